@@ -1,0 +1,1 @@
+//! Readers of archives from outside: hostile until proven otherwise.

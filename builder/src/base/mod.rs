@@ -1,0 +1,1 @@
+//! 4. The operating system below the layers.

@@ -1,0 +1,236 @@
+//! What an image definition means once it is resolved: every value interpolated, every condition decided, every path checked.
+//! All later stages read these types and never the TOML.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// Processor architectures, by their Debian and Go name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// x86-64
+    Amd64,
+    /// AArch64
+    Arm64,
+}
+
+/// Operating systems a base can come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Distribution {
+    /// Debian, built from its packages.
+    Debian,
+}
+
+/// An image, resolved.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImagePlan {
+    /// Name of the image; output files start with it.
+    pub name: String,
+    /// Architecture.
+    pub arch: Arch,
+    /// All variables with their final values: `arch`, `kubernetes`, `runtime`, `suite`, and those of `[versions]`.
+    pub variables: BTreeMap<String, String>,
+    /// What lies below the layers.
+    pub base: BasePlan,
+    /// The layers, lowest first.
+    pub layers: Vec<LayerPlan>,
+    /// Container images to have in the runtime's store before the network is up.
+    pub preload: Vec<PreloadPlan>,
+    /// Arguments for the kernel command line.
+    pub kernel_arguments: Vec<String>,
+    /// Partition sizes.
+    pub disk: DiskPlan,
+    /// Names of the outputs, in the order of the definition.
+    pub outputs: Vec<String>,
+}
+
+/// The operating system below the layers.
+#[derive(Debug, Clone, Serialize)]
+pub struct BasePlan {
+    /// Which operating system.
+    pub distribution: Distribution,
+    /// Its release ("trixie").
+    pub suite: String,
+    /// Packages to install, sorted: the definition's (kernel among them) and those that layers ask for. The closure is in the lock.
+    pub packages: Vec<String>,
+}
+
+/// Partition sizes in bytes, whole MiB.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct DiskPlan {
+    /// EFI system partition.
+    pub esp: u64,
+    /// `/var` as built; it grows to the disk at first boot.
+    pub var: u64,
+    /// Room kept for a dm-verity hash partition of the root; 0 for none.
+    pub verity: u64,
+}
+
+/// A layer, resolved.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerPlan {
+    /// Its name: the name of its folder.
+    pub name: String,
+    /// One line.
+    pub summary: String,
+    /// What to fetch and where to put it.
+    pub artifacts: Vec<ArtifactPlan>,
+    /// Files with content from the definition.
+    pub files: Vec<FilePlan>,
+    /// Folders with a mode or owner of their own.
+    pub directories: Vec<DirectoryPlan>,
+    /// Symbolic links: path and target.
+    pub links: Vec<LinkPlan>,
+    /// systemd units to enable, by name.
+    pub enable: Vec<String>,
+    /// systemd units to mask, by name.
+    pub mask: Vec<String>,
+    /// Paths of lower layers that this one replaces.
+    pub replaces: Vec<String>,
+}
+
+/// One thing to fetch for a layer.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArtifactPlan {
+    /// Name, unique in its layer.
+    pub name: String,
+    /// Version, for the lock and the SBOM.
+    pub version: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What to do with it.
+    pub place: Place,
+    /// SPDX licence expression, when declared.
+    pub license: Option<String>,
+}
+
+/// Where an artifact comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Fetched from `url`.
+    Url {
+        /// https, http or file address.
+        url: String,
+        /// How upstream says what the bytes are.
+        checksum: Checksum,
+    },
+    /// Files out of a package of the base's distribution that is not installed.
+    Package {
+        /// Package name.
+        name: String,
+    },
+    /// A program of this very Kiln release, found beside the running one.
+    Program {
+        /// File name ("firstboot").
+        name: String,
+    },
+}
+
+/// How the expected digest of an artifact becomes known when the lock is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// Upstream publishes a checksum file at this address (any dialect).
+    File(String),
+    /// The definition pins it.
+    Pinned(Digest),
+}
+
+/// Where the bytes of an artifact go. Paths as in [`crate::tree::TreePath`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The artifact is one file.
+    File {
+        /// Path.
+        path: String,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// The artifact is an archive (tar, tar.gz, tar.xz, tar.zst, or a Debian package).
+    Archive(ArchiveRules),
+}
+
+/// What is taken out of an archive. Owner is always root; what the archive says of owners is ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ArchiveRules {
+    /// Leading path components to drop.
+    pub strip: usize,
+    /// Shell-style patterns (`*`, `?`, `[…]`; `*` stops at `/`, `**` does not) on the path after stripping; empty takes all.
+    /// A pattern that matches nothing is an error.
+    pub pick: Vec<String>,
+    /// Folder to put it in; empty for the root.
+    pub into: String,
+    /// Permission bits for all files instead of the archive's.
+    pub mode: Option<u32>,
+}
+
+/// A file whose content stands in the layer.
+#[derive(Debug, Clone, Serialize)]
+pub struct FilePlan {
+    /// Path.
+    pub path: String,
+    /// Content, after interpolation.
+    #[serde(serialize_with = "as_digest")]
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A folder.
+#[derive(Debug, Clone, Serialize)]
+pub struct DirectoryPlan {
+    /// Path.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A symbolic link.
+#[derive(Debug, Clone, Serialize)]
+pub struct LinkPlan {
+    /// Path.
+    pub path: String,
+    /// Target, as written.
+    pub target: String,
+}
+
+/// A container image archive (docker-archive or OCI layout in a tar) to import at first boot.
+#[derive(Debug, Clone, Serialize)]
+pub struct PreloadPlan {
+    /// Reference ("registry.k8s.io/pause:3.10.2").
+    pub reference: String,
+    /// A URL, or an absolute local path.
+    pub origin: PreloadOrigin,
+    /// Digest of the archive.
+    pub sha256: Digest,
+}
+
+/// Where a preloaded image's archive is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PreloadOrigin {
+    /// Fetched.
+    Url(String),
+    /// A local file.
+    File(PathBuf),
+}
+
+fn as_digest<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    Digest::of(bytes).serialize(serializer)
+}

@@ -1,0 +1,1 @@
+//! 3. Lock to content store: streaming, verified, parallel, resumable. The only module that opens sockets.

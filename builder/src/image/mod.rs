@@ -1,0 +1,1 @@
+//! 6. Tree to bytes: one file per on-disk format.

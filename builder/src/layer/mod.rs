@@ -1,0 +1,25 @@
+//! 4. Verified artifacts and files become layers: deterministic tars, named by content.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::digest::Digest;
+
+/// A layer as an uncompressed, deterministic tar in the store.
+#[derive(Debug, Clone, Serialize)]
+pub struct PackedLayer {
+    /// Name of the layer; the base is named after its suite.
+    pub name: String,
+    /// Hash of everything that decided its content; names it in the store.
+    pub key: Digest,
+    /// The uncompressed tar.
+    #[serde(skip)]
+    pub tar: PathBuf,
+    /// SHA-256 of the uncompressed tar (OCI's diffID).
+    pub diff_id: Digest,
+    /// Length of the uncompressed tar in bytes.
+    pub size: u64,
+    /// Whether it was in the store before this build.
+    pub cached: bool,
+}

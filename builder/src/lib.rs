@@ -1,0 +1,28 @@
+//! Kiln bakes immutable Kubernetes node images.
+//!
+//! ```text
+//! images/*.toml ─► definition ─► lock ─► fetch ─► layer ─► tree ─► image ─► output
+//! layers/*/layer.toml ─┘            ▲       │        ▲ archive               │
+//!                                   └─ base ┴─ store ┘                       └─► provenance
+//! ```
+//!
+//! The modules stand in the order of that flow. Only `fetch` (and `base`, through apt) opens sockets; only `determinism` knows the time.
+
+pub mod definition;
+pub mod lock;
+pub mod fetch;
+pub mod archive;
+pub mod base;
+pub mod layer;
+pub mod tree;
+pub mod image;
+pub mod output;
+pub mod provenance;
+
+pub mod commands;
+pub mod determinism;
+pub mod digest;
+pub mod error;
+pub mod process;
+pub mod progress;
+pub mod store;

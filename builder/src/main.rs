@@ -1,0 +1,3 @@
+//! `kiln`: parse, run, report.
+
+fn main() {}

@@ -1,0 +1,84 @@
+//! Running other programs: one way, with the reason when they fail.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use crate::error::{Class, Error, Result};
+
+/// How many bytes of a failed program's standard error are shown.
+const STDERR_TAIL: usize = 2000;
+
+/// A command for the program `name` with a clean locale and clock zone, so that its output depends on nothing of the user's.
+pub fn tool(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").stdin(Stdio::null());
+    command
+}
+
+/// Runs programs to their end.
+pub trait Run {
+    /// Runs to the end and returns what was printed; an exit code other than zero is an error with the tail of standard error.
+    /// `package` is the Debian package that provides the program.
+    fn run(&mut self, package: &str) -> Result<Output>;
+
+    /// Starts the program; a missing one is an error that names the package.
+    fn start(&mut self, package: &str) -> Result<Child>;
+}
+
+impl Run for Command {
+    fn run(&mut self, package: &str) -> Result<Output> {
+        self.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = self
+            .start(package)?
+            .wait_with_output()
+            .map_err(|error| Error::new(Class::Tool, format!("waiting for {}: {error}", name(self))))?;
+        check(self, output.status, &output.stderr)?;
+        Ok(output)
+    }
+
+    fn start(&mut self, package: &str) -> Result<Child> {
+        self.spawn().map_err(|error| missing(self, package, &error))
+    }
+}
+
+/// An error unless `status` says success; `stderr` is what the program said.
+pub fn check(command: &Command, status: ExitStatus, stderr: &[u8]) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    let tail = &stderr[stderr.len().saturating_sub(STDERR_TAIL)..];
+    let said = String::from_utf8_lossy(tail);
+    Err(Error::new(Class::Tool, format!("{} failed ({status}):\n{}", line(command), said.trim_end())))
+}
+
+fn missing(command: &Command, package: &str, error: &std::io::Error) -> Error {
+    let error_text = format!("starting {}: {error}", name(command));
+    let new = Error::new(Class::Tool, error_text);
+    if error.kind() == ErrorKind::NotFound { new.help(format!("install it: apt-get install {package}")) } else { new }
+}
+
+fn name(command: &Command) -> String {
+    command.get_program().to_string_lossy().into_owned()
+}
+
+fn line(command: &Command) -> String {
+    std::iter::once(command.get_program()).chain(command.get_args()).map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_shows_the_command_and_what_it_said() {
+        let error = tool("sh").args(["-c", "echo broken >&2; exit 3"]).run("dash").unwrap_err();
+        assert!(error.message().contains("broken") && error.message().contains("exit"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_program_names_its_package() {
+        let error = tool("kiln-no-such-program").run("some-package").unwrap_err();
+        assert_eq!(error.hint(), Some("install it: apt-get install some-package"));
+    }
+}

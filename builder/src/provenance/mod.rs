@@ -1,0 +1,1 @@
+//! 8. What is in the image and where it came from: `manifest.json`, the SBOM, `SHA256SUMS`.

@@ -1,0 +1,191 @@
+//! 5. The file tree of an image: paths and metadata in memory, contents wherever they lie on disk.
+//!
+//! Memory grows with the number of files (about 200 bytes each), never with their size.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A path inside an image: relative, `/` between components, no `.` or `..`, never empty.
+/// The order of entries is the byte order of these strings.
+pub type TreePath = String;
+
+/// A sorted file tree. The root folder itself is implied (0755, owner 0:0).
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    /// All entries. A layer's tree holds only what the layer declares; [`Tree::complete`] adds the parent folders.
+    pub entries: BTreeMap<TreePath, Entry>,
+}
+
+/// A file, folder or link with its metadata. Times are the build's epoch and not kept here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is, with its content.
+    pub node: Node,
+    /// Permission bits with setuid, setgid and sticky: 0 to 0o7777. 0o777 for links.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Extended attributes by full name ("security.capability").
+    pub xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+/// The kinds of entries. Hard links are read as files of their own; devices, sockets and pipes do not exist in an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A folder.
+    Directory,
+    /// A regular file.
+    File(Body),
+    /// A symbolic link with its target as written.
+    Symlink(String),
+}
+
+/// The content of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Small content in memory.
+    Inline(Arc<[u8]>),
+    /// `len` bytes from `offset` of a file that stays unchanged while the tree lives (a layer's tar, a blob of the store).
+    Slice {
+        /// The file.
+        file: Arc<Path>,
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        len: u64,
+    },
+}
+
+impl Body {
+    /// Content from memory.
+    pub fn inline(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self::Inline(bytes.into())
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Slice { len, .. } => *len,
+        }
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Opens the content.
+    pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Self::Inline(bytes) => Box::new(Cursor::new(Arc::clone(bytes))),
+            Self::Slice { file, offset, len } => {
+                let mut file = File::open(file)?;
+                file.seek(SeekFrom::Start(*offset))?;
+                Box::new(file.take(*len))
+            }
+        })
+    }
+
+    /// Reads all of it. For small files: configuration, kernel modules.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open()?.read_to_end(&mut bytes)?;
+        if bytes.len() as u64 == self.len() { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+impl Entry {
+    /// A folder owned by root.
+    pub fn directory(mode: u32) -> Self {
+        Self::new(Node::Directory, mode)
+    }
+
+    /// A file owned by root.
+    pub fn file(body: Body, mode: u32) -> Self {
+        Self::new(Node::File(body), mode)
+    }
+
+    /// A symbolic link owned by root.
+    pub fn symlink(target: impl Into<String>) -> Self {
+        Self::new(Node::Symlink(target.into()), 0o777)
+    }
+
+    fn new(node: Node, mode: u32) -> Self {
+        Self { node, mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
+    }
+}
+
+impl Tree {
+    /// Adds an entry, without its parents. Returns what was there before.
+    pub fn insert(&mut self, path: impl Into<TreePath>, entry: Entry) -> Option<Entry> {
+        self.entries.insert(path.into(), entry)
+    }
+
+    /// Adds the parent folders that are missing (0755, owner 0:0).
+    pub fn complete(&mut self) {
+        let parents: Vec<TreePath> =
+            self.entries.keys().flat_map(|path| path.match_indices('/').map(|(slash, _)| path[..slash].to_owned())).collect();
+        for parent in parents {
+            self.entries.entry(parent).or_insert_with(|| Entry::directory(0o755));
+        }
+    }
+
+    /// The entry at `path`, as written: links are not followed.
+    pub fn get(&self, path: &str) -> Option<&Entry> {
+        self.entries.get(path)
+    }
+
+    /// The content of the regular file at `path`; links are not followed.
+    pub fn file(&self, path: &str) -> Option<&Body> {
+        match &self.get(path)?.node {
+            Node::File(body) => Some(body),
+            _ => None,
+        }
+    }
+
+    /// Removes an entry and everything below it.
+    pub fn remove(&mut self, path: &str) {
+        let below = format!("{path}/");
+        self.entries.retain(|name, _| name != path && !name.starts_with(&below));
+    }
+
+    /// Everything below the folder `path`, in order, without the folder itself.
+    pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a TreePath, &'a Entry)> {
+        let prefix = format!("{path}/");
+        self.entries.range(prefix.clone()..).take_while(move |(name, _)| name.starts_with(&prefix))
+    }
+
+    /// The sum of all file lengths in bytes.
+    pub fn content_len(&self) -> u64 {
+        self.entries
+            .values()
+            .map(|entry| match &entry.node {
+                Node::File(body) => body.len(),
+                _ => 0,
+            })
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complete_makes_parents_and_remove_takes_children() {
+        let mut tree = Tree::default();
+        tree.insert("usr/bin/runc", Entry::file(Body::inline(*b"x"), 0o755));
+        tree.insert("usr/bin-other", Entry::symlink("bin"));
+        tree.complete();
+        assert_eq!(tree.entries.keys().collect::<Vec<_>>(), ["usr", "usr/bin", "usr/bin-other", "usr/bin/runc"]);
+        assert_eq!(tree.below("usr/bin").count(), 1);
+        tree.remove("usr/bin");
+        assert_eq!(tree.entries.keys().collect::<Vec<_>>(), ["usr", "usr/bin-other"]);
+    }
+}

@@ -1,0 +1,3 @@
+//! The agent in every Kiln image.
+
+pub mod contract;

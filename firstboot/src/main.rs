@@ -1,0 +1,3 @@
+//! `firstboot`
+
+fn main() {}
