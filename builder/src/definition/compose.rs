@@ -1,0 +1,159 @@
+//! One definition out of a file, the files it extends, and `--set`: the nearest word wins, tables merge, lists replace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::image_file::{BaseFile, DiskFile, ImageFile};
+use super::source::Source;
+use crate::at;
+use crate::error::{Class, Error, Result};
+
+/// A composed definition and the texts it came from, the one with the last word first.
+#[derive(Debug)]
+pub struct Composed {
+    /// The values.
+    pub file: ImageFile,
+    /// The texts, by precedence.
+    pub sources: Vec<Source>,
+    /// The folder of the definition that the user named; relative paths start there.
+    pub folder: PathBuf,
+}
+
+/// How many definitions may extend one another in a row.
+const DEPTH: usize = 8;
+
+/// The largest definition that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Reads `path`, what it extends, and applies `sets` ("kubernetes=1.34.9", the last one wins).
+pub fn compose(path: &Path, sets: &[String]) -> Result<Composed> {
+    let mut sources = Vec::new();
+    let mut file = ImageFile::default();
+    for set in sets.iter().rev() {
+        let source = parse_set(set)?;
+        file = over(file, source.parse()?);
+        sources.push(source);
+    }
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut seen = Vec::new();
+    let mut next = Some(path.to_owned());
+    while let Some(path) = next.take() {
+        let source = read(&path)?;
+        let parsed: ImageFile = source.parse()?;
+        if parsed.schema.is_none() {
+            return Err(source.error_at(&[], "the key \"schema\" is missing").help("begin the file with schema = 1"));
+        }
+        let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if seen.contains(&identity) || seen.len() == DEPTH {
+            let message = format!("definitions extend each other in a circle, or more than {DEPTH} deep");
+            return Err(source.error_at(&at!["extends"], &message).help("remove one of the extends"));
+        }
+        seen.push(identity);
+        next = parsed.extends.as_ref().map(|parent| path.parent().unwrap_or(Path::new("")).join(parent));
+        if let Some(parent) = next.as_ref().filter(|parent| !parent.is_file()) {
+            let message = format!("there is no definition {} to extend", parent.display());
+            return Err(source.error_at(&at!["extends"], &message).help("the path is relative to this file"));
+        }
+        file = over(file, parsed);
+        sources.push(source);
+    }
+    Ok(Composed { file, sources, folder })
+}
+
+/// Reads a definition file of a sane size.
+pub fn read(path: &Path) -> Result<Source> {
+    let name = path.display().to_string();
+    let fail = |why: String, help: &str| Err(Error::new(Class::Definition, format!("{name}: {why}")).help(help));
+    let length = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        Ok(_) => return fail("not a file".into(), "name a definition such as images/debian-13.toml"),
+        Err(error) => return fail(error.to_string(), "name a definition such as images/debian-13.toml"),
+    };
+    if length > LARGEST {
+        return fail(format!("{length} bytes is too large for a definition"), "a definition is a short text file");
+    }
+    match fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(Source { name, text }),
+        Ok(Err(error)) => {
+            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            fail(format!("line {line} is not UTF-8 text"), "save the file as UTF-8")
+        }
+        Err(error) => fail(error.to_string(), "check the file's permissions"),
+    }
+}
+
+/// `KEY=VALUE` as a piece of TOML. A value that begins with `[`, `{`, `"` or is true or false is TOML; any other is a string.
+fn parse_set(set: &str) -> Result<Source> {
+    let name = format!("--set {set}");
+    let bad = |why: &str| Error::new(Class::Usage, format!("{name}: {why}")).help("write --set kubernetes=1.34.9 or --set disk.var=2GiB");
+    let (key, value) = set.split_once('=').ok_or_else(|| bad("there is no ="))?;
+    let valid = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if !key.split('.').all(valid) {
+        return Err(bad("the part before = is not a key"));
+    }
+    if matches!(key, "schema" | "extends") {
+        return Err(bad("this key cannot be set from the command line"));
+    }
+    let toml = value.starts_with(['[', '{', '"']) || matches!(value, "true" | "false");
+    let value = if toml { value.to_owned() } else { toml::Value::String(value.to_owned()).to_string() };
+    Ok(Source { name, text: format!("{key} = {value}") })
+}
+
+/// `upper` where it speaks, else `lower`.
+fn over(upper: ImageFile, lower: ImageFile) -> ImageFile {
+    let mut versions = lower.versions;
+    versions.extend(upper.versions);
+    ImageFile {
+        schema: upper.schema.or(lower.schema),
+        extends: None,
+        name: upper.name.or(lower.name),
+        arch: upper.arch.or(lower.arch),
+        kubernetes: upper.kubernetes.or(lower.kubernetes),
+        runtime: upper.runtime.or(lower.runtime),
+        base: merge(upper.base, lower.base, over_base),
+        layers: upper.layers.or(lower.layers),
+        versions,
+        kernel_arguments: upper.kernel_arguments.or(lower.kernel_arguments),
+        disk: merge(upper.disk, lower.disk, over_disk),
+        preload: upper.preload.or(lower.preload),
+        outputs: upper.outputs.or(lower.outputs),
+    }
+}
+
+fn over_base(upper: BaseFile, lower: BaseFile) -> BaseFile {
+    BaseFile {
+        distribution: upper.distribution.or(lower.distribution),
+        suite: upper.suite.or(lower.suite),
+        packages: upper.packages.or(lower.packages),
+    }
+}
+
+fn over_disk(upper: DiskFile, lower: DiskFile) -> DiskFile {
+    DiskFile { esp: upper.esp.or(lower.esp), var: upper.var.or(lower.var), verity: upper.verity.or(lower.verity) }
+}
+
+fn merge<T>(upper: Option<T>, lower: Option<T>, both: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (upper, lower) {
+        (Some(upper), Some(lower)) => Some(both(upper, lower)),
+        (upper, lower) => upper.or(lower),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.toml"), "schema = 1\nname = 'a'\nkubernetes = '1.36.4'\n[disk]\nesp = '64MiB'\nvar = '1GiB'\n")
+            .unwrap();
+        let child = folder.path().join("b.toml");
+        fs::write(&child, "schema = 1\nextends = 'a.toml'\nname = 'b'\n[disk]\nvar = '2GiB'\n").unwrap();
+        let composed = compose(&child, &["kubernetes=1.34.9".into(), "kubernetes=1.20.2".into()]).unwrap().file;
+        assert_eq!(composed.name.unwrap().0, "b");
+        assert_eq!(composed.kubernetes.as_deref(), Some("1.20.2"));
+        let disk = composed.disk.unwrap();
+        assert_eq!((disk.esp.unwrap().0, disk.var.unwrap().0), (64 << 20, 2 << 30));
+    }
+}

@@ -1,0 +1,61 @@
+//! `when = { containerd = ">=2" }`: steps of a layer that apply only to some versions, architectures or systems.
+
+use std::collections::BTreeMap;
+
+use semver::{Version, VersionReq};
+
+use super::interpolate::Variables;
+use super::source::suggestion;
+
+/// Variable names with what is required of each; all must hold.
+///
+/// A requirement that begins with `<`, `>`, `=`, `~` or `^` compares versions ("`>=1.26, <1.35`"); any other is one or
+/// more exact values separated by `|` ("`amd64|arm64`").
+pub type When = BTreeMap<String, String>;
+
+/// Whether every requirement of `when` holds.
+///
+/// # Errors
+/// The variable concerned, the message, and the way to mend it.
+pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String, String)> {
+    for (name, requirement) in when {
+        let fail = |message: String, help: String| (name.clone(), message, help);
+        let value = variables.get(name).ok_or_else(|| {
+            let help = suggestion(name, variables.keys().map(String::as_str));
+            fail(format!("unknown variable \"{name}\" in a condition"), help)
+        })?;
+        let satisfied = if requirement.starts_with(['<', '>', '=', '~', '^']) {
+            compare(value, requirement).map_err(|message| fail(message, "write a requirement such as \">=1.26, <1.35\"".into()))?
+        } else {
+            requirement.split('|').any(|allowed| allowed.trim() == value)
+        };
+        if !satisfied {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn compare(value: &str, requirement: &str) -> Result<bool, String> {
+    let wanted = VersionReq::parse(requirement).map_err(|error| format!("\"{requirement}\" is not a version requirement: {error}"))?;
+    let version = Version::parse(value).map_err(|_| format!("\"{value}\" is not a version of the form 1.2.3"))?;
+    // A pre-release counts as the release it leads to: 2.4.0-rc.1 has 2.4's configuration.
+    Ok(wanted.matches(&Version::new(version.major, version.minor, version.patch)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_words_and_mistakes() {
+        let variables = Variables::from([("containerd".into(), "2.1.9".into()), ("arch".into(), "amd64".into())]);
+        let check = |name: &str, requirement: &str| holds(&When::from([(name.into(), requirement.into())]), &variables);
+        assert_eq!(check("containerd", ">=2"), Ok(true));
+        assert_eq!(check("containerd", "<2"), Ok(false));
+        assert_eq!(check("arch", "amd64|arm64"), Ok(true));
+        assert!(check("arch", ">=2").unwrap_err().1.contains("not a version"));
+        assert!(check("containerd", ">=x").is_err());
+        assert!(check("contanerd", ">=2").unwrap_err().2.contains("containerd"));
+    }
+}

@@ -1,0 +1,343 @@
+//! From a composed definition and its layers to a plan: every value present, every reference checked.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::compose::{self, Composed};
+use super::image_file::PreloadFile;
+use super::interpolate::{Variables, interpolate};
+use super::layer_file::LayerFile;
+use super::plan::{Arch, BasePlan, DiskPlan, Distribution, ImagePlan, PreloadOrigin, PreloadPlan};
+use super::resolve_layer::{Layer, check_url, resolve_layer};
+use super::source::{Step, error_in, nearest, suggestion};
+use super::value::{MIB, Name, Size};
+use crate::at;
+use crate::error::{Error, Result};
+use crate::output;
+
+/// A definition, resolved, and where its parts lie.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The plan.
+    pub plan: ImagePlan,
+    /// Where the lock belongs: beside the definition.
+    pub lock: PathBuf,
+}
+
+const DEFAULT_ESP: Size = Size(96 * MIB);
+const DEFAULT_VAR: Size = Size(512 * MIB);
+const DEFAULT_VERITY: Size = Size(16 * MIB);
+
+/// Reads the definition at `path`, applies `sets`, reads its layers from `layers` (default: the folder `layers` beside the
+/// definition's folder), and resolves everything.
+pub fn load(path: &Path, sets: &[String], layers: Option<&Path>) -> Result<Resolved> {
+    let composed = compose::compose(path, sets)?;
+    let layers_folder = layers.map_or_else(|| composed.folder.join("../layers"), Path::to_owned);
+    let plan = Resolver { composed: &composed, layers_folder: &layers_folder }.plan()?;
+    Ok(Resolved { plan, lock: path.with_extension("lock") })
+}
+
+struct Resolver<'a> {
+    composed: &'a Composed,
+    layers_folder: &'a Path,
+}
+
+impl Resolver<'_> {
+    fn plan(&self) -> Result<ImagePlan> {
+        let file = &self.composed.file;
+        let name = self.required(&file.name, "name")?.0.clone();
+        let arch = *self.required(&file.arch, "arch")?;
+        let base = self.required(&file.base, "base")?;
+        let distribution = *self.required_in(&base.distribution, "base", "distribution")?;
+        let suite = self.required_in(&base.suite, "base", "suite")?.0.clone();
+        let variables = self.variables(&name, arch, distribution, &suite)?;
+        let layers = self.read_layers()?;
+        self.check_layers(&layers, distribution, arch)?;
+        let packages = self.packages(&layers, base.packages.as_deref().unwrap_or_default());
+        let disk = file.disk.clone().unwrap_or_default();
+        Ok(ImagePlan {
+            name,
+            arch,
+            base: BasePlan { distribution, suite, packages },
+            layers: layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?,
+            preload: self.preload()?,
+            kernel_arguments: self.kernel_arguments(&variables)?,
+            disk: self.disk(disk.esp.unwrap_or(DEFAULT_ESP), disk.var.unwrap_or(DEFAULT_VAR), disk.verity.unwrap_or(DEFAULT_VERITY))?,
+            outputs: self.outputs()?,
+            variables,
+        })
+    }
+
+    fn error(&self, path: &[Step], message: &str) -> Error {
+        error_in(&self.composed.sources, path, message)
+    }
+
+    fn required<'v, T>(&self, value: &'v Option<T>, key: &str) -> Result<&'v T> {
+        value.as_ref().ok_or_else(|| self.missing(&[], key))
+    }
+
+    fn required_in<'v, T>(&self, value: &'v Option<T>, table: &str, key: &str) -> Result<&'v T> {
+        value.as_ref().ok_or_else(|| self.missing(&at![table], key))
+    }
+
+    fn missing(&self, table: &[Step], key: &str) -> Error {
+        // The user's own file lacks it, so that is the one to name; --set texts come before it.
+        let own = self.composed.sources.iter().find(|source| !source.name.starts_with("--set"));
+        let sources = own.map(std::slice::from_ref).unwrap_or(&self.composed.sources);
+        error_in(sources, table, &format!("the key \"{key}\" is missing"))
+            .help(format!("add {key} = …, or extend a definition that has it"))
+    }
+
+    fn variables(&self, name: &str, arch: Arch, distribution: Distribution, suite: &str) -> Result<Variables> {
+        let file = &self.composed.file;
+        let kubernetes = self.required(&file.kubernetes, "kubernetes")?;
+        let minor = kubernetes_minor(kubernetes).map_err(|(why, help)| self.error(&at!["kubernetes"], &why).help(help))?;
+        let mut variables = Variables::new();
+        for (key, value) in &file.versions {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+~-_".contains(&byte);
+            if value.is_empty() || value.starts_with('.') || !value.bytes().all(plain) {
+                let error = self.error(&at!["versions", key.as_str()], &format!("\"{value}\" is not a version"));
+                return Err(error.help("letters, digits and . + ~ - _ make a version, without a \"v\" in front"));
+            }
+            variables.insert(key.clone(), value.clone());
+        }
+        let fixed = [
+            ("name", name.to_owned()),
+            ("arch", word(&arch)),
+            ("distribution", word(&distribution)),
+            ("suite", suite.to_owned()),
+            ("kubernetes", kubernetes.clone()),
+            ("kubernetes-minor", minor),
+            ("runtime", self.required(&file.runtime, "runtime")?.0.clone()),
+        ];
+        for (key, value) in fixed {
+            if variables.insert(key.to_owned(), value).is_some() {
+                let error = self.error(&at!["versions", key], &format!("the variable \"{key}\" has a key of its own"));
+                return Err(error.help(format!("remove it from [versions] and set {key} at the top of the definition")));
+            }
+        }
+        Ok(variables)
+    }
+
+    fn read_layers(&self) -> Result<Vec<Layer>> {
+        let names = self.required(&self.composed.file.layers, "layers")?;
+        let mut layers: Vec<Layer> = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let layer = self.read_layer(name, index)?;
+            if layers.iter().any(|other| other.name == layer.name) {
+                let error = self.error(&at!["layers", index], &format!("the layer \"{}\" is listed twice", layer.name));
+                return Err(error.help("remove one of them"));
+            }
+            layers.push(layer);
+        }
+        Ok(layers)
+    }
+
+    fn read_layer(&self, written: &str, index: usize) -> Result<Layer> {
+        let own = written.starts_with("./") || written.starts_with('/');
+        let folder = if own { self.composed.folder.join(written) } else { self.layers_folder.join(written) };
+        let path = folder.join("layer.toml");
+        let fail = |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
+        if !own && Name::try_from(written.to_owned()).is_err() {
+            return fail(
+                format!("\"{written}\" is not the name of a layer"),
+                "write a folder's name in layers/, or a path that begins with ./".into(),
+            );
+        }
+        if !path.is_file() {
+            let known = self.known_layers();
+            let help =
+                if own { "a layer is a folder with a layer.toml".into() } else { suggestion(written, known.iter().map(String::as_str)) };
+            return fail(format!("there is no layer \"{written}\" ({} does not exist)", path.display()), help);
+        }
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let source = compose::read(&path)?;
+        Ok(Layer { name, file: source.parse()?, source, folder })
+    }
+
+    fn known_layers(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.layers_folder).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .filter(|entry| entry.path().join("layer.toml").is_file())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Systems, requirements and conflicts; and the runtime must be a layer that is one.
+    fn check_layers(&self, layers: &[Layer], distribution: Distribution, arch: Arch) -> Result<()> {
+        let provided: BTreeMap<&str, usize> =
+            layers.iter().enumerate().flat_map(|(index, layer)| layer.capabilities().map(move |capability| (capability, index))).collect();
+        for (index, layer) in layers.iter().enumerate() {
+            let fail = |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
+            if !layer.file.os.is_empty() && !layer.file.os.contains(&distribution) {
+                return fail(
+                    format!("the layer \"{}\" does not work on {}", layer.name, word(&distribution)),
+                    "choose another layer or base".into(),
+                );
+            }
+            if !layer.file.arch.is_empty() && !layer.file.arch.contains(&arch) {
+                return fail(
+                    format!("the layer \"{}\" does not exist for {}", layer.name, word(&arch)),
+                    "choose another layer or arch".into(),
+                );
+            }
+            for required in &layer.file.requires {
+                if !provided.contains_key(required.0.as_str()) {
+                    return fail(
+                        format!("the layer \"{}\" requires \"{}\", which no layer of this image provides", layer.name, required.0),
+                        self.provider_of(&required.0),
+                    );
+                }
+            }
+            for conflict in &layer.file.conflicts {
+                let rival = layers
+                    .iter()
+                    .position(|other| other.name != layer.name && other.capabilities().any(|capability| capability == conflict.0));
+                if let Some(rival) = rival {
+                    return fail(
+                        format!("the layers \"{}\" and \"{}\" exclude each other", layer.name, layers[rival].name),
+                        "keep one of them".into(),
+                    );
+                }
+            }
+        }
+        self.check_runtime(layers)
+    }
+
+    fn check_runtime(&self, layers: &[Layer]) -> Result<()> {
+        let runtime = &self.required(&self.composed.file.runtime, "runtime")?.0;
+        let runtimes: Vec<&str> = layers
+            .iter()
+            .filter(|layer| layer.file.provides.iter().any(|capability| capability.0 == "container-runtime"))
+            .map(|layer| layer.name.as_str())
+            .collect();
+        if runtimes.contains(&runtime.as_str()) {
+            return Ok(());
+        }
+        let help = match nearest(runtime, runtimes.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("add the layer \"{runtime}\", or choose from this image's: {}", runtimes.join(", ")),
+        };
+        Err(self.error(&at!["runtime"], &format!("the runtime \"{runtime}\" is not among the layers")).help(help))
+    }
+
+    fn provider_of(&self, capability: &str) -> String {
+        let provider = self.known_layers().into_iter().find(|name| {
+            let path = self.layers_folder.join(name).join("layer.toml");
+            let file: Option<LayerFile> = compose::read(&path).and_then(|source| source.parse()).ok();
+            name == capability || file.is_some_and(|file| file.provides.iter().any(|provided| provided.0 == capability))
+        });
+        match provider {
+            Some(name) => format!("add the layer \"{name}\""),
+            None => "write a layer that provides it".into(),
+        }
+    }
+
+    fn packages(&self, layers: &[Layer], base: &[Name]) -> Vec<String> {
+        let mut packages: Vec<String> = base.iter().map(|name| name.0.clone()).collect();
+        packages.extend(layers.iter().flat_map(|layer| layer.file.packages.iter().map(|name| name.0.clone())));
+        packages.sort();
+        packages.dedup();
+        packages
+    }
+
+    fn disk(&self, esp: Size, var: Size, verity: Size) -> Result<DiskPlan> {
+        let bounds = [("esp", esp, 34), ("var", var, 64)];
+        for (key, size, least) in bounds {
+            if size.0 < least * MIB {
+                let error = self.error(&at!["disk", key], &format!("{} MiB is too small", size.0 / MIB));
+                return Err(error.help(format!("write at least \"{least}MiB\"")));
+            }
+        }
+        Ok(DiskPlan { esp: esp.0, var: var.0, verity: verity.0 })
+    }
+
+    fn kernel_arguments(&self, variables: &Variables) -> Result<Vec<String>> {
+        let arguments = self.composed.file.kernel_arguments.as_deref().unwrap_or_default();
+        arguments
+            .iter()
+            .enumerate()
+            .map(|(index, argument)| {
+                let path = at!["kernel-arguments", index];
+                let value = interpolate(argument, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
+                if value.is_empty() || value.contains(char::is_whitespace) || value.contains('\0') {
+                    return Err(self.error(&path, "a kernel argument is one word").help("write each argument as an item of its own"));
+                }
+                if value.starts_with("root=") || value.starts_with("init=") {
+                    return Err(self
+                        .error(&path, &format!("\"{value}\" is Kiln's to set"))
+                        .help("remove it: the root is found by its partition type"));
+                }
+                Ok(value)
+            })
+            .collect()
+    }
+
+    fn preload(&self) -> Result<Vec<PreloadPlan>> {
+        let preload = self.composed.file.preload.as_deref().unwrap_or_default();
+        preload.iter().enumerate().map(|(index, image)| self.preload_image(image, index)).collect()
+    }
+
+    fn preload_image(&self, image: &PreloadFile, index: usize) -> Result<PreloadPlan> {
+        let error = |key: &str, message: &str, help: &str| self.error(&at!["preload", index, key], message).help(help);
+        if image.reference.is_empty() || image.reference.contains(char::is_whitespace) || !image.reference.contains('/') {
+            return Err(error("reference", &format!("\"{}\" is not an image reference", image.reference), "write registry/name:tag"));
+        }
+        let origin = match (&image.url, &image.file) {
+            (Some(url), None) => {
+                check_url(url).map_err(|why| error("url", &why, "write an https:// address"))?;
+                PreloadOrigin::Url(url.clone())
+            }
+            (None, Some(file)) => {
+                let path = self.composed.folder.join(file);
+                if !path.is_file() {
+                    return Err(error("file", &format!("there is no file {}", path.display()), "the path is relative to the definition"));
+                }
+                PreloadOrigin::File(path)
+            }
+            _ => return Err(error("reference", "a preloaded image has either a url or a file", "write exactly one of them")),
+        };
+        Ok(PreloadPlan { reference: image.reference.clone(), origin, sha256: image.sha256 })
+    }
+
+    fn outputs(&self) -> Result<Vec<String>> {
+        let outputs = self.required(&self.composed.file.outputs, "outputs")?;
+        if outputs.is_empty() {
+            return Err(self.error(&at!["outputs"], "there is nothing to write").help("name at least one output, such as \"raw\""));
+        }
+        for (index, name) in outputs.iter().enumerate() {
+            let known = output::ALL.iter().map(|output| output.name());
+            if !known.clone().any(|known| known == name) {
+                let error = self.error(&at!["outputs", index], &format!("unknown output \"{name}\""));
+                return Err(error.help(suggestion(name, known)));
+            }
+            if outputs[..index].contains(name) {
+                return Err(self
+                    .error(&at!["outputs", index], &format!("the output \"{name}\" is listed twice"))
+                    .help("remove one of them"));
+            }
+        }
+        Ok(outputs.clone())
+    }
+}
+
+/// "1.36" of "1.36.4".
+fn kubernetes_minor(version: &str) -> Result<String, (String, &'static str)> {
+    let help = "write a full version without \"v\", such as \"1.36.4\"";
+    let parsed = semver::Version::parse(version).map_err(|_| (format!("\"{version}\" is not a Kubernetes version"), help))?;
+    if parsed.major != 1 || parsed.minor < 20 {
+        return Err((format!("Kubernetes {version} is older than 1.20, the oldest that Kiln knows"), help));
+    }
+    Ok(format!("{}.{}", parsed.major, parsed.minor))
+}
+
+/// The word by which a value is written in definitions.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

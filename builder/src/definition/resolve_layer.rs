@@ -1,0 +1,225 @@
+//! One layer, resolved: which of its steps apply, and what they say once variables are replaced.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::condition::{self, When};
+use super::interpolate::{Variables, interpolate};
+use super::layer_file::{ArtifactFile, FileFile, LayerFile};
+use super::plan::{ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place};
+use super::source::{Source, Step};
+use super::value::{Mode, check_components};
+use crate::at;
+use crate::error::{Error, Result};
+
+/// A parsed layer with the text and folder it came from.
+pub(super) struct Layer {
+    pub name: String,
+    pub file: LayerFile,
+    pub source: Source,
+    pub folder: PathBuf,
+}
+
+impl Layer {
+    /// Everything that other layers can require of this one.
+    pub(super) fn capabilities(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.file.provides.iter().map(|name| name.0.as_str()))
+    }
+
+    fn expand(&self, path: &[Step], text: &str, variables: &Variables) -> Result<String> {
+        interpolate(text, variables).map_err(|(why, help)| self.source.error_at(path, &why).help(help))
+    }
+
+    fn applies(&self, section: &str, index: usize, when: &When, variables: &Variables) -> Result<bool> {
+        condition::holds(when, variables)
+            .map_err(|(variable, why, help)| self.source.error_at(&at![section, index, "when", variable.as_str()], &why).help(help))
+    }
+}
+
+/// The layer with its conditions decided and its variables replaced.
+pub(super) fn resolve_layer(layer: &Layer, variables: &Variables) -> Result<LayerPlan> {
+    let file = &layer.file;
+    let mut plan = LayerPlan {
+        name: layer.name.clone(),
+        summary: file.summary.clone(),
+        artifacts: Vec::new(),
+        files: Vec::new(),
+        directories: Vec::new(),
+        links: Vec::new(),
+        enable: unit_names(layer, "enable", &file.units.enable)?,
+        mask: unit_names(layer, "mask", &file.units.mask)?,
+        replaces: file.replaces.iter().map(|path| path.0.clone()).collect(),
+    };
+    for (index, artifact) in file.artifact.iter().enumerate() {
+        if layer.applies("artifact", index, &artifact.when, variables)? {
+            let resolved = ArtifactResolver { layer, index, artifact, variables }.resolve()?;
+            if plan.artifacts.iter().any(|other: &ArtifactPlan| other.name == resolved.name) {
+                let message = format!("the artifact \"{}\" is there twice", resolved.name);
+                return Err(layer
+                    .source
+                    .error_at(&at!["artifact", index, "name"], &message)
+                    .help("give it another name, or conditions that exclude each other"));
+            }
+            plan.artifacts.push(resolved);
+        }
+    }
+    for (index, entry) in file.file.iter().enumerate() {
+        if layer.applies("file", index, &entry.when, variables)? {
+            plan.files.push(resolve_file(layer, index, entry, variables)?);
+        }
+    }
+    for (index, entry) in file.directory.iter().enumerate() {
+        if layer.applies("directory", index, &entry.when, variables)? {
+            let mode = entry.mode.unwrap_or(Mode(0o755)).0;
+            plan.directories.push(DirectoryPlan { path: entry.path.0.clone(), mode, uid: entry.uid, gid: entry.gid });
+        }
+    }
+    for (index, entry) in file.link.iter().enumerate() {
+        if layer.applies("link", index, &entry.when, variables)? {
+            let target = layer.expand(&at!["link", index, "target"], &entry.target, variables)?;
+            if target.is_empty() || target.contains('\0') {
+                return Err(layer
+                    .source
+                    .error_at(&at!["link", index, "target"], "a link needs a target")
+                    .help("write the path it points to"));
+            }
+            plan.links.push(LinkPlan { path: entry.path.0.clone(), target });
+        }
+    }
+    Ok(plan)
+}
+
+fn unit_names(layer: &Layer, key: &str, names: &[String]) -> Result<Vec<String>> {
+    const KINDS: [&str; 6] = [".service", ".socket", ".timer", ".mount", ".path", ".target"];
+    for (index, name) in names.iter().enumerate() {
+        if name.contains('/') || !KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)) {
+            let message = format!("\"{name}\" is not the name of a unit");
+            let help = format!("write its full name, ending in one of {}", KINDS.join(" "));
+            return Err(layer.source.error_at(&at!["units", key, index], &message).help(help));
+        }
+    }
+    Ok(names.to_vec())
+}
+
+struct ArtifactResolver<'a> {
+    layer: &'a Layer,
+    index: usize,
+    artifact: &'a ArtifactFile,
+    variables: &'a Variables,
+}
+
+impl ArtifactResolver<'_> {
+    fn resolve(&self) -> Result<ArtifactPlan> {
+        let origin = self.origin()?;
+        let version = self.version(&origin)?;
+        let place = self.place()?;
+        if matches!((&origin, &place), (Origin::Package { .. }, Place::File { .. })) {
+            return Err(self.error("path", "a package is an archive", "write archive = { pick = [\"path/in/the/package\"] }"));
+        }
+        Ok(ArtifactPlan { name: self.artifact.name.0.clone(), version, origin, place, license: self.artifact.license.clone() })
+    }
+
+    fn error(&self, key: &str, message: &str, help: &str) -> Error {
+        self.layer.source.error_at(&at!["artifact", self.index, key], message).help(help)
+    }
+
+    fn expand(&self, key: &str, text: &str, variables: &Variables) -> Result<String> {
+        self.layer.expand(&at!["artifact", self.index, key], text, variables)
+    }
+
+    fn origin(&self) -> Result<Origin> {
+        let artifact = self.artifact;
+        let origin = match (&artifact.url, &artifact.package, &artifact.program) {
+            (Some(url), None, None) => return self.url(url),
+            (None, Some(name), None) => Origin::Package { name: name.0.clone() },
+            (None, None, Some(name)) => Origin::Program { name: name.0.clone() },
+            _ => return Err(self.error("name", "an artifact comes from exactly one of url, package, program", "write one of them")),
+        };
+        if artifact.checksum.is_some() || artifact.sha256.is_some() {
+            return Err(self.error("name", "a checksum goes with a url", "remove it: packages are verified by their archive's signature"));
+        }
+        Ok(origin)
+    }
+
+    fn url(&self, url: &str) -> Result<Origin> {
+        let url = self.expand("url", url, self.variables)?;
+        check_url(&url).map_err(|why| self.error("url", &why, "write an https:// address"))?;
+        let checksum = match (&self.artifact.checksum, self.artifact.sha256) {
+            (Some(address), None) => {
+                let mut variables = self.variables.clone();
+                variables.insert("url".into(), url.clone());
+                let address = self.expand("checksum", address, &variables)?;
+                check_url(&address).map_err(|why| self.error("checksum", &why, "write the address of upstream's checksum file"))?;
+                Checksum::File(address)
+            }
+            (None, Some(digest)) => Checksum::Pinned(digest),
+            _ => return Err(self.error("url", "an artifact has either a checksum address or a sha256", "write exactly one of them")),
+        };
+        Ok(Origin::Url { url, checksum })
+    }
+
+    fn version(&self, origin: &Origin) -> Result<String> {
+        match (&self.artifact.version, origin) {
+            (Some(version), Origin::Url { .. }) => self.expand("version", version, self.variables),
+            (None, Origin::Url { .. }) => {
+                Err(self.error("name", "an artifact with a url needs a version", "add version = …: it goes into the lock and the SBOM"))
+            }
+            (Some(_), _) => Err(self.error("version", "a package or program has its own version", "remove this line")),
+            (None, Origin::Program { .. }) => Ok(env!("CARGO_PKG_VERSION").into()),
+            (None, Origin::Package { .. }) => Ok(String::new()),
+        }
+    }
+
+    fn place(&self) -> Result<Place> {
+        let artifact = self.artifact;
+        match (&artifact.path, &artifact.archive) {
+            (Some(path), None) => Ok(Place::File { path: path.0.clone(), mode: artifact.mode.unwrap_or(Mode(0o755)).0 }),
+            (None, Some(_)) if artifact.mode.is_some() => {
+                Err(self.error("mode", "this mode is for a single file", "move it into archive = { mode = … }"))
+            }
+            (None, Some(archive)) => Ok(Place::Archive(ArchiveRules {
+                strip: archive.strip,
+                pick: archive.pick.iter().map(|pattern| self.expand("archive", pattern, self.variables)).collect::<Result<_>>()?,
+                into: archive.into.as_ref().map(|path| path.0.clone()).unwrap_or_default(),
+                mode: archive.mode.map(|mode| mode.0),
+            })),
+            _ => {
+                let help = "write path = … for one file, archive = { … } for an archive";
+                Err(self.error("name", "an artifact has either a path or an archive", help))
+            }
+        }
+    }
+}
+
+fn resolve_file(layer: &Layer, index: usize, file: &FileFile, variables: &Variables) -> Result<FilePlan> {
+    let fail = |key: &str, message: &str, help: &str| Err(layer.source.error_at(&at!["file", index, key], message).help(help));
+    let (key, content) = match (&file.content, &file.source) {
+        (Some(content), None) => ("content", content.clone().into_bytes()),
+        (None, Some(source)) => {
+            if check_components(source).is_err() {
+                return fail("source", &format!("\"{source}\" leaves the layer's folder"), "keep the file below the layer's folder");
+            }
+            match fs::read(layer.folder.join(source)) {
+                Ok(content) => ("source", content),
+                Err(error) => return fail("source", &format!("{source}: {error}"), "the path is relative to the layer's folder"),
+            }
+        }
+        _ => return fail("path", "a file has either content or a source", "write exactly one of them"),
+    };
+    let content = match (file.interpolate, String::from_utf8(content)) {
+        (true, Ok(text)) => layer.expand(&at!["file", index, key], &text, variables)?.into_bytes(),
+        (true, Err(_)) => return fail(key, "variables are replaced in text only, and this is not UTF-8", "remove interpolate = true"),
+        (false, content) => content.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes),
+    };
+    let mode = file.mode.unwrap_or(Mode(0o644)).0;
+    Ok(FilePlan { path: file.path.0.clone(), content, mode, uid: file.uid, gid: file.gid })
+}
+
+/// Whether `url` has a scheme that Kiln fetches.
+pub(super) fn check_url(url: &str) -> Result<(), String> {
+    let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    match rest {
+        Some(rest) if !rest.is_empty() && !url.contains(char::is_whitespace) => Ok(()),
+        _ => Err(format!("\"{url}\" is not an address")),
+    }
+}

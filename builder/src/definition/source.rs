@@ -1,0 +1,161 @@
+//! The text behind a definition, and where in it a key stands: every complaint names file, line and the way to mend it.
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Class, Error, Result};
+
+/// A piece of TOML and the name it is shown under: a path, or `--set kubernetes=1.34.9`.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// How it is called in messages.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A step on the way to a value: a key, or an index into an array.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A key of a table.
+    Key(String),
+    /// An index into an array.
+    Index(usize),
+}
+
+impl From<&str> for Step {
+    fn from(key: &str) -> Self {
+        Self::Key(key.to_owned())
+    }
+}
+
+impl From<usize> for Step {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+/// The way to a value: `at!["artifact", 2, "url"]`.
+#[macro_export]
+macro_rules! at {
+    ($($step:expr),* $(,)?) => { [$($crate::definition::source::Step::from($step)),*] };
+}
+
+impl Source {
+    /// Reads the text into `T`; errors name file, line, what is wrong and the nearest valid word.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        toml::from_str(&self.text).map_err(|error| {
+            let (message, help) = mend(error.message());
+            let new = match error.span() {
+                Some(span) => self.error(span.start, &message),
+                None => Error::new(Class::Definition, format!("{}: {message}", self.name)),
+            };
+            match help {
+                Some(help) => new.help(help),
+                None => new,
+            }
+        })
+    }
+
+    /// An error about the value at `path`, as far as it exists in this text.
+    pub fn error_at(&self, path: &[Step], message: &str) -> Error {
+        match self.locate(path) {
+            Some(offset) => self.error(offset, message),
+            None => Error::new(Class::Definition, format!("{}: {message}", self.name)),
+        }
+    }
+
+    /// The byte offset of the value at `path`.
+    fn locate(&self, path: &[Step]) -> Option<usize> {
+        let table = DeTable::parse(&self.text).ok()?;
+        let (first, rest) = path.split_first()?;
+        let Step::Key(key) = first else { return None };
+        let mut value: &Spanned<DeValue<'_>> = table.get_ref().get(key.as_str())?;
+        for step in rest {
+            value = match (step, value.get_ref()) {
+                (Step::Key(key), DeValue::Table(table)) => table.get(key.as_str())?,
+                (Step::Index(index), DeValue::Array(array)) => array.get(*index)?,
+                _ => return None,
+            };
+        }
+        Some(value.span().start)
+    }
+
+    fn error(&self, offset: usize, message: &str) -> Error {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = self.text.lines().nth(number - 1).unwrap_or_default();
+        let mut text = format!("{}:{number}: {message}", self.name);
+        if !line.trim().is_empty() {
+            text.push_str(&format!("\n  {number:>4} | {line}"));
+        }
+        Error::new(Class::Definition, text)
+    }
+}
+
+/// The error about `path` in the first of `sources` that has it; they are ordered by precedence.
+pub fn error_in(sources: &[Source], path: &[Step], message: &str) -> Error {
+    let source = sources.iter().find(|source| source.locate(path).is_some()).or(sources.first());
+    match source {
+        Some(source) => source.error_at(path, message),
+        None => Error::new(Class::Definition, message),
+    }
+}
+
+/// The word of `known` that `word` was probably meant to be.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// "did you mean …?", or the list of what is valid.
+pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    match nearest(word, known.clone()) {
+        Some(candidate) => format!("did you mean \"{candidate}\"?"),
+        None => format!("valid here: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Turns the deserializer's wording into ours, and its list of expected words into a suggestion.
+fn mend(message: &str) -> (String, Option<String>) {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (first, rest) = match quoted.split_first() {
+        Some((first, rest)) => (*first, rest),
+        None => return (message.trim_end().replace('\n', ", "), None),
+    };
+    if message.starts_with("unknown field") {
+        (format!("unknown key \"{first}\""), Some(suggestion(first, rest.iter().copied())))
+    } else if message.starts_with("unknown variant") {
+        (format!("unknown value \"{first}\""), Some(suggestion(first, rest.iter().copied())))
+    } else if message.starts_with("missing field") {
+        (format!("the key \"{first}\" is missing"), Some(format!("add {first} = …")))
+    } else {
+        (message.trim_end().replace('\n', ", "), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source { name: "x.toml".into(), text: text.into() }
+    }
+
+    #[test]
+    fn finds_the_line_of_a_nested_value() {
+        let error = source("a = 1\n\n[[b]]\nc = 2\n\n[[b]]\nc = 3\n").error_at(&at!["b", 1, "c"], "no");
+        assert_eq!(error.message(), "x.toml:7: no\n     7 | c = 3");
+    }
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        assert_eq!(nearest("kubernets", ["kubernetes", "runtime"]), Some("kubernetes"));
+        assert_eq!(nearest("zzz", ["kubernetes", "runtime"]), None);
+    }
+}
