@@ -7,6 +7,7 @@
 //! ```
 //!
 //! The modules stand in the order of that flow. Only `fetch` (and `base`, through apt) opens sockets; only `determinism` knows the time.
+//! `pipeline` runs the whole line.
 
 pub mod definition;
 pub mod lock;
@@ -18,11 +19,15 @@ pub mod tree;
 pub mod image;
 pub mod output;
 pub mod provenance;
+pub mod image_layer;
+pub mod pipeline;
 
+pub mod cli;
 pub mod commands;
 pub mod determinism;
 pub mod digest;
 pub mod error;
 pub mod process;
 pub mod progress;
+pub mod scratch;
 pub mod store;

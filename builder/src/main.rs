@@ -1,3 +1,22 @@
 //! `kiln`: parse, run, report.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use kiln::cli::Cli;
+use kiln::commands;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match commands::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if cli.json {
+                let value = serde_json::json!({ "error": { "class": error.class().name(), "message": error.message(), "help": error.hint() } });
+                println!("{value:#}");
+            }
+            eprintln!("error: {error}");
+            ExitCode::from(error.class().exit_code())
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! partial/<64 hex>          a download under way; its lock is held by the process that writes it
 //! built/<kind>/<64 hex>/    a finished folder (a packed layer, a base), named by the hash of its inputs
 //! locks/                    advisory locks (flock): they end with their process, so kill -9 leaves nothing behind
-//! scratch/                  unfinished work; swept when no process holds its lock
+//! scratch/                  unfinished work ([`crate::scratch`])
 //! ```
 //!
 //! Everything gets its final name by rename, after it was verified and flushed.
@@ -14,10 +14,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use crate::digest::{Digest, DigestWriter};
 use crate::error::{Class, Error, IoContext, Result};
+use crate::scratch::{self, Scratch};
 
 /// A content store in one folder. Cheap to share by reference between threads.
 #[derive(Debug)]
@@ -44,13 +43,14 @@ pub struct Built {
 }
 
 impl Store {
-    /// Opens or creates the store in `root`.
+    /// Opens or creates the store in `root`, and sweeps what killed processes left.
     pub fn open(root: &Path) -> Result<Self> {
         let root = std::path::absolute(root).at("resolving", root)?;
         for folder in ["blobs", "partial", "built", "locks", "scratch"] {
             let path = root.join(folder);
             fs::create_dir_all(&path).at("creating", &path)?;
         }
+        scratch::sweep(&root.join("scratch"))?;
         Ok(Self { root })
     }
 
@@ -141,24 +141,9 @@ impl Store {
         Ok(Built { path, cached: false })
     }
 
-    /// A private folder on the store's file system, removed when dropped; what a killed process left is swept later.
-    pub fn scratch(&self) -> Result<TempDir> {
-        let folder = self.root.join("scratch");
-        TempDir::with_prefix_in(format!("{}-", std::process::id()), &folder).at("creating a folder in", &folder)
-    }
-
-    /// Removes the scratch folders of processes that are gone. Called once at the start of a command.
-    pub fn sweep(&self) -> Result<()> {
-        let folder = self.root.join("scratch");
-        for entry in fs::read_dir(&folder).at("reading", &folder)? {
-            let path = entry.at("reading", &folder)?.path();
-            let owner = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('-').next());
-            let alive = owner.is_some_and(|pid| Path::new("/proc").join(pid).exists());
-            if !alive {
-                fs::remove_dir_all(&path).at("removing", &path)?;
-            }
-        }
-        Ok(())
+    /// A private folder on the store's file system.
+    pub fn scratch(&self) -> Result<Scratch> {
+        Scratch::new(&self.root.join("scratch"))
     }
 
     fn enter(&self, path: &Path, file: &File, digest: &Digest) -> Result<()> {
@@ -197,6 +182,8 @@ fn sync_folder(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     fn store() -> (TempDir, Store) {
@@ -226,15 +213,5 @@ mod tests {
         let built = store.built("layer", &key, |work| fs::write(work.join("whole"), b"").at("writing", work)).unwrap();
         assert!(!built.cached && built.path.join("whole").exists() && !built.path.join("half").exists());
         assert!(store.built("layer", &key, |_| unreachable!()).unwrap().cached);
-    }
-
-    #[test]
-    fn sweep_removes_what_dead_processes_left() {
-        let (folder, store) = store();
-        let dead = folder.path().join("scratch/4194305-x");
-        fs::create_dir(&dead).unwrap();
-        let alive = store.scratch().unwrap();
-        store.sweep().unwrap();
-        assert!(!dead.exists() && alive.path().exists());
     }
 }

@@ -62,6 +62,11 @@ pub fn compose(path: &Path, sets: &[String]) -> Result<Composed> {
 
 /// Reads a definition file of a sane size.
 pub fn read(path: &Path) -> Result<Source> {
+    read_up_to(path, LARGEST)
+}
+
+/// Reads a text file of at most `largest` bytes.
+pub fn read_up_to(path: &Path, largest: u64) -> Result<Source> {
     let name = path.display().to_string();
     let fail = |why: String, help: &str| Err(Error::new(Class::Definition, format!("{name}: {why}")).help(help));
     let length = match fs::metadata(path) {
@@ -69,8 +74,8 @@ pub fn read(path: &Path) -> Result<Source> {
         Ok(_) => return fail("not a file".into(), "name a definition such as images/debian-13.toml"),
         Err(error) => return fail(error.to_string(), "name a definition such as images/debian-13.toml"),
     };
-    if length > LARGEST {
-        return fail(format!("{length} bytes is too large for a definition"), "a definition is a short text file");
+    if length > largest {
+        return fail(format!("{length} bytes is too large"), "a definition is a short text file");
     }
     match fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => Ok(Source { name, text }),

@@ -50,8 +50,8 @@ pub struct BaseFile {
     pub distribution: Option<Distribution>,
     /// Its release: "trixie".
     pub suite: Option<Name>,
-    /// Packages to install besides the essential ones; the kernel is one of them.
-    pub packages: Option<Vec<Name>>,
+    /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced.
+    pub packages: Option<Vec<String>>,
 }
 
 /// Partition sizes.

@@ -54,7 +54,7 @@ impl Resolver<'_> {
         let variables = self.variables(&name, arch, distribution, &suite)?;
         let layers = self.read_layers()?;
         self.check_layers(&layers, distribution, arch)?;
-        let packages = self.packages(&layers, base.packages.as_deref().unwrap_or_default());
+        let packages = self.packages(&layers, base.packages.as_deref().unwrap_or_default(), &variables)?;
         let disk = file.disk.clone().unwrap_or_default();
         Ok(ImagePlan {
             name,
@@ -236,12 +236,20 @@ impl Resolver<'_> {
         }
     }
 
-    fn packages(&self, layers: &[Layer], base: &[Name]) -> Vec<String> {
-        let mut packages: Vec<String> = base.iter().map(|name| name.0.clone()).collect();
+    fn packages(&self, layers: &[Layer], base: &[String], variables: &Variables) -> Result<Vec<String>> {
+        let mut packages = Vec::new();
+        for (index, written) in base.iter().enumerate() {
+            let path = at!["base", "packages", index];
+            let name = interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
+            let name = Name::try_from(name).map_err(|_| {
+                self.error(&path, "this is not the name of a package").help("write a package's name, without a version: the lock pins that")
+            })?;
+            packages.push(name.0);
+        }
         packages.extend(layers.iter().flat_map(|layer| layer.file.packages.iter().map(|name| name.0.clone())));
         packages.sort();
         packages.dedup();
-        packages
+        Ok(packages)
     }
 
     fn disk(&self, esp: Size, var: Size, verity: Size) -> Result<DiskPlan> {

@@ -121,22 +121,40 @@ pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clo
     }
 }
 
-/// Turns the deserializer's wording into ours, and its list of expected words into a suggestion.
+/// Turns the deserializer's wording into ours, and its list of expected words into a suggestion. Values that check themselves
+/// put the way to mend them on a second line.
 fn mend(message: &str) -> (String, Option<String>) {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (first, rest) = match quoted.split_first() {
-        Some((first, rest)) => (*first, rest),
-        None => return (message.trim_end().replace('\n', ", "), None),
-    };
+    let known = quoted.get(1..).unwrap_or_default().iter().copied();
+    let first = quoted.first().copied().unwrap_or_default();
     if message.starts_with("unknown field") {
-        (format!("unknown key \"{first}\""), Some(suggestion(first, rest.iter().copied())))
+        (format!("unknown key \"{first}\""), Some(suggestion(first, known)))
     } else if message.starts_with("unknown variant") {
-        (format!("unknown value \"{first}\""), Some(suggestion(first, rest.iter().copied())))
+        (format!("unknown value \"{first}\""), Some(suggestion(first, known)))
     } else if message.starts_with("missing field") {
         (format!("the key \"{first}\" is missing"), Some(format!("add {first} = …")))
+    } else if message == "duplicate key" {
+        ("this key is there twice".to_owned(), Some("remove one of them".to_owned()))
+    } else if let Some((found, expected)) = wrong_type(message) {
+        let (wanted, help) = match expected {
+            "a string" => ("text", "write it in quotes: \"…\""),
+            "a sequence" => ("a list", "write it in brackets: [\"…\"]"),
+            "a boolean" => ("true or false", "write true or false, without quotes"),
+            "u64" | "usize" | "u32" => ("a whole number", "write a whole number, 0 or more, without quotes"),
+            _ => ("a table", "write it as a table: [name], or { key = … }"),
+        };
+        (format!("{wanted} is expected here, not {}", found.replace('`', "")), Some(help.to_owned()))
     } else {
-        (message.trim_end().replace('\n', ", "), None)
+        let (message, help) = message.trim_end().split_once('\n').unwrap_or((message, "check quotes and brackets there: definitions are TOML, https://toml.io"));
+        let help = help.trim_start().trim_start_matches("help: ");
+        (message.trim_end().to_owned(), Some(help.replace('\n', ", ")))
     }
+}
+
+/// What was found and what was expected, of "invalid type: …, expected …".
+fn wrong_type(message: &str) -> Option<(&str, &str)> {
+    let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
+    rest.rsplit_once(", expected ")
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl TryFrom<u64> for SchemaVersion {
     fn try_from(version: u64) -> Result<Self, String> {
         match version {
             1 => Ok(Self),
-            _ => Err(format!("schema {version} is not known to this release of Kiln; it reads schema 1")),
+            _ => Err(format!("schema {version} is not known to this release of Kiln\nwrite schema = 1, or use a newer Kiln")),
         }
     }
 }
@@ -54,7 +54,7 @@ impl TryFrom<String> for Name {
             Ok(Self(text))
         } else {
             Err(format!(
-                "\"{text}\" is not a name: use up to 64 lower-case letters, digits, dots, dashes, and begin with a letter or digit"
+                "\"{text}\" is not a name\nuse up to 64 lower-case letters, digits, dots, dashes, and begin with a letter or digit"
             ))
         }
     }
@@ -64,7 +64,7 @@ impl TryFrom<String> for Size {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\" is not a size: write a number and MiB or GiB, such as \"512MiB\"");
+        let wrong = || format!("\"{text}\" is not a size\nwrite a number and MiB or GiB, such as \"512MiB\"");
         let split = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
         let (number, unit) = text.split_at(split);
         let unit = match unit.trim_start() {
@@ -75,7 +75,7 @@ impl TryFrom<String> for Size {
         let number: u64 = number.parse().map_err(|_| wrong())?;
         match number.checked_mul(unit) {
             Some(bytes) if bytes <= 16 * 1024 * 1024 * MIB => Ok(Self(bytes)),
-            _ => Err(format!("\"{text}\" is larger than 16 TiB")),
+            _ => Err(format!("\"{text}\" is larger than 16 TiB\nwrite a smaller size")),
         }
     }
 }
@@ -87,7 +87,7 @@ impl TryFrom<String> for Mode {
         let digits = text.len() == 4 && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
         match u32::from_str_radix(&text, 8) {
             Ok(bits) if digits => Ok(Self(bits)),
-            _ => Err(format!("\"{text}\" is not a mode: write four octal digits, such as \"0644\"")),
+            _ => Err(format!("\"{text}\" is not a mode\nwrite four octal digits, such as \"0644\"")),
         }
     }
 }
@@ -97,9 +97,10 @@ impl TryFrom<String> for ImagePath {
 
     fn try_from(text: String) -> Result<Self, String> {
         let Some(path) = text.strip_prefix('/') else {
-            return Err(format!("\"{text}\" is not absolute: paths in the image begin with /"));
+            return Err(format!("\"{text}\" is not absolute\npaths in the image begin with /"));
         };
-        check_components(path).map_err(|why| format!("\"{text}\" is not a path in the image: {why}"))?;
+        check_components(path)
+            .map_err(|why| format!("\"{text}\" is not a path in the image: {why}\nwrite a plain absolute path such as /etc/hosts"))?;
         Ok(Self(path.to_owned()))
     }
 }

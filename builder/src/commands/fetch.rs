@@ -1,0 +1,31 @@
+//! `kiln fetch`
+
+use indicatif::DecimalBytes;
+use serde::Serialize;
+
+use super::{Terminal, resolve};
+use crate::cli::FetchArgs;
+use crate::error::Result;
+use crate::pipeline::{self, session::Session};
+use crate::progress::Progress;
+
+#[derive(Serialize)]
+struct Summary {
+    fetched: usize,
+    fetched_bytes: u64,
+    in_store: usize,
+}
+
+/// Fills the store with everything the lock names.
+pub fn run(args: &FetchArgs, progress: Progress, terminal: &Terminal) -> Result<()> {
+    let (resolved, lock_path) = resolve(&args.definition, &args.output_dir)?;
+    let session = Session::open(&args.fetch, progress)?;
+    let lock = session.lock_for(&resolved.plan, &lock_path, &resolved.lock, false)?;
+    let fetched = session.fetcher()?.fetch_all(&pipeline::requests(&session, &resolved.plan, &lock)?)?;
+    let new = || fetched.iter().filter(|file| !file.cached);
+    let summary = Summary { fetched: new().count(), fetched_bytes: new().map(|file| file.size).sum(), in_store: fetched.len() - new().count() };
+    terminal.show(&summary, |summary| {
+        let bytes = DecimalBytes(summary.fetched_bytes);
+        format!("fetched {} files, {bytes}; {} were in the store", summary.fetched, summary.in_store)
+    })
+}

@@ -1,0 +1,69 @@
+//! `kiln lock`
+
+use serde::Serialize;
+
+use super::{Terminal, resolve};
+use crate::cli::LockArgs;
+use crate::error::Result;
+use crate::lock::table::DigestTable;
+use crate::lock::update::{Policy, update};
+use crate::lock::{Lock, LockedArtifact, LockedPackage, drift};
+use crate::pipeline::session::{Session, drifted};
+use crate::progress::Progress;
+
+#[derive(Serialize)]
+struct Summary {
+    lock: std::path::PathBuf,
+    artifacts: usize,
+    packages: usize,
+    changes: Vec<String>,
+}
+
+/// Writes the lock, or with `--check` compares it with the definition.
+pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<()> {
+    let (resolved, path) = resolve(&args.definition, &args.output_dir)?;
+    let plan = &resolved.plan;
+    let old = match Lock::read(&path)? {
+        Some(lock) => Some(lock),
+        None => Lock::read(&resolved.lock)?,
+    };
+    if args.check {
+        let differences = match &old {
+            Some(lock) => drift::differences(plan, lock),
+            None => vec!["there is no lock".to_owned()],
+        };
+        return if differences.is_empty() { terminal.print("the lock matches the definition") } else { Err(drifted(&path, &differences)) };
+    }
+    let session = Session::open(&args.fetch, progress)?;
+    let table = args.digests.as_deref().map(DigestTable::read).transpose()?.unwrap_or_default();
+    let policy = Policy { recheck: true, upgrade_packages: args.upgrade, accept: args.accept.iter().cloned().collect(), table };
+    let lock = update(plan, old.as_ref(), &policy, &session.fetcher()?, || session.resolve_packages(plan))?;
+    lock.write(&path)?;
+    let changes = changes(old.as_ref(), &lock);
+    let summary = Summary { lock: path, artifacts: lock.artifacts.len(), packages: lock.packages.len(), changes };
+    terminal.show(&summary, |summary| {
+        let lines: String = summary.changes.iter().map(|change| format!("\n  {change}")).collect();
+        format!("{}: {} artifacts, {} packages{lines}", summary.lock.display(), summary.artifacts, summary.packages)
+    })
+}
+
+/// What is new, changed or gone, one line each.
+fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
+    let Some(old) = old else { return Vec::new() };
+    let artifact = |pin: &LockedArtifact| (format!("{}/{}", pin.layer, pin.name), format!("{} {:.19}", pin.version, pin.sha256.to_string()));
+    let package = |pin: &LockedPackage| (pin.name.clone(), pin.version.clone());
+    let entries = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
+        lock.artifacts.iter().map(artifact).chain(lock.packages.iter().map(package)).collect()
+    };
+    let (old, new) = (entries(old), entries(new));
+    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| match (old.get(name), new.get(name)) {
+            (None, Some(new)) => Some(format!("+ {name} {new}")),
+            (Some(old), None) => Some(format!("- {name} {old}")),
+            (Some(old), Some(new)) if old != new => Some(format!("~ {name} {old} -> {new}")),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,67 @@
+//! `kiln plan`
+
+use serde::Serialize;
+
+use super::{Terminal, resolve};
+use crate::cli::PlanArgs;
+use crate::definition::plan::{ImagePlan, Origin};
+use crate::error::Result;
+use crate::lock::{Lock, drift};
+use crate::pipeline::session::open_store;
+use crate::store::Store;
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    plan: &'a ImagePlan,
+    lock: std::path::PathBuf,
+    differences: Vec<String>,
+    to_fetch: usize,
+    in_store: usize,
+}
+
+/// Shows the resolved definition, how its lock stands, and how much is missing from the store.
+pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
+    let (resolved, lock_path) = resolve(&args.definition, &args.output_dir)?;
+    let store = open_store(args.cache_dir.as_deref())?;
+    let lock = match Lock::read(&lock_path)? {
+        Some(lock) => Some(lock),
+        None => Lock::read(&resolved.lock)?,
+    };
+    let differences = match &lock {
+        Some(lock) => drift::differences(&resolved.plan, lock),
+        None => vec!["there is no lock yet".to_owned()],
+    };
+    let (in_store, to_fetch) = lock.as_ref().map_or((0, 0), |lock| count(lock, &store));
+    let shown = Shown { plan: &resolved.plan, lock: lock_path, differences, to_fetch, in_store };
+    terminal.show(&shown, text)
+}
+
+fn count(lock: &Lock, store: &Store) -> (usize, usize) {
+    let digests = lock.artifacts.iter().map(|pin| &pin.sha256).chain(lock.packages.iter().map(|pin| &pin.sha256));
+    let (present, missing): (Vec<_>, Vec<_>) = digests.partition(|digest| store.contains(digest));
+    (present.len(), missing.len())
+}
+
+fn text(shown: &Shown<'_>) -> String {
+    let plan = shown.plan;
+    let mut lines = vec![
+        format!("{} for {:?}: Kubernetes {}", plan.name, plan.arch, plan.variables["kubernetes"]).to_lowercase().replace("kubernetes", "Kubernetes"),
+        format!("base     {} with {} packages asked for", plan.base.suite, plan.base.packages.len()),
+    ];
+    for layer in &plan.layers {
+        lines.push(format!("layer    {:<14} {}", layer.name, layer.summary));
+        for artifact in &layer.artifacts {
+            let origin = match &artifact.origin {
+                Origin::Url { url, .. } => format!("{} {url}", artifact.version),
+                Origin::Package { name } => format!("from the package {name}"),
+                Origin::Program { name } => format!("{name} of this Kiln release, {}", artifact.version),
+            };
+            lines.push(format!("           {:<12} {origin}", artifact.name));
+        }
+    }
+    lines.push(format!("outputs  {}", plan.outputs.join(", ")));
+    lines.push(format!("store    {} of the lock's files are there, {} to fetch", shown.in_store, shown.to_fetch));
+    let state = if shown.differences.is_empty() { "matches".to_owned() } else { format!("will be brought up to date: {}", shown.differences.join("; ")) };
+    lines.push(format!("lock     {} {state}", shown.lock.display()));
+    lines.join("\n")
+}

@@ -1,0 +1,19 @@
+//! `kiln schema`
+
+use schemars::schema_for;
+
+use super::Terminal;
+use crate::cli::{SchemaArgs, SchemaKind};
+use crate::definition::image_file::ImageFile;
+use crate::definition::layer_file::LayerFile;
+use crate::error::{Class, Error, Result};
+
+/// Prints the JSON Schema by which editors complete and check definitions.
+pub fn run(args: &SchemaArgs, terminal: &Terminal) -> Result<()> {
+    let schema = match args.kind {
+        SchemaKind::Image => schema_for!(ImageFile),
+        SchemaKind::Layer => schema_for!(LayerFile),
+    };
+    let text = serde_json::to_string_pretty(&schema).map_err(|error| Error::new(Class::Internal, format!("printing the schema: {error}")))?;
+    terminal.print(&text)
+}

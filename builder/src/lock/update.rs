@@ -1,0 +1,95 @@
+//! Writing a lock: what upstream says the bytes are, and which packages follow from those asked for.
+
+use std::collections::BTreeSet;
+
+use super::drift::{self, Wanted};
+use super::table::DigestTable;
+use super::{Lock, LockedArtifact, SCHEMA};
+use crate::definition::plan::{Checksum, ImagePlan};
+use crate::digest::Digest;
+use crate::error::{Class, Error, Result};
+use crate::fetch::Fetcher;
+use crate::fetch::checksum::{self, Expected};
+use crate::lock::LockedPackage;
+
+/// The largest checksum file that is read, in bytes.
+const LARGEST_CHECKSUM_FILE: u64 = 4 << 20;
+
+/// How a lock is brought up to date.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// Ask upstream again about artifacts that are pinned already; a changed answer is an error.
+    pub recheck: bool,
+    /// Take the newest packages that the archive has.
+    pub upgrade_packages: bool,
+    /// Artifacts ("layer/name") whose changed upstream checksum the user accepts.
+    pub accept: BTreeSet<String>,
+    /// Digests that are known without asking upstream.
+    pub table: DigestTable,
+}
+
+/// A lock for `plan`, keeping the pins of `old` that still apply. `packages` resolves the closure; it is called only when needed.
+pub fn update(
+    plan: &ImagePlan,
+    old: Option<&Lock>,
+    policy: &Policy,
+    fetcher: &Fetcher<'_>,
+    packages: impl FnOnce() -> Result<Vec<LockedPackage>>,
+) -> Result<Lock> {
+    let mut artifacts = drift::wanted(plan).map(|want| pin(&want, old, policy, fetcher)).collect::<Result<Vec<_>>>()?;
+    artifacts.sort_by(|a, b| (&a.layer, &a.name).cmp(&(&b.layer, &b.name)));
+    let base = drift::base(plan);
+    let kept = old.filter(|old| old.base == base && old.arch == plan.arch && !policy.upgrade_packages);
+    let packages = match kept {
+        Some(old) => old.packages.clone(),
+        None => packages()?,
+    };
+    Ok(Lock { schema: SCHEMA, image: plan.name.clone(), arch: plan.arch, base, artifacts, packages })
+}
+
+fn pin(want: &Wanted<'_>, old: Option<&Lock>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<LockedArtifact> {
+    let id = format!("{}/{}", want.layer.name, want.artifact.name);
+    let old = old.and_then(|old| old.artifact(&want.layer.name, &want.artifact.name)).filter(|pin| want.is_pinned_by(pin));
+    if let Some(pin) = old.filter(|_| !policy.recheck) {
+        return Ok(pin.clone());
+    }
+    let (sha256, size) = ask(want, policy, fetcher).map_err(|error| error.context(format!("locking {id}")))?;
+    if let Some(pin) = old.filter(|pin| pin.sha256 != sha256 && !policy.accept.contains(&id)) {
+        return Err(replaced(&id, want.url, &pin.sha256, &sha256));
+    }
+    let size = size.or(old.filter(|pin| pin.sha256 == sha256).and_then(|pin| pin.size));
+    Ok(LockedArtifact {
+        layer: want.layer.name.clone(),
+        name: want.artifact.name.clone(),
+        version: want.artifact.version.clone(),
+        url: want.url.to_owned(),
+        size,
+        sha256,
+    })
+}
+
+/// The digest and, where it can be learned cheaply, the length.
+fn ask(want: &Wanted<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<(Digest, Option<u64>)> {
+    if let Some(digest) = policy.table.get(want.url) {
+        return Ok((digest, None));
+    }
+    let address = match want.checksum {
+        Checksum::Pinned(digest) => return Ok((*digest, fetcher.length(want.url).ok().flatten())),
+        Checksum::File(address) => address,
+    };
+    let document = fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
+    let file_name = want.url.rsplit('/').next().unwrap_or(want.url);
+    match checksum::find(&document, file_name).map_err(|error| error.context(address))? {
+        Expected::Sha256(digest) => Ok((digest, fetcher.length(want.url)?)),
+        other => fetcher.learn(&want.artifact.name, want.url, &other).map(|(digest, size)| (digest, Some(size))),
+    }
+}
+
+fn replaced(id: &str, url: &str, locked: &Digest, upstream: &Digest) -> Error {
+    let message = format!(
+        "upstream replaced {id}: its checksum is no longer the locked one\n  address  {url}\n  locked   {locked}\n  upstream {upstream}"
+    );
+    Error::new(Class::Lock, message).help(format!(
+        "find out why before you trust it; the locked file stays usable while it is in your store or mirror; kiln lock --accept {id} takes the new one"
+    ))
+}

@@ -1,0 +1,236 @@
+//! The whole line, as numbered steps: plan and lock in, finished outputs under their final names out.
+
+pub mod publish;
+pub mod report;
+pub mod session;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::base;
+use crate::definition::plan::{ArtifactPlan, ImagePlan, LayerPlan, Origin, PreloadOrigin};
+use crate::determinism;
+use crate::digest::Digest;
+use crate::error::{Class, Error, Result};
+use crate::fetch::Request;
+use crate::image_layer;
+use crate::layer::{self, PackedLayer};
+use crate::lock::{Lock, LockedPackage};
+use crate::output::{self, Image, Parts};
+use crate::provenance::{self, Facts};
+use crate::scratch::Scratch;
+use crate::tree::{Tree, merge, units};
+use report::{Report, Timer};
+use session::Session;
+
+/// Part of every layer's key: raise it when the same inputs come to give other bytes.
+const LAYER_FORMAT: u32 = 1;
+
+/// Builds the image of `plan` from `lock` into `output_dir`.
+pub fn build(session: &Session, plan: &ImagePlan, lock: &Lock, firstboot: Option<&Path>, output_dir: &Path) -> Result<Report> {
+    let started = Instant::now();
+    let mut timer = Timer::default();
+    let epoch = determinism::source_date_epoch()?;
+    let publication = publish::Publication::begin(output_dir)?;
+    let builder = Builder { session, plan, lock, firstboot, epoch };
+
+    // 1. Every byte into the store, verified.
+    let fetched = timer.step("fetch", || session.fetcher()?.fetch_all(&requests(session, plan, lock)?))?;
+
+    // 2. The base and the layers, each from the store when nothing that decides it has changed.
+    let mut layers = timer.step("layers", || builder.layers())?;
+
+    // 3. One tree. Units are enabled, and the image described, in a last layer of its own.
+    let (tree, last) = timer.step("tree", || builder.merge(&layers))?;
+    layers.push(last);
+
+    // 4. The outputs, complete before any of them is visible.
+    let work = Scratch::new(output_dir)?;
+    let image = Image {
+        plan,
+        tree: &tree,
+        layers: &layers,
+        identity: identity(plan, &layers, epoch)?,
+        epoch,
+        store: &session.store,
+        scratch: work.path(),
+        progress: &session.progress,
+        parts: Parts::default(),
+    };
+    let mut files = Vec::new();
+    for name in &plan.outputs {
+        files.extend(timer.step(name, || output::find(name)?.write(&image, publication.folder()))?);
+    }
+    let facts = Facts { artifacts: &builder.artifact_facts()?, packages: &lock.packages };
+    let manifest = timer.step("manifest", || provenance::write(&image, &facts, &files, publication.folder()))?;
+
+    // 5. Final names.
+    let outputs = timer.step("publish", || publication.finish())?;
+    Ok(Report::new(plan, &layers, &fetched, manifest, outputs, timer, started.elapsed()))
+}
+
+/// What must be in the store before a build of `plan` can go on without a network.
+pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<Request>> {
+    let artifacts = lock.artifacts.iter().map(|pin| Request {
+        title: format!("{} {}", pin.name, pin.version),
+        urls: vec![pin.url.clone()],
+        digest: pin.sha256,
+        size: pin.size,
+    });
+    let mut requests: Vec<Request> = artifacts.collect();
+    for image in &plan.preload {
+        if let PreloadOrigin::Url(url) = &image.origin {
+            requests.push(Request { title: image.reference.clone(), urls: vec![url.clone()], digest: image.sha256, size: None });
+        }
+    }
+    // A mirror is needed only for what is missing: a full store builds on a machine that knows none.
+    let missing = lock.packages.iter().any(|package| !session.store.contains(&package.sha256));
+    if missing {
+        let mirrors = session.debian_mirrors()?;
+        for package in &lock.packages {
+            requests.push(Request {
+                title: format!("{} {}", package.name, package.version),
+                urls: vec![base::debian::url(&mirrors, package)?],
+                digest: package.sha256,
+                size: Some(package.size),
+            });
+        }
+    }
+    Ok(requests)
+}
+
+/// What decides every identifier on the disk.
+fn identity(plan: &ImagePlan, layers: &[PackedLayer], epoch: u64) -> Result<Digest> {
+    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.diff_id).collect();
+    hash(&(&plan.name, plan.arch, &plan.kernel_arguments, &plan.disk, diff_ids, epoch))
+}
+
+fn hash(value: &impl Serialize) -> Result<Digest> {
+    let bytes = serde_json::to_vec(value).map_err(|error| Error::new(Class::Internal, format!("hashing: {error}")))?;
+    Ok(Digest::of(&bytes))
+}
+
+struct Builder<'a> {
+    session: &'a Session,
+    plan: &'a ImagePlan,
+    lock: &'a Lock,
+    firstboot: Option<&'a Path>,
+    epoch: u64,
+}
+
+impl Builder<'_> {
+    /// The base and the definition's layers, the base first. The base is one long single-threaded job, so the layers are packed beside it.
+    fn layers(&self) -> Result<Vec<PackedLayer>> {
+        std::thread::scope(|scope| {
+            let base = scope.spawn(|| self.base());
+            let layers: Result<Vec<PackedLayer>> = self.plan.layers.iter().map(|layer| self.layer(layer)).collect();
+            let base = base.join().map_err(|_| Error::new(Class::Internal, "the thread that builds the base panicked"))?;
+            let mut all = vec![base?];
+            all.extend(layers?);
+            Ok(all)
+        })
+    }
+
+    fn base(&self) -> Result<PackedLayer> {
+        let packages: Vec<&LockedPackage> = self.lock.packages.iter().filter(|package| package.install).collect();
+        let digests: Vec<&Digest> = packages.iter().map(|package| &package.sha256).collect();
+        let base = &self.plan.base;
+        let key = hash(&(LAYER_FORMAT, base::debian::FORMAT, base.distribution, &base.suite, self.plan.arch, digests, self.epoch))?;
+        layer::pack::packed(&self.session.store, &base.suite, key, self.epoch, |work| {
+            let step = self.session.progress.step(&format!("base {}", base.suite));
+            let tree = base::debian::build(&self.session.store, base, self.plan.arch, &packages, self.epoch, work, &self.session.progress);
+            drop(step);
+            tree
+        })
+        .map_err(|error| error.context("building the base"))
+    }
+
+    fn layer(&self, layer: &LayerPlan) -> Result<PackedLayer> {
+        let inputs = layer.artifacts.iter().map(|artifact| self.input(layer, artifact)).collect::<Result<Vec<_>>>()?;
+        let digests: Vec<&Digest> = inputs.iter().map(|(digest, _)| digest).collect();
+        let key = hash(&(LAYER_FORMAT, layer, digests, self.epoch))?;
+        layer::pack::packed(&self.session.store, &layer.name, key, self.epoch, |work| {
+            let _step = self.session.progress.step(&format!("layer {}", layer.name));
+            let blob = |artifact: &ArtifactPlan| {
+                let position = layer.artifacts.iter().position(|other| other.name == artifact.name);
+                position.map(|index| inputs[index].1.clone()).ok_or_else(|| Error::new(Class::Internal, "an artifact of another layer"))
+            };
+            layer::assemble::assemble(layer, &blob, work)
+        })
+        .map_err(|error| error.context(format!("the layer \"{}\"", layer.name)))
+    }
+
+    /// The digest and the file of an artifact.
+    fn input(&self, layer: &LayerPlan, artifact: &ArtifactPlan) -> Result<(Digest, PathBuf)> {
+        let store = &self.session.store;
+        match &artifact.origin {
+            Origin::Url { .. } => {
+                let pin = self.lock.artifact(&layer.name, &artifact.name).ok_or_else(|| unlocked(&artifact.name))?;
+                Ok((pin.sha256, store.blob(&pin.sha256)))
+            }
+            Origin::Package { name } => {
+                let pin = self.extracted(name)?;
+                Ok((pin.sha256, store.blob(&pin.sha256)))
+            }
+            Origin::Program { name } => {
+                let path = session::program(name, self.firstboot)?;
+                Ok((Digest::of_file(&path)?, path))
+            }
+        }
+    }
+
+    fn extracted(&self, name: &str) -> Result<&LockedPackage> {
+        self.lock.packages.iter().find(|package| package.name == name && !package.install).ok_or_else(|| unlocked(name))
+    }
+
+    /// The merged tree, and the layer with the links and the description that only the whole image decides.
+    fn merge(&self, layers: &[PackedLayer]) -> Result<(Tree, PackedLayer)> {
+        let trees = layers.iter().map(|layer| layer::pack::read_tree(&layer.tar)).collect::<Result<Vec<Tree>>>()?;
+        let no_replaces: &[String] = &[];
+        let replaces = |index: usize| index.checked_sub(1).map_or(no_replaces, |index| &self.plan.layers[index].replaces);
+        let below: Vec<(&str, &Tree, &[String])> =
+            layers.iter().zip(&trees).enumerate().map(|(index, (layer, tree))| (layer.name.as_str(), tree, replaces(index))).collect();
+        let merged = merge::merge(&below)?;
+
+        let enable: Vec<String> = self.plan.layers.iter().flat_map(|layer| layer.enable.clone()).collect();
+        let mask: Vec<String> = self.plan.layers.iter().flat_map(|layer| layer.mask.clone()).collect();
+        let mut top = units::enable(&merged.tree, &enable, &mask)?;
+        image_layer::describe(&mut top, self.plan, self.lock, layers)?;
+        image_layer::preload(&mut top, self.plan, &self.session.store)?;
+        let replaced = image_layer::replaced(&merged.tree, &mut top);
+
+        let key = hash(&(LAYER_FORMAT, "image", image_layer::key(&top)?, self.epoch))?;
+        let last = layer::pack::packed(&self.session.store, "image", key, self.epoch, |_| Ok(top.clone()))?;
+        let all = merge::merge(&[("the layers", &merged.tree, no_replaces), ("image", &layer::pack::read_tree(&last.tar)?, &replaced)])?;
+        Ok((all.tree, last))
+    }
+
+    /// Every artifact with its version and digest, for the manifest and the SBOM.
+    fn artifact_facts(&self) -> Result<Vec<provenance::ArtifactFact>> {
+        let mut facts = Vec::new();
+        for layer in &self.plan.layers {
+            for artifact in &layer.artifacts {
+                let (sha256, _) = self.input(layer, artifact)?;
+                let version = match &artifact.origin {
+                    Origin::Package { name } => self.extracted(name)?.version.clone(),
+                    _ => artifact.version.clone(),
+                };
+                facts.push(provenance::ArtifactFact {
+                    layer: layer.name.clone(),
+                    name: artifact.name.clone(),
+                    version,
+                    origin: artifact.origin.clone(),
+                    license: artifact.license.clone(),
+                    sha256,
+                });
+            }
+        }
+        Ok(facts)
+    }
+}
+
+fn unlocked(name: &str) -> Error {
+    Error::new(Class::Lock, format!("{name} is not in the lock")).help("run kiln lock")
+}

@@ -1,0 +1,114 @@
+//! The closing summary of a build, as text and as JSON.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use indicatif::{DecimalBytes, HumanDuration};
+use serde::Serialize;
+
+use crate::definition::plan::ImagePlan;
+use crate::error::Result;
+use crate::fetch::Fetched;
+use crate::layer::PackedLayer;
+use crate::provenance::{Manifest, ManifestFile};
+
+/// Seconds per step, in order.
+#[derive(Debug, Default)]
+pub struct Timer(Vec<StepTime>);
+
+/// How long a step took.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepTime {
+    /// Its name.
+    pub step: String,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+impl Timer {
+    /// Runs and times one step.
+    pub fn step<T>(&mut self, name: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        let start = Instant::now();
+        let result = run()?;
+        self.0.push(StepTime { step: name.to_owned(), seconds: round(start.elapsed()) });
+        Ok(result)
+    }
+}
+
+fn round(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// What a build did.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Name of the image.
+    pub image: String,
+    /// Kubernetes version.
+    pub kubernetes: String,
+    /// The image's identity.
+    pub identity: String,
+    /// The layers, the base first; `cached` says whether they were there before.
+    pub layers: Vec<PackedLayer>,
+    /// Bytes fetched from elsewhere.
+    pub fetched_bytes: u64,
+    /// How many artifacts and packages were fetched.
+    pub fetched: usize,
+    /// How many were in the store already.
+    pub in_store: usize,
+    /// Output files with length and digest.
+    pub files: Vec<ManifestFile>,
+    /// Where they are.
+    pub outputs: Vec<PathBuf>,
+    /// Seconds per step.
+    pub steps: Vec<StepTime>,
+    /// Seconds in all.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// Collects the summary.
+    pub fn new(
+        plan: &ImagePlan,
+        layers: &[PackedLayer],
+        fetched: &[Fetched],
+        manifest: Manifest,
+        outputs: Vec<PathBuf>,
+        timer: Timer,
+        elapsed: Duration,
+    ) -> Self {
+        let new: Vec<&Fetched> = fetched.iter().filter(|fetched| !fetched.cached).collect();
+        Self {
+            image: plan.name.clone(),
+            kubernetes: plan.variables.get("kubernetes").cloned().unwrap_or_default(),
+            identity: manifest.identity.to_string(),
+            layers: layers.to_vec(),
+            fetched_bytes: new.iter().map(|fetched| fetched.size).sum(),
+            fetched: new.len(),
+            in_store: fetched.len() - new.len(),
+            files: manifest.files,
+            outputs,
+            steps: timer.0,
+            seconds: round(elapsed),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} with Kubernetes {}", self.image, self.kubernetes)?;
+        writeln!(f, "\nfetched {} files, {}; {} were in the store", self.fetched, DecimalBytes(self.fetched_bytes), self.in_store)?;
+        writeln!(f, "\n{:<16} {:>10}  {:<7} diffID", "layer", "size", "")?;
+        for layer in &self.layers {
+            let state = if layer.cached { "cached" } else { "built" };
+            writeln!(f, "{:<16} {:>10}  {state:<7} {:.19}", layer.name, DecimalBytes(layer.size).to_string(), layer.diff_id.to_string())?;
+        }
+        writeln!(f, "\n{:<36} {:>10}  sha256", "output", "size")?;
+        for file in self.files.iter().filter(|file| !file.path.contains("/blobs/")) {
+            writeln!(f, "{:<36} {:>10}  {:.12}", file.path, DecimalBytes(file.size).to_string(), file.sha256.hex())?;
+        }
+        let steps: Vec<String> = self.steps.iter().map(|step| format!("{} {:.1}", step.step, step.seconds)).collect();
+        writeln!(f, "\nseconds: {}; in all {:.1} ({})", steps.join(", "), self.seconds, HumanDuration(Duration::from_secs_f64(self.seconds)))
+    }
+}

@@ -1,0 +1,123 @@
+//! What a command works with: the store, the way bytes are fetched, where progress is shown.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::debian::{self, Mirrors};
+use crate::cli::FetchOptions;
+use crate::definition::plan::ImagePlan;
+use crate::error::{Class, Error, Result};
+use crate::fetch::{Fetcher, Options};
+use crate::lock::{Lock, LockedPackage, drift};
+use crate::progress::Progress;
+use crate::scratch::Scratch;
+use crate::store::Store;
+
+/// The store, the network and the terminal of one command.
+#[derive(Debug)]
+pub struct Session {
+    /// The content store.
+    pub store: Store,
+    /// Where progress is shown.
+    pub progress: Progress,
+    options: Options,
+    debian_mirror: Option<String>,
+    allow_expired_release: bool,
+}
+
+impl Session {
+    /// Opens the store and checks the options.
+    pub fn open(options: &FetchOptions, progress: Progress) -> Result<Self> {
+        let mirrors = options.mirrors.iter().map(|text| text.parse()).collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            store: open_store(options.cache_dir.as_deref())?,
+            progress,
+            options: Options { offline: options.offline, mirrors, ..Options::default() },
+            debian_mirror: options.debian_mirror.clone(),
+            allow_expired_release: options.allow_expired_release,
+        })
+    }
+
+    /// The way to fetch.
+    pub fn fetcher(&self) -> Result<Fetcher<'_>> {
+        Fetcher::new(&self.store, self.options.clone(), &self.progress)
+    }
+
+    /// The Debian mirror: the user's, else this machine's.
+    pub fn debian_mirrors(&self) -> Result<Mirrors> {
+        debian::mirrors(self.debian_mirror.as_deref())
+    }
+
+    /// The package closure of `plan`, from the archive's signed index.
+    pub fn resolve_packages(&self, plan: &ImagePlan) -> Result<Vec<LockedPackage>> {
+        if self.options.offline {
+            let error = Error::new(Class::Lock, "the lock's packages are missing or stale, and --offline forbids asking the archive");
+            return Err(error.help("run kiln lock where the distribution's archive can be reached"));
+        }
+        let _step = self.progress.step("resolving packages");
+        let mirrors = self.debian_mirrors()?;
+        let scratch: Scratch = self.store.scratch()?;
+        let extract = drift::base(plan).extract;
+        debian::resolve(&plan.base, plan.arch, &extract, &mirrors, scratch.path(), self.allow_expired_release)
+    }
+
+    /// The lock of a build: the file's when it matches `plan`, else brought up to date and written, unless `locked` forbids it.
+    pub fn lock_for(&self, plan: &ImagePlan, path: &Path, seed: &Path, locked: bool) -> Result<Lock> {
+        let old = match Lock::read(path)? {
+            Some(lock) => Some(lock),
+            None => Lock::read(seed)?,
+        };
+        let differences = match &old {
+            Some(lock) => drift::differences(plan, lock),
+            None => vec![format!("there is no lock {}", path.display())],
+        };
+        match old {
+            Some(lock) if differences.is_empty() => return Ok(lock),
+            _ if locked => return Err(drifted(path, &differences)),
+            _ => {}
+        }
+        self.progress.note(&format!("locking {}: {}", path.display(), differences.join("; ")));
+        let policy = crate::lock::update::Policy::default();
+        let lock = crate::lock::update::update(plan, old.as_ref(), &policy, &self.fetcher()?, || self.resolve_packages(plan))?;
+        lock.write(path)?;
+        Ok(lock)
+    }
+}
+
+/// Opens the store in `folder`, or in the user's default place.
+pub fn open_store(folder: Option<&Path>) -> Result<Store> {
+    match folder {
+        Some(folder) => Store::open(folder),
+        None => Store::open(&Store::default_root()?),
+    }
+}
+
+/// The error for a lock that does not match.
+pub fn drifted(path: &Path, differences: &[String]) -> Error {
+    let list: String = differences.iter().map(|difference| format!("\n  - {difference}")).collect();
+    Error::new(Class::Lock, format!("the lock {} does not match the definition:{list}", path.display()))
+        .help("run kiln lock and commit what it changed")
+}
+
+/// Where the lock of a definition is: `--lock`, else beside it; with `--set` in the output folder, so that a trial leaves the
+/// committed lock alone.
+pub fn lock_path(explicit: Option<&Path>, beside: &Path, has_sets: bool, output_dir: &Path) -> PathBuf {
+    match explicit {
+        Some(path) => path.to_owned(),
+        None if has_sets => output_dir.join(beside.file_name().unwrap_or_default()),
+        None => beside.to_owned(),
+    }
+}
+
+/// A program of this release: the one the user named, else the one beside the running program.
+pub fn program(name: &str, explicit: Option<&Path>) -> Result<PathBuf> {
+    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join(name)));
+    let candidates = [explicit.map(Path::to_owned), beside];
+    match candidates.into_iter().flatten().next() {
+        Some(path) if path.is_file() => Ok(path),
+        found => {
+            let place = found.map(|path| format!(" at {}", path.display())).unwrap_or_default();
+            let error = Error::new(Class::Usage, format!("the program \"{name}\" of this Kiln release is not there{place}"));
+            Err(error.help("name it with --firstboot FILE; make firstboot builds it"))
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Private folders for unfinished work. One that a killed process left behind is swept by the next command.
+//!
+//! Beside each folder `NAME` lies a file `NAME.lock`, locked (flock) by its owner; a lock ends with its process.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::Builder;
+
+use crate::error::{IoContext, Result};
+
+/// The beginning of every scratch folder's name.
+const PREFIX: &str = ".kiln-";
+
+/// A private folder, removed when dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    lock_path: PathBuf,
+    _lock: File,
+}
+
+impl Scratch {
+    /// A new empty folder in `parent`.
+    pub fn new(parent: &Path) -> Result<Self> {
+        loop {
+            let lock = Builder::new().prefix(PREFIX).suffix(".lock").tempfile_in(parent).at("creating a file in", parent)?;
+            let (file, lock_path) = lock.keep().map_err(|error| crate::error::Error::io("creating a file in", parent, &error.error))?;
+            file.lock().at("locking", &lock_path)?;
+            // A sweeper may have taken the file for a dead one's before it was locked.
+            if file.metadata().at("reading", &lock_path)?.nlink() == 0 {
+                continue;
+            }
+            let path = lock_path.with_extension("");
+            fs::create_dir(&path).at("creating", &path)?;
+            return Ok(Self { path, lock_path, _lock: file });
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept later.
+        let _ = remove(&self.path);
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+/// Removes the scratch folders in `parent` whose owners are gone.
+pub fn sweep(parent: &Path) -> Result<()> {
+    for entry in fs::read_dir(parent).at("reading", parent)? {
+        let lock_path = entry.at("reading", parent)?.path();
+        let name = lock_path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if !name.starts_with(PREFIX) || !name.ends_with(".lock") {
+            continue;
+        }
+        let Ok(file) = File::open(&lock_path) else { continue };
+        if file.try_lock().is_ok() {
+            let path = lock_path.with_extension("");
+            remove(&path).at("removing", &path)?;
+            fs::remove_file(&lock_path).at("removing", &lock_path)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweep_takes_the_dead_and_leaves_the_living() {
+        let parent = tempfile::tempdir().unwrap();
+        let living = Scratch::new(parent.path()).unwrap();
+        let dead = parent.path().join(".kiln-dead");
+        fs::create_dir(&dead).unwrap();
+        fs::write(parent.path().join(".kiln-dead.lock"), b"").unwrap();
+        sweep(parent.path()).unwrap();
+        assert!(living.path().exists() && !dead.exists());
+        let path = living.path().to_owned();
+        drop(living);
+        assert!(!path.exists() && fs::read_dir(parent.path()).unwrap().count() == 0);
+    }
+}

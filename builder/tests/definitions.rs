@@ -1,0 +1,197 @@
+//! Wrong definitions, one by one: each names file, line, what is wrong, and how to mend it.
+
+use std::fs;
+use std::path::Path;
+
+use kiln::definition;
+
+const IMAGE: &str = r#"schema = 1
+name = "node"
+arch = "amd64"
+kubernetes = "1.36.4"
+runtime = "containerd"
+layers = ["containerd", "kubelet"]
+outputs = ["raw"]
+kernel-arguments = ["console=ttyS0"]
+
+[base]
+distribution = "debian"
+suite = "trixie"
+packages = ["systemd", "linux-image-cloud-${arch}"]
+
+[versions]
+containerd = "2.3.4"
+
+[disk]
+esp = "96MiB"
+var = "512MiB"
+"#;
+
+const CONTAINERD: &str = r#"schema = 1
+summary = "a runtime"
+provides = ["container-runtime"]
+os = ["debian"]
+arch = ["amd64", "arm64"]
+packages = ["libseccomp2"]
+
+[[artifact]]
+name = "containerd"
+version = "${containerd}"
+url = "https://example.org/containerd-${containerd}-${arch}.tar.gz"
+checksum = "${url}.sha256sum"
+archive = { strip = 1, pick = ["bin/*"], into = "/usr/local/bin" }
+
+[[file]]
+path = "/etc/containerd/config.toml"
+content = "version = 3"
+mode = "0644"
+when = { containerd = ">=2" }
+
+[units]
+enable = ["containerd.service"]
+"#;
+
+const KUBELET: &str = r#"schema = 1
+summary = "the kubelet"
+requires = ["container-runtime"]
+
+[[artifact]]
+name = "kubelet"
+version = "${kubernetes}"
+url = "https://example.org/${kubernetes}/kubelet"
+checksum = "${url}.sha256"
+path = "/usr/bin/kubelet"
+
+[[link]]
+path = "/usr/bin/k"
+target = "kubelet"
+"#;
+
+/// Which file a case spoils.
+#[derive(Clone, Copy)]
+enum In {
+    Image,
+    Containerd,
+    Kubelet,
+}
+
+struct Case {
+    place: In,
+    from: &'static str,
+    to: &'static str,
+    /// `file:line: message`, the first line of the error.
+    message: &'static str,
+    /// The hint.
+    help: &'static str,
+}
+
+const fn case(place: In, from: &'static str, to: &'static str, message: &'static str, help: &'static str) -> Case {
+    Case { place, from, to, message, help }
+}
+
+fn lay_out(root: &Path, case: Option<&Case>) {
+    let spoil = |place: In, text: &str| match case {
+        Some(case) if case.place as u8 == place as u8 => {
+            assert!(text.contains(case.from), "the case does not fit its text: {}", case.from);
+            text.replacen(case.from, case.to, 1)
+        }
+        _ => text.to_owned(),
+    };
+    for folder in ["images", "layers/containerd", "layers/kubelet", "layers/crio"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    fs::write(root.join("images/node.toml"), spoil(In::Image, IMAGE)).unwrap();
+    fs::write(root.join("layers/containerd/layer.toml"), spoil(In::Containerd, CONTAINERD)).unwrap();
+    fs::write(root.join("layers/kubelet/layer.toml"), spoil(In::Kubelet, KUBELET)).unwrap();
+    let rival = "schema = 1\nsummary = \"a rival\"\nprovides = [\"container-runtime\"]\nconflicts = [\"container-runtime\"]\n";
+    fs::write(root.join("layers/crio/layer.toml"), rival).unwrap();
+}
+
+fn check(case: &Case) -> Result<(), String> {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), Some(case));
+    let error = match definition::load(&root.path().join("images/node.toml"), &[], None) {
+        Ok(_) => return Err(format!("accepted: {}", case.to)),
+        Err(error) => error,
+    };
+    let prefix = format!("{}/", root.path().display());
+    let message = error.message().replace(&prefix, "").replace("images/../", "");
+    let first = message.lines().next().unwrap_or_default();
+    let help = error.hint().unwrap_or_default();
+    if first == case.message && help == case.help && error.class().exit_code() == 3 {
+        Ok(())
+    } else {
+        Err(format!("case {:?}\n   got {first:?}\n       {help:?}\n  want {:?}\n       {:?}", case.to, case.message, case.help))
+    }
+}
+
+include!("definitions/cases.rs");
+
+#[test]
+fn every_wrong_definition_is_explained() {
+    let failures: Vec<String> = CASES.iter().filter_map(|case| check(case).err()).collect();
+    assert!(CASES.len() >= 40, "the table has {} cases", CASES.len());
+    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), CASES.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_right_definition_is_accepted() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), None);
+    let plan = definition::load(&root.path().join("images/node.toml"), &[], None).unwrap().plan;
+    assert_eq!(plan.base.packages, ["libseccomp2", "linux-image-cloud-amd64", "systemd"]);
+    assert_eq!(plan.layers[0].files.len(), 1);
+    let older = definition::load(&root.path().join("images/node.toml"), &["versions.containerd=1.7.24".into()], None).unwrap().plan;
+    assert!(older.layers[0].files.is_empty(), "a condition that does not hold drops the file");
+}
+
+#[test]
+fn every_shipped_definition_resolves_on_every_architecture_it_names() {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
+    let mut seen = 0;
+    for entry in fs::read_dir(images).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            for sets in
+                [vec![], vec!["arch=arm64".to_owned()], vec!["kubernetes=1.20.2".to_owned(), "versions.containerd=1.7.24".to_owned()]]
+            {
+                definition::load(&path, &sets, None).unwrap();
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 6);
+}
+
+#[test]
+fn missing_binary_and_huge_files_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("x.toml");
+    let message = |path: &Path| definition::load(path, &[], None).unwrap_err().message().to_owned();
+    assert!(message(&path).contains("No such file"));
+    assert!(message(root.path()).contains("not a file"));
+    fs::write(&path, b"schema = 1\nname = \"\xff\"").unwrap();
+    assert!(message(&path).contains("line 2 is not UTF-8"));
+    fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
+    assert!(message(&path).contains("too large"));
+    fs::write(&path, "schema = 1\nextends = \"x.toml\"").unwrap();
+    assert!(message(&path).contains(":2: definitions extend each other in a circle"));
+}
+
+#[test]
+fn wrong_sets_are_named_as_they_were_written() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), None);
+    let path = root.path().join("images/node.toml");
+    for (set, expected) in [
+        ("kubernetes", "--set kubernetes: there is no ="),
+        ("a b=c", "--set a b=c: the part before = is not a key"),
+        ("schema=1", "--set schema=1: this key cannot be set from the command line"),
+        ("kubernets=1.2.3", "--set kubernets=1.2.3:1: unknown key \"kubernets\""),
+        ("kubernetes=1.2", "--set kubernetes=1.2:1: \"1.2\" is not a Kubernetes version"),
+        ("outputs=[\"raw\"", "--set outputs=[\"raw\":1: "),
+    ] {
+        let error = definition::load(&path, &[set.to_owned()], None).unwrap_err();
+        assert!(error.message().starts_with(expected), "{set}: {error}");
+    }
+}
