@@ -165,6 +165,11 @@ impl Store {
 }
 
 impl Partial {
+    /// Where the bytes are, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Throws the bytes away.
     pub fn discard(self) -> Result<()> {
         fs::remove_file(&self.path).at("removing", &self.path)

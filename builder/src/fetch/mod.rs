@@ -1,1 +1,302 @@
 //! 3. Lock to content store: streaming, verified, parallel, resumable. The only module that opens sockets.
+//!
+//! ```text
+//! Request ─► places (mirror) ─► attempts (attempt) ─► source (client) ─► bytes and hashes (transfer) ─► store
+//! ```
+//!
+//! A file is looked for in each of its places, mirrors first; each place gets several attempts as long as its failures may pass. Bytes
+//! stream into a partial file of the store, which outlives a killed process and is resumed by range, and enter the store only when
+//! their digest is right.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::error::{Class, Error, IoContext, Result};
+use crate::progress::Progress;
+use crate::store::{Partial, Store};
+
+mod attempt;
+pub mod checksum;
+mod client;
+mod mirror;
+mod transfer;
+
+use attempt::{Failure, Quest};
+use checksum::Expected;
+use client::{Client, Resume};
+pub use mirror::{Mirror, Place, places};
+use transfer::{Target, Transfer};
+
+/// How to fetch.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Open no socket: only the store, local mirrors and `file:` addresses.
+    pub offline: bool,
+    /// Stand-ins for upstream.
+    pub mirrors: Vec<Mirror>,
+    /// Downloads at once.
+    pub parallel: usize,
+    /// Attempts after the first, at each place.
+    pub retries: u32,
+    /// Upper bound of the pause before the second attempt; it doubles with each further one, up to 30 s.
+    pub backoff: Duration,
+    /// How long a server may take to accept a connection.
+    pub connect: Duration,
+    /// How long a server may send nothing. A slow one that keeps sending is never cut off.
+    pub stall: Duration,
+    /// Most bytes of a file whose length is not known.
+    pub ceiling: u64,
+    /// How servers are reached.
+    pub route: Route,
+}
+
+/// How servers are reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Route {
+    /// By the proxies that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name, in either case; directly when there are none.
+    #[default]
+    Environment,
+    /// Directly, whatever the environment says.
+    Direct,
+    /// By this proxy: `http://[USER:PASSWORD@]HOST:PORT`.
+    Proxy(String),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            offline: false,
+            mirrors: Vec::new(),
+            parallel: 4,
+            retries: 4,
+            backoff: Duration::from_millis(500),
+            connect: Duration::from_secs(15),
+            stall: Duration::from_secs(30),
+            ceiling: 8 << 30,
+            route: Route::default(),
+        }
+    }
+}
+
+/// A file to have in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What it is called in messages ("kubelet 1.36.2").
+    pub title: String,
+    /// Upstream addresses of the same bytes, best first.
+    pub urls: Vec<String>,
+    /// What the bytes hash to.
+    pub digest: Digest,
+    /// Exact length in bytes, when the lock has it.
+    pub size: Option<u64>,
+}
+
+/// A file that is in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Whether it was there already.
+    pub cached: bool,
+    /// The place it came from; "store" when it was there already.
+    pub from: String,
+}
+
+/// Fetches files into a store. Use one for a whole command: it keeps connections.
+pub struct Fetcher<'a> {
+    store: &'a Store,
+    options: Options,
+    progress: &'a Progress,
+    client: Client,
+}
+
+impl<'a> Fetcher<'a> {
+    /// Opens no connection yet.
+    ///
+    /// # Errors
+    /// When a local mirror does not exist.
+    pub fn new(store: &'a Store, options: Options, progress: &'a Progress) -> Result<Self> {
+        options.mirrors.iter().try_for_each(Mirror::check)?;
+        let client = Client::new(options.route.clone(), options.connect, options.stall);
+        Ok(Self { store, options, progress, client })
+    }
+
+    /// Has all files in the store, and says of each where it came from, in the order of `requests`. Equal digests are fetched once.
+    /// The first failure stops the other downloads, at the latest after [`Options::stall`]; what they have is kept for the next time.
+    ///
+    /// # Errors
+    /// The first failure; when offline, one error that names all that is missing.
+    pub fn fetch_all(&self, requests: &[Request]) -> Result<Vec<Fetched>> {
+        let wanted = unique(requests);
+        if self.options.offline {
+            self.refuse_missing(&wanted)?;
+        }
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let first_error = Mutex::new(None);
+        let fetched = Mutex::new(Vec::with_capacity(wanted.len()));
+        let work = || {
+            while let Some(request) = wanted.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop.load(Ordering::Relaxed)) {
+                match self.fetch(request, &stop) {
+                    Ok(found) => fetched.lock().unwrap_or_else(PoisonError::into_inner).push(found),
+                    Err(error) => {
+                        first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.options.parallel.clamp(1, wanted.len().max(1)) {
+                scope.spawn(work);
+            }
+        });
+        if let Some(error) = first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let fetched = fetched.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let result = requests.iter().map(|request| fetched.iter().find(|found| found.digest == request.digest).cloned());
+        result.collect::<Option<_>>().ok_or_else(|| Error::new(Class::Internal, "a download ended without a result"))
+    }
+
+    /// A small file such as a checksum file, at most `limit` bytes. It does not enter the store.
+    pub fn document(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
+        self.quest(file_name(url), &[url.to_owned()], &AtomicBool::new(false), |place| {
+            let source = self.client.open(place, &Resume::default())?;
+            let too_long = || Failure::Place(Error::new(Class::Fetch, format!("longer than the {limit} bytes that such a file may have")));
+            if source.total.is_some_and(|total| total > limit) {
+                return Err(too_long());
+            }
+            client::read_all(source, limit, &self.client)?.ok_or_else(too_long)
+        })
+    }
+
+    /// The length of a file in bytes, without fetching it; `None` when its server does not tell.
+    pub fn length(&self, url: &str) -> Result<Option<u64>> {
+        self.quest(file_name(url), &[url.to_owned()], &AtomicBool::new(false), |place| self.client.length(place))
+    }
+
+    /// Fetches a file to learn its SHA-256 digest and length: for locks, when upstream gives another algorithm's digest, or no length.
+    /// The file is verified by `expected` and is in the store afterwards.
+    pub fn learn(&self, title: &str, url: &str, expected: &Expected) -> Result<(Digest, u64)> {
+        let urls = [url.to_owned()];
+        let stop = AtomicBool::new(false);
+        if let Expected::Sha256(digest) = expected {
+            let request = Request { title: title.to_owned(), urls: urls.to_vec(), digest: *digest, size: None };
+            return self.fetch(&request, &stop).map(|found| (found.digest, found.size));
+        }
+        // The final name is not known yet: what is expected names the partial file.
+        let partial = self.store.partial(&Digest::of(expected.to_string().as_bytes()))?;
+        let (digest, size, _) = self.download(title, &urls, partial, expected, None, &stop)?;
+        Ok((digest, size))
+    }
+
+    fn fetch(&self, request: &Request, stop: &AtomicBool) -> Result<Fetched> {
+        let digest = request.digest;
+        if let Some(found) = self.stored(&digest)? {
+            return Ok(found);
+        }
+        let partial = self.store.partial(&digest)?;
+        // Another process may have finished it while this one waited for its lock.
+        if let Some(found) = self.stored(&digest)? {
+            partial.discard()?;
+            return Ok(found);
+        }
+        let (digest, size, from) = self.download(&request.title, &request.urls, partial, &Expected::Sha256(digest), request.size, stop)?;
+        Ok(Fetched { digest, size, cached: false, from })
+    }
+
+    fn stored(&self, digest: &Digest) -> Result<Option<Fetched>> {
+        if !self.store.contains(digest) {
+            return Ok(None);
+        }
+        let path = self.store.blob(digest);
+        let size = path.metadata().at("reading", &path)?.len();
+        Ok(Some(Fetched { digest: *digest, size, cached: true, from: "store".to_owned() }))
+    }
+
+    /// Completes `partial` and moves it into the store. After a failure the bytes stay, for resuming, unless they were wrong.
+    fn download(
+        &self,
+        title: &str,
+        urls: &[String],
+        partial: Partial,
+        expected: &Expected,
+        size: Option<u64>,
+        stop: &AtomicBool,
+    ) -> Result<(Digest, u64, String)> {
+        let step = match size {
+            Some(size) => self.progress.bytes(title, size),
+            None => self.progress.step(title),
+        };
+        let target = Target { expected, size, ceiling: self.options.ceiling };
+        let mut transfer = Transfer::new(target, &partial.file, partial.path(), &step, stop)?;
+        let outcome = if transfer.complete() {
+            Ok("an earlier download".to_owned())
+        } else {
+            self.quest(title, urls, stop, |place| transfer.attempt(&self.client, place).map(|()| place.to_string()))
+        };
+        let (digest, size) = transfer.result();
+        match outcome {
+            Ok(from) => {
+                self.store.commit_verified(partial, &digest)?;
+                Ok((digest, size, from))
+            }
+            Err(error) if size == 0 => {
+                partial.discard()?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn quest<T>(&self, title: &str, urls: &[String], stop: &AtomicBool, attempt: impl FnMut(&Place) -> Result<T, Failure>) -> Result<T> {
+        let Options { mirrors, offline, retries, backoff, .. } = &self.options;
+        let places = places(urls, mirrors, *offline)?;
+        if places.is_empty() {
+            return Err(unreachable_offline(title));
+        }
+        let quest = Quest { title, places: &places, retries: *retries, backoff: *backoff, stop, progress: self.progress };
+        quest.run(attempt)
+    }
+
+    /// Offline the whole list helps more than its first line.
+    fn refuse_missing(&self, wanted: &[Request]) -> Result<()> {
+        let mut missing = Vec::new();
+        for request in wanted.iter().filter(|request| !self.store.contains(&request.digest)) {
+            let places = places(&request.urls, &self.options.mirrors, true)?;
+            if !places.iter().any(|place| matches!(place, Place::Local(path) if path.is_file())) {
+                missing.push(request.title.as_str());
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(unreachable_offline(&missing.join(", "))) }
+    }
+}
+
+fn unreachable_offline(what: &str) -> Error {
+    Error::new(Class::Fetch, format!("neither the store nor a local mirror has {what}, and --offline forbids the network"))
+        .help("fill the store where there is a network (kiln fetch), or name a folder: --mirror PREFIX=DIR")
+}
+
+/// What messages call a file of which only the address is known.
+fn file_name(url: &str) -> &str {
+    url.rsplit('/').find(|part| !part.is_empty()).unwrap_or(url)
+}
+
+/// The requests without those whose digest came before; their addresses and lengths are joined.
+fn unique(requests: &[Request]) -> Vec<Request> {
+    let mut unique: Vec<Request> = Vec::new();
+    for request in requests {
+        match unique.iter_mut().find(|known| known.digest == request.digest) {
+            Some(known) => {
+                known.urls.extend(request.urls.iter().cloned());
+                known.size = known.size.or(request.size);
+            }
+            None => unique.push(request.clone()),
+        }
+    }
+    unique
+}

@@ -1,0 +1,215 @@
+//! Attempts: which failures pass, how long to wait, and where to look next.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Class, Error, Result};
+use crate::fetch::mirror::Place;
+use crate::progress::Progress;
+
+/// The longest pause between two attempts of our own choosing.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often a pause looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How an attempt failed, which decides what comes next.
+pub(super) enum Failure {
+    /// Another attempt at the same place may succeed.
+    Passing {
+        /// What happened.
+        error: Error,
+        /// How long the server asks to wait.
+        after: Option<Duration>,
+        /// Whether this attempt brought the file nearer to its end: then the attempts count from the beginning.
+        advanced: bool,
+    },
+    /// This place cannot serve the file; another may.
+    Place(Error),
+    /// No place helps: the local disk failed, or another download did.
+    Final(Error),
+}
+
+impl Failure {
+    /// A passing failure without anything special.
+    pub fn passing(error: Error) -> Self {
+        Self::Passing { error, after: None, advanced: false }
+    }
+
+    fn into_error(self) -> Error {
+        match self {
+            Self::Passing { error, .. } | Self::Place(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+/// Something to fetch, and the patience for it.
+pub(super) struct Quest<'a> {
+    /// What is fetched, for messages.
+    pub title: &'a str,
+    /// Where to look, best first.
+    pub places: &'a [Place],
+    /// Attempts after the first at each place.
+    pub retries: u32,
+    /// Upper bound of the first pause; it doubles with each.
+    pub backoff: Duration,
+    /// Set when the result is no longer wanted.
+    pub stop: &'a AtomicBool,
+    /// Where to tell about further attempts.
+    pub progress: &'a Progress,
+}
+
+impl Quest<'_> {
+    /// Tries each place, several times if it pays, until one succeeds.
+    pub fn run<T>(&self, mut attempt: impl FnMut(&Place) -> Result<T, Failure>) -> Result<T> {
+        let mut failed = Vec::new();
+        for place in self.places {
+            match self.insist(|| attempt(place)) {
+                Ok(found) => return Ok(found),
+                Err(Failure::Final(error)) => return Err(error.context(self.title)),
+                Err(failure) => failed.push(failure.into_error().context(place)),
+            }
+        }
+        Err(combine(self.title, failed))
+    }
+
+    fn insist<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut failures = 0;
+        loop {
+            match attempt() {
+                Err(Failure::Passing { error, after, advanced }) => {
+                    failures = if advanced { 1 } else { failures + 1 };
+                    if failures > self.retries {
+                        let error = if self.retries > 0 { error.context(format!("gave up after {failures} attempts")) } else { error };
+                        return Err(Failure::Place(error));
+                    }
+                    let pause = after.unwrap_or_else(|| pause(self.backoff, failures));
+                    self.progress.note(&format!("{}: {}; again in {:.1} s", self.title, error.message(), pause.as_secs_f32()));
+                    self.wait(pause)?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn wait(&self, pause: Duration) -> Result<(), Failure> {
+        let end = Instant::now() + pause;
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(stopped());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(LOOK));
+        }
+    }
+}
+
+/// The failure of a download that another one's failure made pointless.
+pub(super) fn stopped() -> Failure {
+    Failure::Final(Error::new(Class::Fetch, "stopped because another download failed"))
+}
+
+/// Exponential backoff with full jitter: anything from nothing to `first` doubled with each failure, so that many builds that were
+/// refused together do not come back together.
+fn pause(first: Duration, failures: u32) -> Duration {
+    let longest = first.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
+    // The keys of the standard library's hash maps are the randomness at hand; it decides nothing but this pause.
+    let random = RandomState::new().build_hasher().finish();
+    longest.mul_f64(random as f64 / u64::MAX as f64)
+}
+
+/// One error of those that all places gave. Wrong bytes anywhere weigh more than silence elsewhere.
+fn combine(title: &str, failed: Vec<Error>) -> Error {
+    let weightiest = failed.iter().find(|error| error.class() == Class::Verification).or_else(|| failed.first());
+    let (class, hint) = weightiest.map_or((Class::Fetch, None), |error| (error.class(), error.hint().map(str::to_owned)));
+    let message = match failed.as_slice() {
+        [only] => format!("{title}: {}", only.message()),
+        several => {
+            let lines: String = several.iter().map(|error| format!("\n  {}", error.message().replace('\n', "\n  "))).collect();
+            format!("{title}: none of {} places has it{lines}", several.len())
+        }
+    };
+    let error = Error::new(class, message);
+    match hint {
+        Some(hint) => error.help(hint),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quest<'a>(places: &'a [Place], retries: u32, stop: &'a AtomicBool, progress: &'a Progress) -> Quest<'a> {
+        Quest { title: "kubelet", places, retries, backoff: Duration::from_millis(1), stop, progress }
+    }
+
+    fn fails(text: &str) -> Error {
+        Error::new(Class::Fetch, text)
+    }
+
+    #[test]
+    fn pauses_grow_stay_bounded_and_vary() {
+        let first = Duration::from_millis(500);
+        let drawn: Vec<_> = (0..50).map(|_| pause(first, 3)).collect();
+        assert!(drawn.iter().all(|pause| *pause <= 4 * first));
+        assert!(drawn.iter().any(|pause| *pause > first), "the bound grows with the failures");
+        assert!(drawn.iter().any(|pause| pause != &drawn[0]), "full jitter");
+        assert!((0..50).all(|_| pause(first, 4_000_000_000) <= LONGEST_PAUSE));
+    }
+
+    #[test]
+    fn passing_failures_are_tried_again_and_final_ones_are_not() {
+        let (stop, progress) = (AtomicBool::new(false), Progress::silent());
+        let places = [Place::Local("/a".into()), Place::Local("/b".into())];
+        let quest = quest(&places, 2, &stop, &progress);
+        let mut attempts = Vec::new();
+        let error = quest
+            .run::<()>(|place| {
+                attempts.push(place.to_string());
+                Err(if place.to_string() == "/a" { Failure::passing(fails("busy")) } else { Failure::Place(fails("absent")) })
+            })
+            .unwrap_err();
+        assert_eq!(attempts, ["/a", "/a", "/a", "/b"]);
+        assert_eq!(error.message(), "kubelet: none of 2 places has it\n  /a: gave up after 3 attempts: busy\n  /b: absent");
+        let mut count = 0;
+        let stops = quest.run::<()>(|_| {
+            count += 1;
+            Err(Failure::Final(fails("disk full")))
+        });
+        assert_eq!((count, stops.unwrap_err().message()), (1, "kubelet: disk full"));
+    }
+
+    #[test]
+    fn an_attempt_that_advances_renews_the_patience() {
+        let (stop, progress) = (AtomicBool::new(false), Progress::silent());
+        let places = [Place::Local("/a".into())];
+        let mut left = 10;
+        let outcome = quest(&places, 1, &stop, &progress).run(|_| {
+            left -= 1;
+            if left == 0 { Ok(()) } else { Err(Failure::Passing { error: fails("cut"), after: None, advanced: true }) }
+        });
+        assert!(outcome.is_ok());
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_no_longer_wanted() {
+        let (stop, progress) = (AtomicBool::new(true), Progress::silent());
+        let places = [Place::Local("/a".into())];
+        let outcome = quest(&places, 5, &stop, &progress)
+            .run::<()>(|_| Err(Failure::Passing { error: fails("busy"), after: Some(Duration::from_secs(3600)), advanced: false }));
+        assert!(outcome.unwrap_err().message().contains("another download failed"));
+    }
+
+    #[test]
+    fn wrong_bytes_weigh_more_than_silence() {
+        let wrong = Error::new(Class::Verification, "wrong").help("upstream replaced it");
+        let error = combine("kubelet", vec![fails("silent").help("check the network"), wrong]);
+        assert_eq!((error.class(), error.hint()), (Class::Verification, Some("upstream replaced it")));
+    }
+}
