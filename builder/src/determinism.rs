@@ -33,6 +33,56 @@ pub fn uuid(seed: &Digest, purpose: &str) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
+/// A moment in UTC, as calendars write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calendar {
+    /// 1970 to 65535.
+    pub year: u16,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 59.
+    pub second: u8,
+}
+
+impl Calendar {
+    /// The moment `epoch` seconds after 1970; the year 9999 is the last one.
+    pub fn at(epoch: u64) -> Self {
+        const LAST: u64 = 253_402_300_799;
+        let epoch = epoch.min(LAST);
+        let (days, rest) = (epoch / 86_400, epoch % 86_400);
+        // Counted from 0000-03-01, so that the leap day is a year's last (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+        let days = days + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        Self {
+            year: year as u16,
+            month: month as u8,
+            day: (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u8,
+            hour: (rest / 3600) as u8,
+            minute: (rest / 60 % 60) as u8,
+            second: (rest % 60) as u8,
+        }
+    }
+}
+
+/// RFC 3339.
+impl std::fmt::Display for Calendar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { year, month, day, hour, minute, second } = self;
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +93,19 @@ mod tests {
         assert_eq!(uuid(&seed, "disk"), uuid(&seed, "disk"));
         assert_ne!(uuid(&seed, "disk"), uuid(&seed, "root"));
         assert_eq!(uuid(&seed, "disk").get_version_num(), 8);
+    }
+
+    #[test]
+    fn calendars_agree_with_date_utc() {
+        for (epoch, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (DEFAULT_EPOCH, "2020-01-01T00:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (u64::MAX, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(Calendar::at(epoch).to_string(), text);
+        }
     }
 }

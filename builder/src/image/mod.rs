@@ -1,1 +1,14 @@
 //! 6. Tree to bytes: one file per on-disk format.
+
+pub mod disk;
+pub mod esp;
+pub mod ext4;
+pub mod fat32;
+mod fat_names;
+pub mod gpt;
+pub mod initrd;
+pub mod squashfs;
+mod tree_tar;
+
+/// One mebibyte in bytes: sizes and offsets on a disk are whole multiples.
+pub const MIB: u64 = 1 << 20;

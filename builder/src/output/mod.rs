@@ -1,15 +1,21 @@
 //! 7. Files that a user boots or uploads. One file per output; add it to [`ALL`] and it exists.
 
-use std::cell::OnceCell;
+mod qcow2;
+mod raw;
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::definition::plan::ImagePlan;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Class, Error, Result};
+use crate::image::disk::{self, Disk};
+use crate::image::{initrd, squashfs};
 use crate::layer::PackedLayer;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::tree::Tree;
+use crate::tree::{Body, Node, Tree};
 
 /// A kind of output.
 pub trait Output: Sync {
@@ -25,7 +31,24 @@ pub trait Output: Sync {
 }
 
 /// All outputs, in the order of the documentation.
-pub const ALL: &[&dyn Output] = &[];
+pub const ALL: &[&dyn Output] = &[&raw::Raw, &qcow2::Qcow2];
+
+/// The output with this name.
+///
+/// # Errors
+/// When there is none; names the nearest and all of them.
+pub fn find(name: &str) -> Result<&'static dyn Output> {
+    if let Some(output) = ALL.iter().find(|output| output.name() == name) {
+        return Ok(*output);
+    }
+    let names: Vec<_> = ALL.iter().map(|output| output.name()).collect();
+    let nearest = names.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
+    let error = Error::new(Class::Definition, format!("\"{name}\" is not an output"));
+    Err(match nearest.filter(|(distance, _)| *distance <= 2) {
+        Some((_, known)) => error.help(format!("did you mean \"{known}\"? outputs are {}", names.join(", "))),
+        None => error.help(format!("outputs are {}", names.join(", "))),
+    })
+}
 
 /// An assembled image, ready to be written in any form. Parts that several outputs share are made once, on first use.
 pub struct Image<'a> {
@@ -57,5 +80,89 @@ pub struct Parts {
     /// The initrd, without a root inside.
     pub initrd: OnceCell<PathBuf>,
     /// The raw disk image.
-    pub disk: OnceCell<PathBuf>,
+    pub disk: OnceCell<Disk>,
+    /// Programs of the host whose versions decide bytes of this image: name and version, for the manifest.
+    pub tools: RefCell<BTreeMap<&'static str, String>>,
+}
+
+/// The kernel of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel<'a> {
+    /// Its release ("6.12.48+deb13-cloud-amd64").
+    pub version: &'a str,
+    /// The bootable file.
+    pub body: &'a Body,
+}
+
+impl<'a> Image<'a> {
+    /// The compressed root file system.
+    pub fn root(&self) -> Result<&Path> {
+        once(&self.parts.root, || squashfs::build(self)).map(PathBuf::as_path)
+    }
+
+    /// The initrd, without a root inside.
+    pub fn initrd(&self) -> Result<&Path> {
+        once(&self.parts.initrd, || initrd::build(self)).map(PathBuf::as_path)
+    }
+
+    /// The raw disk image. Nobody may change the file: outputs link it.
+    pub fn disk(&self) -> Result<&Disk> {
+        once(&self.parts.disk, || disk::build(self))
+    }
+
+    /// The kernel in `boot/`.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn kernel(&self) -> Result<Kernel<'a>> {
+        let tree: &'a Tree = self.tree;
+        let mut found = tree.below("boot").filter_map(|(path, entry)| match &entry.node {
+            Node::File(body) => Some(Kernel { version: path.strip_prefix("boot/vmlinuz-")?, body }),
+            _ => None,
+        });
+        let error = |message: String| Error::new(Class::Definition, message);
+        match (found.next(), found.next()) {
+            (Some(kernel), None) => Ok(kernel),
+            (None, _) => Err(error("the image has no kernel: no boot/vmlinuz-* in it".to_owned())
+                .help("add a kernel to base.packages, for example linux-image-cloud-amd64")),
+            (Some(one), Some(other)) => Err(error(format!("the image has more than one kernel: {} and {}", one.version, other.version))
+                .help("keep one kernel package in base.packages")),
+        }
+    }
+
+    /// Notes that bytes of this image come from `version` of the program `name`.
+    pub fn record_tool(&self, name: &'static str, version: &str) {
+        self.parts.tools.borrow_mut().insert(name, version.to_owned());
+    }
+}
+
+/// The value of `cell`, made by `make` when this is its first use.
+fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_output_gets_its_nearest_name() {
+        assert_eq!(find("raw").unwrap().name(), "raw");
+        let error = find("qcow").err().unwrap();
+        assert!(error.hint().unwrap().starts_with("did you mean \"qcow2\"?"), "{error}");
+        let error = find("floppy").err().unwrap();
+        assert!(error.hint().unwrap().starts_with("outputs are raw, qcow2"), "{error}");
+    }
+
+    #[test]
+    fn a_part_that_failed_is_tried_again() {
+        let cell = OnceCell::new();
+        assert!(once(&cell, || Err::<u8, _>(Error::new(Class::Io, "full"))).is_err());
+        assert_eq!(once(&cell, || Ok(1)).unwrap(), &1);
+        assert_eq!(once(&cell, || unreachable!()).unwrap(), &1);
+    }
 }

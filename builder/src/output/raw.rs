@@ -1,0 +1,77 @@
+//! The disk as it is, and beside it what boots it without a boot loader.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::error::{IoContext, Result};
+use crate::image::disk;
+use crate::output::{Image, Output};
+
+/// `<name>.raw`, and `<name>.vmlinuz`, `<name>.initrd`, `<name>.cmdline` for a hypervisor that loads the kernel itself.
+pub struct Raw;
+
+impl Output for Raw {
+    fn name(&self) -> &'static str {
+        "raw"
+    }
+
+    fn summary(&self) -> &'static str {
+        "a sparse disk image, with its kernel, initrd and command line beside it"
+    }
+
+    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<String>> {
+        let file = |extension: &str| format!("{}.{extension}", image.plan.name);
+        let names = ["raw", "vmlinuz", "initrd", "cmdline"].map(file);
+        let [raw, kernel, initrd, command_line] = names.each_ref().map(|name| folder.join(name));
+        link_or_copy(&image.disk()?.path, &raw)?;
+        link_or_copy(image.initrd()?, &initrd)?;
+        let mut from = image.kernel()?.body.open().at("reading", "the kernel")?;
+        File::create(&kernel).and_then(|mut to| io::copy(&mut from, &mut to)).at("writing", &kernel)?;
+        fs::write(&command_line, disk::command_line(image) + "\n").at("writing", &command_line)?;
+        Ok(names.into())
+    }
+}
+
+/// The scratch folder is on the output's file system: a second name for the file costs nothing.
+fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    copy_sparse(from, to).at("copying to", to)
+}
+
+/// Copies a file and leaves out blocks of zeros.
+fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom, Write};
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let length = from.metadata()?.len();
+    let mut block = vec![0; 1 << 16];
+    loop {
+        let count = from.read(&mut block)?;
+        match &block[..count] {
+            [] => break,
+            zeros if zeros.iter().all(|byte| *byte == 0) => to.seek(SeekFrom::Current(count as i64)).map(drop)?,
+            bytes => to.write_all(bytes)?,
+        }
+    }
+    to.set_len(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_copy_has_the_same_bytes_and_the_same_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let file = File::create(&from).unwrap();
+        file.set_len(64 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_at(&file, b"middle", 32 << 20).unwrap();
+        copy_sparse(&from, &to).unwrap();
+        assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
+        assert!(fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20);
+    }
+}
