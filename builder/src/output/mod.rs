@@ -1,5 +1,7 @@
 //! 7. Files that a user boots or uploads. One file per output; add it to [`ALL`] and it exists.
 
+pub mod pxe;
+
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,7 @@ pub trait Output: Sync {
 }
 
 /// All outputs, in the order of the documentation.
-pub const ALL: &[&dyn Output] = &[];
+pub const ALL: &[&dyn Output] = &[&pxe::Pxe];
 
 /// An assembled image, ready to be written in any form. Parts that several outputs share are made once, on first use.
 pub struct Image<'a> {
@@ -58,4 +60,23 @@ pub struct Parts {
     pub initrd: OnceCell<PathBuf>,
     /// The raw disk image.
     pub disk: OnceCell<PathBuf>,
+}
+
+// STUB until the disk branch brings these three methods.
+impl Image<'_> {
+    /// The squashfs.
+    pub fn root(&self) -> Result<PathBuf> {
+        self.parts.root.get().cloned().ok_or_else(|| crate::error::Error::new(crate::error::Class::Internal, "no root"))
+    }
+
+    /// The initrd.
+    pub fn initrd(&self) -> Result<PathBuf> {
+        crate::image::initrd::build(self)
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> Result<&crate::tree::Body> {
+        let path = format!("boot/vmlinuz-{}", crate::image::modules::kernel_version(self.tree)?);
+        self.tree.file(&path).ok_or_else(|| crate::error::Error::new(crate::error::Class::Definition, format!("no {path}")))
+    }
 }
