@@ -29,6 +29,16 @@ pub const INITRD_ROOT_IMAGE: &str = "/root.squashfs";
 /// Inside the initrd: the kernel modules to load, one path per line, in order; a line may end in ` optional`.
 pub const INITRD_MODULE_LIST: &str = "/modules";
 
+/// Inside the initrd: kernel modules for hardware that may or may not be there. Each line is a device alias (a shell pattern, as in the
+/// kernel's modules.alias) and the paths to load in order when a device has it: what the module needs first, itself last.
+pub const INITRD_MODULE_ALIASES: &str = "/modules.alias";
+
+/// Where the initrd mounts the root file system before it becomes `/`.
+pub const INITRD_SYSROOT: &str = "/sysroot";
+
+/// Where the agent lies in an image; the initrd holds a copy as `/init`.
+pub const AGENT: &str = "usr/bin/firstboot";
+
 /// The upper side of the overlay over `/etc`, below `/var`.
 pub const ETC_UPPER: &str = "lib/kiln/etc/upper";
 

@@ -1,3 +1,11 @@
-//! `firstboot`
+//! `firstboot`: the agent of a Kiln image, and the `/init` of its initrd.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if firstboot::initrd::is_init() {
+        firstboot::initrd::main();
+    }
+    firstboot::cli::main(std::env::args().skip(1))
+}

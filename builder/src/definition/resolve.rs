@@ -317,10 +317,8 @@ impl Resolver<'_> {
             return Err(self.error(&at!["outputs"], "there is nothing to write").help("name at least one output, such as \"raw\""));
         }
         for (index, name) in outputs.iter().enumerate() {
-            let known = output::ALL.iter().map(|output| output.name());
-            if !known.clone().any(|known| known == name) {
-                let error = self.error(&at!["outputs", index], &format!("unknown output \"{name}\""));
-                return Err(error.help(suggestion(name, known)));
+            if let Err(error) = output::find(name) {
+                return Err(self.error(&at!["outputs", index], error.message()).help(error.hint().unwrap_or_default()));
             }
             if outputs[..index].contains(name) {
                 return Err(self

@@ -1,5 +1,6 @@
 //! 6. Tree to bytes: one file per on-disk format.
 
+pub mod cpio;
 pub mod disk;
 pub mod esp;
 pub mod ext4;
@@ -7,6 +8,7 @@ pub mod fat32;
 mod fat_names;
 pub mod gpt;
 pub mod initrd;
+pub mod modules;
 pub mod squashfs;
 mod tree_tar;
 

@@ -1,0 +1,87 @@
+use std::io::Write;
+
+use super::*;
+use crate::tree::{Body, Entry};
+
+const ELF: &[u8] = b"\x7fELF module";
+
+fn tree(files: &[(&str, &[u8])]) -> Tree {
+    let mut tree = Tree::default();
+    for (name, bytes) in files {
+        tree.insert(format!("usr/lib/modules/6.12/{name}"), Entry::file(Body::inline(*bytes), 0o644));
+    }
+    tree.complete();
+    tree
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+const DEP: &[u8] = b"kernel/squashfs.ko.xz:\nkernel/overlay.ko:\nkernel/loop.ko:\n\
+    kernel/virtio_blk.ko: kernel/virtio_ring.ko kernel/virtio.ko\nkernel/virtio_ring.ko: kernel/virtio.ko\nkernel/virtio.ko:\n\
+    kernel/ext4.ko.zst: kernel/jbd2.ko kernel/crc32c-fast.ko\nkernel/jbd2.ko:\nkernel/crc32c-fast.ko:\nkernel/soft.ko:\n";
+
+fn usual(extra: &[(&str, &[u8])]) -> Tree {
+    let compressed = zstd::encode_all(ELF, 1).unwrap();
+    let packed = xz(ELF);
+    let mut files: Vec<(&str, &[u8])> = vec![
+        ("modules.dep", DEP),
+        ("modules.builtin", b"kernel/nvme.ko\n"),
+        ("modules.softdep", b"# comment\nsoftdep ext4 pre: soft builtin-one post: other\nsoftdep soft pre: ext4\n"),
+        ("modules.alias", b"# comment\nalias virtio:d00000002v* virtio_blk\nalias fs-ext4 ext4\nalias virtio:d1v* virtio_net\n"),
+        ("kernel/squashfs.ko.xz", &packed),
+        ("kernel/ext4.ko.zst", &compressed),
+    ];
+    for name in ["overlay", "loop", "virtio_blk", "virtio_ring", "virtio", "jbd2", "crc32c-fast", "soft"] {
+        files.push((Box::leak(format!("kernel/{name}.ko").into_boxed_str()), ELF));
+    }
+    files.extend(extra);
+    tree(&files)
+}
+
+#[test]
+fn takes_dependencies_first_and_decompresses() {
+    let selection = select(&usual(&[])).unwrap();
+    let order: Vec<_> = selection.load.iter().map(|(file, optional)| (file.as_str(), *optional)).collect();
+    let expected = [
+        ("loop.ko", false),
+        ("squashfs.ko", false),
+        ("overlay.ko", false),
+        ("soft.ko", true),
+        ("crc32c_fast.ko", false),
+        ("jbd2.ko", false),
+        ("ext4.ko", false),
+    ];
+    assert_eq!(order, expected);
+    let chain = ["virtio.ko", "virtio_ring.ko", "virtio_blk.ko"].map(str::to_owned).to_vec();
+    assert_eq!(selection.aliases, [("virtio:d00000002v*".to_owned(), chain)]);
+    assert!(selection.files.values().all(|bytes| bytes == ELF));
+    assert_eq!(selection.files.len(), 10);
+}
+
+#[test]
+fn what_is_built_in_is_not_missed_and_what_is_missing_is_named() {
+    let builtin = usual(&[("modules.dep", b"kernel/loop.ko:\nkernel/overlay.ko:\n"), ("modules.builtin", b"fs/squashfs.ko\nfs/ext4.ko\n")]);
+    assert_eq!(select(&builtin).unwrap().load.len(), 2);
+    let lacking = usual(&[("modules.dep", b"kernel/loop.ko:\nkernel/squashfs.ko.xz:\n")]);
+    let error = select(&lacking).unwrap_err();
+    assert!(error.message().contains("no module overlay"), "{error}");
+}
+
+#[test]
+fn broken_trees_are_named() {
+    let gone = usual(&[("modules.dep", &[DEP, b"kernel/nvme.ko: kernel/gone.ko\n"].concat()), ("modules.alias", b"alias pci:* nvme\n")]);
+    assert!(select(&gone).unwrap_err().message().contains("lacks usr/lib/modules/6.12/kernel/"));
+    let garbage = usual(&[("kernel/loop.ko", b"not a module")]);
+    assert!(select(&garbage).unwrap_err().message().contains("loop.ko is not a kernel module"));
+    assert!(select(&Tree::default()).unwrap_err().message().contains("no kernel modules"));
+    let mut two = usual(&[]);
+    two.insert("usr/lib/modules/7.0/modules.dep", Entry::file(Body::inline(*b""), 0o644));
+    assert!(select(&two).unwrap_err().message().contains("6.12, 7.0"));
+    let mut undep = usual(&[]);
+    undep.remove("usr/lib/modules/6.12/modules.softdep");
+    assert!(select(&undep).unwrap_err().message().contains("lacks usr/lib/modules/6.12/modules.softdep"));
+}

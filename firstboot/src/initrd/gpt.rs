@@ -1,0 +1,275 @@
+//! GUID partition tables: read with suspicion, written anew when a disk has grown (UEFI specification 2.10, §5.3).
+//!
+//! ```text
+//! LBA 0           protective MBR
+//! LBA 1           primary header      ┐ each names the place of the other
+//! LBA 2…          primary entries     │ and carries a CRC of itself
+//!                 partitions          │ and of its entries
+//! …last-1         backup entries      │
+//! last            backup header       ┘
+//! ```
+
+use std::io::{Read, Seek, SeekFrom};
+
+/// Most bytes of entries that are believed: 4096 partitions of the usual size. The usual table has 128.
+const MOST_ENTRY_BYTES: u64 = 512 * 1024;
+
+/// The part of a header that the specification defines, in bytes.
+const HEADER_LEN: usize = 92;
+
+/// Partitions end on multiples of this, in bytes.
+const ALIGNMENT: u64 = 1024 * 1024;
+
+/// Which of the two tables was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The one at the start of the disk.
+    Primary,
+    /// The one at the end; the primary is damaged.
+    Backup,
+}
+
+/// A valid table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Where it was found.
+    pub side: Side,
+    /// The partitions, by number.
+    pub partitions: Vec<Partition>,
+    /// Whether LBA 0 lacks the protective MBR without which the kernel ignores the table.
+    unprotected: bool,
+    /// Bytes per sector.
+    sector: u64,
+    header: Vec<u8>,
+    entries: Vec<u8>,
+    entry_len: usize,
+    primary_entries: u64,
+}
+
+/// A partition in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number, from 1: the kernel's name of the device ends in it.
+    pub number: u32,
+    /// Type, lower case with dashes.
+    pub kind: String,
+    /// Unique identifier, lower case with dashes.
+    pub id: String,
+    /// First sector.
+    pub first: u64,
+    /// Last sector.
+    pub last: u64,
+}
+
+/// Bytes to write at an offset of the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// In bytes from the start of the disk.
+    pub offset: u64,
+    /// What to write there.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads the table of a disk with `sectors` sectors of `sector` bytes: the primary, or the backup when the primary is damaged.
+///
+/// # Errors
+/// Why there is no table, in words.
+pub fn read(disk: &mut (impl Read + Seek), sector: u64, sectors: u64) -> Result<Table, String> {
+    if !(sector.is_power_of_two() && (512..=65536).contains(&sector)) {
+        return Err(format!("sectors of {sector} bytes are not supported"));
+    }
+    if sectors < 6 || sectors.checked_mul(sector).is_none() {
+        return Err("too small for a partition table".to_owned());
+    }
+    let mbr = read_at(disk, 0, sector)?;
+    let protected = is_protective(&mbr);
+    if mbr[510..512] == [0x55, 0xaa] && !protected {
+        return Err("partitioned the old way (MBR), or formatted as a whole".to_owned());
+    }
+    let table = read_side(disk, Side::Primary, sector, sectors).or_else(|primary| {
+        read_side(disk, Side::Backup, sector, sectors)
+            .map_err(|backup| if primary == backup { primary } else { format!("primary table: {primary}; backup table: {backup}") })
+    })?;
+    Ok(Table { unprotected: !protected, ..table })
+}
+
+fn is_protective(mbr: &[u8]) -> bool {
+    mbr[510..512] == [0x55, 0xaa] && (0..4).any(|slot| mbr[446 + 16 * slot + 4] == 0xee)
+}
+
+fn read_side(disk: &mut (impl Read + Seek), side: Side, sector: u64, sectors: u64) -> Result<Table, String> {
+    let lba = if side == Side::Primary { 1 } else { sectors - 1 };
+    let header = checked_header(read_at(disk, lba * sector, sector)?, lba)?;
+    let (first_usable, last_usable, entries_lba) = (u64_at(&header, 40), u64_at(&header, 48), u64_at(&header, 72));
+    let (count, entry_len) = (u64::from(u32_at(&header, 80)), u64::from(u32_at(&header, 84)));
+    let entries_len = count * entry_len;
+    if !(entry_len.is_power_of_two() && (128..=4096).contains(&entry_len)) || entries_len > MOST_ENTRY_BYTES || count == 0 {
+        return Err(format!("{count} entries of {entry_len} bytes make no sense"));
+    }
+    let entries_sectors = entries_len.div_ceil(sector);
+    let entries_fit = entries_lba >= 2 && entries_lba.checked_add(entries_sectors).is_some_and(|end| end <= sectors);
+    if !entries_fit || first_usable < 2 || first_usable > last_usable || last_usable >= sectors {
+        return Err("the table describes a larger disk, or is damaged".to_owned());
+    }
+    let mut entries = read_at(disk, entries_lba * sector, entries_sectors * sector)?;
+    entries.truncate(usize_of(entries_len));
+    if crc32(&entries) != u32_at(&header, 88) {
+        return Err("wrong checksum of the entries".to_owned());
+    }
+    let entry_len = usize_of(entry_len);
+    let partitions = partitions(&entries, entry_len, first_usable, last_usable)?;
+    let primary_entries = if side == Side::Primary { entries_lba } else { 2 };
+    if primary_entries + entries_sectors > first_usable {
+        return Err("the entries overlap the partitions".to_owned());
+    }
+    Ok(Table { side, partitions, unprotected: false, sector, header, entries, entry_len, primary_entries })
+}
+
+fn checked_header(mut header: Vec<u8>, lba: u64) -> Result<Vec<u8>, String> {
+    if !header.starts_with(b"EFI PART") {
+        return Err("no GPT".to_owned());
+    }
+    let len = u32_at(&header, 12) as usize;
+    if !(HEADER_LEN..=header.len()).contains(&len) {
+        return Err("wrong length of the header".to_owned());
+    }
+    header.truncate(len);
+    let expected = u32_at(&header, 16);
+    if header_crc(&header) != expected {
+        return Err("wrong checksum of the header".to_owned());
+    }
+    if u64_at(&header, 24) != lba {
+        return Err("the header belongs elsewhere".to_owned());
+    }
+    Ok(header)
+}
+
+fn partitions(entries: &[u8], entry_len: usize, first_usable: u64, last_usable: u64) -> Result<Vec<Partition>, String> {
+    let mut found = Vec::new();
+    for (entry, number) in entries.chunks_exact(entry_len).zip(1u32..) {
+        if entry[..16] == [0; 16] {
+            continue;
+        }
+        let (first, last) = (u64_at(entry, 32), u64_at(entry, 40));
+        if first > last || first < first_usable || last > last_usable {
+            return Err(format!("partition {number} lies outside the disk"));
+        }
+        found.push(Partition { number, kind: guid(&entry[..16]), id: guid(&entry[16..32]), first, last });
+    }
+    Ok(found)
+}
+
+impl Table {
+    /// The writes that restore a damaged primary table, in order; nothing when it is whole.
+    pub fn repair(&self, sectors: u64) -> Vec<Write> {
+        let mut writes = Vec::new();
+        if self.side == Side::Backup {
+            writes.extend(self.primary(sectors));
+        }
+        if self.unprotected {
+            writes.push(Write { offset: 0, bytes: protective_mbr(self.sector, sectors) });
+        }
+        writes
+    }
+
+    /// Enlarges partition `number` to the end of the disk when it is the last one and at least 1 MiB is free behind it; returns its new
+    /// last sector.
+    pub fn enlarge(&mut self, number: u32, sectors: u64) -> Option<u64> {
+        let entries_sectors = (self.entries.len() as u64).div_ceil(self.sector);
+        let last_usable = sectors.checked_sub(entries_sectors + 2)?;
+        let grain = (ALIGNMENT / self.sector).max(1);
+        let new_last = ((last_usable + 1) / grain * grain).checked_sub(1)?;
+        let this = self.partitions.iter().find(|partition| partition.number == number)?;
+        let is_last = self.partitions.iter().all(|other| other.first <= this.first);
+        if !is_last || new_last < this.last + grain {
+            return None;
+        }
+        let at = self.entry_len * (number as usize - 1) + 40;
+        self.entries[at..at + 8].copy_from_slice(&new_last.to_le_bytes());
+        self.header[48..56].copy_from_slice(&last_usable.to_le_bytes());
+        self.partitions.iter_mut().filter(|partition| partition.number == number).for_each(|partition| partition.last = new_last);
+        Some(new_last)
+    }
+
+    /// The writes of the primary table, entries first: with them half written, the backup is the valid one.
+    pub fn primary(&self, sectors: u64) -> Vec<Write> {
+        self.side(1, sectors - 1, self.primary_entries)
+    }
+
+    /// The writes of the backup table at the end of the disk.
+    pub fn backup(&self, sectors: u64) -> Vec<Write> {
+        let entries_sectors = (self.entries.len() as u64).div_ceil(self.sector);
+        self.side(sectors - 1, 1, sectors - 1 - entries_sectors)
+    }
+
+    fn side(&self, lba: u64, other: u64, entries_lba: u64) -> Vec<Write> {
+        let mut header = self.header.clone();
+        header[24..32].copy_from_slice(&lba.to_le_bytes());
+        header[32..40].copy_from_slice(&other.to_le_bytes());
+        header[72..80].copy_from_slice(&entries_lba.to_le_bytes());
+        header[88..92].copy_from_slice(&crc32(&self.entries).to_le_bytes());
+        let crc = header_crc(&header);
+        header[16..20].copy_from_slice(&crc.to_le_bytes());
+        header.resize(usize_of(self.sector), 0);
+        vec![Write { offset: entries_lba * self.sector, bytes: self.entries.clone() }, Write { offset: lba * self.sector, bytes: header }]
+    }
+}
+
+fn protective_mbr(sector: u64, sectors: u64) -> Vec<u8> {
+    let mut mbr = vec![0; usize_of(sector)];
+    mbr[446..454].copy_from_slice(&[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff]);
+    mbr[454..458].copy_from_slice(&1u32.to_le_bytes());
+    mbr[458..462].copy_from_slice(&u32::try_from(sectors - 1).unwrap_or(u32::MAX).to_le_bytes());
+    mbr[510..512].copy_from_slice(&[0x55, 0xaa]);
+    mbr
+}
+
+/// The CRC of a header, computed with its own field as zero.
+fn header_crc(header: &[u8]) -> u32 {
+    let mut copy = header.to_vec();
+    copy[16..20].fill(0);
+    crc32(&copy)
+}
+
+/// CRC-32 of ISO 3309, as GPT uses it. Bit by bit: a table has 16 KiB.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+/// A GUID as text: its first three groups are little-endian.
+fn guid(bytes: &[u8]) -> String {
+    const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    let mut text = String::with_capacity(36);
+    for (position, index) in ORDER.into_iter().enumerate() {
+        if [4, 6, 8, 10].contains(&position) {
+            text.push('-');
+        }
+        text.push_str(&format!("{:02x}", bytes[index]));
+    }
+    text
+}
+
+fn read_at(disk: &mut (impl Read + Seek), offset: u64, len: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = vec![0; usize_of(len)];
+    let done = disk.seek(SeekFrom::Start(offset)).and_then(|_| disk.read_exact(&mut bytes));
+    done.map_err(|error| format!("cannot be read: {error}"))?;
+    Ok(bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+fn usize_of(len: u64) -> usize {
+    usize::try_from(len).expect("lengths were bounded before")
+}
+
+#[cfg(test)]
+#[path = "gpt_tests.rs"]
+mod tests;

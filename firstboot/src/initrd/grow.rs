@@ -1,0 +1,134 @@
+//! Repairs a damaged partition table and grows `/var` to the disk: table, the kernel's idea of the partition, file system.
+//!
+//! Done here rather than by systemd-repart because it needs no package in the image and is over before anything is mounted.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use nix::libc;
+use nix::sys::statfs::statfs;
+
+use super::console;
+use super::disks::{Disk, Found, node};
+use super::failure::{Context, Result};
+use super::gpt::Write;
+
+/// Restores the primary table from the backup, so that the kernel sees the partitions: without it, it looks at the primary only.
+pub fn repair(disk: &Disk) -> Result<()> {
+    let writes = disk.table.as_ref().map(|table| table.repair(disk.sectors)).unwrap_or_default();
+    if writes.is_empty() {
+        return Ok(());
+    }
+    console::warn(&format!("the partition table of {} is damaged: restoring it from its backup", disk.name));
+    let file = open(disk)?;
+    write(&file, &writes).doing(format!("restoring the partition table of {}", disk.name))?;
+    reread(&file).doing(format!("reading the partitions of {} again", disk.name))
+}
+
+/// Enlarges the var partition when it is the last one and the disk has room behind it. At every moment one of the two tables is valid:
+/// the backup is on the disk before the primary is touched.
+pub fn partition(found: &Found) -> Result<()> {
+    let Ok(mut table) = found.disk.table.clone() else { return Ok(()) };
+    let sectors = found.disk.sectors;
+    let Some(last) = table.enlarge(found.var, sectors) else { return Ok(()) };
+    let file = open(&found.disk)?;
+    let doing = format!("writing the partition table of {}", found.disk.name);
+    write(&file, &table.backup(sectors)).doing(&doing)?;
+    write(&file, &table.primary(sectors)).doing(&doing)?;
+    let first = table.partitions.iter().find(|partition| partition.number == found.var).map_or(0, |partition| partition.first);
+    let (start, length) = (first * found.disk.sector, (last + 1 - first) * found.disk.sector);
+    resize(&file, found.var, start, length).doing(format!("telling the kernel the new size of partition {}", found.var))?;
+    console::say(&format!("var partition enlarged to {} MiB", length >> 20));
+    Ok(())
+}
+
+/// Grows the mounted ext4 file system to its device. Does nothing when it fills the device already.
+pub fn file_system(mounted: &Path, device: &Path) -> Result<()> {
+    let doing = format!("growing the file system on {}", device.display());
+    let block = u64::try_from(statfs(mounted).doing(&doing)?.block_size()).unwrap_or(4096).max(1);
+    let bytes = std::io::Seek::seek(&mut File::open(device).doing(&doing)?, std::io::SeekFrom::End(0)).doing(&doing)?;
+    grow_ext4(&File::open(mounted).doing(&doing)?, bytes / block).doing(&doing)
+}
+
+fn open(disk: &Disk) -> Result<File> {
+    let path = node(&disk.name);
+    File::options().read(true).write(true).open(&path).doing(format!("opening {} for writing", path.display()))
+}
+
+/// Writes in order, each flushed before the next.
+fn write(file: &File, writes: &[Write]) -> std::io::Result<()> {
+    for Write { offset, bytes } in writes {
+        file.write_all_at(bytes, *offset)?;
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
+/// `struct blkpg_partition` of linux/blkpg.h.
+#[repr(C)]
+struct BlkpgPartition {
+    start: libc::c_longlong,
+    length: libc::c_longlong,
+    number: libc::c_int,
+    device_name: [u8; 64],
+    volume_name: [u8; 64],
+}
+
+/// `struct blkpg_ioctl_arg` of linux/blkpg.h.
+#[repr(C)]
+struct BlkpgArgument {
+    operation: libc::c_int,
+    flags: libc::c_int,
+    data_len: libc::c_int,
+    data: *mut BlkpgPartition,
+}
+
+/// BLKPG of linux/blkpg.h, `_IO(0x12, 105)`.
+const BLKPG: u32 = 0x1269;
+const BLKPG_RESIZE_PARTITION: libc::c_int = 3;
+/// BLKRRPART of linux/fs.h, `_IO(0x12, 95)`.
+const BLKRRPART: u32 = 0x125f;
+/// EXT4_IOC_RESIZE_FS of the kernel's fs/ext4/ext4.h, `_IOW('f', 16, __u64)`.
+const EXT4_IOC_RESIZE_FS: u32 = 0x4008_6610;
+
+/// `start` and `length` in bytes.
+#[allow(unsafe_code)] // a system call that std and nix do not offer
+fn resize(disk: &File, number: u32, start: u64, length: u64) -> nix::Result<()> {
+    let too_big = |_| nix::Error::EOVERFLOW;
+    let mut partition = BlkpgPartition {
+        start: start.try_into().map_err(too_big)?,
+        length: length.try_into().map_err(too_big)?,
+        number: number.try_into().map_err(too_big)?,
+        device_name: [0; 64],
+        volume_name: [0; 64],
+    };
+    let data_len = size_of::<BlkpgPartition>() as libc::c_int;
+    let argument = BlkpgArgument { operation: BLKPG_RESIZE_PARTITION, flags: 0, data_len, data: &raw mut partition };
+    // SAFETY: the descriptor is open, and both structures are laid out as the kernel expects and outlive the call.
+    nix::Error::result(unsafe { libc::ioctl(disk.as_raw_fd(), BLKPG.into(), &raw const argument) }).map(drop)
+}
+
+#[allow(unsafe_code)] // a system call that std and nix do not offer
+fn reread(disk: &File) -> nix::Result<()> {
+    // SAFETY: the descriptor is open and the call takes no argument.
+    nix::Error::result(unsafe { libc::ioctl(disk.as_raw_fd(), BLKRRPART.into()) }).map(drop)
+}
+
+#[allow(unsafe_code)] // a system call that std and nix do not offer
+fn grow_ext4(mounted: &File, blocks: u64) -> nix::Result<()> {
+    // SAFETY: the descriptor is open and the kernel reads eight bytes from a number that outlives the call.
+    nix::Error::result(unsafe { libc::ioctl(mounted.as_raw_fd(), EXT4_IOC_RESIZE_FS.into(), &raw const blocks) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structures_are_as_long_as_the_kernels() {
+        assert_eq!(size_of::<BlkpgPartition>(), 152);
+        assert_eq!(size_of::<BlkpgArgument>(), 24);
+    }
+}

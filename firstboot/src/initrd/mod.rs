@@ -1,0 +1,75 @@
+//! `/init` of the initrd: from the kernel's hand to systemd of the real root, without udev and without a shell.
+//!
+//! ```text
+//! disk:    GPT ─► repair ─► grow ─┬─► root (squashfs, read-only) at /sysroot
+//! memory:  /root.squashfs ─► loop ┘   var (ext4, or tmpfs in memory) at /sysroot/var, /etc an overlay with its upper side on var
+//! ```
+//!
+//! The file system mounted on `/etc` keeps what the node writes; everything else of the root is never written.
+
+pub mod arguments;
+pub mod console;
+pub mod disks;
+pub mod failure;
+pub mod glob;
+pub mod gpt;
+pub mod grow;
+pub mod loops;
+pub mod modules;
+pub mod mounts;
+pub mod populate;
+pub mod root;
+pub mod switch;
+
+use std::convert::Infallible;
+use std::path::Path;
+
+use crate::contract;
+use arguments::Arguments;
+use failure::{Context, Failure, Result};
+use mounts::Var;
+
+/// Whether this process is the `/init` of an initrd: the first process, started under that name.
+pub fn is_init() -> bool {
+    let named_init = std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("init"));
+    named_init && std::process::id() == 1
+}
+
+/// Boots the real root. Never returns: it becomes systemd, or stops the machine with a message.
+pub fn main() -> ! {
+    std::panic::set_hook(Box::new(|panic| failure::stop(&Failure::new(format!("a defect of Kiln: {panic}")), Default::default())));
+    let prepared = mounts::kernel_file_systems().and_then(|()| {
+        let line = std::fs::read_to_string("/proc/cmdline").doing("reading the kernel command line")?;
+        Ok(arguments::parse(&line))
+    });
+    let arguments = match prepared {
+        Ok(arguments) => arguments,
+        Err(failure) => failure::stop(&failure, Default::default()),
+    };
+    match boot(&arguments) {
+        Ok(never) => match never {},
+        Err(failure) => failure::stop(&failure, arguments.on_failure),
+    }
+}
+
+/// The boot, step by step.
+fn boot(arguments: &Arguments) -> Result<Infallible> {
+    arguments.remarks.iter().for_each(|remark| console::warn(remark));
+    let mut hardware = modules::Hardware::read();
+    modules::load_list();
+    let image = Path::new(contract::INITRD_ROOT_IMAGE);
+    let var = if image.exists() {
+        root::mount_memory(image)?;
+        Var::Memory
+    } else {
+        let found = disks::wait(arguments, &mut hardware)?;
+        let var = root::prepare_disk(&found, arguments.timeout)?;
+        root::mount_disk(&var.root)?;
+        Var::Partition(var.var)
+    };
+    mounts::var(&var)?;
+    populate::once(&Path::new(contract::INITRD_SYSROOT).join("var"), Path::new(mounts::VAR))?;
+    mounts::move_var()?;
+    mounts::etc_overlay()?;
+    switch::root(arguments, image)
+}

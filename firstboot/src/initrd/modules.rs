@@ -1,0 +1,110 @@
+//! Kernel modules: those that every boot needs, and those for hardware that is there.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+
+use nix::kmod::{ModuleInitFlags, finit_module};
+
+use super::{console, glob};
+use crate::contract;
+
+/// Loads the modules of the list, in order.
+pub fn load_list() {
+    let list = fs::read_to_string(contract::INITRD_MODULE_LIST).unwrap_or_default();
+    for (path, optional) in parse_list(&list) {
+        load(path, optional);
+    }
+}
+
+/// Modules by device alias.
+#[derive(Debug, Default)]
+pub struct Hardware {
+    aliases: Vec<(String, Vec<String>)>,
+    seen: BTreeSet<String>,
+    loaded: BTreeSet<String>,
+}
+
+impl Hardware {
+    /// Reads the aliases that the initrd knows.
+    pub fn read() -> Self {
+        Self { aliases: parse_aliases(&fs::read_to_string(contract::INITRD_MODULE_ALIASES).unwrap_or_default()), ..Self::default() }
+    }
+
+    /// Loads the modules of all devices that were not there before; they may make further devices appear.
+    pub fn load(&mut self) {
+        loop {
+            let mut wanted: Vec<String> = Vec::new();
+            for device in device_aliases() {
+                if self.seen.insert(device.clone()) {
+                    wanted.extend(modules_for(&self.aliases, &device).cloned());
+                }
+            }
+            if wanted.is_empty() {
+                return;
+            }
+            for path in wanted {
+                if self.loaded.insert(path.clone()) {
+                    load(&path, false);
+                }
+            }
+        }
+    }
+}
+
+fn modules_for<'a>(aliases: &'a [(String, Vec<String>)], device: &str) -> impl Iterator<Item = &'a String> {
+    aliases.iter().filter(move |(pattern, _)| glob::matches(pattern, device)).flat_map(|(_, paths)| paths)
+}
+
+/// The aliases of all devices of all buses.
+fn device_aliases() -> Vec<String> {
+    let buses = fs::read_dir("/sys/bus").into_iter().flatten().flatten();
+    let devices = buses.flat_map(|bus| fs::read_dir(bus.path().join("devices")).into_iter().flatten().flatten());
+    let mut aliases: Vec<String> =
+        devices.filter_map(|device| Some(fs::read_to_string(device.path().join("modalias")).ok()?.trim_end().to_owned())).collect();
+    aliases.sort();
+    aliases
+}
+
+fn load(path: &str, optional: bool) {
+    let loaded = File::open(path)
+        .map_err(|error| error.to_string())
+        .and_then(|file| finit_module(&file, c"", ModuleInitFlags::empty()).or_else(already).map_err(|error| error.desc().to_owned()));
+    if let (Err(error), false) = (loaded, optional) {
+        console::warn(&format!("kernel module {path} was not loaded: {error}"));
+    }
+}
+
+fn already(error: nix::Error) -> nix::Result<()> {
+    if error == nix::Error::EEXIST { Ok(()) } else { Err(error) }
+}
+
+fn parse_list(list: &str) -> impl Iterator<Item = (&str, bool)> {
+    list.lines().filter(|line| !line.is_empty()).map(|line| match line.strip_suffix(" optional") {
+        Some(path) => (path, true),
+        None => (line, false),
+    })
+}
+
+fn parse_aliases(text: &str) -> Vec<(String, Vec<String>)> {
+    let lines = text.lines().map(|line| line.split(' ').map(str::to_owned));
+    lines.filter_map(|mut words| Some((words.next()?, words.collect::<Vec<_>>()))).filter(|(_, paths)| !paths.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_list() {
+        let list = "/a.ko\n\n/b.ko optional\n";
+        assert_eq!(parse_list(list).collect::<Vec<_>>(), [("/a.ko", false), ("/b.ko", true)]);
+    }
+
+    #[test]
+    fn finds_what_a_device_needs_in_order() {
+        let aliases = parse_aliases("virtio:d00000002v* /virtio_blk.ko\nvirtio:d00000008v* /scsi_mod.ko /virtio_scsi.ko\nalone\n\n");
+        assert_eq!(modules_for(&aliases, "virtio:d00000008v00001AF4").collect::<Vec<_>>(), ["/scsi_mod.ko", "/virtio_scsi.ko"]);
+        assert_eq!(modules_for(&aliases, "pci:v1").count(), 0);
+        assert_eq!(aliases.len(), 2);
+    }
+}

@@ -1,0 +1,87 @@
+//! The mounts of the initrd.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+
+use super::failure::{Context, Result};
+use super::{console, grow};
+use crate::contract;
+
+/// Where `/var` is mounted while the root's own `/var` is still visible.
+pub const VAR: &str = "/var";
+
+/// What `/var` is.
+#[derive(Debug)]
+pub enum Var {
+    /// A partition with ext4.
+    Partition(PathBuf),
+    /// Memory: what a network boot writes is gone with the power.
+    Memory,
+}
+
+/// Mounts what the kernel offers: devices, processes, hardware; and `/run`.
+pub fn kernel_file_systems() -> Result<()> {
+    let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    attach("devtmpfs", Path::new("/dev"), "devtmpfs", MsFlags::MS_NOSUID, "mode=0755")?;
+    attach("proc", Path::new("/proc"), "proc", safe, "")?;
+    attach("sysfs", Path::new("/sys"), "sysfs", safe, "")?;
+    attach("tmpfs", Path::new("/run"), "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755")
+}
+
+/// Mounts `source` at `target`, a folder that is made when missing.
+pub fn attach(source: &str, target: &Path, kind: &str, flags: MsFlags, options: &str) -> Result<()> {
+    let doing = format!("mounting {source} ({kind}) on {}", target.display());
+    fs::create_dir_all(target).doing(&doing)?;
+    mount(Some(source), target, Some(kind), flags, Some(options)).map_err(|error| error.desc()).doing(doing)
+}
+
+/// Mounts `/var` beside the root, grown to its partition.
+pub fn var(var: &Var) -> Result<()> {
+    let target = Path::new(VAR);
+    match var {
+        Var::Memory => attach("tmpfs", target, "tmpfs", MsFlags::empty(), "mode=0755"),
+        Var::Partition(device) => {
+            let mounted = attach(&device.to_string_lossy(), target, "ext4", MsFlags::MS_NOATIME, "");
+            mounted.map_err(|failure| {
+                failure.line("help: the var partition is damaged or holds no ext4 file system; check it with e2fsck from another system")
+            })?;
+            if let Err(failure) = grow::file_system(target, device) {
+                console::warn(&failure.to_string());
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Puts `/var` over the root's own.
+pub fn move_var() -> Result<()> {
+    move_to(Path::new(VAR), &Path::new(contract::INITRD_SYSROOT).join("var"))
+}
+
+/// Moves a mount.
+pub fn move_to(from: &Path, to: &Path) -> Result<()> {
+    let moved = mount(Some(from), to, None::<&str>, MsFlags::MS_MOVE, None::<&str>);
+    moved.map_err(|error| error.desc()).doing(format!("moving the mount {} to {}", from.display(), to.display()))
+}
+
+/// Makes `/etc` of the root writable: what changes is kept on `/var`.
+pub fn etc_overlay() -> Result<()> {
+    let sysroot = Path::new(contract::INITRD_SYSROOT);
+    let etc = sysroot.join("etc");
+    let (upper, work) = (sysroot.join("var").join(contract::ETC_UPPER), sysroot.join("var").join(contract::ETC_WORK));
+    for folder in [&upper, &work] {
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(folder);
+        made.doing(format!("creating {}", folder.display()))?;
+    }
+    // An index or copied metadata would tie the upper side to one build of the root below it.
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=on",
+        etc.display(),
+        upper.display(),
+        work.display()
+    );
+    attach("overlay", &etc, "overlay", MsFlags::MS_NOATIME, &options)
+}

@@ -1,0 +1,49 @@
+//! The root file system: from a partition, or from memory.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::mount::MsFlags;
+
+use super::disks::{self, Found};
+use super::failure::Result;
+use super::{console, grow, loops, mounts};
+use crate::contract;
+
+/// File system of the root.
+const KIND: &str = "squashfs";
+
+/// The devices of a disk that is ready to be mounted.
+#[derive(Debug)]
+pub struct Devices {
+    /// Root.
+    pub root: PathBuf,
+    /// `/var`.
+    pub var: PathBuf,
+}
+
+/// Mounts the compressed root that the initrd carries.
+pub fn mount_memory(image: &Path) -> Result<()> {
+    console::say(&format!("root is {}, var is in memory", image.display()));
+    let (path, _device) = loops::attach(image)?;
+    mount_disk(&path)
+}
+
+/// Repairs and grows the partition table when needed; a disk that cannot be written boots as it is.
+pub fn prepare_disk(found: &Found, timeout: Duration) -> Result<Devices> {
+    disks::announce(found);
+    grow::repair(&found.disk)?;
+    let root = found.disk.wait_for_partition(found.root, timeout)?;
+    let var = found.disk.wait_for_partition(found.var, timeout)?;
+    if let Err(failure) = grow::partition(found) {
+        console::warn(&failure.to_string());
+    }
+    Ok(Devices { root, var })
+}
+
+/// Mounts the root, read-only.
+pub fn mount_disk(device: &Path) -> Result<()> {
+    let target = Path::new(contract::INITRD_SYSROOT);
+    let mounted = mounts::attach(&device.to_string_lossy(), target, KIND, MsFlags::MS_RDONLY, "");
+    mounted.map_err(|failure| failure.line("help: the root is damaged: write the image anew"))
+}
