@@ -1,1 +1,3 @@
 //! 4. The operating system below the layers.
+
+pub mod debian;
