@@ -1,5 +1,7 @@
 //! 7. Files that a user boots or uploads. One file per output; add it to [`ALL`] and it exists.
 
+pub mod oci;
+
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,7 @@ pub trait Output: Sync {
 }
 
 /// All outputs, in the order of the documentation.
-pub const ALL: &[&dyn Output] = &[];
+pub const ALL: &[&dyn Output] = &[&oci::OciLayout];
 
 /// An assembled image, ready to be written in any form. Parts that several outputs share are made once, on first use.
 pub struct Image<'a> {
