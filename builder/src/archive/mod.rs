@@ -1,1 +1,131 @@
 //! Readers of archives from outside: hostile until proven otherwise.
+//!
+//! ```text
+//! open: magic ─► [deb: data.tar inside ar] ─► unpack into a spool file (bounded) ─► members ─► path, link and size rules ─► strip, pick ─► tree
+//! ```
+//!
+//! Bodies never pass through memory: the archive is unpacked once into a tar on disk, and the tree refers to slices of it.
+
+mod deb;
+mod extract;
+pub(crate) mod members;
+mod links;
+pub(crate) mod path;
+pub(crate) mod pax;
+pub mod pattern;
+mod unpack;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+pub(crate) use extract::hard_link;
+
+use crate::definition::plan::ArchiveRules;
+use crate::error::{Class, Error, IoContext, Result};
+use crate::tree::Tree;
+
+/// Most bytes that an archive may unpack to.
+const UNPACKED_BYTES: u64 = 8 << 30;
+/// Most bytes that an archive may unpack to whatever its own length: small archives may be mostly zeros.
+const UNPACKED_FREE: u64 = 64 << 20;
+/// Most times that a larger archive may grow. Real ones stay below 20; a gzip bomb has 1000, nested ones more.
+const UNPACKED_RATIO: u64 = 200;
+/// Most members.
+const ENTRIES: usize = 1_000_000;
+
+/// How a tar is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Plain,
+    Gzip,
+    Xz,
+    Zstd,
+}
+
+/// An archive whose form was recognised.
+#[derive(Debug)]
+pub struct Archive {
+    path: PathBuf,
+    title: String,
+    packing: Packing,
+    /// Whether its root is the system's root (a Debian package): absolute links then stay inside.
+    rooted: bool,
+    /// Where the (compressed) tar lies in the file.
+    start: u64,
+    end: u64,
+}
+
+/// Takes what `rules` ask for out of the archive `path`; `title` names it in errors. The returned tree refers to a new file in `spool_dir`
+/// or to `path` itself; both must stay unchanged while the tree lives.
+///
+/// # Errors
+/// [`Class::Archive`] when the archive is broken or hostile; [`Class::Definition`] when the rules take nothing.
+pub fn extract(path: &Path, rules: &ArchiveRules, title: &str, spool_dir: &Path) -> Result<Tree> {
+    open(path, title)?.extract(rules, spool_dir)
+}
+
+/// Recognises an archive by its first bytes, never by its name.
+pub fn open(path: &Path, title: &str) -> Result<Archive> {
+    let path = std::path::absolute(path).at("resolving", path)?;
+    let file = File::open(&path).at("opening", &path)?;
+    let length = file.metadata().at("reading", &path)?.len();
+    let head = head(&file, 0).at("reading", &path)?;
+    let (start, end, rooted) = if deb::recognise(&head) {
+        let data = deb::data(&file, length, title)?;
+        (data.start, data.end, true)
+    } else {
+        (0, length, false)
+    };
+    let head = self::head(&file, start).at("reading", &path)?;
+    let packing = packing(&head).ok_or_else(|| unknown(title, &head))?;
+    Ok(Archive { path, title: title.to_owned(), packing, rooted, start, end })
+}
+
+/// An error about one entry of an archive.
+pub(crate) fn refuse(title: &str, entry: &[u8], reason: &str) -> Error {
+    let shown = &entry[..entry.len().min(200)];
+    Error::new(Class::Archive, format!("archive {title}: entry \"{}\": {reason}", String::from_utf8_lossy(shown).escape_debug()))
+        .help("nothing of this archive was used; check where it comes from")
+}
+
+/// Most bytes that an archive of `length` bytes may unpack to.
+fn unpack_limit(length: u64) -> u64 {
+    UNPACKED_BYTES.min(UNPACKED_FREE.max(length.saturating_mul(UNPACKED_RATIO)))
+}
+
+fn head(file: &File, start: u64) -> std::io::Result<Vec<u8>> {
+    let mut head = vec![0; 512];
+    let mut filled = 0;
+    while filled < head.len() {
+        match file.read_at(&mut head[filled..], start + filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    head.truncate(filled);
+    Ok(head)
+}
+
+fn packing(head: &[u8]) -> Option<Packing> {
+    match head {
+        [0x1f, 0x8b, ..] => Some(Packing::Gzip),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Packing::Xz),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Packing::Zstd),
+        _ if head.len() == 512 && (&head[257..262] == b"ustar" || members::has_checksum(head)) => Some(Packing::Plain),
+        _ => None,
+    }
+}
+
+fn unknown(title: &str, head: &[u8]) -> Error {
+    let looks = match head {
+        [] => "it is empty",
+        [b'P', b'K', ..] => "it is a zip file",
+        [b'<', ..] => "it looks like a web page",
+        _ => "its first bytes are unknown",
+    };
+    Error::new(Class::Archive, format!("{title} is no archive that can be read: {looks}"))
+        .help("tar, tar.gz, tar.xz, tar.zst and .deb are read; use a file artifact for anything else")
+}

@@ -1,5 +1,14 @@
 //! 4. Verified artifacts and files become layers: deterministic tars, named by content.
 
+pub mod assemble;
+pub mod compress;
+mod gzip;
+pub mod pack;
+pub mod read;
+pub mod write;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use serde::Serialize;

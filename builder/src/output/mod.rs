@@ -1,5 +1,6 @@
 //! 7. Files that a user boots or uploads. One file per output; add it to [`ALL`] and it exists.
 
+pub mod oci;
 pub mod pxe;
 mod qcow2;
 mod raw;
@@ -33,7 +34,7 @@ pub trait Output: Sync {
 }
 
 /// All outputs, in the order of the documentation.
-pub const ALL: &[&dyn Output] = &[&raw::Raw, &qcow2::Qcow2, &pxe::Pxe];
+pub const ALL: &[&dyn Output] = &[&raw::Raw, &qcow2::Qcow2, &oci::OciLayout, &pxe::Pxe];
 
 /// The output with this name.
 ///

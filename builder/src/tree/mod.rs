@@ -2,6 +2,11 @@
 //!
 //! Memory grows with the number of files (about 200 bytes each), never with their size.
 
+pub mod contents;
+pub mod merge;
+pub mod near;
+pub mod units;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};

@@ -1,0 +1,72 @@
+//! Debian packages (deb(5)): an `ar` archive of `debian-binary`, `control.tar.*` and `data.tar.*`, in this order.
+//!
+//! ```text
+//! !<arch>\n
+//! name 16 | time 12 | uid 6 | gid 6 | mode 8 | length 10 (decimal) | `\n   then the body, padded to 2 bytes
+//! ```
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use crate::error::{Class, Error, Result};
+
+const MAGIC: &[u8] = b"!<arch>\n";
+const HEADER: u64 = 60;
+/// deb(5) has three members; newer ones may follow, but never this many.
+const MEMBERS: usize = 16;
+
+/// Whether a file that starts with `head` is an `ar` archive.
+pub(super) fn recognise(head: &[u8]) -> bool {
+    head.starts_with(MAGIC)
+}
+
+/// Where `data.tar.*` lies in the package.
+pub(super) fn data(file: &File, length: u64, title: &str) -> Result<Range<u64>> {
+    let broken = |reason: &str| {
+        Error::new(Class::Archive, format!("archive {title}: not a sound Debian package: {reason}"))
+            .help("fetch it again; when it stays so, the archive's file is broken")
+    };
+    let mut position = MAGIC.len() as u64;
+    for index in 0..MEMBERS {
+        let mut header = [0; HEADER as usize];
+        file.read_exact_at(&mut header, position).map_err(|_| broken("it has no data.tar, or ends in the middle of a header"))?;
+        let (name, size) = parse(&header).ok_or_else(|| broken(&format!("the header at byte {position} is malformed")))?;
+        let start = position + HEADER;
+        let end = start + size;
+        if end > length {
+            return Err(broken(&format!(
+                "\"{name}\" says that it has {size} bytes, but the file ends after {}",
+                length - start.min(length)
+            )));
+        }
+        match (index, name.as_str()) {
+            (0, "debian-binary") => check_version(file, start..end).map_err(|reason| broken(&reason))?,
+            (0, _) => return Err(broken(&format!("it starts with \"{name}\" instead of debian-binary"))),
+            (_, "data.tar" | "data.tar.gz" | "data.tar.xz" | "data.tar.zst") => return Ok(start..end),
+            (_, name) if name.starts_with("data.tar") => return Err(broken(&format!("the compression of \"{name}\" is not supported"))),
+            _ => {}
+        }
+        position = end.next_multiple_of(2);
+    }
+    Err(broken("it has no data.tar"))
+}
+
+fn check_version(file: &File, body: Range<u64>) -> Result<(), String> {
+    let mut version = [0; 2];
+    file.read_exact_at(&mut version, body.start).map_err(|_| "debian-binary is empty".to_owned())?;
+    if &version == b"2." { Ok(()) } else { Err("its format version is not 2".into()) }
+}
+
+/// Name and length of a member.
+fn parse(header: &[u8; HEADER as usize]) -> Option<(String, u64)> {
+    if &header[58..] != b"`\n" {
+        return None;
+    }
+    let text = |range: Range<usize>| std::str::from_utf8(&header[range]).ok().map(str::trim_end);
+    let length = text(48..58)?;
+    if !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some((text(0..16)?.trim_end_matches('/').to_owned(), length.parse().ok()?))
+}

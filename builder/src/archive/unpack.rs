@@ -1,0 +1,90 @@
+//! Decompresses an archive into a spool file, with a limit on what may come out.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
+use tempfile::NamedTempFile;
+
+use super::{Archive, Packing, unpack_limit};
+use crate::error::{Class, Error, IoContext, Result};
+
+/// Memory that an xz stream may ask for: xz -9 needs 65 MiB.
+const XZ_MEMORY: u64 = 256 << 20;
+/// Largest zstd window, as a power of two: what `zstd -d` accepts without being told otherwise.
+const ZSTD_WINDOW_LOG: u32 = 27;
+const BUFFER: usize = 256 << 10;
+
+/// A tar on disk: all of the file from `start` to `end`.
+pub(super) struct Unpacked {
+    pub(super) path: PathBuf,
+    pub(super) start: u64,
+    pub(super) end: u64,
+}
+
+/// The uncompressed tar of `archive`: the archive itself when it is plain, else a new file in `spool_dir`.
+pub(super) fn unpack(archive: &Archive, spool_dir: &Path) -> Result<Unpacked> {
+    if archive.packing == Packing::Plain {
+        return Ok(Unpacked { path: archive.path.clone(), start: archive.start, end: archive.end });
+    }
+    let length = archive.end - archive.start;
+    let mut file = File::open(&archive.path).at("opening", &archive.path)?;
+    file.seek(SeekFrom::Start(archive.start)).at("reading", &archive.path)?;
+    let mut reader =
+        decoder(archive.packing, BufReader::with_capacity(BUFFER, file.take(length))).map_err(|error| broken(archive, &error))?;
+    let mut spool =
+        tempfile::Builder::new().prefix("archive-").suffix(".tar").tempfile_in(spool_dir).at("creating a file in", spool_dir)?;
+    let end = copy(archive, &mut reader, &mut spool, unpack_limit(length))?;
+    let (_, path) = spool.keep().map_err(|error| Error::io("keeping", error.file.path(), &error.error))?;
+    let path = std::path::absolute(&path).at("resolving", &path)?;
+    Ok(Unpacked { path, start: 0, end })
+}
+
+fn decoder<'a>(packing: Packing, input: BufReader<io::Take<File>>) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match packing {
+        Packing::Plain => Box::new(input),
+        Packing::Gzip => Box::new(MultiGzDecoder::new(input)),
+        Packing::Xz => Box::new(XzDecoder::new_stream(input, Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?)),
+        Packing::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(input)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Box::new(decoder)
+        }
+    })
+}
+
+/// Copies until the end; reading failures are the archive's fault, writing failures the disk's.
+fn copy(archive: &Archive, from: &mut dyn Read, to: &mut NamedTempFile, limit: u64) -> Result<u64> {
+    let mut buffer = vec![0; BUFFER];
+    let mut total = 0;
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(broken(archive, &error)),
+        };
+        total += count as u64;
+        if total > limit {
+            return Err(bomb(&archive.title, archive.end - archive.start, limit));
+        }
+        to.as_file_mut().write_all(&buffer[..count]).at("writing", to.path())?;
+    }
+}
+
+/// The error for an archive that unpacks to more than it may.
+pub(super) fn bomb(title: &str, length: u64, limit: u64) -> Error {
+    Error::new(
+        Class::Archive,
+        format!("archive {title}: its {length} bytes unpack to more than {limit}: it looks like a decompression bomb"),
+    )
+    .help("nothing of this archive was used; check where it comes from")
+}
+
+fn broken(archive: &Archive, error: &io::Error) -> Error {
+    Error::new(Class::Archive, format!("archive {}: it cannot be unpacked: {error}", archive.title))
+        .help("fetch it again: it was cut off or damaged")
+}

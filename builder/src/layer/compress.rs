@@ -1,0 +1,124 @@
+//! Compressed forms of a layer's tar, as registries want them.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{PackedLayer, gzip};
+use crate::digest::{Digest, DigestWriter};
+use crate::error::{Class, Error, IoContext, Result};
+use crate::store::Store;
+
+/// The kind of folder in the store.
+const KIND: &str = "compressed";
+const BLOB: &str = "blob";
+const RECORD: &str = "blob.json";
+const BUFFER: usize = 256 << 10;
+/// Raise it when the same input and algorithm would give other bytes: it is part of the name in the store.
+const GENERATION: u32 = 1;
+
+/// How to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Zstandard (RFC 8878): small and quick to read.
+    Zstd {
+        /// 1 to 19.
+        level: i32,
+    },
+    /// gzip (RFC 1952): read by everything.
+    Gzip {
+        /// 1 to 9.
+        level: u32,
+    },
+}
+
+impl Compression {
+    /// Zstandard at the level that packs about as fast as the disk reads.
+    pub const ZSTD: Self = Self::Zstd { level: 3 };
+    /// gzip at its usual level.
+    pub const GZIP: Self = Self::Gzip { level: 6 };
+
+    /// The media type of a layer in this form (OCI image specification, "layer.md").
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Zstd { .. } => "application/vnd.oci.image.layer.v1.tar+zstd",
+            Self::Gzip { .. } => "application/vnd.oci.image.layer.v1.tar+gzip",
+        }
+    }
+}
+
+/// A layer in a compressed form, in the store.
+#[derive(Debug, Clone)]
+pub struct CompressedLayer {
+    /// The file.
+    pub path: PathBuf,
+    /// Its digest, which names it in an OCI layout.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// Whether it was in the store before this build.
+    pub cached: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    digest: Digest,
+    size: u64,
+}
+
+/// The compressed form of `layer`, made on `threads` threads (at least one) when it is not in the store. The bytes do not depend on `threads`.
+///
+/// # Errors
+/// [`Class::Io`].
+pub fn compress(store: &Store, layer: &PackedLayer, compression: Compression, threads: usize) -> Result<CompressedLayer> {
+    let key = Digest::of(format!("{GENERATION} {compression:?} {}", layer.diff_id).as_bytes());
+    let built = store.built(KIND, &key, |folder| {
+        let record = write(layer, compression, threads, &folder.join(BLOB))?;
+        let path = folder.join(RECORD);
+        let json = serde_json::to_vec(&record).map_err(|error| Error::new(Class::Internal, format!("writing {RECORD}: {error}")))?;
+        fs::write(&path, json).at("writing", &path)
+    })?;
+    let record = built.path.join(RECORD);
+    let Record { digest, size } = serde_json::from_slice(&fs::read(&record).at("reading", &record)?).map_err(|error| {
+        Error::new(Class::Io, format!("{} is damaged: {error}", record.display())).help("remove its folder and build again")
+    })?;
+    Ok(CompressedLayer { path: built.path.join(BLOB), digest, size, media_type: compression.media_type(), cached: built.cached })
+}
+
+fn write(layer: &PackedLayer, compression: Compression, threads: usize, path: &Path) -> Result<Record> {
+    let from = File::open(&layer.tar).at("opening", &layer.tar)?;
+    let file = File::create(path).at("creating", path)?;
+    let mut to = BufWriter::with_capacity(BUFFER, DigestWriter::new(file));
+    match compression {
+        Compression::Zstd { level } => copy_zstd(from, &mut to, level, threads),
+        Compression::Gzip { level } => gzip::compress(from, &mut to, level, threads),
+    }
+    .at("compressing", path)?;
+    let to = to.into_inner().map_err(|error| Error::io("writing", path, error.error()))?;
+    let (file, digest, size) = to.finish();
+    file.sync_all().at("flushing", path)?;
+    Ok(Record { digest, size })
+}
+
+fn copy_zstd(mut from: File, to: impl io::Write, level: i32, threads: usize) -> io::Result<()> {
+    let mut encoder = zstd_encoder(to, level, threads)?;
+    let mut from = io::BufReader::with_capacity(BUFFER, &mut from);
+    io::copy(&mut from, &mut encoder)?;
+    encoder.finish().map(drop)
+}
+
+/// A Zstandard writer on `threads` threads (at least one).
+///
+/// # Errors
+/// When the library has no memory.
+pub fn zstd_encoder<'a, W: io::Write>(to: W, level: i32, threads: usize) -> io::Result<zstd::Encoder<'a, W>> {
+    let mut encoder = zstd::Encoder::new(to, level)?;
+    // With at least one worker the library cuts the input into jobs of a fixed length, whatever the number of workers; without any,
+    // it does not cut, which gives other bytes.
+    encoder.multithread(u32::try_from(threads.max(1)).unwrap_or(1))?;
+    Ok(encoder)
+}

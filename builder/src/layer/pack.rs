@@ -1,0 +1,73 @@
+//! Packs a layer's tree into the store.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::PackedLayer;
+use super::write::write_tar;
+use crate::digest::{Digest, DigestWriter};
+use crate::error::{Class, Error, IoContext, Result};
+use crate::store::Store;
+use crate::tree::Tree;
+
+/// The kind of folder in the store.
+const KIND: &str = "layer";
+const TAR: &str = "layer.tar";
+const RECORD: &str = "layer.json";
+const BUFFER: usize = 256 << 10;
+
+/// `layer.json`: what is known of `layer.tar` beside it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    #[serde(rename = "diffID")]
+    diff_id: Digest,
+    size: u64,
+}
+
+/// The layer `name` as a tar in the store: written from `tree` when nothing is there under `key`, which is the hash of everything that
+/// decides the tree and the epoch.
+///
+/// # Errors
+/// [`Class::Io`].
+pub fn pack(store: &Store, name: &str, key: Digest, tree: &Tree, epoch: u64) -> Result<PackedLayer> {
+    pack_with(store, name, key, epoch, || Ok(tree.clone()))
+}
+
+/// As [`pack`], but asks for the tree only when the layer is not in the store.
+///
+/// # Errors
+/// [`Class::Io`], and those of `tree`.
+pub fn pack_with(store: &Store, name: &str, key: Digest, epoch: u64, tree: impl FnOnce() -> Result<Tree>) -> Result<PackedLayer> {
+    let built = store.built(KIND, &key, |folder| {
+        let record = write_layer(&tree()?, epoch, &folder.join(TAR)).map_err(|error| error.context(format!("packing layer {name}")))?;
+        let path = folder.join(RECORD);
+        let json = serde_json::to_vec(&record).map_err(|error| Error::new(Class::Internal, format!("writing {RECORD}: {error}")))?;
+        fs::write(&path, json).at("writing", &path)
+    })?;
+    let tar = built.path.join(TAR);
+    let record = read_record(&built.path, &tar)?;
+    Ok(PackedLayer { name: name.to_owned(), key, tar, diff_id: record.diff_id, size: record.size, cached: built.cached })
+}
+
+fn write_layer(tree: &Tree, epoch: u64, path: &Path) -> Result<Record> {
+    let file = File::create(path).at("creating", path)?;
+    let mut writer = BufWriter::with_capacity(BUFFER, DigestWriter::new(file));
+    write_tar(tree, epoch, &mut writer)?;
+    let writer = writer.into_inner().map_err(|error| Error::io("writing", path, error.error()))?;
+    let (file, diff_id, size) = writer.finish();
+    file.sync_all().at("flushing", path)?;
+    Ok(Record { diff_id, size })
+}
+
+fn read_record(folder: &Path, tar: &Path) -> Result<Record> {
+    let path = folder.join(RECORD);
+    let damaged = |why: String| {
+        Error::new(Class::Io, format!("the cached layer {} is damaged: {why}", folder.display())).help("remove that folder and build again")
+    };
+    let record: Record = serde_json::from_slice(&fs::read(&path).at("reading", &path)?).map_err(|error| damaged(error.to_string()))?;
+    let length = tar.metadata().at("reading", tar)?.len();
+    if length == record.size { Ok(record) } else { Err(damaged(format!("{TAR} has {length} bytes instead of {}", record.size))) }
+}

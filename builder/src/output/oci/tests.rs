@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::definition::plan::{Arch, BasePlan, DiskPlan, Distribution, ImagePlan};
+use crate::layer::PackedLayer;
+use crate::layer::pack::pack;
+use crate::output::Parts;
+use crate::process::{Run, tool};
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::tree::{Body, Entry, Tree};
+
+const EPOCH: u64 = 1_577_836_800;
+
+fn plan() -> ImagePlan {
+    ImagePlan {
+        name: "debian-13".into(),
+        arch: Arch::Amd64,
+        variables: BTreeMap::from([("kubernetes".to_owned(), "1.34.9".to_owned())]),
+        base: BasePlan { distribution: Distribution::Debian, suite: "trixie".into(), packages: Vec::new() },
+        layers: Vec::new(),
+        preload: Vec::new(),
+        kernel_arguments: Vec::new(),
+        disk: DiskPlan { esp: 0, var: 0, verity: 0 },
+        outputs: vec!["oci".into()],
+    }
+}
+
+fn layers(store: &Store) -> Vec<PackedLayer> {
+    let mut base = Tree::default();
+    base.insert("usr/bin/tool", Entry::file(Body::inline(vec![b'x'; 3000]), 0o4755));
+    base.insert("bin", Entry::symlink("usr/bin"));
+    base.complete();
+    let mut upper = Tree::default();
+    upper.insert("etc/motd", Entry::file(Body::inline(*b"hello\n"), 0o644));
+    [("trixie", base), ("motd", upper)].map(|(name, tree)| pack(store, name, Digest::of(name.as_bytes()), &tree, EPOCH).unwrap()).into()
+}
+
+/// Writes the layout of a small image into `folder` with a store of its own.
+fn write(folder: &Path) -> Vec<PackedLayer> {
+    let store = Store::open(&folder.join("store")).unwrap();
+    let layers = layers(&store);
+    let image = Image {
+        plan: &plan(),
+        tree: &Tree::default(),
+        layers: &layers,
+        identity: Digest::of(b"identity"),
+        epoch: EPOCH,
+        store: &store,
+        scratch: folder,
+        progress: &Progress::silent(),
+        parts: Parts::default(),
+    };
+    let out = folder.join("out");
+    fs::create_dir(&out).unwrap();
+    assert_eq!(OciLayout.write(&image, &out).unwrap(), ["debian-13.oci/"]);
+    layers
+}
+
+fn missing(program: &str, test: &str) -> bool {
+    let missing = tool(program).arg("--version").run(program).is_err();
+    if missing {
+        println!("not run: {test}: {program} is not installed");
+    }
+    missing
+}
+
+#[test]
+fn every_blob_has_the_digest_it_is_named_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let layers = write(folder.path());
+    let layout = folder.path().join("out/debian-13.oci");
+    let blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(blobs.len(), layers.len() + 2);
+    for blob in blobs {
+        assert_eq!(Digest::of_file(&blob).unwrap().hex(), blob.file_name().unwrap().to_str().unwrap());
+    }
+    let index: oci::ImageIndex = oci::ImageIndex::from_file(layout.join("index.json")).unwrap();
+    let manifest = layout.join("blobs/sha256").join(index.manifests()[0].digest().digest());
+    let manifest = oci::ImageManifest::from_file(manifest).unwrap();
+    let config = oci::ImageConfiguration::from_file(layout.join("blobs/sha256").join(manifest.config().digest().digest())).unwrap();
+    let diff_ids: Vec<String> = layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    assert_eq!(config.rootfs().diff_ids(), &diff_ids);
+    assert_eq!(config.created().as_deref(), Some("2020-01-01T00:00:00Z"));
+}
+
+#[test]
+fn two_runs_write_the_same_bytes() {
+    let [left, right] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    write(left.path());
+    write(right.path());
+    tool("diff").arg("-r").arg(left.path().join("out")).arg(right.path().join("out")).run("diffutils").unwrap();
+}
+
+#[test]
+fn skopeo_reads_it() {
+    if missing("skopeo", "skopeo_reads_it") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let layers = write(folder.path());
+    let reference = format!("oci:{}/out/debian-13.oci:debian-13", folder.path().display());
+    let inspected = tool("skopeo").args(["inspect", "--config", &reference]).run("skopeo").unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!(config["rootfs"]["diff_ids"][1], layers[1].diff_id.to_string());
+    // Copying makes skopeo read and verify every blob.
+    let copy = format!("dir:{}/copy", folder.path().display());
+    tool("skopeo").args(["--insecure-policy", "copy", &reference, &copy]).run("skopeo").unwrap();
+}
+
+#[test]
+fn umoci_unpacks_it() {
+    if missing("umoci", "umoci_unpacks_it") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let reference = format!("{}/out/debian-13.oci:debian-13", folder.path().display());
+    let bundle = folder.path().join("bundle");
+    tool("umoci").args(["unpack", "--rootless", "--image", &reference]).arg(&bundle).run("umoci").unwrap();
+    assert_eq!(fs::read(bundle.join("rootfs/etc/motd")).unwrap(), b"hello\n");
+    assert_eq!(fs::read(bundle.join("rootfs/bin/tool")).unwrap().len(), 3000);
+}
+
+#[test]
+fn dates_are_right_around_leap_days() {
+    let table = [
+        (0, "1970-01-01T00:00:00Z"),
+        (951_782_399, "2000-02-28T23:59:59Z"),
+        (951_782_400, "2000-02-29T00:00:00Z"),
+        (951_868_800, "2000-03-01T00:00:00Z"),
+        (1_735_689_599, "2024-12-31T23:59:59Z"),
+        (4_107_542_400, "2100-03-01T00:00:00Z"),
+    ];
+    for (epoch, text) in table {
+        assert_eq!(rfc3339(epoch), text);
+    }
+}

@@ -1,0 +1,304 @@
+//! Layers become one tree. Two layers that write one path are an error unless the upper one says that it replaces it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::near::suggest;
+use super::{Entry, Node, Tree, TreePath};
+use crate::error::{Class, Error, Result};
+
+/// Most links followed for one path, as in Linux.
+const HOPS: usize = 40;
+
+/// A layer to merge.
+#[derive(Debug, Clone, Copy)]
+pub struct Layer<'a> {
+    /// Name, for errors.
+    pub name: &'a str,
+    /// What it holds; parents may be missing.
+    pub tree: &'a Tree,
+    /// Paths of lower layers that it replaces.
+    pub replaces: &'a [String],
+}
+
+/// Several layers as one tree.
+#[derive(Debug, Clone, Default)]
+pub struct Merged {
+    /// The tree, complete.
+    pub tree: Tree,
+    /// Which layer, counted from 0 for the lowest, each path comes from. A folder belongs to the lowest layer that needs it.
+    pub owner: BTreeMap<TreePath, usize>,
+}
+
+/// Merges `layers`, lowest first.
+///
+/// # Errors
+/// [`Class::Definition`] when layers contradict each other, a layer writes below a link or a file, or replaces what is not there.
+pub fn merge(layers: &[Layer<'_>]) -> Result<Merged> {
+    let mut merge = Merge::default();
+    for (index, layer) in layers.iter().enumerate() {
+        merge.add(layers, index, layer)?;
+    }
+    Ok(merge.merged)
+}
+
+#[derive(Default)]
+struct Merge {
+    merged: Merged,
+    /// Folders that no layer declares: they only hold what layers put in them, and yield to a declaration.
+    implied: BTreeSet<TreePath>,
+}
+
+impl Merge {
+    fn add(&mut self, layers: &[Layer<'_>], index: usize, layer: &Layer<'_>) -> Result<()> {
+        let mut replaced = BTreeSet::new();
+        for (path, entry) in &layer.tree.entries {
+            self.check_parents(layers, layer, path)?;
+            self.imply_parents(path, index);
+            if self.place(layers, index, layer, path, entry)? {
+                replaced.insert(path.as_str());
+            }
+        }
+        match layer.replaces.iter().find(|path| !replaced.contains(path.as_str())) {
+            None => Ok(()),
+            Some(idle) => Err(self.replaces_nothing(layer, idle)),
+        }
+    }
+
+    /// Puts `entry` at `path`. Returns whether it replaced something of a lower layer.
+    fn place(&mut self, layers: &[Layer<'_>], index: usize, layer: &Layer<'_>, path: &str, entry: &Entry) -> Result<bool> {
+        let folder = entry.node == Node::Directory;
+        let Some(old) = self.merged.tree.get(path) else {
+            self.set(path, entry, index);
+            return Ok(false);
+        };
+        if folder && self.implied.remove(path) {
+            self.merged.tree.insert(path, entry.clone());
+            return Ok(false);
+        }
+        let may_replace = layer.replaces.iter().any(|replaced| replaced == path);
+        if folder && old == entry && !may_replace {
+            return Ok(false);
+        }
+        if !may_replace {
+            return Err(self.conflict(layers, layer, path, entry));
+        }
+        if folder && old.node == Node::Directory {
+            self.merged.tree.insert(path, entry.clone());
+        } else {
+            self.remove(path);
+            self.set(path, entry, index);
+        }
+        Ok(true)
+    }
+
+    fn set(&mut self, path: &str, entry: &Entry, index: usize) {
+        self.merged.tree.insert(path, entry.clone());
+        self.merged.owner.insert(path.to_owned(), index);
+    }
+
+    fn remove(&mut self, path: &str) {
+        let below: Vec<TreePath> = self.merged.tree.below(path).map(|(below, _)| below.clone()).collect();
+        for path in below.iter().map(String::as_str).chain([path]) {
+            self.merged.tree.entries.remove(path);
+            self.merged.owner.remove(path);
+            self.implied.remove(path);
+        }
+    }
+
+    fn imply_parents(&mut self, path: &str, index: usize) {
+        for (slash, _) in path.match_indices('/') {
+            let parent = &path[..slash];
+            if self.merged.tree.get(parent).is_none() {
+                self.set(parent, &Entry::directory(0o755), index);
+                self.implied.insert(parent.to_owned());
+            }
+        }
+    }
+
+    fn check_parents(&self, layers: &[Layer<'_>], layer: &Layer<'_>, path: &str) -> Result<()> {
+        for (slash, _) in path.match_indices('/') {
+            let parent = &path[..slash];
+            let Some(entry) = self.merged.tree.get(parent) else { return Ok(()) };
+            if entry.node == Node::Directory {
+                continue;
+            }
+            let kind = if matches!(entry.node, Node::File(_)) { "file" } else { "link" };
+            let error = Error::new(
+                Class::Definition,
+                format!("layer {} writes {path}, but {parent} is a {kind} of layer {}", layer.name, self.owner_name(layers, parent)),
+            );
+            return Err(error.help(match real_path(&self.merged.tree, path) {
+                Some(real) if real != path => format!("write {real} instead"),
+                _ => "choose another path".to_owned(),
+            }));
+        }
+        Ok(())
+    }
+
+    fn conflict(&self, layers: &[Layer<'_>], layer: &Layer<'_>, path: &str, entry: &Entry) -> Error {
+        let lower = self.owner_name(layers, path);
+        let how = match self.merged.tree.get(path) {
+            Some(old) if old.node == Node::Directory && entry.node == Node::Directory => {
+                format!(" as folders that differ ({} and {})", describe(old), describe(entry))
+            }
+            _ => String::new(),
+        };
+        Error::new(Class::Definition, format!("layers {lower} and {} both write {path}{how}", layer.name))
+            .help(format!("add \"{path}\" to replaces of layer {} when it shall win, or remove one of them", layer.name))
+    }
+
+    fn replaces_nothing(&self, layer: &Layer<'_>, path: &str) -> Error {
+        let reason = match (layer.tree.get(path).is_some(), self.merged.tree.get(path).is_some()) {
+            (false, true) => "but does not write it",
+            (true, _) => "but no lower layer writes it",
+            (false, false) => "but no layer writes it",
+        };
+        let names = self.merged.tree.entries.keys().map(String::as_str);
+        let near = if layer.tree.get(path).is_some() { None } else { Some(suggest(path, names, "remove it from replaces")) };
+        Error::new(Class::Definition, format!("layer {} replaces {path}, {reason}", layer.name))
+            .help(near.unwrap_or_else(|| "remove it from replaces".to_owned()))
+    }
+
+    fn owner_name<'a>(&self, layers: &[Layer<'a>], path: &str) -> &'a str {
+        self.merged.owner.get(path).and_then(|index| layers.get(*index)).map_or("?", |layer| layer.name)
+    }
+}
+
+fn describe(entry: &Entry) -> String {
+    let attributes = if entry.xattrs.is_empty() { "" } else { ", extended attributes" };
+    format!("mode {:04o}, owner {}:{}{attributes}", entry.mode, entry.uid, entry.gid)
+}
+
+/// Where `path` lies once all links among its parents and itself are followed inside `tree`, whose root stands for `/`.
+/// `None` when the links run in a circle; a path that does not exist is resolved as far as it does.
+pub fn real_path(tree: &Tree, path: &str) -> Option<TreePath> {
+    let mut todo: Vec<String> = Vec::new();
+    let push = |todo: &mut Vec<String>, text: &str| {
+        todo.extend(text.split('/').rev().filter(|part| !part.is_empty() && *part != ".").map(str::to_owned))
+    };
+    push(&mut todo, path);
+    let mut place: Vec<String> = Vec::new();
+    let mut hops = 0;
+    while let Some(component) = todo.pop() {
+        if component == ".." {
+            place.pop();
+            continue;
+        }
+        place.push(component);
+        let Some(Entry { node: Node::Symlink(target), .. }) = tree.get(&place.join("/")) else { continue };
+        hops += 1;
+        if hops > HOPS {
+            return None;
+        }
+        place.pop();
+        if target.starts_with('/') {
+            place.clear();
+        }
+        push(&mut todo, target);
+    }
+    Some(place.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Body;
+
+    fn tree<const N: usize>(entries: [(&str, Entry); N]) -> Tree {
+        Tree { entries: entries.map(|(path, entry)| (path.to_owned(), entry)).into() }
+    }
+
+    fn file(content: &str) -> Entry {
+        Entry::file(Body::inline(content.as_bytes()), 0o644)
+    }
+
+    fn merge_two(lower: &Tree, upper: &Tree, replaces: &[&str]) -> Result<Merged> {
+        let replaces: Vec<String> = replaces.iter().map(|path| (*path).to_owned()).collect();
+        merge(&[Layer { name: "debian", tree: lower, replaces: &[] }, Layer { name: "runc", tree: upper, replaces: &replaces }])
+    }
+
+    #[test]
+    fn layers_add_up_and_paths_have_owners() {
+        let merged = merge_two(&tree([("usr/bin/sh", file("sh"))]), &tree([("usr/sbin/runc", file("runc"))]), &[]).unwrap();
+        assert_eq!(merged.tree.entries.keys().collect::<Vec<_>>(), ["usr", "usr/bin", "usr/bin/sh", "usr/sbin", "usr/sbin/runc"]);
+        assert_eq!(merged.owner.values().copied().collect::<Vec<_>>(), [0, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn the_same_path_twice_names_both_layers() {
+        let (lower, upper) = (tree([("etc/motd", file("a"))]), tree([("etc/motd", file("b"))]));
+        let error = merge_two(&lower, &upper, &[]).unwrap_err();
+        assert_eq!(error.message(), "layers debian and runc both write etc/motd");
+        let merged = merge_two(&lower, &upper, &["etc/motd"]).unwrap();
+        assert_eq!((merged.tree.get("etc/motd"), merged.owner["etc/motd"]), (Some(&file("b")), 1));
+    }
+
+    #[test]
+    fn the_same_content_twice_is_still_two_layers() {
+        let same = tree([("etc/motd", file("a"))]);
+        assert!(merge_two(&same, &same, &[]).is_err());
+    }
+
+    #[test]
+    fn folders_merge_when_they_agree() {
+        let lower = tree([("opt", Entry::directory(0o755)), ("opt/a", file("a"))]);
+        assert!(merge_two(&lower, &tree([("opt", Entry::directory(0o755)), ("opt/b", file("b"))]), &[]).is_ok());
+        let private = tree([("opt", Entry::directory(0o700))]);
+        let error = merge_two(&lower, &private, &[]).unwrap_err();
+        assert!(error.message().contains("mode 0755, owner 0:0 and mode 0700"), "{error}");
+        let merged = merge_two(&lower, &private, &["opt"]).unwrap();
+        assert_eq!((merged.tree.get("opt").unwrap().mode, merged.tree.get("opt/a")), (0o700, Some(&file("a"))));
+    }
+
+    #[test]
+    fn a_declared_folder_wins_over_an_implied_one() {
+        let merged = merge_two(&tree([("srv/a", file("a"))]), &tree([("srv", Entry::directory(0o700))]), &[]).unwrap();
+        assert_eq!(merged.tree.get("srv").unwrap().mode, 0o700);
+        let merged = merge_two(&tree([("srv", Entry::directory(0o700))]), &tree([("srv/a", file("a"))]), &[]).unwrap();
+        assert_eq!(merged.tree.get("srv").unwrap().mode, 0o700);
+    }
+
+    #[test]
+    fn a_link_over_an_implied_folder_is_a_conflict_and_takes_its_contents_when_declared() {
+        let (lower, upper) = (tree([("opt/cni/a", file("a"))]), tree([("opt/cni", Entry::symlink("../x"))]));
+        assert_eq!(merge_two(&lower, &upper, &[]).unwrap_err().message(), "layers debian and runc both write opt/cni");
+        let merged = merge_two(&lower, &upper, &["opt/cni"]).unwrap();
+        assert_eq!(merged.tree.entries.keys().collect::<Vec<_>>(), ["opt", "opt/cni"]);
+        assert_eq!(merged.owner["opt/cni"], 1);
+    }
+
+    #[test]
+    fn writing_through_a_link_says_the_real_path() {
+        let lower = tree([("bin", Entry::symlink("usr/bin")), ("usr/bin/sh", file("sh")), ("etc/alias", Entry::symlink("/bin"))]);
+        let error = merge_two(&lower, &tree([("bin/runc", file("runc"))]), &[]).unwrap_err();
+        assert_eq!(error.message(), "layer runc writes bin/runc, but bin is a link of layer debian");
+        assert_eq!(error.hint(), Some("write usr/bin/runc instead"));
+        let error = merge_two(&lower, &tree([("etc/alias/x", file("x"))]), &[]).unwrap_err();
+        assert_eq!(error.hint(), Some("write usr/bin/x instead"));
+        let error = merge_two(&lower, &tree([("usr/bin/sh/x", file("x"))]), &[]).unwrap_err();
+        assert_eq!(error.message(), "layer runc writes usr/bin/sh/x, but usr/bin/sh is a file of layer debian");
+    }
+
+    #[test]
+    fn replacing_nothing_is_an_error() {
+        let lower = tree([("etc/motd", file("a"))]);
+        let table = [
+            (tree([("etc/motb", file("b"))]), "etc/motb", "but no lower layer writes it"),
+            (tree([("etc/other", file("b"))]), "etc/motd", "but does not write it"),
+            (tree([("etc/other", file("b"))]), "etc/modt", "but no layer writes it"),
+        ];
+        for (upper, replaces, expected) in table {
+            let error = merge_two(&lower, &upper, &[replaces]).unwrap_err();
+            assert!(error.message().ends_with(expected), "{error}");
+        }
+        let error = merge_two(&lower, &tree([("etc/other", file("b"))]), &["etc/modt"]).unwrap_err();
+        assert!(error.hint().unwrap().contains("etc/motd"), "{error}");
+    }
+
+    #[test]
+    fn links_in_a_circle_have_no_real_path() {
+        let circle = tree([("a", Entry::symlink("b")), ("b", Entry::symlink("a"))]);
+        assert_eq!(real_path(&circle, "a/x"), None);
+        assert_eq!(real_path(&circle, "../c/./d"), Some("c/d".into()));
+    }
+}
