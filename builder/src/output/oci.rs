@@ -38,7 +38,7 @@ impl Output for OciLayout {
     }
 
     fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<String>> {
-        let name = format!("{}.oci", image.plan.name);
+        let name = format!("{}-oci", image.plan.name);
         let layout = Layout { root: folder.join(&name) };
         fs::create_dir_all(layout.blobs()).at("creating", layout.blobs())?;
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);

@@ -4,6 +4,7 @@ pub mod publish;
 pub mod report;
 pub mod session;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use crate::base;
 use crate::definition::plan::{ArtifactPlan, ImagePlan, LayerPlan, Origin, PreloadOrigin};
 use crate::determinism;
 use crate::digest::Digest;
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, IoContext, Result};
 use crate::fetch::Request;
 use crate::image_layer;
 use crate::layer::{self, PackedLayer};
@@ -34,7 +35,7 @@ pub fn build(session: &Session, plan: &ImagePlan, lock: &Lock, firstboot: Option
     let mut timer = Timer::default();
     let epoch = determinism::source_date_epoch()?;
     let publication = publish::Publication::begin(output_dir)?;
-    let builder = Builder { session, plan, lock, firstboot, epoch };
+    let builder = Builder { session, plan, lock, firstboot, epoch, scratch: session.store.scratch()? };
 
     // 1. Every byte into the store, verified.
     let fetched = timer.step("fetch", || session.fetcher()?.fetch_all(&requests(session, plan, lock)?))?;
@@ -118,6 +119,7 @@ struct Builder<'a> {
     lock: &'a Lock,
     firstboot: Option<&'a Path>,
     epoch: u64,
+    scratch: Scratch,
 }
 
 impl Builder<'_> {
@@ -138,11 +140,11 @@ impl Builder<'_> {
         let digests: Vec<&Digest> = packages.iter().map(|package| &package.sha256).collect();
         let base = &self.plan.base;
         let key = hash(&(LAYER_FORMAT, base::debian::FORMAT, base.distribution, &base.suite, self.plan.arch, digests, self.epoch))?;
-        layer::pack::packed(&self.session.store, &base.suite, key, self.epoch, |work| {
-            let step = self.session.progress.step(&format!("base {}", base.suite));
-            let tree = base::debian::build(&self.session.store, base, self.plan.arch, &packages, self.epoch, work, &self.session.progress);
-            drop(step);
-            tree
+        layer::pack::pack_with(&self.session.store, &base.suite, key, self.epoch, || {
+            let _step = self.session.progress.step(&format!("base {}", base.suite));
+            let spool = self.scratch.path().join("base.tar");
+            let blob = |package: &LockedPackage| self.session.store.blob(&package.sha256);
+            base::debian::build(base, self.plan.arch, &packages, &blob, self.epoch, &spool)
         })
         .map_err(|error| error.context("building the base"))
     }
@@ -151,13 +153,15 @@ impl Builder<'_> {
         let inputs = layer.artifacts.iter().map(|artifact| self.input(layer, artifact)).collect::<Result<Vec<_>>>()?;
         let digests: Vec<&Digest> = inputs.iter().map(|(digest, _)| digest).collect();
         let key = hash(&(LAYER_FORMAT, layer, digests, self.epoch))?;
-        layer::pack::packed(&self.session.store, &layer.name, key, self.epoch, |work| {
+        layer::pack::pack_with(&self.session.store, &layer.name, key, self.epoch, || {
             let _step = self.session.progress.step(&format!("layer {}", layer.name));
             let blob = |artifact: &ArtifactPlan| {
                 let position = layer.artifacts.iter().position(|other| other.name == artifact.name);
                 position.map(|index| inputs[index].1.clone()).ok_or_else(|| Error::new(Class::Internal, "an artifact of another layer"))
             };
-            layer::assemble::assemble(layer, &blob, work)
+            let spool = self.scratch.path().join(&layer.name);
+            fs::create_dir(&spool).at("creating", &spool)?;
+            layer::assemble::assemble(layer, &blob, &spool)
         })
         .map_err(|error| error.context(format!("the layer \"{}\"", layer.name)))
     }
@@ -187,11 +191,15 @@ impl Builder<'_> {
 
     /// The merged tree, and the layer with the links and the description that only the whole image decides.
     fn merge(&self, layers: &[PackedLayer]) -> Result<(Tree, PackedLayer)> {
-        let trees = layers.iter().map(|layer| layer::pack::read_tree(&layer.tar)).collect::<Result<Vec<Tree>>>()?;
+        let trees = layers.iter().map(|layer| layer::read::read_tree(&layer.tar)).collect::<Result<Vec<Tree>>>()?;
         let no_replaces: &[String] = &[];
         let replaces = |index: usize| index.checked_sub(1).map_or(no_replaces, |index| &self.plan.layers[index].replaces);
-        let below: Vec<(&str, &Tree, &[String])> =
-            layers.iter().zip(&trees).enumerate().map(|(index, (layer, tree))| (layer.name.as_str(), tree, replaces(index))).collect();
+        let below: Vec<merge::Layer<'_>> = layers
+            .iter()
+            .zip(&trees)
+            .enumerate()
+            .map(|(index, (layer, tree))| merge::Layer { name: &layer.name, tree, replaces: replaces(index) })
+            .collect();
         let merged = merge::merge(&below)?;
 
         let enable: Vec<String> = self.plan.layers.iter().flat_map(|layer| layer.enable.clone()).collect();
@@ -202,8 +210,10 @@ impl Builder<'_> {
         let replaced = image_layer::replaced(&merged.tree, &mut top);
 
         let key = hash(&(LAYER_FORMAT, "image", image_layer::key(&top)?, self.epoch))?;
-        let last = layer::pack::packed(&self.session.store, "image", key, self.epoch, |_| Ok(top.clone()))?;
-        let all = merge::merge(&[("the layers", &merged.tree, no_replaces), ("image", &layer::pack::read_tree(&last.tar)?, &replaced)])?;
+        let last = layer::pack::pack(&self.session.store, "image", key, &top, self.epoch)?;
+        let below = merge::Layer { name: "the layers", tree: &merged.tree, replaces: no_replaces };
+        let top = layer::read::read_tree(&last.tar)?;
+        let all = merge::merge(&[below, merge::Layer { name: "image", tree: &top, replaces: &replaced }])?;
         Ok((all.tree, last))
     }
 

@@ -53,7 +53,7 @@ fn write(folder: &Path) -> Vec<PackedLayer> {
     };
     let out = folder.join("out");
     fs::create_dir(&out).unwrap();
-    assert_eq!(OciLayout.write(&image, &out).unwrap(), ["debian-13.oci/"]);
+    assert_eq!(OciLayout.write(&image, &out).unwrap(), ["debian-13-oci/"]);
     layers
 }
 
@@ -69,7 +69,7 @@ fn missing(program: &str, test: &str) -> bool {
 fn every_blob_has_the_digest_it_is_named_by() {
     let folder = tempfile::tempdir().unwrap();
     let layers = write(folder.path());
-    let layout = folder.path().join("out/debian-13.oci");
+    let layout = folder.path().join("out/debian-13-oci");
     let blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(blobs.len(), layers.len() + 2);
     for blob in blobs {
@@ -99,7 +99,7 @@ fn skopeo_reads_it() {
     }
     let folder = tempfile::tempdir().unwrap();
     let layers = write(folder.path());
-    let reference = format!("oci:{}/out/debian-13.oci:debian-13", folder.path().display());
+    let reference = format!("oci:{}/out/debian-13-oci:debian-13", folder.path().display());
     let inspected = tool("skopeo").args(["inspect", "--config", &reference]).run("skopeo").unwrap();
     let config: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
     assert_eq!(config["rootfs"]["diff_ids"][1], layers[1].diff_id.to_string());
@@ -115,7 +115,7 @@ fn umoci_unpacks_it() {
     }
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
-    let reference = format!("{}/out/debian-13.oci:debian-13", folder.path().display());
+    let reference = format!("{}/out/debian-13-oci:debian-13", folder.path().display());
     let bundle = folder.path().join("bundle");
     tool("umoci").args(["unpack", "--rootless", "--image", &reference]).arg(&bundle).run("umoci").unwrap();
     assert_eq!(fs::read(bundle.join("rootfs/etc/motd")).unwrap(), b"hello\n");
