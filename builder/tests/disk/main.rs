@@ -1,143 +1,22 @@
 //! The disk image and its outputs, judged by the tools that everybody else uses to read them.
 
+mod bench;
+mod provenance;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use kiln::definition::plan::{Arch, BasePlan, DiskPlan, Distribution, ImagePlan};
 use kiln::digest::Digest;
 use kiln::error::Class;
 use kiln::image::{MIB, disk, squashfs};
-use kiln::output::{self, Image, Parts};
-use kiln::progress::Progress;
-use kiln::store::Store;
 use kiln::tree::{Body, Entry, Tree};
 
-const EPOCH: u64 = 1_577_836_800;
+use bench::{Bench, EPOCH, have, noise, run, text};
 
-/// A small image with everything a disk needs, in folders of its own.
-struct Bench {
-    folder: tempfile::TempDir,
-    plan: ImagePlan,
-    tree: Tree,
-    store: Store,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store")).unwrap();
-        for name in ["scratch", "out"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        fs::write(folder.path().join("initrd"), noise(3 << 20, 2)).unwrap();
-        Self { folder, plan: plan(), tree: tree(), store }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn with<T>(&self, use_image: impl FnOnce(&Image<'_>) -> T) -> T {
-        let scratch = self.path("scratch");
-        let image = Image {
-            plan: &self.plan,
-            tree: &self.tree,
-            layers: &[],
-            identity: Digest::of(b"a test image"),
-            epoch: EPOCH,
-            store: &self.store,
-            scratch: &scratch,
-            progress: &Progress::silent(),
-            parts: Parts::default(),
-        };
-        image.parts.initrd.set(self.path("initrd")).unwrap();
-        use_image(&image)
-    }
-
-    fn write(&self, name: &str) -> Vec<String> {
-        self.with(|image| output::find(name).unwrap().write(image, &self.path("out")).unwrap())
-    }
-
-    fn disk_error(&self) -> kiln::error::Error {
-        self.with(|image| image.disk().map(drop).unwrap_err())
-    }
-
-    /// Bytes of one partition as a file of its own, and its offset.
-    fn partition(&self, label: &str) -> (PathBuf, u64) {
-        let place = self.with(|image| image.disk().unwrap().layout.get(label).unwrap().clone());
-        let path = self.path(label);
-        let mut from = File::open(self.path("scratch/disk.raw")).unwrap();
-        from.seek(SeekFrom::Start(place.offset)).unwrap();
-        std::io::copy(&mut from.take(place.size), &mut File::create(&path).unwrap()).unwrap();
-        (path, place.offset)
-    }
-}
-
-fn plan() -> ImagePlan {
-    ImagePlan {
-        name: "test-node".to_owned(),
-        arch: Arch::Amd64,
-        variables: BTreeMap::new(),
-        base: BasePlan { distribution: Distribution::Debian, suite: "trixie".to_owned(), packages: Vec::new() },
-        layers: Vec::new(),
-        preload: Vec::new(),
-        kernel_arguments: vec!["console=ttyS0".to_owned(), "quiet".to_owned()],
-        disk: DiskPlan { esp: 40 * MIB, var: 64 * MIB, verity: 2 * MIB },
-        outputs: Vec::new(),
-    }
-}
-
-fn tree() -> Tree {
-    let mut tree = Tree::default();
-    tree.insert("boot/vmlinuz-6.12.1-test", Entry::file(Body::inline(noise(5 << 20, 1)), 0o644));
-    tree.insert("usr/lib/systemd/boot/efi/systemd-bootx64.efi", Entry::file(Body::inline(*b"MZ loader"), 0o755));
-    tree.insert("usr/bin/shared", Entry { gid: 42, ..Entry::file(Body::inline(*b"x"), 0o2755) });
-    tree.insert("usr/bin/text", Entry::file(Body::inline(b"line of text\n".repeat(100_000)), 0o755));
-    tree.insert("usr/bin/link", Entry::symlink("shared"));
-    tree.insert(format!("usr/share/{}", "long-".repeat(40)), Entry::file(Body::inline(*b"long"), 0o600));
-    tree.insert("home/user", Entry { uid: 1000, gid: 1000, ..Entry::directory(0o700) });
-    tree.complete();
-    tree
-}
-
-/// Bytes that do not compress, the same in each run.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
-}
-
-/// Says whether `tools` are all here, and on standard error that the test does nothing when they are not.
-fn have(test: &str, tools: &[&str]) -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = |tool: &&str| std::env::split_paths(&paths).any(|folder| folder.join(tool).is_file());
-    let missing: Vec<_> = tools.iter().filter(|tool| !found(tool)).collect();
-    if !missing.is_empty() {
-        eprintln!("not run: {test}: no {missing:?} on this machine");
-    }
-    missing.is_empty()
-}
-
-/// Runs a tool that must succeed; what it printed on both outputs.
-fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).env("LC_ALL", "C.UTF-8").env("MTOOLS_SKIP_CHECK", "1").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {text}");
-    text.into_owned()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+/// What to spoil, a part of the message, a part of the hint.
+type Case = (fn(&mut Bench), &'static str, &'static str);
 
 #[test]
 fn sgdisk_finds_no_problem_and_the_declared_types_and_flags() {
@@ -316,7 +195,7 @@ fn what_does_not_fit_or_is_missing_is_named() {
     if !have("errors", &["mksquashfs"]) {
         return;
     }
-    let cases: [(fn(&mut Bench), &str, &str); 6] = [
+    let cases: [Case; 6] = [
         (|bench| bench.plan.disk.esp = 20 * MIB, "disk.esp is 20 MiB", "at least 33 MiB"),
         (|bench| fs::write(bench.path("initrd"), noise(36 << 20, 3)).unwrap(), "do not fit into disk.esp of 40 MiB", "set disk.esp to"),
         (|bench| bench.tree.remove("boot/vmlinuz-6.12.1-test"), "no kernel", "linux-image-cloud-amd64"),

@@ -1,0 +1,109 @@
+//! `manifest.json`: everything that decided the bytes of a build, and the bytes.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::definition::plan::{Arch, BasePlan};
+use crate::digest::Digest;
+use crate::image::disk;
+use crate::image::gpt::Layout;
+use crate::layer::PackedLayer;
+use crate::lock::{LockedArtifact, LockedPackage};
+use crate::output::Image;
+use crate::provenance::Locked;
+use crate::provenance::sums::Sum;
+
+/// Version of the format.
+const SCHEMA: u32 = 1;
+
+/// The file. Sizes and offsets are bytes.
+#[derive(Debug, Serialize)]
+pub struct Manifest<'a> {
+    /// Version of the format: 1.
+    pub schema: u32,
+    /// The version of Kiln.
+    pub kiln: &'static str,
+    /// Name of the image.
+    pub name: &'a str,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Hash of all layers and of the plan.
+    pub identity: Digest,
+    /// The time everything in it carries, seconds since 1970.
+    pub epoch: u64,
+    /// The variables of the definition, versions among them.
+    pub variables: &'a BTreeMap<String, String>,
+    /// The operating system.
+    pub base: &'a BasePlan,
+    /// The kernel, when there is one.
+    pub kernel: Option<KernelFact<'a>>,
+    /// The disk, when an output has one.
+    pub disk: Option<&'a Layout>,
+    /// Layers, the base first.
+    pub layers: Vec<LayerFact<'a>>,
+    /// What layers fetched.
+    pub artifacts: &'a [LockedArtifact],
+    /// Packages of the distribution.
+    pub packages: &'a [LockedPackage],
+    /// Programs of the build host that wrote parts of the outputs: another version may write other bytes.
+    pub tools: BTreeMap<&'static str, String>,
+    /// The files.
+    pub outputs: &'a [Sum],
+}
+
+/// The kernel of an image.
+#[derive(Debug, Serialize)]
+pub struct KernelFact<'a> {
+    /// Its release.
+    pub version: &'a str,
+    /// The definition's arguments.
+    pub arguments: &'a [String],
+    /// The whole command line when it boots from the disk.
+    pub command_line: String,
+}
+
+/// A layer of an image.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayerFact<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Hash of its inputs.
+    pub key: Digest,
+    /// SHA-256 of its uncompressed tar.
+    #[serde(rename = "diffID")]
+    pub diff_id: Digest,
+    /// Length of that tar.
+    pub size: u64,
+}
+
+impl<'a> Manifest<'a> {
+    /// What is known of `image` once all of its outputs are written.
+    pub fn new(image: &'a Image<'_>, locked: Locked<'a>, outputs: &'a [Sum]) -> Self {
+        let kernel = image.kernel().ok().map(|kernel| KernelFact {
+            version: kernel.version,
+            arguments: &image.plan.kernel_arguments,
+            command_line: disk::command_line(image),
+        });
+        let layer =
+            |PackedLayer { name, key, diff_id, size, .. }: &'a PackedLayer| LayerFact { name, key: *key, diff_id: *diff_id, size: *size };
+        Self {
+            schema: SCHEMA,
+            kiln: env!("CARGO_PKG_VERSION"),
+            name: &image.plan.name,
+            arch: image.plan.arch,
+            identity: image.identity,
+            epoch: image.epoch,
+            variables: &image.plan.variables,
+            base: &image.plan.base,
+            kernel,
+            disk: image.parts.disk.get().map(|disk| &disk.layout),
+            layers: image.layers.iter().map(layer).collect(),
+            artifacts: locked.artifacts,
+            packages: locked.packages,
+            tools: image.parts.tools.borrow().clone(),
+            outputs,
+        }
+    }
+}
