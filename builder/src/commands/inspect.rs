@@ -1,16 +1,41 @@
 //! `kiln inspect`
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use indicatif::DecimalBytes;
+use serde::{Deserialize, Serialize};
 
 use super::Terminal;
 use crate::cli::InspectArgs;
 use crate::digest::Digest;
 use crate::error::{Class, Error, IoContext, Result};
-use crate::provenance::{MANIFEST, Manifest};
+use crate::lock::{LockedArtifact, LockedPackage};
+use crate::provenance::MANIFEST;
+use crate::provenance::sums::Sum;
+
+/// What of a manifest is shown.
+#[derive(Debug, Deserialize, Serialize)]
+struct Manifest {
+    name: String,
+    identity: Digest,
+    variables: BTreeMap<String, String>,
+    layers: Vec<Layer>,
+    artifacts: Vec<LockedArtifact>,
+    packages: Vec<LockedPackage>,
+    tools: BTreeMap<String, String>,
+    outputs: Vec<Sum>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Layer {
+    name: String,
+    #[serde(rename = "diffID")]
+    diff_id: Digest,
+    size: u64,
+}
 
 /// Shows what a built image consists of; with `--verify` compares every file with the manifest.
 pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<()> {
@@ -31,11 +56,11 @@ fn read(path: &PathBuf) -> Result<Manifest> {
 
 fn verify(manifest: &Manifest, folder: &Path) -> Result<()> {
     let mut wrong = Vec::new();
-    for file in &manifest.files {
-        let path = folder.join(&file.path);
+    for file in &manifest.outputs {
+        let path = folder.join(&file.file);
         let size = path.metadata().at("reading", &path)?.len();
         if size != file.size || Digest::of_file(&path)? != file.sha256 {
-            wrong.push(file.path.as_str());
+            wrong.push(file.file.as_str());
         }
     }
     if wrong.is_empty() {
@@ -49,11 +74,11 @@ fn text(manifest: &Manifest, verified: bool) -> String {
     lines.extend(manifest.layers.iter().map(|layer| format!("layer    {:<16} {:>10}  {}", layer.name, DecimalBytes(layer.size).to_string(), layer.diff_id)));
     lines.extend(manifest.artifacts.iter().map(|artifact| format!("artifact {:<16} {:<10}  {}", artifact.name, artifact.version, artifact.sha256)));
     lines.push(format!("packages {}", manifest.packages.len()));
-    lines.extend(manifest.files.iter().filter(|file| !file.path.contains("/blobs/")).map(|file| {
-        format!("file     {:<36} {:>10}  {:.12}", file.path, DecimalBytes(file.size).to_string(), file.sha256.hex())
+    lines.extend(manifest.outputs.iter().filter(|file| !file.file.contains("/blobs/")).map(|file| {
+        format!("file     {:<36} {:>10}  {:.12}", file.file, DecimalBytes(file.size).to_string(), file.sha256.hex())
     }));
     if verified {
-        lines.push(format!("verified {} files", manifest.files.len()));
+        lines.push(format!("verified {} files", manifest.outputs.len()));
     }
     lines.join("\n")
 }

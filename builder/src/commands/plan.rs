@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{Terminal, resolve};
 use crate::cli::PlanArgs;
 use crate::definition::plan::{ImagePlan, Origin};
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::lock::{Lock, drift};
 use crate::pipeline::session::open_store;
@@ -38,7 +39,7 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
 
 fn count(lock: &Lock, store: &Store) -> (usize, usize) {
     let digests = lock.artifacts.iter().map(|pin| &pin.sha256).chain(lock.packages.iter().map(|pin| &pin.sha256));
-    let (present, missing): (Vec<_>, Vec<_>) = digests.partition(|digest| store.contains(digest));
+    let (present, missing): (Vec<&Digest>, Vec<&Digest>) = digests.partition(|digest| store.contains(digest));
     (present.len(), missing.len())
 }
 

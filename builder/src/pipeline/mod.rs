@@ -20,7 +20,7 @@ use crate::image_layer;
 use crate::layer::{self, PackedLayer};
 use crate::lock::{Lock, LockedPackage};
 use crate::output::{self, Image, Parts};
-use crate::provenance::{self, Facts};
+use crate::provenance::{self, Locked};
 use crate::scratch::Scratch;
 use crate::tree::{Tree, merge, units};
 use report::{Report, Timer};
@@ -64,12 +64,13 @@ pub fn build(session: &Session, plan: &ImagePlan, lock: &Lock, firstboot: Option
     for name in &plan.outputs {
         files.extend(timer.step(name, || output::find(name)?.write(&image, publication.folder()))?);
     }
-    let facts = Facts { artifacts: &builder.artifact_facts()?, packages: &lock.packages };
-    let manifest = timer.step("manifest", || provenance::write(&image, &facts, &files, publication.folder()))?;
+    let locked = Locked { artifacts: &lock.artifacts, packages: &lock.packages };
+    let sums = timer.step("manifest", || provenance::write(&image, locked, &files, publication.folder()))?;
+    let identity = image.identity;
 
     // 5. Final names.
     let outputs = timer.step("publish", || publication.finish())?;
-    Ok(Report::new(plan, &layers, &fetched, manifest, outputs, timer, started.elapsed()))
+    Ok(Report::new(plan, identity, layers, &fetched, sums, outputs, timer, started.elapsed()))
 }
 
 /// What must be in the store before a build of `plan` can go on without a network.
@@ -215,29 +216,6 @@ impl Builder<'_> {
         let top = layer::read::read_tree(&last.tar)?;
         let all = merge::merge(&[below, merge::Layer { name: "image", tree: &top, replaces: &replaced }])?;
         Ok((all.tree, last))
-    }
-
-    /// Every artifact with its version and digest, for the manifest and the SBOM.
-    fn artifact_facts(&self) -> Result<Vec<provenance::ArtifactFact>> {
-        let mut facts = Vec::new();
-        for layer in &self.plan.layers {
-            for artifact in &layer.artifacts {
-                let (sha256, _) = self.input(layer, artifact)?;
-                let version = match &artifact.origin {
-                    Origin::Package { name } => self.extracted(name)?.version.clone(),
-                    _ => artifact.version.clone(),
-                };
-                facts.push(provenance::ArtifactFact {
-                    layer: layer.name.clone(),
-                    name: artifact.name.clone(),
-                    version,
-                    origin: artifact.origin.clone(),
-                    license: artifact.license.clone(),
-                    sha256,
-                });
-            }
-        }
-        Ok(facts)
     }
 }
 

@@ -8,10 +8,11 @@ use indicatif::{DecimalBytes, HumanDuration};
 use serde::Serialize;
 
 use crate::definition::plan::ImagePlan;
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::fetch::Fetched;
 use crate::layer::PackedLayer;
-use crate::provenance::{Manifest, ManifestFile};
+use crate::provenance::sums::Sum;
 
 /// Seconds per step, in order.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ pub struct Report {
     /// Kubernetes version.
     pub kubernetes: String,
     /// The image's identity.
-    pub identity: String,
+    pub identity: Digest,
     /// The layers, the base first; `cached` says whether they were there before.
     pub layers: Vec<PackedLayer>,
     /// Bytes fetched from elsewhere.
@@ -58,7 +59,7 @@ pub struct Report {
     /// How many were in the store already.
     pub in_store: usize,
     /// Output files with length and digest.
-    pub files: Vec<ManifestFile>,
+    pub files: Vec<Sum>,
     /// Where they are.
     pub outputs: Vec<PathBuf>,
     /// Seconds per step.
@@ -69,11 +70,13 @@ pub struct Report {
 
 impl Report {
     /// Collects the summary.
+    #[expect(clippy::too_many_arguments, reason = "each is one line of the summary")]
     pub fn new(
         plan: &ImagePlan,
-        layers: &[PackedLayer],
+        identity: Digest,
+        layers: Vec<PackedLayer>,
         fetched: &[Fetched],
-        manifest: Manifest,
+        files: Vec<Sum>,
         outputs: Vec<PathBuf>,
         timer: Timer,
         elapsed: Duration,
@@ -82,12 +85,12 @@ impl Report {
         Self {
             image: plan.name.clone(),
             kubernetes: plan.variables.get("kubernetes").cloned().unwrap_or_default(),
-            identity: manifest.identity.to_string(),
-            layers: layers.to_vec(),
+            identity,
+            layers,
             fetched_bytes: new.iter().map(|fetched| fetched.size).sum(),
             fetched: new.len(),
             in_store: fetched.len() - new.len(),
-            files: manifest.files,
+            files,
             outputs,
             steps: timer.0,
             seconds: round(elapsed),
@@ -105,8 +108,8 @@ impl fmt::Display for Report {
             writeln!(f, "{:<16} {:>10}  {state:<7} {:.19}", layer.name, DecimalBytes(layer.size).to_string(), layer.diff_id.to_string())?;
         }
         writeln!(f, "\n{:<36} {:>10}  sha256", "output", "size")?;
-        for file in self.files.iter().filter(|file| !file.path.contains("/blobs/")) {
-            writeln!(f, "{:<36} {:>10}  {:.12}", file.path, DecimalBytes(file.size).to_string(), file.sha256.hex())?;
+        for file in self.files.iter().filter(|file| !file.file.contains("/blobs/")) {
+            writeln!(f, "{:<36} {:>10}  {:.12}", file.file, DecimalBytes(file.size).to_string(), file.sha256.hex())?;
         }
         let steps: Vec<String> = self.steps.iter().map(|step| format!("{} {:.1}", step.step, step.seconds)).collect();
         writeln!(f, "\nseconds: {}; in all {:.1} ({})", steps.join(", "), self.seconds, HumanDuration(Duration::from_secs_f64(self.seconds)))

@@ -59,7 +59,7 @@ pub fn resolve(
 /// Stanzas by name, with their archive; several versions of one name.
 type Known<'a> = BTreeMap<&'a str, Vec<(&'static str, Stanza<'a>)>>;
 
-fn index_by_name(indices: &[(&'static str, String)]) -> Known<'_> {
+fn index_by_name<'a>(indices: &'a [(&'static str, String)]) -> Known<'a> {
     let mut known = Known::new();
     for (archive, index) in indices {
         for stanza in stanzas(index) {
