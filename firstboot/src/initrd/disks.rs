@@ -45,28 +45,29 @@ pub struct Found {
     pub var: u32,
 }
 
-/// Waits until exactly one disk has a root and a var partition, loading modules for hardware that appears.
+/// Waits until exactly one disk has a root and a var partition, loading modules for hardware that appears. Without `root=PARTUUID=`
+/// every driver must have looked first: the answer does not depend on which of two disks is faster.
 pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
     let deadline = Instant::now() + arguments.timeout;
+    let mut seen_since = None;
     let mut pause = FIRST_PAUSE;
     loop {
         hardware.load();
         let disks = scan();
+        let late = Instant::now() >= deadline;
         match choose(&disks, arguments.root.as_deref()) {
-            Choice::One(_) => {
-                std::thread::sleep(SETTLE);
-                hardware.load();
-                return match choose(&scan(), arguments.root.as_deref()) {
-                    Choice::One(found) => Ok(found),
-                    Choice::None => Err(Failure::new("the disk with the root partition went away")),
-                    Choice::Several(names) => Err(ambiguous(&names, arguments.root.as_deref())),
-                };
+            Choice::One(found) => {
+                let settled = seen_since.get_or_insert_with(Instant::now).elapsed() >= SETTLE;
+                if settled && (late || arguments.root.is_some() || !hardware.is_busy()) {
+                    return Ok(found);
+                }
+                pause = FIRST_PAUSE;
             }
             Choice::Several(names) => return Err(ambiguous(&names, arguments.root.as_deref())),
-            Choice::None if Instant::now() >= deadline => return Err(nothing_found(&disks, arguments)),
-            Choice::None => {}
+            Choice::None if late => return Err(nothing_found(&disks, arguments)),
+            Choice::None => seen_since = None,
         }
-        std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
+        std::thread::sleep(pause);
         pause = (pause * 2).min(LAST_PAUSE);
     }
 }

@@ -61,6 +61,16 @@ pub fn move_var() -> Result<()> {
     move_to(Path::new(VAR), &Path::new(contract::INITRD_SYSROOT).join("var"))
 }
 
+/// systemd would unmount `/var` while the overlay over `/etc` still lies on it, and call that a failure at every shutdown. Its last stage
+/// unmounts both in order, so `/var` is kept out of the stages before. What fails here costs no more than that message.
+pub fn keep_until_shutdown() {
+    let folder = Path::new("/run/systemd/system/var.mount.d");
+    let text = "[Unit]\nDefaultDependencies=no\n";
+    if let Err(error) = fs::create_dir_all(folder).and_then(|()| fs::write(folder.join("kiln.conf"), text)) {
+        console::warn(&format!("writing below {}: {error}", folder.display()));
+    }
+}
+
 /// Moves a mount.
 pub fn move_to(from: &Path, to: &Path) -> Result<()> {
     let moved = mount(Some(from), to, None::<&str>, MsFlags::MS_MOVE, None::<&str>);
