@@ -77,7 +77,7 @@ pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
 enum Choice {
     None,
     One(Found),
-    /// Names of the partitions that could be the root.
+    /// Descriptions of the partitions that could be the root.
     Several(Vec<String>),
 }
 
@@ -88,13 +88,13 @@ fn choose(disks: &[Disk], root: Option<&str>) -> Choice {
         let Ok(table) = &disk.table else { continue };
         let Some(var) = of_kind(table, partition_type::VAR).next() else { continue };
         for partition in of_kind(table, partition_type::ROOT).filter(|partition| root.is_none_or(|id| partition.id == id)) {
-            candidates.push((disk, partition.number, var.number));
+            candidates.push((disk, partition, var.number));
         }
     }
     match candidates[..] {
         [] => Choice::None,
-        [(disk, root, var)] => Choice::One(Found { disk: disk.clone(), root, var }),
-        _ => Choice::Several(candidates.iter().map(|(disk, root, _)| format!("partition {root} of {}", disk.name)).collect()),
+        [(disk, root, var)] => Choice::One(Found { disk: disk.clone(), root: root.number, var }),
+        _ => Choice::Several(candidates.iter().map(|(disk, root, _)| format!("{} {}", disk.name, describe_partition(root))).collect()),
     }
 }
 
@@ -135,6 +135,7 @@ fn describe(disk: &Disk) -> String {
     format!("found disk {} of {mib} MiB: {what}", disk.name)
 }
 
+/// Number, kind and identifier.
 fn describe_partition(partition: &Partition) -> String {
     let kind = match partition.kind.as_str() {
         partition_type::ROOT => "root",

@@ -46,7 +46,7 @@ pub fn var(var: &Var) -> Result<()> {
         Var::Partition(device) => {
             let mounted = attach(&device.to_string_lossy(), target, "ext4", MsFlags::MS_NOATIME, "");
             mounted.map_err(|failure| {
-                failure.line("help: the var partition is damaged or holds no ext4 file system; check it with e2fsck from another system")
+                failure.line("help: the disk is read-only, or the var partition is damaged or holds no ext4 file system (e2fsck from another system tells)")
             })?;
             if let Err(failure) = grow::file_system(target, device) {
                 console::warn(&failure.to_string());
