@@ -45,28 +45,29 @@ pub struct Found {
     pub var: u32,
 }
 
-/// Waits until exactly one disk has a root and a var partition, loading modules for hardware that appears.
+/// Waits until exactly one disk has a root and a var partition, loading modules for hardware that appears. Without `root=PARTUUID=`
+/// every driver must have looked first: the answer does not depend on which of two disks is faster.
 pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
     let deadline = Instant::now() + arguments.timeout;
+    let mut seen_since = None;
     let mut pause = FIRST_PAUSE;
     loop {
         hardware.load();
         let disks = scan();
+        let late = Instant::now() >= deadline;
         match choose(&disks, arguments.root.as_deref()) {
-            Choice::One(_) => {
-                std::thread::sleep(SETTLE);
-                hardware.load();
-                return match choose(&scan(), arguments.root.as_deref()) {
-                    Choice::One(found) => Ok(found),
-                    Choice::None => Err(Failure::new("the disk with the root partition went away")),
-                    Choice::Several(names) => Err(ambiguous(&names, arguments.root.as_deref())),
-                };
+            Choice::One(found) => {
+                let settled = seen_since.get_or_insert_with(Instant::now).elapsed() >= SETTLE;
+                if settled && (late || arguments.root.is_some() || !hardware.is_busy()) {
+                    return Ok(found);
+                }
+                pause = FIRST_PAUSE;
             }
             Choice::Several(names) => return Err(ambiguous(&names, arguments.root.as_deref())),
-            Choice::None if Instant::now() >= deadline => return Err(nothing_found(&disks, arguments)),
-            Choice::None => {}
+            Choice::None if late => return Err(nothing_found(&disks, arguments)),
+            Choice::None => seen_since = None,
         }
-        std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
+        std::thread::sleep(pause);
         pause = (pause * 2).min(LAST_PAUSE);
     }
 }
@@ -76,7 +77,7 @@ pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
 enum Choice {
     None,
     One(Found),
-    /// Names of the partitions that could be the root.
+    /// Descriptions of the partitions that could be the root.
     Several(Vec<String>),
 }
 
@@ -87,13 +88,13 @@ fn choose(disks: &[Disk], root: Option<&str>) -> Choice {
         let Ok(table) = &disk.table else { continue };
         let Some(var) = of_kind(table, partition_type::VAR).next() else { continue };
         for partition in of_kind(table, partition_type::ROOT).filter(|partition| root.is_none_or(|id| partition.id == id)) {
-            candidates.push((disk, partition.number, var.number));
+            candidates.push((disk, partition, var.number));
         }
     }
     match candidates[..] {
         [] => Choice::None,
-        [(disk, root, var)] => Choice::One(Found { disk: disk.clone(), root, var }),
-        _ => Choice::Several(candidates.iter().map(|(disk, root, _)| format!("partition {root} of {}", disk.name)).collect()),
+        [(disk, root, var)] => Choice::One(Found { disk: disk.clone(), root: root.number, var }),
+        _ => Choice::Several(candidates.iter().map(|(disk, root, _)| format!("{} {}", disk.name, describe_partition(root))).collect()),
     }
 }
 
@@ -134,6 +135,7 @@ fn describe(disk: &Disk) -> String {
     format!("found disk {} of {mib} MiB: {what}", disk.name)
 }
 
+/// Number, kind and identifier.
 fn describe_partition(partition: &Partition) -> String {
     let kind = match partition.kind.as_str() {
         partition_type::ROOT => "root",

@@ -25,7 +25,7 @@ fn two_disks_need_an_identifier() {
     let disks = [whole("vda", "a"), whole("vdb", "b")];
     let Choice::Several(names) = choose(&disks, None) else { panic!("took one at random") };
     let message = ambiguous(&names, None).to_string();
-    assert!(message.contains("vda") && message.contains("vdb") && message.contains("root=PARTUUID="), "{message}");
+    assert!(message.contains("vda 2 root a, vdb 2 root b") && message.contains("root=PARTUUID="), "{message}");
     let Choice::One(found) = choose(&disks, Some("b")) else { panic!("not found") };
     assert_eq!(found.disk.name, "vdb");
     assert!(matches!(choose(&disks, Some("c")), Choice::None));

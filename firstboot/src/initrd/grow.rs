@@ -3,12 +3,12 @@
 //! Done here rather than by systemd-repart because it needs no package in the image and is over before anything is mounted.
 
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::libc;
-use nix::sys::statfs::statfs;
 
 use super::console;
 use super::disks::{Disk, Found, node};
@@ -47,9 +47,21 @@ pub fn partition(found: &Found) -> Result<()> {
 /// Grows the mounted ext4 file system to its device. Does nothing when it fills the device already.
 pub fn file_system(mounted: &Path, device: &Path) -> Result<()> {
     let doing = format!("growing the file system on {}", device.display());
-    let block = u64::try_from(statfs(mounted).doing(&doing)?.block_size()).unwrap_or(4096).max(1);
-    let bytes = std::io::Seek::seek(&mut File::open(device).doing(&doing)?, std::io::SeekFrom::End(0)).doing(&doing)?;
-    grow_ext4(&File::open(mounted).doing(&doing)?, bytes / block).doing(&doing)
+    let mut disk = File::open(device).doing(&doing)?;
+    let mut superblock = [0; 1024];
+    disk.read_exact_at(&mut superblock, 1024).doing(&doing)?;
+    let (block, blocks) = ext4_size(&superblock);
+    let room = disk.seek(SeekFrom::End(0)).doing(&doing)? / block;
+    if blocks >= room {
+        return Ok(());
+    }
+    grow_ext4(&File::open(mounted).doing(&doing)?, room).doing(&doing)
+}
+
+/// Bytes per block and number of blocks of an ext4 file system (the kernel's Documentation/filesystems/ext4/super.rst).
+fn ext4_size(superblock: &[u8; 1024]) -> (u64, u64) {
+    let number = |at: usize| u32::from_le_bytes(superblock[at..at + 4].try_into().expect("four bytes"));
+    (1024 << number(0x18).min(6), u64::from(number(0x150)) << 32 | u64::from(number(0x4)))
 }
 
 fn open(disk: &Disk) -> Result<File> {
@@ -125,6 +137,17 @@ fn grow_ext4(mounted: &File, blocks: u64) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_the_size_of_a_file_system() {
+        let mut superblock = [0; 1024];
+        superblock[0x4..0x8].copy_from_slice(&65536u32.to_le_bytes());
+        superblock[0x18] = 2;
+        assert_eq!(ext4_size(&superblock), (4096, 65536));
+        superblock[0x150] = 1;
+        assert_eq!(ext4_size(&superblock), (4096, 65536 + (1 << 32)));
+        assert_eq!(ext4_size(&[0xff; 1024]).0, 65536, "nonsense does not overflow");
+    }
 
     #[test]
     fn structures_are_as_long_as_the_kernels() {

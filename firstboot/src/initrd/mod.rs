@@ -28,6 +28,7 @@ use crate::contract;
 use arguments::Arguments;
 use failure::{Context, Failure, Result};
 use mounts::Var;
+use root::Root;
 
 /// Whether this process is the `/init` of an initrd: the first process, started under that name.
 pub fn is_init() -> bool {
@@ -55,21 +56,21 @@ pub fn main() -> ! {
 /// The boot, step by step.
 fn boot(arguments: &Arguments) -> Result<Infallible> {
     arguments.remarks.iter().for_each(|remark| console::warn(remark));
-    let mut hardware = modules::Hardware::read();
-    modules::load_list();
+    let always = std::thread::spawn(modules::load_list);
     let image = Path::new(contract::INITRD_ROOT_IMAGE);
-    let var = if image.exists() {
-        root::mount_memory(image)?;
-        Var::Memory
+    let (root, var) = if image.exists() {
+        (Root::Memory(image), Var::Memory)
     } else {
-        let found = disks::wait(arguments, &mut hardware)?;
-        let var = root::prepare_disk(&found, arguments.timeout)?;
-        root::mount_disk(&var.root)?;
-        Var::Partition(var.var)
+        let found = disks::wait(arguments, &mut modules::Hardware::read())?;
+        let devices = root::prepare_disk(&found, arguments.timeout)?;
+        (Root::Partition(devices.root), Var::Partition(devices.var))
     };
+    let _ = always.join();
+    root::mount(&root)?;
     mounts::var(&var)?;
     populate::once(&Path::new(contract::INITRD_SYSROOT).join("var"), Path::new(mounts::VAR))?;
     mounts::move_var()?;
     mounts::etc_overlay()?;
+    mounts::keep_until_shutdown();
     switch::root(arguments, image)
 }

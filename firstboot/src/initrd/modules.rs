@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::thread::JoinHandle;
 
 use nix::kmod::{ModuleInitFlags, finit_module};
 
@@ -21,7 +22,8 @@ pub fn load_list() {
 pub struct Hardware {
     aliases: Vec<(String, Vec<String>)>,
     seen: BTreeSet<String>,
-    loaded: BTreeSet<String>,
+    started: BTreeSet<Vec<String>>,
+    loaders: Vec<JoinHandle<()>>,
 }
 
 impl Hardware {
@@ -30,29 +32,30 @@ impl Hardware {
         Self { aliases: parse_aliases(&fs::read_to_string(contract::INITRD_MODULE_ALIASES).unwrap_or_default()), ..Self::default() }
     }
 
-    /// Loads the modules of all devices that were not there before; they may make further devices appear.
+    /// Starts to load the modules of all devices that were not there before. Each driver has a thread, because a slow one (SATA takes
+    /// half a second to find an empty port) must not hold up the one that finds the disk.
     pub fn load(&mut self) {
-        loop {
-            let mut wanted: Vec<String> = Vec::new();
-            for device in device_aliases() {
-                if self.seen.insert(device.clone()) {
-                    wanted.extend(modules_for(&self.aliases, &device).cloned());
-                }
+        for device in device_aliases() {
+            if !self.seen.insert(device.clone()) {
+                continue;
             }
-            if wanted.is_empty() {
-                return;
-            }
-            for path in wanted {
-                if self.loaded.insert(path.clone()) {
-                    load(&path, false);
+            for paths in modules_for(&self.aliases, &device) {
+                if self.started.insert(paths.clone()) {
+                    let paths = paths.clone();
+                    self.loaders.push(std::thread::spawn(move || paths.iter().for_each(|path| load(path, false))));
                 }
             }
         }
     }
+
+    /// Whether a driver is still looking for its devices.
+    pub fn is_busy(&self) -> bool {
+        self.loaders.iter().any(|loader| !loader.is_finished())
+    }
 }
 
-fn modules_for<'a>(aliases: &'a [(String, Vec<String>)], device: &str) -> impl Iterator<Item = &'a String> {
-    aliases.iter().filter(move |(pattern, _)| glob::matches(pattern, device)).flat_map(|(_, paths)| paths)
+fn modules_for<'a>(aliases: &'a [(String, Vec<String>)], device: &str) -> impl Iterator<Item = &'a Vec<String>> {
+    aliases.iter().filter(move |(pattern, _)| glob::matches(pattern, device)).map(|(_, paths)| paths)
 }
 
 /// The aliases of all devices of all buses.
@@ -103,7 +106,7 @@ mod tests {
     #[test]
     fn finds_what_a_device_needs_in_order() {
         let aliases = parse_aliases("virtio:d00000002v* /virtio_blk.ko\nvirtio:d00000008v* /scsi_mod.ko /virtio_scsi.ko\nalone\n\n");
-        assert_eq!(modules_for(&aliases, "virtio:d00000008v00001AF4").collect::<Vec<_>>(), ["/scsi_mod.ko", "/virtio_scsi.ko"]);
+        assert_eq!(modules_for(&aliases, "virtio:d00000008v00001AF4").collect::<Vec<_>>(), [&["/scsi_mod.ko", "/virtio_scsi.ko"]]);
         assert_eq!(modules_for(&aliases, "pci:v1").count(), 0);
         assert_eq!(aliases.len(), 2);
     }

@@ -46,7 +46,7 @@ pub fn var(var: &Var) -> Result<()> {
         Var::Partition(device) => {
             let mounted = attach(&device.to_string_lossy(), target, "ext4", MsFlags::MS_NOATIME, "");
             mounted.map_err(|failure| {
-                failure.line("help: the var partition is damaged or holds no ext4 file system; check it with e2fsck from another system")
+                failure.line("help: the disk is read-only, or the var partition is damaged or holds no ext4 file system (e2fsck from another system tells)")
             })?;
             if let Err(failure) = grow::file_system(target, device) {
                 console::warn(&failure.to_string());
@@ -59,6 +59,16 @@ pub fn var(var: &Var) -> Result<()> {
 /// Puts `/var` over the root's own.
 pub fn move_var() -> Result<()> {
     move_to(Path::new(VAR), &Path::new(contract::INITRD_SYSROOT).join("var"))
+}
+
+/// systemd would unmount `/var` while the overlay over `/etc` still lies on it, and call that a failure at every shutdown. Its last stage
+/// unmounts both in order, so `/var` is kept out of the stages before. What fails here costs no more than that message.
+pub fn keep_until_shutdown() {
+    let folder = Path::new("/run/systemd/system/var.mount.d");
+    let text = "[Unit]\nDefaultDependencies=no\n";
+    if let Err(error) = fs::create_dir_all(folder).and_then(|()| fs::write(folder.join("kiln.conf"), text)) {
+        console::warn(&format!("writing below {}: {error}", folder.display()));
+    }
 }
 
 /// Moves a mount.

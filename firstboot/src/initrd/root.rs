@@ -22,11 +22,25 @@ pub struct Devices {
     pub var: PathBuf,
 }
 
-/// Mounts the compressed root that the initrd carries.
-pub fn mount_memory(image: &Path) -> Result<()> {
-    console::say(&format!("root is {}, var is in memory", image.display()));
-    let (path, _device) = loops::attach(image)?;
-    mount_disk(&path)
+/// Where the root is.
+#[derive(Debug)]
+pub enum Root<'a> {
+    /// A partition.
+    Partition(PathBuf),
+    /// A file in the initrd.
+    Memory(&'a Path),
+}
+
+/// Mounts the root, read-only.
+pub fn mount(root: &Root<'_>) -> Result<()> {
+    match root {
+        Root::Partition(device) => mount_device(device),
+        Root::Memory(image) => {
+            console::say(&format!("root is {}, var is in memory", image.display()));
+            let (device, _open) = loops::attach(image)?;
+            mount_device(&device)
+        }
+    }
 }
 
 /// Repairs and grows the partition table when needed; a disk that cannot be written boots as it is.
@@ -41,8 +55,7 @@ pub fn prepare_disk(found: &Found, timeout: Duration) -> Result<Devices> {
     Ok(Devices { root, var })
 }
 
-/// Mounts the root, read-only.
-pub fn mount_disk(device: &Path) -> Result<()> {
+fn mount_device(device: &Path) -> Result<()> {
     let target = Path::new(contract::INITRD_SYSROOT);
     let mounted = mounts::attach(&device.to_string_lossy(), target, KIND, MsFlags::MS_RDONLY, "");
     mounted.map_err(|failure| failure.line("help: the root is damaged: write the image anew"))
