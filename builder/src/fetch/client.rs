@@ -277,14 +277,14 @@ fn number(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
 }
 
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // An io::Error hides the error that it wraps from the chain of sources.
-        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(tls) = wrapped.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref()) {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(tls) = cause.downcast_ref() {
             return Some(tls);
         }
-        source = cause.source();
+        // An io::Error leaves the error that it wraps out of the chain of sources.
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = wrapped.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| cause.source());
     }
     None
 }
