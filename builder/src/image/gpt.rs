@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use gptman::{GPT, GPTPartitionEntry};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::error::{Class, Error, Result};
@@ -53,7 +53,8 @@ pub struct Partition {
     pub offset: u64,
     /// Length; whole MiB.
     pub size: u64,
-    /// Attribute bits.
+    /// Attribute bits; in JSON as hexadecimal text, because many readers lose the upper bits of a number.
+    #[serde(serialize_with = "as_hex")]
     pub flags: u64,
 }
 
@@ -115,6 +116,10 @@ fn entry(partition: &Partition) -> Result<GPTPartitionEntry> {
         attribute_bits: partition.flags,
         partition_name: partition.label.into(),
     })
+}
+
+fn as_hex<S: Serializer>(flags: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format!("{flags:#018x}"))
 }
 
 #[cfg(test)]

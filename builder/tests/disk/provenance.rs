@@ -114,6 +114,7 @@ fn the_manifest_says_where_the_root_is() {
     assert_eq!((&manifest["schema"], &manifest["name"]), (&1.into(), &"test-node".into()));
     let partitions = manifest["disk"]["partitions"].as_array().unwrap();
     let root = partitions.iter().find(|partition| partition["label"] == "root").unwrap();
+    assert_eq!(root["flags"], "0x1000000000000000");
     let mut magic = [0; 4];
     fs::File::open(bench.path("out/test-node.raw")).unwrap().read_exact_at(&mut magic, root["offset"].as_u64().unwrap()).unwrap();
     assert_eq!(&magic, b"hsqs");
