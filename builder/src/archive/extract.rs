@@ -25,7 +25,9 @@ impl Archive {
         let all = self.entries(&unpacked)?;
         let stripped = self.strip(all, rules.strip)?;
         self.check_links(&stripped)?;
-        self.pick(stripped, rules)
+        let tree = self.pick(stripped, rules)?;
+        unpacked.keep()?;
+        Ok(tree)
     }
 
     /// All entries by their path in the archive.

@@ -15,7 +15,7 @@ pub(crate) mod pax;
 pub mod pattern;
 mod unpack;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::{Archive, Packing, unpack_limit};
 use crate::error::{Class, Error, IoContext, Result};
@@ -23,12 +23,24 @@ pub(super) struct Unpacked {
     pub(super) path: PathBuf,
     pub(super) start: u64,
     pub(super) end: u64,
+    /// Removes the new file unless [`Unpacked::keep`] is called.
+    spool: Option<TempPath>,
+}
+
+impl Unpacked {
+    /// Leaves the file behind for the tree that refers to it.
+    pub(super) fn keep(self) -> Result<()> {
+        match self.spool {
+            None => Ok(()),
+            Some(spool) => spool.keep().map(drop).map_err(|error| Error::io("keeping", &self.path, &error.error)),
+        }
+    }
 }
 
 /// The uncompressed tar of `archive`: the archive itself when it is plain, else a new file in `spool_dir`.
 pub(super) fn unpack(archive: &Archive, spool_dir: &Path) -> Result<Unpacked> {
     if archive.packing == Packing::Plain {
-        return Ok(Unpacked { path: archive.path.clone(), start: archive.start, end: archive.end });
+        return Ok(Unpacked { path: archive.path.clone(), start: archive.start, end: archive.end, spool: None });
     }
     let length = archive.end - archive.start;
     let mut file = File::open(&archive.path).at("opening", &archive.path)?;
@@ -38,9 +50,8 @@ pub(super) fn unpack(archive: &Archive, spool_dir: &Path) -> Result<Unpacked> {
     let mut spool =
         tempfile::Builder::new().prefix("archive-").suffix(".tar").tempfile_in(spool_dir).at("creating a file in", spool_dir)?;
     let end = copy(archive, &mut reader, &mut spool, unpack_limit(length))?;
-    let (_, path) = spool.keep().map_err(|error| Error::io("keeping", error.file.path(), &error.error))?;
-    let path = std::path::absolute(&path).at("resolving", &path)?;
-    Ok(Unpacked { path, start: 0, end })
+    let path = std::path::absolute(spool.path()).at("resolving", spool.path())?;
+    Ok(Unpacked { path, start: 0, end, spool: Some(spool.into_temp_path()) })
 }
 
 fn decoder<'a>(packing: Packing, input: BufReader<io::Take<File>>) -> io::Result<Box<dyn Read + 'a>> {
