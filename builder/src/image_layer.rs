@@ -54,7 +54,8 @@ pub fn describe(top: &mut Tree, plan: &ImagePlan, lock: &Lock, layers: &[PackedL
             .map(|pin| DescribedArtifact { layer: &pin.layer, name: &pin.name, version: &pin.version, sha256: &pin.sha256 })
             .collect(),
     };
-    let mut json = serde_json::to_vec_pretty(&description).map_err(|error| Error::new(Class::Internal, format!("describing the image: {error}")))?;
+    let mut json =
+        serde_json::to_vec_pretty(&description).map_err(|error| Error::new(Class::Internal, format!("describing the image: {error}")))?;
     json.push(b'\n');
     top.insert(format!("{}/image.json", firstboot::contract::IMAGE_FOLDER), Entry::file(Body::inline(json), 0o644));
     Ok(())

@@ -50,7 +50,8 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
 /// What is new, changed or gone, one line each.
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     let Some(old) = old else { return Vec::new() };
-    let artifact = |pin: &LockedArtifact| (format!("{}/{}", pin.layer, pin.name), format!("{} {:.19}", pin.version, pin.sha256.to_string()));
+    let artifact =
+        |pin: &LockedArtifact| (format!("{}/{}", pin.layer, pin.name), format!("{} {:.19}", pin.version, pin.sha256.to_string()));
     let package = |pin: &LockedPackage| (pin.name.clone(), pin.version.clone());
     let entries = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
         lock.artifacts.iter().map(artifact).chain(lock.packages.iter().map(package)).collect()

@@ -46,7 +46,9 @@ fn count(lock: &Lock, store: &Store) -> (usize, usize) {
 fn text(shown: &Shown<'_>) -> String {
     let plan = shown.plan;
     let mut lines = vec![
-        format!("{} for {:?}: Kubernetes {}", plan.name, plan.arch, plan.variables["kubernetes"]).to_lowercase().replace("kubernetes", "Kubernetes"),
+        format!("{} for {:?}: Kubernetes {}", plan.name, plan.arch, plan.variables["kubernetes"])
+            .to_lowercase()
+            .replace("kubernetes", "Kubernetes"),
         format!("base     {} with {} packages asked for", plan.base.suite, plan.base.packages.len()),
     ];
     for layer in &plan.layers {
@@ -62,7 +64,11 @@ fn text(shown: &Shown<'_>) -> String {
     }
     lines.push(format!("outputs  {}", plan.outputs.join(", ")));
     lines.push(format!("store    {} of the lock's files are there, {} to fetch", shown.in_store, shown.to_fetch));
-    let state = if shown.differences.is_empty() { "matches".to_owned() } else { format!("will be brought up to date: {}", shown.differences.join("; ")) };
+    let state = if shown.differences.is_empty() {
+        "matches".to_owned()
+    } else {
+        format!("will be brought up to date: {}", shown.differences.join("; "))
+    };
     lines.push(format!("lock     {} {state}", shown.lock.display()));
     lines.join("\n")
 }

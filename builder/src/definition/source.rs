@@ -145,7 +145,10 @@ fn mend(message: &str) -> (String, Option<String>) {
         };
         (format!("{wanted} is expected here, not {}", found.replace('`', "")), Some(help.to_owned()))
     } else {
-        let (message, help) = message.trim_end().split_once('\n').unwrap_or((message, "check quotes and brackets there: definitions are TOML, https://toml.io"));
+        let (message, help) = message
+            .trim_end()
+            .split_once('\n')
+            .unwrap_or((message, "check quotes and brackets there: definitions are TOML, https://toml.io"));
         let help = help.trim_start().trim_start_matches("help: ");
         (message.trim_end().to_owned(), Some(help.replace('\n', ", ")))
     }

@@ -10,7 +10,6 @@ pub mod gpt;
 pub mod initrd;
 pub mod modules;
 pub mod squashfs;
-mod tree_tar;
 
 /// One mebibyte in bytes: sizes and offsets on a disk are whole multiples.
 pub const MIB: u64 = 1 << 20;

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::digest::{Digest, DigestWriter};
 use crate::error::{Class, Error, IoContext, Result};
-use crate::image::tree_tar::write_tar;
+use crate::layer::write::write_tar;
 use crate::output::Image;
 use crate::process::{self, Run, tool};
 use crate::tree::{Body, Entry, Node, Tree};
@@ -58,6 +58,7 @@ pub fn write(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
     let mut command = tool("mksquashfs");
     command.arg("-").arg(path).args(["-tar", "-noappend", "-no-progress", "-quiet", "-exit-on-error"]);
     command.args(["-mkfs-time", &time, "-all-time", &time]).args(OPTIONS).args(COMPRESSOR_OPTIONS);
+    check_attributes(tree)?;
     // The tool refuses the variable beside the options that say the same.
     command.env_remove("SOURCE_DATE_EPOCH").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.start(PACKAGE)?;
@@ -87,7 +88,20 @@ fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64) -> Result<
     });
     let output = output.map_err(|error| Error::new(Class::Tool, format!("waiting for mksquashfs: {error}")))?;
     process::check(command, output.status, &output.stderr)?;
-    written.map_err(|error| Error::new(Class::Io, format!("writing the root file system: {error}")))
+    written.map_err(|error| error.context("writing the root file system"))
+}
+
+/// The format keeps only these kinds of extended attributes; the tool drops any other with a warning.
+fn check_attributes(tree: &Tree) -> Result<()> {
+    let kept = |name: &str| ["security.", "trusted.", "user."].iter().any(|kind| name.starts_with(kind));
+    let lost = tree.entries.iter().find_map(|(path, entry)| Some((path, entry.xattrs.keys().find(|name| !kept(name))?)));
+    match lost {
+        None => Ok(()),
+        Some((path, name)) => {
+            Err(Error::new(Class::Definition, format!("{path} has the extended attribute {name}, which squashfs cannot keep"))
+                .help("remove it from the layer, or set it at boot with systemd-tmpfiles"))
+        }
+    }
 }
 
 /// Fails when the tool dropped an entry in silence: the superblock counts inodes at byte 4

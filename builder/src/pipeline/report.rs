@@ -112,6 +112,12 @@ impl fmt::Display for Report {
             writeln!(f, "{:<36} {:>10}  {:.12}", file.file, DecimalBytes(file.size).to_string(), file.sha256.hex())?;
         }
         let steps: Vec<String> = self.steps.iter().map(|step| format!("{} {:.1}", step.step, step.seconds)).collect();
-        writeln!(f, "\nseconds: {}; in all {:.1} ({})", steps.join(", "), self.seconds, HumanDuration(Duration::from_secs_f64(self.seconds)))
+        writeln!(
+            f,
+            "\nseconds: {}; in all {:.1} ({})",
+            steps.join(", "),
+            self.seconds,
+            HumanDuration(Duration::from_secs_f64(self.seconds))
+        )
     }
 }

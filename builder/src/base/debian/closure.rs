@@ -106,8 +106,8 @@ impl Apt {
         write(
             "apt.conf",
             format!(
-                "Dir::Etc::Main \"-\";\nDir::Etc::Parts \"-\";\nDir::Etc::Preferences \"-\";\nDir::Etc::PreferencesParts \"-\";\n\
-                 Dir::Etc::SourceList \"{folder}/sources.list\";\nDir::Etc::SourceParts \"-\";\n\
+                "Dir::Etc::Main \"/dev/null\";\nDir::Etc::Parts \"/dev/null\";\nDir::Etc::Preferences \"/dev/null\";\nDir::Etc::PreferencesParts \"/dev/null\";\n\
+                 Dir::Etc::SourceList \"{folder}/sources.list\";\nDir::Etc::SourceParts \"/dev/null\";\n\
                  Dir::State::Lists \"{folder}/lists\";\nDir::State::Status \"{folder}/status\";\nDir::Cache \"{folder}/cache\";\n\
                  APT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; }};\nAPT::Sandbox::User \"root\";\n\
                  Acquire::Languages \"none\";\nAcquire::Check-Valid-Until \"{}\";\nAcquire::Retries \"3\";\n",

@@ -64,11 +64,15 @@ pub fn url(mirrors: &Mirrors, package: &LockedPackage) -> Result<String> {
     let root = match package.archive.as_str() {
         MAIN => &mirrors.main,
         SECURITY => &mirrors.security,
-        other => return Err(Error::new(Class::Lock, format!("{}: unknown archive \"{other}\"", package.name)).help("run kiln lock --upgrade")),
+        other => {
+            return Err(Error::new(Class::Lock, format!("{}: unknown archive \"{other}\"", package.name)).help("run kiln lock --upgrade"));
+        }
     };
     let path = &package.path;
     if path.starts_with('/') || path.split('/').any(|component| matches!(component, "" | "." | "..")) {
-        return Err(Error::new(Class::Lock, format!("{}: \"{path}\" is not a path in an archive", package.name)).help("run kiln lock --upgrade"));
+        return Err(
+            Error::new(Class::Lock, format!("{}: \"{path}\" is not a path in an archive", package.name)).help("run kiln lock --upgrade")
+        );
     }
     Ok(format!("{root}/{path}"))
 }
@@ -85,7 +89,8 @@ mod tests {
 
     #[test]
     fn tells_the_main_archive_from_others() {
-        let targets = "Google\tx\thttps://other/\nDebian\tDebian\thttp://mirror/debian/\nDebian\tDebian-Security\thttp://mirror/security/\n";
+        let targets =
+            "Google\tx\thttps://other/\nDebian\tDebian\thttp://mirror/debian/\nDebian\tDebian-Security\thttp://mirror/security/\n";
         let expected = Mirrors { main: "http://mirror/debian".into(), security: "http://mirror/security".into() };
         assert_eq!(from_targets(targets), Some(expected));
         assert_eq!(from_targets("Ubuntu\tUbuntu\thttp://mirror/ubuntu/\n"), None);

@@ -27,7 +27,7 @@ Description: stand-in for an initramfs generator
 
 /// The stand-in's stanza for an index that is only resolved against.
 pub fn stand_in_index() -> String {
-    format!("{STAND_IN_CONTROL}Filename: ./{STAND_IN}.deb\nSize: 0\nSHA256: {}\n", Digest::of(b"").hex())
+    format!("{STAND_IN_CONTROL}Filename: ./{STAND_IN}.deb\nSize: 1\nSHA256: {}\n", Digest::of(b"").hex())
 }
 
 /// Fills `folder` with the packages and their index. `blob` is where a verified package lies.
@@ -35,8 +35,10 @@ pub fn fill(folder: &Path, packages: &[&LockedPackage], blob: &(dyn Fn(&LockedPa
     let mut index = stand_in(folder, epoch)?;
     let half = packages.len().div_ceil(2);
     let stanzas: Vec<Result<String>> = std::thread::scope(|scope| {
-        let handles: Vec<_> =
-            packages.chunks(half.max(1)).map(|part| scope.spawn(move || part.iter().map(|package| add(folder, package, blob)).collect::<Result<String>>())).collect();
+        let handles: Vec<_> = packages
+            .chunks(half.max(1))
+            .map(|part| scope.spawn(move || part.iter().map(|package| add(folder, package, blob)).collect::<Result<String>>()))
+            .collect();
         let panicked = || Err(Error::new(Class::Internal, "the thread that indexes packages panicked"));
         handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| panicked())).collect()
     });

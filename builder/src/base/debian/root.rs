@@ -133,7 +133,10 @@ fn explain(error: Error, said: &str) -> Error {
         ("/etc/subuid", "give the user a range of ids: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"),
         ("newuidmap", "install uidmap: apt-get install uidmap"),
         ("unprivileged_userns_clone", "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1"),
-        ("unshare", "allow user namespaces for ordinary users (on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), or build as root"),
+        (
+            "unshare",
+            "allow user namespaces for ordinary users (on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), or build as root",
+        ),
         ("No space left", "free some space, or name another folder for temporary files with TMPDIR"),
     ];
     match reasons.iter().find(|(sign, _)| said.contains(sign)) {
@@ -147,7 +150,8 @@ fn check_packages(tree: &Tree, packages: &[&LockedPackage]) -> Result<()> {
     let path = "var/lib/dpkg/status";
     let body = tree.file(path).ok_or_else(|| Error::new(Class::Tool, format!("the base has no {path}")))?;
     let status = String::from_utf8_lossy(&body.read().at("reading", path)?).into_owned();
-    let installed: BTreeSet<(&str, &str)> = stanzas(&status).map(|stanza| (stanza.name, stanza.version)).filter(|(name, _)| *name != repository::STAND_IN).collect();
+    let installed: BTreeSet<(&str, &str)> =
+        stanzas(&status).map(|stanza| (stanza.name, stanza.version)).filter(|(name, _)| *name != repository::STAND_IN).collect();
     let locked: BTreeSet<(&str, &str)> = packages.iter().map(|package| (package.name.as_str(), package.version.as_str())).collect();
     if installed == locked {
         return Ok(());
@@ -155,7 +159,8 @@ fn check_packages(tree: &Tree, packages: &[&LockedPackage]) -> Result<()> {
     let list = |names: Vec<&(&str, &str)>| names.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ");
     let missing = list(locked.difference(&installed).collect());
     let extra = list(installed.difference(&locked).collect());
-    Err(Error::new(Class::Lock, format!("the base is not what the lock says; missing: {missing}; not locked: {extra}")).help("run kiln lock --upgrade"))
+    Err(Error::new(Class::Lock, format!("the base is not what the lock says; missing: {missing}; not locked: {extra}"))
+        .help("run kiln lock --upgrade"))
 }
 
 fn clean(tree: &mut Tree) {
