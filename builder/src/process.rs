@@ -6,6 +6,9 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use crate::error::{Class, Error, Result};
 
+/// How many bytes of a failed program's command line are shown.
+const COMMAND_LINE: usize = 200;
+
 /// How many bytes of a failed program's standard error are shown.
 const STDERR_TAIL: usize = 2000;
 
@@ -62,8 +65,18 @@ fn name(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
 }
 
+/// The command, as far as it helps to know it.
 fn line(command: &Command) -> String {
-    std::iter::once(command.get_program()).chain(command.get_args()).map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+    let mut line = name(command);
+    for argument in command.get_args().map(OsStr::to_string_lossy) {
+        if line.len() + argument.len() > COMMAND_LINE {
+            line.push_str(" …");
+            break;
+        }
+        line.push(' ');
+        line.push_str(&argument);
+    }
+    line
 }
 
 #[cfg(test)]

@@ -52,8 +52,8 @@ pub fn fill(folder: &Path, packages: &[&LockedPackage], blob: &(dyn Fn(&LockedPa
 /// Links or copies one package into `folder`; returns its stanza.
 fn add(folder: &Path, package: &LockedPackage, blob: &(dyn Fn(&LockedPackage) -> PathBuf + Sync)) -> Result<String> {
     let source = blob(package);
-    // apt derives file names from this one; an epoch's colon is written %3a as in the archive.
-    let name = format!("{}_{}_{}.deb", package.name, package.version.replace(':', "%3a"), package.architecture);
+    // Not the archive's own names: apt and its methods do not agree on how the %3a of an epoch is quoted.
+    let name = format!("{}_{:.16}.deb", package.name, package.sha256.hex());
     let target = folder.join(&name);
     if fs::hard_link(&source, &target).is_err() {
         fs::copy(&source, &target).at("copying", &source)?;
@@ -64,7 +64,7 @@ fn add(folder: &Path, package: &LockedPackage, blob: &(dyn Fn(&LockedPackage) ->
 }
 
 fn stanza(control: &str, name: &str, size: u64, sha256: &Digest) -> String {
-    format!("{control}\nFilename: ./{}\nSize: {size}\nSHA256: {}\n\n", name.replace('%', "%25"), sha256.hex())
+    format!("{control}\nFilename: ./{name}\nSize: {size}\nSHA256: {}\n\n", sha256.hex())
 }
 
 /// Builds the stand-in; returns its stanza.

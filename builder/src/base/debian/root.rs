@@ -90,7 +90,7 @@ fn mmdebstrap(base: &BasePlan, arch: Arch, packages: &[&LockedPackage], folder: 
     let mut command = at_epoch(tool("mmdebstrap"), epoch);
     command
         .arg(if root { "--mode=root" } else { "--mode=unshare" })
-        .args(["--quiet", "--variant=essential", "--format=tar", "--aptopt=APT::Install-Recommends \"false\""])
+        .args(["--variant=essential", "--format=tar", "--aptopt=APT::Install-Recommends \"false\""])
         .args(["--aptopt=Acquire::Languages \"none\"", "--skip=check/qemu,check/signed-by"])
         .args(DPKG_OPTIONS.iter().map(|option| format!("--dpkgopt={option}")))
         .arg(format!("--architectures={}", arch.debian()))
@@ -124,7 +124,9 @@ fn tail(path: &Path) -> Result<String> {
     let start = file.metadata().at("reading", path)?.len().saturating_sub(4000);
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(start)).and_then(|_| file.read_to_end(&mut bytes)).at("reading", path)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    // Its own long lines (one names every package) hide the reason.
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.lines().filter(|line| line.len() < 500).collect::<Vec<_>>().join("\n"))
 }
 
 /// The usual reasons why mmdebstrap cannot work, and what to do about them.
