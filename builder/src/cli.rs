@@ -70,8 +70,8 @@ pub struct FetchOptions {
     /// Take addresses that begin with PREFIX from a mirror or a local folder instead
     #[arg(long = "mirror", value_name = "PREFIX=URL_OR_DIR")]
     pub mirrors: Vec<String>,
-    /// Debian mirror [default: the one in this machine's apt configuration]
-    #[arg(long, value_name = "URL", env = "KILN_DEBIAN_MIRROR")]
+    /// Debian mirror [default: $KILN_DEBIAN_MIRROR, else the one in this machine's apt configuration]
+    #[arg(long, value_name = "URL[,SECURITY-URL]")]
     pub debian_mirror: Option<String>,
     /// Accept package indices past their Valid-Until (frozen mirrors and snapshots)
     #[arg(long)]

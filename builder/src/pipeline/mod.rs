@@ -17,6 +17,7 @@ use crate::digest::Digest;
 use crate::error::{Class, Error, IoContext, Result};
 use crate::fetch::Request;
 use crate::image_layer;
+use crate::layer::read::{ReadPolicy, tree_from_stream};
 use crate::layer::{self, PackedLayer};
 use crate::lock::{Lock, LockedPackage};
 use crate::output::{self, Image, Parts};
@@ -137,15 +138,13 @@ impl Builder<'_> {
     }
 
     fn base(&self) -> Result<PackedLayer> {
-        let packages: Vec<&LockedPackage> = self.lock.packages.iter().filter(|package| package.install).collect();
-        let digests: Vec<&Digest> = packages.iter().map(|package| &package.sha256).collect();
-        let base = &self.plan.base;
-        let key = hash(&(LAYER_FORMAT, base::debian::FORMAT, base.distribution, &base.suite, self.plan.arch, digests, self.epoch))?;
+        let (base, arch) = (&self.plan.base, self.plan.arch);
+        let key = base::debian::key(base, arch, &self.lock.packages, self.epoch);
         layer::pack::pack_with(&self.session.store, &base.suite, key, self.epoch, || {
-            let _step = self.session.progress.step(&format!("base {}", base.suite));
-            let spool = self.scratch.path().join("base.tar");
             let blob = |package: &LockedPackage| self.session.store.blob(&package.sha256);
-            base::debian::build(base, self.plan.arch, &packages, &blob, self.epoch, &spool)
+            let build = base::debian::Build { base, arch, packages: &self.lock.packages, blob: &blob, epoch: self.epoch };
+            let spool = self.scratch.path().join("base.tar");
+            base::debian::build(&build, &self.session.progress, |tar| tree_from_stream(tar, &spool, ReadPolicy::Base))
         })
         .map_err(|error| error.context("building the base"))
     }

@@ -9,7 +9,6 @@ use crate::error::{Class, Error, Result};
 use crate::fetch::{Fetcher, Options};
 use crate::lock::{Lock, LockedPackage, drift};
 use crate::progress::Progress;
-use crate::scratch::Scratch;
 use crate::store::Store;
 
 /// The store, the network and the terminal of one command.
@@ -53,11 +52,16 @@ impl Session {
             let error = Error::new(Class::Lock, "the lock's packages are missing or stale, and --offline forbids asking the archive");
             return Err(error.help("run kiln lock where the distribution's archive can be reached"));
         }
-        let _step = self.progress.step("resolving packages");
-        let mirrors = self.debian_mirrors()?;
-        let scratch: Scratch = self.store.scratch()?;
-        let extract = drift::base(plan).extract;
-        debian::resolve(&plan.base, plan.arch, &extract, &mirrors, scratch.path(), self.allow_expired_release)
+        let scratch = self.store.scratch()?;
+        let request = debian::Resolve {
+            base: &plan.base,
+            arch: plan.arch,
+            extract: &drift::base(plan).extract,
+            mirrors: &self.debian_mirrors()?,
+            allow_expired_release: self.allow_expired_release,
+            scratch: scratch.path(),
+        };
+        debian::resolve(&request, &self.progress)
     }
 
     /// The lock of a build: the file's when it matches `plan`, else brought up to date and written, unless `locked` forbids it.
