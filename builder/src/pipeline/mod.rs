@@ -144,7 +144,9 @@ impl Builder<'_> {
             let blob = |package: &LockedPackage| self.session.store.blob(&package.sha256);
             let build = base::debian::Build { base, arch, packages: &self.lock.packages, blob: &blob, epoch: self.epoch };
             let spool = self.scratch.path().join("base.tar");
-            base::debian::build(&build, &self.session.progress, |tar| tree_from_stream(tar, &spool, ReadPolicy::Base))
+            base::debian::build(&build, &self.session.progress, |tar| {
+                Ok(base::debian::without_access_lists(tree_from_stream(tar, &spool, ReadPolicy::Base)?))
+            })
         })
         .map_err(|error| error.context("building the base"))
     }

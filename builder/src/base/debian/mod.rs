@@ -24,9 +24,10 @@ pub use resolve::{ALLOW_EXPIRED_FLAG, Resolve, resolve};
 use crate::definition::plan::{Arch, BasePlan};
 use crate::digest::Digest;
 use crate::lock::LockedPackage;
+use crate::tree::Tree;
 
 /// Changes whenever [`build`] makes another tree of the same packages. Part of every cache key.
-const GENERATION: &str = "debian-base-1";
+const GENERATION: &str = "debian-base-2";
 
 /// The hash of everything that decides what [`build`] writes: names a base in the store.
 pub fn key(base: &BasePlan, arch: Arch, packages: &[LockedPackage], epoch: u64) -> Digest {
@@ -51,4 +52,13 @@ fn text(path: &Path) -> crate::error::Result<&str> {
         crate::error::Error::new(crate::error::Class::Usage, format!("apt cannot work in the folder {}", path.display()))
             .help("choose a cache folder whose path has no quotes or line breaks, with --cache-dir")
     })
+}
+
+/// Drops access control lists, which the image's root file system cannot keep. The only ones are those that systemd-tmpfiles sets on
+/// the journal's folder, and it sets them again at every boot.
+pub fn without_access_lists(mut tree: Tree) -> Tree {
+    for entry in tree.entries.values_mut() {
+        entry.xattrs.retain(|name, _| !name.starts_with("system.posix_acl_"));
+    }
+    tree
 }
