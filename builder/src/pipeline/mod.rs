@@ -145,7 +145,7 @@ impl Builder<'_> {
             let build = base::debian::Build { base, arch, packages: &self.lock.packages, blob: &blob, epoch: self.epoch };
             let spool = self.scratch.path().join("base.tar");
             base::debian::build(&build, &self.session.progress, |tar| {
-                Ok(base::debian::without_access_lists(tree_from_stream(tar, &spool, ReadPolicy::Base)?))
+                Ok(base::debian::finish(tree_from_stream(tar, &spool, ReadPolicy::Base)?))
             })
         })
         .map_err(|error| error.context("building the base"))

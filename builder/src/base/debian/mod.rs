@@ -24,10 +24,10 @@ pub use resolve::{ALLOW_EXPIRED_FLAG, Resolve, resolve};
 use crate::definition::plan::{Arch, BasePlan};
 use crate::digest::Digest;
 use crate::lock::LockedPackage;
-use crate::tree::Tree;
+use crate::tree::{Entry, Tree};
 
 /// Changes whenever [`build`] makes another tree of the same packages. Part of every cache key.
-const GENERATION: &str = "debian-base-2";
+const GENERATION: &str = "debian-base-3";
 
 /// The hash of everything that decides what [`build`] writes: names a base in the store.
 pub fn key(base: &BasePlan, arch: Arch, packages: &[LockedPackage], epoch: u64) -> Digest {
@@ -54,9 +54,15 @@ fn text(path: &Path) -> crate::error::Result<&str> {
     })
 }
 
-/// Drops access control lists, which the image's root file system cannot keep. The only ones are those that systemd-tmpfiles sets on
-/// the journal's folder, and it sets them again at every boot.
-pub fn without_access_lists(mut tree: Tree) -> Tree {
+/// Where the kernel's file systems are mounted, with their permission bits.
+const MOUNT_POINTS: [(&str, u32); 4] = [("dev", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555)];
+
+/// Makes the tree of a finished root an image's: with the kernel's mount points, and without access control lists, which a read-only root
+/// cannot keep. The only ones are those that systemd-tmpfiles sets on the journal's folder, and it sets them again at every boot.
+pub fn finish(mut tree: Tree) -> Tree {
+    for (path, mode) in MOUNT_POINTS {
+        tree.insert(path, Entry::directory(mode));
+    }
     for entry in tree.entries.values_mut() {
         entry.xattrs.retain(|name, _| !name.starts_with("system.posix_acl_"));
     }
