@@ -5,6 +5,7 @@ pub mod compress;
 mod gzip;
 pub mod pack;
 pub mod read;
+pub mod tee;
 pub mod write;
 #[cfg(test)]
 mod tests;

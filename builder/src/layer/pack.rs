@@ -1,14 +1,14 @@
 //! Packs a layer's tree into the store.
 
 use std::fs::{self, File};
-use std::io::BufWriter;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::PackedLayer;
+use super::tee::digest_while_writing;
 use super::write::write_tar;
-use crate::digest::{Digest, DigestWriter};
+use crate::digest::Digest;
 use crate::error::{Class, Error, IoContext, Result};
 use crate::store::Store;
 use crate::tree::Tree;
@@ -17,7 +17,6 @@ use crate::tree::Tree;
 const KIND: &str = "layer";
 const TAR: &str = "layer.tar";
 const RECORD: &str = "layer.json";
-const BUFFER: usize = 256 << 10;
 
 /// `layer.json`: what is known of `layer.tar` beside it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,10 +53,7 @@ pub fn pack_with(store: &Store, name: &str, key: Digest, epoch: u64, tree: impl 
 
 fn write_layer(tree: &Tree, epoch: u64, path: &Path) -> Result<Record> {
     let file = File::create(path).at("creating", path)?;
-    let mut writer = BufWriter::with_capacity(BUFFER, DigestWriter::new(file));
-    write_tar(tree, epoch, &mut writer)?;
-    let writer = writer.into_inner().map_err(|error| Error::io("writing", path, error.error()))?;
-    let (file, diff_id, size) = writer.finish();
+    let (file, diff_id, size) = digest_while_writing(file, |tee| write_tar(tree, epoch, tee))?;
     file.sync_all().at("flushing", path)?;
     Ok(Record { diff_id, size })
 }

@@ -186,7 +186,7 @@ fn large(store: &Store) -> PackedLayer {
 
 #[test]
 fn compressed_bytes_do_not_depend_on_threads() {
-    for compression in [Compression::ZSTD, Compression::GZIP] {
+    for compression in [Compression::Zstd, Compression::GZIP] {
         let digests: Vec<_> = [1, 2, 4]
             .map(|threads| {
                 let folder = tempfile::tempdir().unwrap();
@@ -207,7 +207,7 @@ fn both_forms_at_once_are_read_by_other_programs() {
     let store = Store::open(folder.path()).unwrap();
     let layer = large(&store);
     let (zstd, gzip) = std::thread::scope(|scope| {
-        let zstd = scope.spawn(|| compress(&store, &layer, Compression::ZSTD, 2).unwrap());
+        let zstd = scope.spawn(|| compress(&store, &layer, Compression::Zstd, 2).unwrap());
         let gzip = scope.spawn(|| compress(&store, &layer, Compression::GZIP, 2).unwrap());
         (zstd.join().unwrap(), gzip.join().unwrap())
     });
@@ -223,7 +223,7 @@ fn both_forms_at_once_are_read_by_other_programs() {
         assert!(form.size < layer.size, "{program}");
         assert!(
             !form.cached
-                && compress(&store, &layer, if program == "gzip" { Compression::GZIP } else { Compression::ZSTD }, 1).unwrap().cached
+                && compress(&store, &layer, if program == "gzip" { Compression::GZIP } else { Compression::Zstd }, 1).unwrap().cached
         );
     }
 }
