@@ -1,0 +1,37 @@
+# What people type; the work is done by cargo and by small scripts.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+SHELL := /bin/bash
+
+.PHONY: help image test check bench programs firstboot lab clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+image: ## Install what is missing, build the default image into out/
+	@tools/install image
+	@tools/image
+
+test: ## Install what is missing, run every check and every test, boots included
+	@tools/install test
+	@tools/check
+	@tools/programs >/dev/null
+	@tests/lab/mirror >/dev/null
+	cargo test --workspace --locked
+
+check: ## Format, lints, licences: no tests
+	@tools/check
+
+bench: ## Measure against mmdebstrap + mke2fs, tar | zstd, mksquashfs, mkfs.erofs
+	@tools/install test
+	@tests/bench/run
+
+programs: ## Build kiln and the static firstboot into target/kiln/
+	@tools/programs
+
+lab: ## Fill the local mirror of real parts
+	@tests/lab/mirror
+
+clean: ## Delete what was built here; caches under ~/.cache stay
+	cargo clean
+	rm -rf out
