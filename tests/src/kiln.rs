@@ -1,0 +1,171 @@
+//! Running `kiln`, and images that several tests look at.
+
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use crate::lab::lab;
+use crate::workspace;
+
+/// The default definition, relative to the checkout.
+pub const DEFAULT: &str = "images/debian-13.toml";
+
+/// The folder of `kiln` and the static `firstboot`, as a release has them: `KILN_PROGRAMS`, else built from this checkout.
+pub fn programs() -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("KILN_PROGRAMS") {
+            return folder.into();
+        }
+        let _alone = workspace::exclusive("programs");
+        let tool = workspace::root().join("tools/programs");
+        PathBuf::from(workspace::output::<&str>(&tool.display().to_string(), []).trim())
+    })
+}
+
+/// One `kiln build` with the lab's parts.
+#[derive(Debug, Clone)]
+pub struct Build {
+    definition: PathBuf,
+    output: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl Build {
+    /// A build of `definition` (relative to the checkout) into `output`.
+    pub fn new(definition: &str, output: &Path) -> Self {
+        let definition = workspace::root().join(definition);
+        let mut arguments: Vec<OsString> = vec!["--mirror".into(), format!("https://={}", lab().mirror.display()).into()];
+        for set in lab().sets(&definition) {
+            arguments.extend(["--set".into(), set.into()]);
+        }
+        // The lists of frozen package mirrors may be past their Valid-Until.
+        arguments.push("--allow-expired-release".into());
+        Self { definition, output: output.to_owned(), arguments }
+    }
+
+    /// Keeps the lock in `path`, so that several builds share it.
+    pub fn lock(self, path: &Path) -> Self {
+        self.arg("--lock").arg(path)
+    }
+
+    /// Uses a store of its own.
+    pub fn cache(self, folder: &Path) -> Self {
+        self.arg("--cache-dir").arg(folder)
+    }
+
+    /// One more argument.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// The words after the program's name.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> =
+            vec!["build".into(), self.definition.clone().into(), "--output-dir".into(), self.output.clone().into()];
+        words.extend(self.arguments.clone());
+        words
+    }
+
+    /// The command, to be changed and run by the test.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(programs().join("kiln"));
+        command.args(self.arguments()).stdin(Stdio::null());
+        command
+    }
+
+    /// Builds; panics with what `kiln` said when it fails.
+    pub fn run(&self) {
+        succeed(&mut self.command());
+    }
+}
+
+/// Runs to the end; panics with all output unless the exit code is zero.
+pub fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+    let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?} failed ({}):\n{}", output.status, said());
+    output
+}
+
+/// The outputs of one image.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The folder.
+    pub folder: PathBuf,
+    name: String,
+}
+
+impl Image {
+    /// The outputs in `folder` of the definition `definition`, whose file is named after the image.
+    pub fn at(folder: &Path, definition: &str) -> Self {
+        let name = Path::new(definition).file_stem().expect("a definition is a file").to_string_lossy().into_owned();
+        Self { folder: folder.to_owned(), name }
+    }
+
+    /// An output by what follows the image's name: ".raw", "-pxe".
+    pub fn file(&self, ending: &str) -> PathBuf {
+        let path = self.folder.join(format!("{}{ending}", self.name));
+        assert!(path.exists(), "the build wrote no {}", path.display());
+        path
+    }
+
+    /// The kernel command line of the disk image.
+    pub fn command_line(&self) -> String {
+        fs::read_to_string(self.file(".cmdline")).expect("the command line is text").trim().to_owned()
+    }
+}
+
+/// The image of `definition`, built once for all tests and runs with the same programs, definitions and parts.
+pub fn image(definition: &str) -> Image {
+    let _alone = workspace::exclusive("image");
+    let key = inputs_key();
+    let folder = workspace::kept().join("images").join(format!("{key:016x}"));
+    let image = Image::at(&folder.join(definition.replace('/', "-")), definition);
+    if !image.folder.join("SHA256SUMS").exists() {
+        fs::create_dir_all(&folder).expect("the target folder is writable");
+        forget_others(&folder);
+        Build::new(definition, &image.folder).lock(&folder.join(definition.replace('/', "-") + ".lock")).run();
+    }
+    image
+}
+
+/// Images of earlier programs are large and of no use.
+fn forget_others(keep: &Path) {
+    for entry in fs::read_dir(keep.parent().expect("a folder of images")).into_iter().flatten().flatten() {
+        if entry.path() != keep {
+            // Leftovers cost room, nothing else.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn inputs_key() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(lab().key().as_bytes());
+    for program in ["kiln", "firstboot"] {
+        hasher.write(&fs::read(programs().join(program)).expect("the programs are built"));
+    }
+    for folder in ["images", "layers"] {
+        hash_tree(&workspace::root().join(folder), &mut hasher);
+    }
+    hasher.finish()
+}
+
+fn hash_tree(folder: &Path, hasher: &mut DefaultHasher) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).expect("a folder of the checkout").flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    for path in entries {
+        hasher.write(path.as_os_str().as_encoded_bytes());
+        if path.is_dir() {
+            hash_tree(&path, hasher);
+        } else if path.extension() != Some(OsStr::new("lock")) {
+            hasher.write(&fs::read(&path).expect("a file of the checkout"));
+        }
+    }
+}

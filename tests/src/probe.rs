@@ -1,0 +1,82 @@
+//! Looking inside a guest that has no login. Systemd takes units and scripts as credentials from the machine's firmware tables
+//! (SMBIOS type 11, systemd.system-credentials(7)), so an image is tested as it is: the script prints what it sees as
+//! `KILN-PROBE key=value` lines to the serial console and then powers the machine off or reboots it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::console::Failure;
+use crate::qemu::{Machine, Vm};
+
+const SCRIPT: &str = include_str!("probe.sh");
+
+/// Where PID 1 puts the machine's credentials.
+const SCRIPT_PATH: &str = "/run/credentials/@system/kiln.probe";
+
+/// From power-on to the end of the probe, under emulation.
+const PATIENCE: Duration = Duration::from_secs(420);
+
+/// What the guest does when it has been looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Power off.
+    PowerOff,
+    /// Reboot after the first look, power off after the second.
+    RebootOnce,
+}
+
+/// What one boot of a guest showed, by key: see `probe.sh`.
+pub type Facts = BTreeMap<String, String>;
+
+/// Gives `machine` the probe as credentials; needs systemd 256 or newer in the guest.
+pub fn install(machine: Machine, then: Then) -> Machine {
+    let unit = format!(
+        "[Unit]\nDescription=Probe of the tests\nAfter=multi-user.target containerd.service\nDefaultDependencies=no\n\
+         [Service]\nType=exec\nExecStart=/bin/sh {SCRIPT_PATH}\n"
+    );
+    install_script(machine, then)
+        .credential("systemd.extra-unit.kiln-probe.service", unit.as_bytes())
+        .credential("systemd.unit-dropin.multi-user.target~probe", b"[Unit]\nWants=kiln-probe.service\n")
+}
+
+/// For a guest with systemd 252 to 255, which takes credentials but no units from them. Returns the kernel argument that starts the probe:
+/// for machines whose kernel is loaded directly.
+pub fn install_for_older(machine: Machine, then: Then) -> (Machine, String) {
+    (install_script(machine, then), format!("systemd.run=\"/bin/sh {SCRIPT_PATH}\""))
+}
+
+fn install_script(machine: Machine, then: Then) -> Machine {
+    let action = if then == Then::RebootOnce { "reboot" } else { "poweroff" };
+    machine.credential("kiln.probe", SCRIPT.replace("@THEN@", action).as_bytes())
+}
+
+/// Waits for the next report on the console.
+pub fn report(vm: &mut Vm) -> Result<Facts, Failure> {
+    let mut facts = Facts::new();
+    loop {
+        let line = vm.wait_for("KILN-PROBE ", PATIENCE)?;
+        let Some((key, value)) = parse(&line) else { continue };
+        if key == "end" {
+            return Ok(facts);
+        }
+        facts.insert(key.to_owned(), value.to_owned());
+    }
+}
+
+fn parse(line: &str) -> Option<(&str, &str)> {
+    let (_, report) = line.split_once("KILN-PROBE ")?;
+    let (key, value) = report.split_once('=')?;
+    Some((key, value.trim_end_matches(';')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_found_behind_other_output() {
+        assert_eq!(parse("\u{1b}[0mKILN-PROBE failed=a.service;b.service;"), Some(("failed", "a.service;b.service")));
+        assert_eq!(parse("KILN-PROBE cmdline=root=x"), Some(("cmdline", "root=x")));
+        assert_eq!(parse("KILN-PROBE cut"), None);
+    }
+}

@@ -1,0 +1,235 @@
+//! Virtual machines: plain emulation (TCG) by default, so every machine can run them; hardware only when asked for and truly there.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+
+use crate::console::{Console, Failure};
+use crate::workspace;
+
+/// How often a boot is tried when the emulator's known fault strikes (seen about once in eight boots of some kernels).
+const ATTEMPTS: usize = 4;
+
+/// Pairs of firmware code and variable store, as Debian, Ubuntu, Fedora and Arch install them.
+const OVMF: &[(&str, &str)] = &[
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+];
+
+/// A machine that can be started, any number of times.
+#[derive(Debug)]
+pub struct Machine {
+    name: String,
+    args: Vec<OsString>,
+    firmware: Option<(PathBuf, PathBuf)>,
+    network: String,
+    may_reboot: bool,
+    folder: tempfile::TempDir,
+    disks: usize,
+}
+
+impl Machine {
+    /// A machine with 2 processors, 2 GiB, a network card on QEMU's user network, BIOS firmware, no disk. The name shows in logs.
+    pub fn new(name: &str) -> Self {
+        let args = ["-smp", "2", "-m", "2048", "-display", "none", "-monitor", "none", "-serial", "stdio", "-device", "virtio-rng-pci"];
+        Self {
+            name: name.to_owned(),
+            args: args.map(OsString::from).to_vec(),
+            firmware: None,
+            network: "user,id=net0".to_owned(),
+            may_reboot: false,
+            folder: workspace::scratch(),
+            disks: 0,
+        }
+    }
+
+    /// More memory, in MiB: the last word wins.
+    pub fn memory(self, mib: u32) -> Self {
+        self.args(["-m", &mib.to_string()])
+    }
+
+    /// UEFI firmware with an empty variable store; `None` where this machine has no OVMF.
+    pub fn uefi(mut self) -> Option<Self> {
+        let (code, vars) = OVMF.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())?;
+        let own = self.folder.path().join("vars.fd");
+        std::fs::copy(vars, &own).expect("the firmware's variables can be copied");
+        self.firmware = Some((PathBuf::from(code), own));
+        Some(self)
+    }
+
+    /// A disk whose changes are kept in `path`. Images of the format qcow2 end in `.qcow2`.
+    pub fn disk(mut self, path: &Path) -> Self {
+        self.disks += 1;
+        let drive = drive(path, &format!("disk{}", self.disks));
+        let device = format!("virtio-blk-pci,drive=disk{}", self.disks);
+        self.args(["-drive", &drive, "-device", &device])
+    }
+
+    /// A disk whose changes are forgotten.
+    pub fn snapshot(mut self, path: &Path) -> Self {
+        self.disks += 1;
+        let drive = format!("{},snapshot=on", drive(path, &format!("disk{}", self.disks)));
+        let device = format!("virtio-blk-pci,drive=disk{}", self.disks);
+        self.args(["-drive", &drive, "-device", &device])
+    }
+
+    /// A kernel loaded by QEMU itself.
+    pub fn kernel(self, kernel: &Path, initrd: &Path, command_line: &str) -> Self {
+        let args: [&OsStr; 6] =
+            ["-kernel".as_ref(), kernel.as_ref(), "-initrd".as_ref(), initrd.as_ref(), "-append".as_ref(), command_line.as_ref()];
+        self.args(args)
+    }
+
+    /// Boots from the network card: its iPXE loads `file`, an http URL or a name on a TFTP server of the folder `tftp`.
+    pub fn netboot(mut self, file: &str, tftp: Option<&Path>) -> Self {
+        self.network += &format!(",bootfile={file}");
+        if let Some(folder) = tftp {
+            self.network += &format!(",tftp={}", folder.display());
+        }
+        self.args(["-boot", "n"])
+    }
+
+    /// A systemd credential in the firmware tables (systemd.system-credentials(7)).
+    pub fn credential(self, name: &str, value: &[u8]) -> Self {
+        let value = base64::engine::general_purpose::STANDARD.encode(value);
+        self.smbios(&format!("type=11,value=io.systemd.credential.binary:{name}={value}"))
+    }
+
+    /// A table of the firmware, as QEMU's `-smbios` takes it.
+    pub fn smbios(self, table: &str) -> Self {
+        self.args(["-smbios", table])
+    }
+
+    /// A file that the guest reads through QEMU's fw_cfg device.
+    pub fn fw_cfg(self, name: &str, file: &Path) -> Self {
+        self.args(["-fw_cfg", &format!("name={name},file={}", file.display())])
+    }
+
+    /// Lets the guest reboot; else a reboot ends the machine.
+    pub fn may_reboot(mut self) -> Self {
+        self.may_reboot = true;
+        self
+    }
+
+    /// More arguments for QEMU.
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts the machine and gives it to `script`; once more when the emulator's own fault got in the way. Panics with the console's end when it fails.
+    /// One machine of the harness runs at a time.
+    pub fn boot<T>(&self, mut script: impl FnMut(&mut Vm) -> Result<T, Failure>) -> T {
+        let _alone = workspace::exclusive("vm");
+        for attempt in 1.. {
+            let mut vm = self.start(attempt);
+            match script(&mut vm) {
+                Ok(value) => return value,
+                Err(failure) if failure.emulator_fault && attempt < ATTEMPTS => {
+                    let name = &self.name;
+                    workspace::say(&format!("{name}: the emulator tripped over the kernel patching itself (Oops: int3), booting again"));
+                }
+                Err(failure) => panic!("{}: {failure}", self.name),
+            }
+        }
+        unreachable!("the last attempt returns or panics")
+    }
+
+    fn start(&self, attempt: usize) -> Vm {
+        let log =
+            workspace::kept().join(format!("console-{}{}.log", self.name, if attempt > 1 { format!("-{attempt}") } else { String::new() }));
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-machine", "q35", "-nodefaults"]).args(acceleration()).args(&self.args);
+        command.args(["-netdev", &self.network, "-device", "virtio-net-pci,netdev=net0"]);
+        if !self.may_reboot {
+            command.arg("-no-reboot");
+        }
+        if let Some((code, vars)) = &self.firmware {
+            let fixed = format!("if=pflash,format=raw,unit=0,readonly=on,file={}", code.display());
+            let own = format!("if=pflash,format=raw,unit=1,file={}", vars.display());
+            command.args(["-drive", &fixed, "-drive", &own]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("starting qemu-system-x86_64: {error}"));
+        let console = Console::follow(child.stdout.take().expect("standard output is a pipe"), &log);
+        Vm { child, console, started: Instant::now() }
+    }
+}
+
+fn drive(path: &Path, id: &str) -> String {
+    let format = if path.extension() == Some(OsStr::new("qcow2")) { "qcow2" } else { "raw" };
+    format!("if=none,id={id},format={format},discard=unmap,file={}", path.display())
+}
+
+/// Hardware virtualisation with `KILN_TEST_KVM=1` where it can be opened, else emulation.
+fn acceleration() -> [&'static str; 4] {
+    let wanted = std::env::var_os("KILN_TEST_KVM").is_some_and(|value| value == "1");
+    if wanted && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok() {
+        return ["-accel", "kvm", "-cpu", "host"];
+    }
+    ["-accel", "tcg,thread=multi", "-cpu", "max"]
+}
+
+/// A copy-on-write disk over `base` (which stays as it is) in `folder`, enlarged to `size` bytes if given.
+pub fn overlay(base: &Path, folder: &Path, name: &str, size: Option<u64>) -> PathBuf {
+    let path = folder.join(format!("{name}.qcow2"));
+    let format = if base.extension() == Some(OsStr::new("qcow2")) { "qcow2" } else { "raw" };
+    let mut args: Vec<OsString> = ["create", "-q", "-f", "qcow2", "-F", format, "-b"].map(OsString::from).to_vec();
+    args.push(base.canonicalize().expect("the base disk exists").into());
+    args.push(path.clone().into());
+    args.extend(size.map(|size| size.to_string().into()));
+    workspace::output("qemu-img", args);
+    path
+}
+
+/// A running machine; it is killed when dropped.
+#[derive(Debug)]
+pub struct Vm {
+    child: Child,
+    console: Console,
+    started: Instant,
+}
+
+impl Vm {
+    /// The next line of the console that contains `pattern`.
+    pub fn wait_for(&mut self, pattern: &str, patience: Duration) -> Result<String, Failure> {
+        self.console.wait_for(pattern, workspace::patience(patience))
+    }
+
+    /// Waits until the guest has powered off.
+    pub fn wait_exit(&mut self, patience: Duration) -> Result<ExitStatus, Failure> {
+        let deadline = Instant::now() + workspace::patience(patience);
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let tail = self.console.lines().into_iter().rev().take(10).collect::<Vec<_>>().join("\n  | ");
+        Err(Failure { what: format!("the machine did not power off; the last lines, newest first:\n  | {tail}"), emulator_fault: false })
+    }
+
+    /// Every line of the console so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.console.lines()
+    }
+
+    /// Time since power-on.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // Already gone, most times.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

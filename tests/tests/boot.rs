@@ -1,0 +1,206 @@
+//! The images boot: from a disk through UEFI, over the network through iPXE, and with the kernel loaded directly; what runs in them is healthy.
+//! Every boot is real: the shipped image, QEMU, the serial console.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use kiln_tests::console::Failure;
+use kiln_tests::http::Server;
+use kiln_tests::kiln::{self, DEFAULT, Image};
+use kiln_tests::lab::lab;
+use kiln_tests::probe::{self, Facts, Then};
+use kiln_tests::qemu::{Machine, Vm, overlay};
+use kiln_tests::workspace;
+
+/// From the end of the report to power-off.
+const POWER_OFF: Duration = Duration::from_secs(90);
+
+/// The report of a single boot.
+fn one_report(vm: &mut Vm) -> Result<Facts, Failure> {
+    let facts = probe::report(vm)?;
+    vm.wait_exit(POWER_OFF)?;
+    tell(vm, &facts);
+    Ok(facts)
+}
+
+fn tell(vm: &Vm, facts: &Facts) {
+    let used = facts["memory-used-kib"].parse::<u64>().unwrap_or_default() / 1024;
+    let age = vm.age().as_secs();
+    workspace::say(&format!("booted: up after {} s of guest time, {used} MiB used, off after {age} s", facts["uptime"]));
+}
+
+/// Everything that must hold on every boot of every image.
+fn assert_healthy(facts: &Facts) {
+    let fact = |key: &str| facts.get(key).unwrap_or_else(|| panic!("the probe reported no {key}: {facts:#?}")).as_str();
+    let failed: Vec<&str> = fact("failed").split(';').filter(|unit| !unit.is_empty() && *unit != "kubelet.service").collect();
+    assert!(failed.is_empty(), "failed units {failed:?}: {facts:#?}");
+    assert!(matches!(fact("state"), "running" | "degraded" | "starting"), "systemd is not up: {facts:#?}");
+    assert_eq!(fact("containerd"), "active", "{facts:#?}");
+    assert_cri(facts);
+    assert_eq!((fact("write-root"), fact("write-usr")), ("refused", "refused"), "the root can be written: {facts:#?}");
+    assert_eq!((fact("write-etc"), fact("write-var")), ("writable", "writable"), "{facts:#?}");
+    let root_options: Vec<&str> = fact("mount/").rsplit(' ').next().unwrap_or_default().split(',').collect();
+    assert!(root_options.contains(&"ro"), "the root is not mounted read-only: {facts:#?}");
+    assert!(fact("mount/etc").starts_with("overlay "), "/etc is not an overlay: {facts:#?}");
+    let id = fact("machine-id");
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "no machine-id: {facts:#?}");
+    assert!(fact("kubelet").contains("LoadState=loaded") && fact("kubelet").contains("UnitFileState=enabled"), "no kubelet: {facts:#?}");
+    assert!(
+        fact("firstboot-result").contains("LoadState=loaded") && fact("firstboot-result").contains("Result=success"),
+        "firstboot failed: {facts:#?}"
+    );
+    assert_eq!(fact("sysctls"), "net/ipv4/ip_forward=1;net/bridge/bridge-nf-call-iptables=1", "{facts:#?}");
+    assert!(!fact("address").is_empty(), "no address from DHCP: {facts:#?}");
+    for empty in ["swap", "host-keys", "passwords"] {
+        assert_eq!(fact(empty), "", "{empty}: {facts:#?}");
+    }
+}
+
+/// The runtime answers in the CRI version that the image's kubelet speaks, and to crictl where the image has one.
+fn assert_cri(facts: &Facts) {
+    let service = if lab().kubernetes_minor() >= 26 { "cri-v1" } else { "cri-v1alpha2" };
+    let serves = match facts[service].as_str() {
+        "absent" => facts["ctr"].contains("cri") && facts["ctr"].contains("ok"),
+        answer => answer.starts_with("containerd "),
+    };
+    assert!(serves, "containerd does not serve {service}: {facts:#?}");
+    if lab().versions.contains_key("crictl") {
+        assert!(facts["crictl"].contains("RuntimeName:  containerd"), "crictl cannot talk to containerd: {facts:#?}");
+    } else {
+        assert_eq!(facts["crictl"], "absent", "the image has a crictl that nobody asked for");
+    }
+}
+
+fn uefi(name: &str) -> Option<Machine> {
+    let machine = Machine::new(name).uefi();
+    if machine.is_none() {
+        workspace::not_run(name, "no OVMF firmware here (package ovmf)");
+    }
+    machine
+}
+
+/// Both boots of a copy of the raw image that reboots once; shared by the tests below.
+fn rebooted() -> Option<&'static [Facts; 2]> {
+    static REPORTS: OnceLock<Option<[Facts; 2]>> = OnceLock::new();
+    let boot = || {
+        let machine = uefi("raw-uefi")?;
+        let raw = kiln::image(DEFAULT).file(".raw");
+        let folder = workspace::scratch();
+        let machine = probe::install(machine, Then::RebootOnce).disk(&overlay(&raw, folder.path(), "copy", None)).may_reboot();
+        Some(machine.boot(|vm| {
+            let first = probe::report(vm)?;
+            let second = one_report(vm)?;
+            Ok([first, second])
+        }))
+    };
+    REPORTS.get_or_init(boot).as_ref()
+}
+
+/// A copy of the qcow2 image on a disk of twice its size.
+fn enlarged() -> Option<&'static Facts> {
+    static REPORT: OnceLock<Option<Facts>> = OnceLock::new();
+    let boot = || {
+        let machine = uefi("qcow2-uefi-enlarged")?;
+        let image = kiln::image(DEFAULT);
+        let folder = workspace::scratch();
+        let disk = overlay(&image.file(".qcow2"), folder.path(), "large", Some(2 * disk_size(&image)));
+        Some(probe::install(machine, Then::PowerOff).disk(&disk).boot(one_report))
+    };
+    REPORT.get_or_init(boot).as_ref()
+}
+
+fn disk_size(image: &Image) -> u64 {
+    image.file(".raw").metadata().expect("the raw image is a file").len()
+}
+
+#[test]
+fn raw_disk_comes_up_through_uefi() {
+    if let Some([first, _]) = rebooted() {
+        assert_healthy(first);
+    }
+}
+
+#[test]
+fn etc_and_var_are_kept_over_a_reboot() {
+    let Some([first, second]) = rebooted() else { return };
+    assert_healthy(second);
+    assert_ne!(first["boot-id"], second["boot-id"], "the machine did not reboot");
+    assert_eq!(first["machine-id"], second["machine-id"], "the machine-id changed");
+    assert_eq!((first["kept-etc"].as_str(), first["kept-var"].as_str()), ("", ""), "the image carries state of a test");
+    assert_eq!(second["kept-etc"], first["machine-id"], "/etc was not kept");
+    assert_eq!(second["kept-var"], first["boot-id"], "/var was not kept");
+}
+
+#[test]
+fn qcow2_on_a_larger_disk_grows_var() {
+    let (Some(small), Some(large)) = (rebooted(), enlarged()) else { return };
+    assert_healthy(large);
+    let bytes = |facts: &Facts| facts["var-bytes"].parse::<u64>().expect("df prints a number");
+    let (built, grown) = (bytes(&small[0]), bytes(large));
+    // Nine tenths: ext4 keeps some of the added room for its own tables.
+    let added = disk_size(&kiln::image(DEFAULT)) * 9 / 10;
+    assert!(grown >= built + added, "/var has {grown} bytes on the larger disk, {built} on the smaller");
+}
+
+#[test]
+fn two_copies_have_machine_ids_of_their_own() {
+    if let (Some([one, _]), Some(other)) = (rebooted(), enlarged()) {
+        assert_ne!(one["machine-id"], other["machine-id"]);
+    }
+}
+
+#[test]
+fn disk_comes_up_with_the_kernel_loaded_directly() {
+    let image = kiln::image(DEFAULT);
+    let machine = Machine::new("direct-kernel").kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &image.command_line());
+    let machine = probe::install(machine, Then::PowerOff).snapshot(&image.file(".raw"));
+    assert_healthy(&machine.boot(one_report));
+}
+
+/// The machine runs from memory: no disk at all.
+fn network_boot(machine: Machine, server: &Server, script: &str) -> Facts {
+    let machine = probe::install(machine.memory(3072), Then::PowerOff).netboot(script, None);
+    let facts = machine.boot(one_report);
+    let requests = server.requests();
+    assert!(requests.iter().any(|request| request.ends_with("/vmlinuz")), "iPXE did not ask for the kernel: {requests:?}");
+    facts
+}
+
+#[test]
+fn network_boot_by_bios_ipxe_and_http_runs_from_memory() {
+    let server = Server::of(&kiln::image(DEFAULT).file("-pxe"));
+    let script = format!("{}/boot.ipxe", server.guest_url());
+    assert_healthy(&network_boot(Machine::new("pxe-bios-http"), &server, &script));
+}
+
+#[test]
+fn network_boot_by_uefi_ipxe_and_http_runs_from_memory() {
+    let Some(machine) = uefi("pxe-uefi-http") else { return };
+    let server = Server::of(&kiln::image(DEFAULT).file("-pxe"));
+    let script = format!("{}/boot.ipxe", server.guest_url());
+    assert_healthy(&network_boot(machine, &server, &script));
+}
+
+#[test]
+fn debian_12_comes_up_with_the_kernel_loaded_directly() {
+    let image = kiln::image("images/debian-12.toml");
+    let (machine, start) = probe::install_for_older(Machine::new("debian-12-direct-kernel"), Then::PowerOff);
+    let line = format!("{} {start}", image.command_line());
+    let machine = machine.kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &line).snapshot(&image.file(".raw"));
+    let facts = machine.boot(one_report);
+    assert_healthy(&facts);
+    assert!(facts["systemd"].starts_with("systemd 252"), "not Debian 12: {facts:#?}");
+}
+
+#[test]
+fn debian_12_reaches_its_target_through_uefi() {
+    let Some(machine) = uefi("debian-12-raw-uefi") else { return };
+    let raw = kiln::image("images/debian-12.toml").file(".raw");
+    up_to_target(machine, &raw);
+}
+
+/// Debian 12's systemd takes no units from the firmware: the console's own messages must do.
+fn up_to_target(machine: Machine, disk: &Path) {
+    machine.snapshot(disk).boot(|vm| vm.wait_for("Reached target multi-user.target", Duration::from_secs(420)));
+}
