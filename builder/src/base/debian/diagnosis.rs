@@ -22,11 +22,14 @@ pub(super) fn update(error: Error) -> Error {
     let said = error.message();
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let help = if has(&["is expired (invalid since", "Valid-Until"]) {
-        format!("the package lists are older than the archive allows; for a frozen snapshot that is normal: accept it with {ALLOW_EXPIRED_FLAG}")
+        format!(
+            "the package lists are older than the archive allows; for a frozen snapshot that is normal: accept it with {ALLOW_EXPIRED_FLAG}"
+        )
     } else if has(&["is not valid yet"]) {
         "the package lists are from the future: set this machine's clock".into()
     } else if has(&["NO_PUBKEY", "is not signed", "BADSIG", "no longer signed", "Missing key"]) {
-        "the lists are not signed by Debian's keys: update debian-archive-keyring (newer suites need newer keys), or choose another mirror".into()
+        "the lists are not signed by Debian's keys: update debian-archive-keyring (newer suites need newer keys), or choose another mirror"
+            .into()
     } else if has(&["No space left on device"]) {
         "free some space, or choose another folder with --cache-dir".into()
     } else if has(&["does not have a Release file", "404  Not Found"]) {
@@ -82,9 +85,8 @@ pub(super) fn check_namespaces(host: &Host<'_>) -> Result<()> {
     }
     for (file, option) in [("etc/subuid", "--add-subuids"), ("etc/subgid", "--add-subgids")] {
         if !has_range(&read(file), host) {
-            return Err(Error::new(Class::Tool, format!("user {} has no range of {SUBORDINATE_IDS} numbers in /{file}", host.user)).help(
-                format!("as root: usermod {option} 100000-165535 {} (choose a range that no other user has)", host.user),
-            ));
+            return Err(Error::new(Class::Tool, format!("user {} has no range of {SUBORDINATE_IDS} numbers in /{file}", host.user))
+                .help(format!("as root: usermod {option} 100000-165535 {} (choose a range that no other user has)", host.user)));
         }
     }
     Ok(())

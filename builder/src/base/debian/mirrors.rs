@@ -51,8 +51,11 @@ pub fn url(mirrors: &Mirrors, package: &LockedPackage) -> Result<String> {
     let root = match package.archive.as_str() {
         MAIN => &mirrors.main,
         SECURITY => mirrors.security.as_ref().ok_or_else(|| {
-            Error::new(Class::Usage, format!("{} {} comes from the security archive, and no mirror of it is known", package.name, package.version))
-                .help("name both: --debian-mirror MAIN-URL,SECURITY-URL")
+            Error::new(
+                Class::Usage,
+                format!("{} {} comes from the security archive, and no mirror of it is known", package.name, package.version),
+            )
+            .help("name both: --debian-mirror MAIN-URL,SECURITY-URL")
         })?,
         other => {
             return Err(Error::new(Class::Lock, format!("the lock says that {} comes from the archive \"{other}\"", package.name))
@@ -114,7 +117,11 @@ fn from_apt(targets: &str) -> Option<Mirrors> {
         if !(origin == "Debian" || origin.is_empty() && (uri.ends_with("/debian") || uri.ends_with("/debian-security"))) {
             continue;
         }
-        if is_security { security.get_or_insert(uri) } else { main.get_or_insert(uri) };
+        if is_security {
+            security.get_or_insert(uri)
+        } else {
+            main.get_or_insert(uri)
+        };
     }
     let main = main?;
     let security = security.or_else(|| main.strip_suffix("/debian").map(|parent| format!("{parent}/debian-security")));
