@@ -1,4 +1,4 @@
-# Customize hook of mmdebstrap: $1 is the root, with /proc, /sys and /dev mounted. Installs the packages and removes every trace of it.
+# Called by mmdebstrap's customize hook: $1 is the root, with /proc, /sys and /dev mounted. Installs the packages and removes every trace of it.
 set -eu
 umask 022
 root=$1

@@ -113,16 +113,13 @@ impl Apt {
 
     /// The version of each package that apt would install.
     fn candidates(&self, packages: &[String]) -> Result<Vec<(String, String)>> {
-        if packages.is_empty() {
-            return Ok(Vec::new());
-        }
-        let shown = self.show(&["show", "--no-all-versions", "--"], packages)?;
-        for package in packages {
-            if !shown.iter().any(|stanza| stanza.get("package") == package) {
-                return Err(self.unknown(package));
-            }
-        }
-        Ok(shown.iter().map(|stanza| (stanza.get("package").to_owned(), stanza.get("version").to_owned())).collect())
+        let candidate = |package: &String| {
+            // apt-cache fails for a name that nobody has, and shows nothing for one that others provide.
+            let shown = self.show(&["show", "--no-all-versions", "--"], std::slice::from_ref(package)).unwrap_or_default();
+            let stanza = shown.iter().find(|stanza| stanza.get("package") == package).ok_or_else(|| self.unknown(package))?;
+            Ok((package.clone(), stanza.get("version").to_owned()))
+        };
+        packages.iter().map(candidate).collect()
     }
 
     fn describe(&self, packages: &[(String, String)], install: bool) -> Result<BTreeMap<String, LockedPackage>> {
