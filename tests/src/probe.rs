@@ -3,6 +3,7 @@
 //! `KILN-PROBE key=value` lines to the serial console and then powers the machine off or reboots it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::console::Failure;
@@ -39,15 +40,20 @@ pub fn install(machine: Machine, then: Then) -> Machine {
         .credential("systemd.unit-dropin.multi-user.target~probe", b"[Unit]\nWants=kiln-probe.service\n")
 }
 
-/// For a guest with systemd 252 to 255, which takes credentials but no units from them. Returns the kernel argument that starts the probe:
-/// for machines whose kernel is loaded directly.
-pub fn install_for_older(machine: Machine, then: Then) -> (Machine, String) {
-    (install_script(machine, then), format!("systemd.run=\"/bin/sh {SCRIPT_PATH}\""))
+/// For a guest with systemd 252 to 255, which takes credentials but no units from them, and long ones only through fw_cfg; the file is
+/// written into `folder`. Returns the kernel argument that starts the probe: for machines whose kernel is loaded directly.
+pub fn install_for_older(machine: Machine, then: Then, folder: &Path) -> (Machine, String) {
+    let file = folder.join("probe.sh");
+    std::fs::write(&file, script(then)).expect("the folder is writable");
+    (machine.fw_cfg("opt/io.systemd.credentials/kiln.probe", &file), format!("systemd.run=\"/bin/sh {SCRIPT_PATH}\""))
 }
 
 fn install_script(machine: Machine, then: Then) -> Machine {
-    let action = if then == Then::RebootOnce { "reboot" } else { "poweroff" };
-    machine.credential("kiln.probe", SCRIPT.replace("@THEN@", action).as_bytes())
+    machine.credential("kiln.probe", script(then).as_bytes())
+}
+
+fn script(then: Then) -> String {
+    SCRIPT.replace("@THEN@", if then == Then::RebootOnce { "reboot" } else { "poweroff" })
 }
 
 /// Waits for the next report on the console.

@@ -185,7 +185,8 @@ fn network_boot_by_uefi_ipxe_and_http_runs_from_memory() {
 #[test]
 fn debian_12_comes_up_with_the_kernel_loaded_directly() {
     let image = kiln::image("images/debian-12.toml");
-    let (machine, start) = probe::install_for_older(Machine::new("debian-12-direct-kernel"), Then::PowerOff);
+    let folder = workspace::scratch();
+    let (machine, start) = probe::install_for_older(Machine::new("debian-12-direct-kernel"), Then::PowerOff, folder.path());
     let line = format!("{} {start}", image.command_line());
     let machine = machine.kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &line).snapshot(&image.file(".raw"));
     let facts = machine.boot(one_report);
