@@ -89,7 +89,7 @@ pub fn build<T>(build: &Build<'_>, progress: &Progress, sink: impl FnOnce(&mut d
     let workspace = workspace::create(packages.iter().map(|package| package.size).sum::<u64>() * GROWTH)?;
     let _step = progress.step(&format!("installing {} packages of Debian {}", packages.len(), build.base.suite));
     let mut command = mmdebstrap(build, &workspace)?;
-    let mut child = command.start("mmdebstrap")?;
+    let mut child = workspace.lend(|| command.start("mmdebstrap"))?;
     let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
     let ((stdin, stdout), stderr) = pipes.ok_or_else(|| Error::new(Class::Internal, "mmdebstrap was started without pipes"))?;
     thread::scope(|scope| {

@@ -103,10 +103,11 @@ fn has_range(text: &str, host: &Host<'_>) -> bool {
 
 /// What matters of a log: the lines of errors, which stand far above its end, and then the end.
 fn causes(said: &str) -> String {
-    let cause = |line: &str| ["error", "depends on", "not installed", "not configured"].iter().any(|word| line.contains(word));
+    // dpkg also warns of every pre-dependency that is unpacked a moment later.
+    let cause = |line: &str| line.contains("error") || line.contains(" depends on ") || line.starts_with("  Package ");
     let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("I: ") && !line.trim().is_empty()).collect();
     let (above, end) = lines.split_at(lines.len().saturating_sub(TAIL_LINES));
-    above.iter().filter(|line| cause(line) && !line.contains("warning")).take(TAIL_LINES).chain(end).copied().collect::<Vec<_>>().join("\n")
+    above.iter().filter(|line| cause(line)).take(TAIL_LINES).chain(end).copied().collect::<Vec<_>>().join("\n")
 }
 
 /// A failure of mmdebstrap, with the end of what it and dpkg said.
@@ -182,7 +183,10 @@ mod tests {
 
     #[test]
     fn errors_far_above_the_end_are_shown() {
-        let said = format!("dpkg: error processing package a\n a depends on b\n{}", "Setting up x ...\n".repeat(100));
+        let said = format!(
+            "dpkg: error processing package a\n a depends on b; however:\n  Package b is not installed.\n{}",
+            "Setting up x ...\n".repeat(100)
+        );
         let shown = causes(&said);
         assert!(
             shown.starts_with("dpkg: error processing package a\n a depends on b\nSetting up") && shown.lines().count() == TAIL_LINES + 2

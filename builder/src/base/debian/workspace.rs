@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use tempfile::TempDir;
 
@@ -20,7 +21,8 @@ use crate::error::{Class, Error, IoContext, Result};
 use crate::process::{Run, tool};
 
 const PREFIX: &str = "kiln-base-";
-/// Locked as long as the build runs. The lock ends with the process, also when it is killed, and holds across process namespaces.
+/// Locked as long as any process of the build lives: mmdebstrap and dpkg inherit it, and go on for a while when kiln is killed. The lock
+/// ends with the last of them, however they end, and holds across process namespaces.
 const LOCK: &str = "lock";
 
 /// A private folder that every user can enter. Removed when dropped.
@@ -28,13 +30,18 @@ const LOCK: &str = "lock";
 pub(super) struct Workspace {
     path: PathBuf,
     memory: Option<u64>,
-    _lock: File,
+    lock: File,
 }
 
 impl Workspace {
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Runs `start`, so that what it starts inherits the lock.
+    pub(super) fn lend<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        lend(&self.lock, start)
     }
 
     /// Options of the tmpfs (tmpfs(5)) that is to hold the root; nothing where it has to be put together on disk.
@@ -77,7 +84,18 @@ fn make(folder: &Path, memory: Option<u64>) -> Result<Workspace> {
     let lock = File::create(&lock_path).at("creating", &lock_path)?;
     lock.lock().at("locking", &lock_path)?;
     fs::set_permissions(made.path(), Permissions::from_mode(0o1777)).at("changing the mode of", made.path())?;
-    Ok(Workspace { path: made.keep(), memory, _lock: lock })
+    Ok(Workspace { path: made.keep(), memory, lock })
+}
+
+fn lend<T>(lock: &File, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    let set = |flags| match fcntl(lock, FcntlArg::F_SETFD(flags)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::new(Class::Io, format!("sharing the lock of a build: {error}"))),
+    };
+    set(FdFlag::empty())?;
+    let started = start();
+    set(FdFlag::FD_CLOEXEC)?;
+    started
 }
 
 /// Removes what builds have left that were killed: the folders whose lock nobody holds. What cannot be removed stays.
@@ -190,7 +208,23 @@ mod tests {
         sweep(folder.path());
         assert!(!dead.exists() && other.exists() && starting.exists() && alive.path().exists());
         let path = alive.path().to_owned();
-        drop(alive);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_process_that_outlives_the_build_keeps_the_folder() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("kiln-base-orphaned");
+        fs::create_dir(&path).unwrap();
+        let lock = File::create(path.join(LOCK)).unwrap();
+        lock.lock().unwrap();
+        let mut heir = lend(&lock, || tool("sleep").arg("100").start("coreutils")).unwrap();
+        drop(lock);
+        sweep(folder.path());
+        assert!(path.exists());
+        heir.kill().unwrap();
+        heir.wait().unwrap();
+        sweep(folder.path());
         assert!(!path.exists());
     }
 
