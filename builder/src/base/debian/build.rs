@@ -74,8 +74,9 @@ pub struct Build<'a> {
     pub epoch: u64,
 }
 
-/// Builds the root and gives its tar to `sink` while it is written (pax, sorted, numeric owners, extended attributes; with the empty folders
-/// dev, proc, run, sys and tmp). The result of `sink` counts only when the build succeeds.
+/// Builds the root and gives its tar to `sink` while it is written (pax, sorted, numeric owners, extended attributes).
+/// It starts with mmdebstrap's device nodes, the same in every mode; [`crate::layer`] leaves them out. The result of `sink` counts only when
+/// the build succeeds.
 ///
 /// Bit-identical for the same lock and epoch, whoever builds it, wherever and when.
 ///
@@ -126,7 +127,7 @@ fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
     command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")).env("HOME", "/");
     command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("TMPDIR", text(workspace.path())?);
     command.env("SOURCE_DATE_EPOCH", build.epoch.to_string()).current_dir("/");
-    command.args(["--variant=custom", "--mode=auto", "--format=tar", "--skip=update,download,cleanup,output/dev"]);
+    command.args(["--variant=custom", "--mode=auto", "--format=tar", "--skip=update,download,cleanup"]);
     command.arg(format!("--architectures={}", name(build.arch)));
     // No suite, hence no sources: there is nothing to fetch.
     command.args(HOOKS).args(["", "-"]);
