@@ -7,7 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use kiln::base::debian::{Build, Mirrors, Resolve, build, mirrors, resolve, url};
 use kiln::definition::plan::{Arch, BasePlan, Distribution};
@@ -158,25 +160,81 @@ fn dpkgs_database_must_be_the_lock() {
 
 #[test]
 fn a_failing_reader_ends_the_build_and_leaves_nothing() {
-    let Some(mirrors) = ready("a_failing_reader_ends_the_build_and_leaves_nothing") else { return };
-    let locked = lock(&plan("trixie", &[]), &[], &mirrors).unwrap();
-    let folder = download(&locked, &mirrors);
-    let error = built(&locked, &folder, |tar| -> Result<(), Error> {
-        tar.read_exact(&mut [0; 512]).unwrap();
-        Err(Error::new(Class::Io, "the disk is full"))
-    });
-    assert_eq!(error.unwrap_err().message(), "the disk is full");
-    let mine = format!("kiln-base-{}-", std::process::id());
-    for folder in ["/dev/shm", "/tmp", "/var/tmp"] {
-        // Another test of this process may build at the same time: its folder holds a root.
-        let empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-        let left = fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .find(|entry| entry.file_name().to_string_lossy().starts_with(&mine) && empty(&entry.path()));
-        assert!(left.is_none(), "{left:?}");
+    const TEST: &str = "a_failing_reader_ends_the_build_and_leaves_nothing";
+    if let Some((locked, job)) = job() {
+        let error = built(&locked, &job, |tar| -> Result<(), Error> {
+            tar.read_exact(&mut [0; 512]).unwrap();
+            Err(Error::new(Class::Io, "the disk is full"))
+        });
+        assert_eq!(error.unwrap_err().message(), "the disk is full");
+        return;
     }
+    let Some(mirrors) = ready(TEST) else { return };
+    let scratch = TempDir::new().unwrap();
+    let job = small_job(&mirrors, scratch.path());
+    let place = TempDir::new_in("/var/tmp").unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    again(TEST, &job, &mut Command::new("env")).env("TMPDIR", place.path()).run("coreutils").unwrap();
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_killed_build_leaves_no_mounts_and_can_be_repeated() {
+    const TEST: &str = "a_killed_build_leaves_no_mounts_and_can_be_repeated";
+    if let Some((locked, job)) = job() {
+        println!("digest={}", digest(&locked, &job));
+        return;
+    }
+    let Some(mirrors) = ready(TEST) else { return };
+    let scratch = TempDir::new().unwrap();
+    let job = small_job(&mirrors, scratch.path());
+    let place = TempDir::new_in("/var/tmp").unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    for pause in [700, 1500, 2500] {
+        let mut child = again(TEST, &job, &mut Command::new("env")).env("TMPDIR", place.path()).stdout(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(pause));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kill_all_in(place.path());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(place.path().to_str().unwrap()), "{mounts}");
+    }
+    let mut command = Command::new("env");
+    command.env("TMPDIR", place.path());
+    assert!(elsewhere(TEST, &job, &mut command).starts_with("sha256:"));
+    let left = Command::new("find").arg(place.path()).output().unwrap().stdout;
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "not swept: {}", String::from_utf8_lossy(&left));
+}
+
+/// Kills, as hard as can be, every process of the builds below `place`: they hold an open file there.
+fn kill_all_in(place: &Path) {
+    let holds = |pid: &String| {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        pid.parse::<u32>().is_ok() && files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|file| file.starts_with(place)))
+    };
+    for _ in 0..500 {
+        let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let found: Vec<String> = names.filter(holds).collect();
+        if found.is_empty() {
+            return;
+        }
+        Command::new("kill").arg("-9").args(&found).stderr(Stdio::null()).status().unwrap();
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("processes do not die");
+}
+
+/// A job with the essential packages alone.
+fn small_job(mirrors: &Mirrors, scratch: &Path) -> PathBuf {
+    let locked = lock(&plan("trixie", &[]), &[], mirrors).unwrap();
+    let folder = download(&locked, mirrors);
+    prepare(&locked, &folder, None, scratch)
+}
+
+/// What a process that a test has started is to build.
+fn job() -> Option<(Vec<LockedPackage>, PathBuf)> {
+    let job = std::env::var_os(JOB).map(PathBuf::from)?;
+    Some((serde_json::from_slice(&fs::read(job.join("lock.json")).unwrap()).unwrap(), job))
 }
 
 /// An entry of the tar as the tests look at it.
@@ -212,7 +270,7 @@ fn check_root(suite: &str, root: &BTreeMap<String, Found>) {
     for path in ["etc/hostname", "etc/.pwd.lock", "etc/passwd-", "var/log/dpkg.log", "var/lib/dpkg/status-old", "var/lib/dbus/machine-id"] {
         assert!(!root.contains_key(path), "{suite}: {path}");
     }
-    assert!(!root.keys().any(|path| path.starts_with("run/") || path.starts_with("tmp/") || path.starts_with("dev/")));
+    assert!(!root.keys().any(|path| path.starts_with("run/") || path.starts_with("tmp/")));
     assert!(root["etc/machine-id"].content.is_empty() && root["etc/machine-id"].mode == 0o644);
     assert!(root["etc/resolv.conf"].kind.is_symlink() && root["usr/bin/su"].mode == 0o4755);
     assert_eq!(root["var/log/btmp"].owner.0, 0);
@@ -256,10 +314,14 @@ impl Drop for User {
     }
 }
 
-/// Runs this test once more in a process of its own, in the circumstances of `command`, and returns the digest that it prints.
+/// The command that runs this test once more in a process of its own, at the end of `command`.
+fn again<'a>(test: &str, job: &Path, command: &'a mut Command) -> &'a mut Command {
+    command.arg(job.join("test")).args(["--exact", test, "--nocapture"]).env(JOB, job)
+}
+
+/// Runs this test once more, in the circumstances of `command`, and returns the digest that it prints.
 fn elsewhere(test: &str, job: &Path, command: &mut Command) -> String {
-    let command = command.args([job.join("test").as_os_str(), "--exact".as_ref(), test.as_ref(), "--nocapture".as_ref()]).env(JOB, job);
-    let output = command.run("util-linux").unwrap();
+    let output = again(test, job, command).run("util-linux").unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find_map(|line| line.split_once("digest=")).unwrap_or_else(|| panic!("{text}"));
     line.1[..71].to_owned()
@@ -268,8 +330,7 @@ fn elsewhere(test: &str, job: &Path, command: &mut Command) -> String {
 #[test]
 fn everybody_builds_the_same_root() {
     const TEST: &str = "everybody_builds_the_same_root";
-    if let Some(job) = std::env::var_os(JOB).map(PathBuf::from) {
-        let locked: Vec<LockedPackage> = serde_json::from_slice(&fs::read(job.join("lock.json")).unwrap()).unwrap();
+    if let Some((locked, job)) = job() {
         println!("digest={}", digest(&locked, &job));
         return;
     }

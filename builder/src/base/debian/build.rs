@@ -15,7 +15,8 @@ use nix::unistd::{User, geteuid};
 
 use super::diagnosis::{self, Host};
 use super::package::{self, Stanza, bootstrap};
-use super::{name, standin, text, workspace};
+use super::workspace::{self, Workspace};
+use super::{name, standin, text};
 use crate::definition::plan::{Arch, BasePlan};
 use crate::error::{Class, Error, IoContext, Result};
 use crate::lock::LockedPackage;
@@ -23,8 +24,16 @@ use crate::process::{Run, tool};
 use crate::progress::Progress;
 
 /// The hooks themselves are short, because mmdebstrap repeats them in its messages. Standard input is the tar of [`feed`].
-const HOOKS: [&str; 2] =
-    [r#"--setup-hook=tar -C "$1" -x -f - && sh "$1/kiln/setup" "$1""#, r#"--customize-hook=sh "$1/kiln/install" "$1""#];
+/// In a user namespace, where KILN_TMPFS is set, the root is mounted over itself: the working folder still is the one below.
+const HOOKS: [&str; 2] = [
+    r#"--setup-hook=cd "$1" && if [ "$KILN_TMPFS" ]; then mount -t tmpfs -o "$KILN_TMPFS" tmpfs "$1" && cp -a . "$1"; fi &&
+    tar -C "$1" -x -f - && sh "$1/kiln/setup" "$1""#,
+    r#"--customize-hook=sh "$1/kiln/install" "$1""#,
+];
+/// Root's mounts have no namespace of their own with mmdebstrap, and stay behind when it is killed. Here they get one.
+const AS_ROOT: [&str; 6] = ["--mount", "--propagation", "private", "--", "sh", "-c"];
+/// What runs in that namespace, with mmdebstrap and its arguments as arguments.
+const AS_ROOT_SCRIPT: &str = r#"if [ "$0" ]; then mount -t tmpfs -o "$0" tmpfs "$TMPDIR"; fi && exec "$@""#;
 pub(super) const SETUP: &str = include_str!("setup.sh");
 pub(super) const INSTALL: &str = include_str!("install.sh");
 
@@ -65,8 +74,9 @@ pub struct Build<'a> {
     pub epoch: u64,
 }
 
-/// Builds the root and gives its tar to `sink` while it is written (pax, sorted, numeric owners, extended attributes; with the empty folders
-/// dev, proc, run, sys and tmp). The result of `sink` counts only when the build succeeds.
+/// Builds the root and gives its tar to `sink` while it is written (pax, sorted, numeric owners, extended attributes).
+/// It starts with mmdebstrap's device nodes, the same in every mode; [`crate::layer`] leaves them out. The result of `sink` counts only when
+/// the build succeeds.
 ///
 /// Bit-identical for the same lock and epoch, whoever builds it, wherever and when.
 ///
@@ -79,8 +89,8 @@ pub fn build<T>(build: &Build<'_>, progress: &Progress, sink: impl FnOnce(&mut d
     let controls = packages.iter().map(|package| package::control(&(build.blob)(package))).collect::<Result<Vec<_>>>()?;
     let workspace = workspace::create(packages.iter().map(|package| package.size).sum::<u64>() * GROWTH)?;
     let _step = progress.step(&format!("installing {} packages of Debian {}", packages.len(), build.base.suite));
-    let mut command = mmdebstrap(build, workspace.path())?;
-    let mut child = command.start("mmdebstrap")?;
+    let mut command = mmdebstrap(build, &workspace)?;
+    let mut child = workspace.lend(|| command.start("mmdebstrap"))?;
     let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
     let ((stdin, stdout), stderr) = pipes.ok_or_else(|| Error::new(Class::Internal, "mmdebstrap was started without pipes"))?;
     thread::scope(|scope| {
@@ -99,14 +109,25 @@ fn check_user() -> Result<()> {
     diagnosis::check_namespaces(&Host { uid: uid.as_raw(), user: &user, root: Path::new("/") })
 }
 
-fn mmdebstrap(build: &Build<'_>, workspace: &Path) -> Result<Command> {
-    let mut command = tool("mmdebstrap");
+fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
+    let mut command = if geteuid().is_root() {
+        // Started once in vain for the hint when it is missing, which unshare would not give.
+        tool("mmdebstrap").arg("--version").run("mmdebstrap")?;
+        let mut unshare = tool("unshare");
+        unshare.args(AS_ROOT).arg(AS_ROOT_SCRIPT).arg(workspace.tmpfs("1777").unwrap_or_default()).arg("mmdebstrap");
+        unshare.env_clear().env("KILN_TMPFS", "");
+        unshare
+    } else {
+        let mut direct = tool("mmdebstrap");
+        direct.env_clear().env("KILN_TMPFS", workspace.tmpfs("755").unwrap_or_default());
+        direct
+    };
     // Nothing of the user's environment may reach the maintainer scripts; a plain user's PATH has no chroot in it.
     let path = std::env::var("PATH").unwrap_or_default();
-    command.env_clear().env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"));
-    command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("HOME", "/").env("TMPDIR", text(workspace)?);
+    command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")).env("HOME", "/");
+    command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("TMPDIR", text(workspace.path())?);
     command.env("SOURCE_DATE_EPOCH", build.epoch.to_string()).current_dir("/");
-    command.args(["--variant=custom", "--mode=auto", "--format=tar", "--skip=update,download,cleanup,output/dev"]);
+    command.args(["--variant=custom", "--mode=auto", "--format=tar", "--skip=update,download,cleanup"]);
     command.arg(format!("--architectures={}", name(build.arch)));
     // No suite, hence no sources: there is nothing to fetch.
     command.args(HOOKS).args(["", "-"]);

@@ -12,7 +12,7 @@ use crate::error::{Class, Error, Result};
 const SUBORDINATE_IDS: u64 = 65_536;
 
 /// How many lines of a failed build are shown.
-const TAIL_LINES: usize = 25;
+const TAIL_LINES: usize = 15;
 
 /// A failure of `apt-get update`.
 pub(super) fn update(error: Error) -> Error {
@@ -101,11 +101,18 @@ fn has_range(text: &str, host: &Host<'_>) -> bool {
     })
 }
 
+/// What matters of a log: the lines of errors, which stand far above its end, and then the end.
+fn causes(said: &str) -> String {
+    // dpkg also warns of every pre-dependency that is unpacked a moment later.
+    let cause = |line: &str| line.contains("error") || line.contains(" depends on ") || line.starts_with("  Package ");
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("I: ") && !line.trim().is_empty()).collect();
+    let (above, end) = lines.split_at(lines.len().saturating_sub(TAIL_LINES));
+    above.iter().filter(|line| cause(line)).take(TAIL_LINES).chain(end).copied().collect::<Vec<_>>().join("\n")
+}
+
 /// A failure of mmdebstrap, with the end of what it and dpkg said.
 pub(super) fn build(status: ExitStatus, said: &str, folder: &Path) -> Error {
-    // mmdebstrap's last words on its way out say nothing about the cause.
-    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("I: ") && !line.trim().is_empty()).collect();
-    let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
+    let tail = causes(said);
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if has(&["No space left on device", "Disk quota exceeded"]) {
         return Error::new(Class::Io, format!("no space left in {} while the base was built there:\n{tail}", folder.display()))
@@ -172,6 +179,17 @@ mod tests {
         write("etc/subgid", "baker:165536:65536\n");
         assert!(check_namespaces(&host).is_ok());
         assert!(check_namespaces(&Host { uid: 0, ..host }).is_ok());
+    }
+
+    #[test]
+    fn errors_far_above_the_end_are_shown() {
+        let said = format!(
+            "dpkg: error processing package a\n a depends on b; however:\n  Package b is not installed.\n{}",
+            "Setting up x ...\n".repeat(100)
+        );
+        let shown = causes(&said);
+        assert!(shown.contains("package a\n a depends on b; however:\n  Package b is not installed.\nSetting up x"), "{shown}");
+        assert_eq!(shown.lines().count(), TAIL_LINES + 3);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::lock::LockedPackage;
 use crate::tree::{Entry, Tree};
 
 /// Changes whenever [`build`] makes another tree of the same packages. Part of every cache key.
-const GENERATION: &str = "debian-base-3";
+const GENERATION: &str = "debian-base-4";
 
 /// The hash of everything that decides what [`build`] writes: names a base in the store.
 pub fn key(base: &BasePlan, arch: Arch, packages: &[LockedPackage], epoch: u64) -> Digest {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use super::mirrors::{MAIN, SECURITY};
 use super::package::{Stanza, stanzas};
@@ -11,7 +11,7 @@ use super::{Mirrors, diagnosis, name, standin, text};
 use crate::definition::plan::{Arch, BasePlan};
 use crate::error::{Class, Error, IoContext, Result};
 use crate::lock::LockedPackage;
-use crate::process::{Run, tool};
+use crate::process::{Run, check, tool};
 use crate::progress::Progress;
 
 /// The flag behind [`Resolve::allow_expired_release`], named in the hint of the error that it avoids.
@@ -105,9 +105,13 @@ impl Apt {
     /// Names and versions that apt would install.
     fn closure(&self, packages: &[String]) -> Result<Vec<(String, String)>> {
         check_names(packages)?;
+        // Why packages do not go together is said on standard output.
         let mut command = self.command("apt-get");
         command.args(["-q", "--simulate", "install", "--", "?essential"]).args(packages);
-        let output = command.run("apt").map_err(|error| self.explain(error))?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output =
+            command.start("apt")?.wait_with_output().map_err(|error| Error::new(Class::Tool, format!("waiting for apt: {error}")))?;
+        check(&command, output.status, &[output.stdout.as_slice(), &output.stderr].concat()).map_err(|error| self.explain(error))?;
         Ok(installations(&String::from_utf8_lossy(&output.stdout)))
     }
 

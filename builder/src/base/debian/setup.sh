@@ -14,7 +14,7 @@ for name in $merged; do
     ln -s "usr/$name" "$root/$name"
 done
 
-# One tar reads all packages: several at once would trip over each other's folders.
+# One tar writes what dpkg-deb unpacks ahead of it.
 while read -r name; do
     dpkg-deb --fsys-tarfile "$root/kiln/$name.deb"
 done <"$root/kiln/bootstrap" |
