@@ -19,7 +19,7 @@ const SHARED_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 impl Archive {
-    /// Takes what `rules` ask for; see [`super::extract`].
+    /// Takes what `rules` ask for; see [`fn@super::extract`].
     pub fn extract(&self, rules: &ArchiveRules, spool_dir: &Path) -> Result<Tree> {
         let unpacked = unpack(self, spool_dir)?;
         let all = self.entries(&unpacked)?;

@@ -6,6 +6,8 @@ use crate::tree::{Entry, Node, TreePath};
 
 /// Most links followed for one path, as in Linux.
 const HOPS: usize = 40;
+/// Most folders below each other on the way: deeper ones cannot exist in an archive (see `path`).
+const DEPTH: usize = 256;
 
 /// Checks that the link at `link` with `target` stays below the root of `entries`. Dangling links are no concern here.
 /// `rooted` says that `/` is that root.
@@ -22,6 +24,9 @@ pub(super) fn check(entries: &BTreeMap<TreePath, Entry>, link: &str, target: &st
             continue;
         }
         place.push(component);
+        if place.len() > DEPTH {
+            return Err(format!("it is a link to a path deeper than {DEPTH} folders"));
+        }
         let Some(Entry { node: Node::Symlink(next), .. }) = entries.get(&place.join("/")) else { continue };
         hops += 1;
         if hops > HOPS {

@@ -127,3 +127,35 @@ pub fn zstd_encoder<'a, W: io::Write>(to: W, threads: usize) -> io::Result<zstd:
     encoder.multithread(u32::try_from(threads.max(1)).unwrap_or(1))?;
     Ok(encoder)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn zstd_gives_the_same_bytes_on_any_number_of_threads() {
+        // Three jobs of the library and a bit: it cuts at four times the window.
+        let length = 3 * (16 << 20) + 12_345;
+        let mut state = 1_u32;
+        let mut input = Vec::with_capacity(length);
+        while input.len() < length {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let run = &state.to_le_bytes()[2..];
+            input.extend(run.iter().cycle().take(64));
+        }
+        let packed: Vec<Vec<u8>> = [0, 1, 2, 4]
+            .map(|threads| {
+                let mut encoder = zstd_encoder(Vec::new(), threads).unwrap();
+                // Uneven pieces: what arrives at once must not matter either.
+                for piece in input.chunks(100_003 * (threads + 1)) {
+                    encoder.write_all(piece).unwrap();
+                }
+                encoder.finish().unwrap()
+            })
+            .into();
+        assert!(packed.iter().all(|other| *other == packed[0]));
+        assert!(zstd::decode_all(packed[0].as_slice()).unwrap() == input);
+    }
+}

@@ -1,4 +1,5 @@
 pub(crate) mod raw;
+mod foreign;
 mod hostile;
 mod rules;
 
