@@ -55,7 +55,7 @@ pub fn write(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
             Error::new(Class::Usage, format!("squashfs cannot express the time {epoch}")).help("choose a SOURCE_DATE_EPOCH before 2106")
         })?
         .to_string();
-    let mut command = tool("mksquashfs");
+    let mut command = mksquashfs();
     command.arg("-").arg(path).args(["-tar", "-noappend", "-no-progress", "-quiet", "-exit-on-error"]);
     command.args(["-mkfs-time", &time, "-all-time", &time]).args(OPTIONS).args(COMPRESSOR_OPTIONS);
     check_attributes(tree)?;
@@ -64,6 +64,17 @@ pub fn write(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
     let child = command.start(PACKAGE)?;
     feed(&command, child, tree, epoch)?;
     check_inodes(tree, path)
+}
+
+/// The tool as root of a user namespace of its own: reading a tar, it gives the root folder the owner that it runs as, whatever
+/// `-root-uid` says (seen with 4.5.1), and the image must not tell who built it.
+fn mksquashfs() -> Command {
+    if nix::unistd::geteuid().is_root() {
+        return tool("mksquashfs");
+    }
+    let mut command = tool("unshare");
+    command.args(["--map-root-user", "--", "mksquashfs"]);
+    command
 }
 
 /// The version of the installed tool ("4.5.1"), or an error that says what is needed.
