@@ -3,7 +3,7 @@
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
-use super::{Terminal, resolve};
+use super::{Terminal, resolve, seed};
 use crate::cli::FetchArgs;
 use crate::error::Result;
 use crate::pipeline::{self, session::Session};
@@ -20,7 +20,7 @@ struct Summary {
 pub fn run(args: &FetchArgs, progress: Progress, terminal: &Terminal) -> Result<()> {
     let (resolved, lock_path) = resolve(&args.definition, &args.output_dir)?;
     let session = Session::open(&args.fetch, progress)?;
-    let lock = session.lock_for(&resolved.plan, &lock_path, &resolved.lock, false)?;
+    let lock = session.lock_for(&resolved.plan, &lock_path, seed(&args.definition, &resolved), false)?;
     let fetched = session.fetcher()?.fetch_all(&pipeline::requests(&session, &resolved.plan, &lock)?)?;
     let new = || fetched.iter().filter(|file| !file.cached);
     let summary =

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Terminal, resolve};
+use super::{Terminal, resolve, seed};
 use crate::cli::LockArgs;
 use crate::error::Result;
 use crate::lock::table::DigestTable;
@@ -25,7 +25,7 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
     let plan = &resolved.plan;
     let old = match Lock::read(&path)? {
         Some(lock) => Some(lock),
-        None => Lock::read(&resolved.lock)?,
+        None => seed(&args.definition, &resolved).map(Lock::read).transpose()?.flatten(),
     };
     if args.check {
         let differences = match &old {

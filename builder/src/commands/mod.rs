@@ -66,3 +66,8 @@ pub(crate) fn resolve(args: &DefinitionArgs, output_dir: &std::path::Path) -> Re
     let lock = session::lock_path(args.lock.as_deref(), &resolved.lock, !args.sets.is_empty(), output_dir);
     Ok((resolved, lock))
 }
+
+/// The lock whose pins a new one starts from: the committed one, unless the user keeps another with `--lock`.
+pub(crate) fn seed<'a>(args: &DefinitionArgs, resolved: &'a Resolved) -> Option<&'a std::path::Path> {
+    args.lock.is_none().then_some(resolved.lock.as_path())
+}

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Terminal, resolve};
+use super::{Terminal, resolve, seed};
 use crate::cli::PlanArgs;
 use crate::definition::plan::{ImagePlan, Origin};
 use crate::digest::Digest;
@@ -26,7 +26,7 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
     let store = open_store(args.cache_dir.as_deref())?;
     let lock = match Lock::read(&lock_path)? {
         Some(lock) => Some(lock),
-        None => Lock::read(&resolved.lock)?,
+        None => seed(&args.definition, &resolved).map(Lock::read).transpose()?.flatten(),
     };
     let differences = match &lock {
         Some(lock) => drift::differences(&resolved.plan, lock),

@@ -65,10 +65,10 @@ impl Session {
     }
 
     /// The lock of a build: the file's when it matches `plan`, else brought up to date and written, unless `locked` forbids it.
-    pub fn lock_for(&self, plan: &ImagePlan, path: &Path, seed: &Path, locked: bool) -> Result<Lock> {
+    pub fn lock_for(&self, plan: &ImagePlan, path: &Path, seed: Option<&Path>, locked: bool) -> Result<Lock> {
         let old = match Lock::read(path)? {
             Some(lock) => Some(lock),
-            None => Lock::read(seed)?,
+            None => seed.map(Lock::read).transpose()?.flatten(),
         };
         let differences = match &old {
             Some(lock) => drift::differences(plan, lock),
