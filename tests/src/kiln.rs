@@ -69,6 +69,10 @@ impl Build {
         let mut words: Vec<OsString> =
             vec!["build".into(), self.definition.clone().into(), "--output-dir".into(), self.output.clone().into()];
         words.extend(self.arguments.clone());
+        // The committed locks pin upstream's bytes; the lab's are others.
+        if !self.arguments.iter().any(|word| word == "--lock") {
+            words.extend(["--lock".into(), self.output.with_extension("lock").into()]);
+        }
         words
     }
 

@@ -35,7 +35,7 @@ fn build_rootless() -> Result<(OrdinaryUser, PathBuf), String> {
     }
     command.arg(user.programs().join("kiln")).arg("build").arg(user.path_of(DEFAULT)).arg("--output-dir").arg(&output);
     command.arg("--cache-dir").arg(user.folder().join("cache")).arg("--mirror").arg(format!("https://={}", user.mirror().display()));
-    command.arg("--allow-expired-release");
+    command.arg("--allow-expired-release").arg("--lock").arg(user.folder().join("lab.lock"));
     for set in lab().sets(&workspace::root().join(DEFAULT)) {
         command.arg("--set").arg(set);
     }
