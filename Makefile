@@ -17,7 +17,7 @@ test: ## Install what is missing, run every check and every test, boots included
 	@tools/check
 	@tools/programs >/dev/null
 	@tests/lab/mirror >/dev/null
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 
 check: ## Format, lints, licences: no tests
 	@tools/check
