@@ -91,3 +91,13 @@ finished() {
   [ -d "$dir" ] || mv -T "$scratch" "$dir"
   rm -rf "$scratch"
 }
+
+# What a node and its control plane are made of; kubectl is for looking.
+KUBERNETES_PROGRAMS="kubelet kubeadm kubectl kube-apiserver kube-controller-manager kube-scheduler"
+
+# has_all DIR NAME…: whether DIR holds every one of these programs.
+has_all() {
+  local dir=$1 name
+  shift
+  for name in "$@"; do [ -x "$dir/$name" ] || return 1; done
+}
