@@ -2,11 +2,23 @@
 //!
 //! ```text
 //! kernel ─► /init (PID 1 in the initrd): initrd ─► systemd of the real root ─► firstboot.service: cli (`firstboot run`)
+//!
+//! source ─► config ─► preflight ─► join (discovery ─► cluster ─► identity ─► files ─► kubelet ─► seal) ─► verdict
+//!                                   │ api: the only sockets          │ host: the only side effects, journal: what is done
 //! ```
 //!
 //! `contract` holds what the builder bakes and the agent finds; the builder imports that very module.
 
+pub mod api;
 pub mod cli;
+pub mod config;
 pub mod contract;
+pub mod error;
+pub mod host;
 #[cfg(target_os = "linux")]
 pub mod initrd;
+pub mod join;
+pub mod kubernetes;
+pub mod preflight;
+pub mod secret;
+pub mod source;

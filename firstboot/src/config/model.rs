@@ -1,0 +1,192 @@
+//! What a join is asked to do, the same for every version of kubeadm's API.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::kubernetes::endpoint::Endpoint;
+use crate::kubernetes::token::Token;
+
+/// The node config, complete: defaults are applied and everything is validated.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// What kubeadm's JoinConfiguration says.
+    pub join: JoinConfiguration,
+    /// A KubeletConfiguration document behind it: merged over the image's or the cluster's.
+    pub kubelet: Option<serde_json::Value>,
+    /// How the agent itself behaves.
+    pub agent: AgentConfiguration,
+    /// What a person should know, such as unknown fields; never a secret.
+    pub warnings: Vec<String>,
+}
+
+/// The versions of `kubeadm.k8s.io` that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ApiVersion {
+    /// Kubernetes 1.15 to 1.26.
+    V1beta2,
+    /// Kubernetes 1.22 to 1.36.
+    V1beta3,
+    /// Kubernetes 1.31 and newer.
+    V1beta4,
+}
+
+/// kubeadm's JoinConfiguration, internal form.
+#[derive(Debug, Clone)]
+pub struct JoinConfiguration {
+    /// The version it was written in.
+    pub api_version: ApiVersion,
+    /// This node.
+    pub node: NodeRegistration,
+    /// Where the cluster's CA is written: absolute, ends in `.crt`.
+    pub ca_cert_path: PathBuf,
+    /// How the API server is found and why it is trusted.
+    pub discovery: Discovery,
+    /// The token for the certificate request; none when a discovery file carries credentials.
+    pub tls_bootstrap_token: Option<Token>,
+    /// Whether a control-plane join is asked for, which this agent refuses.
+    pub control_plane: bool,
+    /// Phases to leave out, by kubeadm's names.
+    pub skip_phases: Vec<String>,
+    /// A folder of patches.
+    pub patches: Option<PathBuf>,
+    /// Say what would be done, change nothing.
+    pub dry_run: bool,
+    /// Bounds of the single steps.
+    pub timeouts: Timeouts,
+}
+
+/// kubeadm's nodeRegistration.
+#[derive(Debug, Clone)]
+pub struct NodeRegistration {
+    /// The node's name; the host's, lower-cased, when none is given.
+    pub name: String,
+    /// The runtime's socket with its scheme; none to detect it.
+    pub cri_socket: Option<String>,
+    /// `None`: not said (a worker gets none). Empty: none.
+    pub taints: Option<Vec<Taint>>,
+    /// In the order given; a name may occur more than once in v1beta4.
+    pub kubelet_extra_args: Vec<Argument>,
+    /// Lower-cased names of checks; `all` alone stands for every one.
+    pub ignore_preflight_errors: Vec<String>,
+}
+
+/// One argument of the kubelet, without its dashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument {
+    /// `node-labels`
+    pub name: String,
+    /// `pool=a`
+    pub value: String,
+}
+
+/// A taint as the node registers itself with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taint {
+    /// The key.
+    pub key: String,
+    /// The value; may be empty.
+    pub value: String,
+    /// NoSchedule, PreferNoSchedule or NoExecute.
+    pub effect: String,
+}
+
+/// How the API server is found and trusted.
+#[derive(Debug, Clone)]
+pub enum Discovery {
+    /// By a bootstrap token and the signed cluster-info.
+    Token {
+        /// Tried in turn; kubeadm has one.
+        endpoints: Vec<Endpoint>,
+        /// Verifies the signature of cluster-info.
+        token: Token,
+        /// Lower-case hex SHA-256 of public keys (SubjectPublicKeyInfo), without `sha256:`.
+        pins: Vec<String>,
+        /// Accept any CA whose cluster-info carries a valid signature. Said explicitly, never a default.
+        unsafe_skip_ca_verification: bool,
+    },
+    /// By a kubeconfig in a file.
+    File(PathBuf),
+    /// By a kubeconfig fetched from an `https://` URL, trusted by the system's CAs.
+    Url(String),
+}
+
+/// kubeadm's `timeouts` (v1beta4); older versions have `discovery.timeout` and constants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// 5 minutes.
+    pub discovery: Duration,
+    /// 1 minute.
+    pub kubernetes_api_call: Duration,
+    /// 5 minutes.
+    pub tls_bootstrap: Duration,
+    /// 4 minutes.
+    pub kubelet_health_check: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        Self { discovery: minutes(5), kubernetes_api_call: minutes(1), tls_bootstrap: minutes(5), kubelet_health_check: minutes(4) }
+    }
+}
+
+/// The agent's own document, `apiVersion: firstboot.kiln/v1, kind: FirstbootConfiguration`: what kubeadm has no words for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfiguration {
+    /// More API endpoints, tried in turn after the JoinConfiguration's.
+    pub endpoints: Vec<Endpoint>,
+    /// Who asks for the certificate.
+    pub tls_bootstrap: TlsBootstrap,
+    /// The bound of the whole join.
+    pub deadline: Duration,
+    /// The largest delay of a start that is spread by the machine's identity.
+    pub spread: Duration,
+    /// What a fatal failure does to the machine, so that an autoscaler replaces it.
+    pub on_failure: OnFailure,
+    /// How far the join is followed.
+    pub wait_for: WaitFor,
+}
+
+impl Default for AgentConfiguration {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            tls_bootstrap: TlsBootstrap::Agent,
+            deadline: Duration::from_secs(15 * 60),
+            spread: Duration::ZERO,
+            on_failure: OnFailure::Nothing,
+            wait_for: WaitFor::Kubelet,
+        }
+    }
+}
+
+/// Who asks for the kubelet's client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsBootstrap {
+    /// The agent, before the kubelet starts.
+    Agent,
+    /// The kubelet, with a `bootstrap-kubelet.conf`.
+    Kubelet,
+}
+
+/// What a fatal failure does to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It stays up, for a person to look at.
+    Nothing,
+    /// It powers off.
+    PowerOff,
+    /// It boots again.
+    Reboot,
+}
+
+/// When a join counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    /// The kubelet runs and is healthy.
+    Kubelet,
+    /// The Node object exists.
+    Registered,
+    /// The Node is Ready.
+    Ready,
+}

@@ -1,0 +1,166 @@
+//! One error type: what failed, on what, what to do next. Its class is the exit code and the word that machines read.
+
+use std::fmt;
+
+/// Why the agent stopped. The numbers 1 to 3 are kubeadm's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A defect of the agent.
+    Internal,
+    /// A preflight check failed.
+    Preflight,
+    /// The node config, or what it names, is wrong.
+    Config,
+    /// A source of metadata could not be read.
+    Source,
+    /// No answer from the API server: address, name, route, time-out, or it answers with errors of its own (429, 5xx).
+    Unreachable,
+    /// The API server is not the one that the config trusts: pin, signature, certificate.
+    Untrusted,
+    /// The bootstrap token is unknown, expired, or may not do what a join needs.
+    Credential,
+    /// The cluster says no: certificate denied, node name taken, version too far apart.
+    Refused,
+    /// The certificate was not approved in time.
+    Pending,
+    /// The clock of this machine contradicts the certificates.
+    Clock,
+    /// The machine itself: disk full, read-only file system, a service that does not start.
+    Host,
+    /// The container runtime does not answer.
+    Runtime,
+    /// The kubelet does not become healthy.
+    Kubelet,
+    /// The command line.
+    Usage,
+}
+
+/// Every class with its exit code and its word, in the order of the documentation.
+pub const CLASSES: &[(Class, u8, &str)] = &[
+    (Class::Internal, 1, "internal"),
+    (Class::Preflight, 2, "preflight"),
+    (Class::Config, 3, "config"),
+    (Class::Source, 10, "source"),
+    (Class::Unreachable, 11, "unreachable"),
+    (Class::Untrusted, 12, "untrusted"),
+    (Class::Credential, 13, "credential"),
+    (Class::Refused, 14, "refused"),
+    (Class::Pending, 15, "pending"),
+    (Class::Clock, 16, "clock"),
+    (Class::Host, 17, "host"),
+    (Class::Runtime, 18, "runtime"),
+    (Class::Kubelet, 19, "kubelet"),
+    (Class::Usage, 64, "usage"),
+];
+
+impl Class {
+    fn row(self) -> &'static (Class, u8, &'static str) {
+        CLASSES.iter().find(|row| row.0 == self).unwrap_or(&CLASSES[0])
+    }
+
+    /// The exit code.
+    pub fn exit_code(self) -> u8 {
+        self.row().1
+    }
+
+    /// The word in machine-readable output.
+    pub fn word(self) -> &'static str {
+        self.row().2
+    }
+}
+
+/// A failure: what was being done, on what, and what to do next. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of failure.
+    pub class: Class,
+    /// One sentence: what failed, on what, why.
+    pub message: String,
+    /// What to do next.
+    pub help: Option<String>,
+    /// Whether the same attempt may succeed later.
+    pub transient: bool,
+}
+
+/// A result with a [`Failure`].
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// A failure that trying again will not mend.
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), help: None, transient: false }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same, but trying again may succeed.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
+        self
+    }
+
+    /// The same with what was being done in front.
+    #[must_use]
+    pub fn doing(mut self, doing: impl fmt::Display) -> Self {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Says what was being done when an operation of the host failed.
+pub trait Context<T> {
+    /// Turns an error of the operating system into a [`Class::Host`] failure: `writing /etc/kubernetes/kubelet.conf: No space left on device`.
+    fn doing(self, doing: impl fmt::Display) -> Result<T>;
+}
+
+impl<T> Context<T> for std::io::Result<T> {
+    fn doing(self, doing: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| Failure::new(Class::Host, format!("{doing}: {}", plain(&error))))
+    }
+}
+
+impl<T> Context<T> for nix::Result<T> {
+    fn doing(self, doing: impl fmt::Display) -> Result<T> {
+        self.map_err(std::io::Error::from).doing(doing)
+    }
+}
+
+/// The error's text without Rust's `(os error 28)`.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_a_code_and_a_word_of_its_own() {
+        for (position, (class, code, word)) in CLASSES.iter().enumerate() {
+            assert_eq!((class.exit_code(), class.word()), (*code, *word));
+            assert!(CLASSES[..position].iter().all(|(_, other, text)| other != code && text != word), "{word}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_host_say_what_was_being_done() {
+        let failure = Err::<(), _>(std::io::Error::from_raw_os_error(28)).doing("writing /x").unwrap_err();
+        assert_eq!(failure.message, "writing /x: No space left on device");
+        assert_eq!(failure.class, Class::Host);
+    }
+}

@@ -1,0 +1,139 @@
+//! Files that are either whole or not there: written beside their place, flushed, renamed, the folder flushed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Class, Context, Failure, Result};
+
+/// Mode of files with secrets in them.
+pub const PRIVATE: u32 = 0o600;
+/// Mode of files that everyone may read.
+pub const PUBLIC: u32 = 0o644;
+
+/// Writes `bytes` to `path` with `mode` (not changed by the umask); missing folders above it are made with mode 0755.
+/// A reader, or a power cut, sees the old file or the new one.
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    make_folder(folder, 0o755)?;
+    let scratch = scratch_beside(path);
+    let written = write_flushed(&scratch, bytes, mode).and_then(|()| fs::rename(&scratch, path)).and_then(|()| flush_folder(folder));
+    if written.is_err() {
+        let _ = fs::remove_file(&scratch);
+    }
+    written.doing(format!("writing {}", path.display()))
+}
+
+/// Points the symbolic link `path` at `target`, replacing what was there in one step.
+pub fn link(path: &Path, target: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let scratch = scratch_beside(path);
+    let _ = fs::remove_file(&scratch);
+    let linked = std::os::unix::fs::symlink(target, &scratch).and_then(|()| fs::rename(&scratch, path)).and_then(|()| flush_folder(folder));
+    linked.doing(format!("linking {} to {}", path.display(), target.display()))
+}
+
+/// Makes a folder with `mode`, those above it with 0755. One that exists is left as it is.
+pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_folder(above, 0o755)?;
+    }
+    let made = fs::DirBuilder::new().mode(mode).create(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) });
+    made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode))).doing(format!("making the folder {}", path.display()))
+}
+
+/// Removes a file; one that is not there is no error. Flushed, so that it does not come back after a power cut.
+pub fn remove(path: &Path) -> Result<()> {
+    let removed = match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => removed,
+    };
+    removed.and_then(|()| flush_folder(path.parent().unwrap_or(Path::new("/")))).doing(format!("removing {}", path.display()))
+}
+
+/// The whole file, if it is not longer than `limit` bytes; none if there is no such file.
+pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let doing = || format!("reading {}", path.display());
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.doing(doing())?,
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).doing(doing())?;
+    if bytes.len() as u64 > limit {
+        return Err(Failure::new(Class::Host, format!("{} is longer than {limit} bytes", path.display())));
+    }
+    Ok(Some(bytes))
+}
+
+fn scratch_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
+}
+
+fn write_flushed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn flush_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn writes_whole_files_with_their_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/file");
+        for text in ["one", "two"] {
+            write(&path, text.as_bytes(), PRIVATE).unwrap();
+            assert_eq!(read(&path, 100).unwrap().unwrap(), text.as_bytes());
+        }
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(fs::metadata(folder.path().join("a")).unwrap().mode() & 0o7777, 0o755);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "something was left behind");
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("taken")).unwrap();
+        let failure = write(&folder.path().join("taken"), b"x", PUBLIC).unwrap_err();
+        assert!(failure.message.starts_with("writing ") && failure.class == Class::Host, "{failure}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn links_are_replaced_in_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("current");
+        for target in ["/a", "/b"] {
+            link(&path, Path::new(target)).unwrap();
+            assert_eq!(fs::read_link(&path).unwrap(), Path::new(target));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_and_a_missing_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("file"), b"12345", PUBLIC).unwrap();
+        assert!(read(&folder.path().join("file"), 4).unwrap_err().message.contains("longer than 4 bytes"));
+        assert_eq!(read(&folder.path().join("missing"), 4).unwrap(), None);
+        remove(&folder.path().join("missing")).unwrap();
+    }
+}

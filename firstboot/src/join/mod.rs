@@ -1,0 +1,1 @@
+//! The join: phases, one file each, in the order of the list.

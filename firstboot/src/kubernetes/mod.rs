@@ -1,0 +1,5 @@
+//! What Kubernetes and kubeadm write and read: names, tokens, versions, kubeconfigs. No I/O.
+
+pub mod endpoint;
+pub mod token;
+pub mod version;
