@@ -18,7 +18,9 @@ pub mod host;
 #[cfg(target_os = "linux")]
 pub mod initrd;
 pub mod join;
+pub mod journal;
 pub mod kubernetes;
 pub mod preflight;
 pub mod secret;
 pub mod source;
+pub mod verdict;
