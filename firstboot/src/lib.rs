@@ -11,6 +11,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod contract;
 pub mod error;
