@@ -81,11 +81,13 @@ pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<
         urls: vec![pin.url.clone()],
         digest: pin.sha256,
         size: pin.size,
+        absent: None,
     });
     let mut requests: Vec<Request> = artifacts.collect();
     for image in &plan.preload {
         if let PreloadOrigin::Url(url) = &image.origin {
-            requests.push(Request { title: image.reference.clone(), urls: vec![url.clone()], digest: image.sha256, size: None });
+            let (title, urls) = (image.reference.clone(), vec![url.clone()]);
+            requests.push(Request { title, urls, digest: image.sha256, size: None, absent: None });
         }
     }
     // A mirror is needed only for what is missing: a full store builds on a machine that knows none.
@@ -93,9 +95,11 @@ pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<
     if missing {
         let mirrors = session.debian_mirrors()?;
         for package in &lock.packages {
+            let url = base::debian::url(&mirrors, package)?;
             requests.push(Request {
                 title: format!("{} {}", package.name, package.version),
-                urls: vec![base::debian::url(&mirrors, package)?],
+                absent: Some(base::debian::gone(package, &url)),
+                urls: vec![url],
                 digest: package.sha256,
                 size: Some(package.size),
             });
