@@ -212,7 +212,7 @@ impl Builder<'_> {
         let mask: Vec<String> = self.plan.layers.iter().flat_map(|layer| layer.mask.clone()).collect();
         let mut top = units::enable(&merged.tree, &enable, &mask)?;
         image_layer::describe(&mut top, self.plan, self.lock, layers)?;
-        image_layer::preload(&mut top, self.plan, &self.session.store)?;
+        image_layer::preload(&mut top, self.plan, &self.session.store, self.scratch.path())?;
         let replaced = image_layer::replaced(&merged.tree, &mut top);
 
         let key = hash(&(LAYER_FORMAT, "image", image_layer::key(&top)?, self.epoch))?;

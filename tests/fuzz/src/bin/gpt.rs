@@ -7,26 +7,27 @@ use firstboot::initrd::gpt::{self, Write};
 use libfuzzer_sys::fuzz_target;
 
 const SECTOR: usize = 512;
-/// 128 entries of 128 bytes, twice, two headers, the MBR, and 4 MiB to lie in.
-const SECTORS: usize = 8192 + 67;
+/// 128 entries of 128 bytes, twice, two headers, the MBR, and 1 MiB to lie in.
+const SECTORS: usize = 2048 + 67;
+/// The disk after it has grown.
+const LARGER: usize = SECTORS + 4096;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut disk = disk(bytes);
     let Ok(mut table) = gpt::read(&mut Cursor::new(&disk), SECTOR as u64, SECTORS as u64) else { return };
     apply(&mut disk, table.repair(SECTORS as u64));
-    let larger = SECTORS + 8192;
-    disk.resize(larger * SECTOR, 0);
+    disk.resize(LARGER * SECTOR, 0);
     let last = table.partitions.last().map_or(1, |partition| partition.number);
-    if let Some(new_last) = table.enlarge(last, larger as u64) {
-        apply(&mut disk, table.backup(larger as u64));
-        apply(&mut disk, table.primary(larger as u64));
-        let grown = gpt::read(&mut Cursor::new(&disk), SECTOR as u64, larger as u64).expect("an enlarged table can be read");
+    if let Some(new_last) = table.enlarge(last, LARGER as u64) {
+        apply(&mut disk, table.backup(LARGER as u64));
+        apply(&mut disk, table.primary(LARGER as u64));
+        let grown = gpt::read(&mut Cursor::new(&disk), SECTOR as u64, LARGER as u64).expect("an enlarged table can be read");
         assert_eq!(grown.partitions, table.partitions);
         assert!(grown.partitions.iter().any(|partition| partition.number == last && partition.last == new_last));
     }
 });
 
-/// The input begins with how far the disk's own end is filled from it; then come the MBR, the primary header, its entries.
+/// The first byte says where the rest goes: to the start of the disk, or to the backup table; and whether checksums stay as they are.
 fn disk(bytes: &[u8]) -> Vec<u8> {
     let mut disk = vec![0; SECTORS * SECTOR];
     let Some((&mode, bytes)) = bytes.split_first() else { return disk };
