@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use firstboot::host::cri::{Api, Client};
+use firstboot::host::cri::{Api, CgroupDriver, Client};
 
 struct Containerd(Child);
 
@@ -21,7 +21,9 @@ fn start(folder: &Path, disabled: &str) -> Containerd {
     let config = format!(
         "version = 2\nroot = \"{shown}/root\"\nstate = \"{shown}/state\"\ndisabled_plugins = [{disabled}]\n\
          [grpc]\naddress = \"{shown}/c.sock\"\n[ttrpc]\naddress = \"{shown}/t.sock\"\n\
-         [plugins.\"io.containerd.grpc.v1.cri\"]\ndisable_tcp_service = true\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"{shown}/cni\"\n"
+         [plugins.\"io.containerd.grpc.v1.cri\"]\ndisable_tcp_service = true\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"{shown}/cni\"\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n"
     );
     fs::write(folder.join("config.toml"), config).unwrap();
     let log = fs::File::create(folder.join("log")).unwrap();
@@ -68,6 +70,7 @@ fn containerd_is_waited_for_and_answers() {
     client.remove_sandbox("0123456789abcdef", deadline).unwrap();
     let old = client.serves(Api::V1alpha2, deadline).unwrap();
     let driver = client.cgroup_driver(deadline).unwrap();
+    assert_eq!(client.configured_cgroup_driver(deadline), Ok(Some(CgroupDriver::Systemd)));
     assert_eq!(old, !version.version.starts_with("2."), "containerd 2 dropped v1alpha2");
     assert_eq!(driver.is_some(), version.version.starts_with("2."), "RuntimeConfig came with containerd 2");
     eprintln!("containerd {}: ready after {ready:?}, Status took {took:?}, cgroup driver {driver:?}", version.version);

@@ -114,7 +114,7 @@ fn status(ready: bool) -> Answer {
         message: "it is so".to_owned(),
     };
     let conditions = vec![condition("RuntimeReady", ready), condition("NetworkReady", false)];
-    Answer::Message(message::StatusResponse { status: Some(message::RuntimeStatus { conditions }) }.encode_to_vec())
+    Answer::Message(message::StatusResponse { status: Some(message::RuntimeStatus { conditions }), ..Default::default() }.encode_to_vec())
 }
 
 #[test]
@@ -235,5 +235,43 @@ fn sockets_are_named_with_and_without_a_scheme() {
         [("unix:///run/c.sock", Some("/run/c.sock")), ("/run/c.sock", Some("/run/c.sock")), ("tcp://1.2.3.4:5", None), ("", None)]
     {
         assert_eq!(socket_path(endpoint).ok(), expected.map(PathBuf::from), "{endpoint}");
+    }
+}
+
+#[test]
+fn the_driver_in_containerds_configuration_is_read() {
+    let config = |kind: &str, options: &str| {
+        format!(r#"{{"containerd":{{"defaultRuntimeName":"r","runtimes":{{"r":{{"runtimeType":"{kind}","options":{options}}}}}}}}}"#)
+    };
+    for (text, expected) in [
+        (config("io.containerd.runc.v2", r#"{"SystemdCgroup":true}"#), Some(CgroupDriver::Systemd)),
+        (config("io.containerd.runc.v2", r#"{"SystemdCgroup":false}"#), Some(CgroupDriver::Cgroupfs)),
+        (config("io.containerd.runc.v2", "null"), Some(CgroupDriver::Cgroupfs)),
+        (config("io.containerd.kata.v2", "{}"), None),
+        ("{}".to_owned(), None),
+        ("no json".to_owned(), None),
+    ] {
+        assert_eq!(parse_containerd_config(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn sockets_are_found_as_kubeadm_finds_them() {
+    for (minor, sockets, expected) in [
+        (20, &[][..], Ok("/var/run/dockershim.sock")),
+        (20, &["/var/run/docker.sock", "/run/containerd/containerd.sock"], Ok("/var/run/dockershim.sock")),
+        (23, &["/run/containerd/containerd.sock"], Ok("/run/containerd/containerd.sock")),
+        (20, &["/run/containerd/containerd.sock", "/var/run/crio/crio.sock"], Err(())),
+        (24, &[], Ok("unix:///var/run/containerd/containerd.sock")),
+        (36, &["/run/containerd/containerd.sock"], Ok("unix:///var/run/containerd/containerd.sock")),
+        (36, &["/var/run/crio/crio.sock"], Ok("unix:///var/run/crio/crio.sock")),
+        (36, &["/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"], Err(())),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        for socket in sockets {
+            crate::host::files::write(&root.path(socket), b"", 0o600).unwrap();
+        }
+        assert_eq!(detect_socket(&root, minor).as_deref().map_err(|_| ()), expected, "{minor} {sockets:?}");
     }
 }

@@ -33,12 +33,15 @@ pub struct StatusRequest {
     pub verbose: bool,
 }
 
-/// StatusResponse: status = 1.
+/// StatusResponse: status = 1, info = 2.
 #[derive(Clone, PartialEq, Message)]
 pub struct StatusResponse {
     /// The conditions.
     #[prost(message, optional, tag = "1")]
     pub status: Option<RuntimeStatus>,
+    /// When asked verbosely: the runtime's own documents. containerd's `config` is its configuration as JSON.
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub info: std::collections::BTreeMap<String, String>,
 }
 
 /// RuntimeStatus: conditions = 1.

@@ -16,6 +16,7 @@ use prost::Message;
 
 use self::grpc::{Channel, Error};
 use self::messages as message;
+use super::root::Root;
 use crate::error::{Class, Failure, Result};
 
 /// The pauses between two attempts double from the first to the last.
@@ -202,6 +203,13 @@ impl Client {
         }
     }
 
+    /// The cgroup driver that containerd's configuration names for its default runtime, from a verbose Status; none when the runtime
+    /// is another one. containerd 1.x has no RuntimeConfig, and it is there that the drivers differ most often.
+    pub fn configured_cgroup_driver(&mut self, deadline: Instant) -> Result<Option<CgroupDriver>> {
+        let said: message::StatusResponse = self.call("Status", &message::StatusRequest { verbose: true }, deadline)?;
+        Ok(said.info.get("config").and_then(|text| parse_containerd_config(text)))
+    }
+
     /// ListPodSandbox: all of them.
     pub fn sandboxes(&mut self, deadline: Instant) -> Result<Vec<Sandbox>> {
         let said: message::ListPodSandboxResponse = self.call("ListPodSandbox", &message::ListPodSandboxRequest {}, deadline)?;
@@ -232,6 +240,46 @@ impl Client {
 
     fn call<A: Message + Default>(&mut self, method: &str, request: &impl Message, deadline: Instant) -> Result<A> {
         self.channel.call(&path(self.api, method), request, deadline).map_err(|error| failed(&self.socket, method, &error))
+    }
+}
+
+/// Reads what containerd says of its configuration: `containerd.runtimes.<default>.options.SystemdCgroup`.
+fn parse_containerd_config(text: &str) -> Option<CgroupDriver> {
+    let config: serde_json::Value = serde_json::from_str(text).ok()?;
+    let containerd = config.get("containerd")?;
+    let name = containerd.get("defaultRuntimeName")?.as_str()?;
+    let runtime = containerd.get("runtimes")?.get(name)?;
+    if !runtime.get("runtimeType")?.as_str()?.contains(".runc.") {
+        return None;
+    }
+    let systemd = runtime.get("options").and_then(|options| options.get("SystemdCgroup")).and_then(serde_json::Value::as_bool);
+    Some(if systemd == Some(true) { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs })
+}
+
+/// The runtime's socket when the node config names none, as kubeadm of the kubelet's `minor` version finds it.
+pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
+    let is_there = |path: &str| root.path(path).exists();
+    if minor < 24 {
+        let docker = is_there("/var/run/docker.sock");
+        let found = [
+            (docker, "/var/run/dockershim.sock"),
+            (!docker && is_there("/run/containerd/containerd.sock"), "/run/containerd/containerd.sock"),
+            (is_there("/var/run/crio/crio.sock"), "/var/run/crio/crio.sock"),
+        ];
+        return one_socket(found.iter().filter(|row| row.0).map(|row| row.1).collect(), "/var/run/dockershim.sock");
+    }
+    let known = ["/var/run/containerd/containerd.sock", "/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"];
+    // On an image without the link from /var/run to /run, the same sockets.
+    let found = known.iter().filter(|path| is_there(path) || is_there(path.trim_start_matches("/var"))).copied().collect();
+    one_socket(found, known[0]).map(|path| format!("unix://{path}"))
+}
+
+fn one_socket(found: Vec<&str>, default: &str) -> Result<String> {
+    match found[..] {
+        [] => Ok(default.to_owned()),
+        [one] => Ok(one.to_owned()),
+        _ => Err(Failure::new(Class::Config, format!("several container runtimes are installed: {}", found.join(", ")))
+            .help("name the one to use in nodeRegistration.criSocket")),
     }
 }
 
