@@ -1,1 +1,9 @@
 //! The join: phases, one file each, in the order of the list.
+
+pub mod identity;
+pub mod kubelet_config;
+pub mod kubelet_flags;
+pub mod names;
+pub mod patches;
+pub mod plan;
+pub mod reset;
