@@ -54,8 +54,11 @@ fn defaults(node: &NodeRegistration, around: &Surroundings<'_>) -> Vec<Argument>
 
 /// `key=value:Effect`; without a value `key:Effect`.
 fn written(taint: &Taint) -> String {
-    let value = if taint.value.is_empty() { String::new() } else { format!("={}", taint.value) };
-    format!("{}{value}:{}", taint.key, taint.effect)
+    match (taint.value.as_str(), taint.effect.as_str()) {
+        ("", "") => taint.key.clone(),
+        ("", effect) => format!("{}:{effect}", taint.key),
+        (value, effect) => format!("{}={value}:{effect}", taint.key),
+    }
 }
 
 /// The name under which the kubelet registers: its last `--hostname-override`, as the kubelet reads it, or the node config's.
