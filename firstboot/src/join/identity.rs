@@ -162,7 +162,8 @@ impl ClientCertificate {
     /// Reads what the link points to; none if nothing is there.
     pub fn read(root: &Root) -> Result<Option<Self>> {
         // The target is absolute, so below another root the link itself leads astray.
-        let target = std::fs::read_link(root.path(CURRENT)).map_or_else(|_| PathBuf::from(CURRENT), |target| Path::new(FOLDER).join(target));
+        let target =
+            std::fs::read_link(root.path(CURRENT)).map_or_else(|_| PathBuf::from(CURRENT), |target| Path::new(FOLDER).join(target));
         let pem = files::read(&root.path(&target), LONGEST)?.map(Zeroizing::new);
         pem.map(|pem| Self::from_pem(&pem).map_err(|failure| failure.doing(format!("reading {}", target.display())))).transpose()
     }
