@@ -61,13 +61,6 @@ fn written(taint: &Taint) -> String {
     }
 }
 
-/// The name under which the kubelet registers: its last `--hostname-override`, as the kubelet reads it, or the node config's.
-pub fn node_name(node: &NodeRegistration) -> String {
-    let overrides = node.kubelet_extra_args.iter().rev().find(|argument| argument.name == "hostname-override");
-    let name = overrides.map(|argument| argument.value.trim().to_lowercase()).filter(|name| !name.is_empty());
-    name.unwrap_or_else(|| node.name.clone())
-}
-
 /// The file: one variable, its value quoted as Go's `%q` does, for systemd's `EnvironmentFile=`.
 pub fn environment_file(arguments: &[Argument]) -> String {
     let line: Vec<String> = arguments.iter().map(|argument| format!("--{}={}", argument.name, argument.value)).collect();

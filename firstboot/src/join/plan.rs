@@ -127,7 +127,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
     }
     files.push(file(CONFIG, yaml::emit(&configuration)));
     Ok(Plan {
-        node_name: kubelet_flags::node_name(node),
+        node_name: config.node_name(),
         files,
         cri_socket_annotation: features.cri_socket_annotation.then(|| cri_socket.clone()),
         cri_socket,
