@@ -55,7 +55,7 @@ pub struct HostFacts {
     pub kubelet_version: Version,
     /// Whether systemd-resolved runs.
     pub resolved_is_active: bool,
-    /// The runtime's socket where the node config names none, see [`crate::kubernetes::features::cri_socket`].
+    /// The runtime's socket where the node config names none, see [`crate::host::cri::detect_socket`].
     pub cri_socket: String,
     /// The files of the patches folder, see [`patches::read`].
     pub patches: Vec<PatchFile>,
