@@ -18,6 +18,8 @@ use crate::host::files;
 use crate::host::root::Root;
 use crate::secret::Secret;
 
+/// The kubelet's own folder.
+const KUBELET: &str = "/var/lib/kubelet";
 /// Where the kubelet keeps its certificates.
 pub const FOLDER: &str = "/var/lib/kubelet/pki";
 /// The link to the certificate in use, named in kubelet.conf.
@@ -65,6 +67,8 @@ impl PrivateKey {
             return Ok(key);
         }
         let key = Self::generate()?;
+        // As kubeadm makes it where the image did not.
+        files::make_folder(&root.path(KUBELET), 0o700)?;
         files::write(&path, key.pem.reveal().as_bytes(), files::PRIVATE)?;
         Ok(key)
     }
