@@ -15,8 +15,9 @@ use super::connection::{Connection, Fault};
 use super::exchange::{self, Received};
 use super::network::{Counters, Network};
 use super::trust::{self, Authorities, ClientCertificate};
-use super::{Answer, Deadline, Error, Server, resolve};
+use super::{Answer, Deadline, Error, resolve};
 use crate::error::{Class, Failure, Result};
+use crate::kubernetes::server::Server;
 use crate::secret::Secret;
 
 /// Longest body of an answer.
@@ -108,9 +109,8 @@ impl Client {
     fn with(network: &Network, server: Server, name: Option<&str>, tls: Arc<ClientConfig>, bearer: Option<&Secret>) -> Result<Self> {
         let host = name.unwrap_or(&server.endpoint.host);
         let host = host.split('%').next().unwrap_or(host).to_owned();
-        let name = ServerName::try_from(host).map_err(|_| {
-            Failure::new(Class::Config, format!("{}: the host is neither a DNS name nor an IP address", server.endpoint))
-        })?;
+        let name = ServerName::try_from(host)
+            .map_err(|_| Failure::new(Class::Config, format!("{}: the host is neither a DNS name nor an IP address", server.endpoint)))?;
         let authorization = bearer.map(authorization).transpose()?;
         Ok(Self { network: network.clone(), server, name, tls, authorization, connection: None, peer_chain: Vec::new(), dates: None })
     }
@@ -236,7 +236,7 @@ impl Client {
             .method(outgoing.method.clone())
             .uri(self.server.url(outgoing.path))
             .header(USER_AGENT, concat!("firstboot/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "application/json");
+            .header(ACCEPT, "application/json, */*");
         if !outgoing.body.is_empty() {
             request = request.header(CONTENT_TYPE, outgoing.content_type).header(CONTENT_LENGTH, outgoing.body.len());
         }
@@ -253,7 +253,10 @@ impl Client {
         self.connection = reusable.then_some(connection);
         let mut error = Error::of_answer(asked, status, &headers, &text);
         if let Some(target) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
-            error.failure.message = format!("{} (to {})", error.failure.message, super::error::shown(target));
+            // The query of a signed URL is a secret.
+            let shown = super::error::shown(target.split('?').next().unwrap_or_default());
+            error.failure.message = format!("{} (to {shown})", error.failure.message);
+            error.location = Some(target.to_owned());
         }
         error
     }

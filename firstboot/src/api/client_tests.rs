@@ -83,11 +83,7 @@ fn every_fault_of_a_server_has_its_outcome_in_time() {
         ("the answer is not HTTP: ", Box::new(move |_| Reply::Raw(chunks.clone())), false),
         ("the answer is not HTTP: its head is longer than 65536 bytes", Box::new(move |_| Reply::Raw(head.clone())), false),
         ("the answer is longer than 4194304 bytes", Box::new(move |_| Reply::Raw(huge.clone())), false),
-        (
-            "302 Found (to https://elsewhere.example.com/)",
-            Box::new(move |_| Reply::With(302, redirect.clone(), String::new())),
-            false,
-        ),
+        ("302 Found (to https://elsewhere.example.com/)", Box::new(move |_| Reply::With(302, redirect.clone(), String::new())), false),
     ];
     for (message, reply, transient) in cases {
         let started = Instant::now();
@@ -111,7 +107,11 @@ fn answers_that_say_no_keep_their_status_and_the_connection() {
     let mut client = client(&ca, &server);
     assert_eq!(client.get("/401", soon()).unwrap_err().failure.class, Class::Credential);
     let error = client.get("/403", soon()).unwrap_err();
-    assert!(error.is_forbidden() && error.failure.class == Class::Credential && error.failure.message.ends_with("403 Forbidden: nodes is forbidden"));
+    assert!(
+        error.is_forbidden()
+            && error.failure.class == Class::Credential
+            && error.failure.message.ends_with("403 Forbidden: nodes is forbidden")
+    );
     assert!(client.get("/404", soon()).unwrap_err().is_missing());
     assert!(client.post("/409", &json!({}), soon()).unwrap_err().is_conflict());
     assert_eq!(client.get("/429", soon()).unwrap_err().retry_after, Some(Duration::from_secs(7)));
@@ -174,7 +174,8 @@ fn a_client_certificate_is_shown() {
     let server = TestServer::start(&ca, &identity, |_| Reply::Json(200, json!({})));
     let own = ca.sign(&["node"], -1..1);
     let pem = rcgen_pem(&own.certificate) + &own.key.serialize_pem();
-    let certificate = ClientCertificate::from_pem(pem.as_bytes(), &Secret::new(pem.clone())).unwrap();
+    let pem = Secret::new(pem);
+    let certificate = ClientCertificate::from_pem(&pem, &pem).unwrap();
     let credential = Credential::Certificate(certificate);
     let mut with = Client::new(&network(), server.server(), None, &ca.authorities(), &credential).unwrap();
     with.get("/x", soon()).unwrap();
@@ -209,7 +210,8 @@ fn nobody_there_is_told_at_once_and_a_dead_address_does_not_eat_the_deadline() {
     assert!(Connection::open(&addresses, ServerName::try_from("127.0.0.1").unwrap(), tls, &network, soon()).is_ok());
     assert!(started.elapsed() < Duration::from_secs(1));
     let tls = trust::verifying(&ca.authorities(), None).unwrap();
-    let fault = Connection::open(&[silent], ServerName::try_from("127.0.0.1").unwrap(), tls, &network, soon().within(connect)).err().unwrap();
+    let fault =
+        Connection::open(&[silent], ServerName::try_from("127.0.0.1").unwrap(), tls, &network, soon().within(connect)).err().unwrap();
     assert!(matches!(fault, Fault::Io("connecting", error) if error.kind() == std::io::ErrorKind::TimedOut));
 }
 

@@ -22,6 +22,8 @@ pub struct Error {
     pub status: Option<u16>,
     /// How long the server asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// Where the server sends the client to instead. May hold a secret: a signed URL.
+    pub location: Option<String>,
 }
 
 impl Error {
@@ -46,13 +48,13 @@ impl Error {
         let failure = Failure::new(class(status), format!("{asked}: {said}"));
         let (transient, help) = advice(status);
         let failure = Failure { transient, help: help.map(str::to_owned), ..failure };
-        Self { failure, status: Some(status), retry_after: retry_after(headers, SystemTime::now()) }
+        Self { failure, status: Some(status), retry_after: retry_after(headers, SystemTime::now()), location: None }
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self { failure, status: None, retry_after: None }
+        Self { failure, status: None, retry_after: None, location: None }
     }
 }
 
@@ -73,7 +75,9 @@ fn class(status: u16) -> Class {
 /// Whether the same request may succeed later, and what to do otherwise.
 fn advice(status: u16) -> (bool, Option<&'static str>) {
     match status {
-        401 => (false, Some("the token is unknown or expired, or lacks the usage authentication: make a new one with kubeadm token create")),
+        401 => {
+            (false, Some("the token is unknown or expired, or lacks the usage authentication: make a new one with kubeadm token create"))
+        }
         403 => (false, Some("the credential may not do that: check the token's groups and the cluster's RBAC rules for joining nodes")),
         300..=399 => (false, Some("API servers do not redirect: check that the endpoint is a Kubernetes API server")),
         408 | 429 | 500..=599 => (true, None),

@@ -15,7 +15,6 @@ mod exchange;
 mod network;
 pub mod resolve;
 pub mod retry;
-mod server;
 #[cfg(test)]
 pub(crate) mod test_server;
 pub mod trust;
@@ -24,5 +23,5 @@ pub use answer::Answer;
 pub use client::{Client, Credential, UnverifiedClient};
 pub use deadline::Deadline;
 pub use error::Error;
+pub(crate) use error::shown;
 pub use network::{Network, Traffic};
-pub use server::Server;

@@ -171,7 +171,8 @@ fn ask_one(server: SocketAddr, name: &str, deadline: Deadline) -> std::result::R
     let (mut found, mut patience) = (Vec::new(), deadline);
     let mut buffer = [0; 4096];
     while !open.is_empty() {
-        let received = patience.timeout().and_then(|timeout| socket.set_read_timeout(Some(timeout))).and_then(|()| socket.recv(&mut buffer));
+        let received =
+            patience.timeout().and_then(|timeout| socket.set_read_timeout(Some(timeout))).and_then(|()| socket.recv(&mut buffer));
         let length = match received {
             Ok(length) => length,
             Err(_) if !found.is_empty() => break,

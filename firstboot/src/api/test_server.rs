@@ -12,9 +12,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
+use super::Network;
 use super::trust::Authorities;
-use super::{Network, Server};
 use crate::host::root::Root;
+use crate::kubernetes::server::Server;
 
 /// A certificate authority of one test.
 pub(crate) struct Ca {
@@ -254,8 +255,11 @@ fn reply(stream: &mut Stream, reply: Reply) -> std::io::Result<()> {
 /// A whole answer.
 pub(crate) fn message(status: u16, headers: &str, body: &str) -> Vec<u8> {
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-    format!("HTTP/1.1 {status} X\r\nDate: {date}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
-        .into_bytes()
+    format!(
+        "HTTP/1.1 {status} X\r\nDate: {date}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 fn events_of(stream: &mut Stream, events: Vec<(Duration, Value)>) -> std::io::Result<()> {

@@ -36,7 +36,9 @@ impl Authorities {
             if certificates.len() == MOST_CERTIFICATES {
                 return Err(format!("the CA bundle holds more than {MOST_CERTIFICATES} certificates"));
             }
-            roots.add(certificate.clone()).map_err(|_| format!("certificate {} of the CA bundle cannot be read", certificates.len() + 1))?;
+            roots
+                .add(certificate.clone())
+                .map_err(|_| format!("certificate {} of the CA bundle cannot be read", certificates.len() + 1))?;
             certificates.push(certificate);
         }
         if certificates.is_empty() {
@@ -91,21 +93,28 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    pem: (Secret, Secret),
 }
 
 impl Clone for ClientCertificate {
     fn clone(&self) -> Self {
-        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+        Self { chain: self.chain.clone(), key: self.key.clone_key(), pem: self.pem.clone() }
     }
 }
 
 impl ClientCertificate {
     /// Reads the certificates of `certificate` and the first private key of `key`; both may be the same PEM text.
-    pub fn from_pem(certificate: &[u8], key: &Secret) -> std::result::Result<Self, &'static str> {
-        let chain = CertificateDer::pem_slice_iter(certificate).collect::<std::result::Result<Vec<_>, _>>();
+    pub fn from_pem(certificate: &Secret, key: &Secret) -> std::result::Result<Self, &'static str> {
+        let pem = (certificate.clone(), key.clone());
+        let chain = CertificateDer::pem_slice_iter(certificate.reveal().as_bytes()).collect::<std::result::Result<Vec<_>, _>>();
         let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate is not PEM")?;
         let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes()).map_err(|_| "the client key is not PEM")?;
-        Ok(Self { chain, key })
+        Ok(Self { chain, key, pem })
+    }
+
+    /// The certificate's and the key's PEM, as they were read.
+    pub fn pem(&self) -> (&Secret, &Secret) {
+        (&self.pem.0, &self.pem.1)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What Kubernetes and kubeadm write and read: names, tokens, versions, kubeconfigs. No I/O.
 
 pub mod endpoint;
+pub mod kubeconfig;
+pub mod server;
 pub mod token;
 pub mod version;

@@ -12,11 +12,13 @@ pub struct Server {
     pub endpoint: Endpoint,
     /// What stands before `/api`; empty, or begins with `/` and does not end with it.
     pub path: String,
+    /// The URL as it was written.
+    url: String,
 }
 
 impl From<Endpoint> for Server {
     fn from(endpoint: Endpoint) -> Self {
-        Self { endpoint, path: String::new() }
+        Self { url: format!("https://{endpoint}"), endpoint, path: String::new() }
     }
 }
 
@@ -34,7 +36,7 @@ impl FromStr for Server {
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\\"".contains(&byte)) {
             return Err("the server's URL holds characters that no path has".to_owned());
         }
-        Ok(Self { endpoint: endpoint?, path: path.trim_end_matches('/').to_owned() })
+        Ok(Self { endpoint: endpoint?, path: path.trim_end_matches('/').to_owned(), url: text.to_owned() })
     }
 }
 
@@ -46,8 +48,15 @@ fn has_port(authority: &str) -> bool {
 }
 
 impl Server {
+    /// Whether both are the same server, however they are written.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.endpoint.host.eq_ignore_ascii_case(&other.endpoint.host)
+            && self.endpoint.port == other.endpoint.port
+            && self.path == other.path
+    }
+
     /// The URL of `path` on this server. An IPv6 zone is the machine's own matter and left out.
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         let mut endpoint = self.endpoint.clone();
         endpoint.host.truncate(endpoint.host.find('%').unwrap_or(endpoint.host.len()));
         format!("https://{endpoint}{}{path}", self.path)
@@ -56,7 +65,7 @@ impl Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "https://{}{}", self.endpoint, self.path)
+        formatter.write_str(&self.url)
     }
 }
 
@@ -66,14 +75,16 @@ mod tests {
 
     #[test]
     fn reads_urls_of_servers() {
-        for (text, written) in [
+        for (text, meant) in [
             ("https://10.99.0.1:6443", "https://10.99.0.1:6443"),
             ("https://api.example.com", "https://api.example.com:443"),
             ("https://[fd00::1]:6443/", "https://[fd00::1]:6443"),
             ("https://[fd00::1]", "https://[fd00::1]:443"),
             ("https://rancher.example.com/k8s/clusters/c-1", "https://rancher.example.com:443/k8s/clusters/c-1"),
         ] {
-            assert_eq!(text.parse::<Server>().unwrap().to_string(), written);
+            let (server, meant) = (text.parse::<Server>().unwrap(), meant.parse::<Server>().unwrap());
+            assert!(server.is_same(&meant) && server.endpoint == meant.endpoint, "{text}");
+            assert_eq!((server.to_string().as_str(), server.url("/api")), (text, format!("{meant}/api")));
         }
         for wrong in ["http://10.0.0.1:6443", "10.0.0.1:6443", "https://", "https://a:b@host:1", "https://host:1/?a", "https://fd00::1"] {
             assert!(wrong.parse::<Server>().is_err(), "{wrong}");
