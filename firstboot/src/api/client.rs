@@ -179,7 +179,7 @@ impl Client {
         });
         match streamed {
             Ok(reusable) => {
-                self.connection = reusable.then_some(connection);
+                self.keep(connection, reusable);
                 Ok(found)
             }
             Err(_) if deadline.has_passed() => Ok(None),
@@ -197,7 +197,7 @@ impl Client {
         }
         let status = received.status;
         let (body, reusable) = body(received, &mut connection, deadline).map_err(|fault| self.failure(&asked, fault, deadline))?;
-        self.connection = reusable.then_some(connection);
+        self.keep(connection, reusable);
         Ok(Answer { status, date: self.dates.map(|(server, _)| server), body, asked })
     }
 
@@ -250,7 +250,7 @@ impl Client {
     fn refused(&mut self, asked: &str, mut connection: Connection, received: Received, deadline: Deadline) -> Error {
         let (status, headers) = (received.status, received.headers.clone());
         let (text, reusable) = body(received, &mut connection, deadline).unwrap_or_default();
-        self.connection = reusable.then_some(connection);
+        self.keep(connection, reusable);
         let mut error = Error::of_answer(asked, status, &headers, &text);
         if let Some(target) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
             // The query of a signed URL is a secret.
@@ -259,6 +259,11 @@ impl Client {
             error.location = Some(target.to_owned());
         }
         error
+    }
+
+    /// Keeps the connection for the next request, unless there is more on it than the answer: that would be taken for the next one.
+    fn keep(&mut self, connection: Connection, reusable: bool) {
+        self.connection = (reusable && connection.inbox().is_empty()).then_some(connection);
     }
 
     fn note_date(&mut self, received: &Received) {

@@ -62,6 +62,21 @@ fn a_connection_that_the_server_gave_up_is_replaced() {
 }
 
 #[test]
+fn what_follows_an_answer_is_not_taken_for_the_next_one() {
+    let ca = Ca::new();
+    let server = TestServer::start(&ca, &Identity::default(), |_| {
+        let mut bytes = message(200, "", "1");
+        bytes.extend(message(200, "", "2"));
+        Reply::Raw(bytes)
+    });
+    let mut client = client(&ca, &server);
+    for _ in 0..2 {
+        assert_eq!(client.get("/x", soon()).unwrap().body, b"1");
+    }
+    assert_eq!(client.network().traffic().connections, 2);
+}
+
+#[test]
 fn every_fault_of_a_server_has_its_outcome_in_time() {
     let half = message(200, "", &"x".repeat(100))[..150].to_vec();
     let garbage = b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec();

@@ -3,6 +3,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+/// Stands for durations that no clock can hold.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Until when something may take, and since when it has been going on.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
@@ -14,7 +17,7 @@ impl Deadline {
     /// From now on for `duration`.
     pub fn after(duration: Duration) -> Self {
         let started = Instant::now();
-        Self { started, end: started + duration }
+        Self { started, end: started.checked_add(duration).unwrap_or(started + FOREVER) }
     }
 
     /// A part of this one that begins now: it ends after `limit`, or when the whole ends.
@@ -58,6 +61,7 @@ mod tests {
         assert!(whole.within(Duration::from_secs(5)).remaining() <= Duration::from_secs(1));
         assert!(whole.within(Duration::from_millis(10)).remaining() <= Duration::from_millis(10));
         assert!(!whole.has_passed() && whole.timeout().is_ok());
+        assert!(Deadline::after(Duration::MAX).remaining() > Duration::from_secs(3600));
         let past = Deadline::after(Duration::ZERO);
         assert!(past.has_passed());
         assert_eq!(past.timeout().unwrap_err().kind(), io::ErrorKind::TimedOut);

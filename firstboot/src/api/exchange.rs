@@ -22,9 +22,12 @@ pub(super) struct Received {
     body: Body,
 }
 
+/// Takes one piece of a body; may break off, or fail.
+pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> Result<ControlFlow<()>, Fault> + 'a;
+
 enum Body {
     None { reusable: bool },
-    Follows(Call<RecvBody>),
+    Follows(Box<Call<RecvBody>>),
 }
 
 /// Sends the request and receives the head of the answer.
@@ -62,7 +65,7 @@ fn receive_head(connection: &mut Connection, mut call: Call<RecvResponse>, deadl
         connection.consume(used);
         if let Some(response) = response {
             let body = match call.proceed() {
-                Some(RecvResponseResult::RecvBody(call)) => Body::Follows(call),
+                Some(RecvResponseResult::RecvBody(call)) => Body::Follows(Box::new(call)),
                 Some(RecvResponseResult::Cleanup(call)) => Body::None { reusable: !call.must_close_connection() },
                 Some(RecvResponseResult::Redirect(_)) | None => Body::None { reusable: false },
             };
@@ -90,7 +93,7 @@ impl Received {
         self,
         connection: &mut Connection,
         deadline: Deadline,
-        sink: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>, Fault>,
+        sink: &mut Sink<'_>,
     ) -> Result<bool, Fault> {
         let mut call = match self.body {
             Body::None { reusable } => return Ok(reusable),

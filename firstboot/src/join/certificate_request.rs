@@ -157,7 +157,8 @@ impl CertificateRequest {
     }
 
     fn watch(&self, client: &mut Client, version: &str, deadline: Deadline) -> std::result::Result<Option<Result<String>>, Error> {
-        let seconds = deadline.remaining().as_secs().max(1);
+        // A little longer than this side waits, so that the server does not end it first.
+        let seconds = deadline.remaining().as_secs() + 1;
         let path =
             format!("{REQUESTS}?fieldSelector=metadata.name%3D{}&resourceVersion={version}&timeoutSeconds={seconds}&watch=true", self.name);
         client

@@ -308,3 +308,23 @@ fn cluster_infos_that_cannot_be_used_are_refused() {
         }
     }
 }
+
+/// The recorded cluster of 1.36.2, and what real kubeadm 1.36.2 said of it.
+#[test]
+fn a_recorded_cluster_is_opened_or_refused_as_kubeadm_did() {
+    let recorded = include_str!("../../../../tests/vectors/v1.36.2/cluster/cluster-info.yaml");
+    let config_map: ConfigMap = serde_yaml_ng::from_str(recorded).unwrap();
+    let pin = "f85e5279bb962da2be209a8246ca851b22f330123c05c47f71bf660a0051f55e".to_owned();
+    let open = |text: &str, pin: &String| open_cluster_info(&config_map, &token(text), Some(std::slice::from_ref(pin)));
+    assert!(open("9vr73a.a8uxyaju799qwdjv", &pin).is_ok());
+    for (text, pin, output) in [
+        ("9vr73a.a8uxyaju799qwdjv", "0".repeat(64), include_str!("../../../../tests/vectors/v1.36.2/join/50-bad-hash/output.txt")),
+        ("aaaaaa.bbbbbbbbbbbbbbbb", pin.clone(), include_str!("../../../../tests/vectors/v1.36.2/join/51-unknown-token/output.txt")),
+        ("9vr73a.0000000000000000", pin.clone(), include_str!("../../../../tests/vectors/v1.36.2/join/52-wrong-secret/output.txt")),
+    ] {
+        match open(text, &pin).unwrap_err() {
+            Rejected::NotYet(failure) | Rejected::ForGood(failure) => assert!(output.contains(&failure.message), "{failure}"),
+            Rejected::Unreachable(error) => panic!("{error:?}"),
+        }
+    }
+}
