@@ -2,7 +2,9 @@
 
 pub mod endpoint;
 pub mod features;
+pub mod kubeconfig;
 pub mod labels;
+pub mod server;
 pub mod token;
 pub mod version;
 pub mod yaml;
