@@ -4,12 +4,13 @@ use std::time::SystemTime;
 
 use super::{Need, Phase};
 use crate::api::retry::Backoff;
-use crate::config::model::TlsBootstrap;
+use crate::config::model::{NodeConfig, TlsBootstrap};
 use crate::error::{Class, Failure, Result};
 use crate::host::files::{self, PRIVATE};
+use crate::host::root::Root;
+use crate::join::Join;
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::identity::{CURRENT, ClientCertificate, PrivateKey, store};
-use crate::join::Join;
 
 /// The kubelet's kubeconfig.
 pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
@@ -36,14 +37,19 @@ fn run(join: &mut Join) -> Result<()> {
     }
 }
 
-/// Whether a kubelet could start with what lies on the disk.
+/// Whether a kubelet could start with what lies on the disk: its certificate holds, for this node and for the cluster that discovery
+/// found (or whose CA lies there).
 pub fn is_good(join: &Join) -> bool {
-    let ca_path = join.root.path(&join.config.join.ca_cert_path);
     let known = join.found.cluster.as_ref().map(|cluster| cluster.authorities.pem().to_vec());
-    let ca = known.or_else(|| files::read(&ca_path, LONGEST_CA).ok().flatten());
-    let (Some(ca), Ok(Some(certificate))) = (ca, ClientCertificate::read(join.root)) else { return false };
-    let usable = certificate.usable(&join.config.node_name(), SystemTime::now(), &String::from_utf8_lossy(&ca));
-    usable.is_ok() && join.root.path(KUBELET_CONF).exists()
+    is_good_for(join.root, join.config, known)
+}
+
+/// The same, for a cluster whose CA is `known`, or lies on the disk.
+pub fn is_good_for(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> bool {
+    let ca = known.or_else(|| files::read(&root.path(&config.join.ca_cert_path), LONGEST_CA).ok().flatten());
+    let (Some(ca), Ok(Some(certificate))) = (ca, ClientCertificate::read(root)) else { return false };
+    let usable = certificate.usable(&config.node_name(), SystemTime::now(), &String::from_utf8_lossy(&ca));
+    usable.is_ok() && root.path(KUBELET_CONF).exists()
 }
 
 fn ask(join: &mut Join) -> Result<()> {
@@ -53,7 +59,7 @@ fn ask(join: &mut Join) -> Result<()> {
     let deadline = join.deadline.within(join.config.join.timeouts.tls_bootstrap);
     let chain = request.submit(&mut discovered(join)?.client, deadline, &mut Backoff::new())?;
     let path = store(join.root, &chain, &key, SystemTime::now())?;
-    join.say(format!("the cluster issued the client certificate {}", path.display()));
+    join.say(&format!("the cluster issued the client certificate {}", path.display()));
     let preferences = preferences(join)?;
     let kubeconfig = discovered(join)?.kubelet_kubeconfig(CURRENT, preferences);
     files::write(&join.root.path(KUBELET_CONF), kubeconfig.as_bytes(), PRIVATE)
