@@ -31,6 +31,8 @@ pub enum Deed {
     Reset,
     /// No answer ever comes.
     Silence,
+    /// It is handed on; the answer is thrown away and the connection reset.
+    Forget,
     /// It is handed on; the answer comes in pieces of this many bytes, fifty milliseconds apart.
     Trickle(usize),
     /// It is handed on; the connection ends in the middle of the answer's body.
@@ -157,7 +159,10 @@ impl Shared {
         stream.set_read_timeout(Some(IDLE))?;
         match self.door {
             Door::Open => self.serve(stream),
-            Door::Reset => reset(&stream),
+            Door::Reset => {
+                stream.peek(&mut [0])?;
+                reset(&stream)
+            }
             Door::Silent => {
                 thread::sleep(IDLE);
                 Ok(())
@@ -181,6 +186,7 @@ impl Shared {
             Deed::Reset => return reset(&client.sock),
             Deed::Silence => thread::sleep(IDLE),
             Deed::Answer(status, headers, text) => answer(&mut client, status, headers, text)?,
+            deed @ Deed::Forget => return self.hand_on(&mut client, &head, &body, &deed),
             deed => self.hand_on(&mut client, &head, &body, &deed)?,
         }
         close(&mut client)
@@ -200,6 +206,7 @@ impl Shared {
         // The end of a TLS stream without its farewell is an error to rustls, to us an end.
         let _ = server.read_to_end(&mut bytes);
         match deed {
+            Deed::Forget => reset(&client.sock),
             Deed::Trickle(size) => bytes.chunks(*size).try_for_each(|piece| {
                 thread::sleep(Duration::from_millis(50));
                 client.write_all(piece)?;
@@ -232,9 +239,8 @@ fn relay(server: &mut impl Read, client: &mut Client) -> io::Result<()> {
     }
 }
 
-/// What was sent and not read is answered with a reset when the socket closes.
+/// The connection ends with a reset when its socket closes, which happens next.
 fn reset(stream: &TcpStream) -> io::Result<()> {
-    let _ = stream.peek(&mut [0])?;
     let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
     nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::Linger, &linger).map_err(io::Error::from)
 }
