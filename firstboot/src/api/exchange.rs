@@ -89,12 +89,7 @@ fn receive_head(connection: &mut Connection, mut call: Call<RecvResponse>, deadl
 
 impl Received {
     /// Hands the body on, piece by piece, until it ends or `sink` breaks off. True when the connection can take another request.
-    pub fn body(
-        self,
-        connection: &mut Connection,
-        deadline: Deadline,
-        sink: &mut Sink<'_>,
-    ) -> Result<bool, Fault> {
+    pub fn body(self, connection: &mut Connection, deadline: Deadline, sink: &mut Sink<'_>) -> Result<bool, Fault> {
         let mut call = match self.body {
             Body::None { reusable } => return Ok(reusable),
             Body::Follows(call) => call,

@@ -17,6 +17,9 @@ const CAP: Duration = Duration::from_secs(15);
 /// Never less, whatever the dice say.
 const FLOOR: Duration = Duration::from_millis(50);
 
+/// Less than this is no time for an answer.
+const SHORTEST_TRY: Duration = Duration::from_millis(20);
+
 /// How long to wait before the next try.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -102,11 +105,12 @@ pub fn pause(deadline: Deadline, backoff: &mut Backoff, error: Error) -> Result<
         return Err(error.failure);
     }
     let wait = backoff.wait(error.retry_after);
-    if wait >= deadline.remaining() {
-        return Err(given_up(error, backoff.failures(), deadline));
+    let in_time = wait + SHORTEST_TRY < deadline.remaining();
+    if in_time {
+        thread::sleep(wait);
     }
-    thread::sleep(wait);
-    Ok(())
+    // A try without time for an answer would only replace the reason by a time-out.
+    if in_time && deadline.remaining() >= SHORTEST_TRY { Ok(()) } else { Err(given_up(error, backoff.failures(), deadline)) }
 }
 
 fn given_up(error: Error, tries: u32, deadline: Deadline) -> Failure {

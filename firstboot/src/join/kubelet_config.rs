@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn the_node_configs_document_lies_over_the_clusters_and_the_instance_wins_over_all() {
         let base = json!({"maxPods": 1, "clusterDNS": ["10.0.0.10"], "evictionHard": {"a": "1"}});
-        let over = json!({"maxPods": 33, "clusterDNS": ["169.254.20.10"], "evictionHard": {"b": "2"}, "containerRuntimeEndpoint": "unix:///no"});
+        let over =
+            json!({"maxPods": 33, "clusterDNS": ["169.254.20.10"], "evictionHard": {"b": "2"}, "containerRuntimeEndpoint": "unix:///no"});
         let around = Surroundings { instance_socket: Some("unix:///c.sock"), ..Surroundings::default() };
         let made = configuration(&base, Some(&over), &around, &[]).unwrap();
         assert_eq!((&made["maxPods"], &made["clusterDNS"]), (&json!(33), &json!(["169.254.20.10"])));

@@ -93,9 +93,16 @@ fn the_user_wins_and_the_order_depends_on_the_version() {
 /// Each value is what kubeadm 1.36.2 wrote.
 #[test]
 fn values_are_quoted_as_go_does() {
-    for (value, written) in
-        [("a b", "a b"), ("q\"uote", "q\\\"uote"), ("back\\slash", "back\\\\slash"), ("$X", "$X"), ("é", "é"), ("t\t", "t\\t"), ("n\n", "n\\n"), ("", "")]
-    {
+    for (value, written) in [
+        ("a b", "a b"),
+        ("q\"uote", "q\\\"uote"),
+        ("back\\slash", "back\\\\slash"),
+        ("$X", "$X"),
+        ("é", "é"),
+        ("t\t", "t\\t"),
+        ("n\n", "n\\n"),
+        ("", ""),
+    ] {
         assert_eq!(line("1.36.2", &node(&[("x", value)], &[]), CONTAINERD, "w1"), format!("--x={written}"));
     }
     assert_eq!(quoted("\u{1}\u{7f}\u{a0}\u{feff}\u{e0001}"), r#""\x01\x7f\u00a0\ufeff\U000e0001""#);

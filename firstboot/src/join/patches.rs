@@ -129,7 +129,9 @@ fn documents(bytes: &[u8]) -> std::result::Result<Vec<Value>, serde_yaml_ng::Err
 fn change(kind: &str, document: Value) -> std::result::Result<Option<Change>, String> {
     match (kind, document) {
         (_, Value::Null) => Ok(None),
-        ("json", document) => json_patch::Patch::deserialize(&document).map(|patch| Some(Change::Json(patch))).map_err(|error| error.to_string()),
+        ("json", document) => {
+            json_patch::Patch::deserialize(&document).map(|patch| Some(Change::Json(patch))).map_err(|error| error.to_string())
+        }
         ("merge", Value::Object(patch)) => Ok(Some(Change::Merge(patch))),
         ("strategic", Value::Object(patch)) => Ok(Some(Change::Strategic(patch))),
         _ => Err("a merge patch must be a mapping".to_owned()),
@@ -141,7 +143,10 @@ pub fn apply(document: Value, patches: &[Patch]) -> Result<Value> {
     patches.iter().try_fold(document, |document, patch| {
         let applied = apply_one(document, &patch.change);
         applied.map_err(|reason| {
-            Failure::new(Class::Config, format!("the patch \"{}\" does not fit the kubelet's configuration: {reason}", patch.file.escape_debug()))
+            Failure::new(
+                Class::Config,
+                format!("the patch \"{}\" does not fit the kubelet's configuration: {reason}", patch.file.escape_debug()),
+            )
         })
     })
 }
@@ -166,7 +171,12 @@ pub fn strategic_merge(document: &mut Value, patch: &Map<String, Value>) -> std:
     match patch.get("$patch").map(|directive| directive.as_str().unwrap_or("?")) {
         None => {}
         Some("delete") => return replace(map, Map::new()),
-        Some("replace") => return replace(map, patch.iter().filter(|(key, _)| *key != "$patch").map(|(key, value)| (key.clone(), value.clone())).collect()),
+        Some("replace") => {
+            return replace(
+                map,
+                patch.iter().filter(|(key, _)| *key != "$patch").map(|(key, value)| (key.clone(), value.clone())).collect(),
+            );
+        }
         Some(other) => return Err(format!("unknown $patch \"{}\"", other.escape_debug())),
     }
     retain_keys(map, patch)?;

@@ -111,12 +111,17 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
         "" => image_repository(cluster.kubernetes_version.unwrap_or(host.kubelet_version)),
         named => named,
     };
-    let around =
-        kubelet_flags::Surroundings { features: &features, cri_socket: &cri_socket, image_repository: repository, hostname: &host.hostname };
+    let around = kubelet_flags::Surroundings {
+        features: &features,
+        cri_socket: &cri_socket,
+        image_repository: repository,
+        hostname: &host.hostname,
+    };
     let arguments = kubelet_flags::arguments(node, &around);
     warnings.extend(kubelet_flags::warnings(&arguments));
 
-    let mut files = vec![file(config.join.ca_cert_path.clone(), cluster.ca_pem.clone()), file(FLAGS, kubelet_flags::environment_file(&arguments))];
+    let mut files =
+        vec![file(config.join.ca_cert_path.clone(), cluster.ca_pem.clone()), file(FLAGS, kubelet_flags::environment_file(&arguments))];
     if features.instance_config {
         files.push(file(INSTANCE_CONFIG, kubelet_config::instance_config(&cri_socket)));
     }

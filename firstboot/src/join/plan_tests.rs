@@ -7,9 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
-use crate::config::model::{
-    AgentConfiguration, ApiVersion, Argument, Discovery, JoinConfiguration, NodeRegistration, Taint, Timeouts,
-};
+use crate::config::model::{AgentConfiguration, ApiVersion, Argument, Discovery, JoinConfiguration, NodeRegistration, Taint, Timeouts};
 use crate::kubernetes::features::CONTAINERD;
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors");
@@ -97,7 +95,8 @@ fn tree_line(file: &PlannedFile) -> String {
 fn every_accepted_join_gives_kubeadms_bytes() {
     for version in ["v1.31.14", "v1.34.9", "v1.36.2"] {
         let cluster = cluster(version);
-        let mut cases: Vec<_> = fs::read_dir(Path::new(VECTORS).join(version).join("join")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut cases: Vec<_> =
+            fs::read_dir(Path::new(VECTORS).join(version).join("join")).unwrap().map(|entry| entry.unwrap().path()).collect();
         cases.sort();
         assert_eq!(cases.len(), 14, "{version}");
         for case in cases {
@@ -177,7 +176,10 @@ fn warns_about_what_will_not_work() {
     cluster.kubelet_config["resolvConf"] = json!(kubelet_config::RESOLVED);
     let extra = json!([{"name": "node-labels", "value": "a=b c"}]);
     let config = node_config(&json!({"nodeRegistration": {"name": "n", "kubeletExtraArgs": extra}}));
-    let host = HostFacts { resolved_is_active: false, ..host("v1.36.2", vec![PatchFile { name: "x.yaml".to_owned(), bytes: b"a: 1".to_vec() }]) };
+    let host =
+        HostFacts { resolved_is_active: false, ..host("v1.36.2", vec![PatchFile { name: "x.yaml".to_owned(), bytes: b"a: 1".to_vec() }]) };
     let warnings = plan(&config, &cluster, &host).unwrap().warnings;
-    assert!(warnings.len() == 3 && warnings[0].contains("x.yaml") && warnings[1].contains("resolved") && warnings[2].contains("node-labels"));
+    assert!(
+        warnings.len() == 3 && warnings[0].contains("x.yaml") && warnings[1].contains("resolved") && warnings[2].contains("node-labels")
+    );
 }

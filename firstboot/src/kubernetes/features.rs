@@ -28,17 +28,8 @@ pub const CONTAINERD: &str = "unix:///var/run/containerd/containerd.sock";
 pub const NODE_LOCAL_CRI_SOCKET: &str = "NodeLocalCRISocket";
 
 /// Tags of the pause image: from this minor version on.
-const PAUSE_TAGS: &[(u16, &str)] = &[
-    (20, "3.2"),
-    (21, "3.4.1"),
-    (22, "3.5"),
-    (23, "3.6"),
-    (24, "3.7"),
-    (25, "3.8"),
-    (26, "3.9"),
-    (31, "3.10"),
-    (34, "3.10.1"),
-];
+const PAUSE_TAGS: &[(u16, &str)] =
+    &[(20, "3.2"), (21, "3.4.1"), (22, "3.5"), (23, "3.6"), (24, "3.7"), (25, "3.8"), (26, "3.9"), (31, "3.10"), (34, "3.10.1")];
 
 /// First patch release of a minor version that keeps the order of the user's arguments; every one from 1.36 on does.
 const ARGUMENTS_IN_ORDER: &[(u16, u16)] = &[(32, 12), (33, 8), (34, 4), (35, 1)];
