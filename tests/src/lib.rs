@@ -5,10 +5,14 @@
 //! ```
 
 pub mod console;
+pub mod control_plane;
 pub mod http;
+pub mod join_case;
+pub mod join_outcome;
 pub mod kiln;
 pub mod lab;
 pub mod probe;
 pub mod qemu;
+pub mod twin;
 pub mod user;
 pub mod workspace;

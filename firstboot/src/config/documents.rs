@@ -14,6 +14,9 @@ pub const SIZE_LIMIT: usize = 1 << 20;
 /// Documents in one file.
 const DOCUMENTS: usize = 64;
 
+/// Opening brackets and braces in a file of YAML.
+const BRACKETS: usize = 1000;
+
 /// Characters of a name from a file that are shown.
 const SHOWN: usize = 100;
 
@@ -122,15 +125,25 @@ fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
     Ok(values)
 }
 
-fn check_nesting(_text: &str) -> Result<()> {
+/// The YAML reader's time grows with the text times the depth of flow collections, and nothing in it bounds the latter.
+fn check_nesting(text: &str) -> Result<()> {
+    if text.bytes().filter(|byte| b"[{".contains(byte)).nth(BRACKETS).is_some() {
+        return Err(
+            wrong(format!("the node config has more than {BRACKETS} brackets and braces")).help("write it in block style, or as JSON")
+        );
+    }
     Ok(())
 }
 
-/// What is wrong and where. A message that quotes the file is left out: it might quote a secret.
+/// What is wrong and where, without the path in front, which may be endless, and without quotes from the file: they might be secrets.
 fn not_readable(position: usize, error: &serde_yaml_ng::Error) -> Failure {
     let message = error.to_string();
     let place = error.location().map(|place| format!(" at line {} column {}", place.line(), place.column())).unwrap_or_default();
-    let reason = if message.contains(['"', '`', '\'']) { format!("a value is malformed{place}") } else { message };
+    let reason = match message.rsplit(": ").next().unwrap_or_default() {
+        quoting if quoting.contains(['"', '`']) => format!("a value is malformed{place}"),
+        _ if message.contains("invalid type") => format!("a key or a tagged value is none that JSON has{place}"),
+        reason => shown(reason),
+    };
     wrong(format!("document {} is not valid YAML: {reason}", position + 1))
 }
 

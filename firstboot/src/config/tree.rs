@@ -92,6 +92,10 @@ impl<'de> Visitor<'de> for Place<'_> {
         self.reader.weigh(0).map(|()| Value::Null)
     }
 
+    fn visit_none<E: Error>(self) -> Result<Value, E> {
+        self.visit_unit()
+    }
+
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
         self.reader.weigh(0).map(|()| Value::Bool(value))
     }

@@ -54,15 +54,11 @@ fn defaults(node: &NodeRegistration, around: &Surroundings<'_>) -> Vec<Argument>
 
 /// `key=value:Effect`; without a value `key:Effect`.
 fn written(taint: &Taint) -> String {
-    let value = if taint.value.is_empty() { String::new() } else { format!("={}", taint.value) };
-    format!("{}{value}:{}", taint.key, taint.effect)
-}
-
-/// The name under which the kubelet registers: its last `--hostname-override`, as the kubelet reads it, or the node config's.
-pub fn node_name(node: &NodeRegistration) -> String {
-    let overrides = node.kubelet_extra_args.iter().rev().find(|argument| argument.name == "hostname-override");
-    let name = overrides.map(|argument| argument.value.trim().to_lowercase()).filter(|name| !name.is_empty());
-    name.unwrap_or_else(|| node.name.clone())
+    match (taint.value.as_str(), taint.effect.as_str()) {
+        ("", "") => taint.key.clone(),
+        ("", effect) => format!("{}:{effect}", taint.key),
+        (value, effect) => format!("{}={value}:{effect}", taint.key),
+    }
 }
 
 /// The file: one variable, its value quoted as Go's `%q` does, for systemd's `EnvironmentFile=`.

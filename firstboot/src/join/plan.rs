@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::config::model::NodeConfig;
+use crate::config::model::{Argument, NodeConfig};
 use crate::error::Result;
 use crate::host::files::PUBLIC;
 use crate::join::patches::{self, PatchFile};
@@ -55,7 +55,7 @@ pub struct HostFacts {
     pub kubelet_version: Version,
     /// Whether systemd-resolved runs.
     pub resolved_is_active: bool,
-    /// The runtime's socket where the node config names none, see [`crate::kubernetes::features::cri_socket`].
+    /// The runtime's socket where the node config names none, see [`crate::host::cri::detect_socket`].
     pub cri_socket: String,
     /// The files of the patches folder, see [`patches::read`].
     pub patches: Vec<PatchFile>,
@@ -92,10 +92,8 @@ pub struct Plan {
 /// Plans the join of a worker.
 pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Result<Plan> {
     let features = KubeletFeatures::of(host.kubelet_version, &cluster.feature_gates);
-    let node = &config.join.node;
-    let cri_socket = node.cri_socket.clone().unwrap_or_else(|| host.cri_socket.clone());
+    let cri_socket = config.join.node.cri_socket.clone().unwrap_or_else(|| host.cri_socket.clone());
     let (patches, mut warnings) = patches::parse(&host.patches, host.kubelet_version)?;
-
     let around = kubelet_config::Surroundings {
         service_subnet: cluster.service_subnet.as_deref(),
         dns_domain: cluster.dns_domain.as_deref(),
@@ -106,18 +104,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
     };
     let configuration = kubelet_config::configuration(&cluster.kubelet_config, config.kubelet.as_ref(), &around, &patches)?;
     warnings.extend(foreign_resolver(&configuration, host));
-
-    let repository = match cluster.image_repository.as_str() {
-        "" => image_repository(cluster.kubernetes_version.unwrap_or(host.kubelet_version)),
-        named => named,
-    };
-    let around = kubelet_flags::Surroundings {
-        features: &features,
-        cri_socket: &cri_socket,
-        image_repository: repository,
-        hostname: &host.hostname,
-    };
-    let arguments = kubelet_flags::arguments(node, &around);
+    let arguments = arguments(config, cluster, host, &features, &cri_socket);
     warnings.extend(kubelet_flags::warnings(&arguments));
 
     let mut files =
@@ -127,13 +114,22 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
     }
     files.push(file(CONFIG, yaml::emit(&configuration)));
     Ok(Plan {
-        node_name: kubelet_flags::node_name(node),
+        node_name: config.node_name(),
         files,
         cri_socket_annotation: features.cri_socket_annotation.then(|| cri_socket.clone()),
         cri_socket,
         healthz: kubelet_config::healthz(&configuration),
         warnings,
     })
+}
+
+fn arguments(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts, features: &KubeletFeatures, cri_socket: &str) -> Vec<Argument> {
+    let image_repository = match cluster.image_repository.as_str() {
+        "" => image_repository(cluster.kubernetes_version.unwrap_or(host.kubelet_version)),
+        named => named,
+    };
+    let around = kubelet_flags::Surroundings { features, cri_socket, image_repository, hostname: &host.hostname };
+    kubelet_flags::arguments(&config.join.node, &around)
 }
 
 fn file(path: impl Into<PathBuf>, text: String) -> PlannedFile {

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
-use crate::config::model::{AgentConfiguration, ApiVersion, Argument, Discovery, JoinConfiguration, NodeRegistration, Taint, Timeouts};
-use crate::kubernetes::features::CONTAINERD;
+use crate::config::{HostDefaults, parse};
 
+/// The socket that all these joins found.
+const CONTAINERD: &str = "unix:///var/run/containerd/containerd.sock";
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors");
 const CA: &str = "-----BEGIN CERTIFICATE-----\n";
 
@@ -18,41 +19,17 @@ fn documents(path: &Path) -> Vec<Value> {
     serde_yaml_ng::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap()).collect()
 }
 
-/// Reads only what a plan depends on; `config` has the real parser.
-fn node_config(join: &Value) -> NodeConfig {
-    let node = &join["nodeRegistration"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let argument = |name: &str, value: &Value| Argument { name: name.to_owned(), value: text(value) };
-    let kubelet_extra_args = match &node["kubeletExtraArgs"] {
-        Value::Object(map) => map.iter().map(|(name, value)| argument(name, value)).collect(),
-        Value::Array(list) => list.iter().map(|entry| argument(entry["name"].as_str().unwrap(), &entry["value"])).collect(),
-        _ => Vec::new(),
-    };
-    let taint = |taint: &Value| Taint { key: text(&taint["key"]), value: text(&taint["value"]), effect: text(&taint["effect"]) };
-    let socket = node["criSocket"].as_str();
-    NodeConfig {
-        join: JoinConfiguration {
-            api_version: ApiVersion::V1beta4,
-            node: NodeRegistration {
-                name: text(&node["name"]),
-                cri_socket: socket.map(|socket| if socket.starts_with('/') { format!("unix://{socket}") } else { socket.to_owned() }),
-                taints: node["taints"].as_array().map(|taints| taints.iter().map(taint).collect()),
-                kubelet_extra_args,
-                ignore_preflight_errors: Vec::new(),
-            },
-            ca_cert_path: "/etc/kubernetes/pki/ca.crt".into(),
-            discovery: Discovery::File("/nowhere".into()),
-            tls_bootstrap_token: None,
-            control_plane: false,
-            skip_phases: Vec::new(),
-            patches: None,
-            dry_run: false,
-            timeouts: Timeouts::default(),
-        },
-        kubelet: None,
-        agent: AgentConfiguration::default(),
-        warnings: Vec::new(),
-    }
+fn read_config(bytes: &[u8]) -> NodeConfig {
+    parse(bytes, &HostDefaults { hostname: "node1".to_owned() }).unwrap()
+}
+
+/// A join with this `nodeRegistration`.
+fn node_config(registration: &Value) -> NodeConfig {
+    let discovery = json!({"bootstrapToken": {"apiServerEndpoint": "10.99.0.1:6443", "token": "9vr73a.a8uxyaju799qwdjv", "unsafeSkipCAVerification": true}});
+    let join = json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "JoinConfiguration", "discovery": discovery, "nodeRegistration": registration,
+    });
+    read_config(join.to_string().as_bytes())
 }
 
 fn cluster(version: &str) -> ClusterFacts {
@@ -95,15 +72,17 @@ fn tree_line(file: &PlannedFile) -> String {
 fn every_accepted_join_gives_kubeadms_bytes() {
     for version in ["v1.31.14", "v1.34.9", "v1.36.2"] {
         let cluster = cluster(version);
-        let mut cases: Vec<_> =
-            fs::read_dir(Path::new(VECTORS).join(version).join("join")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let folder = Path::new(VECTORS).join(version).join("join");
+        let cases = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut cases: Vec<_> = cases.filter(|case| case.join("config.yaml").exists()).collect();
         cases.sort();
         assert_eq!(cases.len(), 14, "{version}");
         for case in cases {
             let patches = case.join("patches");
             let patches = if patches.is_dir() { crate::join::patches::read(&patches).unwrap() } else { Vec::new() };
             // A KubeletConfiguration behind the JoinConfiguration means nothing to kubeadm; that we heed it has a test of its own.
-            let config = node_config(&documents(&case.join("join.yaml"))[0]);
+            let mut config = read_config(&fs::read(case.join("join.yaml")).unwrap());
+            config.kubelet = None;
             let plan = plan(&config, &cluster, &host(version, patches)).unwrap();
             compare(&case, &plan);
         }
@@ -129,9 +108,7 @@ fn compare(case: &Path, plan: &Plan) {
 #[test]
 fn a_kubelet_document_changes_what_it_says_and_nothing_else() {
     let case = Path::new(VECTORS).join("v1.36.2/join/13-with-kubelet-doc");
-    let read = documents(&case.join("join.yaml"));
-    let mut config = node_config(&read[0]);
-    config.kubelet = Some(read[1].clone());
+    let config = read_config(&fs::read(case.join("join.yaml")).unwrap());
     let plan = plan(&config, &cluster("v1.36.2"), &host("v1.36.2", Vec::new())).unwrap();
     let golden = fs::read_to_string(case.join("config.yaml")).unwrap();
     let expected = golden.replace("memorySwap: {}\n", "maxPods: 33\nmemorySwap: {}\n");
@@ -147,7 +124,7 @@ fn a_worker_of_1_20_2() {
     cluster.image_repository = String::new();
     cluster.kubelet_config = serde_yaml_ng::from_str(&golden).unwrap();
     let host = HostFacts { resolved_is_active: false, cri_socket: "/var/run/dockershim.sock".to_owned(), ..host("v1.20.2", Vec::new()) };
-    let plan = plan(&node_config(&json!({"nodeRegistration": {"name": "w1"}})), &cluster, &host).unwrap();
+    let plan = plan(&node_config(&json!({"name": "w1"})), &cluster, &host).unwrap();
     let text = |position: usize| String::from_utf8_lossy(&plan.files[position].bytes).into_owned();
     let flags = "KUBELET_KUBEADM_ARGS=\"--hostname-override=w1 --network-plugin=cni --pod-infra-container-image=k8s.gcr.io/pause:3.2\"\n";
     assert_eq!((plan.files.len(), text(1), text(2)), (3, flags.to_owned(), golden));
@@ -157,7 +134,7 @@ fn a_worker_of_1_20_2() {
 #[test]
 fn the_kubelets_version_decides_about_files_and_the_clusters_about_the_registry() {
     let cluster = cluster("v1.36.2");
-    let config = node_config(&json!({"nodeRegistration": {"name": "node1"}}));
+    let config = node_config(&json!({"name": "node1"}));
     let old = plan(&config, &cluster, &host("v1.33.5", Vec::new())).unwrap();
     let flags = "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///var/run/containerd/containerd.sock \
                  --pod-infra-container-image=registry.k8s.io/pause:3.10\"\n";
@@ -175,7 +152,7 @@ fn warns_about_what_will_not_work() {
     let mut cluster = cluster("v1.36.2");
     cluster.kubelet_config["resolvConf"] = json!(kubelet_config::RESOLVED);
     let extra = json!([{"name": "node-labels", "value": "a=b c"}]);
-    let config = node_config(&json!({"nodeRegistration": {"name": "n", "kubeletExtraArgs": extra}}));
+    let config = node_config(&json!({"name": "n", "kubeletExtraArgs": extra}));
     let host =
         HostFacts { resolved_is_active: false, ..host("v1.36.2", vec![PatchFile { name: "x.yaml".to_owned(), bytes: b"a: 1".to_vec() }]) };
     let warnings = plan(&config, &cluster, &host).unwrap().warnings;

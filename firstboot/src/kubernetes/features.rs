@@ -8,7 +8,7 @@
 //! | flags in kubeadm-flags.env, their order | kubelet | [`KubeletFeatures`] |
 //! | instance-config.yaml, CRI socket annotation | kubelet, and the cluster's feature gate `NodeLocalCRISocket` | [`KubeletFeatures`] |
 //! | targets of patches | kubelet | [`patch_targets`] |
-//! | default socket of the runtime | kubelet | [`cri_socket`] |
+//! | default socket of the runtime | kubelet | [`crate::host::cri::detect_socket`] |
 //! | name of the kubelet's ConfigMap | cluster | [`kubelet_config_maps`] |
 //! | registry of the images when the cluster names none | cluster | [`image_repository`] |
 //!
@@ -17,13 +17,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Class, Failure, Result};
 use crate::kubernetes::version::Version;
 
 /// The socket that stands for Docker up to 1.23.
 pub const DOCKERSHIM: &str = "/var/run/dockershim.sock";
-/// containerd's socket as kubeadm writes it from 1.24 on.
-pub const CONTAINERD: &str = "unix:///var/run/containerd/containerd.sock";
 /// The feature gate of a ClusterConfiguration that moves the socket from the Node object to a file.
 pub const NODE_LOCAL_CRI_SOCKET: &str = "NodeLocalCRISocket";
 
@@ -116,42 +113,6 @@ pub fn kubelet_config_maps(cluster: Version) -> [String; 2] {
 /// Where images come from when the ClusterConfiguration does not say.
 pub fn image_repository(cluster: Version) -> &'static str {
     if cluster.at_least(25) { "registry.k8s.io" } else { "k8s.gcr.io" }
-}
-
-/// The runtime's socket where the node config names none: the only one of the known ones that `exists`, or the default.
-pub fn cri_socket(kubelet: Version, exists: impl Fn(&str) -> bool) -> Result<String> {
-    let (known, default) = known_sockets(kubelet);
-    let found: Vec<&str> = known.iter().filter(|(path, _)| exists(path)).map(|(_, socket)| *socket).collect();
-    // Docker brings a containerd of its own, which is not the node's runtime.
-    if found.contains(&DOCKERSHIM) && found.len() == 2 && found.contains(&OLD_CONTAINERD) {
-        return Ok(DOCKERSHIM.to_owned());
-    }
-    match found.as_slice() {
-        [] => Ok(default.to_owned()),
-        [one] => Ok((*one).to_owned()),
-        several => Err(Failure::new(Class::Config, format!("several container runtimes are there: {}", several.join(", ")))
-            .help("say which one in nodeRegistration.criSocket")),
-    }
-}
-
-/// containerd's socket as kubeadm wrote it up to 1.23.
-const OLD_CONTAINERD: &str = "/run/containerd/containerd.sock";
-
-type Sockets = &'static [(&'static str, &'static str)];
-
-/// The path that shows a runtime is there, and what is written for it; then the default.
-fn known_sockets(kubelet: Version) -> (Sockets, &'static str) {
-    const OLD: Sockets = &[
-        ("/var/run/docker.sock", DOCKERSHIM),
-        ("/run/containerd/containerd.sock", OLD_CONTAINERD),
-        ("/var/run/crio/crio.sock", "/var/run/crio/crio.sock"),
-    ];
-    const NEW: Sockets = &[
-        ("/var/run/containerd/containerd.sock", CONTAINERD),
-        ("/var/run/crio/crio.sock", "unix:///var/run/crio/crio.sock"),
-        ("/var/run/cri-dockerd.sock", "unix:///var/run/cri-dockerd.sock"),
-    ];
-    if kubelet.at_least(24) { (NEW, CONTAINERD) } else { (OLD, DOCKERSHIM) }
 }
 
 #[cfg(test)]

@@ -83,25 +83,3 @@ fn patches_know_more_targets_with_every_version() {
     assert!(patch_targets(version("1.31.0")).contains(&"corednsdeployment"));
     assert_eq!(patch_targets(version("1.37.0")).len(), 7);
 }
-
-#[test]
-fn the_socket_is_the_only_one_there() {
-    let docker = "/var/run/docker.sock";
-    let table: &[(&str, &[&str], Option<&str>)] = &[
-        ("1.20.2", &[], Some(DOCKERSHIM)),
-        ("1.20.2", &["/run/containerd/containerd.sock"], Some("/run/containerd/containerd.sock")),
-        ("1.20.2", &[docker, "/run/containerd/containerd.sock"], Some(DOCKERSHIM)),
-        ("1.20.2", &[docker, "/var/run/crio/crio.sock"], None),
-        ("1.24.0", &[], Some(CONTAINERD)),
-        ("1.24.0", &[docker], Some(CONTAINERD)),
-        ("1.36.2", &["/var/run/crio/crio.sock"], Some("unix:///var/run/crio/crio.sock")),
-        ("1.36.2", &["/var/run/crio/crio.sock", "/var/run/containerd/containerd.sock"], None),
-    ];
-    for (kubelet, there, expected) in table {
-        let found = cri_socket(version(kubelet), |path| there.contains(&path));
-        match expected {
-            Some(socket) => assert_eq!(found.unwrap(), *socket, "{kubelet} {there:?}"),
-            None => assert!(found.unwrap_err().message.contains("several container runtimes"), "{kubelet} {there:?}"),
-        }
-    }
-}

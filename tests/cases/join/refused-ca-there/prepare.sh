@@ -1,0 +1,2 @@
+mkdir -p /etc/kubernetes/pki
+echo old > /etc/kubernetes/pki/ca.crt

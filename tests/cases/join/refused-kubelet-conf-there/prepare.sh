@@ -1,0 +1,2 @@
+mkdir -p /etc/kubernetes
+touch /etc/kubernetes/kubelet.conf

@@ -1,0 +1,2 @@
+mkdir -p /etc/kubernetes/manifests
+touch /etc/kubernetes/manifests/left-over.yaml

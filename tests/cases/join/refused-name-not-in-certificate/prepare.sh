@@ -1,0 +1,1 @@
+echo "10.99.0.1 elsewhere" >> /etc/hosts

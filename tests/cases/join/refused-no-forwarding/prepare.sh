@@ -1,0 +1,1 @@
+echo 0 > /proc/sys/net/ipv4/ip_forward
