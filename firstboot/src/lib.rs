@@ -21,6 +21,7 @@ pub mod initrd;
 pub mod join;
 pub mod journal;
 pub mod kubernetes;
+pub mod machine;
 pub mod preflight;
 pub mod secret;
 pub mod source;

@@ -13,6 +13,7 @@ mod deadline;
 mod error;
 mod exchange;
 mod network;
+pub mod plain;
 pub mod resolve;
 pub mod retry;
 #[cfg(test)]

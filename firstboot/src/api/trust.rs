@@ -12,6 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use x509_cert::der::Decode;
+
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
 
@@ -68,6 +70,15 @@ impl Authorities {
     pub fn pins(&self) -> Vec<String> {
         let key = |certificate| webpki::anchor_from_trusted_cert(certificate).ok().map(|anchor| webpki::spki_for_anchor(&anchor));
         self.certificates.iter().filter_map(key).map(|key| hex(digest::digest(&digest::SHA256, &key).as_ref())).collect()
+    }
+
+    /// When all certificates of the bundle are valid together; none for the system's.
+    pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
+        let period = |der: &CertificateDer<'_>| {
+            let validity = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate.validity;
+            Some((validity.not_before.to_system_time(), validity.not_after.to_system_time()))
+        };
+        self.certificates.iter().filter_map(period).reduce(|all, one| (all.0.max(one.0), all.1.min(one.1)))
     }
 
     /// Whether a server that showed `chain` is `name`, now.

@@ -46,6 +46,24 @@ pub struct ClusterFacts {
     pub ca_pem: String,
 }
 
+impl ClusterFacts {
+    /// What is known without asking for any ConfigMap.
+    pub fn unknown(server: String, ca_pem: String, kubelet_config: Value) -> Self {
+        Self {
+            kubernetes_version: None,
+            cluster_name: "kubernetes".to_owned(),
+            image_repository: String::new(),
+            feature_gates: BTreeMap::new(),
+            service_subnet: None,
+            dns_domain: None,
+            certificates_dir: None,
+            kubelet_config,
+            server,
+            ca_pem,
+        }
+    }
+}
+
 /// What a join must know of the machine.
 #[derive(Debug, Clone)]
 pub struct HostFacts {
@@ -79,6 +97,8 @@ pub struct Plan {
     pub node_name: String,
     /// In writing order. The kubelet starts at boot once config.yaml exists, so that one is last.
     pub files: Vec<PlannedFile>,
+    /// The kubelet's configuration, as config.yaml says it.
+    pub kubelet_config: Value,
     /// The runtime's socket.
     pub cri_socket: String,
     /// Value of the Node's annotation `kubeadm.alpha.kubernetes.io/cri-socket`, if kubeadm of this version sets it.
@@ -119,6 +139,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
         cri_socket_annotation: features.cri_socket_annotation.then(|| cri_socket.clone()),
         cri_socket,
         healthz: kubelet_config::healthz(&configuration),
+        kubelet_config: configuration,
         warnings,
     })
 }

@@ -172,20 +172,24 @@ impl Facts {
         let is_docker = inquiry.cri_socket.ends_with("/dockershim.sock") || inquiry.cri_socket.ends_with("/docker.sock");
         std::thread::scope(|scope| {
             let kubelet = inquiry.kubelet.map(|program| scope.spawn(move || machine::kubelet_version(program)));
-            let runtime = (!is_docker).then(|| scope.spawn(|| ask_runtime(inquiry)));
+            let runtime = (!is_docker).then(|| scope.spawn(|| Runtime::ask(inquiry.root, inquiry.cri_socket, inquiry.runtime_limit)));
             let docker = is_docker.then(|| scope.spawn(ask_docker));
             let name = scope.spawn(|| (inquiry.look_up)(inquiry.node_name, inquiry.look_up_limit));
-            let addresses = network::addresses();
-            let port_taken = inquiry.root.is_machine().then(|| try_port(KUBELET_PORT).err()).flatten().map(|error| error.to_string());
+            let here = Self::here(inquiry.root);
             Self {
                 kubelet: kubelet.map(joined),
                 runtime: runtime.map(joined),
                 docker: docker.map(joined),
                 name: Some(joined(name)),
-                addresses,
-                port_taken,
+                ..here
             }
         })
+    }
+
+    /// What can be seen at once.
+    pub fn here(root: &Root) -> Self {
+        let port_taken = root.is_machine().then(|| try_port(KUBELET_PORT).err()).flatten().map(|error| error.to_string());
+        Self { addresses: network::addresses(), port_taken, ..Self::default() }
     }
 }
 
@@ -193,14 +197,17 @@ fn joined<T>(thread: std::thread::ScopedJoinHandle<Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|_| Err(Failure::new(Class::Internal, "a thread of the preflight checks panicked")))
 }
 
-fn ask_runtime(inquiry: &Inquiry) -> Result<Runtime> {
-    let socket = inquiry.root.path(cri::socket_path(inquiry.cri_socket)?);
-    let (mut client, version) = Client::wait_until_ready(&socket, Instant::now() + inquiry.runtime_limit)?;
-    let deadline = Instant::now() + RUNTIME_QUESTION;
-    let serves_v1alpha2 = version.api == Api::V1alpha2 || client.serves(Api::V1alpha2, deadline)?;
-    let runtime_config = client.cgroup_driver(deadline)?;
-    let configured = || client.configured_cgroup_driver(deadline).ok().flatten();
-    Ok(Runtime { version, serves_v1alpha2, runtime_config, cgroup_driver: runtime_config.or_else(configured) })
+impl Runtime {
+    /// Asks the runtime at `socket` below `root` as soon as it is there, for `limit` at most.
+    pub fn ask(root: &Root, socket: &str, limit: Duration) -> Result<Self> {
+        let socket = root.path(cri::socket_path(socket)?);
+        let (mut client, version) = Client::wait_until_ready(&socket, Instant::now() + limit)?;
+        let deadline = Instant::now() + RUNTIME_QUESTION;
+        let serves_v1alpha2 = version.api == Api::V1alpha2 || client.serves(Api::V1alpha2, deadline)?;
+        let runtime_config = client.cgroup_driver(deadline)?;
+        let configured = || client.configured_cgroup_driver(deadline).ok().flatten();
+        Ok(Self { version, serves_v1alpha2, runtime_config, cgroup_driver: runtime_config.or_else(configured) })
+    }
 }
 
 fn ask_docker() -> Result<Docker> {

@@ -28,7 +28,7 @@ fn run(join: &mut Join) -> Result<()> {
     join.found.plan = Some(plan);
     known.clock = clock(join);
     let kubelet = join.found.kubelet_version.map(Ok);
-    let checked = Facts { runtime: runtime(join), kubelet, addresses: super::preflight::addresses(), ..Facts::default() };
+    let checked = Facts { runtime: runtime(join), kubelet, ..Facts::here(join.root) };
     if join.is_skipped(&super::preflight::PHASE) {
         return Ok(());
     }
@@ -40,15 +40,23 @@ fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline
     let found = join.found.cluster.as_mut().ok_or_else(|| Failure::new(Class::Internal, "no cluster was discovered"))?;
     let (server, ca_pem) = (found.server.to_string(), String::from_utf8_lossy(found.authorities.pem()).into_owned());
     if let Some(kubelet_config) = carried {
-        return Ok(ClusterFacts { kubelet_config, ..ClusterFacts::unknown(server, ca_pem) });
+        return Ok(ClusterFacts::unknown(server, ca_pem, kubelet_config));
     }
     let mut backoff = Backoff::new();
     let configuration = cluster::configuration(&mut found.client, deadline, &mut backoff)?;
     let kubelet = cluster::kubelet_configuration(&mut found.client, &configuration, deadline, &mut backoff)?;
-    join.say(format!("the cluster is Kubernetes {}", configuration.kubernetes_version));
+    (join.tell)(&format!("the cluster is Kubernetes {}", configuration.kubernetes_version));
     join.found.configuration = Some(configuration.clone());
-    let ClusterConfiguration { kubernetes_version, cluster_name, certificates_dir, image_repository, dns_domain, service_subnet, feature_gates, .. } =
-        configuration;
+    let ClusterConfiguration {
+        kubernetes_version,
+        cluster_name,
+        certificates_dir,
+        image_repository,
+        dns_domain,
+        service_subnet,
+        feature_gates,
+        ..
+    } = configuration;
     Ok(ClusterFacts {
         kubernetes_version: Some(kubernetes_version),
         cluster_name,
@@ -84,11 +92,10 @@ fn name_is_free(join: &mut Join, name: &str, deadline: Deadline) -> Result<bool>
         Err(failure) => return Err(failure),
     };
     match node {
-        Some(node) if node.ready && !is_this_machine(join, &node) => Err(Failure::new(
-            Class::Refused,
-            format!("a Node with name \"{name}\" and status \"Ready\" already exists in the cluster"),
-        )
-        .help(format!("delete the Node (kubectl delete node {name}) or give this machine another name"))),
+        Some(node) if node.ready && !is_this_machine(join, &node) => {
+            Err(Failure::new(Class::Refused, format!("a Node with name \"{name}\" and status \"Ready\" already exists in the cluster"))
+                .help(format!("delete the Node (kubectl delete node {name}) or give this machine another name")))
+        }
         _ => Ok(false),
     }
 }

@@ -7,9 +7,9 @@ use crate::api::retry::Backoff;
 use crate::config::model::TlsBootstrap;
 use crate::error::{Class, Failure, Result};
 use crate::host::files::{self, PRIVATE};
+use crate::join::Join;
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::identity::{CURRENT, ClientCertificate, PrivateKey, store};
-use crate::join::Join;
 
 /// The kubelet's kubeconfig.
 pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
@@ -53,7 +53,7 @@ fn ask(join: &mut Join) -> Result<()> {
     let deadline = join.deadline.within(join.config.join.timeouts.tls_bootstrap);
     let chain = request.submit(&mut discovered(join)?.client, deadline, &mut Backoff::new())?;
     let path = store(join.root, &chain, &key, SystemTime::now())?;
-    join.say(format!("the cluster issued the client certificate {}", path.display()));
+    join.say(&format!("the cluster issued the client certificate {}", path.display()));
     let preferences = preferences(join)?;
     let kubeconfig = discovered(join)?.kubelet_kubeconfig(CURRENT, preferences);
     files::write(&join.root.path(KUBELET_CONF), kubeconfig.as_bytes(), PRIVATE)

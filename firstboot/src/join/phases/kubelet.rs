@@ -4,18 +4,23 @@ use std::time::Duration;
 
 use super::identity::{self, BOOTSTRAP_CONF};
 use super::{Need, Phase};
-use crate::api::Deadline;
+use crate::api::{Deadline, Network, plain};
 use crate::error::{Class, Failure, Result};
+use crate::host::files;
 use crate::host::services::{Services, Wait};
-use crate::host::{files, health};
 use crate::join::plan::CONFIG;
 use crate::join::{Join, kubelet_config};
+use crate::kubernetes::endpoint::Endpoint;
 use crate::verdict::notify;
 
 /// The unit.
 const UNIT: &str = "kubelet";
 /// Between two looks. A healthy kubelet answers in a millisecond.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a kubelet may take to say how it is.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// Longest that it may have to say.
+const LONGEST_HEALTH: usize = 64 * 1024;
 /// Longest configuration of a kubelet.
 const LONGEST: u64 = 4 << 20;
 
@@ -29,8 +34,8 @@ fn run(join: &mut Join) -> Result<()> {
     }
     start(join.machine.services)?;
     let timeouts = &join.config.join.timeouts;
-    if let Some((address, port)) = health_address(join)? {
-        wait_until_healthy(join.machine.services, &address, port, join.deadline.within(timeouts.kubelet_health_check))?;
+    if let Some(endpoint) = health_endpoint(join)? {
+        wait_until_healthy(join, &endpoint, join.deadline.within(timeouts.kubelet_health_check))?;
     }
     wait_for_identity(join, join.deadline.within(timeouts.tls_bootstrap))
 }
@@ -42,24 +47,28 @@ fn start(services: Services) -> Result<()> {
 }
 
 /// Where the kubelet says that it is well, by its configuration on the disk; none if it is told not to.
-fn health_address(join: &Join) -> Result<Option<(String, u16)>> {
+fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
     let bytes = files::read(&join.root.path(CONFIG), LONGEST)?.unwrap_or_default();
     let configuration = serde_yaml_ng::from_slice(&bytes).map_err(|_| Failure::new(Class::Host, format!("{CONFIG} is damaged")))?;
-    Ok(kubelet_config::healthz(&configuration))
+    Ok(kubelet_config::healthz(&configuration).map(|(host, port)| Endpoint { host, port }))
 }
 
-fn wait_until_healthy(services: Services, address: &str, port: u16, deadline: Deadline) -> Result<()> {
-    let mut last;
+fn wait_until_healthy(join: &Join, endpoint: &Endpoint, deadline: Deadline) -> Result<()> {
     loop {
-        match health::ask(address, port, deadline.within(Duration::from_secs(2)).remaining()) {
-            Ok(()) => return Ok(()),
-            Err(why) => last = why,
-        }
+        let Err(why) = health(&join.network, endpoint, deadline.within(ATTEMPT)) else { return Ok(()) };
         if deadline.has_passed() {
-            let message = format!("the kubelet is not healthy after {} s: http://{address}:{port}/healthz: {last}", deadline.elapsed().as_secs());
-            return Err(Failure::new(Class::Kubelet, message).help(services.advice(UNIT)).transient());
+            let message = format!("the kubelet is not healthy after {} s: {why}", deadline.elapsed().as_secs());
+            return Err(Failure::new(Class::Kubelet, message).help(join.machine.services.advice(UNIT)).transient());
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+fn health(network: &Network, endpoint: &Endpoint, deadline: Deadline) -> std::result::Result<(), String> {
+    match plain::get(network, endpoint, "/healthz", LONGEST_HEALTH, deadline) {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        Ok(answer) => Err(format!("http://{endpoint}/healthz answers {}", answer.status)),
+        Err(failure) => Err(failure.message),
     }
 }
 

@@ -44,24 +44,14 @@ pub enum Need {
 }
 
 /// All phases, in order.
-pub const ALL: &[Phase] = &[
-    preflight::PHASE,
-    discovery::PHASE,
-    cluster::PHASE,
-    identity::PHASE,
-    files::PHASE,
-    kubelet::PHASE,
-    register::PHASE,
-    seal::PHASE,
-];
+pub const ALL: &[Phase] =
+    &[preflight::PHASE, discovery::PHASE, cluster::PHASE, identity::PHASE, files::PHASE, kubelet::PHASE, register::PHASE, seal::PHASE];
 
 /// What phases hand on to later ones.
 #[derive(Default)]
 pub struct Found {
     /// The kubelet's version.
     pub kubelet_version: Option<Version>,
-    /// The runtime's socket, given or detected.
-    pub cri_socket: String,
     /// Waits for the container runtime while the network is asked.
     pub runtime: Option<JoinHandle<Result<crate::preflight::Runtime>>>,
     /// The verified API server.

@@ -5,10 +5,9 @@ use std::time::Duration;
 use super::{Need, Phase};
 use crate::api::{Deadline, resolve};
 use crate::error::{Class, Failure, Result};
-use crate::host::{cri, network};
 use crate::join::Join;
 use crate::machine;
-use crate::preflight::{self, Cluster, Context, Facts, Report, Stage, context};
+use crate::preflight::{self, Cluster, Context, Facts, Report, Runtime, Stage};
 
 /// kubeadm waits ten seconds for a resolver that is dead.
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(1);
@@ -20,17 +19,15 @@ pub const PHASE: Phase = Phase { name: "preflight", kubeadm: "preflight", need: 
 
 fn run(join: &mut Join) -> Result<()> {
     let version = machine::kubelet_version(join.root);
-    let minor = version.as_ref().map_or(u16::MAX, |version| version.minor);
-    let socket = match &join.config.join.node.cri_socket {
-        Some(socket) => socket.clone(),
-        None => cri::detect_socket(join.root, minor)?,
-    };
     join.found.kubelet_version = version.as_ref().ok().copied();
-    join.found.cri_socket = socket.clone();
-    let (root, limit) = (join.root.clone(), join.deadline.within(RUNTIME_LIMIT).remaining());
-    join.found.runtime = Some(std::thread::spawn(move || context::ask_runtime(&root, &socket, limit)));
+    let socket = join.cri_socket();
+    join.found.runtime = socket.as_ref().ok().map(|socket| {
+        let (root, socket, limit) = (join.root.clone(), socket.clone(), join.deadline.within(RUNTIME_LIMIT).remaining());
+        std::thread::spawn(move || Runtime::ask(&root, &socket, limit))
+    });
     let facts = Facts { kubelet: Some(version), name: Some(look_up(join)), ..Facts::here(join.root) };
-    report(join, facts, None, Stage::Machine)
+    report(join, facts, None, Stage::Machine)?;
+    socket.map(drop)
 }
 
 fn look_up(join: &Join) -> Result<Vec<std::net::IpAddr>> {
@@ -42,15 +39,15 @@ fn look_up(join: &Join) -> Result<Vec<std::net::IpAddr>> {
 /// Makes the checks of `stage`: errors stop the join, warnings go to the status.
 pub(super) fn report(join: &mut Join, facts: Facts, cluster: Option<Cluster>, stage: Stage) -> Result<()> {
     let path = std::env::var("PATH").unwrap_or_default();
-    let kubelet_config = join.found.plan.as_ref().map(|plan| plan.configuration.clone());
+    let cri_socket = join.cri_socket().unwrap_or_default();
     let context = Context {
         root: join.root,
         path: &path,
         services: join.machine.services,
         is_privileged: nix::unistd::geteuid().is_root(),
         join: &join.config.join,
-        cri_socket: &join.found.cri_socket,
-        kubelet_config: kubelet_config.as_ref(),
+        cri_socket: &cri_socket,
+        kubelet_config: join.found.plan.as_ref().map(|plan| &plan.kubelet_config),
         is_resumed: join.is_resumed(),
         variable: &|name| std::env::var(name).ok(),
         facts,
@@ -68,12 +65,7 @@ fn tell(join: &mut Join, report: &Report) {
 }
 
 /// The runtime, once it answers; waits for what is left of its time.
-pub(super) fn runtime(join: &mut Join) -> Option<Result<preflight::Runtime>> {
+pub(super) fn runtime(join: &mut Join) -> Option<Result<Runtime>> {
     let waiting = join.found.runtime.take()?;
     Some(waiting.join().unwrap_or_else(|_| Err(Failure::new(Class::Internal, "waiting for the container runtime panicked"))))
-}
-
-/// This machine's addresses, without anything that takes time.
-pub(super) fn addresses() -> Vec<network::Address> {
-    network::addresses()
 }

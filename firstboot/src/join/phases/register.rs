@@ -1,6 +1,5 @@
 //! Follows the Node object as far as the config asks, and gives it the annotation that kubeadm of clusters before 1.34 looks for.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,13 +7,12 @@ use serde_json::json;
 use super::identity::KUBELET_CONF;
 use super::{Need, Phase};
 use crate::api::retry::Backoff;
-use crate::api::{Client, Deadline};
-use crate::config::model::WaitFor;
+use crate::api::{Client, Deadline, retry};
+use crate::config::model::{Discovery, WaitFor};
 use crate::error::{Class, Failure, Result};
-use crate::host::files;
+use crate::join::discovery::{Request, discover};
 use crate::join::plan::INSTANCE_CONFIG;
 use crate::join::{Join, cluster};
-use crate::kubernetes::kubeconfig;
 
 /// Between two looks at a Node that is not there or not ready yet.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -32,25 +30,20 @@ fn run(join: &mut Join) -> Result<()> {
     }
     let mut client = client_of_the_kubelet(join)?;
     let name = join.config.node_name();
-    wait(&mut client, &name, wait_for == WaitFor::Ready, join.deadline.within(limit(wait_for)))?;
+    let limit = if wait_for == WaitFor::Kubelet { join.deadline.within(ANNOTATION_LIMIT) } else { join.deadline };
+    wait(&mut client, &name, wait_for == WaitFor::Ready, limit)?;
     if annotated {
         let patch = json!({ "metadata": { "annotations": { "kubeadm.alpha.kubernetes.io/cri-socket": join.cri_socket()? } } });
         let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
-        crate::api::retry::until(deadline, &mut Backoff::new(), || client.patch(&format!("/api/v1/nodes/{name}"), &patch, deadline))?;
+        retry::until(deadline, &mut Backoff::new(), || client.patch(&format!("/api/v1/nodes/{name}"), &patch, deadline))?;
     }
     Ok(())
 }
 
-fn limit(wait_for: WaitFor) -> Duration {
-    if wait_for == WaitFor::Kubelet { ANNOTATION_LIMIT } else { Duration::MAX / 4 }
-}
-
 fn client_of_the_kubelet(join: &Join) -> Result<Client> {
-    let damaged = |why: String| Failure::new(Class::Host, format!("{KUBELET_CONF}: {why}"));
-    let path = join.root.path(KUBELET_CONF);
-    let bytes = files::read(&path, kubeconfig::LONGEST as u64)?.ok_or_else(|| damaged("it is missing".to_owned()))?;
-    let config = kubeconfig::parse(&bytes, path.parent().unwrap_or(Path::new("/"))).map_err(damaged)?;
-    config.client(&join.network)
+    let discovery = Discovery::File(KUBELET_CONF.into());
+    let request = Request { discovery: &discovery, tls_bootstrap_token: None, more_endpoints: &[], deadline: join.deadline };
+    Ok(discover(&join.network, &request, &mut Backoff::new())?.client)
 }
 
 fn wait(client: &mut Client, name: &str, until_ready: bool, deadline: Deadline) -> Result<()> {
