@@ -31,16 +31,16 @@ pub struct ClusterConfiguration {
     pub kubernetes_version: Version,
     /// `kubernetes`
     pub cluster_name: String,
-    /// Where the control plane keeps its certificates, if it says so.
-    pub certificates_dir: Option<String>,
+    /// Where the control plane keeps its certificates; the kubelet's client CA is expected there.
+    pub certificates_dir: String,
     /// `registry.k8s.io`
     pub image_repository: String,
     /// `host:port` of the control plane as a whole.
     pub control_plane_endpoint: Option<String>,
     /// `cluster.local`
-    pub dns_domain: Option<String>,
+    pub dns_domain: String,
     /// `10.96.0.0/12`, or two of them.
-    pub service_subnet: Option<String>,
+    pub service_subnet: String,
     /// `10.244.0.0/16`, if set.
     pub pod_subnet: Option<String>,
     /// kubeadm's feature gates.
@@ -55,16 +55,17 @@ impl ClusterConfiguration {
             return Err("its kind is not ClusterConfiguration".to_owned());
         }
         let at = |path: &str| value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let or = |path: &str, default: &str| at(path).unwrap_or_else(|| default.to_owned());
         let kubernetes_version: Version = at("/kubernetesVersion").ok_or("it has no kubernetesVersion")?.parse()?;
         let gates = value["featureGates"].as_object().into_iter().flatten();
         Ok(Self {
             kubernetes_version,
-            cluster_name: at("/clusterName").unwrap_or_else(|| "kubernetes".to_owned()),
-            certificates_dir: at("/certificatesDir"),
-            image_repository: at("/imageRepository").unwrap_or_else(|| features::image_repository(kubernetes_version).to_owned()),
+            cluster_name: or("/clusterName", "kubernetes"),
+            certificates_dir: or("/certificatesDir", "/etc/kubernetes/pki"),
+            image_repository: or("/imageRepository", features::image_repository(kubernetes_version)),
             control_plane_endpoint: at("/controlPlaneEndpoint"),
-            dns_domain: at("/networking/dnsDomain"),
-            service_subnet: at("/networking/serviceSubnet"),
+            dns_domain: or("/networking/dnsDomain", "cluster.local"),
+            service_subnet: or("/networking/serviceSubnet", "10.96.0.0/12"),
             pod_subnet: at("/networking/podSubnet"),
             feature_gates: gates.filter_map(|(name, on)| Some((name.clone(), on.as_bool()?))).collect(),
         })
