@@ -2,7 +2,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SHELL := /bin/bash
 
-.PHONY: help image test check bench programs firstboot lab clean
+.PHONY: help image test check bench fuzz programs firstboot lab clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -25,6 +25,10 @@ check: ## Format, lints, licences: no tests
 bench: ## Measure against mmdebstrap + mke2fs, tar | zstd, mksquashfs, mkfs.erofs
 	@tools/install test
 	@tests/bench/run
+
+fuzz: ## Fuzz every parser of outside bytes, SECONDS (10) each
+	@tools/install fuzz
+	@tests/fuzz/run $(SECONDS)
 
 programs: ## Build kiln and the static firstboot into target/kiln/
 	@tools/programs

@@ -1,19 +1,17 @@
 //! The last layer: what only the whole image decides. Unit links, the image's description, preloaded container images.
 
-use std::sync::Arc;
+mod preload;
 
 use serde::Serialize;
 
-use crate::definition::plan::{ImagePlan, PreloadOrigin};
+pub use preload::preload;
+
+use crate::definition::plan::ImagePlan;
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Class, Error, Result};
 use crate::layer::PackedLayer;
 use crate::lock::Lock;
-use crate::store::Store;
 use crate::tree::{Body, Entry, Node, Tree};
-
-/// Where the archives of preloaded container images lie; `preload-images.service` of the runtime's layer imports them.
-const PRELOAD_FOLDER: &str = "usr/lib/kiln/preload";
 
 /// What `/usr/lib/kiln/image.json` says: the image can be told from inside.
 #[derive(Serialize)]
@@ -58,22 +56,6 @@ pub fn describe(top: &mut Tree, plan: &ImagePlan, lock: &Lock, layers: &[PackedL
         serde_json::to_vec_pretty(&description).map_err(|error| Error::new(Class::Internal, format!("describing the image: {error}")))?;
     json.push(b'\n');
     top.insert(format!("{}/image.json", firstboot::contract::IMAGE_FOLDER), Entry::file(Body::inline(json), 0o644));
-    Ok(())
-}
-
-/// Adds the archives of preloaded container images, in the definition's order.
-pub fn preload(top: &mut Tree, plan: &ImagePlan, store: &Store) -> Result<()> {
-    for (index, image) in plan.preload.iter().enumerate() {
-        if let PreloadOrigin::File(path) = &image.origin {
-            let mut file = std::fs::File::open(path).at("opening", path)?;
-            let inserted = store.insert(&mut file, Some(&image.sha256));
-            inserted.map_err(|error| error.context(format!("{} for {}", path.display(), image.reference)))?;
-        }
-        let blob = store.blob(&image.sha256);
-        let len = blob.metadata().at("reading", &blob)?.len();
-        let body = Body::Slice { file: Arc::from(blob), offset: 0, len };
-        top.insert(format!("{PRELOAD_FOLDER}/{index:03}.tar"), Entry::file(body, 0o644));
-    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use kiln::digest::Digest;
 use kiln::error::Class;
 use kiln::fetch::checksum::Expected;
-use kiln::fetch::{Fetcher, Options, Request, Route};
+use kiln::fetch::{Absence, Fetcher, Options, Request, Route};
 use kiln::progress::Progress;
 use kiln::store::Store;
 use rustls::pki_types::pem::PemObject;
@@ -103,6 +103,19 @@ fn when_all_places_fail_all_are_named_and_wrong_bytes_decide() {
     assert_eq!(error.class(), Class::Verification);
     assert!(error.message().contains("wrong content") && error.message().contains("404 Not Found"), "{error}");
     cache.assert_holds(&[], &[]);
+}
+
+#[test]
+fn a_package_that_the_mirrors_no_longer_have_says_so() {
+    let (body, cache, folder) = (content(5000), Cache::new(), TempDir::new().unwrap());
+    let server = Server::start(|_, _, stream| reply(stream, "404 Not Found", b""));
+    let mirrors = [format!("{}={}", server.url(""), folder.path().display())];
+    let absent = Absence { message: "bash 5.2-1 is no longer on the mirror".into(), help: "lock newer packages".into() };
+    let wanted = Request { absent: Some(absent), ..request(&server.url("/bash.deb"), &body) };
+    let error = cache.fetch(&wanted, mirrored(&mirrors)).unwrap_err();
+    assert_eq!((error.message(), error.hint()), ("bash 5.2-1 is no longer on the mirror", Some("lock newer packages")));
+    write(folder.path(), "bash.deb", &[0; 5000]);
+    assert_eq!(cache.fetch(&wanted, mirrored(&mirrors)).unwrap_err().class(), Class::Verification);
 }
 
 #[test]

@@ -50,3 +50,6 @@ pub const VAR_POPULATED: &str = "lib/kiln/populated";
 
 /// The folder of the image's description, below the root.
 pub const IMAGE_FOLDER: &str = "usr/lib/kiln";
+
+/// The KubeletConfiguration that an image may carry, below the root: its machines then read none from the cluster.
+pub const KUBELET_CONFIG: &str = "usr/lib/kiln/kubelet-config.yaml";

@@ -140,7 +140,7 @@ impl<T> Context<T> for nix::Result<T> {
 }
 
 /// The error's text without Rust's `(os error 28)`.
-fn plain(error: &std::io::Error) -> String {
+pub(crate) fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -11,6 +11,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod contract;
 pub mod error;
@@ -18,7 +19,10 @@ pub mod host;
 #[cfg(target_os = "linux")]
 pub mod initrd;
 pub mod join;
+pub mod journal;
 pub mod kubernetes;
+pub mod machine;
 pub mod preflight;
 pub mod secret;
 pub mod source;
+pub mod verdict;

@@ -14,6 +14,9 @@ use crate::workspace;
 /// The default definition, relative to the checkout.
 pub const DEFAULT: &str = "images/debian-13.toml";
 
+/// The container image of a shell and small tools that [`image_with_containers`] carries.
+pub const BUSYBOX: &str = "localhost/lab/busybox:1";
+
 /// The folder of `kiln` and the static `firstboot`, as a release has them: `KILN_PROGRAMS`, else built from this checkout.
 pub fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
@@ -127,14 +130,28 @@ impl Image {
 
 /// The image of `definition`, built once for all tests and runs with the same programs, definitions and parts.
 pub fn image(definition: &str) -> Image {
+    shared(definition, "", &[])
+}
+
+/// The disk image of `definition` with the container images that a pod needs on a machine that reaches no registry: [`BUSYBOX`], and a
+/// stand-in for the runtime's pause image. Built once, as [`image`].
+pub fn image_with_containers(definition: &str) -> Image {
+    let preload = lab().preload(&workspace::root().join(definition));
+    shared(definition, "+containers", &[preload, "outputs=[\"raw\"]".to_owned()])
+}
+
+fn shared(definition: &str, variant: &str, sets: &[String]) -> Image {
     let _alone = workspace::exclusive("image");
     let key = inputs_key();
     let folder = workspace::kept().join("images").join(format!("{key:016x}"));
-    let image = Image::at(&folder.join(definition.replace('/', "-")), definition);
+    let name = definition.replace('/', "-") + variant;
+    let image = Image::at(&folder.join(&name), definition);
     if !image.folder.join("SHA256SUMS").exists() {
         fs::create_dir_all(&folder).expect("the target folder is writable");
         forget_others(&folder);
-        Build::new(definition, &image.folder).lock(&folder.join(definition.replace('/', "-") + ".lock")).run();
+        // One lock for all variants: none changes what is fetched.
+        let build = Build::new(definition, &image.folder).lock(&folder.join(definition.replace('/', "-") + ".lock"));
+        sets.iter().fold(build, |build, set| build.arg("--set").arg(set)).run();
     }
     image
 }

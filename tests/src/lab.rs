@@ -34,6 +34,12 @@ impl Lab {
         workspace::output(&script("sets"), [&self.mirror, definition]).lines().map(str::to_owned).collect()
     }
 
+    /// The `--set` value that puts the container images of `tests/lab/preload` into the image of `definition`.
+    pub fn preload(&self, definition: &Path) -> String {
+        let _alone = workspace::exclusive("lab");
+        workspace::output(&script("preload"), [definition]).trim().to_owned()
+    }
+
     /// Changes whenever the mirror's content does.
     pub fn key(&self) -> String {
         std::fs::read_to_string(self.mirror.join(".key")).expect("the mirror has a key")

@@ -53,6 +53,19 @@ else
   say cri-v1alpha2 absent
 fi
 
+# Preloaded container images, and whether they work: busybox as a bare container, pause as the sandbox of a pod on the machine's own network.
+say preload "$(systemctl show preload-images -p ActiveState,Result,Before)"
+has ctr && say images "$(ctr --namespace k8s.io images ls -q | grep -v ^sha256:)"
+if has ctr && ctr --namespace k8s.io images ls -q | grep -qx localhost/lab/busybox:1; then
+  say busybox "$(ctr --namespace k8s.io run --rm localhost/lab/busybox:1 probe /bin/sh -c 'echo from the container' 2>&1)"
+  if has crictl; then
+    echo '{"metadata":{"name":"probe","namespace":"default","uid":"1"},"linux":{"security_context":{"namespace_options":{"network":2}}}}' >/run/probe-pod.json
+    crictl --timeout 60s runp /run/probe-pod.json >/dev/null 2>/run/probe-pod.log || say sandbox-error "$(tail -3 /run/probe-pod.log)"
+    say sandbox "$(crictl pods --name probe -o json 2>/dev/null | grep -o 'SANDBOX_[A-Z]*')"
+    crictl rmp -fa >/dev/null 2>&1
+  fi
+fi
+
 try_write() { if (: >"$1") 2>/dev/null; then rm -f "$1"; echo writable; else echo refused; fi; }
 say write-root "$(try_write /kiln-probe)"
 say write-usr "$(try_write /usr/kiln-probe)"

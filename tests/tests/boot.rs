@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kiln_tests::console::Failure;
 use kiln_tests::http::Server;
-use kiln_tests::kiln::{self, DEFAULT, Image};
+use kiln_tests::kiln::{self, BUSYBOX, DEFAULT, Image};
 use kiln_tests::lab::lab;
 use kiln_tests::probe::{self, Facts, Then};
 use kiln_tests::qemu::{Machine, Vm, overlay};
@@ -180,6 +180,23 @@ fn network_boot_by_uefi_ipxe_and_http_runs_from_memory() {
     let server = Server::of(&kiln::image(DEFAULT).file("-pxe"));
     let script = format!("{}/boot.ipxe", server.guest_url());
     assert_healthy(&network_boot(machine, &server, &script));
+}
+
+#[test]
+fn preloaded_container_images_are_there_before_the_kubelet_and_run() {
+    let image = kiln::image_with_containers(DEFAULT);
+    let machine = Machine::new("preloaded").kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &image.command_line());
+    let facts = probe::install(machine, Then::PowerOff).snapshot(&image.file(".raw")).boot(one_report);
+    assert_healthy(&facts);
+    let unit = facts["preload"].as_str();
+    assert!(unit.contains("ActiveState=active") && unit.contains("Result=success") && unit.contains("kubelet.service"), "{facts:#?}");
+    let images: Vec<&str> = facts["images"].split(';').collect();
+    assert!(images.contains(&BUSYBOX), "{facts:#?}");
+    assert!(images.iter().any(|image| image.starts_with("registry.k8s.io/pause:")), "{facts:#?}");
+    assert_eq!(facts["busybox"], "from the container", "{facts:#?}");
+    if facts["crictl"] != "absent" {
+        assert_eq!(facts["sandbox"], "SANDBOX_READY", "{facts:#?}");
+    }
 }
 
 #[test]

@@ -38,11 +38,33 @@ fn kubeadm_alone() {
             scope.spawn(|| {
                 loop {
                     let Some(case) = queue.lock().unwrap().next() else { break };
-                    let outcome = join_outcome::observe(&control_plane, &known, &case, &[], &["kubeadm", "join", "--config", "/case/join.yaml"], PATIENCE);
+                    let outcome = join_outcome::observe(
+                        &control_plane,
+                        &known,
+                        &case,
+                        &[],
+                        &["kubeadm", "join", "--config", "/case/join.yaml"],
+                        PATIENCE,
+                    );
                     fs::create_dir_all(format!("/tmp/wlab/out-{minor}")).unwrap();
-                    fs::write(format!("/tmp/wlab/out-{minor}/{}.json", case.name), serde_json::to_string_pretty(&outcome).unwrap()).unwrap();
-                    let last = outcome.ended.stderr.lines().filter(|l| l.starts_with("error") || l.contains("[ERROR")).collect::<Vec<_>>().join(" | ");
-                    workspace::say(&format!("{:45} {:12} {} {:.1} s node {} {}", case.name, case.expect, outcome.ended.code, outcome.ended.seconds, outcome.node.is_some(), last.chars().take(300).collect::<String>()));
+                    fs::write(format!("/tmp/wlab/out-{minor}/{}.json", case.name), serde_json::to_string_pretty(&outcome).unwrap())
+                        .unwrap();
+                    let last = outcome
+                        .ended
+                        .stderr
+                        .lines()
+                        .filter(|l| l.starts_with("error") || l.contains("[ERROR"))
+                        .collect::<Vec<_>>()
+                        .join(" | ");
+                    workspace::say(&format!(
+                        "{:45} {:12} {} {:.1} s node {} {}",
+                        case.name,
+                        case.expect,
+                        outcome.ended.code,
+                        outcome.ended.seconds,
+                        outcome.node.is_some(),
+                        last.chars().take(300).collect::<String>()
+                    ));
                 }
             });
         }

@@ -1,34 +1,71 @@
 //! Shell-style patterns on paths: `?`, `*` and `[…]` stop at `/`, `**` does not.
 
 /// Whether the whole of `path` matches `pattern`. A `**/` also matches no folder at all; a `[` without its `]` is a letter.
+/// Takes time in proportion to the product of both lengths, whatever they say.
 pub fn matches(pattern: &str, path: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let path: Vec<char> = path.chars().collect();
-    matches_from(&pattern, &path)
-}
-
-fn matches_from(pattern: &[char], path: &[char]) -> bool {
-    match pattern {
-        [] => path.is_empty(),
-        ['*', '*', '/', rest @ ..] => matches_from(rest, path) || folder_ends(path).any(|end| matches_from(rest, &path[end..])),
-        ['*', '*', rest @ ..] => (0..=path.len()).any(|taken| matches_from(rest, &path[taken..])),
-        ['*', rest @ ..] => {
-            let longest = path.iter().position(|letter| *letter == '/').unwrap_or(path.len());
-            (0..=longest).any(|taken| matches_from(rest, &path[taken..]))
-        }
-        ['[', inside @ ..] => match class(inside) {
-            Some((class, rest)) => path.split_first().is_some_and(|(letter, path)| class.takes(*letter) && matches_from(rest, path)),
-            None => path.first() == Some(&'[') && matches_from(inside, &path[1..]),
-        },
-        [wanted, rest @ ..] => path
-            .split_first()
-            .is_some_and(|(letter, path)| (wanted == letter || (*wanted == '?' && *letter != '/')) && matches_from(rest, path)),
+    // For each length: whether the pattern so far matches the path's start of that length.
+    let mut matched = vec![false; path.len() + 1];
+    matched[0] = true;
+    let mut rest = pattern.as_slice();
+    while let Some((element, behind)) = next(rest) {
+        matched = element.extend(&matched, &path);
+        rest = behind;
     }
+    matched[path.len()]
 }
 
-/// The positions behind each `/`.
-fn folder_ends(path: &[char]) -> impl Iterator<Item = usize> {
-    path.iter().enumerate().filter(|(_, letter)| **letter == '/').map(|(index, _)| index + 1)
+/// A piece of a pattern.
+enum Element<'a> {
+    /// `**/`
+    Folders,
+    /// `**`
+    Anything,
+    /// `*`
+    InFolder,
+    /// `?`, or a letter.
+    Letter(char),
+    /// `[…]`
+    Class(CharacterClass<'a>),
+}
+
+/// The first piece of a pattern, and what is behind it.
+fn next(pattern: &[char]) -> Option<(Element<'_>, &[char])> {
+    Some(match pattern {
+        [] => return None,
+        ['*', '*', '/', rest @ ..] => (Element::Folders, rest),
+        ['*', '*', rest @ ..] => (Element::Anything, rest),
+        ['*', rest @ ..] => (Element::InFolder, rest),
+        ['[', inside @ ..] => match class(inside) {
+            Some((class, rest)) => (Element::Class(class), rest),
+            None => (Element::Letter('['), inside),
+        },
+        [letter, rest @ ..] => (Element::Letter(*letter), rest),
+    })
+}
+
+impl Element<'_> {
+    /// Which starts of `path` match the pattern with this piece at its end, when `before` are those that match without it.
+    fn extend(&self, before: &[bool], path: &[char]) -> Vec<bool> {
+        let mut shorter = false;
+        let mut after = vec![self.takes_nothing() && before[0]];
+        for (index, letter) in path.iter().enumerate() {
+            shorter |= before[index];
+            after.push(match self {
+                Self::Folders => before[index + 1] || (*letter == '/' && shorter),
+                Self::Anything => before[index + 1] || shorter,
+                Self::InFolder => before[index + 1] || (*letter != '/' && after[index]),
+                Self::Letter(wanted) => before[index] && (wanted == letter || (*wanted == '?' && *letter != '/')),
+                Self::Class(class) => before[index] && class.takes(*letter),
+            });
+        }
+        after
+    }
+
+    const fn takes_nothing(&self) -> bool {
+        matches!(self, Self::Folders | Self::Anything | Self::InFolder)
+    }
 }
 
 struct CharacterClass<'a> {
@@ -97,5 +134,12 @@ mod tests {
         for (pattern, path, expected) in table {
             assert_eq!(matches(pattern, path), expected, "{pattern} on {path}");
         }
+    }
+
+    #[test]
+    fn hostile_patterns_end_quickly() {
+        let path = "a".repeat(4000);
+        assert!(!matches(&format!("{}b", "*a".repeat(100)), &path));
+        assert!(matches(&"**".repeat(50_000), "a"));
     }
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Class, Error, Result};
+use crate::fetch::Absence;
 use crate::fetch::mirror::Place;
 use crate::progress::Progress;
 
@@ -28,6 +29,8 @@ pub(super) enum Failure {
     },
     /// This place cannot serve the file; another may.
     Place(Error),
+    /// This place answers that it has no such file; another may.
+    Absent(Error),
     /// No place helps: the local disk failed, or another download did.
     Final(Error),
 }
@@ -40,7 +43,7 @@ impl Failure {
 
     fn into_error(self) -> Error {
         match self {
-            Self::Passing { error, .. } | Self::Place(error) | Self::Final(error) => error,
+            Self::Passing { error, .. } | Self::Place(error) | Self::Absent(error) | Self::Final(error) => error,
         }
     }
 }
@@ -51,6 +54,8 @@ pub(super) struct Quest<'a> {
     pub title: &'a str,
     /// Where to look, best first.
     pub places: &'a [Place],
+    /// What it means when no place has it.
+    pub absent: Option<&'a Absence>,
     /// Attempts after the first at each place.
     pub retries: u32,
     /// Upper bound of the first pause; it doubles with each.
@@ -65,14 +70,21 @@ impl Quest<'_> {
     /// Tries each place, several times if it pays, until one succeeds.
     pub fn run<T>(&self, mut attempt: impl FnMut(&Place) -> Result<T, Failure>) -> Result<T> {
         let mut failed = Vec::new();
+        let mut absent = self.absent;
         for place in self.places {
             match self.insist(|| attempt(place)) {
                 Ok(found) => return Ok(found),
                 Err(Failure::Final(error)) => return Err(error.context(self.title)),
-                Err(failure) => failed.push(failure.into_error().context(place)),
+                Err(failure) => {
+                    absent = absent.filter(|_| matches!(failure, Failure::Absent(_)));
+                    failed.push(failure.into_error().context(place));
+                }
             }
         }
-        Err(combine(self.title, failed))
+        Err(match absent {
+            Some(absence) => Error::new(Class::Fetch, absence.message.as_str()).help(absence.help.as_str()),
+            None => combine(self.title, failed),
+        })
     }
 
     fn insist<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
@@ -146,7 +158,7 @@ mod tests {
     use super::*;
 
     fn quest<'a>(places: &'a [Place], retries: u32, stop: &'a AtomicBool, progress: &'a Progress) -> Quest<'a> {
-        Quest { title: "kubelet", places, retries, backoff: Duration::from_millis(1), stop, progress }
+        Quest { title: "kubelet", places, absent: None, retries, backoff: Duration::from_millis(1), stop, progress }
     }
 
     fn fails(text: &str) -> Error {
@@ -183,6 +195,18 @@ mod tests {
             Err(Failure::Final(fails("disk full")))
         });
         assert_eq!((count, stops.unwrap_err().message()), (1, "kubelet: disk full"));
+    }
+
+    #[test]
+    fn only_a_file_that_no_place_has_is_said_to_be_absent() {
+        let (stop, progress) = (AtomicBool::new(false), Progress::silent());
+        let places = [Place::Local("/a".into()), Place::Local("/b".into())];
+        let absence = Absence { message: "kubelet is no longer there".into(), help: "lock again".into() };
+        let quest = Quest { absent: Some(&absence), ..quest(&places, 0, &stop, &progress) };
+        let gone = quest.run::<()>(|_| Err(Failure::Absent(fails("404")))).unwrap_err();
+        assert_eq!((gone.message(), gone.hint()), ("kubelet is no longer there", Some("lock again")));
+        let second = |place: &Place| if place.to_string() == "/a" { Failure::Absent(fails("404")) } else { Failure::Place(fails("403")) };
+        assert!(quest.run::<()>(|place| Err(second(place))).unwrap_err().message().contains("/b: 403"));
     }
 
     #[test]

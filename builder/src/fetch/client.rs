@@ -198,7 +198,7 @@ pub(super) fn read_all(source: Source, limit: u64, client: &Client) -> Result<Op
 
 fn open_file(path: &Path, offset: u64) -> Result<Source, Failure> {
     let failed = |error: &io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::Place(Error::new(Class::Fetch, "no such file")),
+        io::ErrorKind::NotFound => Failure::Absent(Error::new(Class::Fetch, "no such file")),
         _ => Failure::Place(Error::new(Class::Fetch, error.to_string())),
     };
     let mut file = File::open(path).map_err(|error| failed(&error))?;
@@ -240,6 +240,7 @@ fn refused(response: &Response) -> Failure {
     let passes =
         status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
     match retry_after(response.headers()) {
+        _ if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) => Failure::Absent(error),
         _ if !passes => Failure::Place(error),
         Some(after) if after > LONGEST_RETRY_AFTER => {
             Failure::Place(error.context(format!("the server asks to come back in {} s", after.as_secs())))

@@ -91,6 +91,17 @@ pub struct Request {
     pub digest: Digest,
     /// Exact length in bytes, when the lock has it.
     pub size: Option<u64>,
+    /// What it means when every place answers that it has no such file; `None` for nothing in particular.
+    pub absent: Option<Absence>,
+}
+
+/// Why a file may be nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence {
+    /// What is the case.
+    pub message: String,
+    /// What the user should do.
+    pub help: String,
 }
 
 /// A file that is in the store.
@@ -164,7 +175,7 @@ impl<'a> Fetcher<'a> {
 
     /// A small file such as a checksum file, at most `limit` bytes. It does not enter the store.
     pub fn document(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
-        self.quest(file_name(url), &[url.to_owned()], &AtomicBool::new(false), |place| {
+        self.quest(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
             let source = self.client.open(place, &Resume::default())?;
             let too_long = || Failure::Place(Error::new(Class::Fetch, format!("longer than the {limit} bytes that such a file may have")));
             if source.total.is_some_and(|total| total > limit) {
@@ -176,21 +187,21 @@ impl<'a> Fetcher<'a> {
 
     /// The length of a file in bytes, without fetching it; `None` when its server does not tell.
     pub fn length(&self, url: &str) -> Result<Option<u64>> {
-        self.quest(file_name(url), &[url.to_owned()], &AtomicBool::new(false), |place| self.client.length(place))
+        self.quest(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| self.client.length(place))
     }
 
     /// Fetches a file to learn its SHA-256 digest and length: for locks, when upstream gives another algorithm's digest, or no length.
     /// The file is verified by `expected` and is in the store afterwards.
     pub fn learn(&self, title: &str, url: &str, expected: &Expected) -> Result<(Digest, u64)> {
-        let urls = [url.to_owned()];
         let stop = AtomicBool::new(false);
+        let request = |digest| Request { title: title.to_owned(), urls: vec![url.to_owned()], digest, size: None, absent: None };
         if let Expected::Sha256(digest) = expected {
-            let request = Request { title: title.to_owned(), urls: urls.to_vec(), digest: *digest, size: None };
-            return self.fetch(&request, &stop).map(|found| (found.digest, found.size));
+            return self.fetch(&request(*digest), &stop).map(|found| (found.digest, found.size));
         }
         // The final name is not known yet: what is expected names the partial file.
-        let partial = self.store.partial(&Digest::of(expected.to_string().as_bytes()))?;
-        let (digest, size, _) = self.download(title, &urls, partial, expected, None, &stop)?;
+        let request = request(Digest::of(expected.to_string().as_bytes()));
+        let partial = self.store.partial(&request.digest)?;
+        let (digest, size, _) = self.download(&request, partial, expected, &stop)?;
         Ok((digest, size))
     }
 
@@ -205,7 +216,7 @@ impl<'a> Fetcher<'a> {
             partial.discard()?;
             return Ok(found);
         }
-        let (digest, size, from) = self.download(&request.title, &request.urls, partial, &Expected::Sha256(digest), request.size, stop)?;
+        let (digest, size, from) = self.download(request, partial, &Expected::Sha256(digest), stop)?;
         Ok(Fetched { digest, size, cached: false, from })
     }
 
@@ -219,25 +230,18 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Completes `partial` and moves it into the store. After a failure the bytes stay, for resuming, unless they were wrong.
-    fn download(
-        &self,
-        title: &str,
-        urls: &[String],
-        partial: Partial,
-        expected: &Expected,
-        size: Option<u64>,
-        stop: &AtomicBool,
-    ) -> Result<(Digest, u64, String)> {
+    fn download(&self, request: &Request, partial: Partial, expected: &Expected, stop: &AtomicBool) -> Result<(Digest, u64, String)> {
+        let Request { title, urls, size, absent, .. } = request;
         let step = match size {
-            Some(size) => self.progress.bytes(title, size),
+            Some(size) => self.progress.bytes(title, *size),
             None => self.progress.step(title),
         };
-        let target = Target { expected, size, ceiling: self.options.ceiling };
+        let target = Target { expected, size: *size, ceiling: self.options.ceiling };
         let mut transfer = Transfer::new(target, &partial.file, partial.path(), &step, stop)?;
         let outcome = if transfer.complete() {
             Ok("an earlier download".to_owned())
         } else {
-            self.quest(title, urls, stop, |place| transfer.attempt(&self.client, place).map(|()| place.to_string()))
+            self.quest(title, urls, absent.as_ref(), stop, |place| transfer.attempt(&self.client, place).map(|()| place.to_string()))
         };
         let (digest, size) = transfer.result();
         match outcome {
@@ -253,13 +257,20 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    fn quest<T>(&self, title: &str, urls: &[String], stop: &AtomicBool, attempt: impl FnMut(&Place) -> Result<T, Failure>) -> Result<T> {
+    fn quest<T>(
+        &self,
+        title: &str,
+        urls: &[String],
+        absent: Option<&Absence>,
+        stop: &AtomicBool,
+        attempt: impl FnMut(&Place) -> Result<T, Failure>,
+    ) -> Result<T> {
         let Options { mirrors, offline, retries, backoff, .. } = &self.options;
         let places = places(urls, mirrors, *offline)?;
         if places.is_empty() {
             return Err(unreachable_offline(title));
         }
-        let quest = Quest { title, places: &places, retries: *retries, backoff: *backoff, stop, progress: self.progress };
+        let quest = Quest { title, places: &places, absent, retries: *retries, backoff: *backoff, stop, progress: self.progress };
         quest.run(attempt)
     }
 

@@ -81,11 +81,13 @@ pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<
         urls: vec![pin.url.clone()],
         digest: pin.sha256,
         size: pin.size,
+        absent: None,
     });
     let mut requests: Vec<Request> = artifacts.collect();
     for image in &plan.preload {
         if let PreloadOrigin::Url(url) = &image.origin {
-            requests.push(Request { title: image.reference.clone(), urls: vec![url.clone()], digest: image.sha256, size: None });
+            let (title, urls) = (image.reference.clone(), vec![url.clone()]);
+            requests.push(Request { title, urls, digest: image.sha256, size: None, absent: None });
         }
     }
     // A mirror is needed only for what is missing: a full store builds on a machine that knows none.
@@ -93,9 +95,11 @@ pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<
     if missing {
         let mirrors = session.debian_mirrors()?;
         for package in &lock.packages {
+            let url = base::debian::url(&mirrors, package)?;
             requests.push(Request {
                 title: format!("{} {}", package.name, package.version),
-                urls: vec![base::debian::url(&mirrors, package)?],
+                absent: Some(base::debian::gone(package, &url)),
+                urls: vec![url],
                 digest: package.sha256,
                 size: Some(package.size),
             });
@@ -208,7 +212,7 @@ impl Builder<'_> {
         let mask: Vec<String> = self.plan.layers.iter().flat_map(|layer| layer.mask.clone()).collect();
         let mut top = units::enable(&merged.tree, &enable, &mask)?;
         image_layer::describe(&mut top, self.plan, self.lock, layers)?;
-        image_layer::preload(&mut top, self.plan, &self.session.store)?;
+        image_layer::preload(&mut top, self.plan, &self.session.store, self.scratch.path())?;
         let replaced = image_layer::replaced(&merged.tree, &mut top);
 
         let key = hash(&(LAYER_FORMAT, "image", image_layer::key(&top)?, self.epoch))?;

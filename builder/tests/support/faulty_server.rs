@@ -154,7 +154,7 @@ pub fn content(length: usize) -> Vec<u8> {
 
 /// A request for `body` at `url`, with its length.
 pub fn request(url: &str, body: &[u8]) -> Request {
-    Request { title: "part".to_owned(), urls: vec![url.to_owned()], digest: Digest::of(body), size: Some(body.len() as u64) }
+    Request { title: "part".to_owned(), urls: vec![url.to_owned()], digest: Digest::of(body), size: Some(body.len() as u64), absent: None }
 }
 
 /// Options that make a test fast and independent of the environment.

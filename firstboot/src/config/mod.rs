@@ -1,7 +1,195 @@
 //! Node config: bytes of a source, or kubeadm's own flags → one [`JoinConfiguration`].
 //!
 //! ```text
-//! bytes ─► documents (YAML or JSON, split, keyed by kind) ─► v1beta2 | v1beta3 | v1beta4 ─► defaults ─► validation ─► model
+//! bytes ─► documents (YAML or JSON, split, keyed by kind) ─► raw (v1beta2 | v1beta3 | v1beta4) ─► complete (defaults, checks) ─► model
+//!                                                                  flags ─┘
 //! ```
+//!
+//! The rules are kubeadm's, down to the words of its errors; but an error never repeats a token.
 
+mod agent;
+mod check;
+mod complete;
+mod documents;
+mod duration;
+mod fields;
+pub mod flags;
 pub mod model;
+pub mod nearest;
+mod raw;
+pub mod redact;
+mod tree;
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod config_tests;
+#[cfg(test)]
+#[path = "golden_tests.rs"]
+mod golden_tests;
+
+use std::collections::BTreeMap;
+
+use self::documents::{Document, shown};
+use self::fields::Fields;
+use self::model::{AgentConfiguration, ApiVersion, Discovery, JoinConfiguration, NodeConfig};
+use self::raw::RawJoin;
+use self::redact::Redactor;
+use crate::error::{Class, Failure, Result};
+
+pub use self::documents::SIZE_LIMIT;
+
+/// kubeadm's API group.
+const KUBEADM: &str = "kubeadm.k8s.io";
+/// The kubelet's.
+const KUBELET: &str = "kubelet.config.k8s.io";
+/// The only version of the kubelet's configuration.
+const KUBELET_VERSION: &str = "v1beta1";
+
+const JOIN_KIND: &str = "JoinConfiguration";
+const KUBELET_KIND: &str = "KubeletConfiguration";
+
+/// The versions of `kubeadm.k8s.io` that are read.
+const VERSIONS: &[(&str, ApiVersion)] =
+    &[("v1beta2", ApiVersion::V1beta2), ("v1beta3", ApiVersion::V1beta3), ("v1beta4", ApiVersion::V1beta4)];
+
+/// Versions that no kubeadm reads any more.
+const REMOVED: &[&str] = &["v1alpha1", "v1alpha2", "v1alpha3", "v1beta1"];
+
+/// What the machine says where the config says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostDefaults {
+    /// The host name of the operating system.
+    pub hostname: String,
+}
+
+/// Reads a node config: the documents of one file.
+pub fn parse(bytes: &[u8], host: &HostDefaults) -> Result<NodeConfig> {
+    let mut redactor = Redactor::default();
+    let config = Written::read(bytes, &mut redactor).and_then(|written| written.complete(host));
+    cleaned(config, &redactor)
+}
+
+/// Refuses to join a control plane: this agent makes workers.
+pub fn refuse_control_plane(join: &JoinConfiguration) -> Result<()> {
+    if !join.control_plane {
+        return Ok(());
+    }
+    let message = "controlPlane: this agent joins workers, and the node config asks for a control plane node";
+    Err(Failure::new(Class::Config, message).help("remove controlPlane (or --control-plane), or use kubeadm on this node"))
+}
+
+/// Nothing that leaves this module shows a token, wherever it stood.
+fn cleaned(config: Result<NodeConfig>, redactor: &Redactor) -> Result<NodeConfig> {
+    let mut config = config.map_err(|failure| redactor.clean_failure(failure))?;
+    config.warnings.iter_mut().for_each(|warning| *warning = redactor.clean(warning));
+    Ok(config)
+}
+
+/// The documents of a file, read but not complete.
+struct Written {
+    join: RawJoin,
+    api_version: ApiVersion,
+    kubelet: Option<serde_json::Value>,
+    agent: AgentConfiguration,
+    warnings: Vec<String>,
+}
+
+impl Written {
+    fn read(bytes: &[u8], redactor: &mut Redactor) -> Result<Self> {
+        let mut documents = documents::split(bytes, redactor)?;
+        let mut warnings = Vec::new();
+        let agent = documents.remove(agent::KIND).map(|document| read_agent(&document)).transpose()?.unwrap_or_default();
+        let kubelet = documents.remove(KUBELET_KIND).map(|document| read_kubelet(document, &mut warnings)).transpose()?;
+        let join = documents.remove(JOIN_KIND);
+        let (join, api_version) =
+            join.map(|document| read_join(&document, &mut warnings)).transpose()?.ok_or_else(|| missing(&documents))?;
+        for document in documents.values() {
+            warnings.push(format!("ignored configuration document with GroupVersionKind {}", document.name()));
+        }
+        Ok(Self { join, api_version, kubelet, agent, warnings })
+    }
+
+    fn complete(self, host: &HostDefaults) -> Result<NodeConfig> {
+        let mut warnings = self.warnings;
+        let mut join = complete::complete(self.join, self.api_version, host, &mut warnings)?;
+        add_endpoints(&mut join.discovery, &self.agent, &mut warnings);
+        Ok(NodeConfig { join, kubelet: self.kubelet, agent: self.agent, warnings })
+    }
+}
+
+fn missing(documents: &BTreeMap<String, Document>) -> Failure {
+    let found: Vec<String> = documents.keys().map(|kind| shown(kind)).collect();
+    let found = if found.is_empty() { String::new() } else { format!("; it holds {}", found.join(", ")) };
+    Failure::new(Class::Config, format!("no JoinConfiguration found in the node config{found}"))
+        .help("a node config begins with apiVersion: kubeadm.k8s.io/v1beta4 and kind: JoinConfiguration")
+}
+
+fn read_join(document: &Document, warnings: &mut Vec<String>) -> Result<(RawJoin, ApiVersion)> {
+    let version = join_version(document)?;
+    let mut unknown = Vec::new();
+    let join = raw::read(Fields::of(&document.value, "")?, version, &mut unknown)?;
+    for field in &unknown {
+        let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
+        warnings.push(format!("strict decoding error: unknown field \"{}\"{meant}", field.path));
+    }
+    warn_of_duplicates(document, warnings);
+    Ok((join, version))
+}
+
+fn warn_of_duplicates(document: &Document, warnings: &mut Vec<String>) {
+    for path in &document.duplicates {
+        warnings.push(format!(
+            "strict decoding error: duplicate field \"{}\" in {}: the last one counts",
+            shown(path),
+            shown(&document.kind)
+        ));
+    }
+}
+
+fn join_version(document: &Document) -> Result<ApiVersion> {
+    let version = shown(&document.version);
+    if document.group == KUBEADM {
+        if let Some((_, version)) = VERSIONS.iter().find(|(word, _)| *word == document.version) {
+            return Ok(*version);
+        }
+        if REMOVED.contains(&document.version.as_str()) {
+            let message = format!("your configuration file uses an old API spec: \"{KUBEADM}/{version}\" (kind: \"{JOIN_KIND}\")");
+            return Err(Failure::new(Class::Config, message).help("rewrite it as kubeadm.k8s.io/v1beta4; kubeadm config migrate can"));
+        }
+    }
+    let message = format!("no kind \"{JOIN_KIND}\" is registered for version \"{}/{version}\"", shown(&document.group));
+    Err(Failure::new(Class::Config, message).help("kubeadm.k8s.io/v1beta2, v1beta3 and v1beta4 are read"))
+}
+
+fn read_kubelet(document: Document, warnings: &mut Vec<String>) -> Result<serde_json::Value> {
+    if (document.group.as_str(), document.version.as_str()) != (KUBELET, KUBELET_VERSION) {
+        let message =
+            format!("no kind \"{KUBELET_KIND}\" is registered for version \"{}/{}\"", shown(&document.group), shown(&document.version));
+        return Err(Failure::new(Class::Config, message).help(format!("write apiVersion: {KUBELET}/{KUBELET_VERSION}")));
+    }
+    warn_of_duplicates(&document, warnings);
+    Ok(document.value)
+}
+
+fn read_agent(document: &Document) -> Result<AgentConfiguration> {
+    if document.group != agent::GROUP {
+        let message = format!("no kind \"{}\" is registered for group \"{}\"", agent::KIND, shown(&document.group));
+        return Err(Failure::new(Class::Config, message).help(format!("write apiVersion: {}/{}", agent::GROUP, agent::VERSION)));
+    }
+    agent::read(document)
+}
+
+/// The agent's own endpoints are tried after the JoinConfiguration's.
+fn add_endpoints(discovery: &mut Discovery, agent: &AgentConfiguration, warnings: &mut Vec<String>) {
+    match discovery {
+        Discovery::Token { endpoints, .. } => {
+            for endpoint in &agent.endpoints {
+                if !endpoints.contains(endpoint) {
+                    endpoints.push(endpoint.clone());
+                }
+            }
+        }
+        _ if agent.endpoints.is_empty() => (),
+        _ => warnings.push("FirstbootConfiguration.endpoints is ignored: a discovery file names its own server".to_owned()),
+    }
+}

@@ -1,5 +1,6 @@
 //! What a join is asked to do, the same for every version of kubeadm's API.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
 
 /// The node config, complete: defaults are applied and everything is validated.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NodeConfig {
     /// What kubeadm's JoinConfiguration says.
     pub join: JoinConfiguration,
@@ -28,6 +29,24 @@ pub enum ApiVersion {
     V1beta3,
     /// Kubernetes 1.31 and newer.
     V1beta4,
+}
+
+impl NodeConfig {
+    /// What the kubelet calls this node: the last `hostname-override` among its extra arguments, else the registered name.
+    pub fn node_name(&self) -> String {
+        let arguments = &self.join.node.kubelet_extra_args;
+        let overriding = arguments.iter().rev().find(|argument| argument.name == "hostname-override" && !argument.value.trim().is_empty());
+        overriding.map_or_else(|| self.join.node.name.clone(), |argument| argument.value.trim().to_lowercase())
+    }
+}
+
+impl fmt::Debug for NodeConfig {
+    /// Without the KubeletConfiguration's values: `staticPodURLHeader`, for one, holds credentials.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kubelet = self.kubelet.as_ref().map(|_| "…");
+        let mut all = formatter.debug_struct("NodeConfig");
+        all.field("join", &self.join).field("kubelet", &kubelet).field("agent", &self.agent).field("warnings", &self.warnings).finish()
+    }
 }
 
 /// kubeadm's JoinConfiguration, internal form.

@@ -1,4 +1,11 @@
 //! The machine: the only module with side effects on it.
 
+pub mod command;
+pub mod cri;
 pub mod files;
+pub mod identity;
+pub mod kernel;
+pub mod machine;
+pub mod network;
 pub mod root;
+pub mod services;

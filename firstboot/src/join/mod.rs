@@ -1,1 +1,162 @@
-//! The join: phases, one file each, in the order of the list.
+//! The join: phases, one file each in `phases`, in the order of [`phases::ALL`]. What they are made of stands beside them and is mostly pure.
+//!
+//! ```text
+//! preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► register ─► seal
+//!              (jws)        (ConfigMaps) (certificate_request) (plan: kubelet_config, kubelet_flags, patches, names)
+//! ```
+
+pub mod certificate_request;
+pub mod cluster;
+pub mod discovery;
+pub mod identity;
+pub mod image;
+pub mod jws;
+pub mod kubelet_config;
+pub mod kubelet_flags;
+pub mod names;
+pub mod patches;
+pub mod phases;
+pub mod plan;
+pub mod reset;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::api::{Deadline, Network};
+use crate::config::model::NodeConfig;
+use crate::error::{Failure, Result};
+use crate::host::cri;
+use crate::host::root::Root;
+use crate::journal::Journal;
+use crate::kubernetes::version::Version;
+use crate::machine::{self, Machine};
+use crate::verdict::Verdict;
+use phases::{Found, Need, Phase};
+
+/// One join, from its node config to a node.
+pub struct Join<'a> {
+    /// Where the machine's files begin.
+    pub root: &'a Root,
+    /// What is asked for.
+    pub config: &'a NodeConfig,
+    /// Who this machine is.
+    pub machine: &'a Machine,
+    /// Bound of the whole.
+    pub deadline: Deadline,
+    /// How the API server is reached, and what that cost.
+    pub network: Network,
+    /// Who is told.
+    pub verdict: &'a mut Verdict,
+    /// Takes each line for people.
+    pub tell: &'a dyn Fn(&str),
+    /// What is done already; none when nothing may be written.
+    pub journal: Option<Journal>,
+    /// What the phases have found out so far.
+    pub found: Found,
+}
+
+impl Join<'_> {
+    /// Runs the phases that are left.
+    pub fn run(&mut self) -> Result<()> {
+        phases::ALL.iter().try_for_each(|phase| self.run_phase(phase))
+    }
+
+    fn run_phase(&mut self, phase: &Phase) -> Result<()> {
+        self.verdict.phase(phase.name);
+        if let Some(reason) = self.reason_to_skip(phase) {
+            self.verdict.phase_ended(reason);
+            return Ok(());
+        }
+        let ran = (phase.run)(self);
+        self.count_traffic();
+        ran.map_err(|failure| self.out_of_time(failure))?;
+        self.verdict.phase_ended("done");
+        self.record(phase)
+    }
+
+    /// Whether `phase` is left out, and the word for why.
+    fn reason_to_skip(&self, phase: &Phase) -> Option<&'static str> {
+        let (is_skipped, is_written) = (self.is_skipped(phase), self.files_are_written());
+        match phase.need {
+            _ if is_skipped => Some("skipped"),
+            Need::Writing if self.config.join.dry_run => Some("skipped"),
+            Need::Once if self.is_done(phase.name) => Some("kept"),
+            Need::UntilFilesAreWritten if is_written => Some("kept"),
+            _ => None,
+        }
+    }
+
+    /// Whether the config leaves this phase out, by its name or by kubeadm's.
+    pub fn is_skipped(&self, phase: &Phase) -> bool {
+        self.config.join.skip_phases.iter().any(|skipped| skipped == phase.name || skipped == phase.kubeadm)
+    }
+
+    /// Whether everything that a kubelet needs lies on the disk: then a run that was interrupted needs the cluster no more.
+    pub fn files_are_written(&self) -> bool {
+        self.is_done(phases::files::PHASE.name) && phases::identity::is_good(self)
+    }
+
+    /// Whether an earlier run on this machine has begun this join.
+    pub fn is_resumed(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| !journal.entries().phases.is_empty())
+    }
+
+    fn is_done(&self, phase: &str) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.is_done(phase, &journal.entries().config))
+    }
+
+    fn record(&mut self, phase: &Phase) -> Result<()> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let input = journal.entries().config.clone();
+        journal.done(phase.name, &input, seconds_since_1970())
+    }
+
+    /// When the whole join is out of time, the failure says so.
+    fn out_of_time(&self, failure: Failure) -> Failure {
+        if !self.deadline.has_passed() {
+            return failure;
+        }
+        let limit = self.config.agent.deadline.as_secs();
+        Failure { message: format!("the join was not done within its deadline of {limit} s: {}", failure.message), ..failure }
+    }
+
+    /// Tells the verdict what the network cost so far.
+    fn count_traffic(&mut self) {
+        let traffic = self.network.traffic();
+        let status = self.verdict.status();
+        status.requests = u32::try_from(traffic.requests).unwrap_or(u32::MAX);
+        status.bytes = traffic.received;
+    }
+
+    /// A line for people.
+    pub fn say(&self, line: &str) {
+        (self.tell)(line);
+    }
+
+    /// Something that a person should know; it stays in the status.
+    pub fn warn(&mut self, warning: String) {
+        (self.tell)(&format!("warning: {warning}"));
+        self.verdict.status().warnings.push(warning);
+    }
+
+    /// The kubelet's version.
+    pub fn kubelet_version(&mut self) -> Result<Version> {
+        if let Some(version) = self.found.kubelet_version {
+            return Ok(version);
+        }
+        let version = machine::kubelet_version(self.root)?;
+        self.found.kubelet_version = Some(version);
+        Ok(version)
+    }
+
+    /// The runtime's socket: the config's, else the one that is there.
+    pub fn cri_socket(&mut self) -> Result<String> {
+        match &self.config.join.node.cri_socket {
+            Some(socket) => Ok(socket.clone()),
+            None => cri::detect_socket(self.root, self.kubelet_version()?.minor),
+        }
+    }
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

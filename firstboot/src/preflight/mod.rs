@@ -1,1 +1,153 @@
 //! What is checked before anything is changed: kubeadm's checks under kubeadm's names, and some that kubeadm lacks.
+//!
+//! ```text
+//! Facts::gather (kubelet --version, runtime, name look-up: at once, each bounded) ─► Context ─► CHECKS ─► Report
+//! ```
+//!
+//! A check is one row of [`CHECKS`] and one small function that looks at the [`Context`] and says what is wrong and how to mend it.
+//! It waits for nothing. Its severity is kubeadm's of the kubelet's minor version.
+
+pub mod checks;
+pub mod context;
+pub mod report;
+
+mod cluster;
+mod files;
+mod network;
+mod node;
+mod proxy;
+mod runtime;
+mod system;
+
+pub use checks::CHECKS;
+pub use context::{Clock, Cluster, Context, Docker, Facts, Inquiry, Runtime};
+pub use report::{Finding, Report, Severity};
+
+/// When a check can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the network is used.
+    Machine,
+    /// When the cluster's version, time and kubelet configuration are known.
+    Cluster,
+}
+
+/// How a check's problems count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The check does not exist in this version.
+    Off,
+    /// They are reported.
+    Warning,
+    /// They stop the join.
+    Error,
+}
+
+/// A check's name.
+#[derive(Debug, Clone, Copy)]
+pub enum Name {
+    /// Always the same.
+    Is(&'static str),
+    /// Made of a path of the node config.
+    Of(fn(&Context) -> String),
+}
+
+/// A check.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// Its name in reports and in ignorePreflightErrors.
+    pub name: Name,
+    /// kubeadm's check that covers this too: ignoring that one ignores this one.
+    pub part_of: Option<&'static str>,
+    /// When it can be made.
+    pub stage: Stage,
+    /// From which minor version of the kubelet on its problems count how.
+    pub levels: &'static [(u16, Level)],
+    /// What it does.
+    pub look: fn(&Context) -> Vec<Problem>,
+}
+
+/// Something wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    message: String,
+    help: Option<String>,
+    level: Option<Level>,
+}
+
+impl Problem {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, level: None }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Counts as an error, whatever the check's level.
+    fn error(mut self) -> Self {
+        self.level = Some(Level::Error);
+        self
+    }
+
+    /// Counts as a warning, whatever the check's level.
+    fn warning(mut self) -> Self {
+        self.level = Some(Level::Warning);
+        self
+    }
+
+    fn alone(self) -> Vec<Self> {
+        vec![self]
+    }
+}
+
+/// The newest version whose preflight is known; what is assumed of a kubelet that does not say its version.
+const NEWEST_MINOR: u16 = 37;
+
+/// Makes all checks of `stage`. Without root nothing else is looked at, as in kubeadm.
+pub fn run(context: &Context, stage: Stage) -> Report {
+    let mut report = Report::default();
+    for check in CHECKS.iter().filter(|check| check.stage == stage) {
+        let name = check.name(context);
+        let level = check.level(context.minor());
+        if level == Level::Off {
+            continue;
+        }
+        let is_ignored = is_ignored(context, &name) || check.part_of.is_some_and(|name| is_ignored(context, name));
+        for problem in (check.look)(context) {
+            report.add(&name, problem, level, is_ignored);
+        }
+        if name == checks::PRIVILEGED && !report.errors.is_empty() {
+            break;
+        }
+    }
+    report
+}
+
+fn is_ignored(context: &Context, name: &str) -> bool {
+    let name = name.to_lowercase();
+    context.join.node.ignore_preflight_errors.iter().any(|ignored| *ignored == name || ignored == "all")
+}
+
+impl Check {
+    /// The name, complete.
+    pub fn name(&self, context: &Context) -> String {
+        match self.name {
+            Name::Is(name) => name.to_owned(),
+            Name::Of(name) => name(context),
+        }
+    }
+
+    /// How its problems count with a kubelet of `minor`.
+    pub fn level(&self, minor: u16) -> Level {
+        self.levels.iter().rev().find(|(since, _)| *since <= minor).map_or(Level::Off, |(_, level)| *level)
+    }
+}
+
+#[cfg(test)]
+#[path = "fixture.rs"]
+mod fixture;
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

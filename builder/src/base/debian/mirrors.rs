@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Class, Error, Result};
+use crate::fetch::Absence;
 use crate::lock::LockedPackage;
 use crate::process::{Run, tool};
 
@@ -65,11 +66,13 @@ pub fn url(mirrors: &Mirrors, package: &LockedPackage) -> Result<String> {
     Ok(format!("{root}/{}", package.path))
 }
 
-/// The error for a package that the mirror does not have (any more): archives keep only the newest version.
-pub fn gone(package: &LockedPackage, mirrors: &Mirrors) -> Error {
-    let at = url(mirrors, package).unwrap_or_else(|_| package.path.clone());
-    Error::new(Class::Fetch, format!("{} {} is no longer on the mirror ({at})", package.name, package.version))
-        .help("write the lock again with kiln lock, or name a snapshot of the archive that still has it with --debian-mirror")
+/// What it means that nothing is at the address `at` of a package: archives keep only the newest version.
+pub fn gone(package: &LockedPackage, at: &str) -> Absence {
+    Absence {
+        message: format!("{} {} is no longer on the mirror ({at})", package.name, package.version),
+        help: "lock newer packages with kiln lock --upgrade, or name a snapshot of the archive that still has it with --debian-mirror"
+            .into(),
+    }
 }
 
 fn parse(text: &str) -> Result<Mirrors> {
@@ -199,6 +202,6 @@ mod tests {
         assert_eq!(url(&mirrors, &package(MAIN)).unwrap(), "http://a.example/debian/pool/main/b/bash/bash_5.2-1_amd64.deb");
         assert!(url(&mirrors, &package(SECURITY)).unwrap_err().hint().unwrap().contains("SECURITY-URL"));
         assert_eq!(url(&mirrors, &package("other")).unwrap_err().class(), Class::Lock);
-        assert!(gone(&package(MAIN), &mirrors).message().contains("bash 5.2-1 is no longer on the mirror"));
+        assert!(gone(&package(MAIN), "http://a").message.contains("bash 5.2-1 is no longer on the mirror (http://a)"));
     }
 }

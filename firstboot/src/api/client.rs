@@ -1,0 +1,317 @@
+//! A client of one API server: one connection, reused for every request.
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, USER_AGENT};
+use http::{HeaderValue, Method, Request};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
+
+use super::connection::{Connection, Fault};
+use super::exchange::{self, Received};
+use super::network::{Counters, Network};
+use super::trust::{self, Authorities, ClientCertificate};
+use super::{Answer, Deadline, Error, resolve};
+use crate::error::{Class, Failure, Result};
+use crate::kubernetes::server::Server;
+use crate::secret::Secret;
+
+/// Longest body of an answer.
+const LONGEST_BODY: usize = 4 * 1024 * 1024;
+/// Longest event of a watch.
+const LONGEST_LINE: usize = 1024 * 1024;
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// Nobody in particular.
+    Anonymous,
+    /// A bearer token.
+    Bearer(Secret),
+    /// A client certificate.
+    Certificate(ClientCertificate),
+}
+
+/// A client of an API server whose certificate is verified before anything is sent.
+pub struct Client {
+    network: Network,
+    server: Server,
+    name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+    authorization: Option<HeaderValue>,
+    connection: Option<Connection>,
+    /// The certificates of the connection that gave the last answer.
+    peer_chain: Vec<CertificateDer<'static>>,
+    /// The server's and this machine's time at the last answer.
+    dates: Option<(SystemTime, SystemTime)>,
+}
+
+/// A client that accepts any certificate and therefore has no credential: it can only ask as nobody, until the chain is verified.
+pub struct UnverifiedClient(Client);
+
+struct Outgoing<'a> {
+    method: Method,
+    path: &'a str,
+    content_type: &'static str,
+    body: Vec<u8>,
+}
+
+impl UnverifiedClient {
+    /// A client of `server`; nothing is sent yet.
+    pub fn new(network: &Network, server: Server) -> Result<Self> {
+        Client::with(network, server, None, trust::accepting()?, None).map(Self)
+    }
+
+    /// GET, without any Authorization header. The answer is not to be trusted.
+    pub fn get(&mut self, path: &str, deadline: Deadline) -> std::result::Result<Answer, Error> {
+        self.0.get(path, deadline)
+    }
+
+    /// The server as it is called.
+    pub fn server(&self) -> &Server {
+        &self.0.server
+    }
+
+    /// Verifies the certificates of the very connection that gave the last answer against `authorities`.
+    pub fn verify(&self, authorities: &Authorities) -> Result<()> {
+        let date = self.0.dates.map(|(server, _)| server);
+        let verified = authorities.verify(&self.0.peer_chain, &self.0.name);
+        verified.map_err(|error| trust::failure(&self.0.server.endpoint.to_string(), &error, date))
+    }
+
+    /// The same, and goes on as `credential`, on the same connection where the credential allows it.
+    pub fn verified(self, authorities: &Authorities, credential: &Credential) -> Result<Client> {
+        self.verify(authorities)?;
+        let mut client = Client::new(&self.0.network, self.0.server, None, authorities, credential)?;
+        client.dates = self.0.dates;
+        if !matches!(credential, Credential::Certificate(_)) {
+            client.connection = self.0.connection;
+        }
+        Ok(client)
+    }
+}
+
+impl Client {
+    /// A client of `server`, which must show a certificate that `authorities` signed for its host (or for `name`). Nothing is sent yet.
+    pub fn new(network: &Network, server: Server, name: Option<&str>, authorities: &Authorities, credential: &Credential) -> Result<Self> {
+        let (certificate, bearer) = match credential {
+            Credential::Anonymous => (None, None),
+            Credential::Bearer(token) => (None, Some(token)),
+            Credential::Certificate(certificate) => (Some(certificate), None),
+        };
+        Self::with(network, server, name, trust::verifying(authorities, certificate)?, bearer)
+    }
+
+    fn with(network: &Network, server: Server, name: Option<&str>, tls: Arc<ClientConfig>, bearer: Option<&Secret>) -> Result<Self> {
+        let host = name.unwrap_or(&server.endpoint.host);
+        let host = host.split('%').next().unwrap_or(host).to_owned();
+        let name = ServerName::try_from(host)
+            .map_err(|_| Failure::new(Class::Config, format!("{}: the host is neither a DNS name nor an IP address", server.endpoint)))?;
+        let authorization = bearer.map(authorization).transpose()?;
+        Ok(Self { network: network.clone(), server, name, tls, authorization, connection: None, peer_chain: Vec::new(), dates: None })
+    }
+
+    /// The server that is asked.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What the connections of this client have in common with others.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The server's time and this machine's, both at the last answer that had a date.
+    pub fn dates(&self) -> Option<(SystemTime, SystemTime)> {
+        self.dates
+    }
+
+    /// GET: the answer to a success.
+    pub fn get(&mut self, path: &str, deadline: Deadline) -> std::result::Result<Answer, Error> {
+        self.whole(&Outgoing { method: Method::GET, path, content_type: "", body: Vec::new() }, deadline)
+    }
+
+    /// POST of an object.
+    pub fn post(&mut self, path: &str, object: &Value, deadline: Deadline) -> std::result::Result<Answer, Error> {
+        self.whole(&Outgoing { method: Method::POST, path, content_type: "application/json", body: object.to_string().into() }, deadline)
+    }
+
+    /// PATCH, as a strategic merge.
+    pub fn patch(&mut self, path: &str, patch: &Value, deadline: Deadline) -> std::result::Result<Answer, Error> {
+        let content_type = "application/strategic-merge-patch+json";
+        self.whole(&Outgoing { method: Method::PATCH, path, content_type, body: patch.to_string().into() }, deadline)
+    }
+
+    /// GET of a watch: hands each line to `event` until it breaks with a value, the server ends the stream, or the deadline passes (both: none).
+    pub fn watch<T>(
+        &mut self,
+        path: &str,
+        deadline: Deadline,
+        mut event: impl FnMut(&[u8]) -> ControlFlow<T>,
+    ) -> std::result::Result<Option<T>, Error> {
+        let outgoing = Outgoing { method: Method::GET, path, content_type: "", body: Vec::new() };
+        let asked = self.asked(&outgoing);
+        let (mut connection, received) = self.ask(&outgoing, deadline.within(self.network.request_timeout))?;
+        if received.status != 200 {
+            return Err(self.refused(&asked, connection, received, deadline.within(self.network.request_timeout)));
+        }
+        let mut line = Vec::new();
+        let mut found = None;
+        let streamed = received.body(&mut connection, deadline, &mut |piece| {
+            for part in piece.split_inclusive(|byte| *byte == b'\n') {
+                line.extend_from_slice(part);
+                if line.len() > LONGEST_LINE {
+                    return Err(Fault::TooLong(LONGEST_LINE));
+                }
+                if let Some(whole) = line.strip_suffix(b"\n") {
+                    if let ControlFlow::Break(value) = event(whole) {
+                        found = Some(value);
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    line.clear();
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        match streamed {
+            Ok(reusable) => {
+                self.keep(connection, reusable);
+                Ok(found)
+            }
+            Err(_) if deadline.has_passed() => Ok(None),
+            Err(fault) => Err(self.failure(&asked, fault, deadline).into()),
+        }
+    }
+
+    /// One request with its whole answer.
+    fn whole(&mut self, outgoing: &Outgoing<'_>, deadline: Deadline) -> std::result::Result<Answer, Error> {
+        let deadline = deadline.within(self.network.request_timeout);
+        let asked = self.asked(outgoing);
+        let (mut connection, received) = self.ask(outgoing, deadline)?;
+        if !(200..300).contains(&received.status) {
+            return Err(self.refused(&asked, connection, received, deadline));
+        }
+        let status = received.status;
+        let (body, reusable) = body(received, &mut connection, deadline).map_err(|fault| self.failure(&asked, fault, deadline))?;
+        self.keep(connection, reusable);
+        Ok(Answer { status, date: self.dates.map(|(server, _)| server), body, asked })
+    }
+
+    /// Sends the request and receives the head of its answer. When the server had closed the idle connection, a new one is tried once.
+    fn ask(&mut self, outgoing: &Outgoing<'_>, deadline: Deadline) -> std::result::Result<(Connection, Received), Error> {
+        let asked = self.asked(outgoing);
+        loop {
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.connect(&asked, deadline)?,
+            };
+            let was_used = connection.used;
+            let request = self.request(outgoing)?;
+            Counters::add(&self.network.counters().requests, 1);
+            match exchange::ask(&mut connection, request, &outgoing.body, deadline) {
+                Ok(received) => {
+                    self.peer_chain = connection.peer_chain();
+                    self.note_date(&received);
+                    return Ok((connection, received));
+                }
+                Err(fault) if was_used && fault.is_stale() => {}
+                Err(fault) => return Err(self.failure(&asked, fault, deadline).into()),
+            }
+        }
+    }
+
+    fn connect(&self, asked: &str, deadline: Deadline) -> Result<Connection> {
+        let endpoint = &self.server.endpoint;
+        let addresses: Vec<SocketAddr> = resolve::addresses(&self.network, &endpoint.host, endpoint.port, deadline)?;
+        Connection::open(&addresses, self.name.clone(), self.tls.clone(), &self.network, deadline)
+            .map_err(|fault| self.failure(asked, fault, deadline))
+    }
+
+    fn request(&self, outgoing: &Outgoing<'_>) -> Result<Request<()>> {
+        let mut request = Request::builder()
+            .method(outgoing.method.clone())
+            .uri(self.server.url(outgoing.path))
+            .header(USER_AGENT, concat!("firstboot/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "application/json, */*");
+        if !outgoing.body.is_empty() {
+            request = request.header(CONTENT_TYPE, outgoing.content_type).header(CONTENT_LENGTH, outgoing.body.len());
+        }
+        if let Some(value) = &self.authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        request.body(()).map_err(|_| Failure::new(Class::Internal, format!("{} is no path of a URL", outgoing.path)))
+    }
+
+    /// The error for an answer that is no success; its body is read for the server's reason, if it comes.
+    fn refused(&mut self, asked: &str, mut connection: Connection, received: Received, deadline: Deadline) -> Error {
+        let (status, headers) = (received.status, received.headers.clone());
+        let (text, reusable) = body(received, &mut connection, deadline).unwrap_or_default();
+        self.keep(connection, reusable);
+        let mut error = Error::of_answer(asked, status, &headers, &text);
+        if let Some(target) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
+            // The query of a signed URL is a secret.
+            let shown = super::error::shown(target.split('?').next().unwrap_or_default());
+            error.failure.message = format!("{} (to {shown})", error.failure.message);
+            error.location = Some(target.to_owned());
+        }
+        error
+    }
+
+    /// Keeps the connection for the next request, unless there is more on it than the answer: that would be taken for the next one.
+    fn keep(&mut self, connection: Connection, reusable: bool) {
+        self.connection = (reusable && connection.inbox().is_empty()).then_some(connection);
+    }
+
+    fn note_date(&mut self, received: &Received) {
+        let date = received.headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(|text| httpdate::parse_http_date(text).ok());
+        self.dates = date.map(|date| (date, SystemTime::now())).or(self.dates);
+    }
+
+    fn asked(&self, outgoing: &Outgoing<'_>) -> String {
+        let path = outgoing.path.split('?').next().unwrap_or_default();
+        format!("{} {path} from {}", outgoing.method, self.server.endpoint)
+    }
+
+    fn failure(&self, asked: &str, fault: Fault, deadline: Deadline) -> Failure {
+        let unreachable = |why: String| Failure::new(Class::Unreachable, format!("{asked}: {why}"));
+        match fault {
+            Fault::Io(doing, error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                unreachable(format!("{doing}: no answer within {:.1} s", deadline.elapsed().as_secs_f64())).transient()
+            }
+            Fault::Io(doing, error) => unreachable(format!("{doing}: {}", crate::error::plain(&error))).transient(),
+            Fault::Tls(error) => trust::failure(&self.server.endpoint.to_string(), &error, self.dates.map(|(server, _)| server)),
+            Fault::Closed => unreachable("the server closed the connection without an answer".to_owned()).transient(),
+            Fault::Truncated => unreachable("the connection broke in the middle of the answer".to_owned()).transient(),
+            Fault::Protocol(what) => unreachable(format!("the answer is not HTTP: {what}"))
+                .help("check the endpoint: another server than a Kubernetes API server answers there"),
+            Fault::TooLong(limit) => unreachable(format!("the answer is longer than {limit} bytes")),
+        }
+    }
+}
+
+fn authorization(token: &Secret) -> Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+        .map_err(|_| Failure::new(Class::Credential, "the token holds characters that no HTTP header may have"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn body(received: Received, connection: &mut Connection, deadline: Deadline) -> std::result::Result<(Vec<u8>, bool), Fault> {
+    let mut body = Vec::new();
+    let reusable = received.body(connection, deadline, &mut |piece| {
+        if body.len() + piece.len() > LONGEST_BODY {
+            return Err(Fault::TooLong(LONGEST_BODY));
+        }
+        body.extend_from_slice(piece);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((body, reusable))
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,179 @@
+//! Trying again: exponential back-off with full jitter, so that a thousand nodes that boot together do not come back together.
+//!
+//! After the failure number n the wait is random between 0 and base × 2ⁿ, bounded (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
+
+use std::thread;
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{Deadline, Error};
+use crate::error::{Failure, Result};
+
+/// The first bound of a wait.
+const BASE: Duration = Duration::from_millis(500);
+/// The last.
+const CAP: Duration = Duration::from_secs(15);
+/// Never less, whatever the dice say.
+const FLOOR: Duration = Duration::from_millis(50);
+
+/// How long to wait before the next try.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    base: Duration,
+    cap: Duration,
+    failures: u32,
+    state: u64,
+}
+
+impl Backoff {
+    /// With random waits.
+    pub fn new() -> Self {
+        let mut seed = [0; 8];
+        // Without randomness the waits are those of the process id: spread enough.
+        if SystemRandom::new().fill(&mut seed).is_err() {
+            seed = u64::from(std::process::id()).to_le_bytes();
+        }
+        Self::seeded(u64::from_le_bytes(seed))
+    }
+
+    /// The same waits for the same seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self { base: BASE, cap: CAP, failures: 0, state: seed }
+    }
+
+    /// With other bounds.
+    #[must_use]
+    pub fn between(mut self, base: Duration, cap: Duration) -> Self {
+        (self.base, self.cap) = (base, cap);
+        self
+    }
+
+    /// The wait after one more failure. What the server asks for is obeyed, and spread beyond it.
+    pub fn wait(&mut self, retry_after: Option<Duration>) -> Duration {
+        let bound = self.base.saturating_mul(1 << self.failures.min(16)).min(self.cap);
+        self.failures = self.failures.saturating_add(1);
+        let jitter = bound.mul_f64(self.fraction()).max(FLOOR.min(bound));
+        retry_after.unwrap_or_default() + jitter
+    }
+
+    /// Failures so far.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Begins anew, after a success.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Uniform in 0 … 1 (splitmix64).
+    fn fraction(&mut self) -> f64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Calls `attempt` until it succeeds, fails for good, or the next try would come too late.
+pub fn until<T>(deadline: Deadline, backoff: &mut Backoff, mut attempt: impl FnMut() -> std::result::Result<T, Error>) -> Result<T> {
+    loop {
+        match attempt() {
+            Ok(value) => {
+                backoff.reset();
+                return Ok(value);
+            }
+            Err(error) => pause(deadline, backoff, error)?,
+        }
+    }
+}
+
+/// Waits after a failure that may heal; otherwise gives it back.
+pub fn pause(deadline: Deadline, backoff: &mut Backoff, error: Error) -> Result<()> {
+    if !error.failure.transient {
+        return Err(error.failure);
+    }
+    let wait = backoff.wait(error.retry_after);
+    if wait >= deadline.remaining() {
+        return Err(given_up(error, backoff.failures(), deadline));
+    }
+    thread::sleep(wait);
+    Ok(())
+}
+
+fn given_up(error: Error, tries: u32, deadline: Deadline) -> Failure {
+    let asked = error.retry_after.map(|wait| format!("; the server asks to come back after {} s", wait.as_secs())).unwrap_or_default();
+    let mut failure = error.failure;
+    let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
+    failure.message = format!("{} (tried {times} in {:.1} s{asked})", failure.message, deadline.elapsed().as_secs_f64());
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+
+    fn passing() -> Error {
+        Failure::new(Class::Unreachable, "no answer").transient().into()
+    }
+
+    #[test]
+    fn waits_grow_are_spread_and_bounded() {
+        let mut seen = std::collections::HashSet::new();
+        for seed in 0..50 {
+            let mut backoff = Backoff::seeded(seed);
+            for failure in 0..12 {
+                let bound = (BASE * (1 << failure)).min(CAP);
+                let wait = backoff.wait(None);
+                assert!(wait >= FLOOR && wait <= bound, "{failure}: {wait:?}");
+                seen.insert(wait);
+            }
+        }
+        assert!(seen.len() > 500, "{}", seen.len());
+        let mean = (0..1000).map(|seed| Backoff::seeded(seed).wait(None).as_secs_f64()).sum::<f64>() / 1000.0;
+        assert!((0.2..0.3).contains(&mean), "{mean}");
+        assert_eq!(Backoff::seeded(7).wait(None), Backoff::seeded(7).wait(None));
+    }
+
+    #[test]
+    fn a_server_that_asks_for_quiet_gets_it() {
+        for seed in 0..20 {
+            assert!(Backoff::seeded(seed).wait(Some(Duration::from_secs(7))) > Duration::from_secs(7));
+        }
+        let mut calls = 0;
+        let failure = until(Deadline::after(Duration::from_secs(2)), &mut Backoff::seeded(1), || {
+            calls += 1;
+            Err::<(), _>(Error { retry_after: Some(Duration::from_secs(30)), ..passing() })
+        });
+        assert_eq!(calls, 1);
+        assert!(failure.unwrap_err().message.contains("tried once in 0.0 s; the server asks to come back after 30 s"));
+    }
+
+    #[test]
+    fn only_what_may_heal_is_tried_again() {
+        let mut backoff = Backoff::seeded(1).between(Duration::from_millis(1), Duration::from_millis(5));
+        let mut calls = 0;
+        let value = until(Deadline::after(Duration::from_secs(5)), &mut backoff, || {
+            calls += 1;
+            if calls < 4 { Err(passing()) } else { Ok(calls) }
+        });
+        assert_eq!((value.unwrap(), backoff.failures()), (4, 0));
+        let mut calls = 0;
+        let failure = until(Deadline::after(Duration::from_secs(5)), &mut backoff, || {
+            calls += 1;
+            Err::<(), _>(Failure::new(Class::Untrusted, "wrong pin").into())
+        });
+        assert_eq!((failure.unwrap_err().message.as_str(), calls), ("wrong pin", 1));
+        let failure = until(Deadline::after(Duration::from_millis(60)), &mut backoff, || Err::<(), _>(passing())).unwrap_err();
+        assert!(failure.transient && failure.message.starts_with("no answer (tried "), "{failure}");
+    }
+}

@@ -1,0 +1,262 @@
+//! Which certificates are trusted, and what it means when one is not.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ring::digest;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use x509_cert::der::Decode;
+
+use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
+
+/// Certificates of one bundle that are read; a cluster has one to three.
+const MOST_CERTIFICATES: usize = 64;
+
+/// The certificate authorities of one cluster, or of the system.
+#[derive(Debug, Clone)]
+pub struct Authorities {
+    pem: Vec<u8>,
+    certificates: Vec<CertificateDer<'static>>,
+    roots: Arc<RootCertStore>,
+}
+
+impl Authorities {
+    /// Reads every certificate of a PEM bundle. CAs that kubeadm made before 1.28 have the serial number 0: they are as good as others.
+    pub fn from_pem(pem: &[u8]) -> std::result::Result<Self, String> {
+        let mut certificates = Vec::new();
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|_| "the CA bundle is not PEM")?;
+            if certificates.len() == MOST_CERTIFICATES {
+                return Err(format!("the CA bundle holds more than {MOST_CERTIFICATES} certificates"));
+            }
+            roots
+                .add(certificate.clone())
+                .map_err(|_| format!("certificate {} of the CA bundle cannot be read", certificates.len() + 1))?;
+            certificates.push(certificate);
+        }
+        if certificates.is_empty() {
+            return Err("the CA bundle holds no certificate".to_owned());
+        }
+        Ok(Self { pem: pem.to_vec(), certificates, roots: Arc::new(roots) })
+    }
+
+    /// The CAs that the machine's image trusts.
+    pub fn system() -> Result<Self> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        let (added, _) = roots.add_parsable_certificates(found.certs);
+        if added == 0 {
+            return Err(Failure::new(Class::Host, "the system has no CA certificates")
+                .help("install ca-certificates into the image, or use token discovery with caCertHashes"));
+        }
+        Ok(Self { pem: Vec::new(), certificates: Vec::new(), roots: Arc::new(roots) })
+    }
+
+    /// The bundle as it was read; empty for the system's.
+    pub fn pem(&self) -> &[u8] {
+        &self.pem
+    }
+
+    /// kubeadm's pin of every certificate: the lower-case hex SHA-256 of its SubjectPublicKeyInfo, without `sha256:`.
+    pub fn pins(&self) -> Vec<String> {
+        let key = |certificate| webpki::anchor_from_trusted_cert(certificate).ok().map(|anchor| webpki::spki_for_anchor(&anchor));
+        self.certificates.iter().filter_map(key).map(|key| hex(digest::digest(&digest::SHA256, &key).as_ref())).collect()
+    }
+
+    /// When all certificates of the bundle are valid together; none for the system's.
+    pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
+        let period = |der: &CertificateDer<'_>| {
+            let validity = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate.validity;
+            Some((validity.not_before.to_system_time(), validity.not_after.to_system_time()))
+        };
+        self.certificates.iter().filter_map(period).reduce(|all, one| (all.0.max(one.0), all.1.min(one.1)))
+    }
+
+    /// Whether a server that showed `chain` is `name`, now.
+    pub(super) fn verify(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> std::result::Result<(), rustls::Error> {
+        let (end_entity, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        verifier.verify_server_cert(end_entity, intermediates, name, &[], UnixTime::now()).map(|_| ())
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A client certificate with its key.
+#[derive(Debug)]
+pub struct ClientCertificate {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    pem: (Secret, Secret),
+}
+
+impl Clone for ClientCertificate {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key(), pem: self.pem.clone() }
+    }
+}
+
+impl ClientCertificate {
+    /// Reads the certificates of `certificate` and the first private key of `key`; both may be the same PEM text.
+    pub fn from_pem(certificate: &Secret, key: &Secret) -> std::result::Result<Self, &'static str> {
+        let pem = (certificate.clone(), key.clone());
+        let chain = CertificateDer::pem_slice_iter(certificate.reveal().as_bytes()).collect::<std::result::Result<Vec<_>, _>>();
+        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate is not PEM")?;
+        let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes()).map_err(|_| "the client key is not PEM")?;
+        Ok(Self { chain, key, pem })
+    }
+
+    /// The certificate's and the key's PEM, as they were read.
+    pub fn pem(&self) -> (&Secret, &Secret) {
+        (&self.pem.0, &self.pem.1)
+    }
+}
+
+/// A TLS configuration that trusts `authorities`, and shows `certificate` when asked for one.
+pub(super) fn verifying(authorities: &Authorities, certificate: Option<&ClientCertificate>) -> Result<Arc<ClientConfig>> {
+    let builder = builder()?.with_root_certificates(authorities.roots.clone());
+    let config = match certificate.cloned() {
+        None => builder.with_no_client_auth(),
+        Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(|_| {
+            Failure::new(Class::Credential, "the client certificate and its key do not belong together, or the key is of an unknown kind")
+        })?,
+    };
+    Ok(finish(config))
+}
+
+/// A TLS configuration that accepts every certificate, for a connection whose chain is verified afterwards.
+/// The peer still proves that it has the key of the certificate that it shows.
+pub(super) fn accepting() -> Result<Arc<ClientConfig>> {
+    let verifier = Arc::new(AcceptAny(provider().signature_verification_algorithms));
+    Ok(finish(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::new(Class::Internal, format!("TLS: {error}")))
+}
+
+/// HTTP/1.1 only; no resumption, which would save nothing: there is one connection.
+fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = rustls::client::Resumption::disabled();
+    Arc::new(config)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+#[derive(Debug)]
+struct AcceptAny(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
+
+/// The failure of a TLS handshake with `peer`. `date` is what the server says about the time, if it said anything.
+pub(super) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime>) -> Failure {
+    match error {
+        rustls::Error::InvalidCertificate(reason) => certificate_failure(peer, reason, date),
+        rustls::Error::AlertReceived(alert) => {
+            Failure::new(Class::Unreachable, format!("TLS with {peer}: the server ends the handshake with {alert:?}")).transient()
+        }
+        rustls::Error::InvalidMessage(_) => Failure::new(Class::Unreachable, format!("TLS with {peer}: the answer is not TLS"))
+            .help("check the port: an API server speaks TLS, usually on 6443"),
+        other => Failure::new(Class::Unreachable, format!("TLS with {peer}: {other}")),
+    }
+}
+
+fn certificate_failure(peer: &str, reason: &CertificateError, date: Option<SystemTime>) -> Failure {
+    let untrusted = |why: String| Failure::new(Class::Untrusted, format!("the certificate of {peer} {why}"));
+    match reason {
+        CertificateError::NotValidYetContext { time, not_before } => clock(peer, "is valid only from", *not_before, *time),
+        CertificateError::ExpiredContext { time, not_after } if date.is_none_or(|date| date < system_time(*not_after)) => {
+            clock(peer, "has been invalid since", *not_after, *time)
+        }
+        CertificateError::ExpiredContext { not_after, .. } => untrusted(format!("expired on {}", shown(*not_after)))
+            .help("renew the API server's certificate: kubeadm certs renew apiserver, on the control plane"),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            untrusted(format!("is not for that name or address, but for {}", names(presented)))
+                .help("use an endpoint that the certificate names, or add it to the API server's certSANs")
+        }
+        CertificateError::UnknownIssuer => untrusted("is not signed by the cluster's CA".to_owned())
+            .help("another server answers at this endpoint, or the discovery information is of another cluster"),
+        CertificateError::BadSignature => untrusted("has a wrong signature: it is not signed by the CA that it names".to_owned()),
+        other => untrusted(format!("is not accepted: {other}")),
+    }
+}
+
+fn clock(peer: &str, what: &str, limit: UnixTime, now: UnixTime) -> Failure {
+    Failure::new(Class::Clock, format!("the certificate of {peer} {what} {}, but this machine's clock says {}", shown(limit), shown(now)))
+        .help("set the clock (NTP, hypervisor); if it is right, renew the API server's certificate")
+}
+
+/// The names of a certificate as rustls lists them, without its type names.
+fn names(presented: &[String]) -> String {
+    let name = |text: &String| {
+        let inner = text.split_once('(').map_or(text.as_str(), |(_, rest)| rest.trim_end_matches(')'));
+        inner.trim_matches('"').to_owned()
+    };
+    match presented {
+        [] => "no name at all".to_owned(),
+        _ => super::error::shown(&presented.iter().map(name).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn system_time(time: UnixTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs())
+}
+
+fn shown(time: UnixTime) -> String {
+    httpdate::fmt_http_date(system_time(time))
+}

@@ -1,0 +1,79 @@
+//! The agent's own document, `firstboot.kiln/v1` FirstbootConfiguration. Strict: what it does not know is an error.
+
+use super::check::{self, Problems};
+use super::documents::{Document, shown};
+use super::fields::{Fields, Unknown};
+use super::model::{AgentConfiguration, OnFailure, TlsBootstrap, WaitFor};
+use super::nearest;
+use crate::error::{Class, Failure, Result};
+
+/// The group of the agent's own document.
+pub const GROUP: &str = "firstboot.kiln";
+/// Its only version.
+pub const VERSION: &str = "v1";
+/// Its kind.
+pub const KIND: &str = "FirstbootConfiguration";
+
+const TLS_BOOTSTRAP: &[(&str, TlsBootstrap)] = &[("agent", TlsBootstrap::Agent), ("kubelet", TlsBootstrap::Kubelet)];
+const ON_FAILURE: &[(&str, OnFailure)] =
+    &[("nothing", OnFailure::Nothing), ("poweroff", OnFailure::PowerOff), ("reboot", OnFailure::Reboot)];
+const WAIT_FOR: &[(&str, WaitFor)] = &[("kubelet", WaitFor::Kubelet), ("registered", WaitFor::Registered), ("ready", WaitFor::Ready)];
+
+/// Reads the document.
+pub fn read(document: &Document) -> Result<AgentConfiguration> {
+    if document.version != VERSION {
+        let message = format!("{KIND} has no version \"{}\"", shown(&document.version));
+        return Err(Failure::new(Class::Config, message).help(format!("write apiVersion: {GROUP}/{VERSION}")));
+    }
+    let mut problems = Problems::default();
+    let agent = read_fields(document, &mut problems).map_err(|failure| failure.doing(KIND))?;
+    for path in &document.duplicates {
+        problems.invalid(path, "", "the field occurs twice");
+    }
+    problems.result().map_err(|failure| failure.doing(KIND))?;
+    Ok(agent)
+}
+
+fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConfiguration> {
+    let mut fields = Fields::of(&document.value, "")?;
+    fields.skip("apiVersion");
+    fields.skip("kind");
+    let default = AgentConfiguration::default();
+    let endpoints = fields.texts("endpoints")?;
+    let endpoints = endpoints.iter().enumerate();
+    let agent = AgentConfiguration {
+        endpoints: endpoints.filter_map(|(index, text)| check::endpoint(&format!("endpoints[{index}]"), text, problems)).collect(),
+        tls_bootstrap: choice(&mut fields, "tlsBootstrap", TLS_BOOTSTRAP, problems)?.unwrap_or(default.tls_bootstrap),
+        deadline: fields.duration("deadline")?.unwrap_or(default.deadline),
+        spread: fields.duration("spread")?.unwrap_or(default.spread),
+        on_failure: choice(&mut fields, "onFailure", ON_FAILURE, problems)?.unwrap_or(default.on_failure),
+        wait_for: choice(&mut fields, "waitFor", WAIT_FOR, problems)?.unwrap_or(default.wait_for),
+    };
+    if agent.deadline.is_zero() {
+        problems.invalid("deadline", "0", "must be greater than 0");
+    }
+    if agent.spread >= agent.deadline && !agent.spread.is_zero() {
+        problems.invalid("spread", &format!("{}s", agent.spread.as_secs()), "must be less than the deadline");
+    }
+    let mut unknown = Vec::new();
+    fields.finish(&mut unknown);
+    unknown.iter().for_each(|field| refuse(field, problems));
+    Ok(agent)
+}
+
+fn refuse(field: &Unknown, problems: &mut Problems) {
+    let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
+    let known = field.known[2..].join(", ");
+    let meant = if meant.is_empty() { format!("; its fields are {known}") } else { meant };
+    problems.note(format!("unknown field \"{}\"{meant}", field.path));
+}
+
+fn choice<T: Copy>(fields: &mut Fields<'_>, name: &'static str, known: &[(&str, T)], problems: &mut Problems) -> Result<Option<T>> {
+    let Some(text) = fields.text(name)? else { return Ok(None) };
+    let found = known.iter().find(|(word, _)| *word == text);
+    if found.is_none() {
+        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+        problems.unsupported(&fields.path(name), &text, &words);
+    }
+    Ok(found.map(|(_, value)| *value))
+}

@@ -1,0 +1,141 @@
+//! kubeadm's rules for single fields, and the list of what breaks them.
+
+use crate::error::{Class, Failure, Result};
+use crate::kubernetes::endpoint::Endpoint;
+use crate::kubernetes::token::Token;
+use crate::secret::Secret;
+
+use super::documents::shown;
+
+/// Characters of a DNS-1123 subdomain.
+const SUBDOMAIN_LIMIT: usize = 253;
+
+/// Hexadecimal digits of a SHA-256.
+const SHA256_DIGITS: usize = 64;
+
+/// Every name that some kubeadm from 1.20 on has for a phase of the join.
+const PHASES: &[&str] = &[
+    "preflight",
+    "control-plane-prepare",
+    "control-plane-prepare/download-certs",
+    "control-plane-prepare/certs",
+    "control-plane-prepare/kubeconfig",
+    "control-plane-prepare/control-plane",
+    "check-etcd",
+    "kubelet-start",
+    "etcd-join",
+    "kubelet-wait-bootstrap",
+    "control-plane-join",
+    "control-plane-join/etcd",
+    "control-plane-join/update-status",
+    "control-plane-join/mark-control-plane",
+    "wait-control-plane",
+];
+
+/// What is wrong with a config, in the order it was found.
+#[derive(Default)]
+pub struct Problems(Vec<String>);
+
+impl Problems {
+    /// A value that cannot be.
+    pub fn invalid(&mut self, path: &str, value: &str, reason: &str) {
+        self.0.push(format!("{path}: Invalid value: \"{}\": {reason}", shown(value)));
+    }
+
+    /// A secret that cannot be; kubeadm would show it.
+    pub fn invalid_secret(&mut self, path: &str, reason: &str) {
+        self.0.push(format!("{path}: Invalid value: {reason}"));
+    }
+
+    /// A value that is missing.
+    pub fn required(&mut self, path: &str, reason: &str) {
+        self.0.push(format!("{path}: Required value: {reason}"));
+    }
+
+    /// A value that is none of the `known` ones.
+    pub fn unsupported(&mut self, path: &str, value: &str, known: &[&str]) {
+        self.0.push(format!("{path}: Unsupported value: \"{}\": supported values: \"{}\"", shown(value), known.join("\", \"")));
+    }
+
+    /// Anything else, as a sentence of its own.
+    pub fn note(&mut self, problem: String) {
+        self.0.push(problem);
+    }
+
+    /// Everything as one failure, several as a list in brackets, as kubeadm writes them.
+    pub fn result(self) -> Result<()> {
+        match self.0.as_slice() {
+            [] => Ok(()),
+            [one] => Err(Failure::new(Class::Config, one)),
+            several => Err(Failure::new(Class::Config, format!("[{}]", several.join(", ")))),
+        }
+    }
+}
+
+/// A bootstrap token.
+pub fn token(path: &str, text: Option<&Secret>, problems: &mut Problems) -> Option<Token> {
+    let token = text.map_or("", Secret::reveal).parse();
+    token.map_err(|reason| problems.invalid_secret(path, reason)).ok()
+}
+
+/// `host:port`
+pub fn endpoint(path: &str, text: &str, problems: &mut Problems) -> Option<Endpoint> {
+    if text.contains("://") {
+        problems.invalid(path, text, "an address is host:port, without a scheme");
+        return None;
+    }
+    text.parse().map_err(|reason: String| problems.invalid(path, text, &reason)).ok()
+}
+
+/// `sha256:<hex>`; returns the hexadecimal part in lower case.
+pub fn pin(path: &str, text: &str, problems: &mut Problems) -> Option<String> {
+    let reason = match text.split_once(':') {
+        None => "invalid public key hash, expected \"format:value\"",
+        Some((format, _)) if !format.eq_ignore_ascii_case("sha256") => "unknown hash format, expected \"sha256\"",
+        Some((_, value)) if value.len() != SHA256_DIGITS => "expected a 32 byte SHA-256 hash, which has 64 hexadecimal digits",
+        Some((_, value)) if !value.bytes().all(|byte| byte.is_ascii_hexdigit()) => "could not decode SHA-256 from hex",
+        Some((_, value)) => return Some(value.to_ascii_lowercase()),
+    };
+    problems.invalid(path, text, reason);
+    None
+}
+
+/// A node's name: a DNS-1123 subdomain.
+pub fn node_name(path: &str, name: &str, problems: &mut Problems) {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        label.bytes().all(|byte| plain(byte) || byte == b'-')
+            && label.bytes().next().is_some_and(plain)
+            && label.bytes().last().is_some_and(plain)
+    };
+    if name.len() > SUBDOMAIN_LIMIT {
+        problems.invalid(path, name, "must be no more than 253 characters");
+    }
+    if !name.split('.').all(label) {
+        let rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+                    and must start and end with an alphanumeric character";
+        problems.invalid(path, name, rule);
+    }
+}
+
+/// Where the cluster's CA is written.
+pub fn ca_cert_path(path: &str, problems: &mut Problems) {
+    if !path.starts_with('/') || !path.ends_with(".crt") {
+        problems.invalid("caCertPath", path, "the ca certificate path must be an absolute path that ends in .crt");
+    }
+}
+
+/// Names of phases to leave out.
+pub fn skip_phases(names: &[String], problems: &mut Problems) {
+    for name in names.iter().filter(|name| !PHASES.contains(&name.as_str())) {
+        let meant = super::nearest::did_you_mean(name, PHASES.iter().copied());
+        problems.invalid("skipPhases", name, &format!("invalid phase name{meant}"));
+    }
+}
+
+/// When images are pulled; empty stands for the default.
+pub fn image_pull_policy(path: &str, policy: &str, problems: &mut Problems) {
+    if !["", "Always", "IfNotPresent", "Never"].contains(&policy) {
+        problems.invalid(path, policy, "invalid pull policy, expected Always, IfNotPresent or Never");
+    }
+}

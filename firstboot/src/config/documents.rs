@@ -1,0 +1,161 @@
+//! The bytes of a source → documents, keyed by their kind.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::redact::Redactor;
+use super::tree::Reader;
+use crate::error::{Class, Failure, Result};
+
+/// The largest node config. Platforms give 16 to 64 KiB of user-data; nothing honest comes near.
+pub const SIZE_LIMIT: usize = 1 << 20;
+
+/// Documents in one file.
+const DOCUMENTS: usize = 64;
+
+/// Opening brackets and braces in a file of YAML.
+const BRACKETS: usize = 1000;
+
+/// Characters of a name from a file that are shown.
+const SHOWN: usize = 100;
+
+/// One document of a file.
+pub struct Document {
+    /// `kubeadm.k8s.io`; empty for the core group.
+    pub group: String,
+    /// `v1beta4`
+    pub version: String,
+    /// `JoinConfiguration`
+    pub kind: String,
+    /// The whole document.
+    pub value: Value,
+    /// Paths of keys that it has twice; the last one counts.
+    pub duplicates: Vec<String>,
+}
+
+impl Document {
+    /// `kubeadm.k8s.io/v1beta4, Kind=JoinConfiguration`, as kubeadm names documents.
+    pub fn name(&self) -> String {
+        format!("{}/{}, Kind={}", shown(&self.group), shown(&self.version), shown(&self.kind))
+    }
+}
+
+/// The documents in `bytes`, by kind: YAML, JSON, or several of them. Whatever looks like a token becomes known to `redactor`.
+pub fn split(bytes: &[u8], redactor: &mut Redactor) -> Result<BTreeMap<String, Document>> {
+    let text = text(bytes)?;
+    redactor.scan(text);
+    let mut documents = BTreeMap::new();
+    for (position, (value, duplicates)) in values(text)?.into_iter().enumerate() {
+        redactor.scan_fields(&value);
+        let document = identify(value, duplicates).map_err(|failure| failure.doing(format!("document {}", position + 1)))?;
+        if documents.contains_key(&document.kind) {
+            return Err(wrong(format!("invalid configuration: kind \"{}\" is specified twice", shown(&document.kind))));
+        }
+        documents.insert(document.kind.clone(), document);
+    }
+    Ok(documents)
+}
+
+/// Text from a file as a message shows it: on one line, not too long.
+pub fn shown(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .flat_map(|character| if character == '"' { vec!['"'] } else { character.escape_debug().collect() })
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn wrong(message: impl Into<String>) -> Failure {
+    Failure::new(Class::Config, message)
+}
+
+fn text(bytes: &[u8]) -> Result<&str> {
+    if bytes.len() > SIZE_LIMIT {
+        return Err(wrong(format!("the node config is larger than {} KiB", SIZE_LIMIT / 1024)));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(wrong("the node config is UTF-16").help("save it as UTF-8"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        wrong(format!("the node config is not UTF-8: byte {} begins no character", error.valid_up_to())).help("save it as UTF-8")
+    })?;
+    if let Some(position) = text.find('\0') {
+        return Err(wrong(format!("the node config holds a NUL byte at {position}")).help("it must be text: YAML or JSON"));
+    }
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Every document that is not empty, each with its repeated keys.
+fn values(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
+    // JSON is YAML but for `\ud83d\ude00` in strings; what is no JSON gets YAML's error.
+    if text.trim_start().starts_with('{')
+        && let Some(values) = json(text)
+    {
+        return Ok(values);
+    }
+    yaml(text)
+}
+
+fn json(text: &str) -> Option<Vec<(Value, Vec<String>)>> {
+    let reader = Reader::new();
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = reader.read(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    Some(vec![(value, reader.take_duplicates())])
+}
+
+fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
+    check_nesting(text)?;
+    let reader = Reader::new();
+    let mut values = Vec::new();
+    for (position, deserializer) in serde_yaml_ng::Deserializer::from_str(text).enumerate() {
+        if position == DOCUMENTS {
+            return Err(wrong(format!("the node config has more than {DOCUMENTS} documents")));
+        }
+        let value = reader.read(deserializer).map_err(|error| not_readable(position, &error))?;
+        if !value.is_null() {
+            values.push((value, reader.take_duplicates()));
+        }
+    }
+    Ok(values)
+}
+
+/// The YAML reader's time grows with the text times the depth of flow collections, and nothing in it bounds the latter.
+fn check_nesting(text: &str) -> Result<()> {
+    if text.bytes().filter(|byte| b"[{".contains(byte)).nth(BRACKETS).is_some() {
+        return Err(
+            wrong(format!("the node config has more than {BRACKETS} brackets and braces")).help("write it in block style, or as JSON")
+        );
+    }
+    Ok(())
+}
+
+/// What is wrong and where, without the path in front, which may be endless, and without quotes from the file: they might be secrets.
+fn not_readable(position: usize, error: &serde_yaml_ng::Error) -> Failure {
+    let message = error.to_string();
+    let place = error.location().map(|place| format!(" at line {} column {}", place.line(), place.column())).unwrap_or_default();
+    let reason = match message.rsplit(": ").next().unwrap_or_default() {
+        quoting if quoting.contains(['"', '`']) => format!("a value is malformed{place}"),
+        _ if message.contains("invalid type") => format!("a key or a tagged value is none that JSON has{place}"),
+        reason => shown(reason),
+    };
+    wrong(format!("document {} is not valid YAML: {reason}", position + 1))
+}
+
+fn identify(value: Value, duplicates: Vec<String>) -> Result<Document> {
+    let Value::Object(fields) = &value else {
+        return Err(wrong("it is not a map of fields").help("a node config begins with apiVersion: kubeadm.k8s.io/v1beta4"));
+    };
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
+        return Err(wrong("kind and apiVersion is mandatory information that must be specified"));
+    };
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    let (group, version, kind) = (group.to_owned(), version.to_owned(), kind.to_owned());
+    Ok(Document { group, version, kind, value, duplicates })
+}

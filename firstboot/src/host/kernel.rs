@@ -1,0 +1,159 @@
+//! What the kernel says of itself: version, control groups, swap, parameters, modules, mounts.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::command;
+use super::files;
+use super::root::Root;
+use crate::error::{Context, Result};
+
+/// Longest of the small files below /proc and /sys that is read; /proc/self/mountinfo of a machine full of pods is the longest.
+const LIMIT: u64 = 4 << 20;
+
+/// How long a module may take: some look for hardware.
+const MODULE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How the machine's control groups are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cgroups {
+    /// Version 1: a hierarchy per controller.
+    V1,
+    /// Version 1 with a hierarchy of version 2 beside it, for processes only.
+    Hybrid,
+    /// Version 2, unified.
+    V2,
+    /// None are mounted.
+    Absent,
+}
+
+/// The text of a file, if there is one and it can be read.
+pub fn text(root: &Root, path: &str) -> Option<String> {
+    let bytes = files::read(&root.path(path), LIMIT).ok()??;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `6.1.0-18-cloud-amd64`.
+pub fn release(root: &Root) -> Option<String> {
+    text(root, "/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// The first two numbers of a kernel's release.
+pub fn release_numbers(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.trim().split(['.', '-', '+']).map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??))
+}
+
+/// How control groups are mounted.
+pub fn cgroups(root: &Root) -> Cgroups {
+    let is_there = |path: &str| root.path(path).exists();
+    if is_there("/sys/fs/cgroup/cgroup.controllers") {
+        Cgroups::V2
+    } else if is_there("/sys/fs/cgroup/unified/cgroup.controllers") {
+        Cgroups::Hybrid
+    } else if ["memory", "cpu", "cpu,cpuacct", "pids"].iter().any(|name| is_there(&format!("/sys/fs/cgroup/{name}"))) {
+        Cgroups::V1
+    } else {
+        Cgroups::Absent
+    }
+}
+
+/// The controllers that are enabled.
+pub fn cgroup_controllers(root: &Root) -> Vec<String> {
+    if let Some(list) = text(root, "/sys/fs/cgroup/cgroup.controllers") {
+        return list.split_whitespace().map(str::to_owned).collect();
+    }
+    parse_cgroups(&text(root, "/proc/cgroups").unwrap_or_default())
+}
+
+/// Reads /proc/cgroups, cgroups(7): name, hierarchy, number of groups, enabled.
+fn parse_cgroups(table: &str) -> Vec<String> {
+    let rows = table.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row.get(3) == Some(&"1")).map(|row| row[0].to_owned()).collect()
+}
+
+/// What the machine swaps to, from /proc/swaps.
+pub fn swaps(root: &Root) -> Vec<String> {
+    let table = text(root, "/proc/swaps").unwrap_or_default();
+    table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// The value of the parameter `name` (`net.ipv4.ip_forward`), trimmed; none if the kernel has no such parameter.
+pub fn sysctl(root: &Root, name: &str) -> Option<String> {
+    let bytes = files::read(&sysctl_path(root, name), LIMIT).ok()??;
+    Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+/// Sets the parameter `name`, until the next boot.
+pub fn set_sysctl(root: &Root, name: &str, value: &str) -> Result<()> {
+    let path = sysctl_path(root, name);
+    fs::OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()))
+        .doing(format!("setting the kernel parameter {name} to {value}"))
+}
+
+/// Dots separate folders; a slash stands for a dot in a name, as in sysctl.d(5).
+fn sysctl_path(root: &Root, name: &str) -> PathBuf {
+    let parts = name.split('.').map(|part| part.replace('/', "."));
+    root.path("/proc/sys").join(parts.filter(|part| part != "..").collect::<PathBuf>())
+}
+
+/// Whether the kernel has the module `name`, loaded or built in.
+pub fn has_module(root: &Root, name: &str) -> bool {
+    let name = name.replace('-', "_");
+    let loaded = text(root, "/proc/modules").unwrap_or_default();
+    if loaded.lines().any(|line| line.split(' ').next() == Some(&name)) || root.path(format!("/sys/module/{name}")).exists() {
+        return true;
+    }
+    let built_in = release(root).and_then(|release| text(root, &format!("/lib/modules/{release}/modules.builtin"))).unwrap_or_default();
+    built_in.lines().any(|line| module_name(line) == name)
+}
+
+/// `kernel/net/bridge/br_netfilter.ko` → `br_netfilter`.
+fn module_name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).split(".ko").next().unwrap_or_default().replace('-', "_")
+}
+
+/// Loads the module `name` with what it needs, unless the kernel has it already. Only on the machine itself.
+pub fn load_module(root: &Root, name: &str) -> Result<()> {
+    if has_module(root, name) || !root.is_machine() {
+        return Ok(());
+    }
+    command::run_checked("modprobe", &["--quiet", name], MODULE_LIMIT).map(|_| ())
+}
+
+/// One mounted file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where.
+    pub point: String,
+    /// Whether what is mounted below it is seen in other namespaces.
+    pub shared: bool,
+    /// Whether it can only be read.
+    pub read_only: bool,
+}
+
+/// What is mounted, in the order of mounting.
+pub fn mounts(root: &Root) -> Vec<Mount> {
+    text(root, "/proc/self/mountinfo").unwrap_or_default().lines().filter_map(parse_mount).collect()
+}
+
+/// A line of proc_pid_mountinfo(5): id, parent, device, root, point, options, optional fields, `-`, type, source, options.
+fn parse_mount(line: &str) -> Option<Mount> {
+    let (front, back) = line.split_once(" - ")?;
+    let fields: Vec<&str> = front.split(' ').collect();
+    let is_read_only = |options: &str| options.split(',').any(|option| option == "ro");
+    Some(Mount {
+        point: (*fields.get(4)?).to_owned(),
+        shared: fields.iter().skip(6).any(|field| field.starts_with("shared:")),
+        read_only: is_read_only(fields.get(5)?) || back.rsplit(' ').next().is_some_and(is_read_only),
+    })
+}
+
+#[cfg(test)]
+#[path = "kernel_tests.rs"]
+mod tests;

@@ -1,0 +1,86 @@
+//! The machine's name, and the versions of its programs.
+
+use std::time::Duration;
+
+use super::command;
+use super::files;
+use super::kernel;
+use super::root::Root;
+use super::services::Services;
+use crate::error::{Class, Context, Failure, Result};
+use crate::kubernetes::version::Version;
+
+/// `kubelet --version` takes 160 ms on an idle machine; on one that boots, seconds.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+
+/// The host's name: the kernel's (which uname(2) gives), else that of /etc/hostname; none when it has no name yet.
+pub fn hostname(root: &Root) -> Option<String> {
+    let kernel = kernel::text(root, "/proc/sys/kernel/hostname").map(|text| text.trim().to_owned());
+    kernel.filter(|name| !name.is_empty() && name != "(none)").or_else(|| {
+        let file = kernel::text(root, "/etc/hostname")?;
+        file.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)
+    })
+}
+
+/// Names the host: now, and for the next boots.
+pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
+    files::write(&root.path("/etc/hostname"), format!("{name}\n").as_bytes(), files::PUBLIC)?;
+    if root.is_machine() {
+        nix::unistd::sethostname(name).doing(format!("naming the host {name}"))?;
+    }
+    Ok(())
+}
+
+/// The version of the kubelet `program`, which is run for it.
+pub fn kubelet_version(program: &str) -> Result<Version> {
+    let output = command::run_checked(program, &["--version"], VERSION_LIMIT)?;
+    parse_kubelet_version(&output.stdout)
+        .ok_or_else(|| Failure::new(Class::Host, format!("\"{program} --version\" did not say a version of Kubernetes")))
+}
+
+/// Reads `Kubernetes v1.36.2`.
+fn parse_kubelet_version(text: &str) -> Option<Version> {
+    text.lines().find_map(|line| line.trim().strip_prefix("Kubernetes ")?.parse().ok())
+}
+
+/// Whether systemd-resolved runs: then /etc/resolv.conf may name it, and pods need the file with the servers behind it.
+pub fn resolved_is_active(services: Services) -> bool {
+    services.is_active("systemd-resolved").unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_name_is_taken_before_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        assert_eq!(hostname(&root), None);
+        set_hostname(&root, "node-7").unwrap();
+        assert_eq!(hostname(&root).as_deref(), Some("node-7"));
+        for (kernel, expected) in [("n1.example\n", "n1.example"), ("(none)\n", "node-7"), ("\n", "node-7")] {
+            files::write(&root.path("/proc/sys/kernel/hostname"), kernel.as_bytes(), 0o644).unwrap();
+            assert_eq!(hostname(&root).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_version_of_a_kubelet_is_read() {
+        for (text, expected) in [
+            ("Kubernetes v1.20.2\n", Some("v1.20.2")),
+            ("I1123 some log\nKubernetes v1.36.2-eks-1\n", Some("v1.36.2")),
+            ("kubelet 1.2\n", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_kubelet_version(text).map(|version| version.to_string()).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_no_kubelet_is_refused() {
+        assert!(kubelet_version("true").unwrap_err().message.contains("did not say a version"));
+        assert!(kubelet_version("false").is_err());
+        assert!(kubelet_version("no-such-kubelet").unwrap_err().message.contains("No such file"));
+    }
+}

@@ -1,0 +1,247 @@
+//! The service manager, through its own programs with fixed arguments.
+//!
+//! | backend | recognised by | programs |
+//! |---|---|---|
+//! | systemd | `/run/systemd/system`, as sd_booted(3) says | `systemctl` |
+//! | OpenRC | `rc-service` in PATH | `rc-service`, `rc-update` |
+//! | none | neither | none: whoever runs this machine starts the runtime before the agent and the kubelet after it |
+//!
+//! Programs are found in PATH, so that a stand-in may lie in front.
+
+use std::time::Duration;
+
+use super::command::{self, Output};
+use super::root::Root;
+use crate::error::Result;
+
+/// Questions are answered at once, or something is wrong with the manager.
+const QUESTION_LIMIT: Duration = Duration::from_secs(10);
+
+/// A unit of systemd may take 90 seconds to start or to stop.
+const ACTION_LIMIT: Duration = Duration::from_secs(100);
+
+/// A service manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Services {
+    /// systemd.
+    Systemd,
+    /// OpenRC.
+    OpenRc,
+    /// No manager that is known: nothing is started or stopped, and nothing is known of any service.
+    None,
+}
+
+/// Whether a service starts by itself at boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enablement {
+    /// It does.
+    Enabled,
+    /// It is there, but does not.
+    Disabled,
+    /// There is no such service.
+    Absent,
+    /// Nobody can say.
+    Unknown,
+}
+
+/// Whether the caller waits until a service has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Until the manager says that it has.
+    Started,
+    /// Only until the manager has accepted the job.
+    Queued,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Start,
+    Stop,
+    Restart,
+}
+
+impl Services {
+    /// The manager of this machine.
+    pub fn detect(root: &Root, path: &str) -> Self {
+        if root.path("/run/systemd/system").is_dir() {
+            Self::Systemd
+        } else if command::find(root, path, "rc-service").is_some() {
+            Self::OpenRc
+        } else {
+            Self::None
+        }
+    }
+
+    /// Whether `service` runs, or is just starting.
+    pub fn is_active(self, service: &str) -> Result<bool> {
+        match self {
+            Self::Systemd => {
+                let output = question("systemctl", &["is-active", service])?;
+                Ok(output.success() || matches!(output.stdout.trim(), "activating" | "reloading"))
+            }
+            Self::OpenRc => Ok(question("rc-service", &[service, "status"])?.success()),
+            Self::None => Ok(false),
+        }
+    }
+
+    /// Whether `service` exists and starts at boot.
+    pub fn enablement(self, service: &str) -> Result<Enablement> {
+        match self {
+            Self::Systemd => Ok(systemd_enablement(&question("systemctl", &["is-enabled", service])?)),
+            Self::OpenRc if !question("rc-service", &["--exists", service])?.success() => Ok(Enablement::Absent),
+            Self::OpenRc => Ok(openrc_enablement(&question("rc-update", &["show"])?.stdout, service)),
+            Self::None => Ok(Enablement::Unknown),
+        }
+    }
+
+    /// Starts `service`; one that runs is left alone.
+    pub fn start(self, service: &str, wait: Wait) -> Result<()> {
+        self.act(Verb::Start, service, wait)
+    }
+
+    /// Stops `service`.
+    pub fn stop(self, service: &str) -> Result<()> {
+        self.act(Verb::Stop, service, Wait::Started)
+    }
+
+    /// Stops `service` and starts it.
+    pub fn restart(self, service: &str, wait: Wait) -> Result<()> {
+        self.act(Verb::Restart, service, wait)
+    }
+
+    fn act(self, verb: Verb, service: &str, wait: Wait) -> Result<()> {
+        let Some((program, arguments)) = self.words(verb, service, wait) else { return Ok(()) };
+        command::run_checked(program, &arguments, ACTION_LIMIT).map(|_| ()).map_err(|failure| failure.help(self.advice(service)))
+    }
+
+    /// The command for an action; none where there is no manager.
+    fn words(self, verb: Verb, service: &str, wait: Wait) -> Option<(&'static str, Vec<&str>)> {
+        let word = match verb {
+            Verb::Start => "start",
+            Verb::Stop => "stop",
+            Verb::Restart => "restart",
+        };
+        match (self, wait) {
+            (Self::Systemd, Wait::Started) => Some(("systemctl", vec![word, service])),
+            (Self::Systemd, Wait::Queued) => Some(("systemctl", vec![word, "--no-block", service])),
+            (Self::OpenRc, _) => Some(("rc-service", vec![service, word])),
+            (Self::None, _) => None,
+        }
+    }
+
+    /// Lets the manager read its files again, but only when those of `service` have changed since it read them; says whether it did.
+    pub fn reload_if_changed(self, service: &str) -> Result<bool> {
+        if self != Self::Systemd {
+            return Ok(false);
+        }
+        let output = question("systemctl", &["show", "--property=NeedDaemonReload", service])?;
+        let changed = output.stdout.trim() == "NeedDaemonReload=yes";
+        if changed {
+            command::run_checked("systemctl", &["daemon-reload"], ACTION_LIMIT)?;
+        }
+        Ok(changed)
+    }
+
+    /// What a person types to see why `service` does not run.
+    pub fn advice(self, service: &str) -> String {
+        match self {
+            Self::Systemd => format!("see journalctl -u {service}"),
+            Self::OpenRc => format!("see rc-service {service} status and /var/log"),
+            Self::None => format!("see the log of {service}; no service manager was recognised, so whoever runs this machine starts it"),
+        }
+    }
+}
+
+fn question(program: &str, arguments: &[&str]) -> Result<Output> {
+    command::run(program, arguments, QUESTION_LIMIT)
+}
+
+/// The words of systemctl(1), is-enabled. A unit that does not exist is said on either output, by version.
+fn systemd_enablement(output: &Output) -> Enablement {
+    match output.stdout.trim() {
+        "enabled" | "enabled-runtime" | "static" | "indirect" | "alias" | "generated" | "transient" | "linked" | "linked-runtime" => {
+            Enablement::Enabled
+        }
+        "not-found" | "" => Enablement::Absent,
+        _ => Enablement::Disabled,
+    }
+}
+
+/// Lines of `rc-update show` are ` kubelet | default`.
+fn openrc_enablement(table: &str, service: &str) -> Enablement {
+    let listed =
+        table.lines().filter_map(|line| line.split_once('|')).any(|(name, levels)| name.trim() == service && !levels.trim().is_empty());
+    if listed { Enablement::Enabled } else { Enablement::Disabled }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn said(code: i32, stdout: &str) -> Output {
+        Output { code: Some(code), stdout: stdout.to_owned(), stderr: String::new() }
+    }
+
+    #[test]
+    fn the_manager_is_recognised() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        assert_eq!(Services::detect(&root, "/sbin"), Services::None);
+        fs::create_dir_all(folder.path().join("sbin")).unwrap();
+        fs::write(folder.path().join("sbin/rc-service"), "").unwrap();
+        fs::set_permissions(folder.path().join("sbin/rc-service"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(Services::detect(&root, "/sbin"), Services::OpenRc);
+        fs::create_dir_all(folder.path().join("run/systemd/system")).unwrap();
+        assert_eq!(Services::detect(&root, "/sbin"), Services::Systemd);
+    }
+
+    #[test]
+    fn the_words_of_systemd_are_understood() {
+        for (code, word, expected) in [
+            (0, "enabled\n", Enablement::Enabled),
+            (0, "static\n", Enablement::Enabled),
+            (1, "disabled\n", Enablement::Disabled),
+            (1, "masked\n", Enablement::Disabled),
+            (4, "not-found\n", Enablement::Absent),
+            (1, "", Enablement::Absent),
+        ] {
+            assert_eq!(systemd_enablement(&said(code, word)), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_openrc_is_understood() {
+        let table = "           kubelet | default\n      containerd |\n kubelet-extra | boot\n";
+        assert_eq!(openrc_enablement(table, "kubelet"), Enablement::Enabled);
+        assert_eq!(openrc_enablement(table, "containerd"), Enablement::Disabled);
+        assert_eq!(openrc_enablement(table, "kube"), Enablement::Disabled);
+    }
+
+    #[test]
+    fn actions_are_fixed_words() {
+        let joined = |services: Services, verb, wait| {
+            services.words(verb, "kubelet", wait).map(|(program, words)| format!("{program} {}", words.join(" "))).unwrap_or_default()
+        };
+        for (services, verb, wait, expected) in [
+            (Services::Systemd, Verb::Start, Wait::Started, "systemctl start kubelet"),
+            (Services::Systemd, Verb::Restart, Wait::Queued, "systemctl restart --no-block kubelet"),
+            (Services::Systemd, Verb::Stop, Wait::Started, "systemctl stop kubelet"),
+            (Services::OpenRc, Verb::Restart, Wait::Queued, "rc-service kubelet restart"),
+            (Services::None, Verb::Start, Wait::Started, ""),
+        ] {
+            assert_eq!(joined(services, verb, wait), expected);
+        }
+    }
+
+    #[test]
+    fn without_a_manager_nothing_is_done_and_nothing_known() {
+        let none = Services::None;
+        assert_eq!(none.enablement("kubelet"), Ok(Enablement::Unknown));
+        assert_eq!((none.is_active("kubelet"), none.start("kubelet", Wait::Started), none.stop("kubelet")), (Ok(false), Ok(()), Ok(())));
+        assert_eq!(none.reload_if_changed("kubelet"), Ok(false));
+        assert!(none.advice("kubelet").contains("no service manager"));
+    }
+}

@@ -1,0 +1,113 @@
+//! Discovery: which API server, why it is trusted, and as whom it is asked.
+//!
+//! ```text
+//! token:  endpoint ─► cluster-info (anonymous) ─► signature ─► pins ─► certificate chain of that same connection ─► client
+//! file:   kubeconfig ─► client                      (no request: kubeadm asks for cluster-info once more and ignores what it says)
+//! URL:    https, system CAs ─► kubeconfig ─► client
+//! ```
+
+mod file;
+mod token;
+
+use std::path::PathBuf;
+
+use crate::api::retry::Backoff;
+use crate::api::trust::Authorities;
+use crate::api::{Client, Credential, Deadline, Network};
+use crate::config::model::Discovery;
+use crate::error::{Class, Failure, Result};
+use crate::kubernetes::endpoint::Endpoint;
+use crate::kubernetes::kubeconfig::{self, BootstrapUser, ClusterEntry};
+use crate::kubernetes::server::Server;
+use crate::kubernetes::token::Token;
+use crate::secret::Secret;
+
+pub use token::{Rejected, open as open_cluster_info};
+
+/// Where every cluster made by kubeadm publishes its CA.
+const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+
+/// The cluster that was found, ready to be asked.
+pub struct Cluster {
+    /// Asks the API server with the credential below; connected if discovery needed a connection.
+    pub client: Client,
+    /// The API server, as the kubelet shall call it.
+    pub server: Server,
+    /// Another name than the server's, for which its certificate must be valid.
+    pub server_name: Option<String>,
+    /// The cluster's CA bundle.
+    pub authorities: Authorities,
+    /// Who asks for the certificate.
+    pub credential: Credential,
+    /// Why the CA is trusted.
+    pub verified_by: Verification,
+}
+
+/// Why a cluster's CA is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verification {
+    /// The signature, and the pin (`sha256` in hex) of one of its certificates.
+    Pin(String),
+    /// The signature alone, as the config explicitly allows.
+    SignatureAlone,
+    /// It stands in this discovery file.
+    File(PathBuf),
+    /// It came from this URL (without its query), from a server that the system trusts.
+    Url(String),
+}
+
+/// What to discover.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The config's discovery.
+    pub discovery: &'a Discovery,
+    /// Who asks for the certificate; none when the discovery file says so, or the discovery token does it.
+    pub tls_bootstrap_token: Option<&'a Token>,
+    /// More endpoints for token discovery, tried after the config's.
+    pub more_endpoints: &'a [Endpoint],
+    /// By when it must be done.
+    pub deadline: Deadline,
+}
+
+/// Finds the cluster. What may heal is tried again until the deadline, what may not fails at once.
+pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff) -> Result<Cluster> {
+    match request.discovery {
+        Discovery::Token { endpoints, token, pins, unsafe_skip_ca_verification } => {
+            let endpoints: Vec<_> = endpoints.iter().chain(request.more_endpoints).cloned().collect();
+            let bearer = request.tls_bootstrap_token.unwrap_or(token);
+            let pins = if *unsafe_skip_ca_verification && pins.is_empty() { None } else { Some(pins.as_slice()) };
+            token::discover(network, &endpoints, token, pins, &bearer_of(bearer), request.deadline, backoff)
+        }
+        Discovery::File(path) => file::discover(network, path, request, backoff),
+        Discovery::Url(url) => file::discover_url(network, url, request, backoff),
+    }
+}
+
+impl Cluster {
+    /// `bootstrap-kubelet.conf`, for a kubelet that asks for its certificate itself. `preferences`: before Kubernetes 1.34.
+    pub fn bootstrap_kubeconfig(&self, cluster_name: &str, preferences: bool) -> Result<Secret> {
+        let user = match &self.credential {
+            Credential::Bearer(token) => BootstrapUser::Token(token),
+            Credential::Certificate(own) => BootstrapUser::Certificate(own.pem().0, own.pem().1),
+            Credential::Anonymous => return Err(Failure::new(Class::Internal, "a kubelet cannot bootstrap as nobody")),
+        };
+        Ok(kubeconfig::bootstrap(&self.entry(preferences), cluster_name, user))
+    }
+
+    /// `kubelet.conf` for a certificate and key in the file `pem`. `preferences`: before Kubernetes 1.34.
+    pub fn kubelet_kubeconfig(&self, pem: &str, preferences: bool) -> String {
+        kubeconfig::kubelet(&self.entry(preferences), pem)
+    }
+
+    fn entry(&self, preferences: bool) -> ClusterEntry<'_> {
+        ClusterEntry { server: &self.server, authorities: self.authorities.pem(), server_name: self.server_name.as_deref(), preferences }
+    }
+}
+
+fn bearer_of(token: &Token) -> Credential {
+    Credential::Bearer(Secret::new(token.bearer().to_owned()))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,178 @@
+//! Discovery by a bootstrap token: the signed cluster-info.
+//!
+//! kubeadm asks twice: first a server that it does not verify, then, with the CA that it was given, the same server again.
+//! Here the first connection's certificates are kept and verified against that CA afterwards: what was read came from their owner.
+//! No credential is sent before that.
+
+use std::time::{Duration, Instant};
+
+use super::{CLUSTER_INFO, Cluster, Verification};
+use crate::api::retry::{self, Backoff};
+use crate::api::trust::Authorities;
+use crate::api::{Client, Credential, Deadline, Error, Network, UnverifiedClient};
+use crate::error::{Class, Failure, Result};
+use crate::join::cluster::ConfigMap;
+use crate::join::jws;
+use crate::kubernetes::endpoint::Endpoint;
+use crate::kubernetes::kubeconfig::{self, Material};
+use crate::kubernetes::server::Server;
+use crate::kubernetes::token::Token;
+
+/// How long a cluster may take to publish or sign cluster-info: its controller needs less than a second for a new token.
+const SETTLING: Duration = Duration::from_secs(10);
+/// Bounds of the waits meanwhile.
+const SETTLING_WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+
+/// Asks the endpoints in turn. `pins`: none when the signature alone is enough.
+pub(super) fn discover(
+    network: &Network,
+    endpoints: &[Endpoint],
+    token: &Token,
+    pins: Option<&[String]>,
+    credential: &Credential,
+    deadline: Deadline,
+    backoff: &mut Backoff,
+) -> Result<Cluster> {
+    let clients = endpoints.iter().map(|endpoint| UnverifiedClient::new(network, endpoint.clone().into()));
+    let mut clients = clients.collect::<Result<Vec<_>>>()?;
+    let mut settling = Settling { since: None, waits: backoff.clone().between(SETTLING_WAITS.0, SETTLING_WAITS.1) };
+    loop {
+        let mut last: Option<Error> = None;
+        for position in 0..clients.len() {
+            match attempt(&mut clients[position], token, pins, deadline) {
+                Ok(opened) => return finish(network, clients.swap_remove(position), opened, credential),
+                Err(Rejected::NotYet(failure)) => {
+                    last = Some(failure.into());
+                    settling.since.get_or_insert_with(Instant::now);
+                    break;
+                }
+                Err(Rejected::Unreachable(error))
+                    if last.as_ref().is_some_and(|last| last.failure.transient && !error.failure.transient) => {}
+                Err(Rejected::Unreachable(error)) => last = Some(error),
+                Err(Rejected::ForGood(failure)) => return Err(failure),
+            }
+        }
+        let error = last.unwrap_or_else(|| Failure::new(Class::Config, "token discovery has no endpoint").into());
+        match settling.since {
+            Some(_) => settling.pause(deadline, error.failure)?,
+            None => retry::pause(deadline, backoff, error)?,
+        }
+    }
+}
+
+/// A cluster that answers but is not ready for this token.
+struct Settling {
+    since: Option<Instant>,
+    waits: Backoff,
+}
+
+impl Settling {
+    fn pause(&mut self, deadline: Deadline, failure: Failure) -> Result<()> {
+        let wait = self.waits.wait(None);
+        let settled = self.since.is_none_or(|since| since.elapsed() >= SETTLING);
+        if settled || wait >= deadline.remaining() {
+            return Err(failure);
+        }
+        std::thread::sleep(wait);
+        Ok(())
+    }
+}
+
+/// Why a cluster-info was not accepted.
+#[derive(Debug)]
+pub enum Rejected {
+    /// There was no usable answer; another endpoint or another time may give one.
+    Unreachable(Error),
+    /// It is not there, or not signed with this token, which takes a moment in a new cluster.
+    NotYet(Failure),
+    /// It is wrong.
+    ForGood(Failure),
+}
+
+/// A cluster-info that may be trusted.
+#[derive(Debug)]
+pub struct Opened {
+    server: Server,
+    authorities: Authorities,
+    verified_by: Verification,
+}
+
+fn attempt(
+    client: &mut UnverifiedClient,
+    token: &Token,
+    pins: Option<&[String]>,
+    deadline: Deadline,
+) -> std::result::Result<Opened, Rejected> {
+    let doing = "failed to request the cluster-info ConfigMap";
+    let answer = client.get(CLUSTER_INFO, deadline).map_err(|error| {
+        let status = error.status;
+        let error = Error { failure: error.failure.doing(doing), ..error };
+        match status {
+            Some(404) => Rejected::NotYet(
+                Failure { class: Class::Refused, ..error.failure }
+                    .help("the cluster publishes no cluster-info: finish kubeadm init there, or use file discovery"),
+            ),
+            Some(403) => Rejected::NotYet(error.failure.help(HARDENED)),
+            Some(401) => Rejected::ForGood(error.failure.help(HARDENED)),
+            _ if error.failure.class == Class::Unreachable => Rejected::Unreachable(error),
+            _ => Rejected::ForGood(error.failure),
+        }
+    })?;
+    let config_map: ConfigMap = answer.json().map_err(|failure| Rejected::Unreachable(failure.doing(doing).into()))?;
+    open(&config_map, token, pins)
+}
+
+const HARDENED: &str =
+    "the cluster does not let anonymous clients read cluster-info, a known hardening: use discovery.file, or allow it again";
+
+/// Checks the signature of a cluster-info, then its CA against the pins.
+pub fn open(config_map: &ConfigMap, token: &Token, pins: Option<&[String]>) -> std::result::Result<Opened, Rejected> {
+    let for_good = |class, message: String| Rejected::ForGood(Failure::new(class, message));
+    let kubeconfig = config_map.get("kubeconfig");
+    let kubeconfig =
+        kubeconfig.ok_or_else(|| for_good(Class::Refused, "there is no kubeconfig in the cluster-info ConfigMap".to_owned()))?;
+    let signature = config_map.get(&format!("jws-kubeconfig-{}", token.id())).ok_or_else(|| {
+        let message = format!("could not find a JWS signature in the cluster-info ConfigMap for token ID \"{}\"", token.id());
+        Rejected::NotYet(Failure::new(Class::Credential, message).help(
+            "the token is unknown, expired or without the usage signing: make a new one with kubeadm token create, on the control plane",
+        ))
+    })?;
+    jws::verify(kubeconfig, signature, token).map_err(Rejected::ForGood)?;
+
+    let wrong = |why: String| for_good(Class::Refused, format!("the kubeconfig of the cluster-info ConfigMap: {why}"));
+    let parsed = kubeconfig::parse(kubeconfig.as_bytes(), "/".as_ref()).map_err(wrong)?;
+    let Some(Material::Inline(pem)) = parsed.authorities else {
+        return Err(wrong("it has no certificate-authority-data".to_owned()));
+    };
+    let authorities = Authorities::from_pem(pem.reveal().as_bytes()).map_err(wrong)?;
+    let verified_by = match pins {
+        None => Verification::SignatureAlone,
+        Some(pins) => Verification::Pin(pinned(&authorities, pins).map_err(Rejected::ForGood)?),
+    };
+    Ok(Opened { server: parsed.server, authorities, verified_by })
+}
+
+/// The first certificate's pin that is among `pins`.
+fn pinned(authorities: &Authorities, pins: &[String]) -> Result<String> {
+    let keys = authorities.pins();
+    keys.iter().find(|key| pins.contains(key)).cloned().ok_or_else(|| {
+        let list = keys.iter().map(|key| format!("\"sha256:{key}\"")).collect::<Vec<_>>().join(", ");
+        let message = format!("cluster CA found in cluster-info ConfigMap is invalid: none of the public keys {list} are pinned");
+        Failure::new(Class::Untrusted, message).help("if this is the right cluster, correct caCertHashes; if in doubt, another answers")
+    })
+}
+
+/// Goes on with the same connection where the kubeconfig names the same server.
+fn finish(network: &Network, asked: UnverifiedClient, opened: Opened, credential: &Credential) -> Result<Cluster> {
+    let Opened { server, authorities, verified_by } = opened;
+    let client = if server.is_same(asked.server()) {
+        asked.verified(&authorities, credential)?
+    } else {
+        // Without pins kubeadm never verifies the endpoint itself, only the server that cluster-info names.
+        if verified_by != Verification::SignatureAlone {
+            asked.verify(&authorities)?;
+        }
+        Client::new(network, server.clone(), None, &authorities, credential)?
+    };
+    Ok(Cluster { client, server, server_name: None, authorities, credential: credential.clone(), verified_by })
+}

@@ -1,0 +1,116 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn node(arguments: &[(&str, &str)], taints: &[(&str, &str, &str)]) -> NodeRegistration {
+    let argument = |(name, value): &(&str, &str)| Argument { name: (*name).to_owned(), value: (*value).to_owned() };
+    let taint = |(key, value, effect): &(&str, &str, &str)| Taint {
+        key: (*key).to_owned(),
+        value: (*value).to_owned(),
+        effect: (*effect).to_owned(),
+    };
+    NodeRegistration {
+        name: "w1".to_owned(),
+        cri_socket: None,
+        taints: Some(taints.iter().map(taint).collect()),
+        kubelet_extra_args: arguments.iter().map(argument).collect(),
+        ignore_preflight_errors: Vec::new(),
+    }
+}
+
+fn line(kubelet: &str, node: &NodeRegistration, cri_socket: &str, hostname: &str) -> String {
+    let features = KubeletFeatures::of(kubelet.parse().unwrap(), &BTreeMap::new());
+    let around = Surroundings { features: &features, cri_socket, image_repository: "r.io", hostname };
+    let text = environment_file(&arguments(node, &around));
+    text.strip_prefix("KUBELET_KUBEADM_ARGS=\"").unwrap().strip_suffix("\"\n").unwrap().to_owned()
+}
+
+const CONTAINERD: &str = "unix:///c.sock";
+
+/// What kubeadm of each minor version writes for a worker without any wishes.
+#[test]
+fn each_minor_version_writes_its_own_flags() {
+    let (runtime, endpoint) = ("--container-runtime=remote ", "--container-runtime-endpoint=unix:///c.sock");
+    let pause = |tag: &str| format!(" --pod-infra-container-image=r.io/pause:{tag}");
+    let table = [
+        (20, format!("{runtime}{endpoint}")),
+        (21, format!("{runtime}{endpoint}{}", pause("3.4.1"))),
+        (22, format!("{runtime}{endpoint}{}", pause("3.5"))),
+        (23, format!("{runtime}{endpoint}{}", pause("3.6"))),
+        (24, format!("{runtime}{endpoint}{}", pause("3.7"))),
+        (25, format!("{runtime}{endpoint}{}", pause("3.8"))),
+        (26, format!("{endpoint}{}", pause("3.9"))),
+        (27, format!("{endpoint}{}", pause("3.9"))),
+        (28, format!("{endpoint}{}", pause("3.9"))),
+        (29, format!("{endpoint}{}", pause("3.9"))),
+        (30, format!("{endpoint}{}", pause("3.9"))),
+        (31, format!("{endpoint}{}", pause("3.10"))),
+        (32, format!("{endpoint}{}", pause("3.10"))),
+        (33, format!("{endpoint}{}", pause("3.10"))),
+        (34, pause("3.10.1").trim_start().to_owned()),
+        (35, String::new()),
+        (36, String::new()),
+    ];
+    for (minor, expected) in table {
+        assert_eq!(line(&format!("1.{minor}.0"), &node(&[], &[]), CONTAINERD, "W1\n"), expected, "1.{minor}");
+    }
+}
+
+#[test]
+fn docker_has_flags_of_its_own_up_to_1_23() {
+    let expected = "--network-plugin=cni --pod-infra-container-image=r.io/pause:3.2";
+    assert_eq!(line("1.20.2", &node(&[], &[]), DOCKERSHIM, "w1"), expected);
+    assert_eq!(line("1.23.0", &node(&[], &[]), DOCKERSHIM, "w1"), "--network-plugin=cni --pod-infra-container-image=r.io/pause:3.6");
+}
+
+/// The line that kubeadm 1.20.2 wrote in a recorded join.
+#[test]
+fn the_line_of_1_20_2() {
+    let arguments = [
+        ("node-labels", "example.com/x=y"),
+        ("cgroups-per-qos", "false"),
+        ("enforce-node-allocatable", ""),
+        ("register-with-taints", "a=b:NoSchedule"),
+    ];
+    let expected = "--cgroups-per-qos=false --container-runtime=remote --container-runtime-endpoint=unix:///c.sock --enforce-node-allocatable= \
+                    --hostname-override=w1 --node-labels=example.com/x=y --register-with-taints=a=b:NoSchedule";
+    assert_eq!(line("1.20.2", &node(&arguments, &[]), CONTAINERD, "host"), expected);
+}
+
+#[test]
+fn the_user_wins_and_the_order_depends_on_the_version() {
+    let arguments = [("x", "1"), ("b", "2"), ("b", "1"), ("hostname-override", "Zed"), ("container-runtime-endpoint", "unix:///mine")];
+    let taints = [("a", "b", "NoSchedule"), ("c", "", "NoExecute"), ("d", "e", "NoExecute")];
+    let node = node(&arguments, &taints);
+    let sorted = "--b=1 --b=2 --container-runtime-endpoint=unix:///mine --hostname-override=Zed --pod-infra-container-image=r.io/pause:3.10 \
+                  --register-with-taints=a=b:NoSchedule,c:NoExecute,d=e:NoExecute --x=1";
+    assert_eq!(line("1.31.0", &node, CONTAINERD, "host"), sorted);
+    let kept = "--register-with-taints=a=b:NoSchedule,c:NoExecute,d=e:NoExecute --x=1 --b=2 --b=1 --hostname-override=Zed --container-runtime-endpoint=unix:///mine";
+    assert_eq!(line("1.36.0", &node, CONTAINERD, "host"), kept);
+}
+
+/// Each value is what kubeadm 1.36.2 wrote.
+#[test]
+fn values_are_quoted_as_go_does() {
+    for (value, written) in [
+        ("a b", "a b"),
+        ("q\"uote", "q\\\"uote"),
+        ("back\\slash", "back\\\\slash"),
+        ("$X", "$X"),
+        ("é", "é"),
+        ("t\t", "t\\t"),
+        ("n\n", "n\\n"),
+        ("", ""),
+    ] {
+        assert_eq!(line("1.36.2", &node(&[("x", value)], &[]), CONTAINERD, "w1"), format!("--x={written}"));
+    }
+    assert_eq!(quoted("\u{1}\u{7f}\u{a0}\u{feff}\u{e0001}"), r#""\x01\x7f\u00a0\ufeff\U000e0001""#);
+}
+
+#[test]
+fn values_that_systemd_would_change_are_warned_about() {
+    let arguments = node(&[("a", "b c"), ("d", "e=f,g"), ("h", "\"i\"")], &[]).kubelet_extra_args;
+    let warned: Vec<String> = warnings(&arguments);
+    assert!(warned.len() == 2 && warned[0].contains("\"a\"") && warned[1].contains("\"h\""), "{warned:?}");
+    assert!(!warned[0].contains("b c"), "values stay out of messages");
+}

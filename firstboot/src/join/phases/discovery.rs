@@ -1,0 +1,36 @@
+//! Finds the API server and verifies that it is the one the config trusts.
+
+use super::{Need, Phase};
+use crate::api::retry::Backoff;
+use crate::error::Result;
+use crate::join::Join;
+use crate::join::discovery::{self, Request, Verification};
+
+/// See the module.
+pub const PHASE: Phase = Phase { name: "discovery", kubeadm: "", need: Need::UntilFilesAreWritten, run };
+
+fn run(join: &mut Join) -> Result<()> {
+    let config = join.config;
+    let request = Request {
+        discovery: &config.join.discovery,
+        tls_bootstrap_token: config.join.tls_bootstrap_token.as_ref(),
+        more_endpoints: &[],
+        deadline: join.deadline.within(config.join.timeouts.discovery),
+    };
+    let cluster = discovery::discover(&join.network, &request, &mut Backoff::new())?;
+    join.say(&format!("the API server {} is trusted: {}", cluster.server, reason(&cluster.verified_by)));
+    if cluster.verified_by == Verification::SignatureAlone {
+        join.warn("the API server's CA is trusted by the token's signature alone: whoever holds the token can pretend to be it".to_owned());
+    }
+    join.found.cluster = Some(cluster);
+    Ok(())
+}
+
+fn reason(verified_by: &Verification) -> String {
+    match verified_by {
+        Verification::Pin(pin) => format!("its CA is pinned (sha256:{pin})"),
+        Verification::SignatureAlone => "the token signed its CA".to_owned(),
+        Verification::File(path) => format!("its CA stands in {}", path.display()),
+        Verification::Url(url) => format!("its CA came from {url}"),
+    }
+}

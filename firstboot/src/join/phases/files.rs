@@ -1,0 +1,21 @@
+//! Writes what the kubelet starts with; `config.yaml` last, because its unit waits for that.
+
+use super::{Need, Phase};
+use crate::error::{Class, Failure, Result};
+use crate::host::files;
+use crate::join::{Join, names};
+
+/// See the module.
+pub const PHASE: Phase = Phase { name: "files", kubeadm: "kubelet-start", need: Need::Writing, run };
+
+fn run(join: &mut Join) -> Result<()> {
+    if join.files_are_written() {
+        return Ok(());
+    }
+    let plan = join.found.plan.as_ref().ok_or_else(|| Failure::new(Class::Internal, "no files were planned"))?;
+    names::add(join.root, &plan.node_name)?;
+    for file in &plan.files {
+        files::write(&join.root.path(&file.path), &file.bytes, file.mode)?;
+    }
+    Ok(())
+}

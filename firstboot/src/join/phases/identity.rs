@@ -1,0 +1,75 @@
+//! The kubelet's client certificate and `kubelet.conf`: kept if good, else asked for. Or, if the kubelet is to ask itself, `bootstrap-kubelet.conf`.
+
+use std::time::SystemTime;
+
+use super::{Need, Phase};
+use crate::api::retry::Backoff;
+use crate::config::model::TlsBootstrap;
+use crate::error::{Class, Failure, Result};
+use crate::host::files::{self, PRIVATE};
+use crate::join::Join;
+use crate::join::certificate_request::CertificateRequest;
+use crate::join::identity::{CURRENT, ClientCertificate, PrivateKey, store};
+
+/// The kubelet's kubeconfig.
+pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
+/// The kubeconfig with which a kubelet asks for its certificate.
+pub const BOOTSTRAP_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
+/// The kubelet's folder.
+const KUBELET_FOLDER: &str = "/var/lib/kubelet";
+/// Longest CA bundle.
+const LONGEST_CA: u64 = 1 << 20;
+/// kubeconfigs of kubeadm before this minor carry an empty `preferences`.
+const WITHOUT_PREFERENCES: u16 = 34;
+
+/// See the module.
+pub const PHASE: Phase = Phase { name: "identity", kubeadm: "kubelet-start", need: Need::Writing, run };
+
+fn run(join: &mut Join) -> Result<()> {
+    if is_good(join) {
+        return Ok(());
+    }
+    files::make_folder(&join.root.path(KUBELET_FOLDER), 0o700)?;
+    match join.config.agent.tls_bootstrap {
+        TlsBootstrap::Agent => ask(join),
+        TlsBootstrap::Kubelet => let_the_kubelet_ask(join),
+    }
+}
+
+/// Whether a kubelet could start with what lies on the disk.
+pub fn is_good(join: &Join) -> bool {
+    let ca_path = join.root.path(&join.config.join.ca_cert_path);
+    let known = join.found.cluster.as_ref().map(|cluster| cluster.authorities.pem().to_vec());
+    let ca = known.or_else(|| files::read(&ca_path, LONGEST_CA).ok().flatten());
+    let (Some(ca), Ok(Some(certificate))) = (ca, ClientCertificate::read(join.root)) else { return false };
+    let usable = certificate.usable(&join.config.node_name(), SystemTime::now(), &String::from_utf8_lossy(&ca));
+    usable.is_ok() && join.root.path(KUBELET_CONF).exists()
+}
+
+fn ask(join: &mut Join) -> Result<()> {
+    let name = join.config.node_name();
+    let key = PrivateKey::kept(join.root)?;
+    let request = CertificateRequest::new(&name, &key.certificate_request(&name)?)?;
+    let deadline = join.deadline.within(join.config.join.timeouts.tls_bootstrap);
+    let chain = request.submit(&mut discovered(join)?.client, deadline, &mut Backoff::new())?;
+    let path = store(join.root, &chain, &key, SystemTime::now())?;
+    join.say(&format!("the cluster issued the client certificate {}", path.display()));
+    let preferences = preferences(join)?;
+    let kubeconfig = discovered(join)?.kubelet_kubeconfig(CURRENT, preferences);
+    files::write(&join.root.path(KUBELET_CONF), kubeconfig.as_bytes(), PRIVATE)
+}
+
+fn let_the_kubelet_ask(join: &mut Join) -> Result<()> {
+    let cluster_name = join.found.configuration.as_ref().map_or("kubernetes", |configuration| &configuration.cluster_name).to_owned();
+    let preferences = preferences(join)?;
+    let kubeconfig = discovered(join)?.bootstrap_kubeconfig(&cluster_name, preferences)?;
+    files::write(&join.root.path(BOOTSTRAP_CONF), kubeconfig.reveal().as_bytes(), PRIVATE)
+}
+
+fn preferences(join: &mut Join) -> Result<bool> {
+    Ok(!join.kubelet_version()?.at_least(WITHOUT_PREFERENCES))
+}
+
+fn discovered<'a>(join: &'a mut Join<'_>) -> Result<&'a mut crate::join::discovery::Cluster> {
+    join.found.cluster.as_mut().ok_or_else(|| Failure::new(Class::Internal, "no cluster was discovered"))
+}

@@ -1,0 +1,87 @@
+//! Starts the kubelet and waits until it is healthy; a kubelet that asks for its certificate itself is waited for, too.
+
+use std::time::Duration;
+
+use super::identity::{self, BOOTSTRAP_CONF};
+use super::{Need, Phase};
+use crate::api::{Deadline, Network, plain};
+use crate::error::{Class, Failure, Result};
+use crate::host::files;
+use crate::host::services::{Services, Wait};
+use crate::join::plan::CONFIG;
+use crate::join::{Join, kubelet_config};
+use crate::kubernetes::endpoint::Endpoint;
+use crate::verdict::notify;
+
+/// The unit.
+const UNIT: &str = "kubelet";
+/// Between two looks. A healthy kubelet answers in a millisecond.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a kubelet may take to say how it is.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// Longest that it may have to say.
+const LONGEST_HEALTH: usize = 64 * 1024;
+/// Longest configuration of a kubelet.
+const LONGEST: u64 = 4 << 20;
+
+/// See the module.
+pub const PHASE: Phase = Phase { name: "kubelet", kubeadm: "kubelet-start", need: Need::Writing, run };
+
+fn run(join: &mut Join) -> Result<()> {
+    notify::send("READY=1");
+    if !join.root.is_machine() {
+        return Ok(());
+    }
+    start(join.machine.services)?;
+    let timeouts = &join.config.join.timeouts;
+    if let Some(endpoint) = health_endpoint(join)? {
+        wait_until_healthy(join, &endpoint, join.deadline.within(timeouts.kubelet_health_check))?;
+    }
+    wait_for_identity(join, join.deadline.within(timeouts.tls_bootstrap))
+}
+
+/// A kubelet that restarts by itself, because it found no configuration before, is started afresh: it may be waiting.
+fn start(services: Services) -> Result<()> {
+    services.reload_if_changed(UNIT)?;
+    if services.is_active(UNIT)? { services.restart(UNIT, Wait::Queued) } else { services.start(UNIT, Wait::Queued) }
+}
+
+/// Where the kubelet says that it is well, by its configuration on the disk; none if it is told not to.
+fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
+    let bytes = files::read(&join.root.path(CONFIG), LONGEST)?.unwrap_or_default();
+    let configuration = serde_yaml_ng::from_slice(&bytes).map_err(|_| Failure::new(Class::Host, format!("{CONFIG} is damaged")))?;
+    Ok(kubelet_config::healthz(&configuration).map(|(host, port)| Endpoint { host, port }))
+}
+
+fn wait_until_healthy(join: &Join, endpoint: &Endpoint, deadline: Deadline) -> Result<()> {
+    loop {
+        let Err(why) = health(&join.network, endpoint, deadline.within(ATTEMPT)) else { return Ok(()) };
+        if deadline.has_passed() {
+            let message = format!("the kubelet is not healthy after {} s: {why}", deadline.elapsed().as_secs());
+            return Err(Failure::new(Class::Kubelet, message).help(join.machine.services.advice(UNIT)).transient());
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn health(network: &Network, endpoint: &Endpoint, deadline: Deadline) -> std::result::Result<(), String> {
+    match plain::get(network, endpoint, "/healthz", LONGEST_HEALTH, deadline) {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        Ok(answer) => Err(format!("http://{endpoint}/healthz answers {}", answer.status)),
+        Err(failure) => Err(failure.message),
+    }
+}
+
+fn wait_for_identity(join: &Join, deadline: Deadline) -> Result<()> {
+    if !join.root.path(BOOTSTRAP_CONF).exists() {
+        return Ok(());
+    }
+    while !identity::is_good(join) {
+        if deadline.has_passed() {
+            let message = format!("the kubelet has no certificate after {} s", deadline.elapsed().as_secs());
+            return Err(Failure::new(Class::Pending, message).help("see kubectl get csr, and approve its request").transient());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}

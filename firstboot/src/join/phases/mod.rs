@@ -1,0 +1,63 @@
+//! The phases of a join. To add one: a file here, and its line in [`ALL`].
+
+pub mod cluster;
+pub mod discovery;
+pub mod files;
+pub mod identity;
+pub mod kubelet;
+pub mod preflight;
+pub mod register;
+pub mod seal;
+
+use std::thread::JoinHandle;
+
+use super::Join;
+use super::cluster::ClusterConfiguration;
+use super::discovery::Cluster;
+use super::plan::Plan;
+use crate::error::Result;
+use crate::kubernetes::version::Version;
+
+/// A phase.
+pub struct Phase {
+    /// Its name in the journal and in the verdict.
+    pub name: &'static str,
+    /// The phase of kubeadm that it is a part of: who skips that one skips this one.
+    pub kubeadm: &'static str,
+    /// When it has to run.
+    pub need: Need,
+    /// What it does.
+    pub run: fn(&mut Join) -> Result<()>,
+}
+
+/// When a phase has to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// In every run.
+    Always,
+    /// In every run that may change the machine.
+    Writing,
+    /// Until it has succeeded with this config.
+    Once,
+    /// As long as something of the cluster is missing on the disk.
+    UntilFilesAreWritten,
+}
+
+/// All phases, in order.
+pub const ALL: &[Phase] =
+    &[preflight::PHASE, discovery::PHASE, cluster::PHASE, identity::PHASE, files::PHASE, kubelet::PHASE, register::PHASE, seal::PHASE];
+
+/// What phases hand on to later ones.
+#[derive(Default)]
+pub struct Found {
+    /// The kubelet's version.
+    pub kubelet_version: Option<Version>,
+    /// Waits for the container runtime while the network is asked.
+    pub runtime: Option<JoinHandle<Result<crate::preflight::Runtime>>>,
+    /// The verified API server.
+    pub cluster: Option<Cluster>,
+    /// What kubeadm wrote about the cluster; none when it was not asked.
+    pub configuration: Option<ClusterConfiguration>,
+    /// What is to be written.
+    pub plan: Option<Plan>,
+}

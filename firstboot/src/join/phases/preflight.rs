@@ -1,0 +1,71 @@
+//! Checks the machine, and begins to wait for the container runtime. Changes nothing.
+
+use std::time::Duration;
+
+use super::{Need, Phase};
+use crate::api::{Deadline, resolve};
+use crate::error::{Class, Failure, Result};
+use crate::join::Join;
+use crate::machine;
+use crate::preflight::{self, Cluster, Context, Facts, Report, Runtime, Stage};
+
+/// kubeadm waits ten seconds for a resolver that is dead.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(1);
+/// A runtime may import images before it serves.
+const RUNTIME_LIMIT: Duration = Duration::from_secs(90);
+
+/// See the module.
+pub const PHASE: Phase = Phase { name: "preflight", kubeadm: "preflight", need: Need::Once, run };
+
+fn run(join: &mut Join) -> Result<()> {
+    let version = machine::kubelet_version(join.root);
+    join.found.kubelet_version = version.as_ref().ok().copied();
+    let socket = join.cri_socket();
+    join.found.runtime = socket.as_ref().ok().map(|socket| {
+        let (root, socket, limit) = (join.root.clone(), socket.clone(), join.deadline.within(RUNTIME_LIMIT).remaining());
+        std::thread::spawn(move || Runtime::ask(&root, &socket, limit))
+    });
+    let facts = Facts { kubelet: Some(version), name: Some(look_up(join)), ..Facts::here(join.root) };
+    report(join, facts, None, Stage::Machine)?;
+    socket.map(drop)
+}
+
+fn look_up(join: &Join) -> Result<Vec<std::net::IpAddr>> {
+    let limit = Deadline::after(LOOK_UP_LIMIT);
+    let found = resolve::addresses(&join.network, &join.config.node_name(), 0, limit)?;
+    Ok(found.iter().map(std::net::SocketAddr::ip).collect())
+}
+
+/// Makes the checks of `stage`: errors stop the join, warnings go to the status.
+pub(super) fn report(join: &mut Join, facts: Facts, cluster: Option<Cluster>, stage: Stage) -> Result<()> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let cri_socket = join.cri_socket().unwrap_or_default();
+    let context = Context {
+        root: join.root,
+        path: &path,
+        services: join.machine.services,
+        is_privileged: nix::unistd::geteuid().is_root(),
+        join: &join.config.join,
+        cri_socket: &cri_socket,
+        kubelet_config: join.found.plan.as_ref().map(|plan| &plan.kubelet_config),
+        is_resumed: join.is_resumed(),
+        variable: &|name| std::env::var(name).ok(),
+        facts,
+        cluster,
+    };
+    let report = preflight::run(&context, stage);
+    tell(join, &report);
+    report.failure().map_or(Ok(()), Err)
+}
+
+fn tell(join: &mut Join, report: &Report) {
+    for finding in &report.warnings {
+        join.warn(format!("preflight {}: {}", finding.name, finding.message));
+    }
+}
+
+/// The runtime, once it answers; waits for what is left of its time.
+pub(super) fn runtime(join: &mut Join) -> Option<Result<Runtime>> {
+    let waiting = join.found.runtime.take()?;
+    Some(waiting.join().unwrap_or_else(|_| Err(Failure::new(Class::Internal, "waiting for the container runtime panicked"))))
+}

@@ -1,0 +1,173 @@
+//! From the node config, the cluster and the machine to the files of a joined worker. Pure: the same input gives the same bytes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::config::model::{Argument, NodeConfig};
+use crate::error::Result;
+use crate::host::files::PUBLIC;
+use crate::join::patches::{self, PatchFile};
+use crate::join::{kubelet_config, kubelet_flags};
+use crate::kubernetes::features::{KubeletFeatures, image_repository};
+use crate::kubernetes::version::Version;
+use crate::kubernetes::yaml;
+
+/// The kubelet's configuration.
+pub const CONFIG: &str = "/var/lib/kubelet/config.yaml";
+/// What only this node's kubelet is configured with.
+pub const INSTANCE_CONFIG: &str = "/var/lib/kubelet/instance-config.yaml";
+/// The kubelet's command line.
+pub const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
+
+/// What a join must know of the cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterFacts {
+    /// `kubernetesVersion`; none when the image carries the kubelet's configuration and no ConfigMap was read.
+    pub kubernetes_version: Option<Version>,
+    /// `clusterName`: `kubernetes` unless said otherwise.
+    pub cluster_name: String,
+    /// `imageRepository`; empty for the default of the version.
+    pub image_repository: String,
+    /// `featureGates` of the ClusterConfiguration.
+    pub feature_gates: BTreeMap<String, bool>,
+    /// `networking.serviceSubnet`, if known.
+    pub service_subnet: Option<String>,
+    /// `networking.dnsDomain`, if known.
+    pub dns_domain: Option<String>,
+    /// `certificatesDir`, if known.
+    pub certificates_dir: Option<String>,
+    /// The KubeletConfiguration of the ConfigMap or of the image.
+    pub kubelet_config: Value,
+    /// `https://host:port` of the trusted cluster-info.
+    pub server: String,
+    /// The CA certificates of the trusted cluster-info.
+    pub ca_pem: String,
+}
+
+impl ClusterFacts {
+    /// What is known without asking for any ConfigMap.
+    pub fn unknown(server: String, ca_pem: String, kubelet_config: Value) -> Self {
+        Self {
+            kubernetes_version: None,
+            cluster_name: "kubernetes".to_owned(),
+            image_repository: String::new(),
+            feature_gates: BTreeMap::new(),
+            service_subnet: None,
+            dns_domain: None,
+            certificates_dir: None,
+            kubelet_config,
+            server,
+            ca_pem,
+        }
+    }
+}
+
+/// What a join must know of the machine.
+#[derive(Debug, Clone)]
+pub struct HostFacts {
+    /// Its name.
+    pub hostname: String,
+    /// What `kubelet --version` says.
+    pub kubelet_version: Version,
+    /// Whether systemd-resolved runs.
+    pub resolved_is_active: bool,
+    /// The runtime's socket where the node config names none, see [`crate::host::cri::detect_socket`].
+    pub cri_socket: String,
+    /// The files of the patches folder, see [`patches::read`].
+    pub patches: Vec<PatchFile>,
+}
+
+/// A file to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedFile {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Its permissions.
+    pub mode: u32,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// What a join writes, apart from credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The name under which the kubelet registers.
+    pub node_name: String,
+    /// In writing order. The kubelet starts at boot once config.yaml exists, so that one is last.
+    pub files: Vec<PlannedFile>,
+    /// The kubelet's configuration, as config.yaml says it.
+    pub kubelet_config: Value,
+    /// The runtime's socket.
+    pub cri_socket: String,
+    /// Value of the Node's annotation `kubeadm.alpha.kubernetes.io/cri-socket`, if kubeadm of this version sets it.
+    pub cri_socket_annotation: Option<String>,
+    /// Address and port of the kubelet's `/healthz`; none if it is switched off.
+    pub healthz: Option<(String, u16)>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Plans the join of a worker.
+pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Result<Plan> {
+    let features = KubeletFeatures::of(host.kubelet_version, &cluster.feature_gates);
+    let cri_socket = config.join.node.cri_socket.clone().unwrap_or_else(|| host.cri_socket.clone());
+    let (patches, mut warnings) = patches::parse(&host.patches, host.kubelet_version)?;
+    let around = kubelet_config::Surroundings {
+        service_subnet: cluster.service_subnet.as_deref(),
+        dns_domain: cluster.dns_domain.as_deref(),
+        certificates_dir: cluster.certificates_dir.as_deref(),
+        resolved_is_active: host.resolved_is_active,
+        default_cgroup_driver: features.default_cgroup_driver,
+        instance_socket: features.instance_config.then_some(cri_socket.as_str()),
+    };
+    let configuration = kubelet_config::configuration(&cluster.kubelet_config, config.kubelet.as_ref(), &around, &patches)?;
+    warnings.extend(foreign_resolver(&configuration, host));
+    let arguments = arguments(config, cluster, host, &features, &cri_socket);
+    warnings.extend(kubelet_flags::warnings(&arguments));
+
+    let mut files =
+        vec![file(config.join.ca_cert_path.clone(), cluster.ca_pem.clone()), file(FLAGS, kubelet_flags::environment_file(&arguments))];
+    if features.instance_config {
+        files.push(file(INSTANCE_CONFIG, kubelet_config::instance_config(&cri_socket)));
+    }
+    files.push(file(CONFIG, yaml::emit(&configuration)));
+    Ok(Plan {
+        node_name: config.node_name(),
+        files,
+        cri_socket_annotation: features.cri_socket_annotation.then(|| cri_socket.clone()),
+        cri_socket,
+        healthz: kubelet_config::healthz(&configuration),
+        kubelet_config: configuration,
+        warnings,
+    })
+}
+
+fn arguments(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts, features: &KubeletFeatures, cri_socket: &str) -> Vec<Argument> {
+    let image_repository = match cluster.image_repository.as_str() {
+        "" => image_repository(cluster.kubernetes_version.unwrap_or(host.kubelet_version)),
+        named => named,
+    };
+    let around = kubelet_flags::Surroundings { features, cri_socket, image_repository, hostname: &host.hostname };
+    kubelet_flags::arguments(&config.join.node, &around)
+}
+
+fn file(path: impl Into<PathBuf>, text: String) -> PlannedFile {
+    PlannedFile { path: path.into(), mode: PUBLIC, bytes: text.into_bytes() }
+}
+
+/// kubeadm up to 1.30 stored the resolver of the control-plane host for the whole cluster.
+fn foreign_resolver(configuration: &Value, host: &HostFacts) -> Option<String> {
+    let foreign = configuration["resolvConf"] == kubelet_config::RESOLVED && !host.resolved_is_active;
+    foreign.then(|| {
+        format!(
+            "the kubelet is told to read {}, but systemd-resolved does not run here: set resolvConf in a KubeletConfiguration of the node config",
+            kubelet_config::RESOLVED
+        )
+    })
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

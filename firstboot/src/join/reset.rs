@@ -1,0 +1,191 @@
+//! The way back: what `kubeadm reset` does for a worker, and the agent's own traces. It can be run at any time, and again.
+//!
+//! Every step is tried, whatever became of the others, except that nothing is wiped while something is mounted below it.
+//! Folders stay, their content goes. As with kubeadm, the Node object, the CNI configuration and packet filter rules are left.
+//! Unlike kubeadm, pods are removed before their volumes are unmounted: a mount in use does not go away.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Class, Context, Failure, Result};
+use crate::host::files;
+use crate::host::root::Root;
+use crate::join::names;
+use crate::join::plan::CONFIG;
+
+/// What a reset needs of the machine besides its files.
+pub trait Machine {
+    /// Stops the kubelet; one that does not run is no error.
+    fn stop_kubelet(&mut self) -> Result<()>;
+
+    /// Stops and removes all pods of the runtime; returns how many.
+    fn remove_pods(&mut self) -> Result<usize>;
+
+    /// The mounts, in the format of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+    fn mounts(&mut self) -> Result<String> {
+        fs::read_to_string("/proc/self/mountinfo").doing("reading /proc/self/mountinfo")
+    }
+
+    /// Unmounts what is mounted at this very path.
+    fn unmount(&mut self, path: &Path) -> Result<()> {
+        let unmounted = nix::mount::umount2(path, nix::mount::MntFlags::UMOUNT_NOFOLLOW);
+        unmounted.doing(format!("unmounting {}", path.display()))
+    }
+}
+
+/// A step and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// `stop the kubelet`
+    pub name: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Something was done.
+    Done,
+    /// There was nothing to do.
+    Nothing,
+    /// It failed; the other steps were tried all the same.
+    Failed(Failure),
+}
+
+/// Where pods have their volumes.
+const KUBELET: &str = "/var/lib/kubelet";
+/// Folders whose content goes.
+const FOLDERS: &[&str] = &[
+    "/etc/kubernetes/manifests",
+    "/etc/kubernetes/pki",
+    KUBELET,
+    "/var/lib/dockershim",
+    "/run/kubernetes",
+    "/var/lib/cni",
+    "/var/lib/firstboot",
+];
+/// Folders of the image inside of those: they stay, empty.
+const KEPT: &[&str] = &["/var/lib/kubelet/volume-plugins"];
+/// Kubeconfigs: the worker's, and those of a control plane that was here before.
+const KUBECONFIGS: &[&str] = &[
+    "/etc/kubernetes/admin.conf",
+    "/etc/kubernetes/super-admin.conf",
+    "/etc/kubernetes/kubelet.conf",
+    "/etc/kubernetes/bootstrap-kubelet.conf",
+    "/etc/kubernetes/controller-manager.conf",
+    "/etc/kubernetes/scheduler.conf",
+];
+
+/// Resets the node; `report` hears of every step as it is done.
+pub fn reset(root: &Root, machine: &mut dyn Machine, report: &mut dyn FnMut(&Step)) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut step = |name: String, result: Result<bool>| {
+        let outcome = match result {
+            Ok(true) => Outcome::Done,
+            Ok(false) => Outcome::Nothing,
+            Err(failure) => Outcome::Failed(failure),
+        };
+        let step = Step { name, outcome };
+        report(&step);
+        steps.push(step);
+    };
+    step("stop the kubelet".to_owned(), machine.stop_kubelet().map(|()| true));
+    // Without it the kubelet's unit does not start again, not even after a power cut in the midst of this.
+    step(format!("remove {CONFIG}"), remove_file(&root.path(CONFIG)));
+    step("remove the pods".to_owned(), machine.remove_pods().map(|count| count > 0));
+    step(format!("unmount what is below {KUBELET}"), unmount_below(root, machine));
+    for path in KUBECONFIGS {
+        step(format!("remove {path}"), remove_file(&root.path(path)));
+    }
+    for folder in FOLDERS {
+        step(format!("empty {folder}"), machine.mounts().and_then(|mounts| empty(root, folder, &mounts)));
+    }
+    step(format!("take the node's name out of {}", names::HOSTS), names::remove(root));
+    steps
+}
+
+fn remove_file(path: &Path) -> Result<bool> {
+    let there = fs::symlink_metadata(path).is_ok();
+    files::remove(path).map(|()| there)
+}
+
+fn unmount_below(root: &Root, machine: &mut dyn Machine) -> Result<bool> {
+    let mounts = mounts_below(&machine.mounts()?, &root.path(KUBELET));
+    let mut failures = mounts.iter().filter_map(|path| machine.unmount(path).err());
+    match failures.next() {
+        Some(first) => {
+            let others = failures.count();
+            let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
+            Err(Failure { message: format!("{}{more}", first.message), ..first }.help("stop what uses the volume, then reset again"))
+        }
+        None => Ok(!mounts.is_empty()),
+    }
+}
+
+/// The mount points strictly below a folder, deepest first, and of those at one place the topmost first.
+pub fn mounts_below(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
+    let mut below: Vec<_> = points.filter(|point| point.starts_with(folder) && point != folder).collect();
+    below.reverse();
+    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    below
+}
+
+/// The kernel writes white space and backslashes as three octal digits.
+fn unescaped(point: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = point.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let digits = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 4;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(out).into()
+}
+
+/// Removes what is in a folder. Links are removed, not followed; a folder that is a link itself, or has mounts below, is refused.
+fn empty(root: &Root, folder: &str, mounts: &str) -> Result<bool> {
+    let path = root.path(folder);
+    let doing = || format!("emptying {folder}");
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Err(Failure::new(Class::Host, format!("{}: it is no folder", doing())).help("empty what it leads to by hand")),
+        Err(error) => return Err(error).doing(doing()),
+    }
+    if let Some(mount) = mounts_below(mounts, &path).first() {
+        return Err(
+            Failure::new(Class::Host, format!("{}: {} is still mounted", doing(), mount.display())).help("unmount it, then reset again")
+        );
+    }
+    let mut changed = false;
+    for entry in fs::read_dir(&path).doing(doing())? {
+        let entry = entry.doing(doing())?;
+        let kept = KEPT.iter().find(|kept| root.path(kept) == entry.path());
+        changed |= match kept {
+            Some(kept) => empty(root, kept, mounts)?,
+            None => remove_entry(&entry).doing(doing()).map(|()| true)?,
+        };
+    }
+    Ok(changed)
+}
+
+fn remove_entry(entry: &fs::DirEntry) -> io::Result<()> {
+    // Both look at the entry itself again and never go through a link, even one put there in between.
+    if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
+}
+
+#[cfg(test)]
+#[path = "reset_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+/// A machine whose mounts are lines of text.
+#[derive(Default)]
+struct Pretended {
+    calls: Vec<String>,
+    mounts: Vec<String>,
+    busy: Option<PathBuf>,
+    runtime_is_dead: bool,
+}
+
+impl Machine for Pretended {
+    fn stop_kubelet(&mut self) -> Result<()> {
+        self.calls.push("stop".to_owned());
+        Ok(())
+    }
+
+    fn remove_pods(&mut self) -> Result<usize> {
+        self.calls.push("pods".to_owned());
+        if self.runtime_is_dead { Err(Failure::new(Class::Runtime, "no answer")) } else { Ok(0) }
+    }
+
+    fn mounts(&mut self) -> Result<String> {
+        Ok(self.mounts.iter().map(|point| format!("36 35 98:0 / {point} rw,noatime shared:1 - tmpfs tmpfs rw\n")).collect())
+    }
+
+    fn unmount(&mut self, path: &Path) -> Result<()> {
+        self.calls.push(format!("unmount {}", path.file_name().unwrap().display()));
+        if self.busy.as_deref() == Some(path) {
+            return Err(nix::errno::Errno::EBUSY).doing(format!("unmounting {}", path.display()));
+        }
+        let at = self.mounts.iter().rposition(|point| unescaped(point) == path).unwrap();
+        self.mounts.remove(at);
+        Ok(())
+    }
+}
+
+const GONE: &[&str] = &[
+    "etc/kubernetes/kubelet.conf",
+    "etc/kubernetes/bootstrap-kubelet.conf",
+    "etc/kubernetes/manifests/pod.yaml",
+    "etc/kubernetes/pki/ca.crt",
+    "var/lib/kubelet/config.yaml",
+    "var/lib/kubelet/pki/.firstboot-client.key",
+    "var/lib/kubelet/pods/1/volumes/secret",
+    "var/lib/kubelet/volume-plugins/vendor~driver/driver",
+    "var/lib/cni/networks/x",
+    "var/lib/firstboot/journal",
+];
+const STAY: &[&str] = &["etc/cni/net.d/10.conflist", "etc/kubernetes/other.txt", "var/lib/outside/file", "var/lib/etcd/db"];
+
+fn joined() -> (tempfile::TempDir, Root) {
+    let folder = tempfile::tempdir().unwrap();
+    for path in GONE.iter().chain(STAY) {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    fs::write(folder.path().join("etc/hosts"), "::1 localhost\n").unwrap();
+    let root = Root::at(folder.path());
+    names::add(&root, "n01").unwrap();
+    (folder, root)
+}
+
+fn failures(steps: &[Step]) -> Vec<Failure> {
+    let failure = |step: &Step| match &step.outcome {
+        Outcome::Failed(failure) => Some(failure.clone()),
+        _ => None,
+    };
+    steps.iter().filter_map(failure).collect()
+}
+
+#[test]
+fn leaves_the_machine_as_the_image_made_it() {
+    let (folder, root) = joined();
+    let outside = folder.path().join("var/lib/outside");
+    symlink(&outside, folder.path().join("var/lib/kubelet/pods/1/link")).unwrap();
+    symlink(&outside, folder.path().join("var/lib/kubelet/link")).unwrap();
+    let mut heard = Vec::new();
+    let steps = reset(&root, &mut Pretended::default(), &mut |step| heard.push(step.clone()));
+    assert!(failures(&steps).is_empty(), "{steps:?}");
+    assert_eq!(heard, steps);
+    for path in GONE {
+        assert!(!folder.path().join(path).exists(), "{path}");
+    }
+    for path in STAY {
+        assert!(folder.path().join(path).exists(), "{path}");
+    }
+    for empty in ["var/lib/kubelet/volume-plugins", "etc/kubernetes/manifests", "etc/kubernetes/pki", "var/lib/firstboot", "var/lib/cni"] {
+        assert_eq!(fs::read_dir(folder.path().join(empty)).unwrap().count(), 0, "{empty}");
+    }
+    assert_eq!(fs::read_dir(folder.path().join("var/lib/kubelet")).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(folder.path().join("etc/hosts")).unwrap(), "::1 localhost\n");
+
+    let again = reset(&root, &mut Pretended::default(), &mut |_| {});
+    assert!(again.iter().skip(1).all(|step| step.outcome == Outcome::Nothing), "{again:?}");
+}
+
+#[test]
+fn unmounts_the_deepest_first_and_only_below() {
+    let (folder, root) = joined();
+    let kubelet = folder.path().join("var/lib/kubelet").display().to_string();
+    let mut machine = Pretended {
+        mounts: ["", "/a", "/a/b\\040c", "/a", "/a/d/e"].iter().map(|below| format!("{kubelet}{below}")).collect(),
+        ..Pretended::default()
+    };
+    machine.mounts.push(format!("{kubelet}2/x"));
+    let steps = reset(&root, &mut machine, &mut |_| {});
+    assert!(failures(&steps).is_empty(), "{steps:?}");
+    assert_eq!(machine.calls, ["stop", "pods", "unmount e", "unmount b c", "unmount a", "unmount a"]);
+    assert_eq!(machine.mounts, [kubelet.clone(), format!("{kubelet}2/x")]);
+}
+
+#[test]
+fn nothing_is_wiped_through_a_mount_and_all_other_steps_are_done() {
+    let (folder, root) = joined();
+    let busy = folder.path().join("var/lib/kubelet/pods/1/volumes");
+    let mut machine =
+        Pretended { mounts: vec![busy.display().to_string()], busy: Some(busy.clone()), runtime_is_dead: true, ..Pretended::default() };
+    let steps = reset(&root, &mut machine, &mut |_| {});
+    let messages: Vec<String> = failures(&steps).into_iter().map(|failure| failure.message).collect();
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    assert!(messages[1].contains("busy") && messages[2].contains("is still mounted"), "{messages:?}");
+    assert!(busy.join("secret").exists() && folder.path().join("var/lib/kubelet/pki").exists());
+    assert!(!folder.path().join("etc/kubernetes/kubelet.conf").exists() && !folder.path().join("var/lib/cni/networks").exists());
+}
+
+#[test]
+fn a_folder_that_is_a_link_is_not_entered() {
+    let (folder, root) = joined();
+    fs::remove_dir_all(folder.path().join("var/lib/cni")).unwrap();
+    symlink(folder.path().join("var/lib/outside"), folder.path().join("var/lib/cni")).unwrap();
+    let steps = reset(&root, &mut Pretended::default(), &mut |_| {});
+    let failed = failures(&steps);
+    assert!(failed.len() == 1 && failed[0].message.contains("/var/lib/cni: it is no folder"), "{failed:?}");
+    assert!(folder.path().join("var/lib/outside/file").exists());
+}
+
+#[test]
+fn octal_escapes_of_the_kernel_are_read() {
+    for (written, meant) in [("/a\\040b", "/a b"), ("/a\\134040", "/a\\040"), ("/a\\9", "/a\\9"), ("/a\\", "/a\\"), ("/a\\777", "/a\\777")]
+    {
+        assert_eq!(unescaped(written), Path::new(meant));
+    }
+}

@@ -1,0 +1,120 @@
+//! What the versions of Kubernetes do differently in a join, one fact in one place.
+//!
+//! Two versions decide, never one for both: the **kubelet's** (what it accepts; kubeadm of the same version is the model of every file)
+//! and the **cluster's** (what its control plane stores under which name).
+//!
+//! | fact | decided by | here |
+//! |---|---|---|
+//! | flags in kubeadm-flags.env, their order | kubelet | [`KubeletFeatures`] |
+//! | instance-config.yaml, CRI socket annotation | kubelet, and the cluster's feature gate `NodeLocalCRISocket` | [`KubeletFeatures`] |
+//! | targets of patches | kubelet | [`patch_targets`] |
+//! | default socket of the runtime | kubelet | [`crate::host::cri::detect_socket`] |
+//! | name of the kubelet's ConfigMap | cluster | [`kubelet_config_maps`] |
+//! | registry of the images when the cluster names none | cluster | [`image_repository`] |
+//!
+//! Sources: release notes of 1.20 to 1.37, kubernetes/kubernetes#135400 and its backports (order of arguments),
+//! KEP-4656 (instance configuration), and the files that kubeadm 1.20.2, 1.31.14, 1.34.9 and 1.36.2 wrote.
+
+use std::collections::BTreeMap;
+
+use crate::kubernetes::version::Version;
+
+/// The socket that stands for Docker up to 1.23.
+pub const DOCKERSHIM: &str = "/var/run/dockershim.sock";
+/// The feature gate of a ClusterConfiguration that moves the socket from the Node object to a file.
+pub const NODE_LOCAL_CRI_SOCKET: &str = "NodeLocalCRISocket";
+
+/// Tags of the pause image: from this minor version on.
+const PAUSE_TAGS: &[(u16, &str)] =
+    &[(20, "3.2"), (21, "3.4.1"), (22, "3.5"), (23, "3.6"), (24, "3.7"), (25, "3.8"), (26, "3.9"), (31, "3.10"), (34, "3.10.1")];
+
+/// First patch release of a minor version that keeps the order of the user's arguments; every one from 1.36 on does.
+const ARGUMENTS_IN_ORDER: &[(u16, u16)] = &[(32, 12), (33, 8), (34, 4), (35, 1)];
+
+/// What kubeadm of the kubelet's version writes. Independent of the node's config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubeletFeatures {
+    /// `--network-plugin=cni` for Docker's socket.
+    pub network_plugin: bool,
+    /// `--container-runtime=remote` for every other socket.
+    pub container_runtime: bool,
+    /// `--container-runtime-endpoint`: not once the socket is in instance-config.yaml.
+    pub container_runtime_endpoint: bool,
+    /// The tag in `--pod-infra-container-image`; none where the flag is not written. Kubelets from 1.35 on refuse it.
+    pub pause_tag: Option<&'static str>,
+    /// Whether that flag is only for Docker (1.20).
+    pub pause_for_docker_only: bool,
+    /// `/var/lib/kubelet/instance-config.yaml` is written and merged over config.yaml.
+    pub instance_config: bool,
+    /// The Node gets the annotation `kubeadm.alpha.kubernetes.io/cri-socket`.
+    pub cri_socket_annotation: bool,
+    /// The user's arguments follow the sorted defaults in the order given; before, all are sorted together.
+    pub arguments_in_order: bool,
+    /// `cgroupDriver: systemd` where the configuration says nothing.
+    pub default_cgroup_driver: bool,
+}
+
+impl KubeletFeatures {
+    /// For a kubelet of this version in a cluster with these feature gates.
+    pub fn of(kubelet: Version, gates: &BTreeMap<String, bool>) -> Self {
+        let instance_config = instance_config(kubelet, gates);
+        Self {
+            network_plugin: !kubelet.at_least(24),
+            container_runtime: !kubelet.at_least(26),
+            container_runtime_endpoint: !instance_config,
+            pause_tag: pause_tag(kubelet),
+            pause_for_docker_only: !kubelet.at_least(21),
+            instance_config,
+            cri_socket_annotation: !instance_config,
+            arguments_in_order: arguments_in_order(kubelet),
+            default_cgroup_driver: kubelet.at_least(22),
+        }
+    }
+}
+
+/// Alpha in 1.32, on by default in 1.34, no longer to be switched off in 1.36.
+fn instance_config(kubelet: Version, gates: &BTreeMap<String, bool>) -> bool {
+    let gate = gates.get(NODE_LOCAL_CRI_SOCKET).copied();
+    match kubelet {
+        version if version.at_least(36) => true,
+        version if version.at_least(34) => gate.unwrap_or(true),
+        version if version.at_least(32) => gate.unwrap_or(false),
+        _ => false,
+    }
+}
+
+fn pause_tag(kubelet: Version) -> Option<&'static str> {
+    if kubelet.at_least(35) {
+        return None;
+    }
+    PAUSE_TAGS.iter().rev().find(|(minor, _)| kubelet.at_least(*minor)).map(|(_, tag)| *tag)
+}
+
+fn arguments_in_order(kubelet: Version) -> bool {
+    let backported = |&(minor, patch): &(u16, u16)| kubelet.major == 1 && kubelet.minor == minor && kubelet.patch >= patch;
+    kubelet.at_least(36) || ARGUMENTS_IN_ORDER.iter().any(backported)
+}
+
+/// The targets that a file of the patches folder may name.
+pub fn patch_targets(kubelet: Version) -> Vec<&'static str> {
+    let since = [("kubeletconfiguration", 25), ("corednsdeployment", 31), ("kubeproxydaemonset", 37)];
+    let always = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+    always.into_iter().chain(since.into_iter().filter(|(_, minor)| kubelet.at_least(*minor)).map(|(target, _)| target)).collect()
+}
+
+/// The names under which kube-system holds the kubelet's configuration: the expected one, then the other.
+/// A token gets 403 instead of 404 for the one that does not exist, because its rights name the ConfigMap.
+pub fn kubelet_config_maps(cluster: Version) -> [String; 2] {
+    let plain = "kubelet-config".to_owned();
+    let versioned = format!("kubelet-config-{}.{}", cluster.major, cluster.minor);
+    if cluster.at_least(24) { [plain, versioned] } else { [versioned, plain] }
+}
+
+/// Where images come from when the ClusterConfiguration does not say.
+pub fn image_repository(cluster: Version) -> &'static str {
+    if cluster.at_least(25) { "registry.k8s.io" } else { "k8s.gcr.io" }
+}
+
+#[cfg(test)]
+#[path = "features_tests.rs"]
+mod tests;

@@ -1,0 +1,82 @@
+//! Who this machine is, read once at the beginning of a run.
+
+use std::path::Path;
+
+use crate::contract;
+use crate::error::{Class, Failure, Result};
+use crate::host::root::Root;
+use crate::host::services::Services;
+use crate::host::{files, identity, machine};
+use crate::kubernetes::version::Version;
+
+/// Longest description of an image.
+const LONGEST: u64 = 4 << 20;
+
+/// A machine.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// A hash that no other machine has: see [`identity::of`].
+    pub identity: String,
+    /// The host's name.
+    pub hostname: String,
+    /// Its service manager.
+    pub services: Services,
+}
+
+impl Machine {
+    /// The machine whose files begin at `root`. A folder is not a machine whose services can be asked.
+    pub fn read(root: &Root) -> Result<Self> {
+        let identity = identity::of(root).ok_or_else(|| {
+            Failure::new(Class::Host, "this machine has neither a sane SMBIOS system UUID nor a machine-id")
+                .help("systemd writes /etc/machine-id at boot; elsewhere run: dbus-uuidgen --ensure=/etc/machine-id")
+        })?;
+        let hostname = machine::hostname(root).unwrap_or_default();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let services = if root.is_machine() { Services::detect(root, &path) } else { Services::None };
+        Ok(Self { identity, hostname, services })
+    }
+}
+
+/// The kubelet's version: what the image says of itself, else what the program says.
+pub fn kubelet_version(root: &Root) -> Result<Version> {
+    match described_version(root) {
+        Some(version) => Ok(version),
+        None => machine::kubelet_version("kubelet"),
+    }
+}
+
+/// `variables.kubernetes` of the image's description; asking it costs nothing, asking the program a second of a slow boot.
+fn described_version(root: &Root) -> Option<Version> {
+    let path = root.path(Path::new("/").join(contract::IMAGE_FOLDER).join("image.json"));
+    let bytes = files::read(&path, LONGEST).ok()??;
+    let description: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    description.get("variables")?.get("kubernetes")?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        (folder, root)
+    }
+
+    #[test]
+    fn the_image_says_which_kubelet_it_carries() {
+        let (_folder, root) = root();
+        let path = root.path("/usr/lib/kiln/image.json");
+        files::write(&path, br#"{"variables": {"kubernetes": "1.36.2"}}"#, files::PUBLIC).unwrap();
+        assert_eq!(kubelet_version(&root).unwrap().to_string(), "v1.36.2");
+    }
+
+    #[test]
+    fn a_machine_without_any_identity_is_an_error() {
+        let (_folder, root) = root();
+        assert_eq!(Machine::read(&root).unwrap_err().class, Class::Host);
+        files::write(&root.path("/etc/machine-id"), b"0123456789abcdef0123456789abcdef\n", files::PUBLIC).unwrap();
+        let machine = Machine::read(&root).unwrap();
+        assert!(!machine.identity.is_empty() && machine.services == Services::None);
+    }
+}

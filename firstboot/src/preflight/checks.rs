@@ -1,0 +1,88 @@
+//! The list of checks, in the order in which they are made: kubeadm's in kubeadm's order, then those that kubeadm lacks.
+
+use super::Level::{Error, Off, Warning};
+use super::Stage::{Cluster, Machine};
+use super::{Check, Context, Level, Name, Problem, Stage};
+use super::{cluster, files, network, node, proxy, runtime, system};
+
+/// The check that is made first.
+pub const PRIVILEGED: &str = "IsPrivilegedUser";
+
+type Levels = &'static [(u16, Level)];
+
+const ERROR: Levels = &[(0, Error)];
+const WARNING: Levels = &[(0, Warning)];
+/// Gone when kubeadm stopped asking for what the runtime needs (1.33).
+const ERROR_UNTIL_1_33: Levels = &[(0, Error), (33, Off)];
+const WARNING_UNTIL_1_33: Levels = &[(0, Warning), (33, Off)];
+const WARNING_UNTIL_1_32: Levels = &[(0, Warning), (32, Off)];
+
+const fn check(name: &'static str, stage: Stage, levels: Levels, look: fn(&Context) -> Vec<Problem>) -> Check {
+    Check { name: Name::Is(name), part_of: None, stage, levels, look }
+}
+
+const fn part_of(whole: &'static str, check: Check) -> Check {
+    Check { part_of: Some(whole), ..check }
+}
+
+const fn named(name: fn(&Context) -> String, stage: Stage, levels: Levels, look: fn(&Context) -> Vec<Problem>) -> Check {
+    Check { name: Name::Of(name), part_of: None, stage, levels, look }
+}
+
+/// All checks.
+pub const CHECKS: &[Check] = &[
+    // kubeadm's.
+    check(PRIVILEGED, Machine, ERROR, system::privileged),
+    check("DirAvailable--etc-kubernetes-manifests", Machine, &[(0, Error), (23, Off)], files::manifests),
+    check("FileAvailable--etc-kubernetes-kubelet.conf", Machine, ERROR, files::kubelet_conf),
+    check("FileAvailable--etc-kubernetes-bootstrap-kubelet.conf", Machine, ERROR, files::bootstrap_conf),
+    check("CRI", Machine, ERROR, runtime::answers),
+    check("ContainerRuntimeVersion", Machine, &[(35, Warning), (37, Error)], runtime::implements_config),
+    check("Service-Docker", Machine, &[(0, Warning), (24, Off)], runtime::docker_service),
+    check("IsDockerSystemdCheck", Machine, &[(0, Warning), (22, Off)], runtime::docker_driver),
+    check("FileExisting-crictl", Machine, &[(0, Error), (31, Warning), (32, Off)], |context| files::program(context, "crictl")),
+    check("FileContent--proc-sys-net-bridge-bridge-nf-call-iptables", Machine, &[(0, Error), (30, Off)], network::bridge_iptables),
+    check("FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables", Machine, &[(0, Error), (30, Off)], network::bridge_ip6tables),
+    check("FileContent--proc-sys-net-ipv4-ip_forward", Machine, ERROR, network::forwarding),
+    check("FileContent--proc-sys-net-ipv6-conf-default-forwarding", Machine, ERROR, network::forwarding6),
+    check("Swap", Machine, &[(0, Error), (23, Warning)], system::swap),
+    check("FileExisting-conntrack", Machine, &[(0, Error), (32, Off)], |context| files::program(context, "conntrack")),
+    check("FileExisting-ip", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "ip")),
+    check("FileExisting-iptables", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "iptables")),
+    check("FileExisting-mount", Machine, ERROR, |context| files::program(context, "mount")),
+    check("FileExisting-nsenter", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "nsenter")),
+    check("FileExisting-ebtables", Machine, WARNING_UNTIL_1_32, |context| files::program(context, "ebtables")),
+    check("FileExisting-ethtool", Machine, WARNING_UNTIL_1_33, |context| files::program(context, "ethtool")),
+    check("FileExisting-socat", Machine, WARNING_UNTIL_1_32, |context| files::program(context, "socat")),
+    check("FileExisting-tc", Machine, WARNING_UNTIL_1_33, |context| files::program(context, "tc")),
+    check("FileExisting-touch", Machine, WARNING_UNTIL_1_33, |context| files::program(context, "touch")),
+    check("FileExisting-losetup", Machine, &[(33, Warning)], |context| files::program(context, "losetup")),
+    check("FileExisting-cp", Machine, &[(33, Error)], |context| files::program(context, "cp")),
+    check("SystemVerification", Machine, ERROR, system::verification),
+    check("Hostname", Machine, WARNING, network::node_name_resolves),
+    check("KubeletVersion", Machine, ERROR, system::kubelet_version),
+    check("Service-Kubelet", Machine, WARNING, system::kubelet_service),
+    check("Port-10250", Machine, ERROR, network::kubelet_port),
+    named(files::ca_certificate_name, Machine, ERROR, files::ca_certificate),
+    check("HTTPProxy", Machine, WARNING, proxy::endpoint_through_proxy),
+    // The agent's own, of the machine.
+    check("NodeName", Machine, ERROR, node::name),
+    check("ProductUUID", Machine, WARNING, node::product_uuid),
+    check("WritableFolders", Machine, ERROR, files::writable),
+    check("DiskSpace", Machine, ERROR, node::disk_space),
+    check("CNIPlugins", Machine, WARNING, node::cni_plugins),
+    check("NodeAddress", Machine, WARNING, network::node_address),
+    check("DefaultRoute", Machine, WARNING, network::default_route),
+    check("MountPropagation", Machine, WARNING, node::mount_propagation),
+    check("SELinux", Machine, WARNING, node::selinux),
+    check("DockerVersion", Machine, &[(0, Warning), (24, Off)], runtime::docker_version),
+    check("VolumePluginFolder", Machine, WARNING, files::volume_plugins),
+    // The agent's own, once the cluster is known.
+    check("ClockSkew", Cluster, ERROR, cluster::clock),
+    part_of("KubeletVersion", check("VersionSkew", Cluster, ERROR, cluster::version)),
+    check("CgroupDriver", Cluster, ERROR, cluster::cgroup_driver),
+    part_of("SystemVerification", check("CgroupV1", Cluster, &[(31, Warning), (35, Error)], cluster::cgroup_v1)),
+    part_of("Swap", check("KubeletSwap", Cluster, ERROR, cluster::kubelet_swap)),
+    check("ResolvConf", Cluster, WARNING, cluster::resolv_conf),
+    check("NodeReadable", Cluster, WARNING, cluster::node_readable),
+];

@@ -1,0 +1,122 @@
+//! Checks of files, folders and programs.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Context, Problem};
+use crate::host::command;
+
+/// Which package has a program, where its name does not say so.
+const PACKAGES: &[(&str, &str)] = &[
+    ("crictl", "cri-tools"),
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("nsenter", "util-linux"),
+    ("losetup", "mount (or util-linux)"),
+    ("cp", "coreutils"),
+    ("touch", "coreutils"),
+    ("mount", "mount (or util-linux)"),
+];
+
+/// DirAvailable: static pods of an earlier life would start with the kubelet.
+pub fn manifests(context: &Context) -> Vec<Problem> {
+    let is_used = fs::read_dir(context.root.path("/etc/kubernetes/manifests")).is_ok_and(|mut entries| entries.next().is_some());
+    let problem = || Problem::new("/etc/kubernetes/manifests is not empty").help("run firstboot reset, or remove what lies there");
+    is_used.then(problem).into_iter().collect()
+}
+
+/// FileAvailable for the kubelet's credentials.
+pub fn kubelet_conf(context: &Context) -> Vec<Problem> {
+    available(context, Path::new("/etc/kubernetes/kubelet.conf"))
+}
+
+/// FileAvailable for the credentials of the bootstrap.
+pub fn bootstrap_conf(context: &Context) -> Vec<Problem> {
+    available(context, Path::new("/etc/kubernetes/bootstrap-kubelet.conf"))
+}
+
+/// FileAvailable for the cluster's CA, wherever the node config wants it.
+pub fn ca_certificate(context: &Context) -> Vec<Problem> {
+    available(context, &context.join.ca_cert_path)
+}
+
+/// kubeadm's name: every `/` of the path is a `-`.
+pub fn ca_certificate_name(context: &Context) -> String {
+    format!("FileAvailable-{}", context.join.ca_cert_path.display().to_string().replace('/', "-"))
+}
+
+fn available(context: &Context, path: &Path) -> Vec<Problem> {
+    if context.is_resumed || !context.root.path(path).exists() {
+        return Vec::new();
+    }
+    Problem::new(format!("{} exists already: this machine has joined a cluster", path.display()))
+        .help("run firstboot reset first, if it is to join another one")
+        .alone()
+}
+
+/// FileExisting: a program that the kubelet, the runtime or a network add-on runs.
+pub fn program(context: &Context, name: &str) -> Vec<Problem> {
+    if command::find(context.root, context.path, name).is_some() {
+        return Vec::new();
+    }
+    let package = PACKAGES.iter().find(|row| row.0 == name).map_or(name, |row| row.1);
+    Problem::new(format!("the program {name} is not in PATH")).help(format!("install the package {package}")).alone()
+}
+
+/// WritableFolders: a read-only file system is found before it is half written.
+pub fn writable(context: &Context) -> Vec<Problem> {
+    let folders = ["/etc/kubernetes", "/var/lib/kubelet"];
+    let problem = |folder: &str| Some(unwritable(folder, &probe(&existing(context, Path::new(folder))).err()?));
+    folders.into_iter().filter_map(problem).collect()
+}
+
+fn unwritable(folder: &str, error: &io::Error) -> Problem {
+    let help = match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => "mount it writable; a Kiln image lays a writable file system over /etc and /var",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on this file system, or a larger disk",
+        _ => "look at the file system and its mount options",
+    };
+    Problem::new(format!("{folder} cannot be written: {}", error.kind())).help(help)
+}
+
+/// VolumePluginFolder: where /usr is read-only, the kubelet cannot make the folder of FlexVolume drivers at its default place.
+pub fn volume_plugins(context: &Context) -> Vec<Problem> {
+    const DEFAULT: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
+    let configured = context.kubelet_field("volumePluginDir").and_then(|value| value.as_str());
+    let folder = context.argument("volume-plugin-dir").or(configured).unwrap_or(DEFAULT);
+    let Err(error) = probe(&existing(context, Path::new(folder))) else { return Vec::new() };
+    if error.kind() != io::ErrorKind::ReadOnlyFilesystem {
+        return Vec::new();
+    }
+    Problem::new(format!("the folder of volume plugins {folder} lies on a read-only file system: FlexVolume drivers cannot be installed"))
+        .help("set nodeRegistration.kubeletExtraArgs volume-plugin-dir to a writable folder such as /var/lib/kubelet/volume-plugins")
+        .alone()
+}
+
+/// The folder itself, or the nearest one above it that exists. Links that are absolute are followed below the root.
+fn existing(context: &Context, folder: &Path) -> PathBuf {
+    let mut folder = folder.to_owned();
+    if let Ok(target) = fs::read_link(context.root.path(&folder)) {
+        folder = folder.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    while !context.root.path(&folder).is_dir() && folder.pop() {}
+    context.root.path(&folder)
+}
+
+/// Writes one byte to a file that has no name, or where that cannot be, to one that is removed at once.
+fn probe(folder: &Path) -> io::Result<()> {
+    const TMPFILE: i32 = nix::fcntl::OFlag::O_TMPFILE.bits();
+    let nameless = OpenOptions::new().write(true).mode(0o600).custom_flags(TMPFILE).open(folder);
+    match nameless {
+        Ok(mut file) => file.write_all(b"x"),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Err(error),
+        Err(_) => {
+            let path = folder.join(format!(".firstboot-{}", std::process::id()));
+            let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| file.write_all(b"x"));
+            let _ = fs::remove_file(&path);
+            written
+        }
+    }
+}

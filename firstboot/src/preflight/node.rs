@@ -1,0 +1,250 @@
+//! The agent's own checks of the machine. Several are sections of kubeadm's troubleshooting guide that a node can see for itself.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::statvfs;
+use serde_json::Value;
+
+use super::{Context, Problem};
+use crate::host::{files, identity, kernel, machine};
+
+/// Below this the join itself fails.
+const LEAST_BYTES: u64 = 64 << 20;
+const LEAST_INODES: u64 = 500;
+
+/// The kubelet's default thresholds of hard eviction, in percent: nodefs.available, imagefs.available.
+const NODEFS: u64 = 10;
+const IMAGEFS: u64 = 15;
+
+/// Longest CNI configuration that is read.
+const CNI_LIMIT: u64 = 1 << 20;
+
+/// NodeName: names that every machine has.
+pub fn name(context: &Context) -> Vec<Problem> {
+    let is_nobodys = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.is_empty() || name == "(none)" || name == "localhost" || name.starts_with("localhost.")
+    };
+    if is_nobodys(&context.join.node.name) {
+        return Problem::new(format!("the node's name is \"{}\", which is no machine's own", context.join.node.name.escape_debug()))
+            .help("name the host (hostnamectl set-hostname), or set nodeRegistration.name")
+            .alone();
+    }
+    let host = machine::hostname(context.root).unwrap_or_default();
+    if !is_nobodys(&host) {
+        return Vec::new();
+    }
+    Problem::new(format!("the host's name is \"{}\"", host.escape_debug()))
+        .help("name the host (hostnamectl set-hostname): pods on the host's network see this name")
+        .warning()
+        .alone()
+}
+
+/// ProductUUID: Kubernetes asks for one that is unique to the machine, and a machine-id too.
+pub fn product_uuid(context: &Context) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Some(why) = identity::product_uuid(context.root).as_deref().and_then(identity::doubt) {
+        let help = "set the machine's UUID in its firmware or hypervisor; the machine-id tells it apart until then";
+        problems.push(Problem::new(format!("the product_uuid does not identify this machine: {why}")).help(help));
+    }
+    if identity::machine_id(context.root).is_none() {
+        let help = "run systemd-machine-id-setup; an image ships /etc/machine-id empty, so that each machine makes its own";
+        problems.push(Problem::new("/etc/machine-id holds no identifier").help(help));
+    }
+    problems
+}
+
+/// DiskSpace: for the kubelet's and the runtime's folders.
+pub fn disk_space(context: &Context) -> Vec<Problem> {
+    let folders = [("/var/lib/kubelet".to_owned(), NODEFS), (runtime_folder(context), IMAGEFS)];
+    folders.iter().filter_map(|(folder, threshold)| judge(folder, space(&existing(context, folder))?, *threshold)).collect()
+}
+
+fn runtime_folder(context: &Context) -> String {
+    if context.cri_socket.contains("crio") {
+        return "/var/lib/containers".to_owned();
+    }
+    let config = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
+    setting(&config, "root").filter(|path| path.starts_with('/')).unwrap_or_else(|| "/var/lib/containerd".to_owned())
+}
+
+/// The first `key = "value"` of a TOML file that stands on a line of its own.
+fn setting(text: &str, key: &str) -> Option<String> {
+    text.lines().find_map(|line| {
+        let value = line.trim().strip_prefix(key)?.trim_start().strip_prefix('=')?.trim();
+        let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+        value[1..].split(quote).next().map(str::to_owned)
+    })
+}
+
+fn existing(context: &Context, folder: &str) -> PathBuf {
+    let mut path = Path::new(folder).to_owned();
+    while !context.root.path(&path).is_dir() && path.pop() {}
+    context.root.path(&path)
+}
+
+/// Room on a file system, for root too.
+#[derive(Debug, Clone, Copy)]
+struct Space {
+    free: u64,
+    total: u64,
+    free_inodes: u64,
+    /// 0: the file system has no fixed number.
+    inodes: u64,
+}
+
+fn space(folder: &Path) -> Option<Space> {
+    let about = statvfs(folder).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(about.fragment_size());
+    Some(Space {
+        free: bytes(about.blocks_available()),
+        total: bytes(about.blocks()),
+        free_inodes: about.files_available(),
+        inodes: about.files(),
+    })
+}
+
+fn judge(folder: &str, space: Space, threshold: u64) -> Option<Problem> {
+    let mib = space.free >> 20;
+    let help = "make room, or give the machine a larger disk";
+    if space.free < LEAST_BYTES {
+        return Some(Problem::new(format!("only {mib} MiB are free for {folder}")).help(help));
+    }
+    if space.inodes > 0 && space.free_inodes < LEAST_INODES {
+        return Some(Problem::new(format!("only {} inodes are free for {folder}", space.free_inodes)).help(help));
+    }
+    let percent = space.free.saturating_mul(100) / space.total.max(1);
+    (percent < threshold).then(|| {
+        let message = format!("{percent} % ({mib} MiB) are free for {folder}: below {threshold} % the kubelet evicts pods");
+        Problem::new(message).help(help).warning()
+    })
+}
+
+/// CNIPlugins: what the runtime and the network configuration need, and what HostPort needs.
+pub fn cni_plugins(context: &Context) -> Vec<Problem> {
+    let folders = plugin_folders(context);
+    let mut wanted: BTreeSet<String> = ["loopback", "host-local", "portmap"].map(str::to_owned).into();
+    wanted.extend(configured_plugins(context));
+    let is_there = |name: &str| folders.iter().any(|folder| context.root.path(Path::new(folder).join(name)).is_file());
+    let missing: Vec<&str> = wanted.iter().map(String::as_str).filter(|name| !is_there(name)).collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    Problem::new(format!("the CNI plugins {} are not in {}", missing.join(", "), folders.join(", ")))
+        .help("install the package of CNI plugins, unless the network add-on brings them; without portmap HostPort does not work")
+        .alone()
+}
+
+fn plugin_folders(context: &Context) -> Vec<String> {
+    if context.cri_socket.contains("crio") {
+        return vec!["/opt/cni/bin".to_owned(), "/usr/libexec/cni".to_owned()];
+    }
+    let config = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
+    vec![setting(&config, "bin_dir").filter(|path| path.starts_with('/')).unwrap_or_else(|| "/opt/cni/bin".to_owned())]
+}
+
+/// The types in the first configuration of /etc/cni/net.d, which is the one that is used.
+fn configured_plugins(context: &Context) -> BTreeSet<String> {
+    let entries = fs::read_dir(context.root.path("/etc/cni/net.d")).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_network_config(path)).collect();
+    paths.sort();
+    let first = paths.first().and_then(|path| files::read(path, CNI_LIMIT).ok()?);
+    first.map(|bytes| plugin_types(&bytes)).unwrap_or_default()
+}
+
+fn is_network_config(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| ["conf", "conflist", "json"].iter().any(|known| extension == *known))
+}
+
+/// `type` and `ipam.type` of a network, or of the plugins of a list.
+fn plugin_types(bytes: &[u8]) -> BTreeSet<String> {
+    let Ok(config) = serde_json::from_slice::<Value>(bytes) else { return BTreeSet::new() };
+    let list = config.get("plugins").and_then(Value::as_array).cloned().unwrap_or_else(|| vec![config.clone()]);
+    let types = list.iter().flat_map(|plugin| [plugin.get("type"), plugin.get("ipam").and_then(|ipam| ipam.get("type"))]);
+    // A name, not a path: it becomes part of one.
+    types.flatten().filter_map(Value::as_str).filter(|name| !name.is_empty() && !name.contains('/')).map(str::to_owned).collect()
+}
+
+/// MountPropagation: mounts on the host must reach containers and the other way round.
+pub fn mount_propagation(context: &Context) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mounts = kernel::mounts(context.root);
+    if mounts.iter().rfind(|mount| mount.point == "/").is_some_and(|root| !root.shared) {
+        let help = "run mount --make-rshared / before the runtime starts; systemd does so";
+        problems.push(Problem::new("the root file system is mounted private: volumes do not reach containers").help(help));
+    }
+    for service in ["docker", "containerd", "crio"] {
+        if is_mounted_as_slave(context, service) {
+            let help = format!("remove MountFlags=slave from {service}.service, run systemctl daemon-reload and restart it");
+            problems
+                .push(Problem::new(format!("{service}.service has MountFlags=slave: service account files do not reach pods")).help(help));
+        }
+    }
+    problems
+}
+
+fn is_mounted_as_slave(context: &Context, service: &str) -> bool {
+    let unit = format!("{service}.service");
+    let folders = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+    let Some(text) = folders.iter().find_map(|folder| kernel::text(context.root, &format!("{folder}/{unit}"))) else { return false };
+    text.lines()
+        .rfind(|line| line.trim().starts_with("MountFlags="))
+        .is_some_and(|line| matches!(line.trim(), "MountFlags=slave" | "MountFlags=private"))
+}
+
+/// SELinux: enforcing without the rules for containers, CoreDNS among others does not start.
+pub fn selinux(context: &Context) -> Vec<Problem> {
+    let is_enforcing = kernel::text(context.root, "/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");
+    let rules = ["targeted", "mls", "minimum"].map(|policy| format!("/var/lib/selinux/{policy}/active/modules/200/container"));
+    if !is_enforcing || rules.iter().any(|path| context.root.path(path).exists()) {
+        return Vec::new();
+    }
+    Problem::new("SELinux is enforcing and the policy for containers is not installed: containers cannot read their files")
+        .help("install container-selinux and set enable_selinux in the runtime, or set SELinux permissive (setenforce 0)")
+        .alone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_judged() {
+        let space =
+            |free: u64, total: u64, free_inodes: u64, inodes: u64| Space { free: free << 20, total: total << 20, free_inodes, inodes };
+        for (space, threshold, expected) in [
+            (space(1000, 2000, 9999, 9999), 10, ""),
+            (space(10, 2000, 9999, 9999), 10, "only 10 MiB"),
+            (space(1000, 2000, 3, 9999), 10, "only 3 inodes"),
+            (space(1000, 2000, 0, 0), 10, ""),
+            (space(180, 2000, 9999, 9999), 10, "9 % (180 MiB)"),
+            (space(280, 2000, 9999, 9999), 15, "14 %"),
+            (space(0, 0, 0, 0), 10, "only 0 MiB"),
+        ] {
+            let problem = judge("/x", space, threshold);
+            assert_eq!(problem.is_none(), expected.is_empty(), "{space:?}");
+            assert!(problem.is_none_or(|problem| problem.message.contains(expected)), "{space:?}");
+        }
+        assert!(super::space(Path::new("/")).unwrap().total > 0);
+    }
+
+    #[test]
+    fn settings_of_toml_are_found() {
+        let text = "version = 2\n# root = \"/no\"\n  root = \"/data/containerd\"\nroot = '/other'\nbin_dir=\"/usr/lib/cni\"\nbroken = x\n";
+        assert_eq!(setting(text, "root").as_deref(), Some("/data/containerd"));
+        assert_eq!(setting(text, "bin_dir").as_deref(), Some("/usr/lib/cni"));
+        assert_eq!((setting(text, "broken"), setting(text, "none"), setting("root = ", "root")), (None, None, None));
+    }
+
+    #[test]
+    fn plugins_of_networks_are_found() {
+        let list = br#"{"plugins":[{"type":"bridge","ipam":{"type":"host-local"}},{"type":"../../bin/sh"},{"type":7}]}"#;
+        assert_eq!(plugin_types(list), ["bridge", "host-local"].map(str::to_owned).into());
+        assert_eq!(plugin_types(br#"{"type":"ptp"}"#), ["ptp".to_owned()].into());
+        for wrong in [&b""[..], b"[]", b"null", b"{\"plugins\":3}", b"\xff"] {
+            assert!(plugin_types(wrong).is_empty());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the checks found.
+
+use super::{Level, Problem};
+use crate::error::{Class, Failure};
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The join goes on.
+    Warning,
+    /// The join stops.
+    Error,
+}
+
+/// A problem, with the name of the check that found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The check, as ignorePreflightErrors names it.
+    pub name: String,
+    /// How much it matters; an ignored error is a warning.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// Everything that was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What stops the join.
+    pub errors: Vec<Finding>,
+    /// What does not.
+    pub warnings: Vec<Finding>,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, name: &str, problem: Problem, level: Level, is_ignored: bool) {
+        let is_error = problem.level.unwrap_or(level) == Level::Error && !is_ignored;
+        let (list, severity) = if is_error { (&mut self.errors, Severity::Error) } else { (&mut self.warnings, Severity::Warning) };
+        list.push(Finding { name: name.to_owned(), severity, message: problem.message, help: problem.help });
+    }
+
+    /// All errors as one failure; none when there are none. A single cause keeps a class of its own.
+    pub fn failure(&self) -> Option<Failure> {
+        let first = self.errors.first()?;
+        let class = match (self.errors.len(), first.name.as_str()) {
+            (1, "ClockSkew") => Class::Clock,
+            (1, "VersionSkew") => Class::Refused,
+            (1, "CRI") => Class::Runtime,
+            _ => Class::Preflight,
+        };
+        let lines: Vec<String> = self.errors.iter().map(|finding| format!("{}: {}", finding.name, finding.message)).collect();
+        let failure = Failure::new(class, format!("preflight: {}", lines.join("; ")));
+        let advice: Vec<&str> = self.errors.iter().filter_map(|finding| finding.help.as_deref()).collect();
+        let otherwise = "a check can be made non-fatal in nodeRegistration.ignorePreflightErrors";
+        Some(failure.help(if advice.is_empty() { otherwise.to_owned() } else { format!("{}; {otherwise}", advice.join("; ")) }))
+    }
+}

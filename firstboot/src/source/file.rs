@@ -1,0 +1,25 @@
+//! A file of the machine: put there by whoever made the image or the machine, or by a program that ran before the agent.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::{Document, Surroundings};
+use crate::error::Result;
+
+/// Where the file may lie. What is in /run is gone after a reboot.
+pub const PATHS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
+
+pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Result<Option<(Document, String)>> {
+    for path in PATHS {
+        let file = surroundings.root.path(path);
+        let Some(document) = Document::read_file(&file)? else { continue };
+        if document.is_blank() {
+            remarks.push(format!("{path} is empty and is ignored"));
+            continue;
+        }
+        if std::fs::metadata(&file).is_ok_and(|about| about.mode() & 0o044 != 0) {
+            remarks.push(format!("{path} can be read by others than root: it may hold a token (chmod 600)"));
+        }
+        return Ok(Some((document, (*path).to_owned())));
+    }
+    Ok(None)
+}

@@ -1,0 +1,91 @@
+//! Labels of file systems, read from their superblocks: vfat, iso9660, ext2 to ext4.
+//!
+//! | file system | recognised by | label |
+//! |---|---|---|
+//! | FAT12, FAT16 | `55 AA` at 510, `29` at 38, `FAT` at 54 | 11 bytes at 43 |
+//! | FAT32 | `55 AA` at 510, `29` at 66, `FAT32` at 82 | 11 bytes at 71 |
+//! | iso9660 | `01 CD001` at 32768 (ECMA-119, primary volume descriptor) | 32 bytes at 32808 |
+//! | ext2 to ext4 | `53 EF` at 1080 | 16 bytes at 1144 |
+
+/// As much of a device as has to be read.
+pub const HEAD: usize = 0x8800;
+
+/// A file system whose label is understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystem {
+    /// FAT12, FAT16, FAT32.
+    Vfat,
+    /// A compact disc.
+    Iso9660,
+    /// ext2, ext3, ext4.
+    Ext4,
+}
+
+impl FileSystem {
+    /// The name that mount(2) takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vfat => "vfat",
+            Self::Iso9660 => "iso9660",
+            Self::Ext4 => "ext4",
+        }
+    }
+
+    /// Options that keep the kernel from writing, which it does to an unclean ext4 even when it is mounted read-only.
+    pub fn options(self) -> Option<&'static str> {
+        (self == Self::Ext4).then_some("noload")
+    }
+}
+
+/// The file system that begins with `head`, and its label.
+pub fn read(head: &[u8]) -> Option<(FileSystem, String)> {
+    let at = |offset: usize, expected: &[u8]| head.get(offset..offset + expected.len()) == Some(expected);
+    let label = |offset: usize, length: usize| {
+        let bytes = head.get(offset..offset + length)?;
+        let bytes = bytes.split(|byte| *byte == 0).next()?;
+        Some(String::from_utf8_lossy(bytes).trim_end().to_owned())
+    };
+    // A disc can be made to look like a disk too; then it is the disc that counts.
+    if at(32768, b"\x01CD001") {
+        return Some((FileSystem::Iso9660, label(32808, 32)?));
+    }
+    if at(1080, b"\x53\xef") {
+        return Some((FileSystem::Ext4, label(1144, 16)?));
+    }
+    if at(510, b"\x55\xaa") {
+        if at(66, b"\x29") && at(82, b"FAT32") {
+            return Some((FileSystem::Vfat, label(71, 11)?));
+        }
+        if at(38, b"\x29") && at(54, b"FAT") {
+            return Some((FileSystem::Vfat, label(43, 11)?));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(parts: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut head = vec![0; HEAD];
+        parts.iter().for_each(|(offset, bytes)| head[*offset..offset + bytes.len()].copy_from_slice(bytes));
+        head
+    }
+
+    #[test]
+    fn labels_are_read() {
+        let boot: (usize, &[u8]) = (510, b"\x55\xaa");
+        for (head, expected) in [
+            (head(&[(32768, b"\x01CD001"), (32808, b"cidata                          ")]), Some((FileSystem::Iso9660, "cidata"))),
+            (head(&[(1080, b"\x53\xef"), (1144, b"CIDATA\0garbage")]), Some((FileSystem::Ext4, "CIDATA"))),
+            (head(&[boot, (66, b"\x29"), (71, b"CIDATA     FAT32   ")]), Some((FileSystem::Vfat, "CIDATA"))),
+            (head(&[boot, (38, b"\x29"), (43, b"cidata     FAT12   ")]), Some((FileSystem::Vfat, "cidata"))),
+            (head(&[boot]), None),
+            (Vec::new(), None),
+            (head(&[(1080, b"\x53\xef")])[..1100].to_vec(), None),
+        ] {
+            assert_eq!(read(&head), expected.map(|(kind, label)| (kind, label.to_owned())));
+        }
+    }
+}

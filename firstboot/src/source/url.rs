@@ -1,0 +1,138 @@
+//! A URL on the kernel command line: `firstboot.config=https://…`, and `firstboot.config-sha256=…` to pin what it must give.
+//! Plain http is read only when the digest is pinned: what comes over it may come from anyone.
+
+use ring::digest::{SHA256, digest};
+
+use super::document::LIMIT;
+use super::{Document, Surroundings};
+use crate::error::{Class, Failure, Result};
+
+const URL: &str = "firstboot.config";
+const DIGEST: &str = "firstboot.config-sha256";
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    url: String,
+    /// Lower-case hex.
+    digest: Option<String>,
+}
+
+pub(super) fn look(surroundings: &Surroundings, _: &mut Vec<String>) -> Result<Option<(Document, String)>> {
+    let Some(asked) = parse(surroundings.command_line)? else { return Ok(None) };
+    let shown = shown(&asked.url);
+    let document = (surroundings.fetch)(&asked.url).map_err(|failure| failure.doing(format!("getting the node config from {shown}")))?;
+    if document.bytes().len() > LIMIT {
+        return Err(Failure::new(Class::Source, format!("what {shown} gives is longer than {LIMIT} bytes")));
+    }
+    if let Some(expected) = asked.digest {
+        let found: String = digest(&SHA256, document.bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        if found != expected {
+            let message = format!("what {shown} gives is not what {DIGEST} pins: its SHA-256 is {found}");
+            return Err(
+                Failure::new(Class::Untrusted, message).help("pin the digest of the file that the server has now, or restore that file")
+            );
+        }
+    }
+    Ok(Some((document, shown)))
+}
+
+/// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is refused.
+fn parse(line: &str) -> Result<Option<Asked>> {
+    let value = |key: &str| words(line).filter_map(|word| word.strip_prefix(key)?.strip_prefix('=').map(str::to_owned)).last();
+    let wrong = |message: &str| Failure::new(Class::Source, format!("the kernel command line: {message}"));
+    let pinned = value(DIGEST).map(|text| text.strip_prefix("sha256:").unwrap_or(&text).to_ascii_lowercase());
+    if pinned.as_ref().is_some_and(|text| text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        return Err(wrong(&format!("{DIGEST} is no SHA-256 of 64 hex digits")));
+    }
+    let Some(url) = value(URL) else {
+        return if pinned.is_some() { Err(wrong(&format!("{DIGEST} is there without {URL}"))) } else { Ok(None) };
+    };
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
+        Some("https") => {}
+        Some("http") if pinned.is_some() => {}
+        Some("http") => {
+            return Err(wrong(&format!("{URL} names plain http, which anyone on the way can change"))
+                .help(format!("use https, or pin the file: {DIGEST}=<output of sha256sum>")));
+        }
+        _ => return Err(wrong(&format!("{URL} is neither an https nor an http URL"))),
+    }
+    Ok(Some(Asked { url, digest: pinned }))
+}
+
+/// The URL without user, password, query and fragment: each may be a secret.
+fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}").chars().filter(|each| !each.is_control()).collect()
+}
+
+/// Words as the kernel splits them: at blanks, except between double quotes, which vanish. What follows `--` is for init.
+fn words(line: &str) -> impl Iterator<Item = String> {
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for character in line.chars() {
+        match character {
+            '"' => is_quoted = !is_quoted,
+            blank if blank.is_ascii_whitespace() && !is_quoted => words.push(String::new()),
+            other => words.last_mut().into_iter().for_each(|word| word.push(other)),
+        }
+    }
+    words.into_iter().take_while(|word| word != "--").filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn the_command_line_is_read() {
+        let asked = |url: &str, digest: Option<&str>| Ok(Some(Asked { url: url.to_owned(), digest: digest.map(str::to_owned) }));
+        for (line, expected) in [
+            ("quiet root=x".to_owned(), Ok(None)),
+            ("firstboot.config=https://a/b".to_owned(), asked("https://a/b", None)),
+            ("firstboot.config=https://a/b firstboot.config=HTTPS://c".to_owned(), asked("HTTPS://c", None)),
+            (
+                format!("\"firstboot.config=http://a/b c\" firstboot.config-sha256=sha256:{}", HEX.to_uppercase()),
+                asked("http://a/b c", Some(HEX)),
+            ),
+            ("-- firstboot.config=https://a".to_owned(), Ok(None)),
+            ("xfirstboot.config=https://a firstboot.configs=b".to_owned(), Ok(None)),
+        ] {
+            assert_eq!(parse(&line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_unclear_is_refused() {
+        for (line, expected) in [
+            ("firstboot.config=http://a/b", "plain http"),
+            ("firstboot.config=ftp://a/b", "neither"),
+            ("firstboot.config=", "neither"),
+            ("firstboot.config=/etc/x", "neither"),
+            ("firstboot.config=http://a firstboot.config-sha256=", "no SHA-256"),
+            ("firstboot.config=https://a firstboot.config-sha256=abc", "no SHA-256"),
+            (&format!("firstboot.config-sha256={HEX}"), "without"),
+        ] {
+            let failure = parse(line).unwrap_err();
+            assert!(failure.message.contains(expected) && failure.class == Class::Source, "{line}: {failure}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_a_url_are_not_shown() {
+        for (url, expected) in [
+            ("https://user:word@host:8443/a/b?token=x#y", "https://host:8443/a/b"),
+            ("https://host?x", "https://host"),
+            ("https://host/@a", "https://host/@a"),
+            ("http://[fd00::1]/x\u{1b}", "http://[fd00::1]/x"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
+}

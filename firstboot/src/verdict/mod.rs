@@ -1,0 +1,254 @@
+//! What the run tells others: a status file while it goes on, one machine-readable line at its end, systemd's notifications.
+//!
+//! ```text
+//! phases ─► Status ─► /run/firstboot/status.json (0644, replaced whole)     ─► `firstboot status`
+//!                └──► `firstboot-verdict: {…}` on the console and the journal, and the exit code
+//! ```
+
+pub mod notify;
+pub mod timeline;
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, Failure, Result};
+use crate::host::files;
+use crate::host::root::Root;
+
+/// Where the status lies on a node. It holds no secret.
+pub const PATH: &str = "/run/firstboot/status.json";
+
+/// Longer than any status.
+const LIMIT: u64 = 256 * 1024;
+
+/// How the run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It goes on.
+    Running,
+    /// No source had a node config: there was nothing to do.
+    NoConfig,
+    /// The machine had joined before.
+    AlreadyJoined,
+    /// It joined now.
+    Joined,
+    /// It failed.
+    Failed,
+}
+
+/// The status of a run, as it is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// How the run stands.
+    pub outcome: Outcome,
+    /// The node's name, once it is known.
+    pub node: Option<String>,
+    /// Where the node config came from.
+    pub source: Option<String>,
+    /// Why it failed.
+    pub failure: Option<Reason>,
+    /// The phases so far, in order.
+    pub phases: Vec<Phase>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// Requests sent to the API server.
+    pub requests: u32,
+    /// Bytes received from it.
+    pub bytes: u64,
+    /// Seconds after the kernel's start at which the run began.
+    pub began: f64,
+    /// Seconds that the run took so far.
+    pub seconds: f64,
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The word of the failure's class.
+    pub class: String,
+    /// The exit code.
+    pub exit: u8,
+    /// What failed.
+    pub message: String,
+    /// What to do next.
+    pub help: Option<String>,
+}
+
+/// A phase of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// Seconds after the begin of the run.
+    pub began: f64,
+    /// Seconds it took; none while it runs.
+    pub seconds: Option<f64>,
+    /// `running`, `done`, `skipped`, `failed`.
+    pub state: String,
+}
+
+/// Keeps the status of this run and publishes every change.
+#[derive(Debug)]
+pub struct Verdict {
+    status: Status,
+    root: Root,
+    start: Instant,
+}
+
+impl Verdict {
+    /// A run that begins now.
+    pub fn begin(root: &Root) -> Self {
+        let status = Status {
+            outcome: Outcome::Running,
+            node: None,
+            source: None,
+            failure: None,
+            phases: Vec::new(),
+            warnings: Vec::new(),
+            requests: 0,
+            bytes: 0,
+            began: uptime(),
+            seconds: 0.0,
+        };
+        Self { status, root: root.clone(), start: Instant::now() }
+    }
+
+    /// What is known so far.
+    pub fn status(&mut self) -> &mut Status {
+        &mut self.status
+    }
+
+    /// A phase begins.
+    pub fn phase(&mut self, name: &str) {
+        let began = self.start.elapsed().as_secs_f64();
+        self.status.phases.push(Phase { name: name.to_owned(), began, seconds: None, state: "running".to_owned() });
+        notify::send(&format!("STATUS={name}"));
+        self.publish();
+    }
+
+    /// The running phase ends.
+    pub fn phase_ended(&mut self, state: &str) {
+        let now = self.start.elapsed().as_secs_f64();
+        if let Some(phase) = self.status.phases.last_mut().filter(|phase| phase.seconds.is_none()) {
+            phase.seconds = Some(now - phase.began);
+            phase.state = state.to_owned();
+        }
+    }
+
+    /// The run ends well; returns its line.
+    pub fn end(&mut self, outcome: Outcome) -> String {
+        self.status.outcome = outcome;
+        notify::send("READY=1");
+        self.close()
+    }
+
+    /// The run fails; returns its line.
+    pub fn fail(&mut self, failure: &Failure) -> String {
+        self.phase_ended("failed");
+        self.status.outcome = Outcome::Failed;
+        self.status.failure = Some(Reason {
+            class: failure.class.word().to_owned(),
+            exit: failure.class.exit_code(),
+            message: failure.message.clone(),
+            help: failure.help.clone(),
+        });
+        notify::send(&format!("STATUS=failed: {}", failure.class.word()));
+        self.close()
+    }
+
+    fn close(&mut self) -> String {
+        self.publish();
+        line(&self.status)
+    }
+
+    /// A status that cannot be published is no reason to fail: the line on the console still comes.
+    fn publish(&mut self) {
+        self.status.seconds = self.start.elapsed().as_secs_f64();
+        if let Ok(bytes) = serde_json::to_vec(&self.status) {
+            let _ = files::write(&self.root.path(PATH), &bytes, files::PUBLIC);
+        }
+    }
+}
+
+/// The one line for machines.
+fn line(status: &Status) -> String {
+    let failure = status.failure.as_ref();
+    let value = serde_json::json!({
+        "outcome": status.outcome,
+        "node": status.node,
+        "class": failure.map(|reason| &reason.class),
+        "exit": failure.map_or(0, |reason| reason.exit),
+        "phase": status.phases.last().map(|phase| &phase.name),
+        "seconds": rounded(status.seconds),
+        "requests": status.requests,
+        "message": failure.map(|reason| &reason.message),
+    });
+    format!("firstboot-verdict: {value}")
+}
+
+/// Milliseconds are enough.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+/// The status of the last run on this boot.
+pub fn read(root: &Root) -> Result<Option<Status>> {
+    let path = root.path(PATH);
+    let Some(bytes) = files::read(&path, LIMIT)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| Failure::new(Class::Host, format!("{} is damaged: {error}", path.display())))
+}
+
+/// Seconds since the kernel started (proc(5), uptime); 0 where that is unknown.
+fn uptime() -> f64 {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> (tempfile::TempDir, Root, Verdict) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let verdict = Verdict::begin(&root);
+        (folder, root, verdict)
+    }
+
+    #[test]
+    fn publishes_each_phase_and_the_end() {
+        let (_folder, root, mut verdict) = run();
+        verdict.status().node = Some("n1".to_owned());
+        verdict.phase("discovery");
+        assert_eq!(read(&root).unwrap().unwrap().phases[0].state, "running");
+        verdict.phase_ended("done");
+        let line = verdict.end(Outcome::Joined);
+        let value: serde_json::Value = serde_json::from_str(line.strip_prefix("firstboot-verdict: ").unwrap()).unwrap();
+        assert_eq!((&value["outcome"], &value["node"], &value["exit"]), (&"joined".into(), &"n1".into(), &0.into()));
+        let status = read(&root).unwrap().unwrap();
+        assert_eq!((status.outcome, status.phases[0].state.as_str()), (Outcome::Joined, "done"));
+        assert!(status.phases[0].seconds.is_some());
+    }
+
+    #[test]
+    fn a_failure_names_its_class_phase_and_exit_code() {
+        let (_folder, root, mut verdict) = run();
+        verdict.phase("discovery");
+        let line = verdict.fail(&Failure::new(Class::Untrusted, "none of the public keys are pinned"));
+        assert!(!line.contains('\n'));
+        let value: serde_json::Value = serde_json::from_str(line.strip_prefix("firstboot-verdict: ").unwrap()).unwrap();
+        assert_eq!((&value["class"], &value["exit"], &value["phase"]), (&"untrusted".into(), &12.into(), &"discovery".into()));
+        assert_eq!(read(&root).unwrap().unwrap().phases[0].state, "failed");
+    }
+
+    #[test]
+    fn a_damaged_status_is_an_error_and_a_missing_one_is_none() {
+        let (_folder, root, _) = run();
+        assert_eq!(read(&root).unwrap(), None);
+        files::write(&root.path(PATH), b"{", files::PUBLIC).unwrap();
+        assert!(read(&root).unwrap_err().message.contains("damaged"));
+    }
+}
