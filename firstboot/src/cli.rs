@@ -25,7 +25,7 @@ use self::request::Request;
 pub use self::validate::read_file as read_node_config;
 use crate::commands;
 use crate::config::HostDefaults;
-use crate::error::{Class, Failure, Result};
+use crate::error::{Failure, Result};
 
 /// Runs the command line `arguments`, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
