@@ -96,6 +96,7 @@ impl Node {
             fs::set_permissions(node.path(&format!("/usr/bin/{program}")), fs::Permissions::from_mode(0o755)).expect("the folder is the test's");
         }
         fs::create_dir_all(node.path("/var/lib/kubelet")).expect("the folder is the test's");
+        symlink("../run", node.path("/var/run")).expect("the folder is the test's");
         fs::create_dir_all(node.path("/run/containerd")).expect("the folder is the test's");
         symlink(socket, node.path("/run/containerd/containerd.sock")).expect("the folder is the test's");
         node

@@ -61,9 +61,9 @@ impl Island {
         island
     }
 
-    /// Packets to the network of `address` vanish.
+    /// Packets to the network of `address` vanish: into a bridge without ports.
     pub fn vanish(&self, address: &str) {
-        self.ip("link add hole type dummy");
+        self.ip("link add name hole type bridge");
         self.ip("link set hole arp off up");
         self.ip(&format!("addr add {address} dev hole"));
     }

@@ -2,6 +2,7 @@
 //! at fault, the same machine with the same config joins once they are well again. No run says a secret.
 
 use std::os::unix::net::UnixListener;
+use std::panic::AssertUnwindSafe;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -489,9 +490,13 @@ fn every_fault_has_its_outcome_within_its_time() {
             scope.spawn(|| {
                 loop {
                     let Some(case) = next.lock().expect("no holder panics").next() else { return };
-                    let seen = (case.work)(&lab, case.name);
-                    let problems = judge_case(&lab, case, &seen);
-                    rows.lock().expect("no holder panics").push((case.name, row(case, &seen), problems));
+                    // One that panics must not hide the others.
+                    let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                        let seen = (case.work)(&lab, case.name);
+                        (row(case, &seen), judge_case(&lab, case, &seen))
+                    }));
+                    let (row, problems) = judged.unwrap_or_else(|_| (case.name.to_owned(), vec!["the test itself panicked".to_owned()]));
+                    rows.lock().expect("no holder panics").push((case.name, row, problems));
                 }
             });
         }
