@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
 use serde_json::Value;
 
 use crate::control_plane::ControlPlane;
@@ -250,5 +251,47 @@ impl Config {
              nodeRegistration:\n  name: {name}\n{more}\
              timeouts: {{discovery: {discovery}s, kubernetesAPICall: {call}s, tlsBootstrap: {certificate}s}}\n{own}"
         )
+    }
+}
+
+/// The certificate requests that the cluster has of the node `name`.
+pub fn certificate_requests(control_plane: &ControlPlane, name: &str) -> Vec<Value> {
+    let list = control_plane.get("/apis/certificates.k8s.io/v1/certificatesigningrequests").expect("the API serves them");
+    let subject = format!("system:node:{name}");
+    // A string in DER: its length stands before it.
+    let wanted: Vec<u8> = std::iter::once(subject.len() as u8).chain(subject.bytes()).collect();
+    let asks_for_it = |request: &Value| {
+        let pem = decoded(request["spec"]["request"].as_str().unwrap_or_default());
+        let lines = String::from_utf8_lossy(&pem).lines().filter(|line| !line.starts_with("-----")).collect::<String>();
+        decoded(&lines).windows(wanted.len()).any(|window| window == wanted)
+    };
+    list["items"].as_array().into_iter().flatten().filter(|request| asks_for_it(request)).cloned().collect()
+}
+
+fn decoded(text: &str) -> Vec<u8> {
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
+}
+
+/// A number generator for tests: the same numbers for the same seed (splitmix64).
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// With the seed of `KILN_TEST_SEED`, else one of the clock's; it is said, so that a failure can be repeated.
+    pub fn new(what: &str) -> Self {
+        let given = std::env::var("KILN_TEST_SEED").ok().and_then(|text| text.parse().ok());
+        let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let seed = given.unwrap_or_else(now);
+        workspace::say(&format!("{what}: KILN_TEST_SEED={seed}"));
+        Self(seed)
+    }
+
+    /// Uniform in 0 … 1.
+    pub fn fraction(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }

@@ -142,7 +142,9 @@ fn web_address(control_plane: &ControlPlane, starts: u64) -> String {
 
 /// What a second pod, `name`, gets from `url`: it leaves the answer as its last words.
 fn answer_to_a_pod(control_plane: &ControlPlane, node: &str, name: &str, url: &str) -> String {
-    let line = format!("for i in 1 2 3 4 5 6 7 8 9 10; do wget -q -T 3 -O /dev/termination-log {url} && exit 0; sleep 1; done; exit 1");
+    let line = format!(
+        "exec > /dev/termination-log 2>&1; for i in 1 2 3 4 5 6 7 8 9; do wget -q -T 3 -O /tmp/answer {url} && cat /tmp/answer && exit; sleep 1; done; exit 1"
+    );
     create_pod(control_plane, node, name, &line, &json!([]), "Never");
     eventually("the answer to a pod", || {
         let pod = pod(control_plane, name);
@@ -151,7 +153,7 @@ fn answer_to_a_pod(control_plane: &ControlPlane, node: &str, name: &str, url: &s
     })
 }
 
-/// Names of the certificate requests of the node `name`, oldest first.
+/// How many certificate requests are among `calls`.
 fn requests_of(calls: &[Call]) -> usize {
     calls.iter().filter(|call| call.is_certificate_request()).count()
 }

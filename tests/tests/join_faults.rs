@@ -23,6 +23,7 @@ const AT_ONCE: usize = 4;
 const API: &str = "10.99.0.1:6443";
 const INFO: &str = "GET /api/v1/namespaces/kube-public/configmaps/cluster-info";
 const CONFIG: &str = "GET /api/v1/namespaces/kube-system/configmaps/kubeadm-config";
+const WATCH: &str = "GET /apis/certificates.k8s.io/v1/certificatesigningrequests";
 const REQUESTS: &str = "POST /apis/certificates.k8s.io/v1/certificatesigningrequests";
 
 struct Lab {
@@ -117,8 +118,9 @@ const CASES: &[Case] = &[
         name: "half-a-body-once-each",
         ends: JOINED,
         seconds: 12.0,
-        work: |lab, name| lied(lab, name, |request, before| if before > 0 || request == REQUESTS { Deed::Pass } else { Deed::Half }),
+        work: |lab, name| lied(lab, name, |request, before| if before > 0 || request == REQUESTS || request == WATCH { Deed::Pass } else { Deed::Half }),
     },
+    Case { name: "watch-silent-once", ends: JOINED, seconds: 25.0, work: watch_silent },
     Case {
         name: "half-a-body-for-ever",
         ends: UNREACHABLE,
@@ -250,9 +252,20 @@ fn lied(lab: &Lab, name: &str, judge: fn(&str, usize) -> Deed) -> Seen {
     on(lab, name, island)
 }
 
+/// The watch for the certificate is taken and never answered: another one must follow.
+fn watch_silent(lab: &Lab, name: &'static str) -> Seen {
+    let island = Island::of_api_server();
+    let identity = Authority::of(&lab.control_plane).server(&[island::API_ADDRESS], Validity::Now);
+    let judge = |request: &str, before: usize| if request == WATCH && before == 0 { Deed::Silence } else { Deed::Pass };
+    let _liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, judge);
+    let (node, mut config) = attempt(lab, name);
+    config.timeouts.2 = 40;
+    finish(node, &config, island.command("env"), true)
+}
+
 fn answer_lost(lab: &Lab, name: &'static str) -> Seen {
     let mut seen = lied(lab, name, |request, before| if request == REQUESTS && before == 0 { Deed::Forget } else { Deed::Pass });
-    let requests = certificate_requests(lab, |request| subject(request).ends_with(&format!("system:node:{name}")));
+    let requests = agent::certificate_requests(&lab.control_plane, name);
     seen.demand(requests.len() == 1, &format!("{} certificate requests instead of one", requests.len()));
     seen
 }
@@ -330,18 +343,6 @@ fn allow_manual_group(control_plane: &ControlPlane) {
 fn certificate_requests(lab: &Lab, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
     let list = lab.control_plane.get("/apis/certificates.k8s.io/v1/certificatesigningrequests").expect("the API serves them");
     list["items"].as_array().into_iter().flatten().filter(|request| wanted(request)).cloned().collect()
-}
-
-/// The common name that a certificate request asks for.
-fn subject(request: &Value) -> String {
-    use base64::Engine;
-    let pem = base64::engine::general_purpose::STANDARD.decode(request["spec"]["request"].as_str().unwrap_or_default()).unwrap_or_default();
-    let folder = workspace::scratch();
-    let file = folder.path().join("csr.pem");
-    std::fs::write(&file, pem).expect("the folder is the test's");
-    let words = ["req", "-noout", "-subject", "-nameopt", "multiline", "-in"].map(std::ffi::OsStr::new);
-    let text = workspace::output("openssl", words.into_iter().chain([file.as_os_str()]));
-    text.lines().find_map(|line| line.trim().strip_prefix("commonName")).unwrap_or_default().trim_start_matches([' ', '=']).trim().to_owned()
 }
 
 fn name_taken(lab: &Lab, name: &'static str, ready: bool) -> Seen {
