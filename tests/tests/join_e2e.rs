@@ -143,7 +143,7 @@ fn web_address(control_plane: &ControlPlane, starts: u64) -> String {
 /// What a second pod, `name`, gets from `url`: it leaves the answer as its last words.
 fn answer_to_a_pod(control_plane: &ControlPlane, node: &str, name: &str, url: &str) -> String {
     let line = format!(
-        "exec > /dev/termination-log 2>&1; for i in 1 2 3 4 5 6 7 8 9; do wget -q -T 3 -O /tmp/answer {url} && cat /tmp/answer && exit; sleep 1; done; exit 1"
+        "exec > /dev/termination-log 2>&1; for i in 1 2 3 4 5 6 7 8 9; do /bin/busybox timeout 5 wget -q -O /tmp/answer {url} && cat /tmp/answer && exit; sleep 1; done; exit 1"
     );
     create_pod(control_plane, node, name, &line, &json!([]), "Never");
     eventually("the answer to a pod", || {
