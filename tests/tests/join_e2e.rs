@@ -247,7 +247,7 @@ fn cidata(folder: &Path, config: &str) -> std::path::PathBuf {
     let (disk, file) = (folder.join("cidata.raw"), folder.join("user-data"));
     fs::write(&file, config).expect("the folder is the test's");
     fs::File::create(&disk).and_then(|file| file.set_len(4 << 20)).expect("the folder is the test's");
-    workspace::output("mformat", ["-i".as_ref(), disk.as_os_str(), "-v".as_ref(), "CIDATA".as_ref(), "-F".as_ref(), "::".as_ref()]);
+    workspace::output("mformat", ["-i".as_ref(), disk.as_os_str(), "-v".as_ref(), "CIDATA".as_ref(), "::".as_ref()]);
     workspace::output("mcopy", ["-i".as_ref(), disk.as_os_str(), file.as_os_str(), "::user-data".as_ref()]);
     disk
 }
