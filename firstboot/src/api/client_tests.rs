@@ -6,7 +6,7 @@ use super::super::test_server::{Asked, Ca, Identity, Reply, TestServer, message,
 use super::*;
 
 fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(5))
+    Deadline::after(Duration::from_secs(20))
 }
 
 fn client(ca: &Ca, server: &TestServer) -> Client {
@@ -288,7 +288,7 @@ fn watches_hand_out_lines_until_they_are_broken_off() {
     let server = TestServer::start(&ca, &Identity::default(), move |asked| match asked.path.as_str() {
         "/ends" => Reply::Watch(vec![(pause, json!(1)), (pause, json!(2))]),
         "/breaks" => Reply::BrokenWatch(vec![(pause, json!(1))]),
-        "/silent" => Reply::Watch(vec![(pause, json!(1)), (Duration::from_secs(20), json!(2))]),
+        "/silent" => Reply::Watch(vec![(pause, json!(1)), (Duration::from_secs(60), json!(2))]),
         "/long" => Reply::Watch(vec![(pause, json!("x".repeat(LONGEST_LINE)))]),
         _ => status(410, "too old resource version"),
     });
@@ -303,13 +303,13 @@ fn watches_hand_out_lines_until_they_are_broken_off() {
         });
         (found, seen.clone())
     };
-    assert_eq!(watch("/ends", "2", 2000).0.unwrap().as_deref(), Some("2"));
-    let (found, seen) = watch("/ends", "3", 2000);
+    assert_eq!(watch("/ends", "2", 20_000).0.unwrap().as_deref(), Some("2"));
+    let (found, seen) = watch("/ends", "3", 20_000);
     assert_eq!((found.unwrap(), seen), (None, vec!["1".to_owned(), "2".to_owned()]));
-    assert!(watch("/breaks", "3", 2000).0.unwrap_err().failure.transient);
-    assert_eq!(watch("/silent", "2", 300).0.unwrap(), None);
-    assert!(watch("/long", "2", 2000).0.unwrap_err().failure.message.contains("longer than 1048576 bytes"));
-    assert_eq!(watch("/gone", "2", 2000).0.unwrap_err().status, Some(410));
+    assert!(watch("/breaks", "3", 20_000).0.unwrap_err().failure.transient);
+    assert_eq!(watch("/silent", "2", 1000).0.unwrap(), None);
+    assert!(watch("/long", "2", 20_000).0.unwrap_err().failure.message.contains("longer than 1048576 bytes"));
+    assert_eq!(watch("/gone", "2", 20_000).0.unwrap_err().status, Some(410));
 }
 
 #[test]
