@@ -1,98 +1,92 @@
-//! The command line of the agent on a running node.
+//! The command line of the agent on a running node, and of the kubeadm that it stands in for.
+//!
+//! ```text
+//! arguments ─► words ─► parse ─► Request ─► execute ─► exit code
+//! ```
 
+mod help;
+mod parse;
+pub mod request;
+mod validate;
+mod words;
+
+#[cfg(test)]
+#[path = "cli/cli_tests.rs"]
+mod cli_tests;
+
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-const HELP: &str = "\
-Configures a node at its first boot.
+pub use self::parse::parse;
+use self::request::Request;
+pub use self::validate::read_file as read_node_config;
+use crate::commands;
+use crate::config::HostDefaults;
+use crate::error::{Failure, Result};
 
-Usage: firstboot [--json] run
-
-Commands:
-  run        Find the metadata of this machine and configure it; does nothing when there is none
-
-Options:
-  --json     Print events as JSON, one object per line
-  --version  Print the version
-  --help     Print this help
-";
-
-/// The exit code for a command line that makes no sense.
-const USAGE: u8 = 2;
-
-/// What a command line asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Request {
-    Help,
-    Version,
-    Run { json: bool },
+/// Runs the command line `arguments`, the program's name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_default();
+    let arguments: Vec<OsString> = arguments.collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    match parse(&program, arguments) {
+        Ok(request) => execute(request),
+        Err(failure) => fail(&failure, json),
+    }
 }
 
-/// Runs the command line `arguments`, without the program's name.
-pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
-    let text = match parse(arguments) {
-        Ok(Request::Help) => HELP.to_owned(),
-        Ok(Request::Version) => format!("firstboot {}\n", env!("CARGO_PKG_VERSION")),
-        Ok(Request::Run { json }) => run(json),
-        Err(wrong) => {
-            eprintln!("firstboot: {wrong}\n  help: see firstboot --help");
-            return ExitCode::from(USAGE);
-        }
+/// Does what is asked.
+pub fn execute(request: Request) -> ExitCode {
+    let json = wants_json(&request);
+    let done = match request {
+        Request::Help(text) => Ok(text),
+        Request::Version { json } => Ok(version(json)),
+        Request::ConfigValidate(request) => host_defaults().and_then(|host| validate::validate(&request, &host)),
+        verb => commands::execute(&verb, json),
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+    match done.map(|text| std::io::stdout().write_all(text.as_bytes())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(_)) => ExitCode::FAILURE,
+        Err(failure) => fail(&failure, json),
     }
 }
 
-fn parse(arguments: impl Iterator<Item = String>) -> Result<Request, String> {
-    let (mut json, mut run) = (false, false);
-    for argument in arguments {
-        match argument.as_str() {
-            "--help" | "-h" => return Ok(Request::Help),
-            "--version" | "-V" => return Ok(Request::Version),
-            "--json" => json = true,
-            "run" if !run => run = true,
-            other => return Err(format!("unexpected argument \"{other}\"")),
-        }
-    }
-    if run { Ok(Request::Run { json }) } else { Err("a command is missing".to_owned()) }
+/// What this machine says of itself where a node config says nothing.
+pub fn host_defaults() -> Result<HostDefaults> {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    Ok(HostDefaults { hostname: OsStr::to_string_lossy(&name).into_owned() })
 }
 
-/// Configures the machine; returns what to print.
-fn run(json: bool) -> String {
-    event(json, "no-metadata", "no metadata source found: nothing to do")
+/// Prints `failure`; its exit code.
+pub fn fail(failure: &Failure, json: bool) -> ExitCode {
+    let Failure { class, message, help, .. } = failure;
+    if json {
+        println!("{}", json!({ "event": "failure", "class": class.word(), "code": class.exit_code(), "message": message, "help": help }));
+    } else {
+        let help = help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
+        eprintln!("firstboot: {message}{help}");
+    }
+    ExitCode::from(class.exit_code())
 }
 
-fn event(json: bool, name: &str, message: &str) -> String {
-    if json { format!("{}\n", json!({ "event": name, "message": message })) } else { format!("firstboot: {message}\n") }
+fn wants_json(request: &Request) -> bool {
+    match request {
+        Request::Help(_) => false,
+        Request::Version { json } => *json,
+        Request::KubeadmVersion(request) => request.common.json,
+        Request::Run(request) => request.common.json,
+        Request::Join(request) | Request::Preflight(request) | Request::Explain(request) => request.common.json,
+        Request::Status(request) => request.common.json,
+        Request::Reset(request) => request.common.json,
+        Request::ConfigValidate(request) => request.common.json,
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(line: &str) -> Result<Request, String> {
-        parse(line.split_whitespace().map(str::to_owned))
-    }
-
-    #[test]
-    fn reads_the_command_line() {
-        assert_eq!(parsed("run"), Ok(Request::Run { json: false }));
-        assert_eq!(parsed("run --json"), parsed("--json run"));
-        assert_eq!(parsed("--version"), Ok(Request::Version));
-        assert_eq!(parsed("run --help"), Ok(Request::Help));
-        assert!(parsed("").unwrap_err().contains("missing"));
-        assert!(parsed("walk").unwrap_err().contains("\"walk\""));
-        assert!(parsed("run run").is_err());
-    }
-
-    #[test]
-    fn one_line_says_that_there_is_nothing_to_do() {
-        assert_eq!(run(false), "firstboot: no metadata source found: nothing to do\n");
-        let value: serde_json::Value = serde_json::from_str(&run(true)).unwrap();
-        assert_eq!(value["event"], "no-metadata");
-    }
+fn version(json: bool) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if json { format!("{}\n", json!({ "version": version })) } else { format!("firstboot {version}\n") }
 }

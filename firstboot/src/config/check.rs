@@ -112,7 +112,8 @@ pub fn node_name(path: &str, name: &str, problems: &mut Problems) {
         problems.invalid(path, name, "must be no more than 253 characters");
     }
     if !name.split('.').all(label) {
-        let rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
+        let rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+                    and must start and end with an alphanumeric character";
         problems.invalid(path, name, rule);
     }
 }

@@ -20,7 +20,8 @@ const ALL_CHECKS: &str = "all";
 /// The effects that a taint can have.
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
-const NO_HASHES: &str = "using token-based discovery without caCertHashes can be unsafe. Set unsafeSkipCAVerification as true in your kubeadm config file or pass --discovery-token-unsafe-skip-ca-verification flag to continue";
+const NO_HASHES: &str = "using token-based discovery without caCertHashes can be unsafe. \
+    Set unsafeSkipCAVerification as true in your kubeadm config file or pass --discovery-token-unsafe-skip-ca-verification flag to continue";
 
 /// Fills in what was not said and checks the whole. Pure: whether a discovery file exists is seen when it is read.
 pub fn complete(raw: RawJoin, api_version: ApiVersion, host: &HostDefaults, warnings: &mut Vec<String>) -> Result<JoinConfiguration> {
@@ -146,7 +147,8 @@ fn cri_socket(text: &str, problems: &mut Problems, warnings: &mut Vec<String>) -
             return None;
         }
         None => warnings.push(format!(
-            "Usage of CRI endpoints without URL scheme is deprecated. Automatically prepending scheme \"unix\" to the \"criSocket\" with value \"{}\"",
+            "Usage of CRI endpoints without URL scheme is deprecated. \
+             Automatically prepending scheme \"unix\" to the \"criSocket\" with value \"{}\"",
             shown(text)
         )),
     }

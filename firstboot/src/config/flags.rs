@@ -93,6 +93,9 @@ pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults
     let mut redactor = Redactor::default();
     let secrets = [&flags.token, &flags.discovery_token, &flags.tls_bootstrap_token];
     secrets.into_iter().flatten().for_each(|secret| redactor.remember_secret(secret));
+    let texts = [&flags.node_name, &flags.cri_socket, &flags.patches, &flags.discovery_file].into_iter().flatten();
+    let lists = [&flags.endpoints, &flags.ca_cert_hashes, &flags.ignore_preflight_errors].into_iter().chain(&flags.skip_phases);
+    texts.chain(lists.flatten()).for_each(|text| redactor.scan(text));
     let written = match config {
         Some(bytes) => Written::read(bytes, &mut redactor).and_then(|written| over_config(written, flags)),
         None => Ok(alone(flags)),

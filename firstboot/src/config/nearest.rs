@@ -5,7 +5,7 @@ const SLIPS: usize = 3;
 
 /// The word of `known` that is nearest to `word`, if one is near enough to be meant.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = SLIPS.min(word.chars().count() / 3);
+    let allowed = SLIPS.min(word.chars().count() / 2);
     let distances = known.into_iter().map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate));
     distances.filter(|(changes, _)| *changes <= allowed).min_by_key(|(changes, _)| *changes).map(|(_, candidate)| candidate)
 }
@@ -39,7 +39,8 @@ mod tests {
     fn finds_slips_and_no_more() {
         let known = ["endpoints", "deadline", "waitFor"];
         assert_eq!(nearest("waitfor", known), Some("waitFor"));
-        assert_eq!(nearest("endpiont", known), None);
+        assert_eq!(nearest("endpiont", known), Some("endpoints"));
+        assert_eq!(nearest("timeouts", known), None);
         assert_eq!(nearest("endpoint", known), Some("endpoints"));
         assert_eq!(nearest("dedline", known), Some("deadline"));
         assert_eq!(nearest("x", known), None);

@@ -1,0 +1,135 @@
+//! What a command line asks for, typed.
+
+use std::path::PathBuf;
+
+use crate::config::flags::JoinFlags;
+use crate::host::root::Root;
+
+/// What a command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Print this text.
+    Help(String),
+    /// Print the agent's version.
+    Version {
+        /// As JSON.
+        json: bool,
+    },
+    /// `kubeadm version`: print a version that scripts made for kubeadm accept.
+    KubeadmVersion(KubeadmVersion),
+    /// Find the metadata of this machine and configure it.
+    Run(Run),
+    /// Join by hand.
+    Join(Join),
+    /// Only the checks of a join.
+    Preflight(Join),
+    /// Say what a join would do and where each value comes from.
+    Explain(Join),
+    /// Say how far this node is.
+    Status(Status),
+    /// Undo a join.
+    Reset(Reset),
+    /// Check a node config.
+    ConfigValidate(ConfigValidate),
+}
+
+/// What every verb understands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Common {
+    /// `--json`: output for machines, one object per line.
+    pub json: bool,
+    /// `--rootfs`: where the machine's file system begins.
+    pub root: Root,
+    /// `-v`: kubeadm's number for how much is logged.
+    pub verbosity: u8,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { json: false, root: Root::at("/"), verbosity: 0 }
+    }
+}
+
+/// `firstboot run`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Run {
+    /// What every verb understands.
+    pub common: Common,
+}
+
+/// `firstboot join`, `preflight`, `explain`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Join {
+    /// What every verb understands.
+    pub common: Common,
+    /// kubeadm join's flags.
+    pub flags: JoinFlags,
+}
+
+/// `firstboot status`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What every verb understands.
+    pub common: Common,
+    /// `--timeline`: when each step of the boot began and ended.
+    pub timeline: bool,
+    /// `--svg`: draw the timeline into this file.
+    pub svg: Option<PathBuf>,
+}
+
+/// `firstboot reset`, with kubeadm reset's flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reset {
+    /// What every verb understands.
+    pub common: Common,
+    /// `--force`: do not ask.
+    pub force: bool,
+    /// `--dry-run`
+    pub dry_run: bool,
+    /// `--cert-dir`: the folder of certificates, else `/etc/kubernetes/pki`.
+    pub cert_dir: Option<PathBuf>,
+    /// `--cleanup-tmp-dir`: also what kubeadm keeps in `/etc/kubernetes/tmp`.
+    pub cleanup_tmp_dir: bool,
+    /// `--config`: a ResetConfiguration.
+    pub config: Option<PathBuf>,
+    /// `--cri-socket`
+    pub cri_socket: Option<String>,
+    /// `--ignore-preflight-errors`
+    pub ignore_preflight_errors: Vec<String>,
+    /// `--kubeconfig`
+    pub kubeconfig: Option<PathBuf>,
+    /// `--skip-phases`
+    pub skip_phases: Vec<String>,
+}
+
+/// `firstboot config validate`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConfigValidate {
+    /// What every verb understands.
+    pub common: Common,
+    /// The file; none for standard input.
+    pub file: Option<PathBuf>,
+}
+
+/// `kubeadm version`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KubeadmVersion {
+    /// What every verb understands.
+    pub common: Common,
+    /// `-o`
+    pub output: VersionOutput,
+}
+
+/// The forms of `kubeadm version`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum VersionOutput {
+    /// `kubeadm version: &version.Info{...}`
+    #[default]
+    Go,
+    /// `v1.36.2`
+    Short,
+    /// As JSON.
+    Json,
+    /// As YAML.
+    Yaml,
+}

@@ -1,0 +1,2 @@
+mkdir -p /etc/kubernetes/pki
+cp /case/ca.crt /etc/kubernetes/pki/ca.crt
