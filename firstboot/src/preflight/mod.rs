@@ -146,8 +146,8 @@ impl Check {
 }
 
 #[cfg(test)]
-#[path = "fixture.rs"]
 mod fixture;
 #[cfg(test)]
-#[path = "tests.rs"]
+mod cluster_tests;
+#[cfg(test)]
 mod tests;
