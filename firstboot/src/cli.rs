@@ -23,8 +23,9 @@ use serde_json::json;
 pub use self::parse::parse;
 use self::request::Request;
 pub use self::validate::read_file as read_node_config;
+use crate::commands;
 use crate::config::HostDefaults;
-use crate::error::{Class, Failure, Result};
+use crate::error::{Failure, Result};
 
 /// Runs the command line `arguments`, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -44,14 +45,8 @@ pub fn execute(request: Request) -> ExitCode {
     let done = match request {
         Request::Help(text) => Ok(text),
         Request::Version { json } => Ok(version(json)),
-        Request::Run(run) => Ok(event(run.common.json, "no-metadata", "no metadata source found: nothing to do")),
         Request::ConfigValidate(request) => host_defaults().and_then(|host| validate::validate(&request, &host)),
-        Request::Join(_) => not_wired("join"),
-        Request::Preflight(_) => not_wired("preflight"),
-        Request::Explain(_) => not_wired("explain"),
-        Request::Status(_) => not_wired("status"),
-        Request::Reset(_) => not_wired("reset"),
-        Request::KubeadmVersion(_) => not_wired("kubeadm version"),
+        verb => commands::execute(&verb, json),
     };
     match done.map(|text| std::io::stdout().write_all(text.as_bytes())) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -94,12 +89,4 @@ fn wants_json(request: &Request) -> bool {
 fn version(json: bool) -> String {
     let version = env!("CARGO_PKG_VERSION");
     if json { format!("{}\n", json!({ "version": version })) } else { format!("firstboot {version}\n") }
-}
-
-fn event(json: bool, name: &str, message: &str) -> String {
-    if json { format!("{}\n", json!({ "event": name, "message": message })) } else { format!("firstboot: {message}\n") }
-}
-
-fn not_wired(verb: &str) -> Result<String> {
-    Err(Failure::new(Class::Internal, format!("{verb}: not wired yet")))
 }

@@ -53,8 +53,6 @@ pub struct Finished {
 /// What an earlier run means for this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
-    /// Nothing was done yet.
-    Nothing,
     /// This very join is over.
     Joined,
     /// This very join was interrupted.

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 
 use super::connection::{Connection, Fault};
-use super::exchange::{self, Received};
+use super::exchange::{self, Received, Stream};
 use super::network::{Counters, Network};
 use super::trust::{self, Authorities, ClientCertificate};
 use super::{Answer, Deadline, Error, resolve};
@@ -20,8 +20,6 @@ use crate::error::{Class, Failure, Result};
 use crate::kubernetes::server::Server;
 use crate::secret::Secret;
 
-/// Longest body of an answer.
-const LONGEST_BODY: usize = 4 * 1024 * 1024;
 /// Longest event of a watch.
 const LONGEST_LINE: usize = 1024 * 1024;
 
@@ -196,7 +194,7 @@ impl Client {
             return Err(self.refused(&asked, connection, received, deadline));
         }
         let status = received.status;
-        let (body, reusable) = body(received, &mut connection, deadline).map_err(|fault| self.failure(&asked, fault, deadline))?;
+        let (body, reusable) = received.whole_body(&mut connection, deadline).map_err(|fault| self.failure(&asked, fault, deadline))?;
         self.keep(connection, reusable);
         Ok(Answer { status, date: self.dates.map(|(server, _)| server), body, asked })
     }
@@ -249,7 +247,7 @@ impl Client {
     /// The error for an answer that is no success; its body is read for the server's reason, if it comes.
     fn refused(&mut self, asked: &str, mut connection: Connection, received: Received, deadline: Deadline) -> Error {
         let (status, headers) = (received.status, received.headers.clone());
-        let (text, reusable) = body(received, &mut connection, deadline).unwrap_or_default();
+        let (text, reusable) = received.whole_body(&mut connection, deadline).unwrap_or_default();
         self.keep(connection, reusable);
         let mut error = Error::of_answer(asked, status, &headers, &text);
         if let Some(target) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
@@ -298,18 +296,6 @@ fn authorization(token: &Secret) -> Result<HeaderValue> {
         .map_err(|_| Failure::new(Class::Credential, "the token holds characters that no HTTP header may have"))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn body(received: Received, connection: &mut Connection, deadline: Deadline) -> std::result::Result<(Vec<u8>, bool), Fault> {
-    let mut body = Vec::new();
-    let reusable = received.body(connection, deadline, &mut |piece| {
-        if body.len() + piece.len() > LONGEST_BODY {
-            return Err(Fault::TooLong(LONGEST_BODY));
-        }
-        body.extend_from_slice(piece);
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok((body, reusable))
 }
 
 #[cfg(test)]

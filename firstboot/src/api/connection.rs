@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 
 use super::Deadline;
+use super::exchange::Stream;
 use super::network::{Counters, Network};
 
 /// Bytes that are read at once.
@@ -71,15 +72,21 @@ impl Connection {
         self.tls.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect()
     }
 
-    /// Sends everything.
-    pub fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Fault> {
+    fn parts(&mut self, deadline: Deadline) -> (&mut ClientConnection, Wire<'_>) {
+        (&mut self.tls, Wire { socket: &self.socket, deadline, counters: &self.counters })
+    }
+}
+
+impl Stream for Connection {
+    fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Fault> {
         let (tls, mut wire) = self.parts(deadline);
         let mut stream = rustls::Stream::new(tls, &mut wire);
-        stream.write_all(bytes).and_then(|()| stream.flush()).map_err(|error| fault("sending", error))
+        stream.write_all(bytes).and_then(|()| stream.flush()).map_err(|error| fault("sending", error))?;
+        self.used = true;
+        Ok(())
     }
 
-    /// Receives at least one more byte into the inbox; false when the peer has properly ended the stream.
-    pub fn fill(&mut self, deadline: Deadline) -> Result<bool, Fault> {
+    fn fill(&mut self, deadline: Deadline) -> Result<bool, Fault> {
         let mut chunk = [0; CHUNK];
         let (tls, mut wire) = self.parts(deadline);
         let length = match rustls::Stream::new(tls, &mut wire).read(&mut chunk) {
@@ -91,18 +98,12 @@ impl Connection {
         Ok(length > 0)
     }
 
-    /// What was received and not consumed yet.
-    pub fn inbox(&self) -> &[u8] {
+    fn inbox(&self) -> &[u8] {
         &self.inbox
     }
 
-    /// Drops the first bytes of the inbox.
-    pub fn consume(&mut self, length: usize) {
+    fn consume(&mut self, length: usize) {
         self.inbox.drain(..length);
-    }
-
-    fn parts(&mut self, deadline: Deadline) -> (&mut ClientConnection, Wire<'_>) {
-        (&mut self.tls, Wire { socket: &self.socket, deadline, counters: &self.counters })
     }
 }
 

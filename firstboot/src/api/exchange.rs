@@ -8,12 +8,27 @@ use ureq_proto::client::state::{RecvBody, RecvResponse};
 use ureq_proto::client::{Call, RecvBodyResult, RecvResponseResult, SendRequestResult};
 
 use super::Deadline;
-use super::connection::{Connection, Fault};
+use super::connection::Fault;
 
 /// Longest head of an answer, and longest piece of framing between two pieces of a body.
 const LONGEST_HEAD: usize = 64 * 1024;
 /// Longest head of a request: a path and a bearer token.
 const LONGEST_REQUEST_HEAD: usize = 32 * 1024;
+
+/// Longest body of an answer.
+const LONGEST_BODY: usize = 4 * 1024 * 1024;
+
+/// Bytes to and from a server.
+pub(super) trait Stream {
+    /// Sends everything.
+    fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Fault>;
+    /// Receives at least one more byte into the inbox; false when the peer has properly ended the stream.
+    fn fill(&mut self, deadline: Deadline) -> Result<bool, Fault>;
+    /// What was received and not consumed yet.
+    fn inbox(&self) -> &[u8];
+    /// Drops the first bytes of the inbox.
+    fn consume(&mut self, length: usize);
+}
 
 /// The head of an answer, and what it takes to read its body.
 pub(super) struct Received {
@@ -31,12 +46,12 @@ enum Body {
 }
 
 /// Sends the request and receives the head of the answer.
-pub(super) fn ask(connection: &mut Connection, request: Request<()>, body: &[u8], deadline: Deadline) -> Result<Received, Fault> {
+pub(super) fn ask(connection: &mut impl Stream, request: Request<()>, body: &[u8], deadline: Deadline) -> Result<Received, Fault> {
     let call = send(connection, request, body, deadline)?;
     receive_head(connection, call, deadline)
 }
 
-fn send(connection: &mut Connection, request: Request<()>, body: &[u8], deadline: Deadline) -> Result<Call<RecvResponse>, Fault> {
+fn send(connection: &mut impl Stream, request: Request<()>, body: &[u8], deadline: Deadline) -> Result<Call<RecvResponse>, Fault> {
     let mut call = Call::new(request).map_err(protocol)?.proceed();
     let mut bytes = vec![0; LONGEST_REQUEST_HEAD];
     let mut length = 0;
@@ -55,11 +70,10 @@ fn send(connection: &mut Connection, request: Request<()>, body: &[u8], deadline
     };
     let call = call.ok_or_else(|| Fault::Protocol("the request is incomplete".to_owned()))?;
     connection.send(&bytes, deadline)?;
-    connection.used = true;
     Ok(call)
 }
 
-fn receive_head(connection: &mut Connection, mut call: Call<RecvResponse>, deadline: Deadline) -> Result<Received, Fault> {
+fn receive_head(connection: &mut impl Stream, mut call: Call<RecvResponse>, deadline: Deadline) -> Result<Received, Fault> {
     loop {
         let (used, response) = call.try_response(connection.inbox(), false).map_err(protocol)?;
         connection.consume(used);
@@ -88,8 +102,21 @@ fn receive_head(connection: &mut Connection, mut call: Call<RecvResponse>, deadl
 }
 
 impl Received {
+    /// The whole body, bounded, and whether the connection can take another request.
+    pub fn whole_body(self, connection: &mut impl Stream, deadline: Deadline) -> Result<(Vec<u8>, bool), Fault> {
+        let mut body = Vec::new();
+        let reusable = self.body(connection, deadline, &mut |piece| {
+            if body.len() + piece.len() > LONGEST_BODY {
+                return Err(Fault::TooLong(LONGEST_BODY));
+            }
+            body.extend_from_slice(piece);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok((body, reusable))
+    }
+
     /// Hands the body on, piece by piece, until it ends or `sink` breaks off. True when the connection can take another request.
-    pub fn body(self, connection: &mut Connection, deadline: Deadline, sink: &mut Sink<'_>) -> Result<bool, Fault> {
+    pub fn body(self, connection: &mut impl Stream, deadline: Deadline, sink: &mut Sink<'_>) -> Result<bool, Fault> {
         let mut call = match self.body {
             Body::None { reusable } => return Ok(reusable),
             Body::Follows(call) => call,
@@ -120,4 +147,72 @@ impl Received {
 
 fn protocol(error: ureq_proto::Error) -> Fault {
     Fault::Protocol(super::error::shown(&error.to_string()))
+}
+
+/// Status and body of the answer that `bytes` are, as a client would read it from a server that then ends the stream.
+/// No I/O: for tests with hostile bytes.
+pub fn read_answer(bytes: &[u8]) -> Result<(u16, Vec<u8>), String> {
+    let request = Request::get("https://server/").body(()).map_err(|error| error.to_string())?;
+    let mut stream = Recorded { left: bytes, inbox: Vec::new() };
+    let deadline = Deadline::after(std::time::Duration::from_secs(60));
+    let received = ask(&mut stream, request, b"", deadline).map_err(|fault| format!("{fault:?}"))?;
+    let status = received.status;
+    received.whole_body(&mut stream, deadline).map(|(body, _)| (status, body)).map_err(|fault| format!("{fault:?}"))
+}
+
+/// A server's side of a stream, in memory. It comes in small pieces, so that every boundary is met.
+struct Recorded<'a> {
+    left: &'a [u8],
+    inbox: Vec<u8>,
+}
+
+impl Stream for Recorded<'_> {
+    fn send(&mut self, _bytes: &[u8], _deadline: Deadline) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn fill(&mut self, _deadline: Deadline) -> Result<bool, Fault> {
+        let (piece, left) = self.left.split_at(self.left.len().min(7));
+        self.inbox.extend_from_slice(piece);
+        self.left = left;
+        Ok(!piece.is_empty())
+    }
+
+    fn inbox(&self) -> &[u8] {
+        &self.inbox
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.inbox.drain(..length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_whatever_their_framing_and_wherever_they_are_cut() {
+        for (text, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Some((200, "hello"))),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n", Some((200, "hello"))),
+            ("HTTP/1.1 200 OK\r\n\r\nhello", Some((200, "hello"))),
+            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", Some((404, ""))),
+            ("HTTP/1.1 204 No Content\r\n\r\n", Some((204, ""))),
+            ("", None),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello", None),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", None),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", None),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", None),
+            ("HTTP/1.1 099 X\r\n\r\n", None),
+            ("HTTP/2 200 OK\r\n\r\n", None),
+        ] {
+            let read = read_answer(text.as_bytes());
+            assert_eq!(
+                read.as_ref().ok().map(|(status, body)| (*status, std::str::from_utf8(body).unwrap())),
+                expected,
+                "{text}: {read:?}"
+            );
+        }
+    }
 }

@@ -25,4 +25,5 @@ pub use client::{Client, Credential, UnverifiedClient};
 pub use deadline::Deadline;
 pub use error::Error;
 pub(crate) use error::shown;
+pub use exchange::read_answer;
 pub use network::{Network, Traffic};

@@ -17,12 +17,16 @@ const CAP: Duration = Duration::from_secs(15);
 /// Never less, whatever the dice say.
 const FLOOR: Duration = Duration::from_millis(50);
 
+/// Less than this is no time for an answer.
+const SHORTEST_TRY: Duration = Duration::from_millis(20);
+
 /// How long to wait before the next try.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     base: Duration,
     cap: Duration,
     failures: u32,
+    last: Option<Failure>,
     state: u64,
 }
 
@@ -39,7 +43,7 @@ impl Backoff {
 
     /// The same waits for the same seed.
     pub fn seeded(seed: u64) -> Self {
-        Self { base: BASE, cap: CAP, failures: 0, state: seed }
+        Self { base: BASE, cap: CAP, failures: 0, last: None, state: seed }
     }
 
     /// With other bounds.
@@ -65,6 +69,7 @@ impl Backoff {
     /// Begins anew, after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
+        self.last = None;
     }
 
     /// Uniform in 0 … 1 (splitmix64).
@@ -102,11 +107,18 @@ pub fn pause(deadline: Deadline, backoff: &mut Backoff, error: Error) -> Result<
         return Err(error.failure);
     }
     let wait = backoff.wait(error.retry_after);
-    if wait >= deadline.remaining() {
-        return Err(given_up(error, backoff.failures(), deadline));
+    let error = match backoff.last.take() {
+        // The deadline cut this try short: the one before knows more.
+        Some(last) if deadline.has_passed() => Error { failure: last, ..error },
+        _ => error,
+    };
+    backoff.last = Some(error.failure.clone());
+    let in_time = wait + SHORTEST_TRY < deadline.remaining();
+    if in_time {
+        thread::sleep(wait);
     }
-    thread::sleep(wait);
-    Ok(())
+    // A try without time for an answer would only replace the reason by a time-out.
+    if in_time && deadline.remaining() >= SHORTEST_TRY { Ok(()) } else { Err(given_up(error, backoff.failures(), deadline)) }
 }
 
 fn given_up(error: Error, tries: u32, deadline: Deadline) -> Failure {
@@ -173,6 +185,17 @@ mod tests {
             Err::<(), _>(Failure::new(Class::Untrusted, "wrong pin").into())
         });
         assert_eq!((failure.unwrap_err().message.as_str(), calls), ("wrong pin", 1));
+        let mut calls = 0;
+        let deadline = Deadline::after(Duration::from_millis(200));
+        let failure = until(deadline, &mut backoff, || {
+            calls += 1;
+            if calls == 1 {
+                return Err::<(), _>(passing());
+            }
+            thread::sleep(deadline.remaining());
+            Err(Failure::new(Class::Unreachable, "no time").transient().into())
+        });
+        assert!(failure.unwrap_err().message.starts_with("no answer (tried 2 times in 0.2 s"));
         let failure = until(Deadline::after(Duration::from_millis(60)), &mut backoff, || Err::<(), _>(passing())).unwrap_err();
         assert!(failure.transient && failure.message.starts_with("no answer (tried "), "{failure}");
     }

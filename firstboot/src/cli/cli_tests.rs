@@ -4,6 +4,7 @@ use super::request::{Common, ConfigValidate, Join, Reset, Status, VersionOutput}
 use super::*;
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::{ApiVersion, Discovery};
+use crate::error::Class;
 use crate::host::root::Root;
 
 const TOKEN: &str = "canary.canarycanarycana";
@@ -266,11 +267,4 @@ fn no_command_line_shows_the_token() {
             assert!(!shown.contains(SECRET), "{line}: {shown}");
         }
     }
-}
-
-#[test]
-fn one_line_says_that_there_is_nothing_to_do() {
-    assert_eq!(event(false, "no-metadata", "nothing to do"), "firstboot: nothing to do\n");
-    let value: serde_json::Value = serde_json::from_str(&event(true, "no-metadata", "nothing to do")).unwrap();
-    assert_eq!(value["event"], "no-metadata");
 }

@@ -1,3 +1,44 @@
 //! What the verbs of the command line do: one file each, wiring without logic.
 
+pub mod config;
+pub mod explain;
+pub mod join;
+pub mod preflight;
+pub mod reset;
+pub mod run;
 pub mod status;
+pub mod tell;
+pub mod version;
+
+use crate::cli::request::{Join, Request};
+use crate::error::Result;
+use crate::verdict::Verdict;
+use tell::Tell;
+
+/// `firstboot join`.
+pub fn join_by_hand(request: &Join, tell: Tell) -> Result<()> {
+    let root = &request.common.root;
+    let sourced = config::by_hand(&request.flags, root, tell)?;
+    let mut verdict = if sourced.config.join.dry_run { Verdict::unpublished(root) } else { Verdict::begin(root) };
+    let ended = join::join(root, &sourced, join::Start::Now, &mut verdict, tell);
+    join::conclude(ended, &mut verdict, tell)
+}
+
+/// Does what the verbs of a join ask; returns what is left to print.
+pub fn execute(request: &Request, json: bool) -> Result<String> {
+    let (tell, nothing) = (Tell { json }, String::new());
+    match request {
+        Request::Run(request) => run::run(&request.common.root, tell).map(|()| nothing),
+        Request::Join(request) => join_by_hand(request, tell).map(|()| nothing),
+        Request::Preflight(request) => preflight::preflight(request, tell).map(|()| nothing),
+        Request::Explain(request) => explain::explain(request, tell),
+        Request::Reset(request) => reset::reset(request, tell).map(|()| nothing),
+        Request::KubeadmVersion(request) => version::kubeadm(request),
+        Request::Status(request) => {
+            let options = status::Options { json, timeline: request.timeline, svg: request.svg.as_deref() };
+            status::status(&request.common.root, &options)
+        }
+        Request::Help(text) => Ok(text.clone()),
+        Request::Version { .. } | Request::ConfigValidate(_) => Ok(nothing),
+    }
+}

@@ -13,6 +13,7 @@ mod complete;
 mod documents;
 mod duration;
 mod fields;
+mod fingerprint;
 pub mod flags;
 pub mod model;
 pub mod nearest;

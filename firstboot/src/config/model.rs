@@ -74,6 +74,13 @@ pub struct JoinConfiguration {
     pub timeouts: Timeouts,
 }
 
+impl JoinConfiguration {
+    /// The registration without what only concerns the checks before it.
+    pub fn node_without_checks(&self) -> NodeRegistration {
+        NodeRegistration { ignore_preflight_errors: Vec::new(), ..self.node.clone() }
+    }
+}
+
 /// kubeadm's nodeRegistration.
 #[derive(Debug, Clone)]
 pub struct NodeRegistration {

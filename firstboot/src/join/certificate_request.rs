@@ -174,7 +174,7 @@ impl CertificateRequest {
     }
 
     /// One line of the watch: a certificate, nothing yet, or a failure; a transient one asks for another look.
-    fn event(&self, line: &[u8]) -> Result<Option<String>> {
+    pub fn event(&self, line: &[u8]) -> Result<Option<String>> {
         let again =
             |what: &str| Failure::new(Class::Unreachable, format!("watching the certificate request {}: {what}", self.name)).transient();
         let event: Event = serde_json::from_slice(line).map_err(|_| again("an event cannot be read"))?;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::api::retry::{self, Backoff};
 use crate::api::{Answer, Client, Deadline, Error};
 use crate::error::{Class, Failure, Result};
+use crate::kubernetes::features;
 use crate::kubernetes::version::Version;
 
 /// A ConfigMap; absent parts may be null.
@@ -55,12 +56,13 @@ impl ClusterConfiguration {
         }
         let at = |path: &str| value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
         let or = |path: &str, default: &str| at(path).unwrap_or_else(|| default.to_owned());
+        let kubernetes_version: Version = at("/kubernetesVersion").ok_or("it has no kubernetesVersion")?.parse()?;
         let gates = value["featureGates"].as_object().into_iter().flatten();
         Ok(Self {
-            kubernetes_version: at("/kubernetesVersion").ok_or("it has no kubernetesVersion")?.parse()?,
+            kubernetes_version,
             cluster_name: or("/clusterName", "kubernetes"),
             certificates_dir: or("/certificatesDir", "/etc/kubernetes/pki"),
-            image_repository: or("/imageRepository", "registry.k8s.io"),
+            image_repository: or("/imageRepository", features::image_repository(kubernetes_version)),
             control_plane_endpoint: at("/controlPlaneEndpoint"),
             dns_domain: or("/networking/dnsDomain", "cluster.local"),
             service_subnet: or("/networking/serviceSubnet", "10.96.0.0/12"),
@@ -69,12 +71,11 @@ impl ClusterConfiguration {
         })
     }
 
-    /// The names under which the kubelet's configuration may lie, the likelier first.
+    /// The names under which the kubelet's configuration may lie, the likelier first. The gate is of 1.23.
     fn kubelet_config_names(&self) -> [String; 2] {
-        let version = self.kubernetes_version;
-        let (plain, versioned) = ("kubelet-config".to_owned(), format!("kubelet-config-{}.{}", version.major, version.minor));
-        let unversioned = self.feature_gates.get("UnversionedKubeletConfigMap").copied().unwrap_or(version.at_least(24));
-        if unversioned { [plain, versioned] } else { [versioned, plain] }
+        let [first, second] = features::kubelet_config_maps(self.kubernetes_version);
+        let unversioned = self.feature_gates.get("UnversionedKubeletConfigMap") == Some(&true);
+        if unversioned && !self.kubernetes_version.at_least(24) { [second, first] } else { [first, second] }
     }
 }
 

@@ -36,7 +36,8 @@ fn reads_cluster_configurations_of_every_version() {
     assert_eq!((old.image_repository.as_str(), old.control_plane_endpoint.as_deref()), ("k8s.gcr.io", Some("10.66.0.1:6443")));
     assert_eq!((old.service_subnet.as_str(), old.pod_subnet.as_deref()), ("10.96.0.0/12", Some("10.244.0.0/16")));
     let least = ClusterConfiguration::parse("kubernetesVersion: v1.29.0\nfeatureGates: {A: true, B: 1}\nnetworking: null").unwrap();
-    assert_eq!((least.cluster_name.as_str(), least.dns_domain.as_str()), ("kubernetes", "cluster.local"));
+    assert_eq!((least.cluster_name.as_str(), least.image_repository.as_str()), ("kubernetes", "registry.k8s.io"));
+    assert_eq!((least.dns_domain.as_str(), least.certificates_dir.as_str()), ("cluster.local", "/etc/kubernetes/pki"));
     assert_eq!(least.feature_gates, BTreeMap::from([("A".to_owned(), true)]));
     for wrong in ["", "[", "kind: Secret\nkubernetesVersion: v1.29.0", "kind: ClusterConfiguration", "kubernetesVersion: stable-1", "- a"] {
         assert!(ClusterConfiguration::parse(wrong).is_err(), "{wrong}");

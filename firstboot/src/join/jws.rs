@@ -17,7 +17,7 @@ pub fn verify(kubeconfig: &str, signature: &str, token: &Token) -> Result<()> {
     let given = given.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).unwrap_or_default();
     let key = hmac::Key::new(hmac::HMAC_SHA256, token.secret().as_bytes());
     hmac::verify(&key, message.as_bytes(), &given).map_err(|_| {
-        Failure::new(Class::Untrusted, "failed to verify JWS signature of received cluster info object, can't trust this API server").help(
+        Failure::new(Class::Untrusted, "failed to verify JWS signature of received cluster info object, can't trust this API Server").help(
             format!(
                 "the secret of token {} is not the cluster's, or another server answers at this endpoint: make a new token",
                 token.id()

@@ -106,6 +106,19 @@ pub fn reset(root: &Root, machine: &mut dyn Machine, report: &mut dyn FnMut(&Ste
     steps
 }
 
+/// The steps of a reset, in words, for those who want to see them first.
+pub fn plan() -> Vec<String> {
+    let first = [
+        "stop the kubelet".to_owned(),
+        format!("remove {CONFIG}"),
+        "remove the pods".to_owned(),
+        format!("unmount what is below {KUBELET}"),
+    ];
+    let kubeconfigs = KUBECONFIGS.iter().map(|path| format!("remove {path}"));
+    let folders = FOLDERS.iter().map(|folder| format!("empty {folder}"));
+    first.into_iter().chain(kubeconfigs).chain(folders).chain([format!("take the node's name out of {}", names::HOSTS)]).collect()
+}
+
 fn remove_file(path: &Path) -> Result<bool> {
     let there = fs::symlink_metadata(path).is_ok();
     files::remove(path).map(|()| there)

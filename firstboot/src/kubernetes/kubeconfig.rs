@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::server::Server;
+use super::yaml;
 use crate::secret::Secret;
 
 /// Bytes of a kubeconfig that are read.
@@ -259,8 +260,7 @@ fn render(cluster: &ClusterEntry<'_>, name: &str, context: &str, names: Value, u
     if cluster.preferences {
         document["preferences"] = json!({});
     }
-    // Neither maps with odd keys nor failing writers: there is nothing that could fail.
-    serde_yaml_ng::to_string(&document).unwrap_or_default()
+    yaml::emit(&document)
 }
 
 #[cfg(test)]

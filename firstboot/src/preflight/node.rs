@@ -67,16 +67,27 @@ fn runtime_folder(context: &Context) -> String {
         return "/var/lib/containers".to_owned();
     }
     let config = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
-    setting(&config, "root").filter(|path| path.starts_with('/')).unwrap_or_else(|| "/var/lib/containerd".to_owned())
+    // Tables of plugins have a root of their own.
+    let top = config.split("\n[").next().unwrap_or_default();
+    setting(top, "root").into_iter().next().unwrap_or_else(|| "/var/lib/containerd".to_owned())
 }
 
-/// The first `key = "value"` of a TOML file that stands on a line of its own.
-fn setting(text: &str, key: &str) -> Option<String> {
-    text.lines().find_map(|line| {
-        let value = line.trim().strip_prefix(key)?.trim_start().strip_prefix('=')?.trim();
-        let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
-        value[1..].split(quote).next().map(str::to_owned)
-    })
+/// containerd's configuration and what it imports by default.
+fn containerd_config(context: &Context) -> String {
+    let main = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
+    let entries = fs::read_dir(context.root.path("/etc/containerd/conf.d")).into_iter().flatten().flatten();
+    let mut parts: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    parts.sort();
+    let texts = parts.iter().filter_map(|path| files::read(path, CNI_LIMIT).ok()?);
+    texts.fold(main, |all, text| format!("{all}\n{}", String::from_utf8_lossy(&text)))
+}
+
+/// The paths of the last `key = "path"` or `key = ["path", …]` of a TOML file that stands on a line of its own.
+fn setting(text: &str, key: &str) -> Vec<String> {
+    let value = text.lines().filter_map(|line| line.trim().strip_prefix(key)?.trim_start().strip_prefix('=')).next_back();
+    let quoted = value.unwrap_or_default().split(['"', '\'']).skip(1).step_by(2);
+    quoted.filter(|path| path.starts_with('/')).map(str::to_owned).collect()
 }
 
 fn existing(context: &Context, folder: &str) -> PathBuf {
@@ -141,8 +152,9 @@ fn plugin_folders(context: &Context) -> Vec<String> {
     if context.cri_socket.contains("crio") {
         return vec!["/opt/cni/bin".to_owned(), "/usr/libexec/cni".to_owned()];
     }
-    let config = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
-    vec![setting(&config, "bin_dir").filter(|path| path.starts_with('/')).unwrap_or_else(|| "/opt/cni/bin".to_owned())]
+    let config = containerd_config(context);
+    let folders = [setting(&config, "bin_dirs"), setting(&config, "bin_dir")].concat();
+    if folders.is_empty() { vec!["/opt/cni/bin".to_owned()] } else { folders }
 }
 
 /// The types in the first configuration of /etc/cni/net.d, which is the one that is used.
@@ -232,10 +244,18 @@ mod tests {
 
     #[test]
     fn settings_of_toml_are_found() {
-        let text = "version = 2\n# root = \"/no\"\n  root = \"/data/containerd\"\nroot = '/other'\nbin_dir=\"/usr/lib/cni\"\nbroken = x\n";
-        assert_eq!(setting(text, "root").as_deref(), Some("/data/containerd"));
-        assert_eq!(setting(text, "bin_dir").as_deref(), Some("/usr/lib/cni"));
-        assert_eq!((setting(text, "broken"), setting(text, "none"), setting("root = ", "root")), (None, None, None));
+        let text = "version = 2\n# root = \"/no\"\nroot = '/other'\n  root = \"/data/containerd\"\nbin_dir=\"/usr/lib/cni\"\nbroken = x\n\
+                    bin_dirs = [\"/a\", '/b', \"relative\"]\nrooted = \"/c\"\n";
+        for (key, expected) in [
+            ("root", &["/data/containerd"][..]),
+            ("bin_dir", &["/usr/lib/cni"]),
+            ("bin_dirs", &["/a", "/b"]),
+            ("broken", &[]),
+            ("none", &[]),
+        ] {
+            assert_eq!(setting(text, key), expected, "{key}");
+        }
+        assert!(setting("root = \"", "root").is_empty() && setting("root =", "root").is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::document::{self, Kind};
 use super::labels::{self, FileSystem};
 use super::{Document, Surroundings};
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Class, Failure, Result};
 use crate::host::command;
 use crate::host::root::Root;
 
@@ -81,12 +81,20 @@ fn head(device: &Path) -> Option<Vec<u8>> {
 fn read_user_data(device: &Path, kind: FileSystem) -> Result<Option<Document>> {
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let shown = format!("mounting {} ({})", device.display(), kind.name());
-            mount_privately(device, kind).doing(&shown).map_err(|failure| Failure { class: Class::Source, ..failure })?;
+            mount_privately(device, kind).map_err(|error| unmounted(device, kind, error))?;
             Document::read_file(&Path::new(MOUNT_POINT).join("user-data"))
         });
         reader.join().unwrap_or_else(|_| Err(Failure::new(Class::Internal, "the thread that reads a NoCloud disk panicked")))
     })
+}
+
+fn unmounted(device: &Path, kind: FileSystem, error: nix::Error) -> Failure {
+    let message = format!("mounting {} ({}): {}", device.display(), kind.name(), error.desc());
+    let failure = Failure::new(Class::Source, message);
+    match error {
+        nix::Error::ENODEV => failure.help(format!("the kernel of this image has no module for {}: use another file system", kind.name())),
+        _ => failure,
+    }
 }
 
 fn mount_privately(device: &Path, kind: FileSystem) -> nix::Result<()> {

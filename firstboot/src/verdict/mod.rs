@@ -96,6 +96,7 @@ pub struct Verdict {
     status: Status,
     root: Root,
     start: Instant,
+    is_published: bool,
 }
 
 impl Verdict {
@@ -113,7 +114,12 @@ impl Verdict {
             began: uptime(),
             seconds: 0.0,
         };
-        Self { status, root: root.clone(), start: Instant::now() }
+        Self { status, root: root.clone(), start: Instant::now(), is_published: true }
+    }
+
+    /// The same, for a run that changes nothing: nobody else hears of it.
+    pub fn unpublished(root: &Root) -> Self {
+        Self { is_published: false, ..Self::begin(root) }
     }
 
     /// What is known so far.
@@ -167,6 +173,9 @@ impl Verdict {
     /// A status that cannot be published is no reason to fail: the line on the console still comes.
     fn publish(&mut self) {
         self.status.seconds = self.start.elapsed().as_secs_f64();
+        if !self.is_published {
+            return;
+        }
         if let Ok(bytes) = serde_json::to_vec(&self.status) {
             let _ = files::write(&self.root.path(PATH), &bytes, files::PUBLIC);
         }

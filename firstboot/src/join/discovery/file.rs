@@ -28,7 +28,8 @@ pub(super) fn discover(network: &Network, path: &Path, request: &Request<'_>, ba
 /// By a URL, from a server that the system's CAs vouch for.
 pub(super) fn discover_url(network: &Network, url: &str, request: &Request<'_>, backoff: &mut Backoff) -> Result<Cluster> {
     let shown = url.split('?').next().unwrap_or_default().to_owned();
-    let bytes = fetch(network, url, &Authorities::system()?, request.deadline, backoff)?;
+    let fetched = fetch(network, url, &Authorities::system()?, request.deadline, backoff);
+    let bytes = fetched.map_err(|failure| failure.doing(format!("the discovery kubeconfig from {shown}")))?;
     let kubeconfig = kubeconfig::parse(&bytes, Path::new("/"))
         .and_then(|kubeconfig| if names_files(&kubeconfig) { Err("it names files of this machine".to_owned()) } else { Ok(kubeconfig) })
         .map_err(|why| Failure::new(Class::Config, format!("the discovery kubeconfig from {shown}: {why}")))?;
@@ -46,23 +47,23 @@ fn names_files(kubeconfig: &Kubeconfig) -> bool {
 }
 
 /// GET of a whole URL, redirects to other `https://` URLs followed.
-fn fetch(network: &Network, url: &str, authorities: &Authorities, deadline: Deadline, backoff: &mut Backoff) -> Result<Vec<u8>> {
+pub fn fetch(network: &Network, url: &str, authorities: &Authorities, deadline: Deadline, backoff: &mut Backoff) -> Result<Vec<u8>> {
     let mut url = url.to_owned();
     for _ in 0..=MOST_REDIRECTS {
-        let (server, path) = split(&url).map_err(|why| Failure::new(Class::Config, format!("the discovery URL: {why}")))?;
+        let (server, path) = split(&url).map_err(|why| Failure::new(Class::Config, format!("the URL: {why}")))?;
         let mut client = Client::new(network, server, None, authorities, &Credential::Anonymous)?;
         let outcome = retry::until(deadline, backoff, || match client.get(&path, deadline) {
             Ok(answer) => Ok(Ok(answer.body)),
             Err(Error { location: Some(target), status: Some(301 | 302 | 303 | 307 | 308), .. }) => Ok(Err(target)),
             Err(error) => Err(error),
         });
-        match outcome.map_err(|failure| failure.doing("fetching the discovery kubeconfig"))? {
+        match outcome.map_err(|failure| failure.doing("fetching it"))? {
             Ok(body) => return Ok(body),
             Err(target) if target.starts_with('/') => url.replace_range(origin(&url).., &target),
             Err(target) => url = target,
         }
     }
-    Err(Failure::new(Class::Unreachable, format!("fetching the discovery kubeconfig: more than {MOST_REDIRECTS} redirects")))
+    Err(Failure::new(Class::Unreachable, format!("fetching it: more than {MOST_REDIRECTS} redirects")))
 }
 
 /// Where the path of a URL begins.

@@ -22,6 +22,7 @@ use crate::kubernetes::server::Server;
 use crate::kubernetes::token::Token;
 use crate::secret::Secret;
 
+pub use file::fetch;
 pub use token::{Rejected, open as open_cluster_info};
 
 /// Where every cluster made by kubeadm publishes its CA.

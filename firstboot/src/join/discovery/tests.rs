@@ -134,7 +134,7 @@ fn wrong_pins_secrets_and_tokens_are_refused_in_kubeadms_words() {
             &right,
             "abcdef.0000000000000000",
             Class::Untrusted,
-            "failed to verify JWS signature of received cluster info object, can't trust this API server",
+            "failed to verify JWS signature of received cluster info object, can't trust this API Server",
         ),
         (
             &right,

@@ -21,7 +21,7 @@ use crate::kubernetes::token::Token;
 /// How long a cluster may take to publish or sign cluster-info: its controller needs less than a second for a new token.
 const SETTLING: Duration = Duration::from_secs(10);
 /// Bounds of the waits meanwhile.
-const SETTLING_WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+const SETTLING_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 
 /// Asks the endpoints in turn. `pins`: none when the signature alone is enough.
 pub(super) fn discover(

@@ -4,9 +4,10 @@ use std::time::SystemTime;
 
 use super::{Need, Phase};
 use crate::api::retry::Backoff;
-use crate::config::model::TlsBootstrap;
+use crate::config::model::{NodeConfig, TlsBootstrap};
 use crate::error::{Class, Failure, Result};
 use crate::host::files::{self, PRIVATE};
+use crate::host::root::Root;
 use crate::join::Join;
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::identity::{CURRENT, ClientCertificate, PrivateKey, store};
@@ -36,14 +37,19 @@ fn run(join: &mut Join) -> Result<()> {
     }
 }
 
-/// Whether a kubelet could start with what lies on the disk.
+/// Whether a kubelet could start with what lies on the disk: its certificate holds, for this node and for the cluster that discovery
+/// found (or whose CA lies there).
 pub fn is_good(join: &Join) -> bool {
-    let ca_path = join.root.path(&join.config.join.ca_cert_path);
     let known = join.found.cluster.as_ref().map(|cluster| cluster.authorities.pem().to_vec());
-    let ca = known.or_else(|| files::read(&ca_path, LONGEST_CA).ok().flatten());
-    let (Some(ca), Ok(Some(certificate))) = (ca, ClientCertificate::read(join.root)) else { return false };
-    let usable = certificate.usable(&join.config.node_name(), SystemTime::now(), &String::from_utf8_lossy(&ca));
-    usable.is_ok() && join.root.path(KUBELET_CONF).exists()
+    is_good_for(join.root, join.config, known)
+}
+
+/// The same, for a cluster whose CA is `known`, or lies on the disk.
+pub fn is_good_for(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> bool {
+    let ca = known.or_else(|| files::read(&root.path(&config.join.ca_cert_path), LONGEST_CA).ok().flatten());
+    let (Some(ca), Ok(Some(certificate))) = (ca, ClientCertificate::read(root)) else { return false };
+    let usable = certificate.usable(&config.node_name(), SystemTime::now(), &String::from_utf8_lossy(&ca));
+    usable.is_ok() && root.path(KUBELET_CONF).exists()
 }
 
 fn ask(join: &mut Join) -> Result<()> {

@@ -30,6 +30,14 @@ fn run(join: &mut Join) -> Result<()> {
     socket.map(drop)
 }
 
+/// All checks that can be made without a cluster.
+pub fn alone(join: &mut Join) -> Result<()> {
+    run(join)?;
+    let kubelet = join.found.kubelet_version.map(Ok);
+    let facts = Facts { runtime: runtime(join), kubelet, ..Facts::here(join.root) };
+    report(join, facts, None, Stage::Cluster)
+}
+
 fn look_up(join: &Join) -> Result<Vec<std::net::IpAddr>> {
     let limit = Deadline::after(LOOK_UP_LIMIT);
     let found = resolve::addresses(&join.network, &join.config.node_name(), 0, limit)?;

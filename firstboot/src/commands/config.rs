@@ -1,0 +1,95 @@
+//! Which node config counts: the flags' and their file's, or what a source of this machine has.
+
+use std::time::Duration;
+
+use super::tell::Tell;
+use crate::api::retry::{self, Backoff};
+use crate::api::trust::Authorities;
+use crate::api::{Deadline, Network, plain};
+use crate::cli::{host_defaults, read_node_config};
+use crate::config::{self, HostDefaults, flags, flags::JoinFlags, model::NodeConfig};
+use crate::error::{Class, Failure, Result};
+use crate::host::{files, machine, root::Root};
+use crate::join::discovery;
+use crate::kubernetes::endpoint::Endpoint;
+use crate::source::{self, Document, Surroundings};
+
+/// Longest kernel command line.
+const LONGEST_LINE: u64 = 64 * 1024;
+/// How long a URL may take; the network may come up only now.
+const URL_LIMIT: Duration = Duration::from_secs(180);
+
+/// A node config and where it came from.
+pub struct Sourced {
+    /// The node config.
+    pub config: NodeConfig,
+    /// `nocloud: /dev/vdb`
+    pub source: String,
+}
+
+/// The config that the flags give; without any, a source's.
+pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<Sourced> {
+    let mut given = given.clone();
+    if given.config.is_none() && given.endpoints.is_empty() && given.discovery_file.is_none() {
+        let nothing = || {
+            Failure::new(Class::Config, "discovery: Invalid value: \"\": bootstrapToken or file must be set")
+                .help("name a node config with --config FILE, or an endpoint with --token and --discovery-token-ca-cert-hash")
+        };
+        return if given.given.is_empty() { of_machine(root, tell)?.ok_or_else(nothing) } else { Err(nothing()) };
+    }
+    given.load_token_file()?;
+    let path = given.config.clone();
+    let bytes = path.as_deref().map(read_node_config).transpose()?;
+    let config = flags::node_config(&given, bytes.as_deref(), &host(root)?)?;
+    let source = path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
+    Ok(Sourced { config, source })
+}
+
+/// The config that a source of this machine has; none when no source has one.
+pub fn of_machine(root: &Root, tell: Tell) -> Result<Option<Sourced>> {
+    let line = files::read(&root.path("/proc/cmdline"), LONGEST_LINE)?.unwrap_or_default();
+    let fetch = |url: &str| fetch(root, url);
+    let search = source::find(&Surroundings { root, command_line: &String::from_utf8_lossy(&line), fetch: &fetch })?;
+    search.remarks.iter().for_each(|remark| tell.line(remark));
+    let Some(found) = search.found else { return Ok(None) };
+    let source = format!("{}: {}", found.source, found.detail);
+    tell.line(&format!("node config from {source}"));
+    let config =
+        config::parse(found.document.bytes(), &host(root)?).map_err(|failure| failure.doing(format!("the node config from {source}")))?;
+    Ok(Some(Sourced { config, source }))
+}
+
+fn host(root: &Root) -> Result<HostDefaults> {
+    match machine::hostname(root) {
+        Some(hostname) => Ok(HostDefaults { hostname }),
+        None => host_defaults(),
+    }
+}
+
+/// Gets what a URL of the kernel command line names.
+fn fetch(root: &Root, url: &str) -> Result<Document> {
+    let (network, deadline) = (Network::new(root.clone()), Deadline::after(URL_LIMIT));
+    let bytes = match url.strip_prefix("http://") {
+        Some(rest) => fetch_plain(&network, rest, deadline)?,
+        None => discovery::fetch(&network, url, &Authorities::system()?, deadline, &mut Backoff::new())?,
+    };
+    Document::new(bytes.into()).ok_or_else(|| Failure::new(Class::Source, format!("it is longer than {} bytes", source::document::LIMIT)))
+}
+
+fn fetch_plain(network: &Network, rest: &str, deadline: Deadline) -> Result<Vec<u8>> {
+    let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let with_port =
+        if authority.rsplit(']').next().is_some_and(|tail| tail.contains(':')) { authority.to_owned() } else { format!("{authority}:80") };
+    let endpoint: Endpoint = with_port.parse().map_err(|why| Failure::new(Class::Source, format!("the URL's host: {why}")))?;
+    let mut backoff = Backoff::new();
+    retry::until(deadline, &mut backoff, || {
+        let answer = plain::get(network, &endpoint, path, source::document::LIMIT, deadline.within(network.request_timeout))?;
+        match answer.status {
+            200 => Ok(answer.body),
+            status => {
+                let failure = Failure::new(Class::Source, format!("http://{endpoint} answers {status}"));
+                Err(if status >= 500 || status == 404 { failure.transient() } else { failure }.into())
+            }
+        }
+    })
+}

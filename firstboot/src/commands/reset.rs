@@ -1,0 +1,111 @@
+//! `firstboot reset`: what `kubeadm reset` does for a worker.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use super::tell::Tell;
+use crate::cli::request::Reset;
+use crate::error::{Class, Failure, Result};
+use crate::host::cri::{self, Client};
+use crate::host::root::Root;
+use crate::host::services::Services;
+use crate::join::reset::{self, Machine, Outcome, Step};
+use crate::machine;
+
+/// How long the runtime may take to be there.
+const RUNTIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long it may take to stop one pod.
+const POD_LIMIT: Duration = Duration::from_secs(60);
+
+/// Services and pods of this machine.
+pub struct HostMachine<'a> {
+    root: &'a Root,
+    services: Services,
+    cri_socket: Option<String>,
+}
+
+impl<'a> HostMachine<'a> {
+    /// `cri_socket`: the runtime's, else the one that is there.
+    pub fn new(root: &'a Root, services: Services, cri_socket: Option<String>) -> Self {
+        Self { root, services, cri_socket }
+    }
+
+    /// The runtime's socket, if there is one: without it there are no pods.
+    fn socket(&self) -> Result<Option<std::path::PathBuf>> {
+        let named = match &self.cri_socket {
+            Some(socket) => socket.clone(),
+            None => cri::detect_socket(self.root, machine::kubelet_version(self.root).map_or(u16::MAX, |version| version.minor))?,
+        };
+        let path = self.root.path(cri::socket_path(&named)?);
+        let is_expected = self.cri_socket.is_some() || self.services.is_active("containerd").unwrap_or(false);
+        Ok((path.exists() || is_expected).then_some(path))
+    }
+}
+
+impl Machine for HostMachine<'_> {
+    fn stop_kubelet(&mut self) -> Result<()> {
+        self.services.stop("kubelet")
+    }
+
+    fn remove_pods(&mut self) -> Result<usize> {
+        let Some(socket) = self.socket()? else { return Ok(0) };
+        let (mut client, _) = Client::wait_until_ready(&socket, Instant::now() + RUNTIME_LIMIT)?;
+        let sandboxes = client.sandboxes(Instant::now() + POD_LIMIT)?;
+        for sandbox in &sandboxes {
+            client.stop_sandbox(&sandbox.id, Instant::now() + POD_LIMIT)?;
+            client.remove_sandbox(&sandbox.id, Instant::now() + POD_LIMIT)?;
+        }
+        Ok(sandboxes.len())
+    }
+}
+
+/// Resets this machine, after a question unless that is forced.
+pub fn reset(request: &Reset, tell: Tell) -> Result<()> {
+    let root = &request.common.root;
+    if !request.force && !request.dry_run {
+        confirm()?;
+    }
+    if request.dry_run {
+        reset::plan().iter().for_each(|step| tell.line(&format!("would {step}")));
+        return Ok(());
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let services = if root.is_machine() { Services::detect(root, &path) } else { Services::None };
+    let mut host = HostMachine::new(root, services, request.cri_socket.clone());
+    let steps = reset::reset(root, &mut host, &mut |step| report(step, tell));
+    match steps.into_iter().find_map(failed) {
+        Some(failure) => Err(failure.help("mend what failed and run it again: finished steps do no harm")),
+        None => {
+            tell.line("this machine is as its image made it; its Node, if any, is removed by: kubectl delete node NAME");
+            Ok(())
+        }
+    }
+}
+
+fn failed(step: Step) -> Option<Failure> {
+    match step.outcome {
+        Outcome::Failed(failure) => Some(failure.doing(step.name)),
+        Outcome::Done | Outcome::Nothing => None,
+    }
+}
+
+fn report(step: &Step, tell: Tell) {
+    let word = match &step.outcome {
+        Outcome::Done => "done",
+        Outcome::Nothing => "nothing to do",
+        Outcome::Failed(failure) => &failure.message,
+    };
+    tell.line(&format!("{}: {word}", step.name));
+}
+
+/// Asks as kubeadm does; without a terminal nobody can answer.
+fn confirm() -> Result<()> {
+    let refused = || Failure::new(Class::Usage, "not confirmed: nothing was changed").help("say y, or use --force");
+    if !std::io::stdin().is_terminal() {
+        return Err(refused());
+    }
+    print!("firstboot: are you sure you want to reset this node: its pods, certificates and configuration? [y/N]: ");
+    let mut answer = String::new();
+    let read = std::io::stdout().flush().and_then(|()| std::io::stdin().read_line(&mut answer));
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused()) }
+}

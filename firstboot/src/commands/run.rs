@@ -1,0 +1,74 @@
+//! `firstboot run`: what the image's unit runs.
+
+use super::config::of_machine;
+use super::join::{Start, conclude, gone, join};
+use super::tell::Tell;
+use crate::config::model::OnFailure;
+use crate::error::{Failure, Result};
+use crate::host::command;
+use crate::host::root::Root;
+use crate::host::services::Services;
+use crate::journal::Journal;
+use crate::machine::Machine;
+use crate::verdict::{Outcome, Verdict, notify};
+
+/// Finds the node config of this machine and joins with it.
+pub fn run(root: &Root, tell: Tell) -> Result<()> {
+    let mut verdict = Verdict::begin(root);
+    let mut on_failure = OnFailure::Nothing;
+    let ended = attempt(root, &mut verdict, &mut on_failure, tell);
+    let concluded = conclude(ended, &mut verdict, tell);
+    if concluded.is_err() {
+        give_up(root, on_failure, tell);
+    }
+    concluded
+}
+
+fn attempt(root: &Root, verdict: &mut Verdict, on_failure: &mut OnFailure, tell: Tell) -> Result<Outcome> {
+    match of_machine(root, tell)? {
+        Some(sourced) => {
+            *on_failure = sourced.config.agent.on_failure;
+            join(root, &sourced, Start::Spread, verdict, tell)
+        }
+        None => without_config(root, verdict, tell),
+    }
+}
+
+/// A machine that has joined needs its config no more; one that has not has nothing to do.
+fn without_config(root: &Root, verdict: &mut Verdict, tell: Tell) -> Result<Outcome> {
+    let Some(entries) = Journal::read(root)? else {
+        tell.line("no source has a node config: nothing to do");
+        return Ok(Outcome::NoConfig);
+    };
+    verdict.status().node = Some(entries.node.clone());
+    if entries.machine != Machine::read(root)?.identity || !entries.joined {
+        return Err(gone(&entries.node));
+    }
+    tell.line(&format!("this machine has joined as {} before: nothing to do", entries.node));
+    Ok(Outcome::AlreadyJoined)
+}
+
+/// Lets an autoscaler replace the machine, if the config says so.
+fn give_up(root: &Root, on_failure: OnFailure, tell: Tell) {
+    let verb = match on_failure {
+        OnFailure::Nothing => return,
+        OnFailure::PowerOff => "poweroff",
+        OnFailure::Reboot => "reboot",
+    };
+    tell.line(&format!("the config asks for it: {verb}"));
+    notify::send(&format!("STATUS=failed: {verb}"));
+    if root.is_machine()
+        && let Err(failure) = stop_machine(root, verb)
+    {
+        tell.line(&format!("warning: {failure}"));
+    }
+}
+
+fn stop_machine(root: &Root, verb: &str) -> std::result::Result<(), Failure> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let limit = std::time::Duration::from_secs(30);
+    match Services::detect(root, &path) {
+        Services::Systemd => command::run_checked("systemctl", &["--no-block", verb], limit).map(drop),
+        Services::OpenRc | Services::None => command::run_checked(verb, &[], limit).map(drop),
+    }
+}

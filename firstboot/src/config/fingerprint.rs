@@ -1,0 +1,56 @@
+//! What makes one node config another: everything that shapes the node, and nothing that is only the way there.
+//!
+//! Tokens, timeouts and ignored checks may change without the machine joining again: launch templates rotate their tokens.
+
+use std::fmt::Write as _;
+
+use ring::digest::{Context, SHA256};
+
+use super::model::{Discovery, NodeConfig};
+use crate::api::trust::hex;
+
+impl NodeConfig {
+    /// A hash of the config, without its credentials, and of `patches`, the content of its patches folder.
+    pub fn fingerprint(&self, patches: &[u8]) -> String {
+        let join = &self.join;
+        let mut text = format!("{:?}\n{:?}\n{:?}\n", join.node_without_checks(), join.ca_cert_path, self.agent.tls_bootstrap);
+        let _ = match &join.discovery {
+            Discovery::Token { endpoints, pins, unsafe_skip_ca_verification, .. } => {
+                write!(text, "{endpoints:?} {pins:?} {unsafe_skip_ca_verification}")
+            }
+            Discovery::File(path) => write!(text, "file {path:?}"),
+            Discovery::Url(url) => write!(text, "url {url:?}"),
+        };
+        let mut context = Context::new(&SHA256);
+        context.update(text.as_bytes());
+        context.update(self.kubelet.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
+        context.update(patches);
+        hex(context.finish().as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{HostDefaults, parse};
+
+    fn fingerprint(text: &str) -> String {
+        parse(text.as_bytes(), &HostDefaults { hostname: "n1".to_owned() }).unwrap().fingerprint(b"")
+    }
+
+    #[test]
+    fn credentials_and_timeouts_make_no_other_config() {
+        let base = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\nnodeRegistration: {name: n1}\ndiscovery: {bootstrapToken: {apiServerEndpoint: 'a:6443', token: 'abcdef.0123456789abcdef', unsafeSkipCAVerification: true}}\n";
+        let same = base.replace("abcdef.0123456789abcdef", "ghijkl.0123456789ghijkl") + "timeouts: {discovery: 9s}\n";
+        assert_eq!(fingerprint(base), fingerprint(&same));
+        for (from, to) in [
+            ("name: n1", "name: n2"),
+            ("a:6443", "b:6443"),
+            ("name: n1", "name: n1, taints: []"),
+            ("name: n1", "name: n1, criSocket: 'unix:///x'"),
+        ] {
+            assert_ne!(fingerprint(base), fingerprint(&base.replace(from, to)), "{to}");
+        }
+        let kubelet = format!("{base}---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 3\n");
+        assert_ne!(fingerprint(base), fingerprint(&kubelet));
+    }
+}

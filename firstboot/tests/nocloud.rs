@@ -1,0 +1,152 @@
+//! NoCloud disks of every kind, made by the usual tools, mounted for real. Needs root, loop devices and those tools.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use firstboot::error::Class;
+use firstboot::host::root::Root;
+use firstboot::source::{self, Search, Surroundings};
+
+const CONFIG: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
+
+struct Loop(String);
+
+impl Loop {
+    fn attach(image: &Path) -> Self {
+        let output = Command::new("losetup").args(["--find", "--show", "--read-only"]).arg(image).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        Self(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}");
+}
+
+/// What keeps a kind of disk from being tested; it is said aloud.
+fn missing(tools: &[&str]) -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("not root".to_owned());
+    }
+    let is_absent = |tool: &&&str| Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err();
+    if let Some(tool) = tools.iter().find(is_absent) {
+        return Some(format!("no {tool}"));
+    }
+    let probe = tempfile::NamedTempFile::new().unwrap();
+    probe.as_file().set_len(1 << 20).unwrap();
+    let output = Command::new("losetup").args(["--find", "--show"]).arg(probe.path()).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            drop(Loop(String::from_utf8_lossy(&output.stdout).trim().to_owned()));
+            None
+        }
+        _ => Some("no loop devices".to_owned()),
+    }
+}
+
+/// An image with `files`, made by `make(image, folder)`.
+fn image(folder: &Path, files: &[(&str, &str)], make: impl Fn(&str, &str)) -> PathBuf {
+    let (content, image) = (folder.join("content"), folder.join("image"));
+    fs::create_dir(&content).unwrap();
+    files.iter().for_each(|(name, text)| fs::write(content.join(name), text).unwrap());
+    make(image.to_str().unwrap(), content.to_str().unwrap());
+    image
+}
+
+fn search(folder: &Path, device: &str) -> firstboot::error::Result<Search> {
+    let root = folder.join("root");
+    fs::create_dir_all(root.join("dev")).unwrap();
+    fs::create_dir_all(root.join("sys/class/block/vdb")).unwrap();
+    std::os::unix::fs::symlink(device, root.join("dev/vdb")).unwrap();
+    let fetch = |_: &str| panic!("no network");
+    source::find(&Surroundings { root: &Root::at(root), command_line: "quiet", fetch: &fetch })
+}
+
+fn vfat(image: &str, content: &str) {
+    run("truncate", &["-s", "2M", image]);
+    run("mkfs.vfat", &["-n", "CIDATA", image]);
+    let script = format!("mcopy -i {image} {content}/* ::");
+    run("sh", &["-c", &script]);
+}
+
+fn iso9660(image: &str, content: &str) {
+    run("xorriso", &["-as", "mkisofs", "-V", "cidata", "-J", "-r", "-o", image, content]);
+}
+
+fn ext4(image: &str, content: &str) {
+    run("truncate", &["-s", "4M", image]);
+    run("mke2fs", &["-q", "-t", "ext4", "-L", "cidata", "-d", content, image]);
+}
+
+type Make = fn(&str, &str);
+
+#[test]
+fn user_data_is_read_from_every_kind_of_disk() {
+    let kinds: [(&str, Make, &[&str]); 3] =
+        [("vfat", vfat, &["mkfs.vfat", "mcopy"]), ("iso9660", iso9660, &["xorriso"]), ("ext4", ext4, &["mke2fs"])];
+    for (name, make, tools) in kinds {
+        if let Some(reason) = missing(tools) {
+            eprintln!("not run: user_data_is_read_from_every_kind_of_disk ({name}): {reason}");
+            continue;
+        }
+        if !fs::read_to_string("/proc/filesystems").unwrap().lines().any(|line| line.trim_start_matches("nodev").trim() == name)
+            && !Command::new("modprobe").arg(name).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        {
+            eprintln!("not run: user_data_is_read_from_every_kind_of_disk ({name}): this kernel has no {name}");
+            continue;
+        }
+        let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let image = image(folder.path(), &[("user-data", CONFIG), ("meta-data", "instance-id: x\n")], make);
+        let device = Loop::attach(&image);
+        let search = search(folder.path(), &device.0).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        let found = search.found.unwrap_or_else(|| panic!("{name}: {:?}", search.remarks));
+        assert_eq!((found.source, found.document.bytes()), ("nocloud", CONFIG.as_bytes()), "{name}");
+        assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before, "{name}: nothing stays mounted");
+        eprintln!("{name}: read");
+    }
+}
+
+#[test]
+fn what_is_no_node_config_is_remarked_on() {
+    if let Some(reason) = missing(&["mke2fs"]) {
+        eprintln!("not run: what_is_no_node_config_is_remarked_on: {reason}");
+        return;
+    }
+    for (files, expected) in [
+        (&[("user-data", "#cloud-config\npackages: [vim]\n")][..], "is a cloud-config, not a node config"),
+        (&[("user-data", "#!/bin/sh\n")], "is a script, not a node config"),
+        (&[("meta-data", "instance-id: x\n")], "no user-data on it"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let device = Loop::attach(&image(folder.path(), files, ext4));
+        let search = search(folder.path(), &device.0).unwrap();
+        assert!(search.found.is_none());
+        assert!(search.remarks[0].contains(expected), "{:?}", search.remarks);
+    }
+}
+
+#[test]
+fn a_disk_that_cannot_be_mounted_is_a_failure_of_the_source() {
+    if let Some(reason) = missing(&["mke2fs"]) {
+        eprintln!("not run: a_disk_that_cannot_be_mounted_is_a_failure_of_the_source: {reason}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = vec![0_u8; 1 << 20];
+    head[1080..1082].copy_from_slice(b"\x53\xef");
+    head[1144..1150].copy_from_slice(b"cidata");
+    fs::write(folder.path().join("image"), head).unwrap();
+    let device = Loop::attach(&folder.path().join("image"));
+    let failure = search(folder.path(), &device.0).unwrap_err();
+    assert_eq!(failure.class, Class::Source);
+    assert!(failure.message.starts_with("mounting ") && failure.message.contains("(ext4)"), "{failure}");
+}
