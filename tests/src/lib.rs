@@ -7,7 +7,9 @@
 pub mod console;
 pub mod control_plane;
 pub mod http;
+pub mod join_cache;
 pub mod join_case;
+pub mod join_compare;
 pub mod join_outcome;
 pub mod kiln;
 pub mod lab;
