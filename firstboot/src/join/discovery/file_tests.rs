@@ -39,7 +39,7 @@ impl Machine {
     fn discover(&self, token: Option<&Token>) -> Result<(Cluster, Network)> {
         let network = Network::new(Root::at(self.0.path()));
         let discovery = Discovery::File("/lab/cluster-info.conf".into());
-        let request = Request { discovery: &discovery, tls_bootstrap_token: token, more_endpoints: &[], deadline: deadline() };
+        let request = Request { discovery: &discovery, tls_bootstrap_token: token, deadline: deadline() };
         discover_any(&network, &request, &mut quick()).map(|cluster| (cluster, network))
     }
 }

@@ -70,7 +70,7 @@ fn by_token(servers: &[&TestServer], pins: &[String], text: &str) -> Discovery {
 
 fn run_on(network: &Network, discovery: &Discovery, time: u64) -> Result<Cluster> {
     let deadline = Deadline::after(Duration::from_millis(time));
-    discover(network, &Request { discovery, tls_bootstrap_token: None, more_endpoints: &[], deadline }, &mut quick())
+    discover(network, &Request { discovery, tls_bootstrap_token: None, deadline }, &mut quick())
 }
 
 fn run(discovery: &Discovery, time: u64) -> Result<Cluster> {
@@ -237,19 +237,18 @@ fn endpoints_are_tried_in_turn_and_again() {
         1 => Reply::Reset,
         _ => Reply::Json(200, cluster_info(&own, url, TOKEN)),
     });
-    let discovery = Discovery::Token {
-        endpoints: vec![dead.clone()],
+    let at = |endpoints: Vec<Endpoint>| Discovery::Token {
+        endpoints,
         token: token(TOKEN),
         pins: ca.authorities().pins(),
         unsafe_skip_ca_verification: false,
     };
-    let more = [slow.server().endpoint];
-    let deadline = Deadline::after(Duration::from_secs(5));
-    let request = Request { discovery: &discovery, tls_bootstrap_token: None, more_endpoints: &more, deadline };
+    let both = at(vec![dead.clone(), slow.server().endpoint]);
+    let request = Request { discovery: &both, tls_bootstrap_token: None, deadline: Deadline::after(Duration::from_secs(5)) };
     assert!(discover(&network(), &request, &mut quick()).is_ok());
     assert_eq!(slow.asked().len(), 3);
 
-    let failure = failure(run(&discovery, 200));
+    let failure = failure(run(&at(vec![dead.clone()]), 200));
     assert!(failure.class == Class::Unreachable && failure.transient);
     let expected =
         format!("failed to request the cluster-info ConfigMap: GET {CLUSTER_INFO} from {dead}: connecting: Connection refused (tried ");
