@@ -12,6 +12,7 @@ use super::*;
 use crate::api::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::cluster::{self, ConfigMap};
+use crate::kubernetes::endpoint::Endpoint;
 
 const TOKEN: &str = "abcdef.0123456789abcdef";
 
