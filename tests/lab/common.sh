@@ -101,3 +101,12 @@ has_all() {
   shift
   for name in "$@"; do [ -x "$dir/$name" ] || return 1; done
 }
+
+# value DEFINITION KEY: what an image definition, or the one it extends beside it, says for KEY, as it is written there.
+value() {
+  local parent file
+  parent=$(sed -n 's/^extends *= *"\(.*\)"/\1/p' "$1")
+  for file in "$1" ${parent:+"$(dirname "$1")/$parent"}; do
+    sed -n "s/^$2 *= *//p" "$file" | grep -m1 . && return
+  done
+}

@@ -1,74 +1,153 @@
 //! The same join by the real kubeadm and by firstboot, each on a machine of its own beside the same API server, compared: every file (content, mode,
-//! owner), the objects in the API, the service manager's calls, every refusal with its reason.
+//! owner), the kubelet's command line, the objects in the API, every refusal with its reason. What may differ stands in one table below, with a reason.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hasher};
-use std::path::PathBuf;
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use kiln_tests::control_plane::{self, ControlPlane};
 use kiln_tests::join_case::{self, Case};
+use kiln_tests::join_compare::{Difference, compare, firstboot_verdict, kubeadm_verdict};
 use kiln_tests::join_outcome::{self, Known, Outcome};
-use kiln_tests::workspace;
+use kiln_tests::{join_cache, kiln, workspace};
 
-/// Joins at a time: most of a kubeadm's time is waiting.
+/// Joins at a time: much of a kubeadm's time is waiting.
 const AT_A_TIME: usize = 4;
 
-/// kubeadm gives a kubelet that does not start two minutes.
+/// kubeadm 1.20 gives a kubelet that does not start two minutes.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// A difference that may be: case and place by their beginnings (`*` is all), and why.
+struct Allowed {
+    case: &'static str,
+    place: &'static str,
+    reason: &'static str,
+}
+
+const ALLOWED: &[Allowed] = &[];
+
+/// One case by both.
+struct Pair {
+    case: Case,
+    kubeadm: Outcome,
+    firstboot: Option<Outcome>,
+}
+
 #[test]
-fn kubeadm_alone() {
-    let version = std::env::var("V").unwrap_or("1.36.2".into());
-    let only = std::env::var("ONLY").unwrap_or_default();
-    if let Some(why) = control_plane::hindrance(&version) {
-        return workspace::not_run("kubeadm", &why);
+fn joins_of_1_20_2_are_those_of_kubeadm() {
+    differential("1.20.2");
+}
+
+#[test]
+fn joins_of_1_36_2_are_those_of_kubeadm() {
+    differential("1.36.2");
+}
+
+fn differential(version: &str) {
+    let test = format!("joins like kubeadm {version}'s");
+    if let Some(why) = control_plane::hindrance(version) {
+        return workspace::not_run(&test, &why);
     }
-    let minor = version.split('.').nth(1).unwrap().parse().unwrap();
+    let _alone = workspace::exclusive("control-plane");
     let started = Instant::now();
-    let control_plane = ControlPlane::start(&version);
+    let pairs = observe_all(version);
+    let mut wrong: Vec<String> = pairs.iter().filter_map(unexpected).collect();
+    wrong.extend(report(version, &pairs));
+    workspace::say(&format!("{test}: {} cases in {:.0} s", pairs.len(), started.elapsed().as_secs_f64()));
+    if pairs.iter().all(|pair| pair.firstboot.is_none()) {
+        workspace::not_run(&test, "this firstboot does not join yet; kubeadm alone was watched");
+    }
+    assert!(wrong.is_empty(), "{} differences without a reason:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn observe_all(version: &str) -> Vec<Pair> {
+    let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).expect("a version has a minor");
+    let only = std::env::var("KILN_TEST_CASES").unwrap_or_default();
+    let cases: Vec<Case> = join_case::all(minor).into_iter().filter(|case| case.name.contains(&only)).collect();
+    let control_plane = ControlPlane::start(version);
     let known = join_outcome::prepare(&control_plane);
-    workspace::say(&format!("control plane after {:.1} s", started.elapsed().as_secs_f64()));
-    let cases: Vec<Case> = join_case::all(minor).into_iter().filter(|c| c.name.contains(&only)).collect();
     let queue = Mutex::new(cases.into_iter());
-    thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                loop {
-                    let Some(case) = queue.lock().unwrap().next() else { break };
-                    let outcome = join_outcome::observe(
-                        &control_plane,
-                        &known,
-                        &case,
-                        &[],
-                        &["kubeadm", "join", "--config", "/case/join.yaml"],
-                        PATIENCE,
-                    );
-                    fs::create_dir_all(format!("/tmp/wlab/out-{minor}")).unwrap();
-                    fs::write(format!("/tmp/wlab/out-{minor}/{}.json", case.name), serde_json::to_string_pretty(&outcome).unwrap())
-                        .unwrap();
-                    let last = outcome
-                        .ended
-                        .stderr
-                        .lines()
-                        .filter(|l| l.starts_with("error") || l.contains("[ERROR"))
-                        .collect::<Vec<_>>()
-                        .join(" | ");
-                    workspace::say(&format!(
-                        "{:45} {:12} {} {:.1} s node {} {}",
-                        case.name,
-                        case.expect,
-                        outcome.ended.code,
-                        outcome.ended.seconds,
-                        outcome.node.is_some(),
-                        last.chars().take(300).collect::<String>()
-                    ));
-                }
-            });
+    let done = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let Some(case) = queue.lock().expect("no worker panics with it").next() else { break };
+            let pair = observe(&control_plane, &known, case);
+            done.lock().expect("no worker panics with it").push(pair);
         }
-    });
-    workspace::say(&format!("all after {:.1} s", started.elapsed().as_secs_f64()));
-    let _: Option<(BTreeMap<u8, u8>, DefaultHasher, PathBuf, Known, Outcome)> = None;
+    };
+    thread::scope(|scope| (0..AT_A_TIME).for_each(|_| drop(scope.spawn(work))));
+    let mut pairs = done.into_inner().expect("no worker panics with it");
+    pairs.sort_by(|left: &Pair, right: &Pair| left.case.name.cmp(&right.case.name));
+    pairs
+}
+
+fn observe(control_plane: &ControlPlane, known: &Known, case: Case) -> Pair {
+    let run = |folders: &[&Path], program: &str| {
+        join_outcome::observe(control_plane, known, &case, folders, &[program, "join", "--config", "/case/join.yaml"], PATIENCE)
+    };
+    let kubeadm = join_cache::kept(&control_plane.programs(), &case, || run(&[], "kubeadm"), |outcome| fits(&case, outcome));
+    let firstboot = firstboot_joins().then(|| run(&[kiln::programs()], "firstboot"));
+    Pair { case, kubeadm, firstboot }
+}
+
+/// Whether this firstboot has the verb.
+fn firstboot_joins() -> bool {
+    static JOINS: OnceLock<bool> = OnceLock::new();
+    *JOINS.get_or_init(|| {
+        let output = std::process::Command::new(kiln::programs().join("firstboot")).args(["join", "--config", "/nonexistent"]).output();
+        !String::from_utf8_lossy(&output.expect("firstboot starts").stderr).contains("not wired")
+    })
+}
+
+/// Whether kubeadm did what the case says. Of some refusals it says only that its time was up.
+fn fits(case: &Case, outcome: &Outcome) -> bool {
+    let verdict = kubeadm_verdict(outcome);
+    verdict == case.expect || (verdict == "out of time" && !case.accepted())
+}
+
+/// kubeadm did not do what the case says: the lab is broken, or the case.
+fn unexpected(pair: &Pair) -> Option<String> {
+    let verdict = kubeadm_verdict(&pair.kubeadm);
+    let said = || pair.kubeadm.ended.stderr.lines().rev().take(4).collect::<Vec<_>>().join(" | ");
+    (!fits(&pair.case, &pair.kubeadm)).then(|| format!("{}: kubeadm: {verdict}, expected {}: {}", pair.case.name, pair.case.expect, said()))
+}
+
+/// Prints the table; returns the differences that it does not allow.
+fn report(version: &str, pairs: &[Pair]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut used = vec![0_usize; ALLOWED.len()];
+    let mut lines = vec![format!("kubeadm {version} and firstboot, {} cases:", pairs.len())];
+    for pair in pairs {
+        let Some(firstboot) = &pair.firstboot else { continue };
+        let verdict = firstboot_verdict(firstboot);
+        let seconds = (pair.kubeadm.ended.seconds, firstboot.ended.seconds);
+        lines.push(format!("  {:45} {verdict:12} kubeadm {:5.1} s, firstboot {:5.1} s", pair.case.name, seconds.0, seconds.1));
+        for difference in compare(&pair.kubeadm, firstboot) {
+            let text = shown(&pair.case, &difference);
+            match ALLOWED.iter().position(|allowed| allows(allowed, &pair.case, &difference)) {
+                Some(row) => {
+                    used[row] += 1;
+                    lines.push(format!("      {text} ({})", ALLOWED[row].reason));
+                }
+                None => wrong.push(text),
+            }
+        }
+    }
+    lines.push("  differences allowed, and how often they were seen:".to_owned());
+    lines.extend(
+        ALLOWED.iter().zip(used).map(|(allowed, count)| format!("  {count:4}  {} {}: {}", allowed.case, allowed.place, allowed.reason)),
+    );
+    workspace::say(&lines.join("\n"));
+    wrong
+}
+
+fn allows(allowed: &Allowed, case: &Case, difference: &Difference) -> bool {
+    let begins = |text: &str, pattern: &str| pattern == "*" || text.starts_with(pattern);
+    begins(&case.name, allowed.case) && begins(&difference.place, allowed.place)
+}
+
+fn shown(case: &Case, difference: &Difference) -> String {
+    let side = |value: &Option<String>| value.as_deref().map_or_else(|| "nothing".to_owned(), |text| format!("{text:?}"));
+    format!("{}: {}: kubeadm {}, firstboot {}", case.name, difference.place, side(&difference.kubeadm), side(&difference.firstboot))
 }

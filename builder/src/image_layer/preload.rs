@@ -102,6 +102,7 @@ fn full(reference: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
 
     fn tree(path: &str, text: &str) -> Tree {
         let mut tree = Tree::default();
@@ -117,6 +118,28 @@ mod tests {
         let layout = r#"{"schemaVersion":2,"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"1","io.containerd.image.name":"localhost/x:1"}},{}]}"#;
         assert_eq!(names(&tree("index.json", layout)), ["localhost/x:1"]);
         assert!(names(&tree("manifest.json", "no JSON")).is_empty() && names(&Tree::default()).is_empty());
+    }
+
+    #[test]
+    fn an_archive_of_another_image_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image.tar");
+        let mut archive = tar::Builder::new(std::fs::File::create(&path).unwrap());
+        let (json, mut header) = (br#"[{"Config":"c","RepoTags":["busybox:1"],"Layers":[]}]"#, tar::Header::new_gnu());
+        header.set_size(json.len() as u64);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        archive.append_data(&mut header, "manifest.json", json.as_slice()).unwrap();
+        archive.finish().unwrap();
+        let image = |reference: &str| PreloadPlan {
+            reference: reference.to_owned(),
+            origin: PreloadOrigin::File(path.clone()),
+            sha256: Digest::of_file(&path).unwrap(),
+        };
+        check(&image("docker.io/library/busybox:1"), &path, folder.path()).unwrap();
+        let error = check(&image("registry.k8s.io/pause:3"), &path, folder.path()).unwrap_err();
+        assert_eq!(error.message(), "the archive to preload for registry.k8s.io/pause:3 holds busybox:1");
     }
 
     #[test]

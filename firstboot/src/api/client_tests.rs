@@ -6,7 +6,7 @@ use super::super::test_server::{Asked, Ca, Identity, Reply, TestServer, message,
 use super::*;
 
 fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(5))
+    Deadline::after(Duration::from_secs(20))
 }
 
 fn client(ca: &Ca, server: &TestServer) -> Client {
@@ -14,10 +14,10 @@ fn client(ca: &Ca, server: &TestServer) -> Client {
 }
 
 /// What a client sees of a server that treats every request so.
-fn outcome(reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> std::result::Result<Answer, Error> {
+fn outcome(time: u64, reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> std::result::Result<Answer, Error> {
     let ca = Ca::new();
     let server = TestServer::start(&ca, &Identity::default(), reply);
-    client(&ca, &server).get("/x?a=b", Deadline::after(Duration::from_millis(500)))
+    client(&ca, &server).get("/x?a=b", Deadline::after(Duration::from_millis(time)))
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn every_fault_of_a_server_has_its_outcome_in_time() {
     let redirect = "Location: https://elsewhere.example.com/\r\n".to_owned();
     type Case = (&'static str, Box<dyn Fn(&Asked) -> Reply + Send + Sync>, bool);
     let cases: Vec<Case> = vec![
-        ("waiting for the answer: no answer within 0.5 s", Box::new(|_| Reply::Silence), true),
-        ("waiting for the answer: no answer within 0.5 s", Box::new(move |_| Reply::Drip(drip.clone(), Duration::from_millis(20))), true),
+        ("waiting for the answer: no answer within 0.", Box::new(|_| Reply::Silence), true),
+        ("waiting for the answer: no answer within 0.", Box::new(move |_| Reply::Drip(drip.clone(), Duration::from_millis(20))), true),
         ("waiting for the answer: Connection reset by peer", Box::new(|_| Reply::Reset), true),
         ("the server closed the connection without an answer", Box::new(|_| Reply::Cut(Vec::new())), true),
         ("the connection broke in the middle of the answer", Box::new(move |_| Reply::Cut(half.clone())), true),
@@ -102,10 +102,12 @@ fn every_fault_of_a_server_has_its_outcome_in_time() {
     ];
     for (message, reply, transient) in cases {
         let started = Instant::now();
-        let failure = outcome(reply).unwrap_err().failure;
+        // Only what never ends needs the deadline; the rest must be told before it, however slow this machine is.
+        let time = if message.contains("no answer") { 500 } else { 10_000 };
+        let failure = outcome(time, reply).unwrap_err().failure;
         assert!(failure.message.starts_with("GET /x from 127.0.0.1:") && failure.message.contains(message), "{message}: {failure}");
         assert_eq!((failure.class, failure.transient), (Class::Unreachable, transient), "{failure}");
-        assert!(started.elapsed() < Duration::from_secs(2), "{message}: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(5), "{message}: {:?}", started.elapsed());
     }
 }
 
@@ -135,7 +137,7 @@ fn answers_that_say_no_keep_their_status_and_the_connection() {
 
 #[test]
 fn answers_that_are_no_json_are_another_servers() {
-    let answer = outcome(|_| Reply::With(200, String::new(), "<html>token</html>".to_owned())).unwrap();
+    let answer = outcome(5000, |_| Reply::With(200, String::new(), "<html>token</html>".to_owned())).unwrap();
     let failure = answer.json::<Value>().unwrap_err();
     assert!(failure.class == Class::Unreachable && !failure.message.contains("token"), "{failure}");
 }
@@ -172,6 +174,26 @@ fn the_verified_name_may_differ_from_the_address() {
     let client = |name| Client::new(&network(), server.server(), name, &ca.authorities(), &Credential::Anonymous).unwrap();
     assert!(client(Some("api.example.com")).get("/x", soon()).is_ok());
     assert!(client(None).get("/x", soon()).is_err());
+}
+
+#[test]
+fn names_are_resolved_sent_and_verified() {
+    let ca = Ca::new();
+    let identity = Identity { names: &["api.example.com"], ..Identity::default() };
+    let server = TestServer::start(&ca, &identity, |_| Reply::Json(200, json!({})));
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("etc")).unwrap();
+    std::fs::write(root.path().join("etc/hosts"), "127.0.0.1 api.example.com other.example.com\n").unwrap();
+    let network = Network::new(crate::host::root::Root::at(root.path()));
+    let get = |name: &str| {
+        let server: Server = format!("https://{name}:{}", server.address.port()).parse().unwrap();
+        Client::new(&network, server, None, &ca.authorities(), &Credential::Anonymous).unwrap().get("/x", soon())
+    };
+    get("api.example.com").unwrap();
+    assert!(server.asked()[0].head.contains(&format!("host: api.example.com:{}\r\n", server.address.port())));
+    assert_eq!(get("other.example.com").unwrap_err().failure.class, Class::Untrusted);
+    let failure = get("missing.example.com").unwrap_err().failure;
+    assert!(failure.transient && failure.message.starts_with("resolving missing.example.com (name servers 127.0.0.1): "), "{failure}");
 }
 
 #[test]
@@ -223,7 +245,7 @@ fn nobody_there_is_told_at_once_and_a_dead_address_does_not_eat_the_deadline() {
     let started = Instant::now();
     let tls = trust::verifying(&ca.authorities(), None).unwrap();
     assert!(Connection::open(&addresses, ServerName::try_from("127.0.0.1").unwrap(), tls, &network, soon()).is_ok());
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < Duration::from_secs(3));
     let tls = trust::verifying(&ca.authorities(), None).unwrap();
     let fault =
         Connection::open(&[silent], ServerName::try_from("127.0.0.1").unwrap(), tls, &network, soon().within(connect)).err().unwrap();
@@ -266,7 +288,7 @@ fn watches_hand_out_lines_until_they_are_broken_off() {
     let server = TestServer::start(&ca, &Identity::default(), move |asked| match asked.path.as_str() {
         "/ends" => Reply::Watch(vec![(pause, json!(1)), (pause, json!(2))]),
         "/breaks" => Reply::BrokenWatch(vec![(pause, json!(1))]),
-        "/silent" => Reply::Watch(vec![(pause, json!(1)), (Duration::from_secs(20), json!(2))]),
+        "/silent" => Reply::Watch(vec![(pause, json!(1)), (Duration::from_secs(60), json!(2))]),
         "/long" => Reply::Watch(vec![(pause, json!("x".repeat(LONGEST_LINE)))]),
         _ => status(410, "too old resource version"),
     });
@@ -281,13 +303,13 @@ fn watches_hand_out_lines_until_they_are_broken_off() {
         });
         (found, seen.clone())
     };
-    assert_eq!(watch("/ends", "2", 2000).0.unwrap().as_deref(), Some("2"));
-    let (found, seen) = watch("/ends", "3", 2000);
+    assert_eq!(watch("/ends", "2", 20_000).0.unwrap().as_deref(), Some("2"));
+    let (found, seen) = watch("/ends", "3", 20_000);
     assert_eq!((found.unwrap(), seen), (None, vec!["1".to_owned(), "2".to_owned()]));
-    assert!(watch("/breaks", "3", 2000).0.unwrap_err().failure.transient);
-    assert_eq!(watch("/silent", "2", 300).0.unwrap(), None);
-    assert!(watch("/long", "2", 2000).0.unwrap_err().failure.message.contains("longer than 1048576 bytes"));
-    assert_eq!(watch("/gone", "2", 2000).0.unwrap_err().status, Some(410));
+    assert!(watch("/breaks", "3", 20_000).0.unwrap_err().failure.transient);
+    assert_eq!(watch("/silent", "2", 1000).0.unwrap(), None);
+    assert!(watch("/long", "2", 20_000).0.unwrap_err().failure.message.contains("longer than 1048576 bytes"));
+    assert_eq!(watch("/gone", "2", 20_000).0.unwrap_err().status, Some(410));
 }
 
 #[test]

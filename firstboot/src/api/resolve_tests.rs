@@ -79,7 +79,7 @@ fn settings(servers: &[SocketAddr], search: &[&str]) -> Settings {
 }
 
 fn resolve(settings: &Settings, host: &str) -> Result<Vec<IpAddr>> {
-    ask(settings, host, Duration::from_millis(200), Deadline::after(Duration::from_secs(2)))
+    ask(settings, host, Duration::from_secs(1), Deadline::after(Duration::from_secs(8)))
 }
 
 fn v4(last: u8) -> IpAddr {
@@ -153,11 +153,11 @@ fn a_dead_name_server_costs_one_short_try() {
     let good = name_server(|_| Reply::V4(4));
     let started = Instant::now();
     assert_eq!(resolve(&settings(&[failing, silent, good], &[]), "api.example.com").unwrap(), [v4(4)]);
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     let started = Instant::now();
     let failure = resolve(&settings(&[silent], &[]), "api.example.com").unwrap_err();
-    assert!(failure.message.contains("127.0.0.1: no answer after 0.4 s"), "{failure}");
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(failure.message.contains("127.0.0.1: no answer after 2."), "{failure}");
+    assert!(started.elapsed() < Duration::from_secs(4));
 }
 
 #[test]

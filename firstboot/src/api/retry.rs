@@ -167,7 +167,7 @@ mod tests {
             Err::<(), _>(Error { retry_after: Some(Duration::from_secs(30)), ..passing() })
         });
         assert_eq!(calls, 1);
-        assert!(failure.unwrap_err().message.contains("tried once in 0.0 s; the server asks to come back after 30 s"));
+        assert!(failure.unwrap_err().message.contains("; the server asks to come back after 30 s)"));
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
             thread::sleep(deadline.remaining());
             Err(Failure::new(Class::Unreachable, "no time").transient().into())
         });
-        assert!(failure.unwrap_err().message.starts_with("no answer (tried 2 times in 0.2 s"));
+        assert!(failure.unwrap_err().message.starts_with("no answer (tried 2 times in 0."));
         let failure = until(Deadline::after(Duration::from_millis(60)), &mut backoff, || Err::<(), _>(passing())).unwrap_err();
         assert!(failure.transient && failure.message.starts_with("no answer (tried "), "{failure}");
     }

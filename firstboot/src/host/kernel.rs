@@ -123,7 +123,7 @@ pub fn load_module(root: &Root, name: &str) -> Result<()> {
     if has_module(root, name) || !root.is_machine() {
         return Ok(());
     }
-    command::run_checked("modprobe", &["--quiet", name], MODULE_LIMIT).map(|_| ())
+    command::run_checked("modprobe", &[name], MODULE_LIMIT).map(|_| ())
 }
 
 /// One mounted file system.

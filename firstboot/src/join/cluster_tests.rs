@@ -7,7 +7,7 @@ use crate::api::Credential;
 use crate::api::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
 
 fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(5))
+    Deadline::after(Duration::from_secs(20))
 }
 
 fn quick() -> Backoff {

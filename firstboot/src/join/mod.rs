@@ -78,7 +78,8 @@ impl Join<'_> {
         let (is_skipped, is_written) = (self.is_skipped(phase), self.files_are_written());
         match phase.need {
             _ if is_skipped => Some("skipped"),
-            Need::Writing if self.config.join.dry_run => Some("skipped"),
+            Need::Writing | Need::Running if self.config.join.dry_run => Some("skipped"),
+            Need::Running if !self.root.is_machine() => Some("skipped"),
             Need::Once if self.is_done(phase.name) => Some("kept"),
             Need::UntilFilesAreWritten if is_written => Some("kept"),
             _ => None,

@@ -11,7 +11,6 @@ use crate::config::model::{Discovery, JoinConfiguration};
 use crate::error::{Class, Failure, Result};
 use crate::host::command;
 use crate::host::cri::{self, Api, CgroupDriver, Client, RuntimeVersion};
-use crate::host::machine;
 use crate::host::network::{self, Address};
 use crate::host::root::Root;
 use crate::host::services::Services;
@@ -82,8 +81,13 @@ impl Context<'_> {
 
     /// Whether the runtime is docker behind the kubelet's own shim, which speaks CRI only when the kubelet runs.
     pub fn is_dockershim(&self) -> bool {
-        self.cri_socket.ends_with("/dockershim.sock") || self.cri_socket.ends_with("/docker.sock")
+        is_dockershim(self.cri_socket)
     }
+}
+
+/// Whether this socket is docker's or that of the kubelet's shim for it.
+pub fn is_dockershim(cri_socket: &str) -> bool {
+    cri_socket.ends_with("/dockershim.sock") || cri_socket.ends_with("/docker.sock")
 }
 
 /// What is known of the cluster once discovery is through.
@@ -147,54 +151,12 @@ pub struct Docker {
     pub version: String,
 }
 
-/// What to find out, and how long each may take.
-pub struct Inquiry<'a> {
-    /// The machine's files.
-    pub root: &'a Root,
-    /// The kubelet; none not to ask it.
-    pub kubelet: Option<&'a str>,
-    /// The runtime's socket with or without its scheme.
-    pub cri_socket: &'a str,
-    /// How long to wait for the runtime.
-    pub runtime_limit: Duration,
-    /// The node's name.
-    pub node_name: &'a str,
-    /// Resolves a name within a time.
-    #[allow(clippy::type_complexity, reason = "one parameter, named by its field")]
-    pub look_up: &'a (dyn Fn(&str, Duration) -> Result<Vec<IpAddr>> + Sync),
-    /// How long resolving may take: kubeadm waits for ten seconds when no server answers.
-    pub look_up_limit: Duration,
-}
-
 impl Facts {
-    /// Asks for everything at once: it takes as long as the slowest answer.
-    pub fn gather(inquiry: &Inquiry) -> Self {
-        let is_docker = inquiry.cri_socket.ends_with("/dockershim.sock") || inquiry.cri_socket.ends_with("/docker.sock");
-        std::thread::scope(|scope| {
-            let kubelet = inquiry.kubelet.map(|program| scope.spawn(move || machine::kubelet_version(program)));
-            let runtime = (!is_docker).then(|| scope.spawn(|| Runtime::ask(inquiry.root, inquiry.cri_socket, inquiry.runtime_limit)));
-            let docker = is_docker.then(|| scope.spawn(ask_docker));
-            let name = scope.spawn(|| (inquiry.look_up)(inquiry.node_name, inquiry.look_up_limit));
-            let here = Self::here(inquiry.root);
-            Self {
-                kubelet: kubelet.map(joined),
-                runtime: runtime.map(joined),
-                docker: docker.map(joined),
-                name: Some(joined(name)),
-                ..here
-            }
-        })
-    }
-
     /// What can be seen at once.
     pub fn here(root: &Root) -> Self {
         let port_taken = root.is_machine().then(|| try_port(KUBELET_PORT).err()).flatten().map(|error| error.to_string());
         Self { addresses: network::addresses(), port_taken, ..Self::default() }
     }
-}
-
-fn joined<T>(thread: std::thread::ScopedJoinHandle<Result<T>>) -> Result<T> {
-    thread.join().unwrap_or_else(|_| Err(Failure::new(Class::Internal, "a thread of the preflight checks panicked")))
 }
 
 impl Runtime {
@@ -210,10 +172,13 @@ impl Runtime {
     }
 }
 
-fn ask_docker() -> Result<Docker> {
-    let format = "{{.CgroupDriver}} {{.ServerVersion}}";
-    let output = command::run_checked("docker", &["info", "--format", format], DOCKER_LIMIT)?;
-    parse_docker(&output.stdout).ok_or_else(|| Failure::new(Class::Runtime, "docker info did not say its cgroup driver and version"))
+impl Docker {
+    /// Asks docker itself.
+    pub fn ask() -> Result<Self> {
+        let format = "{{.CgroupDriver}} {{.ServerVersion}}";
+        let output = command::run_checked("docker", &["info", "--format", format], DOCKER_LIMIT)?;
+        parse_docker(&output.stdout).ok_or_else(|| Failure::new(Class::Runtime, "docker info did not say its cgroup driver and version"))
+    }
 }
 
 fn parse_docker(text: &str) -> Option<Docker> {
@@ -248,33 +213,5 @@ mod tests {
         assert_eq!(try_port(port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         try_port(port).unwrap();
-    }
-
-    #[test]
-    fn facts_are_gathered_at_once_and_within_their_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::at(folder.path());
-        let pause = Duration::from_millis(300);
-        let look_up = |name: &str, limit: Duration| {
-            std::thread::sleep(limit);
-            Err(Failure::new(Class::Unreachable, format!("{name} does not resolve")))
-        };
-        let inquiry = Inquiry {
-            root: &root,
-            kubelet: Some("no-such-kubelet"),
-            cri_socket: "unix:///run/none.sock",
-            runtime_limit: pause,
-            node_name: "node",
-            look_up: &look_up,
-            look_up_limit: pause,
-        };
-        let begin = Instant::now();
-        let facts = Facts::gather(&inquiry);
-        assert!(begin.elapsed() < pause * 2, "one after the other: {:?}", begin.elapsed());
-        assert!(facts.kubelet.unwrap().is_err());
-        assert!(facts.runtime.unwrap().unwrap_err().message.contains("no such socket"));
-        assert_eq!(facts.name.unwrap().unwrap_err().message, "node does not resolve");
-        assert_eq!((facts.docker, facts.port_taken), (None, None));
-        assert!(!facts.addresses.is_empty());
     }
 }

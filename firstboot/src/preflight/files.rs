@@ -120,3 +120,30 @@ fn probe(folder: &Path) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_leaves_nothing_and_fails_where_nothing_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        probe(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(probe(Path::new("/proc")).is_err());
+        assert!(probe(&folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn read_only_and_full_file_systems_have_advice_of_their_own() {
+        for (code, message, help) in [
+            (nix::Error::EROFS, "/x cannot be written: read-only filesystem or storage medium", "mount it writable"),
+            (nix::Error::ENOSPC, "/x cannot be written: no storage space", "make room"),
+            (nix::Error::EIO, "/x cannot be written: ", "look at the file system"),
+        ] {
+            let problem = unwritable("/x", &io::Error::from(code));
+            assert!(problem.message.starts_with(message), "{problem:?}");
+            assert!(problem.help.unwrap().starts_with(help));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What is checked before anything is changed: kubeadm's checks under kubeadm's names, and some that kubeadm lacks.
 //!
 //! ```text
-//! Facts::gather (kubelet --version, runtime, name look-up: at once, each bounded) ─► Context ─► CHECKS ─► Report
+//! Facts (the kubelet's version, runtime, name look-up: each bounded) ─► Context ─► CHECKS ─► Report
 //! ```
 //!
 //! A check is one row of [`CHECKS`] and one small function that looks at the [`Context`] and says what is wrong and how to mend it.
@@ -20,7 +20,7 @@ mod runtime;
 mod system;
 
 pub use checks::CHECKS;
-pub use context::{Clock, Cluster, Context, Docker, Facts, Inquiry, Runtime};
+pub use context::{Clock, Cluster, Context, Docker, Facts, Runtime};
 pub use report::{Finding, Report, Severity};
 
 /// When a check can be made.
@@ -146,8 +146,8 @@ impl Check {
 }
 
 #[cfg(test)]
-#[path = "fixture.rs"]
 mod fixture;
 #[cfg(test)]
-#[path = "tests.rs"]
+mod cluster_tests;
+#[cfg(test)]
 mod tests;

@@ -16,7 +16,6 @@ use crate::api::trust::Authorities;
 use crate::api::{Client, Credential, Deadline, Network};
 use crate::config::model::Discovery;
 use crate::error::{Class, Failure, Result};
-use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::kubeconfig::{self, BootstrapUser, ClusterEntry};
 use crate::kubernetes::server::Server;
 use crate::kubernetes::token::Token;
@@ -64,8 +63,6 @@ pub struct Request<'a> {
     pub discovery: &'a Discovery,
     /// Who asks for the certificate; none when the discovery file says so, or the discovery token does it.
     pub tls_bootstrap_token: Option<&'a Token>,
-    /// More endpoints for token discovery, tried after the config's.
-    pub more_endpoints: &'a [Endpoint],
     /// By when it must be done.
     pub deadline: Deadline,
 }
@@ -74,10 +71,9 @@ pub struct Request<'a> {
 pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff) -> Result<Cluster> {
     match request.discovery {
         Discovery::Token { endpoints, token, pins, unsafe_skip_ca_verification } => {
-            let endpoints: Vec<_> = endpoints.iter().chain(request.more_endpoints).cloned().collect();
             let bearer = request.tls_bootstrap_token.unwrap_or(token);
             let pins = if *unsafe_skip_ca_verification && pins.is_empty() { None } else { Some(pins.as_slice()) };
-            token::discover(network, &endpoints, token, pins, &bearer_of(bearer), request.deadline, backoff)
+            token::discover(network, endpoints, token, pins, &bearer_of(bearer), request.deadline, backoff)
         }
         Discovery::File(path) => file::discover(network, path, request, backoff),
         Discovery::Url(url) => file::discover_url(network, url, request, backoff),

@@ -12,6 +12,7 @@ use super::*;
 use crate::api::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::cluster::{self, ConfigMap};
+use crate::kubernetes::endpoint::Endpoint;
 
 const TOKEN: &str = "abcdef.0123456789abcdef";
 
@@ -70,7 +71,7 @@ fn by_token(servers: &[&TestServer], pins: &[String], text: &str) -> Discovery {
 
 fn run_on(network: &Network, discovery: &Discovery, time: u64) -> Result<Cluster> {
     let deadline = Deadline::after(Duration::from_millis(time));
-    discover(network, &Request { discovery, tls_bootstrap_token: None, more_endpoints: &[], deadline }, &mut quick())
+    discover(network, &Request { discovery, tls_bootstrap_token: None, deadline }, &mut quick())
 }
 
 fn run(discovery: &Discovery, time: u64) -> Result<Cluster> {
@@ -144,10 +145,9 @@ fn wrong_pins_secrets_and_tokens_are_refused_in_kubeadms_words() {
         ),
     ] {
         let started = Instant::now();
-        let failure = failure(run(&by_token(&[&server], pins, text), 1500));
+        let failure = failure(run(&by_token(&[&server], pins, text), if class == Class::Credential { 3000 } else { 10_000 }));
         assert_eq!((failure.class, failure.message.as_str(), failure.transient), (class, message, false));
-        assert!(failure.help.is_some() && started.elapsed() < Duration::from_secs(2));
-        assert!(class == Class::Credential || started.elapsed() < Duration::from_secs(1));
+        assert!(failure.help.is_some() && started.elapsed() < Duration::from_secs(6));
     }
     assert!(server.asked().iter().all(|asked| !asked.head.to_lowercase().contains("authorization")));
 }
@@ -158,7 +158,7 @@ fn a_man_in_the_middle_gets_no_token() {
     let own = ca.clone();
     // It hands on the real, signed cluster-info, under a certificate of its own.
     let middle = start(&other, &Identity::default(), move |url, _| Reply::Json(200, cluster_info(&own, url, TOKEN)));
-    let failure = failure(run(&by_token(&[&middle], &ca.authorities().pins(), TOKEN), 3000));
+    let failure = failure(run(&by_token(&[&middle], &ca.authorities().pins(), TOKEN), 8000));
     assert_eq!((failure.class, failure.transient), (Class::Untrusted, false), "{failure}");
     assert_eq!(middle.asked().len(), 1);
     assert!(!middle.asked()[0].head.to_lowercase().contains("authorization"));
@@ -174,7 +174,7 @@ fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
     ] {
         let ca = Arc::new(Ca::new());
         let server = publishing(ca.clone(), &Identity { names: &names, days, ..Identity::default() });
-        let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 3000));
+        let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000));
         assert!(failure.class == class && failure.message.contains(message), "{failure}");
         assert_eq!(server.asked().len(), 1);
     }
@@ -185,7 +185,7 @@ fn a_server_that_closes_after_each_answer_is_still_verified() {
     let ca = Arc::new(Ca::new());
     let own = ca.clone();
     let server = start(&ca, &Identity::default(), move |url, _| Reply::ThenClose(cluster_info(&own, url, TOKEN)));
-    let mut cluster = run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 3000).unwrap();
+    let mut cluster = run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     cluster.client.get("/x", Deadline::after(Duration::from_secs(3))).unwrap();
     assert_eq!(server.asked().iter().map(|asked| asked.connection).collect::<Vec<_>>(), [0, 1]);
@@ -198,7 +198,7 @@ fn the_server_that_cluster_info_names_is_asked_from_then_on() {
     let named = TestServer::start(&ca, &Identity::default(), |_| status(404, "not found"));
     let (own, url) = (ca.clone(), named.server().to_string());
     let endpoint = start(&ca, &Identity::default(), move |_, _| Reply::Json(200, cluster_info(&own, &url, TOKEN)));
-    let mut cluster = run(&by_token(&[&endpoint], &ca.authorities().pins(), TOKEN), 3000).unwrap();
+    let mut cluster = run(&by_token(&[&endpoint], &ca.authorities().pins(), TOKEN), 8000).unwrap();
     assert!(cluster.server.is_same(&named.server()));
     cluster.client.get("/x", Deadline::after(Duration::from_secs(3))).unwrap_err();
     assert_eq!((endpoint.asked().len(), named.asked().len()), (1, 1));
@@ -238,19 +238,18 @@ fn endpoints_are_tried_in_turn_and_again() {
         1 => Reply::Reset,
         _ => Reply::Json(200, cluster_info(&own, url, TOKEN)),
     });
-    let discovery = Discovery::Token {
-        endpoints: vec![dead.clone()],
+    let at = |endpoints: Vec<Endpoint>| Discovery::Token {
+        endpoints,
         token: token(TOKEN),
         pins: ca.authorities().pins(),
         unsafe_skip_ca_verification: false,
     };
-    let more = [slow.server().endpoint];
-    let deadline = Deadline::after(Duration::from_secs(5));
-    let request = Request { discovery: &discovery, tls_bootstrap_token: None, more_endpoints: &more, deadline };
+    let both = at(vec![dead.clone(), slow.server().endpoint]);
+    let request = Request { discovery: &both, tls_bootstrap_token: None, deadline: Deadline::after(Duration::from_secs(5)) };
     assert!(discover(&network(), &request, &mut quick()).is_ok());
     assert_eq!(slow.asked().len(), 3);
 
-    let failure = failure(run(&discovery, 200));
+    let failure = failure(run(&at(vec![dead.clone()]), 200));
     assert!(failure.class == Class::Unreachable && failure.transient);
     let expected =
         format!("failed to request the cluster-info ConfigMap: GET {CLUSTER_INFO} from {dead}: connecting: Connection refused (tried ");
@@ -268,20 +267,20 @@ fn a_cluster_that_is_not_ready_is_given_a_moment() {
             (0, code) => status(code, "not yet"),
             _ => Reply::Json(200, cluster_info(&own, url, TOKEN)),
         });
-        assert!(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 4000).is_ok(), "{first}");
+        assert!(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000).is_ok(), "{first}");
         assert_eq!(server.asked().len(), 2);
     }
 }
 
 #[test]
 fn anonymous_clients_that_are_locked_out_are_told_about_file_discovery() {
-    for (code, time) in [(401, 5000), (403, 700)] {
+    for (code, time) in [(401, 10_000), (403, 1500)] {
         let ca = Ca::new();
         let server = TestServer::start(&ca, &Identity::default(), move |_| status(code, "no"));
         let started = Instant::now();
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), time));
         assert!(failure.class == Class::Credential && failure.help.as_ref().unwrap().contains("discovery.file"), "{failure:?}");
-        assert!(started.elapsed() < Duration::from_secs(1));
+        assert!(started.elapsed() < Duration::from_secs(4));
     }
 }
 

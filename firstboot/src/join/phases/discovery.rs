@@ -14,7 +14,6 @@ fn run(join: &mut Join) -> Result<()> {
     let request = Request {
         discovery: &config.join.discovery,
         tls_bootstrap_token: config.join.tls_bootstrap_token.as_ref(),
-        more_endpoints: &[],
         deadline: join.deadline.within(config.join.timeouts.discovery),
     };
     let cluster = discovery::discover(&join.network, &request, &mut Backoff::new())?;

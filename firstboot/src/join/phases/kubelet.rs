@@ -25,13 +25,10 @@ const LONGEST_HEALTH: usize = 64 * 1024;
 const LONGEST: u64 = 4 << 20;
 
 /// See the module.
-pub const PHASE: Phase = Phase { name: "kubelet", kubeadm: "kubelet-start", need: Need::Writing, run };
+pub const PHASE: Phase = Phase { name: "kubelet", kubeadm: "kubelet-start", need: Need::Running, run };
 
 fn run(join: &mut Join) -> Result<()> {
     notify::send("READY=1");
-    if !join.root.is_machine() {
-        return Ok(());
-    }
     start(join.machine.services)?;
     let timeouts = &join.config.join.timeouts;
     if let Some(endpoint) = health_endpoint(join)? {

@@ -37,6 +37,8 @@ pub enum Need {
     Always,
     /// In every run that may change the machine.
     Writing,
+    /// In every run that may change the machine, where that is the one we run on: a folder has no kubelet.
+    Running,
     /// Until it has succeeded with this config.
     Once,
     /// As long as something of the cluster is missing on the disk.

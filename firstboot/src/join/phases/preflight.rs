@@ -7,12 +7,14 @@ use crate::api::{Deadline, resolve};
 use crate::error::{Class, Failure, Result};
 use crate::join::Join;
 use crate::machine;
-use crate::preflight::{self, Cluster, Context, Facts, Report, Runtime, Stage};
+use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, context};
 
 /// kubeadm waits ten seconds for a resolver that is dead.
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(1);
 /// A runtime may import images before it serves.
 const RUNTIME_LIMIT: Duration = Duration::from_secs(90);
+/// A runtime whose absence the config allows is given a moment.
+const IGNORED_RUNTIME_LIMIT: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub const PHASE: Phase = Phase { name: "preflight", kubeadm: "preflight", need: Need::Once, run };
@@ -21,11 +23,14 @@ fn run(join: &mut Join) -> Result<()> {
     let version = machine::kubelet_version(join.root);
     join.found.kubelet_version = version.as_ref().ok().copied();
     let socket = join.cri_socket();
-    join.found.runtime = socket.as_ref().ok().map(|socket| {
-        let (root, socket, limit) = (join.root.clone(), socket.clone(), join.deadline.within(RUNTIME_LIMIT).remaining());
+    let is_docker = socket.as_ref().is_ok_and(|socket| context::is_dockershim(socket));
+    join.found.runtime = socket.as_ref().ok().filter(|_| !is_docker).map(|socket| {
+        let (root, socket) = (join.root.clone(), socket.clone());
+        let limit = join.deadline.within(if is_cri_ignored(join) { IGNORED_RUNTIME_LIMIT } else { RUNTIME_LIMIT }).remaining();
         std::thread::spawn(move || Runtime::ask(&root, &socket, limit))
     });
-    let facts = Facts { kubelet: Some(version), name: Some(look_up(join)), ..Facts::here(join.root) };
+    let docker = is_docker.then(Docker::ask);
+    let facts = Facts { kubelet: Some(version), docker, name: Some(look_up(join)), ..Facts::here(join.root) };
     report(join, facts, None, Stage::Machine)?;
     socket.map(drop)
 }
@@ -36,6 +41,10 @@ pub fn alone(join: &mut Join) -> Result<()> {
     let kubelet = join.found.kubelet_version.map(Ok);
     let facts = Facts { runtime: runtime(join), kubelet, ..Facts::here(join.root) };
     report(join, facts, None, Stage::Cluster)
+}
+
+fn is_cri_ignored(join: &Join) -> bool {
+    join.config.join.node.ignore_preflight_errors.iter().any(|name| name == "all" || name == "cri")
 }
 
 fn look_up(join: &Join) -> Result<Vec<std::net::IpAddr>> {

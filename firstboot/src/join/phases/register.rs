@@ -20,12 +20,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 const ANNOTATION_LIMIT: Duration = Duration::from_secs(120);
 
 /// See the module.
-pub const PHASE: Phase = Phase { name: "register", kubeadm: "kubelet-start", need: Need::Writing, run };
+pub const PHASE: Phase = Phase { name: "register", kubeadm: "kubelet-start", need: Need::Running, run };
 
 fn run(join: &mut Join) -> Result<()> {
     let annotated = !join.root.path(INSTANCE_CONFIG).exists();
     let wait_for = join.config.agent.wait_for;
-    if !join.root.is_machine() || (!annotated && wait_for == WaitFor::Kubelet) {
+    if !annotated && wait_for == WaitFor::Kubelet {
         return Ok(());
     }
     let mut client = client_of_the_kubelet(join)?;
@@ -42,7 +42,7 @@ fn run(join: &mut Join) -> Result<()> {
 
 fn client_of_the_kubelet(join: &Join) -> Result<Client> {
     let discovery = Discovery::File(KUBELET_CONF.into());
-    let request = Request { discovery: &discovery, tls_bootstrap_token: None, more_endpoints: &[], deadline: join.deadline };
+    let request = Request { discovery: &discovery, tls_bootstrap_token: None, deadline: join.deadline };
     Ok(discover(&join.network, &request, &mut Backoff::new())?.client)
 }
 
