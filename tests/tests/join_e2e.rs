@@ -247,7 +247,7 @@ fn cidata(folder: &Path, config: &str) -> std::path::PathBuf {
     let (disk, file) = (folder.join("cidata.raw"), folder.join("user-data"));
     fs::write(&file, config).expect("the folder is the test's");
     fs::File::create(&disk).and_then(|file| file.set_len(4 << 20)).expect("the folder is the test's");
-    workspace::output("mformat", ["-i".as_ref(), disk.as_os_str(), "-v".as_ref(), "CIDATA".as_ref(), "::".as_ref()]);
+    workspace::output("mkfs.vfat", ["-n".as_ref(), "CIDATA".as_ref(), disk.as_os_str()]);
     workspace::output("mcopy", ["-i".as_ref(), disk.as_os_str(), file.as_os_str(), "::user-data".as_ref()]);
     disk
 }
@@ -266,8 +266,8 @@ fn network_machine(name: &str, image: &Image, control_plane: &ControlPlane, more
 #[test]
 fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
     let Some(control_plane) = control_plane() else { return };
-    if let Some(program) = workspace::missing(&["mformat", "mcopy"]) {
-        return workspace::not_run("the network set joins", &format!("no program {program} here (package mtools)"));
+    if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy"]) {
+        return workspace::not_run("the network set joins", &format!("no program {program} here (packages dosfstools, mtools)"));
     }
     let _alone = workspace::exclusive("join-e2e");
     let (image, folder) = (kiln::joining_image(), workspace::scratch());
