@@ -132,10 +132,26 @@ impl Node {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the folder is the test's");
     }
 
+    /// Takes the node config as a file of the machine, where `firstboot run` finds it.
+    pub fn provide(&self, config: &str) {
+        self.write("/etc/firstboot/config.yaml", config);
+        fs::set_permissions(self.path("/etc/firstboot/config.yaml"), fs::Permissions::from_mode(0o600)).expect("the folder is the test's");
+    }
+
+    /// `firstboot run` on this machine, as its unit does it.
+    pub fn run(&self, prefix: Command) -> Command {
+        self.agent(prefix, "run")
+    }
+
     /// `firstboot join` on this machine, behind `prefix` (a command such as nsenter that replaces itself).
-    pub fn join(&self, mut prefix: Command) -> Command {
-        prefix.arg(kiln::programs().join("firstboot")).arg("join");
-        prefix.arg("--config").arg(self.folder.path().join("config.yaml")).arg("--rootfs").arg(self.root());
+    pub fn join(&self, prefix: Command) -> Command {
+        let mut command = self.agent(prefix, "join");
+        command.arg("--config").arg(self.folder.path().join("config.yaml"));
+        command
+    }
+
+    fn agent(&self, mut prefix: Command, verb: &str) -> Command {
+        prefix.arg(kiln::programs().join("firstboot")).arg(verb).arg("--rootfs").arg(self.root());
         prefix.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
         prefix
     }

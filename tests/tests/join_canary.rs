@@ -176,6 +176,21 @@ fn joins_leave_nothing(lab: &Lab) {
     assert_silent(&node, &run, "by-kubelet");
     assert_eq!(places(&node.root(), SECRET), [], "by-kubelet: the token is on the disk");
     by_token_file(lab);
+    by_unit(lab);
+}
+
+/// As the image's unit runs it, the config a file of the machine. That file is its owner's and stays, for the next boot compares it; nothing else may
+/// hold the token.
+fn by_unit(lab: &Lab) {
+    let node = Node::new("by-unit", lab.control_plane.fact("version"), &lab.runtime.socket());
+    let mut config = Config::new(&lab.control_plane, "by-unit");
+    config.token = format!("{ID}.{SECRET}");
+    node.provide(&config.text());
+    let (run, seen) = watched(&node, node.run(lab.prefix()));
+    assert_eq!((run.code, seen.len()), (Some(0), 0), "by-unit: {} {seen:?}", run.output);
+    assert_silent(&node, &run, "by-unit");
+    fs::remove_file(node.path("/etc/firstboot/config.yaml")).expect("the file stays");
+    assert_clean(&node, "by-unit");
 }
 
 /// kubeadm's flags, the token from a file.

@@ -62,7 +62,7 @@ fn agents(control_plane: &ControlPlane, runtime: &Runtime, count: usize, spread:
             config.timeouts = (300, 300, 300);
             config.agent = vec![format!("spread: {spread}s")];
             let node = Node::new(&name, control_plane.fact("version"), &socket);
-            node.configure(&config.text());
+            node.provide(&config.text());
             node
         })
         .collect();
@@ -85,7 +85,7 @@ fn agents(control_plane: &ControlPlane, runtime: &Runtime, count: usize, spread:
 fn start(control_plane: &ControlPlane, node: Node, folder: &std::path::Path) -> Member {
     let output = folder.join(node.name());
     let file = std::fs::File::create(&output).expect("the folder is the test's");
-    let mut command = node.join(island::command_in(control_plane.fact("pid"), "env"));
+    let mut command = node.run(island::command_in(control_plane.fact("pid"), "env"));
     command.stdout(file.try_clone().expect("a file can be had twice")).stderr(file).stdin(Stdio::null());
     Member { child: command.spawn().expect("the agent starts"), output, node }
 }
