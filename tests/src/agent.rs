@@ -15,7 +15,8 @@ use crate::twin::Twin;
 use crate::workspace;
 
 /// Programs that the checks look for in PATH.
-const PROGRAMS: &[&str] = &["crictl", "conntrack", "ip", "iptables", "mount", "nsenter", "ebtables", "ethtool", "socat", "tc", "touch", "losetup", "cp"];
+const PROGRAMS: &[&str] =
+    &["crictl", "conntrack", "ip", "iptables", "mount", "nsenter", "ebtables", "ethtool", "socat", "tc", "touch", "losetup", "cp"];
 
 /// A healthy machine; its name and identifiers are added.
 const FILES: &[(&str, &str)] = &[
@@ -38,13 +39,17 @@ const FILES: &[(&str, &str)] = &[
 pub struct Runtime(Twin);
 
 impl Runtime {
-    /// Starts it, with control groups as kubeadm's clusters want them.
+    /// Starts it, with control groups as the cluster's kubelets make them: systemd's from 1.22 on.
     pub fn start(control_plane: &ControlPlane) -> Self {
         let twin = Twin::start(control_plane, "runtime", &[]);
-        let config = "mkdir -p /etc/containerd && printf 'version = 2\\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\\nruntime_type = \"io.containerd.runc.v2\"\\n\
-                      [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\\nSystemdCgroup = true\\n' > /etc/containerd/config.toml && \
-                      systemctl restart containerd && for i in $(seq 300); do [ -S /run/containerd/containerd.sock ] && exit; sleep 0.1; done; exit 1";
-        let ended = twin.run(["sh", "-c", config], Duration::from_secs(40));
+        let systemd = minor(control_plane) >= 22;
+        let config = format!(
+            "mkdir -p /etc/containerd && printf 'version = 2\\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\\n\
+             runtime_type = \"io.containerd.runc.v2\"\\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\\n\
+             SystemdCgroup = {systemd}\\n' > /etc/containerd/config.toml && systemctl restart containerd && \
+             for i in $(seq 300); do [ -S /run/containerd/containerd.sock ] && exit; sleep 0.1; done; exit 1"
+        );
+        let ended = twin.run(["sh", "-c", &config], Duration::from_secs(40));
         assert_eq!(ended.code, 0, "containerd does not start: {}{}", ended.stderr, twin.service_log("containerd"));
         Self(twin)
     }
@@ -53,6 +58,11 @@ impl Runtime {
     pub fn socket(&self) -> PathBuf {
         self.0.path("/run/containerd/containerd.sock")
     }
+}
+
+/// The control plane's minor version: 36 of 1.36.2.
+fn minor(control_plane: &ControlPlane) -> u32 {
+    control_plane.fact("version").split('.').nth(1).and_then(|minor| minor.parse().ok()).expect("a Kubernetes version has a minor")
 }
 
 /// A machine that is a folder.
@@ -78,7 +88,12 @@ pub struct Run {
 impl Node {
     /// A healthy machine named `name` with a kubelet of `version`; `socket` is its runtime's.
     pub fn new(name: &str, version: &str, socket: &Path) -> Self {
-        Self::in_folder(tempfile::Builder::new().prefix("node-").tempdir().expect("there is a folder for temporary files"), name, version, socket)
+        Self::in_folder(
+            tempfile::Builder::new().prefix("node-").tempdir().expect("there is a folder for temporary files"),
+            name,
+            version,
+            socket,
+        )
     }
 
     /// The same in `folder`, on whatever file system that is.
@@ -94,7 +109,8 @@ impl Node {
         node.write("/usr/lib/kiln/image.json", &format!("{{\"variables\":{{\"kubernetes\":\"{version}\"}}}}"));
         for program in PROGRAMS {
             node.write(&format!("/usr/bin/{program}"), "");
-            fs::set_permissions(node.path(&format!("/usr/bin/{program}")), fs::Permissions::from_mode(0o755)).expect("the folder is the test's");
+            fs::set_permissions(node.path(&format!("/usr/bin/{program}")), fs::Permissions::from_mode(0o755))
+                .expect("the folder is the test's");
         }
         fs::create_dir_all(node.path("/var/lib/kubelet")).expect("the folder is the test's");
         symlink("../run", node.path("/var/run")).expect("the folder is the test's");
@@ -201,7 +217,8 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<(String, u32, Vec<u8>)>) {
 /// Runs a command of [`Node::join`] to its end; one that goes on for longer than `patience` is killed and has no exit code.
 pub fn run(mut command: Command, patience: Duration) -> Run {
     let started = Instant::now();
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
     let deadline = started + workspace::patience(patience);
     while matches!(child.try_wait(), Ok(None)) {
         if Instant::now() > deadline {
@@ -249,7 +266,8 @@ impl Config {
             token: control_plane.token().to_owned(),
             pin: control_plane.pin().to_owned(),
             name: name.to_owned(),
-            registration: Vec::new(),
+            // Before 1.24 a machine without the socket would be taken for one with docker.
+            registration: vec!["criSocket: unix:///run/containerd/containerd.sock".to_owned()],
             timeouts: (60, 60, 60),
             agent: Vec::new(),
         }

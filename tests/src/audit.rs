@@ -86,7 +86,11 @@ mod tests {
                 r#"{{"auditID":"{id}","stage":"{stage}","requestReceivedTimestamp":"2026-11-24T{at}Z","userAgent":"firstboot/0.1.0 x","verb":"watch","requestURI":"/x","responseStatus":{{"code":200}}}}"#
             )
         };
-        let log = [line("a", "ResponseStarted", "00:01:00.5"), line("a", "ResponseComplete", "00:01:00.5"), line("b", "ResponseComplete", "00:01:01.25")];
+        let log = [
+            line("a", "ResponseStarted", "00:01:00.5"),
+            line("a", "ResponseComplete", "00:01:00.5"),
+            line("b", "ResponseComplete", "00:01:01.25"),
+        ];
         let calls = parse(&log.join("\n"));
         assert_eq!(calls.len(), 2);
         assert_eq!((calls[0].at, calls[0].agent.as_str(), calls[0].code), (60.5, "firstboot", 200));

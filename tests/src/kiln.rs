@@ -159,7 +159,10 @@ fn shared(definition: &str, variant: &str, sets: &[String]) -> Image {
         fs::create_dir_all(&folder).expect("the target folder is writable");
         forget_others(&folder);
         // One lock for all variants: none changes what is fetched.
-        let build = Build::new(definition, &image.folder).arg("--layers-dir").arg(workspace::root().join("layers")).lock(&folder.join(definition.replace('/', "-") + ".lock"));
+        let build = Build::new(definition, &image.folder)
+            .arg("--layers-dir")
+            .arg(workspace::root().join("layers"))
+            .lock(&folder.join(definition.replace('/', "-") + ".lock"));
         sets.iter().fold(build, |build, set| build.arg("--set").arg(set)).run();
     }
     image

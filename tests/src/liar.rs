@@ -45,8 +45,6 @@ pub enum Deed {
     Date(String),
 }
 
-
-
 /// Decides over connections before anything is read: `true` resets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
@@ -128,7 +126,8 @@ impl Upstream {
             roots.add(certificate).expect("kubeadm's CA is a certificate");
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("ring has what TLS needs");
+        let tls =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("ring has what TLS needs");
         Self {
             pid: control_plane.fact("pid").to_owned(),
             tls: Arc::new(tls.with_root_certificates(roots).with_no_client_auth()),
@@ -252,8 +251,9 @@ fn close(client: &mut Client) -> io::Result<()> {
 
 fn answer(client: &mut Client, status: &str, headers: &str, body: &str) -> io::Result<()> {
     let length = body.len();
-    let text =
-        format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    let text = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
     client.write_all(text.as_bytes())
 }
 
@@ -264,7 +264,8 @@ fn read_message(stream: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>>
     loop {
         if let Some(end) = end_of_head(&bytes) {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            let length = head.lines().find(|line| is_header(line, "content-length")).and_then(|line| line[15..].trim().parse().ok()).unwrap_or(0);
+            let length =
+                head.lines().find(|line| is_header(line, "content-length")).and_then(|line| line[15..].trim().parse().ok()).unwrap_or(0);
             if bytes.len() >= end + length {
                 return Ok(Some((head, bytes[end..end + length].to_vec())));
             }
@@ -314,7 +315,8 @@ fn without_chunks(mut bytes: &[u8]) -> Vec<u8> {
 fn dated(answer: &[u8], date: &str) -> Vec<u8> {
     let start = end_of_head(answer).unwrap_or(answer.len());
     let head = String::from_utf8_lossy(&answer[..start]).into_owned();
-    let lines = head.trim_end().lines().map(|line| if is_header(line, "date") { format!("Date: {date}\r\n") } else { format!("{line}\r\n") });
+    let lines =
+        head.trim_end().lines().map(|line| if is_header(line, "date") { format!("Date: {date}\r\n") } else { format!("{line}\r\n") });
     let mut bytes = lines.collect::<String>().into_bytes();
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(&answer[start..]);

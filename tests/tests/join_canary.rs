@@ -264,7 +264,8 @@ fn broken_configs_tell_nothing(lab: &Lab) {
     for (what, replacement) in &replacements {
         let file = folder.path().join("config.yaml");
         fs::write(&file, good.replace(&token, replacement)).expect("the folder is the test's");
-        let verbs: &[&[&str]] = &[&["config", "validate"], &["join", "--dry-run", "--config"], &["explain", "--config"], &["preflight", "--config"]];
+        let verbs: &[&[&str]] =
+            &[&["config", "validate"], &["join", "--dry-run", "--config"], &["explain", "--config"], &["preflight", "--config"]];
         for words in verbs {
             let mut command = lab.prefix();
             command.arg(kiln::programs().join("firstboot")).args(*words).arg(&file).arg("--rootfs").arg(node.root());

@@ -60,8 +60,17 @@ fn node_config(control_plane: &ControlPlane, name: &str) -> String {
     format!(
         "apiVersion: kubeadm.k8s.io/{newest}\nkind: JoinConfiguration\n\
          discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n\
-         nodeRegistration:\n  name: {name}\n  taints: [{{key: lab, value: test, effect: NoSchedule}}]\n  kubeletExtraArgs: {arguments}\n"
+         nodeRegistration:\n  name: {name}\n  taints: [{{key: lab, value: test, effect: NoSchedule}}]\n  kubeletExtraArgs: {arguments}\n{}",
+        kubelet_configuration()
     )
+}
+
+/// kubeadm before 1.22 leaves the cgroup driver to the kubelet, whose own default is not that of the image's runtime.
+fn kubelet_configuration() -> &'static str {
+    match lab().kubernetes_minor() {
+        22.. => "",
+        _ => "---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: systemd\n",
+    }
 }
 
 /// The next verdict on the console.
@@ -112,7 +121,8 @@ fn assert_as_configured(node: &Value) {
 
 /// A pod of busybox on `node` that runs a line of shell.
 fn create_pod(control_plane: &ControlPlane, node: &str, name: &str, line: &str, ports: &Value, restart: &str) {
-    let container = json!({"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/sh", "-c", line], "ports": ports});
+    let container =
+        json!({"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/sh", "-c", line], "ports": ports});
     let spec = json!({"nodeName": node, "automountServiceAccountToken": false, "restartPolicy": restart, "terminationGracePeriodSeconds": 1,
         "tolerations": [{"operator": "Exists"}], "containers": [container]});
     // The namespace's account is made a moment after the control plane is up.
@@ -149,7 +159,11 @@ fn answer_to_a_pod(control_plane: &ControlPlane, node: &str, name: &str, url: &s
     eventually("the answer to a pod", || {
         let pod = pod(control_plane, name);
         let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
-        if ended.is_object() { Ok(format!("{}{}", ended["message"].as_str().unwrap_or_default(), ended["exitCode"])) } else { Err(pod["status"].clone()) }
+        if ended.is_object() {
+            Ok(format!("{}{}", ended["message"].as_str().unwrap_or_default(), ended["exitCode"]))
+        } else {
+            Err(pod["status"].clone())
+        }
     })
 }
 
@@ -237,7 +251,8 @@ fn assert_pods_answer(control_plane: &ControlPlane) {
     assert_eq!(answer, "web of disk-node\n0");
     let outside = eventually("the answer through the port map", || {
         let url = format!("http://{}:{HOST_PORT}/", island::API_ADDRESS);
-        let output = control_plane.command("curl").args(["--silent", "--max-time", "5", "--noproxy", "*", &url]).output().expect("curl starts");
+        let output =
+            control_plane.command("curl").args(["--silent", "--max-time", "5", "--noproxy", "*", &url]).output().expect("curl starts");
         if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).into_owned()) } else { Err(json!(output.status.code())) }
     });
     assert_eq!(outside, "web of disk-node\n");
@@ -257,11 +272,11 @@ fn network_machine(name: &str, image: &Image, control_plane: &ControlPlane, more
     let set = image.file("-pxe");
     let script = fs::read_to_string(set.join("boot.ipxe")).expect("the set has a script");
     let line = script.lines().find_map(|line| line.strip_prefix("kernel vmlinuz initrd=initrd ")).expect("the script loads the kernel");
-    Machine::new(name)
-        .memory(3072)
-        .uuid("4c4c4544-0042-3510-8052-b4c04f4e3202")
-        .in_network_of(control_plane.fact("pid"))
-        .kernel(&set.join("vmlinuz"), &set.join("initrd"), &format!("{line} {more}"))
+    Machine::new(name).memory(3072).uuid("4c4c4544-0042-3510-8052-b4c04f4e3202").in_network_of(control_plane.fact("pid")).kernel(
+        &set.join("vmlinuz"),
+        &set.join("initrd"),
+        &format!("{line} {more}"),
+    )
 }
 
 #[test]

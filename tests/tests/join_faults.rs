@@ -87,9 +87,14 @@ const CASES: &[Case] = &[
         ends: JOINED,
         seconds: 20.0,
         work: |lab, name| {
-            let mut seen = lied(lab, name, |_, before| {
-                if before > 0 { Deed::Pass } else { Deed::Answer("429 Too Many Requests", "Retry-After: 1\r\n", "") }
-            });
+            let mut seen =
+                lied(
+                    lab,
+                    name,
+                    |_, before| {
+                        if before > 0 { Deed::Pass } else { Deed::Answer("429 Too Many Requests", "Retry-After: 1\r\n", "") }
+                    },
+                );
             // Five kinds of requests are each put off for a second.
             seen.demand(seen.run.seconds >= 4.0, "Retry-After was not obeyed");
             seen
@@ -118,7 +123,9 @@ const CASES: &[Case] = &[
         name: "half-a-body-once-each",
         ends: JOINED,
         seconds: 12.0,
-        work: |lab, name| lied(lab, name, |request, before| if before > 0 || request == REQUESTS || request == WATCH { Deed::Pass } else { Deed::Half }),
+        work: |lab, name| {
+            lied(lab, name, |request, before| if before > 0 || request == REQUESTS || request == WATCH { Deed::Pass } else { Deed::Half })
+        },
     },
     Case { name: "watch-silent-once", ends: JOINED, seconds: 25.0, work: watch_silent },
     Case {
@@ -158,18 +165,43 @@ const CASES: &[Case] = &[
             })
         },
     },
-    Case { name: "token-expired", ends: CREDENTIAL, seconds: 20.0, work: |lab, name| with_token(lab, name, TokenSpec { expires: Some(-60), ..TokenSpec::default() }) },
-    Case { name: "token-without-signing", ends: CREDENTIAL, seconds: 20.0, work: |lab, name| with_token(lab, name, TokenSpec { signing: false, ..TokenSpec::default() }) },
+    Case {
+        name: "token-expired",
+        ends: CREDENTIAL,
+        seconds: 20.0,
+        work: |lab, name| with_token(lab, name, TokenSpec { expires: Some(-60), ..TokenSpec::default() }),
+    },
+    Case {
+        name: "token-without-signing",
+        ends: CREDENTIAL,
+        seconds: 20.0,
+        work: |lab, name| with_token(lab, name, TokenSpec { signing: false, ..TokenSpec::default() }),
+    },
     Case {
         name: "token-without-authentication",
         ends: CREDENTIAL,
         seconds: 5.0,
         work: |lab, name| with_token(lab, name, TokenSpec { authentication: false, ..TokenSpec::default() }),
     },
-    Case { name: "token-unknown", ends: CREDENTIAL, seconds: 20.0, work: |lab, name| plain(lab, name, |config| config.token = "zzzzzz.0123456789abcdef".to_owned()) },
+    Case {
+        name: "token-unknown",
+        ends: CREDENTIAL,
+        seconds: 20.0,
+        work: |lab, name| plain(lab, name, |config| config.token = "zzzzzz.0123456789abcdef".to_owned()),
+    },
     Case { name: "token-of-powerless-group", ends: CREDENTIAL, seconds: 5.0, work: powerless },
-    Case { name: "certificate-denied", ends: REFUSED, seconds: 8.0, work: |lab, name| judged(lab, name, Some("Denied"), Duration::ZERO, 20) },
-    Case { name: "certificate-approved-late", ends: JOINED, seconds: 16.0, work: |lab, name| judged(lab, name, Some("Approved"), Duration::from_secs(8), 60) },
+    Case {
+        name: "certificate-denied",
+        ends: REFUSED,
+        seconds: 8.0,
+        work: |lab, name| judged(lab, name, Some("Denied"), Duration::ZERO, 20),
+    },
+    Case {
+        name: "certificate-approved-late",
+        ends: JOINED,
+        seconds: 16.0,
+        work: |lab, name| judged(lab, name, Some("Approved"), Duration::from_secs(8), 60),
+    },
     Case { name: "certificate-never-approved", ends: PENDING, seconds: 9.0, work: |lab, name| judged(lab, name, None, Duration::ZERO, 5) },
     Case { name: "name-of-a-ready-node", ends: REFUSED, seconds: 5.0, work: |lab, name| name_taken(lab, name, true) },
     Case { name: "name-of-a-node-that-is-not-ready", ends: JOINED, seconds: 5.0, work: |lab, name| name_taken(lab, name, false) },
@@ -177,13 +209,23 @@ const CASES: &[Case] = &[
     Case { name: "clock-a-day-slow", ends: CLOCK, seconds: 5.0, work: |lab, name| clock(lab, name, Validity::BeginsTomorrow, 3) },
     Case { name: "clock-a-day-fast-by-the-date-alone", ends: CLOCK, seconds: 5.0, work: |lab, name| clock(lab, name, Validity::Now, -1) },
     Case { name: "clock-a-day-slow-by-the-date-alone", ends: CLOCK, seconds: 5.0, work: |lab, name| clock(lab, name, Validity::Now, 1) },
-    Case { name: "server-certificate-expired", ends: UNTRUSTED, seconds: 5.0, work: |lab, name| clock(lab, name, Validity::EndedYesterday, 0) },
+    Case {
+        name: "server-certificate-expired",
+        ends: UNTRUSTED,
+        seconds: 5.0,
+        work: |lab, name| clock(lab, name, Validity::EndedYesterday, 0),
+    },
     Case { name: "dns-dead-and-not-needed", ends: JOINED, seconds: 5.0, work: |lab, name| dns(lab, name, API) },
     Case { name: "dns-dead-and-needed", ends: UNREACHABLE, seconds: 12.0, work: |lab, name| dns(lab, name, "api.lab.test:6443") },
     Case { name: "containerd-late", ends: JOINED, seconds: 12.0, work: containerd_late },
     Case { name: "containerd-absent", ends: RUNTIME, seconds: 12.0, work: |lab, name| containerd(lab, name, false) },
     Case { name: "containerd-silent", ends: RUNTIME, seconds: 12.0, work: |lab, name| containerd(lab, name, true) },
-    Case { name: "disk-nearly-full", ends: PREFLIGHT, seconds: 5.0, work: |lab, name| mounted(lab, name, "mount -t tmpfs -o size=1M tmpfs $ROOT/var", "[]") },
+    Case {
+        name: "disk-nearly-full",
+        ends: PREFLIGHT,
+        seconds: 5.0,
+        work: |lab, name| mounted(lab, name, "mount -t tmpfs -o size=1M tmpfs $ROOT/var", "[]"),
+    },
     Case { name: "disk-full", ends: HOST, seconds: 8.0, work: disk_full },
     Case {
         name: "etc-read-only",
@@ -311,7 +353,10 @@ fn judge(lab: &Lab, user: &str, verdict: &str, delay: Duration) {
         if let Some(mut request) = certificate_requests(lab, |request| request["spec"]["username"] == user).pop() {
             std::thread::sleep(delay);
             request["status"] = json!({"conditions": [{"type": verdict, "status": "True", "reason": "Test", "message": "said the test"}]});
-            let path = format!("/apis/certificates.k8s.io/v1/certificatesigningrequests/{}/approval", request["metadata"]["name"].as_str().unwrap_or_default());
+            let path = format!(
+                "/apis/certificates.k8s.io/v1/certificatesigningrequests/{}/approval",
+                request["metadata"]["name"].as_str().unwrap_or_default()
+            );
             let (code, answer) = lab.control_plane.api("PUT", &path, Some(&request));
             assert_eq!(code, 200, "{answer}");
             return;
@@ -466,7 +511,8 @@ fn secrets_told(seen: &Seen) -> Vec<String> {
 
 fn not_healed(lab: &Lab, seen: &Seen) -> Option<String> {
     let again = agent::run(seen.node.join(island::command_in(lab.control_plane.fact("pid"), "env")), Duration::from_secs(70));
-    (again.code != Some(0) || again.verdict["outcome"] != "joined").then(|| format!("without the fault it still fails: {}", again.output.trim()))
+    (again.code != Some(0) || again.verdict["outcome"] != "joined")
+        .then(|| format!("without the fault it still fails: {}", again.output.trim()))
 }
 
 fn start() -> Option<Lab> {

@@ -106,7 +106,7 @@ fn kubeadms(control_plane: &ControlPlane, count: usize) -> Herd {
             let name = format!("kubeadm-{number}");
             let twin = Twin::start(control_plane, &name, &[]);
             let mut config = Config::new(control_plane, &name);
-            config.registration = vec!["ignorePreflightErrors: [SystemVerification, Swap]".to_owned()];
+            config.registration.push("ignorePreflightErrors: [SystemVerification, Swap]".to_owned());
             std::fs::write(twin.path("/join.yaml"), kubeadm_form(&config.text())).expect("the machine is the test's");
             twin
         })
@@ -123,7 +123,9 @@ fn kubeadms(control_plane: &ControlPlane, count: usize) -> Herd {
     }
     let mut calls = audit::calls_of(control_plane, "kubeadm");
     // kubectl-like calls of the lab's own kubeadm init are not of a join.
-    calls.retain(|call| call.user.starts_with("system:bootstrap:") || call.user == "system:anonymous" || call.user.starts_with("system:node:"));
+    calls.retain(|call| {
+        call.user.starts_with("system:bootstrap:") || call.user == "system:anonymous" || call.user.starts_with("system:node:")
+    });
     Herd { seconds: ended.iter().map(|run| run.seconds).collect(), calls }
 }
 

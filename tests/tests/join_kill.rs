@@ -124,7 +124,9 @@ fn without_pem(text: &str) -> String {
 fn without_time(text: &str) -> String {
     let mut pieces = text.split("kubelet-client-2");
     let first = pieces.next().unwrap_or_default().to_owned();
-    pieces.fold(first, |whole, piece| whole + "kubelet-client-<time>" + piece.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '-'))
+    pieces.fold(first, |whole, piece| {
+        whole + "kubelet-client-<time>" + piece.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '-')
+    })
 }
 
 /// How a machine differs from an undisturbed one: in words, none where it does not.
