@@ -14,6 +14,9 @@ use crate::workspace;
 /// The default definition, relative to the checkout.
 pub const DEFAULT: &str = "images/debian-13.toml";
 
+/// The default definition as the tests of the join change it, relative to the checkout.
+pub const JOIN: &str = "tests/images/join.toml";
+
 /// The container image of a shell and small tools that [`image_with_containers`] carries.
 pub const BUSYBOX: &str = "localhost/lab/busybox:1";
 
@@ -140,6 +143,12 @@ pub fn image_with_containers(definition: &str) -> Image {
     shared(definition, "+containers", &[preload, "outputs=[\"raw\"]".to_owned()])
 }
 
+/// The image of [`JOIN`]: the default one with [`BUSYBOX`] and a pod network that ends at the machine, as a disk and for the network.
+pub fn joining_image() -> Image {
+    let preload = lab().preload(&workspace::root().join(JOIN));
+    shared(JOIN, "", &[preload])
+}
+
 fn shared(definition: &str, variant: &str, sets: &[String]) -> Image {
     let _alone = workspace::exclusive("image");
     let key = inputs_key();
@@ -150,7 +159,7 @@ fn shared(definition: &str, variant: &str, sets: &[String]) -> Image {
         fs::create_dir_all(&folder).expect("the target folder is writable");
         forget_others(&folder);
         // One lock for all variants: none changes what is fetched.
-        let build = Build::new(definition, &image.folder).lock(&folder.join(definition.replace('/', "-") + ".lock"));
+        let build = Build::new(definition, &image.folder).arg("--layers-dir").arg(workspace::root().join("layers")).lock(&folder.join(definition.replace('/', "-") + ".lock"));
         sets.iter().fold(build, |build, set| build.arg("--set").arg(set)).run();
     }
     image
@@ -172,7 +181,7 @@ fn inputs_key() -> u64 {
     for program in ["kiln", "firstboot"] {
         hasher.write(&fs::read(programs().join(program)).expect("the programs are built"));
     }
-    for folder in ["images", "layers"] {
+    for folder in ["images", "layers", "tests/images"] {
         hash_tree(&workspace::root().join(folder), &mut hasher);
     }
     hasher.finish()

@@ -4,15 +4,20 @@
 //! lab (parts) ─► kiln (builds) ─► qemu (machine) ─► console (lines) ─► probe (facts)
 //! ```
 
+pub mod agent;
+pub mod audit;
+pub mod authority;
 pub mod console;
 pub mod control_plane;
 pub mod http;
+pub mod island;
 pub mod join_cache;
 pub mod join_case;
 pub mod join_compare;
 pub mod join_outcome;
 pub mod kiln;
 pub mod lab;
+pub mod liar;
 pub mod probe;
 pub mod qemu;
 pub mod twin;

@@ -2,6 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -29,8 +31,11 @@ pub struct Machine {
     args: Vec<OsString>,
     firmware: Option<(PathBuf, PathBuf)>,
     network: String,
+    namespace: Option<String>,
     may_reboot: bool,
     folder: tempfile::TempDir,
+    /// Of the monitor's socket, whose path must be short.
+    monitor: tempfile::TempDir,
     disks: usize,
 }
 
@@ -43,8 +48,10 @@ impl Machine {
             args: args.map(OsString::from).to_vec(),
             firmware: None,
             network: "user,id=net0".to_owned(),
+            namespace: None,
             may_reboot: false,
             folder: workspace::scratch(),
+            monitor: tempfile::tempdir().expect("there is a folder for temporary files"),
             disks: 0,
         }
     }
@@ -93,6 +100,23 @@ impl Machine {
             self.network += &format!(",tftp={}", folder.display());
         }
         self.args(["-boot", "n"])
+    }
+
+    /// The guest's user network ends in the network namespace of the process `pid`: its 10.0.2.2 is the loopback address there.
+    pub fn in_network_of(mut self, pid: &str) -> Self {
+        self.namespace = Some(format!("--net=/proc/{pid}/ns/net"));
+        self
+    }
+
+    /// Connections to `outside` (an address and a port of the machine that the emulator runs on) reach the port `inside` of the guest.
+    pub fn forward(mut self, outside: &str, inside: u16) -> Self {
+        self.network += &format!(",hostfwd=tcp:{outside}-:{inside}");
+        self
+    }
+
+    /// The identifier that the firmware tells the guest: the same one means the same machine.
+    pub fn uuid(self, uuid: &str) -> Self {
+        self.args(["-uuid", uuid])
     }
 
     /// A systemd credential in the firmware tables (systemd.system-credentials(7)).
@@ -144,7 +168,7 @@ impl Machine {
     fn start(&self, attempt: usize) -> Vm {
         let log =
             workspace::kept().join(format!("console-{}{}.log", self.name, if attempt > 1 { format!("-{attempt}") } else { String::new() }));
-        let mut command = Command::new("qemu-system-x86_64");
+        let mut command = self.emulator();
         command.args(["-machine", "q35", "-nodefaults"]).args(acceleration()).args(&self.args);
         command.args(["-netdev", &self.network, "-device", "virtio-net-pci,netdev=net0"]);
         if !self.may_reboot {
@@ -155,10 +179,21 @@ impl Machine {
             let own = format!("if=pflash,format=raw,unit=1,file={}", vars.display());
             command.args(["-drive", &fixed, "-drive", &own]);
         }
+        let monitor = self.monitor.path().join(format!("q{attempt}"));
+        command.args(["-qmp", &format!("unix:{},server=on,wait=off", monitor.display())]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("starting qemu-system-x86_64: {error}"));
         let console = Console::follow(child.stdout.take().expect("standard output is a pipe"), &log);
-        Vm { child, console, started: Instant::now() }
+        Vm { child, console, monitor, started: Instant::now() }
+    }
+
+    /// The emulator, which the command replaces: killing one is killing the other.
+    fn emulator(&self) -> Command {
+        const PROGRAM: &str = "qemu-system-x86_64";
+        let Some(namespace) = &self.namespace else { return Command::new(PROGRAM) };
+        let mut command = Command::new("nsenter");
+        command.args([namespace, "--", PROGRAM]);
+        command
     }
 }
 
@@ -193,6 +228,7 @@ pub fn overlay(base: &Path, folder: &Path, name: &str, size: Option<u64>) -> Pat
 pub struct Vm {
     child: Child,
     console: Console,
+    monitor: PathBuf,
     started: Instant,
 }
 
@@ -213,6 +249,16 @@ impl Vm {
         }
         let tail = self.console.lines().into_iter().rev().take(10).collect::<Vec<_>>().join("\n  | ");
         Err(Failure { what: format!("the machine did not power off; the last lines, newest first:\n  | {tail}"), emulator_fault: false })
+    }
+
+    /// Presses the power button: the guest shuts down in good order.
+    pub fn press_power_button(&self) {
+        let mut stream = UnixStream::connect(&self.monitor).expect("the emulator listens to its monitor");
+        let words = b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"system_powerdown\"}";
+        stream.write_all(words).expect("the emulator reads what it is told");
+        // The greeting and one answer to each word; only then may the connection end.
+        let answers = BufReader::new(stream).lines().map_while(Result::ok).filter(|line| line.contains("\"return\""));
+        assert_eq!(answers.take(2).count(), 2, "the emulator did not press the power button");
     }
 
     /// Every line of the console so far.

@@ -1,0 +1,292 @@
+//! A marked token, and the key that a join makes, are nowhere where they could leak: not in what the agent prints or logs, not in its status or
+//! journal, not in a file that others can read, not in its arguments or environment, not in a core. After the join they are nowhere on the disk but
+//! for the key in the one file that the kubelet reads.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use kiln_tests::agent::{self, Config, Node, Runtime};
+use kiln_tests::control_plane::{self, ControlPlane};
+use kiln_tests::island;
+use kiln_tests::kiln;
+use kiln_tests::lab::lab;
+use kiln_tests::workspace;
+use serde_json::json;
+
+/// The token; its id is no secret: it is part of the user's name.
+const ID: &str = "canary";
+const SECRET: &str = "c4nar1c4nar2c4na";
+
+struct Lab {
+    control_plane: ControlPlane,
+    runtime: Runtime,
+}
+
+fn start() -> Option<Lab> {
+    let version = &lab().versions["kubernetes"];
+    if let Some(why) = control_plane::hindrance(version) {
+        workspace::not_run("canaries of the join", &why);
+        return None;
+    }
+    let control_plane = ControlPlane::start(version);
+    let data = json!({"token-id": ID, "token-secret": SECRET, "usage-bootstrap-signing": "true", "usage-bootstrap-authentication": "true",
+        "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token"});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
+        "metadata": {"namespace": "kube-system", "name": format!("bootstrap-token-{ID}")}, "stringData": data});
+    control_plane.create("/api/v1/namespaces/kube-system/secrets", &secret);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let signed = || {
+        let info = control_plane.get("/api/v1/namespaces/kube-public/configmaps/cluster-info").expect("cluster-info is there");
+        info["data"][format!("jws-kubeconfig-{ID}")].is_string()
+    };
+    while !signed() {
+        assert!(Instant::now() < deadline, "cluster-info is not signed with the canary");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Some(Lab { runtime: Runtime::start(&control_plane), control_plane })
+}
+
+impl Lab {
+    fn node(&self, name: &str, change: impl Fn(&mut Config)) -> Node {
+        let mut config = Config::new(&self.control_plane, name);
+        config.token = format!("{ID}.{SECRET}");
+        config.timeouts = (4, 4, 10);
+        change(&mut config);
+        let node = Node::new(name, self.control_plane.fact("version"), &self.runtime.socket());
+        node.configure(&config.text());
+        node
+    }
+
+    fn prefix(&self) -> Command {
+        island::command_in(self.control_plane.fact("pid"), "env")
+    }
+}
+
+/// The secrets as they could appear: plain and in base64 at each of its three alignments.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let encoded = (0..3).map(|shift| {
+        let text = base64::engine::general_purpose::STANDARD_NO_PAD.encode("x".repeat(shift) + secret);
+        // The first and the last characters depend on what stands beside.
+        text.as_bytes()[(shift * 8).div_ceil(6)..text.len() - 2].to_vec()
+    });
+    std::iter::once(secret.as_bytes().to_vec()).chain(encoded).collect()
+}
+
+fn holds(bytes: &[u8], secret: &str) -> bool {
+    forms(secret).iter().any(|form| bytes.windows(form.len()).any(|window| window == form))
+}
+
+/// Files below `folder` that hold `secret`, with their modes.
+fn places(folder: &Path, secret: &str) -> Vec<(String, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(about) = fs::symlink_metadata(&path) else { continue };
+        if about.is_dir() {
+            found.extend(places(&path, secret));
+        } else if about.is_file() && fs::read(&path).is_ok_and(|bytes| holds(&bytes, secret)) {
+            found.push((path.display().to_string(), about.mode() & 0o777));
+        }
+    }
+    found
+}
+
+/// Watches a run from outside, again and again until it ends: arguments, environment, files that others can read.
+fn watched(node: &Node, mut command: Command) -> (agent::Run, Vec<String>) {
+    let output = workspace::scratch();
+    let file = |name: &str| fs::File::create(output.path().join(name)).expect("the folder is the test's");
+    let mut child = command.stdout(file("out")).stderr(file("err")).spawn().expect("the agent starts");
+    let started = Instant::now();
+    let mut seen = Vec::new();
+    let mut looks = 0;
+    let status = loop {
+        for file in ["cmdline", "environ"] {
+            let bytes = fs::read(format!("/proc/{}/{file}", child.id())).unwrap_or_default();
+            if holds(&bytes, SECRET) {
+                seen.push(format!("/proc/PID/{file}"));
+            }
+        }
+        let open = places(&node.root(), SECRET).into_iter().filter(|place| place.1 & 0o077 != 0);
+        seen.extend(open.map(|(path, mode)| format!("{path} ({mode:o}) while it ran")));
+        looks += 1;
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            break status;
+        }
+        assert!(started.elapsed() < workspace::patience(Duration::from_secs(60)), "the agent does not end");
+        std::thread::sleep(Duration::from_millis(3));
+    };
+    assert!(looks > 1, "the run was over before it was looked at");
+    let text = ["out", "err"].map(|name| fs::read_to_string(output.path().join(name)).unwrap_or_default()).concat();
+    let run = agent::Run { code: status.code(), seconds: started.elapsed().as_secs_f64(), verdict: agent::verdict(&text), output: text };
+    (run, seen)
+}
+
+/// What the agent says, and what it leaves where others can read it.
+fn assert_silent(node: &Node, run: &agent::Run, what: &str) {
+    assert!(!holds(run.output.as_bytes(), SECRET), "{what}: the token is in the output");
+    assert!(!run.output.contains("PRIVATE KEY"), "{what}: a key is in the output");
+    for secret in [SECRET, "PRIVATE KEY"] {
+        let open: Vec<_> = places(&node.root(), secret).into_iter().filter(|place| place.1 & 0o077 != 0).collect();
+        assert!(open.is_empty(), "{what}: others can read a secret: {open:?}");
+    }
+}
+
+/// The private key is in one file, and that one is closed; the token in none.
+fn assert_clean(node: &Node, what: &str) {
+    assert_eq!(places(&node.root(), SECRET), [], "{what}: the token is on the disk");
+    // Absolute, as a node needs it.
+    let current = fs::read_link(node.path("/var/lib/kubelet/pki/kubelet-client-current.pem")).expect("a joined node has a certificate");
+    let pem = fs::read_to_string(node.path(&current.display().to_string())).expect("a joined node has a certificate");
+    let (_, key) = pem.split_once("PRIVATE KEY-----\n").expect("the key lies beside its certificate");
+    let line = key.lines().next().expect("a key has lines");
+    let found = places(&node.root(), line);
+    assert!(found.len() == 1 && found[0].0.contains("/var/lib/kubelet/pki/kubelet-client-2") && found[0].1 == 0o600, "{what}: {found:?}");
+    assert_eq!(places(&node.root(), "PRIVATE KEY"), found, "{what}: another private key");
+}
+
+#[test]
+fn secrets_are_nowhere_but_in_their_place() {
+    let Some(lab) = start() else { return };
+    joins_leave_nothing(&lab);
+    failures_tell_nothing(&lab);
+    broken_configs_tell_nothing(&lab);
+    a_core_holds_nothing(&lab);
+}
+
+fn joins_leave_nothing(lab: &Lab) {
+    for (name, own) in [("by-agent", "tlsBootstrap: agent"), ("at-length", "tlsBootstrap: agent")] {
+        let node = lab.node(name, |config| config.agent = vec![own.to_owned()]);
+        let mut command = node.join(lab.prefix());
+        if name == "at-length" {
+            command.args(["-v", "9"]);
+        }
+        let (run, seen) = watched(&node, command);
+        assert_eq!((run.code, run.verdict["outcome"].as_str()), (Some(0), Some("joined")), "{name}: {}", run.output);
+        assert_eq!(seen, [""; 0], "{name}");
+        assert_silent(&node, &run, name);
+        assert_clean(&node, name);
+    }
+    let node = lab.node("by-kubelet", |config| config.agent = vec!["tlsBootstrap: kubelet".to_owned()]);
+    let (run, seen) = watched(&node, node.join(lab.prefix()));
+    assert_eq!((run.code, seen.len()), (Some(0), 0), "by-kubelet: {} {seen:?}", run.output);
+    assert_silent(&node, &run, "by-kubelet");
+    assert_eq!(places(&node.root(), SECRET), [], "by-kubelet: the token is on the disk");
+    by_token_file(lab);
+}
+
+/// kubeadm's flags, the token from a file.
+fn by_token_file(lab: &Lab) {
+    let node = lab.node("by-token-file", |_| {});
+    let folder = workspace::scratch();
+    let file = folder.path().join("token");
+    fs::write(&file, format!("{ID}.{SECRET}\n")).expect("the folder is the test's");
+    let mut command = lab.prefix();
+    command.arg(kiln::programs().join("firstboot")).args(["join", lab.control_plane.endpoint(), "--node-name", "by-token-file"]);
+    command.args(["--discovery-token-ca-cert-hash", lab.control_plane.pin()]);
+    command.arg("--token-file").arg(&file).arg("--rootfs").arg(node.root()).stdin(Stdio::null());
+    let (run, seen) = watched(&node, command);
+    assert_eq!((run.code, seen.len()), (Some(0), 0), "by-token-file: {} {seen:?}", run.output);
+    assert_silent(&node, &run, "by-token-file");
+    assert_clean(&node, "by-token-file");
+}
+
+fn failures_tell_nothing(lab: &Lab) {
+    let changes: &[(&str, fn(&mut Config))] = &[
+        ("wrong-pin", |config| config.pin = format!("sha256:{}", "ab".repeat(32))),
+        ("unknown-id", |config| config.token = format!("zzzzzz.{SECRET}")),
+        ("nobody-there", |config| config.endpoint = "10.99.0.1:6444".to_owned()),
+        ("no-name", |config| config.endpoint = "api.lab.test:6443".to_owned()),
+        ("wrong-secret", |config| config.token = format!("{}.{SECRET}", config_id(config))),
+    ];
+    for (name, change) in changes {
+        let token = lab.control_plane.token().to_owned();
+        let node = lab.node(name, |config| {
+            if *name == "wrong-secret" {
+                config.token.clone_from(&token);
+            }
+            change(config);
+        });
+        let mut command = node.join(lab.prefix());
+        command.args(["-v", "9"]);
+        let (run, seen) = watched(&node, command);
+        assert!(run.code.is_some_and(|code| code > 9) && run.verdict["outcome"] == "failed", "{name}: {}", run.output);
+        assert_eq!(seen, [""; 0], "{name}");
+        assert_silent(&node, &run, name);
+        assert_eq!(places(&node.root(), SECRET), [], "{name}: the token is on the disk");
+    }
+}
+
+fn config_id(config: &Config) -> String {
+    config.token.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// Mistakes in a config, right where the token stands.
+fn broken_configs_tell_nothing(lab: &Lab) {
+    let node = lab.node("broken", |_| {});
+    let good = {
+        let mut config = Config::new(&lab.control_plane, "broken");
+        config.token = format!("{ID}.{SECRET}");
+        config.text()
+    };
+    let token = format!("\"{ID}.{SECRET}\"");
+    let replacements = [
+        ("another form", format!("\"{ID}.{}\"", SECRET.to_uppercase())),
+        ("too long", format!("\"{ID}.{SECRET}x\"")),
+        ("no dot", format!("\"{ID}{SECRET}\"")),
+        ("a list", format!("[\"{ID}.{SECRET}\"]")),
+        ("a map", format!("{{value: \"{ID}.{SECRET}\"}}")),
+        ("an open quote", format!("\"{ID}.{SECRET}")),
+        ("a stray bracket", format!("{ID}.{SECRET}]: [")),
+        ("twice", format!("{token}\n    token: {token}x")),
+        ("an unknown field", format!("{token}\n    tokem: {token}\n    unsafe: [")),
+        ("a tab", format!("{token}\n\t{token}: x")),
+    ];
+    let folder = workspace::scratch();
+    for (what, replacement) in &replacements {
+        let file = folder.path().join("config.yaml");
+        fs::write(&file, good.replace(&token, replacement)).expect("the folder is the test's");
+        let verbs: &[&[&str]] = &[&["config", "validate"], &["join", "--dry-run", "--config"], &["explain", "--config"], &["preflight", "--config"]];
+        for words in verbs {
+            let mut command = lab.prefix();
+            command.arg(kiln::programs().join("firstboot")).args(*words).arg(&file).arg("--rootfs").arg(node.root());
+            let run = agent::run(command, Duration::from_secs(20));
+            let output = run.output.to_lowercase();
+            assert!(!holds(output.as_bytes(), SECRET), "{what}: {words:?} tells the token");
+            // A config that is wrong is called wrong by the verb that is for that.
+            assert!(run.code != Some(0) || words[0] != "config" || *what == "an unknown field", "{what}: {words:?} finds nothing wrong");
+        }
+    }
+}
+
+/// Whether a program that is killed by a fault leaves its core in its folder, as the kernel of this machine is told.
+fn cores_are_left() -> bool {
+    let folder = workspace::scratch();
+    let words = ["--core=unlimited", "sh", "-c", "kill -SEGV $$"];
+    let ended = Command::new("prlimit").args(words).current_dir(folder.path()).status().expect("prlimit starts");
+    !ended.success() && fs::read_dir(folder.path()).is_ok_and(|entries| entries.count() > 0)
+}
+
+/// Killed by a fault while it waits with token and key in memory.
+fn a_core_holds_nothing(lab: &Lab) {
+    if !cores_are_left() {
+        return workspace::not_run("cores of the agent", "programs leave none in their folder here (/proc/sys/kernel/core_pattern)");
+    }
+    let node = lab.node("core", |config| config.endpoint = "10.99.255.254:6443".to_owned());
+    let folder = workspace::scratch();
+    let mut command = node.join({
+        let mut prefix = island::command_in(lab.control_plane.fact("pid"), "prlimit");
+        prefix.arg("--core=unlimited");
+        prefix
+    });
+    let mut child = command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the agent starts");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(matches!(child.try_wait(), Ok(None)), "the agent ended before it could be hit");
+    workspace::output("kill", ["-SEGV", &child.id().to_string()]);
+    child.wait().expect("a child can be waited for");
+    let found = places(folder.path(), SECRET);
+    assert!(found.is_empty(), "a core holds the token: {found:?}");
+}

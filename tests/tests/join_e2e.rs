@@ -1,0 +1,309 @@
+//! The shipped image joins a real cluster, end to end: QEMU, a real control plane, the real kubelet and runtime, and a pod that answers.
+//!
+//! | boot | image | node config from | what is seen |
+//! |---|---|---|---|
+//! | 1 | disk | fw_cfg | joins, Node as configured, pods from preloaded images run and answer |
+//! | 2 | the same disk | | nothing is done again; Node Ready, its pods run again |
+//! | 3 | network set | NoCloud disk | joins |
+//! | 4 | network set | URL on the kernel command line | a first boot again: the same Node, another certificate |
+
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use kiln_tests::agent;
+use kiln_tests::audit::{self, Call};
+use kiln_tests::console::Failure;
+use kiln_tests::control_plane::{self, ControlPlane};
+use kiln_tests::http::Server;
+use kiln_tests::island;
+use kiln_tests::kiln::{self, BUSYBOX, Image};
+use kiln_tests::lab::lab;
+use kiln_tests::qemu::{Machine, Vm, overlay};
+use kiln_tests::workspace;
+use serde_json::{Value, json};
+
+/// From power-on to the verdict, under emulation.
+const VERDICT: Duration = Duration::from_secs(300);
+
+/// From the verdict to a Node that is Ready, and to a pod that runs.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The guest's address on QEMU's user network.
+const GUEST: &str = "10.0.2.15";
+
+/// The port of the node at which the pod answers, through the port map.
+const HOST_PORT: u16 = 18080;
+
+/// A control plane of the Kubernetes version that the image has; none where this machine cannot run one.
+fn control_plane() -> Option<&'static ControlPlane> {
+    static CONTROL_PLANE: OnceLock<Option<ControlPlane>> = OnceLock::new();
+    let start = || {
+        let version = &lab().versions["kubernetes"];
+        if let Some(why) = control_plane::hindrance(version) {
+            workspace::not_run("joins end to end", &why);
+            return None;
+        }
+        Some(ControlPlane::start(version))
+    };
+    CONTROL_PLANE.get_or_init(start).as_ref()
+}
+
+/// The node config of the machine `name` in the newest form that the version's kubeadm reads.
+fn node_config(control_plane: &ControlPlane, name: &str) -> String {
+    let (newest, arguments) = match lab().kubernetes_minor() {
+        31.. => ("v1beta4", "[{name: node-labels, value: \"pool=lab,disk=raw\"}, {name: node-ip, value: 10.0.2.15}]"),
+        _ => ("v1beta2", "{node-labels: \"pool=lab,disk=raw\", node-ip: 10.0.2.15}"),
+    };
+    let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
+    format!(
+        "apiVersion: kubeadm.k8s.io/{newest}\nkind: JoinConfiguration\n\
+         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n\
+         nodeRegistration:\n  name: {name}\n  taints: [{{key: lab, value: test, effect: NoSchedule}}]\n  kubeletExtraArgs: {arguments}\n"
+    )
+}
+
+/// The next verdict on the console.
+fn verdict(vm: &mut Vm) -> Result<Value, Failure> {
+    let line = vm.wait_for("firstboot-verdict: ", VERDICT)?;
+    workspace::say(&format!("{:.0} s after power-on: {line}", vm.age().as_secs_f64()));
+    Ok(agent::verdict(&line))
+}
+
+fn assert_joined(verdict: &Value, outcome: &str, node: &str) {
+    assert_eq!((verdict["outcome"].as_str(), verdict["exit"].as_i64()), (Some(outcome), Some(0)), "{verdict}");
+    assert_eq!(verdict["node"].as_str(), Some(node), "{verdict}");
+}
+
+/// Asks again and again until `look` finds what it looks for.
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, Value>) -> T {
+    let deadline = Instant::now() + workspace::patience(PATIENCE);
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(last) => assert!(Instant::now() < deadline, "waited in vain for {what}: {last:#}"),
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Waits for the Node to be Ready by the word of a kubelet that booted after `boot_before`.
+fn ready_node(control_plane: &ControlPlane, name: &str, boot_before: &str) -> Value {
+    eventually("a Ready node", || {
+        let node = control_plane.get(&format!("/api/v1/nodes/{name}")).unwrap_or(Value::Null);
+        let booted = node["status"]["nodeInfo"]["bootID"].as_str().is_some_and(|boot| boot != boot_before);
+        let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+        let ready = conditions.filter(|condition| condition["type"] == "Ready").any(|condition| condition["status"] == "True");
+        if booted && ready { Ok(node) } else { Err(node["status"]["conditions"].clone()) }
+    })
+}
+
+fn assert_as_configured(node: &Value) {
+    let labels = &node["metadata"]["labels"];
+    assert_eq!((labels["pool"].as_str(), labels["disk"].as_str()), (Some("lab"), Some("raw")), "{labels}");
+    let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+    assert!(taints.iter().any(|taint| taint["key"] == "lab" && taint["value"] == "test" && taint["effect"] == "NoSchedule"), "{taints:?}");
+    let addresses = node["status"]["addresses"].as_array().cloned().unwrap_or_default();
+    assert!(addresses.contains(&json!({"type": "InternalIP", "address": GUEST})), "{addresses:?}");
+    let kubelet = node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default();
+    assert_eq!(kubelet, format!("v{}", lab().versions["kubernetes"]));
+}
+
+/// A pod of busybox on `node` that runs a line of shell.
+fn create_pod(control_plane: &ControlPlane, node: &str, name: &str, line: &str, ports: &Value, restart: &str) {
+    let container = json!({"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/sh", "-c", line], "ports": ports});
+    let spec = json!({"nodeName": node, "automountServiceAccountToken": false, "restartPolicy": restart, "terminationGracePeriodSeconds": 1,
+        "tolerations": [{"operator": "Exists"}], "containers": [container]});
+    // The namespace's account is made a moment after the control plane is up.
+    eventually("the account of pods", || control_plane.get("/api/v1/namespaces/default/serviceaccounts/default").ok_or(Value::Null));
+    control_plane.create(
+        "/api/v1/namespaces/default/pods",
+        &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}),
+    );
+}
+
+fn pod(control_plane: &ControlPlane, name: &str) -> Value {
+    control_plane.get(&format!("/api/v1/namespaces/default/pods/{name}")).unwrap_or(Value::Null)
+}
+
+/// The address of the pod `web` once it runs and has been started at least `starts` times.
+fn web_address(control_plane: &ControlPlane, starts: u64) -> String {
+    eventually("the pod web", || {
+        let pod = pod(control_plane, "web");
+        let container = &pod["status"]["containerStatuses"][0];
+        let runs = container["state"]["running"].is_object() && container["restartCount"].as_u64().is_some_and(|count| count + 1 >= starts);
+        match pod["status"]["podIP"].as_str() {
+            Some(address) if runs => Ok(address.to_owned()),
+            _ => Err(pod["status"].clone()),
+        }
+    })
+}
+
+/// What a second pod, `name`, gets from `url`: it leaves the answer as its last words.
+fn answer_to_a_pod(control_plane: &ControlPlane, node: &str, name: &str, url: &str) -> String {
+    let line = format!(
+        "exec > /dev/termination-log 2>&1; for i in 1 2 3 4 5 6 7 8 9; do /bin/busybox timeout 5 wget -q -O /tmp/answer {url} && cat /tmp/answer && exit; sleep 1; done; exit 1"
+    );
+    create_pod(control_plane, node, name, &line, &json!([]), "Never");
+    eventually("the answer to a pod", || {
+        let pod = pod(control_plane, name);
+        let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+        if ended.is_object() { Ok(format!("{}{}", ended["message"].as_str().unwrap_or_default(), ended["exitCode"])) } else { Err(pod["status"].clone()) }
+    })
+}
+
+/// How many certificate requests are among `calls`.
+fn requests_of(calls: &[Call]) -> usize {
+    calls.iter().filter(|call| call.is_certificate_request()).count()
+}
+
+fn agent_calls(control_plane: &ControlPlane) -> Vec<Call> {
+    audit::calls_of(control_plane, "firstboot")
+}
+
+fn all_certificate_requests(control_plane: &ControlPlane) -> Vec<Value> {
+    let list = control_plane.get("/apis/certificates.k8s.io/v1/certificatesigningrequests").expect("the API serves them");
+    list["items"].as_array().cloned().unwrap_or_default()
+}
+
+fn assert_few_requests(calls: &[Call], verdict: &Value) {
+    for call in calls {
+        workspace::say(&format!("  {} {} {} by {}", call.code, call.verb, call.uri, call.user));
+    }
+    // Clusters before 1.34 want the annotation of the CRI socket: the Node is waited for.
+    let most = if lab().kubernetes_minor() >= 34 { 6 } else { 6 + 2 + 2 * PATIENCE.as_secs() as usize };
+    assert!(calls.len() <= most, "{} requests: {calls:#?}", calls.len());
+    assert_eq!(verdict["requests"].as_u64(), Some(calls.len() as u64), "the agent counts otherwise than the API server: {verdict}");
+    assert_eq!(requests_of(calls), 1, "certificate requests: {calls:#?}");
+}
+
+fn disk_machine(name: &str, image: &Image, disk: &Path, control_plane: &ControlPlane, config: &Path) -> Machine {
+    Machine::new(name)
+        .uuid("4c4c4544-0042-3510-8052-b4c04f4e3201")
+        .in_network_of(control_plane.fact("pid"))
+        .forward(&format!("{}:{HOST_PORT}", island::API_ADDRESS), HOST_PORT)
+        .kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &image.command_line())
+        .fw_cfg("opt/org.kiln.firstboot/config", config)
+        .disk(disk)
+}
+
+#[test]
+fn disk_joins_runs_pods_and_comes_back_after_a_reboot() {
+    let Some(control_plane) = control_plane() else { return };
+    let _alone = workspace::exclusive("join-e2e");
+    let (image, folder) = (kiln::joining_image(), workspace::scratch());
+    let disk = overlay(&image.file(".raw"), folder.path(), "disk", None);
+    let config = folder.path().join("config.yaml");
+    fs::write(&config, node_config(control_plane, "disk-node")).expect("the folder is the test's");
+
+    let before = (agent_calls(control_plane).len(), all_certificate_requests(control_plane).len());
+    let first = disk_machine("join-first", &image, &disk, control_plane, &config).boot(|vm| {
+        let verdict = verdict(vm)?;
+        assert_joined(&verdict, "joined", "disk-node");
+        let node = ready_node(control_plane, "disk-node", "");
+        workspace::say(&format!("{:.0} s after power-on: Ready", vm.age().as_secs_f64()));
+        assert_as_configured(&node);
+        assert_few_requests(&agent_calls(control_plane)[before.0..], &verdict);
+        assert_pods_answer(control_plane);
+        workspace::say(&format!("{:.0} s after power-on: pods answered", vm.age().as_secs_f64()));
+        vm.press_power_button();
+        vm.wait_exit(Duration::from_secs(120))?;
+        Ok(node)
+    });
+
+    let calls = agent_calls(control_plane).len();
+    let boot = first["status"]["nodeInfo"]["bootID"].as_str().expect("kubelets tell the boot's identifier");
+    disk_machine("join-second", &image, &disk, control_plane, &config).boot(|vm| {
+        assert_joined(&verdict(vm)?, "already-joined", "disk-node");
+        ready_node(control_plane, "disk-node", boot);
+        let address = web_address(control_plane, 2);
+        let answer = answer_to_a_pod(control_plane, "disk-node", "asks-again", &format!("http://{address}:8080/"));
+        assert_eq!(answer, "web of disk-node\n0");
+        Ok(())
+    });
+    assert_eq!(agent_calls(control_plane).len(), calls, "the second boot asked the API server again");
+    assert_eq!(all_certificate_requests(control_plane).len(), before.1 + 1, "a second certificate request");
+}
+
+fn assert_pods_answer(control_plane: &ControlPlane) {
+    let line = "echo web of disk-node > /tmp/index.html; exec /bin/busybox httpd -f -p 8080 -h /tmp";
+    let ports = json!([{"containerPort": 8080, "hostPort": HOST_PORT}]);
+    create_pod(control_plane, "disk-node", "web", line, &ports, "Always");
+    let address = web_address(control_plane, 1);
+    assert!(address.starts_with("10.244.1."), "the pod's address {address} is not the bridge's");
+    let answer = answer_to_a_pod(control_plane, "disk-node", "asks", &format!("http://{address}:8080/"));
+    assert_eq!(answer, "web of disk-node\n0");
+    let outside = eventually("the answer through the port map", || {
+        let url = format!("http://{}:{HOST_PORT}/", island::API_ADDRESS);
+        let output = control_plane.command("curl").args(["--silent", "--max-time", "5", "--noproxy", "*", &url]).output().expect("curl starts");
+        if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).into_owned()) } else { Err(json!(output.status.code())) }
+    });
+    assert_eq!(outside, "web of disk-node\n");
+}
+
+/// A disk labelled `cidata` that holds `config` as its user-data.
+fn cidata(folder: &Path, config: &str) -> std::path::PathBuf {
+    let (disk, file) = (folder.join("cidata.raw"), folder.join("user-data"));
+    fs::write(&file, config).expect("the folder is the test's");
+    fs::File::create(&disk).and_then(|file| file.set_len(4 << 20)).expect("the folder is the test's");
+    workspace::output("mkfs.vfat", ["-n".as_ref(), "CIDATA".as_ref(), disk.as_os_str()]);
+    workspace::output("mcopy", ["-i".as_ref(), disk.as_os_str(), file.as_os_str(), "::user-data".as_ref()]);
+    disk
+}
+
+fn network_machine(name: &str, image: &Image, control_plane: &ControlPlane, more: &str) -> Machine {
+    let set = image.file("-pxe");
+    let script = fs::read_to_string(set.join("boot.ipxe")).expect("the set has a script");
+    let line = script.lines().find_map(|line| line.strip_prefix("kernel vmlinuz initrd=initrd ")).expect("the script loads the kernel");
+    Machine::new(name)
+        .memory(3072)
+        .uuid("4c4c4544-0042-3510-8052-b4c04f4e3202")
+        .in_network_of(control_plane.fact("pid"))
+        .kernel(&set.join("vmlinuz"), &set.join("initrd"), &format!("{line} {more}"))
+}
+
+#[test]
+fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
+    let Some(control_plane) = control_plane() else { return };
+    if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy"]) {
+        return workspace::not_run("the network set joins", &format!("no program {program} here (packages dosfstools, mtools)"));
+    }
+    let _alone = workspace::exclusive("join-e2e");
+    let (image, folder) = (kiln::joining_image(), workspace::scratch());
+    let config = node_config(control_plane, "network-node");
+    let certificates = all_certificate_requests(control_plane).len();
+
+    let disk = cidata(folder.path(), &config);
+    let machine = network_machine("join-network-first", &image, control_plane, "").snapshot(&disk);
+    let first = first_boot(&machine, control_plane, "");
+
+    let served = folder.path().join("served");
+    fs::create_dir(&served).and_then(|()| fs::write(served.join("node.yaml"), &config)).expect("the folder is the test's");
+    let server = island::inside(control_plane.fact("pid"), || Server::of(&served));
+    let digest = workspace::output("sha256sum", [served.join("node.yaml")]);
+    let digest = digest.split(' ').next().expect("sha256sum prints a digest");
+    let more = format!("firstboot.config={}/node.yaml firstboot.config-sha256={digest}", server.guest_url());
+    let boot = first["status"]["nodeInfo"]["bootID"].as_str().expect("kubelets tell the boot's identifier");
+    let second = first_boot(&network_machine("join-network-second", &image, control_plane, &more), control_plane, boot);
+
+    assert_eq!(server.requests(), ["GET /node.yaml"], "the node config is fetched once");
+    assert_eq!(first["metadata"]["uid"], second["metadata"]["uid"], "the Node was replaced instead of kept");
+    let requests = all_certificate_requests(control_plane).split_off(certificates);
+    let issued: Vec<&Value> = requests.iter().map(|request| &request["status"]["certificate"]).filter(|value| value.is_string()).collect();
+    assert_eq!(issued.len(), 2, "each boot has a certificate of its own: {requests:#?}");
+    assert_ne!(issued[0], issued[1]);
+}
+
+fn first_boot(machine: &Machine, control_plane: &ControlPlane, boot_before: &str) -> Value {
+    let before = agent_calls(control_plane).len();
+    machine.boot(|vm| {
+        let verdict = verdict(vm)?;
+        assert_joined(&verdict, "joined", "network-node");
+        let node = ready_node(control_plane, "network-node", boot_before);
+        workspace::say(&format!("{:.0} s after power-on: Ready", vm.age().as_secs_f64()));
+        assert_as_configured(&node);
+        assert_few_requests(&agent_calls(control_plane)[before..], &verdict);
+        Ok(node)
+    })
+}
