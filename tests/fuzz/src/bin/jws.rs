@@ -1,0 +1,13 @@
+//! A detached signature of cluster-info: none but the right one is taken.
+#![no_main]
+
+use firstboot::join::jws::verify;
+use firstboot::kubernetes::token::Token;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (&str, &str)| {
+    let (kubeconfig, signature) = input;
+    let token: Token = "abcdef.0123456789abcdef".parse().expect("it is a token");
+    // Whoever does not know the secret cannot make one up.
+    assert!(verify(kubeconfig, signature, &token).is_err());
+});
