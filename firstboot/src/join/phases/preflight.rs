@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Need, Phase};
 use crate::api::resolve;
 use crate::error::{Class, Failure, Result};
-use crate::join::{Join, names};
+use crate::join::Join;
 use crate::machine;
 use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, context};
 
@@ -46,7 +46,7 @@ fn is_cri_ignored(join: &Join) -> bool {
     join.config.join.node.ignore_preflight_errors.iter().any(|name| name == "all" || name == "cri")
 }
 
-/// What the node's name means here. DNS is not asked: before the kubelet starts, the name stands in `/etc/hosts` (see [`names`]).
+/// What the node's name means here. DNS is not asked: before the kubelet starts, the name stands in `/etc/hosts` (see [`crate::join::names`]).
 fn look_up(join: &Join) -> Option<Result<Vec<IpAddr>>> {
     let found = resolve::in_hosts_file(&join.network, &join.config.node_name());
     (!matches!(&found, Ok(addresses) if addresses.is_empty())).then_some(found)
