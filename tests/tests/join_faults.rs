@@ -66,7 +66,7 @@ fn secrets_told(seen: &Seen) -> Vec<String> {
     }
     for (path, mode, bytes) in seen.node.tree() {
         let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-        if has(secret) && mode & 0o077 != 0 || has("PRIVATE KEY") && mode & 0o077 != 0 {
+        if mode & 0o077 != 0 && (has(secret) || has("PRIVATE KEY")) {
             places.push(format!("a secret lies in {path} ({mode:o})"));
         }
     }
