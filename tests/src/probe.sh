@@ -59,7 +59,7 @@ has ctr && say images "$(ctr --namespace k8s.io images ls -q | grep -v ^sha256:)
 if has ctr && ctr --namespace k8s.io images ls -q | grep -qx localhost/lab/busybox:1; then
   say busybox "$(ctr --namespace k8s.io run --rm localhost/lab/busybox:1 probe /bin/sh -c 'echo from the container' 2>&1)"
   if has crictl; then
-    echo '{"metadata":{"name":"probe","namespace":"default","uid":"1"},"linux":{"security_context":{"namespace_options":{"network":2}}}}' >/run/probe-pod.json
+    echo '{"metadata":{"name":"probe","namespace":"default","uid":"1"},"linux":{"cgroup_parent":"system.slice","security_context":{"namespace_options":{"network":2}}}}' >/run/probe-pod.json
     crictl --timeout 60s runp /run/probe-pod.json >/dev/null 2>/run/probe-pod.log || say sandbox-error "$(tail -3 /run/probe-pod.log)"
     say sandbox "$(crictl pods --name probe -o json 2>/dev/null | grep -o 'SANDBOX_[A-Z]*')"
     crictl rmp -fa >/dev/null 2>&1

@@ -45,6 +45,11 @@ pub fn addresses(network: &Network, host: &str, port: u16, deadline: Deadline) -
     Ok(alternate(found).into_iter().take(MOST_ADDRESSES).map(|address| SocketAddr::new(address, port)).collect())
 }
 
+/// What the machine's own `/etc/hosts` says of `name`. Asks nobody.
+pub fn in_hosts_file(network: &Network, name: &str) -> Result<Vec<IpAddr>> {
+    Ok(hosts(&text(network, "/etc/hosts")?, &name.to_ascii_lowercase()))
+}
+
 fn text(network: &Network, path: &str) -> Result<String> {
     let bytes = files::read(&network.root.path(path), LONGEST_FILE)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -121,7 +121,7 @@ pub struct Facts {
     pub runtime: Option<Result<Runtime>>,
     /// docker, when it is the runtime of an old kubelet.
     pub docker: Option<Result<Docker>>,
-    /// What the node's name resolves to.
+    /// What the node's name resolves to on this machine.
     pub name: Option<Result<Vec<IpAddr>>>,
     /// This machine's addresses.
     pub addresses: Vec<Address>,

@@ -1,16 +1,15 @@
 //! Checks the machine, and begins to wait for the container runtime. Changes nothing.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Need, Phase};
-use crate::api::{Deadline, resolve};
+use crate::api::resolve;
 use crate::error::{Class, Failure, Result};
 use crate::join::Join;
 use crate::machine;
 use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, context};
 
-/// kubeadm waits ten seconds for a resolver that is dead.
-const LOOK_UP_LIMIT: Duration = Duration::from_secs(1);
 /// A runtime may import images before it serves.
 const RUNTIME_LIMIT: Duration = Duration::from_secs(90);
 /// A runtime whose absence the config allows is given a moment.
@@ -30,7 +29,7 @@ fn run(join: &mut Join) -> Result<()> {
         std::thread::spawn(move || Runtime::ask(&root, &socket, limit))
     });
     let docker = is_docker.then(Docker::ask);
-    let facts = Facts { kubelet: Some(version), docker, name: Some(look_up(join)), ..Facts::here(join.root) };
+    let facts = Facts { kubelet: Some(version), docker, name: look_up(join), ..Facts::here(join.root) };
     report(join, facts, None, Stage::Machine)?;
     socket.map(drop)
 }
@@ -47,10 +46,10 @@ fn is_cri_ignored(join: &Join) -> bool {
     join.config.join.node.ignore_preflight_errors.iter().any(|name| name == "all" || name == "cri")
 }
 
-fn look_up(join: &Join) -> Result<Vec<std::net::IpAddr>> {
-    let limit = Deadline::after(LOOK_UP_LIMIT);
-    let found = resolve::addresses(&join.network, &join.config.node_name(), 0, limit)?;
-    Ok(found.iter().map(std::net::SocketAddr::ip).collect())
+/// What the node's name means here. DNS is not asked: before the kubelet starts, the name stands in `/etc/hosts` (see [`crate::join::names`]).
+fn look_up(join: &Join) -> Option<Result<Vec<IpAddr>>> {
+    let found = resolve::in_hosts_file(&join.network, &join.config.node_name());
+    (!matches!(&found, Ok(addresses) if addresses.is_empty())).then_some(found)
 }
 
 /// Makes the checks of `stage`: errors stop the join, warnings go to the status.
