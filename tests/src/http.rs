@@ -53,14 +53,20 @@ fn serve(stream: &TcpStream, folder: &Path, log: &Mutex<Vec<String>>) -> io::Res
     while let Some(request) = read_request(&mut reader)? {
         log.lock().expect("no holder panics").push(format!("{} {}", request.method, request.path));
         answer(stream, folder, &request)?;
+        if request.is_last {
+            break;
+        }
     }
-    Ok(())
+    // Clones of the descriptor must not keep it open.
+    stream.shutdown(std::net::Shutdown::Both)
 }
 
 struct Request {
     method: String,
     path: String,
     range: Option<(u64, Option<u64>)>,
+    /// Of HTTP/1.0: the answer ends with the connection.
+    is_last: bool,
 }
 
 fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
@@ -70,11 +76,12 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     }
     let mut words = line.split_whitespace().map(str::to_owned);
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(None) };
+    let is_last = words.next().as_deref() == Some("HTTP/1.0");
     let mut range = None;
     loop {
         let mut header = String::new();
         if reader.read_line(&mut header)? == 0 || header.trim().is_empty() {
-            return Ok(Some(Request { method, path, range }));
+            return Ok(Some(Request { method, path, range, is_last }));
         }
         let (name, value) = header.split_once(':').unwrap_or_default();
         if name.eq_ignore_ascii_case("range") {
@@ -148,6 +155,11 @@ mod tests {
         assert!(ask(&server, "GET /a HTTP/1.1\r\nRange: bytes=2-3\r\n\r\n").ends_with("\r\n\r\n23"));
         assert!(ask(&server, "GET /a HTTP/1.1\r\nRange: bytes=10-\r\n\r\n").starts_with("HTTP/1.1 416"));
         assert!(ask(&server, "HEAD /a HTTP/1.1\r\n\r\n").ends_with("Accept-Ranges: bytes\r\n\r\n"));
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).unwrap();
+        stream.write_all(b"GET /a HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\n0123456789"), "the connection of a client of HTTP/1.0 ends with the answer");
         assert_eq!(server.requests().first().map(String::as_str), Some("GET /a"));
     }
 

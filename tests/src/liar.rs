@@ -45,7 +45,7 @@ pub enum Deed {
     Date(String),
 }
 
-/// Decides over connections before anything is read: `true` resets it.
+/// What is done to connections before anything is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// Connections are taken.
@@ -56,9 +56,12 @@ pub enum Door {
     Silent,
 }
 
+/// See [`Liar::start`].
+type Judge = dyn Fn(&str, usize) -> Deed + Send + Sync;
+
 struct Shared {
     tls: Arc<ServerConfig>,
-    judge: Box<dyn Fn(&str, usize) -> Deed + Send + Sync>,
+    judge: Box<Judge>,
     door: Door,
     upstream: Upstream,
     requests: Mutex<Vec<String>>,
@@ -82,7 +85,8 @@ impl fmt::Debug for Liar {
 }
 
 impl Liar {
-    /// Listens on `address` in the network namespace of the process `pid`, in front of the API server of `control_plane`.
+    /// Listens on `address` in the network namespace of the process `pid`, in front of the API server of `control_plane`. `judge` decides over each
+    /// request: by its method and path (`GET /api/v1/…`), and by the number of those before it with the same method and path.
     pub fn start(
         pid: &str,
         address: &str,

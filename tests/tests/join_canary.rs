@@ -210,7 +210,8 @@ fn by_token_file(lab: &Lab) {
 }
 
 fn failures_tell_nothing(lab: &Lab) {
-    let changes: &[(&str, fn(&mut Config))] = &[
+    type Change = fn(&mut Config);
+    let changes: &[(&str, Change)] = &[
         ("wrong-pin", |config| config.pin = format!("sha256:{}", "ab".repeat(32))),
         ("unknown-id", |config| config.token = format!("zzzzzz.{SECRET}")),
         ("nobody-there", |config| config.endpoint = "10.99.0.1:6444".to_owned()),

@@ -36,9 +36,10 @@ impl Herd {
         let joins = self.seconds.len();
         let refused = self.calls.iter().filter(|call| call.code == 429 || call.code >= 500).count();
         format!(
-            "{who:10} {joins:5} joins  p50 {:6.2} s  p99 {:6.2} s  {:5.2} requests each  {:4} requests in the busiest second  {refused} answered 429 or 5xx",
+            "{who:10} {joins:5} joins  p50 {:6.2} s  p99 {:6.2} s  longest {:6.2} s  {:5.2} requests each  {:4} requests in the busiest second  {refused} answered 429 or 5xx",
             self.within(0.5),
             self.within(0.99),
+            self.within(1.0),
             self.calls.len() as f64 / joins as f64,
             audit::peak(&self.calls),
         )
