@@ -246,7 +246,10 @@ impl ControlPlane {
         let now = workspace::output("date", ["--utc", "+%Y-%m-%dT%H:%M:%SZ"]).trim().to_owned();
         let status = json!({"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }, "reason": "Test",
             "lastHeartbeatTime": now, "lastTransitionTime": now}]});
-        self.create("/api/v1/nodes", &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}));
+        self.create(
+            "/api/v1/nodes",
+            &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}}),
+        );
         let (code, answer) = self.api("PATCH", &format!("/api/v1/nodes/{name}/status"), Some(&json!({ "status": status })));
         assert_eq!(code, 200, "the status of node {name}: {answer}");
     }

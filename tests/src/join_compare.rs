@@ -19,6 +19,8 @@ const REASONS: &[(&str, &str)] = &[
     ("invalid hash ", "config"),
     ("could not find a JWS signature", "credential"),
     ("could not find authentication credentials", "config"),
+    ("couldn't find authentication credentials", "config"),
+    ("expected a 32 byte SHA-256 hash", "config"),
     ("is forbidden: User \"system:bootstrap", "credential"),
     ("config map: Unauthorized", "credential"),
     ("connection refused", "unreachable"),
@@ -30,6 +32,7 @@ const REASONS: &[(&str, &str)] = &[
     ("Client.Timeout", "out of time"),
     ("abort connecting to API servers after timeout", "out of time"),
     ("context deadline exceeded", "out of time"),
+    ("Abort reading the cluster-info ConfigMap after timeout", "out of time"),
 ];
 
 /// firstboot's exit codes, as its documentation has them.
@@ -87,12 +90,16 @@ pub fn firstboot_verdict(outcome: &Outcome) -> String {
     row.map_or_else(|| format!("exit code {}", outcome.ended.code), |(_, word)| (*word).to_owned())
 }
 
-/// Everything in which the two differ.
+/// Everything in which the two differ; where one joined and the other did not, that alone.
 pub fn compare(kubeadm: &Outcome, firstboot: &Outcome) -> Vec<Difference> {
+    let verdicts = (kubeadm_verdict(kubeadm).to_owned(), firstboot_verdict(firstboot));
+    if verdicts.0 != verdicts.1 && (verdicts.0 == "accepted" || verdicts.1 == "accepted") {
+        return vec![Difference { place: "verdict".to_owned(), kubeadm: Some(verdicts.0), firstboot: Some(verdicts.1) }];
+    }
     let mut left = facts(kubeadm);
     let mut right = facts(firstboot);
-    left.insert("verdict".to_owned(), kubeadm_verdict(kubeadm).to_owned());
-    right.insert("verdict".to_owned(), firstboot_verdict(firstboot));
+    left.insert("verdict".to_owned(), verdicts.0);
+    right.insert("verdict".to_owned(), verdicts.1);
     let mut places: Vec<&String> = left.keys().chain(right.keys()).collect();
     places.sort();
     places.dedup();

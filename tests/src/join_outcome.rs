@@ -57,6 +57,8 @@ pub struct Outcome {
     pub requests: Vec<Request>,
     /// The kubelet's command line.
     pub kubelet: Vec<String>,
+    /// Files that hold the secret half of a token when all is done; the node config itself left out.
+    pub secrets_left: Vec<String>,
 }
 
 /// Makes what the cases' placeholders stand for: tokens of every kind, Nodes in the way.
@@ -133,6 +135,7 @@ pub fn observe(
         requests_for_certificates: node_name.as_deref().map(|name| certificate_requests(control_plane, name, &plain)).unwrap_or_default(),
         service_calls: twin.service_calls(),
         requests: control_plane.requests(Some(twin.address())),
+        secrets_left: secrets_left(&twin, &known),
         kubelet: kubelet_arguments(&twin).iter().map(|word| plain.text(word)).collect(),
         ended: Ended { stdout: plain.text(&ended.stdout), stderr: plain.text(&ended.stderr), ..ended },
     };
@@ -229,6 +232,16 @@ fn request_text(pem: &[u8]) -> String {
     String::from_utf8_lossy(&output.stdout).lines().filter(numbers).map(|line| format!("{line}\n")).collect()
 }
 
+/// Looks into everything that was written since the case was placed.
+fn secrets_left(twin: &Twin, known: &Known) -> Vec<String> {
+    let secrets =
+        known.iter().filter(|(name, _)| name.starts_with("TOKEN")).filter_map(|(_, token)| token.split_once('.')).map(|(_, secret)| secret);
+    let patterns: Vec<&str> = secrets.flat_map(|secret| ["-e", secret]).collect();
+    let find = "find / /run /tmp -xdev -type f -newer /case/join.yaml ! -path '/case/*' -print0 | xargs -0 --no-run-if-empty grep --fixed-strings --files-with-matches \"$@\"";
+    let found = twin.run(["sh", "-c", find, "sh"].into_iter().chain(patterns), Duration::from_secs(30));
+    found.stdout.lines().map(str::to_owned).collect()
+}
+
 fn kubelet_arguments(twin: &Twin) -> Vec<String> {
     let found = twin.run(["sh", "-c", "tr '\\0' '\\n' < /proc/$(pidof -s kubelet)/cmdline"], Duration::from_secs(5));
     found.stdout.lines().skip(1).map(str::to_owned).collect()
@@ -248,9 +261,10 @@ impl Plain {
             (known["ADDRESS"].clone(), "<address>".to_owned()),
         ];
         for (name, value) in known.iter().filter(|(name, _)| name.starts_with("TOKEN")) {
-            let id = value.split('.').next().unwrap_or_default().to_owned();
+            let (id, secret) = value.split_once('.').unwrap_or((value, value));
             literals.push((value.clone(), format!("<{}>", name.to_lowercase().replace('_', "-"))));
-            literals.push((id, format!("<{}-id>", name.trim_end_matches("_ID").to_lowercase().replace('_', "-"))));
+            literals.push((secret.to_owned(), "<token-secret>".to_owned()));
+            literals.push((id.to_owned(), format!("<{}-id>", name.trim_end_matches("_ID").to_lowercase().replace('_', "-"))));
         }
         // The longest first: an id is part of its token, a certificate part of nothing.
         literals.sort_by_key(|(literal, _)| std::cmp::Reverse(literal.len()));
