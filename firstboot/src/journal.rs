@@ -116,16 +116,11 @@ impl Journal {
         self.entries.phases.iter().any(|finished| finished.phase == phase && finished.input == input)
     }
 
-    /// Records that `phase` is finished.
-    pub fn done(&mut self, phase: &str, input: &str, at: u64) -> Result<()> {
+    /// Records that `phase` is finished; the last one ends the join.
+    pub fn done(&mut self, phase: &str, input: &str, at: u64, is_last: bool) -> Result<()> {
         self.entries.phases.retain(|finished| finished.phase != phase);
         self.entries.phases.push(Finished { phase: phase.to_owned(), input: input.to_owned(), at });
-        self.write()
-    }
-
-    /// Records that the join is over.
-    pub fn joined(&mut self) -> Result<()> {
-        self.entries.joined = true;
+        self.entries.joined = is_last;
         self.write()
     }
 
@@ -154,8 +149,8 @@ mod tests {
         let root = Root::at(folder.path());
         assert_eq!(Journal::read(&root).unwrap(), None);
         let mut journal = begun(&root);
-        journal.done("files", "i1", 7).unwrap();
-        journal.done("files", "i2", 8).unwrap();
+        journal.done("files", "i1", 7, false).unwrap();
+        journal.done("files", "i2", 8, false).unwrap();
         let again = Journal::begin(&root, Journal::read(&root).unwrap().unwrap()).unwrap();
         assert!(again.is_done("files", "i2") && !again.is_done("files", "i1") && !again.is_done("seal", "i2"));
         assert_eq!(again.entries().phases.len(), 1);
@@ -167,7 +162,7 @@ mod tests {
         let root = Root::at(folder.path());
         let mut journal = begun(&root);
         assert_eq!(journal.entries().compare("m1", "c1"), Before::Interrupted);
-        journal.joined().unwrap();
+        journal.done("seal", "i1", 9, true).unwrap();
         let read = Journal::read(&root).unwrap().unwrap();
         assert_eq!(read.compare("m1", "c1"), Before::Joined);
         assert_eq!(read.compare("m2", "c1"), Before::Cloned);

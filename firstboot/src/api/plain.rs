@@ -61,12 +61,29 @@ fn read(stream: &mut TcpStream, limit: usize, deadline: Deadline) -> std::result
             Ok(0) => return Ok(bytes),
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Err("no answer in time".to_owned()),
             Err(error) => return Err(error.to_string()),
+        }
+        if is_whole(&bytes) {
+            return Ok(bytes);
         }
         if bytes.len() > limit {
             return Err(format!("the answer is longer than {limit} bytes"));
         }
     }
+}
+
+/// Whether everything that the server announced is there: it may keep the connection open.
+fn is_whole(bytes: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut head = httparse::Response::new(&mut headers);
+    let Ok(httparse::Status::Complete(length)) = head.parse(bytes) else { return false };
+    announced(&head).is_some_and(|announced| bytes.len() - length >= announced)
+}
+
+fn announced(head: &httparse::Response) -> Option<usize> {
+    let header = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
+    std::str::from_utf8(header.value).ok()?.trim().parse().ok()
 }
 
 /// Reads a whole answer. A body that is shorter than the server announced was cut off.
@@ -79,12 +96,10 @@ pub fn parse(bytes: &[u8]) -> std::result::Result<Answer, String> {
         Err(_) => return Err("the answer is not HTTP".to_owned()),
     };
     let body = bytes[length..].to_vec();
-    let header = |name: &str| head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value);
-    if header("transfer-encoding").is_some() {
+    if head.headers.iter().any(|header| header.name.eq_ignore_ascii_case("transfer-encoding")) {
         return Err("the answer is chunked, which HTTP/1.0 does not know".to_owned());
     }
-    let announced = header("content-length").and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<usize>().ok());
-    if announced.is_some_and(|announced| body.len() < announced) {
+    if announced(&head).is_some_and(|announced| body.len() < announced) {
         return Err("the answer was cut off".to_owned());
     }
     Ok(Answer { status: head.code.unwrap_or_default(), body })

@@ -232,8 +232,18 @@ fn certificate_failure(peer: &str, reason: &CertificateError, date: Option<Syste
         CertificateError::UnknownIssuer => untrusted("is not signed by the cluster's CA".to_owned())
             .help("another server answers at this endpoint, or the discovery information is of another cluster"),
         CertificateError::BadSignature => untrusted("has a wrong signature: it is not signed by the CA that it names".to_owned()),
-        other => untrusted(format!("is not accepted: {other}")),
+        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            untrusted("is not signed by the cluster's CA, whose key is of another kind".to_owned())
+                .help("another server answers at this endpoint, or the discovery information is of another cluster")
+        }
+        other => untrusted(format!("is not accepted: {}", super::error::shown(&plain_words(other)))),
     }
+}
+
+/// The name of an error that has no words of its own, without the values in it.
+fn plain_words(error: &CertificateError) -> String {
+    let text = error.to_string();
+    text.split(['{', '(']).next().unwrap_or(&text).trim().to_owned()
 }
 
 fn clock(peer: &str, what: &str, limit: UnixTime, now: UnixTime) -> Failure {

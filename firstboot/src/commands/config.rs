@@ -1,5 +1,6 @@
 //! Which node config counts: the flags' and their file's, or what a source of this machine has.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::tell::Tell;
@@ -25,6 +26,8 @@ pub struct Sourced {
     pub config: NodeConfig,
     /// `nocloud: /dev/vdb`
     pub source: String,
+    /// The file of this machine in which a source found it.
+    pub file: Option<PathBuf>,
 }
 
 /// The config that the flags give; without any, a source's.
@@ -42,7 +45,7 @@ pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<Sourced> {
     let bytes = path.as_deref().map(read_node_config).transpose()?;
     let config = flags::node_config(&given, bytes.as_deref(), &host(root)?)?;
     let source = path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
-    Ok(Sourced { config, source })
+    Ok(Sourced { config, source, file: None })
 }
 
 /// The config that a source of this machine has; none when no source has one.
@@ -56,7 +59,8 @@ pub fn of_machine(root: &Root, tell: Tell) -> Result<Option<Sourced>> {
     tell.line(&format!("node config from {source}"));
     let config =
         config::parse(found.document.bytes(), &host(root)?).map_err(|failure| failure.doing(format!("the node config from {source}")))?;
-    Ok(Some(Sourced { config, source }))
+    let file = (found.source == source::FILE).then(|| PathBuf::from(&found.detail));
+    Ok(Some(Sourced { config, source, file }))
 }
 
 fn host(root: &Root) -> Result<HostDefaults> {

@@ -1,5 +1,6 @@
 //! From a node config to a verdict: what `firstboot run` and `firstboot join` have in common.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::config::Sourced;
@@ -9,7 +10,9 @@ use crate::api::{Deadline, Network};
 use crate::config::model::NodeConfig;
 use crate::config::refuse_control_plane;
 use crate::error::{Class, Failure, Result};
+use crate::host::files;
 use crate::host::root::Root;
+use crate::join::identity::FOLDER;
 use crate::join::phases::{Found, identity};
 use crate::join::reset::{self, Outcome as StepOutcome};
 use crate::join::{Join, patches};
@@ -37,6 +40,9 @@ pub fn join(root: &Root, sourced: &Sourced, start: Start, verdict: &mut Verdict,
     }
     refuse_control_plane(&config.join)?;
     let machine = Machine::read(root)?;
+    if !config.join.dry_run {
+        sweep(root, config);
+    }
     let journal = match earlier(root, config, &machine, tell)? {
         Earlier::Joined => return Ok(Outcome::AlreadyJoined),
         Earlier::Begin(entries) => (!config.join.dry_run).then(|| Journal::begin(root, entries)).transpose()?,
@@ -53,6 +59,13 @@ pub fn join(root: &Root, sourced: &Sourced, start: Start, verdict: &mut Verdict,
         print_plan(&join, tell);
     }
     Ok(Outcome::Joined)
+}
+
+/// Removes what a killed run was just writing.
+fn sweep(root: &Root, config: &NodeConfig) {
+    let ca_folder = config.join.ca_cert_path.parent();
+    let folders = ["/etc", "/etc/kubernetes", "/var/lib/kubelet", "/var/lib/firstboot", "/run/firstboot", FOLDER].map(Path::new);
+    folders.into_iter().chain(ca_folder).for_each(|folder| files::sweep(&root.path(folder)));
 }
 
 /// What earlier runs leave to do.

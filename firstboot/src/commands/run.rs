@@ -1,13 +1,13 @@
 //! `firstboot run`: what the image's unit runs.
 
-use super::config::of_machine;
+use super::config::{Sourced, of_machine};
 use super::join::{Start, conclude, gone, join};
 use super::tell::Tell;
 use crate::config::model::OnFailure;
 use crate::error::{Failure, Result};
-use crate::host::command;
 use crate::host::root::Root;
 use crate::host::services::Services;
+use crate::host::{command, files};
 use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::verdict::{Outcome, Verdict, notify};
@@ -28,9 +28,20 @@ fn attempt(root: &Root, verdict: &mut Verdict, on_failure: &mut OnFailure, tell:
     match of_machine(root, tell)? {
         Some(sourced) => {
             *on_failure = sourced.config.agent.on_failure;
-            join(root, &sourced, Start::Spread, verdict, tell)
+            let outcome = join(root, &sourced, Start::Spread, verdict, tell)?;
+            forget(root, &sourced, tell);
+            Ok(outcome)
         }
         None => without_config(root, verdict, tell),
+    }
+}
+
+/// A config in a file of this machine holds a token that nobody needs any more: the file goes.
+fn forget(root: &Root, sourced: &Sourced, tell: Tell) {
+    let Some(path) = sourced.file.as_ref().filter(|_| !sourced.config.join.dry_run) else { return };
+    match files::remove(&root.path(path)) {
+        Ok(()) => tell.line(&format!("removed {}: it held a token", path.display())),
+        Err(failure) => tell.line(&format!("warning: {failure}: it holds a token")),
     }
 }
 

@@ -9,6 +9,8 @@ use crate::error::{Class, Context, Failure, Result};
 
 /// Mode of files with secrets in them.
 pub const PRIVATE: u32 = 0o600;
+/// How names of files end that are being written; they begin with a dot.
+const SCRATCH: &str = ".firstboot-new";
 /// Mode of files that everyone may read.
 pub const PUBLIC: u32 = 0o644;
 
@@ -70,9 +72,20 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Removes what a write that was killed left in `folder`.
+pub fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_scratch = name.to_string_lossy().strip_prefix('.').is_some_and(|name| name.ends_with(SCRATCH));
+        if is_scratch && entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn scratch_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.new"))
+    path.with_file_name(format!(".{name}{SCRATCH}"))
 }
 
 fn write_flushed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -116,6 +129,19 @@ mod tests {
         let failure = write(&folder.path().join("taken"), b"x", PUBLIC).unwrap_err();
         assert!(failure.message.starts_with("writing ") && failure.class == Class::Host, "{failure}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_write_left_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".pem.firstboot-new", "pem.firstboot-new", ".other.new", "pem"] {
+            fs::write(folder.path().join(name), b"x").unwrap();
+        }
+        sweep(folder.path());
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".other.new", "pem", "pem.firstboot-new"]);
+        sweep(&folder.path().join("missing"));
     }
 
     #[test]

@@ -99,22 +99,22 @@ impl PrivateKey {
     }
 }
 
-/// Writes the issued chain and the key to a file of their own, then points the link to it; the kept key is removed.
-/// Returns the file.
-pub fn store(root: &Root, chain: &str, key: &PrivateKey, now: SystemTime) -> Result<PathBuf> {
+/// Writes the issued chain and the key to a file of their own, then points the link to it; the kept key stays until the join is over, so
+/// that a run that was interrupted asks with the same one. The file is named after the certificate's own begin: a second run writes the
+/// same file. Returns it.
+pub fn store(root: &Root, chain: &str, key: &PrivateKey) -> Result<PathBuf> {
     let newline = if chain.ends_with('\n') { "" } else { "\n" };
     let pem = Zeroizing::new(format!("{chain}{newline}{}", key.pem.reveal()));
-    ClientCertificate::from_pem(pem.as_bytes())?;
-    let path = Path::new(FOLDER).join(format!("kubelet-client-{}.pem", stamp(now)?));
+    let certificate = ClientCertificate::from_pem(pem.as_bytes())?;
+    let path = Path::new(FOLDER).join(format!("kubelet-client-{}.pem", stamp(certificate.not_before)?));
     files::write(&root.path(&path), pem.as_bytes(), files::PRIVATE)?;
     files::link(&root.path(CURRENT), &path)?;
-    files::remove(&root.path(KEY))?;
     Ok(path)
 }
 
 /// `2026-11-24-11-27-05`, in UTC.
 fn stamp(now: SystemTime) -> Result<String> {
-    let wrong = |_| Failure::new(Class::Clock, "the clock of this machine shows no date that a certificate can bear");
+    let wrong = |_| Failure::new(Class::Clock, "the certificate begins at no date that a name can bear");
     let date = DateTime::from_system_time(now).map_err(wrong)?;
     let (hour, minute, second) = (date.hour(), date.minutes(), date.seconds());
     Ok(format!("{:04}-{:02}-{:02}-{hour:02}-{minute:02}-{second:02}", date.year(), date.month(), date.day()))

@@ -108,7 +108,8 @@ impl Join<'_> {
     fn record(&mut self, phase: &Phase) -> Result<()> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let input = journal.entries().config.clone();
-        journal.done(phase.name, &input, seconds_since_1970())
+        let is_last = phases::ALL.last().is_some_and(|last| last.name == phase.name);
+        journal.done(phase.name, &input, seconds_since_1970(), is_last)
     }
 
     /// When the whole join is out of time, the failure says so.

@@ -47,7 +47,7 @@ pub struct Context<'a> {
     /// A variable of the environment.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// What took time to find out.
-    pub facts: Facts,
+    pub facts: &'a Facts,
     /// What is known of the cluster; none before discovery.
     pub cluster: Option<Cluster>,
 }

@@ -115,7 +115,7 @@ impl Machine {
             kubelet_config: self.kubelet_config.as_ref(),
             is_resumed: self.is_resumed,
             variable: &variable,
-            facts: std::mem::take(&mut self.facts),
+            facts: &self.facts,
             cluster: self.cluster.clone(),
         };
         let mut report = run(&context, Stage::Machine);

@@ -28,7 +28,7 @@ pub use report::{Finding, Report, Severity};
 pub enum Stage {
     /// Before the network is used.
     Machine,
-    /// When the cluster's version, time and kubelet configuration are known.
+    /// When the network is up, the runtime has answered, and the cluster's version, time and kubelet configuration are known.
     Cluster,
 }
 

@@ -56,8 +56,11 @@ pub struct Search {
 /// A source: looks, adds remarks, says where exactly it found what.
 type Look = fn(&Surroundings, &mut Vec<String>) -> Result<Option<(Document, String)>>;
 
+/// The name of the source that reads files of this machine.
+pub const FILE: &str = "file";
+
 /// All sources, in the order in which they are asked.
-pub const SOURCES: &[(&str, Look)] = &[("url", url::look), ("file", file::look), ("qemu-fw-cfg", fw_cfg::look), ("nocloud", nocloud::look)];
+pub const SOURCES: &[(&str, Look)] = &[("url", url::look), (FILE, file::look), ("qemu-fw-cfg", fw_cfg::look), ("nocloud", nocloud::look)];
 
 /// Asks the sources in turn. An error of one ends the search: what was meant for this machine must not be replaced by something else.
 pub fn find(surroundings: &Surroundings) -> Result<Search> {

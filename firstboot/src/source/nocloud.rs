@@ -32,7 +32,7 @@ pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Re
         // No udev, no waiting: then the devices are those that are there.
         let _ = command::run("udevadm", &["settle", "--timeout=9"], SETTLE);
     }
-    let disks = labelled(root);
+    let disks = whole(root, labelled(root));
     if disks.len() > 1 {
         let names: Vec<String> = disks.iter().map(|disk| disk.0.display().to_string()).collect();
         return Err(
@@ -55,8 +55,17 @@ pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Re
     }
 }
 
-/// Block devices with the label, by name. A partition and a whole disk that begin with the same bytes do not exist: a partition table
-/// comes before the first partition.
+/// Without partitions of disks that have the label as well: a boot sector without a file system's table reads as a partition table, and a
+/// hybrid disc has a partition that begins where it does.
+fn whole(root: &Root, disks: Vec<(PathBuf, FileSystem)>) -> Vec<(PathBuf, FileSystem)> {
+    let names: Vec<_> = disks.iter().filter_map(|disk| disk.0.file_name().map(ToOwned::to_owned)).collect();
+    let is_part = |device: &Path| {
+        names.iter().any(|disk| root.path("/sys/class/block").join(disk).join(device.file_name().unwrap_or_default()).exists())
+    };
+    disks.into_iter().filter(|(device, _)| !is_part(device)).collect()
+}
+
+/// Block devices with the label, by name.
 fn labelled(root: &Root) -> Vec<(PathBuf, FileSystem)> {
     let entries = fs::read_dir(root.path("/sys/class/block")).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

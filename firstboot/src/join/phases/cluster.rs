@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::preflight::{report, runtime};
-use super::{Need, Phase};
+use super::{Need, Phase, preflight};
 use crate::api::Deadline;
 use crate::api::retry::Backoff;
 use crate::error::{Class, Failure, Result};
@@ -11,7 +10,7 @@ use crate::host::{identity, machine};
 use crate::join::cluster::{self, ClusterConfiguration, Node};
 use crate::join::plan::{self, ClusterFacts, HostFacts};
 use crate::join::{Join, image, patches};
-use crate::preflight::{Clock, Cluster, Facts, Stage};
+use crate::preflight::{Clock, Cluster};
 
 /// See the module.
 pub const PHASE: Phase = Phase { name: "cluster", kubeadm: "", need: Need::UntilFilesAreWritten, run };
@@ -27,12 +26,7 @@ fn run(join: &mut Join) -> Result<()> {
     known.is_node_read_forbidden = name_is_free(join, &plan.node_name, deadline)?;
     join.found.plan = Some(plan);
     known.clock = clock(join);
-    let kubelet = join.found.kubelet_version.map(Ok);
-    let checked = Facts { runtime: runtime(join), kubelet, ..Facts::here(join.root) };
-    if join.is_skipped(&super::preflight::PHASE) {
-        return Ok(());
-    }
-    report(join, checked, Some(known), Stage::Cluster)
+    if join.is_skipped(&preflight::PHASE) { Ok(()) } else { preflight::with_cluster(join, Some(known)) }
 }
 
 /// What the plan must know of the cluster: two requests, or none when the image carries the kubelet's configuration.

@@ -46,23 +46,35 @@ pub fn is_good(join: &Join) -> bool {
 
 /// The same, for a cluster whose CA is `known`, or lies on the disk.
 pub fn is_good_for(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> bool {
-    let ca = known.or_else(|| files::read(&root.path(&config.join.ca_cert_path), LONGEST_CA).ok().flatten());
-    let (Some(ca), Ok(Some(certificate))) = (ca, ClientCertificate::read(root)) else { return false };
-    let usable = certificate.usable(&config.node_name(), SystemTime::now(), &String::from_utf8_lossy(&ca));
-    usable.is_ok() && root.path(KUBELET_CONF).exists()
+    root.path(KUBELET_CONF).exists() && has_certificate(root, config, known)
 }
 
+fn has_certificate(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> bool {
+    let ca = known.or_else(|| files::read(&root.path(&config.join.ca_cert_path), LONGEST_CA).ok().flatten());
+    let (Some(ca), Ok(Some(certificate))) = (ca, ClientCertificate::read(root)) else { return false };
+    certificate.usable(&config.node_name(), SystemTime::now(), &String::from_utf8_lossy(&ca)).is_ok()
+}
+
+/// A run that was interrupted between the certificate and the kubeconfig has the first already.
 fn ask(join: &mut Join) -> Result<()> {
+    let ca = discovered(join)?.authorities.pem().to_vec();
+    if !has_certificate(join.root, join.config, Some(ca)) {
+        ask_for_certificate(join)?;
+    }
+    let preferences = preferences(join)?;
+    let kubeconfig = discovered(join)?.kubelet_kubeconfig(CURRENT, preferences);
+    files::write(&join.root.path(KUBELET_CONF), kubeconfig.as_bytes(), PRIVATE)
+}
+
+fn ask_for_certificate(join: &mut Join) -> Result<()> {
     let name = join.config.node_name();
     let key = PrivateKey::kept(join.root)?;
     let request = CertificateRequest::new(&name, &key.certificate_request(&name)?)?;
     let deadline = join.deadline.within(join.config.join.timeouts.tls_bootstrap);
     let chain = request.submit(&mut discovered(join)?.client, deadline, &mut Backoff::new())?;
-    let path = store(join.root, &chain, &key, SystemTime::now())?;
+    let path = store(join.root, &chain, &key)?;
     join.say(&format!("the cluster issued the client certificate {}", path.display()));
-    let preferences = preferences(join)?;
-    let kubeconfig = discovered(join)?.kubelet_kubeconfig(CURRENT, preferences);
-    files::write(&join.root.path(KUBELET_CONF), kubeconfig.as_bytes(), PRIVATE)
+    Ok(())
 }
 
 fn let_the_kubelet_ask(join: &mut Join) -> Result<()> {

@@ -52,6 +52,8 @@ pub const ALL: &[Phase] =
 /// What phases hand on to later ones.
 #[derive(Default)]
 pub struct Found {
+    /// What the checks of the machine were made with.
+    pub facts: crate::preflight::Facts,
     /// The kubelet's version.
     pub kubelet_version: Option<Version>,
     /// Waits for the container runtime while the network is asked.

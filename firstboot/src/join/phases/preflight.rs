@@ -29,17 +29,22 @@ fn run(join: &mut Join) -> Result<()> {
         std::thread::spawn(move || Runtime::ask(&root, &socket, limit))
     });
     let docker = is_docker.then(Docker::ask);
-    let facts = Facts { kubelet: Some(version), docker, name: look_up(join), ..Facts::here(join.root) };
-    report(join, facts, None, Stage::Machine)?;
+    join.found.facts = Facts { kubelet: Some(version), docker, name: look_up(join), ..Facts::here(join.root) };
+    report(join, None, Stage::Machine)?;
     socket.map(drop)
 }
 
 /// All checks that can be made without a cluster.
 pub fn alone(join: &mut Join) -> Result<()> {
     run(join)?;
-    let kubelet = join.found.kubelet_version.map(Ok);
-    let facts = Facts { runtime: runtime(join), kubelet, ..Facts::here(join.root) };
-    report(join, facts, None, Stage::Cluster)
+    with_cluster(join, None)
+}
+
+/// The checks that waited for the network, the runtime and the cluster.
+pub(super) fn with_cluster(join: &mut Join, cluster: Option<Cluster>) -> Result<()> {
+    join.found.facts.runtime = runtime(join);
+    join.found.facts.addresses = Facts::here(join.root).addresses;
+    report(join, cluster, Stage::Cluster)
 }
 
 fn is_cri_ignored(join: &Join) -> bool {
@@ -53,7 +58,7 @@ fn look_up(join: &Join) -> Option<Result<Vec<IpAddr>>> {
 }
 
 /// Makes the checks of `stage`: errors stop the join, warnings go to the status.
-pub(super) fn report(join: &mut Join, facts: Facts, cluster: Option<Cluster>, stage: Stage) -> Result<()> {
+fn report(join: &mut Join, cluster: Option<Cluster>, stage: Stage) -> Result<()> {
     let path = std::env::var("PATH").unwrap_or_default();
     let cri_socket = join.cri_socket().unwrap_or_default();
     let context = Context {
@@ -66,7 +71,7 @@ pub(super) fn report(join: &mut Join, facts: Facts, cluster: Option<Cluster>, st
         kubelet_config: join.found.plan.as_ref().map(|plan| &plan.kubelet_config),
         is_resumed: join.is_resumed(),
         variable: &|name| std::env::var(name).ok(),
-        facts,
+        facts: &join.found.facts,
         cluster,
     };
     let report = preflight::run(&context, stage);
@@ -81,7 +86,7 @@ fn tell(join: &mut Join, report: &Report) {
 }
 
 /// The runtime, once it answers; waits for what is left of its time.
-pub(super) fn runtime(join: &mut Join) -> Option<Result<Runtime>> {
+fn runtime(join: &mut Join) -> Option<Result<Runtime>> {
     let waiting = join.found.runtime.take()?;
     Some(waiting.join().unwrap_or_else(|_| Err(Failure::new(Class::Internal, "waiting for the container runtime panicked"))))
 }

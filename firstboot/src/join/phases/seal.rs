@@ -1,4 +1,4 @@
-//! Removes what only the join needed, and records that it is over.
+//! Removes what only the join needed. It is the last phase: its record says that the join is over.
 
 use super::identity::BOOTSTRAP_CONF;
 use super::{Need, Phase};
@@ -12,6 +12,5 @@ pub const PHASE: Phase = Phase { name: "seal", kubeadm: "kubelet-start", need: N
 
 fn run(join: &mut Join) -> Result<()> {
     files::remove(&join.root.path(BOOTSTRAP_CONF))?;
-    files::remove(&join.root.path(KEY))?;
-    join.journal.as_mut().map_or(Ok(()), crate::journal::Journal::joined)
+    files::remove(&join.root.path(KEY))
 }
