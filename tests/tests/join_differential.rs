@@ -173,6 +173,7 @@ fn report(version: &str, pairs: &[Pair]) -> Vec<String> {
                     used[row] += 1;
                     lines.push(format!("      {text} ({})", ALLOWED[row].reason));
                 }
+                None if difference.place == "verdict" => wrong.push(format!("{text}; firstboot's words: {}", firstboot.ended.stderr.trim())),
                 None => wrong.push(text),
             }
         }
