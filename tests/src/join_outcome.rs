@@ -232,12 +232,13 @@ fn request_text(pem: &[u8]) -> String {
     String::from_utf8_lossy(&output.stdout).lines().filter(numbers).map(|line| format!("{line}\n")).collect()
 }
 
-/// Looks into everything that was written since the case was placed.
+/// Looks into everything that was written on the machine.
 fn secrets_left(twin: &Twin, known: &Known) -> Vec<String> {
     let secrets =
         known.iter().filter(|(name, _)| name.starts_with("TOKEN")).filter_map(|(_, token)| token.split_once('.')).map(|(_, secret)| secret);
     let patterns: Vec<&str> = secrets.flat_map(|secret| ["-e", secret]).collect();
-    let find = "find / /run /tmp -xdev -type f -newer /case/join.yaml ! -path '/case/*' -print0 | xargs -0 --no-run-if-empty grep --fixed-strings --files-with-matches \"$@\"";
+    let find =
+        "find /run/written /run /tmp -xdev -type f ! -path '/run/written/case/*' -print0 | xargs -0 --no-run-if-empty grep -Fl \"$@\"";
     let found = twin.run(["sh", "-c", find, "sh"].into_iter().chain(patterns), Duration::from_secs(30));
     found.stdout.lines().map(str::to_owned).collect()
 }
