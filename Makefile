@@ -2,11 +2,11 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SHELL := /bin/bash
 
-.PHONY: help image test check bench fuzz programs firstboot lab clean
+.PHONY: help image test check bench bench-join fuzz programs firstboot lab clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 image: ## Install what is missing, build the default image into out/
 	@tools/install image
@@ -25,6 +25,10 @@ check: ## Format, lints, licences: no tests
 bench: ## Measure against mmdebstrap + mke2fs, tar | zstd, mksquashfs, mkfs.erofs
 	@tools/install test
 	@tests/bench/run
+
+bench-join: ## Measure a join beside kubeadm's
+	@tools/install test
+	@tests/bench/join
 
 fuzz: ## Fuzz every parser of outside bytes, SECONDS (10) each
 	@tools/install fuzz

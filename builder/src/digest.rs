@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::str::FromStr;
 
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -25,9 +27,9 @@ impl Digest {
 
     /// The digest of a file, streamed.
     pub fn of_file(path: &Path) -> Result<Self> {
-        let mut file = File::open(path).at("opening", path)?;
+        let file = File::open(path).at("opening", path)?;
         let mut sink = DigestWriter::new(io::sink());
-        io::copy(&mut file, &mut sink).at("reading", path)?;
+        copy_sparse(&file, &mut sink).at("reading", path)?;
         Ok(sink.finish().1)
     }
 
@@ -39,6 +41,37 @@ impl Digest {
     /// 64 hex digits without the algorithm.
     pub fn hex(&self) -> String {
         hex::encode(self.0)
+    }
+}
+
+/// Bytes read at once: few system calls, and still in the processor's cache when they are hashed.
+const PIECE: usize = 256 << 10;
+
+/// Passes a file on without reading its holes: of a disk image they are the larger part.
+fn copy_sparse(file: &File, to: &mut impl Write) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return io::copy(&mut &*file, to).map(drop);
+    }
+    let mut position = 0;
+    while position < metadata.len() {
+        let data = next(file, position, Whence::SeekData)?.unwrap_or(metadata.len());
+        io::copy(&mut io::repeat(0).take(data - position), to)?;
+        let hole = next(file, data, Whence::SeekHole)?.unwrap_or(metadata.len());
+        let mut from = file;
+        from.seek(SeekFrom::Start(data))?;
+        io::copy(&mut BufReader::with_capacity(PIECE, from.take(hole - data)), to)?;
+        position = hole;
+    }
+    Ok(())
+}
+
+/// Where the next data or hole begins, at `position` or after it (lseek(2)).
+fn next(file: &File, position: u64, whence: Whence) -> io::Result<Option<u64>> {
+    match lseek64(file, position.cast_signed(), whence) {
+        Ok(found) => Ok(Some(found.cast_unsigned())),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -168,5 +201,20 @@ mod tests {
         assert_eq!(empty.parse::<Digest>().unwrap(), Digest::of(b""));
         assert_eq!(Digest::of(b"").to_string(), format!("sha256:{empty}"));
         assert!("sha256:e3b0".parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn holes_count_as_the_zeros_that_they_are() {
+        use std::os::unix::fs::FileExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let table: [(u64, &[u64]); 6] =
+            [(0, &[]), (1 << 20, &[]), (5, &[0]), (1 << 20, &[0]), ((3 << 20) + 1, &[1 << 20, 2 << 20]), ((1 << 20) + 5, &[1 << 20])];
+        for (length, places) in table {
+            let file = File::create(&path).unwrap();
+            file.set_len(length).unwrap();
+            places.iter().for_each(|place| file.write_all_at(b"bytes", *place).unwrap());
+            assert_eq!(Digest::of_file(&path).unwrap(), Digest::of(&std::fs::read(&path).unwrap()), "{length} {places:?}");
+        }
     }
 }

@@ -60,7 +60,7 @@ impl<W: Write> CpioWriter<W> {
     ///
     /// # Errors
     /// When the file has 4 GiB or more, which the format cannot say, or another length than promised.
-    pub fn file(&mut self, path: &str, mode: u32, len: u64, content: &mut dyn Read) -> Result<()> {
+    pub fn file(&mut self, path: &str, mode: u32, len: u64, content: &mut (impl Read + ?Sized)) -> Result<()> {
         let short = u32::try_from(len).map_err(|_| {
             Error::new(Class::Definition, format!("{path} has {len} bytes; an initrd cannot hold a file of 4 GiB or more"))
                 .help("make the image smaller, or leave out the network boot output")

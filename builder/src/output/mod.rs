@@ -1,13 +1,14 @@
 //! 7. Files that a user boots or uploads. One file per output; add it to [`ALL`] and it exists.
 
+mod once;
 pub mod oci;
 pub mod pxe;
 mod qcow2;
 mod raw;
 
-use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::definition::plan::ImagePlan;
 use crate::definition::source::suggestion;
@@ -20,6 +21,8 @@ use crate::progress::Progress;
 use crate::store::Store;
 use crate::tree::{Body, Node, Tree};
 
+pub use once::Once;
+
 /// A kind of output.
 pub trait Output: Sync {
     /// The word in the definition ("raw").
@@ -29,8 +32,23 @@ pub trait Output: Sync {
     fn summary(&self) -> &'static str;
 
     /// Writes the files into the empty folder `folder`, which becomes visible to the user only when every output is complete.
-    /// Returns the names written, relative to `folder`; a name that ends in `/` is a folder (an OCI layout).
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<String>>;
+    /// Other outputs are written at the same time, into names of their own.
+    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>>;
+}
+
+/// A file that an output has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its path below the output folder.
+    pub file: String,
+    /// Its digest, where that was computed when its bytes were made.
+    pub digest: Option<Digest>,
+}
+
+impl From<String> for Written {
+    fn from(file: String) -> Self {
+        Self { file, digest: None }
+    }
 }
 
 /// All outputs, in the order of the documentation.
@@ -74,13 +92,13 @@ pub struct Image<'a> {
 #[derive(Debug, Default)]
 pub struct Parts {
     /// The compressed read-only root file system.
-    pub root: OnceCell<PathBuf>,
+    pub root: Once<PathBuf>,
     /// The initrd, without a root inside.
-    pub initrd: OnceCell<PathBuf>,
+    pub initrd: Once<PathBuf>,
     /// The raw disk image.
-    pub disk: OnceCell<Disk>,
+    pub disk: Once<Disk>,
     /// Programs of the host whose versions decide bytes of this image: name and version, for the manifest.
-    pub tools: RefCell<BTreeMap<&'static str, String>>,
+    pub tools: Mutex<BTreeMap<&'static str, String>>,
 }
 
 /// The kernel of an image.
@@ -95,17 +113,17 @@ pub struct Kernel<'a> {
 impl<'a> Image<'a> {
     /// The compressed root file system.
     pub fn root(&self) -> Result<&Path> {
-        once(&self.parts.root, || squashfs::build(self)).map(PathBuf::as_path)
+        self.parts.root.get_or_make(|| squashfs::build(self)).map(PathBuf::as_path)
     }
 
     /// The initrd, without a root inside.
     pub fn initrd(&self) -> Result<&Path> {
-        once(&self.parts.initrd, || initrd::build(self)).map(PathBuf::as_path)
+        self.parts.initrd.get_or_make(|| initrd::build(self)).map(PathBuf::as_path)
     }
 
     /// The raw disk image. Nobody may change the file: outputs link it.
     pub fn disk(&self) -> Result<&Disk> {
-        once(&self.parts.disk, || disk::build(self))
+        self.parts.disk.get_or_make(|| disk::build(self))
     }
 
     /// The kernel in `boot/`.
@@ -128,19 +146,15 @@ impl<'a> Image<'a> {
         }
     }
 
+    /// The programs that [`Image::record_tool`] was told of.
+    pub fn tools(&self) -> BTreeMap<&'static str, String> {
+        self.parts.tools.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Notes that bytes of this image come from `version` of the program `name`.
     pub fn record_tool(&self, name: &'static str, version: &str) {
-        self.parts.tools.borrow_mut().insert(name, version.to_owned());
+        self.parts.tools.lock().unwrap_or_else(PoisonError::into_inner).insert(name, version.to_owned());
     }
-}
-
-/// The value of `cell`, made by `make` when this is its first use.
-fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
-    if let Some(value) = cell.get() {
-        return Ok(value);
-    }
-    let value = make()?;
-    Ok(cell.get_or_init(|| value))
 }
 
 #[cfg(test)]
@@ -152,13 +166,5 @@ mod tests {
         assert_eq!(find("raw").unwrap().name(), "raw");
         let error = find("qcow").err().unwrap();
         assert_eq!(error.hint(), Some("did you mean \"qcow2\"?"));
-    }
-
-    #[test]
-    fn a_part_that_failed_is_tried_again() {
-        let cell = OnceCell::new();
-        assert!(once(&cell, || Err::<u8, _>(Error::new(Class::Io, "full"))).is_err());
-        assert_eq!(once(&cell, || Ok(1)).unwrap(), &1);
-        assert_eq!(once(&cell, || unreachable!()).unwrap(), &1);
     }
 }

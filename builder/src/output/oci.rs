@@ -10,13 +10,13 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use oci_spec::image as oci;
 use serde::Serialize;
 
-use super::{Image, Output};
+use super::{Image, Output, Written};
 use crate::definition::plan;
 use crate::digest::Digest;
 use crate::error::{Class, Error, IoContext, Result};
@@ -37,9 +37,9 @@ impl Output for OciLayout {
         "OCI image layout with one blob for each layer, for skopeo, umoci and registries"
     }
 
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<String>> {
+    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>> {
         let name = format!("{}-oci", image.plan.name);
-        let layout = Layout { root: folder.join(&name) };
+        let mut layout = Layout { root: folder.join(&name), files: Vec::new() };
         fs::create_dir_all(layout.blobs()).at("creating", layout.blobs())?;
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let mut layers = Vec::new();
@@ -54,37 +54,61 @@ impl Output for OciLayout {
         let manifest = layout.json(oci::MediaType::ImageManifest, &manifest(image, config, layers)?)?;
         layout.file("index.json", &json(&index(image, manifest)?)?)?;
         layout.file("oci-layout", &json(&built(oci::OciLayoutBuilder::default().image_layout_version("1.0.0").build())?)?)?;
-        Ok(vec![format!("{name}/")])
+        layout.files.iter_mut().for_each(|written| written.file = format!("{name}/{}", written.file));
+        Ok(layout.files)
     }
 }
 
 /// The folder that is written.
 struct Layout {
-    root: std::path::PathBuf,
+    root: PathBuf,
+    /// What is in it, relative to it.
+    files: Vec<Written>,
 }
 
 impl Layout {
-    fn blobs(&self) -> std::path::PathBuf {
+    fn blobs(&self) -> PathBuf {
         self.root.join("blobs/sha256")
     }
 
-    fn copy(&self, layer: &CompressedLayer) -> Result<()> {
+    /// Copies a blob whose digest was computed while it was compressed.
+    fn copy(&mut self, layer: &CompressedLayer) -> Result<()> {
         let path = self.blobs().join(layer.digest.hex());
-        fs::copy(&layer.path, &path).map(drop).at("writing", &path)
+        let copied = fs::copy(&layer.path, &path).at("writing", &path)?;
+        if copied != layer.size {
+            let message = format!("the cached {} is damaged: {copied} bytes instead of {}", layer.path.display(), layer.size);
+            return Err(Error::new(Class::Io, message).help("remove its folder and build again"));
+        }
+        // Two layers with the same content are one blob.
+        let written = blob(&layer.digest);
+        if !self.files.contains(&written) {
+            self.files.push(written);
+        }
+        Ok(())
     }
 
     /// Writes a JSON document as a blob.
-    fn json(&self, media_type: oci::MediaType, document: &impl Serialize) -> Result<oci::Descriptor> {
+    fn json(&mut self, media_type: oci::MediaType, document: &impl Serialize) -> Result<oci::Descriptor> {
         let bytes = json(document)?;
         let digest = Digest::of(&bytes);
-        self.file(&format!("blobs/sha256/{}", digest.hex()), &bytes)?;
+        self.write(blob(&digest), &bytes)?;
         descriptor(media_type, bytes.len() as u64, &digest)
     }
 
-    fn file(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.root.join(name);
-        fs::write(&path, bytes).at("writing", &path)
+    fn file(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write(Written { file: name.to_owned(), digest: Some(Digest::of(bytes)) }, bytes)
     }
+
+    fn write(&mut self, written: Written, bytes: &[u8]) -> Result<()> {
+        let path = self.root.join(&written.file);
+        fs::write(&path, bytes).at("writing", &path)?;
+        self.files.push(written);
+        Ok(())
+    }
+}
+
+fn blob(digest: &Digest) -> Written {
+    Written { file: format!("blobs/sha256/{}", digest.hex()), digest: Some(*digest) }
 }
 
 fn configuration(image: &Image<'_>) -> Result<oci::ImageConfiguration> {

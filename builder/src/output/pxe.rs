@@ -8,7 +8,7 @@ use firstboot::contract;
 
 use crate::error::{Class, Error, IoContext, Result};
 use crate::image::cpio::{BLOCK, CpioWriter};
-use crate::output::{Image, Output};
+use crate::output::{Image, Output, Written};
 
 /// The network boot output.
 pub struct Pxe;
@@ -31,7 +31,7 @@ impl Output for Pxe {
         "a folder with kernel, initrd and iPXE script: the machine boots from the network and runs from memory"
     }
 
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<String>> {
+    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>> {
         let name = format!("{}-pxe", image.plan.name);
         let script = script(&image.plan.name, &image.plan.kernel_arguments)?;
         let target = folder.join(&name);
@@ -39,7 +39,7 @@ impl Output for Pxe {
         write_kernel(image, &target.join(KERNEL))?;
         write_initrd(image.initrd()?, image.root()?, image.epoch, &target.join(INITRD))?;
         fs::write(target.join(SCRIPT), script).at("writing", target.join(SCRIPT))?;
-        Ok(vec![format!("{name}/")])
+        Ok([KERNEL, INITRD, SCRIPT].map(|file| format!("{name}/{file}").into()).into())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::output::{Image, Output};
+use crate::output::{Image, Output, Written};
 use crate::process::{Run, tool};
 
 /// The Debian package of the tools.
@@ -24,7 +24,7 @@ impl Output for Qcow2 {
         "a disk image for QEMU, KVM and OpenStack"
     }
 
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<String>> {
+    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>> {
         let name = format!("{}.qcow2", image.plan.name);
         let disk = image.disk()?;
         image.record_tool("qemu-img", &version()?);
@@ -32,7 +32,7 @@ impl Output for Qcow2 {
         let mut command = tool("qemu-img");
         command.args(["convert", "-q", "-f", "raw", "-O", "qcow2", "-o", FORMAT]).arg(&disk.path).arg(folder.join(&name));
         command.run(PACKAGE)?;
-        Ok(vec![name])
+        Ok(vec![name.into()])
     }
 }
 

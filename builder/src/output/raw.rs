@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{IoContext, Result};
 use crate::image::disk;
-use crate::output::{Image, Output};
+use crate::output::{Image, Output, Written};
 
 /// `<name>.raw`, and `<name>.vmlinuz`, `<name>.initrd`, `<name>.cmdline` for a hypervisor that loads the kernel itself.
 pub struct Raw;
@@ -20,7 +20,7 @@ impl Output for Raw {
         "a sparse disk image, with its kernel, initrd and command line beside it"
     }
 
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<String>> {
+    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>> {
         let file = |extension: &str| format!("{}.{extension}", image.plan.name);
         let names = ["raw", "vmlinuz", "initrd", "cmdline"].map(file);
         let [raw, kernel, initrd, command_line] = names.each_ref().map(|name| folder.join(name));
@@ -29,7 +29,7 @@ impl Output for Raw {
         let mut from = image.kernel()?.body.open().at("reading", "the kernel")?;
         File::create(&kernel).and_then(|mut to| io::copy(&mut from, &mut to)).at("writing", &kernel)?;
         fs::write(&command_line, disk::command_line(image) + "\n").at("writing", &command_line)?;
-        Ok(names.into())
+        Ok(names.map(Written::from).into())
     }
 }
 

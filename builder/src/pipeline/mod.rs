@@ -1,5 +1,6 @@
 //! The whole line, as numbered steps: plan and lock in, finished outputs under their final names out.
 
+pub mod outputs;
 pub mod publish;
 pub mod report;
 pub mod session;
@@ -20,7 +21,7 @@ use crate::image_layer;
 use crate::layer::read::{ReadPolicy, tree_from_stream};
 use crate::layer::{self, PackedLayer};
 use crate::lock::{Lock, LockedPackage};
-use crate::output::{self, Image, Parts};
+use crate::output::{Image, Parts};
 use crate::provenance::{self, Locked};
 use crate::scratch::Scratch;
 use crate::tree::{Tree, merge, units};
@@ -61,12 +62,9 @@ pub fn build(session: &Session, plan: &ImagePlan, lock: &Lock, firstboot: Option
         progress: &session.progress,
         parts: Parts::default(),
     };
-    let mut files = Vec::new();
-    for name in &plan.outputs {
-        files.extend(timer.step(name, || output::find(name)?.write(&image, publication.folder()))?);
-    }
+    let files = outputs::write(&image, publication.folder(), &mut timer)?;
     let locked = Locked { artifacts: &lock.artifacts, packages: &lock.packages };
-    let sums = timer.step("manifest", || provenance::write(&image, locked, &files, publication.folder()))?;
+    let sums = timer.step("manifest", || provenance::write(&image, locked, files, publication.folder()))?;
     let identity = image.identity;
 
     // 5. Final names.

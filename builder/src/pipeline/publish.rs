@@ -48,6 +48,7 @@ impl Publication {
         if !names.iter().any(|name| name == MANIFEST) {
             return Err(Error::new(Class::Internal, "the build wrote no manifest"));
         }
+        // The outputs are on the disk already; this is the folders, the manifest, and the promise.
         for name in &names {
             flush(&self.folder.join(name))?;
         }
@@ -74,7 +75,8 @@ fn retire(path: &Path, retired: &Path) -> Result<()> {
     fs::rename(path, retired.join(name)).at("moving away", path)
 }
 
-fn flush(path: &Path) -> Result<()> {
+/// Returns when the file, or all that is in the folder and its names, is on the disk.
+pub(super) fn flush(path: &Path) -> Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path).at("reading", path)? {
             flush(&entry.at("reading", path)?.path())?;

@@ -32,8 +32,13 @@ impl Timer {
     pub fn step<T>(&mut self, name: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
         let start = Instant::now();
         let result = run()?;
-        self.0.push(StepTime { step: name.to_owned(), seconds: round(start.elapsed()) });
+        self.record(name, start.elapsed());
         Ok(result)
+    }
+
+    /// Adds a step that was timed elsewhere.
+    pub fn record(&mut self, name: &str, elapsed: Duration) {
+        self.0.push(StepTime { step: name.to_owned(), seconds: round(elapsed) });
     }
 }
 
@@ -62,7 +67,7 @@ pub struct Report {
     pub files: Vec<Sum>,
     /// Where they are.
     pub outputs: Vec<PathBuf>,
-    /// Seconds per step.
+    /// Seconds per step. Outputs are written at the same time, so theirs overlap.
     pub steps: Vec<StepTime>,
     /// Seconds in all.
     pub seconds: f64,

@@ -102,7 +102,7 @@ impl<'a> Manifest<'a> {
             layers: image.layers.iter().map(layer).collect(),
             artifacts: locked.artifacts,
             packages: locked.packages,
-            tools: image.parts.tools.borrow().clone(),
+            tools: image.tools(),
             outputs,
         }
     }

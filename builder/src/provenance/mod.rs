@@ -31,19 +31,15 @@ pub const SBOM: &str = "sbom.cdx.json";
 /// The name of the list of digests.
 pub const SUMS: &str = "SHA256SUMS";
 
-/// Describes `files`, the outputs of `image` in `folder` (as [`crate::output::Output::write`] returned them), and writes the three
-/// files beside them. Returns all files in `folder` but the last, with sizes and digests.
+/// Describes `image` and `sums`, the files of its outputs in `folder`, and writes the three files beside them. Returns all files in `folder` but the last, with sizes and digests.
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn write(image: &Image<'_>, locked: Locked<'_>, files: &[String], folder: &Path) -> Result<Vec<Sum>> {
-    let mut sums = {
-        let _step = image.progress.step("computing digests");
-        sums::of(files, folder)?
-    };
+pub fn write(image: &Image<'_>, locked: Locked<'_>, mut sums: Vec<Sum>, folder: &Path) -> Result<Vec<Sum>> {
+    sums.sort();
     write_json(&folder.join(SBOM), &sbom::Bom::new(image, locked))?;
     write_json(&folder.join(MANIFEST), &manifest::Manifest::new(image, locked, &sums))?;
-    sums.extend(sums::of(&[MANIFEST.to_owned(), SBOM.to_owned()], folder)?);
+    sums.extend(sums::of(&[MANIFEST, SBOM].map(|file| file.to_owned().into()), folder)?);
     sums.sort();
     let path = folder.join(SUMS);
     fs::write(&path, sums::list(&sums)).at("writing", &path)?;

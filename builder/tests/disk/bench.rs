@@ -60,7 +60,8 @@ impl Bench {
     }
 
     pub fn write(&self, name: &str) -> Vec<String> {
-        self.with(|image| output::find(name).unwrap().write(image, &self.path("out")).unwrap())
+        let files = self.with(|image| output::find(name).unwrap().write(image, &self.path("out")).unwrap());
+        files.into_iter().map(|written| written.file).collect()
     }
 
     pub fn disk_error(&self) -> kiln::error::Error {

@@ -9,7 +9,7 @@ use kiln::digest::Digest;
 use kiln::layer::PackedLayer;
 use kiln::lock::{LockedArtifact, LockedPackage};
 use kiln::output;
-use kiln::provenance::{self, Locked};
+use kiln::provenance::{self, Locked, sums};
 use kiln::tree::{Body, Entry};
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ fn describe(bench: &mut Bench) -> (Value, Value) {
     bench.with(|image| {
         let files = output::find("raw").unwrap().write(image, &out).unwrap();
         let locked = Locked { artifacts: &artifacts, packages: &packages };
-        let sums = provenance::write(image, locked, &files, &out).unwrap();
+        let sums = provenance::write(image, locked, sums::of(&files, &out).unwrap(), &out).unwrap();
         assert_eq!(sums.len(), files.len() + 2);
     });
     let read = |name: &str| serde_json::from_slice(&fs::read(out.join(name)).unwrap()).unwrap();

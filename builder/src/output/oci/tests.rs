@@ -53,8 +53,22 @@ fn write(folder: &Path) -> Vec<PackedLayer> {
     };
     let out = folder.join("out");
     fs::create_dir(&out).unwrap();
-    assert_eq!(OciLayout.write(&image, &out).unwrap(), ["debian-13-oci/"]);
+    check_files(&OciLayout.write(&image, &out).unwrap(), &out);
     layers
+}
+
+/// `files` are all that is in `out`, each with the digest of its bytes.
+fn check_files(files: &[Written], out: &Path) {
+    for written in files {
+        assert_eq!(written.digest, Some(Digest::of_file(&out.join(&written.file)).unwrap()), "{}", written.file);
+    }
+    let mut told: Vec<_> = files.iter().map(|written| out.join(&written.file)).collect();
+    told.sort();
+    let layout = out.join("debian-13-oci");
+    let blobs = fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path());
+    let mut there: Vec<_> = blobs.chain(["index.json", "oci-layout"].map(|name| layout.join(name))).collect();
+    there.sort();
+    assert_eq!(told, there);
 }
 
 fn missing(program: &str, test: &str) -> bool {
