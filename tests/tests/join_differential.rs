@@ -48,6 +48,17 @@ const ALLOWED: &[Allowed] = &[
         reason: "kubeadm 1.20 waits two minutes for a Node of the machine's name, while the kubelet has registered the other",
     },
     Allowed { case: "pins-wrong-first", place: "verdict", reason: "kubeadm before 1.22 looks at the first pin alone" },
+    Allowed { case: "refused-cri-socket-dead", place: "verdict", reason: "a runtime that does not answer has an exit code of its own" },
+    Allowed {
+        case: "refused-kubelet-flag",
+        place: "file /",
+        reason: "firstboot has its certificate before the kubelet starts; of kubeadm's joins the kubelet would have fetched it",
+    },
+    Allowed {
+        case: "refused-taint-effect",
+        place: "file /",
+        reason: "firstboot has its certificate before the kubelet starts; of kubeadm's joins the kubelet would have fetched it",
+    },
     Allowed { case: "v1beta1", place: "verdict", reason: "v1beta1 went with kubeadm 1.22" },
     Allowed {
         case: "kubelet-document",
@@ -173,12 +184,15 @@ fn report(version: &str, pairs: &[Pair]) -> Vec<String> {
                     used[row] += 1;
                     lines.push(format!("      {text} ({})", ALLOWED[row].reason));
                 }
-                None if difference.place == "verdict" => wrong.push(format!("{text}; firstboot's words: {}", firstboot.ended.stderr.trim())),
+                None if difference.place == "verdict" => {
+                    wrong.push(format!("{text}; firstboot's words: {}", firstboot.ended.stderr.trim()))
+                }
                 None => wrong.push(text),
             }
         }
     }
     lines.push(requests(pairs));
+    lines.extend(pairs.iter().filter(|pair| pair.case.name == "minimal").flat_map(requests_of));
     lines.push("  differences allowed, and how often they were seen:".to_owned());
     lines.extend(
         ALLOWED.iter().zip(used).map(|(allowed, count)| format!("  {count:4}  {} {}: {}", allowed.case, allowed.place, allowed.reason)),
@@ -204,9 +218,12 @@ fn leaks(pair: &Pair) -> Option<String> {
     (!firstboot.secrets_left.is_empty()).then(|| format!("{}: firstboot leaves a token in {:?}", pair.case.name, firstboot.secrets_left))
 }
 
-/// How many requests the program itself made, kubelet left out, in the middle of all joins that both accepted.
+/// How many requests a join took until the kubelet had its certificate, in the middle of all that both accepted: the program's own and the kubelet's with
+/// the bootstrap token.
 fn requests(pairs: &[Pair]) -> String {
-    let own = |outcome: &Outcome| outcome.requests.iter().filter(|request| request.agent != "kubelet").count();
+    let own = |outcome: &Outcome| {
+        outcome.requests.iter().filter(|request| request.agent != "kubelet" || request.user.starts_with("system:bootstrap:")).count()
+    };
     let both: Vec<(usize, usize)> = pairs
         .iter()
         .filter_map(|pair| Some((&pair.kubeadm, pair.firstboot.as_ref()?)))
@@ -219,6 +236,12 @@ fn requests(pairs: &[Pair]) -> String {
     };
     let (kubeadm, firstboot) = both.into_iter().unzip();
     format!("  requests of a join (median): kubeadm {}, firstboot {}", middle(kubeadm), middle(firstboot))
+}
+
+/// What firstboot asked in one join, line by line.
+fn requests_of(pair: &Pair) -> Vec<String> {
+    let own = pair.firstboot.iter().flat_map(|outcome| &outcome.requests).filter(|request| request.agent != "kubelet");
+    own.map(|request| format!("    {} {} {} {}", request.user, request.verb, request.uri, request.code)).collect()
 }
 
 fn allows(allowed: &Allowed, case: &Case, difference: &Difference) -> bool {
