@@ -302,6 +302,10 @@ fn parse_facts(text: &str) -> BTreeMap<String, String> {
 }
 
 fn parse_audit(line: &Value) -> Option<Request> {
+    // A watch is written down when it begins, and once more when it ends.
+    if line["verb"] == "watch" && line["stage"] == "ResponseComplete" {
+        return None;
+    }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let agent = text(&line["userAgent"]).split('/').next().unwrap_or_default().to_owned();
     Some(Request {
@@ -332,5 +336,10 @@ mod tests {
         };
         assert_eq!(parse_audit(&line), Some(expected));
         assert_eq!(parse_audit(&json!({"verb": "get"})), None, "a line without an answer is none");
+        let mut watch = line.clone();
+        (watch["verb"], watch["stage"]) = (json!("watch"), json!("ResponseStarted"));
+        assert!(parse_audit(&watch).is_some());
+        watch["stage"] = json!("ResponseComplete");
+        assert_eq!(parse_audit(&watch), None, "a watch counts once");
     }
 }

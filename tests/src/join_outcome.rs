@@ -37,6 +37,9 @@ const OF_THE_KUBELET: &[&str] = &[
 /// How long a kubelet may take to register its Node.
 const REGISTRATION: Duration = Duration::from_secs(60);
 
+/// A Node that is in nobody's way, as its kubelet is long gone.
+const NOT_READY: &str = "taken-not-ready";
+
 /// The placeholders of cases, with their values.
 pub type Known = BTreeMap<String, String>;
 
@@ -67,7 +70,7 @@ pub fn prepare(control_plane: &ControlPlane) -> Known {
     let token = |spec: TokenSpec| control_plane.create_token(&spec);
     let normal = TokenSpec::default;
     control_plane.create_node("taken-ready", true);
-    control_plane.create_node("taken-not-ready", false);
+    control_plane.create_node(NOT_READY, false);
     let other_ca = workspace::output(
         "openssl",
         [
@@ -140,8 +143,11 @@ pub fn observe(
         ended: Ended { stdout: plain.text(&ended.stdout), stderr: plain.text(&ended.stderr), ..ended },
     };
     drop(twin);
-    if let Some(name) = node_name.filter(|name| !name.starts_with("taken-")) {
+    if let Some(name) = node_name {
         control_plane.delete(&format!("/api/v1/nodes/{name}"));
+        if name == NOT_READY {
+            control_plane.create_node(NOT_READY, false);
+        }
     }
     outcome
 }
@@ -244,7 +250,9 @@ fn secrets_left(twin: &Twin, known: &Known) -> Vec<String> {
 }
 
 fn kubelet_arguments(twin: &Twin) -> Vec<String> {
-    let found = twin.run(["sh", "-c", "tr '\\0' '\\n' < /proc/$(pidof -s kubelet)/cmdline"], Duration::from_secs(5));
+    // A service manager may have been asked to start it without being waited for; one that fails is not there most of the time.
+    let ask = "for _ in $(seq 30); do pid=$(pidof -s kubelet) && exec tr '\\0' '\\n' < /proc/$pid/cmdline; sleep 0.1; done";
+    let found = twin.run(["sh", "-c", ask], Duration::from_secs(5));
     found.stdout.lines().skip(1).map(str::to_owned).collect()
 }
 

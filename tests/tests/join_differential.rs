@@ -59,6 +59,11 @@ const ALLOWED: &[Allowed] = &[
         place: "file /",
         reason: "firstboot has its certificate before the kubelet starts; of kubeadm's joins the kubelet would have fetched it",
     },
+    Allowed {
+        case: "cri-socket-without-scheme",
+        place: "*",
+        reason: "the kubelet of 1.20 takes a socket with and without unix://, every later one with it alone",
+    },
     Allowed { case: "v1beta1", place: "verdict", reason: "v1beta1 went with kubeadm 1.22" },
     Allowed {
         case: "kubelet-document",
