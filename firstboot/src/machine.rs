@@ -31,9 +31,7 @@ impl Machine {
                 .help("systemd writes /etc/machine-id at boot; elsewhere run: dbus-uuidgen --ensure=/etc/machine-id")
         })?;
         let hostname = machine::hostname(root).unwrap_or_default();
-        let path = std::env::var("PATH").unwrap_or_default();
-        let services = if root.is_machine() { Services::detect(root, &path) } else { Services::None };
-        Ok(Self { identity, hostname, services })
+        Ok(Self { identity, hostname, services: Services::of(root) })
     }
 }
 

@@ -69,9 +69,7 @@ pub fn reset(request: &Reset, tell: Tell) -> Result<()> {
         reset::plan().iter().for_each(|step| tell.line(&format!("would {step}")));
         return Ok(());
     }
-    let path = std::env::var("PATH").unwrap_or_default();
-    let services = if root.is_machine() { Services::detect(root, &path) } else { Services::None };
-    let mut host = HostMachine::new(root, services, request.cri_socket.clone());
+    let mut host = HostMachine::new(root, Services::of(root), request.cri_socket.clone());
     let steps = reset::reset(root, &mut host, &mut |step| report(step, tell));
     match steps.into_iter().find_map(failed) {
         Some(failure) => Err(failure.help("mend what failed and run it again: finished steps do no harm")),

@@ -76,9 +76,8 @@ fn give_up(root: &Root, on_failure: OnFailure, tell: Tell) {
 }
 
 fn stop_machine(root: &Root, verb: &str) -> std::result::Result<(), Failure> {
-    let path = std::env::var("PATH").unwrap_or_default();
     let limit = std::time::Duration::from_secs(30);
-    match Services::detect(root, &path) {
+    match Services::of(root) {
         Services::Systemd => command::run_checked("systemctl", &["--no-block", verb], limit).map(drop),
         Services::OpenRc | Services::None => command::run_checked(verb, &[], limit).map(drop),
     }

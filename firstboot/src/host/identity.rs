@@ -4,6 +4,7 @@ use ring::digest::{Context, SHA256};
 
 use super::files;
 use super::root::Root;
+use crate::api::trust::hex;
 
 /// In front of what is hashed, so that the identity is of use to nobody else.
 const DOMAIN: &[u8] = b"firstboot machine identity v1\0";
@@ -63,7 +64,7 @@ pub fn of(root: &Root) -> Option<String> {
     let mut context = Context::new(&SHA256);
     context.update(DOMAIN);
     context.update(source.as_bytes());
-    Some(context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex(context.finish().as_ref()))
 }
 
 fn line(root: &Root, path: &str) -> Option<String> {

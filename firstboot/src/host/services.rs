@@ -61,6 +61,12 @@ enum Verb {
 }
 
 impl Services {
+    /// The manager of the machine that we run on; a folder has none that could be asked.
+    pub fn of(root: &Root) -> Self {
+        let path = std::env::var("PATH").unwrap_or_default();
+        if root.is_machine() { Self::detect(root, &path) } else { Self::None }
+    }
+
     /// The manager of this machine.
     pub fn detect(root: &Root, path: &str) -> Self {
         if root.path("/run/systemd/system").is_dir() {

@@ -5,6 +5,7 @@ use ring::digest::{SHA256, digest};
 
 use super::document::LIMIT;
 use super::{Document, Surroundings};
+use crate::api::trust::hex;
 use crate::error::{Class, Failure, Result};
 
 const URL: &str = "firstboot.config";
@@ -26,7 +27,7 @@ pub(super) fn look(surroundings: &Surroundings, _: &mut Vec<String>) -> Result<O
         return Err(Failure::new(Class::Source, format!("what {shown} gives is longer than {LIMIT} bytes")));
     }
     if let Some(expected) = asked.digest {
-        let found: String = digest(&SHA256, document.bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = hex(digest(&SHA256, document.bytes()).as_ref());
         if found != expected {
             let message = format!("what {shown} gives is not what {DIGEST} pins: its SHA-256 is {found}");
             return Err(
