@@ -3,7 +3,6 @@
 pub mod endpoint;
 pub mod features;
 pub mod kubeconfig;
-pub mod labels;
 pub mod server;
 pub mod token;
 pub mod version;
