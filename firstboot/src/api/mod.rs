@@ -14,8 +14,10 @@ mod error;
 mod exchange;
 mod network;
 pub mod plain;
+mod plain_connection;
 pub mod resolve;
 pub mod retry;
+pub mod service;
 #[cfg(test)]
 pub(crate) mod test_server;
 pub mod trust;
