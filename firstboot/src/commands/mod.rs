@@ -18,7 +18,10 @@ use tell::Tell;
 /// `firstboot join`.
 pub fn join_by_hand(request: &Join, tell: Tell) -> Result<()> {
     let root = &request.common.root;
-    let sourced = config::by_hand(&request.flags, root, tell)?;
+    let (metadata, sourced) = config::by_hand(&request.flags, root, tell)?;
+    if !sourced.config.join.dry_run {
+        config::publish(root, &metadata, tell);
+    }
     let mut verdict = if sourced.config.join.dry_run { Verdict::unpublished(root) } else { Verdict::begin(root) };
     let ended = join::join(root, &sourced, join::Start::Now, &mut verdict, tell);
     join::conclude(ended, &mut verdict, tell)

@@ -1,6 +1,6 @@
 //! `firstboot run`: what the image's unit runs.
 
-use super::config::{Sourced, of_machine};
+use super::config::{Sourced, gather, of_machine, publish};
 use super::join::{Start, conclude, gone, join};
 use super::tell::Tell;
 use crate::config::model::OnFailure;
@@ -25,7 +25,12 @@ pub fn run(root: &Root, tell: Tell) -> Result<()> {
 }
 
 fn attempt(root: &Root, verdict: &mut Verdict, on_failure: &mut OnFailure, tell: Tell) -> Result<Outcome> {
-    match of_machine(root, tell)? {
+    let mut metadata = gather(root, tell)?;
+    let found = of_machine(root, &mut metadata, tell);
+    if !found.as_ref().is_ok_and(|found| found.as_ref().is_some_and(|sourced| sourced.config.join.dry_run)) {
+        publish(root, &metadata, tell);
+    }
+    match found? {
         Some(sourced) => {
             *on_failure = sourced.config.agent.on_failure;
             let outcome = join(root, &sourced, Start::Spread, verdict, tell)?;
