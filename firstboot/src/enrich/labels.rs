@@ -1,6 +1,7 @@
 //! Labels of the node: where it is, what it is, and chosen tags of the platform.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::{Known, template};
 use crate::config::model::NodeConfig;
@@ -95,10 +96,11 @@ fn tags(wanted: &Wanted, known: &Known, found: &mut BTreeMap<String, String>, re
 fn put(found: &mut BTreeMap<String, String>, key: String, value: &str, origin: &str, remarks: &mut Vec<String>) {
     if !is_allowed(&key) {
         remarks.push(format!("no label {key} (of {origin}): a node may not give itself this one"));
-    } else if found.contains_key(&key) {
-        remarks.push(format!("the label {key} is set already: {origin} does not count"));
-    } else {
-        found.insert(key, sanitised(value));
+        return;
+    }
+    match found.entry(key) {
+        Entry::Occupied(entry) => remarks.push(format!("the label {} is set already: {origin} does not count", entry.key())),
+        Entry::Vacant(entry) => drop(entry.insert(sanitised(value))),
     }
 }
 
