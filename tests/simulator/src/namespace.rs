@@ -9,8 +9,11 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
@@ -23,6 +26,9 @@ use crate::simulation::{Family, Machine};
 /// What a user can do where user namespaces are forbidden.
 const ADVICE: &str =
     "allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns), or run as root";
+
+/// How long an address may take to come up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Puts this process, which must have one thread only, into user, network and mount namespaces of its own. It is root there, and nowhere else.
 pub fn enter() -> Result<()> {
@@ -50,15 +56,40 @@ pub fn furnish(machine: &Machine) -> Result<()> {
         return Err(Error::system("this machine's kernel has no IPv6"));
     }
     let mac = machine.mac();
-    let device = |kind: &str| format!("link add {DEVICE} address {mac} type {kind}\n");
-    // Kernels of small machines have one or the other.
-    ip(&device("bridge")).or_else(|_| ip(&device("dummy")))?;
-    let lines = lines(machine, has_v6);
-    ip(&lines.concat())
+    let up = format!("link set lo up\nlink set {DEVICE} arp off up\n");
+    // A link-local address of IPv6 takes a device with a carrier: one that needs none, or a cable to nowhere.
+    let dummy = format!("link add {DEVICE} address {mac} type dummy\n{up}");
+    let cable = format!("link add {DEVICE} address {mac} type veth peer name cable\nlink set cable up\n{up}");
+    ip(&dummy).or_else(|_| ip(&cable))?;
+    ip(&addresses(machine, has_v6).concat())?;
+    if machine.is_cut_off().is_none() && has_v6 {
+        machine.service_addresses()?.into_iter().filter(SocketAddr::is_ipv6).try_for_each(wait_for)?;
+    }
+    Ok(())
 }
 
-fn lines(machine: &Machine, has_v6: bool) -> Vec<String> {
-    let mut lines = vec!["link set lo up\n".to_owned(), format!("link set {DEVICE} arp off up\n")];
+/// The kernel makes the routes to addresses of IPv6 some time after the addresses: waits until a packet arrives.
+fn wait_for(address: SocketAddr) -> Result<()> {
+    let arrives = || {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_read_timeout(Some(Duration::from_millis(10)))?;
+        socket.send_to(b"?", address)?;
+        socket.recv(&mut [0])
+    };
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match arrives() {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > until => {
+                return Err(Error::system(format!("the address {} does not come up: {error}", address.ip())));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+fn addresses(machine: &Machine, has_v6: bool) -> Vec<String> {
+    let mut lines = Vec::new();
     if machine.family != Family::V6 {
         lines.extend(machine.value("local-ipv4").map(|ip| format!("addr add {ip}/24 dev {DEVICE}\n")));
     }

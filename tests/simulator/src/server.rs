@@ -60,15 +60,23 @@ impl Running {
         let shared = Arc::new(shared);
         let mut running = Self { shared: Arc::clone(&shared), addresses: Vec::new(), sockets: Vec::new() };
         for (address, service) in places {
-            let (socket, address) = reserve(*address).map_err(|error| {
+            let refused = |error: io::Error| {
                 Error::system(format!("listening at {address}: {error}")).help("name a free address with --listen, such as 127.0.0.1:0")
-            })?;
-            running.addresses.push(address);
+            };
+            let (socket, bound) = reserve(*address).map_err(refused)?;
+            running.addresses.push(bound);
             running.sockets.push(Arc::clone(&socket));
-            if !shared.has(Act::Refuse) {
-                let (shared, service) = (Arc::clone(&shared), *service);
-                thread::spawn(move || accept(&socket, &shared, service));
+            if shared.has(Act::Refuse) {
+                continue;
             }
+            let (delay, shared, service) = (shared.delay(), Arc::clone(&shared), *service);
+            if delay.is_zero() {
+                listen(&socket, backlog()).map_err(|error| refused(error.into()))?;
+            }
+            thread::spawn(move || {
+                thread::sleep(delay);
+                accept(&socket, &shared, service)
+            });
         }
         Ok(running)
     }
@@ -126,9 +134,13 @@ fn reserve(address: SocketAddr) -> io::Result<(Arc<OwnedFd>, SocketAddr)> {
     Ok((Arc::new(socket), bound))
 }
 
+fn backlog() -> Backlog {
+    Backlog::new(WAITING).unwrap_or(Backlog::MAXCONN)
+}
+
+/// Listening a second time changes nothing.
 fn accept(socket: &OwnedFd, shared: &Arc<Shared>, service: Option<usize>) {
-    thread::sleep(shared.delay());
-    if shared.is_over.load(Ordering::Acquire) || listen(socket, Backlog::new(WAITING).unwrap_or(Backlog::MAXCONN)).is_err() {
+    if shared.is_over.load(Ordering::Acquire) || listen(socket, backlog()).is_err() {
         return;
     }
     let Ok(listener) = socket.try_clone().map(TcpListener::from) else { return };

@@ -160,13 +160,15 @@ impl Machine {
     /// Serves at the platform's own addresses.
     pub fn serve_here(self) -> Result<Running> {
         self.check_faults(true)?;
-        let mut places = Vec::new();
-        if self.is_cut_off().is_none() {
-            for (service, address, port) in self.addresses() {
-                places.push((socket_address(address, port)?, Some(service)));
-            }
-        }
-        self.start(&places)
+        let cut_off = self.is_cut_off().is_some();
+        let services = self.addresses().map(|(service, ..)| Some(service));
+        let places: Vec<Place> = self.service_addresses()?.into_iter().zip(services).collect();
+        self.start(if cut_off { &[] } else { &places })
+    }
+
+    /// Where the services listen, as sockets of the namespace of the calling thread, in the order of [`Machine::addresses`].
+    pub fn service_addresses(&self) -> Result<Vec<SocketAddr>> {
+        self.addresses().map(|(_, address, port)| socket_address(address, port)).collect()
     }
 
     fn check_faults(&self, in_namespace: bool) -> Result<()> {
