@@ -3,8 +3,8 @@
 //! ```text
 //! kernel ─► /init (PID 1 in the initrd): initrd ─► systemd of the real root ─► firstboot.service: cli (`firstboot run`)
 //!
-//! source ─► config ─► preflight ─► join (discovery ─► cluster ─► identity ─► files ─► kubelet ─► seal) ─► verdict
-//!                                   │ api: the only sockets          │ host: the only side effects, journal: what is done
+//! platform ─► source ─► metadata ─► config ─► preflight ─► join (discovery ─► cluster ─► identity ─► files ─► kubelet ─► seal) ─► verdict
+//!                                                            │ api: the only sockets          │ host: the only side effects, journal: what is done
 //! ```
 //!
 //! `contract` holds what the builder bakes and the agent finds; the builder imports that very module.
@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod contract;
 pub mod error;
+pub mod facts;
 pub mod host;
 #[cfg(target_os = "linux")]
 pub mod initrd;
@@ -22,6 +23,8 @@ pub mod join;
 pub mod journal;
 pub mod kubernetes;
 pub mod machine;
+pub mod metadata;
+pub mod platform;
 pub mod preflight;
 pub mod secret;
 pub mod source;

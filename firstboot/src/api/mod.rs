@@ -12,10 +12,14 @@ mod connection;
 mod deadline;
 mod error;
 mod exchange;
+pub mod https;
 mod network;
+mod pinned;
 pub mod plain;
+mod plain_connection;
 pub mod resolve;
 pub mod retry;
+pub mod service;
 #[cfg(test)]
 pub(crate) mod test_server;
 pub mod trust;

@@ -10,13 +10,12 @@ use crate::api::{Deadline, Network, plain};
 use crate::cli::{host_defaults, read_node_config};
 use crate::config::{self, HostDefaults, flags, flags::JoinFlags, model::NodeConfig};
 use crate::error::{Class, Failure, Result};
-use crate::host::{files, machine, root::Root};
+use crate::host::{machine, root::Root};
 use crate::join::discovery;
 use crate::kubernetes::endpoint::Endpoint;
-use crate::source::{self, Document, Surroundings};
+use crate::metadata;
+use crate::source::{self, Document, document, document::Kind};
 
-/// Longest kernel command line.
-const LONGEST_LINE: u64 = 64 * 1024;
 /// How long a URL may take; the network may come up only now.
 const URL_LIMIT: Duration = Duration::from_secs(180);
 
@@ -50,16 +49,21 @@ pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<Sourced> {
 
 /// The config that a source of this machine has; none when no source has one.
 pub fn of_machine(root: &Root, tell: Tell) -> Result<Option<Sourced>> {
-    let line = files::read(&root.path("/proc/cmdline"), LONGEST_LINE)?.unwrap_or_default();
-    let fetch = |url: &str| fetch(root, url);
-    let search = source::find(&Surroundings { root, command_line: &String::from_utf8_lossy(&line), fetch: &fetch })?;
-    search.remarks.iter().for_each(|remark| tell.line(remark));
-    let Some(found) = search.found else { return Ok(None) };
-    let source = format!("{}: {}", found.source, found.detail);
+    let metadata = metadata::gather(root, None, &|url: &str| fetch(root, url))?;
+    metadata.remarks.iter().for_each(|remark| tell.line(remark));
+    let Some((name, user_data)) = metadata.user_data else { return Ok(None) };
+    let source = format!("{name}: {}", user_data.origin);
+    if let kind @ (Kind::CloudConfig | Kind::Script | Kind::Multipart | Kind::Compressed | Kind::Ignition | Kind::Unknown) =
+        document::kind(user_data.document.bytes())
+        && name != source::FILE
+    {
+        tell.line(&format!("user-data of {source} is {}, not a node config, and is ignored", kind.word()));
+        return Ok(None);
+    }
     tell.line(&format!("node config from {source}"));
-    let config =
-        config::parse(found.document.bytes(), &host(root)?).map_err(|failure| failure.doing(format!("the node config from {source}")))?;
-    let file = (found.source == source::FILE).then(|| PathBuf::from(&found.detail));
+    let config = config::parse(user_data.document.bytes(), &host(root)?)
+        .map_err(|failure| failure.doing(format!("the node config from {source}")))?;
+    let file = (name == source::FILE).then(|| PathBuf::from(&user_data.origin));
     Ok(Some(Sourced { config, source, file }))
 }
 

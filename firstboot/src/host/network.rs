@@ -27,6 +27,15 @@ pub fn addresses() -> Vec<Address> {
         .collect()
 }
 
+/// Names and numbers of the interfaces, the loopback last.
+pub fn interfaces() -> Vec<(String, u32)> {
+    let all = nix::net::if_::if_nameindex().ok();
+    let named = all.iter().flatten().filter_map(|interface| Some((interface.name().to_str().ok()?.to_owned(), interface.index())));
+    let (last, mut first): (Vec<_>, Vec<_>) = named.partition(|(name, _)| name == "lo");
+    first.extend(last);
+    first
+}
+
 /// Whether other machines can be expected to reach it: neither unspecified, loopback, link-local nor multicast.
 pub fn is_global(ip: IpAddr) -> bool {
     match ip {

@@ -2,13 +2,13 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::{Document, Surroundings};
+use super::{Document, Surroundings, UserData};
 use crate::error::Result;
 
 /// Where the file may lie. What is in /run is gone after a reboot.
 pub const PATHS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
 
-pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Result<Option<(Document, String)>> {
+pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Result<Option<UserData>> {
     for path in PATHS {
         let file = surroundings.root.path(path);
         let Some(document) = Document::read_file(&file)? else { continue };
@@ -19,7 +19,7 @@ pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Re
         if std::fs::metadata(&file).is_ok_and(|about| about.mode() & 0o044 != 0) {
             remarks.push(format!("{path} can be read by others than root: it may hold a token (chmod 600)"));
         }
-        return Ok(Some((document, (*path).to_owned())));
+        return Ok(UserData::new(document, *path));
     }
     Ok(None)
 }

@@ -1,77 +1,164 @@
-//! Where node config comes from. A source is one file here and one line in [`SOURCES`].
+//! Sources: where facts of the machine and its node config come from. A platform is one file here and one line in [`SOURCES`].
 //!
-//! | order | source | what names it | network |
+//! One machine has one platform ([`crate::platform::detect`]), and only its source is read. Beside it there are [`PLACES`] by which whoever
+//! owns the machine names a config himself; they come before the platform's user-data:
+//!
+//! | order | place | what names it | network |
 //! |---|---|---|---|
 //! | 1 | URL | `firstboot.config=URL` on the kernel command line, with `firstboot.config-sha256=` where it is not https | only here |
 //! | 2 | file | `/etc/firstboot/config.yaml`, then `/run/firstboot/config.yaml` | no |
-//! | 3 | QEMU fw_cfg | `opt/org.kiln.firstboot/config` | no |
-//! | 4 | NoCloud | a disk with the label `cidata` or `CIDATA`, on it `user-data` | no |
 //!
-//! The first that has something wins. The command line comes first, because whoever boots the machine says more than what lies in its
-//! image; when it names a URL that cannot be read or is not what was pinned, nothing else is tried.
+//! An error ends the search: what was meant for this machine must not be replaced by something else.
 
 pub mod document;
-pub mod labels;
 
+mod ec2;
 mod file;
-mod fw_cfg;
 mod nocloud;
+mod qemu;
 mod url;
+
+use std::time::Duration;
 
 pub use document::Document;
 
+use crate::api::Deadline;
+use crate::api::service::{Manners, Service};
 use crate::error::Result;
+use crate::facts::Facts;
 use crate::host::root::Root;
+use crate::platform::{CommandLine, Evidence, Sign};
 
-/// What a source may look at.
+/// All sources. Where two are recognised by equally strong signs, the first one counts.
+pub const SOURCES: &[&Source] = &[&ec2::SOURCE, &nocloud::SOURCE, &qemu::SOURCE];
+
+/// Places by which a config is named from outside the platform, in their order.
+pub const PLACES: &[(&str, Look)] = &[("url", url::look), (FILE, file::look)];
+
+/// The name of the place that is a file of this machine.
+pub const FILE: &str = "file";
+
+/// How long a source may take altogether, when it says nothing else.
+pub const USUAL_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Makes secrets unreadable where they came from; says what it did.
+pub type Scrub = fn(&Root) -> Result<Option<String>>;
+
+/// A platform: how it is recognised, and how its metadata is read.
+#[derive(Debug)]
+pub struct Source {
+    /// `ec2`
+    pub name: &'static str,
+    /// Any of these proves it.
+    pub signs: &'static [Sign],
+    /// Any of these proves that it only looks like it.
+    pub look_alikes: &'static [Sign],
+    /// Reads facts and user-data.
+    pub read: fn(&mut Reader) -> Result<Reading>,
+    /// How long that may take: the services of some platforms come late.
+    pub deadline: Duration,
+    /// What a node's provider-id is made of, where the platform's cloud controller manager wants one: `aws:///${zone}/${instance-id}`.
+    pub provider_id: Option<&'static str>,
+    /// What the node is called when its config does not say: `${hostname}`; none to take the host's own name.
+    pub node_name: Option<&'static str>,
+    /// Addresses that serve secrets to whoever asks; pods are kept from them.
+    pub guarded: &'static [&'static str],
+    /// Makes the secrets of the user-data unreadable at its origin, once they are used.
+    pub scrub: Option<Scrub>,
+}
+
+impl Source {
+    /// Nothing but a name: what a source of its own does not say.
+    pub const fn named(name: &'static str, read: fn(&mut Reader) -> Result<Reading>) -> Self {
+        Self {
+            name,
+            signs: &[],
+            look_alikes: &[],
+            read,
+            deadline: USUAL_DEADLINE,
+            provider_id: None,
+            node_name: None,
+            guarded: &[],
+            scrub: None,
+        }
+    }
+}
+
+/// What a source works with.
+pub struct Reader<'a> {
+    /// The machine's evidence, and its files.
+    pub evidence: &'a Evidence,
+    /// Until when everything must be read.
+    pub deadline: Deadline,
+    /// What a person should know of the search; never a secret.
+    pub remarks: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// The machine's files.
+    pub fn root(&self) -> &Root {
+        self.evidence.root()
+    }
+
+    /// A client of the metadata service at the first of `addresses` that answers.
+    pub fn service(&self, addresses: &[&str], manners: Manners) -> Service {
+        Service::new(addresses, manners, self.deadline)
+    }
+
+    /// Takes note of something that a person should know.
+    pub fn remark(&mut self, remark: impl Into<String>) {
+        self.remarks.push(remark.into());
+    }
+}
+
+/// What a source has.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// What it knows of the machine.
+    pub facts: Facts,
+    /// The user-data, if there is any.
+    pub user_data: Option<UserData>,
+}
+
+/// User-data, and where exactly it was.
+#[derive(Debug)]
+pub struct UserData {
+    /// The bytes: secret, as tokens are in it.
+    pub document: Document,
+    /// A path, a device, a URL without what may be secret in it.
+    pub origin: String,
+    /// A detached signature that lies beside it, in minisign's text form.
+    pub signature: Option<String>,
+}
+
+impl UserData {
+    /// User-data without a signature beside it; none when it is blank.
+    pub fn new(document: Document, origin: impl Into<String>) -> Option<Self> {
+        (!document.is_blank()).then(|| Self { document, origin: origin.into(), signature: None })
+    }
+}
+
+/// What a place may look at.
 pub struct Surroundings<'a> {
     /// The machine's files.
     pub root: &'a Root,
-    /// The kernel command line, /proc/cmdline.
-    pub command_line: &'a str,
+    /// The kernel command line.
+    pub command_line: &'a CommandLine,
     /// Gets a URL: at most [`document::LIMIT`] bytes, https by the system's CAs. Called for a URL of the command line only.
     pub fetch: &'a dyn Fn(&str) -> Result<Document>,
 }
 
-/// A node config.
-#[derive(Debug)]
-pub struct Found {
-    /// The document: secret, as tokens are in it.
-    pub document: Document,
-    /// The source's name in [`SOURCES`].
-    pub source: &'static str,
-    /// Where exactly: a path, a device, a URL without what may be secret in it.
-    pub detail: String,
-}
+/// A place: looks, adds remarks, says where exactly it found what.
+pub type Look = fn(&Surroundings, &mut Vec<String>) -> Result<Option<UserData>>;
 
-/// What was found, and what a person should know of the search.
-#[derive(Debug, Default)]
-pub struct Search {
-    /// The node config, if any.
-    pub found: Option<Found>,
-    /// Remarks; never a secret.
-    pub remarks: Vec<String>,
-}
-
-/// A source: looks, adds remarks, says where exactly it found what.
-type Look = fn(&Surroundings, &mut Vec<String>) -> Result<Option<(Document, String)>>;
-
-/// The name of the source that reads files of this machine.
-pub const FILE: &str = "file";
-
-/// All sources, in the order in which they are asked.
-pub const SOURCES: &[(&str, Look)] = &[("url", url::look), (FILE, file::look), ("qemu-fw-cfg", fw_cfg::look), ("nocloud", nocloud::look)];
-
-/// Asks the sources in turn. An error of one ends the search: what was meant for this machine must not be replaced by something else.
-pub fn find(surroundings: &Surroundings) -> Result<Search> {
-    let mut search = Search::default();
-    for (source, look) in SOURCES {
-        if let Some((document, detail)) = look(surroundings, &mut search.remarks)? {
-            search.found = Some(Found { document, source, detail });
-            break;
+/// What is named from outside the platform: the place's name, and what is there.
+pub fn named(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Result<Option<(&'static str, UserData)>> {
+    for (place, look) in PLACES {
+        if let Some(found) = look(surroundings, remarks)? {
+            return Ok(Some((place, found)));
         }
     }
-    Ok(search)
+    Ok(None)
 }
 
 #[cfg(test)]

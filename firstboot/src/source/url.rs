@@ -4,9 +4,10 @@
 use ring::digest::{SHA256, digest};
 
 use super::document::LIMIT;
-use super::{Document, Surroundings};
+use super::{Surroundings, UserData};
 use crate::api::trust::hex;
 use crate::error::{Class, Failure, Result};
+use crate::platform::CommandLine;
 
 const URL: &str = "firstboot.config";
 const DIGEST: &str = "firstboot.config-sha256";
@@ -19,7 +20,7 @@ struct Asked {
     digest: Option<String>,
 }
 
-pub(super) fn look(surroundings: &Surroundings, _: &mut Vec<String>) -> Result<Option<(Document, String)>> {
+pub(super) fn look(surroundings: &Surroundings, _: &mut Vec<String>) -> Result<Option<UserData>> {
     let Some(asked) = parse(surroundings.command_line)? else { return Ok(None) };
     let shown = shown(&asked.url);
     let document = (surroundings.fetch)(&asked.url).map_err(|failure| failure.doing(format!("getting the node config from {shown}")))?;
@@ -35,18 +36,17 @@ pub(super) fn look(surroundings: &Surroundings, _: &mut Vec<String>) -> Result<O
             );
         }
     }
-    Ok(Some((document, shown)))
+    Ok(UserData::new(document, shown))
 }
 
 /// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is refused.
-fn parse(line: &str) -> Result<Option<Asked>> {
-    let value = |key: &str| words(line).filter_map(|word| word.strip_prefix(key)?.strip_prefix('=').map(str::to_owned)).last();
+fn parse(line: &CommandLine) -> Result<Option<Asked>> {
     let wrong = |message: &str| Failure::new(Class::Source, format!("the kernel command line: {message}"));
-    let pinned = value(DIGEST).map(|text| text.strip_prefix("sha256:").unwrap_or(&text).to_ascii_lowercase());
+    let pinned = line.value(DIGEST).map(|text| text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase());
     if pinned.as_ref().is_some_and(|text| text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit())) {
         return Err(wrong(&format!("{DIGEST} is no SHA-256 of 64 hex digits")));
     }
-    let Some(url) = value(URL) else {
+    let Some(url) = line.value(URL).map(str::to_owned) else {
         return if pinned.is_some() { Err(wrong(&format!("{DIGEST} is there without {URL}"))) } else { Ok(None) };
     };
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
@@ -71,20 +71,6 @@ fn shown(url: &str) -> String {
     format!("{scheme}://{host}{path}").chars().filter(|each| !each.is_control()).collect()
 }
 
-/// Words as the kernel splits them: at blanks, except between double quotes, which vanish. What follows `--` is for init.
-fn words(line: &str) -> impl Iterator<Item = String> {
-    let mut words = vec![String::new()];
-    let mut is_quoted = false;
-    for character in line.chars() {
-        match character {
-            '"' => is_quoted = !is_quoted,
-            blank if blank.is_ascii_whitespace() && !is_quoted => words.push(String::new()),
-            other => words.last_mut().into_iter().for_each(|word| word.push(other)),
-        }
-    }
-    words.into_iter().take_while(|word| word != "--").filter(|word| !word.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,7 +91,7 @@ mod tests {
             ("-- firstboot.config=https://a".to_owned(), Ok(None)),
             ("xfirstboot.config=https://a firstboot.configs=b".to_owned(), Ok(None)),
         ] {
-            assert_eq!(parse(&line), expected, "{line}");
+            assert_eq!(parse(&CommandLine::parse(&line)), expected, "{line}");
         }
     }
 
@@ -120,7 +106,7 @@ mod tests {
             ("firstboot.config=https://a firstboot.config-sha256=abc", "no SHA-256"),
             (&format!("firstboot.config-sha256={HEX}"), "without"),
         ] {
-            let failure = parse(line).unwrap_err();
+            let failure = parse(&CommandLine::parse(line)).unwrap_err();
             assert!(failure.message.contains(expected) && failure.class == Class::Source, "{line}: {failure}");
         }
     }

@@ -1,0 +1,215 @@
+//! What a machine knows of itself: one typed record, and for each field who said so, when, and what others said.
+//!
+//! Whoever speaks first counts; what is said later and differs is kept as a losing candidate, for `firstboot explain`.
+
+mod publish;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+pub use publish::{PATH, publish};
+
+/// Something that was said of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said<T> {
+    /// What.
+    pub value: T,
+    /// Who: a URL without its query, a path, `smbios product_serial`.
+    pub source: String,
+    /// When it was read.
+    pub time: SystemTime,
+}
+
+/// A field of the record: what counts, and the losing candidates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact<T>(Vec<Said<T>>);
+
+impl<T> Default for Fact<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: PartialEq> Fact<T> {
+    /// Takes note of a value. The first one counts; the same value again adds nothing.
+    pub fn say(&mut self, value: T, source: impl Into<String>) {
+        if self.0.iter().all(|said| said.value != value) {
+            self.0.push(Said { value, source: source.into(), time: SystemTime::now() });
+        }
+    }
+
+    /// Takes note of a value that may be missing.
+    pub fn say_some(&mut self, value: Option<T>, source: impl Into<String>) {
+        if let Some(value) = value {
+            self.say(value, source);
+        }
+    }
+}
+
+impl<T> Fact<T> {
+    /// What counts.
+    pub fn value(&self) -> Option<&T> {
+        self.0.first().map(|said| &said.value)
+    }
+
+    /// What counts, with its origin.
+    pub fn said(&self) -> Option<&Said<T>> {
+        self.0.first()
+    }
+
+    /// What was said too and does not count.
+    pub fn others(&self) -> &[Said<T>] {
+        self.0.get(1..).unwrap_or_default()
+    }
+
+    /// What `other` says is taken note of after what is here.
+    fn absorb(&mut self, other: Self)
+    where
+        T: PartialEq,
+    {
+        for said in other.0 {
+            if self.0.iter().all(|mine| mine.value != said.value) {
+                self.0.push(said);
+            }
+        }
+    }
+}
+
+/// Who can reach an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Machines of the same private network.
+    Private,
+    /// Everyone.
+    Public,
+}
+
+/// An address of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// Who can reach it.
+    pub scope: Scope,
+    /// The address.
+    pub ip: IpAddr,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = if self.scope == Scope::Private { "private" } else { "public" };
+        write!(formatter, "{} ({scope})", self.ip)
+    }
+}
+
+/// What is known of a machine. Nothing in it is secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The platform's name in `source::SOURCES`.
+    pub platform: Fact<String>,
+    /// What the platform calls this machine; another one after a rebuild.
+    pub instance_id: Fact<String>,
+    /// The host's name as the platform has it.
+    pub hostname: Fact<String>,
+    /// All addresses in the platform's order.
+    pub addresses: Fact<Vec<Address>>,
+    /// Region.
+    pub region: Fact<String>,
+    /// Zone within the region.
+    pub zone: Fact<String>,
+    /// The kind of machine, as its seller calls it.
+    pub instance_type: Fact<String>,
+    /// What the platform itself says the provider-id is; else a template of its source makes it.
+    pub provider_id: Fact<String>,
+    /// Whether the platform may take the machine away at any time.
+    pub spot: Fact<bool>,
+    /// `Warmed:Stopped`, `InService`: where the platform wants the machine to be.
+    pub lifecycle: Fact<String>,
+    /// Tags, metadata and labels that the user gave the machine at its platform.
+    pub tags: Fact<BTreeMap<String, String>>,
+    /// What only this platform has, by a name in kebab-case: `project`, `resource-id`, `partition`.
+    pub extra: BTreeMap<&'static str, Fact<String>>,
+}
+
+impl Facts {
+    /// A field of text by its name in kebab-case; a name that no field has is one of [`Facts::extra`].
+    pub fn fact(&mut self, name: &'static str) -> &mut Fact<String> {
+        match name {
+            "platform" => &mut self.platform,
+            "instance-id" => &mut self.instance_id,
+            "hostname" => &mut self.hostname,
+            "region" => &mut self.region,
+            "zone" => &mut self.zone,
+            "instance-type" => &mut self.instance_type,
+            "provider-id" => &mut self.provider_id,
+            "lifecycle" => &mut self.lifecycle,
+            other => self.extra.entry(other).or_default(),
+        }
+    }
+
+    /// The value of a field of text by its name in kebab-case, as templates and published metadata name it.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let fact = match name {
+            "platform" => &self.platform,
+            "instance-id" => &self.instance_id,
+            "hostname" => &self.hostname,
+            "region" => &self.region,
+            "zone" => &self.zone,
+            "instance-type" => &self.instance_type,
+            "provider-id" => &self.provider_id,
+            "lifecycle" => &self.lifecycle,
+            other => self.extra.get(other)?,
+        };
+        fact.value().map(String::as_str)
+    }
+
+    /// Adds what `other` says, behind what is known.
+    pub fn absorb(&mut self, other: Self) {
+        let texts = [
+            (&mut self.platform, other.platform),
+            (&mut self.instance_id, other.instance_id),
+            (&mut self.hostname, other.hostname),
+            (&mut self.region, other.region),
+            (&mut self.zone, other.zone),
+            (&mut self.instance_type, other.instance_type),
+            (&mut self.provider_id, other.provider_id),
+            (&mut self.lifecycle, other.lifecycle),
+        ];
+        texts.into_iter().for_each(|(mine, others)| mine.absorb(others));
+        self.addresses.absorb(other.addresses);
+        self.spot.absorb(other.spot);
+        self.tags.absorb(other.tags);
+        for (name, fact) in other.extra {
+            self.extra.entry(name).or_default().absorb(fact);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_counts_and_the_others_are_kept() {
+        let mut zone = Fact::default();
+        zone.say("a".to_owned(), "smbios");
+        zone.say("b".to_owned(), "http://169.254.169.254/zone");
+        zone.say("a".to_owned(), "again");
+        assert_eq!((zone.value().map(String::as_str), zone.others().len()), (Some("a"), 1));
+        assert_eq!(zone.others()[0].source, "http://169.254.169.254/zone");
+    }
+
+    #[test]
+    fn facts_are_found_by_name_and_absorbed() {
+        let (mut facts, mut late) = (Facts::default(), Facts::default());
+        facts.region.say("r1".to_owned(), "x");
+        late.region.say("r2".to_owned(), "y");
+        late.fact("project").say("p".to_owned(), "y");
+        facts.absorb(late);
+        assert_eq!(
+            (facts.text("region"), facts.text("project"), facts.text("zone"), facts.text("nonsense")),
+            (Some("r1"), Some("p"), None, None)
+        );
+        assert_eq!(facts.region.others().len(), 1);
+    }
+}

@@ -1,0 +1,84 @@
+//! The record as JSON, for people (`firstboot explain`) and for other programs, which then need no metadata service.
+
+use std::fmt::Display;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value, json};
+
+use super::{Fact, Facts, Said};
+use crate::error::Result;
+use crate::host::files;
+use crate::host::root::Root;
+
+/// Where the record is published. Everyone may read it: nothing in it is secret.
+pub const PATH: &str = "/run/firstboot/metadata.json";
+
+/// Writes the record to [`PATH`].
+pub fn publish(root: &Root, facts: &Facts) -> Result<()> {
+    files::write(&root.path(PATH), format!("{:#}\n", facts.json()).as_bytes(), files::PUBLIC)
+}
+
+impl Facts {
+    /// Every field that is known: `{"zone": {"value": …, "source": …, "time": …, "others": [{"value": …, "source": …, "time": …}]}}`.
+    pub fn json(&self) -> Value {
+        let mut record = Map::new();
+        let mut text = |name: &str, fact: &Fact<String>| put(&mut record, name, fact, |value| json!(value));
+        text("platform", &self.platform);
+        text("instance-id", &self.instance_id);
+        text("hostname", &self.hostname);
+        text("region", &self.region);
+        text("zone", &self.zone);
+        text("instance-type", &self.instance_type);
+        text("provider-id", &self.provider_id);
+        text("lifecycle", &self.lifecycle);
+        self.extra.iter().for_each(|(name, fact)| text(name, fact));
+        put(&mut record, "spot", &self.spot, |value| json!(value));
+        put(&mut record, "tags", &self.tags, |value| json!(value));
+        put(&mut record, "addresses", &self.addresses, |value| value.iter().map(shown).collect());
+        Value::Object(record)
+    }
+}
+
+fn shown(value: &impl Display) -> Value {
+    json!(value.to_string())
+}
+
+fn put<T>(record: &mut Map<String, Value>, name: &str, fact: &Fact<T>, value: impl Fn(&T) -> Value) {
+    let entry = |said: &Said<T>| json!({ "value": value(&said.value), "source": said.source, "time": time(said.time) });
+    let Some(first) = fact.said() else { return };
+    let mut object = entry(first);
+    if !fact.others().is_empty()
+        && let Value::Object(fields) = &mut object
+    {
+        fields.insert("others".to_owned(), fact.others().iter().map(entry).collect());
+    }
+    record.insert(name.to_owned(), object);
+}
+
+/// Seconds since 1970 with milliseconds.
+fn time(time: SystemTime) -> Value {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    json!(since.as_millis() as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Address, Scope};
+
+    #[test]
+    fn the_record_says_who_said_what() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let mut facts = Facts::default();
+        facts.zone.say("a".to_owned(), "one");
+        facts.zone.say("b".to_owned(), "two");
+        facts.addresses.say(vec![Address { scope: Scope::Private, ip: "10.0.0.1".parse().unwrap() }], "one");
+        publish(&root, &facts).unwrap();
+        let record: Value = serde_json::from_slice(&std::fs::read(root.path(PATH)).unwrap()).unwrap();
+        assert_eq!((&record["zone"]["value"], &record["zone"]["source"]), (&json!("a"), &json!("one")));
+        assert_eq!(record["zone"]["others"][0]["value"], "b");
+        assert_eq!(record["addresses"]["value"], json!(["10.0.0.1 (private)"]));
+        assert!(record["zone"]["time"].as_f64().unwrap() > 1.0 && record.get("region").is_none());
+    }
+}

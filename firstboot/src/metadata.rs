@@ -1,0 +1,77 @@
+//! Evidence → platform → facts and user-data, with what a person should know of the way there.
+
+use crate::api::Deadline;
+use crate::error::{Class, Failure, Result};
+use crate::facts::Facts;
+use crate::host::root::Root;
+use crate::platform::{Evidence, Platform, detect};
+use crate::source::{self, Document, Reader, Reading, Surroundings, UserData};
+
+/// The kernel argument that bounds how long the platform's source may take, in seconds.
+pub const DEADLINE: &str = "firstboot.source-deadline";
+
+/// What is known of this machine before its node config is read.
+#[derive(Debug, Default)]
+pub struct Metadata {
+    /// Where it runs; none when there is no evidence of any platform.
+    pub platform: Option<Platform>,
+    /// Facts, with their provenance.
+    pub facts: Facts,
+    /// The user-data that counts, and the name of the source or place that has it.
+    pub user_data: Option<(&'static str, UserData)>,
+    /// What a person should know; never a secret.
+    pub remarks: Vec<String>,
+}
+
+/// Gathers what local evidence, the platform and whoever booted the machine say. `pinned` is the platform that the image's policy pins.
+pub fn gather(root: &Root, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Result<Document>) -> Result<Metadata> {
+    let evidence = Evidence::of(root);
+    let mut metadata = Metadata::default();
+    let surroundings = Surroundings { root, command_line: &evidence.command_line, fetch };
+    let named = source::named(&surroundings, &mut metadata.remarks)?;
+    let detection = detect(&evidence, pinned)?;
+    metadata.platform = detection.platform;
+    for (name, seen) in &detection.others {
+        metadata.remarks.push(format!("the machine looks like {name} too ({seen}), which is not believed"));
+    }
+    if let Some(platform) = detection.platform {
+        metadata.facts.platform.say(platform.source.name.to_owned(), detection.seen);
+        let reading = read(&evidence, platform, &mut metadata.remarks);
+        let reading = if named.is_some() { without_facts(platform, reading, &mut metadata.remarks) } else { reading? };
+        metadata.facts.absorb(reading.facts);
+        metadata.user_data = reading.user_data.map(|user_data| (platform.source.name, user_data));
+    }
+    if let Some(named) = named {
+        let beaten = metadata.user_data.replace(named);
+        if let Some((source, _)) = beaten {
+            metadata.remarks.push(format!("the user-data of {source} is not used: a config is named from outside the platform"));
+        }
+    }
+    Ok(metadata)
+}
+
+fn read(evidence: &Evidence, platform: Platform, remarks: &mut Vec<String>) -> Result<Reading> {
+    let limit = match evidence.command_line.value(DEADLINE).map(str::parse) {
+        Some(Ok(seconds)) => std::time::Duration::from_secs(seconds),
+        Some(Err(_)) => {
+            return Err(Failure::new(Class::Source, format!("the kernel command line: {DEADLINE} is no number of seconds")));
+        }
+        None => platform.source.deadline,
+    };
+    let mut reader = Reader { evidence, deadline: Deadline::after(limit), remarks: Vec::new() };
+    let reading = (platform.source.read)(&mut reader);
+    remarks.append(&mut reader.remarks);
+    reading.map_err(|failure| failure.doing(format!("reading the metadata of {}", platform.source.name)))
+}
+
+/// Who has a config already can do without the platform's facts; templates that need one of them say so.
+fn without_facts(platform: Platform, reading: Result<Reading>, remarks: &mut Vec<String>) -> Reading {
+    reading.unwrap_or_else(|failure| {
+        remarks.push(format!("warning: no facts from {}: {failure}", platform.source.name));
+        Reading::default()
+    })
+}
+
+#[cfg(test)]
+#[path = "metadata_tests.rs"]
+mod tests;

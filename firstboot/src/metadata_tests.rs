@@ -1,0 +1,38 @@
+use super::*;
+use crate::host::files;
+
+const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/org.kiln.firstboot/config/raw";
+const ETC: &str = "/etc/firstboot/config.yaml";
+const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
+
+fn gathered(contents: &[(&str, &[u8])], pinned: Option<&str>) -> Result<Metadata> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::at(folder.path());
+    contents.iter().for_each(|(path, bytes)| files::write(&root.path(path), bytes, 0o600).unwrap());
+    gather(&root, pinned, &|_| panic!("no network"))
+}
+
+#[test]
+fn a_machine_without_evidence_has_no_platform_and_asks_nobody() {
+    let metadata = gathered(&[("/sys/class/dmi/id/sys_vendor", b"Dell Inc.\n")], None).unwrap();
+    assert!(metadata.platform.is_none() && metadata.user_data.is_none() && metadata.facts == Facts::default());
+}
+
+#[test]
+fn what_is_named_from_outside_comes_before_the_platforms_user_data() {
+    let metadata = gathered(&[(FW_CFG, CONFIG)], None).unwrap();
+    assert_eq!(metadata.user_data.as_ref().map(|(source, _)| *source), Some("qemu"));
+    let metadata = gathered(&[(FW_CFG, CONFIG), (ETC, CONFIG)], None).unwrap();
+    assert_eq!(metadata.user_data.as_ref().map(|(source, _)| *source), Some("file"));
+    assert_eq!(metadata.facts.text("platform"), Some("qemu"));
+    assert!(metadata.remarks[0].contains("the user-data of qemu is not used"), "{:?}", metadata.remarks);
+}
+
+#[test]
+fn a_pin_decides_and_must_name_a_platform() {
+    let both: &[(&str, &[u8])] = &[(FW_CFG, CONFIG), ("/proc/cmdline", b"quiet firstboot.platform=none")];
+    assert!(gathered(both, None).unwrap().platform.is_none());
+    assert_eq!(gathered(both, Some("qemu")).unwrap().platform.unwrap().source.name, "qemu");
+    let failure = gathered(both, Some("qmeu")).unwrap_err();
+    assert!(failure.message.contains("did you mean \"qemu\""), "{failure}");
+}

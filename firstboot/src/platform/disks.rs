@@ -1,0 +1,128 @@
+//! Disks that carry configuration: found by the label of their file system, read without anybody else seeing them.
+//!
+//! They are mounted in a mount namespace of one thread, which ends with the thread, read-only, `nosuid,nodev,noexec`.
+
+use std::fs::{self, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+use super::labels::{self, FileSystem};
+use crate::error::{Class, Failure, Result};
+use crate::host::command;
+use crate::host::root::Root;
+
+/// Devices that hold no configuration, or are slow to say so.
+const IGNORED: &[&str] = &["ram", "zram", "fd", "nbd", "dm-", "md"];
+/// How long devices may take to be found by the kernel's drivers.
+const SETTLE: Duration = Duration::from_secs(10);
+/// Exists on every machine; covered only for the one thread.
+const MOUNT_POINT: &str = "/run";
+
+/// A block device with a file system that has a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// `/dev/vdb`, below the root.
+    pub device: PathBuf,
+    /// Its file system.
+    pub kind: FileSystem,
+    /// The label.
+    pub label: String,
+}
+
+/// All labelled disks, by device name, once the kernel's drivers have found what is there.
+pub fn find(root: &Root) -> Vec<Disk> {
+    if root.is_machine() {
+        // No udev, no waiting: then the devices are those that are there.
+        let _ = command::run("udevadm", &["settle", "--timeout=9"], SETTLE);
+    }
+    let entries = fs::read_dir(root.path("/sys/class/block")).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| !IGNORED.iter().any(|ignored| name.starts_with(ignored)));
+    names.sort();
+    let devices = names.into_iter().map(|name| root.path("/dev").join(name));
+    let labelled = devices.filter_map(|device| Some((labels::read(&head(&device)?)?, device)));
+    whole(root, labelled.map(|((kind, label), device)| Disk { device, kind, label }).collect())
+}
+
+/// Without partitions of disks that have the same label: a boot sector without a file system's table reads as a partition table, and a
+/// hybrid disc has a partition that begins where it does.
+fn whole(root: &Root, disks: Vec<Disk>) -> Vec<Disk> {
+    let is_part = |part: &Disk| {
+        disks.iter().filter(|disk| disk.label == part.label).any(|disk| {
+            let names = (disk.device.file_name(), part.device.file_name());
+            let (Some(disk), Some(part)) = names else { return false };
+            root.path("/sys/class/block").join(disk).join(part).exists()
+        })
+    };
+    disks.iter().filter(|disk| !is_part(disk)).cloned().collect()
+}
+
+/// The beginning of a device. A drive without a disc in it does not wait for one.
+fn head(device: &Path) -> Option<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(device).ok()?;
+    let mut bytes = Vec::new();
+    file.take(labels::HEAD as u64).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+impl Disk {
+    /// Mounts it, lets `read` look at the folder where it is, and forgets it.
+    pub fn with_files<T: Send>(&self, read: impl FnOnce(&Path) -> Result<T> + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                self.mount_privately().map_err(|error| self.unmounted(error))?;
+                read(Path::new(MOUNT_POINT))
+            });
+            reader.join().unwrap_or_else(|_| Err(Failure::new(Class::Internal, "the thread that reads a disk panicked")))
+        })
+    }
+
+    fn unmounted(&self, error: nix::Error) -> Failure {
+        let (device, kind) = (self.device.display(), self.kind.name());
+        let failure = Failure::new(Class::Source, format!("mounting {device} ({kind}): {}", error.desc()));
+        match error {
+            nix::Error::ENODEV => failure.help(format!("the kernel of this image has no module for {kind}: use another file system")),
+            _ => failure,
+        }
+    }
+
+    fn mount_privately(&self) -> nix::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount::<str, str, str, str>(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some(&self.device), MOUNT_POINT, Some(self.kind.name()), flags, self.kind.options())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::files;
+
+    #[test]
+    fn devices_are_found_by_their_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let device = |name: &str, label: &[u8]| {
+            let mut head = vec![0; 40_000];
+            head[1080..1082].copy_from_slice(b"\x53\xef");
+            head[1144..1144 + label.len()].copy_from_slice(label);
+            files::write(&root.path(format!("/dev/{name}")), &head, 0o600).unwrap();
+            files::write(&root.path(format!("/sys/class/block/{name}/size")), b"80", 0o644).unwrap();
+        };
+        assert!(find(&root).is_empty());
+        device("vdb", b"cidata");
+        device("dm-0", b"cidata");
+        device("vda", b"root");
+        device("vda1", b"root");
+        files::write(&root.path("/sys/class/block/vda/vda1/size"), b"80", 0o644).unwrap();
+        files::write(&root.path("/sys/class/block/sr0/size"), b"0", 0o644).unwrap();
+        let found: Vec<(PathBuf, String)> = find(&root).into_iter().map(|disk| (disk.device, disk.label)).collect();
+        assert_eq!(found, [(folder.path().join("dev/vda"), "root".to_owned()), (folder.path().join("dev/vdb"), "cidata".to_owned())]);
+    }
+}

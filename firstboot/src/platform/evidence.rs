@@ -1,0 +1,45 @@
+//! What a machine shows without being asked over any network.
+
+use std::cell::OnceCell;
+
+use super::command_line::CommandLine;
+use super::disks::{self, Disk};
+use super::smbios::{self, Field};
+use crate::host::root::Root;
+
+/// The evidence. Disks are looked for only when a sign needs them: that may mean waiting for their drivers.
+pub struct Evidence {
+    root: Root,
+    /// The kernel command line.
+    pub command_line: CommandLine,
+    fields: Vec<(Field, String)>,
+    disks: OnceCell<Vec<Disk>>,
+}
+
+impl Evidence {
+    /// That of the machine whose files begin at `root`.
+    pub fn of(root: &Root) -> Self {
+        Self { root: root.clone(), command_line: CommandLine::of(root), fields: smbios::fields(root), disks: OnceCell::new() }
+    }
+
+    /// The machine's files.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// A field of the firmware's tables.
+    pub fn field(&self, field: Field) -> Option<&str> {
+        self.fields.iter().find(|(each, _)| *each == field).map(|(_, text)| text.as_str())
+    }
+
+    /// Strings that whoever started the machine put into the firmware's tables (type 11).
+    pub fn oem_strings(&self) -> Vec<Vec<u8>> {
+        smbios::oem_strings(&self.root)
+    }
+
+    /// The disks with the label `label` in lower or upper case, by device.
+    pub fn disks(&self, label: &str) -> Vec<&Disk> {
+        let all = self.disks.get_or_init(|| disks::find(&self.root)).iter();
+        all.filter(|disk| disk.label == label.to_ascii_lowercase() || disk.label == label.to_ascii_uppercase()).collect()
+    }
+}
