@@ -40,9 +40,14 @@ const SMBIOS: &[(&str, u8, &str)] = &[
 ];
 
 impl Machine {
+    /// What the platform adds to the kernel command line.
+    pub fn kernel_arguments(&self) -> Result<String> {
+        self.values.string(&self.platform.kernel_arguments)
+    }
+
     /// The kernel command line.
     pub fn command_line(&self) -> Result<String> {
-        let own = self.values.string(&self.platform.kernel_arguments)?;
+        let own = self.kernel_arguments()?;
         Ok(if own.is_empty() { COMMAND_LINE.to_owned() } else { format!("{COMMAND_LINE} {own}") })
     }
 
