@@ -11,7 +11,7 @@ mod agent;
 mod agent_facts;
 mod check;
 mod complete;
-mod documents;
+pub(crate) mod documents;
 mod duration;
 mod fields;
 mod fingerprint;
