@@ -4,7 +4,7 @@
 //! folder is needed, and their output does not depend on the number of processors; erofs-utils reads tars and writes zstd only
 //! since 1.8. Every kernel that an image can have mounts both.
 //!
-//! Level 3: half the processor time of level 6 for five percent more bytes.
+//! Blocks of 256 KiB at level 1: within two percent of the size of 128 KiB at level 3, for two thirds of the processor time.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read};
@@ -25,8 +25,8 @@ const PACKAGE: &str = "squashfs-tools";
 /// What decides the bytes besides the tree and the tool. The memory limit changes nothing in them (measured) and keeps the peak
 /// at about 100 MB for any size of image. A compressor's own options must come last (squashfs-tools issue 191).
 const OPTIONS: &[&str] =
-    &["-comp", "zstd", "-b", "131072", "-root-mode", "755", "-root-uid", "0", "-root-gid", "0", "-xattrs", "-mem", "128M"];
-const COMPRESSOR_OPTIONS: &[&str] = &["-Xcompression-level", "3"];
+    &["-comp", "zstd", "-b", "262144", "-root-mode", "755", "-root-uid", "0", "-root-gid", "0", "-xattrs", "-mem", "128M"];
+const COMPRESSOR_OPTIONS: &[&str] = &["-Xcompression-level", "1"];
 
 /// The kind of folder in the store, and the file in it.
 const KIND: &str = "squashfs";
