@@ -12,7 +12,7 @@
 
 pub mod document;
 
-mod ec2;
+pub(crate) mod ec2;
 mod file;
 mod nocloud;
 mod qemu;
