@@ -61,7 +61,7 @@ fn canonical(method: &str, headers: &[(&str, &str)], body: &[u8]) -> (String, St
     }
     let lines: String = sorted.iter().map(|(name, values)| format!("{name}:{}\n", values.join(","))).collect();
     let names = sorted.into_keys().collect::<Vec<_>>().join(";");
-    (format!("{method}\n/\n\n{lines}\n{names}\n{}", sha256(body.as_ref())), names)
+    (format!("{method}\n/\n\n{lines}\n{names}\n{}", sha256(body)), names)
 }
 
 fn string_to_sign(scope: &Scope, canonical: &str) -> String {

@@ -3,7 +3,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::test_places::{SECONDS, facts, status, tell_to, wish};
-use super::*;
 use crate::api::https::Trust;
 use crate::api::test_server::{Asked, Ca, Identity, Reply, TestServer};
 use crate::verdict::Outcome;
