@@ -128,3 +128,21 @@ fn the_host_is_told_by_the_pool_even_when_the_wireserver_is_dead() {
     assert!(pool.len() == 2560 && pool.starts_with(b"PROVISIONING_REPORT\0"));
     assert!(pool[512..].starts_with(b"result=error|reason=untrusted: the CA <x> & \"pins\" differ|agent=firstboot/"));
 }
+
+#[test]
+fn hostile_goal_states_do_no_harm() {
+    let nested = format!("<GoalState>{}{}</GoalState>", "<a>".repeat(9_000), "</a>".repeat(9_000));
+    assert!(goal_state(nested.as_bytes()).unwrap_err().contains("no Incarnation"));
+    let mut state = 1_u64;
+    for _ in 0..5_000 {
+        let mut bytes = GOAL.as_bytes().to_vec();
+        for _ in 0..4 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (state >> 33) as usize % bytes.len();
+            bytes[at] = (state >> 24) as u8;
+        }
+        if let Ok(goal) = goal_state(&bytes) {
+            assert!(is_plain(&goal.incarnation) && is_plain(&goal.container) && is_plain(&goal.instance));
+        }
+    }
+}
