@@ -29,4 +29,5 @@ pub mod preflight;
 pub mod report;
 pub mod secret;
 pub mod source;
+pub mod userdata;
 pub mod verdict;
