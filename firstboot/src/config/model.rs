@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
+use crate::report::Wish;
 
 /// The node config, complete: defaults are applied and everything is validated.
 #[derive(Clone)]
@@ -171,6 +172,8 @@ pub struct AgentConfiguration {
     pub on_failure: OnFailure,
     /// How far the join is followed.
     pub wait_for: WaitFor,
+    /// Who is told how it ended. None: whom the platform needs to be told. Empty: nobody.
+    pub report: Option<Vec<Wish>>,
 }
 
 impl Default for AgentConfiguration {
@@ -182,6 +185,7 @@ impl Default for AgentConfiguration {
             spread: Duration::ZERO,
             on_failure: OnFailure::Nothing,
             wait_for: WaitFor::Kubelet,
+            report: None,
         }
     }
 }

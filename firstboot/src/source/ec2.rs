@@ -28,8 +28,10 @@ pub(super) const SOURCE: Source = Source {
     ..Source::named("ec2", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:ec2::254]"];
-const MANNERS: Manners = Manners {
+/// Where the service answers.
+pub(crate) const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:ec2::254]"];
+/// How it is asked.
+pub(crate) const MANNERS: Manners = Manners {
     headers: &[],
     answers_with: None,
     session: Some(Session {

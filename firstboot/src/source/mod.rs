@@ -19,7 +19,7 @@ mod alibaba;
 mod azure;
 mod cloudstack;
 mod digitalocean;
-mod ec2;
+pub(crate) mod ec2;
 mod equinix;
 mod exoscale;
 mod file;
