@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use self::Ends::{Denied, Malformed, Somehow, Succeeds, Unreachable};
+use self::Number::{Always, Requests, Seconds};
 use crate::error::Error;
 use crate::platform::{Form, Platform};
 
@@ -81,6 +83,17 @@ pub enum Act {
     Old,
 }
 
+impl Act {
+    /// The status that it puts in the place of the answer's own.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status, _) => Some(status),
+            Self::Redirect => Some(302),
+            _ => None,
+        }
+    }
+}
+
 /// Where redirected clients arrive. There is a document there, which nobody may use.
 pub const TRAP: &str = "/kiln-simulator-trap";
 
@@ -139,9 +152,6 @@ const fn script(name: &'static str, act: Act, number: Number, passing: Ends, las
 const fn needing(needs: Needs, script: Script) -> Script {
     Script { needs, ..script }
 }
-
-use Ends::{Denied, Malformed, Somehow, Succeeds, Unreachable};
-use Number::{Always, Requests, Seconds};
 
 /// All faults.
 pub const SCRIPTS: &[Script] = &[

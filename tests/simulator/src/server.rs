@@ -186,12 +186,8 @@ impl Shared {
             let service = self.service(service, &request);
             let answer = self.answer(service, &request);
             let from = from.to_string();
-            self.journal.add(Entry {
-                from,
-                status: answer.status,
-                fault: fault.map(|script| script.name),
-                ..self.entry(&request, to, service)
-            });
+            let status = fault.and_then(|script| script.act.status()).unwrap_or(answer.status);
+            self.journal.add(Entry { from, status, fault: fault.map(|script| script.name), ..self.entry(&request, to, service) });
             let goes_on = match fault.map_or(Act::Nothing, |script| script.act) {
                 Act::Nothing | Act::Withdraw => answer.write(stream).map(|()| true)?,
                 act => mischief::write(stream, &answer, act, self.form)?,
