@@ -86,7 +86,8 @@ fn a_command_finds_the_platforms_own_addresses() {
 #[test]
 fn user_data_of_scaleway_comes_to_a_privileged_port() {
     // The shell cannot choose its port; the kernel can be told to take low ones.
-    let script = format!("cd /proc/sys/net/ipv4 && echo 0 > ip_unprivileged_port_start && echo '600 1000' > ip_local_port_range && {CLIENT}");
+    let script =
+        format!("cd /proc/sys/net/ipv4 && echo 0 > ip_unprivileged_port_start && echo '600 1000' > ip_local_port_range && {CLIENT}");
     let get = ["bash", "-c", script.as_str(), "-", "169.254.42.42", "GET", "/user_data/cloud-init", ""];
     let Some(output) = inside(&["--platform", "scaleway", "--user-data", "/proc/sys/kernel/ostype"], &get) else { return };
     assert!(text(&output.stdout).ends_with("\r\n\r\nLinux\n"), "{output:?}");

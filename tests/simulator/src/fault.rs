@@ -1,7 +1,7 @@
 //! What can go wrong, by name. A fault is a row of [`SCRIPTS`]; it works on any platform, and several can be combined.
 //!
-//! `NAME`, `NAME=NUMBER`, `NAME=always`, each with `@PATH` to meet requests for that path only. The number says how many requests meet the
-//! fault before all is well, for `late` how many seconds.
+//! `NAME`, `NAME=NUMBER`, `NAME=always`, each with `@PATH` to meet requests for that path only, or with `@*END` for paths that end so. The
+//! number says how many requests meet the fault before all is well, for `late` how many seconds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -218,7 +218,7 @@ pub struct Fault {
     pub script: &'static Script,
     /// How many requests meet it; none for all. For `late` the seconds.
     pub number: Option<u32>,
-    /// The only path whose requests meet it.
+    /// The only path whose requests meet it; a `*` at its beginning stands for anything.
     pub path: Option<String>,
 }
 
@@ -236,6 +236,14 @@ impl Fault {
             Needs::Tokens => platform.has_tokens(),
             Needs::Json => platform.speaks == Form::Json && has_network,
             Needs::Namespace => in_namespace && has_network,
+        }
+    }
+
+    /// Whether requests for `path` meet it.
+    pub fn concerns(&self, path: &str) -> bool {
+        match self.path.as_deref() {
+            None => true,
+            Some(wanted) => wanted.strip_prefix('*').map_or(wanted == path, |end| path.ends_with(end)),
         }
     }
 

@@ -218,7 +218,7 @@ impl Shared {
         is_one_of_requests
             && request.path() != TRAP
             && fault.number.is_none_or(|number| met.load(Ordering::Relaxed) < number)
-            && fault.path.as_ref().is_none_or(|path| path == request.path())
+            && fault.concerns(request.path())
             && (fault.script.act != Act::Withdraw || has_good_token())
     }
 
