@@ -257,21 +257,31 @@ fn the_driver_in_containerds_configuration_is_read() {
 
 #[test]
 fn sockets_are_found_as_kubeadm_finds_them() {
-    for (minor, sockets, expected) in [
-        (20, &[][..], Ok("/var/run/dockershim.sock")),
-        (20, &["/var/run/docker.sock", "/run/containerd/containerd.sock"], Ok("/var/run/dockershim.sock")),
-        (23, &["/run/containerd/containerd.sock"], Ok("/run/containerd/containerd.sock")),
-        (20, &["/run/containerd/containerd.sock", "/var/run/crio/crio.sock"], Err(())),
-        (24, &[], Ok("unix:///var/run/containerd/containerd.sock")),
-        (36, &["/run/containerd/containerd.sock"], Ok("unix:///var/run/containerd/containerd.sock")),
-        (36, &["/var/run/crio/crio.sock"], Ok("unix:///var/run/crio/crio.sock")),
-        (36, &["/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"], Err(())),
+    for (minor, link, sockets, expected) in [
+        (20, true, &[][..], Ok("/var/run/dockershim.sock")),
+        (20, true, &["/run/docker.sock", "/run/containerd/containerd.sock"], Ok("/var/run/dockershim.sock")),
+        (23, true, &["/run/containerd/containerd.sock"], Ok("/run/containerd/containerd.sock")),
+        (20, true, &["/run/containerd/containerd.sock", "/run/crio/crio.sock"], Err(())),
+        (24, true, &[], Ok("unix:///var/run/containerd/containerd.sock")),
+        (36, true, &["/run/containerd/containerd.sock"], Ok("unix:///var/run/containerd/containerd.sock")),
+        (36, true, &["/run/crio/crio.sock"], Ok("unix:///var/run/crio/crio.sock")),
+        (36, true, &["/run/crio/crio.sock", "/run/cri-dockerd.sock"], Err(())),
+        // Without the link from /var/run to /run.
+        (24, false, &[], Ok("unix:///run/containerd/containerd.sock")),
+        (36, false, &["/run/containerd/containerd.sock"], Ok("unix:///run/containerd/containerd.sock")),
+        (36, false, &["/run/containerd/containerd.sock", "/var/run/other"], Ok("unix:///run/containerd/containerd.sock")),
+        (36, false, &["/var/run/crio/crio.sock"], Ok("unix:///var/run/crio/crio.sock")),
+        (20, false, &["/run/crio/crio.sock"], Ok("/run/crio/crio.sock")),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
         for socket in sockets {
             crate::host::files::write(&root.path(socket), b"", 0o600).unwrap();
         }
-        assert_eq!(detect_socket(&root, minor).as_deref().map_err(|_| ()), expected, "{minor} {sockets:?}");
+        if link {
+            std::fs::create_dir_all(root.path("/var")).unwrap();
+            std::os::unix::fs::symlink("/run", root.path("/var/run")).unwrap();
+        }
+        assert_eq!(detect_socket(&root, minor).as_deref().map_err(|_| ()), expected, "{minor} {link} {sockets:?}");
     }
 }
