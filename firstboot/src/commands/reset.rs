@@ -49,7 +49,7 @@ impl Machine for HostMachine<'_> {
 
     fn remove_pods(&mut self) -> Result<usize> {
         let Some(socket) = self.socket()? else { return Ok(0) };
-        let (mut client, _) = Client::wait_until_ready(&socket, Instant::now() + RUNTIME_LIMIT)?;
+        let (mut client, _) = Client::wait_until_ready(&socket, Instant::now() + RUNTIME_LIMIT, |_| None)?;
         let sandboxes = client.sandboxes(Instant::now() + POD_LIMIT)?;
         for sandbox in &sandboxes {
             client.stop_sandbox(&sandbox.id, Instant::now() + POD_LIMIT)?;

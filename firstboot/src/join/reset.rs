@@ -12,6 +12,7 @@ use crate::error::{Class, Context, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::join::names;
+use crate::join::phases::host;
 use crate::join::plan::CONFIG;
 
 /// What a reset needs of the machine besides its files.
@@ -78,6 +79,9 @@ const KUBECONFIGS: &[&str] = &[
     "/etc/kubernetes/scheduler.conf",
 ];
 
+/// What the agent set for the kernel's next boots.
+const SETTINGS: &[&str] = &[host::PARAMETERS, host::MODULES];
+
 /// Resets the node; `report` hears of every step as it is done.
 pub fn reset(root: &Root, machine: &mut dyn Machine, report: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -102,6 +106,9 @@ pub fn reset(root: &Root, machine: &mut dyn Machine, report: &mut dyn FnMut(&Ste
     for folder in FOLDERS {
         step(format!("empty {folder}"), machine.mounts().and_then(|mounts| empty(root, folder, &mounts)));
     }
+    for path in SETTINGS {
+        step(format!("remove {path}"), remove_file(&root.path(path)));
+    }
     step(format!("take the node's name out of {}", names::HOSTS), names::remove(root));
     steps
 }
@@ -116,7 +123,8 @@ pub fn plan() -> Vec<String> {
     ];
     let kubeconfigs = KUBECONFIGS.iter().map(|path| format!("remove {path}"));
     let folders = FOLDERS.iter().map(|folder| format!("empty {folder}"));
-    first.into_iter().chain(kubeconfigs).chain(folders).chain([format!("take the node's name out of {}", names::HOSTS)]).collect()
+    let settings = SETTINGS.iter().map(|path| format!("remove {path}"));
+    first.into_iter().chain(kubeconfigs).chain(folders).chain(settings).chain([format!("take the node's name out of {}", names::HOSTS)]).collect()
 }
 
 fn remove_file(path: &Path) -> Result<bool> {

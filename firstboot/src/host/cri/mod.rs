@@ -81,6 +81,11 @@ impl CgroupDriver {
             Self::Cgroupfs => "cgroupfs",
         }
     }
+
+    /// The driver of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Systemd, Self::Cgroupfs].into_iter().find(|driver| driver.word() == word)
+    }
 }
 
 /// A pod in the runtime.
@@ -119,8 +124,14 @@ impl Client {
         Ok((client, version))
     }
 
-    /// Connects as soon as the runtime is there and ready to run containers; until `deadline`.
-    pub fn wait_until_ready(socket: &Path, deadline: Instant) -> Result<(Self, RuntimeVersion)> {
+    /// Connects as soon as the runtime is there and ready to run containers; until `deadline`, or until `give_up`, asked after each try
+    /// with the time that has gone by, says why waiting is in vain.
+    pub fn wait_until_ready(
+        socket: &Path,
+        deadline: Instant,
+        mut give_up: impl FnMut(Duration) -> Option<String>,
+    ) -> Result<(Self, RuntimeVersion)> {
+        let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             let failure = match Self::connect_ready(socket, deadline.min(Instant::now() + ATTEMPT)) {
@@ -128,6 +139,9 @@ impl Client {
                 Err(failure) if !failure.transient => return Err(failure),
                 Err(failure) => failure,
             };
+            if let Some(why) = give_up(begin.elapsed()) {
+                return Err(Failure { message: format!("{}; {why}", failure.message), ..failure });
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             std::thread::sleep(pause.min(left));
             if left <= pause {
