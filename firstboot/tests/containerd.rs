@@ -84,6 +84,7 @@ fn containerd_without_its_cri_plugin_is_told_apart() {
     }
     let folder = tempfile::tempdir().unwrap();
     let _containerd = start(folder.path(), "\"io.containerd.grpc.v1.cri\"");
-    let failure = Client::wait_until_ready(&folder.path().join("c.sock"), Instant::now() + Duration::from_secs(60), |_| None).err().unwrap();
+    let failure =
+        Client::wait_until_ready(&folder.path().join("c.sock"), Instant::now() + Duration::from_secs(60), |_| None).err().unwrap();
     assert!(failure.message.contains("does not speak the Container Runtime Interface"), "{failure}");
 }

@@ -99,8 +99,11 @@ impl Authorities {
         let clock = httpdate::fmt_http_date(now);
         if let Some((from, _)) = periods().filter(|(from, _)| now < *from).min() {
             let from = httpdate::fmt_http_date(from);
-            return Failure::new(Class::Clock, format!("the cluster's CA is valid only from {from}, but this machine's clock says {clock}"))
-                .help("set the clock (NTP, hypervisor)");
+            return Failure::new(
+                Class::Clock,
+                format!("the cluster's CA is valid only from {from}, but this machine's clock says {clock}"),
+            )
+            .help("set the clock (NTP, hypervisor)");
         }
         let until = periods().map(|(_, until)| until).max().unwrap_or(now);
         let shown = httpdate::fmt_http_date(until);

@@ -19,6 +19,7 @@ pub mod model;
 pub mod nearest;
 mod raw;
 pub mod redact;
+pub mod reset;
 mod tree;
 
 #[cfg(test)]

@@ -166,7 +166,8 @@ fn warns_about_what_will_not_work() {
 #[test]
 fn where_nobody_says_the_cgroup_driver_the_runtimes_counts() {
     use CgroupDriver::{Cgroupfs, Systemd};
-    let (none, argument) = (json!({"name": "n"}), json!({"name": "n", "kubeletExtraArgs": [{"name": "cgroup-driver", "value": "cgroupfs"}]}));
+    let (none, argument) =
+        (json!({"name": "n"}), json!({"name": "n", "kubeletExtraArgs": [{"name": "cgroup-driver", "value": "cgroupfs"}]}));
     for (version, said, registration, runtime, expected) in [
         ("v1.20.2", None, &none, None, None),
         ("v1.20.2", None, &none, Some(Cgroupfs), None),

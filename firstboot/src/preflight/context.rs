@@ -1,8 +1,8 @@
 //! What the checks look at. Everything that takes time is gathered beforehand, at once.
 
 use std::io;
-use std::path::Path;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::NEWEST_MINOR;
 use crate::config::model::{Discovery, JoinConfiguration};
 use crate::error::{Class, Failure, Result};
-use crate::host::{command, machine};
 use crate::host::cri::{self, Api, CgroupDriver, Client, RuntimeVersion};
 use crate::host::network::{self, Address};
 use crate::host::root::Root;
 use crate::host::services::{Enablement, Prospect, Services};
+use crate::host::{command, machine};
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::version::Version;
 

@@ -183,10 +183,9 @@ fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
 /// rustls does not ask whether a CA that it trusts is valid.
 #[test]
 fn a_ca_that_does_not_hold_now_is_not_trusted() {
-    for (days, class, message) in [
-        (-30..-1, Class::Untrusted, "the cluster's CA expired on "),
-        (1..30, Class::Clock, "the cluster's CA is valid only from "),
-    ] {
+    for (days, class, message) in
+        [(-30..-1, Class::Untrusted, "the cluster's CA expired on "), (1..30, Class::Clock, "the cluster's CA is valid only from ")]
+    {
         let ca = Arc::new(Ca::valid(days));
         let server = publishing(ca.clone(), &Identity::default());
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000));

@@ -81,7 +81,10 @@ mod tests {
     #[test]
     fn every_setting_belongs_to_a_check() {
         for (check, ..) in SETTINGS {
-            assert!(crate::preflight::CHECKS.iter().any(|row| matches!(row.name, crate::preflight::Name::Is(name) if name == *check)), "{check}");
+            assert!(
+                crate::preflight::CHECKS.iter().any(|row| matches!(row.name, crate::preflight::Name::Is(name) if name == *check)),
+                "{check}"
+            );
         }
     }
 

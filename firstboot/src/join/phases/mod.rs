@@ -47,8 +47,17 @@ pub enum Need {
 }
 
 /// All phases, in order.
-pub const ALL: &[Phase] =
-    &[host::PHASE, preflight::PHASE, discovery::PHASE, cluster::PHASE, identity::PHASE, files::PHASE, kubelet::PHASE, register::PHASE, seal::PHASE];
+pub const ALL: &[Phase] = &[
+    host::PHASE,
+    preflight::PHASE,
+    discovery::PHASE,
+    cluster::PHASE,
+    identity::PHASE,
+    files::PHASE,
+    kubelet::PHASE,
+    register::PHASE,
+    seal::PHASE,
+];
 
 /// What phases hand on to later ones.
 #[derive(Default)]
