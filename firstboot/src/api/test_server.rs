@@ -45,6 +45,10 @@ impl Ca {
         self.certificate.pem()
     }
 
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.certificate.der().clone()
+    }
+
     pub fn authorities(&self) -> Authorities {
         Authorities::from_pem(self.pem().as_bytes()).unwrap()
     }

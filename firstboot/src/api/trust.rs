@@ -131,7 +131,14 @@ impl ClientCertificate {
 
 /// A TLS configuration that trusts `authorities`, and shows `certificate` when asked for one.
 pub(super) fn verifying(authorities: &Authorities, certificate: Option<&ClientCertificate>) -> Result<Arc<ClientConfig>> {
-    let builder = builder()?.with_root_certificates(authorities.roots.clone());
+    with_client(builder()?.with_root_certificates(authorities.roots.clone()), certificate)
+}
+
+/// Ends a TLS configuration: shows `certificate` when asked for one.
+pub(super) fn with_client(
+    builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
+    certificate: Option<&ClientCertificate>,
+) -> Result<Arc<ClientConfig>> {
     let config = match certificate.cloned() {
         None => builder.with_no_client_auth(),
         Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(|_| {
@@ -148,7 +155,7 @@ pub(super) fn accepting() -> Result<Arc<ClientConfig>> {
     Ok(finish(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
 }
 
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
+pub(super) fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
     ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::new(Class::Internal, format!("TLS: {error}")))
@@ -161,7 +168,7 @@ fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

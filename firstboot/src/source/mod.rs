@@ -11,10 +11,13 @@
 //! An error ends the search: what was meant for this machine must not be replaced by something else.
 
 pub mod document;
+pub mod drive;
 
 mod ec2;
 mod file;
+mod kubevirt;
 mod nocloud;
+mod nutanix;
 mod qemu;
 mod url;
 
@@ -30,7 +33,7 @@ use crate::host::root::Root;
 use crate::platform::{CommandLine, Evidence, Sign};
 
 /// All sources. Where two are recognised by equally strong signs, the first one counts.
-pub const SOURCES: &[&Source] = &[&ec2::SOURCE, &nocloud::SOURCE, &qemu::SOURCE];
+pub const SOURCES: &[&Source] = &[&ec2::SOURCE, &kubevirt::SOURCE, &nutanix::SOURCE, &nocloud::SOURCE, &qemu::SOURCE];
 
 /// Places by which a config is named from outside the platform, in their order.
 pub const PLACES: &[(&str, Look)] = &[("url", url::look), (FILE, file::look)];
