@@ -40,6 +40,8 @@ mod url;
 mod vultr;
 
 #[cfg(test)]
+mod http_cases;
+#[cfg(test)]
 mod redirect;
 #[cfg(test)]
 pub(crate) mod test_service;

@@ -11,7 +11,6 @@ use std::thread;
 pub(crate) struct Asked {
     pub line: String,
     pub headers: HashMap<String, String>,
-    pub from_port: u16,
 }
 
 /// The service.
@@ -43,9 +42,8 @@ impl TestService {
 }
 
 fn serve(mut stream: TcpStream, answers: &HashMap<String, String>, header: (&str, &str), log: &Mutex<Vec<Asked>>) {
-    let from_port = stream.peer_addr().unwrap().port();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
-    while let Some(asked) = request(&mut reader, from_port) {
+    while let Some(asked) = request(&mut reader) {
         let (status, body) = answers.get(&asked.line).map_or(("404 Not Found", ""), |text| ("200 OK", text.as_str()));
         log.lock().unwrap().push(asked);
         let (name, value) = header;
@@ -56,7 +54,7 @@ fn serve(mut stream: TcpStream, answers: &HashMap<String, String>, header: (&str
     }
 }
 
-fn request(reader: &mut BufReader<TcpStream>, from_port: u16) -> Option<Asked> {
+fn request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -68,7 +66,7 @@ fn request(reader: &mut BufReader<TcpStream>, from_port: u16) -> Option<Asked> {
     }
     let line = lines.first()?.rsplit_once(' ')?.0.to_owned();
     let headers = lines.iter().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
-    let asked = Asked { line, headers: headers.collect(), from_port };
+    let asked = Asked { line, headers: headers.collect() };
     let length = asked.headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     reader.read_exact(&mut vec![0; length]).ok()?;
     Some(asked)
