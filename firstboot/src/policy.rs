@@ -97,6 +97,10 @@ impl Policy {
     /// Reads the file's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |message: String| Failure::new(Class::Config, message).help("build the image again");
+        // A list would be read as the fields in their order, and an empty one as no restriction.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(wrong("it is no JSON object".to_owned()));
+        }
         let written: Written = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
         Self::check(&written).map_err(|error| wrong(format!("{}: {}; {}", error.key, error.message, error.help)))
     }

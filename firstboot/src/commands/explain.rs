@@ -13,6 +13,7 @@ use crate::join::{image, phases};
 use crate::journal::Journal;
 use crate::machine::{self, Machine};
 use crate::metadata::Metadata;
+use crate::policy::Policy;
 
 /// Returns what to print. The platform's metadata is read as a join would read it; nothing is changed, and no cluster is asked. A config that
 /// cannot be read is an error, once everything else is printed.
@@ -27,7 +28,7 @@ pub fn explain(request: &request::Join, tell: Tell) -> Result<String> {
         Some(failure) => Err(failure),
         None => config::of_machine(root, &mut metadata, tell),
     };
-    let mut record = about(&metadata);
+    let mut record = about(&metadata, &Policy::of(root)?);
     match sourced {
         Ok(Some(sourced)) => record.extend(join(root, &sourced)?),
         Ok(None) => record.push(("config", json!("no source has a node config"))),
@@ -82,13 +83,16 @@ fn shown(value: &Value) -> String {
 }
 
 /// Where the machine is, and what is known of it.
-fn about(metadata: &Metadata) -> Record {
+fn about(metadata: &Metadata, policy: &Policy) -> Record {
+    let restrictions = policy.sentences();
+    let everything = || json!("everything that is recognised is believed");
     let known = |is_known: bool, value: Value| if is_known { value } else { Value::Null };
     let others: Vec<String> = metadata.others.iter().map(|(name, seen)| format!("{name}: {seen}")).collect();
     vec![
         ("platform", json!(metadata.platform.map_or("none", |platform| platform.source.name))),
         ("seen", known(!metadata.seen.is_empty(), json!(metadata.seen))),
         ("not believed", known(!others.is_empty(), json!(others))),
+        ("policy", if restrictions.is_empty() { everything() } else { json!(restrictions) }),
         ("remarks", known(!metadata.remarks.is_empty(), json!(metadata.remarks))),
         (FACTS, metadata.facts.json()),
     ]

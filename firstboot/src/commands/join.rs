@@ -53,6 +53,10 @@ pub fn join(root: &Root, sourced: &Sourced, start: Start, verdict: &mut Verdict,
         Earlier::Joined => return Ok(Outcome::AlreadyJoined),
         Earlier::Begin(entries) => (!config.join.dry_run).then(|| Journal::begin(root, entries)).transpose()?,
     };
+    if !config.join.dry_run {
+        // A reset may just have taken them away.
+        carried::write(root, &sourced.carried, tell)?;
+    }
     if start == Start::Spread {
         spread(config.agent.spread, &machine, tell);
     }

@@ -6,6 +6,7 @@ pub mod explain;
 pub mod fetch;
 pub mod join;
 pub mod preflight;
+pub mod protect;
 pub mod reset;
 pub mod run;
 pub mod status;

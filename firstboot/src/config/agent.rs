@@ -51,6 +51,8 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
         on_failure: choice(&mut fields, "onFailure", ON_FAILURE, problems)?.unwrap_or(default.on_failure),
         wait_for: choice(&mut fields, "waitFor", WAIT_FOR, problems)?.unwrap_or(default.wait_for),
         from_facts: agent_facts::read(&mut fields, problems)?,
+        guard_metadata: fields.flag("guardMetadata")?,
+        scrub: fields.flag("scrub")?.unwrap_or(default.scrub),
         report: report::read(&mut fields, problems)?,
     };
     if agent.deadline.is_zero() {

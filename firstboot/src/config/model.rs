@@ -186,6 +186,10 @@ pub struct AgentConfiguration {
     pub wait_for: WaitFor,
     /// What becomes of the facts of the machine.
     pub from_facts: FromFacts,
+    /// Whether pods are kept from metadata services; none to follow the image's policy, else yes.
+    pub guard_metadata: Option<bool>,
+    /// Whether secrets are made unreadable at the platform once the machine has joined, where it lets us.
+    pub scrub: bool,
     /// Who is told how it ended. None: whom the platform needs to be told. Empty: nobody.
     pub report: Option<Vec<Wish>>,
 }
@@ -214,6 +218,8 @@ impl Default for AgentConfiguration {
             on_failure: OnFailure::Nothing,
             wait_for: WaitFor::Kubelet,
             from_facts: FromFacts::default(),
+            guard_metadata: None,
+            scrub: true,
             report: None,
         }
     }
