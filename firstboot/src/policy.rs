@@ -136,8 +136,12 @@ impl Policy {
 
     /// Refuses a config of `name` whose token is not to come from there.
     pub fn check_secrets(&self, name: &str, config: &NodeConfig) -> Result<()> {
-        let has_token = matches!(config.join.discovery, Discovery::Token { .. }) || config.join.tls_bootstrap_token.is_some();
-        let by = if has_token { name } else { return Ok(()) };
+        let by = match &config.join.discovery {
+            Discovery::Asked { .. } => TOKEN_URL,
+            Discovery::Token { .. } => name,
+            _ if config.join.tls_bootstrap_token.is_some() => name,
+            Discovery::File(_) | Discovery::Url(_) => return Ok(()),
+        };
         if self.believes_secrets(by) {
             return Ok(());
         }

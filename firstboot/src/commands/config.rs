@@ -56,7 +56,7 @@ pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<(Metadata, 
     let mut config = flags::node_config(&given, bytes.as_deref(), &host(root)?)?;
     let source = path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
     let mut metadata = Metadata::default();
-    if config.agent.from_facts != FromFacts::default() {
+    if config.agent.from_facts != FromFacts::default() || config.agent.token_from.is_some() {
         metadata = gather(root, tell)?;
         complete(&mut config, root, &metadata, tell)?;
     }

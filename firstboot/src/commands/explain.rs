@@ -140,6 +140,13 @@ fn discovery(discovery: &Discovery) -> Vec<String> {
             let servers = endpoints.iter().map(|endpoint| format!("https://{endpoint}"));
             servers.chain([format!("token {} (its secret is not shown)", token.id())]).chain(trust).collect()
         }
+        Discovery::Asked { endpoints, pins, .. } => {
+            let servers = endpoints.iter().map(|endpoint| format!("https://{endpoint}"));
+            servers
+                .chain(pins.iter().map(|pin| format!("pinned sha256:{pin}")))
+                .chain(["with a token that is asked for".to_owned()])
+                .collect()
+        }
         Discovery::File(path) => vec![format!("file {}", path.display())],
         Discovery::Url(url) => vec![format!("URL {}", url.split('?').next().unwrap_or_default())],
     }

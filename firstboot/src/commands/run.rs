@@ -62,9 +62,9 @@ fn attempt(root: &Root, verdict: &mut Verdict, learnt: &mut Learnt, tell: Tell) 
     learnt.take(&sourced.config);
     protect::by_config(root, &policy, &sourced.config, metadata.platform, tell)?;
     if is_parked(root, &metadata.facts, &sourced)? {
-        return prepare(root, &sourced, verdict, tell);
+        return prepare(root, &metadata.facts, &sourced, verdict, tell);
     }
-    let outcome = join(root, &sourced, Start::Spread, verdict, tell)?;
+    let outcome = join(root, &metadata.facts, &sourced, Start::Spread, verdict, tell)?;
     afterwards(root, &metadata, &sourced, tell);
     Ok(outcome)
 }
@@ -84,10 +84,10 @@ fn is_parked(root: &Root, facts: &Facts, sourced: &Sourced) -> Result<bool> {
 }
 
 /// Makes the checks of a join, for which the runtime has to be up, and leaves the rest to the start that brings the machine into service.
-fn prepare(root: &Root, sourced: &Sourced, verdict: &mut Verdict, tell: Tell) -> Result<Outcome> {
+fn prepare(root: &Root, facts: &Facts, sourced: &Sourced, verdict: &mut Verdict, tell: Tell) -> Result<Outcome> {
     verdict.status().node = Some(sourced.config.node_name());
     verdict.status().source = Some(sourced.source.clone());
-    checks(root, sourced, verdict, tell)?;
+    checks(root, facts, sourced, verdict, tell)?;
     tell.line("this machine is in a warm pool: it is prepared, and joins when it is started for service");
     Ok(Outcome::Parked)
 }

@@ -16,14 +16,14 @@ pub mod drive;
 
 mod akamai;
 mod alibaba;
-mod azure;
+pub(crate) mod azure;
 mod cloudstack;
 mod digitalocean;
 pub(crate) mod ec2;
 mod equinix;
 mod exoscale;
 mod file;
-mod gce;
+pub(crate) mod gce;
 mod hetzner;
 mod http;
 mod json;
