@@ -59,6 +59,14 @@ pub fn describe(top: &mut Tree, plan: &ImagePlan, lock: &Lock, layers: &[PackedL
     Ok(())
 }
 
+/// Adds the policy by which the image's machines believe what they are told.
+pub fn believe(top: &mut Tree, plan: &ImagePlan) -> Result<()> {
+    let Some(policy) = &plan.metadata else { return Ok(()) };
+    let json = serde_json::to_vec(policy).map_err(|error| Error::new(Class::Internal, format!("writing the policy: {error}")))?;
+    top.insert(firstboot::contract::POLICY.to_owned(), Entry::file(Body::inline(json), 0o644));
+    Ok(())
+}
+
 /// Drops from `top` what a package did just the same (its own "enable" link), and returns the paths at which it differs.
 pub fn replaced(below: &Tree, top: &mut Tree) -> Vec<String> {
     top.entries.retain(|path, entry| below.get(path) != Some(entry));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::image_file::{BaseFile, DiskFile, ImageFile};
+use super::image_file::{BaseFile, DiskFile, ImageFile, MetadataFile};
 use super::source::Source;
 use crate::at;
 use crate::error::{Class, Error, Result};
@@ -121,6 +121,7 @@ fn over(upper: ImageFile, lower: ImageFile) -> ImageFile {
         kernel_arguments: upper.kernel_arguments.or(lower.kernel_arguments),
         disk: merge(upper.disk, lower.disk, over_disk),
         preload: upper.preload.or(lower.preload),
+        metadata: merge(upper.metadata, lower.metadata, over_metadata),
         outputs: upper.outputs.or(lower.outputs),
     }
 }
@@ -130,6 +131,17 @@ fn over_base(upper: BaseFile, lower: BaseFile) -> BaseFile {
         distribution: upper.distribution.or(lower.distribution),
         suite: upper.suite.or(lower.suite),
         packages: upper.packages.or(lower.packages),
+    }
+}
+
+fn over_metadata(upper: MetadataFile, lower: MetadataFile) -> MetadataFile {
+    MetadataFile {
+        platform: upper.platform.or(lower.platform),
+        facts: upper.facts.or(lower.facts),
+        config: upper.config.or(lower.config),
+        secrets: upper.secrets.or(lower.secrets),
+        signed_by: upper.signed_by.or(lower.signed_by),
+        guard: upper.guard.or(lower.guard),
     }
 }
 

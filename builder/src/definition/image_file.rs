@@ -38,6 +38,8 @@ pub struct ImageFile {
     pub disk: Option<DiskFile>,
     /// Container images that the runtime has before the network is up.
     pub preload: Option<Vec<PreloadFile>>,
+    /// Whom the machines of this image believe, and for what.
+    pub metadata: Option<MetadataFile>,
     /// What to write: raw, qcow2, oci, pxe.
     pub outputs: Option<Vec<String>>,
 }
@@ -78,4 +80,22 @@ pub struct PreloadFile {
     pub file: Option<String>,
     /// SHA-256 of the archive.
     pub sha256: Digest,
+}
+
+/// Whom the machines of this image believe, and for what. What is left out is not restricted.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MetadataFile {
+    /// The platform, without looking: "ec2"; "none" for no platform.
+    pub platform: Option<String>,
+    /// Sources whose facts are believed: "ec2".
+    pub facts: Option<Vec<String>>,
+    /// Sources and places whose node config is believed: "ec2", "url", "file".
+    pub config: Option<Vec<String>>,
+    /// Sources and places whose tokens are believed; "token-url" is the URL that a node config names for that.
+    pub secrets: Option<Vec<String>>,
+    /// Public keys of minisign: only user-data that one of them signed is believed.
+    pub signed_by: Option<Vec<String>>,
+    /// Whether pods are kept from metadata addresses; left out, a node config may say so.
+    pub guard: Option<bool>,
 }

@@ -13,6 +13,7 @@ pub mod layer_file;
 pub mod plan;
 pub mod resolve;
 mod resolve_layer;
+mod resolve_metadata;
 pub mod source;
 pub mod value;
 

@@ -56,6 +56,9 @@ pub struct ImagePlan {
     pub kernel_arguments: Vec<String>,
     /// Partition sizes.
     pub disk: DiskPlan,
+    /// Whom its machines believe; nothing to believe all that they recognise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<firstboot::policy::Written>,
     /// Names of the outputs, in the order of the definition.
     pub outputs: Vec<String>,
 }

@@ -10,6 +10,7 @@ use super::interpolate::{Variables, interpolate};
 use super::layer_file::LayerFile;
 use super::plan::{Arch, BasePlan, DiskPlan, Distribution, ImagePlan, PreloadOrigin, PreloadPlan};
 use super::resolve_layer::{Layer, check_url, resolve_layer};
+use super::resolve_metadata::resolve_metadata;
 use super::source::{Step, error_in, nearest, suggestion};
 use super::value::{MIB, Name, Size};
 use crate::at;
@@ -64,6 +65,7 @@ impl Resolver<'_> {
             preload: self.preload()?,
             kernel_arguments: self.kernel_arguments(&variables)?,
             disk: self.disk(disk.esp.unwrap_or(DEFAULT_ESP), disk.var.unwrap_or(DEFAULT_VAR), disk.verity.unwrap_or(DEFAULT_VERITY))?,
+            metadata: resolve_metadata(self.composed)?,
             outputs: self.outputs()?,
             variables,
         })

@@ -210,6 +210,7 @@ impl Builder<'_> {
         let mask: Vec<String> = self.plan.layers.iter().flat_map(|layer| layer.mask.clone()).collect();
         let mut top = units::enable(&merged.tree, &enable, &mask)?;
         image_layer::describe(&mut top, self.plan, self.lock, layers)?;
+        image_layer::believe(&mut top, self.plan)?;
         image_layer::preload(&mut top, self.plan, &self.session.store, self.scratch.path())?;
         let replaced = image_layer::replaced(&merged.tree, &mut top);
 

@@ -22,6 +22,7 @@ fn plan() -> ImagePlan {
         preload: Vec::new(),
         kernel_arguments: Vec::new(),
         disk: DiskPlan { esp: 0, var: 0, verity: 0 },
+        metadata: None,
         outputs: vec!["oci".into()],
     }
 }

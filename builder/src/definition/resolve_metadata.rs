@@ -1,0 +1,25 @@
+//! The table `[metadata]`: what the agent will read, judged by the agent's own rules.
+
+use firstboot::policy::{Policy, Written};
+
+use super::compose::Composed;
+use super::source::{Step, error_in};
+use crate::error::Result;
+
+/// The policy that goes into the image, if the definition has one.
+pub fn resolve_metadata(composed: &Composed) -> Result<Option<Written>> {
+    let Some(table) = composed.file.metadata.clone() else { return Ok(None) };
+    let written = Written {
+        platform: table.platform,
+        facts: table.facts,
+        config: table.config,
+        secrets: table.secrets,
+        signed_by: table.signed_by,
+        guard: table.guard,
+    };
+    Policy::check(&written).map_err(|wrong| {
+        let path: Vec<Step> = ["metadata", wrong.key].map(Step::from).into_iter().chain(wrong.index.map(Step::from)).collect();
+        error_in(&composed.sources, &path, &wrong.message).help(wrong.help)
+    })?;
+    Ok(Some(written))
+}
