@@ -10,7 +10,7 @@
 mod agent;
 mod check;
 mod complete;
-mod documents;
+pub(crate) mod documents;
 mod duration;
 mod fields;
 mod fingerprint;
@@ -19,6 +19,8 @@ pub mod model;
 pub mod nearest;
 mod raw;
 pub mod redact;
+mod report;
+pub mod reset;
 mod tree;
 
 #[cfg(test)]

@@ -1,38 +1,27 @@
 //! A disk or disc with the label `cidata` (cloud-init's NoCloud: <https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>)
 //! with `user-data` and, usually, `meta-data` on it.
 
-use std::path::Path;
-
 use serde_json::Value;
 
-use super::{Document, Reader, Reading, Source, UserData};
+use super::drive::{the_disk, user_data};
+use super::{Document, Reader, Reading, Source};
 use crate::error::{Class, Failure, Result};
 use crate::facts::Facts;
 use crate::platform::Sign;
 use crate::platform::disks::Disk;
 
-pub(super) const SOURCE: Source =
-    Source { signs: &[Sign::Label("cidata")], node_name: Some("${hostname}"), ..Source::named("nocloud", read) };
+/// The label of a NoCloud disk.
+pub(super) const LABEL: &str = "cidata";
+
+pub(super) const SOURCE: Source = Source { signs: &[Sign::Label(LABEL)], node_name: Some("${hostname}"), ..Source::named("nocloud", read) };
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let disk = the_disk(reader)?;
+    let disk = the_disk(reader, LABEL)?;
     let reading = read_disk(&disk)?;
     if reading.user_data.is_none() {
         reader.remark(format!("{} has the label {}, but no user-data on it", disk.device.display(), disk.label));
     }
     Ok(reading)
-}
-
-fn the_disk(reader: &Reader) -> Result<Disk> {
-    match reader.evidence.disks("cidata").as_slice() {
-        [disk] => Ok((*disk).clone()),
-        [] => Err(Failure::new(Class::Source, "no disk has the label cidata").help("attach it, or unpin the platform")),
-        disks => {
-            let names: Vec<String> = disks.iter().map(|disk| disk.device.display().to_string()).collect();
-            Err(Failure::new(Class::Source, format!("several disks have the label cidata: {}", names.join(", ")))
-                .help("detach all but one"))
-        }
-    }
 }
 
 /// Reads a NoCloud disk, whichever platform attached it.
@@ -43,16 +32,9 @@ pub(super) fn read_disk(disk: &Disk) -> Result<Reading> {
         if let Some(bytes) = Document::read_file(&folder.join("meta-data"))? {
             facts(bytes.bytes(), &format!("{device}: meta-data"), &mut reading.facts)?;
         }
-        reading.user_data = user_data(folder, &device)?;
+        reading.user_data = user_data(folder, "user-data", &device)?;
         Ok(reading)
     })
-}
-
-fn user_data(folder: &Path, device: &str) -> Result<Option<UserData>> {
-    let Some(document) = Document::read_file(&folder.join("user-data"))? else { return Ok(None) };
-    let signature = Document::read_file(&folder.join("user-data.minisig"))?;
-    let signature = signature.map(|text| String::from_utf8_lossy(text.bytes()).into_owned());
-    Ok(UserData::new(document, device).map(|user_data| UserData { signature, ..user_data }))
 }
 
 /// meta-data is YAML; beside cloud-init's own fields it may have those that a cloud would know.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{CLUSTER_INFO, Cluster, Request, Verification, bearer_of};
 use crate::api::retry::{self, Backoff};
 use crate::api::trust::{Authorities, ClientCertificate};
-use crate::api::{Client, Credential, Deadline, Error, Network};
+use crate::api::{Client, Credential, Deadline, Error, Network, https};
 use crate::error::{Class, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
@@ -50,7 +50,7 @@ fn names_files(kubeconfig: &Kubeconfig) -> bool {
 pub fn fetch(network: &Network, url: &str, authorities: &Authorities, deadline: Deadline, backoff: &mut Backoff) -> Result<Vec<u8>> {
     let mut url = url.to_owned();
     for _ in 0..=MOST_REDIRECTS {
-        let (server, path) = split(&url).map_err(|why| Failure::new(Class::Config, format!("the URL: {why}")))?;
+        let (server, path) = https::split(&url).map_err(|why| Failure::new(Class::Config, why))?;
         let mut client = Client::new(network, server, None, authorities, &Credential::Anonymous)?;
         let outcome = retry::until(deadline, backoff, || match client.get(&path, deadline) {
             Ok(answer) => Ok(Ok(answer.body)),
@@ -59,26 +59,11 @@ pub fn fetch(network: &Network, url: &str, authorities: &Authorities, deadline: 
         });
         match outcome.map_err(|failure| failure.doing("fetching it"))? {
             Ok(body) => return Ok(body),
-            Err(target) if target.starts_with('/') => url.replace_range(origin(&url).., &target),
+            Err(target) if target.starts_with('/') => url.replace_range(https::origin(&url).., &target),
             Err(target) => url = target,
         }
     }
     Err(Failure::new(Class::Unreachable, format!("fetching it: more than {MOST_REDIRECTS} redirects")))
-}
-
-/// Where the path of a URL begins.
-fn origin(url: &str) -> usize {
-    let host = "https://".len().min(url.len());
-    url[host..].find(['/', '?', '#']).map_or(url.len(), |length| host + length)
-}
-
-fn split(url: &str) -> std::result::Result<(Server, String), String> {
-    let url = url.split('#').next().unwrap_or_default();
-    if !url.starts_with("https://") {
-        return Err("it does not begin with https://".to_owned());
-    }
-    let (server, path) = url.split_at(origin(url));
-    Ok((server.parse()?, if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }))
 }
 
 fn cluster(
