@@ -288,7 +288,7 @@ fn the_agents_own_document_is_strict() {
         ("waitfor: ready", "FirstbootConfiguration: unknown field \"waitfor\"; did you mean \"waitFor\"?"),
         (
             "x: 1",
-            "FirstbootConfiguration: unknown field \"x\"; its fields are endpoints, tlsBootstrap, deadline, spread, runtimeTimeout, onFailure, waitFor",
+            "FirstbootConfiguration: unknown field \"x\"; its fields are endpoints, tlsBootstrap, deadline, spread, runtimeTimeout, onFailure, waitFor, report",
         ),
         (
             "waitFor: redy",
