@@ -6,20 +6,32 @@
 //! | order | place | what names it | network |
 //! |---|---|---|---|
 //! | 1 | URL | `firstboot.config=URL` on the kernel command line, with `firstboot.config-sha256=` where it is not https | only here |
-//! | 2 | file | `/etc/firstboot/config.yaml`, then `/run/firstboot/config.yaml` | no |
+//! | 2 | inline | `firstboot.config-inline=BASE64` on the kernel command line | no |
+//! | 3 | credential | `firstboot.config`, a credential of systemd | no |
+//! | 4 | file | `/etc/firstboot/config.yaml`, then `/run/firstboot/config.yaml` | no |
+//!
+//! Whoever boots the machine has the first word, and what he says comes before what the image holds.
 //!
 //! An error ends the search: what was meant for this machine must not be replaced by something else.
 
+pub mod credential;
 pub mod document;
 pub mod drive;
+pub mod inline;
+pub mod nocloud;
+pub mod ovf;
+pub mod variables;
 
 mod ec2;
 mod file;
+mod hyperv;
 mod kubevirt;
-mod nocloud;
+mod metal;
 mod nutanix;
+mod proxmox;
 mod qemu;
 mod url;
+mod vmware;
 
 use std::time::Duration;
 
@@ -33,10 +45,20 @@ use crate::host::root::Root;
 use crate::platform::{CommandLine, Evidence, Sign};
 
 /// All sources. Where two are recognised by equally strong signs, the first one counts.
-pub const SOURCES: &[&Source] = &[&ec2::SOURCE, &kubevirt::SOURCE, &nutanix::SOURCE, &nocloud::SOURCE, &qemu::SOURCE];
+pub const SOURCES: &[&Source] = &[
+    &ec2::SOURCE,
+    &vmware::SOURCE,
+    &hyperv::SOURCE,
+    &kubevirt::SOURCE,
+    &nutanix::SOURCE,
+    &nocloud::SOURCE,
+    &qemu::SOURCE,
+    &proxmox::SOURCE,
+    &metal::SOURCE,
+];
 
 /// Places by which a config is named from outside the platform, in their order.
-pub const PLACES: &[(&str, Look)] = &[("url", url::look), (FILE, file::look)];
+pub const PLACES: &[(&str, Look)] = &[("url", url::look), ("inline", inline::look), ("credential", credential::look), (FILE, file::look)];
 
 /// The name of the place that is a file of this machine.
 pub const FILE: &str = "file";
@@ -52,7 +74,7 @@ pub type Scrub = fn(&Root) -> Result<Option<String>>;
 pub struct Source {
     /// `ec2`
     pub name: &'static str,
-    /// Any of these proves it.
+    /// Any of these proves it. Without any, only a pin does.
     pub signs: &'static [Sign],
     /// Any of these proves that it only looks like it.
     pub look_alikes: &'static [Sign],
@@ -95,6 +117,8 @@ pub struct Reader<'a> {
     pub deadline: Deadline,
     /// What a person should know of the search; never a secret.
     pub remarks: Vec<String>,
+    /// Gets a URL that whoever made the machine named: at most [`document::LIMIT`] bytes, https by the system's CAs.
+    pub fetch: &'a dyn Fn(&str) -> Result<Document>,
 }
 
 impl Reader<'_> {
