@@ -1,7 +1,8 @@
 //! The head of a block device on which a NoCloud file system is looked for.
 #![no_main]
 
-use firstboot::source::{document, labels};
+use firstboot::platform::labels;
+use firstboot::source::document;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
