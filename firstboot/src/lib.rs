@@ -28,4 +28,5 @@ pub mod platform;
 pub mod preflight;
 pub mod secret;
 pub mod source;
+pub mod userdata;
 pub mod verdict;

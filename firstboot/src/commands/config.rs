@@ -14,7 +14,8 @@ use crate::host::{machine, root::Root};
 use crate::join::discovery;
 use crate::kubernetes::endpoint::Endpoint;
 use crate::metadata;
-use crate::source::{self, Document, document, document::Kind};
+use crate::source::{self, Document};
+use crate::userdata::{self, Kind};
 
 /// How long a URL may take; the network may come up only now.
 const URL_LIMIT: Duration = Duration::from_secs(180);
@@ -53,10 +54,8 @@ pub fn of_machine(root: &Root, tell: Tell) -> Result<Option<Sourced>> {
     metadata.remarks.iter().for_each(|remark| tell.line(remark));
     let Some((name, user_data)) = metadata.user_data else { return Ok(None) };
     let source = format!("{name}: {}", user_data.origin);
-    if let kind @ (Kind::CloudConfig | Kind::Script | Kind::Multipart | Kind::Compressed | Kind::Ignition | Kind::Unknown) =
-        document::kind(user_data.document.bytes())
-        && name != source::FILE
-    {
+    let kind = userdata::kind(user_data.document.bytes());
+    if kind != Kind::NodeConfig && name != source::FILE {
         tell.line(&format!("user-data of {source} is {}, not a node config, and is ignored", kind.word()));
         return Ok(None);
     }

@@ -10,7 +10,7 @@
 mod agent;
 mod check;
 mod complete;
-mod documents;
+pub(crate) mod documents;
 mod duration;
 mod fields;
 mod fingerprint;
