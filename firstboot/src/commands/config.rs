@@ -13,7 +13,7 @@ use crate::error::{Class, Failure, Result};
 use crate::host::{machine, root::Root};
 use crate::join::discovery;
 use crate::kubernetes::endpoint::Endpoint;
-use crate::metadata;
+use crate::metadata::{self, Metadata};
 use crate::source::{self, Document};
 use crate::userdata::{self, Kind};
 
@@ -38,7 +38,11 @@ pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<Sourced> {
             Failure::new(Class::Config, "discovery: Invalid value: \"\": bootstrapToken or file must be set")
                 .help("name a node config with --config FILE, or an endpoint with --token and --discovery-token-ca-cert-hash")
         };
-        return if given.given.is_empty() { of_machine(root, tell)?.ok_or_else(nothing) } else { Err(nothing()) };
+        if !given.given.is_empty() {
+            return Err(nothing());
+        }
+        let mut metadata = gather(root, tell)?;
+        return of_machine(root, &mut metadata, tell)?.ok_or_else(nothing);
     }
     given.load_token_file()?;
     let path = given.config.clone();
@@ -48,11 +52,16 @@ pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<Sourced> {
     Ok(Sourced { config, source, file: None })
 }
 
-/// The config that a source of this machine has; none when no source has one.
-pub fn of_machine(root: &Root, tell: Tell) -> Result<Option<Sourced>> {
+/// What is known of this machine.
+pub fn gather(root: &Root, tell: Tell) -> Result<Metadata> {
     let metadata = metadata::gather(root, None, &|url: &str| fetch(root, url))?;
     metadata.remarks.iter().for_each(|remark| tell.line(remark));
-    let Some((name, user_data)) = metadata.user_data else { return Ok(None) };
+    Ok(metadata)
+}
+
+/// The config that a source of this machine has; none when no source has one. Takes the user-data.
+pub fn of_machine(root: &Root, metadata: &mut Metadata, tell: Tell) -> Result<Option<Sourced>> {
+    let Some((name, user_data)) = metadata.user_data.take() else { return Ok(None) };
     let source = format!("{name}: {}", user_data.origin);
     let kind = userdata::kind(user_data.document.bytes());
     if kind != Kind::NodeConfig && name != source::FILE {

@@ -4,7 +4,7 @@ use super::check::{self, Problems};
 use super::documents::{Document, shown};
 use super::fields::{Fields, Unknown};
 use super::model::{AgentConfiguration, OnFailure, TlsBootstrap, WaitFor};
-use super::nearest;
+use super::{nearest, report};
 use crate::error::{Class, Failure, Result};
 
 /// The group of the agent's own document.
@@ -46,8 +46,10 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
         tls_bootstrap: choice(&mut fields, "tlsBootstrap", TLS_BOOTSTRAP, problems)?.unwrap_or(default.tls_bootstrap),
         deadline: fields.duration("deadline")?.unwrap_or(default.deadline),
         spread: fields.duration("spread")?.unwrap_or(default.spread),
+        runtime_timeout: fields.duration("runtimeTimeout")?.unwrap_or(default.runtime_timeout),
         on_failure: choice(&mut fields, "onFailure", ON_FAILURE, problems)?.unwrap_or(default.on_failure),
         wait_for: choice(&mut fields, "waitFor", WAIT_FOR, problems)?.unwrap_or(default.wait_for),
+        report: report::read(&mut fields, problems)?,
     };
     if agent.deadline.is_zero() {
         problems.invalid("deadline", "0", "must be greater than 0");

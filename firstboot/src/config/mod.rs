@@ -19,6 +19,8 @@ pub mod model;
 pub mod nearest;
 mod raw;
 pub mod redact;
+mod report;
+pub mod reset;
 mod tree;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
+use crate::report::Wish;
 
 /// The node config, complete: defaults are applied and everything is validated.
 #[derive(Clone)]
@@ -167,10 +168,14 @@ pub struct AgentConfiguration {
     pub deadline: Duration,
     /// The largest delay of a start that is spread by the machine's identity.
     pub spread: Duration,
+    /// How long the container runtime may take to answer: it may import images before it serves.
+    pub runtime_timeout: Duration,
     /// What a fatal failure does to the machine, so that an autoscaler replaces it.
     pub on_failure: OnFailure,
     /// How far the join is followed.
     pub wait_for: WaitFor,
+    /// Who is told how it ended. None: whom the platform needs to be told. Empty: nobody.
+    pub report: Option<Vec<Wish>>,
 }
 
 impl Default for AgentConfiguration {
@@ -180,8 +185,10 @@ impl Default for AgentConfiguration {
             tls_bootstrap: TlsBootstrap::Agent,
             deadline: Duration::from_secs(15 * 60),
             spread: Duration::ZERO,
+            runtime_timeout: Duration::from_secs(90),
             on_failure: OnFailure::Nothing,
             wait_for: WaitFor::Kubelet,
+            report: None,
         }
     }
 }

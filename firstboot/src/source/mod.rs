@@ -16,22 +16,47 @@
 
 pub mod credential;
 pub mod document;
+pub mod documents;
 pub mod drive;
 pub mod inline;
 pub mod nocloud;
 pub mod ovf;
 pub mod variables;
 
-mod ec2;
+mod akamai;
+mod alibaba;
+mod azure;
+mod cloudstack;
+mod digitalocean;
+pub(crate) mod ec2;
+mod equinix;
+mod exoscale;
 mod file;
+mod gce;
+mod hetzner;
+mod http;
 mod hyperv;
+mod json;
+mod keys;
 mod kubevirt;
 mod metal;
 mod nutanix;
+mod openstack;
+mod oracle;
 mod proxmox;
 mod qemu;
+mod scaleway;
+mod upcloud;
 mod url;
 mod vmware;
+mod vultr;
+
+#[cfg(test)]
+mod http_cases;
+#[cfg(test)]
+mod redirect;
+#[cfg(test)]
+pub(crate) mod test_service;
 
 use std::time::Duration;
 
@@ -47,10 +72,25 @@ use crate::platform::{CommandLine, Evidence, Sign};
 /// All sources. Where two are recognised by equally strong signs, the first one counts.
 pub const SOURCES: &[&Source] = &[
     &ec2::SOURCE,
+    &gce::SOURCE,
+    &azure::SOURCE,
+    &digitalocean::SOURCE,
+    &hetzner::SOURCE,
+    &vultr::SOURCE,
+    &scaleway::SOURCE,
+    &oracle::SOURCE,
+    &exoscale::SOURCE,
+    &akamai::SOURCE,
+    &upcloud::SOURCE,
+    &alibaba::SOURCE,
+    &equinix::SOURCE,
     &vmware::SOURCE,
     &hyperv::SOURCE,
     &kubevirt::SOURCE,
     &nutanix::SOURCE,
+    // Software that many clouds run comes after the clouds.
+    &cloudstack::SOURCE,
+    &openstack::SOURCE,
     &nocloud::SOURCE,
     &qemu::SOURCE,
     &proxmox::SOURCE,
@@ -129,6 +169,10 @@ impl Reader<'_> {
 
     /// A client of the metadata service at the first of `addresses` that answers.
     pub fn service(&self, addresses: &[&str], manners: Manners) -> Service {
+        #[cfg(test)]
+        if let Some(address) = redirect::address() {
+            return Service::new(&[&address], manners, self.deadline);
+        }
         Service::new(addresses, manners, self.deadline)
     }
 
@@ -191,3 +235,7 @@ pub fn named(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Result<O
 #[cfg(test)]
 #[path = "source_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod http_tests;
