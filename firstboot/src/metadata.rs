@@ -42,7 +42,7 @@ pub fn gather(root: &Root, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Result<
     metadata.others = detection.others;
     if let Some(platform) = detection.platform {
         metadata.facts.platform.say(platform.source.name.to_owned(), detection.seen);
-        let reading = read(&evidence, platform, &mut metadata.remarks);
+        let reading = read(&evidence, platform, fetch, &mut metadata.remarks);
         let reading = if named.is_some() { without_facts(platform, reading, &mut metadata.remarks) } else { reading? };
         metadata.facts.absorb(reading.facts);
         metadata.user_data = reading.user_data.map(|user_data| (platform.source.name, user_data));
@@ -56,7 +56,7 @@ pub fn gather(root: &Root, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Result<
     Ok(metadata)
 }
 
-fn read(evidence: &Evidence, platform: Platform, remarks: &mut Vec<String>) -> Result<Reading> {
+fn read(evidence: &Evidence, platform: Platform, fetch: &dyn Fn(&str) -> Result<Document>, remarks: &mut Vec<String>) -> Result<Reading> {
     let limit = match evidence.command_line.value(DEADLINE).map(str::parse) {
         Some(Ok(seconds)) => std::time::Duration::from_secs(seconds),
         Some(Err(_)) => {
@@ -64,7 +64,7 @@ fn read(evidence: &Evidence, platform: Platform, remarks: &mut Vec<String>) -> R
         }
         None => platform.source.deadline,
     };
-    let mut reader = Reader { evidence, deadline: Deadline::after(limit), remarks: Vec::new() };
+    let mut reader = Reader { evidence, deadline: Deadline::after(limit), remarks: Vec::new(), fetch };
     let reading = (platform.source.read)(&mut reader);
     remarks.append(&mut reader.remarks);
     reading.map_err(|failure| failure.doing(format!("reading the metadata of {}", platform.source.name)))
