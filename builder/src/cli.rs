@@ -1,5 +1,7 @@
 //! The command line: types only.
 
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -35,6 +37,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Show what is in a built image
     Inspect(InspectArgs),
+    /// Simulate a platform's metadata service, and see what a machine there makes of user-data
+    Simulate(SimulateArgs),
     /// Print the JSON Schema of image or layer definitions
     Schema(SchemaArgs),
     /// Print a completion script
@@ -164,6 +168,50 @@ pub struct InspectArgs {
     /// Also compare every file with SHA256SUMS
     #[arg(long)]
     pub verify: bool,
+}
+
+/// `kiln simulate`
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// The platform, as --list names it
+    #[arg(long, value_name = "NAME", required_unless_present = "list")]
+    pub platform: Option<String>,
+    /// The user-data; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub user_data: Option<PathBuf>,
+    /// Another value for a variable of the platform: zone=us-east-1f; an empty one takes it away
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// What goes wrong, as --list names it, for so many requests, for one path: throttled, stall=1, server-error=2@/latest/user-data
+    #[arg(long = "fault", value_name = "NAME[=NUMBER][@PATH]")]
+    pub faults: Vec<String>,
+    /// Where to listen without a command
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// A machine with addresses of IPv6 only
+    #[arg(long)]
+    pub ipv6_only: bool,
+    /// Run firstboot explain as the command
+    #[arg(long, conflicts_with = "command")]
+    pub explain: bool,
+    /// The firstboot program for --explain [default: the one beside kiln]
+    #[arg(long, value_name = "FILE", env = "KILN_FIRSTBOOT")]
+    pub firstboot: Option<PathBuf>,
+    /// Show the platforms with their variables, and the faults
+    #[arg(long)]
+    pub list: bool,
+    /// Print the arguments that make a QEMU machine one of this platform, one a line
+    #[arg(long)]
+    pub qemu_arguments: bool,
+    /// Write the platform's configuration drive, a FAT file system
+    #[arg(long, value_name = "FILE")]
+    pub drive: Option<PathBuf>,
+    /// Write the machine's evidence into a folder, as {root} has it
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// A command to run where the platform's own addresses lead to the simulator; {root} stands for a folder with the machine's evidence
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// `kiln schema`

@@ -9,7 +9,7 @@ use kiln::commands;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match commands::run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             if cli.json {
                 let value =

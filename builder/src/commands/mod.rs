@@ -7,9 +7,11 @@ pub mod inspect;
 pub mod lock;
 pub mod plan;
 pub mod schema;
+pub mod simulate;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use serde::Serialize;
 
@@ -19,19 +21,21 @@ use crate::error::{Class, Error, Result};
 use crate::pipeline::session;
 use crate::progress::Progress;
 
-/// Runs what the command line asks for.
-pub fn run(cli: &Cli) -> Result<()> {
+/// Runs what the command line asks for. The exit code is success, or that of a command that was run.
+pub fn run(cli: &Cli) -> Result<ExitCode> {
     let progress = Progress::new(cli.quiet);
     let terminal = Terminal { json: cli.json };
-    match &cli.verb {
+    let done = match &cli.verb {
         Verb::Build(args) => build::run(args, progress, &terminal),
         Verb::Lock(args) => lock::run(args, progress, &terminal),
         Verb::Fetch(args) => fetch::run(args, progress, &terminal),
         Verb::Plan(args) => plan::run(args, &terminal),
         Verb::Inspect(args) => inspect::run(args, &terminal),
+        Verb::Simulate(args) => return simulate::run(args, cli.quiet, &terminal),
         Verb::Schema(args) => schema::run(args, &terminal),
         Verb::Completions { shell } => completions::run(*shell, &terminal),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Where results go: standard output, as text or as JSON.
@@ -49,6 +53,16 @@ impl Terminal {
             text(value)
         };
         self.print(text.trim_end())
+    }
+
+    /// Prints a line of many: `text` for people, `value` on one line with `--json`.
+    pub fn line(&self, value: &serde_json::Value, text: &str) -> Result<()> {
+        self.print(&self.chosen(value, text))
+    }
+
+    /// What [`Terminal::line`] prints.
+    pub fn chosen(&self, value: &serde_json::Value, text: &str) -> String {
+        if self.json { value.to_string() } else { text.to_owned() }
     }
 
     /// Prints text that has one form. A reader that has gone away is not an error.

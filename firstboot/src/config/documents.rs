@@ -14,8 +14,8 @@ pub const SIZE_LIMIT: usize = 1 << 20;
 /// Documents in one file.
 const DOCUMENTS: usize = 64;
 
-/// Opening brackets and braces in a file of YAML.
-const BRACKETS: usize = 1000;
+/// Opening brackets and braces in a file of YAML, times its bytes: 1000 in the largest.
+const BRACKETS: usize = 1000 * SIZE_LIMIT;
 
 /// Characters of a name from a file that are shown.
 const SHOWN: usize = 100;
@@ -91,7 +91,7 @@ fn text(bytes: &[u8]) -> Result<&str> {
 }
 
 /// Every document that is not empty, each with its repeated keys.
-fn values(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
+pub(crate) fn values(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
     // JSON is YAML but for `\ud83d\ude00` in strings; what is no JSON gets YAML's error.
     if text.trim_start().starts_with('{')
         && let Some(values) = json(text)
@@ -115,7 +115,7 @@ fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
     let mut values = Vec::new();
     for (position, deserializer) in serde_yaml_ng::Deserializer::from_str(text).enumerate() {
         if position == DOCUMENTS {
-            return Err(wrong(format!("the node config has more than {DOCUMENTS} documents")));
+            return Err(wrong(format!("there are more than {DOCUMENTS} documents")));
         }
         let value = reader.read(deserializer).map_err(|error| not_readable(position, &error))?;
         if !value.is_null() {
@@ -127,10 +127,10 @@ fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
 
 /// The YAML reader's time grows with the text times the depth of flow collections, and nothing in it bounds the latter.
 fn check_nesting(text: &str) -> Result<()> {
-    if text.bytes().filter(|byte| b"[{".contains(byte)).nth(BRACKETS).is_some() {
-        return Err(
-            wrong(format!("the node config has more than {BRACKETS} brackets and braces")).help("write it in block style, or as JSON")
-        );
+    let brackets = text.bytes().filter(|byte| b"[{".contains(byte)).count();
+    if brackets.saturating_mul(text.len()) > BRACKETS {
+        let message = format!("there are {brackets} brackets and braces in {} bytes of YAML, which would take too long", text.len());
+        return Err(wrong(message).help("write it in block style, or as JSON"));
     }
     Ok(())
 }

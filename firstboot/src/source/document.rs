@@ -76,55 +76,6 @@ fn unread(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Class::Source, format!("reading the node config {}: {text}", path.display()))
 }
 
-/// What kind of user-data a document is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Documents of kubeadm or of the agent.
-    NodeConfig,
-    /// cloud-init's.
-    CloudConfig,
-    /// Something to run.
-    Script,
-    /// Several parts in one mail.
-    Multipart,
-    /// Compressed with gzip.
-    Compressed,
-    /// Ignition's.
-    Ignition,
-    /// Something else.
-    Unknown,
-}
-
-impl Kind {
-    /// What it is called in messages.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::NodeConfig => "a node config",
-            Self::CloudConfig => "a cloud-config",
-            Self::Script => "a script",
-            Self::Multipart => "a multipart message",
-            Self::Compressed => "compressed",
-            Self::Ignition => "an Ignition config",
-            Self::Unknown => "of a kind that is not known",
-        }
-    }
-}
-
-/// Tells what a document is by how it begins, and by the API group that a node config must name. Does not parse it.
-pub fn kind(bytes: &[u8]) -> Kind {
-    let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
-    let starts = |start: &str| bytes.get(..start.len()).is_some_and(|front| front.eq_ignore_ascii_case(start.as_bytes()));
-    match bytes {
-        [0x1f, 0x8b, ..] => Kind::Compressed,
-        _ if starts("#!") => Kind::Script,
-        _ if starts("#cloud-") || starts("#include") || starts("## template: jinja") => Kind::CloudConfig,
-        _ if starts("Content-Type:") || starts("MIME-Version:") || starts("From ") => Kind::Multipart,
-        _ if has(b"apiVersion") && (has(b"kubeadm.k8s.io/") || has(b"firstboot.kiln/")) => Kind::NodeConfig,
-        _ if has(b"\"ignition\"") => Kind::Ignition,
-        _ => Kind::Unknown,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,24 +102,5 @@ mod tests {
         }
         std::fs::write(folder.path().join("long"), vec![0; LIMIT + 1]).unwrap();
         assert!(Document::read_file(&folder.path().join("long")).unwrap_err().message.ends_with("longer than 1048576 bytes"));
-    }
-
-    #[test]
-    fn kinds_of_user_data_are_told_apart() {
-        for (text, expected) in [
-            (&b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n"[..], Kind::NodeConfig),
-            (b"# comment\n---\napiVersion: \"firstboot.kiln/v1\"", Kind::NodeConfig),
-            (br#"{"apiVersion":"kubeadm.k8s.io/v1beta3"}"#, Kind::NodeConfig),
-            (b"#cloud-config\nwrite_files:\n- content: apiVersion kubeadm.k8s.io/\n", Kind::CloudConfig),
-            (b"#Cloud-Config", Kind::CloudConfig),
-            (b"#!/bin/sh\nkubeadm join", Kind::Script),
-            (b"Content-Type: multipart/mixed", Kind::Multipart),
-            (b"\x1f\x8b\x08", Kind::Compressed),
-            (br#"{"ignition":{"version":"3.4.0"}}"#, Kind::Ignition),
-            (b"apiVersion: v1", Kind::Unknown),
-            (b"", Kind::Unknown),
-        ] {
-            assert_eq!(kind(text), expected, "{}", String::from_utf8_lossy(text));
-        }
     }
 }

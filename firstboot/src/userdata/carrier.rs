@@ -1,0 +1,141 @@
+//! A cloud-config or an Ignition config that carries a node config: which of its files that is, and what its commands add.
+
+use super::bounds::{Budget, Bytes, append, wrong};
+use super::commands::{self, Command, Found};
+use super::files::{CarriedFile, settle};
+use super::kind::{Kind, kind};
+use crate::config::flags::JoinFlags;
+use crate::error::Result;
+use crate::source::Document;
+
+/// Where the agent itself looks for a config.
+const OURS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
+/// Cluster API writes it for the sake of its folder.
+const PLACEHOLDER: &str = "/run/cluster-api/placeholder";
+
+/// What a form says before it is known whether it carries anything.
+#[derive(Default)]
+pub struct Carrier {
+    /// `cloud-config`
+    pub form: &'static str,
+    /// Its files.
+    pub files: Vec<CarriedFile>,
+    /// Its commands.
+    pub commands: Vec<Command>,
+    /// The host name that it sets.
+    pub hostname: Option<String>,
+    /// What of it is ignored.
+    pub remarks: Vec<String>,
+}
+
+/// What it carries.
+#[derive(Debug)]
+pub struct Carried {
+    /// The node config, unless there are flags alone.
+    pub document: Option<Document>,
+    /// The flags of the join.
+    pub flags: Option<JoinFlags>,
+    /// All other files.
+    pub files: Vec<CarriedFile>,
+    /// The file that says that the join went well.
+    pub sentinel: Option<String>,
+}
+
+/// `2 users are not made`; nothing for none.
+pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Option<String> {
+    match number {
+        0 => None,
+        1 => Some(format!("1 {one} {not}")),
+        number => Some(format!("{number} {several} {not}")),
+    }
+}
+
+impl Carrier {
+    /// Finds the node config and takes it out; none when there is none. `lookup` knows the variables that a command would fill in.
+    pub fn find(&mut self, lookup: &dyn Fn(&str) -> Option<String>, budget: &Budget) -> Result<Option<Carried>> {
+        let found = commands::read(&self.commands)?;
+        let mut files = settle(std::mem::take(&mut self.files))?;
+        files.retain(|file| file.path != PLACEHOLDER);
+        let document = match position(&files, &found)? {
+            Some(position) => Some(files.remove(position).content),
+            None if found.join.is_some() => None,
+            None => return Ok(None),
+        };
+        let document = match document {
+            Some(document) if found.fills_in => Some(fill_in(&document, lookup, budget)?),
+            document => document,
+        };
+        self.remarks.extend(count(found.others, "command is", "commands are", "not executed: this agent runs no scripts"));
+        Ok(Some(Carried { document, flags: found.join, files, sentinel: found.sentinel }))
+    }
+}
+
+/// The file that the join reads; else the agent's own; else the only one that is a node config.
+fn position(files: &[CarriedFile], found: &Found) -> Result<Option<usize>> {
+    if let Some(join) = &found.join {
+        let Some(path) = &join.config else {
+            let is_whole = !join.endpoints.is_empty() || join.discovery_file.is_some();
+            return if is_whole { Ok(None) } else { Err(wrong("the command kubeadm join names neither a config nor an API server")) };
+        };
+        let position = files.iter().position(|file| path.as_os_str() == file.path.as_str());
+        return position.map(Some).ok_or_else(|| {
+            wrong("kubeadm join reads a config that this user-data does not write")
+                .help("write the file that --config names, in the same user-data")
+        });
+    }
+    if let Some(position) = files.iter().position(|file| OURS.contains(&file.path.as_str())) {
+        return Ok(Some(position));
+    }
+    let is_config = |file: &CarriedFile| kind(file.content.bytes()) == Kind::NodeConfig && names_a_join(file.content.bytes());
+    let mut candidates = files.iter().enumerate().filter(|(_, file)| is_config(file)).map(|(position, _)| position);
+    match (candidates.next(), candidates.next()) {
+        (Some(_), Some(_)) => Err(wrong("several files are node configs, and no command says which one counts")
+            .help("run kubeadm join --config FILE in runcmd, or write the file to /etc/firstboot/config.yaml")),
+        (first, _) => Ok(first),
+    }
+}
+
+fn names_a_join(bytes: &[u8]) -> bool {
+    bytes.windows(JOIN.len()).any(|window| window == JOIN)
+}
+
+const JOIN: &[u8] = b"JoinConfiguration";
+
+/// What `envsubst` does: `$NAME` and `${NAME}` become values. A name without a value is an error here.
+fn fill_in(document: &Document, lookup: &dyn Fn(&str) -> Option<String>, budget: &Budget) -> Result<Document> {
+    let mut filled = Bytes::default();
+    let mut rest = document.bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
+        let (before, behind) = rest.split_at(at);
+        append(&mut filled, before);
+        let Some((name, behind)) = variable(behind) else {
+            append(&mut filled, b"$");
+            rest = behind.get(1..).unwrap_or_default();
+            continue;
+        };
+        let is_plain = |value: &String| value.chars().all(|character| !character.is_control() && !"\"'\\{}#".contains(character));
+        let value = lookup(name).filter(is_plain).ok_or_else(|| {
+            wrong(format!("a command fills in the variable {name} of the node config, and it has no plain value on this machine"))
+                .help("firstboot explain shows the facts that are known here")
+        })?;
+        budget.take(value.len())?;
+        append(&mut filled, value.as_bytes());
+        rest = behind;
+    }
+    append(&mut filled, rest);
+    super::files::content(filled)
+}
+
+/// The name of the variable at the start of `text`, which begins with `$`, and what stands behind it.
+fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
+    let text = text.strip_prefix(b"$")?;
+    let (inner, end) = text.strip_prefix(b"{").map_or((text, &b""[..]), |inner| (inner, &b"}"[..]));
+    let length = inner.iter().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_').count();
+    let (name, behind) = inner.split_at_checked(length)?;
+    let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit()))?;
+    Some((name, behind.strip_prefix(end)?))
+}
+
+#[cfg(test)]
+#[path = "carrier_tests.rs"]
+mod tests;

@@ -1,0 +1,173 @@
+//! cloud-init's `#cloud-config` (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>): the files that it writes, the commands
+//! that it would run, the host name. Nothing else of it is done.
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::bounds::{Budget, Bytes, text, wrong};
+use super::carrier::{Carrier, count};
+use super::commands::Command;
+use super::files::{CarriedFile, Owner, content, mode_of};
+use super::tree::{Fields, Tree};
+use super::unpack;
+use crate::error::Result;
+
+/// Fields whose names may be shown: those of cloud-init. `write_files`, `runcmd` and the host name are read.
+const KNOWN: &[&str] = &[
+    "apk_repos",
+    "apt",
+    "bootcmd",
+    "byobu_by_default",
+    "ca_certs",
+    "chef",
+    "chpasswd",
+    "device_aliases",
+    "disable_root",
+    "disk_setup",
+    "fs_setup",
+    "groups",
+    "growpart",
+    "keyboard",
+    "locale",
+    "mounts",
+    "network",
+    "ntp",
+    "output",
+    "package_update",
+    "package_upgrade",
+    "packages",
+    "password",
+    "phone_home",
+    "power_state",
+    "resize_rootfs",
+    "resolv_conf",
+    "rsyslog",
+    "snap",
+    "ssh",
+    "ssh_authorized_keys",
+    "ssh_keys",
+    "ssh_pwauth",
+    "swap",
+    "timezone",
+    "ubuntu_pro",
+    "user",
+    "users",
+    "yum_repos",
+    "zypper",
+];
+/// Fields that are read, or say how cloud-init itself works.
+const READ: &[&str] = &[
+    "write_files",
+    "runcmd",
+    "bootcmd",
+    "hostname",
+    "fqdn",
+    "prefer_fqdn_over_hostname",
+    "preserve_hostname",
+    "manage_etc_hosts",
+    "merge_how",
+    "final_message",
+];
+
+/// The mode of a file that says none.
+const USUAL_MODE: u32 = 0o644;
+
+/// Reads a cloud-config.
+pub fn read(bytes: &[u8], budget: &Budget) -> Result<Carrier> {
+    let text = text(bytes)?;
+    if text.contains("!!binary") || text.contains("yaml.org,2002:binary") {
+        return Err(wrong("a value is tagged as binary, which is not read").help("write encoding: b64 beside the content instead"));
+    }
+    let tree = Tree::read(text)?;
+    let mut carrier = Carrier { form: "cloud-config", ..Carrier::default() };
+    let Some(fields) = tree.fields()? else { return Ok(carrier) };
+    for file in fields.maps("write_files")? {
+        match read_file(&file, budget)? {
+            Some(file) => carrier.files.push(file),
+            None => carrier.remarks.push(format!("{} comes from elsewhere and is not fetched", file.place())),
+        }
+    }
+    for (index, command) in fields.list("runcmd")?.iter().enumerate() {
+        carrier
+            .commands
+            .extend(read_command(command).ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"))?);
+    }
+    carrier.hostname = hostname(&fields)?;
+    carrier.remarks.extend(count(fields.list("bootcmd")?.len(), "command of bootcmd is", "commands of bootcmd are", "not executed"));
+    carrier.remarks.extend(not_used(&fields));
+    Ok(carrier)
+}
+
+/// None when the content is to be fetched.
+fn read_file(file: &Fields, budget: &Budget) -> Result<Option<CarriedFile>> {
+    let path = file.text("path")?.ok_or_else(|| file.wrong("path", "there"))?;
+    let given = file.text("content")?;
+    if given.is_none() && file.value("source").is_some() {
+        return Ok(None);
+    }
+    let bytes = decode(file, given.unwrap_or_default().as_bytes(), budget).map_err(|failure| failure.doing(file.place()))?;
+    let owner = Owner::parse(file.text("owner")?.unwrap_or_default());
+    let mode = match file.value("permissions") {
+        None => Some(USUAL_MODE),
+        Some(Value::Number(number)) => number.as_u64().and_then(mode_of),
+        Some(Value::String(text)) => u64::from_str_radix(text.trim().trim_start_matches("0o"), 8).ok().and_then(mode_of),
+        Some(_) => None,
+    };
+    let mode = mode.ok_or_else(|| file.wrong("permissions", "a mode such as '0640'"))?;
+    let appends = file.flag("append")?;
+    CarriedFile::new(path, mode, owner, appends, content(bytes)?).map(Some).map_err(|failure| failure.doing(file.place()))
+}
+
+/// cc_write_files: base64, gzip, or gzip within base64.
+fn decode(file: &Fields, content: &[u8], budget: &Budget) -> Result<Bytes> {
+    let encoding = file.text("encoding")?.unwrap_or_default().to_ascii_lowercase();
+    match encoding.as_str() {
+        "" | "text/plain" => {
+            budget.take(content.len())?;
+            Ok(Zeroizing::new(content.to_vec()))
+        }
+        "b64" | "base64" => unpack::base64(content, budget),
+        "gz" | "gzip" => unpack::gzip(content, budget),
+        "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => unpack::gzip(&unpack::base64(content, budget)?, budget),
+        _ => Err(wrong("its encoding is not known").help("cloud-init has b64, gz and gz+b64")),
+    }
+}
+
+/// A line for the shell, or words. Null is no command to cloud-init.
+fn read_command(command: &Value) -> Option<Option<Command>> {
+    let word = |value: &Value| match value {
+        Value::String(text) => Some(Zeroizing::new(text.clone())),
+        Value::Number(number) => Some(Zeroizing::new(number.to_string())),
+        Value::Bool(flag) => Some(Zeroizing::new(flag.to_string())),
+        _ => None,
+    };
+    match command {
+        Value::Null => Some(None),
+        Value::Array(words) => words.iter().map(word).collect::<Option<Vec<_>>>().map(Command::Words).map(Some),
+        text => word(text).map(Command::Shell).map(Some),
+    }
+}
+
+/// As cloud-init's `get_hostname_fqdn`. Whether it is one is for whoever uses it.
+fn hostname(fields: &Fields) -> Result<Option<String>> {
+    if fields.flag("preserve_hostname")? {
+        return Ok(None);
+    }
+    let (hostname, fqdn) = (fields.text("hostname")?, fields.text("fqdn")?);
+    let whole = if fields.flag("prefer_fqdn_over_hostname")? { fqdn.or(hostname) } else { None };
+    let short = || hostname.or_else(|| fqdn.and_then(|fqdn| fqdn.split('.').next()));
+    Ok(whole.or_else(short).filter(|name| !name.is_empty()).map(str::to_owned))
+}
+
+fn not_used(fields: &Fields) -> Option<String> {
+    let names: Vec<&str> = fields.names().filter(|name| !READ.contains(name)).collect();
+    let known: Vec<&str> = names.iter().filter(|name| KNOWN.contains(name)).copied().collect();
+    let others = names.len() - known.len();
+    let others = (others > 0).then(|| format!("{others} unknown"));
+    let all: Vec<String> = known.into_iter().map(str::to_owned).chain(others).collect();
+    (!all.is_empty()).then(|| format!("these fields are not used: {}", all.join(", ")))
+}
+
+#[cfg(test)]
+#[path = "cloud_config_tests.rs"]
+mod tests;

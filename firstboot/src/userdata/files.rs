@@ -1,0 +1,140 @@
+//! Files that user-data carries beside the node config.
+
+use std::fmt;
+
+use super::bounds::{Bytes, append, wrong};
+use crate::error::Result;
+use crate::source::Document;
+use crate::source::document::LIMIT;
+
+/// The user and group of a file: names, or numbers in digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub user: String,
+    /// The group.
+    pub group: String,
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Self { user: "root".to_owned(), group: "root".to_owned() }
+    }
+}
+
+impl Owner {
+    /// `user:group`, `user`, or nothing for root.
+    pub fn parse(text: &str) -> Self {
+        let (user, group) = text.split_once(':').unwrap_or((text, ""));
+        let named = |name: &str| if name.trim().is_empty() { "root".to_owned() } else { name.trim().to_owned() };
+        Self { user: named(user), group: named(group) }
+    }
+}
+
+/// A file to be written before the join.
+pub struct CarriedFile {
+    /// Where: absolute, without `.` and `..`.
+    pub path: String,
+    /// Its mode.
+    pub mode: u32,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether the content goes behind what the file has already.
+    pub appends: bool,
+    /// What is in it: perhaps a secret.
+    pub content: Document,
+}
+
+/// Its path and owner are user-data too.
+impl fmt::Debug for CarriedFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "CarriedFile({:04o}, {:?})", self.mode, self.content)
+    }
+}
+
+impl CarriedFile {
+    /// A file, if it can be one.
+    pub fn new(path: &str, mode: u32, owner: Owner, appends: bool, content: Document) -> Result<Self> {
+        let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
+        let names = path.strip_prefix('/').map(|rest| rest.split('/').filter(|name| !name.is_empty()).collect::<Vec<_>>());
+        let is_plain = |names: &Vec<&str>| !names.is_empty() && !path.ends_with('/') && names.iter().all(|name| is_name(name));
+        let names = names.filter(is_plain).filter(|_| path.len() < 4096).ok_or_else(|| {
+            wrong("the path is not that of a file")
+                .help("it begins with /, names a file, and has neither . nor .. nor control characters in it")
+        })?;
+        Ok(Self { path: format!("/{}", names.join("/")), mode, owner, appends, content })
+    }
+}
+
+/// A mode, if the number is one.
+pub(super) fn mode_of(number: u64) -> Option<u32> {
+    u32::try_from(number).ok().filter(|mode| *mode <= 0o7777)
+}
+
+/// The content of a file, if it is not too long.
+pub(super) fn content(bytes: Bytes) -> Result<Document> {
+    Document::new(bytes).ok_or_else(|| wrong(format!("a file is longer than {LIMIT} bytes")))
+}
+
+/// One file for each path: a later one replaces the one before, or is appended to it.
+pub(super) fn settle(files: Vec<CarriedFile>) -> Result<Vec<CarriedFile>> {
+    let mut settled: Vec<CarriedFile> = Vec::new();
+    for mut file in files {
+        let before = settled.iter().position(|before| before.path == file.path).map(|position| settled.remove(position));
+        if let Some(before) = before.filter(|_| file.appends) {
+            let mut both = Bytes::default();
+            append(&mut both, before.content.bytes());
+            append(&mut both, file.content.bytes());
+            file = CarriedFile { appends: before.appends, content: content(both)?, ..file };
+        }
+        settled.push(file);
+    }
+    Ok(settled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str, appends: bool) -> Result<CarriedFile> {
+        CarriedFile::new(path, 0o640, Owner::default(), appends, content(Bytes::new(text.as_bytes().to_vec()))?)
+    }
+
+    #[test]
+    fn paths_are_those_of_files() {
+        for (path, expected) in [
+            ("/a", Some("/a")),
+            ("//a//b", Some("/a/b")),
+            ("/a/..b", Some("/a/..b")),
+            ("/a é", Some("/a é")),
+            ("/", None),
+            ("", None),
+            ("a", None),
+            ("/a/", None),
+            ("/a/../b", None),
+            ("/./a", None),
+            ("/a\nb", None),
+            (&"/a".repeat(2048), None),
+        ] {
+            assert_eq!(file(path, "", false).ok().map(|file| file.path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn later_files_replace_or_append() {
+        let files = [("/a", "1", false), ("/b", "2", true), ("/a", "3", true), ("/c", "4", false), ("/c", "5", false), ("/b", "6", true)];
+        let settled = settle(files.iter().map(|(path, text, appends)| file(path, text, *appends).unwrap()).collect()).unwrap();
+        let shown: Vec<_> = settled.iter().map(|file| (file.path.as_str(), file.content.bytes(), file.appends)).collect();
+        assert_eq!(shown, [("/a", &b"13"[..], false), ("/c", b"5", false), ("/b", b"26", true)]);
+        assert_eq!(format!("{:?}", settled[0]), "CarriedFile(0640, Document(2 bytes))");
+    }
+
+    #[test]
+    fn owners_are_root_unless_they_are_named() {
+        for (text, user, group) in
+            [("", "root", "root"), ("a", "a", "root"), ("a:b", "a", "b"), (":b", "root", "b"), ("10 : 20", "10", "20")]
+        {
+            assert_eq!(Owner::parse(text), Owner { user: user.to_owned(), group: group.to_owned() });
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Ignition configs, spec 2 and 3 (<https://coreos.github.io/ignition/specs/>): the files that they carry, and the scripts that their units
+//! run. Nothing is fetched: what is not in the config itself is remarked on.
+
+use ring::digest::{SHA256, SHA512, digest};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::bounds::{Budget, Bytes, append, text, wrong};
+use super::carrier::{Carrier, count};
+use super::commands::Command;
+use super::data_url;
+use super::files::{CarriedFile, Owner, content, mode_of};
+use super::tree::{Fields, Tree};
+use super::unpack;
+use crate::api::trust::hex;
+use crate::error::{Class, Failure, Result};
+
+/// Configs within configs.
+const NESTING: usize = 3;
+/// The mode of a file that says none.
+const USUAL_MODE: u64 = 0o644;
+/// Digests that a file may have, with the characters of their names in front of the digits.
+const DIGESTS: &[(&str, &ring::digest::Algorithm)] = &[("sha256-", &SHA256), ("sha512-", &SHA512)];
+/// Parts of a config that are not used: where they stand, what one and several of them are called.
+const NOT_USED: &[(&str, &str, &str, &str)] = &[
+    ("passwd", "users", "user is", "users are"),
+    ("passwd", "groups", "group is", "groups are"),
+    ("storage", "disks", "disk is", "disks are"),
+    ("storage", "raid", "RAID is", "RAIDs are"),
+    ("storage", "luks", "LUKS device is", "LUKS devices are"),
+    ("storage", "filesystems", "file system is", "file systems are"),
+    ("storage", "directories", "directory is", "directories are"),
+    ("storage", "links", "link is", "links are"),
+    ("networkd", "units", "networkd unit is", "networkd units are"),
+    ("systemd", "units", "systemd unit is", "systemd units are"),
+];
+
+/// Reads an Ignition config.
+pub fn read(bytes: &[u8], budget: &Budget) -> Result<Carrier> {
+    let mut carrier = Carrier { form: "Ignition config", ..Carrier::default() };
+    read_into(&mut carrier, bytes, budget, NESTING)?;
+    let hostname = carrier.files.iter().rfind(|file| file.path == "/etc/hostname").map(|file| file.content.bytes().trim_ascii().to_vec());
+    carrier.hostname = hostname.and_then(|name| String::from_utf8(name).ok());
+    Ok(carrier)
+}
+
+fn read_into(carrier: &mut Carrier, bytes: &[u8], budget: &Budget, nesting: usize) -> Result<()> {
+    let text = text(bytes)?;
+    serde_json::from_str::<IgnoredAny>(text)
+        .map_err(|error| wrong(format!("it is not valid JSON: line {} column {}", error.line(), error.column())))?;
+    let tree = Tree::read(text)?;
+    let fields = tree.fields()?.ok_or_else(|| wrong("it is empty"))?;
+    let head = fields.fields("ignition")?.ok_or_else(|| fields.wrong("ignition", "there"))?;
+    let version = head.text("version")?.unwrap_or_default();
+    if !version.starts_with("2.") && !version.starts_with("3.") {
+        return Err(head.wrong("version", "one of spec 2 or 3"));
+    }
+    let replaced = other_configs(carrier, &head, budget, nesting)?;
+    if replaced {
+        return Ok(());
+    }
+    if let Some(storage) = fields.fields("storage")? {
+        for file in storage.maps("files")? {
+            carrier.files.extend(read_file(&mut carrier.remarks, &file, budget)?);
+        }
+    }
+    if let Some(systemd) = fields.fields("systemd")? {
+        units(carrier, &systemd)?;
+    }
+    not_used(carrier, &fields)
+}
+
+/// Configs that stand before this one, or in its place: true then.
+fn other_configs(carrier: &mut Carrier, head: &Fields, budget: &Budget, nesting: usize) -> Result<bool> {
+    let Some(config) = head.fields("config")? else { return Ok(false) };
+    let replace = config.fields("replace")?.filter(|replace| replace.names().next().is_some());
+    let replaces = replace.is_some();
+    // Spec 2 calls it append, spec 3 merge.
+    let before = [config.maps("merge")?, config.maps("append")?];
+    for other in replace.into_iter().chain(before.into_iter().flatten()) {
+        match resource(&other, budget)? {
+            Some(_) if nesting == 0 => return Err(wrong("its configs are nested too deeply")),
+            Some(bytes) => read_into(carrier, &bytes, budget, nesting - 1).map_err(|failure| failure.doing(other.place()))?,
+            None => carrier.remarks.push(format!("{} is elsewhere and is not fetched", other.place())),
+        }
+    }
+    Ok(replaces)
+}
+
+/// What a resource holds; none when it is elsewhere.
+fn resource(resource: &Fields, budget: &Budget) -> Result<Option<Bytes>> {
+    let source = resource.text("source")?.unwrap_or_default();
+    if source.is_empty() {
+        return Ok(Some(Bytes::default()));
+    }
+    if !data_url::is_data(source) {
+        return Ok(None);
+    }
+    let bytes = data_url::decode(source, budget)?;
+    let bytes = match resource.text("compression")?.unwrap_or_default() {
+        "" => bytes,
+        "gzip" => unpack::gzip(&bytes, budget)?,
+        _ => return Err(resource.wrong("compression", "gzip")),
+    };
+    verify(resource, &bytes)?;
+    Ok(Some(bytes))
+}
+
+/// The digest is that of the unpacked content.
+fn verify(resource: &Fields, bytes: &[u8]) -> Result<()> {
+    let Some(verification) = resource.fields("verification")? else { return Ok(()) };
+    let Some(expected) = verification.text("hash")?.filter(|hash| !hash.is_empty()) else { return Ok(()) };
+    let known = DIGESTS.iter().find_map(|(name, algorithm)| Some((expected.strip_prefix(name)?, algorithm)));
+    let (digits, algorithm) = known.ok_or_else(|| verification.wrong("hash", "sha256-… or sha512-…"))?;
+    if hex(digest(algorithm, bytes).as_ref()) == digits.to_ascii_lowercase() {
+        return Ok(());
+    }
+    Err(Failure::new(Class::Untrusted, format!("{}: the content has another digest", verification.place())))
+}
+
+/// A file; none when its content is elsewhere, or it goes to another file system than the root.
+fn read_file(remarks: &mut Vec<String>, file: &Fields, budget: &Budget) -> Result<Option<CarriedFile>> {
+    let doing = |failure: Failure| failure.doing(file.place());
+    let path = file.text("path")?.ok_or_else(|| file.wrong("path", "there"))?;
+    if file.text("filesystem")?.is_some_and(|name| !matches!(name, "" | "root")) {
+        remarks.push(format!("{} is on another file system and is not written", file.place()));
+        return Ok(None);
+    }
+    // In spec 2 the flag says what to do with the contents, in spec 3 it is the list of what is appended.
+    let (appends, more) = match file.value("append") {
+        Some(Value::Array(_)) => (file.value("contents").is_none(), file.maps("append")?),
+        _ => (file.flag("append")?, Vec::new()),
+    };
+    let mut bytes = Bytes::default();
+    for part in file.fields("contents")?.into_iter().chain(more) {
+        let Some(part) = resource(&part, budget).map_err(doing)? else {
+            remarks.push(format!("{} comes from elsewhere and is not fetched", file.place()));
+            return Ok(None);
+        };
+        append(&mut bytes, &part);
+    }
+    let mode = file.value("mode").map_or(Some(USUAL_MODE), Value::as_u64).and_then(mode_of);
+    let mode = mode.ok_or_else(|| file.wrong("mode", "a mode in decimal digits"))?;
+    let owner = Owner { user: owner(file, "user")?, group: owner(file, "group")? };
+    CarriedFile::new(path, mode, owner, appends, content(bytes).map_err(doing)?).map(Some).map_err(doing)
+}
+
+/// The name or the number.
+fn owner(file: &Fields, kind: &str) -> Result<String> {
+    let root = || "root".to_owned();
+    let Some(owner) = file.fields(kind)? else { return Ok(root()) };
+    let number = owner.value("id").and_then(Value::as_u64).map(|id| id.to_string());
+    Ok(owner.text("name")?.filter(|name| !name.is_empty()).map(str::to_owned).or(number).unwrap_or_else(root))
+}
+
+/// The commands of units that start by themselves: scripts among the files are looked into, and are no files to be written.
+fn units(carrier: &mut Carrier, systemd: &Fields) -> Result<()> {
+    for unit in systemd.maps("units")? {
+        if !unit.flag("enabled")? && !unit.flag("enable")? {
+            continue;
+        }
+        let contents = unit.text("contents")?.unwrap_or_default();
+        let starts = contents.lines().filter_map(|line| line.trim().strip_prefix("ExecStart").filter(|rest| rest.contains('=')));
+        for command in
+            starts.filter_map(|line| line.split_once('=')).map(|(_, command)| command.trim().trim_start_matches(['-', '@', '+', '!', ':']))
+        {
+            let script = carrier
+                .files
+                .iter()
+                .position(|file| file.content.bytes().starts_with(b"#!") && command.split_whitespace().any(|word| word == file.path));
+            let shell = match script.map(|position| carrier.files.remove(position)) {
+                Some(script) => text(script.content.bytes()).map_err(|failure| failure.doing("a script"))?.to_owned(),
+                None => command.to_owned(),
+            };
+            carrier.commands.push(Command::Shell(Zeroizing::new(shell)));
+        }
+    }
+    Ok(())
+}
+
+fn not_used(carrier: &mut Carrier, fields: &Fields) -> Result<()> {
+    for (section, name, one, several) in NOT_USED {
+        if let Some(section) = fields.fields(section)? {
+            carrier.remarks.extend(count(section.list(name)?.len(), one, several, "not made"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "ignition_tests.rs"]
+mod tests;

@@ -1,0 +1,188 @@
+//! What user-data is, told by its content alone.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::bounds::Budget;
+use super::unpack;
+
+/// API groups by which a node config is known.
+const GROUPS: &[&str] = &["kubeadm.k8s.io/", "firstboot.kiln/", "kubelet.config.k8s.io/"];
+/// How the forms of cloud-init begin that are not read here (<https://cloudinit.readthedocs.io/en/latest/explanation/format.html>).
+const OTHERS: &[&str] = &["#cloud-", "#include", "#part-handler", "#upstart-job", "## template:"];
+/// Within so many bytes a message must say that it is one, as cloud-init has it.
+const HEADERS: usize = 4096;
+/// Layers of base64 that are looked through.
+const LAYERS: usize = 3;
+
+/// What kind of user-data something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Documents of kubeadm, the kubelet or the agent.
+    NodeConfig,
+    /// cloud-init's `#cloud-config`.
+    CloudConfig,
+    /// `## template: jinja`
+    Template,
+    /// Another form of cloud-init's.
+    OtherCloudInit,
+    /// Something to run.
+    Script,
+    /// A message with several parts.
+    Multipart,
+    /// Compressed with gzip.
+    Gzip,
+    /// Compressed with zstd.
+    Zstd,
+    /// base64 around something that is known.
+    Base64,
+    /// Ignition's.
+    Ignition,
+    /// Something else.
+    Unknown,
+}
+
+impl Kind {
+    /// What it is called in messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NodeConfig => "a node config",
+            Self::CloudConfig => "a cloud-config",
+            Self::Template => "a template",
+            Self::OtherCloudInit => "for cloud-init alone",
+            Self::Script => "a script",
+            Self::Multipart => "a multipart message",
+            Self::Gzip => "compressed with gzip",
+            Self::Zstd => "compressed with zstd",
+            Self::Base64 => "base64",
+            Self::Ignition => "an Ignition config",
+            Self::Unknown => "of a kind that is not known",
+        }
+    }
+}
+
+/// Tells what `bytes` are by how they begin, by the API group that a node config must name, by the key that an Ignition config must have.
+pub fn kind(bytes: &[u8]) -> Kind {
+    within(bytes, LAYERS)
+}
+
+fn within(bytes: &[u8], layers: usize) -> Kind {
+    match bytes {
+        [0x1f, 0x8b, ..] => return Kind::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => return Kind::Zstd,
+        _ => {}
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    let starts = |start: &str| text.get(..start.len()).is_some_and(|front| front.eq_ignore_ascii_case(start.as_bytes()));
+    match text {
+        _ if starts("#!") => Kind::Script,
+        _ if is_template(text) => Kind::Template,
+        _ if starts("#cloud-config") && text.get(13).is_none_or(|byte| *byte != b'-') => Kind::CloudConfig,
+        _ if OTHERS.iter().any(|start| starts(start)) => Kind::OtherCloudInit,
+        _ if is_message(text) => Kind::Multipart,
+        [b'{', ..] if is_ignition(text) => Kind::Ignition,
+        _ if is_node_config(text) => Kind::NodeConfig,
+        _ if layers > 0 && is_base64(text, layers - 1) => Kind::Base64,
+        _ => Kind::Unknown,
+    }
+}
+
+/// The first line without its end.
+pub(super) fn first_line(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end()
+}
+
+fn is_template(text: &[u8]) -> bool {
+    let Some(rest) = first_line(text).strip_prefix(b"##") else { return false };
+    let rest = rest.trim_ascii().to_ascii_lowercase();
+    rest.strip_prefix(b"template:").is_some_and(|name| name.trim_ascii() == b"jinja")
+}
+
+/// A header that says so, in the lines before the first empty one.
+fn is_message(text: &[u8]) -> bool {
+    let front = text.get(..HEADERS).unwrap_or(text);
+    let mut lines = front.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).take_while(|line| !line.is_empty()).peekable();
+    let is_header =
+        |line: &[u8]| line.split(|byte| *byte == b':').next().is_some_and(|name| name.len() < line.len() && is_header_name(name));
+    if !lines.peek().is_some_and(|line| line.starts_with(b"From ") || is_header(line)) {
+        return false;
+    }
+    lines.any(|line| {
+        let line = line.to_ascii_lowercase();
+        line.starts_with(b"mime-version:") || line.starts_with(b"content-type:")
+    })
+}
+
+/// RFC 5322, section 2.2.
+pub(super) fn is_header_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic() && *byte != b':')
+}
+
+#[derive(Deserialize)]
+struct Probe {
+    ignition: Option<IgnoredAny>,
+}
+
+fn is_ignition(text: &[u8]) -> bool {
+    serde_json::from_slice::<Probe>(text).is_ok_and(|probe| probe.ignition.is_some())
+}
+
+fn is_node_config(text: &[u8]) -> bool {
+    let has = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
+    has(b"apiVersion") && GROUPS.iter().any(|group| has(group.as_bytes()))
+}
+
+fn is_base64(text: &[u8], layers: usize) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/= \t\r\n".contains(byte);
+    text.iter().all(is_digit) && unpack::base64(text, &Budget::default()).is_ok_and(|decoded| within(&decoded, layers) != Kind::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn kinds_of_user_data_are_told_apart() {
+        for (text, expected) in [
+            (&b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n"[..], Kind::NodeConfig),
+            (b"# comment\n---\napiVersion: \"firstboot.kiln/v1\"", Kind::NodeConfig),
+            (br#"{"apiVersion":"kubeadm.k8s.io/v1beta3"}"#, Kind::NodeConfig),
+            (b"kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1", Kind::NodeConfig),
+            (b"#cloud-config\nwrite_files:\n- content: apiVersion kubeadm.k8s.io/\n", Kind::CloudConfig),
+            (b"\xef\xbb\xbf\r\n#Cloud-Config", Kind::CloudConfig),
+            (b"#cloud-config-archive\n- a", Kind::OtherCloudInit),
+            (b"#cloud-boothook\n", Kind::OtherCloudInit),
+            (b"#include\nhttps://a/kubeadm.k8s.io/apiVersion", Kind::OtherCloudInit),
+            (b"## template: jinja\n#cloud-config\n", Kind::Template),
+            (b"##Template:Jinja\r\n#cloud-config\n", Kind::Template),
+            (b"## template: mako\n#cloud-config\n", Kind::OtherCloudInit),
+            (b"#!/bin/sh\nkubeadm join", Kind::Script),
+            (b"Content-Type: multipart/mixed", Kind::Multipart),
+            (b"From nobody Thu Jan 1\nX-A: b\nmime-version: 1.0\n\n", Kind::Multipart),
+            (b"apiVersion: kubeadm.k8s.io/v1beta4\n\nMIME-Version: 1.0\n", Kind::NodeConfig),
+            (b"\x1f\x8b\x08", Kind::Gzip),
+            (b"\x28\xb5\x2f\xfd\0", Kind::Zstd),
+            (br#"{"ignition":{"version":"3.4.0"}}"#, Kind::Ignition),
+            (br#"{"ignition":{},"a":"apiVersion: kubeadm.k8s.io/v1beta4"}"#, Kind::Ignition),
+            (br#"{"a":"\"ignition\""}"#, Kind::Unknown),
+            (b"apiVersion: v1", Kind::Unknown),
+            (b"aGVsbG8=", Kind::Unknown),
+            (b"", Kind::Unknown),
+        ] {
+            assert_eq!(kind(text), expected, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn base64_is_known_by_what_it_holds() {
+        let mut text = "#cloud-config\n".to_owned();
+        for layer in 1..=LAYERS + 1 {
+            text = STANDARD.encode(&text);
+            assert_eq!(kind(text.as_bytes()), if layer <= LAYERS { Kind::Base64 } else { Kind::Unknown }, "{layer}");
+        }
+        assert_eq!(kind(b"I2Nsb3Vk\r\nLWNvbmZp\nZwo"), Kind::Base64);
+    }
+}

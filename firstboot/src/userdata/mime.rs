@@ -1,0 +1,237 @@
+//! Messages with parts: RFC 5322 headers, RFC 2045 encodings, RFC 2046 boundaries. Only what a part is and what it holds is of interest.
+
+use zeroize::Zeroizing;
+
+use super::bounds::{Budget, Bytes, append, hex_byte, wrong};
+use super::kind::is_header_name;
+use super::unpack;
+use crate::error::Result;
+
+/// Parts of one message.
+const PARTS: usize = 64;
+/// Bytes of the headers of one part.
+const HEADERS: usize = 16 << 10;
+/// Characters of a boundary (RFC 2046, section 5.1.1).
+const BOUNDARY: usize = 70;
+
+/// A part, or a whole message.
+pub struct Part {
+    /// `text/cloud-config`, in lower case.
+    pub media_type: String,
+    boundary: Option<String>,
+    /// The content as it lies there, its transfer encoding undone, with the line break that stands before the next boundary.
+    whole: Bytes,
+    /// How much of it is content.
+    length: usize,
+}
+
+impl Part {
+    /// The content.
+    pub fn content(&self) -> &[u8] {
+        self.whole.get(..self.length).unwrap_or_default()
+    }
+
+    /// The content with the line break that lies behind it. To RFC 2046 that belongs to the boundary; whoever signed a file thinks otherwise.
+    pub fn with_line_break(&self) -> &[u8] {
+        &self.whole
+    }
+
+    /// Whether it has parts of its own.
+    pub fn is_multipart(&self) -> bool {
+        self.media_type.starts_with("multipart/")
+    }
+
+    /// Its parts, in order.
+    pub fn parts(&self, budget: &Budget) -> Result<Vec<Self>> {
+        let boundary = self.boundary.as_deref().unwrap_or_default();
+        if boundary.is_empty() || boundary.len() > BOUNDARY {
+            return Err(wrong("a multipart message names no boundary").help("write Content-Type: multipart/mixed; boundary=\"…\""));
+        }
+        let bodies = split(self.content(), boundary)?;
+        let numbered = bodies.into_iter().enumerate();
+        numbered.map(|(index, body)| part(body, budget).map_err(|failure| failure.doing(format!("part {}", index + 1)))).collect()
+    }
+}
+
+/// Reads a message: its headers, and its content as one part.
+pub fn message(bytes: &[u8], budget: &Budget) -> Result<Part> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    // The envelope of a mailbox.
+    let rest = if bytes.starts_with(b"From ") { bytes.split_at(line_length(bytes)).1 } else { bytes };
+    part(rest, budget)
+}
+
+/// The length of the first line with its end.
+fn line_length(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |position| position + 1)
+}
+
+/// What lies between the lines of a boundary, each with the line break before the next. What stands before the first and behind the last
+/// is for people.
+fn split<'a>(bytes: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>> {
+    let mut bodies = Vec::new();
+    let (mut position, mut begin) = (0, None);
+    while let Some(rest) = bytes.get(position..).filter(|rest| !rest.is_empty()) {
+        let end = position + line_length(rest);
+        let line = bytes.get(position..end).unwrap_or_default().trim_ascii_end();
+        let mark = line.strip_prefix(b"--").and_then(|line| line.strip_prefix(boundary.as_bytes()));
+        if let Some(tail @ (b"" | b"--")) = mark {
+            bodies.extend(begin.and_then(|begin| bytes.get(begin..position)));
+            if bodies.len() > PARTS {
+                return Err(wrong(format!("a multipart message has more than {PARTS} parts")));
+            }
+            if tail == b"--" {
+                return Ok(bodies);
+            }
+            begin = Some(end);
+        }
+        position = end;
+    }
+    Err(match begin {
+        None => wrong("the boundary of a multipart message does not occur in it"),
+        Some(_) => wrong("a multipart message is cut short: its last boundary is missing").help("it ends with a line --BOUNDARY--"),
+    })
+}
+
+#[derive(Default)]
+struct Headers {
+    media_type: Option<String>,
+    boundary: Option<String>,
+    encoding: Option<String>,
+}
+
+fn part(bytes: &[u8], budget: &Budget) -> Result<Part> {
+    let (headers, body) = headers(bytes)?;
+    let line_break = if body.ends_with(b"\r\n") { 2 } else { usize::from(body.ends_with(b"\n")) };
+    let content = body.get(..body.len() - line_break).unwrap_or_default();
+    let decoded = |whole: Bytes| (whole.len(), whole);
+    let (length, whole) = match headers.encoding.as_deref().unwrap_or("7bit") {
+        "7bit" | "8bit" | "binary" => {
+            budget.take(body.len())?;
+            (content.len(), Zeroizing::new(body.to_vec()))
+        }
+        "base64" => decoded(unpack::base64(content, budget)?),
+        "quoted-printable" => decoded(quoted_printable(content, budget)?),
+        _ => return Err(wrong("the Content-Transfer-Encoding is not known").help("base64, quoted-printable, 8bit and binary are")),
+    };
+    let media_type = headers.media_type.unwrap_or_else(|| "text/plain".to_owned());
+    Ok(Part { media_type, boundary: headers.boundary, whole, length })
+}
+
+/// The headers of interest, and what stands behind the empty line.
+fn headers(bytes: &[u8]) -> Result<(Headers, &[u8])> {
+    let mut headers = Headers::default();
+    let mut rest = bytes;
+    let mut header: Vec<u8> = Vec::new();
+    loop {
+        let (line, behind) = rest.split_at(line_length(rest));
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if !matches!(line.first(), Some(b' ' | b'\t')) {
+            headers.read(&header)?;
+            header.clear();
+        }
+        if line.is_empty() {
+            return Ok((headers, behind));
+        }
+        header.extend_from_slice(line);
+        rest = behind;
+        if bytes.len() - rest.len() > HEADERS {
+            return Err(wrong(format!("its headers are longer than {} KiB", HEADERS >> 10)));
+        }
+    }
+}
+
+impl Headers {
+    fn read(&mut self, header: &[u8]) -> Result<()> {
+        if header.is_empty() {
+            return Ok(());
+        }
+        let malformed = || wrong("a line among its headers is none").help("an empty line ends the headers");
+        let header = std::str::from_utf8(header).map_err(|_| malformed())?;
+        let (name, value) = header.split_once(':').ok_or_else(malformed)?;
+        if !is_header_name(name.as_bytes()) {
+            return Err(malformed());
+        }
+        let once = |field: &mut Option<String>, value: String| match field.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(wrong("a header is there twice")),
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "content-type" => {
+                let (media_type, boundary) = content_type(value);
+                self.boundary = boundary;
+                once(&mut self.media_type, media_type)
+            }
+            "content-transfer-encoding" => once(&mut self.encoding, value.trim().to_ascii_lowercase()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `multipart/mixed; boundary="==a=="` (RFC 2045, section 5.1)
+fn content_type(value: &str) -> (String, Option<String>) {
+    let (media_type, mut rest) = value.split_once(';').unwrap_or((value, ""));
+    let mut boundary = None;
+    while let Some((name, value)) = rest.split_once('=') {
+        let (value, behind) = parameter(value.trim_start());
+        if name.trim().eq_ignore_ascii_case("boundary") {
+            boundary = Some(value);
+        }
+        rest = behind.split_once(';').map_or("", |(_, behind)| behind);
+    }
+    (media_type.trim().to_ascii_lowercase(), boundary)
+}
+
+/// The value of a parameter, in quotes or bare, and what stands behind it.
+fn parameter(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|character: char| character == ';' || character.is_whitespace()).unwrap_or(text.len());
+        let (value, behind) = text.split_at(end);
+        return (value.to_owned(), behind);
+    };
+    let (mut value, mut is_escaped) = (String::new(), false);
+    for (position, character) in quoted.char_indices() {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' => {
+                is_escaped = true;
+                continue;
+            }
+            '"' => return (value, quoted.get(position + 1..).unwrap_or_default()),
+            _ => {}
+        }
+        value.push(character);
+    }
+    (value, "")
+}
+
+/// RFC 2045, section 6.7.
+fn quoted_printable(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
+    let malformed = || wrong("the quoted-printable text is malformed");
+    budget.take(bytes.len())?;
+    let mut decoded: Bytes = Zeroizing::new(Vec::with_capacity(bytes.len()));
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.trim_ascii_end();
+        let (text, is_soft) = text.strip_suffix(b"=").map_or((text, false), |text| (text, true));
+        let mut rest = text;
+        while let Some((byte, behind)) = rest.split_first() {
+            rest = behind;
+            if *byte != b'=' {
+                append(&mut decoded, &[*byte]);
+                continue;
+            }
+            let byte = rest.get(..2).and_then(hex_byte).ok_or_else(malformed)?;
+            append(&mut decoded, &[byte]);
+            rest = rest.get(2..).unwrap_or_default();
+        }
+        if !is_soft && line.ends_with(b"\n") {
+            append(&mut decoded, if line.ends_with(b"\r\n") { b"\r\n" } else { b"\n" });
+        }
+    }
+    Ok(decoded)
+}
+
+#[cfg(test)]
+#[path = "mime_tests.rs"]
+mod tests;

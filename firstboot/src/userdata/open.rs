@@ -1,0 +1,300 @@
+//! Opens layer after layer until there are node configs.
+
+use super::bounds::{Budget, text, wrong};
+use super::carrier::Carrier;
+use super::files::{content, settle};
+use super::kind::{Kind, first_line, kind};
+use super::mime::{self, Part};
+use super::pointer::{self, Pointer};
+use super::signature::{self, Trust};
+use super::{Means, Opened, cloud_config, ignition, jinja, unpack};
+use crate::error::{Failure, Result};
+use crate::source::Document;
+
+/// Layers in each other: a part within a message within gzip within base64, and one more.
+const NESTING: usize = 6;
+/// Remarks that are kept.
+const REMARKS: usize = 64;
+/// Pointers that are followed, beside each other.
+const POINTERS: usize = 4;
+
+/// Opens user-data; `signature` is one that lies beside it.
+pub fn open(bytes: &[u8], signature: Option<&str>, means: &Means) -> Result<Opened> {
+    let mut opening = Opening { means, budget: Budget::default(), pointers: 0, opened: Opened::default() };
+    let at = At { depth: 0, is_fetched: false, is_signed: false, missing: &[] };
+    let is_signed = match signature {
+        Some(signature) => opening.is_signed(&[bytes], signature)?,
+        None => false,
+    };
+    opening.data(bytes, At { is_signed, ..at })?;
+    let mut opened = opening.opened;
+    opened.files = settle(opened.files)?;
+    Ok(opened)
+}
+
+/// Where something stands.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    depth: usize,
+    /// Behind a pointer.
+    is_fetched: bool,
+    /// A signature covers it.
+    is_signed: bool,
+    /// Expressions without a value of the template around it.
+    missing: &'a [Failure],
+}
+
+impl At<'_> {
+    fn deeper(self) -> Result<Self> {
+        if self.depth == NESTING {
+            return Err(wrong(format!("there are more than {NESTING} layers around each other")));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
+    }
+}
+
+/// What is done with a part by its type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Treatment {
+    /// It must be a node config, or point to one.
+    Ours,
+    /// It counts when it is a node config.
+    NodeConfig,
+    CloudConfig,
+    Ignition,
+    /// Told by its content.
+    Open,
+    /// It signs the part before.
+    Signature,
+}
+
+/// Types of parts; all others are left to cloud-init. Its own are in `make-mime`'s list (`cloud-init devel make-mime --list-types`).
+const TYPES: &[(&str, Treatment)] = &[
+    ("application/x-firstboot-config", Treatment::Ours),
+    ("application/x-minisign", Treatment::Signature),
+    ("application/yaml", Treatment::NodeConfig),
+    ("application/x-yaml", Treatment::NodeConfig),
+    ("text/yaml", Treatment::NodeConfig),
+    ("text/x-yaml", Treatment::NodeConfig),
+    ("application/json", Treatment::NodeConfig),
+    ("text/cloud-config", Treatment::CloudConfig),
+    ("text/jinja2", Treatment::Open),
+    ("application/vnd.coreos.ignition+json", Treatment::Ignition),
+    ("text/plain", Treatment::Open),
+    ("text/x-not-multipart", Treatment::Open),
+    ("application/octet-stream", Treatment::Open),
+    ("application/gzip", Treatment::Open),
+    ("application/x-gzip", Treatment::Open),
+    ("application/zstd", Treatment::Open),
+];
+
+struct Opening<'a> {
+    means: &'a Means<'a>,
+    budget: Budget,
+    pointers: usize,
+    opened: Opened,
+}
+
+impl Opening<'_> {
+    fn data(&mut self, bytes: &[u8], at: At) -> Result<()> {
+        let unpack = match kind(bytes) {
+            Kind::Gzip => unpack::gzip,
+            Kind::Zstd => unpack::zstd,
+            Kind::Base64 => unpack::base64,
+            Kind::Multipart => {
+                let message = mime::message(bytes, &self.budget)?;
+                return self.part(&message, at);
+            }
+            Kind::Template => return self.template(bytes, at),
+            Kind::CloudConfig => return self.cloud_config(bytes, at),
+            Kind::Ignition => return self.ignition(bytes, at),
+            Kind::NodeConfig => return self.node_config(bytes, at),
+            kind @ (Kind::OtherCloudInit | Kind::Script | Kind::Unknown) => {
+                self.remark(format!("what is {} is ignored", kind.word()));
+                return Ok(());
+            }
+        };
+        let unpacked = unpack(bytes, &self.budget)?;
+        self.data(&unpacked, at.deeper()?)
+    }
+
+    fn remark(&mut self, remark: String) {
+        if self.opened.remarks.len() < REMARKS {
+            self.opened.remarks.push(remark);
+        }
+    }
+
+    /// Verifies a signature, if there is a key to do it with.
+    fn is_signed(&mut self, readings: &[&[u8]], signature: &str) -> Result<bool> {
+        let Trust::SignedBy(keys) = self.means.trust else {
+            self.remark("a signature is not verified: this image has no key to verify it with".to_owned());
+            return Ok(false);
+        };
+        let signer = signature::verify(keys, readings, signature)?;
+        if !self.opened.signed_by.iter().any(|known| known == signer) {
+            self.opened.signed_by.push(signer.to_owned());
+        }
+        Ok(true)
+    }
+
+    /// Fails unless what is at this place may be believed.
+    fn believe(&self, at: At) -> Result<()> {
+        match self.means.trust {
+            Trust::SignedBy(keys) if !at.is_signed => Err(signature::unsigned(keys)),
+            _ => Ok(()),
+        }
+    }
+
+    fn template(&mut self, bytes: &[u8], at: At) -> Result<()> {
+        self.believe(at)?;
+        let rendered = jinja::render(text(bytes)?.trim_start(), self.means.lookup, &self.budget)?;
+        self.data(&rendered.text, At { missing: &rendered.missing, ..at.deeper()? })
+    }
+
+    fn node_config(&mut self, bytes: &[u8], at: At) -> Result<()> {
+        jinja::check(bytes, at.missing)?;
+        if let Some(pointer) = pointer::read(bytes)? {
+            return self.follow(&pointer, at);
+        }
+        self.believe(at)?;
+        self.budget.take(bytes.len())?;
+        self.opened.documents.push(content(zeroize::Zeroizing::new(bytes.to_vec()))?);
+        Ok(())
+    }
+
+    fn follow(&mut self, pointer: &Pointer, at: At) -> Result<()> {
+        if at.is_fetched {
+            return Err(wrong("what a ConfigPointer names is another ConfigPointer").help("point to the user-data itself"));
+        }
+        self.pointers += 1;
+        if self.pointers > POINTERS {
+            return Err(wrong(format!("there are more than {POINTERS} ConfigPointers")));
+        }
+        // Without a key, a signature tells nothing.
+        let tells = pointer.has_digest() || (pointer.signature.is_some() && *self.means.trust != Trust::Any);
+        if !tells {
+            return Err(wrong("ConfigPointer: it has no digest, and this image has no key to verify its signature with")
+                .help("add sha256: and the output of sha256sum"));
+        }
+        if pointer.signature.is_none() {
+            self.believe(at)?;
+        }
+        let doing = |failure: Failure| failure.doing(format!("what {} gives", pointer.url));
+        let document = (self.means.fetch)(pointer)
+            .map_err(|failure| failure.doing(format!("getting the user-data that a pointer names from {}", pointer.url)))?;
+        pointer.verify(document.bytes())?;
+        let is_signed = match &pointer.signature {
+            Some(signature) => self.is_signed(&[document.bytes()], signature).map_err(doing)?,
+            None => false,
+        };
+        let at = At { is_fetched: true, is_signed: is_signed || at.is_signed, missing: &[], ..at.deeper()? };
+        self.data(document.bytes(), at).map_err(doing)
+    }
+
+    fn cloud_config(&mut self, bytes: &[u8], at: At) -> Result<()> {
+        let carrier = cloud_config::read(bytes, &self.budget).map_err(|failure| failure.doing("the cloud-config"))?;
+        self.carrier(carrier, at)
+    }
+
+    fn ignition(&mut self, bytes: &[u8], at: At) -> Result<()> {
+        let carrier = ignition::read(bytes, &self.budget).map_err(|failure| failure.doing("the Ignition config"))?;
+        self.carrier(carrier, at)
+    }
+
+    fn carrier(&mut self, mut carrier: Carrier, at: At) -> Result<()> {
+        let form = carrier.form;
+        let doing = |failure: Failure| failure.doing(format!("the {form}"));
+        let Some(carried) = carrier.find(self.means.lookup, &self.budget).map_err(doing)? else {
+            self.remark(format!("the {form} carries no node config and is ignored"));
+            return Ok(());
+        };
+        self.believe(at).map_err(doing)?;
+        let texts = carried.files.iter().flat_map(|file| [file.content.bytes(), file.path.as_bytes(), file.owner.user.as_bytes()]);
+        let texts = texts.chain(carried.document.iter().map(Document::bytes)).chain(carrier.hostname.iter().map(String::as_bytes));
+        texts.into_iter().try_for_each(|text| jinja::check(text, at.missing)).map_err(doing)?;
+        if carrier.hostname.as_ref().is_some_and(|name| !is_host_name(name)) {
+            return Err(doing(wrong("its host name is none")));
+        }
+        self.opened.documents.extend(carried.document);
+        if let Some(flags) = carried.flags {
+            self.opened.take_flags(flags).map_err(doing)?;
+        }
+        self.opened.files.extend(carried.files);
+        self.opened.sentinel = carried.sentinel.or(self.opened.sentinel.take());
+        self.opened.hostname = carrier.hostname.or(self.opened.hostname.take());
+        carrier.remarks.into_iter().for_each(|remark| self.remark(format!("{form}: {remark}")));
+        Ok(())
+    }
+
+    /// A part, or a message with parts.
+    fn part(&mut self, part: &Part, at: At) -> Result<()> {
+        if !part.is_multipart() {
+            return self.treat(part, at);
+        }
+        let at = at.deeper()?;
+        let parts = part.parts(&self.budget)?;
+        let is_signature = |part: &Part| treatment(part) == Some(Treatment::Signature);
+        let mut is_first = true;
+        for (index, part) in parts.iter().enumerate() {
+            let doing = |failure: Failure| failure.doing(format!("part {}", index + 1));
+            if is_signature(part) {
+                if is_first {
+                    return Err(doing(wrong("a signature stands behind the part that it signs, and there is none")));
+                }
+                is_first = true;
+                continue;
+            }
+            is_first = false;
+            let signature = parts.get(index + 1).filter(|next| is_signature(next));
+            let is_signed = match signature {
+                Some(signature) => {
+                    let signature = text(signature.content()).map_err(doing)?;
+                    self.is_signed(&[part.content(), part.with_line_break()], signature).map_err(doing)?
+                }
+                None => false,
+            };
+            let remarks = self.opened.remarks.len();
+            self.part(part, At { is_signed: is_signed || at.is_signed, ..at }).map_err(doing)?;
+            let new = self.opened.remarks.iter_mut().skip(remarks);
+            new.for_each(|remark| *remark = format!("part {}: {remark}", index + 1));
+        }
+        Ok(())
+    }
+
+    fn treat(&mut self, part: &Part, at: At) -> Result<()> {
+        let bytes = part.content();
+        let is_template = kind(first_line(bytes)) == Kind::Template;
+        match treatment(part) {
+            Some(Treatment::Ours) => {
+                let before = self.opened.documents.len();
+                self.data(bytes, at)?;
+                if self.opened.documents.len() == before {
+                    return Err(wrong("a part of the type application/x-firstboot-config holds no node config"));
+                }
+                Ok(())
+            }
+            Some(Treatment::NodeConfig) if kind(bytes) == Kind::NodeConfig => self.node_config(bytes, at),
+            Some(Treatment::CloudConfig) if !is_template => self.cloud_config(bytes, at),
+            Some(Treatment::Ignition) => self.ignition(bytes, at),
+            Some(Treatment::Open | Treatment::CloudConfig) => self.data(bytes, at),
+            Some(Treatment::NodeConfig | Treatment::Signature) | None => {
+                self.remark("it has another type and is ignored".to_owned());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether it may be one (RFC 1123, section 2.1).
+fn is_host_name(name: &str) -> bool {
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn treatment(part: &Part) -> Option<Treatment> {
+    TYPES.iter().find(|(name, _)| *name == part.media_type).map(|(_, treatment)| *treatment)
+}
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

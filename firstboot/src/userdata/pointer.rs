@@ -1,0 +1,134 @@
+//! `firstboot.kiln/v1` ConfigPointer: where the user-data is, for platforms that hold too little of it.
+
+use ring::digest::{Algorithm, SHA256, SHA512, digest};
+
+use super::bounds::{text, wrong};
+use super::tree::{Fields, Tree};
+use crate::api::trust::hex;
+use crate::config::nearest;
+use crate::error::{Class, Failure, Result};
+
+/// Its kind.
+const KIND: &str = "ConfigPointer";
+/// Its only version.
+const API_VERSION: &str = "firstboot.kiln/v1";
+/// Its fields.
+const FIELDS: &[&str] = &["apiVersion", "kind", "url", "sha256", "sha512", "signature"];
+
+/// Where the user-data is, and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    /// An https URL, or http: what it gives is checked anyway.
+    pub url: Address,
+    /// A minisign signature of what the URL gives.
+    pub signature: Option<String>,
+    digest: Option<Digest>,
+}
+
+/// A URL that is shown without what may be secret in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+impl Address {
+    /// The whole URL, for the one place that gets it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        write!(formatter, "{scheme}://{}", authority.rsplit('@').next().unwrap_or_default())
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{self}/…")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Digest {
+    Sha256(String),
+    Sha512(String),
+}
+
+impl Digest {
+    fn parts(&self) -> (&'static str, &'static Algorithm, &str) {
+        match self {
+            Self::Sha256(digits) => ("SHA-256", &SHA256, digits),
+            Self::Sha512(digits) => ("SHA-512", &SHA512, digits),
+        }
+    }
+}
+
+/// Reads a pointer; none when `bytes`, a node config by its kind, are another one.
+pub fn read(bytes: &[u8]) -> Result<Option<Pointer>> {
+    let is_near = bytes.windows(KIND.len()).any(|window| window == KIND.as_bytes());
+    if !is_near {
+        return Ok(None);
+    }
+    // Several documents are a node config that only speaks of pointers; the parser of node configs judges them.
+    let Ok(tree) = Tree::read(text(bytes)?) else { return Ok(None) };
+    let Some(fields) = tree.fields()? else { return Ok(None) };
+    if fields.value("kind").and_then(|kind| kind.as_str()) != Some(KIND) {
+        return Ok(None);
+    }
+    fields_of(&fields).map(Some).map_err(|failure| failure.doing(KIND))
+}
+
+fn fields_of(fields: &Fields) -> Result<Pointer> {
+    if fields.text("apiVersion")? != Some(API_VERSION) {
+        return Err(wrong("the apiVersion is not one that is known").help(format!("write apiVersion: {API_VERSION}")));
+    }
+    if let Some(unknown) = fields.names().find(|name| !FIELDS.contains(name)) {
+        let meant = nearest::did_you_mean(unknown, FIELDS.iter().copied());
+        return Err(wrong(format!("it has a field that is not known{meant}")).help(format!("its fields are {}", FIELDS.join(", "))));
+    }
+    let url = fields.text("url")?.unwrap_or_default();
+    let host = url.split_once("://").filter(|(scheme, _)| ["https", "http"].contains(scheme)).map(|(_, rest)| rest);
+    if !host.is_some_and(|host| !host.starts_with('/') && !host.is_empty()) || url.contains(|each: char| each.is_control() || each == ' ') {
+        return Err(fields.wrong("url", "an https or http URL"));
+    }
+    let digest = match (hex_of(fields, "sha256", 64)?, hex_of(fields, "sha512", 128)?) {
+        (_, Some(digits)) => Some(Digest::Sha512(digits)),
+        (Some(digits), None) => Some(Digest::Sha256(digits)),
+        (None, None) => None,
+    };
+    let signature = fields.text("signature")?.map(str::to_owned);
+    if digest.is_none() && signature.is_none() {
+        return Err(wrong("it has neither sha256 nor sha512 nor signature").help("add sha256: and the output of sha256sum"));
+    }
+    Ok(Pointer { url: Address(url.to_owned()), signature, digest })
+}
+
+fn hex_of(fields: &Fields, name: &str, digits: usize) -> Result<Option<String>> {
+    let Some(text) = fields.text(name)? else { return Ok(None) };
+    let is_digest = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest { Ok(Some(text.to_ascii_lowercase())) } else { Err(fields.wrong(name, &format!("a digest of {digits} hex digits"))) }
+}
+
+impl Pointer {
+    /// Whether it says what must come: without a digest only the signature tells.
+    pub fn has_digest(&self) -> bool {
+        self.digest.is_some()
+    }
+
+    /// Whether `bytes`, as they came, are what it names.
+    pub fn verify(&self, bytes: &[u8]) -> Result<()> {
+        let Some((name, algorithm, expected)) = self.digest.as_ref().map(Digest::parts) else { return Ok(()) };
+        let found = hex(digest(algorithm, bytes).as_ref());
+        if found == expected {
+            return Ok(());
+        }
+        let message = format!("what {} gives is not what the pointer names: its {name} is {found}", self.url);
+        Err(Failure::new(Class::Untrusted, message).help("write the digest of the file that the server has now, or restore that file"))
+    }
+}
+
+#[cfg(test)]
+#[path = "pointer_tests.rs"]
+mod tests;

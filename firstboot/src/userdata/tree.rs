@@ -1,0 +1,121 @@
+//! Values of YAML and JSON that may be secrets, and how fields are taken out of them. Errors name a field, never its value.
+
+use serde_json::{Map, Value};
+use zeroize::Zeroize;
+
+use super::bounds::wrong;
+use crate::config::documents;
+use crate::error::{Failure, Result};
+use crate::source::document::LIMIT;
+
+/// A document whose texts are overwritten when it is dropped.
+pub struct Tree(Value);
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        _ => {}
+    }
+}
+
+impl Tree {
+    /// The only document of `text`.
+    pub fn read(text: &str) -> Result<Self> {
+        if text.len() > LIMIT {
+            return Err(wrong(format!("it is longer than {LIMIT} bytes")));
+        }
+        let documents: Vec<Self> = documents::values(text)?.into_iter().map(|(value, _)| Self(value)).collect();
+        let mut documents = documents.into_iter();
+        match (documents.next(), documents.next()) {
+            (Some(document), None) => Ok(document),
+            (None, _) => Ok(Self(Value::Null)),
+            _ => Err(wrong("it has more than one document")),
+        }
+    }
+
+    /// Its fields; none when it is empty.
+    pub fn fields(&self) -> Result<Option<Fields<'_>>> {
+        match &self.0 {
+            Value::Null => Ok(None),
+            Value::Object(map) => Ok(Some(Fields { map, path: String::new() })),
+            _ => Err(wrong("it is not a map of fields")),
+        }
+    }
+}
+
+/// The fields of a map, and where it stands.
+pub struct Fields<'a> {
+    map: &'a Map<String, Value>,
+    /// `storage.files[2].`
+    path: String,
+}
+
+impl<'a> Fields<'a> {
+    /// The names of all fields that are not empty.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.map.iter().filter(|(_, value)| !is_empty(value)).map(|(name, _)| name.as_str())
+    }
+
+    /// The field, unless it is null.
+    pub fn value(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A text.
+    pub fn text(&self, name: &str) -> Result<Option<&'a str>> {
+        self.value(name).map(|value| value.as_str().ok_or_else(|| self.wrong(name, "a text"))).transpose()
+    }
+
+    /// True or false; false when it is not there.
+    pub fn flag(&self, name: &str) -> Result<bool> {
+        self.value(name).map_or(Ok(false), |value| value.as_bool().ok_or_else(|| self.wrong(name, "true or false")))
+    }
+
+    /// A list; empty when it is not there.
+    pub fn list(&self, name: &str) -> Result<&'a [Value]> {
+        self.value(name).map_or(Ok(&[]), |value| value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(name, "a list")))
+    }
+
+    /// A map of fields.
+    pub fn fields(&self, name: &str) -> Result<Option<Fields<'a>>> {
+        let below = |value: &'a Value| value.as_object().map(|map| Fields { map, path: format!("{}{name}.", self.path) });
+        self.value(name).map(|value| below(value).ok_or_else(|| self.wrong(name, "a map of fields"))).transpose()
+    }
+
+    /// A list of maps.
+    pub fn maps(&self, name: &str) -> Result<Vec<Fields<'a>>> {
+        let below = |(index, value): (usize, &'a Value)| {
+            let map = value.as_object().ok_or_else(|| self.wrong(&format!("{name}[{index}]"), "a map of fields"))?;
+            Ok(Fields { map, path: format!("{}{name}[{index}].", self.path) })
+        };
+        self.list(name)?.iter().enumerate().map(below).collect()
+    }
+
+    /// What is wrong with a field.
+    pub fn wrong(&self, name: &str, expected: &str) -> Failure {
+        wrong(format!("{}{name} is not {expected}", self.path))
+    }
+
+    /// Where the map stands: `storage.files[2]`
+    pub fn place(&self) -> &str {
+        self.path.trim_end_matches('.')
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        _ => false,
+    }
+}

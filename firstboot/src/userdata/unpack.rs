@@ -1,0 +1,75 @@
+//! Wrappings: gzip (RFC 1952), zstd (RFC 8878), base64 (RFC 4648). What is cut short, damaged, or followed by something else is refused.
+
+use std::io::{self, Read};
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use flate2::bufread::GzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+use zeroize::Zeroizing;
+
+use super::bounds::{Budget, Bytes, CEILING, append, wrong};
+use crate::error::{Failure, Result};
+
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+
+/// What gzip packed: one member.
+pub fn gzip(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
+    let mut decoder = GzDecoder::new(bytes);
+    let unpacked = read(&mut decoder, "gzip", budget)?;
+    nothing_behind(decoder.into_inner(), "gzip")?;
+    Ok(unpacked)
+}
+
+/// What zstd packed: one frame without a dictionary, its window within the ceiling.
+pub fn zstd(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
+    let damaged = |_| wrong(format!("the zstd data is damaged, cut short, or wants a window of more than {} MiB", CEILING >> 20));
+    let mut decoder = StreamingDecoder::new_with_max_window_size(bytes, CEILING as u64).map_err(damaged)?;
+    let unpacked = read(&mut decoder, "zstd", budget)?;
+    let (rest, decoder) = decoder.into_parts();
+    nothing_behind(rest, "zstd")?;
+    match decoder.get_checksum_from_data() {
+        Some(expected) if decoder.get_calculated_checksum() != Some(expected) => {
+            Err(wrong("the zstd data is damaged: its checksum differs"))
+        }
+        _ => Ok(unpacked),
+    }
+}
+
+/// What base64 encodes; blanks and line breaks are skipped, padding may be missing.
+pub fn base64(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
+    let mut digits: Bytes = Zeroizing::new(Vec::with_capacity(bytes.len()));
+    digits.extend(bytes.iter().filter(|byte| !byte.is_ascii_whitespace()));
+    budget.take(digits.len().div_ceil(4) * 3)?;
+    let mut decoded: Bytes = Zeroizing::new(vec![0; digits.len().div_ceil(4) * 3]);
+    let length = BASE64.decode_slice(digits.as_slice(), &mut decoded).map_err(|_| wrong("the base64 text is malformed or cut short"))?;
+    decoded.truncate(length);
+    Ok(decoded)
+}
+
+fn read(mut source: impl Read, what: &str, budget: &Budget) -> Result<Bytes> {
+    let mut bytes = Bytes::default();
+    let mut chunk = Zeroizing::new([0; 8192]);
+    loop {
+        match source.read(chunk.as_mut_slice()) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => {
+                budget.take(count)?;
+                append(&mut bytes, &chunk[..count]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(wrong(format!("the {what} data is damaged or cut short"))),
+        }
+    }
+}
+
+fn nothing_behind(rest: &[u8], what: &str) -> Result<()> {
+    let surplus = |count| -> Failure { wrong(format!("{count} bytes follow the {what} data")).help("pack everything in one go") };
+    if rest.is_empty() { Ok(()) } else { Err(surplus(rest.len())) }
+}
+
+#[cfg(test)]
+#[path = "unpack_tests.rs"]
+mod tests;

@@ -1,0 +1,29 @@
+//! A simulator of the metadata services of clouds, driven by data, which fails on demand.
+//!
+//! ```text
+//! platforms/NAME.toml ─► platform ─► template (values) ─► routes ─► server ─► journal
+//!                          │                                ▲ token   ▲ fault
+//!                          └─► machine (a root folder, QEMU's arguments), namespace (the platform's own addresses)
+//! ```
+//!
+//! A platform is one file; what the files may say is in [`platform`]. A fault is one row of [`fault::SCRIPTS`] and works on any platform.
+
+pub mod platform;
+pub mod template;
+pub mod tree;
+pub mod token;
+pub mod routes;
+pub mod fault;
+pub mod http;
+pub mod mischief;
+pub mod journal;
+pub mod server;
+pub mod simulation;
+pub mod machine;
+pub mod namespace;
+pub mod error;
+
+pub use error::{Error, Result};
+pub use fault::Fault;
+pub use server::Running;
+pub use simulation::Simulation;

@@ -1,0 +1,125 @@
+//! A network namespace in which the platform's own addresses are this machine's: who listens there is the metadata service.
+//!
+//! ```text
+//! lo     the service's addresses
+//! eth0   the machine's own, a link-local one of the service, and what packets vanish into
+//! ```
+//!
+//! There is no default route: whatever else a program asks for cannot be reached.
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+
+use crate::error::{Error, Result};
+use crate::fault::Act;
+use crate::machine::DEVICE;
+use crate::simulation::{Family, Machine};
+
+/// What a user can do where user namespaces are forbidden.
+const ADVICE: &str =
+    "allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns), or run as root";
+
+/// How long an address may take to come up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Puts this process, which must have one thread only, into user, network and mount namespaces of its own. It is root there, and nowhere else.
+pub fn enter() -> Result<()> {
+    let (user, group) = (geteuid(), getegid());
+    let flags = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
+    unshare(flags).map_err(|error| Error::system(format!("making namespaces: {}", error.desc())).help(ADVICE))?;
+    let write = |file: &str, text: String| {
+        fs::write(Path::new("/proc/self").join(file), text)
+            .map_err(|error| Error::system(format!("mapping this user: {file}: {error}")).help(ADVICE))
+    };
+    write("setgroups", "deny".to_owned())?;
+    write("uid_map", format!("0 {user} 1"))?;
+    write("gid_map", format!("0 {group} 1"))
+}
+
+/// Puts the calling thread, which must be root's, into a network namespace of its own. Threads that it starts are in it as well.
+pub fn enter_thread() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| Error::system(format!("making a network namespace: {}", error.desc())).help(ADVICE))
+}
+
+/// Gives the network namespace of the calling thread the devices and addresses of the machine and of its platform's services.
+pub fn furnish(machine: &Machine) -> Result<()> {
+    let has_v6 = Path::new("/proc/net/if_inet6").exists();
+    if machine.family == Family::V6 && !has_v6 {
+        return Err(Error::system("this machine's kernel has no IPv6"));
+    }
+    let mac = machine.mac();
+    let up = format!("link set lo up\nlink set {DEVICE} arp off up\n");
+    // A link-local address of IPv6 takes a device with a carrier: one that needs none, or a cable to nowhere.
+    let dummy = format!("link add {DEVICE} address {mac} type dummy\n{up}");
+    let cable = format!("link add {DEVICE} address {mac} type veth peer name cable\nlink set cable up\n{up}");
+    ip(&dummy).or_else(|_| ip(&cable))?;
+    ip(&addresses(machine, has_v6).concat())?;
+    if machine.is_cut_off().is_none() && has_v6 {
+        machine.service_addresses()?.into_iter().filter(SocketAddr::is_ipv6).try_for_each(wait_for)?;
+    }
+    Ok(())
+}
+
+/// The kernel makes the routes to addresses of IPv6 some time after the addresses: waits until a packet arrives.
+fn wait_for(address: SocketAddr) -> Result<()> {
+    let arrives = || {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_read_timeout(Some(Duration::from_millis(10)))?;
+        socket.send_to(b"?", address)?;
+        socket.recv(&mut [0])
+    };
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match arrives() {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > until => {
+                return Err(Error::system(format!("the address {} does not come up: {error}", address.ip())));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+fn addresses(machine: &Machine, has_v6: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if machine.family != Family::V6 {
+        lines.extend(machine.value("local-ipv4").map(|ip| format!("addr add {ip}/24 dev {DEVICE}\n")));
+    }
+    if machine.family != Family::V4 && has_v6 {
+        lines.extend(machine.value("local-ipv6").map(|ip| format!("addr add {ip}/64 dev {DEVICE} nodad\n")));
+    }
+    for (_, address, _) in machine.addresses().filter(|(_, address, _)| has_v6 || address.ip.is_ipv4()) {
+        let (ip, bits, flags) = if address.ip.is_ipv4() { (address.ip, 32, "") } else { (address.ip, 128, " nodad") };
+        lines.extend(match (machine.is_cut_off(), &address.device) {
+            (Some(Act::BlackHole), None) => Some(format!("route add {ip}/{bits} dev {DEVICE}\n")),
+            // The link itself is the route to a link-local address, and nobody is there.
+            (Some(_), _) => None,
+            (None, Some(device)) => Some(format!("addr add {ip}/64 dev {device} nodad\n")),
+            (None, None) => Some(format!("addr add {ip}/{bits} dev lo{flags}\n")),
+        });
+    }
+    // Two services may share an address.
+    lines.dedup();
+    lines
+}
+
+fn ip(lines: &str) -> Result<()> {
+    let failed = |what: &str| Error::system(format!("setting up the network: {what}"));
+    let mut command = Command::new("ip");
+    command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| failed(&format!("ip: {error}")).help("install it: apt-get install iproute2"))?;
+    let mut input = child.stdin.take().ok_or_else(|| failed("ip has no input"))?;
+    // One that ends early says why, which is what counts.
+    let _ = input.write_all(lines.as_bytes());
+    drop(input);
+    let output = child.wait_with_output().map_err(|error| failed(&error.to_string()))?;
+    if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).trim())) }
+}

@@ -1,0 +1,207 @@
+//! What is asked for, and the machine of a platform that it makes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
+use std::time::Instant;
+
+use nix::net::if_::if_nametoindex;
+
+use crate::error::{Error, Result};
+use crate::fault::{Act, Fault, Needs};
+use crate::journal::Journal;
+use crate::platform::{self, Address, Platform};
+use crate::routes;
+use crate::server::{Place, Running, Shared};
+use crate::template::{USER_DATA, Values};
+use crate::token::Tokens;
+
+/// What is asked for. Nothing of it is checked until it is built.
+#[derive(Debug, Clone, Default)]
+pub struct Simulation {
+    platform: String,
+    user_data: Vec<u8>,
+    sets: Vec<(String, String)>,
+    faults: Vec<Fault>,
+    family: Family,
+}
+
+/// Which addresses the machine has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Those of IPv4 and IPv6.
+    #[default]
+    Both,
+    /// Those of IPv4.
+    V4,
+    /// Those of IPv6.
+    V6,
+}
+
+impl Family {
+    /// Whether an address is of it.
+    pub fn has(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Both => true,
+            Self::V4 => ip.is_ipv4(),
+            Self::V6 => ip.is_ipv6(),
+        }
+    }
+}
+
+impl Simulation {
+    /// Of the platform with that name.
+    pub fn of(platform: &str) -> Self {
+        Self { platform: platform.to_owned(), ..Self::default() }
+    }
+
+    /// With user-data.
+    #[must_use]
+    pub fn user_data(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.user_data = bytes.into();
+        self
+    }
+
+    /// With another value for a variable of the platform; an empty one takes it away.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.sets.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a fault. Of several, the first that concerns a request is the one that it meets.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// With addresses of one family only.
+    #[must_use]
+    pub fn family(mut self, family: Family) -> Self {
+        self.family = family;
+        self
+    }
+
+    /// Checks everything.
+    pub fn build(self) -> Result<Machine> {
+        let platform = platform::named(&self.platform)?;
+        if let Some(limit) = platform.user_data_limit
+            && self.user_data.len() > limit
+        {
+            return Err(Error::usage(format!("{} takes {limit} bytes of user-data, these are {}", platform.title, self.user_data.len()))
+                .help("compress it, or let it name a document elsewhere"));
+        }
+        let mut texts = platform.variables.clone();
+        for (name, value) in self.sets {
+            if !texts.contains_key(&name) {
+                let known: Vec<&str> = platform.variables.keys().map(String::as_str).collect();
+                return Err(
+                    Error::usage(format!("{} has no variable {name:?}", platform.title)).help(format!("it has {}", known.join(", ")))
+                );
+            }
+            texts.insert(name, value.replace("${", "$${"));
+        }
+        let values = Values { texts, user_data: self.user_data };
+        let services = routes::prepare(&platform, &values)?;
+        Ok(Machine { platform, values, services, faults: self.faults, family: self.family })
+    }
+
+    /// Serves at one address, as `127.0.0.1:0`, whatever the platform's own are.
+    pub fn serve(self, address: SocketAddr) -> Result<Running> {
+        self.build()?.serve(address)
+    }
+
+    /// Serves at the platform's own addresses, in the network namespace of the calling thread, which has them: see [`crate::namespace`].
+    pub fn serve_here(self) -> Result<Running> {
+        self.build()?.serve_here()
+    }
+}
+
+/// A machine of a platform.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Its platform.
+    pub platform: Platform,
+    /// Its values.
+    pub values: Values,
+    /// Which addresses it has.
+    pub family: Family,
+    services: Vec<routes::Prepared>,
+    faults: Vec<Fault>,
+}
+
+impl Machine {
+    /// The value of a variable, if the platform has it and it is not absent.
+    pub fn value(&self, name: &str) -> Option<String> {
+        let is_known = name == USER_DATA || self.values.texts.contains_key(name);
+        let bytes = if is_known { self.values.get(name).ok()? } else { return None };
+        (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Addresses of the services that the machine can have.
+    pub fn addresses(&self) -> impl Iterator<Item = (usize, &Address, u16)> {
+        let services = self.platform.services.iter().enumerate();
+        let all = services.flat_map(|(number, service)| service.addresses.iter().map(move |address| (number, address, service.port)));
+        all.filter(|(_, address, _)| self.family.has(address.ip))
+    }
+
+    /// Whether a fault keeps packets from the services: there is nobody to listen then.
+    pub fn is_cut_off(&self) -> Option<Act> {
+        self.faults.iter().map(|fault| fault.script.act).find(|act| matches!(act, Act::NoRoute | Act::BlackHole))
+    }
+
+    /// Serves at one address.
+    pub fn serve(self, address: SocketAddr) -> Result<Running> {
+        self.check_faults(false)?;
+        self.start(&[(address, None)])
+    }
+
+    /// Serves at the platform's own addresses.
+    pub fn serve_here(self) -> Result<Running> {
+        self.check_faults(true)?;
+        let cut_off = self.is_cut_off().is_some();
+        let services = self.addresses().map(|(service, ..)| Some(service));
+        let places: Vec<Place> = self.service_addresses()?.into_iter().zip(services).collect();
+        self.start(if cut_off { &[] } else { &places })
+    }
+
+    /// Where the services listen, as sockets of the namespace of the calling thread, in the order of [`Machine::addresses`].
+    pub fn service_addresses(&self) -> Result<Vec<SocketAddr>> {
+        self.addresses().map(|(_, address, port)| socket_address(address, port)).collect()
+    }
+
+    fn check_faults(&self, in_namespace: bool) -> Result<()> {
+        let Some(fault) = self.faults.iter().find(|fault| !fault.applies(&self.platform, in_namespace)) else { return Ok(()) };
+        let why = match fault.script.needs {
+            Needs::Tokens => "it issues no tokens",
+            Needs::Json => "its documents are not JSON",
+            Needs::Namespace if !in_namespace => "it takes the platform's own addresses: give a command after --",
+            _ => "it has no service in the network",
+        };
+        Err(Error::usage(format!("the fault {} does not apply to {}: {why}", fault.script.name, self.platform.title)))
+    }
+
+    fn start(self, places: &[Place]) -> Result<Running> {
+        let shared = Shared {
+            services: self.services,
+            form: self.platform.speaks,
+            faults: self.faults.into_iter().map(|fault| (fault, AtomicU32::new(0))).collect(),
+            tokens: Tokens::default(),
+            journal: Journal::default(),
+            began: Instant::now(),
+            is_over: false.into(),
+            open: Mutex::default(),
+        };
+        Running::start(shared, places)
+    }
+}
+
+fn socket_address(address: &Address, port: u16) -> Result<SocketAddr> {
+    let mut socket = SocketAddr::new(address.ip, port);
+    if let (SocketAddr::V6(v6), Some(device)) = (&mut socket, &address.device) {
+        let index = if_nametoindex(device.as_str()).map_err(|error| Error::system(format!("the device {device}: {}", error.desc())))?;
+        v6.set_scope_id(index);
+    }
+    Ok(socket)
+}

@@ -1,0 +1,298 @@
+//! The one image, unchanged, joins wherever it is booted: QEMU shows the platform's firmware tables, the simulator answers on the platform's own
+//! addresses, and a real control plane gets the Node. Each Node has the platform's provider-id, labels and addresses.
+//!
+//! Long: a boot for each platform. `KILN_PLATFORMS=ec2,gce` chooses some.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use kiln_simulator::simulation::Family;
+use kiln_simulator::{Running, Simulation};
+use kiln_tests::agent;
+use kiln_tests::control_plane::{self, ControlPlane};
+use kiln_tests::http::Server;
+use kiln_tests::island;
+use kiln_tests::kiln::{self, Image};
+use kiln_tests::lab::lab;
+use kiln_tests::qemu::{Machine, Vm, overlay};
+use kiln_tests::workspace;
+use serde_json::{Value, json};
+
+/// From power-on to the verdict, under emulation.
+const VERDICT: Duration = Duration::from_secs(300);
+/// From the verdict to a Node that is Ready.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// The guest's address on QEMU's user network.
+const GUEST: &str = "10.0.2.15";
+
+/// How a machine gets its node config.
+enum Way {
+    /// From the platform's service, or the drive that the platform attaches.
+    UserData,
+    /// As a disk with the label `cidata`, with this meta-data.
+    Cidata(&'static str),
+    /// Through QEMU's fw_cfg.
+    FwCfg,
+    /// By a URL with variables of the machine on the kernel command line.
+    Url,
+}
+
+/// A machine, and what its Node must have.
+struct Case {
+    /// In the simulator and in `firstboot explain`.
+    platform: &'static str,
+    way: Way,
+    /// Values of the simulator.
+    sets: &'static [(&'static str, &'static str)],
+    /// The Node's name.
+    node: &'static str,
+    provider_id: Option<&'static str>,
+    /// Labels by what follows the last slash of their names.
+    labels: &'static [(&'static str, &'static str)],
+}
+
+const CASES: &[Case] = &[
+    Case {
+        platform: "ec2",
+        way: Way::UserData,
+        sets: &[("local-ipv4", GUEST), ("hostname", "ip-10-0-2-15.eu-west-1.compute.internal")],
+        node: "ip-10-0-2-15.eu-west-1.compute.internal",
+        provider_id: Some("aws:///eu-west-1b/i-0a1b2c3d4e5f60718"),
+        labels: &[("region", "eu-west-1"), ("zone", "eu-west-1b"), ("instance-type", "m7i.large")],
+    },
+    Case {
+        platform: "gce",
+        way: Way::UserData,
+        sets: &[("local-ipv4", GUEST), ("name", "gce-node")],
+        node: "gce-node",
+        provider_id: Some("gce://kiln-simulated/europe-west4-a/gce-node"),
+        labels: &[("region", "europe-west4"), ("zone", "europe-west4-a"), ("instance-type", "n2-standard-4")],
+    },
+    Case {
+        platform: "azure",
+        way: Way::UserData,
+        sets: &[("local-ipv4", GUEST), ("hostname", "azure-node")],
+        node: "azure-node",
+        provider_id: Some(
+            "azure:///subscriptions/8d10da13-8125-4ba9-a717-bf7490507b3d/resourceGroups/kiln-simulated/providers/Microsoft.Compute/virtualMachines/azure-node",
+        ),
+        labels: &[("region", "westeurope"), ("zone", "westeurope-1"), ("instance-type", "Standard_D4s_v5")],
+    },
+    Case {
+        platform: "openstack-drive",
+        way: Way::UserData,
+        sets: &[("local-ipv4", GUEST), ("hostname", "openstack-node")],
+        node: "openstack-node",
+        provider_id: Some("openstack:///d8e02d56-2648-49a3-bf97-6be8f1204f38"),
+        labels: &[("zone", "nova"), ("instance-type", "m1.medium")],
+    },
+    Case {
+        platform: "hetzner",
+        way: Way::UserData,
+        sets: &[("local-ipv4", GUEST), ("hostname", "hetzner-node")],
+        node: "hetzner-node",
+        provider_id: Some("hcloud://42003145"),
+        labels: &[("region", "eu-central"), ("zone", "hel1-dc2")],
+    },
+    Case {
+        platform: "digitalocean",
+        way: Way::UserData,
+        sets: &[("local-ipv4", GUEST), ("hostname", "droplet-node")],
+        node: "droplet-node",
+        provider_id: Some("digitalocean://2756294"),
+        labels: &[("region", "nyc3")],
+    },
+    Case {
+        platform: "nocloud",
+        way: Way::Cidata("instance-id: n1\nlocal-hostname: nocloud-node\nregion: here\nzone: here-a\nprovider-id: lab://n1\n"),
+        sets: &[],
+        node: "nocloud-node",
+        provider_id: Some("lab://n1"),
+        labels: &[("region", "here"), ("zone", "here-a")],
+    },
+    Case { platform: "qemu", way: Way::FwCfg, sets: &[], node: "fw-cfg-node", provider_id: None, labels: &[] },
+    Case { platform: "metal", way: Way::Url, sets: &[], node: "metal-node", provider_id: None, labels: &[] },
+];
+
+fn control_plane() -> Option<&'static ControlPlane> {
+    static CONTROL_PLANE: OnceLock<Option<ControlPlane>> = OnceLock::new();
+    let start = || {
+        let version = &lab().versions["kubernetes"];
+        if let Some(why) = control_plane::hindrance(version) {
+            workspace::not_run("joins on every platform", &why);
+            return None;
+        }
+        Some(ControlPlane::start(version))
+    };
+    CONTROL_PLANE.get_or_init(start).as_ref()
+}
+
+/// A node config that leaves name, provider-id and addresses to the platform, unless it has none of its own.
+fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
+    let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
+    let newest = if lab().kubernetes_minor() >= 31 { "v1beta4" } else { "v1beta2" };
+    let named = match case.way {
+        Way::FwCfg | Way::Url => format!("nodeRegistration:\n  name: {}\n", case.node),
+        Way::UserData | Way::Cidata(_) => String::new(),
+    };
+    format!(
+        "apiVersion: kubeadm.k8s.io/{newest}\nkind: JoinConfiguration\n\
+         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n{named}{}",
+        match lab().kubernetes_minor() {
+            22.. => "",
+            _ => "---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: systemd\n",
+        }
+    )
+}
+
+/// What runs beside a machine, and the machine.
+struct Stage {
+    machine: Machine,
+    _service: Option<Running>,
+    _server: Option<Server>,
+}
+
+fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane) -> Stage {
+    let disk = overlay(&image.file(".raw"), folder, "disk", None);
+    let config = node_config(control_plane, case);
+    let name = format!("platform-{}", case.platform);
+    let plain = |line: &str| {
+        let machine = Machine::new(&name).in_network_of(control_plane.fact("pid"));
+        machine.kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &format!("{} {line}", image.command_line())).disk(&disk)
+    };
+    match case.way {
+        Way::UserData => simulated(case, &config, folder, control_plane, plain),
+        Way::Cidata(meta_data) => {
+            let files = BTreeMap::from([("user-data", config.as_str()), ("meta-data", meta_data)]);
+            Stage { machine: plain("").snapshot(&labelled(folder, "CIDATA", &files)), _service: None, _server: None }
+        }
+        Way::FwCfg => {
+            let file = folder.join("config.yaml");
+            fs::write(&file, config).expect("the folder is the test's");
+            Stage { machine: plain("").fw_cfg("opt/org.kiln.firstboot/config", &file), _service: None, _server: None }
+        }
+        Way::Url => {
+            let uuid = "4c4c4544-0042-3510-8052-b4c04f4e3299";
+            let served = folder.join("served");
+            fs::create_dir(&served).and_then(|()| fs::write(served.join(uuid), &config)).expect("the folder is the test's");
+            let server = island::inside(control_plane.fact("pid"), || Server::of(&served));
+            let digest = workspace::output("sha256sum", [served.join(uuid)]);
+            let digest = digest.split(' ').next().expect("sha256sum prints a digest");
+            let line = format!("firstboot.config={}/${{uuid}} firstboot.config-sha256={digest}", server.guest_url());
+            let machine = plain(&line).uuid(uuid).smbios("type=1,manufacturer=Lab,product=Rack 1,serial=r1");
+            Stage { machine, _service: None, _server: Some(server) }
+        }
+    }
+}
+
+fn simulated(case: &Case, config: &str, folder: &Path, control_plane: &ControlPlane, plain: impl Fn(&str) -> Machine) -> Stage {
+    let simulation = Simulation::of(case.platform).user_data(config).family(Family::V4);
+    let simulation = case.sets.iter().fold(simulation, |simulation, (name, value)| simulation.set(name, value));
+    let simulated = simulation.build().unwrap_or_else(|error| panic!("{}: {error}", case.platform));
+    let mut machine = plain("").args(simulated.qemu_arguments().unwrap_or_else(|error| panic!("{}: {error}", case.platform)));
+    let drive = simulated.drive().unwrap_or_else(|error| panic!("{}: {error}", case.platform));
+    if let Some(drive) = drive {
+        let files = folder.join("drive");
+        fs::create_dir(&files).expect("the folder is the test's");
+        simulated.write_drive(&files).unwrap_or_else(|error| panic!("{}: {error}", case.platform));
+        machine = machine.snapshot(&disc(folder, &drive.label, &files));
+        return Stage { machine, _service: None, _server: None };
+    }
+    for (_, address, _) in simulated.addresses() {
+        let _ = control_plane.command("ip").args(["addr", "add", &format!("{}/32", address.ip), "dev", "lo"]).output();
+    }
+    let service = island::inside(control_plane.fact("pid"), || simulated.serve_here());
+    Stage { machine, _service: Some(service.unwrap_or_else(|error| panic!("{}: {error}", case.platform))), _server: None }
+}
+
+/// A FAT disk with files in its root.
+fn labelled(folder: &Path, label: &str, files: &BTreeMap<&str, &str>) -> PathBuf {
+    let disk = folder.join("labelled.raw");
+    fs::File::create(&disk).and_then(|file| file.set_len(4 << 20)).expect("the folder is the test's");
+    workspace::output("mkfs.vfat", ["-n".as_ref(), label.as_ref(), disk.as_os_str()]);
+    for (name, text) in files {
+        let file = folder.join(name);
+        fs::write(&file, text).expect("the folder is the test's");
+        workspace::output("mcopy", ["-i".as_ref(), disk.as_os_str(), file.as_os_str(), format!("::{name}").as_ref()]);
+    }
+    disk
+}
+
+/// A FAT disk with the tree below `files`.
+fn disc(folder: &Path, label: &str, files: &Path) -> PathBuf {
+    let disk = folder.join("drive.raw");
+    fs::File::create(&disk).and_then(|file| file.set_len(8 << 20)).expect("the folder is the test's");
+    workspace::output("mkfs.vfat", ["-n".as_ref(), label.to_ascii_uppercase().as_ref(), disk.as_os_str()]);
+    for entry in fs::read_dir(files).expect("the folder is the test's").flatten() {
+        workspace::output("mcopy", ["-s".as_ref(), "-i".as_ref(), disk.as_os_str(), entry.path().as_os_str(), "::".as_ref()]);
+    }
+    disk
+}
+
+fn verdict(vm: &mut Vm) -> Result<Value, kiln_tests::console::Failure> {
+    let line = vm.wait_for("firstboot-verdict: ", VERDICT)?;
+    workspace::say(&format!("{:.0} s after power-on: {line}", vm.age().as_secs_f64()));
+    Ok(agent::verdict(&line))
+}
+
+/// Waits for the Node to be Ready.
+fn ready_node(control_plane: &ControlPlane, name: &str) -> Value {
+    let deadline = Instant::now() + workspace::patience(PATIENCE);
+    loop {
+        let node = control_plane.get(&format!("/api/v1/nodes/{name}")).unwrap_or(Value::Null);
+        let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+        if conditions.filter(|condition| condition["type"] == "Ready").any(|condition| condition["status"] == "True") {
+            return node;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for the Node {name} to be Ready: {:#}", node["status"]["conditions"]);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+fn assert_of_its_platform(node: &Value, case: &Case) {
+    assert_eq!(node["spec"]["providerID"].as_str(), case.provider_id, "{}", case.platform);
+    let labels = node["metadata"]["labels"].as_object().expect("Nodes have labels");
+    let value = |name: &str| {
+        let stable = |key: &str| !key.starts_with("failure-domain.") && !key.starts_with("beta.");
+        labels.iter().find(|(key, _)| stable(key) && key.rsplit('/').next() == Some(name)).and_then(|(_, value)| value.as_str())
+    };
+    for (name, expected) in case.labels {
+        assert_eq!(value(name), Some(*expected), "{}: label {name}: {labels:?}", case.platform);
+    }
+    for name in ["region", "zone", "instance-type"] {
+        let expected = case.labels.iter().find(|(each, _)| *each == name).map(|(_, value)| *value);
+        assert_eq!(value(name), expected, "{}: label {name}", case.platform);
+    }
+    let addresses = node["status"]["addresses"].as_array().cloned().unwrap_or_default();
+    assert!(addresses.contains(&json!({"type": "InternalIP", "address": GUEST})), "{}: {addresses:?}", case.platform);
+}
+
+fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
+    let folder = workspace::scratch();
+    let stage = stage(case, image, folder.path(), control_plane);
+    stage.machine.boot(|vm| {
+        let verdict = verdict(vm)?;
+        assert_eq!((verdict["outcome"].as_str(), verdict["node"].as_str()), (Some("joined"), Some(case.node)), "{}", case.platform);
+        let node = ready_node(control_plane, case.node);
+        assert_of_its_platform(&node, case);
+        workspace::say(&format!("{}: Ready {:.0} s after power-on", case.platform, vm.age().as_secs_f64()));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_one_image_joins_on_every_platform() {
+    let Some(control_plane) = control_plane() else { return };
+    if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy"]) {
+        return workspace::not_run("joins on every platform", &format!("no program {program} here (packages dosfstools, mtools)"));
+    }
+    let chosen = std::env::var("KILN_PLATFORMS").ok();
+    let is_chosen = |case: &&Case| chosen.as_ref().is_none_or(|names| names.split(',').any(|name| name == case.platform));
+    let image = kiln::joining_image();
+    let cases: Vec<&Case> = CASES.iter().filter(is_chosen).collect();
+    assert!(!cases.is_empty(), "KILN_PLATFORMS names no platform of this test");
+    cases.into_iter().for_each(|case| joins(case, &image, control_plane));
+}
