@@ -105,7 +105,7 @@ fn earlier(root: &Root, config: &NodeConfig, machine: &Machine, tell: Tell) -> R
 /// The way back. Pods that cannot be removed are left to the new kubelet; anything else that fails ends the join.
 fn undo(root: &Root, machine: &Machine, tell: Tell) -> Result<()> {
     let mut host = HostMachine::new(root, machine.services, None);
-    let steps = reset::reset(root, &mut host, &mut |_| {});
+    let steps = reset::reset(root, &mut host, &reset::Choice::default(), &mut |_| {});
     for step in steps {
         match step.outcome {
             StepOutcome::Failed(failure) if failure.class == Class::Runtime => tell.line(&format!("warning: {}: {failure}", step.name)),

@@ -46,6 +46,7 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
         tls_bootstrap: choice(&mut fields, "tlsBootstrap", TLS_BOOTSTRAP, problems)?.unwrap_or(default.tls_bootstrap),
         deadline: fields.duration("deadline")?.unwrap_or(default.deadline),
         spread: fields.duration("spread")?.unwrap_or(default.spread),
+        runtime_timeout: fields.duration("runtimeTimeout")?.unwrap_or(default.runtime_timeout),
         on_failure: choice(&mut fields, "onFailure", ON_FAILURE, problems)?.unwrap_or(default.on_failure),
         wait_for: choice(&mut fields, "waitFor", WAIT_FOR, problems)?.unwrap_or(default.wait_for),
         report: report::read(&mut fields, problems)?,

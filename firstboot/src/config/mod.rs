@@ -20,6 +20,7 @@ pub mod nearest;
 mod raw;
 pub mod redact;
 mod report;
+pub mod reset;
 mod tree;
 
 #[cfg(test)]

@@ -168,6 +168,8 @@ pub struct AgentConfiguration {
     pub deadline: Duration,
     /// The largest delay of a start that is spread by the machine's identity.
     pub spread: Duration,
+    /// How long the container runtime may take to answer: it may import images before it serves.
+    pub runtime_timeout: Duration,
     /// What a fatal failure does to the machine, so that an autoscaler replaces it.
     pub on_failure: OnFailure,
     /// How far the join is followed.
@@ -183,6 +185,7 @@ impl Default for AgentConfiguration {
             tls_bootstrap: TlsBootstrap::Agent,
             deadline: Duration::from_secs(15 * 60),
             spread: Duration::ZERO,
+            runtime_timeout: Duration::from_secs(90),
             on_failure: OnFailure::Nothing,
             wait_for: WaitFor::Kubelet,
             report: None,

@@ -48,6 +48,11 @@ pub(super) fn append(bytes: &mut Bytes, more: &[u8]) {
     bytes.extend_from_slice(more);
 }
 
+/// The byte that hex digits say.
+pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
+    digits.iter().try_fold(0, |byte: u8, digit| Some(byte.wrapping_mul(16) | u8::try_from(char::from(*digit).to_digit(16)?).ok()?))
+}
+
 /// `bytes` as text.
 pub(super) fn text(bytes: &[u8]) -> Result<&str> {
     let text = std::str::from_utf8(bytes)

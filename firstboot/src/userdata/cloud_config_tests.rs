@@ -1,1 +1,82 @@
 use super::*;
+
+fn read_text(text: &str) -> Result<Carrier> {
+    read(format!("#cloud-config\n{text}").as_bytes(), &Budget::default())
+}
+
+#[test]
+fn files_are_decoded() {
+    // `printf hello | gzip -n | base64`
+    let gzipped = "H4sIAAAAAAAAA8tIzcnJBwCGphA2BQAAAA==";
+    for (fields, content, mode) in [
+        ("content: hello", "hello", 0o644),
+        ("content: |\n    hello\n    x\n  permissions: '0600'", "hello\nx\n", 0o600),
+        ("content: aGVsbG8=\n  encoding: b64\n  permissions: 0o640", "hello", 0o640),
+        ("content: |\n    aGVs\n    bG8=\n  encoding: Base64\n  permissions: 0755", "hello", 0o755),
+        (&format!("content: {gzipped}\n  encoding: gz+b64"), "hello", 0o644),
+        (&format!("content: {gzipped}\n  encoding: gzip+base64\n  permissions: 416"), "hello", 0o640),
+        ("encoding: text/plain", "", 0o644),
+    ] {
+        let carrier = read_text(&format!("write_files:\n- path: /a\n  {fields}\n")).unwrap_or_else(|failure| panic!("{fields}: {failure}"));
+        let file = &carrier.files[0];
+        assert_eq!((file.content.bytes(), file.mode, file.appends), (content.as_bytes(), mode, false), "{fields}");
+    }
+    let carrier = read_text("write_files:\n- {path: /a, owner: 'a:b', append: true}\n- {path: /b, source: {uri: https://canary}}").unwrap();
+    assert_eq!((carrier.files[0].owner.clone(), carrier.files[0].appends, carrier.files.len()), (Owner::parse("a:b"), true, 1));
+    assert_eq!(carrier.remarks, ["write_files[1] comes from elsewhere and is not fetched"]);
+}
+
+#[test]
+fn what_is_malformed_is_named_by_its_place() {
+    for (text, expected) in [
+        ("write_files: canary", "write_files is not a list"),
+        ("write_files: [canary]", "write_files[0] is not a map of fields"),
+        ("write_files: [{content: canary}]", "write_files[0].path is not there"),
+        ("write_files: [{path: canary}]", "write_files[0]: the path is not that of a file"),
+        ("write_files: [{path: /canary/../x}]", "write_files[0]: the path is not that of a file"),
+        ("write_files: [{path: /a, content: [canary]}]", "write_files[0].content is not a text"),
+        ("write_files: [{path: /a, content: 'canary!', encoding: b64}]", "write_files[0]: the base64 text"),
+        ("write_files: [{path: /a, content: canary, encoding: gz}]", "write_files[0]: the gzip data"),
+        ("write_files: [{path: /a, content: a, encoding: canary}]", "write_files[0]: its encoding is not known"),
+        ("write_files: [{path: /a, permissions: canary}]", "write_files[0].permissions is not a mode"),
+        ("write_files: [{path: /a, permissions: '10000'}]", "write_files[0].permissions is not a mode"),
+        ("write_files: [{path: /a, append: canary}]", "write_files[0].append is not true or false"),
+        ("write_files: [{path: /a, content: !!binary Y2FuYXJ5}]", "tagged as binary"),
+        ("runcmd: [{canary: x}]", "runcmd[0] is not a text or a list of texts"),
+        ("runcmd: canary", "runcmd is not a list"),
+        ("hostname: [canary]", "hostname is not a text"),
+        ("- canary", "it is not a map"),
+        ("a: 'canary", "not valid YAML"),
+        ("a: 1\n---\nb: canary", "more than one document"),
+        ("a: \0canary", "NUL"),
+        (&format!("a: {}1", "{canary: ".repeat(100)), "not valid YAML"),
+        (&"[".repeat(40_000), "brackets"),
+        (&format!("a: {}", "canary ".repeat(1 << 18)), "longer than"),
+    ] {
+        let failure = read_text(text).err().unwrap_or_else(|| panic!("{text}"));
+        assert!(failure.message.contains(expected) && !format!("{failure:?}").contains("canary"), "{expected}: {failure}");
+    }
+}
+
+#[test]
+fn the_host_name_is_chosen_as_cloud_init_does() {
+    for (text, expected) in [
+        ("hostname: a", Some("a")),
+        ("fqdn: b.c", Some("b")),
+        ("hostname: a\nfqdn: b.c", Some("a")),
+        ("hostname: a\nfqdn: b.c\nprefer_fqdn_over_hostname: true", Some("b.c")),
+        ("hostname: a\npreserve_hostname: true", None),
+        ("", None),
+    ] {
+        assert_eq!(read_text(text).unwrap().hostname.as_deref(), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_used_is_remarked_on_without_content() {
+    let carrier =
+        read_text("packages: [canary]\nusers: [{name: canary}]\nbootcmd: [canary, [canary]]\ncanary: x\nntp: {}\nruncmd: [canary, null]")
+            .unwrap();
+    assert_eq!(carrier.remarks, ["2 commands of bootcmd are not executed", "these fields are not used: packages, users, 1 unknown"]);
+    assert_eq!(carrier.commands.len(), 1);
+}

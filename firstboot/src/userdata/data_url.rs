@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::bounds::{Budget, Bytes, wrong};
+use super::bounds::{Budget, Bytes, hex_byte, wrong};
 use super::unpack;
 use crate::error::Result;
 
@@ -29,10 +29,8 @@ fn percent(text: &str, budget: &Budget) -> Result<Bytes> {
             rest = behind;
             continue;
         }
-        let digits =
-            behind.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit)).and_then(|digits| std::str::from_utf8(digits).ok());
-        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(value.ok_or_else(|| wrong("a data: URL has a % without two hex digits"))?);
+        let byte = behind.get(..2).and_then(hex_byte);
+        bytes.push(byte.ok_or_else(|| wrong("a data: URL has a % without two hex digits"))?);
         rest = behind.get(2..).unwrap_or_default();
     }
     Ok(bytes)

@@ -1,1 +1,83 @@
 use super::*;
+
+fn lookup(name: &str) -> Option<String> {
+    let value = match name {
+        "local_hostname" | "ds.meta_data.local_hostname" | "v1.local_hostname" => "node-1",
+        "instance_id" => "i-0123",
+        "ds.meta_data.network.0.ip" => "10.0.0.7",
+        "v1.line" => "a\nb",
+        "v1.quote" => "a'b",
+        "v1.map" => "a: b",
+        "v1.long" => return Some("x".repeat(VALUE + 1)),
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn rendered(body: &str) -> Result<Rendered> {
+    render(&format!("## template: jinja\n{body}"), &lookup, &Budget::default())
+}
+
+#[test]
+fn variables_are_filled_in() {
+    for (body, expected) in [
+        ("#cloud-config\n", "#cloud-config\n"),
+        ("a: '{{ local_hostname }}'\nb: {{instance_id}}", "a: 'node-1'\nb: i-0123"),
+        ("{{ ds.meta_data.local_hostname }}{{ v1.local_hostname }}", "node-1node-1"),
+        ("{{ ds.meta_data[\"local_hostname\"] }} {{ ds['meta_data']['local_hostname'] }}", "node-1 node-1"),
+        ("{{ ds.meta_data.network[0].ip }}", "10.0.0.7"),
+        ("a \n {{- instance_id -}} \n b", "ai-0123b"),
+        ("a{# b {{ c }} #}d", "ad"),
+        ("{% raw %}{{ a }}{%- x %}{% endraw %}{{ instance_id }}", "{{ a }}{%- x %}i-0123"),
+        ("{ {a} ${B} {", "{ {a} ${B} {"),
+        ("é{{ instance_id }}é", "éi-0123é"),
+        ("", ""),
+    ] {
+        let rendered = rendered(body).unwrap_or_else(|failure| panic!("{body}: {failure}"));
+        assert_eq!(std::str::from_utf8(&rendered.text).unwrap(), expected, "{body}");
+        assert_eq!(rendered.missing, [], "{body}");
+    }
+}
+
+#[test]
+fn an_expression_without_a_value_fails_who_uses_it() {
+    for (expression, expected) in [
+        ("v1.unknown", "line 4: the template variable v1.unknown has no value"),
+        ("canary.canarycanarycana", "line 4: the template variable (hidden) has no value"),
+        ("local_hostname | upper", "more than the name"),
+        ("canary()", "more than the name"),
+        ("ds.meta_data[canary]", "more than the name"),
+        ("1 + 1", "more than the name"),
+        ("'canary'", "more than the name"),
+        ("a.", "more than the name"),
+        ("", "more than the name"),
+        ("v1.line", "would change the document"),
+        ("v1.quote", "would change the document"),
+        ("v1.map", "would change the document"),
+        ("v1.long", "would change the document"),
+    ] {
+        let rendered = rendered(&format!("a: {{{{ x.y }}}}\nb: 1\nc: {{{{ {expression} }}}}\n")).unwrap();
+        let text = std::str::from_utf8(&rendered.text).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        check(lines[1].as_bytes(), &rendered.missing).unwrap();
+        assert!(check(lines[0].as_bytes(), &rendered.missing).unwrap_err().message.contains("x.y"));
+        let failure = check(lines[2].as_bytes(), &rendered.missing).unwrap_err();
+        assert!(failure.message.contains(expected) && !failure.message.contains("canary"), "{expression}: {failure}");
+    }
+}
+
+#[test]
+fn what_would_have_to_be_run_is_refused() {
+    for (body, expected) in [
+        ("a\n{% if canary %}b{% endif %}", "line 3: the template has a statement"),
+        ("{% raw %}", "not closed"),
+        ("{% raw %}{% x", "not closed"),
+        ("{{ canary", "line 2: a template tag is not closed"),
+        ("{# canary", "not closed"),
+        ("\u{e0f1}0\u{e0f1}", "U+E0F1"),
+        (&"{{ x }}".repeat(MISSING + 1), "has no value"),
+    ] {
+        let failure = rendered(body).err().unwrap();
+        assert!(failure.message.contains(expected) && !failure.message.contains("canary"), "{body}: {failure}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::bounds::{Budget, Bytes, append, wrong};
+use super::bounds::{Budget, Bytes, append, hex_byte, wrong};
 use super::kind::is_header_name;
 use super::unpack;
 use crate::error::Result;
@@ -221,10 +221,9 @@ fn quoted_printable(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
                 append(&mut decoded, &[*byte]);
                 continue;
             }
-            let (digits, behind) = rest.split_at_checked(2).ok_or_else(malformed)?;
-            let digits = std::str::from_utf8(digits).map_err(|_| malformed())?;
-            append(&mut decoded, &[u8::from_str_radix(digits, 16).map_err(|_| malformed())?]);
-            rest = behind;
+            let byte = rest.get(..2).and_then(hex_byte).ok_or_else(malformed)?;
+            append(&mut decoded, &[byte]);
+            rest = rest.get(2..).unwrap_or_default();
         }
         if !is_soft && line.ends_with(b"\n") {
             append(&mut decoded, if line.ends_with(b"\r\n") { b"\r\n" } else { b"\n" });

@@ -294,3 +294,7 @@ fn is_host_name(name: &str) -> bool {
 fn treatment(part: &Part) -> Option<Treatment> {
     TYPES.iter().find(|(name, _)| *name == part.media_type).map(|(_, treatment)| *treatment)
 }
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

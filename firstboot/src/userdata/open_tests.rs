@@ -1,0 +1,263 @@
+use std::cell::RefCell;
+use std::io::Write;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::config::HostDefaults;
+use crate::error::Class;
+use crate::userdata::PublicKey;
+
+const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken: {token: canary.canarycanarycana, apiServerEndpoint: \"a:1\", unsafeSkipCAVerification: true}\n";
+const KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\n";
+
+/// A key of minisign's that is used nowhere else, and what it signed.
+const KEY: &str = "RWQFQZjdpXeedGYW2sULdrLFoj+uzx1LnNci8wxwTna0pIXbiQ8XEvCW";
+const ID: &str = "749E77A5DD984105";
+const SIGNED: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
+const SIGNATURE: &str = "untrusted comment: signature from minisign secret key
+RUQFQZjdpXeedLH5Loree845tyjYdKlpgilCrrjrOJqY6BxejJYTcIHal8SK/7VVA5aPT3vlj/L6qV8qJmfJcS2bCRYeFOrGhQM=
+trusted comment: kiln test
+VsmQJkv2DlxAlxgBQElb/mtGfuBBEtP5seACvTNP/S/M2444Dbnz729eskVwNX4I7Qr9B9JbY5cZLgQ+Y+gkAg==
+";
+
+fn trusted() -> Trust {
+    Trust::SignedBy(vec![PublicKey::parse(KEY).unwrap()])
+}
+
+/// Opens with a machine that has a name, and a server that has `served`; how often that was asked.
+fn open_with(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &[u8]) -> (Result<Opened>, usize) {
+    let asked = RefCell::new(0);
+    let fetch = |_: &Pointer| {
+        *asked.borrow_mut() += 1;
+        Ok(Document::new(Zeroizing::new(served.to_vec())).unwrap())
+    };
+    let lookup = |name: &str| (name == "v1.local_hostname").then(|| "n1".to_owned());
+    let opened = open(bytes, signature, &Means { trust, lookup: &lookup, fetch: &fetch });
+    if let Ok(opened) = &opened {
+        assert!(!format!("{opened:?}").contains("canary"), "{opened:?}");
+    }
+    if let Err(failure) = &opened {
+        assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
+    }
+    (opened, asked.into_inner())
+}
+
+fn opened(bytes: &[u8]) -> Result<Opened> {
+    open_with(bytes, None, &Trust::Any, b"").0
+}
+
+fn texts(opened: &Opened) -> Vec<&str> {
+    opened.documents.iter().map(|document| std::str::from_utf8(document.bytes()).unwrap()).collect()
+}
+
+fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes.as_ref()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes.as_ref(), ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+fn base64(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    STANDARD.encode(bytes).into_bytes()
+}
+
+fn mixed(parts: &[(&str, &str)]) -> String {
+    let parts: String = parts.iter().map(|(kind, content)| format!("--b\nContent-Type: {kind}\n\n{content}\n")).collect();
+    format!("Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n{parts}--b--\n")
+}
+
+fn cloud_config(config: &str) -> String {
+    let config = config.replace('\n', "\n    ");
+    format!(
+        "#cloud-config\nhostname: n2\nwrite_files:\n- path: /k\n  content: |\n    {config}\n- {{path: /x, content: canary}}\nruncmd:\n- kubeadm join --config /k\n"
+    )
+}
+
+fn pointer(rest: &str) -> String {
+    format!("apiVersion: firstboot.kiln/v1\nkind: ConfigPointer\nurl: https://u:canary@host/canary\n{rest}\n")
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    format!("sha256: {}", crate::api::trust::hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()))
+}
+
+#[test]
+fn wrappings_come_off_whatever_their_order() {
+    let carried = cloud_config(JOIN);
+    for (bytes, expected) in [
+        (JOIN.as_bytes().to_vec(), JOIN),
+        (gzip(JOIN), JOIN),
+        (zstd(JOIN), JOIN),
+        (base64(JOIN), JOIN),
+        (base64(gzip(JOIN)), JOIN),
+        (gzip(base64(zstd(JOIN))), JOIN),
+        (base64(base64(gzip(gzip(mixed(&[("text/plain", JOIN)]))))), JOIN),
+        (gzip(&carried), JOIN),
+        (base64(gzip(format!("## template: jinja\n{}", cloud_config("{{ v1.local_hostname }}")))), "n1"),
+    ] {
+        let opened = opened(&bytes).unwrap();
+        assert_eq!(texts(&opened).iter().map(|text| text.trim_end()).collect::<Vec<_>>(), [expected.trim_end()]);
+    }
+    let too_deep = (0..=NESTING).fold(JOIN.as_bytes().to_vec(), |bytes, _| gzip(bytes));
+    assert!(opened(&too_deep).unwrap_err().message.contains("more than 6 layers"));
+}
+
+#[test]
+fn what_is_not_ours_is_remarked_on() {
+    for (text, remark) in [
+        ("#!/bin/sh\nkubeadm join canary".to_owned(), "what is a script is ignored"),
+        ("#include\nhttps://canary".to_owned(), "what is for cloud-init alone is ignored"),
+        ("canary".to_owned(), "what is of a kind that is not known is ignored"),
+        ("#cloud-config\npackages: [canary]".to_owned(), "the cloud-config carries no node config and is ignored"),
+        (r#"{"ignition":{"version":"3.1.0"}}"#.to_owned(), "the Ignition config carries no node config and is ignored"),
+        (mixed(&[("text/x-shellscript", "canary")]), "part 1: it has another type and is ignored"),
+        (mixed(&[("application/yaml", "kind: canary")]), "part 1: it has another type and is ignored"),
+    ] {
+        let mut opened = opened(text.as_bytes()).unwrap();
+        assert_eq!((opened.has_config(), opened.remarks.as_slice()), (false, &[remark.to_owned()][..]));
+        assert!(opened.node_config(&HostDefaults { hostname: "h".to_owned() }).unwrap().is_none());
+    }
+}
+
+#[test]
+fn parts_count_by_their_type() {
+    let carried = cloud_config(JOIN);
+    let inner = mixed(&[("application/x-firstboot-config", KUBELET)]).replace("boundary=b", "boundary=c").replace("--b", "--c");
+    let inner = inner.split_once("\nMIME-Version: 1.0\n\n").unwrap().1.to_owned();
+    for (parts, expected) in [
+        (vec![("application/x-firstboot-config", JOIN), ("application/yaml", KUBELET)], 2),
+        (vec![("text/cloud-config", &carried), ("text/x-shellscript", "x"), ("application/json", KUBELET)], 2),
+        (vec![("application/x-firstboot-config", JOIN), ("application/x-firstboot-config", JOIN)], 2),
+        (vec![("multipart/mixed; boundary=c", &inner), ("text/plain", JOIN), ("image/png", JOIN)], 2),
+        (vec![("text/cloud-config", "packages: [x]"), ("text/yaml", "a: kubeadm.k8s.io/ apiVersion")], 1),
+    ] {
+        assert_eq!(opened(mixed(&parts).as_bytes()).unwrap().documents.len(), expected, "{parts:?}");
+    }
+    let failure = opened(mixed(&[("text/plain", ""), ("application/x-firstboot-config", "canary")]).as_bytes()).unwrap_err();
+    assert_eq!(failure.message, "part 2: a part of the type application/x-firstboot-config holds no node config");
+}
+
+#[test]
+fn all_of_it_becomes_one_node_config() {
+    let patch = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\nnodeRegistration: {name: n3}\n";
+    let carried = cloud_config(JOIN);
+    let parts = [("text/cloud-config", carried.as_str()), ("application/yaml", KUBELET), ("application/x-firstboot-config", patch)];
+    let mut opened = opened(mixed(&parts).as_bytes()).unwrap();
+    assert_eq!((opened.hostname.as_deref(), opened.files.len(), opened.flags.given.as_slice()), (Some("n2"), 1, &["config"][..]));
+    let config = opened.node_config(&HostDefaults { hostname: "h".to_owned() }).unwrap().unwrap();
+    assert_eq!((config.node_name(), config.kubelet.unwrap()["maxPods"].as_u64()), ("n3".to_owned(), Some(42)));
+}
+
+#[test]
+fn expressions_without_a_value_fail_only_where_they_count() {
+    let with = |config: &str, command: &str| format!("## template: jinja\n{}- {command}\n", cloud_config(config)).into_bytes();
+    assert_eq!(opened(&with("{{ v1.local_hostname }}", "echo {{ v1.x | canary }}")).unwrap().remarks.len(), 1);
+    let failure = opened(&with("{{ v1.x }}", "true")).unwrap_err();
+    assert!(failure.message.contains("line 7: the template variable v1.x has no value"), "{failure}");
+    let host_name = format!("## template: jinja\n{}", cloud_config("a").replace("n2", "'{{ v1.x }}'"));
+    assert!(opened(host_name.as_bytes()).unwrap_err().message.contains("v1.x"));
+    let plain = cloud_config("a").replace("n2", "'canary canary'");
+    assert!(opened(plain.as_bytes()).unwrap_err().message.contains("host name"));
+}
+
+#[test]
+fn pointers_are_followed_once_and_verified() {
+    let digest = sha256(JOIN.as_bytes());
+    let packed = gzip(cloud_config(JOIN));
+    let nested = pointer(&digest);
+    for (text, served, expected) in [
+        (pointer(&digest), JOIN.as_bytes(), Ok(1)),
+        (pointer(&sha256(&packed)), &packed[..], Ok(1)),
+        (mixed(&[("application/x-firstboot-config", &pointer(&digest)), ("application/yaml", KUBELET)]), JOIN.as_bytes(), Ok(2)),
+        (pointer(&digest), SIGNED.as_bytes(), Err((Class::Untrusted, "is not what the pointer names"))),
+        (pointer(&sha256(nested.as_bytes())), nested.as_bytes(), Err((Class::Config, "is another ConfigPointer"))),
+        (pointer("signature: canary"), JOIN.as_bytes(), Err((Class::Config, "no digest"))),
+        (mixed(&[("text/plain", nested.as_str()); 5]), JOIN.as_bytes(), Err((Class::Config, "more than 4"))),
+    ] {
+        let (found, asked) = open_with(text.as_bytes(), None, &Trust::Any, served);
+        match (found, expected) {
+            (Ok(opened), Ok(count)) => assert_eq!((opened.documents.len(), asked), (count, 1), "{text}"),
+            (Err(failure), Err((class, message))) => assert!(failure.class == class && failure.message.contains(message), "{failure}"),
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn with_a_key_only_signed_content_is_believed() {
+    let ours = "application/x-firstboot-config";
+    let signature = ("application/x-minisign", SIGNATURE);
+    let forged = SIGNED.replace("Join", "join");
+    let signed_pointer = pointer(&format!("signature: |\n  {}", SIGNATURE.trim_end().replace('\n', "\n  ")));
+    for (text, beside, served, expected) in [
+        (SIGNED.to_owned(), Some(SIGNATURE), SIGNED, Ok(1)),
+        (mixed(&[(ours, SIGNED), signature]), None, "", Ok(1)),
+        // The signed file ends with a line break; here that is the boundary's.
+        (mixed(&[(ours, SIGNED.trim_end()), signature]), None, "", Ok(1)),
+        (mixed(&[("text/x-shellscript", "x"), (ours, SIGNED), signature, ("text/cloud-config", "users: []")]), None, "", Ok(1)),
+        (signed_pointer.clone(), None, SIGNED, Ok(1)),
+        (SIGNED.to_owned(), None, "", Err("not signed")),
+        (forged.clone(), Some(SIGNATURE), "", Err("not one that a key")),
+        (mixed(&[(ours, SIGNED)]), None, "", Err("part 1: it is not signed")),
+        (mixed(&[(ours, SIGNED), signature, ("application/yaml", KUBELET)]), None, "", Err("part 3: it is not signed")),
+        (
+            mixed(&[("text/cloud-config", &cloud_config(SIGNED)), (ours, SIGNED), signature]),
+            None,
+            "",
+            Err("part 1: the cloud-config: it is not signed"),
+        ),
+        (mixed(&[(ours, &forged), signature]), None, "", Err("part 1: the signature is not one")),
+        (mixed(&[signature, (ours, SIGNED)]), None, "", Err("part 1: a signature stands behind")),
+        (mixed(&[(ours, SIGNED), signature, signature]), None, "", Err("part 3: a signature stands behind")),
+        (signed_pointer, None, &forged, Err("not one that a key")),
+        (pointer(&sha256(SIGNED.as_bytes())), None, SIGNED, Err("not signed")),
+        (format!("## template: jinja\n{}", cloud_config(SIGNED)), None, "", Err("not signed")),
+    ] {
+        let (found, asked) = open_with(text.as_bytes(), beside, &trusted(), served.as_bytes());
+        match (found, expected) {
+            (Ok(opened), Ok(count)) => assert_eq!((opened.documents.len(), opened.signed_by.as_slice()), (count, &[ID.to_owned()][..])),
+            (Err(failure), Err(message)) => assert!(failure.message.contains(message), "{message}: {failure}"),
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+        assert!(asked == 0 || text.contains("signature:"), "an unsigned pointer must not be followed");
+    }
+    let gzipped = gzip(mixed(&[(ours, SIGNED), signature]));
+    assert_eq!(open_with(&gzipped, None, &trusted(), b"").0.unwrap().documents.len(), 1);
+    assert!(open_with(SIGNED.as_bytes(), Some(SIGNATURE), &Trust::SignedBy(Vec::new()), b"").0.is_err());
+    let (found, _) = open_with(SIGNED.as_bytes(), Some(SIGNATURE), &Trust::Any, b"");
+    assert_eq!(found.unwrap().remarks, ["a signature is not verified: this image has no key to verify it with"]);
+}
+
+/// Every prefix, and every byte changed, of every form: no panic, and never a word of the content in what is said.
+#[test]
+fn no_mutation_panics_or_shows_a_secret() {
+    let carried = cloud_config(JOIN);
+    let ignition = r#"{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/canary","contents":{"source":"data:,canary%20"}},{"path":"/k","contents":{"source":"data:,apiVersion:%20kubeadm.k8s.io/%0Akind:%20JoinConfiguration"}}]}}"#;
+    let forms = [
+        mixed(&[("text/x-canary", "canary"), ("text/cloud-config", &carried)]).into_bytes(),
+        format!("## template: jinja\n{}", cloud_config("canary: {{ v1.local_hostname }}")).into_bytes(),
+        ignition.as_bytes().to_vec(),
+        pointer(&sha256(b"")).into_bytes(),
+        gzip(&carried),
+        zstd(&carried),
+        base64(JOIN),
+    ];
+    for form in forms {
+        for position in 0..form.len() {
+            opened(&form[..position]).map_or_else(|failure| assert!(!failure.message.is_empty()), drop);
+            for change in [0, b'\n', b'"', 0xff, form[position] ^ 1] {
+                let mut changed = form.clone();
+                changed[position] = change;
+                opened(&changed).map_or_else(|failure| assert!(!failure.message.is_empty()), drop);
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! User-data as Cluster API's kubeadm bootstrap provider and people write it (tests/cases/userdata), opened whole; and judged by the programs
+//! that it was made for: cloud-init, ignition-validate, minisign, gzip, zstd.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use firstboot::config::{HostDefaults, model::NodeConfig, refuse_control_plane};
+use firstboot::error::{Class, Failure, Result};
+use firstboot::source::Document;
+use firstboot::userdata::bounds::Budget;
+use firstboot::userdata::{Kind, Means, Opened, Pointer, PublicKey, Trust, jinja, kind, open};
+
+/// In every case, where secrets are.
+const CANARY: &str = "canary";
+const SENTINEL: &str = "/run/cluster-api/bootstrap-success.complete";
+
+fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/userdata")
+}
+
+fn case(name: &str) -> Vec<u8> {
+    fs::read(cases().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// What a machine says of itself.
+fn lookup(name: &str) -> Option<String> {
+    let value = match name {
+        "local_hostname" | "ds.meta_data.local_hostname" | "ds.meta_data.hostname" => "n1",
+        "instance_id" | "v1.instance_id" => "i-1",
+        "ds.meta_data.placement.availability_zone" | "COREOS_EC2_AVAILABILITY_ZONE" => "z1",
+        "COREOS_EC2_HOSTNAME" => "n1",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn opened_by(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &Path) -> Result<Opened> {
+    let fetch = |_: &Pointer| Ok(Document::read_file(served).unwrap().unwrap());
+    open(bytes, signature, &Means { trust, lookup: &lookup, fetch: &fetch })
+}
+
+fn opened(bytes: &[u8]) -> Result<Opened> {
+    opened_by(bytes, None, &Trust::Any, Path::new("/none"))
+}
+
+fn node_config(opened: &mut Opened) -> Result<NodeConfig> {
+    opened.node_config(&HostDefaults { hostname: "host".to_owned() }).map(|config| config.expect("there is a config"))
+}
+
+/// What a case must come to.
+struct Expected {
+    case: &'static str,
+    node: &'static str,
+    /// `cloud-provider=external`
+    arguments: &'static [&'static str],
+    files: &'static [(&'static str, u32, &'static str)],
+    sentinel: bool,
+    remarks: &'static [&'static str],
+}
+
+const PATCH: &str = "/etc/kubernetes/patches/kubeletconfiguration0+merge.yaml";
+const CASES: &[Expected] = &[
+    Expected {
+        case: "capi-worker-v1beta4.cloud-config",
+        node: "n1",
+        arguments: &["cloud-provider=external", "provider-id=aws:///z1/i-1"],
+        files: &[],
+        sentinel: true,
+        remarks: &[],
+    },
+    Expected {
+        case: "capi-worker-v1beta3.cloud-config",
+        node: "n1",
+        arguments: &["cloud-provider=external", "provider-id=azure:///subscriptions/s/virtualMachines/i-1"],
+        files: &[
+            (PATCH, 0o644, "root"),
+            ("/etc/kubernetes/azure.json", 0o600, "root"),
+            ("/etc/motd.d/10-pool", 0o644, "nobody"),
+            ("/etc/modules-load.d/extra.conf", 0o644, "root"),
+        ],
+        sentinel: true,
+        remarks: &[
+            "cloud-config: 1 command of bootcmd is not executed",
+            "cloud-config: these fields are not used: disk_setup, fs_setup, mounts, ntp, users",
+            "cloud-config: 4 commands are not executed: this agent runs no scripts",
+        ],
+    },
+    Expected {
+        case: "capi-worker-v1beta3.ign",
+        node: "n1",
+        arguments: &["cloud-provider=external", "provider-id=aws:///z1/i-1"],
+        files: &[(PATCH, 0o644, "root")],
+        sentinel: true,
+        remarks: &[
+            "Ignition config: 1 user is not made",
+            "Ignition config: 2 systemd units are not made",
+            "Ignition config: 3 commands are not executed: this agent runs no scripts",
+        ],
+    },
+    Expected {
+        case: "worker-v1beta4-spec3.ign",
+        node: "host",
+        arguments: &["cloud-provider=external"],
+        files: &[("/etc/hostname", 0o644, "root"), (PATCH, 0o644, "root")],
+        sentinel: true,
+        remarks: &[
+            "Ignition config: storage.files[3] comes from elsewhere and is not fetched",
+            "Ignition config: 1 directory is not made",
+            "Ignition config: 1 systemd unit is not made",
+        ],
+    },
+    Expected {
+        case: "flags.cloud-config",
+        node: "host",
+        arguments: &[],
+        files: &[("/etc/kubernetes/discovery.yaml", 0o600, "root")],
+        sentinel: false,
+        remarks: &[
+            "cloud-config: these fields are not used: packages",
+            "cloud-config: 1 command is not executed: this agent runs no scripts",
+        ],
+    },
+    Expected { case: "own.cloud-config", node: "host", arguments: &["cloud-provider=external"], files: &[], sentinel: false, remarks: &[] },
+    Expected {
+        case: "parts.mime",
+        node: "n7",
+        arguments: &["cloud-provider=external"],
+        files: &[],
+        sentinel: false,
+        remarks: &["part 1: it has another type and is ignored", "part 2: the cloud-config carries no node config and is ignored"],
+    },
+];
+
+fn check(expected: &Expected, bytes: &[u8]) {
+    let name = expected.case;
+    let mut opened = opened(bytes).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+    assert!(!format!("{opened:?}").contains(CANARY), "{name}: {opened:?}");
+    assert_eq!(opened.remarks, expected.remarks, "{name}");
+    assert_eq!(opened.sentinel.as_deref(), expected.sentinel.then_some(SENTINEL), "{name}");
+    let files: Vec<_> = opened.files.iter().map(|file| (file.path.as_str(), file.mode, file.owner.user.as_str())).collect();
+    assert_eq!(files, expected.files, "{name}");
+    let config = node_config(&mut opened).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+    assert!(config.warnings.is_empty() && !format!("{config:?}").contains("canary.canary"), "{name}: {:?}", config.warnings);
+    assert_eq!(config.node_name(), expected.node, "{name}");
+    let arguments: Vec<String> =
+        config.join.node.kubelet_extra_args.iter().map(|argument| format!("{}={}", argument.name, argument.value)).collect();
+    assert_eq!(arguments, expected.arguments, "{name}");
+    refuse_control_plane(&config.join).unwrap();
+}
+
+#[test]
+fn what_cluster_api_emits_is_opened_as_it_is() {
+    for expected in CASES {
+        let bytes = case(expected.case);
+        check(expected, &bytes);
+        for packed in [&["gzip", "-c"][..], &["gzip", "-9c"], &["base64"], &["base64", "-w0"], &["zstd", "-qc"], &["zstd", "-19qc"]] {
+            check(expected, &through(packed, &bytes));
+        }
+        check(expected, &through(&["base64"], &through(&["gzip", "-c"], &bytes)));
+    }
+    let worker = opened(&case("worker-v1beta4-spec3.ign")).unwrap();
+    assert_eq!(
+        (worker.hostname.as_deref(), worker.files[1].content.bytes()),
+        (Some("n9"), &b"maxPods: 42\nserializeImagePulls: false\n"[..])
+    );
+    let pool = opened(&case("capi-worker-v1beta3.cloud-config")).unwrap();
+    assert_eq!(pool.files[2].content.bytes(), "pool a\n".repeat(20).as_bytes());
+}
+
+#[test]
+fn a_control_plane_is_opened_and_refused_in_clear_words() {
+    for name in ["capi-control-plane-join.cloud-config", "capi-control-plane-join.ign"] {
+        let mut opened = opened(&case(name)).unwrap();
+        assert!(opened.files.iter().any(|file| file.path == "/etc/kubernetes/pki/ca.key" && file.mode == 0o600), "{name}");
+        assert!(!format!("{opened:?}").contains(CANARY));
+        let failure = refuse_control_plane(&node_config(&mut opened).unwrap().join).unwrap_err();
+        assert!(failure.message.contains("joins workers"), "{name}: {failure}");
+    }
+    for name in ["capi-control-plane-init.cloud-config", "capi-control-plane-init.ign"] {
+        let failure = opened(&case(name)).unwrap_err();
+        assert!(failure.class == Class::Config && failure.message.contains("kubeadm init") && failure.message.contains("joins workers"));
+        assert!(!format!("{failure:?}").contains(CANARY));
+    }
+}
+
+#[test]
+fn no_case_is_left_out() {
+    let named = |name: &str| CASES.iter().any(|expected| expected.case == name) || name.starts_with("capi-control-plane");
+    let names: Vec<String> = fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.len() > 10 && names.iter().all(|name| named(name)), "{names:?}");
+}
+
+/// Sends `bytes` through a program.
+fn through(command: &[&str], bytes: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(command[0]).args(&command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    output.stdout
+}
+
+/// Runs a program of the test's requirements (tools/install test).
+fn run(program: &str, arguments: &[&str], folder: &Path) -> Output {
+    let output = Command::new(program).args(arguments).current_dir(folder).stdin(Stdio::null()).output();
+    output.unwrap_or_else(|error| panic!("{program}: {error}; tools/install test installs it"))
+}
+
+#[test]
+fn cloud_init_accepts_the_cloud_configs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut checked = 0;
+    for entry in fs::read_dir(cases()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "cloud-config") {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        // Its schema is for what it reads after the template.
+        let bytes = match kind(&bytes) {
+            Kind::Template => {
+                let rendered = jinja::render(std::str::from_utf8(&bytes).unwrap(), &lookup, &Budget::default()).unwrap();
+                assert_eq!(rendered.missing, [], "{}", path.display());
+                rendered.text.to_vec()
+            }
+            _ => bytes,
+        };
+        fs::write(folder.path().join("config"), bytes).unwrap();
+        let output = run("cloud-init", &["schema", "-c", "config"], folder.path());
+        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        checked += 1;
+    }
+    assert_eq!(checked, 6);
+}
+
+/// The packaged program knows spec 3 alone; it says so of spec 2, which Cluster API emits.
+#[test]
+fn ignition_accepts_the_ignition_configs() {
+    for (name, expected) in [("worker-v1beta4-spec3.ign", None), ("capi-worker-v1beta3.ign", Some("unsupported config version"))] {
+        let output = run("ignition-validate", &[name], &cases());
+        match expected {
+            None => assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr)),
+            Some(expected) => assert!(String::from_utf8_lossy(&output.stderr).contains(expected), "{name}"),
+        }
+    }
+}
+
+/// The commands of docs/userdata.md.
+#[test]
+fn what_minisign_signs_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let shell = |line: &str| {
+        let output = run("bash", &["-euc", line], path);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    shell("minisign -G -W -p kiln.pub -s kiln.key && minisign -G -W -p other.pub -s other.key");
+    fs::write(path.join("user-data"), case("own.cloud-config")).unwrap();
+    shell("minisign -S -s kiln.key -m user-data");
+    let key = |name: &str| PublicKey::parse(&fs::read_to_string(path.join(name)).unwrap()).unwrap();
+    let (ours, others) = (Trust::SignedBy(vec![key("other.pub"), key("kiln.pub")]), Trust::SignedBy(vec![key("other.pub")]));
+    let signature = fs::read_to_string(path.join("user-data.minisig")).unwrap();
+    shell(
+        "{ printf 'apiVersion: firstboot.kiln/v1\\nkind: ConfigPointer\\nurl: https://config.example.org/user-data\\n'
+           printf 'sha256: %s\\nsignature: |\\n' \"$(openssl dgst -sha256 -r user-data | cut -d' ' -f1)\"; sed 's/^/  /' user-data.minisig; } > pointer.yaml
+         { printf 'MIME-Version: 1.0\\nContent-Type: multipart/mixed; boundary=\"part\"\\n\\n'
+           printf -- '--part\\nContent-Type: application/x-firstboot-config\\n\\n'; cat user-data
+           printf -- '--part\\nContent-Type: application/x-minisign\\n\\n'; cat user-data.minisig; printf -- '--part--\\n'; } > parts",
+    );
+    let served = path.join("user-data");
+    let read = |name: &str| fs::read(path.join(name)).unwrap();
+    for (name, beside) in [("user-data", Some(signature.as_str())), ("pointer.yaml", None), ("parts", None)] {
+        let mut opened = opened_by(&read(name), beside, &ours, &served).unwrap_or_else(|failure: Failure| panic!("{name}: {failure}"));
+        assert_eq!(opened.signed_by, [key("kiln.pub").id()], "{name}");
+        assert_eq!(node_config(&mut opened).unwrap().node_name(), "host", "{name}");
+        let failure = opened_by(&read(name), beside, &others, &served).unwrap_err();
+        assert!(failure.class == Class::Untrusted && failure.message.contains("not one that a key"), "{name}: {failure}");
+    }
+    let changed = String::from_utf8(read("parts")).unwrap().replace("0600", "0644");
+    assert_eq!(opened_by(changed.as_bytes(), None, &ours, &served).unwrap_err().class, Class::Untrusted);
+}

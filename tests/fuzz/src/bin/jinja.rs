@@ -1,0 +1,22 @@
+//! A template: what has no value is marked, and every mark is found again.
+#![no_main]
+
+use firstboot::userdata::bounds::Budget;
+use firstboot::userdata::jinja::{check, render};
+use libfuzzer_sys::fuzz_target;
+
+/// The token in the seeds.
+const TOKEN: &str = "canary.canarycanarycana";
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let lookup = |name: &str| (name.len() % 3 > 0).then(|| name.to_owned());
+    match render(text, &lookup, &Budget::default()) {
+        Ok(rendered) => {
+            assert!(std::str::from_utf8(&rendered.text).is_ok());
+            assert_eq!(check(&rendered.text, &rendered.missing).is_err(), !rendered.missing.is_empty());
+            assert!(!format!("{:?}", rendered.missing).contains(TOKEN));
+        }
+        Err(failure) => assert!(!failure.message.is_empty() && !format!("{failure:?}").contains(TOKEN)),
+    }
+});

@@ -1,0 +1,29 @@
+//! User-data of any form, opened whole, with a server that gives it back: bounded, and nothing that is said of it shows a token.
+#![no_main]
+
+use firstboot::config::HostDefaults;
+use firstboot::source::Document;
+use firstboot::userdata::{Means, Pointer, PublicKey, Trust, open};
+use libfuzzer_sys::fuzz_target;
+
+/// The token in the seeds.
+const TOKEN: &str = "canary.canarycanarycana";
+/// A key that signed nothing here.
+const KEY: &str = "RWSX2BrGaJFTXIuGkaKaZDmJHCvWGxjiry2TYd7VKXfVKl75YB2jl5Xn";
+
+fuzz_target!(|bytes: &[u8]| {
+    let lookup = |name: &str| (name.len() % 2 == 0).then(|| "value".to_owned());
+    let fetch = |_: &Pointer| Ok(Document::read(bytes).expect("inputs are short"));
+    let signed = Trust::SignedBy(vec![PublicKey::parse(KEY).expect("it is a key")]);
+    let strict = open(bytes, None, &Means { trust: &signed, lookup: &lookup, fetch: &fetch });
+    assert!(strict.is_err() || strict.is_ok_and(|opened| !opened.has_config()), "something that nobody signed was believed");
+    match open(bytes, None, &Means { trust: &Trust::Any, lookup: &lookup, fetch: &fetch }) {
+        Ok(mut opened) => {
+            assert!(!format!("{:?}", (&opened.documents, &opened.files, &opened.remarks)).contains(TOKEN));
+            if let Err(failure) = opened.node_config(&HostDefaults { hostname: "node".to_owned() }) {
+                assert!(!failure.message.is_empty() && !format!("{failure:?}").contains(TOKEN));
+            }
+        }
+        Err(failure) => assert!(!failure.message.is_empty() && !format!("{failure:?}").contains(TOKEN)),
+    }
+});
