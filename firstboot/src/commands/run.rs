@@ -1,6 +1,6 @@
 //! `firstboot run`: what the image's unit runs.
 
-use super::config::{Sourced, gather, of_machine};
+use super::config::{Sourced, gather, of_machine, publish};
 use super::join::{Start, conclude, gone, join};
 use super::tell::Tell;
 use crate::config::model::{NodeConfig, OnFailure};
@@ -45,7 +45,11 @@ impl Learnt {
 fn attempt(root: &Root, verdict: &mut Verdict, learnt: &mut Learnt, tell: Tell) -> Result<Outcome> {
     let mut metadata = gather(root, tell)?;
     learnt.facts = metadata.facts.clone();
-    match of_machine(root, &mut metadata, tell)? {
+    let found = of_machine(root, &mut metadata, tell);
+    if !found.as_ref().is_ok_and(|found| found.as_ref().is_some_and(|sourced| sourced.config.join.dry_run)) {
+        publish(root, &metadata, tell);
+    }
+    match found? {
         Some(sourced) => {
             learnt.take(&sourced.config);
             let outcome = join(root, &sourced, Start::Spread, verdict, tell)?;

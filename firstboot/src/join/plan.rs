@@ -170,7 +170,8 @@ fn arguments(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts, feat
         "" => image_repository(cluster.kubernetes_version.unwrap_or(host.kubelet_version)),
         named => named,
     };
-    let around = kubelet_flags::Surroundings { features, cri_socket, image_repository, hostname: &host.hostname };
+    let around =
+        kubelet_flags::Surroundings { features, cri_socket, image_repository, hostname: &host.hostname, from_facts: &config.from_facts };
     kubelet_flags::arguments(&config.join.node, &around)
 }
 
