@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use kiln_simulator::fault::{Act, Ends, Fault, SCRIPTS};
 use kiln_simulator::platform::{self, Platform};
-use kiln_simulator::{Running, Simulation, namespace};
+use kiln_simulator::{Running, Simulation};
 use kiln_tests::agent::{self, Run};
+use kiln_tests::simulated::{self, Machine};
 use kiln_tests::{kiln, workspace};
 use serde_json::Value;
 
@@ -25,9 +26,6 @@ const DEADLINE: u32 = 3;
 
 /// Seconds that it gives one whose fault does.
 const LONG_DEADLINE: u32 = 30;
-
-/// Set for the copy of this test that is root in a user namespace.
-const IS_COPY: &str = "KILN_TEST_IN_USER_NAMESPACE";
 
 /// The part of the token in the config that must not be said; the pin begins otherwise.
 const SECRET: &str = "fedcba9876543210";
@@ -63,8 +61,8 @@ struct Seen {
 
 #[test]
 fn every_platform_survives_every_fault() {
-    if !namespaces_are_mine() {
-        return run_a_copy();
+    if !simulated::can_start("every_platform_survives_every_fault") {
+        return;
     }
     kiln::programs();
     let only = std::env::var("KILN_TEST_CASES").unwrap_or_default();
@@ -101,24 +99,6 @@ fn every_platform_survives_every_fault() {
     workspace::say(&format!("{count} cases, {} of them with a problem", problems.len()));
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(!only.is_empty() || count >= 200, "{count} cases are too few");
-}
-
-/// Each thread can make network namespaces: as root, or as the root of a user namespace.
-fn namespaces_are_mine() -> bool {
-    std::thread::spawn(|| namespace::enter_thread().is_ok()).join().unwrap_or(false)
-}
-
-/// The same test as root of a user namespace, which needs a process of its own.
-fn run_a_copy() {
-    let is_copy = std::env::var_os(IS_COPY).is_some();
-    let test = std::env::current_exe().expect("a running program has a path");
-    let mut command = Command::new("unshare");
-    command.arg("-Ur").arg(test).args(["--exact", "every_platform_survives_every_fault", "--nocapture"]).env(IS_COPY, "1");
-    let can_unshare = Command::new("unshare").args(["-Urn", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    if is_copy || !can_unshare {
-        return workspace::not_run("faults of metadata services", "this user may make no namespaces");
-    }
-    assert!(command.status().expect("unshare was there a moment ago").success(), "see above");
 }
 
 fn next(cases: &Mutex<VecDeque<Case>>) -> Option<Case> {
@@ -171,27 +151,14 @@ fn case_name(case: &Case) -> String {
     format!("{} {}", case.platform, case.fault)
 }
 
-/// One agent on one machine. The thread moves into a network namespace of its own, in which the next case does not stay.
+/// One agent on one machine.
 fn try_case(case: &Case) -> Seen {
-    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
-    let simulation = Simulation::of(case.platform).user_data(CONFIG).fault(case.fault.clone());
-    let machine = simulation.build().unwrap_or_else(|error| panic!("{error}"));
-    machine.write_root(folder.path()).unwrap_or_else(|error| panic!("{error}"));
+    let machine = Machine::start(Simulation::of(case.platform).user_data(CONFIG).fault(case.fault.clone()));
     let deadline = if ends(case) == Ends::Succeeds { LONG_DEADLINE } else { DEADLINE };
-    bound(folder.path(), deadline);
-    namespace::enter_thread().unwrap_or_else(|error| panic!("{error}"));
-    namespace::furnish(&machine).unwrap_or_else(|error| panic!("{error}"));
-    let running = machine.serve_here().unwrap_or_else(|error| panic!("{error}"));
+    machine.append(&format!("firstboot.source-deadline={deadline}"));
     let limit = Duration::from_secs(case.fault.within(deadline).into());
-    let run = agent::run(explain(folder.path()), limit + Duration::from_secs(2));
-    judge(case, run, &running, workspace::patience(limit))
-}
-
-/// Adds the agent's deadline to the kernel command line.
-fn bound(root: &Path, deadline: u32) {
-    let path = root.join("proc/cmdline");
-    let line = std::fs::read_to_string(&path).expect("every machine has a command line");
-    std::fs::write(&path, format!("{} firstboot.source-deadline={deadline}\n", line.trim_end())).expect("the folder is the test's");
+    let run = agent::run(explain(machine.root()), limit + Duration::from_secs(2));
+    judge(case, run, &machine.running, workspace::patience(limit))
 }
 
 fn explain(root: &Path) -> Command {
