@@ -53,3 +53,6 @@ pub const IMAGE_FOLDER: &str = "usr/lib/kiln";
 
 /// The KubeletConfiguration that an image may carry, below the root: its machines then read none from the cluster.
 pub const KUBELET_CONFIG: &str = "usr/lib/kiln/kubelet-config.yaml";
+
+/// Whom the machines of an image believe, below the root; an image without it believes all that it recognises.
+pub const POLICY: &str = "usr/lib/kiln/policy.json";

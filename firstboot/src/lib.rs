@@ -17,6 +17,7 @@ pub mod contract;
 pub mod enrich;
 pub mod error;
 pub mod facts;
+pub mod guard;
 pub mod host;
 #[cfg(target_os = "linux")]
 pub mod initrd;
@@ -26,6 +27,7 @@ pub mod kubernetes;
 pub mod machine;
 pub mod metadata;
 pub mod platform;
+pub mod policy;
 pub mod preflight;
 pub mod report;
 pub mod secret;

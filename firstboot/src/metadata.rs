@@ -5,6 +5,7 @@ use crate::error::{Class, Failure, Result};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::platform::{Evidence, Platform, detect};
+use crate::policy::Policy;
 use crate::source::{self, Document, Reader, Reading, Surroundings, UserData};
 
 /// The kernel argument that bounds how long the platform's source may take, in seconds.
@@ -27,13 +28,13 @@ pub struct Metadata {
     pub remarks: Vec<String>,
 }
 
-/// Gathers what local evidence, the platform and whoever booted the machine say. `pinned` is the platform that the image's policy pins.
-pub fn gather(root: &Root, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Result<Document>) -> Result<Metadata> {
+/// Gathers what local evidence, the platform and whoever booted the machine say, as far as the image's policy believes them.
+pub fn gather(root: &Root, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Document>) -> Result<Metadata> {
     let evidence = Evidence::of(root);
     let mut metadata = Metadata::default();
     let surroundings = Surroundings { root, command_line: &evidence.command_line, fetch };
-    let named = source::named(&surroundings, &mut metadata.remarks)?;
-    let detection = detect(&evidence, pinned)?;
+    let named = source::named(&surroundings, &|place| policy.believes_config(place), &mut metadata.remarks)?;
+    let detection = detect(&evidence, policy.platform.as_deref())?;
     metadata.platform = detection.platform;
     metadata.seen = detection.seen.clone();
     for (name, seen) in &detection.others {
@@ -42,10 +43,12 @@ pub fn gather(root: &Root, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Result<
     metadata.others = detection.others;
     if let Some(platform) = detection.platform {
         metadata.facts.platform.say(platform.source.name.to_owned(), detection.seen);
-        let reading = read(&evidence, platform, fetch, &mut metadata.remarks);
+        let name = platform.source.name;
+        let reading = if policy.believes(name) { read(&evidence, platform, fetch, &mut metadata.remarks) } else { Ok(Reading::default()) };
         let reading = if named.is_some() { without_facts(platform, reading, &mut metadata.remarks) } else { reading? };
+        let reading = believed(reading, name, policy, &mut metadata.remarks);
         metadata.facts.absorb(reading.facts);
-        metadata.user_data = reading.user_data.map(|user_data| (platform.source.name, user_data));
+        metadata.user_data = reading.user_data.map(|user_data| (name, user_data));
     }
     if let Some(named) = named {
         let beaten = metadata.user_data.replace(named);
@@ -54,6 +57,19 @@ pub fn gather(root: &Root, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Result<
         }
     }
     Ok(metadata)
+}
+
+/// What the policy leaves of it.
+fn believed(mut reading: Reading, name: &str, policy: &Policy, remarks: &mut Vec<String>) -> Reading {
+    let by = "by the image's policy";
+    if !policy.believes_facts(name) {
+        remarks.push(format!("the facts of {name} are not believed, {by}"));
+        reading.facts = Facts::default();
+    }
+    if !policy.believes_config(name) && reading.user_data.take().is_some() {
+        remarks.push(format!("the user-data of {name} is not believed, {by}"));
+    }
+    reading
 }
 
 fn read(evidence: &Evidence, platform: Platform, fetch: &dyn Fn(&str) -> Result<Document>, remarks: &mut Vec<String>) -> Result<Reading> {

@@ -6,10 +6,14 @@ const ETC: &str = "/etc/firstboot/config.yaml";
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 
 fn gathered(contents: &[(&str, &[u8])], pinned: Option<&str>) -> Result<Metadata> {
+    gathered_by(contents, &Policy { platform: pinned.map(str::to_owned), ..Policy::default() })
+}
+
+fn gathered_by(contents: &[(&str, &[u8])], policy: &Policy) -> Result<Metadata> {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::at(folder.path());
     contents.iter().for_each(|(path, bytes)| files::write(&root.path(path), bytes, 0o600).unwrap());
-    gather(&root, pinned, &|_| panic!("no network"))
+    gather(&root, policy, &|_| panic!("no network"))
 }
 
 #[test]
@@ -35,4 +39,25 @@ fn a_pin_decides_and_must_name_a_platform() {
     assert_eq!(gathered(both, Some("qemu")).unwrap().platform.unwrap().source.name, "qemu");
     let failure = gathered(both, Some("qmeu")).unwrap_err();
     assert!(failure.message.contains("did you mean \"qemu\""), "{failure}");
+}
+
+#[test]
+fn the_policy_says_who_is_believed_and_for_what() {
+    let policy = |text: &str| Policy::parse(text.as_bytes()).unwrap();
+    let both: &[(&str, &[u8])] =
+        &[(FW_CFG, CONFIG), (ETC, CONFIG), ("/sys/class/dmi/id/product_uuid", b"4c4c4544-0042-3510-8052-b4c04f4e3232")];
+    for (text, config, has_facts, remark) in [
+        ("{}", Some("file"), true, Some("the user-data of qemu is not used")),
+        (r#"{"config": ["qemu"]}"#, Some("qemu"), true, None),
+        (r#"{"config": ["nocloud"]}"#, None, true, Some("the user-data of qemu is not believed")),
+        (r#"{"config": ["qemu"], "facts": []}"#, Some("qemu"), false, Some("the facts of qemu are not believed")),
+        (r#"{"config": ["file"], "facts": ["ec2"]}"#, Some("file"), false, Some("the facts of qemu are not believed")),
+        (r#"{"platform": "none", "config": ["qemu"]}"#, None, false, None),
+    ] {
+        let metadata = gathered_by(both, &policy(text)).unwrap();
+        assert_eq!(metadata.user_data.as_ref().map(|(source, _)| *source), config, "{text}");
+        assert_eq!(metadata.facts.text("instance-id").is_some(), has_facts, "{text}");
+        let remarks = &metadata.remarks;
+        assert_eq!(remarks.first().map(|first| first.contains(remark.unwrap_or("nothing"))), remark.map(|_| true), "{text}: {remarks:?}");
+    }
 }

@@ -1,28 +1,21 @@
 //! Which node config counts: the flags' and their file's, or what a source of this machine has.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use super::fetch::fetch;
 use super::tell::Tell;
-use crate::api::retry::{self, Backoff};
-use crate::api::trust::Authorities;
-use crate::api::{Deadline, Network, plain};
 use crate::cli::{host_defaults, read_node_config};
 use crate::config::model::{FromFacts, NodeConfig};
-use crate::config::{self, HostDefaults, flags, flags::JoinFlags};
+use crate::config::{HostDefaults, flags, flags::JoinFlags};
 use crate::enrich::template::Names;
-use crate::enrich::{self, Known, name};
+use crate::enrich::{self, Known, cloud_init, name};
 use crate::error::{Class, Failure, Result};
 use crate::facts;
 use crate::host::{machine, network, root::Root};
-use crate::join::discovery;
-use crate::kubernetes::endpoint::Endpoint;
 use crate::metadata::{self, Metadata};
-use crate::source::{self, Document};
-use crate::userdata::{self, Kind};
-
-/// How long a URL may take; the network may come up only now.
-const URL_LIMIT: Duration = Duration::from_secs(180);
+use crate::policy::Policy;
+use crate::source::{self, UserData};
+use crate::userdata::{self, CarriedFile, Means, Opened};
 
 /// A node config and where it came from.
 pub struct Sourced {
@@ -32,6 +25,12 @@ pub struct Sourced {
     pub source: String,
     /// The file of this machine in which a source found it.
     pub file: Option<PathBuf>,
+    /// The source or place that has it; none for a config that a person gives.
+    pub origin: Option<&'static str>,
+    /// Files that came with it.
+    pub carried: Vec<CarriedFile>,
+    /// A file to be written once the machine has joined.
+    pub sentinel: Option<String>,
 }
 
 /// The config that the flags give; without any, a source's. Beside it what is known of the machine: for a config that a person gives, only
@@ -60,7 +59,7 @@ pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<(Metadata, 
         metadata = gather(root, tell)?;
         complete(&mut config, root, &metadata, tell)?;
     }
-    Ok((metadata, Sourced { config, source, file: None }))
+    Ok((metadata, Sourced { config, source, file: None, origin: None, carried: Vec::new(), sentinel: None }))
 }
 
 /// Whether flags give a config.
@@ -70,7 +69,7 @@ pub fn is_given(flags: &JoinFlags) -> bool {
 
 /// What is known of this machine.
 pub fn gather(root: &Root, tell: Tell) -> Result<Metadata> {
-    let metadata = metadata::gather(root, None, &|url: &str| fetch(root, url))?;
+    let metadata = metadata::gather(root, &Policy::of(root)?, &|url: &str| fetch(root, url))?;
     metadata.remarks.iter().for_each(|remark| tell.line(remark));
     Ok(metadata)
 }
@@ -93,32 +92,63 @@ fn complete(config: &mut NodeConfig, root: &Root, metadata: &Metadata, tell: Tel
     Ok(())
 }
 
-/// What a node is called whose config says nothing: the platform's name for it, else the host's own.
-fn default_name(root: &Root, metadata: &Metadata, tell: Tell) -> Result<HostDefaults> {
+/// What a node is called whose config says nothing: what the user-data calls the host, the platform's name for it, the host's own.
+fn default_name(root: &Root, metadata: &Metadata, asked: Option<String>, tell: Tell) -> Result<HostDefaults> {
     let mut remarks = Vec::new();
-    let by_platform = metadata.platform.and_then(|platform| name::by_platform(&metadata.facts, platform.source, &mut remarks));
+    let by_platform = || metadata.platform.and_then(|platform| name::by_platform(&metadata.facts, platform.source, &mut remarks));
+    let named = asked.filter(|name| !name::is_nameless(name)).or_else(by_platform);
     remarks.iter().for_each(|remark| tell.line(remark));
-    by_platform.map_or_else(|| host(root), |hostname| Ok(HostDefaults { hostname }))
+    named.map_or_else(|| host(root), |hostname| Ok(HostDefaults { hostname }))
 }
 
 /// The config that a source of this machine has, completed by the facts; none when no source has one. Takes the user-data.
 pub fn of_machine(root: &Root, metadata: &mut Metadata, tell: Tell) -> Result<Option<Sourced>> {
     let Some((name, user_data)) = metadata.user_data.take() else { return Ok(None) };
     let source = format!("{name}: {}", user_data.origin);
-    let kind = userdata::kind(user_data.document.bytes());
-    if kind != Kind::NodeConfig && name != source::FILE {
-        tell.line(&format!("user-data of {source} is {}, not a node config, and is ignored", kind.word()));
-        return Ok(None);
+    let policy = Policy::of(root)?;
+    let sourced =
+        read(root, metadata, &policy, name, &user_data, tell).map_err(|failure| failure.doing(format!("the node config from {source}")))?;
+    match &sourced {
+        Some(_) => tell.line(&format!("node config from {source}")),
+        None => {
+            let kind = userdata::kind(user_data.document.bytes()).word();
+            tell.line(&format!("user-data of {source} is {kind} without a node config, and is ignored"));
+        }
     }
-    tell.line(&format!("node config from {source}"));
-    let host = default_name(root, metadata, tell)?;
-    let config = config::parse(user_data.document.bytes(), &host).and_then(|mut config| {
-        complete(&mut config, root, metadata, tell)?;
-        Ok(config)
-    });
-    let config = config.map_err(|failure| failure.doing(format!("the node config from {source}")))?;
+    Ok(sourced)
+}
+
+fn read(
+    root: &Root,
+    metadata: &Metadata,
+    policy: &Policy,
+    name: &'static str,
+    user_data: &UserData,
+    tell: Tell,
+) -> Result<Option<Sourced>> {
+    let mut opened = open(root, metadata, policy, user_data)?;
+    opened.remarks.iter().for_each(|remark| tell.line(remark));
+    opened.signed_by.iter().for_each(|key| tell.line(&format!("it is signed by the key {key}")));
+    let host = default_name(root, metadata, opened.hostname.take(), tell)?;
+    let Some(mut config) = opened.node_config(&host)? else {
+        return if name == source::FILE { Err(Failure::new(Class::Config, "no JoinConfiguration found in it")) } else { Ok(None) };
+    };
+    policy.check_secrets(name, &config)?;
+    complete(&mut config, root, metadata, tell)?;
     let file = (name == source::FILE).then(|| PathBuf::from(&user_data.origin));
-    Ok(Some(Sourced { config, source, file }))
+    let source = format!("{name}: {}", user_data.origin);
+    Ok(Some(Sourced { config, source, file, origin: Some(name), carried: opened.files, sentinel: opened.sentinel }))
+}
+
+/// Opens user-data of any form.
+fn open(root: &Root, metadata: &Metadata, policy: &Policy, user_data: &UserData) -> Result<Opened> {
+    let names = Names::of(&metadata.facts, root);
+    let means = Means {
+        trust: &policy.trust,
+        lookup: &|name| cloud_init::value(name, &names),
+        fetch: &|pointer| fetch(root, pointer.url.reveal()),
+    };
+    userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &means)
 }
 
 fn host(root: &Root) -> Result<HostDefaults> {
@@ -126,32 +156,4 @@ fn host(root: &Root) -> Result<HostDefaults> {
         Some(hostname) => Ok(HostDefaults { hostname }),
         None => host_defaults(),
     }
-}
-
-/// Gets what a URL of the kernel command line names.
-fn fetch(root: &Root, url: &str) -> Result<Document> {
-    let (network, deadline) = (Network::new(root.clone()), Deadline::after(URL_LIMIT));
-    let bytes = match url.strip_prefix("http://") {
-        Some(rest) => fetch_plain(&network, rest, deadline)?,
-        None => discovery::fetch(&network, url, &Authorities::system()?, deadline, &mut Backoff::new())?,
-    };
-    Document::new(bytes.into()).ok_or_else(|| Failure::new(Class::Source, format!("it is longer than {} bytes", source::document::LIMIT)))
-}
-
-fn fetch_plain(network: &Network, rest: &str, deadline: Deadline) -> Result<Vec<u8>> {
-    let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    let with_port =
-        if authority.rsplit(']').next().is_some_and(|tail| tail.contains(':')) { authority.to_owned() } else { format!("{authority}:80") };
-    let endpoint: Endpoint = with_port.parse().map_err(|why| Failure::new(Class::Source, format!("the URL's host: {why}")))?;
-    let mut backoff = Backoff::new();
-    retry::until(deadline, &mut backoff, || {
-        let answer = plain::get(network, &endpoint, path, source::document::LIMIT, deadline.within(network.request_timeout))?;
-        match answer.status {
-            200 => Ok(answer.body),
-            status => {
-                let failure = Failure::new(Class::Source, format!("http://{endpoint} answers {status}"));
-                Err(if status >= 500 || status == 404 { failure.transient() } else { failure }.into())
-            }
-        }
-    })
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::carried;
 use super::config::Sourced;
 use super::reset::HostMachine;
 use super::tell::Tell;
@@ -41,6 +42,9 @@ pub fn join(root: &Root, sourced: &Sourced, start: Start, verdict: &mut Verdict,
     }
     refuse_control_plane(&config.join)?;
     name_host(root, config, tell)?;
+    if !config.join.dry_run {
+        carried::write(root, &sourced.carried, tell)?;
+    }
     let machine = Machine::read(root)?;
     if !config.join.dry_run {
         sweep(root, config);

@@ -1,7 +1,9 @@
 //! What the verbs of the command line do: one file each, wiring without logic.
 
+pub mod carried;
 pub mod config;
 pub mod explain;
+pub mod fetch;
 pub mod join;
 pub mod preflight;
 pub mod reset;

@@ -8,6 +8,7 @@
 //! facts lies in [`NodeConfig::from_facts`], apart from what was written: it is used when a machine joins, and does not make one join again
 //! (see `NodeConfig::fingerprint`).
 
+pub mod cloud_init;
 pub mod labels;
 pub mod name;
 pub mod node_ip;

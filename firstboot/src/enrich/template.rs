@@ -42,7 +42,8 @@ impl Names {
         self.0.insert(name.to_owned(), value.filter(|value| !value.is_empty()));
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
+    /// The value of a name.
+    pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_deref()
     }
 }

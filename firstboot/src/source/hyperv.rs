@@ -107,6 +107,7 @@ mod tests {
     use super::*;
     use crate::host::files;
     use crate::metadata::gather;
+    use crate::policy::Policy;
 
     const DMI: [(&str, &[u8]); 3] = [
         ("/sys/class/dmi/id/sys_vendor", b"Microsoft Corporation\n"),
@@ -130,7 +131,7 @@ mod tests {
         let about = [("VirtualMachineId", "BBBBBBBB-1111-2222-3333-444444444444"), ("VirtualMachineName", "worker 1")];
         let (_folder, root) =
             root_with(&[("other", "x"), ("firstboot.config.0", "can"), ("firstboot.config.1", "ary"), ("ignition.config", "{}")], &about);
-        let metadata = gather(&root, None, &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
         let (source, user_data) = metadata.user_data.unwrap();
         assert_eq!(
             (source, user_data.document.bytes(), user_data.origin.as_str()),
@@ -139,7 +140,7 @@ mod tests {
         let facts = ["instance-id", "name"].map(|name| metadata.facts.text(name));
         assert_eq!(facts, [Some("bbbbbbbb-1111-2222-3333-444444444444"), Some("worker 1")]);
         assert!(scrub(&root).unwrap().unwrap().contains("3 pairs"));
-        let metadata = gather(&root, None, &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
         assert!(metadata.user_data.is_none(), "what was overwritten is no config");
     }
 
@@ -147,7 +148,7 @@ mod tests {
     fn a_machine_without_the_daemon_is_told_so() {
         let (_folder, root) = root_with(&[], &[]);
         std::fs::remove_file(kvp::path(&root, GIVEN)).unwrap();
-        let metadata = gather(&root, None, &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
         assert!(metadata.user_data.is_none() && metadata.remarks[0].contains("hyperv-daemons"), "{:?}", metadata.remarks);
         assert_eq!(metadata.facts.text("instance-id"), Some("aaaaaaaa-1111-2222-3333-444444444444"));
         assert_eq!(scrub(&root).unwrap(), None);

@@ -50,13 +50,14 @@ mod tests {
     use crate::host::files;
     use crate::host::root::Root;
     use crate::metadata::{Metadata, gather};
+    use crate::policy::Policy;
     use crate::source::Document;
 
     fn gathered(contents: &[(&str, &str)]) -> Result<Metadata> {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
         contents.iter().for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o444).unwrap());
-        gather(&root, None, &|url| Ok(Document::new(Zeroizing::new(url.as_bytes().to_vec())).unwrap()))
+        gather(&root, &Policy::default(), &|url| Ok(Document::new(Zeroizing::new(url.as_bytes().to_vec())).unwrap()))
     }
 
     const DELL: [(&str, &str); 4] = [

@@ -222,9 +222,13 @@ pub struct Surroundings<'a> {
 /// A place: looks, adds remarks, says where exactly it found what.
 pub type Look = fn(&Surroundings, &mut Vec<String>) -> Result<Option<UserData>>;
 
-/// What is named from outside the platform: the place's name, and what is there.
-pub fn named(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Result<Option<(&'static str, UserData)>> {
-    for (place, look) in PLACES {
+/// What is named from outside the platform: the place's name, and what is there. Places that are not believed are not looked at.
+pub fn named(
+    surroundings: &Surroundings,
+    is_believed: &dyn Fn(&str) -> bool,
+    remarks: &mut Vec<String>,
+) -> Result<Option<(&'static str, UserData)>> {
+    for (place, look) in PLACES.iter().filter(|(place, _)| is_believed(place)) {
         if let Some(found) = look(surroundings, remarks)? {
             return Ok(Some((place, found)));
         }

@@ -8,6 +8,7 @@ use crate::api::trust::hex;
 use crate::host::files;
 use crate::host::root::Root;
 use crate::metadata::{Metadata, gather};
+use crate::policy::Policy;
 
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 const SERIAL: &str = "/sys/class/dmi/id/product_serial";
@@ -24,7 +25,7 @@ fn gathered(contents: &[(&str, &str)]) -> (Result<Metadata>, Vec<String>) {
         let bytes = if url.ends_with("meta-data") { b"instance-id: 7\nlocal-hostname: n1\n" } else { CONFIG };
         Ok(Document::new(Zeroizing::new(bytes.to_vec())).unwrap())
     };
-    (gather(&root, None, &fetch), fetched.into_inner())
+    (gather(&root, &Policy::default(), &fetch), fetched.into_inner())
 }
 
 #[test]

@@ -27,7 +27,8 @@ fn search(contents: &[(&str, &[u8], u32)], command_line: &str) -> Searched {
         if url.contains("down") { Err(Failure::new(Class::Unreachable, "no route")) } else { Ok(document(CONFIG)) }
     };
     let mut remarks = Vec::new();
-    let found = named(&Surroundings { root: &root, command_line: &CommandLine::parse(command_line), fetch: &fetch }, &mut remarks);
+    let found =
+        named(&Surroundings { root: &root, command_line: &CommandLine::parse(command_line), fetch: &fetch }, &|_| true, &mut remarks);
     Searched { found, remarks, fetched: fetched.into_inner() }
 }
 

@@ -1,0 +1,65 @@
+use super::*;
+
+const KEY: &str = "RWQFQZjdpXeedGYW2sULdrLFoj+uzx1LnNci8wxwTna0pIXbiQ8XEvCW";
+
+#[test]
+fn what_is_not_said_is_not_restricted() {
+    let all = Policy::parse(b"{}").unwrap();
+    assert_eq!(all, Policy::default());
+    assert!(all.believes("ec2") && all.believes_config("file") && all.believes_secrets(TOKEN_URL) && all.sentences().is_empty());
+    let text = format!(
+        r#"{{"platform":"ec2","facts":["ec2"],"config":["ec2","url"],"secrets":["token-url"],"signed-by":["{KEY}"],"guard":true}}"#
+    );
+    let policy = Policy::parse(text.as_bytes()).unwrap();
+    assert!(policy.believes_facts("ec2") && !policy.believes_facts("gce") && policy.believes_config("url") && !policy.believes("nocloud"));
+    assert!(policy.believes_secrets(TOKEN_URL) && !policy.believes_secrets("ec2"));
+    let expected = [
+        "the platform is ec2",
+        "facts only from ec2",
+        "config only from ec2, url",
+        "secrets only from token-url",
+        "config only signed by 749E77A5DD984105",
+        "pods are kept from metadata addresses",
+    ];
+    assert_eq!(policy.sentences(), expected);
+    let written: Written = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&written).unwrap(), text, "the builder writes what the agent reads");
+}
+
+#[test]
+fn what_is_not_known_is_an_error() {
+    for (text, expected) in [
+        ("", "EOF"),
+        ("[]", "invalid"),
+        (r#"{"platfrom": "ec2"}"#, "unknown field `platfrom`"),
+        (r#"{"guard": "yes"}"#, "invalid type"),
+        (r#"{"platform": "ec3"}"#, "platform: \"ec3\" is not known; did you mean \"ec2\"?"),
+        (r#"{"platform": "file"}"#, "valid here"),
+        (r#"{"facts": ["url"]}"#, "facts: \"url\" is not known"),
+        (r#"{"config": ["ec2", "token-url"]}"#, "config: \"token-url\" is not known"),
+        (r#"{"secrets": ["token-ulr"]}"#, "did you mean \"token-url\"?"),
+        (r#"{"signed-by": []}"#, "no config could be believed"),
+        (r#"{"signed-by": ["RWabc"]}"#, "signed-by: the public key is not one of minisign's"),
+    ] {
+        let failure = Policy::parse(text.as_bytes()).unwrap_err();
+        assert!(failure.class == Class::Config && failure.message.contains(expected), "{text}: {failure}");
+    }
+    let many = format!(r#"{{"facts": [{}]}}"#, vec![r#""ec2""#; 65].join(","));
+    assert!(Policy::parse(many.as_bytes()).is_err());
+}
+
+#[test]
+fn an_unreadable_policy_is_an_error_and_none_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::at(folder.path());
+    assert_eq!(Policy::of(&root).unwrap(), Policy::default());
+    let path = root.path("/usr/lib/kiln/policy.json");
+    for bytes in [b"{".to_vec(), vec![b' '; 65537]] {
+        files::write(&path, &bytes, 0o644).unwrap();
+        let failure = Policy::of(&root).unwrap_err();
+        assert!(failure.class == Class::Config && failure.message.starts_with("the image's policy"), "{failure}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(Policy::of(&root).is_err());
+}

@@ -1,0 +1,151 @@
+//! The guard in real network namespaces: a pod behind a bridge, the node, and a metadata service on its uplink. Needs root and iproute2.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use firstboot::guard;
+use nix::sched::{CloneFlags, setns};
+
+const V4: &str = "169.254.169.254";
+const V6: &str = "fd00:ec2::254";
+
+/// A node, its pod, and what lies on its uplink; gone when dropped.
+struct Net {
+    prefix: String,
+}
+
+impl Net {
+    fn new() -> Self {
+        let net = Self { prefix: format!("kg{}", std::process::id()) };
+        for name in ["node", "pod", "cloud"] {
+            ip(&format!("netns add {}", net.name(name)));
+            net.ip(name, "link set lo up");
+        }
+        net.cable("node", "uplink", "cloud", "eth0");
+        net.cable("node", "veth", "pod", "eth0");
+        net.ip("node", "link add cni0 type bridge");
+        net.ip("node", "link set cni0 up");
+        net.ip("node", "link set veth master cni0");
+        for (place, address, device) in [
+            ("node", "10.0.0.2/24", "uplink"),
+            ("node", "fd00:1::2/64", "uplink"),
+            ("node", "10.244.0.1/24", "cni0"),
+            ("node", "fd00:2::1/64", "cni0"),
+            ("pod", "10.244.0.5/24", "eth0"),
+            ("pod", "fd00:2::5/64", "eth0"),
+            ("cloud", "10.0.0.1/24", "eth0"),
+            ("cloud", "fd00:1::1/64", "eth0"),
+            ("cloud", "169.254.169.254/32", "lo"),
+            ("cloud", "fd00:ec2::254/128", "lo"),
+        ] {
+            let nodad = if address.contains(':') { " nodad" } else { "" };
+            net.ip(place, &format!("addr add {address} dev {device}{nodad}"));
+        }
+        for (place, route) in [("node", "10.0.0.1"), ("pod", "10.244.0.1"), ("cloud", "10.0.0.2")] {
+            net.ip(place, &format!("route add default via {route}"));
+        }
+        for (place, route) in [("node", "fd00:1::1"), ("pod", "fd00:2::1"), ("cloud", "fd00:1::2")] {
+            net.ip(place, &format!("-6 route add default via {route}"));
+        }
+        net.inside("node", || {
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        });
+        net
+    }
+
+    fn name(&self, place: &str) -> String {
+        format!("{}{place}", self.prefix)
+    }
+
+    fn ip(&self, place: &str, words: &str) -> String {
+        ip(&format!("-n {} {words}", self.name(place)))
+    }
+
+    fn cable(&self, one: &str, device: &str, other: &str, peer: &str) {
+        self.ip(one, &format!("link add {device} type veth peer name {peer} netns {}", self.name(other)));
+        self.ip(one, &format!("link set {device} up"));
+        self.ip(other, &format!("link set {peer} up"));
+    }
+
+    fn inside<T: Send>(&self, place: &str, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = std::fs::File::open(format!("/run/netns/{}", self.name(place))).unwrap();
+        thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            work.join().unwrap()
+        })
+    }
+
+    /// Answers every connection to `port` with a word, as long as the test lives.
+    fn serve(&self, port: u16) {
+        let listener = self.inside("cloud", || TcpListener::bind(format!("[::]:{port}")).unwrap());
+        thread::spawn(move || listener.incoming().flatten().for_each(|mut stream| drop(stream.write_all(b"metadata"))));
+    }
+
+    /// Why `place` does not get the word; none when it does.
+    fn trouble(&self, place: &str, address: &str, port: u16) -> Option<std::io::ErrorKind> {
+        let address = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
+        let got = self.inside(place, || {
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(3))?;
+            stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            assert_eq!(text, "metadata");
+            Ok::<(), std::io::Error>(())
+        });
+        got.err().map(|error| error.kind())
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for name in ["node", "pod", "cloud"] {
+            let _ = Command::new("ip").args(["netns", "del", &self.name(name)]).output();
+        }
+    }
+}
+
+fn ip(words: &str) -> String {
+    let output = Command::new("ip").args(words.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn pods_are_kept_from_metadata_services_and_the_machine_is_not() {
+    let net = Net::new();
+    [80, 53, 32526].into_iter().for_each(|port| net.serve(port));
+    let reaches = |place: &str| [V4, V6].map(|address| net.trouble(place, address, 80));
+    assert_eq!((reaches("pod"), reaches("node")), ([None, None], [None, None]), "before the guard everybody reaches it");
+
+    let rules = |family: &str| net.ip("node", &format!("{family} rule show"));
+    let before = (rules("-4"), rules("-6"));
+    let addresses = guard::addresses(&[V4, V6, "fe80::a9fe:a9fe"]);
+    net.inside("node", || guard::apply(&addresses)).unwrap();
+    let once = (rules("-4"), rules("-6"));
+    net.inside("node", || guard::apply(&addresses)).unwrap();
+    assert_eq!((rules("-4"), rules("-6")), once, "twice is once");
+
+    assert_eq!(reaches("node"), [None, None], "the machine still reaches it");
+    for (address, port) in [(V4, 80), (V6, 80), (V4, 32526), (V6, 32526)] {
+        let trouble = net.trouble("pod", address, port);
+        assert!(trouble.is_some_and(|kind| kind != std::io::ErrorKind::TimedOut), "{address} {port}: {trouble:?} is told at once");
+    }
+    assert_eq!([V4, V6].map(|address| net.trouble("pod", address, 53)), [None, None], "DNS over TCP stays open");
+    assert_eq!([net.trouble("pod", "10.0.0.1", 80), net.trouble("pod", "fd00:1::1", 80)], [None, None], "other addresses do, too");
+    let socket = net.inside("cloud", || UdpSocket::bind("169.254.169.254:53").unwrap());
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    net.inside("pod", || UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"?", (V4, 53)).unwrap());
+    assert_eq!(socket.recv(&mut [0; 4]).unwrap(), 1, "and DNS over UDP");
+
+    assert!(net.inside("node", guard::remove).unwrap());
+    assert_eq!((rules("-4"), rules("-6")), before);
+    assert_eq!(reaches("pod"), [None, None]);
+    assert!(!net.inside("node", guard::remove).unwrap(), "nothing is left to remove");
+}
