@@ -178,11 +178,15 @@ fn judge(case: &Case, run: Run, running: &Running, limit: Duration) -> Seen {
     };
     let has_config = run.code == Some(0) && said["discovery"].to_string().contains("192.0.2.100:6443");
     let has_named_error = run.code == Some(10) && said["class"] == "source" && !said["message"].as_str().unwrap_or_default().is_empty();
+    // Facts without user-data, or with some that is no node config: `explain` says so.
+    let has_facts_only = run.code == Some(0) && said["config"] == "no source has a node config";
     match ends(case) {
         Ends::Succeeds => demand(has_config, "it has no config"),
         Ends::Unreachable | Ends::Denied | Ends::Malformed => demand(has_named_error, "it does not end with an error of the source"),
         // What is in a config may have become nonsense, which has a name too.
-        Ends::Somehow => demand(has_config || has_named_error || said["class"] == "config", "it ends in no way that has a name"),
+        Ends::Somehow => {
+            demand(has_config || has_facts_only || has_named_error || said["class"] == "config", "it ends in no way that has a name");
+        }
     }
     demand(was_met(case, running), "it does not meet the fault");
     demand(run.seconds <= limit.as_secs_f64(), "it takes too long");
@@ -199,7 +203,8 @@ fn was_met(case: &Case, running: &Running) -> bool {
 }
 
 fn row(case: &Case, seen: &Seen) -> String {
-    let ends = seen.said["class"].as_str().unwrap_or(if seen.run.code == Some(0) { "read" } else { "?" });
+    let read = if seen.said["discovery"].is_null() { "no config" } else { "read" };
+    let ends = seen.said["class"].as_str().unwrap_or(if seen.run.code == Some(0) { read } else { "?" });
     let message: String = seen.said["message"].as_str().unwrap_or_default().chars().take(150).collect();
     let code = seen.run.code.unwrap_or(-1);
     format!("{:40}  {ends:11}  {code:4}  {:4.1}  {:8}  {message}", case_name(case), seen.run.seconds, seen.requests)
