@@ -97,6 +97,10 @@ impl Policy {
     /// Reads the file's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |message: String| Failure::new(Class::Config, message).help("build the image again");
+        // A list would be taken for the fields in their order.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(wrong("invalid type: a list, expected an object".to_owned()));
+        }
         let written: Written = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
         Self::check(&written).map_err(|error| wrong(format!("{}: {}; {}", error.key, error.message, error.help)))
     }
