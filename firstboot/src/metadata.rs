@@ -4,7 +4,7 @@ use crate::api::Deadline;
 use crate::error::{Class, Failure, Result};
 use crate::facts::Facts;
 use crate::host::root::Root;
-use crate::platform::{Evidence, Platform, detect};
+use crate::platform::{Detection, Evidence, Platform, detect};
 use crate::policy::Policy;
 use crate::source::{self, Document, Reader, Reading, Surroundings, UserData};
 
@@ -31,10 +31,16 @@ pub struct Metadata {
 /// Gathers what local evidence, the platform and whoever booted the machine say, as far as the image's policy believes them.
 pub fn gather(root: &Root, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Document>) -> Result<Metadata> {
     let evidence = Evidence::of(root);
+    let detection = detect(&evidence, policy.platform.as_deref())?;
+    gather_at(&evidence, detection, policy, fetch)
+}
+
+/// The same, once the platform is known.
+pub fn gather_at(evidence: &Evidence, detection: Detection, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Document>) -> Result<Metadata> {
     let mut metadata = Metadata::default();
+    let root = evidence.root();
     let surroundings = Surroundings { root, command_line: &evidence.command_line, fetch };
     let named = source::named(&surroundings, &|place| policy.believes_config(place), &mut metadata.remarks)?;
-    let detection = detect(&evidence, policy.platform.as_deref())?;
     metadata.platform = detection.platform;
     metadata.seen = detection.seen.clone();
     for (name, seen) in &detection.others {
@@ -44,7 +50,7 @@ pub fn gather(root: &Root, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Docum
     if let Some(platform) = detection.platform {
         metadata.facts.platform.say(platform.source.name.to_owned(), detection.seen);
         let name = platform.source.name;
-        let reading = if policy.believes(name) { read(&evidence, platform, fetch, &mut metadata.remarks) } else { Ok(Reading::default()) };
+        let reading = if policy.believes(name) { read(evidence, platform, fetch, &mut metadata.remarks) } else { Ok(Reading::default()) };
         let reading = if named.is_some() { without_facts(platform, reading, &mut metadata.remarks) } else { reading? };
         let reading = believed(reading, name, policy, &mut metadata.remarks);
         metadata.facts.absorb(reading.facts);

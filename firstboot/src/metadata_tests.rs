@@ -6,7 +6,8 @@ const ETC: &str = "/etc/firstboot/config.yaml";
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 
 fn gathered(contents: &[(&str, &[u8])], pinned: Option<&str>) -> Result<Metadata> {
-    gathered_by(contents, &Policy { platform: pinned.map(str::to_owned), ..Policy::default() })
+    let policy = Policy { platform: pinned.map(str::to_owned), ..Policy::default() };
+    gathered_by(contents, &policy)
 }
 
 fn gathered_by(contents: &[(&str, &[u8])], policy: &Policy) -> Result<Metadata> {

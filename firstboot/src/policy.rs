@@ -97,9 +97,9 @@ impl Policy {
     /// Reads the file's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |message: String| Failure::new(Class::Config, message).help("build the image again");
-        // A list would be taken for the fields in their order.
-        if bytes.trim_ascii_start().first() == Some(&b'[') {
-            return Err(wrong("invalid type: a list, expected an object".to_owned()));
+        // A list would be read as the fields in their order, and an empty one as no restriction.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(wrong("it is no JSON object".to_owned()));
         }
         let written: Written = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
         Self::check(&written).map_err(|error| wrong(format!("{}: {}; {}", error.key, error.message, error.help)))
@@ -136,8 +136,12 @@ impl Policy {
 
     /// Refuses a config of `name` whose token is not to come from there.
     pub fn check_secrets(&self, name: &str, config: &NodeConfig) -> Result<()> {
-        let has_token = matches!(config.join.discovery, Discovery::Token { .. }) || config.join.tls_bootstrap_token.is_some();
-        let by = if has_token { name } else { return Ok(()) };
+        let by = match &config.join.discovery {
+            Discovery::Asked { .. } => TOKEN_URL,
+            Discovery::Token { .. } => name,
+            _ if config.join.tls_bootstrap_token.is_some() => name,
+            Discovery::File(_) | Discovery::Url(_) => return Ok(()),
+        };
         if self.believes_secrets(by) {
             return Ok(());
         }

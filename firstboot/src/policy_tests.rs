@@ -29,8 +29,10 @@ fn what_is_not_said_is_not_restricted() {
 #[test]
 fn what_is_not_known_is_an_error() {
     for (text, expected) in [
-        ("", "EOF"),
-        ("[]", "invalid"),
+        ("", "no JSON object"),
+        ("{", "EOF"),
+        (r#"{"guard": true, "guard": false}"#, "duplicate field"),
+        ("[]", "no JSON object"),
         (r#"{"platfrom": "ec2"}"#, "unknown field `platfrom`"),
         (r#"{"guard": "yes"}"#, "invalid type"),
         (r#"{"platform": "ec3"}"#, "platform: \"ec3\" is not known; did you mean \"ec2\"?"),

@@ -13,6 +13,7 @@ use crate::error::{Class, Failure, Result};
 use crate::facts;
 use crate::host::{machine, network, root::Root};
 use crate::metadata::{self, Metadata};
+use crate::platform::{Detection, Evidence, detect};
 use crate::policy::Policy;
 use crate::source::{self, UserData};
 use crate::userdata::{self, CarriedFile, Means, Opened};
@@ -55,7 +56,7 @@ pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<(Metadata, 
     let mut config = flags::node_config(&given, bytes.as_deref(), &host(root)?)?;
     let source = path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
     let mut metadata = Metadata::default();
-    if config.agent.from_facts != FromFacts::default() {
+    if config.agent.from_facts != FromFacts::default() || config.agent.token_from.is_some() {
         metadata = gather(root, tell)?;
         complete(&mut config, root, &metadata, tell)?;
     }
@@ -69,7 +70,15 @@ pub fn is_given(flags: &JoinFlags) -> bool {
 
 /// What is known of this machine.
 pub fn gather(root: &Root, tell: Tell) -> Result<Metadata> {
-    let metadata = metadata::gather(root, &Policy::of(root)?, &|url: &str| fetch(root, url))?;
+    let policy = Policy::of(root)?;
+    let evidence = Evidence::of(root);
+    let detection = detect(&evidence, policy.platform.as_deref())?;
+    gather_at(&evidence, detection, &policy, tell)
+}
+
+/// The same, once the platform is known.
+pub fn gather_at(evidence: &Evidence, detection: Detection, policy: &Policy, tell: Tell) -> Result<Metadata> {
+    let metadata = metadata::gather_at(evidence, detection, policy, &|url: &str| fetch(evidence.root(), url))?;
     metadata.remarks.iter().for_each(|remark| tell.line(remark));
     Ok(metadata)
 }

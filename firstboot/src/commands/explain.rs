@@ -13,6 +13,7 @@ use crate::join::{image, phases};
 use crate::journal::Journal;
 use crate::machine::{self, Machine};
 use crate::metadata::Metadata;
+use crate::policy::Policy;
 use crate::report;
 
 /// Returns what to print. The platform's metadata is read as a join would read it; nothing is changed, and no cluster is asked. A config that
@@ -28,7 +29,7 @@ pub fn explain(request: &request::Join, tell: Tell) -> Result<String> {
         Some(failure) => Err(failure),
         None => config::of_machine(root, &mut metadata, tell),
     };
-    let mut record = about(&metadata);
+    let mut record = about(&metadata, &Policy::of(root)?);
     match sourced {
         Ok(Some(sourced)) => {
             record.extend(join(root, &sourced)?);
@@ -86,13 +87,16 @@ fn shown(value: &Value) -> String {
 }
 
 /// Where the machine is, and what is known of it.
-fn about(metadata: &Metadata) -> Record {
+fn about(metadata: &Metadata, policy: &Policy) -> Record {
+    let restrictions = policy.sentences();
+    let everything = || json!("everything that is recognised is believed");
     let known = |is_known: bool, value: Value| if is_known { value } else { Value::Null };
     let others: Vec<String> = metadata.others.iter().map(|(name, seen)| format!("{name}: {seen}")).collect();
     vec![
         ("platform", json!(metadata.platform.map_or("none", |platform| platform.source.name))),
         ("seen", known(!metadata.seen.is_empty(), json!(metadata.seen))),
         ("not believed", known(!others.is_empty(), json!(others))),
+        ("policy", if restrictions.is_empty() { everything() } else { json!(restrictions) }),
         ("remarks", known(!metadata.remarks.is_empty(), json!(metadata.remarks))),
         (FACTS, metadata.facts.json()),
     ]
@@ -139,6 +143,13 @@ fn discovery(discovery: &Discovery) -> Vec<String> {
             };
             let servers = endpoints.iter().map(|endpoint| format!("https://{endpoint}"));
             servers.chain([format!("token {} (its secret is not shown)", token.id())]).chain(trust).collect()
+        }
+        Discovery::Asked { endpoints, pins, .. } => {
+            let servers = endpoints.iter().map(|endpoint| format!("https://{endpoint}"));
+            servers
+                .chain(pins.iter().map(|pin| format!("pinned sha256:{pin}")))
+                .chain(["with a token that is asked for".to_owned()])
+                .collect()
         }
         Discovery::File(path) => vec![format!("file {}", path.display())],
         Discovery::Url(url) => vec![format!("URL {}", url.split('?').next().unwrap_or_default())],

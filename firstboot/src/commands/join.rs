@@ -12,6 +12,7 @@ use crate::config::model::NodeConfig;
 use crate::config::refuse_control_plane;
 use crate::enrich::name;
 use crate::error::{Class, Failure, Result};
+use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::host::{files, machine};
 use crate::join::identity::FOLDER;
@@ -32,7 +33,7 @@ pub enum Start {
 }
 
 /// Joins, unless that is done.
-pub fn join(root: &Root, sourced: &Sourced, start: Start, verdict: &mut Verdict, tell: Tell) -> Result<Outcome> {
+pub fn join(root: &Root, facts: &Facts, sourced: &Sourced, start: Start, verdict: &mut Verdict, tell: Tell) -> Result<Outcome> {
     let config = &sourced.config;
     verdict.status().node = Some(config.node_name());
     verdict.status().source = Some(sourced.source.clone());
@@ -53,13 +54,18 @@ pub fn join(root: &Root, sourced: &Sourced, start: Start, verdict: &mut Verdict,
         Earlier::Joined => return Ok(Outcome::AlreadyJoined),
         Earlier::Begin(entries) => (!config.join.dry_run).then(|| Journal::begin(root, entries)).transpose()?,
     };
+    if !config.join.dry_run {
+        // A reset may just have taken them away.
+        carried::write(root, &sourced.carried, tell)?;
+    }
     if start == Start::Spread {
         spread(config.agent.spread, &machine, tell);
     }
     let line = |text: &str| tell.line(text);
     let deadline = Deadline::after(config.agent.deadline);
     let network = Network::new(root.clone());
-    let mut join = Join { root, config, machine: &machine, deadline, network, verdict, tell: &line, journal, found: Found::default() };
+    let mut join =
+        Join { root, config, machine: &machine, facts, deadline, network, verdict, tell: &line, journal, found: Found::default() };
     join.run()?;
     if config.join.dry_run {
         print_plan(&join, tell);

@@ -6,6 +6,7 @@ pub mod explain;
 pub mod fetch;
 pub mod join;
 pub mod preflight;
+pub mod protect;
 pub mod reset;
 pub mod run;
 pub mod status;
@@ -26,7 +27,7 @@ pub fn join_by_hand(request: &Join, tell: Tell) -> Result<()> {
         config::publish(root, &metadata, tell);
     }
     let mut verdict = if sourced.config.join.dry_run { Verdict::unpublished(root) } else { Verdict::begin(root) };
-    let ended = join::join(root, &sourced, join::Start::Now, &mut verdict, tell);
+    let ended = join::join(root, &metadata.facts, &sourced, join::Start::Now, &mut verdict, tell);
     let concluded = join::conclude(ended, &mut verdict, tell);
     // Who joins by hand waits for it himself: only those are told whom the config names.
     let named = sourced.config.agent.report.as_deref().unwrap_or_default();

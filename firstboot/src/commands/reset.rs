@@ -8,6 +8,7 @@ use crate::cli::read_node_config;
 use crate::cli::request::Reset;
 use crate::config::reset::{ResetConfiguration, parse_reset};
 use crate::error::{Class, Failure, Result};
+use crate::guard;
 use crate::host::cri::{self, Client};
 use crate::host::root::Root;
 use crate::host::services::Services;
@@ -86,6 +87,9 @@ pub fn reset(request: &Reset, tell: Tell) -> Result<()> {
     }
     let mut host = HostMachine::new(root, Services::of(root), asked.cri_socket);
     let steps = reset::reset(root, &mut host, &choice, &mut |step| report(step, tell));
+    if root.is_machine() && guard::remove()? {
+        tell.line("let pods reach metadata services again: done");
+    }
     match steps.into_iter().find_map(failed) {
         Some(failure) => Err(failure.help("mend what failed and run it again: finished steps do no harm")),
         None => {

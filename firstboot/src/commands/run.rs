@@ -1,8 +1,10 @@
 //! `firstboot run`: what the image's unit runs.
 
-use super::config::{Sourced, gather, of_machine, publish};
+use super::config::{Sourced, gather_at, of_machine, publish};
 use super::join::{Start, conclude, gone, join};
+use super::preflight::checks;
 use super::tell::Tell;
+use super::{carried, protect};
 use crate::config::model::{NodeConfig, OnFailure};
 use crate::error::{Failure, Result};
 use crate::facts::Facts;
@@ -11,6 +13,9 @@ use crate::host::services::Services;
 use crate::host::{command, files};
 use crate::journal::Journal;
 use crate::machine::Machine;
+use crate::metadata::Metadata;
+use crate::platform::{Evidence, detect};
+use crate::policy::Policy;
 use crate::report::{self, Wish};
 use crate::verdict::{Outcome, Verdict, notify};
 
@@ -43,26 +48,67 @@ impl Learnt {
 }
 
 fn attempt(root: &Root, verdict: &mut Verdict, learnt: &mut Learnt, tell: Tell) -> Result<Outcome> {
-    let mut metadata = gather(root, tell)?;
+    let policy = Policy::of(root)?;
+    let evidence = Evidence::of(root);
+    let detection = detect(&evidence, policy.platform.as_deref())?;
+    protect::at_boot(root, &policy, detection.platform, tell)?;
+    let mut metadata = gather_at(&evidence, detection, &policy, tell)?;
     learnt.facts = metadata.facts.clone();
     let found = of_machine(root, &mut metadata, tell);
     if !found.as_ref().is_ok_and(|found| found.as_ref().is_some_and(|sourced| sourced.config.join.dry_run)) {
         publish(root, &metadata, tell);
     }
-    match found? {
-        Some(sourced) => {
-            learnt.take(&sourced.config);
-            let outcome = join(root, &sourced, Start::Spread, verdict, tell)?;
-            forget(root, &sourced, tell);
-            Ok(outcome)
-        }
-        None => without_config(root, verdict, tell),
+    let Some(sourced) = found? else { return without_config(root, verdict, tell) };
+    learnt.take(&sourced.config);
+    protect::by_config(root, &policy, &sourced.config, metadata.platform, tell)?;
+    if is_parked(root, &metadata.facts, &sourced)? {
+        return prepare(root, &metadata.facts, &sourced, verdict, tell);
+    }
+    let outcome = join(root, &metadata.facts, &sourced, Start::Spread, verdict, tell)?;
+    afterwards(root, &metadata, &sourced, tell);
+    Ok(outcome)
+}
+
+/// How the target states of instances begin that a warm pool holds
+/// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/warm-pool-instance-lifecycle.html>).
+const WARMED: &str = "Warmed:";
+
+/// Whether the machine is only to be prepared: a node that joined would get pods, and then be stopped.
+fn is_parked(root: &Root, facts: &Facts, sourced: &Sourced) -> Result<bool> {
+    let is_warmed = facts.text("lifecycle").is_some_and(|state| state.starts_with(WARMED));
+    if !is_warmed || sourced.config.join.dry_run {
+        return Ok(false);
+    }
+    let machine = Machine::read(root)?;
+    Ok(!Journal::read(root)?.is_some_and(|entries| entries.joined && entries.machine == machine.identity))
+}
+
+/// Makes the checks of a join, for which the runtime has to be up, and leaves the rest to the start that brings the machine into service.
+fn prepare(root: &Root, facts: &Facts, sourced: &Sourced, verdict: &mut Verdict, tell: Tell) -> Result<Outcome> {
+    verdict.status().node = Some(sourced.config.node_name());
+    verdict.status().source = Some(sourced.source.clone());
+    checks(root, facts, sourced, verdict, tell)?;
+    tell.line("this machine is in a warm pool: it is prepared, and joins when it is started for service");
+    Ok(Outcome::Parked)
+}
+
+/// What is left to do when the machine has joined.
+fn afterwards(root: &Root, metadata: &Metadata, sourced: &Sourced, tell: Tell) {
+    if sourced.config.join.dry_run {
+        return;
+    }
+    forget(root, sourced, tell);
+    protect::scrub(root, metadata, sourced, tell);
+    if let Some(sentinel) = &sourced.sentinel
+        && let Err(failure) = carried::write_sentinel(root, sentinel)
+    {
+        tell.line(&format!("warning: {failure}: whoever waits for it does not hear that this machine has joined"));
     }
 }
 
 /// A config in a file of this machine holds a token that nobody needs any more: the file goes.
 fn forget(root: &Root, sourced: &Sourced, tell: Tell) {
-    let Some(path) = sourced.file.as_ref().filter(|_| !sourced.config.join.dry_run) else { return };
+    let Some(path) = &sourced.file else { return };
     match files::remove(&root.path(path)) {
         Ok(()) => tell.line(&format!("removed {}: it held a token", path.display())),
         Err(failure) => tell.line(&format!("warning: {failure}: it holds a token")),

@@ -5,7 +5,7 @@ use super::check::{self, Problems};
 use super::documents::{Document, shown};
 use super::fields::{Fields, Unknown};
 use super::model::{AgentConfiguration, OnFailure, TlsBootstrap, WaitFor};
-use super::{nearest, report};
+use super::{nearest, report, token_from};
 use crate::error::{Class, Failure, Result};
 
 /// The group of the agent's own document.
@@ -51,6 +51,9 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
         on_failure: choice(&mut fields, "onFailure", ON_FAILURE, problems)?.unwrap_or(default.on_failure),
         wait_for: choice(&mut fields, "waitFor", WAIT_FOR, problems)?.unwrap_or(default.wait_for),
         from_facts: agent_facts::read(&mut fields, problems)?,
+        token_from: token_from::read(&mut fields, problems)?,
+        guard_metadata: fields.flag("guardMetadata")?,
+        scrub: fields.flag("scrub")?.unwrap_or(default.scrub),
         report: report::read(&mut fields, problems)?,
     };
     if agent.deadline.is_zero() {
@@ -72,7 +75,12 @@ pub(super) fn refuse(field: &Unknown, problems: &mut Problems) {
     problems.note(format!("unknown field \"{}\"{meant}", field.path));
 }
 
-fn choice<T: Copy>(fields: &mut Fields<'_>, name: &'static str, known: &[(&str, T)], problems: &mut Problems) -> Result<Option<T>> {
+pub(super) fn choice<T: Copy>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    known: &[(&str, T)],
+    problems: &mut Problems,
+) -> Result<Option<T>> {
     let Some(text) = fields.text(name)? else { return Ok(None) };
     let found = known.iter().find(|(word, _)| *word == text);
     if found.is_none() {

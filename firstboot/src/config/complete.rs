@@ -24,10 +24,17 @@ const NO_HASHES: &str = "using token-based discovery without caCertHashes can be
     Set unsafeSkipCAVerification as true in your kubeadm config file or pass --discovery-token-unsafe-skip-ca-verification flag to continue";
 
 /// Fills in what was not said and checks the whole. Pure: whether a discovery file exists is seen when it is read.
-pub fn complete(raw: RawJoin, api_version: ApiVersion, host: &HostDefaults, warnings: &mut Vec<String>) -> Result<JoinConfiguration> {
+/// `is_asked`: the token is asked for elsewhere, and may come with what else is missing.
+pub fn complete(
+    raw: RawJoin,
+    api_version: ApiVersion,
+    host: &HostDefaults,
+    is_asked: bool,
+    warnings: &mut Vec<String>,
+) -> Result<JoinConfiguration> {
     let mut problems = Problems::default();
-    let discovery = discovery(&raw, &mut problems);
-    let tls_bootstrap_token = tls_bootstrap_token(&raw, &mut problems);
+    let discovery = if is_asked { asked_discovery(&raw, &mut problems) } else { discovery(&raw, &mut problems) };
+    let tls_bootstrap_token = if is_asked { None } else { tls_bootstrap_token(&raw, &mut problems) };
     let node = node(raw.node, host, &mut problems, warnings);
     let ca_cert_path = raw.ca_cert_path.unwrap_or_else(|| CA_CERT_PATH.to_owned());
     check::ca_cert_path(&ca_cert_path, &mut problems);
@@ -74,6 +81,24 @@ fn token_discovery(raw: &RawBootstrapToken, problems: &mut Problems) -> Option<D
     let hashes = raw.ca_cert_hashes.iter().enumerate();
     let pins = hashes.filter_map(|(position, text)| check::pin(&format!("{path}[{position}]"), text, problems)).collect();
     Some(Discovery::Token { endpoints: vec![endpoint?], token: token?, pins, unsafe_skip_ca_verification: raw.unsafe_skip_ca_verification })
+}
+
+/// What is there of a token discovery; a token is not.
+fn asked_discovery(raw: &RawJoin, problems: &mut Problems) -> Option<Discovery> {
+    let path = "discovery.bootstrapToken";
+    let token = raw.bootstrap_token.as_ref();
+    if token.is_some_and(|token| token.token.is_some()) || raw.tls_bootstrap_token.is_some() {
+        problems.note(format!("{path}.token: a token and FirstbootConfiguration.tokenFrom cannot both be set"));
+    }
+    if raw.file.is_some() {
+        problems.note("discovery.file: a discovery file and FirstbootConfiguration.tokenFrom cannot both be set".to_owned());
+    }
+    let text = token.map_or("", |token| token.api_server_endpoint.as_str());
+    let endpoint = if text.is_empty() { None } else { check::endpoint(&format!("{path}.apiServerEndpoint"), text, problems) };
+    let hashes = token.map(|token| token.ca_cert_hashes.as_slice()).unwrap_or_default().iter().enumerate();
+    let pins = hashes.filter_map(|(index, text)| check::pin(&format!("{path}.caCertHashes[{index}]"), text, problems)).collect();
+    let unsafe_skip_ca_verification = token.is_some_and(|token| token.unsafe_skip_ca_verification);
+    Some(Discovery::Asked { endpoints: endpoint.into_iter().collect(), pins, unsafe_skip_ca_verification })
 }
 
 fn file_discovery(text: &str, problems: &mut Problems) -> Option<Discovery> {

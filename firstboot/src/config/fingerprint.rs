@@ -17,7 +17,8 @@ impl NodeConfig {
         let join = &self.join;
         let mut text = format!("{:?}\n{:?}\n{:?}\n", join.node_without_checks(), join.ca_cert_path, self.agent.tls_bootstrap);
         let _ = match &join.discovery {
-            Discovery::Token { endpoints, pins, unsafe_skip_ca_verification, .. } => {
+            Discovery::Token { endpoints, pins, unsafe_skip_ca_verification, .. }
+            | Discovery::Asked { endpoints, pins, unsafe_skip_ca_verification } => {
                 write!(text, "{endpoints:?} {pins:?} {unsafe_skip_ca_verification}")
             }
             Discovery::File(path) => write!(text, "file {path:?}"),

@@ -19,6 +19,7 @@ pub mod flags;
 pub mod model;
 pub mod nearest;
 mod raw;
+mod token_from;
 pub mod redact;
 mod report;
 pub mod reset;
@@ -76,6 +77,11 @@ pub fn parse(bytes: &[u8], host: &HostDefaults) -> Result<NodeConfig> {
     cleaned(config, &redactor)
 }
 
+/// Reads `sha256:<hex>`; the hexadecimal part in lower case.
+pub fn read_pin(text: &str) -> Option<String> {
+    check::pin("", text, &mut check::Problems::default())
+}
+
 /// Why this is no node's name; none when it is one.
 pub fn node_name_problem(name: &str) -> Option<String> {
     let mut problems = check::Problems::default();
@@ -130,7 +136,7 @@ impl Written {
             // Its own template gives the name, once the facts are known.
             raw.node.name = Some(UNNAMED.to_owned());
         }
-        let mut join = complete::complete(raw, self.api_version, host, &mut warnings)?;
+        let mut join = complete::complete(raw, self.api_version, host, self.agent.token_from.is_some(), &mut warnings)?;
         add_endpoints(&mut join.discovery, &self.agent, &mut warnings);
         Ok(NodeConfig { join, kubelet: self.kubelet, agent: self.agent, from_facts: Vec::new(), warnings })
     }
@@ -201,7 +207,7 @@ fn read_agent(document: &Document) -> Result<AgentConfiguration> {
 /// The agent's own endpoints are tried after the JoinConfiguration's.
 fn add_endpoints(discovery: &mut Discovery, agent: &AgentConfiguration, warnings: &mut Vec<String>) {
     match discovery {
-        Discovery::Token { endpoints, .. } => {
+        Discovery::Token { endpoints, .. } | Discovery::Asked { endpoints, .. } => {
             for endpoint in &agent.endpoints {
                 if !endpoints.contains(endpoint) {
                     endpoints.push(endpoint.clone());

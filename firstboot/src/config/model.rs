@@ -9,6 +9,7 @@ use crate::enrich::node_ip::NodeIp;
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
 use crate::report::Wish;
+use crate::secret::Secret;
 
 /// The node config, complete: defaults are applied and everything is validated.
 #[derive(Clone)]
@@ -141,6 +142,15 @@ pub enum Discovery {
         /// Accept any CA whose cluster-info carries a valid signature. Said explicitly, never a default.
         unsafe_skip_ca_verification: bool,
     },
+    /// By a token that is asked for just before ([`AgentConfiguration::token_from`]), otherwise as above. What is missing comes with it.
+    Asked {
+        /// As above; may be empty.
+        endpoints: Vec<Endpoint>,
+        /// As above.
+        pins: Vec<String>,
+        /// As above.
+        unsafe_skip_ca_verification: bool,
+    },
     /// By a kubeconfig in a file.
     File(PathBuf),
     /// By a kubeconfig fetched from an `https://` URL, trusted by the system's CAs.
@@ -186,6 +196,12 @@ pub struct AgentConfiguration {
     pub wait_for: WaitFor,
     /// What becomes of the facts of the machine.
     pub from_facts: FromFacts,
+    /// Who gives the token, where the JoinConfiguration has none.
+    pub token_from: Option<TokenFrom>,
+    /// Whether pods are kept from metadata services; none to follow the image's policy, else yes.
+    pub guard_metadata: Option<bool>,
+    /// Whether secrets are made unreadable at the platform once the machine has joined, where it lets us.
+    pub scrub: bool,
     /// Who is told how it ended. None: whom the platform needs to be told. Empty: nobody.
     pub report: Option<Vec<Wish>>,
 }
@@ -214,9 +230,40 @@ impl Default for AgentConfiguration {
             on_failure: OnFailure::Nothing,
             wait_for: WaitFor::Kubelet,
             from_facts: FromFacts::default(),
+            token_from: None,
+            guard_metadata: None,
+            scrub: true,
             report: None,
         }
     }
+}
+
+/// Where a token is asked for, and who is trusted for that: what a launch template may hold for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFrom {
+    /// An https URL.
+    pub url: Secret,
+    /// CAs in PEM; with neither these nor hashes, the image's.
+    pub ca_cert: Option<String>,
+    /// Lower-case hex SHA-256 of public keys, without `sha256:`.
+    pub ca_cert_hashes: Vec<String>,
+    /// How the machine proves what it is.
+    pub identity: Proof,
+    /// Files in PEM with a client certificate and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// How long it may take altogether.
+    pub timeout: Duration,
+}
+
+/// How a machine proves what it is to whom it asks for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Not at all.
+    None,
+    /// By a document that its platform signed.
+    Platform,
+    /// By a client certificate.
+    Certificate,
 }
 
 /// Who asks for the kubelet's client certificate.

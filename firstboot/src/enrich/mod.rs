@@ -56,7 +56,7 @@ fn node_ip(config: &NodeConfig, known: &Known) -> Result<Option<String>> {
     }
     let addresses = known.facts.addresses.value().map(Vec::as_slice).unwrap_or_default();
     let is_v6 = match &config.join.discovery {
-        Discovery::Token { endpoints, .. } => {
+        Discovery::Token { endpoints, .. } | Discovery::Asked { endpoints, .. } => {
             endpoints.first().and_then(|endpoint| endpoint.host.parse().ok()).map(|ip: IpAddr| ip.is_ipv6())
         }
         Discovery::File(_) | Discovery::Url(_) => None,

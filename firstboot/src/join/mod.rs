@@ -5,6 +5,7 @@
 //!                       (jws)        (ConfigMaps) (certificate_request) (plan: kubelet_config, kubelet_flags, patches, names)
 //! ```
 
+pub mod attest;
 pub mod certificate_request;
 pub mod cluster;
 pub mod discovery;
@@ -18,12 +19,14 @@ pub mod patches;
 pub mod phases;
 pub mod plan;
 pub mod reset;
+pub mod token_from;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::api::{Deadline, Network};
 use crate::config::model::NodeConfig;
 use crate::error::{Failure, Result};
+use crate::facts::Facts;
 use crate::host::cri;
 use crate::host::root::Root;
 use crate::journal::Journal;
@@ -40,6 +43,8 @@ pub struct Join<'a> {
     pub config: &'a NodeConfig,
     /// Who this machine is.
     pub machine: &'a Machine,
+    /// What its platform says of it.
+    pub facts: &'a Facts,
     /// Bound of the whole.
     pub deadline: Deadline,
     /// How the API server is reached, and what that cost.

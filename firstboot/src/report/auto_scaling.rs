@@ -2,13 +2,15 @@
 //! (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CompleteLifecycleAction.html>).
 
 use super::aws::{self, Action};
-use super::{DONE, Reporter, Setting, Telling, Told, Wish, check_name};
+use super::{Reporter, Setting, Telling, Told, Wish, check_name};
 use crate::error::{Class, Failure, Result};
 use crate::facts::Facts;
+use crate::verdict::Outcome;
 
 pub(super) const REPORTER: Reporter = Reporter {
     kind: "auto-scaling",
-    when: DONE,
+    // An instance on its way into a warm pool is held by the same hooks.
+    when: &[Outcome::Joined, Outcome::Failed, Outcome::Parked],
     settings: &[
         Setting { name: "hook", is_required: false, check: check_name },
         Setting { name: "group", is_required: false, check: check_name },

@@ -24,7 +24,7 @@ pub(super) const SOURCE: Source = Source {
 
 /// The same for every machine.
 const WIRESERVER: &str = "168.63.129.16";
-const MANNERS: Manners = Manners { headers: &[("metadata", "true")], answers_with: None, session: None, privileged_port: false };
+pub(crate) const MANNERS: Manners = Manners { headers: &[("metadata", "true")], answers_with: None, session: None, privileged_port: false };
 const INSTANCE: &str = "/metadata/instance?api-version=2021-08-01&extended=true";
 const USER_DATA: &str = "/metadata/instance/compute/userData?api-version=2021-01-01&format=text";
 const FIELDS: &[(&str, &str)] = &[

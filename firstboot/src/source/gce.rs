@@ -17,9 +17,9 @@ pub(super) const SOURCE: Source = Source {
     ..Source::named("gce", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fd20:ce::254]"];
+pub(crate) const ADDRESSES: &[&str] = &["169.254.169.254", "[fd20:ce::254]"];
 const FLAVOR: (&str, &str) = ("metadata-flavor", "Google");
-const MANNERS: Manners = Manners { headers: &[FLAVOR], answers_with: Some(FLAVOR), session: None, privileged_port: false };
+pub(crate) const MANNERS: Manners = Manners { headers: &[FLAVOR], answers_with: Some(FLAVOR), session: None, privileged_port: false };
 const TREE: &str = "/computeMetadata/v1/?recursive=true&alt=json";
 const USER_DATA: &str = "/instance/attributes/user-data";
 const FIELDS: &[(&str, &str)] = &[

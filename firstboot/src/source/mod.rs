@@ -25,14 +25,14 @@ pub mod variables;
 
 mod akamai;
 mod alibaba;
-mod azure;
+pub(crate) mod azure;
 mod cloudstack;
 mod digitalocean;
 pub(crate) mod ec2;
 mod equinix;
 mod exoscale;
 mod file;
-mod gce;
+pub(crate) mod gce;
 mod hetzner;
 mod http;
 mod hyperv;

@@ -34,6 +34,8 @@ pub enum Outcome {
     AlreadyJoined,
     /// It joined now.
     Joined,
+    /// The platform holds the machine in reserve: it is prepared and has not joined.
+    Parked,
     /// It failed.
     Failed,
 }

@@ -5,14 +5,19 @@ use crate::api::retry::Backoff;
 use crate::error::Result;
 use crate::join::Join;
 use crate::join::discovery::{self, Request, Verification};
+use crate::join::token_from;
 
 /// See the module.
 pub const PHASE: Phase = Phase { name: "discovery", kubeadm: "", need: Need::UntilFilesAreWritten, run };
 
 fn run(join: &mut Join) -> Result<()> {
     let config = join.config;
+    let asked = match &config.agent.token_from {
+        Some(from) => Some(token_from::ask(join, from)?),
+        None => None,
+    };
     let request = Request {
-        discovery: &config.join.discovery,
+        discovery: asked.as_ref().unwrap_or(&config.join.discovery),
         tls_bootstrap_token: config.join.tls_bootstrap_token.as_ref(),
         deadline: join.deadline.within(config.join.timeouts.discovery),
     };

@@ -1,0 +1,176 @@
+//! Asks for a token just before it is used: a launch template may then be as old as it likes, and hold no secret.
+//!
+//! ```text
+//! POST {apiVersion: firstboot.kiln/v1, kind: TokenRequest, machine, platform, instanceId, nodeName, identity: {kind, document, nonce}}
+//!   ─► {token, expires, endpoint, caCertHashes}: only the token must be there
+//! ```
+//!
+//! An interrupted join asks again. The token stays in memory.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use x509_cert::der::DateTime;
+use zeroize::Zeroizing;
+
+use super::{Join, attest};
+use crate::api::https::{self, Trust};
+use crate::api::retry::{self, Backoff};
+use crate::api::trust::{Authorities, ClientCertificate};
+use crate::api::{Deadline, Error, Network};
+use crate::config::model::{Discovery, Proof, TokenFrom};
+use crate::config::read_pin;
+use crate::error::{Class, Failure, Result};
+use crate::host::files;
+use crate::host::root::Root;
+use crate::kubernetes::endpoint::Endpoint;
+use crate::kubernetes::token::Token;
+use crate::secret::Secret;
+
+/// Longest answer.
+const LONGEST: usize = 64 * 1024;
+/// Longest file of a certificate or key.
+const LONGEST_FILE: u64 = 256 * 1024;
+/// Hashes in an answer at most.
+const MOST: usize = 16;
+
+/// What was given.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The token.
+    pub token: Token,
+    /// Where the API server is.
+    pub endpoint: Option<Endpoint>,
+    /// Lower-case hex SHA-256 of public keys of the cluster's CA.
+    pub pins: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    token: String,
+    expires: Option<String>,
+    endpoint: Option<String>,
+    #[serde(default)]
+    ca_cert_hashes: Vec<String>,
+}
+
+/// Asks, and gives the discovery that the join goes on with.
+pub fn ask(join: &Join, from: &TokenFrom) -> Result<Discovery> {
+    let deadline = join.deadline.within(from.timeout);
+    let shown = https::shown(from.url.reveal());
+    let identity = match from.identity {
+        Proof::Platform => Some(attest::document(join.facts.text("platform"), &shown, deadline)?),
+        Proof::None | Proof::Certificate => None,
+    };
+    let body = request(join, identity).to_string();
+    let given = send(&join.network, join.root, from, body.as_bytes(), deadline).map_err(|failure| failure.doing("asking for a token"))?;
+    join.say(&format!("a token came from {shown}"));
+    merge(&join.config.join.discovery, given)
+}
+
+fn request(join: &Join, identity: Option<Value>) -> Value {
+    json!({
+        "apiVersion": "firstboot.kiln/v1",
+        "kind": "TokenRequest",
+        "machine": join.machine.identity,
+        "platform": join.facts.text("platform"),
+        "instanceId": join.facts.text("instance-id"),
+        "nodeName": join.config.node_name(),
+        "identity": identity,
+    })
+}
+
+/// Sends the request until there is an answer that says something of it.
+fn send(network: &Network, root: &Root, from: &TokenFrom, body: &[u8], deadline: Deadline) -> Result<Given> {
+    let (trust, certificate) = (trust(from)?, certificate(root, from)?);
+    let headers = [("content-type", "application/json"), ("accept", "application/json")];
+    let (date, body) = retry::until(deadline, &mut Backoff::new(), || {
+        let answer = https::post(network, from.url.reveal(), &headers, body, &trust, certificate.as_ref(), deadline)?;
+        Ok::<_, Error>((answer.date, Zeroizing::new(answer.body)))
+    })?;
+    parse(&body, date.unwrap_or_else(SystemTime::now)).map_err(|failure| failure.doing(https::shown(from.url.reveal())))
+}
+
+/// Reads an answer that was given at `now`. Errors do not repeat it.
+pub fn parse(body: &[u8], now: SystemTime) -> Result<Given> {
+    if body.len() > LONGEST {
+        return Err(wrong(&format!("it is longer than {LONGEST} bytes")));
+    }
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong("it is no JSON object"));
+    }
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|error| wrong(&format!("it is not the JSON that is expected, at line {} column {}", error.line(), error.column())))?;
+    let text = Zeroizing::new(answer.token);
+    let token = text.parse().map_err(|why| wrong(&format!("token: {why}")))?;
+    check_expiry(answer.expires.as_deref(), now)?;
+    let endpoint = answer.endpoint.map(|text| text.parse().map_err(|_| wrong("endpoint: it is not host:port"))).transpose()?;
+    if answer.ca_cert_hashes.len() > MOST {
+        return Err(wrong(&format!("caCertHashes: there are more than {MOST}")));
+    }
+    let pin = |text: &String| read_pin(text).ok_or_else(|| wrong("caCertHashes: one is not sha256: and 64 digits"));
+    Ok(Given { token, endpoint, pins: answer.ca_cert_hashes.iter().map(pin).collect::<Result<_>>()? })
+}
+
+fn wrong(why: &str) -> Failure {
+    Failure::new(Class::Credential, format!("the answer is no token: {why}"))
+}
+
+fn check_expiry(expires: Option<&str>, now: SystemTime) -> Result<()> {
+    let Some(expires) = expires else { return Ok(()) };
+    let at: DateTime = expires.parse().map_err(|_| wrong("expires: it is no time of the form 2026-01-02T03:04:05Z"))?;
+    if SystemTime::UNIX_EPOCH + at.unix_duration() > now {
+        return Ok(());
+    }
+    Err(Failure::new(Class::Credential, "the token that was given has expired")
+        .help("the server must make tokens that live for some minutes; is its clock right?"))
+}
+
+/// What the config says comes first; what it does not say is taken from the answer, whose sender the config trusts.
+fn merge(config: &Discovery, given: Given) -> Result<Discovery> {
+    let Discovery::Asked { endpoints, pins, unsafe_skip_ca_verification } = config else {
+        return Err(Failure::new(Class::Internal, "a token was asked for that nobody needs"));
+    };
+    let missing = |what: &str| {
+        Failure::new(Class::Config, format!("neither the node config nor the answer to tokenFrom has {what}"))
+            .help("write it into discovery.bootstrapToken, or let the server give it")
+    };
+    let endpoints = if endpoints.is_empty() { given.endpoint.into_iter().collect() } else { endpoints.clone() };
+    let pins = if pins.is_empty() { given.pins } else { pins.clone() };
+    if endpoints.is_empty() {
+        return Err(missing("the endpoint of an API server"));
+    }
+    if pins.is_empty() && !unsafe_skip_ca_verification {
+        return Err(missing("caCertHashes"));
+    }
+    Ok(Discovery::Token { endpoints, token: given.token, pins, unsafe_skip_ca_verification: *unsafe_skip_ca_verification })
+}
+
+fn trust(from: &TokenFrom) -> Result<Trust> {
+    match &from.ca_cert {
+        Some(pem) => {
+            let authorities = Authorities::from_pem(pem.as_bytes());
+            authorities.map(Trust::Authorities).map_err(|why| Failure::new(Class::Config, format!("tokenFrom.caCert: {why}")))
+        }
+        None if from.ca_cert_hashes.is_empty() => Ok(Trust::System),
+        None => Ok(Trust::Keys(from.ca_cert_hashes.clone())),
+    }
+}
+
+fn certificate(root: &Root, from: &TokenFrom) -> Result<Option<ClientCertificate>> {
+    let Some((certificate, key)) = &from.client else { return Ok(None) };
+    let read = |path: &Path| {
+        let wrong = |why: &str| Failure::new(Class::Config, format!("tokenFrom: {}: {why}", path.display()));
+        let bytes = Zeroizing::new(files::read(&root.path(path), LONGEST_FILE)?.ok_or_else(|| wrong("there is no such file"))?);
+        std::str::from_utf8(&bytes).map(|text| Secret::new(text.to_owned())).map_err(|_| wrong("it is not PEM"))
+    };
+    let pair = ClientCertificate::from_pem(&read(certificate)?, &read(key)?);
+    pair.map(Some).map_err(|why| Failure::new(Class::Config, format!("tokenFrom: {why}")))
+}
+
+#[cfg(test)]
+#[path = "token_from_tests.rs"]
+mod tests;
