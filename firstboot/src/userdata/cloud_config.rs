@@ -128,7 +128,7 @@ fn decode(file: &Fields, content: &[u8], budget: &Budget) -> Result<Bytes> {
         }
         "b64" | "base64" => unpack::base64(content, budget),
         "gz" | "gzip" => unpack::gzip(content, budget),
-        "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => unpack::gzip(&*unpack::base64(content, budget)?, budget),
+        "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => unpack::gzip(&unpack::base64(content, budget)?, budget),
         _ => Err(wrong("its encoding is not known").help("cloud-init has b64, gz and gz+b64")),
     }
 }

@@ -77,7 +77,7 @@ fn within(bytes: &[u8], layers: usize) -> Kind {
     match text {
         _ if starts("#!") => Kind::Script,
         _ if is_template(text) => Kind::Template,
-        _ if starts("#cloud-config") && !text.get(13).is_some_and(|byte| *byte == b'-') => Kind::CloudConfig,
+        _ if starts("#cloud-config") && text.get(13).is_none_or(|byte| *byte != b'-') => Kind::CloudConfig,
         _ if OTHERS.iter().any(|start| starts(start)) => Kind::OtherCloudInit,
         _ if is_message(text) => Kind::Multipart,
         [b'{', ..] if is_ignition(text) => Kind::Ignition,
