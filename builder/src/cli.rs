@@ -198,7 +198,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "FILE", env = "KILN_FIRSTBOOT")]
     pub firstboot: Option<PathBuf>,
     /// Show the platforms with their variables, and the faults
-    #[arg(long, exclusive = true)]
+    #[arg(long)]
     pub list: bool,
     /// Print the arguments that make a QEMU machine one of this platform, one a line
     #[arg(long)]

@@ -56,12 +56,23 @@ fn copy_sparse(file: &File, to: &mut impl Write) -> io::Result<()> {
     let mut position = 0;
     while position < metadata.len() {
         let data = next(file, position, Whence::SeekData)?.unwrap_or(metadata.len());
-        io::copy(&mut io::repeat(0).take(data - position), to)?;
+        write_zeros(data - position, to)?;
         let hole = next(file, data, Whence::SeekHole)?.unwrap_or(metadata.len());
         let mut from = file;
         from.seek(SeekFrom::Start(data))?;
         io::copy(&mut BufReader::with_capacity(PIECE, from.take(hole - data)), to)?;
         position = hole;
+    }
+    Ok(())
+}
+
+fn write_zeros(count: u64, to: &mut impl Write) -> io::Result<()> {
+    const ZEROS: [u8; 1 << 14] = [0; 1 << 14];
+    let mut left = count;
+    while left > 0 {
+        let piece = usize::try_from(left).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        to.write_all(&ZEROS[..piece])?;
+        left -= piece as u64;
     }
     Ok(())
 }

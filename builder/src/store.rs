@@ -119,8 +119,13 @@ impl Store {
         Ok((found, size))
     }
 
+    /// Where [`Store::built`] has put a folder, when it is there.
+    pub fn find(&self, kind: &str, key: &Digest) -> Option<PathBuf> {
+        Some(self.root.join("built").join(kind).join(key.hex())).filter(|path| path.is_dir())
+    }
+
     /// The folder `built/<kind>/<key>`, made by `build` when it is not there. Concurrent builds of one key wait for each other;
-    /// `build` fills an empty folder that appears under its final name only when it is complete.
+    /// `build` fills an empty folder that appears under its final name only when it is complete and on the disk.
     pub fn built(&self, kind: &str, key: &Digest, build: impl FnOnce(&Path) -> Result<()>) -> Result<Built> {
         let parent = self.root.join("built").join(kind);
         let path = parent.join(key.hex());
@@ -136,6 +141,7 @@ impl Store {
         let work = scratch.path().join("work");
         fs::create_dir(&work).at("creating", &work)?;
         build(&work)?;
+        flush(&work)?;
         fs::rename(&work, &path).at("renaming", &path)?;
         sync_folder(&parent)?;
         Ok(Built { path, cached: false })
@@ -179,6 +185,16 @@ impl Partial {
 /// The error for bytes that are not what was promised; shows both digests.
 pub fn mismatch(expected: &Digest, found: &Digest) -> Error {
     Error::new(Class::Verification, format!("wrong content\n  expected {expected}\n  found    {found}"))
+}
+
+/// Returns when the file, or all that is in the folder and its names, is on the disk.
+pub fn flush(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).at("reading", path)? {
+            flush(&entry.at("reading", path)?.path())?;
+        }
+    }
+    File::open(path).and_then(|file| file.sync_all()).at("flushing", path)
 }
 
 fn sync_folder(path: &Path) -> Result<()> {

@@ -3,7 +3,7 @@
 //! ```text
 //! kernel ─► /init (PID 1 in the initrd): initrd ─► systemd of the real root ─► firstboot.service: cli (`firstboot run`)
 //!
-//! platform ─► source ─► metadata ─► config ─► preflight ─► join (discovery ─► cluster ─► identity ─► files ─► kubelet ─► seal) ─► verdict
+//! platform ─► source ─► metadata ─► config ─► enrich ─► preflight ─► join (discovery ─► cluster ─► identity ─► files ─► kubelet ─► seal) ─► verdict ─► report
 //!                                                            │ api: the only sockets          │ host: the only side effects, journal: what is done
 //! ```
 //!
@@ -14,6 +14,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod contract;
+pub mod enrich;
 pub mod error;
 pub mod facts;
 pub mod host;
@@ -26,6 +27,7 @@ pub mod machine;
 pub mod metadata;
 pub mod platform;
 pub mod preflight;
+pub mod report;
 pub mod secret;
 pub mod source;
 pub mod userdata;

@@ -15,6 +15,10 @@ pub const DEADLINE: &str = "firstboot.source-deadline";
 pub struct Metadata {
     /// Where it runs; none when there is no evidence of any platform.
     pub platform: Option<Platform>,
+    /// What was seen of it.
+    pub seen: String,
+    /// Platforms that are not believed, with what was seen of them.
+    pub others: Vec<(&'static str, String)>,
     /// Facts, with their provenance.
     pub facts: Facts,
     /// The user-data that counts, and the name of the source or place that has it.
@@ -31,9 +35,11 @@ pub fn gather(root: &Root, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Result<
     let named = source::named(&surroundings, &mut metadata.remarks)?;
     let detection = detect(&evidence, pinned)?;
     metadata.platform = detection.platform;
+    metadata.seen = detection.seen.clone();
     for (name, seen) in &detection.others {
         metadata.remarks.push(format!("the machine looks like {name} too ({seen}), which is not believed"));
     }
+    metadata.others = detection.others;
     if let Some(platform) = detection.platform {
         metadata.facts.platform.say(platform.source.name.to_owned(), detection.seen);
         let reading = read(&evidence, platform, &mut metadata.remarks);

@@ -56,7 +56,7 @@ fn containerd_is_waited_for_and_answers() {
     let begin = Instant::now();
     let _containerd = start(folder.path(), "");
     let deadline = begin + Duration::from_secs(60);
-    let (mut client, version) = Client::wait_until_ready(&folder.path().join("c.sock"), deadline)
+    let (mut client, version) = Client::wait_until_ready(&folder.path().join("c.sock"), deadline, |_| None)
         .unwrap_or_else(|failure| panic!("{failure}\n{}", fs::read_to_string(folder.path().join("log")).unwrap()));
     let ready = begin.elapsed();
     assert_eq!((version.name.as_str(), version.api), ("containerd", Api::V1));
@@ -84,6 +84,7 @@ fn containerd_without_its_cri_plugin_is_told_apart() {
     }
     let folder = tempfile::tempdir().unwrap();
     let _containerd = start(folder.path(), "\"io.containerd.grpc.v1.cri\"");
-    let failure = Client::wait_until_ready(&folder.path().join("c.sock"), Instant::now() + Duration::from_secs(60)).err().unwrap();
+    let failure =
+        Client::wait_until_ready(&folder.path().join("c.sock"), Instant::now() + Duration::from_secs(60), |_| None).err().unwrap();
     assert!(failure.message.contains("does not speak the Container Runtime Interface"), "{failure}");
 }

@@ -119,6 +119,12 @@ impl Machine {
         self.args(["-uuid", uuid])
     }
 
+    /// The hardware's clock, so many days off this machine's.
+    pub fn clock_off_by(self, days: i32) -> Self {
+        let now = crate::workspace::output("date", ["--utc", &format!("--date={days} days"), "+%Y-%m-%dT%H:%M:%S"]);
+        self.args(["-rtc", &format!("base={}", now.trim())])
+    }
+
     /// A systemd credential in the firmware tables (systemd.system-credentials(7)).
     pub fn credential(self, name: &str, value: &[u8]) -> Self {
         let value = base64::engine::general_purpose::STANDARD.encode(value);

@@ -43,6 +43,11 @@ const ALLOWED: &[Allowed] = &[
     },
     Allowed { case: "empty-documents", place: "verdict", reason: "an empty document says nothing: why refuse it" },
     Allowed {
+        case: "cgroup-driver-of-the-runtime",
+        place: "file /var/lib/kubelet/config.yaml",
+        reason: "where nobody names the cgroup driver, kubeadm 1.20 leaves it to the kubelet's own default, with which pods of this runtime do not start",
+    },
+    Allowed {
         case: "hostname-override",
         place: "verdict",
         reason: "kubeadm 1.20 waits two minutes for a Node of the machine's name, while the kubelet has registered the other",
@@ -74,6 +79,11 @@ const ALLOWED: &[Allowed] = &[
         case: "refused-cri-socket-relative",
         place: "verdict",
         reason: "kubeadm of today makes unix://run/containerd.sock of it and finds nobody there; here the path is what is wrong",
+    },
+    Allowed {
+        case: "refused-no-forwarding",
+        place: "*",
+        reason: "kubeadm tells people to set the parameter; firstboot sets it, and joins",
     },
     Allowed {
         case: "refused-node-ready",

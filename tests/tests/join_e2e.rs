@@ -60,17 +60,8 @@ fn node_config(control_plane: &ControlPlane, name: &str) -> String {
     format!(
         "apiVersion: kubeadm.k8s.io/{newest}\nkind: JoinConfiguration\n\
          discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n\
-         nodeRegistration:\n  name: {name}\n  taints: [{{key: lab, value: test, effect: NoSchedule}}]\n  kubeletExtraArgs: {arguments}\n{}",
-        kubelet_configuration()
+         nodeRegistration:\n  name: {name}\n  taints: [{{key: lab, value: test, effect: NoSchedule}}]\n  kubeletExtraArgs: {arguments}\n"
     )
-}
-
-/// kubeadm before 1.22 leaves the cgroup driver to the kubelet, whose own default is not that of the image's runtime.
-fn kubelet_configuration() -> &'static str {
-    match lab().kubernetes_minor() {
-        22.. => "",
-        _ => "---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: systemd\n",
-    }
 }
 
 /// The next verdict on the console.
@@ -309,6 +300,29 @@ fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
     let issued: Vec<&Value> = requests.iter().map(|request| &request["status"]["certificate"]).filter(|value| value.is_string()).collect();
     assert_eq!(issued.len(), 2, "each boot has a certificate of its own: {requests:#?}");
     assert_ne!(issued[0], issued[1]);
+}
+
+/// A machine whose hardware's clock is wrong, and that no time server sets right: told before anything is written, and not tried again.
+#[test]
+fn a_clock_that_is_a_day_off_is_told_by_its_class() {
+    let Some(control_plane) = control_plane() else { return };
+    let _alone = workspace::exclusive("join-e2e");
+    let (image, folder) = (kiln::joining_image(), workspace::scratch());
+    let config = folder.path().join("config.yaml");
+    fs::write(&config, node_config(control_plane, "clock-node")).expect("the folder is the test's");
+    for (name, days, message) in
+        [("join-clock-fast", 1, "this machine's clock is 24 h ahead of the API server's"), ("join-clock-slow", -1, "is valid only from ")]
+    {
+        let machine = network_machine(name, &image, control_plane, "").fw_cfg("opt/org.kiln.firstboot/config", &config).clock_off_by(days);
+        let verdict = machine.boot(|vm| verdict(vm));
+        assert_eq!(
+            (verdict["outcome"].as_str(), verdict["class"].as_str(), verdict["exit"].as_i64()),
+            (Some("failed"), Some("clock"), Some(16))
+        );
+        assert!(verdict["message"].as_str().is_some_and(|text| text.contains(message)), "{verdict}");
+        assert!(verdict["seconds"].as_f64().is_some_and(|seconds| seconds < 60.0), "{verdict}");
+    }
+    assert!(agent::certificate_requests(control_plane, "clock-node").is_empty());
 }
 
 fn first_boot(machine: &Machine, control_plane: &ControlPlane, boot_before: &str) -> Value {

@@ -191,8 +191,8 @@ fn follow(running: &Running, is_over: &AtomicBool, terminal: &Terminal) {
 }
 
 fn shown(entry: &Entry) -> String {
-    let fault = entry.fault.map(|name| format!(", but {name}")).unwrap_or_default();
-    format!("{:8.3} {:4} {} {} from port {}{fault}", entry.seconds, entry.method, entry.target, entry.status, entry.source_port)
+    let fault = entry.fault.map(|name| format!(", fault {name}")).unwrap_or_default();
+    format!("{:8.3}  {:4} {} {}, from port {}{fault}", entry.seconds, entry.method, entry.target, entry.status, entry.source_port)
 }
 
 /// The platform lacks what was asked for.

@@ -58,9 +58,10 @@ pub fn build(image: &Image<'_>) -> Result<Disk> {
     file.set_len(layout.size).at("enlarging", &path)?;
     layout.write(&mut file)?;
     let place = |label| layout.get(label).expect("the layout has this partition");
+    // First, because mke2fs flushes the whole file before it ends.
+    write_var(image, &path, place(VAR).offset, place(VAR).size)?;
     esp::write(image, &file, place(ESP).offset, place(ESP).size, &command_line)?;
     copy_into(&mut root_file, &mut file, place(ROOT).offset).at("copying the root file system to", &path)?;
-    write_var(image, &path, place(VAR).offset, place(VAR).size)?;
     Ok(Disk { path, layout })
 }
 

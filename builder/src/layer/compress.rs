@@ -101,8 +101,7 @@ fn write(layer: &PackedLayer, compression: Compression, threads: usize, path: &P
     }
     .at("compressing", path)?;
     let to = to.into_inner().map_err(|error| Error::io("writing", path, error.error()))?;
-    let (file, digest, size) = to.finish();
-    file.sync_all().at("flushing", path)?;
+    let (_, digest, size) = to.finish();
     Ok(Record { digest, size })
 }
 

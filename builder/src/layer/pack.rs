@@ -53,8 +53,7 @@ pub fn pack_with(store: &Store, name: &str, key: Digest, epoch: u64, tree: impl 
 
 fn write_layer(tree: &Tree, epoch: u64, path: &Path) -> Result<Record> {
     let file = File::create(path).at("creating", path)?;
-    let (file, diff_id, size) = digest_while_writing(file, |tee| write_tar(tree, epoch, tee))?;
-    file.sync_all().at("flushing", path)?;
+    let (_, diff_id, size) = digest_while_writing(file, |tee| write_tar(tree, epoch, tee))?;
     Ok(Record { diff_id, size })
 }
 

@@ -92,7 +92,7 @@ pub struct Image<'a> {
 #[derive(Debug, Default)]
 pub struct Parts {
     /// The compressed read-only root file system.
-    pub root: Once<PathBuf>,
+    pub root: Once<squashfs::Root>,
     /// The initrd, without a root inside.
     pub initrd: Once<PathBuf>,
     /// The raw disk image.
@@ -113,7 +113,7 @@ pub struct Kernel<'a> {
 impl<'a> Image<'a> {
     /// The compressed root file system.
     pub fn root(&self) -> Result<&Path> {
-        self.parts.root.get_or_make(|| squashfs::build(self)).map(PathBuf::as_path)
+        self.parts.root.get_or_make(|| squashfs::build(self)).map(|root| root.path.as_path())
     }
 
     /// The initrd, without a root inside.

@@ -25,7 +25,8 @@ impl Output for Raw {
         let names = ["raw", "vmlinuz", "initrd", "cmdline"].map(file);
         let [raw, kernel, initrd, command_line] = names.each_ref().map(|name| folder.join(name));
         link_or_copy(&image.disk()?.path, &raw)?;
-        link_or_copy(image.initrd()?, &initrd)?;
+        // A copy, because the store's own file must not change when a user changes this one.
+        fs::copy(image.initrd()?, &initrd).at("writing", &initrd)?;
         let mut from = image.kernel()?.body.open().at("reading", "the kernel")?;
         File::create(&kernel).and_then(|mut to| io::copy(&mut from, &mut to)).at("writing", &kernel)?;
         fs::write(&command_line, disk::command_line(image) + "\n").at("writing", &command_line)?;

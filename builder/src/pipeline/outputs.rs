@@ -4,11 +4,12 @@ use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use super::publish;
 use super::report::Timer;
 use crate::error::{Class, Error, Result};
+use crate::image::squashfs;
 use crate::output::{self, Image, Output};
 use crate::provenance::sums::{self, Sum};
+use crate::store;
 
 /// Writes the outputs that the plan asks for into `folder`; the files, flushed, with sizes and digests.
 ///
@@ -35,7 +36,10 @@ fn write_one(output: &dyn Output, image: &Image<'_>, folder: &Path) -> Result<(V
     let files = output.write(image, folder)?;
     let _step = image.progress.step(&format!("digests of {}", output.name()));
     let sums = thread::scope(|scope| {
-        let flushing = scope.spawn(|| files.iter().try_for_each(|written| publish::flush(&folder.join(&written.file))));
+        let flushing = scope.spawn(|| {
+            files.iter().try_for_each(|written| store::flush(&folder.join(&written.file)))?;
+            squashfs::keep(image)
+        });
         let sums = sums::of(&files, folder)?;
         finish(flushing)?;
         Ok(sums)

@@ -77,8 +77,7 @@ impl UnverifiedClient {
     /// Verifies the certificates of the very connection that gave the last answer against `authorities`.
     pub fn verify(&self, authorities: &Authorities) -> Result<()> {
         let date = self.0.dates.map(|(server, _)| server);
-        let verified = authorities.verify(&self.0.peer_chain, &self.0.name);
-        verified.map_err(|error| trust::failure(&self.0.server.endpoint.to_string(), &error, date))
+        authorities.verify(&self.0.server.endpoint.to_string(), &self.0.peer_chain, &self.0.name, date)
     }
 
     /// The same, and goes on as `credential`, on the same connection where the credential allows it.

@@ -1,4 +1,5 @@
-//! HTTP without TLS, for the two things that have none: the kubelet's `/healthz` on this machine, and a config whose digest is pinned.
+//! HTTP without TLS, for the things that have none: the kubelet's `/healthz` on this machine, a config whose digest is pinned, and whoever a
+//! platform names for a report of the machine's state.
 //!
 //! HTTP/1.0 (RFC 1945), so that the answer ends with the connection and is never chunked.
 
@@ -25,12 +26,33 @@ pub struct Answer {
 
 /// GET of `path` from `endpoint`; a body longer than `limit` bytes is an error. Redirects are not followed.
 pub fn get(network: &Network, endpoint: &Endpoint, path: &str, limit: usize, deadline: Deadline) -> Result<Answer> {
+    exchange(network, endpoint, &format!("GET {path} HTTP/1.0\r\n"), b"", limit, deadline)
+}
+
+/// POST of `body` to `path` at `endpoint`; otherwise like [`get`].
+pub fn post(
+    network: &Network,
+    endpoint: &Endpoint,
+    path: &str,
+    content_type: &str,
+    body: &[u8],
+    limit: usize,
+    deadline: Deadline,
+) -> Result<Answer> {
+    let head = format!("POST {path} HTTP/1.0\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
+    exchange(network, endpoint, &head, body, limit, deadline)
+}
+
+fn exchange(network: &Network, endpoint: &Endpoint, head: &str, body: &[u8], limit: usize, deadline: Deadline) -> Result<Answer> {
     let failed = |why: String| Failure::new(Class::Unreachable, format!("http://{endpoint}: {why}")).transient();
     let mut stream = connect(network, endpoint, deadline)?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {endpoint}\r\nUser-Agent: firstboot/{}\r\n\r\n", env!("CARGO_PKG_VERSION"));
+    let host = endpoint.to_string();
+    let host = host.strip_suffix(":80").unwrap_or(&host);
+    let mut request = format!("{head}Host: {host}\r\nUser-Agent: firstboot/{}\r\n\r\n", env!("CARGO_PKG_VERSION")).into_bytes();
+    request.extend_from_slice(body);
     stream
         .set_write_timeout(deadline.timeout().ok())
-        .and_then(|()| stream.write_all(request.as_bytes()))
+        .and_then(|()| stream.write_all(&request))
         .map_err(|error| failed(error.to_string()))?;
     let bytes = read(&mut stream, LONGEST_HEAD + limit, deadline).map_err(failed)?;
     let answer = parse(&bytes).map_err(failed)?;

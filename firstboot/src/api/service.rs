@@ -136,7 +136,8 @@ impl Service {
     fn once(&mut self, ask: &Ask, may_be_missing: bool) -> std::result::Result<Option<Zeroizing<Vec<u8>>>, Error> {
         self.begin_session()?;
         let (mut status, mut headers, mut body) = self.exchange(ask)?;
-        if status == 401 && self.session.take().is_some() {
+        // Some say 403 to a session that has ended.
+        if matches!(status, 401 | 403) && self.session.take().is_some() {
             self.begin_session()?;
             (status, headers, body) = self.exchange(ask)?;
         }

@@ -31,8 +31,14 @@ pub(crate) struct Pair {
 
 impl Ca {
     pub fn new() -> Self {
+        Self::valid(-3650..3650)
+    }
+
+    /// A CA that is valid for these days from today on (negative: before it).
+    pub fn valid(days: std::ops::Range<i64>) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        limit(&mut params, days);
         params.distinguished_name.push(DnType::CommonName, "kubernetes");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
@@ -57,11 +63,7 @@ impl Ca {
     pub fn sign(&self, names: &[&str], days: std::ops::Range<i64>) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
-        let day = |offset: i64| {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-            rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.checked_add_signed(offset * 86_400).unwrap())
-        };
-        (params.not_before, params.not_after) = (day(days.start), day(days.end));
+        limit(&mut params, days);
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair { certificate: certificate.der().clone(), key }
@@ -71,6 +73,13 @@ impl Ca {
     pub fn certify(&self, key: &KeyPair) -> String {
         CertificateParams::new(Vec::new()).unwrap().signed_by(key, &self.issuer).unwrap().pem()
     }
+}
+
+/// Valid for these days from today on (negative: before it).
+fn limit(params: &mut CertificateParams, days: std::ops::Range<i64>) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let day = |offset: i64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.checked_add_signed(offset * 86_400).unwrap());
+    (params.not_before, params.not_after) = (day(days.start), day(days.end));
 }
 
 /// What the server was asked.

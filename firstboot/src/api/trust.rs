@@ -74,21 +74,64 @@ impl Authorities {
 
     /// When all certificates of the bundle are valid together; none for the system's.
     pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
-        let period = |der: &CertificateDer<'_>| {
-            let validity = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate.validity;
-            Some((validity.not_before.to_system_time(), validity.not_after.to_system_time()))
-        };
         self.certificates.iter().filter_map(period).reduce(|all, one| (all.0.max(one.0), all.1.min(one.1)))
     }
 
-    /// Whether a server that showed `chain` is `name`, now.
-    pub(super) fn verify(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> std::result::Result<(), rustls::Error> {
-        let (end_entity, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
-            .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?;
-        verifier.verify_server_cert(end_entity, intermediates, name, &[], UnixTime::now()).map(|_| ())
+    /// The CAs that hold at the time `now`. rustls asks what it is told to trust for no date, while Go's verifier, the kubelet's, does.
+    /// `date` is what the server says about the time, if it said anything.
+    fn roots_at(&self, now: SystemTime, date: Option<SystemTime>) -> Result<Arc<RootCertStore>> {
+        let holds = |certificate: &&CertificateDer<'_>| period(certificate).is_none_or(|(from, until)| from <= now && now <= until);
+        let holding: Vec<_> = self.certificates.iter().filter(holds).collect();
+        if holding.len() == self.certificates.len() {
+            return Ok(self.roots.clone());
+        }
+        if holding.is_empty() {
+            return Err(self.out_of_date(now, date));
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(holding.into_iter().cloned());
+        Ok(Arc::new(roots))
     }
+
+    /// The failure of a bundle of which no CA holds at the time `now`.
+    fn out_of_date(&self, now: SystemTime, date: Option<SystemTime>) -> Failure {
+        let periods = || self.certificates.iter().filter_map(period);
+        let clock = httpdate::fmt_http_date(now);
+        if let Some((from, _)) = periods().filter(|(from, _)| now < *from).min() {
+            let from = httpdate::fmt_http_date(from);
+            return Failure::new(
+                Class::Clock,
+                format!("the cluster's CA is valid only from {from}, but this machine's clock says {clock}"),
+            )
+            .help("set the clock (NTP, hypervisor)");
+        }
+        let until = periods().map(|(_, until)| until).max().unwrap_or(now);
+        let shown = httpdate::fmt_http_date(until);
+        if date.is_some_and(|date| date > until) {
+            return Failure::new(Class::Untrusted, format!("the cluster's CA expired on {shown}"))
+                .help("the cluster needs a new CA; until then no kubelet trusts its API server");
+        }
+        Failure::new(Class::Clock, format!("the cluster's CA has been invalid since {shown}, but this machine's clock says {clock}"))
+            .help("set the clock (NTP, hypervisor); if it is right, the cluster needs a new CA")
+    }
+
+    /// Whether the server `peer` that showed `chain` is `name`, now. `date` is what it says about the time, if it said anything.
+    pub(super) fn verify(&self, peer: &str, chain: &[CertificateDer<'_>], name: &ServerName<'_>, date: Option<SystemTime>) -> Result<()> {
+        let roots = self.roots_at(SystemTime::now(), date)?;
+        let verified = (|| {
+            let (end_entity, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+            let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+            verifier.verify_server_cert(end_entity, intermediates, name, &[], UnixTime::now())
+        })();
+        verified.map(|_| ()).map_err(|error| failure(peer, &error, date))
+    }
+}
+
+/// From when to when a certificate is valid; none if it cannot be read.
+fn period(der: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {
+    let validity = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate.validity;
+    Some((validity.not_before.to_system_time(), validity.not_after.to_system_time()))
 }
 
 /// Lower-case hexadecimal.
@@ -131,7 +174,7 @@ impl ClientCertificate {
 
 /// A TLS configuration that trusts `authorities`, and shows `certificate` when asked for one.
 pub(super) fn verifying(authorities: &Authorities, certificate: Option<&ClientCertificate>) -> Result<Arc<ClientConfig>> {
-    with_client(builder()?.with_root_certificates(authorities.roots.clone()), certificate)
+    with_client(builder()?.with_root_certificates(authorities.roots_at(SystemTime::now(), None)?), certificate)
 }
 
 /// Ends a TLS configuration: shows `certificate` when asked for one.

@@ -1,28 +1,75 @@
-//! `firstboot explain`: what a join would do here, and where that was said.
+//! `firstboot explain`: where this machine is, what is known of it and who said so, and what a join would do here.
 
 use serde_json::{Value, json};
 
-use super::config::{Sourced, by_hand};
+use super::config::{self, Sourced, by_hand};
 use super::tell::Tell;
 use crate::cli::request;
-use crate::config::model::Discovery;
-use crate::error::Result;
+use crate::config::model::{Argument, Discovery};
+use crate::error::{Failure, Result};
 use crate::host::cri;
 use crate::host::root::Root;
 use crate::join::{image, phases};
 use crate::journal::Journal;
 use crate::machine::{self, Machine};
+use crate::metadata::Metadata;
 
-/// Returns what to print; nothing is asked of the network, except for a config that the kernel command line names by URL.
+/// Returns what to print. The platform's metadata is read as a join would read it; nothing is changed, and no cluster is asked. A config that
+/// cannot be read is an error, once everything else is printed.
 pub fn explain(request: &request::Join, tell: Tell) -> Result<String> {
     let root = &request.common.root;
-    let sourced = by_hand(&request.flags, root, tell)?;
-    let facts = facts(root, &sourced)?;
-    if request.common.json {
-        return Ok(format!("{facts}\n"));
+    let (mut metadata, failed) = match config::gather(root, tell) {
+        Ok(metadata) => (metadata, None),
+        Err(failure) => (Metadata::default(), Some(failure)),
+    };
+    let sourced = match failed {
+        _ if config::is_given(&request.flags) => by_hand(&request.flags, root, tell).map(|(_, sourced)| Some(sourced)),
+        Some(failure) => Err(failure),
+        None => config::of_machine(root, &mut metadata, tell),
+    };
+    let mut record = about(&metadata);
+    match sourced {
+        Ok(Some(sourced)) => record.extend(join(root, &sourced)?),
+        Ok(None) => record.push(("config", json!("no source has a node config"))),
+        Err(failure) => return unreadable(&record, failure, request.common.json, tell),
     }
-    let rows = facts.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-    Ok(rows.map(|(name, value)| format!("{name:<16} {}\n", shown(value))).collect())
+    Ok(printed(&record, request.common.json))
+}
+
+/// What is shown, in this order.
+type Record = Vec<(&'static str, Value)>;
+
+fn unreadable(record: &Record, failure: Failure, json: bool, tell: Tell) -> Result<String> {
+    tell.raw(printed(record, json).trim_end());
+    Err(failure)
+}
+
+fn printed(record: &Record, json: bool) -> String {
+    if json {
+        let object = record.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        return format!("{}\n", Value::Object(object));
+    }
+    let rows = record.iter().filter(|(name, value)| !value.is_null() && *name != FACTS);
+    let mut text: String = rows.map(|(name, value)| format!("{name:<16} {}\n", shown(value))).collect();
+    let facts = record.iter().find(|(name, _)| *name == FACTS).and_then(|(_, facts)| facts.as_object());
+    for (name, fact) in facts.into_iter().flatten() {
+        text.push_str(&format!("{name:<16} {}\n", said(fact)));
+        let others = fact.get("others").and_then(Value::as_array).into_iter().flatten();
+        others.for_each(|other| text.push_str(&format!("{:<16} not {}\n", "", said(other))));
+    }
+    text
+}
+
+/// The row that has rows of its own.
+const FACTS: &str = "facts";
+
+/// `eu-west-1a (http://169.254.169.254/…)`
+fn said(fact: &Value) -> String {
+    let value = match &fact["value"] {
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
+        value => shown(value),
+    };
+    format!("{value} ({})", shown(&fact["source"]))
 }
 
 fn shown(value: &Value) -> String {
@@ -34,7 +81,21 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn facts(root: &Root, sourced: &Sourced) -> Result<Value> {
+/// Where the machine is, and what is known of it.
+fn about(metadata: &Metadata) -> Record {
+    let known = |is_known: bool, value: Value| if is_known { value } else { Value::Null };
+    let others: Vec<String> = metadata.others.iter().map(|(name, seen)| format!("{name}: {seen}")).collect();
+    vec![
+        ("platform", json!(metadata.platform.map_or("none", |platform| platform.source.name))),
+        ("seen", known(!metadata.seen.is_empty(), json!(metadata.seen))),
+        ("not believed", known(!others.is_empty(), json!(others))),
+        ("remarks", known(!metadata.remarks.is_empty(), json!(metadata.remarks))),
+        (FACTS, metadata.facts.json()),
+    ]
+}
+
+/// What a join would do.
+fn join(root: &Root, sourced: &Sourced) -> Result<Record> {
     let config = &sourced.config;
     let machine = Machine::read(root)?;
     let kubelet = machine::kubelet_version(root);
@@ -44,19 +105,24 @@ fn facts(root: &Root, sourced: &Sourced) -> Result<Value> {
     let done = |phase: &str| journal.as_ref().is_some_and(|entries| entries.phases.iter().any(|finished| finished.phase == phase));
     let phases: Vec<String> =
         phases::ALL.iter().map(|phase| format!("{}{}", phase.name, if done(phase.name) { " (done)" } else { "" })).collect();
-    Ok(json!({
-        "config": sourced.source,
-        "node": config.node_name(),
-        "machine": machine.identity,
-        "services": format!("{:?}", machine.services).to_lowercase(),
-        "kubelet": kubelet.map_or_else(|failure| failure.message, |version| version.to_string()),
-        "kubelet config": if image::kubelet_configuration(root)?.is_some() { "the image's" } else { "the cluster's" },
-        "runtime": socket.unwrap_or_else(|failure| failure.message),
-        "discovery": discovery(&config.join.discovery),
-        "arguments": config.join.node.kubelet_extra_args.iter().map(|argument| format!("--{}={}", argument.name, argument.value)).collect::<Vec<_>>(),
-        "phases": phases,
-        "warnings": config.warnings,
-    }))
+    Ok(vec![
+        ("config", json!(sourced.source)),
+        ("node", json!(config.node_name())),
+        ("machine", json!(machine.identity)),
+        ("services", json!(format!("{:?}", machine.services).to_lowercase())),
+        ("kubelet", json!(kubelet.map_or_else(|failure| failure.message, |version| version.to_string()))),
+        ("kubelet config", json!(if image::kubelet_configuration(root)?.is_some() { "the image's" } else { "the cluster's" })),
+        ("runtime", json!(socket.unwrap_or_else(|failure| failure.message))),
+        ("discovery", json!(discovery(&config.join.discovery))),
+        ("arguments", json!(arguments(&config.join.node.kubelet_extra_args))),
+        ("from facts", json!(arguments(&config.from_facts))),
+        ("phases", json!(phases)),
+        ("warnings", json!(config.warnings)),
+    ])
+}
+
+fn arguments(arguments: &[Argument]) -> Vec<String> {
+    arguments.iter().map(|argument| format!("--{}={}", argument.name, argument.value)).collect()
 }
 
 fn discovery(discovery: &Discovery) -> Vec<String> {

@@ -9,9 +9,10 @@ use super::tell::Tell;
 use crate::api::{Deadline, Network};
 use crate::config::model::NodeConfig;
 use crate::config::refuse_control_plane;
+use crate::enrich::name;
 use crate::error::{Class, Failure, Result};
-use crate::host::files;
 use crate::host::root::Root;
+use crate::host::{files, machine};
 use crate::join::identity::FOLDER;
 use crate::join::phases::{Found, identity};
 use crate::join::reset::{self, Outcome as StepOutcome};
@@ -39,6 +40,7 @@ pub fn join(root: &Root, sourced: &Sourced, start: Start, verdict: &mut Verdict,
         verdict.status().warnings.push(warning.clone());
     }
     refuse_control_plane(&config.join)?;
+    name_host(root, config, tell)?;
     let machine = Machine::read(root)?;
     if !config.join.dry_run {
         sweep(root, config);
@@ -59,6 +61,16 @@ pub fn join(root: &Root, sourced: &Sourced, start: Start, verdict: &mut Verdict,
         print_plan(&join, tell);
     }
     Ok(Outcome::Joined)
+}
+
+/// A host without a name of its own gets the node's, before anything asks for it.
+fn name_host(root: &Root, config: &NodeConfig, tell: Tell) -> Result<()> {
+    if config.join.dry_run || !root.is_machine() || name::of_host(root).is_some() {
+        return Ok(());
+    }
+    let node = config.node_name();
+    tell.line(&format!("the host has no name and is called {node}"));
+    machine::set_hostname(root, &node)
 }
 
 /// Removes what a killed run was just writing.
@@ -105,7 +117,7 @@ fn earlier(root: &Root, config: &NodeConfig, machine: &Machine, tell: Tell) -> R
 /// The way back. Pods that cannot be removed are left to the new kubelet; anything else that fails ends the join.
 fn undo(root: &Root, machine: &Machine, tell: Tell) -> Result<()> {
     let mut host = HostMachine::new(root, machine.services, None);
-    let steps = reset::reset(root, &mut host, &mut |_| {});
+    let steps = reset::reset(root, &mut host, &reset::Choice::default(), &mut |_| {});
     for step in steps {
         match step.outcome {
             StepOutcome::Failed(failure) if failure.class == Class::Runtime => tell.line(&format!("warning: {}: {failure}", step.name)),

@@ -12,16 +12,24 @@ pub mod version;
 
 use crate::cli::request::{Join, Request};
 use crate::error::Result;
+use crate::report;
 use crate::verdict::Verdict;
 use tell::Tell;
 
 /// `firstboot join`.
 pub fn join_by_hand(request: &Join, tell: Tell) -> Result<()> {
     let root = &request.common.root;
-    let sourced = config::by_hand(&request.flags, root, tell)?;
+    let (metadata, sourced) = config::by_hand(&request.flags, root, tell)?;
+    if !sourced.config.join.dry_run {
+        config::publish(root, &metadata, tell);
+    }
     let mut verdict = if sourced.config.join.dry_run { Verdict::unpublished(root) } else { Verdict::begin(root) };
     let ended = join::join(root, &sourced, join::Start::Now, &mut verdict, tell);
-    join::conclude(ended, &mut verdict, tell)
+    let concluded = join::conclude(ended, &mut verdict, tell);
+    // Who joins by hand waits for it himself: only those are told whom the config names.
+    let named = sourced.config.agent.report.as_deref().unwrap_or_default();
+    report::send(root, Some(named), &metadata.facts, &mut verdict, &|line| tell.line(line));
+    concluded
 }
 
 /// Does what the verbs of a join ask; returns what is left to print.

@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 /// Makes the checks of this machine; those that need the cluster are made by a join alone.
 pub fn preflight(request: &request::Join, tell: Tell) -> Result<()> {
     let root = &request.common.root;
-    let sourced = by_hand(&request.flags, root, tell)?;
+    let (_, sourced) = by_hand(&request.flags, root, tell)?;
     let machine = Machine::read(root)?;
     let mut verdict = Verdict::unpublished(root);
     let (deadline, network) = (Deadline::after(sourced.config.agent.deadline), Network::new(root.clone()));

@@ -4,7 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::tell::Tell;
+use crate::cli::read_node_config;
 use crate::cli::request::Reset;
+use crate::config::reset::{ResetConfiguration, parse_reset};
 use crate::error::{Class, Failure, Result};
 use crate::host::cri::{self, Client};
 use crate::host::root::Root;
@@ -12,6 +14,8 @@ use crate::host::services::Services;
 use crate::join::reset::{self, Machine, Outcome, Step};
 use crate::machine;
 
+/// What no file says.
+const NOTHING: &[u8] = b"{\"apiVersion\":\"kubeadm.k8s.io/v1beta4\",\"kind\":\"ResetConfiguration\"}";
 /// How long the runtime may take to be there.
 const RUNTIME_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take to stop one pod.
@@ -49,7 +53,7 @@ impl Machine for HostMachine<'_> {
 
     fn remove_pods(&mut self) -> Result<usize> {
         let Some(socket) = self.socket()? else { return Ok(0) };
-        let (mut client, _) = Client::wait_until_ready(&socket, Instant::now() + RUNTIME_LIMIT)?;
+        let (mut client, _) = Client::wait_until_ready(&socket, Instant::now() + RUNTIME_LIMIT, |_| None)?;
         let sandboxes = client.sandboxes(Instant::now() + POD_LIMIT)?;
         for sandbox in &sandboxes {
             client.stop_sandbox(&sandbox.id, Instant::now() + POD_LIMIT)?;
@@ -61,16 +65,27 @@ impl Machine for HostMachine<'_> {
 
 /// Resets this machine, after a question unless that is forced.
 pub fn reset(request: &Reset, tell: Tell) -> Result<()> {
+    let asked = asked(request, tell)?;
     let root = &request.common.root;
-    if !request.force && !request.dry_run {
+    let is_skipped = |phase: &str| asked.skip_phases.iter().any(|skipped| skipped == phase);
+    if !asked.force && !asked.dry_run && !is_skipped("preflight") {
         confirm()?;
     }
-    if request.dry_run {
-        reset::plan().iter().for_each(|step| tell.line(&format!("would {step}")));
+    let choice = reset::Choice {
+        certificates: asked.certificates_dir.clone().unwrap_or_else(|| reset::Choice::default().certificates),
+        scratch: asked.cleanup_tmp_dir,
+        unmount: asked.unmount_flags,
+    };
+    if is_skipped("cleanup-node") {
+        tell.line("cleanup-node is skipped: nothing is left to do for a worker");
         return Ok(());
     }
-    let mut host = HostMachine::new(root, Services::of(root), request.cri_socket.clone());
-    let steps = reset::reset(root, &mut host, &mut |step| report(step, tell));
+    if asked.dry_run {
+        reset::plan(&choice).iter().for_each(|step| tell.line(&format!("would {step}")));
+        return Ok(());
+    }
+    let mut host = HostMachine::new(root, Services::of(root), asked.cri_socket);
+    let steps = reset::reset(root, &mut host, &choice, &mut |step| report(step, tell));
     match steps.into_iter().find_map(failed) {
         Some(failure) => Err(failure.help("mend what failed and run it again: finished steps do no harm")),
         None => {
@@ -78,6 +93,23 @@ pub fn reset(request: &Reset, tell: Tell) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// What the file says, and over it what the flags say.
+fn asked(request: &Reset, tell: Tell) -> Result<ResetConfiguration> {
+    let path = request.config.as_deref();
+    let bytes = path.map(read_node_config).transpose()?.unwrap_or_else(|| NOTHING.to_vec());
+    let from_file = parse_reset(&bytes);
+    let mut asked = from_file.map_err(|failure| path.map_or(failure.clone(), |path| failure.doing(path.display().to_string())))?;
+    asked.warnings.iter().for_each(|warning| tell.line(&format!("warning: {warning}")));
+    asked.force |= request.force;
+    asked.dry_run |= request.dry_run;
+    asked.cleanup_tmp_dir |= request.cleanup_tmp_dir;
+    asked.certificates_dir = request.cert_dir.clone().or(asked.certificates_dir);
+    asked.cri_socket = request.cri_socket.clone().or(asked.cri_socket);
+    asked.skip_phases.extend(request.skip_phases.iter().cloned());
+    asked.check()?;
+    Ok(asked)
 }
 
 fn failed(step: Step) -> Option<Failure> {

@@ -1,33 +1,57 @@
 //! `firstboot run`: what the image's unit runs.
 
-use super::config::{Sourced, of_machine};
+use super::config::{Sourced, gather, of_machine, publish};
 use super::join::{Start, conclude, gone, join};
 use super::tell::Tell;
-use crate::config::model::OnFailure;
+use crate::config::model::{NodeConfig, OnFailure};
 use crate::error::{Failure, Result};
+use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::host::services::Services;
 use crate::host::{command, files};
 use crate::journal::Journal;
 use crate::machine::Machine;
+use crate::report::{self, Wish};
 use crate::verdict::{Outcome, Verdict, notify};
 
 /// Finds the node config of this machine and joins with it.
 pub fn run(root: &Root, tell: Tell) -> Result<()> {
     let mut verdict = Verdict::begin(root);
-    let mut on_failure = OnFailure::Nothing;
-    let ended = attempt(root, &mut verdict, &mut on_failure, tell);
+    let mut learnt = Learnt { on_failure: OnFailure::Nothing, report: None, facts: Facts::default() };
+    let ended = attempt(root, &mut verdict, &mut learnt, tell);
     let concluded = conclude(ended, &mut verdict, tell);
+    report::send(root, learnt.report.as_deref(), &learnt.facts, &mut verdict, &|line| tell.line(line));
     if concluded.is_err() {
-        give_up(root, on_failure, tell);
+        give_up(root, learnt.on_failure, tell);
     }
     concluded
 }
 
-fn attempt(root: &Root, verdict: &mut Verdict, on_failure: &mut OnFailure, tell: Tell) -> Result<Outcome> {
-    match of_machine(root, tell)? {
+/// What a run learns for its end, however early that comes.
+struct Learnt {
+    on_failure: OnFailure,
+    report: Option<Vec<Wish>>,
+    facts: Facts,
+}
+
+impl Learnt {
+    /// A dry run tells nobody.
+    fn take(&mut self, config: &NodeConfig) {
+        self.on_failure = config.agent.on_failure;
+        self.report = if config.join.dry_run { Some(Vec::new()) } else { config.agent.report.clone() };
+    }
+}
+
+fn attempt(root: &Root, verdict: &mut Verdict, learnt: &mut Learnt, tell: Tell) -> Result<Outcome> {
+    let mut metadata = gather(root, tell)?;
+    learnt.facts = metadata.facts.clone();
+    let found = of_machine(root, &mut metadata, tell);
+    if !found.as_ref().is_ok_and(|found| found.as_ref().is_some_and(|sourced| sourced.config.join.dry_run)) {
+        publish(root, &metadata, tell);
+    }
+    match found? {
         Some(sourced) => {
-            *on_failure = sourced.config.agent.on_failure;
+            learnt.take(&sourced.config);
             let outcome = join(root, &sourced, Start::Spread, verdict, tell)?;
             forget(root, &sourced, tell);
             Ok(outcome)

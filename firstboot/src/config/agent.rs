@@ -1,10 +1,11 @@
 //! The agent's own document, `firstboot.kiln/v1` FirstbootConfiguration. Strict: what it does not know is an error.
 
+use super::agent_facts;
 use super::check::{self, Problems};
 use super::documents::{Document, shown};
 use super::fields::{Fields, Unknown};
 use super::model::{AgentConfiguration, OnFailure, TlsBootstrap, WaitFor};
-use super::nearest;
+use super::{nearest, report};
 use crate::error::{Class, Failure, Result};
 
 /// The group of the agent's own document.
@@ -46,8 +47,11 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
         tls_bootstrap: choice(&mut fields, "tlsBootstrap", TLS_BOOTSTRAP, problems)?.unwrap_or(default.tls_bootstrap),
         deadline: fields.duration("deadline")?.unwrap_or(default.deadline),
         spread: fields.duration("spread")?.unwrap_or(default.spread),
+        runtime_timeout: fields.duration("runtimeTimeout")?.unwrap_or(default.runtime_timeout),
         on_failure: choice(&mut fields, "onFailure", ON_FAILURE, problems)?.unwrap_or(default.on_failure),
         wait_for: choice(&mut fields, "waitFor", WAIT_FOR, problems)?.unwrap_or(default.wait_for),
+        from_facts: agent_facts::read(&mut fields, problems)?,
+        report: report::read(&mut fields, problems)?,
     };
     if agent.deadline.is_zero() {
         problems.invalid("deadline", "0", "must be greater than 0");
@@ -61,9 +65,9 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
     Ok(agent)
 }
 
-fn refuse(field: &Unknown, problems: &mut Problems) {
+pub(super) fn refuse(field: &Unknown, problems: &mut Problems) {
     let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
-    let known = field.known[2..].join(", ");
+    let known = field.known.iter().copied().filter(|name| !["apiVersion", "kind"].contains(name)).collect::<Vec<_>>().join(", ");
     let meant = if meant.is_empty() { format!("; its fields are {known}") } else { meant };
     problems.note(format!("unknown field \"{}\"{meant}", field.path));
 }

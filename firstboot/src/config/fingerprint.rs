@@ -1,12 +1,14 @@
 //! What makes one node config another: everything that shapes the node, and nothing that is only the way there.
 //!
-//! Tokens, timeouts and ignored checks may change without the machine joining again: launch templates rotate their tokens.
+//! Tokens, timeouts and ignored checks may change without the machine joining again: launch templates rotate their tokens. So may the
+//! machine's facts: an address, a tag or a kind of machine that is another one after a reboot is no reason to leave the cluster. Of what comes
+//! of facts, only the node's name counts: its certificate is for that name.
 
 use std::fmt::Write as _;
 
 use ring::digest::{Context, SHA256};
 
-use super::model::{Discovery, NodeConfig};
+use super::model::{Discovery, FromFacts, NodeConfig};
 use crate::api::trust::hex;
 
 impl NodeConfig {
@@ -21,6 +23,9 @@ impl NodeConfig {
             Discovery::File(path) => write!(text, "file {path:?}"),
             Discovery::Url(url) => write!(text, "url {url:?}"),
         };
+        if self.agent.from_facts != FromFacts::default() {
+            let _ = write!(text, "\n{:?}", self.agent.from_facts);
+        }
         let mut context = Context::new(&SHA256);
         context.update(text.as_bytes());
         context.update(self.kubelet.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
@@ -31,6 +36,7 @@ impl NodeConfig {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::model::Argument;
     use crate::config::{HostDefaults, parse};
 
     fn fingerprint(text: &str) -> String {
@@ -52,5 +58,19 @@ mod tests {
         }
         let kubelet = format!("{base}---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 3\n");
         assert_ne!(fingerprint(base), fingerprint(&kubelet));
+    }
+
+    #[test]
+    fn facts_make_no_other_config_but_the_name_and_what_is_written_of_them_do() {
+        let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {bootstrapToken: {apiServerEndpoint: 'a:6443', token: 'abcdef.0123456789abcdef', unsafeSkipCAVerification: true}}\n";
+        let mut config = parse(text.as_bytes(), &HostDefaults { hostname: "n1".to_owned() }).unwrap();
+        let before = config.fingerprint(b"");
+        config.from_facts = vec![Argument { name: "node-ip".to_owned(), value: "10.0.0.1".to_owned() }];
+        assert_eq!(config.fingerprint(b""), before);
+        config.join.node.name = "n2".to_owned();
+        assert_ne!(config.fingerprint(b""), before);
+        let agent = "---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n";
+        assert_eq!(fingerprint(&format!("{text}{agent}")), before);
+        assert_ne!(fingerprint(&format!("{text}{agent}providerID: 'x://${{instance-id}}'\n")), before);
     }
 }

@@ -116,6 +116,9 @@ fn over_config(mut written: Written, flags: &JoinFlags) -> Result<Written> {
         written.warnings.push(format!("the endpoint \"{}\" is ignored: --config is given", super::shown(endpoint)));
     }
     overlay(&mut written.join, flags);
+    if flags.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
+        written.agent.from_facts.node_name = None;
+    }
     Ok(written)
 }
 

@@ -8,6 +8,7 @@
 //! The rules are kubeadm's, down to the words of its errors; but an error never repeats a token.
 
 mod agent;
+mod agent_facts;
 mod check;
 mod complete;
 pub(crate) mod documents;
@@ -19,6 +20,8 @@ pub mod model;
 pub mod nearest;
 mod raw;
 pub mod redact;
+mod report;
+pub mod reset;
 mod tree;
 
 #[cfg(test)]
@@ -46,6 +49,9 @@ const KUBELET: &str = "kubelet.config.k8s.io";
 /// The only version of the kubelet's configuration.
 const KUBELET_VERSION: &str = "v1beta1";
 
+/// Stands for a name that a template is going to give.
+const UNNAMED: &str = "unnamed";
+
 const JOIN_KIND: &str = "JoinConfiguration";
 const KUBELET_KIND: &str = "KubeletConfiguration";
 
@@ -68,6 +74,13 @@ pub fn parse(bytes: &[u8], host: &HostDefaults) -> Result<NodeConfig> {
     let mut redactor = Redactor::default();
     let config = Written::read(bytes, &mut redactor).and_then(|written| written.complete(host));
     cleaned(config, &redactor)
+}
+
+/// Why this is no node's name; none when it is one.
+pub fn node_name_problem(name: &str) -> Option<String> {
+    let mut problems = check::Problems::default();
+    check::node_name("name", name, &mut problems);
+    problems.result().err().map(|failure| failure.message)
 }
 
 /// Refuses to join a control plane: this agent makes workers.
@@ -112,9 +125,14 @@ impl Written {
 
     fn complete(self, host: &HostDefaults) -> Result<NodeConfig> {
         let mut warnings = self.warnings;
-        let mut join = complete::complete(self.join, self.api_version, host, &mut warnings)?;
+        let mut raw = self.join;
+        if self.agent.from_facts.node_name.is_some() {
+            // Its own template gives the name, once the facts are known.
+            raw.node.name = Some(UNNAMED.to_owned());
+        }
+        let mut join = complete::complete(raw, self.api_version, host, &mut warnings)?;
         add_endpoints(&mut join.discovery, &self.agent, &mut warnings);
-        Ok(NodeConfig { join, kubelet: self.kubelet, agent: self.agent, warnings })
+        Ok(NodeConfig { join, kubelet: self.kubelet, agent: self.agent, from_facts: Vec::new(), warnings })
     }
 }
 

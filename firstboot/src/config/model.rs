@@ -4,8 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::enrich::labels::Wanted;
+use crate::enrich::node_ip::NodeIp;
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
+use crate::report::Wish;
 
 /// The node config, complete: defaults are applied and everything is validated.
 #[derive(Clone)]
@@ -16,6 +19,8 @@ pub struct NodeConfig {
     pub kubelet: Option<serde_json::Value>,
     /// How the agent itself behaves.
     pub agent: AgentConfiguration,
+    /// Arguments of the kubelet that come of facts, see [`crate::enrich`]. They are not what was written.
+    pub from_facts: Vec<Argument>,
     /// What a person should know, such as unknown fields; never a secret.
     pub warnings: Vec<String>,
 }
@@ -38,6 +43,11 @@ impl NodeConfig {
         let overriding = arguments.iter().rev().find(|argument| argument.name == "hostname-override" && !argument.value.trim().is_empty());
         overriding.map_or_else(|| self.join.node.name.clone(), |argument| argument.value.trim().to_lowercase())
     }
+
+    /// Whether the user gives the kubelet this argument himself.
+    pub fn has_argument(&self, name: &str) -> bool {
+        self.join.node.kubelet_extra_args.iter().any(|argument| argument.name == name)
+    }
 }
 
 impl fmt::Debug for NodeConfig {
@@ -45,7 +55,8 @@ impl fmt::Debug for NodeConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kubelet = self.kubelet.as_ref().map(|_| "…");
         let mut all = formatter.debug_struct("NodeConfig");
-        all.field("join", &self.join).field("kubelet", &kubelet).field("agent", &self.agent).field("warnings", &self.warnings).finish()
+        all.field("join", &self.join).field("kubelet", &kubelet).field("agent", &self.agent);
+        all.field("from_facts", &self.from_facts).field("warnings", &self.warnings).finish()
     }
 }
 
@@ -167,10 +178,29 @@ pub struct AgentConfiguration {
     pub deadline: Duration,
     /// The largest delay of a start that is spread by the machine's identity.
     pub spread: Duration,
+    /// How long the container runtime may take to answer: it may import images before it serves.
+    pub runtime_timeout: Duration,
     /// What a fatal failure does to the machine, so that an autoscaler replaces it.
     pub on_failure: OnFailure,
     /// How far the join is followed.
     pub wait_for: WaitFor,
+    /// What becomes of the facts of the machine.
+    pub from_facts: FromFacts,
+    /// Who is told how it ended. None: whom the platform needs to be told. Empty: nobody.
+    pub report: Option<Vec<Wish>>,
+}
+
+/// What becomes of the facts of the machine. Texts are templates, see [`crate::enrich::template`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FromFacts {
+    /// What the cloud calls the node; none for the platform's own form.
+    pub provider_id: Option<String>,
+    /// The node's name; none to take the JoinConfiguration's, the platform's or the host's.
+    pub node_name: Option<String>,
+    /// The address by which it is known.
+    pub node_ip: NodeIp,
+    /// Its labels.
+    pub labels: Wanted,
 }
 
 impl Default for AgentConfiguration {
@@ -180,8 +210,11 @@ impl Default for AgentConfiguration {
             tls_bootstrap: TlsBootstrap::Agent,
             deadline: Duration::from_secs(15 * 60),
             spread: Duration::ZERO,
+            runtime_timeout: Duration::from_secs(90),
             on_failure: OnFailure::Nothing,
             wait_for: WaitFor::Kubelet,
+            from_facts: FromFacts::default(),
+            report: None,
         }
     }
 }

@@ -178,7 +178,8 @@ fn read_control_plane(mut control_plane: Fields<'_>, unknown: &mut Vec<Unknown>)
     Ok(())
 }
 
-fn read_timeouts(mut timeouts: Fields<'_>, unknown: &mut Vec<Unknown>) -> Result<RawTimeouts> {
+/// Reads `timeouts` of v1beta4.
+pub fn read_timeouts(mut timeouts: Fields<'_>, unknown: &mut Vec<Unknown>) -> Result<RawTimeouts> {
     for name in ["controlPlaneComponentHealthCheck", "etcdAPICall", "upgradeManifests"] {
         timeouts.duration(name)?;
     }

@@ -22,6 +22,12 @@ pub fn hostname(root: &Root) -> Option<String> {
     })
 }
 
+/// Whether a name is one that every machine has.
+pub fn is_nobodys(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.is_empty() || name == "(none)" || name == "localhost" || name.starts_with("localhost.")
+}
+
 /// Names the host: now, and for the next boots.
 pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
     files::write(&root.path("/etc/hostname"), format!("{name}\n").as_bytes(), files::PUBLIC)?;

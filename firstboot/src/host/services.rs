@@ -20,6 +20,11 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(10);
 /// A unit of systemd may take 90 seconds to start or to stop.
 const ACTION_LIMIT: Duration = Duration::from_secs(100);
 
+/// Exit codes of `rc-service SERVICE status`.
+const OPENRC_UNKNOWN: i32 = 1;
+const OPENRC_STOPPED: i32 = 3;
+const OPENRC_CRASHED: i32 = 32;
+
 /// A service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Services {
@@ -42,6 +47,17 @@ pub enum Enablement {
     Absent,
     /// Nobody can say.
     Unknown,
+}
+
+/// Whether a service that does not answer is worth waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prospect {
+    /// It runs, is starting, or will be started; or nobody can say.
+    Hopeful,
+    /// It does not run, and nothing is about to start it.
+    Idle,
+    /// It has failed, and its manager has given it up.
+    Failed,
 }
 
 /// Whether the caller waits until a service has started.
@@ -97,6 +113,23 @@ impl Services {
             Self::OpenRc if !question("rc-service", &["--exists", service])?.success() => Ok(Enablement::Absent),
             Self::OpenRc => Ok(openrc_enablement(&question("rc-update", &["show"])?.stdout, service)),
             Self::None => Ok(Enablement::Unknown),
+        }
+    }
+
+    /// Whether `service`, which does not answer, is worth waiting for.
+    pub fn prospect(self, service: &str) -> Result<Prospect> {
+        match self {
+            Self::Systemd => {
+                let state = question("systemctl", &["is-active", service])?;
+                let job = question("systemctl", &["show", "--property=Job", service])?;
+                Ok(systemd_prospect(state.stdout.trim(), job.stdout.trim()))
+            }
+            Self::OpenRc => Ok(match question("rc-service", &[service, "status"])?.code {
+                Some(OPENRC_CRASHED) => Prospect::Failed,
+                Some(OPENRC_STOPPED | OPENRC_UNKNOWN) => Prospect::Idle,
+                _ => Prospect::Hopeful,
+            }),
+            Self::None => Ok(Prospect::Hopeful),
         }
     }
 
@@ -173,6 +206,17 @@ fn systemd_enablement(output: &Output) -> Enablement {
     }
 }
 
+/// A unit that is not active may still wait for its turn in the queue, as at boot.
+fn systemd_prospect(state: &str, job: &str) -> Prospect {
+    let is_queued = job.strip_prefix("Job=").is_some_and(|number| !matches!(number, "" | "0"));
+    match state {
+        _ if is_queued => Prospect::Hopeful,
+        "failed" => Prospect::Failed,
+        "inactive" | "unknown" => Prospect::Idle,
+        _ => Prospect::Hopeful,
+    }
+}
+
 /// Lines of `rc-update show` are ` kubelet | default`.
 fn openrc_enablement(table: &str, service: &str) -> Enablement {
     let listed =
@@ -216,6 +260,25 @@ mod tests {
         ] {
             assert_eq!(systemd_enablement(&said(code, word)), expected, "{word}");
         }
+    }
+
+    #[test]
+    fn services_that_nobody_is_about_to_start_are_told_from_those_that_will_come() {
+        for (state, job, expected) in [
+            ("active", "Job=0", Prospect::Hopeful),
+            ("activating", "", Prospect::Hopeful),
+            ("reloading", "", Prospect::Hopeful),
+            ("inactive", "Job=77", Prospect::Hopeful),
+            ("failed", "Job=77", Prospect::Hopeful),
+            ("failed", "Job=0", Prospect::Failed),
+            ("failed", "", Prospect::Failed),
+            ("inactive", "", Prospect::Idle),
+            ("unknown", "Job=", Prospect::Idle),
+            ("", "", Prospect::Hopeful),
+        ] {
+            assert_eq!(systemd_prospect(state, job), expected, "{state} {job}");
+        }
+        assert_eq!(Services::None.prospect("containerd"), Ok(Prospect::Hopeful));
     }
 
     #[test]

@@ -24,7 +24,7 @@ const KUBELET: &str = "/var/lib/kubelet";
 pub const FOLDER: &str = "/var/lib/kubelet/pki";
 /// The link to the certificate in use, named in kubelet.conf.
 pub const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-/// The key between its making and the certificate: whoever is killed in between asks again with the same one.
+/// The key between its making and the certificate, no longer: whoever is killed in between asks again with the same one.
 pub const KEY: &str = "/var/lib/kubelet/pki/.firstboot-client.key";
 
 /// Longest PEM file, in bytes.
@@ -99,9 +99,8 @@ impl PrivateKey {
     }
 }
 
-/// Writes the issued chain and the key to a file of their own, then points the link to it; the kept key stays until the join is over, so
-/// that a run that was interrupted asks with the same one. The file is named after the certificate's own begin: a second run writes the
-/// same file. Returns it.
+/// Writes the issued chain and the key to a file of their own, then points the link to it, and only then removes the kept key: a run that
+/// was interrupted before asks with the same one, and writes the same file, which is named after the certificate's own begin. Returns it.
 pub fn store(root: &Root, chain: &str, key: &PrivateKey) -> Result<PathBuf> {
     let newline = if chain.ends_with('\n') { "" } else { "\n" };
     let pem = Zeroizing::new(format!("{chain}{newline}{}", key.pem.reveal()));
@@ -109,6 +108,7 @@ pub fn store(root: &Root, chain: &str, key: &PrivateKey) -> Result<PathBuf> {
     let path = Path::new(FOLDER).join(format!("kubelet-client-{}.pem", stamp(certificate.not_before)?));
     files::write(&root.path(&path), pem.as_bytes(), files::PRIVATE)?;
     files::link(&root.path(CURRENT), &path)?;
+    files::remove(&root.path(KEY))?;
     Ok(path)
 }
 

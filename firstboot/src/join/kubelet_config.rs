@@ -20,8 +20,8 @@ pub struct Surroundings<'a> {
     pub certificates_dir: Option<&'a str>,
     /// Whether systemd-resolved runs on this node.
     pub resolved_is_active: bool,
-    /// Whether the cgroup driver has a default (from 1.22 on).
-    pub default_cgroup_driver: bool,
+    /// The cgroup driver where nobody says one; none for the kubelet's own default.
+    pub cgroup_driver: Option<&'a str>,
     /// The socket that goes into this node's configuration, whatever the patches say (from 1.34 on).
     pub instance_socket: Option<&'a str>,
 }
@@ -63,8 +63,8 @@ fn complete(document: &mut Value, around: &Surroundings<'_>) {
     default(document, &["healthzBindAddress"], json!("127.0.0.1"));
     default(document, &["healthzPort"], json!(10248));
     document["rotateCertificates"] = Value::Bool(true);
-    if around.default_cgroup_driver {
-        default(document, &["cgroupDriver"], json!("systemd"));
+    if let Some(driver) = around.cgroup_driver {
+        default(document, &["cgroupDriver"], json!(driver));
     }
     if around.resolved_is_active {
         default(document, &["resolvConf"], json!(RESOLVED));
@@ -131,7 +131,7 @@ mod tests {
         let around = Surroundings {
             service_subnet: Some("10.96.0.0/12,fd00::/112"),
             dns_domain: Some("cluster.local"),
-            default_cgroup_driver: true,
+            cgroup_driver: Some("systemd"),
             resolved_is_active: true,
             ..Surroundings::default()
         };

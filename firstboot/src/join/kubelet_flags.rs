@@ -14,6 +14,8 @@ pub struct Surroundings<'a> {
     pub image_repository: &'a str,
     /// The machine's own name.
     pub hostname: &'a str,
+    /// Arguments that come of the machine's facts, see [`crate::enrich`].
+    pub from_facts: &'a [Argument],
 }
 
 /// All arguments in the order in which they are written.
@@ -21,6 +23,8 @@ pub fn arguments(node: &NodeRegistration, around: &Surroundings<'_>) -> Vec<Argu
     let user = &node.kubelet_extra_args;
     let mut all = defaults(node, around);
     all.retain(|default| !user.iter().any(|argument| argument.name == default.name));
+    // These are only what the user does not say: the kubelet adds up what it is told of labels.
+    all.extend(around.from_facts.iter().cloned());
     all.sort_by(|one, other| one.name.cmp(&other.name));
     all.extend(user.iter().cloned());
     if !around.features.arguments_in_order {

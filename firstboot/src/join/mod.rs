@@ -1,8 +1,8 @@
 //! The join: phases, one file each in `phases`, in the order of [`phases::ALL`]. What they are made of stands beside them and is mostly pure.
 //!
 //! ```text
-//! preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► register ─► seal
-//!              (jws)        (ConfigMaps) (certificate_request) (plan: kubelet_config, kubelet_flags, patches, names)
+//! host ─► preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► register ─► seal
+//!                       (jws)        (ConfigMaps) (certificate_request) (plan: kubelet_config, kubelet_flags, patches, names)
 //! ```
 
 pub mod certificate_request;
@@ -98,7 +98,8 @@ impl Join<'_> {
 
     /// Whether an earlier run on this machine has begun this join.
     pub fn is_resumed(&self) -> bool {
-        self.journal.as_ref().is_some_and(|journal| !journal.entries().phases.is_empty())
+        let begun = |journal: &Journal| journal.entries().phases.iter().any(|finished| finished.phase != phases::host::PHASE.name);
+        self.journal.as_ref().is_some_and(begun)
     }
 
     fn is_done(&self, phase: &str) -> bool {

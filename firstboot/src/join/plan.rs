@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::config::model::{Argument, NodeConfig};
 use crate::error::Result;
+use crate::host::cri::CgroupDriver;
 use crate::host::files::PUBLIC;
 use crate::join::patches::{self, PatchFile};
 use crate::join::{kubelet_config, kubelet_flags};
@@ -75,6 +76,8 @@ pub struct HostFacts {
     pub resolved_is_active: bool,
     /// The runtime's socket where the node config names none, see [`crate::host::cri::detect_socket`].
     pub cri_socket: String,
+    /// The runtime's cgroup driver, if it is known and the kubelet will not ask for it itself.
+    pub runtime_cgroup_driver: Option<CgroupDriver>,
     /// The files of the patches folder, see [`patches::read`].
     pub patches: Vec<PatchFile>,
 }
@@ -119,7 +122,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
         dns_domain: cluster.dns_domain.as_deref(),
         certificates_dir: cluster.certificates_dir.as_deref(),
         resolved_is_active: host.resolved_is_active,
-        default_cgroup_driver: features.default_cgroup_driver,
+        cgroup_driver: cgroup_driver(config, &features, host.runtime_cgroup_driver),
         instance_socket: features.instance_config.then_some(cri_socket.as_str()),
     };
     let configuration = kubelet_config::configuration(&cluster.kubelet_config, config.kubelet.as_ref(), &around, &patches)?;
@@ -144,12 +147,31 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
     })
 }
 
+/// Whether nobody has said yet which cgroup driver the kubelet shall use: then the runtime's counts.
+pub fn lacks_cgroup_driver(config: &NodeConfig, kubelet_config: &Value) -> bool {
+    let says = |document: &Value| document["cgroupDriver"].as_str().is_some_and(|driver| !driver.is_empty());
+    !has_driver_argument(config) && !says(kubelet_config) && !config.kubelet.as_ref().is_some_and(says)
+}
+
+fn has_driver_argument(config: &NodeConfig) -> bool {
+    config.join.node.kubelet_extra_args.iter().any(|argument| argument.name == "cgroup-driver")
+}
+
+/// What to write where the cluster and the node config say nothing: kubeadm's default, unless the runtime is known to have another driver.
+fn cgroup_driver(config: &NodeConfig, features: &KubeletFeatures, runtime: Option<CgroupDriver>) -> Option<&'static str> {
+    let default = features.default_cgroup_driver.then_some(CgroupDriver::Systemd);
+    let effective = default.unwrap_or(CgroupDriver::Cgroupfs);
+    let other = runtime.filter(|driver| *driver != effective && !has_driver_argument(config));
+    other.or(default).map(CgroupDriver::word)
+}
+
 fn arguments(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts, features: &KubeletFeatures, cri_socket: &str) -> Vec<Argument> {
     let image_repository = match cluster.image_repository.as_str() {
         "" => image_repository(cluster.kubernetes_version.unwrap_or(host.kubelet_version)),
         named => named,
     };
-    let around = kubelet_flags::Surroundings { features, cri_socket, image_repository, hostname: &host.hostname };
+    let around =
+        kubelet_flags::Surroundings { features, cri_socket, image_repository, hostname: &host.hostname, from_facts: &config.from_facts };
     kubelet_flags::arguments(&config.join.node, &around)
 }
 

@@ -58,6 +58,7 @@ fn host(version: &str, patches: Vec<PatchFile>) -> HostFacts {
         hostname: "node1".to_owned(),
         kubelet_version: version.parse().unwrap(),
         resolved_is_active: true,
+        runtime_cgroup_driver: None,
         cri_socket: CONTAINERD.to_owned(),
         patches,
     }
@@ -159,4 +160,38 @@ fn warns_about_what_will_not_work() {
     assert!(
         warnings.len() == 3 && warnings[0].contains("x.yaml") && warnings[1].contains("resolved") && warnings[2].contains("node-labels")
     );
+}
+
+/// A cluster of kubeadm before 1.22 says nothing of the cgroup driver, and the kubelet's own default may not be the runtime's.
+#[test]
+fn where_nobody_says_the_cgroup_driver_the_runtimes_counts() {
+    use CgroupDriver::{Cgroupfs, Systemd};
+    let (none, argument) =
+        (json!({"name": "n"}), json!({"name": "n", "kubeletExtraArgs": [{"name": "cgroup-driver", "value": "cgroupfs"}]}));
+    for (version, said, registration, runtime, expected) in [
+        ("v1.20.2", None, &none, None, None),
+        ("v1.20.2", None, &none, Some(Cgroupfs), None),
+        ("v1.20.2", None, &none, Some(Systemd), Some("systemd")),
+        ("v1.20.2", Some("cgroupfs"), &none, Some(Systemd), Some("cgroupfs")),
+        ("v1.20.2", Some(""), &none, Some(Systemd), Some("systemd")),
+        ("v1.20.2", None, &argument, Some(Systemd), None),
+        ("v1.22.0", None, &none, None, Some("systemd")),
+        ("v1.22.0", None, &none, Some(Systemd), Some("systemd")),
+        ("v1.22.0", None, &none, Some(Cgroupfs), Some("cgroupfs")),
+        ("v1.22.0", None, &argument, Some(Cgroupfs), Some("systemd")),
+        ("v1.22.0", Some("systemd"), &none, Some(Cgroupfs), Some("systemd")),
+    ] {
+        let (config, mut cluster) = (node_config(registration), cluster("v1.31.14"));
+        let document = cluster.kubelet_config.as_object_mut().unwrap();
+        document.remove("cgroupDriver");
+        document.extend(said.map(|driver| ("cgroupDriver".to_owned(), json!(driver))));
+        let asked = lacks_cgroup_driver(&config, &cluster.kubelet_config);
+        assert_eq!(asked, said.is_none_or(str::is_empty) && registration == &none, "{version} {said:?}");
+        let host = HostFacts { runtime_cgroup_driver: runtime, ..host(version, Vec::new()) };
+        let made = plan(&config, &cluster, &host).unwrap().kubelet_config;
+        assert_eq!(made["cgroupDriver"].as_str(), expected, "{version} {said:?} {runtime:?} {registration}");
+    }
+    let mut own = node_config(&none);
+    own.kubelet = Some(json!({"cgroupDriver": "systemd"}));
+    assert!(!lacks_cgroup_driver(&own, &json!({})));
 }

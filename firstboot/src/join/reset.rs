@@ -8,10 +8,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::mount::MntFlags;
+
 use crate::error::{Class, Context, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::join::names;
+use crate::join::phases::host;
 use crate::join::plan::CONFIG;
 
 /// What a reset needs of the machine besides its files.
@@ -28,9 +31,34 @@ pub trait Machine {
     }
 
     /// Unmounts what is mounted at this very path.
-    fn unmount(&mut self, path: &Path) -> Result<()> {
-        let unmounted = nix::mount::umount2(path, nix::mount::MntFlags::UMOUNT_NOFOLLOW);
+    fn unmount(&mut self, path: &Path, flags: MntFlags) -> Result<()> {
+        let unmounted = nix::mount::umount2(path, flags | MntFlags::UMOUNT_NOFOLLOW);
         unmounted.doing(format!("unmounting {}", path.display()))
+    }
+}
+
+/// What may be chosen of a reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The folder of certificates, which is emptied.
+    pub certificates: PathBuf,
+    /// Whether kubeadm's own scratch folder is emptied too.
+    pub scratch: bool,
+    /// How volumes are unmounted.
+    pub unmount: MntFlags,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self { certificates: CERTIFICATES.into(), scratch: false, unmount: MntFlags::empty() }
+    }
+}
+
+impl Choice {
+    /// The folders whose content goes.
+    fn folders(&self) -> impl Iterator<Item = &Path> {
+        let scratch = self.scratch.then_some(Path::new(SCRATCH));
+        [Path::new(MANIFESTS), &self.certificates].into_iter().chain(FOLDERS.iter().map(Path::new)).chain(scratch)
     }
 }
 
@@ -56,16 +84,14 @@ pub enum Outcome {
 
 /// Where pods have their volumes.
 const KUBELET: &str = "/var/lib/kubelet";
-/// Folders whose content goes.
-const FOLDERS: &[&str] = &[
-    "/etc/kubernetes/manifests",
-    "/etc/kubernetes/pki",
-    KUBELET,
-    "/var/lib/dockershim",
-    "/run/kubernetes",
-    "/var/lib/cni",
-    "/var/lib/firstboot",
-];
+/// Where static pods are.
+const MANIFESTS: &str = "/etc/kubernetes/manifests";
+/// Where certificates are, unless said otherwise.
+const CERTIFICATES: &str = "/etc/kubernetes/pki";
+/// Where kubeadm keeps copies of what it replaced.
+const SCRATCH: &str = "/etc/kubernetes/tmp";
+/// More folders whose content goes.
+const FOLDERS: &[&str] = &[KUBELET, "/var/lib/dockershim", "/run/kubernetes", "/var/lib/cni", "/var/lib/firstboot"];
 /// Folders of the image inside of those: they stay, empty.
 const KEPT: &[&str] = &["/var/lib/kubelet/volume-plugins"];
 /// Kubeconfigs: the worker's, and those of a control plane that was here before.
@@ -78,8 +104,11 @@ const KUBECONFIGS: &[&str] = &[
     "/etc/kubernetes/scheduler.conf",
 ];
 
+/// What the agent set for the kernel's next boots.
+const SETTINGS: &[&str] = &[host::PARAMETERS, host::MODULES];
+
 /// Resets the node; `report` hears of every step as it is done.
-pub fn reset(root: &Root, machine: &mut dyn Machine, report: &mut dyn FnMut(&Step)) -> Vec<Step> {
+pub fn reset(root: &Root, machine: &mut dyn Machine, choice: &Choice, report: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |name: String, result: Result<bool>| {
         let outcome = match result {
@@ -95,19 +124,22 @@ pub fn reset(root: &Root, machine: &mut dyn Machine, report: &mut dyn FnMut(&Ste
     // Without it the kubelet's unit does not start again, not even after a power cut in the midst of this.
     step(format!("remove {CONFIG}"), remove_file(&root.path(CONFIG)));
     step("remove the pods".to_owned(), machine.remove_pods().map(|count| count > 0));
-    step(format!("unmount what is below {KUBELET}"), unmount_below(root, machine));
+    step(format!("unmount what is below {KUBELET}"), unmount_below(root, machine, choice.unmount));
     for path in KUBECONFIGS {
         step(format!("remove {path}"), remove_file(&root.path(path)));
     }
-    for folder in FOLDERS {
-        step(format!("empty {folder}"), machine.mounts().and_then(|mounts| empty(root, folder, &mounts)));
+    for folder in choice.folders() {
+        step(format!("empty {}", folder.display()), machine.mounts().and_then(|mounts| empty(root, folder, &mounts)));
+    }
+    for path in SETTINGS {
+        step(format!("remove {path}"), remove_file(&root.path(path)));
     }
     step(format!("take the node's name out of {}", names::HOSTS), names::remove(root));
     steps
 }
 
 /// The steps of a reset, in words, for those who want to see them first.
-pub fn plan() -> Vec<String> {
+pub fn plan(choice: &Choice) -> Vec<String> {
     let first = [
         "stop the kubelet".to_owned(),
         format!("remove {CONFIG}"),
@@ -115,8 +147,15 @@ pub fn plan() -> Vec<String> {
         format!("unmount what is below {KUBELET}"),
     ];
     let kubeconfigs = KUBECONFIGS.iter().map(|path| format!("remove {path}"));
-    let folders = FOLDERS.iter().map(|folder| format!("empty {folder}"));
-    first.into_iter().chain(kubeconfigs).chain(folders).chain([format!("take the node's name out of {}", names::HOSTS)]).collect()
+    let folders = choice.folders().map(|folder| format!("empty {}", folder.display()));
+    let settings = SETTINGS.iter().map(|path| format!("remove {path}"));
+    first
+        .into_iter()
+        .chain(kubeconfigs)
+        .chain(folders)
+        .chain(settings)
+        .chain([format!("take the node's name out of {}", names::HOSTS)])
+        .collect()
 }
 
 fn remove_file(path: &Path) -> Result<bool> {
@@ -124,9 +163,9 @@ fn remove_file(path: &Path) -> Result<bool> {
     files::remove(path).map(|()| there)
 }
 
-fn unmount_below(root: &Root, machine: &mut dyn Machine) -> Result<bool> {
+fn unmount_below(root: &Root, machine: &mut dyn Machine, flags: MntFlags) -> Result<bool> {
     let mounts = mounts_below(&machine.mounts()?, &root.path(KUBELET));
-    let mut failures = mounts.iter().filter_map(|path| machine.unmount(path).err());
+    let mut failures = mounts.iter().filter_map(|path| machine.unmount(path, flags).err());
     match failures.next() {
         Some(first) => {
             let others = failures.count();
@@ -168,9 +207,9 @@ fn unescaped(point: &str) -> PathBuf {
 }
 
 /// Removes what is in a folder. Links are removed, not followed; a folder that is a link itself, or has mounts below, is refused.
-fn empty(root: &Root, folder: &str, mounts: &str) -> Result<bool> {
+fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
     let path = root.path(folder);
-    let doing = || format!("emptying {folder}");
+    let doing = || format!("emptying {}", folder.display());
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Ok(metadata) if metadata.is_dir() => {}
@@ -187,7 +226,7 @@ fn empty(root: &Root, folder: &str, mounts: &str) -> Result<bool> {
         let entry = entry.doing(doing())?;
         let kept = KEPT.iter().find(|kept| root.path(kept) == entry.path());
         changed |= match kept {
-            Some(kept) => empty(root, kept, mounts)?,
+            Some(kept) => empty(root, Path::new(kept), mounts)?,
             None => remove_entry(&entry).doing(doing()).map(|()| true)?,
         };
     }

@@ -9,6 +9,7 @@ struct Pretended {
     mounts: Vec<String>,
     busy: Option<PathBuf>,
     runtime_is_dead: bool,
+    flags: Option<MntFlags>,
 }
 
 impl Machine for Pretended {
@@ -26,7 +27,8 @@ impl Machine for Pretended {
         Ok(self.mounts.iter().map(|point| format!("36 35 98:0 / {point} rw,noatime shared:1 - tmpfs tmpfs rw\n")).collect())
     }
 
-    fn unmount(&mut self, path: &Path) -> Result<()> {
+    fn unmount(&mut self, path: &Path, flags: MntFlags) -> Result<()> {
+        self.flags = Some(flags);
         self.calls.push(format!("unmount {}", path.file_name().unwrap().display()));
         if self.busy.as_deref() == Some(path) {
             return Err(nix::errno::Errno::EBUSY).doing(format!("unmounting {}", path.display()));
@@ -79,7 +81,7 @@ fn leaves_the_machine_as_the_image_made_it() {
     symlink(&outside, folder.path().join("var/lib/kubelet/pods/1/link")).unwrap();
     symlink(&outside, folder.path().join("var/lib/kubelet/link")).unwrap();
     let mut heard = Vec::new();
-    let steps = reset(&root, &mut Pretended::default(), &mut |step| heard.push(step.clone()));
+    let steps = reset(&root, &mut Pretended::default(), &Choice::default(), &mut |step| heard.push(step.clone()));
     assert!(failures(&steps).is_empty(), "{steps:?}");
     assert_eq!(heard, steps);
     for path in GONE {
@@ -94,7 +96,7 @@ fn leaves_the_machine_as_the_image_made_it() {
     assert_eq!(fs::read_dir(folder.path().join("var/lib/kubelet")).unwrap().count(), 1);
     assert_eq!(fs::read_to_string(folder.path().join("etc/hosts")).unwrap(), "::1 localhost\n");
 
-    let again = reset(&root, &mut Pretended::default(), &mut |_| {});
+    let again = reset(&root, &mut Pretended::default(), &Choice::default(), &mut |_| {});
     assert!(again.iter().skip(1).all(|step| step.outcome == Outcome::Nothing), "{again:?}");
 }
 
@@ -107,7 +109,7 @@ fn unmounts_the_deepest_first_and_only_below() {
         ..Pretended::default()
     };
     machine.mounts.push(format!("{kubelet}2/x"));
-    let steps = reset(&root, &mut machine, &mut |_| {});
+    let steps = reset(&root, &mut machine, &Choice::default(), &mut |_| {});
     assert!(failures(&steps).is_empty(), "{steps:?}");
     assert_eq!(machine.calls, ["stop", "pods", "unmount e", "unmount b c", "unmount a", "unmount a"]);
     assert_eq!(machine.mounts, [kubelet.clone(), format!("{kubelet}2/x")]);
@@ -119,7 +121,7 @@ fn nothing_is_wiped_through_a_mount_and_all_other_steps_are_done() {
     let busy = folder.path().join("var/lib/kubelet/pods/1/volumes");
     let mut machine =
         Pretended { mounts: vec![busy.display().to_string()], busy: Some(busy.clone()), runtime_is_dead: true, ..Pretended::default() };
-    let steps = reset(&root, &mut machine, &mut |_| {});
+    let steps = reset(&root, &mut machine, &Choice::default(), &mut |_| {});
     let messages: Vec<String> = failures(&steps).into_iter().map(|failure| failure.message).collect();
     assert_eq!(messages.len(), 3, "{messages:?}");
     assert!(messages[1].contains("busy") && messages[2].contains("is still mounted"), "{messages:?}");
@@ -132,7 +134,7 @@ fn a_folder_that_is_a_link_is_not_entered() {
     let (folder, root) = joined();
     fs::remove_dir_all(folder.path().join("var/lib/cni")).unwrap();
     symlink(folder.path().join("var/lib/outside"), folder.path().join("var/lib/cni")).unwrap();
-    let steps = reset(&root, &mut Pretended::default(), &mut |_| {});
+    let steps = reset(&root, &mut Pretended::default(), &Choice::default(), &mut |_| {});
     let failed = failures(&steps);
     assert!(failed.len() == 1 && failed[0].message.contains("/var/lib/cni: it is no folder"), "{failed:?}");
     assert!(folder.path().join("var/lib/outside/file").exists());
@@ -144,4 +146,26 @@ fn octal_escapes_of_the_kernel_are_read() {
     {
         assert_eq!(unescaped(written), Path::new(meant));
     }
+}
+
+#[test]
+fn what_is_chosen_is_done() {
+    let (folder, root) = joined();
+    for path in ["srv/pki/ca.crt", "etc/kubernetes/tmp/kubeadm-backup/x", "etc/sysctl.d/90-firstboot.conf", "etc/sysctl.d/other.conf"] {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    let volume = root.path("/var/lib/kubelet/pods/1/volumes");
+    let mut machine = Pretended { mounts: vec![volume.display().to_string()], ..Pretended::default() };
+    let choice = Choice { certificates: "/srv/pki".into(), scratch: true, unmount: MntFlags::MNT_DETACH };
+    assert!(failures(&reset(&root, &mut machine, &choice, &mut |_| {})).is_empty());
+    assert_eq!(machine.flags, Some(MntFlags::MNT_DETACH));
+    let is_there = |path: &str| folder.path().join(path).exists();
+    assert!(!is_there("srv/pki/ca.crt") && !is_there("etc/kubernetes/tmp/kubeadm-backup") && !is_there("etc/sysctl.d/90-firstboot.conf"));
+    assert!(is_there("srv/pki") && is_there("etc/kubernetes/pki/ca.crt") && is_there("etc/sysctl.d/other.conf"));
+    assert!(
+        plan(&choice).contains(&"empty /etc/kubernetes/tmp".to_owned())
+            && !plan(&Choice::default()).contains(&"empty /etc/kubernetes/tmp".to_owned())
+    );
 }

@@ -37,9 +37,16 @@ impl Evidence {
         smbios::oem_strings(&self.root)
     }
 
+    /// All disks whose file system has a label.
+    pub fn all_disks(&self) -> &[Disk] {
+        self.disks.get_or_init(|| disks::find(&self.root))
+    }
+
     /// The disks with the label `label` in lower or upper case, by device.
     pub fn disks(&self, label: &str) -> Vec<&Disk> {
-        let all = self.disks.get_or_init(|| disks::find(&self.root)).iter();
-        all.filter(|disk| disk.label == label.to_ascii_lowercase() || disk.label == label.to_ascii_uppercase()).collect()
+        self.all_disks()
+            .iter()
+            .filter(|disk| disk.label == label.to_ascii_lowercase() || disk.label == label.to_ascii_uppercase())
+            .collect()
     }
 }

@@ -1,14 +1,15 @@
-//! Labels of file systems, read from their superblocks: vfat, iso9660, ext2 to ext4.
+//! Labels of file systems, read from their superblocks: vfat, iso9660, UDF, ext2 to ext4.
 //!
 //! | file system | recognised by | label |
 //! |---|---|---|
 //! | FAT12, FAT16 | `55 AA` at 510, `29` at 38, `FAT` at 54 | 11 bytes at 43 |
 //! | FAT32 | `55 AA` at 510, `29` at 66, `FAT32` at 82 | 11 bytes at 71 |
 //! | iso9660 | `01 CD001` at 32768 (ECMA-119, primary volume descriptor) | 32 bytes at 32808 |
+//! | UDF | `NSR02` or `NSR03` at 1 of a 2048-byte sector from 16 on (ECMA-167, 3/9.1), without iso9660 in the first | none is read |
 //! | ext2 to ext4 | `53 EF` at 1080 | 16 bytes at 1144 |
 
 /// As much of a device as has to be read.
-pub const HEAD: usize = 0x8800;
+pub const HEAD: usize = 0x9800;
 
 /// A file system whose label is understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum FileSystem {
     Vfat,
     /// A compact disc.
     Iso9660,
+    /// A disc or disk with UDF.
+    Udf,
     /// ext2, ext3, ext4.
     Ext4,
 }
@@ -27,6 +30,7 @@ impl FileSystem {
         match self {
             Self::Vfat => "vfat",
             Self::Iso9660 => "iso9660",
+            Self::Udf => "udf",
             Self::Ext4 => "ext4",
         }
     }
@@ -48,6 +52,10 @@ pub fn read(head: &[u8]) -> Option<(FileSystem, String)> {
     // A disc can be made to look like a disk too; then it is the disc that counts.
     if at(32768, b"\x01CD001") {
         return Some((FileSystem::Iso9660, label(32808, 32)?));
+    }
+    // Behind the descriptor that says that more follow, or in the next one.
+    if [34816, 36864].iter().any(|sector| at(sector + 1, b"NSR02") || at(sector + 1, b"NSR03")) {
+        return Some((FileSystem::Udf, String::new()));
     }
     if at(1080, b"\x53\xef") {
         return Some((FileSystem::Ext4, label(1144, 16)?));
@@ -81,6 +89,8 @@ mod tests {
             (head(&[(1080, b"\x53\xef"), (1144, b"CIDATA\0garbage")]), Some((FileSystem::Ext4, "CIDATA"))),
             (head(&[boot, (66, b"\x29"), (71, b"CIDATA     FAT32   ")]), Some((FileSystem::Vfat, "CIDATA"))),
             (head(&[boot, (38, b"\x29"), (43, b"cidata     FAT12   ")]), Some((FileSystem::Vfat, "cidata"))),
+            (head(&[(32769, b"BEA01"), (34817, b"NSR02")]), Some((FileSystem::Udf, ""))),
+            (head(&[(32769, b"BEA01"), (34817, b"NSR01")]), None),
             (head(&[boot]), None),
             (Vec::new(), None),
             (head(&[(1080, b"\x53\xef")])[..1100].to_vec(), None),

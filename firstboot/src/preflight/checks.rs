@@ -61,7 +61,7 @@ pub const CHECKS: &[Check] = &[
     check("SystemVerification", Machine, ERROR, system::verification),
     check("Hostname", Machine, WARNING, network::node_name_resolves),
     check("KubeletVersion", Machine, ERROR, system::kubelet_version),
-    check("Service-Kubelet", Machine, WARNING, system::kubelet_service),
+    check("Service-Kubelet", Cluster, WARNING, system::kubelet_service),
     check("Port-10250", Machine, ERROR, network::kubelet_port),
     named(files::ca_certificate_name, Machine, ERROR, files::ca_certificate),
     check("HTTPProxy", Machine, WARNING, proxy::endpoint_through_proxy),

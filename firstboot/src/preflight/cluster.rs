@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Context, Problem};
+use crate::host::cri::CgroupDriver;
 use crate::host::kernel::{self, Cgroups};
-use crate::host::machine;
 use crate::host::network::parse_address;
 
 /// Certificates are dated five minutes back: a clock that is further behind finds its own not valid yet.
@@ -76,19 +76,11 @@ pub fn version(context: &Context) -> Vec<Problem> {
 
 /// CgroupDriver: the kubelet and the runtime must agree. From 1.31 on the kubelet takes over what the runtime's RuntimeConfig says.
 pub fn cgroup_driver(context: &Context) -> Vec<Problem> {
-    let (mut theirs, mut follows) = (None, false);
-    match (&context.facts.runtime, &context.facts.docker) {
-        (Some(Ok(runtime)), _) => {
-            theirs = runtime.cgroup_driver.map(|driver| driver.word().to_owned());
-            follows = context.minor() >= 31 && runtime.runtime_config.is_some();
-        }
-        (_, Some(Ok(docker))) => theirs = Some(docker.cgroup_driver.clone()),
-        _ => {}
-    }
     let configured = context.kubelet_field("cgroupDriver").and_then(Value::as_str).filter(|text| !text.is_empty());
     let ours = context.argument("cgroup-driver").or(configured).unwrap_or("cgroupfs");
-    match theirs {
-        Some(theirs) if !follows && context.kubelet_config.is_some() && theirs != ours => {
+    let is_followed = context.facts.is_followed_by_kubelet(context.minor());
+    match context.facts.cgroup_driver().map(CgroupDriver::word) {
+        Some(theirs) if !is_followed && context.kubelet_config.is_some() && theirs != ours => {
             Problem::new(format!("the kubelet's cgroup driver is {ours}, the container runtime's is {theirs}"))
                 .help("containerd: set SystemdCgroup in the options of runc; or set cgroupDriver in the KubeletConfiguration")
                 .alone()
@@ -127,7 +119,7 @@ pub fn kubelet_swap(context: &Context) -> Vec<Problem> {
 pub fn resolv_conf(context: &Context) -> Vec<Problem> {
     const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
     let configured = context.kubelet_field("resolvConf").and_then(Value::as_str);
-    let default = || if machine::resolved_is_active(context.services) { RESOLVED } else { "/etc/resolv.conf" };
+    let default = || if context.facts.units.resolved_is_active { RESOLVED } else { "/etc/resolv.conf" };
     let path = context.argument("resolv-conf").or(configured).unwrap_or_else(default);
     if path.is_empty() {
         return Vec::new();

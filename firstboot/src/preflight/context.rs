@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
@@ -9,11 +10,11 @@ use serde_json::Value;
 use super::NEWEST_MINOR;
 use crate::config::model::{Discovery, JoinConfiguration};
 use crate::error::{Class, Failure, Result};
-use crate::host::command;
 use crate::host::cri::{self, Api, CgroupDriver, Client, RuntimeVersion};
 use crate::host::network::{self, Address};
 use crate::host::root::Root;
-use crate::host::services::Services;
+use crate::host::services::{Enablement, Prospect, Services};
+use crate::host::{command, machine};
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::version::Version;
 
@@ -25,6 +26,12 @@ const DOCKER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long one question to a runtime that is ready may take.
 const RUNTIME_QUESTION: Duration = Duration::from_secs(5);
+
+/// How long a runtime is waited for that no service manager is about to start: another program may start it.
+const IDLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two questions to the service manager.
+const HOPE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Everything that a check may look at.
 pub struct Context<'a> {
@@ -125,8 +132,26 @@ pub struct Facts {
     pub name: Option<Result<Vec<IpAddr>>>,
     /// This machine's addresses.
     pub addresses: Vec<Address>,
+    /// What the service manager says of the units that matter.
+    pub units: Units,
     /// Why the kubelet's port cannot be listened on.
     pub port_taken: Option<String>,
+}
+
+/// What the service manager says: each question is a process of its own.
+#[derive(Debug, Default)]
+pub struct Units {
+    /// Whether the kubelet starts at boot.
+    pub kubelet: Option<Result<Enablement>>,
+    /// Whether systemd-resolved runs: then /etc/resolv.conf may name it, and pods need the file with the servers behind it.
+    pub resolved_is_active: bool,
+}
+
+impl Units {
+    /// Asks.
+    pub fn ask(services: Services) -> Self {
+        Self { kubelet: Some(services.enablement("kubelet")), resolved_is_active: machine::resolved_is_active(services) }
+    }
 }
 
 /// A runtime that speaks CRI.
@@ -157,18 +182,65 @@ impl Facts {
         let port_taken = root.is_machine().then(|| try_port(KUBELET_PORT).err()).flatten().map(|error| error.to_string());
         Self { addresses: network::addresses(), port_taken, ..Self::default() }
     }
+
+    /// The runtime's cgroup driver, if it is known.
+    pub fn cgroup_driver(&self) -> Option<CgroupDriver> {
+        match (&self.runtime, &self.docker) {
+            (Some(Ok(runtime)), _) => runtime.cgroup_driver,
+            (_, Some(Ok(docker))) => CgroupDriver::of(&docker.cgroup_driver),
+            _ => None,
+        }
+    }
+
+    /// Whether a kubelet of `minor` takes over what the runtime's RuntimeConfig says, whatever it is told (from 1.31 on).
+    pub fn is_followed_by_kubelet(&self, minor: u16) -> bool {
+        minor >= 31 && matches!(&self.runtime, Some(Ok(runtime)) if runtime.runtime_config.is_some())
+    }
 }
 
 impl Runtime {
-    /// Asks the runtime at `socket` below `root` as soon as it is there, for `limit` at most.
-    pub fn ask(root: &Root, socket: &str, limit: Duration) -> Result<Self> {
-        let socket = root.path(cri::socket_path(socket)?);
-        let (mut client, version) = Client::wait_until_ready(&socket, Instant::now() + limit)?;
+    /// Asks the runtime at `socket` below `root` as soon as it is there, for `limit` at most; not that long where `services` say that
+    /// nobody is about to start it.
+    pub fn ask(root: &Root, socket: &str, limit: Duration, services: Services) -> Result<Self> {
+        let path = cri::socket_path(socket)?;
+        let service = service_of(&path);
+        let mut hope = Hope { services, service: &service, asked: None };
+        let (mut client, version) =
+            Client::wait_until_ready(&root.path(&path), Instant::now() + limit, |waited| hope.is_lost(waited, Instant::now()))?;
         let deadline = Instant::now() + RUNTIME_QUESTION;
         let serves_v1alpha2 = version.api == Api::V1alpha2 || client.serves(Api::V1alpha2, deadline)?;
         let runtime_config = client.cgroup_driver(deadline)?;
         let configured = || client.configured_cgroup_driver(deadline).ok().flatten();
         Ok(Self { version, serves_v1alpha2, runtime_config, cgroup_driver: runtime_config.or_else(configured) })
+    }
+}
+
+/// The service that serves a socket, by its name: `containerd`, `crio`, `cri-docker` (the unit of `cri-dockerd.sock`).
+fn service_of(socket: &Path) -> String {
+    let name = socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if name == "cri-dockerd" { "cri-docker".to_owned() } else { name }
+}
+
+/// Whether a runtime that does not answer may still come, by its service manager, which is not asked at every try.
+struct Hope<'a> {
+    services: Services,
+    service: &'a str,
+    asked: Option<Instant>,
+}
+
+impl Hope<'_> {
+    /// Why it will not come; none while it may.
+    fn is_lost(&mut self, waited: Duration, now: Instant) -> Option<String> {
+        if self.asked.is_some_and(|asked| now.duration_since(asked) < HOPE_PAUSE) {
+            return None;
+        }
+        self.asked = Some(now);
+        let service = self.service;
+        match self.services.prospect(service) {
+            Ok(Prospect::Failed) => Some(format!("the service {service} has failed")),
+            Ok(Prospect::Idle) if waited >= IDLE_LIMIT => Some(format!("no service {service} runs, and none is about to start")),
+            _ => None,
+        }
     }
 }
 
@@ -204,6 +276,25 @@ mod tests {
     fn docker_is_understood() {
         assert_eq!(parse_docker("systemd 20.10.5\n"), Some(Docker { cgroup_driver: "systemd".to_owned(), version: "20.10.5".to_owned() }));
         assert_eq!((parse_docker(""), parse_docker("systemd")), (None, None));
+    }
+
+    #[test]
+    fn services_are_named_by_their_sockets() {
+        for (socket, expected) in [
+            ("/run/containerd/containerd.sock", "containerd"),
+            ("/var/run/crio/crio.sock", "crio"),
+            ("/run/cri-dockerd.sock", "cri-docker"),
+            ("/", ""),
+        ] {
+            assert_eq!(service_of(Path::new(socket)), expected);
+        }
+    }
+
+    #[test]
+    fn without_a_service_manager_hope_is_never_lost() {
+        let (now, mut hope) = (Instant::now(), Hope { services: Services::None, service: "containerd", asked: None });
+        assert_eq!(hope.is_lost(IDLE_LIMIT * 2, now), None);
+        assert_eq!((hope.asked, hope.is_lost(IDLE_LIMIT * 2, now)), (Some(now), None));
     }
 
     #[test]

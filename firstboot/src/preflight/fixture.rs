@@ -139,6 +139,7 @@ fn facts(minor: u16) -> Facts {
         docker: None,
         name: Some(Ok(vec![ip("127.0.1.1")])),
         addresses: vec![address("lo", "127.0.0.1"), address("eth0", "10.0.0.5")],
+        units: Units::default(),
         port_taken: None,
     }
 }

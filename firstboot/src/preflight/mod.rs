@@ -20,7 +20,7 @@ mod runtime;
 mod system;
 
 pub use checks::CHECKS;
-pub use context::{Clock, Cluster, Context, Docker, Facts, Runtime};
+pub use context::{Clock, Cluster, Context, Docker, Facts, Runtime, Units};
 pub use report::{Finding, Report, Severity};
 
 /// When a check can be made.
@@ -123,6 +123,13 @@ pub fn run(context: &Context, stage: Stage) -> Report {
         }
     }
     report
+}
+
+/// Whether the check `name` finds an error that is not ignored.
+pub fn fails(context: &Context, name: &str) -> bool {
+    let is_it = |check: &&Check| matches!(check.name, Name::Is(own) if own == name);
+    let Some(check) = CHECKS.iter().find(is_it) else { return false };
+    check.level(context.minor()) == Level::Error && !is_ignored(context, name) && !(check.look)(context).is_empty()
 }
 
 fn is_ignored(context: &Context, name: &str) -> bool {

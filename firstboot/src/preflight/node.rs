@@ -23,17 +23,13 @@ const CNI_LIMIT: u64 = 1 << 20;
 
 /// NodeName: names that every machine has.
 pub fn name(context: &Context) -> Vec<Problem> {
-    let is_nobodys = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        name.is_empty() || name == "(none)" || name == "localhost" || name.starts_with("localhost.")
-    };
-    if is_nobodys(&context.join.node.name) {
+    if machine::is_nobodys(&context.join.node.name) {
         return Problem::new(format!("the node's name is \"{}\", which is no machine's own", context.join.node.name.escape_debug()))
             .help("name the host (hostnamectl set-hostname), or set nodeRegistration.name")
             .alone();
     }
     let host = machine::hostname(context.root).unwrap_or_default();
-    if !is_nobodys(&host) {
+    if !machine::is_nobodys(&host) {
         return Vec::new();
     }
     Problem::new(format!("the host's name is \"{}\"", host.escape_debug()))

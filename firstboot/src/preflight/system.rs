@@ -126,14 +126,14 @@ pub fn kubelet_version(context: &Context) -> Vec<Problem> {
 
 /// Service-Kubelet.
 pub fn kubelet_service(context: &Context) -> Vec<Problem> {
-    let problem = match context.services.enablement("kubelet") {
-        Ok(Enablement::Enabled | Enablement::Unknown) => return Vec::new(),
-        Ok(Enablement::Disabled) => Problem::new("the kubelet's service is not enabled: after a reboot it will not start")
+    let problem = match &context.facts.units.kubelet {
+        None | Some(Ok(Enablement::Enabled | Enablement::Unknown)) => return Vec::new(),
+        Some(Ok(Enablement::Disabled)) => Problem::new("the kubelet's service is not enabled: after a reboot it will not start")
             .help("run systemctl enable kubelet.service (OpenRC: rc-update add kubelet)"),
-        Ok(Enablement::Absent) => {
+        Some(Ok(Enablement::Absent)) => {
             Problem::new("there is no service for the kubelet").help("install the kubelet's package, which has kubelet.service")
         }
-        Err(failure) => Problem::new(format!("the service manager does not answer: {failure}")),
+        Some(Err(failure)) => Problem::new(format!("the service manager does not answer: {failure}")),
     };
     problem.alone()
 }

@@ -2,11 +2,10 @@
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html>). Version 1 gives its answers to whoever can make the
 //! machine send a request, so it is not asked, whatever the service says.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Document, Reader, Reading, Source, UserData};
+use super::json::Json;
+use super::{Reader, Reading, Source, drive, http, keys};
 use crate::api::service::{Manners, Service, Session};
 use crate::error::Result;
 use crate::facts::{Address, Facts, Scope};
@@ -29,8 +28,10 @@ pub(super) const SOURCE: Source = Source {
     ..Source::named("ec2", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:ec2::254]"];
-const MANNERS: Manners = Manners {
+/// Where the service answers.
+pub(crate) const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:ec2::254]"];
+/// How it is asked.
+pub(crate) const MANNERS: Manners = Manners {
     headers: &[],
     answers_with: None,
     session: Some(Session {
@@ -43,14 +44,14 @@ const MANNERS: Manners = Manners {
 /// The first version whose tree has the tags.
 const ROOT: &str = "/2021-03-23";
 
+/// Most of what must be there, in one request.
+const DOCUMENT: &str = "/2021-03-23/dynamic/instance-identity/document";
+const FIELDS: &[(&str, &str)] =
+    &[("/region", "region"), ("/availabilityZone", "zone"), ("/instanceType", "instance-type"), ("/accountId", "account")];
 /// What may be missing, with the field that it is.
 const TEXTS: &[(&str, &str)] = &[
     ("local-hostname", "hostname"),
-    ("hostname", "hostname"),
-    ("placement/region", "region"),
-    ("placement/availability-zone", "zone"),
     ("placement/availability-zone-id", "zone-id"),
-    ("instance-type", "instance-type"),
     ("autoscaling/target-lifecycle-state", "lifecycle"),
     ("services/partition", "partition"),
     ("services/domain", "domain"),
@@ -60,53 +61,30 @@ fn read(reader: &mut Reader) -> Result<Reading> {
     let mut service = reader.service(ADDRESSES, MANNERS);
     let mut reading = Reading::default();
     facts(&mut service, &mut reading.facts)?;
-    let path = format!("{ROOT}/user-data");
-    if let Some(bytes) = service.find(&path)? {
-        let document = Document::new(bytes).ok_or_else(|| service.wrong(&path, "the user-data is too long"))?;
-        reading.user_data = UserData::new(document, service.url(&path));
-    }
+    reading.user_data = http::user_data(&mut service, &format!("{ROOT}/user-data"))?;
     Ok(reading)
 }
 
 fn facts(service: &mut Service, facts: &mut Facts) -> Result<()> {
-    let path = |name: &str| format!("{ROOT}/meta-data/{name}");
-    let id = path("instance-id");
-    facts.instance_id.say(service.text(&id)?, service.url(&id));
-    for (name, field) in TEXTS {
-        facts.fact(field).say_some(service.find_text(&path(name))?, service.url(&path(name)));
-    }
-    let cycle = path("instance-life-cycle");
+    let folder = format!("{ROOT}/meta-data");
+    let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;
+    keys::texts(service, &folder, TEXTS, facts)?;
+    let cycle = format!("{folder}/instance-life-cycle");
     facts.spot.say_some(service.find_text(&cycle)?.map(|cycle| cycle == "spot"), service.url(&cycle));
-    addresses(service, facts)?;
-    tags(service, facts)
-}
-
-fn addresses(service: &mut Service, facts: &mut Facts) -> Result<()> {
-    let mut found = Vec::new();
-    for (name, scope) in [("local-ipv4", Scope::Private), ("ipv6", Scope::Private), ("public-ipv4", Scope::Public)] {
-        let text = service.find_text(&format!("{ROOT}/meta-data/{name}"))?.unwrap_or_default();
-        found.extend(text.lines().filter_map(|line| line.trim().parse::<IpAddr>().ok()).map(|ip| Address { scope, ip }));
+    for (key, scope) in [("ipv6", Scope::Private), ("public-ipv4", Scope::Public)] {
+        let text = service.find_text(&format!("{folder}/{key}"))?.unwrap_or_default();
+        addresses.extend(keys::listed(&text, Some(scope)));
     }
-    facts.addresses.say(found, service.url(&format!("{ROOT}/meta-data/")));
-    Ok(())
+    drive::say_addresses(addresses, &service.url(&folder), facts);
+    keys::tags(service, &format!("{folder}/tags/instance"), facts)
 }
 
-/// Only there when the instance was started with tags in its metadata.
-fn tags(service: &mut Service, facts: &mut Facts) -> Result<()> {
-    let folder = format!("{ROOT}/meta-data/tags/instance");
-    let Some(names) = service.find_text(&format!("{folder}/"))? else { return Ok(()) };
-    let mut tags = BTreeMap::new();
-    for name in names.lines().map(str::trim).filter(|name| is_plain(name)) {
-        let value = service.find_text(&format!("{folder}/{name}"))?.unwrap_or_default();
-        tags.insert(name.to_owned(), value);
-    }
-    facts.tags.say(tags, service.url(&folder));
-    Ok(())
-}
-
-/// Names in a listing become part of a path.
-fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-=._:@".contains(&byte)) && !name.contains("..")
+/// Takes the facts of the identity document; gives the address in it.
+pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
+    let found = Json::parse(bytes, source)?;
+    found.say_id(facts, "/instanceId")?;
+    found.say(facts, FIELDS)?;
+    found.addresses(&[("/privateIp", Some(Scope::Private))])
 }
 
 /// Machines on Xen have a UUID that begins with ec2, in either order of the bytes of its first group. On other machines that is chance.

@@ -11,15 +11,40 @@
 //! An error ends the search: what was meant for this machine must not be replaced by something else.
 
 pub mod document;
+pub mod documents;
 pub mod drive;
 
-mod ec2;
+mod akamai;
+mod alibaba;
+mod azure;
+mod cloudstack;
+mod digitalocean;
+pub(crate) mod ec2;
+mod equinix;
+mod exoscale;
 mod file;
+mod gce;
+mod hetzner;
+mod http;
+mod json;
+mod keys;
 mod kubevirt;
 mod nocloud;
 mod nutanix;
+mod openstack;
+mod oracle;
 mod qemu;
+mod scaleway;
+mod upcloud;
 mod url;
+mod vultr;
+
+#[cfg(test)]
+mod http_cases;
+#[cfg(test)]
+mod redirect;
+#[cfg(test)]
+pub(crate) mod test_service;
 
 use std::time::Duration;
 
@@ -33,7 +58,28 @@ use crate::host::root::Root;
 use crate::platform::{CommandLine, Evidence, Sign};
 
 /// All sources. Where two are recognised by equally strong signs, the first one counts.
-pub const SOURCES: &[&Source] = &[&ec2::SOURCE, &kubevirt::SOURCE, &nutanix::SOURCE, &nocloud::SOURCE, &qemu::SOURCE];
+pub const SOURCES: &[&Source] = &[
+    &ec2::SOURCE,
+    &gce::SOURCE,
+    &azure::SOURCE,
+    &digitalocean::SOURCE,
+    &hetzner::SOURCE,
+    &vultr::SOURCE,
+    &scaleway::SOURCE,
+    &oracle::SOURCE,
+    &exoscale::SOURCE,
+    &akamai::SOURCE,
+    &upcloud::SOURCE,
+    &alibaba::SOURCE,
+    &equinix::SOURCE,
+    &kubevirt::SOURCE,
+    &nutanix::SOURCE,
+    // Software that many clouds run comes after the clouds.
+    &cloudstack::SOURCE,
+    &openstack::SOURCE,
+    &nocloud::SOURCE,
+    &qemu::SOURCE,
+];
 
 /// Places by which a config is named from outside the platform, in their order.
 pub const PLACES: &[(&str, Look)] = &[("url", url::look), (FILE, file::look)];
@@ -105,6 +151,10 @@ impl Reader<'_> {
 
     /// A client of the metadata service at the first of `addresses` that answers.
     pub fn service(&self, addresses: &[&str], manners: Manners) -> Service {
+        #[cfg(test)]
+        if let Some(address) = redirect::address() {
+            return Service::new(&[&address], manners, self.deadline);
+        }
         Service::new(addresses, manners, self.deadline)
     }
 
@@ -167,3 +217,7 @@ pub fn named(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Result<O
 #[cfg(test)]
 #[path = "source_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod http_tests;

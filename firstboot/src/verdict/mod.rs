@@ -144,6 +144,17 @@ impl Verdict {
         }
     }
 
+    /// Whether others hear of this run: it changes something.
+    pub fn is_published(&self) -> bool {
+        self.is_published
+    }
+
+    /// Something that a person should know and that came too late for the run: its outcome stays what it is.
+    pub fn warn(&mut self, warning: String) {
+        self.status.warnings.push(warning);
+        self.write();
+    }
+
     /// The run ends well; returns its line.
     pub fn end(&mut self, outcome: Outcome) -> String {
         self.status.outcome = outcome;
@@ -173,6 +184,10 @@ impl Verdict {
     /// A status that cannot be published is no reason to fail: the line on the console still comes.
     fn publish(&mut self) {
         self.status.seconds = self.start.elapsed().as_secs_f64();
+        self.write();
+    }
+
+    fn write(&self) {
         if !self.is_published {
             return;
         }
@@ -184,8 +199,13 @@ impl Verdict {
 
 /// The one line for machines.
 fn line(status: &Status) -> String {
+    format!("firstboot-verdict: {}", summary(status))
+}
+
+/// How a run stands, in short: what the line says.
+pub fn summary(status: &Status) -> serde_json::Value {
     let failure = status.failure.as_ref();
-    let value = serde_json::json!({
+    serde_json::json!({
         "outcome": status.outcome,
         "node": status.node,
         "class": failure.map(|reason| &reason.class),
@@ -194,8 +214,7 @@ fn line(status: &Status) -> String {
         "seconds": rounded(status.seconds),
         "requests": status.requests,
         "message": failure.map(|reason| &reason.message),
-    });
-    format!("firstboot-verdict: {value}")
+    })
 }
 
 /// Milliseconds are enough.

@@ -1,13 +1,15 @@
 //! What can go wrong, by name. A fault is a row of [`SCRIPTS`]; it works on any platform, and several can be combined.
 //!
-//! `NAME`, `NAME=NUMBER`, `NAME=always`, each with `@PATH` to meet requests for that path only. The number says how many requests meet the
-//! fault before all is well, for `late` how many seconds.
+//! `NAME`, `NAME=NUMBER`, `NAME=always`, each with `@PATH` to meet requests for that path only, or with `@*END` for paths that end so. The
+//! number says how many requests meet the fault before all is well, for `late` how many seconds.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
 
+use self::Ends::{Denied, Malformed, Somehow, Succeeds, Unreachable};
+use self::Number::{Always, Requests, Seconds};
 use crate::error::Error;
 use crate::platform::{Form, Platform};
 
@@ -81,6 +83,17 @@ pub enum Act {
     Old,
 }
 
+impl Act {
+    /// The status that it puts in the place of the answer's own.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status, _) => Some(status),
+            Self::Redirect => Some(302),
+            _ => None,
+        }
+    }
+}
+
 /// Where redirected clients arrive. There is a document there, which nobody may use.
 pub const TRAP: &str = "/kiln-simulator-trap";
 
@@ -139,9 +152,6 @@ const fn script(name: &'static str, act: Act, number: Number, passing: Ends, las
 const fn needing(needs: Needs, script: Script) -> Script {
     Script { needs, ..script }
 }
-
-use Ends::{Denied, Malformed, Somehow, Succeeds, Unreachable};
-use Number::{Always, Requests, Seconds};
 
 /// All faults.
 pub const SCRIPTS: &[Script] = &[
@@ -208,7 +218,7 @@ pub struct Fault {
     pub script: &'static Script,
     /// How many requests meet it; none for all. For `late` the seconds.
     pub number: Option<u32>,
-    /// The only path whose requests meet it.
+    /// The only path whose requests meet it; a `*` at its beginning stands for anything.
     pub path: Option<String>,
 }
 
@@ -226,6 +236,14 @@ impl Fault {
             Needs::Tokens => platform.has_tokens(),
             Needs::Json => platform.speaks == Form::Json && has_network,
             Needs::Namespace => in_namespace && has_network,
+        }
+    }
+
+    /// Whether requests for `path` meet it.
+    pub fn concerns(&self, path: &str) -> bool {
+        match self.path.as_deref() {
+            None => true,
+            Some(wanted) => wanted.strip_prefix('*').map_or(wanted == path, |end| path.ends_with(end)),
         }
     }
 

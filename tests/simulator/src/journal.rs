@@ -32,7 +32,7 @@ pub struct Entry {
     pub has_token: bool,
     /// Whether the path needs one.
     pub needs_token: bool,
-    /// The status that was answered, or that would have been but for a fault.
+    /// The status that was answered; what a fault did to the rest of the answer is not in it.
     pub status: u16,
     /// The fault that it met.
     #[serde(skip_serializing_if = "Option::is_none")]

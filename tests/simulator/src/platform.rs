@@ -253,6 +253,18 @@ fn parse(name: &str, text: &str) -> Result<Platform> {
 }
 
 impl Platform {
+    /// How the paths end at which nothing but the user-data is served.
+    pub fn user_data_paths(&self) -> Vec<String> {
+        let routes = self.services.iter().flat_map(|service| &service.routes);
+        let documents =
+            routes.filter(|route| route.text.as_deref().is_some_and(|text| text.starts_with("${user-data")) && !route.path.ends_with('*'));
+        documents
+            .flat_map(|route| {
+                route.path.trim_end_matches('}').rsplit('/').next().unwrap_or_default().split(',').map(|end| format!("*/{end}"))
+            })
+            .collect()
+    }
+
     /// Whether it issues tokens.
     pub fn has_tokens(&self) -> bool {
         self.services.iter().any(|service| service.token.is_some())

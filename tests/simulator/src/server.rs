@@ -186,12 +186,8 @@ impl Shared {
             let service = self.service(service, &request);
             let answer = self.answer(service, &request);
             let from = from.to_string();
-            self.journal.add(Entry {
-                from,
-                status: answer.status,
-                fault: fault.map(|script| script.name),
-                ..self.entry(&request, to, service)
-            });
+            let status = fault.and_then(|script| script.act.status()).unwrap_or(answer.status);
+            self.journal.add(Entry { from, status, fault: fault.map(|script| script.name), ..self.entry(&request, to, service) });
             let goes_on = match fault.map_or(Act::Nothing, |script| script.act) {
                 Act::Nothing | Act::Withdraw => answer.write(stream).map(|()| true)?,
                 act => mischief::write(stream, &answer, act, self.form)?,
@@ -222,7 +218,7 @@ impl Shared {
         is_one_of_requests
             && request.path() != TRAP
             && fault.number.is_none_or(|number| met.load(Ordering::Relaxed) < number)
-            && fault.path.as_ref().is_none_or(|path| path == request.path())
+            && fault.concerns(request.path())
             && (fault.script.act != Act::Withdraw || has_good_token())
     }
 

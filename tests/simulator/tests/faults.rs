@@ -63,6 +63,9 @@ fn faults_of_a_path_leave_others_alone_and_several_follow_each_other() {
     let running = run(&["throttled=1@/metadata/v1.json", "server-error=1"]);
     let of = |path| ask(running.addresses()[0], "GET", path, &[]).unwrap().status;
     assert_eq!([of("/metadata/v1/region"), of(PATH), of(PATH)], [500, 429, 200]);
+    let running = run(&["broken@*/region"]);
+    let of = |path| ask(running.addresses()[0], "GET", path, &[]).unwrap().status;
+    assert_eq!([of("/metadata/v1/region"), of("/metadata/v1/id")], [500, 200]);
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn a_runtime_of_today_is_asked_in_v1() {
         ),
         _ => Answer::Status(12),
     });
-    let (mut client, said) = Client::wait_until_ready(&server.socket(), soon()).unwrap();
+    let (mut client, said) = Client::wait_until_ready(&server.socket(), soon(), |_| None).unwrap();
     assert_eq!(said, RuntimeVersion { name: "containerd".to_owned(), version: "2.1".to_owned(), api: Api::V1 });
     assert_eq!(client.cgroup_driver(soon()), Ok(Some(CgroupDriver::Cgroupfs)));
     assert_eq!((client.serves(Api::V1, soon()), client.serves(Api::V1alpha2, soon())), (Ok(true), Ok(false)));
@@ -142,7 +142,7 @@ fn an_old_runtime_is_asked_in_v1alpha2_and_has_no_configuration() {
         "/runtime.v1alpha2.RuntimeService/Status" => status(true),
         _ => Answer::Status(12),
     });
-    let (mut client, said) = Client::wait_until_ready(&server.socket(), soon()).unwrap();
+    let (mut client, said) = Client::wait_until_ready(&server.socket(), soon(), |_| None).unwrap();
     assert_eq!(said.api, Api::V1alpha2);
     assert_eq!(client.cgroup_driver(soon()), Ok(None));
 }
@@ -184,7 +184,7 @@ fn pods_are_listed_stopped_and_removed() {
 #[test]
 fn a_server_that_is_no_runtime_is_told_apart_at_once() {
     let server = Server::start(|_, _| Answer::Status(12));
-    let failure = Client::wait_until_ready(&server.socket(), soon()).err().unwrap();
+    let failure = Client::wait_until_ready(&server.socket(), soon(), |_| None).err().unwrap();
     assert!(failure.message.contains("does not speak"), "{failure}");
     assert!(failure.help.unwrap().contains("disabled_plugins"));
 }
@@ -193,7 +193,7 @@ fn a_server_that_is_no_runtime_is_told_apart_at_once() {
 fn a_runtime_that_comes_late_is_waited_for() {
     let server = Server { folder: tempfile::tempdir().unwrap(), calls: Arc::default() };
     let socket = server.socket();
-    let waiting = std::thread::spawn(move || Client::wait_until_ready(&socket, soon()).map(|(_, version)| version.name));
+    let waiting = std::thread::spawn(move || Client::wait_until_ready(&socket, soon(), |_| None).map(|(_, version)| version.name));
     std::thread::sleep(Duration::from_millis(100));
     let begin = Instant::now();
     server.listen(move |path, _| match path.rsplit('/').next().unwrap() {
@@ -223,7 +223,7 @@ fn silence_refusals_and_absence_end_at_the_deadline() {
         (mute, "no answer in time"),
     ] {
         let begin = Instant::now();
-        let failure = Client::wait_until_ready(&socket, brief()).err().unwrap();
+        let failure = Client::wait_until_ready(&socket, brief(), |_| None).err().unwrap();
         assert!(failure.message.contains(expected) && failure.class == Class::Runtime && failure.transient, "{expected}: {failure}");
         assert!((140..10_000).contains(&begin.elapsed().as_millis()), "{expected}: {:?}", begin.elapsed());
     }
@@ -236,6 +236,19 @@ fn sockets_are_named_with_and_without_a_scheme() {
     {
         assert_eq!(socket_path(endpoint).ok(), expected.map(PathBuf::from), "{endpoint}");
     }
+}
+
+#[test]
+fn waiting_ends_when_it_is_in_vain() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tries = 0;
+    let failure = Client::wait_until_ready(&folder.path().join("none"), soon(), |_| {
+        tries += 1;
+        (tries == 3).then(|| "the service containerd has failed".to_owned())
+    });
+    let failure = failure.err().unwrap();
+    assert_eq!((failure.class, tries), (Class::Runtime, 3));
+    assert!(failure.message.ends_with("there is no such socket; the service containerd has failed"), "{failure}");
 }
 
 #[test]
@@ -257,21 +270,31 @@ fn the_driver_in_containerds_configuration_is_read() {
 
 #[test]
 fn sockets_are_found_as_kubeadm_finds_them() {
-    for (minor, sockets, expected) in [
-        (20, &[][..], Ok("/var/run/dockershim.sock")),
-        (20, &["/var/run/docker.sock", "/run/containerd/containerd.sock"], Ok("/var/run/dockershim.sock")),
-        (23, &["/run/containerd/containerd.sock"], Ok("/run/containerd/containerd.sock")),
-        (20, &["/run/containerd/containerd.sock", "/var/run/crio/crio.sock"], Err(())),
-        (24, &[], Ok("unix:///var/run/containerd/containerd.sock")),
-        (36, &["/run/containerd/containerd.sock"], Ok("unix:///var/run/containerd/containerd.sock")),
-        (36, &["/var/run/crio/crio.sock"], Ok("unix:///var/run/crio/crio.sock")),
-        (36, &["/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"], Err(())),
+    for (minor, link, sockets, expected) in [
+        (20, true, &[][..], Ok("/var/run/dockershim.sock")),
+        (20, true, &["/run/docker.sock", "/run/containerd/containerd.sock"], Ok("/var/run/dockershim.sock")),
+        (23, true, &["/run/containerd/containerd.sock"], Ok("/run/containerd/containerd.sock")),
+        (20, true, &["/run/containerd/containerd.sock", "/run/crio/crio.sock"], Err(())),
+        (24, true, &[], Ok("unix:///var/run/containerd/containerd.sock")),
+        (36, true, &["/run/containerd/containerd.sock"], Ok("unix:///var/run/containerd/containerd.sock")),
+        (36, true, &["/run/crio/crio.sock"], Ok("unix:///var/run/crio/crio.sock")),
+        (36, true, &["/run/crio/crio.sock", "/run/cri-dockerd.sock"], Err(())),
+        // Without the link from /var/run to /run.
+        (24, false, &[], Ok("unix:///run/containerd/containerd.sock")),
+        (36, false, &["/run/containerd/containerd.sock"], Ok("unix:///run/containerd/containerd.sock")),
+        (36, false, &["/run/containerd/containerd.sock", "/var/run/other"], Ok("unix:///run/containerd/containerd.sock")),
+        (36, false, &["/var/run/crio/crio.sock"], Ok("unix:///var/run/crio/crio.sock")),
+        (20, false, &["/run/crio/crio.sock"], Ok("/run/crio/crio.sock")),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
         for socket in sockets {
             crate::host::files::write(&root.path(socket), b"", 0o600).unwrap();
         }
-        assert_eq!(detect_socket(&root, minor).as_deref().map_err(|_| ()), expected, "{minor} {sockets:?}");
+        if link {
+            std::fs::create_dir_all(root.path("/var")).unwrap();
+            std::os::unix::fs::symlink("/run", root.path("/var/run")).unwrap();
+        }
+        assert_eq!(detect_socket(&root, minor).as_deref().map_err(|_| ()), expected, "{minor} {link} {sockets:?}");
     }
 }

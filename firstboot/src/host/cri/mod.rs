@@ -81,6 +81,11 @@ impl CgroupDriver {
             Self::Cgroupfs => "cgroupfs",
         }
     }
+
+    /// The driver of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Systemd, Self::Cgroupfs].into_iter().find(|driver| driver.word() == word)
+    }
 }
 
 /// A pod in the runtime.
@@ -119,8 +124,14 @@ impl Client {
         Ok((client, version))
     }
 
-    /// Connects as soon as the runtime is there and ready to run containers; until `deadline`.
-    pub fn wait_until_ready(socket: &Path, deadline: Instant) -> Result<(Self, RuntimeVersion)> {
+    /// Connects as soon as the runtime is there and ready to run containers; until `deadline`, or until `give_up`, asked after each try
+    /// with the time that has gone by, says why waiting is in vain.
+    pub fn wait_until_ready(
+        socket: &Path,
+        deadline: Instant,
+        mut give_up: impl FnMut(Duration) -> Option<String>,
+    ) -> Result<(Self, RuntimeVersion)> {
+        let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             let failure = match Self::connect_ready(socket, deadline.min(Instant::now() + ATTEMPT)) {
@@ -128,6 +139,9 @@ impl Client {
                 Err(failure) if !failure.transient => return Err(failure),
                 Err(failure) => failure,
             };
+            if let Some(why) = give_up(begin.elapsed()) {
+                return Err(Failure { message: format!("{}; {why}", failure.message), ..failure });
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             std::thread::sleep(pause.min(left));
             if left <= pause {
@@ -258,20 +272,30 @@ fn parse_containerd_config(text: &str) -> Option<CgroupDriver> {
 
 /// The runtime's socket when the node config names none, as kubeadm of the kubelet's `minor` version finds it.
 pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
-    let is_there = |path: &str| root.path(path).exists();
+    let is_there = |path: &str| root.path(path).exists() || root.path(short(path)).exists();
     if minor < 24 {
         let docker = is_there("/var/run/docker.sock");
         let found = [
-            (docker, "/var/run/dockershim.sock"),
+            (docker, called(root, "/var/run/dockershim.sock")),
             (!docker && is_there("/run/containerd/containerd.sock"), "/run/containerd/containerd.sock"),
-            (is_there("/var/run/crio/crio.sock"), "/var/run/crio/crio.sock"),
+            (is_there("/var/run/crio/crio.sock"), called(root, "/var/run/crio/crio.sock")),
         ];
-        return one_socket(found.iter().filter(|row| row.0).map(|row| row.1).collect(), "/var/run/dockershim.sock");
+        return one_socket(found.iter().filter(|row| row.0).map(|row| row.1).collect(), called(root, "/var/run/dockershim.sock"));
     }
     let known = ["/var/run/containerd/containerd.sock", "/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"];
-    // On an image without the link from /var/run to /run, the same sockets.
-    let found = known.iter().filter(|path| is_there(path) || is_there(path.trim_start_matches("/var"))).copied().collect();
-    one_socket(found, known[0]).map(|path| format!("unix://{path}"))
+    let found = known.iter().filter(|path| is_there(path)).map(|path| called(root, path)).collect();
+    one_socket(found, called(root, known[0])).map(|path| format!("unix://{path}"))
+}
+
+/// `/var/run/x` as kubeadm calls it; `/run/x` where the machine has the latter alone: what a kubelet is told must be there.
+fn called<'a>(root: &Root, path: &'a str) -> &'a str {
+    let (var_run, file) = (root.path("/var/run"), root.path(path));
+    let is_good = var_run.is_symlink() || file.exists() || (var_run.is_dir() && !root.path(short(path)).exists());
+    if is_good { path } else { short(path) }
+}
+
+fn short(path: &str) -> &str {
+    path.strip_prefix("/var").unwrap_or(path)
 }
 
 fn one_socket(found: Vec<&str>, default: &str) -> Result<String> {

@@ -180,6 +180,36 @@ fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
     }
 }
 
+/// rustls does not ask whether a CA that it trusts is valid.
+#[test]
+fn a_ca_that_does_not_hold_now_is_not_trusted() {
+    for (days, class, message) in
+        [(-30..-1, Class::Untrusted, "the cluster's CA expired on "), (1..30, Class::Clock, "the cluster's CA is valid only from ")]
+    {
+        let ca = Arc::new(Ca::valid(days));
+        let server = publishing(ca.clone(), &Identity::default());
+        let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000));
+        assert!(failure.class == class && failure.message.starts_with(message), "{failure}");
+        assert_eq!(server.asked().len(), 1);
+        // Without an answer that has a date, either may be wrong.
+        let unasked = Client::new(&network(), server.server(), None, &ca.authorities(), &Credential::Anonymous);
+        assert_eq!(unasked.err().map(|failure| failure.class), Some(Class::Clock));
+    }
+}
+
+/// While a CA is replaced, its successor stands beside it.
+#[test]
+fn an_expired_ca_beside_a_good_one_does_no_harm_and_vouches_for_nobody() {
+    let (old, new) = (Ca::valid(-30..-1), Ca::new());
+    let both = Authorities::from_pem(format!("{}{}", old.pem(), new.pem()).as_bytes()).unwrap();
+    for (ca, is_trusted) in [(&new, true), (&old, false)] {
+        let server = TestServer::start(ca, &Identity::default(), |_| Reply::Json(200, json!({})));
+        let mut client = Client::new(&network(), server.server(), None, &both, &Credential::Anonymous).unwrap();
+        let answer = client.get("/x", Deadline::after(Duration::from_secs(3)));
+        assert_eq!(answer.map(drop).map_err(|error| error.failure.class), if is_trusted { Ok(()) } else { Err(Class::Untrusted) });
+    }
+}
+
 #[test]
 fn a_server_that_closes_after_each_answer_is_still_verified() {
     let ca = Arc::new(Ca::new());
@@ -254,6 +284,29 @@ fn endpoints_are_tried_in_turn_and_again() {
     let expected =
         format!("failed to request the cluster-info ConfigMap: GET {CLUSTER_INFO} from {dead}: connecting: Connection refused (tried ");
     assert!(failure.message.starts_with(&expected), "{failure}");
+}
+
+/// The last try, cut short by the deadline, only says that there was no time.
+#[test]
+fn out_of_time_the_telling_reason_is_given() {
+    let ca = Arc::new(Ca::new());
+    let once = |code: u16| {
+        let (tries, own) = (AtomicUsize::new(0), ca.clone());
+        start(&ca, &Identity::default(), move |url, _| match (tries.fetch_add(1, Ordering::SeqCst), code) {
+            (0, 200) => Reply::Json(200, cluster_info(&own, url, "zzzzzz.0123456789abcdef")),
+            (0, code) => status(code, "why"),
+            _ => Reply::Silence,
+        })
+    };
+    let (silent, broken, again, unsigned) = (start(&ca, &Identity::default(), |_, _| Reply::Silence), once(500), once(503), once(200));
+    for (servers, time, message) in [
+        (vec![&again], 800, "503 Service Unavailable: why (tried 2 times"),
+        (vec![&broken, &silent], 800, "500 Internal Server Error: why (tried once"),
+        (vec![&unsigned], 3500, "could not find a JWS signature"),
+    ] {
+        let failure = failure(run(&by_token(&servers, &ca.authorities().pins(), TOKEN), time));
+        assert!(failure.message.contains(message), "{failure}");
+    }
 }
 
 #[test]

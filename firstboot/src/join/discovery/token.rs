@@ -35,17 +35,19 @@ pub(super) fn discover(
 ) -> Result<Cluster> {
     let clients = endpoints.iter().map(|endpoint| UnverifiedClient::new(network, endpoint.clone().into()));
     let mut clients = clients.collect::<Result<Vec<_>>>()?;
-    let mut settling = Settling { since: None, waits: backoff.clone().between(SETTLING_WAITS.0, SETTLING_WAITS.1) };
+    let mut settling = Settling { since: None, reason: None, waits: backoff.clone().between(SETTLING_WAITS.0, SETTLING_WAITS.1) };
     loop {
         let mut last: Option<Error> = None;
         for position in 0..clients.len() {
             match attempt(&mut clients[position], token, pins, deadline) {
                 Ok(opened) => return finish(network, clients.swap_remove(position), opened, credential),
                 Err(Rejected::NotYet(failure)) => {
+                    settling.begin(&failure);
                     last = Some(failure.into());
-                    settling.since.get_or_insert_with(Instant::now);
                     break;
                 }
+                // The deadline cut this try short: the one before knows more.
+                Err(Rejected::Unreachable(_)) if last.is_some() && deadline.has_passed() => {}
                 Err(Rejected::Unreachable(error))
                     if last.as_ref().is_some_and(|last| last.failure.transient && !error.failure.transient) => {}
                 Err(Rejected::Unreachable(error)) => last = Some(error),
@@ -63,15 +65,23 @@ pub(super) fn discover(
 /// A cluster that answers but is not ready for this token.
 struct Settling {
     since: Option<Instant>,
+    /// What it answered last.
+    reason: Option<Failure>,
     waits: Backoff,
 }
 
 impl Settling {
+    fn begin(&mut self, reason: &Failure) {
+        self.since.get_or_insert_with(Instant::now);
+        self.reason = Some(reason.clone());
+    }
+
     fn pause(&mut self, deadline: Deadline, failure: Failure) -> Result<()> {
         let wait = self.waits.wait(None);
         let settled = self.since.is_none_or(|since| since.elapsed() >= SETTLING);
         if settled || wait >= deadline.remaining() {
-            return Err(failure);
+            // An answer says more than that none came in time.
+            return Err(self.reason.take().unwrap_or(failure));
         }
         std::thread::sleep(wait);
         Ok(())

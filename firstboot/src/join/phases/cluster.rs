@@ -19,11 +19,11 @@ fn run(join: &mut Join) -> Result<()> {
     let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
     let carried = image::kubelet_configuration(join.root)?;
     let facts = facts(join, carried, deadline)?;
-    let host = host_facts(join)?;
+    let mut known = Cluster { version: facts.kubernetes_version, ..Cluster::default() };
+    known.is_node_read_forbidden = name_is_free(join, &join.config.node_name(), deadline)?;
+    let host = host_facts(join, &facts)?;
     let plan = plan::plan(join.config, &facts, &host)?;
     plan.warnings.iter().cloned().for_each(|warning| join.warn(warning));
-    let mut known = Cluster { version: facts.kubernetes_version, ..Cluster::default() };
-    known.is_node_read_forbidden = name_is_free(join, &plan.node_name, deadline)?;
     join.found.plan = Some(plan);
     known.clock = clock(join);
     if join.is_skipped(&preflight::PHASE) { Ok(()) } else { preflight::with_cluster(join, Some(known)) }
@@ -65,14 +65,17 @@ fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline
     })
 }
 
-fn host_facts(join: &mut Join) -> Result<HostFacts> {
+fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
     let kubelet_version = join.kubelet_version()?;
+    let lacks_driver = plan::lacks_cgroup_driver(join.config, &cluster.kubelet_config);
     let folder = join.config.join.patches.as_ref();
     Ok(HostFacts {
-        hostname: join.machine.hostname.clone(),
+        hostname: machine::hostname(join.root).unwrap_or_default(),
         kubelet_version,
-        resolved_is_active: machine::resolved_is_active(join.machine.services),
+        resolved_is_active: preflight::resolved_is_active(join),
         cri_socket: join.cri_socket()?,
+        // The runtime is waited for here only when it is needed here.
+        runtime_cgroup_driver: if lacks_driver { preflight::cgroup_driver_to_follow(join) } else { None },
         patches: folder.map(|folder| patches::read(&join.root.path(folder))).transpose()?.unwrap_or_default(),
     })
 }

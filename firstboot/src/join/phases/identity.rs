@@ -10,7 +10,7 @@ use crate::host::files::{self, PRIVATE};
 use crate::host::root::Root;
 use crate::join::Join;
 use crate::join::certificate_request::CertificateRequest;
-use crate::join::identity::{CURRENT, ClientCertificate, PrivateKey, store};
+use crate::join::identity::{CURRENT, ClientCertificate, KEY, PrivateKey, store};
 
 /// The kubelet's kubeconfig.
 pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
@@ -28,7 +28,8 @@ pub const PHASE: Phase = Phase { name: "identity", kubeadm: "kubelet-start", nee
 
 fn run(join: &mut Join) -> Result<()> {
     if is_good(join) {
-        return Ok(());
+        // A run that was killed right after the certificate left it.
+        return files::remove(&join.root.path(KEY));
     }
     files::make_folder(&join.root.path(KUBELET_FOLDER), 0o700)?;
     match join.config.agent.tls_bootstrap {
@@ -58,7 +59,9 @@ fn has_certificate(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> 
 /// A run that was interrupted between the certificate and the kubeconfig has the first already.
 fn ask(join: &mut Join) -> Result<()> {
     let ca = discovered(join)?.authorities.pem().to_vec();
-    if !has_certificate(join.root, join.config, Some(ca)) {
+    if has_certificate(join.root, join.config, Some(ca)) {
+        files::remove(&join.root.path(KEY))?;
+    } else {
         ask_for_certificate(join)?;
     }
     let preferences = preferences(join)?;

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod discovery;
 pub mod files;
+pub mod host;
 pub mod identity;
 pub mod kubelet;
 pub mod preflight;
@@ -46,8 +47,17 @@ pub enum Need {
 }
 
 /// All phases, in order.
-pub const ALL: &[Phase] =
-    &[preflight::PHASE, discovery::PHASE, cluster::PHASE, identity::PHASE, files::PHASE, kubelet::PHASE, register::PHASE, seal::PHASE];
+pub const ALL: &[Phase] = &[
+    host::PHASE,
+    preflight::PHASE,
+    discovery::PHASE,
+    cluster::PHASE,
+    identity::PHASE,
+    files::PHASE,
+    kubelet::PHASE,
+    register::PHASE,
+    seal::PHASE,
+];
 
 /// What phases hand on to later ones.
 #[derive(Default)]
@@ -56,6 +66,8 @@ pub struct Found {
     pub facts: crate::preflight::Facts,
     /// The kubelet's version.
     pub kubelet_version: Option<Version>,
+    /// Asks the service manager while the network is asked.
+    pub units: Option<JoinHandle<crate::preflight::Units>>,
     /// Waits for the container runtime while the network is asked.
     pub runtime: Option<JoinHandle<Result<crate::preflight::Runtime>>>,
     /// The verified API server.

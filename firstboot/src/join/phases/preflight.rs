@@ -6,12 +6,10 @@ use std::time::Duration;
 use super::{Need, Phase};
 use crate::api::resolve;
 use crate::error::{Class, Failure, Result};
+use crate::host::cri::CgroupDriver;
 use crate::join::Join;
-use crate::machine;
-use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, context};
+use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, Units, context};
 
-/// A runtime may import images before it serves.
-const RUNTIME_LIMIT: Duration = Duration::from_secs(90);
 /// A runtime whose absence the config allows is given a moment.
 const IGNORED_RUNTIME_LIMIT: Duration = Duration::from_secs(1);
 
@@ -19,19 +17,37 @@ const IGNORED_RUNTIME_LIMIT: Duration = Duration::from_secs(1);
 pub const PHASE: Phase = Phase { name: "preflight", kubeadm: "preflight", need: Need::Once, run };
 
 fn run(join: &mut Join) -> Result<()> {
-    let version = machine::kubelet_version(join.root);
-    join.found.kubelet_version = version.as_ref().ok().copied();
+    let version = join.kubelet_version();
+    let services = join.machine.services;
+    join.found.units = Some(std::thread::spawn(move || Units::ask(services)));
     let socket = join.cri_socket();
     let is_docker = socket.as_ref().is_ok_and(|socket| context::is_dockershim(socket));
     join.found.runtime = socket.as_ref().ok().filter(|_| !is_docker).map(|socket| {
         let (root, socket) = (join.root.clone(), socket.clone());
-        let limit = join.deadline.within(if is_cri_ignored(join) { IGNORED_RUNTIME_LIMIT } else { RUNTIME_LIMIT }).remaining();
-        std::thread::spawn(move || Runtime::ask(&root, &socket, limit))
+        let limit = if is_cri_ignored(join) { IGNORED_RUNTIME_LIMIT } else { join.config.agent.runtime_timeout };
+        let limit = join.deadline.within(limit).remaining();
+        std::thread::spawn(move || Runtime::ask(&root, &socket, limit, services))
     });
     let docker = is_docker.then(Docker::ask);
     join.found.facts = Facts { kubelet: Some(version), docker, name: look_up(join), ..Facts::here(join.root) };
     report(join, None, Stage::Machine)?;
     socket.map(drop)
+}
+
+/// Takes in what the service manager said, once it has.
+fn collect_units(join: &mut Join) {
+    if let Some(units) = join.found.units.take().and_then(|asking| asking.join().ok()) {
+        join.found.facts.units = units;
+    }
+}
+
+/// Whether systemd-resolved runs. Without the checks nobody has asked yet.
+pub(super) fn resolved_is_active(join: &mut Join) -> bool {
+    collect_units(join);
+    if join.found.facts.units.kubelet.is_none() {
+        join.found.facts.units = Units::ask(join.machine.services);
+    }
+    join.found.facts.units.resolved_is_active
 }
 
 /// All checks that can be made without a cluster.
@@ -42,7 +58,8 @@ pub fn alone(join: &mut Join) -> Result<()> {
 
 /// The checks that waited for the network, the runtime and the cluster.
 pub(super) fn with_cluster(join: &mut Join, cluster: Option<Cluster>) -> Result<()> {
-    join.found.facts.runtime = runtime(join);
+    collect_runtime(join);
+    collect_units(join);
     join.found.facts.addresses = Facts::here(join.root).addresses;
     report(join, cluster, Stage::Cluster)
 }
@@ -59,6 +76,13 @@ fn look_up(join: &Join) -> Option<Result<Vec<IpAddr>>> {
 
 /// Makes the checks of `stage`: errors stop the join, warnings go to the status.
 fn report(join: &mut Join, cluster: Option<Cluster>, stage: Stage) -> Result<()> {
+    let report = with_context(join, cluster, |context| preflight::run(context, stage));
+    tell(join, &report);
+    report.failure().map_or(Ok(()), Err)
+}
+
+/// Looks at what the checks look at.
+pub(super) fn with_context<T>(join: &mut Join, cluster: Option<Cluster>, look: impl FnOnce(&Context) -> T) -> T {
     let path = std::env::var("PATH").unwrap_or_default();
     let cri_socket = join.cri_socket().unwrap_or_default();
     let context = Context {
@@ -74,9 +98,7 @@ fn report(join: &mut Join, cluster: Option<Cluster>, stage: Stage) -> Result<()>
         facts: &join.found.facts,
         cluster,
     };
-    let report = preflight::run(&context, stage);
-    tell(join, &report);
-    report.failure().map_or(Ok(()), Err)
+    look(&context)
 }
 
 fn tell(join: &mut Join, report: &Report) {
@@ -85,8 +107,17 @@ fn tell(join: &mut Join, report: &Report) {
     }
 }
 
-/// The runtime, once it answers; waits for what is left of its time.
-fn runtime(join: &mut Join) -> Option<Result<Runtime>> {
-    let waiting = join.found.runtime.take()?;
-    Some(waiting.join().unwrap_or_else(|_| Err(Failure::new(Class::Internal, "waiting for the container runtime panicked"))))
+/// Takes in what the runtime said, once it has; waits for what is left of its time.
+fn collect_runtime(join: &mut Join) {
+    let Some(waiting) = join.found.runtime.take() else { return };
+    let panicked = |_| Err(Failure::new(Class::Internal, "waiting for the container runtime panicked"));
+    join.found.facts.runtime = Some(waiting.join().unwrap_or_else(panicked));
+}
+
+/// The cgroup driver that the kubelet must be told, because nobody else says one and it does not ask the runtime itself.
+pub(super) fn cgroup_driver_to_follow(join: &mut Join) -> Option<CgroupDriver> {
+    collect_runtime(join);
+    let minor = join.kubelet_version().ok()?.minor;
+    let facts = &join.found.facts;
+    facts.cgroup_driver().filter(|_| !facts.is_followed_by_kubelet(minor))
 }

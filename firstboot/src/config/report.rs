@@ -1,0 +1,70 @@
+//! `report` of the FirstbootConfiguration: who is told how the join ended. The reporters themselves say what may be set.
+
+use super::check::Problems;
+use super::fields::Fields;
+use super::nearest;
+use crate::error::Result;
+use crate::report::{REPORTERS, Reporter, Wish, named};
+
+/// Reports of one config; each may take its seconds.
+const MOST: usize = 16;
+
+/// Reads the list. None: the config has no such field; an empty list is one.
+pub fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Option<Vec<Wish>>> {
+    let Some(items) = fields.list("report")? else { return Ok(None) };
+    if items.len() > MOST {
+        problems.note(format!("report: Too many: {}: must have at most {MOST} items", items.len()));
+        return Ok(None);
+    }
+    let mut wishes = Vec::new();
+    for item in items {
+        wishes.extend(wish(item, problems)?);
+    }
+    Ok(Some(wishes))
+}
+
+fn wish(mut fields: Fields<'_>, problems: &mut Problems) -> Result<Option<Wish>> {
+    let path = fields.path("kind");
+    let Some(kind) = fields.text("kind")? else {
+        problems.required(&path, &format!("one of {}", kinds().join(", ")));
+        return Ok(None);
+    };
+    let Some(reporter) = named(&kind) else {
+        problems.unsupported(&path, &kind, &kinds());
+        return Ok(None);
+    };
+    let wish = settings(reporter, &mut fields, problems)?;
+    let mut unknown = Vec::new();
+    fields.finish(&mut unknown);
+    for field in unknown {
+        let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
+        let meant = if meant.is_empty() { format!("; {} has the fields {}", reporter.kind, field.known.join(", ")) } else { meant };
+        problems.note(format!("unknown field \"{}\"{meant}", field.path));
+    }
+    Ok(Some(wish))
+}
+
+/// Any value may be secret: none is shown.
+fn settings(reporter: &Reporter, fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Wish> {
+    let mut wish = Wish::of(reporter);
+    for setting in reporter.settings {
+        let path = fields.path(setting.name);
+        match fields.text(setting.name)? {
+            Some(value) => match (setting.check)(&value) {
+                Ok(()) => wish.set(setting.name, value),
+                Err(why) => problems.invalid_secret(&path, &why),
+            },
+            None if setting.is_required => problems.required(&path, &format!("{} needs it", reporter.kind)),
+            None => {}
+        }
+    }
+    Ok(wish)
+}
+
+fn kinds() -> Vec<&'static str> {
+    REPORTERS.iter().map(|reporter| reporter.kind).collect()
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+//! kubeadm's ResetConfiguration, which exists from v1beta4 on
+//! (<https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/#kubeadm-k8s-io-v1beta4-ResetConfiguration>).
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::MntFlags;
+
+use super::check::Problems;
+use super::documents::{self, Document, shown};
+use super::fields::Fields;
+use super::redact::Redactor;
+use super::{ApiVersion, KUBEADM, VERSIONS, nearest, raw, warn_of_duplicates};
+use crate::error::{Class, Failure, Result};
+
+const KIND: &str = "ResetConfiguration";
+
+/// Every name that some kubeadm from 1.20 on has for a phase of the reset.
+const PHASES: &[&str] = &["preflight", "update-cluster-status", "remove-etcd-member", "cleanup-node"];
+
+/// Flags of umount2(2) by their names.
+const UNMOUNT_FLAGS: &[(&str, MntFlags)] = &[
+    ("MNT_FORCE", MntFlags::MNT_FORCE),
+    ("MNT_DETACH", MntFlags::MNT_DETACH),
+    ("MNT_EXPIRE", MntFlags::MNT_EXPIRE),
+    ("UMOUNT_NOFOLLOW", MntFlags::UMOUNT_NOFOLLOW),
+];
+
+/// What a reset is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResetConfiguration {
+    /// The folder of certificates; none for the usual one.
+    pub certificates_dir: Option<PathBuf>,
+    /// Whether kubeadm's own scratch folder is emptied too.
+    pub cleanup_tmp_dir: bool,
+    /// The runtime's socket; none to detect it.
+    pub cri_socket: Option<String>,
+    /// Say what would be done, change nothing.
+    pub dry_run: bool,
+    /// Do not ask.
+    pub force: bool,
+    /// Names of checks.
+    pub ignore_preflight_errors: Vec<String>,
+    /// Phases to leave out.
+    pub skip_phases: Vec<String>,
+    /// How volumes are unmounted.
+    pub unmount_flags: MntFlags,
+    /// What a person should know, such as unknown fields.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the ResetConfiguration among the documents of a file.
+pub fn parse_reset(bytes: &[u8]) -> Result<ResetConfiguration> {
+    let mut redactor = Redactor::default();
+    let read = documents::split(bytes, &mut redactor).and_then(|mut documents| {
+        let document = documents.remove(KIND).ok_or_else(|| {
+            Failure::new(Class::Config, format!("no {KIND} found in the file"))
+                .help(format!("it begins with apiVersion: {KUBEADM}/v1beta4 and kind: {KIND}"))
+        })?;
+        check_version(&document)?;
+        read(&document)
+    });
+    read.map_err(|failure| redactor.clean_failure(failure))
+}
+
+fn check_version(document: &Document) -> Result<()> {
+    let known = |(word, version): &&(&str, ApiVersion)| *word == document.version && *version >= ApiVersion::V1beta4;
+    if document.group == KUBEADM && VERSIONS.iter().any(|row| known(&row)) {
+        return Ok(());
+    }
+    let message = format!("no kind \"{KIND}\" is registered for version \"{}/{}\"", shown(&document.group), shown(&document.version));
+    Err(Failure::new(Class::Config, message).help(format!("write apiVersion: {KUBEADM}/v1beta4")))
+}
+
+fn read(document: &Document) -> Result<ResetConfiguration> {
+    let (mut problems, mut unknown, mut warnings) = (Problems::default(), Vec::new(), Vec::new());
+    let mut fields = Fields::of(&document.value, "")?;
+    fields.skip("apiVersion");
+    fields.skip("kind");
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let reset = ResetConfiguration {
+        certificates_dir: given(fields.text("certificatesDir")?).map(PathBuf::from),
+        cleanup_tmp_dir: fields.flag("cleanupTmpDir")?.unwrap_or_default(),
+        cri_socket: given(fields.text("criSocket")?),
+        dry_run: fields.flag("dryRun")?.unwrap_or_default(),
+        force: fields.flag("force")?.unwrap_or_default(),
+        ignore_preflight_errors: fields.texts("ignorePreflightErrors")?,
+        skip_phases: fields.texts("skipPhases")?,
+        unmount_flags: unmount_flags(&fields.texts("unmountFlags")?, &mut problems),
+        warnings: Vec::new(),
+    };
+    if let Some(timeouts) = fields.fields("timeouts")? {
+        // A worker's reset asks no API server.
+        raw::read_timeouts(timeouts, &mut unknown)?;
+    }
+    fields.finish(&mut unknown);
+    reset.note_problems(&mut problems);
+    problems.result()?;
+    for field in &unknown {
+        let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
+        warnings.push(format!("strict decoding error: unknown field \"{}\"{meant}", field.path));
+    }
+    warn_of_duplicates(document, &mut warnings);
+    Ok(ResetConfiguration { warnings, ..reset })
+}
+
+fn unmount_flags(words: &[String], problems: &mut Problems) -> MntFlags {
+    let names: Vec<&str> = UNMOUNT_FLAGS.iter().map(|(name, _)| *name).collect();
+    let mut flags = MntFlags::empty();
+    for (position, word) in words.iter().enumerate() {
+        match UNMOUNT_FLAGS.iter().find(|(name, _)| name == word) {
+            Some((_, flag)) => flags |= *flag,
+            None => problems.unsupported(&format!("unmountFlags[{position}]"), word, &names),
+        }
+    }
+    if flags.contains(MntFlags::MNT_EXPIRE) && flags.intersects(MntFlags::MNT_FORCE | MntFlags::MNT_DETACH) {
+        problems.invalid("unmountFlags", &words.join(","), "MNT_EXPIRE goes with neither MNT_FORCE nor MNT_DETACH");
+    }
+    flags
+}
+
+impl ResetConfiguration {
+    /// Whether it can be done, after flags were laid over it.
+    pub fn check(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        self.note_problems(&mut problems);
+        problems.result()
+    }
+
+    fn note_problems(&self, problems: &mut Problems) {
+        if let Some(folder) = &self.certificates_dir {
+            check_folder("certificatesDir", folder, problems);
+        }
+        if let Some(socket) = &self.cri_socket
+            && let Err(failure) = crate::host::cri::socket_path(socket)
+        {
+            problems.invalid("criSocket", socket, &failure.message);
+        }
+        for (position, name) in self.skip_phases.iter().enumerate().filter(|(_, name)| !PHASES.contains(&name.as_str())) {
+            let meant = nearest::did_you_mean(name, PHASES.iter().copied());
+            problems.invalid(&format!("skipPhases[{position}]"), name, &format!("invalid phase name{meant}"));
+        }
+        let ignored = &self.ignore_preflight_errors;
+        if ignored.len() > 1 && ignored.iter().any(|name| name.eq_ignore_ascii_case("all")) {
+            problems.invalid("ignorePreflightErrors", &ignored.join(","), "don't specify individual checks if 'all' is used");
+        }
+    }
+}
+
+/// What is emptied must be a folder's own path, and not one that the whole system lies in.
+fn check_folder(field: &str, folder: &Path, problems: &mut Problems) {
+    use std::path::Component::{Normal, RootDir};
+    let is_plain = folder.components().all(|part| matches!(part, RootDir | Normal(_)));
+    if !folder.is_absolute() || !is_plain || folder.components().count() < 3 {
+        problems.invalid(
+            field,
+            &folder.display().to_string(),
+            "it is emptied: it must be absolute, without .., and no folder of the system's",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(fields: &str) -> Result<ResetConfiguration> {
+        parse_reset(format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ResetConfiguration\n{fields}").as_bytes())
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let reset = parse(
+            "certificatesDir: /srv/pki\ncleanupTmpDir: true\ncriSocket: unix:///run/crio/crio.sock\ndryRun: true\nforce: yes\n\
+             ignorePreflightErrors: [IsPrivilegedUser]\nskipPhases: [preflight]\nunmountFlags: [MNT_FORCE, MNT_DETACH]\n\
+             timeouts: {kubernetesAPICall: 5s}\nforced: 1\n",
+        );
+        let expected = ResetConfiguration {
+            certificates_dir: Some("/srv/pki".into()),
+            cleanup_tmp_dir: true,
+            cri_socket: Some("unix:///run/crio/crio.sock".to_owned()),
+            dry_run: true,
+            force: true,
+            ignore_preflight_errors: vec!["IsPrivilegedUser".to_owned()],
+            skip_phases: vec!["preflight".to_owned()],
+            unmount_flags: MntFlags::MNT_FORCE | MntFlags::MNT_DETACH,
+            warnings: vec!["strict decoding error: unknown field \"forced\"; did you mean \"force\"?".to_owned()],
+        };
+        assert_eq!(reset, Ok(expected));
+        assert_eq!(parse("").map(|reset| (reset.force, reset.unmount_flags)), Ok((false, MntFlags::empty())));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_field() {
+        for (fields, message) in [
+            ("force: 3", "force: cannot unmarshal a number into true or false"),
+            ("skipPhases: preflight", "skipPhases: cannot unmarshal a string into a list"),
+            ("skipPhases: [cleanup]", "skipPhases[0]: Invalid value: \"cleanup\": invalid phase name"),
+            ("unmountFlags: [MNT_FORCE, FORCE]", "unmountFlags[1]: Unsupported value: \"FORCE\""),
+            ("unmountFlags: [MNT_EXPIRE, MNT_DETACH]", "unmountFlags: Invalid value: \"MNT_EXPIRE,MNT_DETACH\""),
+            ("certificatesDir: pki", "certificatesDir: Invalid value: \"pki\""),
+            ("certificatesDir: /etc", "certificatesDir: Invalid value: \"/etc\""),
+            ("certificatesDir: /etc/kubernetes/../..", "certificatesDir: Invalid value"),
+            ("criSocket: tcp://host", "criSocket: Invalid value: \"tcp://host\""),
+            ("timeouts: {kubernetesAPICall: soon}", "timeouts.kubernetesAPICall: Invalid value: \"soon\""),
+            ("ignorePreflightErrors: [all, Swap]", "ignorePreflightErrors: Invalid value: \"all,Swap\""),
+        ] {
+            let failure = parse(fields).unwrap_err();
+            assert!(failure.class == Class::Config && failure.message.starts_with(message), "{fields}: {failure}");
+        }
+        for (text, message) in [
+            ("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ResetConfiguration\n", "no kind \"ResetConfiguration\" is registered"),
+            ("apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n", "no ResetConfiguration found in the file"),
+            ("[", "document 1 is not valid YAML"),
+        ] {
+            assert!(parse_reset(text.as_bytes()).unwrap_err().message.starts_with(message), "{text}");
+        }
+    }
+}

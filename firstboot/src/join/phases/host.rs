@@ -1,0 +1,98 @@
+//! What a node needs of its kernel and what an image brings along: where one of kubeadm's checks would fail for a module or a parameter, and the
+//! machine lets us, it is set, for the next boots too. A host without a name of its own gets the node's.
+
+use super::{Need, Phase, preflight};
+use crate::error::Result;
+use crate::host::{files, kernel, machine};
+use crate::join::Join;
+use crate::preflight::{context, fails};
+
+/// Kernel parameters for the next boots, sysctl.d(5).
+pub const PARAMETERS: &str = "/etc/sysctl.d/90-firstboot.conf";
+/// Modules for the next boots, modules-load.d(5).
+pub const MODULES: &str = "/etc/modules-load.d/firstboot.conf";
+/// What containers' root file systems are mounted with.
+const OVERLAY: &str = "overlay";
+
+/// A check, the parameter that it wants to be 1, and the module that the parameter comes with.
+const SETTINGS: &[(&str, &str, Option<&str>)] = &[
+    ("FileContent--proc-sys-net-bridge-bridge-nf-call-iptables", "net.bridge.bridge-nf-call-iptables", Some("br_netfilter")),
+    ("FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables", "net.bridge.bridge-nf-call-ip6tables", Some("br_netfilter")),
+    ("FileContent--proc-sys-net-ipv4-ip_forward", "net.ipv4.ip_forward", None),
+    ("FileContent--proc-sys-net-ipv6-conf-default-forwarding", "net.ipv6.conf.default.forwarding", None),
+];
+
+/// See the module.
+pub const PHASE: Phase = Phase { name: "host", kubeadm: "preflight", need: Need::Running, run };
+
+/// Nothing here fails the join: what cannot be set is told, and what depends on it is checked afterwards.
+fn run(join: &mut Join) -> Result<()> {
+    name_the_host(join);
+    let _ = join.kubelet_version().map(|version| join.found.facts.kubelet = Some(Ok(version)));
+    let (failing, is_docker) = preflight::with_context(join, None, |context| {
+        let failing: Vec<_> = SETTINGS.iter().filter(|(check, ..)| fails(context, check)).collect();
+        (failing, context::is_dockershim(context.cri_socket))
+    });
+    let mut modules: Vec<&str> = failing.iter().filter_map(|(_, _, module)| *module).collect();
+    modules.extend((!is_docker).then_some(OVERLAY));
+    modules.retain(|module| !kernel::has_module(join.root, module));
+    modules.dedup();
+    modules.retain(|module| is_done(join, kernel::load_module(join.root, module)));
+    let parameters: Vec<&str> = failing.iter().map(|(_, parameter, _)| *parameter).collect();
+    let set: Vec<&str> = parameters.into_iter().filter(|name| is_done(join, kernel::set_sysctl(join.root, name, "1"))).collect();
+    keep(join, MODULES, &modules, "");
+    keep(join, PARAMETERS, &set, " = 1");
+    Ok(())
+}
+
+fn name_the_host(join: &mut Join) {
+    let (host, node) = (machine::hostname(join.root).unwrap_or_default(), join.config.join.node.name.clone());
+    if machine::is_nobodys(&host) && !machine::is_nobodys(&node) && is_done(join, machine::set_hostname(join.root, &node)) {
+        join.say(&format!("the host, called \"{}\", is named {node}", host.escape_debug()));
+    }
+}
+
+fn is_done(join: &mut Join, done: Result<()>) -> bool {
+    done.map_err(|failure| join.warn(failure.to_string())).is_ok()
+}
+
+/// Adds to a file what was done now, so that it is done at the next boot too.
+fn keep(join: &mut Join, path: &str, words: &[&str], end: &str) {
+    if words.is_empty() {
+        return;
+    }
+    join.say(&format!("set for this node, and in {path} for its next boots: {}", words.join(", ")));
+    let before = kernel::text(join.root, path).unwrap_or_default();
+    let text = with_lines(&before, words, end);
+    is_done(join, files::write(&join.root.path(path), text.as_bytes(), files::PUBLIC));
+}
+
+/// The text of a file with a line for each word that it lacks.
+fn with_lines(before: &str, words: &[&str], end: &str) -> String {
+    let lines = words.iter().map(|word| format!("{word}{end}"));
+    let missing = lines.filter(|line| !before.lines().any(|other| other == line)).map(|line| line + "\n");
+    before.to_owned() + &missing.collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_belongs_to_a_check() {
+        for (check, ..) in SETTINGS {
+            assert!(
+                crate::preflight::CHECKS.iter().any(|row| matches!(row.name, crate::preflight::Name::Is(name) if name == *check)),
+                "{check}"
+            );
+        }
+    }
+
+    #[test]
+    fn files_for_the_next_boots_hold_each_line_once() {
+        let first = with_lines("", &["net.ipv4.ip_forward"], " = 1");
+        assert_eq!(first, "net.ipv4.ip_forward = 1\n");
+        let second = with_lines(&first, &["net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables"], " = 1");
+        assert_eq!(second, "net.ipv4.ip_forward = 1\nnet.bridge.bridge-nf-call-iptables = 1\n");
+    }
+}

@@ -1,0 +1,36 @@
+//! The parsers of all documents that metadata services give: what whoever is on the link may have written.
+
+use super::{
+    akamai, alibaba, azure, cloudstack, digitalocean, drive, ec2, equinix, gce, hetzner, openstack, oracle, scaleway, upcloud, vultr,
+};
+use crate::error::Result;
+use crate::facts::Facts;
+
+/// Takes the facts of a document that came from a URL.
+pub type Parser = fn(&[u8], &str, &mut Facts) -> Result<()>;
+
+/// All of them, by a name that says what they parse.
+pub const PARSERS: &[(&str, Parser)] = &[
+    ("akamai instance", akamai::document),
+    ("akamai network", |bytes, source, _| akamai::network(bytes, source).map(drop)),
+    ("alibaba", |bytes, source, facts| alibaba::document(bytes, source, facts).map(drop)),
+    ("azure instance", azure::document),
+    ("azure ovf-env", |bytes, source, _| azure::in_environment(bytes, source).map(drop)),
+    ("cloudstack lease", |bytes, _, _| {
+        cloudstack::server(bytes);
+        Ok(())
+    }),
+    ("digitalocean", digitalocean::document),
+    ("ec2", |bytes, source, facts| ec2::document(bytes, source, facts).map(drop)),
+    ("equinix", equinix::document),
+    ("gce", gce::document),
+    ("hetzner metadata", |bytes, source, facts| hetzner::document(bytes, source, facts).map(drop)),
+    ("hetzner private-networks", |bytes, source, _| hetzner::private_networks(bytes, source).map(drop)),
+    ("openstack meta_data", openstack::document),
+    ("openstack network_data", |bytes, source, _| drive::network_data(bytes, source).map(drop)),
+    ("oracle instance", |bytes, source, facts| oracle::document(bytes, source, facts).map(drop)),
+    ("oracle vnics", |bytes, source, _| oracle::nics(bytes, source).map(drop)),
+    ("scaleway", scaleway::document),
+    ("upcloud", upcloud::document),
+    ("vultr", vultr::document),
+];
