@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use firstboot::host::root::Root;
 use firstboot::metadata::{self, Metadata};
+use firstboot::policy::Policy;
 use firstboot::source::SOURCES;
 use kiln_simulator::Simulation;
 use kiln_simulator::platform;
@@ -47,7 +48,7 @@ const ELSEWHERE: &[&str] = &["equinix", "nocloud", "qemu", "file"];
 fn gather(machine: &Machine) -> Metadata {
     machine.append("firstboot.source-deadline=20");
     let fetch = |url: &str| panic!("nothing names {url}");
-    metadata::gather(&Root::at(machine.root()), None, &fetch).unwrap_or_else(|failure| panic!("{failure}"))
+    metadata::gather(&Root::at(machine.root()), &Policy::default(), &fetch).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 /// In a thread, which the network namespace of the machine is for.
