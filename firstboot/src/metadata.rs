@@ -50,7 +50,7 @@ pub fn gather_at(evidence: &Evidence, detection: Detection, policy: &Policy, fet
     if let Some(platform) = detection.platform {
         metadata.facts.platform.say(platform.source.name.to_owned(), detection.seen);
         let name = platform.source.name;
-        let reading = if policy.believes(name) { read(evidence, platform, &mut metadata.remarks) } else { Ok(Reading::default()) };
+        let reading = if policy.believes(name) { read(evidence, platform, fetch, &mut metadata.remarks) } else { Ok(Reading::default()) };
         let reading = if named.is_some() { without_facts(platform, reading, &mut metadata.remarks) } else { reading? };
         let reading = believed(reading, name, policy, &mut metadata.remarks);
         metadata.facts.absorb(reading.facts);
@@ -78,7 +78,7 @@ fn believed(mut reading: Reading, name: &str, policy: &Policy, remarks: &mut Vec
     reading
 }
 
-fn read(evidence: &Evidence, platform: Platform, remarks: &mut Vec<String>) -> Result<Reading> {
+fn read(evidence: &Evidence, platform: Platform, fetch: &dyn Fn(&str) -> Result<Document>, remarks: &mut Vec<String>) -> Result<Reading> {
     let limit = match evidence.command_line.value(DEADLINE).map(str::parse) {
         Some(Ok(seconds)) => std::time::Duration::from_secs(seconds),
         Some(Err(_)) => {
@@ -86,7 +86,7 @@ fn read(evidence: &Evidence, platform: Platform, remarks: &mut Vec<String>) -> R
         }
         None => platform.source.deadline,
     };
-    let mut reader = Reader { evidence, deadline: Deadline::after(limit), remarks: Vec::new() };
+    let mut reader = Reader { evidence, deadline: Deadline::after(limit), remarks: Vec::new(), fetch };
     let reading = (platform.source.read)(&mut reader);
     remarks.append(&mut reader.remarks);
     reading.map_err(|failure| failure.doing(format!("reading the metadata of {}", platform.source.name)))

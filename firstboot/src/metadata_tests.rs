@@ -6,8 +6,7 @@ const ETC: &str = "/etc/firstboot/config.yaml";
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 
 fn gathered(contents: &[(&str, &[u8])], pinned: Option<&str>) -> Result<Metadata> {
-    let mut policy = Policy::default();
-    policy.platform = pinned.map(str::to_owned);
+    let policy = Policy { platform: pinned.map(str::to_owned), ..Policy::default() };
     gathered_by(contents, &policy)
 }
 

@@ -68,9 +68,9 @@ pub struct Wrong {
 pub struct Policy {
     /// The platform that is pinned.
     pub platform: Option<String>,
-    facts: Option<Vec<String>>,
-    config: Option<Vec<String>>,
-    secrets: Option<Vec<String>>,
+    pub(crate) facts: Option<Vec<String>>,
+    pub(crate) config: Option<Vec<String>>,
+    pub(crate) secrets: Option<Vec<String>>,
     /// Whose user-data is believed.
     pub trust: Trust,
     /// Whether pods are kept from metadata addresses; none to leave that to the config.

@@ -145,3 +145,20 @@ fn a_disk_that_cannot_be_mounted_is_a_failure_of_the_source() {
     assert_eq!(failure.class, Class::Source);
     assert!(failure.message.contains("mounting ") && failure.message.contains("(ext4)"), "{failure}");
 }
+
+#[test]
+fn a_link_on_a_disk_leads_nowhere() {
+    if let Some(reason) = missing(&["mke2fs"]) {
+        eprintln!("not run: a_link_on_a_disk_leads_nowhere: {reason}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret"), CONFIG).unwrap();
+    let target = folder.path().join("secret");
+    let device = Loop::attach(&image(folder.path(), &[("meta-data", "instance-id: x\n")], |image, content| {
+        std::os::unix::fs::symlink(&target, Path::new(content).join("user-data")).unwrap();
+        ext4(image, content);
+    }));
+    let failure = search(folder.path(), &device.0).unwrap_err();
+    assert!(failure.class == Class::Source && failure.message.contains("user-data"), "{failure}");
+}

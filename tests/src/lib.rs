@@ -20,6 +20,7 @@ pub mod lab;
 pub mod liar;
 pub mod probe;
 pub mod qemu;
+pub mod simulated;
 pub mod twin;
 pub mod user;
 pub mod workspace;

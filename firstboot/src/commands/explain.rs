@@ -14,6 +14,7 @@ use crate::journal::Journal;
 use crate::machine::{self, Machine};
 use crate::metadata::Metadata;
 use crate::policy::Policy;
+use crate::report;
 
 /// Returns what to print. The platform's metadata is read as a join would read it; nothing is changed, and no cluster is asked. A config that
 /// cannot be read is an error, once everything else is printed.
@@ -30,7 +31,10 @@ pub fn explain(request: &request::Join, tell: Tell) -> Result<String> {
     };
     let mut record = about(&metadata, &Policy::of(root)?);
     match sourced {
-        Ok(Some(sourced)) => record.extend(join(root, &sourced)?),
+        Ok(Some(sourced)) => {
+            record.extend(join(root, &sourced)?);
+            record.push(("reports", json!(report::planned(&sourced.config, &metadata.facts))));
+        }
         Ok(None) => record.push(("config", json!("no source has a node config"))),
         Err(failure) => return unreadable(&record, failure, request.common.json, tell),
     }

@@ -14,8 +14,11 @@ pub const SIZE_LIMIT: usize = 1 << 20;
 /// Documents in one file.
 const DOCUMENTS: usize = 64;
 
-/// Opening brackets and braces in a file of YAML, times its bytes: 1000 in the largest.
-const BRACKETS: usize = 1000 * SIZE_LIMIT;
+/// Opening brackets and braces that any file of YAML may have.
+const BRACKETS: usize = 1000;
+
+/// Opening brackets and braces times bytes, beyond that: scripts in a short cloud-config are full of them.
+const BRACKETS_TIMES_BYTES: usize = 256 * SIZE_LIMIT;
 
 /// Characters of a name from a file that are shown.
 const SHOWN: usize = 100;
@@ -128,7 +131,7 @@ fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
 /// The YAML reader's time grows with the text times the depth of flow collections, and nothing in it bounds the latter.
 fn check_nesting(text: &str) -> Result<()> {
     let brackets = text.bytes().filter(|byte| b"[{".contains(byte)).count();
-    if brackets.saturating_mul(text.len()) > BRACKETS {
+    if brackets > BRACKETS && brackets.saturating_mul(text.len()) > BRACKETS_TIMES_BYTES {
         let message = format!("there are {brackets} brackets and braces in {} bytes of YAML, which would take too long", text.len());
         return Err(wrong(message).help("write it in block style, or as JSON"));
     }

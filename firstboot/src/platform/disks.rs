@@ -1,6 +1,6 @@
 //! Disks that carry configuration: found by the label of their file system, read without anybody else seeing them.
 //!
-//! They are mounted in a mount namespace of one thread, which ends with the thread, read-only, `nosuid,nodev,noexec`.
+//! They are mounted in a mount namespace of one thread, which ends with the thread, read-only, `nosuid,nodev,noexec,nosymfollow`.
 
 use std::fs::{self, OpenOptions};
 use std::io::Read;
@@ -20,6 +20,8 @@ use crate::host::root::Root;
 const IGNORED: &[&str] = &["ram", "zram", "fd", "nbd", "dm-", "md"];
 /// How long devices may take to be found by the kernel's drivers.
 const SETTLE: Duration = Duration::from_secs(10);
+/// A link on a foreign disk must not lead to files of this machine. Kernels before 5.10 do not know the flag, and ignore it.
+const NO_LINKS: MsFlags = MsFlags::from_bits_retain(nix::libc::MS_NOSYMFOLLOW);
 /// Exists on every machine; covered only for the one thread.
 const MOUNT_POINT: &str = "/run";
 
@@ -94,7 +96,7 @@ impl Disk {
     fn mount_privately(&self) -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount::<str, str, str, str>(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
-        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | NO_LINKS;
         mount(Some(&self.device), MOUNT_POINT, Some(self.kind.name()), flags, self.kind.options())
     }
 }

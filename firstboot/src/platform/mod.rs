@@ -36,6 +36,13 @@ pub enum Strength {
     Label,
     /// A channel of the hypervisor.
     Channel,
+    /// Nothing of the machine: only that whoever booted it told it something.
+    Told,
+}
+
+impl Strength {
+    /// All, the strongest first.
+    pub const ALL: [Self; 5] = [Self::Pin, Self::Smbios, Self::Label, Self::Channel, Self::Told];
 }
 
 /// Something by which a platform is recognised.
@@ -116,7 +123,7 @@ pub fn detect(evidence: &Evidence, pinned: Option<&str>) -> Result<Detection> {
     if let Some((name, by)) = by_policy.or(by_argument) {
         return pin(name, &by);
     }
-    for strength in [Strength::Pin, Strength::Smbios, Strength::Label, Strength::Channel] {
+    for strength in Strength::ALL {
         let mut seen = SOURCES.iter().filter_map(|source| Some((*source, recognise(source, strength, evidence)?)));
         if let Some((source, first)) = seen.next() {
             let others = seen.map(|(source, seen)| (source.name, seen)).collect();

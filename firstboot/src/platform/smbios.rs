@@ -59,12 +59,14 @@ impl Field {
 
 /// The fields, without blanks at their ends; those that are absent or empty are left out.
 pub fn fields(root: &Root) -> Vec<(Field, String)> {
-    let text = |name: &str| {
-        let bytes = files::read(&root.path(format!("/sys/class/dmi/id/{name}")), 4096).ok()??;
-        let text = String::from_utf8_lossy(&bytes).trim_matches(|edge: char| edge.is_whitespace() || edge == '\0').to_owned();
-        (!text.is_empty()).then_some(text)
-    };
-    FIELDS.iter().filter_map(|(field, name)| Some((*field, text(name)?))).collect()
+    FIELDS.iter().filter_map(|(field, name)| Some((*field, text(root, name)?))).collect()
+}
+
+/// What the kernel shows as `name`, without blanks at its ends; none when it is absent or empty.
+pub fn text(root: &Root, name: &str) -> Option<String> {
+    let bytes = files::read(&root.path(format!("/sys/class/dmi/id/{name}")), 4096).ok()??;
+    let text = String::from_utf8_lossy(&bytes).trim_matches(|edge: char| edge.is_whitespace() || edge == '\0').to_owned();
+    (!text.is_empty()).then_some(text)
 }
 
 /// The strings that whoever started a virtual machine gave it: those of all structures of type 11, in their order.

@@ -20,7 +20,7 @@ fn machine(folder: &std::path::Path, smbios: &[(&str, &str)]) -> Root {
 
 fn read_with(evidence: &Evidence, source: &Source, address: &str, limit: Duration) -> (Result<Reading>, Vec<String>) {
     redirect::to(address);
-    let mut reader = Reader { evidence, deadline: Deadline::after(limit), remarks: Vec::new() };
+    let mut reader = Reader { evidence, deadline: Deadline::after(limit), remarks: Vec::new(), fetch: &|_| panic!("no URL is named") };
     let reading = (source.read)(&mut reader);
     (reading, reader.remarks)
 }

@@ -21,6 +21,10 @@ pub(super) fn id(service: &mut Service, folder: &str, facts: &mut Facts) -> Resu
     if id.is_empty() {
         return Err(service.wrong(&path, "it is empty"));
     }
+    // A page of HTML is what other services answer on the way to a network: a captive portal, for one.
+    if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(service.wrong(&path, "it is no identifier"));
+    }
     facts.instance_id.say(id, service.url(&path));
     Ok(())
 }

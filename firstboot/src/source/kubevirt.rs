@@ -23,7 +23,8 @@ fn read(reader: &mut Reader) -> Result<Reading> {
         return drive::read_config_drive(&drive::the_disk(reader, drive::LABEL)?);
     }
     if !reader.evidence.disks(nocloud::LABEL).is_empty() {
-        return nocloud::read_disk(&drive::the_disk(reader, nocloud::LABEL)?);
+        let disk = drive::the_disk(reader, nocloud::LABEL)?;
+        return nocloud::read_disk(reader, &disk);
     }
     reader.remark("the machine has neither a config drive nor a NoCloud disk");
     Ok(Reading::default())

@@ -6,13 +6,22 @@
 //! | order | place | what names it | network |
 //! |---|---|---|---|
 //! | 1 | URL | `firstboot.config=URL` on the kernel command line, with `firstboot.config-sha256=` where it is not https | only here |
-//! | 2 | file | `/etc/firstboot/config.yaml`, then `/run/firstboot/config.yaml` | no |
+//! | 2 | inline | `firstboot.config-inline=BASE64` on the kernel command line | no |
+//! | 3 | credential | `firstboot.config`, a credential of systemd | no |
+//! | 4 | file | `/etc/firstboot/config.yaml`, then `/run/firstboot/config.yaml` | no |
+//!
+//! Whoever boots the machine has the first word, and what he says comes before what the image holds.
 //!
 //! An error ends the search: what was meant for this machine must not be replaced by something else.
 
+pub mod credential;
 pub mod document;
 pub mod documents;
 pub mod drive;
+pub mod inline;
+pub mod nocloud;
+pub mod ovf;
+pub mod variables;
 
 mod akamai;
 mod alibaba;
@@ -26,17 +35,20 @@ mod file;
 pub(crate) mod gce;
 mod hetzner;
 mod http;
+mod hyperv;
 mod json;
 mod keys;
 mod kubevirt;
-mod nocloud;
+mod metal;
 mod nutanix;
 mod openstack;
 mod oracle;
+mod proxmox;
 mod qemu;
 mod scaleway;
 mod upcloud;
 mod url;
+mod vmware;
 mod vultr;
 
 #[cfg(test)]
@@ -72,6 +84,8 @@ pub const SOURCES: &[&Source] = &[
     &upcloud::SOURCE,
     &alibaba::SOURCE,
     &equinix::SOURCE,
+    &vmware::SOURCE,
+    &hyperv::SOURCE,
     &kubevirt::SOURCE,
     &nutanix::SOURCE,
     // Software that many clouds run comes after the clouds.
@@ -79,10 +93,12 @@ pub const SOURCES: &[&Source] = &[
     &openstack::SOURCE,
     &nocloud::SOURCE,
     &qemu::SOURCE,
+    &proxmox::SOURCE,
+    &metal::SOURCE,
 ];
 
 /// Places by which a config is named from outside the platform, in their order.
-pub const PLACES: &[(&str, Look)] = &[("url", url::look), (FILE, file::look)];
+pub const PLACES: &[(&str, Look)] = &[("url", url::look), ("inline", inline::look), ("credential", credential::look), (FILE, file::look)];
 
 /// The name of the place that is a file of this machine.
 pub const FILE: &str = "file";
@@ -98,7 +114,7 @@ pub type Scrub = fn(&Root) -> Result<Option<String>>;
 pub struct Source {
     /// `ec2`
     pub name: &'static str,
-    /// Any of these proves it.
+    /// Any of these proves it. Without any, only a pin does.
     pub signs: &'static [Sign],
     /// Any of these proves that it only looks like it.
     pub look_alikes: &'static [Sign],
@@ -141,6 +157,8 @@ pub struct Reader<'a> {
     pub deadline: Deadline,
     /// What a person should know of the search; never a secret.
     pub remarks: Vec<String>,
+    /// Gets a URL that whoever made the machine named: at most [`document::LIMIT`] bytes, https by the system's CAs.
+    pub fetch: &'a dyn Fn(&str) -> Result<Document>,
 }
 
 impl Reader<'_> {

@@ -15,16 +15,11 @@ const FOLDER: &str = "/sys/firmware/qemu_fw_cfg";
 pub(super) const SOURCE: Source = Source { signs: &[Sign::Other(Strength::Channel, device)], ..Source::named("qemu", read) };
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let root = reader.root().clone();
-    if !root.path(FOLDER).exists()
-        && let Err(failure) = kernel::load_module(&root, "qemu_fw_cfg")
-    {
-        reader.remark(format!("this machine has QEMU's firmware configuration device, but not its driver: {failure}"));
-    }
     let mut reading = Reading::default();
     let uuid = reader.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
     reading.facts.instance_id.say_some(uuid, "smbios product_uuid");
-    let Some(document) = Document::read_file(&root.path(format!("{FOLDER}/by_name/{ITEM}/raw")))? else { return Ok(reading) };
+    let root = reader.root().clone();
+    let Some(document) = item(&root, ITEM, &mut reader.remarks)? else { return Ok(reading) };
     reading.user_data = UserData::new(document, ITEM);
     if reading.user_data.is_none() {
         reader.remark(format!("the fw_cfg item {ITEM} is empty and is ignored"));
@@ -32,13 +27,24 @@ fn read(reader: &mut Reader) -> Result<Reading> {
     Ok(reading)
 }
 
-/// The driver's folder, or the device as the firmware describes it: QEMU0002 in ACPI, fw-cfg in a device tree.
+/// The item `name`; none where there is no such item, or no such device.
+pub(super) fn item(root: &Root, name: &str, remarks: &mut Vec<String>) -> Result<Option<Document>> {
+    if !root.path(FOLDER).exists()
+        && is_there(root)
+        && let Err(failure) = kernel::load_module(root, "qemu_fw_cfg")
+    {
+        remarks.push(format!("this machine has QEMU's firmware configuration device, but not its driver: {failure}"));
+    }
+    Document::read_file(&root.path(format!("{FOLDER}/by_name/{name}/raw")))
+}
+
 fn device(evidence: &Evidence) -> Option<String> {
-    let root = evidence.root();
-    let is_there = root.path(FOLDER).exists()
-        || has(root, "/sys/bus/acpi/devices", "QEMU0002")
-        || has(root, "/sys/firmware/devicetree/base", "fw-cfg");
-    is_there.then(|| "QEMU's firmware configuration device is there".to_owned())
+    is_there(evidence.root()).then(|| "QEMU's firmware configuration device is there".to_owned())
+}
+
+/// The driver's folder, or the device as the firmware describes it: QEMU0002 in ACPI, fw-cfg in a device tree.
+fn is_there(root: &Root) -> bool {
+    root.path(FOLDER).exists() || has(root, "/sys/bus/acpi/devices", "QEMU0002") || has(root, "/sys/firmware/devicetree/base", "fw-cfg")
 }
 
 fn has(root: &Root, folder: &str, prefix: &str) -> bool {

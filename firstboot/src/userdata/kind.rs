@@ -88,7 +88,7 @@ fn within(bytes: &[u8], layers: usize) -> Kind {
 }
 
 /// The first line without its end.
-pub(super) fn first_line(text: &[u8]) -> &[u8] {
+fn first_line(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end()
 }
 

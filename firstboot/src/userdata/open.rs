@@ -3,7 +3,7 @@
 use super::bounds::{Budget, text, wrong};
 use super::carrier::Carrier;
 use super::files::{content, settle};
-use super::kind::{Kind, first_line, kind};
+use super::kind::{Kind, kind};
 use super::mime::{self, Part};
 use super::pointer::{self, Pointer};
 use super::signature::{self, Trust};
@@ -263,7 +263,6 @@ impl Opening<'_> {
 
     fn treat(&mut self, part: &Part, at: At) -> Result<()> {
         let bytes = part.content();
-        let is_template = kind(first_line(bytes)) == Kind::Template;
         match treatment(part) {
             Some(Treatment::Ours) => {
                 let before = self.opened.documents.len();
@@ -274,7 +273,8 @@ impl Opening<'_> {
                 Ok(())
             }
             Some(Treatment::NodeConfig) if kind(bytes) == Kind::NodeConfig => self.node_config(bytes, at),
-            Some(Treatment::CloudConfig) if !is_template => self.cloud_config(bytes, at),
+            // Its type says what it is, where it has no header.
+            Some(Treatment::CloudConfig) if matches!(kind(bytes), Kind::Unknown | Kind::NodeConfig) => self.cloud_config(bytes, at),
             Some(Treatment::Ignition) => self.ignition(bytes, at),
             Some(Treatment::Open | Treatment::CloudConfig) => self.data(bytes, at),
             Some(Treatment::NodeConfig | Treatment::Signature) | None => {

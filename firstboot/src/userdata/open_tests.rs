@@ -137,6 +137,8 @@ fn parts_count_by_their_type() {
         (vec![("text/cloud-config", &carried), ("text/x-shellscript", "x"), ("application/json", KUBELET)], 2),
         (vec![("application/x-firstboot-config", JOIN), ("application/x-firstboot-config", JOIN)], 2),
         (vec![("multipart/mixed; boundary=c", &inner), ("text/plain", JOIN), ("image/png", JOIN)], 2),
+        (vec![("text/cloud-config", carried.split_once('\n').unwrap().1)], 1),
+        (vec![("text/cloud-config", std::str::from_utf8(&base64(gzip(&carried))).unwrap())], 1),
         (vec![("text/cloud-config", "packages: [x]"), ("text/yaml", "a: kubeadm.k8s.io/ apiVersion")], 1),
     ] {
         assert_eq!(opened(mixed(&parts).as_bytes()).unwrap().documents.len(), expected, "{parts:?}");

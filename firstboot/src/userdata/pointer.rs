@@ -1,6 +1,7 @@
 //! `firstboot.kiln/v1` ConfigPointer: where the user-data is, for platforms that hold too little of it.
 
 use ring::digest::{Algorithm, SHA256, SHA512, digest};
+use zeroize::Zeroizing;
 
 use super::bounds::{text, wrong};
 use super::tree::{Fields, Tree};
@@ -27,7 +28,7 @@ pub struct Pointer {
 
 /// A URL that is shown without what may be secret in it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Address(String);
+pub struct Address(Zeroizing<String>);
 
 impl Address {
     /// The whole URL, for the one place that gets it.
@@ -38,7 +39,7 @@ impl Address {
 
 impl std::fmt::Display for Address {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", self.0.as_str()));
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         write!(formatter, "{scheme}://{}", authority.rsplit('@').next().unwrap_or_default())
     }
@@ -102,7 +103,7 @@ fn fields_of(fields: &Fields) -> Result<Pointer> {
     if digest.is_none() && signature.is_none() {
         return Err(wrong("it has neither sha256 nor sha512 nor signature").help("add sha256: and the output of sha256sum"));
     }
-    Ok(Pointer { url: Address(url.to_owned()), signature, digest })
+    Ok(Pointer { url: Address(Zeroizing::new(url.to_owned())), signature, digest })
 }
 
 fn hex_of(fields: &Fields, name: &str, digits: usize) -> Result<Option<String>> {

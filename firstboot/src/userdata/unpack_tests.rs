@@ -24,9 +24,10 @@ fn zstandard(bytes: &[u8]) -> Vec<u8> {
 }
 
 type Unpack = fn(&[u8], &Budget) -> Result<Bytes>;
+type Wrap = fn(&[u8]) -> Vec<u8>;
 
 /// A wrapping, how it is undone, how it is made.
-const WRAPPINGS: &[(&str, Unpack, fn(&[u8]) -> Vec<u8>)] =
+const WRAPPINGS: &[(&str, Unpack, Wrap)] =
     &[("gzip", gzip, gzipped), ("zstd", zstd, zstandard), ("base64", base64, |bytes| STANDARD.encode(bytes).into_bytes())];
 
 #[test]

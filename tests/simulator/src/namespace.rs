@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -51,8 +51,7 @@ pub fn enter_thread() -> Result<()> {
 
 /// Gives the network namespace of the calling thread the devices and addresses of the machine and of its platform's services.
 pub fn furnish(machine: &Machine) -> Result<()> {
-    let has_v6 = Path::new("/proc/net/if_inet6").exists();
-    if machine.family == Family::V6 && !has_v6 {
+    if machine.family == Family::V6 && !has_v6() {
         return Err(Error::system("this machine's kernel has no IPv6"));
     }
     let mac = machine.mac();
@@ -61,11 +60,45 @@ pub fn furnish(machine: &Machine) -> Result<()> {
     let dummy = format!("link add {DEVICE} address {mac} type dummy\n{up}");
     let cable = format!("link add {DEVICE} address {mac} type veth peer name cable\nlink set cable up\n{up}");
     ip(&dummy).or_else(|_| ip(&cable))?;
-    ip(&addresses(machine, has_v6).concat())?;
-    if machine.is_cut_off().is_none() && has_v6 {
-        machine.service_addresses()?.into_iter().filter(SocketAddr::is_ipv6).try_for_each(wait_for)?;
+    let own = [("local-ipv4", 24, ""), ("local-ipv6", 64, " nodad")].into_iter().filter_map(|(name, bits, flags)| {
+        let address: IpAddr = machine.value(name)?.parse().ok()?;
+        let is_wanted = machine.family.has(address) && (has_v6() || address.is_ipv4());
+        is_wanted.then(|| format!("addr add {address}/{bits} dev {DEVICE}{flags}\n"))
+    });
+    ip(&own.collect::<String>())?;
+    add_services(machine)
+}
+
+/// Gives the network namespace of the calling thread, whatever else is in it, the addresses of the platform's services; those that belong on
+/// [`DEVICE`] only if it has one.
+pub fn add_services(machine: &Machine) -> Result<()> {
+    let places = machine.places();
+    let mut lines: Vec<String> = places.iter().filter_map(|(address, _)| line(machine.is_cut_off(), address)).collect();
+    // Two services may share an address.
+    lines.dedup();
+    ip(&lines.concat())?;
+    if machine.is_cut_off().is_none() {
+        places.iter().map(|place| place.0).filter(SocketAddr::is_ipv6).try_for_each(wait_for)?;
     }
     Ok(())
+}
+
+/// Whether this machine's kernel has IPv6.
+pub(crate) fn has_v6() -> bool {
+    Path::new("/proc/net/if_inet6").exists()
+}
+
+/// What `ip` is told about an address of a service.
+fn line(cut_off: Option<Act>, address: &SocketAddr) -> Option<String> {
+    let (ip, bits, flags) = if address.is_ipv4() { (address.ip(), 32, "") } else { (address.ip(), 128, " nodad") };
+    let is_on_link = matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0);
+    match (cut_off, is_on_link) {
+        (Some(Act::BlackHole), false) => Some(format!("route add {ip}/{bits} dev {DEVICE}\n")),
+        // The link itself is the route to a link-local address, and nobody is there.
+        (Some(_), _) => None,
+        (None, true) => Some(format!("addr add {ip}/64 dev {DEVICE} nodad\n")),
+        (None, false) => Some(format!("addr add {ip}/{bits} dev lo{flags}\n")),
+    }
 }
 
 /// The kernel makes the routes to addresses of IPv6 some time after the addresses: waits until a packet arrives.
@@ -86,29 +119,6 @@ fn wait_for(address: SocketAddr) -> Result<()> {
             Err(_) => thread::sleep(Duration::from_millis(2)),
         }
     }
-}
-
-fn addresses(machine: &Machine, has_v6: bool) -> Vec<String> {
-    let mut lines = Vec::new();
-    if machine.family != Family::V6 {
-        lines.extend(machine.value("local-ipv4").map(|ip| format!("addr add {ip}/24 dev {DEVICE}\n")));
-    }
-    if machine.family != Family::V4 && has_v6 {
-        lines.extend(machine.value("local-ipv6").map(|ip| format!("addr add {ip}/64 dev {DEVICE} nodad\n")));
-    }
-    for (_, address, _) in machine.addresses().filter(|(_, address, _)| has_v6 || address.ip.is_ipv4()) {
-        let (ip, bits, flags) = if address.ip.is_ipv4() { (address.ip, 32, "") } else { (address.ip, 128, " nodad") };
-        lines.extend(match (machine.is_cut_off(), &address.device) {
-            (Some(Act::BlackHole), None) => Some(format!("route add {ip}/{bits} dev {DEVICE}\n")),
-            // The link itself is the route to a link-local address, and nobody is there.
-            (Some(_), _) => None,
-            (None, Some(device)) => Some(format!("addr add {ip}/64 dev {device} nodad\n")),
-            (None, None) => Some(format!("addr add {ip}/{bits} dev lo{flags}\n")),
-        });
-    }
-    // Two services may share an address.
-    lines.dedup();
-    lines
 }
 
 fn ip(lines: &str) -> Result<()> {

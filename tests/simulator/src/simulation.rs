@@ -10,6 +10,7 @@ use nix::net::if_::if_nametoindex;
 use crate::error::{Error, Result};
 use crate::fault::{Act, Fault, Needs};
 use crate::journal::Journal;
+use crate::namespace;
 use crate::platform::{self, Address, Platform};
 use crate::routes;
 use crate::server::{Place, Running, Shared};
@@ -160,15 +161,16 @@ impl Machine {
     /// Serves at the platform's own addresses.
     pub fn serve_here(self) -> Result<Running> {
         self.check_faults(true)?;
-        let cut_off = self.is_cut_off().is_some();
-        let services = self.addresses().map(|(service, ..)| Some(service));
-        let places: Vec<Place> = self.service_addresses()?.into_iter().zip(services).collect();
-        self.start(if cut_off { &[] } else { &places })
+        let places = if self.is_cut_off().is_some() { Vec::new() } else { self.places() };
+        self.start(&places)
     }
 
-    /// Where the services listen, as sockets of the namespace of the calling thread, in the order of [`Machine::addresses`].
-    pub fn service_addresses(&self) -> Result<Vec<SocketAddr>> {
-        self.addresses().map(|(_, address, port)| socket_address(address, port)).collect()
+    /// Where the services can listen in the network namespace of the calling thread, each with its number. An address on a device that is
+    /// not there is left out.
+    pub fn places(&self) -> Vec<Place> {
+        let has_v6 = namespace::has_v6();
+        let addresses = self.addresses().filter(|(_, address, _)| has_v6 || address.ip.is_ipv4());
+        addresses.filter_map(|(service, address, port)| Some((socket_address(address, port)?, Some(service)))).collect()
     }
 
     fn check_faults(&self, in_namespace: bool) -> Result<()> {
@@ -197,11 +199,10 @@ impl Machine {
     }
 }
 
-fn socket_address(address: &Address, port: u16) -> Result<SocketAddr> {
+fn socket_address(address: &Address, port: u16) -> Option<SocketAddr> {
     let mut socket = SocketAddr::new(address.ip, port);
     if let (SocketAddr::V6(v6), Some(device)) = (&mut socket, &address.device) {
-        let index = if_nametoindex(device.as_str()).map_err(|error| Error::system(format!("the device {device}: {}", error.desc())))?;
-        v6.set_scope_id(index);
+        v6.set_scope_id(if_nametoindex(device.as_str()).ok()?);
     }
-    Ok(socket)
+    Some(socket)
 }

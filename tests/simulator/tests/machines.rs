@@ -100,6 +100,23 @@ fn services_are_kept_apart() {
 }
 
 #[test]
+fn services_move_into_a_network_that_is_there() {
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("not run: namespaces of a thread are for root");
+    }
+    let work = || {
+        namespace::enter_thread().unwrap();
+        std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+        let machine = Simulation::of("openstack").build().unwrap();
+        namespace::add_services(&machine).unwrap();
+        let running = machine.serve_here().unwrap();
+        assert_eq!(running.addresses(), [first_service()], "there is no device for the link-local one");
+        assert_eq!(ask(first_service(), "GET", "/openstack", &[]).unwrap().status, 200);
+    };
+    std::thread::spawn(work).join().unwrap();
+}
+
+#[test]
 fn a_machine_may_have_one_family_only() {
     in_namespace(Simulation::of("ec2").family(Family::V6), |running| {
         assert!(running.addresses().iter().all(SocketAddr::is_ipv6) && running.addresses().len() == 1);

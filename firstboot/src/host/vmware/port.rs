@@ -1,0 +1,82 @@
+//! The port itself. The hypervisor sees the instruction whatever the process may do with ports; asking the kernel for the right first keeps
+//! the processor from refusing it where the host restricts the port.
+
+use std::arch::asm;
+use std::arch::x86_64::__cpuid;
+
+use nix::libc;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+
+use super::{MAGIC, PORT, Port, Registers};
+
+const GET_VERSION: u32 = 10;
+
+/// The port of this machine.
+pub(super) struct Backdoor;
+
+/// CPUID leaf 0x40000000 says the hypervisor's name, when leaf 1 says that there is one.
+#[allow(unsafe_code, unused_unsafe)] // an instruction that std has only as an unsafe function in older versions
+pub(super) fn is_vmware() -> bool {
+    // SAFETY: every x86-64 processor has CPUID; it changes nothing.
+    let (first, name) = unsafe { (__cpuid(1), __cpuid(0x4000_0000)) };
+    let words = [name.ebx, name.ecx, name.edx].map(u32::to_le_bytes);
+    first.ecx >> 31 == 1 && words.concat() == b"VMwareVMware"
+}
+
+/// A kernel that is locked down gives nobody the right to use ports. Then the hypervisor usually answers all the same, but may have been told
+/// not to, and the processor kills who asks: so a child asks first.
+#[allow(unsafe_code)] // a system call that std and nix do not offer
+pub(super) fn open() -> Option<Backdoor> {
+    if !is_vmware() {
+        return None;
+    }
+    // SAFETY: it changes a right of this thread and touches no memory.
+    let has_right = unsafe { libc::iopl(3) } == 0;
+    (has_right || child_survives()).then_some(Backdoor).filter(|_| answers())
+}
+
+fn answers() -> bool {
+    Backdoor.call(Registers { ax: MAGIC, bx: !MAGIC, cx: GET_VERSION, dx: PORT, ..Registers::default() }).bx == MAGIC
+}
+
+#[allow(unsafe_code)] // fork of a process that may have threads
+fn child_survives() -> bool {
+    // SAFETY: the child executes one instruction and ends; it allocates nothing and takes no lock.
+    match unsafe { fork() } {
+        Ok(ForkResult::Child) => {
+            let code = i32::from(!answers());
+            // SAFETY: it ends the process at once.
+            unsafe { libc::_exit(code) }
+        }
+        Ok(ForkResult::Parent { child }) => matches!(waitpid(child, None), Ok(WaitStatus::Exited(_, 0))),
+        Err(_) => false,
+    }
+}
+
+impl Port for Backdoor {
+    #[allow(unsafe_code)] // a call to the hypervisor
+    fn call(&mut self, registers: Registers) -> Registers {
+        let Registers { mut ax, bx, mut cx, mut dx, mut si, mut di } = registers;
+        let mut bx = u64::from(bx);
+        // SAFETY: on VMware, which `open` makes sure of, this is a call to the hypervisor that reads and writes these registers alone;
+        // rbx, which the compiler keeps for itself, is put back.
+        unsafe {
+            asm!(
+                "xchg {bx}, rbx",
+                "in eax, dx",
+                "xchg {bx}, rbx",
+                bx = inout(reg) bx,
+                inout("eax") ax,
+                inout("ecx") cx,
+                inout("edx") dx,
+                inout("esi") si,
+                inout("edi") di,
+                options(nostack),
+            );
+        }
+        // The upper half belongs to nobody.
+        #[allow(clippy::cast_possible_truncation)]
+        Registers { ax, bx: bx as u32, cx, dx, si, di }
+    }
+}
