@@ -19,10 +19,10 @@ test: ## Install what is missing, run the checks and the tests, boots and joins 
 	@tests/lab/mirror >/dev/null
 	cargo test --workspace --locked --no-fail-fast
 
-test-long: ## Join beside the real kubeadm in 97 cases, and 1,000 agents at once: a quarter of an hour or more
+test-long: ## Join beside the real kubeadm in 97 cases, 1,000 agents at once, a boot for each platform: half an hour or more
 	@tools/install test
 	@tools/programs >/dev/null
-	cargo test -p kiln-tests --locked --no-fail-fast --test join_differential --test join_herd -- --nocapture
+	cargo test -p kiln-tests --locked --no-fail-fast --test join_differential --test join_herd --test platforms_e2e -- --nocapture
 
 check: ## Format, lints, licences: no tests
 	@tools/check
