@@ -45,7 +45,7 @@ const CASES: &[Case] = &[
     case(In::Image, "esp = \"96MiB\"", "esp = 96", "images/node.toml:19: text is expected here, not integer 96", "write it in quotes: \"…\""),
     case(In::Image, "var = \"512MiB\"", "vra = \"512MiB\"", "images/node.toml:20: unknown key \"vra\"", "did you mean \"var\"?"),
     case(In::Image, "[disk]", "[metadata]\nplatform = \"ec3\"\n[disk]", "images/node.toml:19: \"ec3\" is not known", "did you mean \"ec2\"?"),
-    case(In::Image, "[disk]", "[metadata]\nfacts = [\"ec2\", \"gec\"]\n[disk]", "images/node.toml:19: \"gec\" is not known", "did you mean \"gce\"?"),
+    case(In::Image, "[disk]", "[metadata]\nfacts = [\"ec2\", \"gcee\"]\n[disk]", "images/node.toml:19: \"gcee\" is not known", "did you mean \"gce\"?"),
     case(In::Image, "[disk]", "[metadata]\nsecrets = [\"token-ulr\"]\n[disk]", "images/node.toml:19: \"token-ulr\" is not known", "did you mean \"token-url\"?"),
     case(In::Image, "[disk]", "[metadata]\nsigned-by = [\"RWabc\"]\n[disk]", "images/node.toml:19: the public key is not one of minisign's", "give the line of minisign.pub that begins with RW"),
     case(In::Image, "[disk]", "[metadata]\nsigned-by = []\n[disk]", "images/node.toml:19: it has no key: no config could be believed", "name a public key of minisign, or leave it out"),
