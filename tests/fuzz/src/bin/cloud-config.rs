@@ -10,7 +10,7 @@ const TOKEN: &str = "canary.canarycanarycana";
 
 fuzz_target!(|bytes: &[u8]| {
     let budget = Budget::default();
-    let lookup = |name: &str| (name.len() % 2 == 0).then(|| "value".to_owned());
+    let lookup = |name: &str| name.len().is_multiple_of(2).then(|| "value".to_owned());
     let found = read(bytes, &budget).and_then(|mut carrier| {
         let carried = carrier.find(&lookup, &budget)?;
         assert!(!carrier.remarks.join(" ").contains(TOKEN));
