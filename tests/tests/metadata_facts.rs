@@ -42,8 +42,8 @@ const FACTS: &[(&str, &str)] =
 /// Where a fact is made of several values, or has another form.
 const OTHERWISE: &[(&str, &str, &str)] = &[("azure", "zone", "westeurope-1"), ("exoscale", "region", "ch-gva-2")];
 
-/// Simulated, but read by the agent from other places: by name over TLS, from a drive, from the firmware.
-const ELSEWHERE: &[&str] = &["equinix", "nocloud", "qemu", "file"];
+/// Simulated, but read by the agent from other places: by name over TLS, from a drive, from the firmware, by a URL.
+const ELSEWHERE: &[&str] = &["equinix", "metal", "nocloud", "qemu", "file"];
 
 fn gather(machine: &Machine) -> Metadata {
     machine.append("firstboot.source-deadline=20");

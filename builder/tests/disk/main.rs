@@ -6,7 +6,7 @@ mod provenance;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln::digest::Digest;
 use kiln::error::Class;
@@ -98,7 +98,7 @@ fn the_root_keeps_owners_modes_links_and_names() {
         return;
     }
     let bench = Bench::new();
-    let root = bench.with(|image| image.root().unwrap().to_owned());
+    let root = kept_root(&bench);
     let listing = run("unsquashfs", &["-lln", text(&root)]);
     let has = |start: &str, end: &str| listing.lines().any(|line| line.starts_with(start) && line.ends_with(end));
     assert!(has("drwxr-xr-x 0/0", " 2020-01-01 00:00 squashfs-root"), "{listing}");
@@ -111,6 +111,15 @@ fn the_root_keeps_owners_modes_links_and_names() {
     assert_eq!(content, "line of text\n".repeat(100_000));
 }
 
+/// The root as later builds find it: in the store.
+fn kept_root(bench: &Bench) -> PathBuf {
+    bench.with(|image| {
+        image.root().unwrap();
+        squashfs::keep(image).unwrap();
+    });
+    bench.with(|image| image.root().unwrap().to_owned())
+}
+
 #[test]
 fn file_capabilities_survive_in_the_root() {
     if !have("capabilities", &["mksquashfs", "unsquashfs"]) {
@@ -120,7 +129,7 @@ fn file_capabilities_survive_in_the_root() {
     let value = b"\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00".to_vec();
     let attributes = BTreeMap::from([("security.capability".to_owned(), value)]);
     bench.tree.insert("usr/bin/ping", Entry { xattrs: attributes, ..Entry::file(Body::inline(*b"p"), 0o755) });
-    let root = bench.with(|image| image.root().unwrap().to_owned());
+    let root = kept_root(&bench);
     let head = run("unsquashfs", &["-s", text(&root)]);
     assert!(head.contains("Number of xattr ids 1"), "{head}");
 }
@@ -131,7 +140,7 @@ fn the_root_comes_from_the_store_until_something_in_it_changes() {
         return;
     }
     let mut bench = Bench::new();
-    let first = bench.with(|image| image.root().unwrap().to_owned());
+    let first = kept_root(&bench);
     let time = fs::metadata(&first).unwrap().mtime_nsec();
     assert_eq!(first, bench.with(|image| image.root().unwrap().to_owned()));
     assert_eq!(time, fs::metadata(&first).unwrap().mtime_nsec());
