@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use super::{DONE, Reporter, Telling, Told, Wish, cut, never};
 use crate::error::{Class, Context, Failure, Result};
 use crate::facts::Facts;
+use crate::host::kvp::{self, record};
 use crate::host::root::Root;
 
 pub(super) const REPORTER: Reporter = Reporter { kind: "hyperv", when: DONE, settings: &[], usual: never, whom, tell };
@@ -16,10 +17,7 @@ pub(super) const REPORTER: Reporter = Reporter { kind: "hyperv", when: DONE, set
 pub(super) const LONGEST_VALUE: usize = 1024;
 const KEY: &str = "FIRSTBOOT_VERDICT";
 /// The pool from the guest to the host.
-const POOL: &str = "/var/lib/hyperv/.kvp_pool_1";
-/// Bytes of a record's key and of its value.
-const KEY_ROOM: usize = 512;
-const VALUE_ROOM: usize = 2048;
+const POOL: u8 = 1;
 
 fn whom(_: &Wish, _: &Facts) -> Result<String> {
     Ok(format!("key {KEY} of the guest's pool"))
@@ -46,21 +44,12 @@ fn value(telling: &Telling) -> String {
 
 /// Adds a record to the pool. The daemon reads whole records, so one is written at once.
 pub(super) fn append(root: &Root, key: &str, value: &str) -> Result<()> {
-    let path = root.path(POOL);
+    let path = kvp::path(root, POOL);
     let record = record(key, value).ok_or_else(|| Failure::new(Class::Internal, format!("{key} is too long for a record")))?;
     let opened = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(nix::libc::O_NOFOLLOW).open(&path);
     let missing = |failure: Failure| failure.help("install the daemon of the Hyper-V integration services (hv_kvp_daemon) into the image");
     let mut pool = opened.doing(format_args!("opening {}", path.display())).map_err(missing)?;
     pool.write_all(&record).doing(format_args!("writing {}", path.display()))
-}
-
-/// A record: key and value, each filled up with zeros (`struct kv_record` of the daemon in Linux, tools/hv/hv_kvp_daemon.c).
-fn record(key: &str, value: &str) -> Option<Vec<u8>> {
-    let mut record = vec![0; KEY_ROOM + VALUE_ROOM];
-    record.get_mut(..key.len()).filter(|room| room.len() < KEY_ROOM)?.copy_from_slice(key.as_bytes());
-    let end = KEY_ROOM + value.len();
-    record.get_mut(KEY_ROOM..end).filter(|room| room.len() < VALUE_ROOM)?.copy_from_slice(value.as_bytes());
-    Some(record)
 }
 
 #[cfg(test)]

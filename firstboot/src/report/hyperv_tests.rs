@@ -32,6 +32,6 @@ fn a_pool_without_a_daemon_is_said() {
     std::fs::create_dir_all(root.path("/var/lib/hyperv")).unwrap();
     for count in 1..3 {
         assert_eq!(tell(&wish("hyperv", &[]), &telling), Ok(Told::Taken));
-        assert_eq!(std::fs::read(root.path(POOL)).unwrap().len(), 2560 * count);
+        assert_eq!(std::fs::read(kvp::path(&root, POOL)).unwrap().len(), 2560 * count);
     }
 }
