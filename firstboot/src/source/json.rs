@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use zeroize::Zeroize;
 
 use super::drive;
 use crate::error::{Class, Failure, Result};
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
+use crate::secret::wipe;
 
 /// Longest text that becomes a fact.
 const LONGEST_FACT: usize = 4096;
@@ -26,15 +26,6 @@ pub(super) struct Json {
 impl Drop for Json {
     fn drop(&mut self) {
         wipe(&mut self.value);
-    }
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
-        _ => {}
     }
 }
 

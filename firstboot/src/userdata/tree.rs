@@ -1,11 +1,11 @@
 //! Values of YAML and JSON that may be secrets, and how fields are taken out of them. Errors name a field, never its value.
 
 use serde_json::{Map, Value};
-use zeroize::Zeroize;
 
 use super::bounds::wrong;
 use crate::config::documents;
 use crate::error::{Failure, Result};
+use crate::secret::wipe;
 use crate::source::document::LIMIT;
 
 /// A document whose texts are overwritten when it is dropped.
@@ -14,15 +14,6 @@ pub struct Tree(Value);
 impl Drop for Tree {
     fn drop(&mut self) {
         wipe(&mut self.0);
-    }
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
-        _ => {}
     }
 }
 
