@@ -179,6 +179,6 @@ impl Write for Wire<'_> {
 }
 
 /// A socket's time-out is told as "would block".
-fn timed_out(error: io::Error) -> io::Error {
+pub(super) fn timed_out(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }

@@ -8,7 +8,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind,
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::Deadline;
-use super::connection::Fault;
+use super::connection::{Fault, timed_out};
 use super::exchange::Stream;
 
 /// Bytes that are read at once.
@@ -65,11 +65,6 @@ impl Stream for PlainConnection {
 
 fn timeout(deadline: Deadline) -> Result<std::time::Duration, Fault> {
     deadline.timeout().map_err(|error| Fault::Io("waiting", error))
-}
-
-/// The kernel says EAGAIN when a socket's time-out has passed.
-fn timed_out(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
 
 /// Takes the first port that is free, also with regard to connections to this server that the kernel still remembers.

@@ -15,7 +15,7 @@ use super::exchange;
 use super::plain_connection::PlainConnection;
 use super::retry::{self, Backoff};
 use super::{Deadline, Error};
-use crate::error::{Class, Failure, Result};
+use crate::error::{self, Class, Failure, Result};
 use crate::host::network;
 
 /// The longest that one of several addresses may take to accept a connection.
@@ -250,7 +250,7 @@ impl Service {
     fn unanswered(&mut self, ask: &Ask, fault: &Fault) -> Error {
         let why = match fault {
             Fault::Io(doing, error) if error.kind() == std::io::ErrorKind::TimedOut => format!("{doing}: no answer in time"),
-            Fault::Io(doing, error) => format!("{doing}: {}", error.to_string().split(" (os error").next().unwrap_or_default()),
+            Fault::Io(doing, error) => format!("{doing}: {}", error::plain(error)),
             Fault::Closed => "the connection was closed before the answer".to_owned(),
             Fault::Truncated => "the answer was cut off".to_owned(),
             Fault::TooLong(limit) => format!("the answer is longer than {limit} bytes"),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{self, Class, Failure, Result};
 
 /// The longest node config.
 pub const LIMIT: usize = 1 << 20;
@@ -71,9 +71,7 @@ impl Document {
 }
 
 fn unread(path: &Path, error: &io::Error) -> Failure {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    Failure::new(Class::Source, format!("reading the node config {}: {text}", path.display()))
+    Failure::new(Class::Source, format!("reading the node config {}: {}", path.display(), error::plain(error)))
 }
 
 #[cfg(test)]
