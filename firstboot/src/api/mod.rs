@@ -14,6 +14,7 @@ mod error;
 mod exchange;
 pub mod https;
 mod network;
+pub(crate) mod percent;
 mod pinned;
 pub mod plain;
 mod plain_connection;

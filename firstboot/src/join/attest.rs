@@ -3,8 +3,8 @@
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
-use crate::api::Deadline;
 use crate::api::service::{Manners, Service};
+use crate::api::{Deadline, percent};
 use crate::error::{Class, Failure, Result};
 use crate::source::{azure, ec2, gce};
 
@@ -40,7 +40,10 @@ const SIGNERS: &[Signer] = &[
         addresses: gce::ADDRESSES,
         manners: gce::MANNERS,
         path: |audience, _| {
-            format!("/computeMetadata/v1/instance/service-accounts/default/identity?audience={}&format=full", encoded(audience))
+            format!(
+                "/computeMetadata/v1/instance/service-accounts/default/identity?audience={}&format=full",
+                percent::encoded(audience, b"")
+            )
         },
         document: |answer| Some(answer.to_owned()),
     },
@@ -84,11 +87,6 @@ fn nonce() -> Result<String> {
     let mut bytes = [0; 8];
     SystemRandom::new().fill(&mut bytes).map_err(|_| Failure::new(Class::Host, "the system has no random numbers"))?;
     Ok(format!("{:010}", u64::from_le_bytes(bytes) % 10_000_000_000))
-}
-
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use crate::api::https::Trust;
 use crate::api::retry::{self, Backoff};
 use crate::api::service::{Manners, Service};
-use crate::api::{Deadline, Error, Network};
+use crate::api::{Deadline, Error, Network, percent};
 use crate::config::model::NodeConfig;
 use crate::error::{Class, Failure, Result};
 use crate::facts::Facts;
@@ -268,15 +268,7 @@ fn with_platform(root: &Root, facts: &Facts) -> Facts {
 
 /// A form's body (`application/x-www-form-urlencoded`), encoded so that every reader agrees: all but RFC 3986's unreserved bytes.
 fn form(fields: &[(&str, &str)]) -> String {
-    let encode = |text: &str| {
-        text.bytes().fold(String::new(), |mut all, byte| {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => all.push(char::from(byte)),
-                other => all.push_str(&format!("%{other:02X}")),
-            }
-            all
-        })
-    };
+    let encode = |text: &str| percent::encoded(text, b"");
     fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect::<Vec<_>>().join("&")
 }
 

@@ -9,9 +9,9 @@
 //!
 //! They are written into the URL percent-encoded, but for letters, digits and `-._~:`.
 
-use std::fmt::Write;
 use std::fs;
 
+use crate::api::percent;
 use crate::error::{Class, Failure, Result};
 use crate::host::root::Root;
 use crate::host::{identity, kernel, machine, network};
@@ -41,21 +41,11 @@ pub fn expand(text: &str, open: &str, close: &str, value: &dyn Fn(&str) -> Resul
             return Err(Failure::new(Class::Source, format!("a variable begins with {open} and does not end")));
         };
         expanded.push_str(front);
-        encode(&value(name)?, &mut expanded);
+        expanded.push_str(&percent::encoded(&value(name)?, b":"));
         rest = behind;
     }
     expanded.push_str(rest);
     Ok(expanded)
-}
-
-fn encode(value: &str, to: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
-            to.push(char::from(byte));
-        } else {
-            let _ = write!(to, "%{byte:02X}");
-        }
-    }
 }
 
 /// The value of the variable `name` of this machine.
