@@ -13,7 +13,7 @@ use crate::error::{Class, Failure, Result};
 use crate::facts;
 use crate::host::{machine, network, root::Root};
 use crate::metadata::{self, Metadata};
-use crate::platform::{Detection, Evidence, detect};
+use crate::platform::{Detection, Evidence};
 use crate::policy::Policy;
 use crate::source::{self, UserData};
 use crate::userdata::{self, CarriedFile, Means, Opened};
@@ -37,8 +37,7 @@ pub struct Sourced {
 /// The config that the flags give; without any, a source's. Beside it what is known of the machine: for a config that a person gives, only
 /// when that asks for it, so that a plain one is kubeadm's.
 pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<(Metadata, Sourced)> {
-    let mut given = given.clone();
-    if !is_given(&given) {
+    if !is_given(given) {
         let nothing = || {
             Failure::new(Class::Config, "discovery: Invalid value: \"\": bootstrapToken or file must be set")
                 .help("name a node config with --config FILE, or an endpoint with --token and --discovery-token-ca-cert-hash")
@@ -50,17 +49,29 @@ pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<(Metadata, 
         let sourced = of_machine(root, &mut metadata, tell)?.ok_or_else(nothing)?;
         return Ok((metadata, sourced));
     }
+    let mut sourced = of_flags(given, root)?;
+    let mut metadata = Metadata::default();
+    if asks_for_facts(&sourced.config) {
+        metadata = gather(root, tell)?;
+        complete(&mut sourced.config, root, &metadata, tell)?;
+    }
+    Ok((metadata, sourced))
+}
+
+/// The config that the flags and their file give, as a person wrote it.
+pub fn of_flags(given: &JoinFlags, root: &Root) -> Result<Sourced> {
+    let mut given = given.clone();
     given.load_token_file()?;
     let path = given.config.clone();
     let bytes = path.as_deref().map(read_node_config).transpose()?;
-    let mut config = flags::node_config(&given, bytes.as_deref(), &host(root)?)?;
+    let config = flags::node_config(&given, bytes.as_deref(), &host(root)?)?;
     let source = path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
-    let mut metadata = Metadata::default();
-    if config.agent.from_facts != FromFacts::default() || config.agent.token_from.is_some() {
-        metadata = gather(root, tell)?;
-        complete(&mut config, root, &metadata, tell)?;
-    }
-    Ok((metadata, Sourced { config, source, file: None, origin: None, carried: Vec::new(), sentinel: None }))
+    Ok(Sourced { config, source, file: None, origin: None, carried: Vec::new(), sentinel: None })
+}
+
+/// Whether a config that a person gives is to be completed by facts: a plain one is kubeadm's.
+pub fn asks_for_facts(config: &NodeConfig) -> bool {
+    config.agent.from_facts != FromFacts::default() || config.agent.token_from.is_some()
 }
 
 /// Whether flags give a config.
@@ -70,17 +81,19 @@ pub fn is_given(flags: &JoinFlags) -> bool {
 
 /// What is known of this machine.
 pub fn gather(root: &Root, tell: Tell) -> Result<Metadata> {
-    let policy = Policy::of(root)?;
-    let evidence = Evidence::of(root);
-    let detection = detect(&evidence, policy.platform.as_deref())?;
-    gather_at(&evidence, detection, &policy, tell)
+    let metadata = metadata::gather(root, &Policy::of(root)?, &|url: &str| fetch(root, url))?;
+    Ok(told(metadata, tell))
 }
 
 /// The same, once the platform is known.
 pub fn gather_at(evidence: &Evidence, detection: Detection, policy: &Policy, tell: Tell) -> Result<Metadata> {
     let metadata = metadata::gather_at(evidence, detection, policy, &|url: &str| fetch(evidence.root(), url))?;
+    Ok(told(metadata, tell))
+}
+
+fn told(metadata: Metadata, tell: Tell) -> Metadata {
     metadata.remarks.iter().for_each(|remark| tell.line(remark));
-    Ok(metadata)
+    metadata
 }
 
 /// Publishes the facts for other programs; those that cannot be published are no reason to fail.
@@ -93,7 +106,7 @@ pub fn publish(root: &Root, metadata: &Metadata, tell: Tell) {
 }
 
 /// Completes a config by what is known of the machine.
-fn complete(config: &mut NodeConfig, root: &Root, metadata: &Metadata, tell: Tell) -> Result<()> {
+pub fn complete(config: &mut NodeConfig, root: &Root, metadata: &Metadata, tell: Tell) -> Result<()> {
     let interfaces = root.is_machine().then(|| network::addresses().into_iter().map(|address| address.ip).collect());
     let source = metadata.platform.map(|platform| platform.source);
     let known = Known { facts: &metadata.facts, source, names: Names::of(&metadata.facts, root), interfaces };

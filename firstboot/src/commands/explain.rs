@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::config::{self, Sourced, by_hand};
+use super::config::{self, Sourced};
 use super::tell::Tell;
 use crate::cli::request;
 use crate::config::model::{Argument, Discovery};
@@ -25,7 +25,7 @@ pub fn explain(request: &request::Join, tell: Tell) -> Result<String> {
         Err(failure) => (Metadata::default(), Some(failure)),
     };
     let sourced = match failed {
-        _ if config::is_given(&request.flags) => by_hand(&request.flags, root, tell).map(|(_, sourced)| Some(sourced)),
+        failed if config::is_given(&request.flags) => given(request, &metadata, failed, tell).map(Some),
         Some(failure) => Err(failure),
         None => config::of_machine(root, &mut metadata, tell),
     };
@@ -39,6 +39,17 @@ pub fn explain(request: &request::Join, tell: Tell) -> Result<String> {
         Err(failure) => return unreadable(&record, failure, request.common.json, tell),
     }
     Ok(printed(&record, request.common.json))
+}
+
+/// The config that the flags give, completed where it asks for that; then `failed` says why nothing is known.
+fn given(request: &request::Join, metadata: &Metadata, failed: Option<Failure>, tell: Tell) -> Result<Sourced> {
+    let root = &request.common.root;
+    let mut sourced = config::of_flags(&request.flags, root)?;
+    if config::asks_for_facts(&sourced.config) {
+        failed.map_or(Ok(()), Err)?;
+        config::complete(&mut sourced.config, root, metadata, tell)?;
+    }
+    Ok(sourced)
 }
 
 /// What is shown, in this order.
