@@ -1,9 +1,15 @@
-//! What the targets share: files that cost nothing to write, and the checkout's own definitions.
+//! What the targets share: files that cost nothing to write, the checkout's own definitions, and what must hold of whatever carries a node config.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use firstboot::error::Result;
+use firstboot::userdata::bounds::Budget;
+use firstboot::userdata::carrier::Carrier;
 use tempfile::TempDir;
+
+/// The token in the seeds.
+const TOKEN: &str = "canary.canarycanarycana";
 
 /// A folder in memory where there is one: each input is written to a file there.
 pub fn folder() -> TempDir {
@@ -21,4 +27,25 @@ pub fn checkout(path: &str) -> PathBuf {
 pub fn write(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::create_dir_all(path.parent().expect("a path in a folder")).expect("the folder is writable");
     fs::write(path, bytes).expect("the folder is writable");
+}
+
+/// What `bytes`, read by `read`, carry is within its bounds, and nothing that is said of it shows a token.
+pub fn assert_carrier(read: fn(&[u8], &Budget) -> Result<Carrier>, bytes: &[u8]) {
+    let budget = Budget::default();
+    let lookup = |name: &str| name.len().is_multiple_of(2).then(|| "value".to_owned());
+    let found = read(bytes, &budget).and_then(|mut carrier| {
+        let carried = carrier.find(&lookup, &budget)?;
+        assert!(!carrier.remarks.join(" ").contains(TOKEN));
+        Ok(carried)
+    });
+    match found {
+        Ok(Some(carried)) => {
+            assert!(carried.document.is_some() || carried.flags.is_some());
+            assert!(carried.files.iter().all(|file| file.path.starts_with('/') && !file.path.contains("/../") && file.mode <= 0o7777));
+            assert!(carried.sentinel.is_none_or(|path| path.starts_with("/run/cluster-api/bootstrap") && !path.contains("/..")));
+            assert!(!format!("{:?}{:?}", carried.document, carried.files).contains(TOKEN));
+        }
+        Ok(None) => {}
+        Err(failure) => assert!(!failure.message.is_empty() && !format!("{failure:?}").contains(TOKEN)),
+    }
 }
