@@ -15,6 +15,7 @@ pub mod join_cache;
 pub mod join_case;
 pub mod join_compare;
 pub mod join_outcome;
+pub mod joining;
 pub mod kiln;
 pub mod lab;
 pub mod liar;

@@ -9,46 +9,22 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kiln_tests::agent;
 use kiln_tests::audit::{self, Call};
-use kiln_tests::console::Failure;
-use kiln_tests::control_plane::{self, ControlPlane};
+use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::http::Server;
 use kiln_tests::island;
+use kiln_tests::joining::{GUEST, PATIENCE, assert_joined, control_plane, eventually, fat_disk, ready_node, verdict};
 use kiln_tests::kiln::{self, BUSYBOX, Image};
 use kiln_tests::lab::lab;
-use kiln_tests::qemu::{Machine, Vm, overlay};
+use kiln_tests::qemu::{Machine, overlay};
 use kiln_tests::workspace;
 use serde_json::{Value, json};
 
-/// From power-on to the verdict, under emulation.
-const VERDICT: Duration = Duration::from_secs(300);
-
-/// From the verdict to a Node that is Ready, and to a pod that runs.
-const PATIENCE: Duration = Duration::from_secs(180);
-
-/// The guest's address on QEMU's user network.
-const GUEST: &str = "10.0.2.15";
-
 /// The port of the node at which the pod answers, through the port map.
 const HOST_PORT: u16 = 18080;
-
-/// A control plane of the Kubernetes version that the image has; none where this machine cannot run one.
-fn control_plane() -> Option<&'static ControlPlane> {
-    static CONTROL_PLANE: OnceLock<Option<ControlPlane>> = OnceLock::new();
-    let start = || {
-        let version = &lab().versions["kubernetes"];
-        if let Some(why) = control_plane::hindrance(version) {
-            workspace::not_run("joins end to end", &why);
-            return None;
-        }
-        Some(ControlPlane::start(version))
-    };
-    CONTROL_PLANE.get_or_init(start).as_ref()
-}
 
 /// The node config of the machine `name` in the newest form that the version's kubeadm reads.
 fn node_config(control_plane: &ControlPlane, name: &str) -> String {
@@ -62,41 +38,6 @@ fn node_config(control_plane: &ControlPlane, name: &str) -> String {
          discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n\
          nodeRegistration:\n  name: {name}\n  taints: [{{key: lab, value: test, effect: NoSchedule}}]\n  kubeletExtraArgs: {arguments}\n"
     )
-}
-
-/// The next verdict on the console.
-fn verdict(vm: &mut Vm) -> Result<Value, Failure> {
-    let line = vm.wait_for("firstboot-verdict: ", VERDICT)?;
-    workspace::say(&format!("{:.0} s after power-on: {line}", vm.age().as_secs_f64()));
-    Ok(agent::verdict(&line))
-}
-
-fn assert_joined(verdict: &Value, outcome: &str, node: &str) {
-    assert_eq!((verdict["outcome"].as_str(), verdict["exit"].as_i64()), (Some(outcome), Some(0)), "{verdict}");
-    assert_eq!(verdict["node"].as_str(), Some(node), "{verdict}");
-}
-
-/// Asks again and again until `look` finds what it looks for.
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, Value>) -> T {
-    let deadline = Instant::now() + workspace::patience(PATIENCE);
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(last) => assert!(Instant::now() < deadline, "waited in vain for {what}: {last:#}"),
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
-/// Waits for the Node to be Ready by the word of a kubelet that booted after `boot_before`.
-fn ready_node(control_plane: &ControlPlane, name: &str, boot_before: &str) -> Value {
-    eventually("a Ready node", || {
-        let node = control_plane.get(&format!("/api/v1/nodes/{name}")).unwrap_or(Value::Null);
-        let booted = node["status"]["nodeInfo"]["bootID"].as_str().is_some_and(|boot| boot != boot_before);
-        let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
-        let ready = conditions.filter(|condition| condition["type"] == "Ready").any(|condition| condition["status"] == "True");
-        if booted && ready { Ok(node) } else { Err(node["status"]["conditions"].clone()) }
-    })
 }
 
 fn assert_as_configured(node: &Value) {
@@ -195,7 +136,7 @@ fn disk_machine(name: &str, image: &Image, disk: &Path, control_plane: &ControlP
 
 #[test]
 fn disk_joins_runs_pods_and_comes_back_after_a_reboot() {
-    let Some(control_plane) = control_plane() else { return };
+    let Some(control_plane) = control_plane("joins end to end") else { return };
     let _alone = workspace::exclusive("join-e2e");
     let (image, folder) = (kiln::joining_image(), workspace::scratch());
     let disk = overlay(&image.file(".raw"), folder.path(), "disk", None);
@@ -251,12 +192,9 @@ fn assert_pods_answer(control_plane: &ControlPlane) {
 
 /// A disk labelled `cidata` that holds `config` as its user-data.
 fn cidata(folder: &Path, config: &str) -> std::path::PathBuf {
-    let (disk, file) = (folder.join("cidata.raw"), folder.join("user-data"));
-    fs::write(&file, config).expect("the folder is the test's");
-    fs::File::create(&disk).and_then(|file| file.set_len(4 << 20)).expect("the folder is the test's");
-    workspace::output("mkfs.vfat", ["-n".as_ref(), "CIDATA".as_ref(), disk.as_os_str()]);
-    workspace::output("mcopy", ["-i".as_ref(), disk.as_os_str(), file.as_os_str(), "::user-data".as_ref()]);
-    disk
+    let files = folder.join("cidata");
+    fs::create_dir(&files).and_then(|()| fs::write(files.join("user-data"), config)).expect("the folder is the test's");
+    fat_disk(folder, "CIDATA", &files)
 }
 
 fn network_machine(name: &str, image: &Image, control_plane: &ControlPlane, more: &str) -> Machine {
@@ -272,7 +210,7 @@ fn network_machine(name: &str, image: &Image, control_plane: &ControlPlane, more
 
 #[test]
 fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
-    let Some(control_plane) = control_plane() else { return };
+    let Some(control_plane) = control_plane("joins end to end") else { return };
     if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy"]) {
         return workspace::not_run("the network set joins", &format!("no program {program} here (packages dosfstools, mtools)"));
     }
@@ -305,7 +243,7 @@ fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
 /// A machine whose hardware's clock is wrong, and that no time server sets right: told before anything is written, and not tried again.
 #[test]
 fn a_clock_that_is_a_day_off_is_told_by_its_class() {
-    let Some(control_plane) = control_plane() else { return };
+    let Some(control_plane) = control_plane("joins end to end") else { return };
     let _alone = workspace::exclusive("join-e2e");
     let (image, folder) = (kiln::joining_image(), workspace::scratch());
     let config = folder.path().join("config.yaml");

@@ -3,30 +3,20 @@
 //!
 //! Long: a boot for each platform. `KILN_PLATFORMS=ec2,gce` chooses some.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use kiln_simulator::simulation::Family;
 use kiln_simulator::{Running, Simulation};
-use kiln_tests::agent;
-use kiln_tests::control_plane::{self, ControlPlane};
+use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::http::Server;
 use kiln_tests::island;
+use kiln_tests::joining::{GUEST, assert_joined, control_plane, fat_disk, ready_node, verdict};
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
-use kiln_tests::qemu::{Machine, Vm, overlay};
+use kiln_tests::qemu::{Machine, overlay};
 use kiln_tests::workspace;
 use serde_json::{Value, json};
-
-/// From power-on to the verdict, under emulation.
-const VERDICT: Duration = Duration::from_secs(300);
-/// From the verdict to a Node that is Ready.
-const PATIENCE: Duration = Duration::from_secs(180);
-/// The guest's address on QEMU's user network.
-const GUEST: &str = "10.0.2.15";
 
 /// How a machine gets its node config.
 enum Way {
@@ -117,19 +107,6 @@ const CASES: &[Case] = &[
     Case { platform: "metal", way: Way::Url, sets: &[], node: "metal-node", provider_id: None, labels: &[] },
 ];
 
-fn control_plane() -> Option<&'static ControlPlane> {
-    static CONTROL_PLANE: OnceLock<Option<ControlPlane>> = OnceLock::new();
-    let start = || {
-        let version = &lab().versions["kubernetes"];
-        if let Some(why) = control_plane::hindrance(version) {
-            workspace::not_run("joins on every platform", &why);
-            return None;
-        }
-        Some(ControlPlane::start(version))
-    };
-    CONTROL_PLANE.get_or_init(start).as_ref()
-}
-
 /// A node config that leaves name, provider-id and addresses to the platform, unless it has none of its own.
 fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
     let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
@@ -140,11 +117,7 @@ fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
     };
     format!(
         "apiVersion: kubeadm.k8s.io/{newest}\nkind: JoinConfiguration\n\
-         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n{named}{}",
-        match lab().kubernetes_minor() {
-            22.. => "",
-            _ => "---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: systemd\n",
-        }
+         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n{named}"
     )
 }
 
@@ -166,8 +139,11 @@ fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane
     match case.way {
         Way::UserData => simulated(case, &config, folder, control_plane, plain),
         Way::Cidata(meta_data) => {
-            let files = BTreeMap::from([("user-data", config.as_str()), ("meta-data", meta_data)]);
-            Stage { machine: plain("").snapshot(&labelled(folder, "CIDATA", &files)), _service: None, _server: None }
+            let files = folder.join("cidata");
+            let write = |name: &str, text: &str| fs::write(files.join(name), text);
+            let written = fs::create_dir(&files).and_then(|()| write("user-data", &config)).and_then(|()| write("meta-data", meta_data));
+            written.expect("the folder is the test's");
+            Stage { machine: plain("").snapshot(&fat_disk(folder, "CIDATA", &files)), _service: None, _server: None }
         }
         Way::FwCfg => {
             let file = folder.join("config.yaml");
@@ -198,7 +174,7 @@ fn simulated(case: &Case, config: &str, folder: &Path, control_plane: &ControlPl
         let files = folder.join("drive");
         fs::create_dir(&files).expect("the folder is the test's");
         simulated.write_drive(&files).unwrap_or_else(|error| panic!("{}: {error}", case.platform));
-        machine = machine.snapshot(&disc(folder, &drive.label, &files));
+        machine = machine.snapshot(&fat_disk(folder, &drive.label.to_ascii_uppercase(), &files));
         return Stage { machine, _service: None, _server: None };
     }
     for (_, address, _) in simulated.addresses() {
@@ -206,50 +182,6 @@ fn simulated(case: &Case, config: &str, folder: &Path, control_plane: &ControlPl
     }
     let service = island::inside(control_plane.fact("pid"), || simulated.serve_here());
     Stage { machine, _service: Some(service.unwrap_or_else(|error| panic!("{}: {error}", case.platform))), _server: None }
-}
-
-/// A FAT disk with files in its root.
-fn labelled(folder: &Path, label: &str, files: &BTreeMap<&str, &str>) -> PathBuf {
-    let disk = folder.join("labelled.raw");
-    fs::File::create(&disk).and_then(|file| file.set_len(4 << 20)).expect("the folder is the test's");
-    workspace::output("mkfs.vfat", ["-n".as_ref(), label.as_ref(), disk.as_os_str()]);
-    for (name, text) in files {
-        let file = folder.join(name);
-        fs::write(&file, text).expect("the folder is the test's");
-        workspace::output("mcopy", ["-i".as_ref(), disk.as_os_str(), file.as_os_str(), format!("::{name}").as_ref()]);
-    }
-    disk
-}
-
-/// A FAT disk with the tree below `files`.
-fn disc(folder: &Path, label: &str, files: &Path) -> PathBuf {
-    let disk = folder.join("drive.raw");
-    fs::File::create(&disk).and_then(|file| file.set_len(8 << 20)).expect("the folder is the test's");
-    workspace::output("mkfs.vfat", ["-n".as_ref(), label.to_ascii_uppercase().as_ref(), disk.as_os_str()]);
-    for entry in fs::read_dir(files).expect("the folder is the test's").flatten() {
-        workspace::output("mcopy", ["-s".as_ref(), "-i".as_ref(), disk.as_os_str(), entry.path().as_os_str(), "::".as_ref()]);
-    }
-    disk
-}
-
-fn verdict(vm: &mut Vm) -> Result<Value, kiln_tests::console::Failure> {
-    let line = vm.wait_for("firstboot-verdict: ", VERDICT)?;
-    workspace::say(&format!("{:.0} s after power-on: {line}", vm.age().as_secs_f64()));
-    Ok(agent::verdict(&line))
-}
-
-/// Waits for the Node to be Ready.
-fn ready_node(control_plane: &ControlPlane, name: &str) -> Value {
-    let deadline = Instant::now() + workspace::patience(PATIENCE);
-    loop {
-        let node = control_plane.get(&format!("/api/v1/nodes/{name}")).unwrap_or(Value::Null);
-        let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
-        if conditions.filter(|condition| condition["type"] == "Ready").any(|condition| condition["status"] == "True") {
-            return node;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for the Node {name} to be Ready: {:#}", node["status"]["conditions"]);
-        std::thread::sleep(Duration::from_millis(500));
-    }
 }
 
 fn assert_of_its_platform(node: &Value, case: &Case) {
@@ -275,8 +207,8 @@ fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
     let stage = stage(case, image, folder.path(), control_plane);
     stage.machine.boot(|vm| {
         let verdict = verdict(vm)?;
-        assert_eq!((verdict["outcome"].as_str(), verdict["node"].as_str()), (Some("joined"), Some(case.node)), "{}", case.platform);
-        let node = ready_node(control_plane, case.node);
+        assert_joined(&verdict, "joined", case.node);
+        let node = ready_node(control_plane, case.node, "");
         assert_of_its_platform(&node, case);
         workspace::say(&format!("{}: Ready {:.0} s after power-on", case.platform, vm.age().as_secs_f64()));
         Ok(())
@@ -285,7 +217,7 @@ fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
 
 #[test]
 fn the_one_image_joins_on_every_platform() {
-    let Some(control_plane) = control_plane() else { return };
+    let Some(control_plane) = control_plane("joins on every platform") else { return };
     if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy"]) {
         return workspace::not_run("joins on every platform", &format!("no program {program} here (packages dosfstools, mtools)"));
     }

@@ -1,0 +1,85 @@
+//! What tests have in common in which an image boots in QEMU and joins a real control plane.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::agent;
+use crate::console::Failure;
+use crate::control_plane::{self, ControlPlane};
+use crate::lab::lab;
+use crate::qemu::Vm;
+use crate::workspace;
+
+/// From power-on to the verdict, under emulation.
+const VERDICT: Duration = Duration::from_secs(300);
+
+/// From the verdict to a Node that is Ready, and to a pod that runs.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The guest's address on QEMU's user network.
+pub const GUEST: &str = "10.0.2.15";
+
+/// A control plane of the Kubernetes version that the image has; none, with the reason said of `what`, where this machine cannot run one.
+pub fn control_plane(what: &str) -> Option<&'static ControlPlane> {
+    static CONTROL_PLANE: OnceLock<Option<ControlPlane>> = OnceLock::new();
+    let start = || {
+        let version = &lab().versions["kubernetes"];
+        if let Some(why) = control_plane::hindrance(version) {
+            workspace::not_run(what, &why);
+            return None;
+        }
+        Some(ControlPlane::start(version))
+    };
+    CONTROL_PLANE.get_or_init(start).as_ref()
+}
+
+/// The next verdict on the console.
+pub fn verdict(vm: &mut Vm) -> Result<Value, Failure> {
+    let line = vm.wait_for("firstboot-verdict: ", VERDICT)?;
+    workspace::say(&format!("{:.0} s after power-on: {line}", vm.age().as_secs_f64()));
+    Ok(agent::verdict(&line))
+}
+
+/// Asserts how a machine ended that now is the node `node`.
+pub fn assert_joined(verdict: &Value, outcome: &str, node: &str) {
+    assert_eq!((verdict["outcome"].as_str(), verdict["exit"].as_i64()), (Some(outcome), Some(0)), "{verdict}");
+    assert_eq!(verdict["node"].as_str(), Some(node), "{verdict}");
+}
+
+/// Asks again and again until `look` finds what it looks for.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, Value>) -> T {
+    let deadline = Instant::now() + workspace::patience(PATIENCE);
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(last) => assert!(Instant::now() < deadline, "waited in vain for {what}: {last:#}"),
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Waits for the Node to be Ready by the word of a kubelet that booted after `boot_before`.
+pub fn ready_node(control_plane: &ControlPlane, name: &str, boot_before: &str) -> Value {
+    eventually("a Ready node", || {
+        let node = control_plane.get(&format!("/api/v1/nodes/{name}")).unwrap_or(Value::Null);
+        let booted = node["status"]["nodeInfo"]["bootID"].as_str().is_some_and(|boot| boot != boot_before);
+        let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+        let ready = conditions.filter(|condition| condition["type"] == "Ready").any(|condition| condition["status"] == "True");
+        if booted && ready { Ok(node) } else { Err(node["status"]["conditions"].clone()) }
+    })
+}
+
+/// A FAT disk in `folder` with this label and everything below `files`. Needs mkfs.vfat and mcopy.
+pub fn fat_disk(folder: &Path, label: &str, files: &Path) -> PathBuf {
+    let disk = folder.join(format!("{label}.raw"));
+    File::create(&disk).and_then(|file| file.set_len(4 << 20)).expect("the folder is the test's");
+    workspace::output("mkfs.vfat", ["-n".as_ref(), label.as_ref(), disk.as_os_str()]);
+    for entry in fs::read_dir(files).expect("the folder is the test's").flatten() {
+        workspace::output("mcopy", ["-s".as_ref(), "-i".as_ref(), disk.as_os_str(), entry.path().as_os_str(), "::".as_ref()]);
+    }
+    disk
+}
