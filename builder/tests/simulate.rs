@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// A client for inside a namespace that needs nothing but a shell of bash.
-const CLIENT: &str = r#"exec 3<>/dev/tcp/$1/80 && printf '%s %s HTTP/1.0\r\n%s\r\n\r\n' "$2" "$3" "$4" >&3 && cat <&3"#;
+const CLIENT: &str = r#"exec 3<>/dev/tcp/$1/80 && printf '%s %s HTTP/1.0\r\n\r\n' "$2" "$3" >&3 && cat <&3"#;
 
 fn kiln(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_kiln")).arg("simulate").args(arguments).stdin(Stdio::null()).output().unwrap()
@@ -75,7 +75,7 @@ fn without_a_command_it_listens_and_logs() {
 
 #[test]
 fn a_command_finds_the_platforms_own_addresses() {
-    let get = ["bash", "-c", CLIENT, "-", "169.254.169.254", "GET", "/metadata/v1/region", ""];
+    let get = ["bash", "-c", CLIENT, "-", "169.254.169.254", "GET", "/metadata/v1/region"];
     let Some(output) = inside(&["--platform", "digitalocean", "--set", "region=ams3"], &get) else { return };
     assert!(output.status.success() && text(&output.stdout).ends_with("\r\n\r\nams3"), "{output:?}");
     assert!(text(&output.stderr).contains("GET  /metadata/v1/region 200"), "{output:?}");
@@ -88,7 +88,7 @@ fn user_data_of_scaleway_comes_to_a_privileged_port() {
     // The shell cannot choose its port; the kernel can be told to take low ones.
     let script =
         format!("cd /proc/sys/net/ipv4 && echo 0 > ip_unprivileged_port_start && echo '600 1000' > ip_local_port_range && {CLIENT}");
-    let get = ["bash", "-c", script.as_str(), "-", "169.254.42.42", "GET", "/user_data/cloud-init", ""];
+    let get = ["bash", "-c", script.as_str(), "-", "169.254.42.42", "GET", "/user_data/cloud-init"];
     let Some(output) = inside(&["--platform", "scaleway", "--user-data", "/proc/sys/kernel/ostype"], &get) else { return };
     assert!(text(&output.stdout).ends_with("\r\n\r\nLinux\n"), "{output:?}");
 }

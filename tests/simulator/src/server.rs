@@ -1,6 +1,6 @@
 //! Listens, answers, fails as it was asked to, and notes what was asked.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,6 +21,12 @@ use crate::token::Tokens;
 
 /// Connections that wait to be taken.
 const WAITING: i32 = 128;
+
+/// How long a client may take to close its side of a connection that is over.
+const LINGERS: Duration = Duration::from_secs(2);
+
+/// The most bytes that a client may still send then.
+const MOST_UNREAD: u64 = 1 << 20;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -154,6 +160,13 @@ fn accept(socket: &OwnedFd, shared: &Arc<Shared>, service: Option<usize>) {
     }
 }
 
+/// Ends a connection so that its last answer arrives: closing over bytes that nobody read would reset it (RFC 9112, 9.6).
+fn part(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(LINGERS))?;
+    io::copy(&mut stream.take(MOST_UNREAD), &mut io::sink()).map(drop)
+}
+
 impl Shared {
     fn has(&self, act: Act) -> bool {
         self.faults.iter().any(|fault| fault.0.script.act == act)
@@ -192,8 +205,11 @@ impl Shared {
                 Act::Nothing | Act::Withdraw => answer.write(stream).map(|()| true)?,
                 act => mischief::write(stream, &answer, act, self.form)?,
             };
-            if !goes_on || !request.keeps_alive {
+            if !goes_on {
                 break;
+            }
+            if !request.keeps_alive {
+                return part(stream);
             }
         }
         Ok(())

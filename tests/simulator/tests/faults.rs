@@ -1,7 +1,8 @@
 //! Every fault does what it says, on the wire.
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kiln_simulator::fault::{Needs, SCRIPTS, TRAP};
@@ -175,4 +176,18 @@ fn every_fault_is_tried_here_or_in_a_namespace() {
 
 fn local() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+#[test]
+fn what_a_client_sends_too_late_does_not_cost_it_the_answer() {
+    let running = run(&[]);
+    let mut stream = TcpStream::connect(running.addresses()[0]).unwrap();
+    write!(stream, "GET {PATH} HTTP/1.0\r\n\r\n").unwrap();
+    for _ in 0..3 {
+        sleep(Duration::from_millis(50));
+        stream.write_all(b"\r\n").unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
