@@ -10,7 +10,7 @@ const TOKEN: &str = "canary.canarycanarycana";
 fuzz_target!(|bytes: &[u8]| match parse_reset(bytes) {
     Ok(reset) => {
         assert!(String::from_utf8_lossy(bytes).contains("ResetConfiguration") || bytes.contains(&b'\\'));
-        assert!(!format!("{reset:?}").contains(TOKEN));
+        assert!(!reset.warnings.concat().contains(TOKEN));
     }
     Err(failure) => assert!(!failure.message.is_empty() && !failure.message.contains(TOKEN)),
 });
