@@ -27,7 +27,7 @@ const FRAGMENT: usize = 16;
 /// So many of them.
 const FRAGMENTS: usize = 4;
 /// How often a run is looked at.
-const LOOK: Duration = Duration::from_millis(3);
+const LOOK: Duration = Duration::from_millis(4);
 /// Longest run.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -169,9 +169,7 @@ pub fn cores_are_left() -> bool {
     let words = ["--core=unlimited", "sh", "-c", "kill -SEGV $$"];
     match Command::new("prlimit").args(words).current_dir(folder.path()).status() {
         Err(error) if error.kind() == ErrorKind::NotFound => false,
-        ended => {
-            !ended.expect("prlimit starts").success() && fs::read_dir(folder.path()).is_ok_and(|entries| entries.count() > 0)
-        }
+        ended => !ended.expect("prlimit starts").success() && fs::read_dir(folder.path()).is_ok_and(|entries| entries.count() > 0),
     }
 }
 

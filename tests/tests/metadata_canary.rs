@@ -87,9 +87,14 @@ fn every_source_and_every_form_is_covered() {
 /// Whether a node config can be in it. A new kind does not compile here until somebody says so, and adds a format.
 fn is_read(kind: Kind) -> bool {
     match kind {
-        Kind::NodeConfig | Kind::CloudConfig | Kind::Template | Kind::Multipart | Kind::Gzip | Kind::Zstd | Kind::Base64 | Kind::Ignition => {
-            true
-        }
+        Kind::NodeConfig
+        | Kind::CloudConfig
+        | Kind::Template
+        | Kind::Multipart
+        | Kind::Gzip
+        | Kind::Zstd
+        | Kind::Base64
+        | Kind::Ignition => true,
         Kind::OtherCloudInit | Kind::Script | Kind::Unknown => false,
     }
 }

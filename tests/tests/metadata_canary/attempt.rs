@@ -12,13 +12,13 @@ use super::formats::{ENDPOINT, Made, certificates};
 use super::origins::Origin;
 use super::stage::Stage;
 
-/// What the agent is told to do: `{file}` is the user-data as a file, where the machine has it as one.
+/// What the agent is told to do.
 pub type Verb = &'static [&'static str];
 
 /// Exit codes of errors that have a name, beside those of a join that came to the API server.
 const NAMED: &[i32] = &[2, 3, 10, 11, 12, 13];
-/// Where [`super::cases::CHEAP`]'s first has its user-data.
-const FILE: &str = "var/lib/cloud/seed/nocloud/user-data";
+/// Where a file lies that a person gives.
+const FILE: &str = "root/given";
 
 /// How `firstboot run` must end.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +41,8 @@ pub struct Case {
     pub made: Made,
     pub policy: Option<String>,
     pub verbs: Vec<Verb>,
+    /// What a person gives by hand, each with a verb to which the path of its file is added.
+    pub given: Vec<(Verb, Vec<u8>)>,
     pub ends: Ends,
     pub marks: Arc<Marks>,
 }
@@ -51,18 +53,25 @@ impl Case {
         let stage = Stage::of(self.origin, &self.made, self.policy.as_deref());
         let mut problems = Vec::new();
         for verb in &self.verbs {
-            let watched = self.marks.watch(stage.root(), command(&stage, verb));
-            let mut found = self.leaks(&watched);
-            found.extend(self.wrong_end(verb, &watched, &stage));
-            problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", verb.join(" "))));
+            problems.extend(self.attempt(&stage, verb, command(&stage, verb)));
+        }
+        for (verb, bytes) in &self.given {
+            stage.write(FILE, bytes);
+            let mut command = command(&stage, verb);
+            command.arg(stage.root().join(FILE));
+            problems.extend(self.attempt(&stage, verb, command));
         }
         problems.extend(self.marks.open_places(stage.root()).into_iter().map(|place| format!("others can read a secret: {place}")));
         let requests = stage.machine.running.journal().entries();
-        let tells = |bytes: &[u8]| self.marks.are_in(bytes);
-        problems.extend(requests.iter().filter(|entry| tells(entry.target.as_bytes()) || tells(&entry.body)).map(|entry| {
-            format!("a secret is sent with {} {}", entry.method, entry.target)
-        }));
+        let told = requests.iter().filter(|entry| self.marks.are_in(entry.target.as_bytes()) || self.marks.are_in(&entry.body));
+        problems.extend(told.map(|entry| format!("a secret is sent with {} {}", entry.method, entry.target)));
         problems
+    }
+
+    fn attempt(&self, stage: &Stage, verb: Verb, command: Command) -> Vec<String> {
+        let watched = self.marks.watch(stage.root(), command);
+        let problems = self.leaks(&watched).into_iter().chain(self.wrong_end(verb, &watched, stage));
+        problems.map(|problem| format!("{}: {problem}", verb.join(" "))).collect()
     }
 
     fn leaks(&self, watched: &Watched) -> Vec<String> {
@@ -92,9 +101,8 @@ impl Case {
 }
 
 fn command(stage: &Stage, verb: Verb) -> Command {
-    let file = stage.root().join(FILE).display().to_string();
     let mut command = Command::new(kiln::programs().join("firstboot"));
-    command.args(verb.iter().map(|word| if *word == "{file}" { &file } else { *word })).arg("--rootfs").arg(stage.root());
+    command.arg("--rootfs").arg(stage.root()).args(verb);
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("SSL_CERT_FILE", authorities()).stdin(Stdio::null());
     command
 }

@@ -11,17 +11,20 @@ use super::origins::{ORIGINS, Origin};
 use super::stage::{self, TAG};
 
 const RUN: Verb = &["run"];
-/// What else reads user-data of the machine.
-const READERS: &[Verb] =
-    &[&["explain"], &["explain", "--json"], &["preflight", "--json"], &["join"], &["run", "--json", "-v", "9"], &["explain", "-v", "9"]];
+/// The checks of a join wait a second for a container runtime.
+const CHECK: Verb = &["preflight", "--json"];
+/// What reads user-data of the machine at once.
+const READERS: &[Verb] = &[&["explain"], &["explain", "--json"], &["explain", "-v", "9"], &["explain", "--json", "-v", "9"]];
+/// What reads it and goes on.
+const RUNNERS: &[Verb] = &[RUN, &["run", "--json", "-v", "9"], RUN, &["join"]];
 /// What reads a file that a person gives.
 const BY_HAND: &[Verb] = &[
-    &["config", "validate", "{file}"],
-    &["config", "validate", "--json", "--config", "{file}"],
-    &["explain", "--json", "--config", "{file}"],
-    &["join", "--dry-run", "-v", "9", "--config", "{file}"],
-    &["preflight", "--config", "{file}"],
-    &["reset", "--force", "--config", "{file}"],
+    &["config", "validate"],
+    &["config", "validate", "--json", "--config"],
+    &["explain", "--json", "--config"],
+    &["join", "--dry-run", "-v", "9", "--config"],
+    &["reset", "--force", "--config"],
+    &["preflight", "--config"],
 ];
 /// Origins that cost nothing.
 pub const CHEAP: &[&str] = &["nocloud-folder", "hyperv", "metal-inline", "file", "credential", "smbios-binary", "fw-cfg-credential"];
@@ -44,7 +47,7 @@ pub fn all_cases() -> Vec<Case> {
     let origins: Vec<&'static Origin> = ORIGINS.iter().filter(|origin| stage::hindrance(origin).is_none()).collect();
     let mut cases = Vec::new();
     for (number, origin) in origins.iter().enumerate() {
-        cases.extend(FORMATS.iter().enumerate().map(|(index, format)| taken(origin, format, READERS[(number + index) % READERS.len()])));
+        cases.extend(FORMATS.iter().enumerate().map(|(index, format)| taken(origin, format, number + index)));
         cases.extend(STRANGERS.iter().skip(number % 3).step_by(3).map(|(name, make)| strange(origin, name, *make, number)));
         cases.extend(POLICIES.iter().map(|(name, policy, exit)| restricted(origin, name, policy, *exit, number)));
         cases.push(restricted(origin, "signed only", &signed_only(), 12, number));
@@ -52,77 +55,80 @@ pub fn all_cases() -> Vec<Case> {
     let cheap: Vec<&Origin> = origins.into_iter().filter(|origin| CHEAP.contains(&origin.name)).collect();
     for (number, format) in FORMATS.iter().enumerate() {
         let origin = |index: usize| cheap[(number + index) % cheap.len()];
+        let made = (format.make)(&right());
         let mistakes = MISTAKES.iter().enumerate();
         cases.extend(mistakes.map(|(index, (what, token))| wrong(origin(index), format, what, (format.make)(&token()), Ends::Refused)));
-        let made = (format.make)(&right());
         let damages = DAMAGES.iter().enumerate();
         cases.extend(damages.map(|(index, (what, damage))| wrong(origin(index), format, what, damaged(&made, *damage), Ends::Somehow)));
-        cases.extend(given(format));
+        cases.push(Case { verbs: vec![CHECK], ..wrong(origin(0), format, "nothing", made, Ends::Unreachable) });
+        cases.push(given(origin(0), format));
     }
+    // Those that wait longest first.
+    cases.sort_by_key(|case| case.about != "by hand");
     cases
 }
 
-/// A config that is taken.
-fn taken(origin: &'static Origin, format: &Format, reader: Verb) -> Case {
-    let made = (format.make)(&right());
+/// How the agent is called. A run of user-data that does not say how long it may take is left out: it would take minutes.
+fn verbs(format: &Format, number: usize) -> Vec<Verb> {
+    let reader = READERS[number % READERS.len()];
+    if format.is_bounded { vec![reader, RUNNERS[number / READERS.len() % RUNNERS.len()]] } else { vec![reader] }
+}
+
+/// A case in which nothing is wrong.
+fn plain(about: &'static str, origin: &'static Origin, format: &Format, made: Made, number: usize) -> Case {
     Case {
-        about: "taken",
+        about,
         name: format!("{} {}", origin.name, format.name),
         origin,
         marks: marks_of(format, &made),
         made,
         policy: format.is_signed.then(signed_only),
-        verbs: vec![reader, RUN],
+        verbs: verbs(format, number),
+        given: Vec::new(),
         ends: Ends::Unreachable,
     }
 }
 
+/// A config that is taken.
+fn taken(origin: &'static Origin, format: &Format, number: usize) -> Case {
+    plain("taken", origin, format, (format.make)(&right()), number)
+}
+
 /// User-data that is for others.
 fn strange(origin: &'static Origin, name: &str, make: fn() -> Vec<u8>, number: usize) -> Case {
-    Case {
-        about: "ignored",
-        name: format!("{} stranger-{name}", origin.name),
-        origin,
-        made: Made { user_data: make(), ..Made::default() },
-        policy: None,
-        verbs: vec![READERS[number % READERS.len()], RUN],
-        ends: Ends::Somehow,
-        marks: marks(&[]),
-    }
+    let made = Made { user_data: make(), ..Made::default() };
+    let name = format!("{} stranger-{name}", origin.name);
+    Case { name, ends: Ends::Somehow, ..plain("ignored", origin, &FORMATS[0], made, number) }
 }
 
 /// A config that the image's policy does not believe, in a form that is another one for each origin.
 fn restricted(origin: &'static Origin, name: &str, policy: &str, exit: i32, number: usize) -> Case {
-    let formats: Vec<&Format> = FORMATS.iter().filter(|format| !format.is_signed && format.name != "template").collect();
+    // What must be signed, and what has no token of its own, ends otherwise.
+    let formats: Vec<&Format> =
+        FORMATS.iter().filter(|format| !format.is_signed && format.name != "token-from" && format.is_bounded).collect();
     let format = formats[number % formats.len()];
-    let made = (format.make)(&right());
-    let marks = marks_of(format, &made);
-    let marks = if policy.contains("facts") { Arc::new(Marks::clone(&marks).and(&[TAG])) } else { marks };
+    let case = plain("restricted", origin, format, (format.make)(&right()), number);
+    let marks = if policy.contains("facts") { Arc::new(Marks::clone(&case.marks).and(&[TAG])) } else { Arc::clone(&case.marks) };
     let ends = if exit == 11 { Ends::Unreachable } else { Ends::With(exit) };
     let verbs = vec![READERS[number % READERS.len()], RUN];
-    Case { about: "restricted", name: format!("{} {name}", origin.name), origin, made, policy: Some(policy.to_owned()), verbs, ends, marks }
+    Case { name: format!("{} {name}", case.name), policy: Some(policy.to_owned()), verbs, ends, marks, ..case }
 }
 
 /// A config with something wrong in it.
 fn wrong(origin: &'static Origin, format: &Format, what: &str, made: Made, ends: Ends) -> Case {
-    let verbs = vec![READERS[(what.len() + format.name.len()) % READERS.len()], RUN];
-    let marks = marks_of(format, &made);
-    let name = format!("{} {} with {what}", origin.name, format.name);
-    Case { about: "wrong", name, origin, made, policy: format.is_signed.then(signed_only), verbs, ends, marks }
+    let case = plain("wrong", origin, format, made, what.len() + format.name.len());
+    Case { name: format!("{} with {what}", case.name), ends, ..case }
 }
 
-/// User-data in a file that a person gives, right and wrong.
-fn given(format: &Format) -> Vec<Case> {
-    let origin = ORIGINS.iter().find(|origin| origin.name == CHEAP[0]).expect("it is one of them");
-    let rights = BY_HAND.iter().map(|verb| ("nothing wrong", right(), *verb));
-    let wrongs = MISTAKES.iter().enumerate().flat_map(|(index, (what, token))| {
-        let verbs = [BY_HAND[0], BY_HAND[1 + index % (BY_HAND.len() - 1)]];
-        verbs.map(|verb| (*what, token(), verb))
+/// User-data in files that a person gives, right and wrong.
+fn given(origin: &'static Origin, format: &Format) -> Case {
+    let made = (format.make)(&right());
+    let rights = BY_HAND.iter().map(|verb| (*verb, made.user_data.clone()));
+    let wrongs = MISTAKES.iter().enumerate().flat_map(|(index, (_, token))| {
+        let bytes = (format.make)(&token()).user_data;
+        [BY_HAND[0], BY_HAND[1 + index % (BY_HAND.len() - 1)]].map(|verb| (verb, bytes.clone()))
     });
-    let case = |(what, token, verb): (&str, String, Verb)| {
-        let made = (format.make)(&token);
-        let name = format!("{verb:?} of {} with {what}", format.name);
-        Case { about: "by hand", name, origin, marks: marks_of(format, &made), made, policy: None, verbs: vec![verb], ends: Ends::Somehow }
-    };
-    rights.chain(wrongs).map(case).collect()
+    let given = rights.chain(wrongs).collect();
+    let case = plain("by hand", origin, format, made, 0);
+    Case { name: format!("by hand {}", case.name), verbs: Vec::new(), given, ends: Ends::Somehow, ..case }
 }

@@ -43,12 +43,14 @@ pub struct Format {
     pub make: fn(&str) -> Made,
     /// Whether it is believed where only what is signed is.
     pub is_signed: bool,
+    /// Whether it can say how long discovery may take; without a word that is five minutes.
+    pub is_bounded: bool,
     /// Whether its bytes are packed in a way that hides what is in it.
     pub is_packed: bool,
 }
 
 const fn format(name: &'static str, kind: Kind, make: fn(&str) -> Made) -> Format {
-    Format { name, kind, make, is_signed: false, is_packed: false }
+    Format { name, kind, make, is_signed: false, is_bounded: true, is_packed: false }
 }
 
 pub const FORMATS: &[Format] = &[
@@ -58,7 +60,8 @@ pub const FORMATS: &[Format] = &[
     format("mime-base64", Kind::Multipart, |token| {
         of(message("Content-Transfer-Encoding: base64\n", &lines(&STANDARD.encode(config(token))), ""))
     }),
-    format("mime-flags", Kind::Multipart, |token| of(flags(token))),
+    Format { is_bounded: false, ..format("mime-flags", Kind::Multipart, |token| of(message_of("text/cloud-config", &flags(token)))) },
+    Format { is_bounded: false, ..format("flags", Kind::CloudConfig, |token| of(flags(token))) },
     format("mime-cloud-config", Kind::Multipart, |token| of(message_of("text/cloud-config", &cloud_config(token)))),
     format("mime-ignition", Kind::Multipart, |token| of(message_of("application/vnd.coreos.ignition+json", &ignition_3(token)))),
     Format { is_signed: true, ..format("mime-signed", Kind::Multipart, |token| of(signed_message(token))) },
@@ -87,7 +90,11 @@ pub const STRANGERS: &[(&str, fn() -> Vec<u8>)] = &[
     ("mime", || message("", "", "").replace("x-firstboot-config", "x-other").into_bytes()),
     ("nothing-known", || format!("{ID}.{SECRET} {PASSWORD}\n{}", pem()).into_bytes()),
     ("gzip", || gzip(stranger().as_bytes())),
-    ("control-plane", || cloud_config(&right()).replace("nodeRegistration", &format!("controlPlane: {{certificateKey: {PASSWORD}}}\n      nodeRegistration")).into_bytes()),
+    ("control-plane", || {
+        cloud_config(&right())
+            .replace("nodeRegistration", &format!("controlPlane: {{certificateKey: {PASSWORD}}}\n      nodeRegistration"))
+            .into_bytes()
+    }),
 ];
 
 /// The token, quoted.
@@ -154,15 +161,11 @@ fn signed_message(token: &str) -> String {
     message("", &config, &signature)
 }
 
-/// The token on a command line, and a document beside that says how long all may take.
+/// The token on a command line.
 fn flags(token: &str) -> String {
-    let own = "apiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\ndeadline: 1s\n";
-    let command = format!(
-        "--part\nContent-Type: text/cloud-config\n\n#cloud-config\nruncmd:\n- |\n  kubeadm join {ENDPOINT} --token {} \
-         --discovery-token-ca-cert-hash {PIN} --node-name n1 --ignore-preflight-errors all\n",
-        token.replace('\n', "\n  ")
-    );
-    message("", own, &command)
+    let token = token.replace('\n', "\n  ");
+    let trust = format!("--discovery-token-ca-cert-hash {PIN} --ignore-preflight-errors all");
+    stranger() + &format!("- |\n  kubeadm join {ENDPOINT} --token {token} --node-name n1 {trust}\n")
 }
 
 /// Of no node: a password, keys of the host, a file.
@@ -182,13 +185,15 @@ fn cloud_config(token: &str) -> String {
         "write_files:\n-   path: /run/kubeadm/kubeadm-join-config.yaml\n    owner: root:root\n    permissions: '0640'\n    content: |\n      \
          ---\n      {config}\n-   path: /run/cluster-api/placeholder\n    owner: root:root\n    permissions: '0640'\n    content: \"for its folder\"\n"
     );
-    let join = "- kubeadm join --config /run/kubeadm/kubeadm-join-config.yaml  && echo success > /run/cluster-api/bootstrap-success.complete\n";
+    let join =
+        "- kubeadm join --config /run/kubeadm/kubeadm-join-config.yaml  && echo success > /run/cluster-api/bootstrap-success.complete\n";
     stranger().replace("write_files:\n", &file) + join
 }
 
 fn packed_cloud_config(token: &str) -> String {
     let packed = STANDARD.encode(gzip(config(token).as_bytes()));
-    let file = format!("write_files:\n- path: /etc/firstboot/config.yaml\n  encoding: gz+b64\n  permissions: '0600'\n  content: {packed}\n");
+    let file =
+        format!("write_files:\n- path: /etc/firstboot/config.yaml\n  encoding: gz+b64\n  permissions: '0600'\n  content: {packed}\n");
     stranger().replace("write_files:\n", &file)
 }
 
@@ -204,7 +209,8 @@ fn ignition_of(version: &str, files: &[(&str, u32, String)]) -> String {
     let unit = "[Service]\nType=oneshot\nExecStart=/bin/bash /etc/kubeadm.sh\n[Install]\nWantedBy=multi-user.target\n";
     let units = if files.is_empty() { json!([]) } else { json!([{"name": "kubeadm.service", "enabled": true, "contents": unit}]) };
     let users = json!([{"name": "core", "passwordHash": PASSWORD}]);
-    json!({"ignition": {"version": version}, "passwd": {"users": users}, "storage": {"files": written}, "systemd": {"units": units}}).to_string()
+    json!({"ignition": {"version": version}, "passwd": {"users": users}, "storage": {"files": written}, "systemd": {"units": units}})
+        .to_string()
 }
 
 fn file(version: &str, path: &str, mode: u32, source: &str) -> Value {

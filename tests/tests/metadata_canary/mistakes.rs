@@ -18,8 +18,8 @@ pub const MISTAKES: &[(&str, fn() -> String)] = &[
     ("a tab", || format!("{}\n\t{}: x", right(), right())),
     ("a tag", || format!("!{ID}.{SECRET} {}", right())),
     ("an anchor that is not there", || format!("*{SECRET}")),
-    ("a template", || format!("\"{{{{ v1.{SECRET} }}}}\"")),
-    ("a variable", || format!("\"${{{}}}\"", SECRET.to_uppercase())),
+    ("a template", || format!("\"{{{{ {ID}.{SECRET} }}}}\"")),
+    ("a variable", || format!("\"$x${}\"", SECRET.to_uppercase())),
 ];
 
 /// What happens to the bytes.

@@ -95,7 +95,11 @@ pub const ORIGINS: &[Origin] = &[
     Origin { firmware: VMWARE, ..on("vmware-nocloud", "vmware", "nocloud-drive", Way::Drive) },
     Origin { firmware: VMWARE, ..on("vmware-ovf", "vmware", BARE, Way::Disk("OVF-TRANSPORT", ovf)) },
     Origin { firmware: HYPERV, is_text: true, ..on("hyperv", "hyperv", BARE, Way::Files(|bytes| pairs("firstboot.config", bytes))) },
-    Origin { firmware: HYPERV, is_text: true, ..on("hyperv-ignition", "hyperv", BARE, Way::Files(|bytes| pairs("ignition.config", bytes))) },
+    Origin {
+        firmware: HYPERV,
+        is_text: true,
+        ..on("hyperv-ignition", "hyperv", BARE, Way::Files(|bytes| pairs("ignition.config", bytes)))
+    },
     Origin { firmware: HYPERV, ..on("hyperv-nocloud", "hyperv", "nocloud-drive", Way::Drive) },
     Origin { words: "firstboot.platform=metal", ..on("metal-inline", "inline", BARE, Way::Words(inline)) },
     simulated("file"),
@@ -103,9 +107,12 @@ pub const ORIGINS: &[Origin] = &[
     on("credential", "credential", BARE, Way::Files(|bytes| credential("run/credentials/@system/firstboot.config", bytes))),
     Origin { is_text: true, ..on("smbios-text", "credential", BARE, Way::Files(|bytes| oem_string("", bytes))) },
     on("smbios-binary", "credential", BARE, Way::Files(|bytes| oem_string(".binary", STANDARD.encode(bytes).as_bytes()))),
-    on("fw-cfg-credential", "credential", BARE, Way::Files(|bytes| {
-        credential("sys/firmware/qemu_fw_cfg/by_name/opt/io.systemd.credentials/firstboot.config/raw", bytes)
-    })),
+    on(
+        "fw-cfg-credential",
+        "credential",
+        BARE,
+        Way::Files(|bytes| credential("sys/firmware/qemu_fw_cfg/by_name/opt/io.systemd.credentials/firstboot.config/raw", bytes)),
+    ),
 ];
 
 fn credential(path: &str, bytes: &[u8]) -> Files {

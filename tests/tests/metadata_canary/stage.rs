@@ -51,10 +51,9 @@ pub fn hindrance(origin: &Origin) -> Option<&'static str> {
 impl Stage {
     /// The machine, in a network namespace of the calling thread. Its image has this policy.
     pub fn of(origin: &Origin, made: &Made, policy: Option<&str>) -> Self {
-        let bytes = match std::str::from_utf8(&made.user_data) {
-            Err(_) if origin.is_text => STANDARD.encode(&made.user_data).into_bytes(),
-            _ => made.user_data.clone(),
-        };
+        let is_text = std::str::from_utf8(&made.user_data).is_ok_and(|text| !text.contains('\0'));
+        let is_encoded = origin.is_text && !is_text;
+        let bytes = if is_encoded { STANDARD.encode(&made.user_data).into_bytes() } else { made.user_data.clone() };
         let mut simulation = Simulation::of(origin.platform);
         let variables = platform::named(origin.platform).map(|platform| platform.variables).unwrap_or_default();
         for name in variables.keys().filter(|name| name.starts_with("tag")) {
@@ -104,7 +103,7 @@ impl Stage {
     }
 
     /// A file that only root may read.
-    fn write(&self, path: &str, bytes: &[u8]) {
+    pub fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.root().join(path);
         fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the folder is the test's");
         let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
