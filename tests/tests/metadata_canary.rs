@@ -8,8 +8,12 @@
 mod attempt;
 #[path = "metadata_canary/cases.rs"]
 mod cases;
+#[path = "metadata_canary/cores.rs"]
+mod cores;
 #[path = "metadata_canary/formats.rs"]
 mod formats;
+#[path = "metadata_canary/joined.rs"]
+mod joined;
 #[path = "metadata_canary/mistakes.rs"]
 mod mistakes;
 #[path = "metadata_canary/origins.rs"]
@@ -26,6 +30,9 @@ use firstboot::source::{PLACES, SOURCES};
 use firstboot::userdata::{Kind, kind};
 use formats::{FORMATS, right};
 use kiln_simulator::platform;
+use kiln_tests::canary;
+use kiln_tests::control_plane::{self, ControlPlane};
+use kiln_tests::lab::lab;
 use kiln_tests::{kiln, simulated, workspace};
 use origins::ORIGINS;
 
@@ -65,6 +72,32 @@ fn secrets_of_user_data_are_nowhere_but_in_their_place() {
 
 fn next(cases: &Mutex<VecDeque<Case>>) -> Option<Case> {
     cases.lock().expect("no holder panics").pop_front()
+}
+
+#[test]
+fn a_core_holds_no_secret() {
+    if !simulated::can_start("a_core_holds_no_secret") {
+        return;
+    }
+    if !canary::cores_are_left() {
+        return workspace::not_run("a_core_holds_no_secret", "programs leave none in their folder here (/proc/sys/kernel/core_pattern)");
+    }
+    assert_eq!(cores::problems(), [""; 0]);
+}
+
+#[test]
+fn a_joined_machine_leaves_the_host_nothing() {
+    let version = &lab().versions["kubernetes"];
+    if let Some(why) = control_plane::hindrance(version) {
+        return workspace::not_run("a_joined_machine_leaves_the_host_nothing", &why);
+    }
+    let control_plane = ControlPlane::start(version);
+    canary::admit(&control_plane);
+    let problems: Vec<String> = std::thread::scope(|scope| {
+        let joins: Vec<_> = joined::CASES.iter().map(|case| scope.spawn(|| joined::problems(case, &control_plane))).collect();
+        joins.into_iter().flat_map(|join| join.join().expect("it says what is wrong")).collect()
+    });
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 /// Whoever adds a source, a place, a platform or a form of user-data adds it here too.

@@ -100,7 +100,8 @@ impl Case {
     }
 }
 
-fn command(stage: &Stage, verb: Verb) -> Command {
+/// The agent of a machine.
+pub fn command(stage: &Stage, verb: Verb) -> Command {
     let mut command = Command::new(kiln::programs().join("firstboot"));
     command.arg("--rootfs").arg(stage.root()).args(verb);
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("SSL_CERT_FILE", authorities()).stdin(Stdio::null());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kiln_tests::canary::{Marks, SECRET};
 
 use super::attempt::{Case, Ends, Verb};
-use super::formats::{FORMATS, Format, KEY_LINE, Made, PASSWORD, STRANGERS, right, signed_only};
+use super::formats::{FORMATS, Format, KEY_LINE, Made, PASSWORD, STRANGERS, Target, right, signed_only};
 use super::mistakes::{DAMAGES, MISTAKES, POLICIES, damaged};
 use super::origins::{ORIGINS, Origin};
 use super::stage::{self, TAG};
@@ -37,7 +37,7 @@ fn marks(packed: &[&[u8]]) -> Arc<Marks> {
     Arc::new(packed.iter().fold(marks, |marks, bytes| marks.and_packed(bytes)))
 }
 
-fn marks_of(format: &Format, made: &Made) -> Arc<Marks> {
+pub fn marks_of(format: &Format, made: &Made) -> Arc<Marks> {
     let packed = if made.pointed.is_empty() { vec![&made.user_data[..]] } else { made.pointed.values().map(Vec::as_slice).collect() };
     marks(if format.is_packed { &packed } else { &[] })
 }
@@ -57,7 +57,10 @@ pub fn all_cases() -> Vec<Case> {
         let origin = |index: usize| cheap[(number + index) % cheap.len()];
         let made = (format.make)(&right());
         let mistakes = MISTAKES.iter().enumerate();
-        cases.extend(mistakes.map(|(index, (what, token))| wrong(origin(index), format, what, (format.make)(&token()), Ends::Refused)));
+        cases.extend(
+            mistakes
+                .map(|(index, (what, token))| wrong(origin(index), format, what, (format.make)(&Target::nowhere(token())), Ends::Refused)),
+        );
         let damages = DAMAGES.iter().enumerate();
         cases.extend(damages.map(|(index, (what, damage))| wrong(origin(index), format, what, damaged(&made, *damage), Ends::Somehow)));
         cases.push(Case { verbs: vec![CHECK], ..wrong(origin(0), format, "nothing", made, Ends::Unreachable) });
@@ -125,7 +128,7 @@ fn given(origin: &'static Origin, format: &Format) -> Case {
     let made = (format.make)(&right());
     let rights = BY_HAND.iter().map(|verb| (*verb, made.user_data.clone()));
     let wrongs = MISTAKES.iter().enumerate().flat_map(|(index, (_, token))| {
-        let bytes = (format.make)(&token()).user_data;
+        let bytes = (format.make)(&Target::nowhere(token())).user_data;
         [BY_HAND[0], BY_HAND[1 + index % (BY_HAND.len() - 1)]].map(|verb| (verb, bytes.clone()))
     });
     let given = rights.chain(wrongs).collect();

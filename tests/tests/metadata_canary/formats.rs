@@ -23,7 +23,7 @@ pub const SECURE: &str = "127.0.0.1:8443";
 pub const PASSWORD: &str = "Pa55w0rd0fC4nary";
 /// A line of a private key.
 pub const KEY_LINE: &str = "MIIEvQc4naryKeyIBADANBgkqhkiG9w0";
-const PIN: &str = "sha256:7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c";
+pub const PIN: &str = "sha256:7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c";
 
 /// What a machine is given.
 #[derive(Debug, Clone, Default)]
@@ -35,12 +35,31 @@ pub struct Made {
     pub asked: Documents,
 }
 
-/// A form. `make` takes what stands in the token's place.
+/// What a node config says.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What stands in the token's place.
+    pub token: String,
+    pub endpoint: String,
+    pub pin: String,
+    pub node: String,
+    /// For discovery, an API call, a certificate.
+    pub time: &'static str,
+}
+
+impl Target {
+    /// An API server that is not there, for a moment.
+    pub fn nowhere(token: impl Into<String>) -> Self {
+        Self { token: token.into(), endpoint: ENDPOINT.to_owned(), pin: PIN.to_owned(), node: "n1".to_owned(), time: "100ms" }
+    }
+}
+
+/// A form.
 pub struct Format {
     pub name: &'static str,
     /// What the agent takes it for.
     pub kind: Kind,
-    pub make: fn(&str) -> Made,
+    pub make: fn(&Target) -> Made,
     /// Whether it is believed where only what is signed is.
     pub is_signed: bool,
     /// Whether it can say how long discovery may take; without a word that is five minutes.
@@ -49,34 +68,34 @@ pub struct Format {
     pub is_packed: bool,
 }
 
-const fn format(name: &'static str, kind: Kind, make: fn(&str) -> Made) -> Format {
+const fn format(name: &'static str, kind: Kind, make: fn(&Target) -> Made) -> Format {
     Format { name, kind, make, is_signed: false, is_bounded: true, is_packed: false }
 }
 
 pub const FORMATS: &[Format] = &[
-    format("yaml", Kind::NodeConfig, |token| of(config(token))),
-    format("json", Kind::NodeConfig, |token| of(in_json(token))),
-    format("mime", Kind::Multipart, |token| of(message("", &config(token), ""))),
-    format("mime-base64", Kind::Multipart, |token| {
-        of(message("Content-Transfer-Encoding: base64\n", &lines(&STANDARD.encode(config(token))), ""))
+    format("yaml", Kind::NodeConfig, |at| of(config(at))),
+    format("json", Kind::NodeConfig, |at| of(in_json(at))),
+    format("mime", Kind::Multipart, |at| of(message("", &config(at), ""))),
+    format("mime-base64", Kind::Multipart, |at| {
+        of(message("Content-Transfer-Encoding: base64\n", &lines(&STANDARD.encode(config(at))), ""))
     }),
-    Format { is_bounded: false, ..format("mime-flags", Kind::Multipart, |token| of(message_of("text/cloud-config", &flags(token)))) },
-    Format { is_bounded: false, ..format("flags", Kind::CloudConfig, |token| of(flags(token))) },
-    format("mime-cloud-config", Kind::Multipart, |token| of(message_of("text/cloud-config", &cloud_config(token)))),
-    format("mime-ignition", Kind::Multipart, |token| of(message_of("application/vnd.coreos.ignition+json", &ignition_3(token)))),
-    Format { is_signed: true, ..format("mime-signed", Kind::Multipart, |token| of(signed_message(token))) },
-    format("cloud-config", Kind::CloudConfig, |token| of(cloud_config(token))),
-    format("cloud-config-gzip", Kind::CloudConfig, |token| of(packed_cloud_config(token))),
-    format("template", Kind::Template, |token| of(template(token))),
-    format("ignition-2.3", Kind::Ignition, |token| of(ignition_2(token))),
-    format("ignition-3.4", Kind::Ignition, |token| of(ignition_3(token))),
-    Format { is_packed: true, ..format("gzip", Kind::Gzip, |token| of(gzip(config(token).as_bytes()))) },
-    Format { is_packed: true, ..format("zstd", Kind::Zstd, |token| of(zstd(cloud_config(token).as_bytes()))) },
-    format("base64", Kind::Base64, |token| of(lines(&STANDARD.encode(config(token))))),
-    Format { is_packed: true, ..format("base64-gzip", Kind::Base64, |token| of(STANDARD.encode(gzip(cloud_config(token).as_bytes())))) },
-    format("pointer", Kind::NodeConfig, |token| pointer(cloud_config(token).into_bytes(), false)),
-    Format { is_packed: true, ..format("pointer-gzip", Kind::NodeConfig, |token| pointer(gzip(config(token).as_bytes()), false)) },
-    Format { is_signed: true, ..format("pointer-signed", Kind::NodeConfig, |token| pointer(config(token).into_bytes(), true)) },
+    Format { is_bounded: false, ..format("mime-flags", Kind::Multipart, |at| of(message_of("text/cloud-config", &flags(at)))) },
+    Format { is_bounded: false, ..format("flags", Kind::CloudConfig, |at| of(flags(at))) },
+    format("mime-cloud-config", Kind::Multipart, |at| of(message_of("text/cloud-config", &cloud_config(at)))),
+    format("mime-ignition", Kind::Multipart, |at| of(message_of("application/vnd.coreos.ignition+json", &ignition_3(at)))),
+    Format { is_signed: true, ..format("mime-signed", Kind::Multipart, |at| of(signed_message(at))) },
+    format("cloud-config", Kind::CloudConfig, |at| of(cloud_config(at))),
+    format("cloud-config-gzip", Kind::CloudConfig, |at| of(packed_cloud_config(at))),
+    format("template", Kind::Template, |at| of(template(at))),
+    format("ignition-2.3", Kind::Ignition, |at| of(ignition_2(at))),
+    format("ignition-3.4", Kind::Ignition, |at| of(ignition_3(at))),
+    Format { is_packed: true, ..format("gzip", Kind::Gzip, |at| of(gzip(config(at).as_bytes()))) },
+    Format { is_packed: true, ..format("zstd", Kind::Zstd, |at| of(zstd(cloud_config(at).as_bytes()))) },
+    format("base64", Kind::Base64, |at| of(lines(&STANDARD.encode(config(at))))),
+    Format { is_packed: true, ..format("base64-gzip", Kind::Base64, |at| of(STANDARD.encode(gzip(cloud_config(at).as_bytes())))) },
+    format("pointer", Kind::NodeConfig, |at| pointer(cloud_config(at).into_bytes(), false)),
+    Format { is_packed: true, ..format("pointer-gzip", Kind::NodeConfig, |at| pointer(gzip(config(at).as_bytes()), false)) },
+    Format { is_signed: true, ..format("pointer-signed", Kind::NodeConfig, |at| pointer(config(at).into_bytes(), true)) },
     format("token-from", Kind::NodeConfig, token_from),
 ];
 
@@ -98,8 +117,13 @@ pub const STRANGERS: &[(&str, fn() -> Vec<u8>)] = &[
 ];
 
 /// The token, quoted.
-pub fn right() -> String {
+pub fn token() -> String {
     format!("\"{ID}.{SECRET}\"")
+}
+
+/// A config without a mistake.
+pub fn right() -> Target {
+    Target::nowhere(token())
 }
 
 fn of(user_data: impl Into<Vec<u8>>) -> Made {
@@ -110,27 +134,29 @@ fn pem() -> String {
     format!("-----BEGIN PRIVATE KEY-----\n{KEY_LINE}\n-----END PRIVATE KEY-----\n")
 }
 
-pub fn config(token: &str) -> String {
+fn config(at: &Target) -> String {
+    let Target { token, endpoint, pin, .. } = at;
     format!(
-        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken:\n    apiServerEndpoint: \"{ENDPOINT}\"\n    \
-         token: {token}\n    caCertHashes: [\"{PIN}\"]\n{}",
-        registration()
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken:\n    apiServerEndpoint: \"{endpoint}\"\n    \
+         token: {token}\n    caCertHashes: [\"{pin}\"]\n{}",
+        registration(at)
     )
 }
 
-/// Nothing is waited for: the checks are those of a folder, and nobody is at the endpoint.
-fn registration() -> String {
-    "nodeRegistration:\n  name: n1\n  criSocket: unix:///run/containerd/containerd.sock\n  ignorePreflightErrors: [all]\n\
-     timeouts: {discovery: 100ms, kubernetesAPICall: 100ms, tlsBootstrap: 100ms}\n"
-        .to_owned()
+/// Nothing is checked: the machine is a folder.
+fn registration(Target { node, time, .. }: &Target) -> String {
+    format!(
+        "nodeRegistration:\n  name: {node}\n  criSocket: unix:///run/containerd/containerd.sock\n  ignorePreflightErrors: [all]\n\
+         timeouts: {{discovery: {time}, kubernetesAPICall: {time}, tlsBootstrap: {time}}}\n"
+    )
 }
 
-fn in_json(token: &str) -> String {
+fn in_json(Target { token, endpoint, pin, node, time }: &Target) -> String {
     format!(
         "{{\"apiVersion\": \"kubeadm.k8s.io/v1beta4\", \"kind\": \"JoinConfiguration\", \"discovery\": {{\"bootstrapToken\": {{\
-         \"apiServerEndpoint\": \"{ENDPOINT}\",\n    \"token\": {token},\n    \"caCertHashes\": [\"{PIN}\"]}}}}, \"nodeRegistration\": {{\
-         \"name\": \"n1\", \"criSocket\": \"unix:///run/containerd/containerd.sock\", \"ignorePreflightErrors\": [\"all\"]}},\
-         \"timeouts\": {{\"discovery\": \"100ms\"}}}}\n"
+         \"apiServerEndpoint\": \"{endpoint}\",\n    \"token\": {token},\n    \"caCertHashes\": [\"{pin}\"]}}}}, \"nodeRegistration\": {{\
+         \"name\": \"{node}\", \"criSocket\": \"unix:///run/containerd/containerd.sock\", \"ignorePreflightErrors\": [\"all\"]}},\
+         \"timeouts\": {{\"discovery\": \"{time}\"}}}}\n"
     )
 }
 
@@ -154,18 +180,19 @@ fn message_of(form: &str, content: &str) -> String {
     message("", content, "").replace("application/x-firstboot-config", form)
 }
 
-fn signed_message(token: &str) -> String {
-    let config = config(token);
+fn signed_message(at: &Target) -> String {
+    let config = config(at);
     let signature = format!("--part\nContent-Type: application/x-minisign\n\n{}\n", sign(config.as_bytes()));
     // In front of ours stand parts that nobody signed, and that carry nothing.
     message("", &config, &signature)
 }
 
 /// The token on a command line.
-fn flags(token: &str) -> String {
-    let token = token.replace('\n', "\n  ");
-    let trust = format!("--discovery-token-ca-cert-hash {PIN} --ignore-preflight-errors all");
-    stranger() + &format!("- |\n  kubeadm join {ENDPOINT} --token {token} --node-name n1 {trust}\n")
+fn flags(at: &Target) -> String {
+    let Target { endpoint, pin, node, .. } = at;
+    let token = at.token.replace('\n', "\n  ");
+    let trust = format!("--discovery-token-ca-cert-hash {pin} --ignore-preflight-errors all");
+    stranger() + &format!("- |\n  kubeadm join {endpoint} --token {token} --node-name {node} {trust}\n")
 }
 
 /// Of no node: a password, keys of the host, a file.
@@ -179,8 +206,8 @@ fn stranger() -> String {
 }
 
 /// As Cluster API's provider writes it, beside what people add.
-fn cloud_config(token: &str) -> String {
-    let config = config(token).replace('\n', "\n      ");
+fn cloud_config(at: &Target) -> String {
+    let config = config(at).replace('\n', "\n      ");
     let file = format!(
         "write_files:\n-   path: /run/kubeadm/kubeadm-join-config.yaml\n    owner: root:root\n    permissions: '0640'\n    content: |\n      \
          ---\n      {config}\n-   path: /run/cluster-api/placeholder\n    owner: root:root\n    permissions: '0640'\n    content: \"for its folder\"\n"
@@ -190,15 +217,15 @@ fn cloud_config(token: &str) -> String {
     stranger().replace("write_files:\n", &file) + join
 }
 
-fn packed_cloud_config(token: &str) -> String {
-    let packed = STANDARD.encode(gzip(config(token).as_bytes()));
+fn packed_cloud_config(at: &Target) -> String {
+    let packed = STANDARD.encode(gzip(config(at).as_bytes()));
     let file =
         format!("write_files:\n- path: /etc/firstboot/config.yaml\n  encoding: gz+b64\n  permissions: '0600'\n  content: {packed}\n");
     stranger().replace("write_files:\n", &file)
 }
 
-fn template(token: &str) -> String {
-    let named = cloud_config(token).replace("name: n1", "name: '{{ ds.meta_data.local_hostname }}'");
+fn template(at: &Target) -> String {
+    let named = cloud_config(at).replace("name: n1", "name: '{{ ds.meta_data.local_hostname }}'");
     format!("## template: jinja\n{named}\n# {{{{ v1.nothing }}}}\n")
 }
 
@@ -222,17 +249,17 @@ fn file(version: &str, path: &str, mode: u32, source: &str) -> Value {
 }
 
 /// As Cluster API's provider writes it.
-fn ignition_2(token: &str) -> String {
+fn ignition_2(at: &Target) -> String {
     let script = "#!/bin/bash\nset -e\nenvsubst < /etc/kubeadm.yml > /etc/kubeadm.yml.tmp\nkubeadm join --config /etc/kubeadm.yml\n\
                   mkdir -p /run/cluster-api && echo success > /run/cluster-api/bootstrap-success.complete\n";
-    ignition_of("2.3.0", &[("/etc/kubeadm.sh", 0o700, data_url(script)), ("/etc/kubeadm.yml", 0o600, data_url(&config(token)))])
+    ignition_of("2.3.0", &[("/etc/kubeadm.sh", 0o700, data_url(script)), ("/etc/kubeadm.yml", 0o600, data_url(&config(at)))])
 }
 
 /// As Butane writes it.
-fn ignition_3(token: &str) -> String {
+fn ignition_3(at: &Target) -> String {
     let base64 = |text: &str| format!("data:text/plain;charset=utf-8;base64,{}", STANDARD.encode(text));
     let script = "#!/bin/bash\nkubeadm join --config /etc/kubeadm.yml\n";
-    ignition_of("3.4.0", &[("/etc/kubeadm.sh", 0o700, base64(script)), ("/etc/kubeadm.yml", 0o600, base64(&config(token)))])
+    ignition_of("3.4.0", &[("/etc/kubeadm.sh", 0o700, base64(script)), ("/etc/kubeadm.yml", 0o600, base64(&config(at)))])
 }
 
 fn data_url(text: &str) -> String {
@@ -251,15 +278,16 @@ fn pointer(content: Vec<u8>, is_signed: bool) -> Made {
 }
 
 /// No token in it; the answer has one.
-fn token_from(token: &str) -> Made {
+fn token_from(at: &Target) -> Made {
     let authority = certificates().pem.replace('\n', "\n    ");
     let text = format!(
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {{bootstrapToken: {{}}}}\n{}---\n\
          apiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\ntokenFrom:\n  url: https://{SECURE}/token?key={PASSWORD}\n  \
          identity: none\n  timeout: 5s\n  caCert: |\n    {authority}\n",
-        registration()
+        registration(at)
     );
-    let answer = format!("{{\"token\": {token},\n \"endpoint\": \"{ENDPOINT}\", \"caCertHashes\": [\"{PIN}\"]}}");
+    let Target { token, endpoint, pin, .. } = at;
+    let answer = format!("{{\"token\": {token},\n \"endpoint\": \"{endpoint}\", \"caCertHashes\": [\"{pin}\"]}}");
     Made { asked: [("/token".to_owned(), answer.into_bytes())].into(), ..of(text) }
 }
 

@@ -2,7 +2,7 @@
 
 use kiln_tests::canary::{ID, SECRET};
 
-use super::formats::{Made, right};
+use super::formats::{Made, token};
 
 /// What stands in the token's place.
 pub const MISTAKES: &[(&str, fn() -> String)] = &[
@@ -13,10 +13,10 @@ pub const MISTAKES: &[(&str, fn() -> String)] = &[
     ("a map", || format!("{{\"value\": \"{ID}.{SECRET}\"}}")),
     ("an open quote", || format!("\"{ID}.{SECRET}")),
     ("a stray bracket", || format!("{ID}.{SECRET}]: [")),
-    ("twice", || format!("{}\n    token: {}x", right(), right())),
-    ("an unknown field", || format!("{}\n    tokem: {}\n    unsafe: [", right(), right())),
-    ("a tab", || format!("{}\n\t{}: x", right(), right())),
-    ("a tag", || format!("!{ID}.{SECRET} {}", right())),
+    ("twice", || format!("{}\n    token: {}x", token(), token())),
+    ("an unknown field", || format!("{}\n    tokem: {}\n    unsafe: [", token(), token())),
+    ("a tab", || format!("{}\n\t{}: x", token(), token())),
+    ("a tag", || format!("!{ID}.{SECRET} {}", token())),
     ("an anchor that is not there", || format!("*{SECRET}")),
     ("a template", || format!("\"{{{{ {ID}.{SECRET} }}}}\"")),
     ("a variable", || format!("\"$x${}\"", SECRET.to_uppercase())),

@@ -136,7 +136,7 @@ fn oem_string(kind: &str, value: &[u8]) -> Files {
 }
 
 /// The pool of pairs that the host fills.
-fn pairs(key: &str, bytes: &[u8]) -> Files {
+pub fn pairs(key: &str, bytes: &[u8]) -> Files {
     let text = std::str::from_utf8(bytes).expect("it is for text");
     let parts: Vec<char> = text.chars().collect();
     let record = |(number, part): (usize, &[char])| kvp::record(&format!("{key}.{number}"), &part.iter().collect::<String>());
