@@ -25,7 +25,8 @@ suite_site() {
 suite_apt() {
   local suite=$1 root=$CACHE/apt/$1
   shift
-  if [ ! -e "$root/ready" ]; then
+  # Its settings name the folder: one that was moved is made anew.
+  if [ "$(cat "$root/ready" 2>/dev/null)" != "$root" ]; then
     local site keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     [ -e "$keyring" ] || die "install the package debian-archive-keyring"
     site=$(suite_site)
@@ -41,7 +42,7 @@ APT::Architecture "$ARCH"; APT::Architectures "$ARCH"; APT::Sandbox::User "root"
 C
     say "reading the package lists of $suite"
     APT_CONFIG=$root/apt.conf apt-get -qq update >&2
-    touch "$root/ready"
+    echo "$root" > "$root/ready"
   fi
   APT_CONFIG=$root/apt.conf "$@"
 }

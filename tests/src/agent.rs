@@ -244,7 +244,7 @@ pub fn verdict(text: &str) -> Value {
 pub struct Config {
     /// Host and port.
     pub endpoint: String,
-    /// `ID.SECRET`.
+    /// `ID.SECRET`; without one there is no discovery either: the agent's own document says where to ask for both.
     pub token: String,
     /// `sha256:…`.
     pub pin: String,
@@ -279,10 +279,13 @@ impl Config {
         let more: String = registration.iter().map(|line| format!("  {line}\n")).collect();
         let own: String = agent.iter().map(|line| format!("{line}\n")).collect();
         let own = if own.is_empty() { own } else { format!("---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n{own}") };
+        let bootstrap = format!(
+            "discovery:\n  bootstrapToken:\n    apiServerEndpoint: \"{endpoint}\"\n    token: \"{token}\"\n    caCertHashes: [\"{pin}\"]\n"
+        );
+        let bootstrap = if token.is_empty() { String::new() } else { bootstrap };
         format!(
             "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n\
-             discovery:\n  bootstrapToken:\n    apiServerEndpoint: \"{endpoint}\"\n    token: \"{token}\"\n    caCertHashes: [\"{pin}\"]\n\
-             nodeRegistration:\n  name: {name}\n{more}\
+             {bootstrap}nodeRegistration:\n  name: {name}\n{more}\
              timeouts: {{discovery: {discovery}s, kubernetesAPICall: {call}s, tlsBootstrap: {certificate}s}}\n{own}"
         )
     }

@@ -1,5 +1,6 @@
 //! What tests have in common in which an image boots in QEMU and joins a real control plane.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -82,4 +83,12 @@ pub fn fat_disk(folder: &Path, label: &str, files: &Path) -> PathBuf {
         workspace::output("mcopy", ["-s".as_ref(), "-i".as_ref(), disk.as_os_str(), entry.path().as_os_str(), "::".as_ref()]);
     }
     disk
+}
+
+/// A disc (ISO 9660 with Rock Ridge) in `folder` that has this label and the files below `files`.
+pub fn disc(folder: &Path, label: &str, files: &Path) -> PathBuf {
+    let disc = folder.join(format!("{label}.iso"));
+    let words = ["-as", "mkisofs", "-quiet", "-R", "-V", label, "-o"].map(OsStr::new);
+    workspace::output("xorriso", words.into_iter().chain([disc.as_os_str(), files.as_os_str()]));
+    disc
 }

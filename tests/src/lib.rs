@@ -21,6 +21,7 @@ pub mod joining;
 pub mod kiln;
 pub mod lab;
 pub mod liar;
+pub mod pods;
 pub mod probe;
 pub mod qemu;
 pub mod simulated;

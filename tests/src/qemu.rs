@@ -86,6 +86,12 @@ impl Machine {
         self.args(["-drive", &drive, "-device", &device])
     }
 
+    /// A disc in a drive of its own.
+    pub fn disc(self, path: &Path) -> Self {
+        let drive = format!("{},readonly=on", drive(path, "disc"));
+        self.args(["-drive", &drive, "-device", "ide-cd,drive=disc"])
+    }
+
     /// A kernel loaded by QEMU itself.
     pub fn kernel(self, kernel: &Path, initrd: &Path, command_line: &str) -> Self {
         let args: [&OsStr; 6] =

@@ -17,8 +17,9 @@ use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::http::Server;
 use kiln_tests::island;
 use kiln_tests::joining::{GUEST, PATIENCE, assert_joined, control_plane, eventually, fat_disk, ready_node, verdict};
-use kiln_tests::kiln::{self, BUSYBOX, Image};
+use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
+use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::{Machine, overlay};
 use kiln_tests::workspace;
 use serde_json::{Value, json};
@@ -51,50 +52,15 @@ fn assert_as_configured(node: &Value) {
     assert_eq!(kubelet, format!("v{}", lab().versions["kubernetes"]));
 }
 
-/// A pod of busybox on `node` that runs a line of shell.
-fn create_pod(control_plane: &ControlPlane, node: &str, name: &str, line: &str, ports: &Value, restart: &str) {
-    let container =
-        json!({"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/sh", "-c", line], "ports": ports});
-    let spec = json!({"nodeName": node, "automountServiceAccountToken": false, "restartPolicy": restart, "terminationGracePeriodSeconds": 1,
-        "tolerations": [{"operator": "Exists"}], "containers": [container]});
-    // The namespace's account is made a moment after the control plane is up.
-    eventually("the account of pods", || control_plane.get("/api/v1/namespaces/default/serviceaccounts/default").ok_or(Value::Null));
-    control_plane.create(
-        "/api/v1/namespaces/default/pods",
-        &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}),
-    );
-}
-
-fn pod(control_plane: &ControlPlane, name: &str) -> Value {
-    control_plane.get(&format!("/api/v1/namespaces/default/pods/{name}")).unwrap_or(Value::Null)
-}
-
 /// The address of the pod `web` once it runs and has been started at least `starts` times.
 fn web_address(control_plane: &ControlPlane, starts: u64) -> String {
     eventually("the pod web", || {
-        let pod = pod(control_plane, "web");
+        let pod = pods::read(control_plane, "web");
         let container = &pod["status"]["containerStatuses"][0];
         let runs = container["state"]["running"].is_object() && container["restartCount"].as_u64().is_some_and(|count| count + 1 >= starts);
         match pod["status"]["podIP"].as_str() {
             Some(address) if runs => Ok(address.to_owned()),
             _ => Err(pod["status"].clone()),
-        }
-    })
-}
-
-/// What a second pod, `name`, gets from `url`: it leaves the answer as its last words.
-fn answer_to_a_pod(control_plane: &ControlPlane, node: &str, name: &str, url: &str) -> String {
-    let line = format!(
-        "exec > /dev/termination-log 2>&1; for i in 1 2 3 4 5 6 7 8 9; do /bin/busybox timeout 5 wget -q -O /tmp/answer {url} && cat /tmp/answer && exit; sleep 1; done; exit 1"
-    );
-    create_pod(control_plane, node, name, &line, &json!([]), "Never");
-    eventually("the answer to a pod", || {
-        let pod = pod(control_plane, name);
-        let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
-        if ended.is_object() {
-            Ok(format!("{}{}", ended["message"].as_str().unwrap_or_default(), ended["exitCode"]))
-        } else {
-            Err(pod["status"].clone())
         }
     })
 }
@@ -164,7 +130,7 @@ fn disk_joins_runs_pods_and_comes_back_after_a_reboot() {
         assert_joined(&verdict(vm)?, "already-joined", "disk-node");
         ready_node(control_plane, "disk-node", boot);
         let address = web_address(control_plane, 2);
-        let answer = answer_to_a_pod(control_plane, "disk-node", "asks-again", &format!("http://{address}:8080/"));
+        let answer = pods::answer_to(control_plane, "disk-node", "asks-again", Network::OfPods, &format!("http://{address}:8080/"));
         assert_eq!(answer, "web of disk-node\n0");
         Ok(())
     });
@@ -176,10 +142,10 @@ fn assert_pods_answer(control_plane: &ControlPlane) {
     // The first process of a container hears SIGTERM only when it listens: else shutting down takes 90 seconds.
     let line = "trap exit TERM; echo web of disk-node > /tmp/index.html; /bin/busybox httpd -f -p 8080 -h /tmp & wait";
     let ports = json!([{"containerPort": 8080, "hostPort": HOST_PORT}]);
-    create_pod(control_plane, "disk-node", "web", line, &ports, "Always");
+    pods::create(control_plane, "disk-node", "web", line, &json!({"restartPolicy": "Always"}), &ports);
     let address = web_address(control_plane, 1);
     assert!(address.starts_with("10.244.1."), "the pod's address {address} is not the bridge's");
-    let answer = answer_to_a_pod(control_plane, "disk-node", "asks", &format!("http://{address}:8080/"));
+    let answer = pods::answer_to(control_plane, "disk-node", "asks", Network::OfPods, &format!("http://{address}:8080/"));
     assert_eq!(answer, "web of disk-node\n0");
     let outside = eventually("the answer through the port map", || {
         let url = format!("http://{}:{HOST_PORT}/", island::API_ADDRESS);

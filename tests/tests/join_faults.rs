@@ -7,11 +7,14 @@
 //! | `join_faults.rs` | how a case is judged |
 //! | `join_faults/cases.rs` | the table of cases |
 //! | `join_faults/surroundings.rs` | what goes wrong around an agent, and how |
+//! | `join_faults/token_from.rs` | what goes wrong where a token is asked for |
 
 #[path = "join_faults/cases.rs"]
 mod cases;
 #[path = "join_faults/surroundings.rs"]
 mod surroundings;
+#[path = "join_faults/token_from.rs"]
+mod token_from;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;

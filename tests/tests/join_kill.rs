@@ -166,7 +166,7 @@ fn differences(lab: &Lab, node: &Node, expected: &[String]) -> Vec<String> {
 fn a_killed_join_ends_like_an_undisturbed_one() {
     let Some(lab) = start() else { return };
     let mut dice = Dice::new("moments of killing");
-    let reference = lab.node("reference");
+    let reference = lab.node("undisturbed");
     let whole = lab.finish(&reference, &["joined"]);
     let expected = end_state(&reference);
     assert!(expected.iter().any(|line| line.starts_with("/etc/kubernetes/kubelet.conf 600 ")), "{expected:#?}");

@@ -11,9 +11,10 @@ use kiln_simulator::{Running, Simulation};
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::http::Server;
 use kiln_tests::island;
-use kiln_tests::joining::{GUEST, assert_joined, control_plane, fat_disk, ready_node, verdict};
+use kiln_tests::joining::{GUEST, assert_joined, control_plane, disc, fat_disk, ready_node, verdict};
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
+use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::{Machine, overlay};
 use kiln_tests::workspace;
 use serde_json::{Value, json};
@@ -42,6 +43,8 @@ struct Case {
     provider_id: Option<&'static str>,
     /// Labels by what follows the last slash of their names.
     labels: &'static [(&'static str, &'static str)],
+    /// What any program of the machine can ask its service, and the answer; no pod can.
+    open_to_all: Option<(&'static str, &'static str)>,
 }
 
 const CASES: &[Case] = &[
@@ -52,6 +55,7 @@ const CASES: &[Case] = &[
         node: "ip-10-0-2-15.eu-west-1.compute.internal",
         provider_id: Some("aws:///eu-west-1b/i-0a1b2c3d4e5f60718"),
         labels: &[("region", "eu-west-1"), ("zone", "eu-west-1b"), ("instance-type", "m7i.large")],
+        open_to_all: None,
     },
     Case {
         platform: "gce",
@@ -60,6 +64,7 @@ const CASES: &[Case] = &[
         node: "gce-node",
         provider_id: Some("gce://kiln-simulated/europe-west4-a/gce-node"),
         labels: &[("region", "europe-west4"), ("zone", "europe-west4-a"), ("instance-type", "n2-standard-4")],
+        open_to_all: None,
     },
     Case {
         platform: "azure",
@@ -70,6 +75,7 @@ const CASES: &[Case] = &[
             "azure:///subscriptions/8d10da13-8125-4ba9-a717-bf7490507b3d/resourceGroups/kiln-simulated/providers/Microsoft.Compute/virtualMachines/azure-node",
         ),
         labels: &[("region", "westeurope"), ("zone", "westeurope-1"), ("instance-type", "Standard_D4s_v5")],
+        open_to_all: None,
     },
     Case {
         platform: "openstack-drive",
@@ -78,6 +84,7 @@ const CASES: &[Case] = &[
         node: "openstack-node",
         provider_id: Some("openstack:///d8e02d56-2648-49a3-bf97-6be8f1204f38"),
         labels: &[("zone", "nova"), ("instance-type", "m1.medium")],
+        open_to_all: None,
     },
     Case {
         platform: "hetzner",
@@ -86,6 +93,7 @@ const CASES: &[Case] = &[
         node: "hetzner-node",
         provider_id: Some("hcloud://42003145"),
         labels: &[("region", "eu-central"), ("zone", "hel1-dc2")],
+        open_to_all: None,
     },
     Case {
         platform: "digitalocean",
@@ -94,6 +102,7 @@ const CASES: &[Case] = &[
         node: "droplet-node",
         provider_id: Some("digitalocean://2756294"),
         labels: &[("region", "nyc3")],
+        open_to_all: Some(("http://169.254.169.254/metadata/v1/region", "nyc3")),
     },
     Case {
         platform: "nocloud",
@@ -102,9 +111,10 @@ const CASES: &[Case] = &[
         node: "nocloud-node",
         provider_id: Some("lab://n1"),
         labels: &[("region", "here"), ("zone", "here-a")],
+        open_to_all: None,
     },
-    Case { platform: "qemu", way: Way::FwCfg, sets: &[], node: "fw-cfg-node", provider_id: None, labels: &[] },
-    Case { platform: "metal", way: Way::Url, sets: &[], node: "metal-node", provider_id: None, labels: &[] },
+    Case { platform: "qemu", way: Way::FwCfg, sets: &[], node: "fw-cfg-node", provider_id: None, labels: &[], open_to_all: None },
+    Case { platform: "metal", way: Way::Url, sets: &[], node: "metal-node", provider_id: None, labels: &[], open_to_all: None },
 ];
 
 /// A node config that leaves name, provider-id and addresses to the platform, unless it has none of its own.
@@ -174,7 +184,8 @@ fn simulated(case: &Case, config: &str, folder: &Path, control_plane: &ControlPl
         let files = folder.join("drive");
         fs::create_dir(&files).expect("the folder is the test's");
         simulated.write_drive(&files).unwrap_or_else(|error| panic!("{}: {error}", case.platform));
-        machine = machine.snapshot(&fat_disk(folder, &drive.label.to_ascii_uppercase(), &files));
+        // As Nova makes it unless it is told otherwise; NoCloud below is a disk.
+        machine = machine.disc(&disc(folder, drive.label, &files));
         return Stage { machine, _service: None, _server: None };
     }
     for (_, address, _) in simulated.addresses() {
@@ -202,6 +213,14 @@ fn assert_of_its_platform(node: &Value, case: &Case) {
     assert!(addresses.contains(&json!({"type": "InternalIP", "address": GUEST})), "{}: {addresses:?}", case.platform);
 }
 
+/// The machine itself gets an answer, as the agent does; a pod gets none.
+fn assert_pods_are_kept_from(control_plane: &ControlPlane, case: &Case, address: &str, answer: &str) {
+    let asked = |who: &str, network| pods::answer_to(control_plane, case.node, &format!("{who}-{}", case.platform), network, address);
+    assert_eq!(asked("machine", Network::OfTheMachine), format!("{answer}0"), "{}", case.platform);
+    let of_a_pod = asked("pod", Network::OfPods);
+    assert!(of_a_pod.ends_with('1') && !of_a_pod.contains(answer), "{}: a pod got {of_a_pod}", case.platform);
+}
+
 fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
     let folder = workspace::scratch();
     let stage = stage(case, image, folder.path(), control_plane);
@@ -210,6 +229,9 @@ fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
         assert_joined(&verdict, "joined", case.node);
         let node = ready_node(control_plane, case.node, "");
         assert_of_its_platform(&node, case);
+        if let Some((address, answer)) = case.open_to_all {
+            assert_pods_are_kept_from(control_plane, case, address, answer);
+        }
         workspace::say(&format!("{}: Ready {:.0} s after power-on", case.platform, vm.age().as_secs_f64()));
         Ok(())
     });
@@ -218,8 +240,8 @@ fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
 #[test]
 fn the_one_image_joins_on_every_platform() {
     let Some(control_plane) = control_plane("joins on every platform") else { return };
-    if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy"]) {
-        return workspace::not_run("joins on every platform", &format!("no program {program} here (packages dosfstools, mtools)"));
+    if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy", "xorriso"]) {
+        return workspace::not_run("joins on every platform", &format!("no program {program} here (packages dosfstools, mtools, xorriso)"));
     }
     let chosen = std::env::var("KILN_PLATFORMS").ok();
     let is_chosen = |case: &&Case| chosen.as_ref().is_none_or(|names| names.split(',').any(|name| name == case.platform));

@@ -59,7 +59,8 @@ pub fn parse_reset(bytes: &[u8]) -> Result<ResetConfiguration> {
         check_version(&document)?;
         read(&document)
     });
-    read.map_err(|failure| redactor.clean_failure(failure))
+    let clean = |warnings: Vec<String>| warnings.iter().map(|warning| redactor.clean(warning)).collect();
+    read.map(|reset| ResetConfiguration { warnings: clean(reset.warnings), ..reset }).map_err(|failure| redactor.clean_failure(failure))
 }
 
 fn check_version(document: &Document) -> Result<()> {
@@ -207,6 +208,8 @@ mod tests {
             let failure = parse(fields).unwrap_err();
             assert!(failure.class == Class::Config && failure.message.starts_with(message), "{fields}: {failure}");
         }
+        let misplaced = parse("canary.canarycanarycana: 1\n").unwrap().warnings.concat();
+        assert!(misplaced.contains("unknown field") && !misplaced.contains("canarycanarycana"), "{misplaced}");
         for (text, message) in [
             ("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ResetConfiguration\n", "no kind \"ResetConfiguration\" is registered"),
             ("apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n", "no ResetConfiguration found in the file"),

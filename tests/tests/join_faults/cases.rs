@@ -8,6 +8,7 @@ use kiln_tests::island::Island;
 use kiln_tests::liar::{Deed, Door};
 
 use super::surroundings::*;
+use super::token_from;
 
 /// How a case must end.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -146,6 +147,26 @@ pub const CASES: &[Case] = &[
         seconds: 20.0,
         work: |lab, name| with_token(lab, name, TokenSpec { signing: false, ..TokenSpec::default() }),
     },
+    Case { name: "token-from", ends: JOINED, seconds: 6.0, work: |lab, name| token_from::asked(lab, name, token_from::gives, 1) },
+    Case {
+        name: "token-from-late",
+        ends: JOINED,
+        seconds: 12.0,
+        work: |lab, name| token_from::asked(lab, name, token_from::gives_late, 3),
+    },
+    Case {
+        name: "token-from-denied",
+        ends: CREDENTIAL,
+        seconds: 5.0,
+        work: |lab, name| token_from::asked(lab, name, token_from::denies, 1),
+    },
+    Case {
+        name: "token-from-nonsense",
+        ends: CREDENTIAL,
+        seconds: 5.0,
+        work: |lab, name| token_from::asked(lab, name, token_from::gives_nonsense, 1),
+    },
+    Case { name: "token-from-a-stranger", ends: UNTRUSTED, seconds: 5.0, work: token_from::stranger },
     Case {
         name: "token-without-authentication",
         ends: CREDENTIAL,
