@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kiln_tests::workspace;
+use kiln_tests::{canary, workspace};
 
 use super::attempt;
 use super::cases::{self, CHEAP};
@@ -48,10 +48,7 @@ fn hit(stage: &Stage, format: &Format, made: &Made) -> Option<Vec<(String, u32)>
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(WHILE);
-    // One that has ended is not there to be hit.
-    let _ = Command::new("kill").args(["-SEGV", &child.id().to_string()]).stderr(Stdio::null()).status();
-    let ended = child.wait().expect("a child can be waited for");
-    ended.code().is_none().then(|| cases::marks_of(format, made).places(folder.path()))
+    canary::crash(child).then(|| cases::marks_of(format, made).places(folder.path()))
 }
 
 fn is_in_discovery(stage: &Stage) -> bool {
