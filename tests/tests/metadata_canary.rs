@@ -28,7 +28,7 @@ use attempt::Case;
 use cases::{CHEAP, all_cases};
 use firstboot::source::{PLACES, SOURCES};
 use firstboot::userdata::{Kind, kind};
-use formats::{FORMATS, right};
+use formats::FORMATS;
 use kiln_simulator::platform;
 use kiln_tests::canary;
 use kiln_tests::control_plane::{self, ControlPlane};
@@ -111,7 +111,7 @@ fn every_source_and_every_form_is_covered() {
     let missing: Vec<&str> = platform::names().filter(|name| ORIGINS.iter().all(|origin| origin.platform != *name)).collect();
     assert!(missing.is_empty(), "no origin has the platform {missing:?}");
     for format in FORMATS {
-        assert_eq!(kind(&(format.make)(&right()).user_data), format.kind, "{}", format.name);
+        assert_eq!(kind(&format.right().user_data), format.kind, "{}", format.name);
         assert!(is_read(format.kind), "{}", format.name);
     }
     assert!(CHEAP.iter().all(|name| ORIGINS.iter().any(|origin| origin.name == *name)));

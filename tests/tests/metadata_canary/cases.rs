@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kiln_tests::canary::{Marks, SECRET};
 
 use super::attempt::{Case, Ends, Verb};
-use super::formats::{FORMATS, Format, KEY_LINE, Made, PASSWORD, STRANGERS, Target, right, signed_only};
+use super::formats::{FORMATS, Format, KEY_LINE, Made, Make, PASSWORD, STRANGERS, signed_only};
 use super::mistakes::{DAMAGES, MISTAKES, POLICIES, damaged};
 use super::origins::{ORIGINS, Origin};
 use super::stage::{self, TAG};
@@ -55,12 +55,9 @@ pub fn all_cases() -> Vec<Case> {
     let cheap: Vec<&Origin> = origins.into_iter().filter(|origin| CHEAP.contains(&origin.name)).collect();
     for (number, format) in FORMATS.iter().enumerate() {
         let origin = |index: usize| cheap[(number + index) % cheap.len()];
-        let made = (format.make)(&right());
+        let made = format.right();
         let mistakes = MISTAKES.iter().enumerate();
-        cases.extend(
-            mistakes
-                .map(|(index, (what, token))| wrong(origin(index), format, what, (format.make)(&Target::nowhere(token())), Ends::Refused)),
-        );
+        cases.extend(mistakes.map(|(index, (what, token))| wrong(origin(index), format, what, format.with(token()), Ends::Refused)));
         let damages = DAMAGES.iter().enumerate();
         cases.extend(damages.map(|(index, (what, damage))| wrong(origin(index), format, what, damaged(&made, *damage), Ends::Somehow)));
         cases.push(Case { verbs: vec![CHECK], ..wrong(origin(0), format, "nothing", made, Ends::Unreachable) });
@@ -94,11 +91,11 @@ fn plain(about: &'static str, origin: &'static Origin, format: &Format, made: Ma
 
 /// A config that is taken.
 fn taken(origin: &'static Origin, format: &Format, number: usize) -> Case {
-    plain("taken", origin, format, (format.make)(&right()), number)
+    plain("taken", origin, format, format.right(), number)
 }
 
 /// User-data that is for others.
-fn strange(origin: &'static Origin, name: &str, make: fn() -> Vec<u8>, number: usize) -> Case {
+fn strange(origin: &'static Origin, name: &str, make: Make, number: usize) -> Case {
     let made = Made { user_data: make(), ..Made::default() };
     let name = format!("{} stranger-{name}", origin.name);
     Case { name, ends: Ends::Somehow, ..plain("ignored", origin, &FORMATS[0], made, number) }
@@ -110,7 +107,7 @@ fn restricted(origin: &'static Origin, name: &str, policy: &str, exit: i32, numb
     let formats: Vec<&Format> =
         FORMATS.iter().filter(|format| !format.is_signed && format.name != "token-from" && format.is_bounded).collect();
     let format = formats[number % formats.len()];
-    let case = plain("restricted", origin, format, (format.make)(&right()), number);
+    let case = plain("restricted", origin, format, format.right(), number);
     let marks = if policy.contains("facts") { Arc::new(Marks::clone(&case.marks).and(&[TAG])) } else { Arc::clone(&case.marks) };
     let ends = if exit == 11 { Ends::Unreachable } else { Ends::With(exit) };
     let verbs = vec![READERS[number % READERS.len()], RUN];
@@ -125,10 +122,10 @@ fn wrong(origin: &'static Origin, format: &Format, what: &str, made: Made, ends:
 
 /// User-data in files that a person gives, right and wrong.
 fn given(origin: &'static Origin, format: &Format) -> Case {
-    let made = (format.make)(&right());
+    let made = format.right();
     let rights = BY_HAND.iter().map(|verb| (*verb, made.user_data.clone()));
     let wrongs = MISTAKES.iter().enumerate().flat_map(|(index, (_, token))| {
-        let bytes = (format.make)(&Target::nowhere(token())).user_data;
+        let bytes = format.with(token()).user_data;
         [BY_HAND[0], BY_HAND[1 + index % (BY_HAND.len() - 1)]].map(|verb| (verb, bytes.clone()))
     });
     let given = rights.chain(wrongs).collect();

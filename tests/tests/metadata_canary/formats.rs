@@ -50,7 +50,7 @@ pub struct Target {
 impl Target {
     /// An API server that is not there, for a moment.
     pub fn nowhere(token: impl Into<String>) -> Self {
-        Self { token: token.into(), endpoint: ENDPOINT.to_owned(), pin: PIN.to_owned(), node: "n1".to_owned(), time: "100ms" }
+        Self { token: token.into(), endpoint: ENDPOINT.to_owned(), pin: PIN.to_owned(), node: "n1".to_owned(), time: "50ms" }
     }
 }
 
@@ -66,6 +66,21 @@ pub struct Format {
     pub is_bounded: bool,
     /// Whether its bytes are packed in a way that hides what is in it.
     pub is_packed: bool,
+}
+
+impl Format {
+    /// With a config without a mistake; made once.
+    pub fn right(&self) -> Made {
+        static RIGHT: OnceLock<Vec<Made>> = OnceLock::new();
+        let all = RIGHT.get_or_init(|| FORMATS.iter().map(|format| (format.make)(&right())).collect());
+        let position = FORMATS.iter().position(|format| format.name == self.name).expect("it is one of them");
+        all[position].clone()
+    }
+
+    /// With this in the token's place.
+    pub fn with(&self, token: String) -> Made {
+        (self.make)(&Target::nowhere(token))
+    }
 }
 
 const fn format(name: &'static str, kind: Kind, make: fn(&Target) -> Made) -> Format {
@@ -99,8 +114,11 @@ pub const FORMATS: &[Format] = &[
     format("token-from", Kind::NodeConfig, token_from),
 ];
 
+/// Makes user-data.
+pub type Make = fn() -> Vec<u8>;
+
 /// User-data that is not the agent's, as full of secrets.
-pub const STRANGERS: &[(&str, fn() -> Vec<u8>)] = &[
+pub const STRANGERS: &[(&str, Make)] = &[
     ("script", || format!("#!/bin/sh\nTOKEN={ID}.{SECRET}\ncurl -u root:{PASSWORD} example.org\n").into_bytes()),
     ("cloud-config", || stranger().into_bytes()),
     ("cloud-config-broken", || format!("{}: [\n", stranger()).into_bytes()),

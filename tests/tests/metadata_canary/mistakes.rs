@@ -4,8 +4,13 @@ use kiln_tests::canary::{ID, SECRET};
 
 use super::formats::{Made, token};
 
+/// Writes something in the token's place.
+pub type Token = fn() -> String;
+/// Does something to bytes.
+pub type Damage = fn(&[u8]) -> Vec<u8>;
+
 /// What stands in the token's place.
-pub const MISTAKES: &[(&str, fn() -> String)] = &[
+pub const MISTAKES: &[(&str, Token)] = &[
     ("another form", || format!("\"{ID}.{}\"", SECRET.to_uppercase())),
     ("too long", || format!("\"{ID}.{SECRET}x\"")),
     ("no dot", || format!("\"{ID}{SECRET}\"")),
@@ -23,7 +28,7 @@ pub const MISTAKES: &[(&str, fn() -> String)] = &[
 ];
 
 /// What happens to the bytes.
-pub const DAMAGES: &[(&str, fn(&[u8]) -> Vec<u8>)] = &[
+pub const DAMAGES: &[(&str, Damage)] = &[
     ("cut short", |bytes| bytes[..bytes.len() / 2].to_vec()),
     ("cut at the end", |bytes| bytes[..bytes.len() - 5].to_vec()),
     ("a wrong byte", |bytes| {
@@ -40,7 +45,7 @@ pub const DAMAGES: &[(&str, fn(&[u8]) -> Vec<u8>)] = &[
 ];
 
 /// The same with everything damaged that comes to the machine, in one place at a time.
-pub fn damaged(made: &Made, damage: fn(&[u8]) -> Vec<u8>) -> Made {
+pub fn damaged(made: &Made, damage: Damage) -> Made {
     let mut made = made.clone();
     let fetched = made.pointed.values_mut().chain(made.asked.values_mut()).next();
     let bytes = fetched.unwrap_or(&mut made.user_data);

@@ -64,7 +64,7 @@ impl Stage {
         }
         let folder = workspace::scratch();
         let mut stage = Self { machine: Machine::start(simulation.clone()), servers: servers(made), device: None, folder };
-        stage.furnish(origin, policy, &sha256(&bytes));
+        stage.furnish(origin, policy, &bytes);
         stage.lay_out(origin, simulation, &bytes);
         stage
     }
@@ -74,12 +74,12 @@ impl Stage {
         self.machine.root()
     }
 
-    fn furnish(&self, origin: &Origin, policy: Option<&str>, digest: &str) {
+    fn furnish(&self, origin: &Origin, policy: Option<&str>, bytes: &[u8]) {
         FILES.iter().for_each(|(path, text)| self.write(path, text.as_bytes()));
         origin.firmware.iter().for_each(|(field, text)| self.write(&format!("sys/class/dmi/id/{field}"), text.as_bytes()));
         policy.into_iter().for_each(|text| self.write("usr/lib/kiln/policy.json", text.as_bytes()));
         if !origin.words.is_empty() {
-            self.machine.append(&origin.words.replace("${digest}", digest));
+            self.machine.append(&origin.words.replace("${digest}", &sha256(bytes)));
         }
     }
 
