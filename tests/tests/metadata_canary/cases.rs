@@ -29,11 +29,11 @@ const BY_HAND: &[Verb] = &[
 /// Origins that cost nothing.
 pub const CHEAP: &[&str] = &["nocloud-folder", "hyperv", "metal-inline", "file", "credential", "smbios-binary", "fw-cfg-credential"];
 
-/// The token by its halves: a part of it is a leak, too.
+/// Any eight characters of the token or the password: a part of a secret is a leak, too.
 fn marks(packed: &[&[u8]]) -> Arc<Marks> {
-    let (front, back) = SECRET.split_at(SECRET.len() / 2);
-    let (word, rest) = PASSWORD.split_at(PASSWORD.len() / 2);
-    let marks = Marks::of(&[front, back, word, rest, KEY_LINE, "PRIVATE KEY"]);
+    const PART: usize = 8;
+    let parts = [SECRET, PASSWORD].into_iter().flat_map(|secret| (0..=secret.len() - PART).map(move |at| &secret[at..at + PART]));
+    let marks = Marks::of(&parts.chain([KEY_LINE, "PRIVATE KEY"]).collect::<Vec<_>>());
     Arc::new(packed.iter().fold(marks, |marks, bytes| marks.and_packed(bytes)))
 }
 
