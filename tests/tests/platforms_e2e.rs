@@ -185,7 +185,7 @@ fn simulated(case: &Case, config: &str, folder: &Path, control_plane: &ControlPl
         fs::create_dir(&files).expect("the folder is the test's");
         simulated.write_drive(&files).unwrap_or_else(|error| panic!("{}: {error}", case.platform));
         // As Nova makes it unless it is told otherwise; NoCloud below is a disk.
-        machine = machine.disc(&disc(folder, drive.label, &files));
+        machine = machine.disc(&disc(folder, &drive.label, &files));
         return Stage { machine, _service: None, _server: None };
     }
     for (_, address, _) in simulated.addresses() {

@@ -188,10 +188,14 @@ fn failure(ask: &Ask, server: &Server, fault: Fault, deadline: Deadline) -> Fail
 
 /// Like an API server's, but in words of any server.
 fn untrusted(server: &Server, error: &rustls::Error) -> Failure {
-    use CertificateError::{ApplicationVerificationFailure, BadSignature, UnknownIssuer};
+    use CertificateError::{
+        ApplicationVerificationFailure, BadSignature, UnknownIssuer, UnsupportedSignatureAlgorithmForPublicKeyContext as OtherKindOfKey,
+    };
     let peer = server.endpoint.to_string();
     let why = match error {
-        rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => "is not signed by a CA that is trusted for it",
+        rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature | OtherKindOfKey { .. }) => {
+            "is not signed by a CA that is trusted for it"
+        }
         rustls::Error::InvalidCertificate(ApplicationVerificationFailure) => "has none of the keys that are trusted for it",
         _ => return Failure { help: None, ..trust::failure(&peer, error, None) },
     };

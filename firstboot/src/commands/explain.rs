@@ -13,6 +13,7 @@ use crate::join::{image, phases};
 use crate::journal::Journal;
 use crate::machine::{self, Machine};
 use crate::metadata::Metadata;
+use crate::platform::{Evidence, detect};
 use crate::policy::Policy;
 use crate::report;
 
@@ -20,10 +21,7 @@ use crate::report;
 /// cannot be read is an error, once everything else is printed.
 pub fn explain(request: &request::Join, tell: Tell) -> Result<String> {
     let root = &request.common.root;
-    let (mut metadata, failed) = match config::gather(root, tell) {
-        Ok(metadata) => (metadata, None),
-        Err(failure) => (Metadata::default(), Some(failure)),
-    };
+    let (mut metadata, failed) = known(root, tell);
     let sourced = match failed {
         failed if config::is_given(&request.flags) => given(request, &metadata, failed, tell).map(Some),
         Some(failure) => Err(failure),
@@ -39,6 +37,21 @@ pub fn explain(request: &request::Join, tell: Tell) -> Result<String> {
         Err(failure) => return unreadable(&record, failure, request.common.json, tell),
     }
     Ok(printed(&record, request.common.json))
+}
+
+/// What is known of the machine; where its metadata cannot be read, what kind of machine it is, and why there is no more.
+fn known(root: &Root, tell: Tell) -> (Metadata, Option<Failure>) {
+    let mut metadata = Metadata::default();
+    let gathered = Policy::of(root).and_then(|policy| {
+        let evidence = Evidence::of(root);
+        let detection = detect(&evidence, policy.platform.as_deref())?;
+        (metadata.platform, metadata.seen) = (detection.platform, detection.seen.clone());
+        config::gather_at(&evidence, detection, &policy, tell)
+    });
+    match gathered {
+        Ok(gathered) => (gathered, None),
+        Err(failure) => (metadata, Some(failure)),
+    }
 }
 
 /// The config that the flags give, completed where it asks for that; then `failed` says why nothing is known.
@@ -164,5 +177,22 @@ fn discovery(discovery: &Discovery) -> Vec<String> {
         }
         Discovery::File(path) => vec![format!("file {}", path.display())],
         Discovery::Url(url) => vec![format!("URL {}", url.split('?').next().unwrap_or_default())],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::files;
+
+    #[test]
+    fn the_platform_is_told_although_its_metadata_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        files::write(&root.path("/usr/lib/kiln/policy.json"), br#"{"platform": "nutanix"}"#, files::PUBLIC).unwrap();
+        files::write(&root.path("/proc/cmdline"), b"firstboot.source-deadline=soon\n", files::PUBLIC).unwrap();
+        let (metadata, failed) = known(&root, Tell { json: false });
+        assert_eq!(metadata.platform.map(|platform| platform.source.name), Some("nutanix"));
+        assert!(failed.unwrap().message.contains("is no number of seconds"));
     }
 }

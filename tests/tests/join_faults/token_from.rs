@@ -39,7 +39,10 @@ pub fn asked(lab: &Lab, name: &'static str, giver: Giver, times: usize) -> Seen 
 
 /// The one who answers is not the one whom the config trusts: nothing may be asked of him.
 pub fn stranger(lab: &Lab, name: &'static str) -> Seen {
-    with(lab, name, Authority::stranger(), gives, 0)
+    let mut seen = with(lab, name, Authority::stranger(), gives, 0);
+    let message = seen.run.verdict["message"].as_str().unwrap_or_default().to_owned();
+    seen.demand(message.contains("is not signed by a CA that is trusted for it"), "it does not say who is not trusted");
+    seen
 }
 
 fn with(lab: &Lab, name: &'static str, authority: Authority, giver: Giver, times: usize) -> Seen {
