@@ -41,7 +41,7 @@ pub fn hindrance(origin: &Origin) -> Option<&'static str> {
     let file_systems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let has = |name: &str| file_systems.lines().any(|line| line.split_whitespace().last() == Some(name));
     match origin.way {
-        Way::Drive | Way::Disk(..) | Way::Disc(_) if !can_attach() => Some("this user may attach no loop devices"),
+        Way::Drive | Way::Disk(..) | Way::Disc(_) if !can_mount() => Some("this user may mount no disks"),
         Way::Drive | Way::Disk(..) if !has("ext4") => Some("this kernel has no ext4"),
         Way::Disc(_) if !has("iso9660") => Some("this kernel has no iso9660"),
         _ => None,
@@ -183,12 +183,15 @@ impl Drop for Device {
     }
 }
 
-fn can_attach() -> bool {
+fn can_mount() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| {
         let folder = workspace::scratch();
         let image = folder.path().join("image");
         let made = fs::File::create(&image).and_then(|file| file.set_len(1 << 20));
-        made.is_ok() && workspace::is_root() && Device::attach(&image).is_some()
+        // Root of a user namespace may attach one, but not mount it.
+        let numbers = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let is_everybody = numbers.split_whitespace().last() == Some("4294967295");
+        made.is_ok() && workspace::is_root() && is_everybody && Device::attach(&image).is_some()
     })
 }
