@@ -228,11 +228,11 @@ fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
         let verdict = verdict(vm)?;
         assert_joined(&verdict, "joined", case.node);
         let node = ready_node(control_plane, case.node, "");
+        workspace::say(&format!("{}: Ready {:.0} s after power-on", case.platform, vm.age().as_secs_f64()));
         assert_of_its_platform(&node, case);
         if let Some((address, answer)) = case.open_to_all {
             assert_pods_are_kept_from(control_plane, case, address, answer);
         }
-        workspace::say(&format!("{}: Ready {:.0} s after power-on", case.platform, vm.age().as_secs_f64()));
         Ok(())
     });
 }
