@@ -26,9 +26,11 @@ pub use self::validate::read_file as read_node_config;
 use crate::commands;
 use crate::config::HostDefaults;
 use crate::error::{Failure, Result};
+use crate::secret::keep_out_of_cores;
 
 /// Runs the command line `arguments`, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    keep_out_of_cores();
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();

@@ -1,6 +1,9 @@
 //! Certificates that say what a test wants them to say, signed by the cluster's own CA or by a stranger's.
 
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, DnValue, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::control_plane::ControlPlane;
@@ -13,6 +16,16 @@ pub struct Identity {
     pub certificate: CertificateDer<'static>,
     /// Its key.
     pub key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// What a server needs that shows it.
+    pub fn into_server_config(self) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("ring has what TLS needs");
+        let config = builder.with_no_client_auth().with_single_cert(vec![self.certificate], self.key);
+        Arc::new(config.expect("key and certificate belong together"))
+    }
 }
 
 /// When a certificate counts.

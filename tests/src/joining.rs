@@ -87,8 +87,23 @@ pub fn fat_disk(folder: &Path, label: &str, files: &Path) -> PathBuf {
 
 /// A disc (ISO 9660 with Rock Ridge) in `folder` that has this label and the files below `files`.
 pub fn disc(folder: &Path, label: &str, files: &Path) -> PathBuf {
+    pressed(folder, label, files, "-R")
+}
+
+fn pressed(folder: &Path, label: &str, files: &Path, form: &str) -> PathBuf {
     let disc = folder.join(format!("{label}.iso"));
-    let words = ["-as", "mkisofs", "-quiet", "-R", "-V", label, "-o"].map(OsStr::new);
-    workspace::output("xorriso", words.into_iter().chain([disc.as_os_str(), files.as_os_str()]));
+    let words = ["-quiet", form, "-V", label, "-o"].map(OsStr::new);
+    workspace::output("genisoimage", words.into_iter().chain([disc.as_os_str(), files.as_os_str()]));
+    disc
+}
+
+/// The same as UDF alone (ECMA-167), as the fabric of a cloud makes it: what says ISO 9660 is overwritten by what follows it, which says UDF.
+pub fn udf_disc(folder: &Path, label: &str, files: &Path) -> PathBuf {
+    const SECTOR: usize = 2048;
+    let disc = pressed(folder, label, files, "-udf");
+    let mut bytes = fs::read(&disc).expect("the folder is the test's");
+    assert_eq!(bytes[18 * SECTOR + 1..18 * SECTOR + 6], *b"BEA01", "genisoimage lays discs out otherwise");
+    bytes.copy_within(18 * SECTOR..21 * SECTOR, 16 * SECTOR);
+    fs::write(&disc, bytes).expect("the folder is the test's");
     disc
 }

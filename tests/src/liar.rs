@@ -96,7 +96,7 @@ impl Liar {
         judge: impl Fn(&str, usize) -> Deed + Send + Sync + 'static,
     ) -> Self {
         let shared = Arc::new(Shared {
-            tls: server_config(identity),
+            tls: identity.into_server_config(),
             judge: Box::new(judge),
             door,
             upstream: Upstream::of(control_plane),
@@ -146,13 +146,6 @@ impl Upstream {
         let connection = ClientConnection::new(Arc::clone(&self.tls), name).map_err(io::Error::other)?;
         Ok(StreamOwned::new(connection, stream))
     }
-}
-
-fn server_config(identity: Identity) -> Arc<ServerConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("ring has what TLS needs");
-    let config = builder.with_no_client_auth().with_single_cert(vec![identity.certificate], identity.key);
-    Arc::new(config.expect("key and certificate belong together"))
 }
 
 type Client = StreamOwned<ServerConnection, TcpStream>;

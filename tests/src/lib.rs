@@ -5,8 +5,10 @@
 //! ```
 
 pub mod agent;
+pub mod answers;
 pub mod audit;
 pub mod authority;
+pub mod canary;
 pub mod console;
 pub mod control_plane;
 pub mod http;

@@ -5,20 +5,15 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use base64::Engine;
 use kiln_tests::agent::{self, Config, Node, Runtime};
+use kiln_tests::canary::{self, ID, Marks, SECRET, Watched};
 use kiln_tests::control_plane::{self, ControlPlane};
 use kiln_tests::island;
 use kiln_tests::kiln;
 use kiln_tests::lab::lab;
 use kiln_tests::workspace;
-use serde_json::json;
-
-/// The token; its id is no secret: it is part of the user's name.
-const ID: &str = "canary";
-const SECRET: &str = "c4nar1c4nar2c4na";
 
 struct Lab {
     control_plane: ControlPlane,
@@ -32,20 +27,7 @@ fn start() -> Option<Lab> {
         return None;
     }
     let control_plane = ControlPlane::start(version);
-    let data = json!({"token-id": ID, "token-secret": SECRET, "usage-bootstrap-signing": "true", "usage-bootstrap-authentication": "true",
-        "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token"});
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
-        "metadata": {"namespace": "kube-system", "name": format!("bootstrap-token-{ID}")}, "stringData": data});
-    control_plane.create("/api/v1/namespaces/kube-system/secrets", &secret);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let signed = || {
-        let info = control_plane.get("/api/v1/namespaces/kube-public/configmaps/cluster-info").expect("cluster-info is there");
-        info["data"][format!("jws-kubeconfig-{ID}")].is_string()
-    };
-    while !signed() {
-        assert!(Instant::now() < deadline, "cluster-info is not signed with the canary");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    canary::admit(&control_plane);
     Some(Lab { runtime: Runtime::start(&control_plane), control_plane })
 }
 
@@ -65,73 +47,25 @@ impl Lab {
     }
 }
 
-/// The secrets as they could appear: plain and in base64 at each of its three alignments.
-fn forms(secret: &str) -> Vec<Vec<u8>> {
-    let encoded = (0..3).map(|shift| {
-        let text = base64::engine::general_purpose::STANDARD_NO_PAD.encode("x".repeat(shift) + secret);
-        // The first and the last characters depend on what stands beside.
-        text.as_bytes()[(shift * 8).div_ceil(6)..text.len() - 2].to_vec()
-    });
-    std::iter::once(secret.as_bytes().to_vec()).chain(encoded).collect()
-}
-
-fn holds(bytes: &[u8], secret: &str) -> bool {
-    forms(secret).iter().any(|form| bytes.windows(form.len()).any(|window| window == form))
-}
-
 /// Files below `folder` that hold `secret`, with their modes.
 fn places(folder: &Path, secret: &str) -> Vec<(String, u32)> {
-    use std::os::unix::fs::MetadataExt;
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let Ok(about) = fs::symlink_metadata(&path) else { continue };
-        if about.is_dir() {
-            found.extend(places(&path, secret));
-        } else if about.is_file() && fs::read(&path).is_ok_and(|bytes| holds(&bytes, secret)) {
-            found.push((path.display().to_string(), about.mode() & 0o777));
-        }
-    }
-    found
+    Marks::of(&[secret]).places(folder)
 }
 
-/// Watches a run from outside, again and again until it ends: arguments, environment, files that others can read.
-fn watched(node: &Node, mut command: Command) -> (agent::Run, Vec<String>) {
-    let output = workspace::scratch();
-    let file = |name: &str| fs::File::create(output.path().join(name)).expect("the folder is the test's");
-    let mut child = command.stdout(file("out")).stderr(file("err")).spawn().expect("the agent starts");
-    let started = Instant::now();
-    let mut seen = Vec::new();
-    let mut looks = 0;
-    let status = loop {
-        for file in ["cmdline", "environ"] {
-            let bytes = fs::read(format!("/proc/{}/{file}", child.id())).unwrap_or_default();
-            if holds(&bytes, SECRET) {
-                seen.push(format!("/proc/PID/{file}"));
-            }
-        }
-        let open = places(&node.root(), SECRET).into_iter().filter(|place| place.1 & 0o077 != 0);
-        seen.extend(open.map(|(path, mode)| format!("{path} ({mode:o}) while it ran")));
-        looks += 1;
-        if let Some(status) = child.try_wait().expect("a child can be waited for") {
-            break status;
-        }
-        assert!(started.elapsed() < workspace::patience(Duration::from_secs(60)), "the agent does not end");
-        std::thread::sleep(Duration::from_millis(3));
-    };
+/// Watches a run from outside until it ends.
+fn watched(node: &Node, command: Command) -> (agent::Run, Vec<String>) {
+    let Watched { run, seen, looks } = Marks::of(&[SECRET]).watch(&node.root(), command);
     assert!(looks > 1, "the run was over before it was looked at");
-    let text = ["out", "err"].map(|name| fs::read_to_string(output.path().join(name)).unwrap_or_default()).concat();
-    let run = agent::Run { code: status.code(), seconds: started.elapsed().as_secs_f64(), verdict: agent::verdict(&text), output: text };
     (run, seen)
 }
 
 /// What the agent says, and what it leaves where others can read it.
 fn assert_silent(node: &Node, run: &agent::Run, what: &str) {
-    assert!(!holds(run.output.as_bytes(), SECRET), "{what}: the token is in the output");
+    assert!(!Marks::of(&[SECRET]).are_in(run.output.as_bytes()), "{what}: the token is in the output");
     assert!(!run.output.contains("PRIVATE KEY"), "{what}: a key is in the output");
     for secret in [SECRET, "PRIVATE KEY"] {
-        let open: Vec<_> = places(&node.root(), secret).into_iter().filter(|place| place.1 & 0o077 != 0).collect();
-        assert!(open.is_empty(), "{what}: others can read a secret: {open:?}");
+        let open = Marks::of(&[secret]).open_places(&node.root());
+        assert_eq!(open, [""; 0], "{what}: others can read a secret");
     }
 }
 
@@ -270,25 +204,16 @@ fn broken_configs_tell_nothing(lab: &Lab) {
             let mut command = lab.prefix();
             command.arg(kiln::programs().join("firstboot")).args(*words).arg(&file).arg("--rootfs").arg(node.root());
             let run = agent::run(command, Duration::from_secs(20));
-            let output = run.output.to_lowercase();
-            assert!(!holds(output.as_bytes(), SECRET), "{what}: {words:?} tells the token");
+            assert!(!Marks::of(&[SECRET]).are_in(run.output.as_bytes()), "{what}: {words:?} tells the token");
             // A config that is wrong is called wrong by the verb that is for that.
             assert!(run.code != Some(0) || words[0] != "config" || *what == "an unknown field", "{what}: {words:?} finds nothing wrong");
         }
     }
 }
 
-/// Whether a program that is killed by a fault leaves its core in its folder, as the kernel of this machine is told.
-fn cores_are_left() -> bool {
-    let folder = workspace::scratch();
-    let words = ["--core=unlimited", "sh", "-c", "kill -SEGV $$"];
-    let ended = Command::new("prlimit").args(words).current_dir(folder.path()).status().expect("prlimit starts");
-    !ended.success() && fs::read_dir(folder.path()).is_ok_and(|entries| entries.count() > 0)
-}
-
 /// Killed by a fault while it waits with token and key in memory.
 fn a_core_holds_nothing(lab: &Lab) {
-    if !cores_are_left() {
+    if !canary::cores_are_left() {
         return workspace::not_run("cores of the agent", "programs leave none in their folder here (/proc/sys/kernel/core_pattern)");
     }
     let node = lab.node("core", |config| config.endpoint = "10.99.255.254:6443".to_owned());
@@ -301,8 +226,7 @@ fn a_core_holds_nothing(lab: &Lab) {
     let mut child = command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the agent starts");
     std::thread::sleep(Duration::from_millis(1500));
     assert!(matches!(child.try_wait(), Ok(None)), "the agent ended before it could be hit");
-    workspace::output("kill", ["-SEGV", &child.id().to_string()]);
-    child.wait().expect("a child can be waited for");
+    assert!(canary::crash(child), "the agent was not hit");
     let found = places(folder.path(), SECRET);
     assert!(found.is_empty(), "a core holds the token: {found:?}");
 }

@@ -6,12 +6,13 @@
 use std::fs;
 use std::path::Path;
 
+use base64::Engine;
 use kiln_simulator::simulation::Family;
 use kiln_simulator::{Running, Simulation};
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::http::Server;
 use kiln_tests::island;
-use kiln_tests::joining::{GUEST, assert_joined, control_plane, disc, fat_disk, ready_node, verdict};
+use kiln_tests::joining::{GUEST, assert_joined, control_plane, disc, fat_disk, ready_node, udf_disc, verdict};
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
 use kiln_tests::pods::{self, Network};
@@ -23,6 +24,8 @@ use serde_json::{Value, json};
 enum Way {
     /// From the platform's service, or the drive that the platform attaches.
     UserData,
+    /// From the disc that Azure provisions a machine with; the service has the facts.
+    CustomData,
     /// As a disk with the label `cidata`, with this meta-data.
     Cidata(&'static str),
     /// Through QEMU's fw_cfg.
@@ -78,6 +81,17 @@ const CASES: &[Case] = &[
         open_to_all: None,
     },
     Case {
+        platform: "azure",
+        way: Way::CustomData,
+        sets: &[("local-ipv4", GUEST), ("hostname", "azure-disc-node")],
+        node: "azure-disc-node",
+        provider_id: Some(
+            "azure:///subscriptions/8d10da13-8125-4ba9-a717-bf7490507b3d/resourceGroups/kiln-simulated/providers/Microsoft.Compute/virtualMachines/azure-disc-node",
+        ),
+        labels: &[("region", "westeurope"), ("zone", "westeurope-1"), ("instance-type", "Standard_D4s_v5")],
+        open_to_all: None,
+    },
+    Case {
         platform: "openstack-drive",
         way: Way::UserData,
         sets: &[("local-ipv4", GUEST), ("hostname", "openstack-node")],
@@ -123,7 +137,7 @@ fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
     let newest = if lab().kubernetes_minor() >= 31 { "v1beta4" } else { "v1beta2" };
     let named = match case.way {
         Way::FwCfg | Way::Url => format!("nodeRegistration:\n  name: {}\n", case.node),
-        Way::UserData | Way::Cidata(_) => String::new(),
+        Way::UserData | Way::CustomData | Way::Cidata(_) => String::new(),
     };
     format!(
         "apiVersion: kubeadm.k8s.io/{newest}\nkind: JoinConfiguration\n\
@@ -147,7 +161,14 @@ fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane
         machine.kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &format!("{} {line}", image.command_line())).disk(&disk)
     };
     match case.way {
-        Way::UserData => simulated(case, &config, folder, control_plane, plain),
+        Way::UserData => simulated(case, Some(&config), folder, control_plane, plain),
+        Way::CustomData => {
+            let files = folder.join("provisioning");
+            let written = fs::create_dir(&files).and_then(|()| fs::write(files.join("ovf-env.xml"), provisioning(&config)));
+            written.expect("the folder is the test's");
+            let disc = udf_disc(folder, "provisioning", &files);
+            simulated(case, None, folder, control_plane, |line| plain(line).disc(&disc))
+        }
         Way::Cidata(meta_data) => {
             let files = folder.join("cidata");
             let write = |name: &str, text: &str| fs::write(files.join(name), text);
@@ -174,8 +195,19 @@ fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane
     }
 }
 
-fn simulated(case: &Case, config: &str, folder: &Path, control_plane: &ControlPlane, plain: impl Fn(&str) -> Machine) -> Stage {
-    let simulation = Simulation::of(case.platform).user_data(config).family(Family::V4);
+/// What is on Azure's provisioning disc, as far as the agent reads it.
+fn provisioning(config: &str) -> String {
+    let custom_data = base64::engine::general_purpose::STANDARD.encode(config);
+    format!(
+        "<?xml version=\"1.0\"?>\n<Environment xmlns=\"http://schemas.dmtf.org/ovf/environment/1\" xmlns:wa=\"http://schemas.microsoft.com/windowsazure\">\
+         <wa:ProvisioningSection><LinuxProvisioningConfigurationSet xmlns=\"http://schemas.microsoft.com/windowsazure\">\
+         <CustomData>{custom_data}</CustomData></LinuxProvisioningConfigurationSet></wa:ProvisioningSection></Environment>\n"
+    )
+}
+
+fn simulated(case: &Case, config: Option<&str>, folder: &Path, control_plane: &ControlPlane, plain: impl Fn(&str) -> Machine) -> Stage {
+    let simulation = Simulation::of(case.platform).family(Family::V4);
+    let simulation = config.into_iter().fold(simulation, |simulation, config| simulation.user_data(config));
     let simulation = case.sets.iter().fold(simulation, |simulation, (name, value)| simulation.set(name, value));
     let simulated = simulation.build().unwrap_or_else(|error| panic!("{}: {error}", case.platform));
     let mut machine = plain("").args(simulated.qemu_arguments().unwrap_or_else(|error| panic!("{}: {error}", case.platform)));
@@ -228,11 +260,11 @@ fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
         let verdict = verdict(vm)?;
         assert_joined(&verdict, "joined", case.node);
         let node = ready_node(control_plane, case.node, "");
+        workspace::say(&format!("{}: Ready {:.0} s after power-on", case.platform, vm.age().as_secs_f64()));
         assert_of_its_platform(&node, case);
         if let Some((address, answer)) = case.open_to_all {
             assert_pods_are_kept_from(control_plane, case, address, answer);
         }
-        workspace::say(&format!("{}: Ready {:.0} s after power-on", case.platform, vm.age().as_secs_f64()));
         Ok(())
     });
 }
@@ -240,8 +272,11 @@ fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
 #[test]
 fn the_one_image_joins_on_every_platform() {
     let Some(control_plane) = control_plane("joins on every platform") else { return };
-    if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy", "xorriso"]) {
-        return workspace::not_run("joins on every platform", &format!("no program {program} here (packages dosfstools, mtools, xorriso)"));
+    if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy", "genisoimage"]) {
+        return workspace::not_run(
+            "joins on every platform",
+            &format!("no program {program} here (packages dosfstools, mtools, genisoimage)"),
+        );
     }
     let chosen = std::env::var("KILN_PLATFORMS").ok();
     let is_chosen = |case: &&Case| chosen.as_ref().is_none_or(|names| names.split(',').any(|name| name == case.platform));

@@ -274,18 +274,14 @@ impl Client {
     }
 
     fn failure(&self, asked: &str, fault: Fault, deadline: Deadline) -> Failure {
-        let unreachable = |why: String| Failure::new(Class::Unreachable, format!("{asked}: {why}"));
+        if let Fault::Tls(error) = &fault {
+            return trust::failure(&self.server.endpoint.to_string(), error, self.dates.map(|(server, _)| server));
+        }
+        let failure = Failure::new(Class::Unreachable, format!("{asked}: {}", fault.why(deadline)));
         match fault {
-            Fault::Io(doing, error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                unreachable(format!("{doing}: no answer within {:.1} s", deadline.elapsed().as_secs_f64())).transient()
-            }
-            Fault::Io(doing, error) => unreachable(format!("{doing}: {}", crate::error::plain(&error))).transient(),
-            Fault::Tls(error) => trust::failure(&self.server.endpoint.to_string(), &error, self.dates.map(|(server, _)| server)),
-            Fault::Closed => unreachable("the server closed the connection without an answer".to_owned()).transient(),
-            Fault::Truncated => unreachable("the connection broke in the middle of the answer".to_owned()).transient(),
-            Fault::Protocol(what) => unreachable(format!("the answer is not HTTP: {what}"))
-                .help("check the endpoint: another server than a Kubernetes API server answers there"),
-            Fault::TooLong(limit) => unreachable(format!("the answer is longer than {limit} bytes")),
+            fault if fault.may_pass() => failure.transient(),
+            Fault::Protocol(_) => failure.help("check the endpoint: another server than a Kubernetes API server answers there"),
+            _ => failure,
         }
     }
 }

@@ -38,6 +38,28 @@ pub(super) enum Fault {
     TooLong(usize),
 }
 
+impl Fault {
+    /// What went wrong, in words for people; `deadline` was the exchange's.
+    pub fn why(&self, deadline: Deadline) -> String {
+        match self {
+            Self::Io(doing, error) if error.kind() == io::ErrorKind::TimedOut => {
+                format!("{doing}: no answer within {:.1} s", deadline.elapsed().as_secs_f64())
+            }
+            Self::Io(doing, error) => format!("{doing}: {}", crate::error::plain(error)),
+            Self::Tls(error) => error.to_string(),
+            Self::Closed => "the server closed the connection without an answer".to_owned(),
+            Self::Truncated => "the connection broke in the middle of the answer".to_owned(),
+            Self::Protocol(what) => format!("the answer is not HTTP: {what}"),
+            Self::TooLong(limit) => format!("the answer is longer than {limit} bytes"),
+        }
+    }
+
+    /// Whether the same request may be answered the next time.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Io(..) | Self::Closed | Self::Truncated)
+    }
+}
+
 /// An open connection.
 pub(super) struct Connection {
     socket: TcpStream,

@@ -104,10 +104,15 @@ fn receive_head(connection: &mut impl Stream, mut call: Call<RecvResponse>, dead
 impl Received {
     /// The whole body, bounded, and whether the connection can take another request.
     pub fn whole_body(self, connection: &mut impl Stream, deadline: Deadline) -> Result<(Vec<u8>, bool), Fault> {
+        self.body_within(LONGEST_BODY, connection, deadline)
+    }
+
+    /// Like [`Received::whole_body`], of at most `limit` bytes.
+    pub fn body_within(self, limit: usize, connection: &mut impl Stream, deadline: Deadline) -> Result<(Vec<u8>, bool), Fault> {
         let mut body = Vec::new();
         let reusable = self.body(connection, deadline, &mut |piece| {
-            if body.len() + piece.len() > LONGEST_BODY {
-                return Err(Fault::TooLong(LONGEST_BODY));
+            if body.len() + piece.len() > limit {
+                return Err(Fault::TooLong(limit));
             }
             body.extend_from_slice(piece);
             Ok(ControlFlow::Continue(()))

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{CONTENT_LENGTH, DATE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::header::DATE;
+use http::{HeaderMap, Method, Request};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 
 use super::connection::{Connection, Fault};
 use super::error::retry_after;
 use super::exchange;
+use super::head::head;
 use super::network::{Counters, Network};
 use super::trust::{self, Authorities, ClientCertificate};
 use super::{Answer, Deadline, Error, pinned, resolve};
@@ -151,39 +152,16 @@ fn connect(network: &Network, server: &Server, tls: Arc<ClientConfig>, ask: &Ask
 }
 
 fn request(server: &Server, path: &str, ask: &Ask) -> Result<Request<()>> {
-    let wrong = |what: &str| Failure::new(Class::Config, format!("{} {}: {what}", ask.method, shown(ask.url)));
-    let mut headers = HeaderMap::new();
-    for (name, value) in ask.headers {
-        let name: HeaderName = name.parse().map_err(|_| wrong("a header's name has characters that no header may have"))?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| wrong("a header's value has characters that no header may have"))?;
-        value.set_sensitive(true);
-        headers.append(name, value);
-    }
-    headers.insert(HOST, HeaderValue::from_str(&host(server)).map_err(|_| wrong("its host cannot be sent"))?);
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("firstboot/", env!("CARGO_PKG_VERSION"))));
-    if !ask.body.is_empty() || [Method::POST, Method::PUT, Method::PATCH].contains(ask.method) {
-        headers.insert(CONTENT_LENGTH, ask.body.len().into());
-    }
-    let mut request = Request::builder().method(ask.method.clone()).uri(server.url(path));
-    if let Some(map) = request.headers_mut() {
-        *map = headers;
-    }
-    request.body(()).map_err(|_| wrong("it has characters that no URL may have"))
+    let request = head(ask.method, &server.url(path), &host(server), ask.headers.iter().copied(), ask.body.len());
+    request.map_err(|why| Failure::new(Class::Config, format!("{} {}: {why}", ask.method, shown(ask.url))))
 }
 
 fn failure(ask: &Ask, server: &Server, fault: Fault, deadline: Deadline) -> Failure {
-    let unreachable = |why: String| Failure::new(Class::Unreachable, format!("{} {}: {why}", ask.method, shown(ask.url)));
-    match fault {
-        Fault::Io(doing, error) if error.kind() == std::io::ErrorKind::TimedOut => {
-            unreachable(format!("{doing}: no answer within {:.1} s", deadline.elapsed().as_secs_f64())).transient()
-        }
-        Fault::Io(doing, error) => unreachable(format!("{doing}: {}", crate::error::plain(&error))).transient(),
-        Fault::Tls(error) => untrusted(server, &error),
-        Fault::Closed => unreachable("the server closed the connection without an answer".to_owned()).transient(),
-        Fault::Truncated => unreachable("the connection broke in the middle of the answer".to_owned()).transient(),
-        Fault::Protocol(what) => unreachable(format!("the answer is not HTTP: {what}")),
-        Fault::TooLong(limit) => unreachable(format!("the answer is longer than {limit} bytes")),
+    if let Fault::Tls(error) = &fault {
+        return untrusted(server, error);
     }
+    let failure = Failure::new(Class::Unreachable, format!("{} {}: {}", ask.method, shown(ask.url), fault.why(deadline)));
+    if fault.may_pass() { failure.transient() } else { failure }
 }
 
 /// Like an API server's, but in words of any server.

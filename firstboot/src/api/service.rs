@@ -5,17 +5,17 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, Method, Request};
 use zeroize::Zeroizing;
 
 use super::connection::Fault;
 use super::error::retry_after;
 use super::exchange;
+use super::head::head;
 use super::plain_connection::PlainConnection;
 use super::retry::{self, Backoff};
 use super::{Deadline, Error};
-use crate::error::{self, Class, Failure, Result};
+use crate::error::{Class, Failure, Result};
 use crate::host::network;
 
 /// The longest that one of several addresses may take to accept a connection.
@@ -187,11 +187,11 @@ impl Service {
         if let Some((address, connection)) = self.connection.take() {
             match self.exchange_on(connection, address, ask, deadline) {
                 Err(fault) if fault.is_stale() => {}
-                ended => return ended.map_err(|fault| self.unanswered(ask, &fault)),
+                ended => return ended.map_err(|fault| self.unanswered(ask, &fault, deadline)),
             }
         }
-        let (address, connection) = self.connect(deadline).map_err(|fault| self.unanswered(ask, &fault))?;
-        self.exchange_on(connection, address, ask, deadline).map_err(|fault| self.unanswered(ask, &fault))
+        let (address, connection) = self.connect(deadline).map_err(|fault| self.unanswered(ask, &fault, deadline))?;
+        self.exchange_on(connection, address, ask, deadline).map_err(|fault| self.unanswered(ask, &fault, deadline))
     }
 
     fn exchange_on(
@@ -213,19 +213,9 @@ impl Service {
 
     fn request(&self, ask: &Ask) -> std::result::Result<Request<()>, Fault> {
         let host = self.answering.as_ref().map(|(address, _)| without_zone(address)).unwrap_or_default();
-        let mut request = Request::builder().method(ask.method.clone()).uri(format!("http://{host}{}", ask.path));
-        if let Some(headers) = request.headers_mut() {
-            let session = self.manners.session.and_then(|session| Some((session.carry, self.session.as_ref()?.as_str())));
-            for (name, value) in self.manners.headers.iter().copied().chain(ask.headers.iter().copied()).chain(session) {
-                headers.insert(header_name(name)?, header_value(value)?);
-            }
-            headers.insert(HOST, header_value(&host)?);
-            headers.insert(USER_AGENT, HeaderValue::from_static(concat!("firstboot/", env!("CARGO_PKG_VERSION"))));
-            if !ask.body.is_empty() || ask.method == Method::PUT || ask.method == Method::POST {
-                headers.insert(CONTENT_LENGTH, ask.body.len().into());
-            }
-        }
-        request.body(()).map_err(|error| Fault::Protocol(error.to_string()))
+        let session = self.manners.session.and_then(|session| Some((session.carry, self.session.as_ref()?.as_str())));
+        let headers = self.manners.headers.iter().copied().chain(ask.headers.iter().copied()).chain(session);
+        head(&ask.method, &format!("http://{host}{}", ask.path), &host, headers, ask.body.len()).map_err(Fault::Protocol)
     }
 
     fn connect(&mut self, deadline: Deadline) -> std::result::Result<(SocketAddr, PlainConnection), Fault> {
@@ -247,31 +237,11 @@ impl Service {
     }
 
     /// Everything below HTTP may heal, and another address may answer the next time.
-    fn unanswered(&mut self, ask: &Ask, fault: &Fault) -> Error {
-        let why = match fault {
-            Fault::Io(doing, error) if error.kind() == std::io::ErrorKind::TimedOut => format!("{doing}: no answer in time"),
-            Fault::Io(doing, error) => format!("{doing}: {}", error::plain(error)),
-            Fault::Closed => "the connection was closed before the answer".to_owned(),
-            Fault::Truncated => "the answer was cut off".to_owned(),
-            Fault::TooLong(limit) => format!("the answer is longer than {limit} bytes"),
-            Fault::Protocol(why) => format!("the answer is not HTTP: {why}"),
-            Fault::Tls(error) => error.to_string(),
-        };
-        let failure = self.wrong(ask.path, why);
+    fn unanswered(&mut self, ask: &Ask, fault: &Fault, deadline: Deadline) -> Error {
+        let failure = self.wrong(ask.path, fault.why(deadline));
         self.answering = None;
-        if matches!(fault, Fault::TooLong(_) | Fault::Protocol(_)) { failure.into() } else { failure.transient().into() }
+        if fault.may_pass() { failure.transient().into() } else { failure.into() }
     }
-}
-
-fn header_name(name: &str) -> std::result::Result<HeaderName, Fault> {
-    name.parse().map_err(|_| Fault::Protocol(format!("{name} is no header")))
-}
-
-fn header_value(value: &str) -> std::result::Result<HeaderValue, Fault> {
-    let mut value =
-        HeaderValue::from_str(value).map_err(|_| Fault::Protocol("a header's value has characters that no header may have".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// What an address stands for: with a `%` and no name behind it, one address on every interface.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::api::plain::Plain;
 use crate::api::retry::{self, Backoff};
 use crate::api::trust::Authorities;
-use crate::api::{Deadline, Network, plain};
+use crate::api::{Deadline, Network};
 use crate::error::{Class, Failure, Result};
 use crate::host::root::Root;
 use crate::join::discovery;
@@ -31,7 +32,8 @@ fn fetch_plain(network: &Network, rest: &str, deadline: Deadline) -> Result<Vec<
     let endpoint: Endpoint = with_port.parse().map_err(|why| Failure::new(Class::Source, format!("the URL's host: {why}")))?;
     let mut backoff = Backoff::new();
     retry::until(deadline, &mut backoff, || {
-        let answer = plain::get(network, &endpoint, path, document::LIMIT, deadline.within(network.request_timeout))?;
+        let server = Plain { network, endpoint: &endpoint, limit: document::LIMIT, deadline: deadline.within(network.request_timeout) };
+        let answer = server.get(path)?;
         match answer.status {
             200 => Ok(answer.body),
             status => {

@@ -60,7 +60,7 @@ fn trouble_is_waited_for_where_it_may_pass_and_named_otherwise() {
         (vec![ok("<html>")], Err("the goal state is not XML")),
         (vec![ok(&GOAL.replace("ContainerId", "C"))], Err("the goal state has no Container/ContainerId")),
         (vec![ok(GOAL), refuse(400)], Err("answers 400")),
-        (vec![Does::Nothing], Err("no answer in time")),
+        (vec![Does::Nothing], Err("no answer within")),
         (vec![], Err("refused")),
     ] {
         let place = place(script.clone());

@@ -16,7 +16,7 @@ fn the_state_and_an_event_go_to_the_url_of_the_metadata() {
         assert_eq!(told.unwrap(), format!("told equinix: http://{}", place.address));
         let asked = place.asked();
         let body = json!({"state": state, "message": message}).to_string();
-        let request = |path: &str| format!("POST {path} HTTP/1.0\ncontent-length: {}\ncontent-type: application/json\n{body}", body.len());
+        let request = |path: &str| format!("POST {path} HTTP/1.1\ncontent-length: {}\ncontent-type: application/json\n{body}", body.len());
         assert_eq!(asked, [request("/phone-home/events"), request("/phone-home/events"), request("/phone-home")]);
     }
     assert!(!(REPORTER.usual)(&facts(&[("platform", "equinix")])));

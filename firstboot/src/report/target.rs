@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Setting, Telling, Wish};
+use crate::api::Error;
 use crate::api::https::{self, Reply, Trust};
+use crate::api::plain::Plain;
 use crate::api::trust::Authorities;
-use crate::api::{Error, plain};
 use crate::error::{Class, Failure, Result};
 use crate::kubernetes::endpoint::Endpoint;
 
@@ -98,7 +99,8 @@ fn send(telling: &Telling, url: &str, headers: &[(&str, &str)], body: &[u8], tru
 fn send_plain(telling: &Telling, rest: &str, headers: &[(&str, &str)], body: &[u8]) -> std::result::Result<(), Error> {
     let (endpoint, path) = split_plain(rest).map_err(|why| Failure::new(Class::Config, why))?;
     let content_type = headers.first().map_or("", |(_, value)| value);
-    let answer = plain::post(&telling.network, &endpoint, &path, content_type, body, LONGEST_ANSWER, telling.deadline)?;
+    let server = Plain { network: &telling.network, endpoint: &endpoint, limit: LONGEST_ANSWER, deadline: telling.deadline };
+    let answer = server.post(&path, content_type, body)?;
     https::judge(&format!("POST http://{endpoint}"), &Reply { status: answer.status, headers: http::HeaderMap::new(), body: Vec::new() })
 }
 

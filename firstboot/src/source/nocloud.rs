@@ -17,8 +17,9 @@ use super::drive::{the_disk, user_data};
 use super::{Document, Reader, Reading, Source};
 use crate::error::{Class, Failure, Result};
 use crate::facts::Facts;
+use crate::host::root::Root;
 use crate::platform::disks::Disk;
-use crate::platform::{Evidence, Field, Sign, Strength};
+use crate::platform::{Evidence, Field, Sign, Strength, smbios};
 
 pub mod seed;
 
@@ -122,8 +123,13 @@ fn place(error: &serde_yaml_ng::Error) -> String {
 /// What names a seed, and by what means.
 fn named(evidence: &Evidence) -> Option<(seed::Seed, &'static str)> {
     let by_argument = || evidence.command_line.words().iter().rev().find_map(|word| seed::parse(word));
-    let by_serial = || evidence.field(Field::ProductSerial)?.split_whitespace().find_map(seed::parse);
-    by_argument().map(|seed| (seed, "the kernel argument ds=nocloud")).or_else(|| Some((by_serial()?, "smbios product_serial")))
+    let seed = by_argument().map(|seed| (seed, "the kernel argument ds=nocloud"));
+    seed.or_else(|| Some((by_serial(evidence.root())?, "smbios product_serial")))
+}
+
+/// The seed that the firmware's serial number names.
+pub(super) fn by_serial(root: &Root) -> Option<seed::Seed> {
+    smbios::text(root, Field::ProductSerial.name())?.split_whitespace().find_map(seed::parse)
 }
 
 fn argument(evidence: &Evidence) -> Option<String> {
@@ -132,8 +138,7 @@ fn argument(evidence: &Evidence) -> Option<String> {
 }
 
 fn serial(evidence: &Evidence) -> Option<String> {
-    let is_there = evidence.field(Field::ProductSerial)?.split_whitespace().any(|word| seed::parse(word).is_some());
-    is_there.then(|| "smbios product_serial has ds=nocloud".to_owned())
+    by_serial(evidence.root()).map(|_| "smbios product_serial has ds=nocloud".to_owned())
 }
 
 fn folder(evidence: &Evidence) -> Option<String> {

@@ -64,11 +64,15 @@ fn a_seed_is_read_from_its_url() {
 #[test]
 fn plain_http_gives_pinned_user_data_and_no_facts() {
     let pin = hex(digest(&SHA256, CONFIG).as_ref());
-    let (metadata, fetched) = gathered(&[(CMDLINE, &format!("ds=nocloud;s=http://h/ firstboot.config-sha256={pin}"))]);
-    let metadata = metadata.unwrap();
-    assert_eq!(fetched, ["http://h/user-data"]);
-    assert!(metadata.user_data.is_some() && metadata.facts.text("hostname").is_none());
-    assert!(metadata.remarks[0].contains("not read over plain http"), "{:?}", metadata.remarks);
+    let (seed, pin) = ("ds=nocloud;s=http://h/", format!("firstboot.config-sha256={pin}"));
+    for contents in [vec![(CMDLINE, format!("{seed} {pin}"))], vec![(CMDLINE, pin.clone()), (SERIAL, seed.to_owned())]] {
+        let contents: Vec<(&str, &str)> = contents.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let (metadata, fetched) = gathered(&contents);
+        let metadata = metadata.unwrap_or_else(|failure| panic!("{contents:?}: {failure}"));
+        assert_eq!(fetched, ["http://h/user-data"]);
+        assert!(metadata.user_data.is_some() && metadata.facts.text("hostname").is_none());
+        assert!(metadata.remarks[0].contains("not read over plain http"), "{:?}", metadata.remarks);
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ struct Asked {
 }
 
 pub(super) fn look(surroundings: &Surroundings, _: &mut Vec<String>) -> Result<Option<UserData>> {
-    let Some(asked) = parse(surroundings.command_line)? else { return Ok(None) };
+    let Some(asked) = parse(surroundings.command_line, nocloud::by_serial(surroundings.root).is_some())? else { return Ok(None) };
     let url = variables::expand(&asked.url, "${", "}", &|name| variables::of_machine(surroundings.root, surroundings.command_line, name))
         .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))?;
     get(&url, asked.digest.as_deref(), surroundings.fetch)
@@ -51,11 +51,12 @@ pub(super) fn get(url: &str, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Resul
     Ok(UserData::new(document, shown))
 }
 
-/// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is refused.
-fn parse(line: &CommandLine) -> Result<Option<Asked>> {
+/// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is refused. The digest may be that
+/// of a seed, which the command line names, or the firmware does (`has_seed`).
+fn parse(line: &CommandLine, has_seed: bool) -> Result<Option<Asked>> {
     let pinned = pin(line)?;
     let Some(url) = line.value(URL).map(str::to_owned) else {
-        let is_for_another = line.words().iter().any(|word| nocloud::seed::parse(word).is_some());
+        let is_for_another = has_seed || line.words().iter().any(|word| nocloud::seed::parse(word).is_some());
         return if pinned.is_some() && !is_for_another { Err(wrong(format!("{DIGEST} is there without {URL}"))) } else { Ok(None) };
     };
     if line.value(inline::ARGUMENT).is_some() {
@@ -119,7 +120,7 @@ mod tests {
             ("-- firstboot.config=https://a".to_owned(), Ok(None)),
             ("xfirstboot.config=https://a firstboot.configs=b".to_owned(), Ok(None)),
         ] {
-            assert_eq!(parse(&CommandLine::parse(&line)), expected, "{line}");
+            assert_eq!(parse(&CommandLine::parse(&line), false), expected, "{line}");
         }
     }
 
@@ -135,7 +136,7 @@ mod tests {
             (&format!("firstboot.config-sha256={HEX}"), "without"),
             ("firstboot.config=https://a firstboot.config-inline=e30=", "exclude each other"),
         ] {
-            let failure = parse(&CommandLine::parse(line)).unwrap_err();
+            let failure = parse(&CommandLine::parse(line), false).unwrap_err();
             assert!(failure.message.contains(expected) && failure.class == Class::Source, "{line}: {failure}");
         }
     }

@@ -112,6 +112,21 @@ fn secrets_of_a_played_host_are_overwritten_once() {
 }
 
 #[test]
+fn nothing_is_left_of_user_data_in_any_encoding() {
+    let secret = "token: canary.c4nar1c4nar2c4na\n";
+    for (value, encoding) in
+        [(secret.to_owned(), ""), (STANDARD.encode(secret), "b64"), (packed(secret), "gz+b64"), (packed(secret), "wrong")]
+    {
+        for key in USER_DATA.into_iter().chain([VENDOR_DATA]) {
+            let mut host = PlayedHost::with(&[(key, &value), (&format!("{key}.encoding"), encoding)]);
+            assert_eq!(overwrite(&mut host).unwrap(), Some(format!("overwrote {key}")), "{encoding}");
+            assert!(host.keys.values().all(|left| !left.windows(8).any(|part| value.as_bytes().starts_with(part))), "{key} {encoding}");
+            assert!(decoded(&mut host, key).unwrap().is_none(), "{key} {encoding}");
+        }
+    }
+}
+
+#[test]
 fn the_uuid_of_vcenter_is_in_the_serial() {
     for (serial, expected) in [
         ("VMware-42 1c 5f 2a 8e 0b 33 c4-9d 00 11 22 33 44 55 6F", Some("421c5f2a-8e0b-33c4-9d00-11223344556f")),

@@ -13,6 +13,9 @@ const OURS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yam
 /// Cluster API writes it for the sake of its folder.
 const PLACEHOLDER: &str = "/run/cluster-api/placeholder";
 
+/// How the names of variables begin that may have a value, and are shown: Afterburn's.
+const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
+
 /// What a form says before it is known whether it carries anything.
 #[derive(Default)]
 pub struct Carrier {
@@ -101,7 +104,8 @@ fn names_a_join(bytes: &[u8]) -> bool {
 
 const JOIN: &[u8] = b"JoinConfiguration";
 
-/// What `envsubst` does: `$NAME` and `${NAME}` become values. A name without a value is an error here.
+/// What `envsubst` does: `$NAME` and `${NAME}` become values. A name without a value is an error here. What stands
+/// behind another `$` may be a part of a password, and is not shown.
 fn fill_in(document: &Document, lookup: &dyn Fn(&str) -> Option<String>, budget: &Budget) -> Result<Document> {
     let mut filled = Bytes::default();
     let mut rest = document.bytes();
@@ -115,7 +119,9 @@ fn fill_in(document: &Document, lookup: &dyn Fn(&str) -> Option<String>, budget:
         };
         let is_plain = |value: &String| value.chars().all(|character| !character.is_control() && !"\"'\\{}#".contains(character));
         let value = lookup(name).filter(is_plain).ok_or_else(|| {
-            wrong(format!("a command fills in the variable {name} of the node config, and it has no plain value on this machine"))
+            let shown =
+                if SHOWN.iter().any(|prefix| name.starts_with(prefix)) { format!("the variable {name}") } else { "a variable".to_owned() };
+            wrong(format!("a command fills in {shown} of the node config, and it has no plain value on this machine"))
                 .help("firstboot explain shows the facts that are known here")
         })?;
         budget.take(value.len())?;

@@ -54,8 +54,9 @@ fn the_node_config_is_the_file_that_counts() {
 fn variables_are_filled_in_where_a_command_would() {
     for (text, expected) in [
         ("${COREOS_EC2_HOSTNAME} $COREOS_EC2_HOSTNAME.x $ ${a} $1 ${} $$a é", Ok("ip-10-0-0-1 ip-10-0-0-1.x $ ${a} $1 ${} $$a é")),
-        ("${UNKNOWN}", Err("the variable UNKNOWN")),
-        ("$QUOTE", Err("the variable QUOTE")),
+        ("${COREOS_UNKNOWN}", Err("the variable COREOS_UNKNOWN of")),
+        ("p4$CANARY", Err("fills in a variable of")),
+        ("$QUOTE", Err("fills in a variable of")),
     ] {
         let carried = found(&[("/k", text)], "envsubst < /k > /k.new; kubeadm join --config /k");
         match expected {

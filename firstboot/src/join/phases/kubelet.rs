@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::identity::{self, BOOTSTRAP_CONF};
 use super::{Need, Phase};
-use crate::api::{Deadline, Network, plain};
+use crate::api::plain::Plain;
+use crate::api::{Deadline, Network};
 use crate::error::{Class, Failure, Result};
 use crate::host::files;
 use crate::host::services::{Services, Wait};
@@ -62,7 +63,7 @@ fn wait_until_healthy(join: &Join, endpoint: &Endpoint, deadline: Deadline) -> R
 }
 
 fn health(network: &Network, endpoint: &Endpoint, deadline: Deadline) -> std::result::Result<(), String> {
-    match plain::get(network, endpoint, "/healthz", LONGEST_HEALTH, deadline) {
+    match (Plain { network, endpoint, limit: LONGEST_HEALTH, deadline }).get("/healthz") {
         Ok(answer) if answer.status == 200 => Ok(()),
         Ok(answer) => Err(format!("http://{endpoint}/healthz answers {}", answer.status)),
         Err(failure) => Err(failure.message),

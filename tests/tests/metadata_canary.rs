@@ -1,0 +1,133 @@
+//! Marked secrets in user-data of every form, from every source and place, are nowhere where they could leak: whether the agent takes the config,
+//! refuses it or cannot make sense of it, they are not in what it prints, not in its status, facts or journal, not in a file that others can read,
+//! not in its arguments or environment, not in what it tells others, not in a core.
+//!
+//! Each case is an agent of its own on a machine that is a folder, in a network namespace where the simulator has the platform's addresses.
+
+#[path = "metadata_canary/attempt.rs"]
+mod attempt;
+#[path = "metadata_canary/cases.rs"]
+mod cases;
+#[path = "metadata_canary/cores.rs"]
+mod cores;
+#[path = "metadata_canary/formats.rs"]
+mod formats;
+#[path = "metadata_canary/joined.rs"]
+mod joined;
+#[path = "metadata_canary/mistakes.rs"]
+mod mistakes;
+#[path = "metadata_canary/origins.rs"]
+mod origins;
+#[path = "metadata_canary/stage.rs"]
+mod stage;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+
+use attempt::Case;
+use cases::{CHEAP, all_cases};
+use firstboot::source::{PLACES, SOURCES};
+use firstboot::userdata::{Kind, kind};
+use formats::FORMATS;
+use kiln_simulator::platform;
+use kiln_tests::canary;
+use kiln_tests::control_plane::{self, ControlPlane};
+use kiln_tests::lab::lab;
+use kiln_tests::{kiln, simulated, workspace};
+use origins::ORIGINS;
+
+/// Cases at a time: most of them wait.
+const AT_ONCE: usize = 8;
+
+#[test]
+fn secrets_of_user_data_are_nowhere_but_in_their_place() {
+    if !simulated::can_start("secrets_of_user_data_are_nowhere_but_in_their_place") {
+        return;
+    }
+    kiln::programs();
+    let only = std::env::var("KILN_TEST_CASES").unwrap_or_default();
+    let cases: VecDeque<Case> = all_cases().into_iter().filter(|case| only.is_empty() || case.name.contains(&only)).collect();
+    let mut counts = BTreeMap::new();
+    cases.iter().for_each(|case| *counts.entry(case.about).or_insert(0) += 1);
+    let (cases, problems) = (Mutex::new(cases), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(case) = next(&cases) {
+                    let found = std::panic::catch_unwind(|| case.run()).unwrap_or_else(|_| vec!["the test itself panicked".to_owned()]);
+                    let found = found.into_iter().map(|problem| format!("{}: {problem}", case.name));
+                    problems.lock().expect("no holder panics").extend(found);
+                }
+            });
+        }
+    });
+    let problems = problems.into_inner().expect("no holder panics");
+    for origin in ORIGINS {
+        stage::hindrance(origin).into_iter().for_each(|why| workspace::not_run(&format!("canaries from {}", origin.name), why));
+    }
+    workspace::say(&format!("canaries: {} origins, {} formats, cases: {counts:?}", ORIGINS.len(), FORMATS.len()));
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+    assert!(!only.is_empty() || counts.values().sum::<usize>() >= 800, "{counts:?}: too few cases");
+}
+
+fn next(cases: &Mutex<VecDeque<Case>>) -> Option<Case> {
+    cases.lock().expect("no holder panics").pop_front()
+}
+
+#[test]
+fn a_core_holds_no_secret() {
+    if !simulated::can_start("a_core_holds_no_secret") {
+        return;
+    }
+    if !canary::cores_are_left() {
+        return workspace::not_run("a_core_holds_no_secret", "programs leave none in their folder here (/proc/sys/kernel/core_pattern)");
+    }
+    assert_eq!(cores::problems(), [""; 0]);
+}
+
+#[test]
+fn a_joined_machine_leaves_the_host_nothing() {
+    let version = &lab().versions["kubernetes"];
+    if let Some(why) = control_plane::hindrance(version) {
+        return workspace::not_run("a_joined_machine_leaves_the_host_nothing", &why);
+    }
+    let control_plane = ControlPlane::start(version);
+    canary::admit(&control_plane);
+    let problems: Vec<String> = std::thread::scope(|scope| {
+        let joins: Vec<_> = joined::CASES.iter().map(|case| scope.spawn(|| joined::problems(case, &control_plane))).collect();
+        joins.into_iter().flat_map(|join| join.join().expect("it says what is wrong")).collect()
+    });
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// Whoever adds a source, a place, a platform or a form of user-data adds it here too.
+#[test]
+fn every_source_and_every_form_is_covered() {
+    let covered = |name: &str| ORIGINS.iter().any(|origin| origin.covers == name);
+    // What these have is told by the places.
+    let sources = SOURCES.iter().map(|source| source.name).filter(|name| *name != "metal");
+    let missing: Vec<&str> = sources.chain(PLACES.iter().map(|(name, _)| *name)).filter(|name| !covered(name)).collect();
+    assert!(missing.is_empty(), "no origin covers {missing:?}");
+    let missing: Vec<&str> = platform::names().filter(|name| ORIGINS.iter().all(|origin| origin.platform != *name)).collect();
+    assert!(missing.is_empty(), "no origin has the platform {missing:?}");
+    for format in FORMATS {
+        assert_eq!(kind(&format.right().user_data), format.kind, "{}", format.name);
+        assert!(is_read(format.kind), "{}", format.name);
+    }
+    assert!(CHEAP.iter().all(|name| ORIGINS.iter().any(|origin| origin.name == *name)));
+}
+
+/// Whether a node config can be in it. A new kind does not compile here until somebody says so, and adds a format.
+fn is_read(kind: Kind) -> bool {
+    match kind {
+        Kind::NodeConfig
+        | Kind::CloudConfig
+        | Kind::Template
+        | Kind::Multipart
+        | Kind::Gzip
+        | Kind::Zstd
+        | Kind::Base64
+        | Kind::Ignition => true,
+        Kind::OtherCloudInit | Kind::Script | Kind::Unknown => false,
+    }
+}

@@ -1,0 +1,134 @@
+//! Which machines are tried: all origins with all forms, and each mistake in each form.
+
+use std::sync::Arc;
+
+use kiln_tests::canary::{Marks, SECRET};
+
+use super::attempt::{Case, Ends, Verb};
+use super::formats::{FORMATS, Format, KEY_LINE, Made, Make, PASSWORD, STRANGERS, signed_only};
+use super::mistakes::{DAMAGES, MISTAKES, POLICIES, damaged};
+use super::origins::{ORIGINS, Origin};
+use super::stage::{self, TAG};
+
+const RUN: Verb = &["run"];
+/// The checks of a join wait a second for a container runtime.
+const CHECK: Verb = &["preflight", "--json"];
+/// What reads user-data of the machine at once.
+const READERS: &[Verb] = &[&["explain"], &["explain", "--json"], &["explain", "-v", "9"], &["explain", "--json", "-v", "9"]];
+/// What reads it and goes on.
+const RUNNERS: &[Verb] = &[RUN, &["run", "--json", "-v", "9"], RUN, &["join"]];
+/// What reads a file that a person gives.
+const BY_HAND: &[Verb] = &[
+    &["config", "validate"],
+    &["config", "validate", "--json", "--config"],
+    &["explain", "--json", "--config"],
+    &["join", "--dry-run", "-v", "9", "--config"],
+    &["reset", "--force", "--config"],
+    &["preflight", "--config"],
+];
+/// Origins that cost nothing.
+pub const CHEAP: &[&str] = &["nocloud-folder", "hyperv", "metal-inline", "file", "credential", "smbios-binary", "fw-cfg-credential"];
+
+/// Any eight characters of the token or the password: a part of a secret is a leak, too.
+fn marks(packed: &[&[u8]]) -> Arc<Marks> {
+    const PART: usize = 8;
+    let parts = [SECRET, PASSWORD].into_iter().flat_map(|secret| (0..=secret.len() - PART).map(move |at| &secret[at..at + PART]));
+    let marks = Marks::of(&parts.chain([KEY_LINE, "PRIVATE KEY"]).collect::<Vec<_>>());
+    Arc::new(packed.iter().fold(marks, |marks, bytes| marks.and_packed(bytes)))
+}
+
+pub fn marks_of(format: &Format, made: &Made) -> Arc<Marks> {
+    let packed = if made.pointed.is_empty() { vec![&made.user_data[..]] } else { made.pointed.values().map(Vec::as_slice).collect() };
+    marks(if format.is_packed { &packed } else { &[] })
+}
+
+/// Every case.
+pub fn all_cases() -> Vec<Case> {
+    let origins: Vec<&'static Origin> = ORIGINS.iter().filter(|origin| stage::hindrance(origin).is_none()).collect();
+    let mut cases = Vec::new();
+    for (number, origin) in origins.iter().enumerate() {
+        cases.extend(FORMATS.iter().enumerate().map(|(index, format)| taken(origin, format, number + index)));
+        cases.extend(STRANGERS.iter().skip(number % 3).step_by(3).map(|(name, make)| strange(origin, name, *make, number)));
+        cases.extend(POLICIES.iter().map(|(name, policy, exit)| restricted(origin, name, policy, *exit, number)));
+        cases.push(restricted(origin, "signed only", &signed_only(), 12, number));
+    }
+    let cheap: Vec<&Origin> = origins.into_iter().filter(|origin| CHEAP.contains(&origin.name)).collect();
+    for (number, format) in FORMATS.iter().enumerate() {
+        let origin = |index: usize| cheap[(number + index) % cheap.len()];
+        let made = format.right();
+        let mistakes = MISTAKES.iter().enumerate();
+        cases.extend(mistakes.map(|(index, (what, token))| wrong(origin(index), format, what, format.with(token()), Ends::Refused)));
+        let damages = DAMAGES.iter().enumerate();
+        cases.extend(damages.map(|(index, (what, damage))| wrong(origin(index), format, what, damaged(&made, *damage), Ends::Somehow)));
+        cases.push(Case { verbs: vec![CHECK], ..wrong(origin(0), format, "nothing", made, Ends::Unreachable) });
+        cases.push(given(origin(0), format));
+    }
+    // Those that wait longest first.
+    cases.sort_by_key(|case| case.about != "by hand");
+    cases
+}
+
+/// How the agent is called. A run of user-data that does not say how long it may take is left out: it would take minutes.
+fn verbs(format: &Format, number: usize) -> Vec<Verb> {
+    let reader = READERS[number % READERS.len()];
+    if format.is_bounded { vec![reader, RUNNERS[number / READERS.len() % RUNNERS.len()]] } else { vec![reader] }
+}
+
+/// A case in which nothing is wrong.
+fn plain(about: &'static str, origin: &'static Origin, format: &Format, made: Made, number: usize) -> Case {
+    Case {
+        about,
+        name: format!("{} {}", origin.name, format.name),
+        origin,
+        marks: marks_of(format, &made),
+        made,
+        policy: format.is_signed.then(signed_only),
+        verbs: verbs(format, number),
+        given: Vec::new(),
+        ends: Ends::Unreachable,
+    }
+}
+
+/// A config that is taken.
+fn taken(origin: &'static Origin, format: &Format, number: usize) -> Case {
+    plain("taken", origin, format, format.right(), number)
+}
+
+/// User-data that is for others.
+fn strange(origin: &'static Origin, name: &str, make: Make, number: usize) -> Case {
+    let made = Made { user_data: make(), ..Made::default() };
+    let name = format!("{} stranger-{name}", origin.name);
+    Case { name, ends: Ends::Somehow, ..plain("ignored", origin, &FORMATS[0], made, number) }
+}
+
+/// A config that the image's policy does not believe, in a form that is another one for each origin.
+fn restricted(origin: &'static Origin, name: &str, policy: &str, exit: i32, number: usize) -> Case {
+    // What must be signed, and what has no token of its own, ends otherwise.
+    let formats: Vec<&Format> =
+        FORMATS.iter().filter(|format| !format.is_signed && format.name != "token-from" && format.is_bounded).collect();
+    let format = formats[number % formats.len()];
+    let case = plain("restricted", origin, format, format.right(), number);
+    let marks = if policy.contains("facts") { Arc::new(Marks::clone(&case.marks).and(&[TAG])) } else { Arc::clone(&case.marks) };
+    let ends = if exit == 11 { Ends::Unreachable } else { Ends::With(exit) };
+    let verbs = vec![READERS[number % READERS.len()], RUN];
+    Case { name: format!("{} {name}", case.name), policy: Some(policy.to_owned()), verbs, ends, marks, ..case }
+}
+
+/// A config with something wrong in it.
+fn wrong(origin: &'static Origin, format: &Format, what: &str, made: Made, ends: Ends) -> Case {
+    let case = plain("wrong", origin, format, made, what.len() + format.name.len());
+    Case { name: format!("{} with {what}", case.name), ends, ..case }
+}
+
+/// User-data in files that a person gives, right and wrong.
+fn given(origin: &'static Origin, format: &Format) -> Case {
+    let made = format.right();
+    let rights = BY_HAND.iter().map(|verb| (*verb, made.user_data.clone()));
+    let wrongs = MISTAKES.iter().enumerate().flat_map(|(index, (_, token))| {
+        let bytes = format.with(token()).user_data;
+        [BY_HAND[0], BY_HAND[1 + index % (BY_HAND.len() - 1)]].map(|verb| (verb, bytes.clone()))
+    });
+    let given = rights.chain(wrongs).collect();
+    let case = plain("by hand", origin, format, made, 0);
+    Case { name: format!("by hand {}", case.name), verbs: Vec::new(), given, ends: Ends::Somehow, ..case }
+}
