@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::model::{ApiVersion, NodeConfig};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode};
 use super::redact::Redactor;
-use super::{HostDefaults, Written, cleaned};
+use super::{Beside, HostDefaults, Written, cleaned};
 use crate::error::{Class, Failure, Result};
 use crate::host::files;
 use crate::secret::Secret;
@@ -88,7 +88,8 @@ fn read_token(path: &Path) -> Result<Secret> {
     Ok(Secret::new(text.trim().to_owned()))
 }
 
-/// The node config that `flags` say, over the file `config` if there is one. `token_file` must have been loaded.
+/// The node config that `flags` say, over the JoinConfiguration of the file `config`, or in place of one beside the file's other documents.
+/// `token_file` must have been loaded.
 pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults) -> Result<NodeConfig> {
     let mut redactor = Redactor::default();
     let secrets = [&flags.token, &flags.discovery_token, &flags.tls_bootstrap_token];
@@ -97,10 +98,20 @@ pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults
     let lists = [&flags.endpoints, &flags.ca_cert_hashes, &flags.ignore_preflight_errors].into_iter().chain(&flags.skip_phases);
     texts.chain(lists.flatten()).for_each(|text| redactor.scan(text));
     let written = match config {
-        Some(bytes) => Written::read(bytes, &mut redactor).and_then(|written| over_config(written, flags)),
-        None => Ok(alone(flags)),
+        Some(bytes) => over_or_beside(bytes, flags, &mut redactor),
+        None => Ok(alone(flags, Beside::default())),
     };
     cleaned(written.and_then(|written| written.complete(host)), &redactor)
+}
+
+fn over_or_beside(bytes: &[u8], flags: &JoinFlags, redactor: &mut Redactor) -> Result<Written> {
+    let names_a_cluster = !flags.endpoints.is_empty() || flags.discovery_file.is_some();
+    let mut is_alone = false;
+    let written = Written::read_or(bytes, redactor, |beside| {
+        is_alone = names_a_cluster;
+        is_alone.then(|| alone(flags, beside))
+    })?;
+    if is_alone { Ok(written) } else { over_config(written, flags) }
 }
 
 /// What may be said beside a file: a name, checks and phases to leave out, a dry run.
@@ -113,11 +124,11 @@ fn over_config(mut written: Written, flags: &JoinFlags) -> Result<Written> {
         return Err(failure.help("write them into the file"));
     }
     if let Some(endpoint) = flags.endpoints.first() {
-        written.warnings.push(format!("the endpoint \"{}\" is ignored: --config is given", super::shown(endpoint)));
+        written.beside.warnings.push(format!("the endpoint \"{}\" is ignored: --config is given", super::shown(endpoint)));
     }
     overlay(&mut written.join, flags);
     if flags.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
-        written.agent.from_facts.node_name = None;
+        written.beside.agent.from_facts.node_name = None;
     }
     Ok(written)
 }
@@ -136,8 +147,8 @@ fn overlay(join: &mut RawJoin, flags: &JoinFlags) {
     join.dry_run = flags.dry_run.unwrap_or(join.dry_run);
 }
 
-/// The flags without a file. A discovery file stands before a token, as in kubeadm.
-fn alone(flags: &JoinFlags) -> Written {
+/// The flags without a JoinConfiguration. A discovery file stands before a token, as in kubeadm.
+fn alone(flags: &JoinFlags, mut beside: Beside) -> Written {
     let given = |token: &Option<Secret>| token.clone().filter(|token| !token.reveal().is_empty());
     let token = given(&flags.token);
     let mut join = RawJoin {
@@ -158,7 +169,8 @@ fn alone(flags: &JoinFlags) -> Written {
         }
     }
     overlay(&mut join, flags);
-    Written { join, api_version: ApiVersion::V1beta4, kubelet: None, agent: Default::default(), warnings: warnings(flags) }
+    beside.warnings.extend(warnings(flags));
+    Written { join, api_version: ApiVersion::V1beta4, beside }
 }
 
 fn warnings(flags: &JoinFlags) -> Vec<String> {

@@ -109,6 +109,12 @@ fn cleaned(config: Result<NodeConfig>, redactor: &Redactor) -> Result<NodeConfig
 struct Written {
     join: RawJoin,
     api_version: ApiVersion,
+    beside: Beside,
+}
+
+/// What may stand beside a JoinConfiguration.
+#[derive(Default)]
+struct Beside {
     kubelet: Option<serde_json::Value>,
     agent: AgentConfiguration,
     warnings: Vec<String>,
@@ -116,29 +122,34 @@ struct Written {
 
 impl Written {
     fn read(bytes: &[u8], redactor: &mut Redactor) -> Result<Self> {
+        Self::read_or(bytes, redactor, |_| None)
+    }
+
+    /// Where there is no JoinConfiguration, `otherwise` may make one of what stands beside it.
+    fn read_or(bytes: &[u8], redactor: &mut Redactor, otherwise: impl FnOnce(Beside) -> Option<Self>) -> Result<Self> {
         let mut documents = documents::split(bytes, redactor)?;
         let mut warnings = Vec::new();
         let agent = documents.remove(agent::KIND).map(|document| read_agent(&document)).transpose()?.unwrap_or_default();
         let kubelet = documents.remove(KUBELET_KIND).map(|document| read_kubelet(document, &mut warnings)).transpose()?;
-        let join = documents.remove(JOIN_KIND);
-        let (join, api_version) =
-            join.map(|document| read_join(&document, &mut warnings)).transpose()?.ok_or_else(|| missing(&documents))?;
-        for document in documents.values() {
-            warnings.push(format!("ignored configuration document with GroupVersionKind {}", document.name()));
+        let join = documents.remove(JOIN_KIND).map(|document| read_join(&document, &mut warnings)).transpose()?;
+        warnings
+            .extend(documents.values().map(|document| format!("ignored configuration document with GroupVersionKind {}", document.name())));
+        let beside = Beside { kubelet, agent, warnings };
+        match join {
+            Some((join, api_version)) => Ok(Self { join, api_version, beside }),
+            None => otherwise(beside).ok_or_else(|| missing(&documents)),
         }
-        Ok(Self { join, api_version, kubelet, agent, warnings })
     }
 
     fn complete(self, host: &HostDefaults) -> Result<NodeConfig> {
-        let mut warnings = self.warnings;
-        let mut raw = self.join;
-        if self.agent.from_facts.node_name.is_some() {
+        let Self { join: mut raw, api_version, beside: Beside { kubelet, agent, mut warnings } } = self;
+        if agent.from_facts.node_name.is_some() {
             // Its own template gives the name, once the facts are known.
             raw.node.name = Some(UNNAMED.to_owned());
         }
-        let mut join = complete::complete(raw, self.api_version, host, self.agent.token_from.is_some(), &mut warnings)?;
-        add_endpoints(&mut join.discovery, &self.agent, &mut warnings);
-        Ok(NodeConfig { join, kubelet: self.kubelet, agent: self.agent, from_facts: Vec::new(), warnings })
+        let mut join = complete::complete(raw, api_version, host, agent.token_from.is_some(), &mut warnings)?;
+        add_endpoints(&mut join.discovery, &agent, &mut warnings);
+        Ok(NodeConfig { join, kubelet, agent, from_facts: Vec::new(), warnings })
     }
 }
 

@@ -159,6 +159,19 @@ fn all_of_it_becomes_one_node_config() {
 }
 
 #[test]
+fn other_documents_may_stand_beside_the_flags_of_a_command() {
+    let agent = "apiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\ndeadline: 90s\n";
+    let command = "#cloud-config\nruncmd:\n- kubeadm join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-unsafe-skip-ca-verification\n";
+    let parts = [("text/cloud-config", command), ("application/yaml", KUBELET), ("application/x-firstboot-config", agent)];
+    let config = opened(mixed(&parts).as_bytes()).unwrap().node_config(&HostDefaults { hostname: "h".to_owned() }).unwrap().unwrap();
+    let deadline = config.agent.deadline.as_secs();
+    assert_eq!((config.node_name(), deadline, config.kubelet.unwrap()["maxPods"].as_u64()), ("h".to_owned(), 90, Some(42)));
+    let mixed = mixed(&[("text/cloud-config", command), ("application/x-firstboot-config", JOIN)]);
+    let failure = opened(mixed.as_bytes()).unwrap().node_config(&HostDefaults { hostname: "h".to_owned() }).unwrap_err();
+    assert!(failure.message.starts_with("can not mix '--config' with arguments"), "{failure}");
+}
+
+#[test]
 fn expressions_without_a_value_fail_only_where_they_count() {
     let with = |config: &str, command: &str| format!("## template: jinja\n{}- {command}\n", cloud_config(config)).into_bytes();
     assert_eq!(opened(&with("{{ v1.local_hostname }}", "echo {{ v1.x | canary }}")).unwrap().remarks.len(), 1);
