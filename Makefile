@@ -2,11 +2,11 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SHELL := /bin/bash
 
-.PHONY: help image test test-long check bench bench-join fuzz programs firstboot lab clean
+.PHONY: help image test test-long check bench bench-join bench-metadata fuzz programs firstboot lab clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 image: ## Install what is missing, build the default image into out/
 	@tools/install image
@@ -34,6 +34,10 @@ bench: ## Measure against mmdebstrap + mke2fs, tar | zstd, mksquashfs, mkfs.erof
 bench-join: ## Measure a join beside kubeadm's
 	@tools/install test
 	@tests/bench/join
+
+bench-metadata: ## Measure how EC2's facts and node config are read, beside cloud-init
+	@tools/install test
+	@tests/bench/metadata
 
 fuzz: ## Fuzz every parser of outside bytes, SECONDS (10) each
 	@tools/install fuzz

@@ -73,6 +73,8 @@ const ROWS: &[Row] = &[
     ("ec2", "GET", "/latest/meta-data/autoscaling/target-lifecycle-state", "X-aws-ec2-metadata-token: TOKEN", 404, Any),
     ("ec2", "GET", "/latest/meta-data/tags/instance/Name", "X-aws-ec2-metadata-token: TOKEN", 200, Is("kiln-node-1")),
     ("ec2", "GET", "/latest/dynamic/instance-identity/document", "X-aws-ec2-metadata-token: TOKEN", 200, At("/region", "eu-west-1")),
+    ("ec2", "GET", "/latest/dynamic/instance-identity", "X-aws-ec2-metadata-token: TOKEN", 200, Is("document\npkcs7\nrsa2048\nsignature")),
+    ("ec2", "GET", "/latest/dynamic/instance-identity/", "X-aws-ec2-metadata-token: TOKEN", 200, Has("document\n")),
     ("ec2", "GET", "/1999-01-01/user-data", "X-aws-ec2-metadata-token: TOKEN", 404, Any),
     ("ec2", "PUT", "/latest/api/token", "", 400, Any),
     ("ec2", "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 21601", 400, Any),
