@@ -16,7 +16,7 @@ use kiln_tests::joining::{GUEST, assert_joined, control_plane, disc, fat_disk, r
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
 use kiln_tests::pods::{self, Network};
-use kiln_tests::qemu::{Machine, overlay};
+use kiln_tests::qemu::Machine;
 use kiln_tests::workspace;
 use serde_json::{Value, json};
 
@@ -153,12 +153,13 @@ struct Stage {
 }
 
 fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane) -> Stage {
-    let disk = overlay(&image.file(".raw"), folder, "disk", None);
     let config = node_config(control_plane, case);
     let name = format!("platform-{}", case.platform);
     let plain = |line: &str| {
         let machine = Machine::new(&name).in_network_of(control_plane.fact("pid"));
-        machine.kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &format!("{} {line}", image.command_line())).disk(&disk)
+        machine
+            .kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &format!("{} {line}", image.command_line()))
+            .snapshot(&image.file(".raw"))
     };
     match case.way {
         Way::UserData => simulated(case, Some(&config), folder, control_plane, plain),
