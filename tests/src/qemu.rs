@@ -167,18 +167,13 @@ impl Machine {
         for attempt in 1.. {
             let mut vm = self.start(attempt);
             // A script that looks at the cluster alone does not see the machine go: it panics.
-            let ended = std::panic::catch_unwind(AssertUnwindSafe(|| script(&mut vm)));
-            if let Ok(Ok(value)) = ended {
-                return value;
-            }
-            if attempt < ATTEMPTS && vm.console.tells_emulator_fault() {
-                let name = &self.name;
-                workspace::say(&format!("{name}: the emulator tripped over the kernel patching itself (Oops: int3), booting again"));
-                continue;
-            }
-            match ended {
+            match std::panic::catch_unwind(AssertUnwindSafe(|| script(&mut vm))) {
+                Ok(Ok(value)) => return value,
+                _ if attempt < ATTEMPTS && vm.console.tells_emulator_fault() => {
+                    let name = &self.name;
+                    workspace::say(&format!("{name}: the emulator tripped over the kernel patching itself (Oops: int3), booting again"));
+                }
                 Ok(Err(failure)) => panic!("{}: {failure}", self.name),
-                Ok(Ok(_)) => unreachable!("it was returned"),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }

@@ -106,12 +106,11 @@ pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults
 
 fn over_or_beside(bytes: &[u8], flags: &JoinFlags, redactor: &mut Redactor) -> Result<Written> {
     let names_a_cluster = !flags.endpoints.is_empty() || flags.discovery_file.is_some();
-    let mut is_alone = false;
-    let written = Written::read_or(bytes, redactor, |beside| {
-        is_alone = names_a_cluster;
-        is_alone.then(|| alone(flags, beside))
-    })?;
-    if is_alone { Ok(written) } else { over_config(written, flags) }
+    match Written::parts(bytes, redactor)? {
+        (Ok((join, api_version)), beside) => over_config(Written { join, api_version, beside }, flags),
+        (Err(_), beside) if names_a_cluster => Ok(alone(flags, beside)),
+        (Err(missing), _) => Err(missing),
+    }
 }
 
 /// What may be said beside a file: a name, checks and phases to leave out, a dry run.

@@ -122,11 +122,13 @@ struct Beside {
 
 impl Written {
     fn read(bytes: &[u8], redactor: &mut Redactor) -> Result<Self> {
-        Self::read_or(bytes, redactor, |_| None)
+        let (join, beside) = Self::parts(bytes, redactor)?;
+        let (join, api_version) = join?;
+        Ok(Self { join, api_version, beside })
     }
 
-    /// Where there is no JoinConfiguration, `otherwise` may make one of what stands beside it.
-    fn read_or(bytes: &[u8], redactor: &mut Redactor, otherwise: impl FnOnce(Beside) -> Option<Self>) -> Result<Self> {
+    /// The JoinConfiguration, or the failure that there is none, and what stands beside it.
+    fn parts(bytes: &[u8], redactor: &mut Redactor) -> Result<(Result<(RawJoin, ApiVersion)>, Beside)> {
         let mut documents = documents::split(bytes, redactor)?;
         let mut warnings = Vec::new();
         let agent = documents.remove(agent::KIND).map(|document| read_agent(&document)).transpose()?.unwrap_or_default();
@@ -134,11 +136,7 @@ impl Written {
         let join = documents.remove(JOIN_KIND).map(|document| read_join(&document, &mut warnings)).transpose()?;
         warnings
             .extend(documents.values().map(|document| format!("ignored configuration document with GroupVersionKind {}", document.name())));
-        let beside = Beside { kubelet, agent, warnings };
-        match join {
-            Some((join, api_version)) => Ok(Self { join, api_version, beside }),
-            None => otherwise(beside).ok_or_else(|| missing(&documents)),
-        }
+        Ok((join.ok_or_else(|| missing(&documents)), Beside { kubelet, agent, warnings }))
     }
 
     fn complete(self, host: &HostDefaults) -> Result<NodeConfig> {

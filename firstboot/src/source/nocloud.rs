@@ -17,9 +17,8 @@ use super::drive::{the_disk, user_data};
 use super::{Document, Reader, Reading, Source};
 use crate::error::{Class, Failure, Result};
 use crate::facts::Facts;
-use crate::host::root::Root;
 use crate::platform::disks::Disk;
-use crate::platform::{Evidence, Field, Sign, Strength, smbios};
+use crate::platform::{Evidence, Field, Sign, Strength};
 
 pub mod seed;
 
@@ -123,13 +122,8 @@ fn place(error: &serde_yaml_ng::Error) -> String {
 /// What names a seed, and by what means.
 fn named(evidence: &Evidence) -> Option<(seed::Seed, &'static str)> {
     let by_argument = || evidence.command_line.words().iter().rev().find_map(|word| seed::parse(word));
-    let seed = by_argument().map(|seed| (seed, "the kernel argument ds=nocloud"));
-    seed.or_else(|| Some((by_serial(evidence.root())?, "smbios product_serial")))
-}
-
-/// The seed that the firmware's serial number names.
-pub(super) fn by_serial(root: &Root) -> Option<seed::Seed> {
-    smbios::text(root, Field::ProductSerial.name())?.split_whitespace().find_map(seed::parse)
+    let by_serial = || evidence.field(Field::ProductSerial).and_then(seed::in_serial);
+    by_argument().map(|seed| (seed, "the kernel argument ds=nocloud")).or_else(|| Some((by_serial()?, "smbios product_serial")))
 }
 
 fn argument(evidence: &Evidence) -> Option<String> {
@@ -138,7 +132,7 @@ fn argument(evidence: &Evidence) -> Option<String> {
 }
 
 fn serial(evidence: &Evidence) -> Option<String> {
-    by_serial(evidence.root()).map(|_| "smbios product_serial has ds=nocloud".to_owned())
+    evidence.field(Field::ProductSerial).and_then(seed::in_serial).map(|_| "smbios product_serial has ds=nocloud".to_owned())
 }
 
 fn folder(evidence: &Evidence) -> Option<String> {

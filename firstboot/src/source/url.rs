@@ -10,7 +10,8 @@ use super::document::LIMIT;
 use super::{Document, Surroundings, UserData, inline, nocloud, variables};
 use crate::api::trust::hex;
 use crate::error::{Class, Failure, Result};
-use crate::platform::CommandLine;
+use crate::host::root::Root;
+use crate::platform::{CommandLine, Field, smbios};
 
 /// The kernel argument.
 pub(super) const URL: &str = "firstboot.config";
@@ -26,7 +27,7 @@ struct Asked {
 }
 
 pub(super) fn look(surroundings: &Surroundings, _: &mut Vec<String>) -> Result<Option<UserData>> {
-    let Some(asked) = parse(surroundings.command_line, nocloud::by_serial(surroundings.root).is_some())? else { return Ok(None) };
+    let Some(asked) = parse(surroundings.command_line, &|| firmware_names_seed(surroundings.root))? else { return Ok(None) };
     let url = variables::expand(&asked.url, "${", "}", &|name| variables::of_machine(surroundings.root, surroundings.command_line, name))
         .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))?;
     get(&url, asked.digest.as_deref(), surroundings.fetch)
@@ -51,13 +52,17 @@ pub(super) fn get(url: &str, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Resul
     Ok(UserData::new(document, shown))
 }
 
+fn firmware_names_seed(root: &Root) -> bool {
+    smbios::text(root, Field::ProductSerial.name()).as_deref().and_then(nocloud::seed::in_serial).is_some()
+}
+
 /// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is refused. The digest may be that
 /// of a seed, which the command line names, or the firmware does (`has_seed`).
-fn parse(line: &CommandLine, has_seed: bool) -> Result<Option<Asked>> {
+fn parse(line: &CommandLine, has_seed: &dyn Fn() -> bool) -> Result<Option<Asked>> {
     let pinned = pin(line)?;
     let Some(url) = line.value(URL).map(str::to_owned) else {
-        let is_for_another = has_seed || line.words().iter().any(|word| nocloud::seed::parse(word).is_some());
-        return if pinned.is_some() && !is_for_another { Err(wrong(format!("{DIGEST} is there without {URL}"))) } else { Ok(None) };
+        let is_for_another = || line.words().iter().any(|word| nocloud::seed::parse(word).is_some()) || has_seed();
+        return if pinned.is_some() && !is_for_another() { Err(wrong(format!("{DIGEST} is there without {URL}"))) } else { Ok(None) };
     };
     if line.value(inline::ARGUMENT).is_some() {
         return Err(wrong(format!("{URL} and {} exclude each other", inline::ARGUMENT)));
@@ -120,7 +125,7 @@ mod tests {
             ("-- firstboot.config=https://a".to_owned(), Ok(None)),
             ("xfirstboot.config=https://a firstboot.configs=b".to_owned(), Ok(None)),
         ] {
-            assert_eq!(parse(&CommandLine::parse(&line), false), expected, "{line}");
+            assert_eq!(parse(&CommandLine::parse(&line), &|| false), expected, "{line}");
         }
     }
 
@@ -136,7 +141,7 @@ mod tests {
             (&format!("firstboot.config-sha256={HEX}"), "without"),
             ("firstboot.config=https://a firstboot.config-inline=e30=", "exclude each other"),
         ] {
-            let failure = parse(&CommandLine::parse(line), false).unwrap_err();
+            let failure = parse(&CommandLine::parse(line), &|| false).unwrap_err();
             assert!(failure.message.contains(expected) && failure.class == Class::Source, "{line}: {failure}");
         }
     }

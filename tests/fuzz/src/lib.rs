@@ -9,7 +9,7 @@ use firstboot::userdata::carrier::Carrier;
 use tempfile::TempDir;
 
 /// The token in the seeds.
-const TOKEN: &str = "canary.canarycanarycana";
+pub const TOKEN: &str = "canary.canarycanarycana";
 
 /// A folder in memory where there is one: each input is written to a file there.
 pub fn folder() -> TempDir {

@@ -1,5 +1,6 @@
 //! A machine with its user-data in the place of an origin.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
@@ -11,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kiln_simulator::{Simulation, platform};
 use kiln_tests::answers::Answers;
+use kiln_tests::joining::disc;
 use kiln_tests::simulated::Machine;
 use kiln_tests::workspace;
 
@@ -44,6 +46,7 @@ pub fn hindrance(origin: &Origin) -> Option<&'static str> {
         Way::Drive | Way::Disk(..) | Way::Disc(_) if !can_mount() => Some("this user may mount no disks"),
         Way::Drive | Way::Disk(..) if !has("ext4") => Some("this kernel has no ext4"),
         Way::Disc(_) if !has("iso9660") => Some("this kernel has no iso9660"),
+        Way::Disc(_) if workspace::missing(&["genisoimage"]).is_some() => Some("no program genisoimage here"),
         _ => None,
     }
 }
@@ -112,16 +115,15 @@ impl Stage {
 
     fn attach(&mut self, label: &str, files: Files) {
         let content = self.content(&files);
-        self.insert(|image| {
-            workspace::output("mke2fs", ["-q", "-t", "ext4", "-O", "^has_journal", "-L", label, "-d", &content, image, DISK]);
-        });
+        let image = self.folder.path().join("image");
+        let words = ["-q", "-t", "ext4", "-O", "^has_journal", "-L", label, "-d", &content].map(OsStr::new);
+        workspace::output("mke2fs", words.into_iter().chain([image.as_os_str(), OsStr::new(DISK)]));
+        self.insert(&image);
     }
 
     fn attach_disc(&mut self, files: Files) {
-        let content = self.content(&files);
-        self.insert(|image| {
-            workspace::output("xorriso", ["-as", "mkisofs", "-quiet", "-V", "disc", "-J", "-r", "-o", image, &content]);
-        });
+        let disc = disc(self.folder.path(), "disc", Path::new(&self.content(&files)));
+        self.insert(&disc);
     }
 
     fn content(&self, files: &Files) -> String {
@@ -134,10 +136,8 @@ impl Stage {
         content.display().to_string()
     }
 
-    fn insert(&mut self, make: impl FnOnce(&str)) {
-        let image = self.folder.path().join("image");
-        make(&image.display().to_string());
-        let device = Device::attach(&image).expect("there was one a moment ago");
+    fn insert(&mut self, image: &Path) {
+        let device = Device::attach(image).expect("there was one a moment ago");
         self.write("sys/class/block/vdb/size", b"2048\n");
         fs::create_dir_all(self.root().join("dev")).expect("the folder is the test's");
         symlink(&device.0, self.root().join("dev/vdb")).expect("the folder is the test's");

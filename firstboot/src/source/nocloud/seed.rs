@@ -45,6 +45,11 @@ pub struct Seed {
     pub instance_id: Option<String>,
 }
 
+/// The seed that the firmware's serial number names among its words.
+pub fn in_serial(serial: &str) -> Option<Seed> {
+    serial.split_whitespace().find_map(parse)
+}
+
 /// Reads one word; none when it is no such word. Keys that are not known are left out, of several the first counts.
 pub fn parse(word: &str) -> Option<Seed> {
     let mut parts = word.split(';');

@@ -3,10 +3,8 @@
 
 use firstboot::userdata::bounds::Budget;
 use firstboot::userdata::jinja::{check, render};
+use kiln_fuzz::TOKEN;
 use libfuzzer_sys::fuzz_target;
-
-/// The token in the seeds.
-const TOKEN: &str = "canary.canarycanarycana";
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -2,10 +2,8 @@
 #![no_main]
 
 use firstboot::config::{HostDefaults, parse};
+use kiln_fuzz::TOKEN;
 use libfuzzer_sys::fuzz_target;
-
-/// The token in the seeds.
-const TOKEN: &str = "canary.canarycanarycana";
 
 fuzz_target!(|bytes: &[u8]| {
     let host = HostDefaults { hostname: "node".to_owned() };

@@ -2,10 +2,8 @@
 #![no_main]
 
 use firstboot::userdata::pointer::read;
+use kiln_fuzz::TOKEN;
 use libfuzzer_sys::fuzz_target;
-
-/// The secret in the seeds.
-const TOKEN: &str = "canary.canarycanarycana";
 
 fuzz_target!(|bytes: &[u8]| match read(bytes) {
     Ok(Some(pointer)) => {

@@ -2,10 +2,8 @@
 #![no_main]
 
 use firstboot::config::reset::parse_reset;
+use kiln_fuzz::TOKEN;
 use libfuzzer_sys::fuzz_target;
-
-/// The token in the seeds.
-const TOKEN: &str = "canary.canarycanarycana";
 
 fuzz_target!(|bytes: &[u8]| match parse_reset(bytes) {
     Ok(reset) => {

@@ -4,10 +4,9 @@
 use firstboot::config::HostDefaults;
 use firstboot::source::Document;
 use firstboot::userdata::{Means, Pointer, PublicKey, Trust, open};
+use kiln_fuzz::TOKEN;
 use libfuzzer_sys::fuzz_target;
 
-/// The token in the seeds.
-const TOKEN: &str = "canary.canarycanarycana";
 /// A key that signed nothing here.
 const KEY: &str = "RWSX2BrGaJFTXIuGkaKaZDmJHCvWGxjiry2TYd7VKXfVKl75YB2jl5Xn";
 
