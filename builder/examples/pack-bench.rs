@@ -24,9 +24,13 @@ fn main() -> Result<()> {
     let (folder, out, threads) = match arguments.as_slice() {
         [folder, out] => (folder, out, 0),
         [folder, out, threads] => (folder, out, threads.parse().unwrap_or(0)),
-        _ => return Err(Error::new(Class::Usage, "two or three arguments are needed").help("pack-bench FOLDER OUT.tar.zst [THREADS]")),
+        _ => {
+            return Err(Error::new(Class::Usage, "two or three arguments are needed")
+                .help("pack-bench FOLDER OUT.tar.zst [THREADS]"));
+        }
     };
-    let threads = if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
+    let threads =
+        if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
     let start = Instant::now();
     let mut tree = Tree::default();
     walk(Path::new(folder), "", &mut tree)?;
@@ -34,7 +38,11 @@ fn main() -> Result<()> {
     let encoder = zstd_encoder(file, threads).at("writing", out)?;
     let (encoder, diff_id, size) = digest_while_writing(encoder, |tee| write_tar(&tree, DEFAULT_EPOCH, tee))?;
     let (_, digest, packed) = encoder.finish().at("writing", out)?.finish();
-    println!("{} entries, {size} bytes to {packed} in {:.3} s", tree.entries.len(), start.elapsed().as_secs_f64());
+    println!(
+        "{} entries, {size} bytes to {packed} in {:.3} s",
+        tree.entries.len(),
+        start.elapsed().as_secs_f64()
+    );
     println!("diffID {diff_id}\ndigest {digest}");
     Ok(())
 }

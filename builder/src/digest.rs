@@ -100,7 +100,8 @@ impl FromStr for Digest {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let mut bytes = [0; 32];
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| {
-            Error::new(Class::Usage, format!("\"{text}\" is not a SHA-256 digest")).help("write sha256: and 64 hexadecimal digits")
+            Error::new(Class::Usage, format!("\"{text}\" is not a SHA-256 digest"))
+                .help("write sha256: and 64 hexadecimal digits")
         })?;
         Ok(Self(bytes))
     }
@@ -219,13 +220,23 @@ mod tests {
         use std::os::unix::fs::FileExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let table: [(u64, &[u64]); 6] =
-            [(0, &[]), (1 << 20, &[]), (5, &[0]), (1 << 20, &[0]), ((3 << 20) + 1, &[1 << 20, 2 << 20]), ((1 << 20) + 5, &[1 << 20])];
+        let table: [(u64, &[u64]); 6] = [
+            (0, &[]),
+            (1 << 20, &[]),
+            (5, &[0]),
+            (1 << 20, &[0]),
+            ((3 << 20) + 1, &[1 << 20, 2 << 20]),
+            ((1 << 20) + 5, &[1 << 20]),
+        ];
         for (length, places) in table {
             let file = File::create(&path).unwrap();
             file.set_len(length).unwrap();
             places.iter().for_each(|place| file.write_all_at(b"bytes", *place).unwrap());
-            assert_eq!(Digest::of_file(&path).unwrap(), Digest::of(&std::fs::read(&path).unwrap()), "{length} {places:?}");
+            assert_eq!(
+                Digest::of_file(&path).unwrap(),
+                Digest::of(&std::fs::read(&path).unwrap()),
+                "{length} {places:?}"
+            );
         }
     }
 }

@@ -45,24 +45,36 @@ pub fn describe(top: &mut Tree, plan: &ImagePlan, lock: &Lock, layers: &[PackedL
         name: &plan.name,
         arch: plan.arch,
         variables: &plan.variables,
-        layers: layers.iter().map(|layer| DescribedLayer { name: &layer.name, diff_id: &layer.diff_id }).collect(),
+        layers: layers
+            .iter()
+            .map(|layer| DescribedLayer { name: &layer.name, diff_id: &layer.diff_id })
+            .collect(),
         artifacts: lock
             .artifacts
             .iter()
-            .map(|pin| DescribedArtifact { layer: &pin.layer, name: &pin.name, version: &pin.version, sha256: &pin.sha256 })
+            .map(|pin| DescribedArtifact {
+                layer: &pin.layer,
+                name: &pin.name,
+                version: &pin.version,
+                sha256: &pin.sha256,
+            })
             .collect(),
     };
-    let mut json =
-        serde_json::to_vec_pretty(&description).map_err(|error| Error::new(Class::Internal, format!("describing the image: {error}")))?;
+    let mut json = serde_json::to_vec_pretty(&description)
+        .map_err(|error| Error::new(Class::Internal, format!("describing the image: {error}")))?;
     json.push(b'\n');
-    top.insert(format!("{}/image.json", firstboot::contract::IMAGE_FOLDER), Entry::file(Body::inline(json), 0o644));
+    top.insert(
+        format!("{}/image.json", firstboot::contract::IMAGE_FOLDER),
+        Entry::file(Body::inline(json), 0o644),
+    );
     Ok(())
 }
 
 /// Adds the policy by which the image's machines believe what they are told.
 pub fn believe(top: &mut Tree, plan: &ImagePlan) -> Result<()> {
     let Some(policy) = &plan.metadata else { return Ok(()) };
-    let json = serde_json::to_vec(policy).map_err(|error| Error::new(Class::Internal, format!("writing the policy: {error}")))?;
+    let json = serde_json::to_vec(policy)
+        .map_err(|error| Error::new(Class::Internal, format!("writing the policy: {error}")))?;
     top.insert(firstboot::contract::POLICY.to_owned(), Entry::file(Body::inline(json), 0o644));
     Ok(())
 }
@@ -82,7 +94,9 @@ pub fn key(top: &Tree) -> Result<Digest> {
             Node::Symlink(target) => format!("link {target}"),
             Node::File(Body::Inline(bytes)) => Digest::of(bytes).to_string(),
             // Slices of this layer are whole blobs of the store, whose name is their digest.
-            Node::File(Body::Slice { file, .. }) => file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Node::File(Body::Slice { file, .. }) => {
+                file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+            }
         };
         text.push_str(&format!("{path}\0{:o}\0{content}\0", entry.mode));
     }

@@ -58,7 +58,11 @@ pub fn check(command: &Command, status: ExitStatus, stderr: &[u8]) -> Result<()>
 fn missing(command: &Command, package: &str, error: &std::io::Error) -> Error {
     let error_text = format!("starting {}: {error}", name(command));
     let new = Error::new(Class::Tool, error_text);
-    if error.kind() == ErrorKind::NotFound { new.help(format!("install it: apt-get install {package}")) } else { new }
+    if error.kind() == ErrorKind::NotFound {
+        new.help(format!("install it: apt-get install {package}"))
+    } else {
+        new
+    }
 }
 
 fn name(command: &Command) -> String {

@@ -33,7 +33,8 @@ impl Progress {
             (false, true) => Mode::Bars,
             (false, false) => Mode::Lines,
         };
-        let target = if mode == Mode::Bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target =
+            if mode == Mode::Bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { bars: MultiProgress::with_draw_target(target), mode }
     }
 

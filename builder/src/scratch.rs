@@ -25,8 +25,14 @@ impl Scratch {
     /// A new empty folder in `parent`.
     pub fn new(parent: &Path) -> Result<Self> {
         loop {
-            let lock = Builder::new().prefix(PREFIX).suffix(".lock").tempfile_in(parent).at("creating a file in", parent)?;
-            let (file, lock_path) = lock.keep().map_err(|error| crate::error::Error::io("creating a file in", parent, &error.error))?;
+            let lock = Builder::new()
+                .prefix(PREFIX)
+                .suffix(".lock")
+                .tempfile_in(parent)
+                .at("creating a file in", parent)?;
+            let (file, lock_path) = lock
+                .keep()
+                .map_err(|error| crate::error::Error::io("creating a file in", parent, &error.error))?;
             file.lock().at("locking", &lock_path)?;
             // A sweeper may have taken the file for a dead one's before it was locked.
             if file.metadata().at("reading", &lock_path)?.nlink() == 0 {

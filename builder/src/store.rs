@@ -61,7 +61,8 @@ impl Store {
             .or_else(|| from("XDG_CACHE_HOME").map(|folder| folder.join("kiln")))
             .or_else(|| from("HOME").map(|home| home.join(".cache/kiln")))
             .ok_or_else(|| {
-                Error::new(Class::Usage, "no cache folder: neither KILN_CACHE nor HOME is set").help("name one with --cache-dir")
+                Error::new(Class::Usage, "no cache folder: neither KILN_CACHE nor HOME is set")
+                    .help("name one with --cache-dir")
             })
     }
 
@@ -86,7 +87,13 @@ impl Store {
     pub fn partial(&self, digest: &Digest) -> Result<Partial> {
         let lock = self.lock(&format!("blob-{}", digest.hex()))?;
         let path = self.root.join("partial").join(digest.hex());
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).at("opening", &path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .at("opening", &path)?;
         Ok(Partial { file, path, _lock: lock })
     }
 
@@ -231,7 +238,9 @@ mod tests {
             Err(Error::new(Class::Internal, "stopped"))
         });
         assert!(failed.is_err());
-        let built = store.built("layer", &key, |work| fs::write(work.join("whole"), b"").at("writing", work)).unwrap();
+        let built = store
+            .built("layer", &key, |work| fs::write(work.join("whole"), b"").at("writing", work))
+            .unwrap();
         assert!(!built.cached && built.path.join("whole").exists() && !built.path.join("half").exists());
         assert!(store.built("layer", &key, |_| unreachable!()).unwrap().cached);
     }

@@ -45,12 +45,18 @@ const NODE: &[&str] = &[
 const JOB: &str = "KILN_TEST_BASE_JOB";
 
 fn plan(suite: &str, packages: &[&str]) -> BasePlan {
-    BasePlan { distribution: Distribution::Debian, suite: suite.into(), packages: packages.iter().map(|name| (*name).into()).collect() }
+    BasePlan {
+        distribution: Distribution::Debian,
+        suite: suite.into(),
+        packages: packages.iter().map(|name| (*name).into()).collect(),
+    }
 }
 
 /// The mirrors; where this test cannot run, nothing, and the reason is printed.
 fn ready(test: &str) -> Option<Mirrors> {
-    let missing = ["mmdebstrap", "apt-get"].into_iter().find(|program| tool(program).arg("--version").run("").is_err());
+    let missing = ["mmdebstrap", "apt-get"]
+        .into_iter()
+        .find(|program| tool(program).arg("--version").run("").is_err());
     let keys = Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists();
     match (missing, keys, mirrors(None)) {
         (None, true, Ok(mirrors)) => return Some(mirrors),
@@ -64,7 +70,14 @@ fn ready(test: &str) -> Option<Mirrors> {
 fn lock(base: &BasePlan, extract: &[&str], mirrors: &Mirrors) -> Result<Vec<LockedPackage>, Error> {
     let scratch = TempDir::new().unwrap();
     let extract: Vec<String> = extract.iter().map(|name| (*name).into()).collect();
-    let request = Resolve { base, arch: Arch::Amd64, extract: &extract, mirrors, allow_expired_release: false, scratch: scratch.path() };
+    let request = Resolve {
+        base,
+        arch: Arch::Amd64,
+        extract: &extract,
+        mirrors,
+        allow_expired_release: false,
+        scratch: scratch.path(),
+    };
     resolve(&request, &Progress::silent())
 }
 
@@ -90,7 +103,11 @@ fn download(packages: &[LockedPackage], mirrors: &Mirrors) -> PathBuf {
     folder
 }
 
-fn built<T>(packages: &[LockedPackage], folder: &Path, sink: impl FnOnce(&mut dyn Read) -> Result<T, Error>) -> Result<T, Error> {
+fn built<T>(
+    packages: &[LockedPackage],
+    folder: &Path,
+    sink: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
+) -> Result<T, Error> {
     let blob = |package: &LockedPackage| folder.join(package.sha256.hex());
     let request = Build { base: &plan("test", &[]), arch: Arch::Amd64, packages, blob: &blob, epoch: EPOCH };
     build(&request, &Progress::silent(), sink)
@@ -106,7 +123,11 @@ fn digest(packages: &[LockedPackage], folder: &Path) -> Digest {
 }
 
 fn names(packages: &[LockedPackage], install: bool) -> Vec<&str> {
-    packages.iter().filter(|package| package.install == install).map(|package| package.name.as_str()).collect()
+    packages
+        .iter()
+        .filter(|package| package.install == install)
+        .map(|package| package.name.as_str())
+        .collect()
 }
 
 #[test]
@@ -120,13 +141,28 @@ fn the_lock_holds_the_closure_without_an_initrd_generator() {
         for name in ["base-passwd", "dpkg", "libc6", "systemd", "linux-image-cloud-amd64"] {
             assert!(installed.contains(&name), "{suite} has no {name}");
         }
-        for name in ["initramfs-tools", "tiny-initramfs", "dracut", "busybox", "apt", "usrmerge", "perl", "kiln-initrd"] {
+        for name in [
+            "initramfs-tools",
+            "tiny-initramfs",
+            "dracut",
+            "busybox",
+            "apt",
+            "usrmerge",
+            "perl",
+            "kiln-initrd",
+        ] {
             assert!(!installed.contains(&name), "{suite} has {name}");
         }
-        let kernel =
-            locked.iter().find(|package| package.name.starts_with("linux-image-") && package.name.contains("cloud-amd64")).unwrap();
+        let kernel = locked
+            .iter()
+            .find(|package| package.name.starts_with("linux-image-") && package.name.contains("cloud-amd64"))
+            .unwrap();
         assert_eq!(kernel.source, "linux-signed-amd64");
-        assert!(locked.iter().all(|package| package.size > 0 && ["amd64", "all"].contains(&package.architecture.as_str())));
+        assert!(
+            locked
+                .iter()
+                .all(|package| package.size > 0 && ["amd64", "all"].contains(&package.architecture.as_str()))
+        );
     }
 }
 
@@ -134,10 +170,16 @@ fn the_lock_holds_the_closure_without_an_initrd_generator() {
 fn what_cannot_be_resolved_is_said_by_name() {
     let Some(mirrors) = ready("what_cannot_be_resolved_is_said_by_name") else { return };
     let error = lock(&plan("trixie", &["sistemd"]), &[], &mirrors).unwrap_err();
-    assert_eq!((error.class(), error.message()), (Class::Definition, "Debian trixie has no package \"sistemd\""));
+    assert_eq!(
+        (error.class(), error.message()),
+        (Class::Definition, "Debian trixie has no package \"sistemd\"")
+    );
     assert_eq!(error.hint(), Some("did you mean \"systemd\"?"));
     let error = lock(&plan("trixie", &[]), &["systemd-boot-efl"], &mirrors).unwrap_err();
-    assert!(error.class() == Class::Definition && error.hint().unwrap().contains("systemd-boot-efi"), "{error}");
+    assert!(
+        error.class() == Class::Definition && error.hint().unwrap().contains("systemd-boot-efi"),
+        "{error}"
+    );
     let error = lock(&plan("trixie", &["systemd-sysv", "sysvinit-core"]), &[], &mirrors).unwrap_err();
     assert!(error.class() == Class::Definition && error.message().contains("sysvinit-core"), "{error}");
     let error = lock(&plan("no-such-suite", &[]), &[], &mirrors).unwrap_err();
@@ -152,7 +194,10 @@ fn dpkgs_database_must_be_the_lock() {
     let mut other = locked.clone();
     other.iter_mut().find(|package| package.name == "bash").unwrap().version = "1.0".into();
     let error = built(&other, &folder, |_| Ok(())).unwrap_err();
-    assert!(error.class() == Class::Tool && error.message().contains("< bash 1.0 amd64 installed"), "{error}");
+    assert!(
+        error.class() == Class::Tool && error.message().contains("< bash 1.0 amd64 installed"),
+        "{error}"
+    );
     let partial: Vec<_> = locked.iter().filter(|package| package.name != "libpam-runtime").cloned().collect();
     let error = built(&partial, &folder, |_| Ok(())).unwrap_err();
     assert!(error.class() == Class::Tool && error.message().contains("libpam-runtime"), "{error}");
@@ -174,7 +219,10 @@ fn a_failing_reader_ends_the_build_and_leaves_nothing() {
     let job = small_job(&mirrors, scratch.path());
     let place = TempDir::new_in("/var/tmp").unwrap();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o1777)).unwrap();
-    again(TEST, &job, &mut Command::new("env")).env("TMPDIR", place.path()).run("coreutils").unwrap();
+    again(TEST, &job, &mut Command::new("env"))
+        .env("TMPDIR", place.path())
+        .run("coreutils")
+        .unwrap();
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
 
@@ -191,7 +239,11 @@ fn a_killed_build_leaves_no_mounts_and_can_be_repeated() {
     let place = TempDir::new_in("/var/tmp").unwrap();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o1777)).unwrap();
     for pause in [700, 1500, 2500] {
-        let mut child = again(TEST, &job, &mut Command::new("env")).env("TMPDIR", place.path()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = again(TEST, &job, &mut Command::new("env"))
+            .env("TMPDIR", place.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         thread::sleep(Duration::from_millis(pause));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -203,17 +255,28 @@ fn a_killed_build_leaves_no_mounts_and_can_be_repeated() {
     command.env("TMPDIR", place.path());
     assert!(elsewhere(TEST, &job, &mut command).starts_with("sha256:"));
     let left = Command::new("find").arg(place.path()).output().unwrap().stdout;
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "not swept: {}", String::from_utf8_lossy(&left));
+    assert_eq!(
+        fs::read_dir(place.path()).unwrap().count(),
+        0,
+        "not swept: {}",
+        String::from_utf8_lossy(&left)
+    );
 }
 
 /// Kills, as hard as can be, every process of the builds below `place`: they hold an open file there.
 fn kill_all_in(place: &Path) {
     let holds = |pid: &String| {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        pid.parse::<u32>().is_ok() && files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|file| file.starts_with(place)))
+        pid.parse::<u32>().is_ok()
+            && files
+                .into_iter()
+                .any(|file| fs::read_link(file.path()).is_ok_and(|file| file.starts_with(place)))
     };
     for _ in 0..500 {
-        let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let names = fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
         let found: Vec<String> = names.filter(holds).collect();
         if found.is_empty() {
             return;
@@ -250,7 +313,13 @@ fn read(tar: &Path) -> BTreeMap<String, Found> {
     let mut archive = tar::Archive::new(File::open(tar).unwrap());
     let entry = |entry: io::Result<tar::Entry<'_, File>>| {
         let mut entry = entry.unwrap();
-        let path = entry.path().unwrap().to_string_lossy().trim_start_matches("./").trim_end_matches('/').to_owned();
+        let path = entry
+            .path()
+            .unwrap()
+            .to_string_lossy()
+            .trim_start_matches("./")
+            .trim_end_matches('/')
+            .to_owned();
         let mut content = Vec::new();
         if entry.size() < 1 << 20 {
             entry.read_to_end(&mut content).unwrap();
@@ -263,11 +332,32 @@ fn read(tar: &Path) -> BTreeMap<String, Found> {
 }
 
 fn check_root(suite: &str, root: &BTreeMap<String, Found>) {
-    let has = |prefix: &str, suffix: &str| root.keys().any(|path| path.starts_with(prefix) && path.ends_with(suffix));
-    assert!(has("usr/lib/modules/", "/modules.dep.bin") && has("boot/vmlinuz-", "-cloud-amd64"), "{suite}: no kernel");
-    assert!(has("usr/share/doc/libc6", "/copyright") && !has("usr/share/doc/", ".gz") && !has("usr/share/man/", ".gz"));
-    assert!(!has("boot/initrd", "") && !has("etc/apt/sources", "") && !has("var/lib/apt/", "") && !has("kiln", ""));
-    for path in ["etc/hostname", "etc/.pwd.lock", "etc/passwd-", "var/log/dpkg.log", "var/lib/dpkg/status-old", "var/lib/dbus/machine-id"] {
+    let has = |prefix: &str, suffix: &str| {
+        root.keys().any(|path| path.starts_with(prefix) && path.ends_with(suffix))
+    };
+    assert!(
+        has("usr/lib/modules/", "/modules.dep.bin") && has("boot/vmlinuz-", "-cloud-amd64"),
+        "{suite}: no kernel"
+    );
+    assert!(
+        has("usr/share/doc/libc6", "/copyright")
+            && !has("usr/share/doc/", ".gz")
+            && !has("usr/share/man/", ".gz")
+    );
+    assert!(
+        !has("boot/initrd", "")
+            && !has("etc/apt/sources", "")
+            && !has("var/lib/apt/", "")
+            && !has("kiln", "")
+    );
+    for path in [
+        "etc/hostname",
+        "etc/.pwd.lock",
+        "etc/passwd-",
+        "var/log/dpkg.log",
+        "var/lib/dpkg/status-old",
+        "var/lib/dbus/machine-id",
+    ] {
         assert!(!root.contains_key(path), "{suite}: {path}");
     }
     assert!(!root.keys().any(|path| path.starts_with("run/") || path.starts_with("tmp/")));
@@ -284,8 +374,12 @@ fn check_root(suite: &str, root: &BTreeMap<String, Found>) {
         assert!(fields[1].starts_with(['!', '*']) && fields[2] == last_change.to_string(), "{suite}: {line}");
     }
     let host = fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let leaks = |found: &Found| String::from_utf8_lossy(&found.content).split_whitespace().any(|word| word == host.trim());
-    let leak = root.iter().find(|(path, found)| path.starts_with("etc/") && host.trim().len() > 3 && leaks(found));
+    let leaks = |found: &Found| {
+        String::from_utf8_lossy(&found.content).split_whitespace().any(|word| word == host.trim())
+    };
+    let leak = root
+        .iter()
+        .find(|(path, found)| path.starts_with("etc/") && host.trim().len() > 3 && leaks(found));
     assert!(leak.is_none(), "{suite}: the host's name is in {leak:?}");
 }
 
@@ -295,7 +389,10 @@ struct User(String);
 impl User {
     fn create() -> Self {
         let user = Self(format!("kiln-{}", std::process::id()));
-        tool("useradd").args(["--create-home", "--shell", "/bin/sh", &user.0]).run("passwd").unwrap();
+        tool("useradd")
+            .args(["--create-home", "--shell", "/bin/sh", &user.0])
+            .run("passwd")
+            .unwrap();
         if !fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{}:", user.0)) {
             let range = ["--add-subuids", "500000000-500065535", "--add-subgids", "500000000-500065535"];
             tool("usermod").args(range).arg(&user.0).run("passwd").unwrap();
@@ -323,7 +420,10 @@ fn again<'a>(test: &str, job: &Path, command: &'a mut Command) -> &'a mut Comman
 fn elsewhere(test: &str, job: &Path, command: &mut Command) -> String {
     let output = again(test, job, command).run("util-linux").unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find_map(|line| line.split_once("digest=")).unwrap_or_else(|| panic!("{text}"));
+    let line = text
+        .lines()
+        .find_map(|line| line.split_once("digest="))
+        .unwrap_or_else(|| panic!("{text}"));
     line.1[..71].to_owned()
 }
 
@@ -365,7 +465,11 @@ fn everybody_builds_the_same_root() {
                 command
             }
         };
-        command.args(["umask 077; exec \"$@\"", "sh"]).env("HOME", &job).env("LC_ALL", "de_DE.UTF-8").env("TZ", "Asia/Tokyo");
+        command
+            .args(["umask 077; exec \"$@\"", "sh"])
+            .env("HOME", &job)
+            .env("LC_ALL", "de_DE.UTF-8")
+            .env("TZ", "Asia/Tokyo");
         command.env("TMPDIR", "/var/tmp").current_dir(&job);
         assert_eq!(elsewhere(TEST, &job, &mut command), expected, "{suite}");
     }

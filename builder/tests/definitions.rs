@@ -85,7 +85,13 @@ struct Case {
     help: &'static str,
 }
 
-const fn case(place: In, from: &'static str, to: &'static str, message: &'static str, help: &'static str) -> Case {
+const fn case(
+    place: In,
+    from: &'static str,
+    to: &'static str,
+    message: &'static str,
+    help: &'static str,
+) -> Case {
     Case { place, from, to, message, help }
 }
 
@@ -121,7 +127,10 @@ fn check(case: &Case) -> Result<(), String> {
     if first == case.message && help == case.help && error.class().exit_code() == 3 {
         Ok(())
     } else {
-        Err(format!("case {:?}\n   got {first:?}\n       {help:?}\n  want {:?}\n       {:?}", case.to, case.message, case.help))
+        Err(format!(
+            "case {:?}\n   got {first:?}\n       {help:?}\n  want {:?}\n       {:?}",
+            case.to, case.message, case.help
+        ))
     }
 }
 
@@ -141,7 +150,10 @@ fn the_right_definition_is_accepted() {
     let plan = definition::load(&root.path().join("images/node.toml"), &[], None).unwrap().plan;
     assert_eq!(plan.base.packages, ["libseccomp2", "linux-image-cloud-amd64", "systemd"]);
     assert_eq!(plan.layers[0].files.len(), 1);
-    let older = definition::load(&root.path().join("images/node.toml"), &["versions.containerd=1.7.24".into()], None).unwrap().plan;
+    let older =
+        definition::load(&root.path().join("images/node.toml"), &["versions.containerd=1.7.24".into()], None)
+            .unwrap()
+            .plan;
     assert!(older.layers[0].files.is_empty(), "a condition that does not hold drops the file");
 }
 
@@ -152,9 +164,11 @@ fn every_shipped_definition_resolves_on_every_architecture_it_names() {
     for entry in fs::read_dir(images).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
-            for sets in
-                [vec![], vec!["arch=arm64".to_owned()], vec!["kubernetes=1.20.2".to_owned(), "versions.containerd=1.7.24".to_owned()]]
-            {
+            for sets in [
+                vec![],
+                vec!["arch=arm64".to_owned()],
+                vec!["kubernetes=1.20.2".to_owned(), "versions.containerd=1.7.24".to_owned()],
+            ] {
                 definition::load(&path, &sets, None).unwrap();
                 seen += 1;
             }

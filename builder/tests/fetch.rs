@@ -88,7 +88,11 @@ fn corrupted_bytes_are_refused_and_removed() {
     let server = Server::start(move |_, seen, stream| serve(stream, seen, &wrong));
     let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
     assert_eq!(error.class(), Class::Verification);
-    assert!(error.message().contains(&found.to_string()) && error.message().contains(&Digest::of(&body).to_string()), "{error}");
+    assert!(
+        error.message().contains(&found.to_string())
+            && error.message().contains(&Digest::of(&body).to_string()),
+        "{error}"
+    );
     assert!(error.hint().unwrap().contains("upstream replaced this file?"), "{error}");
     assert_eq!(server.seen().len(), 1);
     cache.assert_holds(&[], &[]);
@@ -109,7 +113,9 @@ fn a_length_other_than_the_locked_one_is_refused_before_any_byte() {
 #[test]
 fn a_server_that_lies_about_the_length_is_found_out() {
     let body = content(LENGTH);
-    for (claimed, class, message) in [(LENGTH + 5, Class::Fetch, "of 300005 bytes"), (LENGTH - 5, Class::Verification, "wrong content")] {
+    for (claimed, class, message) in
+        [(LENGTH + 5, Class::Fetch, "of 300005 bytes"), (LENGTH - 5, Class::Verification, "wrong content")]
+    {
         let (cache, served) = (Cache::new(), body[..LENGTH - 1].to_vec());
         let server = Server::start(move |_, _, stream| {
             head(stream, "200 OK", &[("Content-Length", &claimed.to_string())])?;
@@ -163,7 +169,9 @@ fn a_slow_server_is_waited_for() {
 #[test]
 fn a_stalled_server_is_given_up() {
     let body = content(LENGTH);
-    for (sent, message) in [(0, "no answer from 127.0.0.1"), (50_000, "the server sent nothing for 300ms after 50000 bytes")] {
+    for (sent, message) in
+        [(0, "no answer from 127.0.0.1"), (50_000, "the server sent nothing for 300ms after 50000 bytes")]
+    {
         let (cache, served) = (Cache::new(), body.clone());
         let server = Server::start(move |_, _, stream| {
             if sent > 0 {
@@ -189,7 +197,9 @@ fn redirects_are_followed_and_circles_are_left() {
     let (cache, served) = (Cache::new(), body.clone());
     let server = Server::start(move |_, seen, stream| match seen.target.as_str() {
         "/start" => head(stream, "302 Found", &[("Location", "/moved/x"), ("Content-Length", "0")]),
-        "/circle" => head(stream, "301 Moved Permanently", &[("Location", "/circle"), ("Content-Length", "0")]),
+        "/circle" => {
+            head(stream, "301 Moved Permanently", &[("Location", "/circle"), ("Content-Length", "0")])
+        }
         _ => serve(stream, seen, &served),
     });
     let error = cache.fetch(&request(&server.url("/circle"), &body), options()).unwrap_err();
@@ -220,7 +230,9 @@ fn a_busy_server_says_when_to_come_back() {
 fn a_server_that_wants_an_hour_is_not_waited_for() {
     let body = content(10);
     let cache = Cache::new();
-    let server = Server::start(|_, _, stream| head(stream, "429 Too Many Requests", &[("Retry-After", "3600"), ("Content-Length", "0")]));
+    let server = Server::start(|_, _, stream| {
+        head(stream, "429 Too Many Requests", &[("Retry-After", "3600"), ("Content-Length", "0")])
+    });
     let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
     assert!(error.message().contains("come back in 3600 s"), "{error}");
     assert_eq!(server.seen().len(), 1);
@@ -251,7 +263,8 @@ fn refusals_are_final_and_failures_are_not() {
 #[test]
 fn a_server_that_cannot_continue_sends_all_again() {
     let body = content(LENGTH);
-    let wrong_ranges = ["bytes 7-299999/300000", "bytes 100000-299999/200000", "items 1-2/3", "bytes */300000"];
+    let wrong_ranges =
+        ["bytes 7-299999/300000", "bytes 100000-299999/200000", "items 1-2/3", "bytes */300000"];
     for range in [None, Some("416")].into_iter().chain(wrong_ranges.map(Some)) {
         let (cache, served) = (Cache::new(), body.clone());
         cache.leave_partial(&Digest::of(&body), &body[..100_000]);
@@ -273,7 +286,10 @@ fn a_server_that_cannot_continue_sends_all_again() {
 #[test]
 fn an_endless_body_is_cut_off() {
     let body = content(LENGTH);
-    for (size, message) in [(Some(LENGTH as u64), "wrong length: the lock says 300000 bytes, the file is longer"), (None, "too long")] {
+    for (size, message) in [
+        (Some(LENGTH as u64), "wrong length: the lock says 300000 bytes, the file is longer"),
+        (None, "too long"),
+    ] {
         let (cache, served) = (Cache::new(), body.clone());
         let sent = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&sent);
@@ -304,7 +320,10 @@ fn wrong_bytes_on_resume_are_fetched_again_from_the_front() {
         _ => serve(stream, seen, &served),
     });
     cache.fetch(&request(&server.url("/x"), &body), options()).unwrap();
-    assert_eq!(server.seen().iter().map(|seen| seen.range()).collect::<Vec<_>>(), [None, Some(100_000), None]);
+    assert_eq!(
+        server.seen().iter().map(|seen| seen.range()).collect::<Vec<_>>(),
+        [None, Some(100_000), None]
+    );
     cache.assert_holds(&[&body], &[]);
 }
 
@@ -327,7 +346,9 @@ fn a_server_that_is_wrong_piecewise_and_whole_is_given_up() {
     let cache = Cache::new();
     cache.leave_partial(&Digest::of(&body), &body[..1000]);
     let server = Server::start(move |_, seen, stream| serve(stream, seen, &vec![0; LENGTH]));
-    let error = cache.fetch(&request(&server.url("/x"), &body), Options { retries: 9, ..options() }).unwrap_err();
+    let error = cache
+        .fetch(&request(&server.url("/x"), &body), Options { retries: 9, ..options() })
+        .unwrap_err();
     assert_eq!(error.class(), Class::Verification);
     assert_eq!(server.seen().iter().map(|seen| seen.range()).collect::<Vec<_>>(), [Some(1000), None]);
     cache.assert_holds(&[], &[]);
@@ -367,13 +388,21 @@ fn a_closed_port_and_an_unknown_host_are_named() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for (url, message) in [
         (format!("http://127.0.0.1:{port}/x"), "cannot connect to 127.0.0.1"),
-        ("http://no-such-host.invalid/x".to_owned(), "the name of host no-such-host.invalid cannot be resolved"),
+        (
+            "http://no-such-host.invalid/x".to_owned(),
+            "the name of host no-such-host.invalid cannot be resolved",
+        ),
     ] {
         let cache = Cache::new();
         let error = cache
             .fetch(
                 &request(&url, &body),
-                Options { retries: 0, connect: Duration::from_secs(30), stall: Duration::from_secs(30), ..options() },
+                Options {
+                    retries: 0,
+                    connect: Duration::from_secs(30),
+                    stall: Duration::from_secs(30),
+                    ..options()
+                },
             )
             .unwrap_err();
         assert!(error.class() == Class::Fetch && error.message().contains(message), "{error}");

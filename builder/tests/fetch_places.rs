@@ -70,11 +70,20 @@ fn mirrors_that_lack_the_file_or_have_a_wrong_one_are_passed_over() {
         _ => reply(stream, "404 Not Found", b""),
     });
     let folder = folder.path().display();
-    let to = [format!("{folder}/wrong"), format!("{folder}/empty"), server.url("/lacks"), server.url("/good"), server.url("/never")];
+    let to = [
+        format!("{folder}/wrong"),
+        format!("{folder}/empty"),
+        server.url("/lacks"),
+        server.url("/good"),
+        server.url("/never"),
+    ];
     let mirrors = to.map(|to| format!("https://upstream.invalid={to}"));
     let fetched = cache.fetch(&request(UPSTREAM, &body), mirrored(&mirrors)).unwrap();
     assert_eq!(fetched.from, server.url("/good/v1/x"));
-    assert_eq!(server.seen().iter().map(|seen| seen.target.clone()).collect::<Vec<_>>(), ["/lacks/v1/x", "/good/v1/x"]);
+    assert_eq!(
+        server.seen().iter().map(|seen| seen.target.clone()).collect::<Vec<_>>(),
+        ["/lacks/v1/x", "/good/v1/x"]
+    );
     cache.assert_holds(&[&body], &[]);
 }
 
@@ -101,7 +110,10 @@ fn when_all_places_fail_all_are_named_and_wrong_bytes_decide() {
     let mirrors = [format!("{}={}", server.url(""), folder.path().display())];
     let error = cache.fetch(&request(&server.url("/x"), &body), mirrored(&mirrors)).unwrap_err();
     assert_eq!(error.class(), Class::Verification);
-    assert!(error.message().contains("wrong content") && error.message().contains("404 Not Found"), "{error}");
+    assert!(
+        error.message().contains("wrong content") && error.message().contains("404 Not Found"),
+        "{error}"
+    );
     cache.assert_holds(&[], &[]);
 }
 
@@ -110,10 +122,16 @@ fn a_package_that_the_mirrors_no_longer_have_says_so() {
     let (body, cache, folder) = (content(5000), Cache::new(), TempDir::new().unwrap());
     let server = Server::start(|_, _, stream| reply(stream, "404 Not Found", b""));
     let mirrors = [format!("{}={}", server.url(""), folder.path().display())];
-    let absent = Absence { message: "bash 5.2-1 is no longer on the mirror".into(), help: "lock newer packages".into() };
+    let absent = Absence {
+        message: "bash 5.2-1 is no longer on the mirror".into(),
+        help: "lock newer packages".into(),
+    };
     let wanted = Request { absent: Some(absent), ..request(&server.url("/bash.deb"), &body) };
     let error = cache.fetch(&wanted, mirrored(&mirrors)).unwrap_err();
-    assert_eq!((error.message(), error.hint()), ("bash 5.2-1 is no longer on the mirror", Some("lock newer packages")));
+    assert_eq!(
+        (error.message(), error.hint()),
+        ("bash 5.2-1 is no longer on the mirror", Some("lock newer packages"))
+    );
     write(folder.path(), "bash.deb", &[0; 5000]);
     assert_eq!(cache.fetch(&wanted, mirrored(&mirrors)).unwrap_err().class(), Class::Verification);
 }
@@ -123,10 +141,13 @@ fn offline_names_all_that_is_missing_and_uses_the_store() {
     let (cache, progress) = (Cache::new(), Progress::silent());
     cache.store.insert(&mut &b"here"[..], None).unwrap();
     let server = Server::start(|_, _, stream| reply(stream, "200 OK", b""));
-    let named = |title: &str, body: &[u8]| Request { title: title.to_owned(), ..request(&server.url("/x"), body) };
+    let named =
+        |title: &str, body: &[u8]| Request { title: title.to_owned(), ..request(&server.url("/x"), body) };
     let fetcher = Fetcher::new(&cache.store, Options { offline: true, ..options() }, &progress).unwrap();
     assert!(fetcher.fetch_all(&[named("kubelet", b"here")]).unwrap()[0].cached);
-    let error = fetcher.fetch_all(&[named("kubelet", b"here"), named("runc", b"1"), named("crictl", b"2")]).unwrap_err();
+    let error = fetcher
+        .fetch_all(&[named("kubelet", b"here"), named("runc", b"1"), named("crictl", b"2")])
+        .unwrap_err();
     assert!(error.message().contains("has runc, crictl, and --offline"), "{error}");
     assert!(fetcher.document(&server.url("/x"), 10).is_err() && fetcher.length(&server.url("/x")).is_err());
     assert!(server.seen().is_empty());
@@ -159,7 +180,9 @@ fn many_files_arrive_in_order_and_equal_ones_once() {
     let (cache, progress) = (Cache::new(), Progress::silent());
     let server = Server::start(|_, seen, stream| serve(stream, seen, seen.target.repeat(100).as_bytes()));
     let bodies: Vec<String> = (0..20).map(|number| format!("/{}", number % 15).repeat(100)).collect();
-    let wanted: Vec<_> = (0..20).map(|number| request(&server.url(&format!("/{}", number % 15)), bodies[number].as_bytes())).collect();
+    let wanted: Vec<_> = (0..20)
+        .map(|number| request(&server.url(&format!("/{}", number % 15)), bodies[number].as_bytes()))
+        .collect();
     let fetched = Fetcher::new(&cache.store, options(), &progress).unwrap().fetch_all(&wanted).unwrap();
     let digests = |digests: &mut dyn Iterator<Item = Digest>| digests.collect::<Vec<_>>();
     assert_eq!(digests(&mut fetched.iter().map(|f| f.digest)), digests(&mut wanted.iter().map(|w| w.digest)));
@@ -183,8 +206,11 @@ fn the_first_failure_stops_the_others() {
         }
     });
     let million = |byte: u8| vec![byte; 1_000_000];
-    let wanted =
-        [request(&server.url("/a"), &million(b'x')), request(&server.url("/absent"), b"y"), request(&server.url("/b"), &million(b'z'))];
+    let wanted = [
+        request(&server.url("/a"), &million(b'x')),
+        request(&server.url("/absent"), b"y"),
+        request(&server.url("/b"), &million(b'z')),
+    ];
     let start = Instant::now();
     let error = Fetcher::new(&cache.store, options(), &progress).unwrap().fetch_all(&wanted).unwrap_err();
     assert!(error.message().contains("404") && start.elapsed() < Duration::from_secs(5), "{error}");
@@ -201,12 +227,19 @@ fn a_proxy_is_asked_instead_of_the_server() {
         "CONNECT" => reply(stream, "407 Proxy Authentication Required", b""),
         _ => serve(stream, seen, &served),
     });
-    let through = || Options { route: Route::Proxy(proxy.url("").replace("//", "//me:secret@")), retries: 0, ..options() };
+    let through = || Options {
+        route: Route::Proxy(proxy.url("").replace("//", "//me:secret@")),
+        retries: 0,
+        ..options()
+    };
     cache.fetch(&request("http://upstream.invalid/x", &body), through()).unwrap();
     assert_eq!(proxy.seen()[0].target, "http://upstream.invalid/x");
     assert_eq!(proxy.seen()[0].header("proxy-authorization"), Some("Basic bWU6c2VjcmV0"));
     let error = cache.fetch(&request(UPSTREAM, b"other"), through()).unwrap_err();
-    assert_eq!((proxy.seen()[1].method.as_str(), proxy.seen()[1].target.as_str()), ("CONNECT", "upstream.invalid:443"));
+    assert_eq!(
+        (proxy.seen()[1].method.as_str(), proxy.seen()[1].target.as_str()),
+        ("CONNECT", "upstream.invalid:443")
+    );
     assert!(error.message().contains("proxy") && !error.to_string().contains("secret"), "{error}");
     cache.assert_holds(&[&body], &[]);
 }
@@ -244,7 +277,19 @@ fn again(test: &str) -> Command {
 fn tls_server(folder: &Path, body: Vec<u8>) -> Option<(Server, std::path::PathBuf)> {
     let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=test"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+        ])
         .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
         .arg("-out")
         .arg(&certificate)
@@ -255,16 +300,23 @@ fn tls_server(folder: &Path, body: Vec<u8>) -> Option<(Server, std::path::PathBu
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let chain = vec![CertificateDer::from_pem_file(&certificate).unwrap()];
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(&key).unwrap());
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::from_pem_file(&key).unwrap());
     let config = Arc::new(config.unwrap());
     let wrap = move |stream: &mut TcpStream, answer: &dyn Fn(&mut dyn ReadWrite)| {
-        let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream.try_clone().unwrap());
+        let mut tls = StreamOwned::new(
+            ServerConnection::new(Arc::clone(&config)).unwrap(),
+            stream.try_clone().unwrap(),
+        );
         answer(&mut tls);
         tls.conn.send_close_notify();
         let _gone = tls.flush();
     };
     let server = Server::behind(wrap, move |_, seen, stream| match seen.target.as_str() {
-        "/downgrade" => head(stream, "302 Found", &[("Location", "http://127.0.0.1:9/x"), ("Content-Length", "0")]),
+        "/downgrade" => {
+            head(stream, "302 Found", &[("Location", "http://127.0.0.1:9/x"), ("Content-Length", "0")])
+        }
         _ => serve(stream, seen, &body),
     });
     Some((server, certificate))
@@ -307,7 +359,9 @@ fn a_server_without_tls_is_named() {
         thread::sleep(Duration::from_millis(200));
     };
     let server = Server::behind(plain, |_, _, _| Ok(()));
-    let error = cache.fetch(&request(&server.url("/x").replace("http:", "https:"), b"x"), options()).unwrap_err();
+    let error = cache
+        .fetch(&request(&server.url("/x").replace("http:", "https:"), b"x"), options())
+        .unwrap_err();
     assert!(error.message().contains("TLS with 127.0.0.1 failed"), "{error}");
 }
 
@@ -324,8 +378,14 @@ fn a_file_of_which_only_sha512_is_known_enters_by_its_sha256() {
     assert_eq!(fetcher.learn("image", &server.url("/x"), &expected).unwrap(), (Digest::of(&body), 300_000));
     assert_eq!(server.seen()[1].range(), Some(1000));
     let error = fetcher.learn("image", &server.url("/x"), &Expected::Sha512([7; 64])).unwrap_err();
-    assert!(error.class() == Class::Verification && error.message().contains(&expected.to_string()), "{error}");
-    assert_eq!(fetcher.learn("image", &server.url("/x"), &Expected::Sha256(Digest::of(&body))).unwrap().1, 300_000);
+    assert!(
+        error.class() == Class::Verification && error.message().contains(&expected.to_string()),
+        "{error}"
+    );
+    assert_eq!(
+        fetcher.learn("image", &server.url("/x"), &Expected::Sha256(Digest::of(&body))).unwrap().1,
+        300_000
+    );
     assert_eq!(server.seen().len(), 3, "the last one was in the store");
     cache.assert_holds(&[&body], &[]);
 }
@@ -359,7 +419,9 @@ fn lengths_are_learnt_without_the_file() {
         "/no-head" => reply(stream, "405 Method Not Allowed", b""),
         _ => reply(stream, "404 Not Found", b""),
     });
-    let fetcher = Fetcher::new(&cache.store, mirrored(&[format!("https://={}", folder.path().display())]), &progress).unwrap();
+    let fetcher =
+        Fetcher::new(&cache.store, mirrored(&[format!("https://={}", folder.path().display())]), &progress)
+            .unwrap();
     assert_eq!(fetcher.length(&server.url("/x")).unwrap(), Some(10));
     assert_eq!(fetcher.length(&server.url("/no-head")).unwrap(), None);
     assert_eq!(fetcher.length(UPSTREAM).unwrap(), Some(5));

@@ -11,7 +11,12 @@ use serde_json::Value;
 const CLIENT: &str = r#"exec 3<>/dev/tcp/$1/80 && printf '%s %s HTTP/1.0\r\n\r\n' "$2" "$3" >&3 && cat <&3"#;
 
 fn kiln(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kiln")).arg("simulate").args(arguments).stdin(Stdio::null()).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_kiln"))
+        .arg("simulate")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -33,15 +38,34 @@ fn inside(arguments: &[&str], command: &[&str]) -> Option<Output> {
 #[test]
 fn platforms_and_faults_are_listed() {
     let list: Value = serde_json::from_slice(&kiln(&["--list", "--json"]).stdout).unwrap();
-    let names = |key: &str| list[key].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
-    assert!(names("platforms").contains(&"ec2".to_owned()) && names("faults").contains(&"black-hole".to_owned()));
-    let throttled = list["faults"].as_array().unwrap().iter().find(|fault| fault["name"] == "throttled").unwrap();
+    let names = |key: &str| {
+        list[key]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        names("platforms").contains(&"ec2".to_owned()) && names("faults").contains(&"black-hole".to_owned())
+    );
+    let throttled = list["faults"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|fault| fault["name"] == "throttled")
+        .unwrap();
     assert_eq!(
         (&throttled["passing"], &throttled["lasting"], &throttled["usually"]),
         (&"succeeds".into(), &"unreachable".into(), &2.into())
     );
     let shown = text(&kiln(&["--list"]).stdout);
-    assert!(shown.contains("--set ") && shown.contains("169.254.42.42, fd00:42::42") && shown.contains("label config-2"), "{shown}");
+    assert!(
+        shown.contains("--set ")
+            && shown.contains("169.254.42.42, fd00:42::42")
+            && shown.contains("label config-2"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -55,7 +79,9 @@ fn without_a_command_it_listens_and_logs() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     let listening = lines.next().unwrap();
     let address = listening["listening"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
     let answers = [(); 2].map(|()| {
@@ -68,9 +94,15 @@ fn without_a_command_it_listens_and_logs() {
     let logged = [(); 2].map(|()| lines.next().unwrap()["request"].clone());
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(answers[0].starts_with("HTTP/1.1 429") && answers[1].ends_with("\r\n\r\nkind: JoinConfiguration\n"), "{answers:?}");
+    assert!(
+        answers[0].starts_with("HTTP/1.1 429") && answers[1].ends_with("\r\n\r\nkind: JoinConfiguration\n"),
+        "{answers:?}"
+    );
     assert_eq!(logged.each_ref().map(|entry| entry["status"].as_u64()), [Some(429), Some(200)]);
-    assert_eq!((&logged[0]["fault"], &logged[1]["target"]), (&"throttled".into(), &"/metadata/v1/user-data".into()));
+    assert_eq!(
+        (&logged[0]["fault"], &logged[1]["target"]),
+        (&"throttled".into(), &"/metadata/v1/user-data".into())
+    );
 }
 
 #[test]
@@ -86,23 +118,33 @@ fn a_command_finds_the_platforms_own_addresses() {
 #[test]
 fn user_data_of_scaleway_comes_to_a_privileged_port() {
     // The shell cannot choose its port; the kernel can be told to take low ones.
-    let script =
-        format!("cd /proc/sys/net/ipv4 && echo 0 > ip_unprivileged_port_start && echo '600 1000' > ip_local_port_range && {CLIENT}");
+    let script = format!(
+        "cd /proc/sys/net/ipv4 && echo 0 > ip_unprivileged_port_start && echo '600 1000' > ip_local_port_range && {CLIENT}"
+    );
     let get = ["bash", "-c", script.as_str(), "-", "169.254.42.42", "GET", "/user_data/cloud-init"];
-    let Some(output) = inside(&["--platform", "scaleway", "--user-data", "/proc/sys/kernel/ostype"], &get) else { return };
+    let Some(output) = inside(&["--platform", "scaleway", "--user-data", "/proc/sys/kernel/ostype"], &get)
+    else {
+        return;
+    };
     assert!(text(&output.stdout).ends_with("\r\n\r\nLinux\n"), "{output:?}");
 }
 
 #[test]
 fn a_command_sees_the_evidence_and_decides_the_exit_code() {
     let script = "test \"$1\" = \"$KILN_SIMULATED_ROOT/sys\" && cat \"$1/class/dmi/id/product_name\"; exit 7";
-    let Some(output) = inside(&["--platform", "gce"], &["sh", "-c", script, "-", "{root}/sys"]) else { return };
+    let Some(output) = inside(&["--platform", "gce"], &["sh", "-c", script, "-", "{root}/sys"]) else {
+        return;
+    };
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(7), "Google Compute Engine\n"));
-    let folder = inside(&["--platform", "gce"], &["sh", "-c", "echo $KILN_SIMULATED_ROOT; kill -9 $$"]).unwrap();
+    let folder =
+        inside(&["--platform", "gce"], &["sh", "-c", "echo $KILN_SIMULATED_ROOT; kill -9 $$"]).unwrap();
     assert_eq!(folder.status.code(), Some(137));
     assert!(!fs::exists(text(&folder.stdout).trim()).unwrap(), "the folder goes with the command");
     let output = inside(&["--platform", "gce"], &["/no/such/program"]).unwrap();
-    assert!(output.status.code() == Some(8) && text(&output.stderr).contains("starting /no/such/program"), "{output:?}");
+    assert!(
+        output.status.code() == Some(8) && text(&output.stderr).contains("starting /no/such/program"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -118,14 +160,29 @@ fn faults_of_the_network_are_there_for_commands() {
 fn machines_and_drives_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let output = kiln(&["--platform", "hetzner", "--set", "instance-id=4,2", "--root", &path("root"), "--qemu-arguments"]);
+    let output = kiln(&[
+        "--platform",
+        "hetzner",
+        "--set",
+        "instance-id=4,2",
+        "--root",
+        &path("root"),
+        "--qemu-arguments",
+    ]);
     assert!(output.status.success());
     let lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
     assert!(
         lines[0] == "-smbios" && lines.iter().any(|line| line.starts_with("type=1,manufacturer=Hetzner,") && line.contains("serial=4,,2,"))
     );
-    assert_eq!(fs::read_to_string(folder.path().join("root/sys/class/dmi/id/sys_vendor")).unwrap(), "Hetzner\n");
-    assert!(kiln(&["--platform", "nocloud-drive", "--user-data", "/proc/version", "--drive", &path("drive")]).status.success());
+    assert_eq!(
+        fs::read_to_string(folder.path().join("root/sys/class/dmi/id/sys_vendor")).unwrap(),
+        "Hetzner\n"
+    );
+    assert!(
+        kiln(&["--platform", "nocloud-drive", "--user-data", "/proc/version", "--drive", &path("drive")])
+            .status
+            .success()
+    );
     let image = fs::read(folder.path().join("drive")).unwrap();
     assert_eq!((&image[510..512], &image[71..82]), (&b"\x55\xaa"[..], &b"cidata     "[..]));
     assert!(image.windows(15).any(|window| window == b"local-hostname:"));
@@ -148,6 +205,10 @@ fn mistakes_are_explained() {
     ] {
         let output = kiln(arguments);
         let said = text(&output.stderr);
-        assert!(output.status.code() == Some(code) && said.contains(expected), "{arguments:?}: {:?} {said}", output.status);
+        assert!(
+            output.status.code() == Some(code) && said.contains(expected),
+            "{arguments:?}: {:?} {said}",
+            output.status
+        );
     }
 }

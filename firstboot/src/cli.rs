@@ -47,7 +47,9 @@ pub fn execute(request: Request) -> ExitCode {
     let done = match request {
         Request::Help(text) => Ok(text),
         Request::Version { json } => Ok(version(json)),
-        Request::ConfigValidate(request) => host_defaults().and_then(|host| validate::validate(&request, &host)),
+        Request::ConfigValidate(request) => {
+            host_defaults().and_then(|host| validate::validate(&request, &host))
+        }
         verb => commands::execute(&verb, json),
     };
     match done.map(|text| std::io::stdout().write_all(text.as_bytes())) {
@@ -67,7 +69,10 @@ pub fn host_defaults() -> Result<HostDefaults> {
 pub fn fail(failure: &Failure, json: bool) -> ExitCode {
     let Failure { class, message, help, .. } = failure;
     if json {
-        println!("{}", json!({ "event": "failure", "class": class.word(), "code": class.exit_code(), "message": message, "help": help }));
+        println!(
+            "{}",
+            json!({ "event": "failure", "class": class.word(), "code": class.exit_code(), "message": message, "help": help })
+        );
     } else {
         let help = help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
         eprintln!("firstboot: {message}{help}");
@@ -81,7 +86,9 @@ fn wants_json(request: &Request) -> bool {
         Request::Version { json } => *json,
         Request::KubeadmVersion(request) => request.common.json,
         Request::Run(request) => request.common.json,
-        Request::Join(request) | Request::Preflight(request) | Request::Explain(request) => request.common.json,
+        Request::Join(request) | Request::Preflight(request) | Request::Explain(request) => {
+            request.common.json
+        }
         Request::Status(request) => request.common.json,
         Request::Reset(request) => request.common.json,
         Request::ConfigValidate(request) => request.common.json,

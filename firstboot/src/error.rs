@@ -153,7 +153,10 @@ mod tests {
     fn every_class_has_a_code_and_a_word_of_its_own() {
         for (position, (class, code, word)) in CLASSES.iter().enumerate() {
             assert_eq!((class.exit_code(), class.word()), (*code, *word));
-            assert!(CLASSES[..position].iter().all(|(_, other, text)| other != code && text != word), "{word}");
+            assert!(
+                CLASSES[..position].iter().all(|(_, other, text)| other != code && text != word),
+                "{word}"
+            );
         }
     }
 

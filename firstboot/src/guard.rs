@@ -52,7 +52,11 @@ pub fn remove() -> Result<bool> {
     for family in ["-4", "-6"].into_iter().filter(|family| has(family)) {
         for priority in [OWN, PROHIBITED, END] {
             for _ in 0..MOST {
-                let output = command::run("ip", &[family, "rule", "del", "priority", priority, "protocol", "kernel"], LIMIT)?;
+                let output = command::run(
+                    "ip",
+                    &[family, "rule", "del", "priority", priority, "protocol", "kernel"],
+                    LIMIT,
+                )?;
                 if !output.success() {
                     break;
                 }
@@ -66,7 +70,8 @@ pub fn remove() -> Result<bool> {
 /// The addresses that can be guarded: those of one link are never reached through this machine.
 pub fn addresses(guarded: &[&str]) -> Vec<IpAddr> {
     let all = guarded.iter().filter_map(|text| text.parse::<IpAddr>().ok());
-    all.filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80)).collect()
+    all.filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80))
+        .collect()
 }
 
 /// Whether the node config switched it off at an earlier boot.
@@ -84,12 +89,17 @@ pub fn remember(root: &Root, is_off: bool) -> Result<()> {
 
 fn rules(address: &IpAddr) -> Vec<Vec<String>> {
     let own = words(OWN, &format!("iif lo to {address} goto {END}"));
-    let prohibited = PORTS.iter().map(|ports| words(PROHIBITED, &format!("to {address} ipproto tcp dport {ports} prohibit")));
+    let prohibited = PORTS
+        .iter()
+        .map(|ports| words(PROHIBITED, &format!("to {address} ipproto tcp dport {ports} prohibit")));
     std::iter::once(own).chain(prohibited).collect()
 }
 
 fn words(priority: &str, rule: &str) -> Vec<String> {
-    format!("rule add priority {priority} protocol kernel {rule}").split(' ').map(str::to_owned).collect()
+    format!("rule add priority {priority} protocol kernel {rule}")
+        .split(' ')
+        .map(str::to_owned)
+        .collect()
 }
 
 fn add(family: &str, rule: &[String]) -> Result<()> {
@@ -98,8 +108,13 @@ fn add(family: &str, rule: &[String]) -> Result<()> {
     if output.success() || output.stderr.contains("File exists") {
         return Ok(());
     }
-    Err(Failure::new(Class::Host, format!("keeping pods from metadata services: \"ip {}\": {}", arguments.join(" "), output.reason()))
-        .help("it needs iproute2 and Linux 4.17; guardMetadata: false in the FirstbootConfiguration does without"))
+    Err(Failure::new(
+        Class::Host,
+        format!("keeping pods from metadata services: \"ip {}\": {}", arguments.join(" "), output.reason()),
+    )
+    .help(
+        "it needs iproute2 and Linux 4.17; guardMetadata: false in the FirstbootConfiguration does without",
+    ))
 }
 
 fn is_in(family: &str, address: &IpAddr) -> bool {
@@ -118,7 +133,10 @@ mod tests {
     #[test]
     fn addresses_of_one_link_are_left_out() {
         let found = addresses(&["169.254.169.254", "fd00:ec2::254", "fe80::a9fe:a9fe", "nonsense"]);
-        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["169.254.169.254", "fd00:ec2::254"]);
+        assert_eq!(
+            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["169.254.169.254", "fd00:ec2::254"]
+        );
     }
 
     #[test]

@@ -74,7 +74,14 @@ impl Entries {
     /// An empty journal.
     pub fn new(machine: &str, config: &str, node: &str) -> Self {
         let text = str::to_owned;
-        Self { form: FORM, machine: text(machine), config: text(config), node: text(node), phases: Vec::new(), joined: false }
+        Self {
+            form: FORM,
+            machine: text(machine),
+            config: text(config),
+            node: text(node),
+            phases: Vec::new(),
+            joined: false,
+        }
     }
 
     /// Reads a journal; none for anything that is not one, which then counts as never written.
@@ -113,13 +120,18 @@ impl Journal {
 
     /// Whether `phase` was finished with this very input.
     pub fn is_done(&self, phase: &str, input: &str) -> bool {
-        self.entries.phases.iter().any(|finished| finished.phase == phase && finished.input == input)
+        self.entries
+            .phases
+            .iter()
+            .any(|finished| finished.phase == phase && finished.input == input)
     }
 
     /// Records that `phase` is finished; the last one ends the join.
     pub fn done(&mut self, phase: &str, input: &str, at: u64, is_last: bool) -> Result<()> {
         self.entries.phases.retain(|finished| finished.phase != phase);
-        self.entries.phases.push(Finished { phase: phase.to_owned(), input: input.to_owned(), at });
+        self.entries
+            .phases
+            .push(Finished { phase: phase.to_owned(), input: input.to_owned(), at });
         self.entries.joined = is_last;
         self.write()
     }
@@ -130,7 +142,8 @@ impl Journal {
     }
 
     fn write(&self) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(&self.entries).map_err(|error| Failure::new(Class::Internal, error.to_string()))?;
+        let bytes = serde_json::to_vec_pretty(&self.entries)
+            .map_err(|error| Failure::new(Class::Internal, error.to_string()))?;
         files::write(&self.path, &bytes, files::PRIVATE)
     }
 }
@@ -152,7 +165,9 @@ mod tests {
         journal.done("files", "i1", 7, false).unwrap();
         journal.done("files", "i2", 8, false).unwrap();
         let again = Journal::begin(&root, Journal::read(&root).unwrap().unwrap()).unwrap();
-        assert!(again.is_done("files", "i2") && !again.is_done("files", "i1") && !again.is_done("seal", "i2"));
+        assert!(
+            again.is_done("files", "i2") && !again.is_done("files", "i1") && !again.is_done("seal", "i2")
+        );
         assert_eq!(again.entries().phases.len(), 1);
     }
 
@@ -173,7 +188,13 @@ mod tests {
 
     #[test]
     fn what_is_no_journal_counts_as_none() {
-        for bytes in [&b""[..], b"{}", b"[]", b"\xff", br#"{"form":2,"machine":"","config":"","node":"","phases":[],"joined":false}"#] {
+        for bytes in [
+            &b""[..],
+            b"{}",
+            b"[]",
+            b"\xff",
+            br#"{"form":2,"machine":"","config":"","node":"","phases":[],"joined":false}"#,
+        ] {
             assert_eq!(Entries::parse(bytes), None);
         }
     }

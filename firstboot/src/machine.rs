@@ -73,7 +73,8 @@ mod tests {
     fn a_machine_without_any_identity_is_an_error() {
         let (_folder, root) = root();
         assert_eq!(Machine::read(&root).unwrap_err().class, Class::Host);
-        files::write(&root.path("/etc/machine-id"), b"0123456789abcdef0123456789abcdef\n", files::PUBLIC).unwrap();
+        files::write(&root.path("/etc/machine-id"), b"0123456789abcdef0123456789abcdef\n", files::PUBLIC)
+            .unwrap();
         let machine = Machine::read(&root).unwrap();
         assert!(!machine.identity.is_empty() && machine.services == Services::None);
     }

@@ -36,7 +36,12 @@ pub fn gather(root: &Root, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Docum
 }
 
 /// The same, once the platform is known.
-pub fn gather_at(evidence: &Evidence, detection: Detection, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Document>) -> Result<Metadata> {
+pub fn gather_at(
+    evidence: &Evidence,
+    detection: Detection,
+    policy: &Policy,
+    fetch: &dyn Fn(&str) -> Result<Document>,
+) -> Result<Metadata> {
     let mut metadata = Metadata::default();
     let root = evidence.root();
     let surroundings = Surroundings { root, command_line: &evidence.command_line, fetch };
@@ -44,14 +49,21 @@ pub fn gather_at(evidence: &Evidence, detection: Detection, policy: &Policy, fet
     metadata.platform = detection.platform;
     metadata.seen = detection.seen.clone();
     for (name, seen) in &detection.others {
-        metadata.remarks.push(format!("the machine looks like {name} too ({seen}), which is not believed"));
+        metadata
+            .remarks
+            .push(format!("the machine looks like {name} too ({seen}), which is not believed"));
     }
     metadata.others = detection.others;
     if let Some(platform) = detection.platform {
         metadata.facts.platform.say(platform.source.name.to_owned(), detection.seen);
         let name = platform.source.name;
-        let reading = if policy.believes(name) { read(evidence, platform, fetch, &mut metadata.remarks) } else { Ok(Reading::default()) };
-        let reading = if named.is_some() { without_facts(platform, reading, &mut metadata.remarks) } else { reading? };
+        let reading = if policy.believes(name) {
+            read(evidence, platform, fetch, &mut metadata.remarks)
+        } else {
+            Ok(Reading::default())
+        };
+        let reading =
+            if named.is_some() { without_facts(platform, reading, &mut metadata.remarks) } else { reading? };
         let reading = believed(reading, name, policy, &mut metadata.remarks);
         metadata.facts.absorb(reading.facts);
         metadata.user_data = reading.user_data.map(|user_data| (name, user_data));
@@ -59,7 +71,9 @@ pub fn gather_at(evidence: &Evidence, detection: Detection, policy: &Policy, fet
     if let Some(named) = named {
         let beaten = metadata.user_data.replace(named);
         if let Some((source, _)) = beaten {
-            metadata.remarks.push(format!("the user-data of {source} is not used: a config is named from outside the platform"));
+            metadata.remarks.push(format!(
+                "the user-data of {source} is not used: a config is named from outside the platform"
+            ));
         }
     }
     Ok(metadata)
@@ -78,11 +92,19 @@ fn believed(mut reading: Reading, name: &str, policy: &Policy, remarks: &mut Vec
     reading
 }
 
-fn read(evidence: &Evidence, platform: Platform, fetch: &dyn Fn(&str) -> Result<Document>, remarks: &mut Vec<String>) -> Result<Reading> {
+fn read(
+    evidence: &Evidence,
+    platform: Platform,
+    fetch: &dyn Fn(&str) -> Result<Document>,
+    remarks: &mut Vec<String>,
+) -> Result<Reading> {
     let limit = match evidence.command_line.value(DEADLINE).map(str::parse) {
         Some(Ok(seconds)) => std::time::Duration::from_secs(seconds),
         Some(Err(_)) => {
-            return Err(Failure::new(Class::Source, format!("the kernel command line: {DEADLINE} is no number of seconds")));
+            return Err(Failure::new(
+                Class::Source,
+                format!("the kernel command line: {DEADLINE} is no number of seconds"),
+            ));
         }
         None => platform.source.deadline,
     };

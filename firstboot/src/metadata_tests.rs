@@ -13,14 +13,18 @@ fn gathered(contents: &[(&str, &[u8])], pinned: Option<&str>) -> Result<Metadata
 fn gathered_by(contents: &[(&str, &[u8])], policy: &Policy) -> Result<Metadata> {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::at(folder.path());
-    contents.iter().for_each(|(path, bytes)| files::write(&root.path(path), bytes, 0o600).unwrap());
+    contents
+        .iter()
+        .for_each(|(path, bytes)| files::write(&root.path(path), bytes, 0o600).unwrap());
     gather(&root, policy, &|_| panic!("no network"))
 }
 
 #[test]
 fn a_machine_without_evidence_has_no_platform_and_asks_nobody() {
     let metadata = gathered(&[("/sys/class/dmi/id/sys_vendor", b"Dell Inc.\n")], None).unwrap();
-    assert!(metadata.platform.is_none() && metadata.user_data.is_none() && metadata.facts == Facts::default());
+    assert!(
+        metadata.platform.is_none() && metadata.user_data.is_none() && metadata.facts == Facts::default()
+    );
 }
 
 #[test]
@@ -45,20 +49,37 @@ fn a_pin_decides_and_must_name_a_platform() {
 #[test]
 fn the_policy_says_who_is_believed_and_for_what() {
     let policy = |text: &str| Policy::parse(text.as_bytes()).unwrap();
-    let both: &[(&str, &[u8])] =
-        &[(FW_CFG, CONFIG), (ETC, CONFIG), ("/sys/class/dmi/id/product_uuid", b"4c4c4544-0042-3510-8052-b4c04f4e3232")];
+    let both: &[(&str, &[u8])] = &[
+        (FW_CFG, CONFIG),
+        (ETC, CONFIG),
+        ("/sys/class/dmi/id/product_uuid", b"4c4c4544-0042-3510-8052-b4c04f4e3232"),
+    ];
     for (text, config, has_facts, remark) in [
         ("{}", Some("file"), true, Some("the user-data of qemu is not used")),
         (r#"{"config": ["qemu"]}"#, Some("qemu"), true, None),
         (r#"{"config": ["nocloud"]}"#, None, true, Some("the user-data of qemu is not believed")),
-        (r#"{"config": ["qemu"], "facts": []}"#, Some("qemu"), false, Some("the facts of qemu are not believed")),
-        (r#"{"config": ["file"], "facts": ["ec2"]}"#, Some("file"), false, Some("the facts of qemu are not believed")),
+        (
+            r#"{"config": ["qemu"], "facts": []}"#,
+            Some("qemu"),
+            false,
+            Some("the facts of qemu are not believed"),
+        ),
+        (
+            r#"{"config": ["file"], "facts": ["ec2"]}"#,
+            Some("file"),
+            false,
+            Some("the facts of qemu are not believed"),
+        ),
         (r#"{"platform": "none", "config": ["qemu"]}"#, None, false, None),
     ] {
         let metadata = gathered_by(both, &policy(text)).unwrap();
         assert_eq!(metadata.user_data.as_ref().map(|(source, _)| *source), config, "{text}");
         assert_eq!(metadata.facts.text("instance-id").is_some(), has_facts, "{text}");
         let remarks = &metadata.remarks;
-        assert_eq!(remarks.first().map(|first| first.contains(remark.unwrap_or("nothing"))), remark.map(|_| true), "{text}: {remarks:?}");
+        assert_eq!(
+            remarks.first().map(|first| first.contains(remark.unwrap_or("nothing"))),
+            remark.map(|_| true),
+            "{text}: {remarks:?}"
+        );
     }
 }

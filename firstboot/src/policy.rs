@@ -87,7 +87,10 @@ impl Policy {
     /// The policy of the machine whose files begin at `root`.
     pub fn of(root: &Root) -> Result<Self> {
         let path = format!("/{}", contract::POLICY);
-        let doing = |failure: Failure| Failure { class: Class::Config, ..failure.doing(format!("the image's policy {path}")) };
+        let doing = |failure: Failure| Failure {
+            class: Class::Config,
+            ..failure.doing(format!("the image's policy {path}"))
+        };
         match files::read(&root.path(&path), LONGEST).map_err(doing)? {
             Some(bytes) => Self::parse(&bytes).map_err(doing),
             None => Ok(Self::default()),
@@ -102,7 +105,8 @@ impl Policy {
             return Err(wrong("it is no JSON object".to_owned()));
         }
         let written: Written = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-        Self::check(&written).map_err(|error| wrong(format!("{}: {}; {}", error.key, error.message, error.help)))
+        Self::check(&written)
+            .map_err(|error| wrong(format!("{}: {}; {}", error.key, error.message, error.help)))
     }
 
     /// Whether everything that is written is known.
@@ -114,7 +118,11 @@ impl Policy {
         }
         all(written.facts.as_ref(), "facts", &sources().collect::<Vec<_>>())?;
         all(written.config.as_ref(), "config", &sources().chain(places()).collect::<Vec<_>>())?;
-        all(written.secrets.as_ref(), "secrets", &sources().chain(places()).chain([TOKEN_URL]).collect::<Vec<_>>())?;
+        all(
+            written.secrets.as_ref(),
+            "secrets",
+            &sources().chain(places()).chain([TOKEN_URL]).collect::<Vec<_>>(),
+        )?;
         let Written { platform, facts, config, secrets, guard, .. } = written.clone();
         Ok(Self { platform, facts, config, secrets, trust: trust(written)?, guard })
     }
@@ -146,7 +154,8 @@ impl Policy {
             return Ok(());
         }
         let believed = self.secrets.as_deref().unwrap_or_default().join(", ");
-        let message = format!("its token is not believed: by the image's policy, secrets may not come from {by}");
+        let message =
+            format!("its token is not believed: by the image's policy, secrets may not come from {by}");
         Err(Failure::new(Class::Untrusted, message).help(format!("give the token by one of: {believed}")))
     }
 
@@ -158,19 +167,26 @@ impl Policy {
     /// A sentence for each restriction, for people.
     pub fn sentences(&self) -> Vec<String> {
         let list = |what: &str, names: &Option<Vec<String>>| {
-            names
-                .as_ref()
-                .map(|names| format!("{what} only from {}", if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }))
+            names.as_ref().map(|names| {
+                format!(
+                    "{what} only from {}",
+                    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+                )
+            })
         };
         let signed = match &self.trust {
             Trust::Any => None,
-            Trust::SignedBy(keys) => {
-                Some(format!("config only signed by {}", keys.iter().map(PublicKey::id).collect::<Vec<_>>().join(", ")))
-            }
+            Trust::SignedBy(keys) => Some(format!(
+                "config only signed by {}",
+                keys.iter().map(PublicKey::id).collect::<Vec<_>>().join(", ")
+            )),
         };
-        let guard = self.guard.map(|guard| format!("pods are {}kept from metadata addresses", if guard { "" } else { "not " }));
+        let guard = self
+            .guard
+            .map(|guard| format!("pods are {}kept from metadata addresses", if guard { "" } else { "not " }));
         let pinned = self.platform.as_ref().map(|name| format!("the platform is {name}"));
-        let lists = [list("facts", &self.facts), list("config", &self.config), list("secrets", &self.secrets)];
+        let lists =
+            [list("facts", &self.facts), list("config", &self.config), list("secrets", &self.secrets)];
         pinned.into_iter().chain(lists.into_iter().flatten()).chain(signed).chain(guard).collect()
     }
 }
@@ -189,10 +205,18 @@ fn all(names: Option<&Vec<String>>, key: &'static str, known: &[&str]) -> std::r
             help: "leave it out to believe all".to_owned(),
         });
     }
-    names.iter().enumerate().try_for_each(|(index, name)| is_one(name, key, Some(index), known))
+    names
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, name)| is_one(name, key, Some(index), known))
 }
 
-fn is_one(name: &str, key: &'static str, index: Option<usize>, known: &[&str]) -> std::result::Result<(), Wrong> {
+fn is_one(
+    name: &str,
+    key: &'static str,
+    index: Option<usize>,
+    known: &[&str],
+) -> std::result::Result<(), Wrong> {
     if known.contains(&name) {
         return Ok(());
     }
@@ -213,7 +237,12 @@ fn trust(written: &Written) -> std::result::Result<Trust, Wrong> {
         } else {
             format!("it has more than {MOST} keys")
         };
-        return Err(Wrong { key: KEY, index: None, message, help: "name a public key of minisign, or leave it out".to_owned() });
+        return Err(Wrong {
+            key: KEY,
+            index: None,
+            message,
+            help: "name a public key of minisign, or leave it out".to_owned(),
+        });
     }
     let key = |(index, line): (usize, &String)| {
         PublicKey::parse(line).map_err(|failure| Wrong {
@@ -223,7 +252,12 @@ fn trust(written: &Written) -> std::result::Result<Trust, Wrong> {
             help: failure.help.unwrap_or_default(),
         })
     };
-    lines.iter().enumerate().map(key).collect::<std::result::Result<_, _>>().map(Trust::SignedBy)
+    lines
+        .iter()
+        .enumerate()
+        .map(key)
+        .collect::<std::result::Result<_, _>>()
+        .map(Trust::SignedBy)
 }
 
 #[cfg(test)]

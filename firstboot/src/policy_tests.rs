@@ -6,12 +6,22 @@ const KEY: &str = "RWQFQZjdpXeedGYW2sULdrLFoj+uzx1LnNci8wxwTna0pIXbiQ8XEvCW";
 fn what_is_not_said_is_not_restricted() {
     let all = Policy::parse(b"{}").unwrap();
     assert_eq!(all, Policy::default());
-    assert!(all.believes("ec2") && all.believes_config("file") && all.believes_secrets(TOKEN_URL) && all.sentences().is_empty());
+    assert!(
+        all.believes("ec2")
+            && all.believes_config("file")
+            && all.believes_secrets(TOKEN_URL)
+            && all.sentences().is_empty()
+    );
     let text = format!(
         r#"{{"platform":"ec2","facts":["ec2"],"config":["ec2","url"],"secrets":["token-url"],"signed-by":["{KEY}"],"guard":true}}"#
     );
     let policy = Policy::parse(text.as_bytes()).unwrap();
-    assert!(policy.believes_facts("ec2") && !policy.believes_facts("gce") && policy.believes_config("url") && !policy.believes("nocloud"));
+    assert!(
+        policy.believes_facts("ec2")
+            && !policy.believes_facts("gce")
+            && policy.believes_config("url")
+            && !policy.believes("nocloud")
+    );
     assert!(policy.believes_secrets(TOKEN_URL) && !policy.believes_secrets("ec2"));
     let expected = [
         "the platform is ec2",
@@ -59,7 +69,10 @@ fn an_unreadable_policy_is_an_error_and_none_is_none() {
     for bytes in [b"{".to_vec(), vec![b' '; 65537]] {
         files::write(&path, &bytes, 0o644).unwrap();
         let failure = Policy::of(&root).unwrap_err();
-        assert!(failure.class == Class::Config && failure.message.starts_with("the image's policy"), "{failure}");
+        assert!(
+            failure.class == Class::Config && failure.message.starts_with("the image's policy"),
+            "{failure}"
+        );
     }
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();

@@ -57,7 +57,9 @@ fn containerd_is_waited_for_and_answers() {
     let _containerd = start(folder.path(), "");
     let deadline = begin + Duration::from_secs(60);
     let (mut client, version) = Client::wait_until_ready(&folder.path().join("c.sock"), deadline, |_| None)
-        .unwrap_or_else(|failure| panic!("{failure}\n{}", fs::read_to_string(folder.path().join("log")).unwrap()));
+        .unwrap_or_else(|failure| {
+            panic!("{failure}\n{}", fs::read_to_string(folder.path().join("log")).unwrap())
+        });
     let ready = begin.elapsed();
     assert_eq!((version.name.as_str(), version.api), ("containerd", Api::V1));
     let asked = Instant::now();
@@ -73,7 +75,10 @@ fn containerd_is_waited_for_and_answers() {
     assert_eq!(client.configured_cgroup_driver(deadline), Ok(Some(CgroupDriver::Systemd)));
     assert_eq!(old, !version.version.starts_with("2."), "containerd 2 dropped v1alpha2");
     assert_eq!(driver.is_some(), version.version.starts_with("2."), "RuntimeConfig came with containerd 2");
-    eprintln!("containerd {}: ready after {ready:?}, Status took {took:?}, cgroup driver {driver:?}", version.version);
+    eprintln!(
+        "containerd {}: ready after {ready:?}, Status took {took:?}, cgroup driver {driver:?}",
+        version.version
+    );
 }
 
 #[test]
@@ -84,7 +89,12 @@ fn containerd_without_its_cri_plugin_is_told_apart() {
     }
     let folder = tempfile::tempdir().unwrap();
     let _containerd = start(folder.path(), "\"io.containerd.grpc.v1.cri\"");
-    let failure =
-        Client::wait_until_ready(&folder.path().join("c.sock"), Instant::now() + Duration::from_secs(60), |_| None).err().unwrap();
+    let failure = Client::wait_until_ready(
+        &folder.path().join("c.sock"),
+        Instant::now() + Duration::from_secs(60),
+        |_| None,
+    )
+    .err()
+    .unwrap();
     assert!(failure.message.contains("does not speak the Container Runtime Interface"), "{failure}");
 }

@@ -85,7 +85,9 @@ impl Net {
     /// Answers every connection to `port` with a word, as long as the test lives.
     fn serve(&self, port: u16) {
         let listener = self.inside("cloud", || TcpListener::bind(format!("[::]:{port}")).unwrap());
-        thread::spawn(move || listener.incoming().flatten().for_each(|mut stream| drop(stream.write_all(b"metadata"))));
+        thread::spawn(move || {
+            listener.incoming().flatten().for_each(|mut stream| drop(stream.write_all(b"metadata")))
+        });
     }
 
     /// Why `place` does not get the word; none when it does.
@@ -122,7 +124,11 @@ fn pods_are_kept_from_metadata_services_and_the_machine_is_not() {
     let net = Net::new();
     [80, 53, 32526].into_iter().for_each(|port| net.serve(port));
     let reaches = |place: &str| [V4, V6].map(|address| net.trouble(place, address, 80));
-    assert_eq!((reaches("pod"), reaches("node")), ([None, None], [None, None]), "before the guard everybody reaches it");
+    assert_eq!(
+        (reaches("pod"), reaches("node")),
+        ([None, None], [None, None]),
+        "before the guard everybody reaches it"
+    );
 
     let rules = |family: &str| net.ip("node", &format!("{family} rule show"));
     let before = (rules("-4"), rules("-6"));
@@ -135,10 +141,21 @@ fn pods_are_kept_from_metadata_services_and_the_machine_is_not() {
     assert_eq!(reaches("node"), [None, None], "the machine still reaches it");
     for (address, port) in [(V4, 80), (V6, 80), (V4, 32526), (V6, 32526)] {
         let trouble = net.trouble("pod", address, port);
-        assert!(trouble.is_some_and(|kind| kind != std::io::ErrorKind::TimedOut), "{address} {port}: {trouble:?} is told at once");
+        assert!(
+            trouble.is_some_and(|kind| kind != std::io::ErrorKind::TimedOut),
+            "{address} {port}: {trouble:?} is told at once"
+        );
     }
-    assert_eq!([V4, V6].map(|address| net.trouble("pod", address, 53)), [None, None], "DNS over TCP stays open");
-    assert_eq!([net.trouble("pod", "10.0.0.1", 80), net.trouble("pod", "fd00:1::1", 80)], [None, None], "other addresses do, too");
+    assert_eq!(
+        [V4, V6].map(|address| net.trouble("pod", address, 53)),
+        [None, None],
+        "DNS over TCP stays open"
+    );
+    assert_eq!(
+        [net.trouble("pod", "10.0.0.1", 80), net.trouble("pod", "fd00:1::1", 80)],
+        [None, None],
+        "other addresses do, too"
+    );
     let socket = net.inside("cloud", || UdpSocket::bind("169.254.169.254:53").unwrap());
     socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
     net.inside("pod", || UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"?", (V4, 53)).unwrap());

@@ -15,7 +15,11 @@ struct Loop(String);
 
 impl Loop {
     fn attach(image: &Path) -> Self {
-        let output = Command::new("losetup").args(["--find", "--show", "--read-only"]).arg(image).output().unwrap();
+        let output = Command::new("losetup")
+            .args(["--find", "--show", "--read-only"])
+            .arg(image)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{output:?}");
         Self(String::from_utf8(output.stdout).unwrap().trim().to_owned())
     }
@@ -28,7 +32,12 @@ impl Drop for Loop {
 }
 
 fn run(program: &str, arguments: &[&str]) {
-    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    let status = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
     assert!(status.success(), "{program} {arguments:?}");
 }
 
@@ -37,7 +46,14 @@ fn missing(tools: &[&str]) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("not root".to_owned());
     }
-    let is_absent = |tool: &&&str| Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err();
+    let is_absent = |tool: &&&str| {
+        Command::new(tool)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_err()
+    };
     if let Some(tool) = tools.iter().find(is_absent) {
         return Some(format!("no {tool}"));
     }
@@ -90,17 +106,29 @@ type Make = fn(&str, &str);
 
 #[test]
 fn user_data_is_read_from_every_kind_of_disk() {
-    let kinds: [(&str, Make, &[&str]); 3] =
-        [("vfat", vfat, &["mkfs.vfat", "mcopy"]), ("iso9660", iso9660, &["xorriso"]), ("ext4", ext4, &["mke2fs"])];
+    let kinds: [(&str, Make, &[&str]); 3] = [
+        ("vfat", vfat, &["mkfs.vfat", "mcopy"]),
+        ("iso9660", iso9660, &["xorriso"]),
+        ("ext4", ext4, &["mke2fs"]),
+    ];
     for (name, make, tools) in kinds {
         if let Some(reason) = missing(tools) {
             eprintln!("not run: user_data_is_read_from_every_kind_of_disk ({name}): {reason}");
             continue;
         }
-        if !fs::read_to_string("/proc/filesystems").unwrap().lines().any(|line| line.trim_start_matches("nodev").trim() == name)
-            && !Command::new("modprobe").arg(name).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        if !fs::read_to_string("/proc/filesystems")
+            .unwrap()
+            .lines()
+            .any(|line| line.trim_start_matches("nodev").trim() == name)
+            && !Command::new("modprobe")
+                .arg(name)
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
         {
-            eprintln!("not run: user_data_is_read_from_every_kind_of_disk ({name}): this kernel has no {name}");
+            eprintln!(
+                "not run: user_data_is_read_from_every_kind_of_disk ({name}): this kernel has no {name}"
+            );
             continue;
         }
         let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -111,7 +139,11 @@ fn user_data_is_read_from_every_kind_of_disk() {
         let (source, found) = search.user_data.unwrap_or_else(|| panic!("{name}: {:?}", search.remarks));
         assert_eq!((source, found.document.bytes()), ("nocloud", CONFIG.as_bytes()), "{name}");
         assert_eq!(search.facts.text("instance-id"), Some("x"), "{name}");
-        assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before, "{name}: nothing stays mounted");
+        assert_eq!(
+            fs::read_to_string("/proc/self/mountinfo").unwrap(),
+            before,
+            "{name}: nothing stays mounted"
+        );
         eprintln!("{name}: read");
     }
 }
@@ -155,10 +187,11 @@ fn a_link_on_a_disk_leads_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("secret"), CONFIG).unwrap();
     let target = folder.path().join("secret");
-    let device = Loop::attach(&image(folder.path(), &[("meta-data", "instance-id: x\n")], |image, content| {
-        std::os::unix::fs::symlink(&target, Path::new(content).join("user-data")).unwrap();
-        ext4(image, content);
-    }));
+    let device =
+        Loop::attach(&image(folder.path(), &[("meta-data", "instance-id: x\n")], |image, content| {
+            std::os::unix::fs::symlink(&target, Path::new(content).join("user-data")).unwrap();
+            ext4(image, content);
+        }));
     let failure = search(folder.path(), &device.0).unwrap_err();
     assert!(failure.class == Class::Source && failure.message.contains("user-data"), "{failure}");
 }

@@ -27,7 +27,10 @@ struct Machine {
 
 fn machines() -> Vec<Machine> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/platforms");
-    let mut names: Vec<String> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     let machine = |name: String| {
         let expected = fs::read_to_string(folder.join(&name).join("expected")).unwrap();
@@ -45,7 +48,11 @@ fn found(machine: &Machine) -> (String, String, Vec<String>) {
         Err(failure) => ("refused".to_owned(), failure.message, Vec::new()),
         Ok(detection) => {
             let name = detection.platform.map_or("none", |platform| platform.source.name);
-            (name.to_owned(), detection.seen, detection.others.iter().map(|(name, _)| (*name).to_owned()).collect())
+            (
+                name.to_owned(),
+                detection.seen,
+                detection.others.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            )
         }
     }
 }
@@ -72,11 +79,15 @@ fn every_machine_is_recognised_for_what_it_is() {
         // A part of nothing is found in everything.
         let is_seen = if machine.seen.is_empty() { seen.is_empty() } else { seen.contains(&machine.seen) };
         let is_right = platform == machine.platform && is_seen && others == machine.others;
-        let rest = if others.is_empty() { String::new() } else { format!(" (not believed: {})", others.join(", ")) };
+        let rest =
+            if others.is_empty() { String::new() } else { format!(" (not believed: {})", others.join(", ")) };
         let shown = seen.replace(&*machine.root.path("").to_string_lossy(), "/");
         println!("{:<40} {:<10} {shown}{rest}", machine.name, platform);
         if !is_right {
-            wrong.push(format!("{}: {platform}, {shown:?}, {others:?}; expected {}, {:?}", machine.name, machine.platform, machine.seen));
+            wrong.push(format!(
+                "{}: {platform}, {shown:?}, {others:?}; expected {}, {:?}",
+                machine.name, machine.platform, machine.seen
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -88,13 +99,15 @@ fn every_machine_is_recognised_for_what_it_is() {
 #[test]
 fn every_source_has_a_machine() {
     let found: BTreeSet<String> = machines().into_iter().map(|machine| machine.platform).collect();
-    let missing: Vec<&str> = SOURCES.iter().map(|source| source.name).filter(|name| !found.contains(*name)).collect();
+    let missing: Vec<&str> =
+        SOURCES.iter().map(|source| source.name).filter(|name| !found.contains(*name)).collect();
     assert!(missing.is_empty(), "no machine of tests/platforms is {}", missing.join(", "));
 }
 
 #[test]
 fn detection_is_quick() {
-    let mut all: Vec<(Duration, String)> = machines().into_iter().map(|machine| (duration(&machine), machine.name)).collect();
+    let mut all: Vec<(Duration, String)> =
+        machines().into_iter().map(|machine| (duration(&machine), machine.name)).collect();
     all.sort();
     let (median, (slowest, name)) = (all[all.len() / 2].0, &all[all.len() - 1]);
     println!("detection: {median:?} in the middle, {slowest:?} for the slowest ({name})");
@@ -115,7 +128,12 @@ fn forbid(sockets: Sockets) {
         Sockets::Refused => libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
         Sockets::Deadly => libc::SECCOMP_RET_KILL_PROCESS,
     };
-    let step = |code: u32, jump: (u8, u8), k: u32| libc::sock_filter { code: code as u16, jt: jump.0, jf: jump.1, k };
+    let step = |code: u32, jump: (u8, u8), k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: jump.0,
+        jf: jump.1,
+        k,
+    };
     // The number of the call stands first in what the filter sees.
     let mut steps = [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, (0, 0), 0),
@@ -141,7 +159,11 @@ fn detection_opens_no_socket() {
         forbid(Sockets::Refused);
         UdpSocket::bind("127.0.0.1:0").map(drop).map_err(|error| error.raw_os_error())
     });
-    assert_eq!(control.join().unwrap(), Err(Some(libc::EPERM)), "the filter does not keep this thread from sockets");
+    assert_eq!(
+        control.join().unwrap(),
+        Err(Some(libc::EPERM)),
+        "the filter does not keep this thread from sockets"
+    );
     let detections = std::thread::spawn(|| {
         forbid(Sockets::Deadly);
         machines().iter().map(found).count()

@@ -46,7 +46,9 @@ fn opened(bytes: &[u8]) -> Result<Opened> {
 }
 
 fn node_config(opened: &mut Opened) -> Result<NodeConfig> {
-    opened.node_config(&HostDefaults { hostname: "host".to_owned() }).map(|config| config.expect("there is a config"))
+    opened
+        .node_config(&HostDefaults { hostname: "host".to_owned() })
+        .map(|config| config.expect("there is a config"))
 }
 
 /// What a case must come to.
@@ -122,14 +124,24 @@ const CASES: &[Expected] = &[
             "cloud-config: 1 command is not executed: this agent runs no scripts",
         ],
     },
-    Expected { case: "own.cloud-config", node: "host", arguments: &["cloud-provider=external"], files: &[], sentinel: false, remarks: &[] },
+    Expected {
+        case: "own.cloud-config",
+        node: "host",
+        arguments: &["cloud-provider=external"],
+        files: &[],
+        sentinel: false,
+        remarks: &[],
+    },
     Expected {
         case: "parts.mime",
         node: "n7",
         arguments: &["cloud-provider=external"],
         files: &[],
         sentinel: false,
-        remarks: &["part 1: it has another type and is ignored", "part 2: the cloud-config carries no node config and is ignored"],
+        remarks: &[
+            "part 1: it has another type and is ignored",
+            "part 2: the cloud-config carries no node config and is ignored",
+        ],
     },
 ];
 
@@ -139,13 +151,26 @@ fn check(expected: &Expected, bytes: &[u8]) {
     assert!(!format!("{opened:?}").contains(CANARY), "{name}: {opened:?}");
     assert_eq!(opened.remarks, expected.remarks, "{name}");
     assert_eq!(opened.sentinel.as_deref(), expected.sentinel.then_some(SENTINEL), "{name}");
-    let files: Vec<_> = opened.files.iter().map(|file| (file.path.as_str(), file.mode, file.owner.user.as_str())).collect();
+    let files: Vec<_> = opened
+        .files
+        .iter()
+        .map(|file| (file.path.as_str(), file.mode, file.owner.user.as_str()))
+        .collect();
     assert_eq!(files, expected.files, "{name}");
     let config = node_config(&mut opened).unwrap_or_else(|failure| panic!("{name}: {failure}"));
-    assert!(config.warnings.is_empty() && !format!("{config:?}").contains("canary.canary"), "{name}: {:?}", config.warnings);
+    assert!(
+        config.warnings.is_empty() && !format!("{config:?}").contains("canary.canary"),
+        "{name}: {:?}",
+        config.warnings
+    );
     assert_eq!(config.node_name(), expected.node, "{name}");
-    let arguments: Vec<String> =
-        config.join.node.kubelet_extra_args.iter().map(|argument| format!("{}={}", argument.name, argument.value)).collect();
+    let arguments: Vec<String> = config
+        .join
+        .node
+        .kubelet_extra_args
+        .iter()
+        .map(|argument| format!("{}={}", argument.name, argument.value))
+        .collect();
     assert_eq!(arguments, expected.arguments, "{name}");
     refuse_control_plane(&config.join).unwrap();
 }
@@ -155,7 +180,14 @@ fn what_cluster_api_emits_is_opened_as_it_is() {
     for expected in CASES {
         let bytes = case(expected.case);
         check(expected, &bytes);
-        for packed in [&["gzip", "-c"][..], &["gzip", "-9c"], &["base64"], &["base64", "-w0"], &["zstd", "-qc"], &["zstd", "-19qc"]] {
+        for packed in [
+            &["gzip", "-c"][..],
+            &["gzip", "-9c"],
+            &["base64"],
+            &["base64", "-w0"],
+            &["zstd", "-qc"],
+            &["zstd", "-19qc"],
+        ] {
             check(expected, &through(packed, &bytes));
         }
         check(expected, &through(&["base64"], &through(&["gzip", "-c"], &bytes)));
@@ -173,28 +205,48 @@ fn what_cluster_api_emits_is_opened_as_it_is() {
 fn a_control_plane_is_opened_and_refused_in_clear_words() {
     for name in ["capi-control-plane-join.cloud-config", "capi-control-plane-join.ign"] {
         let mut opened = opened(&case(name)).unwrap();
-        assert!(opened.files.iter().any(|file| file.path == "/etc/kubernetes/pki/ca.key" && file.mode == 0o600), "{name}");
+        assert!(
+            opened
+                .files
+                .iter()
+                .any(|file| file.path == "/etc/kubernetes/pki/ca.key" && file.mode == 0o600),
+            "{name}"
+        );
         assert!(!format!("{opened:?}").contains(CANARY));
         let failure = refuse_control_plane(&node_config(&mut opened).unwrap().join).unwrap_err();
         assert!(failure.message.contains("joins workers"), "{name}: {failure}");
     }
     for name in ["capi-control-plane-init.cloud-config", "capi-control-plane-init.ign"] {
         let failure = opened(&case(name)).unwrap_err();
-        assert!(failure.class == Class::Config && failure.message.contains("kubeadm init") && failure.message.contains("joins workers"));
+        assert!(
+            failure.class == Class::Config
+                && failure.message.contains("kubeadm init")
+                && failure.message.contains("joins workers")
+        );
         assert!(!format!("{failure:?}").contains(CANARY));
     }
 }
 
 #[test]
 fn no_case_is_left_out() {
-    let named = |name: &str| CASES.iter().any(|expected| expected.case == name) || name.starts_with("capi-control-plane");
-    let names: Vec<String> = fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let named = |name: &str| {
+        CASES.iter().any(|expected| expected.case == name) || name.starts_with("capi-control-plane")
+    };
+    let names: Vec<String> = fs::read_dir(cases())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert!(names.len() > 10 && names.iter().all(|name| named(name)), "{names:?}");
 }
 
 /// Sends `bytes` through a program.
 fn through(command: &[&str], bytes: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(command[0]).args(&command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(command[0])
+        .args(&command[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(bytes).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{command:?}");
@@ -220,7 +272,8 @@ fn cloud_init_accepts_the_cloud_configs() {
         // Its schema is for what it reads after the template.
         let bytes = match kind(&bytes) {
             Kind::Template => {
-                let rendered = jinja::render(std::str::from_utf8(&bytes).unwrap(), &lookup, &Budget::default()).unwrap();
+                let rendered =
+                    jinja::render(std::str::from_utf8(&bytes).unwrap(), &lookup, &Budget::default()).unwrap();
                 assert_eq!(rendered.missing, [], "{}", path.display());
                 rendered.text.to_vec()
             }
@@ -237,7 +290,9 @@ fn cloud_init_accepts_the_cloud_configs() {
 /// The packaged program knows spec 3 alone; it says so of spec 2, which Cluster API emits.
 #[test]
 fn ignition_accepts_the_ignition_configs() {
-    for (name, expected) in [("worker-v1beta4-spec3.ign", None), ("capi-worker-v1beta3.ign", Some("unsupported config version"))] {
+    for (name, expected) in
+        [("worker-v1beta4-spec3.ign", None), ("capi-worker-v1beta3.ign", Some("unsupported config version"))]
+    {
         let output = run("ignition-validate", &[name], &cases());
         match expected {
             None => assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr)),
@@ -259,7 +314,8 @@ fn what_minisign_signs_is_believed() {
     fs::write(path.join("user-data"), case("own.cloud-config")).unwrap();
     shell("minisign -S -s kiln.key -m user-data");
     let key = |name: &str| PublicKey::parse(&fs::read_to_string(path.join(name)).unwrap()).unwrap();
-    let (ours, others) = (Trust::SignedBy(vec![key("other.pub"), key("kiln.pub")]), Trust::SignedBy(vec![key("other.pub")]));
+    let (ours, others) =
+        (Trust::SignedBy(vec![key("other.pub"), key("kiln.pub")]), Trust::SignedBy(vec![key("other.pub")]));
     let signature = fs::read_to_string(path.join("user-data.minisig")).unwrap();
     shell(
         "{ printf 'apiVersion: firstboot.kiln/v1\\nkind: ConfigPointer\\nurl: https://config.example.org/user-data\\n'
@@ -271,11 +327,15 @@ fn what_minisign_signs_is_believed() {
     let served = path.join("user-data");
     let read = |name: &str| fs::read(path.join(name)).unwrap();
     for (name, beside) in [("user-data", Some(signature.as_str())), ("pointer.yaml", None), ("parts", None)] {
-        let mut opened = opened_by(&read(name), beside, &ours, &served).unwrap_or_else(|failure: Failure| panic!("{name}: {failure}"));
+        let mut opened = opened_by(&read(name), beside, &ours, &served)
+            .unwrap_or_else(|failure: Failure| panic!("{name}: {failure}"));
         assert_eq!(opened.signed_by, [key("kiln.pub").id()], "{name}");
         assert_eq!(node_config(&mut opened).unwrap().node_name(), "host", "{name}");
         let failure = opened_by(&read(name), beside, &others, &served).unwrap_err();
-        assert!(failure.class == Class::Untrusted && failure.message.contains("not one that a key"), "{name}: {failure}");
+        assert!(
+            failure.class == Class::Untrusted && failure.message.contains("not one that a key"),
+            "{name}: {failure}"
+        );
     }
     let changed = String::from_utf8(read("parts")).unwrap().replace("0600", "0644");
     assert_eq!(opened_by(changed.as_bytes(), None, &ours, &served).unwrap_err().class, Class::Untrusted);

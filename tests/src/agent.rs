@@ -15,8 +15,21 @@ use crate::twin::Twin;
 use crate::workspace;
 
 /// Programs that the checks look for in PATH.
-const PROGRAMS: &[&str] =
-    &["crictl", "conntrack", "ip", "iptables", "mount", "nsenter", "ebtables", "ethtool", "socat", "tc", "touch", "losetup", "cp"];
+const PROGRAMS: &[&str] = &[
+    "crictl",
+    "conntrack",
+    "ip",
+    "iptables",
+    "mount",
+    "nsenter",
+    "ebtables",
+    "ethtool",
+    "socat",
+    "tc",
+    "touch",
+    "losetup",
+    "cp",
+];
 
 /// A healthy machine; its name and identifiers are added.
 const FILES: &[(&str, &str)] = &[
@@ -25,7 +38,10 @@ const FILES: &[(&str, &str)] = &[
     ("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "1\n"),
     ("/proc/sys/net/ipv4/ip_forward", "1\n"),
     ("/proc/swaps", "Filename Type Size Used Priority\n"),
-    ("/proc/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask\neth0 00000000 0102A8C0 0003 0 0 100 00000000 0 0 0\n"),
+    (
+        "/proc/net/route",
+        "Iface Destination Gateway Flags RefCnt Use Metric Mask\neth0 00000000 0102A8C0 0003 0 0 100 00000000 0 0 0\n",
+    ),
     ("/proc/self/mountinfo", "22 1 254:1 / / rw shared:1 - ext4 /dev/vda1 rw\n"),
     ("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory hugetlb pids\n"),
     ("/etc/resolv.conf", "nameserver 127.0.0.1\n"),
@@ -50,7 +66,13 @@ impl Runtime {
              for i in $(seq 300); do [ -S /run/containerd/containerd.sock ] && exit; sleep 0.1; done; exit 1"
         );
         let ended = twin.run(["sh", "-c", &config], Duration::from_secs(40));
-        assert_eq!(ended.code, 0, "containerd does not start: {}{}", ended.stderr, twin.service_log("containerd"));
+        assert_eq!(
+            ended.code,
+            0,
+            "containerd does not start: {}{}",
+            ended.stderr,
+            twin.service_log("containerd")
+        );
         Self(twin)
     }
 
@@ -62,7 +84,12 @@ impl Runtime {
 
 /// The control plane's minor version: 36 of 1.36.2.
 fn minor(control_plane: &ControlPlane) -> u32 {
-    control_plane.fact("version").split('.').nth(1).and_then(|minor| minor.parse().ok()).expect("a Kubernetes version has a minor")
+    control_plane
+        .fact("version")
+        .split('.')
+        .nth(1)
+        .and_then(|minor| minor.parse().ok())
+        .expect("a Kubernetes version has a minor")
 }
 
 /// A machine that is a folder.
@@ -89,7 +116,10 @@ impl Node {
     /// A healthy machine named `name` with a kubelet of `version`; `socket` is its runtime's.
     pub fn new(name: &str, version: &str, socket: &Path) -> Self {
         Self::in_folder(
-            tempfile::Builder::new().prefix("node-").tempdir().expect("there is a folder for temporary files"),
+            tempfile::Builder::new()
+                .prefix("node-")
+                .tempdir()
+                .expect("there is a folder for temporary files"),
             name,
             version,
             socket,
@@ -106,7 +136,10 @@ impl Node {
         node.write("/proc/sys/kernel/hostname", &format!("{name}\n"));
         node.write("/etc/hostname", &format!("{name}\n"));
         node.write("/etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {name}\n"));
-        node.write("/usr/lib/kiln/image.json", &format!("{{\"variables\":{{\"kubernetes\":\"{version}\"}}}}"));
+        node.write(
+            "/usr/lib/kiln/image.json",
+            &format!("{{\"variables\":{{\"kubernetes\":\"{version}\"}}}}"),
+        );
         for program in PROGRAMS {
             node.write(&format!("/usr/bin/{program}"), "");
             fs::set_permissions(node.path(&format!("/usr/bin/{program}")), fs::Permissions::from_mode(0o755))
@@ -137,7 +170,8 @@ impl Node {
     /// Writes a file of the machine.
     pub fn write(&self, inside: &str, text: &str) {
         let path = self.path(inside);
-        fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the folder is the test's");
+        fs::create_dir_all(path.parent().expect("a file lies in a folder"))
+            .expect("the folder is the test's");
         fs::write(path, text).expect("the folder is the test's");
     }
 
@@ -151,7 +185,8 @@ impl Node {
     /// Takes the node config as a file of the machine, where `firstboot run` finds it.
     pub fn provide(&self, config: &str) {
         self.write("/etc/firstboot/config.yaml", config);
-        fs::set_permissions(self.path("/etc/firstboot/config.yaml"), fs::Permissions::from_mode(0o600)).expect("the folder is the test's");
+        fs::set_permissions(self.path("/etc/firstboot/config.yaml"), fs::Permissions::from_mode(0o600))
+            .expect("the folder is the test's");
     }
 
     /// `firstboot run` on this machine, as its unit does it.
@@ -168,7 +203,10 @@ impl Node {
 
     fn agent(&self, mut prefix: Command, verb: &str) -> Command {
         prefix.arg(kiln::programs().join("firstboot")).arg(verb).arg("--rootfs").arg(self.root());
-        prefix.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+        prefix
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null());
         prefix
     }
 
@@ -194,7 +232,10 @@ impl Node {
 }
 
 fn read_json(path: &Path) -> Value {
-    fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null)
+    fs::read(path)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or(Value::Null)
 }
 
 fn walk(root: &Path, folder: &Path, found: &mut Vec<(String, u32, Vec<u8>)>) {
@@ -217,8 +258,11 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<(String, u32, Vec<u8>)>) {
 /// Runs a command of [`Node::join`] to its end; one that goes on for longer than `patience` is killed and has no exit code.
 pub fn run(mut command: Command, patience: Duration) -> Run {
     let started = Instant::now();
-    let mut child =
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
     let deadline = started + workspace::patience(patience);
     while matches!(child.try_wait(), Ok(None)) {
         if Instant::now() > deadline {
@@ -229,14 +273,16 @@ pub fn run(mut command: Command, patience: Duration) -> Run {
     }
     let seconds = started.elapsed().as_secs_f64();
     let output = child.wait_with_output().expect("a child can be waited for");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     Run { code: output.status.code(), seconds, verdict: verdict(&text), output: text }
 }
 
 /// The object of the last verdict line in `text`; null where there is none.
 pub fn verdict(text: &str) -> Value {
     let line = text.lines().rev().find_map(|line| line.split_once("firstboot-verdict: "));
-    line.and_then(|(_, object)| serde_json::from_str(object.trim()).ok()).unwrap_or(Value::Null)
+    line.and_then(|(_, object)| serde_json::from_str(object.trim()).ok())
+        .unwrap_or(Value::Null)
 }
 
 /// A node config with token discovery; its parts can be changed before it is written.
@@ -275,10 +321,22 @@ impl Config {
 
     /// The document.
     pub fn text(&self) -> String {
-        let Self { endpoint, token, pin, name, registration, timeouts: (discovery, call, certificate), agent } = self;
+        let Self {
+            endpoint,
+            token,
+            pin,
+            name,
+            registration,
+            timeouts: (discovery, call, certificate),
+            agent,
+        } = self;
         let more: String = registration.iter().map(|line| format!("  {line}\n")).collect();
         let own: String = agent.iter().map(|line| format!("{line}\n")).collect();
-        let own = if own.is_empty() { own } else { format!("---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n{own}") };
+        let own = if own.is_empty() {
+            own
+        } else {
+            format!("---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n{own}")
+        };
         let bootstrap = format!(
             "discovery:\n  bootstrapToken:\n    apiServerEndpoint: \"{endpoint}\"\n    token: \"{token}\"\n    caCertHashes: [\"{pin}\"]\n"
         );
@@ -293,16 +351,27 @@ impl Config {
 
 /// The certificate requests that the cluster has of the node `name`.
 pub fn certificate_requests(control_plane: &ControlPlane, name: &str) -> Vec<Value> {
-    let list = control_plane.get("/apis/certificates.k8s.io/v1/certificatesigningrequests").expect("the API serves them");
+    let list = control_plane
+        .get("/apis/certificates.k8s.io/v1/certificatesigningrequests")
+        .expect("the API serves them");
     let subject = format!("system:node:{name}");
     // A string in DER: its length stands before it.
     let wanted: Vec<u8> = std::iter::once(subject.len() as u8).chain(subject.bytes()).collect();
     let asks_for_it = |request: &Value| {
         let pem = decoded(request["spec"]["request"].as_str().unwrap_or_default());
-        let lines = String::from_utf8_lossy(&pem).lines().filter(|line| !line.starts_with("-----")).collect::<String>();
+        let lines = String::from_utf8_lossy(&pem)
+            .lines()
+            .filter(|line| !line.starts_with("-----"))
+            .collect::<String>();
         decoded(&lines).windows(wanted.len()).any(|window| window == wanted)
     };
-    list["items"].as_array().into_iter().flatten().filter(|request| asks_for_it(request)).cloned().collect()
+    list["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|request| asks_for_it(request))
+        .cloned()
+        .collect()
 }
 
 fn decoded(text: &str) -> Vec<u8> {
@@ -317,7 +386,11 @@ impl Dice {
     /// With the seed of `KILN_TEST_SEED`, else one of the clock's; it is said, so that a failure can be repeated.
     pub fn new(what: &str) -> Self {
         let given = std::env::var("KILN_TEST_SEED").ok().and_then(|text| text.parse().ok());
-        let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let now = || {
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |time| time.as_secs())
+        };
         let seed = given.unwrap_or_else(now);
         workspace::say(&format!("{what}: KILN_TEST_SEED={seed}"));
         Self(seed)

@@ -24,7 +24,8 @@ pub struct Answers(TcpListener);
 impl Answers {
     /// Listens at `address` in the network namespace of the calling thread.
     pub fn start(address: SocketAddr, tls: Option<Arc<ServerConfig>>, documents: Documents) -> Self {
-        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("listening on {address}: {error}"));
+        let listener =
+            TcpListener::bind(address).unwrap_or_else(|error| panic!("listening on {address}: {error}"));
         let own = listener.try_clone().expect("a socket can be shared");
         let documents = Arc::new(documents);
         thread::spawn(move || {

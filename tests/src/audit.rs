@@ -27,7 +27,9 @@ pub struct Call {
 impl Call {
     /// Whether it made a certificate request.
     pub fn is_certificate_request(&self) -> bool {
-        self.verb == "create" && self.uri.starts_with("/apis/certificates.k8s.io/v1/certificatesigningrequests") && self.code == 201
+        self.verb == "create"
+            && self.uri.starts_with("/apis/certificates.k8s.io/v1/certificatesigningrequests")
+            && self.code == 201
     }
 }
 
@@ -40,7 +42,10 @@ pub fn calls_of(control_plane: &ControlPlane, agent: &str) -> Vec<Call> {
 fn parse(text: &str) -> Vec<Call> {
     let mut seen = BTreeSet::new();
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| seen.insert(line["auditID"].as_str().unwrap_or_default().to_owned())).map(|line| call(&line)).collect()
+    lines
+        .filter(|line| seen.insert(line["auditID"].as_str().unwrap_or_default().to_owned()))
+        .map(|line| call(&line))
+        .collect()
 }
 
 fn call(line: &Value) -> Call {
@@ -58,7 +63,9 @@ fn call(line: &Value) -> Call {
 /// `2026-11-24T11:50:07.123456Z` without its day.
 fn seconds(time: &str) -> f64 {
     let clock = time.split('T').nth(1).unwrap_or_default().trim_end_matches('Z');
-    clock.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap_or_default())
+    clock
+        .split(':')
+        .fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap_or_default())
 }
 
 /// The most calls that came within any one second.

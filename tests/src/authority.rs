@@ -22,7 +22,9 @@ impl Identity {
     /// What a server needs that shows it.
     pub fn into_server_config(self) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("ring has what TLS needs");
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has what TLS needs");
         let config = builder.with_no_client_auth().with_single_cert(vec![self.certificate], self.key);
         Arc::new(config.expect("key and certificate belong together"))
     }
@@ -51,8 +53,14 @@ impl Authority {
     /// The cluster's own.
     pub fn of(control_plane: &ControlPlane) -> Self {
         let key = control_plane.folder().join("kubernetes/pki/ca.key");
-        let pem = workspace::output("openssl", ["pkcs8".as_ref(), "-topk8".as_ref(), "-nocrypt".as_ref(), "-in".as_ref(), key.as_os_str()]);
-        Self { issuer: Issuer::new(parameters(), KeyPair::from_pem(&pem).expect("openssl writes keys")), pem: control_plane.ca() }
+        let pem = workspace::output(
+            "openssl",
+            ["pkcs8".as_ref(), "-topk8".as_ref(), "-nocrypt".as_ref(), "-in".as_ref(), key.as_os_str()],
+        );
+        Self {
+            issuer: Issuer::new(parameters(), KeyPair::from_pem(&pem).expect("openssl writes keys")),
+            pem: control_plane.ca(),
+        }
     }
 
     /// A stranger's that bears the same name.
@@ -69,7 +77,10 @@ impl Authority {
         set_validity(&mut parameters, validity);
         let key = KeyPair::generate().expect("keys can be made");
         let certificate = parameters.signed_by(&key, &self.issuer).expect("certificates can be made");
-        Identity { certificate: certificate.der().clone(), key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() }
+        Identity {
+            certificate: certificate.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        }
     }
 }
 
@@ -87,7 +98,8 @@ fn set_validity(parameters: &mut CertificateParams, validity: Validity) {
     // The begin of a day in UTC, counted from today.
     let day = |days: i32| {
         let text = workspace::output("date", ["--utc", &format!("--date={days} days"), "+%Y %-m %-d"]);
-        let numbers: Vec<u16> = text.split_whitespace().map(|word| word.parse().expect("date prints numbers")).collect();
+        let numbers: Vec<u16> =
+            text.split_whitespace().map(|word| word.parse().expect("date prints numbers")).collect();
         date_time_ymd(i32::from(numbers[0]), numbers[1] as u8, numbers[2] as u8)
     };
     let (from, until) = match validity {

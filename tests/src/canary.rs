@@ -64,14 +64,19 @@ impl Marks {
     /// Packed data too, as it is and in base64: by some fragments of it, without its beginning, which says little.
     #[must_use]
     pub fn and_packed(mut self, bytes: &[u8]) -> Self {
-        let fragments = bytes.chunks_exact(FRAGMENT).skip(1).step_by((bytes.len() / FRAGMENT / FRAGMENTS).max(1));
-        self.0.extend(fragments.flat_map(|fragment| std::iter::once(fragment.to_vec()).chain(in_base64(fragment))));
+        let fragments =
+            bytes.chunks_exact(FRAGMENT).skip(1).step_by((bytes.len() / FRAGMENT / FRAGMENTS).max(1));
+        self.0.extend(
+            fragments.flat_map(|fragment| std::iter::once(fragment.to_vec()).chain(in_base64(fragment))),
+        );
         self
     }
 
     /// Whether one of them is in `bytes`.
     pub fn are_in(&self, bytes: &[u8]) -> bool {
-        self.0.iter().any(|form| bytes.windows(form.len()).any(|window| window[0] == form[0] && window == form))
+        self.0
+            .iter()
+            .any(|form| bytes.windows(form.len()).any(|window| window[0] == form[0] && window == form))
     }
 
     /// Files below `folder` that hold one, with their modes.
@@ -116,7 +121,12 @@ impl Marks {
         };
         let text = ["out", "err"].map(|name| fs::read(output.path().join(name)).unwrap_or_default()).concat();
         let text = String::from_utf8_lossy(&text).into_owned();
-        let run = Run { code: status.code(), seconds: started.elapsed().as_secs_f64(), verdict: agent::verdict(&text), output: text };
+        let run = Run {
+            code: status.code(),
+            seconds: started.elapsed().as_secs_f64(),
+            verdict: agent::verdict(&text),
+            output: text,
+        };
         Watched { run, seen, looks }
     }
 
@@ -127,7 +137,12 @@ impl Marks {
         let mut seen: Vec<String> = files.map(|file| format!("/proc/PID/{file}")).collect();
         for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
             let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            seen.extend(children.split_whitespace().filter_map(|child| child.parse().ok()).flat_map(|child| self.in_process(child)));
+            seen.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|child| child.parse().ok())
+                    .flat_map(|child| self.in_process(child)),
+            );
         }
         seen
     }
@@ -135,7 +150,10 @@ impl Marks {
     fn open_now(&self, root: &Path) -> Vec<String> {
         let entries = fs::read_dir(root).into_iter().flatten().flatten();
         let folders = entries.filter(|entry| OF_THE_KERNEL.iter().all(|name| entry.file_name() != *name));
-        folders.flat_map(|folder| self.open_places(&folder.path())).map(|place| format!("{place} while it ran")).collect()
+        folders
+            .flat_map(|folder| self.open_places(&folder.path()))
+            .map(|place| format!("{place} while it ran"))
+            .collect()
     }
 }
 
@@ -171,7 +189,10 @@ pub fn cores_are_left() -> bool {
     let words = ["--core=unlimited", "sh", "-c", "kill -SEGV $$"];
     match Command::new("prlimit").args(words).current_dir(folder.path()).status() {
         Err(error) if error.kind() == ErrorKind::NotFound => false,
-        ended => !ended.expect("prlimit starts").success() && fs::read_dir(folder.path()).is_ok_and(|entries| entries.count() > 0),
+        ended => {
+            !ended.expect("prlimit starts").success()
+                && fs::read_dir(folder.path()).is_ok_and(|entries| entries.count() > 0)
+        }
     }
 }
 
@@ -179,7 +200,10 @@ pub fn cores_are_left() -> bool {
 /// for an overflow of the stack that is none, and goes on.)
 pub fn crash(mut child: Child) -> bool {
     // One that has ended is not there to be hit.
-    let _ = Command::new("kill").args(["-ABRT", &child.id().to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args(["-ABRT", &child.id().to_string()])
+        .stderr(Stdio::null())
+        .status();
     child.wait().expect("a child can be waited for").signal() == Some(libc::SIGABRT)
 }
 
@@ -192,7 +216,9 @@ pub fn admit(control_plane: &ControlPlane) {
     control_plane.create("/api/v1/namespaces/kube-system/secrets", &secret);
     let deadline = Instant::now() + Duration::from_secs(30);
     let signed = || {
-        let info = control_plane.get("/api/v1/namespaces/kube-public/configmaps/cluster-info").expect("cluster-info is there");
+        let info = control_plane
+            .get("/api/v1/namespaces/kube-public/configmaps/cluster-info")
+            .expect("cluster-info is there");
         info["data"][format!("jws-kubeconfig-{ID}")].is_string()
     };
     while !signed() {
@@ -213,12 +239,19 @@ mod tests {
             assert!(marks.are_in(text.as_bytes()), "{text}");
         }
         for front in ["", "a", "ab", "abc"] {
-            assert!(marks.are_in(STANDARD_NO_PAD.encode(format!("{front}{SECRET} and more")).as_bytes()), "{front}");
+            assert!(
+                marks.are_in(STANDARD_NO_PAD.encode(format!("{front}{SECRET} and more")).as_bytes()),
+                "{front}"
+            );
         }
         assert!(!marks.are_in(b"") && !marks.are_in(&SECRET.as_bytes()[1..]));
         let packed: Vec<u8> = (0..200).map(|number: u8| number.wrapping_mul(73)).collect();
         let marks = Marks::default().and_packed(&packed);
-        assert!(marks.are_in(&packed[10..190]) && marks.are_in(STANDARD_NO_PAD.encode(&packed).as_bytes()) && !marks.are_in(&packed[..20]));
+        assert!(
+            marks.are_in(&packed[10..190])
+                && marks.are_in(STANDARD_NO_PAD.encode(&packed).as_bytes())
+                && !marks.are_in(&packed[..20])
+        );
     }
 
     #[test]
@@ -227,13 +260,20 @@ mod tests {
         let marks = Marks::of(&[SECRET]);
         let folder = root.path().join("tmp");
         fs::create_dir(&folder).unwrap();
-        let script = format!("echo {SECRET}; umask 0; cd {}; printf {SECRET} > open; sleep 0.2; chmod 600 open", folder.display());
+        let script = format!(
+            "echo {SECRET}; umask 0; cd {}; printf {SECRET} > open; sleep 0.2; chmod 600 open",
+            folder.display()
+        );
         let mut command = Command::new("sh");
         command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").env("A", SECRET);
         let watched = marks.watch(root.path(), command);
-        assert!(marks.are_in(watched.run.output.as_bytes()) && watched.run.code == Some(0) && watched.looks > 1);
+        assert!(
+            marks.are_in(watched.run.output.as_bytes()) && watched.run.code == Some(0) && watched.looks > 1
+        );
         let file = folder.join("open");
-        for what in ["/proc/PID/cmdline", "/proc/PID/environ", &format!("{} (666) while it ran", file.display())] {
+        for what in
+            ["/proc/PID/cmdline", "/proc/PID/environ", &format!("{} (666) while it ran", file.display())]
+        {
             assert!(watched.seen.iter().any(|seen| seen == what), "{what}: {:?}", watched.seen);
         }
         assert_eq!(marks.places(root.path()), [(file.display().to_string(), 0o600)]);

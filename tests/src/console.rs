@@ -60,7 +60,10 @@ impl Console {
                     return Ok(line.clone());
                 }
                 if emulator_fault(line) {
-                    return Err(self.failure(&state, format!("waiting for {pattern:?}: the kernel tripped over its own patched text")));
+                    return Err(self.failure(
+                        &state,
+                        format!("waiting for {pattern:?}: the kernel tripped over its own patched text"),
+                    ));
                 }
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -137,7 +140,9 @@ mod tests {
         assert_eq!(console.wait_for("two", Duration::from_secs(5)).unwrap(), "two b");
         let failure = console.wait_for("one", Duration::from_secs(5)).unwrap_err();
         assert!(
-            failure.what.contains("the console closed") && failure.what.contains("two b") && !console.tells_emulator_fault(),
+            failure.what.contains("the console closed")
+                && failure.what.contains("two b")
+                && !console.tells_emulator_fault(),
             "{failure}"
         );
     }

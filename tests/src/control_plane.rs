@@ -96,8 +96,9 @@ impl ControlPlane {
             .spawn()
             .expect("the script starts");
         let facts = folder.join("facts");
-        wait_for_file(&facts, &mut process, workspace::patience(READY))
-            .unwrap_or_else(|why| panic!("no control plane {version}: {why}: {}", fs::read_to_string(&words).unwrap_or_default()));
+        wait_for_file(&facts, &mut process, workspace::patience(READY)).unwrap_or_else(|why| {
+            panic!("no control plane {version}: {why}: {}", fs::read_to_string(&words).unwrap_or_default())
+        });
         let text = fs::read_to_string(&facts).expect("the script wrote its facts");
         Self { facts: parse_facts(&text), folder, _scratch: scratch, process: Mutex::new(process) }
     }
@@ -161,7 +162,16 @@ impl ControlPlane {
     pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let own = |file: &str| self.folder.join(file);
         let mut command = self.command("curl");
-        command.args(["--silent", "--show-error", "--noproxy", "*", "--write-out", "\n%{http_code}", "--request", method]);
+        command.args([
+            "--silent",
+            "--show-error",
+            "--noproxy",
+            "*",
+            "--write-out",
+            "\n%{http_code}",
+            "--request",
+            method,
+        ]);
         command
             .arg("--cacert")
             .arg(own("kubernetes/pki/ca.crt"))
@@ -170,7 +180,8 @@ impl ControlPlane {
             .arg("--key")
             .arg(own("admin.key"));
         if let Some(body) = body {
-            let kind = if method == "PATCH" { "application/strategic-merge-patch+json" } else { "application/json" };
+            let kind =
+                if method == "PATCH" { "application/strategic-merge-patch+json" } else { "application/json" };
             command.args(["--header", &format!("Content-Type: {kind}"), "--data", &body.to_string()]);
         }
         let output = succeed(command.arg(format!("https://{}{path}", self.endpoint())));
@@ -215,8 +226,13 @@ impl ControlPlane {
             data["auth-extra-groups"] = json!(spec.groups);
         }
         if let Some(seconds) = spec.expires {
-            data["expiration"] =
-                json!(workspace::output("date", ["--utc", &format!("--date={seconds} seconds"), "+%Y-%m-%dT%H:%M:%SZ"]).trim());
+            data["expiration"] = json!(
+                workspace::output(
+                    "date",
+                    ["--utc", &format!("--date={seconds} seconds"), "+%Y-%m-%dT%H:%M:%SZ"]
+                )
+                .trim()
+            );
         }
         let object = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
@@ -232,11 +248,16 @@ impl ControlPlane {
     fn wait_for_signature(&self, id: &str) {
         let deadline = Instant::now() + workspace::patience(Duration::from_secs(30));
         loop {
-            let info = self.get("/api/v1/namespaces/kube-public/configmaps/cluster-info").expect("cluster-info is there");
+            let info = self
+                .get("/api/v1/namespaces/kube-public/configmaps/cluster-info")
+                .expect("cluster-info is there");
             if info["data"][format!("jws-kubeconfig-{id}")].is_string() {
                 return;
             }
-            assert!(Instant::now() < deadline, "the controller manager does not sign cluster-info for token {id}");
+            assert!(
+                Instant::now() < deadline,
+                "the controller manager does not sign cluster-info for token {id}"
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -250,7 +271,8 @@ impl ControlPlane {
             "/api/v1/nodes",
             &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}}),
         );
-        let (code, answer) = self.api("PATCH", &format!("/api/v1/nodes/{name}/status"), Some(&json!({ "status": status })));
+        let (code, answer) =
+            self.api("PATCH", &format!("/api/v1/nodes/{name}/status"), Some(&json!({ "status": status })));
         assert_eq!(code, 200, "the status of node {name}: {answer}");
     }
 
@@ -258,7 +280,9 @@ impl ControlPlane {
     pub fn requests(&self, source: Option<Ipv4Addr>) -> Vec<Request> {
         let text = fs::read_to_string(self.fact("audit")).expect("the API server keeps an audit log");
         let lines = text.lines().filter_map(|line| parse_audit(&serde_json::from_str(line).ok()?));
-        lines.filter(|request| source.is_none_or(|source| request.source == source.to_string())).collect()
+        lines
+            .filter(|request| source.is_none_or(|source| request.source == source.to_string()))
+            .collect()
     }
 }
 
@@ -298,7 +322,10 @@ fn wait_for_file(file: &Path, process: &mut Child, patience: Duration) -> Result
 
 /// `key=value` lines.
 fn parse_facts(text: &str) -> BTreeMap<String, String> {
-    text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn parse_audit(line: &Value) -> Option<Request> {

@@ -18,7 +18,8 @@ pub struct Server {
 impl Server {
     /// Serves the files below `folder` on a free port.
     pub fn of(folder: &Path) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback address can be bound");
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback address can be bound");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
         let (log, folder) = (Arc::clone(&requests), folder.to_owned());
@@ -98,8 +99,9 @@ fn parse_range(value: &str) -> Option<(u64, Option<u64>)> {
 }
 
 fn answer(mut stream: &TcpStream, folder: &Path, request: &Request) -> io::Result<()> {
-    let file =
-        local_path(folder, &request.path).and_then(|path| File::open(path).ok()).filter(|file| file.metadata().is_ok_and(|m| m.is_file()));
+    let file = local_path(folder, &request.path)
+        .and_then(|path| File::open(path).ok())
+        .filter(|file| file.metadata().is_ok_and(|m| m.is_file()));
     let Some(mut file) = file else {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
     };
@@ -109,10 +111,14 @@ fn answer(mut stream: &TcpStream, folder: &Path, request: &Request) -> io::Resul
         Some((first, last)) => (first, last.map_or(size, |last| size.min(last.saturating_add(1)))),
     };
     if first > last || (request.range.is_some() && first >= size) {
-        return write!(stream, "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */{size}\r\nContent-Length: 0\r\n\r\n");
+        return write!(
+            stream,
+            "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */{size}\r\nContent-Length: 0\r\n\r\n"
+        );
     }
     let status = if request.range.is_some() { "206 Partial Content" } else { "200 OK" };
-    let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\n", last - first);
+    let mut head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\n", last - first);
     if request.range.is_some() {
         head += &format!("Content-Range: bytes {first}-{}/{size}\r\n", last - 1);
     }
@@ -128,7 +134,10 @@ fn answer(mut stream: &TcpStream, folder: &Path, request: &Request) -> io::Resul
 fn local_path(folder: &Path, path: &str) -> Option<PathBuf> {
     let path = path.split(['?', '#']).next()?;
     let relative = Path::new(path.trim_start_matches('/'));
-    relative.components().all(|part| matches!(part, Component::Normal(_))).then(|| folder.join(relative))
+    relative
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+        .then(|| folder.join(relative))
 }
 
 #[cfg(test)]
@@ -151,7 +160,12 @@ mod tests {
         let server = Server::of(folder.path());
         assert!(ask(&server, "GET /a HTTP/1.1\r\n\r\n").ends_with("\r\n\r\n0123456789"));
         let part = ask(&server, "GET /a HTTP/1.1\r\nRange: bytes=7-\r\n\r\n");
-        assert!(part.starts_with("HTTP/1.1 206") && part.ends_with("\r\n\r\n789") && part.contains("bytes 7-9/10"), "{part}");
+        assert!(
+            part.starts_with("HTTP/1.1 206")
+                && part.ends_with("\r\n\r\n789")
+                && part.contains("bytes 7-9/10"),
+            "{part}"
+        );
         assert!(ask(&server, "GET /a HTTP/1.1\r\nRange: bytes=2-3\r\n\r\n").ends_with("\r\n\r\n23"));
         assert!(ask(&server, "GET /a HTTP/1.1\r\nRange: bytes=10-\r\n\r\n").starts_with("HTTP/1.1 416"));
         assert!(ask(&server, "HEAD /a HTTP/1.1\r\n\r\n").ends_with("Accept-Ranges: bytes\r\n\r\n"));
@@ -159,7 +173,10 @@ mod tests {
         stream.write_all(b"GET /a HTTP/1.0\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.ends_with("\r\n\r\n0123456789"), "the connection of a client of HTTP/1.0 ends with the answer");
+        assert!(
+            answer.ends_with("\r\n\r\n0123456789"),
+            "the connection of a client of HTTP/1.0 ends with the answer"
+        );
         assert_eq!(server.requests().first().map(String::as_str), Some("GET /a"));
     }
 
@@ -170,7 +187,10 @@ mod tests {
         std::fs::write(folder.path().join("secret"), "x").unwrap();
         let server = Server::of(&folder.path().join("in"));
         for path in ["/../secret", "//etc/passwd/../../secret", "/"] {
-            assert!(ask(&server, &format!("GET {path} HTTP/1.1\r\n\r\n")).starts_with("HTTP/1.1 404"), "{path}");
+            assert!(
+                ask(&server, &format!("GET {path} HTTP/1.1\r\n\r\n")).starts_with("HTTP/1.1 404"),
+                "{path}"
+            );
         }
     }
 }

@@ -101,6 +101,10 @@ impl Drop for Island {
 /// A command in the network namespace of the process `pid`; killing it is killing the program.
 pub fn command_in(pid: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("nsenter");
-    command.arg(format!("--net=/proc/{pid}/ns/net")).arg("--").arg(program).stdin(Stdio::null());
+    command
+        .arg(format!("--net=/proc/{pid}/ns/net"))
+        .arg("--")
+        .arg(program)
+        .stdin(Stdio::null());
     command
 }

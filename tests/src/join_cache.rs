@@ -20,7 +20,12 @@ const LAB: &[&str] = &[
 ];
 
 /// The kept outcome of `case` by the programs in `folder`, or that of `run`, which is kept when it is `good`: a lab that failed must not be remembered.
-pub fn kept(folder: &Path, case: &Case, run: impl FnOnce() -> Outcome, good: impl FnOnce(&Outcome) -> bool) -> Outcome {
+pub fn kept(
+    folder: &Path,
+    case: &Case,
+    run: impl FnOnce() -> Outcome,
+    good: impl FnOnce(&Outcome) -> bool,
+) -> Outcome {
     let file = file(folder, case);
     let read = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     read.unwrap_or_else(|| {
@@ -31,7 +36,8 @@ pub fn kept(folder: &Path, case: &Case, run: impl FnOnce() -> Outcome, good: imp
         fs::create_dir_all(file.parent().expect("it lies in a folder")).expect("the cache is writable");
         // Renamed into place: another test run may read it.
         let new = file.with_extension(std::process::id().to_string());
-        fs::write(&new, serde_json::to_vec_pretty(&outcome).expect("an outcome is plain data")).expect("the cache is writable");
+        fs::write(&new, serde_json::to_vec_pretty(&outcome).expect("an outcome is plain data"))
+            .expect("the cache is writable");
         fs::rename(&new, &file).expect("the cache is writable");
         outcome
     })
@@ -51,7 +57,10 @@ fn file(folder: &Path, case: &Case) -> PathBuf {
 /// A hash of kubeadm and the kubelet; read once, they are large.
 fn programs(folder: &Path) -> u64 {
     static KNOWN: OnceLock<std::sync::Mutex<Vec<(PathBuf, u64)>>> = OnceLock::new();
-    let mut known = KNOWN.get_or_init(Default::default).lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut known = KNOWN
+        .get_or_init(Default::default)
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some((_, hash)) = known.iter().find(|(of, _)| of == folder) {
         return *hash;
     }
@@ -67,5 +76,6 @@ fn programs(folder: &Path) -> u64 {
 fn cache() -> PathBuf {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || variable("HOME").unwrap_or_else(|| "/root".into()).join(".cache");
-    variable("KILN_LAB_CACHE").unwrap_or_else(|| variable("XDG_CACHE_HOME").unwrap_or_else(home).join("kiln-lab"))
+    variable("KILN_LAB_CACHE")
+        .unwrap_or_else(|| variable("XDG_CACHE_HOME").unwrap_or_else(home).join("kiln-lab"))
 }

@@ -29,8 +29,11 @@ pub struct Case {
 /// Every case for the Kubernetes version `1.minor`, in the order of their names.
 pub fn all(minor: u32) -> Vec<Case> {
     let folder = workspace::root().join("tests/cases/join");
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(folder).expect("the cases lie in the checkout").flatten().map(|entry| entry.path()).collect();
+    let mut folders: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the cases lie in the checkout")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     folders.sort();
     folders.iter().filter_map(|folder| load(folder, minor)).collect()
 }
@@ -38,10 +41,16 @@ pub fn all(minor: u32) -> Vec<Case> {
 fn load(folder: &Path, minor: u32) -> Option<Case> {
     let mut files = BTreeMap::new();
     read(folder, folder, &mut files);
-    let specific =
-        |stem: &str, ending: &str| files.get(&format!("{stem}-1.{minor}{ending}")).or_else(|| files.get(&format!("{stem}{ending}")));
+    let specific = |stem: &str, ending: &str| {
+        files
+            .get(&format!("{stem}-1.{minor}{ending}"))
+            .or_else(|| files.get(&format!("{stem}{ending}")))
+    };
     let join = specific("join", ".yaml")?.clone();
-    let expect = specific("expect", "").unwrap_or_else(|| panic!("{} has no file expect", folder.display())).trim().to_owned();
+    let expect = specific("expect", "")
+        .unwrap_or_else(|| panic!("{} has no file expect", folder.display()))
+        .trim()
+        .to_owned();
     files.retain(|name, _| !name.starts_with("join") && !name.starts_with("expect"));
     let api = if minor >= 31 { "v1beta4" } else { "v1beta2" };
     files.insert("join.yaml".to_owned(), join.replace("@API@", api));
@@ -49,7 +58,11 @@ fn load(folder: &Path, minor: u32) -> Option<Case> {
 }
 
 fn read(folder: &Path, top: &Path, files: &mut BTreeMap<String, String>) {
-    for path in fs::read_dir(folder).expect("a folder of the checkout").flatten().map(|entry| entry.path()) {
+    for path in fs::read_dir(folder)
+        .expect("a folder of the checkout")
+        .flatten()
+        .map(|entry| entry.path())
+    {
         if path.is_dir() {
             read(&path, top, files);
         } else {
@@ -69,15 +82,15 @@ impl Case {
     pub fn place(&self, folder: &Path, known: &BTreeMap<String, String>) {
         for (name, text) in &self.files {
             let path = folder.join(name);
-            fs::create_dir_all(path.parent().expect("it lies in the folder")).expect("the machine's root is writable");
+            fs::create_dir_all(path.parent().expect("it lies in the folder"))
+                .expect("the machine's root is writable");
             let mut text = text.clone();
             for (placeholder, value) in known {
                 text = text.replace(&format!("@{placeholder}@"), value);
             }
-            let left = text
-                .split('@')
-                .nth(1)
-                .filter(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'));
+            let left = text.split('@').nth(1).filter(|word| {
+                !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            });
             assert_eq!(left, None, "case {}, {name}: a placeholder without a value", self.name);
             fs::write(&path, text).expect("the machine's root is writable");
         }

@@ -76,7 +76,11 @@ pub fn kubeadm_verdict(outcome: &Outcome) -> &'static str {
         return "did not end";
     }
     // What only warns is no reason.
-    let said: String = said.lines().filter(|line| !line.contains("[WARNING ")).map(|line| format!("{line}\n")).collect();
+    let said: String = said
+        .lines()
+        .filter(|line| !line.contains("[WARNING "))
+        .map(|line| format!("{line}\n"))
+        .collect();
     if let Some((_, class)) = REASONS.iter().find(|(words, _)| said.contains(words)) {
         return class;
     }
@@ -94,7 +98,11 @@ pub fn firstboot_verdict(outcome: &Outcome) -> String {
 pub fn compare(kubeadm: &Outcome, firstboot: &Outcome) -> Vec<Difference> {
     let verdicts = (kubeadm_verdict(kubeadm).to_owned(), firstboot_verdict(firstboot));
     if verdicts.0 != verdicts.1 && (verdicts.0 == "accepted" || verdicts.1 == "accepted") {
-        return vec![Difference { place: "verdict".to_owned(), kubeadm: Some(verdicts.0), firstboot: Some(verdicts.1) }];
+        return vec![Difference {
+            place: "verdict".to_owned(),
+            kubeadm: Some(verdicts.0),
+            firstboot: Some(verdicts.1),
+        }];
     }
     let mut left = facts(kubeadm);
     let mut right = facts(firstboot);
@@ -105,7 +113,11 @@ pub fn compare(kubeadm: &Outcome, firstboot: &Outcome) -> Vec<Difference> {
     places.dedup();
     let differing = places.into_iter().filter(|place| left.get(*place) != right.get(*place));
     differing
-        .map(|place| Difference { place: place.clone(), kubeadm: left.get(place).cloned(), firstboot: right.get(place).cloned() })
+        .map(|place| Difference {
+            place: place.clone(),
+            kubeadm: left.get(place).cloned(),
+            firstboot: right.get(place).cloned(),
+        })
         .collect()
 }
 
@@ -162,7 +174,10 @@ fn node_facts(node: &Value, facts: &mut BTreeMap<String, String>) {
         let part = |name: &str| taint[name].as_str().unwrap_or_default().to_owned();
         // What the node controller makes of conditions comes and goes.
         if !part("key").starts_with("node.kubernetes.io/") {
-            facts.insert(format!("node taint {}={}:{}", part("key"), part("value"), part("effect")), "there".to_owned());
+            facts.insert(
+                format!("node taint {}={}:{}", part("key"), part("value"), part("effect")),
+                "there".to_owned(),
+            );
         }
     }
     for (key, value) in node["spec"].as_object().into_iter().flatten() {

@@ -103,7 +103,10 @@ pub fn prepare(control_plane: &ControlPlane) -> Known {
         ("TOKEN_EXPIRED", token(TokenSpec { expires: Some(-60), ..normal() })),
         ("TOKEN_SIGNING_ONLY", token(TokenSpec { authentication: false, ..normal() })),
         ("TOKEN_AUTHENTICATION_ONLY", token(TokenSpec { signing: false, ..normal() })),
-        ("TOKEN_OTHER_GROUP", token(TokenSpec { groups: "system:bootstrappers:others".to_owned(), ..normal() })),
+        (
+            "TOKEN_OTHER_GROUP",
+            token(TokenSpec { groups: "system:bootstrappers:others".to_owned(), ..normal() }),
+        ),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
@@ -135,7 +138,10 @@ pub fn observe(
             .as_deref()
             .and_then(|name| control_plane.get(&format!("/api/v1/nodes/{name}")))
             .map(|node| plain.value(&reduced(&node))),
-        requests_for_certificates: node_name.as_deref().map(|name| certificate_requests(control_plane, name, &plain)).unwrap_or_default(),
+        requests_for_certificates: node_name
+            .as_deref()
+            .map(|name| certificate_requests(control_plane, name, &plain))
+            .unwrap_or_default(),
         service_calls: twin.service_calls(),
         requests: control_plane.requests(Some(twin.address())),
         secrets_left: secrets_left(&twin, &known),
@@ -170,7 +176,11 @@ fn registered(control_plane: &ControlPlane, twin: &Twin) -> Option<String> {
     while Instant::now() < deadline {
         if let Some(name) = node_name(twin) {
             let node = control_plane.get(&format!("/api/v1/nodes/{name}"));
-            if node.is_some_and(|node| node["status"]["nodeInfo"]["kubeletVersion"].as_str().is_some_and(|version| !version.is_empty())) {
+            if node.is_some_and(|node| {
+                node["status"]["nodeInfo"]["kubeletVersion"]
+                    .as_str()
+                    .is_some_and(|version| !version.is_empty())
+            }) {
                 return Some(name);
             }
         }
@@ -184,9 +194,13 @@ fn files(twin: &Twin, plain: &Plain) -> BTreeMap<String, Entry> {
     files.extend(twin.tree("/var/lib/kubelet"));
     let of_the_kubelet = |path: &str| {
         let Some(name) = path.strip_prefix("/var/lib/kubelet/") else { return false };
-        OF_THE_KUBELET.iter().any(|own| name == *own || name.strip_prefix(own).is_some_and(|rest| rest.starts_with('/')))
+        OF_THE_KUBELET
+            .iter()
+            .any(|own| name == *own || name.strip_prefix(own).is_some_and(|rest| rest.starts_with('/')))
     };
-    let plainly = |(path, entry): (String, Entry)| (plain.text(&path), Entry { content: plain.text(&entry.content), ..entry });
+    let plainly = |(path, entry): (String, Entry)| {
+        (plain.text(&path), Entry { content: plain.text(&entry.content), ..entry })
+    };
     files.into_iter().filter(|(path, _)| !of_the_kubelet(path)).map(plainly).collect()
 }
 
@@ -201,20 +215,29 @@ fn certificate_requests(control_plane: &ControlPlane, name: &str, plain: &Plain)
     let list = control_plane.get(path).expect("the API serves signing requests");
     let mut found = Vec::new();
     for object in list["items"].as_array().into_iter().flatten() {
-        let pem = STANDARD.decode(object["spec"]["request"].as_str().unwrap_or_default()).unwrap_or_default();
+        let pem = STANDARD
+            .decode(object["spec"]["request"].as_str().unwrap_or_default())
+            .unwrap_or_default();
         let text = request_text(&pem);
-        if !text.lines().any(|line| line.trim().starts_with("Subject:") && line.trim_end().ends_with(&format!("system:node:{name}"))) {
+        if !text.lines().any(|line| {
+            line.trim().starts_with("Subject:") && line.trim_end().ends_with(&format!("system:node:{name}"))
+        }) {
             continue;
         }
         let mut spec = object["spec"].clone();
         spec["request"] = json!(text);
         spec["uid"] = Value::Null;
         spec["extra"] = Value::Null;
-        let conditions: Vec<&Value> =
-            object["status"]["conditions"].as_array().into_iter().flatten().map(|condition| &condition["type"]).collect();
+        let conditions: Vec<&Value> = object["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|condition| &condition["type"])
+            .collect();
         let generated = object["metadata"]["generateName"].clone();
         found.push(plain.value(&json!({"spec": spec, "conditions": conditions, "generateName": generated})));
-        control_plane.delete(&format!("{path}/{}", object["metadata"]["name"].as_str().expect("objects have names")));
+        control_plane
+            .delete(&format!("{path}/{}", object["metadata"]["name"].as_str().expect("objects have names")));
     }
     found
 }
@@ -233,18 +256,28 @@ fn request_text(pem: &[u8]) -> String {
     let _ = child.stdin.take().expect("a pipe was asked for").write_all(pem);
     let output = child.wait_with_output().expect("openssl ends");
     let numbers = |line: &&str| {
-        !line.trim().trim_end_matches(':').split(':').all(|pair| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        !line
+            .trim()
+            .trim_end_matches(':')
+            .split(':')
+            .all(|pair| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
-    String::from_utf8_lossy(&output.stdout).lines().filter(numbers).map(|line| format!("{line}\n")).collect()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(numbers)
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Looks into everything that was written on the machine.
 fn secrets_left(twin: &Twin, known: &Known) -> Vec<String> {
-    let secrets =
-        known.iter().filter(|(name, _)| name.starts_with("TOKEN")).filter_map(|(_, token)| token.split_once('.')).map(|(_, secret)| secret);
+    let secrets = known
+        .iter()
+        .filter(|(name, _)| name.starts_with("TOKEN"))
+        .filter_map(|(_, token)| token.split_once('.'))
+        .map(|(_, secret)| secret);
     let patterns: Vec<&str> = secrets.flat_map(|secret| ["-e", secret]).collect();
-    let find =
-        "find /run/written /run /tmp -xdev -type f ! -path '/run/written/case/*' -print0 | xargs -0 --no-run-if-empty grep -Fl \"$@\"";
+    let find = "find /run/written /run /tmp -xdev -type f ! -path '/run/written/case/*' -print0 | xargs -0 --no-run-if-empty grep -Fl \"$@\"";
     let found = twin.run(["sh", "-c", find, "sh"].into_iter().chain(patterns), Duration::from_secs(30));
     found.stdout.lines().map(str::to_owned).collect()
 }
@@ -273,7 +306,10 @@ impl Plain {
             let (id, secret) = value.split_once('.').unwrap_or((value, value));
             literals.push((value.clone(), format!("<{}>", name.to_lowercase().replace('_', "-"))));
             literals.push((secret.to_owned(), "<token-secret>".to_owned()));
-            literals.push((id.to_owned(), format!("<{}-id>", name.trim_end_matches("_ID").to_lowercase().replace('_', "-"))));
+            literals.push((
+                id.to_owned(),
+                format!("<{}-id>", name.trim_end_matches("_ID").to_lowercase().replace('_', "-")),
+            ));
         }
         // The longest first: an id is part of its token, a certificate part of nothing.
         literals.sort_by_key(|(literal, _)| std::cmp::Reverse(literal.len()));
@@ -292,7 +328,9 @@ impl Plain {
         match value {
             Value::String(text) => Value::String(self.text(text)),
             Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
-            Value::Object(fields) => fields.iter().map(|(key, field)| (self.text(key), self.value(field))).collect(),
+            Value::Object(fields) => {
+                fields.iter().map(|(key, field)| (self.text(key), self.value(field))).collect()
+            }
             other => other.clone(),
         }
     }
@@ -319,7 +357,8 @@ fn times(text: &str) -> String {
     let mut parts = text.split("kubelet-client-");
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let digits = part.find(|letter: char| !letter.is_ascii_digit() && letter != '-').unwrap_or(part.len());
+        let digits =
+            part.find(|letter: char| !letter.is_ascii_digit() && letter != '-').unwrap_or(part.len());
         let shown = if digits >= "2006-01-02-15-04-05".len() { "<time>" } else { &part[..digits] };
         out.push_str("kubelet-client-");
         out.push_str(shown);
@@ -338,6 +377,9 @@ mod tests {
             times("a/kubelet-client-2026-11-24-11-34-00.pem -> kubelet-client-current.pem"),
             "a/kubelet-client-<time>.pem -> kubelet-client-current.pem"
         );
-        assert_eq!(blocks("x\n-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\ny\n"), "x\n<CERTIFICATE>\ny\n");
+        assert_eq!(
+            blocks("x\n-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\ny\n"),
+            "x\n<CERTIFICATE>\ny\n"
+        );
     }
 }

@@ -47,7 +47,11 @@ pub fn verdict(vm: &mut Vm) -> Result<Value, Failure> {
 
 /// Asserts how a machine ended that now is the node `node`.
 pub fn assert_joined(verdict: &Value, outcome: &str, node: &str) {
-    assert_eq!((verdict["outcome"].as_str(), verdict["exit"].as_i64()), (Some(outcome), Some(0)), "{verdict}");
+    assert_eq!(
+        (verdict["outcome"].as_str(), verdict["exit"].as_i64()),
+        (Some(outcome), Some(0)),
+        "{verdict}"
+    );
     assert_eq!(verdict["node"].as_str(), Some(node), "{verdict}");
 }
 
@@ -69,7 +73,9 @@ pub fn ready_node(control_plane: &ControlPlane, name: &str, boot_before: &str) -
         let node = control_plane.get(&format!("/api/v1/nodes/{name}")).unwrap_or(Value::Null);
         let booted = node["status"]["nodeInfo"]["bootID"].as_str().is_some_and(|boot| boot != boot_before);
         let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
-        let ready = conditions.filter(|condition| condition["type"] == "Ready").any(|condition| condition["status"] == "True");
+        let ready = conditions
+            .filter(|condition| condition["type"] == "Ready")
+            .any(|condition| condition["status"] == "True");
         if booted && ready { Ok(node) } else { Err(node["status"]["conditions"].clone()) }
     })
 }
@@ -77,10 +83,15 @@ pub fn ready_node(control_plane: &ControlPlane, name: &str, boot_before: &str) -
 /// A FAT disk in `folder` with this label and everything below `files`. Needs mkfs.vfat and mcopy.
 pub fn fat_disk(folder: &Path, label: &str, files: &Path) -> PathBuf {
     let disk = folder.join(format!("{label}.raw"));
-    File::create(&disk).and_then(|file| file.set_len(4 << 20)).expect("the folder is the test's");
+    File::create(&disk)
+        .and_then(|file| file.set_len(4 << 20))
+        .expect("the folder is the test's");
     workspace::output("mkfs.vfat", ["-n".as_ref(), label.as_ref(), disk.as_os_str()]);
     for entry in fs::read_dir(files).expect("the folder is the test's").flatten() {
-        workspace::output("mcopy", ["-s".as_ref(), "-i".as_ref(), disk.as_os_str(), entry.path().as_os_str(), "::".as_ref()]);
+        workspace::output(
+            "mcopy",
+            ["-s".as_ref(), "-i".as_ref(), disk.as_os_str(), entry.path().as_os_str(), "::".as_ref()],
+        );
     }
     disk
 }

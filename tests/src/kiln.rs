@@ -45,7 +45,8 @@ impl Build {
     /// A build of `definition` (relative to the checkout) into `output`.
     pub fn new(definition: &str, output: &Path) -> Self {
         let definition = workspace::root().join(definition);
-        let mut arguments: Vec<OsString> = vec!["--mirror".into(), format!("https://={}", lab().mirror.display()).into()];
+        let mut arguments: Vec<OsString> =
+            vec!["--mirror".into(), format!("https://={}", lab().mirror.display()).into()];
         for set in lab().sets(&definition) {
             arguments.extend(["--set".into(), set.into()]);
         }
@@ -72,8 +73,12 @@ impl Build {
 
     /// The words after the program's name.
     pub fn arguments(&self) -> Vec<OsString> {
-        let mut words: Vec<OsString> =
-            vec!["build".into(), self.definition.clone().into(), "--output-dir".into(), self.output.clone().into()];
+        let mut words: Vec<OsString> = vec![
+            "build".into(),
+            self.definition.clone().into(),
+            "--output-dir".into(),
+            self.output.clone().into(),
+        ];
         words.extend(self.arguments.clone());
         // The committed locks pin upstream's bytes; the lab's are others.
         if !self.arguments.iter().any(|word| word == "--lock") {
@@ -98,7 +103,8 @@ impl Build {
 /// Runs to the end; panics with all output unless the exit code is zero.
 pub fn succeed(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
-    let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?} failed ({}):\n{}", output.status, said());
     output
 }
@@ -114,7 +120,11 @@ pub struct Image {
 impl Image {
     /// The outputs in `folder` of the definition `definition`, whose file is named after the image.
     pub fn at(folder: &Path, definition: &str) -> Self {
-        let name = Path::new(definition).file_stem().expect("a definition is a file").to_string_lossy().into_owned();
+        let name = Path::new(definition)
+            .file_stem()
+            .expect("a definition is a file")
+            .to_string_lossy()
+            .into_owned();
         Self { folder: folder.to_owned(), name }
     }
 
@@ -127,7 +137,10 @@ impl Image {
 
     /// The kernel command line of the disk image.
     pub fn command_line(&self) -> String {
-        fs::read_to_string(self.file(".cmdline")).expect("the command line is text").trim().to_owned()
+        fs::read_to_string(self.file(".cmdline"))
+            .expect("the command line is text")
+            .trim()
+            .to_owned()
     }
 }
 
@@ -191,7 +204,11 @@ fn inputs_key() -> u64 {
 }
 
 fn hash_tree(folder: &Path, hasher: &mut DefaultHasher) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder).expect("a folder of the checkout").flatten().map(|entry| entry.path()).collect();
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("a folder of the checkout")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     entries.sort();
     for path in entries {
         hasher.write(path.as_os_str().as_encoded_bytes());

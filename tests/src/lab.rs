@@ -23,7 +23,10 @@ pub fn lab() -> &'static Lab {
         let printed = workspace::output::<&str>(&script("mirror"), []);
         let mirror = PathBuf::from(printed.trim());
         let text = std::fs::read_to_string(mirror.join("versions")).expect("the mirror lists its versions");
-        let versions = text.lines().filter_map(|line| line.split_once('=')).map(|(part, version)| (part.to_owned(), version.to_owned()));
+        let versions = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(part, version)| (part.to_owned(), version.to_owned()));
         Lab { versions: versions.collect(), mirror }
     })
 }
@@ -31,7 +34,10 @@ pub fn lab() -> &'static Lab {
 impl Lab {
     /// The `--set` values that fit `definition` to the versions in the mirror.
     pub fn sets(&self, definition: &Path) -> Vec<String> {
-        workspace::output(&script("sets"), [&self.mirror, definition]).lines().map(str::to_owned).collect()
+        workspace::output(&script("sets"), [&self.mirror, definition])
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The `--set` value that puts the container images of `tests/lab/preload` into the image of `definition`.

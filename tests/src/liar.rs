@@ -104,7 +104,8 @@ impl Liar {
         });
         let own = Arc::clone(&shared);
         island::inside(pid, move || {
-            let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("listening on {address}: {error}"));
+            let listener =
+                TcpListener::bind(address).unwrap_or_else(|error| panic!("listening on {address}: {error}"));
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     let shared = Arc::clone(&own);
@@ -130,8 +131,9 @@ impl Upstream {
             roots.add(certificate).expect("kubeadm's CA is a certificate");
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls =
-            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("ring has what TLS needs");
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has what TLS needs");
         Self {
             pid: control_plane.fact("pid").to_owned(),
             tls: Arc::new(tls.with_root_certificates(roots).with_no_client_auth()),
@@ -190,7 +192,10 @@ impl Shared {
 
     fn hand_on(&self, client: &mut Client, head: &str, body: &[u8], deed: &Deed) -> io::Result<()> {
         let mut server = self.upstream.connect()?;
-        let lines = head.trim_end().lines().filter(|line| !is_header(line, "connection") && !is_header(line, "accept-encoding"));
+        let lines = head
+            .trim_end()
+            .lines()
+            .filter(|line| !is_header(line, "connection") && !is_header(line, "accept-encoding"));
         let head: String = lines.map(|line| format!("{line}\r\n")).collect();
         server.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
         server.write_all(body)?;
@@ -261,8 +266,11 @@ fn read_message(stream: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>>
     loop {
         if let Some(end) = end_of_head(&bytes) {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            let length =
-                head.lines().find(|line| is_header(line, "content-length")).and_then(|line| line[15..].trim().parse().ok()).unwrap_or(0);
+            let length = head
+                .lines()
+                .find(|line| is_header(line, "content-length"))
+                .and_then(|line| line[15..].trim().parse().ok())
+                .unwrap_or(0);
             if bytes.len() >= end + length {
                 return Ok(Some((head, bytes[end..end + length].to_vec())));
             }
@@ -289,7 +297,10 @@ fn replaced(answer: &[u8], from: &str, to: &str) -> Vec<u8> {
     let chunked = head.lines().any(|line| is_header(line, "transfer-encoding"));
     let body = if chunked { without_chunks(&answer[start..]) } else { answer[start..].to_vec() };
     let body = String::from_utf8_lossy(&body).replace(from, to);
-    let kept = head.trim_end().lines().filter(|line| !is_header(line, "transfer-encoding") && !is_header(line, "content-length"));
+    let kept = head
+        .trim_end()
+        .lines()
+        .filter(|line| !is_header(line, "transfer-encoding") && !is_header(line, "content-length"));
     let head: String = kept.map(|line| format!("{line}\r\n")).collect();
     format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
@@ -312,8 +323,9 @@ fn without_chunks(mut bytes: &[u8]) -> Vec<u8> {
 fn dated(answer: &[u8], date: &str) -> Vec<u8> {
     let start = end_of_head(answer).unwrap_or(answer.len());
     let head = String::from_utf8_lossy(&answer[..start]).into_owned();
-    let lines =
-        head.trim_end().lines().map(|line| if is_header(line, "date") { format!("Date: {date}\r\n") } else { format!("{line}\r\n") });
+    let lines = head.trim_end().lines().map(|line| {
+        if is_header(line, "date") { format!("Date: {date}\r\n") } else { format!("{line}\r\n") }
+    });
     let mut bytes = lines.collect::<String>().into_bytes();
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(&answer[start..]);
@@ -328,8 +340,14 @@ mod tests {
     fn bodies_are_changed_whole() {
         let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nDate: x\r\n\r\n4\r\nabcd\r\n3\r\nefg\r\n0\r\n\r\n";
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        assert_eq!(text(replaced(answer, "cde", "-")), "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nab-fg");
-        assert!(text(dated(answer, "y")).starts_with("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nDate: y\r\n\r\n4\r\nabcd"));
+        assert_eq!(
+            text(replaced(answer, "cde", "-")),
+            "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nab-fg"
+        );
+        assert!(
+            text(dated(answer, "y"))
+                .starts_with("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nDate: y\r\n\r\n4\r\nabcd")
+        );
     }
 
     #[test]

@@ -17,15 +17,16 @@ pub enum Network {
 
 /// A pod of busybox on `node` that runs a line of shell; `more` of its spec counts.
 pub fn create(control_plane: &ControlPlane, node: &str, name: &str, line: &str, more: &Value, ports: &Value) {
-    let container =
-        json!({"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/sh", "-c", line], "ports": ports});
+    let container = json!({"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/sh", "-c", line], "ports": ports});
     let mut spec = json!({"nodeName": node, "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 1,
         "tolerations": [{"operator": "Exists"}], "containers": [container]});
     for (field, value) in more.as_object().into_iter().flatten() {
         spec[field] = value.clone();
     }
     // The namespace's account is made a moment after the control plane is up.
-    eventually("the account of pods", || control_plane.get("/api/v1/namespaces/default/serviceaccounts/default").ok_or(Value::Null));
+    eventually("the account of pods", || {
+        control_plane.get("/api/v1/namespaces/default/serviceaccounts/default").ok_or(Value::Null)
+    });
     control_plane.create(
         "/api/v1/namespaces/default/pods",
         &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}),
@@ -34,11 +35,19 @@ pub fn create(control_plane: &ControlPlane, node: &str, name: &str, line: &str, 
 
 /// A pod; null where there is none of this name.
 pub fn read(control_plane: &ControlPlane, name: &str) -> Value {
-    control_plane.get(&format!("/api/v1/namespaces/default/pods/{name}")).unwrap_or(Value::Null)
+    control_plane
+        .get(&format!("/api/v1/namespaces/default/pods/{name}"))
+        .unwrap_or(Value::Null)
 }
 
 /// What a new pod, `name`, gets from `url`, with the exit code behind it: it leaves the answer as its last words.
-pub fn answer_to(control_plane: &ControlPlane, node: &str, name: &str, network: Network, url: &str) -> String {
+pub fn answer_to(
+    control_plane: &ControlPlane,
+    node: &str,
+    name: &str,
+    network: Network,
+    url: &str,
+) -> String {
     let line = format!(
         "exec > /dev/termination-log 2>&1; for i in 1 2 3 4 5 6 7 8 9; do /bin/busybox timeout 5 wget -q -O /tmp/answer {url} && cat /tmp/answer && exit; sleep 1; done; exit 1"
     );

@@ -45,7 +45,10 @@ pub fn install(machine: Machine, then: Then) -> Machine {
 pub fn install_for_older(machine: Machine, then: Then, folder: &Path) -> (Machine, String) {
     let file = folder.join("probe.sh");
     std::fs::write(&file, script(then)).expect("the folder is writable");
-    (machine.fw_cfg("opt/io.systemd.credentials/kiln.probe", &file), format!("systemd.run=\"/bin/sh {SCRIPT_PATH}\""))
+    (
+        machine.fw_cfg("opt/io.systemd.credentials/kiln.probe", &file),
+        format!("systemd.run=\"/bin/sh {SCRIPT_PATH}\""),
+    )
 }
 
 fn install_script(machine: Machine, then: Then) -> Machine {
@@ -81,7 +84,10 @@ mod tests {
 
     #[test]
     fn reports_are_found_behind_other_output() {
-        assert_eq!(parse("\u{1b}[0mKILN-PROBE failed=a.service;b.service;"), Some(("failed", "a.service;b.service")));
+        assert_eq!(
+            parse("\u{1b}[0mKILN-PROBE failed=a.service;b.service;"),
+            Some(("failed", "a.service;b.service"))
+        );
         assert_eq!(parse("KILN-PROBE cmdline=root=x"), Some(("cmdline", "root=x")));
         assert_eq!(parse("KILN-PROBE cut"), None);
     }

@@ -43,7 +43,20 @@ pub struct Machine {
 impl Machine {
     /// A machine with 2 processors, 2 GiB, a network card on QEMU's user network, BIOS firmware, no disk. The name shows in logs.
     pub fn new(name: &str) -> Self {
-        let args = ["-smp", "2", "-m", "2048", "-display", "none", "-monitor", "none", "-serial", "stdio", "-device", "virtio-rng-pci"];
+        let args = [
+            "-smp",
+            "2",
+            "-m",
+            "2048",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "stdio",
+            "-device",
+            "virtio-rng-pci",
+        ];
         Self {
             name: name.to_owned(),
             args: args.map(OsString::from).to_vec(),
@@ -64,7 +77,8 @@ impl Machine {
 
     /// UEFI firmware with an empty variable store; `None` where this machine has no OVMF.
     pub fn uefi(mut self) -> Option<Self> {
-        let (code, vars) = OVMF.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())?;
+        let (code, vars) =
+            OVMF.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())?;
         let own = self.folder.path().join("vars.fd");
         std::fs::copy(vars, &own).expect("the firmware's variables can be copied");
         self.firmware = Some((PathBuf::from(code), own));
@@ -95,8 +109,14 @@ impl Machine {
 
     /// A kernel loaded by QEMU itself.
     pub fn kernel(self, kernel: &Path, initrd: &Path, command_line: &str) -> Self {
-        let args: [&OsStr; 6] =
-            ["-kernel".as_ref(), kernel.as_ref(), "-initrd".as_ref(), initrd.as_ref(), "-append".as_ref(), command_line.as_ref()];
+        let args: [&OsStr; 6] = [
+            "-kernel".as_ref(),
+            kernel.as_ref(),
+            "-initrd".as_ref(),
+            initrd.as_ref(),
+            "-append".as_ref(),
+            command_line.as_ref(),
+        ];
         self.args(args)
     }
 
@@ -128,7 +148,8 @@ impl Machine {
 
     /// The hardware's clock, so many days off this machine's.
     pub fn clock_off_by(self, days: i32) -> Self {
-        let now = crate::workspace::output("date", ["--utc", &format!("--date={days} days"), "+%Y-%m-%dT%H:%M:%S"]);
+        let now =
+            crate::workspace::output("date", ["--utc", &format!("--date={days} days"), "+%Y-%m-%dT%H:%M:%S"]);
         self.args(["-rtc", &format!("base={}", now.trim())])
     }
 
@@ -171,7 +192,9 @@ impl Machine {
                 Ok(Ok(value)) => return value,
                 _ if attempt < ATTEMPTS && vm.console.tells_emulator_fault() => {
                     let name = &self.name;
-                    workspace::say(&format!("{name}: the emulator tripped over the kernel patching itself (Oops: int3), booting again"));
+                    workspace::say(&format!(
+                        "{name}: the emulator tripped over the kernel patching itself (Oops: int3), booting again"
+                    ));
                 }
                 Ok(Err(failure)) => panic!("{}: {failure}", self.name),
                 Err(panic) => std::panic::resume_unwind(panic),
@@ -181,8 +204,11 @@ impl Machine {
     }
 
     fn start(&self, attempt: usize) -> Vm {
-        let log =
-            workspace::kept().join(format!("console-{}{}.log", self.name, if attempt > 1 { format!("-{attempt}") } else { String::new() }));
+        let log = workspace::kept().join(format!(
+            "console-{}{}.log",
+            self.name,
+            if attempt > 1 { format!("-{attempt}") } else { String::new() }
+        ));
         let mut command = self.emulator();
         command.args(["-machine", "q35", "-nodefaults"]).args(acceleration()).args(&self.args);
         command.args(["-netdev", &self.network, "-device", "virtio-net-pci,netdev=net0"]);
@@ -197,7 +223,8 @@ impl Machine {
         let monitor = self.monitor.path().join(format!("q{attempt}"));
         command.args(["-qmp", &format!("unix:{},server=on,wait=off", monitor.display())]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("starting qemu-system-x86_64: {error}"));
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("starting qemu-system-x86_64: {error}"));
         let console = Console::follow(child.stdout.take().expect("standard output is a pipe"), &log);
         Vm { child, console, monitor, started: Instant::now() }
     }
@@ -230,7 +257,8 @@ fn acceleration() -> [&'static str; 4] {
 pub fn overlay(base: &Path, folder: &Path, name: &str, size: Option<u64>) -> PathBuf {
     let path = folder.join(format!("{name}.qcow2"));
     let format = if base.extension() == Some(OsStr::new("qcow2")) { "qcow2" } else { "raw" };
-    let mut args: Vec<OsString> = ["create", "-q", "-f", "qcow2", "-F", format, "-b"].map(OsString::from).to_vec();
+    let mut args: Vec<OsString> =
+        ["create", "-q", "-f", "qcow2", "-F", format, "-b"].map(OsString::from).to_vec();
     args.push(base.canonicalize().expect("the base disk exists").into());
     args.push(path.clone().into());
     args.extend(size.map(|size| size.to_string().into()));
@@ -263,7 +291,9 @@ impl Vm {
             std::thread::sleep(Duration::from_millis(50));
         }
         let tail = self.console.lines().into_iter().rev().take(10).collect::<Vec<_>>().join("\n  | ");
-        Err(Failure { what: format!("the machine did not power off; the last lines, newest first:\n  | {tail}") })
+        Err(Failure {
+            what: format!("the machine did not power off; the last lines, newest first:\n  | {tail}"),
+        })
     }
 
     /// Presses the power button: the guest shuts down in good order.
@@ -272,7 +302,10 @@ impl Vm {
         let words = b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"system_powerdown\"}";
         stream.write_all(words).expect("the emulator reads what it is told");
         // The greeting and one answer to each word; only then may the connection end.
-        let answers = BufReader::new(stream).lines().map_while(Result::ok).filter(|line| line.contains("\"return\""));
+        let answers = BufReader::new(stream)
+            .lines()
+            .map_while(Result::ok)
+            .filter(|line| line.contains("\"return\""));
         assert_eq!(answers.take(2).count(), 2, "the emulator did not press the power button");
     }
 

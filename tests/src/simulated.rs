@@ -49,7 +49,11 @@ pub fn can_start(name: &str) -> bool {
         return true;
     }
     let is_copy = std::env::var_os(IS_COPY).is_some();
-    let can_unshare = Command::new("unshare").args(["-Urn", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let can_unshare = Command::new("unshare")
+        .args(["-Urn", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     if is_copy || !can_unshare {
         workspace::not_run(name, "this user may make no namespaces");
         return false;

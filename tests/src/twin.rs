@@ -72,7 +72,8 @@ impl Twin {
         let facts = facts(process.stdout.take().expect("a pipe was asked for"));
         let said = || fs::read_to_string(&words).unwrap_or_default();
         let fact = |name: &str| facts.get(name).unwrap_or_else(|| panic!("no machine {name}: {}", said()));
-        let (pid, address) = (fact("pid").clone(), fact("address").parse().expect("the script prints an address"));
+        let (pid, address) =
+            (fact("pid").clone(), fact("address").parse().expect("the script prints an address"));
         Self { root: format!("/proc/{pid}/root").into(), pid, address, process, scratch }
     }
 
@@ -89,7 +90,9 @@ impl Twin {
     /// A command inside; not run yet.
     pub fn command<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.pid, "--all", "--root", "--wd", "--", "env", "-i", PATH, "HOME=/root"]).args(words);
+        command
+            .args(["--target", &self.pid, "--all", "--root", "--wd", "--", "env", "-i", PATH, "HOME=/root"])
+            .args(words);
         command.stdin(Stdio::null());
         command
     }

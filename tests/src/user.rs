@@ -29,8 +29,10 @@ impl OrdinaryUser {
         if switch {
             make_account()?;
         }
-        let folder =
-            tempfile::Builder::new().prefix("kiln-rootless-").tempdir_in(OPEN_FOLDER).map_err(|error| format!("{OPEN_FOLDER}: {error}"))?;
+        let folder = tempfile::Builder::new()
+            .prefix("kiln-rootless-")
+            .tempdir_in(OPEN_FOLDER)
+            .map_err(|error| format!("{OPEN_FOLDER}: {error}"))?;
         let user = Self { folder, switch };
         user.furnish();
         Ok(user)
@@ -62,9 +64,15 @@ impl OrdinaryUser {
         if self.switch {
             command.args(["-u", NAME, "--", "env"]);
         }
-        command.arg("-i").arg(format!("HOME={}/home", self.folder().display())).arg("PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+        command
+            .arg("-i")
+            .arg(format!("HOME={}/home", self.folder().display()))
+            .arg("PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
         command.args(variables.iter().map(|(name, value)| format!("{name}={value}")));
-        command.arg(program.as_ref()).current_dir(self.folder()).stdin(std::process::Stdio::null());
+        command
+            .arg(program.as_ref())
+            .current_dir(self.folder())
+            .stdin(std::process::Stdio::null());
         command
     }
 
@@ -77,7 +85,10 @@ impl OrdinaryUser {
         ];
         for (from, to) in copies {
             let to = self.folder().join(to);
-            workspace::output("cp", ["-rL".as_ref(), "--reflink=auto".as_ref(), from.as_os_str(), to.as_os_str()]);
+            workspace::output(
+                "cp",
+                ["-rL".as_ref(), "--reflink=auto".as_ref(), from.as_os_str(), to.as_os_str()],
+            );
         }
         std::fs::create_dir(self.folder().join("home")).expect("the folder is the test's");
         workspace::output("chmod", ["-R".as_ref(), "a+rX".as_ref(), self.folder().as_os_str()]);

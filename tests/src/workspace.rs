@@ -15,7 +15,10 @@ pub fn root() -> &'static Path {
 /// Where cargo puts what it builds: the profile folder's parent, seen from the running test.
 pub fn target() -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
-    let profile = test.ancestors().find(|folder| folder.join("deps").is_dir()).expect("tests run from cargo's target folder");
+    let profile = test
+        .ancestors()
+        .find(|folder| folder.join("deps").is_dir())
+        .expect("tests run from cargo's target folder");
     profile.parent().expect("the profile folder lies in the target folder").to_owned()
 }
 
@@ -28,7 +31,10 @@ pub fn kept() -> PathBuf {
 
 /// A scratch folder on the target folder's file system (the one of /tmp may be small), deleted when dropped.
 pub fn scratch() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("scratch-").tempdir_in(kept()).expect("the target folder is writable")
+    tempfile::Builder::new()
+        .prefix("scratch-")
+        .tempdir_in(kept())
+        .expect("the target folder is writable")
 }
 
 /// Holds the machine-wide lock `name` until dropped: two heavy things at a time would each run into their deadlines.
@@ -68,8 +74,16 @@ pub fn is_root() -> bool {
 
 /// What a program prints; panics with its standard error when it fails.
 pub fn output<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> String {
-    let output = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("starting {program}: {error}"));
-    assert!(output.status.success(), "{program} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .unwrap_or_else(|error| panic!("starting {program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} failed ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -27,27 +27,46 @@ fn one_report(vm: &mut Vm) -> Result<Facts, Failure> {
 fn tell(vm: &Vm, facts: &Facts) {
     let used = facts["memory-used-kib"].parse::<u64>().unwrap_or_default() / 1024;
     let age = vm.age().as_secs();
-    workspace::say(&format!("booted: up after {} s of guest time, {used} MiB used, off after {age} s", facts["uptime"]));
+    workspace::say(&format!(
+        "booted: up after {} s of guest time, {used} MiB used, off after {age} s",
+        facts["uptime"]
+    ));
 }
 
 /// Everything that must hold on every boot of every image.
 fn assert_healthy(facts: &Facts) {
-    let fact = |key: &str| facts.get(key).unwrap_or_else(|| panic!("the probe reported no {key}: {facts:#?}")).as_str();
-    let failed: Vec<&str> = fact("failed").split(';').filter(|unit| !unit.is_empty() && *unit != "kubelet.service").collect();
+    let fact = |key: &str| {
+        facts
+            .get(key)
+            .unwrap_or_else(|| panic!("the probe reported no {key}: {facts:#?}"))
+            .as_str()
+    };
+    let failed: Vec<&str> = fact("failed")
+        .split(';')
+        .filter(|unit| !unit.is_empty() && *unit != "kubelet.service")
+        .collect();
     assert!(failed.is_empty(), "failed units {failed:?}: {facts:#?}");
     assert!(matches!(fact("state"), "running" | "degraded" | "starting"), "systemd is not up: {facts:#?}");
     assert_eq!(fact("containerd"), "active", "{facts:#?}");
     assert_cri(facts);
-    assert_eq!((fact("write-root"), fact("write-usr")), ("refused", "refused"), "the root can be written: {facts:#?}");
+    assert_eq!(
+        (fact("write-root"), fact("write-usr")),
+        ("refused", "refused"),
+        "the root can be written: {facts:#?}"
+    );
     assert_eq!((fact("write-etc"), fact("write-var")), ("writable", "writable"), "{facts:#?}");
     let root_options: Vec<&str> = fact("mount/").rsplit(' ').next().unwrap_or_default().split(',').collect();
     assert!(root_options.contains(&"ro"), "the root is not mounted read-only: {facts:#?}");
     assert!(fact("mount/etc").starts_with("overlay "), "/etc is not an overlay: {facts:#?}");
     let id = fact("machine-id");
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "no machine-id: {facts:#?}");
-    assert!(fact("kubelet").contains("LoadState=loaded") && fact("kubelet").contains("UnitFileState=enabled"), "no kubelet: {facts:#?}");
     assert!(
-        fact("firstboot-result").contains("LoadState=loaded") && fact("firstboot-result").contains("Result=success"),
+        fact("kubelet").contains("LoadState=loaded") && fact("kubelet").contains("UnitFileState=enabled"),
+        "no kubelet: {facts:#?}"
+    );
+    assert!(
+        fact("firstboot-result").contains("LoadState=loaded")
+            && fact("firstboot-result").contains("Result=success"),
         "firstboot failed: {facts:#?}"
     );
     assert_eq!(fact("sysctls"), "net/ipv4/ip_forward=1;net/bridge/bridge-nf-call-iptables=1", "{facts:#?}");
@@ -66,7 +85,10 @@ fn assert_cri(facts: &Facts) {
     };
     assert!(serves, "containerd does not serve {service}: {facts:#?}");
     if lab().versions.contains_key("crictl") {
-        assert!(facts["crictl"].contains("RuntimeName:  containerd"), "crictl cannot talk to containerd: {facts:#?}");
+        assert!(
+            facts["crictl"].contains("RuntimeName:  containerd"),
+            "crictl cannot talk to containerd: {facts:#?}"
+        );
     } else {
         assert_eq!(facts["crictl"], "absent", "the image has a crictl that nobody asked for");
     }
@@ -87,7 +109,9 @@ fn rebooted() -> Option<&'static [Facts; 2]> {
         let machine = uefi("raw-uefi")?;
         let raw = kiln::image(DEFAULT).file(".raw");
         let folder = workspace::scratch();
-        let machine = probe::install(machine, Then::RebootOnce).disk(&overlay(&raw, folder.path(), "copy", None)).may_reboot();
+        let machine = probe::install(machine, Then::RebootOnce)
+            .disk(&overlay(&raw, folder.path(), "copy", None))
+            .may_reboot();
         Some(machine.boot(|vm| {
             let first = probe::report(vm)?;
             let second = one_report(vm)?;
@@ -127,7 +151,11 @@ fn etc_and_var_are_kept_over_a_reboot() {
     assert_healthy(second);
     assert_ne!(first["boot-id"], second["boot-id"], "the machine did not reboot");
     assert_eq!(first["machine-id"], second["machine-id"], "the machine-id changed");
-    assert_eq!((first["kept-etc"].as_str(), first["kept-var"].as_str()), ("", ""), "the image carries state of a test");
+    assert_eq!(
+        (first["kept-etc"].as_str(), first["kept-var"].as_str()),
+        ("", ""),
+        "the image carries state of a test"
+    );
     assert_eq!(second["kept-etc"], first["machine-id"], "/etc was not kept");
     assert_eq!(second["kept-var"], first["boot-id"], "/var was not kept");
 }
@@ -153,7 +181,11 @@ fn two_copies_have_machine_ids_of_their_own() {
 #[test]
 fn disk_comes_up_with_the_kernel_loaded_directly() {
     let image = kiln::image(DEFAULT);
-    let machine = Machine::new("direct-kernel").kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &image.command_line());
+    let machine = Machine::new("direct-kernel").kernel(
+        &image.file(".vmlinuz"),
+        &image.file(".initrd"),
+        &image.command_line(),
+    );
     let machine = probe::install(machine, Then::PowerOff).snapshot(&image.file(".raw"));
     assert_healthy(&machine.boot(one_report));
 }
@@ -163,7 +195,10 @@ fn network_boot(machine: Machine, server: &Server, script: &str) -> Facts {
     let machine = probe::install(machine.memory(3072), Then::PowerOff).netboot(script, None);
     let facts = machine.boot(one_report);
     let requests = server.requests();
-    assert!(requests.iter().any(|request| request.ends_with("/vmlinuz")), "iPXE did not ask for the kernel: {requests:?}");
+    assert!(
+        requests.iter().any(|request| request.ends_with("/vmlinuz")),
+        "iPXE did not ask for the kernel: {requests:?}"
+    );
     facts
 }
 
@@ -185,11 +220,20 @@ fn network_boot_by_uefi_ipxe_and_http_runs_from_memory() {
 #[test]
 fn preloaded_container_images_are_there_before_the_kubelet_and_run() {
     let image = kiln::image_with_containers(DEFAULT);
-    let machine = Machine::new("preloaded").kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &image.command_line());
+    let machine = Machine::new("preloaded").kernel(
+        &image.file(".vmlinuz"),
+        &image.file(".initrd"),
+        &image.command_line(),
+    );
     let facts = probe::install(machine, Then::PowerOff).snapshot(&image.file(".raw")).boot(one_report);
     assert_healthy(&facts);
     let unit = facts["preload"].as_str();
-    assert!(unit.contains("ActiveState=active") && unit.contains("Result=success") && unit.contains("kubelet.service"), "{facts:#?}");
+    assert!(
+        unit.contains("ActiveState=active")
+            && unit.contains("Result=success")
+            && unit.contains("kubelet.service"),
+        "{facts:#?}"
+    );
     let images: Vec<&str> = facts["images"].split(';').collect();
     assert!(images.contains(&BUSYBOX), "{facts:#?}");
     assert!(images.iter().any(|image| image.starts_with("registry.k8s.io/pause:")), "{facts:#?}");
@@ -204,9 +248,12 @@ fn preloaded_container_images_are_there_before_the_kubelet_and_run() {
 fn debian_12_comes_up_with_the_kernel_loaded_directly() {
     let image = kiln::image("images/debian-12.toml");
     let folder = workspace::scratch();
-    let (machine, start) = probe::install_for_older(Machine::new("debian-12-direct-kernel"), Then::PowerOff, folder.path());
+    let (machine, start) =
+        probe::install_for_older(Machine::new("debian-12-direct-kernel"), Then::PowerOff, folder.path());
     let line = format!("{} {start}", image.command_line());
-    let machine = machine.kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &line).snapshot(&image.file(".raw"));
+    let machine = machine
+        .kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &line)
+        .snapshot(&image.file(".raw"));
     let facts = machine.boot(one_report);
     assert_healthy(&facts);
     assert!(facts["systemd"].starts_with("systemd 252"), "not Debian 12: {facts:#?}");
@@ -221,5 +268,7 @@ fn debian_12_reaches_its_target_through_uefi() {
 
 /// Debian 12's systemd takes no units from the firmware: the console's own messages must do.
 fn up_to_target(machine: Machine, disk: &Path) {
-    machine.snapshot(disk).boot(|vm| vm.wait_for("Reached target multi-user.target", Duration::from_secs(420)));
+    machine
+        .snapshot(disk)
+        .boot(|vm| vm.wait_for("Reached target multi-user.target", Duration::from_secs(420)));
 }

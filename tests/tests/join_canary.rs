@@ -73,12 +73,19 @@ fn assert_silent(node: &Node, run: &agent::Run, what: &str) {
 fn assert_clean(node: &Node, what: &str) {
     assert_eq!(places(&node.root(), SECRET), [], "{what}: the token is on the disk");
     // Absolute, as a node needs it.
-    let current = fs::read_link(node.path("/var/lib/kubelet/pki/kubelet-client-current.pem")).expect("a joined node has a certificate");
-    let pem = fs::read_to_string(node.path(&current.display().to_string())).expect("a joined node has a certificate");
+    let current = fs::read_link(node.path("/var/lib/kubelet/pki/kubelet-client-current.pem"))
+        .expect("a joined node has a certificate");
+    let pem = fs::read_to_string(node.path(&current.display().to_string()))
+        .expect("a joined node has a certificate");
     let (_, key) = pem.split_once("PRIVATE KEY-----\n").expect("the key lies beside its certificate");
     let line = key.lines().next().expect("a key has lines");
     let found = places(&node.root(), line);
-    assert!(found.len() == 1 && found[0].0.contains("/var/lib/kubelet/pki/kubelet-client-2") && found[0].1 == 0o600, "{what}: {found:?}");
+    assert!(
+        found.len() == 1
+            && found[0].0.contains("/var/lib/kubelet/pki/kubelet-client-2")
+            && found[0].1 == 0o600,
+        "{what}: {found:?}"
+    );
     assert_eq!(places(&node.root(), "PRIVATE KEY"), found, "{what}: another private key");
 }
 
@@ -99,7 +106,12 @@ fn joins_leave_nothing(lab: &Lab) {
             command.args(["-v", "9"]);
         }
         let (run, seen) = watched(&node, command);
-        assert_eq!((run.code, run.verdict["outcome"].as_str()), (Some(0), Some("joined")), "{name}: {}", run.output);
+        assert_eq!(
+            (run.code, run.verdict["outcome"].as_str()),
+            (Some(0), Some("joined")),
+            "{name}: {}",
+            run.output
+        );
         assert_eq!(seen, [""; 0], "{name}");
         assert_silent(&node, &run, name);
         assert_clean(&node, name);
@@ -122,7 +134,10 @@ fn by_unit(lab: &Lab) {
     let (run, seen) = watched(&node, node.run(lab.prefix()));
     assert_eq!((run.code, seen.len()), (Some(0), 0), "by-unit: {} {seen:?}", run.output);
     assert_silent(&node, &run, "by-unit");
-    assert!(!node.path("/etc/firstboot/config.yaml").exists(), "by-unit: the config with its token is still there");
+    assert!(
+        !node.path("/etc/firstboot/config.yaml").exists(),
+        "by-unit: the config with its token is still there"
+    );
     assert_clean(&node, "by-unit");
 }
 
@@ -133,9 +148,19 @@ fn by_token_file(lab: &Lab) {
     let file = folder.path().join("token");
     fs::write(&file, format!("{ID}.{SECRET}\n")).expect("the folder is the test's");
     let mut command = lab.prefix();
-    command.arg(kiln::programs().join("firstboot")).args(["join", lab.control_plane.endpoint(), "--node-name", "by-token-file"]);
+    command.arg(kiln::programs().join("firstboot")).args([
+        "join",
+        lab.control_plane.endpoint(),
+        "--node-name",
+        "by-token-file",
+    ]);
     command.args(["--discovery-token-ca-cert-hash", lab.control_plane.pin()]);
-    command.arg("--token-file").arg(&file).arg("--rootfs").arg(node.root()).stdin(Stdio::null());
+    command
+        .arg("--token-file")
+        .arg(&file)
+        .arg("--rootfs")
+        .arg(node.root())
+        .stdin(Stdio::null());
     let (run, seen) = watched(&node, command);
     assert_eq!((run.code, seen.len()), (Some(0), 0), "by-token-file: {} {seen:?}", run.output);
     assert_silent(&node, &run, "by-token-file");
@@ -162,7 +187,11 @@ fn failures_tell_nothing(lab: &Lab) {
         let mut command = node.join(lab.prefix());
         command.args(["-v", "9"]);
         let (run, seen) = watched(&node, command);
-        assert!(run.code.is_some_and(|code| code > 9) && run.verdict["outcome"] == "failed", "{name}: {}", run.output);
+        assert!(
+            run.code.is_some_and(|code| code > 9) && run.verdict["outcome"] == "failed",
+            "{name}: {}",
+            run.output
+        );
         assert_eq!(seen, [""; 0], "{name}");
         assert_silent(&node, &run, name);
         assert_eq!(places(&node.root(), SECRET), [], "{name}: the token is on the disk");
@@ -198,15 +227,27 @@ fn broken_configs_tell_nothing(lab: &Lab) {
     for (what, replacement) in &replacements {
         let file = folder.path().join("config.yaml");
         fs::write(&file, good.replace(&token, replacement)).expect("the folder is the test's");
-        let verbs: &[&[&str]] =
-            &[&["config", "validate"], &["join", "--dry-run", "--config"], &["explain", "--config"], &["preflight", "--config"]];
+        let verbs: &[&[&str]] = &[
+            &["config", "validate"],
+            &["join", "--dry-run", "--config"],
+            &["explain", "--config"],
+            &["preflight", "--config"],
+        ];
         for words in verbs {
             let mut command = lab.prefix();
-            command.arg(kiln::programs().join("firstboot")).args(*words).arg(&file).arg("--rootfs").arg(node.root());
+            command
+                .arg(kiln::programs().join("firstboot"))
+                .args(*words)
+                .arg(&file)
+                .arg("--rootfs")
+                .arg(node.root());
             let run = agent::run(command, Duration::from_secs(20));
             assert!(!Marks::of(&[SECRET]).are_in(run.output.as_bytes()), "{what}: {words:?} tells the token");
             // A config that is wrong is called wrong by the verb that is for that.
-            assert!(run.code != Some(0) || words[0] != "config" || *what == "an unknown field", "{what}: {words:?} finds nothing wrong");
+            assert!(
+                run.code != Some(0) || words[0] != "config" || *what == "an unknown field",
+                "{what}: {words:?} finds nothing wrong"
+            );
         }
     }
 }
@@ -214,7 +255,10 @@ fn broken_configs_tell_nothing(lab: &Lab) {
 /// Killed by a fault while it waits with token and key in memory.
 fn a_core_holds_nothing(lab: &Lab) {
     if !canary::cores_are_left() {
-        return workspace::not_run("cores of the agent", "programs leave none in their folder here (/proc/sys/kernel/core_pattern)");
+        return workspace::not_run(
+            "cores of the agent",
+            "programs leave none in their folder here (/proc/sys/kernel/core_pattern)",
+        );
     }
     let node = lab.node("core", |config| config.endpoint = "10.99.255.254:6443".to_owned());
     let folder = workspace::scratch();
@@ -223,7 +267,12 @@ fn a_core_holds_nothing(lab: &Lab) {
         prefix.arg("--core=unlimited");
         prefix
     });
-    let mut child = command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the agent starts");
+    let mut child = command
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the agent starts");
     std::thread::sleep(Duration::from_millis(1500));
     assert!(matches!(child.try_wait(), Ok(None)), "the agent ended before it could be hit");
     assert!(canary::crash(child), "the agent was not hit");

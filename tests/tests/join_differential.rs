@@ -41,7 +41,11 @@ const ALLOWED: &[Allowed] = &[
         place: "signing request spec usages",
         reason: "servers before 1.25 approve the three usages alone, newer ones both; the kubelet of today leaves key encipherment out",
     },
-    Allowed { case: "empty-documents", place: "verdict", reason: "an empty document says nothing: why refuse it" },
+    Allowed {
+        case: "empty-documents",
+        place: "verdict",
+        reason: "an empty document says nothing: why refuse it",
+    },
     Allowed {
         case: "cgroup-driver-of-the-runtime",
         place: "file /var/lib/kubelet/config.yaml",
@@ -52,8 +56,16 @@ const ALLOWED: &[Allowed] = &[
         place: "verdict",
         reason: "kubeadm 1.20 waits two minutes for a Node of the machine's name, while the kubelet has registered the other",
     },
-    Allowed { case: "pins-wrong-first", place: "verdict", reason: "kubeadm before 1.22 looks at the first pin alone" },
-    Allowed { case: "refused-cri-socket-dead", place: "verdict", reason: "a runtime that does not answer has an exit code of its own" },
+    Allowed {
+        case: "pins-wrong-first",
+        place: "verdict",
+        reason: "kubeadm before 1.22 looks at the first pin alone",
+    },
+    Allowed {
+        case: "refused-cri-socket-dead",
+        place: "verdict",
+        reason: "a runtime that does not answer has an exit code of its own",
+    },
     Allowed {
         case: "refused-kubelet-flag",
         place: "file /",
@@ -131,9 +143,14 @@ fn differential(version: &str) {
 }
 
 fn observe_all(version: &str) -> Vec<Pair> {
-    let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).expect("a version has a minor");
+    let minor = version
+        .split('.')
+        .nth(1)
+        .and_then(|minor| minor.parse().ok())
+        .expect("a version has a minor");
     let only = std::env::var("KILN_TEST_CASES").unwrap_or_default();
-    let cases: Vec<Case> = join_case::all(minor).into_iter().filter(|case| case.name.contains(&only)).collect();
+    let cases: Vec<Case> =
+        join_case::all(minor).into_iter().filter(|case| case.name.contains(&only)).collect();
     let control_plane = ControlPlane::start(version);
     let known = join_outcome::prepare(&control_plane);
     let queue = Mutex::new(cases.into_iter());
@@ -153,9 +170,21 @@ fn observe_all(version: &str) -> Vec<Pair> {
 
 fn observe(control_plane: &ControlPlane, known: &Known, case: Case) -> Pair {
     let run = |folders: &[&Path], program: &str| {
-        join_outcome::observe(control_plane, known, &case, folders, &[program, "join", "--config", "/case/join.yaml"], PATIENCE)
+        join_outcome::observe(
+            control_plane,
+            known,
+            &case,
+            folders,
+            &[program, "join", "--config", "/case/join.yaml"],
+            PATIENCE,
+        )
     };
-    let kubeadm = join_cache::kept(&control_plane.programs(), &case, || run(&[], "kubeadm"), |outcome| fits(&case, outcome));
+    let kubeadm = join_cache::kept(
+        &control_plane.programs(),
+        &case,
+        || run(&[], "kubeadm"),
+        |outcome| fits(&case, outcome),
+    );
     let firstboot = firstboot_joins().then(|| run(&[kiln::programs()], "firstboot"));
     Pair { case, kubeadm, firstboot }
 }
@@ -164,7 +193,9 @@ fn observe(control_plane: &ControlPlane, known: &Known, case: Case) -> Pair {
 fn firstboot_joins() -> bool {
     static JOINS: OnceLock<bool> = OnceLock::new();
     *JOINS.get_or_init(|| {
-        let output = std::process::Command::new(kiln::programs().join("firstboot")).args(["join", "--config", "/nonexistent"]).output();
+        let output = std::process::Command::new(kiln::programs().join("firstboot"))
+            .args(["join", "--config", "/nonexistent"])
+            .output();
         !String::from_utf8_lossy(&output.expect("firstboot starts").stderr).contains("not wired")
     })
 }
@@ -179,7 +210,8 @@ fn fits(case: &Case, outcome: &Outcome) -> bool {
 fn unexpected(pair: &Pair) -> Option<String> {
     let verdict = kubeadm_verdict(&pair.kubeadm);
     let said = || pair.kubeadm.ended.stderr.lines().rev().take(4).collect::<Vec<_>>().join(" | ");
-    (!fits(&pair.case, &pair.kubeadm)).then(|| format!("{}: kubeadm: {verdict}, expected {}: {}", pair.case.name, pair.case.expect, said()))
+    (!fits(&pair.case, &pair.kubeadm))
+        .then(|| format!("{}: kubeadm: {verdict}, expected {}: {}", pair.case.name, pair.case.expect, said()))
 }
 
 /// Prints the table; returns the differences that it does not allow.
@@ -191,8 +223,14 @@ fn report(version: &str, pairs: &[Pair]) -> Vec<String> {
         let Some(firstboot) = &pair.firstboot else { continue };
         let verdict = firstboot_verdict(firstboot);
         let seconds = (pair.kubeadm.ended.seconds, firstboot.ended.seconds);
-        lines.push(format!("  {:45} {verdict:12} kubeadm {:5.1} s, firstboot {:5.1} s", pair.case.name, seconds.0, seconds.1));
-        for difference in compare(&pair.kubeadm, firstboot).into_iter().filter(|difference| !reason_given(&pair.case, difference)) {
+        lines.push(format!(
+            "  {:45} {verdict:12} kubeadm {:5.1} s, firstboot {:5.1} s",
+            pair.case.name, seconds.0, seconds.1
+        ));
+        for difference in compare(&pair.kubeadm, firstboot)
+            .into_iter()
+            .filter(|difference| !reason_given(&pair.case, difference))
+        {
             let text = shown(&pair.case, &difference);
             match ALLOWED.iter().position(|allowed| allows(allowed, &pair.case, &difference)) {
                 Some(row) => {
@@ -209,9 +247,9 @@ fn report(version: &str, pairs: &[Pair]) -> Vec<String> {
     lines.push(requests(pairs));
     lines.extend(pairs.iter().filter(|pair| pair.case.name == "minimal").flat_map(requests_of));
     lines.push("  differences allowed, and how often they were seen:".to_owned());
-    lines.extend(
-        ALLOWED.iter().zip(used).map(|(allowed, count)| format!("  {count:4}  {} {}: {}", allowed.case, allowed.place, allowed.reason)),
-    );
+    lines.extend(ALLOWED.iter().zip(used).map(|(allowed, count)| {
+        format!("  {count:4}  {} {}: {}", allowed.case, allowed.place, allowed.reason)
+    }));
     workspace::say(&lines.join("\n"));
     wrong
 }
@@ -230,14 +268,19 @@ fn leaks(pair: &Pair) -> Option<String> {
     if said.contains("<token") && !said.contains("-id>") || said.contains("<token-secret>") {
         return Some(format!("{}: firstboot says a token: {said}", pair.case.name));
     }
-    (!firstboot.secrets_left.is_empty()).then(|| format!("{}: firstboot leaves a token in {:?}", pair.case.name, firstboot.secrets_left))
+    (!firstboot.secrets_left.is_empty())
+        .then(|| format!("{}: firstboot leaves a token in {:?}", pair.case.name, firstboot.secrets_left))
 }
 
 /// How many requests a join took until the kubelet had its certificate, in the middle of all that both accepted: the program's own and the kubelet's with
 /// the bootstrap token.
 fn requests(pairs: &[Pair]) -> String {
     let own = |outcome: &Outcome| {
-        outcome.requests.iter().filter(|request| request.agent != "kubelet" || request.user.starts_with("system:bootstrap:")).count()
+        outcome
+            .requests
+            .iter()
+            .filter(|request| request.agent != "kubelet" || request.user.starts_with("system:bootstrap:"))
+            .count()
     };
     let both: Vec<(usize, usize)> = pairs
         .iter()
@@ -255,8 +298,13 @@ fn requests(pairs: &[Pair]) -> String {
 
 /// What firstboot asked in one join, line by line.
 fn requests_of(pair: &Pair) -> Vec<String> {
-    let own = pair.firstboot.iter().flat_map(|outcome| &outcome.requests).filter(|request| request.agent != "kubelet");
-    own.map(|request| format!("    {} {} {} {}", request.user, request.verb, request.uri, request.code)).collect()
+    let own = pair
+        .firstboot
+        .iter()
+        .flat_map(|outcome| &outcome.requests)
+        .filter(|request| request.agent != "kubelet");
+    own.map(|request| format!("    {} {} {} {}", request.user, request.verb, request.uri, request.code))
+        .collect()
 }
 
 fn allows(allowed: &Allowed, case: &Case, difference: &Difference) -> bool {
@@ -265,6 +313,14 @@ fn allows(allowed: &Allowed, case: &Case, difference: &Difference) -> bool {
 }
 
 fn shown(case: &Case, difference: &Difference) -> String {
-    let side = |value: &Option<String>| value.as_deref().map_or_else(|| "nothing".to_owned(), |text| format!("{text:?}"));
-    format!("{}: {}: kubeadm {}, firstboot {}", case.name, difference.place, side(&difference.kubeadm), side(&difference.firstboot))
+    let side = |value: &Option<String>| {
+        value.as_deref().map_or_else(|| "nothing".to_owned(), |text| format!("{text:?}"))
+    };
+    format!(
+        "{}: {}: kubeadm {}, firstboot {}",
+        case.name,
+        difference.place,
+        side(&difference.kubeadm),
+        side(&difference.firstboot)
+    )
 }

@@ -16,7 +16,9 @@ use kiln_tests::audit::{self, Call};
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::http::Server;
 use kiln_tests::island;
-use kiln_tests::joining::{GUEST, PATIENCE, assert_joined, control_plane, eventually, fat_disk, ready_node, verdict};
+use kiln_tests::joining::{
+    GUEST, PATIENCE, assert_joined, control_plane, eventually, fat_disk, ready_node, verdict,
+};
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
 use kiln_tests::pods::{self, Network};
@@ -30,7 +32,10 @@ const HOST_PORT: u16 = 18080;
 /// The node config of the machine `name` in the newest form that the version's kubeadm reads.
 fn node_config(control_plane: &ControlPlane, name: &str) -> String {
     let (newest, arguments) = match lab().kubernetes_minor() {
-        31.. => ("v1beta4", "[{name: node-labels, value: \"pool=lab,disk=raw\"}, {name: node-ip, value: 10.0.2.15}]"),
+        31.. => (
+            "v1beta4",
+            "[{name: node-labels, value: \"pool=lab,disk=raw\"}, {name: node-ip, value: 10.0.2.15}]",
+        ),
         _ => ("v1beta2", "{node-labels: \"pool=lab,disk=raw\", node-ip: 10.0.2.15}"),
     };
     let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
@@ -45,7 +50,12 @@ fn assert_as_configured(node: &Value) {
     let labels = &node["metadata"]["labels"];
     assert_eq!((labels["pool"].as_str(), labels["disk"].as_str()), (Some("lab"), Some("raw")), "{labels}");
     let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
-    assert!(taints.iter().any(|taint| taint["key"] == "lab" && taint["value"] == "test" && taint["effect"] == "NoSchedule"), "{taints:?}");
+    assert!(
+        taints.iter().any(|taint| taint["key"] == "lab"
+            && taint["value"] == "test"
+            && taint["effect"] == "NoSchedule"),
+        "{taints:?}"
+    );
     let addresses = node["status"]["addresses"].as_array().cloned().unwrap_or_default();
     assert!(addresses.contains(&json!({"type": "InternalIP", "address": GUEST})), "{addresses:?}");
     let kubelet = node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default();
@@ -57,7 +67,8 @@ fn web_address(control_plane: &ControlPlane, starts: u64) -> String {
     eventually("the pod web", || {
         let pod = pods::read(control_plane, "web");
         let container = &pod["status"]["containerStatuses"][0];
-        let runs = container["state"]["running"].is_object() && container["restartCount"].as_u64().is_some_and(|count| count + 1 >= starts);
+        let runs = container["state"]["running"].is_object()
+            && container["restartCount"].as_u64().is_some_and(|count| count + 1 >= starts);
         match pod["status"]["podIP"].as_str() {
             Some(address) if runs => Ok(address.to_owned()),
             _ => Err(pod["status"].clone()),
@@ -75,7 +86,9 @@ fn agent_calls(control_plane: &ControlPlane) -> Vec<Call> {
 }
 
 fn all_certificate_requests(control_plane: &ControlPlane) -> Vec<Value> {
-    let list = control_plane.get("/apis/certificates.k8s.io/v1/certificatesigningrequests").expect("the API serves them");
+    let list = control_plane
+        .get("/apis/certificates.k8s.io/v1/certificatesigningrequests")
+        .expect("the API serves them");
     list["items"].as_array().cloned().unwrap_or_default()
 }
 
@@ -86,11 +99,21 @@ fn assert_few_requests(calls: &[Call], verdict: &Value) {
     // Clusters before 1.34 want the annotation of the CRI socket: the Node is waited for.
     let most = if lab().kubernetes_minor() >= 34 { 6 } else { 6 + 2 + 2 * PATIENCE.as_secs() as usize };
     assert!(calls.len() <= most, "{} requests: {calls:#?}", calls.len());
-    assert_eq!(verdict["requests"].as_u64(), Some(calls.len() as u64), "the agent counts otherwise than the API server: {verdict}");
+    assert_eq!(
+        verdict["requests"].as_u64(),
+        Some(calls.len() as u64),
+        "the agent counts otherwise than the API server: {verdict}"
+    );
     assert_eq!(requests_of(calls), 1, "certificate requests: {calls:#?}");
 }
 
-fn disk_machine(name: &str, image: &Image, disk: &Path, control_plane: &ControlPlane, config: &Path) -> Machine {
+fn disk_machine(
+    name: &str,
+    image: &Image,
+    disk: &Path,
+    control_plane: &ControlPlane,
+    config: &Path,
+) -> Machine {
     Machine::new(name)
         .uuid("4c4c4544-0042-3510-8052-b4c04f4e3201")
         .in_network_of(control_plane.fact("pid"))
@@ -125,12 +148,20 @@ fn disk_joins_runs_pods_and_comes_back_after_a_reboot() {
     });
 
     let calls = agent_calls(control_plane).len();
-    let boot = first["status"]["nodeInfo"]["bootID"].as_str().expect("kubelets tell the boot's identifier");
+    let boot = first["status"]["nodeInfo"]["bootID"]
+        .as_str()
+        .expect("kubelets tell the boot's identifier");
     disk_machine("join-second", &image, &disk, control_plane, &config).boot(|vm| {
         assert_joined(&verdict(vm)?, "already-joined", "disk-node");
         ready_node(control_plane, "disk-node", boot);
         let address = web_address(control_plane, 2);
-        let answer = pods::answer_to(control_plane, "disk-node", "asks-again", Network::OfPods, &format!("http://{address}:8080/"));
+        let answer = pods::answer_to(
+            control_plane,
+            "disk-node",
+            "asks-again",
+            Network::OfPods,
+            &format!("http://{address}:8080/"),
+        );
         assert_eq!(answer, "web of disk-node\n0");
         Ok(())
     });
@@ -145,13 +176,26 @@ fn assert_pods_answer(control_plane: &ControlPlane) {
     pods::create(control_plane, "disk-node", "web", line, &json!({"restartPolicy": "Always"}), &ports);
     let address = web_address(control_plane, 1);
     assert!(address.starts_with("10.244.1."), "the pod's address {address} is not the bridge's");
-    let answer = pods::answer_to(control_plane, "disk-node", "asks", Network::OfPods, &format!("http://{address}:8080/"));
+    let answer = pods::answer_to(
+        control_plane,
+        "disk-node",
+        "asks",
+        Network::OfPods,
+        &format!("http://{address}:8080/"),
+    );
     assert_eq!(answer, "web of disk-node\n0");
     let outside = eventually("the answer through the port map", || {
         let url = format!("http://{}:{HOST_PORT}/", island::API_ADDRESS);
-        let output =
-            control_plane.command("curl").args(["--silent", "--max-time", "5", "--noproxy", "*", &url]).output().expect("curl starts");
-        if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).into_owned()) } else { Err(json!(output.status.code())) }
+        let output = control_plane
+            .command("curl")
+            .args(["--silent", "--max-time", "5", "--noproxy", "*", &url])
+            .output()
+            .expect("curl starts");
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(json!(output.status.code()))
+        }
     });
     assert_eq!(outside, "web of disk-node\n");
 }
@@ -159,26 +203,34 @@ fn assert_pods_answer(control_plane: &ControlPlane) {
 /// A disk labelled `cidata` that holds `config` as its user-data.
 fn cidata(folder: &Path, config: &str) -> std::path::PathBuf {
     let files = folder.join("cidata");
-    fs::create_dir(&files).and_then(|()| fs::write(files.join("user-data"), config)).expect("the folder is the test's");
+    fs::create_dir(&files)
+        .and_then(|()| fs::write(files.join("user-data"), config))
+        .expect("the folder is the test's");
     fat_disk(folder, "CIDATA", &files)
 }
 
 fn network_machine(name: &str, image: &Image, control_plane: &ControlPlane, more: &str) -> Machine {
     let set = image.file("-pxe");
     let script = fs::read_to_string(set.join("boot.ipxe")).expect("the set has a script");
-    let line = script.lines().find_map(|line| line.strip_prefix("kernel vmlinuz initrd=initrd ")).expect("the script loads the kernel");
-    Machine::new(name).memory(3072).uuid("4c4c4544-0042-3510-8052-b4c04f4e3202").in_network_of(control_plane.fact("pid")).kernel(
-        &set.join("vmlinuz"),
-        &set.join("initrd"),
-        &format!("{line} {more}"),
-    )
+    let line = script
+        .lines()
+        .find_map(|line| line.strip_prefix("kernel vmlinuz initrd=initrd "))
+        .expect("the script loads the kernel");
+    Machine::new(name)
+        .memory(3072)
+        .uuid("4c4c4544-0042-3510-8052-b4c04f4e3202")
+        .in_network_of(control_plane.fact("pid"))
+        .kernel(&set.join("vmlinuz"), &set.join("initrd"), &format!("{line} {more}"))
 }
 
 #[test]
 fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
     let Some(control_plane) = control_plane("joins end to end") else { return };
     if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy"]) {
-        return workspace::not_run("the network set joins", &format!("no program {program} here (packages dosfstools, mtools)"));
+        return workspace::not_run(
+            "the network set joins",
+            &format!("no program {program} here (packages dosfstools, mtools)"),
+        );
     }
     let _alone = workspace::exclusive("join-e2e");
     let (image, folder) = (kiln::joining_image(), workspace::scratch());
@@ -190,18 +242,30 @@ fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
     let first = first_boot(&machine, control_plane, "");
 
     let served = folder.path().join("served");
-    fs::create_dir(&served).and_then(|()| fs::write(served.join("node.yaml"), &config)).expect("the folder is the test's");
+    fs::create_dir(&served)
+        .and_then(|()| fs::write(served.join("node.yaml"), &config))
+        .expect("the folder is the test's");
     let server = island::inside(control_plane.fact("pid"), || Server::of(&served));
     let digest = workspace::output("sha256sum", [served.join("node.yaml")]);
     let digest = digest.split(' ').next().expect("sha256sum prints a digest");
     let more = format!("firstboot.config={}/node.yaml firstboot.config-sha256={digest}", server.guest_url());
-    let boot = first["status"]["nodeInfo"]["bootID"].as_str().expect("kubelets tell the boot's identifier");
-    let second = first_boot(&network_machine("join-network-second", &image, control_plane, &more), control_plane, boot);
+    let boot = first["status"]["nodeInfo"]["bootID"]
+        .as_str()
+        .expect("kubelets tell the boot's identifier");
+    let second = first_boot(
+        &network_machine("join-network-second", &image, control_plane, &more),
+        control_plane,
+        boot,
+    );
 
     assert_eq!(server.requests(), ["GET /node.yaml"], "the node config is fetched once");
     assert_eq!(first["metadata"]["uid"], second["metadata"]["uid"], "the Node was replaced instead of kept");
     let requests = all_certificate_requests(control_plane).split_off(certificates);
-    let issued: Vec<&Value> = requests.iter().map(|request| &request["status"]["certificate"]).filter(|value| value.is_string()).collect();
+    let issued: Vec<&Value> = requests
+        .iter()
+        .map(|request| &request["status"]["certificate"])
+        .filter(|value| value.is_string())
+        .collect();
     assert_eq!(issued.len(), 2, "each boot has a certificate of its own: {requests:#?}");
     assert_ne!(issued[0], issued[1]);
 }
@@ -214,8 +278,13 @@ fn a_clock_that_is_a_day_off_is_told_by_its_class() {
     let (image, folder) = (kiln::joining_image(), workspace::scratch());
     let config = folder.path().join("config.yaml");
     fs::write(&config, node_config(control_plane, "clock-node")).expect("the folder is the test's");
-    for (name, days, message) in [("join-clock-fast", 1, "h ahead of the API server's"), ("join-clock-slow", -1, "is valid only from ")] {
-        let machine = network_machine(name, &image, control_plane, "").fw_cfg("opt/org.kiln.firstboot/config", &config).clock_off_by(days);
+    for (name, days, message) in [
+        ("join-clock-fast", 1, "h ahead of the API server's"),
+        ("join-clock-slow", -1, "is valid only from "),
+    ] {
+        let machine = network_machine(name, &image, control_plane, "")
+            .fw_cfg("opt/org.kiln.firstboot/config", &config)
+            .clock_off_by(days);
         let verdict = machine.boot(verdict);
         assert_eq!(
             (verdict["outcome"].as_str(), verdict["class"].as_str(), verdict["exit"].as_i64()),

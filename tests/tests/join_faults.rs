@@ -42,7 +42,12 @@ fn judge_case(lab: &Lab, case: &Case, seen: &Seen) -> Vec<String> {
         Ends::Failed(class, exit) => (json!("failed"), json!(class), exit),
     };
     if (verdict["outcome"].clone(), verdict["class"].clone(), seen.run.code.unwrap_or(-1)) != ended {
-        problems.push(format!("ended with {:?} instead of {:?}: {}", seen.run.code, case.ends, seen.run.output.trim()));
+        problems.push(format!(
+            "ended with {:?} instead of {:?}: {}",
+            seen.run.code,
+            case.ends,
+            seen.run.output.trim()
+        ));
     }
     if verdict["exit"].as_i64() != seen.run.code.map(i64::from) {
         problems.push("the verdict's exit is not the exit code".to_owned());
@@ -80,7 +85,10 @@ fn secrets_told(seen: &Seen) -> Vec<String> {
 }
 
 fn not_healed(lab: &Lab, seen: &Seen) -> Option<String> {
-    let again = agent::run(seen.node.join(island::command_in(lab.control_plane.fact("pid"), "env")), Duration::from_secs(70));
+    let again = agent::run(
+        seen.node.join(island::command_in(lab.control_plane.fact("pid"), "env")),
+        Duration::from_secs(70),
+    );
     (again.code != Some(0) || again.verdict["outcome"] != "joined")
         .then(|| format!("without the fault it still fails: {}", again.output.trim()))
 }
@@ -100,7 +108,10 @@ fn start() -> Option<Lab> {
 fn every_fault_has_its_outcome_within_its_time() {
     let Some(lab) = start() else { return };
     let only = std::env::var("KILN_TEST_CASES").unwrap_or_default();
-    let cases: Vec<&Case> = CASES.iter().filter(|case| only.is_empty() || only.split(',').any(|name| name == case.name)).collect();
+    let cases: Vec<&Case> = CASES
+        .iter()
+        .filter(|case| only.is_empty() || only.split(',').any(|name| name == case.name))
+        .collect();
     let (next, rows) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -112,7 +123,9 @@ fn every_fault_has_its_outcome_within_its_time() {
                         let seen = (case.work)(&lab, case.name);
                         (row(case, &seen), judge_case(&lab, case, &seen))
                     }));
-                    let (row, problems) = judged.unwrap_or_else(|_| (case.name.to_owned(), vec!["the test itself panicked".to_owned()]));
+                    let (row, problems) = judged.unwrap_or_else(|_| {
+                        (case.name.to_owned(), vec!["the test itself panicked".to_owned()])
+                    });
                     rows.lock().expect("no holder panics").push((case.name, row, problems));
                 }
             });
@@ -121,9 +134,15 @@ fn every_fault_has_its_outcome_within_its_time() {
     let mut rows = rows.into_inner().expect("no holder panics");
     rows.sort_by_key(|row| CASES.iter().position(|case| case.name == row.0));
     let table: Vec<&str> = rows.iter().map(|row| row.1.as_str()).collect();
-    workspace::say(&format!("fault                                 ends         exit     s  requests  message\n{}", table.join("\n")));
+    workspace::say(&format!(
+        "fault                                 ends         exit     s  requests  message\n{}",
+        table.join("\n")
+    ));
     workspace::say(&format!("{} requests in all", audit::calls_of(&lab.control_plane, "firstboot").len()));
-    let problems: Vec<String> = rows.iter().flat_map(|row| row.2.iter().map(move |problem| format!("{}: {problem}", row.0))).collect();
+    let problems: Vec<String> = rows
+        .iter()
+        .flat_map(|row| row.2.iter().map(move |problem| format!("{}: {problem}", row.0)))
+        .collect();
     assert!(rows.len() == cases.len() && problems.is_empty(), "{}", problems.join("\n"));
 }
 

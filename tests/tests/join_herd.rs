@@ -68,15 +68,24 @@ fn agents(control_plane: &ControlPlane, runtime: &Runtime, count: usize, spread:
         })
         .collect();
     let started = Instant::now();
-    let members: Vec<Member> = nodes.into_iter().map(|node| start(control_plane, node, folder.path())).collect();
+    let members: Vec<Member> =
+        nodes.into_iter().map(|node| start(control_plane, node, folder.path())).collect();
     workspace::say(&format!("{count} agents were started within {:.1} s", started.elapsed().as_secs_f64()));
     let mut seconds = Vec::new();
     for mut member in members {
         let status = member.child.wait().expect("a child can be waited for");
         let said = std::fs::read_to_string(&member.output).unwrap_or_default();
         let verdict = verdict(&said);
-        assert!(status.success() && verdict["outcome"] == "joined", "{}: {status} {said}", member.node.name());
-        assert!(verdict["requests"].as_u64().is_some_and(|requests| requests <= 12), "{}: {verdict}", member.node.name());
+        assert!(
+            status.success() && verdict["outcome"] == "joined",
+            "{}: {status} {said}",
+            member.node.name()
+        );
+        assert!(
+            verdict["requests"].as_u64().is_some_and(|requests| requests <= 12),
+            "{}: {verdict}",
+            member.node.name()
+        );
         seconds.push(seconds_of_phases(&member.node));
     }
     workspace::say(&format!("the last of them had joined after {:.1} s", started.elapsed().as_secs_f64()));
@@ -87,7 +96,10 @@ fn start(control_plane: &ControlPlane, node: Node, folder: &std::path::Path) -> 
     let output = folder.join(node.name());
     let file = std::fs::File::create(&output).expect("the folder is the test's");
     let mut command = node.run(island::command_in(control_plane.fact("pid"), "env"));
-    command.stdout(file.try_clone().expect("a file can be had twice")).stderr(file).stdin(Stdio::null());
+    command
+        .stdout(file.try_clone().expect("a file can be had twice"))
+        .stderr(file)
+        .stdin(Stdio::null());
     Member { child: command.spawn().expect("the agent starts"), output, node }
 }
 
@@ -97,7 +109,10 @@ fn seconds_of_phases(node: &Node) -> f64 {
     let phases = status["phases"].as_array().cloned().unwrap_or_default();
     let begins = |phase: &serde_json::Value| phase["began"].as_f64().unwrap_or_default();
     let first = phases.first().map_or(0.0, begins);
-    phases.last().map_or(0.0, |phase| begins(phase) + phase["seconds"].as_f64().unwrap_or_default()) - first
+    phases
+        .last()
+        .map_or(0.0, |phase| begins(phase) + phase["seconds"].as_f64().unwrap_or_default())
+        - first
 }
 
 /// Real kubeadms at the same moment, each on a machine of its own with a kubelet: it is the kubelet that asks for the certificate.
@@ -108,14 +123,19 @@ fn kubeadms(control_plane: &ControlPlane, count: usize) -> Herd {
             let twin = Twin::start(control_plane, &name, &[]);
             let mut config = Config::new(control_plane, &name);
             config.registration.push("ignorePreflightErrors: [SystemVerification, Swap]".to_owned());
-            std::fs::write(twin.path("/join.yaml"), kubeadm_form(&config.text())).expect("the machine is the test's");
+            std::fs::write(twin.path("/join.yaml"), kubeadm_form(&config.text()))
+                .expect("the machine is the test's");
             twin
         })
         .collect();
     let ended = std::thread::scope(|scope| {
         let runs: Vec<_> = twins
             .iter()
-            .map(|twin| scope.spawn(|| twin.run(["kubeadm", "join", "--config", "/join.yaml"], Duration::from_secs(300))))
+            .map(|twin| {
+                scope.spawn(|| {
+                    twin.run(["kubeadm", "join", "--config", "/join.yaml"], Duration::from_secs(300))
+                })
+            })
             .collect();
         runs.into_iter().map(|run| run.join().expect("the thread only waits")).collect::<Vec<_>>()
     });
@@ -125,7 +145,9 @@ fn kubeadms(control_plane: &ControlPlane, count: usize) -> Herd {
     let mut calls = audit::calls_of(control_plane, "kubeadm");
     // kubectl-like calls of the lab's own kubeadm init are not of a join.
     calls.retain(|call| {
-        call.user.starts_with("system:bootstrap:") || call.user == "system:anonymous" || call.user.starts_with("system:node:")
+        call.user.starts_with("system:bootstrap:")
+            || call.user == "system:anonymous"
+            || call.user.starts_with("system:node:")
     });
     Herd { seconds: ended.iter().map(|run| run.seconds).collect(), calls }
 }
@@ -135,7 +157,10 @@ fn kubeadm_form(text: &str) -> String {
     if lab().kubernetes_minor() >= 31 {
         return text.to_owned();
     }
-    text.lines().filter(|line| !line.starts_with("timeouts:")).map(|line| line.replace("v1beta4", "v1beta2") + "\n").collect()
+    text.lines()
+        .filter(|line| !line.starts_with("timeouts:"))
+        .map(|line| line.replace("v1beta4", "v1beta2") + "\n")
+        .collect()
 }
 
 #[test]

@@ -70,18 +70,28 @@ impl Lab {
     fn finish(&self, node: &Node, outcomes: &[&str]) -> f64 {
         let run = agent::run(node.join(self.prefix()), Duration::from_secs(60));
         let outcome = run.verdict["outcome"].as_str().unwrap_or_default();
-        assert!(run.code == Some(0) && outcomes.contains(&outcome), "{}: {:?} {} {:#}", node.name(), run.code, run.output, node.journal());
+        assert!(
+            run.code == Some(0) && outcomes.contains(&outcome),
+            "{}: {:?} {} {:#}",
+            node.name(),
+            run.code,
+            run.output,
+            node.journal()
+        );
         run.seconds
     }
 
     /// Starts the agent and kills it; says whether it was still running.
     fn disturb(&self, node: &Node, kill: Kill) -> bool {
         let mut command = node.join(self.prefix());
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the agent starts");
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the agent starts");
         match kill {
             Kill::At(moment) => std::thread::sleep(moment),
             Kill::After(step) => wait_until(&mut child, step, || has_come(node, step)),
-            Kill::With(path) => wait_until(&mut child, path, || fs::symlink_metadata(node.path(path)).is_ok()),
+            Kill::With(path) => {
+                wait_until(&mut child, path, || fs::symlink_metadata(node.path(path)).is_ok())
+            }
         }
         let running = matches!(child.try_wait(), Ok(None));
         // It may have ended just now.
@@ -123,7 +133,12 @@ fn end_state(node: &Node) -> Vec<String> {
 
 fn journal(text: &str) -> String {
     let value: Value = serde_json::from_str(text).expect("the journal is JSON");
-    let phases: Vec<&str> = value["phases"].as_array().into_iter().flatten().filter_map(|phase| phase["phase"].as_str()).collect();
+    let phases: Vec<&str> = value["phases"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|phase| phase["phase"].as_str())
+        .collect();
     format!("{phases:?} joined={} node={}", value["joined"], value["node"])
 }
 
@@ -142,7 +157,9 @@ fn without_time(text: &str) -> String {
     let mut pieces = text.split("kubelet-client-2");
     let first = pieces.next().unwrap_or_default().to_owned();
     pieces.fold(first, |whole, piece| {
-        whole + "kubelet-client-<time>" + piece.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '-')
+        whole
+            + "kubelet-client-<time>"
+            + piece.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '-')
     })
 }
 
@@ -150,8 +167,14 @@ fn without_time(text: &str) -> String {
 fn differences(lab: &Lab, node: &Node, expected: &[String]) -> Vec<String> {
     let found = end_state(node);
     let mut problems = Vec::new();
-    problems.extend(expected.iter().filter(|line| !found.contains(line)).map(|line| format!("it lacks {line}")));
-    problems.extend(found.iter().filter(|line| !expected.contains(line)).map(|line| format!("it has {line}")));
+    problems.extend(
+        expected
+            .iter()
+            .filter(|line| !found.contains(line))
+            .map(|line| format!("it lacks {line}")),
+    );
+    problems
+        .extend(found.iter().filter(|line| !expected.contains(line)).map(|line| format!("it has {line}")));
     if problems.is_empty() && found.len() != expected.len() {
         problems.push(format!("something is there twice: {found:#?}"));
     }
@@ -169,7 +192,10 @@ fn a_killed_join_ends_like_an_undisturbed_one() {
     let reference = lab.node("undisturbed");
     let whole = lab.finish(&reference, &["joined"]);
     let expected = end_state(&reference);
-    assert!(expected.iter().any(|line| line.starts_with("/etc/kubernetes/kubelet.conf 600 ")), "{expected:#?}");
+    assert!(
+        expected.iter().any(|line| line.starts_with("/etc/kubernetes/kubelet.conf 600 ")),
+        "{expected:#?}"
+    );
     assert_eq!(lab.journal_steps(&reference), STEPS, "the journal's steps are others than this test's");
 
     let steps = STEPS.iter().map(|step| vec![Kill::After(step)]);
@@ -189,9 +215,13 @@ fn a_killed_join_ends_like_an_undisturbed_one() {
         let joined = node.journal()["joined"] == true;
         lab.finish(&node, if joined { &["already-joined", "joined"] } else { &["joined"] });
         let how = format!("killed {moments:?} of {whole:.3} s");
-        problems.extend(differences(&lab, &node, &expected).iter().map(|problem| format!("{how}: {problem}")));
+        problems
+            .extend(differences(&lab, &node, &expected).iter().map(|problem| format!("{how}: {problem}")));
     }
-    workspace::say(&format!("an undisturbed join took {whole:.3} s; {hits} of {} were killed while they ran", kills.len()));
+    workspace::say(&format!(
+        "an undisturbed join took {whole:.3} s; {hits} of {} were killed while they ran",
+        kills.len()
+    ));
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(hits >= MOMENTS / 2, "too few were killed while they ran");
 }
@@ -199,6 +229,11 @@ fn a_killed_join_ends_like_an_undisturbed_one() {
 impl Lab {
     fn journal_steps(&self, node: &Node) -> Vec<String> {
         let journal = node.journal();
-        journal["phases"].as_array().into_iter().flatten().filter_map(|phase| phase["phase"].as_str().map(str::to_owned)).collect()
+        journal["phases"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|phase| phase["phase"].as_str().map(str::to_owned))
+            .collect()
     }
 }

@@ -46,7 +46,10 @@ fn secrets_of_user_data_are_nowhere_but_in_their_place() {
     }
     kiln::programs();
     let only = std::env::var("KILN_TEST_CASES").unwrap_or_default();
-    let cases: VecDeque<Case> = all_cases().into_iter().filter(|case| only.is_empty() || case.name.contains(&only)).collect();
+    let cases: VecDeque<Case> = all_cases()
+        .into_iter()
+        .filter(|case| only.is_empty() || case.name.contains(&only))
+        .collect();
     let mut counts = BTreeMap::new();
     cases.iter().for_each(|case| *counts.entry(case.about).or_insert(0) += 1);
     let (cases, problems) = (Mutex::new(cases), Mutex::new(Vec::new()));
@@ -54,7 +57,8 @@ fn secrets_of_user_data_are_nowhere_but_in_their_place() {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(case) = next(&cases) {
-                    let found = std::panic::catch_unwind(|| case.run()).unwrap_or_else(|_| vec!["the test itself panicked".to_owned()]);
+                    let found = std::panic::catch_unwind(|| case.run())
+                        .unwrap_or_else(|_| vec!["the test itself panicked".to_owned()]);
                     let found = found.into_iter().map(|problem| format!("{}: {problem}", case.name));
                     problems.lock().expect("no holder panics").extend(found);
                 }
@@ -63,9 +67,15 @@ fn secrets_of_user_data_are_nowhere_but_in_their_place() {
     });
     let problems = problems.into_inner().expect("no holder panics");
     for origin in ORIGINS {
-        stage::hindrance(origin).into_iter().for_each(|why| workspace::not_run(&format!("canaries from {}", origin.name), why));
+        stage::hindrance(origin)
+            .into_iter()
+            .for_each(|why| workspace::not_run(&format!("canaries from {}", origin.name), why));
     }
-    workspace::say(&format!("canaries: {} origins, {} formats, cases: {counts:?}", ORIGINS.len(), FORMATS.len()));
+    workspace::say(&format!(
+        "canaries: {} origins, {} formats, cases: {counts:?}",
+        ORIGINS.len(),
+        FORMATS.len()
+    ));
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
     assert!(!only.is_empty() || counts.values().sum::<usize>() >= 800, "{counts:?}: too few cases");
 }
@@ -80,7 +90,10 @@ fn a_core_holds_no_secret() {
         return;
     }
     if !canary::cores_are_left() {
-        return workspace::not_run("a_core_holds_no_secret", "programs leave none in their folder here (/proc/sys/kernel/core_pattern)");
+        return workspace::not_run(
+            "a_core_holds_no_secret",
+            "programs leave none in their folder here (/proc/sys/kernel/core_pattern)",
+        );
     }
     assert_eq!(cores::problems(), [""; 0]);
 }
@@ -94,7 +107,10 @@ fn a_joined_machine_leaves_the_host_nothing() {
     let control_plane = ControlPlane::start(version);
     canary::admit(&control_plane);
     let problems: Vec<String> = std::thread::scope(|scope| {
-        let joins: Vec<_> = joined::CASES.iter().map(|case| scope.spawn(|| joined::problems(case, &control_plane))).collect();
+        let joins: Vec<_> = joined::CASES
+            .iter()
+            .map(|case| scope.spawn(|| joined::problems(case, &control_plane)))
+            .collect();
         joins.into_iter().flat_map(|join| join.join().expect("it says what is wrong")).collect()
     });
     assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -106,9 +122,14 @@ fn every_source_and_every_form_is_covered() {
     let covered = |name: &str| ORIGINS.iter().any(|origin| origin.covers == name);
     // What these have is told by the places.
     let sources = SOURCES.iter().map(|source| source.name).filter(|name| *name != "metal");
-    let missing: Vec<&str> = sources.chain(PLACES.iter().map(|(name, _)| *name)).filter(|name| !covered(name)).collect();
+    let missing: Vec<&str> = sources
+        .chain(PLACES.iter().map(|(name, _)| *name))
+        .filter(|name| !covered(name))
+        .collect();
     assert!(missing.is_empty(), "no origin covers {missing:?}");
-    let missing: Vec<&str> = platform::names().filter(|name| ORIGINS.iter().all(|origin| origin.platform != *name)).collect();
+    let missing: Vec<&str> = platform::names()
+        .filter(|name| ORIGINS.iter().all(|origin| origin.platform != *name))
+        .collect();
     assert!(missing.is_empty(), "no origin has the platform {missing:?}");
     for format in FORMATS {
         assert_eq!(kind(&format.right().user_data), format.kind, "{}", format.name);

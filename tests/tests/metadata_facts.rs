@@ -29,18 +29,27 @@ const PROVIDER_IDS: &[(&str, &str)] = &[
     ("gce", "gce://kiln-simulated/europe-west4-a/kiln-node-1"),
     ("hetzner", "hcloud://42003145"),
     ("openstack", "openstack:///d8e02d56-2648-49a3-bf97-6be8f1204f38"),
-    ("oracle", "oci://ocid1.instance.oc1.eu-frankfurt-1.antheljtk4h2sqycu7lqvtvz2cmxdr4a5yfdxq6kzgqsvyqtlzq4nq2b7a6q"),
+    (
+        "oracle",
+        "oci://ocid1.instance.oc1.eu-frankfurt-1.antheljtk4h2sqycu7lqvtvz2cmxdr4a5yfdxq6kzgqsvyqtlzq4nq2b7a6q",
+    ),
     ("scaleway", "scaleway://instance/fr-par-1/11111111-2222-4333-8444-555555555555"),
     ("upcloud", "upcloud://00322b68-0096-4042-9406-faad61922128"),
     ("vultr", "vultr://29bea708-2e6e-480a-90ad-0e6b5d5ad62f"),
 ];
 
 /// Facts, and the simulator's variables that they come from, where a platform has both.
-const FACTS: &[(&str, &str)] =
-    &[("instance-id", "instance-id"), ("hostname", "hostname"), ("region", "region"), ("zone", "zone"), ("instance-type", "instance-type")];
+const FACTS: &[(&str, &str)] = &[
+    ("instance-id", "instance-id"),
+    ("hostname", "hostname"),
+    ("region", "region"),
+    ("zone", "zone"),
+    ("instance-type", "instance-type"),
+];
 
 /// Where a fact is made of several values, or has another form.
-const OTHERWISE: &[(&str, &str, &str)] = &[("azure", "zone", "westeurope-1"), ("exoscale", "region", "ch-gva-2")];
+const OTHERWISE: &[(&str, &str, &str)] =
+    &[("azure", "zone", "westeurope-1"), ("exoscale", "region", "ch-gva-2")];
 
 /// Simulated, but read by the agent from other places: by name over TLS, from a drive, from the firmware, by a URL.
 const ELSEWHERE: &[&str] = &["equinix", "metal", "nocloud", "qemu", "file"];
@@ -48,7 +57,8 @@ const ELSEWHERE: &[&str] = &["equinix", "metal", "nocloud", "qemu", "file"];
 fn gather(machine: &Machine) -> Metadata {
     machine.append("firstboot.source-deadline=20");
     let fetch = |url: &str| panic!("nothing names {url}");
-    metadata::gather(&Root::at(machine.root()), &Policy::default(), &fetch).unwrap_or_else(|failure| panic!("{failure}"))
+    metadata::gather(&Root::at(machine.root()), &Policy::default(), &fetch)
+        .unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 /// In a thread, which the network namespace of the machine is for.
@@ -76,17 +86,26 @@ fn facts_are_what_the_platform_says() {
             let machine = Machine::start(Simulation::of(name).user_data(USER_DATA));
             let found = gather(&machine);
             assert_eq!(found.facts.text("platform"), Some(*name));
-            assert_eq!(found.user_data.as_ref().map(|data| data.1.document.bytes()), Some(USER_DATA), "{name}");
+            assert_eq!(
+                found.user_data.as_ref().map(|data| data.1.document.bytes()),
+                Some(USER_DATA),
+                "{name}"
+            );
             assert_eq!(provider_id(&found), *expected, "{name}");
             for (fact, variable) in FACTS {
-                let otherwise = OTHERWISE.iter().find(|row| (row.0, row.1) == (*name, *fact)).map(|row| row.2.to_owned());
+                let otherwise =
+                    OTHERWISE.iter().find(|row| (row.0, row.1) == (*name, *fact)).map(|row| row.2.to_owned());
                 let Some(expected) = otherwise.or_else(|| values.value(variable)) else { continue };
                 assert_eq!(found.facts.text(fact), Some(expected.as_str()), "{name}: {fact}");
             }
-            let addresses: Vec<IpAddr> = found.facts.addresses.value().into_iter().flatten().map(|address| address.ip).collect();
+            let addresses: Vec<IpAddr> =
+                found.facts.addresses.value().into_iter().flatten().map(|address| address.ip).collect();
             for variable in ["local-ipv4", "local-ipv6", "public-ipv4", "public-ipv6"] {
                 let Some(address) = values.value(variable) else { continue };
-                assert!(addresses.contains(&address.parse().unwrap()), "{name}: {variable} {address} is not among {addresses:?}");
+                assert!(
+                    addresses.contains(&address.parse().unwrap()),
+                    "{name}: {variable} {address} is not among {addresses:?}"
+                );
             }
             assert!(found.remarks.is_empty(), "{name}: {:?}", found.remarks);
         });
@@ -100,7 +119,10 @@ fn every_source_in_the_network_is_simulated() {
     for source in SOURCES.iter().filter(|source| !source.guarded.is_empty()) {
         assert!(simulated.contains(&source.name), "{}", source.name);
     }
-    for name in simulated.iter().filter(|name| SOURCES.iter().any(|source| source.name == **name) && !ELSEWHERE.contains(name)) {
+    for name in simulated
+        .iter()
+        .filter(|name| SOURCES.iter().any(|source| source.name == **name) && !ELSEWHERE.contains(name))
+    {
         assert!(PROVIDER_IDS.iter().any(|row| row.0 == *name), "{name}");
     }
 }
@@ -113,7 +135,10 @@ fn addresses_of_ipv6_are_enough_where_the_platform_has_them() {
     let mut tried = Vec::new();
     for (name, expected) in PROVIDER_IDS {
         let services = platform::named(name).unwrap().services;
-        if !services.iter().any(|service| service.addresses.iter().any(|address| address.ip.is_ipv6())) {
+        if !services
+            .iter()
+            .any(|service| service.addresses.iter().any(|address| address.ip.is_ipv6()))
+        {
             continue;
         }
         tried.push(*name);
@@ -137,12 +162,25 @@ fn what_is_absent_is_not_made_up() {
     for name in ["ec2", "gce", "openstack", "digitalocean"] {
         in_thread(move || {
             let variables = platform::named(name).unwrap().variables;
-            let optional = ["public-ipv4", "public-ipv6", "local-ipv6", "tag-name", "tag-cluster", "tag", "target-lifecycle-state"];
+            let optional = [
+                "public-ipv4",
+                "public-ipv6",
+                "local-ipv6",
+                "tag-name",
+                "tag-cluster",
+                "tag",
+                "target-lifecycle-state",
+            ];
             let present = optional.iter().filter(|variable| variables.contains_key(**variable));
-            let machine = Machine::start(present.fold(Simulation::of(name), |simulation, variable| simulation.set(variable, "")));
+            let machine = Machine::start(
+                present.fold(Simulation::of(name), |simulation, variable| simulation.set(variable, "")),
+            );
             let found = gather(&machine);
             assert!(found.user_data.is_none(), "{name}: there is no user-data");
-            assert!(found.facts.instance_id.value().is_some() && found.facts.lifecycle.value().is_none(), "{name}");
+            assert!(
+                found.facts.instance_id.value().is_some() && found.facts.lifecycle.value().is_none(),
+                "{name}"
+            );
         });
     }
 }

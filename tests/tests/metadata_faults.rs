@@ -42,7 +42,10 @@ discovery:
 /// Platforms of the simulator that are not tried here, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("equinix", "the agent asks it by name and with TLS, which the simulator does not speak"),
-    ("metal", "what a URL of the kernel command line may take is not bound by the argument that this test sets"),
+    (
+        "metal",
+        "what a URL of the kernel command line may take is not bound by the argument that this test sets",
+    ),
     ("nocloud", "the agent reads it from drives only"),
 ];
 
@@ -89,12 +92,16 @@ fn every_platform_survives_every_fault() {
         match seen {
             Ok(seen) => {
                 table.push(row(case, seen));
-                problems.extend(seen.problems.iter().map(|problem| format!("{}: {problem}", case_name(case))));
+                problems
+                    .extend(seen.problems.iter().map(|problem| format!("{}: {problem}", case_name(case))));
             }
             Err(_) => problems.push(format!("{}: the test itself panicked", case_name(case))),
         }
     }
-    workspace::say(&format!("platform and fault                        ends         exit     s  requests  message\n{}", table.join("\n")));
+    workspace::say(&format!(
+        "platform and fault                        ends         exit     s  requests  message\n{}",
+        table.join("\n")
+    ));
     LEFT_OUT.iter().for_each(|(platform, why)| workspace::not_run(platform, why));
     workspace::say(&format!("{count} cases, {} of them with a problem", problems.len()));
     assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -111,7 +118,9 @@ fn all_cases() -> Vec<Case> {
         let platform = platform::named(name).expect("the simulator's own files are right");
         for script in SCRIPTS.iter().filter(|_| !platform.services.is_empty()) {
             let fault = Fault::named(script.name).expect("a script's name is one of a fault");
-            let faults = passing(&fault).chain(of_user_data(&fault, &platform)).filter(|fault| fault.applies(&platform, true));
+            let faults = passing(&fault)
+                .chain(of_user_data(&fault, &platform))
+                .filter(|fault| fault.applies(&platform, true));
             cases.extend(faults.map(|fault| Case { platform: name, fault }));
         }
     }
@@ -122,7 +131,9 @@ fn all_cases() -> Vec<Case> {
 
 /// The fault as it is, and, where it lasts for ever but could pass, also for one request only.
 fn passing(fault: &Fault) -> impl Iterator<Item = Fault> {
-    let can_pass = fault.number.is_none() && fault.script.passing == Ends::Succeeds && fault.script.lasting != Ends::Succeeds;
+    let can_pass = fault.number.is_none()
+        && fault.script.passing == Ends::Succeeds
+        && fault.script.lasting != Ends::Succeeds;
     let once = can_pass.then(|| Fault { number: Some(1), ..fault.clone() });
     std::iter::once(fault.clone()).chain(once)
 }
@@ -163,35 +174,60 @@ fn try_case(case: &Case) -> Seen {
 
 fn explain(root: &Path) -> Command {
     let mut command = Command::new(kiln::programs().join("firstboot"));
-    command.args(["explain", "--json", "--rootfs"]).arg(root).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+    command
+        .args(["explain", "--json", "--rootfs"])
+        .arg(root)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null());
     command
 }
 
 fn judge(case: &Case, run: Run, running: &Running, limit: Duration) -> Seen {
-    let said = run.output.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok()).unwrap_or_default();
+    let said = run
+        .output
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str::<Value>(line).ok())
+        .unwrap_or_default();
     let mut problems = Vec::new();
     let mut demand = |is_so: bool, problem: &str| {
         if !is_so {
             let said: String = run.output.trim().chars().take(300).collect();
-            problems.push(format!("{problem}: exit {:?} after {:.1} s: {}", run.code, run.seconds, said.escape_debug()));
+            problems.push(format!(
+                "{problem}: exit {:?} after {:.1} s: {}",
+                run.code,
+                run.seconds,
+                said.escape_debug()
+            ));
         }
     };
     let has_config = run.code == Some(0) && said["discovery"].to_string().contains("192.0.2.100:6443");
-    let has_named_error = run.code == Some(10) && said["class"] == "source" && !said["message"].as_str().unwrap_or_default().is_empty();
+    let has_named_error = run.code == Some(10)
+        && said["class"] == "source"
+        && !said["message"].as_str().unwrap_or_default().is_empty();
     // Facts without user-data, or with some that is no node config: `explain` says so.
     let has_facts_only = run.code == Some(0) && said["config"] == "no source has a node config";
     match ends(case) {
         Ends::Succeeds => demand(has_config, "it has no config"),
-        Ends::Unreachable | Ends::Denied | Ends::Malformed => demand(has_named_error, "it does not end with an error of the source"),
+        Ends::Unreachable | Ends::Denied | Ends::Malformed => {
+            demand(has_named_error, "it does not end with an error of the source")
+        }
         // What is in a config may have become nonsense, which has a name too.
         Ends::Somehow => {
-            demand(has_config || has_facts_only || has_named_error || said["class"] == "config", "it ends in no way that has a name");
+            demand(
+                has_config || has_facts_only || has_named_error || said["class"] == "config",
+                "it ends in no way that has a name",
+            );
         }
     }
     demand(was_met(case, running), "it does not meet the fault");
     demand(run.seconds <= limit.as_secs_f64(), "it takes too long");
     demand(!run.output.contains(SECRET), "it tells the token");
-    demand(!run.output.chars().any(|each| each.is_control() && each != '\n'), "it repeats control characters");
+    demand(
+        !run.output.chars().any(|each| each.is_control() && each != '\n'),
+        "it repeats control characters",
+    );
     demand(!running.was_trapped(), "it follows a redirect");
     demand(running.journal().without_token().is_empty(), "it asks without a token");
     Seen { requests: running.journal().count(), run, said, problems }
@@ -199,7 +235,12 @@ fn judge(case: &Case, run: Run, running: &Running, limit: Duration) -> Seen {
 
 /// Whether some request met the fault, where it is one of requests.
 fn was_met(case: &Case, running: &Running) -> bool {
-    !is_of_requests(&case.fault) || running.journal().entries().iter().any(|entry| entry.fault == Some(case.fault.script.name))
+    !is_of_requests(&case.fault)
+        || running
+            .journal()
+            .entries()
+            .iter()
+            .any(|entry| entry.fault == Some(case.fault.script.name))
 }
 
 fn row(case: &Case, seen: &Seen) -> String {
@@ -207,5 +248,10 @@ fn row(case: &Case, seen: &Seen) -> String {
     let ends = seen.said["class"].as_str().unwrap_or(if seen.run.code == Some(0) { read } else { "?" });
     let message: String = seen.said["message"].as_str().unwrap_or_default().chars().take(150).collect();
     let code = seen.run.code.unwrap_or(-1);
-    format!("{:40}  {ends:11}  {code:4}  {:4.1}  {:8}  {message}", case_name(case), seen.run.seconds, seen.requests)
+    format!(
+        "{:40}  {ends:11}  {code:4}  {:4.1}  {:8}  {message}",
+        case_name(case),
+        seen.run.seconds,
+        seen.requests
+    )
 }

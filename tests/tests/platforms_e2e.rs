@@ -12,7 +12,9 @@ use kiln_simulator::{Running, Simulation};
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::http::Server;
 use kiln_tests::island;
-use kiln_tests::joining::{GUEST, assert_joined, control_plane, disc, fat_disk, ready_node, udf_disc, verdict};
+use kiln_tests::joining::{
+    GUEST, assert_joined, control_plane, disc, fat_disk, ready_node, udf_disc, verdict,
+};
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
 use kiln_tests::pods::{self, Network};
@@ -120,15 +122,33 @@ const CASES: &[Case] = &[
     },
     Case {
         platform: "nocloud",
-        way: Way::Cidata("instance-id: n1\nlocal-hostname: nocloud-node\nregion: here\nzone: here-a\nprovider-id: lab://n1\n"),
+        way: Way::Cidata(
+            "instance-id: n1\nlocal-hostname: nocloud-node\nregion: here\nzone: here-a\nprovider-id: lab://n1\n",
+        ),
         sets: &[],
         node: "nocloud-node",
         provider_id: Some("lab://n1"),
         labels: &[("region", "here"), ("zone", "here-a")],
         open_to_all: None,
     },
-    Case { platform: "qemu", way: Way::FwCfg, sets: &[], node: "fw-cfg-node", provider_id: None, labels: &[], open_to_all: None },
-    Case { platform: "metal", way: Way::Url, sets: &[], node: "metal-node", provider_id: None, labels: &[], open_to_all: None },
+    Case {
+        platform: "qemu",
+        way: Way::FwCfg,
+        sets: &[],
+        node: "fw-cfg-node",
+        provider_id: None,
+        labels: &[],
+        open_to_all: None,
+    },
+    Case {
+        platform: "metal",
+        way: Way::Url,
+        sets: &[],
+        node: "metal-node",
+        provider_id: None,
+        labels: &[],
+        open_to_all: None,
+    },
 ];
 
 /// A node config that leaves name, provider-id and addresses to the platform, unless it has none of its own.
@@ -158,14 +178,19 @@ fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane
     let plain = |line: &str| {
         let machine = Machine::new(&name).in_network_of(control_plane.fact("pid"));
         machine
-            .kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &format!("{} {line}", image.command_line()))
+            .kernel(
+                &image.file(".vmlinuz"),
+                &image.file(".initrd"),
+                &format!("{} {line}", image.command_line()),
+            )
             .snapshot(&image.file(".raw"))
     };
     match case.way {
         Way::UserData => simulated(case, Some(&config), folder, control_plane, plain),
         Way::CustomData => {
             let files = folder.join("provisioning");
-            let written = fs::create_dir(&files).and_then(|()| fs::write(files.join("ovf-env.xml"), provisioning(&config)));
+            let written = fs::create_dir(&files)
+                .and_then(|()| fs::write(files.join("ovf-env.xml"), provisioning(&config)));
             written.expect("the folder is the test's");
             let disc = udf_disc(folder, "provisioning", &files);
             simulated(case, None, folder, control_plane, |line| plain(line).disc(&disc))
@@ -173,23 +198,36 @@ fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane
         Way::Cidata(meta_data) => {
             let files = folder.join("cidata");
             let write = |name: &str, text: &str| fs::write(files.join(name), text);
-            let written = fs::create_dir(&files).and_then(|()| write("user-data", &config)).and_then(|()| write("meta-data", meta_data));
+            let written = fs::create_dir(&files)
+                .and_then(|()| write("user-data", &config))
+                .and_then(|()| write("meta-data", meta_data));
             written.expect("the folder is the test's");
-            Stage { machine: plain("").snapshot(&fat_disk(folder, "CIDATA", &files)), _service: None, _server: None }
+            Stage {
+                machine: plain("").snapshot(&fat_disk(folder, "CIDATA", &files)),
+                _service: None,
+                _server: None,
+            }
         }
         Way::FwCfg => {
             let file = folder.join("config.yaml");
             fs::write(&file, config).expect("the folder is the test's");
-            Stage { machine: plain("").fw_cfg("opt/org.kiln.firstboot/config", &file), _service: None, _server: None }
+            Stage {
+                machine: plain("").fw_cfg("opt/org.kiln.firstboot/config", &file),
+                _service: None,
+                _server: None,
+            }
         }
         Way::Url => {
             let uuid = "4c4c4544-0042-3510-8052-b4c04f4e3299";
             let served = folder.join("served");
-            fs::create_dir(&served).and_then(|()| fs::write(served.join(uuid), &config)).expect("the folder is the test's");
+            fs::create_dir(&served)
+                .and_then(|()| fs::write(served.join(uuid), &config))
+                .expect("the folder is the test's");
             let server = island::inside(control_plane.fact("pid"), || Server::of(&served));
             let digest = workspace::output("sha256sum", [served.join(uuid)]);
             let digest = digest.split(' ').next().expect("sha256sum prints a digest");
-            let line = format!("firstboot.config={}/${{uuid}} firstboot.config-sha256={digest}", server.guest_url());
+            let line =
+                format!("firstboot.config={}/${{uuid}} firstboot.config-sha256={digest}", server.guest_url());
             let machine = plain(&line).uuid(uuid).smbios("type=1,manufacturer=Lab,product=Rack 1,serial=r1");
             Stage { machine, _service: None, _server: Some(server) }
         }
@@ -206,12 +244,20 @@ fn provisioning(config: &str) -> String {
     )
 }
 
-fn simulated(case: &Case, config: Option<&str>, folder: &Path, control_plane: &ControlPlane, plain: impl Fn(&str) -> Machine) -> Stage {
+fn simulated(
+    case: &Case,
+    config: Option<&str>,
+    folder: &Path,
+    control_plane: &ControlPlane,
+    plain: impl Fn(&str) -> Machine,
+) -> Stage {
     let simulation = Simulation::of(case.platform).family(Family::V4);
     let simulation = config.into_iter().fold(simulation, |simulation, config| simulation.user_data(config));
-    let simulation = case.sets.iter().fold(simulation, |simulation, (name, value)| simulation.set(name, value));
+    let simulation =
+        case.sets.iter().fold(simulation, |simulation, (name, value)| simulation.set(name, value));
     let simulated = simulation.build().unwrap_or_else(|error| panic!("{}: {error}", case.platform));
-    let mut machine = plain("").args(simulated.qemu_arguments().unwrap_or_else(|error| panic!("{}: {error}", case.platform)));
+    let mut machine = plain("")
+        .args(simulated.qemu_arguments().unwrap_or_else(|error| panic!("{}: {error}", case.platform)));
     let drive = simulated.drive().unwrap_or_else(|error| panic!("{}: {error}", case.platform));
     if let Some(drive) = drive {
         let files = folder.join("drive");
@@ -222,10 +268,17 @@ fn simulated(case: &Case, config: Option<&str>, folder: &Path, control_plane: &C
         return Stage { machine, _service: None, _server: None };
     }
     for (_, address, _) in simulated.addresses() {
-        let _ = control_plane.command("ip").args(["addr", "add", &format!("{}/32", address.ip), "dev", "lo"]).output();
+        let _ = control_plane
+            .command("ip")
+            .args(["addr", "add", &format!("{}/32", address.ip), "dev", "lo"])
+            .output();
     }
     let service = island::inside(control_plane.fact("pid"), || simulated.serve_here());
-    Stage { machine, _service: Some(service.unwrap_or_else(|error| panic!("{}: {error}", case.platform))), _server: None }
+    Stage {
+        machine,
+        _service: Some(service.unwrap_or_else(|error| panic!("{}: {error}", case.platform))),
+        _server: None,
+    }
 }
 
 fn assert_of_its_platform(node: &Value, case: &Case) {
@@ -233,7 +286,10 @@ fn assert_of_its_platform(node: &Value, case: &Case) {
     let labels = node["metadata"]["labels"].as_object().expect("Nodes have labels");
     let value = |name: &str| {
         let stable = |key: &str| !key.starts_with("failure-domain.") && !key.starts_with("beta.");
-        labels.iter().find(|(key, _)| stable(key) && key.rsplit('/').next() == Some(name)).and_then(|(_, value)| value.as_str())
+        labels
+            .iter()
+            .find(|(key, _)| stable(key) && key.rsplit('/').next() == Some(name))
+            .and_then(|(_, value)| value.as_str())
     };
     for (name, expected) in case.labels {
         assert_eq!(value(name), Some(*expected), "{}: label {name}: {labels:?}", case.platform);
@@ -243,12 +299,18 @@ fn assert_of_its_platform(node: &Value, case: &Case) {
         assert_eq!(value(name), expected, "{}: label {name}", case.platform);
     }
     let addresses = node["status"]["addresses"].as_array().cloned().unwrap_or_default();
-    assert!(addresses.contains(&json!({"type": "InternalIP", "address": GUEST})), "{}: {addresses:?}", case.platform);
+    assert!(
+        addresses.contains(&json!({"type": "InternalIP", "address": GUEST})),
+        "{}: {addresses:?}",
+        case.platform
+    );
 }
 
 /// The machine itself gets an answer, as the agent does; a pod gets none.
 fn assert_pods_are_kept_from(control_plane: &ControlPlane, case: &Case, address: &str, answer: &str) {
-    let asked = |who: &str, network| pods::answer_to(control_plane, case.node, &format!("{who}-{}", case.platform), network, address);
+    let asked = |who: &str, network| {
+        pods::answer_to(control_plane, case.node, &format!("{who}-{}", case.platform), network, address)
+    };
     assert_eq!(asked("machine", Network::OfTheMachine), format!("{answer}0"), "{}", case.platform);
     let of_a_pod = asked("pod", Network::OfPods);
     assert!(of_a_pod.ends_with('1') && !of_a_pod.contains(answer), "{}: a pod got {of_a_pod}", case.platform);
@@ -280,7 +342,8 @@ fn the_one_image_joins_on_every_platform() {
         );
     }
     let chosen = std::env::var("KILN_PLATFORMS").ok();
-    let is_chosen = |case: &&Case| chosen.as_ref().is_none_or(|names| names.split(',').any(|name| name == case.platform));
+    let is_chosen =
+        |case: &&Case| chosen.as_ref().is_none_or(|names| names.split(',').any(|name| name == case.platform));
     let image = kiln::joining_image();
     let cases: Vec<&Case> = CASES.iter().filter(is_chosen).collect();
     assert!(!cases.is_empty(), "KILN_PLATFORMS names no platform of this test");

@@ -24,8 +24,10 @@ fn rootless() -> Result<&'static (OrdinaryUser, PathBuf), &'static str> {
 fn build_rootless() -> Result<(OrdinaryUser, PathBuf), String> {
     let user = OrdinaryUser::new()?;
     let output = user.folder().join("a longer place/out");
-    let mut command =
-        user.command("sh", &[("TZ", "Asia/Kathmandu"), ("LANG", "tr_TR.UTF-8"), ("LC_ALL", "tr_TR.UTF-8"), ("USER", "somebody")]);
+    let mut command = user.command(
+        "sh",
+        &[("TZ", "Asia/Kathmandu"), ("LANG", "tr_TR.UTF-8"), ("LC_ALL", "tr_TR.UTF-8"), ("USER", "somebody")],
+    );
     command.args(["-c", "umask 077; exec \"$@\"", "sh"]);
     if workspace::missing(&["faketime"]).is_none() {
         // A day and a half: further away, package lists and their signatures would not be valid.
@@ -33,8 +35,17 @@ fn build_rootless() -> Result<(OrdinaryUser, PathBuf), String> {
     } else {
         workspace::say("faketime is not installed: the second build runs at the present time");
     }
-    command.arg(user.programs().join("kiln")).arg("build").arg(user.path_of(DEFAULT)).arg("--output-dir").arg(&output);
-    command.arg("--cache-dir").arg(user.folder().join("cache")).arg("--mirror").arg(format!("https://={}", user.mirror().display()));
+    command
+        .arg(user.programs().join("kiln"))
+        .arg("build")
+        .arg(user.path_of(DEFAULT))
+        .arg("--output-dir")
+        .arg(&output);
+    command
+        .arg("--cache-dir")
+        .arg(user.folder().join("cache"))
+        .arg("--mirror")
+        .arg(format!("https://={}", user.mirror().display()));
     command.arg("--allow-expired-release").arg("--lock").arg(user.folder().join("lab.lock"));
     for set in lab().sets(&workspace::root().join(DEFAULT)) {
         command.arg("--set").arg(set);
@@ -53,7 +64,11 @@ fn an_ordinary_user_builds_the_whole_default_image() {
     for ending in [".raw", ".qcow2", "-oci/index.json", "-pxe/boot.ipxe"] {
         assert!(files.keys().any(|name| name.ends_with(ending)), "no {ending} among {:?}", files.keys());
     }
-    succeed(Command::new("sha256sum").args(["--check", "--quiet", "--strict", "SHA256SUMS"]).current_dir(output));
+    succeed(
+        Command::new("sha256sum")
+            .args(["--check", "--quiet", "--strict", "SHA256SUMS"])
+            .current_dir(output),
+    );
 }
 
 #[test]
@@ -65,7 +80,14 @@ fn two_builds_from_empty_caches_are_identical() {
     let folder = workspace::scratch();
     let ours = folder.path().join("out");
     let build = Build::new(DEFAULT, &ours).cache(&folder.path().join("cache"));
-    succeed(build.command().env("TZ", "UTC").env("LC_ALL", "C").env("HOME", folder.path()).current_dir(folder.path()));
+    succeed(
+        build
+            .command()
+            .env("TZ", "UTC")
+            .env("LC_ALL", "C")
+            .env("HOME", folder.path())
+            .current_dir(folder.path()),
+    );
     let (one, other) = (digests(&ours), digests(theirs));
     let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
     let differ: Vec<&String> = names.into_iter().filter(|name| one.get(*name) != other.get(*name)).collect();
@@ -74,11 +96,20 @@ fn two_builds_from_empty_caches_are_identical() {
 
 /// Every file below `folder` with its digest.
 fn digests(folder: &Path) -> BTreeMap<String, String> {
-    let listing = workspace::output("find", [folder.as_os_str(), "-type".as_ref(), "f".as_ref(), "-print0".as_ref()]);
+    let listing =
+        workspace::output("find", [folder.as_os_str(), "-type".as_ref(), "f".as_ref(), "-print0".as_ref()]);
     let files = listing.split('\0').filter(|path| !path.is_empty());
-    let digest =
-        |path: &str| workspace::output("sha256sum", ["--", path]).split(' ').next().unwrap_or_default().trim_start_matches('\\').to_owned();
-    files.map(|path| (path[folder.as_os_str().len() + 1..].to_owned(), digest(path))).collect()
+    let digest = |path: &str| {
+        workspace::output("sha256sum", ["--", path])
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches('\\')
+            .to_owned()
+    };
+    files
+        .map(|path| (path[folder.as_os_str().len() + 1..].to_owned(), digest(path)))
+        .collect()
 }
 
 /// Outputs that differ whenever any other does.

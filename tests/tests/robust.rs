@@ -21,7 +21,8 @@ const SMALL: &str = "48m";
 
 /// The lines of SHA256SUMS if `folder` holds a whole image, none if it holds nothing; anything between is the error.
 fn visible(folder: &Path) -> Option<String> {
-    let entries: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let entries: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     // Names with a leading dot and the lock are not outputs.
     let is_output = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -33,7 +34,11 @@ fn visible(folder: &Path) -> Option<String> {
     }
     let sums = folder.join("SHA256SUMS");
     assert!(sums.is_file(), "outputs are visible without their sums: {outputs:?}");
-    succeed(Command::new("sha256sum").args(["--check", "--quiet", "--strict", "SHA256SUMS"]).current_dir(folder));
+    succeed(
+        Command::new("sha256sum")
+            .args(["--check", "--quiet", "--strict", "SHA256SUMS"])
+            .current_dir(folder),
+    );
     Some(fs::read_to_string(sums).expect("the sums are text"))
 }
 
@@ -48,7 +53,8 @@ struct Moments(u64);
 impl Moments {
     fn new() -> Self {
         let seed = std::env::var("KILN_TEST_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()));
+        let seed = seed
+            .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()));
         workspace::say(&format!("killing at the moments of KILN_TEST_SEED={seed}"));
         Self(seed)
     }
@@ -63,7 +69,12 @@ impl Moments {
 /// Returns how long the build took if it was done before.
 fn kill_after(command: &mut Command, moment: Duration, everything: bool) -> Option<Duration> {
     let started = Instant::now();
-    let mut child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("kiln can be started");
+    let mut child = command
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("kiln can be started");
     let group = format!("-{}", child.id());
     while started.elapsed() < moment {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
@@ -132,19 +143,31 @@ fn build_with_little_room(build: &Build, full: &Path) -> (String, String) {
     fs::create_dir_all(full).expect("the folder is the test's");
     let mut command = Command::new("unshare");
     command.args(if workspace::is_root() { ["-m", "--"] } else { ["-Urm", "--"] });
-    let script =
-        format!("mount -t tmpfs -o size={SMALL} none \"$0\" || exit 99; cd \"$0\"; \"$@\" && exit 98; echo; echo FILES; find . -type f");
-    command.args(["sh", "-c", &script]).arg(full).arg(kiln::programs().join("kiln")).args(build.arguments());
+    let script = format!(
+        "mount -t tmpfs -o size={SMALL} none \"$0\" || exit 99; cd \"$0\"; \"$@\" && exit 98; echo; echo FILES; find . -type f"
+    );
+    command
+        .args(["sh", "-c", &script])
+        .arg(full)
+        .arg(kiln::programs().join("kiln"))
+        .args(build.arguments());
     let output = command.stdin(Stdio::null()).output().expect("unshare can be started");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "the build did not fail, or the small file system could not be mounted ({}): {errors}", output.status);
+    assert!(
+        output.status.success(),
+        "the build did not fail, or the small file system could not be mounted ({}): {errors}",
+        output.status
+    );
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let files = printed.split("FILES\n").nth(1).unwrap_or_default().to_owned();
     (errors, files)
 }
 
 fn assert_says_no_room(errors: &str) {
-    assert!(errors.to_lowercase().contains("no space left"), "the message does not say that there is no room:\n{errors}");
+    assert!(
+        errors.to_lowercase().contains("no space left"),
+        "the message does not say that there is no room:\n{errors}"
+    );
 }
 
 #[test]
@@ -155,7 +178,8 @@ fn a_full_disk_for_the_outputs_leaves_none_of_them() {
     let lock = folder.path().join("image.lock");
     let (errors, files) = build_with_little_room(&Build::new(DEFAULT, &full.join("out")).lock(&lock), &full);
     assert_says_no_room(&errors);
-    let left: Vec<&str> = files.lines().filter(|file| file.starts_with("./out/") && !file.contains("/.")).collect();
+    let left: Vec<&str> =
+        files.lines().filter(|file| file.starts_with("./out/") && !file.contains("/.")).collect();
     assert!(left.is_empty(), "a failed build left outputs: {left:?}");
     let output = folder.path().join("out");
     Build::new(DEFAULT, &output).lock(&lock).run();
@@ -167,7 +191,9 @@ fn a_full_disk_for_the_store_says_so() {
     let folder = workspace::scratch();
     let full = folder.path().join("full");
     let output = folder.path().join("out");
-    let build = Build::new(DEFAULT, &output).cache(&full.join("cache")).lock(&folder.path().join("image.lock"));
+    let build = Build::new(DEFAULT, &output)
+        .cache(&full.join("cache"))
+        .lock(&folder.path().join("image.lock"));
     let (errors, _) = build_with_little_room(&build, &full);
     assert_says_no_room(&errors);
     assert!(visible(&output).is_none(), "a failed build left outputs");

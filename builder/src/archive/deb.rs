@@ -30,8 +30,10 @@ pub(super) fn data(file: &File, length: u64, title: &str) -> Result<Range<u64>> 
     let mut position = MAGIC.len() as u64;
     for index in 0..MEMBERS {
         let mut header = [0; HEADER as usize];
-        file.read_exact_at(&mut header, position).map_err(|_| broken("it has no data.tar, or ends in the middle of a header"))?;
-        let (name, size) = parse(&header).ok_or_else(|| broken(&format!("the header at byte {position} is malformed")))?;
+        file.read_exact_at(&mut header, position)
+            .map_err(|_| broken("it has no data.tar, or ends in the middle of a header"))?;
+        let (name, size) =
+            parse(&header).ok_or_else(|| broken(&format!("the header at byte {position} is malformed")))?;
         let start = position + HEADER;
         let end = start + size;
         if end > length {
@@ -44,7 +46,9 @@ pub(super) fn data(file: &File, length: u64, title: &str) -> Result<Range<u64>> 
             (0, "debian-binary") => check_version(file, start..end).map_err(|reason| broken(&reason))?,
             (0, _) => return Err(broken(&format!("it starts with \"{name}\" instead of debian-binary"))),
             (_, "data.tar" | "data.tar.gz" | "data.tar.xz" | "data.tar.zst") => return Ok(start..end),
-            (_, name) if name.starts_with("data.tar") => return Err(broken(&format!("the compression of \"{name}\" is not supported"))),
+            (_, name) if name.starts_with("data.tar") => {
+                return Err(broken(&format!("the compression of \"{name}\" is not supported")));
+            }
             _ => {}
         }
         position = end.next_multiple_of(2);
@@ -54,7 +58,8 @@ pub(super) fn data(file: &File, length: u64, title: &str) -> Result<Range<u64>> 
 
 fn check_version(file: &File, body: Range<u64>) -> Result<(), String> {
     let mut version = [0; 2];
-    file.read_exact_at(&mut version, body.start).map_err(|_| "debian-binary is empty".to_owned())?;
+    file.read_exact_at(&mut version, body.start)
+        .map_err(|_| "debian-binary is empty".to_owned())?;
     if &version == b"2." { Ok(()) } else { Err("its format version is not 2".into()) }
 }
 

@@ -62,7 +62,8 @@ impl Archive {
             }
         }
         if entries.is_empty() {
-            return Err(Error::new(Class::Archive, format!("archive {}: it is empty", self.title)).help("check where it comes from"));
+            return Err(Error::new(Class::Archive, format!("archive {}: it is empty", self.title))
+                .help("check where it comes from"));
         }
         self.check_parents(&entries)?;
         Ok(entries)
@@ -77,7 +78,11 @@ impl Archive {
                     Some(Node::File(_)) => "file",
                     Some(Node::Symlink(_)) => "link",
                 };
-                return Err(refuse(&self.title, path.as_bytes(), &format!("it lies below \"{}\", which is a {kind}", &path[..slash])));
+                return Err(refuse(
+                    &self.title,
+                    path.as_bytes(),
+                    &format!("it lies below \"{}\", which is a {kind}", &path[..slash]),
+                ));
             }
         }
         Ok(())
@@ -93,13 +98,20 @@ impl Archive {
             let Some(rest) = path.splitn(count + 1, '/').nth(count) else { continue };
             let both_folders = |old: &Entry| old.node == Node::Directory && entry.node == Node::Directory;
             if stripped.get(rest).is_some_and(|old| !both_folders(old)) {
-                return Err(refuse(&self.title, path.as_bytes(), &format!("after dropping {count} components another entry has its path")));
+                return Err(refuse(
+                    &self.title,
+                    path.as_bytes(),
+                    &format!("after dropping {count} components another entry has its path"),
+                ));
             }
             stripped.insert(rest.to_owned(), entry);
         }
         if stripped.is_empty() {
-            return Err(Error::new(Class::Definition, format!("archive {}: nothing is left after strip = {count}", self.title))
-                .help("use a smaller number, or leave strip out"));
+            return Err(Error::new(
+                Class::Definition,
+                format!("archive {}: nothing is left after strip = {count}", self.title),
+            )
+            .help("use a smaller number, or leave strip out"));
         }
         self.check_parents(&stripped)?;
         Ok(stripped)
@@ -108,7 +120,8 @@ impl Archive {
     fn check_links(&self, entries: &BTreeMap<TreePath, Entry>) -> Result<()> {
         for (path, entry) in entries {
             if let Node::Symlink(target) = &entry.node {
-                links::check(entries, path, target, self.rooted).map_err(|reason| refuse(&self.title, path.as_bytes(), &reason))?;
+                links::check(entries, path, target, self.rooted)
+                    .map_err(|reason| refuse(&self.title, path.as_bytes(), &reason))?;
             }
         }
         Ok(())
@@ -121,7 +134,8 @@ impl Archive {
         let mut tree = Tree::default();
         let into = rules.into.trim_matches('/');
         for (path, entry) in &entries {
-            let picked = rules.pick.is_empty() || rules.pick.iter().any(|wanted| pattern::matches(wanted, path));
+            let picked =
+                rules.pick.is_empty() || rules.pick.iter().any(|wanted| pattern::matches(wanted, path));
             if !picked || is_plain_folder(&entries, path) {
                 continue;
             }
@@ -136,9 +150,14 @@ impl Archive {
 
     fn check_pattern(&self, wanted: &str, entries: &BTreeMap<TreePath, Entry>) -> Result<()> {
         let mut matched = entries.keys().filter(|path| pattern::matches(wanted, path)).peekable();
-        let error = |what: &str| Error::new(Class::Definition, format!("archive {}: the pattern \"{wanted}\" {what}", self.title));
+        let error = |what: &str| {
+            Error::new(Class::Definition, format!("archive {}: the pattern \"{wanted}\" {what}", self.title))
+        };
         if matched.peek().is_none() {
-            let names = entries.iter().filter(|(_, entry)| entry.node != Node::Directory).map(|(path, _)| path.as_str());
+            let names = entries
+                .iter()
+                .filter(|(_, entry)| entry.node != Node::Directory)
+                .map(|(path, _)| path.as_str());
             return Err(error("matches nothing").help(suggest(
                 wanted,
                 names,
@@ -146,7 +165,8 @@ impl Archive {
             )));
         }
         if matched.all(|path| is_plain_folder(entries, path)) {
-            return Err(error("matches only a folder").help(format!("write \"{}/**\" to take what is in it", wanted.trim_end_matches('/'))));
+            return Err(error("matches only a folder")
+                .help(format!("write \"{}/**\" to take what is in it", wanted.trim_end_matches('/'))));
         }
         Ok(())
     }
@@ -155,8 +175,12 @@ impl Archive {
 /// A folder that says nothing which its contents do not imply: it is made with them, and leaves the mode to layers that state one.
 fn is_plain_folder(entries: &BTreeMap<TreePath, Entry>, path: &str) -> bool {
     let prefix = format!("{path}/");
-    let has_contents = || entries.range(prefix.clone()..).next().is_some_and(|(next, _)| next.starts_with(&prefix));
-    entries.get(path).is_some_and(|entry| entry.node == Node::Directory && entry.mode == 0o755) && has_contents()
+    let has_contents =
+        || entries.range(prefix.clone()..).next().is_some_and(|(next, _)| next.starts_with(&prefix));
+    entries
+        .get(path)
+        .is_some_and(|entry| entry.node == Node::Directory && entry.mode == 0o755)
+        && has_contents()
 }
 
 fn entry(member: &Member, before: &BTreeMap<TreePath, Entry>, file: &Arc<Path>) -> Result<Entry, String> {
@@ -177,8 +201,9 @@ fn entry(member: &Member, before: &BTreeMap<TreePath, Entry>, file: &Arc<Path>) 
 /// A hard link becomes an entry of its own with the same content.
 pub(crate) fn hard_link(target: &[u8], before: &BTreeMap<TreePath, Entry>) -> Result<Entry, String> {
     let shown = String::from_utf8_lossy(&target[..target.len().min(200)]).escape_debug().to_string();
-    let path =
-        path::clean(target).map_err(|reason| format!("it is a hard link to \"{shown}\": {}", reason.replace("its path", "that path")))?;
+    let path = path::clean(target).map_err(|reason| {
+        format!("it is a hard link to \"{shown}\": {}", reason.replace("its path", "that path"))
+    })?;
     match before.get(&path) {
         Some(entry) if entry.node != Node::Directory => Ok(entry.clone()),
         Some(_) => Err(format!("it is a hard link to \"{shown}\", which is a folder")),

@@ -11,8 +11,14 @@ const DEPTH: usize = 256;
 
 /// Checks that the link at `link` with `target` stays below the root of `entries`. Dangling links are no concern here.
 /// `rooted` says that `/` is that root.
-pub(super) fn check(entries: &BTreeMap<TreePath, Entry>, link: &str, target: &str, rooted: bool) -> Result<(), String> {
-    let escapes = || format!("it is a link to \"{}\", which lies outside of the archive", target.escape_debug());
+pub(super) fn check(
+    entries: &BTreeMap<TreePath, Entry>,
+    link: &str,
+    target: &str,
+    rooted: bool,
+) -> Result<(), String> {
+    let escapes =
+        || format!("it is a link to \"{}\", which lies outside of the archive", target.escape_debug());
     let mut place: Vec<&str> = link.split('/').collect();
     place.pop();
     let mut todo: Vec<&str> = Vec::new();
@@ -30,7 +36,10 @@ pub(super) fn check(entries: &BTreeMap<TreePath, Entry>, link: &str, target: &st
         let Some(Entry { node: Node::Symlink(next), .. }) = entries.get(&place.join("/")) else { continue };
         hops += 1;
         if hops > HOPS {
-            return Err(format!("it is a link to \"{}\", which leads through too many links", target.escape_debug()));
+            return Err(format!(
+                "it is a link to \"{}\", which leads through too many links",
+                target.escape_debug()
+            ));
         }
         place.pop();
         push(&mut todo, &mut place, next, rooted).ok_or_else(escapes)?;
@@ -56,9 +65,10 @@ mod tests {
 
     #[test]
     fn links_are_followed_through_links() {
-        let entries: BTreeMap<_, _> = [("here", "."), ("up/one", ".."), ("loop", "loop"), ("sub/abs", "/etc")]
-            .map(|(path, target)| (path.to_owned(), Entry::symlink(target)))
-            .into();
+        let entries: BTreeMap<_, _> =
+            [("here", "."), ("up/one", ".."), ("loop", "loop"), ("sub/abs", "/etc")]
+                .map(|(path, target)| (path.to_owned(), Entry::symlink(target)))
+                .into();
         let table = [
             ("a/b", "../c", true),
             ("a/b", "../../c", false),

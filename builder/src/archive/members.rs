@@ -58,7 +58,13 @@ pub(crate) struct Members<'a> {
 impl<'a> Members<'a> {
     /// The members of the tar that occupies bytes `start` to `end` of the file `path`; `title` names it in errors.
     pub(crate) fn open(path: &Path, start: u64, end: u64, title: &'a str) -> Result<Self> {
-        Ok(Self { file: File::open(path).at("opening", path)?, path: path.to_owned(), title, position: start, end })
+        Ok(Self {
+            file: File::open(path).at("opening", path)?,
+            path: path.to_owned(),
+            title,
+            position: start,
+            end,
+        })
     }
 
     /// The next member; `None` after the end mark.
@@ -66,7 +72,11 @@ impl<'a> Members<'a> {
         let mut extensions = Extensions::default();
         loop {
             let Some(header) = self.header()? else {
-                return if extensions.is_empty() { Ok(None) } else { Err(self.broken("it ends after an extension header")) };
+                return if extensions.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(self.broken("it ends after an extension header"))
+                };
             };
             let size = header.entry_size().map_err(|_| self.refuse(&header, "its size is not a number"))?;
             let kind = header.entry_type();
@@ -88,7 +98,9 @@ impl<'a> Members<'a> {
         let mut block = [0; BLOCK as usize];
         match self.end - self.position {
             0 => return Err(self.broken("it ends without the end mark: it was cut off")),
-            left if left < BLOCK => return Err(self.broken("it ends in the middle of a header: it was cut off")),
+            left if left < BLOCK => {
+                return Err(self.broken("it ends in the middle of a header: it was cut off"));
+            }
             _ => self.file.read_exact_at(&mut block, self.position).at("reading", &self.path)?,
         }
         if block.iter().all(|byte| *byte == 0) {
@@ -98,13 +110,18 @@ impl<'a> Members<'a> {
         let header = Header::from_byte_slice(&block).clone();
         match header.cksum() {
             Ok(stated) if stated == checksum(&block) => Ok(Some(header)),
-            _ => Err(self.broken(&format!("no tar header at byte {}: wrong checksum", self.position - BLOCK))),
+            _ => {
+                Err(self.broken(&format!("no tar header at byte {}: wrong checksum", self.position - BLOCK)))
+            }
         }
     }
 
     fn extension(&mut self, header: &Header, size: u64) -> Result<Vec<u8>> {
         if size > EXTENSION_BYTES {
-            return Err(self.refuse(header, &format!("an extension header of {size} bytes; {EXTENSION_BYTES} are allowed")));
+            return Err(self.refuse(
+                header,
+                &format!("an extension header of {size} bytes; {EXTENSION_BYTES} are allowed"),
+            ));
         }
         let offset = self.body(size).map_err(|reason| self.refuse(header, &reason))?;
         let mut body = vec![0; size as usize];
@@ -125,14 +142,18 @@ impl<'a> Members<'a> {
     }
 
     fn member(&mut self, header: &Header, extensions: Extensions) -> Result<Member> {
-        let stated =
-            |value: std::io::Result<u64>, what: &str| value.map_err(|_| self.refuse(header, &format!("its {what} is not a number")));
+        let stated = |value: std::io::Result<u64>, what: &str| {
+            value.map_err(|_| self.refuse(header, &format!("its {what} is not a number")))
+        };
         let size = extensions.size.map_or_else(|| stated(header.entry_size(), "size"), Ok)?;
         let uid = extensions.uid.map_or_else(|| stated(header.uid(), "owner"), Ok)?;
         let gid = extensions.gid.map_or_else(|| stated(header.gid(), "group"), Ok)?;
         let mode = stated(header.mode().map(u64::from), "mode")? as u32 & 0o7777;
         let path = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = extensions.link.or_else(|| header.link_name_bytes().map(|link| link.into_owned())).unwrap_or_default();
+        let link = extensions
+            .link
+            .or_else(|| header.link_name_bytes().map(|link| link.into_owned()))
+            .unwrap_or_default();
         let fail = |reason: &str| refuse(self.title, &path, reason);
         let kind = kind(header.entry_type(), &path, link).map_err(|reason| fail(&reason))?;
         if kind != Kind::File && size != 0 {
@@ -155,7 +176,10 @@ impl<'a> Members<'a> {
 }
 
 const fn is_extension(kind: EntryType) -> bool {
-    matches!(kind, EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader)
+    matches!(
+        kind,
+        EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader
+    )
 }
 
 fn kind(stated: EntryType, path: &[u8], link: Vec<u8>) -> Result<Kind, String> {
@@ -163,7 +187,9 @@ fn kind(stated: EntryType, path: &[u8], link: Vec<u8>) -> Result<Kind, String> {
     Ok(match stated {
         EntryType::Directory => Kind::Directory,
         // Readers disagree on this one: some make a folder of it, as Unix version 7 did.
-        EntryType::Regular | EntryType::Continuous if folder => return Err("it is a file whose name ends in a slash".into()),
+        EntryType::Regular | EntryType::Continuous if folder => {
+            return Err("it is a file whose name ends in a slash".into());
+        }
         EntryType::Regular | EntryType::Continuous => Kind::File,
         EntryType::Symlink => Kind::Symlink(link),
         EntryType::Link => Kind::Hardlink(link),
@@ -176,11 +202,17 @@ fn kind(stated: EntryType, path: &[u8], link: Vec<u8>) -> Result<Kind, String> {
 
 /// The sum of all bytes with the checksum field itself read as spaces (POSIX ustar).
 fn checksum(block: &[u8; BLOCK as usize]) -> u32 {
-    block.iter().enumerate().map(|(index, byte)| if (148..156).contains(&index) { u32::from(b' ') } else { u32::from(*byte) }).sum()
+    block
+        .iter()
+        .enumerate()
+        .map(|(index, byte)| if (148..156).contains(&index) { u32::from(b' ') } else { u32::from(*byte) })
+        .sum()
 }
 
 /// Whether `block` is a tar header by its checksum: tars from before ustar have no magic.
 pub(super) fn has_checksum(block: &[u8]) -> bool {
     let Ok(block) = <&[u8; BLOCK as usize]>::try_from(block) else { return false };
-    Header::from_byte_slice(block).cksum().is_ok_and(|stated| stated != 0 && stated == checksum(block))
+    Header::from_byte_slice(block)
+        .cksum()
+        .is_ok_and(|stated| stated != 0 && stated == checksum(block))
 }

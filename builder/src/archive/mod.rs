@@ -87,8 +87,11 @@ pub fn open(path: &Path, title: &str) -> Result<Archive> {
 /// An error about one entry of an archive.
 pub(crate) fn refuse(title: &str, entry: &[u8], reason: &str) -> Error {
     let shown = &entry[..entry.len().min(200)];
-    Error::new(Class::Archive, format!("archive {title}: entry \"{}\": {reason}", String::from_utf8_lossy(shown).escape_debug()))
-        .help("nothing of this archive was used; check where it comes from")
+    Error::new(
+        Class::Archive,
+        format!("archive {title}: entry \"{}\": {reason}", String::from_utf8_lossy(shown).escape_debug()),
+    )
+    .help("nothing of this archive was used; check where it comes from")
 }
 
 /// Most bytes that an archive of `length` bytes may unpack to.
@@ -114,7 +117,9 @@ fn packing(head: &[u8]) -> Option<Packing> {
         [0x1f, 0x8b, ..] => Some(Packing::Gzip),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Packing::Xz),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Packing::Zstd),
-        _ if head.len() == 512 && (&head[257..262] == b"ustar" || members::has_checksum(head)) => Some(Packing::Plain),
+        _ if head.len() == 512 && (&head[257..262] == b"ustar" || members::has_checksum(head)) => {
+            Some(Packing::Plain)
+        }
         _ => None,
     }
 }

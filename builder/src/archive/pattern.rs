@@ -56,7 +56,9 @@ impl Element<'_> {
                 Self::Folders => before[index + 1] || (*letter == '/' && shorter),
                 Self::Anything => before[index + 1] || shorter,
                 Self::InFolder => before[index + 1] || (*letter != '/' && after[index]),
-                Self::Letter(wanted) => before[index] && (wanted == letter || (*wanted == '?' && *letter != '/')),
+                Self::Letter(wanted) => {
+                    before[index] && (wanted == letter || (*wanted == '?' && *letter != '/'))
+                }
                 Self::Class(class) => before[index] && class.takes(*letter),
             });
         }

@@ -47,7 +47,9 @@ impl Extensions {
                 "size" => self.size = Some(number(key, value)?),
                 "uid" => self.uid = Some(number(key, value)?),
                 "gid" => self.gid = Some(number(key, value)?),
-                _ if key.starts_with("GNU.sparse.") => return Err("it is a sparse file, which is not supported".into()),
+                _ if key.starts_with("GNU.sparse.") => {
+                    return Err("it is a sparse file, which is not supported".into());
+                }
                 _ => {
                     if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
                         self.xattrs.push((name.to_owned(), value.to_vec()));
@@ -62,7 +64,9 @@ impl Extensions {
     pub(super) fn check_global(body: &[u8]) -> Result<(), String> {
         for record in records(body) {
             let (key, _) = record?;
-            if ["path", "linkpath", "size", "uid", "gid"].contains(&key) || key.starts_with("GNU.sparse.") || key.starts_with(XATTR_PREFIX)
+            if ["path", "linkpath", "size", "uid", "gid"].contains(&key)
+                || key.starts_with("GNU.sparse.")
+                || key.starts_with(XATTR_PREFIX)
             {
                 return Err(format!("a global header sets \"{key}\" for all members"));
             }
@@ -71,7 +75,11 @@ impl Extensions {
     }
 
     fn once(&mut self, key: &str) -> Result<(), String> {
-        if self.seen.insert(key.to_owned()) { Ok(()) } else { Err(format!("its extension headers state \"{key}\" twice")) }
+        if self.seen.insert(key.to_owned()) {
+            Ok(())
+        } else {
+            Err(format!("its extension headers state \"{key}\" twice"))
+        }
     }
 }
 
@@ -135,7 +143,15 @@ mod tests {
 
     #[test]
     fn malformed_records_are_refused() {
-        for body in [&b"99 path=a\n"[..], b"path=a\n", b"9 path=ab", b"5 \n", b"10 size=-\n", b"11 size=+7\n", b"9 path=a\n9 path=b\n"] {
+        for body in [
+            &b"99 path=a\n"[..],
+            b"path=a\n",
+            b"9 path=ab",
+            b"5 \n",
+            b"10 size=-\n",
+            b"11 size=+7\n",
+            b"9 path=a\n9 path=b\n",
+        ] {
             assert!(Extensions::default().pax(body).is_err(), "{}", body.escape_ascii());
         }
         assert!(Extensions::check_global(b"13 comment=a\n").is_ok());

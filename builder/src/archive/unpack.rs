@@ -32,7 +32,9 @@ impl Unpacked {
     pub(super) fn keep(self) -> Result<()> {
         match self.spool {
             None => Ok(()),
-            Some(spool) => spool.keep().map(drop).map_err(|error| Error::io("keeping", &self.path, &error.error)),
+            Some(spool) => {
+                spool.keep().map(drop).map_err(|error| Error::io("keeping", &self.path, &error.error))
+            }
         }
     }
 }
@@ -40,15 +42,23 @@ impl Unpacked {
 /// The uncompressed tar of `archive`: the archive itself when it is plain, else a new file in `spool_dir`.
 pub(super) fn unpack(archive: &Archive, spool_dir: &Path) -> Result<Unpacked> {
     if archive.packing == Packing::Plain {
-        return Ok(Unpacked { path: archive.path.clone(), start: archive.start, end: archive.end, spool: None });
+        return Ok(Unpacked {
+            path: archive.path.clone(),
+            start: archive.start,
+            end: archive.end,
+            spool: None,
+        });
     }
     let length = archive.end - archive.start;
     let mut file = File::open(&archive.path).at("opening", &archive.path)?;
     file.seek(SeekFrom::Start(archive.start)).at("reading", &archive.path)?;
-    let mut reader =
-        decoder(archive.packing, BufReader::with_capacity(BUFFER, file.take(length))).map_err(|error| broken(archive, &error))?;
-    let mut spool =
-        tempfile::Builder::new().prefix("archive-").suffix(".tar").tempfile_in(spool_dir).at("creating a file in", spool_dir)?;
+    let mut reader = decoder(archive.packing, BufReader::with_capacity(BUFFER, file.take(length)))
+        .map_err(|error| broken(archive, &error))?;
+    let mut spool = tempfile::Builder::new()
+        .prefix("archive-")
+        .suffix(".tar")
+        .tempfile_in(spool_dir)
+        .at("creating a file in", spool_dir)?;
     let end = copy(archive, &mut reader, &mut spool, unpack_limit(length))?;
     let path = std::path::absolute(spool.path()).at("resolving", spool.path())?;
     Ok(Unpacked { path, start: 0, end, spool: Some(spool.into_temp_path()) })
@@ -58,7 +68,9 @@ fn decoder<'a>(packing: Packing, input: BufReader<io::Take<File>>) -> io::Result
     Ok(match packing {
         Packing::Plain => Box::new(input),
         Packing::Gzip => Box::new(MultiGzDecoder::new(input)),
-        Packing::Xz => Box::new(XzDecoder::new_stream(input, Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?)),
+        Packing::Xz => {
+            Box::new(XzDecoder::new_stream(input, Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?))
+        }
         Packing::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(input)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;

@@ -23,8 +23,11 @@ pub fn run(args: &FetchArgs, progress: Progress, terminal: &Terminal) -> Result<
     let lock = session.lock_for(&resolved.plan, &lock_path, seed(&args.definition, &resolved), false)?;
     let fetched = session.fetcher()?.fetch_all(&pipeline::requests(&session, &resolved.plan, &lock)?)?;
     let new = || fetched.iter().filter(|file| !file.cached);
-    let summary =
-        Summary { fetched: new().count(), fetched_bytes: new().map(|file| file.size).sum(), in_store: fetched.len() - new().count() };
+    let summary = Summary {
+        fetched: new().count(),
+        fetched_bytes: new().map(|file| file.size).sum(),
+        in_store: fetched.len() - new().count(),
+    };
     terminal.show(&summary, |summary| {
         let bytes = DecimalBytes(summary.fetched_bytes);
         format!("fetched {} files, {bytes}; {} were in the store", summary.fetched, summary.in_store)

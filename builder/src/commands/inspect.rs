@@ -48,8 +48,9 @@ pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<()> {
 }
 
 fn read(path: &PathBuf) -> Result<Manifest> {
-    let file =
-        File::open(path).map_err(|error| Error::io("opening", path, &error).help("name the output folder of a build, such as out"))?;
+    let file = File::open(path).map_err(|error| {
+        Error::io("opening", path, &error).help("name the output folder of a build, such as out")
+    })?;
     serde_json::from_reader(BufReader::new(file)).map_err(|error| {
         Error::new(Class::Verification, format!("{} is not a manifest: {error}", path.display()))
             .help("name a manifest.json that kiln build wrote")
@@ -68,28 +69,27 @@ fn verify(manifest: &Manifest, folder: &Path) -> Result<()> {
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Class::Verification, format!("not as they were built: {}", wrong.join(", "))).help("build again, or copy them again"))
+    Err(Error::new(Class::Verification, format!("not as they were built: {}", wrong.join(", ")))
+        .help("build again, or copy them again"))
 }
 
 fn text(manifest: &Manifest, verified: bool) -> String {
     let mut lines = vec![format!("{} {}", manifest.name, manifest.identity)];
-    lines.extend(
-        manifest
-            .layers
-            .iter()
-            .map(|layer| format!("layer    {:<16} {:>10}  {}", layer.name, DecimalBytes(layer.size).to_string(), layer.diff_id)),
-    );
-    lines.extend(
-        manifest.artifacts.iter().map(|artifact| format!("artifact {:<16} {:<10}  {}", artifact.name, artifact.version, artifact.sha256)),
-    );
+    lines.extend(manifest.layers.iter().map(|layer| {
+        format!("layer    {:<16} {:>10}  {}", layer.name, DecimalBytes(layer.size).to_string(), layer.diff_id)
+    }));
+    lines.extend(manifest.artifacts.iter().map(|artifact| {
+        format!("artifact {:<16} {:<10}  {}", artifact.name, artifact.version, artifact.sha256)
+    }));
     lines.push(format!("packages {}", manifest.packages.len()));
-    lines.extend(
-        manifest
-            .outputs
-            .iter()
-            .filter(|file| !file.file.contains("/blobs/"))
-            .map(|file| format!("file     {:<36} {:>10}  {:.12}", file.file, DecimalBytes(file.size).to_string(), file.sha256.hex())),
-    );
+    lines.extend(manifest.outputs.iter().filter(|file| !file.file.contains("/blobs/")).map(|file| {
+        format!(
+            "file     {:<36} {:>10}  {:.12}",
+            file.file,
+            DecimalBytes(file.size).to_string(),
+            file.sha256.hex()
+        )
+    }));
     if verified {
         lines.push(format!("verified {} files", manifest.outputs.len()));
     }

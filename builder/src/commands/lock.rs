@@ -32,26 +32,42 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
             Some(lock) => drift::differences(plan, lock),
             None => vec!["there is no lock".to_owned()],
         };
-        return if differences.is_empty() { terminal.print("the lock matches the definition") } else { Err(drifted(&path, &differences)) };
+        return if differences.is_empty() {
+            terminal.print("the lock matches the definition")
+        } else {
+            Err(drifted(&path, &differences))
+        };
     }
     let session = Session::open(&args.fetch, progress)?;
     let table = args.digests.as_deref().map(DigestTable::read).transpose()?.unwrap_or_default();
-    let policy = Policy { recheck: true, upgrade_packages: args.upgrade, accept: args.accept.iter().cloned().collect(), table };
+    let policy = Policy {
+        recheck: true,
+        upgrade_packages: args.upgrade,
+        accept: args.accept.iter().cloned().collect(),
+        table,
+    };
     let lock = update(plan, old.as_ref(), &policy, &session.fetcher()?, || session.resolve_packages(plan))?;
     lock.write(&path)?;
     let changes = changes(old.as_ref(), &lock);
-    let summary = Summary { lock: path, artifacts: lock.artifacts.len(), packages: lock.packages.len(), changes };
+    let summary =
+        Summary { lock: path, artifacts: lock.artifacts.len(), packages: lock.packages.len(), changes };
     terminal.show(&summary, |summary| {
         let lines: String = summary.changes.iter().map(|change| format!("\n  {change}")).collect();
-        format!("{}: {} artifacts, {} packages{lines}", summary.lock.display(), summary.artifacts, summary.packages)
+        format!(
+            "{}: {} artifacts, {} packages{lines}",
+            summary.lock.display(),
+            summary.artifacts,
+            summary.packages
+        )
     })
 }
 
 /// What is new, changed or gone, one line each.
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     let Some(old) = old else { return Vec::new() };
-    let artifact =
-        |pin: &LockedArtifact| (format!("{}/{}", pin.layer, pin.name), format!("{} {:.19}", pin.version, pin.sha256.to_string()));
+    let artifact = |pin: &LockedArtifact| {
+        (format!("{}/{}", pin.layer, pin.name), format!("{} {:.19}", pin.version, pin.sha256.to_string()))
+    };
     let package = |pin: &LockedPackage| (pin.name.clone(), pin.version.clone());
     let entries = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
         lock.artifacts.iter().map(artifact).chain(lock.packages.iter().map(package)).collect()

@@ -48,7 +48,8 @@ impl Terminal {
     /// Prints a result: `text` for people, `value` with `--json`.
     pub fn show<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
         let text = if self.json {
-            serde_json::to_string_pretty(value).map_err(|error| Error::new(Class::Internal, format!("printing: {error}")))?
+            serde_json::to_string_pretty(value)
+                .map_err(|error| Error::new(Class::Internal, format!("printing: {error}")))?
         } else {
             text(value)
         };
@@ -68,7 +69,9 @@ impl Terminal {
     /// Prints text that has one form. A reader that has gone away is not an error.
     pub fn print(&self, text: &str) -> Result<()> {
         match writeln!(std::io::stdout(), "{text}") {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::new(Class::Io, format!("printing: {error}"))),
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::new(Class::Io, format!("printing: {error}")))
+            }
             _ => Ok(()),
         }
     }

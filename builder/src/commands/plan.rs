@@ -38,7 +38,11 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
 }
 
 fn count(lock: &Lock, store: &Store) -> (usize, usize) {
-    let digests = lock.artifacts.iter().map(|pin| &pin.sha256).chain(lock.packages.iter().map(|pin| &pin.sha256));
+    let digests = lock
+        .artifacts
+        .iter()
+        .map(|pin| &pin.sha256)
+        .chain(lock.packages.iter().map(|pin| &pin.sha256));
     let (present, missing): (Vec<&Digest>, Vec<&Digest>) = digests.partition(|digest| store.contains(digest));
     (present.len(), missing.len())
 }
@@ -63,7 +67,10 @@ fn text(shown: &Shown<'_>) -> String {
         }
     }
     lines.push(format!("outputs  {}", plan.outputs.join(", ")));
-    lines.push(format!("store    {} of the lock's files are there, {} to fetch", shown.in_store, shown.to_fetch));
+    lines.push(format!(
+        "store    {} of the lock's files are there, {} to fetch",
+        shown.in_store, shown.to_fetch
+    ));
     let state = if shown.differences.is_empty() {
         "matches".to_owned()
     } else {

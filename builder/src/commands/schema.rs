@@ -14,7 +14,7 @@ pub fn run(args: &SchemaArgs, terminal: &Terminal) -> Result<()> {
         SchemaKind::Image => schema_for!(ImageFile),
         SchemaKind::Layer => schema_for!(LayerFile),
     };
-    let text =
-        serde_json::to_string_pretty(&schema).map_err(|error| Error::new(Class::Internal, format!("printing the schema: {error}")))?;
+    let text = serde_json::to_string_pretty(&schema)
+        .map_err(|error| Error::new(Class::Internal, format!("printing the schema: {error}")))?;
     terminal.print(&text)
 }

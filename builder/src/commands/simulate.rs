@@ -46,18 +46,23 @@ pub fn run(args: &SimulateArgs, quiet: bool, terminal: &Terminal) -> Result<Exit
         return write(args, &machine, terminal).map(|()| ExitCode::SUCCESS);
     }
     let command = command(args)?;
-    if command.is_empty() { listen(args, machine, quiet, terminal) } else { run_command(&command, machine, quiet, terminal) }
+    if command.is_empty() {
+        listen(args, machine, quiet, terminal)
+    } else {
+        run_command(&command, machine, quiet, terminal)
+    }
 }
 
 fn simulation(args: &SimulateArgs) -> Result<Simulation> {
-    let mut simulation =
-        Simulation::of(args.platform.as_deref().unwrap_or_default()).family(if args.ipv6_only { Family::V6 } else { Family::Both });
+    let mut simulation = Simulation::of(args.platform.as_deref().unwrap_or_default())
+        .family(if args.ipv6_only { Family::V6 } else { Family::Both });
     if let Some(path) = &args.user_data {
         simulation = simulation.user_data(user_data(path)?);
     }
     for set in &args.sets {
         let (key, value) = set.split_once('=').ok_or_else(|| {
-            Error::new(Class::Usage, format!("--set {set}: there is no =")).help("write --set KEY=VALUE, such as --set zone=us-east-1f")
+            Error::new(Class::Usage, format!("--set {set}: there is no ="))
+                .help("write --set KEY=VALUE, such as --set zone=us-east-1f")
         })?;
         simulation = simulation.set(key, value);
     }
@@ -125,13 +130,19 @@ fn listen(args: &SimulateArgs, machine: Machine, quiet: bool, terminal: &Termina
 }
 
 fn run_command(command: &[OsString], machine: Machine, quiet: bool, terminal: &Terminal) -> Result<ExitCode> {
-    let root = tempfile::Builder::new().prefix("kiln-simulate-").tempdir().at("making a folder in", std::env::temp_dir())?;
+    let root = tempfile::Builder::new()
+        .prefix("kiln-simulate-")
+        .tempdir()
+        .at("making a folder in", std::env::temp_dir())?;
     machine.write_root(root.path()).map_err(failed)?;
     namespace::enter().map_err(failed)?;
     namespace::furnish(&machine).map_err(failed)?;
     let running = machine.serve_here().map_err(failed)?;
     let status = until_it_ends(&mut filled(command, root.path()), &running, !quiet, terminal)?;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).and_then(|code| u8::try_from(code).ok());
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .and_then(|code| u8::try_from(code).ok());
     Ok(ExitCode::from(code.unwrap_or(u8::MAX)))
 }
 
@@ -155,11 +166,18 @@ fn filled(command: &[OsString], root: &Path) -> Command {
 }
 
 /// Runs the command and prints requests on standard error meanwhile. Ctrl-C is the command's: this program ends with it, and tidies up.
-fn until_it_ends(command: &mut Command, running: &Running, has_log: bool, terminal: &Terminal) -> Result<ExitStatus> {
+fn until_it_ends(
+    command: &mut Command,
+    running: &Running,
+    has_log: bool,
+    terminal: &Terminal,
+) -> Result<ExitStatus> {
     let mut interrupt = SigSet::empty();
     interrupt.add(Signal::SIGINT);
     let name = command.get_program().to_string_lossy().into_owned();
-    let trouble = |doing: &str, error: &dyn std::fmt::Display| Error::new(Class::Tool, format!("{doing} {name}: {error}"));
+    let trouble = |doing: &str, error: &dyn std::fmt::Display| {
+        Error::new(Class::Tool, format!("{doing} {name}: {error}"))
+    };
     interrupt.thread_block().map_err(|error| trouble("running", &error))?;
     let mut child = command.spawn().map_err(|error| trouble("starting", &error))?;
     let is_over = AtomicBool::new(false);
@@ -182,7 +200,11 @@ fn follow(running: &Running, is_over: &AtomicBool, terminal: &Terminal) {
             Some(entry) => {
                 number += 1;
                 // A reader that has gone away must not end the command.
-                let _ = writeln!(std::io::stderr(), "{}", terminal.chosen(&json!({ "request": entry }), &shown(&entry)));
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "{}",
+                    terminal.chosen(&json!({ "request": entry }), &shown(&entry))
+                );
             }
             None if was_over => return,
             None => {}
@@ -192,7 +214,10 @@ fn follow(running: &Running, is_over: &AtomicBool, terminal: &Terminal) {
 
 fn shown(entry: &Entry) -> String {
     let fault = entry.fault.map(|name| format!(", fault {name}")).unwrap_or_default();
-    format!("{:8.3}  {:4} {} {}, from port {}{fault}", entry.seconds, entry.method, entry.target, entry.status, entry.source_port)
+    format!(
+        "{:8.3}  {:4} {} {}, from port {}{fault}",
+        entry.seconds, entry.method, entry.target, entry.status, entry.source_port
+    )
 }
 
 /// The platform lacks what was asked for.

@@ -41,7 +41,9 @@ pub fn compose(path: &Path, sets: &[String]) -> Result<Composed> {
         let source = read(&path)?;
         let parsed: ImageFile = source.parse()?;
         if parsed.schema.is_none() {
-            return Err(source.error_at(&[], "the key \"schema\" is missing").help("begin the file with schema = 1"));
+            return Err(source
+                .error_at(&[], "the key \"schema\" is missing")
+                .help("begin the file with schema = 1"));
         }
         let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
         if seen.contains(&identity) || seen.len() == DEPTH {
@@ -68,7 +70,8 @@ pub fn read(path: &Path) -> Result<Source> {
 /// Reads a text file of at most `largest` bytes.
 pub fn read_up_to(path: &Path, largest: u64) -> Result<Source> {
     let name = path.display().to_string();
-    let fail = |why: String, help: &str| Err(Error::new(Class::Definition, format!("{name}: {why}")).help(help));
+    let fail =
+        |why: String, help: &str| Err(Error::new(Class::Definition, format!("{name}: {why}")).help(help));
     let length = match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata.len(),
         Ok(_) => return fail("not a file".into(), "name a definition such as images/debian-13.toml"),
@@ -80,7 +83,11 @@ pub fn read_up_to(path: &Path, largest: u64) -> Result<Source> {
     match fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => Ok(Source { name, text }),
         Ok(Err(error)) => {
-            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+                + 1;
             fail(format!("line {line} is not UTF-8 text"), "save the file as UTF-8")
         }
         Err(error) => fail(error.to_string(), "check the file's permissions"),
@@ -90,9 +97,14 @@ pub fn read_up_to(path: &Path, largest: u64) -> Result<Source> {
 /// `KEY=VALUE` as a piece of TOML. A value that begins with `[`, `{`, `"` or is true or false is TOML; any other is a string.
 fn parse_set(set: &str) -> Result<Source> {
     let name = format!("--set {set}");
-    let bad = |why: &str| Error::new(Class::Usage, format!("{name}: {why}")).help("write --set kubernetes=1.34.9 or --set disk.var=2GiB");
+    let bad = |why: &str| {
+        Error::new(Class::Usage, format!("{name}: {why}"))
+            .help("write --set kubernetes=1.34.9 or --set disk.var=2GiB")
+    };
     let (key, value) = set.split_once('=').ok_or_else(|| bad("there is no ="))?;
-    let valid = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let valid = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
     if !key.split('.').all(valid) {
         return Err(bad("the part before = is not a key"));
     }
@@ -146,7 +158,11 @@ fn over_metadata(upper: MetadataFile, lower: MetadataFile) -> MetadataFile {
 }
 
 fn over_disk(upper: DiskFile, lower: DiskFile) -> DiskFile {
-    DiskFile { esp: upper.esp.or(lower.esp), var: upper.var.or(lower.var), verity: upper.verity.or(lower.verity) }
+    DiskFile {
+        esp: upper.esp.or(lower.esp),
+        var: upper.var.or(lower.var),
+        verity: upper.verity.or(lower.verity),
+    }
 }
 
 fn merge<T>(upper: Option<T>, lower: Option<T>, both: impl FnOnce(T, T) -> T) -> Option<T> {
@@ -163,11 +179,15 @@ mod tests {
     #[test]
     fn the_nearest_word_wins() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("a.toml"), "schema = 1\nname = 'a'\nkubernetes = '1.36.4'\n[disk]\nesp = '64MiB'\nvar = '1GiB'\n")
-            .unwrap();
+        fs::write(
+            folder.path().join("a.toml"),
+            "schema = 1\nname = 'a'\nkubernetes = '1.36.4'\n[disk]\nesp = '64MiB'\nvar = '1GiB'\n",
+        )
+        .unwrap();
         let child = folder.path().join("b.toml");
         fs::write(&child, "schema = 1\nextends = 'a.toml'\nname = 'b'\n[disk]\nvar = '2GiB'\n").unwrap();
-        let composed = compose(&child, &["kubernetes=1.34.9".into(), "kubernetes=1.20.2".into()]).unwrap().file;
+        let composed =
+            compose(&child, &["kubernetes=1.34.9".into(), "kubernetes=1.20.2".into()]).unwrap().file;
         assert_eq!(composed.name.unwrap().0, "b");
         assert_eq!(composed.kubernetes.as_deref(), Some("1.20.2"));
         let disk = composed.disk.unwrap();

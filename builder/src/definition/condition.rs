@@ -25,7 +25,8 @@ pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String
             fail(format!("unknown variable \"{name}\" in a condition"), help)
         })?;
         let satisfied = if requirement.starts_with(['<', '>', '=', '~', '^']) {
-            compare(value, requirement).map_err(|message| fail(message, "write a requirement such as \">=1.26, <1.35\"".into()))?
+            compare(value, requirement)
+                .map_err(|message| fail(message, "write a requirement such as \">=1.26, <1.35\"".into()))?
         } else {
             requirement.split('|').any(|allowed| allowed.trim() == value)
         };
@@ -37,8 +38,10 @@ pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String
 }
 
 fn compare(value: &str, requirement: &str) -> Result<bool, String> {
-    let wanted = VersionReq::parse(requirement).map_err(|error| format!("\"{requirement}\" is not a version requirement: {error}"))?;
-    let version = Version::parse(value).map_err(|_| format!("\"{value}\" is not a version of the form 1.2.3"))?;
+    let wanted = VersionReq::parse(requirement)
+        .map_err(|error| format!("\"{requirement}\" is not a version requirement: {error}"))?;
+    let version =
+        Version::parse(value).map_err(|_| format!("\"{value}\" is not a version of the form 1.2.3"))?;
     // A pre-release counts as the release it leads to: 2.4.0-rc.1 has 2.4's configuration.
     Ok(wanted.matches(&Version::new(version.major, version.minor, version.patch)))
 }
@@ -49,8 +52,11 @@ mod tests {
 
     #[test]
     fn versions_words_and_mistakes() {
-        let variables = Variables::from([("containerd".into(), "2.1.9".into()), ("arch".into(), "amd64".into())]);
-        let check = |name: &str, requirement: &str| holds(&When::from([(name.into(), requirement.into())]), &variables);
+        let variables =
+            Variables::from([("containerd".into(), "2.1.9".into()), ("arch".into(), "amd64".into())]);
+        let check = |name: &str, requirement: &str| {
+            holds(&When::from([(name.into(), requirement.into())]), &variables)
+        };
         assert_eq!(check("containerd", ">=2"), Ok(true));
         assert_eq!(check("containerd", "<2"), Ok(false));
         assert_eq!(check("arch", "amd64|arm64"), Ok(true));

@@ -64,7 +64,11 @@ impl Resolver<'_> {
             layers: layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?,
             preload: self.preload()?,
             kernel_arguments: self.kernel_arguments(&variables)?,
-            disk: self.disk(disk.esp.unwrap_or(DEFAULT_ESP), disk.var.unwrap_or(DEFAULT_VAR), disk.verity.unwrap_or(DEFAULT_VERITY))?,
+            disk: self.disk(
+                disk.esp.unwrap_or(DEFAULT_ESP),
+                disk.var.unwrap_or(DEFAULT_VAR),
+                disk.verity.unwrap_or(DEFAULT_VERITY),
+            )?,
             metadata: resolve_metadata(self.composed)?,
             outputs: self.outputs()?,
             variables,
@@ -91,16 +95,26 @@ impl Resolver<'_> {
             .help(format!("add {key} = …, or extend a definition that has it"))
     }
 
-    fn variables(&self, name: &str, arch: Arch, distribution: Distribution, suite: &str) -> Result<Variables> {
+    fn variables(
+        &self,
+        name: &str,
+        arch: Arch,
+        distribution: Distribution,
+        suite: &str,
+    ) -> Result<Variables> {
         let file = &self.composed.file;
         let kubernetes = self.required(&file.kubernetes, "kubernetes")?;
-        let minor = kubernetes_minor(kubernetes).map_err(|(why, help)| self.error(&at!["kubernetes"], &why).help(help))?;
+        let minor = kubernetes_minor(kubernetes)
+            .map_err(|(why, help)| self.error(&at!["kubernetes"], &why).help(help))?;
         let mut variables = Variables::new();
         for (key, value) in &file.versions {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+~-_".contains(&byte);
             if value.is_empty() || value.starts_with('.') || !value.bytes().all(plain) {
-                let error = self.error(&at!["versions", key.as_str()], &format!("\"{value}\" is not a version"));
-                return Err(error.help("letters, digits and . + ~ - _ make a version, without a \"v\" in front"));
+                let error =
+                    self.error(&at!["versions", key.as_str()], &format!("\"{value}\" is not a version"));
+                return Err(
+                    error.help("letters, digits and . + ~ - _ make a version, without a \"v\" in front")
+                );
             }
             variables.insert(key.clone(), value.clone());
         }
@@ -115,8 +129,10 @@ impl Resolver<'_> {
         ];
         for (key, value) in fixed {
             if variables.insert(key.to_owned(), value).is_some() {
-                let error = self.error(&at!["versions", key], &format!("the variable \"{key}\" has a key of its own"));
-                return Err(error.help(format!("remove it from [versions] and set {key} at the top of the definition")));
+                let error = self
+                    .error(&at!["versions", key], &format!("the variable \"{key}\" has a key of its own"));
+                return Err(error
+                    .help(format!("remove it from [versions] and set {key} at the top of the definition")));
             }
         }
         Ok(variables)
@@ -128,7 +144,8 @@ impl Resolver<'_> {
         for (index, name) in names.iter().enumerate() {
             let layer = self.read_layer(name, index)?;
             if layers.iter().any(|other| other.name == layer.name) {
-                let error = self.error(&at!["layers", index], &format!("the layer \"{}\" is listed twice", layer.name));
+                let error = self
+                    .error(&at!["layers", index], &format!("the layer \"{}\" is listed twice", layer.name));
                 return Err(error.help("remove one of them"));
             }
             layers.push(layer);
@@ -140,7 +157,8 @@ impl Resolver<'_> {
         let own = written.starts_with("./") || written.starts_with('/');
         let folder = if own { self.composed.folder.join(written) } else { self.layers_folder.join(written) };
         let path = folder.join("layer.toml");
-        let fail = |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
+        let fail =
+            |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
         if !own && Name::try_from(written.to_owned()).is_err() {
             return fail(
                 format!("\"{written}\" is not the name of a layer"),
@@ -149,9 +167,15 @@ impl Resolver<'_> {
         }
         if !path.is_file() {
             let known = self.known_layers();
-            let help =
-                if own { "a layer is a folder with a layer.toml".into() } else { suggestion(written, known.iter().map(String::as_str)) };
-            return fail(format!("there is no layer \"{written}\" ({} does not exist)", path.display()), help);
+            let help = if own {
+                "a layer is a folder with a layer.toml".into()
+            } else {
+                suggestion(written, known.iter().map(String::as_str))
+            };
+            return fail(
+                format!("there is no layer \"{written}\" ({} does not exist)", path.display()),
+                help,
+            );
         }
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let source = compose::read(&path)?;
@@ -170,10 +194,14 @@ impl Resolver<'_> {
 
     /// Systems, requirements and conflicts; and the runtime must be a layer that is one.
     fn check_layers(&self, layers: &[Layer], distribution: Distribution, arch: Arch) -> Result<()> {
-        let provided: BTreeMap<&str, usize> =
-            layers.iter().enumerate().flat_map(|(index, layer)| layer.capabilities().map(move |capability| (capability, index))).collect();
+        let provided: BTreeMap<&str, usize> = layers
+            .iter()
+            .enumerate()
+            .flat_map(|(index, layer)| layer.capabilities().map(move |capability| (capability, index)))
+            .collect();
         for (index, layer) in layers.iter().enumerate() {
-            let fail = |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
+            let fail =
+                |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
             if !layer.file.os.is_empty() && !layer.file.os.contains(&distribution) {
                 return fail(
                     format!("the layer \"{}\" does not work on {}", layer.name, word(&distribution)),
@@ -189,18 +217,25 @@ impl Resolver<'_> {
             for required in &layer.file.requires {
                 if !provided.contains_key(required.0.as_str()) {
                     return fail(
-                        format!("the layer \"{}\" requires \"{}\", which no layer of this image provides", layer.name, required.0),
+                        format!(
+                            "the layer \"{}\" requires \"{}\", which no layer of this image provides",
+                            layer.name, required.0
+                        ),
                         self.provider_of(&required.0),
                     );
                 }
             }
             for conflict in &layer.file.conflicts {
-                let rival = layers
-                    .iter()
-                    .position(|other| other.name != layer.name && other.capabilities().any(|capability| capability == conflict.0));
+                let rival = layers.iter().position(|other| {
+                    other.name != layer.name
+                        && other.capabilities().any(|capability| capability == conflict.0)
+                });
                 if let Some(rival) = rival {
                     return fail(
-                        format!("the layers \"{}\" and \"{}\" exclude each other", layer.name, layers[rival].name),
+                        format!(
+                            "the layers \"{}\" and \"{}\" exclude each other",
+                            layer.name, layers[rival].name
+                        ),
                         "keep one of them".into(),
                     );
                 }
@@ -221,16 +256,21 @@ impl Resolver<'_> {
         }
         let help = match nearest(runtime, runtimes.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("add the layer \"{runtime}\", or choose from this image's: {}", runtimes.join(", ")),
+            None => {
+                format!("add the layer \"{runtime}\", or choose from this image's: {}", runtimes.join(", "))
+            }
         };
-        Err(self.error(&at!["runtime"], &format!("the runtime \"{runtime}\" is not among the layers")).help(help))
+        Err(self
+            .error(&at!["runtime"], &format!("the runtime \"{runtime}\" is not among the layers"))
+            .help(help))
     }
 
     fn provider_of(&self, capability: &str) -> String {
         let provider = self.known_layers().into_iter().find(|name| {
             let path = self.layers_folder.join(name).join("layer.toml");
             let file: Option<LayerFile> = compose::read(&path).and_then(|source| source.parse()).ok();
-            name == capability || file.is_some_and(|file| file.provides.iter().any(|provided| provided.0 == capability))
+            name == capability
+                || file.is_some_and(|file| file.provides.iter().any(|provided| provided.0 == capability))
         });
         match provider {
             Some(name) => format!("add the layer \"{name}\""),
@@ -242,13 +282,16 @@ impl Resolver<'_> {
         let mut packages = Vec::new();
         for (index, written) in base.iter().enumerate() {
             let path = at!["base", "packages", index];
-            let name = interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
+            let name =
+                interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
             let name = Name::try_from(name).map_err(|_| {
-                self.error(&path, "this is not the name of a package").help("write a package's name, without a version: the lock pins that")
+                self.error(&path, "this is not the name of a package")
+                    .help("write a package's name, without a version: the lock pins that")
             })?;
             packages.push(name.0);
         }
-        packages.extend(layers.iter().flat_map(|layer| layer.file.packages.iter().map(|name| name.0.clone())));
+        packages
+            .extend(layers.iter().flat_map(|layer| layer.file.packages.iter().map(|name| name.0.clone())));
         packages.sort();
         packages.dedup();
         Ok(packages)
@@ -272,9 +315,12 @@ impl Resolver<'_> {
             .enumerate()
             .map(|(index, argument)| {
                 let path = at!["kernel-arguments", index];
-                let value = interpolate(argument, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
+                let value = interpolate(argument, variables)
+                    .map_err(|(why, help)| self.error(&path, &why).help(help))?;
                 if value.is_empty() || value.contains(char::is_whitespace) || value.contains('\0') {
-                    return Err(self.error(&path, "a kernel argument is one word").help("write each argument as an item of its own"));
+                    return Err(self
+                        .error(&path, "a kernel argument is one word")
+                        .help("write each argument as an item of its own"));
                 }
                 if value.starts_with("root=") || value.starts_with("init=") {
                     return Err(self
@@ -288,13 +334,26 @@ impl Resolver<'_> {
 
     fn preload(&self) -> Result<Vec<PreloadPlan>> {
         let preload = self.composed.file.preload.as_deref().unwrap_or_default();
-        preload.iter().enumerate().map(|(index, image)| self.preload_image(image, index)).collect()
+        preload
+            .iter()
+            .enumerate()
+            .map(|(index, image)| self.preload_image(image, index))
+            .collect()
     }
 
     fn preload_image(&self, image: &PreloadFile, index: usize) -> Result<PreloadPlan> {
-        let error = |key: &str, message: &str, help: &str| self.error(&at!["preload", index, key], message).help(help);
-        if image.reference.is_empty() || image.reference.contains(char::is_whitespace) || !image.reference.contains('/') {
-            return Err(error("reference", &format!("\"{}\" is not an image reference", image.reference), "write registry/name:tag"));
+        let error = |key: &str, message: &str, help: &str| {
+            self.error(&at!["preload", index, key], message).help(help)
+        };
+        if image.reference.is_empty()
+            || image.reference.contains(char::is_whitespace)
+            || !image.reference.contains('/')
+        {
+            return Err(error(
+                "reference",
+                &format!("\"{}\" is not an image reference", image.reference),
+                "write registry/name:tag",
+            ));
         }
         let origin = match (&image.url, &image.file) {
             (Some(url), None) => {
@@ -304,11 +363,21 @@ impl Resolver<'_> {
             (None, Some(file)) => {
                 let path = self.composed.folder.join(file);
                 if !path.is_file() {
-                    return Err(error("file", &format!("there is no file {}", path.display()), "the path is relative to the definition"));
+                    return Err(error(
+                        "file",
+                        &format!("there is no file {}", path.display()),
+                        "the path is relative to the definition",
+                    ));
                 }
                 PreloadOrigin::File(path)
             }
-            _ => return Err(error("reference", "a preloaded image has either a url or a file", "write exactly one of them")),
+            _ => {
+                return Err(error(
+                    "reference",
+                    "a preloaded image has either a url or a file",
+                    "write exactly one of them",
+                ));
+            }
         };
         Ok(PreloadPlan { reference: image.reference.clone(), origin, sha256: image.sha256 })
     }
@@ -316,11 +385,15 @@ impl Resolver<'_> {
     fn outputs(&self) -> Result<Vec<String>> {
         let outputs = self.required(&self.composed.file.outputs, "outputs")?;
         if outputs.is_empty() {
-            return Err(self.error(&at!["outputs"], "there is nothing to write").help("name at least one output, such as \"raw\""));
+            return Err(self
+                .error(&at!["outputs"], "there is nothing to write")
+                .help("name at least one output, such as \"raw\""));
         }
         for (index, name) in outputs.iter().enumerate() {
             if let Err(error) = output::find(name) {
-                return Err(self.error(&at!["outputs", index], error.message()).help(error.hint().unwrap_or_default()));
+                return Err(self
+                    .error(&at!["outputs", index], error.message())
+                    .help(error.hint().unwrap_or_default()));
             }
             if outputs[..index].contains(name) {
                 return Err(self
@@ -335,7 +408,8 @@ impl Resolver<'_> {
 /// "1.36" of "1.36.4".
 fn kubernetes_minor(version: &str) -> Result<String, (String, &'static str)> {
     let help = "write a full version without \"v\", such as \"1.36.4\"";
-    let parsed = semver::Version::parse(version).map_err(|_| (format!("\"{version}\" is not a Kubernetes version"), help))?;
+    let parsed = semver::Version::parse(version)
+        .map_err(|_| (format!("\"{version}\" is not a Kubernetes version"), help))?;
     if parsed.major != 1 || parsed.minor < 20 {
         return Err((format!("Kubernetes {version} is older than 1.20, the oldest that Kiln knows"), help));
     }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use super::condition::{self, When};
 use super::interpolate::{Variables, interpolate};
 use super::layer_file::{ArtifactFile, FileFile, LayerFile};
-use super::plan::{ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place};
+use super::plan::{
+    ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place,
+};
 use super::source::{Source, Step};
 use super::value::{Mode, check_components};
 use crate::at;
@@ -31,8 +33,9 @@ impl Layer {
     }
 
     fn applies(&self, section: &str, index: usize, when: &When, variables: &Variables) -> Result<bool> {
-        condition::holds(when, variables)
-            .map_err(|(variable, why, help)| self.source.error_at(&at![section, index, "when", variable.as_str()], &why).help(help))
+        condition::holds(when, variables).map_err(|(variable, why, help)| {
+            self.source.error_at(&at![section, index, "when", variable.as_str()], &why).help(help)
+        })
     }
 }
 
@@ -71,7 +74,12 @@ pub(super) fn resolve_layer(layer: &Layer, variables: &Variables) -> Result<Laye
     for (index, entry) in file.directory.iter().enumerate() {
         if layer.applies("directory", index, &entry.when, variables)? {
             let mode = entry.mode.unwrap_or(Mode(0o755)).0;
-            plan.directories.push(DirectoryPlan { path: entry.path.0.clone(), mode, uid: entry.uid, gid: entry.gid });
+            plan.directories.push(DirectoryPlan {
+                path: entry.path.0.clone(),
+                mode,
+                uid: entry.uid,
+                gid: entry.gid,
+            });
         }
     }
     for (index, entry) in file.link.iter().enumerate() {
@@ -114,9 +122,19 @@ impl ArtifactResolver<'_> {
         let version = self.version(&origin)?;
         let place = self.place()?;
         if matches!((&origin, &place), (Origin::Package { .. }, Place::File { .. })) {
-            return Err(self.error("path", "a package is an archive", "write archive = { pick = [\"path/in/the/package\"] }"));
+            return Err(self.error(
+                "path",
+                "a package is an archive",
+                "write archive = { pick = [\"path/in/the/package\"] }",
+            ));
         }
-        Ok(ArtifactPlan { name: self.artifact.name.0.clone(), version, origin, place, license: self.artifact.license.clone() })
+        Ok(ArtifactPlan {
+            name: self.artifact.name.0.clone(),
+            version,
+            origin,
+            place,
+            license: self.artifact.license.clone(),
+        })
     }
 
     fn error(&self, key: &str, message: &str, help: &str) -> Error {
@@ -133,10 +151,20 @@ impl ArtifactResolver<'_> {
             (Some(url), None, None) => return self.url(url),
             (None, Some(name), None) => Origin::Package { name: name.0.clone() },
             (None, None, Some(name)) => Origin::Program { name: name.0.clone() },
-            _ => return Err(self.error("name", "an artifact comes from exactly one of url, package, program", "write one of them")),
+            _ => {
+                return Err(self.error(
+                    "name",
+                    "an artifact comes from exactly one of url, package, program",
+                    "write one of them",
+                ));
+            }
         };
         if artifact.checksum.is_some() || artifact.sha256.is_some() {
-            return Err(self.error("name", "a checksum goes with a url", "remove it: packages are verified by their archive's signature"));
+            return Err(self.error(
+                "name",
+                "a checksum goes with a url",
+                "remove it: packages are verified by their archive's signature",
+            ));
         }
         Ok(origin)
     }
@@ -149,11 +177,19 @@ impl ArtifactResolver<'_> {
                 let mut variables = self.variables.clone();
                 variables.insert("url".into(), url.clone());
                 let address = self.expand("checksum", address, &variables)?;
-                check_url(&address).map_err(|why| self.error("checksum", &why, "write the address of upstream's checksum file"))?;
+                check_url(&address).map_err(|why| {
+                    self.error("checksum", &why, "write the address of upstream's checksum file")
+                })?;
                 Checksum::File(address)
             }
             (None, Some(digest)) => Checksum::Pinned(digest),
-            _ => return Err(self.error("url", "an artifact has either a checksum address or a sha256", "write exactly one of them")),
+            _ => {
+                return Err(self.error(
+                    "url",
+                    "an artifact has either a checksum address or a sha256",
+                    "write exactly one of them",
+                ));
+            }
         };
         Ok(Origin::Url { url, checksum })
     }
@@ -161,10 +197,14 @@ impl ArtifactResolver<'_> {
     fn version(&self, origin: &Origin) -> Result<String> {
         match (&self.artifact.version, origin) {
             (Some(version), Origin::Url { .. }) => self.expand("version", version, self.variables),
-            (None, Origin::Url { .. }) => {
-                Err(self.error("name", "an artifact with a url needs a version", "add version = …: it goes into the lock and the SBOM"))
+            (None, Origin::Url { .. }) => Err(self.error(
+                "name",
+                "an artifact with a url needs a version",
+                "add version = …: it goes into the lock and the SBOM",
+            )),
+            (Some(_), _) => {
+                Err(self.error("version", "a package or program has its own version", "remove this line"))
             }
-            (Some(_), _) => Err(self.error("version", "a package or program has its own version", "remove this line")),
             (None, Origin::Program { .. }) => Ok(env!("CARGO_PKG_VERSION").into()),
             (None, Origin::Package { .. }) => Ok(String::new()),
         }
@@ -173,13 +213,21 @@ impl ArtifactResolver<'_> {
     fn place(&self) -> Result<Place> {
         let artifact = self.artifact;
         match (&artifact.path, &artifact.archive) {
-            (Some(path), None) => Ok(Place::File { path: path.0.clone(), mode: artifact.mode.unwrap_or(Mode(0o755)).0 }),
-            (None, Some(_)) if artifact.mode.is_some() => {
-                Err(self.error("mode", "this mode is for a single file", "move it into archive = { mode = … }"))
+            (Some(path), None) => {
+                Ok(Place::File { path: path.0.clone(), mode: artifact.mode.unwrap_or(Mode(0o755)).0 })
             }
+            (None, Some(_)) if artifact.mode.is_some() => Err(self.error(
+                "mode",
+                "this mode is for a single file",
+                "move it into archive = { mode = … }",
+            )),
             (None, Some(archive)) => Ok(Place::Archive(ArchiveRules {
                 strip: archive.strip,
-                pick: archive.pick.iter().map(|pattern| self.expand("archive", pattern, self.variables)).collect::<Result<_>>()?,
+                pick: archive
+                    .pick
+                    .iter()
+                    .map(|pattern| self.expand("archive", pattern, self.variables))
+                    .collect::<Result<_>>()?,
                 into: archive.into.as_ref().map(|path| path.0.clone()).unwrap_or_default(),
                 mode: archive.mode.map(|mode| mode.0),
             })),
@@ -192,23 +240,41 @@ impl ArtifactResolver<'_> {
 }
 
 fn resolve_file(layer: &Layer, index: usize, file: &FileFile, variables: &Variables) -> Result<FilePlan> {
-    let fail = |key: &str, message: &str, help: &str| Err(layer.source.error_at(&at!["file", index, key], message).help(help));
+    let fail = |key: &str, message: &str, help: &str| {
+        Err(layer.source.error_at(&at!["file", index, key], message).help(help))
+    };
     let (key, content) = match (&file.content, &file.source) {
         (Some(content), None) => ("content", content.clone().into_bytes()),
         (None, Some(source)) => {
             if check_components(source).is_err() {
-                return fail("source", &format!("\"{source}\" leaves the layer's folder"), "keep the file below the layer's folder");
+                return fail(
+                    "source",
+                    &format!("\"{source}\" leaves the layer's folder"),
+                    "keep the file below the layer's folder",
+                );
             }
             match fs::read(layer.folder.join(source)) {
                 Ok(content) => ("source", content),
-                Err(error) => return fail("source", &format!("{source}: {error}"), "the path is relative to the layer's folder"),
+                Err(error) => {
+                    return fail(
+                        "source",
+                        &format!("{source}: {error}"),
+                        "the path is relative to the layer's folder",
+                    );
+                }
             }
         }
         _ => return fail("path", "a file has either content or a source", "write exactly one of them"),
     };
     let content = match (file.interpolate, String::from_utf8(content)) {
         (true, Ok(text)) => layer.expand(&at!["file", index, key], &text, variables)?.into_bytes(),
-        (true, Err(_)) => return fail(key, "variables are replaced in text only, and this is not UTF-8", "remove interpolate = true"),
+        (true, Err(_)) => {
+            return fail(
+                key,
+                "variables are replaced in text only, and this is not UTF-8",
+                "remove interpolate = true",
+            );
+        }
         (false, content) => content.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes),
     };
     let mode = file.mode.unwrap_or(Mode(0o644)).0;

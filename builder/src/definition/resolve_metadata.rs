@@ -18,7 +18,11 @@ pub fn resolve_metadata(composed: &Composed) -> Result<Option<Written>> {
         guard: table.guard,
     };
     Policy::check(&written).map_err(|wrong| {
-        let path: Vec<Step> = ["metadata", wrong.key].map(Step::from).into_iter().chain(wrong.index.map(Step::from)).collect();
+        let path: Vec<Step> = ["metadata", wrong.key]
+            .map(Step::from)
+            .into_iter()
+            .chain(wrong.index.map(Step::from))
+            .collect();
         error_in(&composed.sources, &path, &wrong.message).help(wrong.help)
     })?;
     Ok(Some(written))

@@ -156,7 +156,9 @@ fn mend(message: &str) -> (String, Option<String>) {
 
 /// What was found and what was expected, of "invalid type: …, expected …".
 fn wrong_type(message: &str) -> Option<(&str, &str)> {
-    let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
+    let rest = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))?;
     rest.rsplit_once(", expected ")
 }
 

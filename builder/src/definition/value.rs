@@ -39,7 +39,9 @@ impl TryFrom<u64> for SchemaVersion {
     fn try_from(version: u64) -> Result<Self, String> {
         match version {
             1 => Ok(Self),
-            _ => Err(format!("schema {version} is not known to this release of Kiln\nwrite schema = 1, or use a newer Kiln")),
+            _ => Err(format!(
+                "schema {version} is not known to this release of Kiln\nwrite schema = 1, or use a newer Kiln"
+            )),
         }
     }
 }
@@ -49,7 +51,8 @@ impl TryFrom<String> for Name {
 
     fn try_from(text: String) -> Result<Self, String> {
         let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-+".contains(&byte);
-        let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let starts =
+            text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         if starts && text.len() <= 64 && text.bytes().all(valid) {
             Ok(Self(text))
         } else {
@@ -99,8 +102,11 @@ impl TryFrom<String> for ImagePath {
         let Some(path) = text.strip_prefix('/') else {
             return Err(format!("\"{text}\" is not absolute\npaths in the image begin with /"));
         };
-        check_components(path)
-            .map_err(|why| format!("\"{text}\" is not a path in the image: {why}\nwrite a plain absolute path such as /etc/hosts"))?;
+        check_components(path).map_err(|why| {
+            format!(
+                "\"{text}\" is not a path in the image: {why}\nwrite a plain absolute path such as /etc/hosts"
+            )
+        })?;
         Ok(Self(path.to_owned()))
     }
 }

@@ -43,7 +43,9 @@ impl Failure {
 
     fn into_error(self) -> Error {
         match self {
-            Self::Passing { error, .. } | Self::Place(error) | Self::Absent(error) | Self::Final(error) => error,
+            Self::Passing { error, .. } | Self::Place(error) | Self::Absent(error) | Self::Final(error) => {
+                error
+            }
         }
     }
 }
@@ -94,11 +96,20 @@ impl Quest<'_> {
                 Err(Failure::Passing { error, after, advanced }) => {
                     failures = if advanced { 1 } else { failures + 1 };
                     if failures > self.retries {
-                        let error = if self.retries > 0 { error.context(format!("gave up after {failures} attempts")) } else { error };
+                        let error = if self.retries > 0 {
+                            error.context(format!("gave up after {failures} attempts"))
+                        } else {
+                            error
+                        };
                         return Err(Failure::Place(error));
                     }
                     let pause = after.unwrap_or_else(|| pause(self.backoff, failures));
-                    self.progress.note(&format!("{}: {}; again in {:.1} s", self.title, error.message(), pause.as_secs_f32()));
+                    self.progress.note(&format!(
+                        "{}: {}; again in {:.1} s",
+                        self.title,
+                        error.message(),
+                        pause.as_secs_f32()
+                    ));
                     self.wait(pause)?;
                 }
                 outcome => return outcome,
@@ -137,12 +148,19 @@ fn pause(first: Duration, failures: u32) -> Duration {
 
 /// One error of those that all places gave. Wrong bytes anywhere weigh more than silence elsewhere.
 fn combine(title: &str, failed: Vec<Error>) -> Error {
-    let weightiest = failed.iter().find(|error| error.class() == Class::Verification).or_else(|| failed.first());
-    let (class, hint) = weightiest.map_or((Class::Fetch, None), |error| (error.class(), error.hint().map(str::to_owned)));
+    let weightiest = failed
+        .iter()
+        .find(|error| error.class() == Class::Verification)
+        .or_else(|| failed.first());
+    let (class, hint) =
+        weightiest.map_or((Class::Fetch, None), |error| (error.class(), error.hint().map(str::to_owned)));
     let message = match failed.as_slice() {
         [only] => format!("{title}: {}", only.message()),
         several => {
-            let lines: String = several.iter().map(|error| format!("\n  {}", error.message().replace('\n', "\n  "))).collect();
+            let lines: String = several
+                .iter()
+                .map(|error| format!("\n  {}", error.message().replace('\n', "\n  ")))
+                .collect();
             format!("{title}: none of {} places has it{lines}", several.len())
         }
     };
@@ -157,8 +175,21 @@ fn combine(title: &str, failed: Vec<Error>) -> Error {
 mod tests {
     use super::*;
 
-    fn quest<'a>(places: &'a [Place], retries: u32, stop: &'a AtomicBool, progress: &'a Progress) -> Quest<'a> {
-        Quest { title: "kubelet", places, absent: None, retries, backoff: Duration::from_millis(1), stop, progress }
+    fn quest<'a>(
+        places: &'a [Place],
+        retries: u32,
+        stop: &'a AtomicBool,
+        progress: &'a Progress,
+    ) -> Quest<'a> {
+        Quest {
+            title: "kubelet",
+            places,
+            absent: None,
+            retries,
+            backoff: Duration::from_millis(1),
+            stop,
+            progress,
+        }
     }
 
     fn fails(text: &str) -> Error {
@@ -184,11 +215,18 @@ mod tests {
         let error = quest
             .run::<()>(|place| {
                 attempts.push(place.to_string());
-                Err(if place.to_string() == "/a" { Failure::passing(fails("busy")) } else { Failure::Place(fails("absent")) })
+                Err(if place.to_string() == "/a" {
+                    Failure::passing(fails("busy"))
+                } else {
+                    Failure::Place(fails("absent"))
+                })
             })
             .unwrap_err();
         assert_eq!(attempts, ["/a", "/a", "/a", "/b"]);
-        assert_eq!(error.message(), "kubelet: none of 2 places has it\n  /a: gave up after 3 attempts: busy\n  /b: absent");
+        assert_eq!(
+            error.message(),
+            "kubelet: none of 2 places has it\n  /a: gave up after 3 attempts: busy\n  /b: absent"
+        );
         let mut count = 0;
         let stops = quest.run::<()>(|_| {
             count += 1;
@@ -205,7 +243,13 @@ mod tests {
         let quest = Quest { absent: Some(&absence), ..quest(&places, 0, &stop, &progress) };
         let gone = quest.run::<()>(|_| Err(Failure::Absent(fails("404")))).unwrap_err();
         assert_eq!((gone.message(), gone.hint()), ("kubelet is no longer there", Some("lock again")));
-        let second = |place: &Place| if place.to_string() == "/a" { Failure::Absent(fails("404")) } else { Failure::Place(fails("403")) };
+        let second = |place: &Place| {
+            if place.to_string() == "/a" {
+                Failure::Absent(fails("404"))
+            } else {
+                Failure::Place(fails("403"))
+            }
+        };
         assert!(quest.run::<()>(|place| Err(second(place))).unwrap_err().message().contains("/b: 403"));
     }
 
@@ -216,7 +260,11 @@ mod tests {
         let mut left = 10;
         let outcome = quest(&places, 1, &stop, &progress).run(|_| {
             left -= 1;
-            if left == 0 { Ok(()) } else { Err(Failure::Passing { error: fails("cut"), after: None, advanced: true }) }
+            if left == 0 {
+                Ok(())
+            } else {
+                Err(Failure::Passing { error: fails("cut"), after: None, advanced: true })
+            }
         });
         assert!(outcome.is_ok());
     }
@@ -225,8 +273,13 @@ mod tests {
     fn nobody_waits_for_what_is_no_longer_wanted() {
         let (stop, progress) = (AtomicBool::new(true), Progress::silent());
         let places = [Place::Local("/a".into())];
-        let outcome = quest(&places, 5, &stop, &progress)
-            .run::<()>(|_| Err(Failure::Passing { error: fails("busy"), after: Some(Duration::from_secs(3600)), advanced: false }));
+        let outcome = quest(&places, 5, &stop, &progress).run::<()>(|_| {
+            Err(Failure::Passing {
+                error: fails("busy"),
+                after: Some(Duration::from_secs(3600)),
+                advanced: false,
+            })
+        });
         assert!(outcome.unwrap_err().message().contains("another download failed"));
     }
 

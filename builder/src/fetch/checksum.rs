@@ -127,7 +127,10 @@ fn tagged(line: &str) -> Option<Entry<'_>> {
 /// `digits`, `digits  name`, `digits *name`
 fn plain(line: &str) -> Option<Entry<'_>> {
     let (digits, name) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let digits = digits.strip_prefix("sha256:").or_else(|| digits.strip_prefix("sha512:")).unwrap_or(digits);
+    let digits = digits
+        .strip_prefix("sha256:")
+        .or_else(|| digits.strip_prefix("sha512:"))
+        .unwrap_or(digits);
     if !is_hex(digits) {
         return None;
     }
@@ -138,12 +141,16 @@ fn plain(line: &str) -> Option<Entry<'_>> {
 }
 
 fn is_sha2(algorithm: &str) -> bool {
-    matches!(algorithm.to_ascii_uppercase().as_str(), "SHA256" | "SHA512" | "SHA-256" | "SHA-512" | "SHA2-256" | "SHA2-512")
+    matches!(
+        algorithm.to_ascii_uppercase().as_str(),
+        "SHA256" | "SHA512" | "SHA-256" | "SHA-512" | "SHA2-256" | "SHA2-512"
+    )
 }
 
 /// Whether this is as long as a digest of a known algorithm, MD5 being the shortest.
 fn is_hex(digits: &str) -> bool {
-    matches!(digits.len(), 32 | 40 | 56 | 64 | 96 | 128) && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    matches!(digits.len(), 32 | 40 | 56 | 64 | 96 | 128)
+        && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 fn digest(digits: &str) -> Option<Expected> {
@@ -174,21 +181,37 @@ fn shared_components(left: &str, right: &str) -> usize {
 
 fn strongest(matching: &[Entry<'_>], file_name: &str) -> Result<Expected> {
     let of_strength = |wanted: fn(&Expected) -> bool| {
-        let mut found: Vec<_> = matching.iter().filter_map(|entry| entry.expected.as_ref()).filter(|digest| wanted(digest)).collect();
+        let mut found: Vec<_> = matching
+            .iter()
+            .filter_map(|entry| entry.expected.as_ref())
+            .filter(|digest| wanted(digest))
+            .collect();
         found.dedup();
         found
     };
-    let (long, short) = (of_strength(|e| matches!(e, Expected::Sha512(_))), of_strength(|e| matches!(e, Expected::Sha256(_))));
+    let (long, short) = (
+        of_strength(|e| matches!(e, Expected::Sha512(_))),
+        of_strength(|e| matches!(e, Expected::Sha256(_))),
+    );
     match (long.as_slice(), short.as_slice()) {
-        ([], []) => Err(refuse(format!("the checksum file has only weak digests (such as MD5 or SHA-1) for {file_name}"))),
+        ([], []) => Err(refuse(format!(
+            "the checksum file has only weak digests (such as MD5 or SHA-1) for {file_name}"
+        ))),
         ([only], [] | [_]) | ([], [only]) => Ok((*only).clone()),
         _ => Err(ambiguous(matching, file_name)),
     }
 }
 
 fn ambiguous(matching: &[Entry<'_>], file_name: &str) -> Error {
-    let shown: Vec<_> = matching.iter().filter_map(|entry| Some((entry.expected.as_ref()?, entry.name.unwrap_or("(no name)")))).collect();
-    let lines: String = shown.iter().take(2 * NEAREST).map(|(digest, name)| format!("\n  {digest}  {name}")).collect();
+    let shown: Vec<_> = matching
+        .iter()
+        .filter_map(|entry| Some((entry.expected.as_ref()?, entry.name.unwrap_or("(no name)"))))
+        .collect();
+    let lines: String = shown
+        .iter()
+        .take(2 * NEAREST)
+        .map(|(digest, name)| format!("\n  {digest}  {name}"))
+        .collect();
     refuse(format!("the checksum file gives different digests for {file_name}:{lines}"))
         .help("pin the digest of the file that you mean in the layer")
 }

@@ -83,9 +83,15 @@ fn a_digest_as_long_as_sha512_in_another_block_is_not_taken_for_it() {
 fn a_path_tells_equal_names_apart() {
     let document = format!("{A}  bin/linux/amd64/kubectl\n{B}  bin/linux/arm64/kubectl\n");
     assert_eq!(find(document.as_bytes(), "v1.36.2/bin/linux/arm64/kubectl").unwrap(), sha256(B));
-    assert_eq!(find(document.as_bytes(), "https://dl.k8s.io/v1.36.2/bin/linux/amd64/kubectl").unwrap(), sha256(A));
+    assert_eq!(
+        find(document.as_bytes(), "https://dl.k8s.io/v1.36.2/bin/linux/amd64/kubectl").unwrap(),
+        sha256(A)
+    );
     let refused = refusal(&document, "kubectl");
-    assert!(refused.contains("different digests") && refused.contains("bin/linux/arm64/kubectl"), "{refused}");
+    assert!(
+        refused.contains("different digests") && refused.contains("bin/linux/arm64/kubectl"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -73,7 +73,9 @@ impl Client {
                 let response = self.send(Method::HEAD, url, &Resume::default())?;
                 match response.status() {
                     // Some servers know no HEAD, or sign addresses for GET only. Whether the file exists shows when it is fetched.
-                    StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED | StatusCode::FORBIDDEN => Ok(None),
+                    StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED | StatusCode::FORBIDDEN => {
+                        Ok(None)
+                    }
                     status if status.is_success() => Ok(number(response.headers(), header::CONTENT_LENGTH)),
                     _ => Err(refused(&response)),
                 }
@@ -83,9 +85,15 @@ impl Client {
 
     /// What went wrong while a body was read.
     pub fn broken(&self, error: &io::Error, received: u64, total: Option<u64>) -> Error {
-        let timed_out = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()).is_some_and(reqwest::Error::is_timeout);
+        let timed_out = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<reqwest::Error>())
+            .is_some_and(reqwest::Error::is_timeout);
         if timed_out {
-            return Error::new(Class::Fetch, format!("the server sent nothing for {:?} after {received} bytes", self.stall));
+            return Error::new(
+                Class::Fetch,
+                format!("the server sent nothing for {:?} after {received} bytes", self.stall),
+            );
         }
         let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
         Error::new(Class::Fetch, format!("broke off after {received}{of} bytes: {}", reason(error)))
@@ -111,7 +119,8 @@ impl Client {
 
     fn send(&self, method: Method, url: &Url, resume: &Resume) -> Result<Response, Failure> {
         // Without this some servers compress on the way, and what arrives is not what the digest is of.
-        let mut request = self.made()?.request(method, url.clone()).header(header::ACCEPT_ENCODING, "identity");
+        let mut request =
+            self.made()?.request(method, url.clone()).header(header::ACCEPT_ENCODING, "identity");
         if resume.offset > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", resume.offset));
             if let Some(tag) = &resume.tag {
@@ -136,7 +145,8 @@ impl Client {
         let proxy = match &self.route {
             Route::Environment | Route::Direct => None,
             Route::Proxy(address) => Some(Proxy::all(address).map_err(|error| {
-                Error::new(Class::Usage, format!("the proxy address is wrong: {}", reason(&error))).help("write http://HOST:PORT")
+                Error::new(Class::Usage, format!("the proxy address is wrong: {}", reason(&error)))
+                    .help("write http://HOST:PORT")
             })?),
         };
         let builder = || {
@@ -154,10 +164,9 @@ impl Client {
             }
         };
         // A machine without any root certificate can still use servers without TLS.
-        builder()
-            .build()
-            .or_else(|_| builder().tls_certs_only([]).build())
-            .map_err(|error| Error::new(Class::Internal, format!("starting the HTTP client: {}", reason(&error))))
+        builder().build().or_else(|_| builder().tls_certs_only([]).build()).map_err(|error| {
+            Error::new(Class::Internal, format!("starting the HTTP client: {}", reason(&error)))
+        })
     }
 
     fn unanswered(&self, url: &Url, error: reqwest::Error) -> Failure {
@@ -171,21 +180,26 @@ impl Client {
             return Failure::passing(new(format!("no answer from {host} for {waited:?}")).help(NETWORK));
         }
         if error.is_dns() {
-            return Failure::passing(new(format!("the name of host {host} cannot be resolved")).help(NETWORK));
+            return Failure::passing(
+                new(format!("the name of host {host} cannot be resolved")).help(NETWORK),
+            );
         }
         match tls_error(&error) {
-            Some(tls @ rustls::Error::InvalidCertificate(_)) => {
-                Failure::Place(new(format!("TLS: the certificate of {host} is not trusted: {tls}")).help(CERTIFICATES))
-            }
+            Some(tls @ rustls::Error::InvalidCertificate(_)) => Failure::Place(
+                new(format!("TLS: the certificate of {host} is not trusted: {tls}")).help(CERTIFICATES),
+            ),
             Some(tls) => Failure::passing(new(format!("TLS with {host} failed: {tls}"))),
-            None if error.is_connect() => Failure::passing(new(format!("cannot connect to {host}: {}", reason(&error))).help(NETWORK)),
+            None if error.is_connect() => {
+                Failure::passing(new(format!("cannot connect to {host}: {}", reason(&error))).help(NETWORK))
+            }
             None => Failure::passing(new(format!("the exchange with {host} broke: {}", reason(&error)))),
         }
     }
 }
 
 const NETWORK: &str = "check the network and the proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), or name a mirror: --mirror PREFIX=URL_OR_DIR";
-const CERTIFICATES: &str = "install the package ca-certificates, check the clock, or add the root of your proxy to the system's";
+const CERTIFICATES: &str =
+    "install the package ca-certificates, check the clock, or add the root of your proxy to the system's";
 
 /// The whole of `source`, or `None` when it is longer than `limit`.
 pub(super) fn read_all(source: Source, limit: u64, client: &Client) -> Result<Option<Vec<u8>>, Failure> {
@@ -232,13 +246,22 @@ fn refused(response: &Response) -> Failure {
     let status = response.status();
     let error = Error::new(Class::Fetch, format!("the server answered {status}"));
     let error = match status {
-        StatusCode::NOT_FOUND | StatusCode::GONE => error.help("check the version: upstream may not have released or may have removed it"),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error.help("the server wants a login, or refuses this network"),
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => error.help("put the login into the proxy's address: http://USER:PASSWORD@HOST:PORT"),
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
+            error.help("check the version: upstream may not have released or may have removed it")
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            error.help("the server wants a login, or refuses this network")
+        }
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            error.help("put the login into the proxy's address: http://USER:PASSWORD@HOST:PORT")
+        }
         _ => error,
     };
-    let passes =
-        status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
+    let passes = status.is_server_error()
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+        );
     match retry_after(response.headers()) {
         _ if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) => Failure::Absent(error),
         _ if !passes => Failure::Place(error),
@@ -309,14 +332,19 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), header::HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), header::HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
     fn content_ranges() {
         assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
         assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
-        for wrong in ["", "bytes */10", "bytes 9-5/10", "bytes 5-10/10", "items 5-9/10", "bytes 5-9", "bytes -5/10"] {
+        for wrong in
+            ["", "bytes */10", "bytes 9-5/10", "bytes 5-10/10", "items 5-9/10", "bytes 5-9", "bytes -5/10"]
+        {
             assert_eq!(content_range(wrong), None, "{wrong}");
         }
     }
@@ -324,7 +352,10 @@ mod tests {
     #[test]
     fn retry_after_as_seconds_and_as_a_date() {
         assert_eq!(retry_after(&headers(&[(header::RETRY_AFTER, "7")])), Some(Duration::from_secs(7)));
-        let dated = [(header::RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT"), (header::DATE, "Sun, 06 Nov 1994 08:49:07 GMT")];
+        let dated = [
+            (header::RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (header::DATE, "Sun, 06 Nov 1994 08:49:07 GMT"),
+        ];
         assert_eq!(retry_after(&headers(&dated)), Some(Duration::from_secs(30)));
         assert_eq!(retry_after(&headers(&dated[..1])), None);
         assert_eq!(retry_after(&headers(&[(header::RETRY_AFTER, "soon")])), None);
@@ -334,7 +365,9 @@ mod tests {
     fn redirects_never_lead_out_of_tls_and_end() {
         let urls = |texts: &[&str]| texts.iter().map(|text| Url::parse(text).unwrap()).collect::<Vec<_>>();
         let (plain, tls) = (Url::parse("http://b/x").unwrap(), Url::parse("https://b/x").unwrap());
-        assert!(forbidden(&urls(&["https://a/x"]), &plain).is_some_and(|why| why.contains("from https to http")));
+        assert!(
+            forbidden(&urls(&["https://a/x"]), &plain).is_some_and(|why| why.contains("from https to http"))
+        );
         assert_eq!(forbidden(&urls(&["https://a/x"]), &tls), None);
         assert_eq!(forbidden(&urls(&["http://a/x"]), &plain), None);
         assert_eq!(forbidden(&urls(&["http://a/x"; REDIRECTS]), &tls), None);
@@ -345,7 +378,9 @@ mod tests {
     fn a_local_file_continues_where_it_is_asked_to() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"0123456789").unwrap();
-        for (wanted, offset, rest) in [(0, 0, "0123456789"), (4, 4, "456789"), (10, 10, ""), (11, 0, "0123456789")] {
+        for (wanted, offset, rest) in
+            [(0, 0, "0123456789"), (4, 4, "456789"), (10, 10, ""), (11, 0, "0123456789")]
+        {
             let mut source = open_file(file.path(), wanted).unwrap_or_else(|_| panic!("opening"));
             let mut text = String::new();
             source.body.read_to_string(&mut text).unwrap();

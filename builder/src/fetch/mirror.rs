@@ -39,7 +39,8 @@ impl Mirror {
         let rest = rest.trim_start_matches('/');
         match &self.to {
             whole if rest.is_empty() => Ok(Some(whole.clone())),
-            Place::Server(base) => parse(&format!("{}/{rest}", base.as_str().trim_end_matches('/'))).map(|url| Some(Place::Server(url))),
+            Place::Server(base) => parse(&format!("{}/{rest}", base.as_str().trim_end_matches('/')))
+                .map(|url| Some(Place::Server(url))),
             Place::Local(folder) => below(folder, rest).map(|path| Some(Place::Local(path))),
         }
     }
@@ -47,9 +48,10 @@ impl Mirror {
     /// An error when the target is a local path that does not exist: with a slip of the pen everything would come from upstream.
     pub(super) fn check(&self) -> Result<()> {
         match &self.to {
-            Place::Local(folder) if !folder.exists() => {
-                Err(Error::new(Class::Usage, format!("the mirror {} of {} does not exist", folder.display(), self.prefix)))
-            }
+            Place::Local(folder) if !folder.exists() => Err(Error::new(
+                Class::Usage,
+                format!("the mirror {} of {} does not exist", folder.display(), self.prefix),
+            )),
             _ => Ok(()),
         }
     }
@@ -60,8 +62,10 @@ impl FromStr for Mirror {
 
     /// Reads `PREFIX=URL_OR_DIR`. A relative folder counts from the working directory.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong =
-            |what: &str| Error::new(Class::Usage, format!("mirror \"{text}\": {what}")).help("write --mirror https://dl.k8s.io=URL_OR_DIR");
+        let wrong = |what: &str| {
+            Error::new(Class::Usage, format!("mirror \"{text}\": {what}"))
+                .help("write --mirror https://dl.k8s.io=URL_OR_DIR")
+        };
         let (prefix, to) = text.split_once('=').ok_or_else(|| wrong("there is no \"=\""))?;
         if !["https://", "http://"].iter().any(|scheme| prefix.starts_with(scheme)) {
             return Err(wrong("the prefix begins with neither https:// nor http://"));
@@ -96,8 +100,12 @@ impl Place {
         let url = parse(address)?;
         match url.scheme() {
             "http" | "https" => Ok(Self::Server(url)),
-            "file" => url.to_file_path().map(Self::Local).map_err(|()| Error::new(Class::Usage, format!("\"{address}\" is no local path"))),
-            other => Err(Error::new(Class::Usage, format!("\"{address}\": cannot fetch by {other}")).help("use https, http or file")),
+            "file" => url
+                .to_file_path()
+                .map(Self::Local)
+                .map_err(|()| Error::new(Class::Usage, format!("\"{address}\" is no local path"))),
+            other => Err(Error::new(Class::Usage, format!("\"{address}\": cannot fetch by {other}"))
+                .help("use https, http or file")),
         }
     }
 
@@ -136,7 +144,8 @@ pub fn places(urls: &[String], mirrors: &[Mirror], offline: bool) -> Result<Vec<
             }
         }
         let longest = found.iter().map(|(length, _)| *length).max();
-        places.extend(found.into_iter().filter(|(length, _)| Some(*length) == longest).map(|(_, place)| place));
+        places
+            .extend(found.into_iter().filter(|(length, _)| Some(*length) == longest).map(|(_, place)| place));
     }
     for url in urls {
         places.push(Place::of(url)?);
@@ -151,7 +160,8 @@ pub fn places(urls: &[String], mirrors: &[Mirror], offline: bool) -> Result<Vec<
 }
 
 fn parse(address: &str) -> Result<Url> {
-    Url::parse(address).map_err(|error| Error::new(Class::Usage, format!("\"{address}\" is not an address: {error}")))
+    Url::parse(address)
+        .map_err(|error| Error::new(Class::Usage, format!("\"{address}\" is not an address: {error}")))
 }
 
 /// The path of `rest`, the tail of an address, below `folder` and never outside it.
@@ -164,7 +174,10 @@ fn below(folder: &Path, rest: &str) -> Result<PathBuf> {
         .ok_or_else(|| Error::new(Class::Usage, format!("\"{rest}\" is no local path")))?;
     let relative = decoded.strip_prefix("/").unwrap_or(&decoded);
     if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
-        return Err(Error::new(Class::Usage, format!("\"{rest}\" leads out of the mirror {}", folder.display())));
+        return Err(Error::new(
+            Class::Usage,
+            format!("\"{rest}\" leads out of the mirror {}", folder.display()),
+        ));
     }
     Ok(folder.join(relative))
 }
@@ -175,7 +188,11 @@ mod tests {
 
     fn shown(url: &str, mirrors: &[&str], offline: bool) -> Vec<String> {
         let mirrors: Vec<Mirror> = mirrors.iter().map(|text| text.parse().unwrap()).collect();
-        places(&[url.to_owned()], &mirrors, offline).unwrap().iter().map(Place::to_string).collect()
+        places(&[url.to_owned()], &mirrors, offline)
+            .unwrap()
+            .iter()
+            .map(Place::to_string)
+            .collect()
     }
 
     #[test]
@@ -202,14 +219,18 @@ mod tests {
     fn all_mirrors_come_before_all_upstreams() {
         let urls = ["https://a/x".to_owned(), "https://b/x".to_owned()];
         let places = places(&urls, &["https://b=/m".parse().unwrap()], false).unwrap();
-        assert_eq!(places.iter().map(Place::to_string).collect::<Vec<_>>(), ["/m/x", "https://a/x", "https://b/x"]);
+        assert_eq!(
+            places.iter().map(Place::to_string).collect::<Vec<_>>(),
+            ["/m/x", "https://a/x", "https://b/x"]
+        );
     }
 
     #[test]
     fn local_names_are_decoded_and_stay_inside() {
         assert_eq!(shown("https://a/v1.0%2Bk3s1/x%20y?z=1#f", &["https://a=/m"], true), ["/m/v1.0+k3s1/x y"]);
         assert_eq!(shown("https://a/b/../../../etc/passwd", &["https://a=/m"], true), ["/m/etc/passwd"]);
-        let escape = places(&["https://a/..%2f..%2fetc".to_owned()], &["https://a=/m".parse().unwrap()], true);
+        let escape =
+            places(&["https://a/..%2f..%2fetc".to_owned()], &["https://a=/m".parse().unwrap()], true);
         assert!(escape.unwrap_err().message().contains("leads out"));
     }
 

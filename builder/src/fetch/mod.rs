@@ -150,7 +150,9 @@ impl<'a> Fetcher<'a> {
         let first_error = Mutex::new(None);
         let fetched = Mutex::new(Vec::with_capacity(wanted.len()));
         let work = || {
-            while let Some(request) = wanted.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop.load(Ordering::Relaxed)) {
+            while let Some(request) =
+                wanted.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop.load(Ordering::Relaxed))
+            {
                 match self.fetch(request, &stop) {
                     Ok(found) => fetched.lock().unwrap_or_else(PoisonError::into_inner).push(found),
                     Err(error) => {
@@ -169,15 +171,24 @@ impl<'a> Fetcher<'a> {
             return Err(error);
         }
         let fetched = fetched.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let result = requests.iter().map(|request| fetched.iter().find(|found| found.digest == request.digest).cloned());
-        result.collect::<Option<_>>().ok_or_else(|| Error::new(Class::Internal, "a download ended without a result"))
+        let result = requests
+            .iter()
+            .map(|request| fetched.iter().find(|found| found.digest == request.digest).cloned());
+        result
+            .collect::<Option<_>>()
+            .ok_or_else(|| Error::new(Class::Internal, "a download ended without a result"))
     }
 
     /// A small file such as a checksum file, at most `limit` bytes. It does not enter the store.
     pub fn document(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
         self.quest(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
             let source = self.client.open(place, &Resume::default())?;
-            let too_long = || Failure::Place(Error::new(Class::Fetch, format!("longer than the {limit} bytes that such a file may have")));
+            let too_long = || {
+                Failure::Place(Error::new(
+                    Class::Fetch,
+                    format!("longer than the {limit} bytes that such a file may have"),
+                ))
+            };
             if source.total.is_some_and(|total| total > limit) {
                 return Err(too_long());
             }
@@ -187,14 +198,22 @@ impl<'a> Fetcher<'a> {
 
     /// The length of a file in bytes, without fetching it; `None` when its server does not tell.
     pub fn length(&self, url: &str) -> Result<Option<u64>> {
-        self.quest(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| self.client.length(place))
+        self.quest(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
+            self.client.length(place)
+        })
     }
 
     /// Fetches a file to learn its SHA-256 digest and length: for locks, when upstream gives another algorithm's digest, or no length.
     /// The file is verified by `expected` and is in the store afterwards.
     pub fn learn(&self, title: &str, url: &str, expected: &Expected) -> Result<(Digest, u64)> {
         let stop = AtomicBool::new(false);
-        let request = |digest| Request { title: title.to_owned(), urls: vec![url.to_owned()], digest, size: None, absent: None };
+        let request = |digest| Request {
+            title: title.to_owned(),
+            urls: vec![url.to_owned()],
+            digest,
+            size: None,
+            absent: None,
+        };
         if let Expected::Sha256(digest) = expected {
             return self.fetch(&request(*digest), &stop).map(|found| (found.digest, found.size));
         }
@@ -230,7 +249,13 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Completes `partial` and moves it into the store. After a failure the bytes stay, for resuming, unless they were wrong.
-    fn download(&self, request: &Request, partial: Partial, expected: &Expected, stop: &AtomicBool) -> Result<(Digest, u64, String)> {
+    fn download(
+        &self,
+        request: &Request,
+        partial: Partial,
+        expected: &Expected,
+        stop: &AtomicBool,
+    ) -> Result<(Digest, u64, String)> {
         let Request { title, urls, size, absent, .. } = request;
         let step = match size {
             Some(size) => self.progress.bytes(title, *size),
@@ -241,7 +266,9 @@ impl<'a> Fetcher<'a> {
         let outcome = if transfer.complete() {
             Ok("an earlier download".to_owned())
         } else {
-            self.quest(title, urls, absent.as_ref(), stop, |place| transfer.attempt(&self.client, place).map(|()| place.to_string()))
+            self.quest(title, urls, absent.as_ref(), stop, |place| {
+                transfer.attempt(&self.client, place).map(|()| place.to_string())
+            })
         };
         let (digest, size) = transfer.result();
         match outcome {
@@ -270,7 +297,15 @@ impl<'a> Fetcher<'a> {
         if places.is_empty() {
             return Err(unreachable_offline(title));
         }
-        let quest = Quest { title, places: &places, absent, retries: *retries, backoff: *backoff, stop, progress: self.progress };
+        let quest = Quest {
+            title,
+            places: &places,
+            absent,
+            retries: *retries,
+            backoff: *backoff,
+            stop,
+            progress: self.progress,
+        };
         quest.run(attempt)
     }
 
@@ -288,8 +323,11 @@ impl<'a> Fetcher<'a> {
 }
 
 fn unreachable_offline(what: &str) -> Error {
-    Error::new(Class::Fetch, format!("neither the store nor a local mirror has {what}, and --offline forbids the network"))
-        .help("fill the store where there is a network (kiln fetch), or name a folder: --mirror PREFIX=DIR")
+    Error::new(
+        Class::Fetch,
+        format!("neither the store nor a local mirror has {what}, and --offline forbids the network"),
+    )
+    .help("fill the store where there is a network (kiln fetch), or name a folder: --mirror PREFIX=DIR")
 }
 
 /// What messages call a file of which only the address is known.

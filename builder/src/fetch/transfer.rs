@@ -57,7 +57,13 @@ struct Hashes {
 
 impl<'a> Transfer<'a> {
     /// Takes over what an earlier download left in `file`.
-    pub fn new(target: Target<'a>, file: &'a File, path: &'a Path, step: &'a Step, stop: &'a AtomicBool) -> Result<Self> {
+    pub fn new(
+        target: Target<'a>,
+        file: &'a File,
+        path: &'a Path,
+        step: &'a Step,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
         let hashes = Hashes::new(target.expected);
         let mut transfer = Self {
             target,
@@ -135,7 +141,10 @@ impl<'a> Transfer<'a> {
 
     fn pull(&mut self, client: &Client, source: &mut Source) -> Result<(), Failure> {
         let limit = self.limit();
-        if let Some(total) = source.total.filter(|total| *total > limit || self.target.size.is_some_and(|size| size != *total)) {
+        if let Some(total) = source
+            .total
+            .filter(|total| *total > limit || self.target.size.is_some_and(|size| size != *total))
+        {
             self.restart()?;
             return Err(Failure::Place(self.wrong_length(&format!("is {total} bytes long"))));
         }
@@ -158,7 +167,10 @@ impl<'a> Transfer<'a> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(attempt::stopped());
         }
-        source.body.read(buffer).map_err(|error| Failure::passing(client.broken(&error, self.resume.offset, source.total)))
+        source
+            .body
+            .read(buffer)
+            .map_err(|error| Failure::passing(client.broken(&error, self.resume.offset, source.total)))
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -175,9 +187,13 @@ impl<'a> Transfer<'a> {
         }
         let length = self.resume.offset;
         if let Some(size) = self.target.size.or(source.total).filter(|size| length < *size) {
-            return Err(Failure::passing(Error::new(Class::Fetch, format!("too short: {length} of {size} bytes came"))));
+            return Err(Failure::passing(Error::new(
+                Class::Fetch,
+                format!("too short: {length} of {size} bytes came"),
+            )));
         }
-        let longer = self.target.size.is_some() && self.read(client, source, buffer).is_ok_and(|count| count > 0);
+        let longer =
+            self.target.size.is_some() && self.read(client, source, buffer).is_ok_and(|count| count > 0);
         let error = if longer { self.wrong_length("is longer") } else { self.wrong_content() };
         let again = self.pieced && !self.mistrusted;
         self.mistrusted |= again;
@@ -216,8 +232,12 @@ impl<'a> Transfer<'a> {
     fn wrong_content(&self) -> Error {
         let error = match (self.target.expected, &self.hashes.sha512) {
             (Expected::Sha512(_), Some(found)) => {
-                let (expected, found) = (self.target.expected, Expected::Sha512(found.clone().finalize().into()));
-                Error::new(Class::Verification, format!("wrong content\n  expected {expected}\n  found    {found}"))
+                let (expected, found) =
+                    (self.target.expected, Expected::Sha512(found.clone().finalize().into()));
+                Error::new(
+                    Class::Verification,
+                    format!("wrong content\n  expected {expected}\n  found    {found}"),
+                )
             }
             (Expected::Sha256(expected), _) => store::mismatch(expected, &self.hashes.sha256()),
             (Expected::Sha512(_), None) => Error::new(Class::Internal, "SHA-512 was not computed"),
@@ -227,10 +247,15 @@ impl<'a> Transfer<'a> {
 
     fn wrong_length(&self, found: &str) -> Error {
         match self.target.size {
-            Some(size) => {
-                Error::new(Class::Verification, format!("wrong length: the lock says {size} bytes, the file {found}")).help(REPLACED)
-            }
-            None => Error::new(Class::Fetch, format!("too long: the file {found}, the ceiling is {} bytes", self.target.ceiling)),
+            Some(size) => Error::new(
+                Class::Verification,
+                format!("wrong length: the lock says {size} bytes, the file {found}"),
+            )
+            .help(REPLACED),
+            None => Error::new(
+                Class::Fetch,
+                format!("too long: the file {found}, the ceiling is {} bytes", self.target.ceiling),
+            ),
         }
     }
 }

@@ -41,7 +41,8 @@ impl<W: Write> CpioWriter<W> {
     /// When the time does not fit: after 2106.
     pub fn new(out: W, epoch: u64) -> Result<Self> {
         let time = u32::try_from(epoch).map_err(|_| {
-            Error::new(Class::Usage, format!("a cpio archive cannot hold the time {epoch}")).help("set a smaller SOURCE_DATE_EPOCH")
+            Error::new(Class::Usage, format!("a cpio archive cannot hold the time {epoch}"))
+                .help("set a smaller SOURCE_DATE_EPOCH")
         })?;
         Ok(Self { out, time, entries: 0, written: 0 })
     }
@@ -60,10 +61,19 @@ impl<W: Write> CpioWriter<W> {
     ///
     /// # Errors
     /// When the file has 4 GiB or more, which the format cannot say, or another length than promised.
-    pub fn file(&mut self, path: &str, mode: u32, len: u64, content: &mut (impl Read + ?Sized)) -> Result<()> {
+    pub fn file(
+        &mut self,
+        path: &str,
+        mode: u32,
+        len: u64,
+        content: &mut (impl Read + ?Sized),
+    ) -> Result<()> {
         let short = u32::try_from(len).map_err(|_| {
-            Error::new(Class::Definition, format!("{path} has {len} bytes; an initrd cannot hold a file of 4 GiB or more"))
-                .help("make the image smaller, or leave out the network boot output")
+            Error::new(
+                Class::Definition,
+                format!("{path} has {len} bytes; an initrd cannot hold a file of 4 GiB or more"),
+            )
+            .help("make the image smaller, or leave out the network boot output")
         })?;
         self.entry(path, &Header { mode: REGULAR | mode, links: 1, len: short, ..Header::default() })?;
         let copied = io::copy(&mut content.take(len), &mut self.out).at("writing to the initrd", path)?;
@@ -84,7 +94,9 @@ impl<W: Write> CpioWriter<W> {
         self.entries = 0;
         self.time = 0;
         let number = Header { links: 1, ..Header::default() };
-        self.header("TRAILER!!!", 0, &number).and_then(|()| self.pad(BLOCK)).at("ending", "the initrd")?;
+        self.header("TRAILER!!!", 0, &number)
+            .and_then(|()| self.pad(BLOCK))
+            .at("ending", "the initrd")?;
         Ok(self.out)
     }
 
@@ -96,7 +108,8 @@ impl<W: Write> CpioWriter<W> {
     fn header(&mut self, name: &str, number: u32, header: &Header) -> io::Result<()> {
         let (major, minor) = header.device;
         let name_len = name.len() as u32 + 1;
-        let fields = [number, header.mode, 0, 0, header.links, self.time, header.len, 0, 0, major, minor, name_len, 0];
+        let fields =
+            [number, header.mode, 0, 0, header.links, self.time, header.len, 0, 0, major, minor, name_len, 0];
         self.put(b"070701")?;
         for field in fields {
             self.put(format!("{field:08x}").as_bytes())?;
@@ -161,7 +174,12 @@ mod tests {
 
     #[test]
     fn gnu_cpio_reads_it() {
-        let Ok(mut cpio) = Command::new("cpio").arg("-itv").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+        let Ok(mut cpio) = Command::new("cpio")
+            .arg("-itv")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
         else {
             println!("not run: gnu_cpio_reads_it: cpio is not installed");
             return;
@@ -170,7 +188,12 @@ mod tests {
         let listed = String::from_utf8(cpio.wait_with_output().unwrap().stdout).unwrap();
         let lines: Vec<_> = listed.lines().collect();
         assert_eq!(lines.len(), 3, "{listed}");
-        assert!(lines[0].starts_with("drwxr-xr-x") && lines[1].starts_with("crw-rw-rw-") && lines[1].contains("1,   3"), "{listed}");
+        assert!(
+            lines[0].starts_with("drwxr-xr-x")
+                && lines[1].starts_with("crw-rw-rw-")
+                && lines[1].contains("1,   3"),
+            "{listed}"
+        );
         assert!(lines[2].starts_with("-rwxr-xr-x") && lines[2].ends_with("init"), "{listed}");
     }
 }

@@ -54,7 +54,13 @@ pub fn build(image: &Image<'_>) -> Result<Disk> {
 
     let _step = image.progress.step("writing the disk");
     let path = image.scratch.join("disk.raw");
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path).at("creating", &path)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .at("creating", &path)?;
     file.set_len(layout.size).at("enlarging", &path)?;
     layout.write(&mut file)?;
     let place = |label| layout.get(label).expect("the layout has this partition");
@@ -69,7 +75,14 @@ pub fn build(image: &Image<'_>) -> Result<Disk> {
 /// not confused.
 pub fn command_line(image: &Image<'_>) -> String {
     let root = format!("root=PARTUUID={}", root_guid(&image.identity));
-    image.plan.kernel_arguments.iter().map(String::as_str).chain([root.as_str()]).collect::<Vec<_>>().join(" ")
+    image
+        .plan
+        .kernel_arguments
+        .iter()
+        .map(String::as_str)
+        .chain([root.as_str()])
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn root_guid(identity: &Digest) -> uuid::Uuid {
@@ -84,15 +97,39 @@ fn layout(arch: Arch, plan: &DiskPlan, identity: &Digest, root_size: u64) -> Lay
     };
     let guid = |purpose: &str| determinism::uuid(identity, purpose);
     let mut requests = vec![
-        Request { label: ESP, kind: partition_type::ESP, guid: guid("esp partition"), size: plan.esp, flags: 0 },
-        Request { label: ROOT, kind: root, guid: root_guid(identity), size: root_size, flags: flag::READ_ONLY },
+        Request {
+            label: ESP,
+            kind: partition_type::ESP,
+            guid: guid("esp partition"),
+            size: plan.esp,
+            flags: 0,
+        },
+        Request {
+            label: ROOT,
+            kind: root,
+            guid: root_guid(identity),
+            size: root_size,
+            flags: flag::READ_ONLY,
+        },
     ];
     if plan.verity > 0 {
         let flags = flag::READ_ONLY | flag::NO_AUTO;
-        requests.push(Request { label: VERITY, kind: verity, guid: guid("verity partition"), size: plan.verity, flags });
+        requests.push(Request {
+            label: VERITY,
+            kind: verity,
+            guid: guid("verity partition"),
+            size: plan.verity,
+            flags,
+        });
     }
     let flags = flag::GROW_FILE_SYSTEM;
-    requests.push(Request { label: VAR, kind: partition_type::VAR, guid: guid("var partition"), size: plan.var, flags });
+    requests.push(Request {
+        label: VAR,
+        kind: partition_type::VAR,
+        guid: guid("var partition"),
+        size: plan.var,
+        flags,
+    });
     Layout::new(guid("disk"), requests)
 }
 
@@ -106,7 +143,8 @@ fn check_sizes(plan: &DiskPlan) -> Result<()> {
     }
     if plan.var < ext4::MINIMUM {
         let message = format!("disk.var is {} MiB: too small for a file system that grows", plan.var / MIB);
-        return Err(Error::new(Class::Definition, message).help(format!("set disk.var to at least {} MiB", ext4::MINIMUM / MIB)));
+        return Err(Error::new(Class::Definition, message)
+            .help(format!("set disk.var to at least {} MiB", ext4::MINIMUM / MIB)));
     }
     Ok(())
 }

@@ -24,7 +24,13 @@ use crate::tree::Body;
 pub fn write(image: &Image<'_>, file: &File, offset: u64, size: u64, command_line: &str) -> Result<()> {
     let items = items(image, command_line)?;
     let [a, b, c, d, ..] = *determinism::uuid(&image.identity, "esp file system").as_bytes();
-    let volume = Volume { offset, size, id: u32::from_be_bytes([a, b, c, d]), label: *b"ESP        ", epoch: image.epoch };
+    let volume = Volume {
+        offset,
+        size,
+        id: u32::from_be_bytes([a, b, c, d]),
+        label: *b"ESP        ",
+        epoch: image.epoch,
+    };
     check_fit(&volume, &items)?;
     volume.write(file, &items).at("writing", "the EFI system partition")
 }
@@ -38,10 +44,12 @@ fn items(image: &Image<'_>, command_line: &str) -> Result<Vec<Item>> {
         Arch::Arm64 => ("usr/lib/systemd/boot/efi/systemd-bootaa64.efi", "BOOTAA64.EFI"),
     };
     let loader = image.tree.file(loader).ok_or_else(|| {
-        Error::new(Class::Definition, format!("the image has no {loader}")).help("add the package systemd-boot-efi to base.packages")
+        Error::new(Class::Definition, format!("the image has no {loader}"))
+            .help("add the package systemd-boot-efi to base.packages")
     })?;
     let initrd = image.initrd()?;
-    let initrd = Body::Slice { file: initrd.into(), offset: 0, len: initrd.metadata().at("reading", initrd)?.len() };
+    let initrd =
+        Body::Slice { file: initrd.into(), offset: 0, len: initrd.metadata().at("reading", initrd)?.len() };
     let entry = entry(name, kernel.version, &folder, command_line);
     let item = |path: String, body| Item { path, body };
     Ok(vec![
@@ -55,12 +63,15 @@ fn items(image: &Image<'_>, command_line: &str) -> Result<Vec<Item>> {
 
 /// A Type #1 entry (<https://uapi-group.org/specifications/specs/boot_loader_specification/>).
 fn entry(name: &str, kernel: &str, folder: &str, command_line: &str) -> String {
-    format!("title {name}\nversion {kernel}\nsort-key {name}\nlinux /{folder}/linux\ninitrd /{folder}/initrd\noptions {command_line}\n")
+    format!(
+        "title {name}\nversion {kernel}\nsort-key {name}\nlinux /{folder}/linux\ninitrd /{folder}/initrd\noptions {command_line}\n"
+    )
 }
 
 fn check_fit(volume: &Volume, items: &[Item]) -> Result<()> {
     let error = |message: String, least: u64| {
-        Err(Error::new(Class::Definition, message).help(format!("set disk.esp to at least {} MiB", least / MIB)))
+        Err(Error::new(Class::Definition, message)
+            .help(format!("set disk.esp to at least {} MiB", least / MIB)))
     };
     let size = volume.size / MIB;
     let (Some(needed), Some(capacity)) = (volume.needed(items), volume.capacity()) else {
@@ -71,5 +82,8 @@ fn check_fit(volume: &Volume, items: &[Item]) -> Result<()> {
     }
     // A larger volume has larger tables: eight bytes for a cluster of at least 512.
     let more = (needed - capacity) + (needed - capacity) / 64 + MIB;
-    error(format!("kernel, initrd and boot loader do not fit into disk.esp of {size} MiB"), volume.size + more.next_multiple_of(MIB))
+    error(
+        format!("kernel, initrd and boot loader do not fit into disk.esp of {size} MiB"),
+        volume.size + more.next_multiple_of(MIB),
+    )
 }

@@ -64,12 +64,35 @@ impl Ext4<'_> {
         );
         let journal = (self.size / MIB / 8).clamp(4, 64);
         let mut command = tool("mke2fs");
-        command.args(["-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-g", "32768", "-G", "16", "-m", "0"]);
-        command.args(["-e", "remount-ro", "-L", self.label, "-U", &self.uuid.to_string(), "-O", FEATURES, "-E", &extended]);
-        command.arg("-J").arg(format!("size={journal}")).arg(self.file).arg((self.size / BLOCK).to_string());
+        command.args([
+            "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-g", "32768", "-G", "16",
+            "-m", "0",
+        ]);
+        command.args([
+            "-e",
+            "remount-ro",
+            "-L",
+            self.label,
+            "-U",
+            &self.uuid.to_string(),
+            "-O",
+            FEATURES,
+            "-E",
+            &extended,
+        ]);
+        command
+            .arg("-J")
+            .arg(format!("size={journal}"))
+            .arg(self.file)
+            .arg((self.size / BLOCK).to_string());
         // Before 1.47.1 only the first name is known.
-        command.env("E2FSPROGS_FAKE_TIME", self.epoch.to_string()).env("SOURCE_DATE_EPOCH", self.epoch.to_string());
-        command.env("MKE2FS_CONFIG", &configuration).env_remove("MKE2FS_SYNC").env_remove("MKE2FS_FIRST_META_BG");
+        command
+            .env("E2FSPROGS_FAKE_TIME", self.epoch.to_string())
+            .env("SOURCE_DATE_EPOCH", self.epoch.to_string());
+        command
+            .env("MKE2FS_CONFIG", &configuration)
+            .env_remove("MKE2FS_SYNC")
+            .env_remove("MKE2FS_FIRST_META_BG");
         command.run(PACKAGE).map(drop)
     }
 }
@@ -79,5 +102,7 @@ pub fn version() -> Result<String> {
     let output = tool("mke2fs").arg("-V").run(PACKAGE)?;
     let text = String::from_utf8_lossy(&output.stderr);
     let version = text.split_whitespace().nth(1);
-    version.map(str::to_owned).ok_or_else(|| Error::new(Class::Tool, format!("mke2fs does not say its version: {text}")))
+    version
+        .map(str::to_owned)
+        .ok_or_else(|| Error::new(Class::Tool, format!("mke2fs does not say its version: {text}")))
 }

@@ -108,7 +108,11 @@ impl Volume {
             let data = sectors.checked_sub(RESERVED)?;
             let table_sectors = ((data / per_cluster + 2) * 4).div_ceil(SECTOR);
             let clusters = data.checked_sub(2 * table_sectors)? / per_cluster;
-            (clusters >= LEAST_CLUSTERS).then_some(Geometry { cluster: per_cluster * SECTOR, table_sectors, clusters })
+            (clusters >= LEAST_CLUSTERS).then_some(Geometry {
+                cluster: per_cluster * SECTOR,
+                table_sectors,
+                clusters,
+            })
         })
     }
 
@@ -158,7 +162,12 @@ impl Volume {
         boot
     }
 
-    fn write_tables(&self, file: &File, geometry: &Geometry, nodes: &BTreeMap<String, Node<'_>>) -> io::Result<()> {
+    fn write_tables(
+        &self,
+        file: &File,
+        geometry: &Geometry,
+        nodes: &BTreeMap<String, Node<'_>>,
+    ) -> io::Result<()> {
         let mut table = vec![0x0fff_fff8, END_OF_CHAIN];
         let mut runs: Vec<_> = nodes.values().filter(|node| node.clusters > 0).collect();
         runs.sort_by_key(|node| node.first);
@@ -203,11 +212,17 @@ fn plan<'a>(items: &'a [Item], geometry: &Geometry) -> BTreeMap<String, Node<'a>
     let mut nodes = BTreeMap::from([(String::new(), Node { body: None, first: 0, clusters: 0 })]);
     for item in items {
         for (slash, _) in item.path.match_indices('/') {
-            nodes.entry(item.path[..slash].to_owned()).or_insert(Node { body: None, first: 0, clusters: 0 });
+            nodes
+                .entry(item.path[..slash].to_owned())
+                .or_insert(Node { body: None, first: 0, clusters: 0 });
         }
         nodes.insert(item.path.clone(), Node { body: Some(&item.body), first: 0, clusters: 0 });
     }
-    let folders: Vec<_> = nodes.iter().filter(|(_, node)| node.body.is_none()).map(|(path, _)| path.clone()).collect();
+    let folders: Vec<_> = nodes
+        .iter()
+        .filter(|(_, node)| node.body.is_none())
+        .map(|(path, _)| path.clone())
+        .collect();
     let mut next = FIRST_CLUSTER;
     let mut place = |path: &str, length: u64, nodes: &mut BTreeMap<String, Node<'a>>| {
         let node = nodes.get_mut(path).expect("every path was just inserted");
@@ -225,7 +240,10 @@ fn plan<'a>(items: &'a [Item], geometry: &Geometry) -> BTreeMap<String, Node<'a>
 }
 
 /// Names and nodes directly in the folder `path`.
-fn children<'a, 'b>(path: &'b str, nodes: &'a BTreeMap<String, Node<'b>>) -> impl Iterator<Item = (&'a str, &'a Node<'b>)> {
+fn children<'a, 'b>(
+    path: &'b str,
+    nodes: &'a BTreeMap<String, Node<'b>>,
+) -> impl Iterator<Item = (&'a str, &'a Node<'b>)> {
     nodes.iter().filter(|(child, _)| !child.is_empty()).filter_map(move |(child, node)| {
         let (parent, name) = child.rsplit_once('/').unwrap_or(("", child));
         (parent == path).then_some((name, node))
@@ -259,7 +277,10 @@ mod tests {
     #[test]
     fn clusters_are_as_large_as_fat32_allows() {
         let cluster = |mebibytes: u64| volume(mebibytes << 20).geometry().map(|geometry| geometry.cluster);
-        assert_eq!([32, 33, 64, 128, 256, 512].map(cluster), [None, Some(512), Some(512), Some(1024), Some(2048), Some(4096)]);
+        assert_eq!(
+            [32, 33, 64, 128, 256, 512].map(cluster),
+            [None, Some(512), Some(512), Some(1024), Some(2048), Some(4096)]
+        );
         assert!(volume(Volume::MINIMUM).capacity().is_some());
     }
 
@@ -276,7 +297,9 @@ mod tests {
 
     #[test]
     fn a_folder_of_many_clusters_is_counted() {
-        let items: Vec<_> = (0..40).map(|n| Item { path: format!("folder/a long name {n}.txt"), body: Body::inline(*b"x") }).collect();
+        let items: Vec<_> = (0..40)
+            .map(|n| Item { path: format!("folder/a long name {n}.txt"), body: Body::inline(*b"x") })
+            .collect();
         let geometry = volume(64 << 20).geometry().unwrap();
         let nodes = plan(&items, &geometry);
         assert_eq!(nodes["folder"].clusters, (40_u64 * 3 + 2).div_ceil(512 / 32));

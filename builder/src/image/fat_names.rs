@@ -40,8 +40,15 @@ impl Slot {
     /// When the name cannot be on FAT.
     pub fn named(&self, name: &str, number: u32) -> io::Result<Vec<u8>> {
         let forbidden = |letter: char| letter.is_control() || "\"*/:<>?\\|".contains(letter);
-        if name.is_empty() || name.contains(forbidden) || name.ends_with(['.', ' ']) || name.encode_utf16().count() > 255 {
-            return Err(io::Error::new(io::ErrorKind::InvalidFilename, format!("\"{name}\" cannot be a name on FAT")));
+        if name.is_empty()
+            || name.contains(forbidden)
+            || name.ends_with(['.', ' '])
+            || name.encode_utf16().count() > 255
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidFilename,
+                format!("\"{name}\" cannot be a name on FAT"),
+            ));
         }
         let Some(short) = exact(name) else {
             let short = exact(&name.to_ascii_uppercase()).unwrap_or_else(|| alias(name, number));
@@ -92,8 +99,13 @@ fn exact(name: &str) -> Option<[u8; 11]> {
 /// An 8.3 name for one that has none: what of it is allowed, and a number.
 fn alias(name: &str, number: u32) -> [u8; 11] {
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-    let allowed =
-        |text: &str, most: usize| text.to_ascii_uppercase().chars().filter(char::is_ascii_alphanumeric).take(most).collect::<String>();
+    let allowed = |text: &str, most: usize| {
+        text.to_ascii_uppercase()
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(most)
+            .collect::<String>()
+    };
     let tail = format!("~{number}");
     let stem = allowed(stem, 8_usize.saturating_sub(tail.len())) + &tail;
     padded(&stem, &allowed(extension, 3))
@@ -163,7 +175,10 @@ mod tests {
         assert_eq!((bytes[0], bytes[1], bytes[11]), (0x41, b'l', ATTRIBUTE_LONG));
         assert_eq!(&bytes[ENTRY..ENTRY + 11], b"LOADER~7CON");
         assert_eq!(&SLOT.named("linux", 1).unwrap()[ENTRY..ENTRY + 11], b"LINUX      ");
-        assert_eq!(SLOT.named("6.12.48+deb13-cloud-amd64", 1).unwrap().len(), slots("6.12.48+deb13-cloud-amd64") * ENTRY);
+        assert_eq!(
+            SLOT.named("6.12.48+deb13-cloud-amd64", 1).unwrap().len(),
+            slots("6.12.48+deb13-cloud-amd64") * ENTRY
+        );
     }
 
     #[test]

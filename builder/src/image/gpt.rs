@@ -93,7 +93,9 @@ impl Layout {
     /// When the file cannot be written, or two partitions have one identifier.
     pub fn write(&self, file: &mut File) -> Result<()> {
         let failed = |error: gptman::Error| match error {
-            gptman::Error::Io(error) => Error::new(Class::Io, format!("writing the partition table: {error}")),
+            gptman::Error::Io(error) => {
+                Error::new(Class::Io, format!("writing the partition table: {error}"))
+            }
             other => Error::new(Class::Internal, format!("writing the partition table: {other}")),
         };
         let mut table = GPT::new_from(file, SECTOR, self.guid.to_bytes_le()).map_err(failed)?;
@@ -106,8 +108,9 @@ impl Layout {
 }
 
 fn entry(partition: &Partition) -> Result<GPTPartitionEntry> {
-    let kind = Uuid::parse_str(partition.kind)
-        .map_err(|error| Error::new(Class::Internal, format!("partition type {}: {error}", partition.kind)))?;
+    let kind = Uuid::parse_str(partition.kind).map_err(|error| {
+        Error::new(Class::Internal, format!("partition type {}: {error}", partition.kind))
+    })?;
     Ok(GPTPartitionEntry {
         partition_type_guid: kind.to_bytes_le(),
         unique_partition_guid: partition.guid.to_bytes_le(),
@@ -129,8 +132,13 @@ mod tests {
     #[test]
     fn places_are_aligned_and_never_overlap() {
         let request = |label, size| Request { label, kind: "", guid: Uuid::nil(), size, flags: 0 };
-        let layout = Layout::new(Uuid::nil(), vec![request("a", 1), request("b", MIB), request("c", MIB + 1)]);
-        let places: Vec<_> = layout.partitions.iter().map(|part| (part.number, part.offset / MIB, part.size / MIB)).collect();
+        let layout =
+            Layout::new(Uuid::nil(), vec![request("a", 1), request("b", MIB), request("c", MIB + 1)]);
+        let places: Vec<_> = layout
+            .partitions
+            .iter()
+            .map(|part| (part.number, part.offset / MIB, part.size / MIB))
+            .collect();
         assert_eq!(places, [(1, 1, 1), (2, 2, 1), (3, 3, 2)]);
         assert_eq!(layout.size, 6 * MIB);
     }

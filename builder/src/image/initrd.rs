@@ -49,18 +49,27 @@ pub fn archive(tree: &Tree, epoch: u64) -> Result<Vec<u8>> {
     check_kernel(tree)?;
     let selection = modules::select(tree)?;
     let agent = tree.file(contract::AGENT).ok_or_else(|| {
-        Error::new(Class::Definition, format!("the image has no {}, which is the init of its initrd", contract::AGENT))
-            .help("add the layer firstboot to the image")
+        Error::new(
+            Class::Definition,
+            format!("the image has no {}, which is the init of its initrd", contract::AGENT),
+        )
+        .help("add the layer firstboot to the image")
     })?;
     let mut cpio = CpioWriter::new(Vec::new(), epoch)?;
-    for folder in ["dev", "proc", "sys", "run", "var", contract::INITRD_SYSROOT.trim_start_matches('/'), MODULE_FOLDER] {
+    for folder in
+        ["dev", "proc", "sys", "run", "var", contract::INITRD_SYSROOT.trim_start_matches('/'), MODULE_FOLDER]
+    {
         cpio.folder(folder, 0o755)?;
     }
     cpio.character_device("dev/console", 0o600, (5, 1))?;
     cpio.character_device("dev/null", 0o666, (1, 3))?;
     cpio.file("init", 0o755, agent.len(), &mut *agent.open().at("reading", contract::AGENT)?)?;
     cpio.bytes(contract::INITRD_MODULE_LIST.trim_start_matches('/'), 0o644, list(&selection).as_bytes())?;
-    cpio.bytes(contract::INITRD_MODULE_ALIASES.trim_start_matches('/'), 0o644, aliases(&selection).as_bytes())?;
+    cpio.bytes(
+        contract::INITRD_MODULE_ALIASES.trim_start_matches('/'),
+        0o644,
+        aliases(&selection).as_bytes(),
+    )?;
     for (name, bytes) in &selection.files {
         cpio.bytes(&format!("{MODULE_FOLDER}/{name}"), 0o644, bytes)?;
     }
@@ -75,8 +84,11 @@ fn check_kernel(tree: &Tree) -> Result<()> {
     if config.split(|byte| *byte == b'\n').any(|line| line == b"CONFIG_RD_ZSTD=y") {
         return Ok(());
     }
-    Err(Error::new(Class::Definition, format!("the image's kernel cannot unpack a zstd initrd: {path} has no CONFIG_RD_ZSTD=y"))
-        .help("choose a kernel of 5.9 or later with that option, as all of Debian's since 11"))
+    Err(Error::new(
+        Class::Definition,
+        format!("the image's kernel cannot unpack a zstd initrd: {path} has no CONFIG_RD_ZSTD=y"),
+    )
+    .help("choose a kernel of 5.9 or later with that option, as all of Debian's since 11"))
 }
 
 fn list(selection: &Selection) -> String {
@@ -124,7 +136,13 @@ mod tests {
     fn holds_the_agent_the_modules_and_their_lists() {
         let bytes = archive(&tree(), 0).unwrap();
         let text = String::from_utf8_lossy(&bytes);
-        for expected in ["init\0", "/lib/overlay.ko\n", "virtio:d2v* /lib/virtio_blk.ko\n", "lib/overlay.ko\0", "dev/console\0"] {
+        for expected in [
+            "init\0",
+            "/lib/overlay.ko\n",
+            "virtio:d2v* /lib/virtio_blk.ko\n",
+            "lib/overlay.ko\0",
+            "dev/console\0",
+        ] {
             assert!(text.contains(expected), "{expected}");
         }
         assert_eq!(bytes, archive(&tree(), 0).unwrap());

@@ -18,7 +18,20 @@ const HARDWARE: &[(&str, &[&str])] = &[
     ("Hyper-V, Azure", &["hv_vmbus", "hv_storvsc", "pci_hyperv"]),
     ("VMware", &["vmw_pvscsi", "mptspi"]),
     ("Xen, older AWS instances", &["xen_blkfront", "xen_scsifront"]),
-    ("servers", &["megaraid_sas", "mpt3sas", "hpsa", "smartpqi", "aacraid", "vmd", "mmc_block", "sdhci_pci", "sdhci_acpi"]),
+    (
+        "servers",
+        &[
+            "megaraid_sas",
+            "mpt3sas",
+            "hpsa",
+            "smartpqi",
+            "aacraid",
+            "vmd",
+            "mmc_block",
+            "sdhci_pci",
+            "sdhci_acpi",
+        ],
+    ),
 ];
 
 /// Where kernels keep their modules.
@@ -40,14 +53,29 @@ pub struct Selection {
 
 /// The version of the tree's only kernel.
 pub fn kernel_version(tree: &Tree) -> Result<String> {
-    let dep = |path: &str| path.strip_prefix(MODULES)?.strip_prefix('/')?.strip_suffix("/modules.dep").map(str::to_owned);
-    let versions: Vec<String> = tree.below(MODULES).filter_map(|(path, _)| dep(path)).filter(|name| !name.contains('/')).collect();
+    let dep = |path: &str| {
+        path.strip_prefix(MODULES)?
+            .strip_prefix('/')?
+            .strip_suffix("/modules.dep")
+            .map(str::to_owned)
+    };
+    let versions: Vec<String> = tree
+        .below(MODULES)
+        .filter_map(|(path, _)| dep(path))
+        .filter(|name| !name.contains('/'))
+        .collect();
     match versions.as_slice() {
         [version] => Ok(version.clone()),
-        [] => Err(Error::new(Class::Definition, format!("the image has no kernel modules: no {MODULES}/VERSION/modules.dep"))
-            .help("add a kernel package (linux-image-cloud-amd64) to the packages of the base")),
-        several => Err(Error::new(Class::Definition, format!("the image has several kernels: {}", several.join(", ")))
-            .help("keep one kernel package in the base and its layers")),
+        [] => Err(Error::new(
+            Class::Definition,
+            format!("the image has no kernel modules: no {MODULES}/VERSION/modules.dep"),
+        )
+        .help("add a kernel package (linux-image-cloud-amd64) to the packages of the base")),
+        several => Err(Error::new(
+            Class::Definition,
+            format!("the image has several kernels: {}", several.join(", ")),
+        )
+        .help("keep one kernel package in the base and its layers")),
     }
 }
 
@@ -59,17 +87,33 @@ pub fn select(tree: &Tree) -> Result<Selection> {
         index.always(name, &mut selection)?;
     }
     let aliases = index.text(tree, "modules.alias")?;
-    for name in HARDWARE.iter().flat_map(|(_, names)| *names).filter(|name| index.dep.contains_key(**name)) {
+    for name in HARDWARE
+        .iter()
+        .flat_map(|(_, names)| *names)
+        .filter(|name| index.dep.contains_key(**name))
+    {
         let paths = index.chain(name, &mut BTreeSet::new());
         let files: Vec<String> = paths.iter().map(|path| file_name(path)).collect();
-        let own = aliases.lines().filter_map(|line| line.strip_prefix("alias ")?.rsplit_once(' ')).filter(|(_, module)| module == name);
+        let own = aliases
+            .lines()
+            .filter_map(|line| line.strip_prefix("alias ")?.rsplit_once(' '))
+            .filter(|(_, module)| module == name);
         selection.aliases.extend(own.map(|(pattern, _)| (pattern.to_owned(), files.clone())));
     }
     selection.aliases.retain(|(pattern, _)| !pattern.contains(' '));
     selection.aliases.sort();
-    let wanted: BTreeSet<String> =
-        selection.load.iter().map(|(file, _)| file.clone()).chain(selection.aliases.iter().flat_map(|(_, files)| files.clone())).collect();
-    for path in index.dep.values().map(|module| &module.path).filter(|path| wanted.contains(&file_name(path))) {
+    let wanted: BTreeSet<String> = selection
+        .load
+        .iter()
+        .map(|(file, _)| file.clone())
+        .chain(selection.aliases.iter().flat_map(|(_, files)| files.clone()))
+        .collect();
+    for path in index
+        .dep
+        .values()
+        .map(|module| &module.path)
+        .filter(|path| wanted.contains(&file_name(path)))
+    {
         selection.files.insert(file_name(path), index.module(tree, path)?);
     }
     Ok(selection)
@@ -92,8 +136,12 @@ struct Module {
 
 impl Index {
     fn read(tree: &Tree, version: &str) -> Result<Self> {
-        let mut index =
-            Self { folder: format!("{MODULES}/{version}"), dep: BTreeMap::new(), builtin: BTreeSet::new(), before: BTreeMap::new() };
+        let mut index = Self {
+            folder: format!("{MODULES}/{version}"),
+            dep: BTreeMap::new(),
+            builtin: BTreeSet::new(),
+            before: BTreeMap::new(),
+        };
         index.dep = parse_dep(&index.text(tree, "modules.dep")?);
         index.builtin = index.text(tree, "modules.builtin")?.lines().map(module_name).collect();
         index.before = parse_softdep(&index.text(tree, "modules.softdep")?);
@@ -102,7 +150,10 @@ impl Index {
 
     fn text(&self, tree: &Tree, name: &str) -> Result<String> {
         let path = format!("{}/{name}", self.folder);
-        let missing = || Error::new(Class::Definition, format!("the image lacks {path}")).help("depmod of package kmod writes it");
+        let missing = || {
+            Error::new(Class::Definition, format!("the image lacks {path}"))
+                .help("depmod of package kmod writes it")
+        };
         let bytes = tree.file(&path).ok_or_else(missing)?.read().at("reading", &path)?;
         String::from_utf8(bytes).map_err(|_| Error::new(Class::Verification, format!("{path} is not text")))
     }
@@ -131,7 +182,10 @@ impl Index {
 
     /// Paths of what `name` cannot do without, itself last.
     fn hard(&self, name: &str) -> Vec<String> {
-        self.dep.get(name).map(|module| module.needs.iter().chain([&module.path]).cloned().collect()).unwrap_or_default()
+        self.dep
+            .get(name)
+            .map(|module| module.needs.iter().chain([&module.path]).cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Paths of everything to load for `name` in order, itself last: soft dependencies before hard ones. `open` ends circles.
@@ -153,7 +207,8 @@ impl Index {
 
     fn module(&self, tree: &Tree, path: &str) -> Result<Vec<u8>> {
         let path = format!("{}/{path}", self.folder);
-        let missing = || Error::new(Class::Definition, format!("the image lacks {path}, which modules.dep lists"));
+        let missing =
+            || Error::new(Class::Definition, format!("the image lacks {path}, which modules.dep lists"));
         let body = match tree.get(&path).map(|entry| &entry.node) {
             Some(Node::File(body)) => body,
             _ => return Err(missing()),
@@ -183,7 +238,13 @@ fn parse_dep(text: &str) -> BTreeMap<String, Module> {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     lines
         .map(|(path, needs)| {
-            (module_name(path), Module { path: path.to_owned(), needs: needs.split_whitespace().rev().map(str::to_owned).collect() })
+            (
+                module_name(path),
+                Module {
+                    path: path.to_owned(),
+                    needs: needs.split_whitespace().rev().map(str::to_owned).collect(),
+                },
+            )
         })
         .collect()
 }

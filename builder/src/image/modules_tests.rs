@@ -64,7 +64,10 @@ fn takes_dependencies_first_and_decompresses() {
 
 #[test]
 fn what_is_built_in_is_not_missed_and_what_is_missing_is_named() {
-    let builtin = usual(&[("modules.dep", b"kernel/loop.ko:\nkernel/overlay.ko:\n"), ("modules.builtin", b"fs/squashfs.ko\nfs/ext4.ko\n")]);
+    let builtin = usual(&[
+        ("modules.dep", b"kernel/loop.ko:\nkernel/overlay.ko:\n"),
+        ("modules.builtin", b"fs/squashfs.ko\nfs/ext4.ko\n"),
+    ]);
     assert_eq!(select(&builtin).unwrap().load.len(), 2);
     let lacking = usual(&[("modules.dep", b"kernel/loop.ko:\nkernel/squashfs.ko.xz:\n")]);
     let error = select(&lacking).unwrap_err();
@@ -73,7 +76,10 @@ fn what_is_built_in_is_not_missed_and_what_is_missing_is_named() {
 
 #[test]
 fn broken_trees_are_named() {
-    let gone = usual(&[("modules.dep", &[DEP, b"kernel/nvme.ko: kernel/gone.ko\n"].concat()), ("modules.alias", b"alias pci:* nvme\n")]);
+    let gone = usual(&[
+        ("modules.dep", &[DEP, b"kernel/nvme.ko: kernel/gone.ko\n"].concat()),
+        ("modules.alias", b"alias pci:* nvme\n"),
+    ]);
     assert!(select(&gone).unwrap_err().message().contains("lacks usr/lib/modules/6.12/kernel/"));
     let garbage = usual(&[("kernel/loop.ko", b"not a module")]);
     assert!(select(&garbage).unwrap_err().message().contains("loop.ko is not a kernel module"));
@@ -83,5 +89,10 @@ fn broken_trees_are_named() {
     assert!(select(&two).unwrap_err().message().contains("6.12, 7.0"));
     let mut undep = usual(&[]);
     undep.remove("usr/lib/modules/6.12/modules.softdep");
-    assert!(select(&undep).unwrap_err().message().contains("lacks usr/lib/modules/6.12/modules.softdep"));
+    assert!(
+        select(&undep)
+            .unwrap_err()
+            .message()
+            .contains("lacks usr/lib/modules/6.12/modules.softdep")
+    );
 }

@@ -24,8 +24,21 @@ const PACKAGE: &str = "squashfs-tools";
 
 /// What decides the bytes besides the tree and the tool. The memory limit changes nothing in them (measured) and keeps the peak
 /// at about 100 MB for any size of image. A compressor's own options must come last (squashfs-tools issue 191).
-const OPTIONS: &[&str] =
-    &["-comp", "zstd", "-b", "262144", "-root-mode", "755", "-root-uid", "0", "-root-gid", "0", "-xattrs", "-mem", "128M"];
+const OPTIONS: &[&str] = &[
+    "-comp",
+    "zstd",
+    "-b",
+    "262144",
+    "-root-mode",
+    "755",
+    "-root-uid",
+    "0",
+    "-root-gid",
+    "0",
+    "-xattrs",
+    "-mem",
+    "128M",
+];
 const COMPRESSOR_OPTIONS: &[&str] = &["-Xcompression-level", "1"];
 
 /// The kind of folder in the store, and the file in it.
@@ -67,7 +80,9 @@ pub fn keep(image: &Image<'_>) -> Result<()> {
     let Some(Root { path, new: Some((key, _)) }) = image.parts.root.get() else { return Ok(()) };
     let link = |folder: &Path| {
         let name = folder.join(FILE);
-        fs::hard_link(path, &name).or_else(|_| fs::copy(path, &name).map(drop)).at("keeping", &name)
+        fs::hard_link(path, &name)
+            .or_else(|_| fs::copy(path, &name).map(drop))
+            .at("keeping", &name)
     };
     image.store.built(KIND, key, link).map(drop)
 }
@@ -79,15 +94,26 @@ pub fn keep(image: &Image<'_>) -> Result<()> {
 pub fn write(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
     let time = u32::try_from(epoch)
         .map_err(|_| {
-            Error::new(Class::Usage, format!("squashfs cannot express the time {epoch}")).help("choose a SOURCE_DATE_EPOCH before 2106")
+            Error::new(Class::Usage, format!("squashfs cannot express the time {epoch}"))
+                .help("choose a SOURCE_DATE_EPOCH before 2106")
         })?
         .to_string();
     let mut command = mksquashfs();
-    command.arg("-").arg(path).args(["-tar", "-noappend", "-no-progress", "-quiet", "-exit-on-error"]);
-    command.args(["-mkfs-time", &time, "-all-time", &time]).args(OPTIONS).args(COMPRESSOR_OPTIONS);
+    command
+        .arg("-")
+        .arg(path)
+        .args(["-tar", "-noappend", "-no-progress", "-quiet", "-exit-on-error"]);
+    command
+        .args(["-mkfs-time", &time, "-all-time", &time])
+        .args(OPTIONS)
+        .args(COMPRESSOR_OPTIONS);
     check_attributes(tree)?;
     // The tool refuses the variable beside the options that say the same.
-    command.env_remove("SOURCE_DATE_EPOCH").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .env_remove("SOURCE_DATE_EPOCH")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let child = command.start(PACKAGE)?;
     feed(&command, child, tree, epoch)?;
     check_inodes(tree, path)
@@ -109,9 +135,12 @@ pub fn version() -> Result<String> {
     let output = tool("mksquashfs").arg("-version").run(PACKAGE)?;
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.split_whitespace().nth(2).unwrap_or_default();
-    let mut numbers = version.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut numbers = version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map(|number| number.parse::<u32>().unwrap_or(0));
     if (numbers.next(), numbers.next()) < (Some(4), Some(5)) {
-        return Err(Error::new(Class::Tool, format!("mksquashfs {version} cannot read a tar")).help("install squashfs-tools 4.5 or later"));
+        return Err(Error::new(Class::Tool, format!("mksquashfs {version} cannot read a tar"))
+            .help("install squashfs-tools 4.5 or later"));
     }
     Ok(version.to_owned())
 }
@@ -124,7 +153,8 @@ fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64) -> Result<
         let output = child.wait_with_output();
         (writer.join().expect("writing a tar does not panic"), output)
     });
-    let output = output.map_err(|error| Error::new(Class::Tool, format!("waiting for mksquashfs: {error}")))?;
+    let output =
+        output.map_err(|error| Error::new(Class::Tool, format!("waiting for mksquashfs: {error}")))?;
     process::check(command, output.status, &output.stderr)?;
     written.map_err(|error| error.context("writing the root file system"))
 }
@@ -132,13 +162,17 @@ fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64) -> Result<
 /// The format keeps only these kinds of extended attributes; the tool drops any other with a warning.
 fn check_attributes(tree: &Tree) -> Result<()> {
     let kept = |name: &str| ["security.", "trusted.", "user."].iter().any(|kind| name.starts_with(kind));
-    let lost = tree.entries.iter().find_map(|(path, entry)| Some((path, entry.xattrs.keys().find(|name| !kept(name))?)));
+    let lost = tree
+        .entries
+        .iter()
+        .find_map(|(path, entry)| Some((path, entry.xattrs.keys().find(|name| !kept(name))?)));
     match lost {
         None => Ok(()),
-        Some((path, name)) => {
-            Err(Error::new(Class::Definition, format!("{path} has the extended attribute {name}, which squashfs cannot keep"))
-                .help("remove it from the layer, or set it at boot with systemd-tmpfiles"))
-        }
+        Some((path, name)) => Err(Error::new(
+            Class::Definition,
+            format!("{path} has the extended attribute {name}, which squashfs cannot keep"),
+        )
+        .help("remove it from the layer, or set it at boot with systemd-tmpfiles")),
     }
 }
 
@@ -154,7 +188,8 @@ fn check_inodes(tree: &Tree, path: &Path) -> Result<()> {
     }
     fs::remove_file(path).at("removing", path)?;
     let message = format!("mksquashfs wrote {found} of {expected} files and folders");
-    Err(Error::new(Class::Tool, message).help("a parent folder missing in the tree, or a file system without support for what it holds"))
+    Err(Error::new(Class::Tool, message)
+        .help("a parent folder missing in the tree, or a file system without support for what it holds"))
 }
 
 /// Names the result in the store.

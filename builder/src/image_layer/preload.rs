@@ -47,12 +47,17 @@ fn check(image: &PreloadPlan, archive: &Path, spool: &Path) -> Result<()> {
         return Ok(());
     }
     let (holds, help) = match names.as_slice() {
-        [] => {
-            ("no image with a name".to_owned(), "save the image by its name: docker save NAME, or skopeo copy … docker-archive:FILE:NAME")
-        }
+        [] => (
+            "no image with a name".to_owned(),
+            "save the image by its name: docker save NAME, or skopeo copy … docker-archive:FILE:NAME",
+        ),
         names => (names.join(", "), "write the name that the archive has, or save the image under this one"),
     };
-    Err(Error::new(Class::Definition, format!("the archive to preload for {} holds {holds}", image.reference)).help(help))
+    Err(Error::new(
+        Class::Definition,
+        format!("the archive to preload for {} holds {holds}", image.reference),
+    )
+    .help(help))
 }
 
 #[derive(Deserialize)]
@@ -77,9 +82,15 @@ struct Manifest {
 fn names(archive: &Tree) -> Vec<String> {
     let saved: Vec<Saved> = json(archive, "manifest.json").unwrap_or_default();
     let index: Index = json(archive, "index.json").unwrap_or(Index { manifests: Vec::new() });
-    let annotated =
-        index.manifests.into_iter().filter_map(|mut manifest| ANNOTATIONS.iter().find_map(|key| manifest.annotations.remove(*key)));
-    let mut names: Vec<String> = saved.into_iter().flat_map(|image| image.tags.unwrap_or_default()).chain(annotated).collect();
+    let annotated = index
+        .manifests
+        .into_iter()
+        .filter_map(|mut manifest| ANNOTATIONS.iter().find_map(|key| manifest.annotations.remove(*key)));
+    let mut names: Vec<String> = saved
+        .into_iter()
+        .flat_map(|image| image.tags.unwrap_or_default())
+        .chain(annotated)
+        .collect();
     names.sort();
     names.dedup();
     names
@@ -112,8 +123,10 @@ mod tests {
 
     #[test]
     fn reads_the_names_of_both_kinds_of_archives() {
-        let saved =
-            tree("manifest.json", r#"[{"Config":"c","RepoTags":["busybox:1"],"Layers":[]},{"Config":"d","RepoTags":null,"Layers":[]}]"#);
+        let saved = tree(
+            "manifest.json",
+            r#"[{"Config":"c","RepoTags":["busybox:1"],"Layers":[]},{"Config":"d","RepoTags":null,"Layers":[]}]"#,
+        );
         assert_eq!(names(&saved), ["busybox:1"]);
         let layout = r#"{"schemaVersion":2,"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"1","io.containerd.image.name":"localhost/x:1"}},{}]}"#;
         assert_eq!(names(&tree("index.json", layout)), ["localhost/x:1"]);
@@ -125,7 +138,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image.tar");
         let mut archive = tar::Builder::new(std::fs::File::create(&path).unwrap());
-        let (json, mut header) = (br#"[{"Config":"c","RepoTags":["busybox:1"],"Layers":[]}]"#, tar::Header::new_gnu());
+        let (json, mut header) =
+            (br#"[{"Config":"c","RepoTags":["busybox:1"],"Layers":[]}]"#, tar::Header::new_gnu());
         header.set_size(json.len() as u64);
         header.set_mode(0o644);
         header.set_uid(0);

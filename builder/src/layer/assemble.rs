@@ -23,7 +23,9 @@ pub fn assemble(plan: &LayerPlan, blob: &Blobs<'_>, spool: &Path) -> Result<Tree
         let path = blob(artifact)?;
         let source = format!("the artifact {}", artifact.name);
         match &artifact.place {
-            Place::File { path: place, mode } => draft.add(place.clone(), Entry::file(whole(&path)?, *mode), &source)?,
+            Place::File { path: place, mode } => {
+                draft.add(place.clone(), Entry::file(whole(&path)?, *mode), &source)?
+            }
             Place::Archive(rules) => {
                 let title = format!("{} {}", artifact.name, artifact.version);
                 for (place, entry) in archive::extract(&path, rules, title.trim_end(), spool)?.entries {
@@ -33,11 +35,19 @@ pub fn assemble(plan: &LayerPlan, blob: &Blobs<'_>, spool: &Path) -> Result<Tree
         }
     }
     for file in &plan.files {
-        let entry = Entry { uid: file.uid, gid: file.gid, ..Entry::file(Body::inline(file.content.as_slice()), file.mode) };
+        let entry = Entry {
+            uid: file.uid,
+            gid: file.gid,
+            ..Entry::file(Body::inline(file.content.as_slice()), file.mode)
+        };
         draft.add(file.path.clone(), entry, "a file")?;
     }
     for folder in &plan.directories {
-        draft.add(folder.path.clone(), Entry { uid: folder.uid, gid: folder.gid, ..Entry::directory(folder.mode) }, "a folder")?;
+        draft.add(
+            folder.path.clone(),
+            Entry { uid: folder.uid, gid: folder.gid, ..Entry::directory(folder.mode) },
+            "a folder",
+        )?;
     }
     for link in &plan.links {
         draft.add(link.path.clone(), Entry::symlink(link.target.as_str()), "a link")?;
@@ -59,8 +69,11 @@ impl Draft {
             if same_folder {
                 return Ok(());
             }
-            return Err(Error::new(Class::Definition, format!("{path} is declared twice: by {first} and by {source}"))
-                .help("remove one of them, or leave it out of the archive with pick"));
+            return Err(Error::new(
+                Class::Definition,
+                format!("{path} is declared twice: by {first} and by {source}"),
+            )
+            .help("remove one of them, or leave it out of the archive with pick"));
         }
         self.sources.insert(path.clone(), source.to_owned());
         self.tree.insert(path, entry);

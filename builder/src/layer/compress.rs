@@ -23,8 +23,12 @@ const GENERATION: u32 = 1;
 const ZSTD_LEVEL: i32 = 3;
 /// Measured on trees of programs and libraries: as small as level 3 within one percent, in five sixths of its time. A single hash table
 /// that stays in the processor's cache makes the speed; a window of 4 MiB instead of 2 makes up for the size (any reader takes 8, RFC 8878).
-const ZSTD_PARAMETERS: [CParameter; 4] =
-    [CParameter::Strategy(Strategy::ZSTD_fast), CParameter::WindowLog(22), CParameter::HashLog(17), CParameter::MinMatch(5)];
+const ZSTD_PARAMETERS: [CParameter; 4] = [
+    CParameter::Strategy(Strategy::ZSTD_fast),
+    CParameter::WindowLog(22),
+    CParameter::HashLog(17),
+    CParameter::MinMatch(5),
+];
 
 /// How to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,19 +80,33 @@ struct Record {
 ///
 /// # Errors
 /// [`Class::Io`].
-pub fn compress(store: &Store, layer: &PackedLayer, compression: Compression, threads: usize) -> Result<CompressedLayer> {
+pub fn compress(
+    store: &Store,
+    layer: &PackedLayer,
+    compression: Compression,
+    threads: usize,
+) -> Result<CompressedLayer> {
     let key = Digest::of(format!("{GENERATION} {compression:?} {}", layer.diff_id).as_bytes());
     let built = store.built(KIND, &key, |folder| {
         let record = write(layer, compression, threads, &folder.join(BLOB))?;
         let path = folder.join(RECORD);
-        let json = serde_json::to_vec(&record).map_err(|error| Error::new(Class::Internal, format!("writing {RECORD}: {error}")))?;
+        let json = serde_json::to_vec(&record)
+            .map_err(|error| Error::new(Class::Internal, format!("writing {RECORD}: {error}")))?;
         fs::write(&path, json).at("writing", &path)
     })?;
     let record = built.path.join(RECORD);
-    let Record { digest, size } = serde_json::from_slice(&fs::read(&record).at("reading", &record)?).map_err(|error| {
-        Error::new(Class::Io, format!("{} is damaged: {error}", record.display())).help("remove its folder and build again")
-    })?;
-    Ok(CompressedLayer { path: built.path.join(BLOB), digest, size, media_type: compression.media_type(), cached: built.cached })
+    let Record { digest, size } = serde_json::from_slice(&fs::read(&record).at("reading", &record)?)
+        .map_err(|error| {
+            Error::new(Class::Io, format!("{} is damaged: {error}", record.display()))
+                .help("remove its folder and build again")
+        })?;
+    Ok(CompressedLayer {
+        path: built.path.join(BLOB),
+        digest,
+        size,
+        media_type: compression.media_type(),
+        cached: built.cached,
+    })
 }
 
 fn write(layer: &PackedLayer, compression: Compression, threads: usize, path: &Path) -> Result<Record> {

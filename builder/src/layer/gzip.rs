@@ -33,7 +33,12 @@ struct Piece {
 type Worker = (SyncSender<Job>, Receiver<io::Result<Piece>>);
 
 /// Compresses all of `from` into `to` on `threads` threads (at least one).
-pub(super) fn compress(mut from: impl Read, mut to: impl Write, level: u32, threads: usize) -> io::Result<()> {
+pub(super) fn compress(
+    mut from: impl Read,
+    mut to: impl Write,
+    level: u32,
+    threads: usize,
+) -> io::Result<()> {
     to.write_all(&HEADER)?;
     let checksum = thread::scope(|scope| {
         let workers: Vec<Worker> = (0..threads.max(1))
@@ -92,7 +97,9 @@ fn deflate(job: &Job, level: u32) -> io::Result<Piece> {
     let mut deflated = Vec::with_capacity(job.bytes.len() / 2 + 1024);
     loop {
         let read = usize::try_from(stream.total_in()).map_err(io::Error::other)?;
-        let status = stream.compress_vec(&job.bytes[read..], &mut deflated, FlushCompress::Sync).map_err(io::Error::other)?;
+        let status = stream
+            .compress_vec(&job.bytes[read..], &mut deflated, FlushCompress::Sync)
+            .map_err(io::Error::other)?;
         let all_read = stream.total_in() == job.bytes.len() as u64;
         // zlib: a flush is complete when room is left in the output.
         if all_read && (deflated.len() < deflated.capacity() || status == Status::BufError) {

@@ -39,16 +39,31 @@ pub fn pack(store: &Store, name: &str, key: Digest, tree: &Tree, epoch: u64) -> 
 ///
 /// # Errors
 /// [`Class::Io`], and those of `tree`.
-pub fn pack_with(store: &Store, name: &str, key: Digest, epoch: u64, tree: impl FnOnce() -> Result<Tree>) -> Result<PackedLayer> {
+pub fn pack_with(
+    store: &Store,
+    name: &str,
+    key: Digest,
+    epoch: u64,
+    tree: impl FnOnce() -> Result<Tree>,
+) -> Result<PackedLayer> {
     let built = store.built(KIND, &key, |folder| {
-        let record = write_layer(&tree()?, epoch, &folder.join(TAR)).map_err(|error| error.context(format!("packing layer {name}")))?;
+        let record = write_layer(&tree()?, epoch, &folder.join(TAR))
+            .map_err(|error| error.context(format!("packing layer {name}")))?;
         let path = folder.join(RECORD);
-        let json = serde_json::to_vec(&record).map_err(|error| Error::new(Class::Internal, format!("writing {RECORD}: {error}")))?;
+        let json = serde_json::to_vec(&record)
+            .map_err(|error| Error::new(Class::Internal, format!("writing {RECORD}: {error}")))?;
         fs::write(&path, json).at("writing", &path)
     })?;
     let tar = built.path.join(TAR);
     let record = read_record(&built.path, &tar)?;
-    Ok(PackedLayer { name: name.to_owned(), key, tar, diff_id: record.diff_id, size: record.size, cached: built.cached })
+    Ok(PackedLayer {
+        name: name.to_owned(),
+        key,
+        tar,
+        diff_id: record.diff_id,
+        size: record.size,
+        cached: built.cached,
+    })
 }
 
 fn write_layer(tree: &Tree, epoch: u64, path: &Path) -> Result<Record> {
@@ -60,9 +75,15 @@ fn write_layer(tree: &Tree, epoch: u64, path: &Path) -> Result<Record> {
 fn read_record(folder: &Path, tar: &Path) -> Result<Record> {
     let path = folder.join(RECORD);
     let damaged = |why: String| {
-        Error::new(Class::Io, format!("the cached layer {} is damaged: {why}", folder.display())).help("remove that folder and build again")
+        Error::new(Class::Io, format!("the cached layer {} is damaged: {why}", folder.display()))
+            .help("remove that folder and build again")
     };
-    let record: Record = serde_json::from_slice(&fs::read(&path).at("reading", &path)?).map_err(|error| damaged(error.to_string()))?;
+    let record: Record = serde_json::from_slice(&fs::read(&path).at("reading", &path)?)
+        .map_err(|error| damaged(error.to_string()))?;
     let length = tar.metadata().at("reading", tar)?.len();
-    if length == record.size { Ok(record) } else { Err(damaged(format!("{TAR} has {length} bytes instead of {}", record.size))) }
+    if length == record.size {
+        Ok(record)
+    } else {
+        Err(damaged(format!("{TAR} has {length} bytes instead of {}", record.size)))
+    }
 }

@@ -16,7 +16,10 @@ const QUEUE: usize = 16;
 ///
 /// # Errors
 /// Those of `work`, and [`Class::Io`] when the last bytes cannot be written.
-pub fn digest_while_writing<W: Write>(inner: W, work: impl FnOnce(&mut Tee<W>) -> Result<()>) -> Result<(W, Digest, u64)> {
+pub fn digest_while_writing<W: Write>(
+    inner: W,
+    work: impl FnOnce(&mut Tee<W>) -> Result<()>,
+) -> Result<(W, Digest, u64)> {
     thread::scope(|scope| {
         let (to_hash, pieces) = sync_channel::<Vec<u8>>(QUEUE);
         let (give_back, spare) = channel();
@@ -26,7 +29,8 @@ pub fn digest_while_writing<W: Write>(inner: W, work: impl FnOnce(&mut Tee<W>) -
         tee.flush().at("writing", "the last bytes of a layer")?;
         let Tee { inner, to_hash, .. } = tee;
         drop(to_hash);
-        let (digest, size) = hashing.join().map_err(|_| Error::new(Class::Internal, "the hashing thread stopped"))??;
+        let (digest, size) =
+            hashing.join().map_err(|_| Error::new(Class::Internal, "the hashing thread stopped"))??;
         Ok((inner, digest, size))
     })
 }

@@ -9,7 +9,9 @@ use super::read::{ReadPolicy, read_tar, read_tree, tree_from_stream};
 use super::write::write_tar;
 use super::*;
 use crate::archive::tests::raw::Raw;
-use crate::definition::plan::{ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place};
+use crate::definition::plan::{
+    ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place,
+};
 use crate::error::Class;
 use crate::process::{Run, tool};
 use crate::store::Store;
@@ -36,7 +38,10 @@ fn rich() -> Tree {
     for length in [95, 98, 99, 100, 101, 150, 155, 156, 200, 254, 255] {
         let name = "n".repeat(length);
         tree.insert(name.clone(), file(name.as_bytes(), 0o644));
-        tree.insert(format!("folder{length}/{}/{}", "p".repeat(length), "q".repeat(length.min(120))), file(b"x", 0o644));
+        tree.insert(
+            format!("folder{length}/{}/{}", "p".repeat(length), "q".repeat(length.min(120))),
+            file(b"x", 0o644),
+        );
         tree.insert(format!("d{length}/{}", "d".repeat(length)), Entry::directory(0o700));
         tree.insert(format!("link{length}"), Entry::symlink("t".repeat(length)));
     }
@@ -89,7 +94,10 @@ fn the_format_is_pinned() {
     small.insert("etc", Entry::directory(0o755));
     small.insert("etc/motd", Entry::file(Body::inline(*b"hello\n"), 0o644));
     small.insert("lib", Entry::symlink("usr/lib"));
-    assert_eq!(Digest::of(&bytes_of(&small)).to_string(), "sha256:86fc456e5ac25e95c8e9e82f6de159095cbb4dcf4bcb39ff5e501ee703042c73");
+    assert_eq!(
+        Digest::of(&bytes_of(&small)).to_string(),
+        "sha256:86fc456e5ac25e95c8e9e82f6de159095cbb4dcf4bcb39ff5e501ee703042c73"
+    );
 }
 
 /// Set for a process that packs one layer, prints its digests and ends.
@@ -101,10 +109,12 @@ fn time_folder_umask_and_locale_leave_no_trace() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("tool"), b"program").unwrap();
         fs::write(folder.path().join("release"), Raw::default().file("bin/extra", b"extra").end()).unwrap();
-        let tree = assemble(&plan(), &|artifact| Ok(folder.path().join(&artifact.name)), folder.path()).unwrap();
+        let tree =
+            assemble(&plan(), &|artifact| Ok(folder.path().join(&artifact.name)), folder.path()).unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
         let layer = pack(&store, "sample", Digest::of(b"key"), &tree, EPOCH).unwrap();
-        let forms = [Compression::Zstd, Compression::GZIP].map(|form| compress(&store, &layer, form, 2).unwrap().digest);
+        let forms = [Compression::Zstd, Compression::GZIP]
+            .map(|form| compress(&store, &layer, form, 2).unwrap().digest);
         println!("\ndigests {} {} {}", layer.diff_id, forms[0], forms[1]);
         return;
     }
@@ -113,7 +123,12 @@ fn time_folder_umask_and_locale_leave_no_trace() {
             "umask {umask} && cd {folder} && exec \"$0\" --exact layer::tests::time_folder_umask_and_locale_leave_no_trace --nocapture"
         );
         let mut shell = tool("sh");
-        shell.args(["-c", &script]).arg(std::env::current_exe().unwrap()).env(CHILD, "1").env("TZ", zone).env("LC_ALL", locale);
+        shell
+            .args(["-c", &script])
+            .arg(std::env::current_exe().unwrap())
+            .env(CHILD, "1")
+            .env("TZ", zone)
+            .env("LC_ALL", locale);
         let output = String::from_utf8(shell.run("dash").unwrap().stdout).unwrap();
         output.lines().find(|line| line.starts_with("digests sha256:")).unwrap().to_owned()
     };
@@ -134,10 +149,17 @@ fn gnu_tar_lists_it() {
     let path = folder.path().join("layer.tar");
     let tree = rich();
     fs::write(&path, bytes_of(&tree)).unwrap();
-    let listing = tool("tar").args(["--numeric-owner", "--quoting-style=literal", "-tvf"]).arg(&path).run("tar").unwrap();
+    let listing = tool("tar")
+        .args(["--numeric-owner", "--quoting-style=literal", "-tvf"])
+        .arg(&path)
+        .run("tar")
+        .unwrap();
     assert!(listing.stderr.is_empty(), "{}", String::from_utf8_lossy(&listing.stderr));
-    let lines: Vec<String> =
-        String::from_utf8(listing.stdout).unwrap().lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let lines: Vec<String> = String::from_utf8(listing.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
     assert_eq!(lines.len(), tree.entries.len());
     for (line, (path, entry)) in lines.iter().zip(&tree.entries) {
         let (kind, suffix, size) = match &entry.node {
@@ -146,7 +168,10 @@ fn gnu_tar_lists_it() {
             Node::Symlink(target) => ("l", format!(" -> {target}"), 0),
         };
         assert!(line.starts_with(kind), "{line}");
-        assert!(line.ends_with(&format!("{}/{} {size} 2020-01-01 00:00 {path}{suffix}", entry.uid, entry.gid)), "{line}\n{path}");
+        assert!(
+            line.ends_with(&format!("{}/{} {size} 2020-01-01 00:00 {path}{suffix}", entry.uid, entry.gid)),
+            "{line}\n{path}"
+        );
     }
     assert!(lines.iter().any(|line| line.starts_with("-rwsr-xr-x 0/0 6 ")));
 }
@@ -157,7 +182,8 @@ fn sizes_beyond_ustar_get_a_pax_record() {
     struct Head(Vec<u8>, u64);
     impl std::io::Write for Head {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.extend_from_slice(&bytes[..bytes.len().min(2048_usize.saturating_sub(self.0.len()))]);
+            self.0
+                .extend_from_slice(&bytes[..bytes.len().min(2048_usize.saturating_sub(self.0.len()))]);
             self.1 += bytes.len() as u64;
             // Far enough: the headers have been seen.
             if self.1 > 1 << 20 { Err(std::io::ErrorKind::WriteZero.into()) } else { Ok(bytes.len()) }
@@ -186,7 +212,10 @@ fn packing_is_cached_and_notices_damage() {
     let key = Digest::of(b"key");
     let first = pack(&store, "rich", key, &rich(), EPOCH).unwrap();
     assert!(!first.cached);
-    assert_eq!((Digest::of_file(&first.tar).unwrap(), first.tar.metadata().unwrap().len()), (first.diff_id, first.size));
+    assert_eq!(
+        (Digest::of_file(&first.tar).unwrap(), first.tar.metadata().unwrap().len()),
+        (first.diff_id, first.size)
+    );
     let second = pack_with(&store, "rich", key, EPOCH, || panic!("the tree is not needed")).unwrap();
     assert_eq!((second.cached, second.diff_id, second.size), (true, first.diff_id, first.size));
     fs::OpenOptions::new().write(true).open(&first.tar).unwrap().set_len(512).unwrap();
@@ -198,8 +227,9 @@ fn packing_is_cached_and_notices_damage() {
 fn large(store: &Store) -> PackedLayer {
     let mut tree = Tree::default();
     for index in 0..40_u32 {
-        let text: String =
-            (0..20_000_u32).map(|line| format!("{:x}\n", line.wrapping_mul(2_654_435_761).wrapping_add(index) >> 12)).collect();
+        let text: String = (0..20_000_u32)
+            .map(|line| format!("{:x}\n", line.wrapping_mul(2_654_435_761).wrapping_add(index) >> 12))
+            .collect();
         tree.insert(format!("usr/share/file{index}"), Entry::file(Body::inline(text.into_bytes()), 0o644));
     }
     pack(store, "large", Digest::of(b"large"), &tree, EPOCH).unwrap()
@@ -244,7 +274,14 @@ fn both_forms_at_once_are_read_by_other_programs() {
         assert!(form.size < layer.size, "{program}");
         assert!(
             !form.cached
-                && compress(&store, &layer, if program == "gzip" { Compression::GZIP } else { Compression::Zstd }, 1).unwrap().cached
+                && compress(
+                    &store,
+                    &layer,
+                    if program == "gzip" { Compression::GZIP } else { Compression::Zstd },
+                    1
+                )
+                .unwrap()
+                .cached
         );
     }
 }
@@ -294,7 +331,10 @@ fn a_trusted_tar_is_still_checked() {
 }
 
 fn artifact(name: &str, place: Place) -> ArtifactPlan {
-    let origin = Origin::Url { url: format!("https://example.org/{name}"), checksum: Checksum::Pinned(Digest::of(b"")) };
+    let origin = Origin::Url {
+        url: format!("https://example.org/{name}"),
+        checksum: Checksum::Pinned(Digest::of(b"")),
+    };
     ArtifactPlan { name: name.into(), version: "1.2".into(), origin, place, license: None }
 }
 
@@ -307,7 +347,13 @@ fn plan() -> LayerPlan {
             artifact("tool", Place::File { path: "usr/bin/tool".into(), mode: 0o755 }),
             artifact("release", Place::Archive(rules)),
         ],
-        files: vec![FilePlan { path: "etc/tool.conf".into(), content: b"a = 1\n".to_vec(), mode: 0o640, uid: 0, gid: 42 }],
+        files: vec![FilePlan {
+            path: "etc/tool.conf".into(),
+            content: b"a = 1\n".to_vec(),
+            mode: 0o640,
+            uid: 0,
+            gid: 42,
+        }],
         directories: vec![DirectoryPlan { path: "var/lib/tool".into(), mode: 0o700, uid: 7, gid: 8 }],
         links: vec![LinkPlan { path: "usr/bin/alias".into(), target: "tool".into() }],
         enable: Vec::new(),
@@ -318,7 +364,8 @@ fn plan() -> LayerPlan {
 
 fn assembled(plan: &LayerPlan, folder: &Path) -> crate::error::Result<Tree> {
     fs::write(folder.join("tool"), b"program").unwrap();
-    fs::write(folder.join("release"), Raw::default().folder("bin/").file("bin/extra", b"extra").end()).unwrap();
+    fs::write(folder.join("release"), Raw::default().folder("bin/").file("bin/extra", b"extra").end())
+        .unwrap();
     assemble(plan, &|artifact| Ok(folder.join(&artifact.name)), folder)
 }
 
@@ -329,7 +376,10 @@ fn a_layer_holds_what_it_declares_and_no_more() {
     let paths = ["etc/tool.conf", "usr/bin/alias", "usr/bin/tool", "usr/local/bin/extra", "var/lib/tool"];
     assert_eq!(tree.entries.keys().collect::<Vec<_>>(), paths);
     assert_eq!(tree.file("usr/bin/tool").unwrap().read().unwrap(), b"program");
-    assert_eq!(tree.get("etc/tool.conf").map(|entry| (entry.mode, entry.uid, entry.gid)), Some((0o640, 0, 42)));
+    assert_eq!(
+        tree.get("etc/tool.conf").map(|entry| (entry.mode, entry.uid, entry.gid)),
+        Some((0o640, 0, 42))
+    );
     assert_eq!(tree.get("var/lib/tool").map(|entry| (entry.mode, entry.uid, entry.gid)), Some((0o700, 7, 8)));
 }
 
@@ -339,6 +389,9 @@ fn one_path_twice_in_a_layer_names_both_sources() {
     let mut twice = plan();
     twice.links.push(LinkPlan { path: "usr/local/bin/extra".into(), target: "x".into() });
     let error = assembled(&twice, folder.path()).unwrap_err();
-    assert_eq!(error.message(), "usr/local/bin/extra is declared twice: by the artifact release and by a link");
+    assert_eq!(
+        error.message(),
+        "usr/local/bin/extra is declared twice: by the artifact release and by a link"
+    );
     assert_eq!(error.class(), Class::Definition);
 }

@@ -151,7 +151,9 @@ fn split(name: &str) -> Option<(&str, &str)> {
     if name.len() <= NAME_FIELD {
         return Some(("", name));
     }
-    let fits = |slash: &usize| *slash <= PREFIX_FIELD && name.len() - slash - 1 <= NAME_FIELD && slash + 1 < name.len();
+    let fits = |slash: &usize| {
+        *slash <= PREFIX_FIELD && name.len() - slash - 1 <= NAME_FIELD && slash + 1 < name.len()
+    };
     let slash = name.match_indices('/').map(|(slash, _)| slash).find(fits)?;
     Some((&name[..slash], &name[slash + 1..]))
 }

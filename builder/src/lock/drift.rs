@@ -74,9 +74,13 @@ pub fn differences(plan: &ImagePlan, lock: &Lock) -> Vec<String> {
             None => differences.push(format!("{name} {} is not in the lock", want.artifact.version)),
             Some(pin) if want.is_pinned_by(pin) => {}
             Some(pin) if pin.version != want.artifact.version => {
-                differences.push(format!("{name}: the definition wants {}, the lock has {}", want.artifact.version, pin.version));
+                differences.push(format!(
+                    "{name}: the definition wants {}, the lock has {}",
+                    want.artifact.version, pin.version
+                ));
             }
-            Some(_) => differences.push(format!("{name}: the definition has another address or digest than the lock")),
+            Some(_) => differences
+                .push(format!("{name}: the definition has another address or digest than the lock")),
         }
     }
     for pin in &lock.artifacts {
@@ -90,7 +94,10 @@ pub fn differences(plan: &ImagePlan, lock: &Lock) -> Vec<String> {
 
 fn base_differences(wanted: &LockedBase, locked: &LockedBase) -> Vec<String> {
     if wanted.suite != locked.suite || wanted.distribution != locked.distribution {
-        return vec![format!("the definition wants {}, the lock has packages of {}", wanted.suite, locked.suite)];
+        return vec![format!(
+            "the definition wants {}, the lock has packages of {}",
+            wanted.suite, locked.suite
+        )];
     }
     let lists = [(&wanted.install, &locked.install), (&wanted.extract, &locked.extract)];
     let mut differences = Vec::new();

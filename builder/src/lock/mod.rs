@@ -64,9 +64,11 @@ impl Lock {
         }
         let remedy = "remove it and run kiln lock";
         let broken = |error: Error| Error::new(Class::Lock, error.message()).help(remedy);
-        let lock: Self = compose::read_up_to(path, 16 << 20).and_then(|source| source.parse()).map_err(broken)?;
+        let lock: Self =
+            compose::read_up_to(path, 16 << 20).and_then(|source| source.parse()).map_err(broken)?;
         if lock.schema != SCHEMA {
-            let message = format!("{}: schema {} is not known to this release of Kiln", path.display(), lock.schema);
+            let message =
+                format!("{}: schema {} is not known to this release of Kiln", path.display(), lock.schema);
             return Err(Error::new(Class::Lock, message).help(remedy));
         }
         Ok(Some(lock))
@@ -74,7 +76,8 @@ impl Lock {
 
     /// Writes the lock file by atomic rename.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let body = toml::to_string(self).map_err(|error| Error::new(Class::Internal, format!("writing the lock: {error}")))?;
+        let body = toml::to_string(self)
+            .map_err(|error| Error::new(Class::Internal, format!("writing the lock: {error}")))?;
         let text = format!("# Written by `kiln lock`; commit it beside the definition.\n{body}");
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).at("creating", folder)?;

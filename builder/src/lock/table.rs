@@ -31,13 +31,21 @@ impl DigestTable {
     pub fn parse(text: &str) -> Result<Self, (usize, String)> {
         let mut lines = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
         let header = lines.next().unwrap_or_default();
-        let column = |name: &str| header.iter().position(|field| *field == name).ok_or((1, format!("there is no column \"{name}\"")));
+        let column = |name: &str| {
+            header
+                .iter()
+                .position(|field| *field == name)
+                .ok_or((1, format!("there is no column \"{name}\"")))
+        };
         let (url, algorithm, digest) = (column("url")?, column("digest_algorithm")?, column("digest")?);
         let mut digests = HashMap::new();
         for (index, fields) in lines.enumerate() {
-            let field = |column: usize| fields.get(column).copied().ok_or((index + 2, "a column is missing".to_owned()));
+            let field = |column: usize| {
+                fields.get(column).copied().ok_or((index + 2, "a column is missing".to_owned()))
+            };
             if field(algorithm)? == "sha256" {
-                let parsed = field(digest)?.parse().map_err(|_| (index + 2, "not a SHA-256 digest".to_owned()))?;
+                let parsed =
+                    field(digest)?.parse().map_err(|_| (index + 2, "not a SHA-256 digest".to_owned()))?;
                 digests.insert(field(url)?.to_owned(), parsed);
             }
         }
@@ -57,7 +65,10 @@ mod tests {
     #[test]
     fn reads_named_columns_and_names_bad_lines() {
         let digest = Digest::of(b"x");
-        let text = format!("component\turl\tdigest_algorithm\tdigest\nrunc\thttps://a/b\tsha256\t{}\n", digest.hex());
+        let text = format!(
+            "component\turl\tdigest_algorithm\tdigest\nrunc\thttps://a/b\tsha256\t{}\n",
+            digest.hex()
+        );
         assert_eq!(DigestTable::parse(&text).unwrap().get("https://a/b"), Some(digest));
         assert_eq!(DigestTable::parse("url\tdigest\n").unwrap_err().0, 1);
         assert_eq!(DigestTable::parse("url\tdigest_algorithm\tdigest\na\tsha256\tzz").unwrap_err().0, 2);

@@ -36,7 +36,9 @@ pub fn update(
     fetcher: &Fetcher<'_>,
     packages: impl FnOnce() -> Result<Vec<LockedPackage>>,
 ) -> Result<Lock> {
-    let mut artifacts = drift::wanted(plan).map(|want| pin(&want, old, policy, fetcher)).collect::<Result<Vec<_>>>()?;
+    let mut artifacts = drift::wanted(plan)
+        .map(|want| pin(&want, old, policy, fetcher))
+        .collect::<Result<Vec<_>>>()?;
     artifacts.sort_by(|a, b| (&a.layer, &a.name).cmp(&(&b.layer, &b.name)));
     let base = drift::base(plan);
     let kept = old.filter(|old| old.base == base && old.arch == plan.arch && !policy.upgrade_packages);
@@ -47,13 +49,21 @@ pub fn update(
     Ok(Lock { schema: SCHEMA, image: plan.name.clone(), arch: plan.arch, base, artifacts, packages })
 }
 
-fn pin(want: &Wanted<'_>, old: Option<&Lock>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<LockedArtifact> {
+fn pin(
+    want: &Wanted<'_>,
+    old: Option<&Lock>,
+    policy: &Policy,
+    fetcher: &Fetcher<'_>,
+) -> Result<LockedArtifact> {
     let id = format!("{}/{}", want.layer.name, want.artifact.name);
-    let old = old.and_then(|old| old.artifact(&want.layer.name, &want.artifact.name)).filter(|pin| want.is_pinned_by(pin));
+    let old = old
+        .and_then(|old| old.artifact(&want.layer.name, &want.artifact.name))
+        .filter(|pin| want.is_pinned_by(pin));
     if let Some(pin) = old.filter(|_| !policy.recheck) {
         return Ok(pin.clone());
     }
-    let (sha256, size) = ask(want, policy, fetcher).map_err(|error| error.context(format!("locking {id}")))?;
+    let (sha256, size) =
+        ask(want, policy, fetcher).map_err(|error| error.context(format!("locking {id}")))?;
     if let Some(pin) = old.filter(|pin| pin.sha256 != sha256 && !policy.accept.contains(&id)) {
         return Err(replaced(&id, want.url, &pin.sha256, &sha256));
     }
@@ -81,7 +91,9 @@ fn ask(want: &Wanted<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<(Dig
     let file_name = want.url.rsplit('/').next().unwrap_or(want.url);
     match checksum::find(&document, file_name).map_err(|error| error.context(address))? {
         Expected::Sha256(digest) => Ok((digest, fetcher.length(want.url)?)),
-        other => fetcher.learn(&want.artifact.name, want.url, &other).map(|(digest, size)| (digest, Some(size))),
+        other => fetcher
+            .learn(&want.artifact.name, want.url, &other)
+            .map(|(digest, size)| (digest, Some(size))),
     }
 }
 

@@ -63,7 +63,8 @@ pub fn find(name: &str) -> Result<&'static dyn Output> {
         return Ok(*output);
     }
     let names: Vec<_> = ALL.iter().map(|output| output.name()).collect();
-    Err(Error::new(Class::Definition, format!("unknown output \"{name}\"")).help(suggestion(name, names.iter().copied())))
+    Err(Error::new(Class::Definition, format!("unknown output \"{name}\""))
+        .help(suggestion(name, names.iter().copied())))
 }
 
 /// An assembled image, ready to be written in any form. Parts that several outputs share are made once, on first use.
@@ -141,8 +142,11 @@ impl<'a> Image<'a> {
             (Some(kernel), None) => Ok(kernel),
             (None, _) => Err(error("the image has no kernel: no boot/vmlinuz-* in it".to_owned())
                 .help("add a kernel to base.packages, for example linux-image-cloud-amd64")),
-            (Some(one), Some(other)) => Err(error(format!("the image has more than one kernel: {} and {}", one.version, other.version))
-                .help("keep one kernel package in base.packages")),
+            (Some(one), Some(other)) => Err(error(format!(
+                "the image has more than one kernel: {} and {}",
+                one.version, other.version
+            ))
+            .help("keep one kernel package in base.packages")),
         }
     }
 
@@ -153,7 +157,11 @@ impl<'a> Image<'a> {
 
     /// Notes that bytes of this image come from `version` of the program `name`.
     pub fn record_tool(&self, name: &'static str, version: &str) {
-        self.parts.tools.lock().unwrap_or_else(PoisonError::into_inner).insert(name, version.to_owned());
+        self.parts
+            .tools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, version.to_owned());
     }
 }
 

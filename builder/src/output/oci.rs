@@ -48,13 +48,22 @@ impl Output for OciLayout {
             let compressed = compress(image.store, layer, Compression::GZIP, threads)?;
             layout.copy(&compressed)?;
             let title = HashMap::from([(oci::ANNOTATION_TITLE.to_owned(), layer.name.clone())]);
-            layers.push(annotated(descriptor(oci::MediaType::ImageLayerGzip, compressed.size, &compressed.digest)?, title));
+            layers.push(annotated(
+                descriptor(oci::MediaType::ImageLayerGzip, compressed.size, &compressed.digest)?,
+                title,
+            ));
         }
         let config = layout.json(oci::MediaType::ImageConfig, &configuration(image)?)?;
         let manifest = layout.json(oci::MediaType::ImageManifest, &manifest(image, config, layers)?)?;
         layout.file("index.json", &json(&index(image, manifest)?)?)?;
-        layout.file("oci-layout", &json(&built(oci::OciLayoutBuilder::default().image_layout_version("1.0.0").build())?)?)?;
-        layout.files.iter_mut().for_each(|written| written.file = format!("{name}/{}", written.file));
+        layout.file(
+            "oci-layout",
+            &json(&built(oci::OciLayoutBuilder::default().image_layout_version("1.0.0").build())?)?,
+        )?;
+        layout
+            .files
+            .iter_mut()
+            .for_each(|written| written.file = format!("{name}/{}", written.file));
         Ok(layout.files)
     }
 }
@@ -76,7 +85,11 @@ impl Layout {
         let path = self.blobs().join(layer.digest.hex());
         let copied = fs::copy(&layer.path, &path).at("writing", &path)?;
         if copied != layer.size {
-            let message = format!("the cached {} is damaged: {copied} bytes instead of {}", layer.path.display(), layer.size);
+            let message = format!(
+                "the cached {} is damaged: {copied} bytes instead of {}",
+                layer.path.display(),
+                layer.size
+            );
             return Err(Error::new(Class::Io, message).help("remove its folder and build again"));
         }
         // Two layers with the same content are one blob.
@@ -121,7 +134,14 @@ fn configuration(image: &Image<'_>) -> Result<oci::ImageConfiguration> {
     let history = image
         .layers
         .iter()
-        .map(|layer| built(oci::HistoryBuilder::default().created(&created).created_by(format!("kiln layer {}", layer.name)).build()))
+        .map(|layer| {
+            built(
+                oci::HistoryBuilder::default()
+                    .created(&created)
+                    .created_by(format!("kiln layer {}", layer.name))
+                    .build(),
+            )
+        })
         .collect::<Result<Vec<_>>>()?;
     let root = built(oci::RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build())?;
     built(
@@ -136,7 +156,11 @@ fn configuration(image: &Image<'_>) -> Result<oci::ImageConfiguration> {
     )
 }
 
-fn manifest(image: &Image<'_>, config: oci::Descriptor, layers: Vec<oci::Descriptor>) -> Result<oci::ImageManifest> {
+fn manifest(
+    image: &Image<'_>,
+    config: oci::Descriptor,
+    layers: Vec<oci::Descriptor>,
+) -> Result<oci::ImageManifest> {
     let mut annotations = HashMap::from([
         (oci::ANNOTATION_CREATED.to_owned(), rfc3339(image.epoch)),
         (oci::ANNOTATION_TITLE.to_owned(), image.plan.name.clone()),
@@ -199,7 +223,12 @@ fn rfc3339(epoch: u64) -> String {
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
     let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 #[cfg(test)]

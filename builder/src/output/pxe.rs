@@ -55,7 +55,10 @@ fn write_initrd(initrd: &Path, root: &Path, epoch: u64, path: &Path) -> Result<(
     let mut file = File::create(path).at("creating", path)?;
     let len = io::copy(&mut File::open(initrd).at("opening", initrd)?, &mut file).at("writing", path)?;
     if len % BLOCK != 0 {
-        return Err(Error::new(Class::Internal, format!("{} is not padded to {BLOCK} bytes", initrd.display())));
+        return Err(Error::new(
+            Class::Internal,
+            format!("{} is not padded to {BLOCK} bytes", initrd.display()),
+        ));
     }
     let mut content = File::open(root).at("opening", root)?;
     let len = content.metadata().at("reading", root)?.len();
@@ -74,15 +77,20 @@ fn script(name: &str, arguments: &[String]) -> Result<String> {
         line.push_str(argument);
     }
     // An autoexec.ipxe that led here would end up in the initrd (iPXE issue 1723).
-    Ok(format!("#!ipxe\n# {name}: runs from memory\nimgfree autoexec.ipxe ||\n{line}\ninitrd {INITRD}\nboot\n"))
+    Ok(format!(
+        "#!ipxe\n# {name}: runs from memory\nimgfree autoexec.ipxe ||\n{line}\ninitrd {INITRD}\nboot\n"
+    ))
 }
 
 /// iPXE expands `${…}`, chains commands at `&&`, `||` and `;`, and cannot quote any of that.
 fn check_argument(argument: &str) -> Result<()> {
     let harmful = argument.contains("${") || argument.contains(['\n', '\r']);
     if harmful || argument.split_whitespace().any(|word| ["&&", "||", ";"].contains(&word)) {
-        return Err(Error::new(Class::Definition, format!("the kernel argument {argument:?} cannot stand in an iPXE script"))
-            .help("leave out ${…}, line breaks, and && or || between blanks"));
+        return Err(Error::new(
+            Class::Definition,
+            format!("the kernel argument {argument:?} cannot stand in an iPXE script"),
+        )
+        .help("leave out ${…}, line breaks, and && or || between blanks"));
     }
     Ok(())
 }

@@ -30,7 +30,10 @@ impl Output for Qcow2 {
         image.record_tool("qemu-img", &version()?);
         let _step = image.progress.step("converting the disk to qcow2");
         let mut command = tool("qemu-img");
-        command.args(["convert", "-q", "-f", "raw", "-O", "qcow2", "-o", FORMAT]).arg(&disk.path).arg(folder.join(&name));
+        command
+            .args(["convert", "-q", "-f", "raw", "-O", "qcow2", "-o", FORMAT])
+            .arg(&disk.path)
+            .arg(folder.join(&name));
         command.run(PACKAGE)?;
         Ok(vec![name.into()])
     }

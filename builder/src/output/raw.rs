@@ -28,7 +28,9 @@ impl Output for Raw {
         // A copy, because the store's own file must not change when a user changes this one.
         fs::copy(image.initrd()?, &initrd).at("writing", &initrd)?;
         let mut from = image.kernel()?.body.open().at("reading", "the kernel")?;
-        File::create(&kernel).and_then(|mut to| io::copy(&mut from, &mut to)).at("writing", &kernel)?;
+        File::create(&kernel)
+            .and_then(|mut to| io::copy(&mut from, &mut to))
+            .at("writing", &kernel)?;
         fs::write(&command_line, disk::command_line(image) + "\n").at("writing", &command_line)?;
         Ok(names.map(Written::from).into())
     }
@@ -52,7 +54,9 @@ fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
         let count = from.read(&mut block)?;
         match &block[..count] {
             [] => break,
-            zeros if zeros.iter().all(|byte| *byte == 0) => to.seek(SeekFrom::Current(count as i64)).map(drop)?,
+            zeros if zeros.iter().all(|byte| *byte == 0) => {
+                to.seek(SeekFrom::Current(count as i64)).map(drop)?
+            }
             bytes => to.write_all(bytes)?,
         }
     }

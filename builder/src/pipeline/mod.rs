@@ -32,7 +32,13 @@ use session::Session;
 const LAYER_FORMAT: u32 = 1;
 
 /// Builds the image of `plan` from `lock` into `output_dir`.
-pub fn build(session: &Session, plan: &ImagePlan, lock: &Lock, firstboot: Option<&Path>, output_dir: &Path) -> Result<Report> {
+pub fn build(
+    session: &Session,
+    plan: &ImagePlan,
+    lock: &Lock,
+    firstboot: Option<&Path>,
+    output_dir: &Path,
+) -> Result<Report> {
     let started = Instant::now();
     let mut timer = Timer::default();
     let epoch = determinism::source_date_epoch()?;
@@ -113,7 +119,8 @@ fn identity(plan: &ImagePlan, layers: &[PackedLayer], epoch: u64) -> Result<Dige
 }
 
 fn hash(value: &impl Serialize) -> Result<Digest> {
-    let bytes = serde_json::to_vec(value).map_err(|error| Error::new(Class::Internal, format!("hashing: {error}")))?;
+    let bytes = serde_json::to_vec(value)
+        .map_err(|error| Error::new(Class::Internal, format!("hashing: {error}")))?;
     Ok(Digest::of(&bytes))
 }
 
@@ -131,8 +138,11 @@ impl Builder<'_> {
     fn layers(&self) -> Result<Vec<PackedLayer>> {
         std::thread::scope(|scope| {
             let base = scope.spawn(|| self.base());
-            let layers: Result<Vec<PackedLayer>> = self.plan.layers.iter().map(|layer| self.layer(layer)).collect();
-            let base = base.join().map_err(|_| Error::new(Class::Internal, "the thread that builds the base panicked"))?;
+            let layers: Result<Vec<PackedLayer>> =
+                self.plan.layers.iter().map(|layer| self.layer(layer)).collect();
+            let base = base
+                .join()
+                .map_err(|_| Error::new(Class::Internal, "the thread that builds the base panicked"))?;
             let mut all = vec![base?];
             all.extend(layers?);
             Ok(all)
@@ -144,7 +154,13 @@ impl Builder<'_> {
         let key = base::debian::key(base, arch, &self.lock.packages, self.epoch);
         layer::pack::pack_with(&self.session.store, &base.suite, key, self.epoch, || {
             let blob = |package: &LockedPackage| self.session.store.blob(&package.sha256);
-            let build = base::debian::Build { base, arch, packages: &self.lock.packages, blob: &blob, epoch: self.epoch };
+            let build = base::debian::Build {
+                base,
+                arch,
+                packages: &self.lock.packages,
+                blob: &blob,
+                epoch: self.epoch,
+            };
             let spool = self.scratch.path().join("base.tar");
             base::debian::build(&build, &self.session.progress, |tar| {
                 Ok(base::debian::finish(tree_from_stream(tar, &spool, ReadPolicy::Base)?))
@@ -154,14 +170,20 @@ impl Builder<'_> {
     }
 
     fn layer(&self, layer: &LayerPlan) -> Result<PackedLayer> {
-        let inputs = layer.artifacts.iter().map(|artifact| self.input(layer, artifact)).collect::<Result<Vec<_>>>()?;
+        let inputs = layer
+            .artifacts
+            .iter()
+            .map(|artifact| self.input(layer, artifact))
+            .collect::<Result<Vec<_>>>()?;
         let digests: Vec<&Digest> = inputs.iter().map(|(digest, _)| digest).collect();
         let key = hash(&(LAYER_FORMAT, layer, digests, self.epoch))?;
         layer::pack::pack_with(&self.session.store, &layer.name, key, self.epoch, || {
             let _step = self.session.progress.step(&format!("layer {}", layer.name));
             let blob = |artifact: &ArtifactPlan| {
                 let position = layer.artifacts.iter().position(|other| other.name == artifact.name);
-                position.map(|index| inputs[index].1.clone()).ok_or_else(|| Error::new(Class::Internal, "an artifact of another layer"))
+                position
+                    .map(|index| inputs[index].1.clone())
+                    .ok_or_else(|| Error::new(Class::Internal, "an artifact of another layer"))
             };
             let spool = self.scratch.path().join(&layer.name);
             fs::create_dir(&spool).at("creating", &spool)?;
@@ -175,7 +197,10 @@ impl Builder<'_> {
         let store = &self.session.store;
         match &artifact.origin {
             Origin::Url { .. } => {
-                let pin = self.lock.artifact(&layer.name, &artifact.name).ok_or_else(|| unlocked(&artifact.name))?;
+                let pin = self
+                    .lock
+                    .artifact(&layer.name, &artifact.name)
+                    .ok_or_else(|| unlocked(&artifact.name))?;
                 Ok((pin.sha256, store.blob(&pin.sha256)))
             }
             Origin::Package { name } => {
@@ -190,14 +215,23 @@ impl Builder<'_> {
     }
 
     fn extracted(&self, name: &str) -> Result<&LockedPackage> {
-        self.lock.packages.iter().find(|package| package.name == name && !package.install).ok_or_else(|| unlocked(name))
+        self.lock
+            .packages
+            .iter()
+            .find(|package| package.name == name && !package.install)
+            .ok_or_else(|| unlocked(name))
     }
 
     /// The merged tree, and the layer with the links and the description that only the whole image decides.
     fn merge(&self, layers: &[PackedLayer]) -> Result<(Tree, PackedLayer)> {
-        let trees = layers.iter().map(|layer| layer::read::read_tree(&layer.tar)).collect::<Result<Vec<Tree>>>()?;
+        let trees = layers
+            .iter()
+            .map(|layer| layer::read::read_tree(&layer.tar))
+            .collect::<Result<Vec<Tree>>>()?;
         let no_replaces: &[String] = &[];
-        let replaces = |index: usize| index.checked_sub(1).map_or(no_replaces, |index| &self.plan.layers[index].replaces);
+        let replaces = |index: usize| {
+            index.checked_sub(1).map_or(no_replaces, |index| &self.plan.layers[index].replaces)
+        };
         let below: Vec<merge::Layer<'_>> = layers
             .iter()
             .zip(&trees)

@@ -18,7 +18,8 @@ use crate::store;
 pub fn write(image: &Image<'_>, folder: &Path, timer: &mut Timer) -> Result<Vec<Sum>> {
     let outputs = image.plan.outputs.iter().map(|name| output::find(name)).collect::<Result<Vec<_>>>()?;
     let results: Vec<Result<(Vec<Sum>, Duration)>> = thread::scope(|scope| {
-        let threads: Vec<_> = outputs.iter().map(|output| scope.spawn(|| write_one(*output, image, folder))).collect();
+        let threads: Vec<_> =
+            outputs.iter().map(|output| scope.spawn(|| write_one(*output, image, folder))).collect();
         threads.into_iter().map(finish).collect()
     });
     let mut files = Vec::new();
@@ -48,5 +49,7 @@ fn write_one(output: &dyn Output, image: &Image<'_>, folder: &Path) -> Result<(V
 }
 
 fn finish<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    thread.join().unwrap_or_else(|_| Err(Error::new(Class::Internal, "a thread that writes an output panicked")))
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(Error::new(Class::Internal, "a thread that writes an output panicked")))
 }

@@ -64,7 +64,9 @@ impl Publication {
             fs::rename(self.folder.join(name), &target).at("renaming to", &target)?;
             published.push(target);
         }
-        File::open(&self.output_dir).and_then(|folder| folder.sync_all()).at("flushing", &self.output_dir)?;
+        File::open(&self.output_dir)
+            .and_then(|folder| folder.sync_all())
+            .at("flushing", &self.output_dir)?;
         remove_all(&retired);
         Ok(published)
     }
@@ -105,7 +107,8 @@ mod tests {
         let published = build(folder.path(), "new");
         assert!(published.last().unwrap().ends_with(MANIFEST));
         assert_eq!(fs::read_to_string(folder.path().join("a-oci/index.json")).unwrap(), "new");
-        let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, [".kiln-output-lock", "a-oci", "a.raw", MANIFEST]);
     }

@@ -106,17 +106,36 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} with Kubernetes {}", self.image, self.kubernetes)?;
-        writeln!(f, "\nfetched {} files, {}; {} were in the store", self.fetched, DecimalBytes(self.fetched_bytes), self.in_store)?;
+        writeln!(
+            f,
+            "\nfetched {} files, {}; {} were in the store",
+            self.fetched,
+            DecimalBytes(self.fetched_bytes),
+            self.in_store
+        )?;
         writeln!(f, "\n{:<16} {:>10}  {:<7} diffID", "layer", "size", "")?;
         for layer in &self.layers {
             let state = if layer.cached { "cached" } else { "built" };
-            writeln!(f, "{:<16} {:>10}  {state:<7} {:.19}", layer.name, DecimalBytes(layer.size).to_string(), layer.diff_id.to_string())?;
+            writeln!(
+                f,
+                "{:<16} {:>10}  {state:<7} {:.19}",
+                layer.name,
+                DecimalBytes(layer.size).to_string(),
+                layer.diff_id.to_string()
+            )?;
         }
         writeln!(f, "\n{:<36} {:>10}  sha256", "output", "size")?;
         for file in self.files.iter().filter(|file| !file.file.contains("/blobs/")) {
-            writeln!(f, "{:<36} {:>10}  {:.12}", file.file, DecimalBytes(file.size).to_string(), file.sha256.hex())?;
+            writeln!(
+                f,
+                "{:<36} {:>10}  {:.12}",
+                file.file,
+                DecimalBytes(file.size).to_string(),
+                file.sha256.hex()
+            )?;
         }
-        let steps: Vec<String> = self.steps.iter().map(|step| format!("{} {:.1}", step.step, step.seconds)).collect();
+        let steps: Vec<String> =
+            self.steps.iter().map(|step| format!("{} {:.1}", step.step, step.seconds)).collect();
         writeln!(
             f,
             "\nseconds: {}; in all {:.1} ({})",

@@ -49,7 +49,10 @@ impl Session {
     /// The package closure of `plan`, from the archive's signed index.
     pub fn resolve_packages(&self, plan: &ImagePlan) -> Result<Vec<LockedPackage>> {
         if self.options.offline {
-            let error = Error::new(Class::Lock, "the lock's packages are missing or stale, and --offline forbids asking the archive");
+            let error = Error::new(
+                Class::Lock,
+                "the lock's packages are missing or stale, and --offline forbids asking the archive",
+            );
             return Err(error.help("run kiln lock where the distribution's archive can be reached"));
         }
         let scratch = self.store.scratch()?;
@@ -81,7 +84,9 @@ impl Session {
         }
         self.progress.note(&format!("locking {}: {}", path.display(), differences.join("; ")));
         let policy = crate::lock::update::Policy::default();
-        let lock = crate::lock::update::update(plan, old.as_ref(), &policy, &self.fetcher()?, || self.resolve_packages(plan))?;
+        let lock = crate::lock::update::update(plan, old.as_ref(), &policy, &self.fetcher()?, || {
+            self.resolve_packages(plan)
+        })?;
         lock.write(path)?;
         Ok(lock)
     }
@@ -120,7 +125,10 @@ pub fn program(name: &str, explicit: Option<&Path>) -> Result<PathBuf> {
         Some(path) if path.is_file() => Ok(path),
         found => {
             let place = found.map(|path| format!(" at {}", path.display())).unwrap_or_default();
-            let error = Error::new(Class::Usage, format!("the program \"{name}\" of this Kiln release is not there{place}"));
+            let error = Error::new(
+                Class::Usage,
+                format!("the program \"{name}\" of this Kiln release is not there{place}"),
+            );
             Err(error.help("name it with --firstboot FILE; make firstboot builds it"))
         }
     }

@@ -86,8 +86,12 @@ impl<'a> Manifest<'a> {
             arguments: &image.plan.kernel_arguments,
             command_line: disk::command_line(image),
         });
-        let layer =
-            |PackedLayer { name, key, diff_id, size, .. }: &'a PackedLayer| LayerFact { name, key: *key, diff_id: *diff_id, size: *size };
+        let layer = |PackedLayer { name, key, diff_id, size, .. }: &'a PackedLayer| LayerFact {
+            name,
+            key: *key,
+            diff_id: *diff_id,
+            size: *size,
+        };
         Self {
             schema: SCHEMA,
             kiln: env!("CARGO_PKG_VERSION"),

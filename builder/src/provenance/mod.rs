@@ -47,8 +47,8 @@ pub fn write(image: &Image<'_>, locked: Locked<'_>, mut sums: Vec<Sum>, folder: 
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text =
-        serde_json::to_string_pretty(value).map_err(|error| Error::new(Class::Internal, format!("writing {}: {error}", path.display())))?;
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::new(Class::Internal, format!("writing {}: {error}", path.display())))?;
     text.push('\n');
     fs::write(path, text).at("writing", path)
 }

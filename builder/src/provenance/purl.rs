@@ -7,7 +7,12 @@ use crate::lock::LockedPackage;
 pub fn debian(package: &LockedPackage, release: &str) -> String {
     let LockedPackage { name, version, architecture, source, .. } = package;
     let upstream = if source == name { String::new() } else { format!("&upstream={}", encode(source)) };
-    format!("pkg:deb/debian/{}@{}?arch={architecture}&distro=debian-{}{upstream}", encode(name), encode(version), encode(release))
+    format!(
+        "pkg:deb/debian/{}@{}?arch={architecture}&distro=debian-{}{upstream}",
+        encode(name),
+        encode(version),
+        encode(release)
+    )
 }
 
 /// Of a file from `url`: by its GitHub repository when it lies there, else by name.
@@ -44,7 +49,9 @@ fn encode_qualifier(text: &str) -> String {
 
 fn encode_but(text: &str, also_plain: &[u8]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || also_plain.contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 #[cfg(test)]
@@ -69,7 +76,10 @@ mod tests {
     #[test]
     fn debian_versions_are_encoded() {
         let purl = debian(&package("libc6", "1:2.41-12+deb13u1~x", "glibc"), "13");
-        assert_eq!(purl, "pkg:deb/debian/libc6@1:2.41-12%2Bdeb13u1~x?arch=amd64&distro=debian-13&upstream=glibc");
+        assert_eq!(
+            purl,
+            "pkg:deb/debian/libc6@1:2.41-12%2Bdeb13u1~x?arch=amd64&distro=debian-13&upstream=glibc"
+        );
         assert!(!debian(&package("bash", "5.2", "bash"), "13").contains("upstream"));
     }
 
@@ -77,7 +87,15 @@ mod tests {
     fn downloads_are_known_by_their_repository() {
         let url = "https://github.com/opencontainers/runc/releases/download/v1.3.0/runc.amd64";
         let purl = download("runc", "1.3.0", url, "ab");
-        assert!(purl.starts_with("pkg:github/opencontainers/runc@1.3.0?checksum=sha256:ab&download_url=https://github.com/"), "{purl}");
-        assert!(download("kubelet", "1.36.2", "https://dl.k8s.io/x", "ab").starts_with("pkg:generic/kubelet@1.36.2?"));
+        assert!(
+            purl.starts_with(
+                "pkg:github/opencontainers/runc@1.3.0?checksum=sha256:ab&download_url=https://github.com/"
+            ),
+            "{purl}"
+        );
+        assert!(
+            download("kubelet", "1.36.2", "https://dl.k8s.io/x", "ab")
+                .starts_with("pkg:generic/kubelet@1.36.2?")
+        );
     }
 }

@@ -162,9 +162,14 @@ fn operating_system(image: &Image<'_>, release: &str) -> Component {
 
 /// The distribution's version as its os-release says ("13"), else its code name.
 fn release(image: &Image<'_>) -> String {
-    let text = ["usr/lib/os-release", "etc/os-release"].iter().find_map(|path| image.tree.file(path)?.read().ok());
+    let text = ["usr/lib/os-release", "etc/os-release"]
+        .iter()
+        .find_map(|path| image.tree.file(path)?.read().ok());
     let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let version = text.lines().find_map(|line| line.strip_prefix("VERSION_ID=")).map(|value| value.trim_matches(['"', '\'']));
+    let version = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_ID="))
+        .map(|value| value.trim_matches(['"', '\'']));
     version.unwrap_or(&image.plan.base.suite).to_owned()
 }
 
@@ -188,8 +193,9 @@ fn debian(package: &LockedPackage, release: &str) -> Component {
 
 fn downloaded(image: &Image<'_>, artifact: &LockedArtifact) -> Component {
     let LockedArtifact { layer, name, version, url, sha256: digest, .. } = artifact;
-    let license =
-        artifacts(image).find(|(plan, wanted)| plan.name == *layer && wanted.name == *name).and_then(|(_, plan)| plan.license.clone());
+    let license = artifacts(image)
+        .find(|(plan, wanted)| plan.name == *layer && wanted.name == *name)
+        .and_then(|(_, plan)| plan.license.clone());
     Component {
         kind: "application",
         reference: format!("layer/{layer}/{name}"),
@@ -207,7 +213,11 @@ fn programs(image: &Image<'_>) -> impl Iterator<Item = Component> {
     artifacts(image).filter_map(|(layer, artifact)| match &artifact.origin {
         Origin::Program { name } => {
             let properties = vec![Property { name: "kiln:layer", value: layer.name.clone() }];
-            Some(Component { reference: format!("layer/{}/{}", layer.name, artifact.name), properties, ..kiln(name) })
+            Some(Component {
+                reference: format!("layer/{}/{}", layer.name, artifact.name),
+                properties,
+                ..kiln(name)
+            })
         }
         Origin::Url { .. } | Origin::Package { .. } => None,
     })
@@ -224,7 +234,11 @@ fn preloaded(image: &Image<'_>) -> impl Iterator<Item = Component> {
 }
 
 fn artifacts<'a>(image: &'a Image<'_>) -> impl Iterator<Item = (&'a LayerPlan, &'a ArtifactPlan)> {
-    image.plan.layers.iter().flat_map(|layer| layer.artifacts.iter().map(move |artifact| (layer, artifact)))
+    image
+        .plan
+        .layers
+        .iter()
+        .flat_map(|layer| layer.artifacts.iter().map(move |artifact| (layer, artifact)))
 }
 
 fn sha256(hex: &str) -> Vec<Hash> {

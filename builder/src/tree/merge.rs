@@ -65,7 +65,14 @@ impl Merge {
     }
 
     /// Puts `entry` at `path`. Returns whether it replaced something of a lower layer.
-    fn place(&mut self, layers: &[Layer<'_>], index: usize, layer: &Layer<'_>, path: &str, entry: &Entry) -> Result<bool> {
+    fn place(
+        &mut self,
+        layers: &[Layer<'_>],
+        index: usize,
+        layer: &Layer<'_>,
+        path: &str,
+        entry: &Entry,
+    ) -> Result<bool> {
         let folder = entry.node == Node::Directory;
         let Some(old) = self.merged.tree.get(path) else {
             self.set(path, entry, index);
@@ -125,7 +132,11 @@ impl Merge {
             let kind = if matches!(entry.node, Node::File(_)) { "file" } else { "link" };
             let error = Error::new(
                 Class::Definition,
-                format!("layer {} writes {path}, but {parent} is a {kind} of layer {}", layer.name, self.owner_name(layers, parent)),
+                format!(
+                    "layer {} writes {path}, but {parent} is a {kind} of layer {}",
+                    layer.name,
+                    self.owner_name(layers, parent)
+                ),
             );
             return Err(error.help(match real_path(&self.merged.tree, path) {
                 Some(real) if real != path => format!("write {real} instead"),
@@ -144,7 +155,10 @@ impl Merge {
             _ => String::new(),
         };
         Error::new(Class::Definition, format!("layers {lower} and {} both write {path}{how}", layer.name))
-            .help(format!("add \"{path}\" to replaces of layer {} when it shall win, or remove one of them", layer.name))
+            .help(format!(
+                "add \"{path}\" to replaces of layer {} when it shall win, or remove one of them",
+                layer.name
+            ))
     }
 
     fn replaces_nothing(&self, layer: &Layer<'_>, path: &str) -> Error {
@@ -154,13 +168,21 @@ impl Merge {
             (false, false) => "but no layer writes it",
         };
         let names = self.merged.tree.entries.keys().map(String::as_str);
-        let near = if layer.tree.get(path).is_some() { None } else { Some(suggest(path, names, "remove it from replaces")) };
+        let near = if layer.tree.get(path).is_some() {
+            None
+        } else {
+            Some(suggest(path, names, "remove it from replaces"))
+        };
         Error::new(Class::Definition, format!("layer {} replaces {path}, {reason}", layer.name))
             .help(near.unwrap_or_else(|| "remove it from replaces".to_owned()))
     }
 
     fn owner_name<'a>(&self, layers: &[Layer<'a>], path: &str) -> &'a str {
-        self.merged.owner.get(path).and_then(|index| layers.get(*index)).map_or("?", |layer| layer.name)
+        self.merged
+            .owner
+            .get(path)
+            .and_then(|index| layers.get(*index))
+            .map_or("?", |layer| layer.name)
     }
 }
 
@@ -214,13 +236,21 @@ mod tests {
 
     fn merge_two(lower: &Tree, upper: &Tree, replaces: &[&str]) -> Result<Merged> {
         let replaces: Vec<String> = replaces.iter().map(|path| (*path).to_owned()).collect();
-        merge(&[Layer { name: "debian", tree: lower, replaces: &[] }, Layer { name: "runc", tree: upper, replaces: &replaces }])
+        merge(&[
+            Layer { name: "debian", tree: lower, replaces: &[] },
+            Layer { name: "runc", tree: upper, replaces: &replaces },
+        ])
     }
 
     #[test]
     fn layers_add_up_and_paths_have_owners() {
-        let merged = merge_two(&tree([("usr/bin/sh", file("sh"))]), &tree([("usr/sbin/runc", file("runc"))]), &[]).unwrap();
-        assert_eq!(merged.tree.entries.keys().collect::<Vec<_>>(), ["usr", "usr/bin", "usr/bin/sh", "usr/sbin", "usr/sbin/runc"]);
+        let merged =
+            merge_two(&tree([("usr/bin/sh", file("sh"))]), &tree([("usr/sbin/runc", file("runc"))]), &[])
+                .unwrap();
+        assert_eq!(
+            merged.tree.entries.keys().collect::<Vec<_>>(),
+            ["usr", "usr/bin", "usr/bin/sh", "usr/sbin", "usr/sbin/runc"]
+        );
         assert_eq!(merged.owner.values().copied().collect::<Vec<_>>(), [0, 0, 0, 1, 1]);
     }
 
@@ -242,26 +272,36 @@ mod tests {
     #[test]
     fn folders_merge_when_they_agree() {
         let lower = tree([("opt", Entry::directory(0o755)), ("opt/a", file("a"))]);
-        assert!(merge_two(&lower, &tree([("opt", Entry::directory(0o755)), ("opt/b", file("b"))]), &[]).is_ok());
+        assert!(
+            merge_two(&lower, &tree([("opt", Entry::directory(0o755)), ("opt/b", file("b"))]), &[]).is_ok()
+        );
         let private = tree([("opt", Entry::directory(0o700))]);
         let error = merge_two(&lower, &private, &[]).unwrap_err();
         assert!(error.message().contains("mode 0755, owner 0:0 and mode 0700"), "{error}");
         let merged = merge_two(&lower, &private, &["opt"]).unwrap();
-        assert_eq!((merged.tree.get("opt").unwrap().mode, merged.tree.get("opt/a")), (0o700, Some(&file("a"))));
+        assert_eq!(
+            (merged.tree.get("opt").unwrap().mode, merged.tree.get("opt/a")),
+            (0o700, Some(&file("a")))
+        );
     }
 
     #[test]
     fn a_declared_folder_wins_over_an_implied_one() {
-        let merged = merge_two(&tree([("srv/a", file("a"))]), &tree([("srv", Entry::directory(0o700))]), &[]).unwrap();
+        let merged =
+            merge_two(&tree([("srv/a", file("a"))]), &tree([("srv", Entry::directory(0o700))]), &[]).unwrap();
         assert_eq!(merged.tree.get("srv").unwrap().mode, 0o700);
-        let merged = merge_two(&tree([("srv", Entry::directory(0o700))]), &tree([("srv/a", file("a"))]), &[]).unwrap();
+        let merged =
+            merge_two(&tree([("srv", Entry::directory(0o700))]), &tree([("srv/a", file("a"))]), &[]).unwrap();
         assert_eq!(merged.tree.get("srv").unwrap().mode, 0o700);
     }
 
     #[test]
     fn a_link_over_an_implied_folder_is_a_conflict_and_takes_its_contents_when_declared() {
         let (lower, upper) = (tree([("opt/cni/a", file("a"))]), tree([("opt/cni", Entry::symlink("../x"))]));
-        assert_eq!(merge_two(&lower, &upper, &[]).unwrap_err().message(), "layers debian and runc both write opt/cni");
+        assert_eq!(
+            merge_two(&lower, &upper, &[]).unwrap_err().message(),
+            "layers debian and runc both write opt/cni"
+        );
         let merged = merge_two(&lower, &upper, &["opt/cni"]).unwrap();
         assert_eq!(merged.tree.entries.keys().collect::<Vec<_>>(), ["opt", "opt/cni"]);
         assert_eq!(merged.owner["opt/cni"], 1);
@@ -269,14 +309,21 @@ mod tests {
 
     #[test]
     fn writing_through_a_link_says_the_real_path() {
-        let lower = tree([("bin", Entry::symlink("usr/bin")), ("usr/bin/sh", file("sh")), ("etc/alias", Entry::symlink("/bin"))]);
+        let lower = tree([
+            ("bin", Entry::symlink("usr/bin")),
+            ("usr/bin/sh", file("sh")),
+            ("etc/alias", Entry::symlink("/bin")),
+        ]);
         let error = merge_two(&lower, &tree([("bin/runc", file("runc"))]), &[]).unwrap_err();
         assert_eq!(error.message(), "layer runc writes bin/runc, but bin is a link of layer debian");
         assert_eq!(error.hint(), Some("write usr/bin/runc instead"));
         let error = merge_two(&lower, &tree([("etc/alias/x", file("x"))]), &[]).unwrap_err();
         assert_eq!(error.hint(), Some("write usr/bin/x instead"));
         let error = merge_two(&lower, &tree([("usr/bin/sh/x", file("x"))]), &[]).unwrap_err();
-        assert_eq!(error.message(), "layer runc writes usr/bin/sh/x, but usr/bin/sh is a file of layer debian");
+        assert_eq!(
+            error.message(),
+            "layer runc writes usr/bin/sh/x, but usr/bin/sh is a file of layer debian"
+        );
     }
 
     #[test]

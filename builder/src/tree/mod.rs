@@ -134,8 +134,11 @@ impl Tree {
 
     /// Adds the parent folders that are missing (0755, owner 0:0).
     pub fn complete(&mut self) {
-        let parents: Vec<TreePath> =
-            self.entries.keys().flat_map(|path| path.match_indices('/').map(|(slash, _)| path[..slash].to_owned())).collect();
+        let parents: Vec<TreePath> = self
+            .entries
+            .keys()
+            .flat_map(|path| path.match_indices('/').map(|(slash, _)| path[..slash].to_owned()))
+            .collect();
         for parent in parents {
             self.entries.entry(parent).or_insert_with(|| Entry::directory(0o755));
         }
@@ -163,7 +166,9 @@ impl Tree {
     /// Everything below the folder `path`, in order, without the folder itself.
     pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a TreePath, &'a Entry)> {
         let prefix = format!("{path}/");
-        self.entries.range(prefix.clone()..).take_while(move |(name, _)| name.starts_with(&prefix))
+        self.entries
+            .range(prefix.clone()..)
+            .take_while(move |(name, _)| name.starts_with(&prefix))
     }
 
     /// The sum of all file lengths in bytes.
@@ -188,7 +193,10 @@ mod tests {
         tree.insert("usr/bin/runc", Entry::file(Body::inline(*b"x"), 0o755));
         tree.insert("usr/bin-other", Entry::symlink("bin"));
         tree.complete();
-        assert_eq!(tree.entries.keys().collect::<Vec<_>>(), ["usr", "usr/bin", "usr/bin-other", "usr/bin/runc"]);
+        assert_eq!(
+            tree.entries.keys().collect::<Vec<_>>(),
+            ["usr", "usr/bin", "usr/bin-other", "usr/bin/runc"]
+        );
         assert_eq!(tree.below("usr/bin").count(), 1);
         tree.remove("usr/bin");
         assert_eq!(tree.entries.keys().collect::<Vec<_>>(), ["usr", "usr/bin-other"]);

@@ -9,9 +9,14 @@ const MARGIN: f64 = 0.1;
 
 /// Says which of `candidates` may have been meant; without any, says `otherwise`.
 pub fn suggest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
-    let mut scored: Vec<(f64, &str)> =
-        candidates.into_iter().map(|name| (similarity(wanted, name), name)).filter(|(score, _)| *score >= SIMILAR).collect();
-    scored.sort_by(|(left, left_name), (right, right_name)| right.total_cmp(left).then_with(|| left_name.cmp(right_name)));
+    let mut scored: Vec<(f64, &str)> = candidates
+        .into_iter()
+        .map(|name| (similarity(wanted, name), name))
+        .filter(|(score, _)| *score >= SIMILAR)
+        .collect();
+    scored.sort_by(|(left, left_name), (right, right_name)| {
+        right.total_cmp(left).then_with(|| left_name.cmp(right_name))
+    });
     scored.dedup_by(|(_, left), (_, right)| left == right);
     let best = scored.first().map_or(0.0, |(score, _)| *score);
     scored.retain(|(score, _)| best - score <= MARGIN);

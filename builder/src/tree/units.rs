@@ -12,7 +12,8 @@ const LOCAL: &str = "etc/systemd/system";
 /// Where units may be, in the order of their precedence.
 const FOLDERS: [&str; 2] = [LOCAL, "usr/lib/systemd/system"];
 /// The keys of `[Install]` that make links in a folder, with the ending of the folder.
-const FOLDER_KEYS: [(&str, &str); 3] = [("WantedBy", "wants"), ("RequiredBy", "requires"), ("UpheldBy", "upholds")];
+const FOLDER_KEYS: [(&str, &str); 3] =
+    [("WantedBy", "wants"), ("RequiredBy", "requires"), ("UpheldBy", "upholds")];
 const MASKED: &str = "/dev/null";
 
 /// The links that enable `enable` and mask `mask` in `tree`; those which are there already are left out.
@@ -23,7 +24,8 @@ pub fn enable(tree: &Tree, enable: &[String], mask: &[String]) -> Result<Tree> {
     let mut links = Links { tree, new: Tree::default(), done: BTreeSet::new() };
     for unit in mask {
         if enable.contains(unit) {
-            return Err(problem(format!("the unit {unit} is both enabled and masked")).help("remove it from one of the lists"));
+            return Err(problem(format!("the unit {unit} is both enabled and masked"))
+                .help("remove it from one of the lists"));
         }
         links.mask(unit)?;
     }
@@ -48,8 +50,10 @@ impl Links<'_> {
                 self.link(local, MASKED)
             }
             Some(Node::Symlink(target)) if target == MASKED => Ok(()),
-            Some(_) => Err(problem(format!("the unit {unit} cannot be masked: it lies in {LOCAL}, where the mask would lie"))
-                .help("remove the unit from its layer instead")),
+            Some(_) => Err(problem(format!(
+                "the unit {unit} cannot be masked: it lies in {LOCAL}, where the mask would lie"
+            ))
+            .help("remove the unit from its layer instead")),
         }
     }
 
@@ -64,8 +68,11 @@ impl Links<'_> {
             if !asked {
                 return Ok(());
             }
-            return Err(problem(format!("the unit {unit} cannot be enabled: {} has no [Install] section with a target", found.path))
-                .help("remove it from enable; units without [Install] are started by others"));
+            return Err(problem(format!(
+                "the unit {unit} cannot be enabled: {} has no [Install] section with a target",
+                found.path
+            ))
+            .help("remove it from enable; units without [Install] are started by others"));
         }
         let names = Names::of(unit, install.last("DefaultInstance"))?;
         let target = format!("/{}", found.path);
@@ -94,11 +101,15 @@ impl Links<'_> {
     /// The path of the unit's file, or of its template's.
     fn locate(&self, unit: &str) -> Result<String> {
         let names = [Some(unit.to_owned()), template(unit)];
-        let mut paths = names.iter().flatten().flat_map(|name| FOLDERS.map(|folder| format!("{folder}/{name}")));
+        let mut paths =
+            names.iter().flatten().flat_map(|name| FOLDERS.map(|folder| format!("{folder}/{name}")));
         if let Some(path) = paths.find(|path| self.tree.get(path).is_some()) {
             return Ok(path);
         }
-        let known = FOLDERS.iter().flat_map(|folder| self.tree.below(folder)).filter_map(|(path, _)| unit_name(path));
+        let known = FOLDERS
+            .iter()
+            .flat_map(|folder| self.tree.below(folder))
+            .filter_map(|(path, _)| unit_name(path));
         Err(problem(format!("there is no unit {unit} in {}", FOLDERS.join(" or "))).help(suggest(
             unit,
             known,
@@ -109,18 +120,21 @@ impl Links<'_> {
     fn read(&self, unit: &str, path: &str) -> Result<Found> {
         if let Some(Node::Symlink(target)) = self.tree.get(path).map(|entry| &entry.node) {
             if target == MASKED {
-                return Err(problem(format!("the unit {unit} is masked by {path}")).help("remove the mask, or do not enable it"));
+                return Err(problem(format!("the unit {unit} is masked by {path}"))
+                    .help("remove the mask, or do not enable it"));
             }
             let name = path.rsplit('/').next().unwrap_or(path);
             let real = target.rsplit('/').next().unwrap_or(target);
             if real != name {
-                return Err(problem(format!("{unit} is only another name of the unit {real}")).help(format!("use \"{real}\"")));
+                return Err(problem(format!("{unit} is only another name of the unit {real}"))
+                    .help(format!("use \"{real}\"")));
             }
         }
         let real = real_path(self.tree, path).unwrap_or_default();
         match self.tree.file(&real) {
             Some(body) => Ok(Found { text: text(body, &real)?, path: real }),
-            None => Err(problem(format!("the unit {unit} is no file: {path}")).help("look at the layer that brings it")),
+            None => Err(problem(format!("the unit {unit} is no file: {path}"))
+                .help("look at the layer that brings it")),
         }
     }
 
@@ -131,9 +145,16 @@ impl Links<'_> {
         let mut drop_ins: BTreeMap<&str, &str> = BTreeMap::new();
         for name in [template(unit), Some(unit.to_owned())].iter().flatten() {
             for folder in FOLDERS.iter().rev() {
-                let paths = self.tree.below(&format!("{folder}/{name}.d")).map(|(path, _)| path.as_str()).collect::<Vec<_>>();
+                let paths = self
+                    .tree
+                    .below(&format!("{folder}/{name}.d"))
+                    .map(|(path, _)| path.as_str())
+                    .collect::<Vec<_>>();
                 drop_ins.extend(
-                    paths.into_iter().filter(|path| path.ends_with(".conf")).map(|path| (path.rsplit('/').next().unwrap_or(path), path)),
+                    paths
+                        .into_iter()
+                        .filter(|path| path.ends_with(".conf"))
+                        .map(|path| (path.rsplit('/').next().unwrap_or(path), path)),
                 );
             }
         }
@@ -153,9 +174,12 @@ impl Links<'_> {
                 Ok(())
             }
             Some(Node::Symlink(old)) if same_place(self.tree, &path, old, target) => Ok(()),
-            Some(Node::Symlink(old)) => Err(problem(format!("{path} should be a link to {target}, but is one to {old}"))
-                .help("two units want the same name; enable only one of them")),
-            Some(_) => Err(problem(format!("{path} should be a link to {target}, but is there already")).help("remove it from its layer")),
+            Some(Node::Symlink(old)) => {
+                Err(problem(format!("{path} should be a link to {target}, but is one to {old}"))
+                    .help("two units want the same name; enable only one of them"))
+            }
+            Some(_) => Err(problem(format!("{path} should be a link to {target}, but is there already"))
+                .help("remove it from its layer")),
         }
     }
 }
@@ -175,7 +199,11 @@ impl Install {
     fn read(&mut self, text: &str) {
         let joined = text.replace("\\\n", " ");
         let mut inside = false;
-        for line in joined.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+        for line in joined
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with(['#', ';']))
+        {
             if line.starts_with('[') {
                 inside = line == "[Install]";
                 continue;
@@ -215,9 +243,12 @@ struct Names {
 
 impl Names {
     fn of(unit: &str, default_instance: Option<&str>) -> Result<Self> {
-        let malformed =
-            || problem(format!("\"{unit}\" is not the name of a unit")).help("write NAME.service, NAME.timer, NAME@INSTANCE.service …");
-        let (stem, ending) = unit.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).ok_or_else(malformed)?;
+        let malformed = || {
+            problem(format!("\"{unit}\" is not the name of a unit"))
+                .help("write NAME.service, NAME.timer, NAME@INSTANCE.service …")
+        };
+        let (stem, ending) =
+            unit.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).ok_or_else(malformed)?;
         let Some((prefix, instance)) = stem.split_once('@') else {
             return Ok(Self { full: unit.to_owned(), prefix: stem.to_owned(), instance: String::new() });
         };
@@ -229,7 +260,11 @@ impl Names {
             ("", Some(default)) => default,
             (instance, _) => instance,
         };
-        Ok(Self { full: format!("{prefix}@{instance}.{ending}"), prefix: prefix.to_owned(), instance: instance.to_owned() })
+        Ok(Self {
+            full: format!("{prefix}@{instance}.{ending}"),
+            prefix: prefix.to_owned(),
+            instance: instance.to_owned(),
+        })
     }
 
     fn expand(&self, text: &str) -> Result<String> {
@@ -244,16 +279,22 @@ impl Names {
                 Some('%') => expanded.push('%'),
                 Some('i') => expanded.push_str(&self.instance),
                 Some('n') => expanded.push_str(&self.full),
-                Some('N') => expanded.push_str(self.full.rsplit_once('.').map_or(&self.full, |(stem, _)| stem)),
+                Some('N') => {
+                    expanded.push_str(self.full.rsplit_once('.').map_or(&self.full, |(stem, _)| stem))
+                }
                 Some('p') => expanded.push_str(&self.prefix),
                 _ => {
-                    return Err(problem(format!("{}: the specifier in \"{text}\" is not known before boot", self.full))
-                        .help("%i, %n, %N and %p can be used in [Install]"));
+                    return Err(problem(format!(
+                        "{}: the specifier in \"{text}\" is not known before boot",
+                        self.full
+                    ))
+                    .help("%i, %n, %N and %p can be used in [Install]"));
                 }
             }
         }
         if expanded.is_empty() || expanded.contains('/') {
-            return Err(problem(format!("{}: [Install] names \"{text}\", which is no unit", self.full)).help("mend the unit's file"));
+            return Err(problem(format!("{}: [Install] names \"{text}\", which is no unit", self.full))
+                .help("mend the unit's file"));
         }
         Ok(expanded)
     }
@@ -268,20 +309,29 @@ fn template(unit: &str) -> Option<String> {
 
 /// The name of the unit whose file is at `path`, when it lies in a unit folder itself and not below one.
 fn unit_name(path: &str) -> Option<&str> {
-    FOLDERS.iter().find_map(|folder| path.strip_prefix(folder)?.strip_prefix('/')).filter(|name| !name.contains('/') && name.contains('.'))
+    FOLDERS
+        .iter()
+        .find_map(|folder| path.strip_prefix(folder)?.strip_prefix('/'))
+        .filter(|name| !name.contains('/') && name.contains('.'))
 }
 
 /// Whether two targets of a link at `link` lead to one file: Debian's packages link to `/lib`, which is a link to `usr/lib`.
 fn same_place(tree: &Tree, link: &str, left: &str, right: &str) -> bool {
     let folder = link.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let real =
-        |target: &str| if target.starts_with('/') { real_path(tree, target) } else { real_path(tree, &format!("{folder}/{target}")) };
+    let real = |target: &str| {
+        if target.starts_with('/') {
+            real_path(tree, target)
+        } else {
+            real_path(tree, &format!("{folder}/{target}"))
+        }
+    };
     left == right || real(left).is_some_and(|left| Some(left) == real(right))
 }
 
 fn text(body: &Body, path: &str) -> Result<String> {
     let bytes = body.read().map_err(|error| Error::io("reading", std::path::Path::new(path), &error))?;
-    String::from_utf8(bytes).map_err(|_| problem(format!("the unit file {path} is not UTF-8")).help("mend the unit's file"))
+    String::from_utf8(bytes)
+        .map_err(|_| problem(format!("the unit file {path} is not UTF-8")).help("mend the unit's file"))
 }
 
 fn problem(message: String) -> Error {

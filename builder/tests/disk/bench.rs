@@ -84,7 +84,11 @@ fn plan() -> ImagePlan {
         name: "test-node".to_owned(),
         arch: Arch::Amd64,
         variables: BTreeMap::new(),
-        base: BasePlan { distribution: Distribution::Debian, suite: "trixie".to_owned(), packages: Vec::new() },
+        base: BasePlan {
+            distribution: Distribution::Debian,
+            suite: "trixie".to_owned(),
+            packages: Vec::new(),
+        },
         layers: Vec::new(),
         preload: Vec::new(),
         kernel_arguments: vec!["console=ttyS0".to_owned(), "quiet".to_owned()],
@@ -97,7 +101,10 @@ fn plan() -> ImagePlan {
 fn tree() -> Tree {
     let mut tree = Tree::default();
     tree.insert("boot/vmlinuz-6.12.1-test", Entry::file(Body::inline(noise(5 << 20, 1)), 0o644));
-    tree.insert("usr/lib/systemd/boot/efi/systemd-bootx64.efi", Entry::file(Body::inline(*b"MZ loader"), 0o755));
+    tree.insert(
+        "usr/lib/systemd/boot/efi/systemd-bootx64.efi",
+        Entry::file(Body::inline(*b"MZ loader"), 0o755),
+    );
     tree.insert("usr/bin/shared", Entry { gid: 42, ..Entry::file(Body::inline(*b"x"), 0o2755) });
     tree.insert("usr/bin/text", Entry::file(Body::inline(b"line of text\n".repeat(100_000)), 0o755));
     tree.insert("usr/bin/link", Entry::symlink("shared"));
@@ -132,7 +139,12 @@ pub fn have(test: &str, tools: &[&str]) -> bool {
 
 /// Runs a tool that must succeed; what it printed on both outputs.
 pub fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).env("LC_ALL", "C.UTF-8").env("MTOOLS_SKIP_CHECK", "1").output().unwrap();
+    let output = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C.UTF-8")
+        .env("MTOOLS_SKIP_CHECK", "1")
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {text}");
     text.into_owned()

@@ -82,7 +82,11 @@ fn var_is_clean_and_grows_to_a_real_disk() {
     run("e2fsck", &["-fn", &format!("{}?offset={offset}", text(&bench.path("scratch/disk.raw")))]);
     run("e2fsck", &["-fn", text(&var)]);
     let head = run("dumpe2fs", &["-h", text(&var)]);
-    for line in ["Filesystem volume name:   var", "Reserved block count:     0", "Errors behavior:          Remount read-only"] {
+    for line in [
+        "Filesystem volume name:   var",
+        "Reserved block count:     0",
+        "Errors behavior:          Remount read-only",
+    ] {
         assert!(head.contains(line), "{line} in {head}");
     }
     assert!(head.contains("Reserved GDT blocks:      255"), "{head}");
@@ -100,13 +104,17 @@ fn the_root_keeps_owners_modes_links_and_names() {
     let bench = Bench::new();
     let root = kept_root(&bench);
     let listing = run("unsquashfs", &["-lln", text(&root)]);
-    let has = |start: &str, end: &str| listing.lines().any(|line| line.starts_with(start) && line.ends_with(end));
+    let has =
+        |start: &str, end: &str| listing.lines().any(|line| line.starts_with(start) && line.ends_with(end));
     assert!(has("drwxr-xr-x 0/0", " 2020-01-01 00:00 squashfs-root"), "{listing}");
     assert!(has("-rwxr-sr-x 0/42", "squashfs-root/usr/bin/shared"), "{listing}");
     assert!(has("drwx------ 1000/1000", "squashfs-root/home/user"), "{listing}");
     assert!(has("lrwxrwxrwx 0/0", "squashfs-root/usr/bin/link -> shared"), "{listing}");
     assert!(has("-rw------- 0/0", &"long-".repeat(40)), "{listing}");
-    assert_eq!(listing.lines().filter(|line| line.contains("squashfs-root")).count(), bench.tree.entries.len() + 1);
+    assert_eq!(
+        listing.lines().filter(|line| line.contains("squashfs-root")).count(),
+        bench.tree.entries.len() + 1
+    );
     let content = run("unsquashfs", &["-cat", text(&root), "usr/bin/text"]);
     assert_eq!(content, "line of text\n".repeat(100_000));
 }
@@ -128,7 +136,9 @@ fn file_capabilities_survive_in_the_root() {
     let mut bench = Bench::new();
     let value = b"\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00".to_vec();
     let attributes = BTreeMap::from([("security.capability".to_owned(), value)]);
-    bench.tree.insert("usr/bin/ping", Entry { xattrs: attributes, ..Entry::file(Body::inline(*b"p"), 0o755) });
+    bench
+        .tree
+        .insert("usr/bin/ping", Entry { xattrs: attributes, ..Entry::file(Body::inline(*b"p"), 0o755) });
     let root = kept_root(&bench);
     let head = run("unsquashfs", &["-s", text(&root)]);
     assert!(head.contains("Number of xattr ids 1"), "{head}");
@@ -196,7 +206,12 @@ fn two_builds_are_bit_identical_and_sparse() {
         assert_eq!(a, b, "{name}");
     }
     let raw = fs::metadata(one.path("out/test-node.raw")).unwrap();
-    assert!(raw.blocks() * 512 < raw.len() / 4, "{} of {} bytes are allocated", raw.blocks() * 512, raw.len());
+    assert!(
+        raw.blocks() * 512 < raw.len() / 4,
+        "{} of {} bytes are allocated",
+        raw.blocks() * 512,
+        raw.len()
+    );
 }
 
 #[test]
@@ -206,7 +221,11 @@ fn what_does_not_fit_or_is_missing_is_named() {
     }
     let cases: [Case; 6] = [
         (|bench| bench.plan.disk.esp = 20 * MIB, "disk.esp is 20 MiB", "at least 33 MiB"),
-        (|bench| fs::write(bench.path("initrd"), noise(36 << 20, 3)).unwrap(), "do not fit into disk.esp of 40 MiB", "set disk.esp to"),
+        (
+            |bench| fs::write(bench.path("initrd"), noise(36 << 20, 3)).unwrap(),
+            "do not fit into disk.esp of 40 MiB",
+            "set disk.esp to",
+        ),
         (|bench| bench.tree.remove("boot/vmlinuz-6.12.1-test"), "no kernel", "linux-image-cloud-amd64"),
         (
             |bench| drop(bench.tree.insert("boot/vmlinuz-5", Entry::file(Body::inline(*b"k"), 0o644))),

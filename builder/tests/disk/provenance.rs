@@ -45,7 +45,14 @@ fn package(name: &str, source: &str) -> LockedPackage {
 /// A layer whose tar nobody reads.
 fn packed() -> PackedLayer {
     let digest = Digest::of(b"layer");
-    PackedLayer { name: "runc".to_owned(), key: digest, tar: "/nowhere/runc.tar".into(), diff_id: digest, size: 1536, cached: false }
+    PackedLayer {
+        name: "runc".to_owned(),
+        key: digest,
+        tar: "/nowhere/runc.tar".into(),
+        diff_id: digest,
+        size: 1536,
+        cached: false,
+    }
 }
 
 fn layer() -> LayerPlan {
@@ -57,8 +64,20 @@ fn layer() -> LayerPlan {
         name: "runc".to_owned(),
         summary: String::new(),
         artifacts: vec![
-            ArtifactPlan { name: "runc".to_owned(), version: "1.3.0".to_owned(), origin, place: place(), license },
-            ArtifactPlan { name: "agent".to_owned(), version: "0".to_owned(), origin: program, place: place(), license: None },
+            ArtifactPlan {
+                name: "runc".to_owned(),
+                version: "1.3.0".to_owned(),
+                origin,
+                place: place(),
+                license,
+            },
+            ArtifactPlan {
+                name: "agent".to_owned(),
+                version: "0".to_owned(),
+                origin: program,
+                place: place(),
+                license: None,
+            },
         ],
         files: Vec::new(),
         directories: Vec::new(),
@@ -73,7 +92,9 @@ fn layer() -> LayerPlan {
 fn describe(bench: &mut Bench) -> (Value, Value) {
     bench.plan.layers = vec![layer()];
     bench.plan.variables.insert("kubernetes".to_owned(), "1.36.2".to_owned());
-    bench.tree.insert("usr/lib/os-release", Entry::file(Body::inline(*b"ID=debian\nVERSION_ID=\"13\"\n"), 0o644));
+    bench
+        .tree
+        .insert("usr/lib/os-release", Entry::file(Body::inline(*b"ID=debian\nVERSION_ID=\"13\"\n"), 0o644));
     let out = bench.path("out");
     bench.layers = vec![packed()];
     let (artifacts, packages) = ([artifact()], [package("libc6", "glibc"), package("bash", "bash")]);
@@ -94,11 +115,20 @@ fn sha256sum_agrees_with_the_list_and_the_manifest() {
     }
     let mut bench = Bench::new();
     let (manifest, _) = describe(&mut bench);
-    let output = Command::new("sha256sum").args(["--strict", "-c", "SHA256SUMS"]).current_dir(bench.path("out")).output().unwrap();
+    let output = Command::new("sha256sum")
+        .args(["--strict", "-c", "SHA256SUMS"])
+        .current_dir(bench.path("out"))
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}");
     assert_eq!(said.lines().count(), 6, "{said}");
-    let raw = manifest["outputs"].as_array().unwrap().iter().find(|file| file["file"] == "test-node.raw").unwrap();
+    let raw = manifest["outputs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|file| file["file"] == "test-node.raw")
+        .unwrap();
     let path = bench.path("out/test-node.raw");
     assert_eq!(raw["size"], fs::metadata(&path).unwrap().len());
     assert_eq!(raw["sha256"], Digest::of_file(&path).unwrap().to_string());
@@ -116,14 +146,20 @@ fn the_manifest_says_where_the_root_is() {
     let root = partitions.iter().find(|partition| partition["label"] == "root").unwrap();
     assert_eq!(root["flags"], "0x1000000000000000");
     let mut magic = [0; 4];
-    fs::File::open(bench.path("out/test-node.raw")).unwrap().read_exact_at(&mut magic, root["offset"].as_u64().unwrap()).unwrap();
+    fs::File::open(bench.path("out/test-node.raw"))
+        .unwrap()
+        .read_exact_at(&mut magic, root["offset"].as_u64().unwrap())
+        .unwrap();
     assert_eq!(&magic, b"hsqs");
     let wanted = format!("root=PARTUUID={}", root["guid"].as_str().unwrap());
     assert!(manifest["kernel"]["command_line"].as_str().unwrap().ends_with(&wanted));
     assert_eq!(manifest["layers"][0]["diffID"], Digest::of(b"layer").to_string());
     assert_eq!(manifest["tools"].as_object().unwrap().keys().collect::<Vec<_>>(), ["mke2fs", "mksquashfs"]);
     let text = manifest.to_string();
-    assert!(!text.contains("/nowhere") && !text.contains(bench.path("").to_str().unwrap()), "a path of the host: {text}");
+    assert!(
+        !text.contains("/nowhere") && !text.contains(bench.path("").to_str().unwrap()),
+        "a path of the host: {text}"
+    );
 }
 
 #[test]

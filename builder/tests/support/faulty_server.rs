@@ -26,7 +26,10 @@ pub struct Seen {
 
 impl Seen {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The first byte that a `Range: bytes=N-` asks for.
@@ -58,7 +61,9 @@ pub struct Server {
 
 impl Server {
     /// Serves one request per connection, each in its own thread.
-    pub fn start(script: impl Fn(usize, &Seen, &mut dyn Write) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    pub fn start(
+        script: impl Fn(usize, &Seen, &mut dyn Write) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         Self::behind(|stream, answer| answer(stream), script)
     }
 
@@ -154,13 +159,26 @@ pub fn content(length: usize) -> Vec<u8> {
 
 /// A request for `body` at `url`, with its length.
 pub fn request(url: &str, body: &[u8]) -> Request {
-    Request { title: "part".to_owned(), urls: vec![url.to_owned()], digest: Digest::of(body), size: Some(body.len() as u64), absent: None }
+    Request {
+        title: "part".to_owned(),
+        urls: vec![url.to_owned()],
+        digest: Digest::of(body),
+        size: Some(body.len() as u64),
+        absent: None,
+    }
 }
 
 /// Options that make a test fast and independent of the environment.
 pub fn options() -> Options {
     let stall = Duration::from_millis(1500);
-    Options { retries: 2, backoff: Duration::from_millis(2), connect: stall, stall, route: Route::Direct, ..Options::default() }
+    Options {
+        retries: 2,
+        backoff: Duration::from_millis(2),
+        connect: stall,
+        stall,
+        route: Route::Direct,
+        ..Options::default()
+    }
 }
 
 /// A store in a folder of its own.
@@ -179,7 +197,8 @@ impl Cache {
     /// Fetches one file by a fetcher of its own, as a new process would.
     pub fn fetch(&self, request: &Request, options: Options) -> Result<Fetched> {
         let progress = Progress::silent();
-        let fetched = Fetcher::new(&self.store, options, &progress)?.fetch_all(std::slice::from_ref(request))?;
+        let fetched =
+            Fetcher::new(&self.store, options, &progress)?.fetch_all(std::slice::from_ref(request))?;
         Ok(fetched.into_iter().next().unwrap())
     }
 
@@ -195,7 +214,9 @@ impl Cache {
         for (name, bytes) in &stored {
             assert_eq!(*name, Digest::of(bytes).hex(), "an unverified file is in the store");
         }
-        let bytes = |files: BTreeSet<(String, Vec<u8>)>| files.into_iter().map(|(_, bytes)| bytes).collect::<BTreeSet<_>>();
+        let bytes = |files: BTreeSet<(String, Vec<u8>)>| {
+            files.into_iter().map(|(_, bytes)| bytes).collect::<BTreeSet<_>>()
+        };
         let wanted = |list: &[&[u8]]| list.iter().map(|bytes| bytes.to_vec()).collect::<BTreeSet<_>>();
         assert!(bytes(stored) == wanted(blobs), "other blobs than expected");
         assert!(bytes(self.files("partial")) == wanted(partials), "other unfinished files than expected");
@@ -203,6 +224,8 @@ impl Cache {
 
     fn files(&self, folder: &str) -> BTreeSet<(String, Vec<u8>)> {
         let entries = fs::read_dir(self.folder.path().join(folder)).unwrap().map(|entry| entry.unwrap());
-        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+        entries
+            .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+            .collect()
     }
 }

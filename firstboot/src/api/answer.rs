@@ -24,8 +24,11 @@ impl Answer {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
-            Failure::new(Class::Unreachable, format!("{}: the answer is not what a Kubernetes API server sends ({place})", self.asked))
-                .help("check that the endpoint is a Kubernetes API server, not another server or a sign-in page")
+            Failure::new(
+                Class::Unreachable,
+                format!("{}: the answer is not what a Kubernetes API server sends ({place})", self.asked),
+            )
+            .help("check that the endpoint is a Kubernetes API server, not another server or a sign-in page")
         })
     }
 }

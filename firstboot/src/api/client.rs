@@ -94,7 +94,13 @@ impl UnverifiedClient {
 
 impl Client {
     /// A client of `server`, which must show a certificate that `authorities` signed for its host (or for `name`). Nothing is sent yet.
-    pub fn new(network: &Network, server: Server, name: Option<&str>, authorities: &Authorities, credential: &Credential) -> Result<Self> {
+    pub fn new(
+        network: &Network,
+        server: Server,
+        name: Option<&str>,
+        authorities: &Authorities,
+        credential: &Credential,
+    ) -> Result<Self> {
         let (certificate, bearer) = match credential {
             Credential::Anonymous => (None, None),
             Credential::Bearer(token) => (None, Some(token)),
@@ -103,13 +109,32 @@ impl Client {
         Self::with(network, server, name, trust::verifying(authorities, certificate)?, bearer)
     }
 
-    fn with(network: &Network, server: Server, name: Option<&str>, tls: Arc<ClientConfig>, bearer: Option<&Secret>) -> Result<Self> {
+    fn with(
+        network: &Network,
+        server: Server,
+        name: Option<&str>,
+        tls: Arc<ClientConfig>,
+        bearer: Option<&Secret>,
+    ) -> Result<Self> {
         let host = name.unwrap_or(&server.endpoint.host);
         let host = host.split('%').next().unwrap_or(host).to_owned();
-        let name = ServerName::try_from(host)
-            .map_err(|_| Failure::new(Class::Config, format!("{}: the host is neither a DNS name nor an IP address", server.endpoint)))?;
+        let name = ServerName::try_from(host).map_err(|_| {
+            Failure::new(
+                Class::Config,
+                format!("{}: the host is neither a DNS name nor an IP address", server.endpoint),
+            )
+        })?;
         let authorization = bearer.map(authorization).transpose()?;
-        Ok(Self { network: network.clone(), server, name, tls, authorization, connection: None, peer_chain: Vec::new(), dates: None })
+        Ok(Self {
+            network: network.clone(),
+            server,
+            name,
+            tls,
+            authorization,
+            connection: None,
+            peer_chain: Vec::new(),
+            dates: None,
+        })
     }
 
     /// The server that is asked.
@@ -133,14 +158,35 @@ impl Client {
     }
 
     /// POST of an object.
-    pub fn post(&mut self, path: &str, object: &Value, deadline: Deadline) -> std::result::Result<Answer, Error> {
-        self.whole(&Outgoing { method: Method::POST, path, content_type: "application/json", body: object.to_string().into() }, deadline)
+    pub fn post(
+        &mut self,
+        path: &str,
+        object: &Value,
+        deadline: Deadline,
+    ) -> std::result::Result<Answer, Error> {
+        self.whole(
+            &Outgoing {
+                method: Method::POST,
+                path,
+                content_type: "application/json",
+                body: object.to_string().into(),
+            },
+            deadline,
+        )
     }
 
     /// PATCH, as a strategic merge.
-    pub fn patch(&mut self, path: &str, patch: &Value, deadline: Deadline) -> std::result::Result<Answer, Error> {
+    pub fn patch(
+        &mut self,
+        path: &str,
+        patch: &Value,
+        deadline: Deadline,
+    ) -> std::result::Result<Answer, Error> {
         let content_type = "application/strategic-merge-patch+json";
-        self.whole(&Outgoing { method: Method::PATCH, path, content_type, body: patch.to_string().into() }, deadline)
+        self.whole(
+            &Outgoing { method: Method::PATCH, path, content_type, body: patch.to_string().into() },
+            deadline,
+        )
     }
 
     /// GET of a watch: hands each line to `event` until it breaks with a value, the server ends the stream, or the deadline passes (both: none).
@@ -152,9 +198,15 @@ impl Client {
     ) -> std::result::Result<Option<T>, Error> {
         let outgoing = Outgoing { method: Method::GET, path, content_type: "", body: Vec::new() };
         let asked = self.asked(&outgoing);
-        let (mut connection, received) = self.ask(&outgoing, deadline.within(self.network.request_timeout))?;
+        let (mut connection, received) =
+            self.ask(&outgoing, deadline.within(self.network.request_timeout))?;
         if received.status != 200 {
-            return Err(self.refused(&asked, connection, received, deadline.within(self.network.request_timeout)));
+            return Err(self.refused(
+                &asked,
+                connection,
+                received,
+                deadline.within(self.network.request_timeout),
+            ));
         }
         let mut line = Vec::new();
         let mut found = None;
@@ -193,13 +245,19 @@ impl Client {
             return Err(self.refused(&asked, connection, received, deadline));
         }
         let status = received.status;
-        let (body, reusable) = received.whole_body(&mut connection, deadline).map_err(|fault| self.failure(&asked, fault, deadline))?;
+        let (body, reusable) = received
+            .whole_body(&mut connection, deadline)
+            .map_err(|fault| self.failure(&asked, fault, deadline))?;
         self.keep(connection, reusable);
         Ok(Answer { status, date: self.dates.map(|(server, _)| server), body, asked })
     }
 
     /// Sends the request and receives the head of its answer. When the server had closed the idle connection, a new one is tried once.
-    fn ask(&mut self, outgoing: &Outgoing<'_>, deadline: Deadline) -> std::result::Result<(Connection, Received), Error> {
+    fn ask(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        deadline: Deadline,
+    ) -> std::result::Result<(Connection, Received), Error> {
         let asked = self.asked(outgoing);
         loop {
             let mut connection = match self.connection.take() {
@@ -223,7 +281,8 @@ impl Client {
 
     fn connect(&self, asked: &str, deadline: Deadline) -> Result<Connection> {
         let endpoint = &self.server.endpoint;
-        let addresses: Vec<SocketAddr> = resolve::addresses(&self.network, &endpoint.host, endpoint.port, deadline)?;
+        let addresses: Vec<SocketAddr> =
+            resolve::addresses(&self.network, &endpoint.host, endpoint.port, deadline)?;
         Connection::open(&addresses, self.name.clone(), self.tls.clone(), &self.network, deadline)
             .map_err(|fault| self.failure(asked, fault, deadline))
     }
@@ -235,16 +294,26 @@ impl Client {
             .header(USER_AGENT, concat!("firstboot/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "application/json, */*");
         if !outgoing.body.is_empty() {
-            request = request.header(CONTENT_TYPE, outgoing.content_type).header(CONTENT_LENGTH, outgoing.body.len());
+            request = request
+                .header(CONTENT_TYPE, outgoing.content_type)
+                .header(CONTENT_LENGTH, outgoing.body.len());
         }
         if let Some(value) = &self.authorization {
             request = request.header(AUTHORIZATION, value);
         }
-        request.body(()).map_err(|_| Failure::new(Class::Internal, format!("{} is no path of a URL", outgoing.path)))
+        request
+            .body(())
+            .map_err(|_| Failure::new(Class::Internal, format!("{} is no path of a URL", outgoing.path)))
     }
 
     /// The error for an answer that is no success; its body is read for the server's reason, if it comes.
-    fn refused(&mut self, asked: &str, mut connection: Connection, received: Received, deadline: Deadline) -> Error {
+    fn refused(
+        &mut self,
+        asked: &str,
+        mut connection: Connection,
+        received: Received,
+        deadline: Deadline,
+    ) -> Error {
         let (status, headers) = (received.status, received.headers.clone());
         let (text, reusable) = received.whole_body(&mut connection, deadline).unwrap_or_default();
         self.keep(connection, reusable);
@@ -264,7 +333,11 @@ impl Client {
     }
 
     fn note_date(&mut self, received: &Received) {
-        let date = received.headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(|text| httpdate::parse_http_date(text).ok());
+        let date = received
+            .headers
+            .get(DATE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| httpdate::parse_http_date(text).ok());
         self.dates = date.map(|date| (date, SystemTime::now())).or(self.dates);
     }
 
@@ -275,20 +348,27 @@ impl Client {
 
     fn failure(&self, asked: &str, fault: Fault, deadline: Deadline) -> Failure {
         if let Fault::Tls(error) = &fault {
-            return trust::failure(&self.server.endpoint.to_string(), error, self.dates.map(|(server, _)| server));
+            return trust::failure(
+                &self.server.endpoint.to_string(),
+                error,
+                self.dates.map(|(server, _)| server),
+            );
         }
         let failure = Failure::new(Class::Unreachable, format!("{asked}: {}", fault.why(deadline)));
         match fault {
             fault if fault.may_pass() => failure.transient(),
-            Fault::Protocol(_) => failure.help("check the endpoint: another server than a Kubernetes API server answers there"),
+            Fault::Protocol(_) => {
+                failure.help("check the endpoint: another server than a Kubernetes API server answers there")
+            }
             _ => failure,
         }
     }
 }
 
 fn authorization(token: &Secret) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
-        .map_err(|_| Failure::new(Class::Credential, "the token holds characters that no HTTP header may have"))?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal())).map_err(|_| {
+        Failure::new(Class::Credential, "the token holds characters that no HTTP header may have")
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -14,7 +14,10 @@ fn client(ca: &Ca, server: &TestServer) -> Client {
 }
 
 /// What a client sees of a server that treats every request so.
-fn outcome(time: u64, reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> std::result::Result<Answer, Error> {
+fn outcome(
+    time: u64,
+    reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+) -> std::result::Result<Answer, Error> {
     let ca = Ca::new();
     let server = TestServer::start(&ca, &Identity::default(), reply);
     client(&ca, &server).get("/x?a=b", Deadline::after(Duration::from_millis(time)))
@@ -31,13 +34,24 @@ fn requests_share_one_connection_and_are_counted() {
     let mut client = Client::new(&network(), server.server(), None, &ca.authorities(), &token).unwrap();
     assert_eq!(client.get("/a?b=c", soon()).unwrap().json::<Value>().unwrap(), json!({"path": "/a?b=c"}));
     assert_eq!(client.post("/b", &json!({"x": 1}), soon()).unwrap().status, 201);
-    assert_eq!(client.patch("/c", &json!({"y": 2}), soon()).unwrap().json::<Value>().unwrap(), json!({"y": 2}));
+    assert_eq!(
+        client.patch("/c", &json!({"y": 2}), soon()).unwrap().json::<Value>().unwrap(),
+        json!({"y": 2})
+    );
     let asked = server.asked();
-    assert!(asked.iter().all(|asked| asked.connection == 0 && asked.head.contains("authorization: Bearer abcdef.0123456789abcdef\r\n")));
-    assert!(asked[0].head.contains(&format!("user-agent: firstboot/{}\r\n", env!("CARGO_PKG_VERSION"))));
+    assert!(asked.iter().all(|asked| asked.connection == 0
+        && asked.head.contains("authorization: Bearer abcdef.0123456789abcdef\r\n")));
+    assert!(
+        asked[0]
+            .head
+            .contains(&format!("user-agent: firstboot/{}\r\n", env!("CARGO_PKG_VERSION")))
+    );
     assert!(asked[0].head.contains(&format!("host: {}\r\n", server.address)));
     assert!(asked[1].head.contains("content-type: application/json\r\n"));
-    assert!(asked[2].head.contains("PATCH /c ") && asked[2].head.contains("content-type: application/strategic-merge-patch+json\r\n"));
+    assert!(
+        asked[2].head.contains("PATCH /c ")
+            && asked[2].head.contains("content-type: application/strategic-merge-patch+json\r\n")
+    );
     let traffic = client.network().traffic();
     assert_eq!((traffic.requests, traffic.connections), (3, 1));
     assert!(traffic.sent > 500 && traffic.received > 800, "{traffic:?}");
@@ -54,7 +68,9 @@ fn a_connection_that_the_server_gave_up_is_replaced() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(server.asked().iter().map(|asked| asked.connection).collect::<Vec<_>>(), [0, 1, 2]);
-    let closing = TestServer::start(&ca, &Identity::default(), |_| Reply::With(200, "Connection: close\r\n".to_owned(), "{}".to_owned()));
+    let closing = TestServer::start(&ca, &Identity::default(), |_| {
+        Reply::With(200, "Connection: close\r\n".to_owned(), "{}".to_owned())
+    });
     let mut client = self::client(&ca, &closing);
     client.get("/x", soon()).unwrap();
     client.get("/x", soon()).unwrap();
@@ -80,7 +96,8 @@ fn what_follows_an_answer_is_not_taken_for_the_next_one() {
 fn every_fault_of_a_server_has_its_outcome_in_time() {
     let half = message(200, "", &"x".repeat(100))[..150].to_vec();
     let garbage = b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec();
-    let huge = format!("HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n{}", "x".repeat(5 * 1024 * 1024)).into_bytes();
+    let huge = format!("HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n{}", "x".repeat(5 * 1024 * 1024))
+        .into_bytes();
     let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n".to_vec();
     let head = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(70_000)).into_bytes();
     let drip = message(200, "", "{}");
@@ -88,24 +105,43 @@ fn every_fault_of_a_server_has_its_outcome_in_time() {
     type Case = (&'static str, Box<dyn Fn(&Asked) -> Reply + Send + Sync>, bool);
     let cases: Vec<Case> = vec![
         ("waiting for the answer: no answer within 0.", Box::new(|_| Reply::Silence), true),
-        ("waiting for the answer: no answer within 0.", Box::new(move |_| Reply::Drip(drip.clone(), Duration::from_millis(20))), true),
+        (
+            "waiting for the answer: no answer within 0.",
+            Box::new(move |_| Reply::Drip(drip.clone(), Duration::from_millis(20))),
+            true,
+        ),
         ("waiting for the answer: Connection reset by peer", Box::new(|_| Reply::Reset), true),
         ("the server closed the connection without an answer", Box::new(|_| Reply::Cut(Vec::new())), true),
-        ("the connection broke in the middle of the answer", Box::new(move |_| Reply::Cut(half.clone())), true),
+        (
+            "the connection broke in the middle of the answer",
+            Box::new(move |_| Reply::Cut(half.clone())),
+            true,
+        ),
         ("429 Too Many Requests: slow down", Box::new(|_| status(429, "slow down")), true),
         ("500 Internal Server Error: oops", Box::new(|_| status(500, "oops")), true),
         ("the answer is not HTTP: ", Box::new(move |_| Reply::Raw(garbage.clone())), false),
         ("the answer is not HTTP: ", Box::new(move |_| Reply::Raw(chunks.clone())), false),
-        ("the answer is not HTTP: its head is longer than 65536 bytes", Box::new(move |_| Reply::Raw(head.clone())), false),
+        (
+            "the answer is not HTTP: its head is longer than 65536 bytes",
+            Box::new(move |_| Reply::Raw(head.clone())),
+            false,
+        ),
         ("the answer is longer than 4194304 bytes", Box::new(move |_| Reply::Raw(huge.clone())), false),
-        ("302 Found (to https://elsewhere.example.com/)", Box::new(move |_| Reply::With(302, redirect.clone(), String::new())), false),
+        (
+            "302 Found (to https://elsewhere.example.com/)",
+            Box::new(move |_| Reply::With(302, redirect.clone(), String::new())),
+            false,
+        ),
     ];
     for (message, reply, transient) in cases {
         let started = Instant::now();
         // Only what never ends needs the deadline; the rest must be told before it, however slow this machine is.
         let time = if message.contains("no answer") { 500 } else { 10_000 };
         let failure = outcome(time, reply).unwrap_err().failure;
-        assert!(failure.message.starts_with("GET /x from 127.0.0.1:") && failure.message.contains(message), "{message}: {failure}");
+        assert!(
+            failure.message.starts_with("GET /x from 127.0.0.1:") && failure.message.contains(message),
+            "{message}: {failure}"
+        );
         assert_eq!((failure.class, failure.transient), (Class::Unreachable, transient), "{failure}");
         assert!(started.elapsed() < Duration::from_secs(5), "{message}: {:?}", started.elapsed());
     }
@@ -145,7 +181,12 @@ fn answers_that_are_no_json_are_another_servers() {
 #[test]
 fn certificates_are_verified_and_each_reason_has_its_class() {
     let cases: [(&[&str], std::ops::Range<i64>, Class, &str); 4] = [
-        (&["10.9.9.9", "api.example.com"], -1..30, Class::Untrusted, "is not for that name or address, but for 10.9.9.9, api.example.com"),
+        (
+            &["10.9.9.9", "api.example.com"],
+            -1..30,
+            Class::Untrusted,
+            "is not for that name or address, but for 10.9.9.9, api.example.com",
+        ),
         (&["127.0.0.1"], -30..-1, Class::Clock, "has been invalid since"),
         (&["127.0.0.1"], 1..30, Class::Clock, "is valid only from"),
         (&[], -1..30, Class::Untrusted, "is not for that name or address, but for no name at all"),
@@ -171,7 +212,9 @@ fn the_verified_name_may_differ_from_the_address() {
     let ca = Ca::new();
     let identity = Identity { names: &["api.example.com"], ..Identity::default() };
     let server = TestServer::start(&ca, &identity, |_| Reply::Json(200, json!({})));
-    let client = |name| Client::new(&network(), server.server(), name, &ca.authorities(), &Credential::Anonymous).unwrap();
+    let client = |name| {
+        Client::new(&network(), server.server(), name, &ca.authorities(), &Credential::Anonymous).unwrap()
+    };
     assert!(client(Some("api.example.com")).get("/x", soon()).is_ok());
     assert!(client(None).get("/x", soon()).is_err());
 }
@@ -187,13 +230,23 @@ fn names_are_resolved_sent_and_verified() {
     let network = Network::new(crate::host::root::Root::at(root.path()));
     let get = |name: &str| {
         let server: Server = format!("https://{name}:{}", server.address.port()).parse().unwrap();
-        Client::new(&network, server, None, &ca.authorities(), &Credential::Anonymous).unwrap().get("/x", soon())
+        Client::new(&network, server, None, &ca.authorities(), &Credential::Anonymous)
+            .unwrap()
+            .get("/x", soon())
     };
     get("api.example.com").unwrap();
-    assert!(server.asked()[0].head.contains(&format!("host: api.example.com:{}\r\n", server.address.port())));
+    assert!(
+        server.asked()[0]
+            .head
+            .contains(&format!("host: api.example.com:{}\r\n", server.address.port()))
+    );
     assert_eq!(get("other.example.com").unwrap_err().failure.class, Class::Untrusted);
     let failure = get("missing.example.com").unwrap_err().failure;
-    assert!(failure.transient && failure.message.starts_with("resolving missing.example.com (name servers 127.0.0.1): "), "{failure}");
+    assert!(
+        failure.transient
+            && failure.message.starts_with("resolving missing.example.com (name servers 127.0.0.1): "),
+        "{failure}"
+    );
 }
 
 #[test]
@@ -217,7 +270,10 @@ fn a_client_certificate_is_shown() {
     let mut with = Client::new(&network(), server.server(), None, &ca.authorities(), &credential).unwrap();
     with.get("/x", soon()).unwrap();
     let failure = client(&ca, &server).get("/x", soon()).unwrap_err().failure;
-    assert!(failure.class == Class::Unreachable && failure.message.contains("CertificateRequired"), "{failure}");
+    assert!(
+        failure.class == Class::Unreachable && failure.message.contains("CertificateRequired"),
+        "{failure}"
+    );
 }
 
 fn rcgen_pem(der: &[u8]) -> String {
@@ -231,7 +287,8 @@ fn nobody_there_is_told_at_once_and_a_dead_address_does_not_eat_the_deadline() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server: Server = format!("https://{free}").parse().unwrap();
     let ca = Ca::new();
-    let mut client = Client::new(&network(), server, None, &ca.authorities(), &Credential::Anonymous).unwrap();
+    let mut client =
+        Client::new(&network(), server, None, &ca.authorities(), &Credential::Anonymous).unwrap();
     let failure = client.get("/x", soon()).unwrap_err().failure;
     assert_eq!(failure.message, format!("GET /x from {free}: connecting: Connection refused"));
     assert!(failure.transient);
@@ -244,11 +301,21 @@ fn nobody_there_is_told_at_once_and_a_dead_address_does_not_eat_the_deadline() {
     network.connect_timeout = connect;
     let started = Instant::now();
     let tls = trust::verifying(&ca.authorities(), None).unwrap();
-    assert!(Connection::open(&addresses, ServerName::try_from("127.0.0.1").unwrap(), tls, &network, soon()).is_ok());
+    assert!(
+        Connection::open(&addresses, ServerName::try_from("127.0.0.1").unwrap(), tls, &network, soon())
+            .is_ok()
+    );
     assert!(started.elapsed() < Duration::from_secs(3));
     let tls = trust::verifying(&ca.authorities(), None).unwrap();
-    let fault =
-        Connection::open(&[silent], ServerName::try_from("127.0.0.1").unwrap(), tls, &network, soon().within(connect)).err().unwrap();
+    let fault = Connection::open(
+        &[silent],
+        ServerName::try_from("127.0.0.1").unwrap(),
+        tls,
+        &network,
+        soon().within(connect),
+    )
+    .err()
+    .unwrap();
     assert!(matches!(fault, Fault::Io("connecting", error) if error.kind() == std::io::ErrorKind::TimedOut));
 }
 
@@ -272,11 +339,15 @@ fn servers_that_do_not_speak_tls_are_told_apart() {
     std::thread::spawn(move || {
         use std::io::Write;
         for socket in listener.incoming() {
-            socket.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\nClient sent an HTTP request").unwrap();
+            socket
+                .unwrap()
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\nClient sent an HTTP request")
+                .unwrap();
         }
     });
     let server: Server = format!("https://{address}").parse().unwrap();
-    let mut client = Client::new(&network(), server, None, &Ca::new().authorities(), &Credential::Anonymous).unwrap();
+    let mut client =
+        Client::new(&network(), server, None, &Ca::new().authorities(), &Credential::Anonymous).unwrap();
     let failure = client.get("/x", soon()).unwrap_err().failure;
     assert!(failure.message.contains("the answer is not TLS"), "{failure}");
 }
@@ -308,7 +379,14 @@ fn watches_hand_out_lines_until_they_are_broken_off() {
     assert_eq!((found.unwrap(), seen), (None, vec!["1".to_owned(), "2".to_owned()]));
     assert!(watch("/breaks", "3", 20_000).0.unwrap_err().failure.transient);
     assert_eq!(watch("/silent", "2", 1000).0.unwrap(), None);
-    assert!(watch("/long", "2", 20_000).0.unwrap_err().failure.message.contains("longer than 1048576 bytes"));
+    assert!(
+        watch("/long", "2", 20_000)
+            .0
+            .unwrap_err()
+            .failure
+            .message
+            .contains("longer than 1048576 bytes")
+    );
     assert_eq!(watch("/gone", "2", 20_000).0.unwrap_err().status, Some(410));
 }
 
@@ -318,7 +396,10 @@ fn a_ca_with_the_serial_number_0_is_a_trust_anchor_and_has_its_pin() {
     let authorities = Authorities::from_pem(pem).unwrap();
     assert_eq!(authorities.pins(), ["7cbaa28d5486ee14ee873fca92c426e115c70c4944ef4dda11e60793650696bf"]);
     trust::verifying(&authorities, None).unwrap();
-    for (wrong, why) in [("", "no certificate"), ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read")] {
+    for (wrong, why) in [
+        ("", "no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),
+    ] {
         assert!(Authorities::from_pem(wrong.as_bytes()).unwrap_err().contains(why));
     }
 }

@@ -82,7 +82,8 @@ impl Connection {
         let socket = connect(addresses, network, deadline).map_err(|error| Fault::Io("connecting", error))?;
         keep_alive(&socket);
         let tls = ClientConnection::new(config, name).map_err(Fault::Tls)?;
-        let mut connection = Self { socket, tls, inbox: Vec::new(), counters: network.counters().clone(), used: false };
+        let mut connection =
+            Self { socket, tls, inbox: Vec::new(), counters: network.counters().clone(), used: false };
         let (tls, mut wire) = connection.parts(deadline);
         tls.complete_io(&mut wire).map_err(|error| fault("the TLS handshake", error))?;
         Counters::add(&network.counters().connections, 1);
@@ -91,7 +92,12 @@ impl Connection {
 
     /// The certificates that the peer showed.
     pub fn peer_chain(&self) -> Vec<CertificateDer<'static>> {
-        self.tls.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect()
+        self.tls
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|certificate| certificate.clone().into_owned())
+            .collect()
     }
 
     fn parts(&mut self, deadline: Deadline) -> (&mut ClientConnection, Wire<'_>) {
@@ -103,7 +109,10 @@ impl Stream for Connection {
     fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Fault> {
         let (tls, mut wire) = self.parts(deadline);
         let mut stream = rustls::Stream::new(tls, &mut wire);
-        stream.write_all(bytes).and_then(|()| stream.flush()).map_err(|error| fault("sending", error))?;
+        stream
+            .write_all(bytes)
+            .and_then(|()| stream.flush())
+            .map_err(|error| fault("sending", error))?;
         self.used = true;
         Ok(())
     }
@@ -135,7 +144,9 @@ impl Fault {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
         match self {
             Self::Closed => true,
-            Self::Io(_, error) => matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected),
+            Self::Io(_, error) => {
+                matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
+            }
             _ => false,
         }
     }

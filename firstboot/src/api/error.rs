@@ -48,7 +48,12 @@ impl Error {
         let failure = Failure::new(class(status), format!("{asked}: {said}"));
         let (transient, help) = advice(status);
         let failure = Failure { transient, help: help.map(str::to_owned), ..failure };
-        Self { failure, status: Some(status), retry_after: retry_after(headers, SystemTime::now()), location: None }
+        Self {
+            failure,
+            status: Some(status),
+            retry_after: retry_after(headers, SystemTime::now()),
+            location: None,
+        }
     }
 }
 
@@ -75,11 +80,21 @@ fn class(status: u16) -> Class {
 /// Whether the same request may succeed later, and what to do otherwise.
 fn advice(status: u16) -> (bool, Option<&'static str>) {
     match status {
-        401 => {
-            (false, Some("the token is unknown or expired, or lacks the usage authentication: make a new one with kubeadm token create"))
+        401 => (
+            false,
+            Some(
+                "the token is unknown or expired, or lacks the usage authentication: make a new one with kubeadm token create",
+            ),
+        ),
+        403 => (
+            false,
+            Some(
+                "the credential may not do that: check the token's groups and the cluster's RBAC rules for joining nodes",
+            ),
+        ),
+        300..=399 => {
+            (false, Some("API servers do not redirect: check that the endpoint is a Kubernetes API server"))
         }
-        403 => (false, Some("the credential may not do that: check the token's groups and the cluster's RBAC rules for joining nodes")),
-        300..=399 => (false, Some("API servers do not redirect: check that the endpoint is a Kubernetes API server")),
         408 | 429 | 500..=599 => (true, None),
         _ => (false, None),
     }
@@ -92,7 +107,10 @@ fn said(status: u16, body: &[u8]) -> String {
         kind: String,
         message: String,
     }
-    let reason = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("unknown status");
+    let reason = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|code| code.canonical_reason())
+        .unwrap_or("unknown status");
     match serde_json::from_slice::<Status>(body) {
         Ok(object) if object.kind == "Status" && !object.message.is_empty() => {
             format!("{status} {reason}: {}", shown(&object.message))
@@ -103,7 +121,11 @@ fn said(status: u16, body: &[u8]) -> String {
 
 /// Foreign text, fit for one line of a log.
 pub(crate) fn shown(text: &str) -> String {
-    let mut line: String = text.chars().take(LONGEST_MESSAGE).map(|char| if char.is_control() { ' ' } else { char }).collect();
+    let mut line: String = text
+        .chars()
+        .take(LONGEST_MESSAGE)
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
     if text.chars().nth(LONGEST_MESSAGE).is_some() {
         line.push('…');
     }
@@ -145,9 +167,19 @@ mod tests {
 
     #[test]
     fn the_servers_message_is_shown_on_one_line_and_bounded() {
-        let body = format!(r#"{{"kind":"Status","message":"nodes \"a\" is\n\u001b[31mforbidden{}"}}"#, "x".repeat(1000));
+        let body = format!(
+            r#"{{"kind":"Status","message":"nodes \"a\" is\n\u001b[31mforbidden{}"}}"#,
+            "x".repeat(1000)
+        );
         let error = Error::of_answer("GET /x from a:1", 403, &HeaderMap::new(), body.as_bytes());
-        assert!(error.failure.message.starts_with("GET /x from a:1: 403 Forbidden: nodes \"a\" is  [31mforbiddenx"), "{}", error.failure);
+        assert!(
+            error
+                .failure
+                .message
+                .starts_with("GET /x from a:1: 403 Forbidden: nodes \"a\" is  [31mforbiddenx"),
+            "{}",
+            error.failure
+        );
         assert!(error.failure.message.chars().count() < 350);
         let plain = Error::of_answer("GET /x from a:1", 500, &HeaderMap::new(), b"<html>secret</html>");
         assert_eq!(plain.failure.message, "GET /x from a:1: 500 Internal Server Error");

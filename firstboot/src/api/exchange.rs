@@ -46,12 +46,22 @@ enum Body {
 }
 
 /// Sends the request and receives the head of the answer.
-pub(super) fn ask(connection: &mut impl Stream, request: Request<()>, body: &[u8], deadline: Deadline) -> Result<Received, Fault> {
+pub(super) fn ask(
+    connection: &mut impl Stream,
+    request: Request<()>,
+    body: &[u8],
+    deadline: Deadline,
+) -> Result<Received, Fault> {
     let call = send(connection, request, body, deadline)?;
     receive_head(connection, call, deadline)
 }
 
-fn send(connection: &mut impl Stream, request: Request<()>, body: &[u8], deadline: Deadline) -> Result<Call<RecvResponse>, Fault> {
+fn send(
+    connection: &mut impl Stream,
+    request: Request<()>,
+    body: &[u8],
+    deadline: Deadline,
+) -> Result<Call<RecvResponse>, Fault> {
     let mut call = Call::new(request).map_err(protocol)?.proceed();
     let mut bytes = vec![0; LONGEST_REQUEST_HEAD];
     let mut length = 0;
@@ -73,17 +83,27 @@ fn send(connection: &mut impl Stream, request: Request<()>, body: &[u8], deadlin
     Ok(call)
 }
 
-fn receive_head(connection: &mut impl Stream, mut call: Call<RecvResponse>, deadline: Deadline) -> Result<Received, Fault> {
+fn receive_head(
+    connection: &mut impl Stream,
+    mut call: Call<RecvResponse>,
+    deadline: Deadline,
+) -> Result<Received, Fault> {
     loop {
         let (used, response) = call.try_response(connection.inbox(), false).map_err(protocol)?;
         connection.consume(used);
         if let Some(response) = response {
             let body = match call.proceed() {
                 Some(RecvResponseResult::RecvBody(call)) => Body::Follows(Box::new(call)),
-                Some(RecvResponseResult::Cleanup(call)) => Body::None { reusable: !call.must_close_connection() },
+                Some(RecvResponseResult::Cleanup(call)) => {
+                    Body::None { reusable: !call.must_close_connection() }
+                }
                 Some(RecvResponseResult::Redirect(_)) | None => Body::None { reusable: false },
             };
-            return Ok(Received { status: response.status().as_u16(), headers: response.into_parts().0.headers, body });
+            return Ok(Received {
+                status: response.status().as_u16(),
+                headers: response.into_parts().0.headers,
+                body,
+            });
         }
         if used > 0 {
             continue; // 100 Continue and its like: the real answer follows
@@ -103,12 +123,21 @@ fn receive_head(connection: &mut impl Stream, mut call: Call<RecvResponse>, dead
 
 impl Received {
     /// The whole body, bounded, and whether the connection can take another request.
-    pub fn whole_body(self, connection: &mut impl Stream, deadline: Deadline) -> Result<(Vec<u8>, bool), Fault> {
+    pub fn whole_body(
+        self,
+        connection: &mut impl Stream,
+        deadline: Deadline,
+    ) -> Result<(Vec<u8>, bool), Fault> {
         self.body_within(LONGEST_BODY, connection, deadline)
     }
 
     /// Like [`Received::whole_body`], of at most `limit` bytes.
-    pub fn body_within(self, limit: usize, connection: &mut impl Stream, deadline: Deadline) -> Result<(Vec<u8>, bool), Fault> {
+    pub fn body_within(
+        self,
+        limit: usize,
+        connection: &mut impl Stream,
+        deadline: Deadline,
+    ) -> Result<(Vec<u8>, bool), Fault> {
         let mut body = Vec::new();
         let reusable = self.body(connection, deadline, &mut |piece| {
             if body.len() + piece.len() > limit {
@@ -121,7 +150,12 @@ impl Received {
     }
 
     /// Hands the body on, piece by piece, until it ends or `sink` breaks off. True when the connection can take another request.
-    pub fn body(self, connection: &mut impl Stream, deadline: Deadline, sink: &mut Sink<'_>) -> Result<bool, Fault> {
+    pub fn body(
+        self,
+        connection: &mut impl Stream,
+        deadline: Deadline,
+        sink: &mut Sink<'_>,
+    ) -> Result<bool, Fault> {
         let mut call = match self.body {
             Body::None { reusable } => return Ok(reusable),
             Body::Follows(call) => call,
@@ -135,7 +169,9 @@ impl Received {
                 return Ok(false);
             }
             if call.can_proceed() && !until_close {
-                return Ok(matches!(call.proceed(), Some(RecvBodyResult::Cleanup(call)) if !call.must_close_connection()));
+                return Ok(
+                    matches!(call.proceed(), Some(RecvBodyResult::Cleanup(call)) if !call.must_close_connection()),
+                );
             }
             if used > 0 {
                 continue;
@@ -162,7 +198,10 @@ pub fn read_answer(bytes: &[u8]) -> Result<(u16, Vec<u8>), String> {
     let deadline = Deadline::after(std::time::Duration::from_secs(60));
     let received = ask(&mut stream, request, b"", deadline).map_err(|fault| format!("{fault:?}"))?;
     let status = received.status;
-    received.whole_body(&mut stream, deadline).map(|(body, _)| (status, body)).map_err(|fault| format!("{fault:?}"))
+    received
+        .whole_body(&mut stream, deadline)
+        .map(|(body, _)| (status, body))
+        .map_err(|fault| format!("{fault:?}"))
 }
 
 /// A server's side of a stream, in memory. It comes in small pieces, so that every boundary is met.
@@ -200,9 +239,15 @@ mod tests {
     fn answers_are_read_whatever_their_framing_and_wherever_they_are_cut() {
         for (text, expected) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Some((200, "hello"))),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n", Some((200, "hello"))),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n",
+                Some((200, "hello")),
+            ),
             ("HTTP/1.1 200 OK\r\n\r\nhello", Some((200, "hello"))),
-            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", Some((404, ""))),
+            (
+                "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+                Some((404, "")),
+            ),
             ("HTTP/1.1 204 No Content\r\n\r\n", Some((204, ""))),
             ("", None),
             ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello", None),

@@ -16,8 +16,10 @@ pub(super) fn head<'a>(
 ) -> Result<Request<()>, String> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        let name: HeaderName = name.parse().map_err(|_| "a header's name has characters that no header may have")?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| "a header's value has characters that no header may have")?;
+        let name: HeaderName =
+            name.parse().map_err(|_| "a header's name has characters that no header may have")?;
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| "a header's value has characters that no header may have")?;
         value.set_sensitive(true);
         map.append(name, value);
     }

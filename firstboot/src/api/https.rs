@@ -73,16 +73,22 @@ pub fn post(
     certificate: Option<&ClientCertificate>,
     deadline: Deadline,
 ) -> std::result::Result<Answer, Error> {
-    let reply = send(network, &Ask { method: &Method::POST, url, headers, body, trust, certificate }, deadline)?;
+    let reply =
+        send(network, &Ask { method: &Method::POST, url, headers, body, trust, certificate }, deadline)?;
     let asked = format!("POST {}", shown(url));
     judge(&asked, &reply)?;
-    let date = reply.headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(|text| httpdate::parse_http_date(text).ok());
+    let date = reply
+        .headers
+        .get(DATE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| httpdate::parse_http_date(text).ok());
     Ok(Answer { status: reply.status, date, body: reply.body, asked })
 }
 
 /// Sends the request, once; it has the network's time for a request at most.
 pub fn send(network: &Network, ask: &Ask, deadline: Deadline) -> std::result::Result<Reply, Error> {
-    let (server, path) = split(ask.url).map_err(|why| Failure::new(Class::Config, format!("{}: {why}", shown(ask.url))))?;
+    let (server, path) =
+        split(ask.url).map_err(|why| Failure::new(Class::Config, format!("{}: {why}", shown(ask.url))))?;
     let tls = match ask.trust {
         Trust::System => trust::verifying(&Authorities::system()?, ask.certificate),
         Trust::Authorities(authorities) => trust::verifying(authorities, ask.certificate),
@@ -92,16 +98,22 @@ pub fn send(network: &Network, ask: &Ask, deadline: Deadline) -> std::result::Re
     let mut connection = connect(network, &server, tls, ask, deadline)?;
     let request = request(&server, &path, ask)?;
     Counters::add(&network.counters().requests, 1);
-    let received = exchange::ask(&mut connection, request, ask.body, deadline).map_err(|fault| failure(ask, &server, fault, deadline))?;
+    let received = exchange::ask(&mut connection, request, ask.body, deadline)
+        .map_err(|fault| failure(ask, &server, fault, deadline))?;
     let (status, headers) = (received.status, received.headers.clone());
-    let (body, _) = received.whole_body(&mut connection, deadline).map_err(|fault| failure(ask, &server, fault, deadline))?;
+    let (body, _) = received
+        .whole_body(&mut connection, deadline)
+        .map_err(|fault| failure(ask, &server, fault, deadline))?;
     Ok(Reply { status, headers, body })
 }
 
 /// The error for a status that is no success. What the body says is not shown: it may repeat what was sent.
 pub fn judge(asked: &str, reply: &Reply) -> std::result::Result<(), Error> {
     let status = reply.status;
-    let reason = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("unknown status");
+    let reason = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|code| code.canonical_reason())
+        .unwrap_or("unknown status");
     let (class, why) = match status {
         200..=299 => return Ok(()),
         300..=399 => (Class::Unreachable, format!("{status} {reason}: redirects are not followed")),
@@ -111,7 +123,11 @@ pub fn judge(asked: &str, reply: &Reply) -> std::result::Result<(), Error> {
     };
     let failure = Failure::new(class, format!("{asked}: {why}"));
     let failure = if PASSING.contains(&status) || status >= 500 { failure.transient() } else { failure };
-    Err(Error { status: Some(status), retry_after: retry_after(&reply.headers, SystemTime::now()), ..failure.into() })
+    Err(Error {
+        status: Some(status),
+        retry_after: retry_after(&reply.headers, SystemTime::now()),
+        ..failure.into()
+    })
 }
 
 /// A URL as a message shows it: without its query, which may be secret.
@@ -142,17 +158,26 @@ pub fn host(server: &Server) -> String {
     host.strip_suffix(":443").unwrap_or(host).to_owned()
 }
 
-fn connect(network: &Network, server: &Server, tls: Arc<ClientConfig>, ask: &Ask, deadline: Deadline) -> Result<Connection> {
+fn connect(
+    network: &Network,
+    server: &Server,
+    tls: Arc<ClientConfig>,
+    ask: &Ask,
+    deadline: Deadline,
+) -> Result<Connection> {
     let endpoint = &server.endpoint;
     let host = endpoint.host.split('%').next().unwrap_or(&endpoint.host).to_owned();
-    let name = ServerName::try_from(host)
-        .map_err(|_| Failure::new(Class::Config, format!("{endpoint}: the host is neither a DNS name nor an IP address")))?;
+    let name = ServerName::try_from(host).map_err(|_| {
+        Failure::new(Class::Config, format!("{endpoint}: the host is neither a DNS name nor an IP address"))
+    })?;
     let addresses = resolve::addresses(network, &endpoint.host, endpoint.port, deadline)?;
-    Connection::open(&addresses, name, tls, network, deadline).map_err(|fault| failure(ask, server, fault, deadline))
+    Connection::open(&addresses, name, tls, network, deadline)
+        .map_err(|fault| failure(ask, server, fault, deadline))
 }
 
 fn request(server: &Server, path: &str, ask: &Ask) -> Result<Request<()>> {
-    let request = head(ask.method, &server.url(path), &host(server), ask.headers.iter().copied(), ask.body.len());
+    let request =
+        head(ask.method, &server.url(path), &host(server), ask.headers.iter().copied(), ask.body.len());
     request.map_err(|why| Failure::new(Class::Config, format!("{} {}: {why}", ask.method, shown(ask.url))))
 }
 
@@ -160,21 +185,27 @@ fn failure(ask: &Ask, server: &Server, fault: Fault, deadline: Deadline) -> Fail
     if let Fault::Tls(error) = &fault {
         return untrusted(server, error);
     }
-    let failure = Failure::new(Class::Unreachable, format!("{} {}: {}", ask.method, shown(ask.url), fault.why(deadline)));
+    let failure = Failure::new(
+        Class::Unreachable,
+        format!("{} {}: {}", ask.method, shown(ask.url), fault.why(deadline)),
+    );
     if fault.may_pass() { failure.transient() } else { failure }
 }
 
 /// Like an API server's, but in words of any server.
 fn untrusted(server: &Server, error: &rustls::Error) -> Failure {
     use CertificateError::{
-        ApplicationVerificationFailure, BadSignature, UnknownIssuer, UnsupportedSignatureAlgorithmForPublicKeyContext as OtherKindOfKey,
+        ApplicationVerificationFailure, BadSignature, UnknownIssuer,
+        UnsupportedSignatureAlgorithmForPublicKeyContext as OtherKindOfKey,
     };
     let peer = server.endpoint.to_string();
     let why = match error {
         rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature | OtherKindOfKey { .. }) => {
             "is not signed by a CA that is trusted for it"
         }
-        rustls::Error::InvalidCertificate(ApplicationVerificationFailure) => "has none of the keys that are trusted for it",
+        rustls::Error::InvalidCertificate(ApplicationVerificationFailure) => {
+            "has none of the keys that are trusted for it"
+        }
         _ => return Failure { help: None, ..trust::failure(&peer, error, None) },
     };
     Failure::new(Class::Untrusted, format!("the certificate of {peer} {why}"))

@@ -30,7 +30,8 @@ fn sends_what_it_is_given_and_nothing_else() {
     assert_eq!((answer.status, answer.json::<serde_json::Value>().unwrap()), (201, json!({"body": "hello"})));
     assert!(answer.date.is_some());
     let asked = &server.asked()[0];
-    let mut lines: Vec<String> = asked.head.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
+    let mut lines: Vec<String> =
+        asked.head.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
     lines[1..].sort();
     let expected = [
         "POST /a/b?c=d HTTP/1.1".to_owned(),
@@ -47,17 +48,28 @@ fn sends_what_it_is_given_and_nothing_else() {
 fn an_empty_post_says_its_length() {
     let ca = Ca::new();
     let server = TestServer::start(&ca, &Identity::default(), echo);
-    post(&network(), &server.server().to_string(), &[], b"", &Trust::Keys(pins(&ca)), None, soon()).unwrap_err();
+    post(&network(), &server.server().to_string(), &[], b"", &Trust::Keys(pins(&ca)), None, soon())
+        .unwrap_err();
     let trust = Trust::Authorities(ca.authorities());
     post(&network(), &server.server().to_string(), &[], b"", &trust, None, soon()).unwrap();
-    assert!(server.asked()[0].head.starts_with("POST / HTTP/1.1\r\n") && server.asked()[0].head.contains("content-length: 0\r\n"));
+    assert!(
+        server.asked()[0].head.starts_with("POST / HTTP/1.1\r\n")
+            && server.asked()[0].head.contains("content-length: 0\r\n")
+    );
 }
 
 #[test]
 fn a_status_that_is_no_success_is_an_error_that_shows_neither_query_nor_body() {
     let ca = Ca::new();
     for (status, headers, class, transient, wait, expected) in [
-        (302, "Location: https://canary/\r\n", Class::Unreachable, false, None, "302 Found: redirects are not followed"),
+        (
+            302,
+            "Location: https://canary/\r\n",
+            Class::Unreachable,
+            false,
+            None,
+            "302 Found: redirects are not followed",
+        ),
         (400, "", Class::Refused, false, None, "400 Bad Request"),
         (401, "", Class::Credential, false, None, "401 Unauthorized"),
         (403, "", Class::Credential, false, None, "403 Forbidden"),
@@ -68,9 +80,13 @@ fn a_status_that_is_no_success_is_an_error_that_shows_neither_query_nor_body() {
         let reply = move |_: &Asked| Scripted::With(status, headers.to_owned(), "canary".to_owned());
         let server = TestServer::start(&ca, &Identity::default(), reply);
         let url = format!("{}/x?token=canary", server.server());
-        let error = post(&network(), &url, &[], b"", &Trust::Authorities(ca.authorities()), None, soon()).unwrap_err();
+        let error = post(&network(), &url, &[], b"", &Trust::Authorities(ca.authorities()), None, soon())
+            .unwrap_err();
         assert_eq!(error.failure.message, format!("POST {}/x: {expected}", server.server()));
-        assert_eq!((error.failure.class, error.failure.transient, error.status), (class, transient, Some(status)));
+        assert_eq!(
+            (error.failure.class, error.failure.transient, error.status),
+            (class, transient, Some(status))
+        );
         assert_eq!(error.retry_after.map(|wait| wait.as_secs()), wait);
     }
 }
@@ -82,15 +98,27 @@ fn faults_are_told_apart_and_end_in_time() {
     let rows: [(Handle, bool, &str); 4] = [
         (|_| Scripted::Silence, true, "no answer within"),
         (|_| Scripted::Raw(b"SSH-2.0-x\r\n\r\n".to_vec()), false, "not HTTP"),
-        (|_| Scripted::Cut(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx".to_vec()), true, "in the middle of the answer"),
+        (
+            |_| Scripted::Cut(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx".to_vec()),
+            true,
+            "in the middle of the answer",
+        ),
         (|_| Scripted::With(200, String::new(), "x".repeat(5 * 1024 * 1024)), false, "longer than"),
     ];
     for (handle, transient, expected) in rows {
         let server = TestServer::start(&ca, &Identity::default(), handle);
         let limit = Deadline::after(Duration::from_millis(1500));
-        let failure = post(&network(), &server.server().to_string(), &[], b"x", &Trust::Authorities(ca.authorities()), None, limit)
-            .unwrap_err()
-            .failure;
+        let failure = post(
+            &network(),
+            &server.server().to_string(),
+            &[],
+            b"x",
+            &Trust::Authorities(ca.authorities()),
+            None,
+            limit,
+        )
+        .unwrap_err()
+        .failure;
         assert!(failure.message.contains(expected) && failure.transient == transient, "{failure}");
     }
 }
@@ -103,7 +131,11 @@ fn trust_is_by_authority_or_by_key_and_names_the_host_in_any_case() {
     let right = Identity::default();
     for (identity, trust, expected) in [
         (&right, Trust::Authorities(ca.authorities()), None),
-        (&right, Trust::Authorities(other.authorities()), Some("is not signed by a CA that is trusted for it")),
+        (
+            &right,
+            Trust::Authorities(other.authorities()),
+            Some("is not signed by a CA that is trusted for it"),
+        ),
         (&named, Trust::Authorities(ca.authorities()), Some("is not for that name or address")),
         (&right, Trust::Keys(pins(&other)), Some("has none of the keys")),
         (&expired, Trust::Authorities(ca.authorities()), Some("has been invalid since")),
@@ -113,7 +145,11 @@ fn trust_is_by_authority_or_by_key_and_names_the_host_in_any_case() {
         match (ended, expected) {
             (Ok(answer), None) => assert_eq!(answer.status, 201),
             (Err(error), Some(expected)) => {
-                assert!(error.failure.message.contains(expected) && error.failure.help.is_none(), "{}", error.failure);
+                assert!(
+                    error.failure.message.contains(expected) && error.failure.help.is_none(),
+                    "{}",
+                    error.failure
+                );
                 assert!(server.asked().is_empty(), "something was sent to a server that is not trusted");
             }
             (ended, _) => panic!("{ended:?}"),
@@ -127,20 +163,24 @@ fn a_client_certificate_is_shown_when_asked_for() {
     let identity = Identity { wants_client_certificate: true, ..Identity::default() };
     let server = TestServer::start(&ca, &identity, echo);
     let key = KeyPair::generate().unwrap();
-    let own = ClientCertificate::from_pem(&Secret::new(ca.certify(&key)), &Secret::new(key.serialize_pem())).unwrap();
+    let own = ClientCertificate::from_pem(&Secret::new(ca.certify(&key)), &Secret::new(key.serialize_pem()))
+        .unwrap();
     let trust = Trust::Authorities(ca.authorities());
     let url = server.server().to_string();
     assert_eq!(post(&network(), &url, &[], b"x", &trust, Some(&own), soon()).unwrap().status, 201);
     assert!(post(&network(), &url, &[], b"x", &trust, None, soon()).is_err());
     let stranger = KeyPair::generate().unwrap();
-    let wrong = ClientCertificate::from_pem(&Secret::new(ca.certify(&key)), &Secret::new(stranger.serialize_pem())).unwrap();
+    let wrong =
+        ClientCertificate::from_pem(&Secret::new(ca.certify(&key)), &Secret::new(stranger.serialize_pem()))
+            .unwrap();
     let failure = post(&network(), &url, &[], b"x", &trust, Some(&wrong), soon()).unwrap_err().failure;
     assert_eq!(failure.class, Class::Credential);
 }
 
 #[test]
 fn only_https_without_credentials() {
-    for url in ["http://a/", "https://", "https://u:canary@a/", "a", "https://a:0x1/", "ftp://a", "HTTPS://a"] {
+    for url in ["http://a/", "https://", "https://u:canary@a/", "a", "https://a:0x1/", "ftp://a", "HTTPS://a"]
+    {
         let error = post(&network(), url, &[], b"", &Trust::Keys(Vec::new()), None, soon()).unwrap_err();
         assert!(error.failure.class == Class::Config && !error.failure.transient, "{url}: {}", error.failure);
     }

@@ -57,7 +57,12 @@ impl Network {
     pub fn traffic(&self) -> Traffic {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Counters { requests, connections, sent, received } = &*self.traffic;
-        Traffic { requests: load(requests), connections: load(connections), sent: load(sent), received: load(received) }
+        Traffic {
+            requests: load(requests),
+            connections: load(connections),
+            sent: load(sent),
+            received: load(received),
+        }
     }
 
     pub(super) fn counters(&self) -> &Arc<Counters> {

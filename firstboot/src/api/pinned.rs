@@ -15,7 +15,10 @@ use super::trust::{self, ClientCertificate};
 use crate::error::Result;
 
 /// A TLS configuration that trusts the holders of `keys` (lower-case hex SHA-256 of the SubjectPublicKeyInfo).
-pub(super) fn verifying(keys: &[String], certificate: Option<&ClientCertificate>) -> Result<Arc<ClientConfig>> {
+pub(super) fn verifying(
+    keys: &[String],
+    certificate: Option<&ClientCertificate>,
+) -> Result<Arc<ClientConfig>> {
     let verifier = Arc::new(Pinned { keys: keys.to_vec(), provider: trust::provider() });
     trust::with_client(trust::builder()?.dangerous().with_custom_certificate_verifier(verifier), certificate)
 }
@@ -45,10 +48,13 @@ impl ServerCertVerifier for Pinned {
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
         if self.is_pinned(end_entity) {
             check_validity(end_entity, now)?;
-            return verify_server_name(&ParsedCertificate::try_from(end_entity)?, name).map(|()| ServerCertVerified::assertion());
+            return verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)
+                .map(|()| ServerCertVerified::assertion());
         }
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(intermediates.iter().filter(|one| self.is_pinned(one)).map(|one| one.clone().into_owned()));
+        roots.add_parsable_certificates(
+            intermediates.iter().filter(|one| self.is_pinned(one)).map(|one| one.clone().into_owned()),
+        );
         if roots.is_empty() {
             return Err(CertificateError::ApplicationVerificationFailure.into());
         }
@@ -82,7 +88,10 @@ impl ServerCertVerifier for Pinned {
 }
 
 /// A pinned key counts as long as its certificate does.
-fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> std::result::Result<(), CertificateError> {
+fn check_validity(
+    certificate: &CertificateDer<'_>,
+    now: UnixTime,
+) -> std::result::Result<(), CertificateError> {
     let parsed = x509_cert::Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
     let validity = parsed.tbs_certificate.validity;
     let seconds = |time: x509_cert::time::Time| UnixTime::since_unix_epoch(time.to_unix_duration());

@@ -6,7 +6,11 @@ fn key_of(certificate: &CertificateDer<'_>) -> String {
     trust::hex(digest::digest(&digest::SHA256, &webpki::spki_for_anchor(&anchor)).as_ref())
 }
 
-fn verify(keys: &[String], chain: &[&CertificateDer<'static>], name: &str) -> std::result::Result<(), rustls::Error> {
+fn verify(
+    keys: &[String],
+    chain: &[&CertificateDer<'static>],
+    name: &str,
+) -> std::result::Result<(), rustls::Error> {
     let pinned = Pinned { keys: keys.to_vec(), provider: trust::provider() };
     let rest: Vec<_> = chain[1..].iter().map(|one| (*one).clone()).collect();
     let name = ServerName::try_from(name.to_owned()).unwrap();

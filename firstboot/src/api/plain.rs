@@ -47,12 +47,15 @@ impl Plain<'_> {
         let failed = |why: &str| Failure::new(Class::Unreachable, format!("http://{}: {why}", self.endpoint));
         let host = self.endpoint.to_string();
         let host = host.strip_suffix(":80").unwrap_or(&host);
-        let request = head(method, &format!("http://{host}{path}"), host, headers.iter().copied(), body.len());
+        let request =
+            head(method, &format!("http://{host}{path}"), host, headers.iter().copied(), body.len());
         let request = request.map_err(|why| failed(&why))?;
         let exchanged = self.connect()?.and_then(|mut connection| {
             let received = exchange::ask(&mut connection, request, body, self.deadline)?;
             let status = received.status;
-            received.body_within(self.limit, &mut connection, self.deadline).map(|(body, _)| Answer { status, body })
+            received
+                .body_within(self.limit, &mut connection, self.deadline)
+                .map(|(body, _)| Answer { status, body })
         });
         exchanged.map_err(|fault| failed(&fault.why(self.deadline)).transient())
     }
@@ -60,7 +63,9 @@ impl Plain<'_> {
     /// A connection to the first address that accepts one.
     fn connect(&self) -> Result<std::result::Result<PlainConnection, Fault>> {
         let mut last = Err(Fault::Io("connecting", std::io::Error::other("it has no address")));
-        for address in resolve::addresses(self.network, &self.endpoint.host, self.endpoint.port, self.deadline)? {
+        for address in
+            resolve::addresses(self.network, &self.endpoint.host, self.endpoint.port, self.deadline)?
+        {
             last = PlainConnection::open(address, false, self.deadline.within(self.network.connect_timeout));
             if last.is_ok() {
                 break;
@@ -89,7 +94,13 @@ mod tests {
         });
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
         let network = Network::new(Root::default());
-        Plain { network: &network, endpoint: &endpoint, limit, deadline: Deadline::after(Duration::from_secs(5)) }.get("/healthz")
+        Plain {
+            network: &network,
+            endpoint: &endpoint,
+            limit,
+            deadline: Deadline::after(Duration::from_secs(5)),
+        }
+        .get("/healthz")
     }
 
     #[test]
@@ -97,20 +108,31 @@ mod tests {
         let answer = answered(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 10).unwrap();
         assert_eq!(answer, Answer { status: 200, body: b"ok".to_vec() });
         assert_eq!(answered(b"HTTP/1.0 503 no\r\n\r\n", 10).unwrap().status, 503);
-        assert_eq!(answered(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 10).unwrap().body, b"ok");
+        assert_eq!(
+            answered(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 10)
+                .unwrap()
+                .body,
+            b"ok"
+        );
     }
 
     #[test]
     fn refuses_what_is_cut_off_too_long_or_no_answer() {
         for (answer, why) in [
-            (&b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"[..], "the connection broke in the middle of the answer"),
+            (
+                &b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"[..],
+                "the connection broke in the middle of the answer",
+            ),
             (b"HTTP/1.1 200", "the connection broke in the middle of the answer"),
             (b"", "the server closed the connection without an answer"),
             (b"SSH-2.0-OpenSSH\r\n", "not HTTP"),
             (b"HTTP/1.1 200 OK\r\n\r\n01234567890", "longer than 10 bytes"),
         ] {
             let failure = answered(answer, 10).unwrap_err();
-            assert!(failure.message.contains(why) && failure.class == Class::Unreachable && failure.transient, "{failure}");
+            assert!(
+                failure.message.contains(why) && failure.class == Class::Unreachable && failure.transient,
+                "{failure}"
+            );
         }
     }
 }

@@ -4,7 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::Deadline;
@@ -25,8 +27,11 @@ pub(super) struct PlainConnection {
 impl PlainConnection {
     /// Connects; with `privileged` from a port below 1024.
     pub fn open(address: SocketAddr, privileged: bool, deadline: Deadline) -> Result<Self, Fault> {
-        let socket =
-            if privileged { connect_privileged(address, deadline) } else { TcpStream::connect_timeout(&address, timeout(deadline)?) };
+        let socket = if privileged {
+            connect_privileged(address, deadline)
+        } else {
+            TcpStream::connect_timeout(&address, timeout(deadline)?)
+        };
         let socket = socket.map_err(|error| Fault::Io("connecting", error))?;
         let _ = socket.set_nodelay(true);
         Ok(Self { socket, inbox: Vec::new() })
@@ -35,7 +40,10 @@ impl PlainConnection {
 
 impl Stream for PlainConnection {
     fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Fault> {
-        let sent = self.socket.set_write_timeout(Some(timeout(deadline)?)).and_then(|()| self.socket.write_all(bytes));
+        let sent = self
+            .socket
+            .set_write_timeout(Some(timeout(deadline)?))
+            .and_then(|()| self.socket.write_all(bytes));
         sent.map_err(|error| Fault::Io("sending", timed_out(error)))
     }
 
@@ -71,7 +79,8 @@ fn timeout(deadline: Deadline) -> Result<std::time::Duration, Fault> {
 fn connect_privileged(address: SocketAddr, deadline: Deadline) -> io::Result<TcpStream> {
     for port in PRIVILEGED.rev() {
         match connect_from(port, address, deadline) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {}
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {}
             connected => return connected,
         }
     }
@@ -88,7 +97,11 @@ fn connect_from(port: u16, address: SocketAddr, deadline: Deadline) -> io::Resul
     bind(socket.as_raw_fd(), &SockaddrStorage::from(own))?;
     // connect(2) obeys the time-out for sending.
     let limit = deadline.timeout()?;
-    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::milliseconds(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX).max(1)))?;
+    setsockopt(
+        &socket,
+        sockopt::SendTimeout,
+        &TimeVal::milliseconds(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX).max(1)),
+    )?;
     match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
         Err(nix::Error::EINPROGRESS | nix::Error::EAGAIN) => Err(io::ErrorKind::TimedOut.into()),
         connected => connected.map(|()| TcpStream::from(socket)).map_err(io::Error::from),

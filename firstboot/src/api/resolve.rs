@@ -39,10 +39,19 @@ pub fn addresses(network: &Network, host: &str, port: u16, deadline: Deadline) -
     } else {
         match hosts(&text(network, "/etc/hosts")?, &name) {
             found if !found.is_empty() => found,
-            _ => ask(&Settings::parse(&text(network, "/etc/resolv.conf")?), host, network.dns_timeout, deadline.within(LONGEST))?,
+            _ => ask(
+                &Settings::parse(&text(network, "/etc/resolv.conf")?),
+                host,
+                network.dns_timeout,
+                deadline.within(LONGEST),
+            )?,
         }
     };
-    Ok(alternate(found).into_iter().take(MOST_ADDRESSES).map(|address| SocketAddr::new(address, port)).collect())
+    Ok(alternate(found)
+        .into_iter()
+        .take(MOST_ADDRESSES)
+        .map(|address| SocketAddr::new(address, port))
+        .collect())
 }
 
 /// What the machine's own `/etc/hosts` says of `name`. Asks nobody.
@@ -63,7 +72,10 @@ fn literal(host: &str, port: u16) -> Option<Result<SocketAddr>> {
     let (address, zone) = host.split_once('%')?;
     let address = address.parse::<Ipv6Addr>().ok()?;
     let index = zone.parse().or_else(|_| nix::net::if_::if_nametoindex(zone));
-    let unknown = |_| Failure::new(Class::Unreachable, format!("{host}: there is no network interface of that name")).transient();
+    let unknown = |_| {
+        Failure::new(Class::Unreachable, format!("{host}: there is no network interface of that name"))
+            .transient()
+    };
     Some(index.map(|index| SocketAddrV6::new(address, port, 0, index).into()).map_err(unknown))
 }
 
@@ -91,8 +103,13 @@ impl Settings {
         for line in text.lines() {
             let mut words = line.split(['#', ';']).next().unwrap_or_default().split_ascii_whitespace();
             match words.next() {
-                Some("nameserver") => settings.servers.extend(words.next().and_then(|word| literal(word, 53)).and_then(Result::ok)),
-                Some("search" | "domain") => settings.search = words.map(|word| word.trim_end_matches('.').to_owned()).take(6).collect(),
+                Some("nameserver") => settings
+                    .servers
+                    .extend(words.next().and_then(|word| literal(word, 53)).and_then(Result::ok)),
+                Some("search" | "domain") => {
+                    settings.search =
+                        words.map(|word| word.trim_end_matches('.').to_owned()).take(6).collect()
+                }
                 Some("options") => {
                     let ndots = words.find_map(|word| word.strip_prefix("ndots:")?.parse::<usize>().ok());
                     settings.ndots = ndots.unwrap_or(settings.ndots).min(15);
@@ -137,7 +154,12 @@ fn ask(settings: &Settings, host: &str, timeout: Duration, deadline: Deadline) -
             Err(why) => trouble = Some(why),
         }
     }
-    let servers = settings.servers.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>().join(", ");
+    let servers = settings
+        .servers
+        .iter()
+        .map(|server| server.ip().to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
     let why = match trouble {
         Some(why) => format!("{why} after {:.1} s", deadline.elapsed().as_secs_f64()),
         None => "there is no such name".to_owned(),
@@ -147,7 +169,12 @@ fn ask(settings: &Settings, host: &str, timeout: Duration, deadline: Deadline) -
         .transient())
 }
 
-fn ask_in_turn(settings: &Settings, name: &str, timeout: Duration, deadline: Deadline) -> std::result::Result<Said, String> {
+fn ask_in_turn(
+    settings: &Settings,
+    name: &str,
+    timeout: Duration,
+    deadline: Deadline,
+) -> std::result::Result<Said, String> {
     let mut trouble = "no name server answers".to_owned();
     for server in settings.servers.iter().cycle().take(settings.servers.len() * ROUNDS) {
         if deadline.has_passed() {
@@ -167,8 +194,11 @@ fn ask_one(server: SocketAddr, name: &str, deadline: Deadline) -> std::result::R
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => "no answer".to_owned(),
         _ => crate::error::plain(&error),
     };
-    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).and_then(|socket| socket.connect(server).map(|()| socket)).map_err(plain)?;
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0))
+        .and_then(|socket| socket.connect(server).map(|()| socket))
+        .map_err(plain)?;
     let mut open = [Query::new(name, TYPE::A)?, Query::new(name, TYPE::AAAA)?].to_vec();
     for query in &open {
         socket.send(&query.bytes).map_err(plain)?;
@@ -176,14 +206,18 @@ fn ask_one(server: SocketAddr, name: &str, deadline: Deadline) -> std::result::R
     let (mut found, mut patience) = (Vec::new(), deadline);
     let mut buffer = [0; 4096];
     while !open.is_empty() {
-        let received =
-            patience.timeout().and_then(|timeout| socket.set_read_timeout(Some(timeout))).and_then(|()| socket.recv(&mut buffer));
+        let received = patience
+            .timeout()
+            .and_then(|timeout| socket.set_read_timeout(Some(timeout)))
+            .and_then(|()| socket.recv(&mut buffer));
         let length = match received {
             Ok(length) => length,
             Err(_) if !found.is_empty() => break,
             Err(error) => return Err(plain(error)),
         };
-        let Some(position) = open.iter().position(|query| query.is_answered_by(&buffer[..length])) else { continue };
+        let Some(position) = open.iter().position(|query| query.is_answered_by(&buffer[..length])) else {
+            continue;
+        };
         let query = open.swap_remove(position);
         let answer = match parse(&buffer[..length])? {
             Some(answer) => answer,
@@ -222,9 +256,12 @@ impl Query {
     fn is_answered_by(&self, bytes: &[u8]) -> bool {
         let Ok(packet) = Packet::parse(bytes) else { return false };
         let asked = |question: &Question<'_>| {
-            question.qtype == QTYPE::TYPE(self.kind) && question.qname.to_string().eq_ignore_ascii_case(&self.name)
+            question.qtype == QTYPE::TYPE(self.kind)
+                && question.qname.to_string().eq_ignore_ascii_case(&self.name)
         };
-        packet.id() == self.id && packet.has_flags(PacketFlag::RESPONSE) && packet.questions.first().is_some_and(asked)
+        packet.id() == self.id
+            && packet.has_flags(PacketFlag::RESPONSE)
+            && packet.questions.first().is_some_and(asked)
     }
 }
 

@@ -61,7 +61,9 @@ fn answer(question: &[u8], reply: &Reply, udp: bool) -> Option<Vec<u8>> {
             packet.answers.push(ResourceRecord::new(name, CLASS::IN, 5, record));
         }
         Reply::V4(last) if name.to_string().starts_with("six") => {
-            let record = RData::AAAA(AAAA { address: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(*last)).into() });
+            let record = RData::AAAA(AAAA {
+                address: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(*last)).into(),
+            });
             packet.answers.push(ResourceRecord::new(name, CLASS::IN, 5, record));
         }
         Reply::V4(_) => {}
@@ -75,7 +77,11 @@ fn answer(question: &[u8], reply: &Reply, udp: bool) -> Option<Vec<u8>> {
 }
 
 fn settings(servers: &[SocketAddr], search: &[&str]) -> Settings {
-    Settings { servers: servers.to_vec(), search: search.iter().map(|domain| (*domain).to_owned()).collect(), ndots: 1 }
+    Settings {
+        servers: servers.to_vec(),
+        search: search.iter().map(|domain| (*domain).to_owned()).collect(),
+        ndots: 1,
+    }
 }
 
 fn resolve(settings: &Settings, host: &str) -> Result<Vec<IpAddr>> {
@@ -90,7 +96,11 @@ fn v4(last: u8) -> IpAddr {
 fn literals_localhost_and_the_hosts_file_need_no_name_server() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("etc")).unwrap();
-    std::fs::write(folder.path().join("etc/hosts"), "10.0.0.7 api.example.com api # x\nfd00::7\tAPI\n#10.0.0.8 api\nbad api\n").unwrap();
+    std::fs::write(
+        folder.path().join("etc/hosts"),
+        "10.0.0.7 api.example.com api # x\nfd00::7\tAPI\n#10.0.0.8 api\nbad api\n",
+    )
+    .unwrap();
     let network = Network::new(Root::at(folder.path()));
     let of = |host| addresses(&network, host, 6443, Deadline::after(Duration::from_secs(1))).unwrap();
     for (host, expected) in [
@@ -105,7 +115,8 @@ fn literals_localhost_and_the_hosts_file_need_no_name_server() {
     }
     let SocketAddr::V6(zoned) = of("fe80::1%lo")[0] else { panic!("not IPv6") };
     assert_eq!(zoned.scope_id(), nix::net::if_::if_nametoindex("lo").unwrap());
-    let failure = addresses(&network, "fe80::1%nowhere", 1, Deadline::after(Duration::from_secs(1))).unwrap_err();
+    let failure =
+        addresses(&network, "fe80::1%nowhere", 1, Deadline::after(Duration::from_secs(1))).unwrap_err();
     assert!(failure.message.contains("no network interface"), "{failure}");
 }
 
@@ -114,7 +125,10 @@ fn settings_are_read_as_the_c_library_reads_them() {
     let text = "# x\nnameserver 10.0.0.53\nnameserver fd00::53\nnameserver nonsense\nnameserver 10.0.0.54\nnameserver 10.0.0.55\n\
                 search a.example.com b.example.com.\noptions timeout:1 ndots:2\n";
     let settings = Settings::parse(text);
-    let servers: Vec<SocketAddr> = ["10.0.0.53:53", "[fd00::53]:53", "10.0.0.54:53"].iter().map(|text| text.parse().unwrap()).collect();
+    let servers: Vec<SocketAddr> = ["10.0.0.53:53", "[fd00::53]:53", "10.0.0.54:53"]
+        .iter()
+        .map(|text| text.parse().unwrap())
+        .collect();
     assert_eq!((settings.servers.clone(), settings.ndots), (servers, 2));
     assert_eq!(settings.names("api.x"), ["api.x.a.example.com", "api.x.b.example.com", "api.x"]);
     assert_eq!(settings.names("api.x.y"), ["api.x.y", "api.x.y.a.example.com", "api.x.y.b.example.com"]);
@@ -133,10 +147,14 @@ fn both_kinds_of_address_are_asked_for() {
 
 #[test]
 fn the_search_list_is_gone_through() {
-    let server = name_server(|name| if name == "api.b.example.com" { Reply::V4(2) } else { Reply::NoSuchName });
+    let server =
+        name_server(|name| if name == "api.b.example.com" { Reply::V4(2) } else { Reply::NoSuchName });
     assert_eq!(resolve(&settings(&[server], &["a.example.com", "b.example.com"]), "api").unwrap(), [v4(2)]);
     let failure = resolve(&settings(&[server], &[]), "other.example.com").unwrap_err();
-    assert_eq!(failure.message, "resolving other.example.com (name servers 127.0.0.1): there is no such name");
+    assert_eq!(
+        failure.message,
+        "resolving other.example.com (name servers 127.0.0.1): there is no such name"
+    );
     assert!(failure.transient && failure.class == Class::Unreachable);
 }
 

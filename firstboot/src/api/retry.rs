@@ -89,7 +89,11 @@ impl Default for Backoff {
 }
 
 /// Calls `attempt` until it succeeds, fails for good, or the next try would come too late.
-pub fn until<T>(deadline: Deadline, backoff: &mut Backoff, mut attempt: impl FnMut() -> std::result::Result<T, Error>) -> Result<T> {
+pub fn until<T>(
+    deadline: Deadline,
+    backoff: &mut Backoff,
+    mut attempt: impl FnMut() -> std::result::Result<T, Error>,
+) -> Result<T> {
     loop {
         match attempt() {
             Ok(value) => {
@@ -118,14 +122,22 @@ pub fn pause(deadline: Deadline, backoff: &mut Backoff, error: Error) -> Result<
         thread::sleep(wait);
     }
     // A try without time for an answer would only replace the reason by a time-out.
-    if in_time && deadline.remaining() >= SHORTEST_TRY { Ok(()) } else { Err(given_up(error, backoff.failures(), deadline)) }
+    if in_time && deadline.remaining() >= SHORTEST_TRY {
+        Ok(())
+    } else {
+        Err(given_up(error, backoff.failures(), deadline))
+    }
 }
 
 fn given_up(error: Error, tries: u32, deadline: Deadline) -> Failure {
-    let asked = error.retry_after.map(|wait| format!("; the server asks to come back after {} s", wait.as_secs())).unwrap_or_default();
+    let asked = error
+        .retry_after
+        .map(|wait| format!("; the server asks to come back after {} s", wait.as_secs()))
+        .unwrap_or_default();
     let mut failure = error.failure;
     let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
-    failure.message = format!("{} (tried {times} in {:.1} s{asked})", failure.message, deadline.elapsed().as_secs_f64());
+    failure.message =
+        format!("{} (tried {times} in {:.1} s{asked})", failure.message, deadline.elapsed().as_secs_f64());
     failure
 }
 
@@ -196,7 +208,9 @@ mod tests {
             Err(Failure::new(Class::Unreachable, "no time").transient().into())
         });
         assert!(failure.unwrap_err().message.starts_with("no answer (tried 2 times in 0."));
-        let failure = until(Deadline::after(Duration::from_millis(60)), &mut backoff, || Err::<(), _>(passing())).unwrap_err();
+        let failure =
+            until(Deadline::after(Duration::from_millis(60)), &mut backoff, || Err::<(), _>(passing()))
+                .unwrap_err();
         assert!(failure.transient && failure.message.starts_with("no answer (tried "), "{failure}");
     }
 }

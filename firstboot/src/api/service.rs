@@ -96,7 +96,8 @@ impl Service {
 
     /// What may be missing: none for 404, 204, and an empty answer. Ask for what must be there first: then a service that is up has said so.
     pub fn find(&mut self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.with_retry(&Ask { path, ..Ask::default() }, true).map(|body| body.filter(|body| !body.is_empty()))
+        self.with_retry(&Ask { path, ..Ask::default() }, true)
+            .map(|body| body.filter(|body| !body.is_empty()))
     }
 
     /// Like [`Service::find`], as text without the blanks around it.
@@ -122,9 +123,15 @@ impl Service {
     }
 
     fn as_text(&self, path: &str, bytes: &[u8]) -> Result<String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| self.wrong(path, "the answer is not UTF-8"))?.trim();
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| self.wrong(path, "the answer is not UTF-8"))?
+            .trim();
         let is_odd = |character: char| character.is_control() && !matches!(character, '\n' | '\t' | '\r');
-        if text.contains(is_odd) { Err(self.wrong(path, "the answer has control characters in it")) } else { Ok(text.to_owned()) }
+        if text.contains(is_odd) {
+            Err(self.wrong(path, "the answer has control characters in it"))
+        } else {
+            Ok(text.to_owned())
+        }
     }
 
     fn with_retry(&mut self, ask: &Ask, may_be_missing: bool) -> Result<Option<Zeroizing<Vec<u8>>>> {
@@ -133,7 +140,11 @@ impl Service {
         retry::until(deadline, &mut backoff, || self.once(ask, may_be_missing))
     }
 
-    fn once(&mut self, ask: &Ask, may_be_missing: bool) -> std::result::Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    fn once(
+        &mut self,
+        ask: &Ask,
+        may_be_missing: bool,
+    ) -> std::result::Result<Option<Zeroizing<Vec<u8>>>, Error> {
         self.begin_session()?;
         let (mut status, mut headers, mut body) = self.exchange(ask)?;
         // Some say 403 to a session that has ended.
@@ -156,19 +167,29 @@ impl Service {
         let text = self.as_text(session.path, &body)?;
         let is_token = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         self.session = Some(Zeroizing::new(text)).filter(|_| is_token);
-        if is_token { Ok(()) } else { Err(self.wrong(session.path, "what it gives is no session token").transient().into()) }
+        if is_token {
+            Ok(())
+        } else {
+            Err(self.wrong(session.path, "what it gives is no session token").transient().into())
+        }
     }
 
     fn judge(&self, path: &str, status: u16, headers: &HeaderMap) -> std::result::Result<(), Error> {
         let failure = match status {
             200..=299 => return self.check_sender(path, headers),
             300..=399 => self.wrong(path, format!("it answers {status}, a redirect, which is not followed")),
-            403 => self.wrong(path, "it answers 403").help("the metadata service is switched off for this machine, or refuses it"),
+            403 => self
+                .wrong(path, "it answers 403")
+                .help("the metadata service is switched off for this machine, or refuses it"),
             _ => self.wrong(path, format!("it answers {status}")),
         };
         let is_passing = PASSING.contains(&status) || status >= 500;
         let failure = if is_passing { failure.transient() } else { failure };
-        Err(Error { status: Some(status), retry_after: retry_after(headers, std::time::SystemTime::now()), ..failure.into() })
+        Err(Error {
+            status: Some(status),
+            retry_after: retry_after(headers, std::time::SystemTime::now()),
+            ..failure.into()
+        })
     }
 
     fn check_sender(&self, path: &str, headers: &HeaderMap) -> std::result::Result<(), Error> {
@@ -177,7 +198,9 @@ impl Service {
         if has {
             Ok(())
         } else {
-            Err(self.wrong(path, format!("its answer lacks the header {name}: {value}, so someone else answers")).into())
+            Err(self
+                .wrong(path, format!("its answer lacks the header {name}: {value}, so someone else answers"))
+                .into())
         }
     }
 
@@ -190,8 +213,10 @@ impl Service {
                 ended => return ended.map_err(|fault| self.unanswered(ask, &fault, deadline)),
             }
         }
-        let (address, connection) = self.connect(deadline).map_err(|fault| self.unanswered(ask, &fault, deadline))?;
-        self.exchange_on(connection, address, ask, deadline).map_err(|fault| self.unanswered(ask, &fault, deadline))
+        let (address, connection) =
+            self.connect(deadline).map_err(|fault| self.unanswered(ask, &fault, deadline))?;
+        self.exchange_on(connection, address, ask, deadline)
+            .map_err(|fault| self.unanswered(ask, &fault, deadline))
     }
 
     fn exchange_on(
@@ -213,9 +238,13 @@ impl Service {
 
     fn request(&self, ask: &Ask) -> std::result::Result<Request<()>, Fault> {
         let host = self.answering.as_ref().map(|(address, _)| without_zone(address)).unwrap_or_default();
-        let session = self.manners.session.and_then(|session| Some((session.carry, self.session.as_ref()?.as_str())));
+        let session = self
+            .manners
+            .session
+            .and_then(|session| Some((session.carry, self.session.as_ref()?.as_str())));
         let headers = self.manners.headers.iter().copied().chain(ask.headers.iter().copied()).chain(session);
-        head(&ask.method, &format!("http://{host}{}", ask.path), &host, headers, ask.body.len()).map_err(Fault::Protocol)
+        head(&ask.method, &format!("http://{host}{}", ask.path), &host, headers, ask.body.len())
+            .map_err(Fault::Protocol)
     }
 
     fn connect(&mut self, deadline: Deadline) -> std::result::Result<(SocketAddr, PlainConnection), Fault> {
@@ -223,9 +252,11 @@ impl Service {
             Some(answering) => vec![answering.clone()],
             None => self.addresses.iter().flat_map(|address| candidates(address)).collect(),
         };
-        let mut last = Fault::Io("connecting", std::io::Error::other("this machine has no address of that family yet"));
+        let mut last =
+            Fault::Io("connecting", std::io::Error::other("this machine has no address of that family yet"));
         for (text, address) in candidates {
-            match PlainConnection::open(address, self.manners.privileged_port, deadline.within(CONNECT_LIMIT)) {
+            match PlainConnection::open(address, self.manners.privileged_port, deadline.within(CONNECT_LIMIT))
+            {
                 Ok(connection) => {
                     self.answering = Some((text, address));
                     return Ok((address, connection));
@@ -253,9 +284,13 @@ fn candidates(address: &str) -> Vec<(String, SocketAddr)> {
     if let Ok(ip) = plain.parse::<IpAddr>() {
         return vec![(address.to_owned(), SocketAddr::new(ip, 80))];
     }
-    let Some(ip) = plain.strip_suffix('%').and_then(|ip| ip.parse::<Ipv6Addr>().ok()) else { return Vec::new() };
+    let Some(ip) = plain.strip_suffix('%').and_then(|ip| ip.parse::<Ipv6Addr>().ok()) else {
+        return Vec::new();
+    };
     let interfaces = network::interfaces().into_iter();
-    interfaces.map(|(name, index)| (format!("[{ip}%{name}]"), SocketAddrV6::new(ip, 80, 0, index).into())).collect()
+    interfaces
+        .map(|(name, index)| (format!("[{ip}%{name}]"), SocketAddrV6::new(ip, 80, 0, index).into()))
+        .collect()
 }
 
 /// A zone is this machine's own affair: it does not belong in a URL (RFC 9844).

@@ -45,7 +45,12 @@ const NONE: &str = "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Lengt
 
 #[test]
 fn what_must_be_there_is_waited_for_and_what_may_be_missing_is_not() {
-    let server = scripted(&[NONE, "HTTP/1.1 500 no\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", leaked(ok(" a\n")), NONE]);
+    let server = scripted(&[
+        NONE,
+        "HTTP/1.1 500 no\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        leaked(ok(" a\n")),
+        NONE,
+    ]);
     let mut service = service(&server, Manners::default(), SECONDS);
     assert_eq!(service.text("/id").unwrap(), "a");
     assert_eq!(service.find("/user-data").unwrap(), None);
@@ -66,15 +71,25 @@ fn a_session_is_begun_carried_and_renewed() {
     let mut service = service(&server, MANNERS, SECONDS);
     assert_eq!((service.text("/a").unwrap(), service.text("/b").unwrap()), ("a".to_owned(), "b".to_owned()));
     let asked = server.asked.lock().unwrap();
-    assert!(asked[0].starts_with("PUT /token") && asked[0].contains("x-ttl: 300") && !asked[0].contains("x-token"));
-    assert!(asked[1].starts_with("GET /a") && asked[1].contains("x-token: T1") && asked[1].contains("x-plain: 1"));
+    assert!(
+        asked[0].starts_with("PUT /token")
+            && asked[0].contains("x-ttl: 300")
+            && !asked[0].contains("x-token")
+    );
+    assert!(
+        asked[1].starts_with("GET /a") && asked[1].contains("x-token: T1") && asked[1].contains("x-plain: 1")
+    );
     assert!(asked[4].starts_with("GET /b") && asked[4].contains("x-token: T2"));
 }
 
 #[test]
 fn what_is_no_answer_of_the_service_is_an_error_that_names_the_url() {
-    const GOOGLE: Manners =
-        Manners { headers: &[], answers_with: Some(("metadata-flavor", "Google")), session: None, privileged_port: false };
+    const GOOGLE: Manners = Manners {
+        headers: &[],
+        answers_with: Some(("metadata-flavor", "Google")),
+        session: None,
+        privileged_port: false,
+    };
     let redirect = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let forbidden = "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     for (answer, manners, expected) in [
@@ -96,16 +111,26 @@ fn nobody_there_is_said_before_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let mut service = Service::new(&[&address, "nonsense"], Manners::default(), Deadline::after(Duration::from_millis(500)));
+    let mut service = Service::new(
+        &[&address, "nonsense"],
+        Manners::default(),
+        Deadline::after(Duration::from_millis(500)),
+    );
     let began = std::time::Instant::now();
     let failure = service.text("/id").unwrap_err();
-    assert!(failure.transient && failure.message.contains("refused") && began.elapsed() < Duration::from_secs(2), "{failure}");
+    assert!(
+        failure.transient && failure.message.contains("refused") && began.elapsed() < Duration::from_secs(2),
+        "{failure}"
+    );
 }
 
 #[test]
 fn a_link_local_address_is_tried_on_every_interface() {
     let found = candidates("[fe80::a9fe:a9fe%]");
-    assert!(found.iter().any(|(text, address)| text == "[fe80::a9fe:a9fe%lo]" && address.port() == 80), "{found:?}");
+    assert!(
+        found.iter().any(|(text, address)| text == "[fe80::a9fe:a9fe%lo]" && address.port() == 80),
+        "{found:?}"
+    );
     assert_eq!(without_zone("[fe80::a9fe:a9fe%eth0]"), "[fe80::a9fe:a9fe]");
     assert_eq!(without_zone("169.254.169.254"), "169.254.169.254");
 }

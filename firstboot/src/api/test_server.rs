@@ -62,7 +62,8 @@ impl Ca {
     /// A certificate for `names`, valid for these days from today on (negative: before it).
     pub fn sign(&self, names: &[&str], days: std::ops::Range<i64>) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         limit(&mut params, days);
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -78,7 +79,10 @@ impl Ca {
 /// Valid for these days from today on (negative: before it).
 fn limit(params: &mut CertificateParams, days: std::ops::Range<i64>) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let day = |offset: i64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.checked_add_signed(offset * 86_400).unwrap());
+    let day = |offset: i64| {
+        rcgen::date_time_ymd(1970, 1, 1)
+            + Duration::from_secs(now.checked_add_signed(offset * 86_400).unwrap())
+    };
     (params.not_before, params.not_after) = (day(days.start), day(days.end));
 }
 
@@ -136,11 +140,20 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    pub fn start(ca: &Ca, identity: &Identity<'_>, handle: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn start(
+        ca: &Ca,
+        identity: &Identity<'_>,
+        handle: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         Self::start_at("127.0.0.1:0", ca, identity, handle)
     }
 
-    pub fn start_at(at: &str, ca: &Ca, identity: &Identity<'_>, handle: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn start_at(
+        at: &str,
+        ca: &Ca,
+        identity: &Identity<'_>,
+        handle: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(at).unwrap();
         let address = listener.local_addr().unwrap();
         let config = Arc::new(config(ca, identity));
@@ -148,7 +161,8 @@ impl TestServer {
         let (handle, seen) = (Arc::new(handle), asked.clone());
         thread::spawn(move || {
             for (number, socket) in listener.incoming().enumerate() {
-                let (config, handle, seen, socket) = (config.clone(), handle.clone(), seen.clone(), socket.unwrap());
+                let (config, handle, seen, socket) =
+                    (config.clone(), handle.clone(), seen.clone(), socket.unwrap());
                 thread::spawn(move || serve(number, socket, config, &*handle, &seen));
             }
         });
@@ -175,16 +189,23 @@ pub(crate) fn network() -> Network {
 
 /// An answer of the API server that is no success.
 pub(crate) fn status(code: u16, message: &str) -> Reply {
-    Reply::Json(code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}))
+    Reply::Json(
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}),
+    )
 }
 
 fn config(ca: &Ca, identity: &Identity<'_>) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let builder = if identity.wants_client_certificate {
         let mut roots = RootCertStore::empty();
         roots.add(ca.certificate.der().clone()).unwrap();
-        builder.with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap())
+        builder.with_client_cert_verifier(
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap(),
+        )
     } else {
         builder.with_no_client_auth()
     };
@@ -197,7 +218,13 @@ fn config(ca: &Ca, identity: &Identity<'_>) -> ServerConfig {
 
 type Stream = StreamOwned<ServerConnection, TcpStream>;
 
-fn serve(connection: usize, socket: TcpStream, config: Arc<ServerConfig>, handle: &dyn Fn(&Asked) -> Reply, seen: &Mutex<Vec<Asked>>) {
+fn serve(
+    connection: usize,
+    socket: TcpStream,
+    config: Arc<ServerConfig>,
+    handle: &dyn Fn(&Asked) -> Reply,
+    seen: &Mutex<Vec<Asked>>,
+) {
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), socket);
     while let Some(asked) = receive(connection, &mut stream) {
         seen.lock().unwrap().push(asked.clone());
@@ -215,11 +242,20 @@ fn receive(connection: usize, stream: &mut Stream) -> Option<Asked> {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     let mut words = head.split(' ').map(str::to_owned);
-    Some(Asked { connection, method: words.next().unwrap(), path: words.next().unwrap(), head: head.clone(), body })
+    Some(Asked {
+        connection,
+        method: words.next().unwrap(),
+        path: words.next().unwrap(),
+        head: head.clone(),
+        body,
+    })
 }
 
 /// An error ends the connection.
@@ -276,7 +312,9 @@ pub(crate) fn message(status: u16, headers: &str, body: &str) -> Vec<u8> {
 }
 
 fn events_of(stream: &mut Stream, events: Vec<(Duration, Value)>) -> std::io::Result<()> {
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    stream.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )?;
     for (pause, event) in events {
         thread::sleep(pause);
         let line = format!("{event}\n");

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use ring::digest;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -38,9 +40,9 @@ impl Authorities {
             if certificates.len() == MOST_CERTIFICATES {
                 return Err(format!("the CA bundle holds more than {MOST_CERTIFICATES} certificates"));
             }
-            roots
-                .add(certificate.clone())
-                .map_err(|_| format!("certificate {} of the CA bundle cannot be read", certificates.len() + 1))?;
+            roots.add(certificate.clone()).map_err(|_| {
+                format!("certificate {} of the CA bundle cannot be read", certificates.len() + 1)
+            })?;
             certificates.push(certificate);
         }
         if certificates.is_empty() {
@@ -68,19 +70,32 @@ impl Authorities {
 
     /// kubeadm's pin of every certificate: the lower-case hex SHA-256 of its SubjectPublicKeyInfo, without `sha256:`.
     pub fn pins(&self) -> Vec<String> {
-        let key = |certificate| webpki::anchor_from_trusted_cert(certificate).ok().map(|anchor| webpki::spki_for_anchor(&anchor));
-        self.certificates.iter().filter_map(key).map(|key| hex(digest::digest(&digest::SHA256, &key).as_ref())).collect()
+        let key = |certificate| {
+            webpki::anchor_from_trusted_cert(certificate)
+                .ok()
+                .map(|anchor| webpki::spki_for_anchor(&anchor))
+        };
+        self.certificates
+            .iter()
+            .filter_map(key)
+            .map(|key| hex(digest::digest(&digest::SHA256, &key).as_ref()))
+            .collect()
     }
 
     /// When all certificates of the bundle are valid together; none for the system's.
     pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
-        self.certificates.iter().filter_map(period).reduce(|all, one| (all.0.max(one.0), all.1.min(one.1)))
+        self.certificates
+            .iter()
+            .filter_map(period)
+            .reduce(|all, one| (all.0.max(one.0), all.1.min(one.1)))
     }
 
     /// The CAs that hold at the time `now`. rustls asks what it is told to trust for no date, while Go's verifier, the kubelet's, does.
     /// `date` is what the server says about the time, if it said anything.
     fn roots_at(&self, now: SystemTime, date: Option<SystemTime>) -> Result<Arc<RootCertStore>> {
-        let holds = |certificate: &&CertificateDer<'_>| period(certificate).is_none_or(|(from, until)| from <= now && now <= until);
+        let holds = |certificate: &&CertificateDer<'_>| {
+            period(certificate).is_none_or(|(from, until)| from <= now && now <= until)
+        };
         let holding: Vec<_> = self.certificates.iter().filter(holds).collect();
         if holding.len() == self.certificates.len() {
             return Ok(self.roots.clone());
@@ -111,15 +126,25 @@ impl Authorities {
             return Failure::new(Class::Untrusted, format!("the cluster's CA expired on {shown}"))
                 .help("the cluster needs a new CA; until then no kubelet trusts its API server");
         }
-        Failure::new(Class::Clock, format!("the cluster's CA has been invalid since {shown}, but this machine's clock says {clock}"))
-            .help("set the clock (NTP, hypervisor); if it is right, the cluster needs a new CA")
+        Failure::new(
+            Class::Clock,
+            format!("the cluster's CA has been invalid since {shown}, but this machine's clock says {clock}"),
+        )
+        .help("set the clock (NTP, hypervisor); if it is right, the cluster needs a new CA")
     }
 
     /// Whether the server `peer` that showed `chain` is `name`, now. `date` is what it says about the time, if it said anything.
-    pub(super) fn verify(&self, peer: &str, chain: &[CertificateDer<'_>], name: &ServerName<'_>, date: Option<SystemTime>) -> Result<()> {
+    pub(super) fn verify(
+        &self,
+        peer: &str,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        date: Option<SystemTime>,
+    ) -> Result<()> {
         let roots = self.roots_at(SystemTime::now(), date)?;
         let verified = (|| {
-            let (end_entity, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+            let (end_entity, intermediates) =
+                chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
             let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
             verifier.verify_server_cert(end_entity, intermediates, name, &[], UnixTime::now())
@@ -160,9 +185,12 @@ impl ClientCertificate {
     /// Reads the certificates of `certificate` and the first private key of `key`; both may be the same PEM text.
     pub fn from_pem(certificate: &Secret, key: &Secret) -> std::result::Result<Self, &'static str> {
         let pem = (certificate.clone(), key.clone());
-        let chain = CertificateDer::pem_slice_iter(certificate.reveal().as_bytes()).collect::<std::result::Result<Vec<_>, _>>();
-        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate is not PEM")?;
-        let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes()).map_err(|_| "the client key is not PEM")?;
+        let chain = CertificateDer::pem_slice_iter(certificate.reveal().as_bytes())
+            .collect::<std::result::Result<Vec<_>, _>>();
+        let chain =
+            chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate is not PEM")?;
+        let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
+            .map_err(|_| "the client key is not PEM")?;
         Ok(Self { chain, key, pem })
     }
 
@@ -173,8 +201,14 @@ impl ClientCertificate {
 }
 
 /// A TLS configuration that trusts `authorities`, and shows `certificate` when asked for one.
-pub(super) fn verifying(authorities: &Authorities, certificate: Option<&ClientCertificate>) -> Result<Arc<ClientConfig>> {
-    with_client(builder()?.with_root_certificates(authorities.roots_at(SystemTime::now(), None)?), certificate)
+pub(super) fn verifying(
+    authorities: &Authorities,
+    certificate: Option<&ClientCertificate>,
+) -> Result<Arc<ClientConfig>> {
+    with_client(
+        builder()?.with_root_certificates(authorities.roots_at(SystemTime::now(), None)?),
+        certificate,
+    )
 }
 
 /// Ends a TLS configuration: shows `certificate` when asked for one.
@@ -185,7 +219,10 @@ pub(super) fn with_client(
     let config = match certificate.cloned() {
         None => builder.with_no_client_auth(),
         Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(|_| {
-            Failure::new(Class::Credential, "the client certificate and its key do not belong together, or the key is of an unknown kind")
+            Failure::new(
+                Class::Credential,
+                "the client certificate and its key do not belong together, or the key is of an unknown kind",
+            )
         })?,
     };
     Ok(finish(config))
@@ -257,11 +294,15 @@ impl ServerCertVerifier for AcceptAny {
 pub(super) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime>) -> Failure {
     match error {
         rustls::Error::InvalidCertificate(reason) => certificate_failure(peer, reason, date),
-        rustls::Error::AlertReceived(alert) => {
-            Failure::new(Class::Unreachable, format!("TLS with {peer}: the server ends the handshake with {alert:?}")).transient()
+        rustls::Error::AlertReceived(alert) => Failure::new(
+            Class::Unreachable,
+            format!("TLS with {peer}: the server ends the handshake with {alert:?}"),
+        )
+        .transient(),
+        rustls::Error::InvalidMessage(_) => {
+            Failure::new(Class::Unreachable, format!("TLS with {peer}: the answer is not TLS"))
+                .help("check the port: an API server speaks TLS, usually on 6443")
         }
-        rustls::Error::InvalidMessage(_) => Failure::new(Class::Unreachable, format!("TLS with {peer}: the answer is not TLS"))
-            .help("check the port: an API server speaks TLS, usually on 6443"),
         other => Failure::new(Class::Unreachable, format!("TLS with {peer}: {other}")),
     }
 }
@@ -269,23 +310,33 @@ pub(super) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime
 fn certificate_failure(peer: &str, reason: &CertificateError, date: Option<SystemTime>) -> Failure {
     let untrusted = |why: String| Failure::new(Class::Untrusted, format!("the certificate of {peer} {why}"));
     match reason {
-        CertificateError::NotValidYetContext { time, not_before } => clock(peer, "is valid only from", *not_before, *time),
-        CertificateError::ExpiredContext { time, not_after } if date.is_none_or(|date| date < system_time(*not_after)) => {
+        CertificateError::NotValidYetContext { time, not_before } => {
+            clock(peer, "is valid only from", *not_before, *time)
+        }
+        CertificateError::ExpiredContext { time, not_after }
+            if date.is_none_or(|date| date < system_time(*not_after)) =>
+        {
             clock(peer, "has been invalid since", *not_after, *time)
         }
-        CertificateError::ExpiredContext { not_after, .. } => untrusted(format!("expired on {}", shown(*not_after)))
-            .help("renew the API server's certificate: kubeadm certs renew apiserver, on the control plane"),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            untrusted(format!("expired on {}", shown(*not_after))).help(
+                "renew the API server's certificate: kubeadm certs renew apiserver, on the control plane",
+            )
+        }
         CertificateError::NotValidForNameContext { presented, .. } => {
             untrusted(format!("is not for that name or address, but for {}", names(presented)))
                 .help("use an endpoint that the certificate names, or add it to the API server's certSANs")
         }
-        CertificateError::UnknownIssuer => untrusted("is not signed by the cluster's CA".to_owned())
-            .help("another server answers at this endpoint, or the discovery information is of another cluster"),
-        CertificateError::BadSignature => untrusted("has a wrong signature: it is not signed by the CA that it names".to_owned()),
-        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            untrusted("is not signed by the cluster's CA, whose key is of another kind".to_owned())
-                .help("another server answers at this endpoint, or the discovery information is of another cluster")
+        CertificateError::UnknownIssuer => untrusted("is not signed by the cluster's CA".to_owned()).help(
+            "another server answers at this endpoint, or the discovery information is of another cluster",
+        ),
+        CertificateError::BadSignature => {
+            untrusted("has a wrong signature: it is not signed by the CA that it names".to_owned())
         }
+        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => untrusted(
+            "is not signed by the cluster's CA, whose key is of another kind".to_owned(),
+        )
+        .help("another server answers at this endpoint, or the discovery information is of another cluster"),
         other => untrusted(format!("is not accepted: {}", super::error::shown(&plain_words(other)))),
     }
 }
@@ -297,8 +348,15 @@ fn plain_words(error: &CertificateError) -> String {
 }
 
 fn clock(peer: &str, what: &str, limit: UnixTime, now: UnixTime) -> Failure {
-    Failure::new(Class::Clock, format!("the certificate of {peer} {what} {}, but this machine's clock says {}", shown(limit), shown(now)))
-        .help("set the clock (NTP, hypervisor); if it is right, renew the API server's certificate")
+    Failure::new(
+        Class::Clock,
+        format!(
+            "the certificate of {peer} {what} {}, but this machine's clock says {}",
+            shown(limit),
+            shown(now)
+        ),
+    )
+    .help("set the clock (NTP, hypervisor); if it is right, renew the API server's certificate")
 }
 
 /// The names of a certificate as rustls lists them, without its type names.

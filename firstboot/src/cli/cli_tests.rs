@@ -48,15 +48,22 @@ fn reads_the_commands() {
     ] {
         assert_eq!(read(line), Ok(Request::Run(request::Run { common: json.clone() })), "{line}");
     }
-    assert_eq!(read("run -v"), Ok(Request::Run(request::Run { common: Common { verbosity: 1, ..Common::default() } })));
+    assert_eq!(
+        read("run -v"),
+        Ok(Request::Run(request::Run { common: Common { verbosity: 1, ..Common::default() } }))
+    );
     assert_eq!(read("--version"), Ok(Request::Version { json: false }));
     assert_eq!(read("--version --json"), Ok(Request::Version { json: true }));
     let status = Status { timeline: true, svg: Some(PathBuf::from("a.svg")), ..Status::default() };
     assert_eq!(read("status --timeline --svg a.svg"), Ok(Request::Status(status)));
     assert!(matches!(read("preflight 10.0.0.1:6443"), Ok(Request::Preflight(_))));
     assert!(matches!(read("explain --config x"), Ok(Request::Explain(_))));
-    let file =
-        |file: Option<&str>| Ok(Request::ConfigValidate(ConfigValidate { file: file.map(PathBuf::from), ..ConfigValidate::default() }));
+    let file = |file: Option<&str>| {
+        Ok(Request::ConfigValidate(ConfigValidate {
+            file: file.map(PathBuf::from),
+            ..ConfigValidate::default()
+        }))
+    };
     assert_eq!(read("config validate"), file(None));
     assert_eq!(read("config validate -"), file(None));
     assert_eq!(read("config validate a.yaml"), file(Some("a.yaml")));
@@ -71,15 +78,30 @@ fn stands_in_for_kubeadm() {
         ("-o=json", VersionOutput::Json),
         ("--output yaml", VersionOutput::Yaml),
     ] {
-        let Ok(Request::KubeadmVersion(version)) = called("../kubeadm", &format!("version {line}")) else { panic!("{line}") };
+        let Ok(Request::KubeadmVersion(version)) = called("../kubeadm", &format!("version {line}")) else {
+            panic!("{line}")
+        };
         assert_eq!(version.output, output);
     }
     assert_eq!(called("kubeadm", "reset -f"), Ok(Request::Reset(Reset { force: true, ..Reset::default() })));
-    let reset = Reset { cert_dir: Some("/c".into()), skip_phases: vec!["preflight".into()], dry_run: true, ..Reset::default() };
-    assert_eq!(called("kubeadm", "reset --cert-dir /c --skip-phases preflight --dry-run"), Ok(Request::Reset(reset)));
+    let reset = Reset {
+        cert_dir: Some("/c".into()),
+        skip_phases: vec!["preflight".into()],
+        dry_run: true,
+        ..Reset::default()
+    };
+    assert_eq!(
+        called("kubeadm", "reset --cert-dir /c --skip-phases preflight --dry-run"),
+        Ok(Request::Reset(reset))
+    );
     for verb in ["init", "token create", "upgrade node", "certs renew", "alpha"] {
         let failure = called("kubeadm", verb).unwrap_err();
-        assert!(failure.message.starts_with("this kubeadm is firstboot, which joins workers: it has no kubeadm "), "{failure}");
+        assert!(
+            failure
+                .message
+                .starts_with("this kubeadm is firstboot, which joins workers: it has no kubeadm "),
+            "{failure}"
+        );
     }
     assert!(called("kubeadm", "run").is_err() && read("version").is_err());
 }
@@ -117,8 +139,17 @@ fn refuses_what_makes_no_sense() {
 /// The flags that a help text names, with whether they have a value.
 fn flags_in(help: &str) -> Vec<(String, bool)> {
     let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
-    let entries = lines.flat_map(|line| line.split("  ").next().unwrap_or_default().split(", ").map(str::to_owned).collect::<Vec<_>>());
-    entries.map(|entry| (entry.split(' ').next().unwrap().to_owned(), entry.contains(' '))).collect()
+    let entries = lines.flat_map(|line| {
+        line.split("  ")
+            .next()
+            .unwrap_or_default()
+            .split(", ")
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    entries
+        .map(|entry| (entry.split(' ').next().unwrap().to_owned(), entry.contains(' ')))
+        .collect()
 }
 
 #[test]
@@ -134,7 +165,11 @@ fn every_flag_in_the_help_is_understood() {
         }
     }
     let Ok(Request::Help(overview)) = read("--help") else { panic!() };
-    assert!(["run", "join", "preflight", "explain", "status", "reset", "config"].iter().all(|command| overview.contains(command)));
+    assert!(
+        ["run", "join", "preflight", "explain", "status", "reset", "config"]
+            .iter()
+            .all(|command| overview.contains(command))
+    );
     assert!(matches!(called("kubeadm", "--help"), Ok(Request::Help(help)) if help.contains("kubeadm join")));
 }
 
@@ -146,32 +181,56 @@ fn flags_make_the_same_config_as_a_file() {
     );
     let config = flags::node_config(&join(&line).flags, None, &host()).unwrap();
     let join = &config.join;
-    let Discovery::Token { endpoints, token, pins, unsafe_skip_ca_verification: false } = &join.discovery else { panic!() };
+    let Discovery::Token { endpoints, token, pins, unsafe_skip_ca_verification: false } = &join.discovery
+    else {
+        panic!()
+    };
     assert_eq!((endpoints[0].to_string().as_str(), token.bearer(), pins.len()), ("10.0.0.1:6443", TOKEN, 3));
     assert_eq!(join.tls_bootstrap_token.as_ref().unwrap().bearer(), TOKEN);
-    assert_eq!((join.node.name.as_str(), join.node.ignore_preflight_errors.join(",").as_str()), ("n1", "mem,numcpu,swap"));
-    assert_eq!((join.skip_phases.join(","), join.patches.as_deref(), join.dry_run), ("preflight".to_owned(), Some(Path::new("/p")), true));
+    assert_eq!(
+        (join.node.name.as_str(), join.node.ignore_preflight_errors.join(",").as_str()),
+        ("n1", "mem,numcpu,swap")
+    );
+    assert_eq!(
+        (join.skip_phases.join(","), join.patches.as_deref(), join.dry_run),
+        ("preflight".to_owned(), Some(Path::new("/p")), true)
+    );
     assert_eq!((join.node.cri_socket.as_deref(), join.api_version), (Some("unix:///s"), ApiVersion::V1beta4));
 }
 
 #[test]
 fn tokens_and_discovery_files_go_where_kubeadm_puts_them() {
     let own = "--discovery-token aaaaaa.aaaaaaaaaaaaaaaa --tls-bootstrap-token bbbbbb.bbbbbbbbbbbbbbbb";
-    let line = format!("a:1 b:2 --token {TOKEN} {own} --discovery-token-unsafe-skip-ca-verification --certificate-key k");
+    let line = format!(
+        "a:1 b:2 --token {TOKEN} {own} --discovery-token-unsafe-skip-ca-verification --certificate-key k"
+    );
     let config = flags::node_config(&join(&line).flags, None, &host()).unwrap();
     assert!(matches!(&config.join.discovery, Discovery::Token { token, .. } if token.id() == "aaaaaa"));
     assert_eq!((config.join.tls_bootstrap_token.unwrap().id(), config.warnings.len()), ("bbbbbb", 2));
     for (file, path) in [("/a/b.conf", true), ("https://a/b", false)] {
-        let config = flags::node_config(&join(&format!("a:1 --discovery-file {file} --token {TOKEN}")).flags, None, &host()).unwrap();
+        let config = flags::node_config(
+            &join(&format!("a:1 --discovery-file {file} --token {TOKEN}")).flags,
+            None,
+            &host(),
+        )
+        .unwrap();
         assert_eq!(matches!(config.join.discovery, Discovery::File(_)), path);
         assert!(config.join.tls_bootstrap_token.is_some() && config.warnings.len() == 1);
     }
-    let control_plane =
-        flags::node_config(&join(&format!("--control-plane --discovery-file /x --token {TOKEN}")).flags, None, &host()).unwrap();
+    let control_plane = flags::node_config(
+        &join(&format!("--control-plane --discovery-file /x --token {TOKEN}")).flags,
+        None,
+        &host(),
+    )
+    .unwrap();
     assert!(control_plane.join.control_plane);
     let nothing = flags::node_config(&join("").flags, None, &host()).unwrap_err();
-    assert!(nothing.message.contains("discovery.bootstrapToken.token: Invalid value") && nothing.class == Class::Config);
-    let misplaced = flags::node_config(&join(&format!("{TOKEN} --token x")).flags, None, &host()).unwrap_err();
+    assert!(
+        nothing.message.contains("discovery.bootstrapToken.token: Invalid value")
+            && nothing.class == Class::Config
+    );
+    let misplaced =
+        flags::node_config(&join(&format!("{TOKEN} --token x")).flags, None, &host()).unwrap_err();
     assert!(!misplaced.message.contains(SECRET), "{misplaced}");
 }
 
@@ -181,13 +240,28 @@ fn file(version: &str) -> Vec<u8> {
 
 #[test]
 fn few_flags_stand_beside_a_file() {
-    let beside = |line: &str, version| flags::node_config(&join(&format!("--config x {line}")).flags, Some(&file(version)), &host());
-    let config = beside("--node-name B --ignore-preflight-errors Mem --skip-phases preflight --dry-run -v5 ignored:1", "v1beta4").unwrap();
-    assert_eq!((config.node_name(), config.join.node.ignore_preflight_errors.join(",")), ("b".to_owned(), "mem,swap".to_owned()));
+    let beside = |line: &str, version| {
+        flags::node_config(&join(&format!("--config x {line}")).flags, Some(&file(version)), &host())
+    };
+    let config = beside(
+        "--node-name B --ignore-preflight-errors Mem --skip-phases preflight --dry-run -v5 ignored:1",
+        "v1beta4",
+    )
+    .unwrap();
+    assert_eq!(
+        (config.node_name(), config.join.node.ignore_preflight_errors.join(",")),
+        ("b".to_owned(), "mem,swap".to_owned())
+    );
     assert!(config.join.dry_run && config.join.skip_phases == ["preflight"] && config.warnings.len() == 1);
     let mixed = beside(&format!("--token {TOKEN} --cri-socket /s"), "v1beta4").unwrap_err();
-    assert_eq!((mixed.class, mixed.message.as_str()), (Class::Usage, "can not mix '--config' with arguments [cri-socket token]"));
-    assert_eq!(beside("--cri-socket /s", "v1beta2").unwrap().join.node.cri_socket.as_deref(), Some("unix:///s"));
+    assert_eq!(
+        (mixed.class, mixed.message.as_str()),
+        (Class::Usage, "can not mix '--config' with arguments [cri-socket token]")
+    );
+    assert_eq!(
+        beside("--cri-socket /s", "v1beta2").unwrap().join.node.cri_socket.as_deref(),
+        Some("unix:///s")
+    );
     assert!(
         beside("--ignore-preflight-errors all", "v1beta4")
             .unwrap_err()
@@ -201,9 +275,21 @@ fn a_token_comes_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
-    let mut flags = JoinFlags { token_file: Some(path.clone()), discovery_file: Some("/x".into()), ..JoinFlags::default() };
+    let mut flags = JoinFlags {
+        token_file: Some(path.clone()),
+        discovery_file: Some("/x".into()),
+        ..JoinFlags::default()
+    };
     flags.load_token_file().unwrap();
-    assert_eq!(flags::node_config(&flags, None, &host()).unwrap().join.tls_bootstrap_token.unwrap().bearer(), TOKEN);
+    assert_eq!(
+        flags::node_config(&flags, None, &host())
+            .unwrap()
+            .join
+            .tls_bootstrap_token
+            .unwrap()
+            .bearer(),
+        TOKEN
+    );
     flags.token = None;
     std::fs::remove_file(&path).unwrap();
     assert_eq!(flags.load_token_file().unwrap_err().class, Class::Config);
@@ -222,7 +308,11 @@ fn validates_files() {
     assert_eq!(validate(false).unwrap(), "ok\n");
     std::fs::write(&path, [file("v1beta4").as_slice(), b"controlPlane: {}\nx: 1\n"].concat()).unwrap();
     let warned = validate(false).unwrap();
-    assert!(warned.lines().filter(|line| line.starts_with("warning: ")).count() == 2 && warned.ends_with("\nok\n"), "{warned}");
+    assert!(
+        warned.lines().filter(|line| line.starts_with("warning: ")).count() == 2
+            && warned.ends_with("\nok\n"),
+        "{warned}"
+    );
     let value: serde_json::Value = serde_json::from_str(&validate(true).unwrap()).unwrap();
     assert_eq!(
         (value["event"].as_str(), value["node"].as_str(), value["warnings"].as_array().unwrap().len()),

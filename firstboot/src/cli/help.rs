@@ -123,7 +123,9 @@ Options:
 
 /// The help of one command; the overview for one that is not known.
 pub fn of(command: &str) -> String {
-    let join = |what: &str| format!("{what}\n\nUsage: firstboot {command} [host:port] [options]\n{JOIN_FLAGS}{COMMON}");
+    let join = |what: &str| {
+        format!("{what}\n\nUsage: firstboot {command} [host:port] [options]\n{JOIN_FLAGS}{COMMON}")
+    };
     match command {
         "run" => format!("{RUN}{COMMON}"),
         "join" => join("Joins this machine to a cluster as a worker, as kubeadm join does."),

@@ -4,7 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::help;
-use super::request::{Common, ConfigValidate, Join, KubeadmVersion, Request, Reset, Run, Status, VersionOutput};
+use super::request::{
+    Common, ConfigValidate, Join, KubeadmVersion, Request, Reset, Run, Status, VersionOutput,
+};
 use super::words::{Word, Words, masked, unexpected, unknown_flag, usage};
 use crate::config::flags::JoinFlags;
 use crate::config::nearest;
@@ -49,10 +51,13 @@ const JOIN_FLAGS: &[&str] = &[
 /// Reads the command line of a program that was called as `program`, `arguments` without its name.
 pub fn parse(program: &OsStr, arguments: impl IntoIterator<Item = OsString>) -> Result<Request> {
     let as_kubeadm = Path::new(program).file_name() == Some(OsStr::new(KUBEADM));
-    let mut line = Line { words: Words::of(arguments), common: Common::default(), as_kubeadm, help: String::new() };
+    let mut line =
+        Line { words: Words::of(arguments), common: Common::default(), as_kubeadm, help: String::new() };
     line.help = help::of(if as_kubeadm { KUBEADM } else { "" });
     let request = line.request();
-    request.map_err(|failure| if failure.help.is_some() { failure } else { failure.help(format!("see {} --help", line.called())) })
+    request.map_err(|failure| {
+        if failure.help.is_some() { failure } else { failure.help(format!("see {} --help", line.called())) }
+    })
 }
 
 /// A command line that is being read.
@@ -120,10 +125,16 @@ impl Line {
 
     fn no_command(&self, word: &str, known: &[&str]) -> Failure {
         if self.as_kubeadm && KUBEADM_ONLY.contains(&word) {
-            return usage(format!("this kubeadm is firstboot, which joins workers: it has no kubeadm {word}"))
-                .help("use the kubeadm of a Kubernetes release, on a machine that has it");
+            return usage(format!(
+                "this kubeadm is firstboot, which joins workers: it has no kubeadm {word}"
+            ))
+            .help("use the kubeadm of a Kubernetes release, on a machine that has it");
         }
-        usage(format!("unknown command \"{}\"{}", masked(word), nearest::did_you_mean(word, known.iter().copied())))
+        usage(format!(
+            "unknown command \"{}\"{}",
+            masked(word),
+            nearest::did_you_mean(word, known.iter().copied())
+        ))
     }
 
     /// Flags of every command.
@@ -141,7 +152,11 @@ impl Line {
     }
 
     /// Reads the rest of the words: `flag` takes a flag of the command, `value` any other word. False when help is asked for.
-    fn rest(&mut self, mut flag: impl FnMut(&str, &mut Words) -> Taken, mut value: impl FnMut(OsString) -> Result<()>) -> Taken {
+    fn rest(
+        &mut self,
+        mut flag: impl FnMut(&str, &mut Words) -> Taken,
+        mut value: impl FnMut(OsString) -> Result<()>,
+    ) -> Taken {
         while let Some(word) = self.words.next()? {
             match word {
                 Word::Value(word) => value(word)?,
@@ -166,7 +181,9 @@ impl Line {
     fn join(&mut self, request: impl FnOnce(Join) -> Request) -> Result<Request> {
         let (mut flags, mut endpoints) = (JoinFlags::default(), Vec::new());
         let endpoint = |word: OsString| match word.into_string() {
-            Ok(word) if word == "phase" => Err(usage("single phases cannot be run").help("leave others out with --skip-phases")),
+            Ok(word) if word == "phase" => {
+                Err(usage("single phases cannot be run").help("leave others out with --skip-phases"))
+            }
             Ok(word) => {
                 endpoints.push(word);
                 Ok(())
@@ -197,7 +214,8 @@ impl Line {
 
     fn reset(&mut self) -> Result<Request> {
         let mut reset = Reset::default();
-        let complete = self.rest(|flag, words| reset_flag(flag, words, &mut reset), |word| Err(unexpected(&word)))?;
+        let complete =
+            self.rest(|flag, words| reset_flag(flag, words, &mut reset), |word| Err(unexpected(&word)))?;
         Ok(self.done(complete, |common| Request::Reset(Reset { common, ..reset })))
     }
 
@@ -260,7 +278,9 @@ fn join_flag(flag: &str, words: &mut Words, flags: &mut JoinFlags) -> Taken {
         "discovery-token" => flags.discovery_token = secret(words)?,
         "tls-bootstrap-token" => flags.tls_bootstrap_token = secret(words)?,
         "discovery-token-ca-cert-hash" => flags.ca_cert_hashes.extend(words.list(flag)?),
-        "discovery-token-unsafe-skip-ca-verification" => flags.unsafe_skip_ca_verification = words.switch(flag)?,
+        "discovery-token-unsafe-skip-ca-verification" => {
+            flags.unsafe_skip_ca_verification = words.switch(flag)?
+        }
         "discovery-file" => flags.discovery_file = Some(words.text(flag)?),
         "node-name" => flags.node_name = Some(words.text(flag)?),
         "cri-socket" => flags.cri_socket = Some(words.text(flag)?),

@@ -16,7 +16,10 @@ pub fn validate(request: &ConfigValidate, host: &HostDefaults) -> Result<String>
     let config = config::parse(&bytes, host)?;
     let warnings = warnings(&config);
     if request.common.json {
-        return Ok(format!("{}\n", json!({ "event": "config-valid", "node": config.node_name(), "warnings": warnings })));
+        return Ok(format!(
+            "{}\n",
+            json!({ "event": "config-valid", "node": config.node_name(), "warnings": warnings })
+        ));
     }
     let lines = warnings.iter().map(|warning| format!("warning: {warning}\n"));
     Ok(lines.chain([String::from("ok\n")]).collect())
@@ -34,13 +37,18 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     }
     let name = path.display().to_string();
     match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::new(Class::Config, format!("there is no file {name}"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(Failure::new(Class::Config, format!("there is no file {name}")))
+        }
         file => read_bounded(file.doing(format!("reading {name}"))?, &name),
     }
 }
 
 fn read_bounded(input: impl Read, name: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    input.take(SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes).doing(format!("reading {name}"))?;
+    input
+        .take(SIZE_LIMIT as u64 + 1)
+        .read_to_end(&mut bytes)
+        .doing(format!("reading {name}"))?;
     Ok(bytes)
 }

@@ -44,7 +44,9 @@ impl Words {
     /// The same as text.
     pub fn text(&mut self, flag: &str) -> Result<String> {
         let value = self.value(flag)?;
-        value.into_string().map_err(|_| usage(format!("the value of {} is not UTF-8", dashed(flag))))
+        value
+            .into_string()
+            .map_err(|_| usage(format!("the value of {} is not UTF-8", dashed(flag))))
     }
 
     /// The same as a path.
@@ -55,7 +57,11 @@ impl Words {
     /// The same as a list with commas between.
     pub fn list(&mut self, flag: &str) -> Result<Vec<String>> {
         let text = self.text(flag)?;
-        Ok(text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
+        Ok(text
+            .split(',')
+            .map(|item| item.trim().to_owned())
+            .filter(|item| !item.is_empty())
+            .collect())
     }
 
     /// Whether the flag that was read last is on: alone, or with `=true` or `=false` behind it, as in Go.
@@ -73,7 +79,10 @@ impl Words {
         if let Some(value) = self.parser.optional_value() {
             return value.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| usage("-v is a number"));
         }
-        let number = self.parser.try_raw_args().and_then(|rest| rest.peek().and_then(|next| next.to_str()?.parse().ok()));
+        let number = self
+            .parser
+            .try_raw_args()
+            .and_then(|rest| rest.peek().and_then(|next| next.to_str()?.parse().ok()));
         if number.is_some() {
             self.value("v")?;
         }
@@ -93,11 +102,16 @@ pub fn dashed(flag: &str) -> String {
 
 /// A flag that the verb with this `help` does not have.
 pub fn unknown_flag(flag: &str, help: &str) -> Failure {
-    let known = help.split_whitespace().filter_map(|word| word.strip_prefix("--")).map(|word| word.trim_end_matches([',', '.', ';']));
+    let known = help
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("--"))
+        .map(|word| word.trim_end_matches([',', '.', ';']));
     usage(format!(
         "unknown flag: {}{}",
         masked(&dashed(flag)),
-        nearest::nearest(flag, known).map(|meant| format!("; did you mean --{meant}?")).unwrap_or_default()
+        nearest::nearest(flag, known)
+            .map(|meant| format!("; did you mean --{meant}?"))
+            .unwrap_or_default()
     ))
 }
 

@@ -17,7 +17,9 @@ const LONGEST: u64 = 4 << 20;
 /// Writes the files; one that is there already stays as it is, so that every run may do it.
 pub fn write(root: &Root, carried: &[CarriedFile], tell: Tell) -> Result<()> {
     for file in carried {
-        if write_one(root, file).map_err(|failure| failure.doing(format!("the file {} of the user-data", file.path)))? {
+        if write_one(root, file)
+            .map_err(|failure| failure.doing(format!("the file {} of the user-data", file.path)))?
+        {
             tell.line(&format!("wrote {}, as the user-data asks", file.path));
         }
     }
@@ -36,12 +38,16 @@ fn write_one(root: &Root, file: &CarriedFile) -> Result<bool> {
         None => false,
     };
     let is_right = is_written
-        && std::fs::metadata(&path).is_ok_and(|about| about.mode() & 0o7777 == file.mode && (about.uid(), about.gid()) == (user, group));
+        && std::fs::metadata(&path).is_ok_and(|about| {
+            about.mode() & 0o7777 == file.mode && (about.uid(), about.gid()) == (user, group)
+        });
     if is_right {
         return Ok(false);
     }
     let bytes = match there {
-        Some(before) if file.appends && !is_written => zeroize::Zeroizing::new([before.as_slice(), content].concat()),
+        Some(before) if file.appends && !is_written => {
+            zeroize::Zeroizing::new([before.as_slice(), content].concat())
+        }
         Some(before) if file.appends => before.into(),
         _ => content.to_vec().into(),
     };
@@ -50,7 +56,8 @@ fn write_one(root: &Root, file: &CarriedFile) -> Result<bool> {
     if (user, group) != (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) {
         chown(&path, Some(user), Some(group)).doing("giving it to its owner")?;
     }
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(file.mode)).doing("setting its mode")?;
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(file.mode))
+        .doing("setting its mode")?;
     Ok(true)
 }
 
@@ -68,10 +75,14 @@ fn id(root: &Root, table: &str, name: &str) -> Result<u32> {
     }
     let bytes = files::read(&root.path(table), LONGEST)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let row = text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|row| row.first() == Some(&name));
+    let row = text
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|row| row.first() == Some(&name));
     let number = row.and_then(|row| row.get(2)?.parse().ok());
     number.ok_or_else(|| {
-        Failure::new(Class::Config, format!("its owner is not in {table}")).help("name a user and a group of the image, or numbers")
+        Failure::new(Class::Config, format!("its owner is not in {table}"))
+            .help("name a user and a group of the image, or numbers")
     })
 }
 
@@ -102,7 +113,10 @@ mod tests {
         assert!(write_one(&root, &file("/etc/a/b", false, "two")).unwrap());
         assert!(write_one(&root, &file("/etc/a/b", true, "+")).unwrap());
         assert!(!write_one(&root, &file("/etc/a/b", true, "+")).unwrap());
-        assert_eq!((read("/etc/a/b").as_str(), std::fs::metadata(root.path("/etc/a/b")).unwrap().mode() & 0o7777), ("two+", 0o640));
+        assert_eq!(
+            (read("/etc/a/b").as_str(), std::fs::metadata(root.path("/etc/a/b")).unwrap().mode() & 0o7777),
+            ("two+", 0o640)
+        );
         write_sentinel(&root, "/run/cluster-api/bootstrap-success.complete").unwrap();
         assert_eq!(read("/run/cluster-api/bootstrap-success.complete"), "success\n");
     }
@@ -112,7 +126,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
         files::write(&root.path("/etc/passwd"), b"root:x:0:0::/:\netcd:x:107:5::/:\nbad\n", 0o644).unwrap();
-        for (name, expected) in [("root", Some(0)), ("etcd", Some(107)), ("12", Some(12)), ("bad", None), ("none", None)] {
+        for (name, expected) in
+            [("root", Some(0)), ("etcd", Some(107)), ("12", Some(12)), ("bad", None), ("none", None)]
+        {
             assert_eq!(id(&root, "/etc/passwd", name).ok(), expected, "{name}");
         }
     }

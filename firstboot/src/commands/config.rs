@@ -65,7 +65,8 @@ pub fn of_flags(given: &JoinFlags, root: &Root) -> Result<Sourced> {
     let path = given.config.clone();
     let bytes = path.as_deref().map(read_node_config).transpose()?;
     let config = flags::node_config(&given, bytes.as_deref(), &host(root)?)?;
-    let source = path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
+    let source =
+        path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
     Ok(Sourced { config, source, file: None, origin: None, carried: Vec::new(), sentinel: None })
 }
 
@@ -87,7 +88,8 @@ pub fn gather(root: &Root, tell: Tell) -> Result<Metadata> {
 
 /// The same, once the platform is known.
 pub fn gather_at(evidence: &Evidence, detection: Detection, policy: &Policy, tell: Tell) -> Result<Metadata> {
-    let metadata = metadata::gather_at(evidence, detection, policy, &|url: &str| fetch(evidence.root(), url))?;
+    let metadata =
+        metadata::gather_at(evidence, detection, policy, &|url: &str| fetch(evidence.root(), url))?;
     Ok(told(metadata, tell))
 }
 
@@ -107,7 +109,9 @@ pub fn publish(root: &Root, metadata: &Metadata, tell: Tell) {
 
 /// Completes a config by what is known of the machine.
 pub fn complete(config: &mut NodeConfig, root: &Root, metadata: &Metadata, tell: Tell) -> Result<()> {
-    let interfaces = root.is_machine().then(|| network::addresses().into_iter().map(|address| address.ip).collect());
+    let interfaces = root
+        .is_machine()
+        .then(|| network::addresses().into_iter().map(|address| address.ip).collect());
     let source = metadata.platform.map(|platform| platform.source);
     let known = Known { facts: &metadata.facts, source, names: Names::of(&metadata.facts, root), interfaces };
     enrich::enrich(config, &known)?.iter().for_each(|remark| tell.line(remark));
@@ -117,7 +121,11 @@ pub fn complete(config: &mut NodeConfig, root: &Root, metadata: &Metadata, tell:
 /// What a node is called whose config says nothing: what the user-data calls the host, the platform's name for it, the host's own.
 fn default_name(root: &Root, metadata: &Metadata, asked: Option<String>, tell: Tell) -> Result<HostDefaults> {
     let mut remarks = Vec::new();
-    let by_platform = || metadata.platform.and_then(|platform| name::by_platform(&metadata.facts, platform.source, &mut remarks));
+    let by_platform = || {
+        metadata
+            .platform
+            .and_then(|platform| name::by_platform(&metadata.facts, platform.source, &mut remarks))
+    };
     let named = asked.filter(|name| !name::is_nameless(name)).or_else(by_platform);
     remarks.iter().for_each(|remark| tell.line(remark));
     named.map_or_else(|| host(root), |hostname| Ok(HostDefaults { hostname }))
@@ -128,8 +136,8 @@ pub fn of_machine(root: &Root, metadata: &mut Metadata, tell: Tell) -> Result<Op
     let Some((name, user_data)) = metadata.user_data.take() else { return Ok(None) };
     let source = format!("{name}: {}", user_data.origin);
     let policy = Policy::of(root)?;
-    let sourced =
-        read(root, metadata, &policy, name, &user_data, tell).map_err(|failure| failure.doing(format!("the node config from {source}")))?;
+    let sourced = read(root, metadata, &policy, name, &user_data, tell)
+        .map_err(|failure| failure.doing(format!("the node config from {source}")))?;
     match &sourced {
         Some(_) => tell.line(&format!("node config from {source}")),
         None => {
@@ -150,16 +158,30 @@ fn read(
 ) -> Result<Option<Sourced>> {
     let mut opened = open(root, metadata, policy, user_data)?;
     opened.remarks.iter().for_each(|remark| tell.line(remark));
-    opened.signed_by.iter().for_each(|key| tell.line(&format!("it is signed by the key {key}")));
+    opened
+        .signed_by
+        .iter()
+        .for_each(|key| tell.line(&format!("it is signed by the key {key}")));
     let host = default_name(root, metadata, opened.hostname.take(), tell)?;
     let Some(mut config) = opened.node_config(&host)? else {
-        return if name == source::FILE { Err(Failure::new(Class::Config, "no JoinConfiguration found in it")) } else { Ok(None) };
+        return if name == source::FILE {
+            Err(Failure::new(Class::Config, "no JoinConfiguration found in it"))
+        } else {
+            Ok(None)
+        };
     };
     policy.check_secrets(name, &config)?;
     complete(&mut config, root, metadata, tell)?;
     let file = (name == source::FILE).then(|| PathBuf::from(&user_data.origin));
     let source = format!("{name}: {}", user_data.origin);
-    Ok(Some(Sourced { config, source, file, origin: Some(name), carried: opened.files, sentinel: opened.sentinel }))
+    Ok(Some(Sourced {
+        config,
+        source,
+        file,
+        origin: Some(name),
+        carried: opened.files,
+        sentinel: opened.sentinel,
+    }))
 }
 
 /// Opens user-data of any form.

@@ -55,7 +55,12 @@ fn known(root: &Root, tell: Tell) -> (Metadata, Option<Failure>) {
 }
 
 /// The config that the flags give, completed where it asks for that; then `failed` says why nothing is known.
-fn given(request: &request::Join, metadata: &Metadata, failed: Option<Failure>, tell: Tell) -> Result<Sourced> {
+fn given(
+    request: &request::Join,
+    metadata: &Metadata,
+    failed: Option<Failure>,
+    tell: Tell,
+) -> Result<Sourced> {
     let root = &request.common.root;
     let mut sourced = config::of_flags(&request.flags, root)?;
     if config::asks_for_facts(&sourced.config) {
@@ -134,16 +139,29 @@ fn join(root: &Root, sourced: &Sourced) -> Result<Record> {
     let detected = || cri::detect_socket(root, kubelet.as_ref().map_or(u16::MAX, |version| version.minor));
     let socket = config.join.node.cri_socket.clone().map_or_else(detected, Ok);
     let journal = Journal::read(root)?;
-    let done = |phase: &str| journal.as_ref().is_some_and(|entries| entries.phases.iter().any(|finished| finished.phase == phase));
-    let phases: Vec<String> =
-        phases::ALL.iter().map(|phase| format!("{}{}", phase.name, if done(phase.name) { " (done)" } else { "" })).collect();
+    let done = |phase: &str| {
+        journal
+            .as_ref()
+            .is_some_and(|entries| entries.phases.iter().any(|finished| finished.phase == phase))
+    };
+    let phases: Vec<String> = phases::ALL
+        .iter()
+        .map(|phase| format!("{}{}", phase.name, if done(phase.name) { " (done)" } else { "" }))
+        .collect();
     Ok(vec![
         ("config", json!(sourced.source)),
         ("node", json!(config.node_name())),
         ("machine", json!(machine.identity)),
         ("services", json!(format!("{:?}", machine.services).to_lowercase())),
         ("kubelet", json!(kubelet.map_or_else(|failure| failure.message, |version| version.to_string()))),
-        ("kubelet config", json!(if image::kubelet_configuration(root)?.is_some() { "the image's" } else { "the cluster's" })),
+        (
+            "kubelet config",
+            json!(if image::kubelet_configuration(root)?.is_some() {
+                "the image's"
+            } else {
+                "the cluster's"
+            }),
+        ),
         ("runtime", json!(socket.unwrap_or_else(|failure| failure.message))),
         ("discovery", json!(discovery(&config.join.discovery))),
         ("arguments", json!(arguments(&config.join.node.kubelet_extra_args))),
@@ -154,7 +172,10 @@ fn join(root: &Root, sourced: &Sourced) -> Result<Record> {
 }
 
 fn arguments(arguments: &[Argument]) -> Vec<String> {
-    arguments.iter().map(|argument| format!("--{}={}", argument.name, argument.value)).collect()
+    arguments
+        .iter()
+        .map(|argument| format!("--{}={}", argument.name, argument.value))
+        .collect()
 }
 
 fn discovery(discovery: &Discovery) -> Vec<String> {
@@ -166,7 +187,10 @@ fn discovery(discovery: &Discovery) -> Vec<String> {
                 pins.iter().map(|pin| format!("pinned sha256:{pin}")).collect()
             };
             let servers = endpoints.iter().map(|endpoint| format!("https://{endpoint}"));
-            servers.chain([format!("token {} (its secret is not shown)", token.id())]).chain(trust).collect()
+            servers
+                .chain([format!("token {} (its secret is not shown)", token.id())])
+                .chain(trust)
+                .collect()
         }
         Discovery::Asked { endpoints, pins, .. } => {
             let servers = endpoints.iter().map(|endpoint| format!("https://{endpoint}"));
@@ -189,8 +213,10 @@ mod tests {
     fn the_platform_is_told_although_its_metadata_cannot_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
-        files::write(&root.path("/usr/lib/kiln/policy.json"), br#"{"platform": "nutanix"}"#, files::PUBLIC).unwrap();
-        files::write(&root.path("/proc/cmdline"), b"firstboot.source-deadline=soon\n", files::PUBLIC).unwrap();
+        files::write(&root.path("/usr/lib/kiln/policy.json"), br#"{"platform": "nutanix"}"#, files::PUBLIC)
+            .unwrap();
+        files::write(&root.path("/proc/cmdline"), b"firstboot.source-deadline=soon\n", files::PUBLIC)
+            .unwrap();
         let (metadata, failed) = known(&root, Tell { json: false });
         assert_eq!(metadata.platform.map(|platform| platform.source.name), Some("nutanix"));
         assert!(failed.unwrap().message.contains("is no number of seconds"));

@@ -22,17 +22,28 @@ pub fn fetch(root: &Root, url: &str) -> Result<Document> {
         Some(rest) => fetch_plain(&network, rest, deadline)?,
         None => discovery::fetch(&network, url, &Authorities::system()?, deadline, &mut Backoff::new())?,
     };
-    Document::new(bytes.into()).ok_or_else(|| Failure::new(Class::Source, format!("it is longer than {} bytes", document::LIMIT)))
+    Document::new(bytes.into())
+        .ok_or_else(|| Failure::new(Class::Source, format!("it is longer than {} bytes", document::LIMIT)))
 }
 
 fn fetch_plain(network: &Network, rest: &str, deadline: Deadline) -> Result<Vec<u8>> {
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    let with_port =
-        if authority.rsplit(']').next().is_some_and(|tail| tail.contains(':')) { authority.to_owned() } else { format!("{authority}:80") };
-    let endpoint: Endpoint = with_port.parse().map_err(|why| Failure::new(Class::Source, format!("the URL's host: {why}")))?;
+    let with_port = if authority.rsplit(']').next().is_some_and(|tail| tail.contains(':')) {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    let endpoint: Endpoint = with_port
+        .parse()
+        .map_err(|why| Failure::new(Class::Source, format!("the URL's host: {why}")))?;
     let mut backoff = Backoff::new();
     retry::until(deadline, &mut backoff, || {
-        let server = Plain { network, endpoint: &endpoint, limit: document::LIMIT, deadline: deadline.within(network.request_timeout) };
+        let server = Plain {
+            network,
+            endpoint: &endpoint,
+            limit: document::LIMIT,
+            deadline: deadline.within(network.request_timeout),
+        };
         let answer = server.get(path)?;
         match answer.status {
             200 => Ok(answer.body),

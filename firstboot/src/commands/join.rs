@@ -33,7 +33,14 @@ pub enum Start {
 }
 
 /// Joins, unless that is done.
-pub fn join(root: &Root, facts: &Facts, sourced: &Sourced, start: Start, verdict: &mut Verdict, tell: Tell) -> Result<Outcome> {
+pub fn join(
+    root: &Root,
+    facts: &Facts,
+    sourced: &Sourced,
+    start: Start,
+    verdict: &mut Verdict,
+    tell: Tell,
+) -> Result<Outcome> {
     let config = &sourced.config;
     verdict.status().node = Some(config.node_name());
     verdict.status().source = Some(sourced.source.clone());
@@ -52,7 +59,9 @@ pub fn join(root: &Root, facts: &Facts, sourced: &Sourced, start: Start, verdict
     }
     let journal = match earlier(root, config, &machine, tell)? {
         Earlier::Joined => return Ok(Outcome::AlreadyJoined),
-        Earlier::Begin(entries) => (!config.join.dry_run).then(|| Journal::begin(root, entries)).transpose()?,
+        Earlier::Begin(entries) => {
+            (!config.join.dry_run).then(|| Journal::begin(root, entries)).transpose()?
+        }
     };
     if !config.join.dry_run {
         // A reset may just have taken them away.
@@ -64,8 +73,18 @@ pub fn join(root: &Root, facts: &Facts, sourced: &Sourced, start: Start, verdict
     let line = |text: &str| tell.line(text);
     let deadline = Deadline::after(config.agent.deadline);
     let network = Network::new(root.clone());
-    let mut join =
-        Join { root, config, machine: &machine, facts, deadline, network, verdict, tell: &line, journal, found: Found::default() };
+    let mut join = Join {
+        root,
+        config,
+        machine: &machine,
+        facts,
+        deadline,
+        network,
+        verdict,
+        tell: &line,
+        journal,
+        found: Found::default(),
+    };
     join.run()?;
     if config.join.dry_run {
         print_plan(&join, tell);
@@ -86,7 +105,9 @@ fn name_host(root: &Root, config: &NodeConfig, tell: Tell) -> Result<()> {
 /// Removes what a killed run was just writing.
 fn sweep(root: &Root, config: &NodeConfig) {
     let ca_folder = config.join.ca_cert_path.parent();
-    let folders = ["/etc", "/etc/kubernetes", "/var/lib/kubelet", "/var/lib/firstboot", "/run/firstboot", FOLDER].map(Path::new);
+    let folders =
+        ["/etc", "/etc/kubernetes", "/var/lib/kubelet", "/var/lib/firstboot", "/run/firstboot", FOLDER]
+            .map(Path::new);
     folders.into_iter().chain(ca_folder).for_each(|folder| files::sweep(&root.path(folder)));
 }
 
@@ -130,7 +151,9 @@ fn undo(root: &Root, machine: &Machine, tell: Tell) -> Result<()> {
     let steps = reset::reset(root, &mut host, &reset::Choice::default(), &mut |_| {});
     for step in steps {
         match step.outcome {
-            StepOutcome::Failed(failure) if failure.class == Class::Runtime => tell.line(&format!("warning: {}: {failure}", step.name)),
+            StepOutcome::Failed(failure) if failure.class == Class::Runtime => {
+                tell.line(&format!("warning: {}: {failure}", step.name))
+            }
             StepOutcome::Failed(failure) => return Err(failure.doing(step.name)),
             StepOutcome::Done | StepOutcome::Nothing => {}
         }
@@ -147,14 +170,20 @@ fn patch_bytes(root: &Root, config: &NodeConfig) -> Result<Vec<u8>> {
 fn spread(longest: Duration, machine: &Machine, tell: Tell) {
     let share = delay(longest, &machine.identity);
     if !share.is_zero() {
-        tell.line(&format!("waiting for {:.1} s, so that not all machines come at once", share.as_secs_f64()));
+        tell.line(&format!(
+            "waiting for {:.1} s, so that not all machines come at once",
+            share.as_secs_f64()
+        ));
         std::thread::sleep(share);
     }
 }
 
 /// The identity's first 32 bits as a fraction of `longest`.
 fn delay(longest: Duration, identity: &str) -> Duration {
-    let bits = identity.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default();
+    let bits = identity
+        .get(..8)
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .unwrap_or_default();
     longest.mul_f64(f64::from(bits) / (f64::from(u32::MAX) + 1.0))
 }
 
@@ -162,7 +191,9 @@ fn delay(longest: Duration, identity: &str) -> Duration {
 fn print_plan(join: &Join, tell: Tell) {
     for file in join.found.plan.iter().flat_map(|plan| &plan.files) {
         tell.line(&format!("would write {} (mode {:o}):", file.path.display(), file.mode));
-        String::from_utf8_lossy(&file.bytes).lines().for_each(|line| tell.raw(&format!("  {line}")));
+        String::from_utf8_lossy(&file.bytes)
+            .lines()
+            .for_each(|line| tell.raw(&format!("  {line}")));
     }
 }
 
@@ -182,8 +213,11 @@ pub fn conclude(ended: Result<Outcome>, verdict: &mut Verdict, tell: Tell) -> Re
 
 /// The failure of an interrupted join whose config is gone.
 pub fn gone(node: &str) -> Failure {
-    Failure::new(Class::Source, format!("the join as {node} was interrupted, and no source has its node config any more"))
-        .help("give the config back, or run firstboot reset")
+    Failure::new(
+        Class::Source,
+        format!("the join as {node} was interrupted, and no source has its node config any more"),
+    )
+    .help("give the config back, or run firstboot reset")
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ pub fn join_by_hand(request: &Join, tell: Tell) -> Result<()> {
     if !sourced.config.join.dry_run {
         config::publish(root, &metadata, tell);
     }
-    let mut verdict = if sourced.config.join.dry_run { Verdict::unpublished(root) } else { Verdict::begin(root) };
+    let mut verdict =
+        if sourced.config.join.dry_run { Verdict::unpublished(root) } else { Verdict::begin(root) };
     let ended = join::join(root, &metadata.facts, &sourced, join::Start::Now, &mut verdict, tell);
     let concluded = join::conclude(ended, &mut verdict, tell);
     // Who joins by hand waits for it himself: only those are told whom the config names.

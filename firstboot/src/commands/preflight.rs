@@ -22,11 +22,28 @@ pub fn preflight(request: &request::Join, tell: Tell) -> Result<()> {
 }
 
 /// The checks of a join that nobody goes on with.
-pub fn checks(root: &Root, facts: &Facts, sourced: &Sourced, verdict: &mut Verdict, tell: Tell) -> Result<()> {
+pub fn checks(
+    root: &Root,
+    facts: &Facts,
+    sourced: &Sourced,
+    verdict: &mut Verdict,
+    tell: Tell,
+) -> Result<()> {
     let machine = Machine::read(root)?;
     let (deadline, network) = (Deadline::after(sourced.config.agent.deadline), Network::new(root.clone()));
     let line = |text: &str| tell.line(text);
     let (config, found) = (&sourced.config, Found::default());
-    let mut join = Join { root, config, machine: &machine, facts, deadline, network, verdict, tell: &line, journal: None, found };
+    let mut join = Join {
+        root,
+        config,
+        machine: &machine,
+        facts,
+        deadline,
+        network,
+        verdict,
+        tell: &line,
+        journal: None,
+        found,
+    };
     preflight::alone(&mut join)
 }

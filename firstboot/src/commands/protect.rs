@@ -25,7 +25,13 @@ pub fn at_boot(root: &Root, policy: &Policy, platform: Option<Platform>, tell: T
 }
 
 /// Once there is a node config: what it says of the guard counts where the policy says nothing.
-pub fn by_config(root: &Root, policy: &Policy, config: &NodeConfig, platform: Option<Platform>, tell: Tell) -> Result<()> {
+pub fn by_config(
+    root: &Root,
+    policy: &Policy,
+    config: &NodeConfig,
+    platform: Option<Platform>,
+    tell: Tell,
+) -> Result<()> {
     let addresses = guarded(platform);
     if !root.is_machine() || config.join.dry_run || addresses.is_empty() {
         return Ok(());
@@ -59,7 +65,11 @@ fn guarded(platform: Option<Platform>) -> Vec<std::net::IpAddr> {
 pub fn scrub(root: &Root, metadata: &Metadata, sourced: &Sourced, tell: Tell) {
     let config = &sourced.config;
     let came_from = |platform: &Platform| sourced.origin == Some(platform.source.name);
-    let Some(platform) = metadata.platform.filter(came_from).filter(|_| config.agent.scrub && !config.join.dry_run) else { return };
+    let Some(platform) =
+        metadata.platform.filter(came_from).filter(|_| config.agent.scrub && !config.join.dry_run)
+    else {
+        return;
+    };
     let Some(scrub) = platform.source.scrub.filter(|_| root.is_machine()) else { return };
     match scrub(root) {
         Ok(done) => done.iter().for_each(|done| tell.line(done)),

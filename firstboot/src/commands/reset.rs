@@ -39,7 +39,10 @@ impl<'a> HostMachine<'a> {
     fn socket(&self) -> Result<Option<std::path::PathBuf>> {
         let named = match &self.cri_socket {
             Some(socket) => socket.clone(),
-            None => cri::detect_socket(self.root, machine::kubelet_version(self.root).map_or(u16::MAX, |version| version.minor))?,
+            None => cri::detect_socket(
+                self.root,
+                machine::kubelet_version(self.root).map_or(u16::MAX, |version| version.minor),
+            )?,
         };
         let path = self.root.path(cri::socket_path(&named)?);
         let is_expected = self.cri_socket.is_some() || self.services.is_active("containerd").unwrap_or(false);
@@ -104,7 +107,8 @@ fn asked(request: &Reset, tell: Tell) -> Result<ResetConfiguration> {
     let path = request.config.as_deref();
     let bytes = path.map(read_node_config).transpose()?.unwrap_or_else(|| NOTHING.to_vec());
     let from_file = parse_reset(&bytes);
-    let mut asked = from_file.map_err(|failure| path.map_or(failure.clone(), |path| failure.doing(path.display().to_string())))?;
+    let mut asked = from_file
+        .map_err(|failure| path.map_or(failure.clone(), |path| failure.doing(path.display().to_string())))?;
     asked.warnings.iter().for_each(|warning| tell.line(&format!("warning: {warning}")));
     asked.force |= request.force;
     asked.dry_run |= request.dry_run;
@@ -134,11 +138,14 @@ fn report(step: &Step, tell: Tell) {
 
 /// Asks as kubeadm does; without a terminal nobody can answer.
 fn confirm() -> Result<()> {
-    let refused = || Failure::new(Class::Usage, "not confirmed: nothing was changed").help("say y, or use --force");
+    let refused =
+        || Failure::new(Class::Usage, "not confirmed: nothing was changed").help("say y, or use --force");
     if !std::io::stdin().is_terminal() {
         return Err(refused());
     }
-    print!("firstboot: are you sure you want to reset this node: its pods, certificates and configuration? [y/N]: ");
+    print!(
+        "firstboot: are you sure you want to reset this node: its pods, certificates and configuration? [y/N]: "
+    );
     let mut answer = String::new();
     let read = std::io::stdout().flush().and_then(|()| std::io::stdin().read_line(&mut answer));
     if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused()) }

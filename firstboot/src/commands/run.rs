@@ -55,7 +55,10 @@ fn attempt(root: &Root, verdict: &mut Verdict, learnt: &mut Learnt, tell: Tell) 
     let mut metadata = gather_at(&evidence, detection, &policy, tell)?;
     learnt.facts = metadata.facts.clone();
     let found = of_machine(root, &mut metadata, tell);
-    if !found.as_ref().is_ok_and(|found| found.as_ref().is_some_and(|sourced| sourced.config.join.dry_run)) {
+    if !found
+        .as_ref()
+        .is_ok_and(|found| found.as_ref().is_some_and(|sourced| sourced.config.join.dry_run))
+    {
         publish(root, &metadata, tell);
     }
     let Some(sourced) = found? else { return without_config(root, verdict, tell) };
@@ -84,7 +87,13 @@ fn is_parked(root: &Root, facts: &Facts, sourced: &Sourced) -> Result<bool> {
 }
 
 /// Makes the checks of a join, for which the runtime has to be up, and leaves the rest to the start that brings the machine into service.
-fn prepare(root: &Root, facts: &Facts, sourced: &Sourced, verdict: &mut Verdict, tell: Tell) -> Result<Outcome> {
+fn prepare(
+    root: &Root,
+    facts: &Facts,
+    sourced: &Sourced,
+    verdict: &mut Verdict,
+    tell: Tell,
+) -> Result<Outcome> {
     verdict.status().node = Some(sourced.config.node_name());
     verdict.status().source = Some(sourced.source.clone());
     checks(root, facts, sourced, verdict, tell)?;
@@ -102,7 +111,9 @@ fn afterwards(root: &Root, metadata: &Metadata, sourced: &Sourced, tell: Tell) {
     if let Some(sentinel) = &sourced.sentinel
         && let Err(failure) = carried::write_sentinel(root, sentinel)
     {
-        tell.line(&format!("warning: {failure}: whoever waits for it does not hear that this machine has joined"));
+        tell.line(&format!(
+            "warning: {failure}: whoever waits for it does not hear that this machine has joined"
+        ));
     }
 }
 

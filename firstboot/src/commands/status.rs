@@ -21,7 +21,8 @@ pub struct Options<'a> {
 /// Returns what to print.
 pub fn status(root: &Root, options: &Options) -> Result<String> {
     let status = verdict::read(root)?.ok_or_else(|| {
-        Failure::new(Class::Source, format!("no run on this boot: {} does not exist", verdict::PATH)).help("start one: firstboot run")
+        Failure::new(Class::Source, format!("no run on this boot: {} does not exist", verdict::PATH))
+            .help("start one: firstboot run")
     })?;
     if let Some(path) = options.svg {
         files::write(path, timeline::svg(&status).as_bytes(), files::PUBLIC)?;
@@ -38,7 +39,10 @@ fn summary(status: &Status) -> String {
     let mut lines = vec![format!("outcome   {}", word(status))];
     lines.extend(status.node.iter().map(|node| format!("node      {node}")));
     lines.extend(status.source.iter().map(|source| format!("config    from {source}")));
-    lines.push(format!("took      {:.3} s, {} requests, {} bytes from the API server", status.seconds, status.requests, status.bytes));
+    lines.push(format!(
+        "took      {:.3} s, {} requests, {} bytes from the API server",
+        status.seconds, status.requests, status.bytes
+    ));
     for phase in &status.phases {
         let took = phase.seconds.map(|seconds| format!(" {seconds:.3} s")).unwrap_or_default();
         lines.push(format!("  {:<12} {}{took}", phase.name, phase.state));
@@ -53,7 +57,10 @@ fn summary(status: &Status) -> String {
 
 /// The outcome as machines see it, too.
 fn word(status: &Status) -> String {
-    serde_json::to_value(status.outcome).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(status.outcome)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -70,7 +77,10 @@ mod tests {
         verdict.phase("discovery");
         verdict.fail(&Failure::new(Class::Unreachable, "no answer").help("is the API server up?"));
         let text = status(&root, &Options::default()).unwrap();
-        assert!(text.contains("failure   unreachable (exit 11): no answer\n  help: is the API server up?"), "{text}");
+        assert!(
+            text.contains("failure   unreachable (exit 11): no answer\n  help: is the API server up?"),
+            "{text}"
+        );
         let svg = folder.path().join("line.svg");
         let text = status(&root, &Options { timeline: true, svg: Some(&svg), json: false }).unwrap();
         assert!(text.contains("discovery") && std::fs::read_to_string(svg).unwrap().contains("<svg"));

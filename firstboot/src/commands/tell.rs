@@ -14,7 +14,11 @@ pub struct Tell {
 impl Tell {
     /// A line for people; with `--json` an object of the event `message`. A closed output is no reason to stop.
     pub fn line(self, text: &str) {
-        let line = if self.json { json!({ "event": "message", "message": text }).to_string() } else { format!("firstboot: {text}") };
+        let line = if self.json {
+            json!({ "event": "message", "message": text }).to_string()
+        } else {
+            format!("firstboot: {text}")
+        };
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 

@@ -15,7 +15,9 @@ pub fn kubeadm(request: &KubeadmVersion) -> Result<String> {
     let failed = |error: String| Failure::new(Class::Internal, error);
     match output {
         VersionOutput::Short => Ok(format!("{version}\n")),
-        VersionOutput::Json => serde_json::to_string_pretty(&info).map(|text| text + "\n").map_err(|error| failed(error.to_string())),
+        VersionOutput::Json => serde_json::to_string_pretty(&info)
+            .map(|text| text + "\n")
+            .map_err(|error| failed(error.to_string())),
         VersionOutput::Yaml => serde_yaml_ng::to_string(&info).map_err(|error| failed(error.to_string())),
         VersionOutput::Go => Ok(format!(
             "kubeadm version: &version.Info{{Major:\"{}\", Minor:\"{}\", GitVersion:\"{version}\", Platform:\"{}\"}} (firstboot {})\n",
@@ -29,7 +31,8 @@ pub fn kubeadm(request: &KubeadmVersion) -> Result<String> {
 
 fn info(version: Version) -> serde_json::Value {
     let (major, minor) = (version.major.to_string(), version.minor.to_string());
-    let client = json!({ "major": major, "minor": minor, "gitVersion": version.to_string(), "platform": platform() });
+    let client =
+        json!({ "major": major, "minor": minor, "gitVersion": version.to_string(), "platform": platform() });
     json!({ "clientVersion": client, "firstboot": env!("CARGO_PKG_VERSION") })
 }
 

@@ -15,10 +15,12 @@ pub const VERSION: &str = "v1";
 /// Its kind.
 pub const KIND: &str = "FirstbootConfiguration";
 
-const TLS_BOOTSTRAP: &[(&str, TlsBootstrap)] = &[("agent", TlsBootstrap::Agent), ("kubelet", TlsBootstrap::Kubelet)];
+const TLS_BOOTSTRAP: &[(&str, TlsBootstrap)] =
+    &[("agent", TlsBootstrap::Agent), ("kubelet", TlsBootstrap::Kubelet)];
 const ON_FAILURE: &[(&str, OnFailure)] =
     &[("nothing", OnFailure::Nothing), ("poweroff", OnFailure::PowerOff), ("reboot", OnFailure::Reboot)];
-const WAIT_FOR: &[(&str, WaitFor)] = &[("kubelet", WaitFor::Kubelet), ("registered", WaitFor::Registered), ("ready", WaitFor::Ready)];
+const WAIT_FOR: &[(&str, WaitFor)] =
+    &[("kubelet", WaitFor::Kubelet), ("registered", WaitFor::Registered), ("ready", WaitFor::Ready)];
 
 /// Reads the document.
 pub fn read(document: &Document) -> Result<AgentConfiguration> {
@@ -43,8 +45,11 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
     let endpoints = fields.texts("endpoints")?;
     let endpoints = endpoints.iter().enumerate();
     let agent = AgentConfiguration {
-        endpoints: endpoints.filter_map(|(index, text)| check::endpoint(&format!("endpoints[{index}]"), text, problems)).collect(),
-        tls_bootstrap: choice(&mut fields, "tlsBootstrap", TLS_BOOTSTRAP, problems)?.unwrap_or(default.tls_bootstrap),
+        endpoints: endpoints
+            .filter_map(|(index, text)| check::endpoint(&format!("endpoints[{index}]"), text, problems))
+            .collect(),
+        tls_bootstrap: choice(&mut fields, "tlsBootstrap", TLS_BOOTSTRAP, problems)?
+            .unwrap_or(default.tls_bootstrap),
         deadline: fields.duration("deadline")?.unwrap_or(default.deadline),
         spread: fields.duration("spread")?.unwrap_or(default.spread),
         runtime_timeout: fields.duration("runtimeTimeout")?.unwrap_or(default.runtime_timeout),
@@ -70,7 +75,13 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
 
 pub(super) fn refuse(field: &Unknown, problems: &mut Problems) {
     let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
-    let known = field.known.iter().copied().filter(|name| !["apiVersion", "kind"].contains(name)).collect::<Vec<_>>().join(", ");
+    let known = field
+        .known
+        .iter()
+        .copied()
+        .filter(|name| !["apiVersion", "kind"].contains(name))
+        .collect::<Vec<_>>()
+        .join(", ");
     let meant = if meant.is_empty() { format!("; its fields are {known}") } else { meant };
     problems.note(format!("unknown field \"{}\"{meant}", field.path));
 }

@@ -35,15 +35,22 @@ fn node_ip(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<NodeIp> {
     let Some(text) = fields.text("nodeIP")? else { return Ok(NodeIp::default()) };
     let parsed = NodeIp::parse(&text);
     if parsed.is_none() {
-        problems.invalid(&fields.path("nodeIP"), &text, "must be auto, private, public, none, or an IP address");
+        problems.invalid(
+            &fields.path("nodeIP"),
+            &text,
+            "must be auto, private, public, none, or an IP address",
+        );
     }
     Ok(parsed.unwrap_or_default())
 }
 
 fn labels(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Wanted> {
     let Some(mut labels) = fields.fields("nodeLabels")? else { return Ok(Wanted::default()) };
-    let wanted =
-        Wanted { topology: labels.flag("topology")?.unwrap_or(true), tags: labels.texts("tags")?, labels: labels.text_map("labels")? };
+    let wanted = Wanted {
+        topology: labels.flag("topology")?.unwrap_or(true),
+        tags: labels.texts("tags")?,
+        labels: labels.text_map("labels")?,
+    };
     for (key, text) in &wanted.labels {
         let path = labels.path(&format!("labels.{}", shown(key)));
         if !is_key(key) {

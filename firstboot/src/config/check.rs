@@ -54,7 +54,11 @@ impl Problems {
 
     /// A value that is none of the `known` ones.
     pub fn unsupported(&mut self, path: &str, value: &str, known: &[&str]) {
-        self.0.push(format!("{path}: Unsupported value: \"{}\": supported values: \"{}\"", shown(value), known.join("\", \"")));
+        self.0.push(format!(
+            "{path}: Unsupported value: \"{}\": supported values: \"{}\"",
+            shown(value),
+            known.join("\", \"")
+        ));
     }
 
     /// Anything else, as a sentence of its own.
@@ -91,9 +95,15 @@ pub fn endpoint(path: &str, text: &str, problems: &mut Problems) -> Option<Endpo
 pub fn pin(path: &str, text: &str, problems: &mut Problems) -> Option<String> {
     let reason = match text.split_once(':') {
         None => "invalid public key hash, expected \"format:value\"",
-        Some((format, _)) if !format.eq_ignore_ascii_case("sha256") => "unknown hash format, expected \"sha256\"",
-        Some((_, value)) if value.len() != SHA256_DIGITS => "expected a 32 byte SHA-256 hash, which has 64 hexadecimal digits",
-        Some((_, value)) if !value.bytes().all(|byte| byte.is_ascii_hexdigit()) => "could not decode SHA-256 from hex",
+        Some((format, _)) if !format.eq_ignore_ascii_case("sha256") => {
+            "unknown hash format, expected \"sha256\""
+        }
+        Some((_, value)) if value.len() != SHA256_DIGITS => {
+            "expected a 32 byte SHA-256 hash, which has 64 hexadecimal digits"
+        }
+        Some((_, value)) if !value.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            "could not decode SHA-256 from hex"
+        }
         Some((_, value)) => return Some(value.to_ascii_lowercase()),
     };
     problems.invalid(path, text, reason);
@@ -121,7 +131,11 @@ pub fn node_name(path: &str, name: &str, problems: &mut Problems) {
 /// Where the cluster's CA is written.
 pub fn ca_cert_path(path: &str, problems: &mut Problems) {
     if !path.starts_with('/') || !path.ends_with(".crt") {
-        problems.invalid("caCertPath", path, "the ca certificate path must be an absolute path that ends in .crt");
+        problems.invalid(
+            "caCertPath",
+            path,
+            "the ca certificate path must be an absolute path that ends in .crt",
+        );
     }
 }
 

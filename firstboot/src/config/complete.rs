@@ -33,7 +33,8 @@ pub fn complete(
     warnings: &mut Vec<String>,
 ) -> Result<JoinConfiguration> {
     let mut problems = Problems::default();
-    let discovery = if is_asked { asked_discovery(&raw, &mut problems) } else { discovery(&raw, &mut problems) };
+    let discovery =
+        if is_asked { asked_discovery(&raw, &mut problems) } else { discovery(&raw, &mut problems) };
     let tls_bootstrap_token = if is_asked { None } else { tls_bootstrap_token(&raw, &mut problems) };
     let node = node(raw.node, host, &mut problems, warnings);
     let ca_cert_path = raw.ca_cert_path.unwrap_or_else(|| CA_CERT_PATH.to_owned());
@@ -44,7 +45,8 @@ pub fn complete(
         api_version,
         node,
         ca_cert_path: PathBuf::from(ca_cert_path),
-        discovery: discovery.ok_or_else(|| Failure::new(Class::Internal, "a discovery was refused without a reason"))?,
+        discovery: discovery
+            .ok_or_else(|| Failure::new(Class::Internal, "a discovery was refused without a reason"))?,
         tls_bootstrap_token,
         control_plane: raw.control_plane,
         skip_phases: raw.skip_phases,
@@ -79,8 +81,15 @@ fn token_discovery(raw: &RawBootstrapToken, problems: &mut Problems) -> Option<D
         text => check::endpoint("discovery.bootstrapToken.apiServerEndpoint", text, problems),
     };
     let hashes = raw.ca_cert_hashes.iter().enumerate();
-    let pins = hashes.filter_map(|(position, text)| check::pin(&format!("{path}[{position}]"), text, problems)).collect();
-    Some(Discovery::Token { endpoints: vec![endpoint?], token: token?, pins, unsafe_skip_ca_verification: raw.unsafe_skip_ca_verification })
+    let pins = hashes
+        .filter_map(|(position, text)| check::pin(&format!("{path}[{position}]"), text, problems))
+        .collect();
+    Some(Discovery::Token {
+        endpoints: vec![endpoint?],
+        token: token?,
+        pins,
+        unsafe_skip_ca_verification: raw.unsafe_skip_ca_verification,
+    })
 }
 
 /// What is there of a token discovery; a token is not.
@@ -88,15 +97,25 @@ fn asked_discovery(raw: &RawJoin, problems: &mut Problems) -> Option<Discovery> 
     let path = "discovery.bootstrapToken";
     let token = raw.bootstrap_token.as_ref();
     if token.is_some_and(|token| token.token.is_some()) || raw.tls_bootstrap_token.is_some() {
-        problems.note(format!("{path}.token: a token and FirstbootConfiguration.tokenFrom cannot both be set"));
+        problems
+            .note(format!("{path}.token: a token and FirstbootConfiguration.tokenFrom cannot both be set"));
     }
     if raw.file.is_some() {
-        problems.note("discovery.file: a discovery file and FirstbootConfiguration.tokenFrom cannot both be set".to_owned());
+        problems.note(
+            "discovery.file: a discovery file and FirstbootConfiguration.tokenFrom cannot both be set"
+                .to_owned(),
+        );
     }
     let text = token.map_or("", |token| token.api_server_endpoint.as_str());
-    let endpoint = if text.is_empty() { None } else { check::endpoint(&format!("{path}.apiServerEndpoint"), text, problems) };
+    let endpoint = if text.is_empty() {
+        None
+    } else {
+        check::endpoint(&format!("{path}.apiServerEndpoint"), text, problems)
+    };
     let hashes = token.map(|token| token.ca_cert_hashes.as_slice()).unwrap_or_default().iter().enumerate();
-    let pins = hashes.filter_map(|(index, text)| check::pin(&format!("{path}.caCertHashes[{index}]"), text, problems)).collect();
+    let pins = hashes
+        .filter_map(|(index, text)| check::pin(&format!("{path}.caCertHashes[{index}]"), text, problems))
+        .collect();
     let unsafe_skip_ca_verification = token.is_some_and(|token| token.unsafe_skip_ca_verification);
     Some(Discovery::Asked { endpoints: endpoint.into_iter().collect(), pins, unsafe_skip_ca_verification })
 }
@@ -127,31 +146,53 @@ fn file_discovery(text: &str, problems: &mut Problems) -> Option<Discovery> {
 fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once(':')?;
     let begins = scheme.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
-    (begins && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))).then_some(scheme)
+    (begins && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)))
+        .then_some(scheme)
 }
 
 /// The token of its own, or discovery's. With a discovery file there may be none.
 fn tls_bootstrap_token(raw: &RawJoin, problems: &mut Problems) -> Option<Token> {
     let discovery = raw.bootstrap_token.as_ref();
-    let token = raw.tls_bootstrap_token.as_ref().or_else(|| discovery.and_then(|discovery| discovery.token.as_ref()));
+    let token = raw
+        .tls_bootstrap_token
+        .as_ref()
+        .or_else(|| discovery.and_then(|discovery| discovery.token.as_ref()));
     if token.is_none() && discovery.is_none() {
         return None;
     }
     check::token("discovery.tlsBootstrapToken", token, problems)
 }
 
-fn node(raw: RawNode, host: &HostDefaults, problems: &mut Problems, warnings: &mut Vec<String>) -> NodeRegistration {
+fn node(
+    raw: RawNode,
+    host: &HostDefaults,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> NodeRegistration {
     let name = raw.name.as_deref().unwrap_or(&host.hostname).trim().to_lowercase();
     if name.is_empty() {
-        problems.required("nodeRegistration", "the host has no name, so nodeRegistration.name or --node-name must be set");
+        problems.required(
+            "nodeRegistration",
+            "the host has no name, so nodeRegistration.name or --node-name must be set",
+        );
     } else {
         check::node_name("nodeRegistration.name", &name, problems);
     }
     let cri_socket = raw.cri_socket.and_then(|socket| cri_socket(&socket, problems, warnings));
-    for (index, _) in raw.kubelet_extra_args.iter().enumerate().filter(|(_, argument)| argument.name.is_empty()) {
-        problems.invalid("nodeRegistration.kubeletExtraArgs", &format!("index {index}"), "argument has no name");
+    for (index, _) in
+        raw.kubelet_extra_args.iter().enumerate().filter(|(_, argument)| argument.name.is_empty())
+    {
+        problems.invalid(
+            "nodeRegistration.kubeletExtraArgs",
+            &format!("index {index}"),
+            "argument has no name",
+        );
     }
-    check::image_pull_policy("nodeRegistration.imagePullPolicy", raw.image_pull_policy.as_deref().unwrap_or_default(), problems);
+    check::image_pull_policy(
+        "nodeRegistration.imagePullPolicy",
+        raw.image_pull_policy.as_deref().unwrap_or_default(),
+        problems,
+    );
     warn_of_taints(raw.taints.as_deref().unwrap_or_default(), warnings);
     NodeRegistration {
         name,
@@ -188,10 +229,18 @@ fn cri_socket(text: &str, problems: &mut Problems, warnings: &mut Vec<String>) -
 
 /// Lower-cased, sorted, each once; `all` stands alone.
 fn ignored_checks(names: &[String], problems: &mut Problems) -> Vec<String> {
-    let names: BTreeSet<String> = names.iter().map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()).collect();
+    let names: BTreeSet<String> = names
+        .iter()
+        .map(|name| name.trim().to_lowercase())
+        .filter(|name| !name.is_empty())
+        .collect();
     let names: Vec<String> = names.into_iter().collect();
     if names.len() > 1 && names.iter().any(|name| name == ALL_CHECKS) {
-        problems.invalid("ignore-preflight-errors", &names.join(","), "don't specify individual checks if 'all' is used");
+        problems.invalid(
+            "ignore-preflight-errors",
+            &names.join(","),
+            "don't specify individual checks if 'all' is used",
+        );
     }
     names
 }
@@ -207,7 +256,9 @@ fn warn_of_taints(taints: &[Taint], warnings: &mut Vec<String>) {
             ));
         }
         if taint.key.is_empty() {
-            warnings.push(format!("nodeRegistration.taints[{index}].key: the kubelet will refuse a taint without a key"));
+            warnings.push(format!(
+                "nodeRegistration.taints[{index}].key: the kubelet will refuse a taint without a key"
+            ));
         }
     }
 }
@@ -224,6 +275,10 @@ fn timeouts(raw: &RawTimeouts, warnings: &mut Vec<String>) -> Timeouts {
         discovery: bound("discovery", raw.discovery, default.discovery),
         kubernetes_api_call: bound("kubernetesAPICall", raw.kubernetes_api_call, default.kubernetes_api_call),
         tls_bootstrap: bound("tlsBootstrap", raw.tls_bootstrap, default.tls_bootstrap),
-        kubelet_health_check: bound("kubeletHealthCheck", raw.kubelet_health_check, default.kubelet_health_check),
+        kubelet_health_check: bound(
+            "kubeletHealthCheck",
+            raw.kubelet_health_check,
+            default.kubelet_health_check,
+        ),
     }
 }

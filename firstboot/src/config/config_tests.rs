@@ -74,13 +74,22 @@ fn reads_a_full_file() {
     let config = read(FULL).unwrap();
     assert_eq!(config.warnings, Vec::<String>::new());
     let node = &config.join.node;
-    assert_eq!((node.name.as_str(), node.ignore_preflight_errors.join(",").as_str()), ("n1.example", "numcpu,swap"));
+    assert_eq!(
+        (node.name.as_str(), node.ignore_preflight_errors.join(",").as_str()),
+        ("n1.example", "numcpu,swap")
+    );
     let Discovery::Token { endpoints, pins, .. } = &config.join.discovery else { panic!() };
     let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
-    assert_eq!((endpoints.join(" ").as_str(), pins[0].starts_with("f85e5279")), ("[fd00::1]:6443 api.example.com:443", true));
+    assert_eq!(
+        (endpoints.join(" ").as_str(), pins[0].starts_with("f85e5279")),
+        ("[fd00::1]:6443 api.example.com:443", true)
+    );
     assert!(config.join.dry_run);
     let agent = &config.agent;
-    assert_eq!((agent.tls_bootstrap, agent.on_failure, agent.wait_for), (TlsBootstrap::Kubelet, OnFailure::PowerOff, WaitFor::Ready));
+    assert_eq!(
+        (agent.tls_bootstrap, agent.on_failure, agent.wait_for),
+        (TlsBootstrap::Kubelet, OnFailure::PowerOff, WaitFor::Ready)
+    );
     assert_eq!((agent.deadline, agent.spread), (Duration::from_secs(1200), Duration::from_secs(30)));
     assert_eq!(agent.runtime_timeout, Duration::from_secs(120));
     assert!(!format!("{config:?}").contains("hush"));
@@ -96,7 +105,9 @@ fn the_spelling_of_the_file_does_not_matter() {
         assert_eq!(format!("{:?}", read(&text).unwrap()), expected, "{name}");
     }
     let tabs = "{\n\t\"apiVersion\": \"kubeadm.k8s.io/v1beta4\", \"kind\": \"JoinConfiguration\",\n\t\"discovery\": {\"file\": {\"kubeConfigPath\": \"file:///etc/x\"}}, \"x\": \"\\ud83d\\ude00\"}\n";
-    assert!(matches!(read(tabs).unwrap().join.discovery, Discovery::File(path) if path.to_str() == Some("/etc/x")));
+    assert!(
+        matches!(read(tabs).unwrap().join.discovery, Discovery::File(path) if path.to_str() == Some("/etc/x"))
+    );
     let merged = "a: &a {name: n9}\napiVersion: kubeadm.k8s.io/v1beta3\nkind: JoinConfiguration\ndiscovery: {file: {kubeConfigPath: /x}}\nnodeRegistration: {<<: *a, criSocket: unix:///a}\n";
     assert_eq!(read(merged).unwrap().join.node.name, "n9");
 }
@@ -104,8 +115,7 @@ fn the_spelling_of_the_file_does_not_matter() {
 #[test]
 fn the_name_is_the_hosts_unless_given() {
     assert_eq!(read(&join("")).unwrap().node_name(), "node1");
-    let overridden =
-        "nodeRegistration: {name: a, kubeletExtraArgs: [{name: hostname-override, value: x}, {name: hostname-override, value: B}]}";
+    let overridden = "nodeRegistration: {name: a, kubeletExtraArgs: [{name: hostname-override, value: x}, {name: hostname-override, value: B}]}";
     assert_eq!(read(&join(overridden)).unwrap().node_name(), "b");
     let nameless = parse(join("").as_bytes(), &HostDefaults { hostname: " ".to_owned() }).unwrap_err();
     assert!(nameless.message.starts_with("nodeRegistration: Required value: "), "{nameless}");
@@ -115,7 +125,8 @@ fn the_name_is_the_hosts_unless_given() {
 fn bytes_that_are_no_file_are_refused() {
     let nested = "{a: ".repeat(200) + &"}".repeat(200);
     let blocks = "- ".repeat(200);
-    let ninefold = |index: usize| format!("a{index}: &a{index} [{}]\n", vec![format!("*a{}", index - 1); 10].join(","));
+    let ninefold =
+        |index: usize| format!("a{index}: &a{index} [{}]\n", vec![format!("*a{}", index - 1); 10].join(","));
     let bomb = "a0: &a0 [x,x]\n".to_owned() + &(1..9).map(ninefold).collect::<String>();
     let long_bomb = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 900].join(","));
     let rows: [(&[u8], &str); 16] = [
@@ -151,18 +162,36 @@ fn documents_are_told_apart_by_kind() {
     assert_eq!(message(&twice), "invalid configuration: kind \"JoinConfiguration\" is specified twice");
     let others = "---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n---\napiVersion: v1\nkind: ConfigMap\n";
     let warnings = read(&format!("{}{others}", join(""))).unwrap().warnings;
-    assert_eq!(warnings[0], "ignored configuration document with GroupVersionKind kubeadm.k8s.io/v1beta4, Kind=ClusterConfiguration");
+    assert_eq!(
+        warnings[0],
+        "ignored configuration document with GroupVersionKind kubeadm.k8s.io/v1beta4, Kind=ClusterConfiguration"
+    );
     assert_eq!(warnings[1], "ignored configuration document with GroupVersionKind /v1, Kind=ConfigMap");
-    assert!(message("apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n").ends_with("; it holds InitConfiguration"));
+    assert!(
+        message("apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n")
+            .ends_with("; it holds InitConfiguration")
+    );
     let versions = [
         ("kubeadm.k8s.io/v1beta1", "uses an old API spec: \"kubeadm.k8s.io/v1beta1\""),
-        ("kubeadm.k8s.io/v1", "no kind \"JoinConfiguration\" is registered for version \"kubeadm.k8s.io/v1\""),
-        ("example.com/v1beta4", "no kind \"JoinConfiguration\" is registered for version \"example.com/v1beta4\""),
+        (
+            "kubeadm.k8s.io/v1",
+            "no kind \"JoinConfiguration\" is registered for version \"kubeadm.k8s.io/v1\"",
+        ),
+        (
+            "example.com/v1beta4",
+            "no kind \"JoinConfiguration\" is registered for version \"example.com/v1beta4\"",
+        ),
     ];
     for (version, expected) in versions {
-        assert!(message(&join("").replace("kubeadm.k8s.io/v1beta4", version)).contains(expected), "{version}");
+        assert!(
+            message(&join("").replace("kubeadm.k8s.io/v1beta4", version)).contains(expected),
+            "{version}"
+        );
     }
-    assert!(message(&format!("{}---\napiVersion: x/v1\nkind: KubeletConfiguration\n", join(""))).contains("\"x/v1\""));
+    assert!(
+        message(&format!("{}---\napiVersion: x/v1\nkind: KubeletConfiguration\n", join("")))
+            .contains("\"x/v1\"")
+    );
 }
 
 #[test]
@@ -170,16 +199,28 @@ fn fields_that_a_version_lacks_are_warnings() {
     let version = |version: &str, more: &str| {
         let text = join(more).replace("v1beta4", version);
         let warnings = read(&text).unwrap_or_else(|failure| panic!("{version}: {failure}")).warnings;
-        warnings.iter().map(|warning| warning.split('"').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+        warnings
+            .iter()
+            .map(|warning| warning.split('"').nth(1).unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
-    let all =
-        "skipPhases: [x]\npatches: {}\ndryRun: true\ntimeouts: {}\nnodeRegistration: {imagePullPolicy: Never, imagePullSerial: true}\n";
-    let expected = ["nodeRegistration.imagePullPolicy", "nodeRegistration.imagePullSerial", "dryRun", "patches", "skipPhases", "timeouts"];
+    let all = "skipPhases: [x]\npatches: {}\ndryRun: true\ntimeouts: {}\nnodeRegistration: {imagePullPolicy: Never, imagePullSerial: true}\n";
+    let expected = [
+        "nodeRegistration.imagePullPolicy",
+        "nodeRegistration.imagePullSerial",
+        "dryRun",
+        "patches",
+        "skipPhases",
+        "timeouts",
+    ];
     assert_eq!(version("v1beta2", all), expected);
     let all = all.replace("[x]", "[preflight]");
     assert_eq!(version("v1beta3", &all), ["nodeRegistration.imagePullSerial", "dryRun", "timeouts"]);
     assert_eq!(version("v1beta4", &all), Vec::<String>::new());
-    assert_eq!(version("v1beta4", "kubeletExtraArgs: 1\nkubeletExtraArgs: 2\n"), ["kubeletExtraArgs", "kubeletExtraArgs"]);
+    assert_eq!(
+        version("v1beta4", "kubeletExtraArgs: 1\nkubeletExtraArgs: 2\n"),
+        ["kubeletExtraArgs", "kubeletExtraArgs"]
+    );
     assert_eq!(version("v1beta4", "nodeRegistration: {name: a, name: b}\n"), ["nodeRegistration.name"]);
 }
 
@@ -189,15 +230,24 @@ fn wrong_types_name_the_field() {
         ("nodeRegistration: []", "nodeRegistration: cannot unmarshal a list into a map"),
         ("nodeRegistration: {name: 5}", "nodeRegistration.name: cannot unmarshal a number into a string"),
         ("nodeRegistration: {taints: {}}", "nodeRegistration.taints: cannot unmarshal a map into a list"),
-        ("nodeRegistration: {taints: [{effect: [x]}]}", "nodeRegistration.taints[0].effect: cannot unmarshal a list into a string"),
-        ("nodeRegistration: {kubeletExtraArgs: {a: b}}", "nodeRegistration.kubeletExtraArgs: cannot unmarshal a map into a list"),
+        (
+            "nodeRegistration: {taints: [{effect: [x]}]}",
+            "nodeRegistration.taints[0].effect: cannot unmarshal a list into a string",
+        ),
+        (
+            "nodeRegistration: {kubeletExtraArgs: {a: b}}",
+            "nodeRegistration.kubeletExtraArgs: cannot unmarshal a map into a list",
+        ),
         (
             "nodeRegistration: {kubeletExtraArgs: [{name: v, value: 2}]}",
             "nodeRegistration.kubeletExtraArgs[0].value: cannot unmarshal a number into a string",
         ),
         ("dryRun: maybe", "dryRun: cannot unmarshal a string into true or false"),
         ("timeouts: {discovery: 5}", "timeouts.discovery: cannot unmarshal a number into a string"),
-        ("timeouts: {discovery: 5x}", "timeouts.discovery: Invalid value: \"5x\": a number lacks its unit: ns, us, ms, s, m or h"),
+        (
+            "timeouts: {discovery: 5x}",
+            "timeouts.discovery: Invalid value: \"5x\": a number lacks its unit: ns, us, ms, s, m or h",
+        ),
         ("skipPhases: [null]", "skipPhases[0]: cannot unmarshal null into a string"),
     ];
     for (more, expected) in rows {
@@ -230,40 +280,96 @@ fn checks_what_kubeadm_checks() {
             "nodeRegistration: {ignorePreflightErrors: [ALL, Swap]}",
             "ignore-preflight-errors: Invalid value: \"all,swap\": don't specify individual checks if 'all' is used",
         ),
-        ("caCertPath: ca.crt", "caCertPath: Invalid value: \"ca.crt\": the ca certificate path must be an absolute path that ends in .crt"),
-        ("skipPhases: [prefligth]", "skipPhases: Invalid value: \"prefligth\": invalid phase name; did you mean \"preflight\"?"),
+        (
+            "caCertPath: ca.crt",
+            "caCertPath: Invalid value: \"ca.crt\": the ca certificate path must be an absolute path that ends in .crt",
+        ),
+        (
+            "skipPhases: [prefligth]",
+            "skipPhases: Invalid value: \"prefligth\": invalid phase name; did you mean \"preflight\"?",
+        ),
     ];
     for (more, expected) in rows {
         assert_eq!(message(&join(more)), expected);
     }
     let everything = "caCertPath: x\nnodeRegistration: {name: -a}\n";
     let text = message(&join(everything));
-    assert!(text.starts_with("[nodeRegistration.name: ") && text.contains(", caCertPath: ") && text.ends_with(']'), "{text}");
-    assert_eq!(read(&join("nodeRegistration: {ignorePreflightErrors: [all]}")).unwrap().join.node.ignore_preflight_errors, ["all"]);
-    assert!(read(&join("controlPlane: {localAPIEndpoint: {bindPort: 1}}")).is_ok_and(|config| refuse_control_plane(&config.join).is_err()));
+    assert!(
+        text.starts_with("[nodeRegistration.name: ")
+            && text.contains(", caCertPath: ")
+            && text.ends_with(']'),
+        "{text}"
+    );
+    assert_eq!(
+        read(&join("nodeRegistration: {ignorePreflightErrors: [all]}"))
+            .unwrap()
+            .join
+            .node
+            .ignore_preflight_errors,
+        ["all"]
+    );
+    assert!(
+        read(&join("controlPlane: {localAPIEndpoint: {bindPort: 1}}"))
+            .is_ok_and(|config| refuse_control_plane(&config.join).is_err())
+    );
     assert!(read(&join("controlPlane: null")).is_ok_and(|config| refuse_control_plane(&config.join).is_ok()));
-    let warned = read(&join("nodeRegistration: {taints: [{key: a, effect: noschedule}]}\ntimeouts: {discovery: '0'}\n")).unwrap();
+    let warned = read(&join(
+        "nodeRegistration: {taints: [{key: a, effect: noschedule}]}\ntimeouts: {discovery: '0'}\n",
+    ))
+    .unwrap();
     assert_eq!(warned.warnings.len(), 2, "{:?}", warned.warnings);
 }
 
 #[test]
 fn checks_discovery() {
-    let discovery = |text: &str| format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {text}\n");
-    let pin = |pin: &str| discovery(&format!("{{bootstrapToken: {{apiServerEndpoint: 'a:1', token: {TOKEN}, caCertHashes: ['{pin}']}}}}"));
+    let discovery = |text: &str| {
+        format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {text}\n")
+    };
+    let pin = |pin: &str| {
+        discovery(&format!(
+            "{{bootstrapToken: {{apiServerEndpoint: 'a:1', token: {TOKEN}, caCertHashes: ['{pin}']}}}}"
+        ))
+    };
     let endpoint = |text: &str| {
-        discovery(&format!("{{bootstrapToken: {{apiServerEndpoint: '{text}', token: {TOKEN}, unsafeSkipCAVerification: yes}}}}"))
+        discovery(&format!(
+            "{{bootstrapToken: {{apiServerEndpoint: '{text}', token: {TOKEN}, unsafeSkipCAVerification: yes}}}}"
+        ))
     };
     let file = |text: &str| discovery(&format!("{{file: {{kubeConfigPath: '{text}'}}}}"));
     let rows = [
-        (pin("f85e"), "discovery.bootstrapToken.caCertHashes[0]: Invalid value: \"f85e\": invalid public key hash"),
-        (pin("md5:f85e"), "discovery.bootstrapToken.caCertHashes[0]: Invalid value: \"md5:f85e\": unknown hash format"),
-        (pin("sha256:f85e"), "discovery.bootstrapToken.caCertHashes[0]: Invalid value: \"sha256:f85e\": expected a 32 byte SHA-256 hash"),
-        (pin(&format!("sha256:{}", "g".repeat(64))), "discovery.bootstrapToken.caCertHashes[0]: Invalid value: \"sha256:ggg"),
+        (
+            pin("f85e"),
+            "discovery.bootstrapToken.caCertHashes[0]: Invalid value: \"f85e\": invalid public key hash",
+        ),
+        (
+            pin("md5:f85e"),
+            "discovery.bootstrapToken.caCertHashes[0]: Invalid value: \"md5:f85e\": unknown hash format",
+        ),
+        (
+            pin("sha256:f85e"),
+            "discovery.bootstrapToken.caCertHashes[0]: Invalid value: \"sha256:f85e\": expected a 32 byte SHA-256 hash",
+        ),
+        (
+            pin(&format!("sha256:{}", "g".repeat(64))),
+            "discovery.bootstrapToken.caCertHashes[0]: Invalid value: \"sha256:ggg",
+        ),
         (endpoint(""), "discovery.bootstrapToken: Required value: APIServerEndpoint is not set"),
-        (endpoint("api"), "discovery.bootstrapToken.apiServerEndpoint: Invalid value: \"api\": missing port in address"),
-        (endpoint("https://a:1"), "discovery.bootstrapToken.apiServerEndpoint: Invalid value: \"https://a:1\": an address is host:port"),
-        (file(""), "discovery.file.kubeConfigPath: Invalid value: \"\": not a valid HTTPS URL or a file on disk"),
-        (file("https://"), "discovery.file.kubeConfigPath: Invalid value: \"https://\": not a valid HTTPS URL or a file on disk"),
+        (
+            endpoint("api"),
+            "discovery.bootstrapToken.apiServerEndpoint: Invalid value: \"api\": missing port in address",
+        ),
+        (
+            endpoint("https://a:1"),
+            "discovery.bootstrapToken.apiServerEndpoint: Invalid value: \"https://a:1\": an address is host:port",
+        ),
+        (
+            file(""),
+            "discovery.file.kubeConfigPath: Invalid value: \"\": not a valid HTTPS URL or a file on disk",
+        ),
+        (
+            file("https://"),
+            "discovery.file.kubeConfigPath: Invalid value: \"https://\": not a valid HTTPS URL or a file on disk",
+        ),
         (
             file("http://me:hush@a/b"),
             "discovery.file.kubeConfigPath: Invalid value: \"http:…\": if a URL is used, the scheme must be https",
@@ -277,13 +383,17 @@ fn checks_discovery() {
         let found = message(&text);
         assert!(found.starts_with(expected), "{expected}\n{found}");
     }
-    assert!(matches!(read(&file("HTTPS://a/b")).unwrap().join.discovery, Discovery::Url(url) if url == "HTTPS://a/b"));
+    assert!(
+        matches!(read(&file("HTTPS://a/b")).unwrap().join.discovery, Discovery::Url(url) if url == "HTTPS://a/b")
+    );
     assert!(read(&file("/x")).unwrap().join.tls_bootstrap_token.is_none());
 }
 
 #[test]
 fn the_agents_own_document_is_strict() {
-    let agent = |text: &str| format!("{}---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n{text}\n", join(""));
+    let agent = |text: &str| {
+        format!("{}---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n{text}\n", join(""))
+    };
     let rows = [
         ("waitfor: ready", "FirstbootConfiguration: unknown field \"waitfor\"; did you mean \"waitFor\"?"),
         (
@@ -292,17 +402,25 @@ fn the_agents_own_document_is_strict() {
         ),
         ("deadline: 5", "FirstbootConfiguration: deadline: cannot unmarshal a number into a string"),
         ("deadline: 0s", "FirstbootConfiguration: deadline: Invalid value: \"0\": must be greater than 0"),
-        ("spread: 1h", "FirstbootConfiguration: spread: Invalid value: \"3600s\": must be less than the deadline"),
-        ("endpoints: [a]", "FirstbootConfiguration: endpoints[0]: Invalid value: \"a\": missing port in address"),
-        ("spread: 1s\nspread: 2s", "FirstbootConfiguration: spread: Invalid value: \"\": the field occurs twice"),
+        (
+            "spread: 1h",
+            "FirstbootConfiguration: spread: Invalid value: \"3600s\": must be less than the deadline",
+        ),
+        (
+            "endpoints: [a]",
+            "FirstbootConfiguration: endpoints[0]: Invalid value: \"a\": missing port in address",
+        ),
+        (
+            "spread: 1s\nspread: 2s",
+            "FirstbootConfiguration: spread: Invalid value: \"\": the field occurs twice",
+        ),
     ];
     for (text, expected) in rows {
         assert_eq!(message(&agent(text)), expected);
     }
-    assert!(
-        message(&agent("x: 1"))
-            .starts_with("FirstbootConfiguration: unknown field \"x\"; its fields are endpoints, tlsBootstrap, deadline,")
-    );
+    assert!(message(&agent("x: 1")).starts_with(
+        "FirstbootConfiguration: unknown field \"x\"; its fields are endpoints, tlsBootstrap, deadline,"
+    ));
     assert!(message(&agent("").replace("kiln/v1", "kiln/v2")).contains("no version \"v2\""));
     assert_eq!(read(&agent("")).unwrap().agent, AgentConfiguration::default());
 }
@@ -353,7 +471,10 @@ fn no_mutation_panics_or_shows_the_token() {
         let shown = match parse(&bytes, &host()) {
             Ok(config) => {
                 good += 1;
-                format!("{:?} {:?} {:?}", config.warnings, config.join.discovery, config.join.tls_bootstrap_token)
+                format!(
+                    "{:?} {:?} {:?}",
+                    config.warnings, config.join.discovery, config.join.tls_bootstrap_token
+                )
             }
             Err(failure) => {
                 bad += 1;

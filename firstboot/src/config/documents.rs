@@ -51,9 +51,13 @@ pub fn split(bytes: &[u8], redactor: &mut Redactor) -> Result<BTreeMap<String, D
     let mut documents = BTreeMap::new();
     for (position, (value, duplicates)) in values(text)?.into_iter().enumerate() {
         redactor.scan_fields(&value);
-        let document = identify(value, duplicates).map_err(|failure| failure.doing(format!("document {}", position + 1)))?;
+        let document = identify(value, duplicates)
+            .map_err(|failure| failure.doing(format!("document {}", position + 1)))?;
         if documents.contains_key(&document.kind) {
-            return Err(wrong(format!("invalid configuration: kind \"{}\" is specified twice", shown(&document.kind))));
+            return Err(wrong(format!(
+                "invalid configuration: kind \"{}\" is specified twice",
+                shown(&document.kind)
+            )));
         }
         documents.insert(document.kind.clone(), document);
     }
@@ -85,10 +89,12 @@ fn text(bytes: &[u8]) -> Result<&str> {
         return Err(wrong("the node config is UTF-16").help("save it as UTF-8"));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        wrong(format!("the node config is not UTF-8: byte {} begins no character", error.valid_up_to())).help("save it as UTF-8")
+        wrong(format!("the node config is not UTF-8: byte {} begins no character", error.valid_up_to()))
+            .help("save it as UTF-8")
     })?;
     if let Some(position) = text.find('\0') {
-        return Err(wrong(format!("the node config holds a NUL byte at {position}")).help("it must be text: YAML or JSON"));
+        return Err(wrong(format!("the node config holds a NUL byte at {position}"))
+            .help("it must be text: YAML or JSON"));
     }
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
@@ -132,7 +138,10 @@ fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
 fn check_nesting(text: &str) -> Result<()> {
     let brackets = text.bytes().filter(|byte| b"[{".contains(byte)).count();
     if brackets > BRACKETS && brackets.saturating_mul(text.len()) > BRACKETS_TIMES_BYTES {
-        let message = format!("there are {brackets} brackets and braces in {} bytes of YAML, which would take too long", text.len());
+        let message = format!(
+            "there are {brackets} brackets and braces in {} bytes of YAML, which would take too long",
+            text.len()
+        );
         return Err(wrong(message).help("write it in block style, or as JSON"));
     }
     Ok(())
@@ -141,10 +150,15 @@ fn check_nesting(text: &str) -> Result<()> {
 /// What is wrong and where, without the path in front, which may be endless, and without quotes from the file: they might be secrets.
 fn not_readable(position: usize, error: &serde_yaml_ng::Error) -> Failure {
     let message = error.to_string();
-    let place = error.location().map(|place| format!(" at line {} column {}", place.line(), place.column())).unwrap_or_default();
+    let place = error
+        .location()
+        .map(|place| format!(" at line {} column {}", place.line(), place.column()))
+        .unwrap_or_default();
     let reason = match message.rsplit(": ").next().unwrap_or_default() {
         quoting if quoting.contains(['"', '`']) => format!("a value is malformed{place}"),
-        _ if message.contains("invalid type") => format!("a key or a tagged value is none that JSON has{place}"),
+        _ if message.contains("invalid type") => {
+            format!("a key or a tagged value is none that JSON has{place}")
+        }
         reason => shown(reason),
     };
     wrong(format!("document {} is not valid YAML: {reason}", position + 1))
@@ -152,7 +166,8 @@ fn not_readable(position: usize, error: &serde_yaml_ng::Error) -> Failure {
 
 fn identify(value: Value, duplicates: Vec<String>) -> Result<Document> {
     let Value::Object(fields) = &value else {
-        return Err(wrong("it is not a map of fields").help("a node config begins with apiVersion: kubeadm.k8s.io/v1beta4"));
+        return Err(wrong("it is not a map of fields")
+            .help("a node config begins with apiVersion: kubeadm.k8s.io/v1beta4"));
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {

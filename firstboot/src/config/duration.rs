@@ -53,9 +53,13 @@ fn leading_part(text: &str) -> Result<(u128, &str), &'static str> {
     let found = UNITS.iter().find(|(suffix, _)| after.starts_with(suffix));
     let (suffix, unit) = found.ok_or("a number lacks its unit: ns, us, ms, s, m or h")?;
     let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS)];
-    let number = |digits: &str| if digits.is_empty() { Ok(0) } else { digits.parse::<u128>().map_err(|_| TOO_LONG) };
+    let number =
+        |digits: &str| if digits.is_empty() { Ok(0) } else { digits.parse::<u128>().map_err(|_| TOO_LONG) };
     let below_one = number(fraction)? * unit / (0..fraction.len()).fold(1, |scale, _| scale * 10);
-    let total = number(whole)?.checked_mul(*unit).and_then(|total| total.checked_add(below_one)).ok_or(TOO_LONG)?;
+    let total = number(whole)?
+        .checked_mul(*unit)
+        .and_then(|total| total.checked_add(below_one))
+        .ok_or(TOO_LONG)?;
     Ok((total, &after[suffix.len()..]))
 }
 
@@ -94,7 +98,10 @@ mod tests {
     #[test]
     fn refuses_what_is_none() {
         let huge = "9".repeat(60) + "h";
-        for text in ["", "-", "5", "1s0", "s", ".s", "1d", "1 s", "-5s", "1m-30s", "9999999h", "1x", "1e3s", "٣s", &huge] {
+        for text in [
+            "", "-", "5", "1s0", "s", ".s", "1d", "1 s", "-5s", "1m-30s", "9999999h", "1x", "1e3s", "٣s",
+            &huge,
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

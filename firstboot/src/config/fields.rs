@@ -62,8 +62,12 @@ impl<'a> Fields<'a> {
         let path = self.path(name);
         let read = |value: &Value| match value {
             Value::Bool(flag) => Ok(*flag),
-            Value::String(word) if ["y", "yes", "on"].contains(&word.to_ascii_lowercase().as_str()) => Ok(true),
-            Value::String(word) if ["n", "no", "off"].contains(&word.to_ascii_lowercase().as_str()) => Ok(false),
+            Value::String(word) if ["y", "yes", "on"].contains(&word.to_ascii_lowercase().as_str()) => {
+                Ok(true)
+            }
+            Value::String(word) if ["n", "no", "off"].contains(&word.to_ascii_lowercase().as_str()) => {
+                Ok(false)
+            }
             other => Err(wrong_type(&path, other, "true or false")),
         };
         self.take(name).map(read).transpose()
@@ -73,8 +77,9 @@ impl<'a> Fields<'a> {
     pub fn duration(&mut self, name: &'static str) -> Result<Option<Duration>> {
         let path = self.path(name);
         let read = |text: String| {
-            duration::parse(&text)
-                .map_err(|reason| Failure::new(Class::Config, format!("{path}: Invalid value: \"{}\": {reason}", shown(&text))))
+            duration::parse(&text).map_err(|reason| {
+                Failure::new(Class::Config, format!("{path}: Invalid value: \"{}\": {reason}", shown(&text)))
+            })
         };
         self.text(name)?.map(read).transpose()
     }
@@ -83,7 +88,11 @@ impl<'a> Fields<'a> {
     pub fn texts(&mut self, name: &'static str) -> Result<Vec<String>> {
         let path = self.path(name);
         let items = self.items(name)?.map_or(&[][..], Vec::as_slice);
-        items.iter().enumerate().map(|(position, item)| text(item, &format!("{path}[{position}]"))).collect()
+        items
+            .iter()
+            .enumerate()
+            .map(|(position, item)| text(item, &format!("{path}[{position}]")))
+            .collect()
     }
 
     /// A map of texts.
@@ -107,7 +116,12 @@ impl<'a> Fields<'a> {
     pub fn list(&mut self, name: &'static str) -> Result<Option<Vec<Fields<'a>>>> {
         let path = self.path(name);
         let Some(items) = self.items(name)? else { return Ok(None) };
-        items.iter().enumerate().map(|(position, item)| Fields::of(item, format!("{path}[{position}]"))).collect::<Result<_>>().map(Some)
+        items
+            .iter()
+            .enumerate()
+            .map(|(position, item)| Fields::of(item, format!("{path}[{position}]")))
+            .collect::<Result<_>>()
+            .map(Some)
     }
 
     fn items(&mut self, name: &'static str) -> Result<Option<&'a Vec<Value>>> {
@@ -122,7 +136,11 @@ impl<'a> Fields<'a> {
     /// Notes the fields that were not asked for.
     pub fn finish(self, unknown: &mut Vec<Unknown>) {
         for name in self.map.keys().filter(|name| !self.asked.contains(&name.as_str())) {
-            unknown.push(Unknown { path: self.path(&shown(name)), name: name.clone(), known: self.asked.clone() });
+            unknown.push(Unknown {
+                path: self.path(&shown(name)),
+                name: name.clone(),
+                known: self.asked.clone(),
+            });
         }
     }
 }

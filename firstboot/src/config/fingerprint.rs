@@ -15,7 +15,12 @@ impl NodeConfig {
     /// A hash of the config, without its credentials, and of `patches`, the content of its patches folder.
     pub fn fingerprint(&self, patches: &[u8]) -> String {
         let join = &self.join;
-        let mut text = format!("{:?}\n{:?}\n{:?}\n", join.node_without_checks(), join.ca_cert_path, self.agent.tls_bootstrap);
+        let mut text = format!(
+            "{:?}\n{:?}\n{:?}\n",
+            join.node_without_checks(),
+            join.ca_cert_path,
+            self.agent.tls_bootstrap
+        );
         let _ = match &join.discovery {
             Discovery::Token { endpoints, pins, unsafe_skip_ca_verification, .. }
             | Discovery::Asked { endpoints, pins, unsafe_skip_ca_verification } => {
@@ -41,13 +46,16 @@ mod tests {
     use crate::config::{HostDefaults, parse};
 
     fn fingerprint(text: &str) -> String {
-        parse(text.as_bytes(), &HostDefaults { hostname: "n1".to_owned() }).unwrap().fingerprint(b"")
+        parse(text.as_bytes(), &HostDefaults { hostname: "n1".to_owned() })
+            .unwrap()
+            .fingerprint(b"")
     }
 
     #[test]
     fn credentials_and_timeouts_make_no_other_config() {
         let base = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\nnodeRegistration: {name: n1}\ndiscovery: {bootstrapToken: {apiServerEndpoint: 'a:6443', token: 'abcdef.0123456789abcdef', unsafeSkipCAVerification: true}}\n";
-        let same = base.replace("abcdef.0123456789abcdef", "ghijkl.0123456789ghijkl") + "timeouts: {discovery: 9s}\n";
+        let same = base.replace("abcdef.0123456789abcdef", "ghijkl.0123456789ghijkl")
+            + "timeouts: {discovery: 9s}\n";
         assert_eq!(fingerprint(base), fingerprint(&same));
         for (from, to) in [
             ("name: n1", "name: n2"),
@@ -57,7 +65,9 @@ mod tests {
         ] {
             assert_ne!(fingerprint(base), fingerprint(&base.replace(from, to)), "{to}");
         }
-        let kubelet = format!("{base}---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 3\n");
+        let kubelet = format!(
+            "{base}---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 3\n"
+        );
         assert_ne!(fingerprint(base), fingerprint(&kubelet));
     }
 

@@ -11,7 +11,8 @@ use crate::host::files;
 use crate::secret::Secret;
 
 /// Flags that kubeadm lets stand beside `--config`; so do all that begin with `skip-`.
-const BESIDE_CONFIG: &[&str] = &["config", "ignore-preflight-errors", "dry-run", "node-name", "rootfs", "v", "json"];
+const BESIDE_CONFIG: &[&str] =
+    &["config", "ignore-preflight-errors", "dry-run", "node-name", "rootfs", "v", "json"];
 
 /// Flags that kubeadm 1.20 and 1.21, whose files are v1beta2, let stand beside it too.
 const BESIDE_CONFIG_V1BETA2: &[&str] = &["cri-socket", "patches"];
@@ -82,9 +83,11 @@ impl JoinFlags {
 
 fn read_token(path: &Path) -> Result<Secret> {
     let bytes = files::read(path, TOKEN_FILE_LIMIT)?;
-    let bytes = bytes.ok_or_else(|| Failure::new(Class::Config, format!("--token-file: there is no file {}", path.display())))?;
-    let text =
-        std::str::from_utf8(&bytes).map_err(|_| Failure::new(Class::Config, format!("--token-file: {} is not text", path.display())))?;
+    let bytes = bytes.ok_or_else(|| {
+        Failure::new(Class::Config, format!("--token-file: there is no file {}", path.display()))
+    })?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Failure::new(Class::Config, format!("--token-file: {} is not text", path.display())))?;
     Ok(Secret::new(text.trim().to_owned()))
 }
 
@@ -94,8 +97,12 @@ pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults
     let mut redactor = Redactor::default();
     let secrets = [&flags.token, &flags.discovery_token, &flags.tls_bootstrap_token];
     secrets.into_iter().flatten().for_each(|secret| redactor.remember_secret(secret));
-    let texts = [&flags.node_name, &flags.cri_socket, &flags.patches, &flags.discovery_file].into_iter().flatten();
-    let lists = [&flags.endpoints, &flags.ca_cert_hashes, &flags.ignore_preflight_errors].into_iter().chain(&flags.skip_phases);
+    let texts = [&flags.node_name, &flags.cri_socket, &flags.patches, &flags.discovery_file]
+        .into_iter()
+        .flatten();
+    let lists = [&flags.endpoints, &flags.ca_cert_hashes, &flags.ignore_preflight_errors]
+        .into_iter()
+        .chain(&flags.skip_phases);
     texts.chain(lists.flatten()).for_each(|text| redactor.scan(text));
     let written = match config {
         Some(bytes) => over_or_beside(bytes, flags, &mut redactor),
@@ -116,14 +123,24 @@ fn over_or_beside(bytes: &[u8], flags: &JoinFlags, redactor: &mut Redactor) -> R
 /// What may be said beside a file: a name, checks and phases to leave out, a dry run.
 fn over_config(mut written: Written, flags: &JoinFlags) -> Result<Written> {
     let old = written.api_version == ApiVersion::V1beta2;
-    let allowed = |name: &str| BESIDE_CONFIG.contains(&name) || name.starts_with("skip-") || (old && BESIDE_CONFIG_V1BETA2.contains(&name));
+    let allowed = |name: &str| {
+        BESIDE_CONFIG.contains(&name)
+            || name.starts_with("skip-")
+            || (old && BESIDE_CONFIG_V1BETA2.contains(&name))
+    };
     let mixed: Vec<&str> = flags.all_given().filter(|name| !allowed(name)).collect();
     if !mixed.is_empty() {
-        let failure = Failure::new(Class::Usage, format!("can not mix '--config' with arguments [{}]", mixed.join(" ")));
+        let failure = Failure::new(
+            Class::Usage,
+            format!("can not mix '--config' with arguments [{}]", mixed.join(" ")),
+        );
         return Err(failure.help("write them into the file"));
     }
     if let Some(endpoint) = flags.endpoints.first() {
-        written.beside.warnings.push(format!("the endpoint \"{}\" is ignored: --config is given", super::shown(endpoint)));
+        written
+            .beside
+            .warnings
+            .push(format!("the endpoint \"{}\" is ignored: --config is given", super::shown(endpoint)));
     }
     overlay(&mut written.join, flags);
     if flags.node_name.as_ref().is_some_and(|name| !name.is_empty()) {

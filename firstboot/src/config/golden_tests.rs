@@ -24,7 +24,11 @@ fn cases(version: &str) -> Vec<(String, Vec<u8>, String)> {
         .filter(|path| path.join("join.yaml").exists())
         .map(|path| {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            (name, fs::read(path.join("join.yaml")).unwrap(), fs::read_to_string(path.join("output.txt")).unwrap())
+            (
+                name,
+                fs::read(path.join("join.yaml")).unwrap(),
+                fs::read_to_string(path.join("output.txt")).unwrap(),
+            )
         })
         .collect();
     cases.sort();
@@ -62,7 +66,11 @@ fn refuses_what_kubeadm_refuses_for_the_same_reason() {
             };
             let failure = read(&input).expect_err(&name);
             assert_eq!(failure.class, Class::Config, "{name}");
-            assert!(expected.starts_with(&failure.message), "{version} {name}:\n{expected}\n{}", failure.message);
+            assert!(
+                expected.starts_with(&failure.message),
+                "{version} {name}:\n{expected}\n{}",
+                failure.message
+            );
             assert!(failure.message.contains(": Invalid value: "), "{name}: {}", failure.message);
             refused += 1;
         }
@@ -74,13 +82,22 @@ fn refuses_what_kubeadm_refuses_for_the_same_reason() {
 fn warns_where_kubeadm_warns() {
     for (name, input, output) in cases("v1.36.2") {
         let Ok(config) = read(&input) else { continue };
-        let theirs: Vec<&str> = output.lines().filter(|line| line.starts_with('W') && !line.contains("configset.go")).collect();
+        let theirs: Vec<&str> = output
+            .lines()
+            .filter(|line| line.starts_with('W') && !line.contains("configset.go"))
+            .collect();
         // The kubelet's document is used here and ignored there; an older version is no reason for a warning here.
-        let expected = theirs.iter().filter(|line| !line.contains("KubeletConfiguration") && !line.contains("deprecated API spec")).count();
+        let expected = theirs
+            .iter()
+            .filter(|line| !line.contains("KubeletConfiguration") && !line.contains("deprecated API spec"))
+            .count();
         assert_eq!(config.warnings.len(), expected, "{name}: {:?}", config.warnings);
     }
     let unknown = accepted("53-unknown-field").warnings;
-    assert!(unknown[0].starts_with("strict decoding error: unknown field \"nodeRegistration.kubeletExtraArg\""), "{unknown:?}");
+    assert!(
+        unknown[0].starts_with("strict decoding error: unknown field \"nodeRegistration.kubeletExtraArg\""),
+        "{unknown:?}"
+    );
     let socket = accepted("08-socket-no-scheme");
     assert!(
         socket.warnings[0]
@@ -97,25 +114,48 @@ fn a_minimal_file_gets_the_defaults() {
         assert_eq!((join.node.name.as_str(), join.api_version), (node, ApiVersion::V1beta4));
         assert_eq!(join.ca_cert_path, Path::new("/etc/kubernetes/pki/ca.crt"));
         assert_eq!(join.tls_bootstrap_token.as_ref().unwrap().bearer(), TOKEN);
-        let Discovery::Token { endpoints, token, pins, unsafe_skip_ca_verification } = &join.discovery else { panic!("{name}") };
-        assert_eq!((endpoints.len(), endpoints[0].to_string().as_str(), token.bearer()), (1, "10.99.0.1:6443", TOKEN));
+        let Discovery::Token { endpoints, token, pins, unsafe_skip_ca_verification } = &join.discovery else {
+            panic!("{name}")
+        };
+        assert_eq!(
+            (endpoints.len(), endpoints[0].to_string().as_str(), token.bearer()),
+            (1, "10.99.0.1:6443", TOKEN)
+        );
         assert_eq!((pins.as_slice(), *unsafe_skip_ca_verification), ([PIN.to_owned()].as_slice(), false));
-        assert_eq!((&join.node.taints, join.node.kubelet_extra_args.len(), &join.node.cri_socket), (&None, 0, &None));
-        assert!(!join.control_plane && !join.dry_run && join.patches.is_none() && join.skip_phases.is_empty());
+        assert_eq!(
+            (&join.node.taints, join.node.kubelet_extra_args.len(), &join.node.cri_socket),
+            (&None, 0, &None)
+        );
+        assert!(
+            !join.control_plane && !join.dry_run && join.patches.is_none() && join.skip_phases.is_empty()
+        );
         assert_eq!((&join.timeouts, config.kubelet.is_none()), (&Timeouts::default(), true));
     }
 }
 
 fn arguments(pairs: &[(&str, &str)]) -> Vec<Argument> {
-    pairs.iter().map(|(name, value)| Argument { name: (*name).to_owned(), value: (*value).to_owned() }).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| Argument { name: (*name).to_owned(), value: (*value).to_owned() })
+        .collect()
 }
 
 #[test]
 fn reads_what_is_said_of_the_node() {
     let node = accepted("02-labels-taints").join.node;
-    let taint = |key: &str, value: &str, effect: &str| Taint { key: key.into(), value: value.into(), effect: effect.into() };
-    assert_eq!(node.taints, Some(vec![taint("dedicated", "gpu", "NoSchedule"), taint("spot", "", "PreferNoSchedule")]));
-    assert_eq!(node.kubelet_extra_args, arguments(&[("node-labels", "topology.kubernetes.io/zone=z1,pool=a"), ("v", "2")]));
+    let taint = |key: &str, value: &str, effect: &str| Taint {
+        key: key.into(),
+        value: value.into(),
+        effect: effect.into(),
+    };
+    assert_eq!(
+        node.taints,
+        Some(vec![taint("dedicated", "gpu", "NoSchedule"), taint("spot", "", "PreferNoSchedule")])
+    );
+    assert_eq!(
+        node.kubelet_extra_args,
+        arguments(&[("node-labels", "topology.kubernetes.io/zone=z1,pool=a"), ("v", "2")])
+    );
     assert_eq!(accepted("03-taints-empty").join.node.taints, Some(Vec::new()));
     let cloud = accepted("04-cloud");
     assert_eq!(cloud.join.node.kubelet_extra_args.len(), 4);
@@ -137,7 +177,9 @@ fn reads_what_is_said_of_the_join() {
     assert!(matches!(&file.discovery, Discovery::File(path) if path == Path::new("/lab/cluster-info.conf")));
     assert_eq!(file.tls_bootstrap_token.unwrap().id(), "9vr73a");
     let skipping = accepted("06-unsafe-skip-ca").join.discovery;
-    assert!(matches!(&skipping, Discovery::Token { pins, unsafe_skip_ca_verification: true, .. } if pins.is_empty()));
+    assert!(
+        matches!(&skipping, Discovery::Token { pins, unsafe_skip_ca_verification: true, .. } if pins.is_empty())
+    );
     assert_eq!(accepted("07-patches").join.patches.as_deref(), Some(Path::new("/lab/configs/patches")));
     let join = accepted("09-timeouts-skip").join;
     assert_eq!(

@@ -95,7 +95,8 @@ pub fn refuse_control_plane(join: &JoinConfiguration) -> Result<()> {
         return Ok(());
     }
     let message = "controlPlane: this agent joins workers, and the node config asks for a control plane node";
-    Err(Failure::new(Class::Config, message).help("remove controlPlane (or --control-plane), or use kubeadm on this node"))
+    Err(Failure::new(Class::Config, message)
+        .help("remove controlPlane (or --control-plane), or use kubeadm on this node"))
 }
 
 /// Nothing that leaves this module shows a token, wherever it stood.
@@ -131,11 +132,22 @@ impl Written {
     fn parts(bytes: &[u8], redactor: &mut Redactor) -> Result<(Result<(RawJoin, ApiVersion)>, Beside)> {
         let mut documents = documents::split(bytes, redactor)?;
         let mut warnings = Vec::new();
-        let agent = documents.remove(agent::KIND).map(|document| read_agent(&document)).transpose()?.unwrap_or_default();
-        let kubelet = documents.remove(KUBELET_KIND).map(|document| read_kubelet(document, &mut warnings)).transpose()?;
-        let join = documents.remove(JOIN_KIND).map(|document| read_join(&document, &mut warnings)).transpose()?;
-        warnings
-            .extend(documents.values().map(|document| format!("ignored configuration document with GroupVersionKind {}", document.name())));
+        let agent = documents
+            .remove(agent::KIND)
+            .map(|document| read_agent(&document))
+            .transpose()?
+            .unwrap_or_default();
+        let kubelet = documents
+            .remove(KUBELET_KIND)
+            .map(|document| read_kubelet(document, &mut warnings))
+            .transpose()?;
+        let join = documents
+            .remove(JOIN_KIND)
+            .map(|document| read_join(&document, &mut warnings))
+            .transpose()?;
+        warnings.extend(documents.values().map(|document| {
+            format!("ignored configuration document with GroupVersionKind {}", document.name())
+        }));
         Ok((join.ok_or_else(|| missing(&documents)), Beside { kubelet, agent, warnings }))
     }
 
@@ -187,19 +199,27 @@ fn join_version(document: &Document) -> Result<ApiVersion> {
             return Ok(*version);
         }
         if REMOVED.contains(&document.version.as_str()) {
-            let message = format!("your configuration file uses an old API spec: \"{KUBEADM}/{version}\" (kind: \"{JOIN_KIND}\")");
-            return Err(Failure::new(Class::Config, message).help("rewrite it as kubeadm.k8s.io/v1beta4; kubeadm config migrate can"));
+            let message = format!(
+                "your configuration file uses an old API spec: \"{KUBEADM}/{version}\" (kind: \"{JOIN_KIND}\")"
+            );
+            return Err(Failure::new(Class::Config, message)
+                .help("rewrite it as kubeadm.k8s.io/v1beta4; kubeadm config migrate can"));
         }
     }
-    let message = format!("no kind \"{JOIN_KIND}\" is registered for version \"{}/{version}\"", shown(&document.group));
+    let message =
+        format!("no kind \"{JOIN_KIND}\" is registered for version \"{}/{version}\"", shown(&document.group));
     Err(Failure::new(Class::Config, message).help("kubeadm.k8s.io/v1beta2, v1beta3 and v1beta4 are read"))
 }
 
 fn read_kubelet(document: Document, warnings: &mut Vec<String>) -> Result<serde_json::Value> {
     if (document.group.as_str(), document.version.as_str()) != (KUBELET, KUBELET_VERSION) {
-        let message =
-            format!("no kind \"{KUBELET_KIND}\" is registered for version \"{}/{}\"", shown(&document.group), shown(&document.version));
-        return Err(Failure::new(Class::Config, message).help(format!("write apiVersion: {KUBELET}/{KUBELET_VERSION}")));
+        let message = format!(
+            "no kind \"{KUBELET_KIND}\" is registered for version \"{}/{}\"",
+            shown(&document.group),
+            shown(&document.version)
+        );
+        return Err(Failure::new(Class::Config, message)
+            .help(format!("write apiVersion: {KUBELET}/{KUBELET_VERSION}")));
     }
     warn_of_duplicates(&document, warnings);
     Ok(document.value)
@@ -207,8 +227,13 @@ fn read_kubelet(document: Document, warnings: &mut Vec<String>) -> Result<serde_
 
 fn read_agent(document: &Document) -> Result<AgentConfiguration> {
     if document.group != agent::GROUP {
-        let message = format!("no kind \"{}\" is registered for group \"{}\"", agent::KIND, shown(&document.group));
-        return Err(Failure::new(Class::Config, message).help(format!("write apiVersion: {}/{}", agent::GROUP, agent::VERSION)));
+        let message =
+            format!("no kind \"{}\" is registered for group \"{}\"", agent::KIND, shown(&document.group));
+        return Err(Failure::new(Class::Config, message).help(format!(
+            "write apiVersion: {}/{}",
+            agent::GROUP,
+            agent::VERSION
+        )));
     }
     agent::read(document)
 }
@@ -224,6 +249,8 @@ fn add_endpoints(discovery: &mut Discovery, agent: &AgentConfiguration, warnings
             }
         }
         _ if agent.endpoints.is_empty() => (),
-        _ => warnings.push("FirstbootConfiguration.endpoints is ignored: a discovery file names its own server".to_owned()),
+        _ => warnings.push(
+            "FirstbootConfiguration.endpoints is ignored: a discovery file names its own server".to_owned(),
+        ),
     }
 }

@@ -41,8 +41,12 @@ impl NodeConfig {
     /// What the kubelet calls this node: the last `hostname-override` among its extra arguments, else the registered name.
     pub fn node_name(&self) -> String {
         let arguments = &self.join.node.kubelet_extra_args;
-        let overriding = arguments.iter().rev().find(|argument| argument.name == "hostname-override" && !argument.value.trim().is_empty());
-        overriding.map_or_else(|| self.join.node.name.clone(), |argument| argument.value.trim().to_lowercase())
+        let overriding = arguments
+            .iter()
+            .rev()
+            .find(|argument| argument.name == "hostname-override" && !argument.value.trim().is_empty());
+        overriding
+            .map_or_else(|| self.join.node.name.clone(), |argument| argument.value.trim().to_lowercase())
     }
 
     /// Whether the user gives the kubelet this argument himself.
@@ -173,7 +177,12 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         let minutes = |count: u64| Duration::from_secs(60 * count);
-        Self { discovery: minutes(5), kubernetes_api_call: minutes(1), tls_bootstrap: minutes(5), kubelet_health_check: minutes(4) }
+        Self {
+            discovery: minutes(5),
+            kubernetes_api_call: minutes(1),
+            tls_bootstrap: minutes(5),
+            kubelet_health_check: minutes(4),
+        }
     }
 }
 

@@ -6,13 +6,20 @@ const SLIPS: usize = 3;
 /// The word of `known` that is nearest to `word`, if one is near enough to be meant.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = SLIPS.min(word.chars().count() / 2);
-    let distances = known.into_iter().map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate));
-    distances.filter(|(changes, _)| *changes <= allowed).min_by_key(|(changes, _)| *changes).map(|(_, candidate)| candidate)
+    let distances = known
+        .into_iter()
+        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate));
+    distances
+        .filter(|(changes, _)| *changes <= allowed)
+        .min_by_key(|(changes, _)| *changes)
+        .map(|(_, candidate)| candidate)
 }
 
 /// `; did you mean "X"?`, or nothing.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, known).map(|meant| format!("; did you mean \"{meant}\"?")).unwrap_or_default()
+    nearest(word, known)
+        .map(|meant| format!("; did you mean \"{meant}\"?"))
+        .unwrap_or_default()
 }
 
 /// Characters to insert, drop or replace to make one word of the other (Levenshtein).

@@ -93,7 +93,12 @@ fn secret(text: Option<String>) -> Option<Secret> {
     given(text).map(Secret::new)
 }
 
-fn read_discovery(mut discovery: Fields<'_>, version: ApiVersion, raw: &mut RawJoin, unknown: &mut Vec<Unknown>) -> Result<()> {
+fn read_discovery(
+    mut discovery: Fields<'_>,
+    version: ApiVersion,
+    raw: &mut RawJoin,
+    unknown: &mut Vec<Unknown>,
+) -> Result<()> {
     if let Some(mut token) = discovery.fields("bootstrapToken")? {
         raw.bootstrap_token = Some(RawBootstrapToken {
             token: secret(token.text("token")?),
@@ -150,7 +155,11 @@ fn read_taints(node: &mut Fields<'_>, unknown: &mut Vec<Unknown>) -> Result<Opti
 }
 
 /// A list in v1beta4; a map before, in the order of its names.
-fn read_arguments(node: &mut Fields<'_>, version: ApiVersion, unknown: &mut Vec<Unknown>) -> Result<Vec<Argument>> {
+fn read_arguments(
+    node: &mut Fields<'_>,
+    version: ApiVersion,
+    unknown: &mut Vec<Unknown>,
+) -> Result<Vec<Argument>> {
     const NAME: &str = "kubeletExtraArgs";
     if version < ApiVersion::V1beta4 {
         let mut arguments = node.text_map(NAME)?;
@@ -159,7 +168,8 @@ fn read_arguments(node: &mut Fields<'_>, version: ApiVersion, unknown: &mut Vec<
     }
     let mut arguments = Vec::new();
     for mut argument in node.list(NAME)?.unwrap_or_default() {
-        let (name, value) = (argument.text("name")?.unwrap_or_default(), argument.text("value")?.unwrap_or_default());
+        let (name, value) =
+            (argument.text("name")?.unwrap_or_default(), argument.text("value")?.unwrap_or_default());
         arguments.push(Argument { name, value });
         argument.finish(unknown);
     }

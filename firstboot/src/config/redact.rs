@@ -55,7 +55,10 @@ impl Redactor {
 
     /// Remembers a secret.
     pub fn remember(&mut self, text: &str) {
-        if text.len() >= SHORTEST && self.secrets.len() < LIMIT && !self.secrets.iter().any(|known| known.as_str() == text) {
+        if text.len() >= SHORTEST
+            && self.secrets.len() < LIMIT
+            && !self.secrets.iter().any(|known| known.as_str() == text)
+        {
             self.secrets.push(Zeroizing::new(text.to_owned()));
         }
     }
@@ -68,12 +71,18 @@ impl Redactor {
 
     /// `message` without the secrets.
     pub fn clean(&self, message: &str) -> String {
-        self.secrets.iter().fold(message.to_owned(), |message, secret| message.replace(secret.as_str(), HIDDEN))
+        self.secrets
+            .iter()
+            .fold(message.to_owned(), |message, secret| message.replace(secret.as_str(), HIDDEN))
     }
 
     /// `failure` without the secrets.
     pub fn clean_failure(&self, failure: Failure) -> Failure {
-        Failure { message: self.clean(&failure.message), help: failure.help.map(|help| self.clean(&help)), ..failure }
+        Failure {
+            message: self.clean(&failure.message),
+            help: failure.help.map(|help| self.clean(&help)),
+            ..failure
+        }
     }
 }
 
@@ -87,7 +96,8 @@ mod tests {
         redactor.scan("a: canary.canarycanarycana\nb: é.canarycanarycana c.");
         assert_eq!(redactor.clean("unknown field \"canary.canarycanarycana\""), "unknown field \"(hidden)\"");
         assert_eq!(redactor.clean("x.canarycanarycanay"), "x.(hidden)y");
-        redactor.scan_fields(&serde_json::json!({"a": [{"tlsBootstrapToken": "Not-Quite.a", "token": "ab"}]}));
+        redactor
+            .scan_fields(&serde_json::json!({"a": [{"tlsBootstrapToken": "Not-Quite.a", "token": "ab"}]}));
         assert_eq!(redactor.clean("about Not-Quite.a"), "about (hidden)");
     }
 }

@@ -38,7 +38,11 @@ fn wish(mut fields: Fields<'_>, problems: &mut Problems) -> Result<Option<Wish>>
     fields.finish(&mut unknown);
     for field in unknown {
         let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
-        let meant = if meant.is_empty() { format!("; {} has the fields {}", reporter.kind, field.known.join(", ")) } else { meant };
+        let meant = if meant.is_empty() {
+            format!("; {} has the fields {}", reporter.kind, field.known.join(", "))
+        } else {
+            meant
+        };
         problems.note(format!("unknown field \"{}\"{meant}", field.path));
     }
     Ok(Some(wish))

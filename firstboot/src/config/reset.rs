@@ -60,15 +60,21 @@ pub fn parse_reset(bytes: &[u8]) -> Result<ResetConfiguration> {
         read(&document)
     });
     let clean = |warnings: Vec<String>| warnings.iter().map(|warning| redactor.clean(warning)).collect();
-    read.map(|reset| ResetConfiguration { warnings: clean(reset.warnings), ..reset }).map_err(|failure| redactor.clean_failure(failure))
+    read.map(|reset| ResetConfiguration { warnings: clean(reset.warnings), ..reset })
+        .map_err(|failure| redactor.clean_failure(failure))
 }
 
 fn check_version(document: &Document) -> Result<()> {
-    let known = |(word, version): &&(&str, ApiVersion)| *word == document.version && *version >= ApiVersion::V1beta4;
+    let known =
+        |(word, version): &&(&str, ApiVersion)| *word == document.version && *version >= ApiVersion::V1beta4;
     if document.group == KUBEADM && VERSIONS.iter().any(|row| known(&row)) {
         return Ok(());
     }
-    let message = format!("no kind \"{KIND}\" is registered for version \"{}/{}\"", shown(&document.group), shown(&document.version));
+    let message = format!(
+        "no kind \"{KIND}\" is registered for version \"{}/{}\"",
+        shown(&document.group),
+        shown(&document.version)
+    );
     Err(Failure::new(Class::Config, message).help(format!("write apiVersion: {KUBEADM}/v1beta4")))
 }
 
@@ -114,7 +120,11 @@ fn unmount_flags(words: &[String], problems: &mut Problems) -> MntFlags {
         }
     }
     if flags.contains(MntFlags::MNT_EXPIRE) && flags.intersects(MntFlags::MNT_FORCE | MntFlags::MNT_DETACH) {
-        problems.invalid("unmountFlags", &words.join(","), "MNT_EXPIRE goes with neither MNT_FORCE nor MNT_DETACH");
+        problems.invalid(
+            "unmountFlags",
+            &words.join(","),
+            "MNT_EXPIRE goes with neither MNT_FORCE nor MNT_DETACH",
+        );
     }
     flags
 }
@@ -136,13 +146,19 @@ impl ResetConfiguration {
         {
             problems.invalid("criSocket", socket, &failure.message);
         }
-        for (position, name) in self.skip_phases.iter().enumerate().filter(|(_, name)| !PHASES.contains(&name.as_str())) {
+        for (position, name) in
+            self.skip_phases.iter().enumerate().filter(|(_, name)| !PHASES.contains(&name.as_str()))
+        {
             let meant = nearest::did_you_mean(name, PHASES.iter().copied());
             problems.invalid(&format!("skipPhases[{position}]"), name, &format!("invalid phase name{meant}"));
         }
         let ignored = &self.ignore_preflight_errors;
         if ignored.len() > 1 && ignored.iter().any(|name| name.eq_ignore_ascii_case("all")) {
-            problems.invalid("ignorePreflightErrors", &ignored.join(","), "don't specify individual checks if 'all' is used");
+            problems.invalid(
+                "ignorePreflightErrors",
+                &ignored.join(","),
+                "don't specify individual checks if 'all' is used",
+            );
         }
     }
 }
@@ -165,7 +181,9 @@ mod tests {
     use super::*;
 
     fn parse(fields: &str) -> Result<ResetConfiguration> {
-        parse_reset(format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ResetConfiguration\n{fields}").as_bytes())
+        parse_reset(
+            format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ResetConfiguration\n{fields}").as_bytes(),
+        )
     }
 
     #[test]
@@ -184,7 +202,9 @@ mod tests {
             ignore_preflight_errors: vec!["IsPrivilegedUser".to_owned()],
             skip_phases: vec!["preflight".to_owned()],
             unmount_flags: MntFlags::MNT_FORCE | MntFlags::MNT_DETACH,
-            warnings: vec!["strict decoding error: unknown field \"forced\"; did you mean \"force\"?".to_owned()],
+            warnings: vec![
+                "strict decoding error: unknown field \"forced\"; did you mean \"force\"?".to_owned(),
+            ],
         };
         assert_eq!(reset, Ok(expected));
         assert_eq!(parse("").map(|reset| (reset.force, reset.unmount_flags)), Ok((false, MntFlags::empty())));
@@ -197,7 +217,10 @@ mod tests {
             ("skipPhases: preflight", "skipPhases: cannot unmarshal a string into a list"),
             ("skipPhases: [cleanup]", "skipPhases[0]: Invalid value: \"cleanup\": invalid phase name"),
             ("unmountFlags: [MNT_FORCE, FORCE]", "unmountFlags[1]: Unsupported value: \"FORCE\""),
-            ("unmountFlags: [MNT_EXPIRE, MNT_DETACH]", "unmountFlags: Invalid value: \"MNT_EXPIRE,MNT_DETACH\""),
+            (
+                "unmountFlags: [MNT_EXPIRE, MNT_DETACH]",
+                "unmountFlags: Invalid value: \"MNT_EXPIRE,MNT_DETACH\"",
+            ),
             ("certificatesDir: pki", "certificatesDir: Invalid value: \"pki\""),
             ("certificatesDir: /etc", "certificatesDir: Invalid value: \"/etc\""),
             ("certificatesDir: /etc/kubernetes/../..", "certificatesDir: Invalid value"),
@@ -206,13 +229,25 @@ mod tests {
             ("ignorePreflightErrors: [all, Swap]", "ignorePreflightErrors: Invalid value: \"all,Swap\""),
         ] {
             let failure = parse(fields).unwrap_err();
-            assert!(failure.class == Class::Config && failure.message.starts_with(message), "{fields}: {failure}");
+            assert!(
+                failure.class == Class::Config && failure.message.starts_with(message),
+                "{fields}: {failure}"
+            );
         }
         let misplaced = parse("canary.canarycanarycana: 1\n").unwrap().warnings.concat();
-        assert!(misplaced.contains("unknown field") && !misplaced.contains("canarycanarycana"), "{misplaced}");
+        assert!(
+            misplaced.contains("unknown field") && !misplaced.contains("canarycanarycana"),
+            "{misplaced}"
+        );
         for (text, message) in [
-            ("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ResetConfiguration\n", "no kind \"ResetConfiguration\" is registered"),
-            ("apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n", "no ResetConfiguration found in the file"),
+            (
+                "apiVersion: kubeadm.k8s.io/v1beta3\nkind: ResetConfiguration\n",
+                "no kind \"ResetConfiguration\" is registered",
+            ),
+            (
+                "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n",
+                "no ResetConfiguration found in the file",
+            ),
             ("[", "document 1 is not valid YAML"),
         ] {
             assert!(parse_reset(text.as_bytes()).unwrap_err().message.starts_with(message), "{text}");

@@ -15,13 +15,18 @@ use crate::secret::Secret;
 /// How long it may take when nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-const PROOFS: &[(&str, Proof)] = &[("none", Proof::None), ("platform", Proof::Platform), ("certificate", Proof::Certificate)];
+const PROOFS: &[(&str, Proof)] =
+    &[("none", Proof::None), ("platform", Proof::Platform), ("certificate", Proof::Certificate)];
 
 pub(super) fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Option<TokenFrom>> {
     let Some(mut fields) = fields.fields("tokenFrom")? else { return Ok(None) };
     let hashes = fields.texts("caCertHashes")?;
     let hashes = hashes.iter().enumerate();
-    let hashes = hashes.filter_map(|(index, text)| check::pin(&fields.path(&format!("caCertHashes[{index}]")), text, problems)).collect();
+    let hashes = hashes
+        .filter_map(|(index, text)| {
+            check::pin(&fields.path(&format!("caCertHashes[{index}]")), text, problems)
+        })
+        .collect();
     let asked = TokenFrom {
         url: Secret::new(fields.text("url")?.unwrap_or_default()),
         ca_cert: fields.text("caCert")?,
@@ -42,7 +47,10 @@ fn client(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Option<(Pa
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => {
             if !(certificate.starts_with('/') && key.starts_with('/')) {
-                problems.note(format!("{}: must be the absolute path of a file", fields.path("clientCertificate")));
+                problems.note(format!(
+                    "{}: must be the absolute path of a file",
+                    fields.path("clientCertificate")
+                ));
             }
             Ok(Some((certificate.into(), key.into())))
         }

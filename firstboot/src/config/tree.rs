@@ -40,7 +40,11 @@ impl Reader {
     }
 
     fn weigh<E: Error>(&self, text: usize) -> Result<(), E> {
-        let left = self.budget.get().checked_sub(VALUE + text).ok_or_else(|| E::custom("it holds too much, aliases counted"))?;
+        let left = self
+            .budget
+            .get()
+            .checked_sub(VALUE + text)
+            .ok_or_else(|| E::custom("it holds too much, aliases counted"))?;
         self.budget.set(left);
         Ok(())
     }
@@ -110,7 +114,9 @@ impl<'de> Visitor<'de> for Place<'_> {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         self.reader.weigh(0)?;
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number is not finite"))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number is not finite"))
     }
 
     fn visit_i128<E: Error>(self, _: i128) -> Result<Value, E> {
@@ -128,7 +134,9 @@ impl<'de> Visitor<'de> for Place<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         self.reader.weigh(0)?;
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self.below(format!("{}[{}]", self.path, list.len()))?)? {
+        while let Some(item) =
+            items.next_element_seed(self.below(format!("{}[{}]", self.path, list.len()))?)?
+        {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -160,7 +168,9 @@ fn merge(map: &mut Map<String, Value>, sources: Option<Value>) {
                 map.entry(key).or_insert(value);
             }
         }
-        Some(Value::Array(list)) => list.into_iter().filter(Value::is_object).for_each(|source| merge(map, Some(source))),
+        Some(Value::Array(list)) => {
+            list.into_iter().filter(Value::is_object).for_each(|source| merge(map, Some(source)))
+        }
         _ => (),
     }
 }

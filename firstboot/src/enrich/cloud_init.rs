@@ -39,9 +39,14 @@ mod tests {
     #[test]
     fn others_names_are_known() {
         let mut names = Names::default();
-        for (name, value) in
-            [("hostname", "n1"), ("instance-id", "i1"), ("region", "r1"), ("zone", "z1"), ("project", "p1"), ("platform", "ec2")]
-        {
+        for (name, value) in [
+            ("hostname", "n1"),
+            ("instance-id", "i1"),
+            ("region", "r1"),
+            ("zone", "z1"),
+            ("project", "p1"),
+            ("platform", "ec2"),
+        ] {
             names.set(name, Some(value.to_owned()));
         }
         for (name, expected) in [

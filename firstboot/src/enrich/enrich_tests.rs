@@ -16,19 +16,26 @@ fn nothing(_: &mut Reader) -> Result<Reading> {
     Ok(Reading::default())
 }
 
-static SOURCE: Source =
-    Source { provider_id: Some("x://${zone}/${instance-id}"), node_name: Some("${hostname}"), ..Source::named("x", nothing) };
+static SOURCE: Source = Source {
+    provider_id: Some("x://${zone}/${instance-id}"),
+    node_name: Some("${hostname}"),
+    ..Source::named("x", nothing)
+};
 
 fn address(text: &str) -> Address {
     let (scope, ip) = text.split_once(' ').unwrap();
-    Address { scope: if scope == "private" { Scope::Private } else { Scope::Public }, ip: ip.parse().unwrap() }
+    Address {
+        scope: if scope == "private" { Scope::Private } else { Scope::Public },
+        ip: ip.parse().unwrap(),
+    }
 }
 
 fn facts(texts: &[(&'static str, &str)], addresses: &[&str], tags: &[(&str, &str)]) -> Facts {
     let mut facts = Facts::default();
     texts.iter().for_each(|(name, value)| facts.fact(name).say((*value).to_owned(), "test"));
     facts.addresses.say(addresses.iter().map(|text| address(text)).collect(), "test");
-    let tags: BTreeMap<String, String> = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let tags: BTreeMap<String, String> =
+        tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     facts.tags.say(tags, "test");
     facts
 }
@@ -44,18 +51,24 @@ fn enriched(text: &str, facts: &Facts, interfaces: &[&str]) -> Result<(NodeConfi
     let (_folder, root) = root();
     let mut config = parse(text.as_bytes(), &HostDefaults { hostname: "host".to_owned() })?;
     let interfaces = interfaces.iter().map(|ip| ip.parse().unwrap()).collect();
-    let known = Known { facts, source: Some(&SOURCE), names: Names::of(facts, &root), interfaces: Some(interfaces) };
+    let known =
+        Known { facts, source: Some(&SOURCE), names: Names::of(facts, &root), interfaces: Some(interfaces) };
     let remarks = enrich(&mut config, &known)?;
     Ok((config, remarks))
 }
 
 fn arguments(config: &NodeConfig) -> Vec<String> {
-    config.from_facts.iter().map(|argument| format!("{}={}", argument.name, argument.value)).collect()
+    config
+        .from_facts
+        .iter()
+        .map(|argument| format!("{}={}", argument.name, argument.value))
+        .collect()
 }
 
 #[test]
 fn a_plain_config_on_a_machine_without_facts_stays_as_it_is() {
-    let (config, remarks) = enriched(JOIN, &facts(&[("instance-id", "i1")], &[], &[]), &["10.0.0.1"]).unwrap();
+    let (config, remarks) =
+        enriched(JOIN, &facts(&[("instance-id", "i1")], &[], &[]), &["10.0.0.1"]).unwrap();
     assert_eq!((config.join.node.name.as_str(), arguments(&config)), ("host", Vec::new()));
     assert_eq!(remarks, ["no provider-id: the zone of this machine is not known"]);
 }
@@ -74,8 +87,12 @@ fn facts_become_arguments_and_the_users_words_win() {
 
     let own = "nodeRegistration: {kubeletExtraArgs: [{name: node-ip, value: 10.9.9.9}, {name: provider-id, value: mine}, {name: node-labels, value: 'topology.kubernetes.io/zone=z,a=b'}]}\n";
     let (config, _) = enriched(&format!("{JOIN}{own}"), &known, &["10.0.0.5"]).unwrap();
-    assert_eq!(arguments(&config), ["node-labels=node.kubernetes.io/instance-type=big-one,topology.kubernetes.io/region=r1"]);
-    let kubelet = "---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nproviderID: mine\n";
+    assert_eq!(
+        arguments(&config),
+        ["node-labels=node.kubernetes.io/instance-type=big-one,topology.kubernetes.io/region=r1"]
+    );
+    let kubelet =
+        "---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nproviderID: mine\n";
     let off = "nodeIP: none\nnodeLabels: {topology: false}\n";
     let (config, _) = enriched(&format!("{JOIN}{kubelet}{AGENT}{off}"), &known, &["10.0.0.5"]).unwrap();
     assert_eq!(arguments(&config), Vec::<String>::new());
@@ -87,12 +104,22 @@ fn the_provider_id_is_the_configs_then_the_platforms_then_the_sources() {
     let own = format!("{JOIN}{AGENT}providerID: 'y://${{instance-id}}'\n");
     for (text, known, expected) in [
         (own.as_str(), with(&[("instance-id", "1"), ("provider-id", "z://1")]), Some("provider-id=y://1")),
-        (JOIN, with(&[("instance-id", "1"), ("zone", "a"), ("provider-id", "z://1")]), Some("provider-id=z://1")),
+        (
+            JOIN,
+            with(&[("instance-id", "1"), ("zone", "a"), ("provider-id", "z://1")]),
+            Some("provider-id=z://1"),
+        ),
         (JOIN, with(&[("instance-id", "1"), ("zone", "a")]), Some("provider-id=x://a/1")),
         (JOIN, with(&[("instance-id", "1"), ("provider-id", "has blank")]), None),
     ] {
         let (config, _) = enriched(text, &known, &[]).unwrap();
-        assert_eq!(arguments(&config).into_iter().find(|argument| argument.starts_with("provider")).as_deref(), expected);
+        assert_eq!(
+            arguments(&config)
+                .into_iter()
+                .find(|argument| argument.starts_with("provider"))
+                .as_deref(),
+            expected
+        );
     }
     let failure = enriched(&own, &with(&[]), &[]).unwrap_err();
     assert_eq!(failure.message, "providerID: the instance-id of this machine is not known");
@@ -101,7 +128,8 @@ fn the_provider_id_is_the_configs_then_the_platforms_then_the_sources() {
         ("y://${nonsense}", "there are hostname, instance-id"),
         ("y://${uuid", "does not end with }"),
     ] {
-        let failure = enriched(&format!("{JOIN}{AGENT}providerID: '{template}'\n"), &with(&[]), &[]).unwrap_err();
+        let failure =
+            enriched(&format!("{JOIN}{AGENT}providerID: '{template}'\n"), &with(&[]), &[]).unwrap_err();
         assert!(failure.message.contains(expected), "{template}: {failure}");
     }
 }
@@ -130,7 +158,9 @@ fn the_nodes_address_follows_the_rule() {
     ] {
         let platform: Vec<Address> = platform.iter().map(|text| address(text)).collect();
         let interfaces: Vec<IpAddr> = interfaces.iter().map(|text| text.parse().unwrap()).collect();
-        let found = node_ip::choose(wish, &platform, Some(&interfaces), is_v6).unwrap().map(|ip| ip.to_string());
+        let found = node_ip::choose(wish, &platform, Some(&interfaces), is_v6)
+            .unwrap()
+            .map(|ip| ip.to_string());
         assert_eq!(found.as_deref(), expected, "{wish:?} {platform:?} {interfaces:?}");
     }
     let failure = node_ip::choose(NodeIp::Private, &[address("public 203.0.113.5")], None, None).unwrap_err();
@@ -142,10 +172,13 @@ fn the_nodes_address_follows_the_rule() {
 #[test]
 fn the_family_of_the_api_endpoint_counts() {
     let known = facts(&[], &["private 10.0.0.5", "private fd00::5"], &[]);
-    for (endpoint, expected) in
-        [("[fd00::1]:6443", "node-ip=fd00::5"), ("10.0.0.1:6443", "node-ip=10.0.0.5"), ("a:6443", "node-ip=10.0.0.5")]
-    {
-        let (config, _) = enriched(&JOIN.replace("api.example:6443", endpoint), &known, &["10.0.0.5", "fd00::5"]).unwrap();
+    for (endpoint, expected) in [
+        ("[fd00::1]:6443", "node-ip=fd00::5"),
+        ("10.0.0.1:6443", "node-ip=10.0.0.5"),
+        ("a:6443", "node-ip=10.0.0.5"),
+    ] {
+        let (config, _) =
+            enriched(&JOIN.replace("api.example:6443", endpoint), &known, &["10.0.0.5", "fd00::5"]).unwrap();
         assert_eq!(arguments(&config), [expected], "{endpoint}");
     }
 }
@@ -168,7 +201,9 @@ fn chosen_tags_become_labels() {
     let (config, remarks) = enriched(&format!("{JOIN}{AGENT}{wish}"), &known, &[]).unwrap();
     let expected = "node-labels=example.com/a-b=v,example.com/at=z,k8s-owner=,k8s-team=a-b-c,n-code=,node.kubernetes.io/tier=1,pool=gpu";
     assert_eq!(arguments(&config), [expected]);
-    for expected in ["no label b: the region", "no label node-role.kubernetes.io/worker", "the tag \"::\" is no label"] {
+    for expected in
+        ["no label b: the region", "no label node-role.kubernetes.io/worker", "the tag \"::\" is no label"]
+    {
         assert!(remarks.iter().any(|remark| remark.contains(expected)), "{expected}: {remarks:?}");
     }
     for (wish, expected) in [
@@ -199,8 +234,13 @@ fn labels_are_what_the_kubelet_takes() {
     ] {
         assert_eq!(labels::is_allowed(key), expected, "{key}");
     }
-    for (text, expected) in [("", ""), ("--a--", "a"), ("a=b,c", "a-b-c"), ("ä", ""), (&format!("{}-b", "a".repeat(62)), &"a".repeat(62))]
-    {
+    for (text, expected) in [
+        ("", ""),
+        ("--a--", "a"),
+        ("a=b,c", "a-b-c"),
+        ("ä", ""),
+        (&format!("{}-b", "a".repeat(62)), &"a".repeat(62)),
+    ] {
         assert_eq!(sanitised(text), *expected, "{text}");
     }
 }
@@ -223,22 +263,38 @@ fn a_node_is_called_by_the_config_the_platform_or_the_host() {
         assert!(remark.is_none_or(|remark| remarks[0].contains(remark)), "{remarks:?}");
     }
     let named = |template: &str, facts: &Facts| {
-        enriched(&format!("{JOIN}nodeRegistration: {{name: other}}\n{AGENT}nodeName: '{template}'\n"), facts, &[])
-            .map(|(config, _)| config.node_name())
+        enriched(
+            &format!("{JOIN}nodeRegistration: {{name: other}}\n{AGENT}nodeName: '{template}'\n"),
+            facts,
+            &[],
+        )
+        .map(|(config, _)| config.node_name())
     };
     let known = facts(&[("instance-id", "I-1")], &[], &[]);
     assert_eq!(named("Node-${instance-id}", &known).as_deref(), Ok("node-i-1"));
-    assert!(named("a_${instance-id}", &known).unwrap_err().message.contains("nodeName: name: Invalid value"));
-    assert!(named("${zone}", &known).unwrap_err().message.contains("the zone of this machine is not known"));
+    assert!(
+        named("a_${instance-id}", &known)
+            .unwrap_err()
+            .message
+            .contains("nodeName: name: Invalid value")
+    );
+    assert!(
+        named("${zone}", &known)
+            .unwrap_err()
+            .message
+            .contains("the zone of this machine is not known")
+    );
 }
 
 #[test]
 fn the_machine_itself_has_names_too() {
     let (_folder, root) = root();
     let uuid = "4C4C4544-0042-3510-8052-B4C04F4E3232";
-    for (path, text) in
-        [("/sys/class/dmi/id/product_uuid", uuid), ("/sys/class/dmi/id/product_serial", "S1"), ("/proc/sys/kernel/hostname", "own")]
-    {
+    for (path, text) in [
+        ("/sys/class/dmi/id/product_uuid", uuid),
+        ("/sys/class/dmi/id/product_serial", "S1"),
+        ("/proc/sys/kernel/hostname", "own"),
+    ] {
         files::write(&root.path(path), text.as_bytes(), 0o600).unwrap();
     }
     let names = Names::of(&Facts::default(), &root);
@@ -248,5 +304,8 @@ fn the_machine_itself_has_names_too() {
     );
     let names = Names::of(&facts(&[("hostname", "theirs"), ("project", "p")], &[], &[]), &root);
     assert_eq!(template::expand("${hostname}/${project}", &names).as_deref(), Ok("theirs/p"));
-    assert_eq!(template::expand(&"x".repeat(1025), &names), Err(Wrong::Text("the template is longer than 1024 characters".to_owned())));
+    assert_eq!(
+        template::expand(&"x".repeat(1025), &names),
+        Err(Wrong::Text("the template is longer than 1024 characters".to_owned()))
+    );
 }

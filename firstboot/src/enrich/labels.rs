@@ -56,13 +56,19 @@ impl Default for Wanted {
 }
 
 /// The value of the kubelet's argument `node-labels`: only labels that the user does not set himself; none when there is none.
-pub(super) fn labels(config: &NodeConfig, known: &Known, remarks: &mut Vec<String>) -> Result<Option<String>> {
+pub(super) fn labels(
+    config: &NodeConfig,
+    known: &Known,
+    remarks: &mut Vec<String>,
+) -> Result<Option<String>> {
     let wanted = &config.agent.from_facts.labels;
     let mut found = BTreeMap::new();
     for (key, template) in &wanted.labels {
         match template::expand(template, &known.names) {
             Ok(value) => put(&mut found, key.clone(), &value, "nodeLabels.labels", remarks),
-            Err(template::Wrong::Missing(name)) => remarks.push(format!("no label {key}: the {name} of this machine is not known")),
+            Err(template::Wrong::Missing(name)) => {
+                remarks.push(format!("no label {key}: the {name} of this machine is not known"))
+            }
             Err(wrong) => return Err(wrong.failure(&format!("nodeLabels.labels.{key}"))),
         }
     }
@@ -88,25 +94,40 @@ fn tags(wanted: &Wanted, known: &Known, found: &mut BTreeMap<String, String>, re
     for (tag, value) in tags.take(MOST) {
         match key(tag) {
             Some(key) => put(found, key, value, &format!("the tag {tag:?}"), remarks),
-            None => remarks.push(format!("the tag {tag:?} is no label: nothing of its name can stand in one")),
+            None => {
+                remarks.push(format!("the tag {tag:?} is no label: nothing of its name can stand in one"))
+            }
         }
     }
 }
 
-fn put(found: &mut BTreeMap<String, String>, key: String, value: &str, origin: &str, remarks: &mut Vec<String>) {
+fn put(
+    found: &mut BTreeMap<String, String>,
+    key: String,
+    value: &str,
+    origin: &str,
+    remarks: &mut Vec<String>,
+) {
     if !is_allowed(&key) {
         remarks.push(format!("no label {key} (of {origin}): a node may not give itself this one"));
         return;
     }
     match found.entry(key) {
-        Entry::Occupied(entry) => remarks.push(format!("the label {} is set already: {origin} does not count", entry.key())),
+        Entry::Occupied(entry) => {
+            remarks.push(format!("the label {} is set already: {origin} does not count", entry.key()))
+        }
         Entry::Vacant(entry) => drop(entry.insert(sanitised(value))),
     }
 }
 
 /// The labels that the user sets himself.
 fn own(config: &NodeConfig) -> Vec<String> {
-    let values = config.join.node.kubelet_extra_args.iter().filter(|argument| argument.name == "node-labels");
+    let values = config
+        .join
+        .node
+        .kubelet_extra_args
+        .iter()
+        .filter(|argument| argument.name == "node-labels");
     let pairs = values.flat_map(|argument| argument.value.split(','));
     pairs.map(|pair| pair.split('=').next().unwrap_or_default().trim().to_owned()).collect()
 }
@@ -114,7 +135,8 @@ fn own(config: &NodeConfig) -> Vec<String> {
 /// Whether a node may give itself this label.
 pub fn is_allowed(key: &str) -> bool {
     let Some((prefix, _)) = key.split_once('/') else { return true };
-    let is_in = |group: &str| prefix == group || prefix.strip_suffix(group).is_some_and(|front| front.ends_with('.'));
+    let is_in =
+        |group: &str| prefix == group || prefix.strip_suffix(group).is_some_and(|front| front.ends_with('.'));
     !(is_in("kubernetes.io") || is_in("k8s.io")) || ALLOWED.contains(&key) || OWN.iter().any(|own| is_in(own))
 }
 

@@ -42,7 +42,9 @@ pub fn enrich(config: &mut NodeConfig, known: &Known) -> Result<Vec<String>> {
         config.join.node.name = name::by_template(template, &known.names, &mut remarks)?;
     }
     let mut arguments = Vec::new();
-    let mut add = |name: &str, value: Option<String>| arguments.extend(value.map(|value| Argument { name: name.to_owned(), value }));
+    let mut add = |name: &str, value: Option<String>| {
+        arguments.extend(value.map(|value| Argument { name: name.to_owned(), value }))
+    };
     add("node-ip", node_ip(config, known)?);
     add("node-labels", labels::labels(config, known, &mut remarks)?);
     add("provider-id", provider_id(config, known, &mut remarks)?);
@@ -56,9 +58,10 @@ fn node_ip(config: &NodeConfig, known: &Known) -> Result<Option<String>> {
     }
     let addresses = known.facts.addresses.value().map(Vec::as_slice).unwrap_or_default();
     let is_v6 = match &config.join.discovery {
-        Discovery::Token { endpoints, .. } | Discovery::Asked { endpoints, .. } => {
-            endpoints.first().and_then(|endpoint| endpoint.host.parse().ok()).map(|ip: IpAddr| ip.is_ipv6())
-        }
+        Discovery::Token { endpoints, .. } | Discovery::Asked { endpoints, .. } => endpoints
+            .first()
+            .and_then(|endpoint| endpoint.host.parse().ok())
+            .map(|ip: IpAddr| ip.is_ipv6()),
         Discovery::File(_) | Discovery::Url(_) => None,
     };
     let ip = node_ip::choose(config.agent.from_facts.node_ip, addresses, known.interfaces.as_deref(), is_v6)?;
@@ -67,7 +70,11 @@ fn node_ip(config: &NodeConfig, known: &Known) -> Result<Option<String>> {
 
 /// The template of the config; else what the platform itself says; else the template of its source, if all it names is known.
 fn provider_id(config: &NodeConfig, known: &Known, remarks: &mut Vec<String>) -> Result<Option<String>> {
-    let is_configured = config.kubelet.as_ref().and_then(|kubelet| kubelet.get("providerID")).is_some_and(|id| id != "" && !id.is_null());
+    let is_configured = config
+        .kubelet
+        .as_ref()
+        .and_then(|kubelet| kubelet.get("providerID"))
+        .is_some_and(|id| id != "" && !id.is_null());
     if config.has_argument("provider-id") || is_configured {
         return Ok(None);
     }
@@ -76,8 +83,16 @@ fn provider_id(config: &NodeConfig, known: &Known, remarks: &mut Vec<String>) ->
         return id.map(Some).map_err(|wrong| wrong.failure("providerID"));
     }
     let said = known.facts.provider_id.value().map(|id| Ok(id.clone()));
-    let by_template = || known.source.and_then(|source| source.provider_id).map(|template| template::expand(template, &known.names));
-    match said.or_else(by_template).map(|id| id.and_then(|id| plain("the platform's provider-id", id))) {
+    let by_template = || {
+        known
+            .source
+            .and_then(|source| source.provider_id)
+            .map(|template| template::expand(template, &known.names))
+    };
+    match said
+        .or_else(by_template)
+        .map(|id| id.and_then(|id| plain("the platform's provider-id", id)))
+    {
         Some(Err(wrong)) => {
             remarks.push(format!("no provider-id: {wrong}"));
             Ok(None)
@@ -90,7 +105,11 @@ fn provider_id(config: &NodeConfig, known: &Known, remarks: &mut Vec<String>) ->
 fn plain(what: &str, text: String) -> std::result::Result<String, Wrong> {
     let is_odd = |letter: char| letter.is_whitespace() || letter.is_control() || "\"'\\".contains(letter);
     let is_good = !text.is_empty() && text.len() <= LONGEST && !text.contains(is_odd);
-    if is_good { Ok(text) } else { Err(Wrong::Text(format!("{what} is empty, too long, or has blanks or quotes in it"))) }
+    if is_good {
+        Ok(text)
+    } else {
+        Err(Wrong::Text(format!("{what} is empty, too long, or has blanks or quotes in it")))
+    }
 }
 
 /// Longest provider-id; Azure's have some 250 characters.

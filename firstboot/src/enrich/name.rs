@@ -35,7 +35,10 @@ pub fn by_platform(facts: &Facts, source: &Source, remarks: &mut Vec<String>) ->
     let name = expanded.split_whitespace().next()?.trim_end_matches('.').to_lowercase();
     let name = match name.split_once('.') {
         Some((first, _)) if name.len() > LABEL_LIMIT => {
-            remarks.push(format!("the name that {} has for this machine is too long for a label: the node is called {first}", source.name));
+            remarks.push(format!(
+                "the name that {} has for this machine is too long for a label: the node is called {first}",
+                source.name
+            ));
             first.to_owned()
         }
         _ => name,
@@ -49,7 +52,10 @@ pub fn by_platform(facts: &Facts, source: &Source, remarks: &mut Vec<String>) ->
 
 /// The name that the config's own template gives.
 pub fn by_template(template: &str, names: &Names, remarks: &mut Vec<String>) -> Result<String> {
-    let name = template::expand(template, names).map_err(|wrong| wrong.failure("nodeName"))?.trim().to_lowercase();
+    let name = template::expand(template, names)
+        .map_err(|wrong| wrong.failure("nodeName"))?
+        .trim()
+        .to_lowercase();
     if let Some(problem) = node_name_problem(&name) {
         return Err(Failure::new(Class::Config, format!("nodeName: {problem}")));
     }

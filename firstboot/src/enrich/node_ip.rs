@@ -42,7 +42,12 @@ impl NodeIp {
 
 /// The address; none to leave it to the kubelet. `interfaces`: those of this machine, if they can be seen. `is_v6`: the family of the API
 /// endpoint, if it is an address.
-pub fn choose(wish: NodeIp, platform: &[Address], interfaces: Option<&[IpAddr]>, is_v6: Option<bool>) -> Result<Option<IpAddr>> {
+pub fn choose(
+    wish: NodeIp,
+    platform: &[Address],
+    interfaces: Option<&[IpAddr]>,
+    is_v6: Option<bool>,
+) -> Result<Option<IpAddr>> {
     let (scope, word) = match wish {
         NodeIp::None => return Ok(None),
         NodeIp::Address(ip) => return Ok(Some(ip)),
@@ -55,13 +60,17 @@ pub fn choose(wish: NodeIp, platform: &[Address], interfaces: Option<&[IpAddr]>,
         // Public addresses are often the platform's alone, and no interface has them.
         None => address.scope == Scope::Private || scope.is_some(),
     };
-    let usable =
-        |address: &&Address| network::is_global(address.ip) && is_here(address) && scope.is_none_or(|scope| scope == address.scope);
+    let usable = |address: &&Address| {
+        network::is_global(address.ip) && is_here(address) && scope.is_none_or(|scope| scope == address.scope)
+    };
     let rank = |address: &&Address| (address.ip.is_ipv6() != is_v6.unwrap_or(false), address.scope);
     match platform.iter().filter(usable).min_by_key(rank) {
         None if scope.is_some() => {
-            let message = format!("nodeIP: {word}: no interface of this machine has an address that its platform calls {word}");
-            Err(Failure::new(Class::Config, message).help("see firstboot explain for the addresses that are known"))
+            let message = format!(
+                "nodeIP: {word}: no interface of this machine has an address that its platform calls {word}"
+            );
+            Err(Failure::new(Class::Config, message)
+                .help("see firstboot explain for the addresses that are known"))
         }
         found => Ok(found.map(|address| address.ip)),
     }

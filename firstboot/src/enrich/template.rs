@@ -30,7 +30,8 @@ impl Names {
             names.set("hostname", super::name::of_host(root));
         }
         let fields = smbios::fields(root);
-        let field = |wanted: Field| fields.iter().find(|(field, _)| *field == wanted).map(|(_, text)| text.clone());
+        let field =
+            |wanted: Field| fields.iter().find(|(field, _)| *field == wanted).map(|(_, text)| text.clone());
         let uuid = field(Field::ProductUuid).filter(|uuid| identity::doubt(uuid).is_none());
         names.set("uuid", uuid.map(|uuid| uuid.to_ascii_lowercase()));
         names.set("serial", field(Field::ProductSerial));
@@ -72,7 +73,11 @@ impl Wrong {
     /// The failure for a template that someone wrote at `path`.
     pub fn failure(&self, path: &str) -> Failure {
         let failure = Failure::new(Class::Config, format!("{path}: {self}"));
-        if matches!(self, Self::Missing(_)) { failure.help("see firstboot explain for what is known, and by whom") } else { failure }
+        if matches!(self, Self::Missing(_)) {
+            failure.help("see firstboot explain for what is known, and by whom")
+        } else {
+            failure
+        }
     }
 }
 
@@ -100,7 +105,9 @@ fn parts(template: &str) -> Result<Vec<Part<'_>>, Wrong> {
     }
     let (mut parts, mut rest) = (Vec::new(), template);
     while let Some((front, back)) = rest.split_once("${") {
-        let (name, behind) = back.split_once('}').ok_or_else(|| Wrong::Text("a name begins with ${ and does not end with }".to_owned()))?;
+        let (name, behind) = back
+            .split_once('}')
+            .ok_or_else(|| Wrong::Text("a name begins with ${ and does not end with }".to_owned()))?;
         parts.extend([Part::Text(front), Part::Name(name)]);
         rest = behind;
     }
@@ -115,7 +122,11 @@ fn value<'a>(name: &str, names: &'a Names) -> Result<&'a str, Wrong> {
         None => {
             let known = || names.0.keys().map(String::as_str);
             let meant = nearest::did_you_mean(name, known());
-            let all = if meant.is_empty() { format!("; there are {}", known().collect::<Vec<_>>().join(", ")) } else { meant };
+            let all = if meant.is_empty() {
+                format!("; there are {}", known().collect::<Vec<_>>().join(", "))
+            } else {
+                meant
+            };
             let shown: String = name.chars().take(SHOWN).filter(|letter| !letter.is_control()).collect();
             Err(Wrong::Unknown(format!("no fact is called {shown:?}{all}")))
         }

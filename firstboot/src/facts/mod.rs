@@ -12,7 +12,8 @@ use std::time::SystemTime;
 pub use publish::{PATH, publish};
 
 /// The fields of text that every machine may have, by their names in kebab-case.
-pub const NAMES: &[&str] = &["platform", "instance-id", "hostname", "region", "zone", "instance-type", "provider-id", "lifecycle"];
+pub const NAMES: &[&str] =
+    &["platform", "instance-id", "hostname", "region", "zone", "instance-type", "provider-id", "lifecycle"];
 
 /// Something that was said of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]

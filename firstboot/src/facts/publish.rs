@@ -73,7 +73,9 @@ mod tests {
         let mut facts = Facts::default();
         facts.zone.say("a".to_owned(), "one");
         facts.zone.say("b".to_owned(), "two");
-        facts.addresses.say(vec![Address { scope: Scope::Private, ip: "10.0.0.1".parse().unwrap() }], "one");
+        facts
+            .addresses
+            .say(vec![Address { scope: Scope::Private, ip: "10.0.0.1".parse().unwrap() }], "one");
         publish(&root, &facts).unwrap();
         let record: Value = serde_json::from_slice(&std::fs::read(root.path(PATH)).unwrap()).unwrap();
         assert_eq!((&record["zone"]["value"], &record["zone"]["source"]), (&json!("a"), &json!("one")));

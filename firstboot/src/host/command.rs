@@ -50,11 +50,19 @@ pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output>
     let doing = || format!("running {}", shown(program, arguments));
     let deadline = Instant::now() + limit;
     let mut command = Command::new(program);
-    command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().doing(doing())?;
     match collect(&mut child, deadline).doing(doing())? {
         Some(output) => Ok(output),
-        None => Err(Failure::new(Class::Host, format!("{}: no end after {} s", doing(), limit.as_secs_f32())).transient()),
+        None => {
+            Err(Failure::new(Class::Host, format!("{}: no end after {} s", doing(), limit.as_secs_f32()))
+                .transient())
+        }
     }
 }
 
@@ -70,7 +78,9 @@ pub fn run_checked(program: &str, arguments: &[&str], limit: Duration) -> Result
 /// Where `program` lies, searched in the folders of `path` (as in the variable PATH) below `root`.
 pub fn find(root: &Root, path: &str, program: &str) -> Option<PathBuf> {
     let folders = path.split(':').filter(|folder| folder.starts_with('/'));
-    folders.map(|folder| root.path(Path::new(folder).join(program))).find(|file| is_executable(file))
+    folders
+        .map(|folder| root.path(Path::new(folder).join(program)))
+        .find(|file| is_executable(file))
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -117,7 +127,10 @@ fn rest(out: &Pipe<impl AsFd>, err: &Pipe<impl AsFd>, deadline: Instant) -> io::
         .collect();
     // Both closed: the program is about to end.
     let longest = if waits.is_empty() { Duration::from_millis(1) } else { LOOK };
-    let pause = deadline.saturating_duration_since(Instant::now()).min(longest).max(Duration::from_millis(1));
+    let pause = deadline
+        .saturating_duration_since(Instant::now())
+        .min(longest)
+        .max(Duration::from_millis(1));
     match poll(&mut waits, PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO)) {
         Ok(_) | Err(nix::Error::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
@@ -171,7 +184,10 @@ mod tests {
     #[test]
     fn both_outputs_and_the_code_are_kept() {
         let output = run("sh", &["-c", "echo one; echo two >&2; exit 3"], LONG).unwrap();
-        assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (Some(3), "one\n", "two\n"));
+        assert_eq!(
+            (output.code, output.stdout.as_str(), output.stderr.as_str()),
+            (Some(3), "one\n", "two\n")
+        );
         assert_eq!(output.reason(), "two");
         let failure = run_checked("sh", &["-c", "echo why; exit 1"], LONG).unwrap_err();
         assert!(failure.message.ends_with("failed: why"), "{failure}");
@@ -216,7 +232,8 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("bin/ip")).unwrap();
         std::fs::write(folder.path().join("sbin/ip"), "").unwrap();
         assert_eq!(find(&root, "/bin:/sbin", "ip"), None, "a folder, and a file that cannot be run");
-        std::fs::set_permissions(folder.path().join("sbin/ip"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(folder.path().join("sbin/ip"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
         assert_eq!(find(&root, "bin:/bin:/sbin", "ip"), Some(folder.path().join("sbin/ip")));
     }
 }

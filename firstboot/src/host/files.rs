@@ -20,7 +20,9 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     make_folder(folder, 0o755)?;
     let scratch = scratch_beside(path);
-    let written = write_flushed(&scratch, bytes, mode).and_then(|()| fs::rename(&scratch, path)).and_then(|()| flush_folder(folder));
+    let written = write_flushed(&scratch, bytes, mode)
+        .and_then(|()| fs::rename(&scratch, path))
+        .and_then(|()| flush_folder(folder));
     if written.is_err() {
         let _ = fs::remove_file(&scratch);
     }
@@ -32,7 +34,9 @@ pub fn link(path: &Path, target: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let scratch = scratch_beside(path);
     let _ = fs::remove_file(&scratch);
-    let linked = std::os::unix::fs::symlink(target, &scratch).and_then(|()| fs::rename(&scratch, path)).and_then(|()| flush_folder(folder));
+    let linked = std::os::unix::fs::symlink(target, &scratch)
+        .and_then(|()| fs::rename(&scratch, path))
+        .and_then(|()| flush_folder(folder));
     linked.doing(format!("linking {} to {}", path.display(), target.display()))
 }
 
@@ -44,8 +48,12 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
     if let Some(above) = path.parent() {
         make_folder(above, 0o755)?;
     }
-    let made = fs::DirBuilder::new().mode(mode).create(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) });
-    made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode))).doing(format!("making the folder {}", path.display()))
+    let made = fs::DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        .or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) });
+    made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .doing(format!("making the folder {}", path.display()))
 }
 
 /// Removes a file; one that is not there is no error. Flushed, so that it does not come back after a power cut.
@@ -54,7 +62,9 @@ pub fn remove(path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         removed => removed,
     };
-    removed.and_then(|()| flush_folder(path.parent().unwrap_or(Path::new("/")))).doing(format!("removing {}", path.display()))
+    removed
+        .and_then(|()| flush_folder(path.parent().unwrap_or(Path::new("/"))))
+        .doing(format!("removing {}", path.display()))
 }
 
 /// The whole file, if it is not longer than `limit` bytes; none if there is no such file.
@@ -138,7 +148,8 @@ mod tests {
             fs::write(folder.path().join(name), b"x").unwrap();
         }
         sweep(folder.path());
-        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, [".other.new", "pem", "pem.firstboot-new"]);
         sweep(&folder.path().join("missing"));

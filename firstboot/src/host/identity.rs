@@ -48,7 +48,8 @@ pub fn product_uuid(root: &Root) -> Option<String> {
 
 /// machine-id(5): 32 hex digits; none before the first boot is through.
 pub fn machine_id(root: &Root) -> Option<String> {
-    line(root, "/etc/machine-id").filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    line(root, "/etc/machine-id")
+        .filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The identifier of this boot.
@@ -59,8 +60,11 @@ pub fn boot_id(root: &Root) -> Option<String> {
 /// The machine's identity, 64 hex digits: the SHA-256 of its firmware's identifier if that one is worth anything, else of its
 /// machine-id; none when it has neither. A clone of the disk on another (virtual) machine has another identity.
 pub fn of(root: &Root) -> Option<String> {
-    let firmware = product_uuid(root).filter(|uuid| doubt(uuid).is_none()).map(|uuid| format!("uuid:{}", uuid.to_ascii_lowercase()));
-    let source = firmware.or_else(|| machine_id(root).map(|id| format!("machine-id:{}", id.to_ascii_lowercase())))?;
+    let firmware = product_uuid(root)
+        .filter(|uuid| doubt(uuid).is_none())
+        .map(|uuid| format!("uuid:{}", uuid.to_ascii_lowercase()));
+    let source =
+        firmware.or_else(|| machine_id(root).map(|id| format!("machine-id:{}", id.to_ascii_lowercase())))?;
     let mut context = Context::new(&SHA256);
     context.update(DOMAIN);
     context.update(source.as_bytes());

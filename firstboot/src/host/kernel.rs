@@ -36,7 +36,9 @@ pub fn text(root: &Root, path: &str) -> Option<String> {
 
 /// `6.1.0-18-cloud-amd64`.
 pub fn release(root: &Root) -> Option<String> {
-    text(root, "/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    text(root, "/proc/sys/kernel/osrelease")
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
 }
 
 /// The first two numbers of a kernel's release.
@@ -52,7 +54,10 @@ pub fn cgroups(root: &Root) -> Cgroups {
         Cgroups::V2
     } else if is_there("/sys/fs/cgroup/unified/cgroup.controllers") {
         Cgroups::Hybrid
-    } else if ["memory", "cpu", "cpu,cpuacct", "pids"].iter().any(|name| is_there(&format!("/sys/fs/cgroup/{name}"))) {
+    } else if ["memory", "cpu", "cpu,cpuacct", "pids"]
+        .iter()
+        .any(|name| is_there(&format!("/sys/fs/cgroup/{name}")))
+    {
         Cgroups::V1
     } else {
         Cgroups::Absent
@@ -69,14 +74,22 @@ pub fn cgroup_controllers(root: &Root) -> Vec<String> {
 
 /// Reads /proc/cgroups, cgroups(7): name, hierarchy, number of groups, enabled.
 fn parse_cgroups(table: &str) -> Vec<String> {
-    let rows = table.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let rows = table
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
     rows.filter(|row| row.get(3) == Some(&"1")).map(|row| row[0].to_owned()).collect()
 }
 
 /// What the machine swaps to, from /proc/swaps.
 pub fn swaps(root: &Root) -> Vec<String> {
     let table = text(root, "/proc/swaps").unwrap_or_default();
-    table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The value of the parameter `name` (`net.ipv4.ip_forward`), trimmed; none if the kernel has no such parameter.
@@ -106,16 +119,26 @@ fn sysctl_path(root: &Root, name: &str) -> PathBuf {
 pub fn has_module(root: &Root, name: &str) -> bool {
     let name = name.replace('-', "_");
     let loaded = text(root, "/proc/modules").unwrap_or_default();
-    if loaded.lines().any(|line| line.split(' ').next() == Some(&name)) || root.path(format!("/sys/module/{name}")).exists() {
+    if loaded.lines().any(|line| line.split(' ').next() == Some(&name))
+        || root.path(format!("/sys/module/{name}")).exists()
+    {
         return true;
     }
-    let built_in = release(root).and_then(|release| text(root, &format!("/lib/modules/{release}/modules.builtin"))).unwrap_or_default();
+    let built_in = release(root)
+        .and_then(|release| text(root, &format!("/lib/modules/{release}/modules.builtin")))
+        .unwrap_or_default();
     built_in.lines().any(|line| module_name(line) == name)
 }
 
 /// `kernel/net/bridge/br_netfilter.ko` → `br_netfilter`.
 fn module_name(path: &str) -> String {
-    path.rsplit('/').next().unwrap_or(path).split(".ko").next().unwrap_or_default().replace('-', "_")
+    path.rsplit('/')
+        .next()
+        .unwrap_or(path)
+        .split(".ko")
+        .next()
+        .unwrap_or_default()
+        .replace('-', "_")
 }
 
 /// Loads the module `name` with what it needs, unless the kernel has it already. Only on the machine itself.
@@ -139,7 +162,11 @@ pub struct Mount {
 
 /// What is mounted, in the order of mounting.
 pub fn mounts(root: &Root) -> Vec<Mount> {
-    text(root, "/proc/self/mountinfo").unwrap_or_default().lines().filter_map(parse_mount).collect()
+    text(root, "/proc/self/mountinfo")
+        .unwrap_or_default()
+        .lines()
+        .filter_map(parse_mount)
+        .collect()
 }
 
 /// A line of proc_pid_mountinfo(5): id, parent, device, root, point, options, optional fields, `-`, type, source, options.

@@ -36,13 +36,17 @@ fn swap_is_what_follows_the_header() {
     let header = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
     let (_folder, root) = root_with(&[("/proc/swaps", header)]);
     assert!(swaps(&root).is_empty());
-    let (_folder, root) = root_with(&[("/proc/swaps", &format!("{header}/dev/sda2   partition\t1048572\t0\t-2\n"))]);
+    let (_folder, root) =
+        root_with(&[("/proc/swaps", &format!("{header}/dev/sda2   partition\t1048572\t0\t-2\n"))]);
     assert_eq!(swaps(&root), ["/dev/sda2"]);
 }
 
 #[test]
 fn parameters_are_read_and_set() {
-    let (_folder, root) = root_with(&[("/proc/sys/net/ipv4/ip_forward", "0\n"), ("/proc/sys/net/ipv4/conf/eth0.1/forwarding", "1\n")]);
+    let (_folder, root) = root_with(&[
+        ("/proc/sys/net/ipv4/ip_forward", "0\n"),
+        ("/proc/sys/net/ipv4/conf/eth0.1/forwarding", "1\n"),
+    ]);
     assert_eq!(sysctl(&root, "net.ipv4.ip_forward").as_deref(), Some("0"));
     set_sysctl(&root, "net.ipv4.ip_forward", "1").unwrap();
     assert_eq!(sysctl(&root, "net.ipv4.ip_forward").as_deref(), Some("1"));
@@ -57,7 +61,10 @@ fn modules_are_found_loaded_and_built_in() {
     let (_folder, root) = root_with(&[
         ("/proc/modules", "overlay 151552 0 - Live 0x0\nnf_nat 1 0 - Live 0x0\n"),
         ("/proc/sys/kernel/osrelease", "6.1.0-1-amd64\n"),
-        ("/lib/modules/6.1.0-1-amd64/modules.builtin", "kernel/drivers/firmware/qemu_fw_cfg.ko\nkernel/net/br-x.ko\n"),
+        (
+            "/lib/modules/6.1.0-1-amd64/modules.builtin",
+            "kernel/drivers/firmware/qemu_fw_cfg.ko\nkernel/net/br-x.ko\n",
+        ),
         ("/sys/module/loop/parameters/max_loop", "8"),
     ]);
     for present in ["overlay", "qemu_fw_cfg", "br_x", "br-x", "loop"] {
@@ -88,6 +95,12 @@ fn mounts_are_read() {
                  23 22 254:2 / /usr ro,relatime - squashfs /dev/vda2 rw\n\
                  24 22 254:3 / /mnt rw master:3 - iso9660 /dev/sr0 ro\nbroken line\n";
     let (_folder, root) = root_with(&[("/proc/self/mountinfo", table)]);
-    let seen: Vec<_> = mounts(&root).into_iter().map(|mount| (mount.point, mount.shared, mount.read_only)).collect();
-    assert_eq!(seen, [("/".to_owned(), true, false), ("/usr".to_owned(), false, true), ("/mnt".to_owned(), false, true)]);
+    let seen: Vec<_> = mounts(&root)
+        .into_iter()
+        .map(|mount| (mount.point, mount.shared, mount.read_only))
+        .collect();
+    assert_eq!(
+        seen,
+        [("/".to_owned(), true, false), ("/usr".to_owned(), false, true), ("/mnt".to_owned(), false, true)]
+    );
 }

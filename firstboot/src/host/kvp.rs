@@ -52,7 +52,9 @@ pub fn read(path: &Path) -> Result<Option<Vec<Pair>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.doing(reading(path))?,
     };
-    let length = usize::try_from(file.metadata().doing(reading(path))?.len()).unwrap_or(usize::MAX).min(MOST * RECORD);
+    let length = usize::try_from(file.metadata().doing(reading(path))?.len())
+        .unwrap_or(usize::MAX)
+        .min(MOST * RECORD);
     let mut bytes = Zeroizing::new(vec![0; length]);
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -99,11 +101,15 @@ pub fn joined(pairs: &[Pair], name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> 
         return Ok(Some(whole.value.clone()));
     }
     let number = |pair: &Pair| pair.key.strip_prefix(name)?.strip_prefix('.')?.parse::<usize>().ok();
-    let mut parts: Vec<(usize, &Pair)> = pairs.iter().filter_map(|pair| Some((number(pair)?, pair))).collect();
+    let mut parts: Vec<(usize, &Pair)> =
+        pairs.iter().filter_map(|pair| Some((number(pair)?, pair))).collect();
     parts.sort_by_key(|part| part.0);
     let Some(first) = parts.first().map(|part| part.0) else { return Ok(None) };
     if first > 1 || parts.iter().enumerate().any(|(position, part)| part.0 != first + position) {
-        return Err(Failure::new(Class::Source, format!("the pairs {name}.<n> of Hyper-V are not numbered one after another from 0 or 1")));
+        return Err(Failure::new(
+            Class::Source,
+            format!("the pairs {name}.<n> of Hyper-V are not numbered one after another from 0 or 1"),
+        ));
     }
     // Reserved at once, so that no copy is left where it grew.
     let mut all = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.1.value.len()).sum()));
@@ -139,7 +145,13 @@ pub fn overwrite(path: &Path, is_secret: impl Fn(&str) -> bool) -> Result<usize>
 
 /// The lock that the daemon takes too; it ends with the file.
 fn lock(file: &File) -> nix::Result<()> {
-    let whole = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
     let (attempts, pause) = ATTEMPTS;
     for _ in 1..attempts {
         match fcntl(file, FcntlArg::F_SETLK(&whole)) {
@@ -167,12 +179,18 @@ mod tests {
         let longest = ("k".repeat(KEY - 1), "v".repeat(VALUE - 1));
         let bytes = pool(&[("a", "1"), (&longest.0, &longest.1), ("empty", "")]);
         assert_eq!(bytes.len(), 3 * RECORD);
-        let expected = [("a".to_owned(), b"1".to_vec()), (longest.0, longest.1.into_bytes()), ("empty".to_owned(), Vec::new())];
+        let expected = [
+            ("a".to_owned(), b"1".to_vec()),
+            (longest.0, longest.1.into_bytes()),
+            ("empty".to_owned(), Vec::new()),
+        ];
         assert_eq!(all(&bytes), expected);
         assert_eq!(all(&bytes[..bytes.len() - 1]), expected[..2], "a record that is cut off");
         assert_eq!(all(&[0; RECORD]), []);
         assert_eq!(all(&[b'x'; RECORD]).len(), 1, "nothing ends the key but its place");
-        for (key, value) in [("", "x"), ("a\0b", ""), ("a", "b\0"), (&"k".repeat(KEY), ""), ("a", &"v".repeat(VALUE))] {
+        for (key, value) in
+            [("", "x"), ("a\0b", ""), ("a", "b\0"), (&"k".repeat(KEY), ""), ("a", &"v".repeat(VALUE))]
+        {
             assert!(record(key, value).is_none());
         }
     }
@@ -203,7 +221,9 @@ mod tests {
             let found = joined(&pairs(&pool(&entries)), "c").unwrap().map(|value| value.to_vec());
             assert_eq!(found, expected.map(|text| text.as_bytes().to_vec()));
         }
-        for entries in [vec![("c.0", "a"), ("c.2", "b")], vec![("c.2", "a")], vec![("c.1", "a"), ("c.01", "b")]] {
+        for entries in
+            [vec![("c.0", "a"), ("c.2", "b")], vec![("c.2", "a")], vec![("c.1", "a"), ("c.01", "b")]]
+        {
             assert!(joined(&pairs(&pool(&entries)), "c").unwrap_err().message.contains("one after another"));
         }
     }
@@ -213,7 +233,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pool");
         assert_eq!(overwrite(&path, |_| true).unwrap(), 0);
-        std::fs::write(&path, pool(&[("secret.0", "canary"), ("other", "kept"), ("secret.1", "canary")])).unwrap();
+        std::fs::write(&path, pool(&[("secret.0", "canary"), ("other", "kept"), ("secret.1", "canary")]))
+            .unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(overwrite(&path, |key| key.starts_with("secret.")).unwrap(), 2);
         let bytes = std::fs::read(&path).unwrap();

@@ -18,7 +18,10 @@ pub fn hostname(root: &Root) -> Option<String> {
     let kernel = kernel::text(root, "/proc/sys/kernel/hostname").map(|text| text.trim().to_owned());
     kernel.filter(|name| !name.is_empty() && name != "(none)").or_else(|| {
         let file = kernel::text(root, "/etc/hostname")?;
-        file.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)
+        file.lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(str::to_owned)
     })
 }
 
@@ -40,8 +43,9 @@ pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
 /// The version of the kubelet `program`, which is run for it.
 pub fn kubelet_version(program: &str) -> Result<Version> {
     let output = command::run_checked(program, &["--version"], VERSION_LIMIT)?;
-    parse_kubelet_version(&output.stdout)
-        .ok_or_else(|| Failure::new(Class::Host, format!("\"{program} --version\" did not say a version of Kubernetes")))
+    parse_kubelet_version(&output.stdout).ok_or_else(|| {
+        Failure::new(Class::Host, format!("\"{program} --version\" did not say a version of Kubernetes"))
+    })
 }
 
 /// Reads `Kubernetes v1.36.2`.

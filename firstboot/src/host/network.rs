@@ -30,7 +30,10 @@ pub fn addresses() -> Vec<Address> {
 /// Names and numbers of the interfaces, the loopback last.
 pub fn interfaces() -> Vec<(String, u32)> {
     let all = nix::net::if_::if_nameindex().ok();
-    let named = all.iter().flatten().filter_map(|interface| Some((interface.name().to_str().ok()?.to_owned(), interface.index())));
+    let named = all
+        .iter()
+        .flatten()
+        .filter_map(|interface| Some((interface.name().to_str().ok()?.to_owned(), interface.index())));
     let (last, mut first): (Vec<_>, Vec<_>) = named.partition(|(name, _)| name == "lo");
     first.extend(last);
     first
@@ -40,9 +43,18 @@ pub fn interfaces() -> Vec<(String, u32)> {
 pub fn is_global(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST)
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_multicast()
+                || ip == Ipv4Addr::BROADCAST)
         }
-        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || (ip.segments()[0] & 0xffc0) == 0xfe80),
+        IpAddr::V6(ip) => {
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || (ip.segments()[0] & 0xffc0) == 0xfe80)
+        }
     }
 }
 
@@ -60,7 +72,8 @@ pub fn default_interfaces(root: &Root) -> Vec<String> {
 /// Reads /proc/net/route: interface, destination, gateway, flags, counters, metric, mask; numbers in hex but the metric.
 fn parse_routes(table: &str) -> Vec<String> {
     let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let routes = rows.filter(|row| row.len() >= 8 && row[1] == "00000000" && row[7] == "00000000" && is_up(row[3]));
+    let routes =
+        rows.filter(|row| row.len() >= 8 && row[1] == "00000000" && row[7] == "00000000" && is_up(row[3]));
     by_metric(routes.map(|row| (row[6].parse().unwrap_or(u32::MAX), row[0].to_owned())))
 }
 
@@ -68,7 +81,8 @@ fn parse_routes(table: &str) -> Vec<String> {
 fn parse_routes6(table: &str) -> Vec<String> {
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let any = "0".repeat(32);
-    let routes = rows.filter(|row| row.len() >= 10 && row[0] == any && row[1] == "00" && is_up(row[8]) && row[9] != "lo");
+    let routes = rows
+        .filter(|row| row.len() >= 10 && row[0] == any && row[1] == "00" && is_up(row[8]) && row[9] != "lo");
     by_metric(routes.map(|row| (u32::from_str_radix(row[5], 16).unwrap_or(u32::MAX), row[9].to_owned())))
 }
 
@@ -98,7 +112,10 @@ pub fn node_address(interfaces: &[String], addresses: &[Address]) -> Option<IpAd
             .find(|address| address.interface == name && is_global(address.ip) && address.ip.is_ipv4() == v4)
             .map(|address| address.ip)
     };
-    interfaces.iter().find_map(|name| of(name, true)).or_else(|| interfaces.iter().find_map(|name| of(name, false)))
+    interfaces
+        .iter()
+        .find_map(|name| of(name, true))
+        .or_else(|| interfaces.iter().find_map(|name| of(name, false)))
 }
 
 /// Whether an interface is made of software: a bridge, a tunnel, a container's end of a cable.
@@ -108,7 +125,11 @@ pub fn is_virtual(root: &Root, interface: &str) -> bool {
 
 /// An address as text in an argument or a node's status: `10.0.0.1`, `fd00::1`.
 pub fn parse_address(text: &str) -> Option<IpAddr> {
-    text.trim().parse::<Ipv4Addr>().map(IpAddr::V4).or_else(|_| text.trim().parse::<Ipv6Addr>().map(IpAddr::V6)).ok()
+    text.trim()
+        .parse::<Ipv4Addr>()
+        .map(IpAddr::V4)
+        .or_else(|_| text.trim().parse::<Ipv6Addr>().map(IpAddr::V6))
+        .ok()
 }
 
 #[cfg(test)]

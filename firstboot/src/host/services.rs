@@ -110,7 +110,9 @@ impl Services {
     pub fn enablement(self, service: &str) -> Result<Enablement> {
         match self {
             Self::Systemd => Ok(systemd_enablement(&question("systemctl", &["is-enabled", service])?)),
-            Self::OpenRc if !question("rc-service", &["--exists", service])?.success() => Ok(Enablement::Absent),
+            Self::OpenRc if !question("rc-service", &["--exists", service])?.success() => {
+                Ok(Enablement::Absent)
+            }
             Self::OpenRc => Ok(openrc_enablement(&question("rc-update", &["show"])?.stdout, service)),
             Self::None => Ok(Enablement::Unknown),
         }
@@ -150,7 +152,9 @@ impl Services {
 
     fn act(self, verb: Verb, service: &str, wait: Wait) -> Result<()> {
         let Some((program, arguments)) = self.words(verb, service, wait) else { return Ok(()) };
-        command::run_checked(program, &arguments, ACTION_LIMIT).map(|_| ()).map_err(|failure| failure.help(self.advice(service)))
+        command::run_checked(program, &arguments, ACTION_LIMIT)
+            .map(|_| ())
+            .map_err(|failure| failure.help(self.advice(service)))
     }
 
     /// The command for an action; none where there is no manager.
@@ -186,7 +190,9 @@ impl Services {
         match self {
             Self::Systemd => format!("see journalctl -u {service}"),
             Self::OpenRc => format!("see rc-service {service} status and /var/log"),
-            Self::None => format!("see the log of {service}; no service manager was recognised, so whoever runs this machine starts it"),
+            Self::None => format!(
+                "see the log of {service}; no service manager was recognised, so whoever runs this machine starts it"
+            ),
         }
     }
 }
@@ -198,9 +204,8 @@ fn question(program: &str, arguments: &[&str]) -> Result<Output> {
 /// The words of systemctl(1), is-enabled. A unit that does not exist is said on either output, by version.
 fn systemd_enablement(output: &Output) -> Enablement {
     match output.stdout.trim() {
-        "enabled" | "enabled-runtime" | "static" | "indirect" | "alias" | "generated" | "transient" | "linked" | "linked-runtime" => {
-            Enablement::Enabled
-        }
+        "enabled" | "enabled-runtime" | "static" | "indirect" | "alias" | "generated" | "transient"
+        | "linked" | "linked-runtime" => Enablement::Enabled,
         "not-found" | "" => Enablement::Absent,
         _ => Enablement::Disabled,
     }
@@ -219,8 +224,10 @@ fn systemd_prospect(state: &str, job: &str) -> Prospect {
 
 /// Lines of `rc-update show` are ` kubelet | default`.
 fn openrc_enablement(table: &str, service: &str) -> Enablement {
-    let listed =
-        table.lines().filter_map(|line| line.split_once('|')).any(|(name, levels)| name.trim() == service && !levels.trim().is_empty());
+    let listed = table
+        .lines()
+        .filter_map(|line| line.split_once('|'))
+        .any(|(name, levels)| name.trim() == service && !levels.trim().is_empty());
     if listed { Enablement::Enabled } else { Enablement::Disabled }
 }
 
@@ -242,7 +249,8 @@ mod tests {
         assert_eq!(Services::detect(&root, "/sbin"), Services::None);
         fs::create_dir_all(folder.path().join("sbin")).unwrap();
         fs::write(folder.path().join("sbin/rc-service"), "").unwrap();
-        fs::set_permissions(folder.path().join("sbin/rc-service"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(folder.path().join("sbin/rc-service"), fs::Permissions::from_mode(0o755))
+            .unwrap();
         assert_eq!(Services::detect(&root, "/sbin"), Services::OpenRc);
         fs::create_dir_all(folder.path().join("run/systemd/system")).unwrap();
         assert_eq!(Services::detect(&root, "/sbin"), Services::Systemd);
@@ -292,7 +300,10 @@ mod tests {
     #[test]
     fn actions_are_fixed_words() {
         let joined = |services: Services, verb, wait| {
-            services.words(verb, "kubelet", wait).map(|(program, words)| format!("{program} {}", words.join(" "))).unwrap_or_default()
+            services
+                .words(verb, "kubelet", wait)
+                .map(|(program, words)| format!("{program} {}", words.join(" ")))
+                .unwrap_or_default()
         };
         for (services, verb, wait, expected) in [
             (Services::Systemd, Verb::Start, Wait::Started, "systemctl start kubelet"),
@@ -309,7 +320,10 @@ mod tests {
     fn without_a_manager_nothing_is_done_and_nothing_known() {
         let none = Services::None;
         assert_eq!(none.enablement("kubelet"), Ok(Enablement::Unknown));
-        assert_eq!((none.is_active("kubelet"), none.start("kubelet", Wait::Started), none.stop("kubelet")), (Ok(false), Ok(()), Ok(())));
+        assert_eq!(
+            (none.is_active("kubelet"), none.start("kubelet", Wait::Started), none.stop("kubelet")),
+            (Ok(false), Ok(()), Ok(()))
+        );
         assert_eq!(none.reload_if_changed("kubelet"), Ok(false));
         assert!(none.advice("kubelet").contains("no service manager"));
     }

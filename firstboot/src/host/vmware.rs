@@ -76,15 +76,23 @@ pub fn open() -> Option<Box<dyn Port>> {
 
 /// The value of a key; none when it has none, or an empty one.
 pub fn get(port: &mut dyn Port, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-    let answer = exchange(port, format!("info-get {key}").as_bytes()).map_err(|failure| failure.doing(format!("reading {key}")))?;
-    Ok(value(&answer).filter(|value| !value.is_empty()).map(|value| Zeroizing::new(value.to_vec())))
+    let answer = exchange(port, format!("info-get {key}").as_bytes())
+        .map_err(|failure| failure.doing(format!("reading {key}")))?;
+    Ok(value(&answer)
+        .filter(|value| !value.is_empty())
+        .map(|value| Zeroizing::new(value.to_vec())))
 }
 
 /// Gives a key another value. Keys cannot be removed.
 pub fn set(port: &mut dyn Port, key: &str, text: &str) -> Result<()> {
     let doing = |failure: Failure| failure.doing(format!("overwriting {key}"));
     let answer = exchange(port, format!("info-set {key} {text}").as_bytes()).map_err(doing)?;
-    let refused = || doing(failed("the host refuses").help("isolation.tools.setInfo.disable of the virtual machine may forbid it"));
+    let refused = || {
+        doing(
+            failed("the host refuses")
+                .help("isolation.tools.setInfo.disable of the virtual machine may forbid it"),
+        )
+    };
     value(&answer).map(drop).ok_or_else(refused)
 }
 
@@ -108,7 +116,14 @@ fn failed(what: &str) -> Failure {
 
 /// Sends one command and gives the answer.
 fn exchange(port: &mut dyn Port, command: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-    let opened = port.call(Registers { ax: MAGIC, bx: RPCI, cx: MESSAGE | (Step::Open as u32) << 16, dx: PORT, si: 0, di: 0 });
+    let opened = port.call(Registers {
+        ax: MAGIC,
+        bx: RPCI,
+        cx: MESSAGE | (Step::Open as u32) << 16,
+        dx: PORT,
+        si: 0,
+        di: 0,
+    });
     if opened.cx >> 16 & SUCCESS == 0 {
         return Err(failed("it does not open"));
     }
@@ -121,7 +136,14 @@ fn exchange(port: &mut dyn Port, command: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
 impl Channel<'_> {
     fn call(&mut self, step: Step, bx: u32) -> Registers {
         let (si, di) = self.cookies;
-        self.port.call(Registers { ax: MAGIC, bx, cx: MESSAGE | (step as u32) << 16, dx: PORT | self.number, si, di })
+        self.port.call(Registers {
+            ax: MAGIC,
+            bx,
+            cx: MESSAGE | (step as u32) << 16,
+            dx: PORT | self.number,
+            si,
+            di,
+        })
     }
 
     /// A call that must succeed.
@@ -147,7 +169,10 @@ impl Channel<'_> {
             return Err(failed("there is no answer"));
         }
         // In front of the value stand two bytes.
-        let length = usize::try_from(size.bx).ok().filter(|length| *length <= LIMIT + 2).ok_or_else(|| failed("the answer is too long"))?;
+        let length = usize::try_from(size.bx)
+            .ok()
+            .filter(|length| *length <= LIMIT + 2)
+            .ok_or_else(|| failed("the answer is too long"))?;
         let mut answer = Zeroizing::new(vec![0; length]);
         for part in answer.chunks_mut(4) {
             let word = self.succeed(Step::Receive, SUCCESS, "the answer is cut off")?.bx.to_le_bytes();

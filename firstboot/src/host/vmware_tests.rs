@@ -31,9 +31,13 @@ impl PlayedHost {
     fn execute(&mut self) -> Vec<u8> {
         let command = String::from_utf8(std::mem::take(&mut self.command)).unwrap();
         if let Some(key) = command.strip_prefix("info-get ") {
-            return self.keys.get(key).map_or(b"0 No value found".to_vec(), |value| [b"1 ", &value[..]].concat());
+            return self
+                .keys
+                .get(key)
+                .map_or(b"0 No value found".to_vec(), |value| [b"1 ", &value[..]].concat());
         }
-        let Some((key, value)) = command.strip_prefix("info-set ").and_then(|rest| rest.split_once(' ')) else {
+        let Some((key, value)) = command.strip_prefix("info-set ").and_then(|rest| rest.split_once(' '))
+        else {
             return b"0 Unknown command".to_vec();
         };
         if self.refuses_to_set {
@@ -89,7 +93,13 @@ impl Port for PlayedHost {
             assert!(!self.is_open && registers.bx == 0xc943_5052, "one channel at a time, with cookies");
             self.is_open = true;
             self.channels.0 += 1;
-            return Registers { cx: SUCCESS << 16, dx: NUMBER << 16, si: COOKIES.0, di: COOKIES.1, ..registers };
+            return Registers {
+                cx: SUCCESS << 16,
+                dx: NUMBER << 16,
+                si: COOKIES.0,
+                di: COOKIES.1,
+                ..registers
+            };
         }
         assert!(self.is_open && registers.dx >> 16 == NUMBER && (registers.si, registers.di) == COOKIES);
         let (status, bx) = self.step(step, registers.bx);
@@ -100,8 +110,11 @@ impl Port for PlayedHost {
 #[test]
 fn keys_of_a_played_host_are_read_and_written() {
     let long = "x".repeat(70_001);
-    let mut host = PlayedHost::with(&[("guestinfo.a", "one"), ("guestinfo.empty", ""), ("guestinfo.long", &long)]);
-    for (key, expected) in [("a", Some("one")), ("empty", None), ("none", None), ("long", Some(long.as_str()))] {
+    let mut host =
+        PlayedHost::with(&[("guestinfo.a", "one"), ("guestinfo.empty", ""), ("guestinfo.long", &long)]);
+    for (key, expected) in
+        [("a", Some("one")), ("empty", None), ("none", None), ("long", Some(long.as_str()))]
+    {
         let found = get(&mut host, &format!("guestinfo.{key}")).unwrap();
         assert_eq!(found.as_deref().map(Vec::as_slice), expected.map(str::as_bytes), "{key}");
     }
@@ -109,7 +122,12 @@ fn keys_of_a_played_host_are_read_and_written() {
     assert_eq!(get(&mut host, "guestinfo.a").unwrap().unwrap().as_slice(), b"two words");
     assert_eq!(host.channels, (6, 6), "every channel is closed");
     host.refuses_to_set = true;
-    assert!(set(&mut host, "guestinfo.a", "x").unwrap_err().message.contains("overwriting guestinfo.a"));
+    assert!(
+        set(&mut host, "guestinfo.a", "x")
+            .unwrap_err()
+            .message
+            .contains("overwriting guestinfo.a")
+    );
 }
 
 #[test]

@@ -83,7 +83,8 @@ impl Arguments {
             _ => return,
         };
         if !accepted {
-            self.remarks.push(format!("{key}={value} on the kernel command line makes no sense here and is ignored"));
+            self.remarks
+                .push(format!("{key}={value} on the kernel command line makes no sense here and is ignored"));
         }
     }
 
@@ -122,14 +123,19 @@ mod tests {
     #[test]
     fn nothing_said_means_the_defaults() {
         let arguments = parse("BOOT_IMAGE=/vmlinuz console=ttyS0 quiet\n");
-        assert_eq!((arguments.root, arguments.timeout.as_secs(), arguments.init.as_str()), (None, 30, "/sbin/init"));
+        assert_eq!(
+            (arguments.root, arguments.timeout.as_secs(), arguments.init.as_str()),
+            (None, 30, "/sbin/init")
+        );
         assert_eq!(arguments.on_failure, OnFailure::PowerOff);
         assert!(arguments.remarks.is_empty());
     }
 
     #[test]
     fn takes_what_is_said_and_the_last_one_wins() {
-        let arguments = parse("root=PARTUUID=ABCD kiln.timeout=9 kiln.timeout=5 kiln.on-failure=reboot init=/bin/other ro");
+        let arguments = parse(
+            "root=PARTUUID=ABCD kiln.timeout=9 kiln.timeout=5 kiln.on-failure=reboot init=/bin/other ro",
+        );
         assert_eq!((arguments.root.as_deref(), arguments.timeout.as_secs()), (Some("abcd"), 5));
         assert_eq!((arguments.on_failure, arguments.init.as_str()), (OnFailure::Reboot, "/bin/other"));
     }

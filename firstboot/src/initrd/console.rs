@@ -23,7 +23,10 @@ pub fn fail(text: &str) {
 /// `priority` as in syslog(3). The device is opened anew for each message because the kernel limits the rate of each opening.
 fn write(priority: u8, text: &str) {
     let line = format!("<{priority}>kiln: {text}\n");
-    let written = OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut log| log.write_all(line.as_bytes()));
+    let written = OpenOptions::new()
+        .write(true)
+        .open("/dev/kmsg")
+        .and_then(|mut log| log.write_all(line.as_bytes()));
     if written.is_err() {
         eprint!("kiln: {text}\r\n");
     }

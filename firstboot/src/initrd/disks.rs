@@ -87,14 +87,21 @@ fn choose(disks: &[Disk], root: Option<&str>) -> Choice {
     for disk in disks {
         let Ok(table) = &disk.table else { continue };
         let Some(var) = of_kind(table, partition_type::VAR).next() else { continue };
-        for partition in of_kind(table, partition_type::ROOT).filter(|partition| root.is_none_or(|id| partition.id == id)) {
+        for partition in
+            of_kind(table, partition_type::ROOT).filter(|partition| root.is_none_or(|id| partition.id == id))
+        {
             candidates.push((disk, partition, var.number));
         }
     }
     match candidates[..] {
         [] => Choice::None,
         [(disk, root, var)] => Choice::One(Found { disk: disk.clone(), root: root.number, var }),
-        _ => Choice::Several(candidates.iter().map(|(disk, root, _)| format!("{} {}", disk.name, describe_partition(root))).collect()),
+        _ => Choice::Several(
+            candidates
+                .iter()
+                .map(|(disk, root, _)| format!("{} {}", disk.name, describe_partition(root)))
+                .collect(),
+        ),
     }
 }
 
@@ -105,7 +112,8 @@ fn of_kind<'a>(table: &'a Table, kind: &'a str) -> impl Iterator<Item = &'a Part
 fn ambiguous(names: &[String], root: Option<&str>) -> Failure {
     let failure = Failure::new(format!("several partitions could be the root: {}", names.join(", ")));
     match root {
-        None => failure.line("help: name one on the kernel command line: root=PARTUUID=…, or detach the other disk"),
+        None => failure
+            .line("help: name one on the kernel command line: root=PARTUUID=…, or detach the other disk"),
         Some(id) => failure.line(format!("help: all have the identifier {id}: detach the copy")),
     }
 }
@@ -113,9 +121,13 @@ fn ambiguous(names: &[String], root: Option<&str>) -> Failure {
 fn nothing_found(disks: &[Disk], arguments: &Arguments) -> Failure {
     let which = arguments.root.as_ref().map(|id| format!(" and identifier {id}")).unwrap_or_default();
     let seconds = arguments.timeout.as_secs();
-    let wanted =
-        format!("a disk with a root partition (type {}{which}) and a var partition (type {})", partition_type::ROOT, partition_type::VAR);
-    let mut failure = Failure::new(format!("no root found in {seconds} s")).line(format!("looked for {wanted}"));
+    let wanted = format!(
+        "a disk with a root partition (type {}{which}) and a var partition (type {})",
+        partition_type::ROOT,
+        partition_type::VAR
+    );
+    let mut failure =
+        Failure::new(format!("no root found in {seconds} s")).line(format!("looked for {wanted}"));
     if disks.is_empty() {
         failure = failure.line("found no disk: the kernel has no driver for it in this initrd, or it is slow (kiln.timeout=SECONDS)");
     }
@@ -149,8 +161,13 @@ fn describe_partition(partition: &Partition) -> String {
 /// All disks, sorted by name.
 fn scan() -> Vec<Disk> {
     let Ok(entries) = fs::read_dir("/sys/block") else { return Vec::new() };
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.retain(|name| !IGNORED.iter().any(|ignored| name.trim_end_matches(|c: char| c.is_ascii_digit()) == *ignored));
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.retain(|name| {
+        !IGNORED
+            .iter()
+            .any(|ignored| name.trim_end_matches(|c: char| c.is_ascii_digit()) == *ignored)
+    });
     names.sort();
     names.iter().filter_map(|name| look_at(name)).collect()
 }
@@ -194,7 +211,8 @@ impl Disk {
                 return Ok(path);
             }
             if Instant::now() >= deadline {
-                let failure = Failure::new(format!("the kernel shows no partition {number} of {}", self.name));
+                let failure =
+                    Failure::new(format!("the kernel shows no partition {number} of {}", self.name));
                 return Err(failure.line(describe(self)));
             }
             std::thread::sleep(FIRST_PAUSE);
@@ -204,7 +222,10 @@ impl Disk {
 
 /// Says which disk was taken.
 pub fn announce(found: &Found) {
-    console::say(&format!("root is partition {} of {}, var is partition {}", found.root, found.disk.name, found.var));
+    console::say(&format!(
+        "root is partition {} of {}, var is partition {}",
+        found.root, found.disk.name, found.var
+    ));
 }
 
 #[cfg(test)]

@@ -54,7 +54,9 @@ pub fn stop(failure: &Failure, action: OnFailure) -> ! {
     console::fail("this machine cannot boot");
     failure.0.lines().for_each(console::fail);
     let (mode, says) = match action {
-        OnFailure::PowerOff => (RebootMode::RB_POWER_OFF, "powering off (kiln.on-failure=reboot restarts instead)"),
+        OnFailure::PowerOff => {
+            (RebootMode::RB_POWER_OFF, "powering off (kiln.on-failure=reboot restarts instead)")
+        }
         OnFailure::Reboot => (RebootMode::RB_AUTOBOOT, "restarting (kiln.on-failure=poweroff stops instead)"),
     };
     console::fail(says);
@@ -73,7 +75,12 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_was_being_done() {
-        let failed: Result<()> = Err(std::io::Error::from_raw_os_error(2)).doing("opening /dev/vda").map_err(|e| e.line("help"));
-        assert_eq!(failed.unwrap_err().to_string(), "opening /dev/vda: No such file or directory (os error 2)\nhelp");
+        let failed: Result<()> = Err(std::io::Error::from_raw_os_error(2))
+            .doing("opening /dev/vda")
+            .map_err(|e| e.line("help"));
+        assert_eq!(
+            failed.unwrap_err().to_string(),
+            "opening /dev/vda: No such file or directory (os error 2)\nhelp"
+        );
     }
 }

@@ -57,8 +57,14 @@ mod tests {
     fn matches_device_aliases() {
         assert!(matches("virtio:d00000002v*", "virtio:d00000002v00001AF4"));
         assert!(!matches("virtio:d00000002v*", "virtio:d00000001v00001AF4"));
-        assert!(matches("pci:v*d*sv*sd*bc01sc08i02*", "pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02"));
-        assert!(!matches("pci:v*d*sv*sd*bc01sc08i02*", "pci:v00001B36d00000010sv00001AF4sd00001100bc01sc06i01"));
+        assert!(matches(
+            "pci:v*d*sv*sd*bc01sc08i02*",
+            "pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02"
+        ));
+        assert!(!matches(
+            "pci:v*d*sv*sd*bc01sc08i02*",
+            "pci:v00001B36d00000010sv00001AF4sd00001100bc01sc06i01"
+        ));
         assert!(matches("usb:v0*d[0-1][!x]?", "usb:v05d1!z"));
         assert!(!matches("a[0-4]", "a5") && matches("a[0-4]", "a3"));
     }

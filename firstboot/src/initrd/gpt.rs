@@ -87,8 +87,13 @@ pub fn read(disk: &mut (impl Read + Seek), sector: u64, sectors: u64) -> Result<
         return Err("partitioned the old way (MBR), or formatted as a whole".to_owned());
     }
     let table = read_side(disk, Side::Primary, sector, sectors).or_else(|primary| {
-        read_side(disk, Side::Backup, sector, sectors)
-            .map_err(|backup| if primary == backup { primary } else { format!("primary table: {primary}; backup table: {backup}") })
+        read_side(disk, Side::Backup, sector, sectors).map_err(|backup| {
+            if primary == backup {
+                primary
+            } else {
+                format!("primary table: {primary}; backup table: {backup}")
+            }
+        })
     })?;
     Ok(Table { unprotected: !protected, ..table })
 }
@@ -100,14 +105,19 @@ fn is_protective(mbr: &[u8]) -> bool {
 fn read_side(disk: &mut (impl Read + Seek), side: Side, sector: u64, sectors: u64) -> Result<Table, String> {
     let lba = if side == Side::Primary { 1 } else { sectors - 1 };
     let header = checked_header(read_at(disk, lba * sector, sector)?, lba)?;
-    let (first_usable, last_usable, entries_lba) = (u64_at(&header, 40), u64_at(&header, 48), u64_at(&header, 72));
+    let (first_usable, last_usable, entries_lba) =
+        (u64_at(&header, 40), u64_at(&header, 48), u64_at(&header, 72));
     let (count, entry_len) = (u64::from(u32_at(&header, 80)), u64::from(u32_at(&header, 84)));
     let entries_len = count * entry_len;
-    if !(entry_len.is_power_of_two() && (128..=4096).contains(&entry_len)) || entries_len > MOST_ENTRY_BYTES || count == 0 {
+    if !(entry_len.is_power_of_two() && (128..=4096).contains(&entry_len))
+        || entries_len > MOST_ENTRY_BYTES
+        || count == 0
+    {
         return Err(format!("{count} entries of {entry_len} bytes make no sense"));
     }
     let entries_sectors = entries_len.div_ceil(sector);
-    let entries_fit = entries_lba >= 2 && entries_lba.checked_add(entries_sectors).is_some_and(|end| end <= sectors);
+    let entries_fit =
+        entries_lba >= 2 && entries_lba.checked_add(entries_sectors).is_some_and(|end| end <= sectors);
     if !entries_fit || first_usable < 2 || first_usable > last_usable || last_usable >= sectors {
         return Err("the table describes a larger disk, or is damaged".to_owned());
     }
@@ -144,7 +154,12 @@ fn checked_header(mut header: Vec<u8>, lba: u64) -> Result<Vec<u8>, String> {
     Ok(header)
 }
 
-fn partitions(entries: &[u8], entry_len: usize, first_usable: u64, last_usable: u64) -> Result<Vec<Partition>, String> {
+fn partitions(
+    entries: &[u8],
+    entry_len: usize,
+    first_usable: u64,
+    last_usable: u64,
+) -> Result<Vec<Partition>, String> {
     let mut found = Vec::new();
     for (entry, number) in entries.chunks_exact(entry_len).zip(1u32..) {
         if entry[..16] == [0; 16] {
@@ -187,7 +202,10 @@ impl Table {
         let at = self.entry_len * (number as usize - 1) + 40;
         self.entries[at..at + 8].copy_from_slice(&new_last.to_le_bytes());
         self.header[48..56].copy_from_slice(&last_usable.to_le_bytes());
-        self.partitions.iter_mut().filter(|partition| partition.number == number).for_each(|partition| partition.last = new_last);
+        self.partitions
+            .iter_mut()
+            .filter(|partition| partition.number == number)
+            .for_each(|partition| partition.last = new_last);
         Some(new_last)
     }
 
@@ -211,7 +229,10 @@ impl Table {
         let crc = header_crc(&header);
         header[16..20].copy_from_slice(&crc.to_le_bytes());
         header.resize(usize_of(self.sector), 0);
-        vec![Write { offset: entries_lba * self.sector, bytes: self.entries.clone() }, Write { offset: lba * self.sector, bytes: header }]
+        vec![
+            Write { offset: entries_lba * self.sector, bytes: self.entries.clone() },
+            Write { offset: lba * self.sector, bytes: header },
+        ]
     }
 }
 
@@ -234,7 +255,10 @@ fn header_crc(header: &[u8]) -> u32 {
 /// CRC-32 of ISO 3309, as GPT uses it. Bit by bit: a table has 16 KiB.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 },
+        )
     })
 }
 

@@ -43,12 +43,22 @@ fn table(sector: u64, sectors: u64) -> Table {
         entry[40..48].copy_from_slice(&(first + grain - 1).to_le_bytes());
     }
     let partitions = partitions(&entries, 128, 2, sectors).unwrap();
-    Table { side: Side::Primary, partitions, unprotected: false, sector, header, entries, entry_len: 128, primary_entries: 2 }
+    Table {
+        side: Side::Primary,
+        partitions,
+        unprotected: false,
+        sector,
+        header,
+        entries,
+        entry_len: 128,
+        primary_entries: 2,
+    }
 }
 
 fn guid_bytes(text: &str) -> Vec<u8> {
     let hex: String = text.split('-').collect();
-    let plain: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let plain: Vec<u8> =
+        (0..16).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
     [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15].map(|at: usize| plain[at]).to_vec()
 }
 
@@ -79,7 +89,11 @@ fn reads_both_sector_sizes() {
     for sector in [512, 4096] {
         let table = read_bytes(&disk(sector, 8 * MIB / sector), sector).unwrap();
         assert_eq!(table.side, Side::Primary);
-        let kinds: Vec<_> = table.partitions.iter().map(|partition| (partition.number, partition.kind.as_str())).collect();
+        let kinds: Vec<_> = table
+            .partitions
+            .iter()
+            .map(|partition| (partition.number, partition.kind.as_str()))
+            .collect();
         assert_eq!(kinds, [(1, partition_type::ROOT), (2, partition_type::VAR)]);
         assert_eq!(table.partitions[1].id, "02020202-0202-0202-0202-020202020202");
         assert_eq!(table.partitions[1].first * sector, 2 * MIB);
@@ -92,7 +106,12 @@ fn a_damaged_primary_is_restored_from_the_backup() {
     for sector in [512u64, 4096] {
         let whole = disk(sector, 8 * MIB / sector);
         let sectors = whole.len() as u64 / sector;
-        for damage in [0..34 * 512, 512..1024, sector as usize..sector as usize + 1, 2 * sector as usize..2 * sector as usize + 1] {
+        for damage in [
+            0..34 * 512,
+            512..1024,
+            sector as usize..sector as usize + 1,
+            2 * sector as usize..2 * sector as usize + 1,
+        ] {
             let mut bytes = whole.clone();
             bytes[damage.clone()].fill(0);
             if bytes == whole {
@@ -183,7 +202,10 @@ fn other_disks_are_named() {
     assert!(read(&mut Cursor::new([0u8; 512]), 4096, u64::MAX).unwrap_err().contains("too small"));
     let mut mbr = disk(512, 8192);
     mbr[450] = 0x83;
-    assert!(read_bytes(&mbr, 512).unwrap_err().contains("MBR"), "a stale GPT on a disk that was partitioned anew");
+    assert!(
+        read_bytes(&mbr, 512).unwrap_err().contains("MBR"),
+        "a stale GPT on a disk that was partitioned anew"
+    );
 }
 
 #[test]

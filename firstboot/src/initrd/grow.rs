@@ -37,9 +37,14 @@ pub fn partition(found: &Found) -> Result<()> {
     let doing = format!("writing the partition table of {}", found.disk.name);
     write(&file, &table.backup(sectors)).doing(&doing)?;
     write(&file, &table.primary(sectors)).doing(&doing)?;
-    let first = table.partitions.iter().find(|partition| partition.number == found.var).map_or(0, |partition| partition.first);
+    let first = table
+        .partitions
+        .iter()
+        .find(|partition| partition.number == found.var)
+        .map_or(0, |partition| partition.first);
     let (start, length) = (first * found.disk.sector, (last + 1 - first) * found.disk.sector);
-    resize(&file, found.var, start, length).doing(format!("telling the kernel the new size of partition {}", found.var))?;
+    resize(&file, found.var, start, length)
+        .doing(format!("telling the kernel the new size of partition {}", found.var))?;
     console::say(&format!("var partition enlarged to {} MiB", length >> 20));
     Ok(())
 }
@@ -66,7 +71,11 @@ fn ext4_size(superblock: &[u8; 1024]) -> (u64, u64) {
 
 fn open(disk: &Disk) -> Result<File> {
     let path = node(&disk.name);
-    File::options().read(true).write(true).open(&path).doing(format!("opening {} for writing", path.display()))
+    File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .doing(format!("opening {} for writing", path.display()))
 }
 
 /// Writes in order, each flushed before the next.
@@ -117,7 +126,8 @@ fn resize(disk: &File, number: u32, start: u64, length: u64) -> nix::Result<()> 
         volume_name: [0; 64],
     };
     let data_len = size_of::<BlkpgPartition>() as libc::c_int;
-    let argument = BlkpgArgument { operation: BLKPG_RESIZE_PARTITION, flags: 0, data_len, data: &raw mut partition };
+    let argument =
+        BlkpgArgument { operation: BLKPG_RESIZE_PARTITION, flags: 0, data_len, data: &raw mut partition };
     // SAFETY: the descriptor is open, and both structures are laid out as the kernel expects and outlive the call.
     nix::Error::result(unsafe { libc::ioctl(disk.as_raw_fd(), BLKPG.into(), &raw const argument) }).map(drop)
 }
@@ -131,7 +141,10 @@ fn reread(disk: &File) -> nix::Result<()> {
 #[allow(unsafe_code)] // a system call that std and nix do not offer
 fn grow_ext4(mounted: &File, blocks: u64) -> nix::Result<()> {
     // SAFETY: the descriptor is open and the kernel reads eight bytes from a number that outlives the call.
-    nix::Error::result(unsafe { libc::ioctl(mounted.as_raw_fd(), EXT4_IOC_RESIZE_FS.into(), &raw const blocks) }).map(drop)
+    nix::Error::result(unsafe {
+        libc::ioctl(mounted.as_raw_fd(), EXT4_IOC_RESIZE_FS.into(), &raw const blocks)
+    })
+    .map(drop)
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ fn configure(device: &File, file: &File, image: &Path) -> nix::Result<()> {
     let shown = name.len().min(config.file_name.len() - 1);
     config.file_name[..shown].copy_from_slice(&name[..shown]);
     // SAFETY: the descriptors are open, and the structure is laid out as the kernel expects and outlives the call.
-    nix::Error::result(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE.into(), &raw const config) }).map(drop)
+    nix::Error::result(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE.into(), &raw const config) })
+        .map(drop)
 }
 
 #[cfg(test)]

@@ -38,7 +38,9 @@ pub fn is_init() -> bool {
 
 /// Boots the real root. Never returns: it becomes systemd, or stops the machine with a message.
 pub fn main() -> ! {
-    std::panic::set_hook(Box::new(|panic| failure::stop(&Failure::new(format!("a defect of Kiln: {panic}")), Default::default())));
+    std::panic::set_hook(Box::new(|panic| {
+        failure::stop(&Failure::new(format!("a defect of Kiln: {panic}")), Default::default())
+    }));
     let prepared = mounts::kernel_file_systems().and_then(|()| {
         let line = std::fs::read_to_string("/proc/cmdline").doing("reading the kernel command line")?;
         Ok(arguments::parse(&line))

@@ -29,7 +29,10 @@ pub struct Hardware {
 impl Hardware {
     /// Reads the aliases that the initrd knows.
     pub fn read() -> Self {
-        Self { aliases: parse_aliases(&fs::read_to_string(contract::INITRD_MODULE_ALIASES).unwrap_or_default()), ..Self::default() }
+        Self {
+            aliases: parse_aliases(&fs::read_to_string(contract::INITRD_MODULE_ALIASES).unwrap_or_default()),
+            ..Self::default()
+        }
     }
 
     /// Starts to load the modules of all devices that were not there before. Each driver has a thread, because a slow one (SATA takes
@@ -42,7 +45,8 @@ impl Hardware {
             for paths in modules_for(&self.aliases, &device) {
                 if self.started.insert(paths.clone()) {
                     let paths = paths.clone();
-                    self.loaders.push(std::thread::spawn(move || paths.iter().for_each(|path| load(path, false))));
+                    self.loaders
+                        .push(std::thread::spawn(move || paths.iter().for_each(|path| load(path, false))));
                 }
             }
         }
@@ -54,24 +58,36 @@ impl Hardware {
     }
 }
 
-fn modules_for<'a>(aliases: &'a [(String, Vec<String>)], device: &str) -> impl Iterator<Item = &'a Vec<String>> {
-    aliases.iter().filter(move |(pattern, _)| glob::matches(pattern, device)).map(|(_, paths)| paths)
+fn modules_for<'a>(
+    aliases: &'a [(String, Vec<String>)],
+    device: &str,
+) -> impl Iterator<Item = &'a Vec<String>> {
+    aliases
+        .iter()
+        .filter(move |(pattern, _)| glob::matches(pattern, device))
+        .map(|(_, paths)| paths)
 }
 
 /// The aliases of all devices of all buses.
 fn device_aliases() -> Vec<String> {
     let buses = fs::read_dir("/sys/bus").into_iter().flatten().flatten();
-    let devices = buses.flat_map(|bus| fs::read_dir(bus.path().join("devices")).into_iter().flatten().flatten());
-    let mut aliases: Vec<String> =
-        devices.filter_map(|device| Some(fs::read_to_string(device.path().join("modalias")).ok()?.trim_end().to_owned())).collect();
+    let devices =
+        buses.flat_map(|bus| fs::read_dir(bus.path().join("devices")).into_iter().flatten().flatten());
+    let mut aliases: Vec<String> = devices
+        .filter_map(|device| {
+            Some(fs::read_to_string(device.path().join("modalias")).ok()?.trim_end().to_owned())
+        })
+        .collect();
     aliases.sort();
     aliases
 }
 
 fn load(path: &str, optional: bool) {
-    let loaded = File::open(path)
-        .map_err(|error| error.to_string())
-        .and_then(|file| finit_module(&file, c"", ModuleInitFlags::empty()).or_else(already).map_err(|error| error.desc().to_owned()));
+    let loaded = File::open(path).map_err(|error| error.to_string()).and_then(|file| {
+        finit_module(&file, c"", ModuleInitFlags::empty())
+            .or_else(already)
+            .map_err(|error| error.desc().to_owned())
+    });
     if let (Err(error), false) = (loaded, optional) {
         console::warn(&format!("kernel module {path} was not loaded: {error}"));
     }
@@ -82,15 +98,20 @@ fn already(error: nix::Error) -> nix::Result<()> {
 }
 
 fn parse_list(list: &str) -> impl Iterator<Item = (&str, bool)> {
-    list.lines().filter(|line| !line.is_empty()).map(|line| match line.strip_suffix(" optional") {
-        Some(path) => (path, true),
-        None => (line, false),
-    })
+    list.lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| match line.strip_suffix(" optional") {
+            Some(path) => (path, true),
+            None => (line, false),
+        })
 }
 
 fn parse_aliases(text: &str) -> Vec<(String, Vec<String>)> {
     let lines = text.lines().map(|line| line.split(' ').map(str::to_owned));
-    lines.filter_map(|mut words| Some((words.next()?, words.collect::<Vec<_>>()))).filter(|(_, paths)| !paths.is_empty()).collect()
+    lines
+        .filter_map(|mut words| Some((words.next()?, words.collect::<Vec<_>>())))
+        .filter(|(_, paths)| !paths.is_empty())
+        .collect()
 }
 
 #[cfg(test)]
@@ -105,8 +126,13 @@ mod tests {
 
     #[test]
     fn finds_what_a_device_needs_in_order() {
-        let aliases = parse_aliases("virtio:d00000002v* /virtio_blk.ko\nvirtio:d00000008v* /scsi_mod.ko /virtio_scsi.ko\nalone\n\n");
-        assert_eq!(modules_for(&aliases, "virtio:d00000008v00001AF4").collect::<Vec<_>>(), [&["/scsi_mod.ko", "/virtio_scsi.ko"]]);
+        let aliases = parse_aliases(
+            "virtio:d00000002v* /virtio_blk.ko\nvirtio:d00000008v* /scsi_mod.ko /virtio_scsi.ko\nalone\n\n",
+        );
+        assert_eq!(
+            modules_for(&aliases, "virtio:d00000008v00001AF4").collect::<Vec<_>>(),
+            [&["/scsi_mod.ko", "/virtio_scsi.ko"]]
+        );
         assert_eq!(modules_for(&aliases, "pci:v1").count(), 0);
         assert_eq!(aliases.len(), 2);
     }

@@ -35,7 +35,9 @@ pub fn kernel_file_systems() -> Result<()> {
 pub fn attach(source: &str, target: &Path, kind: &str, flags: MsFlags, options: &str) -> Result<()> {
     let doing = format!("mounting {source} ({kind}) on {}", target.display());
     fs::create_dir_all(target).doing(&doing)?;
-    mount(Some(source), target, Some(kind), flags, Some(options)).map_err(|error| error.desc()).doing(doing)
+    mount(Some(source), target, Some(kind), flags, Some(options))
+        .map_err(|error| error.desc())
+        .doing(doing)
 }
 
 /// Mounts `/var` beside the root, grown to its partition.
@@ -74,14 +76,19 @@ pub fn keep_until_shutdown() {
 /// Moves a mount.
 pub fn move_to(from: &Path, to: &Path) -> Result<()> {
     let moved = mount(Some(from), to, None::<&str>, MsFlags::MS_MOVE, None::<&str>);
-    moved.map_err(|error| error.desc()).doing(format!("moving the mount {} to {}", from.display(), to.display()))
+    moved.map_err(|error| error.desc()).doing(format!(
+        "moving the mount {} to {}",
+        from.display(),
+        to.display()
+    ))
 }
 
 /// Makes `/etc` of the root writable: what changes is kept on `/var`.
 pub fn etc_overlay() -> Result<()> {
     let sysroot = Path::new(contract::INITRD_SYSROOT);
     let etc = sysroot.join("etc");
-    let (upper, work) = (sysroot.join("var").join(contract::ETC_UPPER), sysroot.join("var").join(contract::ETC_WORK));
+    let (upper, work) =
+        (sysroot.join("var").join(contract::ETC_UPPER), sysroot.join("var").join(contract::ETC_WORK));
     for folder in [&upper, &work] {
         let made = DirBuilder::new().recursive(true).mode(0o755).create(folder);
         made.doing(format!("creating {}", folder.display()))?;

@@ -44,7 +44,10 @@ fn finish(to: &Path, marker: &Path) -> io::Result<()> {
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     let doing = || format!("copying {}", from.display());
-    let mut names = fs::read_dir(from).doing(doing())?.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>();
+    let mut names = fs::read_dir(from)
+        .doing(doing())?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<io::Result<Vec<_>>>();
     names.iter_mut().for_each(|names| names.sort());
     for name in names.doing(doing())? {
         copy(&from.join(&name), &to.join(&name))?;
@@ -62,7 +65,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         remove(to, &there).doing(doing())?;
     }
     if kind.is_dir() {
-        fs::create_dir(to).or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }).doing(doing())?;
+        fs::create_dir(to)
+            .or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
+            .doing(doing())?;
         return copy_folder(from, to);
     }
     let made = if kind.is_symlink() {
@@ -86,8 +91,10 @@ fn copy_metadata(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> 
         fs::set_permissions(to, fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
     }
     copy_attributes(from, to)?;
-    let (accessed, modified) =
-        (TimeSpec::new(metadata.atime(), metadata.atime_nsec()), TimeSpec::new(metadata.mtime(), metadata.mtime_nsec()));
+    let (accessed, modified) = (
+        TimeSpec::new(metadata.atime(), metadata.atime_nsec()),
+        TimeSpec::new(metadata.mtime(), metadata.mtime_nsec()),
+    );
     utimensat(nix::fcntl::AT_FDCWD, to, &accessed, &modified, UtimensatFlags::NoFollowSymlink)?;
     Ok(())
 }
@@ -132,7 +139,8 @@ fn read_attribute(path: &CStr, name: &CStr, buffer: *mut libc::c_void, len: usiz
 #[allow(unsafe_code)] // a system call that std and nix do not offer
 fn write_attribute(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
     // SAFETY: the pointer and the length belong to one slice.
-    let done = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    let done =
+        unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     nix::Error::result(done)?;
     Ok(())
 }

@@ -7,11 +7,20 @@ fn shipped() -> tempfile::TempDir {
     fs::write(path.join("lib/private/secret"), b"content").unwrap();
     fs::set_permissions(path.join("lib/private/secret"), fs::Permissions::from_mode(0o4640)).unwrap();
     symlink("/run/nowhere", path.join("run")).unwrap();
-    write_attribute(&CString::new(path.join("lib").as_os_str().as_bytes()).unwrap(), c"user.kiln", b"value").unwrap();
+    write_attribute(&CString::new(path.join("lib").as_os_str().as_bytes()).unwrap(), c"user.kiln", b"value")
+        .unwrap();
     let old = TimeSpec::new(1_577_836_800, 5);
-    utimensat(nix::fcntl::AT_FDCWD, &path.join("lib/private/secret"), &old, &old, UtimensatFlags::NoFollowSymlink).unwrap();
+    utimensat(
+        nix::fcntl::AT_FDCWD,
+        &path.join("lib/private/secret"),
+        &old,
+        &old,
+        UtimensatFlags::NoFollowSymlink,
+    )
+    .unwrap();
     fs::set_permissions(path.join("lib/private"), fs::Permissions::from_mode(0o1700)).unwrap();
-    utimensat(nix::fcntl::AT_FDCWD, &path.join("lib/private"), &old, &old, UtimensatFlags::NoFollowSymlink).unwrap();
+    utimensat(nix::fcntl::AT_FDCWD, &path.join("lib/private"), &old, &old, UtimensatFlags::NoFollowSymlink)
+        .unwrap();
     folder
 }
 

@@ -38,7 +38,8 @@ pub fn root(arguments: &Arguments, keep: &Path) -> Result<Infallible> {
 
 /// Deletes the files of the initrd, which are in memory. Never follows into another file system, and never runs on a disk.
 fn free_memory(keep: &Path) {
-    let in_memory = statfs("/").is_ok_and(|file_system| [RAMFS_MAGIC, TMPFS_MAGIC].contains(&file_system.filesystem_type()));
+    let in_memory = statfs("/")
+        .is_ok_and(|file_system| [RAMFS_MAGIC, TMPFS_MAGIC].contains(&file_system.filesystem_type()));
     if let (true, Ok(root)) = (in_memory, fs::symlink_metadata("/")) {
         remove_below(Path::new("/"), root.dev(), keep);
     }

@@ -53,7 +53,9 @@ const SIGNERS: &[Signer] = &[
         addresses: &["169.254.169.254"],
         manners: azure::MANNERS,
         path: |_, nonce| format!("/metadata/attested/document?api-version=2025-04-07&nonce={nonce}"),
-        document: |answer| serde_json::from_str::<Value>(answer).ok()?.get("signature")?.as_str().map(str::to_owned),
+        document: |answer| {
+            serde_json::from_str::<Value>(answer).ok()?.get("signature")?.as_str().map(str::to_owned)
+        },
     },
 ];
 
@@ -66,18 +68,29 @@ pub fn document(platform: Option<&str>, audience: &str, deadline: Deadline) -> R
 }
 
 /// The same from a service at other addresses.
-fn document_at(platform: Option<&str>, audience: &str, addresses: Option<&[&str]>, deadline: Deadline) -> Result<Value> {
+fn document_at(
+    platform: Option<&str>,
+    audience: &str,
+    addresses: Option<&[&str]>,
+    deadline: Deadline,
+) -> Result<Value> {
     let name = platform.unwrap_or("a machine without a platform");
     let signer = SIGNERS.iter().find(|signer| Some(signer.platform) == platform).ok_or_else(|| {
         let known: Vec<&str> = SIGNERS.iter().map(|signer| signer.platform).collect();
-        Failure::new(Class::Config, format!("tokenFrom.identity: platform: {name} signs nothing for its machines"))
-            .help(format!("{} do; elsewhere use identity: certificate", known.join(", ")))
+        Failure::new(
+            Class::Config,
+            format!("tokenFrom.identity: platform: {name} signs nothing for its machines"),
+        )
+        .help(format!("{} do; elsewhere use identity: certificate", known.join(", ")))
     })?;
     let nonce = nonce()?;
     let path = (signer.path)(audience, &nonce);
     let mut service = Service::new(addresses.unwrap_or(signer.addresses), signer.manners, deadline);
-    let answer = service.text(&path).map_err(|failure| failure.doing("getting the platform's proof of what this machine is"))?;
-    let document = (signer.document)(&answer).filter(|document| !document.is_empty() && document.len() <= LONGEST);
+    let answer = service
+        .text(&path)
+        .map_err(|failure| failure.doing("getting the platform's proof of what this machine is"))?;
+    let document =
+        (signer.document)(&answer).filter(|document| !document.is_empty() && document.len() <= LONGEST);
     let document = document.ok_or_else(|| service.wrong(&path, "the answer holds no signed document"))?;
     Ok(json!({ "kind": signer.kind, "document": document, "nonce": nonce }))
 }
@@ -85,7 +98,9 @@ fn document_at(platform: Option<&str>, audience: &str, addresses: Option<&[&str]
 /// Ten digits, which is what Azure takes.
 fn nonce() -> Result<String> {
     let mut bytes = [0; 8];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Failure::new(Class::Host, "the system has no random numbers"))?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Failure::new(Class::Host, "the system has no random numbers"))?;
     Ok(format!("{:010}", u64::from_le_bytes(bytes) % 10_000_000_000))
 }
 

@@ -81,7 +81,8 @@ enum Seen {
 impl CertificateRequest {
     /// Prepares the request of `node` with the PKCS #10 request `csr` (PEM).
     pub fn new(node: &str, csr: &str) -> Result<Self> {
-        let public_key = public_key_of_request(csr.as_bytes()).map_err(|why| Failure::new(Class::Internal, why))?;
+        let public_key =
+            public_key_of_request(csr.as_bytes()).map_err(|why| Failure::new(Class::Internal, why))?;
         let mut hashed = node.as_bytes().to_vec();
         hashed.push(b'|');
         hashed.extend_from_slice(&public_key);
@@ -119,11 +120,13 @@ impl CertificateRequest {
         loop {
             match client.post(REQUESTS, &self.object(), deadline) {
                 Ok(answer) => return answer.json(),
-                Err(error) if error.is_conflict() => match client.get(&format!("{REQUESTS}/{}", self.name), deadline) {
-                    Ok(answer) => return answer.json(),
-                    Err(error) if error.is_missing() => {} // cleaned up between the two: post it again
-                    Err(error) => retry::pause(deadline, backoff, error)?,
-                },
+                Err(error) if error.is_conflict() => {
+                    match client.get(&format!("{REQUESTS}/{}", self.name), deadline) {
+                        Ok(answer) => return answer.json(),
+                        Err(error) if error.is_missing() => {} // cleaned up between the two: post it again
+                        Err(error) => retry::pause(deadline, backoff, error)?,
+                    }
+                }
                 Err(error) => retry::pause(deadline, backoff, error).map_err(Self::refused)?,
             }
             if deadline.has_passed() {
@@ -156,11 +159,18 @@ impl CertificateRequest {
         })
     }
 
-    fn watch(&self, client: &mut Client, version: &str, deadline: Deadline) -> std::result::Result<Option<Result<String>>, Error> {
+    fn watch(
+        &self,
+        client: &mut Client,
+        version: &str,
+        deadline: Deadline,
+    ) -> std::result::Result<Option<Result<String>>, Error> {
         // A little longer than this side waits, so that the server does not end it first.
         let seconds = deadline.remaining().as_secs() + 1;
-        let path =
-            format!("{REQUESTS}?fieldSelector=metadata.name%3D{}&resourceVersion={version}&timeoutSeconds={seconds}&watch=true", self.name);
+        let path = format!(
+            "{REQUESTS}?fieldSelector=metadata.name%3D{}&resourceVersion={version}&timeoutSeconds={seconds}&watch=true",
+            self.name
+        );
         client
             .watch(&path, deadline, |line| match self.event(line) {
                 Ok(None) => ControlFlow::Continue(()),
@@ -175,8 +185,13 @@ impl CertificateRequest {
 
     /// One line of the watch: a certificate, nothing yet, or a failure; a transient one asks for another look.
     pub fn event(&self, line: &[u8]) -> Result<Option<String>> {
-        let again =
-            |what: &str| Failure::new(Class::Unreachable, format!("watching the certificate request {}: {what}", self.name)).transient();
+        let again = |what: &str| {
+            Failure::new(
+                Class::Unreachable,
+                format!("watching the certificate request {}: {what}", self.name),
+            )
+            .transient()
+        };
         let event: Event = serde_json::from_slice(line).map_err(|_| again("an event cannot be read"))?;
         match event.r#type.as_str() {
             "ADDED" | "MODIFIED" => match self.judge(&event.object)? {
@@ -192,12 +207,18 @@ impl CertificateRequest {
     /// What an object of our name says.
     fn judge(&self, object: &Value) -> Result<Seen> {
         let object = Object::deserialize(object).map_err(|_| {
-            Failure::new(Class::Unreachable, format!("the certificate request {}: the answer is not what an API server sends", self.name))
+            Failure::new(
+                Class::Unreachable,
+                format!("the certificate request {}: the answer is not what an API server sends", self.name),
+            )
         })?;
         let request = object.spec.and_then(|spec| spec.request).and_then(|text| STANDARD.decode(text).ok());
         let theirs = request.and_then(|pem| public_key_of_request(&pem).ok());
         if theirs.is_some_and(|key| key != self.public_key) {
-            return Err(Failure::new(Class::Refused, format!("there is another certificate request of the name {}", self.name)));
+            return Err(Failure::new(
+                Class::Refused,
+                format!("there is another certificate request of the name {}", self.name),
+            ));
         }
         let status = object.status.unwrap_or(Status { certificate: None, conditions: None });
         for condition in status.conditions.unwrap_or_default() {
@@ -206,16 +227,19 @@ impl CertificateRequest {
             }
         }
         match status.certificate.filter(|text| !text.is_empty()) {
-            Some(text) => self
-                .chain(&text)
-                .map(Seen::Issued)
-                .map_err(|why| Failure::new(Class::Refused, format!("the certificate issued for the request {}: {why}", self.name))),
+            Some(text) => self.chain(&text).map(Seen::Issued).map_err(|why| {
+                Failure::new(
+                    Class::Refused,
+                    format!("the certificate issued for the request {}: {why}", self.name),
+                )
+            }),
             None => Ok(Seen::Waiting(object.metadata.resource_version.unwrap_or_default())),
         }
     }
 
     fn denied(&self, condition: &Condition) -> Failure {
-        let part = |text: &Option<String>| text.as_deref().map(crate::api::shown).filter(|text| !text.is_empty());
+        let part =
+            |text: &Option<String>| text.as_deref().map(crate::api::shown).filter(|text| !text.is_empty());
         let why: Vec<_> = [part(&condition.reason), part(&condition.message)].into_iter().flatten().collect();
         let what = if condition.r#type == "Denied" { "was denied" } else { "failed" };
         let why = if why.is_empty() { "no reason is given".to_owned() } else { why.join(": ") };
@@ -225,17 +249,28 @@ impl CertificateRequest {
 
     /// The chain, if its first certificate is for our key.
     fn chain(&self, base64: &str) -> std::result::Result<String, &'static str> {
-        let text = STANDARD.decode(base64).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or("it is not PEM")?;
-        let chain = CertificateDer::pem_slice_iter(text.as_bytes()).take(LONGEST_CHAIN).collect::<std::result::Result<Vec<_>, _>>();
+        let text = STANDARD
+            .decode(base64)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or("it is not PEM")?;
+        let chain = CertificateDer::pem_slice_iter(text.as_bytes())
+            .take(LONGEST_CHAIN)
+            .collect::<std::result::Result<Vec<_>, _>>();
         let chain = chain.map_err(|_| "it is not PEM")?;
         let own = chain.first().ok_or("it holds no certificate")?;
         let own = webpki::EndEntityCert::try_from(own).map_err(|_| "it cannot be read")?;
-        if own.subject_public_key_info().as_ref() == self.public_key { Ok(text) } else { Err("it is for another key") }
+        if own.subject_public_key_info().as_ref() == self.public_key {
+            Ok(text)
+        } else {
+            Err("it is for another key")
+        }
     }
 
     fn wait(&self, error: Error, deadline: Deadline, backoff: &mut Backoff) -> Result<()> {
         let transient = error.failure.transient;
-        retry::pause(deadline, backoff, error).map_err(|failure| if transient { self.pending_after(deadline, &failure) } else { failure })
+        retry::pause(deadline, backoff, error)
+            .map_err(|failure| if transient { self.pending_after(deadline, &failure) } else { failure })
     }
 
     fn refused(failure: Failure) -> Failure {
@@ -247,9 +282,15 @@ impl CertificateRequest {
 
     fn pending(&self, deadline: Deadline) -> Failure {
         let seconds = deadline.elapsed().as_secs();
-        Failure::new(Class::Pending, format!("the certificate request {} was neither approved nor denied within {seconds} s", self.name))
-            .help(format!("approve it: kubectl certificate approve {}", self.name))
-            .transient()
+        Failure::new(
+            Class::Pending,
+            format!(
+                "the certificate request {} was neither approved nor denied within {seconds} s",
+                self.name
+            ),
+        )
+        .help(format!("approve it: kubectl certificate approve {}", self.name))
+        .transient()
     }
 
     fn pending_after(&self, deadline: Deadline, last: &Failure) -> Failure {
@@ -264,7 +305,11 @@ impl CertificateRequest {
 /// The SubjectPublicKeyInfo (DER) of a PKCS #10 request (PEM).
 pub fn public_key_of_request(pem: &[u8]) -> std::result::Result<Vec<u8>, &'static str> {
     let request = CertReq::from_pem(pem).map_err(|_| "the certificate request is not PKCS #10")?;
-    request.info.public_key.to_der().map_err(|_| "the certificate request's public key cannot be written")
+    request
+        .info
+        .public_key
+        .to_der()
+        .map_err(|_| "the certificate request's public key cannot be written")
 }
 
 #[cfg(test)]

@@ -36,15 +36,32 @@ impl Case {
     }
 
     fn issued(&self) -> Value {
-        self.object(json!({"conditions": [{"type": "Approved"}], "certificate": STANDARD.encode(&self.certificate)}))
+        self.object(
+            json!({"conditions": [{"type": "Approved"}], "certificate": STANDARD.encode(&self.certificate)}),
+        )
     }
 
     /// What the agent makes of a server that does this.
-    fn run(&self, time: u64, reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Result<String>, Vec<String>) {
+    fn run(
+        &self,
+        time: u64,
+        reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> (Result<String>, Vec<String>) {
         let server = TestServer::start(&self.ca, &Identity::default(), reply);
-        let mut client = Client::new(&network(), server.server(), None, &self.ca.authorities(), &Credential::Anonymous).unwrap();
-        let outcome = self.request.submit(&mut client, Deadline::after(Duration::from_millis(time)), &mut quick());
-        (outcome, server.paths().iter().map(|path| path.split('?').next().unwrap().replace(REQUESTS, "")).collect())
+        let mut client =
+            Client::new(&network(), server.server(), None, &self.ca.authorities(), &Credential::Anonymous)
+                .unwrap();
+        let outcome =
+            self.request
+                .submit(&mut client, Deadline::after(Duration::from_millis(time)), &mut quick());
+        (
+            outcome,
+            server
+                .paths()
+                .iter()
+                .map(|path| path.split('?').next().unwrap().replace(REQUESTS, ""))
+                .collect(),
+        )
     }
 }
 
@@ -74,18 +91,31 @@ fn one_post_and_one_watch_are_enough() {
     let (posted, issued) = (case.object(json!({})), case.issued());
     let approved = case.object(json!({"conditions": [{"type": "Approved"}]}));
     let name = case.request.name.clone();
-    let (outcome, asked) = case.run(20_000, move |asked| {
-        if asked.method == "POST" {
-            let sent: Value = serde_json::from_slice(&asked.body).unwrap();
-            assert_eq!(sent["spec"]["usages"], json!(["digital signature", "key encipherment", "client auth"]));
-            assert_eq!(sent["spec"]["signerName"], "kubernetes.io/kube-apiserver-client-kubelet");
-            assert_eq!((&sent["metadata"], &sent["kind"]), (&json!({"name": name}), &json!("CertificateSigningRequest")));
-            return Reply::Json(201, posted.clone());
-        }
-        assert!(asked.path.contains(&format!("?fieldSelector=metadata.name%3D{name}&resourceVersion=7&timeoutSeconds=")));
-        assert!(asked.path.ends_with("&watch=true"));
-        Reply::Watch(vec![event("BOOKMARK", json!({})), event("MODIFIED", approved.clone()), event("MODIFIED", issued.clone())])
-    });
+    let (outcome, asked) =
+        case.run(20_000, move |asked| {
+            if asked.method == "POST" {
+                let sent: Value = serde_json::from_slice(&asked.body).unwrap();
+                assert_eq!(
+                    sent["spec"]["usages"],
+                    json!(["digital signature", "key encipherment", "client auth"])
+                );
+                assert_eq!(sent["spec"]["signerName"], "kubernetes.io/kube-apiserver-client-kubelet");
+                assert_eq!(
+                    (&sent["metadata"], &sent["kind"]),
+                    (&json!({"name": name}), &json!("CertificateSigningRequest"))
+                );
+                return Reply::Json(201, posted.clone());
+            }
+            assert!(asked.path.contains(&format!(
+                "?fieldSelector=metadata.name%3D{name}&resourceVersion=7&timeoutSeconds="
+            )));
+            assert!(asked.path.ends_with("&watch=true"));
+            Reply::Watch(vec![
+                event("BOOKMARK", json!({})),
+                event("MODIFIED", approved.clone()),
+                event("MODIFIED", issued.clone()),
+            ])
+        });
     assert_eq!(outcome.unwrap(), case.certificate);
     assert_eq!(asked, ["POST ", "GET "]);
 }
@@ -130,7 +160,11 @@ fn a_watch_that_breaks_is_taken_up_again() {
             }
         });
         assert_eq!(outcome.unwrap(), case.certificate, "{broken}");
-        assert_eq!(asked, ["POST ".to_owned(), "GET ".to_owned(), format!("GET /{}", case.request.name), "GET ".to_owned()], "{broken}");
+        assert_eq!(
+            asked,
+            ["POST ".to_owned(), "GET ".to_owned(), format!("GET /{}", case.request.name), "GET ".to_owned()],
+            "{broken}"
+        );
     }
 }
 
@@ -139,12 +173,13 @@ fn what_was_deleted_is_posted_again() {
     let case = Case::new();
     let (posted, issued) = (case.object(json!({})), case.issued());
     let posts = AtomicUsize::new(0);
-    let (outcome, asked) = case.run(20_000, move |asked| match (asked.method.as_str(), asked.path.contains("watch=true")) {
-        ("POST", _) if posts.fetch_add(1, Ordering::SeqCst) > 0 => Reply::Json(201, issued.clone()),
-        ("POST", _) => Reply::Json(201, posted.clone()),
-        (_, true) => Reply::Watch(vec![event("DELETED", posted.clone())]),
-        _ => status(404, "not found"),
-    });
+    let (outcome, asked) =
+        case.run(20_000, move |asked| match (asked.method.as_str(), asked.path.contains("watch=true")) {
+            ("POST", _) if posts.fetch_add(1, Ordering::SeqCst) > 0 => Reply::Json(201, issued.clone()),
+            ("POST", _) => Reply::Json(201, posted.clone()),
+            (_, true) => Reply::Watch(vec![event("DELETED", posted.clone())]),
+            _ => status(404, "not found"),
+        });
     assert_eq!(outcome.unwrap(), case.certificate);
     assert_eq!(asked.iter().filter(|asked| *asked == "POST ").count(), 2, "{asked:?}");
 }
@@ -177,7 +212,12 @@ fn a_request_that_nobody_answers_is_pending_at_the_deadline() {
     });
     let failure = outcome.unwrap_err();
     assert_eq!((failure.class, asked.len()), (Class::Pending, 2), "{failure}");
-    assert!(failure.help.unwrap().contains(&format!("kubectl certificate approve {}", case.request.name)));
+    assert!(
+        failure
+            .help
+            .unwrap()
+            .contains(&format!("kubectl certificate approve {}", case.request.name))
+    );
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
@@ -189,7 +229,10 @@ fn certificates_that_are_not_ours_are_refused() {
         (STANDARD.encode(other), "it is for another key"),
         ("!".to_owned(), "it is not PEM"),
         (STANDARD.encode("no certificate"), "it holds no certificate"),
-        (STANDARD.encode("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "it cannot be read"),
+        (
+            STANDARD.encode("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+            "it cannot be read",
+        ),
     ] {
         let answer = case.object(json!({"certificate": certificate}));
         let (outcome, _) = case.run(20_000, move |_| Reply::Json(201, answer.clone()));

@@ -54,9 +54,16 @@ impl ClusterConfiguration {
         if value["kind"].as_str().is_some_and(|kind| kind != "ClusterConfiguration") {
             return Err("its kind is not ClusterConfiguration".to_owned());
         }
-        let at = |path: &str| value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let at = |path: &str| {
+            value
+                .pointer(path)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
         let or = |path: &str, default: &str| at(path).unwrap_or_else(|| default.to_owned());
-        let kubernetes_version: Version = at("/kubernetesVersion").ok_or("it has no kubernetesVersion")?.parse()?;
+        let kubernetes_version: Version =
+            at("/kubernetesVersion").ok_or("it has no kubernetesVersion")?.parse()?;
         let gates = value["featureGates"].as_object().into_iter().flatten();
         Ok(Self {
             kubernetes_version,
@@ -80,11 +87,20 @@ impl ClusterConfiguration {
 }
 
 /// `kube-system/kubeadm-config`.
-pub fn configuration(client: &mut Client, deadline: Deadline, backoff: &mut Backoff) -> Result<ClusterConfiguration> {
-    let answer = get(client, &config_map("kubeadm-config"), deadline, backoff).map_err(|error| not_readable(error, "kubeadm-config"))?;
+pub fn configuration(
+    client: &mut Client,
+    deadline: Deadline,
+    backoff: &mut Backoff,
+) -> Result<ClusterConfiguration> {
+    let answer = get(client, &config_map("kubeadm-config"), deadline, backoff)
+        .map_err(|error| not_readable(error, "kubeadm-config"))?;
     let text = value_of(&answer, "kubeadm-config", "ClusterConfiguration")?;
-    ClusterConfiguration::parse(&text)
-        .map_err(|why| Failure::new(Class::Refused, format!("the cluster's kubeadm-config: ClusterConfiguration cannot be used: {why}")))
+    ClusterConfiguration::parse(&text).map_err(|why| {
+        Failure::new(
+            Class::Refused,
+            format!("the cluster's kubeadm-config: ClusterConfiguration cannot be used: {why}"),
+        )
+    })
 }
 
 /// The kubelet's configuration for the whole cluster.
@@ -110,8 +126,9 @@ pub fn kubelet_configuration(
         match get(client, &config_map(&name), deadline, backoff) {
             Ok(answer) => {
                 let text = value_of(&answer, &name, "kubelet")?;
-                let value = parse_kubelet_configuration(&text)
-                    .map_err(|why| Failure::new(Class::Refused, format!("the cluster's {name} cannot be used: {why}")))?;
+                let value = parse_kubelet_configuration(&text).map_err(|why| {
+                    Failure::new(Class::Refused, format!("the cluster's {name} cannot be used: {why}"))
+                })?;
                 return Ok(KubeletConfiguration { name, text, value });
             }
             Err(error) if error.is_missing() || error.is_forbidden() => {
@@ -146,7 +163,12 @@ pub struct Node {
 }
 
 /// The Node object of that name; none when the name is free.
-pub fn node(client: &mut Client, name: &str, deadline: Deadline, backoff: &mut Backoff) -> Result<Option<Node>> {
+pub fn node(
+    client: &mut Client,
+    name: &str,
+    deadline: Deadline,
+    backoff: &mut Backoff,
+) -> Result<Option<Node>> {
     match get(client, &format!("/api/v1/nodes/{name}"), deadline, backoff) {
         Ok(answer) => Ok(Some(read_node(&answer.json()?))),
         Err(error) if error.is_missing() => Ok(None),
@@ -157,8 +179,15 @@ pub fn node(client: &mut Client, name: &str, deadline: Deadline, backoff: &mut B
 fn read_node(value: &Value) -> Node {
     let info = |field: &str| value["status"]["nodeInfo"][field].as_str().unwrap_or_default().to_owned();
     let conditions = value["status"]["conditions"].as_array().into_iter().flatten();
-    let ready = conditions.filter(|condition| condition["type"] == "Ready").any(|condition| condition["status"] == "True");
-    Node { ready, system_uuid: info("systemUUID"), machine_id: info("machineID"), kubelet_version: info("kubeletVersion") }
+    let ready = conditions
+        .filter(|condition| condition["type"] == "Ready")
+        .any(|condition| condition["status"] == "True");
+    Node {
+        ready,
+        system_uuid: info("systemUUID"),
+        machine_id: info("machineID"),
+        kubelet_version: info("kubeletVersion"),
+    }
 }
 
 fn config_map(name: &str) -> String {
@@ -166,7 +195,12 @@ fn config_map(name: &str) -> String {
 }
 
 /// GET, tried again while that may help. The status of the last answer is kept.
-fn get(client: &mut Client, path: &str, deadline: Deadline, backoff: &mut Backoff) -> std::result::Result<Answer, Error> {
+fn get(
+    client: &mut Client,
+    path: &str,
+    deadline: Deadline,
+    backoff: &mut Backoff,
+) -> std::result::Result<Answer, Error> {
     loop {
         match client.get(path, deadline) {
             Ok(answer) => return Ok(answer),

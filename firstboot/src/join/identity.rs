@@ -55,7 +55,8 @@ impl Drop for PrivateKey {
 impl PrivateKey {
     /// Makes a key.
     pub fn generate() -> Result<Self> {
-        let pair = KeyPair::generate().map_err(|error| Failure::new(Class::Internal, format!("making a private key: {error}")))?;
+        let pair = KeyPair::generate()
+            .map_err(|error| Failure::new(Class::Internal, format!("making a private key: {error}")))?;
         let pem = Secret::new(pair.serialize_pem());
         Ok(Self { pair, pem })
     }
@@ -63,7 +64,9 @@ impl PrivateKey {
     /// The key that an earlier run left, or a new one, which lies on the disk when this returns.
     pub fn kept(root: &Root) -> Result<Self> {
         let path = root.path(KEY);
-        if let Some(key) = files::read(&path, LONGEST)?.map(Zeroizing::new).and_then(|pem| Self::from_pem(&pem)) {
+        if let Some(key) =
+            files::read(&path, LONGEST)?.map(Zeroizing::new).and_then(|pem| Self::from_pem(&pem))
+        {
             return Ok(key);
         }
         let key = Self::generate()?;
@@ -88,7 +91,9 @@ impl PrivateKey {
     /// The request (PKCS #10, PEM) as a kubelet makes it: organisation, then common name, and nothing else
     /// (<https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers>).
     pub fn certificate_request(&self, node_name: &str) -> Result<String> {
-        let wrong = |error: rcgen::Error| Failure::new(Class::Config, format!("making a certificate request for the node name: {error}"));
+        let wrong = |error: rcgen::Error| {
+            Failure::new(Class::Config, format!("making a certificate request for the node name: {error}"))
+        };
         let printable = |text: &str| text.try_into().map(DnValue::PrintableString).map_err(wrong);
         let mut subject = DistinguishedName::new();
         subject.push(DnType::OrganizationName, printable(NODES)?);
@@ -166,21 +171,28 @@ impl ClientCertificate {
     /// Reads what the link points to; none if nothing is there.
     pub fn read(root: &Root) -> Result<Option<Self>> {
         // The target is absolute, so below another root the link itself leads astray.
-        let target =
-            std::fs::read_link(root.path(CURRENT)).map_or_else(|_| PathBuf::from(CURRENT), |target| Path::new(FOLDER).join(target));
+        let target = std::fs::read_link(root.path(CURRENT))
+            .map_or_else(|_| PathBuf::from(CURRENT), |target| Path::new(FOLDER).join(target));
         let pem = files::read(&root.path(&target), LONGEST)?.map(Zeroizing::new);
-        pem.map(|pem| Self::from_pem(&pem).map_err(|failure| failure.doing(format!("reading {}", target.display())))).transpose()
+        pem.map(|pem| {
+            Self::from_pem(&pem).map_err(|failure| failure.doing(format!("reading {}", target.display())))
+        })
+        .transpose()
     }
 
     /// Reads a certificate chain and a private key in PEM.
     pub fn from_pem(pem: &[u8]) -> Result<Self> {
-        let wrong = |what: &str| Failure::new(Class::Host, format!("the client certificate is wrong: {what}"));
+        let wrong =
+            |what: &str| Failure::new(Class::Host, format!("the client certificate is wrong: {what}"));
         let chain: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let chain = chain.map_err(|_| wrong("no PEM"))?;
         let leaf = chain.first().ok_or_else(|| wrong("there is no certificate"))?;
-        let parsed = x509_cert::Certificate::from_der(leaf).map_err(|error| wrong(&error.to_string()))?.tbs_certificate;
+        let parsed = x509_cert::Certificate::from_der(leaf)
+            .map_err(|error| wrong(&error.to_string()))?
+            .tbs_certificate;
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| wrong("there is no private key"))?;
-        let signer = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| wrong("the private key cannot be read"))?;
+        let signer = rustls::crypto::ring::sign::any_supported_type(&key)
+            .map_err(|_| wrong("the private key cannot be read"))?;
         let public = parsed.subject_public_key_info.to_der().unwrap_or_default();
         Ok(Self {
             node_name: node_name(&parsed.subject),
@@ -193,7 +205,12 @@ impl ClientCertificate {
     }
 
     /// Whether it is good for this node, now, in the cluster with these CA certificates.
-    pub fn usable(&self, node_name: &str, now: SystemTime, ca_pem: &str) -> std::result::Result<(), Unusable> {
+    pub fn usable(
+        &self,
+        node_name: &str,
+        now: SystemTime,
+        ca_pem: &str,
+    ) -> std::result::Result<(), Unusable> {
         if self.node_name.as_deref() != Some(node_name) {
             return Err(Unusable::OtherNode);
         }
@@ -210,12 +227,27 @@ impl ClientCertificate {
     }
 
     fn is_signed_by(&self, ca_pem: &str, now: SystemTime) -> bool {
-        let authorities: Vec<_> = CertificateDer::pem_slice_iter(ca_pem.as_bytes()).filter_map(std::result::Result::ok).collect();
-        let anchors: Vec<_> = authorities.iter().filter_map(|authority| anchor_from_trusted_cert(authority).ok()).collect();
+        let authorities: Vec<_> = CertificateDer::pem_slice_iter(ca_pem.as_bytes())
+            .filter_map(std::result::Result::ok)
+            .collect();
+        let anchors: Vec<_> = authorities
+            .iter()
+            .filter_map(|authority| anchor_from_trusted_cert(authority).ok())
+            .collect();
         let Some((leaf, between)) = self.chain.split_first() else { return false };
         let Ok(leaf) = EndEntityCert::try_from(leaf) else { return false };
-        let time = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO));
-        leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, between, time, KeyUsage::client_auth(), None, None).is_ok()
+        let time =
+            UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO));
+        leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &anchors,
+            between,
+            time,
+            KeyUsage::client_auth(),
+            None,
+            None,
+        )
+        .is_ok()
     }
 
     /// Chain and key for a TLS client.
@@ -233,8 +265,14 @@ impl Drop for ClientCertificate {
 /// The node in a subject `O=system:nodes, CN=system:node:NAME`.
 fn node_name(subject: &x509_cert::name::Name) -> Option<String> {
     let values = |oid: &str| -> Vec<String> {
-        let attributes = subject.0.iter().flat_map(|set| set.0.iter()).filter(|attribute| attribute.oid.to_string() == oid);
-        attributes.map(|attribute| String::from_utf8_lossy(attribute.value.value()).into_owned()).collect()
+        let attributes = subject
+            .0
+            .iter()
+            .flat_map(|set| set.0.iter())
+            .filter(|attribute| attribute.oid.to_string() == oid);
+        attributes
+            .map(|attribute| String::from_utf8_lossy(attribute.value.value()).into_owned())
+            .collect()
     };
     let (organisations, names) = (values("2.5.4.10"), values("2.5.4.3"));
     let name = names.first().filter(|_| names.len() == 1 && organisations == [NODES])?;

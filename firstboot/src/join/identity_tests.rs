@@ -61,7 +61,10 @@ fn asks_as_a_kubelet_does() {
     // The header of the request's inner part, and the empty attributes behind the key.
     let info = |request: &CertReq| request.info.to_der().unwrap();
     let (own, kubelet) = (info(&own), info(&kubelet));
-    assert_eq!((own.len(), &own[..82], &own[own.len() - 2..]), (kubelet.len(), &kubelet[..82], &kubelet[kubelet.len() - 2..]));
+    assert_eq!(
+        (own.len(), &own[..82], &own[own.len() - 2..]),
+        (kubelet.len(), &kubelet[..82], &kubelet[kubelet.len() - 2..])
+    );
     assert_eq!(key.certificate_request("w\u{e9}").unwrap_err().class, Class::Config);
 }
 
@@ -144,10 +147,15 @@ fn reads_what_a_kubelet_rotated_to() {
     let secret = pkcs8.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).unwrap();
     let mut sec1 = vec![0x30, 0x77];
     sec1.extend_from_slice(&pkcs8[secret..secret + 5 + 32]);
-    sec1.extend_from_slice(&[0xa0, 0x0a, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7, 0xa1, 0x44, 3, 0x42, 0]);
+    sec1.extend_from_slice(&[
+        0xa0, 0x0a, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7, 0xa1, 0x44, 3, 0x42, 0,
+    ]);
     sec1.extend_from_slice(key.pair.public_key_raw());
-    let sec1 = x509_cert::der::pem::encode_string("EC PRIVATE KEY", x509_cert::der::pem::LineEnding::LF, &sec1).unwrap();
-    let found = ClientCertificate::from_pem(format!("{}{sec1}", issue(&authority, &key, "w1")).as_bytes()).unwrap();
+    let sec1 =
+        x509_cert::der::pem::encode_string("EC PRIVATE KEY", x509_cert::der::pem::LineEnding::LF, &sec1)
+            .unwrap();
+    let found =
+        ClientCertificate::from_pem(format!("{}{sec1}", issue(&authority, &key, "w1")).as_bytes()).unwrap();
     assert_eq!(found.usable("w1", from_unix(NOW), &authority.pem), Ok(()));
 }
 
@@ -158,6 +166,10 @@ fn what_is_no_certificate_is_refused_without_showing_it() {
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for pem in ["", own, garbage, "-----BEGIN CERTIFICATE-----\n", &format!("{garbage}{own}")] {
         let failure = ClientCertificate::from_pem(pem.as_bytes()).unwrap_err();
-        assert!(failure.message.starts_with("the client certificate is wrong") && !failure.message.contains(&own[40..60]), "{failure}");
+        assert!(
+            failure.message.starts_with("the client certificate is wrong")
+                && !failure.message.contains(&own[40..60]),
+            "{failure}"
+        );
     }
 }

@@ -54,7 +54,11 @@ mod tests {
             (KUBECONFIG, format!("{header}.x.{rest}"), "abcdef.0123456789abcdef"),
             (KUBECONFIG, format!("{SIGNATURE}\n"), "abcdef.0123456789abcdef"),
             (KUBECONFIG, format!("{header}..{}", &rest[..40]), "abcdef.0123456789abcdef"),
-            (KUBECONFIG, format!("{}..{rest}", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"abcdef"}"#)), "abcdef.0123456789abcdef"),
+            (
+                KUBECONFIG,
+                format!("{}..{rest}", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"abcdef"}"#)),
+                "abcdef.0123456789abcdef",
+            ),
         ] {
             let failure = verify(kubeconfig, &signature, &token(secret)).unwrap_err();
             assert!(failure.class == Class::Untrusted && !failure.transient, "{failure:?}");

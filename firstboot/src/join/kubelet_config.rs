@@ -27,7 +27,12 @@ pub struct Surroundings<'a> {
 }
 
 /// The whole configuration. `over` is the node config's own KubeletConfiguration document.
-pub fn configuration(base: &Value, over: Option<&Value>, around: &Surroundings<'_>, patches: &[Patch]) -> Result<Value> {
+pub fn configuration(
+    base: &Value,
+    over: Option<&Value>,
+    around: &Surroundings<'_>,
+    patches: &[Patch],
+) -> Result<Value> {
     if !base.is_object() {
         let failure = Failure::new(Class::Refused, "the kubelet configuration of the cluster is no mapping");
         return Err(failure.help("look at the ConfigMap kubelet-config in kube-system"));
@@ -46,7 +51,8 @@ pub fn configuration(base: &Value, over: Option<&Value>, around: &Surroundings<'
 
 /// Sets what kubeadm sets where nothing is said. `rotateCertificates` is not a matter of choice: without it the node dies in a year.
 fn complete(document: &mut Value, around: &Surroundings<'_>) {
-    let ca = format!("{}/ca.crt", around.certificates_dir.unwrap_or("/etc/kubernetes/pki").trim_end_matches('/'));
+    let ca =
+        format!("{}/ca.crt", around.certificates_dir.unwrap_or("/etc/kubernetes/pki").trim_end_matches('/'));
     default(document, &["apiVersion"], json!("kubelet.config.k8s.io/v1beta1"));
     default(document, &["kind"], json!("KubeletConfiguration"));
     default(document, &["staticPodPath"], json!("/etc/kubernetes/manifests"));
@@ -112,7 +118,10 @@ pub fn dns_address(subnets: &str) -> Option<String> {
 /// Where the kubelet says that it is healthy; none if the configuration switches it off.
 pub fn healthz(configuration: &Value) -> Option<(String, u16)> {
     let port = configuration.get("healthzPort").and_then(Value::as_u64).unwrap_or(10248);
-    let address = configuration.get("healthzBindAddress").and_then(Value::as_str).filter(|address| !address.is_empty());
+    let address = configuration
+        .get("healthzBindAddress")
+        .and_then(Value::as_str)
+        .filter(|address| !address.is_empty());
     let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
     Some((address.unwrap_or("127.0.0.1").to_owned(), port))
 }
@@ -151,12 +160,14 @@ mod tests {
     #[test]
     fn the_node_configs_document_lies_over_the_clusters_and_the_instance_wins_over_all() {
         let base = json!({"maxPods": 1, "clusterDNS": ["10.0.0.10"], "evictionHard": {"a": "1"}});
-        let over =
-            json!({"maxPods": 33, "clusterDNS": ["169.254.20.10"], "evictionHard": {"b": "2"}, "containerRuntimeEndpoint": "unix:///no"});
+        let over = json!({"maxPods": 33, "clusterDNS": ["169.254.20.10"], "evictionHard": {"b": "2"}, "containerRuntimeEndpoint": "unix:///no"});
         let around = Surroundings { instance_socket: Some("unix:///c.sock"), ..Surroundings::default() };
         let made = configuration(&base, Some(&over), &around, &[]).unwrap();
         assert_eq!((&made["maxPods"], &made["clusterDNS"]), (&json!(33), &json!(["169.254.20.10"])));
-        assert_eq!((&made["evictionHard"], &made["containerRuntimeEndpoint"]), (&json!({"a": "1", "b": "2"}), &json!("unix:///c.sock")));
+        assert_eq!(
+            (&made["evictionHard"], &made["containerRuntimeEndpoint"]),
+            (&json!({"a": "1", "b": "2"}), &json!("unix:///c.sock"))
+        );
         assert!(made.get("cgroupDriver").is_none() && made.get("resolvConf").is_none());
         assert_eq!(configuration(&json!("x"), None, &around, &[]).unwrap_err().class, Class::Refused);
     }
@@ -180,7 +191,10 @@ mod tests {
     #[test]
     fn health_is_where_the_configuration_says() {
         assert_eq!(healthz(&json!({})), Some(("127.0.0.1".to_owned(), 10248)));
-        assert_eq!(healthz(&json!({"healthzPort": 1, "healthzBindAddress": "::1"})), Some(("::1".to_owned(), 1)));
+        assert_eq!(
+            healthz(&json!({"healthzPort": 1, "healthzBindAddress": "::1"})),
+            Some(("::1".to_owned(), 1))
+        );
         assert_eq!(healthz(&json!({"healthzPort": 0})), None);
     }
 }

@@ -45,9 +45,17 @@ fn defaults(node: &NodeRegistration, around: &Surroundings<'_>) -> Vec<Argument>
     };
     add(features.network_plugin && docker, "network-plugin", "cni".to_owned());
     add(features.container_runtime && !docker, "container-runtime", "remote".to_owned());
-    add(features.container_runtime_endpoint && !(docker && features.network_plugin), "container-runtime-endpoint", runtime);
+    add(
+        features.container_runtime_endpoint && !(docker && features.network_plugin),
+        "container-runtime-endpoint",
+        runtime,
+    );
     if let Some(tag) = features.pause_tag {
-        add(docker || !features.pause_for_docker_only, "pod-infra-container-image", format!("{}/pause:{tag}", around.image_repository));
+        add(
+            docker || !features.pause_for_docker_only,
+            "pod-infra-container-image",
+            format!("{}/pause:{tag}", around.image_repository),
+        );
     }
     let taints = node.taints.as_deref().unwrap_or_default();
     add(!taints.is_empty(), "register-with-taints", taints.iter().map(written).collect::<Vec<_>>().join(","));
@@ -67,13 +75,18 @@ fn written(taint: &Taint) -> String {
 
 /// The file: one variable, its value quoted as Go's `%q` does, for systemd's `EnvironmentFile=`.
 pub fn environment_file(arguments: &[Argument]) -> String {
-    let line: Vec<String> = arguments.iter().map(|argument| format!("--{}={}", argument.name, argument.value)).collect();
+    let line: Vec<String> = arguments
+        .iter()
+        .map(|argument| format!("--{}={}", argument.name, argument.value))
+        .collect();
     format!("KUBELET_KUBEADM_ARGS={}\n", quoted(&line.join(" ")))
 }
 
 /// Warnings about arguments that do not reach the kubelet as written: systemd splits the variable at white space and takes quotes away.
 pub fn warnings(arguments: &[Argument]) -> Vec<String> {
-    let breaks = |argument: &&Argument| argument.value.contains(|letter: char| letter.is_whitespace() || "\"'\\".contains(letter));
+    let breaks = |argument: &&Argument| {
+        argument.value.contains(|letter: char| letter.is_whitespace() || "\"'\\".contains(letter))
+    };
     let warn = |argument: &Argument| {
         format!(
             "the kubelet argument \"{}\" holds white space, quotes or backslashes: kubeadm-flags.env cannot express them; use the KubeletConfiguration",

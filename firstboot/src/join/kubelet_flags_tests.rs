@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use super::*;
 
 fn node(arguments: &[(&str, &str)], taints: &[(&str, &str, &str)]) -> NodeRegistration {
-    let argument = |(name, value): &(&str, &str)| Argument { name: (*name).to_owned(), value: (*value).to_owned() };
+    let argument =
+        |(name, value): &(&str, &str)| Argument { name: (*name).to_owned(), value: (*value).to_owned() };
     let taint = |(key, value, effect): &(&str, &str, &str)| Taint {
         key: (*key).to_owned(),
         value: (*value).to_owned(),
@@ -20,9 +21,14 @@ fn node(arguments: &[(&str, &str)], taints: &[(&str, &str, &str)]) -> NodeRegist
 
 fn line(kubelet: &str, node: &NodeRegistration, cri_socket: &str, hostname: &str) -> String {
     let features = KubeletFeatures::of(kubelet.parse().unwrap(), &BTreeMap::new());
-    let around = Surroundings { features: &features, cri_socket, image_repository: "r.io", hostname, from_facts: &[] };
+    let around =
+        Surroundings { features: &features, cri_socket, image_repository: "r.io", hostname, from_facts: &[] };
     let text = environment_file(&arguments(node, &around));
-    text.strip_prefix("KUBELET_KUBEADM_ARGS=\"").unwrap().strip_suffix("\"\n").unwrap().to_owned()
+    text.strip_prefix("KUBELET_KUBEADM_ARGS=\"")
+        .unwrap()
+        .strip_suffix("\"\n")
+        .unwrap()
+        .to_owned()
 }
 
 const CONTAINERD: &str = "unix:///c.sock";
@@ -60,7 +66,10 @@ fn each_minor_version_writes_its_own_flags() {
 fn docker_has_flags_of_its_own_up_to_1_23() {
     let expected = "--network-plugin=cni --pod-infra-container-image=r.io/pause:3.2";
     assert_eq!(line("1.20.2", &node(&[], &[]), DOCKERSHIM, "w1"), expected);
-    assert_eq!(line("1.23.0", &node(&[], &[]), DOCKERSHIM, "w1"), "--network-plugin=cni --pod-infra-container-image=r.io/pause:3.6");
+    assert_eq!(
+        line("1.23.0", &node(&[], &[]), DOCKERSHIM, "w1"),
+        "--network-plugin=cni --pod-infra-container-image=r.io/pause:3.6"
+    );
 }
 
 /// The line that kubeadm 1.20.2 wrote in a recorded join.
@@ -79,7 +88,13 @@ fn the_line_of_1_20_2() {
 
 #[test]
 fn the_user_wins_and_the_order_depends_on_the_version() {
-    let arguments = [("x", "1"), ("b", "2"), ("b", "1"), ("hostname-override", "Zed"), ("container-runtime-endpoint", "unix:///mine")];
+    let arguments = [
+        ("x", "1"),
+        ("b", "2"),
+        ("b", "1"),
+        ("hostname-override", "Zed"),
+        ("container-runtime-endpoint", "unix:///mine"),
+    ];
     let taints = [("a", "b", "NoSchedule"), ("c", "", "NoExecute"), ("d", "e", "NoExecute")];
     let node = node(&arguments, &taints);
     let sorted = "--b=1 --b=2 --container-runtime-endpoint=unix:///mine --hostname-override=Zed --pod-infra-container-image=r.io/pause:3.10 \

@@ -93,7 +93,11 @@ impl Join<'_> {
 
     /// Whether the config leaves this phase out, by its name or by kubeadm's.
     pub fn is_skipped(&self, phase: &Phase) -> bool {
-        self.config.join.skip_phases.iter().any(|skipped| skipped == phase.name || skipped == phase.kubeadm)
+        self.config
+            .join
+            .skip_phases
+            .iter()
+            .any(|skipped| skipped == phase.name || skipped == phase.kubeadm)
     }
 
     /// Whether everything that a kubelet needs lies on the disk: then a run that was interrupted needs the cluster no more.
@@ -103,12 +107,16 @@ impl Join<'_> {
 
     /// Whether an earlier run on this machine has begun this join.
     pub fn is_resumed(&self) -> bool {
-        let begun = |journal: &Journal| journal.entries().phases.iter().any(|finished| finished.phase != phases::host::PHASE.name);
+        let begun = |journal: &Journal| {
+            journal.entries().phases.iter().any(|finished| finished.phase != phases::host::PHASE.name)
+        };
         self.journal.as_ref().is_some_and(begun)
     }
 
     fn is_done(&self, phase: &str) -> bool {
-        self.journal.as_ref().is_some_and(|journal| journal.is_done(phase, &journal.entries().config))
+        self.journal
+            .as_ref()
+            .is_some_and(|journal| journal.is_done(phase, &journal.entries().config))
     }
 
     fn record(&mut self, phase: &Phase) -> Result<()> {
@@ -124,7 +132,10 @@ impl Join<'_> {
             return failure;
         }
         let limit = self.config.agent.deadline.as_secs();
-        Failure { message: format!("the join was not done within its deadline of {limit} s: {}", failure.message), ..failure }
+        Failure {
+            message: format!("the join was not done within its deadline of {limit} s: {}", failure.message),
+            ..failure
+        }
     }
 
     /// Tells the verdict what the network cost so far.

@@ -30,7 +30,8 @@ pub fn remove(root: &Root) -> Result<bool> {
 fn edit(root: &Root, change: impl Fn(&str) -> String) -> Result<bool> {
     let path = root.path(HOSTS);
     let bytes = files::read(&path, LONGEST)?.unwrap_or_default();
-    let hosts = String::from_utf8(bytes).map_err(|_| Failure::new(Class::Host, format!("{HOSTS} is no text")))?;
+    let hosts =
+        String::from_utf8(bytes).map_err(|_| Failure::new(Class::Host, format!("{HOSTS} is no text")))?;
     let changed = change(&hosts);
     if changed == hosts {
         return Ok(false);
@@ -57,7 +58,9 @@ pub fn without_ours(hosts: &str) -> String {
 }
 
 fn holds(hosts: &str, name: &str) -> bool {
-    let names = hosts.lines().flat_map(|line| line.split('#').next().unwrap_or_default().split_ascii_whitespace().skip(1));
+    let names = hosts
+        .lines()
+        .flat_map(|line| line.split('#').next().unwrap_or_default().split_ascii_whitespace().skip(1));
     names.into_iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
@@ -91,7 +94,10 @@ mod tests {
         std::fs::create_dir(folder.path().join("etc")).unwrap();
         std::fs::write(root.path(HOSTS), "127.0.0.1 localhost\n").unwrap();
         assert!(add(&root, "n01").unwrap() && !add(&root, "n01").unwrap());
-        assert_eq!(std::fs::read_to_string(root.path(HOSTS)).unwrap(), format!("127.0.0.1 localhost\n{OURS}"));
+        assert_eq!(
+            std::fs::read_to_string(root.path(HOSTS)).unwrap(),
+            format!("127.0.0.1 localhost\n{OURS}")
+        );
         assert!(remove(&root).unwrap() && !remove(&root).unwrap());
         assert_eq!(std::fs::read_to_string(root.path(HOSTS)).unwrap(), "127.0.0.1 localhost\n");
     }

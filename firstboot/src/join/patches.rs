@@ -70,7 +70,10 @@ fn walk(folder: &Path, found: &mut Vec<PatchFile>) -> Result<()> {
             walk(&path, found)?;
         } else if path.is_file() {
             if found.len() == MOST {
-                return Err(Failure::new(Class::Config, format!("{} holds more than {MOST} files", folder.display())));
+                return Err(Failure::new(
+                    Class::Config,
+                    format!("{} holds more than {MOST} files", folder.display()),
+                ));
             }
             let bytes = files::read(&path, LONGEST)?.unwrap_or_default();
             found.push(PatchFile { name: entry.file_name().to_string_lossy().into_owned(), bytes });
@@ -84,7 +87,8 @@ pub fn parse(files: &[PatchFile], kubelet: Version) -> Result<(Vec<Patch>, Vec<S
     let targets = patch_targets(kubelet);
     let (mut patches, mut warnings) = (Vec::new(), Vec::new());
     for file in files {
-        let ignored = |reason: String| format!("ignoring the patch \"{}\": {reason}", file.name.escape_debug());
+        let ignored =
+            |reason: String| format!("ignoring the patch \"{}\": {reason}", file.name.escape_debug());
         if !file.name.ends_with(".json") && !file.name.ends_with(".yaml") {
             warnings.push(ignored("its extension must be json or yaml".to_owned()));
             continue;
@@ -115,7 +119,9 @@ fn wrong(file: &str, reason: impl std::fmt::Display) -> Failure {
 
 /// The type in what follows the target: `-mine+json.yaml`. Like kubeadm, only the beginning of what follows the `+` is looked at.
 fn patch_type(rest: &str) -> std::result::Result<&'static str, &'static str> {
-    let Some(plus) = rest.find(['.', '+', '\n']).filter(|position| rest[*position..].starts_with('+')) else { return Ok("strategic") };
+    let Some(plus) = rest.find(['.', '+', '\n']).filter(|position| rest[*position..].starts_with('+')) else {
+        return Ok("strategic");
+    };
     let known = ["json", "merge", "strategic"];
     let named = known.into_iter().find(|kind| rest[plus + 1..].starts_with(kind));
     named.ok_or("unknown or missing type after '+', must be json, merge or strategic")
@@ -129,9 +135,9 @@ fn documents(bytes: &[u8]) -> std::result::Result<Vec<Value>, serde_yaml_ng::Err
 fn change(kind: &str, document: Value) -> std::result::Result<Option<Change>, String> {
     match (kind, document) {
         (_, Value::Null) => Ok(None),
-        ("json", document) => {
-            json_patch::Patch::deserialize(&document).map(|patch| Some(Change::Json(patch))).map_err(|error| error.to_string())
-        }
+        ("json", document) => json_patch::Patch::deserialize(&document)
+            .map(|patch| Some(Change::Json(patch)))
+            .map_err(|error| error.to_string()),
         ("merge", Value::Object(patch)) => Ok(Some(Change::Merge(patch))),
         ("strategic", Value::Object(patch)) => Ok(Some(Change::Strategic(patch))),
         _ => Err("a merge patch must be a mapping".to_owned()),
@@ -145,7 +151,10 @@ pub fn apply(document: Value, patches: &[Patch]) -> Result<Value> {
         applied.map_err(|reason| {
             Failure::new(
                 Class::Config,
-                format!("the patch \"{}\" does not fit the kubelet's configuration: {reason}", patch.file.escape_debug()),
+                format!(
+                    "the patch \"{}\" does not fit the kubelet's configuration: {reason}",
+                    patch.file.escape_debug()
+                ),
             )
         })
     })
@@ -174,7 +183,11 @@ pub fn strategic_merge(document: &mut Value, patch: &Map<String, Value>) -> std:
         Some("replace") => {
             return replace(
                 map,
-                patch.iter().filter(|(key, _)| *key != "$patch").map(|(key, value)| (key.clone(), value.clone())).collect(),
+                patch
+                    .iter()
+                    .filter(|(key, _)| *key != "$patch")
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect(),
             );
         }
         Some(other) => return Err(format!("unknown $patch \"{}\"", other.escape_debug())),
@@ -183,7 +196,9 @@ pub fn strategic_merge(document: &mut Value, patch: &Map<String, Value>) -> std:
     for (key, value) in patch {
         match key.split_once('/') {
             Some(("$deleteFromPrimitiveList", list)) => delete_elements(map, list, value)?,
-            Some(("$setElementOrder", list)) if !patch.contains_key(list) => order_elements(map, list, value)?,
+            Some(("$setElementOrder", list)) if !patch.contains_key(list) => {
+                order_elements(map, list, value)?
+            }
             Some(("$setElementOrder", _)) => {}
             _ if key == "$retainKeys" => {}
             _ => merge_key(map, key, value)?,
@@ -220,7 +235,12 @@ fn merge_key(map: &mut Map<String, Value>, key: &str, value: &Value) -> std::res
 /// `$retainKeys: [a, b]`: every other key goes; the patch itself may only set these.
 fn retain_keys(map: &mut Map<String, Value>, patch: &Map<String, Value>) -> std::result::Result<(), String> {
     let Some(keys) = patch.get("$retainKeys") else { return Ok(()) };
-    let keys: Vec<&str> = keys.as_array().ok_or("$retainKeys must be a list")?.iter().filter_map(Value::as_str).collect();
+    let keys: Vec<&str> = keys
+        .as_array()
+        .ok_or("$retainKeys must be a list")?
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     if let Some(key) = patch.keys().find(|key| !key.starts_with('$') && !keys.contains(&key.as_str())) {
         return Err(format!("\"{}\" is set but not named in $retainKeys", key.escape_debug()));
     }
@@ -228,8 +248,14 @@ fn retain_keys(map: &mut Map<String, Value>, patch: &Map<String, Value>) -> std:
     Ok(())
 }
 
-fn delete_elements(map: &mut Map<String, Value>, key: &str, value: &Value) -> std::result::Result<(), String> {
-    let gone = value.as_array().ok_or_else(|| format!("$deleteFromPrimitiveList/{} must be a list", key.escape_debug()))?;
+fn delete_elements(
+    map: &mut Map<String, Value>,
+    key: &str,
+    value: &Value,
+) -> std::result::Result<(), String> {
+    let gone = value
+        .as_array()
+        .ok_or_else(|| format!("$deleteFromPrimitiveList/{} must be a list", key.escape_debug()))?;
     if let Some(Value::Array(list)) = map.get_mut(key) {
         list.retain(|element| !gone.contains(element));
     }
@@ -237,7 +263,9 @@ fn delete_elements(map: &mut Map<String, Value>, key: &str, value: &Value) -> st
 }
 
 fn order_elements(map: &mut Map<String, Value>, key: &str, value: &Value) -> std::result::Result<(), String> {
-    let order = value.as_array().ok_or_else(|| format!("$setElementOrder/{} must be a list", key.escape_debug()))?;
+    let order = value
+        .as_array()
+        .ok_or_else(|| format!("$setElementOrder/{} must be a list", key.escape_debug()))?;
     if let Some(Value::Array(list)) = map.get_mut(key) {
         list.sort_by_key(|element| order.iter().position(|other| other == element).unwrap_or(usize::MAX));
     }

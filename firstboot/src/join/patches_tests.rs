@@ -42,9 +42,16 @@ fn what_kubeadm_ignores_is_ignored_with_a_warning() {
         ("kubeletconfiguration.yaml", "a: 1", "v1.24.17", "target"),
     ] {
         let (patches, warnings) = parsed(name, text, kubelet).unwrap();
-        assert!(patches.is_empty() && warnings.len() == 1 && warnings[0].contains(word), "{name}: {warnings:?}");
+        assert!(
+            patches.is_empty() && warnings.len() == 1 && warnings[0].contains(word),
+            "{name}: {warnings:?}"
+        );
     }
-    assert_eq!(parsed("etcd.yaml", "a: 1", NEWEST).unwrap(), (vec![], vec![]), "a known target of the control plane");
+    assert_eq!(
+        parsed("etcd.yaml", "a: 1", NEWEST).unwrap(),
+        (vec![], vec![]),
+        "a known target of the control plane"
+    );
 }
 
 #[test]
@@ -78,10 +85,19 @@ fn strategic_merge_is_kubeadms() {
         ("h: [1]\nl: null\ns: {a: 1}", json!({"h": [1], "s": {"a": 1}})),
         ("$deleteFromPrimitiveList/l: [x]", json!({"h": {"a": "1", "b": "2"}, "l": ["pods"], "s": "t"})),
         ("$setElementOrder/l: [x, pods]", json!({"h": {"a": "1", "b": "2"}, "l": ["x", "pods"], "s": "t"})),
-        ("$setElementOrder/l: [x, pods, q]\nl: [q]", json!({"h": {"a": "1", "b": "2"}, "l": ["q"], "s": "t"})),
+        (
+            "$setElementOrder/l: [x, pods, q]\nl: [q]",
+            json!({"h": {"a": "1", "b": "2"}, "l": ["q"], "s": "t"}),
+        ),
         ("n: {$patch: delete, b: 1}\nm: {$patch: replace, b: 1}", document()),
-        ("d: {e: null, f: {g: null}}\nk: null", json!({"d": {"f": {}}, "h": {"a": "1", "b": "2"}, "l": ["pods", "x"], "s": "t"})),
-        ("l: [1, null, {x: null}]", json!({"h": {"a": "1", "b": "2"}, "l": [1, null, {"x": null}], "s": "t"})),
+        (
+            "d: {e: null, f: {g: null}}\nk: null",
+            json!({"d": {"f": {}}, "h": {"a": "1", "b": "2"}, "l": ["pods", "x"], "s": "t"}),
+        ),
+        (
+            "l: [1, null, {x: null}]",
+            json!({"h": {"a": "1", "b": "2"}, "l": [1, null, {"x": null}], "s": "t"}),
+        ),
         ("$patch: replace\nm: 3", json!({"m": 3})),
         ("$patch: delete", json!({})),
         ("$retainKeys: [s]\ns: u", json!({"s": "u"})),
@@ -92,20 +108,29 @@ fn strategic_merge_is_kubeadms() {
     for (text, expected) in table {
         assert_eq!(patched(document(), "kubeletconfiguration.yaml", text).unwrap(), expected, "{text}");
     }
-    for text in ["h: {$patch: merge}", "$patch: [1]", "h: {$retainKeys: [b], a: 1}", "$setElementOrder/l: 5"] {
+    for text in ["h: {$patch: merge}", "$patch: [1]", "h: {$retainKeys: [b], a: 1}", "$setElementOrder/l: 5"]
+    {
         let failure = patched(document(), "kubeletconfiguration.yaml", text).unwrap_err();
-        assert!(failure.class == Class::Config && failure.message.contains("kubeletconfiguration.yaml"), "{text}: {failure}");
+        assert!(
+            failure.class == Class::Config && failure.message.contains("kubeletconfiguration.yaml"),
+            "{text}: {failure}"
+        );
     }
 }
 
 #[test]
 fn merge_and_json_patches_follow_their_standards() {
     let document = || json!({"a": {"b": 1}, "l": [1]});
-    let merged = patched(document(), "kubeletconfiguration+merge.yaml", "a: {b: null}\nd: {e: null, f: 1}").unwrap();
+    let merged =
+        patched(document(), "kubeletconfiguration+merge.yaml", "a: {b: null}\nd: {e: null, f: 1}").unwrap();
     assert_eq!(merged, json!({"a": {}, "d": {"f": 1}, "l": [1]}));
     let text = "- {op: add, path: /l/-, value: 2}\n---\n- {op: test, path: /l/1, value: 2}\n- {op: remove, path: /a}";
     assert_eq!(patched(document(), "kubeletconfiguration+json.yaml", text).unwrap(), json!({"l": [1, 2]}));
-    for text in ["- {op: remove, path: /none}", "- {op: test, path: /a/b, value: 2}", "- {op: replace, path: \"\", value: 1}"] {
+    for text in [
+        "- {op: remove, path: /none}",
+        "- {op: test, path: /a/b, value: 2}",
+        "- {op: replace, path: \"\", value: 1}",
+    ] {
         assert!(patched(document(), "kubeletconfiguration+json.yaml", text).is_err(), "{text}");
     }
 }

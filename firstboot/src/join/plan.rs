@@ -125,13 +125,16 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
         cgroup_driver: cgroup_driver(config, &features, host.runtime_cgroup_driver),
         instance_socket: features.instance_config.then_some(cri_socket.as_str()),
     };
-    let configuration = kubelet_config::configuration(&cluster.kubelet_config, config.kubelet.as_ref(), &around, &patches)?;
+    let configuration =
+        kubelet_config::configuration(&cluster.kubelet_config, config.kubelet.as_ref(), &around, &patches)?;
     warnings.extend(foreign_resolver(&configuration, host));
     let arguments = arguments(config, cluster, host, &features, &cri_socket);
     warnings.extend(kubelet_flags::warnings(&arguments));
 
-    let mut files =
-        vec![file(config.join.ca_cert_path.clone(), cluster.ca_pem.clone()), file(FLAGS, kubelet_flags::environment_file(&arguments))];
+    let mut files = vec![
+        file(config.join.ca_cert_path.clone(), cluster.ca_pem.clone()),
+        file(FLAGS, kubelet_flags::environment_file(&arguments)),
+    ];
     if features.instance_config {
         files.push(file(INSTANCE_CONFIG, kubelet_config::instance_config(&cri_socket)));
     }
@@ -154,24 +157,44 @@ pub fn lacks_cgroup_driver(config: &NodeConfig, kubelet_config: &Value) -> bool 
 }
 
 fn has_driver_argument(config: &NodeConfig) -> bool {
-    config.join.node.kubelet_extra_args.iter().any(|argument| argument.name == "cgroup-driver")
+    config
+        .join
+        .node
+        .kubelet_extra_args
+        .iter()
+        .any(|argument| argument.name == "cgroup-driver")
 }
 
 /// What to write where the cluster and the node config say nothing: kubeadm's default, unless the runtime is known to have another driver.
-fn cgroup_driver(config: &NodeConfig, features: &KubeletFeatures, runtime: Option<CgroupDriver>) -> Option<&'static str> {
+fn cgroup_driver(
+    config: &NodeConfig,
+    features: &KubeletFeatures,
+    runtime: Option<CgroupDriver>,
+) -> Option<&'static str> {
     let default = features.default_cgroup_driver.then_some(CgroupDriver::Systemd);
     let effective = default.unwrap_or(CgroupDriver::Cgroupfs);
     let other = runtime.filter(|driver| *driver != effective && !has_driver_argument(config));
     other.or(default).map(CgroupDriver::word)
 }
 
-fn arguments(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts, features: &KubeletFeatures, cri_socket: &str) -> Vec<Argument> {
+fn arguments(
+    config: &NodeConfig,
+    cluster: &ClusterFacts,
+    host: &HostFacts,
+    features: &KubeletFeatures,
+    cri_socket: &str,
+) -> Vec<Argument> {
     let image_repository = match cluster.image_repository.as_str() {
         "" => image_repository(cluster.kubernetes_version.unwrap_or(host.kubelet_version)),
         named => named,
     };
-    let around =
-        kubelet_flags::Surroundings { features, cri_socket, image_repository, hostname: &host.hostname, from_facts: &config.from_facts };
+    let around = kubelet_flags::Surroundings {
+        features,
+        cri_socket,
+        image_repository,
+        hostname: &host.hostname,
+        from_facts: &config.from_facts,
+    };
     kubelet_flags::arguments(&config.join.node, &around)
 }
 

@@ -16,7 +16,9 @@ const CA: &str = "-----BEGIN CERTIFICATE-----\n";
 
 fn documents(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_yaml_ng::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap()).collect()
+    serde_yaml_ng::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).unwrap())
+        .collect()
 }
 
 fn read_config(bytes: &[u8]) -> NodeConfig {
@@ -80,7 +82,8 @@ fn every_accepted_join_gives_kubeadms_bytes() {
         assert_eq!(cases.len(), 14, "{version}");
         for case in cases {
             let patches = case.join("patches");
-            let patches = if patches.is_dir() { crate::join::patches::read(&patches).unwrap() } else { Vec::new() };
+            let patches =
+                if patches.is_dir() { crate::join::patches::read(&patches).unwrap() } else { Vec::new() };
             // A KubeletConfiguration behind the JoinConfiguration means nothing to kubeadm; that we heed it has a test of its own.
             let mut config = read_config(&fs::read(case.join("join.yaml")).unwrap());
             config.kubelet = None;
@@ -95,11 +98,18 @@ fn compare(case: &Path, plan: &Plan) {
     let mut expected = vec!["ca.crt", "kubeadm-flags.env"];
     expected.extend(["instance-config.yaml"].iter().filter(|name| case.join(name).exists()));
     expected.push("config.yaml");
-    let names: Vec<_> = plan.files.iter().map(|file| file.path.file_name().unwrap().to_str().unwrap()).collect();
+    let names: Vec<_> =
+        plan.files.iter().map(|file| file.path.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, expected, "{}", case.display());
     for (file, name) in plan.files.iter().zip(expected) {
-        assert!(tree.lines().any(|line| line == tree_line(file)), "{}: no line {}", case.display(), tree_line(file));
-        let golden = if name == "ca.crt" { CA.to_owned() } else { fs::read_to_string(case.join(name)).unwrap() };
+        assert!(
+            tree.lines().any(|line| line == tree_line(file)),
+            "{}: no line {}",
+            case.display(),
+            tree_line(file)
+        );
+        let golden =
+            if name == "ca.crt" { CA.to_owned() } else { fs::read_to_string(case.join(name)).unwrap() };
         assert_eq!(String::from_utf8_lossy(&file.bytes), golden, "{}/{name}", case.display());
     }
     assert_eq!(plan.cri_socket_annotation.is_some(), !case.join("instance-config.yaml").exists());
@@ -124,7 +134,11 @@ fn a_worker_of_1_20_2() {
     cluster.kubernetes_version = Some("v1.20.2".parse().unwrap());
     cluster.image_repository = String::new();
     cluster.kubelet_config = serde_yaml_ng::from_str(&golden).unwrap();
-    let host = HostFacts { resolved_is_active: false, cri_socket: "/var/run/dockershim.sock".to_owned(), ..host("v1.20.2", Vec::new()) };
+    let host = HostFacts {
+        resolved_is_active: false,
+        cri_socket: "/var/run/dockershim.sock".to_owned(),
+        ..host("v1.20.2", Vec::new())
+    };
     let plan = plan(&node_config(&json!({"name": "w1"})), &cluster, &host).unwrap();
     let text = |position: usize| String::from_utf8_lossy(&plan.files[position].bytes).into_owned();
     let flags = "KUBELET_KUBEADM_ARGS=\"--hostname-override=w1 --network-plugin=cni --pod-infra-container-image=k8s.gcr.io/pause:3.2\"\n";
@@ -154,11 +168,16 @@ fn warns_about_what_will_not_work() {
     cluster.kubelet_config["resolvConf"] = json!(kubelet_config::RESOLVED);
     let extra = json!([{"name": "node-labels", "value": "a=b c"}]);
     let config = node_config(&json!({"name": "n", "kubeletExtraArgs": extra}));
-    let host =
-        HostFacts { resolved_is_active: false, ..host("v1.36.2", vec![PatchFile { name: "x.yaml".to_owned(), bytes: b"a: 1".to_vec() }]) };
+    let host = HostFacts {
+        resolved_is_active: false,
+        ..host("v1.36.2", vec![PatchFile { name: "x.yaml".to_owned(), bytes: b"a: 1".to_vec() }])
+    };
     let warnings = plan(&config, &cluster, &host).unwrap().warnings;
     assert!(
-        warnings.len() == 3 && warnings[0].contains("x.yaml") && warnings[1].contains("resolved") && warnings[2].contains("node-labels")
+        warnings.len() == 3
+            && warnings[0].contains("x.yaml")
+            && warnings[1].contains("resolved")
+            && warnings[2].contains("node-labels")
     );
 }
 
@@ -166,8 +185,10 @@ fn warns_about_what_will_not_work() {
 #[test]
 fn where_nobody_says_the_cgroup_driver_the_runtimes_counts() {
     use CgroupDriver::{Cgroupfs, Systemd};
-    let (none, argument) =
-        (json!({"name": "n"}), json!({"name": "n", "kubeletExtraArgs": [{"name": "cgroup-driver", "value": "cgroupfs"}]}));
+    let (none, argument) = (
+        json!({"name": "n"}),
+        json!({"name": "n", "kubeletExtraArgs": [{"name": "cgroup-driver", "value": "cgroupfs"}]}),
+    );
     for (version, said, registration, runtime, expected) in [
         ("v1.20.2", None, &none, None, None),
         ("v1.20.2", None, &none, Some(Cgroupfs), None),

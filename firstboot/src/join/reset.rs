@@ -58,7 +58,10 @@ impl Choice {
     /// The folders whose content goes.
     fn folders(&self) -> impl Iterator<Item = &Path> {
         let scratch = self.scratch.then_some(Path::new(SCRATCH));
-        [Path::new(MANIFESTS), &self.certificates].into_iter().chain(FOLDERS.iter().map(Path::new)).chain(scratch)
+        [Path::new(MANIFESTS), &self.certificates]
+            .into_iter()
+            .chain(FOLDERS.iter().map(Path::new))
+            .chain(scratch)
     }
 }
 
@@ -91,7 +94,8 @@ const CERTIFICATES: &str = "/etc/kubernetes/pki";
 /// Where kubeadm keeps copies of what it replaced.
 const SCRATCH: &str = "/etc/kubernetes/tmp";
 /// More folders whose content goes.
-const FOLDERS: &[&str] = &[KUBELET, "/var/lib/dockershim", "/run/kubernetes", "/var/lib/cni", "/var/lib/firstboot"];
+const FOLDERS: &[&str] =
+    &[KUBELET, "/var/lib/dockershim", "/run/kubernetes", "/var/lib/cni", "/var/lib/firstboot"];
 /// Folders of the image inside of those: they stay, empty.
 const KEPT: &[&str] = &["/var/lib/kubelet/volume-plugins"];
 /// Kubeconfigs: the worker's, and those of a control plane that was here before.
@@ -108,7 +112,12 @@ const KUBECONFIGS: &[&str] = &[
 const SETTINGS: &[&str] = &[host::PARAMETERS, host::MODULES];
 
 /// Resets the node; `report` hears of every step as it is done.
-pub fn reset(root: &Root, machine: &mut dyn Machine, choice: &Choice, report: &mut dyn FnMut(&Step)) -> Vec<Step> {
+pub fn reset(
+    root: &Root,
+    machine: &mut dyn Machine,
+    choice: &Choice,
+    report: &mut dyn FnMut(&Step),
+) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |name: String, result: Result<bool>| {
         let outcome = match result {
@@ -129,7 +138,10 @@ pub fn reset(root: &Root, machine: &mut dyn Machine, choice: &Choice, report: &m
         step(format!("remove {path}"), remove_file(&root.path(path)));
     }
     for folder in choice.folders() {
-        step(format!("empty {}", folder.display()), machine.mounts().and_then(|mounts| empty(root, folder, &mounts)));
+        step(
+            format!("empty {}", folder.display()),
+            machine.mounts().and_then(|mounts| empty(root, folder, &mounts)),
+        );
     }
     for path in SETTINGS {
         step(format!("remove {path}"), remove_file(&root.path(path)));
@@ -170,7 +182,8 @@ fn unmount_below(root: &Root, machine: &mut dyn Machine, flags: MntFlags) -> Res
         Some(first) => {
             let others = failures.count();
             let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
-            Err(Failure { message: format!("{}{more}", first.message), ..first }.help("stop what uses the volume, then reset again"))
+            Err(Failure { message: format!("{}{more}", first.message), ..first }
+                .help("stop what uses the volume, then reset again"))
         }
         None => Ok(!mounts.is_empty()),
     }
@@ -191,7 +204,10 @@ fn unescaped(point: &str) -> PathBuf {
     let bytes = point.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {
-        let digits = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = bytes
+            .get(at + 1..at + 4)
+            .filter(|_| bytes[at] == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) => {
                 out.push(byte);
@@ -213,13 +229,15 @@ fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Err(Failure::new(Class::Host, format!("{}: it is no folder", doing())).help("empty what it leads to by hand")),
+        Ok(_) => {
+            return Err(Failure::new(Class::Host, format!("{}: it is no folder", doing()))
+                .help("empty what it leads to by hand"));
+        }
         Err(error) => return Err(error).doing(doing()),
     }
     if let Some(mount) = mounts_below(mounts, &path).first() {
-        return Err(
-            Failure::new(Class::Host, format!("{}: {} is still mounted", doing(), mount.display())).help("unmount it, then reset again")
-        );
+        return Err(Failure::new(Class::Host, format!("{}: {} is still mounted", doing(), mount.display()))
+            .help("unmount it, then reset again"));
     }
     let mut changed = false;
     for entry in fs::read_dir(&path).doing(doing())? {

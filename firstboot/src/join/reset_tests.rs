@@ -24,7 +24,11 @@ impl Machine for Pretended {
     }
 
     fn mounts(&mut self) -> Result<String> {
-        Ok(self.mounts.iter().map(|point| format!("36 35 98:0 / {point} rw,noatime shared:1 - tmpfs tmpfs rw\n")).collect())
+        Ok(self
+            .mounts
+            .iter()
+            .map(|point| format!("36 35 98:0 / {point} rw,noatime shared:1 - tmpfs tmpfs rw\n"))
+            .collect())
     }
 
     fn unmount(&mut self, path: &Path, flags: MntFlags) -> Result<()> {
@@ -51,7 +55,8 @@ const GONE: &[&str] = &[
     "var/lib/cni/networks/x",
     "var/lib/firstboot/journal",
 ];
-const STAY: &[&str] = &["etc/cni/net.d/10.conflist", "etc/kubernetes/other.txt", "var/lib/outside/file", "var/lib/etcd/db"];
+const STAY: &[&str] =
+    &["etc/cni/net.d/10.conflist", "etc/kubernetes/other.txt", "var/lib/outside/file", "var/lib/etcd/db"];
 
 fn joined() -> (tempfile::TempDir, Root) {
     let folder = tempfile::tempdir().unwrap();
@@ -81,7 +86,8 @@ fn leaves_the_machine_as_the_image_made_it() {
     symlink(&outside, folder.path().join("var/lib/kubelet/pods/1/link")).unwrap();
     symlink(&outside, folder.path().join("var/lib/kubelet/link")).unwrap();
     let mut heard = Vec::new();
-    let steps = reset(&root, &mut Pretended::default(), &Choice::default(), &mut |step| heard.push(step.clone()));
+    let steps =
+        reset(&root, &mut Pretended::default(), &Choice::default(), &mut |step| heard.push(step.clone()));
     assert!(failures(&steps).is_empty(), "{steps:?}");
     assert_eq!(heard, steps);
     for path in GONE {
@@ -90,7 +96,13 @@ fn leaves_the_machine_as_the_image_made_it() {
     for path in STAY {
         assert!(folder.path().join(path).exists(), "{path}");
     }
-    for empty in ["var/lib/kubelet/volume-plugins", "etc/kubernetes/manifests", "etc/kubernetes/pki", "var/lib/firstboot", "var/lib/cni"] {
+    for empty in [
+        "var/lib/kubelet/volume-plugins",
+        "etc/kubernetes/manifests",
+        "etc/kubernetes/pki",
+        "var/lib/firstboot",
+        "var/lib/cni",
+    ] {
         assert_eq!(fs::read_dir(folder.path().join(empty)).unwrap().count(), 0, "{empty}");
     }
     assert_eq!(fs::read_dir(folder.path().join("var/lib/kubelet")).unwrap().count(), 1);
@@ -105,7 +117,10 @@ fn unmounts_the_deepest_first_and_only_below() {
     let (folder, root) = joined();
     let kubelet = folder.path().join("var/lib/kubelet").display().to_string();
     let mut machine = Pretended {
-        mounts: ["", "/a", "/a/b\\040c", "/a", "/a/d/e"].iter().map(|below| format!("{kubelet}{below}")).collect(),
+        mounts: ["", "/a", "/a/b\\040c", "/a", "/a/d/e"]
+            .iter()
+            .map(|below| format!("{kubelet}{below}"))
+            .collect(),
         ..Pretended::default()
     };
     machine.mounts.push(format!("{kubelet}2/x"));
@@ -119,14 +134,21 @@ fn unmounts_the_deepest_first_and_only_below() {
 fn nothing_is_wiped_through_a_mount_and_all_other_steps_are_done() {
     let (folder, root) = joined();
     let busy = folder.path().join("var/lib/kubelet/pods/1/volumes");
-    let mut machine =
-        Pretended { mounts: vec![busy.display().to_string()], busy: Some(busy.clone()), runtime_is_dead: true, ..Pretended::default() };
+    let mut machine = Pretended {
+        mounts: vec![busy.display().to_string()],
+        busy: Some(busy.clone()),
+        runtime_is_dead: true,
+        ..Pretended::default()
+    };
     let steps = reset(&root, &mut machine, &Choice::default(), &mut |_| {});
     let messages: Vec<String> = failures(&steps).into_iter().map(|failure| failure.message).collect();
     assert_eq!(messages.len(), 3, "{messages:?}");
     assert!(messages[1].contains("busy") && messages[2].contains("is still mounted"), "{messages:?}");
     assert!(busy.join("secret").exists() && folder.path().join("var/lib/kubelet/pki").exists());
-    assert!(!folder.path().join("etc/kubernetes/kubelet.conf").exists() && !folder.path().join("var/lib/cni/networks").exists());
+    assert!(
+        !folder.path().join("etc/kubernetes/kubelet.conf").exists()
+            && !folder.path().join("var/lib/cni/networks").exists()
+    );
 }
 
 #[test]
@@ -142,8 +164,13 @@ fn a_folder_that_is_a_link_is_not_entered() {
 
 #[test]
 fn octal_escapes_of_the_kernel_are_read() {
-    for (written, meant) in [("/a\\040b", "/a b"), ("/a\\134040", "/a\\040"), ("/a\\9", "/a\\9"), ("/a\\", "/a\\"), ("/a\\777", "/a\\777")]
-    {
+    for (written, meant) in [
+        ("/a\\040b", "/a b"),
+        ("/a\\134040", "/a\\040"),
+        ("/a\\9", "/a\\9"),
+        ("/a\\", "/a\\"),
+        ("/a\\777", "/a\\777"),
+    ] {
         assert_eq!(unescaped(written), Path::new(meant));
     }
 }
@@ -151,7 +178,12 @@ fn octal_escapes_of_the_kernel_are_read() {
 #[test]
 fn what_is_chosen_is_done() {
     let (folder, root) = joined();
-    for path in ["srv/pki/ca.crt", "etc/kubernetes/tmp/kubeadm-backup/x", "etc/sysctl.d/90-firstboot.conf", "etc/sysctl.d/other.conf"] {
+    for path in [
+        "srv/pki/ca.crt",
+        "etc/kubernetes/tmp/kubeadm-backup/x",
+        "etc/sysctl.d/90-firstboot.conf",
+        "etc/sysctl.d/other.conf",
+    ] {
         let path = folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "x").unwrap();
@@ -162,8 +194,14 @@ fn what_is_chosen_is_done() {
     assert!(failures(&reset(&root, &mut machine, &choice, &mut |_| {})).is_empty());
     assert_eq!(machine.flags, Some(MntFlags::MNT_DETACH));
     let is_there = |path: &str| folder.path().join(path).exists();
-    assert!(!is_there("srv/pki/ca.crt") && !is_there("etc/kubernetes/tmp/kubeadm-backup") && !is_there("etc/sysctl.d/90-firstboot.conf"));
-    assert!(is_there("srv/pki") && is_there("etc/kubernetes/pki/ca.crt") && is_there("etc/sysctl.d/other.conf"));
+    assert!(
+        !is_there("srv/pki/ca.crt")
+            && !is_there("etc/kubernetes/tmp/kubeadm-backup")
+            && !is_there("etc/sysctl.d/90-firstboot.conf")
+    );
+    assert!(
+        is_there("srv/pki") && is_there("etc/kubernetes/pki/ca.crt") && is_there("etc/sysctl.d/other.conf")
+    );
     assert!(
         plan(&choice).contains(&"empty /etc/kubernetes/tmp".to_owned())
             && !plan(&Choice::default()).contains(&"empty /etc/kubernetes/tmp".to_owned())

@@ -66,7 +66,8 @@ pub fn ask(join: &Join, from: &TokenFrom) -> Result<Discovery> {
         Proof::None | Proof::Certificate => None,
     };
     let body = request(join, identity).to_string();
-    let given = send(&join.network, join.root, from, body.as_bytes(), deadline).map_err(|failure| failure.doing("asking for a token"))?;
+    let given = send(&join.network, join.root, from, body.as_bytes(), deadline)
+        .map_err(|failure| failure.doing("asking for a token"))?;
     join.say(&format!("a token came from {shown}"));
     merge(&join.config.join.discovery, given)
 }
@@ -88,10 +89,12 @@ fn send(network: &Network, root: &Root, from: &TokenFrom, body: &[u8], deadline:
     let (trust, certificate) = (trust(from)?, certificate(root, from)?);
     let headers = [("content-type", "application/json"), ("accept", "application/json")];
     let (date, body) = retry::until(deadline, &mut Backoff::new(), || {
-        let answer = https::post(network, from.url.reveal(), &headers, body, &trust, certificate.as_ref(), deadline)?;
+        let answer =
+            https::post(network, from.url.reveal(), &headers, body, &trust, certificate.as_ref(), deadline)?;
         Ok::<_, Error>((answer.date, Zeroizing::new(answer.body)))
     })?;
-    parse(&body, date.unwrap_or_else(SystemTime::now)).map_err(|failure| failure.doing(https::shown(from.url.reveal())))
+    parse(&body, date.unwrap_or_else(SystemTime::now))
+        .map_err(|failure| failure.doing(https::shown(from.url.reveal())))
 }
 
 /// Reads an answer that was given at `now`. Errors do not repeat it.
@@ -102,16 +105,25 @@ pub fn parse(body: &[u8], now: SystemTime) -> Result<Given> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(wrong("it is no JSON object"));
     }
-    let answer: Answer = serde_json::from_slice(body)
-        .map_err(|error| wrong(&format!("it is not the JSON that is expected, at line {} column {}", error.line(), error.column())))?;
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| {
+        wrong(&format!(
+            "it is not the JSON that is expected, at line {} column {}",
+            error.line(),
+            error.column()
+        ))
+    })?;
     let text = Zeroizing::new(answer.token);
     let token = text.parse().map_err(|why| wrong(&format!("token: {why}")))?;
     check_expiry(answer.expires.as_deref(), now)?;
-    let endpoint = answer.endpoint.map(|text| text.parse().map_err(|_| wrong("endpoint: it is not host:port"))).transpose()?;
+    let endpoint = answer
+        .endpoint
+        .map(|text| text.parse().map_err(|_| wrong("endpoint: it is not host:port")))
+        .transpose()?;
     if answer.ca_cert_hashes.len() > MOST {
         return Err(wrong(&format!("caCertHashes: there are more than {MOST}")));
     }
-    let pin = |text: &String| read_pin(text).ok_or_else(|| wrong("caCertHashes: one is not sha256: and 64 digits"));
+    let pin =
+        |text: &String| read_pin(text).ok_or_else(|| wrong("caCertHashes: one is not sha256: and 64 digits"));
     Ok(Given { token, endpoint, pins: answer.ca_cert_hashes.iter().map(pin).collect::<Result<_>>()? })
 }
 
@@ -121,7 +133,9 @@ fn wrong(why: &str) -> Failure {
 
 fn check_expiry(expires: Option<&str>, now: SystemTime) -> Result<()> {
     let Some(expires) = expires else { return Ok(()) };
-    let at: DateTime = expires.parse().map_err(|_| wrong("expires: it is no time of the form 2026-01-02T03:04:05Z"))?;
+    let at: DateTime = expires
+        .parse()
+        .map_err(|_| wrong("expires: it is no time of the form 2026-01-02T03:04:05Z"))?;
     if SystemTime::UNIX_EPOCH + at.unix_duration() > now {
         return Ok(());
     }
@@ -138,7 +152,8 @@ fn merge(config: &Discovery, given: Given) -> Result<Discovery> {
         Failure::new(Class::Config, format!("neither the node config nor the answer to tokenFrom has {what}"))
             .help("write it into discovery.bootstrapToken, or let the server give it")
     };
-    let endpoints = if endpoints.is_empty() { given.endpoint.into_iter().collect() } else { endpoints.clone() };
+    let endpoints =
+        if endpoints.is_empty() { given.endpoint.into_iter().collect() } else { endpoints.clone() };
     let pins = if pins.is_empty() { given.pins } else { pins.clone() };
     if endpoints.is_empty() {
         return Err(missing("the endpoint of an API server"));
@@ -146,14 +161,21 @@ fn merge(config: &Discovery, given: Given) -> Result<Discovery> {
     if pins.is_empty() && !unsafe_skip_ca_verification {
         return Err(missing("caCertHashes"));
     }
-    Ok(Discovery::Token { endpoints, token: given.token, pins, unsafe_skip_ca_verification: *unsafe_skip_ca_verification })
+    Ok(Discovery::Token {
+        endpoints,
+        token: given.token,
+        pins,
+        unsafe_skip_ca_verification: *unsafe_skip_ca_verification,
+    })
 }
 
 fn trust(from: &TokenFrom) -> Result<Trust> {
     match &from.ca_cert {
         Some(pem) => {
             let authorities = Authorities::from_pem(pem.as_bytes());
-            authorities.map(Trust::Authorities).map_err(|why| Failure::new(Class::Config, format!("tokenFrom.caCert: {why}")))
+            authorities
+                .map(Trust::Authorities)
+                .map_err(|why| Failure::new(Class::Config, format!("tokenFrom.caCert: {why}")))
         }
         None if from.ca_cert_hashes.is_empty() => Ok(Trust::System),
         None => Ok(Trust::Keys(from.ca_cert_hashes.clone())),
@@ -164,8 +186,12 @@ fn certificate(root: &Root, from: &TokenFrom) -> Result<Option<ClientCertificate
     let Some((certificate, key)) = &from.client else { return Ok(None) };
     let read = |path: &Path| {
         let wrong = |why: &str| Failure::new(Class::Config, format!("tokenFrom: {}: {why}", path.display()));
-        let bytes = Zeroizing::new(files::read(&root.path(path), LONGEST_FILE)?.ok_or_else(|| wrong("there is no such file"))?);
-        std::str::from_utf8(&bytes).map(|text| Secret::new(text.to_owned())).map_err(|_| wrong("it is not PEM"))
+        let bytes = Zeroizing::new(
+            files::read(&root.path(path), LONGEST_FILE)?.ok_or_else(|| wrong("there is no such file"))?,
+        );
+        std::str::from_utf8(&bytes)
+            .map(|text| Secret::new(text.to_owned()))
+            .map_err(|_| wrong("it is not PEM"))
     };
     let pair = ClientCertificate::from_pem(&read(certificate)?, &read(key)?);
     pair.map(Some).map_err(|why| Failure::new(Class::Config, format!("tokenFrom: {why}")))

@@ -24,7 +24,9 @@ fn asked(from: &TokenFrom, root: &Root, limit: Duration) -> Result<Given> {
 
 fn answering(ca: &Ca, status: u16, body: &str) -> Result<Given> {
     let body = body.to_owned();
-    let server = TestServer::start(ca, &Identity::default(), move |_: &Asked| Reply::With(status, String::new(), body.clone()));
+    let server = TestServer::start(ca, &Identity::default(), move |_: &Asked| {
+        Reply::With(status, String::new(), body.clone())
+    });
     asked(&from(&server, ca), &Root::default(), Duration::from_secs(20))
 }
 
@@ -47,15 +49,24 @@ fn a_token_is_given_to_whom_the_config_trusts() {
     assert_eq!((given.token.bearer(), given.pins.as_slice()), (TOKEN, &[HEX.to_owned()][..]));
     assert_eq!(given.endpoint.map(|endpoint| endpoint.to_string()).as_deref(), Some("10.0.0.1:6443"));
     let seen = &server.asked()[0];
-    assert!(seen.head.starts_with("POST /token?key=canary HTTP/1.1") && seen.body == br#"{"kind":"TokenRequest"}"#, "{}", seen.head);
+    assert!(
+        seen.head.starts_with("POST /token?key=canary HTTP/1.1")
+            && seen.body == br#"{"kind":"TokenRequest"}"#,
+        "{}",
+        seen.head
+    );
     let pinned = TokenFrom { ca_cert: None, ca_cert_hashes: ca.authorities().pins(), ..from(&server, &ca) };
-    assert!(asked(&pinned, &Root::default(), Duration::from_secs(20)).is_err(), "the CA's key is not in what the server sends");
+    assert!(
+        asked(&pinned, &Root::default(), Duration::from_secs(20)).is_err(),
+        "the CA's key is not in what the server sends"
+    );
 }
 
 #[test]
 fn a_server_that_is_not_trusted_gets_no_request() {
     let (ca, other) = (Ca::new(), Ca::new());
-    let server = TestServer::start(&ca, &Identity::default(), |_: &Asked| Reply::Json(200, json!({"token": TOKEN})));
+    let server =
+        TestServer::start(&ca, &Identity::default(), |_: &Asked| Reply::Json(200, json!({"token": TOKEN})));
     let pin = TokenFrom { ca_cert: None, ca_cert_hashes: vec![HEX.to_owned()], ..from(&server, &ca) };
     for wrong in [from(&server, &other), pin] {
         let failure = asked(&wrong, &Root::default(), Duration::from_secs(20)).unwrap_err();
@@ -76,9 +87,17 @@ fn a_client_certificate_is_shown() {
     let client = Some(("/etc/node.crt".into(), "/etc/node.key".into()));
     let with = TokenFrom { identity: Proof::Certificate, client, ..from(&server, &ca) };
     assert_eq!(asked(&with, &root, Duration::from_secs(20)).unwrap().token.bearer(), TOKEN);
-    assert!(asked(&from(&server, &ca), &root, Duration::from_secs(2)).is_err(), "without one there is no token");
+    assert!(
+        asked(&from(&server, &ca), &root, Duration::from_secs(2)).is_err(),
+        "without one there is no token"
+    );
     std::fs::remove_file(root.path("/etc/node.key")).unwrap();
-    assert!(asked(&with, &root, Duration::from_secs(2)).unwrap_err().message.contains("/etc/node.key: there is no such file"));
+    assert!(
+        asked(&with, &root, Duration::from_secs(2))
+            .unwrap_err()
+            .message
+            .contains("/etc/node.key: there is no such file")
+    );
 }
 
 #[test]
@@ -94,14 +113,35 @@ fn refusals_and_bad_answers_end_at_once_and_say_no_secret() {
         (200, r#"{"token": ["canary"]}"#, Class::Credential, "at line 1"),
         (200, r#"{"token": "canary"}"#, Class::Credential, "token: "),
         (200, &huge, Class::Credential, "longer than 65536 bytes"),
-        (200, r#"{"token": "abcdef.0123456789abcdef", "expires": "2020-01-02T03:04:05Z"}"#, Class::Credential, "has expired"),
+        (
+            200,
+            r#"{"token": "abcdef.0123456789abcdef", "expires": "2020-01-02T03:04:05Z"}"#,
+            Class::Credential,
+            "has expired",
+        ),
         (200, r#"{"token": "abcdef.0123456789abcdef", "expires": "canary"}"#, Class::Credential, "expires: "),
-        (200, r#"{"token": "abcdef.0123456789abcdef", "endpoint": "canary"}"#, Class::Credential, "endpoint: "),
-        (200, r#"{"token": "abcdef.0123456789abcdef", "caCertHashes": ["canary"]}"#, Class::Credential, "caCertHashes: "),
+        (
+            200,
+            r#"{"token": "abcdef.0123456789abcdef", "endpoint": "canary"}"#,
+            Class::Credential,
+            "endpoint: ",
+        ),
+        (
+            200,
+            r#"{"token": "abcdef.0123456789abcdef", "caCertHashes": ["canary"]}"#,
+            Class::Credential,
+            "caCertHashes: ",
+        ),
     ] {
         let failure = answering(&ca, status, body).unwrap_err();
-        assert!(failure.class == class && failure.message.contains(expected), "{status} {body:.60}: {failure}");
-        assert!(!failure.message.contains("canary") && !format!("{failure:?}").contains("0123456789abcdef"), "{failure:?}");
+        assert!(
+            failure.class == class && failure.message.contains(expected),
+            "{status} {body:.60}: {failure}"
+        );
+        assert!(
+            !failure.message.contains("canary") && !format!("{failure:?}").contains("0123456789abcdef"),
+            "{failure:?}"
+        );
     }
 }
 
@@ -113,7 +153,10 @@ fn a_late_server_is_waited_for_and_a_dead_one_is_not() {
         1 => Reply::Reset,
         _ => Reply::Json(200, json!({"token": TOKEN})),
     });
-    assert_eq!(asked(&from(&server, &ca), &Root::default(), Duration::from_secs(30)).unwrap().token.id(), "abcdef");
+    assert_eq!(
+        asked(&from(&server, &ca), &Root::default(), Duration::from_secs(30)).unwrap().token.id(),
+        "abcdef"
+    );
     let silent = TestServer::start(&ca, &Identity::default(), |_: &Asked| Reply::Silence);
     let started = std::time::Instant::now();
     let failure = asked(&from(&silent, &ca), &Root::default(), Duration::from_secs(1)).unwrap_err();
@@ -135,10 +178,15 @@ fn a_config_without_a_token_is_complete_with_the_answer() {
         endpoint: endpoint.map(|text| text.parse().unwrap()),
         pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
     };
-    let own = format!("discovery: {{bootstrapToken: {{apiServerEndpoint: 'own:6443', caCertHashes: ['sha256:{HEX}']}}}}\n");
-    let merged = |discovery: &str, given: Given| merge(&config(discovery, agent).unwrap().join.discovery, given);
+    let own = format!(
+        "discovery: {{bootstrapToken: {{apiServerEndpoint: 'own:6443', caCertHashes: ['sha256:{HEX}']}}}}\n"
+    );
+    let merged =
+        |discovery: &str, given: Given| merge(&config(discovery, agent).unwrap().join.discovery, given);
     let shown = |discovery: Discovery| match discovery {
-        Discovery::Token { endpoints, pins, token, .. } => (endpoints[0].to_string(), pins, token.id().to_owned()),
+        Discovery::Token { endpoints, pins, token, .. } => {
+            (endpoints[0].to_string(), pins, token.id().to_owned())
+        }
         other => panic!("{other:?}"),
     };
     let own_counts = shown(merged(&own, given(Some("theirs:6443"), &["f"])).unwrap());
@@ -163,12 +211,19 @@ fn what_is_wrong_with_token_from_is_said() {
         ("", "{url: 'https://t', caCert: canary}", "tokenFrom.caCert: Invalid value"),
         ("", "{url: 'https://t', caCertHashes: [x]}", "tokenFrom.caCertHashes[0]"),
         ("", "{url: 'https://t', identity: certificate}", "identity: certificate needs it"),
-        ("", "{url: 'https://t', identity: tpm}", "supported values: \"none\", \"platform\", \"certificate\""),
+        (
+            "",
+            "{url: 'https://t', identity: tpm}",
+            "supported values: \"none\", \"platform\", \"certificate\"",
+        ),
         ("", "{url: 'https://t', clientKey: /x}", "go together"),
         ("", "{url: 'https://t', timeout: 0s}", "must be greater than 0"),
         ("", "{url: 'https://t', token: x}", "unknown field \"tokenFrom.token\""),
     ] {
         let failure = config(discovery, &format!("tokenFrom: {agent}\n")).unwrap_err();
-        assert!(failure.message.contains(expected) && !failure.message.contains("canary"), "{agent}: {failure}");
+        assert!(
+            failure.message.contains(expected) && !failure.message.contains("canary"),
+            "{agent}: {failure}"
+        );
     }
 }

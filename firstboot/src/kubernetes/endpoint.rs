@@ -23,12 +23,21 @@ impl FromStr for Endpoint {
         };
         let bracketed = text.starts_with('[');
         if host.is_empty() || (host.contains(':') != bracketed) {
-            return Err(if host.is_empty() { "the host is empty" } else { "an IPv6 address is written [address]:port" }.to_owned());
+            return Err(if host.is_empty() {
+                "the host is empty"
+            } else {
+                "an IPv6 address is written [address]:port"
+            }
+            .to_owned());
         }
         if !host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/@?#\\\"".contains(&byte)) {
             return Err("the host holds characters that no host name has".to_owned());
         }
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or("the port is not a number from 1 to 65535")?;
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or("the port is not a number from 1 to 65535")?;
         Ok(Self { host: host.to_owned(), port })
     }
 }
@@ -56,7 +65,18 @@ mod tests {
 
     #[test]
     fn refuses_what_is_none() {
-        for text in ["", "api", ":6443", "api:", "api:0", "api:70000", "fd00::1:6443", "[api]:6443", "https://api:6443", "[fd00::1]6443"] {
+        for text in [
+            "",
+            "api",
+            ":6443",
+            "api:",
+            "api:0",
+            "api:70000",
+            "fd00::1:6443",
+            "[api]:6443",
+            "https://api:6443",
+            "[fd00::1]6443",
+        ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
     }

@@ -25,8 +25,17 @@ pub const DOCKERSHIM: &str = "/var/run/dockershim.sock";
 pub const NODE_LOCAL_CRI_SOCKET: &str = "NodeLocalCRISocket";
 
 /// Tags of the pause image: from this minor version on.
-const PAUSE_TAGS: &[(u16, &str)] =
-    &[(20, "3.2"), (21, "3.4.1"), (22, "3.5"), (23, "3.6"), (24, "3.7"), (25, "3.8"), (26, "3.9"), (31, "3.10"), (34, "3.10.1")];
+const PAUSE_TAGS: &[(u16, &str)] = &[
+    (20, "3.2"),
+    (21, "3.4.1"),
+    (22, "3.5"),
+    (23, "3.6"),
+    (24, "3.7"),
+    (25, "3.8"),
+    (26, "3.9"),
+    (31, "3.10"),
+    (34, "3.10.1"),
+];
 
 /// First patch release of a minor version that keeps the order of the user's arguments; every one from 1.36 on does.
 const ARGUMENTS_IN_ORDER: &[(u16, u16)] = &[(32, 12), (33, 8), (34, 4), (35, 1)];
@@ -91,7 +100,8 @@ fn pause_tag(kubelet: Version) -> Option<&'static str> {
 }
 
 fn arguments_in_order(kubelet: Version) -> bool {
-    let backported = |&(minor, patch): &(u16, u16)| kubelet.major == 1 && kubelet.minor == minor && kubelet.patch >= patch;
+    let backported =
+        |&(minor, patch): &(u16, u16)| kubelet.major == 1 && kubelet.minor == minor && kubelet.patch >= patch;
     kubelet.at_least(36) || ARGUMENTS_IN_ORDER.iter().any(backported)
 }
 
@@ -99,7 +109,10 @@ fn arguments_in_order(kubelet: Version) -> bool {
 pub fn patch_targets(kubelet: Version) -> Vec<&'static str> {
     let since = [("kubeletconfiguration", 25), ("corednsdeployment", 31), ("kubeproxydaemonset", 37)];
     let always = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-    always.into_iter().chain(since.into_iter().filter(|(_, minor)| kubelet.at_least(*minor)).map(|(target, _)| target)).collect()
+    always
+        .into_iter()
+        .chain(since.into_iter().filter(|(_, minor)| kubelet.at_least(*minor)).map(|(target, _)| target))
+        .collect()
 }
 
 /// The names under which kube-system holds the kubelet's configuration: the expected one, then the other.

@@ -56,9 +56,13 @@ fn every_minor_version_has_its_facts() {
 
 #[test]
 fn the_gate_of_the_cluster_decides_while_it_exists() {
-    for (text, on, off) in
-        [("1.31.0", false, false), ("1.32.0", true, false), ("1.33.0", true, false), ("1.34.0", true, false), ("1.36.0", true, true)]
-    {
+    for (text, on, off) in [
+        ("1.31.0", false, false),
+        ("1.32.0", true, false),
+        ("1.33.0", true, false),
+        ("1.34.0", true, false),
+        ("1.36.0", true, true),
+    ] {
         for (value, expected) in [(true, on), (false, off)] {
             let features = KubeletFeatures::of(version(text), &gate(value));
             assert_eq!(features.instance_config, expected, "{text} {value}");
@@ -73,7 +77,10 @@ fn config_maps_are_named_by_the_cluster() {
     assert_eq!(kubelet_config_maps(version("1.20.2")), ["kubelet-config-1.20", "kubelet-config"]);
     assert_eq!(kubelet_config_maps(version("1.23.0")), ["kubelet-config-1.23", "kubelet-config"]);
     assert_eq!(kubelet_config_maps(version("1.36.2")), ["kubelet-config", "kubelet-config-1.36"]);
-    assert_eq!((image_repository(version("1.24.0")), image_repository(version("1.25.0"))), ("k8s.gcr.io", "registry.k8s.io"));
+    assert_eq!(
+        (image_repository(version("1.24.0")), image_repository(version("1.25.0"))),
+        ("k8s.gcr.io", "registry.k8s.io")
+    );
 }
 
 #[test]

@@ -120,7 +120,9 @@ pub fn parse(bytes: &[u8], folder: &Path) -> Result<Kubeconfig, String> {
         return Err(format!("the kubeconfig is longer than {LONGEST} bytes"));
     }
     let document: Document = serde_yaml_ng::from_slice(bytes).map_err(|error| match error.location() {
-        Some(place) => format!("no kubeconfig: line {}, column {} is not as expected", place.line(), place.column()),
+        Some(place) => {
+            format!("no kubeconfig: line {}, column {} is not as expected", place.line(), place.column())
+        }
         None => "no kubeconfig: it is not YAML of the expected form".to_owned(),
     })?;
     if document.kind.as_deref().is_some_and(|kind| kind != "Config") {
@@ -128,24 +130,38 @@ pub fn parse(bytes: &[u8], folder: &Path) -> Result<Kubeconfig, String> {
     }
     let context = document.current_context.as_deref().filter(|name| !name.is_empty());
     let contexts = document.contexts.unwrap_or_default();
-    let context = contexts.into_iter().find(|named| context.is_some() && named.name.as_deref() == context).and_then(|named| named.context);
+    let context = contexts
+        .into_iter()
+        .find(|named| context.is_some() && named.name.as_deref() == context)
+        .and_then(|named| named.context);
     let (of_cluster, of_user) = context.map(|context| (context.cluster, context.user)).unwrap_or_default();
     let cluster = choose(document.clusters.unwrap_or_default(), of_cluster.as_deref())?;
     let users = document.users.unwrap_or_default();
-    let user = users.into_iter().find(|named| of_user.is_some() && named.name == of_user).and_then(|named| named.user);
+    let user = users
+        .into_iter()
+        .find(|named| of_user.is_some() && named.name == of_user)
+        .and_then(|named| named.user);
     Ok(Kubeconfig {
         server: server(&cluster)?,
         server_name: filled(cluster.tls_server_name),
-        authorities: material(cluster.certificate_authority_data, cluster.certificate_authority, folder, "certificate-authority-data")?,
+        authorities: material(
+            cluster.certificate_authority_data,
+            cluster.certificate_authority,
+            folder,
+            "certificate-authority-data",
+        )?,
         user: user.map(|user| self::user(user, folder)).transpose()?.flatten(),
     })
 }
 
 /// The cluster without a name, as cluster-info has it, or else that of the current context.
 fn choose(clusters: Vec<NamedCluster>, of_context: Option<&str>) -> Result<ClusterFields, String> {
-    let named = |wanted: &str| clusters.iter().position(|cluster| cluster.name.as_deref().unwrap_or_default() == wanted);
+    let named = |wanted: &str| {
+        clusters.iter().position(|cluster| cluster.name.as_deref().unwrap_or_default() == wanted)
+    };
     let position = named("").or_else(|| of_context.and_then(named));
-    let position = position.ok_or("the kubeconfig has neither a cluster without a name nor one of a current-context")?;
+    let position =
+        position.ok_or("the kubeconfig has neither a cluster without a name nor one of a current-context")?;
     let cluster = clusters.into_iter().nth(position).and_then(|named| named.cluster);
     cluster.ok_or_else(|| "the cluster of the kubeconfig is empty".to_owned())
 }
@@ -161,7 +177,12 @@ fn server(cluster: &ClusterFields) -> Result<Server, String> {
 }
 
 fn user(fields: UserFields, folder: &Path) -> Result<Option<User>, String> {
-    let certificate = material(fields.client_certificate_data, fields.client_certificate, folder, "client-certificate-data")?;
+    let certificate = material(
+        fields.client_certificate_data,
+        fields.client_certificate,
+        folder,
+        "client-certificate-data",
+    )?;
     let key = material(fields.client_key_data, fields.client_key, folder, "client-key-data")?;
     if let Some(certificate) = certificate {
         let key = key.ok_or("the kubeconfig has a client certificate without its key")?;
@@ -179,11 +200,19 @@ fn user(fields: UserFields, folder: &Path) -> Result<Option<User>, String> {
 }
 
 /// Inline data counts before a file, as everywhere in Kubernetes.
-fn material(data: Option<String>, file: Option<String>, folder: &Path, name: &str) -> Result<Option<Material>, String> {
+fn material(
+    data: Option<String>,
+    file: Option<String>,
+    folder: &Path,
+    name: &str,
+) -> Result<Option<Material>, String> {
     match (filled(data), filled(file)) {
         (Some(data), _) => {
-            let bytes = STANDARD.decode(data.trim()).map_err(|_| format!("{name} of the kubeconfig is not base64"))?;
-            let text = String::from_utf8(bytes).map_err(|_| format!("{name} of the kubeconfig is not PEM"))?;
+            let bytes = STANDARD
+                .decode(data.trim())
+                .map_err(|_| format!("{name} of the kubeconfig is not base64"))?;
+            let text =
+                String::from_utf8(bytes).map_err(|_| format!("{name} of the kubeconfig is not PEM"))?;
             Ok(Some(Material::Inline(Secret::new(text))))
         }
         (None, Some(file)) => Ok(Some(Material::File(folder.join(file)))),

@@ -82,7 +82,8 @@ fn kubelet_conf_is_the_kubelets_own_byte_for_byte() {
     let newest = include_str!("../../../tests/vectors/v1.36.2/join/01-minimal/kubelet.conf");
     let older = include_str!("../../../tests/vectors/v1.31.14/join/01-minimal/kubelet.conf");
     for (golden, preferences) in [(newest, false), (older, true)] {
-        let written = kubelet(&entry(&server, preferences), "/var/lib/kubelet/pki/kubelet-client-current.pem");
+        let written =
+            kubelet(&entry(&server, preferences), "/var/lib/kubelet/pki/kubelet-client-current.pem");
         assert_eq!(written, golden.replace("<ca>", &STANDARD.encode(CA)));
     }
 }

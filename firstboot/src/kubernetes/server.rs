@@ -32,7 +32,8 @@ impl FromStr for Server {
         if authority.contains('@') {
             return Err("the server's URL holds credentials".to_owned());
         }
-        let endpoint = if has_port(authority) { authority.parse() } else { format!("{authority}:443").parse() };
+        let endpoint =
+            if has_port(authority) { authority.parse() } else { format!("{authority}:443").parse() };
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\\"".contains(&byte)) {
             return Err("the server's URL holds characters that no path has".to_owned());
         }
@@ -80,13 +81,23 @@ mod tests {
             ("https://api.example.com", "https://api.example.com:443"),
             ("https://[fd00::1]:6443/", "https://[fd00::1]:6443"),
             ("https://[fd00::1]", "https://[fd00::1]:443"),
-            ("https://rancher.example.com/k8s/clusters/c-1", "https://rancher.example.com:443/k8s/clusters/c-1"),
+            (
+                "https://rancher.example.com/k8s/clusters/c-1",
+                "https://rancher.example.com:443/k8s/clusters/c-1",
+            ),
         ] {
             let (server, meant) = (text.parse::<Server>().unwrap(), meant.parse::<Server>().unwrap());
             assert!(server.is_same(&meant) && server.endpoint == meant.endpoint, "{text}");
             assert_eq!((server.to_string().as_str(), server.url("/api")), (text, format!("{meant}/api")));
         }
-        for wrong in ["http://10.0.0.1:6443", "10.0.0.1:6443", "https://", "https://a:b@host:1", "https://host:1/?a", "https://fd00::1"] {
+        for wrong in [
+            "http://10.0.0.1:6443",
+            "10.0.0.1:6443",
+            "https://",
+            "https://a:b@host:1",
+            "https://host:1/?a",
+            "https://fd00::1",
+        ] {
             assert!(wrong.parse::<Server>().is_err(), "{wrong}");
         }
     }

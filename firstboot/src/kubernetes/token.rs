@@ -38,7 +38,9 @@ impl FromStr for Token {
 
     /// Reads `[a-z0-9]{6}.[a-z0-9]{16}`; the error does not repeat the text.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = |part: &str, len| part.len() == len && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let plain = |part: &str, len| {
+            part.len() == len && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        };
         match text.split_once('.') {
             Some((id, secret)) if plain(id, ID) && plain(secret, SECRET) => {
                 Ok(Self { id: id.to_owned(), whole: Secret::new(text.to_owned()) })
@@ -61,9 +63,14 @@ mod tests {
 
     #[test]
     fn refuses_what_is_none() {
-        for text in
-            ["", "not-a-token", "9vr73a.A8uxyaju799qwdjv", "9vr73a.a8uxyaju799qwdj", "9vr73aa8uxyaju799qwdjv", "9vr73a.a8uxyaju799qwdjv\n"]
-        {
+        for text in [
+            "",
+            "not-a-token",
+            "9vr73a.A8uxyaju799qwdjv",
+            "9vr73a.a8uxyaju799qwdj",
+            "9vr73aa8uxyaju799qwdjv",
+            "9vr73a.a8uxyaju799qwdjv\n",
+        ] {
             assert!(text.parse::<Token>().is_err(), "{text}");
         }
     }

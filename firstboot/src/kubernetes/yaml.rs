@@ -98,9 +98,11 @@ fn is_keyword(string: &str) -> bool {
 
 /// `0s`, `5%`, `100Mi`, `10.96.0.10`: what begins with a digit and yet is no number, date or time.
 fn is_plain_with_digit(string: &str) -> bool {
-    let of_no_number = |byte: u8| byte == b'%' || (byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit() && !b"xXoO".contains(&byte));
-    let is_address =
-        string.bytes().filter(|byte| *byte == b'.').count() == 3 && string.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let of_no_number = |byte: u8| {
+        byte == b'%' || (byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit() && !b"xXoO".contains(&byte))
+    };
+    let is_address = string.bytes().filter(|byte| *byte == b'.').count() == 3
+        && string.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     !string.contains(':') && (is_address || string.bytes().any(of_no_number))
 }
 
@@ -117,18 +119,29 @@ mod tests {
             "a": ["x", {"y": "z", "k": [1, [2, 3], {}]}, null],
             "c": true,
         });
-        let expected =
-            "a:\n- x\n- k:\n  - 1\n  -\n    - 2\n    - 3\n  - {}\n  y: z\n- null\nb:\n  a: 1\n  c: unix:///x\n  e: {}\n  f: []\nc: true\n";
+        let expected = "a:\n- x\n- k:\n  - 1\n  -\n    - 2\n    - 3\n  - {}\n  y: z\n- null\nb:\n  a: 1\n  c: unix:///x\n  e: {}\n  f: []\nc: true\n";
         assert_eq!(emit(&document), expected);
         assert_eq!(serde_yaml_ng::from_str::<Value>(&emit(&document)).unwrap(), document);
-        assert_eq!((emit(&json!({})), emit(&json!([])), emit(&json!("a b"))), ("{}\n".into(), "[]\n".into(), "\"a b\"\n".into()));
+        assert_eq!(
+            (emit(&json!({})), emit(&json!([])), emit(&json!("a b"))),
+            ("{}\n".into(), "[]\n".into(), "\"a b\"\n".into())
+        );
     }
 
     #[test]
     fn quotes_what_could_be_read_as_something_else() {
-        for plain in
-            ["0s", "24h0m0s", "5%", "100Mi", "10.96.0.10", "Webhook", "/etc/kubernetes/pki/ca.crt", "fd00::10", "cluster.local", "no"]
-        {
+        for plain in [
+            "0s",
+            "24h0m0s",
+            "5%",
+            "100Mi",
+            "10.96.0.10",
+            "Webhook",
+            "/etc/kubernetes/pki/ca.crt",
+            "fd00::10",
+            "cluster.local",
+            "no",
+        ] {
             assert_eq!(scalar(plain), plain);
         }
         let numbers = "0|017|0x1f|0o17|1e3|1_000|1.5|12:30|2020-01-01|.5|+1|1.2.3.4:80|0b1";

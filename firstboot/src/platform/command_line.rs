@@ -28,7 +28,13 @@ impl CommandLine {
                 other => words.last_mut().into_iter().for_each(|word| word.push(other)),
             }
         }
-        Self(words.into_iter().take_while(|word| word != "--").filter(|word| !word.is_empty()).collect())
+        Self(
+            words
+                .into_iter()
+                .take_while(|word| word != "--")
+                .filter(|word| !word.is_empty())
+                .collect(),
+        )
     }
 
     /// The words.
@@ -55,7 +61,10 @@ mod tests {
     fn words_are_split_as_the_kernel_does() {
         let line = CommandLine::parse("quiet a=1 \"b=two words\" a=2 c=\"x y\"z\n -- d=4");
         assert_eq!(line.words(), ["quiet", "a=1", "b=two words", "a=2", "c=x yz"]);
-        assert_eq!((line.value("a"), line.value("b"), line.value("d"), line.value("quiet")), (Some("2"), Some("two words"), None, None));
+        assert_eq!(
+            (line.value("a"), line.value("b"), line.value("d"), line.value("quiet")),
+            (Some("2"), Some("two words"), None, None)
+        );
         assert!(line.has("quiet") && !line.has("a"));
         assert_eq!(CommandLine::parse(""), CommandLine::default());
     }

@@ -43,7 +43,8 @@ pub fn find(root: &Root) -> Vec<Disk> {
         let _ = command::run("udevadm", &["settle", "--timeout=9"], SETTLE);
     }
     let entries = fs::read_dir(root.path("/sys/class/block")).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.retain(|name| !IGNORED.iter().any(|ignored| name.starts_with(ignored)));
     names.sort();
     let devices = names.into_iter().map(|name| root.path("/dev").join(name));
@@ -66,7 +67,11 @@ fn whole(root: &Root, disks: Vec<Disk>) -> Vec<Disk> {
 
 /// The beginning of a device. A drive without a disc in it does not wait for one.
 fn head(device: &Path) -> Option<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(device).ok()?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+        .open(device)
+        .ok()?;
     let mut bytes = Vec::new();
     file.take(labels::HEAD as u64).read_to_end(&mut bytes).ok()?;
     Some(bytes)
@@ -80,7 +85,9 @@ impl Disk {
                 self.mount_privately().map_err(|error| self.unmounted(error))?;
                 read(Path::new(MOUNT_POINT))
             });
-            reader.join().unwrap_or_else(|_| Err(Failure::new(Class::Internal, "the thread that reads a disk panicked")))
+            reader.join().unwrap_or_else(|_| {
+                Err(Failure::new(Class::Internal, "the thread that reads a disk panicked"))
+            })
         })
     }
 
@@ -88,7 +95,8 @@ impl Disk {
         let (device, kind) = (self.device.display(), self.kind.name());
         let failure = Failure::new(Class::Source, format!("mounting {device} ({kind}): {}", error.desc()));
         match error {
-            nix::Error::ENODEV => failure.help(format!("the kernel of this image has no module for {kind}: use another file system")),
+            nix::Error::ENODEV => failure
+                .help(format!("the kernel of this image has no module for {kind}: use another file system")),
             _ => failure,
         }
     }
@@ -96,7 +104,8 @@ impl Disk {
     fn mount_privately(&self) -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount::<str, str, str, str>(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
-        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | NO_LINKS;
+        let flags =
+            MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | NO_LINKS;
         mount(Some(&self.device), MOUNT_POINT, Some(self.kind.name()), flags, self.kind.options())
     }
 }
@@ -124,7 +133,14 @@ mod tests {
         device("vda1", b"root");
         files::write(&root.path("/sys/class/block/vda/vda1/size"), b"80", 0o644).unwrap();
         files::write(&root.path("/sys/class/block/sr0/size"), b"0", 0o644).unwrap();
-        let found: Vec<(PathBuf, String)> = find(&root).into_iter().map(|disk| (disk.device, disk.label)).collect();
-        assert_eq!(found, [(folder.path().join("dev/vda"), "root".to_owned()), (folder.path().join("dev/vdb"), "cidata".to_owned())]);
+        let found: Vec<(PathBuf, String)> =
+            find(&root).into_iter().map(|disk| (disk.device, disk.label)).collect();
+        assert_eq!(
+            found,
+            [
+                (folder.path().join("dev/vda"), "root".to_owned()),
+                (folder.path().join("dev/vdb"), "cidata".to_owned())
+            ]
+        );
     }
 }

@@ -19,7 +19,12 @@ pub struct Evidence {
 impl Evidence {
     /// That of the machine whose files begin at `root`.
     pub fn of(root: &Root) -> Self {
-        Self { root: root.clone(), command_line: CommandLine::of(root), fields: smbios::fields(root), disks: OnceCell::new() }
+        Self {
+            root: root.clone(),
+            command_line: CommandLine::of(root),
+            fields: smbios::fields(root),
+            disks: OnceCell::new(),
+        }
     }
 
     /// The machine's files.
@@ -46,7 +51,9 @@ impl Evidence {
     pub fn disks(&self, label: &str) -> Vec<&Disk> {
         self.all_disks()
             .iter()
-            .filter(|disk| disk.label == label.to_ascii_lowercase() || disk.label == label.to_ascii_uppercase())
+            .filter(|disk| {
+                disk.label == label.to_ascii_lowercase() || disk.label == label.to_ascii_uppercase()
+            })
             .collect()
     }
 }

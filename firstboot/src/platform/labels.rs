@@ -77,7 +77,9 @@ mod tests {
 
     fn head(parts: &[(usize, &[u8])]) -> Vec<u8> {
         let mut head = vec![0; HEAD];
-        parts.iter().for_each(|(offset, bytes)| head[*offset..offset + bytes.len()].copy_from_slice(bytes));
+        parts
+            .iter()
+            .for_each(|(offset, bytes)| head[*offset..offset + bytes.len()].copy_from_slice(bytes));
         head
     }
 
@@ -85,7 +87,10 @@ mod tests {
     fn labels_are_read() {
         let boot: (usize, &[u8]) = (510, b"\x55\xaa");
         for (head, expected) in [
-            (head(&[(32768, b"\x01CD001"), (32808, b"cidata                          ")]), Some((FileSystem::Iso9660, "cidata"))),
+            (
+                head(&[(32768, b"\x01CD001"), (32808, b"cidata                          ")]),
+                Some((FileSystem::Iso9660, "cidata")),
+            ),
             (head(&[(1080, b"\x53\xef"), (1144, b"CIDATA\0garbage")]), Some((FileSystem::Ext4, "CIDATA"))),
             (head(&[boot, (66, b"\x29"), (71, b"CIDATA     FAT32   ")]), Some((FileSystem::Vfat, "CIDATA"))),
             (head(&[boot, (38, b"\x29"), (43, b"cidata     FAT12   ")]), Some((FileSystem::Vfat, "cidata"))),

@@ -83,13 +83,19 @@ impl Sign {
             Some(format!("smbios {} is {text:?}", field.name()))
         };
         match *self {
-            Self::Word(word) => evidence.command_line.has(word).then(|| format!("the kernel command line has the word {word}")),
+            Self::Word(word) => evidence
+                .command_line
+                .has(word)
+                .then(|| format!("the kernel command line has the word {word}")),
             Self::Is(at, expected) => field(at, &|text| text == expected),
             Self::Begins(at, start) => field(at, &|text| text.starts_with(start)),
-            Self::Contains(at, part) => field(at, &|text| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase())),
-            Self::Label(label) => {
-                evidence.disks(label).first().map(|disk| format!("{} has the label {}", disk.device.display(), disk.label))
+            Self::Contains(at, part) => {
+                field(at, &|text| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
             }
+            Self::Label(label) => evidence
+                .disks(label)
+                .first()
+                .map(|disk| format!("{} has the label {}", disk.device.display(), disk.label)),
             Self::Exists(path) => evidence.root().path(path).exists().then(|| format!("{path} exists")),
             Self::Other(_, look) => look(evidence),
         }
@@ -118,13 +124,16 @@ pub struct Detection {
 
 /// Recognises the platform. `pinned` is the name that the image's policy pins; the kernel argument comes after it.
 pub fn detect(evidence: &Evidence, pinned: Option<&str>) -> Result<Detection> {
-    let by_argument = evidence.command_line.value(PIN).map(|name| (name, format!("the kernel argument {PIN}")));
+    let by_argument =
+        evidence.command_line.value(PIN).map(|name| (name, format!("the kernel argument {PIN}")));
     let by_policy = pinned.map(|name| (name, "the image's policy".to_owned()));
     if let Some((name, by)) = by_policy.or(by_argument) {
         return pin(name, &by);
     }
     for strength in Strength::ALL {
-        let mut seen = SOURCES.iter().filter_map(|source| Some((*source, recognise(source, strength, evidence)?)));
+        let mut seen = SOURCES
+            .iter()
+            .filter_map(|source| Some((*source, recognise(source, strength, evidence)?)));
         if let Some((source, first)) = seen.next() {
             let others = seen.map(|(source, seen)| (source.name, seen)).collect();
             return Ok(Detection { platform: Some(Platform { source, strength }), seen: first, others });
@@ -140,18 +149,29 @@ fn pin(name: &str, by: &str) -> Result<Detection> {
         return Ok(Detection { seen, ..Detection::default() });
     }
     match SOURCES.iter().find(|source| source.name == name) {
-        Some(source) => Ok(Detection { platform: Some(Platform { source, strength: Strength::Pin }), seen, others: Vec::new() }),
+        Some(source) => Ok(Detection {
+            platform: Some(Platform { source, strength: Strength::Pin }),
+            seen,
+            others: Vec::new(),
+        }),
         None => {
             let names = SOURCES.iter().map(|source| source.name);
             let meant = nearest::did_you_mean(name, names.clone());
-            Err(Failure::new(Class::Source, format!("{by} pins a platform that is not known: {name:?}{meant}"))
-                .help(format!("known are {}, and none", names.collect::<Vec<_>>().join(", "))))
+            Err(Failure::new(
+                Class::Source,
+                format!("{by} pins a platform that is not known: {name:?}{meant}"),
+            )
+            .help(format!("known are {}, and none", names.collect::<Vec<_>>().join(", "))))
         }
     }
 }
 
 /// What is seen of a source at one strength; nothing when something proves a look-alike.
 fn recognise(source: &Source, strength: Strength, evidence: &Evidence) -> Option<String> {
-    let sign = source.signs.iter().filter(|sign| sign.strength() == strength).find_map(|sign| sign.seen(evidence))?;
+    let sign = source
+        .signs
+        .iter()
+        .filter(|sign| sign.strength() == strength)
+        .find_map(|sign| sign.seen(evidence))?;
     source.look_alikes.iter().all(|sign| sign.seen(evidence).is_none()).then_some(sign)
 }

@@ -65,13 +65,19 @@ pub fn fields(root: &Root) -> Vec<(Field, String)> {
 /// What the kernel shows as `name`, without blanks at its ends; none when it is absent or empty.
 pub fn text(root: &Root, name: &str) -> Option<String> {
     let bytes = files::read(&root.path(format!("/sys/class/dmi/id/{name}")), 4096).ok()??;
-    let text = String::from_utf8_lossy(&bytes).trim_matches(|edge: char| edge.is_whitespace() || edge == '\0').to_owned();
+    let text = String::from_utf8_lossy(&bytes)
+        .trim_matches(|edge: char| edge.is_whitespace() || edge == '\0')
+        .to_owned();
     (!text.is_empty()).then_some(text)
 }
 
 /// The strings that whoever started a virtual machine gave it: those of all structures of type 11, in their order.
 pub fn oem_strings(root: &Root) -> Vec<Vec<u8>> {
-    let raw = |number: usize| files::read(&root.path(format!("/sys/firmware/dmi/entries/11-{number}/raw")), LONGEST).ok().flatten();
+    let raw = |number: usize| {
+        files::read(&root.path(format!("/sys/firmware/dmi/entries/11-{number}/raw")), LONGEST)
+            .ok()
+            .flatten()
+    };
     if fs::metadata(root.path("/sys/firmware/dmi/entries")).is_err() {
         return Vec::new();
     }
@@ -83,7 +89,10 @@ pub fn oem_strings(root: &Root) -> Vec<Vec<u8>> {
 pub fn strings(structure: &[u8]) -> Vec<Vec<u8>> {
     let formatted = structure.get(1).map_or(4, |length| usize::from(*length).max(4));
     let area = structure.get(formatted..).unwrap_or_default();
-    area.split(|byte| *byte == 0).take_while(|string| !string.is_empty()).map(<[u8]>::to_vec).collect()
+    area.split(|byte| *byte == 0)
+        .take_while(|string| !string.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 #[cfg(test)]
@@ -111,7 +120,10 @@ mod tests {
             (b"\x0b", vec![]),
             (b"", vec![]),
         ] {
-            assert_eq!(strings(structure), expected.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>());
+            assert_eq!(
+                strings(structure),
+                expected.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>()
+            );
         }
     }
 
@@ -122,7 +134,8 @@ mod tests {
         assert!(oem_strings(&root).is_empty());
         for (number, text) in [(0, "a"), (1, "b")] {
             let bytes = [b"\x0b\x05\x00\x00\x01", text.as_bytes(), b"\0\0"].concat();
-            files::write(&root.path(format!("/sys/firmware/dmi/entries/11-{number}/raw")), &bytes, 0o400).unwrap();
+            files::write(&root.path(format!("/sys/firmware/dmi/entries/11-{number}/raw")), &bytes, 0o400)
+                .unwrap();
         }
         assert_eq!(oem_strings(&root), [b"a".to_vec(), b"b".to_vec()]);
     }

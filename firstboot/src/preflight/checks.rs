@@ -17,7 +17,12 @@ const ERROR_UNTIL_1_33: Levels = &[(0, Error), (33, Off)];
 const WARNING_UNTIL_1_33: Levels = &[(0, Warning), (33, Off)];
 const WARNING_UNTIL_1_32: Levels = &[(0, Warning), (32, Off)];
 
-const fn check(name: &'static str, stage: Stage, levels: Levels, look: fn(&Context) -> Vec<Problem>) -> Check {
+const fn check(
+    name: &'static str,
+    stage: Stage,
+    levels: Levels,
+    look: fn(&Context) -> Vec<Problem>,
+) -> Check {
     Check { name: Name::Is(name), part_of: None, stage, levels, look }
 }
 
@@ -25,7 +30,12 @@ const fn part_of(whole: &'static str, check: Check) -> Check {
     Check { part_of: Some(whole), ..check }
 }
 
-const fn named(name: fn(&Context) -> String, stage: Stage, levels: Levels, look: fn(&Context) -> Vec<Problem>) -> Check {
+const fn named(
+    name: fn(&Context) -> String,
+    stage: Stage,
+    levels: Levels,
+    look: fn(&Context) -> Vec<Problem>,
+) -> Check {
     Check { name: Name::Of(name), part_of: None, stage, levels, look }
 }
 
@@ -40,18 +50,34 @@ pub const CHECKS: &[Check] = &[
     check("ContainerRuntimeVersion", Cluster, &[(35, Warning), (37, Error)], runtime::implements_config),
     check("Service-Docker", Machine, &[(0, Warning), (24, Off)], runtime::docker_service),
     check("IsDockerSystemdCheck", Machine, &[(0, Warning), (22, Off)], runtime::docker_driver),
-    check("FileExisting-crictl", Machine, &[(0, Error), (31, Warning), (32, Off)], |context| files::program(context, "crictl")),
-    check("FileContent--proc-sys-net-bridge-bridge-nf-call-iptables", Machine, &[(0, Error), (30, Off)], network::bridge_iptables),
-    check("FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables", Machine, &[(0, Error), (30, Off)], network::bridge_ip6tables),
+    check("FileExisting-crictl", Machine, &[(0, Error), (31, Warning), (32, Off)], |context| {
+        files::program(context, "crictl")
+    }),
+    check(
+        "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",
+        Machine,
+        &[(0, Error), (30, Off)],
+        network::bridge_iptables,
+    ),
+    check(
+        "FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables",
+        Machine,
+        &[(0, Error), (30, Off)],
+        network::bridge_ip6tables,
+    ),
     check("FileContent--proc-sys-net-ipv4-ip_forward", Machine, ERROR, network::forwarding),
     check("FileContent--proc-sys-net-ipv6-conf-default-forwarding", Machine, ERROR, network::forwarding6),
     check("Swap", Machine, &[(0, Error), (23, Warning)], system::swap),
-    check("FileExisting-conntrack", Machine, &[(0, Error), (32, Off)], |context| files::program(context, "conntrack")),
+    check("FileExisting-conntrack", Machine, &[(0, Error), (32, Off)], |context| {
+        files::program(context, "conntrack")
+    }),
     check("FileExisting-ip", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "ip")),
     check("FileExisting-iptables", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "iptables")),
     check("FileExisting-mount", Machine, ERROR, |context| files::program(context, "mount")),
     check("FileExisting-nsenter", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "nsenter")),
-    check("FileExisting-ebtables", Machine, WARNING_UNTIL_1_32, |context| files::program(context, "ebtables")),
+    check("FileExisting-ebtables", Machine, WARNING_UNTIL_1_32, |context| {
+        files::program(context, "ebtables")
+    }),
     check("FileExisting-ethtool", Machine, WARNING_UNTIL_1_33, |context| files::program(context, "ethtool")),
     check("FileExisting-socat", Machine, WARNING_UNTIL_1_32, |context| files::program(context, "socat")),
     check("FileExisting-tc", Machine, WARNING_UNTIL_1_33, |context| files::program(context, "tc")),
@@ -81,7 +107,10 @@ pub const CHECKS: &[Check] = &[
     check("ClockSkew", Cluster, ERROR, cluster::clock),
     part_of("KubeletVersion", check("VersionSkew", Cluster, ERROR, cluster::version)),
     check("CgroupDriver", Cluster, ERROR, cluster::cgroup_driver),
-    part_of("SystemVerification", check("CgroupV1", Cluster, &[(31, Warning), (35, Error)], cluster::cgroup_v1)),
+    part_of(
+        "SystemVerification",
+        check("CgroupV1", Cluster, &[(31, Warning), (35, Error)], cluster::cgroup_v1),
+    ),
     part_of("Swap", check("KubeletSwap", Cluster, ERROR, cluster::kubelet_swap)),
     check("ResolvConf", Cluster, WARNING, cluster::resolv_conf),
     check("NodeReadable", Cluster, WARNING, cluster::node_readable),

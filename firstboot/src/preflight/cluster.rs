@@ -22,12 +22,17 @@ const NOTABLE: Duration = Duration::from_secs(60);
 /// ClockSkew.
 pub fn clock(context: &Context) -> Vec<Problem> {
     let Some(clock) = context.cluster.as_ref().and_then(|cluster| cluster.clock) else { return Vec::new() };
-    let help = "set the clock: let systemd-timesyncd or chrony reach a time server, or set the hardware's clock";
+    let help =
+        "set the clock: let systemd-timesyncd or chrony reach a time server, or set the hardware's clock";
     let problem = |message: String| Problem::new(message).help(help);
     if let Some((from, until)) = clock.valid {
         if clock.local < from {
             let seconds = from.duration_since(clock.local).unwrap_or_default().as_secs();
-            return problem(format!("this machine's clock is at least {} before the cluster's CA was made", spoken(seconds))).alone();
+            return problem(format!(
+                "this machine's clock is at least {} before the cluster's CA was made",
+                spoken(seconds)
+            ))
+            .alone();
         }
         if clock.local > until && clock.server.is_none_or(|server| server <= until) {
             return problem("by this machine's clock the cluster's CA has expired".to_owned()).alone();
@@ -41,7 +46,8 @@ pub fn clock(context: &Context) -> Vec<Problem> {
     if offset < NOTABLE {
         return Vec::new();
     }
-    let found = problem(format!("this machine's clock is {} {word} the API server's", spoken(offset.as_secs())));
+    let found =
+        problem(format!("this machine's clock is {} {word} the API server's", spoken(offset.as_secs())));
     if offset < limit { found.warning().alone() } else { found.alone() }
 }
 
@@ -57,13 +63,18 @@ fn spoken(seconds: u64) -> String {
 /// VersionSkew, by the version skew policy (<https://kubernetes.io/releases/version-skew-policy/>): a kubelet is never newer than the
 /// API server, and at most three minors older; two before the server's 1.28.
 pub fn version(context: &Context) -> Vec<Problem> {
-    let (Some(Ok(kubelet)), Some(server)) = (&context.facts.kubelet, context.cluster.as_ref().and_then(|cluster| cluster.version)) else {
+    let (Some(Ok(kubelet)), Some(server)) =
+        (&context.facts.kubelet, context.cluster.as_ref().and_then(|cluster| cluster.version))
+    else {
         return Vec::new();
     };
     let allowed = if server.at_least(28) { 3 } else { 2 };
     if (kubelet.major, kubelet.minor) > (server.major, server.minor) {
         return Problem::new(format!("the kubelet {kubelet} is newer than the control plane {server}"))
-            .help(format!("use an image with Kubernetes {}.{} or older, or upgrade the control plane first", server.major, server.minor))
+            .help(format!(
+                "use an image with Kubernetes {}.{} or older, or upgrade the control plane first",
+                server.major, server.minor
+            ))
             .alone();
     }
     if kubelet.major == server.major && server.minor - kubelet.minor > allowed {
@@ -76,7 +87,10 @@ pub fn version(context: &Context) -> Vec<Problem> {
 
 /// CgroupDriver: the kubelet and the runtime must agree. From 1.31 on the kubelet takes over what the runtime's RuntimeConfig says.
 pub fn cgroup_driver(context: &Context) -> Vec<Problem> {
-    let configured = context.kubelet_field("cgroupDriver").and_then(Value::as_str).filter(|text| !text.is_empty());
+    let configured = context
+        .kubelet_field("cgroupDriver")
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty());
     let ours = context.argument("cgroup-driver").or(configured).unwrap_or("cgroupfs");
     let is_followed = context.facts.is_followed_by_kubelet(context.minor());
     match context.facts.cgroup_driver().map(CgroupDriver::word) {
@@ -97,9 +111,14 @@ pub fn cgroup_v1(context: &Context) -> Vec<Problem> {
     let help = "boot with systemd.unified_cgroup_hierarchy=1; as a last resort set failCgroupV1: false in the KubeletConfiguration";
     let is_tolerated = context.kubelet_field("failCgroupV1").and_then(Value::as_bool) == Some(false);
     if context.minor() < 35 || is_tolerated {
-        return Problem::new("this machine's control groups are of version 1, which Kubernetes phases out").help(help).warning().alone();
+        return Problem::new("this machine's control groups are of version 1, which Kubernetes phases out")
+            .help(help)
+            .warning()
+            .alone();
     }
-    Problem::new("this machine's control groups are of version 1, which this kubelet refuses").help(help).alone()
+    Problem::new("this machine's control groups are of version 1, which this kubelet refuses")
+        .help(help)
+        .alone()
 }
 
 /// KubeletSwap: with swap on, the kubelet does not start unless its configuration says that it may.
@@ -110,9 +129,12 @@ pub fn kubelet_swap(context: &Context) -> Vec<Problem> {
     if swaps.is_empty() || !fails || context.kubelet_config.is_none() {
         return Vec::new();
     }
-    Problem::new(format!("swap is on ({}) and the kubelet's configuration does not allow it: it will not start", swaps.join(", ")))
-        .help("turn it off (swapoff -a), or set failSwapOn: false in the KubeletConfiguration")
-        .alone()
+    Problem::new(format!(
+        "swap is on ({}) and the kubelet's configuration does not allow it: it will not start",
+        swaps.join(", ")
+    ))
+    .help("turn it off (swapoff -a), or set failSwapOn: false in the KubeletConfiguration")
+    .alone()
 }
 
 /// ResolvConf: the file that pods' name resolution begins with. With a loopback server in it CoreDNS asks itself and gives up.
@@ -131,14 +153,21 @@ pub fn resolv_conf(context: &Context) -> Vec<Problem> {
     };
     let servers: Vec<IpAddr> = nameservers(&text);
     let Some(own) = servers.iter().find(|server| server.is_loopback()) else { return Vec::new() };
-    Problem::new(format!("{path} names the server {own}, which is this machine itself: CoreDNS finds a loop and stops"))
-        .help(format!("set resolvConf in the KubeletConfiguration to a file with the real servers, such as {RESOLVED}"))
-        .alone()
+    Problem::new(format!(
+        "{path} names the server {own}, which is this machine itself: CoreDNS finds a loop and stops"
+    ))
+    .help(format!(
+        "set resolvConf in the KubeletConfiguration to a file with the real servers, such as {RESOLVED}"
+    ))
+    .alone()
 }
 
 fn nameservers(text: &str) -> Vec<IpAddr> {
     let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    words.filter(|words| words.first() == Some(&"nameserver")).filter_map(|words| parse_address(words.get(1)?.split('%').next()?)).collect()
+    words
+        .filter(|words| words.first() == Some(&"nameserver"))
+        .filter_map(|words| parse_address(words.get(1)?.split('%').next()?))
+        .collect()
 }
 
 /// NodeReadable: clusters made by kubeadm before 1.18 do not let a joining node see whether its name is taken.

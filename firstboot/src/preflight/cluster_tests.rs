@@ -9,10 +9,16 @@ use crate::error::{Class, Failure};
 use crate::host::cri::{Api, CgroupDriver};
 
 fn clock(local: i64, server: i64) -> Cluster {
-    let at = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(2_000_000_000 + seconds).unwrap());
+    let at = |seconds: i64| {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(2_000_000_000 + seconds).unwrap())
+    };
     let year = 365 * 86_400;
     Cluster {
-        clock: Some(Clock { local: at(local), server: Some(at(server)), valid: Some((at(-3600), at(10 * year))) }),
+        clock: Some(Clock {
+            local: at(local),
+            server: Some(at(server)),
+            valid: Some((at(-3600), at(10 * year))),
+        }),
         ..Cluster::default()
     }
 }
@@ -33,7 +39,14 @@ fn clocks_are_compared() {
         machine.cluster = Some(clock(local, server));
         let report = machine.run();
         assert_eq!(found(&report), expected, "{local} {server}");
-        assert!(report.errors.iter().chain(&report.warnings).all(|finding| finding.message.contains(message)), "{report:?}");
+        assert!(
+            report
+                .errors
+                .iter()
+                .chain(&report.warnings)
+                .all(|finding| finding.message.contains(message)),
+            "{report:?}"
+        );
         assert!(report.failure().is_none_or(|failure| failure.class == Class::Clock));
     }
 }
@@ -50,7 +63,8 @@ fn versions_are_compared_both_ways() {
         (25, 28, &[]),
     ] {
         let mut machine = Machine::new(kubelet);
-        machine.cluster = Some(Cluster { version: format!("v1.{server}.3").parse().ok(), ..Cluster::default() });
+        machine.cluster =
+            Some(Cluster { version: format!("v1.{server}.3").parse().ok(), ..Cluster::default() });
         let report = machine.run();
         assert_eq!(found(&report), expected, "{kubelet} {server}");
         assert!(report.failure().is_none_or(|failure| failure.class == Class::Refused));
@@ -63,8 +77,10 @@ fn runtime(machine: &mut Machine) -> &mut Runtime {
 
 #[test]
 fn the_runtime_must_answer_in_the_kubelets_interface() {
-    let dead: Spoil =
-        |machine| machine.facts.runtime = Some(Err(Failure::new(Class::Runtime, "nothing listens").help("start the runtime")));
+    let dead: Spoil = |machine| {
+        machine.facts.runtime =
+            Some(Err(Failure::new(Class::Runtime, "nothing listens").help("start the runtime")))
+    };
     check_all(&[
         (36, dead, &["E CRI"]),
         (22, |machine| runtime(machine).serves_v1alpha2 = false, &["E CRI"]),
@@ -78,7 +94,10 @@ fn the_runtime_must_answer_in_the_kubelets_interface() {
     let mut machine = Machine::new(36);
     dead(&mut machine);
     let failure = machine.run().failure().unwrap();
-    assert_eq!((failure.class, failure.message.as_str()), (Class::Runtime, "preflight: CRI: nothing listens"));
+    assert_eq!(
+        (failure.class, failure.message.as_str()),
+        (Class::Runtime, "preflight: CRI: nothing listens")
+    );
 }
 
 #[test]
@@ -109,7 +128,8 @@ fn docker_is_looked_at_where_it_is_the_runtime() {
     fn docker(machine: &mut Machine, driver: &str, version: &str) {
         machine.cri_socket = "/var/run/dockershim.sock";
         machine.facts.runtime = None;
-        machine.facts.docker = Some(Ok(Docker { cgroup_driver: driver.to_owned(), version: version.to_owned() }));
+        machine.facts.docker =
+            Some(Ok(Docker { cgroup_driver: driver.to_owned(), version: version.to_owned() }));
     }
     check_all(&[
         (20, |machine| docker(machine, "systemd", "19.03.8"), &[]),

@@ -78,7 +78,12 @@ impl Context<'_> {
 
     /// The last value of an argument of the kubelet, as the node config gives it.
     pub fn argument(&self, name: &str) -> Option<&str> {
-        self.join.node.kubelet_extra_args.iter().rfind(|argument| argument.name == name).map(|argument| argument.value.as_str())
+        self.join
+            .node
+            .kubelet_extra_args
+            .iter()
+            .rfind(|argument| argument.name == name)
+            .map(|argument| argument.value.as_str())
     }
 
     /// A field of the kubelet's configuration.
@@ -150,7 +155,10 @@ pub struct Units {
 impl Units {
     /// Asks.
     pub fn ask(services: Services) -> Self {
-        Self { kubelet: Some(services.enablement("kubelet")), resolved_is_active: machine::resolved_is_active(services) }
+        Self {
+            kubelet: Some(services.enablement("kubelet")),
+            resolved_is_active: machine::resolved_is_active(services),
+        }
     }
 }
 
@@ -179,7 +187,11 @@ pub struct Docker {
 impl Facts {
     /// What can be seen at once.
     pub fn here(root: &Root) -> Self {
-        let port_taken = root.is_machine().then(|| try_port(KUBELET_PORT).err()).flatten().map(|error| error.to_string());
+        let port_taken = root
+            .is_machine()
+            .then(|| try_port(KUBELET_PORT).err())
+            .flatten()
+            .map(|error| error.to_string());
         Self { addresses: network::addresses(), port_taken, ..Self::default() }
     }
 
@@ -206,12 +218,19 @@ impl Runtime {
         let service = service_of(&path);
         let mut hope = Hope { services, service: &service, asked: None };
         let (mut client, version) =
-            Client::wait_until_ready(&root.path(&path), Instant::now() + limit, |waited| hope.is_lost(waited, Instant::now()))?;
+            Client::wait_until_ready(&root.path(&path), Instant::now() + limit, |waited| {
+                hope.is_lost(waited, Instant::now())
+            })?;
         let deadline = Instant::now() + RUNTIME_QUESTION;
         let serves_v1alpha2 = version.api == Api::V1alpha2 || client.serves(Api::V1alpha2, deadline)?;
         let runtime_config = client.cgroup_driver(deadline)?;
         let configured = || client.configured_cgroup_driver(deadline).ok().flatten();
-        Ok(Self { version, serves_v1alpha2, runtime_config, cgroup_driver: runtime_config.or_else(configured) })
+        Ok(Self {
+            version,
+            serves_v1alpha2,
+            runtime_config,
+            cgroup_driver: runtime_config.or_else(configured),
+        })
     }
 }
 
@@ -238,7 +257,9 @@ impl Hope<'_> {
         let service = self.service;
         match self.services.prospect(service) {
             Ok(Prospect::Failed) => Some(format!("the service {service} has failed")),
-            Ok(Prospect::Idle) if waited >= IDLE_LIMIT => Some(format!("no service {service} runs, and none is about to start")),
+            Ok(Prospect::Idle) if waited >= IDLE_LIMIT => {
+                Some(format!("no service {service} runs, and none is about to start"))
+            }
             _ => None,
         }
     }
@@ -249,7 +270,9 @@ impl Docker {
     pub fn ask() -> Result<Self> {
         let format = "{{.CgroupDriver}} {{.ServerVersion}}";
         let output = command::run_checked("docker", &["info", "--format", format], DOCKER_LIMIT)?;
-        parse_docker(&output.stdout).ok_or_else(|| Failure::new(Class::Runtime, "docker info did not say its cgroup driver and version"))
+        parse_docker(&output.stdout).ok_or_else(|| {
+            Failure::new(Class::Runtime, "docker info did not say its cgroup driver and version")
+        })
     }
 }
 
@@ -274,7 +297,10 @@ mod tests {
 
     #[test]
     fn docker_is_understood() {
-        assert_eq!(parse_docker("systemd 20.10.5\n"), Some(Docker { cgroup_driver: "systemd".to_owned(), version: "20.10.5".to_owned() }));
+        assert_eq!(
+            parse_docker("systemd 20.10.5\n"),
+            Some(Docker { cgroup_driver: "systemd".to_owned(), version: "20.10.5".to_owned() })
+        );
         assert_eq!((parse_docker(""), parse_docker("systemd")), (None, None));
     }
 
@@ -292,7 +318,8 @@ mod tests {
 
     #[test]
     fn without_a_service_manager_hope_is_never_lost() {
-        let (now, mut hope) = (Instant::now(), Hope { services: Services::None, service: "containerd", asked: None });
+        let (now, mut hope) =
+            (Instant::now(), Hope { services: Services::None, service: "containerd", asked: None });
         assert_eq!(hope.is_lost(IDLE_LIMIT * 2, now), None);
         assert_eq!((hope.asked, hope.is_lost(IDLE_LIMIT * 2, now)), (Some(now), None));
     }

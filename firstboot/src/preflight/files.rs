@@ -22,8 +22,12 @@ const PACKAGES: &[(&str, &str)] = &[
 
 /// DirAvailable: static pods of an earlier life would start with the kubelet.
 pub fn manifests(context: &Context) -> Vec<Problem> {
-    let is_used = fs::read_dir(context.root.path("/etc/kubernetes/manifests")).is_ok_and(|mut entries| entries.next().is_some());
-    let problem = || Problem::new("/etc/kubernetes/manifests is not empty").help("run firstboot reset, or remove what lies there");
+    let is_used = fs::read_dir(context.root.path("/etc/kubernetes/manifests"))
+        .is_ok_and(|mut entries| entries.next().is_some());
+    let problem = || {
+        Problem::new("/etc/kubernetes/manifests is not empty")
+            .help("run firstboot reset, or remove what lies there")
+    };
     is_used.then(problem).into_iter().collect()
 }
 
@@ -62,20 +66,27 @@ pub fn program(context: &Context, name: &str) -> Vec<Problem> {
         return Vec::new();
     }
     let package = PACKAGES.iter().find(|row| row.0 == name).map_or(name, |row| row.1);
-    Problem::new(format!("the program {name} is not in PATH")).help(format!("install the package {package}")).alone()
+    Problem::new(format!("the program {name} is not in PATH"))
+        .help(format!("install the package {package}"))
+        .alone()
 }
 
 /// WritableFolders: a read-only file system is found before it is half written.
 pub fn writable(context: &Context) -> Vec<Problem> {
     let folders = ["/etc/kubernetes", "/var/lib/kubelet"];
-    let problem = |folder: &str| Some(unwritable(folder, &probe(&existing(context, Path::new(folder))).err()?));
+    let problem =
+        |folder: &str| Some(unwritable(folder, &probe(&existing(context, Path::new(folder))).err()?));
     folders.into_iter().filter_map(problem).collect()
 }
 
 fn unwritable(folder: &str, error: &io::Error) -> Problem {
     let help = match error.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => "mount it writable; a Kiln image lays a writable file system over /etc and /var",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on this file system, or a larger disk",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "mount it writable; a Kiln image lays a writable file system over /etc and /var"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on this file system, or a larger disk"
+        }
         _ => "look at the file system and its mount options",
     };
     Problem::new(format!("{folder} cannot be written: {}", error.kind())).help(help)
@@ -114,7 +125,12 @@ fn probe(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Err(error),
         Err(_) => {
             let path = folder.join(format!(".firstboot-{}", std::process::id()));
-            let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| file.write_all(b"x"));
+            let written = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .and_then(|mut file| file.write_all(b"x"));
             let _ = fs::remove_file(&path);
             written
         }
@@ -137,7 +153,11 @@ mod tests {
     #[test]
     fn read_only_and_full_file_systems_have_advice_of_their_own() {
         for (code, message, help) in [
-            (nix::Error::EROFS, "/x cannot be written: read-only filesystem or storage medium", "mount it writable"),
+            (
+                nix::Error::EROFS,
+                "/x cannot be written: read-only filesystem or storage medium",
+                "mount it writable",
+            ),
             (nix::Error::ENOSPC, "/x cannot be written: no storage space", "make room"),
             (nix::Error::EIO, "/x cannot be written: ", "look at the file system"),
         ] {

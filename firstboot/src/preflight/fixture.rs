@@ -12,8 +12,21 @@ use crate::host::root::Root;
 use crate::host::services::Services;
 
 /// Every program that any version of kubeadm looks for.
-const PROGRAMS: &[&str] =
-    &["crictl", "conntrack", "ip", "iptables", "mount", "nsenter", "ebtables", "ethtool", "socat", "tc", "touch", "losetup", "cp"];
+const PROGRAMS: &[&str] = &[
+    "crictl",
+    "conntrack",
+    "ip",
+    "iptables",
+    "mount",
+    "nsenter",
+    "ebtables",
+    "ethtool",
+    "socat",
+    "tc",
+    "touch",
+    "losetup",
+    "cp",
+];
 
 const FILES: &[(&str, &str)] = &[
     ("/proc/sys/kernel/hostname", "node1\n"),
@@ -21,7 +34,10 @@ const FILES: &[(&str, &str)] = &[
     ("/proc/sys/net/bridge/bridge-nf-call-iptables", "1\n"),
     ("/proc/sys/net/ipv4/ip_forward", "1\n"),
     ("/proc/swaps", "Filename Type Size Used Priority\n"),
-    ("/proc/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask\neth0 00000000 0102A8C0 0003 0 0 100 00000000 0 0 0\n"),
+    (
+        "/proc/net/route",
+        "Iface Destination Gateway Flags RefCnt Use Metric Mask\neth0 00000000 0102A8C0 0003 0 0 100 00000000 0 0 0\n",
+    ),
     ("/proc/self/mountinfo", "22 1 254:1 / / rw shared:1 - ext4 /dev/vda1 rw\n"),
     ("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory hugetlb pids\n"),
     ("/sys/class/dmi/id/product_uuid", "4c4c4544-0042-3510-8052-b4c04f4e3232\n"),
@@ -76,7 +92,11 @@ impl Machine {
         FILES.iter().for_each(|(path, text)| machine.write(path, text));
         for program in PROGRAMS {
             machine.write(&format!("/usr/bin/{program}"), "");
-            std::fs::set_permissions(machine.root.path(format!("/usr/bin/{program}")), std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::set_permissions(
+                machine.root.path(format!("/usr/bin/{program}")),
+                std::fs::Permissions::from_mode(0o755),
+            )
+            .unwrap();
         }
         machine
     }
@@ -90,21 +110,31 @@ impl Machine {
 
     pub fn remove(&self, path: &str) {
         let path = self.folder.path().join(path.trim_start_matches('/'));
-        if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap()
+        } else {
+            std::fs::remove_file(path).unwrap()
+        }
     }
 
     pub fn argument(&mut self, name: &str, value: &str) {
-        self.join.node.kubelet_extra_args.push(Argument { name: name.to_owned(), value: value.to_owned() });
+        self.join
+            .node
+            .kubelet_extra_args
+            .push(Argument { name: name.to_owned(), value: value.to_owned() });
     }
 
     pub fn endpoint(&mut self, text: &str) {
-        let Discovery::Token { endpoints, .. } = &mut self.join.discovery else { panic!("no token discovery") };
+        let Discovery::Token { endpoints, .. } = &mut self.join.discovery else {
+            panic!("no token discovery")
+        };
         *endpoints = vec![text.parse().unwrap()];
     }
 
     pub fn run(&mut self) -> Report {
         let variables = self.variables.clone();
-        let variable = move |name: &str| variables.iter().find(|row| row.0 == name).map(|row| row.1.to_owned());
+        let variable =
+            move |name: &str| variables.iter().find(|row| row.0 == name).map(|row| row.1.to_owned());
         let context = Context {
             root: &self.root,
             path: "/usr/sbin:/usr/bin",
@@ -133,7 +163,11 @@ fn facts(minor: u16) -> Facts {
     Facts {
         kubelet: Some(Ok(format!("v1.{minor}.0").parse().unwrap())),
         runtime: Some(Ok(Runtime {
-            version: RuntimeVersion { name: "containerd".to_owned(), version: "2.1.9".to_owned(), api: Api::V1 },
+            version: RuntimeVersion {
+                name: "containerd".to_owned(),
+                version: "2.1.9".to_owned(),
+                api: Api::V1,
+            },
             serves_v1alpha2: minor < 26,
             runtime_config: Some(crate::host::cri::CgroupDriver::Systemd),
             cgroup_driver: Some(crate::host::cri::CgroupDriver::Systemd),

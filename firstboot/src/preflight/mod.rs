@@ -114,7 +114,8 @@ pub fn run(context: &Context, stage: Stage) -> Report {
         if level == Level::Off {
             continue;
         }
-        let is_ignored = is_ignored(context, &name) || check.part_of.is_some_and(|name| is_ignored(context, name));
+        let is_ignored =
+            is_ignored(context, &name) || check.part_of.is_some_and(|name| is_ignored(context, name));
         for problem in (check.look)(context) {
             report.add(&name, problem, level, is_ignored);
         }
@@ -129,12 +130,19 @@ pub fn run(context: &Context, stage: Stage) -> Report {
 pub fn fails(context: &Context, name: &str) -> bool {
     let is_it = |check: &&Check| matches!(check.name, Name::Is(own) if own == name);
     let Some(check) = CHECKS.iter().find(is_it) else { return false };
-    check.level(context.minor()) == Level::Error && !is_ignored(context, name) && !(check.look)(context).is_empty()
+    check.level(context.minor()) == Level::Error
+        && !is_ignored(context, name)
+        && !(check.look)(context).is_empty()
 }
 
 fn is_ignored(context: &Context, name: &str) -> bool {
     let name = name.to_lowercase();
-    context.join.node.ignore_preflight_errors.iter().any(|ignored| *ignored == name || ignored == "all")
+    context
+        .join
+        .node
+        .ignore_preflight_errors
+        .iter()
+        .any(|ignored| *ignored == name || ignored == "all")
 }
 
 impl Check {
@@ -148,7 +156,11 @@ impl Check {
 
     /// How its problems count with a kubelet of `minor`.
     pub fn level(&self, minor: u16) -> Level {
-        self.levels.iter().rev().find(|(since, _)| *since <= minor).map_or(Level::Off, |(_, level)| *level)
+        self.levels
+            .iter()
+            .rev()
+            .find(|(since, _)| *since <= minor)
+            .map_or(Level::Off, |(_, level)| *level)
     }
 }
 

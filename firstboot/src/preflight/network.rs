@@ -43,21 +43,32 @@ pub fn forwarding(context: &Context) -> Vec<Problem> {
 
 /// FileContent of IPv6 forwarding, for endpoints that are IPv6 addresses.
 pub fn forwarding6(context: &Context) -> Vec<Problem> {
-    if has_endpoint(context, IpAddr::is_ipv6) { parameter(context, "net.ipv6.conf.default.forwarding", None) } else { Vec::new() }
+    if has_endpoint(context, IpAddr::is_ipv6) {
+        parameter(context, "net.ipv6.conf.default.forwarding", None)
+    } else {
+        Vec::new()
+    }
 }
 
 fn has_endpoint(context: &Context, kind: fn(&IpAddr) -> bool) -> bool {
-    context.endpoints().iter().filter_map(|endpoint| network::parse_address(&endpoint.host)).any(|ip| kind(&ip))
+    context
+        .endpoints()
+        .iter()
+        .filter_map(|endpoint| network::parse_address(&endpoint.host))
+        .any(|ip| kind(&ip))
 }
 
 /// Hostname: the node's name is one, and resolves.
 pub fn node_name_resolves(context: &Context) -> Vec<Problem> {
     let name = &context.join.node.name;
     if !is_dns_name(name) {
-        return Problem::new(format!("the node's name \"{}\" is no DNS name (RFC 1123)", name.escape_debug()))
-            .help("use lower-case letters, digits, '-' and '.' in nodeRegistration.name")
-            .error()
-            .alone();
+        return Problem::new(format!(
+            "the node's name \"{}\" is no DNS name (RFC 1123)",
+            name.escape_debug()
+        ))
+        .help("use lower-case letters, digits, '-' and '.' in nodeRegistration.name")
+        .error()
+        .alone();
     }
     match &context.facts.name {
         Some(Err(failure)) => Problem::new(format!("the node's name {name} does not resolve: {failure}"))
@@ -78,7 +89,9 @@ fn is_dns_name(name: &str) -> bool {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     name.len() <= 253 && name.split('.').all(is_label)
 }
@@ -86,9 +99,11 @@ fn is_dns_name(name: &str) -> bool {
 /// Port-10250.
 pub fn kubelet_port(context: &Context) -> Vec<Problem> {
     match &context.facts.port_taken {
-        Some(why) if !context.is_resumed => Problem::new(format!("port {KUBELET_PORT} cannot be listened on: {why}"))
-            .help("stop the kubelet that already runs (run firstboot reset if this machine had joined before)")
-            .alone(),
+        Some(why) if !context.is_resumed => Problem::new(format!(
+            "port {KUBELET_PORT} cannot be listened on: {why}"
+        ))
+        .help("stop the kubelet that already runs (run firstboot reset if this machine had joined before)")
+        .alone(),
         _ => Vec::new(),
     }
 }
@@ -100,7 +115,10 @@ pub fn node_address(context: &Context) -> Vec<Problem> {
     if let Some(given) = context.argument("node-ip") {
         let ips = given.split(',').filter_map(network::parse_address);
         let strange = ips.filter(|ip| !ip.is_unspecified() && !is_ours(*ip));
-        let problem = |ip| Problem::new(format!("node-ip {ip} is no address of this machine: the kubelet will not register")).error();
+        let problem = |ip| {
+            Problem::new(format!("node-ip {ip} is no address of this machine: the kubelet will not register"))
+                .error()
+        };
         return strange.map(problem).map(|problem| problem.help("give one that ip addr shows")).collect();
     }
     if let Some(Ok(found)) = &context.facts.name {
@@ -122,10 +140,14 @@ fn several_addresses(context: &Context) -> Option<Problem> {
     let interfaces = network::default_interfaces(context.root);
     let chosen = network::node_address(&interfaces, &context.facts.addresses)?;
     let candidates = context.facts.addresses.iter().filter(|address| {
-        network::is_global(address.ip) && address.ip.is_ipv4() == chosen.is_ipv4() && !network::is_virtual(context.root, &address.interface)
+        network::is_global(address.ip)
+            && address.ip.is_ipv4() == chosen.is_ipv4()
+            && !network::is_virtual(context.root, &address.interface)
     });
-    let others: Vec<String> =
-        candidates.filter(|address| address.ip != chosen).map(|address| format!("{} ({})", address.ip, address.interface)).collect();
+    let others: Vec<String> = candidates
+        .filter(|address| address.ip != chosen)
+        .map(|address| format!("{} ({})", address.ip, address.interface))
+        .collect();
     (!others.is_empty()).then(|| {
         Problem::new(format!(
             "this machine has several addresses; the node's will be {chosen}, by the default route, and not {}",

@@ -24,9 +24,12 @@ const CNI_LIMIT: u64 = 1 << 20;
 /// NodeName: names that every machine has.
 pub fn name(context: &Context) -> Vec<Problem> {
     if machine::is_nobodys(&context.join.node.name) {
-        return Problem::new(format!("the node's name is \"{}\", which is no machine's own", context.join.node.name.escape_debug()))
-            .help("name the host (hostnamectl set-hostname), or set nodeRegistration.name")
-            .alone();
+        return Problem::new(format!(
+            "the node's name is \"{}\", which is no machine's own",
+            context.join.node.name.escape_debug()
+        ))
+        .help("name the host (hostnamectl set-hostname), or set nodeRegistration.name")
+        .alone();
     }
     let host = machine::hostname(context.root).unwrap_or_default();
     if !machine::is_nobodys(&host) {
@@ -42,8 +45,10 @@ pub fn name(context: &Context) -> Vec<Problem> {
 pub fn product_uuid(context: &Context) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(why) = identity::product_uuid(context.root).as_deref().and_then(identity::doubt) {
-        let help = "set the machine's UUID in its firmware or hypervisor; the machine-id tells it apart until then";
-        problems.push(Problem::new(format!("the product_uuid does not identify this machine: {why}")).help(help));
+        let help =
+            "set the machine's UUID in its firmware or hypervisor; the machine-id tells it apart until then";
+        problems
+            .push(Problem::new(format!("the product_uuid does not identify this machine: {why}")).help(help));
     }
     if identity::machine_id(context.root).is_none() {
         let help = "run systemd-machine-id-setup; an image ships /etc/machine-id empty, so that each machine makes its own";
@@ -55,7 +60,10 @@ pub fn product_uuid(context: &Context) -> Vec<Problem> {
 /// DiskSpace: for the kubelet's and the runtime's folders.
 pub fn disk_space(context: &Context) -> Vec<Problem> {
     let folders = [("/var/lib/kubelet".to_owned(), NODEFS), (runtime_folder(context), IMAGEFS)];
-    folders.iter().filter_map(|(folder, threshold)| judge(folder, space(&existing(context, folder))?, *threshold)).collect()
+    folders
+        .iter()
+        .filter_map(|(folder, threshold)| judge(folder, space(&existing(context, folder))?, *threshold))
+        .collect()
 }
 
 fn runtime_folder(context: &Context) -> String {
@@ -65,15 +73,20 @@ fn runtime_folder(context: &Context) -> String {
     let config = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
     // Tables of plugins have a root of their own.
     let top = config.split("\n[").next().unwrap_or_default();
-    setting(top, "root").into_iter().next().unwrap_or_else(|| "/var/lib/containerd".to_owned())
+    setting(top, "root")
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| "/var/lib/containerd".to_owned())
 }
 
 /// containerd's configuration and what it imports by default.
 fn containerd_config(context: &Context) -> String {
     let main = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
     let entries = fs::read_dir(context.root.path("/etc/containerd/conf.d")).into_iter().flatten().flatten();
-    let mut parts: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    let mut parts: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        .collect();
     parts.sort();
     let texts = parts.iter().filter_map(|path| files::read(path, CNI_LIMIT).ok()?);
     texts.fold(main, |all, text| format!("{all}\n{}", String::from_utf8_lossy(&text)))
@@ -81,7 +94,10 @@ fn containerd_config(context: &Context) -> String {
 
 /// The paths of the last `key = "path"` or `key = ["path", …]` of a TOML file that stands on a line of its own.
 fn setting(text: &str, key: &str) -> Vec<String> {
-    let value = text.lines().filter_map(|line| line.trim().strip_prefix(key)?.trim_start().strip_prefix('=')).next_back();
+    let value = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(key)?.trim_start().strip_prefix('='))
+        .next_back();
     let quoted = value.unwrap_or_default().split(['"', '\'']).skip(1).step_by(2);
     quoted.filter(|path| path.starts_with('/')).map(str::to_owned).collect()
 }
@@ -120,11 +136,15 @@ fn judge(folder: &str, space: Space, threshold: u64) -> Option<Problem> {
         return Some(Problem::new(format!("only {mib} MiB are free for {folder}")).help(help));
     }
     if space.inodes > 0 && space.free_inodes < LEAST_INODES {
-        return Some(Problem::new(format!("only {} inodes are free for {folder}", space.free_inodes)).help(help));
+        return Some(
+            Problem::new(format!("only {} inodes are free for {folder}", space.free_inodes)).help(help),
+        );
     }
     let percent = space.free.saturating_mul(100) / space.total.max(1);
     (percent < threshold).then(|| {
-        let message = format!("{percent} % ({mib} MiB) are free for {folder}: below {threshold} % the kubelet evicts pods");
+        let message = format!(
+            "{percent} % ({mib} MiB) are free for {folder}: below {threshold} % the kubelet evicts pods"
+        );
         Problem::new(message).help(help).warning()
     })
 }
@@ -134,7 +154,8 @@ pub fn cni_plugins(context: &Context) -> Vec<Problem> {
     let folders = plugin_folders(context);
     let mut wanted: BTreeSet<String> = ["loopback", "host-local", "portmap"].map(str::to_owned).into();
     wanted.extend(configured_plugins(context));
-    let is_there = |name: &str| folders.iter().any(|folder| context.root.path(Path::new(folder).join(name)).is_file());
+    let is_there =
+        |name: &str| folders.iter().any(|folder| context.root.path(Path::new(folder).join(name)).is_file());
     let missing: Vec<&str> = wanted.iter().map(String::as_str).filter(|name| !is_there(name)).collect();
     if missing.is_empty() {
         return Vec::new();
@@ -156,23 +177,36 @@ fn plugin_folders(context: &Context) -> Vec<String> {
 /// The types in the first configuration of /etc/cni/net.d, which is the one that is used.
 fn configured_plugins(context: &Context) -> BTreeSet<String> {
     let entries = fs::read_dir(context.root.path("/etc/cni/net.d")).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_network_config(path)).collect();
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| is_network_config(path)).collect();
     paths.sort();
     let first = paths.first().and_then(|path| files::read(path, CNI_LIMIT).ok()?);
     first.map(|bytes| plugin_types(&bytes)).unwrap_or_default()
 }
 
 fn is_network_config(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["conf", "conflist", "json"].iter().any(|known| extension == *known))
+    path.extension()
+        .is_some_and(|extension| ["conf", "conflist", "json"].iter().any(|known| extension == *known))
 }
 
 /// `type` and `ipam.type` of a network, or of the plugins of a list.
 fn plugin_types(bytes: &[u8]) -> BTreeSet<String> {
     let Ok(config) = serde_json::from_slice::<Value>(bytes) else { return BTreeSet::new() };
-    let list = config.get("plugins").and_then(Value::as_array).cloned().unwrap_or_else(|| vec![config.clone()]);
-    let types = list.iter().flat_map(|plugin| [plugin.get("type"), plugin.get("ipam").and_then(|ipam| ipam.get("type"))]);
+    let list = config
+        .get("plugins")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_else(|| vec![config.clone()]);
+    let types = list
+        .iter()
+        .flat_map(|plugin| [plugin.get("type"), plugin.get("ipam").and_then(|ipam| ipam.get("type"))]);
     // A name, not a path: it becomes part of one.
-    types.flatten().filter_map(Value::as_str).filter(|name| !name.is_empty() && !name.contains('/')).map(str::to_owned).collect()
+    types
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter(|name| !name.is_empty() && !name.contains('/'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// MountPropagation: mounts on the host must reach containers and the other way round.
@@ -181,13 +215,22 @@ pub fn mount_propagation(context: &Context) -> Vec<Problem> {
     let mounts = kernel::mounts(context.root);
     if mounts.iter().rfind(|mount| mount.point == "/").is_some_and(|root| !root.shared) {
         let help = "run mount --make-rshared / before the runtime starts; systemd does so";
-        problems.push(Problem::new("the root file system is mounted private: volumes do not reach containers").help(help));
+        problems.push(
+            Problem::new("the root file system is mounted private: volumes do not reach containers")
+                .help(help),
+        );
     }
     for service in ["docker", "containerd", "crio"] {
         if is_mounted_as_slave(context, service) {
-            let help = format!("remove MountFlags=slave from {service}.service, run systemctl daemon-reload and restart it");
-            problems
-                .push(Problem::new(format!("{service}.service has MountFlags=slave: service account files do not reach pods")).help(help));
+            let help = format!(
+                "remove MountFlags=slave from {service}.service, run systemctl daemon-reload and restart it"
+            );
+            problems.push(
+                Problem::new(format!(
+                    "{service}.service has MountFlags=slave: service account files do not reach pods"
+                ))
+                .help(help),
+            );
         }
     }
     problems
@@ -196,7 +239,11 @@ pub fn mount_propagation(context: &Context) -> Vec<Problem> {
 fn is_mounted_as_slave(context: &Context, service: &str) -> bool {
     let unit = format!("{service}.service");
     let folders = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
-    let Some(text) = folders.iter().find_map(|folder| kernel::text(context.root, &format!("{folder}/{unit}"))) else { return false };
+    let Some(text) =
+        folders.iter().find_map(|folder| kernel::text(context.root, &format!("{folder}/{unit}")))
+    else {
+        return false;
+    };
     text.lines()
         .rfind(|line| line.trim().starts_with("MountFlags="))
         .is_some_and(|line| matches!(line.trim(), "MountFlags=slave" | "MountFlags=private"))
@@ -204,8 +251,10 @@ fn is_mounted_as_slave(context: &Context, service: &str) -> bool {
 
 /// SELinux: enforcing without the rules for containers, CoreDNS among others does not start.
 pub fn selinux(context: &Context) -> Vec<Problem> {
-    let is_enforcing = kernel::text(context.root, "/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");
-    let rules = ["targeted", "mls", "minimum"].map(|policy| format!("/var/lib/selinux/{policy}/active/modules/200/container"));
+    let is_enforcing =
+        kernel::text(context.root, "/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");
+    let rules = ["targeted", "mls", "minimum"]
+        .map(|policy| format!("/var/lib/selinux/{policy}/active/modules/200/container"));
     if !is_enforcing || rules.iter().any(|path| context.root.path(path).exists()) {
         return Vec::new();
     }
@@ -220,8 +269,12 @@ mod tests {
 
     #[test]
     fn room_is_judged() {
-        let space =
-            |free: u64, total: u64, free_inodes: u64, inodes: u64| Space { free: free << 20, total: total << 20, free_inodes, inodes };
+        let space = |free: u64, total: u64, free_inodes: u64, inodes: u64| Space {
+            free: free << 20,
+            total: total << 20,
+            free_inodes,
+            inodes,
+        };
         for (space, threshold, expected) in [
             (space(1000, 2000, 9999, 9999), 10, ""),
             (space(10, 2000, 9999, 9999), 10, "only 10 MiB"),

@@ -9,8 +9,11 @@ use crate::kubernetes::endpoint::Endpoint;
 
 /// HTTPProxy.
 pub fn endpoint_through_proxy(context: &Context) -> Vec<Problem> {
-    let variable =
-        |name: &str| (context.variable)(name).or_else(|| (context.variable)(&name.to_lowercase())).filter(|value| !value.is_empty());
+    let variable = |name: &str| {
+        (context.variable)(name)
+            .or_else(|| (context.variable)(&name.to_lowercase()))
+            .filter(|value| !value.is_empty())
+    };
     if variable("HTTPS_PROXY").is_none() {
         return Vec::new();
     }
@@ -30,7 +33,10 @@ fn is_excepted(exceptions: &str, endpoint: &Endpoint) -> bool {
     if host == "localhost" || ip.is_some_and(|ip| ip.is_loopback()) {
         return true;
     }
-    exceptions.split(',').map(|entry| entry.trim().to_ascii_lowercase()).any(|entry| matches(&entry, &host, ip, endpoint.port))
+    exceptions
+        .split(',')
+        .map(|entry| entry.trim().to_ascii_lowercase())
+        .any(|entry| matches(&entry, &host, ip, endpoint.port))
 }
 
 fn matches(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
@@ -38,7 +44,9 @@ fn matches(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
         return true;
     }
     if let (Some((base, bits)), Some(ip)) = (entry.split_once('/'), ip) {
-        return parse_address(base).zip(bits.parse().ok()).is_some_and(|(base, bits)| is_within(ip, base, bits));
+        return parse_address(base)
+            .zip(bits.parse().ok())
+            .is_some_and(|(base, bits)| is_within(ip, base, bits));
     }
     let (entry, wanted) = without_port(entry);
     if entry.is_empty() || wanted.is_some_and(|wanted| wanted != port) {
@@ -99,7 +107,11 @@ mod tests {
             ("10.1.2.3", "10.1.2.3:6443", true),
             ("[fd12::1]:6443", "[fd12::1]:6443", true),
         ] {
-            assert_eq!(is_excepted(exceptions, &endpoint.parse().unwrap()), expected, "{exceptions} {endpoint}");
+            assert_eq!(
+                is_excepted(exceptions, &endpoint.parse().unwrap()),
+                expected,
+                "{exceptions} {endpoint}"
+            );
         }
     }
 }

@@ -37,7 +37,11 @@ pub struct Report {
 impl Report {
     pub(super) fn add(&mut self, name: &str, problem: Problem, level: Level, is_ignored: bool) {
         let is_error = problem.level.unwrap_or(level) == Level::Error && !is_ignored;
-        let (list, severity) = if is_error { (&mut self.errors, Severity::Error) } else { (&mut self.warnings, Severity::Warning) };
+        let (list, severity) = if is_error {
+            (&mut self.errors, Severity::Error)
+        } else {
+            (&mut self.warnings, Severity::Warning)
+        };
         list.push(Finding { name: name.to_owned(), severity, message: problem.message, help: problem.help });
     }
 
@@ -50,10 +54,18 @@ impl Report {
             (1, "CRI") => Class::Runtime,
             _ => Class::Preflight,
         };
-        let lines: Vec<String> = self.errors.iter().map(|finding| format!("{}: {}", finding.name, finding.message)).collect();
+        let lines: Vec<String> = self
+            .errors
+            .iter()
+            .map(|finding| format!("{}: {}", finding.name, finding.message))
+            .collect();
         let failure = Failure::new(class, format!("preflight: {}", lines.join("; ")));
         let advice: Vec<&str> = self.errors.iter().filter_map(|finding| finding.help.as_deref()).collect();
         let otherwise = "a check can be made non-fatal in nodeRegistration.ignorePreflightErrors";
-        Some(failure.help(if advice.is_empty() { otherwise.to_owned() } else { format!("{}; {otherwise}", advice.join("; ")) }))
+        Some(failure.help(if advice.is_empty() {
+            otherwise.to_owned()
+        } else {
+            format!("{}; {otherwise}", advice.join("; "))
+        }))
     }
 }

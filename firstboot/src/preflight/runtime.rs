@@ -7,7 +7,9 @@ use crate::host::services::Enablement;
 /// CRI: the runtime answers, and in an interface that the kubelet speaks.
 pub fn answers(context: &Context) -> Vec<Problem> {
     if let Some(Err(failure)) = &context.facts.docker {
-        return Problem::new(format!("docker does not answer: {failure}")).help("run systemctl start docker").alone();
+        return Problem::new(format!("docker does not answer: {failure}"))
+            .help("run systemctl start docker")
+            .alone();
     }
     match &context.facts.runtime {
         None => Vec::new(),
@@ -39,9 +41,11 @@ pub fn implements_config(context: &Context) -> Vec<Problem> {
     match &context.facts.runtime {
         Some(Ok(runtime)) if runtime.runtime_config.is_none() => {
             let (name, version) = (&runtime.version.name, &runtime.version.version);
-            Problem::new(format!("{name} {version} does not implement RuntimeConfig, which kubelets from 1.37 on need"))
-                .help("use containerd 2.0 or newer, or CRI-O 1.28 or newer")
-                .alone()
+            Problem::new(format!(
+                "{name} {version} does not implement RuntimeConfig, which kubelets from 1.37 on need"
+            ))
+            .help("use containerd 2.0 or newer, or CRI-O 1.28 or newer")
+            .alone()
         }
         _ => Vec::new(),
     }
@@ -53,10 +57,16 @@ pub fn docker_service(context: &Context) -> Vec<Problem> {
         return Vec::new();
     }
     match context.services.enablement("docker") {
-        Ok(Enablement::Disabled) => Problem::new("the docker service is not enabled").help("run systemctl enable docker.service").alone(),
-        Ok(Enablement::Absent) => Problem::new("there is no docker service").help("install docker, or name another CRI socket").alone(),
+        Ok(Enablement::Disabled) => Problem::new("the docker service is not enabled")
+            .help("run systemctl enable docker.service")
+            .alone(),
+        Ok(Enablement::Absent) => Problem::new("there is no docker service")
+            .help("install docker, or name another CRI socket")
+            .alone(),
         Ok(Enablement::Enabled) if context.services.is_active("docker") == Ok(false) => {
-            Problem::new("the docker service is not active").help("run systemctl start docker.service").alone()
+            Problem::new("the docker service is not active")
+                .help("run systemctl start docker.service")
+                .alone()
         }
         _ => Vec::new(),
     }
@@ -79,10 +89,16 @@ pub fn docker_version(context: &Context) -> Vec<Problem> {
     let Some(Ok(docker)) = &context.facts.docker else { return Vec::new() };
     let numbers: Vec<u32> = docker.version.split('.').map_while(|part| part.parse().ok()).collect();
     let message = match numbers[..] {
-        [1, minor, ..] if minor < 12 => "its mounts do not reach pods when systemd starts it with MountFlags=slave",
+        [1, minor, ..] if minor < 12 => {
+            "its mounts do not reach pods when systemd starts it with MountFlags=slave"
+        }
         [1, 12, 0] => "its mounts do not reach pods when systemd starts it with MountFlags=slave",
-        [1, 13, ..] => "CentOS's build of 1.13.1 cannot run commands in containers, so that etcd is restarted again and again",
+        [1, 13, ..] => {
+            "CentOS's build of 1.13.1 cannot run commands in containers, so that etcd is restarted again and again"
+        }
         _ => return Vec::new(),
     };
-    Problem::new(format!("docker {}: {message}", docker.version)).help("use docker 18.06 or newer, or containerd").alone()
+    Problem::new(format!("docker {}: {message}", docker.version))
+        .help("use docker 18.06 or newer, or containerd")
+        .alone()
 }

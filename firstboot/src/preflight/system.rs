@@ -56,7 +56,11 @@ pub fn verification(context: &Context) -> Vec<Problem> {
     let release = kernel::release(context.root);
     problems.extend(release.as_deref().and_then(|release| kernel_version(context, release)));
     let cgroups = kernel::cgroups(context.root);
-    problems.extend(release.and_then(|release| kernel_config(context, &release)).and_then(|config| missing_symbols(&config, cgroups)));
+    problems.extend(
+        release
+            .and_then(|release| kernel_config(context, &release))
+            .and_then(|config| missing_symbols(&config, cgroups)),
+    );
     problems.extend(missing_controllers(context, cgroups));
     problems
 }
@@ -65,7 +69,9 @@ pub fn verification(context: &Context) -> Vec<Problem> {
 fn kernel_version(context: &Context, release: &str) -> Option<Problem> {
     let numbers = kernel::release_numbers(release)?;
     if numbers < (3, 10) {
-        let problem = Problem::new(format!("the kernel {release} is too old: Kubernetes needs 3.10 or newer")).help("boot a newer kernel");
+        let problem =
+            Problem::new(format!("the kernel {release} is too old: Kubernetes needs 3.10 or newer"))
+                .help("boot a newer kernel");
         return Some(problem.error());
     }
     let is_listed = matches!(numbers, (5, 4 | 10 | 15)) || numbers.0 >= 6;
@@ -77,22 +83,29 @@ fn kernel_version(context: &Context, release: &str) -> Option<Problem> {
 
 /// The kernel's configuration as text, from where distributions put it; /proc/config.gz is compressed and is left alone.
 fn kernel_config(context: &Context, release: &str) -> Option<String> {
-    let places =
-        [format!("/boot/config-{release}"), format!("/lib/modules/{release}/config"), format!("/usr/src/linux-headers-{release}/.config")];
+    let places = [
+        format!("/boot/config-{release}"),
+        format!("/lib/modules/{release}/config"),
+        format!("/usr/src/linux-headers-{release}/.config"),
+    ];
     places.iter().find_map(|path| kernel::text(context.root, path))
 }
 
 fn missing_symbols(config: &str, cgroups: Cgroups) -> Option<Problem> {
     let has = |symbol: &str| {
         let is_set = |line: &str| {
-            line.strip_prefix("CONFIG_").and_then(|line| line.strip_prefix(symbol)).is_some_and(|rest| matches!(rest, "=y" | "=m"))
+            line.strip_prefix("CONFIG_")
+                .and_then(|line| line.strip_prefix(symbol))
+                .is_some_and(|rest| matches!(rest, "=y" | "=m"))
         };
         config.lines().any(is_set)
     };
     let more = if cgroups == Cgroups::V2 { KERNEL_SYMBOLS_V2 } else { KERNEL_SYMBOLS_V1 };
-    let missing: Vec<&str> = KERNEL_SYMBOLS.iter().chain(more).copied().filter(|symbol| !has(symbol)).collect();
+    let missing: Vec<&str> =
+        KERNEL_SYMBOLS.iter().chain(more).copied().filter(|symbol| !has(symbol)).collect();
     (!missing.is_empty()).then(|| {
-        Problem::new(format!("the kernel is built without {}", missing.join(", "))).help("boot a kernel that has these options (y or m)")
+        Problem::new(format!("the kernel is built without {}", missing.join(", ")))
+            .help("boot a kernel that has these options (y or m)")
     })
 }
 
@@ -101,11 +114,15 @@ fn missing_controllers(context: &Context, cgroups: Cgroups) -> Option<Problem> {
         Cgroups::V2 => CONTROLLERS_V2,
         Cgroups::V1 | Cgroups::Hybrid => CONTROLLERS_V1,
         Cgroups::Absent => {
-            return Some(Problem::new("no control groups are mounted at /sys/fs/cgroup").help("mount cgroup2 there, as systemd does"));
+            return Some(
+                Problem::new("no control groups are mounted at /sys/fs/cgroup")
+                    .help("mount cgroup2 there, as systemd does"),
+            );
         }
     };
     let there = kernel::cgroup_controllers(context.root);
-    let missing: Vec<&str> = needed.iter().copied().filter(|name| !there.iter().any(|other| other == name)).collect();
+    let missing: Vec<&str> =
+        needed.iter().copied().filter(|name| !there.iter().any(|other| other == name)).collect();
     (!missing.is_empty()).then(|| {
         Problem::new(format!("the cgroup controllers {} are missing", missing.join(", ")))
             .help("enable them: on the kernel command line cgroup_enable=memory, in the kernel, or in the container that this machine is")
@@ -116,9 +133,13 @@ fn missing_controllers(context: &Context, cgroups: Cgroups) -> Option<Problem> {
 pub fn kubelet_version(context: &Context) -> Vec<Problem> {
     match &context.facts.kubelet {
         None => Vec::new(),
-        Some(Err(failure)) => Problem::new(format!("the kubelet's version is not known: {failure}")).help("install the kubelet").alone(),
+        Some(Err(failure)) => Problem::new(format!("the kubelet's version is not known: {failure}"))
+            .help("install the kubelet")
+            .alone(),
         Some(Ok(version)) if !version.at_least(OLDEST_MINOR) => {
-            Problem::new(format!("the kubelet is {version}, older than 1.{OLDEST_MINOR}")).help("install a newer kubelet").alone()
+            Problem::new(format!("the kubelet is {version}, older than 1.{OLDEST_MINOR}"))
+                .help("install a newer kubelet")
+                .alone()
         }
         Some(Ok(_)) => Vec::new(),
     }
@@ -128,11 +149,12 @@ pub fn kubelet_version(context: &Context) -> Vec<Problem> {
 pub fn kubelet_service(context: &Context) -> Vec<Problem> {
     let problem = match &context.facts.units.kubelet {
         None | Some(Ok(Enablement::Enabled | Enablement::Unknown)) => return Vec::new(),
-        Some(Ok(Enablement::Disabled)) => Problem::new("the kubelet's service is not enabled: after a reboot it will not start")
-            .help("run systemctl enable kubelet.service (OpenRC: rc-update add kubelet)"),
-        Some(Ok(Enablement::Absent)) => {
-            Problem::new("there is no service for the kubelet").help("install the kubelet's package, which has kubelet.service")
+        Some(Ok(Enablement::Disabled)) => {
+            Problem::new("the kubelet's service is not enabled: after a reboot it will not start")
+                .help("run systemctl enable kubelet.service (OpenRC: rc-update add kubelet)")
         }
+        Some(Ok(Enablement::Absent)) => Problem::new("there is no service for the kubelet")
+            .help("install the kubelet's package, which has kubelet.service"),
         Some(Err(failure)) => Problem::new(format!("the service manager does not answer: {failure}")),
     };
     problem.alone()

@@ -8,7 +8,9 @@ use crate::host::network::Address;
 /// `E Name` or `W Name` for each finding, sorted.
 pub fn found(report: &Report) -> Vec<String> {
     let errors = report.errors.iter().map(|finding| format!("E {}", finding.name));
-    let mut all: Vec<String> = errors.chain(report.warnings.iter().map(|finding| format!("W {}", finding.name))).collect();
+    let mut all: Vec<String> = errors
+        .chain(report.warnings.iter().map(|finding| format!("W {}", finding.name)))
+        .collect();
     all.sort();
     all
 }
@@ -73,7 +75,11 @@ fn files_of_an_earlier_join_stop_a_new_one_but_not_its_own() {
                 "E Port-10250",
             ],
         ),
-        (22, |machine| machine.write("/etc/kubernetes/manifests/etcd.yaml", "x"), &["E DirAvailable--etc-kubernetes-manifests"]),
+        (
+            22,
+            |machine| machine.write("/etc/kubernetes/manifests/etcd.yaml", "x"),
+            &["E DirAvailable--etc-kubernetes-manifests"],
+        ),
         (23, |machine| machine.write("/etc/kubernetes/manifests/etcd.yaml", "x"), &[]),
     ]);
     let mut machine = Machine::new(36);
@@ -85,7 +91,8 @@ fn files_of_an_earlier_join_stop_a_new_one_but_not_its_own() {
 #[test]
 fn programs_matter_by_version() {
     let spoil: Spoil = |machine| machine.remove("/usr/bin");
-    let of_1_20 = ["conntrack", "crictl", "ip", "iptables", "mount", "nsenter"].map(|name| format!("E FileExisting-{name}"));
+    let of_1_20 = ["conntrack", "crictl", "ip", "iptables", "mount", "nsenter"]
+        .map(|name| format!("E FileExisting-{name}"));
     let warned = ["ebtables", "ethtool", "socat", "tc", "touch"].map(|name| format!("W FileExisting-{name}"));
     let all: Vec<&str> = of_1_20.iter().chain(&warned).map(String::as_str).collect();
     check_all(&[
@@ -113,7 +120,10 @@ fn kernel_parameters_matter_by_version_and_endpoint() {
         (
             29,
             v6,
-            &["E FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables", "E FileContent--proc-sys-net-ipv6-conf-default-forwarding"],
+            &[
+                "E FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables",
+                "E FileContent--proc-sys-net-ipv6-conf-default-forwarding",
+            ],
         ),
         (30, v6, &["E FileContent--proc-sys-net-ipv6-conf-default-forwarding"]),
         (29, bridge, &["E FileContent--proc-sys-net-bridge-bridge-nf-call-iptables"]),
@@ -154,7 +164,11 @@ fn the_system_is_verified() {
         machine.run()
     };
     assert_eq!(found(&config(&complete)), [""; 0]);
-    let without = config(&complete.replace("CONFIG_MEMCG=y\n", "# CONFIG_MEMCG is not set\n").replace("CONFIG_INET=y", "CONFIG_INET_X=y"));
+    let without = config(
+        &complete
+            .replace("CONFIG_MEMCG=y\n", "# CONFIG_MEMCG is not set\n")
+            .replace("CONFIG_INET=y", "CONFIG_INET_X=y"),
+    );
     assert!(without.errors[0].message.contains("MEMCG, INET"), "{without:?}");
     let release: [Spoil; 3] = [
         |machine| machine.write("/proc/sys/kernel/osrelease", "2.6.32-x"),
@@ -166,7 +180,11 @@ fn the_system_is_verified() {
         (33, release[1], &[]),
         (34, release[1], &["W SystemVerification"]),
         (34, release[2], &[]),
-        (36, |machine| machine.write("/sys/fs/cgroup/cgroup.controllers", "cpu memory\n"), &["E SystemVerification"]),
+        (
+            36,
+            |machine| machine.write("/sys/fs/cgroup/cgroup.controllers", "cpu memory\n"),
+            &["E SystemVerification"],
+        ),
         (36, |machine| machine.remove("/sys/fs/cgroup"), &["E SystemVerification"]),
     ]);
 }
@@ -176,7 +194,8 @@ fn control_groups_of_version_1_matter_by_version() {
     fn v1(machine: &mut Machine) {
         machine.remove("/sys/fs/cgroup/cgroup.controllers");
         machine.write("/sys/fs/cgroup/memory/tasks", "");
-        let rows = ["cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids"].map(|name| format!("{name} 1 1 1\n"));
+        let rows = ["cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids"]
+            .map(|name| format!("{name} 1 1 1\n"));
         machine.write("/proc/cgroups", &format!("#subsys_name\n{}", rows.concat()));
     }
     check_all(&[
@@ -187,7 +206,8 @@ fn control_groups_of_version_1_matter_by_version() {
             35,
             |machine| {
                 v1(machine);
-                machine.kubelet_config = Some(serde_json::json!({"failCgroupV1": false, "cgroupDriver": "systemd"}));
+                machine.kubelet_config =
+                    Some(serde_json::json!({"failCgroupV1": false, "cgroupDriver": "systemd"}));
             },
             &["W CgroupV1"],
         ),
@@ -225,9 +245,17 @@ fn names_and_identifiers_must_be_the_machines_own() {
         (36, |machine| machine.join.node.name = "localhost".to_owned(), &["E NodeName"]),
         (36, |machine| machine.join.node.name = "node_1".to_owned(), &["E Hostname"]),
         (36, |machine| machine.write("/proc/sys/kernel/hostname", "(none)\n"), &["W NodeName"]),
-        (36, |machine| machine.facts.name = Some(Err(Failure::new(Class::Unreachable, "no server answers"))), &["W Hostname"]),
+        (
+            36,
+            |machine| machine.facts.name = Some(Err(Failure::new(Class::Unreachable, "no server answers"))),
+            &["W Hostname"],
+        ),
         (36, |machine| machine.facts.name = Some(Ok(Vec::new())), &["W Hostname"]),
-        (36, |machine| machine.write("/sys/class/dmi/id/product_uuid", "03000200-0400-0500-0006-000700080009"), &["W ProductUUID"]),
+        (
+            36,
+            |machine| machine.write("/sys/class/dmi/id/product_uuid", "03000200-0400-0500-0006-000700080009"),
+            &["W ProductUUID"],
+        ),
         (36, |machine| machine.remove("/sys/class/dmi/id/product_uuid"), &[]),
         (36, |machine| machine.write("/etc/machine-id", ""), &["W ProductUUID"]),
     ]);
@@ -270,9 +298,13 @@ fn what_the_troubleshooting_guide_describes_is_seen() {
     let resolv: [Spoil; 3] = [
         |machine| machine.write("/etc/resolv.conf", "# x\nnameserver 127.0.0.53\n"),
         |machine| {
-            machine.kubelet_config = Some(serde_json::json!({"resolvConf": "/run/systemd/resolve/resolv.conf", "cgroupDriver": "systemd"}))
+            machine.kubelet_config = Some(
+                serde_json::json!({"resolvConf": "/run/systemd/resolve/resolv.conf", "cgroupDriver": "systemd"}),
+            )
         },
-        |machine| machine.kubelet_config = Some(serde_json::json!({"resolvConf": "", "cgroupDriver": "systemd"})),
+        |machine| {
+            machine.kubelet_config = Some(serde_json::json!({"resolvConf": "", "cgroupDriver": "systemd"}))
+        },
     ];
     check_all(&[
         (36, resolv[0], &["W ResolvConf"]),
@@ -280,14 +312,44 @@ fn what_the_troubleshooting_guide_describes_is_seen() {
         (36, resolv[2], &[]),
         (36, |machine| machine.remove("/opt/cni/bin/portmap"), &["W CNIPlugins"]),
         (36, |machine| machine.remove("/opt/cni/bin/bridge"), &["W CNIPlugins"]),
-        (36, |machine| machine.write("/etc/containerd/config.toml", "bin_dir = \"/usr/lib/cni\"\n"), &["W CNIPlugins"]),
-        (36, |machine| machine.write("/proc/self/mountinfo", "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n"), &["W MountPropagation"]),
-        (36, |machine| machine.write("/lib/systemd/system/docker.service", "[Service]\nMountFlags=slave\n"), &["W MountPropagation"]),
+        (
+            36,
+            |machine| machine.write("/etc/containerd/config.toml", "bin_dir = \"/usr/lib/cni\"\n"),
+            &["W CNIPlugins"],
+        ),
+        (
+            36,
+            |machine| machine.write("/proc/self/mountinfo", "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n"),
+            &["W MountPropagation"],
+        ),
+        (
+            36,
+            |machine| machine.write("/lib/systemd/system/docker.service", "[Service]\nMountFlags=slave\n"),
+            &["W MountPropagation"],
+        ),
         (36, |machine| machine.write("/sys/fs/selinux/enforce", "1"), &["W SELinux"]),
-        (36, |machine| machine.cluster = Some(Cluster { is_node_read_forbidden: true, ..Cluster::default() }), &["W NodeReadable"]),
-        (36, |machine| machine.variables = vec![("https_proxy", "http://user:word@proxy:3128")], &["W HTTPProxy"]),
-        (36, |machine| machine.variables = vec![("HTTPS_PROXY", "http://proxy:3128"), ("NO_PROXY", "10.0.0.0/8")], &[]),
-        (36, |machine| machine.facts.kubelet = Some(Err(Failure::new(Class::Host, "no kubelet"))), &["E KubeletVersion"]),
+        (
+            36,
+            |machine| machine.cluster = Some(Cluster { is_node_read_forbidden: true, ..Cluster::default() }),
+            &["W NodeReadable"],
+        ),
+        (
+            36,
+            |machine| machine.variables = vec![("https_proxy", "http://user:word@proxy:3128")],
+            &["W HTTPProxy"],
+        ),
+        (
+            36,
+            |machine| {
+                machine.variables = vec![("HTTPS_PROXY", "http://proxy:3128"), ("NO_PROXY", "10.0.0.0/8")]
+            },
+            &[],
+        ),
+        (
+            36,
+            |machine| machine.facts.kubelet = Some(Err(Failure::new(Class::Host, "no kubelet"))),
+            &["E KubeletVersion"],
+        ),
     ]);
     let mut machine = Machine::new(36);
     machine.variables = vec![("HTTPS_PROXY", "http://user:canary@proxy:3128")];
@@ -301,7 +363,10 @@ fn several_errors_are_one_failure_with_all_advice() {
     machine.write("/proc/sys/net/ipv4/ip_forward", "0");
     let failure = machine.run().failure().unwrap();
     assert_eq!(failure.class, Class::Preflight);
-    assert!(failure.message.contains("FileExisting-mount: ") && failure.message.contains("ip_forward is \"0\""), "{failure}");
+    assert!(
+        failure.message.contains("FileExisting-mount: ") && failure.message.contains("ip_forward is \"0\""),
+        "{failure}"
+    );
     assert!(failure.help.unwrap().contains("sysctl -w net.ipv4.ip_forward=1"));
     assert_eq!(Report::default().failure(), None);
 }

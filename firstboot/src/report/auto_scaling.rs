@@ -34,8 +34,9 @@ fn tag<'a>(facts: &'a Facts, name: &str) -> Option<&'a str> {
 
 fn named<'a>(wish: &'a Wish, facts: &'a Facts, setting: &str, name: &str) -> Result<&'a str> {
     wish.get(setting).or_else(|| tag(facts, name)).ok_or_else(|| {
-        Failure::new(Class::Config, format!("there is no {setting}"))
-            .help(format!("name it in the config ({setting}), or allow tags in the instance's metadata and set {name}"))
+        Failure::new(Class::Config, format!("there is no {setting}")).help(format!(
+            "name it in the config ({setting}), or allow tags in the instance's metadata and set {name}"
+        ))
     })
 }
 
@@ -57,7 +58,9 @@ fn tell(wish: &Wish, telling: &Telling) -> Result<Told> {
     let action = action(wish, telling)?;
     match aws::act(wish, telling, &action)? {
         Ok(()) => Ok(Told::Taken),
-        Err(refusal) if refusal.message.contains(NOT_HELD) => Ok(Told::NotAwaited("no hook holds this instance")),
+        Err(refusal) if refusal.message.contains(NOT_HELD) => {
+            Ok(Told::NotAwaited("no hook holds this instance"))
+        }
         Err(refusal) => Err(refusal.failure(action.name, "autoscaling:CompleteLifecycleAction")),
     }
 }

@@ -4,7 +4,12 @@ use super::*;
 use crate::verdict::Outcome;
 
 fn instance() -> Facts {
-    facts(&[("platform", "ec2"), ("instance-id", "i-1"), ("region", "eu-central-1"), ("domain", "amazonaws.com")])
+    facts(&[
+        ("platform", "ec2"),
+        ("instance-id", "i-1"),
+        ("region", "eu-central-1"),
+        ("domain", "amazonaws.com"),
+    ])
 }
 
 #[test]
@@ -18,13 +23,32 @@ fn continues_or_abandons_the_hook_of_the_config_or_of_the_tags() {
             Outcome::Joined,
             "g&LifecycleHookName=h&InstanceId=i-1&LifecycleActionResult=CONTINUE",
         ),
-        (&[("hook", "h")], group, Outcome::Failed, "pool%20a%2F%C3%A9&LifecycleHookName=h&InstanceId=i-1&LifecycleActionResult=ABANDON"),
-        (&[], both, Outcome::Joined, "pool%20a%2F%C3%A9&LifecycleHookName=tagged&InstanceId=i-1&LifecycleActionResult=CONTINUE"),
-        (&[("hook", "h")], both, Outcome::Joined, "pool%20a%2F%C3%A9&LifecycleHookName=h&InstanceId=i-1&LifecycleActionResult=CONTINUE"),
+        (
+            &[("hook", "h")],
+            group,
+            Outcome::Failed,
+            "pool%20a%2F%C3%A9&LifecycleHookName=h&InstanceId=i-1&LifecycleActionResult=ABANDON",
+        ),
+        (
+            &[],
+            both,
+            Outcome::Joined,
+            "pool%20a%2F%C3%A9&LifecycleHookName=tagged&InstanceId=i-1&LifecycleActionResult=CONTINUE",
+        ),
+        (
+            &[("hook", "h")],
+            both,
+            Outcome::Joined,
+            "pool%20a%2F%C3%A9&LifecycleHookName=h&InstanceId=i-1&LifecycleActionResult=CONTINUE",
+        ),
     ] {
-        let run = run(&wish("auto-scaling", settings), &tagged(instance(), tags), outcome, vec![Answered(200, "")]);
+        let run =
+            run(&wish("auto-scaling", settings), &tagged(instance(), tags), outcome, vec![Answered(200, "")]);
         assert!(run.said.unwrap().starts_with("told auto-scaling: hook "), "{expected}");
-        assert_eq!(run.bodies, [format!("Action=CompleteLifecycleAction&Version=2011-01-01&AutoScalingGroupName={expected}")]);
+        assert_eq!(
+            run.bodies,
+            [format!("Action=CompleteLifecycleAction&Version=2011-01-01&AutoScalingGroupName={expected}")]
+        );
     }
 }
 
@@ -35,8 +59,15 @@ fn an_instance_that_nothing_holds_is_no_trouble_and_what_is_missing_is_said() {
     let named = wish("auto-scaling", &[("hook", "h"), ("group", "g")]);
     let told = |answer| run(&named, &instance(), Outcome::Joined, vec![Answered(400, answer)]).said;
     assert_eq!(told(not_held).unwrap(), "auto-scaling: hook h of group g: no hook holds this instance");
-    assert!(told(REFUSED).unwrap_err().contains("CompleteLifecycleAction: AccessDenied: User r may not"));
+    assert!(
+        told(REFUSED)
+            .unwrap_err()
+            .contains("CompleteLifecycleAction: AccessDenied: User r may not")
+    );
     let nameless = run(&wish("auto-scaling", &[("hook", "h")]), &instance(), Outcome::Joined, vec![]);
     assert!(nameless.said.unwrap_err().contains("there is no group"));
-    assert!((REPORTER.usual)(&tagged(instance(), &[(HOOK, "h")])) && !(REPORTER.usual)(&tagged(instance(), &[(HOOK, ""), (GROUP, "g")])));
+    assert!(
+        (REPORTER.usual)(&tagged(instance(), &[(HOOK, "h")]))
+            && !(REPORTER.usual)(&tagged(instance(), &[(HOOK, ""), (GROUP, "g")]))
+    );
 }

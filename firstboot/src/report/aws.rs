@@ -16,9 +16,11 @@ use crate::source::ec2;
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";
 /// Errors whose message tells names only. Others may repeat the request, with the session's token in it.
-const TELLING: &[&str] = &["ValidationError", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"];
+const TELLING: &[&str] =
+    &["ValidationError", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"];
 /// Errors that pass.
-const PASSING: &[&str] = &["Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure"];
+const PASSING: &[&str] =
+    &["Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure"];
 
 /// One action of an API.
 pub(super) struct Action<'a> {
@@ -66,36 +68,67 @@ pub(super) fn check_endpoint(text: &str) -> std::result::Result<(), String> {
 }
 
 /// Does the action; an error of the API is given back as [`Refusal`].
-pub(super) fn act(wish: &Wish, telling: &Telling, action: &Action) -> Result<std::result::Result<(), Refusal>> {
+pub(super) fn act(
+    wish: &Wish,
+    telling: &Telling,
+    action: &Action,
+) -> Result<std::result::Result<(), Refusal>> {
     let url = endpoint(wish, telling, action.service)?;
     let region = telling.fact("region")?;
     let credentials = credentials(telling)?;
     let body = action.body();
     telling.until_told(|| {
-        let time = sigv4::now().ok_or_else(|| Failure::new(Class::Clock, "this machine's clock is before 1970"))?;
+        let time =
+            sigv4::now().ok_or_else(|| Failure::new(Class::Clock, "this machine's clock is before 1970"))?;
         let scope = Scope { region, service: action.service, time };
         let reply = post(telling, &url, &credentials, &scope, &body)?;
         judge(&url, action.name, &reply)
     })
 }
 
-fn post(telling: &Telling, url: &str, credentials: &Credentials, scope: &Scope, body: &str) -> std::result::Result<Reply, Error> {
+fn post(
+    telling: &Telling,
+    url: &str,
+    credentials: &Credentials,
+    scope: &Scope,
+    body: &str,
+) -> std::result::Result<Reply, Error> {
     let (server, _) = https::split(url).map_err(|why| Failure::new(Class::Config, why))?;
     let host = https::host(&server);
-    let added = sigv4::sign(credentials, scope, "POST", &[("host", &host), ("content-type", CONTENT_TYPE)], body.as_bytes());
+    let added = sigv4::sign(
+        credentials,
+        scope,
+        "POST",
+        &[("host", &host), ("content-type", CONTENT_TYPE)],
+        body.as_bytes(),
+    );
     let added = added.iter().map(|(name, value)| (*name, value.reveal()));
     let headers: Vec<(&str, &str)> = [("content-type", CONTENT_TYPE)].into_iter().chain(added).collect();
-    let ask = Ask { method: &Method::POST, url, headers: &headers, body: body.as_bytes(), trust: &telling.trust, certificate: None };
+    let ask = Ask {
+        method: &Method::POST,
+        url,
+        headers: &headers,
+        body: body.as_bytes(),
+        trust: &telling.trust,
+        certificate: None,
+    };
     https::send(&telling.network, &ask, telling.deadline)
 }
 
 /// A success, a refusal by the API, or an error, which may pass.
-fn judge(url: &str, action: &str, reply: &Reply) -> std::result::Result<std::result::Result<(), Refusal>, Error> {
+fn judge(
+    url: &str,
+    action: &str,
+    reply: &Reply,
+) -> std::result::Result<std::result::Result<(), Refusal>, Error> {
     let refusal = refusal(&reply.body).filter(|_| (400..500).contains(&reply.status));
     match refusal {
-        Some(refusal) if PASSING.contains(&refusal.code.as_str()) => {
-            Err(Failure::new(Class::Unreachable, format!("{action} at {}: {}", https::shown(url), refusal.code)).transient().into())
-        }
+        Some(refusal) if PASSING.contains(&refusal.code.as_str()) => Err(Failure::new(
+            Class::Unreachable,
+            format!("{action} at {}: {}", https::shown(url), refusal.code),
+        )
+        .transient()
+        .into()),
         Some(refusal) => Ok(Err(refusal)),
         None => https::judge(&format!("{action} at {}", https::shown(url)), reply).map(Ok),
     }
@@ -104,7 +137,11 @@ fn judge(url: &str, action: &str, reply: &Reply) -> std::result::Result<std::res
 impl Refusal {
     /// The failure that it is, when it is nothing that the caller knows better.
     pub fn failure(self, action: &str, permission: &str) -> Failure {
-        let message = if self.message.is_empty() { self.code.clone() } else { format!("{}: {}", self.code, self.message) };
+        let message = if self.message.is_empty() {
+            self.code.clone()
+        } else {
+            format!("{}: {}", self.code, self.message)
+        };
         let failure = Failure::new(Class::Refused, format!("{action}: {message}"));
         if self.code.starts_with("AccessDenied") || self.code == "UnauthorizedOperation" {
             return failure.help(format!("allow {permission} to the role of the instance"));
@@ -120,14 +157,16 @@ fn refusal(body: &[u8]) -> Option<Refusal> {
     let error = document.descendants().find(|node| node.tag_name().name() == "Error")?;
     let child = |name: &str| xml::child(error, name).and_then(|node| node.text()).unwrap_or_default();
     let code = child("Code").trim();
-    let message = if TELLING.contains(&code) { crate::api::shown(child("Message").trim()) } else { String::new() };
+    let message =
+        if TELLING.contains(&code) { crate::api::shown(child("Message").trim()) } else { String::new() };
     Some(Refusal { code: crate::api::shown(code), message }).filter(|refusal| !refusal.code.is_empty())
 }
 
 /// The credentials of the instance's role. For some seconds after its start the service answers 404.
 fn credentials(telling: &Telling) -> Result<Credentials> {
     let mut service = telling.service(ec2::ADDRESSES, ec2::MANNERS);
-    let no_role = |failure: Failure| failure.help("give the instance a role (instance profile) that may report");
+    let no_role =
+        |failure: Failure| failure.help("give the instance a role (instance profile) that may report");
     let roles = service.text(ROLES).map_err(no_role)?;
     let role = roles.lines().map(str::trim).find(|role| !role.is_empty()).unwrap_or_default();
     let path = format!("{ROLES}{role}");
@@ -145,7 +184,8 @@ fn read_credentials(bytes: &[u8]) -> std::result::Result<Credentials, &'static s
         secret_access_key: String,
         token: Option<String>,
     }
-    let answer: Answer = serde_json::from_slice(bytes).map_err(|_| "the answer has no credentials of a role")?;
+    let answer: Answer =
+        serde_json::from_slice(bytes).map_err(|_| "the answer has no credentials of a role")?;
     let credentials = Credentials {
         access_key: answer.access_key_id,
         secret_key: Secret::new(answer.secret_access_key),

@@ -30,13 +30,20 @@ pub fn run(wish: &Wish, facts: &Facts, outcome: Outcome, answers: Vec<Told>) -> 
     with_metadata(wish, facts, outcome, answers, vec![ok("T"), ok("role\n"), ok(ROLE)])
 }
 
-fn with_metadata(wish: &Wish, facts: &Facts, outcome: Outcome, answers: Vec<Told>, metadata: Vec<Does>) -> Run {
+fn with_metadata(
+    wish: &Wish,
+    facts: &Facts,
+    outcome: Outcome,
+    answers: Vec<Told>,
+    metadata: Vec<Does>,
+) -> Run {
     let (ca, place) = (Ca::new(), place(metadata));
     let answers = Mutex::new(answers.into_iter());
-    let server = TestServer::start(&ca, &Identity::default(), move |_| match answers.lock().unwrap().next() {
-        Some(Told(status, body)) => Scripted::With(status, String::new(), body.to_owned()),
-        None => Scripted::Reset,
-    });
+    let server =
+        TestServer::start(&ca, &Identity::default(), move |_| match answers.lock().unwrap().next() {
+            Some(Told(status, body)) => Scripted::With(status, String::new(), body.to_owned()),
+            None => Scripted::Reset,
+        });
     let mut wish = wish.clone();
     wish.set("endpoint", server.server().to_string());
     let (root, status) = (Root::at("/nonexistent"), status(outcome));
@@ -65,17 +72,43 @@ fn the_request_is_signed_by_the_role_of_the_instance() {
     assert_eq!(run.metadata[1..], [format!("{roles} {session}"), format!("{roles}role {session}")]);
     assert!(run.metadata[0].starts_with("PUT /latest/api/token HTTP/1.1\n"));
     let asked = &run.asked[0];
-    let header = |name: &str| asked.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap().to_owned();
+    let header = |name: &str| {
+        asked
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}: ")))
+            .unwrap()
+            .to_owned()
+    };
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/"));
-    assert_eq!((header("content-type").as_str(), header("x-amz-security-token").as_str()), (CONTENT_TYPE, "canary-token"));
+    assert_eq!(
+        (header("content-type").as_str(), header("x-amz-security-token").as_str()),
+        (CONTENT_TYPE, "canary-token")
+    );
     let date = header("x-amz-date");
-    let time = format!("{}-{}-{}T{}:{}:{}Z", &date[..4], &date[4..6], &date[6..8], &date[9..11], &date[11..13], &date[13..15]);
+    let time = format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        &date[..4],
+        &date[4..6],
+        &date[6..8],
+        &date[9..11],
+        &date[11..13],
+        &date[13..15]
+    );
     let scope = Scope { region: "eu-central-1", service: "autoscaling", time: time.parse().unwrap() };
     let credentials = read_credentials(ROLE.as_bytes()).unwrap();
     let host = header("host");
-    let signed = sigv4::sign(&credentials, &scope, "POST", &[("host", &host), ("content-type", CONTENT_TYPE)], &asked.body);
+    let signed = sigv4::sign(
+        &credentials,
+        &scope,
+        "POST",
+        &[("host", &host), ("content-type", CONTENT_TYPE)],
+        &asked.body,
+    );
     assert_eq!(header("authorization"), signed.last().unwrap().1.reveal());
-    assert!(header("authorization").contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, "));
+    assert!(
+        header("authorization").contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, ")
+    );
 }
 
 #[test]
@@ -94,7 +127,9 @@ fn what_passes_is_tried_again_and_what_does_not_is_named_without_secrets() {
         assert_eq!(run.bodies.len(), times, "{:?}", run.said);
         match (&run.said, expected) {
             (Ok(_), Ok(())) => {}
-            (Err(said), Err(expected)) => assert!(said.contains(expected) && !said.contains("canary"), "{said}"),
+            (Err(said), Err(expected)) => {
+                assert!(said.contains(expected) && !said.contains("canary"), "{said}")
+            }
             _ => panic!("{:?}", run.said),
         }
     }
@@ -113,11 +148,18 @@ fn credentials_that_come_late_are_waited_for() {
             "could not be made",
         ),
     ] {
-        let run = with_metadata(&hook(), &instance(), Outcome::Joined, vec![], vec![ok("T"), ok("role"), ok(bad)]);
+        let run =
+            with_metadata(&hook(), &instance(), Outcome::Joined, vec![], vec![ok("T"), ok("role"), ok(bad)]);
         let said = run.said.unwrap_err();
         assert!(said.contains(why) && !said.contains("canary") && run.bodies.is_empty(), "{said}");
     }
-    let none = with_metadata(&hook(), &instance(), Outcome::Joined, vec![], vec![ok("T"), refuse(403), ok("U"), refuse(403)]);
+    let none = with_metadata(
+        &hook(),
+        &instance(),
+        Outcome::Joined,
+        vec![],
+        vec![ok("T"), refuse(403), ok("U"), refuse(403)],
+    );
     let said = none.said.unwrap_err();
     assert!(said.contains("answers 403"), "{said}");
 }
@@ -127,20 +169,29 @@ fn endpoints_are_of_the_region_and_the_partition() {
     let (root, status) = (Root::at("/nonexistent"), status(Outcome::Joined));
     let china = facts(&[("region", "cn-north-1"), ("domain", "amazonaws.com.cn")]);
     let known = telling(&root, &china, &status, None, Trust::System, Duration::from_secs(1));
-    assert_eq!(endpoint(&hook(), &known, "autoscaling").unwrap(), "https://autoscaling.cn-north-1.amazonaws.com.cn");
+    assert_eq!(
+        endpoint(&hook(), &known, "autoscaling").unwrap(),
+        "https://autoscaling.cn-north-1.amazonaws.com.cn"
+    );
     let unknown = facts(&[("region", "r")]);
     let unknown = telling(&root, &unknown, &status, None, Trust::System, Duration::from_secs(1));
     assert!(endpoint(&hook(), &unknown, "autoscaling").unwrap_err().message.contains("domain"));
-    for (text, good) in
-        [("https://a.b", true), ("https://a.b/", true), ("https://a.b/c", false), ("https://a?b", false), ("http://a", false)]
-    {
+    for (text, good) in [
+        ("https://a.b", true),
+        ("https://a.b/", true),
+        ("https://a.b/c", false),
+        ("https://a?b", false),
+        ("http://a", false),
+    ] {
         assert_eq!(check_endpoint(text).is_ok(), good, "{text}");
     }
 }
 
 #[test]
 fn only_errors_that_tell_names_are_repeated() {
-    let answer = |code: &str, message: &str| format!("<E xmlns='urn:x'><Error><Code>{code}</Code><Message>{message}</Message></Error></E>");
+    let answer = |code: &str, message: &str| {
+        format!("<E xmlns='urn:x'><Error><Code>{code}</Code><Message>{message}</Message></Error></E>")
+    };
     for (body, expected) in [
         (answer("ValidationError", "no group g"), Some(("ValidationError", "no group g"))),
         (answer("InvalidClientTokenId", "canary"), Some(("InvalidClientTokenId", ""))),
@@ -149,7 +200,11 @@ fn only_errors_that_tell_names_are_repeated() {
         ("<a/>".to_owned(), None),
     ] {
         let found = refusal(body.as_bytes());
-        assert_eq!(found.as_ref().map(|refusal| (refusal.code.as_str(), refusal.message.as_str())), expected, "{body}");
+        assert_eq!(
+            found.as_ref().map(|refusal| (refusal.code.as_str(), refusal.message.as_str())),
+            expected,
+            "{body}"
+        );
     }
     assert_eq!(refusal(b"\xff"), None);
     let denied = Refusal { code: "AccessDenied".to_owned(), message: String::new() };

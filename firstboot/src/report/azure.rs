@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::facts::Facts;
 use crate::verdict::Outcome;
 
-pub(super) const REPORTER: Reporter = Reporter { kind: "azure", when: UP, settings: &[], usual: is_azure, whom, tell };
+pub(super) const REPORTER: Reporter =
+    Reporter { kind: "azure", when: UP, settings: &[], usual: is_azure, whom, tell };
 
 /// The same for all machines, in every region.
 const WIRESERVER: &str = "168.63.129.16";
@@ -59,8 +60,15 @@ pub fn goal_state(bytes: &[u8]) -> std::result::Result<GoalState, String> {
     let document = xml::parse(text).ok_or("the goal state is not XML")?;
     let root = document.root_element();
     let at = |path: &[&str]| {
-        let found = path.iter().try_fold(root, |node, name| xml::child(node, name)).and_then(|node| node.text()).map(str::trim);
-        found.filter(|text| is_plain(text)).map(str::to_owned).ok_or_else(|| format!("the goal state has no {}", path.join("/")))
+        let found = path
+            .iter()
+            .try_fold(root, |node, name| xml::child(node, name))
+            .and_then(|node| node.text())
+            .map(str::trim);
+        found
+            .filter(|text| is_plain(text))
+            .map(str::to_owned)
+            .ok_or_else(|| format!("the goal state has no {}", path.join("/")))
     };
     Ok(GoalState {
         incarnation: at(&["Incarnation"])?,
@@ -71,7 +79,8 @@ pub fn goal_state(bytes: &[u8]) -> std::result::Result<GoalState, String> {
 
 /// Identifiers are numbers, UUIDs, and names with dots and underscores.
 fn is_plain(text: &str) -> bool {
-    (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    (1..=256).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 /// The health report; `trouble` is why the machine is not ready.
@@ -80,7 +89,9 @@ fn health(goal: &GoalState, trouble: Option<&str>) -> String {
     let state = if trouble.is_some() { "NotReady" } else { "Ready" };
     let details = trouble.map_or_else(String::new, |why| {
         let why = xml::escaped(cut(why, LONGEST_DESCRIPTION));
-        format!("<Details><SubStatus>ProvisioningFailed</SubStatus><Description>{why}</Description></Details>")
+        format!(
+            "<Details><SubStatus>ProvisioningFailed</SubStatus><Description>{why}</Description></Details>"
+        )
     });
     format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n\
@@ -95,8 +106,12 @@ fn health(goal: &GoalState, trouble: Option<&str>) -> String {
 
 /// The report in the key-value pool: fields with bars between them, as the host's tools read them.
 fn report(vm: &str, time: &DateTime, trouble: Option<&str>) -> String {
-    let result = trouble.map_or_else(|| "result=success".to_owned(), |why| format!("result=error|reason={}", why.replace('|', "/")));
-    let end = format!("|agent=firstboot/{}|pps_type=None|vm_id={vm}|timestamp={time}", env!("CARGO_PKG_VERSION"));
+    let result = trouble.map_or_else(
+        || "result=success".to_owned(),
+        |why| format!("result=error|reason={}", why.replace('|', "/")),
+    );
+    let end =
+        format!("|agent=firstboot/{}|pps_type=None|vm_id={vm}|timestamp={time}", env!("CARGO_PKG_VERSION"));
     format!("{}{end}", cut(&result, hyperv::LONGEST_VALUE.saturating_sub(end.len())))
 }
 

@@ -11,7 +11,8 @@ const GOAL: &str = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?>
 <Machine><ExpectedState>Started</ExpectedState></Machine>
 <Container><ContainerId>c-1</ContainerId><RoleInstanceList><RoleInstance>
 <InstanceId>4d5._vm0</InstanceId><State>Started</State></RoleInstance></RoleInstanceList></Container></GoalState>";
-const ASKED: &str = "GET /machine/?comp=goalstate HTTP/1.1\nx-ms-agent-name: firstboot\nx-ms-version: 2012-11-30";
+const ASKED: &str =
+    "GET /machine/?comp=goalstate HTTP/1.1\nx-ms-agent-name: firstboot\nx-ms-version: 2012-11-30";
 
 fn health_of(state: &str) -> String {
     format!(
@@ -41,7 +42,14 @@ fn the_health_report_repeats_the_goal_state() {
     ] {
         assert!(REPORTER.when.contains(&outcome));
         let place = place(vec![ok(GOAL), ok("")]);
-        let told = tell_to(&place.address, Trust::System, &wish("azure", &[]), &facts(&[]), &status(outcome), SECONDS);
+        let told = tell_to(
+            &place.address,
+            Trust::System,
+            &wish("azure", &[]),
+            &facts(&[]),
+            &status(outcome),
+            SECONDS,
+        );
         assert_eq!(told.unwrap(), "told azure: health at 168.63.129.16");
         let asked = place.asked();
         assert_eq!((asked[0].as_str(), without_length(&asked[1])), (ASKED, health_of(state)), "{outcome:?}");
@@ -64,8 +72,19 @@ fn trouble_is_waited_for_where_it_may_pass_and_named_otherwise() {
         (vec![], Err("refused")),
     ] {
         let place = place(script.clone());
-        let limit = if script.iter().any(|does| matches!(does, Does::Say(404 | 500, ..))) { SECONDS } else { Duration::from_millis(900) };
-        let told = tell_to(&place.address, Trust::System, &wish("azure", &[]), &facts(&[]), &status(Outcome::Joined), limit);
+        let limit = if script.iter().any(|does| matches!(does, Does::Say(404 | 500, ..))) {
+            SECONDS
+        } else {
+            Duration::from_millis(900)
+        };
+        let told = tell_to(
+            &place.address,
+            Trust::System,
+            &wish("azure", &[]),
+            &facts(&[]),
+            &status(Outcome::Joined),
+            limit,
+        );
         match (&told, expected) {
             (Ok(said), Ok(expected)) => assert_eq!(said, expected),
             (Err(said), Err(expected)) => assert!(said.contains(expected), "{said}"),
@@ -76,10 +95,16 @@ fn trouble_is_waited_for_where_it_may_pass_and_named_otherwise() {
 
 #[test]
 fn goal_states_are_read_with_care() {
-    let good = GoalState { incarnation: "3".to_owned(), container: "c-1".to_owned(), instance: "4d5._vm0".to_owned() };
+    let good = GoalState {
+        incarnation: "3".to_owned(),
+        container: "c-1".to_owned(),
+        instance: "4d5._vm0".to_owned(),
+    };
     assert_eq!(goal_state(GOAL.as_bytes()), Ok(good));
     let inject = GOAL.replace("c-1", "&lt;/ContainerId&gt;");
-    let dtd = GOAL.replace("<GoalState ", "<!DOCTYPE x [<!ENTITY a \"b\">]><GoalState ").replace("c-1", "&a;");
+    let dtd = GOAL
+        .replace("<GoalState ", "<!DOCTYPE x [<!ENTITY a \"b\">]><GoalState ")
+        .replace("c-1", "&a;");
     let deep = "<a>".repeat(30_000);
     for (bytes, why) in [
         (&b""[..], "not XML"),
@@ -89,7 +114,10 @@ fn goal_states_are_read_with_care() {
         (deep.as_bytes(), "not XML"),
         (&vec![b' '; 300 * 1024][..], "longer than"),
         (GOAL.replace(">3<", "><").as_bytes(), "no Incarnation"),
-        (GOAL.replace("4d5._vm0", &"x".repeat(300)).as_bytes(), "no Container/RoleInstanceList/RoleInstance/InstanceId"),
+        (
+            GOAL.replace("4d5._vm0", &"x".repeat(300)).as_bytes(),
+            "no Container/RoleInstanceList/RoleInstance/InstanceId",
+        ),
     ] {
         let error = goal_state(bytes).unwrap_err();
         assert!(error.contains(why), "{error}");
@@ -106,11 +134,15 @@ fn texts_are_cut_and_escaped() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         report("vm", &time, None),
-        format!("result=success|agent=firstboot/{version}|pps_type=None|vm_id=vm|timestamp=2026-11-24T15:00:00Z")
+        format!(
+            "result=success|agent=firstboot/{version}|pps_type=None|vm_id=vm|timestamp=2026-11-24T15:00:00Z"
+        )
     );
     assert_eq!(
         report("vm", &time, Some("a|b")),
-        format!("result=error|reason=a/b|agent=firstboot/{version}|pps_type=None|vm_id=vm|timestamp=2026-11-24T15:00:00Z")
+        format!(
+            "result=error|reason=a/b|agent=firstboot/{version}|pps_type=None|vm_id=vm|timestamp=2026-11-24T15:00:00Z"
+        )
     );
     let cut = report("vm", &time, Some(&"é".repeat(2000)));
     assert!(cut.len() <= 1024 && cut.len() > 1000 && cut.ends_with("timestamp=2026-11-24T15:00:00Z"));
@@ -120,13 +152,17 @@ fn texts_are_cut_and_escaped() {
 fn the_host_is_told_by_the_pool_even_when_the_wireserver_is_dead() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("var/lib/hyperv")).unwrap();
-    let (root, facts, status) = (Root::at(folder.path()), facts(&[("instance-id", "vm-1")]), status(Outcome::Failed));
+    let (root, facts, status) =
+        (Root::at(folder.path()), facts(&[("instance-id", "vm-1")]), status(Outcome::Failed));
     let nobody = place(vec![]).address;
     let telling = telling(&root, &facts, &status, Some(nobody), Trust::System, Duration::from_millis(300));
     assert!(tell(&wish("azure", &[]), &telling).is_err());
     let pool = std::fs::read(folder.path().join("var/lib/hyperv/.kvp_pool_1")).unwrap();
     assert!(pool.len() == 2560 && pool.starts_with(b"PROVISIONING_REPORT\0"));
-    assert!(pool[512..].starts_with(b"result=error|reason=untrusted: the CA <x> & \"pins\" differ|agent=firstboot/"));
+    assert!(
+        pool[512..]
+            .starts_with(b"result=error|reason=untrusted: the CA <x> & \"pins\" differ|agent=firstboot/")
+    );
 }
 
 #[test]

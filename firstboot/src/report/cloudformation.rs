@@ -36,7 +36,11 @@ fn named<'a>(wish: &'a Wish, facts: &'a Facts, setting: &str, tag: &str) -> Resu
 }
 
 fn whom(wish: &Wish, facts: &Facts) -> Result<String> {
-    Ok(format!("resource {} of stack {}", named(wish, facts, "resource", RESOURCE)?, named(wish, facts, "stack", STACK)?))
+    Ok(format!(
+        "resource {} of stack {}",
+        named(wish, facts, "resource", RESOURCE)?,
+        named(wish, facts, "stack", STACK)?
+    ))
 }
 
 fn action<'a>(wish: &'a Wish, telling: &'a Telling) -> Result<Action<'a>> {
@@ -53,7 +57,9 @@ fn tell(wish: &Wish, telling: &Telling) -> Result<Told> {
     let action = action(wish, telling)?;
     match aws::act(wish, telling, &action)? {
         Ok(()) => Ok(Told::Taken),
-        Err(refusal) if refusal.message.contains(NOT_AWAITED) => Ok(Told::NotAwaited("the resource waits for no signal")),
+        Err(refusal) if refusal.message.contains(NOT_AWAITED) => {
+            Ok(Told::NotAwaited("the resource waits for no signal"))
+        }
         Err(refusal) => Err(refusal.failure(action.name, "cloudformation:SignalResource")),
     }
 }

@@ -21,7 +21,10 @@ const URL: &str = "phone-home-url";
 fn requests(telling: &Telling) -> Result<([String; 2], String)> {
     let base = telling.fact(URL)?.trim_end_matches('/');
     let state = if telling.is_failure() { "failed" } else { "succeeded" };
-    Ok(([format!("{base}/events"), base.to_owned()], json!({ "state": state, "message": telling.message() }).to_string()))
+    Ok((
+        [format!("{base}/events"), base.to_owned()],
+        json!({ "state": state, "message": telling.message() }).to_string(),
+    ))
 }
 
 fn tell(_: &Wish, telling: &Telling) -> Result<Told> {

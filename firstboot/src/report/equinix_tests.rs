@@ -5,9 +5,10 @@ use crate::verdict::Outcome;
 
 #[test]
 fn the_state_and_an_event_go_to_the_url_of_the_metadata() {
-    for (outcome, state, message) in
-        [(Outcome::Joined, "succeeded", "joined as n1"), (Outcome::Failed, "failed", "untrusted: the CA <x> & \"pins\" differ")]
-    {
+    for (outcome, state, message) in [
+        (Outcome::Joined, "succeeded", "joined as n1"),
+        (Outcome::Failed, "failed", "untrusted: the CA <x> & \"pins\" differ"),
+    ] {
         let place = place(vec![refuse(500), ok(""), ok("")]);
         let url = format!("http://{}/phone-home/", place.address);
         let facts = facts(&[("phone-home-url", &url)]);
@@ -16,8 +17,16 @@ fn the_state_and_an_event_go_to_the_url_of_the_metadata() {
         assert_eq!(told.unwrap(), format!("told equinix: http://{}", place.address));
         let asked = place.asked();
         let body = json!({"state": state, "message": message}).to_string();
-        let request = |path: &str| format!("POST {path} HTTP/1.1\ncontent-length: {}\ncontent-type: application/json\n{body}", body.len());
-        assert_eq!(asked, [request("/phone-home/events"), request("/phone-home/events"), request("/phone-home")]);
+        let request = |path: &str| {
+            format!(
+                "POST {path} HTTP/1.1\ncontent-length: {}\ncontent-type: application/json\n{body}",
+                body.len()
+            )
+        };
+        assert_eq!(
+            asked,
+            [request("/phone-home/events"), request("/phone-home/events"), request("/phone-home")]
+        );
     }
     assert!(!(REPORTER.usual)(&facts(&[("platform", "equinix")])));
 }

@@ -8,7 +8,8 @@ use crate::api::service::{Ask, Manners};
 use crate::error::Result;
 use crate::facts::Facts;
 
-pub(super) const REPORTER: Reporter = Reporter { kind: "gce", when: DONE, settings: &[], usual: never, whom, tell };
+pub(super) const REPORTER: Reporter =
+    Reporter { kind: "gce", when: DONE, settings: &[], usual: never, whom, tell };
 
 const ADDRESSES: &[&str] = &["169.254.169.254"];
 const MANNERS: Manners = Manners {
@@ -33,8 +34,11 @@ fn attributes(telling: &Telling) -> [(String, String); 2] {
 fn tell(_: &Wish, telling: &Telling) -> Result<Told> {
     let mut service = telling.service(ADDRESSES, MANNERS);
     for (path, value) in attributes(telling) {
-        let ended = service.send(&Ask { method: Method::PUT, path: &path, headers: &[], body: value.as_bytes() });
-        ended.map_err(|failure| failure.help("set enable-guest-attributes=TRUE in the instance's or the project's metadata"))?;
+        let ended =
+            service.send(&Ask { method: Method::PUT, path: &path, headers: &[], body: value.as_bytes() });
+        ended.map_err(|failure| {
+            failure.help("set enable-guest-attributes=TRUE in the instance's or the project's metadata")
+        })?;
     }
     Ok(Told::Taken)
 }

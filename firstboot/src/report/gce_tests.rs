@@ -10,7 +10,8 @@ fn google(status: u16) -> Does {
 fn two_attributes_are_put() {
     let place = place(vec![google(200), refuse(503), google(200)]);
     let facts = facts(&[("platform", "gce"), ("instance-id", "123"), ("hostname", "n1.c.p.internal")]);
-    let told = tell_to(&place.address, Trust::System, &wish("gce", &[]), &facts, &status(Outcome::Failed), SECONDS);
+    let told =
+        tell_to(&place.address, Trust::System, &wish("gce", &[]), &facts, &status(Outcome::Failed), SECONDS);
     assert_eq!(told.unwrap(), "told gce: guest attributes firstboot/outcome and firstboot/verdict");
     let verdict = "{\"class\":\"untrusted\",\"exit\":12,\"hostname\":\"n1.c.p.internal\",\"instanceId\":\"123\",\
                    \"message\":\"the CA <x> & \\\"pins\\\" differ\",\"node\":\"n1\",\"outcome\":\"failed\",\"phase\":null,\
@@ -24,14 +25,26 @@ fn two_attributes_are_put() {
     let (head, body) = asked[0].rsplit_once('\n').unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap(), expected);
     assert_eq!(head, put("verdict", body).rsplit_once('\n').unwrap().0);
-    assert_eq!((asked[1].as_str(), asked[2].as_str()), (put("outcome", "failed").as_str(), put("outcome", "failed").as_str()));
+    assert_eq!(
+        (asked[1].as_str(), asked[2].as_str()),
+        (put("outcome", "failed").as_str(), put("outcome", "failed").as_str())
+    );
 }
 
 #[test]
 fn attributes_that_are_not_enabled_and_impostors_are_said() {
-    for (does, why) in [(google(403), "answers 403"), (Does::Say(200, "", String::new()), "someone else answers")] {
+    for (does, why) in
+        [(google(403), "answers 403"), (Does::Say(200, "", String::new()), "someone else answers")]
+    {
         let place = place(vec![does]);
-        let told = tell_to(&place.address, Trust::System, &wish("gce", &[]), &facts(&[]), &status(Outcome::Joined), SECONDS);
+        let told = tell_to(
+            &place.address,
+            Trust::System,
+            &wish("gce", &[]),
+            &facts(&[]),
+            &status(Outcome::Joined),
+            SECONDS,
+        );
         assert!(told.as_ref().unwrap_err().contains(why), "{told:?}");
     }
 }

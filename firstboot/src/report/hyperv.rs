@@ -11,7 +11,8 @@ use crate::facts::Facts;
 use crate::host::kvp::{self, record};
 use crate::host::root::Root;
 
-pub(super) const REPORTER: Reporter = Reporter { kind: "hyperv", when: DONE, settings: &[], usual: never, whom, tell };
+pub(super) const REPORTER: Reporter =
+    Reporter { kind: "hyperv", when: DONE, settings: &[], usual: never, whom, tell };
 
 /// Bytes of a value that the host shows; a record has room for twice as many.
 pub(super) const LONGEST_VALUE: usize = 1024;
@@ -45,9 +46,17 @@ fn value(telling: &Telling) -> String {
 /// Adds a record to the pool. The daemon reads whole records, so one is written at once.
 pub(super) fn append(root: &Root, key: &str, value: &str) -> Result<()> {
     let path = kvp::path(root, POOL);
-    let record = record(key, value).ok_or_else(|| Failure::new(Class::Internal, format!("{key} is too long for a record")))?;
-    let opened = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(nix::libc::O_NOFOLLOW).open(&path);
-    let missing = |failure: Failure| failure.help("install the daemon of the Hyper-V integration services (hv_kvp_daemon) into the image");
+    let record = record(key, value)
+        .ok_or_else(|| Failure::new(Class::Internal, format!("{key} is too long for a record")))?;
+    let opened = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o644)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(&path);
+    let missing = |failure: Failure| {
+        failure.help("install the daemon of the Hyper-V integration services (hv_kvp_daemon) into the image")
+    };
     let mut pool = opened.doing(format_args!("opening {}", path.display())).map_err(missing)?;
     pool.write_all(&record).doing(format_args!("writing {}", path.display()))
 }

@@ -9,7 +9,11 @@ fn records_have_their_size_and_values_their_limit() {
     assert_eq!(full.len(), 2560);
     assert_eq!((&full[..2], &full[512..518]), (&b"k\0"[..], &b"value\0"[..]));
     assert!(record(&"k".repeat(511), &"v".repeat(2047)).is_some());
-    assert!(record(&"k".repeat(512), "").is_none() && record("", &"v".repeat(2048)).is_none() && record("", &"v".repeat(9999)).is_none());
+    assert!(
+        record(&"k".repeat(512), "").is_none()
+            && record("", &"v".repeat(2048)).is_none()
+            && record("", &"v".repeat(9999)).is_none()
+    );
     let (root, facts) = (Root::at("/nonexistent"), facts(&[]));
     for (length, whole) in [(10, true), (5000, false)] {
         let mut status = status(Outcome::Failed);

@@ -161,7 +161,9 @@ impl Telling<'_> {
     fn summary(&self) -> Value {
         let mut summary = verdict::summary(self.status);
         if let Value::Object(fields) = &mut summary {
-            for (field, fact) in [("platform", "platform"), ("instanceId", "instance-id"), ("hostname", "hostname")] {
+            for (field, fact) in
+                [("platform", "platform"), ("instanceId", "instance-id"), ("hostname", "hostname")]
+            {
                 fields.insert(field.to_owned(), json!(self.facts.text(fact)));
             }
         }
@@ -188,7 +190,9 @@ impl Telling<'_> {
 }
 
 fn fact<'a>(facts: &'a Facts, name: &str) -> Result<&'a str> {
-    facts.text(name).ok_or_else(|| Failure::new(Class::Source, format!("the platform does not say the {name}")))
+    facts
+        .text(name)
+        .ok_or_else(|| Failure::new(Class::Source, format!("the platform does not say the {name}")))
 }
 
 /// `already-joined`
@@ -204,7 +208,11 @@ pub fn named(kind: &str) -> Option<&'static Reporter> {
 /// Who is told: as the config says, else as the platform needs it. In the order of the table.
 fn wishes(said: Option<&[Wish]>, facts: &Facts) -> Vec<(&'static Reporter, Wish)> {
     let of = |reporter: &&'static Reporter| match said {
-        Some(wishes) => wishes.iter().filter(|wish| wish.kind == reporter.kind).map(|wish| (*reporter, wish.clone())).collect(),
+        Some(wishes) => wishes
+            .iter()
+            .filter(|wish| wish.kind == reporter.kind)
+            .map(|wish| (*reporter, wish.clone()))
+            .collect(),
         None if (reporter.usual)(facts) => vec![(*reporter, Wish::of(reporter))],
         None => Vec::new(),
     };
@@ -228,11 +236,22 @@ pub fn send(root: &Root, said: Option<&[Wish]>, facts: &Facts, verdict: &mut Ver
     send_all(root, said, &with_platform(root, facts), verdict, LIMIT, line);
 }
 
-fn send_all(root: &Root, said: Option<&[Wish]>, facts: &Facts, verdict: &mut Verdict, limit: Duration, line: &dyn Fn(&str)) {
+fn send_all(
+    root: &Root,
+    said: Option<&[Wish]>,
+    facts: &Facts,
+    verdict: &mut Verdict,
+    limit: Duration,
+    line: &dyn Fn(&str),
+) {
     let status = verdict.status().clone();
-    for (reporter, wish) in wishes(said, facts).into_iter().filter(|(reporter, _)| reporter.when.contains(&status.outcome)) {
+    for (reporter, wish) in wishes(said, facts)
+        .into_iter()
+        .filter(|(reporter, _)| reporter.when.contains(&status.outcome))
+    {
         let (network, deadline) = (Network::new(root.clone()), Deadline::after(limit));
-        let telling = Telling { root, facts, status: &status, network, deadline, service: None, trust: Trust::System };
+        let telling =
+            Telling { root, facts, status: &status, network, deadline, service: None, trust: Trust::System };
         match tell(reporter, &wish, &telling) {
             Ok(said) => line(&said),
             Err(warning) => {
@@ -246,7 +265,8 @@ fn send_all(root: &Root, said: Option<&[Wish]>, facts: &Facts, verdict: &mut Ver
 /// One report: what to say of it.
 fn tell(reporter: &Reporter, wish: &Wish, telling: &Telling) -> std::result::Result<String, String> {
     let kind = reporter.kind;
-    let whom = (reporter.whom)(wish, telling.facts).map_err(|failure| format!("the verdict could not be told to {kind}: {failure}"))?;
+    let whom = (reporter.whom)(wish, telling.facts)
+        .map_err(|failure| format!("the verdict could not be told to {kind}: {failure}"))?;
     match (reporter.tell)(wish, telling) {
         Ok(Told::Taken) => Ok(format!("told {kind}: {whom}")),
         Ok(Told::NotAwaited(why)) => Ok(format!("{kind}: {whom}: {why}")),
@@ -269,7 +289,11 @@ fn with_platform(root: &Root, facts: &Facts) -> Facts {
 /// A form's body (`application/x-www-form-urlencoded`), encoded so that every reader agrees: all but RFC 3986's unreserved bytes.
 fn form(fields: &[(&str, &str)]) -> String {
     let encode = |text: &str| percent::encoded(text, b"");
-    fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect::<Vec<_>>().join("&")
+    fields
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .collect::<Vec<_>>()
+        .join("&")
 }
 
 /// At most `most` bytes of `text`, cut between characters.
@@ -283,7 +307,8 @@ fn cut(text: &str, most: usize) -> &str {
 
 /// A name that someone else's API knows: printable ASCII without blanks, not too long.
 fn check_name(text: &str) -> std::result::Result<(), String> {
-    let is_plain = !text.is_empty() && text.len() <= 1024 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let is_plain =
+        !text.is_empty() && text.len() <= 1024 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if is_plain { Ok(()) } else { Err("must be 1 to 1024 printable ASCII characters".to_owned()) }
 }
 

@@ -18,11 +18,16 @@ fn whom(wish: &Wish, _: &Facts) -> Result<String> {
 fn body(telling: &Telling) -> String {
     let fqdn = telling.facts.text("hostname").or(telling.status.node.as_deref()).unwrap_or_default();
     let hostname = fqdn.split('.').next().unwrap_or_default();
-    form(&[("instance_id", telling.facts.text("instance-id").unwrap_or_default()), ("hostname", hostname), ("fqdn", fqdn)])
+    form(&[
+        ("instance_id", telling.facts.text("instance-id").unwrap_or_default()),
+        ("hostname", hostname),
+        ("fqdn", fqdn),
+    ])
 }
 
 fn tell(wish: &Wish, telling: &Telling) -> Result<Told> {
-    target::post(wish, telling, "application/x-www-form-urlencoded", body(telling).as_bytes()).map(|()| Told::Taken)
+    target::post(wish, telling, "application/x-www-form-urlencoded", body(telling).as_bytes())
+        .map(|()| Told::Taken)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use crate::api::service::{Ask, Manners};
 use crate::error::Result;
 use crate::facts::Facts;
 
-pub(super) const REPORTER: Reporter = Reporter { kind: "scaleway", when: UP, settings: &[], usual, whom, tell };
+pub(super) const REPORTER: Reporter =
+    Reporter { kind: "scaleway", when: UP, settings: &[], usual, whom, tell };
 
 const ADDRESSES: &[&str] = &["169.254.42.42", "[fd00:42::42]"];
 const MANNERS: Manners = Manners { headers: &[], answers_with: None, session: None, privileged_port: false };
@@ -25,6 +26,11 @@ fn whom(_: &Wish, _: &Facts) -> Result<String> {
 
 fn tell(_: &Wish, telling: &Telling) -> Result<Told> {
     let headers = [("content-type", "application/json")];
-    telling.service(ADDRESSES, MANNERS).send(&Ask { method: Method::PATCH, path: PATH, headers: &headers, body: BODY })?;
+    telling.service(ADDRESSES, MANNERS).send(&Ask {
+        method: Method::PATCH,
+        path: PATH,
+        headers: &headers,
+        body: BODY,
+    })?;
     Ok(Told::Taken)
 }

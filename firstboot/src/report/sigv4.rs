@@ -38,16 +38,27 @@ pub fn now() -> Option<DateTime> {
 }
 
 /// The headers that a request needs beside `headers`, all of which are signed: the names in lower case, the last one is `authorization`.
-pub fn sign(credentials: &Credentials, scope: &Scope, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<(&'static str, Secret)> {
+pub fn sign(
+    credentials: &Credentials,
+    scope: &Scope,
+    method: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<(&'static str, Secret)> {
     let time = stamp(&scope.time);
     let mut added = vec![("x-amz-date", Secret::new(time))];
     added.extend(credentials.token.clone().map(|token| ("x-amz-security-token", token)));
-    let all: Vec<(&str, &str)> = headers.iter().copied().chain(added.iter().map(|(name, value)| (*name, value.reveal()))).collect();
+    let all: Vec<(&str, &str)> = headers
+        .iter()
+        .copied()
+        .chain(added.iter().map(|(name, value)| (*name, value.reveal())))
+        .collect();
     let (canonical, signed) = canonical(method, &all, body);
     let text = string_to_sign(scope, &canonical);
     let signature = hex(hmac(&key(&credentials.secret_key, scope), &text).as_ref());
     let (id, scope) = (&credentials.access_key, scope_text(scope));
-    let value = format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={signed}, Signature={signature}");
+    let value =
+        format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={signed}, Signature={signature}");
     added.push(("authorization", Secret::new(value)));
     added
 }
@@ -59,19 +70,30 @@ fn canonical(method: &str, headers: &[(&str, &str)], body: &[u8]) -> (String, St
         let value = value.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
         sorted.entry(name.to_ascii_lowercase()).or_default().push(value);
     }
-    let lines: String = sorted.iter().map(|(name, values)| format!("{name}:{}\n", values.join(","))).collect();
+    let lines: String =
+        sorted.iter().map(|(name, values)| format!("{name}:{}\n", values.join(","))).collect();
     let names = sorted.into_keys().collect::<Vec<_>>().join(";");
     (format!("{method}\n/\n\n{lines}\n{names}\n{}", sha256(body)), names)
 }
 
 fn string_to_sign(scope: &Scope, canonical: &str) -> String {
-    format!("AWS4-HMAC-SHA256\n{}\n{}\n{}", stamp(&scope.time), scope_text(scope), sha256(canonical.as_bytes()))
+    format!(
+        "AWS4-HMAC-SHA256\n{}\n{}\n{}",
+        stamp(&scope.time),
+        scope_text(scope),
+        sha256(canonical.as_bytes())
+    )
 }
 
 fn key(secret: &Secret, scope: &Scope) -> hmac::Tag {
     let first = Secret::new(format!("AWS4{}", secret.reveal()));
-    let date = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, first.reveal().as_bytes()), day(&scope.time).as_bytes());
-    [scope.region, scope.service, "aws4_request"].iter().fold(date, |key, part| hmac(&key, part))
+    let date = hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, first.reveal().as_bytes()),
+        day(&scope.time).as_bytes(),
+    );
+    [scope.region, scope.service, "aws4_request"]
+        .iter()
+        .fold(date, |key, part| hmac(&key, part))
 }
 
 fn hmac(key: &hmac::Tag, text: &str) -> hmac::Tag {

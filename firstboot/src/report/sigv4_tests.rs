@@ -31,30 +31,42 @@ fn signs_as_the_suite_of_aws_says() {
             secret_key: Secret::new(text("secretKey").to_owned()),
             token: case["token"].as_str().map(|token| Secret::new(token.to_owned())),
         };
-        let scope = Scope { region: text("region"), service: text("service"), time: text("time").parse().unwrap() };
+        let scope =
+            Scope { region: text("region"), service: text("service"), time: text("time").parse().unwrap() };
         let (method, mut headers, body) = request(text("request"));
         if case["signBody"] == true {
             headers.push(("x-amz-content-sha256".to_owned(), sha256(body.as_bytes())));
         }
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let added = sign(&credentials, &scope, &method, &headers, body.as_bytes());
-        let all: Vec<(&str, &str)> = added[..added.len() - 1].iter().map(|(name, value)| (*name, value.reveal())).collect();
+        let all: Vec<(&str, &str)> =
+            added[..added.len() - 1].iter().map(|(name, value)| (*name, value.reveal())).collect();
         let (canonical, _) = canonical(&method, &[&headers[..], &all[..]].concat(), body.as_bytes());
         assert_eq!(canonical, text("canonical"), "{}", text("name"));
         assert_eq!(string_to_sign(&scope, &canonical), text("stringToSign"), "{}", text("name"));
         let (name, authorization) = added.last().unwrap();
         assert_eq!(*name, "authorization");
-        assert!(authorization.reveal().ends_with(&format!(", Signature={}", text("signature"))), "{}", text("name"));
+        assert!(
+            authorization.reveal().ends_with(&format!(", Signature={}", text("signature"))),
+            "{}",
+            text("name")
+        );
     }
 }
 
 #[test]
 fn every_part_counts() {
-    let credentials = |secret: &str| Credentials { access_key: "a".to_owned(), secret_key: Secret::new(secret.to_owned()), token: None };
+    let credentials = |secret: &str| Credentials {
+        access_key: "a".to_owned(),
+        secret_key: Secret::new(secret.to_owned()),
+        token: None,
+    };
     let time: DateTime = "2026-11-24T15:00:00Z".parse().unwrap();
     let later: DateTime = "2026-11-24T15:00:01Z".parse().unwrap();
     let signature = |secret: &str, region: &str, service: &str, time: DateTime, host: &str, body: &[u8]| {
-        let added = sign(&credentials(secret), &Scope { region, service, time }, "POST", &[("host", host)], body);
+        let added =
+            sign(&credentials(secret), &Scope { region, service, time }, "POST", &[("host", host)], body);
         added.last().unwrap().1.reveal().rsplit_once('=').unwrap().1.to_owned()
     };
     let all = [

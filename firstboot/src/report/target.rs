@@ -13,7 +13,11 @@ use crate::kubernetes::endpoint::Endpoint;
 /// What may be said of a URL.
 pub(super) const SETTINGS: &[Setting] = &[
     Setting { name: "url", is_required: true, check: check_url },
-    Setting { name: "caCert", is_required: false, check: |pem| Authorities::from_pem(pem.as_bytes()).map(drop) },
+    Setting {
+        name: "caCert",
+        is_required: false,
+        check: |pem| Authorities::from_pem(pem.as_bytes()).map(drop),
+    },
     Setting { name: "bearerToken", is_required: false, check: check_token },
 ];
 
@@ -24,7 +28,11 @@ fn check_url(text: &str) -> std::result::Result<(), String> {
     let Some(rest) = text.strip_prefix("http://") else { return https::split(text).map(drop) };
     let (endpoint, _) = split_plain(rest)?;
     let is_near = endpoint.host.split('%').next().unwrap_or_default().parse().is_ok_and(is_near);
-    if is_near { Ok(()) } else { Err("must begin with https://; http:// is for addresses of this machine or of the link".to_owned()) }
+    if is_near {
+        Ok(())
+    } else {
+        Err("must begin with https://; http:// is for addresses of this machine or of the link".to_owned())
+    }
 }
 
 /// Loopback and link-local addresses.
@@ -74,7 +82,8 @@ pub(super) fn post(wish: &Wish, telling: &Telling, content_type: &str, body: &[u
         Some(authorities) => Trust::Authorities(authorities.map_err(|why| Failure::new(Class::Config, why))?),
         None => telling.trust.clone(),
     };
-    let authorization = wish.get("bearerToken").map(|token| zeroize::Zeroizing::new(format!("Bearer {token}")));
+    let authorization =
+        wish.get("bearerToken").map(|token| zeroize::Zeroizing::new(format!("Bearer {token}")));
     let mut headers = vec![("content-type", content_type)];
     headers.extend(authorization.as_ref().map(|value| ("authorization", value.as_str())));
     if url.starts_with("http://") && headers.len() > 1 {
@@ -93,15 +102,31 @@ fn send(telling: &Telling, url: &str, headers: &[(&str, &str)], body: &[u8], tru
         Some(rest) => send_plain(telling, rest, headers, body),
         None => https::post(&telling.network, url, headers, body, trust, None, telling.deadline).map(drop),
     });
-    sent.map_err(|failure| Failure { message: failure.message.replace(&https::shown(url), host_of(url)), ..failure })
+    sent.map_err(|failure| Failure {
+        message: failure.message.replace(&https::shown(url), host_of(url)),
+        ..failure
+    })
 }
 
-fn send_plain(telling: &Telling, rest: &str, headers: &[(&str, &str)], body: &[u8]) -> std::result::Result<(), Error> {
+fn send_plain(
+    telling: &Telling,
+    rest: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::result::Result<(), Error> {
     let (endpoint, path) = split_plain(rest).map_err(|why| Failure::new(Class::Config, why))?;
     let content_type = headers.first().map_or("", |(_, value)| value);
-    let server = Plain { network: &telling.network, endpoint: &endpoint, limit: LONGEST_ANSWER, deadline: telling.deadline };
+    let server = Plain {
+        network: &telling.network,
+        endpoint: &endpoint,
+        limit: LONGEST_ANSWER,
+        deadline: telling.deadline,
+    };
     let answer = server.post(&path, content_type, body)?;
-    https::judge(&format!("POST http://{endpoint}"), &Reply { status: answer.status, headers: http::HeaderMap::new(), body: Vec::new() })
+    https::judge(
+        &format!("POST http://{endpoint}"),
+        &Reply { status: answer.status, headers: http::HeaderMap::new(), body: Vec::new() },
+    )
 }
 
 #[cfg(test)]

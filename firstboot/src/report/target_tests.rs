@@ -23,7 +23,12 @@ fn urls_are_https_or_near() {
     ] {
         assert_eq!(check_url(url).is_ok(), good, "{url}");
     }
-    assert!(check_token("a.b-c").is_ok() && check_token("a b").is_err() && check_token("").is_err() && check_token("a\n").is_err());
+    assert!(
+        check_token("a.b-c").is_ok()
+            && check_token("a b").is_err()
+            && check_token("").is_err()
+            && check_token("a\n").is_err()
+    );
 }
 
 #[test]

@@ -44,7 +44,9 @@ pub fn place(script: Vec<Does>) -> Place {
             match does {
                 Does::Say(status, headers, body) => {
                     let length = body.len();
-                    let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n");
+                    let head = format!(
+                        "HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+                    );
                     let _ = stream.write_all((head + &body).as_bytes());
                 }
                 Does::Nothing => thread::sleep(Duration::from_secs(5)),
@@ -59,7 +61,9 @@ fn receive(stream: &mut TcpStream) -> String {
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length = head
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             if body.len() >= length.unwrap_or(0) {
                 return text;
             }
@@ -83,11 +87,18 @@ pub fn shape(request: &str) -> String {
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let mut lines = head.lines();
     let first = lines.next().unwrap();
-    let mut headers: Vec<String> =
-        lines.map(|line| line.split_once(": ").unwrap()).map(|(name, value)| format!("{}: {value}", name.to_lowercase())).collect();
+    let mut headers: Vec<String> = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| format!("{}: {value}", name.to_lowercase()))
+        .collect();
     headers.retain(|line| !["host: ", "user-agent: "].iter().any(|usual| line.starts_with(usual)));
     headers.sort();
-    [first.to_owned()].into_iter().chain(headers).chain((!body.is_empty()).then(|| body.to_owned())).collect::<Vec<_>>().join("\n")
+    [first.to_owned()]
+        .into_iter()
+        .chain(headers)
+        .chain((!body.is_empty()).then(|| body.to_owned()))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// How a run ended.
@@ -112,7 +123,9 @@ pub fn facts(known: &[(&'static str, &str)]) -> Facts {
 
 /// Facts with tags.
 pub fn tagged(mut facts: Facts, tags: &[(&str, &str)]) -> Facts {
-    facts.tags.say(tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), "test");
+    facts
+        .tags
+        .say(tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), "test");
     facts
 }
 
@@ -146,7 +159,15 @@ pub fn telling<'a>(
     trust: Trust,
     limit: Duration,
 ) -> Telling<'a> {
-    Telling { root, facts, status, network: Network::new(root.clone()), deadline: Deadline::after(limit), service, trust }
+    Telling {
+        root,
+        facts,
+        status,
+        network: Network::new(root.clone()),
+        deadline: Deadline::after(limit),
+        service,
+        trust,
+    }
 }
 
 /// Enough for a few tries.

@@ -15,17 +15,25 @@ fn the_verdict_is_posted_to_a_server_of_the_pinned_ca() {
     let server = TestServer::start(&ca, &Identity::default(), |_| Reply::Json(200, json!({})));
     let url = format!("{}{SECRET}", server.server());
     let facts = facts(&[("platform", "metal"), ("instance-id", "u-1"), ("hostname", "n1")]);
-    let with = |pem: String| wish("webhook", &[("url", &url), ("caCert", &pem), ("bearerToken", "canary-bearer")]);
+    let with =
+        |pem: String| wish("webhook", &[("url", &url), ("caCert", &pem), ("bearerToken", "canary-bearer")]);
     let told = tell_to("", Trust::System, &with(ca.pem()), &facts, &status(Outcome::Failed), SECONDS);
     assert_eq!(told.unwrap(), format!("told webhook: {}", server.server()));
     let asked = &server.asked()[0];
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", SECRET));
-    assert!(asked.head.contains("authorization: Bearer canary-bearer\r\n") && asked.head.contains("content-type: application/json\r\n"));
+    assert!(
+        asked.head.contains("authorization: Bearer canary-bearer\r\n")
+            && asked.head.contains("content-type: application/json\r\n")
+    );
     let expected = json!({"outcome": "failed", "node": "n1", "class": "untrusted", "exit": 12, "phase": null, "seconds": 1.5, "requests": 6,
         "message": "the CA <x> & \"pins\" differ", "platform": "metal", "instanceId": "u-1", "hostname": "n1"});
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&asked.body).unwrap(), expected);
-    let untrusted = tell_to("", Trust::System, &with(other.pem()), &facts, &status(Outcome::Failed), SECONDS).unwrap_err();
-    assert!(untrusted.contains("is not signed by a CA that is trusted") && !untrusted.contains("canary"), "{untrusted}");
+    let untrusted = tell_to("", Trust::System, &with(other.pem()), &facts, &status(Outcome::Failed), SECONDS)
+        .unwrap_err();
+    assert!(
+        untrusted.contains("is not signed by a CA that is trusted") && !untrusted.contains("canary"),
+        "{untrusted}"
+    );
     assert_eq!(server.asked().len(), 1);
 }
 
@@ -35,17 +43,28 @@ fn trouble_never_shows_the_path_or_the_token() {
     type Handle = fn(&Asked) -> Reply;
     let rows: [(Handle, &str); 5] = [
         (|_| Reply::With(403, String::new(), "canary".to_owned()), "403 Forbidden"),
-        (|_| Reply::With(301, "Location: https://canary/\r\n".to_owned(), String::new()), "redirects are not followed"),
+        (
+            |_| Reply::With(301, "Location: https://canary/\r\n".to_owned(), String::new()),
+            "redirects are not followed",
+        ),
         (|_| Reply::With(500, String::new(), String::new()), "500 Internal Server Error"),
         (|_| Reply::Silence, "no answer within"),
         (|_| Reply::Reset, "waiting for the answer"),
     ];
     for (handle, why) in rows {
         let server = TestServer::start(&ca, &Identity::default(), handle);
-        let wish = wish("webhook", &[("url", &format!("{}{SECRET}", server.server())), ("bearerToken", "canary-bearer")]);
+        let wish = wish(
+            "webhook",
+            &[("url", &format!("{}{SECRET}", server.server())), ("bearerToken", "canary-bearer")],
+        );
         let trust = Trust::Authorities(ca.authorities());
-        let said = tell_to("", trust, &wish, &facts(&[]), &status(Outcome::Joined), Duration::from_millis(700)).unwrap_err();
-        assert!(said.contains(why) && !said.contains("canary") && !format!("{wish:?}").contains("canary"), "{said}");
+        let said =
+            tell_to("", trust, &wish, &facts(&[]), &status(Outcome::Joined), Duration::from_millis(700))
+                .unwrap_err();
+        assert!(
+            said.contains(why) && !said.contains("canary") && !format!("{wish:?}").contains("canary"),
+            "{said}"
+        );
     }
 }
 

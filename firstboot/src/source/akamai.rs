@@ -19,14 +19,22 @@ const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:a9fe:a9fe::1]"];
 const MANNERS: Manners = Manners {
     headers: &[("accept", "application/json")],
     answers_with: None,
-    session: Some(Session { path: "/v1/token", ask: ("metadata-token-expiry-seconds", "300"), carry: "metadata-token" }),
+    session: Some(Session {
+        path: "/v1/token",
+        ask: ("metadata-token-expiry-seconds", "300"),
+        carry: "metadata-token",
+    }),
     privileged_port: false,
 };
 const INSTANCE: &str = "/v1/instance";
 const NETWORK: &str = "/v1/network";
-const FIELDS: &[(&str, &str)] = &[("/label", "hostname"), ("/region", "region"), ("/type", "instance-type"), ("/host_uuid", "host")];
-const IPS: &[(&str, Option<Scope>)] =
-    &[("/ipv4/private/*", Some(Scope::Private)), ("/ipv4/public/*", Some(Scope::Public)), ("/ipv6/slaac", Some(Scope::Public))];
+const FIELDS: &[(&str, &str)] =
+    &[("/label", "hostname"), ("/region", "region"), ("/type", "instance-type"), ("/host_uuid", "host")];
+const IPS: &[(&str, Option<Scope>)] = &[
+    ("/ipv4/private/*", Some(Scope::Private)),
+    ("/ipv4/public/*", Some(Scope::Public)),
+    ("/ipv6/slaac", Some(Scope::Public)),
+];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
     let mut service = reader.service(ADDRESSES, MANNERS);

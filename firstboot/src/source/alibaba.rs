@@ -29,8 +29,12 @@ const MANNERS: Manners = Manners {
 };
 const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
 const FOLDER: &str = "/latest/meta-data";
-const FIELDS: &[(&str, &str)] =
-    &[("/region-id", "region"), ("/zone-id", "zone"), ("/instance-type", "instance-type"), ("/owner-account-id", "account")];
+const FIELDS: &[(&str, &str)] = &[
+    ("/region-id", "region"),
+    ("/zone-id", "zone"),
+    ("/instance-type", "instance-type"),
+    ("/owner-account-id", "account"),
+];
 const PUBLIC: &[&str] = &["public-ipv4", "eipv4"];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
@@ -57,7 +61,9 @@ pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
 
 fn other_addresses(service: &mut Service, facts: &Facts) -> Result<Vec<Address>> {
     let mut found = Vec::new();
-    let mac = facts.text("mac").filter(|mac| mac.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':'));
+    let mac = facts
+        .text("mac")
+        .filter(|mac| mac.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':'));
     if let Some(mac) = mac {
         let text = service.find_text(&format!("{FOLDER}/network/interfaces/macs/{mac}/ipv6s"))?;
         found.extend(keys::listed(&text.unwrap_or_default(), None));

@@ -24,7 +24,8 @@ pub(super) const SOURCE: Source = Source {
 
 /// The same for every machine.
 const WIRESERVER: &str = "168.63.129.16";
-pub(crate) const MANNERS: Manners = Manners { headers: &[("metadata", "true")], answers_with: None, session: None, privileged_port: false };
+pub(crate) const MANNERS: Manners =
+    Manners { headers: &[("metadata", "true")], answers_with: None, session: None, privileged_port: false };
 const INSTANCE: &str = "/metadata/instance?api-version=2021-08-01&extended=true";
 const USER_DATA: &str = "/metadata/instance/compute/userData?api-version=2021-01-01&format=text";
 const FIELDS: &[(&str, &str)] = &[
@@ -52,7 +53,10 @@ fn read(reader: &mut Reader) -> Result<Reading> {
     let mut service = reader.service(&["169.254.169.254"], MANNERS);
     let mut reading = Reading::default();
     document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut reading.facts)?;
-    let uuid = reader.evidence.field(Field::ProductUuid).map(|uuid| own_order(uuid, !reader.root().path("/sys/firmware/efi").exists()));
+    let uuid = reader
+        .evidence
+        .field(Field::ProductUuid)
+        .map(|uuid| own_order(uuid, !reader.root().path("/sys/firmware/efi").exists()));
     http::compare_id(reader, Field::ProductUuid, uuid, &mut reading.facts);
     reading.facts.fact("wireserver").say(WIRESERVER.to_owned(), "azure");
     reading.user_data = http::user_data_in_base64(&mut service, USER_DATA)?;
@@ -71,7 +75,9 @@ pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
     facts.region.say_some(region.clone(), found.origin("/compute/location"));
     let zone = found.text("/compute/zone")?;
     match (zone, region) {
-        (Some(zone), Some(region)) => facts.zone.say(format!("{region}-{zone}").to_lowercase(), found.origin("/compute/zone")),
+        (Some(zone), Some(region)) => {
+            facts.zone.say(format!("{region}-{zone}").to_lowercase(), found.origin("/compute/zone"))
+        }
         // Without zones, the cloud controller manager calls the fault domain the zone.
         _ => found.say(facts, &[("/compute/platformFaultDomain", "zone")])?,
     }
@@ -80,10 +86,16 @@ pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
         facts.fact("resource-id").say(resource, found.origin("/compute/resourceId"));
     }
     let priority = found.text("/compute/priority")?;
-    facts.spot.say(priority.is_some_and(|priority| ["Spot", "Low"].contains(&priority.as_str())), found.origin("/compute/priority"));
+    facts.spot.say(
+        priority.is_some_and(|priority| ["Spot", "Low"].contains(&priority.as_str())),
+        found.origin("/compute/priority"),
+    );
     found.say_addresses(facts, IPS)?;
     let names = found.texts("/compute/tagsList/*/name")?;
-    let values = names.iter().enumerate().map(|(index, _)| found.text(&format!("/compute/tagsList/{index}/value")));
+    let values = names
+        .iter()
+        .enumerate()
+        .map(|(index, _)| found.text(&format!("/compute/tagsList/{index}/value")));
     let values = values.collect::<Result<Vec<_>>>()?.into_iter().map(Option::unwrap_or_default);
     let tags: std::collections::BTreeMap<String, String> = names.iter().cloned().zip(values).collect();
     facts.tags.say_some((!tags.is_empty()).then_some(tags), found.origin("/compute/tagsList"));
@@ -106,14 +118,29 @@ fn own_order(uuid: &str, is_first_generation: bool) -> String {
     if !is_first_generation || !uuid.is_ascii() {
         return uuid;
     }
-    let swapped = |group: &str| -> String { group.as_bytes().rchunks(2).map(|pair| String::from_utf8_lossy(pair).into_owned()).collect() };
-    let groups = uuid.split('-').enumerate().map(|(index, group)| if index < 3 { swapped(group) } else { group.to_owned() });
+    let swapped = |group: &str| -> String {
+        group
+            .as_bytes()
+            .rchunks(2)
+            .map(|pair| String::from_utf8_lossy(pair).into_owned())
+            .collect()
+    };
+    let groups = uuid
+        .split('-')
+        .enumerate()
+        .map(|(index, group)| if index < 3 { swapped(group) } else { group.to_owned() });
     groups.collect::<Vec<_>>().join("-")
 }
 
 /// The custom data on the provisioning disc. A disc that cannot be read is remarked on: most machines have nothing on it.
 fn provisioning(reader: &mut Reader) -> Result<Option<UserData>> {
-    let discs: Vec<Disk> = reader.evidence.all_disks().iter().filter(|disk| DISCS.contains(&disk.kind)).cloned().collect();
+    let discs: Vec<Disk> = reader
+        .evidence
+        .all_disks()
+        .iter()
+        .filter(|disk| DISCS.contains(&disk.kind))
+        .cloned()
+        .collect();
     for disc in discs {
         let device = disc.device.display().to_string();
         match disc.with_files(|folder| Ok(custom_data(folder, &device))) {
@@ -141,7 +168,12 @@ pub(super) fn in_environment(bytes: &[u8], source: &str) -> Result<Option<UserDa
     let wrong = |why: String| Failure::new(Class::Source, format!("{source}: {why}"));
     let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
     let text = text.trim_start_matches('\u{feff}');
-    let document = roxmltree::Document::parse(text).map_err(|error| wrong(format!("no XML at line {}", error.pos().row)))?;
-    let element = document.descendants().find(|node| node.has_tag_name("CustomData") || node.tag_name().name() == "CustomData");
-    element.and_then(|element| element.text()).map_or(Ok(None), |text| http::decoded(text.as_bytes(), source.to_owned()))
+    let document = roxmltree::Document::parse(text)
+        .map_err(|error| wrong(format!("no XML at line {}", error.pos().row)))?;
+    let element = document
+        .descendants()
+        .find(|node| node.has_tag_name("CustomData") || node.tag_name().name() == "CustomData");
+    element
+        .and_then(|element| element.text())
+        .map_or(Ok(None), |text| http::decoded(text.as_bytes(), source.to_owned()))
 }

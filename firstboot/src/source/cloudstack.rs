@@ -29,7 +29,8 @@ const LEASES: &str = "/run/systemd/netif/leases";
 const LONGEST: u64 = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(500);
 const FOLDER: &str = "/latest/meta-data";
-const TEXTS: &[(&str, &str)] = &[("local-hostname", "hostname"), ("availability-zone", "zone"), ("service-offering", "instance-type")];
+const TEXTS: &[(&str, &str)] =
+    &[("local-hostname", "hostname"), ("availability-zone", "zone"), ("service-offering", "instance-type")];
 const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
@@ -62,7 +63,8 @@ fn dhcp_servers(reader: &Reader) -> Result<Vec<String>> {
 
 fn servers(root: &Root) -> Vec<String> {
     let entries = fs::read_dir(root.path(LEASES)).into_iter().flatten().flatten();
-    let mut numbers: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut numbers: Vec<u32> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     numbers.sort_unstable();
     let lease = |number: &u32| files::read(&root.path(format!("{LEASES}/{number}")), LONGEST).ok().flatten();
     numbers.iter().filter_map(lease).filter_map(|bytes| server(&bytes)).collect()

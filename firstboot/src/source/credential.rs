@@ -40,7 +40,11 @@ pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Re
 
 fn folders(root: &Root) -> Vec<std::path::PathBuf> {
     let named = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|_| root.is_machine());
-    named.into_iter().map(Into::into).chain(FOLDERS.iter().map(|folder| root.path(folder))).collect()
+    named
+        .into_iter()
+        .map(Into::into)
+        .chain(FOLDERS.iter().map(|folder| root.path(folder)))
+        .collect()
 }
 
 /// Finds the credential among the strings of structures of type 11; the first one counts.
@@ -50,7 +54,12 @@ pub fn of_strings(strings: &[Vec<u8>]) -> Result<Option<Document>> {
             return Ok(Document::new(Zeroizing::new(text.to_vec())));
         }
         if let Some(text) = value(string, BINARY) {
-            let wrong = || Failure::new(Class::Source, format!("the string {BINARY}{NAME} of SMBIOS type 11 is no base64"));
+            let wrong = || {
+                Failure::new(
+                    Class::Source,
+                    format!("the string {BINARY}{NAME} of SMBIOS type 11 is no base64"),
+                )
+            };
             return inline::decode(text).ok_or_else(wrong).map(Some);
         }
     }
@@ -70,8 +79,17 @@ mod tests {
     fn looked(contents: &[(&str, &[u8])]) -> Result<Option<UserData>> {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
-        contents.iter().for_each(|(path, bytes)| files::write(&root.path(path), bytes, 0o600).unwrap());
-        look(&Surroundings { root: &root, command_line: &CommandLine::default(), fetch: &|_| panic!("no network") }, &mut Vec::new())
+        contents
+            .iter()
+            .for_each(|(path, bytes)| files::write(&root.path(path), bytes, 0o600).unwrap());
+        look(
+            &Surroundings {
+                root: &root,
+                command_line: &CommandLine::default(),
+                fetch: &|_| panic!("no network"),
+            },
+            &mut Vec::new(),
+        )
     }
 
     #[test]
@@ -93,7 +111,10 @@ mod tests {
 
     #[test]
     fn strings_of_other_credentials_are_none_of_ours() {
-        let find = |text: &str| of_strings(&[text.as_bytes().to_vec()]).map(|found| found.map(|document| document.bytes().to_vec()));
+        let find = |text: &str| {
+            of_strings(&[text.as_bytes().to_vec()])
+                .map(|found| found.map(|document| document.bytes().to_vec()))
+        };
         for (text, expected) in [
             ("io.systemd.credential:firstboot.config=a=b", Some("a=b")),
             ("io.systemd.credential:firstboot.configs=a", None),

@@ -51,13 +51,17 @@ impl Document {
             }
         }
         bytes.truncate(length);
-        Self::new(bytes).ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {LIMIT} bytes")))
+        Self::new(bytes)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {LIMIT} bytes")))
     }
 
     /// Reads a regular file; none if there is no such file.
     pub fn read_file(path: &Path) -> Result<Option<Self>> {
         // A pipe must not hold the agent.
-        let opened: io::Result<File> = OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path);
+        let opened: io::Result<File> = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .open(path);
         let file = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(|error| unread(path, &error))?,
@@ -71,7 +75,10 @@ impl Document {
 }
 
 fn unread(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Class::Source, format!("reading the node config {}: {}", path.display(), error::plain(error)))
+    Failure::new(
+        Class::Source,
+        format!("reading the node config {}: {}", path.display(), error::plain(error)),
+    )
 }
 
 #[cfg(test)]
@@ -81,7 +88,10 @@ mod tests {
     #[test]
     fn documents_are_bounded_and_not_shown() {
         let document = Document::read(&b"token: canary"[..]).unwrap();
-        assert_eq!((document.bytes(), format!("{document:?}").as_str()), (&b"token: canary"[..], "Document(13 bytes)"));
+        assert_eq!(
+            (document.bytes(), format!("{document:?}").as_str()),
+            (&b"token: canary"[..], "Document(13 bytes)")
+        );
         assert_eq!(Document::read(&vec![b'x'; LIMIT][..]).unwrap().bytes().len(), LIMIT);
         assert_eq!(Document::read(io::repeat(b'x')).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert!(Document::new(Zeroizing::new(vec![0; LIMIT + 1])).is_none());
@@ -96,9 +106,17 @@ mod tests {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
         for path in [folder.path(), &pipe] {
             let failure = Document::read_file(path).unwrap_err();
-            assert!(failure.class == Class::Source && failure.message.ends_with("not a regular file"), "{failure}");
+            assert!(
+                failure.class == Class::Source && failure.message.ends_with("not a regular file"),
+                "{failure}"
+            );
         }
         std::fs::write(folder.path().join("long"), vec![0; LIMIT + 1]).unwrap();
-        assert!(Document::read_file(&folder.path().join("long")).unwrap_err().message.ends_with("longer than 1048576 bytes"));
+        assert!(
+            Document::read_file(&folder.path().join("long"))
+                .unwrap_err()
+                .message
+                .ends_with("longer than 1048576 bytes")
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! The parsers of all documents that metadata services give: what whoever is on the link may have written.
 
 use super::{
-    akamai, alibaba, azure, cloudstack, digitalocean, drive, ec2, equinix, gce, hetzner, openstack, oracle, scaleway, upcloud, vultr,
+    akamai, alibaba, azure, cloudstack, digitalocean, drive, ec2, equinix, gce, hetzner, openstack, oracle,
+    scaleway, upcloud, vultr,
 };
 use crate::error::Result;
 use crate::facts::Facts;

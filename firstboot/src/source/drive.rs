@@ -40,8 +40,9 @@ pub(super) fn read_config_drive(disk: &Disk) -> Result<Reading> {
 fn read_folder(folder: &Path, device: &str) -> Result<Reading> {
     let mut reading = Reading::default();
     let facts = &mut reading.facts;
-    let file =
-        |name: &str| -> Result<_> { Ok(Document::read_file(&folder.join(name))?.map(|document| (document, format!("{device}: {name}")))) };
+    let file = |name: &str| -> Result<_> {
+        Ok(Document::read_file(&folder.join(name))?.map(|document| (document, format!("{device}: {name}"))))
+    };
     let mut addresses = Vec::new();
     if let Some((document, source)) = file(META_DATA)? {
         meta_data(document.bytes(), &source, facts)?;
@@ -61,7 +62,8 @@ fn read_folder(folder: &Path, device: &str) -> Result<Reading> {
 pub(super) fn the_disk(reader: &Reader, label: &str) -> Result<Disk> {
     match reader.evidence.disks(label).as_slice() {
         [disk] => Ok((*disk).clone()),
-        [] => Err(Failure::new(Class::Source, format!("no disk has the label {label}")).help("attach it, or unpin the platform")),
+        [] => Err(Failure::new(Class::Source, format!("no disk has the label {label}"))
+            .help("attach it, or unpin the platform")),
         disks => {
             let names: Vec<String> = disks.iter().map(|disk| disk.device.display().to_string()).collect();
             let message = format!("several disks have the label {label}: {}", names.join(", "));
@@ -75,7 +77,8 @@ pub(super) fn user_data(folder: &Path, name: &str, device: &str) -> Result<Optio
     let Some(document) = Document::read_file(&folder.join(name))? else { return Ok(None) };
     let signature = Document::read_file(&folder.join(format!("{name}.minisig")))?;
     let signature = signature.map(|text| String::from_utf8_lossy(text.bytes()).into_owned());
-    Ok(UserData::new(document, format!("{device}: {name}")).map(|user_data| UserData { signature, ..user_data }))
+    Ok(UserData::new(document, format!("{device}: {name}"))
+        .map(|user_data| UserData { signature, ..user_data }))
 }
 
 /// What is taken from meta_data.json. The rest is not even held: a password may be in it.
@@ -102,7 +105,8 @@ pub fn meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     facts.fact("name").say_some(text(&found.name), source);
     facts.fact("project").say_some(text(&found.project_id), source);
     let pairs = found.meta.as_object().into_iter().flatten();
-    let tags: BTreeMap<String, String> = pairs.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect();
+    let tags: BTreeMap<String, String> =
+        pairs.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect();
     facts.tags.say_some((!tags.is_empty()).then_some(tags), source);
     Ok(())
 }
@@ -125,7 +129,10 @@ pub fn network_data(bytes: &[u8], source: &str) -> Result<Vec<Address>> {
     let texts = found.networks.iter().filter_map(|network| network.ip_address.as_deref());
     // With a prefix on some networks.
     let texts = texts.filter_map(|text| text.split('/').next());
-    Ok(texts.filter_map(network::parse_address).map(|ip| Address { scope: scope(ip), ip }).collect())
+    Ok(texts
+        .filter_map(network::parse_address)
+        .map(|ip| Address { scope: scope(ip), ip })
+        .collect())
 }
 
 #[derive(Deserialize, Default)]
@@ -152,7 +159,10 @@ pub fn ec2_meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Ve
     facts.hostname.say_some(some(found.hostname), source);
     facts.zone.say_some(some(found.placement.availability_zone), source);
     let address = |text: Option<String>, scope| Some(Address { scope, ip: network::parse_address(&text?)? });
-    Ok([address(found.local_ipv4, Scope::Private), address(found.public_ipv4, Scope::Public)].into_iter().flatten().collect())
+    Ok([address(found.local_ipv4, Scope::Private), address(found.public_ipv4, Scope::Public)]
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 /// Takes note of addresses, each once.
@@ -169,7 +179,9 @@ pub(super) fn say_addresses(addresses: Vec<Address>, source: &str, facts: &mut F
 /// Who can reach an address of which only the number is known (RFC 1918, RFC 6598, RFC 4193).
 pub(super) fn scope(ip: IpAddr) -> Scope {
     let is_private = match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64),
+        IpAddr::V4(ip) => {
+            ip.is_private() || ip.is_link_local() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+        }
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     };
     if is_private { Scope::Private } else { Scope::Public }
@@ -183,7 +195,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], source: &str) -> Result<T> {
     }
     serde_json::from_slice(bytes).map_err(|error| {
         let what = if error.is_data() { "not laid out as expected" } else { "no JSON" };
-        Failure::new(Class::Source, format!("{source}: {what} at line {}, column {}", error.line(), error.column()))
+        Failure::new(
+            Class::Source,
+            format!("{source}: {what} at line {}, column {}", error.line(), error.column()),
+        )
     })
 }
 

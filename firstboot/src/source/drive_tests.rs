@@ -10,26 +10,47 @@ const EC2: &str = r#"{"instance-id": "i-00000001", "instance-type": "m1.small", 
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    files.iter().for_each(|(name, text)| files::write(&folder.path().join(name), text.as_bytes(), 0o644).unwrap());
+    files
+        .iter()
+        .for_each(|(name, text)| files::write(&folder.path().join(name), text.as_bytes(), 0o644).unwrap());
     folder
 }
 
 #[test]
 fn a_whole_drive_is_read() {
-    let drive = folder(&[(META_DATA, META), (NETWORK_DATA, NETWORK), (EC2_META_DATA, EC2), (USER_DATA, "#cloud-config\n")]);
+    let drive = folder(&[
+        (META_DATA, META),
+        (NETWORK_DATA, NETWORK),
+        (EC2_META_DATA, EC2),
+        (USER_DATA, "#cloud-config\n"),
+    ]);
     let reading = read_folder(drive.path(), "/dev/sr0").unwrap();
     let names = ["instance-id", "hostname", "name", "zone", "project", "instance-type"];
-    let expected =
-        ["83679162-1378-4288-a2d4-70e13ec132aa", "n1.novalocal", "n1", "nova", "f7ac731cc11f40efbc03a9f9e1d1d21f", "m1.small"].map(Some);
+    let expected = [
+        "83679162-1378-4288-a2d4-70e13ec132aa",
+        "n1.novalocal",
+        "n1",
+        "nova",
+        "f7ac731cc11f40efbc03a9f9e1d1d21f",
+        "m1.small",
+    ]
+    .map(Some);
     assert_eq!(names.map(|name| reading.facts.text(name)), expected);
-    let addresses: Vec<String> = reading.facts.addresses.value().unwrap().iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> =
+        reading.facts.addresses.value().unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.0.0.5 (private)", "2001:db8::5 (public)", "198.51.100.7 (public)"]);
     let tags = reading.facts.tags.value().unwrap();
-    assert_eq!(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>(), [("n", "3"), ("role", "worker")]);
+    assert_eq!(
+        tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>(),
+        [("n", "3"), ("role", "worker")]
+    );
     assert_eq!(reading.facts.zone.others()[0].value, "other");
     assert!(!format!("{:?}", reading.facts).contains("canary"));
     let user_data = reading.user_data.unwrap();
-    assert_eq!((user_data.origin.as_str(), user_data.signature), ("/dev/sr0: openstack/latest/user_data", None));
+    assert_eq!(
+        (user_data.origin.as_str(), user_data.signature),
+        ("/dev/sr0: openstack/latest/user_data", None)
+    );
 }
 
 #[test]
@@ -51,7 +72,10 @@ fn what_is_wrong_is_said_without_repeating_it() {
         (EC2_META_DATA, r#"{"placement": "canary"}"#, "not laid out as expected"),
     ] {
         let failure = read_folder(folder(&[(name, text)]).path(), "/dev/sr0").unwrap_err();
-        assert!(failure.message.starts_with(&format!("/dev/sr0: {name}: ")) && failure.message.contains(expected), "{failure}");
+        assert!(
+            failure.message.starts_with(&format!("/dev/sr0: {name}: ")) && failure.message.contains(expected),
+            "{failure}"
+        );
         assert!(failure.class == Class::Source && !failure.message.contains("canary"), "{failure}");
     }
 }

@@ -12,7 +12,11 @@ use crate::facts::{Address, Facts, Scope};
 use crate::platform::{Evidence, Field, Sign, Strength};
 
 pub(super) const SOURCE: Source = Source {
-    signs: &[Sign::Is(Field::SysVendor, "Amazon EC2"), Sign::Other(Strength::Smbios, uuid), Sign::Other(Strength::Channel, xen)],
+    signs: &[
+        Sign::Is(Field::SysVendor, "Amazon EC2"),
+        Sign::Other(Strength::Smbios, uuid),
+        Sign::Other(Strength::Channel, xen),
+    ],
     look_alikes: &[
         Sign::Contains(Field::ProductSerial, ".brightbox.com"),
         Sign::Contains(Field::ChassisAssetTag, ".zstack.io"),
@@ -46,8 +50,12 @@ const ROOT: &str = "/2021-03-23";
 
 /// Most of what must be there, in one request.
 const DOCUMENT: &str = "/2021-03-23/dynamic/instance-identity/document";
-const FIELDS: &[(&str, &str)] =
-    &[("/region", "region"), ("/availabilityZone", "zone"), ("/instanceType", "instance-type"), ("/accountId", "account")];
+const FIELDS: &[(&str, &str)] = &[
+    ("/region", "region"),
+    ("/availabilityZone", "zone"),
+    ("/instanceType", "instance-type"),
+    ("/accountId", "account"),
+];
 /// What may be missing, with the field that it is.
 const TEXTS: &[(&str, &str)] = &[
     ("local-hostname", "hostname"),
@@ -70,7 +78,9 @@ fn facts(service: &mut Service, facts: &mut Facts) -> Result<()> {
     let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;
     keys::texts(service, &folder, TEXTS, facts)?;
     let cycle = format!("{folder}/instance-life-cycle");
-    facts.spot.say_some(service.find_text(&cycle)?.map(|cycle| cycle == "spot"), service.url(&cycle));
+    facts
+        .spot
+        .say_some(service.find_text(&cycle)?.map(|cycle| cycle == "spot"), service.url(&cycle));
     for (key, scope) in [("ipv6", Scope::Private), ("public-ipv4", Scope::Public)] {
         let text = service.find_text(&format!("{folder}/{key}"))?.unwrap_or_default();
         addresses.extend(keys::listed(&text, Some(scope)));
@@ -89,8 +99,8 @@ pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
 
 /// Machines on Xen have a UUID that begins with ec2, in either order of the bytes of its first group. On other machines that is chance.
 fn uuid(evidence: &Evidence) -> Option<String> {
-    let is_xen =
-        evidence.field(Field::SysVendor) == Some("Xen") || evidence.field(Field::ProductSerial) == evidence.field(Field::ProductUuid);
+    let is_xen = evidence.field(Field::SysVendor) == Some("Xen")
+        || evidence.field(Field::ProductSerial) == evidence.field(Field::ProductUuid);
     let uuid = evidence.field(Field::ProductUuid).filter(|_| is_xen)?.to_ascii_lowercase();
     let first = uuid.split('-').next().filter(|first| first.len() == 8)?.as_bytes();
     let is_swapped = first[4] == b'2' && first.ends_with(b"ec");

@@ -40,7 +40,14 @@ fn read(reader: &mut Reader) -> Result<Reading> {
 
 fn get(reader: &Reader, url: &str) -> Result<Zeroizing<Vec<u8>>> {
     let network = Network::new(reader.root().clone());
-    let ask = https::Ask { method: &Method::GET, url, headers: &[], body: &[], trust: &https::Trust::System, certificate: None };
+    let ask = https::Ask {
+        method: &Method::GET,
+        url,
+        headers: &[],
+        body: &[],
+        trust: &https::Trust::System,
+        certificate: None,
+    };
     retry::until(reader.deadline, &mut Backoff::new(), || {
         let reply = https::send(&network, &ask, reader.deadline)?;
         https::judge(&format!("GET {url}"), &reply)?;

@@ -16,7 +16,8 @@ pub(super) const SOURCE: Source = Source {
 };
 
 const FOLDER: &str = "/1.0/meta-data";
-const TEXTS: &[(&str, &str)] = &[("local-hostname", "hostname"), ("availability-zone", "zone"), ("service-offering", "instance-type")];
+const TEXTS: &[(&str, &str)] =
+    &[("local-hostname", "hostname"), ("availability-zone", "zone"), ("service-offering", "instance-type")];
 /// The address of an instance without a private network is public, whatever its key says.
 const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))];
 

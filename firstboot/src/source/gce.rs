@@ -9,7 +9,10 @@ use crate::facts::{Facts, Scope};
 use crate::platform::{Field, Sign};
 
 pub(super) const SOURCE: Source = Source {
-    signs: &[Sign::Is(Field::ProductName, "Google Compute Engine"), Sign::Begins(Field::ProductSerial, "GoogleCloud-")],
+    signs: &[
+        Sign::Is(Field::ProductName, "Google Compute Engine"),
+        Sign::Begins(Field::ProductSerial, "GoogleCloud-"),
+    ],
     provider_id: Some("gce://${project}/${zone}/${name}"),
     // The cloud controller manager finds an instance by its name, not by its host name, which has the project in it.
     node_name: Some("${name}"),
@@ -19,7 +22,8 @@ pub(super) const SOURCE: Source = Source {
 
 pub(crate) const ADDRESSES: &[&str] = &["169.254.169.254", "[fd20:ce::254]"];
 const FLAVOR: (&str, &str) = ("metadata-flavor", "Google");
-pub(crate) const MANNERS: Manners = Manners { headers: &[FLAVOR], answers_with: Some(FLAVOR), session: None, privileged_port: false };
+pub(crate) const MANNERS: Manners =
+    Manners { headers: &[FLAVOR], answers_with: Some(FLAVOR), session: None, privileged_port: false };
 const TREE: &str = "/computeMetadata/v1/?recursive=true&alt=json";
 const USER_DATA: &str = "/instance/attributes/user-data";
 const FIELDS: &[(&str, &str)] = &[
@@ -55,8 +59,13 @@ pub(super) fn document(bytes: &[u8], source: &str, found: &mut Facts) -> Result<
 fn facts(tree: &Json, facts: &mut Facts) -> Result<()> {
     tree.say_id(facts, "/instance/id")?;
     tree.say(facts, FIELDS)?;
-    let last = |path: &str| tree.text(path).map(|text| text.and_then(|text| text.rsplit('/').next().map(str::to_owned)));
-    facts.instance_type.say_some(last("/instance/machineType")?, tree.origin("/instance/machineType"));
+    let last = |path: &str| {
+        tree.text(path)
+            .map(|text| text.and_then(|text| text.rsplit('/').next().map(str::to_owned)))
+    };
+    facts
+        .instance_type
+        .say_some(last("/instance/machineType")?, tree.origin("/instance/machineType"));
     let zone = last("/instance/zone")?;
     let region = zone.as_ref().and_then(|zone| zone.rsplit_once('-')).map(|(region, _)| region.to_owned());
     facts.zone.say_some(zone, tree.origin("/instance/zone"));
@@ -65,7 +74,8 @@ fn facts(tree: &Json, facts: &mut Facts) -> Result<()> {
     tree.say_words(facts, "/instance/tags")?;
     let model = tree.text("/instance/scheduling/provisioningModel")?;
     let preemptible = tree.text("/instance/scheduling/preemptible")?;
-    let is_spot = model.as_deref() == Some("SPOT") || preemptible.is_some_and(|is| is.eq_ignore_ascii_case("true"));
+    let is_spot =
+        model.as_deref() == Some("SPOT") || preemptible.is_some_and(|is| is.eq_ignore_ascii_case("true"));
     facts.spot.say(is_spot, tree.origin("/instance/scheduling"));
     Ok(())
 }
@@ -75,6 +85,8 @@ fn user_data(tree: &Json) -> Result<Option<UserData>> {
     match tree.text("/instance/attributes/user-data-encoding")?.as_deref() {
         None => http::plain(text.as_bytes().to_vec().into(), tree.origin(USER_DATA)),
         Some("base64") => http::decoded(text.as_bytes(), tree.origin(USER_DATA)),
-        Some(_) => Err(tree.wrong("/instance/attributes/user-data-encoding", "it is neither missing nor base64")),
+        Some(_) => {
+            Err(tree.wrong("/instance/attributes/user-data-encoding", "it is neither missing nor base64"))
+        }
     }
 }

@@ -18,9 +18,12 @@ pub(super) const SOURCE: Source = Source {
 const ADDRESSES: &[&str] = &["169.254.169.254", "[fe80::a9fe:a9fe%]"];
 const DOCUMENT: &str = "/hetzner/v1/metadata";
 const PRIVATE: &str = "/hetzner/v1/metadata/private-networks";
-const FIELDS: &[(&str, &str)] = &[("/hostname", "hostname"), ("/region", "region"), ("/availability-zone", "zone")];
-const PUBLIC_IPS: &[(&str, Option<Scope>)] =
-    &[("/public-ipv4", Some(Scope::Public)), ("/network-config/config/*/subnets/*/address", Some(Scope::Public))];
+const FIELDS: &[(&str, &str)] =
+    &[("/hostname", "hostname"), ("/region", "region"), ("/availability-zone", "zone")];
+const PUBLIC_IPS: &[(&str, Option<Scope>)] = &[
+    ("/public-ipv4", Some(Scope::Public)),
+    ("/network-config/config/*/subnets/*/address", Some(Scope::Public)),
+];
 const PRIVATE_IPS: &[(&str, Option<Scope>)] = &[("/*/ip", Some(Scope::Private))];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
@@ -30,8 +33,11 @@ fn read(reader: &mut Reader) -> Result<Reading> {
     let public = document(&bytes, &service.url(DOCUMENT), &mut reading.facts)?;
     let serial = reader.evidence.field(Field::ProductSerial).map(str::to_owned);
     if !http::compare_id(reader, Field::ProductSerial, serial, &mut reading.facts) {
-        return Err(Failure::new(Class::Source, format!("{}: its instance-id is not smbios product_serial", service.url(DOCUMENT)))
-            .help("another machine of the network answers for the metadata service: find it"));
+        return Err(Failure::new(
+            Class::Source,
+            format!("{}: its instance-id is not smbios product_serial", service.url(DOCUMENT)),
+        )
+        .help("another machine of the network answers for the metadata service: find it"));
     }
     let mut addresses = Vec::new();
     if let Some(bytes) = service.find(PRIVATE)? {

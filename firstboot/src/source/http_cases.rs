@@ -68,7 +68,10 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "azure",
-        smbios: &[("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77"), ("product_uuid", "A4B8AA02-EF74-6E47-8182-F6D2BA4166A6")],
+        smbios: &[
+            ("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77"),
+            ("product_uuid", "A4B8AA02-EF74-6E47-8182-F6D2BA4166A6"),
+        ],
         answers: &[
             (
                 "GET /metadata/instance?api-version=2021-08-01&extended=true",
@@ -85,7 +88,10 @@ pub(super) const CASES: &[Case] = &[
             ("hostname", "host"),
             ("zone", "westeurope-1"),
             ("region", "westeurope"),
-            ("resource-id", "/subscriptions/S/resourceGroups/mygroup/providers/Microsoft.Compute/virtualMachines/vm"),
+            (
+                "resource-id",
+                "/subscriptions/S/resourceGroups/mygroup/providers/Microsoft.Compute/virtualMachines/vm",
+            ),
             ("wireserver", "168.63.129.16"),
         ],
         addresses: &["10.1.0.5 (private)"],
@@ -105,7 +111,13 @@ pub(super) const CASES: &[Case] = &[
             ("GET /openstack/latest/user_data", CONFIG),
         ],
         headers: &[],
-        facts: &[("instance-id", "u-1"), ("hostname", "n1"), ("zone", "nova"), ("instance-type", "m1"), ("project", "p")],
+        facts: &[
+            ("instance-id", "u-1"),
+            ("hostname", "n1"),
+            ("zone", "nova"),
+            ("instance-type", "m1"),
+            ("project", "p"),
+        ],
         addresses: &["10.2.0.5 (private)"],
         requests: 6,
     },
@@ -166,10 +178,18 @@ pub(super) const CASES: &[Case] = &[
                 r#"{"id": "ocid1", "hostname": "n1", "canonicalRegionName": "eu-frankfurt-1", "region": "fra", "availabilityDomain": "q:FRA-AD-2",
                 "shape": "VM", "freeformTags": {"pool": "w"}, "metadata": {"user_data": "a2luZDogSm9pbkNvbmZpZ3VyYXRpb24K"}}"#,
             ),
-            ("GET /opc/v2/vnics/", r#"[{"privateIp": "10.6.0.5", "ipv6Addresses": ["2603::5"], "publicIp": ""}]"#),
+            (
+                "GET /opc/v2/vnics/",
+                r#"[{"privateIp": "10.6.0.5", "ipv6Addresses": ["2603::5"], "publicIp": ""}]"#,
+            ),
         ],
         headers: &[("authorization", "Bearer Oracle")],
-        facts: &[("instance-id", "ocid1"), ("region", "eu-frankfurt-1"), ("zone", "FRA-AD-2"), ("instance-type", "VM")],
+        facts: &[
+            ("instance-id", "ocid1"),
+            ("region", "eu-frankfurt-1"),
+            ("zone", "FRA-AD-2"),
+            ("instance-type", "VM"),
+        ],
         addresses: &["10.6.0.5 (private)", "2603::5 (public)"],
         requests: 2,
     },
@@ -186,7 +206,13 @@ pub(super) const CASES: &[Case] = &[
             ("GET /1.0/user-data", CONFIG),
         ],
         headers: &[],
-        facts: &[("instance-id", "e-1"), ("hostname", "n1"), ("zone", "ch-gva-2"), ("region", "ch-gva-2"), ("instance-type", "Medium")],
+        facts: &[
+            ("instance-id", "e-1"),
+            ("hostname", "n1"),
+            ("zone", "ch-gva-2"),
+            ("region", "ch-gva-2"),
+            ("instance-type", "Medium"),
+        ],
         addresses: &["203.0.113.12 (public)"],
         requests: 7,
     },
@@ -210,7 +236,10 @@ pub(super) const CASES: &[Case] = &[
         smbios: &[("sys_vendor", "Akamai")],
         answers: &[
             ("PUT /v1/token", "T"),
-            ("GET /v1/instance", r#"{"id": 12, "label": "n1", "region": "us-ord", "type": "g6", "tags": ["a"]}"#),
+            (
+                "GET /v1/instance",
+                r#"{"id": 12, "label": "n1", "region": "us-ord", "type": "g6", "tags": ["a"]}"#,
+            ),
             (
                 "GET /v1/network",
                 r#"{"ipv4": {"public": ["203.0.113.14/32"], "private": ["192.168.134.5/17"]}, "ipv6": {"slaac": "2600:3c06::b/128"}}"#,
@@ -234,7 +263,11 @@ pub(super) const CASES: &[Case] = &[
             ("GET /metadata/v1/user_data", CONFIG),
         ],
         headers: &[],
-        facts: &[("instance-id", "00322b68-0096-4042-9406-faad61922128"), ("region", "fi-hel2"), ("zone", "fi-hel2")],
+        facts: &[
+            ("instance-id", "00322b68-0096-4042-9406-faad61922128"),
+            ("region", "fi-hel2"),
+            ("zone", "fi-hel2"),
+        ],
         addresses: &["203.0.113.15 (public)", "10.8.0.5 (private)"],
         requests: 2,
     },

@@ -14,13 +14,28 @@ fn machine(folder: &std::path::Path, smbios: &[(&str, &str)]) -> Root {
     for (name, text) in smbios {
         files::write(&root.path(format!("/sys/class/dmi/id/{name}")), text.as_bytes(), 0o444).unwrap();
     }
-    files::write(&root.path("/run/systemd/netif/leases/2"), b"ADDRESS=10.7.1.5\nSERVER_ADDRESS=10.7.1.1\n", 0o644).unwrap();
+    files::write(
+        &root.path("/run/systemd/netif/leases/2"),
+        b"ADDRESS=10.7.1.5\nSERVER_ADDRESS=10.7.1.1\n",
+        0o644,
+    )
+    .unwrap();
     root
 }
 
-fn read_with(evidence: &Evidence, source: &Source, address: &str, limit: Duration) -> (Result<Reading>, Vec<String>) {
+fn read_with(
+    evidence: &Evidence,
+    source: &Source,
+    address: &str,
+    limit: Duration,
+) -> (Result<Reading>, Vec<String>) {
     redirect::to(address);
-    let mut reader = Reader { evidence, deadline: Deadline::after(limit), remarks: Vec::new(), fetch: &|_| panic!("no URL is named") };
+    let mut reader = Reader {
+        evidence,
+        deadline: Deadline::after(limit),
+        remarks: Vec::new(),
+        fetch: &|_| panic!("no URL is named"),
+    };
     let reading = (source.read)(&mut reader);
     (reading, reader.remarks)
 }
@@ -46,13 +61,27 @@ fn check(case: &Case, reading: &Reading, service: &TestService) {
     for (field, expected) in case.facts {
         assert_eq!(reading.facts.text(field), Some(*expected), "{name}: {field}");
     }
-    let addresses: Vec<String> = reading.facts.addresses.value().into_iter().flatten().map(ToString::to_string).collect();
+    let addresses: Vec<String> =
+        reading.facts.addresses.value().into_iter().flatten().map(ToString::to_string).collect();
     assert_eq!(addresses, case.addresses, "{name}");
-    assert!(reading.facts.instance_id.said().unwrap().source.starts_with(&format!("http://{}/", service.address)), "{name}");
+    assert!(
+        reading
+            .facts
+            .instance_id
+            .said()
+            .unwrap()
+            .source
+            .starts_with(&format!("http://{}/", service.address)),
+        "{name}"
+    );
     assert!(reading.facts.instance_id.others().is_empty(), "{name}");
     let user_data = reading.user_data.as_ref().unwrap();
     assert_eq!(user_data.document.bytes(), CONFIG.as_bytes(), "{name}");
-    assert!(user_data.origin.starts_with("http://") && !user_data.origin.contains('?'), "{name}: {}", user_data.origin);
+    assert!(
+        user_data.origin.starts_with("http://") && !user_data.origin.contains('?'),
+        "{name}: {}",
+        user_data.origin
+    );
     let asked = service.asked();
     assert_eq!(asked.len(), case.requests, "{name}: {asked:#?}");
     let of_service = &asked[asked.len() - 1].headers;
@@ -70,12 +99,15 @@ fn an_id_that_the_firmware_contradicts_is_remarked_on_and_refused_where_it_must_
     let folder = tempfile::tempdir().unwrap();
     let evidence = Evidence::of(&machine(folder.path(), &[("product_serial", "8")]));
     let droplet = TestService::new(&[("GET /metadata/v1.json", r#"{"droplet_id": 7}"#)], ("X", "y"));
-    let (reading, remarks) = read_with(&evidence, source("digitalocean"), &droplet.address, Duration::from_secs(5));
+    let (reading, remarks) =
+        read_with(&evidence, source("digitalocean"), &droplet.address, Duration::from_secs(5));
     let id = reading.unwrap().facts.instance_id;
     assert_eq!((id.value().unwrap().as_str(), id.others()[0].value.as_str()), ("7", "8"));
     assert!(remarks[0].contains("smbios product_serial 8"), "{remarks:?}");
     let server = TestService::new(&[("GET /hetzner/v1/metadata", "instance-id: 7\n")], ("X", "y"));
-    let failure = read_with(&evidence, source("hetzner"), &server.address, Duration::from_secs(5)).0.unwrap_err();
+    let failure = read_with(&evidence, source("hetzner"), &server.address, Duration::from_secs(5))
+        .0
+        .unwrap_err();
     assert!(failure.class == Class::Source && failure.message.contains("smbios product_serial"), "{failure}");
 }
 
@@ -85,24 +117,41 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
     let evidence = Evidence::of(&machine(folder.path(), &[]));
     for case in CASES {
         let tokens = ["PUT /latest/api/token", "PUT /v1/token"];
-        for text in ["<html>sign in</html>", "{}", r#"{"id": {}, "instance-id": [], "uuid": 1.5"#, "\u{1b}[2J"] {
-            let answers: Vec<(&str, &str)> =
-                case.answers.iter().map(|(line, answer)| (*line, if tokens.contains(line) { answer } else { text })).collect();
+        for text in
+            ["<html>sign in</html>", "{}", r#"{"id": {}, "instance-id": [], "uuid": 1.5"#, "\u{1b}[2J"]
+        {
+            let answers: Vec<(&str, &str)> = case
+                .answers
+                .iter()
+                .map(|(line, answer)| (*line, if tokens.contains(line) { answer } else { text }))
+                .collect();
             let service = TestService::new(&answers, ("Metadata-Flavor", "Google"));
             let began = Instant::now();
-            let (reading, _) = read_with(&evidence, source(case.name), &service.address, Duration::from_secs(20));
+            let (reading, _) =
+                read_with(&evidence, source(case.name), &service.address, Duration::from_secs(20));
             assert!(began.elapsed() < Duration::from_secs(5), "{}", case.name);
             // Services of texts can tell no more than that an identifier has no blanks.
-            let is_text = ["exoscale", "cloudstack"].contains(&case.name) && text.bytes().all(|byte| byte.is_ascii_graphic());
+            let is_text = ["exoscale", "cloudstack"].contains(&case.name)
+                && text.bytes().all(|byte| byte.is_ascii_graphic());
             assert_eq!(reading.is_err(), !is_text, "{}: {text}", case.name);
             if let Err(failure) = reading {
-                assert!(failure.class == Class::Source && failure.message.starts_with("http://"), "{}: {failure}", case.name);
+                assert!(
+                    failure.class == Class::Source && failure.message.starts_with("http://"),
+                    "{}: {failure}",
+                    case.name
+                );
             }
         }
         let service = TestService::new(&[], ("X", "y"));
         let began = Instant::now();
-        let failure = read_with(&evidence, source(case.name), &service.address, Duration::from_millis(300)).0.unwrap_err();
-        assert!(began.elapsed() < Duration::from_secs(2) && failure.message.contains("404"), "{}: {failure}", case.name);
+        let failure = read_with(&evidence, source(case.name), &service.address, Duration::from_millis(300))
+            .0
+            .unwrap_err();
+        assert!(
+            began.elapsed() < Duration::from_secs(2) && failure.message.contains("404"),
+            "{}: {failure}",
+            case.name
+        );
     }
 }
 
@@ -112,7 +161,10 @@ fn scaleway_reads_its_document() {
         "public_ip": {"address": "203.0.113.11"}, "public_ips_v4": [{"address": "203.0.113.11"}], "ipv6": {"address": "2001:bc8::5"}}"#;
     let mut facts = Facts::default();
     scaleway::document(bytes, "http://m", &mut facts).unwrap();
-    assert_eq!((facts.text("zone"), facts.text("region"), facts.text("instance-type")), (Some("fr-par-1"), Some("fr-par"), Some("GP1")));
+    assert_eq!(
+        (facts.text("zone"), facts.text("region"), facts.text("instance-type")),
+        (Some("fr-par-1"), Some("fr-par"), Some("GP1"))
+    );
     let addresses: Vec<String> = facts.addresses.value().unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["203.0.113.11 (public)", "2001:bc8::5 (public)"]);
 }
@@ -128,7 +180,12 @@ fn azure_takes_custom_data_from_the_environment_of_its_disc() {
     assert_eq!(found.document.bytes(), CONFIG.as_bytes());
     assert!(azure::in_environment(b"<a/>", "x").unwrap().is_none());
     let deep = "<a>".repeat(50_000);
-    for wrong in ["<a>", "<a><CustomData>canary!</CustomData></a>", "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", deep.as_str()] {
+    for wrong in [
+        "<a>",
+        "<a><CustomData>canary!</CustomData></a>",
+        "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>",
+        deep.as_str(),
+    ] {
         let failure = azure::in_environment(wrong.as_bytes(), "x").unwrap_err();
         assert!(failure.message.starts_with("x: ") && !failure.message.contains("canary"), "{failure}");
     }

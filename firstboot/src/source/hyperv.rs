@@ -40,7 +40,10 @@ fn read(reader: &mut Reader) -> Result<Reading> {
     wait(reader.root(), &path);
     match kvp::read(&path)? {
         Some(pairs) => reading.user_data = user_data(&pairs)?,
-        None => reader.remark(format!("{} is not there: hv_kvp_daemon, of the package hyperv-daemons, writes it", path.display())),
+        None => reader.remark(format!(
+            "{} is not there: hv_kvp_daemon, of the package hyperv-daemons, writes it",
+            path.display()
+        )),
     }
     facts(reader, &mut reading.facts)?;
     if reading.user_data.is_none() && !reader.evidence.disks(nocloud::LABEL).is_empty() {
@@ -55,8 +58,11 @@ fn read(reader: &mut Reader) -> Result<Reading> {
 /// The surface of the vendor's other products is no virtual machine.
 fn machine(evidence: &Evidence) -> Option<String> {
     let is = |field: Field, expected: &str| evidence.field(field) == Some(expected);
-    let is_machine = is(Field::SysVendor, "Microsoft Corporation") && is(Field::ProductName, "Virtual Machine");
-    is_machine.then(|| "smbios sys_vendor is \"Microsoft Corporation\" and product_name \"Virtual Machine\"".to_owned())
+    let is_machine =
+        is(Field::SysVendor, "Microsoft Corporation") && is(Field::ProductName, "Virtual Machine");
+    is_machine.then(|| {
+        "smbios sys_vendor is \"Microsoft Corporation\" and product_name \"Virtual Machine\"".to_owned()
+    })
 }
 
 /// The daemon may start only now.
@@ -70,7 +76,8 @@ fn wait(root: &Root, path: &Path) {
 fn user_data(pairs: &[kvp::Pair]) -> Result<Option<UserData>> {
     for key in KEYS {
         let Some(bytes) = kvp::joined(pairs, key)? else { continue };
-        let document = Document::new(bytes).ok_or_else(|| Failure::new(Class::Source, format!("the pair {key} of Hyper-V is too long")))?;
+        let document = Document::new(bytes)
+            .ok_or_else(|| Failure::new(Class::Source, format!("the pair {key} of Hyper-V is too long")))?;
         if let Some(found) = UserData::new(document, format!("the pair {key} of Hyper-V")) {
             return Ok(Some(found));
         }
@@ -85,9 +92,13 @@ fn facts(reader: &Reader, facts: &mut Facts) -> Result<()> {
         Some(String::from_utf8_lossy(&pair.value).into_owned())
     };
     let source = "the pairs of Hyper-V's host";
-    facts.instance_id.say_some(text("VirtualMachineId").map(|id| id.to_ascii_lowercase()), source);
+    facts
+        .instance_id
+        .say_some(text("VirtualMachineId").map(|id| id.to_ascii_lowercase()), source);
     facts.fact("name").say_some(text("VirtualMachineName"), source);
-    facts.fact("host").say_some(text("PhysicalHostNameFullyQualified").or_else(|| text("HostName")), source);
+    facts
+        .fact("host")
+        .say_some(text("PhysicalHostNameFullyQualified").or_else(|| text("HostName")), source);
     let uuid = reader.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
     facts.instance_id.say_some(uuid, "smbios product_uuid");
     Ok(())
@@ -96,10 +107,13 @@ fn facts(reader: &Reader, facts: &mut Facts) -> Result<()> {
 fn scrub(root: &Root) -> Result<Option<String>> {
     let is_ours = |key: &str| {
         let rest = KEYS.iter().find_map(|name| key.strip_prefix(name));
-        rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('.').is_some_and(|number| number.parse::<usize>().is_ok()))
+        rest.is_some_and(|rest| {
+            rest.is_empty() || rest.strip_prefix('.').is_some_and(|number| number.parse::<usize>().is_ok())
+        })
     };
     let count = kvp::overwrite(&kvp::path(root, GIVEN), is_ours)?;
-    Ok((count > 0).then(|| format!("overwrote the config in {count} pairs of Hyper-V; the host still has its copy")))
+    Ok((count > 0)
+        .then(|| format!("overwrote the config in {count} pairs of Hyper-V; the host still has its copy")))
 }
 
 #[cfg(test)]
@@ -120,7 +134,8 @@ mod tests {
         let root = Root::at(folder.path());
         DMI.iter().for_each(|(path, bytes)| files::write(&root.path(path), bytes, 0o444).unwrap());
         for (number, entries) in [(GIVEN, pool), (ABOUT, about)] {
-            let bytes: Vec<u8> = entries.iter().flat_map(|(key, value)| kvp::record(key, value).unwrap()).collect();
+            let bytes: Vec<u8> =
+                entries.iter().flat_map(|(key, value)| kvp::record(key, value).unwrap()).collect();
             files::write(&kvp::path(&root, number), &bytes, 0o644).unwrap();
         }
         (folder, root)
@@ -128,9 +143,19 @@ mod tests {
 
     #[test]
     fn pairs_are_read_and_overwritten() {
-        let about = [("VirtualMachineId", "BBBBBBBB-1111-2222-3333-444444444444"), ("VirtualMachineName", "worker 1")];
-        let (_folder, root) =
-            root_with(&[("other", "x"), ("firstboot.config.0", "can"), ("firstboot.config.1", "ary"), ("ignition.config", "{}")], &about);
+        let about = [
+            ("VirtualMachineId", "BBBBBBBB-1111-2222-3333-444444444444"),
+            ("VirtualMachineName", "worker 1"),
+        ];
+        let (_folder, root) = root_with(
+            &[
+                ("other", "x"),
+                ("firstboot.config.0", "can"),
+                ("firstboot.config.1", "ary"),
+                ("ignition.config", "{}"),
+            ],
+            &about,
+        );
         let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
         let (source, user_data) = metadata.user_data.unwrap();
         assert_eq!(
@@ -149,7 +174,11 @@ mod tests {
         let (_folder, root) = root_with(&[], &[]);
         std::fs::remove_file(kvp::path(&root, GIVEN)).unwrap();
         let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
-        assert!(metadata.user_data.is_none() && metadata.remarks[0].contains("hyperv-daemons"), "{:?}", metadata.remarks);
+        assert!(
+            metadata.user_data.is_none() && metadata.remarks[0].contains("hyperv-daemons"),
+            "{:?}",
+            metadata.remarks
+        );
         assert_eq!(metadata.facts.text("instance-id"), Some("aaaaaaaa-1111-2222-3333-444444444444"));
         assert_eq!(scrub(&root).unwrap(), None);
     }

@@ -33,7 +33,10 @@ impl Json {
     /// Parses JSON; `source` is the document's URL.
     pub fn parse(bytes: &[u8], source: &str) -> Result<Self> {
         let parsed = serde_json::from_slice(bytes);
-        Self::of(parsed.map_err(|error| format!("no JSON at line {}, column {}", error.line(), error.column())), source)
+        Self::of(
+            parsed.map_err(|error| format!("no JSON at line {}, column {}", error.line(), error.column())),
+            source,
+        )
     }
 
     /// Parses YAML; `source` is the document's URL.
@@ -50,7 +53,10 @@ impl Json {
         let source = source.to_owned();
         match parsed {
             Ok(value @ (Value::Object(_) | Value::Array(_))) => Ok(Self { value, source }),
-            Ok(_) => Err(Failure::new(Class::Source, format!("{source}: the document is neither a mapping nor a list"))),
+            Ok(_) => Err(Failure::new(
+                Class::Source,
+                format!("{source}: the document is neither a mapping nor a list"),
+            )),
             Err(why) => Err(Failure::new(Class::Source, format!("{source}: {why}"))),
         }
     }
@@ -123,10 +129,18 @@ impl Json {
                 match (step, value) {
                     (_, Value::Null) => {}
                     ("*", Value::Array(items)) => {
-                        next.extend(items.iter().take(MOST_ADDRESSES).enumerate().map(|(index, item)| (format!("{path}/{index}"), item)));
+                        next.extend(
+                            items
+                                .iter()
+                                .take(MOST_ADDRESSES)
+                                .enumerate()
+                                .map(|(index, item)| (format!("{path}/{index}"), item)),
+                        );
                     }
                     ("*", _) => return Err(self.wrong(&path, "it is no list")),
-                    (name, Value::Object(fields)) => next.extend(fields.get(name).map(|item| (format!("{path}/{name}"), item))),
+                    (name, Value::Object(fields)) => {
+                        next.extend(fields.get(name).map(|item| (format!("{path}/{name}"), item)))
+                    }
                     _ => return Err(self.wrong(&path, "it is no mapping")),
                 }
             }
@@ -148,7 +162,9 @@ impl Json {
         let mut found = Vec::new();
         for (pattern, scope) in patterns {
             let texts = self.texts(pattern)?;
-            let ips = texts.iter().filter_map(|text| network::parse_address(text.split('/').next().unwrap_or_default()));
+            let ips = texts
+                .iter()
+                .filter_map(|text| network::parse_address(text.split('/').next().unwrap_or_default()));
             found.extend(ips.map(|ip| Address { scope: scope.unwrap_or_else(|| drive::scope(ip)), ip }));
         }
         found.truncate(MOST_ADDRESSES);
@@ -201,7 +217,10 @@ mod tests {
         document.say_addresses(&mut facts, &[("/list/*/ip", None)]).unwrap();
         document.say_pairs(&mut facts, "/map").unwrap();
         document.say_words(&mut facts, "/tags").unwrap();
-        assert_eq!((facts.text("instance-id"), facts.text("zone"), facts.text("project")), (Some("7"), Some("a"), None));
+        assert_eq!(
+            (facts.text("instance-id"), facts.text("zone"), facts.text("project")),
+            (Some("7"), Some("a"), None)
+        );
         assert_eq!(facts.zone.said().unwrap().source, "http://m/v1#/zone");
         assert!(facts.extra.is_empty());
         let shown: Vec<String> = facts.addresses.value().unwrap().iter().map(ToString::to_string).collect();
@@ -211,7 +230,9 @@ mod tests {
 
     #[test]
     fn what_is_odd_is_named_by_its_path_and_not_repeated() {
-        let document = Json::parse(br#"{"a": ["canary"], "b": "canary\u001b[2J", "c": "canary"}"#, "http://m/v1").unwrap();
+        let document =
+            Json::parse(br#"{"a": ["canary"], "b": "canary\u001b[2J", "c": "canary"}"#, "http://m/v1")
+                .unwrap();
         for failure in [
             document.text("/a").unwrap_err(),
             document.text("/b").unwrap_err(),
@@ -220,7 +241,10 @@ mod tests {
             document.texts("/c/x").unwrap_err(),
             document.say_pairs(&mut Facts::default(), "/a").unwrap_err(),
         ] {
-            assert!(failure.class == Class::Source && failure.message.starts_with("http://m/v1: /"), "{failure}");
+            assert!(
+                failure.class == Class::Source && failure.message.starts_with("http://m/v1: /"),
+                "{failure}"
+            );
             assert!(!failure.message.contains("canary"), "{failure}");
         }
     }
@@ -228,10 +252,15 @@ mod tests {
     #[test]
     fn what_is_no_document_is_an_error() {
         let deep = "[".repeat(100_000);
-        for bytes in [&b""[..], b"<html>canary</html>", b"\"canary\"", b"7", b"{\"a\": 1", b"\xff", deep.as_bytes()] {
+        for bytes in
+            [&b""[..], b"<html>canary</html>", b"\"canary\"", b"7", b"{\"a\": 1", b"\xff", deep.as_bytes()]
+        {
             for parsed in [Json::parse(bytes, "http://m"), Json::parse_yaml(bytes, "http://m")] {
                 let failure = parsed.err().unwrap();
-                assert!(failure.message.starts_with("http://m: ") && !failure.message.contains("canary"), "{failure}");
+                assert!(
+                    failure.message.starts_with("http://m: ") && !failure.message.contains("canary"),
+                    "{failure}"
+                );
             }
         }
         assert_eq!(Json::parse_yaml(b"a: 1\n", "http://m").unwrap().must("/a").unwrap(), "1");

@@ -30,7 +30,12 @@ pub(super) fn id(service: &mut Service, folder: &str, facts: &mut Facts) -> Resu
 }
 
 /// Facts that may be missing: keys, with the names of the fields that they are.
-pub(super) fn texts(service: &mut Service, folder: &str, keys: &[(&str, &'static str)], facts: &mut Facts) -> Result<()> {
+pub(super) fn texts(
+    service: &mut Service,
+    folder: &str,
+    keys: &[(&str, &'static str)],
+    facts: &mut Facts,
+) -> Result<()> {
     for (key, field) in keys {
         let path = format!("{folder}/{key}");
         if let Some(text) = service.find_text(&path)? {
@@ -53,7 +58,8 @@ pub(super) fn addresses(service: &mut Service, folder: &str, keys: &[Ip], facts:
 
 /// Addresses in lines, or as `[a,b]`.
 pub(super) fn listed(text: &str, scope: Option<Scope>) -> Vec<Address> {
-    let words = text.split(|character: char| !character.is_ascii_hexdigit() && character != '.' && character != ':');
+    let words =
+        text.split(|character: char| !character.is_ascii_hexdigit() && character != '.' && character != ':');
     let ips = words.filter_map(network::parse_address);
     ips.map(|ip| Address { scope: scope.unwrap_or_else(|| drive::scope(ip)), ip }).collect()
 }
@@ -72,5 +78,7 @@ pub(super) fn tags(service: &mut Service, folder: &str, facts: &mut Facts) -> Re
 
 /// Names in a listing become part of a path.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-=._:@".contains(&byte)) && !name.contains("..")
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-=._:@".contains(&byte))
+        && !name.contains("..")
 }

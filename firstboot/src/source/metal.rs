@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::host::identity;
 use crate::platform::{Evidence, Field, Sign, Strength};
 
-pub(super) const SOURCE: Source = Source { signs: &[Sign::Other(Strength::Told, booted_with_config)], ..Source::named("metal", read) };
+pub(super) const SOURCE: Source =
+    Source { signs: &[Sign::Other(Strength::Told, booted_with_config)], ..Source::named("metal", read) };
 
 /// What vendors leave in fields that nobody filled in, in lower case.
 const PLACEHOLDERS: &[&str] = &[
@@ -32,13 +33,26 @@ fn booted_with_config(evidence: &Evidence) -> Option<String> {
 
 fn read(reader: &mut Reader) -> Result<Reading> {
     let mut reading = Reading::default();
-    let field = |at: Field| reader.evidence.field(at).filter(|text| !PLACEHOLDERS.contains(&text.to_ascii_lowercase().as_str()));
-    let uuid = field(Field::ProductUuid).filter(|uuid| identity::doubt(uuid).is_none()).map(str::to_ascii_lowercase);
+    let field = |at: Field| {
+        reader
+            .evidence
+            .field(at)
+            .filter(|text| !PLACEHOLDERS.contains(&text.to_ascii_lowercase().as_str()))
+    };
+    let uuid = field(Field::ProductUuid)
+        .filter(|uuid| identity::doubt(uuid).is_none())
+        .map(str::to_ascii_lowercase);
     let facts = &mut reading.facts;
     facts.instance_id.say_some(uuid, "smbios product_uuid");
-    facts.instance_type.say_some(field(Field::ProductName).map(str::to_owned), "smbios product_name");
-    facts.fact("serial").say_some(field(Field::ProductSerial).map(str::to_owned), "smbios product_serial");
-    facts.fact("vendor").say_some(field(Field::SysVendor).map(str::to_owned), "smbios sys_vendor");
+    facts
+        .instance_type
+        .say_some(field(Field::ProductName).map(str::to_owned), "smbios product_name");
+    facts
+        .fact("serial")
+        .say_some(field(Field::ProductSerial).map(str::to_owned), "smbios product_serial");
+    facts
+        .fact("vendor")
+        .say_some(field(Field::SysVendor).map(str::to_owned), "smbios sys_vendor");
     Ok(reading)
 }
 
@@ -56,8 +70,12 @@ mod tests {
     fn gathered(contents: &[(&str, &str)]) -> Result<Metadata> {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
-        contents.iter().for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o444).unwrap());
-        gather(&root, &Policy::default(), &|url| Ok(Document::new(Zeroizing::new(url.as_bytes().to_vec())).unwrap()))
+        contents
+            .iter()
+            .for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o444).unwrap());
+        gather(&root, &Policy::default(), &|url| {
+            Ok(Document::new(Zeroizing::new(url.as_bytes().to_vec())).unwrap())
+        })
     }
 
     const DELL: [(&str, &str); 4] = [
@@ -71,11 +89,18 @@ mod tests {
     fn a_machine_that_is_told_its_config_is_metal() {
         let url = ("/proc/cmdline", "quiet firstboot.config=https://boot/${serial}/${uuid}");
         let metadata = gathered(&[&DELL[..], &[url]].concat()).unwrap();
-        let found = ["platform", "instance-id", "instance-type", "serial", "vendor"].map(|name| metadata.facts.text(name));
+        let found = ["platform", "instance-id", "instance-type", "serial", "vendor"]
+            .map(|name| metadata.facts.text(name));
         let uuid = "4c4c4544-0042-3510-8052-b4c04f4e3232";
-        assert_eq!(found, [Some("metal"), Some(uuid), Some("PowerEdge R650"), Some("ABC1234"), Some("Dell Inc.")]);
+        assert_eq!(
+            found,
+            [Some("metal"), Some(uuid), Some("PowerEdge R650"), Some("ABC1234"), Some("Dell Inc.")]
+        );
         let (place, user_data) = metadata.user_data.unwrap();
-        assert_eq!((place, user_data.document.bytes()), ("url", format!("https://boot/ABC1234/{uuid}").as_bytes()));
+        assert_eq!(
+            (place, user_data.document.bytes()),
+            ("url", format!("https://boot/ABC1234/{uuid}").as_bytes())
+        );
         assert!(gathered(&DELL).unwrap().platform.is_none());
     }
 
@@ -89,7 +114,10 @@ mod tests {
         .unwrap();
         let (place, user_data) = metadata.user_data.unwrap();
         assert_eq!((place, user_data.document.bytes()), ("inline", &b"#cloud-config\n"[..]));
-        assert_eq!(["platform", "instance-id", "instance-type"].map(|name| metadata.facts.text(name)), [Some("metal"), None, None]);
+        assert_eq!(
+            ["platform", "instance-id", "instance-type"].map(|name| metadata.facts.text(name)),
+            [Some("metal"), None, None]
+        );
         let failure = gathered(&[("/proc/cmdline", "firstboot.config-inline=canary!")]).unwrap_err();
         assert!(!failure.message.contains("canary"), "{failure}");
     }

@@ -98,7 +98,8 @@ pub const SOURCES: &[&Source] = &[
 ];
 
 /// Places by which a config is named from outside the platform, in their order.
-pub const PLACES: &[(&str, Look)] = &[("url", url::look), ("inline", inline::look), ("credential", credential::look), (FILE, file::look)];
+pub const PLACES: &[(&str, Look)] =
+    &[("url", url::look), ("inline", inline::look), ("credential", credential::look), (FILE, file::look)];
 
 /// The name of the place that is a file of this machine.
 pub const FILE: &str = "file";

@@ -80,7 +80,10 @@ fn read_folder(folder: &Path, name: &str) -> Result<(Reading, Vec<&'static str>)
         facts(bytes.bytes(), &format!("{name}: meta-data"), &mut reading.facts)?;
     }
     reading.user_data = user_data(folder, "user-data", name)?;
-    let ignored = IGNORED.iter().copied().filter(|name| std::fs::metadata(folder.join(name)).is_ok_and(|about| about.len() > 0));
+    let ignored = IGNORED
+        .iter()
+        .copied()
+        .filter(|name| std::fs::metadata(folder.join(name)).is_ok_and(|about| about.len() > 0));
     Ok((reading, ignored.collect()))
 }
 
@@ -96,7 +99,8 @@ fn remark(reader: &mut Reader, name: &str, reading: &Reading, ignored: &[&str]) 
 /// meta-data is YAML; beside cloud-init's own fields it may have those that a cloud would know.
 pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let wrong = |why: String| Failure::new(Class::Source, format!("{source}: {why}"));
-    let value: Value = serde_yaml_ng::from_slice(bytes).map_err(|error| wrong(format!("no YAML: {}", place(&error))))?;
+    let value: Value =
+        serde_yaml_ng::from_slice(bytes).map_err(|error| wrong(format!("no YAML: {}", place(&error))))?;
     let Value::Object(fields) = value else {
         return if value.is_null() { Ok(()) } else { Err(wrong("no mapping".to_owned())) };
     };
@@ -116,14 +120,18 @@ pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
 
 /// Where an error is; what is there is not repeated.
 fn place(error: &serde_yaml_ng::Error) -> String {
-    error.location().map_or_else(|| "unreadable".to_owned(), |at| format!("line {}, column {}", at.line(), at.column()))
+    error
+        .location()
+        .map_or_else(|| "unreadable".to_owned(), |at| format!("line {}, column {}", at.line(), at.column()))
 }
 
 /// What names a seed, and by what means.
 fn named(evidence: &Evidence) -> Option<(seed::Seed, &'static str)> {
     let by_argument = || evidence.command_line.words().iter().rev().find_map(|word| seed::parse(word));
     let by_serial = || evidence.field(Field::ProductSerial).and_then(seed::in_serial);
-    by_argument().map(|seed| (seed, "the kernel argument ds=nocloud")).or_else(|| Some((by_serial()?, "smbios product_serial")))
+    by_argument()
+        .map(|seed| (seed, "the kernel argument ds=nocloud"))
+        .or_else(|| Some((by_serial()?, "smbios product_serial")))
 }
 
 fn argument(evidence: &Evidence) -> Option<String> {
@@ -132,7 +140,10 @@ fn argument(evidence: &Evidence) -> Option<String> {
 }
 
 fn serial(evidence: &Evidence) -> Option<String> {
-    evidence.field(Field::ProductSerial).and_then(seed::in_serial).map(|_| "smbios product_serial has ds=nocloud".to_owned())
+    evidence
+        .field(Field::ProductSerial)
+        .and_then(seed::in_serial)
+        .map(|_| "smbios product_serial has ds=nocloud".to_owned())
 }
 
 fn folder(evidence: &Evidence) -> Option<String> {
@@ -141,7 +152,9 @@ fn folder(evidence: &Evidence) -> Option<String> {
 }
 
 fn is_seed(evidence: &Evidence, folder: &str) -> bool {
-    ["user-data", "meta-data"].iter().any(|name| evidence.root().path(folder).join(name).is_file())
+    ["user-data", "meta-data"]
+        .iter()
+        .any(|name| evidence.root().path(folder).join(name).is_file())
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ const CMDLINE: &str = "/proc/cmdline";
 fn gathered(contents: &[(&str, &str)]) -> (Result<Metadata>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::at(folder.path());
-    contents.iter().for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o600).unwrap());
+    contents
+        .iter()
+        .for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o600).unwrap());
     let fetched = RefCell::new(Vec::new());
     let fetch = |url: &str| {
         fetched.borrow_mut().push(url.to_owned());
@@ -31,7 +33,12 @@ fn gathered(contents: &[(&str, &str)]) -> (Result<Metadata>, Vec<String>) {
 #[test]
 fn meta_data_becomes_facts() {
     let mut found = Facts::default();
-    facts(b"instance-id: 42\nlocal-hostname: n1\nregion: r\nprovider-id: x://42\nzone: ''\n", "here", &mut found).unwrap();
+    facts(
+        b"instance-id: 42\nlocal-hostname: n1\nregion: r\nprovider-id: x://42\nzone: ''\n",
+        "here",
+        &mut found,
+    )
+    .unwrap();
     let all = ["instance-id", "hostname", "region", "zone", "provider-id"].map(|name| found.text(name));
     assert_eq!(all, [Some("42"), Some("n1"), Some("r"), None, Some("x://42")]);
     facts(b"", "here", &mut found).unwrap();
@@ -47,7 +54,10 @@ fn a_seed_is_read_from_its_url() {
         (vec![(CMDLINE, "quiet ds=nocloud;s=https://h/a;h=n9")], "https://h/a/"),
         (vec![(CMDLINE, "quiet \"ds=nocloud-net;s=https://h/a/;h=n9\"")], "https://h/a/"),
         (
-            vec![(SERIAL, "x ds=nocloud;h=n9;s=https://h/__dmi.system-uuid__/"), ("/sys/class/dmi/id/product_uuid", "A B\n")],
+            vec![
+                (SERIAL, "x ds=nocloud;h=n9;s=https://h/__dmi.system-uuid__/"),
+                ("/sys/class/dmi/id/product_uuid", "A B\n"),
+            ],
             "https://h/A%20B/",
         ),
         (vec![(CMDLINE, "ds=nocloud;h=n9;s=https://h/q?f=")], "https://h/q?f="),
@@ -55,7 +65,10 @@ fn a_seed_is_read_from_its_url() {
         let (metadata, fetched) = gathered(&contents);
         let metadata = metadata.unwrap();
         assert_eq!(fetched, [format!("{expected}meta-data"), format!("{expected}user-data")]);
-        assert_eq!((metadata.facts.text("hostname"), metadata.facts.text("instance-id")), (Some("n9"), Some("7")));
+        assert_eq!(
+            (metadata.facts.text("hostname"), metadata.facts.text("instance-id")),
+            (Some("n9"), Some("7"))
+        );
         assert_eq!(metadata.facts.hostname.others()[0].value, "n1");
         assert_eq!(metadata.user_data.unwrap().1.document.bytes(), CONFIG);
     }
@@ -65,8 +78,11 @@ fn a_seed_is_read_from_its_url() {
 fn plain_http_gives_pinned_user_data_and_no_facts() {
     let pin = hex(digest(&SHA256, CONFIG).as_ref());
     let (seed, pin) = ("ds=nocloud;s=http://h/", format!("firstboot.config-sha256={pin}"));
-    for contents in [vec![(CMDLINE, format!("{seed} {pin}"))], vec![(CMDLINE, pin.clone()), (SERIAL, seed.to_owned())]] {
-        let contents: Vec<(&str, &str)> = contents.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    for contents in
+        [vec![(CMDLINE, format!("{seed} {pin}"))], vec![(CMDLINE, pin.clone()), (SERIAL, seed.to_owned())]]
+    {
+        let contents: Vec<(&str, &str)> =
+            contents.iter().map(|(path, text)| (*path, text.as_str())).collect();
         let (metadata, fetched) = gathered(&contents);
         let metadata = metadata.unwrap_or_else(|failure| panic!("{contents:?}: {failure}"));
         assert_eq!(fetched, ["http://h/user-data"]);
@@ -103,7 +119,10 @@ fn a_seed_folder_is_read_and_what_is_not_used_is_said() {
     let (metadata, fetched) = gathered(&contents);
     let metadata = metadata.unwrap();
     assert!(fetched.is_empty());
-    assert_eq!((metadata.facts.text("platform"), metadata.facts.text("instance-id")), (Some("nocloud"), Some("i-1")));
+    assert_eq!(
+        (metadata.facts.text("platform"), metadata.facts.text("instance-id")),
+        (Some("nocloud"), Some("i-1"))
+    );
     assert_eq!(metadata.user_data.unwrap().1.origin, format!("{folder}: user-data"));
     assert_eq!(metadata.remarks, [format!("{folder} has network-config on it, which is not used")]);
 }

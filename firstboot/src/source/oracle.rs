@@ -17,8 +17,12 @@ pub(super) const SOURCE: Source = Source {
 };
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:c1::a9fe:a9fe]"];
-const MANNERS: Manners =
-    Manners { headers: &[("authorization", "Bearer Oracle")], answers_with: None, session: None, privileged_port: false };
+const MANNERS: Manners = Manners {
+    headers: &[("authorization", "Bearer Oracle")],
+    answers_with: None,
+    session: None,
+    privileged_port: false,
+};
 const INSTANCE: &str = "/opc/v2/instance/";
 const NICS: &str = "/opc/v2/vnics/";
 const USER_DATA: &str = "/metadata/user_data";
@@ -31,8 +35,11 @@ const FIELDS: &[(&str, &str)] = &[
     ("/tenantId", "tenancy"),
     ("/displayName", "name"),
 ];
-const IPS: &[(&str, Option<Scope>)] =
-    &[("/*/privateIp", Some(Scope::Private)), ("/*/ipv6Addresses/*", None), ("/*/publicIp", Some(Scope::Public))];
+const IPS: &[(&str, Option<Scope>)] = &[
+    ("/*/privateIp", Some(Scope::Private)),
+    ("/*/ipv6Addresses/*", None),
+    ("/*/publicIp", Some(Scope::Public)),
+];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
     let mut service = reader.service(ADDRESSES, MANNERS);
@@ -56,8 +63,12 @@ pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
         found.say(facts, &[("/region", "region")])?;
     }
     // A tenancy's own prefix comes first: qIZq:FRA-AD-2.
-    let zone = found.text("/availabilityDomain")?.and_then(|domain| domain.rsplit(':').next().map(str::to_owned));
-    facts.zone.say_some(zone.filter(|zone| !zone.is_empty()), found.origin("/availabilityDomain"));
+    let zone = found
+        .text("/availabilityDomain")?
+        .and_then(|domain| domain.rsplit(':').next().map(str::to_owned));
+    facts
+        .zone
+        .say_some(zone.filter(|zone| !zone.is_empty()), found.origin("/availabilityDomain"));
     found.say_pairs(facts, "/freeformTags")?;
     let text = found.raw(USER_DATA)?;
     text.map_or(Ok(None), |text| http::decoded(text.as_bytes(), found.origin(USER_DATA)))

@@ -54,7 +54,9 @@ pub fn parse(bytes: &[u8], source: &str) -> Result<Environment> {
     let value = |key: &str| property(&xml, key).filter(|value| !value.is_empty());
     let user_data = value("user-data").map(|text| {
         let plain = || Document::new(Zeroizing::new(text.as_bytes().to_vec()));
-        inline::decode(text.as_bytes()).or_else(plain).ok_or_else(|| wrong("the user-data is too long"))
+        inline::decode(text.as_bytes())
+            .or_else(plain)
+            .ok_or_else(|| wrong("the user-data is too long"))
     });
     Ok(Environment {
         user_data: user_data.transpose()?,
@@ -65,10 +67,16 @@ pub fn parse(bytes: &[u8], source: &str) -> Result<Environment> {
 
 /// The value of a property of the machine itself; those of other machines of the package stand in sections of their own.
 fn property<'a>(xml: &'a Xml<'_>, key: &str) -> Option<&'a str> {
-    let children = |node: Node<'a, '_>, name: &'static str| node.children().filter(move |child| child.tag_name().name() == name);
-    let attribute = |node: Node<'a, '_>, name: &str| node.attribute((NAMESPACE, name)).or_else(|| node.attribute(name));
-    let properties = children(xml.root_element(), "PropertySection").flat_map(|section| children(section, "Property"));
-    properties.filter(|node| attribute(*node, "key") == Some(key)).find_map(|node| attribute(node, "value"))
+    let children = |node: Node<'a, '_>, name: &'static str| {
+        node.children().filter(move |child| child.tag_name().name() == name)
+    };
+    let attribute =
+        |node: Node<'a, '_>, name: &str| node.attribute((NAMESPACE, name)).or_else(|| node.attribute(name));
+    let properties =
+        children(xml.root_element(), "PropertySection").flat_map(|section| children(section, "Property"));
+    properties
+        .filter(|node| attribute(*node, "key") == Some(key))
+        .find_map(|node| attribute(node, "value"))
 }
 
 #[cfg(test)]
@@ -86,7 +94,11 @@ mod tests {
     #[test]
     fn properties_are_read() {
         for (properties, user_data, hostname) in [
-            ("<Property oe:key=\"user-data\" oe:value=\"I2Nsb3VkLWNvbmZpZwo=\"/>", Some("#cloud-config\n"), None),
+            (
+                "<Property oe:key=\"user-data\" oe:value=\"I2Nsb3VkLWNvbmZpZwo=\"/>",
+                Some("#cloud-config\n"),
+                None,
+            ),
             (
                 "<Property oe:key=\"user-data\" oe:value=\"a: b&#10;\"/><Property oe:key=\"hostname\" oe:value=\"n1\"/>",
                 Some("a: b\n"),
@@ -96,7 +108,11 @@ mod tests {
             ("", None, None),
         ] {
             let found = parse(environment(properties).as_bytes(), "here").unwrap();
-            assert_eq!(found.user_data.as_ref().map(Document::bytes), user_data.map(str::as_bytes), "{properties}");
+            assert_eq!(
+                found.user_data.as_ref().map(Document::bytes),
+                user_data.map(str::as_bytes),
+                "{properties}"
+            );
             assert_eq!(found.hostname.as_deref(), hostname);
         }
         assert!(parse(EMPTY.as_bytes(), "here").unwrap().user_data.is_none());
@@ -104,11 +120,18 @@ mod tests {
 
     #[test]
     fn what_is_no_environment_is_refused_without_repeating_it() {
-        for text in
-            [&b"<canary"[..], b"", b"\xff", b"<canary/>", b"<!DOCTYPE x [<!ENTITY canary \"y\">]><Environment>&canary;</Environment>"]
-        {
+        for text in [
+            &b"<canary"[..],
+            b"",
+            b"\xff",
+            b"<canary/>",
+            b"<!DOCTYPE x [<!ENTITY canary \"y\">]><Environment>&canary;</Environment>",
+        ] {
             let failure = parse(text, "here").unwrap_err();
-            assert!(failure.message.starts_with("here: ") && !failure.message.contains("canary"), "{failure}");
+            assert!(
+                failure.message.starts_with("here: ") && !failure.message.contains("canary"),
+                "{failure}"
+            );
         }
         let many = format!("<Environment>{}</Environment>", "<a/>".repeat(MOST as usize));
         assert!(parse(many.as_bytes(), "here").is_err());

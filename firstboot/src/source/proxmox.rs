@@ -6,8 +6,11 @@ use super::{Reader, Reading, Source, nocloud};
 use crate::error::Result;
 use crate::platform::Field;
 
-pub(super) const SOURCE: Source =
-    Source { provider_id: Some("proxmox://${uuid}"), node_name: Some("${hostname}"), ..Source::named("proxmox", read) };
+pub(super) const SOURCE: Source = Source {
+    provider_id: Some("proxmox://${uuid}"),
+    node_name: Some("${hostname}"),
+    ..Source::named("proxmox", read)
+};
 
 fn read(reader: &mut Reader) -> Result<Reading> {
     let mut reading = nocloud::read(reader)?;
@@ -34,9 +37,14 @@ mod tests {
 
     #[test]
     fn the_number_of_a_machine_is_read_from_its_serial() {
-        for (serial, expected) in
-            [("h=n1;i=101", Some("101")), ("ds=nocloud;i=7", Some("7")), ("i=x", None), ("i=", None), ("xi=1", None), ("101", None)]
-        {
+        for (serial, expected) in [
+            ("h=n1;i=101", Some("101")),
+            ("ds=nocloud;i=7", Some("7")),
+            ("i=x", None),
+            ("i=", None),
+            ("xi=1", None),
+            ("101", None),
+        ] {
             assert_eq!(vmid(serial).as_deref(), expected, "{serial}");
         }
     }
@@ -53,9 +61,19 @@ mod tests {
             files::write(&root.path(path), text.as_bytes(), 0o444).unwrap();
         }
         let facts =
-            gather(&root, &Policy { platform: Some("proxmox".to_owned()), ..Policy::default() }, &|_| panic!("no network")).unwrap().facts;
+            gather(&root, &Policy { platform: Some("proxmox".to_owned()), ..Policy::default() }, &|_| {
+                panic!("no network")
+            })
+            .unwrap()
+            .facts;
         let found = ["platform", "uuid", "vmid"].map(|name| facts.text(name));
         assert_eq!(found, [Some("proxmox"), Some("aaaaaaaa-1111-2222-3333-444444444444"), Some("101")]);
-        assert_eq!(gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap().facts.text("platform"), Some("nocloud"));
+        assert_eq!(
+            gather(&root, &Policy::default(), &|_| panic!("no network"))
+                .unwrap()
+                .facts
+                .text("platform"),
+            Some("nocloud")
+        );
     }
 }

@@ -12,7 +12,8 @@ pub const ITEM: &str = "opt/org.kiln.firstboot/config";
 
 const FOLDER: &str = "/sys/firmware/qemu_fw_cfg";
 
-pub(super) const SOURCE: Source = Source { signs: &[Sign::Other(Strength::Channel, device)], ..Source::named("qemu", read) };
+pub(super) const SOURCE: Source =
+    Source { signs: &[Sign::Other(Strength::Channel, device)], ..Source::named("qemu", read) };
 
 fn read(reader: &mut Reader) -> Result<Reading> {
     let mut reading = Reading::default();
@@ -33,7 +34,9 @@ pub(super) fn item(root: &Root, name: &str, remarks: &mut Vec<String>) -> Result
         && is_there(root)
         && let Err(failure) = kernel::load_module(root, "qemu_fw_cfg")
     {
-        remarks.push(format!("this machine has QEMU's firmware configuration device, but not its driver: {failure}"));
+        remarks.push(format!(
+            "this machine has QEMU's firmware configuration device, but not its driver: {failure}"
+        ));
     }
     Document::read_file(&root.path(format!("{FOLDER}/by_name/{name}/raw")))
 }
@@ -44,7 +47,9 @@ fn device(evidence: &Evidence) -> Option<String> {
 
 /// The driver's folder, or the device as the firmware describes it: QEMU0002 in ACPI, fw-cfg in a device tree.
 fn is_there(root: &Root) -> bool {
-    root.path(FOLDER).exists() || has(root, "/sys/bus/acpi/devices", "QEMU0002") || has(root, "/sys/firmware/devicetree/base", "fw-cfg")
+    root.path(FOLDER).exists()
+        || has(root, "/sys/bus/acpi/devices", "QEMU0002")
+        || has(root, "/sys/firmware/devicetree/base", "fw-cfg")
 }
 
 fn has(root: &Root, folder: &str, prefix: &str) -> bool {

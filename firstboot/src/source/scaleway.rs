@@ -48,7 +48,11 @@ pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
     let found = Json::parse(bytes, source)?;
     found.say_id(facts, "/id")?;
     found.say(facts, FIELDS)?;
-    let region = facts.zone.value().and_then(|zone| zone.rsplit_once('-')).map(|(region, _)| region.to_owned());
+    let region = facts
+        .zone
+        .value()
+        .and_then(|zone| zone.rsplit_once('-'))
+        .map(|(region, _)| region.to_owned());
     facts.region.say_some(region, found.origin(ZONE));
     found.say_addresses(facts, IPS)?;
     found.say_words(facts, "/tags")

@@ -20,15 +20,24 @@ struct Searched {
 fn search(contents: &[(&str, &[u8], u32)], command_line: &str) -> Searched {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::at(folder.path());
-    contents.iter().for_each(|(path, bytes, mode)| files::write(&root.path(path), bytes, *mode).unwrap());
+    contents
+        .iter()
+        .for_each(|(path, bytes, mode)| files::write(&root.path(path), bytes, *mode).unwrap());
     let fetched = RefCell::new(Vec::new());
     let fetch = |url: &str| {
         fetched.borrow_mut().push(url.to_owned());
-        if url.contains("down") { Err(Failure::new(Class::Unreachable, "no route")) } else { Ok(document(CONFIG)) }
+        if url.contains("down") {
+            Err(Failure::new(Class::Unreachable, "no route"))
+        } else {
+            Ok(document(CONFIG))
+        }
     };
     let mut remarks = Vec::new();
-    let found =
-        named(&Surroundings { root: &root, command_line: &CommandLine::parse(command_line), fetch: &fetch }, &|_| true, &mut remarks);
+    let found = named(
+        &Surroundings { root: &root, command_line: &CommandLine::parse(command_line), fetch: &fetch },
+        &|_| true,
+        &mut remarks,
+    );
     Searched { found, remarks, fetched: fetched.into_inner() }
 }
 
@@ -48,14 +57,24 @@ fn the_first_place_that_has_something_wins() {
         let Searched { found, fetched, .. } = search(contents, line);
         let found = found.unwrap();
         assert_eq!(found.as_ref().map(|(place, found)| (*place, found.origin.as_str())), expected);
-        assert!(found.is_none_or(|(_, found)| found.document.bytes() == CONFIG && !format!("{found:?}").contains("canary")));
-        assert_eq!(fetched.len(), usize::from(line.contains("https")), "the network is for the command line only");
+        assert!(found.is_none_or(
+            |(_, found)| found.document.bytes() == CONFIG && !format!("{found:?}").contains("canary")
+        ));
+        assert_eq!(
+            fetched.len(),
+            usize::from(line.contains("https")),
+            "the network is for the command line only"
+        );
     }
 }
 
 #[test]
 fn a_url_that_fails_is_not_replaced_by_another_place() {
-    let digest: String = ring::digest::digest(&ring::digest::SHA256, CONFIG).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = ring::digest::digest(&ring::digest::SHA256, CONFIG)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let wrong = "0".repeat(64);
     for (line, expected) in [
         (format!("firstboot.config=http://host/a firstboot.config-sha256={digest}"), Ok(())),
@@ -65,7 +84,9 @@ fn a_url_that_fails_is_not_replaced_by_another_place() {
     ] {
         match (search(&[(ETC, CONFIG, 0o600)], &line).found, expected) {
             (Ok(found), Ok(())) => assert_eq!(found.unwrap().0, "url"),
-            (Err(failure), Err(class)) => assert!(failure.class == class && !failure.message.contains("canary"), "{line}: {failure}"),
+            (Err(failure), Err(class)) => {
+                assert!(failure.class == class && !failure.message.contains("canary"), "{line}: {failure}")
+            }
             (found, _) => panic!("{line}: {found:?}"),
         }
     }
@@ -81,7 +102,10 @@ fn empty_and_open_files_are_remarked_on() {
 
 #[test]
 fn a_file_that_is_too_long_ends_the_search() {
-    assert_eq!(search(&[(ETC, &vec![b'x'; document::LIMIT + 1], 0o600)], "").found.unwrap_err().class, Class::Source);
+    assert_eq!(
+        search(&[(ETC, &vec![b'x'; document::LIMIT + 1], 0o600)], "").found.unwrap_err().class,
+        Class::Source
+    );
 }
 
 #[test]
@@ -91,7 +115,11 @@ fn every_source_has_a_name_of_its_own_and_addresses_that_are_addresses() {
     names.dedup();
     assert_eq!(names.len(), SOURCES.len());
     for source in SOURCES {
-        assert!(source.guarded.iter().all(|address| address.parse::<std::net::IpAddr>().is_ok()), "{}", source.name);
+        assert!(
+            source.guarded.iter().all(|address| address.parse::<std::net::IpAddr>().is_ok()),
+            "{}",
+            source.name
+        );
         assert!(!source.signs.is_empty() || source.name == "proxmox", "{} is never recognised", source.name);
         assert!(!source.deadline.is_zero(), "{}", source.name);
     }

@@ -25,7 +25,8 @@ impl TestService {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let answers: HashMap<String, String> = answers.iter().map(|(line, text)| ((*line).to_owned(), (*text).to_owned())).collect();
+        let answers: HashMap<String, String> =
+            answers.iter().map(|(line, text)| ((*line).to_owned(), (*text).to_owned())).collect();
         let log = asked.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -41,10 +42,16 @@ impl TestService {
     }
 }
 
-fn serve(mut stream: TcpStream, answers: &HashMap<String, String>, header: (&str, &str), log: &Mutex<Vec<Asked>>) {
+fn serve(
+    mut stream: TcpStream,
+    answers: &HashMap<String, String>,
+    header: (&str, &str),
+    log: &Mutex<Vec<Asked>>,
+) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(asked) = request(&mut reader) {
-        let (status, body) = answers.get(&asked.line).map_or(("404 Not Found", ""), |text| ("200 OK", text.as_str()));
+        let (status, body) =
+            answers.get(&asked.line).map_or(("404 Not Found", ""), |text| ("200 OK", text.as_str()));
         log.lock().unwrap().push(asked);
         let (name, value) = header;
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{name}: {value}\r\n\r\n", body.len());
@@ -65,7 +72,10 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
         }
     }
     let line = lines.first()?.rsplit_once(' ')?.0.to_owned();
-    let headers = lines.iter().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+    let headers = lines
+        .iter()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
     let asked = Asked { line, headers: headers.collect() };
     let length = asked.headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     reader.read_exact(&mut vec![0; length]).ok()?;

@@ -27,16 +27,25 @@ struct Asked {
 }
 
 pub(super) fn look(surroundings: &Surroundings, _: &mut Vec<String>) -> Result<Option<UserData>> {
-    let Some(asked) = parse(surroundings.command_line, &|| firmware_names_seed(surroundings.root))? else { return Ok(None) };
-    let url = variables::expand(&asked.url, "${", "}", &|name| variables::of_machine(surroundings.root, surroundings.command_line, name))
-        .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))?;
+    let Some(asked) = parse(surroundings.command_line, &|| firmware_names_seed(surroundings.root))? else {
+        return Ok(None);
+    };
+    let url = variables::expand(&asked.url, "${", "}", &|name| {
+        variables::of_machine(surroundings.root, surroundings.command_line, name)
+    })
+    .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))?;
     get(&url, asked.digest.as_deref(), surroundings.fetch)
 }
 
 /// Gets the user-data at `url`, which must have the SHA-256 `pinned`. None when it is blank.
-pub(super) fn get(url: &str, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Result<Document>) -> Result<Option<UserData>> {
+pub(super) fn get(
+    url: &str,
+    pinned: Option<&str>,
+    fetch: &dyn Fn(&str) -> Result<Document>,
+) -> Result<Option<UserData>> {
     let shown = shown(url);
-    let document = fetch(url).map_err(|failure| failure.doing(format!("getting the node config from {shown}")))?;
+    let document =
+        fetch(url).map_err(|failure| failure.doing(format!("getting the node config from {shown}")))?;
     if document.bytes().len() > LIMIT {
         return Err(Failure::new(Class::Source, format!("what {shown} gives is longer than {LIMIT} bytes")));
     }
@@ -44,16 +53,18 @@ pub(super) fn get(url: &str, pinned: Option<&str>, fetch: &dyn Fn(&str) -> Resul
         let found = hex(digest(&SHA256, document.bytes()).as_ref());
         if found != expected {
             let message = format!("what {shown} gives is not what {DIGEST} pins: its SHA-256 is {found}");
-            return Err(
-                Failure::new(Class::Untrusted, message).help("pin the digest of the file that the server has now, or restore that file")
-            );
+            return Err(Failure::new(Class::Untrusted, message)
+                .help("pin the digest of the file that the server has now, or restore that file"));
         }
     }
     Ok(UserData::new(document, shown))
 }
 
 fn firmware_names_seed(root: &Root) -> bool {
-    smbios::text(root, Field::ProductSerial.name()).as_deref().and_then(nocloud::seed::in_serial).is_some()
+    smbios::text(root, Field::ProductSerial.name())
+        .as_deref()
+        .and_then(nocloud::seed::in_serial)
+        .is_some()
 }
 
 /// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is refused. The digest may be that
@@ -61,8 +72,13 @@ fn firmware_names_seed(root: &Root) -> bool {
 fn parse(line: &CommandLine, has_seed: &dyn Fn() -> bool) -> Result<Option<Asked>> {
     let pinned = pin(line)?;
     let Some(url) = line.value(URL).map(str::to_owned) else {
-        let is_for_another = || line.words().iter().any(|word| nocloud::seed::parse(word).is_some()) || has_seed();
-        return if pinned.is_some() && !is_for_another() { Err(wrong(format!("{DIGEST} is there without {URL}"))) } else { Ok(None) };
+        let is_for_another =
+            || line.words().iter().any(|word| nocloud::seed::parse(word).is_some()) || has_seed();
+        return if pinned.is_some() && !is_for_another() {
+            Err(wrong(format!("{DIGEST} is there without {URL}")))
+        } else {
+            Ok(None)
+        };
     };
     if line.value(inline::ARGUMENT).is_some() {
         return Err(wrong(format!("{URL} and {} exclude each other", inline::ARGUMENT)));
@@ -73,8 +89,13 @@ fn parse(line: &CommandLine, has_seed: &dyn Fn() -> bool) -> Result<Option<Asked
 
 /// The digest that the command line pins, in lower-case hex.
 pub(super) fn pin(line: &CommandLine) -> Result<Option<String>> {
-    let pinned = line.value(DIGEST).map(|text| text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase());
-    if pinned.as_ref().is_some_and(|text| text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+    let pinned = line
+        .value(DIGEST)
+        .map(|text| text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase());
+    if pinned
+        .as_ref()
+        .is_some_and(|text| text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    {
         return Err(wrong(format!("{DIGEST} is no SHA-256 of 64 hex digits")));
     }
     Ok(pinned)
@@ -86,8 +107,11 @@ pub(super) fn check_scheme(url: &str, is_pinned: bool, named_by: &str) -> Result
     match scheme.as_deref() {
         Some("https") => Ok(()),
         Some("http") if is_pinned => Ok(()),
-        Some("http") => Err(Failure::new(Class::Source, format!("{named_by} names plain http, which anyone on the way can change"))
-            .help(format!("use https, or pin the file: {DIGEST}=<output of sha256sum>"))),
+        Some("http") => Err(Failure::new(
+            Class::Source,
+            format!("{named_by} names plain http, which anyone on the way can change"),
+        )
+        .help(format!("use https, or pin the file: {DIGEST}=<output of sha256sum>"))),
         _ => Err(Failure::new(Class::Source, format!("{named_by} names neither an https nor an http URL"))),
     }
 }
@@ -113,13 +137,18 @@ mod tests {
 
     #[test]
     fn the_command_line_is_read() {
-        let asked = |url: &str, digest: Option<&str>| Ok(Some(Asked { url: url.to_owned(), digest: digest.map(str::to_owned) }));
+        let asked = |url: &str, digest: Option<&str>| {
+            Ok(Some(Asked { url: url.to_owned(), digest: digest.map(str::to_owned) }))
+        };
         for (line, expected) in [
             ("quiet root=x".to_owned(), Ok(None)),
             ("firstboot.config=https://a/b".to_owned(), asked("https://a/b", None)),
             ("firstboot.config=https://a/b firstboot.config=HTTPS://c".to_owned(), asked("HTTPS://c", None)),
             (
-                format!("\"firstboot.config=http://a/b c\" firstboot.config-sha256=sha256:{}", HEX.to_uppercase()),
+                format!(
+                    "\"firstboot.config=http://a/b c\" firstboot.config-sha256=sha256:{}",
+                    HEX.to_uppercase()
+                ),
                 asked("http://a/b c", Some(HEX)),
             ),
             ("-- firstboot.config=https://a".to_owned(), Ok(None)),
@@ -142,7 +171,10 @@ mod tests {
             ("firstboot.config=https://a firstboot.config-inline=e30=", "exclude each other"),
         ] {
             let failure = parse(&CommandLine::parse(line), &|| false).unwrap_err();
-            assert!(failure.message.contains(expected) && failure.class == Class::Source, "{line}: {failure}");
+            assert!(
+                failure.message.contains(expected) && failure.class == Class::Source,
+                "{line}: {failure}"
+            );
         }
     }
 

@@ -26,7 +26,9 @@ type Value = fn(&Root, &CommandLine) -> Option<String>;
 const VARIABLES: &[(&str, Value)] = &[
     ("mac", mac),
     ("uuid", |root, _| {
-        smbios::text(root, "product_uuid").filter(|uuid| identity::doubt(uuid).is_none()).map(|uuid| uuid.to_ascii_lowercase())
+        smbios::text(root, "product_uuid")
+            .filter(|uuid| identity::doubt(uuid).is_none())
+            .map(|uuid| uuid.to_ascii_lowercase())
     }),
     ("serial", |root, _| smbios::text(root, "product_serial")),
     ("hostname", |root, _| machine::hostname(root).filter(|name| name != "localhost")),
@@ -38,7 +40,10 @@ pub fn expand(text: &str, open: &str, close: &str, value: &dyn Fn(&str) -> Resul
     let mut rest = text;
     while let Some((front, back)) = rest.split_once(open) {
         let Some((name, behind)) = back.split_once(close) else {
-            return Err(Failure::new(Class::Source, format!("a variable begins with {open} and does not end")));
+            return Err(Failure::new(
+                Class::Source,
+                format!("a variable begins with {open} and does not end"),
+            ));
         };
         expanded.push_str(front);
         expanded.push_str(&percent::encoded(&value(name)?, b":"));
@@ -53,9 +58,11 @@ pub fn of_machine(root: &Root, line: &CommandLine, name: &str) -> Result<String>
     let Some((_, value)) = VARIABLES.iter().find(|(each, _)| *each == name) else {
         let names: Vec<String> = VARIABLES.iter().map(|(name, _)| format!("${{{name}}}")).collect();
         let shown: String = name.chars().take(40).filter(|each| !each.is_control()).collect();
-        return Err(Failure::new(Class::Source, format!("no variable is called {shown:?}")).help(format!("there are {}", names.join(", "))));
+        return Err(Failure::new(Class::Source, format!("no variable is called {shown:?}"))
+            .help(format!("there are {}", names.join(", "))));
     };
-    value(root, line).ok_or_else(|| Failure::new(Class::Source, format!("this machine has no value for ${{{name}}}")))
+    value(root, line)
+        .ok_or_else(|| Failure::new(Class::Source, format!("this machine has no value for ${{{name}}}")))
 }
 
 fn mac(root: &Root, line: &CommandLine) -> Option<String> {
@@ -77,21 +84,26 @@ fn boot_interface(text: &str) -> Option<String> {
 /// By name; those that are made of hardware.
 fn real_interfaces(root: &Root) -> Vec<String> {
     let entries = fs::read_dir(root.path("/sys/class/net")).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.retain(|name| root.path(format!("/sys/class/net/{name}/device")).exists());
     names.sort();
     names
 }
 
 fn address(root: &Root, interface: &str) -> Option<String> {
-    let text = kernel::text(root, &format!("/sys/class/net/{interface}/address"))?.trim().to_ascii_lowercase();
+    let text = kernel::text(root, &format!("/sys/class/net/{interface}/address"))?
+        .trim()
+        .to_ascii_lowercase();
     is_mac(&text).then_some(text)
 }
 
 fn is_mac(text: &str) -> bool {
     let parts: Vec<&str> = text.split(':').collect();
     parts.len() == 6
-        && parts.iter().all(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        && parts
+            .iter()
+            .all(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
         && text != "00:00:00:00:00:00"
 }
 
@@ -106,7 +118,9 @@ mod tests {
     fn expanded(contents: &[(&str, &str)], line: &str, url: &str) -> Result<String> {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
-        contents.iter().for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o644).unwrap());
+        contents
+            .iter()
+            .for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o644).unwrap());
         expand(url, "${", "}", &|name| of_machine(&root, &CommandLine::parse(line), name))
     }
 
@@ -137,8 +151,10 @@ mod tests {
 
     #[test]
     fn what_has_no_value_is_said() {
-        let shared =
-            [("/sys/class/dmi/id/product_uuid", "03000200-0400-0500-0006-000700080009"), ("/proc/sys/kernel/hostname", "localhost")];
+        let shared = [
+            ("/sys/class/dmi/id/product_uuid", "03000200-0400-0500-0006-000700080009"),
+            ("/proc/sys/kernel/hostname", "localhost"),
+        ];
         for (line, url, expected) in [
             ("", "https://h/${uuid}", "no value for ${uuid}"),
             ("", "https://h/${hostname}", "no value for ${hostname}"),

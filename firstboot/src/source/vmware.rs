@@ -51,7 +51,8 @@ const OVERWRITTEN: [&[u8]; 2] = [b"---", b"{}"];
 const NOTHING: &str = "LS0t";
 
 fn processor(evidence: &Evidence) -> Option<String> {
-    (evidence.root().is_machine() && vmware::is_here()).then(|| "the processor names VMware as its hypervisor".to_owned())
+    (evidence.root().is_machine() && vmware::is_here())
+        .then(|| "the processor names VMware as its hypervisor".to_owned())
 }
 
 fn port(root: &Root) -> Option<Box<dyn Port>> {
@@ -86,7 +87,9 @@ fn guestinfo(port: &mut dyn Port, remarks: &mut Vec<String>) -> Result<Reading> 
     if let Some(bytes) = vmware::get(port, ENVIRONMENT)? {
         let environment = ovf::parse(&bytes, ENVIRONMENT)?;
         environment.say(ENVIRONMENT, &mut reading.facts);
-        reading.user_data = reading.user_data.or(environment.user_data.and_then(|document| UserData::new(document, ENVIRONMENT)));
+        reading.user_data = reading
+            .user_data
+            .or(environment.user_data.and_then(|document| UserData::new(document, ENVIRONMENT)));
     }
     if decoded(port, VENDOR_DATA)?.is_some() {
         remarks.push(format!("{VENDOR_DATA} is there, and is not used"));
@@ -111,15 +114,21 @@ fn decode(value: Zeroizing<Vec<u8>>, encoding: &[u8]) -> Result<(Document, bool)
         "" => return Document::new(value).map(|document| (document, false)).ok_or_else(|| wrong("too long")),
         "base64" | "b64" => false,
         "gzip+base64" | "gz+b64" => true,
-        _ => return Err(wrong("its encoding is not known").help("known are base64, b64, gzip+base64, gz+b64, and none")),
+        _ => {
+            return Err(wrong("its encoding is not known")
+                .help("known are base64, b64, gzip+base64, gz+b64, and none"));
+        }
     };
-    inline::decode(&value).map(|document| (document, is_packed)).ok_or_else(|| wrong("not the base64 that its encoding says"))
+    inline::decode(&value)
+        .map(|document| (document, is_packed))
+        .ok_or_else(|| wrong("not the base64 that its encoding says"))
 }
 
 fn unpack(bytes: &[u8]) -> Result<Document> {
     let limit = document::LIMIT as u64 + 1;
-    Document::read(GzDecoder::new(bytes).take(limit))
-        .map_err(|_| Failure::new(Class::Source, format!("{METADATA}: not the gzip that its encoding says, or too long")))
+    Document::read(GzDecoder::new(bytes).take(limit)).map_err(|_| {
+        Failure::new(Class::Source, format!("{METADATA}: not the gzip that its encoding says, or too long"))
+    })
 }
 
 fn discs(reader: &mut Reader, reading: &mut Reading) -> Result<()> {
@@ -146,7 +155,8 @@ fn environment_on(disk: &Disk) -> Result<Reading> {
         if let Some(document) = Document::read_file(&folder.join("ovf-env.xml"))? {
             let environment = ovf::parse(document.bytes(), &source)?;
             environment.say(&source, &mut reading.facts);
-            reading.user_data = environment.user_data.and_then(|document| UserData::new(document, source.as_str()));
+            reading.user_data =
+                environment.user_data.and_then(|document| UserData::new(document, source.as_str()));
         }
         Ok(reading)
     })
@@ -162,7 +172,11 @@ fn firmware(evidence: &Evidence, facts: &mut Facts) {
 
 /// `VMware-56 4d 01 … 0f-10 …`: the UUID as vCenter has it. In product_uuid, newer virtual hardware swaps bytes of the first three groups.
 fn uuid_of_serial(serial: &str) -> Option<String> {
-    let digits: String = serial.strip_prefix("VMware-")?.chars().filter(|each| !matches!(each, ' ' | '-')).collect();
+    let digits: String = serial
+        .strip_prefix("VMware-")?
+        .chars()
+        .filter(|each| !matches!(each, ' ' | '-'))
+        .collect();
     if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
@@ -186,7 +200,9 @@ fn overwrite(port: &mut dyn Port) -> Result<Option<String>> {
         }
     }
     let environment = vmware::get(port, ENVIRONMENT)?;
-    if environment.is_some_and(|bytes| ovf::parse(&bytes, ENVIRONMENT).map_or(true, |found| found.user_data.is_some())) {
+    if environment
+        .is_some_and(|bytes| ovf::parse(&bytes, ENVIRONMENT).map_or(true, |found| found.user_data.is_some()))
+    {
         vmware::set(port, ENVIRONMENT, ovf::EMPTY)?;
         done.push(ENVIRONMENT);
     }

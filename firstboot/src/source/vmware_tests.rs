@@ -66,9 +66,17 @@ fn metadata_of_a_played_host_becomes_facts() {
     let text = "instance-id: vm-7\nlocal-hostname: n1\n";
     let json = packed(r#"{"instance-id": "vm-7", "local-hostname": "n1", "network": {}}"#);
     for (value, encoding) in [(text, ""), (&STANDARD.encode(text), "base64"), (&json, "gzip+base64")] {
-        let mut host = PlayedHost::with(&[(METADATA, value), ("guestinfo.metadata.encoding", encoding), (VENDOR_DATA, "x")]);
+        let mut host = PlayedHost::with(&[
+            (METADATA, value),
+            ("guestinfo.metadata.encoding", encoding),
+            (VENDOR_DATA, "x"),
+        ]);
         let (reading, remarks) = read_from(&mut host).unwrap();
-        assert_eq!((reading.facts.text("instance-id"), reading.facts.text("hostname")), (Some("vm-7"), Some("n1")), "{encoding}");
+        assert_eq!(
+            (reading.facts.text("instance-id"), reading.facts.text("hostname")),
+            (Some("vm-7"), Some("n1")),
+            "{encoding}"
+        );
         assert_eq!(remarks, ["guestinfo.vendordata is there, and is not used"]);
     }
 }
@@ -101,7 +109,11 @@ fn secrets_of_a_played_host_are_overwritten_once() {
     ]);
     let said = overwrite(&mut host).unwrap().unwrap();
     assert_eq!(said, "overwrote guestinfo.userdata, guestinfo.ignition.config.data, guestinfo.ovfenv");
-    assert!(host.keys.values().all(|value| !value.windows(6).any(|window| window == b"canary" || window == b"Y2FuYX")));
+    assert!(
+        host.keys
+            .values()
+            .all(|value| !value.windows(6).any(|window| window == b"canary" || window == b"Y2FuYX"))
+    );
     assert_eq!(host.keys[METADATA], b"local-hostname: n1");
     let (reading, _) = read_from(&mut host).unwrap();
     assert!(reading.user_data.is_none(), "what was overwritten is no config");
@@ -114,13 +126,21 @@ fn secrets_of_a_played_host_are_overwritten_once() {
 #[test]
 fn nothing_is_left_of_user_data_in_any_encoding() {
     let secret = "token: canary.c4nar1c4nar2c4na\n";
-    for (value, encoding) in
-        [(secret.to_owned(), ""), (STANDARD.encode(secret), "b64"), (packed(secret), "gz+b64"), (packed(secret), "wrong")]
-    {
+    for (value, encoding) in [
+        (secret.to_owned(), ""),
+        (STANDARD.encode(secret), "b64"),
+        (packed(secret), "gz+b64"),
+        (packed(secret), "wrong"),
+    ] {
         for key in USER_DATA.into_iter().chain([VENDOR_DATA]) {
             let mut host = PlayedHost::with(&[(key, &value), (&format!("{key}.encoding"), encoding)]);
             assert_eq!(overwrite(&mut host).unwrap(), Some(format!("overwrote {key}")), "{encoding}");
-            assert!(host.keys.values().all(|left| !left.windows(8).any(|part| value.as_bytes().starts_with(part))), "{key} {encoding}");
+            assert!(
+                host.keys
+                    .values()
+                    .all(|left| !left.windows(8).any(|part| value.as_bytes().starts_with(part))),
+                "{key} {encoding}"
+            );
             assert!(decoded(&mut host, key).unwrap().is_none(), "{key} {encoding}");
         }
     }
@@ -129,7 +149,10 @@ fn nothing_is_left_of_user_data_in_any_encoding() {
 #[test]
 fn the_uuid_of_vcenter_is_in_the_serial() {
     for (serial, expected) in [
-        ("VMware-42 1c 5f 2a 8e 0b 33 c4-9d 00 11 22 33 44 55 6F", Some("421c5f2a-8e0b-33c4-9d00-11223344556f")),
+        (
+            "VMware-42 1c 5f 2a 8e 0b 33 c4-9d 00 11 22 33 44 55 6F",
+            Some("421c5f2a-8e0b-33c4-9d00-11223344556f"),
+        ),
         ("VMware-42 1c", None),
         ("421c5f2a8e0b33c49d0011223344556f", None),
         ("VMware-äöüäöüäöüäöüäöüä", None),

@@ -17,11 +17,19 @@ pub(super) const SOURCE: Source = Source {
 };
 
 /// The service wants a header of which only the name counts, so that no forwarded request gets anything.
-const MANNERS: Manners = Manners { headers: &[("metadata-token", "cloudinit")], answers_with: None, session: None, privileged_port: false };
+const MANNERS: Manners = Manners {
+    headers: &[("metadata-token", "cloudinit")],
+    answers_with: None,
+    session: None,
+    privileged_port: false,
+};
 const DOCUMENT: &str = "/v1.json";
 const FIELDS: &[(&str, &str)] = &[("/hostname", "hostname"), ("/region/regioncode", "region")];
-const IPS: &[(&str, Option<Scope>)] =
-    &[("/interfaces/*/ipv4/address", None), ("/interfaces/*/ipv4/additional/*/address", None), ("/interfaces/*/ipv6/address", None)];
+const IPS: &[(&str, Option<Scope>)] = &[
+    ("/interfaces/*/ipv4/address", None),
+    ("/interfaces/*/ipv4/additional/*/address", None),
+    ("/interfaces/*/ipv6/address", None),
+];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
     let mut service = reader.service(&["169.254.169.254"], MANNERS);

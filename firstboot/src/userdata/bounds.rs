@@ -26,7 +26,8 @@ impl Budget {
     /// Takes `bytes` from it.
     pub fn take(&self, bytes: usize) -> Result<()> {
         let left = self.0.get().checked_sub(bytes).ok_or_else(|| {
-            wrong(format!("it unpacks to more than {} MiB", CEILING >> 20)).help("carry less, or point to it with a ConfigPointer")
+            wrong(format!("it unpacks to more than {} MiB", CEILING >> 20))
+                .help("carry less, or point to it with a ConfigPointer")
         })?;
         self.0.set(left);
         Ok(())
@@ -41,7 +42,8 @@ pub(super) fn wrong(message: impl Into<String>) -> Failure {
 /// Adds `more` to `bytes`. A vector that grows by itself leaves its old memory as it was.
 pub(super) fn append(bytes: &mut Bytes, more: &[u8]) {
     if bytes.capacity() - bytes.len() < more.len() {
-        let mut larger = Zeroizing::new(Vec::with_capacity((bytes.capacity() * 2).max(bytes.len() + more.len())));
+        let mut larger =
+            Zeroizing::new(Vec::with_capacity((bytes.capacity() * 2).max(bytes.len() + more.len())));
         larger.extend_from_slice(bytes);
         *bytes = larger;
     }
@@ -50,13 +52,17 @@ pub(super) fn append(bytes: &mut Bytes, more: &[u8]) {
 
 /// The byte that hex digits say.
 pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
-    digits.iter().try_fold(0, |byte: u8, digit| Some(byte.wrapping_mul(16) | u8::try_from(char::from(*digit).to_digit(16)?).ok()?))
+    digits.iter().try_fold(0, |byte: u8, digit| {
+        Some(byte.wrapping_mul(16) | u8::try_from(char::from(*digit).to_digit(16)?).ok()?)
+    })
 }
 
 /// `bytes` as text.
 pub(super) fn text(bytes: &[u8]) -> Result<&str> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| wrong(format!("it is not UTF-8: byte {} begins no character", error.valid_up_to())).help("save it as UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        wrong(format!("it is not UTF-8: byte {} begins no character", error.valid_up_to()))
+            .help("save it as UTF-8")
+    })?;
     match text.find('\0') {
         Some(position) => Err(wrong(format!("there is a NUL byte at {position}")).help("it must be text")),
         None => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),

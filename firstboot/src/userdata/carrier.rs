@@ -55,7 +55,11 @@ pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Optio
 
 impl Carrier {
     /// Finds the node config and takes it out; none when there is none. `lookup` knows the variables that a command would fill in.
-    pub fn find(&mut self, lookup: &dyn Fn(&str) -> Option<String>, budget: &Budget) -> Result<Option<Carried>> {
+    pub fn find(
+        &mut self,
+        lookup: &dyn Fn(&str) -> Option<String>,
+        budget: &Budget,
+    ) -> Result<Option<Carried>> {
         let found = commands::read(&self.commands)?;
         let mut files = settle(std::mem::take(&mut self.files))?;
         files.retain(|file| file.path != PLACEHOLDER);
@@ -68,7 +72,12 @@ impl Carrier {
             Some(document) if found.fills_in => Some(fill_in(&document, lookup, budget)?),
             document => document,
         };
-        self.remarks.extend(count(found.others, "command is", "commands are", "not executed: this agent runs no scripts"));
+        self.remarks.extend(count(
+            found.others,
+            "command is",
+            "commands are",
+            "not executed: this agent runs no scripts",
+        ));
         Ok(Some(Carried { document, flags: found.join, files, sentinel: found.sentinel }))
     }
 }
@@ -78,7 +87,11 @@ fn position(files: &[CarriedFile], found: &Found) -> Result<Option<usize>> {
     if let Some(join) = &found.join {
         let Some(path) = &join.config else {
             let is_whole = !join.endpoints.is_empty() || join.discovery_file.is_some();
-            return if is_whole { Ok(None) } else { Err(wrong("the command kubeadm join names neither a config nor an API server")) };
+            return if is_whole {
+                Ok(None)
+            } else {
+                Err(wrong("the command kubeadm join names neither a config nor an API server"))
+            };
         };
         let position = files.iter().position(|file| path.as_os_str() == file.path.as_str());
         return position.map(Some).ok_or_else(|| {
@@ -89,11 +102,16 @@ fn position(files: &[CarriedFile], found: &Found) -> Result<Option<usize>> {
     if let Some(position) = files.iter().position(|file| OURS.contains(&file.path.as_str())) {
         return Ok(Some(position));
     }
-    let is_config = |file: &CarriedFile| kind(file.content.bytes()) == Kind::NodeConfig && names_a_join(file.content.bytes());
-    let mut candidates = files.iter().enumerate().filter(|(_, file)| is_config(file)).map(|(position, _)| position);
+    let is_config = |file: &CarriedFile| {
+        kind(file.content.bytes()) == Kind::NodeConfig && names_a_join(file.content.bytes())
+    };
+    let mut candidates =
+        files.iter().enumerate().filter(|(_, file)| is_config(file)).map(|(position, _)| position);
     match (candidates.next(), candidates.next()) {
-        (Some(_), Some(_)) => Err(wrong("several files are node configs, and no command says which one counts")
-            .help("run kubeadm join --config FILE in runcmd, or write the file to /etc/firstboot/config.yaml")),
+        (Some(_), Some(_)) => Err(wrong(
+            "several files are node configs, and no command says which one counts",
+        )
+        .help("run kubeadm join --config FILE in runcmd, or write the file to /etc/firstboot/config.yaml")),
         (first, _) => Ok(first),
     }
 }
@@ -106,7 +124,11 @@ const JOIN: &[u8] = b"JoinConfiguration";
 
 /// What `envsubst` does: `$NAME` and `${NAME}` become values. A name without a value is an error here. What stands
 /// behind another `$` may be a part of a password, and is not shown.
-fn fill_in(document: &Document, lookup: &dyn Fn(&str) -> Option<String>, budget: &Budget) -> Result<Document> {
+fn fill_in(
+    document: &Document,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    budget: &Budget,
+) -> Result<Document> {
     let mut filled = Bytes::default();
     let mut rest = document.bytes();
     while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
@@ -117,12 +139,19 @@ fn fill_in(document: &Document, lookup: &dyn Fn(&str) -> Option<String>, budget:
             rest = behind.get(1..).unwrap_or_default();
             continue;
         };
-        let is_plain = |value: &String| value.chars().all(|character| !character.is_control() && !"\"'\\{}#".contains(character));
+        let is_plain = |value: &String| {
+            value.chars().all(|character| !character.is_control() && !"\"'\\{}#".contains(character))
+        };
         let value = lookup(name).filter(is_plain).ok_or_else(|| {
-            let shown =
-                if SHOWN.iter().any(|prefix| name.starts_with(prefix)) { format!("the variable {name}") } else { "a variable".to_owned() };
-            wrong(format!("a command fills in {shown} of the node config, and it has no plain value on this machine"))
-                .help("firstboot explain shows the facts that are known here")
+            let shown = if SHOWN.iter().any(|prefix| name.starts_with(prefix)) {
+                format!("the variable {name}")
+            } else {
+                "a variable".to_owned()
+            };
+            wrong(format!(
+                "a command fills in {shown} of the node config, and it has no plain value on this machine"
+            ))
+            .help("firstboot explain shows the facts that are known here")
         })?;
         budget.take(value.len())?;
         append(&mut filled, value.as_bytes());
@@ -136,9 +165,14 @@ fn fill_in(document: &Document, lookup: &dyn Fn(&str) -> Option<String>, budget:
 fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
     let text = text.strip_prefix(b"$")?;
     let (inner, end) = text.strip_prefix(b"{").map_or((text, &b""[..]), |inner| (inner, &b"}"[..]));
-    let length = inner.iter().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_').count();
+    let length = inner
+        .iter()
+        .take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_')
+        .count();
     let (name, behind) = inner.split_at_checked(length)?;
-    let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit()))?;
+    let name = std::str::from_utf8(name)
+        .ok()
+        .filter(|name| !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit()))?;
     Some((name, behind.strip_prefix(end)?))
 }
 

@@ -28,16 +28,29 @@ fn the_node_config_is_the_file_that_counts() {
     let other = ("/opt/x", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration # other\n");
     for (files, command, expected, left) in [
         (vec![("/run/k", "a"), other], "kubeadm join --config /run/k", Some("a"), vec!["/opt/x"]),
-        (vec![("/run/k", "a"), ("/run/k", "b"), (PLACEHOLDER, "x")], "kubeadm join --config=/run/k", Some("b"), vec![]),
+        (
+            vec![("/run/k", "a"), ("/run/k", "b"), (PLACEHOLDER, "x")],
+            "kubeadm join --config=/run/k",
+            Some("b"),
+            vec![],
+        ),
         (vec![("/etc/firstboot/config.yaml", "a"), other], "true", Some("a"), vec!["/opt/x"]),
         (vec![other, ("/a", "b")], "true", Some(other.1), vec!["/a"]),
         (vec![("/a", "b")], "kubeadm join a:6443 --token x", None, vec!["/a"]),
     ] {
         let carried = found(&files, command).unwrap().unwrap_or_else(|| panic!("{command}"));
         assert_eq!(carried.document.as_ref().map(Document::bytes), expected.map(str::as_bytes), "{command}");
-        assert_eq!(carried.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), left, "{command}");
+        assert_eq!(
+            carried.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
+            left,
+            "{command}"
+        );
     }
-    for files in [vec![], vec![("/a", "b")], vec![("/a", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration")]] {
+    for files in [
+        vec![],
+        vec![("/a", "b")],
+        vec![("/a", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration")],
+    ] {
         assert!(found(&files, "true").unwrap().is_none());
     }
     for (files, command, expected) in [
@@ -46,21 +59,29 @@ fn the_node_config_is_the_file_that_counts() {
         (vec![("/a", JOIN)], "kubeadm join", "neither a config nor"),
     ] {
         let failure = found(&files, command).unwrap_err();
-        assert!(failure.message.contains(expected) && !format!("{failure:?}").contains("canary"), "{failure}");
+        assert!(
+            failure.message.contains(expected) && !format!("{failure:?}").contains("canary"),
+            "{failure}"
+        );
     }
 }
 
 #[test]
 fn variables_are_filled_in_where_a_command_would() {
     for (text, expected) in [
-        ("${COREOS_EC2_HOSTNAME} $COREOS_EC2_HOSTNAME.x $ ${a} $1 ${} $$a é", Ok("ip-10-0-0-1 ip-10-0-0-1.x $ ${a} $1 ${} $$a é")),
+        (
+            "${COREOS_EC2_HOSTNAME} $COREOS_EC2_HOSTNAME.x $ ${a} $1 ${} $$a é",
+            Ok("ip-10-0-0-1 ip-10-0-0-1.x $ ${a} $1 ${} $$a é"),
+        ),
         ("${COREOS_UNKNOWN}", Err("the variable COREOS_UNKNOWN of")),
         ("p4$CANARY", Err("fills in a variable of")),
         ("$QUOTE", Err("fills in a variable of")),
     ] {
         let carried = found(&[("/k", text)], "envsubst < /k > /k.new; kubeadm join --config /k");
         match expected {
-            Ok(expected) => assert_eq!(carried.unwrap().unwrap().document.unwrap().bytes(), expected.as_bytes()),
+            Ok(expected) => {
+                assert_eq!(carried.unwrap().unwrap().document.unwrap().bytes(), expected.as_bytes())
+            }
             Err(expected) => assert!(carried.unwrap_err().message.contains(expected)),
         }
     }

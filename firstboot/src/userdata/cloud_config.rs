@@ -76,7 +76,8 @@ const USUAL_MODE: u32 = 0o644;
 pub fn read(bytes: &[u8], budget: &Budget) -> Result<Carrier> {
     let text = text(bytes)?;
     if text.contains("!!binary") || text.contains("yaml.org,2002:binary") {
-        return Err(wrong("a value is tagged as binary, which is not read").help("write encoding: b64 beside the content instead"));
+        return Err(wrong("a value is tagged as binary, which is not read")
+            .help("write encoding: b64 beside the content instead"));
     }
     let tree = Tree::read(text)?;
     let mut carrier = Carrier { form: "cloud-config", ..Carrier::default() };
@@ -88,12 +89,18 @@ pub fn read(bytes: &[u8], budget: &Budget) -> Result<Carrier> {
         }
     }
     for (index, command) in fields.list("runcmd")?.iter().enumerate() {
-        carrier
-            .commands
-            .extend(read_command(command).ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"))?);
+        carrier.commands.extend(
+            read_command(command)
+                .ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"))?,
+        );
     }
     carrier.hostname = hostname(&fields)?;
-    carrier.remarks.extend(count(fields.list("bootcmd")?.len(), "command of bootcmd is", "commands of bootcmd are", "not executed"));
+    carrier.remarks.extend(count(
+        fields.list("bootcmd")?.len(),
+        "command of bootcmd is",
+        "commands of bootcmd are",
+        "not executed",
+    ));
     carrier.remarks.extend(not_used(&fields));
     Ok(carrier)
 }
@@ -105,17 +112,22 @@ fn read_file(file: &Fields, budget: &Budget) -> Result<Option<CarriedFile>> {
     if given.is_none() && file.value("source").is_some() {
         return Ok(None);
     }
-    let bytes = decode(file, given.unwrap_or_default().as_bytes(), budget).map_err(|failure| failure.doing(file.place()))?;
+    let bytes = decode(file, given.unwrap_or_default().as_bytes(), budget)
+        .map_err(|failure| failure.doing(file.place()))?;
     let owner = Owner::parse(file.text("owner")?.unwrap_or_default());
     let mode = match file.value("permissions") {
         None => Some(USUAL_MODE),
         Some(Value::Number(number)) => number.as_u64().and_then(mode_of),
-        Some(Value::String(text)) => u64::from_str_radix(text.trim().trim_start_matches("0o"), 8).ok().and_then(mode_of),
+        Some(Value::String(text)) => {
+            u64::from_str_radix(text.trim().trim_start_matches("0o"), 8).ok().and_then(mode_of)
+        }
         Some(_) => None,
     };
     let mode = mode.ok_or_else(|| file.wrong("permissions", "a mode such as '0640'"))?;
     let appends = file.flag("append")?;
-    CarriedFile::new(path, mode, owner, appends, content(bytes)?).map(Some).map_err(|failure| failure.doing(file.place()))
+    CarriedFile::new(path, mode, owner, appends, content(bytes)?)
+        .map(Some)
+        .map_err(|failure| failure.doing(file.place()))
 }
 
 /// cc_write_files: base64, gzip, or gzip within base64.
@@ -128,7 +140,9 @@ fn decode(file: &Fields, content: &[u8], budget: &Budget) -> Result<Bytes> {
         }
         "b64" | "base64" => unpack::base64(content, budget),
         "gz" | "gzip" => unpack::gzip(content, budget),
-        "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => unpack::gzip(&unpack::base64(content, budget)?, budget),
+        "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => {
+            unpack::gzip(&unpack::base64(content, budget)?, budget)
+        }
         _ => Err(wrong("its encoding is not known").help("cloud-init has b64, gz and gz+b64")),
     }
 }
@@ -143,7 +157,9 @@ fn read_command(command: &Value) -> Option<Option<Command>> {
     };
     match command {
         Value::Null => Some(None),
-        Value::Array(words) => words.iter().map(word).collect::<Option<Vec<_>>>().map(Command::Words).map(Some),
+        Value::Array(words) => {
+            words.iter().map(word).collect::<Option<Vec<_>>>().map(Command::Words).map(Some)
+        }
         text => word(text).map(Command::Shell).map(Some),
     }
 }

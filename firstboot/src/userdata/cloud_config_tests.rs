@@ -17,12 +17,23 @@ fn files_are_decoded() {
         (&format!("content: {gzipped}\n  encoding: gzip+base64\n  permissions: 416"), "hello", 0o640),
         ("encoding: text/plain", "", 0o644),
     ] {
-        let carrier = read_text(&format!("write_files:\n- path: /a\n  {fields}\n")).unwrap_or_else(|failure| panic!("{fields}: {failure}"));
+        let carrier = read_text(&format!("write_files:\n- path: /a\n  {fields}\n"))
+            .unwrap_or_else(|failure| panic!("{fields}: {failure}"));
         let file = &carrier.files[0];
-        assert_eq!((file.content.bytes(), file.mode, file.appends), (content.as_bytes(), mode, false), "{fields}");
+        assert_eq!(
+            (file.content.bytes(), file.mode, file.appends),
+            (content.as_bytes(), mode, false),
+            "{fields}"
+        );
     }
-    let carrier = read_text("write_files:\n- {path: /a, owner: 'a:b', append: true}\n- {path: /b, source: {uri: https://canary}}").unwrap();
-    assert_eq!((carrier.files[0].owner.clone(), carrier.files[0].appends, carrier.files.len()), (Owner::parse("a:b"), true, 1));
+    let carrier = read_text(
+        "write_files:\n- {path: /a, owner: 'a:b', append: true}\n- {path: /b, source: {uri: https://canary}}",
+    )
+    .unwrap();
+    assert_eq!(
+        (carrier.files[0].owner.clone(), carrier.files[0].appends, carrier.files.len()),
+        (Owner::parse("a:b"), true, 1)
+    );
     assert_eq!(carrier.remarks, ["write_files[1] comes from elsewhere and is not fetched"]);
 }
 
@@ -37,7 +48,10 @@ fn what_is_malformed_is_named_by_its_place() {
         ("write_files: [{path: /a, content: [canary]}]", "write_files[0].content is not a text"),
         ("write_files: [{path: /a, content: 'canary!', encoding: b64}]", "write_files[0]: the base64 text"),
         ("write_files: [{path: /a, content: canary, encoding: gz}]", "write_files[0]: the gzip data"),
-        ("write_files: [{path: /a, content: a, encoding: canary}]", "write_files[0]: its encoding is not known"),
+        (
+            "write_files: [{path: /a, content: a, encoding: canary}]",
+            "write_files[0]: its encoding is not known",
+        ),
         ("write_files: [{path: /a, permissions: canary}]", "write_files[0].permissions is not a mode"),
         ("write_files: [{path: /a, permissions: '10000'}]", "write_files[0].permissions is not a mode"),
         ("write_files: [{path: /a, append: canary}]", "write_files[0].append is not true or false"),
@@ -54,7 +68,10 @@ fn what_is_malformed_is_named_by_its_place() {
         (&format!("a: {}", "canary ".repeat(1 << 18)), "longer than"),
     ] {
         let failure = read_text(text).err().unwrap_or_else(|| panic!("{text}"));
-        assert!(failure.message.contains(expected) && !format!("{failure:?}").contains("canary"), "{expected}: {failure}");
+        assert!(
+            failure.message.contains(expected) && !format!("{failure:?}").contains("canary"),
+            "{expected}: {failure}"
+        );
     }
 }
 
@@ -77,6 +94,9 @@ fn what_is_not_used_is_remarked_on_without_content() {
     let carrier =
         read_text("packages: [canary]\nusers: [{name: canary}]\nbootcmd: [canary, [canary]]\ncanary: x\nntp: {}\nruncmd: [canary, null]")
             .unwrap();
-    assert_eq!(carrier.remarks, ["2 commands of bootcmd are not executed", "these fields are not used: packages, users, 1 unknown"]);
+    assert_eq!(
+        carrier.remarks,
+        ["2 commands of bootcmd are not executed", "these fields are not used: packages, users, 1 unknown"]
+    );
     assert_eq!(carrier.commands.len(), 1);
 }

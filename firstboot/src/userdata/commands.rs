@@ -18,10 +18,13 @@ use crate::error::Result;
 pub const SENTINELS: &str = "/run/cluster-api/";
 
 /// Words of the shell and programs in front of a command that change nothing about which it is.
-const PREFIXES: &[&str] = &["sudo", "exec", "time", "command", "env", "if", "then", "else", "elif", "while", "until", "do", "!", "{"];
+const PREFIXES: &[&str] = &[
+    "sudo", "exec", "time", "command", "env", "if", "then", "else", "elif", "while", "until", "do", "!", "{",
+];
 
 /// Commands that do nothing that is missed: what Cluster API's own script has beside the join.
-const HARMLESS: &[&str] = &["set", "fi", "done", "}", "esac", "mkdir -p /run/cluster-api", "mv /etc/kubeadm.yml /tmp/"];
+const HARMLESS: &[&str] =
+    &["set", "fi", "done", "}", "esac", "mkdir -p /run/cluster-api", "mv /etc/kubeadm.yml /tmp/"];
 
 /// Shells within shells.
 const SHELLS: usize = 2;
@@ -68,7 +71,9 @@ impl Found {
     fn shell(&mut self, text: &str, shells: usize) -> Result<()> {
         let script = shell::read(text);
         if script.is_broken && text.contains("kubeadm") {
-            return Err(wrong("a command that names kubeadm cannot be read: a quote or a here-document has no end"));
+            return Err(wrong(
+                "a command that names kubeadm cannot be read: a quote or a here-document has no end",
+            ));
         }
         self.others += usize::from(script.is_broken);
         script.commands.iter().try_for_each(|simple| self.add(simple, shells))
@@ -83,7 +88,10 @@ impl Found {
         };
         let in_front = command.words.iter().take_while(is_in_front).count();
         let words = command.words.get(in_front..).unwrap_or_default();
-        let program = words.first().and_then(|word| Path::new(word.text.as_str()).file_name()?.to_str()).unwrap_or_default();
+        let program = words
+            .first()
+            .and_then(|word| Path::new(word.text.as_str()).file_name()?.to_str())
+            .unwrap_or_default();
         match (program, words.get(1).map(|word| word.text.as_str())) {
             ("kubeadm", Some("join")) => self.join(words)?,
             ("kubeadm", Some("init")) => return Err(init()),
@@ -103,10 +111,13 @@ impl Found {
 
     fn join(&mut self, words: &[Word]) -> Result<()> {
         if words.iter().any(|word| word.text.contains(MARK)) {
-            return Err(wrong("the command kubeadm join has a template expression that has no value on this machine"));
+            return Err(wrong(
+                "the command kubeadm join has a template expression that has no value on this machine",
+            ));
         }
         if words.iter().any(|word| word.expands) {
-            return Err(wrong("the command kubeadm join has variables of the shell in it").help("write what they stand for"));
+            return Err(wrong("the command kubeadm join has variables of the shell in it")
+                .help("write what they stand for"));
         }
         let arguments = words.iter().skip(1).map(|word| OsString::from(word.text.as_str()));
         // Its errors may repeat words, and these are user-data.
@@ -115,7 +126,9 @@ impl Found {
                 .help("try them: firstboot join --dry-run with the same flags"));
         };
         match self.join.replace(request.flags) {
-            Some(before) if self.join.as_ref() != Some(&before) => Err(wrong("kubeadm join is there twice, with different flags")),
+            Some(before) if self.join.as_ref() != Some(&before) => {
+                Err(wrong("kubeadm join is there twice, with different flags"))
+            }
             _ => Ok(()),
         }
     }
@@ -123,8 +136,15 @@ impl Found {
     /// `echo success > /run/cluster-api/bootstrap-success.complete`
     fn is_sentinel(&mut self, command: &Simple) -> bool {
         let Some(output) = command.output.as_ref().filter(|word| !word.expands) else { return false };
-        let is_plain = |name: &&str| name.len() < 100 && name.bytes().all(|byte| byte.is_ascii_lowercase() || b"-.".contains(&byte));
-        let Some(name) = output.text.strip_prefix(SENTINELS).filter(is_plain).filter(|name| name.starts_with("bootstrap")) else {
+        let is_plain = |name: &&str| {
+            name.len() < 100 && name.bytes().all(|byte| byte.is_ascii_lowercase() || b"-.".contains(&byte))
+        };
+        let Some(name) = output
+            .text
+            .strip_prefix(SENTINELS)
+            .filter(is_plain)
+            .filter(|name| name.starts_with("bootstrap"))
+        else {
             return false;
         };
         self.sentinel = Some(format!("{SENTINELS}{name}"));
@@ -141,7 +161,10 @@ pub(super) fn init() -> crate::error::Failure {
 fn is_harmless(words: &[Word]) -> bool {
     let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
     let line = Zeroizing::new(texts.join(" "));
-    words.is_empty() || HARMLESS.iter().any(|harmless| *harmless == line.as_str() || (*harmless == "set" && texts.first() == Some(&"set")))
+    words.is_empty()
+        || HARMLESS.iter().any(|harmless| {
+            *harmless == line.as_str() || (*harmless == "set" && texts.first() == Some(&"set"))
+        })
 }
 
 fn is_name(text: &str) -> bool {

@@ -32,12 +32,20 @@ fn a_join_is_found() {
 
 #[test]
 fn words_are_as_good_as_a_line() {
-    let words = |words: &[&str]| Command::Words(words.iter().map(|word| Zeroizing::new((*word).to_owned())).collect());
-    let commands =
-        [words(&["systemctl", "start", "x"]), words(&["sh", "-c", "kubeadm join a:6443 --token canary.canarycanarycana"]), words(&[])];
+    let words = |words: &[&str]| {
+        Command::Words(words.iter().map(|word| Zeroizing::new((*word).to_owned())).collect())
+    };
+    let commands = [
+        words(&["systemctl", "start", "x"]),
+        words(&["sh", "-c", "kubeadm join a:6443 --token canary.canarycanarycana"]),
+        words(&[]),
+    ];
     let found = read(&commands).unwrap();
     let join = found.join.unwrap();
-    assert_eq!((join.endpoints, join.token.unwrap().reveal(), found.others), (vec!["a:6443".to_owned()], "canary.canarycanarycana", 1));
+    assert_eq!(
+        (join.endpoints, join.token.unwrap().reveal(), found.others),
+        (vec!["a:6443".to_owned()], "canary.canarycanarycana", 1)
+    );
 }
 
 #[test]

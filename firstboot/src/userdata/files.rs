@@ -26,7 +26,8 @@ impl Owner {
     /// `user:group`, `user`, or nothing for root.
     pub fn parse(text: &str) -> Self {
         let (user, group) = text.split_once(':').unwrap_or((text, ""));
-        let named = |name: &str| if name.trim().is_empty() { "root".to_owned() } else { name.trim().to_owned() };
+        let named =
+            |name: &str| if name.trim().is_empty() { "root".to_owned() } else { name.trim().to_owned() };
         Self { user: named(user), group: named(group) }
     }
 }
@@ -56,8 +57,12 @@ impl CarriedFile {
     /// A file, if it can be one.
     pub fn new(path: &str, mode: u32, owner: Owner, appends: bool, content: Document) -> Result<Self> {
         let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
-        let names = path.strip_prefix('/').map(|rest| rest.split('/').filter(|name| !name.is_empty()).collect::<Vec<_>>());
-        let is_plain = |names: &Vec<&str>| !names.is_empty() && !path.ends_with('/') && names.iter().all(|name| is_name(name));
+        let names = path
+            .strip_prefix('/')
+            .map(|rest| rest.split('/').filter(|name| !name.is_empty()).collect::<Vec<_>>());
+        let is_plain = |names: &Vec<&str>| {
+            !names.is_empty() && !path.ends_with('/') && names.iter().all(|name| is_name(name))
+        };
         let names = names.filter(is_plain).filter(|_| path.len() < 4096).ok_or_else(|| {
             wrong("the path is not that of a file")
                 .help("it begins with /, names a file, and has neither . nor .. nor control characters in it")
@@ -80,7 +85,10 @@ pub(super) fn content(bytes: Bytes) -> Result<Document> {
 pub(super) fn settle(files: Vec<CarriedFile>) -> Result<Vec<CarriedFile>> {
     let mut settled: Vec<CarriedFile> = Vec::new();
     for mut file in files {
-        let before = settled.iter().position(|before| before.path == file.path).map(|position| settled.remove(position));
+        let before = settled
+            .iter()
+            .position(|before| before.path == file.path)
+            .map(|position| settled.remove(position));
         if let Some(before) = before.filter(|_| file.appends) {
             let mut both = Bytes::default();
             append(&mut both, before.content.bytes());
@@ -97,7 +105,13 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str, appends: bool) -> Result<CarriedFile> {
-        CarriedFile::new(path, 0o640, Owner::default(), appends, content(Bytes::new(text.as_bytes().to_vec()))?)
+        CarriedFile::new(
+            path,
+            0o640,
+            Owner::default(),
+            appends,
+            content(Bytes::new(text.as_bytes().to_vec()))?,
+        )
     }
 
     #[test]
@@ -122,18 +136,34 @@ mod tests {
 
     #[test]
     fn later_files_replace_or_append() {
-        let files = [("/a", "1", false), ("/b", "2", true), ("/a", "3", true), ("/c", "4", false), ("/c", "5", false), ("/b", "6", true)];
-        let settled = settle(files.iter().map(|(path, text, appends)| file(path, text, *appends).unwrap()).collect()).unwrap();
-        let shown: Vec<_> = settled.iter().map(|file| (file.path.as_str(), file.content.bytes(), file.appends)).collect();
+        let files = [
+            ("/a", "1", false),
+            ("/b", "2", true),
+            ("/a", "3", true),
+            ("/c", "4", false),
+            ("/c", "5", false),
+            ("/b", "6", true),
+        ];
+        let settled =
+            settle(files.iter().map(|(path, text, appends)| file(path, text, *appends).unwrap()).collect())
+                .unwrap();
+        let shown: Vec<_> = settled
+            .iter()
+            .map(|file| (file.path.as_str(), file.content.bytes(), file.appends))
+            .collect();
         assert_eq!(shown, [("/a", &b"13"[..], false), ("/c", b"5", false), ("/b", b"26", true)]);
         assert_eq!(format!("{:?}", settled[0]), "CarriedFile(0640, Document(2 bytes))");
     }
 
     #[test]
     fn owners_are_root_unless_they_are_named() {
-        for (text, user, group) in
-            [("", "root", "root"), ("a", "a", "root"), ("a:b", "a", "b"), (":b", "root", "b"), ("10 : 20", "10", "20")]
-        {
+        for (text, user, group) in [
+            ("", "root", "root"),
+            ("a", "a", "root"),
+            ("a:b", "a", "b"),
+            (":b", "root", "b"),
+            ("10 : 20", "10", "20"),
+        ] {
             assert_eq!(Owner::parse(text), Owner { user: user.to_owned(), group: group.to_owned() });
         }
     }

@@ -40,15 +40,20 @@ const NOT_USED: &[(&str, &str, &str, &str)] = &[
 pub fn read(bytes: &[u8], budget: &Budget) -> Result<Carrier> {
     let mut carrier = Carrier { form: "Ignition config", ..Carrier::default() };
     read_into(&mut carrier, bytes, budget, NESTING)?;
-    let hostname = carrier.files.iter().rfind(|file| file.path == "/etc/hostname").map(|file| file.content.bytes().trim_ascii().to_vec());
+    let hostname = carrier
+        .files
+        .iter()
+        .rfind(|file| file.path == "/etc/hostname")
+        .map(|file| file.content.bytes().trim_ascii().to_vec());
     carrier.hostname = hostname.and_then(|name| String::from_utf8(name).ok());
     Ok(carrier)
 }
 
 fn read_into(carrier: &mut Carrier, bytes: &[u8], budget: &Budget, nesting: usize) -> Result<()> {
     let text = text(bytes)?;
-    serde_json::from_str::<IgnoredAny>(text)
-        .map_err(|error| wrong(format!("it is not valid JSON: line {} column {}", error.line(), error.column())))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
+        wrong(format!("it is not valid JSON: line {} column {}", error.line(), error.column()))
+    })?;
     let tree = Tree::read(text)?;
     let fields = tree.fields()?.ok_or_else(|| wrong("it is empty"))?;
     let head = fields.fields("ignition")?.ok_or_else(|| fields.wrong("ignition", "there"))?;
@@ -81,7 +86,8 @@ fn other_configs(carrier: &mut Carrier, head: &Fields, budget: &Budget, nesting:
     for other in replace.into_iter().chain(before.into_iter().flatten()) {
         match resource(&other, budget)? {
             Some(_) if nesting == 0 => return Err(wrong("its configs are nested too deeply")),
-            Some(bytes) => read_into(carrier, &bytes, budget, nesting - 1).map_err(|failure| failure.doing(other.place()))?,
+            Some(bytes) => read_into(carrier, &bytes, budget, nesting - 1)
+                .map_err(|failure| failure.doing(other.place()))?,
             None => carrier.remarks.push(format!("{} is elsewhere and is not fetched", other.place())),
         }
     }
@@ -111,7 +117,9 @@ fn resource(resource: &Fields, budget: &Budget) -> Result<Option<Bytes>> {
 fn verify(resource: &Fields, bytes: &[u8]) -> Result<()> {
     let Some(verification) = resource.fields("verification")? else { return Ok(()) };
     let Some(expected) = verification.text("hash")?.filter(|hash| !hash.is_empty()) else { return Ok(()) };
-    let known = DIGESTS.iter().find_map(|(name, algorithm)| Some((expected.strip_prefix(name)?, algorithm)));
+    let known = DIGESTS
+        .iter()
+        .find_map(|(name, algorithm)| Some((expected.strip_prefix(name)?, algorithm)));
     let (digits, algorithm) = known.ok_or_else(|| verification.wrong("hash", "sha256-… or sha512-…"))?;
     if hex(digest(algorithm, bytes).as_ref()) == digits.to_ascii_lowercase() {
         return Ok(());
@@ -143,7 +151,9 @@ fn read_file(remarks: &mut Vec<String>, file: &Fields, budget: &Budget) -> Resul
     let mode = file.value("mode").map_or(Some(USUAL_MODE), Value::as_u64).and_then(mode_of);
     let mode = mode.ok_or_else(|| file.wrong("mode", "a mode in decimal digits"))?;
     let owner = Owner { user: owner(file, "user")?, group: owner(file, "group")? };
-    CarriedFile::new(path, mode, owner, appends, content(bytes).map_err(doing)?).map(Some).map_err(doing)
+    CarriedFile::new(path, mode, owner, appends, content(bytes).map_err(doing)?)
+        .map(Some)
+        .map_err(doing)
 }
 
 /// The name or the number.
@@ -151,7 +161,12 @@ fn owner(file: &Fields, kind: &str) -> Result<String> {
     let root = || "root".to_owned();
     let Some(owner) = file.fields(kind)? else { return Ok(root()) };
     let number = owner.value("id").and_then(Value::as_u64).map(|id| id.to_string());
-    Ok(owner.text("name")?.filter(|name| !name.is_empty()).map(str::to_owned).or(number).unwrap_or_else(root))
+    Ok(owner
+        .text("name")?
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .or(number)
+        .unwrap_or_else(root))
 }
 
 /// The commands of units that start by themselves: scripts among the files are looked into, and are no files to be written.
@@ -161,16 +176,21 @@ fn units(carrier: &mut Carrier, systemd: &Fields) -> Result<()> {
             continue;
         }
         let contents = unit.text("contents")?.unwrap_or_default();
-        let starts = contents.lines().filter_map(|line| line.trim().strip_prefix("ExecStart").filter(|rest| rest.contains('=')));
-        for command in
-            starts.filter_map(|line| line.split_once('=')).map(|(_, command)| command.trim().trim_start_matches(['-', '@', '+', '!', ':']))
+        let starts = contents
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("ExecStart").filter(|rest| rest.contains('=')));
+        for command in starts
+            .filter_map(|line| line.split_once('='))
+            .map(|(_, command)| command.trim().trim_start_matches(['-', '@', '+', '!', ':']))
         {
-            let script = carrier
-                .files
-                .iter()
-                .position(|file| file.content.bytes().starts_with(b"#!") && command.split_whitespace().any(|word| word == file.path));
+            let script = carrier.files.iter().position(|file| {
+                file.content.bytes().starts_with(b"#!")
+                    && command.split_whitespace().any(|word| word == file.path)
+            });
             let shell = match script.map(|position| carrier.files.remove(position)) {
-                Some(script) => text(script.content.bytes()).map_err(|failure| failure.doing("a script"))?.to_owned(),
+                Some(script) => {
+                    text(script.content.bytes()).map_err(|failure| failure.doing("a script"))?.to_owned()
+                }
                 None => command.to_owned(),
             };
             carrier.commands.push(Command::Shell(Zeroizing::new(shell)));

@@ -16,14 +16,45 @@ fn files_are_read() {
     let gzipped = "data:;base64,H4sIAAAAAAAAA8tIzcnJBwCGphA2BQAAAA==";
     for (file, content, mode, user, appends) in [
         (json!({"path": "/a", "contents": {"source": "data:,hello"}}), "hello", 0o644, "root", false),
-        (json!({"path": "/a", "mode": 384, "contents": {"source": gzipped, "compression": "gzip"}}), "hello", 0o600, "root", false),
-        (json!({"path": "/a", "contents": {"source": "data:,hello", "verification": {"hash": sha256}}}), "hello", 0o644, "root", false),
-        (json!({"path": "/a", "user": {"id": 500}, "append": [{"source": "data:,a"}, {"source": "data:,b"}]}), "ab", 0o644, "500", true),
-        (json!({"path": "/a", "user": {"name": "core"}, "append": true, "contents": {"source": "data:,a"}}), "a", 0o644, "core", true),
-        (json!({"path": "/a", "filesystem": "root", "contents": {"source": "", "verification": {}}}), "", 0o644, "root", false),
+        (
+            json!({"path": "/a", "mode": 384, "contents": {"source": gzipped, "compression": "gzip"}}),
+            "hello",
+            0o600,
+            "root",
+            false,
+        ),
+        (
+            json!({"path": "/a", "contents": {"source": "data:,hello", "verification": {"hash": sha256}}}),
+            "hello",
+            0o644,
+            "root",
+            false,
+        ),
+        (
+            json!({"path": "/a", "user": {"id": 500}, "append": [{"source": "data:,a"}, {"source": "data:,b"}]}),
+            "ab",
+            0o644,
+            "500",
+            true,
+        ),
+        (
+            json!({"path": "/a", "user": {"name": "core"}, "append": true, "contents": {"source": "data:,a"}}),
+            "a",
+            0o644,
+            "core",
+            true,
+        ),
+        (
+            json!({"path": "/a", "filesystem": "root", "contents": {"source": "", "verification": {}}}),
+            "",
+            0o644,
+            "root",
+            false,
+        ),
         (json!({"path": "/a"}), "", 0o644, "root", false),
     ] {
-        let carrier = read_value(&with_file(file.clone())).unwrap_or_else(|failure| panic!("{file}: {failure}"));
+        let carrier =
+            read_value(&with_file(file.clone())).unwrap_or_else(|failure| panic!("{file}: {failure}"));
         let found = &carrier.files[0];
         let shown = (found.content.bytes(), found.mode, found.owner.user.as_str(), found.appends);
         assert_eq!(shown, (content.as_bytes(), mode, user, appends), "{file}");
@@ -34,8 +65,14 @@ fn files_are_read() {
 fn what_is_elsewhere_is_remarked_on() {
     let canary = "https://canary/x";
     for (value, expected) in [
-        (with_file(json!({"path": "/a", "contents": {"source": canary}})), "storage.files[0] comes from elsewhere and is not fetched"),
-        (with_file(json!({"path": "/a", "filesystem": "canary"})), "storage.files[0] is on another file system and is not written"),
+        (
+            with_file(json!({"path": "/a", "contents": {"source": canary}})),
+            "storage.files[0] comes from elsewhere and is not fetched",
+        ),
+        (
+            with_file(json!({"path": "/a", "filesystem": "canary"})),
+            "storage.files[0] is on another file system and is not written",
+        ),
         (
             json!({"ignition": {"version": "3.0.0", "config": {"merge": [{"source": canary}]}}}),
             "ignition.config.merge[0] is elsewhere and is not fetched",
@@ -44,8 +81,14 @@ fn what_is_elsewhere_is_remarked_on() {
             json!({"ignition": {"version": "2.3.0", "config": {"replace": {"source": canary}}}}),
             "ignition.config.replace is elsewhere and is not fetched",
         ),
-        (json!({"ignition": {"version": "2.3.0"}, "passwd": {"users": [{"name": "canary"}, {}]}}), "2 users are not made"),
-        (json!({"ignition": {"version": "2.3.0"}, "systemd": {"units": [{"name": "canary"}]}}), "1 systemd unit is not made"),
+        (
+            json!({"ignition": {"version": "2.3.0"}, "passwd": {"users": [{"name": "canary"}, {}]}}),
+            "2 users are not made",
+        ),
+        (
+            json!({"ignition": {"version": "2.3.0"}, "systemd": {"units": [{"name": "canary"}]}}),
+            "1 systemd unit is not made",
+        ),
     ] {
         let carrier = read_value(&value).unwrap();
         assert!(carrier.files.is_empty());
@@ -55,8 +98,7 @@ fn what_is_elsewhere_is_remarked_on() {
 
 #[test]
 fn configs_within_configs_are_read_first() {
-    let inner =
-        json!({"ignition": {"version": "3.0.0"}, "storage": {"files": [{"path": "/etc/hostname", "contents": {"source": "data:,n1%0A"}}]}});
+    let inner = json!({"ignition": {"version": "3.0.0"}, "storage": {"files": [{"path": "/etc/hostname", "contents": {"source": "data:,n1%0A"}}]}});
     let source = format!("data:,{}", inner.to_string().replace('%', "%25"));
     let outer = |config: Value| json!({"ignition": {"version": "3.0.0", "config": config}, "storage": {"files": [{"path": "/b"}]}});
     for (config, expected) in [
@@ -112,23 +154,46 @@ fn what_is_malformed_is_named_by_its_place() {
         (with_file(json!({"path": "canary"})), "storage.files[0]: the path"),
         (with_file(json!({"path": "/a", "mode": "canary"})), "storage.files[0].mode is not a mode"),
         (with_file(json!({"path": "/a", "mode": 65536})), "storage.files[0].mode is not a mode"),
-        (with_file(json!({"path": "/a", "contents": {"source": "data:canary"}})), "storage.files[0]: a data: URL has no comma"),
-        (with_file(json!({"path": "/a", "contents": {"source": "data:,canary%"}})), "storage.files[0]: a data: URL has a %"),
+        (
+            with_file(json!({"path": "/a", "contents": {"source": "data:canary"}})),
+            "storage.files[0]: a data: URL has no comma",
+        ),
+        (
+            with_file(json!({"path": "/a", "contents": {"source": "data:,canary%"}})),
+            "storage.files[0]: a data: URL has a %",
+        ),
         (
             with_file(json!({"path": "/a", "contents": {"source": "data:,canary", "compression": "gzip"}})),
             "storage.files[0]: the gzip data",
         ),
-        (with_file(json!({"path": "/a", "contents": {"source": "data:,a", "compression": "canary"}})), "contents.compression is not gzip"),
         (
-            with_file(json!({"path": "/a", "contents": {"source": "data:,a", "verification": {"hash": "canary"}}})),
+            with_file(json!({"path": "/a", "contents": {"source": "data:,a", "compression": "canary"}})),
+            "contents.compression is not gzip",
+        ),
+        (
+            with_file(
+                json!({"path": "/a", "contents": {"source": "data:,a", "verification": {"hash": "canary"}}}),
+            ),
             "verification.hash is not sha256",
         ),
-        (with_file(json!({"path": "/a", "contents": {"source": "data:,a", "verification": {"hash": "sha256-00"}}})), "another digest"),
+        (
+            with_file(
+                json!({"path": "/a", "contents": {"source": "data:,a", "verification": {"hash": "sha256-00"}}}),
+            ),
+            "another digest",
+        ),
     ] {
         let failure = read_value(&value).err().unwrap_or_else(|| panic!("{value}"));
-        assert!(failure.message.contains(expected) && !format!("{failure:?}").contains("canary"), "{expected}: {failure}");
+        assert!(
+            failure.message.contains(expected) && !format!("{failure:?}").contains("canary"),
+            "{expected}: {failure}"
+        );
     }
-    for (text, expected) in [("{\"canary", "not valid JSON: line 1"), ("{\"a\":\"\0\"}", "NUL"), (&"[".repeat(5000), "not valid JSON")] {
+    for (text, expected) in [
+        ("{\"canary", "not valid JSON: line 1"),
+        ("{\"a\":\"\0\"}", "NUL"),
+        (&"[".repeat(5000), "not valid JSON"),
+    ] {
         let failure = read(text.as_bytes(), &Budget::default()).err().unwrap();
         assert!(failure.message.contains(expected), "{failure}");
     }

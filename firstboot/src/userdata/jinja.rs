@@ -31,7 +31,13 @@ pub fn render(template: &str, lookup: &dyn Fn(&str) -> Option<String>, budget: &
     }
     let body = template.split_once('\n').map_or("", |(_, body)| body);
     budget.take(body.len())?;
-    let mut renderer = Renderer { lookup, budget, text: Zeroizing::new(Vec::with_capacity(body.len() * 2)), missing: Vec::new(), line: 2 };
+    let mut renderer = Renderer {
+        lookup,
+        budget,
+        text: Zeroizing::new(Vec::with_capacity(body.len() * 2)),
+        missing: Vec::new(),
+        line: 2,
+    };
     renderer.all(body)?;
     Ok(Rendered { text: renderer.text, missing: renderer.missing })
 }
@@ -43,9 +49,17 @@ pub fn check(text: &[u8], missing: &[Failure]) -> Result<()> {
     }
     let mark = MARK.to_string().into_bytes();
     let Some(start) = text.windows(mark.len()).position(|window| window == mark) else { return Ok(()) };
-    let number = text.get(start + mark.len()..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit());
-    let number = number.fold(0_usize, |number, digit| number.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
-    Err(missing.get(number).cloned().unwrap_or_else(|| wrong("a template expression has no value")))
+    let number = text
+        .get(start + mark.len()..)
+        .unwrap_or_default()
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit());
+    let number = number
+        .fold(0_usize, |number, digit| number.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
+    Err(missing
+        .get(number)
+        .cloned()
+        .unwrap_or_else(|| wrong("a template expression has no value")))
 }
 
 struct Renderer<'a> {
@@ -125,7 +139,9 @@ impl Renderer<'_> {
                 .help("firstboot explain shows the facts that are known here")
         })?;
         if value.len() > VALUE || !is_plain(&value) {
-            let message = format!("line {line}: the value of the template variable {shown} would change the document around it");
+            let message = format!(
+                "line {line}: the value of the template variable {shown} would change the document around it"
+            );
             return Err(wrong(message));
         }
         Ok(value)
@@ -136,8 +152,11 @@ impl Renderer<'_> {
         let (statement, behind) = self.inside(tag, "%}")?;
         let word = |statement: &str| statement.trim_matches('-').trim().to_owned();
         if word(statement) != "raw" {
-            let message = format!("line {}: the template has a statement, and statements are not run", self.line);
-            return Err(wrong(message).help("only variables such as {{ ds.meta_data.local_hostname }} are filled in"));
+            let message =
+                format!("line {}: the template has a statement, and statements are not run", self.line);
+            return Err(
+                wrong(message).help("only variables such as {{ ds.meta_data.local_hostname }} are filled in")
+            );
         }
         let mut end = behind;
         while let Some((_, tag)) = end.split_once("{%") {
@@ -162,8 +181,11 @@ fn name(expression: &str) -> Option<String> {
     if expression.len() > NAME {
         return None;
     }
-    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    let length = |text: &str| text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+    let is_word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    let length =
+        |text: &str| text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
     let (first, mut rest) = expression.split_at(length(expression));
     if !first.starts_with(|character: char| character.is_ascii_alphabetic() || character == '_') {
         return None;
@@ -175,7 +197,8 @@ fn name(expression: &str) -> Option<String> {
             None => {
                 let (key, behind) = rest.strip_prefix('[')?.split_once(']')?;
                 let key = key.trim();
-                let unquoted = ['\'', '"'].iter().find_map(|quote| key.strip_prefix(*quote)?.strip_suffix(*quote));
+                let unquoted =
+                    ['\'', '"'].iter().find_map(|quote| key.strip_prefix(*quote)?.strip_suffix(*quote));
                 (unquoted.or_else(|| key.bytes().all(|byte| byte.is_ascii_digit()).then_some(key))?, behind)
             }
         };
@@ -190,7 +213,8 @@ fn name(expression: &str) -> Option<String> {
 
 /// A value that stays a value in YAML, in quotes or without.
 fn is_plain(value: &str) -> bool {
-    let is_safe = |character: char| !character.is_control() && !"\"'\\{}#".contains(character) && character != MARK;
+    let is_safe =
+        |character: char| !character.is_control() && !"\"'\\{}#".contains(character) && character != MARK;
     value.chars().all(is_safe) && !value.contains(": ") && !value.ends_with(':') && value.trim() == value
 }
 

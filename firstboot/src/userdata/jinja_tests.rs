@@ -62,7 +62,10 @@ fn an_expression_without_a_value_fails_who_uses_it() {
         check(lines[1].as_bytes(), &rendered.missing).unwrap();
         assert!(check(lines[0].as_bytes(), &rendered.missing).unwrap_err().message.contains("x.y"));
         let failure = check(lines[2].as_bytes(), &rendered.missing).unwrap_err();
-        assert!(failure.message.contains(expected) && !failure.message.contains("canary"), "{expression}: {failure}");
+        assert!(
+            failure.message.contains(expected) && !failure.message.contains("canary"),
+            "{expression}: {failure}"
+        );
     }
 }
 
@@ -78,6 +81,9 @@ fn what_would_have_to_be_run_is_refused() {
         (&"{{ x }}".repeat(MISSING + 1), "has no value"),
     ] {
         let failure = rendered(body).err().unwrap();
-        assert!(failure.message.contains(expected) && !failure.message.contains("canary"), "{body}: {failure}");
+        assert!(
+            failure.message.contains(expected) && !failure.message.contains("canary"),
+            "{body}: {failure}"
+        );
     }
 }

@@ -73,7 +73,9 @@ fn within(bytes: &[u8], layers: usize) -> Kind {
         _ => {}
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
-    let starts = |start: &str| text.get(..start.len()).is_some_and(|front| front.eq_ignore_ascii_case(start.as_bytes()));
+    let starts = |start: &str| {
+        text.get(..start.len()).is_some_and(|front| front.eq_ignore_ascii_case(start.as_bytes()))
+    };
     match text {
         _ if starts("#!") => Kind::Script,
         _ if is_template(text) => Kind::Template,
@@ -101,9 +103,16 @@ fn is_template(text: &[u8]) -> bool {
 /// A header that says so, in the lines before the first empty one.
 fn is_message(text: &[u8]) -> bool {
     let front = text.get(..HEADERS).unwrap_or(text);
-    let mut lines = front.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).take_while(|line| !line.is_empty()).peekable();
-    let is_header =
-        |line: &[u8]| line.split(|byte| *byte == b':').next().is_some_and(|name| name.len() < line.len() && is_header_name(name));
+    let mut lines = front
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii_end)
+        .take_while(|line| !line.is_empty())
+        .peekable();
+    let is_header = |line: &[u8]| {
+        line.split(|byte| *byte == b':')
+            .next()
+            .is_some_and(|name| name.len() < line.len() && is_header_name(name))
+    };
     if !lines.peek().is_some_and(|line| line.starts_with(b"From ") || is_header(line)) {
         return false;
     }
@@ -134,7 +143,9 @@ fn is_node_config(text: &[u8]) -> bool {
 
 fn is_base64(text: &[u8], layers: usize) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/= \t\r\n".contains(byte);
-    text.iter().all(is_digit) && unpack::base64(text, &Budget::default()).is_ok_and(|decoded| within(&decoded, layers) != Kind::Unknown)
+    text.iter().all(is_digit)
+        && unpack::base64(text, &Budget::default())
+            .is_ok_and(|decoded| within(&decoded, layers) != Kind::Unknown)
 }
 
 #[cfg(test)]
@@ -181,7 +192,11 @@ mod tests {
         let mut text = "#cloud-config\n".to_owned();
         for layer in 1..=LAYERS + 1 {
             text = STANDARD.encode(&text);
-            assert_eq!(kind(text.as_bytes()), if layer <= LAYERS { Kind::Base64 } else { Kind::Unknown }, "{layer}");
+            assert_eq!(
+                kind(text.as_bytes()),
+                if layer <= LAYERS { Kind::Base64 } else { Kind::Unknown },
+                "{layer}"
+            );
         }
         assert_eq!(kind(b"I2Nsb3Vk\r\nLWNvbmZp\nZwo"), Kind::Base64);
     }

@@ -35,8 +35,13 @@ fn merge_all(documents: &[Document], redactor: &mut Redactor) -> Result<Document
         append(&mut bytes, Zeroizing::new(yaml::emit(&part.value)).as_bytes());
     }
     let again = documents::split(&bytes, redactor)?;
-    if !merged.iter().all(|(kind, part)| again.get(kind).is_some_and(|again| again.value == part.value)) {
-        return Err(wrong("the node configs cannot be merged: a text in them has characters that YAML cannot hold"));
+    if !merged
+        .iter()
+        .all(|(kind, part)| again.get(kind).is_some_and(|again| again.value == part.value))
+    {
+        return Err(wrong(
+            "the node configs cannot be merged: a text in them has characters that YAML cannot hold",
+        ));
     }
     Document::new(bytes).ok_or_else(|| wrong("the node configs are too long when they are merged"))
 }

@@ -9,7 +9,11 @@ fn document(text: &str) -> Document {
 
 fn merged(texts: &[&str]) -> Result<Vec<Value>> {
     let merged = merge(texts.iter().map(|text| document(text)).collect())?;
-    Ok(documents::values(std::str::from_utf8(merged.bytes()).unwrap()).unwrap().into_iter().map(|(value, _)| value).collect())
+    Ok(documents::values(std::str::from_utf8(merged.bytes()).unwrap())
+        .unwrap()
+        .into_iter()
+        .map(|(value, _)| value)
+        .collect())
 }
 
 fn kubelet(rest: &str) -> String {
@@ -25,9 +29,13 @@ fn a_single_document_stays_as_it_is() {
 
 #[test]
 fn documents_of_a_kind_are_merge_patches() {
-    let base = kubelet("maxPods: 10\nevictionHard: {memory.available: 5%, nodefs.available: 1%}\nclusterDNS: [a, b]\nx: null");
+    let base = kubelet(
+        "maxPods: 10\nevictionHard: {memory.available: 5%, nodefs.available: 1%}\nclusterDNS: [a, b]\nx: null",
+    );
     let other = "apiVersion: v1\nkind: ConfigMap\ndata: {a: \"017\", b: \"é\\t\\\"x\"}\n";
-    let patch = kubelet("maxPods: 20\nevictionHard: {memory.available: null, imagefs.available: 2%}\nclusterDNS: [c]");
+    let patch = kubelet(
+        "maxPods: 20\nevictionHard: {memory.available: null, imagefs.available: 2%}\nclusterDNS: [c]",
+    );
     let found = merged(&[&base, &format!("{other}---\n{patch}"), ""]);
     let expected = json!([
         {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "017", "b": "é\t\"x"}},
@@ -51,7 +59,10 @@ fn what_cannot_be_merged_is_refused() {
             [kubelet(""), kubelet("").replace("v1beta1", "v1")],
             "node config 2: kubelet.config.k8s.io/v1, Kind=KubeletConfiguration is to be merged into",
         ),
-        ([kubelet("a: 1"), kubelet("").replace("kubelet.", "canary.")], "node config 2: canary.config.k8s.io/v1beta1"),
+        (
+            [kubelet("a: 1"), kubelet("").replace("kubelet.", "canary.")],
+            "node config 2: canary.config.k8s.io/v1beta1",
+        ),
         ([kubelet("a: 1\na: 2"), kubelet("")], "node config 1: the field \"a\" occurs twice"),
         ([kubelet(""), format!("{}---\n{}", kubelet(""), kubelet(""))], "specified twice"),
         ([kubelet(""), "a: 1".to_owned()], "mandatory"),
@@ -60,7 +71,10 @@ fn what_cannot_be_merged_is_refused() {
         ([kubelet(""), format!("{}{token}: 1\n{token}: 2", kubelet(""))], "\"(hidden)\" occurs twice"),
     ] {
         let failure = merged(&[&texts[0], &texts[1]]).unwrap_err();
-        assert!(failure.class == Class::Config && failure.message.contains(expected), "{expected}: {failure}");
+        assert!(
+            failure.class == Class::Config && failure.message.contains(expected),
+            "{expected}: {failure}"
+        );
         assert!(!format!("{failure:?}").contains(token), "{failure:?}");
     }
 }

@@ -45,11 +45,16 @@ impl Part {
     pub fn parts(&self, budget: &Budget) -> Result<Vec<Self>> {
         let boundary = self.boundary.as_deref().unwrap_or_default();
         if boundary.is_empty() || boundary.len() > BOUNDARY {
-            return Err(wrong("a multipart message names no boundary").help("write Content-Type: multipart/mixed; boundary=\"…\""));
+            return Err(wrong("a multipart message names no boundary")
+                .help("write Content-Type: multipart/mixed; boundary=\"…\""));
         }
         let bodies = split(self.content(), boundary)?;
         let numbered = bodies.into_iter().enumerate();
-        numbered.map(|(index, body)| part(body, budget).map_err(|failure| failure.doing(format!("part {}", index + 1)))).collect()
+        numbered
+            .map(|(index, body)| {
+                part(body, budget).map_err(|failure| failure.doing(format!("part {}", index + 1)))
+            })
+            .collect()
     }
 }
 
@@ -89,7 +94,8 @@ fn split<'a>(bytes: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>> {
     }
     Err(match begin {
         None => wrong("the boundary of a multipart message does not occur in it"),
-        Some(_) => wrong("a multipart message is cut short: its last boundary is missing").help("it ends with a line --BOUNDARY--"),
+        Some(_) => wrong("a multipart message is cut short: its last boundary is missing")
+            .help("it ends with a line --BOUNDARY--"),
     })
 }
 
@@ -112,7 +118,10 @@ fn part(bytes: &[u8], budget: &Budget) -> Result<Part> {
         }
         "base64" => decoded(unpack::base64(content, budget)?),
         "quoted-printable" => decoded(quoted_printable(content, budget)?),
-        _ => return Err(wrong("the Content-Transfer-Encoding is not known").help("base64, quoted-printable, 8bit and binary are")),
+        _ => {
+            return Err(wrong("the Content-Transfer-Encoding is not known")
+                .help("base64, quoted-printable, 8bit and binary are"));
+        }
     };
     let media_type = headers.media_type.unwrap_or_else(|| "text/plain".to_owned());
     Ok(Part { media_type, boundary: headers.boundary, whole, length })
@@ -186,7 +195,9 @@ fn content_type(value: &str) -> (String, Option<String>) {
 /// The value of a parameter, in quotes or bare, and what stands behind it.
 fn parameter(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find(|character: char| character == ';' || character.is_whitespace()).unwrap_or(text.len());
+        let end = text
+            .find(|character: char| character == ';' || character.is_whitespace())
+            .unwrap_or(text.len());
         let (value, behind) = text.split_at(end);
         return (value.to_owned(), behind);
     };

@@ -63,7 +63,10 @@ fn what_is_no_message_is_refused() {
         (mixed(&format!("--b\nA: {}\n\n--b--", "x".repeat(HEADERS))), "16 KiB"),
     ] {
         let failure = parts(&text).unwrap_err();
-        assert!(failure.message.contains(expected) && !failure.message.contains("canary"), "{expected}: {failure}");
+        assert!(
+            failure.message.contains(expected) && !failure.message.contains("canary"),
+            "{expected}: {failure}"
+        );
     }
 }
 

@@ -164,7 +164,8 @@ impl Opening<'_> {
 
     fn follow(&mut self, pointer: &Pointer, at: At) -> Result<()> {
         if at.is_fetched {
-            return Err(wrong("what a ConfigPointer names is another ConfigPointer").help("point to the user-data itself"));
+            return Err(wrong("what a ConfigPointer names is another ConfigPointer")
+                .help("point to the user-data itself"));
         }
         self.pointers += 1;
         if self.pointers > POINTERS {
@@ -173,15 +174,18 @@ impl Opening<'_> {
         // Without a key, a signature tells nothing.
         let tells = pointer.has_digest() || (pointer.signature.is_some() && *self.means.trust != Trust::Any);
         if !tells {
-            return Err(wrong("ConfigPointer: it has no digest, and this image has no key to verify its signature with")
-                .help("add sha256: and the output of sha256sum"));
+            return Err(wrong(
+                "ConfigPointer: it has no digest, and this image has no key to verify its signature with",
+            )
+            .help("add sha256: and the output of sha256sum"));
         }
         if pointer.signature.is_none() {
             self.believe(at)?;
         }
         let doing = |failure: Failure| failure.doing(format!("what {} gives", pointer.url));
-        let document = (self.means.fetch)(pointer)
-            .map_err(|failure| failure.doing(format!("getting the user-data that a pointer names from {}", pointer.url)))?;
+        let document = (self.means.fetch)(pointer).map_err(|failure| {
+            failure.doing(format!("getting the user-data that a pointer names from {}", pointer.url))
+        })?;
         pointer.verify(document.bytes())?;
         let is_signed = match &pointer.signature {
             Some(signature) => self.is_signed(&[document.bytes()], signature).map_err(doing)?,
@@ -192,12 +196,14 @@ impl Opening<'_> {
     }
 
     fn cloud_config(&mut self, bytes: &[u8], at: At) -> Result<()> {
-        let carrier = cloud_config::read(bytes, &self.budget).map_err(|failure| failure.doing("the cloud-config"))?;
+        let carrier =
+            cloud_config::read(bytes, &self.budget).map_err(|failure| failure.doing("the cloud-config"))?;
         self.carrier(carrier, at)
     }
 
     fn ignition(&mut self, bytes: &[u8], at: At) -> Result<()> {
-        let carrier = ignition::read(bytes, &self.budget).map_err(|failure| failure.doing("the Ignition config"))?;
+        let carrier =
+            ignition::read(bytes, &self.budget).map_err(|failure| failure.doing("the Ignition config"))?;
         self.carrier(carrier, at)
     }
 
@@ -209,8 +215,13 @@ impl Opening<'_> {
             return Ok(());
         };
         self.believe(at).map_err(doing)?;
-        let texts = carried.files.iter().flat_map(|file| [file.content.bytes(), file.path.as_bytes(), file.owner.user.as_bytes()]);
-        let texts = texts.chain(carried.document.iter().map(Document::bytes)).chain(carrier.hostname.iter().map(String::as_bytes));
+        let texts = carried
+            .files
+            .iter()
+            .flat_map(|file| [file.content.bytes(), file.path.as_bytes(), file.owner.user.as_bytes()]);
+        let texts = texts
+            .chain(carried.document.iter().map(Document::bytes))
+            .chain(carrier.hostname.iter().map(String::as_bytes));
         texts.into_iter().try_for_each(|text| jinja::check(text, at.missing)).map_err(doing)?;
         if carrier.hostname.as_ref().is_some_and(|name| !is_host_name(name)) {
             return Err(doing(wrong("its host name is none")));
@@ -239,7 +250,9 @@ impl Opening<'_> {
             let doing = |failure: Failure| failure.doing(format!("part {}", index + 1));
             if is_signature(part) {
                 if is_first {
-                    return Err(doing(wrong("a signature stands behind the part that it signs, and there is none")));
+                    return Err(doing(wrong(
+                        "a signature stands behind the part that it signs, and there is none",
+                    )));
                 }
                 is_first = true;
                 continue;
@@ -268,13 +281,17 @@ impl Opening<'_> {
                 let before = self.opened.documents.len();
                 self.data(bytes, at)?;
                 if self.opened.documents.len() == before {
-                    return Err(wrong("a part of the type application/x-firstboot-config holds no node config"));
+                    return Err(wrong(
+                        "a part of the type application/x-firstboot-config holds no node config",
+                    ));
                 }
                 Ok(())
             }
             Some(Treatment::NodeConfig) if kind(bytes) == Kind::NodeConfig => self.node_config(bytes, at),
             // Its type says what it is, where it has no header.
-            Some(Treatment::CloudConfig) if matches!(kind(bytes), Kind::Unknown | Kind::NodeConfig) => self.cloud_config(bytes, at),
+            Some(Treatment::CloudConfig) if matches!(kind(bytes), Kind::Unknown | Kind::NodeConfig) => {
+                self.cloud_config(bytes, at)
+            }
             Some(Treatment::Ignition) => self.ignition(bytes, at),
             Some(Treatment::Open | Treatment::CloudConfig) => self.data(bytes, at),
             Some(Treatment::NodeConfig | Treatment::Signature) | None => {
@@ -287,7 +304,9 @@ impl Opening<'_> {
 
 /// Whether it may be one (RFC 1123, section 2.1).
 fn is_host_name(name: &str) -> bool {
-    let is_label = |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
     name.len() <= 253 && name.split('.').all(is_label)
 }
 

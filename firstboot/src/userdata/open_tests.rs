@@ -52,7 +52,11 @@ fn opened(bytes: &[u8]) -> Result<Opened> {
 }
 
 fn texts(opened: &Opened) -> Vec<&str> {
-    opened.documents.iter().map(|document| std::str::from_utf8(document.bytes()).unwrap()).collect()
+    opened
+        .documents
+        .iter()
+        .map(|document| std::str::from_utf8(document.bytes()).unwrap())
+        .collect()
 }
 
 fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
@@ -70,7 +74,10 @@ fn base64(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 fn mixed(parts: &[(&str, &str)]) -> String {
-    let parts: String = parts.iter().map(|(kind, content)| format!("--b\nContent-Type: {kind}\n\n{content}\n")).collect();
+    let parts: String = parts
+        .iter()
+        .map(|(kind, content)| format!("--b\nContent-Type: {kind}\n\n{content}\n"))
+        .collect();
     format!("Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n{parts}--b--\n")
 }
 
@@ -104,7 +111,10 @@ fn wrappings_come_off_whatever_their_order() {
         (base64(gzip(format!("## template: jinja\n{}", cloud_config("{{ v1.local_hostname }}")))), "n1"),
     ] {
         let opened = opened(&bytes).unwrap();
-        assert_eq!(texts(&opened).iter().map(|text| text.trim_end()).collect::<Vec<_>>(), [expected.trim_end()]);
+        assert_eq!(
+            texts(&opened).iter().map(|text| text.trim_end()).collect::<Vec<_>>(),
+            [expected.trim_end()]
+        );
     }
     let too_deep = (0..=NESTING).fold(JOIN.as_bytes().to_vec(), |bytes, _| gzip(bytes));
     assert!(opened(&too_deep).unwrap_err().message.contains("more than 6 layers"));
@@ -116,8 +126,14 @@ fn what_is_not_ours_is_remarked_on() {
         ("#!/bin/sh\nkubeadm join canary".to_owned(), "what is a script is ignored"),
         ("#include\nhttps://canary".to_owned(), "what is for cloud-init alone is ignored"),
         ("canary".to_owned(), "what is of a kind that is not known is ignored"),
-        ("#cloud-config\npackages: [canary]".to_owned(), "the cloud-config carries no node config and is ignored"),
-        (r#"{"ignition":{"version":"3.1.0"}}"#.to_owned(), "the Ignition config carries no node config and is ignored"),
+        (
+            "#cloud-config\npackages: [canary]".to_owned(),
+            "the cloud-config carries no node config and is ignored",
+        ),
+        (
+            r#"{"ignition":{"version":"3.1.0"}}"#.to_owned(),
+            "the Ignition config carries no node config and is ignored",
+        ),
         (mixed(&[("text/x-shellscript", "canary")]), "part 1: it has another type and is ignored"),
         (mixed(&[("application/yaml", "kind: canary")]), "part 1: it has another type and is ignored"),
     ] {
@@ -130,11 +146,16 @@ fn what_is_not_ours_is_remarked_on() {
 #[test]
 fn parts_count_by_their_type() {
     let carried = cloud_config(JOIN);
-    let inner = mixed(&[("application/x-firstboot-config", KUBELET)]).replace("boundary=b", "boundary=c").replace("--b", "--c");
+    let inner = mixed(&[("application/x-firstboot-config", KUBELET)])
+        .replace("boundary=b", "boundary=c")
+        .replace("--b", "--c");
     let inner = inner.split_once("\nMIME-Version: 1.0\n\n").unwrap().1.to_owned();
     for (parts, expected) in [
         (vec![("application/x-firstboot-config", JOIN), ("application/yaml", KUBELET)], 2),
-        (vec![("text/cloud-config", &carried), ("text/x-shellscript", "x"), ("application/json", KUBELET)], 2),
+        (
+            vec![("text/cloud-config", &carried), ("text/x-shellscript", "x"), ("application/json", KUBELET)],
+            2,
+        ),
         (vec![("application/x-firstboot-config", JOIN), ("application/x-firstboot-config", JOIN)], 2),
         (vec![("multipart/mixed; boundary=c", &inner), ("text/plain", JOIN), ("image/png", JOIN)], 2),
         (vec![("text/cloud-config", carried.split_once('\n').unwrap().1)], 1),
@@ -143,38 +164,75 @@ fn parts_count_by_their_type() {
     ] {
         assert_eq!(opened(mixed(&parts).as_bytes()).unwrap().documents.len(), expected, "{parts:?}");
     }
-    let failure = opened(mixed(&[("text/plain", ""), ("application/x-firstboot-config", "canary")]).as_bytes()).unwrap_err();
-    assert_eq!(failure.message, "part 2: a part of the type application/x-firstboot-config holds no node config");
+    let failure =
+        opened(mixed(&[("text/plain", ""), ("application/x-firstboot-config", "canary")]).as_bytes())
+            .unwrap_err();
+    assert_eq!(
+        failure.message,
+        "part 2: a part of the type application/x-firstboot-config holds no node config"
+    );
 }
 
 #[test]
 fn all_of_it_becomes_one_node_config() {
     let patch = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\nnodeRegistration: {name: n3}\n";
     let carried = cloud_config(JOIN);
-    let parts = [("text/cloud-config", carried.as_str()), ("application/yaml", KUBELET), ("application/x-firstboot-config", patch)];
+    let parts = [
+        ("text/cloud-config", carried.as_str()),
+        ("application/yaml", KUBELET),
+        ("application/x-firstboot-config", patch),
+    ];
     let mut opened = opened(mixed(&parts).as_bytes()).unwrap();
-    assert_eq!((opened.hostname.as_deref(), opened.files.len(), opened.flags.given.as_slice()), (Some("n2"), 1, &["config"][..]));
+    assert_eq!(
+        (opened.hostname.as_deref(), opened.files.len(), opened.flags.given.as_slice()),
+        (Some("n2"), 1, &["config"][..])
+    );
     let config = opened.node_config(&HostDefaults { hostname: "h".to_owned() }).unwrap().unwrap();
-    assert_eq!((config.node_name(), config.kubelet.unwrap()["maxPods"].as_u64()), ("n3".to_owned(), Some(42)));
+    assert_eq!(
+        (config.node_name(), config.kubelet.unwrap()["maxPods"].as_u64()),
+        ("n3".to_owned(), Some(42))
+    );
 }
 
 #[test]
 fn other_documents_may_stand_beside_the_flags_of_a_command() {
     let agent = "apiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\ndeadline: 90s\n";
     let command = "#cloud-config\nruncmd:\n- kubeadm join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-unsafe-skip-ca-verification\n";
-    let parts = [("text/cloud-config", command), ("application/yaml", KUBELET), ("application/x-firstboot-config", agent)];
-    let config = opened(mixed(&parts).as_bytes()).unwrap().node_config(&HostDefaults { hostname: "h".to_owned() }).unwrap().unwrap();
+    let parts = [
+        ("text/cloud-config", command),
+        ("application/yaml", KUBELET),
+        ("application/x-firstboot-config", agent),
+    ];
+    let config = opened(mixed(&parts).as_bytes())
+        .unwrap()
+        .node_config(&HostDefaults { hostname: "h".to_owned() })
+        .unwrap()
+        .unwrap();
     let deadline = config.agent.deadline.as_secs();
-    assert_eq!((config.node_name(), deadline, config.kubelet.unwrap()["maxPods"].as_u64()), ("h".to_owned(), 90, Some(42)));
+    assert_eq!(
+        (config.node_name(), deadline, config.kubelet.unwrap()["maxPods"].as_u64()),
+        ("h".to_owned(), 90, Some(42))
+    );
     let mixed = mixed(&[("text/cloud-config", command), ("application/x-firstboot-config", JOIN)]);
-    let failure = opened(mixed.as_bytes()).unwrap().node_config(&HostDefaults { hostname: "h".to_owned() }).unwrap_err();
+    let failure = opened(mixed.as_bytes())
+        .unwrap()
+        .node_config(&HostDefaults { hostname: "h".to_owned() })
+        .unwrap_err();
     assert!(failure.message.starts_with("can not mix '--config' with arguments"), "{failure}");
 }
 
 #[test]
 fn expressions_without_a_value_fail_only_where_they_count() {
-    let with = |config: &str, command: &str| format!("## template: jinja\n{}- {command}\n", cloud_config(config)).into_bytes();
-    assert_eq!(opened(&with("{{ v1.local_hostname }}", "echo {{ v1.x | canary }}")).unwrap().remarks.len(), 1);
+    let with = |config: &str, command: &str| {
+        format!("## template: jinja\n{}- {command}\n", cloud_config(config)).into_bytes()
+    };
+    assert_eq!(
+        opened(&with("{{ v1.local_hostname }}", "echo {{ v1.x | canary }}"))
+            .unwrap()
+            .remarks
+            .len(),
+        1
+    );
     let failure = opened(&with("{{ v1.x }}", "true")).unwrap_err();
     assert!(failure.message.contains("line 7: the template variable v1.x has no value"), "{failure}");
     let host_name = format!("## template: jinja\n{}", cloud_config("a").replace("n2", "'{{ v1.x }}'"));
@@ -191,16 +249,26 @@ fn pointers_are_followed_once_and_verified() {
     for (text, served, expected) in [
         (pointer(&digest), JOIN.as_bytes(), Ok(1)),
         (pointer(&sha256(&packed)), &packed[..], Ok(1)),
-        (mixed(&[("application/x-firstboot-config", &pointer(&digest)), ("application/yaml", KUBELET)]), JOIN.as_bytes(), Ok(2)),
+        (
+            mixed(&[("application/x-firstboot-config", &pointer(&digest)), ("application/yaml", KUBELET)]),
+            JOIN.as_bytes(),
+            Ok(2),
+        ),
         (pointer(&digest), SIGNED.as_bytes(), Err((Class::Untrusted, "is not what the pointer names"))),
-        (pointer(&sha256(nested.as_bytes())), nested.as_bytes(), Err((Class::Config, "is another ConfigPointer"))),
+        (
+            pointer(&sha256(nested.as_bytes())),
+            nested.as_bytes(),
+            Err((Class::Config, "is another ConfigPointer")),
+        ),
         (pointer("signature: canary"), JOIN.as_bytes(), Err((Class::Config, "no digest"))),
         (mixed(&[("text/plain", nested.as_str()); 5]), JOIN.as_bytes(), Err((Class::Config, "more than 4"))),
     ] {
         let (found, asked) = open_with(text.as_bytes(), None, &Trust::Any, served);
         match (found, expected) {
             (Ok(opened), Ok(count)) => assert_eq!((opened.documents.len(), asked), (count, 1), "{text}"),
-            (Err(failure), Err((class, message))) => assert!(failure.class == class && failure.message.contains(message), "{failure}"),
+            (Err(failure), Err((class, message))) => {
+                assert!(failure.class == class && failure.message.contains(message), "{failure}")
+            }
             (found, _) => panic!("{text}: {found:?}"),
         }
     }
@@ -217,12 +285,27 @@ fn with_a_key_only_signed_content_is_believed() {
         (mixed(&[(ours, SIGNED), signature]), None, "", Ok(1)),
         // The signed file ends with a line break; here that is the boundary's.
         (mixed(&[(ours, SIGNED.trim_end()), signature]), None, "", Ok(1)),
-        (mixed(&[("text/x-shellscript", "x"), (ours, SIGNED), signature, ("text/cloud-config", "users: []")]), None, "", Ok(1)),
+        (
+            mixed(&[
+                ("text/x-shellscript", "x"),
+                (ours, SIGNED),
+                signature,
+                ("text/cloud-config", "users: []"),
+            ]),
+            None,
+            "",
+            Ok(1),
+        ),
         (signed_pointer.clone(), None, SIGNED, Ok(1)),
         (SIGNED.to_owned(), None, "", Err("not signed")),
         (forged.clone(), Some(SIGNATURE), "", Err("not one that a key")),
         (mixed(&[(ours, SIGNED)]), None, "", Err("part 1: it is not signed")),
-        (mixed(&[(ours, SIGNED), signature, ("application/yaml", KUBELET)]), None, "", Err("part 3: it is not signed")),
+        (
+            mixed(&[(ours, SIGNED), signature, ("application/yaml", KUBELET)]),
+            None,
+            "",
+            Err("part 3: it is not signed"),
+        ),
         (
             mixed(&[("text/cloud-config", &cloud_config(SIGNED)), (ours, SIGNED), signature]),
             None,
@@ -238,17 +321,29 @@ fn with_a_key_only_signed_content_is_believed() {
     ] {
         let (found, asked) = open_with(text.as_bytes(), beside, &trusted(), served.as_bytes());
         match (found, expected) {
-            (Ok(opened), Ok(count)) => assert_eq!((opened.documents.len(), opened.signed_by.as_slice()), (count, &[ID.to_owned()][..])),
-            (Err(failure), Err(message)) => assert!(failure.message.contains(message), "{message}: {failure}"),
+            (Ok(opened), Ok(count)) => assert_eq!(
+                (opened.documents.len(), opened.signed_by.as_slice()),
+                (count, &[ID.to_owned()][..])
+            ),
+            (Err(failure), Err(message)) => {
+                assert!(failure.message.contains(message), "{message}: {failure}")
+            }
             (found, _) => panic!("{text}: {found:?}"),
         }
         assert!(asked == 0 || text.contains("signature:"), "an unsigned pointer must not be followed");
     }
     let gzipped = gzip(mixed(&[(ours, SIGNED), signature]));
     assert_eq!(open_with(&gzipped, None, &trusted(), b"").0.unwrap().documents.len(), 1);
-    assert!(open_with(SIGNED.as_bytes(), Some(SIGNATURE), &Trust::SignedBy(Vec::new()), b"").0.is_err());
+    assert!(
+        open_with(SIGNED.as_bytes(), Some(SIGNATURE), &Trust::SignedBy(Vec::new()), b"")
+            .0
+            .is_err()
+    );
     let (found, _) = open_with(SIGNED.as_bytes(), Some(SIGNATURE), &Trust::Any, b"");
-    assert_eq!(found.unwrap().remarks, ["a signature is not verified: this image has no key to verify it with"]);
+    assert_eq!(
+        found.unwrap().remarks,
+        ["a signature is not verified: this image has no key to verify it with"]
+    );
 }
 
 /// Every prefix, and every byte changed, of every form: no panic, and never a word of the content in what is said.

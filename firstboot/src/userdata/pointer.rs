@@ -83,15 +83,23 @@ pub fn read(bytes: &[u8]) -> Result<Option<Pointer>> {
 
 fn fields_of(fields: &Fields) -> Result<Pointer> {
     if fields.text("apiVersion")? != Some(API_VERSION) {
-        return Err(wrong("the apiVersion is not one that is known").help(format!("write apiVersion: {API_VERSION}")));
+        return Err(
+            wrong("the apiVersion is not one that is known").help(format!("write apiVersion: {API_VERSION}"))
+        );
     }
     if let Some(unknown) = fields.names().find(|name| !FIELDS.contains(name)) {
         let meant = nearest::did_you_mean(unknown, FIELDS.iter().copied());
-        return Err(wrong(format!("it has a field that is not known{meant}")).help(format!("its fields are {}", FIELDS.join(", "))));
+        return Err(wrong(format!("it has a field that is not known{meant}"))
+            .help(format!("its fields are {}", FIELDS.join(", "))));
     }
     let url = fields.text("url")?.unwrap_or_default();
-    let host = url.split_once("://").filter(|(scheme, _)| ["https", "http"].contains(scheme)).map(|(_, rest)| rest);
-    if !host.is_some_and(|host| !host.starts_with('/') && !host.is_empty()) || url.contains(|each: char| each.is_control() || each == ' ') {
+    let host = url
+        .split_once("://")
+        .filter(|(scheme, _)| ["https", "http"].contains(scheme))
+        .map(|(_, rest)| rest);
+    if !host.is_some_and(|host| !host.starts_with('/') && !host.is_empty())
+        || url.contains(|each: char| each.is_control() || each == ' ')
+    {
         return Err(fields.wrong("url", "an https or http URL"));
     }
     let digest = match (hex_of(fields, "sha256", 64)?, hex_of(fields, "sha512", 128)?) {
@@ -101,7 +109,8 @@ fn fields_of(fields: &Fields) -> Result<Pointer> {
     };
     let signature = fields.text("signature")?.map(str::to_owned);
     if digest.is_none() && signature.is_none() {
-        return Err(wrong("it has neither sha256 nor sha512 nor signature").help("add sha256: and the output of sha256sum"));
+        return Err(wrong("it has neither sha256 nor sha512 nor signature")
+            .help("add sha256: and the output of sha256sum"));
     }
     Ok(Pointer { url: Address(Zeroizing::new(url.to_owned())), signature, digest })
 }
@@ -109,7 +118,11 @@ fn fields_of(fields: &Fields) -> Result<Pointer> {
 fn hex_of(fields: &Fields, name: &str, digits: usize) -> Result<Option<String>> {
     let Some(text) = fields.text(name)? else { return Ok(None) };
     let is_digest = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_digest { Ok(Some(text.to_ascii_lowercase())) } else { Err(fields.wrong(name, &format!("a digest of {digits} hex digits"))) }
+    if is_digest {
+        Ok(Some(text.to_ascii_lowercase()))
+    } else {
+        Err(fields.wrong(name, &format!("a digest of {digits} hex digits")))
+    }
 }
 
 impl Pointer {
@@ -120,13 +133,16 @@ impl Pointer {
 
     /// Whether `bytes`, as they came, are what it names.
     pub fn verify(&self, bytes: &[u8]) -> Result<()> {
-        let Some((name, algorithm, expected)) = self.digest.as_ref().map(Digest::parts) else { return Ok(()) };
+        let Some((name, algorithm, expected)) = self.digest.as_ref().map(Digest::parts) else {
+            return Ok(());
+        };
         let found = hex(digest(algorithm, bytes).as_ref());
         if found == expected {
             return Ok(());
         }
         let message = format!("what {} gives is not what the pointer names: its {name} is {found}", self.url);
-        Err(Failure::new(Class::Untrusted, message).help("write the digest of the file that the server has now, or restore that file"))
+        Err(Failure::new(Class::Untrusted, message)
+            .help("write the digest of the file that the server has now, or restore that file"))
     }
 }
 

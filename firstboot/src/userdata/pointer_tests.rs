@@ -10,15 +10,35 @@ fn pointer(rest: &str) -> Result<Option<Pointer>> {
 fn pointers_are_read() {
     let sha512 = "ab".repeat(64);
     for (rest, url, has_digest, is_signed) in [
-        (format!("url: https://host/a?canary\nsha256: {}", SHA256_OF_HELLO.to_uppercase()), "https://host/a?canary", true, false),
-        (format!("url: http://[fd00::1]:80/\nsha512: {sha512}\nsha256: {SHA256_OF_HELLO}"), "http://[fd00::1]:80/", true, false),
-        ("url: https://u:canary@host\nsignature: |\n  untrusted comment".to_owned(), "https://u:canary@host", false, true),
+        (
+            format!("url: https://host/a?canary\nsha256: {}", SHA256_OF_HELLO.to_uppercase()),
+            "https://host/a?canary",
+            true,
+            false,
+        ),
+        (
+            format!("url: http://[fd00::1]:80/\nsha512: {sha512}\nsha256: {SHA256_OF_HELLO}"),
+            "http://[fd00::1]:80/",
+            true,
+            false,
+        ),
+        (
+            "url: https://u:canary@host\nsignature: |\n  untrusted comment".to_owned(),
+            "https://u:canary@host",
+            false,
+            true,
+        ),
     ] {
         let pointer = pointer(&rest).unwrap().unwrap();
-        assert_eq!((pointer.url.reveal(), pointer.has_digest(), pointer.signature.is_some()), (url, has_digest, is_signed));
+        assert_eq!(
+            (pointer.url.reveal(), pointer.has_digest(), pointer.signature.is_some()),
+            (url, has_digest, is_signed)
+        );
         assert!(!format!("{pointer:?} {}", pointer.url).contains("canary"));
     }
-    let json = format!(r#"{{"kind":"ConfigPointer","apiVersion":"firstboot.kiln/v1","url":"https://a/b","sha256":"{SHA256_OF_HELLO}"}}"#);
+    let json = format!(
+        r#"{{"kind":"ConfigPointer","apiVersion":"firstboot.kiln/v1","url":"https://a/b","sha256":"{SHA256_OF_HELLO}"}}"#
+    );
     assert!(read(json.as_bytes()).unwrap().is_some());
 }
 
@@ -53,7 +73,10 @@ fn what_is_unclear_is_refused() {
         (format!("url: https://a/b\n{digest}\nsignature: {{canary: x}}"), "signature is not a text"),
     ] {
         let failure = pointer(&rest).unwrap_err();
-        assert!(failure.message.contains(expected) && failure.message.starts_with("ConfigPointer: "), "{rest}: {failure}");
+        assert!(
+            failure.message.contains(expected) && failure.message.starts_with("ConfigPointer: "),
+            "{rest}: {failure}"
+        );
         assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
     }
     let other = read(b"apiVersion: firstboot.kiln/v2\nkind: ConfigPointer\n").unwrap_err();
@@ -62,13 +85,15 @@ fn what_is_unclear_is_refused() {
 
 #[test]
 fn content_is_compared_with_the_digest() {
-    let sha512 =
-        "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043";
+    let sha512 = "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043";
     for rest in [format!("sha256: {SHA256_OF_HELLO}"), format!("sha512: {sha512}")] {
         let pointer = pointer(&format!("url: https://u:canary@host/canary\n{rest}")).unwrap().unwrap();
         pointer.verify(b"hello").unwrap();
         let failure = pointer.verify(b"hello\n").unwrap_err();
-        assert!(failure.class == Class::Untrusted && failure.message.contains("https://host gives"), "{failure}");
+        assert!(
+            failure.class == Class::Untrusted && failure.message.contains("https://host gives"),
+            "{failure}"
+        );
         assert!(!failure.message.contains("canary"));
     }
 }

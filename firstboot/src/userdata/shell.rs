@@ -67,7 +67,14 @@ struct Reader<'a> {
 impl Default for Reader<'_> {
     fn default() -> Self {
         let rest = "".chars().peekable();
-        Self { rest, commands: Vec::new(), command: Simple::default(), word: None, target: Target::Words, here: Vec::new() }
+        Self {
+            rest,
+            commands: Vec::new(),
+            command: Simple::default(),
+            word: None,
+            target: Target::Words,
+            here: Vec::new(),
+        }
     }
 }
 
@@ -171,7 +178,8 @@ impl Reader<'_> {
 
     /// `>`, `>>`, `2>`, `>&`, `>|`, `<`, `<<`, `<<-`, `<<<`
     fn redirect(&mut self, sign: char) -> bool {
-        let is_number = self.word.as_ref().is_some_and(|word| word.text.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_number =
+            self.word.as_ref().is_some_and(|word| word.text.bytes().all(|byte| byte.is_ascii_digit()));
         let number = if is_number { self.word.take() } else { None };
         self.end_word();
         let twice = self.rest.next_if_eq(&sign).is_some();
@@ -214,7 +222,10 @@ mod tests {
     fn shown(text: &str) -> (Vec<String>, bool) {
         let script = read(text);
         let command = |command: &Simple| {
-            let words = command.words.iter().map(|word| format!("{}{}", word.text.as_str(), if word.expands { "$" } else { "" }));
+            let words = command
+                .words
+                .iter()
+                .map(|word| format!("{}{}", word.text.as_str(), if word.expands { "$" } else { "" }));
             let output = command.output.iter().map(|word| format!(">{}", word.text.as_str()));
             words.chain(output).collect::<Vec<_>>().join("|")
         };

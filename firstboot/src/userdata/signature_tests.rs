@@ -25,10 +25,20 @@ fn keys_are_read() {
     let file = format!("untrusted comment: minisign public key 749E77A5DD984105\r\n{KEY}\r\n");
     for text in [KEY, &format!(" {KEY}\n"), &file] {
         let key = PublicKey::parse(text).unwrap();
-        assert_eq!((key.id(), format!("{key:?}").as_str()), ("749E77A5DD984105", "PublicKey(749E77A5DD984105)"));
+        assert_eq!(
+            (key.id(), format!("{key:?}").as_str()),
+            ("749E77A5DD984105", "PublicKey(749E77A5DD984105)")
+        );
     }
     assert_ne!(keys(&[KEY]), keys(&[OTHER_KEY]));
-    for text in ["", "RWQ", "untrusted comment: x", &KEY[2..], &format!("{KEY}\n{OTHER_KEY}"), &KEY.replace("RWQ", "RUX")] {
+    for text in [
+        "",
+        "RWQ",
+        "untrusted comment: x",
+        &KEY[2..],
+        &format!("{KEY}\n{OTHER_KEY}"),
+        &KEY.replace("RWQ", "RUX"),
+    ] {
         assert_eq!(PublicKey::parse(text).unwrap_err().class, Class::Config, "{text}");
     }
 }
@@ -54,7 +64,9 @@ fn only_what_a_known_key_signed_is_believed() {
         assert_eq!(found.as_ref().ok().copied(), expected, "{trusted:?} {signature}");
         assert!(found.err().is_none_or(|failure| failure.class == Class::Untrusted));
     }
-    for text in ["", "canary", &SIGNATURE[..SIGNATURE.len() - 5], &SIGNATURE.replace("trusted comment: k", "k")] {
+    for text in
+        ["", "canary", &SIGNATURE[..SIGNATURE.len() - 5], &SIGNATURE.replace("trusted comment: k", "k")]
+    {
         let failure = verify(&keys(&[KEY]), &[SIGNED], text).unwrap_err();
         assert!(failure.class == Class::Config && !failure.message.contains("canary"), "{failure}");
     }

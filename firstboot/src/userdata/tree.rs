@@ -23,7 +23,8 @@ impl Tree {
         if text.len() > LIMIT {
             return Err(wrong(format!("it is longer than {LIMIT} bytes")));
         }
-        let documents: Vec<Self> = documents::values(text)?.into_iter().map(|(value, _)| Self(value)).collect();
+        let documents: Vec<Self> =
+            documents::values(text)?.into_iter().map(|(value, _)| Self(value)).collect();
         let mut documents = documents.into_iter();
         match (documents.next(), documents.next()) {
             (Some(document), None) => Ok(document),
@@ -62,29 +63,40 @@ impl<'a> Fields<'a> {
 
     /// A text.
     pub fn text(&self, name: &str) -> Result<Option<&'a str>> {
-        self.value(name).map(|value| value.as_str().ok_or_else(|| self.wrong(name, "a text"))).transpose()
+        self.value(name)
+            .map(|value| value.as_str().ok_or_else(|| self.wrong(name, "a text")))
+            .transpose()
     }
 
     /// True or false; false when it is not there.
     pub fn flag(&self, name: &str) -> Result<bool> {
-        self.value(name).map_or(Ok(false), |value| value.as_bool().ok_or_else(|| self.wrong(name, "true or false")))
+        self.value(name)
+            .map_or(Ok(false), |value| value.as_bool().ok_or_else(|| self.wrong(name, "true or false")))
     }
 
     /// A list; empty when it is not there.
     pub fn list(&self, name: &str) -> Result<&'a [Value]> {
-        self.value(name).map_or(Ok(&[]), |value| value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(name, "a list")))
+        self.value(name).map_or(Ok(&[]), |value| {
+            value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(name, "a list"))
+        })
     }
 
     /// A map of fields.
     pub fn fields(&self, name: &str) -> Result<Option<Fields<'a>>> {
-        let below = |value: &'a Value| value.as_object().map(|map| Fields { map, path: format!("{}{name}.", self.path) });
-        self.value(name).map(|value| below(value).ok_or_else(|| self.wrong(name, "a map of fields"))).transpose()
+        let below = |value: &'a Value| {
+            value.as_object().map(|map| Fields { map, path: format!("{}{name}.", self.path) })
+        };
+        self.value(name)
+            .map(|value| below(value).ok_or_else(|| self.wrong(name, "a map of fields")))
+            .transpose()
     }
 
     /// A list of maps.
     pub fn maps(&self, name: &str) -> Result<Vec<Fields<'a>>> {
         let below = |(index, value): (usize, &'a Value)| {
-            let map = value.as_object().ok_or_else(|| self.wrong(&format!("{name}[{index}]"), "a map of fields"))?;
+            let map = value
+                .as_object()
+                .ok_or_else(|| self.wrong(&format!("{name}[{index}]"), "a map of fields"))?;
             Ok(Fields { map, path: format!("{}{name}[{index}].", self.path) })
         };
         self.list(name)?.iter().enumerate().map(below).collect()

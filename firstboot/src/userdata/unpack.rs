@@ -12,8 +12,10 @@ use zeroize::Zeroizing;
 use super::bounds::{Budget, Bytes, CEILING, append, wrong};
 use crate::error::{Failure, Result};
 
-const BASE64: GeneralPurpose =
-    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What gzip packed: one member.
 pub fn gzip(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
@@ -25,7 +27,12 @@ pub fn gzip(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
 
 /// What zstd packed: one frame without a dictionary, its window within the ceiling.
 pub fn zstd(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
-    let damaged = |_| wrong(format!("the zstd data is damaged, cut short, or wants a window of more than {} MiB", CEILING >> 20));
+    let damaged = |_| {
+        wrong(format!(
+            "the zstd data is damaged, cut short, or wants a window of more than {} MiB",
+            CEILING >> 20
+        ))
+    };
     let mut decoder = StreamingDecoder::new_with_max_window_size(bytes, CEILING as u64).map_err(damaged)?;
     let unpacked = read(&mut decoder, "zstd", budget)?;
     let (rest, decoder) = decoder.into_parts();
@@ -44,7 +51,9 @@ pub fn base64(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
     digits.extend(bytes.iter().filter(|byte| !byte.is_ascii_whitespace()));
     budget.take(digits.len().div_ceil(4) * 3)?;
     let mut decoded: Bytes = Zeroizing::new(vec![0; digits.len().div_ceil(4) * 3]);
-    let length = BASE64.decode_slice(digits.as_slice(), &mut decoded).map_err(|_| wrong("the base64 text is malformed or cut short"))?;
+    let length = BASE64
+        .decode_slice(digits.as_slice(), &mut decoded)
+        .map_err(|_| wrong("the base64 text is malformed or cut short"))?;
     decoded.truncate(length);
     Ok(decoded)
 }
@@ -66,7 +75,9 @@ fn read(mut source: impl Read, what: &str, budget: &Budget) -> Result<Bytes> {
 }
 
 fn nothing_behind(rest: &[u8], what: &str) -> Result<()> {
-    let surplus = |count| -> Failure { wrong(format!("{count} bytes follow the {what} data")).help("pack everything in one go") };
+    let surplus = |count| -> Failure {
+        wrong(format!("{count} bytes follow the {what} data")).help("pack everything in one go")
+    };
     if rest.is_empty() { Ok(()) } else { Err(surplus(rest.len())) }
 }
 

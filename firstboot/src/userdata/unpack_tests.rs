@@ -9,8 +9,8 @@ use super::*;
 
 /// What `printf 'hello hello hello hello\n' | zstd` writes, checksum included.
 const BY_ZSTD: &[u8] = &[
-    0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58, 0x6d, 0x00, 0x00, 0x38, 0x68, 0x65, 0x6c, 0x6c, 0x6f, 0x20, 0x0a, 0x01, 0x00, 0x99, 0x4b, 0x11,
-    0xa8, 0x7c, 0x2e, 0xa8,
+    0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58, 0x6d, 0x00, 0x00, 0x38, 0x68, 0x65, 0x6c, 0x6c, 0x6f, 0x20, 0x0a,
+    0x01, 0x00, 0x99, 0x4b, 0x11, 0xa8, 0x7c, 0x2e, 0xa8,
 ];
 
 fn gzipped(bytes: &[u8]) -> Vec<u8> {
@@ -27,12 +27,16 @@ type Unpack = fn(&[u8], &Budget) -> Result<Bytes>;
 type Wrap = fn(&[u8]) -> Vec<u8>;
 
 /// A wrapping, how it is undone, how it is made.
-const WRAPPINGS: &[(&str, Unpack, Wrap)] =
-    &[("gzip", gzip, gzipped), ("zstd", zstd, zstandard), ("base64", base64, |bytes| STANDARD.encode(bytes).into_bytes())];
+const WRAPPINGS: &[(&str, Unpack, Wrap)] = &[
+    ("gzip", gzip, gzipped),
+    ("zstd", zstd, zstandard),
+    ("base64", base64, |bytes| STANDARD.encode(bytes).into_bytes()),
+];
 
 #[test]
 fn what_was_wrapped_comes_back() {
-    let noise: Vec<u8> = (0_u32..200_000).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> =
+        (0_u32..200_000).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     for (name, unpack, wrap) in WRAPPINGS {
         for bytes in [&b"token: x\n"[..], b"", &[b'a'; 300_000], &noise] {
             let unpacked = unpack(&wrap(bytes), &Budget::default()).unwrap();
@@ -44,9 +48,14 @@ fn what_was_wrapped_comes_back() {
 #[test]
 fn what_is_cut_short_or_followed_by_something_is_refused() {
     for (name, unpack, wrap) in WRAPPINGS.iter().filter(|(name, ..)| *name != "base64") {
-        let whole = wrap(b"apiVersion: kubeadm.k8s.io/v1beta4, and more of it, and more of it, and more of it");
+        let whole =
+            wrap(b"apiVersion: kubeadm.k8s.io/v1beta4, and more of it, and more of it, and more of it");
         for length in 1..whole.len() {
-            assert!(unpack(&whole[..length], &Budget::default()).is_err(), "{name}: {length} of {} bytes", whole.len());
+            assert!(
+                unpack(&whole[..length], &Budget::default()).is_err(),
+                "{name}: {length} of {} bytes",
+                whole.len()
+            );
         }
         let twice = [whole.clone(), whole.clone()].concat();
         for surplus in [&twice[..], &[&whole[..], b"\n"].concat()] {

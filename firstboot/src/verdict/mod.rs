@@ -132,7 +132,12 @@ impl Verdict {
     /// A phase begins.
     pub fn phase(&mut self, name: &str) {
         let began = self.start.elapsed().as_secs_f64();
-        self.status.phases.push(Phase { name: name.to_owned(), began, seconds: None, state: "running".to_owned() });
+        self.status.phases.push(Phase {
+            name: name.to_owned(),
+            began,
+            seconds: None,
+            state: "running".to_owned(),
+        });
         notify::send(&format!("STATUS={name}"));
         self.publish();
     }
@@ -228,7 +233,9 @@ fn rounded(seconds: f64) -> f64 {
 pub fn read(root: &Root) -> Result<Option<Status>> {
     let path = root.path(PATH);
     let Some(bytes) = files::read(&path, LIMIT)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| Failure::new(Class::Host, format!("{} is damaged: {error}", path.display())))
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| Failure::new(Class::Host, format!("{} is damaged: {error}", path.display())))
 }
 
 /// Seconds since the kernel started (proc(5), uptime); 0 where that is unknown.
@@ -256,8 +263,12 @@ mod tests {
         assert_eq!(read(&root).unwrap().unwrap().phases[0].state, "running");
         verdict.phase_ended("done");
         let line = verdict.end(Outcome::Joined);
-        let value: serde_json::Value = serde_json::from_str(line.strip_prefix("firstboot-verdict: ").unwrap()).unwrap();
-        assert_eq!((&value["outcome"], &value["node"], &value["exit"]), (&"joined".into(), &"n1".into(), &0.into()));
+        let value: serde_json::Value =
+            serde_json::from_str(line.strip_prefix("firstboot-verdict: ").unwrap()).unwrap();
+        assert_eq!(
+            (&value["outcome"], &value["node"], &value["exit"]),
+            (&"joined".into(), &"n1".into(), &0.into())
+        );
         let status = read(&root).unwrap().unwrap();
         assert_eq!((status.outcome, status.phases[0].state.as_str()), (Outcome::Joined, "done"));
         assert!(status.phases[0].seconds.is_some());
@@ -269,8 +280,12 @@ mod tests {
         verdict.phase("discovery");
         let line = verdict.fail(&Failure::new(Class::Untrusted, "none of the public keys are pinned"));
         assert!(!line.contains('\n'));
-        let value: serde_json::Value = serde_json::from_str(line.strip_prefix("firstboot-verdict: ").unwrap()).unwrap();
-        assert_eq!((&value["class"], &value["exit"], &value["phase"]), (&"untrusted".into(), &12.into(), &"discovery".into()));
+        let value: serde_json::Value =
+            serde_json::from_str(line.strip_prefix("firstboot-verdict: ").unwrap()).unwrap();
+        assert_eq!(
+            (&value["class"], &value["exit"], &value["phase"]),
+            (&"untrusted".into(), &12.into(), &"discovery".into())
+        );
         assert_eq!(read(&root).unwrap().unwrap().phases[0].state, "failed");
     }
 

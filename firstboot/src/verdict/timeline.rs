@@ -25,7 +25,8 @@ fn bars(status: &Status) -> Vec<Bar> {
     let boot = Bar { name: "boot".to_owned(), from: 0.0, to: status.began, state: "done".to_owned() };
     let phases = status.phases.iter().map(|phase| {
         let from = status.began + phase.began;
-        let to = status.began + phase.seconds.map_or(status.seconds.max(phase.began), |seconds| phase.began + seconds);
+        let to = status.began
+            + phase.seconds.map_or(status.seconds.max(phase.began), |seconds| phase.began + seconds);
         Bar { name: phase.name.clone(), from, to, state: phase.state.clone() }
     });
     std::iter::once(boot).chain(phases).collect()
@@ -39,7 +40,11 @@ fn end(bars: &[Bar]) -> f64 {
 pub fn text(status: &Status) -> String {
     let bars = bars(status);
     let (start, end) = (status.began, end(&bars));
-    let column = |at: f64| (((at - start) / (end - start).max(0.001)) * COLUMNS as f64).round().clamp(0.0, COLUMNS as f64) as usize;
+    let column = |at: f64| {
+        (((at - start) / (end - start).max(0.001)) * COLUMNS as f64)
+            .round()
+            .clamp(0.0, COLUMNS as f64) as usize
+    };
     let mut out = format!("{:<12} {:>9} {:>9}\n", "phase", "at", "took");
     for bar in &bars {
         let _ = write!(out, "{:<12} {:>8.3}s {:>8.3}s", bar.name, bar.from, bar.to - bar.from);
@@ -66,7 +71,11 @@ pub fn svg(status: &Status) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n",
         NAMES + FIELD + 110.0
     );
-    let title = format!("{}: {:?} after {end:.1} s", status.node.as_deref().unwrap_or("this machine"), status.outcome);
+    let title = format!(
+        "{}: {:?} after {end:.1} s",
+        status.node.as_deref().unwrap_or("this machine"),
+        status.outcome
+    );
     let _ = writeln!(out, "<text x=\"8\" y=\"15\" font-weight=\"bold\">{}</text>", escaped(&title));
     for (row, bar) in bars.iter().enumerate() {
         let y = ROW * (row as f64 + 1.0);
@@ -78,9 +87,18 @@ pub fn svg(status: &Status) -> String {
             _ => "#2e7d32",
         };
         let _ = writeln!(out, "<text x=\"8\" y=\"{:.1}\">{}</text>", y + 15.0, escaped(&bar.name));
-        let _ = writeln!(out, "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"14\" fill=\"{colour}\"/>", y + 4.0);
-        let _ =
-            writeln!(out, "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"#555555\">{:.3} s</text>", x + width + 4.0, y + 15.0, bar.to - bar.from);
+        let _ = writeln!(
+            out,
+            "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"14\" fill=\"{colour}\"/>",
+            y + 4.0
+        );
+        let _ = writeln!(
+            out,
+            "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"#555555\">{:.3} s</text>",
+            x + width + 4.0,
+            y + 15.0,
+            bar.to - bar.from
+        );
     }
     out + "</svg>\n"
 }
@@ -95,7 +113,12 @@ mod tests {
     use crate::verdict::{Outcome, Phase};
 
     fn status() -> Status {
-        let phase = |name: &str, began, seconds, state: &str| Phase { name: name.to_owned(), began, seconds, state: state.to_owned() };
+        let phase = |name: &str, began, seconds, state: &str| Phase {
+            name: name.to_owned(),
+            began,
+            seconds,
+            state: state.to_owned(),
+        };
         Status {
             outcome: Outcome::Failed,
             node: Some("a<b".to_owned()),

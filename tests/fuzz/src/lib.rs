@@ -41,8 +41,14 @@ pub fn assert_carrier(read: fn(&[u8], &Budget) -> Result<Carrier>, bytes: &[u8])
     match found {
         Ok(Some(carried)) => {
             assert!(carried.document.is_some() || carried.flags.is_some());
-            assert!(carried.files.iter().all(|file| file.path.starts_with('/') && !file.path.contains("/../") && file.mode <= 0o7777));
-            assert!(carried.sentinel.is_none_or(|path| path.starts_with("/run/cluster-api/bootstrap") && !path.contains("/..")));
+            assert!(carried.files.iter().all(|file| file.path.starts_with('/')
+                && !file.path.contains("/../")
+                && file.mode <= 0o7777));
+            assert!(
+                carried.sentinel.is_none_or(
+                    |path| path.starts_with("/run/cluster-api/bootstrap") && !path.contains("/..")
+                )
+            );
             assert!(!format!("{:?}{:?}", carried.document, carried.files).contains(TOKEN));
         }
         Ok(None) => {}

@@ -145,7 +145,14 @@ pub const AT_ONCE: u32 = 3;
 /// Seconds that a client may take for a fault that passes.
 pub const AFTER_RETRIES: u32 = 20;
 
-const fn script(name: &'static str, act: Act, number: Number, passing: Ends, lasting: Ends, summary: &'static str) -> Script {
+const fn script(
+    name: &'static str,
+    act: Act,
+    number: Number,
+    passing: Ends,
+    lasting: Ends,
+    summary: &'static str,
+) -> Script {
     Script { name, summary, act, number, passing, lasting, needs: Needs::Nothing }
 }
 
@@ -156,17 +163,45 @@ const fn needing(needs: Needs, script: Script) -> Script {
 /// All faults.
 pub const SCRIPTS: &[Script] = &[
     script("none", Act::Nothing, Number::None, Succeeds, Succeeds, "all is well"),
-    script("late", Act::Late, Seconds(2), Succeeds, Succeeds, "connections are refused for the first seconds"),
+    script(
+        "late",
+        Act::Late,
+        Seconds(2),
+        Succeeds,
+        Succeeds,
+        "connections are refused for the first seconds",
+    ),
     script("refused", Act::Refuse, Number::None, Unreachable, Unreachable, "connections are refused"),
     needing(
         Needs::Namespace,
-        script("unreachable", Act::NoRoute, Number::None, Unreachable, Unreachable, "there is no route to the service"),
+        script(
+            "unreachable",
+            Act::NoRoute,
+            Number::None,
+            Unreachable,
+            Unreachable,
+            "there is no route to the service",
+        ),
     ),
     needing(
         Needs::Namespace,
-        script("black-hole", Act::BlackHole, Number::None, Unreachable, Unreachable, "packets to the service vanish"),
+        script(
+            "black-hole",
+            Act::BlackHole,
+            Number::None,
+            Unreachable,
+            Unreachable,
+            "packets to the service vanish",
+        ),
     ),
-    script("not-found-then-ok", Act::Status(404, None), Requests(3), Succeeds, Unreachable, "404, then all is well"),
+    script(
+        "not-found-then-ok",
+        Act::Status(404, None),
+        Requests(3),
+        Succeeds,
+        Unreachable,
+        "404, then all is well",
+    ),
     script("not-found", Act::Status(404, None), Always, Succeeds, Unreachable, "404 for everything"),
     needing(
         Needs::Tokens,
@@ -188,27 +223,114 @@ pub const SCRIPTS: &[Script] = &[
         Denied,
         "403 for everything: the service is off, or not for this machine",
     ),
-    script("throttled", Act::Status(429, Some(1)), Requests(2), Succeeds, Unreachable, "429 with Retry-After: 1, then all is well"),
-    script("overloaded", Act::Status(503, Some(1)), Requests(2), Succeeds, Unreachable, "503 with Retry-After: 1, then all is well"),
-    script("server-error", Act::Status(500, None), Requests(3), Succeeds, Unreachable, "500, then all is well"),
+    script(
+        "throttled",
+        Act::Status(429, Some(1)),
+        Requests(2),
+        Succeeds,
+        Unreachable,
+        "429 with Retry-After: 1, then all is well",
+    ),
+    script(
+        "overloaded",
+        Act::Status(503, Some(1)),
+        Requests(2),
+        Succeeds,
+        Unreachable,
+        "503 with Retry-After: 1, then all is well",
+    ),
+    script(
+        "server-error",
+        Act::Status(500, None),
+        Requests(3),
+        Succeeds,
+        Unreachable,
+        "500, then all is well",
+    ),
     script("broken", Act::Status(500, None), Always, Succeeds, Unreachable, "500 for everything"),
     script("stall", Act::Stall, Always, Succeeds, Unreachable, "requests are taken and never answered"),
     script("slow", Act::Pieces(64, 5), Always, Succeeds, Succeeds, "answers come in small pieces"),
     script("drip", Act::Pieces(1, 1000), Always, Succeeds, Unreachable, "answers come a byte each second"),
-    script("truncated", Act::Truncate, Always, Succeeds, Unreachable, "the connection ends before the body does"),
+    script(
+        "truncated",
+        Act::Truncate,
+        Always,
+        Succeeds,
+        Unreachable,
+        "the connection ends before the body does",
+    ),
     script("reset", Act::Reset, Always, Succeeds, Unreachable, "connections are reset after the request"),
-    script("redirect", Act::Redirect, Always, Somehow, Malformed, "302 to elsewhere, which must not be followed"),
-    script("wrong-type", Act::Html, Always, Somehow, Malformed, "200 with a page of HTML, as from a captive portal"),
+    script(
+        "redirect",
+        Act::Redirect,
+        Always,
+        Somehow,
+        Malformed,
+        "302 to elsewhere, which must not be followed",
+    ),
+    script(
+        "wrong-type",
+        Act::Html,
+        Always,
+        Somehow,
+        Malformed,
+        "200 with a page of HTML, as from a captive portal",
+    ),
     script("huge", Act::Endless, Always, Somehow, Malformed, "bodies do not end"),
-    script("hostile-text", Act::Controls, Always, Somehow, Somehow, "control characters and line breaks in every value"),
-    needing(Needs::Json, script("hostile-nesting", Act::Nested, Always, Somehow, Malformed, "JSON nested a hundred thousand levels deep")),
-    script("hostile-bytes", Act::Garbled, Always, Somehow, Somehow, "bytes that are not UTF-8 in every value"),
-    script("hostile-headers", Act::ManyHeaders, Always, Somehow, Somehow, "ten thousand headers before the answer"),
-    script("hostile-length", Act::AbsurdLength, Always, Somehow, Malformed, "a Content-Length beyond all numbers"),
+    script(
+        "hostile-text",
+        Act::Controls,
+        Always,
+        Somehow,
+        Somehow,
+        "control characters and line breaks in every value",
+    ),
+    needing(
+        Needs::Json,
+        script(
+            "hostile-nesting",
+            Act::Nested,
+            Always,
+            Somehow,
+            Malformed,
+            "JSON nested a hundred thousand levels deep",
+        ),
+    ),
+    script(
+        "hostile-bytes",
+        Act::Garbled,
+        Always,
+        Somehow,
+        Somehow,
+        "bytes that are not UTF-8 in every value",
+    ),
+    script(
+        "hostile-headers",
+        Act::ManyHeaders,
+        Always,
+        Somehow,
+        Somehow,
+        "ten thousand headers before the answer",
+    ),
+    script(
+        "hostile-length",
+        Act::AbsurdLength,
+        Always,
+        Somehow,
+        Malformed,
+        "a Content-Length beyond all numbers",
+    ),
     script("empty", Act::Empty, Always, Somehow, Malformed, "200 with nothing in it"),
     script("not-http", Act::OtherProtocol, Always, Somehow, Malformed, "the greeting of another protocol"),
     script("chunked", Act::Chunked, Always, Succeeds, Succeeds, "answers come in chunks"),
-    script("old", Act::Old, Always, Succeeds, Succeeds, "answers of HTTP/1.0, ended by the end of the connection"),
+    script(
+        "old",
+        Act::Old,
+        Always,
+        Succeeds,
+        Succeeds,
+        "answers of HTTP/1.0, ended by the end of the connection",
+    ),
 ];
 
 /// A fault as it was asked for.
@@ -249,14 +371,20 @@ impl Fault {
 
     /// How a client must end.
     pub fn ends(&self) -> Ends {
-        if self.number.is_some() && self.script.number != Number::None { self.script.passing } else { self.script.lasting }
+        if self.number.is_some() && self.script.number != Number::None {
+            self.script.passing
+        } else {
+            self.script.lasting
+        }
     }
 
     /// Seconds in which a client whose own deadline is `deadline` must have ended.
     pub fn within(&self, deadline: u32) -> u32 {
         match self.ends() {
             Succeeds if self.number.is_none() => AT_ONCE.max(deadline),
-            Succeeds => AFTER_RETRIES + if self.script.act == Act::Late { self.number.unwrap_or(0) } else { 0 },
+            Succeeds => {
+                AFTER_RETRIES + if self.script.act == Act::Late { self.number.unwrap_or(0) } else { 0 }
+            }
             Denied => AT_ONCE,
             Unreachable | Malformed | Somehow => deadline + AT_ONCE,
         }
@@ -267,12 +395,12 @@ impl FromStr for Fault {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let (text, path) = text.split_once('@').map_or((text, None), |(text, path)| (text, Some(path.to_owned())));
+        let (text, path) =
+            text.split_once('@').map_or((text, None), |(text, path)| (text, Some(path.to_owned())));
         let (name, number) = text.split_once('=').map_or((text, None), |(name, number)| (name, Some(number)));
-        let script = SCRIPTS
-            .iter()
-            .find(|script| script.name == name)
-            .ok_or_else(|| Error::usage(format!("there is no fault {name:?}")).help("kiln simulate --list shows all"))?;
+        let script = SCRIPTS.iter().find(|script| script.name == name).ok_or_else(|| {
+            Error::usage(format!("there is no fault {name:?}")).help("kiln simulate --list shows all")
+        })?;
         let default = match script.number {
             Number::None | Number::Always => None,
             Number::Requests(count) | Number::Seconds(count) => Some(count),
@@ -280,7 +408,9 @@ impl FromStr for Fault {
         let wrong = || Error::usage(format!("{text:?}: the number of a fault is a number, or \"always\""));
         let number = match number {
             None => default,
-            Some(_) if script.number == Number::None => return Err(Error::usage(format!("the fault {name:?} takes no number"))),
+            Some(_) if script.number == Number::None => {
+                return Err(Error::usage(format!("the fault {name:?} takes no number")));
+            }
             Some("always") if !matches!(script.number, Number::Seconds(_)) => None,
             Some(number) => Some(number.parse().map_err(|_| wrong())?),
         };
@@ -293,7 +423,9 @@ impl fmt::Display for Fault {
         formatter.write_str(self.script.name)?;
         match (self.number, self.script.number) {
             (None, Number::Requests(_)) => formatter.write_str("=always")?,
-            (Some(number), Number::Requests(usual) | Number::Seconds(usual)) if number != usual => write!(formatter, "={number}")?,
+            (Some(number), Number::Requests(usual) | Number::Seconds(usual)) if number != usual => {
+                write!(formatter, "={number}")?
+            }
             (Some(number), Number::Always) => write!(formatter, "={number}")?,
             _ => {}
         }
@@ -321,9 +453,13 @@ mod tests {
             assert_eq!((fault.number, fault.path.as_deref(), fault.ends()), (number, path, ends), "{text}");
             assert_eq!(fault.to_string(), text);
         }
-        for (text, expected) in
-            [("lat", "no fault"), ("late=x", "a number"), ("late=always", "a number"), ("refused=1", "takes no number"), ("", "no fault")]
-        {
+        for (text, expected) in [
+            ("lat", "no fault"),
+            ("late=x", "a number"),
+            ("late=always", "a number"),
+            ("refused=1", "takes no number"),
+            ("", "no fault"),
+        ] {
             assert!(text.parse::<Fault>().unwrap_err().message.contains(expected), "{text}");
         }
     }

@@ -47,7 +47,10 @@ impl Request {
 
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|header| header.0.eq_ignore_ascii_case(name)).map(|header| header.1.as_str())
+        self.headers
+            .iter()
+            .find(|header| header.0.eq_ignore_ascii_case(name))
+            .map(|header| header.1.as_str())
     }
 }
 
@@ -85,7 +88,11 @@ pub struct Answer {
 impl Answer {
     /// One without more than a status and a short text.
     pub fn of(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: vec![("Content-Type".to_owned(), "text/plain; charset=utf-8".to_owned())], body: body.into() }
+        Self {
+            status,
+            headers: vec![("Content-Type".to_owned(), "text/plain; charset=utf-8".to_owned())],
+            body: body.into(),
+        }
     }
 
     /// With one more header; one of the same name is replaced.
@@ -173,8 +180,11 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Request, usize, usize)>> {
         httparse::Status::Complete(head) => head,
         httparse::Status::Partial => return Ok(None),
     };
-    let headers: Vec<(String, String)> =
-        parsed.headers.iter().map(|header| (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned())).collect();
+    let headers: Vec<(String, String)> = parsed
+        .headers
+        .iter()
+        .map(|header| (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned()))
+        .collect();
     let mut request = Request {
         method: parsed.method.unwrap_or_default().to_owned(),
         target: parsed.path.unwrap_or_default().to_owned(),
@@ -198,11 +208,18 @@ mod tests {
 
     #[test]
     fn requests_are_read_one_after_another() {
-        let mut bytes = &b"PUT /a?x=1&y=a%20b HTTP/1.1\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nhiGET /b HTTP/1.0\r\n\r\n"[..];
+        let mut bytes =
+            &b"PUT /a?x=1&y=a%20b HTTP/1.1\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nhiGET /b HTTP/1.0\r\n\r\n"[..];
         let mut kept = Vec::new();
         let first = read(&mut bytes, &mut kept).unwrap().unwrap();
-        assert_eq!((first.method.as_str(), first.path(), first.header("x-a"), first.body.as_slice()), ("PUT", "/a", Some("1"), &b"hi"[..]));
-        assert_eq!(first.query(), BTreeMap::from([("x".to_owned(), "1".to_owned()), ("y".to_owned(), "a b".to_owned())]));
+        assert_eq!(
+            (first.method.as_str(), first.path(), first.header("x-a"), first.body.as_slice()),
+            ("PUT", "/a", Some("1"), &b"hi"[..])
+        );
+        assert_eq!(
+            first.query(),
+            BTreeMap::from([("x".to_owned(), "1".to_owned()), ("y".to_owned(), "a b".to_owned())])
+        );
         let second = read(&mut bytes, &mut kept).unwrap().unwrap();
         assert!(first.keeps_alive && !second.keeps_alive && second.path() == "/b");
         assert!(read(&mut bytes, &mut kept).unwrap().is_none());
@@ -211,7 +228,12 @@ mod tests {
     #[test]
     fn what_is_too_long_or_no_request_is_refused() {
         let long = [b"GET / HTTP/1.1\r\nA: ".as_slice(), &vec![b'x'; HEAD + 1]].concat();
-        for bytes in [&b"GET / HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n"[..], b"\x16\x03\x01\r\n\r\n", b"GET / HT", &long] {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n"[..],
+            b"\x16\x03\x01\r\n\r\n",
+            b"GET / HT",
+            &long,
+        ] {
             assert!(read(&mut &bytes[..], &mut Vec::new()).is_err());
         }
     }

@@ -42,7 +42,10 @@ pub struct Entry {
 impl Entry {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|header| header.0.eq_ignore_ascii_case(name)).map(|header| header.1.as_str())
+        self.headers
+            .iter()
+            .find(|header| header.0.eq_ignore_ascii_case(name))
+            .map(|header| header.1.as_str())
     }
 
     /// The target without the query.
@@ -57,7 +60,10 @@ pub fn harmless(headers: &[(String, String)], token_headers: &[&str]) -> Vec<(St
         let is = |secret: &&str| name.eq_ignore_ascii_case(secret);
         token_headers.iter().any(is) || ["authorization", "proxy-authorization", "cookie"].iter().any(is)
     };
-    headers.iter().map(|(name, value)| (name.clone(), if secret(name) { SECRET.to_owned() } else { value.clone() })).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.clone(), if secret(name) { SECRET.to_owned() } else { value.clone() }))
+        .collect()
 }
 
 /// All requests of a simulation.
@@ -91,7 +97,11 @@ impl Journal {
 
     /// Requests for documents without a token, where the platform issues them: what version 1 of EC2's service was.
     pub fn without_token(&self) -> Vec<Entry> {
-        self.lock().iter().filter(|entry| entry.needs_token && !entry.has_token).cloned().collect()
+        self.lock()
+            .iter()
+            .filter(|entry| entry.needs_token && !entry.has_token)
+            .cloned()
+            .collect()
     }
 
     /// Waits for the request with that number, counted from 0; none if it does not come in time.
@@ -100,7 +110,10 @@ impl Journal {
         let mut entries = self.lock();
         while entries.len() <= number {
             let left = until.checked_duration_since(Instant::now())?;
-            entries = self.news.wait_timeout(entries, left).map_or_else(|poisoned| poisoned.into_inner().0, |waited| waited.0);
+            entries = self
+                .news
+                .wait_timeout(entries, left)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |waited| waited.0);
         }
         entries.get(number).cloned()
     }
@@ -116,8 +129,8 @@ mod tests {
 
     #[test]
     fn secrets_are_not_kept() {
-        let headers =
-            [("Authorization", "Bearer x"), ("x-token", "y"), ("Accept", "*/*")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let headers = [("Authorization", "Bearer x"), ("x-token", "y"), ("Accept", "*/*")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let kept: Vec<_> = harmless(&headers, &["X-Token"]).into_iter().map(|header| header.1).collect();
         assert_eq!(kept, [SECRET, SECRET, "*/*"]);
     }

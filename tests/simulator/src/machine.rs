@@ -98,7 +98,11 @@ impl Machine {
 
     /// Files named `.json` lose what is absent, as documents of a service do.
     fn content(&self, path: &str, text: &str) -> Result<Option<Vec<u8>>> {
-        if path.ends_with(".json") { Ok(Some(self.values.json(text)?.0.into_bytes())) } else { self.values.text(text) }
+        if path.ends_with(".json") {
+            Ok(Some(self.values.json(text)?.0.into_bytes()))
+        } else {
+            self.values.text(text)
+        }
     }
 
     /// `-smbios` arguments that make a QEMU machine one of this platform (<https://www.qemu.org/docs/master/system/invocation.html>).

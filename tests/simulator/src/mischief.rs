@@ -27,16 +27,21 @@ pub fn write(stream: &mut TcpStream, answer: &Answer, act: Act, form: Form) -> i
     match act {
         Act::Status(status, retry_after) => {
             let refused = Answer::of(status, "the simulator was asked to say this\n");
-            retry_after.map_or(refused.clone(), |seconds| refused.header("Retry-After", &seconds.to_string())).write(stream)?;
+            retry_after
+                .map_or(refused.clone(), |seconds| refused.header("Retry-After", &seconds.to_string()))
+                .write(stream)?;
         }
         Act::Redirect => Answer::of(302, "").header("Location", TRAP).write(stream)?,
-        Act::Html => Answer::of(200, "<!DOCTYPE html><html><body><h1>Sign in to the network</h1></body></html>\n")
-            .header("Content-Type", "text/html; charset=utf-8")
-            .write(stream)?,
+        Act::Html => {
+            Answer::of(200, "<!DOCTYPE html><html><body><h1>Sign in to the network</h1></body></html>\n")
+                .header("Content-Type", "text/html; charset=utf-8")
+                .write(stream)?
+        }
         Act::Empty => Answer { body: Vec::new(), ..answer.clone() }.write(stream)?,
         Act::Controls => Answer { body: controls(body, form), ..answer.clone() }.write(stream)?,
         Act::Garbled => Answer { body: garbled(body), ..answer.clone() }.write(stream)?,
-        Act::Nested => Answer { body: [vec![b'['; LEVELS], vec![b']'; LEVELS]].concat(), ..answer.clone() }.write(stream)?,
+        Act::Nested => Answer { body: [vec![b'['; LEVELS], vec![b']'; LEVELS]].concat(), ..answer.clone() }
+            .write(stream)?,
         Act::ManyHeaders => flooded(answer).write(stream)?,
         Act::Chunked => stream.write_all(&chunked(answer))?,
         _ => return end(stream, answer, act).map(|()| false),
@@ -141,7 +146,8 @@ fn garbled(body: &[u8]) -> Vec<u8> {
 }
 
 fn flooded(answer: &Answer) -> Answer {
-    let mut headers: Vec<_> = (0..FLOOD).map(|number| (format!("X-Flood-{number}"), "x".repeat(64))).collect();
+    let mut headers: Vec<_> =
+        (0..FLOOD).map(|number| (format!("X-Flood-{number}"), "x".repeat(64))).collect();
     headers.extend(answer.headers.clone());
     Answer { headers, ..answer.clone() }
 }

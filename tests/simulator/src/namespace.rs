@@ -24,8 +24,7 @@ use crate::machine::DEVICE;
 use crate::simulation::{Family, Machine};
 
 /// What a user can do where user namespaces are forbidden.
-const ADVICE: &str =
-    "allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns), or run as root";
+const ADVICE: &str = "allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns), or run as root";
 
 /// How long an address may take to come up.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,7 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn enter() -> Result<()> {
     let (user, group) = (geteuid(), getegid());
     let flags = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
-    unshare(flags).map_err(|error| Error::system(format!("making namespaces: {}", error.desc())).help(ADVICE))?;
+    unshare(flags)
+        .map_err(|error| Error::system(format!("making namespaces: {}", error.desc())).help(ADVICE))?;
     let write = |file: &str, text: String| {
         fs::write(Path::new("/proc/self").join(file), text)
             .map_err(|error| Error::system(format!("mapping this user: {file}: {error}")).help(ADVICE))
@@ -46,7 +46,8 @@ pub fn enter() -> Result<()> {
 
 /// Puts the calling thread, which must be root's, into a network namespace of its own. Threads that it starts are in it as well.
 pub fn enter_thread() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| Error::system(format!("making a network namespace: {}", error.desc())).help(ADVICE))
+    unshare(CloneFlags::CLONE_NEWNET)
+        .map_err(|error| Error::system(format!("making a network namespace: {}", error.desc())).help(ADVICE))
 }
 
 /// Gives the network namespace of the calling thread the devices and addresses of the machine and of its platform's services.
@@ -60,11 +61,13 @@ pub fn furnish(machine: &Machine) -> Result<()> {
     let dummy = format!("link add {DEVICE} address {mac} type dummy\n{up}");
     let cable = format!("link add {DEVICE} address {mac} type veth peer name cable\nlink set cable up\n{up}");
     ip(&dummy).or_else(|_| ip(&cable))?;
-    let own = [("local-ipv4", 24, ""), ("local-ipv6", 64, " nodad")].into_iter().filter_map(|(name, bits, flags)| {
-        let address: IpAddr = machine.value(name)?.parse().ok()?;
-        let is_wanted = machine.family.has(address) && (has_v6() || address.is_ipv4());
-        is_wanted.then(|| format!("addr add {address}/{bits} dev {DEVICE}{flags}\n"))
-    });
+    let own = [("local-ipv4", 24, ""), ("local-ipv6", 64, " nodad")].into_iter().filter_map(
+        |(name, bits, flags)| {
+            let address: IpAddr = machine.value(name)?.parse().ok()?;
+            let is_wanted = machine.family.has(address) && (has_v6() || address.is_ipv4());
+            is_wanted.then(|| format!("addr add {address}/{bits} dev {DEVICE}{flags}\n"))
+        },
+    );
     ip(&own.collect::<String>())?;
     add_services(machine)
 }
@@ -73,7 +76,8 @@ pub fn furnish(machine: &Machine) -> Result<()> {
 /// [`DEVICE`] only if it has one.
 pub fn add_services(machine: &Machine) -> Result<()> {
     let places = machine.places();
-    let mut lines: Vec<String> = places.iter().filter_map(|(address, _)| line(machine.is_cut_off(), address)).collect();
+    let mut lines: Vec<String> =
+        places.iter().filter_map(|(address, _)| line(machine.is_cut_off(), address)).collect();
     // Two services may share an address.
     lines.dedup();
     ip(&lines.concat())?;
@@ -90,7 +94,8 @@ pub(crate) fn has_v6() -> bool {
 
 /// What `ip` is told about an address of a service.
 fn line(cut_off: Option<Act>, address: &SocketAddr) -> Option<String> {
-    let (ip, bits, flags) = if address.is_ipv4() { (address.ip(), 32, "") } else { (address.ip(), 128, " nodad") };
+    let (ip, bits, flags) =
+        if address.is_ipv4() { (address.ip(), 32, "") } else { (address.ip(), 128, " nodad") };
     let is_on_link = matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0);
     match (cut_off, is_on_link) {
         (Some(Act::BlackHole), false) => Some(format!("route add {ip}/{bits} dev {DEVICE}\n")),
@@ -124,8 +129,14 @@ fn wait_for(address: SocketAddr) -> Result<()> {
 fn ip(lines: &str) -> Result<()> {
     let failed = |what: &str| Error::system(format!("setting up the network: {what}"));
     let mut command = Command::new("ip");
-    command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| failed(&format!("ip: {error}")).help("install it: apt-get install iproute2"))?;
+    command
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .map_err(|error| failed(&format!("ip: {error}")).help("install it: apt-get install iproute2"))?;
     let mut input = child.stdin.take().ok_or_else(|| failed("ip has no input"))?;
     // One that ends early says why, which is what counts.
     let _ = input.write_all(lines.as_bytes());

@@ -128,7 +128,9 @@ impl TryFrom<String> for Address {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let (ip, device) = text.split_once('%').map_or((text.as_str(), None), |(ip, device)| (ip, Some(device.to_owned())));
+        let (ip, device) = text
+            .split_once('%')
+            .map_or((text.as_str(), None), |(ip, device)| (ip, Some(device.to_owned())));
         let ip: IpAddr = ip.parse().map_err(|_| format!("{text} is no address"))?;
         let address = Self { ip, device };
         if address.is_link_local_v6() != address.device.is_some() {
@@ -241,13 +243,16 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// The platform with that name.
 pub fn named(name: &str) -> Result<Platform> {
     let Some((name, text)) = FILES.iter().find(|file| file.0 == name) else {
-        return Err(Error::usage(format!("there is no platform {name:?}")).help("kiln simulate --list shows all"));
+        return Err(
+            Error::usage(format!("there is no platform {name:?}")).help("kiln simulate --list shows all")
+        );
     };
     parse(name, text)
 }
 
 fn parse(name: &str, text: &str) -> Result<Platform> {
-    let mut platform: Platform = toml::from_str(text).map_err(|error| Error::system(format!("platforms/{name}.toml: {error}")))?;
+    let mut platform: Platform =
+        toml::from_str(text).map_err(|error| Error::system(format!("platforms/{name}.toml: {error}")))?;
     platform.name = name.to_owned();
     Ok(platform)
 }
@@ -256,11 +261,20 @@ impl Platform {
     /// How the paths end at which nothing but the user-data is served.
     pub fn user_data_paths(&self) -> Vec<String> {
         let routes = self.services.iter().flat_map(|service| &service.routes);
-        let documents =
-            routes.filter(|route| route.text.as_deref().is_some_and(|text| text.starts_with("${user-data")) && !route.path.ends_with('*'));
+        let documents = routes.filter(|route| {
+            route.text.as_deref().is_some_and(|text| text.starts_with("${user-data"))
+                && !route.path.ends_with('*')
+        });
         documents
             .flat_map(|route| {
-                route.path.trim_end_matches('}').rsplit('/').next().unwrap_or_default().split(',').map(|end| format!("*/{end}"))
+                route
+                    .path
+                    .trim_end_matches('}')
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .split(',')
+                    .map(|end| format!("*/{end}"))
             })
             .collect()
     }

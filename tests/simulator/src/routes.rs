@@ -26,7 +26,11 @@ enum Content {
 
 /// The services of a platform with values filled in.
 pub fn prepare(platform: &Platform, values: &Values) -> Result<Vec<Prepared>> {
-    platform.services.iter().map(|service| prepare_service(platform, service, values)).collect()
+    platform
+        .services
+        .iter()
+        .map(|service| prepare_service(platform, service, values))
+        .collect()
 }
 
 fn prepare_service(platform: &Platform, service: &Service, values: &Values) -> Result<Prepared> {
@@ -67,8 +71,11 @@ impl Prepared {
     /// The answer to a request.
     pub fn answer(&self, request: &Request, tokens: &Tokens) -> Answer {
         let answer = self.bare_answer(request, tokens);
-        let headers =
-            self.service.headers.iter().filter(|(name, _)| !answer.headers.iter().any(|header| header.0.eq_ignore_ascii_case(name)));
+        let headers = self
+            .service
+            .headers
+            .iter()
+            .filter(|(name, _)| !answer.headers.iter().any(|header| header.0.eq_ignore_ascii_case(name)));
         let headers: Vec<_> = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
         Answer { headers: answer.headers.into_iter().chain(headers).collect(), ..answer }
     }
@@ -82,8 +89,11 @@ impl Prepared {
         {
             return issue(desk, request, tokens);
         }
-        let fitting: Vec<_> =
-            self.routes.iter().filter_map(|(route, content)| Some((route, content, rest(route, content, request.path())?))).collect();
+        let fitting: Vec<_> = self
+            .routes
+            .iter()
+            .filter_map(|(route, content)| Some((route, content, rest(route, content, request.path())?)))
+            .collect();
         let is_open = fitting.iter().any(|(route, ..)| route.open);
         if let Some(desk) = &self.service.token
             && !is_open
@@ -91,9 +101,12 @@ impl Prepared {
         {
             return Answer::of(desk.status, "a token is needed, or this one is not good\n");
         }
-        let Some((route, content, rest)) = fitting.iter().find(|(route, ..)| route.method == request.method && is_selected(route, request))
+        let Some((route, content, rest)) = fitting
+            .iter()
+            .find(|(route, ..)| route.method == request.method && is_selected(route, request))
         else {
-            let status = if fitting.iter().any(|(route, ..)| is_selected(route, request)) { 405 } else { 404 };
+            let status =
+                if fitting.iter().any(|(route, ..)| is_selected(route, request)) { 405 } else { 404 };
             return Answer::of(status, "there is nothing here\n");
         };
         refusal(&route.demands, request).unwrap_or_else(|| show(route, content, rest, request))
@@ -103,7 +116,9 @@ impl Prepared {
 /// What remains of `path` below the route's own; none where it is another's.
 fn rest<'a>(route: &Route, content: &Content, path: &'a str) -> Option<&'a str> {
     let rest = matches(&route.path, path)?;
-    let is_fitting = rest.is_empty() || route.path.ends_with('*') || (matches!(content, Content::Tree(..)) && is_below(&route.path, rest));
+    let is_fitting = rest.is_empty()
+        || route.path.ends_with('*')
+        || (matches!(content, Content::Tree(..)) && is_below(&route.path, rest));
     is_fitting.then_some(rest)
 }
 
@@ -123,15 +138,23 @@ fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
 fn is_selected(route: &Route, request: &Request) -> bool {
     let query = request.query();
     route.query.iter().all(|(key, value)| query.get(key) == Some(value))
-        && route.header.iter().all(|(name, part)| request.header(name).is_some_and(|value| value.contains(part.as_str())))
+        && route
+            .header
+            .iter()
+            .all(|(name, part)| request.header(name).is_some_and(|value| value.contains(part.as_str())))
 }
 
 fn refusal(demands: &[Demand], request: &Request) -> Option<Answer> {
-    demands.iter().find(|demand| !is_met(demand, request)).map(|demand| Answer::of(demand.status, demand.body.clone()))
+    demands
+        .iter()
+        .find(|demand| !is_met(demand, request))
+        .map(|demand| Answer::of(demand.status, demand.body.clone()))
 }
 
 fn is_met(demand: &Demand, request: &Request) -> bool {
-    let is = |value: Option<&str>| value.is_some_and(|value| demand.is.is_empty() || demand.is.iter().any(|good| good == value));
+    let is = |value: Option<&str>| {
+        value.is_some_and(|value| demand.is.is_empty() || demand.is.iter().any(|good| good == value))
+    };
     demand.header.as_ref().is_none_or(|name| is(request.header(name)))
         && demand.no_header.as_ref().is_none_or(|name| request.header(name).is_none())
         && demand.query.as_ref().is_none_or(|key| is(request.query().get(key).map(String::as_str)))
@@ -153,15 +176,23 @@ fn issue(desk: &TokenDesk, request: &Request, tokens: &Tokens) -> Answer {
 fn show(route: &Route, content: &Content, rest: &str, request: &Request) -> Answer {
     let (bytes, content_type) = match content {
         Content::Nothing => return Answer::of(404, "there is nothing here\n"),
-        Content::Bytes(bytes) => (bytes.clone(), if route.json.is_some() { "application/json" } else { "text/plain; charset=utf-8" }),
+        Content::Bytes(bytes) => (
+            bytes.clone(),
+            if route.json.is_some() { "application/json" } else { "text/plain; charset=utf-8" },
+        ),
         Content::Tree(value, style) => match tree::part(value, *style, rest, &request.query()) {
             None => return Answer::of(404, "there is nothing here\n"),
-            Some(Part::Moved) => return Answer::of(301, "").header("Location", &format!("{}/", request.path())),
-            Some(Part::Text(text)) => (text.into_bytes(), if *style == Style::Gce { "application/text" } else { "text/plain" }),
+            Some(Part::Moved) => {
+                return Answer::of(301, "").header("Location", &format!("{}/", request.path()));
+            }
+            Some(Part::Text(text)) => {
+                (text.into_bytes(), if *style == Style::Gce { "application/text" } else { "text/plain" })
+            }
             Some(Part::Json(text)) => (text.into_bytes(), "application/json"),
         },
     };
-    let answer = Answer::of(route.status, bytes).header("Content-Type", route.content_type.as_deref().unwrap_or(content_type));
+    let answer = Answer::of(route.status, bytes)
+        .header("Content-Type", route.content_type.as_deref().unwrap_or(content_type));
     route.headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value))
 }
 

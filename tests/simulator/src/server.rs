@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, shutdown, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, shutdown, socket,
+    sockopt,
+};
 
 use crate::error::{Error, Result};
 use crate::fault::{Act, Fault, TRAP};
@@ -67,7 +70,8 @@ impl Running {
         let mut running = Self { shared: Arc::clone(&shared), addresses: Vec::new(), sockets: Vec::new() };
         for (address, service) in places {
             let refused = |error: io::Error| {
-                Error::system(format!("listening at {address}: {error}")).help("name a free address with --listen, such as 127.0.0.1:0")
+                Error::system(format!("listening at {address}: {error}"))
+                    .help("name a free address with --listen, such as 127.0.0.1:0")
             };
             let (socket, bound) = reserve(*address).map_err(refused)?;
             running.addresses.push(bound);
@@ -186,7 +190,8 @@ impl Shared {
         let ended = self.converse(&mut stream, from, service);
         // The clone would keep the connection open.
         let peer = stream.peer_addr().ok();
-        self.lock_open().retain(|open| open.peer_addr().ok().is_some_and(|other| Some(other) != peer));
+        self.lock_open()
+            .retain(|open| open.peer_addr().ok().is_some_and(|other| Some(other) != peer));
         ended
     }
 
@@ -200,7 +205,12 @@ impl Shared {
             let answer = self.answer(service, &request);
             let from = from.to_string();
             let status = fault.and_then(|script| script.act.status()).unwrap_or(answer.status);
-            self.journal.add(Entry { from, status, fault: fault.map(|script| script.name), ..self.entry(&request, to, service) });
+            self.journal.add(Entry {
+                from,
+                status,
+                fault: fault.map(|script| script.name),
+                ..self.entry(&request, to, service)
+            });
             let goes_on = match fault.map_or(Act::Nothing, |script| script.act) {
                 Act::Nothing | Act::Withdraw => answer.write(stream).map(|()| true)?,
                 act => mischief::write(stream, &answer, act, self.form)?,
@@ -226,10 +236,15 @@ impl Shared {
     }
 
     fn meets(&self, fault: &Fault, met: &AtomicU32, request: &Request) -> bool {
-        let is_one_of_requests = !matches!(fault.script.act, Act::Nothing | Act::Late | Act::Refuse | Act::NoRoute | Act::BlackHole);
+        let is_one_of_requests = !matches!(
+            fault.script.act,
+            Act::Nothing | Act::Late | Act::Refuse | Act::NoRoute | Act::BlackHole
+        );
         let has_good_token = || {
             let desks = self.services.iter().filter_map(|service| service.service().token.as_ref());
-            desks.filter_map(|desk| request.header(&desk.header)).any(|token| self.tokens.is_good(token))
+            desks
+                .filter_map(|desk| request.header(&desk.header))
+                .any(|token| self.tokens.is_good(token))
         };
         is_one_of_requests
             && request.path() != TRAP
@@ -241,7 +256,11 @@ impl Shared {
     fn service(&self, service: Option<usize>, request: &Request) -> Option<&Prepared> {
         match service {
             Some(number) => self.services.get(number),
-            None => self.services.iter().find(|service| service.knows(request.path())).or(self.services.first()),
+            None => self
+                .services
+                .iter()
+                .find(|service| service.knows(request.path()))
+                .or(self.services.first()),
         }
     }
 

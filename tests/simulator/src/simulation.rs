@@ -90,16 +90,19 @@ impl Simulation {
         if let Some(limit) = platform.user_data_limit
             && self.user_data.len() > limit
         {
-            return Err(Error::usage(format!("{} takes {limit} bytes of user-data, these are {}", platform.title, self.user_data.len()))
-                .help("compress it, or let it name a document elsewhere"));
+            return Err(Error::usage(format!(
+                "{} takes {limit} bytes of user-data, these are {}",
+                platform.title,
+                self.user_data.len()
+            ))
+            .help("compress it, or let it name a document elsewhere"));
         }
         let mut texts = platform.variables.clone();
         for (name, value) in self.sets {
             if !texts.contains_key(&name) {
                 let known: Vec<&str> = platform.variables.keys().map(String::as_str).collect();
-                return Err(
-                    Error::usage(format!("{} has no variable {name:?}", platform.title)).help(format!("it has {}", known.join(", ")))
-                );
+                return Err(Error::usage(format!("{} has no variable {name:?}", platform.title))
+                    .help(format!("it has {}", known.join(", "))));
             }
             texts.insert(name, value.replace("${", "$${"));
         }
@@ -143,13 +146,18 @@ impl Machine {
     /// Addresses of the services that the machine can have.
     pub fn addresses(&self) -> impl Iterator<Item = (usize, &Address, u16)> {
         let services = self.platform.services.iter().enumerate();
-        let all = services.flat_map(|(number, service)| service.addresses.iter().map(move |address| (number, address, service.port)));
+        let all = services.flat_map(|(number, service)| {
+            service.addresses.iter().map(move |address| (number, address, service.port))
+        });
         all.filter(|(_, address, _)| self.family.has(address.ip))
     }
 
     /// Whether a fault keeps packets from the services: there is nobody to listen then.
     pub fn is_cut_off(&self) -> Option<Act> {
-        self.faults.iter().map(|fault| fault.script.act).find(|act| matches!(act, Act::NoRoute | Act::BlackHole))
+        self.faults
+            .iter()
+            .map(|fault| fault.script.act)
+            .find(|act| matches!(act, Act::NoRoute | Act::BlackHole))
     }
 
     /// Serves at one address.
@@ -170,18 +178,28 @@ impl Machine {
     pub fn places(&self) -> Vec<Place> {
         let has_v6 = namespace::has_v6();
         let addresses = self.addresses().filter(|(_, address, _)| has_v6 || address.ip.is_ipv4());
-        addresses.filter_map(|(service, address, port)| Some((socket_address(address, port)?, Some(service)))).collect()
+        addresses
+            .filter_map(|(service, address, port)| Some((socket_address(address, port)?, Some(service))))
+            .collect()
     }
 
     fn check_faults(&self, in_namespace: bool) -> Result<()> {
-        let Some(fault) = self.faults.iter().find(|fault| !fault.applies(&self.platform, in_namespace)) else { return Ok(()) };
+        let Some(fault) = self.faults.iter().find(|fault| !fault.applies(&self.platform, in_namespace))
+        else {
+            return Ok(());
+        };
         let why = match fault.script.needs {
             Needs::Tokens => "it issues no tokens",
             Needs::Json => "its documents are not JSON",
-            Needs::Namespace if !in_namespace => "it takes the platform's own addresses: give a command after --",
+            Needs::Namespace if !in_namespace => {
+                "it takes the platform's own addresses: give a command after --"
+            }
             _ => "it has no service in the network",
         };
-        Err(Error::usage(format!("the fault {} does not apply to {}: {why}", fault.script.name, self.platform.title)))
+        Err(Error::usage(format!(
+            "the fault {} does not apply to {}: {why}",
+            fault.script.name, self.platform.title
+        )))
     }
 
     fn start(self, places: &[Place]) -> Result<Running> {

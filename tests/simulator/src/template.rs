@@ -59,7 +59,8 @@ impl Values {
             }
         }
         let mut value: Value = serde_json::from_str(&rendered).map_err(|error| {
-            Error::usage(format!("with these values a document is not JSON: {error}")).help("see the values given by --set")
+            Error::usage(format!("with these values a document is not JSON: {error}"))
+                .help("see the values given by --set")
         })?;
         if rendered.contains(&escaped(ABSENT)) {
             prune(&mut value);
@@ -72,7 +73,9 @@ impl Values {
         if name == USER_DATA {
             return Ok(self.user_data.clone());
         }
-        let Some(text) = self.texts.get(name) else { return Err(Error::system(format!("the platform has no variable {name:?}"))) };
+        let Some(text) = self.texts.get(name) else {
+            return Err(Error::system(format!("the platform has no variable {name:?}")));
+        };
         if depth > DEPTH {
             return Err(Error::usage(format!("the value of {name:?} refers to itself")));
         }
@@ -96,7 +99,11 @@ impl Values {
             None => bytes,
             Some("base64") => base64::engine::general_purpose::STANDARD.encode(bytes).into_bytes(),
             Some("lower") => bytes.to_ascii_lowercase(),
-            Some("sha256") => sha2::Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(),
+            Some("sha256") => sha2::Sha256::digest(&bytes)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+                .into_bytes(),
             Some(other) => return Err(Error::system(format!("there is no filter {other:?}"))),
         })
     }
@@ -117,9 +124,12 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
             rest = &after[2..];
             continue;
         }
-        let Some(end) = after.find('}') else { return Err(Error::usage(format!("a ${{ without }} in {text:?}"))) };
+        let Some(end) = after.find('}') else {
+            return Err(Error::usage(format!("a ${{ without }} in {text:?}")));
+        };
         let inside = &after[2..end];
-        let (name, filter) = inside.split_once(':').map_or((inside, None), |(name, filter)| (name, Some(filter)));
+        let (name, filter) =
+            inside.split_once(':').map_or((inside, None), |(name, filter)| (name, Some(filter)));
         pieces.extend([Piece::Text(before), Piece::Value { name, filter }]);
         rest = &after[end + 1..];
     }
@@ -170,7 +180,10 @@ mod tests {
 
     fn values() -> Values {
         let texts = [("a", "1"), ("host", "n${a}"), ("none", ""), ("loop", "${loop}"), ("Big", "ABC")];
-        Values { texts: texts.map(|(name, text)| (name.to_owned(), text.to_owned())).into(), user_data: b"x\"y\n\xff".to_vec() }
+        Values {
+            texts: texts.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
+            user_data: b"x\"y\n\xff".to_vec(),
+        }
     }
 
     #[test]
@@ -189,7 +202,9 @@ mod tests {
         ] {
             assert_eq!(values().text(text).unwrap().as_deref(), expected, "{text}");
         }
-        for (text, expected) in [("${b}", "no variable"), ("${loop}", "itself"), ("${a", "without"), ("${a:rot13}", "no filter")] {
+        for (text, expected) in
+            [("${b}", "no variable"), ("${loop}", "itself"), ("${a", "without"), ("${a:rot13}", "no filter")]
+        {
             assert!(values().text(text).unwrap_err().message.contains(expected), "{text}");
         }
     }
@@ -199,7 +214,9 @@ mod tests {
         let (text, value) = values().json(r#"{"id": ${a}, "u": "${user-data}"}"#).unwrap();
         assert_eq!((value["id"].as_u64(), value["u"].as_str()), (Some(1), Some("x\"y\n")));
         assert!(text.starts_with(r#"{"id": 1, "#), "the text stays as it is written: {text}");
-        let (text, value) = values().json(r#"{"k": "${none}", "l": ["${none}", "b"], "m": "x${none}", "${none}": 1}"#).unwrap();
+        let (text, value) = values()
+            .json(r#"{"k": "${none}", "l": ["${none}", "b"], "m": "x${none}", "${none}": 1}"#)
+            .unwrap();
         assert_eq!(value, serde_json::json!({"l": ["b"], "m": "x"}));
         assert!(!text.contains("absent"));
         assert!(values().json("{\"id\": ${host}}").unwrap_err().message.contains("not JSON"));

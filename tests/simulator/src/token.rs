@@ -49,7 +49,9 @@ mod tests {
     fn tokens_end() {
         let tokens = Tokens::default();
         let (long, short) = (tokens.issue(60), tokens.issue(0));
-        assert!(long != short && tokens.is_good(&long) && !tokens.is_good(&short) && !tokens.is_good("guess"));
+        assert!(
+            long != short && tokens.is_good(&long) && !tokens.is_good(&short) && !tokens.is_good("guess")
+        );
         tokens.withdraw();
         assert!(!tokens.is_good(&long) && tokens.count() == 2);
     }

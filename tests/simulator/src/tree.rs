@@ -30,7 +30,9 @@ pub fn part(document: &Value, style: Style, path: &str, query: &BTreeMap<String,
     let is = |key: &str, expected: &str| query.get(key).is_some_and(|value| value == expected);
     let is_json = is("alt", "json") || is("recursive", "true");
     Some(match style {
-        Style::Gce if is_json => Part::Json(if is("recursive", "true") { recursive(value, false) } else { value.clone() }.to_string()),
+        Style::Gce if is_json => Part::Json(
+            if is("recursive", "true") { recursive(value, false) } else { value.clone() }.to_string(),
+        ),
         Style::Gce if is_folder(value) && !path.ends_with('/') => Part::Moved,
         Style::Json if is_folder(value) => Part::Json(value.to_string()),
         _ => Part::Text(text(value)),
@@ -49,7 +51,9 @@ fn text(value: &Value) -> String {
     let name = |(name, value): (String, &Value)| if is_folder(value) { format!("{name}/") } else { name };
     match value {
         Value::Object(entries) => lines(entries.iter().map(|(key, value)| name((key.clone(), value)))),
-        Value::Array(items) if is_folder(value) => lines(items.iter().enumerate().map(|(number, value)| name((number.to_string(), value)))),
+        Value::Array(items) if is_folder(value) => {
+            lines(items.iter().enumerate().map(|(number, value)| name((number.to_string(), value))))
+        }
         Value::Array(items) => lines(items.iter().map(text)),
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -67,7 +71,13 @@ fn recursive(value: &Value, are_users_keys: bool) -> Value {
         Value::Object(entries) => {
             let renamed = entries.iter().map(|(key, value)| {
                 let name = if are_users_keys { key.clone() } else { camel(key) };
-                (name, recursive(value, are_users_keys || matches!(key.as_str(), "attributes" | "guest-attributes")))
+                (
+                    name,
+                    recursive(
+                        value,
+                        are_users_keys || matches!(key.as_str(), "attributes" | "guest-attributes"),
+                    ),
+                )
             });
             Value::Object(renamed.collect::<Map<_, _>>())
         }
@@ -81,7 +91,10 @@ fn camel(key: &str) -> String {
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |name, word| {
         let mut letters = word.chars();
-        name + &letters.next().map(|letter| letter.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
+        name + &letters
+            .next()
+            .map(|letter| letter.to_ascii_uppercase().to_string() + letters.as_str())
+            .unwrap_or_default()
     })
 }
 
@@ -112,12 +125,18 @@ mod tests {
                 Style::Gce,
                 "",
                 "recursive=true",
-                json(r#"{"attributes":{"kube-env":"x"},"id":7,"machineType":"m","nets":[{"ip":"10.0.0.2","ips":["a","b"]}]}"#),
+                json(
+                    r#"{"attributes":{"kube-env":"x"},"id":7,"machineType":"m","nets":[{"ip":"10.0.0.2","ips":["a","b"]}]}"#,
+                ),
             ),
             (Style::Json, "nets/0", "", json(r#"{"ip":"10.0.0.2","ips":["a","b"]}"#)),
             (Style::Json, "nets/0/ip", "", text("10.0.0.2")),
         ] {
-            let query = query.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect();
+            let query = query
+                .split_once('=')
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect();
             assert_eq!(part(&document, style, path, &query), expected, "{style:?} {path:?}");
         }
     }

@@ -15,7 +15,9 @@ const PATH: &str = "/metadata/v1.json";
 
 fn run(faults: &[&str]) -> Running {
     let simulation = Simulation::of("digitalocean").user_data("x");
-    let simulation = faults.iter().fold(simulation, |simulation, fault| simulation.fault(fault.parse().unwrap()));
+    let simulation = faults
+        .iter()
+        .fold(simulation, |simulation, fault| simulation.fault(fault.parse().unwrap()));
     simulation.serve((Ipv4Addr::LOCALHOST, 0).into()).unwrap()
 }
 
@@ -45,13 +47,23 @@ fn statuses_pass_after_their_number() {
             assert_eq!((reply.status, reply.header("retry-after")), (status, retry_after), "{fault}");
         }
         assert_eq!(get(&running).unwrap().status, 200, "{fault}");
-        assert_eq!(running.journal().entries().iter().filter(|entry| entry.fault.is_some()).count(), count, "{fault}");
+        assert_eq!(
+            running.journal().entries().iter().filter(|entry| entry.fault.is_some()).count(),
+            count,
+            "{fault}"
+        );
     }
 }
 
 #[test]
 fn what_lasts_lasts() {
-    for (fault, status) in [("broken", 500), ("not-found", 404), ("throttled=always", 429), ("redirect", 302), ("wrong-instance", 403)] {
+    for (fault, status) in [
+        ("broken", 500),
+        ("not-found", 404),
+        ("throttled=always", 429),
+        ("redirect", 302),
+        ("wrong-instance", 403),
+    ] {
         let running = run(&[fault]);
         for _ in 0..5 {
             assert_eq!(get(&running).unwrap().status, status, "{fault}");
@@ -90,7 +102,10 @@ fn connections_are_spoilt() {
     assert!(get(&run(&["not-http"])).unwrap_err().to_string().contains("no head"));
     let whole = body(&run(&["none"]));
     let reply = get(&run(&["truncated"])).unwrap();
-    assert_eq!((reply.header("content-length"), reply.body.len()), (Some((whole.len() + 100).to_string().as_str()), whole.len()));
+    assert_eq!(
+        (reply.header("content-length"), reply.body.len()),
+        (Some((whole.len() + 100).to_string().as_str()), whole.len())
+    );
     assert!(body(&run(&["huge"])).len() >= 8 << 20, "as much as the client takes");
     assert_eq!(get(&run(&["hostile-length"])).unwrap().header("content-length").unwrap().len(), 23);
 }
@@ -132,10 +147,22 @@ fn a_client_that_follows_a_redirect_is_seen() {
 
 #[test]
 fn a_token_expires_once() {
-    let running = Simulation::of("ec2").user_data("x").fault("token-expired".parse().unwrap()).serve(local()).unwrap();
+    let running = Simulation::of("ec2")
+        .user_data("x")
+        .fault("token-expired".parse().unwrap())
+        .serve(local())
+        .unwrap();
     let address = running.addresses()[0];
-    let token = || ask(address, "PUT", "/latest/api/token", &[("X-aws-ec2-metadata-token-ttl-seconds", "60")]).unwrap().text();
-    let get = |token: &str| ask(address, "GET", "/latest/user-data", &[("X-aws-ec2-metadata-token", token)]).unwrap().status;
+    let token = || {
+        ask(address, "PUT", "/latest/api/token", &[("X-aws-ec2-metadata-token-ttl-seconds", "60")])
+            .unwrap()
+            .text()
+    };
+    let get = |token: &str| {
+        ask(address, "GET", "/latest/user-data", &[("X-aws-ec2-metadata-token", token)])
+            .unwrap()
+            .status
+    };
     let first = token();
     assert_eq!([get(&first), get(&first)], [401, 401]);
     let second = token();
@@ -169,7 +196,9 @@ fn a_simulation_ends_with_its_last_owner() {
 fn every_fault_is_tried_here_or_in_a_namespace() {
     let tried = include_str!("faults.rs");
     for script in SCRIPTS.iter().filter(|script| script.needs != Needs::Namespace) {
-        let is_named = [format!("\"{}\"", script.name), format!("\"{}=", script.name)].iter().any(|name| tried.contains(name));
+        let is_named = [format!("\"{}\"", script.name), format!("\"{}=", script.name)]
+            .iter()
+            .any(|name| tried.contains(name));
         assert!(is_named, "{}", script.name);
     }
 }

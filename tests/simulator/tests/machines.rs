@@ -24,7 +24,10 @@ fn a_root_shows_the_evidence() {
     assert!(read("proc/cmdline").ends_with(&format!(" firstboot.config-sha256={digest}\n")));
     assert_eq!(
         machine.qemu_arguments().unwrap(),
-        ["-smbios", "type=1,manufacturer=Example Servers,product=Rack 1U,serial=A,,B,uuid=2f3a4b5c-6d7e-4f8a-9b9c-0d1e2f3a4b5c"]
+        [
+            "-smbios",
+            "type=1,manufacturer=Example Servers,product=Rack 1U,serial=A,,B,uuid=2f3a4b5c-6d7e-4f8a-9b9c-0d1e2f3a4b5c"
+        ]
     );
 }
 
@@ -49,7 +52,11 @@ fn drives_have_files() {
     assert!(text.contains("\"uuid\"") && !text.contains("availability_zone"), "{text}");
     assert_eq!(fs::read(folder.path().join("openstack/latest/user_data")).unwrap(), b"x");
     let drive = Simulation::of("nocloud-drive").build().unwrap().drive().unwrap().unwrap();
-    assert_eq!((drive.label.as_str(), drive.files.len()), ("cidata", 1), "without user-data there is no file of it");
+    assert_eq!(
+        (drive.label.as_str(), drive.files.len()),
+        ("cidata", 1),
+        "without user-data there is no file of it"
+    );
     assert!(!Simulation::of("ec2").build().unwrap().write_drive(folder.path()).unwrap());
 }
 
@@ -79,11 +86,15 @@ fn every_platform_listens_at_its_own_addresses() {
     for name in platform::names() {
         in_namespace(Simulation::of(name), |running| {
             for address in running.addresses() {
-                let reply = ask(*address, "GET", "/", &[("Metadata", "true")]).unwrap_or_else(|error| panic!("{name}: {address}: {error}"));
+                let reply = ask(*address, "GET", "/", &[("Metadata", "true")])
+                    .unwrap_or_else(|error| panic!("{name}: {address}: {error}"));
                 assert!((400..500).contains(&reply.status), "{name}: {address}: {}", reply.status);
             }
             let services = platform::named(name).unwrap().services;
-            assert_eq!(running.addresses().len(), services.iter().map(|service| service.addresses.len()).sum::<usize>());
+            assert_eq!(
+                running.addresses().len(),
+                services.iter().map(|service| service.addresses.len()).sum::<usize>()
+            );
         });
     }
 }
@@ -92,9 +103,16 @@ fn every_platform_listens_at_its_own_addresses() {
 fn services_are_kept_apart() {
     in_namespace(Simulation::of("azure"), |running| {
         let wire: SocketAddr = (Ipv4Addr::new(168, 63, 129, 16), 80).into();
-        let of = |address, path: &str| ask(address, "GET", path, &[("Metadata", "true"), ("x-ms-version", "2015-04-05")]).unwrap().status;
+        let of = |address, path: &str| {
+            ask(address, "GET", path, &[("Metadata", "true"), ("x-ms-version", "2015-04-05")])
+                .unwrap()
+                .status
+        };
         assert_eq!([of(wire, "/machine?comp=goalstate"), of(wire, "/metadata/versions")], [200, 404]);
-        assert_eq!([of(first_service(), "/machine?comp=goalstate"), of(first_service(), "/metadata/versions")], [404, 200]);
+        assert_eq!(
+            [of(first_service(), "/machine?comp=goalstate"), of(first_service(), "/metadata/versions")],
+            [404, 200]
+        );
         assert_eq!(running.journal().entries()[0].to, "168.63.129.16");
     });
 }
@@ -131,11 +149,18 @@ fn packets_can_find_no_way_or_vanish() {
         in_namespace(simulation, |_running| {
             let began = std::time::Instant::now();
             let v6 = SocketAddr::from(("fd00:ec2::254".parse::<std::net::Ipv6Addr>().unwrap(), 80));
-            let kinds = [first_service(), v6].map(|address| ask(address, "GET", "/", &[]).unwrap_err().kind());
+            let kinds =
+                [first_service(), v6].map(|address| ask(address, "GET", "/", &[]).unwrap_err().kind());
             (kinds, began.elapsed())
         })
     };
     let (Some(unreachable), Some(black_hole)) = (ask("unreachable"), ask("black-hole")) else { return };
-    assert!(unreachable.0 == [ErrorKind::NetworkUnreachable; 2] && unreachable.1 < Duration::from_millis(500), "{unreachable:?}");
-    assert!(black_hole.0 == [ErrorKind::TimedOut; 2] && black_hole.1 > Duration::from_millis(900), "{black_hole:?}");
+    assert!(
+        unreachable.0 == [ErrorKind::NetworkUnreachable; 2] && unreachable.1 < Duration::from_millis(500),
+        "{unreachable:?}"
+    );
+    assert!(
+        black_hole.0 == [ErrorKind::TimedOut; 2] && black_hole.1 > Duration::from_millis(900),
+        "{black_hole:?}"
+    );
 }

@@ -16,7 +16,10 @@ fn local() -> SocketAddr {
 }
 
 fn run(platform: &str) -> Running {
-    Simulation::of(platform).user_data(USER_DATA).serve(local()).unwrap_or_else(|error| panic!("{platform}: {error}"))
+    Simulation::of(platform)
+        .user_data(USER_DATA)
+        .serve(local())
+        .unwrap_or_else(|error| panic!("{platform}: {error}"))
 }
 
 /// What a request must have in its answer.
@@ -51,9 +54,23 @@ const ROWS: &[Row] = &[
     ("ec2", "GET", "/latest/user-data", "", 401, Any),
     ("ec2", "GET", "/latest/user-data", "X-aws-ec2-metadata-token: guessed", 401, Any),
     ("ec2", "GET", "/latest/user-data", "X-aws-ec2-metadata-token: TOKEN", 200, UserData),
-    ("ec2", "GET", "/2021-03-23/meta-data/instance-id", "x-aws-ec2-metadata-token: TOKEN", 200, Is("i-0a1b2c3d4e5f60718")),
+    (
+        "ec2",
+        "GET",
+        "/2021-03-23/meta-data/instance-id",
+        "x-aws-ec2-metadata-token: TOKEN",
+        200,
+        Is("i-0a1b2c3d4e5f60718"),
+    ),
     ("ec2", "GET", "/latest/meta-data/", "X-aws-ec2-metadata-token: TOKEN", 200, Has("placement/\n")),
-    ("ec2", "GET", "/latest/meta-data/placement/availability-zone", "X-aws-ec2-metadata-token: TOKEN", 200, Is("eu-west-1b")),
+    (
+        "ec2",
+        "GET",
+        "/latest/meta-data/placement/availability-zone",
+        "X-aws-ec2-metadata-token: TOKEN",
+        200,
+        Is("eu-west-1b"),
+    ),
     (
         "ec2",
         "GET",
@@ -70,11 +87,46 @@ const ROWS: &[Row] = &[
         200,
         Is("ip-10-0-0-5.eu-west-1.compute.internal"),
     ),
-    ("ec2", "GET", "/latest/meta-data/autoscaling/target-lifecycle-state", "X-aws-ec2-metadata-token: TOKEN", 404, Any),
-    ("ec2", "GET", "/latest/meta-data/tags/instance/Name", "X-aws-ec2-metadata-token: TOKEN", 200, Is("kiln-node-1")),
-    ("ec2", "GET", "/latest/dynamic/instance-identity/document", "X-aws-ec2-metadata-token: TOKEN", 200, At("/region", "eu-west-1")),
-    ("ec2", "GET", "/latest/dynamic/instance-identity", "X-aws-ec2-metadata-token: TOKEN", 200, Is("document\npkcs7\nrsa2048\nsignature")),
-    ("ec2", "GET", "/latest/dynamic/instance-identity/", "X-aws-ec2-metadata-token: TOKEN", 200, Has("document\n")),
+    (
+        "ec2",
+        "GET",
+        "/latest/meta-data/autoscaling/target-lifecycle-state",
+        "X-aws-ec2-metadata-token: TOKEN",
+        404,
+        Any,
+    ),
+    (
+        "ec2",
+        "GET",
+        "/latest/meta-data/tags/instance/Name",
+        "X-aws-ec2-metadata-token: TOKEN",
+        200,
+        Is("kiln-node-1"),
+    ),
+    (
+        "ec2",
+        "GET",
+        "/latest/dynamic/instance-identity/document",
+        "X-aws-ec2-metadata-token: TOKEN",
+        200,
+        At("/region", "eu-west-1"),
+    ),
+    (
+        "ec2",
+        "GET",
+        "/latest/dynamic/instance-identity",
+        "X-aws-ec2-metadata-token: TOKEN",
+        200,
+        Is("document\npkcs7\nrsa2048\nsignature"),
+    ),
+    (
+        "ec2",
+        "GET",
+        "/latest/dynamic/instance-identity/",
+        "X-aws-ec2-metadata-token: TOKEN",
+        200,
+        Has("document\n"),
+    ),
     ("ec2", "GET", "/1999-01-01/user-data", "X-aws-ec2-metadata-token: TOKEN", 404, Any),
     ("ec2", "PUT", "/latest/api/token", "", 400, Any),
     ("ec2", "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 21601", 400, Any),
@@ -94,9 +146,23 @@ const ROWS: &[Row] = &[
         200,
         At("/networkInterfaces/0/accessConfigs/0/externalIp", "203.0.113.6"),
     ),
-    ("gce", "GET", "/computeMetadata/v1/?recursive=true", GOOGLE, 200, At("/instance/attributes/user-data", USER_DATA)),
+    (
+        "gce",
+        "GET",
+        "/computeMetadata/v1/?recursive=true",
+        GOOGLE,
+        200,
+        At("/instance/attributes/user-data", USER_DATA),
+    ),
     ("gce", "GET", "/computeMetadata/v1/instance/network-interfaces/0/ip", GOOGLE, 200, Is("10.164.0.5")),
-    ("gce", "GET", "/computeMetadata/v1/instance/zone?alt=json", GOOGLE, 200, Is("\"projects/123456789012/zones/europe-west4-a\"")),
+    (
+        "gce",
+        "GET",
+        "/computeMetadata/v1/instance/zone?alt=json",
+        GOOGLE,
+        200,
+        Is("\"projects/123456789012/zones/europe-west4-a\""),
+    ),
     ("gce", "PUT", "/computeMetadata/v1/instance/guest-attributes/kiln/state", GOOGLE, 200, Any),
     ("azure", "GET", INSTANCE, "", 400, Has("header")),
     ("azure", "GET", "/metadata/instance", AZURE, 400, Has("newest-versions")),
@@ -109,21 +175,63 @@ const ROWS: &[Row] = &[
         200,
         At("/interface/0/ipv4/ipAddress/0/privateIpAddress", "10.1.0.5"),
     ),
-    ("azure", "GET", "/metadata/instance/compute/userData?api-version=2021-01-01&format=text", AZURE, 200, Encoded),
-    ("azure", "GET", "/metadata/attested/document?api-version=2025-04-07", AZURE, 200, At("/encoding", "pkcs7")),
+    (
+        "azure",
+        "GET",
+        "/metadata/instance/compute/userData?api-version=2021-01-01&format=text",
+        AZURE,
+        200,
+        Encoded,
+    ),
+    (
+        "azure",
+        "GET",
+        "/metadata/attested/document?api-version=2025-04-07",
+        AZURE,
+        200,
+        At("/encoding", "pkcs7"),
+    ),
     ("azure", "GET", "/machine/?comp=goalstate", "", 400, Any),
-    ("azure", "GET", "/machine/?comp=goalstate", "x-ms-version: 2015-04-05", 200, Has("<ContainerId>a3b5f7d9")),
+    (
+        "azure",
+        "GET",
+        "/machine/?comp=goalstate",
+        "x-ms-version: 2015-04-05",
+        200,
+        Has("<ContainerId>a3b5f7d9"),
+    ),
     ("azure", "POST", "/machine?comp=health", "x-ms-version: 2015-04-05", 400, Any),
     ("azure", "POST", "/provisioning/health", "", 201, Any),
     ("azure", "GET", "/?comp=versions", "", 200, Has("<Preferred>")),
-    ("openstack", "GET", "/openstack/latest/meta_data.json", "", 200, At("/uuid", "d8e02d56-2648-49a3-bf97-6be8f1204f38")),
-    ("openstack", "GET", "/openstack/latest/network_data.json", "", 200, At("/networks/0/ip_address", "10.2.0.5")),
+    (
+        "openstack",
+        "GET",
+        "/openstack/latest/meta_data.json",
+        "",
+        200,
+        At("/uuid", "d8e02d56-2648-49a3-bf97-6be8f1204f38"),
+    ),
+    (
+        "openstack",
+        "GET",
+        "/openstack/latest/network_data.json",
+        "",
+        200,
+        At("/networks/0/ip_address", "10.2.0.5"),
+    ),
     ("openstack", "GET", "/openstack/2018-08-27/user_data", "", 200, UserData),
     ("openstack", "GET", "/openstack/latest/vendor_data2.json", "", 200, Is("{}")),
     ("openstack", "GET", "/openstack", "", 200, Has("latest")),
     ("openstack", "GET", "/latest/meta-data/instance-type", "", 200, Is("m1.medium")),
     ("openstack", "GET", "/latest/meta-data/public-ipv4", "", 404, Any),
-    ("digitalocean", "GET", "/metadata/v1.json", "", 200, At("/interfaces/private/0/ipv4/ip_address", "10.132.0.5")),
+    (
+        "digitalocean",
+        "GET",
+        "/metadata/v1.json",
+        "",
+        200,
+        At("/interfaces/private/0/ipv4/ip_address", "10.132.0.5"),
+    ),
     ("digitalocean", "GET", "/metadata/v1.json", "", 200, Has("\"droplet_id\": 2756294,")),
     ("digitalocean", "GET", "/metadata/v1/user-data", "", 200, UserData),
     ("digitalocean", "GET", "/metadata/v1/interfaces/public/0/ipv4/address", "", 200, Is("203.0.113.8")),
@@ -131,7 +239,14 @@ const ROWS: &[Row] = &[
     ("hetzner", "GET", "/hetzner/v1/metadata/private-networks", "", 200, Has("- ip: 10.3.0.5")),
     ("hetzner", "GET", "/hetzner/v1/userdata", "", 200, UserData),
     ("hetzner", "GET", "/hetzner/v1/metadata/availability-zone", "", 200, Is("hel1-dc2")),
-    ("vultr", "GET", "/v1.json", "Metadata-Token: cloudinit", 200, At("/interfaces/1/network-type", "private")),
+    (
+        "vultr",
+        "GET",
+        "/v1.json",
+        "Metadata-Token: cloudinit",
+        200,
+        At("/interfaces/1/network-type", "private"),
+    ),
     ("vultr", "GET", "/latest/user-data", "", 200, UserData),
     ("vultr", "GET", "/user-data/user-data", "", 200, UserData),
     ("vultr", "GET", "/v1/region/regioncode", "", 200, Is("AMS")),
@@ -153,12 +268,33 @@ const ROWS: &[Row] = &[
     ("akamai", "PUT", "/v1/token", "", 400, Any),
     ("akamai", "GET", "/v1/instance", "Metadata-Token: TOKEN", 200, Has("\nid: 12345678\n")),
     ("akamai", "GET", "/v1/user-data", "Metadata-Token: TOKEN", 200, Encoded),
-    ("upcloud", "GET", "/metadata/v1.json", "", 200, At("/network/interfaces/1/ip_addresses/0/address", "10.8.0.5")),
+    (
+        "upcloud",
+        "GET",
+        "/metadata/v1.json",
+        "",
+        200,
+        At("/network/interfaces/1/ip_addresses/0/address", "10.8.0.5"),
+    ),
     ("upcloud", "GET", "/metadata/v1/user_data", "", 200, UserData),
     ("upcloud", "GET", "/metadata/v1/region", "", 200, Is("fi-hel2")),
     ("alibaba", "GET", "/latest/meta-data/instance-id", "", 403, Any),
-    ("alibaba", "GET", "/latest/meta-data/zone-id", "X-aliyun-ecs-metadata-token: TOKEN", 200, Is("eu-central-1a")),
-    ("alibaba", "GET", "/latest/meta-data/instance/instance-type", "X-aliyun-ecs-metadata-token: TOKEN", 200, Is("ecs.g7.large")),
+    (
+        "alibaba",
+        "GET",
+        "/latest/meta-data/zone-id",
+        "X-aliyun-ecs-metadata-token: TOKEN",
+        200,
+        Is("eu-central-1a"),
+    ),
+    (
+        "alibaba",
+        "GET",
+        "/latest/meta-data/instance/instance-type",
+        "X-aliyun-ecs-metadata-token: TOKEN",
+        200,
+        Is("ecs.g7.large"),
+    ),
     ("alibaba", "GET", "/latest/user-data", "X-aliyun-ecs-metadata-token: TOKEN", 200, UserData),
     ("equinix", "GET", "/metadata", "Accept: */*", 200, At("/network/addresses/2/address", "10.10.0.5")),
     ("equinix", "GET", "/userdata", "", 200, UserData),
@@ -193,10 +329,17 @@ fn every_route_answers_as_documented() {
             Is(expected) => assert_eq!(text, *expected, "{what}"),
             Has(expected) => assert!(text.contains(expected), "{what}"),
             UserData => assert_eq!(text, USER_DATA, "{what}"),
-            Encoded => assert_eq!(text, base64::engine::general_purpose::STANDARD.encode(USER_DATA), "{what}"),
+            Encoded => {
+                assert_eq!(text, base64::engine::general_purpose::STANDARD.encode(USER_DATA), "{what}")
+            }
             At(pointer, expected) => {
-                let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(value.pointer(pointer).and_then(serde_json::Value::as_str), Some(*expected), "{what}");
+                let value: serde_json::Value =
+                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!(
+                    value.pointer(pointer).and_then(serde_json::Value::as_str),
+                    Some(*expected),
+                    "{what}"
+                );
             }
         }
     }
@@ -226,12 +369,22 @@ fn tokens_end_and_version_1_is_noticed() {
     let token = token("ec2", address);
     ask(address, "GET", "/latest/user-data", &[("X-aws-ec2-metadata-token", &token)]).unwrap();
     assert!(running.journal().without_token().is_empty() && running.tokens() == 1);
-    let second = ask(address, "PUT", "/latest/api/token", &[("X-aws-ec2-metadata-token-ttl-seconds", "1")]).unwrap().text();
+    let second = ask(address, "PUT", "/latest/api/token", &[("X-aws-ec2-metadata-token-ttl-seconds", "1")])
+        .unwrap()
+        .text();
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    assert_eq!(ask(address, "GET", "/latest/user-data", &[("X-aws-ec2-metadata-token", &second)]).unwrap().status, 401);
+    assert_eq!(
+        ask(address, "GET", "/latest/user-data", &[("X-aws-ec2-metadata-token", &second)])
+            .unwrap()
+            .status,
+        401
+    );
     ask(address, "GET", "/latest/user-data", &[]).unwrap();
     let journal = running.journal();
-    assert_eq!((journal.without_token().len(), journal.count(), journal.of("/latest/user-data").len()), (1, 5, 3));
+    assert_eq!(
+        (journal.without_token().len(), journal.count(), journal.of("/latest/user-data").len()),
+        (1, 5, 3)
+    );
     assert!(!format!("{:?}", journal.entries()).contains(&token), "the journal keeps no tokens");
 }
 
@@ -246,7 +399,13 @@ fn user_data_of_scaleway_is_for_root() {
         }
         Err(error) => panic!("{error}"),
     }
-    assert!(running.journal().entries().iter().all(|entry| (entry.status == 200) == (entry.source_port < 1024)));
+    assert!(
+        running
+            .journal()
+            .entries()
+            .iter()
+            .all(|entry| (entry.status == 200) == (entry.source_port < 1024))
+    );
 }
 
 #[test]
@@ -266,10 +425,18 @@ fn without_user_data_there_is_none() {
 
 #[test]
 fn values_can_be_set_and_taken_away() {
-    let running = Simulation::of("ec2").set("zone", "us-east-1f").set("tag-name", "${x}").set("public-ipv4", "").serve(local()).unwrap();
+    let running = Simulation::of("ec2")
+        .set("zone", "us-east-1f")
+        .set("tag-name", "${x}")
+        .set("public-ipv4", "")
+        .serve(local())
+        .unwrap();
     let address = running.addresses()[0];
     let token = token("ec2", address);
-    let get = |path: &str| ask(address, "GET", &format!("/latest/meta-data/{path}"), &[("X-aws-ec2-metadata-token", &token)]).unwrap();
+    let get = |path: &str| {
+        ask(address, "GET", &format!("/latest/meta-data/{path}"), &[("X-aws-ec2-metadata-token", &token)])
+            .unwrap()
+    };
     assert_eq!(get("placement/availability-zone").text(), "us-east-1f");
     assert_eq!(get("tags/instance/Name").text(), "${x}", "values of users are not templates");
     assert_eq!(get("public-ipv4").status, 404);
@@ -281,7 +448,10 @@ fn what_makes_no_sense_is_refused() {
     for (simulation, expected) in [
         (Simulation::of("ec3"), "no platform"),
         (Simulation::of("ec2").set("size", "1"), "no variable"),
-        (Simulation::of("ec2").user_data(vec![b'x'; 16385]), "takes 16384 bytes of user-data, these are 16385"),
+        (
+            Simulation::of("ec2").user_data(vec![b'x'; 16385]),
+            "takes 16384 bytes of user-data, these are 16385",
+        ),
         (Simulation::of("digitalocean").set("instance-id", "no number"), "not JSON"),
         (Simulation::of("hetzner").fault("token-expired".parse().unwrap()), "issues no tokens"),
         (Simulation::of("hetzner").fault("hostile-nesting".parse().unwrap()), "not JSON"),

@@ -41,30 +41,62 @@ const PREFLIGHT: Ends = Ends::Failed("preflight", 2);
 /// Discovery is given 5 seconds, a call 5, the certificate 8 (see `attempt`); what is on top is for a busy machine.
 pub const CASES: &[Case] = &[
     Case { name: "nothing", ends: JOINED, seconds: 5.0, work: |lab, name| plain(lab, name, |_| {}) },
-    Case { name: "api-down", ends: UNREACHABLE, seconds: 8.0, work: |lab, name| on(lab, name, Island::of_api_server()) },
-    Case { name: "api-in-a-black-hole", ends: UNREACHABLE, seconds: 9.0, work: |lab, name| on(lab, name, Island::black_hole()) },
-    Case { name: "no-route", ends: UNREACHABLE, seconds: 8.0, work: |lab, name| on(lab, name, Island::new()) },
-    Case { name: "api-takes-and-is-silent", ends: UNREACHABLE, seconds: 9.0, work: |lab, name| door(lab, name, Door::Silent) },
-    Case { name: "api-resets", ends: UNREACHABLE, seconds: 8.0, work: |lab, name| door(lab, name, Door::Reset) },
+    Case {
+        name: "api-down",
+        ends: UNREACHABLE,
+        seconds: 8.0,
+        work: |lab, name| on(lab, name, Island::of_api_server()),
+    },
+    Case {
+        name: "api-in-a-black-hole",
+        ends: UNREACHABLE,
+        seconds: 9.0,
+        work: |lab, name| on(lab, name, Island::black_hole()),
+    },
+    Case {
+        name: "no-route",
+        ends: UNREACHABLE,
+        seconds: 8.0,
+        work: |lab, name| on(lab, name, Island::new()),
+    },
+    Case {
+        name: "api-takes-and-is-silent",
+        ends: UNREACHABLE,
+        seconds: 9.0,
+        work: |lab, name| door(lab, name, Door::Silent),
+    },
+    Case {
+        name: "api-resets",
+        ends: UNREACHABLE,
+        seconds: 8.0,
+        work: |lab, name| door(lab, name, Door::Reset),
+    },
     Case {
         name: "api-slow",
         ends: JOINED,
         seconds: 12.0,
-        work: |lab, name| lied(lab, name, |request, _| if request.contains("signingrequests") { Deed::Pass } else { Deed::Trickle(500) }),
+        work: |lab, name| {
+            lied(
+                lab,
+                name,
+                |request, _| {
+                    if request.contains("signingrequests") { Deed::Pass } else { Deed::Trickle(500) }
+                },
+            )
+        },
     },
     Case {
         name: "429-once-each",
         ends: JOINED,
         seconds: 20.0,
         work: |lab, name| {
-            let mut seen =
-                lied(
-                    lab,
-                    name,
-                    |_, before| {
-                        if before > 0 { Deed::Pass } else { Deed::Answer("429 Too Many Requests", "Retry-After: 1\r\n", "") }
-                    },
-                );
+            let mut seen = lied(lab, name, |_, before| {
+                if before > 0 {
+                    Deed::Pass
+                } else {
+                    Deed::Answer("429 Too Many Requests", "Retry-After: 1\r\n", "")
+                }
+            });
             // Five kinds of requests are each put off for a second.
             seen.demand(seen.run.seconds >= 4.0, "Retry-After was not obeyed");
             seen
@@ -76,7 +108,12 @@ pub const CASES: &[Case] = &[
         seconds: 12.0,
         work: |lab, name| lied(lab, name, |_, before| if before > 0 { Deed::Pass } else { broken() }),
     },
-    Case { name: "500-for-ever", ends: UNREACHABLE, seconds: 8.0, work: |lab, name| lied(lab, name, |_, _| broken()) },
+    Case {
+        name: "500-for-ever",
+        ends: UNREACHABLE,
+        seconds: 8.0,
+        work: |lab, name| lied(lab, name, |_, _| broken()),
+    },
     Case {
         name: "500-for-ever-from-kubeadm-config",
         ends: UNREACHABLE,
@@ -87,14 +124,18 @@ pub const CASES: &[Case] = &[
         name: "500-for-ever-to-certificate-requests",
         ends: UNREACHABLE,
         seconds: 12.0,
-        work: |lab, name| lied(lab, name, |request, _| if request == REQUESTS { broken() } else { Deed::Pass }),
+        work: |lab, name| {
+            lied(lab, name, |request, _| if request == REQUESTS { broken() } else { Deed::Pass })
+        },
     },
     Case {
         name: "half-a-body-once-each",
         ends: JOINED,
         seconds: 12.0,
         work: |lab, name| {
-            lied(lab, name, |request, before| if before > 0 || request == REQUESTS || request == WATCH { Deed::Pass } else { Deed::Half })
+            lied(lab, name, |request, before| {
+                if before > 0 || request == REQUESTS || request == WATCH { Deed::Pass } else { Deed::Half }
+            })
         },
     },
     Case { name: "watch-silent-once", ends: JOINED, seconds: 25.0, work: watch_silent },
@@ -115,14 +156,20 @@ pub const CASES: &[Case] = &[
         name: "no-json",
         ends: UNREACHABLE,
         seconds: 8.0,
-        work: |lab, name| lied(lab, name, |_, _| Deed::Answer("502 Bad Gateway", "", "<html>a load balancer without servers</html>")),
+        work: |lab, name| {
+            lied(lab, name, |_, _| {
+                Deed::Answer("502 Bad Gateway", "", "<html>a load balancer without servers</html>")
+            })
+        },
     },
     Case { name: "wrong-ca", ends: UNTRUSTED, seconds: 5.0, work: wrong_ca },
     Case {
         name: "wrong-pin",
         ends: UNTRUSTED,
         seconds: 5.0,
-        work: |lab, name| plain(lab, name, |config| config.pin = format!("sha256:{}", "0123456789abcdef".repeat(4))),
+        work: |lab, name| {
+            plain(lab, name, |config| config.pin = format!("sha256:{}", "0123456789abcdef".repeat(4)))
+        },
     },
     Case {
         name: "bad-jws",
@@ -130,7 +177,9 @@ pub const CASES: &[Case] = &[
         seconds: 5.0,
         work: |lab, name| {
             lied(lab, name, |request, _| match request {
-                INFO => Deed::Replace("https://10.99.0.1:6443".to_owned(), "https://10.99.0.9:6443".to_owned()),
+                INFO => {
+                    Deed::Replace("https://10.99.0.1:6443".to_owned(), "https://10.99.0.9:6443".to_owned())
+                }
                 _ => Deed::Pass,
             })
         },
@@ -147,7 +196,12 @@ pub const CASES: &[Case] = &[
         seconds: 20.0,
         work: |lab, name| with_token(lab, name, TokenSpec { signing: false, ..TokenSpec::default() }),
     },
-    Case { name: "token-from", ends: JOINED, seconds: 6.0, work: |lab, name| token_from::asked(lab, name, token_from::gives, 1) },
+    Case {
+        name: "token-from",
+        ends: JOINED,
+        seconds: 6.0,
+        work: |lab, name| token_from::asked(lab, name, token_from::gives, 1),
+    },
     Case {
         name: "token-from-late",
         ends: JOINED,
@@ -192,24 +246,79 @@ pub const CASES: &[Case] = &[
         seconds: 16.0,
         work: |lab, name| judged(lab, name, Some("Approved"), Duration::from_secs(8), 60),
     },
-    Case { name: "certificate-never-approved", ends: PENDING, seconds: 9.0, work: |lab, name| judged(lab, name, None, Duration::ZERO, 5) },
-    Case { name: "name-of-a-ready-node", ends: REFUSED, seconds: 5.0, work: |lab, name| name_taken(lab, name, true) },
-    Case { name: "name-of-a-node-that-is-not-ready", ends: JOINED, seconds: 5.0, work: |lab, name| name_taken(lab, name, false) },
-    Case { name: "clock-a-day-fast", ends: CLOCK, seconds: 5.0, work: |lab, name| clock(lab, name, Validity::EndedYesterday, -3) },
-    Case { name: "clock-a-day-slow", ends: CLOCK, seconds: 5.0, work: |lab, name| clock(lab, name, Validity::BeginsTomorrow, 3) },
-    Case { name: "clock-a-day-fast-by-the-date-alone", ends: CLOCK, seconds: 5.0, work: |lab, name| clock(lab, name, Validity::Now, -1) },
-    Case { name: "clock-a-day-slow-by-the-date-alone", ends: CLOCK, seconds: 5.0, work: |lab, name| clock(lab, name, Validity::Now, 1) },
+    Case {
+        name: "certificate-never-approved",
+        ends: PENDING,
+        seconds: 9.0,
+        work: |lab, name| judged(lab, name, None, Duration::ZERO, 5),
+    },
+    Case {
+        name: "name-of-a-ready-node",
+        ends: REFUSED,
+        seconds: 5.0,
+        work: |lab, name| name_taken(lab, name, true),
+    },
+    Case {
+        name: "name-of-a-node-that-is-not-ready",
+        ends: JOINED,
+        seconds: 5.0,
+        work: |lab, name| name_taken(lab, name, false),
+    },
+    Case {
+        name: "clock-a-day-fast",
+        ends: CLOCK,
+        seconds: 5.0,
+        work: |lab, name| clock(lab, name, Validity::EndedYesterday, -3),
+    },
+    Case {
+        name: "clock-a-day-slow",
+        ends: CLOCK,
+        seconds: 5.0,
+        work: |lab, name| clock(lab, name, Validity::BeginsTomorrow, 3),
+    },
+    Case {
+        name: "clock-a-day-fast-by-the-date-alone",
+        ends: CLOCK,
+        seconds: 5.0,
+        work: |lab, name| clock(lab, name, Validity::Now, -1),
+    },
+    Case {
+        name: "clock-a-day-slow-by-the-date-alone",
+        ends: CLOCK,
+        seconds: 5.0,
+        work: |lab, name| clock(lab, name, Validity::Now, 1),
+    },
     Case {
         name: "server-certificate-expired",
         ends: UNTRUSTED,
         seconds: 5.0,
         work: |lab, name| clock(lab, name, Validity::EndedYesterday, 0),
     },
-    Case { name: "dns-dead-and-not-needed", ends: JOINED, seconds: 5.0, work: |lab, name| dns(lab, name, API) },
-    Case { name: "dns-dead-and-needed", ends: UNREACHABLE, seconds: 12.0, work: |lab, name| dns(lab, name, "api.lab.test:6443") },
+    Case {
+        name: "dns-dead-and-not-needed",
+        ends: JOINED,
+        seconds: 5.0,
+        work: |lab, name| dns(lab, name, API),
+    },
+    Case {
+        name: "dns-dead-and-needed",
+        ends: UNREACHABLE,
+        seconds: 12.0,
+        work: |lab, name| dns(lab, name, "api.lab.test:6443"),
+    },
     Case { name: "containerd-late", ends: JOINED, seconds: 12.0, work: containerd_late },
-    Case { name: "containerd-absent", ends: RUNTIME, seconds: 12.0, work: |lab, name| containerd(lab, name, false) },
-    Case { name: "containerd-silent", ends: RUNTIME, seconds: 12.0, work: |lab, name| containerd(lab, name, true) },
+    Case {
+        name: "containerd-absent",
+        ends: RUNTIME,
+        seconds: 12.0,
+        work: |lab, name| containerd(lab, name, false),
+    },
+    Case {
+        name: "containerd-silent",
+        ends: RUNTIME,
+        seconds: 12.0,
+        work: |lab, name| containerd(lab, name, true),
+    },
     Case {
         name: "disk-nearly-full",
         ends: PREFLIGHT,
@@ -221,16 +330,29 @@ pub const CASES: &[Case] = &[
         name: "etc-read-only",
         ends: PREFLIGHT,
         seconds: 5.0,
-        work: |lab, name| mounted(lab, name, "mount --bind $ROOT/etc $ROOT/etc && mount -o remount,ro,bind $ROOT/etc", "[]"),
+        work: |lab, name| {
+            mounted(lab, name, "mount --bind $ROOT/etc $ROOT/etc && mount -o remount,ro,bind $ROOT/etc", "[]")
+        },
     },
     Case {
         name: "etc-read-only-and-unchecked",
         ends: HOST,
         seconds: 8.0,
-        work: |lab, name| mounted(lab, name, "mount --bind $ROOT/etc $ROOT/etc && mount -o remount,ro,bind $ROOT/etc", "[WritableFolders]"),
+        work: |lab, name| {
+            mounted(
+                lab,
+                name,
+                "mount --bind $ROOT/etc $ROOT/etc && mount -o remount,ro,bind $ROOT/etc",
+                "[WritableFolders]",
+            )
+        },
     },
 ];
 
 fn broken() -> Deed {
-    Deed::Answer("500 Internal Server Error", "", "{\"kind\":\"Status\",\"message\":\"etcdserver: request timed out\"}")
+    Deed::Answer(
+        "500 Internal Server Error",
+        "",
+        "{\"kind\":\"Status\",\"message\":\"etcdserver: request timed out\"}",
+    )
 }

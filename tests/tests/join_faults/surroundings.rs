@@ -86,7 +86,9 @@ pub fn lied(lab: &Lab, name: &str, judge: fn(&str, usize) -> Deed) -> Seen {
 pub fn watch_silent(lab: &Lab, name: &'static str) -> Seen {
     let island = Island::of_api_server();
     let identity = Authority::of(&lab.control_plane).server(&[island::API_ADDRESS], Validity::Now);
-    let judge = |request: &str, before: usize| if request == WATCH && before == 0 { Deed::Silence } else { Deed::Pass };
+    let judge = |request: &str, before: usize| {
+        if request == WATCH && before == 0 { Deed::Silence } else { Deed::Pass }
+    };
     let _liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, judge);
     let (node, mut config) = attempt(lab, name);
     config.timeouts.2 = 40;
@@ -94,7 +96,12 @@ pub fn watch_silent(lab: &Lab, name: &'static str) -> Seen {
 }
 
 pub fn answer_lost(lab: &Lab, name: &'static str) -> Seen {
-    let mut seen = lied(lab, name, |request, before| if request == REQUESTS && before == 0 { Deed::Forget } else { Deed::Pass });
+    let mut seen =
+        lied(
+            lab,
+            name,
+            |request, before| if request == REQUESTS && before == 0 { Deed::Forget } else { Deed::Pass },
+        );
     let requests = agent::certificate_requests(&lab.control_plane, name);
     seen.demand(requests.len() == 1, &format!("{} certificate requests instead of one", requests.len()));
     seen
@@ -105,7 +112,10 @@ pub fn wrong_ca(lab: &Lab, name: &'static str) -> Seen {
     let identity = Authority::stranger().server(&[island::API_ADDRESS], Validity::Now);
     let liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, |_, _| Deed::Pass);
     let mut seen = on(lab, name, island);
-    seen.demand(liar.requests().iter().all(|request| request.starts_with(INFO)), "it went on with a server that it does not trust");
+    seen.demand(
+        liar.requests().iter().all(|request| request.starts_with(INFO)),
+        "it went on with a server that it does not trust",
+    );
     seen
 }
 
@@ -116,7 +126,11 @@ pub fn with_token(lab: &Lab, name: &str, spec: TokenSpec) -> Seen {
 
 /// A token that authenticates, of a group that may do nothing.
 pub fn powerless(lab: &Lab, name: &'static str) -> Seen {
-    with_token(lab, name, TokenSpec { groups: "system:bootstrappers:powerless".to_owned(), ..TokenSpec::default() })
+    with_token(
+        lab,
+        name,
+        TokenSpec { groups: "system:bootstrappers:powerless".to_owned(), ..TokenSpec::default() },
+    )
 }
 
 /// A token whose certificate requests nobody approves by himself; `verdict` is said over the first one after `delay`.
@@ -138,7 +152,9 @@ pub fn judged(lab: &Lab, name: &'static str, verdict: Option<&str>, delay: Durat
 pub fn judge(lab: &Lab, user: &str, verdict: &str, delay: Duration) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
-        if let Some(mut request) = certificate_requests(lab, |request| request["spec"]["username"] == user).pop() {
+        if let Some(mut request) =
+            certificate_requests(lab, |request| request["spec"]["username"] == user).pop()
+        {
             std::thread::sleep(delay);
             request["status"] = json!({"conditions": [{"type": verdict, "status": "True", "reason": "Test", "message": "said the test"}]});
             let path = format!(
@@ -161,21 +177,40 @@ pub fn allow_manual_group(control_plane: &ControlPlane) {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role}})
     };
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
-    for (name, role) in [("manual-bootstrap", "system:node-bootstrapper"), ("manual-nodes", "kubeadm:get-nodes")] {
-        control_plane.create(&format!("{rbac}/clusterrolebindings"), &binding("ClusterRoleBinding", name, "ClusterRole", role));
+    for (name, role) in
+        [("manual-bootstrap", "system:node-bootstrapper"), ("manual-nodes", "kubeadm:get-nodes")]
+    {
+        control_plane.create(
+            &format!("{rbac}/clusterrolebindings"),
+            &binding("ClusterRoleBinding", name, "ClusterRole", role),
+        );
     }
     let kubelet = match lab().kubernetes_minor() {
         24.. => "kubeadm:kubelet-config".to_owned(),
         minor => format!("kubeadm:kubelet-config-1.{minor}"),
     };
-    for (name, role) in [("manual-config", "kubeadm:nodes-kubeadm-config"), ("manual-kubelet", kubelet.as_str())] {
-        control_plane.create(&format!("{rbac}/namespaces/kube-system/rolebindings"), &binding("RoleBinding", name, "Role", role));
+    for (name, role) in
+        [("manual-config", "kubeadm:nodes-kubeadm-config"), ("manual-kubelet", kubelet.as_str())]
+    {
+        control_plane.create(
+            &format!("{rbac}/namespaces/kube-system/rolebindings"),
+            &binding("RoleBinding", name, "Role", role),
+        );
     }
 }
 
 pub fn certificate_requests(lab: &Lab, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
-    let list = lab.control_plane.get("/apis/certificates.k8s.io/v1/certificatesigningrequests").expect("the API serves them");
-    list["items"].as_array().into_iter().flatten().filter(|request| wanted(request)).cloned().collect()
+    let list = lab
+        .control_plane
+        .get("/apis/certificates.k8s.io/v1/certificatesigningrequests")
+        .expect("the API serves them");
+    list["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|request| wanted(request))
+        .cloned()
+        .collect()
 }
 
 pub fn name_taken(lab: &Lab, name: &'static str, ready: bool) -> Seen {
@@ -187,7 +222,10 @@ pub fn name_taken(lab: &Lab, name: &'static str, ready: bool) -> Seen {
 pub fn clock(lab: &Lab, name: &str, validity: Validity, days: i32) -> Seen {
     let island = Island::of_api_server();
     let identity = Authority::of(&lab.control_plane).server(&[island::API_ADDRESS], validity);
-    let date = workspace::output("date", ["--utc", &format!("--date={days} days"), "+%a, %d %b %Y %H:%M:%S GMT"]).trim().to_owned();
+    let date =
+        workspace::output("date", ["--utc", &format!("--date={days} days"), "+%a, %d %b %Y %H:%M:%S GMT"])
+            .trim()
+            .to_owned();
     let judge = move |_: &str, _: usize| Deed::Date(date.clone());
     let _liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, judge);
     on(lab, name, island)

@@ -19,7 +19,11 @@ pub fn gives(_: usize, given: &'static str) -> Deed {
 
 /// Is not ready for the first two.
 pub fn gives_late(before: usize, given: &'static str) -> Deed {
-    if before < 2 { Deed::Answer("503 Service Unavailable", "Retry-After: 1\r\n", "") } else { gives(before, given) }
+    if before < 2 {
+        Deed::Answer("503 Service Unavailable", "Retry-After: 1\r\n", "")
+    } else {
+        gives(before, given)
+    }
 }
 
 /// Does not know this machine.
@@ -41,20 +45,26 @@ pub fn asked(lab: &Lab, name: &'static str, giver: Giver, times: usize) -> Seen 
 pub fn stranger(lab: &Lab, name: &'static str) -> Seen {
     let mut seen = with(lab, name, Authority::stranger(), gives, 0);
     let message = seen.run.verdict["message"].as_str().unwrap_or_default().to_owned();
-    seen.demand(message.contains("is not signed by a CA that is trusted for it"), "it does not say who is not trusted");
+    seen.demand(
+        message.contains("is not signed by a CA that is trusted for it"),
+        "it does not say who is not trusted",
+    );
     seen
 }
 
 fn with(lab: &Lab, name: &'static str, authority: Authority, giver: Giver, times: usize) -> Seen {
     let (node, mut config) = attempt(lab, name);
     let token = std::mem::take(&mut config.token);
-    let given =
-        json!({"token": token, "endpoint": std::mem::take(&mut config.endpoint), "caCertHashes": [std::mem::take(&mut config.pin)]});
+    let given = json!({"token": token, "endpoint": std::mem::take(&mut config.endpoint), "caCertHashes": [std::mem::take(&mut config.pin)]});
     let given: &'static str = given.to_string().leak();
-    config.agent.extend([format!("tokenFrom: {{url: 'https://{API}/v1/token', timeout: 10s, caCert: {}}}", json!(lab.control_plane.ca()))]);
+    config.agent.extend([format!(
+        "tokenFrom: {{url: 'https://{API}/v1/token', timeout: 10s, caCert: {}}}",
+        json!(lab.control_plane.ca())
+    )]);
     let island = Island::of_api_server();
     let identity = authority.server(&[island::API_ADDRESS], Validity::Now);
-    let judge = move |request: &str, before: usize| if request == ASKED { giver(before, given) } else { Deed::Pass };
+    let judge =
+        move |request: &str, before: usize| if request == ASKED { giver(before, given) } else { Deed::Pass };
     let liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, judge);
     let mut seen = Seen { token, ..finish(node, &config, island.command("env"), false) };
     let count = liar.requests().iter().filter(|request| *request == ASKED).count();

@@ -61,9 +61,16 @@ impl Case {
             command.arg(stage.root().join(FILE));
             problems.extend(self.attempt(&stage, verb, command));
         }
-        problems.extend(self.marks.open_places(stage.root()).into_iter().map(|place| format!("others can read a secret: {place}")));
+        problems.extend(
+            self.marks
+                .open_places(stage.root())
+                .into_iter()
+                .map(|place| format!("others can read a secret: {place}")),
+        );
         let requests = stage.machine.running.journal().entries();
-        let told = requests.iter().filter(|entry| self.marks.are_in(entry.target.as_bytes()) || self.marks.are_in(&entry.body));
+        let told = requests
+            .iter()
+            .filter(|entry| self.marks.are_in(entry.target.as_bytes()) || self.marks.are_in(&entry.body));
         problems.extend(told.map(|entry| format!("a secret is sent with {} {}", entry.method, entry.target)));
         problems
     }
@@ -84,13 +91,23 @@ impl Case {
     /// Without this, a run that reads nothing would pass.
     fn wrong_end(&self, verb: Verb, watched: &Watched, stage: &Stage) -> Option<String> {
         let run = &watched.run;
-        let status = || fs::read(stage.root().join("run/firstboot/status.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let source = status().map_or(String::new(), |status: Value| status["source"].as_str().unwrap_or_default().to_owned());
-        let took = source.starts_with(&format!("{}: ", self.origin.covers)) && run.output.contains("192.0.2.100:6443");
+        let status = || {
+            fs::read(stage.root().join("run/firstboot/status.json"))
+                .ok()
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        };
+        let source = status()
+            .map_or(String::new(), |status: Value| status["source"].as_str().unwrap_or_default().to_owned());
+        let took = source.starts_with(&format!("{}: ", self.origin.covers))
+            && run.output.contains("192.0.2.100:6443");
         let asked = self.made.asked.is_empty() || run.output.contains("a token came from");
         let is_right = match (verb[0], self.ends) {
-            ("run" | "join", Ends::Unreachable) => run.code == Some(11) && asked && (verb[0] == "join" || took),
-            ("explain", Ends::Unreachable) => run.code == Some(0) && (run.output.contains(ENDPOINT) || !self.made.asked.is_empty()),
+            ("run" | "join", Ends::Unreachable) => {
+                run.code == Some(11) && asked && (verb[0] == "join" || took)
+            }
+            ("explain", Ends::Unreachable) => {
+                run.code == Some(0) && (run.output.contains(ENDPOINT) || !self.made.asked.is_empty())
+            }
             ("preflight", Ends::Unreachable) => run.code == Some(0) && run.output.contains("no errors"),
             ("run", Ends::With(code)) => run.code == Some(code),
             ("run", Ends::Refused) => run.code.is_some_and(|code| NAMED.contains(&code)),
@@ -104,7 +121,11 @@ impl Case {
 pub fn command(stage: &Stage, verb: Verb) -> Command {
     let mut command = Command::new(kiln::programs().join("firstboot"));
     command.arg("--rootfs").arg(stage.root()).args(verb);
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("SSL_CERT_FILE", authorities()).stdin(Stdio::null());
+    command
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("SSL_CERT_FILE", authorities())
+        .stdin(Stdio::null());
     command
 }
 

@@ -14,7 +14,8 @@ const RUN: Verb = &["run"];
 /// The checks of a join wait a second for a container runtime.
 const CHECK: Verb = &["preflight", "--json"];
 /// What reads user-data of the machine at once.
-const READERS: &[Verb] = &[&["explain"], &["explain", "--json"], &["explain", "-v", "9"], &["explain", "--json", "-v", "9"]];
+const READERS: &[Verb] =
+    &[&["explain"], &["explain", "--json"], &["explain", "-v", "9"], &["explain", "--json", "-v", "9"]];
 /// What reads it and goes on.
 const RUNNERS: &[Verb] = &[RUN, &["run", "--json", "-v", "9"], RUN, &["join"]];
 /// What reads a file that a person gives.
@@ -27,29 +28,47 @@ const BY_HAND: &[Verb] = &[
     &["preflight", "--config"],
 ];
 /// Origins that cost nothing.
-pub const CHEAP: &[&str] = &["nocloud-folder", "hyperv", "metal-inline", "file", "credential", "smbios-binary", "fw-cfg-credential"];
+pub const CHEAP: &[&str] =
+    &["nocloud-folder", "hyperv", "metal-inline", "file", "credential", "smbios-binary", "fw-cfg-credential"];
 
 /// Any eight characters of the token or the password: a part of a secret is a leak, too.
 fn marks(packed: &[&[u8]]) -> Arc<Marks> {
     const PART: usize = 8;
-    let parts = [SECRET, PASSWORD].into_iter().flat_map(|secret| (0..=secret.len() - PART).map(move |at| &secret[at..at + PART]));
+    let parts = [SECRET, PASSWORD]
+        .into_iter()
+        .flat_map(|secret| (0..=secret.len() - PART).map(move |at| &secret[at..at + PART]));
     let marks = Marks::of(&parts.chain([KEY_LINE, "PRIVATE KEY"]).collect::<Vec<_>>());
     Arc::new(packed.iter().fold(marks, |marks, bytes| marks.and_packed(bytes)))
 }
 
 pub fn marks_of(format: &Format, made: &Made) -> Arc<Marks> {
-    let packed = if made.pointed.is_empty() { vec![&made.user_data[..]] } else { made.pointed.values().map(Vec::as_slice).collect() };
+    let packed = if made.pointed.is_empty() {
+        vec![&made.user_data[..]]
+    } else {
+        made.pointed.values().map(Vec::as_slice).collect()
+    };
     marks(if format.is_packed { &packed } else { &[] })
 }
 
 /// Every case.
 pub fn all_cases() -> Vec<Case> {
-    let origins: Vec<&'static Origin> = ORIGINS.iter().filter(|origin| stage::hindrance(origin).is_none()).collect();
+    let origins: Vec<&'static Origin> =
+        ORIGINS.iter().filter(|origin| stage::hindrance(origin).is_none()).collect();
     let mut cases = Vec::new();
     for (number, origin) in origins.iter().enumerate() {
         cases.extend(FORMATS.iter().enumerate().map(|(index, format)| taken(origin, format, number + index)));
-        cases.extend(STRANGERS.iter().skip(number % 3).step_by(3).map(|(name, make)| strange(origin, name, *make, number)));
-        cases.extend(POLICIES.iter().map(|(name, policy, exit)| restricted(origin, name, policy, *exit, number)));
+        cases.extend(
+            STRANGERS
+                .iter()
+                .skip(number % 3)
+                .step_by(3)
+                .map(|(name, make)| strange(origin, name, *make, number)),
+        );
+        cases.extend(
+            POLICIES
+                .iter()
+                .map(|(name, policy, exit)| restricted(origin, name, policy, *exit, number)),
+        );
         cases.push(restricted(origin, "signed only", &signed_only(), 12, number));
     }
     let cheap: Vec<&Origin> = origins.into_iter().filter(|origin| CHEAP.contains(&origin.name)).collect();
@@ -57,10 +76,17 @@ pub fn all_cases() -> Vec<Case> {
         let origin = |index: usize| cheap[(number + index) % cheap.len()];
         let made = format.right();
         let mistakes = MISTAKES.iter().enumerate();
-        cases.extend(mistakes.map(|(index, (what, token))| wrong(origin(index), format, what, format.with(token()), Ends::Refused)));
+        cases.extend(mistakes.map(|(index, (what, token))| {
+            wrong(origin(index), format, what, format.with(token()), Ends::Refused)
+        }));
         let damages = DAMAGES.iter().enumerate();
-        cases.extend(damages.map(|(index, (what, damage))| wrong(origin(index), format, what, damaged(&made, *damage), Ends::Somehow)));
-        cases.push(Case { verbs: vec![CHECK], ..wrong(origin(0), format, "nothing", made, Ends::Unreachable) });
+        cases.extend(damages.map(|(index, (what, damage))| {
+            wrong(origin(index), format, what, damaged(&made, *damage), Ends::Somehow)
+        }));
+        cases.push(Case {
+            verbs: vec![CHECK],
+            ..wrong(origin(0), format, "nothing", made, Ends::Unreachable)
+        });
         cases.push(given(origin(0), format));
     }
     // Those that wait longest first.
@@ -71,7 +97,11 @@ pub fn all_cases() -> Vec<Case> {
 /// How the agent is called. A run of user-data that does not say how long it may take is left out: it would take minutes.
 fn verbs(format: &Format, number: usize) -> Vec<Verb> {
     let reader = READERS[number % READERS.len()];
-    if format.is_bounded { vec![reader, RUNNERS[number / READERS.len() % RUNNERS.len()]] } else { vec![reader] }
+    if format.is_bounded {
+        vec![reader, RUNNERS[number / READERS.len() % RUNNERS.len()]]
+    } else {
+        vec![reader]
+    }
 }
 
 /// A case in which nothing is wrong.
@@ -104,14 +134,27 @@ fn strange(origin: &'static Origin, name: &str, make: Make, number: usize) -> Ca
 /// A config that the image's policy does not believe, in a form that is another one for each origin.
 fn restricted(origin: &'static Origin, name: &str, policy: &str, exit: i32, number: usize) -> Case {
     // What must be signed, and what has no token of its own, ends otherwise.
-    let formats: Vec<&Format> =
-        FORMATS.iter().filter(|format| !format.is_signed && format.name != "token-from" && format.is_bounded).collect();
+    let formats: Vec<&Format> = FORMATS
+        .iter()
+        .filter(|format| !format.is_signed && format.name != "token-from" && format.is_bounded)
+        .collect();
     let format = formats[number % formats.len()];
     let case = plain("restricted", origin, format, format.right(), number);
-    let marks = if policy.contains("facts") { Arc::new(Marks::clone(&case.marks).and(&[TAG])) } else { Arc::clone(&case.marks) };
+    let marks = if policy.contains("facts") {
+        Arc::new(Marks::clone(&case.marks).and(&[TAG]))
+    } else {
+        Arc::clone(&case.marks)
+    };
     let ends = if exit == 11 { Ends::Unreachable } else { Ends::With(exit) };
     let verbs = vec![READERS[number % READERS.len()], RUN];
-    Case { name: format!("{} {name}", case.name), policy: Some(policy.to_owned()), verbs, ends, marks, ..case }
+    Case {
+        name: format!("{} {name}", case.name),
+        policy: Some(policy.to_owned()),
+        verbs,
+        ends,
+        marks,
+        ..case
+    }
 }
 
 /// A config with something wrong in it.

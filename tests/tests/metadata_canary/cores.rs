@@ -38,13 +38,26 @@ fn hit(stage: &Stage, format: &Format, made: &Made) -> Option<Vec<(String, u32)>
     let folder = workspace::scratch();
     let agent = attempt::command(stage, &["run"]);
     let mut command = Command::new("prlimit");
-    command.arg("--core=unlimited").arg(agent.get_program()).args(agent.get_args()).env_clear();
+    command
+        .arg("--core=unlimited")
+        .arg(agent.get_program())
+        .args(agent.get_args())
+        .env_clear();
     agent.get_envs().for_each(|(name, value)| {
         command.env(name, value.unwrap_or_default());
     });
-    let mut child = command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+    let mut child = command
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
     let started = Instant::now();
-    while !is_in_discovery(stage) && matches!(child.try_wait(), Ok(None)) && started.elapsed() < workspace::patience(PATIENCE) {
+    while !is_in_discovery(stage)
+        && matches!(child.try_wait(), Ok(None))
+        && started.elapsed() < workspace::patience(PATIENCE)
+    {
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(WHILE);
@@ -52,7 +65,8 @@ fn hit(stage: &Stage, format: &Format, made: &Made) -> Option<Vec<(String, u32)>
 }
 
 fn is_in_discovery(stage: &Stage) -> bool {
-    fs::read_to_string(stage.root().join("run/firstboot/status.json")).is_ok_and(|status| status.contains("\"discovery\""))
+    fs::read_to_string(stage.root().join("run/firstboot/status.json"))
+        .is_ok_and(|status| status.contains("\"discovery\""))
 }
 
 /// Every form, one after another: what is measured is when.

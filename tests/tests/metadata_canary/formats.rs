@@ -50,7 +50,13 @@ pub struct Target {
 impl Target {
     /// An API server that is not there, for a moment.
     pub fn nowhere(token: impl Into<String>) -> Self {
-        Self { token: token.into(), endpoint: ENDPOINT.to_owned(), pin: PIN.to_owned(), node: "n1".to_owned(), time: "50ms" }
+        Self {
+            token: token.into(),
+            endpoint: ENDPOINT.to_owned(),
+            pin: PIN.to_owned(),
+            node: "n1".to_owned(),
+            time: "50ms",
+        }
     }
 }
 
@@ -94,10 +100,15 @@ pub const FORMATS: &[Format] = &[
     format("mime-base64", Kind::Multipart, |at| {
         of(message("Content-Transfer-Encoding: base64\n", &lines(&STANDARD.encode(config(at))), ""))
     }),
-    Format { is_bounded: false, ..format("mime-flags", Kind::Multipart, |at| of(message_of("text/cloud-config", &flags(at)))) },
+    Format {
+        is_bounded: false,
+        ..format("mime-flags", Kind::Multipart, |at| of(message_of("text/cloud-config", &flags(at))))
+    },
     Format { is_bounded: false, ..format("flags", Kind::CloudConfig, |at| of(flags(at))) },
     format("mime-cloud-config", Kind::Multipart, |at| of(message_of("text/cloud-config", &cloud_config(at)))),
-    format("mime-ignition", Kind::Multipart, |at| of(message_of("application/vnd.coreos.ignition+json", &ignition_3(at)))),
+    format("mime-ignition", Kind::Multipart, |at| {
+        of(message_of("application/vnd.coreos.ignition+json", &ignition_3(at)))
+    }),
     Format { is_signed: true, ..format("mime-signed", Kind::Multipart, |at| of(signed_message(at))) },
     format("cloud-config", Kind::CloudConfig, |at| of(cloud_config(at))),
     format("cloud-config-gzip", Kind::CloudConfig, |at| of(packed_cloud_config(at))),
@@ -107,10 +118,19 @@ pub const FORMATS: &[Format] = &[
     Format { is_packed: true, ..format("gzip", Kind::Gzip, |at| of(gzip(config(at).as_bytes()))) },
     Format { is_packed: true, ..format("zstd", Kind::Zstd, |at| of(zstd(cloud_config(at).as_bytes()))) },
     format("base64", Kind::Base64, |at| of(lines(&STANDARD.encode(config(at))))),
-    Format { is_packed: true, ..format("base64-gzip", Kind::Base64, |at| of(STANDARD.encode(gzip(cloud_config(at).as_bytes())))) },
+    Format {
+        is_packed: true,
+        ..format("base64-gzip", Kind::Base64, |at| of(STANDARD.encode(gzip(cloud_config(at).as_bytes()))))
+    },
     format("pointer", Kind::NodeConfig, |at| pointer(cloud_config(at).into_bytes(), false)),
-    Format { is_packed: true, ..format("pointer-gzip", Kind::NodeConfig, |at| pointer(gzip(config(at).as_bytes()), false)) },
-    Format { is_signed: true, ..format("pointer-signed", Kind::NodeConfig, |at| pointer(config(at).into_bytes(), true)) },
+    Format {
+        is_packed: true,
+        ..format("pointer-gzip", Kind::NodeConfig, |at| pointer(gzip(config(at).as_bytes()), false))
+    },
+    Format {
+        is_signed: true,
+        ..format("pointer-signed", Kind::NodeConfig, |at| pointer(config(at).into_bytes(), true))
+    },
     format("token-from", Kind::NodeConfig, token_from),
 ];
 
@@ -119,7 +139,9 @@ pub type Make = fn() -> Vec<u8>;
 
 /// User-data that is not the agent's, as full of secrets.
 pub const STRANGERS: &[(&str, Make)] = &[
-    ("script", || format!("#!/bin/sh\nTOKEN={ID}.{SECRET}\ncurl -u root:{PASSWORD} example.org\n").into_bytes()),
+    ("script", || {
+        format!("#!/bin/sh\nTOKEN={ID}.{SECRET}\ncurl -u root:{PASSWORD} example.org\n").into_bytes()
+    }),
     ("cloud-config", || stranger().into_bytes()),
     ("cloud-config-broken", || format!("{}: [\n", stranger()).into_bytes()),
     ("ignition", || ignition_of("3.4.0", &[]).into_bytes()),
@@ -129,7 +151,10 @@ pub const STRANGERS: &[(&str, Make)] = &[
     ("gzip", || gzip(stranger().as_bytes())),
     ("control-plane", || {
         cloud_config(&right())
-            .replace("nodeRegistration", &format!("controlPlane: {{certificateKey: {PASSWORD}}}\n      nodeRegistration"))
+            .replace(
+                "nodeRegistration",
+                &format!("controlPlane: {{certificateKey: {PASSWORD}}}\n      nodeRegistration"),
+            )
             .into_bytes()
     }),
 ];
@@ -186,8 +211,12 @@ fn lines(text: &str) -> String {
 
 /// Our part behind parts of others; `headers` are its own, `behind` is what follows.
 fn message(headers: &str, content: &str, behind: &str) -> String {
-    let parts = [("text/x-shellscript", format!("#!/bin/sh\necho {PASSWORD}\n")), ("text/cloud-config", stranger())];
-    let others: String = parts.iter().map(|(form, content)| format!("--part\nContent-Type: {form}\n\n{content}\n")).collect();
+    let parts =
+        [("text/x-shellscript", format!("#!/bin/sh\necho {PASSWORD}\n")), ("text/cloud-config", stranger())];
+    let others: String = parts
+        .iter()
+        .map(|(form, content)| format!("--part\nContent-Type: {form}\n\n{content}\n"))
+        .collect();
     format!(
         "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"part\"\n\n{others}--part\n\
          Content-Type: application/x-firstboot-config\n{headers}\n{content}\n{behind}--part--\n"
@@ -230,15 +259,15 @@ fn cloud_config(at: &Target) -> String {
         "write_files:\n-   path: /run/kubeadm/kubeadm-join-config.yaml\n    owner: root:root\n    permissions: '0640'\n    content: |\n      \
          ---\n      {config}\n-   path: /run/cluster-api/placeholder\n    owner: root:root\n    permissions: '0640'\n    content: \"for its folder\"\n"
     );
-    let join =
-        "- kubeadm join --config /run/kubeadm/kubeadm-join-config.yaml  && echo success > /run/cluster-api/bootstrap-success.complete\n";
+    let join = "- kubeadm join --config /run/kubeadm/kubeadm-join-config.yaml  && echo success > /run/cluster-api/bootstrap-success.complete\n";
     stranger().replace("write_files:\n", &file) + join
 }
 
 fn packed_cloud_config(at: &Target) -> String {
     let packed = STANDARD.encode(gzip(config(at).as_bytes()));
-    let file =
-        format!("write_files:\n- path: /etc/firstboot/config.yaml\n  encoding: gz+b64\n  permissions: '0600'\n  content: {packed}\n");
+    let file = format!(
+        "write_files:\n- path: /etc/firstboot/config.yaml\n  encoding: gz+b64\n  permissions: '0600'\n  content: {packed}\n"
+    );
     stranger().replace("write_files:\n", &file)
 }
 
@@ -250,9 +279,17 @@ fn template(at: &Target) -> String {
 /// `files`: path, mode, and the URL of the content. Where there are any, a unit runs a script of them.
 fn ignition_of(version: &str, files: &[(&str, u32, String)]) -> String {
     let key = ("/etc/ssl/canary.key", 0o600, data_url(&pem()));
-    let written: Vec<Value> = files.iter().chain([&key]).map(|(path, mode, source)| file(version, path, *mode, source)).collect();
+    let written: Vec<Value> = files
+        .iter()
+        .chain([&key])
+        .map(|(path, mode, source)| file(version, path, *mode, source))
+        .collect();
     let unit = "[Service]\nType=oneshot\nExecStart=/bin/bash /etc/kubeadm.sh\n[Install]\nWantedBy=multi-user.target\n";
-    let units = if files.is_empty() { json!([]) } else { json!([{"name": "kubeadm.service", "enabled": true, "contents": unit}]) };
+    let units = if files.is_empty() {
+        json!([])
+    } else {
+        json!([{"name": "kubeadm.service", "enabled": true, "contents": unit}])
+    };
     let users = json!([{"name": "core", "passwordHash": PASSWORD}]);
     json!({"ignition": {"version": version}, "passwd": {"users": users}, "storage": {"files": written}, "systemd": {"units": units}})
         .to_string()
@@ -270,25 +307,37 @@ fn file(version: &str, path: &str, mode: u32, source: &str) -> Value {
 fn ignition_2(at: &Target) -> String {
     let script = "#!/bin/bash\nset -e\nenvsubst < /etc/kubeadm.yml > /etc/kubeadm.yml.tmp\nkubeadm join --config /etc/kubeadm.yml\n\
                   mkdir -p /run/cluster-api && echo success > /run/cluster-api/bootstrap-success.complete\n";
-    ignition_of("2.3.0", &[("/etc/kubeadm.sh", 0o700, data_url(script)), ("/etc/kubeadm.yml", 0o600, data_url(&config(at)))])
+    ignition_of(
+        "2.3.0",
+        &[("/etc/kubeadm.sh", 0o700, data_url(script)), ("/etc/kubeadm.yml", 0o600, data_url(&config(at)))],
+    )
 }
 
 /// As Butane writes it.
 fn ignition_3(at: &Target) -> String {
     let base64 = |text: &str| format!("data:text/plain;charset=utf-8;base64,{}", STANDARD.encode(text));
     let script = "#!/bin/bash\nkubeadm join --config /etc/kubeadm.yml\n";
-    ignition_of("3.4.0", &[("/etc/kubeadm.sh", 0o700, base64(script)), ("/etc/kubeadm.yml", 0o600, base64(&config(at)))])
+    ignition_of(
+        "3.4.0",
+        &[("/etc/kubeadm.sh", 0o700, base64(script)), ("/etc/kubeadm.yml", 0o600, base64(&config(at)))],
+    )
 }
 
 fn data_url(text: &str) -> String {
-    let escaped = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let escaped = |byte: u8| {
+        if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
     "data:,".to_owned() + &text.bytes().map(escaped).collect::<String>()
 }
 
 /// The password is in the URL, too.
 fn pointer(content: Vec<u8>, is_signed: bool) -> Made {
     let digest = sha256(&content);
-    let signature = if is_signed { format!("signature: |\n  {}\n", sign(&content).replace('\n', "\n  ")) } else { String::new() };
+    let signature = if is_signed {
+        format!("signature: |\n  {}\n", sign(&content).replace('\n', "\n  "))
+    } else {
+        String::new()
+    };
     let text = format!(
         "apiVersion: firstboot.kiln/v1\nkind: ConfigPointer\nurl: http://{PLAIN}/{PASSWORD}/config?key={SECRET}\nsha256: {digest}\n{signature}"
     );
@@ -305,7 +354,8 @@ fn token_from(at: &Target) -> Made {
         registration(at)
     );
     let Target { token, endpoint, pin, .. } = at;
-    let answer = format!("{{\"token\": {token},\n \"endpoint\": \"{endpoint}\", \"caCertHashes\": [\"{pin}\"]}}");
+    let answer =
+        format!("{{\"token\": {token},\n \"endpoint\": \"{endpoint}\", \"caCertHashes\": [\"{pin}\"]}}");
     Made { asked: [("/token".to_owned(), answer.into_bytes())].into(), ..of(text) }
 }
 
@@ -320,7 +370,9 @@ pub fn certificates() -> &'static Certificates {
     static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
     CERTIFICATES.get_or_init(|| {
         let authority = Authority::stranger();
-        let server = authority.server(&["127.0.0.1", super::origins::EQUINIX], Validity::Now).into_server_config();
+        let server = authority
+            .server(&["127.0.0.1", super::origins::EQUINIX], Validity::Now)
+            .into_server_config();
         Certificates { pem: authority.pem, server }
     })
 }
@@ -336,8 +388,18 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 /// What a program makes of its standard input.
 fn piped(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut command = Command::new(program);
-    let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("tools/install test");
-    child.stdin.take().expect("a pipe was asked for").write_all(input).expect("it reads all of it");
+    let mut child = command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tools/install test");
+    child
+        .stdin
+        .take()
+        .expect("a pipe was asked for")
+        .write_all(input)
+        .expect("it reads all of it");
     let output = child.wait_with_output().expect("a child can be waited for");
     assert!(output.status.success(), "{program} {arguments:?}");
     output.stdout
@@ -365,8 +427,14 @@ fn sign(content: &[u8]) -> String {
     let file = folder.path().join("content");
     std::fs::write(&file, content).expect("the folder is the test's");
     let secret = keys().path().join("secret");
-    workspace::output("minisign", ["-S".as_ref(), "-s".as_ref(), secret.as_os_str(), "-m".as_ref(), file.as_os_str()]);
-    std::fs::read_to_string(folder.path().join("content.minisig")).expect("minisign wrote it").trim_end().to_owned()
+    workspace::output(
+        "minisign",
+        ["-S".as_ref(), "-s".as_ref(), secret.as_os_str(), "-m".as_ref(), file.as_os_str()],
+    );
+    std::fs::read_to_string(folder.path().join("content.minisig"))
+        .expect("minisign wrote it")
+        .trim_end()
+        .to_owned()
 }
 
 /// In hex.

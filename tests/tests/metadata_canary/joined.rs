@@ -63,7 +63,10 @@ pub fn problems(case: &Case, control_plane: &ControlPlane) -> Vec<String> {
     demand(!secrets.are_in(said.as_bytes()), "it tells a secret");
     let there = fs::read(twin.path(POOL)).unwrap_or_default();
     let pairs = kvp::pairs(&there);
-    demand(pairs.iter().any(|pair| pair.key == OTHER.0 && *pair.value == OTHER.1.as_bytes()), "another pair is gone");
+    demand(
+        pairs.iter().any(|pair| pair.key == OTHER.0 && *pair.value == OTHER.1.as_bytes()),
+        "another pair is gone",
+    );
     let token = Marks::of(&[SECRET]);
     demand(
         pairs.iter().any(|pair| token.are_in(&pair.value)) != case.is_scrubbed,
@@ -90,7 +93,10 @@ fn leftovers(twin: &Twin, secrets: &Marks, case: &Case) -> Vec<String> {
         let is_key = path.ends_with("/etc/ssl/canary.key") && *mode == 0o600;
         is_key || (!case.is_scrubbed && path.ends_with(POOL))
     };
-    places.filter(|place| !is_expected(place)).map(|(path, mode)| format!("{path} ({mode:o})")).collect()
+    places
+        .filter(|place| !is_expected(place))
+        .map(|(path, mode)| format!("{path} ({mode:o})"))
+        .collect()
 }
 
 /// The form, for this cluster and with time to join.
@@ -108,5 +114,7 @@ fn user_data(case: &Case, control_plane: &ControlPlane) -> Vec<u8> {
         return made;
     }
     let own = "---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\nscrub: false\n";
-    String::from_utf8_lossy(&made).replace("\n--part--", &format!("{own}\n--part--")).into_bytes()
+    String::from_utf8_lossy(&made)
+        .replace("\n--part--", &format!("{own}\n--part--"))
+        .into_bytes()
 }

@@ -52,7 +52,15 @@ pub struct Origin {
 }
 
 const fn simulated(name: &'static str) -> Origin {
-    Origin { name, covers: name, platform: name, firmware: &[], words: "", is_text: false, way: Way::Simulated }
+    Origin {
+        name,
+        covers: name,
+        platform: name,
+        firmware: &[],
+        words: "",
+        is_text: false,
+        way: Way::Simulated,
+    }
 }
 
 const fn on(name: &'static str, covers: &'static str, platform: &'static str, way: Way) -> Origin {
@@ -60,7 +68,8 @@ const fn on(name: &'static str, covers: &'static str, platform: &'static str, wa
 }
 
 const VMWARE: &[(&str, &str)] = &[("sys_vendor", "VMware, Inc."), ("product_name", "VMware7,1")];
-const HYPERV: &[(&str, &str)] = &[("sys_vendor", "Microsoft Corporation"), ("product_name", "Virtual Machine")];
+const HYPERV: &[(&str, &str)] =
+    &[("sys_vendor", "Microsoft Corporation"), ("product_name", "Virtual Machine")];
 const NUTANIX: &[(&str, &str)] = &[("sys_vendor", "Nutanix"), ("product_name", "AHV")];
 const KUBEVIRT: &[(&str, &str)] = &[("sys_vendor", "KubeVirt"), ("product_name", "None")];
 
@@ -68,8 +77,18 @@ pub const ORIGINS: &[Origin] = &[
     simulated("akamai"),
     simulated("alibaba"),
     simulated("azure"),
-    on("azure-disc", "azure", "azure", Way::Disc(|bytes| vec![("CustomData.bin".to_owned(), bytes.to_vec())])),
-    on("azure-ovf", "azure", "azure", Way::Disc(|bytes| vec![("ovf-env.xml".to_owned(), azure_environment(bytes))])),
+    on(
+        "azure-disc",
+        "azure",
+        "azure",
+        Way::Disc(|bytes| vec![("CustomData.bin".to_owned(), bytes.to_vec())]),
+    ),
+    on(
+        "azure-ovf",
+        "azure",
+        "azure",
+        Way::Disc(|bytes| vec![("ovf-env.xml".to_owned(), azure_environment(bytes))]),
+    ),
     simulated("cloudstack"),
     Origin { is_text: true, ..simulated("digitalocean") },
     simulated("ec2"),
@@ -94,7 +113,11 @@ pub const ORIGINS: &[Origin] = &[
     Origin { firmware: NUTANIX, ..on("nutanix", "nutanix", "openstack-drive", Way::Drive) },
     Origin { firmware: VMWARE, ..on("vmware-nocloud", "vmware", "nocloud-drive", Way::Drive) },
     Origin { firmware: VMWARE, ..on("vmware-ovf", "vmware", BARE, Way::Disk("OVF-TRANSPORT", ovf)) },
-    Origin { firmware: HYPERV, is_text: true, ..on("hyperv", "hyperv", BARE, Way::Files(|bytes| pairs("firstboot.config", bytes))) },
+    Origin {
+        firmware: HYPERV,
+        is_text: true,
+        ..on("hyperv", "hyperv", BARE, Way::Files(|bytes| pairs("firstboot.config", bytes)))
+    },
     Origin {
         firmware: HYPERV,
         is_text: true,
@@ -103,15 +126,38 @@ pub const ORIGINS: &[Origin] = &[
     Origin { firmware: HYPERV, ..on("hyperv-nocloud", "hyperv", "nocloud-drive", Way::Drive) },
     Origin { words: "firstboot.platform=metal", ..on("metal-inline", "inline", BARE, Way::Words(inline)) },
     simulated("file"),
-    on("file-in-run", "file", BARE, Way::Files(|bytes| vec![("run/firstboot/config.yaml".to_owned(), bytes.to_vec())])),
-    on("credential", "credential", BARE, Way::Files(|bytes| credential("run/credentials/@system/firstboot.config", bytes))),
-    Origin { is_text: true, ..on("smbios-text", "credential", BARE, Way::Files(|bytes| oem_string("", bytes))) },
-    on("smbios-binary", "credential", BARE, Way::Files(|bytes| oem_string(".binary", STANDARD.encode(bytes).as_bytes()))),
+    on(
+        "file-in-run",
+        "file",
+        BARE,
+        Way::Files(|bytes| vec![("run/firstboot/config.yaml".to_owned(), bytes.to_vec())]),
+    ),
+    on(
+        "credential",
+        "credential",
+        BARE,
+        Way::Files(|bytes| credential("run/credentials/@system/firstboot.config", bytes)),
+    ),
+    Origin {
+        is_text: true,
+        ..on("smbios-text", "credential", BARE, Way::Files(|bytes| oem_string("", bytes)))
+    },
+    on(
+        "smbios-binary",
+        "credential",
+        BARE,
+        Way::Files(|bytes| oem_string(".binary", STANDARD.encode(bytes).as_bytes())),
+    ),
     on(
         "fw-cfg-credential",
         "credential",
         BARE,
-        Way::Files(|bytes| credential("sys/firmware/qemu_fw_cfg/by_name/opt/io.systemd.credentials/firstboot.config/raw", bytes)),
+        Way::Files(|bytes| {
+            credential(
+                "sys/firmware/qemu_fw_cfg/by_name/opt/io.systemd.credentials/firstboot.config/raw",
+                bytes,
+            )
+        }),
     ),
 ];
 
@@ -122,7 +168,10 @@ fn credential(path: &str, bytes: &[u8]) -> Files {
 /// Beside what is taken stands what is not: a key.
 fn seed(folder: &str, bytes: &[u8]) -> Files {
     let meta_data = format!("instance-id: i1\nlocal-hostname: n1\npublic-keys: ['{PASSWORD}']\n");
-    vec![(format!("{folder}user-data"), bytes.to_vec()), (format!("{folder}meta-data"), meta_data.into_bytes())]
+    vec![
+        (format!("{folder}user-data"), bytes.to_vec()),
+        (format!("{folder}meta-data"), meta_data.into_bytes()),
+    ]
 }
 
 fn inline(bytes: &[u8]) -> String {
@@ -132,14 +181,19 @@ fn inline(bytes: &[u8]) -> String {
 /// A structure of type 11 (DSP0134, 7.12) with a credential of systemd.
 fn oem_string(kind: &str, value: &[u8]) -> Files {
     let string = [format!("io.systemd.credential{kind}:firstboot.config=").as_bytes(), value].concat();
-    vec![("sys/firmware/dmi/entries/11-0/raw".to_owned(), [b"\x0b\x05\x00\x00\x01", &string[..], b"\0\0"].concat())]
+    vec![(
+        "sys/firmware/dmi/entries/11-0/raw".to_owned(),
+        [b"\x0b\x05\x00\x00\x01", &string[..], b"\0\0"].concat(),
+    )]
 }
 
 /// The pool of pairs that the host fills.
 pub fn pairs(key: &str, bytes: &[u8]) -> Files {
     let text = std::str::from_utf8(bytes).expect("it is for text");
     let parts: Vec<char> = text.chars().collect();
-    let record = |(number, part): (usize, &[char])| kvp::record(&format!("{key}.{number}"), &part.iter().collect::<String>());
+    let record = |(number, part): (usize, &[char])| {
+        kvp::record(&format!("{key}.{number}"), &part.iter().collect::<String>())
+    };
     let pool = parts.chunks(PAIR).enumerate().flat_map(|part| record(part).expect("it fits"));
     vec![("var/lib/hyperv/.kvp_pool_0".to_owned(), pool.collect())]
 }
@@ -164,6 +218,8 @@ fn azure_environment(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn equinix(bytes: &[u8]) -> Documents {
-    let metadata = format!("{{\"id\": \"0d1e2f3a\", \"hostname\": \"n1\", \"customdata\": {{\"password\": \"{PASSWORD}\"}}}}");
+    let metadata = format!(
+        "{{\"id\": \"0d1e2f3a\", \"hostname\": \"n1\", \"customdata\": {{\"password\": \"{PASSWORD}\"}}}}"
+    );
     [("/metadata".to_owned(), metadata.into_bytes()), ("/userdata".to_owned(), bytes.to_vec())].into()
 }

@@ -56,17 +56,25 @@ impl Stage {
     pub fn of(origin: &Origin, made: &Made, policy: Option<&str>) -> Self {
         let is_text = std::str::from_utf8(&made.user_data).is_ok_and(|text| !text.contains('\0'));
         let is_encoded = origin.is_text && !is_text;
-        let bytes = if is_encoded { STANDARD.encode(&made.user_data).into_bytes() } else { made.user_data.clone() };
+        let bytes =
+            if is_encoded { STANDARD.encode(&made.user_data).into_bytes() } else { made.user_data.clone() };
         let mut simulation = Simulation::of(origin.platform);
-        let variables = platform::named(origin.platform).map(|platform| platform.variables).unwrap_or_default();
+        let variables =
+            platform::named(origin.platform).map(|platform| platform.variables).unwrap_or_default();
         for name in variables.keys().filter(|name| name.starts_with("tag")) {
-            simulation = simulation.set(name, &if name == "tags" { format!("cluster:{TAG}") } else { TAG.to_owned() });
+            simulation =
+                simulation.set(name, &if name == "tags" { format!("cluster:{TAG}") } else { TAG.to_owned() });
         }
         if matches!(origin.way, Way::Simulated | Way::Drive) {
             simulation = simulation.user_data(bytes.clone());
         }
         let folder = workspace::scratch();
-        let mut stage = Self { machine: Machine::start(simulation.clone()), servers: servers(made), device: None, folder };
+        let mut stage = Self {
+            machine: Machine::start(simulation.clone()),
+            servers: servers(made),
+            device: None,
+            folder,
+        };
         stage.furnish(origin, policy, &bytes);
         stage.lay_out(origin, simulation, &bytes);
         stage
@@ -79,8 +87,13 @@ impl Stage {
 
     fn furnish(&self, origin: &Origin, policy: Option<&str>, bytes: &[u8]) {
         FILES.iter().for_each(|(path, text)| self.write(path, text.as_bytes()));
-        origin.firmware.iter().for_each(|(field, text)| self.write(&format!("sys/class/dmi/id/{field}"), text.as_bytes()));
-        policy.into_iter().for_each(|text| self.write("usr/lib/kiln/policy.json", text.as_bytes()));
+        origin
+            .firmware
+            .iter()
+            .for_each(|(field, text)| self.write(&format!("sys/class/dmi/id/{field}"), text.as_bytes()));
+        policy
+            .into_iter()
+            .for_each(|text| self.write("usr/lib/kiln/policy.json", text.as_bytes()));
         if !origin.words.is_empty() {
             self.machine.append(&origin.words.replace("${digest}", &sha256(bytes)));
         }
@@ -92,14 +105,23 @@ impl Stage {
             Way::Files(files) => files(bytes).iter().for_each(|(path, bytes)| self.write(path, bytes)),
             Way::Words(words) => self.machine.append(&words(bytes)),
             Way::Drive => {
-                let drive = simulation.build().and_then(|machine| machine.drive()).ok().flatten().expect("the platform has a drive");
+                let drive = simulation
+                    .build()
+                    .and_then(|machine| machine.drive())
+                    .ok()
+                    .flatten()
+                    .expect("the platform has a drive");
                 self.attach(&drive.label, with_password(drive.files));
             }
             Way::Disk(label, files) => self.attach(label, files(bytes)),
             Way::Disc(files) => self.attach_disc(files(bytes)),
             Way::Https(documents) => {
                 let address = "127.0.0.1:443".parse().expect("an address");
-                self.servers.push(Answers::start(address, Some(certificates().server.clone()), documents(bytes)));
+                self.servers.push(Answers::start(
+                    address,
+                    Some(certificates().server.clone()),
+                    documents(bytes),
+                ));
                 self.write("etc/hosts", format!("127.0.0.1 localhost {EQUINIX}\n").as_bytes());
             }
         }
@@ -108,7 +130,8 @@ impl Stage {
     /// A file that only root may read.
     pub fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.root().join(path);
-        fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the folder is the test's");
+        fs::create_dir_all(path.parent().expect("a file lies in a folder"))
+            .expect("the folder is the test's");
         let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
         file.and_then(|mut file| file.write_all(bytes)).expect("the folder is the test's");
     }
@@ -130,7 +153,8 @@ impl Stage {
         let content = self.folder.path().join("content");
         for (path, bytes) in files {
             let path = content.join(path);
-            fs::create_dir_all(path.parent().expect("it lies in the folder")).expect("the folder is the test's");
+            fs::create_dir_all(path.parent().expect("it lies in the folder"))
+                .expect("the folder is the test's");
             fs::write(path, bytes).expect("the folder is the test's");
         }
         content.display().to_string()
@@ -152,7 +176,11 @@ fn servers(made: &Made) -> Vec<Answers> {
         servers.push(Answers::start(PLAIN.parse().expect("an address"), None, made.pointed.clone()));
     }
     if !made.asked.is_empty() {
-        servers.push(Answers::start(SECURE.parse().expect("an address"), Some(certificates().server.clone()), made.asked.clone()));
+        servers.push(Answers::start(
+            SECURE.parse().expect("an address"),
+            Some(certificates().server.clone()),
+            made.asked.clone(),
+        ));
     }
     servers
 }
@@ -160,7 +188,8 @@ fn servers(made: &Made) -> Vec<Answers> {
 /// The password of the administrator, as Nova puts it into its documents.
 fn with_password(mut files: Files) -> Files {
     for (_, bytes) in files.iter_mut().filter(|(path, _)| path.ends_with("openstack/latest/meta_data.json")) {
-        let text = String::from_utf8_lossy(bytes).replacen('{', &format!("{{\"admin_pass\": \"{PASSWORD}\","), 1);
+        let text =
+            String::from_utf8_lossy(bytes).replacen('{', &format!("{{\"admin_pass\": \"{PASSWORD}\","), 1);
         *bytes = text.into_bytes();
     }
     files
@@ -171,8 +200,15 @@ struct Device(String);
 
 impl Device {
     fn attach(image: &Path) -> Option<Self> {
-        let output = Command::new("losetup").args(["--find", "--show", "--read-only"]).arg(image).output().ok()?;
-        output.status.success().then(|| Self(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+        let output = Command::new("losetup")
+            .args(["--find", "--show", "--read-only"])
+            .arg(image)
+            .output()
+            .ok()?;
+        output
+            .status
+            .success()
+            .then(|| Self(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
     }
 }
 

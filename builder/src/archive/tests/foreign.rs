@@ -33,7 +33,8 @@ fn source(root: &Path) {
 
 fn expected() -> Vec<String> {
     let tool = "t".repeat(1500);
-    let lines = ["bin/link 777 -> tool".to_owned(), format!("bin/tool 750 {tool}"), format!("bin/twin 750 {tool}")];
+    let lines =
+        ["bin/link 777 -> tool".to_owned(), format!("bin/tool 750 {tool}"), format!("bin/twin 750 {tool}")];
     [lines.to_vec(), vec![format!("{LONG} 644 long"), "ünï 600 ".to_owned()]].concat()
 }
 
@@ -44,9 +45,19 @@ fn gnu_tar_in_all_its_formats() {
     }
     let folder = tempfile::tempdir().unwrap();
     source(&folder.path().join("source"));
-    for arguments in [&["--format=gnu"][..], &["--format=pax"], &["--format=pax", "-z"], &["--format=gnu", "-b1"]] {
+    for arguments in
+        [&["--format=gnu"][..], &["--format=pax"], &["--format=pax", "-z"], &["--format=gnu", "-b1"]]
+    {
         let out = folder.path().join("out.tar");
-        tool("tar").arg("-cf").arg(&out).args(arguments).arg("-C").arg(folder.path().join("source")).arg(".").run("tar").unwrap();
+        tool("tar")
+            .arg("-cf")
+            .arg(&out)
+            .args(arguments)
+            .arg("-C")
+            .arg(folder.path().join("source"))
+            .arg(".")
+            .run("tar")
+            .unwrap();
         assert_eq!(listing(&fs::read(&out).unwrap(), &rules()), expected(), "{arguments:?}");
     }
 }
@@ -67,7 +78,11 @@ fn dpkg_with_all_its_compressions() {
     }
     for compression in ["none", "gzip", "xz", "zstd"] {
         let out = folder.path().join("out.deb");
-        let built = tool("dpkg-deb").args(["--root-owner-group", "-Z", compression, "--build"]).arg(&root).arg(&out).run("dpkg");
+        let built = tool("dpkg-deb")
+            .args(["--root-owner-group", "-Z", compression, "--build"])
+            .arg(&root)
+            .arg(&out)
+            .run("dpkg");
         if let Err(error) = built {
             println!("not run: dpkg_with_all_its_compressions: {compression}: {}", error.message());
             continue;

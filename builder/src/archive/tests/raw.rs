@@ -88,7 +88,9 @@ pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
 pub(crate) fn deb(name: &str, data: &[u8]) -> Vec<u8> {
     let mut ar = b"!<arch>\n".to_vec();
     for (name, body) in [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", b"odd"), (name, data)] {
-        ar.extend_from_slice(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, body.len()).as_bytes());
+        ar.extend_from_slice(
+            format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, body.len()).as_bytes(),
+        );
         ar.extend_from_slice(body);
         if ar.len() % 2 == 1 {
             ar.push(b'\n');

@@ -18,7 +18,13 @@ fn release() -> Vec<u8> {
 
 #[test]
 fn every_form_gives_the_same_tree() {
-    let expected = ["bin/alias 755 tool", "bin/link 777 -> tool", "bin/tool 755 tool", "doc/README 755 read me", "empty 755 /"];
+    let expected = [
+        "bin/alias 755 tool",
+        "bin/link 777 -> tool",
+        "bin/tool 755 tool",
+        "doc/README 755 read me",
+        "empty 755 /",
+    ];
     let tar = release();
     let (first, second) = tar.split_at(1000);
     let forms = [
@@ -41,13 +47,24 @@ fn every_form_gives_the_same_tree() {
 
 #[test]
 fn strip_pick_into_and_mode() {
-    let picked = ArchiveRules { strip: 1, pick: vec!["t*".into(), "READ??".into()], into: "usr/local/bin".into(), mode: Some(0o4711) };
-    assert_eq!(listing(&release(), &picked), ["usr/local/bin/README 4711 read me", "usr/local/bin/tool 4711 tool"]);
+    let picked = ArchiveRules {
+        strip: 1,
+        pick: vec!["t*".into(), "READ??".into()],
+        into: "usr/local/bin".into(),
+        mode: Some(0o4711),
+    };
+    assert_eq!(
+        listing(&release(), &picked),
+        ["usr/local/bin/README 4711 read me", "usr/local/bin/tool 4711 tool"]
+    );
 }
 
 #[test]
 fn a_hard_link_is_taken_even_when_its_first_name_is_not() {
-    assert_eq!(listing(&release(), &ArchiveRules { pick: vec!["bin/alias".into()], ..rules() }), ["bin/alias 755 tool"]);
+    assert_eq!(
+        listing(&release(), &ArchiveRules { pick: vec!["bin/alias".into()], ..rules() }),
+        ["bin/alias 755 tool"]
+    );
 }
 
 #[test]
@@ -64,7 +81,12 @@ fn a_pattern_that_matches_nothing_lists_near_names() {
 
 #[test]
 fn folders_with_a_mode_of_their_own_are_kept() {
-    let table = [(b"0000750\0", Some("d 750 /")), (b"0000775\0", None), (b"0001777\0", Some("d 1777 /")), (b"0002755\0", None)];
+    let table = [
+        (b"0000750\0", Some("d 750 /")),
+        (b"0000775\0", None),
+        (b"0001777\0", Some("d 1777 /")),
+        (b"0002755\0", None),
+    ];
     for (mode, expected) in table {
         let mut bytes = Raw::default().folder("d/").file("d/f", b"").end();
         bytes[100..108].copy_from_slice(mode);
@@ -85,7 +107,10 @@ fn packages_may_link_from_the_root() {
 #[test]
 fn long_names_of_both_kinds() {
     let long = format!("{}/file", "folder/".repeat(30).trim_end_matches('/'));
-    let gnu = Raw::default().honest("././@LongLink", b'L', "", format!("{long}\0").as_bytes()).file("cut", b"x").end();
+    let gnu = Raw::default()
+        .honest("././@LongLink", b'L', "", format!("{long}\0").as_bytes())
+        .file("cut", b"x")
+        .end();
     let pax = Raw::default().pax("path", long.as_bytes()).file("cut", b"x").end();
     for bytes in [gnu, pax] {
         assert_eq!(listing(&bytes, &rules()), [format!("{long} 755 x")]);

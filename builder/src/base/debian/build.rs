@@ -83,22 +83,33 @@ pub struct Build<'a> {
 /// # Errors
 /// [`Class::Tool`] when mmdebstrap is missing, fails, or this user may not make namespaces; [`Class::Io`] when there is no room;
 /// whatever `sink` returns.
-pub fn build<T>(build: &Build<'_>, progress: &Progress, sink: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+pub fn build<T>(
+    build: &Build<'_>,
+    progress: &Progress,
+    sink: impl FnOnce(&mut dyn Read) -> Result<T>,
+) -> Result<T> {
     check_user()?;
     let packages: Vec<&LockedPackage> = build.packages.iter().filter(|package| package.install).collect();
-    let controls = packages.iter().map(|package| package::control(&(build.blob)(package))).collect::<Result<Vec<_>>>()?;
+    let controls = packages
+        .iter()
+        .map(|package| package::control(&(build.blob)(package)))
+        .collect::<Result<Vec<_>>>()?;
     let workspace = workspace::create(packages.iter().map(|package| package.size).sum::<u64>() * GROWTH)?;
-    let _step = progress.step(&format!("installing {} packages of Debian {}", packages.len(), build.base.suite));
+    let _step =
+        progress.step(&format!("installing {} packages of Debian {}", packages.len(), build.base.suite));
     let mut command = mmdebstrap(build, &workspace)?;
     let mut child = workspace.lend(|| command.start("mmdebstrap"))?;
     let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
-    let ((stdin, stdout), stderr) = pipes.ok_or_else(|| Error::new(Class::Internal, "mmdebstrap was started without pipes"))?;
+    let ((stdin, stdout), stderr) =
+        pipes.ok_or_else(|| Error::new(Class::Internal, "mmdebstrap was started without pipes"))?;
     thread::scope(|scope| {
         let feeder = scope.spawn(|| feed(stdin, build, &packages, &controls));
         let listener = scope.spawn(|| last_words(stderr));
         let drained = drain(stdout, sink);
         let said = listener.join().unwrap_or_default();
-        let fed = feeder.join().unwrap_or_else(|_| Err(Error::new(Class::Internal, "the thread that sends packages stopped")));
+        let fed = feeder
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(Class::Internal, "the thread that sends packages stopped")));
         conclude(&mut child, drained, fed, &said, workspace.path())
     })
 }
@@ -114,7 +125,11 @@ fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
         // Started once in vain for the hint when it is missing, which unshare would not give.
         tool("mmdebstrap").arg("--version").run("mmdebstrap")?;
         let mut unshare = tool("unshare");
-        unshare.args(AS_ROOT).arg(AS_ROOT_SCRIPT).arg(workspace.tmpfs("1777").unwrap_or_default()).arg("mmdebstrap");
+        unshare
+            .args(AS_ROOT)
+            .arg(AS_ROOT_SCRIPT)
+            .arg(workspace.tmpfs("1777").unwrap_or_default())
+            .arg("mmdebstrap");
         unshare.env_clear().env("KILN_TMPFS", "");
         unshare
     } else {
@@ -124,7 +139,9 @@ fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
     };
     // Nothing of the user's environment may reach the maintainer scripts; a plain user's PATH has no chroot in it.
     let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")).env("HOME", "/");
+    command
+        .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"))
+        .env("HOME", "/");
     command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("TMPDIR", text(workspace.path())?);
     command.env("SOURCE_DATE_EPOCH", build.epoch.to_string()).current_dir("/");
     command.args(["--variant=custom", "--mode=auto", "--format=tar", "--skip=update,download,cleanup"]);
@@ -138,7 +155,12 @@ fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
 }
 
 /// Sends the folder `kiln/`: lists first, then the packages.
-fn feed(stdin: ChildStdin, build: &Build<'_>, packages: &[&LockedPackage], controls: &[Stanza]) -> Result<()> {
+fn feed(
+    stdin: ChildStdin,
+    build: &Build<'_>,
+    packages: &[&LockedPackage],
+    controls: &[Stanza],
+) -> Result<()> {
     let mut tar = tar::Builder::new(stdin);
     for (name, content) in lists(build.arch, packages, controls) {
         add(&mut tar, name, content.len() as u64, content.as_bytes())?;
@@ -167,13 +189,17 @@ fn pipe(error: &std::io::Error) -> Error {
 
 /// What the hooks read, by file name.
 fn lists(arch: Arch, packages: &[&LockedPackage], controls: &[Stanza]) -> [(&'static str, String); 9] {
-    let lines = |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("{name}\n")).collect::<String>();
+    let lines =
+        |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("{name}\n")).collect::<String>();
     // base-passwd makes /etc/passwd, which every package with files of other owners needs.
-    let mut order: Vec<&str> = packages.iter().map(|package| package.name.as_str()).chain([standin::NAME]).collect();
+    let mut order: Vec<&str> =
+        packages.iter().map(|package| package.name.as_str()).chain([standin::NAME]).collect();
     order.sort_by_key(|name| (*name != "base-passwd", *name != "base-files", *name));
     let installed = |name: &str, version: &str, arch: &str| format!("{name} {version} {arch} installed\n");
-    let mut expected: BTreeSet<String> =
-        packages.iter().map(|package| installed(&package.name, &package.version, &package.architecture)).collect();
+    let mut expected: BTreeSet<String> = packages
+        .iter()
+        .map(|package| installed(&package.name, &package.version, &package.architecture))
+        .collect();
     expected.insert(installed(standin::NAME, standin::VERSION, standin::ARCHITECTURE));
     let merged = match arch {
         Arch::Amd64 => "bin lib lib64 sbin",
@@ -197,7 +223,8 @@ fn drain<T>(stdout: ChildStdout, sink: impl FnOnce(&mut dyn Read) -> Result<T>) 
     let mut reader = BufReader::with_capacity(1 << 20, stdout);
     let result = sink(&mut reader)?;
     // A reader of tar may stop before the padding at the end.
-    std::io::copy(&mut reader, &mut std::io::sink()).map_err(|error| Error::new(Class::Io, format!("reading from mmdebstrap: {error}")))?;
+    std::io::copy(&mut reader, &mut std::io::sink())
+        .map_err(|error| Error::new(Class::Io, format!("reading from mmdebstrap: {error}")))?;
     Ok(result)
 }
 
@@ -216,8 +243,16 @@ fn last_words(mut from: impl Read) -> String {
 
 /// Which of the failures is the cause: mmdebstrap dies of a broken pipe when the sink has failed, and the sink finds a short tar or the
 /// feeder a broken pipe when mmdebstrap has.
-fn conclude<T>(child: &mut Child, drained: Result<T>, fed: Result<()>, said: &str, workspace: &Path) -> Result<T> {
-    let status = child.wait().map_err(|error| Error::new(Class::Tool, format!("waiting for mmdebstrap: {error}")))?;
+fn conclude<T>(
+    child: &mut Child,
+    drained: Result<T>,
+    fed: Result<()>,
+    said: &str,
+    workspace: &Path,
+) -> Result<T> {
+    let status = child
+        .wait()
+        .map_err(|error| Error::new(Class::Tool, format!("waiting for mmdebstrap: {error}")))?;
     match drained {
         Err(error) if error.class() == Class::Io => Err(error),
         _ if !status.success() => match fed {

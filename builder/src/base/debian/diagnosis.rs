@@ -35,7 +35,9 @@ pub(super) fn update(error: Error) -> Error {
     } else if has(&["does not have a Release file", "404  Not Found"]) {
         format!("check the suite's name, and that the mirror (--debian-mirror or {MIRROR_VARIABLE}) has it")
     } else {
-        format!("check the network and the proxy, or choose another mirror with --debian-mirror or {MIRROR_VARIABLE}")
+        format!(
+            "check the network and the proxy, or choose another mirror with --debian-mirror or {MIRROR_VARIABLE}"
+        )
     };
     Error::new(Class::Fetch, said.to_owned()).help(help)
 }
@@ -45,7 +47,11 @@ pub(super) fn unknown_package(said: &str) -> Option<String> {
     said.lines().find_map(|line| {
         let line = line.strip_prefix("E: ")?;
         let located = line.strip_prefix("Unable to locate package ");
-        let quoted = || line.strip_prefix("Package '")?.split_once("' has no installation candidate").map(|(name, _)| name);
+        let quoted = || {
+            line.strip_prefix("Package '")?
+                .split_once("' has no installation candidate")
+                .map(|(name, _)| name)
+        };
         located.or_else(quoted).map(|name| name.trim().to_owned())
     })
 }
@@ -53,8 +59,10 @@ pub(super) fn unknown_package(said: &str) -> Option<String> {
 /// Any other failure to find a closure.
 pub(super) fn unsatisfiable(error: Error, suite: &str) -> Error {
     let Some((_, said)) = error.message().split_once("unmet dependencies") else { return error };
-    let said = format!("these packages cannot be installed together from Debian {suite}: unmet dependencies{said}");
-    Error::new(Class::Definition, said).help("remove one of them from base.packages, or from the layer that asks for it")
+    let said =
+        format!("these packages cannot be installed together from Debian {suite}: unmet dependencies{said}");
+    Error::new(Class::Definition, said)
+        .help("remove one of them from base.packages, or from the layer that asks for it")
 }
 
 /// Who runs the build, as the checks of user namespaces see it.
@@ -79,14 +87,26 @@ pub(super) fn check_namespaces(host: &Host<'_>) -> Result<()> {
         return Err(Error::new(Class::Tool, "user namespaces are disabled on this machine, and without them only root can build a base")
             .help("as root: sysctl user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1; or run kiln as root"));
     }
-    if !["usr/bin", "bin", "usr/sbin"].iter().any(|folder| host.root.join(folder).join("newuidmap").exists()) {
-        return Err(Error::new(Class::Tool, "newuidmap is missing, and without it only root can build a base")
-            .help("install it: apt-get install uidmap"));
+    if !["usr/bin", "bin", "usr/sbin"]
+        .iter()
+        .any(|folder| host.root.join(folder).join("newuidmap").exists())
+    {
+        return Err(Error::new(
+            Class::Tool,
+            "newuidmap is missing, and without it only root can build a base",
+        )
+        .help("install it: apt-get install uidmap"));
     }
     for (file, option) in [("etc/subuid", "--add-subuids"), ("etc/subgid", "--add-subgids")] {
         if !has_range(&read(file), host) {
-            return Err(Error::new(Class::Tool, format!("user {} has no range of {SUBORDINATE_IDS} numbers in /{file}", host.user))
-                .help(format!("as root: usermod {option} 100000-165535 {} (choose a range that no other user has)", host.user)));
+            return Err(Error::new(
+                Class::Tool,
+                format!("user {} has no range of {SUBORDINATE_IDS} numbers in /{file}", host.user),
+            )
+            .help(format!(
+                "as root: usermod {option} 100000-165535 {} (choose a range that no other user has)",
+                host.user
+            )));
         }
     }
     Ok(())
@@ -97,17 +117,31 @@ fn has_range(text: &str, host: &Host<'_>) -> bool {
     text.lines().any(|line| {
         let mut fields = line.trim().split(':');
         let owner = fields.next().is_some_and(|owner| owner == host.user || owner == host.uid.to_string());
-        owner && fields.nth(1).and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count >= SUBORDINATE_IDS)
+        owner
+            && fields
+                .nth(1)
+                .and_then(|count| count.parse::<u64>().ok())
+                .is_some_and(|count| count >= SUBORDINATE_IDS)
     })
 }
 
 /// What matters of a log: the lines of errors, which stand far above its end, and then the end.
 fn causes(said: &str) -> String {
     // dpkg also warns of every pre-dependency that is unpacked a moment later.
-    let cause = |line: &str| line.contains("error") || line.contains(" depends on ") || line.starts_with("  Package ");
-    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("I: ") && !line.trim().is_empty()).collect();
+    let cause = |line: &str| {
+        line.contains("error") || line.contains(" depends on ") || line.starts_with("  Package ")
+    };
+    let lines: Vec<&str> =
+        said.lines().filter(|line| !line.starts_with("I: ") && !line.trim().is_empty()).collect();
     let (above, end) = lines.split_at(lines.len().saturating_sub(TAIL_LINES));
-    above.iter().filter(|line| cause(line)).take(TAIL_LINES).chain(end).copied().collect::<Vec<_>>().join("\n")
+    above
+        .iter()
+        .filter(|line| cause(line))
+        .take(TAIL_LINES)
+        .chain(end)
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A failure of mmdebstrap, with the end of what it and dpkg said.
@@ -115,13 +149,21 @@ pub(super) fn build(status: ExitStatus, said: &str, folder: &Path) -> Error {
     let tail = causes(said);
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if has(&["No space left on device", "Disk quota exceeded"]) {
-        return Error::new(Class::Io, format!("no space left in {} while the base was built there:\n{tail}", folder.display()))
-            .help("free some space there, or name another folder with TMPDIR");
+        return Error::new(
+            Class::Io,
+            format!("no space left in {} while the base was built there:\n{tail}", folder.display()),
+        )
+        .help("free some space there, or name another folder with TMPDIR");
     }
     let error = Error::new(Class::Tool, format!("mmdebstrap failed ({status}):\n{tail}"));
     if has(&["neither be executed natively nor via qemu", "Exec format error"]) {
         error.help("packages of another architecture are configured by emulation: apt-get install qemu-user-static binfmt-support")
-    } else if has(&["unshare syscall failed", "failed to unshare the user namespace", "newuidmap", "unable to pick chroot mode"]) {
+    } else if has(&[
+        "unshare syscall failed",
+        "failed to unshare the user namespace",
+        "newuidmap",
+        "unable to pick chroot mode",
+    ]) {
         error.help(
             "this machine does not let this user make a user namespace: see /proc/sys/user/max_user_namespaces, \
              kernel.apparmor_restrict_unprivileged_userns and the limits of the container it runs in; root needs none",
@@ -140,8 +182,15 @@ mod tests {
     fn expired_lists_name_the_flag() {
         let said = "E: Release file for http://a.example is expired (invalid since 3d). Updates for this repository will not be applied.";
         let error = update(Error::new(Class::Tool, said));
-        assert!(error.class() == Class::Fetch && error.hint().unwrap().contains(ALLOW_EXPIRED_FLAG), "{error}");
-        for (said, word) in [("NO_PUBKEY 0E98404D386FA1D9", "keys"), ("Could not resolve 'a'", "network"), ("404  Not Found", "suite")] {
+        assert!(
+            error.class() == Class::Fetch && error.hint().unwrap().contains(ALLOW_EXPIRED_FLAG),
+            "{error}"
+        );
+        for (said, word) in [
+            ("NO_PUBKEY 0E98404D386FA1D9", "keys"),
+            ("Could not resolve 'a'", "network"),
+            ("404  Not Found", "suite"),
+        ] {
             assert!(update(Error::new(Class::Tool, said)).hint().unwrap().contains(word), "{said}");
         }
         let missing = Error::new(Class::Tool, "starting apt-get").help("install it");
@@ -153,7 +202,10 @@ mod tests {
         assert_eq!(unknown_package("Reading…\nE: Unable to locate package sistemd").unwrap(), "sistemd");
         assert_eq!(unknown_package("E: Package 'adduser' has no installation candidate").unwrap(), "adduser");
         assert_eq!(unknown_package("E: broken"), None);
-        let error = unsatisfiable(Error::new(Class::Tool, "x:\nThe following packages have unmet dependencies:\n a : b"), "trixie");
+        let error = unsatisfiable(
+            Error::new(Class::Tool, "x:\nThe following packages have unmet dependencies:\n a : b"),
+            "trixie",
+        );
         assert!(error.class() == Class::Definition && error.message().contains("a : b"), "{error}");
     }
 
@@ -188,7 +240,12 @@ mod tests {
             "Setting up x ...\n".repeat(100)
         );
         let shown = causes(&said);
-        assert!(shown.contains("package a\n a depends on b; however:\n  Package b is not installed.\nSetting up x"), "{shown}");
+        assert!(
+            shown.contains(
+                "package a\n a depends on b; however:\n  Package b is not installed.\nSetting up x"
+            ),
+            "{shown}"
+        );
         assert_eq!(shown.lines().count(), TAIL_LINES + 3);
     }
 
@@ -196,7 +253,12 @@ mod tests {
     fn a_full_disk_names_the_folder() {
         let status = ExitStatus::from_raw(1 << 8);
         let error = build(status, "I: ok\ndpkg: error: No space left on device\n", Path::new("/tmp/x"));
-        assert!(error.class() == Class::Io && error.message().contains("/tmp/x") && !error.message().contains("I: ok"), "{error}");
+        assert!(
+            error.class() == Class::Io
+                && error.message().contains("/tmp/x")
+                && !error.message().contains("I: ok"),
+            "{error}"
+        );
         assert!(build(status, "E: broken\n", Path::new("/")).message().ends_with("E: broken"));
     }
 }

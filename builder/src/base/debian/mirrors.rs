@@ -54,13 +54,19 @@ pub fn url(mirrors: &Mirrors, package: &LockedPackage) -> Result<String> {
         SECURITY => mirrors.security.as_ref().ok_or_else(|| {
             Error::new(
                 Class::Usage,
-                format!("{} {} comes from the security archive, and no mirror of it is known", package.name, package.version),
+                format!(
+                    "{} {} comes from the security archive, and no mirror of it is known",
+                    package.name, package.version
+                ),
             )
             .help("name both: --debian-mirror MAIN-URL,SECURITY-URL")
         })?,
         other => {
-            return Err(Error::new(Class::Lock, format!("the lock says that {} comes from the archive \"{other}\"", package.name))
-                .help(format!("the archives are {MAIN} and {SECURITY}; write the lock again with kiln lock")));
+            return Err(Error::new(
+                Class::Lock,
+                format!("the lock says that {} comes from the archive \"{other}\"", package.name),
+            )
+            .help(format!("the archives are {MAIN} and {SECURITY}; write the lock again with kiln lock")));
         }
     };
     Ok(format!("{root}/{}", package.path))
@@ -94,7 +100,9 @@ fn address(text: &str) -> Result<String> {
     if text.starts_with('/') {
         return Ok(format!("file://{text}"));
     }
-    let known = ["http://", "https://", "file:///"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+    let known = ["http://", "https://", "file:///"]
+        .iter()
+        .any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
     if known && !text.contains(char::is_whitespace) {
         return Ok(text.to_owned());
     }
@@ -104,8 +112,9 @@ fn address(text: &str) -> Result<String> {
 
 /// One line per package list that this machine's apt reads: repository, suite, origin; the last is empty before `apt-get update`.
 fn apt_targets() -> Result<String> {
-    let output =
-        tool("apt-get").args(["indextargets", "--format", "$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)", "Created-By: Packages"]).run("apt")?;
+    let output = tool("apt-get")
+        .args(["indextargets", "--format", "$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)", "Created-By: Packages"])
+        .run("apt")?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -114,10 +123,15 @@ fn from_apt(targets: &str) -> Option<Mirrors> {
     let mut security = None;
     for line in targets.lines() {
         let mut fields = line.split('\t');
-        let (Some(uri), Some(suite), Some(origin)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(uri), Some(suite), Some(origin)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let Some(uri) = plain(uri) else { continue };
-        let is_security = suite.contains("-security") || suite.contains("/updates") || uri.ends_with("-security");
-        if !(origin == "Debian" || origin.is_empty() && (uri.ends_with("/debian") || uri.ends_with("/debian-security"))) {
+        let is_security =
+            suite.contains("-security") || suite.contains("/updates") || uri.ends_with("-security");
+        if !(origin == "Debian"
+            || origin.is_empty() && (uri.ends_with("/debian") || uri.ends_with("/debian-security")))
+        {
             continue;
         }
         if is_security {
@@ -127,7 +141,8 @@ fn from_apt(targets: &str) -> Option<Mirrors> {
         };
     }
     let main = main?;
-    let security = security.or_else(|| main.strip_suffix("/debian").map(|parent| format!("{parent}/debian-security")));
+    let security =
+        security.or_else(|| main.strip_suffix("/debian").map(|parent| format!("{parent}/debian-security")));
     Some(Mirrors { main, security })
 }
 
@@ -169,10 +184,18 @@ mod tests {
     fn reads_one_or_two_addresses() {
         let both = mirrors_of("http://mirror.example/debian", Some("http://mirror.example/debian-security"));
         assert_eq!(parse("http://mirror.example/debian/").unwrap(), both);
-        assert_eq!(parse("http://mirror.example/debian, http://other.example/sec/").unwrap().security.unwrap(), "http://other.example/sec");
+        assert_eq!(
+            parse("http://mirror.example/debian, http://other.example/sec/")
+                .unwrap()
+                .security
+                .unwrap(),
+            "http://other.example/sec"
+        );
         assert_eq!(parse("/srv/snapshot,").unwrap(), mirrors_of("file:///srv/snapshot", None));
         assert_eq!(parse("https://mirror.example/snapshot").unwrap().security, None);
-        for wrong in ["", "mirror.example/debian", "http://", "ftp://mirror.example/debian", "http://a b/debian"] {
+        for wrong in
+            ["", "mirror.example/debian", "http://", "ftp://mirror.example/debian", "http://a b/debian"]
+        {
             assert_eq!(parse(wrong).unwrap_err().class(), Class::Usage, "{wrong}");
         }
     }
@@ -181,9 +204,16 @@ mod tests {
     fn tells_the_archives_of_apt_apart() {
         let debian = "http://a.example/debian/\tbookworm\tDebian\nhttp://vendor.example/repo/\tstable\tVendor\n\
                       http://b.example/security/\tbookworm-security\tDebian\n";
-        assert_eq!(from_apt(debian).unwrap(), mirrors_of("http://a.example/debian", Some("http://b.example/security")));
-        let never_updated = "http://a.example/debian/\ttrixie\t\nhttp://a.example/debian-security/\ttrixie-security\t\n";
-        assert_eq!(from_apt(never_updated).unwrap(), mirrors_of("http://a.example/debian", Some("http://a.example/debian-security")));
+        assert_eq!(
+            from_apt(debian).unwrap(),
+            mirrors_of("http://a.example/debian", Some("http://b.example/security"))
+        );
+        let never_updated =
+            "http://a.example/debian/\ttrixie\t\nhttp://a.example/debian-security/\ttrixie-security\t\n";
+        assert_eq!(
+            from_apt(never_updated).unwrap(),
+            mirrors_of("http://a.example/debian", Some("http://a.example/debian-security"))
+        );
         assert_eq!(from_apt("http://a.example/ubuntu/\tnoble\tUbuntu\n"), None);
         assert_eq!(from_apt(""), None);
     }
@@ -199,9 +229,16 @@ mod tests {
     #[test]
     fn a_package_has_the_address_of_its_archive() {
         let mirrors = mirrors_of("http://a.example/debian", None);
-        assert_eq!(url(&mirrors, &package(MAIN)).unwrap(), "http://a.example/debian/pool/main/b/bash/bash_5.2-1_amd64.deb");
+        assert_eq!(
+            url(&mirrors, &package(MAIN)).unwrap(),
+            "http://a.example/debian/pool/main/b/bash/bash_5.2-1_amd64.deb"
+        );
         assert!(url(&mirrors, &package(SECURITY)).unwrap_err().hint().unwrap().contains("SECURITY-URL"));
         assert_eq!(url(&mirrors, &package("other")).unwrap_err().class(), Class::Lock);
-        assert!(gone(&package(MAIN), "http://a").message.contains("bash 5.2-1 is no longer on the mirror (http://a)"));
+        assert!(
+            gone(&package(MAIN), "http://a")
+                .message
+                .contains("bash 5.2-1 is no longer on the mirror (http://a)")
+        );
     }
 }

@@ -31,9 +31,13 @@ const GENERATION: &str = "debian-base-4";
 
 /// The hash of everything that decides what [`build`] writes: names a base in the store.
 pub fn key(base: &BasePlan, arch: Arch, packages: &[LockedPackage], epoch: u64) -> Digest {
-    let mut text = format!("{GENERATION}\n{}\n{}\n{epoch}\n{}{}", base.suite, name(arch), build::SETUP, build::INSTALL);
+    let mut text =
+        format!("{GENERATION}\n{}\n{}\n{epoch}\n{}{}", base.suite, name(arch), build::SETUP, build::INSTALL);
     for package in packages.iter().filter(|package| package.install) {
-        text.push_str(&format!("{} {} {} {}\n", package.name, package.version, package.architecture, package.sha256));
+        text.push_str(&format!(
+            "{} {} {} {}\n",
+            package.name, package.version, package.architecture, package.sha256
+        ));
     }
     Digest::of(text.as_bytes())
 }
@@ -49,8 +53,11 @@ const fn name(arch: Arch) -> &'static str {
 /// A path as text, for the configuration files of apt, which have no way to write anything else.
 fn text(path: &Path) -> crate::error::Result<&str> {
     path.to_str().filter(|path| !path.contains(['"', '\n'])).ok_or_else(|| {
-        crate::error::Error::new(crate::error::Class::Usage, format!("apt cannot work in the folder {}", path.display()))
-            .help("choose a cache folder whose path has no quotes or line breaks, with --cache-dir")
+        crate::error::Error::new(
+            crate::error::Class::Usage,
+            format!("apt cannot work in the folder {}", path.display()),
+        )
+        .help("choose a cache folder whose path has no quotes or line breaks, with --cache-dir")
     })
 }
 

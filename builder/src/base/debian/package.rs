@@ -63,7 +63,8 @@ pub(super) fn bootstrap(packages: &[Stanza]) -> BTreeSet<String> {
         }
     }
     let mut found = BTreeSet::new();
-    let mut todo: Vec<&Stanza> = packages.iter().filter(|package| package.get("essential") == "yes").collect();
+    let mut todo: Vec<&Stanza> =
+        packages.iter().filter(|package| package.get("essential") == "yes").collect();
     while let Some(package) = todo.pop() {
         if found.insert(package.get("package").to_owned()) {
             let needed = package.names("pre-depends").chain(package.names("depends"));
@@ -78,7 +79,9 @@ pub(super) fn bootstrap(packages: &[Stanza]) -> BTreeSet<String> {
 /// # Errors
 /// [`Class::Archive`] when the file is not a Debian package.
 pub(super) fn control(path: &Path) -> Result<Stanza> {
-    let broken = |reason: &str| Error::new(Class::Archive, format!("{} is not a Debian package: {reason}", path.display()));
+    let broken = |reason: &str| {
+        Error::new(Class::Archive, format!("{} is not a Debian package: {reason}", path.display()))
+    };
     let mut file = File::open(path).at("opening", path)?;
     let (member, size) = find_control(&mut file).ok_or_else(|| broken("it has no control.tar"))?;
     let body = file.take(size);
@@ -89,7 +92,9 @@ pub(super) fn control(path: &Path) -> Result<Stanza> {
         "control.tar.zst" => Box::new(zstd::Decoder::new(body).map_err(|error| broken(&error.to_string()))?),
         other => return Err(broken(&format!("the compression of {other} is not known"))),
     };
-    let text = read_control(reader).map_err(|error| broken(&error.to_string()))?.ok_or_else(|| broken("it has no control file"))?;
+    let text = read_control(reader)
+        .map_err(|error| broken(&error.to_string()))?
+        .ok_or_else(|| broken("it has no control file"))?;
     Ok(Stanza::parse(&text))
 }
 
@@ -112,7 +117,11 @@ fn find_control(file: &mut File) -> Option<(String, u64)> {
     for _ in 0..2 {
         let mut header = [0; 60];
         file.read_exact(&mut header).ok()?;
-        let field = |from: usize, to: usize| std::str::from_utf8(&header[from..to]).ok().map(|text| text.trim_end().trim_end_matches('/'));
+        let field = |from: usize, to: usize| {
+            std::str::from_utf8(&header[from..to])
+                .ok()
+                .map(|text| text.trim_end().trim_end_matches('/'))
+        };
         let name = field(0, 16)?.to_owned();
         let size: u64 = field(48, 58)?.parse().ok()?;
         if name.starts_with("control.tar") {
@@ -129,7 +138,9 @@ mod tests {
 
     #[test]
     fn reads_fields_and_continuations() {
-        let stanza = Stanza::parse("Package: a\nDescription: one\n two\n .\nDepends: b (>= 1), c:any [amd64] | d <!x>,\n e\n");
+        let stanza = Stanza::parse(
+            "Package: a\nDescription: one\n two\n .\nDepends: b (>= 1), c:any [amd64] | d <!x>,\n e\n",
+        );
         assert_eq!(stanza.get("description"), "one\ntwo\n.");
         assert_eq!(stanza.names("depends").collect::<Vec<_>>(), ["b", "c", "d", "e"]);
         assert_eq!(stanza.get("absent"), "");

@@ -18,7 +18,8 @@ use crate::progress::Progress;
 pub const ALLOW_EXPIRED_FLAG: &str = "--allow-expired-release";
 
 /// Where the package debian-archive-keyring puts the archive's keys; the second is the name from Debian 13 on.
-const KEYRINGS: [&str; 2] = ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// Packages that apt must never choose by itself. usrmerge converts a root whose /usr is split and brings Perl for that;
 /// Kiln's is never split, and usr-is-merged satisfies the same dependency.
@@ -55,7 +56,8 @@ pub fn resolve(request: &Resolve<'_>, progress: &Progress) -> Result<Vec<LockedP
     let _step = progress.step(&format!("resolving {} packages", request.base.packages.len()));
     let chosen = apt.closure(&request.base.packages)?;
     let mut locked = apt.describe(&chosen, true)?;
-    let extract: Vec<String> = request.extract.iter().filter(|name| !locked.contains_key(*name)).cloned().collect();
+    let extract: Vec<String> =
+        request.extract.iter().filter(|name| !locked.contains_key(*name)).cloned().collect();
     check_names(&extract)?;
     let versions = apt.candidates(&extract)?;
     locked.extend(apt.describe(&versions, false)?);
@@ -72,7 +74,14 @@ impl Apt {
     fn create(request: &Resolve<'_>) -> Result<Self> {
         let keyring = keyring(&KEYRINGS)?;
         let root = std::path::absolute(request.scratch.join("apt")).at("resolving", request.scratch)?;
-        for folder in ["etc/parts", "etc/sources", "etc/trusted", "etc/preferences", "state/lists/partial", "cache/archives/partial"] {
+        for folder in [
+            "etc/parts",
+            "etc/sources",
+            "etc/trusted",
+            "etc/preferences",
+            "state/lists/partial",
+            "cache/archives/partial",
+        ] {
             let path = root.join(folder);
             fs::create_dir_all(&path).at("creating", &path)?;
         }
@@ -109,9 +118,12 @@ impl Apt {
         let mut command = self.command("apt-get");
         command.args(["-q", "--simulate", "install", "--", "?essential"]).args(packages);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output =
-            command.start("apt")?.wait_with_output().map_err(|error| Error::new(Class::Tool, format!("waiting for apt: {error}")))?;
-        check(&command, output.status, &[output.stdout.as_slice(), &output.stderr].concat()).map_err(|error| self.explain(error))?;
+        let output = command
+            .start("apt")?
+            .wait_with_output()
+            .map_err(|error| Error::new(Class::Tool, format!("waiting for apt: {error}")))?;
+        check(&command, output.status, &[output.stdout.as_slice(), &output.stderr].concat())
+            .map_err(|error| self.explain(error))?;
         Ok(installations(&String::from_utf8_lossy(&output.stdout)))
     }
 
@@ -119,14 +131,23 @@ impl Apt {
     fn candidates(&self, packages: &[String]) -> Result<Vec<(String, String)>> {
         let candidate = |package: &String| {
             // apt-cache fails for a name that nobody has, and shows nothing for one that others provide.
-            let shown = self.show(&["show", "--no-all-versions", "--"], std::slice::from_ref(package)).unwrap_or_default();
-            let stanza = shown.iter().find(|stanza| stanza.get("package") == package).ok_or_else(|| self.unknown(package))?;
+            let shown = self
+                .show(&["show", "--no-all-versions", "--"], std::slice::from_ref(package))
+                .unwrap_or_default();
+            let stanza = shown
+                .iter()
+                .find(|stanza| stanza.get("package") == package)
+                .ok_or_else(|| self.unknown(package))?;
             Ok((package.clone(), stanza.get("version").to_owned()))
         };
         packages.iter().map(candidate).collect()
     }
 
-    fn describe(&self, packages: &[(String, String)], install: bool) -> Result<BTreeMap<String, LockedPackage>> {
+    fn describe(
+        &self,
+        packages: &[(String, String)],
+        install: bool,
+    ) -> Result<BTreeMap<String, LockedPackage>> {
         if packages.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -141,7 +162,9 @@ impl Apt {
         }
         match packages.iter().find(|(name, _)| !locked.contains_key(name)) {
             None => Ok(locked),
-            Some((name, version)) => Err(Error::new(Class::Internal, format!("apt chose {name} {version} and does not know it"))),
+            Some((name, version)) => {
+                Err(Error::new(Class::Internal, format!("apt chose {name} {version} and does not know it")))
+            }
         }
     }
 
@@ -161,21 +184,31 @@ impl Apt {
     }
 
     fn unknown(&self, package: &str) -> Error {
-        let error = Error::new(Class::Definition, format!("Debian {} has no package \"{package}\"", self.suite));
-        let names = self.run("apt-cache", &["pkgnames"]).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let error =
+            Error::new(Class::Definition, format!("Debian {} has no package \"{package}\"", self.suite));
+        let names = self
+            .run("apt-cache", &["pkgnames"])
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         let names = names.unwrap_or_default();
-        let near = names.lines().map(|name| (strsim::jaro_winkler(name, package), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let near = names
+            .lines()
+            .map(|name| (strsim::jaro_winkler(name, package), name))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
         match near {
             Some((likeness, name)) if likeness > 0.85 => error.help(format!("did you mean \"{name}\"?")),
-            _ => error.help("check its name, and whether this release has it, with the archive's package search"),
+            _ => error
+                .help("check its name, and whether this release has it, with the archive's package search"),
         }
     }
 }
 
 fn keyring(candidates: &[&'static str]) -> Result<&'static str> {
     candidates.iter().find(|path| Path::new(path).is_file()).copied().ok_or_else(|| {
-        Error::new(Class::Tool, format!("the keys that verify Debian's package lists are missing ({})", candidates[0]))
-            .help("install them: apt-get install debian-archive-keyring")
+        Error::new(
+            Class::Tool,
+            format!("the keys that verify Debian's package lists are missing ({})", candidates[0]),
+        )
+        .help("install them: apt-get install debian-archive-keyring")
     })
 }
 
@@ -193,13 +226,17 @@ fn sources(mirrors: &Mirrors, suite: &str, arch: Arch, keyring: &str) -> String 
 }
 
 fn preferences() -> String {
-    UNWANTED.iter().map(|name| format!("Package: {name}\nPin: release *\nPin-Priority: -1\n\n")).collect()
+    UNWANTED
+        .iter()
+        .map(|name| format!("Package: {name}\nPin: release *\nPin-Priority: -1\n\n"))
+        .collect()
 }
 
 /// apt.conf(5). apt reads the file named by APT_CONFIG before any other, and here it names no others.
 fn configuration(root: &str, request: &Resolve<'_>) -> Result<String> {
     let arch = name(request.arch);
-    let valid_until = if request.allow_expired_release { "Acquire::Check-Valid-Until \"false\";\n" } else { "" };
+    let valid_until =
+        if request.allow_expired_release { "Acquire::Check-Valid-Until \"false\";\n" } else { "" };
     Ok(format!(
         "Dir::Etc \"{root}/etc\";\nDir::Etc::main \"{root}/etc/none\";\nDir::Etc::parts \"{root}/etc/parts\";\n\
          Dir::Etc::sourcelist \"{root}/etc/sources.list\";\nDir::Etc::sourceparts \"{root}/etc/sources\";\n\
@@ -215,20 +252,30 @@ fn configuration(root: &str, request: &Resolve<'_>) -> Result<String> {
 
 /// The proxies of the machine's own configuration; those of the environment apt reads itself.
 fn proxies() -> String {
-    let Ok(output) = tool("apt-config").args(["dump", "--format", "%F \"%v\";%n", "Acquire"]).run("apt") else { return String::new() };
+    let Ok(output) = tool("apt-config").args(["dump", "--format", "%F \"%v\";%n", "Acquire"]).run("apt")
+    else {
+        return String::new();
+    };
     let dump = String::from_utf8_lossy(&output.stdout);
-    let wanted = |line: &&str| line.split(' ').next().is_some_and(|key| key.to_ascii_lowercase().contains("proxy"));
+    let wanted =
+        |line: &&str| line.split(' ').next().is_some_and(|key| key.to_ascii_lowercase().contains("proxy"));
     dump.lines().filter(wanted).map(|line| format!("{line}\n")).collect()
 }
 
 /// deb-control(5): a lower-case letter or digit, then also `+`, `-` and `.`. Anything else apt reads as an option or a pattern.
 fn check_names(packages: &[String]) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let sound = |name: &str| name.bytes().next().is_some_and(plain) && name.bytes().all(|byte| plain(byte) || b"+-.".contains(&byte));
+    let sound = |name: &str| {
+        name.bytes().next().is_some_and(plain)
+            && name.bytes().all(|byte| plain(byte) || b"+-.".contains(&byte))
+    };
     match packages.iter().find(|name| !sound(name)) {
         None => Ok(()),
-        Some(name) => Err(Error::new(Class::Definition, format!("\"{name}\" is not the name of a Debian package"))
-            .help("write the name alone: versions are chosen by kiln lock, and the architecture is the image's")),
+        Some(name) => Err(Error::new(
+            Class::Definition,
+            format!("\"{name}\" is not the name of a Debian package"),
+        )
+        .help("write the name alone: versions are chosen by kiln lock, and the architecture is the image's")),
     }
 }
 
@@ -248,7 +295,10 @@ fn installations(simulation: &str) -> Vec<(String, String)> {
 
 fn lock(stanza: &Stanza, install: bool) -> Result<LockedPackage> {
     let name = stanza.get("package");
-    let fail = |what: &str| Error::new(Class::Fetch, format!("the package list has no {what} for {name}")).help("choose another mirror");
+    let fail = |what: &str| {
+        Error::new(Class::Fetch, format!("the package list has no {what} for {name}"))
+            .help("choose another mirror")
+    };
     let path = stanza.get("filename");
     if path.is_empty() {
         return Err(fail("file name"));
@@ -277,7 +327,8 @@ mod tests {
     fn reads_what_apt_would_install() {
         let text = "Reading package lists...\nInst base-files (13.8 Debian:13.8/stable [amd64])\nConf base-files (13.8 Debian:13.8/stable)\n\
                     Inst libc6:amd64 [2.40-1] (2.41-12 Debian:13.8/stable, Debian-Security:13 [amd64]) []\n";
-        let expected = [("base-files", "13.8"), ("libc6", "2.41-12")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let expected =
+            [("base-files", "13.8"), ("libc6", "2.41-12")].map(|(a, b)| (a.to_owned(), b.to_owned()));
         assert_eq!(installations(text), expected);
     }
 
@@ -288,7 +339,10 @@ mod tests {
              Filename: pool/updates/main/l/linux.deb\nSize: 7\nSHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n",
         );
         let locked = lock(&stanza, true).unwrap();
-        assert_eq!((locked.source.as_str(), locked.archive.as_str(), locked.size), ("linux-signed", SECURITY, 7));
+        assert_eq!(
+            (locked.source.as_str(), locked.archive.as_str(), locked.size),
+            ("linux-signed", SECURITY, 7)
+        );
         let error = lock(&Stanza::parse("Package: a\nFilename: pool/a\nSize: 1\n"), true).unwrap_err();
         assert!(error.message().contains("no SHA-256 for a"), "{error}");
     }
@@ -303,11 +357,22 @@ mod tests {
 
     #[test]
     fn moving_suites_have_no_updates() {
-        let mirrors = Mirrors { main: "http://a.example/debian".into(), security: Some("http://a.example/security".into()) };
-        assert_eq!(sources(&mirrors, "sid", Arch::Amd64, "/k.gpg"), "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian sid main\n");
+        let mirrors = Mirrors {
+            main: "http://a.example/debian".into(),
+            security: Some("http://a.example/security".into()),
+        };
+        assert_eq!(
+            sources(&mirrors, "sid", Arch::Amd64, "/k.gpg"),
+            "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian sid main\n"
+        );
         let stable = sources(&mirrors, "trixie", Arch::Arm64, "/k.gpg");
         assert_eq!(stable.lines().count(), 3);
-        assert!(stable.ends_with("deb [arch=arm64 signed-by=/k.gpg] http://a.example/security trixie-security main\n"), "{stable}");
+        assert!(
+            stable.ends_with(
+                "deb [arch=arm64 signed-by=/k.gpg] http://a.example/security trixie-security main\n"
+            ),
+            "{stable}"
+        );
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub(super) fn package() -> Result<Vec<u8>> {
     let data = tar_of(None)?;
     let mut package = b"!<arch>\n".to_vec();
     for (name, body) in [("debian-binary", &b"2.0\n"[..]), ("control.tar", &control), ("data.tar", &data)] {
-        package.extend_from_slice(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100644, body.len()).as_bytes());
+        package.extend_from_slice(
+            format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100644, body.len()).as_bytes(),
+        );
         package.extend_from_slice(body);
         package.resize(package.len().next_multiple_of(2), b'\n');
     }
@@ -48,7 +50,8 @@ pub(super) fn package() -> Result<Vec<u8>> {
 }
 
 fn tar_of(file: Option<(&str, &[u8])>) -> Result<Vec<u8>> {
-    let fail = |error: std::io::Error| Error::new(Class::Internal, format!("writing the package {NAME}: {error}"));
+    let fail =
+        |error: std::io::Error| Error::new(Class::Internal, format!("writing the package {NAME}: {error}"));
     let mut tar = Builder::new(Vec::new());
     let mut append = |path: &str, kind: EntryType, mode: u32, body: &[u8]| {
         let mut header = Header::new_gnu();

@@ -83,7 +83,8 @@ fn make(folder: &Path, memory: Option<u64>) -> Result<Workspace> {
     let lock_path = made.path().join(LOCK);
     let lock = File::create(&lock_path).at("creating", &lock_path)?;
     lock.lock().at("locking", &lock_path)?;
-    fs::set_permissions(made.path(), Permissions::from_mode(0o1777)).at("changing the mode of", made.path())?;
+    fs::set_permissions(made.path(), Permissions::from_mode(0o1777))
+        .at("changing the mode of", made.path())?;
     Ok(Workspace { path: made.keep(), memory, lock })
 }
 
@@ -102,7 +103,8 @@ fn lend<T>(lock: &File, start: impl FnOnce() -> Result<T>) -> Result<T> {
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX) && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
         let lock = ours.then(|| File::open(path.join(LOCK)).ok()).flatten();
         if lock.as_ref().is_some_and(|lock| lock.try_lock().is_ok()) {
             remove(&path);
@@ -113,28 +115,42 @@ fn sweep(folder: &Path) {
 /// Removes a folder in which nothing is mounted.
 fn remove(path: &Path) {
     let mounts = fs::read("/proc/self/mountinfo");
-    let free = path.canonicalize().ok().zip(mounts.ok()).is_some_and(|(path, mounts)| !mounted_below(&mounts, &path));
+    let free = path
+        .canonicalize()
+        .ok()
+        .zip(mounts.ok())
+        .is_some_and(|(path, mounts)| !mounted_below(&mounts, &path));
     if !free || fs::remove_dir_all(path).is_ok() {
         return;
     }
     // Files of a user namespace belong to other users: only a namespace of the same kind can remove them. The folder itself is this user's.
-    tool("mmdebstrap").args(["--unshare-helper", "rm", "-rf", "--one-file-system", "--"]).arg(path).run("mmdebstrap").ok();
+    tool("mmdebstrap")
+        .args(["--unshare-helper", "rm", "-rf", "--one-file-system", "--"])
+        .arg(path)
+        .run("mmdebstrap")
+        .ok();
     fs::remove_dir_all(path).ok();
 }
 
 /// Whether a mount point of proc_pid_mountinfo(5) is `path` or below it. Blanks and backslashes are written as octal numbers there.
 fn mounted_below(mountinfo: &[u8], path: &Path) -> bool {
-    mountinfo.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4)).any(|point| {
-        let point = PathBuf::from(std::ffi::OsString::from_vec(unescape(point)));
-        point.starts_with(path)
-    })
+    mountinfo
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .any(|point| {
+            let point = PathBuf::from(std::ffi::OsString::from_vec(unescape(point)));
+            point.starts_with(path)
+        })
 }
 
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, tail @ ..] = rest {
-        let number = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        let number = tail
+            .get(..3)
+            .filter(|_| *first == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match number.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) => {
                 bytes.push(byte);
@@ -154,7 +170,9 @@ fn usable(folder: &Path, size: u64) -> Result<(), String> {
     if nix::unistd::access(&folder, nix::unistd::AccessFlags::W_OK).is_err() {
         return Err("not writable".into());
     }
-    let closed = folder.ancestors().find(|path| !path.metadata().is_ok_and(|data| data.permissions().mode() & 0o001 != 0));
+    let closed = folder
+        .ancestors()
+        .find(|path| !path.metadata().is_ok_and(|data| data.permissions().mode() & 0o001 != 0));
     if let Some(path) = closed {
         return Err(format!("other users cannot enter {}", path.display()));
     }
@@ -172,7 +190,8 @@ fn usable(folder: &Path, size: u64) -> Result<(), String> {
 /// MemAvailable of proc_meminfo(5) in bytes; 0 when it is not there.
 fn available_memory(text: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    line.and_then(|value| value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
+    line.and_then(|value| value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok())
+        .map_or(0, |kib| kib << 10)
 }
 
 #[cfg(test)]
@@ -204,7 +223,8 @@ mod tests {
             }
             path
         };
-        let [dead, other, starting] = [("kiln-base-dead", true), ("other", true), ("kiln-base-new", false)].map(|(a, b)| unlocked(a, b));
+        let [dead, other, starting] = [("kiln-base-dead", true), ("other", true), ("kiln-base-new", false)]
+            .map(|(a, b)| unlocked(a, b));
         sweep(folder.path());
         assert!(!dead.exists() && other.exists() && starting.exists() && alive.path().exists());
         let path = alive.path().to_owned();
@@ -243,7 +263,9 @@ mod tests {
         for inside in ["/", "/dev/shm/kiln-base-a", "/dev/shm/kiln-base-a/root/dev/shm", "/srv/a b"] {
             assert!(mounted_below(mounts, Path::new(inside)), "{inside}");
         }
-        for outside in ["/dev/shm/kiln-base", "/dev/shm/kiln-base-b", "/srv/a", "/dev/shm/kiln-base-a/root/dev/shm/x"] {
+        for outside in
+            ["/dev/shm/kiln-base", "/dev/shm/kiln-base-b", "/srv/a", "/dev/shm/kiln-base-a/root/dev/shm/x"]
+        {
             assert!(!mounted_below(mounts, Path::new(outside)), "{outside}");
         }
     }

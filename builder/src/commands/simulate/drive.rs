@@ -21,7 +21,11 @@ pub fn write(machine: &Machine, path: &Path) -> Result<()> {
     let drive = machine.drive().map_err(failed)?.ok_or_else(|| absent(machine, "configuration drive"))?;
     let mut label = [b' '; LABEL];
     drive.label.bytes().take(LABEL).enumerate().for_each(|(at, byte)| label[at] = byte);
-    let items: Vec<Item> = drive.files.into_iter().map(|(path, bytes)| Item { path, body: Body::Inline(bytes.into()) }).collect();
+    let items: Vec<Item> = drive
+        .files
+        .into_iter()
+        .map(|(path, bytes)| Item { path, body: Body::Inline(bytes.into()) })
+        .collect();
     let volume = Volume { offset: 0, size: Volume::MINIMUM, id: 0x4b49_4c4e, label, epoch: EPOCH };
     let file = File::create(path).at("creating", path)?;
     file.set_len(volume.size).at("writing", path)?;

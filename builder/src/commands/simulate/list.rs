@@ -74,7 +74,15 @@ fn script(script: &kiln_simulator::fault::Script) -> Script {
         Needs::Json => Some("json"),
         Needs::Namespace => Some("command"),
     };
-    Script { name: script.name, summary: script.summary, number, usually, passing: script.passing, lasting: script.lasting, needs }
+    Script {
+        name: script.name,
+        summary: script.summary,
+        number,
+        usually,
+        passing: script.passing,
+        lasting: script.lasting,
+        needs,
+    }
 }
 
 fn text(list: &List) -> String {

@@ -34,7 +34,9 @@ fn layers(store: &Store) -> Vec<PackedLayer> {
     base.complete();
     let mut upper = Tree::default();
     upper.insert("etc/motd", Entry::file(Body::inline(*b"hello\n"), 0o644));
-    [("trixie", base), ("motd", upper)].map(|(name, tree)| pack(store, name, Digest::of(name.as_bytes()), &tree, EPOCH).unwrap()).into()
+    [("trixie", base), ("motd", upper)]
+        .map(|(name, tree)| pack(store, name, Digest::of(name.as_bytes()), &tree, EPOCH).unwrap())
+        .into()
 }
 
 /// Writes the layout of a small image into `folder` with a store of its own.
@@ -61,7 +63,12 @@ fn write(folder: &Path) -> Vec<PackedLayer> {
 /// `files` are all that is in `out`, each with the digest of its bytes.
 fn check_files(files: &[Written], out: &Path) {
     for written in files {
-        assert_eq!(written.digest, Some(Digest::of_file(&out.join(&written.file)).unwrap()), "{}", written.file);
+        assert_eq!(
+            written.digest,
+            Some(Digest::of_file(&out.join(&written.file)).unwrap()),
+            "{}",
+            written.file
+        );
     }
     let mut told: Vec<_> = files.iter().map(|written| out.join(&written.file)).collect();
     told.sort();
@@ -85,7 +92,10 @@ fn every_blob_has_the_digest_it_is_named_by() {
     let folder = tempfile::tempdir().unwrap();
     let layers = write(folder.path());
     let layout = folder.path().join("out/debian-13-oci");
-    let blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(blobs.len(), layers.len() + 2);
     for blob in blobs {
         assert_eq!(Digest::of_file(&blob).unwrap().hex(), blob.file_name().unwrap().to_str().unwrap());
@@ -93,7 +103,10 @@ fn every_blob_has_the_digest_it_is_named_by() {
     let index: oci::ImageIndex = oci::ImageIndex::from_file(layout.join("index.json")).unwrap();
     let manifest = layout.join("blobs/sha256").join(index.manifests()[0].digest().digest());
     let manifest = oci::ImageManifest::from_file(manifest).unwrap();
-    let config = oci::ImageConfiguration::from_file(layout.join("blobs/sha256").join(manifest.config().digest().digest())).unwrap();
+    let config = oci::ImageConfiguration::from_file(
+        layout.join("blobs/sha256").join(manifest.config().digest().digest()),
+    )
+    .unwrap();
     let diff_ids: Vec<String> = layers.iter().map(|layer| layer.diff_id.to_string()).collect();
     assert_eq!(config.rootfs().diff_ids(), &diff_ids);
     assert_eq!(config.created().as_deref(), Some("2020-01-01T00:00:00Z"));
@@ -104,7 +117,12 @@ fn two_runs_write_the_same_bytes() {
     let [left, right] = [0, 1].map(|_| tempfile::tempdir().unwrap());
     write(left.path());
     write(right.path());
-    tool("diff").arg("-r").arg(left.path().join("out")).arg(right.path().join("out")).run("diffutils").unwrap();
+    tool("diff")
+        .arg("-r")
+        .arg(left.path().join("out"))
+        .arg(right.path().join("out"))
+        .run("diffutils")
+        .unwrap();
 }
 
 #[test]
@@ -120,7 +138,10 @@ fn skopeo_reads_it() {
     assert_eq!(config["rootfs"]["diff_ids"][1], layers[1].diff_id.to_string());
     // Copying makes skopeo read and verify every blob.
     let copy = format!("dir:{}/copy", folder.path().display());
-    tool("skopeo").args(["--insecure-policy", "copy", &reference, &copy]).run("skopeo").unwrap();
+    tool("skopeo")
+        .args(["--insecure-policy", "copy", &reference, &copy])
+        .run("skopeo")
+        .unwrap();
 }
 
 #[test]
@@ -132,7 +153,11 @@ fn umoci_unpacks_it() {
     write(folder.path());
     let reference = format!("{}/out/debian-13-oci:debian-13", folder.path().display());
     let bundle = folder.path().join("bundle");
-    tool("umoci").args(["unpack", "--rootless", "--image", &reference]).arg(&bundle).run("umoci").unwrap();
+    tool("umoci")
+        .args(["unpack", "--rootless", "--image", &reference])
+        .arg(&bundle)
+        .run("umoci")
+        .unwrap();
     assert_eq!(fs::read(bundle.join("rootfs/etc/motd")).unwrap(), b"hello\n");
     assert_eq!(fs::read(bundle.join("rootfs/bin/tool")).unwrap().len(), 3000);
 }

@@ -22,7 +22,9 @@ fn run(tree: &Tree, enabled: &[&str], masked: &[&str]) -> Result<Vec<String>> {
         .entries
         .iter()
         .map(|(path, entry)| match &entry.node {
-            Node::Symlink(target) => format!("{} {target}", path.strip_prefix("etc/systemd/system/").unwrap()),
+            Node::Symlink(target) => {
+                format!("{} {target}", path.strip_prefix("etc/systemd/system/").unwrap())
+            }
             _ => panic!("{path} is no link"),
         })
         .collect())
@@ -48,7 +50,10 @@ fn all_keys_of_install_make_links() {
 #[test]
 fn templates_take_the_instance_or_the_default() {
     let tree = tree(&[
-        ("getty@.service", "[Install]\nWantedBy=getty.target\nDefaultInstance=tty1\nAlias=console-%i.service\n"),
+        (
+            "getty@.service",
+            "[Install]\nWantedBy=getty.target\nDefaultInstance=tty1\nAlias=console-%i.service\n",
+        ),
         ("bare@.service", "[Install]\nWantedBy=a.target\n"),
     ]);
     assert_eq!(
@@ -58,7 +63,10 @@ fn templates_take_the_instance_or_the_default() {
             "getty.target.wants/getty@ttyS0.service /usr/lib/systemd/system/getty@.service"
         ]
     );
-    assert!(run(&tree, &["getty@.service"], &[]).unwrap()[1].starts_with("getty.target.wants/getty@tty1.service "));
+    assert!(
+        run(&tree, &["getty@.service"], &[]).unwrap()[1]
+            .starts_with("getty.target.wants/getty@tty1.service ")
+    );
     let error = run(&tree, &["bare@.service"], &[]).unwrap_err();
     assert_eq!(error.hint(), Some("enable an instance of it: bare@INSTANCE.service"));
 }
@@ -71,14 +79,22 @@ fn drop_ins_add_and_reset() {
         ("usr/lib/systemd/system/a.service.d/10-first.conf", "[Install]\nWantedBy=hidden.target\n"),
         ("usr/lib/systemd/system/a.service.d/ignored.txt", "[Install]\nWantedBy=no.target\n"),
     ]);
-    assert_eq!(run(&tree, &["a.service"], &[]).unwrap(), ["new.target.wants/a.service /usr/lib/systemd/system/a.service"]);
+    assert_eq!(
+        run(&tree, &["a.service"], &[]).unwrap(),
+        ["new.target.wants/a.service /usr/lib/systemd/system/a.service"]
+    );
 }
 
 #[test]
 fn a_local_unit_hides_the_distribution_s() {
-    let tree =
-        tree(&[("a.service", "[Install]\nWantedBy=old.target\n"), ("etc/systemd/system/a.service", "[Install]\nWantedBy=new.target\n")]);
-    assert_eq!(run(&tree, &["a.service"], &[]).unwrap(), ["new.target.wants/a.service /etc/systemd/system/a.service"]);
+    let tree = tree(&[
+        ("a.service", "[Install]\nWantedBy=old.target\n"),
+        ("etc/systemd/system/a.service", "[Install]\nWantedBy=new.target\n"),
+    ]);
+    assert_eq!(
+        run(&tree, &["a.service"], &[]).unwrap(),
+        ["new.target.wants/a.service /etc/systemd/system/a.service"]
+    );
 }
 
 #[test]
@@ -90,7 +106,9 @@ fn what_is_enabled_already_is_left_out() {
         ("etc/systemd/system/m.target.wants/b.service", "-> /lib/systemd/system/other.service"),
         ("b.service", "[Install]\nWantedBy=m.target\n"),
     ]);
-    let tree = Tree { entries: tree.entries.into_iter().chain([("lib".to_owned(), Entry::symlink("usr/lib"))]).collect() };
+    let tree = Tree {
+        entries: tree.entries.into_iter().chain([("lib".to_owned(), Entry::symlink("usr/lib"))]).collect(),
+    };
     assert!(run(&tree, &["a.service"], &[]).unwrap().is_empty());
     let error = run(&tree, &["b.service"], &[]).unwrap_err();
     assert!(error.message().contains("but is one to /lib/systemd/system/other.service"), "{error}");
@@ -98,14 +116,27 @@ fn what_is_enabled_already_is_left_out() {
 
 #[test]
 fn masking_makes_a_link_to_nothing() {
-    let tree =
-        tree(&[("swap.target", "[Unit]\n"), ("ctrl-alt-del.target", "-> reboot.target"), ("etc/systemd/system/own.service", "[Unit]\n")]);
+    let tree = tree(&[
+        ("swap.target", "[Unit]\n"),
+        ("ctrl-alt-del.target", "-> reboot.target"),
+        ("etc/systemd/system/own.service", "[Unit]\n"),
+    ]);
     assert_eq!(
         run(&tree, &[], &["swap.target", "ctrl-alt-del.target"]).unwrap(),
         ["ctrl-alt-del.target /dev/null", "swap.target /dev/null"]
     );
-    assert!(run(&tree, &[], &["own.service"]).unwrap_err().message().contains("cannot be masked: it lies in etc/systemd/system"));
-    assert!(run(&tree, &["swap.target"], &["swap.target"]).unwrap_err().message().contains("both enabled and masked"));
+    assert!(
+        run(&tree, &[], &["own.service"])
+            .unwrap_err()
+            .message()
+            .contains("cannot be masked: it lies in etc/systemd/system")
+    );
+    assert!(
+        run(&tree, &["swap.target"], &["swap.target"])
+            .unwrap_err()
+            .message()
+            .contains("both enabled and masked")
+    );
 }
 
 #[test]

@@ -61,7 +61,9 @@ fn serve(stream: std::os::unix::net::UnixStream, handler: Handler) {
             loop {
                 open.retain_mut(|call| call.as_mut().poll(context).is_pending());
                 match connection.poll_accept(context) {
-                    Poll::Ready(Some(Ok((request, respond)))) => open.push(Box::pin(answer(request, respond, handler.clone()))),
+                    Poll::Ready(Some(Ok((request, respond)))) => {
+                        open.push(Box::pin(answer(request, respond, handler.clone())))
+                    }
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending => return Poll::Pending,
                 }
@@ -72,7 +74,11 @@ fn serve(stream: std::os::unix::net::UnixStream, handler: Handler) {
     driver.run(session, Instant::now() + Duration::from_secs(60));
 }
 
-async fn answer(request: Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>, handler: Handler) {
+async fn answer(
+    request: Request<h2::RecvStream>,
+    mut respond: h2::server::SendResponse<Bytes>,
+    handler: Handler,
+) {
     let path = request.uri().path().to_owned();
     let mut body = request.into_body();
     let mut bytes = Vec::new();
@@ -82,7 +88,11 @@ async fn answer(request: Request<h2::RecvStream>, mut respond: h2::server::SendR
     match handler(&path, &bytes[5..]) {
         Answer::Silence => poll_fn(|_| Poll::<()>::Pending).await,
         Answer::Status(code) => {
-            let head = Response::builder().header("grpc-status", code).header("grpc-message", "no%21").body(()).unwrap();
+            let head = Response::builder()
+                .header("grpc-status", code)
+                .header("grpc-message", "no%21")
+                .body(())
+                .unwrap();
             respond.send_response(head, true).unwrap();
         }
         Answer::Message(message) => {
@@ -101,8 +111,11 @@ fn soon() -> Instant {
 }
 
 fn version(name: &str) -> Answer {
-    let said =
-        message::VersionResponse { runtime_name: name.to_owned(), runtime_version: "2.1".to_owned(), runtime_api_version: "v1".to_owned() };
+    let said = message::VersionResponse {
+        runtime_name: name.to_owned(),
+        runtime_version: "2.1".to_owned(),
+        runtime_api_version: "v1".to_owned(),
+    };
     Answer::Message(said.encode_to_vec())
 }
 
@@ -114,7 +127,10 @@ fn status(ready: bool) -> Answer {
         message: "it is so".to_owned(),
     };
     let conditions = vec![condition("RuntimeReady", ready), condition("NetworkReady", false)];
-    Answer::Message(message::StatusResponse { status: Some(message::RuntimeStatus { conditions }), ..Default::default() }.encode_to_vec())
+    Answer::Message(
+        message::StatusResponse { status: Some(message::RuntimeStatus { conditions }), ..Default::default() }
+            .encode_to_vec(),
+    )
 }
 
 #[test]
@@ -123,12 +139,18 @@ fn a_runtime_of_today_is_asked_in_v1() {
         "/runtime.v1.RuntimeService/Version" => version("containerd"),
         "/runtime.v1.RuntimeService/Status" => status(true),
         "/runtime.v1.RuntimeService/RuntimeConfig" => Answer::Message(
-            message::RuntimeConfigResponse { linux: Some(message::LinuxRuntimeConfiguration { cgroup_driver: 1 }) }.encode_to_vec(),
+            message::RuntimeConfigResponse {
+                linux: Some(message::LinuxRuntimeConfiguration { cgroup_driver: 1 }),
+            }
+            .encode_to_vec(),
         ),
         _ => Answer::Status(12),
     });
     let (mut client, said) = Client::wait_until_ready(&server.socket(), soon(), |_| None).unwrap();
-    assert_eq!(said, RuntimeVersion { name: "containerd".to_owned(), version: "2.1".to_owned(), api: Api::V1 });
+    assert_eq!(
+        said,
+        RuntimeVersion { name: "containerd".to_owned(), version: "2.1".to_owned(), api: Api::V1 }
+    );
     assert_eq!(client.cgroup_driver(soon()), Ok(Some(CgroupDriver::Cgroupfs)));
     assert_eq!((client.serves(Api::V1, soon()), client.serves(Api::V1alpha2, soon())), (Ok(true), Ok(false)));
     let network = client.status(soon()).unwrap().network_not_ready.unwrap();
@@ -154,7 +176,8 @@ fn pods_are_listed_stopped_and_removed() {
     let server = Server::start(move |path, body| match path.rsplit('/').next().unwrap() {
         "Version" => version("x"),
         "ListPodSandbox" => {
-            let metadata = Some(message::PodSandboxMetadata { name: "web".to_owned(), namespace: "default".to_owned() });
+            let metadata =
+                Some(message::PodSandboxMetadata { name: "web".to_owned(), namespace: "default".to_owned() });
             let item = message::PodSandbox { id: "abc".to_owned(), metadata };
             // Longer than the windows of flow control are at first.
             Answer::Message(message::ListPodSandboxResponse { items: vec![item; 50_000] }.encode_to_vec())
@@ -171,13 +194,17 @@ fn pods_are_listed_stopped_and_removed() {
     });
     let (mut client, _) = Client::connect(&server.socket(), soon()).unwrap();
     let pods = client.sandboxes(soon()).unwrap();
-    assert_eq!((pods.len(), &pods[49_999]), (50_000, &Sandbox { id: "abc".to_owned(), pod: "default/web".to_owned() }));
+    assert_eq!(
+        (pods.len(), &pods[49_999]),
+        (50_000, &Sandbox { id: "abc".to_owned(), pod: "default/web".to_owned() })
+    );
     client.stop_sandbox("abc", soon()).unwrap();
     client.remove_sandbox("abc", soon()).unwrap();
     assert_eq!(client.remove_sandbox("gone", soon()), Ok(()), "the server says that it is not there");
     assert!(client.remove_sandbox("stuck", soon()).is_err());
     seen.lock().unwrap().truncate(2);
-    let expected = [("StopPodSandbox".to_owned(), "abc".to_owned()), ("RemovePodSandbox".to_owned(), "abc".to_owned())];
+    let expected =
+        [("StopPodSandbox".to_owned(), "abc".to_owned()), ("RemovePodSandbox".to_owned(), "abc".to_owned())];
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
@@ -193,7 +220,9 @@ fn a_server_that_is_no_runtime_is_told_apart_at_once() {
 fn a_runtime_that_comes_late_is_waited_for() {
     let server = Server { folder: tempfile::tempdir().unwrap(), calls: Arc::default() };
     let socket = server.socket();
-    let waiting = std::thread::spawn(move || Client::wait_until_ready(&socket, soon(), |_| None).map(|(_, version)| version.name));
+    let waiting = std::thread::spawn(move || {
+        Client::wait_until_ready(&socket, soon(), |_| None).map(|(_, version)| version.name)
+    });
     std::thread::sleep(Duration::from_millis(100));
     let begin = Instant::now();
     server.listen(move |path, _| match path.rsplit('/').next().unwrap() {
@@ -201,7 +230,10 @@ fn a_runtime_that_comes_late_is_waited_for() {
         _ => status(begin.elapsed() > Duration::from_millis(100)),
     });
     assert_eq!(waiting.join().unwrap(), Ok("late".to_owned()));
-    assert!(server.calls.lock().unwrap().iter().filter(|path| path.ends_with("Status")).count() > 1, "it was not ready at first");
+    assert!(
+        server.calls.lock().unwrap().iter().filter(|path| path.ends_with("Status")).count() > 1,
+        "it was not ready at first"
+    );
 }
 
 #[test]
@@ -224,16 +256,22 @@ fn silence_refusals_and_absence_end_at_the_deadline() {
     ] {
         let begin = Instant::now();
         let failure = Client::wait_until_ready(&socket, brief(), |_| None).err().unwrap();
-        assert!(failure.message.contains(expected) && failure.class == Class::Runtime && failure.transient, "{expected}: {failure}");
+        assert!(
+            failure.message.contains(expected) && failure.class == Class::Runtime && failure.transient,
+            "{expected}: {failure}"
+        );
         assert!((140..10_000).contains(&begin.elapsed().as_millis()), "{expected}: {:?}", begin.elapsed());
     }
 }
 
 #[test]
 fn sockets_are_named_with_and_without_a_scheme() {
-    for (endpoint, expected) in
-        [("unix:///run/c.sock", Some("/run/c.sock")), ("/run/c.sock", Some("/run/c.sock")), ("tcp://1.2.3.4:5", None), ("", None)]
-    {
+    for (endpoint, expected) in [
+        ("unix:///run/c.sock", Some("/run/c.sock")),
+        ("/run/c.sock", Some("/run/c.sock")),
+        ("tcp://1.2.3.4:5", None),
+        ("", None),
+    ] {
         assert_eq!(socket_path(endpoint).ok(), expected.map(PathBuf::from), "{endpoint}");
     }
 }
@@ -248,13 +286,18 @@ fn waiting_ends_when_it_is_in_vain() {
     });
     let failure = failure.err().unwrap();
     assert_eq!((failure.class, tries), (Class::Runtime, 3));
-    assert!(failure.message.ends_with("there is no such socket; the service containerd has failed"), "{failure}");
+    assert!(
+        failure.message.ends_with("there is no such socket; the service containerd has failed"),
+        "{failure}"
+    );
 }
 
 #[test]
 fn the_driver_in_containerds_configuration_is_read() {
     let config = |kind: &str, options: &str| {
-        format!(r#"{{"containerd":{{"defaultRuntimeName":"r","runtimes":{{"r":{{"runtimeType":"{kind}","options":{options}}}}}}}}}"#)
+        format!(
+            r#"{{"containerd":{{"defaultRuntimeName":"r","runtimes":{{"r":{{"runtimeType":"{kind}","options":{options}}}}}}}}}"#
+        )
     };
     for (text, expected) in [
         (config("io.containerd.runc.v2", r#"{"SystemdCgroup":true}"#), Some(CgroupDriver::Systemd)),
@@ -282,7 +325,12 @@ fn sockets_are_found_as_kubeadm_finds_them() {
         // Without the link from /var/run to /run.
         (24, false, &[], Ok("unix:///run/containerd/containerd.sock")),
         (36, false, &["/run/containerd/containerd.sock"], Ok("unix:///run/containerd/containerd.sock")),
-        (36, false, &["/run/containerd/containerd.sock", "/var/run/other"], Ok("unix:///run/containerd/containerd.sock")),
+        (
+            36,
+            false,
+            &["/run/containerd/containerd.sock", "/var/run/other"],
+            Ok("unix:///run/containerd/containerd.sock"),
+        ),
         (36, false, &["/var/run/crio/crio.sock"], Ok("unix:///var/run/crio/crio.sock")),
         (20, false, &["/run/crio/crio.sock"], Ok("/run/crio/crio.sock")),
     ] {
@@ -295,6 +343,10 @@ fn sockets_are_found_as_kubeadm_finds_them() {
             std::fs::create_dir_all(root.path("/var")).unwrap();
             std::os::unix::fs::symlink("/run", root.path("/var/run")).unwrap();
         }
-        assert_eq!(detect_socket(&root, minor).as_deref().map_err(|_| ()), expected, "{minor} {link} {sockets:?}");
+        assert_eq!(
+            detect_socket(&root, minor).as_deref().map_err(|_| ()),
+            expected,
+            "{minor} {link} {sockets:?}"
+        );
     }
 }

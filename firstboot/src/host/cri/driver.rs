@@ -53,7 +53,8 @@ pub fn split(stream: UnixStream) -> io::Result<(Socket, Driver)> {
     stream.set_nonblocking(true)?;
     let is_full = Arc::new(AtomicBool::new(false));
     let woken = Arc::new(Woken::default());
-    let driver = Driver { stream: stream.try_clone()?, is_full: is_full.clone(), waker: woken.clone().into(), woken };
+    let driver =
+        Driver { stream: stream.try_clone()?, is_full: is_full.clone(), waker: woken.clone().into(), woken };
     Ok((Socket { stream, is_full }, driver))
 }
 
@@ -84,12 +85,19 @@ impl Driver {
         let mut events = PollFlags::POLLIN;
         events.set(PollFlags::POLLOUT, self.is_full.load(Ordering::Acquire));
         let left = left.max(Duration::from_millis(1));
-        let _ = poll(&mut [PollFd::new(self.stream.as_fd(), events)], PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+        let _ = poll(
+            &mut [PollFd::new(self.stream.as_fd(), events)],
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
+        );
     }
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match (&self.stream).read(buffer.initialize_unfilled()) {
             Ok(count) => {
                 buffer.advance(count);

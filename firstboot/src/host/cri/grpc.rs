@@ -71,7 +71,12 @@ impl Channel {
     }
 
     /// Calls the method `path` (`/runtime.v1.RuntimeService/Version`).
-    pub fn call<A: Message + Default>(&mut self, path: &str, request: &impl Message, deadline: Instant) -> Result<A, Error> {
+    pub fn call<A: Message + Default>(
+        &mut self,
+        path: &str,
+        request: &impl Message,
+        deadline: Instant,
+    ) -> Result<A, Error> {
         let mut exchange = pin!(exchange(self.requests.clone(), path.to_owned(), frame(request)));
         let connection = &mut self.connection;
         let both = poll_fn(|context| {
@@ -88,7 +93,8 @@ impl Channel {
             }
         });
         let answer = self.driver.run(both, deadline).ok_or(Error::Late)??;
-        A::decode(&answer[..]).map_err(|error| Error::Broken(format!("an answer that is no protobuf message: {error}")))
+        A::decode(&answer[..])
+            .map_err(|error| Error::Broken(format!("an answer that is no protobuf message: {error}")))
     }
 }
 
@@ -135,20 +141,31 @@ fn parse_frame(bytes: &[u8]) -> Result<&[u8], Error> {
         return Err(wrong("compressed, which was not offered"));
     }
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
-    if body.len() as u64 == u64::from(length) { Ok(body) } else { Err(wrong("its length is not what its head says")) }
+    if body.len() as u64 == u64::from(length) {
+        Ok(body)
+    } else {
+        Err(wrong("its length is not what its head says"))
+    }
 }
 
 /// The status: in the trailers, or in the head of an answer that has no body.
 fn check(head: &Response<()>, trailers: Option<&HeaderMap>) -> Result<(), Error> {
     let find = |name: &str| trailers.and_then(|map| map.get(name)).or_else(|| head.headers().get(name));
     let Some(code) = find("grpc-status").and_then(|value| value.to_str().ok()?.parse::<u32>().ok()) else {
-        let reason = if head.status() == StatusCode::OK { "no status".to_owned() } else { format!("HTTP status {}", head.status()) };
+        let reason = if head.status() == StatusCode::OK {
+            "no status".to_owned()
+        } else {
+            format!("HTTP status {}", head.status())
+        };
         return Err(Error::Broken(format!("not an answer of gRPC: {reason}")));
     };
     match code {
         0 => Ok(()),
         UNIMPLEMENTED => Err(Error::Unimplemented),
-        _ => Err(Error::Status(code, find("grpc-message").map(|value| decode_text(value.as_bytes())).unwrap_or_default())),
+        _ => Err(Error::Status(
+            code,
+            find("grpc-message").map(|value| decode_text(value.as_bytes())).unwrap_or_default(),
+        )),
     }
 }
 
@@ -169,7 +186,11 @@ fn decode_text(bytes: &[u8]) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&text).chars().map(|each| if each.is_control() { ' ' } else { each }).take(500).collect()
+    String::from_utf8_lossy(&text)
+        .chars()
+        .map(|each| if each.is_control() { ' ' } else { each })
+        .take(500)
+        .collect()
 }
 
 #[cfg(test)]
@@ -180,15 +201,23 @@ mod tests {
     fn frames_are_bounded_by_their_head() {
         assert_eq!(parse_frame(&[0, 0, 0, 0, 2, 7, 8]), Ok(&[7, 8][..]));
         assert_eq!(parse_frame(&[0, 0, 0, 0, 0]), Ok(&[][..]));
-        for wrong in [&[][..], &[0, 0, 0, 0], &[0, 0, 0, 0, 2, 7], &[0, 0, 0, 0, 1, 7, 8], &[1, 0, 0, 0, 1, 7], &[0, 255, 255, 255, 255, 1]]
-        {
+        for wrong in [
+            &[][..],
+            &[0, 0, 0, 0],
+            &[0, 0, 0, 0, 2, 7],
+            &[0, 0, 0, 0, 1, 7, 8],
+            &[1, 0, 0, 0, 1, 7],
+            &[0, 255, 255, 255, 255, 1],
+        ] {
             assert!(matches!(parse_frame(wrong), Err(Error::Broken(_))), "{wrong:?}");
         }
     }
 
     #[test]
     fn texts_are_decoded_and_made_harmless() {
-        for (text, expected) in [("a%20b", "a b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%1b[2J", " [2J"), ("%ff", "\u{fffd}")] {
+        for (text, expected) in
+            [("a%20b", "a b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%1b[2J", " [2J"), ("%ff", "\u{fffd}")]
+        {
             assert_eq!(decode_text(text.as_bytes()), expected);
         }
         assert_eq!(decode_text(&[b'x'; 9999]).len(), 500);

@@ -103,8 +103,11 @@ pub fn socket_path(endpoint: &str) -> Result<PathBuf> {
     if path.starts_with('/') {
         return Ok(PathBuf::from(path));
     }
-    Err(Failure::new(Class::Config, format!("the CRI socket \"{}\" is no Unix socket", endpoint.escape_debug()))
-        .help("name it as unix:///run/containerd/containerd.sock"))
+    Err(Failure::new(
+        Class::Config,
+        format!("the CRI socket \"{}\" is no Unix socket", endpoint.escape_debug()),
+    )
+    .help("name it as unix:///run/containerd/containerd.sock"))
 }
 
 /// A runtime.
@@ -156,9 +159,11 @@ impl Client {
         let (mut client, version) = Self::connect(socket, deadline)?;
         match client.status(deadline)?.not_ready {
             None => Ok((client, version)),
-            Some(why) => {
-                Err(Failure::new(Class::Runtime, format!("the container runtime {} is not ready: {why}", version.name)).transient())
-            }
+            Some(why) => Err(Failure::new(
+                Class::Runtime,
+                format!("the container runtime {} is not ready: {why}", version.name),
+            )
+            .transient()),
         }
     }
 
@@ -168,14 +173,23 @@ impl Client {
             match self.version_in(api, deadline) {
                 Ok(said) => {
                     self.api = api;
-                    return Ok(RuntimeVersion { name: said.runtime_name, version: said.runtime_version, api });
+                    return Ok(RuntimeVersion {
+                        name: said.runtime_name,
+                        version: said.runtime_version,
+                        api,
+                    });
                 }
                 Err(Error::Unimplemented) => {}
                 Err(error) => return Err(failed(&self.socket, "Version", &error)),
             }
         }
-        Err(Failure::new(Class::Runtime, format!("the server at {} does not speak the Container Runtime Interface", self.socket.display()))
-            .help("containerd: remove \"cri\" from disabled_plugins in /etc/containerd/config.toml and restart it"))
+        Err(Failure::new(
+            Class::Runtime,
+            format!("the server at {} does not speak the Container Runtime Interface", self.socket.display()),
+        )
+        .help(
+            "containerd: remove \"cri\" from disabled_plugins in /etc/containerd/config.toml and restart it",
+        ))
     }
 
     /// Whether the runtime serves `api`.
@@ -187,13 +201,18 @@ impl Client {
         }
     }
 
-    fn version_in(&mut self, api: Api, deadline: Instant) -> std::result::Result<message::VersionResponse, Error> {
+    fn version_in(
+        &mut self,
+        api: Api,
+        deadline: Instant,
+    ) -> std::result::Result<message::VersionResponse, Error> {
         self.channel.call(&path(api, "Version"), &message::VersionRequest::default(), deadline)
     }
 
     /// Status.
     pub fn status(&mut self, deadline: Instant) -> Result<RuntimeStatus> {
-        let said: message::StatusResponse = self.call("Status", &message::StatusRequest::default(), deadline)?;
+        let said: message::StatusResponse =
+            self.call("Status", &message::StatusRequest::default(), deadline)?;
         let conditions = said.status.unwrap_or_default().conditions;
         let why_not = |kind: &str| match conditions.iter().find(|condition| condition.kind == kind) {
             Some(condition) if condition.status => None,
@@ -206,7 +225,11 @@ impl Client {
     /// RuntimeConfig: the cgroup driver; none when the runtime is too old to say (containerd before 2.0, CRI-O before 1.28).
     pub fn cgroup_driver(&mut self, deadline: Instant) -> Result<Option<CgroupDriver>> {
         let request = message::RuntimeConfigRequest {};
-        match self.channel.call::<message::RuntimeConfigResponse>(&path(self.api, "RuntimeConfig"), &request, deadline) {
+        match self.channel.call::<message::RuntimeConfigResponse>(
+            &path(self.api, "RuntimeConfig"),
+            &request,
+            deadline,
+        ) {
             Ok(said) => Ok(said.linux.and_then(|linux| match linux.cgroup_driver {
                 0 => Some(CgroupDriver::Systemd),
                 1 => Some(CgroupDriver::Cgroupfs),
@@ -220,13 +243,15 @@ impl Client {
     /// The cgroup driver that containerd's configuration names for its default runtime, from a verbose Status; none when the runtime
     /// is another one. containerd 1.x has no RuntimeConfig, and it is there that the drivers differ most often.
     pub fn configured_cgroup_driver(&mut self, deadline: Instant) -> Result<Option<CgroupDriver>> {
-        let said: message::StatusResponse = self.call("Status", &message::StatusRequest { verbose: true }, deadline)?;
+        let said: message::StatusResponse =
+            self.call("Status", &message::StatusRequest { verbose: true }, deadline)?;
         Ok(said.info.get("config").and_then(|text| parse_containerd_config(text)))
     }
 
     /// ListPodSandbox: all of them.
     pub fn sandboxes(&mut self, deadline: Instant) -> Result<Vec<Sandbox>> {
-        let said: message::ListPodSandboxResponse = self.call("ListPodSandbox", &message::ListPodSandboxRequest {}, deadline)?;
+        let said: message::ListPodSandboxResponse =
+            self.call("ListPodSandbox", &message::ListPodSandboxRequest {}, deadline)?;
         let sandbox = |item: message::PodSandbox| {
             let about = item.metadata.unwrap_or_default();
             Sandbox { id: item.id, pod: format!("{}/{}", about.namespace, about.name) }
@@ -252,8 +277,15 @@ impl Client {
         }
     }
 
-    fn call<A: Message + Default>(&mut self, method: &str, request: &impl Message, deadline: Instant) -> Result<A> {
-        self.channel.call(&path(self.api, method), request, deadline).map_err(|error| failed(&self.socket, method, &error))
+    fn call<A: Message + Default>(
+        &mut self,
+        method: &str,
+        request: &impl Message,
+        deadline: Instant,
+    ) -> Result<A> {
+        self.channel
+            .call(&path(self.api, method), request, deadline)
+            .map_err(|error| failed(&self.socket, method, &error))
     }
 }
 
@@ -266,7 +298,10 @@ fn parse_containerd_config(text: &str) -> Option<CgroupDriver> {
     if !runtime.get("runtimeType")?.as_str()?.contains(".runc.") {
         return None;
     }
-    let systemd = runtime.get("options").and_then(|options| options.get("SystemdCgroup")).and_then(serde_json::Value::as_bool);
+    let systemd = runtime
+        .get("options")
+        .and_then(|options| options.get("SystemdCgroup"))
+        .and_then(serde_json::Value::as_bool);
     Some(if systemd == Some(true) { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs })
 }
 
@@ -280,9 +315,13 @@ pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
             (!docker && is_there("/run/containerd/containerd.sock"), "/run/containerd/containerd.sock"),
             (is_there("/var/run/crio/crio.sock"), called(root, "/var/run/crio/crio.sock")),
         ];
-        return one_socket(found.iter().filter(|row| row.0).map(|row| row.1).collect(), called(root, "/var/run/dockershim.sock"));
+        return one_socket(
+            found.iter().filter(|row| row.0).map(|row| row.1).collect(),
+            called(root, "/var/run/dockershim.sock"),
+        );
     }
-    let known = ["/var/run/containerd/containerd.sock", "/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"];
+    let known =
+        ["/var/run/containerd/containerd.sock", "/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"];
     let found = known.iter().filter(|path| is_there(path)).map(|path| called(root, path)).collect();
     one_socket(found, called(root, known[0])).map(|path| format!("unix://{path}"))
 }
@@ -290,7 +329,8 @@ pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
 /// `/var/run/x` as kubeadm calls it; `/run/x` where the machine has the latter alone: what a kubelet is told must be there.
 fn called<'a>(root: &Root, path: &'a str) -> &'a str {
     let (var_run, file) = (root.path("/var/run"), root.path(path));
-    let is_good = var_run.is_symlink() || file.exists() || (var_run.is_dir() && !root.path(short(path)).exists());
+    let is_good =
+        var_run.is_symlink() || file.exists() || (var_run.is_dir() && !root.path(short(path)).exists());
     if is_good { path } else { short(path) }
 }
 
@@ -302,8 +342,11 @@ fn one_socket(found: Vec<&str>, default: &str) -> Result<String> {
     match found[..] {
         [] => Ok(default.to_owned()),
         [one] => Ok(one.to_owned()),
-        _ => Err(Failure::new(Class::Config, format!("several container runtimes are installed: {}", found.join(", ")))
-            .help("name the one to use in nodeRegistration.criSocket")),
+        _ => Err(Failure::new(
+            Class::Config,
+            format!("several container runtimes are installed: {}", found.join(", ")),
+        )
+        .help("name the one to use in nodeRegistration.criSocket")),
     }
 }
 
@@ -312,9 +355,12 @@ fn path(api: Api, method: &str) -> String {
 }
 
 fn failed(socket: &Path, method: &str, error: &Error) -> Failure {
-    Failure::new(Class::Runtime, format!("asking the container runtime at {} ({method}): {error}", socket.display()))
-        .help("see what the runtime's log says, such as journalctl -u containerd")
-        .transient()
+    Failure::new(
+        Class::Runtime,
+        format!("asking the container runtime at {} ({method}): {error}", socket.display()),
+    )
+    .help("see what the runtime's log says, such as journalctl -u containerd")
+    .transient()
 }
 
 fn unreachable(socket: &Path, error: &io::Error) -> Failure {
@@ -324,8 +370,11 @@ fn unreachable(socket: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::WouldBlock => "it accepts no connections".to_owned(),
         kind => kind.to_string(),
     };
-    let failure = Failure::new(Class::Runtime, format!("connecting to the container runtime at {}: {why}", socket.display()))
-        .help("start the container runtime, or name its socket in nodeRegistration.criSocket");
+    let failure = Failure::new(
+        Class::Runtime,
+        format!("connecting to the container runtime at {}: {why}", socket.display()),
+    )
+    .help("start the container runtime, or name its socket in nodeRegistration.criSocket");
     if error.kind() == io::ErrorKind::PermissionDenied { failure } else { failure.transient() }
 }
 

@@ -37,7 +37,10 @@ pub(super) fn open() -> Option<Backdoor> {
 }
 
 fn answers() -> bool {
-    Backdoor.call(Registers { ax: MAGIC, bx: !MAGIC, cx: GET_VERSION, dx: PORT, ..Registers::default() }).bx == MAGIC
+    Backdoor
+        .call(Registers { ax: MAGIC, bx: !MAGIC, cx: GET_VERSION, dx: PORT, ..Registers::default() })
+        .bx
+        == MAGIC
 }
 
 #[allow(unsafe_code)] // fork of a process that may have threads

@@ -18,21 +18,41 @@ use crate::secret::Secret;
 const MOST_REDIRECTS: usize = 5;
 
 /// By a file of the node.
-pub(super) fn discover(network: &Network, path: &Path, request: &Request<'_>, backoff: &mut Backoff) -> Result<Cluster> {
-    let named = |why: String| Failure::new(Class::Config, format!("the discovery file {}: {why}", path.display()));
-    let bytes = files::read(&network.root.path(path), LONGEST as u64)?.ok_or_else(|| named("there is no such file".to_owned()))?;
+pub(super) fn discover(
+    network: &Network,
+    path: &Path,
+    request: &Request<'_>,
+    backoff: &mut Backoff,
+) -> Result<Cluster> {
+    let named =
+        |why: String| Failure::new(Class::Config, format!("the discovery file {}: {why}", path.display()));
+    let bytes = files::read(&network.root.path(path), LONGEST as u64)?
+        .ok_or_else(|| named("there is no such file".to_owned()))?;
     let kubeconfig = kubeconfig::parse(&bytes, path.parent().unwrap_or(Path::new("/"))).map_err(named)?;
     cluster(network, kubeconfig, Verification::File(path.to_owned()), request, backoff)
 }
 
 /// By a URL, from a server that the system's CAs vouch for.
-pub(super) fn discover_url(network: &Network, url: &str, request: &Request<'_>, backoff: &mut Backoff) -> Result<Cluster> {
+pub(super) fn discover_url(
+    network: &Network,
+    url: &str,
+    request: &Request<'_>,
+    backoff: &mut Backoff,
+) -> Result<Cluster> {
     let shown = url.split('?').next().unwrap_or_default().to_owned();
     let fetched = fetch(network, url, &Authorities::system()?, request.deadline, backoff);
     let bytes = fetched.map_err(|failure| failure.doing(format!("the discovery kubeconfig from {shown}")))?;
     let kubeconfig = kubeconfig::parse(&bytes, Path::new("/"))
-        .and_then(|kubeconfig| if names_files(&kubeconfig) { Err("it names files of this machine".to_owned()) } else { Ok(kubeconfig) })
-        .map_err(|why| Failure::new(Class::Config, format!("the discovery kubeconfig from {shown}: {why}")))?;
+        .and_then(|kubeconfig| {
+            if names_files(&kubeconfig) {
+                Err("it names files of this machine".to_owned())
+            } else {
+                Ok(kubeconfig)
+            }
+        })
+        .map_err(|why| {
+            Failure::new(Class::Config, format!("the discovery kubeconfig from {shown}: {why}"))
+        })?;
     cluster(network, kubeconfig, Verification::Url(shown), request, backoff)
 }
 
@@ -43,18 +63,30 @@ fn names_files(kubeconfig: &Kubeconfig) -> bool {
         Some(User::Certificate { certificate, key }) => [Some(certificate), Some(key)],
         _ => [None, None],
     };
-    of_user.into_iter().flatten().chain(&kubeconfig.authorities).any(|material| matches!(material, Material::File(_)))
+    of_user
+        .into_iter()
+        .flatten()
+        .chain(&kubeconfig.authorities)
+        .any(|material| matches!(material, Material::File(_)))
 }
 
 /// GET of a whole URL, redirects to other `https://` URLs followed.
-pub fn fetch(network: &Network, url: &str, authorities: &Authorities, deadline: Deadline, backoff: &mut Backoff) -> Result<Vec<u8>> {
+pub fn fetch(
+    network: &Network,
+    url: &str,
+    authorities: &Authorities,
+    deadline: Deadline,
+    backoff: &mut Backoff,
+) -> Result<Vec<u8>> {
     let mut url = url.to_owned();
     for _ in 0..=MOST_REDIRECTS {
         let (server, path) = https::split(&url).map_err(|why| Failure::new(Class::Config, why))?;
         let mut client = Client::new(network, server, None, authorities, &Credential::Anonymous)?;
         let outcome = retry::until(deadline, backoff, || match client.get(&path, deadline) {
             Ok(answer) => Ok(Ok(answer.body)),
-            Err(Error { location: Some(target), status: Some(301 | 302 | 303 | 307 | 308), .. }) => Ok(Err(target)),
+            Err(Error { location: Some(target), status: Some(301 | 302 | 303 | 307 | 308), .. }) => {
+                Ok(Err(target))
+            }
             Err(error) => Err(error),
         });
         match outcome.map_err(|failure| failure.doing("fetching it"))? {
@@ -91,32 +123,49 @@ fn cluster(
 }
 
 /// The CA that a server publishes which the system's CAs vouch for: the kubeconfig has none.
-fn published(network: &Network, server: &Server, name: Option<&str>, deadline: Deadline, backoff: &mut Backoff) -> Result<Authorities> {
-    let mut client = Client::new(network, server.clone(), name, &Authorities::system()?, &Credential::Anonymous)?;
+fn published(
+    network: &Network,
+    server: &Server,
+    name: Option<&str>,
+    deadline: Deadline,
+    backoff: &mut Backoff,
+) -> Result<Authorities> {
+    let mut client =
+        Client::new(network, server.clone(), name, &Authorities::system()?, &Credential::Anonymous)?;
     let answer = retry::until(deadline, backoff, || client.get(CLUSTER_INFO, deadline))?;
     let config_map: ConfigMap = answer.json()?;
-    let published = config_map.get("kubeconfig").and_then(|text| kubeconfig::parse(text.as_bytes(), Path::new("/")).ok());
+    let published = config_map
+        .get("kubeconfig")
+        .and_then(|text| kubeconfig::parse(text.as_bytes(), Path::new("/")).ok());
     match published.and_then(|kubeconfig| kubeconfig.authorities) {
         Some(Material::Inline(text)) => pem(text),
-        _ => Err(Failure::new(Class::Config, "neither the discovery kubeconfig nor the cluster's cluster-info has a CA")),
+        _ => Err(Failure::new(
+            Class::Config,
+            "neither the discovery kubeconfig nor the cluster's cluster-info has a CA",
+        )),
     }
 }
 
 fn pem(text: Secret) -> Result<Authorities> {
-    Authorities::from_pem(text.reveal().as_bytes()).map_err(|why| Failure::new(Class::Config, format!("the discovery kubeconfig: {why}")))
+    Authorities::from_pem(text.reveal().as_bytes())
+        .map_err(|why| Failure::new(Class::Config, format!("the discovery kubeconfig: {why}")))
 }
 
 fn credential(root: &Root, user: User) -> Result<Credential> {
     match user {
-        User::Token(token) => Ok(Credential::Bearer(Secret::new(load(root, token)?.reveal().trim().to_owned()))),
+        User::Token(token) => {
+            Ok(Credential::Bearer(Secret::new(load(root, token)?.reveal().trim().to_owned())))
+        }
         User::Certificate { certificate, key } => {
             let own = ClientCertificate::from_pem(&load(root, certificate)?, &load(root, key)?);
-            own.map(Credential::Certificate).map_err(|why| Failure::new(Class::Config, format!("the discovery kubeconfig: {why}")))
+            own.map(Credential::Certificate)
+                .map_err(|why| Failure::new(Class::Config, format!("the discovery kubeconfig: {why}")))
         }
-        User::Unsupported(how) => {
-            Err(Failure::new(Class::Config, format!("the user of the discovery kubeconfig authenticates by {how}, which a join cannot"))
-                .help("set discovery.tlsBootstrapToken, or use a token or a client certificate"))
-        }
+        User::Unsupported(how) => Err(Failure::new(
+            Class::Config,
+            format!("the user of the discovery kubeconfig authenticates by {how}, which a join cannot"),
+        )
+        .help("set discovery.tlsBootstrapToken, or use a token or a client certificate")),
     }
 }
 
@@ -125,8 +174,11 @@ fn load(root: &Root, material: Material) -> Result<Secret> {
         Material::Inline(text) => return Ok(text),
         Material::File(path) => path,
     };
-    let wrong = |why| Failure::new(Class::Config, format!("{}, named by the discovery kubeconfig: {why}", path.display()));
-    let bytes = files::read(&root.path(&path), LONGEST as u64)?.ok_or_else(|| wrong("there is no such file"))?;
+    let wrong = |why| {
+        Failure::new(Class::Config, format!("{}, named by the discovery kubeconfig: {why}", path.display()))
+    };
+    let bytes =
+        files::read(&root.path(&path), LONGEST as u64)?.ok_or_else(|| wrong("there is no such file"))?;
     String::from_utf8(bytes).map(Secret::new).map_err(|_| wrong("it is not text"))
 }
 

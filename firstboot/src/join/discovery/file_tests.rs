@@ -65,12 +65,23 @@ fn a_file_with_the_ca_needs_no_request_and_the_bootstrap_token_goes_first() {
         (r#"{"token": "inline"}"#, None, "inline"),
         (r#"{"tokenFile": "token"}"#, None, "a.file.token"),
     ] {
-        machine.file("cluster-info.conf", &kubeconfig(&server.server().to_string(), r#""certificate-authority": "ca.crt""#, user));
+        machine.file(
+            "cluster-info.conf",
+            &kubeconfig(&server.server().to_string(), r#""certificate-authority": "ca.crt""#, user),
+        );
         let (mut cluster, network) = machine.discover(token).unwrap();
         assert_eq!(network.traffic().requests, 0);
         assert_eq!(cluster.verified_by, Verification::File("/lab/cluster-info.conf".into()));
         cluster.client.get("/x", deadline()).unwrap();
-        assert!(server.asked().last().unwrap().head.contains(&format!("authorization: Bearer {bearer}\r\n")), "{user}");
+        assert!(
+            server
+                .asked()
+                .last()
+                .unwrap()
+                .head
+                .contains(&format!("authorization: Bearer {bearer}\r\n")),
+            "{user}"
+        );
     }
 }
 
@@ -80,9 +91,15 @@ fn a_client_certificate_of_the_file_is_used_and_handed_on() {
     let identity = Identity { wants_client_certificate: true, ..Identity::default() };
     let server = TestServer::start(&ca, &identity, |_| Reply::Json(200, json!({})));
     let own = ca.sign(&["bootstrapper"], -1..1);
-    let certificate = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(&own.certificate));
+    let certificate = format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        STANDARD.encode(&own.certificate)
+    );
     machine.file("client.key", &own.key.serialize_pem());
-    let user = format!(r#"{{"client-certificate-data": "{}", "client-key": "client.key"}}"#, STANDARD.encode(&certificate));
+    let user = format!(
+        r#"{{"client-certificate-data": "{}", "client-key": "client.key"}}"#,
+        STANDARD.encode(&certificate)
+    );
     let authorities = format!(r#""certificate-authority-data": "{}""#, STANDARD.encode(ca.pem()));
     machine.file("cluster-info.conf", &kubeconfig(&server.server().to_string(), &authorities, &user));
     let (mut cluster, _) = machine.discover(None).unwrap();
@@ -90,22 +107,44 @@ fn a_client_certificate_of_the_file_is_used_and_handed_on() {
     let written = cluster.bootstrap_kubeconfig("lab", false).unwrap();
     let again = kubeconfig::parse(written.reveal().as_bytes(), Path::new("/")).unwrap();
     let inline = |text: String| Material::Inline(Secret::new(text));
-    assert_eq!(again.user, Some(User::Certificate { certificate: inline(certificate), key: inline(own.key.serialize_pem()) }));
+    assert_eq!(
+        again.user,
+        Some(User::Certificate { certificate: inline(certificate), key: inline(own.key.serialize_pem()) })
+    );
 }
 
 #[test]
 fn files_that_cannot_be_used_are_told() {
     let (ca, machine) = (Ca::new(), Machine::new());
-    assert!(machine.discover(None).err().unwrap().message.contains("/lab/cluster-info.conf: there is no such file"));
+    assert!(
+        machine
+            .discover(None)
+            .err()
+            .unwrap()
+            .message
+            .contains("/lab/cluster-info.conf: there is no such file")
+    );
     machine.file("ca.crt", &ca.pem());
     machine.file("broken.crt", "nothing");
     let good = r#""certificate-authority": "ca.crt""#;
     for (cluster, user, why) in [
         (good, "null", "has no user, and there is no tlsBootstrapToken"),
         (good, r#"{"exec": {"command": "aws"}}"#, "authenticates by exec, which a join cannot"),
-        (good, r#"{"tokenFile": "missing"}"#, "/lab/missing, named by the discovery kubeconfig: there is no such file"),
-        (good, r#"{"client-certificate": "ca.crt", "client-key": "broken.crt"}"#, "the client key is not PEM"),
-        (r#""certificate-authority": "broken.crt""#, r#"{"token": "t"}"#, "the CA bundle holds no certificate"),
+        (
+            good,
+            r#"{"tokenFile": "missing"}"#,
+            "/lab/missing, named by the discovery kubeconfig: there is no such file",
+        ),
+        (
+            good,
+            r#"{"client-certificate": "ca.crt", "client-key": "broken.crt"}"#,
+            "the client key is not PEM",
+        ),
+        (
+            r#""certificate-authority": "broken.crt""#,
+            r#"{"token": "t"}"#,
+            "the CA bundle holds no certificate",
+        ),
         (r#""certificate-authority": "missing.crt""#, r#"{"token": "t"}"#, "/lab/missing.crt"),
     ] {
         machine.file("cluster-info.conf", &kubeconfig("https://10.0.0.1:6443", cluster, user));
@@ -136,14 +175,22 @@ fn urls_are_fetched_with_their_query_and_redirects_are_followed() {
     });
     let network = crate::api::test_server::network();
     let fetch = |path: &str| {
-        fetch(&network, &format!("{}{path}", server.server()), &ca.authorities(), Deadline::after(Duration::from_secs(10)), &mut quick())
+        fetch(
+            &network,
+            &format!("{}{path}", server.server()),
+            &ca.authorities(),
+            Deadline::after(Duration::from_secs(10)),
+            &mut quick(),
+        )
     };
     for path in ["/found?signature=canary", "/moved", "/far", "/far#fragment"] {
         assert_eq!(fetch(path).unwrap(), b"kubeconfig", "{path}");
     }
-    for (path, why) in
-        [("/loop", "more than 5 redirects"), ("/plain", "does not begin with https://"), ("/x?signature=canary", "404 Not Found")]
-    {
+    for (path, why) in [
+        ("/loop", "more than 5 redirects"),
+        ("/plain", "does not begin with https://"),
+        ("/x?signature=canary", "404 Not Found"),
+    ] {
         let failure = fetch(path).unwrap_err();
         assert!(failure.message.contains(why) && !format!("{failure:?}").contains("canary"), "{failure:?}");
     }
@@ -156,7 +203,8 @@ fn a_kubeconfig_from_elsewhere_reads_no_files_of_this_machine() {
         (r#""certificate-authority-data": """#, r#"{"tokenFile": "/etc/x"}"#, true),
         (r#""certificate-authority-data": """#, r#"{"token": "t"}"#, false),
     ] {
-        let parsed = kubeconfig::parse(kubeconfig("https://a:1", cluster, user).as_bytes(), Path::new("/")).unwrap();
+        let parsed =
+            kubeconfig::parse(kubeconfig("https://a:1", cluster, user).as_bytes(), Path::new("/")).unwrap();
         assert_eq!(names_files(&parsed), names);
     }
 }

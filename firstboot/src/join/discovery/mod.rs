@@ -72,7 +72,8 @@ pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff)
     match request.discovery {
         Discovery::Token { endpoints, token, pins, unsafe_skip_ca_verification } => {
             let bearer = request.tls_bootstrap_token.unwrap_or(token);
-            let pins = if *unsafe_skip_ca_verification && pins.is_empty() { None } else { Some(pins.as_slice()) };
+            let pins =
+                if *unsafe_skip_ca_verification && pins.is_empty() { None } else { Some(pins.as_slice()) };
             token::discover(network, endpoints, token, pins, &bearer_of(bearer), request.deadline, backoff)
         }
         Discovery::Asked { .. } => Err(Failure::new(Class::Internal, "a token was not asked for")),
@@ -87,7 +88,9 @@ impl Cluster {
         let user = match &self.credential {
             Credential::Bearer(token) => BootstrapUser::Token(token),
             Credential::Certificate(own) => BootstrapUser::Certificate(own.pem().0, own.pem().1),
-            Credential::Anonymous => return Err(Failure::new(Class::Internal, "a kubelet cannot bootstrap as nobody")),
+            Credential::Anonymous => {
+                return Err(Failure::new(Class::Internal, "a kubelet cannot bootstrap as nobody"));
+            }
         };
         Ok(kubeconfig::bootstrap(&self.entry(preferences), cluster_name, user))
     }
@@ -98,7 +101,12 @@ impl Cluster {
     }
 
     fn entry(&self, preferences: bool) -> ClusterEntry<'_> {
-        ClusterEntry { server: &self.server, authorities: self.authorities.pem(), server_name: self.server_name.as_deref(), preferences }
+        ClusterEntry {
+            server: &self.server,
+            authorities: self.authorities.pem(),
+            server_name: self.server_name.as_deref(),
+            preferences,
+        }
     }
 }
 

@@ -44,7 +44,11 @@ fn signed(kubeconfig: &str, signer: &str) -> Value {
 }
 
 /// A server whose script may know its own URL.
-fn start(ca: &Ca, identity: &Identity<'_>, reply: impl Fn(&str, &Asked) -> Reply + Send + Sync + 'static) -> TestServer {
+fn start(
+    ca: &Ca,
+    identity: &Identity<'_>,
+    reply: impl Fn(&str, &Asked) -> Reply + Send + Sync + 'static,
+) -> TestServer {
     let url = Arc::new(Mutex::new(String::new()));
     let own = url.clone();
     let server = TestServer::start(ca, identity, move |asked| reply(&own.lock().unwrap(), asked));
@@ -88,23 +92,33 @@ fn failure(outcome: Result<Cluster>) -> Failure {
 #[test]
 fn a_join_is_four_requests_on_one_connection_and_the_token_comes_last() {
     let (ca, key) = (Arc::new(Ca::new()), KeyPair::generate().unwrap());
-    let csr = CertificateParams::new(Vec::new()).unwrap().serialize_request(&key).unwrap().pem().unwrap();
+    let csr = CertificateParams::new(Vec::new())
+        .unwrap()
+        .serialize_request(&key)
+        .unwrap()
+        .pem()
+        .unwrap();
     let request = CertificateRequest::new("w1", &csr).unwrap();
     let (issued, own) = (ca.certify(&key), ca.clone());
-    let server = start(&ca, &Identity::default(), move |url, asked| match (asked.method.as_str(), asked.path.as_str()) {
-        (_, CLUSTER_INFO) => Reply::Json(200, cluster_info(&own, url, TOKEN)),
-        (_, "/api/v1/nodes/w1") => status(404, "not found"),
-        ("POST", _) => Reply::Json(201, json!({"metadata": {"resourceVersion": "7"}})),
-        _ => {
-            let object = json!({"metadata": {}, "status": {"certificate": STANDARD.encode(&issued)}});
-            Reply::Watch(vec![(Duration::from_millis(20), json!({"type": "MODIFIED", "object": object}))])
+    let server = start(&ca, &Identity::default(), move |url, asked| {
+        match (asked.method.as_str(), asked.path.as_str()) {
+            (_, CLUSTER_INFO) => Reply::Json(200, cluster_info(&own, url, TOKEN)),
+            (_, "/api/v1/nodes/w1") => status(404, "not found"),
+            ("POST", _) => Reply::Json(201, json!({"metadata": {"resourceVersion": "7"}})),
+            _ => {
+                let object = json!({"metadata": {}, "status": {"certificate": STANDARD.encode(&issued)}});
+                Reply::Watch(vec![(Duration::from_millis(20), json!({"type": "MODIFIED", "object": object}))])
+            }
         }
     });
     let network = network();
     let pins = ca.authorities().pins();
     let mut cluster = run_on(&network, &by_token(&[&server], &pins, TOKEN), 5000).unwrap();
     assert_eq!(cluster.verified_by, Verification::Pin(pins[0].clone()));
-    assert_eq!((cluster.server.to_string(), cluster.authorities.pem()), (server.server().to_string(), ca.pem().as_bytes()));
+    assert_eq!(
+        (cluster.server.to_string(), cluster.authorities.pem()),
+        (server.server().to_string(), ca.pem().as_bytes())
+    );
     let deadline = Deadline::after(Duration::from_secs(5));
     assert_eq!(cluster::node(&mut cluster.client, "w1", deadline, &mut quick()).unwrap(), None);
     request.submit(&mut cluster.client, deadline, &mut quick()).unwrap();
@@ -112,13 +126,19 @@ fn a_join_is_four_requests_on_one_connection_and_the_token_comes_last() {
     let asked = server.asked();
     assert_eq!(asked.len(), 4);
     assert!(asked.iter().all(|asked| asked.connection == 0));
-    let with_token: Vec<_> = asked.iter().map(|asked| asked.head.contains(&format!("authorization: Bearer {TOKEN}\r\n"))).collect();
+    let with_token: Vec<_> = asked
+        .iter()
+        .map(|asked| asked.head.contains(&format!("authorization: Bearer {TOKEN}\r\n")))
+        .collect();
     assert_eq!(with_token, [false, true, true, true]);
     assert!(!asked[0].head.to_lowercase().contains("authorization"));
     let traffic = network.traffic();
     assert_eq!((traffic.requests, traffic.connections), (4, 1));
     let bootstrap = cluster.bootstrap_kubeconfig("lab", false).unwrap();
-    assert!(bootstrap.reveal().contains(TOKEN) && cluster.kubelet_kubeconfig("/x.pem", false).contains("client-key: /x.pem"));
+    assert!(
+        bootstrap.reveal().contains(TOKEN)
+            && cluster.kubelet_kubeconfig("/x.pem", false).contains("client-key: /x.pem")
+    );
 }
 
 #[test]
@@ -126,8 +146,10 @@ fn wrong_pins_secrets_and_tokens_are_refused_in_kubeadms_words() {
     let ca = Arc::new(Ca::new());
     let server = publishing(ca.clone(), &Identity::default());
     let (right, wrong) = (ca.authorities().pins(), vec!["0".repeat(64)]);
-    let not_pinned =
-        format!("cluster CA found in cluster-info ConfigMap is invalid: none of the public keys \"sha256:{}\" are pinned", right[0]);
+    let not_pinned = format!(
+        "cluster CA found in cluster-info ConfigMap is invalid: none of the public keys \"sha256:{}\" are pinned",
+        right[0]
+    );
     for (pins, text, class, message) in [
         (&wrong, TOKEN, Class::Untrusted, not_pinned.as_str()),
         (&vec![], TOKEN, Class::Untrusted, not_pinned.as_str()),
@@ -145,7 +167,10 @@ fn wrong_pins_secrets_and_tokens_are_refused_in_kubeadms_words() {
         ),
     ] {
         let started = Instant::now();
-        let failure = failure(run(&by_token(&[&server], pins, text), if class == Class::Credential { 3000 } else { 10_000 }));
+        let failure = failure(run(
+            &by_token(&[&server], pins, text),
+            if class == Class::Credential { 3000 } else { 10_000 },
+        ));
         assert_eq!((failure.class, failure.message.as_str(), failure.transient), (class, message, false));
         assert!(failure.help.is_some() && started.elapsed() < Duration::from_secs(6));
     }
@@ -157,7 +182,8 @@ fn a_man_in_the_middle_gets_no_token() {
     let (ca, other) = (Arc::new(Ca::new()), Ca::new());
     let own = ca.clone();
     // It hands on the real, signed cluster-info, under a certificate of its own.
-    let middle = start(&other, &Identity::default(), move |url, _| Reply::Json(200, cluster_info(&own, url, TOKEN)));
+    let middle =
+        start(&other, &Identity::default(), move |url, _| Reply::Json(200, cluster_info(&own, url, TOKEN)));
     let failure = failure(run(&by_token(&[&middle], &ca.authorities().pins(), TOKEN), 8000));
     assert_eq!((failure.class, failure.transient), (Class::Untrusted, false), "{failure}");
     assert_eq!(middle.asked().len(), 1);
@@ -167,7 +193,12 @@ fn a_man_in_the_middle_gets_no_token() {
 #[test]
 fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
     for (names, days, class, message) in [
-        (vec!["api.example.com"], -1..30, Class::Untrusted, "is not for that name or address, but for api.example.com"),
+        (
+            vec!["api.example.com"],
+            -1..30,
+            Class::Untrusted,
+            "is not for that name or address, but for api.example.com",
+        ),
         // The server's own Date says that the clock is right: the certificate did expire.
         (vec!["127.0.0.1"], -30..-1, Class::Untrusted, "expired on "),
         (vec!["127.0.0.1"], 1..30, Class::Clock, "is valid only from "),
@@ -183,16 +214,18 @@ fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
 /// rustls does not ask whether a CA that it trusts is valid.
 #[test]
 fn a_ca_that_does_not_hold_now_is_not_trusted() {
-    for (days, class, message) in
-        [(-30..-1, Class::Untrusted, "the cluster's CA expired on "), (1..30, Class::Clock, "the cluster's CA is valid only from ")]
-    {
+    for (days, class, message) in [
+        (-30..-1, Class::Untrusted, "the cluster's CA expired on "),
+        (1..30, Class::Clock, "the cluster's CA is valid only from "),
+    ] {
         let ca = Arc::new(Ca::valid(days));
         let server = publishing(ca.clone(), &Identity::default());
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000));
         assert!(failure.class == class && failure.message.starts_with(message), "{failure}");
         assert_eq!(server.asked().len(), 1);
         // Without an answer that has a date, either may be wrong.
-        let unasked = Client::new(&network(), server.server(), None, &ca.authorities(), &Credential::Anonymous);
+        let unasked =
+            Client::new(&network(), server.server(), None, &ca.authorities(), &Credential::Anonymous);
         assert_eq!(unasked.err().map(|failure| failure.class), Some(Class::Clock));
     }
 }
@@ -204,9 +237,13 @@ fn an_expired_ca_beside_a_good_one_does_no_harm_and_vouches_for_nobody() {
     let both = Authorities::from_pem(format!("{}{}", old.pem(), new.pem()).as_bytes()).unwrap();
     for (ca, is_trusted) in [(&new, true), (&old, false)] {
         let server = TestServer::start(ca, &Identity::default(), |_| Reply::Json(200, json!({})));
-        let mut client = Client::new(&network(), server.server(), None, &both, &Credential::Anonymous).unwrap();
+        let mut client =
+            Client::new(&network(), server.server(), None, &both, &Credential::Anonymous).unwrap();
         let answer = client.get("/x", Deadline::after(Duration::from_secs(3)));
-        assert_eq!(answer.map(drop).map_err(|error| error.failure.class), if is_trusted { Ok(()) } else { Err(Class::Untrusted) });
+        assert_eq!(
+            answer.map(drop).map_err(|error| error.failure.class),
+            if is_trusted { Ok(()) } else { Err(Class::Untrusted) }
+        );
     }
 }
 
@@ -214,7 +251,8 @@ fn an_expired_ca_beside_a_good_one_does_no_harm_and_vouches_for_nobody() {
 fn a_server_that_closes_after_each_answer_is_still_verified() {
     let ca = Arc::new(Ca::new());
     let own = ca.clone();
-    let server = start(&ca, &Identity::default(), move |url, _| Reply::ThenClose(cluster_info(&own, url, TOKEN)));
+    let server =
+        start(&ca, &Identity::default(), move |url, _| Reply::ThenClose(cluster_info(&own, url, TOKEN)));
     let mut cluster = run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     cluster.client.get("/x", Deadline::after(Duration::from_secs(3))).unwrap();
@@ -227,7 +265,8 @@ fn the_server_that_cluster_info_names_is_asked_from_then_on() {
     let ca = Arc::new(Ca::new());
     let named = TestServer::start(&ca, &Identity::default(), |_| status(404, "not found"));
     let (own, url) = (ca.clone(), named.server().to_string());
-    let endpoint = start(&ca, &Identity::default(), move |_, _| Reply::Json(200, cluster_info(&own, &url, TOKEN)));
+    let endpoint =
+        start(&ca, &Identity::default(), move |_, _| Reply::Json(200, cluster_info(&own, &url, TOKEN)));
     let mut cluster = run(&by_token(&[&endpoint], &ca.authorities().pins(), TOKEN), 8000).unwrap();
     assert!(cluster.server.is_same(&named.server()));
     cluster.client.get("/x", Deadline::after(Duration::from_secs(3))).unwrap_err();
@@ -240,14 +279,20 @@ fn without_pins_the_signature_must_be_said_to_be_enough() {
     let ca = Arc::new(Ca::new());
     let server = publishing(ca.clone(), &Identity::default());
     let endpoints = vec![server.server().endpoint];
-    let discovery =
-        |pins: Vec<String>| Discovery::Token { endpoints: endpoints.clone(), token: token(TOKEN), pins, unsafe_skip_ca_verification: true };
+    let discovery = |pins: Vec<String>| Discovery::Token {
+        endpoints: endpoints.clone(),
+        token: token(TOKEN),
+        pins,
+        unsafe_skip_ca_verification: true,
+    };
     assert_eq!(run(&discovery(Vec::new()), 3000).unwrap().verified_by, Verification::SignatureAlone);
     // Pins that are there are checked, whatever else is said.
     assert_eq!(failure(run(&discovery(vec!["0".repeat(64)]), 3000)).class, Class::Untrusted);
     // The token goes only to a server that shows a certificate of the CA that was signed for.
     let own = ca.clone();
-    let middle = start(&Ca::new(), &Identity::default(), move |url, _| Reply::Json(200, cluster_info(&own, url, TOKEN)));
+    let middle = start(&Ca::new(), &Identity::default(), move |url, _| {
+        Reply::Json(200, cluster_info(&own, url, TOKEN))
+    });
     let discovery = Discovery::Token {
         endpoints: vec![middle.server().endpoint],
         token: token(TOKEN),
@@ -260,7 +305,13 @@ fn without_pins_the_signature_must_be_said_to_be_enough() {
 #[test]
 fn endpoints_are_tried_in_turn_and_again() {
     let ca = Arc::new(Ca::new());
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string().parse::<Endpoint>().unwrap();
+    let dead = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
+        .parse::<Endpoint>()
+        .unwrap();
     let tries = AtomicUsize::new(0);
     let own = ca.clone();
     let slow = start(&ca, &Identity::default(), move |url, _| match tries.fetch_add(1, Ordering::SeqCst) {
@@ -275,14 +326,19 @@ fn endpoints_are_tried_in_turn_and_again() {
         unsafe_skip_ca_verification: false,
     };
     let both = at(vec![dead.clone(), slow.server().endpoint]);
-    let request = Request { discovery: &both, tls_bootstrap_token: None, deadline: Deadline::after(Duration::from_secs(5)) };
+    let request = Request {
+        discovery: &both,
+        tls_bootstrap_token: None,
+        deadline: Deadline::after(Duration::from_secs(5)),
+    };
     assert!(discover(&network(), &request, &mut quick()).is_ok());
     assert_eq!(slow.asked().len(), 3);
 
     let failure = failure(run(&at(vec![dead.clone()]), 200));
     assert!(failure.class == Class::Unreachable && failure.transient);
-    let expected =
-        format!("failed to request the cluster-info ConfigMap: GET {CLUSTER_INFO} from {dead}: connecting: Connection refused (tried ");
+    let expected = format!(
+        "failed to request the cluster-info ConfigMap: GET {CLUSTER_INFO} from {dead}: connecting: Connection refused (tried "
+    );
     assert!(failure.message.starts_with(&expected), "{failure}");
 }
 
@@ -298,7 +354,8 @@ fn out_of_time_the_telling_reason_is_given() {
             _ => Reply::Silence,
         })
     };
-    let (silent, broken, again, unsigned) = (start(&ca, &Identity::default(), |_, _| Reply::Silence), once(500), once(503), once(200));
+    let (silent, broken, again, unsigned) =
+        (start(&ca, &Identity::default(), |_, _| Reply::Silence), once(500), once(503), once(200));
     for (servers, time, message) in [
         (vec![&again], 800, "503 Service Unavailable: why (tried 2 times"),
         (vec![&broken, &silent], 800, "500 Internal Server Error: why (tried once"),
@@ -315,10 +372,12 @@ fn a_cluster_that_is_not_ready_is_given_a_moment() {
     for first in [404, 403, 200] {
         let tries = AtomicUsize::new(0);
         let own = ca.clone();
-        let server = start(&ca, &Identity::default(), move |url, _| match (tries.fetch_add(1, Ordering::SeqCst), first) {
-            (0, 200) => Reply::Json(200, cluster_info(&own, url, "zzzzzz.0123456789abcdef")),
-            (0, code) => status(code, "not yet"),
-            _ => Reply::Json(200, cluster_info(&own, url, TOKEN)),
+        let server = start(&ca, &Identity::default(), move |url, _| {
+            match (tries.fetch_add(1, Ordering::SeqCst), first) {
+                (0, 200) => Reply::Json(200, cluster_info(&own, url, "zzzzzz.0123456789abcdef")),
+                (0, code) => status(code, "not yet"),
+                _ => Reply::Json(200, cluster_info(&own, url, TOKEN)),
+            }
         });
         assert!(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000).is_ok(), "{first}");
         assert_eq!(server.asked().len(), 2);
@@ -332,30 +391,46 @@ fn anonymous_clients_that_are_locked_out_are_told_about_file_discovery() {
         let server = TestServer::start(&ca, &Identity::default(), move |_| status(code, "no"));
         let started = Instant::now();
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), time));
-        assert!(failure.class == Class::Credential && failure.help.as_ref().unwrap().contains("discovery.file"), "{failure:?}");
+        assert!(
+            failure.class == Class::Credential && failure.help.as_ref().unwrap().contains("discovery.file"),
+            "{failure:?}"
+        );
         assert!(started.elapsed() < Duration::from_secs(4));
     }
 }
 
 #[test]
 fn cluster_infos_that_cannot_be_used_are_refused() {
-    let open = |value: Value| open_cluster_info(&serde_json::from_value::<ConfigMap>(value).unwrap(), &token(TOKEN), None);
+    let open = |value: Value| {
+        open_cluster_info(&serde_json::from_value::<ConfigMap>(value).unwrap(), &token(TOKEN), None)
+    };
     for (value, message) in [
         (json!({"data": null}), "there is no kubeconfig in the cluster-info ConfigMap"),
         (json!({"data": {"kubeconfig": ""}}), "there is no kubeconfig in the cluster-info ConfigMap"),
         (signed("users: null", TOKEN), "neither a cluster without a name"),
-        (signed("clusters: [{name: '', cluster: {server: 'https://a:1'}}]", TOKEN), "it has no certificate-authority-data"),
         (
-            signed("clusters: [{name: '', cluster: {server: 'https://a:1', certificate-authority: /etc/shadow}}]", TOKEN),
+            signed("clusters: [{name: '', cluster: {server: 'https://a:1'}}]", TOKEN),
             "it has no certificate-authority-data",
         ),
         (
-            signed("clusters: [{name: '', cluster: {server: 'https://a:1', certificate-authority-data: eA==}}]", TOKEN),
+            signed(
+                "clusters: [{name: '', cluster: {server: 'https://a:1', certificate-authority: /etc/shadow}}]",
+                TOKEN,
+            ),
+            "it has no certificate-authority-data",
+        ),
+        (
+            signed(
+                "clusters: [{name: '', cluster: {server: 'https://a:1', certificate-authority-data: eA==}}]",
+                TOKEN,
+            ),
             "the CA bundle holds no certificate",
         ),
     ] {
         match open(value) {
-            Err(Rejected::ForGood(failure)) => assert!(failure.class == Class::Refused && failure.message.contains(message), "{failure}"),
+            Err(Rejected::ForGood(failure)) => {
+                assert!(failure.class == Class::Refused && failure.message.contains(message), "{failure}")
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -367,15 +442,31 @@ fn a_recorded_cluster_is_opened_or_refused_as_kubeadm_did() {
     let recorded = include_str!("../../../../tests/vectors/v1.36.2/cluster/cluster-info.yaml");
     let config_map: ConfigMap = serde_yaml_ng::from_str(recorded).unwrap();
     let pin = "f85e5279bb962da2be209a8246ca851b22f330123c05c47f71bf660a0051f55e".to_owned();
-    let open = |text: &str, pin: &String| open_cluster_info(&config_map, &token(text), Some(std::slice::from_ref(pin)));
+    let open = |text: &str, pin: &String| {
+        open_cluster_info(&config_map, &token(text), Some(std::slice::from_ref(pin)))
+    };
     assert!(open("9vr73a.a8uxyaju799qwdjv", &pin).is_ok());
     for (text, pin, output) in [
-        ("9vr73a.a8uxyaju799qwdjv", "0".repeat(64), include_str!("../../../../tests/vectors/v1.36.2/join/50-bad-hash/output.txt")),
-        ("aaaaaa.bbbbbbbbbbbbbbbb", pin.clone(), include_str!("../../../../tests/vectors/v1.36.2/join/51-unknown-token/output.txt")),
-        ("9vr73a.0000000000000000", pin.clone(), include_str!("../../../../tests/vectors/v1.36.2/join/52-wrong-secret/output.txt")),
+        (
+            "9vr73a.a8uxyaju799qwdjv",
+            "0".repeat(64),
+            include_str!("../../../../tests/vectors/v1.36.2/join/50-bad-hash/output.txt"),
+        ),
+        (
+            "aaaaaa.bbbbbbbbbbbbbbbb",
+            pin.clone(),
+            include_str!("../../../../tests/vectors/v1.36.2/join/51-unknown-token/output.txt"),
+        ),
+        (
+            "9vr73a.0000000000000000",
+            pin.clone(),
+            include_str!("../../../../tests/vectors/v1.36.2/join/52-wrong-secret/output.txt"),
+        ),
     ] {
         match open(text, &pin).unwrap_err() {
-            Rejected::NotYet(failure) | Rejected::ForGood(failure) => assert!(output.contains(&failure.message), "{failure}"),
+            Rejected::NotYet(failure) | Rejected::ForGood(failure) => {
+                assert!(output.contains(&failure.message), "{failure}")
+            }
             Rejected::Unreachable(error) => panic!("{error:?}"),
         }
     }

@@ -35,7 +35,11 @@ pub(super) fn discover(
 ) -> Result<Cluster> {
     let clients = endpoints.iter().map(|endpoint| UnverifiedClient::new(network, endpoint.clone().into()));
     let mut clients = clients.collect::<Result<Vec<_>>>()?;
-    let mut settling = Settling { since: None, reason: None, waits: backoff.clone().between(SETTLING_WAITS.0, SETTLING_WAITS.1) };
+    let mut settling = Settling {
+        since: None,
+        reason: None,
+        waits: backoff.clone().between(SETTLING_WAITS.0, SETTLING_WAITS.1),
+    };
     loop {
         let mut last: Option<Error> = None;
         for position in 0..clients.len() {
@@ -49,12 +53,15 @@ pub(super) fn discover(
                 // The deadline cut this try short: the one before knows more.
                 Err(Rejected::Unreachable(_)) if last.is_some() && deadline.has_passed() => {}
                 Err(Rejected::Unreachable(error))
-                    if last.as_ref().is_some_and(|last| last.failure.transient && !error.failure.transient) => {}
+                    if last
+                        .as_ref()
+                        .is_some_and(|last| last.failure.transient && !error.failure.transient) => {}
                 Err(Rejected::Unreachable(error)) => last = Some(error),
                 Err(Rejected::ForGood(failure)) => return Err(failure),
             }
         }
-        let error = last.unwrap_or_else(|| Failure::new(Class::Config, "token discovery has no endpoint").into());
+        let error =
+            last.unwrap_or_else(|| Failure::new(Class::Config, "token discovery has no endpoint").into());
         match settling.since {
             Some(_) => settling.pause(deadline, error.failure)?,
             None => retry::pause(deadline, backoff, error)?,
@@ -118,29 +125,33 @@ fn attempt(
         let status = error.status;
         let error = Error { failure: error.failure.doing(doing), ..error };
         match status {
-            Some(404) => Rejected::NotYet(
-                Failure { class: Class::Refused, ..error.failure }
-                    .help("the cluster publishes no cluster-info: finish kubeadm init there, or use file discovery"),
-            ),
+            Some(404) => Rejected::NotYet(Failure { class: Class::Refused, ..error.failure }.help(
+                "the cluster publishes no cluster-info: finish kubeadm init there, or use file discovery",
+            )),
             Some(403) => Rejected::NotYet(error.failure.help(HARDENED)),
             Some(401) => Rejected::ForGood(error.failure.help(HARDENED)),
             _ if error.failure.class == Class::Unreachable => Rejected::Unreachable(error),
             _ => Rejected::ForGood(error.failure),
         }
     })?;
-    let config_map: ConfigMap = answer.json().map_err(|failure| Rejected::Unreachable(failure.doing(doing).into()))?;
+    let config_map: ConfigMap =
+        answer.json().map_err(|failure| Rejected::Unreachable(failure.doing(doing).into()))?;
     open(&config_map, token, pins)
 }
 
-const HARDENED: &str =
-    "the cluster does not let anonymous clients read cluster-info, a known hardening: use discovery.file, or allow it again";
+const HARDENED: &str = "the cluster does not let anonymous clients read cluster-info, a known hardening: use discovery.file, or allow it again";
 
 /// Checks the signature of a cluster-info, then its CA against the pins.
-pub fn open(config_map: &ConfigMap, token: &Token, pins: Option<&[String]>) -> std::result::Result<Opened, Rejected> {
+pub fn open(
+    config_map: &ConfigMap,
+    token: &Token,
+    pins: Option<&[String]>,
+) -> std::result::Result<Opened, Rejected> {
     let for_good = |class, message: String| Rejected::ForGood(Failure::new(class, message));
     let kubeconfig = config_map.get("kubeconfig");
-    let kubeconfig =
-        kubeconfig.ok_or_else(|| for_good(Class::Refused, "there is no kubeconfig in the cluster-info ConfigMap".to_owned()))?;
+    let kubeconfig = kubeconfig.ok_or_else(|| {
+        for_good(Class::Refused, "there is no kubeconfig in the cluster-info ConfigMap".to_owned())
+    })?;
     let signature = config_map.get(&format!("jws-kubeconfig-{}", token.id())).ok_or_else(|| {
         let message = format!("could not find a JWS signature in the cluster-info ConfigMap for token ID \"{}\"", token.id());
         Rejected::NotYet(Failure::new(Class::Credential, message).help(
@@ -149,7 +160,9 @@ pub fn open(config_map: &ConfigMap, token: &Token, pins: Option<&[String]>) -> s
     })?;
     jws::verify(kubeconfig, signature, token).map_err(Rejected::ForGood)?;
 
-    let wrong = |why: String| for_good(Class::Refused, format!("the kubeconfig of the cluster-info ConfigMap: {why}"));
+    let wrong = |why: String| {
+        for_good(Class::Refused, format!("the kubeconfig of the cluster-info ConfigMap: {why}"))
+    };
     let parsed = kubeconfig::parse(kubeconfig.as_bytes(), "/".as_ref()).map_err(wrong)?;
     let Some(Material::Inline(pem)) = parsed.authorities else {
         return Err(wrong("it has no certificate-authority-data".to_owned()));
@@ -167,13 +180,21 @@ fn pinned(authorities: &Authorities, pins: &[String]) -> Result<String> {
     let keys = authorities.pins();
     keys.iter().find(|key| pins.contains(key)).cloned().ok_or_else(|| {
         let list = keys.iter().map(|key| format!("\"sha256:{key}\"")).collect::<Vec<_>>().join(", ");
-        let message = format!("cluster CA found in cluster-info ConfigMap is invalid: none of the public keys {list} are pinned");
-        Failure::new(Class::Untrusted, message).help("if this is the right cluster, correct caCertHashes; if in doubt, another answers")
+        let message = format!(
+            "cluster CA found in cluster-info ConfigMap is invalid: none of the public keys {list} are pinned"
+        );
+        Failure::new(Class::Untrusted, message)
+            .help("if this is the right cluster, correct caCertHashes; if in doubt, another answers")
     })
 }
 
 /// Goes on with the same connection where the kubeconfig names the same server.
-fn finish(network: &Network, asked: UnverifiedClient, opened: Opened, credential: &Credential) -> Result<Cluster> {
+fn finish(
+    network: &Network,
+    asked: UnverifiedClient,
+    opened: Opened,
+    credential: &Credential,
+) -> Result<Cluster> {
     let Opened { server, authorities, verified_by } = opened;
     let client = if server.is_same(asked.server()) {
         asked.verified(&authorities, credential)?
@@ -184,5 +205,12 @@ fn finish(network: &Network, asked: UnverifiedClient, opened: Opened, credential
         }
         Client::new(network, server.clone(), None, &authorities, credential)?
     };
-    Ok(Cluster { client, server, server_name: None, authorities, credential: credential.clone(), verified_by })
+    Ok(Cluster {
+        client,
+        server,
+        server_name: None,
+        authorities,
+        credential: credential.clone(),
+        verified_by,
+    })
 }

@@ -31,8 +31,13 @@ fn run(join: &mut Join) -> Result<()> {
 
 /// What the plan must know of the cluster: two requests, or none when the image carries the kubelet's configuration.
 fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline) -> Result<ClusterFacts> {
-    let found = join.found.cluster.as_mut().ok_or_else(|| Failure::new(Class::Internal, "no cluster was discovered"))?;
-    let (server, ca_pem) = (found.server.to_string(), String::from_utf8_lossy(found.authorities.pem()).into_owned());
+    let found = join
+        .found
+        .cluster
+        .as_mut()
+        .ok_or_else(|| Failure::new(Class::Internal, "no cluster was discovered"))?;
+    let (server, ca_pem) =
+        (found.server.to_string(), String::from_utf8_lossy(found.authorities.pem()).into_owned());
     if let Some(kubelet_config) = carried {
         return Ok(ClusterFacts::unknown(server, ca_pem, kubelet_config));
     }
@@ -76,7 +81,10 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
         cri_socket: join.cri_socket()?,
         // The runtime is waited for here only when it is needed here.
         runtime_cgroup_driver: if lacks_driver { preflight::cgroup_driver_to_follow(join) } else { None },
-        patches: folder.map(|folder| patches::read(&join.root.path(folder))).transpose()?.unwrap_or_default(),
+        patches: folder
+            .map(|folder| patches::read(&join.root.path(folder)))
+            .transpose()?
+            .unwrap_or_default(),
     })
 }
 
@@ -89,22 +97,27 @@ fn name_is_free(join: &mut Join, name: &str, deadline: Deadline) -> Result<bool>
         Err(failure) => return Err(failure),
     };
     match node {
-        Some(node) if node.ready && !is_this_machine(join, &node) => {
-            Err(Failure::new(Class::Refused, format!("a Node with name \"{name}\" and status \"Ready\" already exists in the cluster"))
-                .help(format!("delete the Node (kubectl delete node {name}) or give this machine another name")))
-        }
+        Some(node) if node.ready && !is_this_machine(join, &node) => Err(Failure::new(
+            Class::Refused,
+            format!("a Node with name \"{name}\" and status \"Ready\" already exists in the cluster"),
+        )
+        .help(format!("delete the Node (kubectl delete node {name}) or give this machine another name"))),
         _ => Ok(false),
     }
 }
 
 fn is_this_machine(join: &Join, node: &Node) -> bool {
-    let same = |own: Option<String>, theirs: &str| own.is_some_and(|own| own.eq_ignore_ascii_case(theirs.trim()));
+    let same =
+        |own: Option<String>, theirs: &str| own.is_some_and(|own| own.eq_ignore_ascii_case(theirs.trim()));
     let uuid = identity::product_uuid(join.root).filter(|uuid| identity::doubt(uuid).is_none());
     same(uuid, &node.system_uuid) || same(identity::machine_id(join.root), &node.machine_id)
 }
 
 fn clock(join: &Join) -> Option<Clock> {
     let found = join.found.cluster.as_ref()?;
-    let (server, local) = found.client.dates().map_or((None, SystemTime::now()), |(server, local)| (Some(server), local));
+    let (server, local) = found
+        .client
+        .dates()
+        .map_or((None, SystemTime::now()), |(server, local)| (Some(server), local));
     Some(Clock { local, server, valid: found.authorities.validity() })
 }

@@ -12,7 +12,11 @@ fn run(join: &mut Join) -> Result<()> {
     if join.files_are_written() {
         return Ok(());
     }
-    let plan = join.found.plan.as_ref().ok_or_else(|| Failure::new(Class::Internal, "no files were planned"))?;
+    let plan = join
+        .found
+        .plan
+        .as_ref()
+        .ok_or_else(|| Failure::new(Class::Internal, "no files were planned"))?;
     names::add(join.root, &plan.node_name)?;
     for file in &plan.files {
         files::write(&join.root.path(&file.path), &file.bytes, file.mode)?;

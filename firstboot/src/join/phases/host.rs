@@ -16,8 +16,16 @@ const OVERLAY: &str = "overlay";
 
 /// A check, the parameter that it wants to be 1, and the module that the parameter comes with.
 const SETTINGS: &[(&str, &str, Option<&str>)] = &[
-    ("FileContent--proc-sys-net-bridge-bridge-nf-call-iptables", "net.bridge.bridge-nf-call-iptables", Some("br_netfilter")),
-    ("FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables", "net.bridge.bridge-nf-call-ip6tables", Some("br_netfilter")),
+    (
+        "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",
+        "net.bridge.bridge-nf-call-iptables",
+        Some("br_netfilter"),
+    ),
+    (
+        "FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables",
+        "net.bridge.bridge-nf-call-ip6tables",
+        Some("br_netfilter"),
+    ),
     ("FileContent--proc-sys-net-ipv4-ip_forward", "net.ipv4.ip_forward", None),
     ("FileContent--proc-sys-net-ipv6-conf-default-forwarding", "net.ipv6.conf.default.forwarding", None),
 ];
@@ -39,7 +47,10 @@ fn run(join: &mut Join) -> Result<()> {
     modules.dedup();
     modules.retain(|module| is_done(join, kernel::load_module(join.root, module)));
     let parameters: Vec<&str> = failing.iter().map(|(_, parameter, _)| *parameter).collect();
-    let set: Vec<&str> = parameters.into_iter().filter(|name| is_done(join, kernel::set_sysctl(join.root, name, "1"))).collect();
+    let set: Vec<&str> = parameters
+        .into_iter()
+        .filter(|name| is_done(join, kernel::set_sysctl(join.root, name, "1")))
+        .collect();
     keep(join, MODULES, &modules, "");
     keep(join, PARAMETERS, &set, " = 1");
     Ok(())
@@ -47,7 +58,10 @@ fn run(join: &mut Join) -> Result<()> {
 
 fn name_the_host(join: &mut Join) {
     let (host, node) = (machine::hostname(join.root).unwrap_or_default(), join.config.join.node.name.clone());
-    if machine::is_nobodys(&host) && !machine::is_nobodys(&node) && is_done(join, machine::set_hostname(join.root, &node)) {
+    if machine::is_nobodys(&host)
+        && !machine::is_nobodys(&node)
+        && is_done(join, machine::set_hostname(join.root, &node))
+    {
         join.say(&format!("the host, called \"{}\", is named {node}", host.escape_debug()));
     }
 }
@@ -82,7 +96,9 @@ mod tests {
     fn every_setting_belongs_to_a_check() {
         for (check, ..) in SETTINGS {
             assert!(
-                crate::preflight::CHECKS.iter().any(|row| matches!(row.name, crate::preflight::Name::Is(name) if name == *check)),
+                crate::preflight::CHECKS
+                    .iter()
+                    .any(|row| matches!(row.name, crate::preflight::Name::Is(name) if name == *check)),
                 "{check}"
             );
         }
@@ -92,7 +108,8 @@ mod tests {
     fn files_for_the_next_boots_hold_each_line_once() {
         let first = with_lines("", &["net.ipv4.ip_forward"], " = 1");
         assert_eq!(first, "net.ipv4.ip_forward = 1\n");
-        let second = with_lines(&first, &["net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables"], " = 1");
+        let second =
+            with_lines(&first, &["net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables"], " = 1");
         assert_eq!(second, "net.ipv4.ip_forward = 1\nnet.bridge.bridge-nf-call-iptables = 1\n");
     }
 }

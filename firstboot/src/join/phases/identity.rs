@@ -53,7 +53,9 @@ pub fn is_good_for(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> 
 fn has_certificate(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> bool {
     let ca = known.or_else(|| files::read(&root.path(&config.join.ca_cert_path), LONGEST_CA).ok().flatten());
     let (Some(ca), Ok(Some(certificate))) = (ca, ClientCertificate::read(root)) else { return false };
-    certificate.usable(&config.node_name(), SystemTime::now(), &String::from_utf8_lossy(&ca)).is_ok()
+    certificate
+        .usable(&config.node_name(), SystemTime::now(), &String::from_utf8_lossy(&ca))
+        .is_ok()
 }
 
 /// A run that was interrupted between the certificate and the kubeconfig has the first already.
@@ -81,7 +83,12 @@ fn ask_for_certificate(join: &mut Join) -> Result<()> {
 }
 
 fn let_the_kubelet_ask(join: &mut Join) -> Result<()> {
-    let cluster_name = join.found.configuration.as_ref().map_or("kubernetes", |configuration| &configuration.cluster_name).to_owned();
+    let cluster_name = join
+        .found
+        .configuration
+        .as_ref()
+        .map_or("kubernetes", |configuration| &configuration.cluster_name)
+        .to_owned();
     let preferences = preferences(join)?;
     let kubeconfig = discovered(join)?.bootstrap_kubeconfig(&cluster_name, preferences)?;
     files::write(&join.root.path(BOOTSTRAP_CONF), kubeconfig.reveal().as_bytes(), PRIVATE)
@@ -92,5 +99,8 @@ fn preferences(join: &mut Join) -> Result<bool> {
 }
 
 fn discovered<'a>(join: &'a mut Join<'_>) -> Result<&'a mut crate::join::discovery::Cluster> {
-    join.found.cluster.as_mut().ok_or_else(|| Failure::new(Class::Internal, "no cluster was discovered"))
+    join.found
+        .cluster
+        .as_mut()
+        .ok_or_else(|| Failure::new(Class::Internal, "no cluster was discovered"))
 }

@@ -41,13 +41,18 @@ fn run(join: &mut Join) -> Result<()> {
 /// A kubelet that restarts by itself, because it found no configuration before, is started afresh: it may be waiting.
 fn start(services: Services) -> Result<()> {
     services.reload_if_changed(UNIT)?;
-    if services.is_active(UNIT)? { services.restart(UNIT, Wait::Queued) } else { services.start(UNIT, Wait::Queued) }
+    if services.is_active(UNIT)? {
+        services.restart(UNIT, Wait::Queued)
+    } else {
+        services.start(UNIT, Wait::Queued)
+    }
 }
 
 /// Where the kubelet says that it is well, by its configuration on the disk; none if it is told not to.
 fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
     let bytes = files::read(&join.root.path(CONFIG), LONGEST)?.unwrap_or_default();
-    let configuration = serde_yaml_ng::from_slice(&bytes).map_err(|_| Failure::new(Class::Host, format!("{CONFIG} is damaged")))?;
+    let configuration = serde_yaml_ng::from_slice(&bytes)
+        .map_err(|_| Failure::new(Class::Host, format!("{CONFIG} is damaged")))?;
     Ok(kubelet_config::healthz(&configuration).map(|(host, port)| Endpoint { host, port }))
 }
 
@@ -55,8 +60,11 @@ fn wait_until_healthy(join: &Join, endpoint: &Endpoint, deadline: Deadline) -> R
     loop {
         let Err(why) = health(&join.network, endpoint, deadline.within(ATTEMPT)) else { return Ok(()) };
         if deadline.has_passed() {
-            let message = format!("the kubelet is not healthy after {} s: {why}", deadline.elapsed().as_secs());
-            return Err(Failure::new(Class::Kubelet, message).help(join.machine.services.advice(UNIT)).transient());
+            let message =
+                format!("the kubelet is not healthy after {} s: {why}", deadline.elapsed().as_secs());
+            return Err(Failure::new(Class::Kubelet, message)
+                .help(join.machine.services.advice(UNIT))
+                .transient());
         }
         std::thread::sleep(PAUSE);
     }
@@ -77,7 +85,9 @@ fn wait_for_identity(join: &Join, deadline: Deadline) -> Result<()> {
     while !identity::is_good(join) {
         if deadline.has_passed() {
             let message = format!("the kubelet has no certificate after {} s", deadline.elapsed().as_secs());
-            return Err(Failure::new(Class::Pending, message).help("see kubectl get csr, and approve its request").transient());
+            return Err(Failure::new(Class::Pending, message)
+                .help("see kubectl get csr, and approve its request")
+                .transient());
         }
         std::thread::sleep(PAUSE);
     }

@@ -24,12 +24,14 @@ fn run(join: &mut Join) -> Result<()> {
     let is_docker = socket.as_ref().is_ok_and(|socket| context::is_dockershim(socket));
     join.found.runtime = socket.as_ref().ok().filter(|_| !is_docker).map(|socket| {
         let (root, socket) = (join.root.clone(), socket.clone());
-        let limit = if is_cri_ignored(join) { IGNORED_RUNTIME_LIMIT } else { join.config.agent.runtime_timeout };
+        let limit =
+            if is_cri_ignored(join) { IGNORED_RUNTIME_LIMIT } else { join.config.agent.runtime_timeout };
         let limit = join.deadline.within(limit).remaining();
         std::thread::spawn(move || Runtime::ask(&root, &socket, limit, services))
     });
     let docker = is_docker.then(Docker::ask);
-    join.found.facts = Facts { kubelet: Some(version), docker, name: look_up(join), ..Facts::here(join.root) };
+    join.found.facts =
+        Facts { kubelet: Some(version), docker, name: look_up(join), ..Facts::here(join.root) };
     report(join, None, Stage::Machine)?;
     socket.map(drop)
 }
@@ -65,7 +67,12 @@ pub(super) fn with_cluster(join: &mut Join, cluster: Option<Cluster>) -> Result<
 }
 
 fn is_cri_ignored(join: &Join) -> bool {
-    join.config.join.node.ignore_preflight_errors.iter().any(|name| name == "all" || name == "cri")
+    join.config
+        .join
+        .node
+        .ignore_preflight_errors
+        .iter()
+        .any(|name| name == "all" || name == "cri")
 }
 
 /// What the node's name means here. DNS is not asked: before the kubelet starts, the name stands in `/etc/hosts` (see [`crate::join::names`]).
@@ -82,7 +89,11 @@ fn report(join: &mut Join, cluster: Option<Cluster>, stage: Stage) -> Result<()>
 }
 
 /// Looks at what the checks look at.
-pub(super) fn with_context<T>(join: &mut Join, cluster: Option<Cluster>, look: impl FnOnce(&Context) -> T) -> T {
+pub(super) fn with_context<T>(
+    join: &mut Join,
+    cluster: Option<Cluster>,
+    look: impl FnOnce(&Context) -> T,
+) -> T {
     let path = std::env::var("PATH").unwrap_or_default();
     let cri_socket = join.cri_socket().unwrap_or_default();
     let context = Context {

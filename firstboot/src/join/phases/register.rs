@@ -30,12 +30,15 @@ fn run(join: &mut Join) -> Result<()> {
     }
     let mut client = client_of_the_kubelet(join)?;
     let name = join.config.node_name();
-    let limit = if wait_for == WaitFor::Kubelet { join.deadline.within(ANNOTATION_LIMIT) } else { join.deadline };
+    let limit =
+        if wait_for == WaitFor::Kubelet { join.deadline.within(ANNOTATION_LIMIT) } else { join.deadline };
     wait(&mut client, &name, wait_for == WaitFor::Ready, limit)?;
     if annotated {
         let patch = json!({ "metadata": { "annotations": { "kubeadm.alpha.kubernetes.io/cri-socket": join.cri_socket()? } } });
         let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
-        retry::until(deadline, &mut Backoff::new(), || client.patch(&format!("/api/v1/nodes/{name}"), &patch, deadline))?;
+        retry::until(deadline, &mut Backoff::new(), || {
+            client.patch(&format!("/api/v1/nodes/{name}"), &patch, deadline)
+        })?;
     }
     Ok(())
 }
@@ -54,7 +57,9 @@ fn wait(client: &mut Client, name: &str, until_ready: bool, deadline: Deadline) 
             _ if deadline.remaining() < PAUSE => {
                 let state = if node.is_some() { "not Ready" } else { "not registered" };
                 let message = format!("the Node {name} is {state} after {} s", deadline.elapsed().as_secs());
-                return Err(Failure::new(Class::Kubelet, message).help("see journalctl -u kubelet, and kubectl describe node").transient());
+                return Err(Failure::new(Class::Kubelet, message)
+                    .help("see journalctl -u kubelet, and kubectl describe node")
+                    .transient());
             }
             _ => std::thread::sleep(PAUSE),
         }

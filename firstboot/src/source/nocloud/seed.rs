@@ -64,7 +64,8 @@ pub fn parse(word: &str) -> Option<Seed> {
             "i" | "instance-id" => &mut seed.instance_id,
             _ => continue,
         };
-        let value = Some(value).filter(|value| !value.is_empty() && value.len() <= LONGEST && !value.contains(char::is_control));
+        let value = Some(value)
+            .filter(|value| !value.is_empty() && value.len() <= LONGEST && !value.contains(char::is_control));
         *place = place.take().or(value.map(str::to_owned));
     }
     Some(seed)
@@ -80,12 +81,14 @@ pub(super) fn facts(seed: &Seed, source: &str, facts: &mut Facts) {
 pub(super) fn read(reader: &mut Reader, from: &str, named_by: &str, reading: &mut Reading) -> Result<()> {
     let pinned = url::pin(&reader.evidence.command_line)?;
     url::check_scheme(from, pinned.is_some(), named_by)?;
-    let base = variables::expand(from, "__dmi.", "__", &|key| field(reader.root(), key)).map_err(|failure| failure.doing(named_by))?;
+    let base = variables::expand(from, "__dmi.", "__", &|key| field(reader.root(), key))
+        .map_err(|failure| failure.doing(named_by))?;
     let base = if base.ends_with('/') || base.contains('?') { base } else { format!("{base}/") };
     if base.to_ascii_lowercase().starts_with("https:") {
         let address = format!("{base}meta-data");
         let shown = url::shown(&address);
-        let document = (reader.fetch)(&address).map_err(|failure| failure.doing(format!("getting {shown}")))?;
+        let document =
+            (reader.fetch)(&address).map_err(|failure| failure.doing(format!("getting {shown}")))?;
         super::facts(document.bytes(), &shown, &mut reading.facts)?;
     } else {
         reader.remark("meta-data is not read over plain http: anyone on the way can change it");
@@ -95,8 +98,13 @@ pub(super) fn read(reader: &mut Reader, from: &str, named_by: &str, reading: &mu
 }
 
 fn field(root: &Root, key: &str) -> Result<String> {
-    let wrong = |why: &str| Failure::new(Class::Source, format!("__dmi.{}__: {why}", key.chars().take(40).collect::<String>()));
-    let (_, name) = KEYS.iter().find(|(each, _)| *each == key).ok_or_else(|| wrong("dmidecode knows no such keyword"))?;
+    let wrong = |why: &str| {
+        Failure::new(Class::Source, format!("__dmi.{}__: {why}", key.chars().take(40).collect::<String>()))
+    };
+    let (_, name) = KEYS
+        .iter()
+        .find(|(each, _)| *each == key)
+        .ok_or_else(|| wrong("dmidecode knows no such keyword"))?;
     smbios::text(root, name).ok_or_else(|| wrong("the firmware has no such field"))
 }
 

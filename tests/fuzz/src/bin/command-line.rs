@@ -11,7 +11,10 @@ fuzz_target!(|line: &str| {
     assert!(words.words().iter().all(|word| !word.is_empty() && word != "--"));
     for seed in words.words().iter().filter_map(|word| seed::parse(word)) {
         assert!(
-            [seed.url, seed.hostname, seed.instance_id].iter().flatten().all(|text| !text.is_empty() && !text.contains(char::is_control))
+            [seed.url, seed.hostname, seed.instance_id]
+                .iter()
+                .flatten()
+                .all(|text| !text.is_empty() && !text.contains(char::is_control))
         );
     }
     let value = |name: &str| match name {

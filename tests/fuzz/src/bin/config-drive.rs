@@ -13,5 +13,10 @@ fuzz_target!(|bytes: &[u8]| {
         drive::ec2_meta_data(bytes, "fuzz", &mut facts).err(),
     ];
     // What is wrong is not repeated: its message is short whatever the input.
-    assert!(failures.iter().flatten().all(|failure| failure.message.starts_with("fuzz: ") && failure.message.len() < 100));
+    assert!(
+        failures
+            .iter()
+            .flatten()
+            .all(|failure| failure.message.starts_with("fuzz: ") && failure.message.len() < 100)
+    );
 });

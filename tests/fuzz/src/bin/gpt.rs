@@ -21,9 +21,15 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(new_last) = table.enlarge(last, LARGER as u64) {
         apply(&mut disk, table.backup(LARGER as u64));
         apply(&mut disk, table.primary(LARGER as u64));
-        let grown = gpt::read(&mut Cursor::new(&disk), SECTOR as u64, LARGER as u64).expect("an enlarged table can be read");
+        let grown = gpt::read(&mut Cursor::new(&disk), SECTOR as u64, LARGER as u64)
+            .expect("an enlarged table can be read");
         assert_eq!(grown.partitions, table.partitions);
-        assert!(grown.partitions.iter().any(|partition| partition.number == last && partition.last == new_last));
+        assert!(
+            grown
+                .partitions
+                .iter()
+                .any(|partition| partition.number == last && partition.last == new_last)
+        );
     }
 });
 
@@ -43,7 +49,9 @@ fn disk(bytes: &[u8]) -> Vec<u8> {
 
 /// Makes the checksums of the header in sector `lba`, and of its entries, right.
 fn seal(disk: &mut [u8], lba: usize) {
-    let field = |disk: &[u8], at: usize| u32::from_le_bytes(disk[lba * SECTOR + at..][..4].try_into().expect("four bytes"));
+    let field = |disk: &[u8], at: usize| {
+        u32::from_le_bytes(disk[lba * SECTOR + at..][..4].try_into().expect("four bytes"))
+    };
     let entries = (field(disk, 72) as usize).saturating_mul(SECTOR);
     let length = (field(disk, 80) as usize).saturating_mul(field(disk, 84) as usize);
     if let Some(entries) = entries.checked_add(length).and_then(|end| disk.get(entries..end)) {
@@ -66,6 +74,9 @@ fn apply(disk: &mut [u8], writes: Vec<Write>) {
 /// CRC-32 of ISO 3309.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 },
+        )
     })
 }

@@ -16,7 +16,8 @@ fuzz_target!(|bytes: &[u8]| {
     let folder = folder();
     let path = folder.path().join("archive");
     write(&path, sealed(tar));
-    let rules = ArchiveRules { strip: usize::from(strip % 3), pick: Vec::new(), into: "opt".into(), mode: None };
+    let rules =
+        ArchiveRules { strip: usize::from(strip % 3), pick: Vec::new(), into: "opt".into(), mode: None };
     let Ok(tree) = archive::extract(&path, &rules, "fuzz", folder.path()) else { return };
     for (path, entry) in &tree.entries {
         let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));

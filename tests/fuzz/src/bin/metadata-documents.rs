@@ -14,7 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(()) => {
             let texts = ["instance-id", "hostname", "region", "zone", "instance-type"];
             // Lower case may be longer.
-            let is_bounded = |name: &&str| facts.text(name).is_none_or(|text| text.len() <= 2 * document.len() + 16);
+            let is_bounded =
+                |name: &&str| facts.text(name).is_none_or(|text| text.len() <= 2 * document.len() + 16);
             assert!(texts.iter().all(is_bounded));
         }
         Err(failure) => assert!(failure.class == Class::Source && failure.message.starts_with("http://m")),

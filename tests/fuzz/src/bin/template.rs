@@ -10,7 +10,9 @@ fuzz_target!(|text: &str| {
     names.set("zone", Some("z".to_owned()));
     names.set("region", None);
     match expand(text, &names) {
-        Ok(value) => assert!(check(text).is_ok() && value.len() <= text.len() && (text.contains("${") || value == text)),
+        Ok(value) => assert!(
+            check(text).is_ok() && value.len() <= text.len() && (text.contains("${") || value == text)
+        ),
         Err(Wrong::Text(_)) => assert!(check(text).is_err()),
         Err(Wrong::Missing(name)) => assert!(check(text).is_ok() && name == "region"),
         Err(Wrong::Unknown(message)) => assert!(check(text).is_ok() && message.len() < 1000),

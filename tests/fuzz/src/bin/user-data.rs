@@ -15,7 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
     let fetch = |_: &Pointer| Ok(Document::read(bytes).expect("inputs are short"));
     let signed = Trust::SignedBy(vec![PublicKey::parse(KEY).expect("it is a key")]);
     let strict = open(bytes, None, &Means { trust: &signed, lookup: &lookup, fetch: &fetch });
-    assert!(strict.is_err() || strict.is_ok_and(|opened| !opened.has_config()), "something that nobody signed was believed");
+    assert!(
+        strict.is_err() || strict.is_ok_and(|opened| !opened.has_config()),
+        "something that nobody signed was believed"
+    );
     match open(bytes, None, &Means { trust: &Trust::Any, lookup: &lookup, fetch: &fetch }) {
         Ok(mut opened) => {
             assert!(!format!("{:?}", (&opened.documents, &opened.files, &opened.remarks)).contains(TOKEN));

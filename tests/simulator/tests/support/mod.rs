@@ -22,7 +22,11 @@ impl Reply {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().filter_map(|line| line.split_once(": ")).find(|header| header.0.eq_ignore_ascii_case(name)).map(|header| header.1)
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|header| header.0.eq_ignore_ascii_case(name))
+            .map(|header| header.1)
     }
 }
 
@@ -46,7 +50,12 @@ pub fn ask_as_root(address: SocketAddr, method: &str, target: &str) -> io::Resul
     Err(io::ErrorKind::AddrInUse.into())
 }
 
-fn converse(mut stream: TcpStream, method: &str, target: &str, headers: &[(&str, &str)]) -> io::Result<Reply> {
+fn converse(
+    mut stream: TcpStream,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Reply> {
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     write!(stream, "{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")?;
@@ -58,7 +67,10 @@ fn converse(mut stream: TcpStream, method: &str, target: &str, headers: &[(&str,
             count => bytes.extend_from_slice(&piece[..count]),
         }
     }
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(|| io::Error::other(format!("no head: {bytes:?}")))?;
+    let end = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .ok_or_else(|| io::Error::other(format!("no head: {bytes:?}")))?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or_default();
     Ok(Reply { status, head, body: bytes[end + 4..].to_vec() })
