@@ -9,11 +9,10 @@
 //!
 //! `contract` holds what the builder bakes and the agent finds; the builder imports that very module.
 
-pub mod api;
+pub mod net;
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod contract;
 pub mod enrich;
 pub mod error;
 pub mod facts;
@@ -26,11 +25,11 @@ pub mod journal;
 pub mod kubernetes;
 pub mod machine;
 pub mod metadata;
-pub mod platform;
+pub mod evidence;
 pub mod policy;
 pub mod preflight;
 pub mod report;
 pub mod secret;
-pub mod source;
+pub mod platforms;
 pub mod userdata;
 pub mod verdict;

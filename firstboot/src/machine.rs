@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::contract;
 use crate::error::{Class, Failure, Result};
 use crate::host::root::Root;
 use crate::host::services::Services;
 use crate::host::{files, identity, machine};
 use crate::kubernetes::version::Version;
+use contract;
 
 /// Longest description of an image.
 const LONGEST: u64 = 4 << 20;

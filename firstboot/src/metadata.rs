@@ -1,12 +1,12 @@
 //! Evidence → platform → facts and user-data, with what a person should know of the way there.
 
-use crate::api::Deadline;
 use crate::error::{Class, Failure, Result};
+use crate::evidence::{Detection, Evidence, Platform, detect};
 use crate::facts::Facts;
 use crate::host::root::Root;
-use crate::platform::{Detection, Evidence, Platform, detect};
+use crate::net::Deadline;
+use crate::platforms::{self, Document, Reader, Reading, Surroundings, UserData};
 use crate::policy::Policy;
-use crate::source::{self, Document, Reader, Reading, Surroundings, UserData};
 
 /// The kernel argument that bounds how long the platform's source may take, in seconds.
 pub const DEADLINE: &str = "firstboot.source-deadline";
@@ -45,7 +45,8 @@ pub fn gather_at(
     let mut metadata = Metadata::default();
     let root = evidence.root();
     let surroundings = Surroundings { root, command_line: &evidence.command_line, fetch };
-    let named = source::named(&surroundings, &|place| policy.believes_config(place), &mut metadata.remarks)?;
+    let named =
+        platforms::named(&surroundings, &|place| policy.believes_config(place), &mut metadata.remarks)?;
     metadata.platform = detection.platform;
     metadata.seen = detection.seen.clone();
     for (name, seen) in &detection.others {

@@ -7,61 +7,17 @@
 //! What is not said is not restricted: without the file, whatever is recognised is believed. Everything else fails closed: a file that cannot
 //! be read, a field or a name that is not known.
 
-use serde::{Deserialize, Serialize};
+use contract::public_key::PublicKey;
+use contract::trust_policy::{Invalid, TOKEN_URL, TrustPolicyFile};
 
 use crate::config::model::{Discovery, NodeConfig};
-use crate::config::nearest;
-use crate::contract;
 use crate::error::{Class, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::source::{PLACES, SOURCES};
-use crate::userdata::{PublicKey, Trust};
-
-/// Stands among `secrets` for the URL that a config names to get its token from.
-pub const TOKEN_URL: &str = "token-url";
+use crate::userdata::Trust;
 
 /// Longest file.
 const LONGEST: u64 = 64 * 1024;
-/// Names, or keys, in a list at most.
-const MOST: usize = 64;
-
-/// A policy as it is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Written {
-    /// The platform, without looking; `none` for no platform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform: Option<String>,
-    /// Sources whose facts are believed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub facts: Option<Vec<String>>,
-    /// Sources and places whose node config is believed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<Vec<String>>,
-    /// Sources and places whose tokens are believed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secrets: Option<Vec<String>>,
-    /// Public keys of minisign: only what one of them signed is believed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signed_by: Option<Vec<String>>,
-    /// Whether pods are kept from metadata addresses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guard: Option<bool>,
-}
-
-/// What is wrong with a policy, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong {
-    /// The field.
-    pub key: &'static str,
-    /// The position in its list.
-    pub index: Option<usize>,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub help: String,
-}
 
 /// A policy whose names are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,27 +60,16 @@ impl Policy {
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(wrong("it is no JSON object".to_owned()));
         }
-        let written: Written = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-        Self::check(&written)
-            .map_err(|error| wrong(format!("{}: {}; {}", error.key, error.message, error.help)))
+        let file: TrustPolicyFile =
+            serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+        Self::check(file).map_err(|error| wrong(format!("{}: {}; {}", error.key, error.message, error.help)))
     }
 
-    /// Whether everything that is written is known.
-    pub fn check(written: &Written) -> std::result::Result<Self, Wrong> {
-        let sources = || SOURCES.iter().map(|source| source.name);
-        let places = || PLACES.iter().map(|(place, _)| *place);
-        if let Some(name) = &written.platform {
-            is_one(name, "platform", None, &sources().chain(["none"]).collect::<Vec<_>>())?;
-        }
-        all(written.facts.as_ref(), "facts", &sources().collect::<Vec<_>>())?;
-        all(written.config.as_ref(), "config", &sources().chain(places()).collect::<Vec<_>>())?;
-        all(
-            written.secrets.as_ref(),
-            "secrets",
-            &sources().chain(places()).chain([TOKEN_URL]).collect::<Vec<_>>(),
-        )?;
-        let Written { platform, facts, config, secrets, guard, .. } = written.clone();
-        Ok(Self { platform, facts, config, secrets, trust: trust(written)?, guard })
+    /// The policy that `file` says, if it is valid.
+    fn check(file: TrustPolicyFile) -> std::result::Result<Self, Invalid> {
+        let trust = file.check()?.map_or(Trust::Any, Trust::SignedBy);
+        let TrustPolicyFile { platform, facts, config, secrets, guard, .. } = file;
+        Ok(Self { platform, facts, config, secrets, trust, guard })
     }
 
     /// Whether the facts of `source` are believed.
@@ -193,71 +138,6 @@ impl Policy {
 
 fn is_in(names: Option<&Vec<String>>, name: &str) -> bool {
     names.is_none_or(|names| names.iter().any(|each| each == name))
-}
-
-fn all(names: Option<&Vec<String>>, key: &'static str, known: &[&str]) -> std::result::Result<(), Wrong> {
-    let names = names.map(Vec::as_slice).unwrap_or_default();
-    if names.len() > MOST {
-        return Err(Wrong {
-            key,
-            index: None,
-            message: format!("it has more than {MOST} items"),
-            help: "leave it out to believe all".to_owned(),
-        });
-    }
-    names
-        .iter()
-        .enumerate()
-        .try_for_each(|(index, name)| is_one(name, key, Some(index), known))
-}
-
-fn is_one(
-    name: &str,
-    key: &'static str,
-    index: Option<usize>,
-    known: &[&str],
-) -> std::result::Result<(), Wrong> {
-    if known.contains(&name) {
-        return Ok(());
-    }
-    let shown: String = name.chars().take(40).filter(|letter| !letter.is_control()).collect();
-    let help = match nearest::nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("valid here: {}", known.join(", ")),
-    };
-    Err(Wrong { key, index, message: format!("\"{shown}\" is not known"), help })
-}
-
-fn trust(written: &Written) -> std::result::Result<Trust, Wrong> {
-    const KEY: &str = "signed-by";
-    let Some(lines) = &written.signed_by else { return Ok(Trust::Any) };
-    if lines.is_empty() || lines.len() > MOST {
-        let message = if lines.is_empty() {
-            "it has no key: no config could be believed".to_owned()
-        } else {
-            format!("it has more than {MOST} keys")
-        };
-        return Err(Wrong {
-            key: KEY,
-            index: None,
-            message,
-            help: "name a public key of minisign, or leave it out".to_owned(),
-        });
-    }
-    let key = |(index, line): (usize, &String)| {
-        PublicKey::parse(line).map_err(|failure| Wrong {
-            key: KEY,
-            index: Some(index),
-            message: failure.message,
-            help: failure.help.unwrap_or_default(),
-        })
-    };
-    lines
-        .iter()
-        .enumerate()
-        .map(key)
-        .collect::<std::result::Result<_, _>>()
-        .map(Trust::SignedBy)
 }
 
 #[cfg(test)]

@@ -32,8 +32,16 @@ fn what_is_not_said_is_not_restricted() {
         "pods are kept from metadata addresses",
     ];
     assert_eq!(policy.sentences(), expected);
-    let written: Written = serde_json::from_str(&text).unwrap();
+    let written: TrustPolicyFile = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_string(&written).unwrap(), text, "the builder writes what the agent reads");
+}
+
+#[test]
+fn the_builder_knows_every_platform_and_location() {
+    let platforms: Vec<&str> = crate::platforms::SOURCES.iter().map(|source| source.name).collect();
+    assert_eq!(platforms, contract::trust_policy::PLATFORMS);
+    let locations: Vec<&str> = crate::platforms::PLACES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(locations, contract::trust_policy::LOCATIONS);
 }
 
 #[test]
@@ -50,7 +58,7 @@ fn what_is_not_known_is_an_error() {
         (r#"{"facts": ["url"]}"#, "facts: \"url\" is not known"),
         (r#"{"config": ["ec2", "token-url"]}"#, "config: \"token-url\" is not known"),
         (r#"{"secrets": ["token-ulr"]}"#, "did you mean \"token-url\"?"),
-        (r#"{"signed-by": []}"#, "no config could be believed"),
+        (r#"{"signed-by": []}"#, "no config could be used"),
         (r#"{"signed-by": ["RWabc"]}"#, "signed-by: the public key is not one of minisign's"),
     ] {
         let failure = Policy::parse(text.as_bytes()).unwrap_err();

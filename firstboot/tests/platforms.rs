@@ -7,9 +7,9 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use firstboot::evidence::{Evidence, detect};
 use firstboot::host::root::Root;
-use firstboot::platform::{Evidence, detect};
-use firstboot::source::SOURCES;
+use firstboot::platforms::SOURCES;
 use nix::libc;
 
 /// What detection may take; it is a tenth of that on a machine with nothing else to do.

@@ -6,11 +6,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use contract::public_key::PublicKey;
 use firstboot::config::{HostDefaults, model::NodeConfig, refuse_control_plane};
 use firstboot::error::{Class, Failure, Result};
-use firstboot::source::Document;
+use firstboot::platforms::Document;
 use firstboot::userdata::bounds::Budget;
-use firstboot::userdata::{Kind, Means, Opened, Pointer, PublicKey, Trust, jinja, kind, open};
+use firstboot::userdata::{Kind, Means, Opened, Pointer, Trust, jinja, kind, open};
 
 /// In every case, where secrets are.
 const CANARY: &str = "canary";

@@ -26,7 +26,7 @@ use std::sync::Mutex;
 
 use attempt::Case;
 use cases::{CHEAP, all_cases};
-use firstboot::source::{PLACES, SOURCES};
+use firstboot::platforms::{PLACES, SOURCES};
 use firstboot::userdata::{Kind, kind};
 use formats::FORMATS;
 use kiln_simulator::platform;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use firstboot::host::root::Root;
 use firstboot::metadata::{self, Metadata};
+use firstboot::platforms::SOURCES;
 use firstboot::policy::Policy;
-use firstboot::source::SOURCES;
 use kiln_simulator::Simulation;
 use kiln_simulator::platform;
 use kiln_simulator::simulation::Family;

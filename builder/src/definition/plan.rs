@@ -58,7 +58,7 @@ pub struct ImagePlan {
     pub disk: DiskPlan,
     /// Whom its machines believe; nothing to believe all that they recognise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<firstboot::policy::Written>,
+    pub metadata: Option<contract::trust_policy::TrustPolicyFile>,
     /// Names of the outputs, in the order of the definition.
     pub outputs: Vec<String>,
 }

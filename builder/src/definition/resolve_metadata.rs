@@ -1,15 +1,15 @@
 //! The table `[metadata]`: what the agent will read, judged by the agent's own rules.
 
-use firstboot::policy::{Policy, Written};
+use contract::trust_policy::TrustPolicyFile;
 
 use super::compose::Composed;
 use super::source::{Step, error_in};
 use crate::error::Result;
 
 /// The policy that goes into the image, if the definition has one.
-pub fn resolve_metadata(composed: &Composed) -> Result<Option<Written>> {
+pub fn resolve_metadata(composed: &Composed) -> Result<Option<TrustPolicyFile>> {
     let Some(table) = composed.file.metadata.clone() else { return Ok(None) };
-    let written = Written {
+    let file = TrustPolicyFile {
         platform: table.platform,
         facts: table.facts,
         config: table.config,
@@ -17,7 +17,7 @@ pub fn resolve_metadata(composed: &Composed) -> Result<Option<Written>> {
         signed_by: table.signed_by,
         guard: table.guard,
     };
-    Policy::check(&written).map_err(|wrong| {
+    file.check().map_err(|wrong| {
         let path: Vec<Step> = ["metadata", wrong.key]
             .map(Step::from)
             .into_iter()
@@ -25,5 +25,5 @@ pub fn resolve_metadata(composed: &Composed) -> Result<Option<Written>> {
             .collect();
         error_in(&composed.sources, &path, &wrong.message).help(wrong.help)
     })?;
-    Ok(Some(written))
+    Ok(Some(file))
 }

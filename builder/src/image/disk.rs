@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use firstboot::contract::partition_type;
+use contract::partition_type;
 
 use crate::definition::plan::{Arch, DiskPlan};
 use crate::determinism;

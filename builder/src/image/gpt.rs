@@ -27,7 +27,7 @@ pub mod flag {
 pub struct Request {
     /// Name in the table.
     pub label: &'static str,
-    /// Type, as in [`firstboot::contract::partition_type`].
+    /// Type, as in [`contract::partition_type`].
     pub kind: &'static str,
     /// Identifier of this partition.
     pub guid: Uuid,

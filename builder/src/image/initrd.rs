@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use firstboot::contract;
+use contract;
 
 use crate::digest::Digest;
 use crate::error::{Class, Error, IoContext, Result};

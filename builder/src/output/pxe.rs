@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use firstboot::contract;
+use contract;
 
 use crate::error::{Class, Error, IoContext, Result};
 use crate::image::cpio::{BLOCK, CpioWriter};

@@ -9,10 +9,10 @@ use super::request::{
 };
 use super::words::{Word, Words, masked, unexpected, unknown_flag, usage};
 use crate::config::flags::JoinFlags;
-use crate::config::nearest;
 use crate::error::{Failure, Result};
 use crate::host::root::Root;
 use crate::secret::Secret;
+use contract::suggest;
 
 /// The name of the link through which old user-data calls the agent.
 const KUBEADM: &str = "kubeadm";
@@ -133,7 +133,7 @@ impl Line {
         usage(format!(
             "unknown command \"{}\"{}",
             masked(word),
-            nearest::did_you_mean(word, known.iter().copied())
+            suggest::did_you_mean(word, known.iter().copied())
         ))
     }
 

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::config::nearest;
 use crate::config::redact::Redactor;
 use crate::error::{Class, Failure, Result};
+use contract::suggest;
 
 /// A word: the name of a flag without dashes, or anything else.
 pub enum Word {
@@ -109,7 +109,7 @@ pub fn unknown_flag(flag: &str, help: &str) -> Failure {
     usage(format!(
         "unknown flag: {}{}",
         masked(&dashed(flag)),
-        nearest::nearest(flag, known)
+        suggest::nearest(flag, known)
             .map(|meant| format!("; did you mean --{meant}?"))
             .unwrap_or_default()
     ))

@@ -8,7 +8,7 @@ use super::tell::Tell;
 use crate::error::{Class, Context, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::source::document::LIMIT;
+use crate::platforms::document::LIMIT;
 use crate::userdata::{CarriedFile, Owner};
 
 /// Longest file of users or groups.
@@ -95,7 +95,7 @@ pub fn write_sentinel(root: &Root, sentinel: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Document;
+    use crate::platforms::Document;
 
     fn file(path: &str, appends: bool, content: &str) -> CarriedFile {
         let (user, group) = (nix::unistd::geteuid().to_string(), nix::unistd::getegid().to_string());

@@ -10,12 +10,12 @@ use crate::config::{HostDefaults, flags, flags::JoinFlags};
 use crate::enrich::template::Names;
 use crate::enrich::{self, Known, cloud_init, name};
 use crate::error::{Class, Failure, Result};
+use crate::evidence::{Detection, Evidence};
 use crate::facts;
 use crate::host::{machine, network, root::Root};
 use crate::metadata::{self, Metadata};
-use crate::platform::{Detection, Evidence};
+use crate::platforms::{self, UserData};
 use crate::policy::Policy;
-use crate::source::{self, UserData};
 use crate::userdata::{self, CarriedFile, Means, Opened};
 
 /// A node config and where it came from.
@@ -164,7 +164,7 @@ fn read(
         .for_each(|key| tell.line(&format!("it is signed by the key {key}")));
     let host = default_name(root, metadata, opened.hostname.take(), tell)?;
     let Some(mut config) = opened.node_config(&host)? else {
-        return if name == source::FILE {
+        return if name == platforms::FILE {
             Err(Failure::new(Class::Config, "no JoinConfiguration found in it"))
         } else {
             Ok(None)
@@ -172,7 +172,7 @@ fn read(
     };
     policy.check_secrets(name, &config)?;
     complete(&mut config, root, metadata, tell)?;
-    let file = (name == source::FILE).then(|| PathBuf::from(&user_data.origin));
+    let file = (name == platforms::FILE).then(|| PathBuf::from(&user_data.origin));
     let source = format!("{name}: {}", user_data.origin);
     Ok(Some(Sourced {
         config,

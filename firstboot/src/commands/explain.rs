@@ -7,13 +7,13 @@ use super::tell::Tell;
 use crate::cli::request;
 use crate::config::model::{Argument, Discovery};
 use crate::error::{Failure, Result};
+use crate::evidence::{Evidence, detect};
 use crate::host::cri;
 use crate::host::root::Root;
 use crate::join::{image, phases};
 use crate::journal::Journal;
 use crate::machine::{self, Machine};
 use crate::metadata::Metadata;
-use crate::platform::{Evidence, detect};
 use crate::policy::Policy;
 use crate::report;
 

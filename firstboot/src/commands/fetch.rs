@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::api::plain::Plain;
-use crate::api::retry::{self, Backoff};
-use crate::api::trust::Authorities;
-use crate::api::{Deadline, Network};
 use crate::error::{Class, Failure, Result};
 use crate::host::root::Root;
 use crate::join::discovery;
 use crate::kubernetes::endpoint::Endpoint;
-use crate::source::{Document, document};
+use crate::net::plain::Plain;
+use crate::net::retry::{self, Backoff};
+use crate::net::trust::Authorities;
+use crate::net::{Deadline, Network};
+use crate::platforms::{Document, document};
 
 /// How long a URL may take; the network may come up only now.
 const URL_LIMIT: Duration = Duration::from_secs(180);

@@ -7,7 +7,6 @@ use super::carried;
 use super::config::Sourced;
 use super::reset::HostMachine;
 use super::tell::Tell;
-use crate::api::{Deadline, Network};
 use crate::config::model::NodeConfig;
 use crate::config::refuse_control_plane;
 use crate::enrich::name;
@@ -21,6 +20,7 @@ use crate::join::reset::{self, Outcome as StepOutcome};
 use crate::join::{Join, patches};
 use crate::journal::{Before, Entries, Journal};
 use crate::machine::Machine;
+use crate::net::{Deadline, Network};
 use crate::verdict::{Outcome, Verdict};
 
 /// How an attempt begins.

@@ -2,7 +2,6 @@
 
 use super::config::{Sourced, by_hand};
 use super::tell::Tell;
-use crate::api::{Deadline, Network};
 use crate::cli::request;
 use crate::error::Result;
 use crate::facts::Facts;
@@ -10,6 +9,7 @@ use crate::host::root::Root;
 use crate::join::Join;
 use crate::join::phases::{Found, preflight};
 use crate::machine::Machine;
+use crate::net::{Deadline, Network};
 use crate::verdict::Verdict;
 
 /// Makes the checks of this machine; those that need the cluster are made by a join alone.

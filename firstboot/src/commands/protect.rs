@@ -4,10 +4,10 @@ use super::config::Sourced;
 use super::tell::Tell;
 use crate::config::model::NodeConfig;
 use crate::error::Result;
+use crate::evidence::Platform;
 use crate::guard;
 use crate::host::root::Root;
 use crate::metadata::Metadata;
-use crate::platform::Platform;
 use crate::policy::Policy;
 
 /// At each boot, before anything is read and any pod starts: pods are kept from the platform's services, unless the policy, or the node config of

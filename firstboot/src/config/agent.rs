@@ -5,7 +5,9 @@ use super::check::{self, Problems};
 use super::documents::{Document, shown};
 use super::fields::{Fields, Unknown};
 use super::model::{AgentConfiguration, OnFailure, TlsBootstrap, WaitFor};
-use super::{nearest, report, token_from};
+use contract::suggest;
+
+use super::{report, token_from};
 use crate::error::{Class, Failure, Result};
 
 /// The group of the agent's own document.
@@ -74,7 +76,7 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
 }
 
 pub(super) fn refuse(field: &Unknown, problems: &mut Problems) {
-    let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
+    let meant = suggest::did_you_mean(&field.name, field.known.iter().copied());
     let known = field
         .known
         .iter()

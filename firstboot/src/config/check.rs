@@ -4,6 +4,7 @@ use crate::error::{Class, Failure, Result};
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
 use crate::secret::Secret;
+use contract::suggest;
 
 use super::documents::shown;
 
@@ -142,7 +143,7 @@ pub fn ca_cert_path(path: &str, problems: &mut Problems) {
 /// Names of phases to leave out.
 pub fn skip_phases(names: &[String], problems: &mut Problems) {
     for name in names.iter().filter(|name| !PHASES.contains(&name.as_str())) {
-        let meant = super::nearest::did_you_mean(name, PHASES.iter().copied());
+        let meant = suggest::did_you_mean(name, PHASES.iter().copied());
         problems.invalid("skipPhases", name, &format!("invalid phase name{meant}"));
     }
 }

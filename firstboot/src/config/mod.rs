@@ -17,7 +17,6 @@ mod fields;
 mod fingerprint;
 pub mod flags;
 pub mod model;
-pub mod nearest;
 mod raw;
 mod token_from;
 pub mod redact;
@@ -32,6 +31,7 @@ mod config_tests;
 #[path = "golden_tests.rs"]
 mod golden_tests;
 
+use contract::suggest;
 use std::collections::BTreeMap;
 
 use self::documents::{Document, shown};
@@ -175,7 +175,7 @@ fn read_join(document: &Document, warnings: &mut Vec<String>) -> Result<(RawJoin
     let mut unknown = Vec::new();
     let join = raw::read(Fields::of(&document.value, "")?, version, &mut unknown)?;
     for field in &unknown {
-        let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
+        let meant = suggest::did_you_mean(&field.name, field.known.iter().copied());
         warnings.push(format!("strict decoding error: unknown field \"{}\"{meant}", field.path));
     }
     warn_of_duplicates(document, warnings);

@@ -2,9 +2,9 @@
 
 use super::check::Problems;
 use super::fields::Fields;
-use super::nearest;
 use crate::error::Result;
 use crate::report::{REPORTERS, Reporter, Wish, named};
+use contract::suggest;
 
 /// Reports of one config; each may take its seconds.
 const MOST: usize = 16;
@@ -37,7 +37,7 @@ fn wish(mut fields: Fields<'_>, problems: &mut Problems) -> Result<Option<Wish>>
     let mut unknown = Vec::new();
     fields.finish(&mut unknown);
     for field in unknown {
-        let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
+        let meant = suggest::did_you_mean(&field.name, field.known.iter().copied());
         let meant = if meant.is_empty() {
             format!("; {} has the fields {}", reporter.kind, field.known.join(", "))
         } else {

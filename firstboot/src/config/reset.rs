@@ -1,6 +1,7 @@
 //! kubeadm's ResetConfiguration, which exists from v1beta4 on
 //! (<https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/#kubeadm-k8s-io-v1beta4-ResetConfiguration>).
 
+use contract::suggest;
 use std::path::{Path, PathBuf};
 
 use nix::mount::MntFlags;
@@ -9,7 +10,7 @@ use super::check::Problems;
 use super::documents::{self, Document, shown};
 use super::fields::Fields;
 use super::redact::Redactor;
-use super::{ApiVersion, KUBEADM, VERSIONS, nearest, raw, warn_of_duplicates};
+use super::{ApiVersion, KUBEADM, VERSIONS, raw, warn_of_duplicates};
 use crate::error::{Class, Failure, Result};
 
 const KIND: &str = "ResetConfiguration";
@@ -103,7 +104,7 @@ fn read(document: &Document) -> Result<ResetConfiguration> {
     reset.note_problems(&mut problems);
     problems.result()?;
     for field in &unknown {
-        let meant = nearest::did_you_mean(&field.name, field.known.iter().copied());
+        let meant = suggest::did_you_mean(&field.name, field.known.iter().copied());
         warnings.push(format!("strict decoding error: unknown field \"{}\"{meant}", field.path));
     }
     warn_of_duplicates(document, &mut warnings);
@@ -149,7 +150,7 @@ impl ResetConfiguration {
         for (position, name) in
             self.skip_phases.iter().enumerate().filter(|(_, name)| !PHASES.contains(&name.as_str()))
         {
-            let meant = nearest::did_you_mean(name, PHASES.iter().copied());
+            let meant = suggest::did_you_mean(name, PHASES.iter().copied());
             problems.invalid(&format!("skipPhases[{position}]"), name, &format!("invalid phase name{meant}"));
         }
         let ignored = &self.ignore_preflight_errors;

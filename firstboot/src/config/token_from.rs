@@ -7,9 +7,9 @@ use super::agent::{choice, refuse};
 use super::check::{self, Problems};
 use super::fields::Fields;
 use super::model::{Proof, TokenFrom};
-use crate::api::https;
-use crate::api::trust::Authorities;
 use crate::error::Result;
+use crate::net::https;
+use crate::net::trust::Authorities;
 use crate::secret::Secret;
 
 /// How long it may take when nothing is said.

@@ -7,7 +7,7 @@ use crate::config::{HostDefaults, parse};
 use crate::facts::{Address, Scope};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::source::{Reader, Reading, Source};
+use crate::platforms::{Reader, Reading, Source};
 
 const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {bootstrapToken: {apiServerEndpoint: 'api.example:6443', token: 'abcdef.0123456789abcdef', unsafeSkipCAVerification: true}}\n";
 const AGENT: &str = "---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n";

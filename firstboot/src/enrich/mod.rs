@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use crate::config::model::{Argument, Discovery, NodeConfig};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::source::Source;
+use crate::platforms::Source;
 use template::{Names, Wrong};
 
 /// What is known of a machine when its node config is completed.

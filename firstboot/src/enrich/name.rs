@@ -6,7 +6,7 @@ use crate::error::{Class, Failure, Result};
 use crate::facts::Facts;
 use crate::host::machine;
 use crate::host::root::Root;
-use crate::source::Source;
+use crate::platforms::Source;
 
 /// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as value.
 const LABEL_LIMIT: usize = 63;

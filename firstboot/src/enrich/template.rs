@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::config::nearest;
 use crate::error::{Class, Failure};
+use crate::evidence::smbios::{self, Field};
 use crate::facts::{Facts, NAMES};
 use crate::host::identity;
 use crate::host::root::Root;
-use crate::platform::smbios::{self, Field};
+use contract::suggest;
 
 /// Longest template.
 const LONGEST: usize = 1024;
@@ -121,7 +121,7 @@ fn value<'a>(name: &str, names: &'a Names) -> Result<&'a str, Wrong> {
         Some(None) => Err(Wrong::Missing(name.to_owned())),
         None => {
             let known = || names.0.keys().map(String::as_str);
-            let meant = nearest::did_you_mean(name, known());
+            let meant = suggest::did_you_mean(name, known());
             let all = if meant.is_empty() {
                 format!("; there are {}", known().collect::<Vec<_>>().join(", "))
             } else {

@@ -1,13 +1,9 @@
 //! The machine: the only module with side effects on it.
+//!
+//! Each operating system has a folder with the same module names; everything outside imports from here.
 
-pub mod command;
-pub mod cri;
-pub mod files;
-pub mod identity;
-pub mod kernel;
-pub mod kvp;
-pub mod machine;
-pub mod network;
-pub mod root;
-pub mod services;
-pub mod vmware;
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(target_os = "linux")]
+pub use linux::*;

@@ -9,7 +9,7 @@ use super::console;
 use super::failure::{Failure, Result};
 use super::gpt::{self, Partition, Table};
 use super::modules::Hardware;
-use crate::contract::partition_type;
+use contract::partition_type;
 
 /// Devices that never hold a root: loops, memory disks, optical and floppy drives (which are slow to answer).
 const IGNORED: &[&str] = &["loop", "ram", "zram", "sr", "fd", "nbd"];

@@ -1,7 +1,7 @@
 use std::io::Cursor;
 
 use super::*;
-use crate::contract::partition_type;
+use contract::partition_type;
 
 const MIB: u64 = 1024 * 1024;
 

@@ -24,8 +24,8 @@ pub mod switch;
 use std::convert::Infallible;
 use std::path::Path;
 
-use crate::contract;
 use arguments::Arguments;
+use contract;
 use failure::{Context, Failure, Result};
 use mounts::Var;
 use root::Root;

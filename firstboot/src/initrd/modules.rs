@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
 use super::{console, glob};
-use crate::contract;
+use contract;
 
 /// Loads the modules of the list, in order.
 pub fn load_list() {

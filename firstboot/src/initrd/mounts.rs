@@ -8,7 +8,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::failure::{Context, Result};
 use super::{console, grow};
-use crate::contract;
+use contract;
 
 /// Where `/var` is mounted while the root's own `/var` is still visible.
 pub const VAR: &str = "/var";

@@ -15,7 +15,7 @@ use nix::sys::time::TimeSpec;
 
 use super::console;
 use super::failure::{Context, Failure, Result};
-use crate::contract;
+use contract;
 
 /// Copies everything below `from` into `to` unless that was done before.
 pub fn once(from: &Path, to: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use nix::mount::MsFlags;
 use super::disks::{self, Found};
 use super::failure::Result;
 use super::{console, grow, loops, mounts};
-use crate::contract;
+use contract;
 
 /// File system of the root.
 const KIND: &str = "squashfs";

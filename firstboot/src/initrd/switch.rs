@@ -14,7 +14,7 @@ use nix::unistd::{chdir, chroot, execv};
 use super::arguments::Arguments;
 use super::failure::{Context, Result};
 use super::{console, mounts};
-use crate::contract;
+use contract;
 
 /// RAMFS_MAGIC of linux/magic.h: the initrd's file system when the command line has `root=`.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);

@@ -3,10 +3,10 @@
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
-use crate::api::service::{Manners, Service};
-use crate::api::{Deadline, percent};
 use crate::error::{Class, Failure, Result};
-use crate::source::{azure, ec2, gce};
+use crate::net::service::{Manners, Service};
+use crate::net::{Deadline, percent};
+use crate::platforms::{azure, ec2, gce};
 
 /// A platform that signs.
 struct Signer {

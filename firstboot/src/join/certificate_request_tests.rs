@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use super::*;
-use crate::api::Credential;
-use crate::api::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
+use crate::net::Credential;
+use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
 
 const KUBELETS_OWN: &str = include_str!("../../../tests/vectors/kubelet-csr.pem");
 

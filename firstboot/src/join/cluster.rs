@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::retry::{self, Backoff};
-use crate::api::{Answer, Client, Deadline, Error};
 use crate::error::{Class, Failure, Result};
 use crate::kubernetes::features;
 use crate::kubernetes::version::Version;
+use crate::net::retry::{self, Backoff};
+use crate::net::{Answer, Client, Deadline, Error};
 
 /// A ConfigMap; absent parts may be null.
 #[derive(Debug, Deserialize)]

@@ -3,8 +3,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::api::Credential;
-use crate::api::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
+use crate::net::Credential;
+use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(20))

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::contract;
 use crate::error::{Class, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::join::cluster::parse_kubelet_configuration;
+use contract;
 
 /// Longest configuration of a kubelet.
 const LONGEST: u64 = 1 << 20;

@@ -23,7 +23,6 @@ pub mod token_from;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::api::{Deadline, Network};
 use crate::config::model::NodeConfig;
 use crate::error::{Failure, Result};
 use crate::facts::Facts;
@@ -32,6 +31,7 @@ use crate::host::root::Root;
 use crate::journal::Journal;
 use crate::kubernetes::version::Version;
 use crate::machine::{self, Machine};
+use crate::net::{Deadline, Network};
 use crate::verdict::Verdict;
 use phases::{Found, Need, Phase};
 

@@ -16,10 +16,6 @@ use x509_cert::der::DateTime;
 use zeroize::Zeroizing;
 
 use super::{Join, attest};
-use crate::api::https::{self, Trust};
-use crate::api::retry::{self, Backoff};
-use crate::api::trust::{Authorities, ClientCertificate};
-use crate::api::{Deadline, Error, Network};
 use crate::config::model::{Discovery, Proof, TokenFrom};
 use crate::config::read_pin;
 use crate::error::{Class, Failure, Result};
@@ -27,6 +23,10 @@ use crate::host::files;
 use crate::host::root::Root;
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
+use crate::net::https::{self, Trust};
+use crate::net::retry::{self, Backoff};
+use crate::net::trust::{Authorities, ClientCertificate};
+use crate::net::{Deadline, Error, Network};
 use crate::secret::Secret;
 
 /// Longest answer.

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::api::test_server::{Asked, Ca, Identity, Reply, TestServer, network};
 use crate::config::{HostDefaults, parse as parse_config};
+use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, network};
 
 const TOKEN: &str = "abcdef.0123456789abcdef";
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

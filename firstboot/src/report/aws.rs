@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use super::sigv4::{self, Credentials, Scope};
 use super::{Telling, Wish, form, xml};
-use crate::api::Error;
-use crate::api::https::{self, Ask, Reply};
 use crate::error::{Class, Failure, Result};
+use crate::net::Error;
+use crate::net::https::{self, Ask, Reply};
+use crate::platforms::ec2;
 use crate::secret::Secret;
-use crate::source::ec2;
 
 /// Where the roles of an instance are listed, and below it their credentials.
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
@@ -158,8 +158,8 @@ fn refusal(body: &[u8]) -> Option<Refusal> {
     let child = |name: &str| xml::child(error, name).and_then(|node| node.text()).unwrap_or_default();
     let code = child("Code").trim();
     let message =
-        if TELLING.contains(&code) { crate::api::shown(child("Message").trim()) } else { String::new() };
-    Some(Refusal { code: crate::api::shown(code), message }).filter(|refusal| !refusal.code.is_empty())
+        if TELLING.contains(&code) { crate::net::shown(child("Message").trim()) } else { String::new() };
+    Some(Refusal { code: crate::net::shown(code), message }).filter(|refusal| !refusal.code.is_empty())
 }
 
 /// The credentials of the instance's role. For some seconds after its start the service answers 404.

@@ -4,10 +4,10 @@ use std::time::Duration;
 use super::super::test_places::{Does, facts, ok, place, refuse, status, telling, wish};
 use super::super::{named, tell};
 use super::*;
-use crate::api::https::Trust;
-use crate::api::test_server::{Asked, Ca, Identity, Reply as Scripted, TestServer};
 use crate::facts::Facts;
 use crate::host::root::Root;
+use crate::net::https::Trust;
+use crate::net::test_server::{Asked, Ca, Identity, Reply as Scripted, TestServer};
 use crate::verdict::Outcome;
 
 /// An answer of the API: its status and its body.

@@ -6,9 +6,9 @@ use http::Method;
 use x509_cert::der::DateTime;
 
 use super::{Reporter, Telling, Told, UP, Wish, cut, hyperv, sigv4, xml};
-use crate::api::service::{Ask, Manners, Service};
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::net::service::{Ask, Manners, Service};
 use crate::verdict::Outcome;
 
 pub(super) const REPORTER: Reporter =

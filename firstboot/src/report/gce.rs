@@ -4,9 +4,9 @@
 use http::Method;
 
 use super::{DONE, Reporter, Telling, Told, Wish, never, word};
-use crate::api::service::{Ask, Manners};
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::net::service::{Ask, Manners};
 
 pub(super) const REPORTER: Reporter =
     Reporter { kind: "gce", when: DONE, settings: &[], usual: never, whom, tell };

@@ -27,15 +27,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::https::Trust;
-use crate::api::retry::{self, Backoff};
-use crate::api::service::{Manners, Service};
-use crate::api::{Deadline, Error, Network, percent};
 use crate::config::model::NodeConfig;
 use crate::error::{Class, Failure, Result};
+use crate::evidence::{self, Evidence};
 use crate::facts::Facts;
 use crate::host::root::Root;
-use crate::platform::{self, Evidence};
+use crate::net::https::Trust;
+use crate::net::retry::{self, Backoff};
+use crate::net::service::{Manners, Service};
+use crate::net::{Deadline, Error, Network, percent};
 use crate::secret::Secret;
 use crate::verdict::{self, Outcome, Status, Verdict};
 
@@ -278,7 +278,7 @@ fn tell(reporter: &Reporter, wish: &Wish, telling: &Telling) -> std::result::Res
 fn with_platform(root: &Root, facts: &Facts) -> Facts {
     let mut facts = facts.clone();
     if facts.platform.value().is_none()
-        && let Ok(detection) = platform::detect(&Evidence::of(root), None)
+        && let Ok(detection) = evidence::detect(&Evidence::of(root), None)
         && let Some(found) = detection.platform
     {
         facts.platform.say(found.source.name.to_owned(), detection.seen);

@@ -1,6 +1,6 @@
 use super::super::test_places::{SECONDS, facts, ok, place, status, tell_to, wish};
 use super::*;
-use crate::api::https::Trust;
+use crate::net::https::Trust;
 
 #[test]
 fn a_joined_node_calls_as_cloud_init_does() {

@@ -4,9 +4,9 @@
 use http::Method;
 
 use super::{Reporter, Telling, Told, UP, Wish};
-use crate::api::service::{Ask, Manners};
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::net::service::{Ask, Manners};
 
 pub(super) const REPORTER: Reporter =
     Reporter { kind: "scaleway", when: UP, settings: &[], usual, whom, tell };

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use ring::{digest, hmac};
 use x509_cert::der::DateTime;
 
-use crate::api::trust::hex;
+use crate::net::trust::hex;
 use crate::secret::Secret;
 
 /// Who asks.

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use super::{Setting, Telling, Wish};
-use crate::api::Error;
-use crate::api::https::{self, Reply, Trust};
-use crate::api::plain::Plain;
-use crate::api::trust::Authorities;
 use crate::error::{Class, Failure, Result};
 use crate::kubernetes::endpoint::Endpoint;
+use crate::net::Error;
+use crate::net::https::{self, Reply, Trust};
+use crate::net::plain::Plain;
+use crate::net::trust::Authorities;
 
 /// What may be said of a URL.
 pub(super) const SETTINGS: &[Setting] = &[

@@ -6,7 +6,7 @@ use super::files::{CarriedFile, settle};
 use super::kind::{Kind, kind};
 use crate::config::flags::JoinFlags;
 use crate::error::Result;
-use crate::source::Document;
+use crate::platforms::Document;
 
 /// Where the agent itself looks for a config.
 const OURS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::bounds::{Bytes, append, wrong};
 use crate::error::Result;
-use crate::source::Document;
-use crate::source::document::LIMIT;
+use crate::platforms::Document;
+use crate::platforms::document::LIMIT;
 
 /// The user and group of a file: names, or numbers in digits.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use super::data_url;
 use super::files::{CarriedFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
-use crate::api::trust::hex;
 use crate::error::{Class, Failure, Result};
+use crate::net::trust::hex;
 
 /// Configs within configs.
 const NESTING: usize = 3;

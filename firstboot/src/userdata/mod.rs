@@ -33,13 +33,13 @@ pub use self::kind::{Kind, kind};
 pub use self::merge::merge;
 pub use self::open::open;
 pub use self::pointer::Pointer;
-pub use self::signature::{PublicKey, Trust};
+pub use self::signature::Trust;
 
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::NodeConfig;
 use crate::config::{self, HostDefaults};
 use crate::error::Result;
-use crate::source::Document;
+use crate::platforms::Document;
 
 /// What opening needs from outside.
 pub struct Means<'a> {

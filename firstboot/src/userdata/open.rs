@@ -9,7 +9,7 @@ use super::pointer::{self, Pointer};
 use super::signature::{self, Trust};
 use super::{Means, Opened, cloud_config, ignition, jinja, unpack};
 use crate::error::{Failure, Result};
-use crate::source::Document;
+use crate::platforms::Document;
 
 /// Layers in each other: a part within a message within gzip within base64, and one more.
 const NESTING: usize = 6;

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::config::HostDefaults;
 use crate::error::Class;
-use crate::userdata::PublicKey;
+use contract::public_key::PublicKey;
 
 const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken: {token: canary.canarycanarycana, apiServerEndpoint: \"a:1\", unsafeSkipCAVerification: true}\n";
 const KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\n";
@@ -93,7 +93,7 @@ fn pointer(rest: &str) -> String {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    format!("sha256: {}", crate::api::trust::hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()))
+    format!("sha256: {}", crate::net::trust::hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()))
 }
 
 #[test]

@@ -5,9 +5,9 @@ use zeroize::Zeroizing;
 
 use super::bounds::{text, wrong};
 use super::tree::{Fields, Tree};
-use crate::api::trust::hex;
-use crate::config::nearest;
 use crate::error::{Class, Failure, Result};
+use crate::net::trust::hex;
+use contract::suggest;
 
 /// Its kind.
 const KIND: &str = "ConfigPointer";
@@ -88,7 +88,7 @@ fn fields_of(fields: &Fields) -> Result<Pointer> {
         );
     }
     if let Some(unknown) = fields.names().find(|name| !FIELDS.contains(name)) {
-        let meant = nearest::did_you_mean(unknown, FIELDS.iter().copied());
+        let meant = suggest::did_you_mean(unknown, FIELDS.iter().copied());
         return Err(wrong(format!("it has a field that is not known{meant}"))
             .help(format!("its fields are {}", FIELDS.join(", "))));
     }

@@ -1,6 +1,6 @@
 //! Signatures in minisign's form (<https://jedisct1.github.io/minisign/>): Ed25519 over BLAKE2b of the signed bytes.
 
-use std::fmt;
+use contract::public_key::PublicKey;
 
 use super::bounds::wrong;
 use crate::error::{Class, Failure, Result};
@@ -14,70 +14,13 @@ pub enum Trust {
     SignedBy(Vec<PublicKey>),
 }
 
-/// A public key.
-#[derive(Clone)]
-pub struct PublicKey {
-    key: minisign_verify::PublicKey,
-    id: String,
-    line: String,
-}
-
-impl PublicKey {
-    /// Reads `minisign.pub`: the whole file, or its second line.
-    pub fn parse(text: &str) -> Result<Self> {
-        let malformed = || {
-            wrong("the public key is not one of minisign's")
-                .help("give the line of minisign.pub that begins with RW")
-        };
-        let mut lines = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with("untrusted comment:"));
-        let (Some(line), None) = (lines.next(), lines.next()) else { return Err(malformed()) };
-        let key = minisign_verify::PublicKey::from_base64(line).map_err(|_| malformed())?;
-        let bytes = {
-            use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD.decode(line).map_err(|_| malformed())?
-        };
-        let id = bytes
-            .get(2..10)
-            .ok_or_else(malformed)?
-            .iter()
-            .rev()
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
-        Ok(Self { key, id, line: line.to_owned() })
-    }
-
-    /// The id as minisign shows it: sixteen hex digits.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-impl PartialEq for PublicKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.line == other.line
-    }
-}
-
-impl Eq for PublicKey {}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "PublicKey({})", self.id)
-    }
-}
-
 /// Which of `keys` made `signature`, a minisign file, over one of `readings` of the same content; the key's id.
 pub fn verify<'k>(keys: &'k [PublicKey], readings: &[&[u8]], signature: &str) -> Result<&'k str> {
     let signature = signature.trim_start();
     let parsed = minisign_verify::Signature::decode(signature).map_err(|_| {
         wrong("the signature is not one of minisign's").help("it has four lines, as minisign -S writes them")
     })?;
-    let signer = keys
-        .iter()
-        .find(|key| readings.iter().any(|bytes| key.key.verify(bytes, &parsed, false).is_ok()));
+    let signer = keys.iter().find(|key| readings.iter().any(|bytes| key.has_signed(bytes, &parsed)));
     signer.map(PublicKey::id).ok_or_else(|| {
         Failure::new(
             Class::Untrusted,

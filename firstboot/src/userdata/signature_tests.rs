@@ -39,7 +39,7 @@ fn keys_are_read() {
         &format!("{KEY}\n{OTHER_KEY}"),
         &KEY.replace("RWQ", "RUX"),
     ] {
-        assert_eq!(PublicKey::parse(text).unwrap_err().class, Class::Config, "{text}");
+        assert_eq!(PublicKey::parse(text).unwrap_err(), contract::public_key::NotAKey, "{text}");
     }
 }
 

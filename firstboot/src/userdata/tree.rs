@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use super::bounds::wrong;
 use crate::config::documents;
 use crate::error::{Failure, Result};
+use crate::platforms::document::LIMIT;
 use crate::secret::wipe;
-use crate::source::document::LIMIT;
 
 /// A document whose texts are overwritten when it is dropped.
 pub struct Tree(Value);

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use super::{CLUSTER_INFO, Cluster, Request, Verification, bearer_of};
-use crate::api::retry::{self, Backoff};
-use crate::api::trust::{Authorities, ClientCertificate};
-use crate::api::{Client, Credential, Deadline, Error, Network, https};
 use crate::error::{Class, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::join::cluster::ConfigMap;
 use crate::kubernetes::kubeconfig::{self, Kubeconfig, LONGEST, Material, User};
 use crate::kubernetes::server::Server;
+use crate::net::retry::{self, Backoff};
+use crate::net::trust::{Authorities, ClientCertificate};
+use crate::net::{Client, Credential, Deadline, Error, Network, https};
 use crate::secret::Secret;
 
 /// Redirects of a URL that are followed.

@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::*;
-use crate::api::test_server::{Asked, Ca, Identity, Reply, TestServer, status};
 use crate::config::model::Discovery;
 use crate::join::discovery::discover as discover_any;
 use crate::kubernetes::token::Token;
+use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, status};
 
 const TOKEN: &str = "abcdef.0123456789abcdef";
 
@@ -173,7 +173,7 @@ fn urls_are_fetched_with_their_query_and_redirects_are_followed() {
         "/plain" => Reply::With(302, "Location: http://127.0.0.1/\r\n".to_owned(), String::new()),
         _ => status(404, "not found"),
     });
-    let network = crate::api::test_server::network();
+    let network = crate::net::test_server::network();
     let fetch = |path: &str| {
         fetch(
             &network,

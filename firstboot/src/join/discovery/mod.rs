@@ -11,14 +11,14 @@ mod token;
 
 use std::path::PathBuf;
 
-use crate::api::retry::Backoff;
-use crate::api::trust::Authorities;
-use crate::api::{Client, Credential, Deadline, Network};
 use crate::config::model::Discovery;
 use crate::error::{Class, Failure, Result};
 use crate::kubernetes::kubeconfig::{self, BootstrapUser, ClusterEntry};
 use crate::kubernetes::server::Server;
 use crate::kubernetes::token::Token;
+use crate::net::retry::Backoff;
+use crate::net::trust::Authorities;
+use crate::net::{Client, Credential, Deadline, Network};
 use crate::secret::Secret;
 
 pub use file::fetch;

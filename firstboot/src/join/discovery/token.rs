@@ -7,9 +7,6 @@
 use std::time::{Duration, Instant};
 
 use super::{CLUSTER_INFO, Cluster, Verification};
-use crate::api::retry::{self, Backoff};
-use crate::api::trust::Authorities;
-use crate::api::{Client, Credential, Deadline, Error, Network, UnverifiedClient};
 use crate::error::{Class, Failure, Result};
 use crate::join::cluster::ConfigMap;
 use crate::join::jws;
@@ -17,6 +14,9 @@ use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::kubeconfig::{self, Material};
 use crate::kubernetes::server::Server;
 use crate::kubernetes::token::Token;
+use crate::net::retry::{self, Backoff};
+use crate::net::trust::Authorities;
+use crate::net::{Client, Credential, Deadline, Error, Network, UnverifiedClient};
 
 /// How long a cluster may take to publish or sign cluster-info: its controller needs less than a second for a new token.
 const SETTLING: Duration = Duration::from_secs(10);

@@ -3,13 +3,13 @@
 use std::time::SystemTime;
 
 use super::{Need, Phase, preflight};
-use crate::api::Deadline;
-use crate::api::retry::Backoff;
 use crate::error::{Class, Failure, Result};
 use crate::host::{identity, machine};
 use crate::join::cluster::{self, ClusterConfiguration, Node};
 use crate::join::plan::{self, ClusterFacts, HostFacts};
 use crate::join::{Join, image, patches};
+use crate::net::Deadline;
+use crate::net::retry::Backoff;
 use crate::preflight::{Clock, Cluster};
 
 /// See the module.

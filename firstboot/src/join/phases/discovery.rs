@@ -1,11 +1,11 @@
 //! Finds the API server and verifies that it is the one the config trusts.
 
 use super::{Need, Phase};
-use crate::api::retry::Backoff;
 use crate::error::Result;
 use crate::join::Join;
 use crate::join::discovery::{self, Request, Verification};
 use crate::join::token_from;
+use crate::net::retry::Backoff;
 
 /// See the module.
 pub const PHASE: Phase = Phase { name: "discovery", kubeadm: "", need: Need::UntilFilesAreWritten, run };

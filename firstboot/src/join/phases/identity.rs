@@ -3,7 +3,6 @@
 use std::time::SystemTime;
 
 use super::{Need, Phase};
-use crate::api::retry::Backoff;
 use crate::config::model::{NodeConfig, TlsBootstrap};
 use crate::error::{Class, Failure, Result};
 use crate::host::files::{self, PRIVATE};
@@ -11,6 +10,7 @@ use crate::host::root::Root;
 use crate::join::Join;
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::identity::{CURRENT, ClientCertificate, KEY, PrivateKey, store};
+use crate::net::retry::Backoff;
 
 /// The kubelet's kubeconfig.
 pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";

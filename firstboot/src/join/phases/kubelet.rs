@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::identity::{self, BOOTSTRAP_CONF};
 use super::{Need, Phase};
-use crate::api::plain::Plain;
-use crate::api::{Deadline, Network};
 use crate::error::{Class, Failure, Result};
 use crate::host::files;
 use crate::host::services::{Services, Wait};
 use crate::join::plan::CONFIG;
 use crate::join::{Join, kubelet_config};
 use crate::kubernetes::endpoint::Endpoint;
+use crate::net::plain::Plain;
+use crate::net::{Deadline, Network};
 use crate::verdict::notify;
 
 /// The unit.

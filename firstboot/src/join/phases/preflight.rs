@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Need, Phase};
-use crate::api::resolve;
 use crate::error::{Class, Failure, Result};
 use crate::host::cri::CgroupDriver;
 use crate::join::Join;
+use crate::net::resolve;
 use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, Units, context};
 
 /// A runtime whose absence the config allows is given a moment.

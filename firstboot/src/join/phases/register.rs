@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::identity::KUBELET_CONF;
 use super::{Need, Phase};
-use crate::api::retry::Backoff;
-use crate::api::{Client, Deadline, retry};
 use crate::config::model::{Discovery, WaitFor};
 use crate::error::{Class, Failure, Result};
 use crate::join::discovery::{Request, discover};
 use crate::join::plan::INSTANCE_CONFIG;
 use crate::join::{Join, cluster};
+use crate::net::retry::Backoff;
+use crate::net::{Client, Deadline, retry};
 
 /// Between two looks at a Node that is not there or not ready yet.
 const PAUSE: Duration = Duration::from_millis(500);

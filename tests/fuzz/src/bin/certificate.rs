@@ -1,7 +1,7 @@
 //! What a cluster issues: a certificate with its key, a CA bundle, an event of a watch.
 #![no_main]
 
-use firstboot::api::trust::Authorities;
+use firstboot::net::trust::Authorities;
 use firstboot::join::certificate_request::public_key_of_request;
 use firstboot::join::identity::ClientCertificate;
 use libfuzzer_sys::fuzz_target;

@@ -2,8 +2,8 @@
 #![no_main]
 
 use firstboot::error::{Class, Failure};
-use firstboot::platform::CommandLine;
-use firstboot::source::{inline, nocloud::seed, variables};
+use firstboot::evidence::CommandLine;
+use firstboot::platforms::{inline, nocloud::seed, variables};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &str| {

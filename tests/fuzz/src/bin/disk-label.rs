@@ -1,7 +1,7 @@
 //! The head of a block device on which a NoCloud file system is looked for.
 #![no_main]
 
-use firstboot::platform::labels;
+use firstboot::evidence::labels;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

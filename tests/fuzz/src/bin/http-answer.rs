@@ -1,7 +1,7 @@
 //! An answer of a server.
 #![no_main]
 
-use firstboot::api::read_answer;
+use firstboot::net::read_answer;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

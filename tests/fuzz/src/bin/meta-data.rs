@@ -2,7 +2,7 @@
 #![no_main]
 
 use firstboot::facts::Facts;
-use firstboot::source::nocloud;
+use firstboot::platforms::nocloud;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -3,7 +3,7 @@
 
 use firstboot::error::Class;
 use firstboot::facts::Facts;
-use firstboot::source::documents::PARSERS;
+use firstboot::platforms::documents::PARSERS;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

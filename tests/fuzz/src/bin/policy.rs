@@ -1,13 +1,14 @@
 //! The image's policy: what is accepted is written again as it was meant, and nothing that is not an object is.
 #![no_main]
 
-use firstboot::policy::{Policy, Written};
+use contract::trust_policy::TrustPolicyFile;
+use firstboot::policy::Policy;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| match Policy::parse(bytes) {
     Ok(policy) => {
         assert_eq!(bytes.trim_ascii_start().first(), Some(&b'{'));
-        let written: Written = serde_json::from_slice(bytes).expect("it was read");
+        let written: TrustPolicyFile = serde_json::from_slice(bytes).expect("it was read");
         let again = serde_json::to_vec(&written).expect("it can be written");
         assert_eq!(Policy::parse(&again).as_ref(), Ok(&policy));
         for name in written.config.iter().flatten() {

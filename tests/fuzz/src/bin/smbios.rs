@@ -1,8 +1,8 @@
 //! A structure of the firmware's tables with strings in it, and the credential that one of them may be.
 #![no_main]
 
-use firstboot::platform::smbios;
-use firstboot::source::credential;
+use firstboot::evidence::smbios;
+use firstboot::platforms::credential;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,8 +2,9 @@
 #![no_main]
 
 use firstboot::config::HostDefaults;
-use firstboot::source::Document;
-use firstboot::userdata::{Means, Pointer, PublicKey, Trust, open};
+use firstboot::platforms::Document;
+use contract::public_key::PublicKey;
+use firstboot::userdata::{Means, Pointer, Trust, open};
 use kiln_fuzz::TOKEN;
 use libfuzzer_sys::fuzz_target;
 

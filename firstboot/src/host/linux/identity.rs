@@ -1,0 +1,138 @@
+//! What tells this machine from every other one, also from a clone of its disk.
+
+use ring::digest::{Context, SHA256};
+
+use super::files;
+use super::root::Root;
+use crate::net::trust::hex;
+
+/// In front of what is hashed, so that the identity is of use to nobody else.
+const DOMAIN: &[u8] = b"firstboot machine identity v1\0";
+
+/// Longest file that is read here; all are one line.
+const LIMIT: u64 = 4096;
+
+/// Firmware identifiers that many machines share: vendors ship them when nobody filled them in.
+const SHARED_UUIDS: &[&str] = &[
+    "03000200-0400-0500-0006-000700080009",
+    "00020003-0004-0005-0006-000700080009",
+    "12345678-1234-5678-90ab-cddeefaabbcc",
+    "12345678-1234-5678-1234-567812345678",
+    "01234567-8910-1112-1314-151617181920",
+    "fefefefe-fefe-fefe-fefe-fefefefefefe",
+];
+
+/// Why a product_uuid does not identify a machine; none when it may.
+pub fn doubt(uuid: &str) -> Option<String> {
+    let text = uuid.trim().to_ascii_lowercase();
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
+    if text.is_empty() {
+        return Some("it is empty".to_owned());
+    }
+    if digits.len() != 32 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Some("it is no UUID".to_owned());
+    }
+    if digits.iter().all(|digit| *digit == digits[0]) {
+        return Some("all its digits are the same".to_owned());
+    }
+    if SHARED_UUIDS.contains(&text.as_str()) {
+        return Some("it is a vendor's placeholder".to_owned());
+    }
+    None
+}
+
+/// The firmware's identifier as it is, from `/sys/class/dmi/id/product_uuid`; none where there is no DMI, as on many arm64 machines.
+pub fn product_uuid(root: &Root) -> Option<String> {
+    line(root, "/sys/class/dmi/id/product_uuid")
+}
+
+/// machine-id(5): 32 hex digits; none before the first boot is through.
+pub fn machine_id(root: &Root) -> Option<String> {
+    line(root, "/etc/machine-id")
+        .filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The identifier of this boot.
+pub fn boot_id(root: &Root) -> Option<String> {
+    line(root, "/proc/sys/kernel/random/boot_id")
+}
+
+/// The machine's identity, 64 hex digits: the SHA-256 of its firmware's identifier if that one is worth anything, else of its
+/// machine-id; none when it has neither. A clone of the disk on another (virtual) machine has another identity.
+pub fn of(root: &Root) -> Option<String> {
+    let firmware = product_uuid(root)
+        .filter(|uuid| doubt(uuid).is_none())
+        .map(|uuid| format!("uuid:{}", uuid.to_ascii_lowercase()));
+    let source =
+        firmware.or_else(|| machine_id(root).map(|id| format!("machine-id:{}", id.to_ascii_lowercase())))?;
+    let mut context = Context::new(&SHA256);
+    context.update(DOMAIN);
+    context.update(source.as_bytes());
+    Some(hex(context.finish().as_ref()))
+}
+
+fn line(root: &Root, path: &str) -> Option<String> {
+    let bytes = files::read(&root.path(path), LIMIT).ok()??;
+    let text = std::str::from_utf8(&bytes).ok()?.trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root_with(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        for (path, text) in files {
+            super::super::files::write(&root.path(path), text.as_bytes(), 0o644).unwrap();
+        }
+        (folder, root)
+    }
+
+    const UUID: &str = "/sys/class/dmi/id/product_uuid";
+    const ID: &str = "/etc/machine-id";
+
+    #[test]
+    fn placeholders_are_doubted() {
+        for wrong in [
+            "",
+            "\n",
+            "Not Settable",
+            "To Be Filled By O.E.M.",
+            "00000000-0000-0000-0000-000000000000",
+            "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+            "03000200-0400-0500-0006-000700080009",
+            "4c4c4544-0042",
+            "ämlich-nicht",
+        ] {
+            assert!(doubt(wrong).is_some(), "{wrong}");
+        }
+        assert_eq!(doubt("4c4c4544-0042-3510-8052-b4c04f4e3232\n"), None);
+    }
+
+    #[test]
+    fn the_identity_is_the_firmwares_then_the_machine_ids() {
+        let id = "0123456789abcdef0123456789abcdef\n";
+        let (_a, both) = root_with(&[(UUID, "4C4C4544-0042-3510-8052-B4C04F4E3232\n"), (ID, id)]);
+        let (_b, clone) = root_with(&[(UUID, "5c4c4544-0042-3510-8052-b4c04f4e3232\n"), (ID, id)]);
+        let (_c, lower) = root_with(&[(UUID, "4c4c4544-0042-3510-8052-b4c04f4e3232\n"), (ID, "another")]);
+        let (_d, alone) = root_with(&[(ID, id)]);
+        let (_e, bogus) = root_with(&[(UUID, "03000200-0400-0500-0006-000700080009"), (ID, id)]);
+        assert_ne!(of(&both), of(&clone), "a cloned disk on another machine");
+        assert_eq!(of(&both), of(&lower), "another disk on the same machine");
+        assert_eq!(of(&alone), of(&bogus), "a placeholder counts for nothing");
+        assert_ne!(of(&alone), of(&both));
+        assert_eq!(of(&alone).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn a_machine_without_any_identifier_has_no_identity() {
+        for text in ["", "uninitialized\n", "0123"] {
+            let (_folder, root) = root_with(&[(ID, text)]);
+            assert_eq!((machine_id(&root), of(&root)), (None, None), "{text}");
+        }
+        let (_folder, root) = root_with(&[("/proc/sys/kernel/random/boot_id", "a-b\n")]);
+        assert_eq!(boot_id(&root).as_deref(), Some("a-b"));
+    }
+}

@@ -1,0 +1,189 @@
+//! VMware's channel from a machine to its host: remote calls through an I/O port that the hypervisor answers ("backdoor"). Over it go
+//! `info-get KEY` and `info-set KEY VALUE`, which read and write the machine's `guestinfo` keys
+//! (open-vm-tools: lib/include/backdoor_def.h, lib/message/message.c; linux: drivers/gpu/drm/vmwgfx/vmwgfx_msg.c).
+//!
+//! A call is one instruction with a command in `cx`; a message goes in steps of four bytes. The faster transfer of whole strings is not
+//! used: these messages are short. On x86-64 only.
+
+use zeroize::Zeroizing;
+
+use crate::error::{Class, Failure, Result};
+use crate::platforms::document::LIMIT;
+
+#[cfg(target_arch = "x86_64")]
+mod port;
+
+/// `VMXh`
+const MAGIC: u32 = 0x564d_5868;
+const PORT: u32 = 0x5658;
+const MESSAGE: u32 = 0x1e;
+/// `RPCI`, with cookies that keep others from using the channel.
+const RPCI: u32 = 0x4943_5052 | 0x8000_0000;
+/// Bits of the answer's status.
+const SUCCESS: u32 = 1;
+const DATA: u32 = 2;
+
+/// Steps of a message.
+#[derive(Clone, Copy)]
+enum Step {
+    Open,
+    SendSize,
+    Send,
+    ReceiveSize,
+    Receive,
+    Received,
+    Close,
+}
+
+/// The processor's registers, before a call or after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// `eax`
+    pub ax: u32,
+    /// `ebx`
+    pub bx: u32,
+    /// `ecx`
+    pub cx: u32,
+    /// `edx`
+    pub dx: u32,
+    /// `esi`
+    pub si: u32,
+    /// `edi`
+    pub di: u32,
+}
+
+/// The port that the hypervisor answers; in tests, a host that is played.
+pub trait Port {
+    /// Makes one call.
+    fn call(&mut self, registers: Registers) -> Registers;
+}
+
+/// Whether the hypervisor is VMware's, by what the processor says.
+pub fn is_here() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return port::is_vmware();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// The port of this machine; none when its hypervisor is another one, or does not answer.
+pub fn open() -> Option<Box<dyn Port>> {
+    #[cfg(target_arch = "x86_64")]
+    return port::open().map(|port| Box::new(port) as Box<dyn Port>);
+    #[cfg(not(target_arch = "x86_64"))]
+    return None;
+}
+
+/// The value of a key; none when it has none, or an empty one.
+pub fn get(port: &mut dyn Port, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    let answer = exchange(port, format!("info-get {key}").as_bytes())
+        .map_err(|failure| failure.doing(format!("reading {key}")))?;
+    Ok(value(&answer)
+        .filter(|value| !value.is_empty())
+        .map(|value| Zeroizing::new(value.to_vec())))
+}
+
+/// Gives a key another value. Keys cannot be removed.
+pub fn set(port: &mut dyn Port, key: &str, text: &str) -> Result<()> {
+    let doing = |failure: Failure| failure.doing(format!("overwriting {key}"));
+    let answer = exchange(port, format!("info-set {key} {text}").as_bytes()).map_err(doing)?;
+    let refused = || {
+        doing(
+            failed("the host refuses")
+                .help("isolation.tools.setInfo.disable of the virtual machine may forbid it"),
+        )
+    };
+    value(&answer).map(drop).ok_or_else(refused)
+}
+
+/// What follows `1 ` in an answer; none after `0 `, which says that there is no value.
+pub fn value(answer: &[u8]) -> Option<&[u8]> {
+    let value = answer.strip_prefix(b"1")?;
+    let value = value.strip_prefix(b" ").unwrap_or(value);
+    Some(value.strip_suffix(b"\0").unwrap_or(value))
+}
+
+/// A channel that the host opened.
+struct Channel<'a> {
+    port: &'a mut dyn Port,
+    number: u32,
+    cookies: (u32, u32),
+}
+
+fn failed(what: &str) -> Failure {
+    Failure::new(Class::Source, format!("VMware's channel to the host: {what}"))
+}
+
+/// Sends one command and gives the answer.
+fn exchange(port: &mut dyn Port, command: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    let opened = port.call(Registers {
+        ax: MAGIC,
+        bx: RPCI,
+        cx: MESSAGE | (Step::Open as u32) << 16,
+        dx: PORT,
+        si: 0,
+        di: 0,
+    });
+    if opened.cx >> 16 & SUCCESS == 0 {
+        return Err(failed("it does not open"));
+    }
+    let mut channel = Channel { port, number: opened.dx & 0xffff_0000, cookies: (opened.si, opened.di) };
+    let answer = channel.send(command).and_then(|()| channel.receive());
+    channel.call(Step::Close, 0);
+    answer
+}
+
+impl Channel<'_> {
+    fn call(&mut self, step: Step, bx: u32) -> Registers {
+        let (si, di) = self.cookies;
+        self.port.call(Registers {
+            ax: MAGIC,
+            bx,
+            cx: MESSAGE | (step as u32) << 16,
+            dx: PORT | self.number,
+            si,
+            di,
+        })
+    }
+
+    /// A call that must succeed.
+    fn succeed(&mut self, step: Step, bx: u32, what: &str) -> Result<Registers> {
+        let answer = self.call(step, bx);
+        if answer.cx >> 16 & SUCCESS == 0 { Err(failed(what)) } else { Ok(answer) }
+    }
+
+    fn send(&mut self, command: &[u8]) -> Result<()> {
+        let length = u32::try_from(command.len()).map_err(|_| failed("the command is too long"))?;
+        self.succeed(Step::SendSize, length, "it takes no command")?;
+        for part in command.chunks(4) {
+            let mut word = [0; 4];
+            word[..part.len()].copy_from_slice(part);
+            self.succeed(Step::Send, u32::from_le_bytes(word), "it does not take the whole command")?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Zeroizing<Vec<u8>>> {
+        let size = self.succeed(Step::ReceiveSize, 0, "there is no answer")?;
+        if size.cx >> 16 & DATA == 0 {
+            return Err(failed("there is no answer"));
+        }
+        // In front of the value stand two bytes.
+        let length = usize::try_from(size.bx)
+            .ok()
+            .filter(|length| *length <= LIMIT + 2)
+            .ok_or_else(|| failed("the answer is too long"))?;
+        let mut answer = Zeroizing::new(vec![0; length]);
+        for part in answer.chunks_mut(4) {
+            let word = self.succeed(Step::Receive, SUCCESS, "the answer is cut off")?.bx.to_le_bytes();
+            let length = part.len();
+            part.copy_from_slice(&word[..length]);
+        }
+        self.succeed(Step::Received, SUCCESS, "the end of the answer is not taken note of")?;
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+pub(crate) mod tests;

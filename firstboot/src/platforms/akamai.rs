@@ -1,0 +1,62 @@
+//! Akamai's compute, once Linode (<https://techdocs.akamai.com/cloud-computing/docs/metadata-service-api>).
+
+use super::json::Json;
+use super::{Reader, Reading, Source, drive, http};
+use crate::error::Result;
+use crate::evidence::{Field, Sign};
+use crate::facts::{Address, Facts, Scope};
+use crate::net::service::{Manners, Session};
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[Sign::Is(Field::SysVendor, "Akamai"), Sign::Is(Field::SysVendor, "Linode")],
+    provider_id: Some("linode://${instance-id}"),
+    node_name: Some("${hostname}"),
+    guarded: &["169.254.169.254", "fd00:a9fe:a9fe::1"],
+    ..Source::named("akamai", read)
+};
+
+const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:a9fe:a9fe::1]"];
+const MANNERS: Manners = Manners {
+    headers: &[("accept", "application/json")],
+    answers_with: None,
+    session: Some(Session {
+        path: "/v1/token",
+        ask: ("metadata-token-expiry-seconds", "300"),
+        carry: "metadata-token",
+    }),
+    privileged_port: false,
+};
+const INSTANCE: &str = "/v1/instance";
+const NETWORK: &str = "/v1/network";
+const FIELDS: &[(&str, &str)] =
+    &[("/label", "hostname"), ("/region", "region"), ("/type", "instance-type"), ("/host_uuid", "host")];
+const IPS: &[(&str, Option<Scope>)] = &[
+    ("/ipv4/private/*", Some(Scope::Private)),
+    ("/ipv4/public/*", Some(Scope::Public)),
+    ("/ipv6/slaac", Some(Scope::Public)),
+];
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    let mut service = reader.service(ADDRESSES, MANNERS);
+    let mut reading = Reading::default();
+    document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut reading.facts)?;
+    if let Some(bytes) = service.find(NETWORK)? {
+        let url = service.url(NETWORK);
+        drive::say_addresses(network(&bytes, &url)?, &url, &mut reading.facts);
+    }
+    reading.user_data = http::user_data_in_base64(&mut service, "/v1/user-data")?;
+    Ok(reading)
+}
+
+/// Takes the facts of `instance`.
+pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
+    let found = Json::parse(bytes, source)?;
+    found.say_id(facts, "/id")?;
+    found.say(facts, FIELDS)?;
+    found.say_words(facts, "/tags")
+}
+
+/// The addresses in `network`.
+pub(super) fn network(bytes: &[u8], source: &str) -> Result<Vec<Address>> {
+    Json::parse(bytes, source)?.addresses(IPS)
+}

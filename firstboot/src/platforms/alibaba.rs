@@ -1,0 +1,76 @@
+//! Alibaba Cloud: the instance metadata service in the mode that demands tokens
+//! (<https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata>).
+
+use super::json::Json;
+use super::keys;
+use super::{Reader, Reading, Source, drive, http};
+use crate::error::Result;
+use crate::evidence::{Field, Sign};
+use crate::facts::{Address, Facts, Scope};
+use crate::net::service::{Manners, Service, Session};
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[Sign::Is(Field::ProductName, "Alibaba Cloud ECS")],
+    provider_id: Some("${region}.${instance-id}"),
+    node_name: Some("${hostname}"),
+    guarded: &["100.100.100.200"],
+    ..Source::named("alibaba", read)
+};
+
+const MANNERS: Manners = Manners {
+    headers: &[],
+    answers_with: None,
+    session: Some(Session {
+        path: "/latest/api/token",
+        ask: ("x-aliyun-ecs-metadata-token-ttl-seconds", "300"),
+        carry: "x-aliyun-ecs-metadata-token",
+    }),
+    privileged_port: false,
+};
+const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
+const FOLDER: &str = "/latest/meta-data";
+const FIELDS: &[(&str, &str)] = &[
+    ("/region-id", "region"),
+    ("/zone-id", "zone"),
+    ("/instance-type", "instance-type"),
+    ("/owner-account-id", "account"),
+];
+const PUBLIC: &[&str] = &["public-ipv4", "eipv4"];
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    let mut service = reader.service(&["100.100.100.200"], MANNERS);
+    let mut reading = Reading::default();
+    let facts = &mut reading.facts;
+    let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;
+    keys::texts(&mut service, FOLDER, &[("hostname", "hostname")], facts)?;
+    addresses.extend(other_addresses(&mut service, facts)?);
+    drive::say_addresses(addresses, &service.url(FOLDER), facts);
+    keys::tags(&mut service, &format!("{FOLDER}/tags/instance"), facts)?;
+    reading.user_data = http::user_data(&mut service, "/latest/user-data")?;
+    Ok(reading)
+}
+
+/// Takes the facts of the identity document; gives the address in it.
+pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
+    let found = Json::parse(bytes, source)?;
+    found.say_id(facts, "/instance-id")?;
+    found.say(facts, FIELDS)?;
+    found.say(facts, &[("/mac", "mac")])?;
+    found.addresses(&[("/private-ipv4", Some(Scope::Private))])
+}
+
+fn other_addresses(service: &mut Service, facts: &Facts) -> Result<Vec<Address>> {
+    let mut found = Vec::new();
+    let mac = facts
+        .text("mac")
+        .filter(|mac| mac.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':'));
+    if let Some(mac) = mac {
+        let text = service.find_text(&format!("{FOLDER}/network/interfaces/macs/{mac}/ipv6s"))?;
+        found.extend(keys::listed(&text.unwrap_or_default(), None));
+    }
+    for key in PUBLIC {
+        let text = service.find_text(&format!("{FOLDER}/{key}"))?;
+        found.extend(keys::listed(&text.unwrap_or_default(), Some(Scope::Public)));
+    }
+    Ok(found)
+}

@@ -1,0 +1,179 @@
+//! Microsoft Azure: the instance metadata service
+//! (<https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>), and the disc that a machine is provisioned with.
+//!
+//! The user-data is IMDS' `userData`; where there is none, the custom data on the disc.
+
+use std::path::Path;
+
+use super::json::Json;
+use super::{Document, Reader, Reading, Source, UserData, http};
+use crate::error::{Class, Failure, Result};
+use crate::evidence::disks::Disk;
+use crate::evidence::labels::FileSystem;
+use crate::evidence::{Field, Sign};
+use crate::facts::{Facts, Scope};
+use crate::net::service::Manners;
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[Sign::Is(Field::ChassisAssetTag, "7783-7084-3265-9085-8269-3286-77")],
+    provider_id: Some("azure://${resource-id}"),
+    node_name: Some("${hostname}"),
+    guarded: &["169.254.169.254", WIRESERVER],
+    ..Source::named("azure", read)
+};
+
+/// The same for every machine.
+const WIRESERVER: &str = "168.63.129.16";
+pub(crate) const MANNERS: Manners =
+    Manners { headers: &[("metadata", "true")], answers_with: None, session: None, privileged_port: false };
+const INSTANCE: &str = "/metadata/instance?api-version=2021-08-01&extended=true";
+const USER_DATA: &str = "/metadata/instance/compute/userData?api-version=2021-01-01&format=text";
+const FIELDS: &[(&str, &str)] = &[
+    ("/compute/osProfile/computerName", "hostname"),
+    ("/compute/name", "hostname"),
+    ("/compute/vmSize", "instance-type"),
+    ("/compute/subscriptionId", "subscription"),
+    ("/compute/resourceGroupName", "resource-group"),
+    ("/compute/vmScaleSetName", "scale-set"),
+    ("/compute/azEnvironment", "environment"),
+];
+const IPS: &[(&str, Option<Scope>)] = &[
+    ("/network/interface/*/ipv4/ipAddress/*/privateIpAddress", Some(Scope::Private)),
+    ("/network/interface/*/ipv6/ipAddress/*/privateIpAddress", Some(Scope::Private)),
+    ("/network/interface/*/ipv4/ipAddress/*/publicIpAddress", Some(Scope::Public)),
+    ("/network/interface/*/ipv6/ipAddress/*/publicIpAddress", Some(Scope::Public)),
+];
+/// What the provisioning disc has. Its label says nothing.
+const DISCS: &[FileSystem] = &[FileSystem::Udf, FileSystem::Iso9660];
+/// On the disc: an environment as OVF has it, with Azure's own section.
+const ENVIRONMENT: &str = "ovf-env.xml";
+const CUSTOM_DATA: &str = "CustomData.bin";
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    let mut service = reader.service(&["169.254.169.254"], MANNERS);
+    let mut reading = Reading::default();
+    document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut reading.facts)?;
+    let uuid = reader
+        .evidence
+        .field(Field::ProductUuid)
+        .map(|uuid| own_order(uuid, !reader.root().path("/sys/firmware/efi").exists()));
+    http::compare_id(reader, Field::ProductUuid, uuid, &mut reading.facts);
+    reading.facts.fact("wireserver").say(WIRESERVER.to_owned(), "azure");
+    reading.user_data = http::user_data_in_base64(&mut service, USER_DATA)?;
+    if reading.user_data.is_none() {
+        reading.user_data = provisioning(reader)?;
+    }
+    Ok(reading)
+}
+
+/// Takes the facts of `instance`.
+pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
+    let found = Json::parse(bytes, source)?;
+    found.say_id(facts, "/compute/vmId")?;
+    found.say(facts, FIELDS)?;
+    let region = found.text("/compute/location")?.map(|region| region.to_lowercase());
+    facts.region.say_some(region.clone(), found.origin("/compute/location"));
+    let zone = found.text("/compute/zone")?;
+    match (zone, region) {
+        (Some(zone), Some(region)) => {
+            facts.zone.say(format!("{region}-{zone}").to_lowercase(), found.origin("/compute/zone"))
+        }
+        // Without zones, the cloud controller manager calls the fault domain the zone.
+        _ => found.say(facts, &[("/compute/platformFaultDomain", "zone")])?,
+    }
+    let resource = found.text("/compute/resourceId")?.map(|id| with_lower_case_group(&id));
+    if let Some(resource) = resource {
+        facts.fact("resource-id").say(resource, found.origin("/compute/resourceId"));
+    }
+    let priority = found.text("/compute/priority")?;
+    facts.spot.say(
+        priority.is_some_and(|priority| ["Spot", "Low"].contains(&priority.as_str())),
+        found.origin("/compute/priority"),
+    );
+    found.say_addresses(facts, IPS)?;
+    let names = found.texts("/compute/tagsList/*/name")?;
+    let values = names
+        .iter()
+        .enumerate()
+        .map(|(index, _)| found.text(&format!("/compute/tagsList/{index}/value")));
+    let values = values.collect::<Result<Vec<_>>>()?.into_iter().map(Option::unwrap_or_default);
+    let tags: std::collections::BTreeMap<String, String> = names.iter().cloned().zip(values).collect();
+    facts.tags.say_some((!tags.is_empty()).then_some(tags), found.origin("/compute/tagsList"));
+    Ok(())
+}
+
+/// The cloud controller manager compares with the resource group in lower case.
+fn with_lower_case_group(id: &str) -> String {
+    let mut after_groups = false;
+    let parts = id.split('/').map(|part| {
+        let is_group = std::mem::replace(&mut after_groups, part.eq_ignore_ascii_case("resourceGroups"));
+        if is_group { part.to_lowercase() } else { part.to_owned() }
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// Machines of generation 1, which have no EFI, show the first three groups of their UUID with the bytes in the other order.
+fn own_order(uuid: &str, is_first_generation: bool) -> String {
+    let uuid = uuid.to_ascii_lowercase();
+    if !is_first_generation || !uuid.is_ascii() {
+        return uuid;
+    }
+    let swapped = |group: &str| -> String {
+        group
+            .as_bytes()
+            .rchunks(2)
+            .map(|pair| String::from_utf8_lossy(pair).into_owned())
+            .collect()
+    };
+    let groups = uuid
+        .split('-')
+        .enumerate()
+        .map(|(index, group)| if index < 3 { swapped(group) } else { group.to_owned() });
+    groups.collect::<Vec<_>>().join("-")
+}
+
+/// The custom data on the provisioning disc. A disc that cannot be read is remarked on: most machines have nothing on it.
+fn provisioning(reader: &mut Reader) -> Result<Option<UserData>> {
+    let discs: Vec<Disk> = reader
+        .evidence
+        .all_disks()
+        .iter()
+        .filter(|disk| DISCS.contains(&disk.kind))
+        .cloned()
+        .collect();
+    for disc in discs {
+        let device = disc.device.display().to_string();
+        match disc.with_files(|folder| Ok(custom_data(folder, &device))) {
+            Ok(Ok(None)) => {}
+            Ok(found) => return found,
+            Err(failure) => reader.remark(format!("warning: the provisioning disc is not read: {failure}")),
+        }
+    }
+    Ok(None)
+}
+
+fn custom_data(folder: &Path, device: &str) -> Result<Option<UserData>> {
+    if let Some(document) = Document::read_file(&folder.join(ENVIRONMENT))? {
+        let found = in_environment(document.bytes(), &format!("{device}: {ENVIRONMENT}"))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    let document = Document::read_file(&folder.join(CUSTOM_DATA))?;
+    Ok(document.and_then(|document| UserData::new(document, format!("{device}: {CUSTOM_DATA}"))))
+}
+
+/// The custom data in `ovf-env.xml`, which is in base64 there.
+pub(super) fn in_environment(bytes: &[u8], source: &str) -> Result<Option<UserData>> {
+    let wrong = |why: String| Failure::new(Class::Source, format!("{source}: {why}"));
+    let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+    let text = text.trim_start_matches('\u{feff}');
+    let document = roxmltree::Document::parse(text)
+        .map_err(|error| wrong(format!("no XML at line {}", error.pos().row)))?;
+    let element = document
+        .descendants()
+        .find(|node| node.has_tag_name("CustomData") || node.tag_name().name() == "CustomData");
+    element
+        .and_then(|element| element.text())
+        .map_or(Ok(None), |text| http::decoded(text.as_bytes(), source.to_owned()))
+}

@@ -1,0 +1,78 @@
+//! Apache CloudStack: the virtual router, which is the DHCP server too, answers
+//! (<https://docs.cloudstack.apache.org/en/latest/adminguide/virtual_machines/user-data.html>).
+//!
+//! Its address is taken from the lease that systemd-networkd holds. The name `data-server` is not asked for: the same router would answer.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use super::keys::{self, Ip};
+use super::{Reader, Reading, Source, http};
+use crate::error::{Class, Failure, Result};
+use crate::evidence::{Field, Sign};
+use crate::facts::Scope;
+use crate::host::root::Root;
+use crate::host::{files, network};
+use crate::net::service::Manners;
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[Sign::Begins(Field::ProductName, "CloudStack")],
+    provider_id: Some("cloudstack://${instance-id}"),
+    node_name: Some("${hostname}"),
+    ..Source::named("cloudstack", read)
+};
+
+/// One file for each interface, named by its number.
+const LEASES: &str = "/run/systemd/netif/leases";
+/// Longest lease that is read.
+const LONGEST: u64 = 64 * 1024;
+const PAUSE: Duration = Duration::from_millis(500);
+const FOLDER: &str = "/latest/meta-data";
+const TEXTS: &[(&str, &str)] =
+    &[("local-hostname", "hostname"), ("availability-zone", "zone"), ("service-offering", "instance-type")];
+const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))];
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    let servers = dhcp_servers(reader)?;
+    let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+    let mut service = reader.service(&servers, Manners::default());
+    let mut reading = Reading::default();
+    let facts = &mut reading.facts;
+    keys::id(&mut service, FOLDER, facts)?;
+    keys::texts(&mut service, FOLDER, TEXTS, facts)?;
+    keys::addresses(&mut service, FOLDER, IPS, facts)?;
+    reading.user_data = http::user_data(&mut service, "/latest/user-data")?;
+    Ok(reading)
+}
+
+/// The servers that gave this machine its addresses, once there are any.
+fn dhcp_servers(reader: &Reader) -> Result<Vec<String>> {
+    loop {
+        let servers = servers(reader.root());
+        if !servers.is_empty() {
+            return Ok(servers);
+        }
+        if reader.deadline.remaining() <= PAUSE {
+            return Err(Failure::new(Class::Source, format!("{LEASES}: no lease names a DHCP server"))
+                .help("let systemd-networkd configure the interface of CloudStack's guest network by DHCP"));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn servers(root: &Root) -> Vec<String> {
+    let entries = fs::read_dir(root.path(LEASES)).into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    let lease = |number: &u32| files::read(&root.path(format!("{LEASES}/{number}")), LONGEST).ok().flatten();
+    numbers.iter().filter_map(lease).filter_map(|bytes| server(&bytes)).collect()
+}
+
+/// The server's address in a lease.
+pub(super) fn server(lease: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(lease);
+    let address = text.lines().find_map(|line| line.strip_prefix("SERVER_ADDRESS="))?;
+    network::parse_address(address).map(|ip| ip.to_string())
+}

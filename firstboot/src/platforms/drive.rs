@@ -1,0 +1,216 @@
+//! The config drive: a disk or disc as OpenStack's Nova makes it (<https://docs.openstack.org/nova/latest/user/metadata.html>), with the
+//! label `config-2`. KubeVirt and Nutanix make them too.
+//!
+//! | file | what is taken |
+//! |---|---|
+//! | `openstack/latest/meta_data.json` | `uuid`, `hostname`, `name`, `availability_zone`, `project_id`, `meta`; KubeVirt's `instance_type` |
+//! | `openstack/latest/network_data.json` | addresses |
+//! | `ec2/latest/meta-data.json` | what the first two do not have: `instance-type`, `public-ipv4` |
+//! | `openstack/latest/user_data` | the user-data, with `user_data.minisig` beside it |
+//! | `openstack/latest/vendor_data.json` | nothing: it is the cloud's, and for cloud-init |
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Document, Reader, Reading, UserData};
+use crate::error::{Class, Failure, Result};
+use crate::evidence::disks::Disk;
+use crate::facts::{Address, Facts, Scope};
+use crate::host::network;
+
+/// The label of a config drive.
+pub(super) const LABEL: &str = "config-2";
+const META_DATA: &str = "openstack/latest/meta_data.json";
+const NETWORK_DATA: &str = "openstack/latest/network_data.json";
+const EC2_META_DATA: &str = "ec2/latest/meta-data.json";
+const USER_DATA: &str = "openstack/latest/user_data";
+
+/// Reads a config drive, whichever platform attached it.
+pub(super) fn read_config_drive(disk: &Disk) -> Result<Reading> {
+    let device = disk.device.display().to_string();
+    disk.with_files(|folder| read_folder(folder, &device))
+}
+
+/// Reads the files below `folder`, which came from `device`.
+fn read_folder(folder: &Path, device: &str) -> Result<Reading> {
+    let mut reading = Reading::default();
+    let facts = &mut reading.facts;
+    let file = |name: &str| -> Result<_> {
+        Ok(Document::read_file(&folder.join(name))?.map(|document| (document, format!("{device}: {name}"))))
+    };
+    let mut addresses = Vec::new();
+    if let Some((document, source)) = file(META_DATA)? {
+        meta_data(document.bytes(), &source, facts)?;
+    }
+    if let Some((document, source)) = file(NETWORK_DATA)? {
+        addresses = network_data(document.bytes(), &source)?;
+    }
+    if let Some((document, source)) = file(EC2_META_DATA)? {
+        addresses.extend(ec2_meta_data(document.bytes(), &source, facts)?);
+    }
+    say_addresses(addresses, device, facts);
+    reading.user_data = user_data(folder, USER_DATA, device)?;
+    Ok(reading)
+}
+
+/// The one disk with a label in lower or upper case: which of several is meant cannot be known.
+pub(super) fn the_disk(reader: &Reader, label: &str) -> Result<Disk> {
+    match reader.evidence.disks(label).as_slice() {
+        [disk] => Ok((*disk).clone()),
+        [] => Err(Failure::new(Class::Source, format!("no disk has the label {label}"))
+            .help("attach it, or unpin the platform")),
+        disks => {
+            let names: Vec<String> = disks.iter().map(|disk| disk.device.display().to_string()).collect();
+            let message = format!("several disks have the label {label}: {}", names.join(", "));
+            Err(Failure::new(Class::Source, message).help("detach all but one"))
+        }
+    }
+}
+
+/// The user-data in the file `name`, with the signature that lies beside it.
+pub(super) fn user_data(folder: &Path, name: &str, device: &str) -> Result<Option<UserData>> {
+    let Some(document) = Document::read_file(&folder.join(name))? else { return Ok(None) };
+    let signature = Document::read_file(&folder.join(format!("{name}.minisig")))?;
+    let signature = signature.map(|text| String::from_utf8_lossy(text.bytes()).into_owned());
+    Ok(UserData::new(document, format!("{device}: {name}"))
+        .map(|user_data| UserData { signature, ..user_data }))
+}
+
+/// What is taken from meta_data.json. The rest is not even held: a password may be in it.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct MetaData {
+    uuid: Value,
+    instance_id: Value,
+    instance_type: Value,
+    hostname: Value,
+    name: Value,
+    availability_zone: Value,
+    project_id: Value,
+    meta: Value,
+}
+
+/// Takes the facts of `meta_data.json`; `source` is where it came from.
+pub fn meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
+    let found: MetaData = parse(bytes, source)?;
+    facts.instance_id.say_some(text(&found.uuid).or_else(|| text(&found.instance_id)), source);
+    facts.instance_type.say_some(text(&found.instance_type), source);
+    facts.hostname.say_some(text(&found.hostname), source);
+    facts.zone.say_some(text(&found.availability_zone), source);
+    facts.fact("name").say_some(text(&found.name), source);
+    facts.fact("project").say_some(text(&found.project_id), source);
+    let pairs = found.meta.as_object().into_iter().flatten();
+    let tags: BTreeMap<String, String> =
+        pairs.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect();
+    facts.tags.say_some((!tags.is_empty()).then_some(tags), source);
+    Ok(())
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct NetworkData {
+    networks: Vec<Network>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Network {
+    ip_address: Option<String>,
+}
+
+/// The addresses of `network_data.json`, in its order. Those of networks with DHCP may be missing.
+pub fn network_data(bytes: &[u8], source: &str) -> Result<Vec<Address>> {
+    let found: NetworkData = parse(bytes, source)?;
+    let texts = found.networks.iter().filter_map(|network| network.ip_address.as_deref());
+    // With a prefix on some networks.
+    let texts = texts.filter_map(|text| text.split('/').next());
+    Ok(texts
+        .filter_map(network::parse_address)
+        .map(|ip| Address { scope: scope(ip), ip })
+        .collect())
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "kebab-case")]
+struct Ec2MetaData {
+    instance_type: Option<String>,
+    local_ipv4: Option<String>,
+    public_ipv4: Option<String>,
+    hostname: Option<String>,
+    placement: Placement,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "kebab-case")]
+struct Placement {
+    availability_zone: Option<String>,
+}
+
+/// Takes the facts of `ec2/latest/meta-data.json`, and gives the addresses in it. Its instance-id is not the one that the cloud's API knows.
+pub fn ec2_meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
+    let found: Ec2MetaData = parse(bytes, source)?;
+    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+    facts.instance_type.say_some(some(found.instance_type), source);
+    facts.hostname.say_some(some(found.hostname), source);
+    facts.zone.say_some(some(found.placement.availability_zone), source);
+    let address = |text: Option<String>, scope| Some(Address { scope, ip: network::parse_address(&text?)? });
+    Ok([address(found.local_ipv4, Scope::Private), address(found.public_ipv4, Scope::Public)]
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// Takes note of addresses, each once.
+pub(super) fn say_addresses(addresses: Vec<Address>, source: &str, facts: &mut Facts) {
+    let mut each_once: Vec<Address> = Vec::new();
+    for address in addresses {
+        if each_once.iter().all(|other| other.ip != address.ip) {
+            each_once.push(address);
+        }
+    }
+    facts.addresses.say_some((!each_once.is_empty()).then_some(each_once), source);
+}
+
+/// Who can reach an address of which only the number is known (RFC 1918, RFC 6598, RFC 4193).
+pub(super) fn scope(ip: IpAddr) -> Scope {
+    let is_private = match ip {
+        IpAddr::V4(ip) => {
+            ip.is_private() || ip.is_link_local() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    if is_private { Scope::Private } else { Scope::Public }
+}
+
+/// Says where an error is, not what is there: a password may be in it.
+fn parse<T: DeserializeOwned>(bytes: &[u8], source: &str) -> Result<T> {
+    // A list would be taken for the fields in their order.
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Failure::new(Class::Source, format!("{source}: no JSON object")));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let what = if error.is_data() { "not laid out as expected" } else { "no JSON" };
+        Failure::new(
+            Class::Source,
+            format!("{source}: {what} at line {}, column {}", error.line(), error.column()),
+        )
+    })
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(is) => Some(is.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "drive_tests.rs"]
+mod tests;

@@ -1,0 +1,37 @@
+//! Exoscale: a request for each fact (<https://community.exoscale.com/product/compute/instances/how-to/cloud-init/>).
+
+use super::keys::{self, Ip};
+use super::{Reader, Reading, Source, http};
+use crate::error::Result;
+use crate::evidence::{Field, Sign};
+use crate::facts::Scope;
+use crate::net::service::Manners;
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[Sign::Begins(Field::ProductName, "Exoscale")],
+    provider_id: Some("exoscale://${instance-id}"),
+    node_name: Some("${hostname}"),
+    guarded: &["169.254.169.254"],
+    ..Source::named("exoscale", read)
+};
+
+const FOLDER: &str = "/1.0/meta-data";
+const TEXTS: &[(&str, &str)] =
+    &[("local-hostname", "hostname"), ("availability-zone", "zone"), ("service-offering", "instance-type")];
+/// The address of an instance without a private network is public, whatever its key says.
+const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))];
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    let mut service = reader.service(&["169.254.169.254"], Manners::default());
+    let mut reading = Reading::default();
+    let facts = &mut reading.facts;
+    keys::id(&mut service, FOLDER, facts)?;
+    keys::texts(&mut service, FOLDER, TEXTS, facts)?;
+    // It has no smaller places than its regions.
+    if let Some(zone) = facts.zone.said().cloned() {
+        facts.region.say(zone.value, zone.source);
+    }
+    keys::addresses(&mut service, FOLDER, IPS, facts)?;
+    reading.user_data = http::user_data(&mut service, "/1.0/user-data")?;
+    Ok(reading)
+}

@@ -1,0 +1,66 @@
+//! Hetzner Cloud: YAML (<https://docs.hetzner.cloud/reference/cloud#server-metadata>).
+
+use super::json::Json;
+use super::{Reader, Reading, Source, drive, http};
+use crate::error::{Class, Failure, Result};
+use crate::evidence::{Field, Sign};
+use crate::facts::{Address, Facts, Scope};
+use crate::net::service::Manners;
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[Sign::Is(Field::SysVendor, "Hetzner")],
+    provider_id: Some("hcloud://${instance-id}"),
+    node_name: Some("${hostname}"),
+    guarded: &["169.254.169.254", "fe80::a9fe:a9fe"],
+    ..Source::named("hetzner", read)
+};
+
+const ADDRESSES: &[&str] = &["169.254.169.254", "[fe80::a9fe:a9fe%]"];
+const DOCUMENT: &str = "/hetzner/v1/metadata";
+const PRIVATE: &str = "/hetzner/v1/metadata/private-networks";
+const FIELDS: &[(&str, &str)] =
+    &[("/hostname", "hostname"), ("/region", "region"), ("/availability-zone", "zone")];
+const PUBLIC_IPS: &[(&str, Option<Scope>)] = &[
+    ("/public-ipv4", Some(Scope::Public)),
+    ("/network-config/config/*/subnets/*/address", Some(Scope::Public)),
+];
+const PRIVATE_IPS: &[(&str, Option<Scope>)] = &[("/*/ip", Some(Scope::Private))];
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    let mut service = reader.service(ADDRESSES, Manners::default());
+    let mut reading = Reading::default();
+    let bytes = service.get(DOCUMENT)?;
+    let public = document(&bytes, &service.url(DOCUMENT), &mut reading.facts)?;
+    let serial = reader.evidence.field(Field::ProductSerial).map(str::to_owned);
+    if !http::compare_id(reader, Field::ProductSerial, serial, &mut reading.facts) {
+        return Err(Failure::new(
+            Class::Source,
+            format!("{}: its instance-id is not smbios product_serial", service.url(DOCUMENT)),
+        )
+        .help("another machine of the network answers for the metadata service: find it"));
+    }
+    let mut addresses = Vec::new();
+    if let Some(bytes) = service.find(PRIVATE)? {
+        addresses = private_networks(&bytes, &service.url(PRIVATE))?;
+    }
+    addresses.extend(public);
+    drive::say_addresses(addresses, &service.url(DOCUMENT), &mut reading.facts);
+    reading.user_data = http::user_data(&mut service, "/hetzner/v1/userdata")?;
+    Ok(reading)
+}
+
+/// Takes the facts of `metadata`; gives the public addresses.
+pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
+    let found = Json::parse_yaml(bytes, source)?;
+    found.say_id(facts, "/instance-id")?;
+    found.say(facts, FIELDS)?;
+    found.addresses(PUBLIC_IPS)
+}
+
+/// The addresses in `private-networks`: an empty list, or nothing at all, when there are none.
+pub(super) fn private_networks(bytes: &[u8], source: &str) -> Result<Vec<Address>> {
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    Json::parse_yaml(bytes, source)?.addresses(PRIVATE_IPS)
+}

@@ -1,0 +1,84 @@
+//! Metadata services in EC2's manner: a folder of texts, a request for each.
+
+use std::collections::BTreeMap;
+
+use super::drive;
+use crate::error::Result;
+use crate::facts::{Address, Facts, Scope};
+use crate::host::network;
+use crate::net::service::Service;
+
+/// Most tags that are read, each with a request.
+const MOST_TAGS: usize = 64;
+
+/// A key with addresses, and who can reach them (by their number where nothing is given).
+pub(super) type Ip = (&'static str, Option<Scope>);
+
+/// The machine's id: it must be there, so the service is waited for.
+pub(super) fn id(service: &mut Service, folder: &str, facts: &mut Facts) -> Result<()> {
+    let path = format!("{folder}/instance-id");
+    let id = service.text(&path)?;
+    if id.is_empty() {
+        return Err(service.wrong(&path, "it is empty"));
+    }
+    // A page of HTML is what other services answer on the way to a network: a captive portal, for one.
+    if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(service.wrong(&path, "it is no identifier"));
+    }
+    facts.instance_id.say(id, service.url(&path));
+    Ok(())
+}
+
+/// Facts that may be missing: keys, with the names of the fields that they are.
+pub(super) fn texts(
+    service: &mut Service,
+    folder: &str,
+    keys: &[(&str, &'static str)],
+    facts: &mut Facts,
+) -> Result<()> {
+    for (key, field) in keys {
+        let path = format!("{folder}/{key}");
+        if let Some(text) = service.find_text(&path)? {
+            facts.fact(field).say(text, service.url(&path));
+        }
+    }
+    Ok(())
+}
+
+/// Addresses, each once.
+pub(super) fn addresses(service: &mut Service, folder: &str, keys: &[Ip], facts: &mut Facts) -> Result<()> {
+    let mut found = Vec::new();
+    for (key, scope) in keys {
+        let text = service.find_text(&format!("{folder}/{key}"))?.unwrap_or_default();
+        found.extend(listed(&text, *scope));
+    }
+    drive::say_addresses(found, &service.url(&format!("{folder}/")), facts);
+    Ok(())
+}
+
+/// Addresses in lines, or as `[a,b]`.
+pub(super) fn listed(text: &str, scope: Option<Scope>) -> Vec<Address> {
+    let words =
+        text.split(|character: char| !character.is_ascii_hexdigit() && character != '.' && character != ':');
+    let ips = words.filter_map(network::parse_address);
+    ips.map(|ip| Address { scope: scope.unwrap_or_else(|| drive::scope(ip)), ip }).collect()
+}
+
+/// Tags: `folder` lists their names. Services have it only when the machine was started with tags in its metadata.
+pub(super) fn tags(service: &mut Service, folder: &str, facts: &mut Facts) -> Result<()> {
+    let Some(names) = service.find_text(&format!("{folder}/"))? else { return Ok(()) };
+    let mut tags = BTreeMap::new();
+    for name in names.lines().map(str::trim).filter(|name| is_plain(name)).take(MOST_TAGS) {
+        let value = service.find_text(&format!("{folder}/{name}"))?.unwrap_or_default();
+        tags.insert(name.to_owned(), value);
+    }
+    facts.tags.say(tags, service.url(folder));
+    Ok(())
+}
+
+/// Names in a listing become part of a path.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-=._:@".contains(&byte))
+        && !name.contains("..")
+}

@@ -1,0 +1,162 @@
+//! NoCloud (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>): files that whoever made the machine put where it
+//! finds them. The first of these counts:
+//!
+//! | order | where | recognised by |
+//! |---|---|---|
+//! | 1 | a URL ([`seed`]) | `ds=nocloud;s=URL` on the kernel command line or in the firmware's serial number |
+//! | 2 | a disk or disc | its label, `cidata` |
+//! | 3 | `/var/lib/cloud/seed/nocloud`, `/var/lib/cloud/seed/nocloud-net` | `meta-data` or `user-data` in it |
+//!
+//! `user-data` and `meta-data` are read; `network-config` and `vendor-data` are not, and a remark says so: the network is the image's.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::drive::{the_disk, user_data};
+use super::{Document, Reader, Reading, Source};
+use crate::error::{Class, Failure, Result};
+use crate::evidence::disks::Disk;
+use crate::evidence::{Evidence, Field, Sign, Strength};
+use crate::facts::Facts;
+
+pub mod seed;
+
+/// The label of a NoCloud disk.
+pub(super) const LABEL: &str = "cidata";
+const FOLDERS: &[&str] = &["/var/lib/cloud/seed/nocloud", "/var/lib/cloud/seed/nocloud-net"];
+const IGNORED: &[&str] = &["network-config", "vendor-data"];
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[
+        Sign::Other(Strength::Pin, argument),
+        Sign::Other(Strength::Smbios, serial),
+        Sign::Label(LABEL),
+        Sign::Other(Strength::Channel, folder),
+    ],
+    node_name: Some("${hostname}"),
+    ..Source::named("nocloud", read)
+};
+
+pub(super) fn read(reader: &mut Reader) -> Result<Reading> {
+    let mut reading = Reading::default();
+    if let Some((seed, named_by)) = named(reader.evidence) {
+        seed::facts(&seed, named_by, &mut reading.facts);
+        if let Some(url) = seed.url {
+            seed::read(reader, &url, named_by, &mut reading)?;
+            return Ok(reading);
+        }
+    }
+    let found = local(reader)?;
+    reading.facts.absorb(found.facts);
+    reading.user_data = found.user_data;
+    Ok(reading)
+}
+
+fn local(reader: &mut Reader) -> Result<Reading> {
+    if reader.evidence.disks(LABEL).is_empty()
+        && let Some(folder) = FOLDERS.iter().find(|folder| is_seed(reader.evidence, folder))
+    {
+        let (reading, ignored) = read_folder(&reader.root().path(folder), folder)?;
+        remark(reader, folder, &reading, &ignored);
+        return Ok(reading);
+    }
+    let disk = the_disk(reader, LABEL)?;
+    read_disk(reader, &disk)
+}
+
+/// Reads a NoCloud disk, whichever platform attached it.
+pub(super) fn read_disk(reader: &mut Reader, disk: &Disk) -> Result<Reading> {
+    let device = disk.device.display().to_string();
+    let (reading, ignored) = disk.with_files(|folder| read_folder(folder, &device))?;
+    remark(reader, &format!("{device}, with the label {},", disk.label), &reading, &ignored);
+    Ok(reading)
+}
+
+/// What is in `folder`, which is called `name`, and the names of what is there and not used.
+fn read_folder(folder: &Path, name: &str) -> Result<(Reading, Vec<&'static str>)> {
+    let mut reading = Reading::default();
+    if let Some(bytes) = Document::read_file(&folder.join("meta-data"))? {
+        facts(bytes.bytes(), &format!("{name}: meta-data"), &mut reading.facts)?;
+    }
+    reading.user_data = user_data(folder, "user-data", name)?;
+    let ignored = IGNORED
+        .iter()
+        .copied()
+        .filter(|name| std::fs::metadata(folder.join(name)).is_ok_and(|about| about.len() > 0));
+    Ok((reading, ignored.collect()))
+}
+
+fn remark(reader: &mut Reader, name: &str, reading: &Reading, ignored: &[&str]) {
+    if reading.user_data.is_none() {
+        reader.remark(format!("{name} has no user-data on it"));
+    }
+    for file in ignored {
+        reader.remark(format!("{name} has {file} on it, which is not used"));
+    }
+}
+
+/// meta-data is YAML; beside cloud-init's own fields it may have those that a cloud would know.
+pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
+    let wrong = |why: String| Failure::new(Class::Source, format!("{source}: {why}"));
+    let value: Value =
+        serde_yaml_ng::from_slice(bytes).map_err(|error| wrong(format!("no YAML: {}", place(&error))))?;
+    let Value::Object(fields) = value else {
+        return if value.is_null() { Ok(()) } else { Err(wrong("no mapping".to_owned())) };
+    };
+    let text = |name: &str| match fields.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    facts.instance_id.say_some(text("instance-id"), source);
+    facts.hostname.say_some(text("local-hostname").or_else(|| text("hostname")), source);
+    facts.region.say_some(text("region"), source);
+    facts.zone.say_some(text("zone").or_else(|| text("availability-zone")), source);
+    facts.instance_type.say_some(text("instance-type"), source);
+    facts.provider_id.say_some(text("provider-id"), source);
+    Ok(())
+}
+
+/// Where an error is; what is there is not repeated.
+fn place(error: &serde_yaml_ng::Error) -> String {
+    error
+        .location()
+        .map_or_else(|| "unreadable".to_owned(), |at| format!("line {}, column {}", at.line(), at.column()))
+}
+
+/// What names a seed, and by what means.
+fn named(evidence: &Evidence) -> Option<(seed::Seed, &'static str)> {
+    let by_argument = || evidence.command_line.words().iter().rev().find_map(|word| seed::parse(word));
+    let by_serial = || evidence.field(Field::ProductSerial).and_then(seed::in_serial);
+    by_argument()
+        .map(|seed| (seed, "the kernel argument ds=nocloud"))
+        .or_else(|| Some((by_serial()?, "smbios product_serial")))
+}
+
+fn argument(evidence: &Evidence) -> Option<String> {
+    let is_there = evidence.command_line.words().iter().any(|word| seed::parse(word).is_some());
+    is_there.then(|| "the kernel command line has ds=nocloud".to_owned())
+}
+
+fn serial(evidence: &Evidence) -> Option<String> {
+    evidence
+        .field(Field::ProductSerial)
+        .and_then(seed::in_serial)
+        .map(|_| "smbios product_serial has ds=nocloud".to_owned())
+}
+
+fn folder(evidence: &Evidence) -> Option<String> {
+    let folder = FOLDERS.iter().find(|folder| is_seed(evidence, folder))?;
+    Some(format!("{folder} has a seed"))
+}
+
+fn is_seed(evidence: &Evidence, folder: &str) -> bool {
+    ["user-data", "meta-data"]
+        .iter()
+        .any(|name| evidence.root().path(folder).join(name).is_file())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

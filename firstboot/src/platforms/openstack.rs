@@ -1,0 +1,67 @@
+//! OpenStack: the config drive where there is one, else the metadata service
+//! (<https://docs.openstack.org/nova/latest/user/metadata.html>). The drive cannot be answered by anyone else on the link.
+
+use super::keys::{self, Ip};
+use super::{Reader, Reading, Source, drive, http};
+use crate::error::Result;
+use crate::evidence::{Field, Sign};
+use crate::facts::{Facts, Scope};
+use crate::net::service::Manners;
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[
+        Sign::Is(Field::ProductName, "OpenStack Nova"),
+        Sign::Is(Field::ProductName, "OpenStack Compute"),
+        Sign::Is(Field::ChassisAssetTag, "OpenStack Nova"),
+        Sign::Is(Field::ChassisAssetTag, "OpenStack Compute"),
+        Sign::Is(Field::ChassisAssetTag, "OpenTelekomCloud"),
+        Sign::Is(Field::ChassisAssetTag, "SAP CCloud VM"),
+        Sign::Is(Field::ChassisAssetTag, "HUAWEICLOUD"),
+        Sign::Is(Field::ChassisAssetTag, "Samsung Cloud Platform"),
+        Sign::Label(drive::LABEL),
+    ],
+    provider_id: Some("openstack:///${instance-id}"),
+    node_name: Some("${hostname}"),
+    guarded: &["169.254.169.254", "fe80::a9fe:a9fe"],
+    ..Source::named("openstack", read)
+};
+
+const ADDRESSES: &[&str] = &["169.254.169.254", "[fe80::a9fe:a9fe%]"];
+const META_DATA: &str = "/openstack/latest/meta_data.json";
+const NETWORK_DATA: &str = "/openstack/latest/network_data.json";
+/// What only the part in EC2's manner has.
+const EC2: &str = "/latest/meta-data";
+const IPS: &[Ip] = &[("local-ipv4", Some(Scope::Private)), ("public-ipv4", Some(Scope::Public))];
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    if reader.evidence.disks(drive::LABEL).is_empty() {
+        return read_service(reader);
+    }
+    drive::read_config_drive(&drive::the_disk(reader, drive::LABEL)?)
+}
+
+fn read_service(reader: &mut Reader) -> Result<Reading> {
+    let mut service = reader.service(ADDRESSES, Manners::default());
+    let mut reading = Reading::default();
+    let facts = &mut reading.facts;
+    document(&service.get(META_DATA)?, &service.url(META_DATA), facts)?;
+    let mut addresses = Vec::new();
+    if let Some(bytes) = service.find(NETWORK_DATA)? {
+        addresses = drive::network_data(&bytes, &service.url(NETWORK_DATA))?;
+    }
+    keys::texts(&mut service, EC2, &[("instance-type", "instance-type")], facts)?;
+    for (key, scope) in IPS {
+        let text = service.find_text(&format!("{EC2}/{key}"))?.unwrap_or_default();
+        addresses.extend(keys::listed(&text, *scope));
+    }
+    drive::say_addresses(addresses, &service.url(NETWORK_DATA), facts);
+    reading.user_data = http::user_data(&mut service, "/openstack/latest/user_data")?;
+    Ok(reading)
+}
+
+/// Takes the facts of `meta_data.json`, in which the machine's id must be.
+pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
+    let document = super::json::Json::parse(bytes, source)?;
+    document.must("/uuid")?;
+    drive::meta_data(bytes, source, facts)
+}

@@ -1,0 +1,80 @@
+//! Oracle Cloud Infrastructure: version 2 of the instance metadata service alone
+//! (<https://docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm>).
+
+use super::json::Json;
+use super::{Reader, Reading, Source, UserData, drive, http};
+use crate::error::Result;
+use crate::evidence::{Field, Sign};
+use crate::facts::{Address, Facts, Scope};
+use crate::net::service::Manners;
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[Sign::Is(Field::ChassisAssetTag, "OracleCloud.com")],
+    provider_id: Some("oci://${instance-id}"),
+    node_name: Some("${hostname}"),
+    guarded: &["169.254.169.254", "fd00:c1::a9fe:a9fe"],
+    ..Source::named("oracle", read)
+};
+
+const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:c1::a9fe:a9fe]"];
+const MANNERS: Manners = Manners {
+    headers: &[("authorization", "Bearer Oracle")],
+    answers_with: None,
+    session: None,
+    privileged_port: false,
+};
+const INSTANCE: &str = "/opc/v2/instance/";
+const NICS: &str = "/opc/v2/vnics/";
+const USER_DATA: &str = "/metadata/user_data";
+const FIELDS: &[(&str, &str)] = &[
+    ("/hostname", "hostname"),
+    ("/canonicalRegionName", "region"),
+    ("/shape", "instance-type"),
+    ("/faultDomain", "fault-domain"),
+    ("/compartmentId", "compartment"),
+    ("/tenantId", "tenancy"),
+    ("/displayName", "name"),
+];
+const IPS: &[(&str, Option<Scope>)] = &[
+    ("/*/privateIp", Some(Scope::Private)),
+    ("/*/ipv6Addresses/*", None),
+    ("/*/publicIp", Some(Scope::Public)),
+];
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    let mut service = reader.service(ADDRESSES, MANNERS);
+    let mut reading = Reading::default();
+    let bytes = service.get(INSTANCE)?;
+    reading.user_data = document(&bytes, &service.url(INSTANCE), &mut reading.facts)?;
+    if let Some(bytes) = service.find(NICS)? {
+        let url = service.url(NICS);
+        drive::say_addresses(nics(&bytes, &url)?, &url, &mut reading.facts);
+    }
+    Ok(reading)
+}
+
+/// Takes the facts of `instance`; gives the user-data in it.
+pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Option<UserData>> {
+    let found = Json::parse(bytes, source)?;
+    found.say_id(facts, "/id")?;
+    found.say(facts, FIELDS)?;
+    if facts.region.value().is_none() {
+        // Of some regions it is a short code.
+        found.say(facts, &[("/region", "region")])?;
+    }
+    // A tenancy's own prefix comes first: qIZq:FRA-AD-2.
+    let zone = found
+        .text("/availabilityDomain")?
+        .and_then(|domain| domain.rsplit(':').next().map(str::to_owned));
+    facts
+        .zone
+        .say_some(zone.filter(|zone| !zone.is_empty()), found.origin("/availabilityDomain"));
+    found.say_pairs(facts, "/freeformTags")?;
+    let text = found.raw(USER_DATA)?;
+    text.map_or(Ok(None), |text| http::decoded(text.as_bytes(), found.origin(USER_DATA)))
+}
+
+/// The addresses in `vnics`.
+pub(super) fn nics(bytes: &[u8], source: &str) -> Result<Vec<Address>> {
+    Json::parse(bytes, source)?.addresses(IPS)
+}

@@ -1,0 +1,214 @@
+//! VMware vSphere, and VMware's other hypervisors. What the machine's maker gives it, the first of these that has user-data:
+//!
+//! | order | where | overwritten after use |
+//! |---|---|---|
+//! | 1 | `guestinfo.userdata`, encoded as `guestinfo.userdata.encoding` says | yes |
+//! | 2 | `guestinfo.ignition.config.data`, likewise | yes |
+//! | 3 | `guestinfo.ovfenv`, the property `user-data` | yes |
+//! | 4 | a disc labelled `OVF-TRANSPORT`, `OVFENV` or `OVF ENV`: `ovf-env.xml` | no |
+//! | 5 | a NoCloud disk | no |
+//!
+//! Facts come from `guestinfo.metadata` (as cloud-init's DataSourceVMware has it), the environment and the firmware.
+//!
+//! The channel to the host is tested against a host that is played ([`crate::host::vmware`]).
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use zeroize::Zeroizing;
+
+use super::{Document, Reader, Reading, Source, UserData, document, drive, inline, nocloud, ovf};
+use crate::error::{Class, Failure, Result};
+use crate::evidence::disks::Disk;
+use crate::evidence::{Evidence, Field, Sign, Strength};
+use crate::facts::Facts;
+use crate::host::root::Root;
+use crate::host::vmware::{self, Port};
+
+pub(super) const SOURCE: Source = Source {
+    signs: &[
+        Sign::Begins(Field::ProductName, "VMware"),
+        Sign::Begins(Field::SysVendor, "VMware"),
+        Sign::Label(DISCS[0]),
+        Sign::Label(DISCS[1]),
+        Sign::Label(DISCS[2]),
+        Sign::Other(Strength::Channel, processor),
+    ],
+    provider_id: Some("vsphere://${uuid}"),
+    node_name: Some("${hostname}"),
+    scrub: Some(scrub),
+    ..Source::named("vmware", read)
+};
+
+const DISCS: [&str; 3] = ["OVF-TRANSPORT", "OVFENV", "OVF ENV"];
+const METADATA: &str = "guestinfo.metadata";
+const USER_DATA: [&str; 2] = ["guestinfo.userdata", "guestinfo.ignition.config.data"];
+const VENDOR_DATA: &str = "guestinfo.vendordata";
+const ENVIRONMENT: &str = "guestinfo.ovfenv";
+/// What stands in keys that were overwritten: by this agent and cloud-init, by Ignition.
+const OVERWRITTEN: [&[u8]; 2] = [b"---", b"{}"];
+/// `---` in base64.
+const NOTHING: &str = "LS0t";
+
+fn processor(evidence: &Evidence) -> Option<String> {
+    (evidence.root().is_machine() && vmware::is_here())
+        .then(|| "the processor names VMware as its hypervisor".to_owned())
+}
+
+fn port(root: &Root) -> Option<Box<dyn Port>> {
+    if root.is_machine() { vmware::open() } else { None }
+}
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    let mut port = port(reader.root());
+    if port.is_none() {
+        reader.remark("VMware's channel to the host does not answer: guestinfo is not read");
+    }
+    let mut reading = match port.as_deref_mut() {
+        Some(port) => guestinfo(port, &mut reader.remarks)?,
+        None => Reading::default(),
+    };
+    discs(reader, &mut reading)?;
+    firmware(reader.evidence, &mut reading.facts);
+    Ok(reading)
+}
+
+fn guestinfo(port: &mut dyn Port, remarks: &mut Vec<String>) -> Result<Reading> {
+    let mut reading = Reading::default();
+    if let Some((value, is_packed)) = decoded(port, METADATA)? {
+        let value = if is_packed { unpack(value.bytes())? } else { value };
+        nocloud::facts(value.bytes(), METADATA, &mut reading.facts)?;
+    }
+    for key in USER_DATA {
+        if reading.user_data.is_none() {
+            reading.user_data = decoded(port, key)?.and_then(|(document, _)| UserData::new(document, key));
+        }
+    }
+    if let Some(bytes) = vmware::get(port, ENVIRONMENT)? {
+        let environment = ovf::parse(&bytes, ENVIRONMENT)?;
+        environment.say(ENVIRONMENT, &mut reading.facts);
+        reading.user_data = reading
+            .user_data
+            .or(environment.user_data.and_then(|document| UserData::new(document, ENVIRONMENT)));
+    }
+    if decoded(port, VENDOR_DATA)?.is_some() {
+        remarks.push(format!("{VENDOR_DATA} is there, and is not used"));
+    }
+    Ok(reading)
+}
+
+/// The value of a key, decoded but not unpacked, and whether it is packed. None when there is none, or an overwritten one.
+fn decoded(port: &mut dyn Port, key: &str) -> Result<Option<(Document, bool)>> {
+    let Some(value) = vmware::get(port, key)? else { return Ok(None) };
+    let encoding = vmware::get(port, &format!("{key}.encoding"))?.unwrap_or_default();
+    let (document, is_packed) = decode(value, &encoding).map_err(|failure| failure.doing(key))?;
+    let is_left = !document.is_blank() && !OVERWRITTEN.contains(&document.bytes().trim_ascii());
+    Ok(is_left.then_some((document, is_packed)))
+}
+
+/// Takes the base64 off; what is packed stays packed.
+fn decode(value: Zeroizing<Vec<u8>>, encoding: &[u8]) -> Result<(Document, bool)> {
+    let wrong = |why: &str| Failure::new(Class::Source, why);
+    let encoding = String::from_utf8_lossy(encoding).trim().to_ascii_lowercase();
+    let is_packed = match encoding.as_str() {
+        "" => return Document::new(value).map(|document| (document, false)).ok_or_else(|| wrong("too long")),
+        "base64" | "b64" => false,
+        "gzip+base64" | "gz+b64" => true,
+        _ => {
+            return Err(wrong("its encoding is not known")
+                .help("known are base64, b64, gzip+base64, gz+b64, and none"));
+        }
+    };
+    inline::decode(&value)
+        .map(|document| (document, is_packed))
+        .ok_or_else(|| wrong("not the base64 that its encoding says"))
+}
+
+fn unpack(bytes: &[u8]) -> Result<Document> {
+    let limit = document::LIMIT as u64 + 1;
+    Document::read(GzDecoder::new(bytes).take(limit)).map_err(|_| {
+        Failure::new(Class::Source, format!("{METADATA}: not the gzip that its encoding says, or too long"))
+    })
+}
+
+fn discs(reader: &mut Reader, reading: &mut Reading) -> Result<()> {
+    for label in DISCS {
+        if reading.user_data.is_none() && !reader.evidence.disks(label).is_empty() {
+            let found = environment_on(&drive::the_disk(reader, label)?)?;
+            reading.facts.absorb(found.facts);
+            reading.user_data = found.user_data;
+        }
+    }
+    if reading.user_data.is_none() && !reader.evidence.disks(nocloud::LABEL).is_empty() {
+        let disk = drive::the_disk(reader, nocloud::LABEL)?;
+        let found = nocloud::read_disk(reader, &disk)?;
+        reading.facts.absorb(found.facts);
+        reading.user_data = found.user_data;
+    }
+    Ok(())
+}
+
+fn environment_on(disk: &Disk) -> Result<Reading> {
+    let source = format!("{}: ovf-env.xml", disk.device.display());
+    disk.with_files(|folder| {
+        let mut reading = Reading::default();
+        if let Some(document) = Document::read_file(&folder.join("ovf-env.xml"))? {
+            let environment = ovf::parse(document.bytes(), &source)?;
+            environment.say(&source, &mut reading.facts);
+            reading.user_data =
+                environment.user_data.and_then(|document| UserData::new(document, source.as_str()));
+        }
+        Ok(reading)
+    })
+}
+
+fn firmware(evidence: &Evidence, facts: &mut Facts) {
+    let uuid = evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
+    let by_serial = evidence.field(Field::ProductSerial).and_then(uuid_of_serial);
+    facts.fact("uuid").say_some(by_serial, "smbios product_serial");
+    facts.fact("uuid").say_some(uuid.clone(), "smbios product_uuid");
+    facts.instance_id.say_some(uuid, "smbios product_uuid");
+}
+
+/// `VMware-56 4d 01 … 0f-10 …`: the UUID as vCenter has it. In product_uuid, newer virtual hardware swaps bytes of the first three groups.
+fn uuid_of_serial(serial: &str) -> Option<String> {
+    let digits: String = serial
+        .strip_prefix("VMware-")?
+        .chars()
+        .filter(|each| !matches!(each, ' ' | '-'))
+        .collect();
+    if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let group = |from: usize, to: usize| digits[from..to].to_ascii_lowercase();
+    Some([group(0, 8), group(8, 12), group(12, 16), group(16, 20), group(20, 32)].join("-"))
+}
+
+fn scrub(root: &Root) -> Result<Option<String>> {
+    port(root).map_or(Ok(None), |mut port| overwrite(port.as_mut()))
+}
+
+/// A key cannot be removed: it gets a value that says nothing.
+fn overwrite(port: &mut dyn Port) -> Result<Option<String>> {
+    let mut done = Vec::new();
+    for key in USER_DATA.into_iter().chain([VENDOR_DATA]) {
+        let is_left = decoded(port, key).map_or(true, |value| value.is_some());
+        if is_left {
+            vmware::set(port, key, NOTHING)?;
+            vmware::set(port, &format!("{key}.encoding"), "base64")?;
+            done.push(key);
+        }
+    }
+    let environment = vmware::get(port, ENVIRONMENT)?;
+    if environment
+        .is_some_and(|bytes| ovf::parse(&bytes, ENVIRONMENT).map_or(true, |found| found.user_data.is_some()))
+    {
+        vmware::set(port, ENVIRONMENT, ovf::EMPTY)?;
+        done.push(ENVIRONMENT);
+    }
+    Ok((!done.is_empty()).then(|| format!("overwrote {}", done.join(", "))))
+}
+
+#[cfg(test)]
+#[path = "vmware_tests.rs"]
+mod tests;

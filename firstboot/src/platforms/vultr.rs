@@ -1,0 +1,50 @@
+//! Vultr: one document (<https://www.vultr.com/metadata/>).
+
+use super::json::Json;
+use super::{Reader, Reading, Source, http};
+use crate::error::Result;
+use crate::evidence::{Field, Sign};
+use crate::facts::{Facts, Scope};
+use crate::net::service::Manners;
+
+pub(super) const SOURCE: Source = Source {
+    // Its bare metal has no field of its own.
+    signs: &[Sign::Is(Field::SysVendor, "Vultr"), Sign::Word("vultr")],
+    provider_id: Some("vultr://${instance-id}"),
+    node_name: Some("${hostname}"),
+    guarded: &["169.254.169.254"],
+    ..Source::named("vultr", read)
+};
+
+/// The service wants a header of which only the name counts, so that no forwarded request gets anything.
+const MANNERS: Manners = Manners {
+    headers: &[("metadata-token", "cloudinit")],
+    answers_with: None,
+    session: None,
+    privileged_port: false,
+};
+const DOCUMENT: &str = "/v1.json";
+const FIELDS: &[(&str, &str)] = &[("/hostname", "hostname"), ("/region/regioncode", "region")];
+const IPS: &[(&str, Option<Scope>)] = &[
+    ("/interfaces/*/ipv4/address", None),
+    ("/interfaces/*/ipv4/additional/*/address", None),
+    ("/interfaces/*/ipv6/address", None),
+];
+
+fn read(reader: &mut Reader) -> Result<Reading> {
+    let mut service = reader.service(&["169.254.169.254"], MANNERS);
+    let mut reading = Reading::default();
+    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut reading.facts)?;
+    reading.user_data = http::user_data(&mut service, "/latest/user-data")?;
+    Ok(reading)
+}
+
+/// Takes the facts of `v1.json`.
+pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
+    let found = Json::parse(bytes, source)?;
+    let id = if found.text("/instance-v2-id")?.is_some() { "/instance-v2-id" } else { "/instanceid" };
+    found.say_id(facts, id)?;
+    found.say(facts, FIELDS)?;
+    found.say_addresses(facts, IPS)?;
+    found.say_words(facts, "/tags")
+}
