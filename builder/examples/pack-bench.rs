@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use kiln::determinism::DEFAULT_EPOCH;
 use kiln::digest::DigestWriter;
-use kiln::error::{Class, Error, IoContext, Result};
+use kiln::error::{Error, ErrorKind, IoContext, Result};
 use kiln::layer::compress::zstd_encoder;
 use kiln::layer::tee::digest_while_writing;
 use kiln::layer::write::write_tar;
@@ -25,7 +25,7 @@ fn main() -> Result<()> {
         [folder, out] => (folder, out, 0),
         [folder, out, threads] => (folder, out, threads.parse().unwrap_or(0)),
         _ => {
-            return Err(Error::new(Class::Usage, "two or three arguments are needed")
+            return Err(Error::new(ErrorKind::Usage, "two or three arguments are needed")
                 .help("pack-bench FOLDER OUT.tar.zst [THREADS]"));
         }
     };

@@ -5,7 +5,7 @@
 use uuid::Uuid;
 
 use crate::digest::Digest;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The time that everything in an image carries when SOURCE_DATE_EPOCH is not set: 2020-01-01T00:00:00Z, in seconds.
 /// Later than the FAT epoch (1980) and any certificate's "not before" check that a fresh machine could trip over.
@@ -19,7 +19,7 @@ pub fn source_date_epoch() -> Result<u64> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Err(_) => Ok(DEFAULT_EPOCH),
         Ok(text) => text.trim().parse().map_err(|_| {
-            Error::new(Class::Usage, format!("SOURCE_DATE_EPOCH is \"{text}\", not a number of seconds"))
+            Error::new(ErrorKind::Usage, format!("SOURCE_DATE_EPOCH is \"{text}\", not a number of seconds"))
                 .help("unset it, or set it to seconds since 1970-01-01")
         }),
     }

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// A SHA-256 digest, written `sha256:<64 hex digits>` as in OCI.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl FromStr for Digest {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let mut bytes = [0; 32];
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| {
-            Error::new(Class::Usage, format!("\"{text}\" is not a SHA-256 digest"))
+            Error::new(ErrorKind::Usage, format!("\"{text}\" is not a SHA-256 digest"))
                 .help("write sha256: and 64 hexadecimal digits")
         })?;
         Ok(Self(bytes))

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// What kind of failure an [`Error`] is. Each class has its own exit code (`docs/reference.md`).
+/// What kind of failure an [`Error`] is. Each kind has its own exit code (`docs/reference.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum ErrorKind {
     /// A defect of Kiln itself.
     Internal,
     /// The command line does not make sense.
@@ -27,8 +27,8 @@ pub enum Class {
     Io,
 }
 
-impl Class {
-    /// The exit code of the process for this class.
+impl ErrorKind {
+    /// The exit code of the process for this kind.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Internal => 1,
@@ -59,11 +59,11 @@ impl Class {
     }
 }
 
-/// An error with its class, the chain of what was being done, and a hint.
+/// An error with its kind, the chain of what was being done, and a hint.
 pub struct Error(Box<Inner>);
 
 struct Inner {
-    class: Class,
+    kind: ErrorKind,
     message: String,
     help: Option<String>,
 }
@@ -73,8 +73,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// A new error: `message` says what failed and on what, in lower case.
-    pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { class, message: message.into(), help: None }))
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), help: None }))
     }
 
     /// Adds what the user should do next. The first hint given wins: it is the closest to the cause.
@@ -91,9 +91,9 @@ impl Error {
         self
     }
 
-    /// The class, hence the exit code.
-    pub fn class(&self) -> Class {
-        self.0.class
+    /// The kind, hence the exit code.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// What failed, without the hint.
@@ -108,7 +108,7 @@ impl Error {
 
     /// An I/O error while `doing` something to `path`.
     pub fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
-        let new = Self::new(Class::Io, format!("{doing} {}: {error}", path.display()));
+        let new = Self::new(ErrorKind::Io, format!("{doing} {}: {error}", path.display()));
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 new.help("free some space on that file system, or choose another folder with --cache-dir or --output-dir")
@@ -131,7 +131,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {self}", self.0.class)
+        write!(f, "{:?}: {self}", self.0.kind)
     }
 }
 
@@ -155,8 +155,11 @@ mod tests {
 
     #[test]
     fn the_first_hint_wins_and_context_stacks() {
-        let error = Error::new(Class::Fetch, "no route").help("near").help("far").context("fetching kubelet");
+        let error = Error::new(ErrorKind::Fetch, "no route")
+            .help("near")
+            .help("far")
+            .context("fetching kubelet");
         assert_eq!(error.to_string(), "fetching kubelet: no route\n  help: near");
-        assert_eq!(error.class().exit_code(), 5);
+        assert_eq!(error.kind().exit_code(), 5);
     }
 }

@@ -12,11 +12,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             if cli.json {
-                let value = serde_json::json!({ "error": { "class": error.class().name(), "message": error.message(), "help": error.hint() } });
+                let value = serde_json::json!({ "error": { "class": error.kind().name(), "message": error.message(), "help": error.hint() } });
                 println!("{value:#}");
             }
             eprintln!("error: {error}");
-            ExitCode::from(error.class().exit_code())
+            ExitCode::from(error.kind().exit_code())
         }
     }
 }

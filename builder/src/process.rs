@@ -1,10 +1,10 @@
 //! Running other programs: one way, with the reason when they fail.
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::io;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes of a failed program's command line are shown.
 const COMMAND_LINE: usize = 200;
@@ -35,7 +35,7 @@ impl Run for Command {
         let output = self
             .start(package)?
             .wait_with_output()
-            .map_err(|error| Error::new(Class::Tool, format!("waiting for {}: {error}", name(self))))?;
+            .map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for {}: {error}", name(self))))?;
         check(self, output.status, &output.stderr)?;
         Ok(output)
     }
@@ -52,13 +52,13 @@ pub fn check(command: &Command, status: ExitStatus, stderr: &[u8]) -> Result<()>
     }
     let tail = &stderr[stderr.len().saturating_sub(STDERR_TAIL)..];
     let said = String::from_utf8_lossy(tail);
-    Err(Error::new(Class::Tool, format!("{} failed ({status}):\n{}", line(command), said.trim_end())))
+    Err(Error::new(ErrorKind::Tool, format!("{} failed ({status}):\n{}", line(command), said.trim_end())))
 }
 
 fn missing(command: &Command, package: &str, error: &std::io::Error) -> Error {
     let error_text = format!("starting {}: {error}", name(command));
-    let new = Error::new(Class::Tool, error_text);
-    if error.kind() == ErrorKind::NotFound {
+    let new = Error::new(ErrorKind::Tool, error_text);
+    if error.kind() == io::ErrorKind::NotFound {
         new.help(format!("install it: apt-get install {package}"))
     } else {
         new

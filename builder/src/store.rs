@@ -15,7 +15,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, DigestWriter};
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::scratch::{self, Scratch};
 
 /// A content store in one folder. Cheap to share by reference between threads.
@@ -61,7 +61,7 @@ impl Store {
             .or_else(|| from("XDG_CACHE_HOME").map(|folder| folder.join("kiln")))
             .or_else(|| from("HOME").map(|home| home.join(".cache/kiln")))
             .ok_or_else(|| {
-                Error::new(Class::Usage, "no cache folder: neither KILN_CACHE nor HOME is set")
+                Error::new(ErrorKind::Usage, "no cache folder: neither KILN_CACHE nor HOME is set")
                     .help("name one with --cache-dir")
             })
     }
@@ -191,7 +191,7 @@ impl Partial {
 
 /// The error for bytes that are not what was promised; shows both digests.
 pub fn mismatch(expected: &Digest, found: &Digest) -> Error {
-    Error::new(Class::Verification, format!("wrong content\n  expected {expected}\n  found    {found}"))
+    Error::new(ErrorKind::Verification, format!("wrong content\n  expected {expected}\n  found    {found}"))
 }
 
 /// Returns when the file, or all that is in the folder and its names, is on the disk.
@@ -235,7 +235,7 @@ mod tests {
         let key = Digest::of(b"key");
         let failed = store.built("layer", &key, |work| {
             fs::write(work.join("half"), b"").unwrap();
-            Err(Error::new(Class::Internal, "stopped"))
+            Err(Error::new(ErrorKind::Internal, "stopped"))
         });
         assert!(failed.is_err());
         let built = store

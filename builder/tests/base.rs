@@ -14,7 +14,7 @@ use std::time::Duration;
 use kiln::base::debian::{Build, Mirrors, Resolve, build, mirrors, resolve, url};
 use kiln::definition::plan::{Arch, BasePlan, Distribution};
 use kiln::digest::{Digest, DigestWriter};
-use kiln::error::{Class, Error};
+use kiln::error::{Error, ErrorKind};
 use kiln::lock::LockedPackage;
 use kiln::process::{Run, tool};
 use kiln::progress::Progress;
@@ -171,19 +171,19 @@ fn what_cannot_be_resolved_is_said_by_name() {
     let Some(mirrors) = ready("what_cannot_be_resolved_is_said_by_name") else { return };
     let error = lock(&plan("trixie", &["sistemd"]), &[], &mirrors).unwrap_err();
     assert_eq!(
-        (error.class(), error.message()),
-        (Class::Definition, "Debian trixie has no package \"sistemd\"")
+        (error.kind(), error.message()),
+        (ErrorKind::Definition, "Debian trixie has no package \"sistemd\"")
     );
     assert_eq!(error.hint(), Some("did you mean \"systemd\"?"));
     let error = lock(&plan("trixie", &[]), &["systemd-boot-efl"], &mirrors).unwrap_err();
     assert!(
-        error.class() == Class::Definition && error.hint().unwrap().contains("systemd-boot-efi"),
+        error.kind() == ErrorKind::Definition && error.hint().unwrap().contains("systemd-boot-efi"),
         "{error}"
     );
     let error = lock(&plan("trixie", &["systemd-sysv", "sysvinit-core"]), &[], &mirrors).unwrap_err();
-    assert!(error.class() == Class::Definition && error.message().contains("sysvinit-core"), "{error}");
+    assert!(error.kind() == ErrorKind::Definition && error.message().contains("sysvinit-core"), "{error}");
     let error = lock(&plan("no-such-suite", &[]), &[], &mirrors).unwrap_err();
-    assert!(error.class() == Class::Fetch && error.hint().unwrap().contains("suite"), "{error}");
+    assert!(error.kind() == ErrorKind::Fetch && error.hint().unwrap().contains("suite"), "{error}");
 }
 
 #[test]
@@ -195,12 +195,12 @@ fn dpkgs_database_must_be_the_lock() {
     other.iter_mut().find(|package| package.name == "bash").unwrap().version = "1.0".into();
     let error = built(&other, &folder, |_| Ok(())).unwrap_err();
     assert!(
-        error.class() == Class::Tool && error.message().contains("< bash 1.0 amd64 installed"),
+        error.kind() == ErrorKind::Tool && error.message().contains("< bash 1.0 amd64 installed"),
         "{error}"
     );
     let partial: Vec<_> = locked.iter().filter(|package| package.name != "libpam-runtime").cloned().collect();
     let error = built(&partial, &folder, |_| Ok(())).unwrap_err();
-    assert!(error.class() == Class::Tool && error.message().contains("libpam-runtime"), "{error}");
+    assert!(error.kind() == ErrorKind::Tool && error.message().contains("libpam-runtime"), "{error}");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_failing_reader_ends_the_build_and_leaves_nothing() {
     if let Some((locked, job)) = job() {
         let error = built(&locked, &job, |tar| -> Result<(), Error> {
             tar.read_exact(&mut [0; 512]).unwrap();
-            Err(Error::new(Class::Io, "the disk is full"))
+            Err(Error::new(ErrorKind::Io, "the disk is full"))
         });
         assert_eq!(error.unwrap_err().message(), "the disk is full");
         return;

@@ -124,7 +124,7 @@ fn check(case: &Case) -> Result<(), String> {
     let message = error.message().replace(&prefix, "").replace("images/../", "");
     let first = message.lines().next().unwrap_or_default();
     let help = error.hint().unwrap_or_default();
-    if first == case.message && help == case.help && error.class().exit_code() == 3 {
+    if first == case.message && help == case.help && error.kind().exit_code() == 3 {
         Ok(())
     } else {
         Err(format!(

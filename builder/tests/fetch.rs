@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kiln::digest::Digest;
-use kiln::error::Class;
+use kiln::error::ErrorKind;
 use kiln::fetch::Options;
 
 #[path = "support/faulty_server.rs"]
@@ -61,7 +61,10 @@ fn the_next_process_goes_on_where_the_last_gave_up() {
     });
     let wanted = request(&server.url("/x"), &body);
     let error = cache.fetch(&wanted, options()).unwrap_err();
-    assert!(error.message().contains("gave up after 3 attempts") && error.class() == Class::Fetch, "{error}");
+    assert!(
+        error.message().contains("gave up after 3 attempts") && error.kind() == ErrorKind::Fetch,
+        "{error}"
+    );
     cache.assert_holds(&[], &[&body[..100_000]]);
     cache.fetch(&wanted, options()).unwrap();
     assert_eq!(server.seen()[3].range(), Some(100_000));
@@ -87,7 +90,7 @@ fn corrupted_bytes_are_refused_and_removed() {
     let (cache, found) = (Cache::new(), Digest::of(&wrong));
     let server = Server::start(move |_, seen, stream| serve(stream, seen, &wrong));
     let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
-    assert_eq!(error.class(), Class::Verification);
+    assert_eq!(error.kind(), ErrorKind::Verification);
     assert!(
         error.message().contains(&found.to_string())
             && error.message().contains(&Digest::of(&body).to_string()),
@@ -104,7 +107,7 @@ fn a_length_other_than_the_locked_one_is_refused_before_any_byte() {
     let (cache, served) = (Cache::new(), body.clone());
     let server = Server::start(move |_, _, stream| reply(stream, "200 OK", &served[1..]));
     let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
-    assert_eq!(error.class(), Class::Verification);
+    assert_eq!(error.kind(), ErrorKind::Verification);
     assert!(error.message().contains("the lock says 300000 bytes, the file is 299999 bytes long"), "{error}");
     assert_eq!(server.seen().len(), 1);
     cache.assert_holds(&[], &[]);
@@ -113,9 +116,10 @@ fn a_length_other_than_the_locked_one_is_refused_before_any_byte() {
 #[test]
 fn a_server_that_lies_about_the_length_is_found_out() {
     let body = content(LENGTH);
-    for (claimed, class, message) in
-        [(LENGTH + 5, Class::Fetch, "of 300005 bytes"), (LENGTH - 5, Class::Verification, "wrong content")]
-    {
+    for (claimed, class, message) in [
+        (LENGTH + 5, ErrorKind::Fetch, "of 300005 bytes"),
+        (LENGTH - 5, ErrorKind::Verification, "wrong content"),
+    ] {
         let (cache, served) = (Cache::new(), body[..LENGTH - 1].to_vec());
         let server = Server::start(move |_, _, stream| {
             head(stream, "200 OK", &[("Content-Length", &claimed.to_string())])?;
@@ -124,8 +128,8 @@ fn a_server_that_lies_about_the_length_is_found_out() {
         let mut wanted = request(&server.url("/x"), &body);
         wanted.size = None;
         let error = cache.fetch(&wanted, options()).unwrap_err();
-        assert!(error.class() == class && error.message().contains(message), "{error}");
-        let kept: &[&[u8]] = if class == Class::Fetch { &[&body[..LENGTH - 1]] } else { &[] };
+        assert!(error.kind() == class && error.message().contains(message), "{error}");
+        let kept: &[&[u8]] = if class == ErrorKind::Fetch { &[&body[..LENGTH - 1]] } else { &[] };
         cache.assert_holds(&[], kept);
     }
 }
@@ -254,7 +258,7 @@ fn refusals_are_final_and_failures_are_not() {
         let cache = Cache::new();
         let server = Server::start(move |_, _, stream| reply(stream, status, b""));
         let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
-        assert!(error.class() == Class::Fetch && error.message().contains(status), "{error}");
+        assert!(error.kind() == ErrorKind::Fetch && error.message().contains(status), "{error}");
         assert_eq!(server.seen().len(), attempts, "{status}");
         cache.assert_holds(&[], &[]);
     }
@@ -349,7 +353,7 @@ fn a_server_that_is_wrong_piecewise_and_whole_is_given_up() {
     let error = cache
         .fetch(&request(&server.url("/x"), &body), Options { retries: 9, ..options() })
         .unwrap_err();
-    assert_eq!(error.class(), Class::Verification);
+    assert_eq!(error.kind(), ErrorKind::Verification);
     assert_eq!(server.seen().iter().map(|seen| seen.range()).collect::<Vec<_>>(), [Some(1000), None]);
     cache.assert_holds(&[], &[]);
 }
@@ -377,7 +381,7 @@ fn a_full_disk_stops_everything() {
     symlink("/dev/full", cache.folder.path().join("partial").join(Digest::of(&body).hex())).unwrap();
     let server = Server::start(move |_, seen, stream| serve(stream, seen, &served));
     let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
-    assert_eq!((error.class(), server.seen().len()), (Class::Io, 1), "{error}");
+    assert_eq!((error.kind(), server.seen().len()), (ErrorKind::Io, 1), "{error}");
     assert!(error.hint().unwrap().contains("free some space"), "{error}");
     cache.assert_holds(&[], &[]);
 }
@@ -405,7 +409,7 @@ fn a_closed_port_and_an_unknown_host_are_named() {
                 },
             )
             .unwrap_err();
-        assert!(error.class() == Class::Fetch && error.message().contains(message), "{error}");
+        assert!(error.kind() == ErrorKind::Fetch && error.message().contains(message), "{error}");
         assert!(error.hint().unwrap().contains("--mirror"), "{error}");
         cache.assert_holds(&[], &[]);
     }

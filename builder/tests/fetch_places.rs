@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kiln::digest::Digest;
-use kiln::error::Class;
+use kiln::error::ErrorKind;
 use kiln::fetch::checksum::Expected;
 use kiln::fetch::{Absence, Fetcher, Options, Request, Route};
 use kiln::progress::Progress;
@@ -109,7 +109,7 @@ fn when_all_places_fail_all_are_named_and_wrong_bytes_decide() {
     let server = Server::start(|_, _, stream| reply(stream, "404 Not Found", b""));
     let mirrors = [format!("{}={}", server.url(""), folder.path().display())];
     let error = cache.fetch(&request(&server.url("/x"), &body), mirrored(&mirrors)).unwrap_err();
-    assert_eq!(error.class(), Class::Verification);
+    assert_eq!(error.kind(), ErrorKind::Verification);
     assert!(
         error.message().contains("wrong content") && error.message().contains("404 Not Found"),
         "{error}"
@@ -133,7 +133,7 @@ fn a_package_that_the_mirrors_no_longer_have_says_so() {
         ("bash 5.2-1 is no longer on the mirror", Some("lock newer packages"))
     );
     write(folder.path(), "bash.deb", &[0; 5000]);
-    assert_eq!(cache.fetch(&wanted, mirrored(&mirrors)).unwrap_err().class(), Class::Verification);
+    assert_eq!(cache.fetch(&wanted, mirrored(&mirrors)).unwrap_err().kind(), ErrorKind::Verification);
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn a_file_of_which_only_sha512_is_known_enters_by_its_sha256() {
     assert_eq!(server.seen()[1].range(), Some(1000));
     let error = fetcher.learn("image", &server.url("/x"), &Expected::Sha512([7; 64])).unwrap_err();
     assert!(
-        error.class() == Class::Verification && error.message().contains(&expected.to_string()),
+        error.kind() == ErrorKind::Verification && error.message().contains(&expected.to_string()),
         "{error}"
     );
     assert_eq!(

@@ -1,10 +1,10 @@
-//! One error type: what failed, on what, what to do next. Its class is the exit code and the word that machines read.
+//! One error type: what failed, on what, what to do next. Its kind is the exit code and the word that machines read.
 
 use std::fmt;
 
 /// Why the agent stopped. The numbers 1 to 3 are kubeadm's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum ErrorKind {
     /// A defect of the agent.
     Internal,
     /// A preflight check failed.
@@ -35,27 +35,27 @@ pub enum Class {
     Usage,
 }
 
-/// Every class with its exit code and its word, in the order of the documentation.
-pub const CLASSES: &[(Class, u8, &str)] = &[
-    (Class::Internal, 1, "internal"),
-    (Class::Preflight, 2, "preflight"),
-    (Class::Config, 3, "config"),
-    (Class::Source, 10, "source"),
-    (Class::Unreachable, 11, "unreachable"),
-    (Class::Untrusted, 12, "untrusted"),
-    (Class::Credential, 13, "credential"),
-    (Class::Refused, 14, "refused"),
-    (Class::Pending, 15, "pending"),
-    (Class::Clock, 16, "clock"),
-    (Class::Host, 17, "host"),
-    (Class::Runtime, 18, "runtime"),
-    (Class::Kubelet, 19, "kubelet"),
-    (Class::Usage, 64, "usage"),
+/// Every kind with its exit code and its word, in the order of the documentation.
+pub const KINDS: &[(ErrorKind, u8, &str)] = &[
+    (ErrorKind::Internal, 1, "internal"),
+    (ErrorKind::Preflight, 2, "preflight"),
+    (ErrorKind::Config, 3, "config"),
+    (ErrorKind::Source, 10, "source"),
+    (ErrorKind::Unreachable, 11, "unreachable"),
+    (ErrorKind::Untrusted, 12, "untrusted"),
+    (ErrorKind::Credential, 13, "credential"),
+    (ErrorKind::Refused, 14, "refused"),
+    (ErrorKind::Pending, 15, "pending"),
+    (ErrorKind::Clock, 16, "clock"),
+    (ErrorKind::Host, 17, "host"),
+    (ErrorKind::Runtime, 18, "runtime"),
+    (ErrorKind::Kubelet, 19, "kubelet"),
+    (ErrorKind::Usage, 64, "usage"),
 ];
 
-impl Class {
-    fn row(self) -> &'static (Class, u8, &'static str) {
-        CLASSES.iter().find(|row| row.0 == self).unwrap_or(&CLASSES[0])
+impl ErrorKind {
+    fn row(self) -> &'static (ErrorKind, u8, &'static str) {
+        KINDS.iter().find(|row| row.0 == self).unwrap_or(&KINDS[0])
     }
 
     /// The exit code.
@@ -73,7 +73,7 @@ impl Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The kind of failure.
-    pub class: Class,
+    pub kind: ErrorKind,
     /// One sentence: what failed, on what, why.
     pub message: String,
     /// What to do next.
@@ -87,8 +87,8 @@ pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
     /// A failure that trying again will not mend.
-    pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), help: None, transient: false }
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), help: None, transient: false }
     }
 
     /// The same with advice.
@@ -123,13 +123,13 @@ impl std::error::Error for Failure {}
 
 /// Says what was being done when an operation of the host failed.
 pub trait Context<T> {
-    /// Turns an error of the operating system into a [`Class::Host`] failure: `writing /etc/kubernetes/kubelet.conf: No space left on device`.
+    /// Turns an error of the operating system into a [`ErrorKind::Host`] failure: `writing /etc/kubernetes/kubelet.conf: No space left on device`.
     fn doing(self, doing: impl fmt::Display) -> Result<T>;
 }
 
 impl<T> Context<T> for std::io::Result<T> {
     fn doing(self, doing: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| Failure::new(Class::Host, format!("{doing}: {}", plain(&error))))
+        self.map_err(|error| Failure::new(ErrorKind::Host, format!("{doing}: {}", plain(&error))))
     }
 }
 
@@ -150,13 +150,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_has_a_code_and_a_word_of_its_own() {
-        for (position, (class, code, word)) in CLASSES.iter().enumerate() {
-            assert_eq!((class.exit_code(), class.word()), (*code, *word));
-            assert!(
-                CLASSES[..position].iter().all(|(_, other, text)| other != code && text != word),
-                "{word}"
-            );
+    fn every_kind_has_a_code_and_a_word_of_its_own() {
+        for (position, (kind, code, word)) in KINDS.iter().enumerate() {
+            assert_eq!((kind.exit_code(), kind.word()), (*code, *word));
+            assert!(KINDS[..position].iter().all(|(_, other, text)| other != code && text != word), "{word}");
         }
     }
 
@@ -164,6 +161,6 @@ mod tests {
     fn errors_of_the_host_say_what_was_being_done() {
         let failure = Err::<(), _>(std::io::Error::from_raw_os_error(28)).doing("writing /x").unwrap_err();
         assert_eq!(failure.message, "writing /x: No space left on device");
-        assert_eq!(failure.class, Class::Host);
+        assert_eq!(failure.kind, ErrorKind::Host);
     }
 }

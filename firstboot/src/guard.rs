@@ -15,7 +15,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::root::Root;
 use crate::host::{command, files};
 
@@ -109,7 +109,7 @@ fn add(family: &str, rule: &[String]) -> Result<()> {
         return Ok(());
     }
     Err(Failure::new(
-        Class::Host,
+        ErrorKind::Host,
         format!("keeping pods from metadata services: \"ip {}\": {}", arguments.join(" "), output.reason()),
     )
     .help(

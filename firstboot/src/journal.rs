@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 
@@ -143,7 +143,7 @@ impl Journal {
 
     fn write(&self) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(&self.entries)
-            .map_err(|error| Failure::new(Class::Internal, error.to_string()))?;
+            .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
         files::write(&self.path, &bytes, files::PRIVATE)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::root::Root;
 use crate::host::services::Services;
 use crate::host::{files, identity, machine};
@@ -27,7 +27,7 @@ impl Machine {
     /// The machine whose files begin at `root`. A folder is not a machine whose services can be asked.
     pub fn read(root: &Root) -> Result<Self> {
         let identity = identity::of(root).ok_or_else(|| {
-            Failure::new(Class::Host, "this machine has neither a sane SMBIOS system UUID nor a machine-id")
+            Failure::new(ErrorKind::Host, "this machine has neither a sane SMBIOS system UUID nor a machine-id")
                 .help("systemd writes /etc/machine-id at boot; elsewhere run: dbus-uuidgen --ensure=/etc/machine-id")
         })?;
         let hostname = machine::hostname(root).unwrap_or_default();
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_machine_without_any_identity_is_an_error() {
         let (_folder, root) = root();
-        assert_eq!(Machine::read(&root).unwrap_err().class, Class::Host);
+        assert_eq!(Machine::read(&root).unwrap_err().kind, ErrorKind::Host);
         files::write(&root.path("/etc/machine-id"), b"0123456789abcdef0123456789abcdef\n", files::PUBLIC)
             .unwrap();
         let machine = Machine::read(&root).unwrap();

@@ -1,6 +1,6 @@
 //! Evidence → platform → facts and user-data, with what a person should know of the way there.
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Detection, Evidence, Platform, detect};
 use crate::facts::Facts;
 use crate::host::root::Root;
@@ -103,7 +103,7 @@ fn read(
         Some(Ok(seconds)) => std::time::Duration::from_secs(seconds),
         Some(Err(_)) => {
             return Err(Failure::new(
-                Class::Source,
+                ErrorKind::Source,
                 format!("the kernel command line: {DEADLINE} is no number of seconds"),
             ));
         }

@@ -11,7 +11,7 @@ use contract::public_key::PublicKey;
 use contract::trust_policy::{Invalid, TOKEN_URL, TrustPolicyFile};
 
 use crate::config::model::{Discovery, NodeConfig};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::userdata::Trust;
@@ -44,7 +44,7 @@ impl Policy {
     pub fn of(root: &Root) -> Result<Self> {
         let path = format!("/{}", contract::POLICY);
         let doing = |failure: Failure| Failure {
-            class: Class::Config,
+            kind: ErrorKind::Config,
             ..failure.doing(format!("the image's policy {path}"))
         };
         match files::read(&root.path(&path), LONGEST).map_err(doing)? {
@@ -55,7 +55,7 @@ impl Policy {
 
     /// Reads the file's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let wrong = |message: String| Failure::new(Class::Config, message).help("build the image again");
+        let wrong = |message: String| Failure::new(ErrorKind::Config, message).help("build the image again");
         // A list would be read as the fields in their order, and an empty one as no restriction.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(wrong("it is no JSON object".to_owned()));
@@ -101,7 +101,7 @@ impl Policy {
         let believed = self.secrets.as_deref().unwrap_or_default().join(", ");
         let message =
             format!("its token is not believed: by the image's policy, secrets may not come from {by}");
-        Err(Failure::new(Class::Untrusted, message).help(format!("give the token by one of: {believed}")))
+        Err(Failure::new(ErrorKind::Untrusted, message).help(format!("give the token by one of: {believed}")))
     }
 
     /// Whether anything that `source` could say counts: otherwise it is not even asked.

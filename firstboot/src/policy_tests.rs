@@ -62,7 +62,7 @@ fn what_is_not_known_is_an_error() {
         (r#"{"signed-by": ["RWabc"]}"#, "signed-by: the public key is not one of minisign's"),
     ] {
         let failure = Policy::parse(text.as_bytes()).unwrap_err();
-        assert!(failure.class == Class::Config && failure.message.contains(expected), "{text}: {failure}");
+        assert!(failure.kind == ErrorKind::Config && failure.message.contains(expected), "{text}: {failure}");
     }
     let many = format!(r#"{{"facts": [{}]}}"#, vec![r#""ec2""#; 65].join(","));
     assert!(Policy::parse(many.as_bytes()).is_err());
@@ -78,7 +78,7 @@ fn an_unreadable_policy_is_an_error_and_none_is_none() {
         files::write(&path, &bytes, 0o644).unwrap();
         let failure = Policy::of(&root).unwrap_err();
         assert!(
-            failure.class == Class::Config && failure.message.starts_with("the image's policy"),
+            failure.kind == ErrorKind::Config && failure.message.starts_with("the image's policy"),
             "{failure}"
         );
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use firstboot::error::Class;
+use firstboot::error::ErrorKind;
 use firstboot::host::root::Root;
 use firstboot::metadata::{self, Metadata};
 use firstboot::policy::Policy;
@@ -174,7 +174,7 @@ fn a_disk_that_cannot_be_mounted_is_a_failure_of_the_source() {
     fs::write(folder.path().join("image"), head).unwrap();
     let device = Loop::attach(&folder.path().join("image"));
     let failure = search(folder.path(), &device.0).unwrap_err();
-    assert_eq!(failure.class, Class::Source);
+    assert_eq!(failure.kind, ErrorKind::Source);
     assert!(failure.message.contains("mounting ") && failure.message.contains("(ext4)"), "{failure}");
 }
 
@@ -193,5 +193,5 @@ fn a_link_on_a_disk_leads_nowhere() {
             ext4(image, content);
         }));
     let failure = search(folder.path(), &device.0).unwrap_err();
-    assert!(failure.class == Class::Source && failure.message.contains("user-data"), "{failure}");
+    assert!(failure.kind == ErrorKind::Source && failure.message.contains("user-data"), "{failure}");
 }

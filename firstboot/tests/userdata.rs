@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use contract::public_key::PublicKey;
 use firstboot::config::{HostDefaults, model::NodeConfig, refuse_control_plane};
-use firstboot::error::{Class, Failure, Result};
+use firstboot::error::{ErrorKind, Failure, Result};
 use firstboot::platforms::Document;
 use firstboot::userdata::bounds::Budget;
 use firstboot::userdata::{Kind, Means, Opened, Pointer, Trust, jinja, kind, open};
@@ -220,7 +220,7 @@ fn a_control_plane_is_opened_and_refused_in_clear_words() {
     for name in ["capi-control-plane-init.cloud-config", "capi-control-plane-init.ign"] {
         let failure = opened(&case(name)).unwrap_err();
         assert!(
-            failure.class == Class::Config
+            failure.kind == ErrorKind::Config
                 && failure.message.contains("kubeadm init")
                 && failure.message.contains("joins workers")
         );
@@ -334,10 +334,10 @@ fn what_minisign_signs_is_believed() {
         assert_eq!(node_config(&mut opened).unwrap().node_name(), "host", "{name}");
         let failure = opened_by(&read(name), beside, &others, &served).unwrap_err();
         assert!(
-            failure.class == Class::Untrusted && failure.message.contains("not one that a key"),
+            failure.kind == ErrorKind::Untrusted && failure.message.contains("not one that a key"),
             "{name}: {failure}"
         );
     }
     let changed = String::from_utf8(read("parts")).unwrap().replace("0600", "0644");
-    assert_eq!(opened_by(changed.as_bytes(), None, &ours, &served).unwrap_err().class, Class::Untrusted);
+    assert_eq!(opened_by(changed.as_bytes(), None, &ours, &served).unwrap_err().kind, ErrorKind::Untrusted);
 }

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER: u64 = 60;
@@ -24,7 +24,7 @@ pub(super) fn recognise(head: &[u8]) -> bool {
 /// Where `data.tar.*` lies in the package.
 pub(super) fn data(file: &File, length: u64, title: &str) -> Result<Range<u64>> {
     let broken = |reason: &str| {
-        Error::new(Class::Archive, format!("archive {title}: not a sound Debian package: {reason}"))
+        Error::new(ErrorKind::Archive, format!("archive {title}: not a sound Debian package: {reason}"))
             .help("fetch it again; when it stays so, the archive's file is broken")
     };
     let mut position = MAGIC.len() as u64;

@@ -8,7 +8,7 @@ use super::members::{Kind, Member, Members};
 use super::unpack::{Unpacked, bomb, unpack};
 use super::{Archive, ENTRIES, links, path, pattern, refuse, unpack_limit};
 use crate::definition::plan::ArchiveRules;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::tree::near::suggest;
 use crate::tree::{Body, Entry, Node, Tree, TreePath};
 
@@ -62,7 +62,7 @@ impl Archive {
             }
         }
         if entries.is_empty() {
-            return Err(Error::new(Class::Archive, format!("archive {}: it is empty", self.title))
+            return Err(Error::new(ErrorKind::Archive, format!("archive {}: it is empty", self.title))
                 .help("check where it comes from"));
         }
         self.check_parents(&entries)?;
@@ -108,7 +108,7 @@ impl Archive {
         }
         if stripped.is_empty() {
             return Err(Error::new(
-                Class::Definition,
+                ErrorKind::Definition,
                 format!("archive {}: nothing is left after strip = {count}", self.title),
             )
             .help("use a smaller number, or leave strip out"));
@@ -151,7 +151,10 @@ impl Archive {
     fn check_pattern(&self, wanted: &str, entries: &BTreeMap<TreePath, Entry>) -> Result<()> {
         let mut matched = entries.keys().filter(|path| pattern::matches(wanted, path)).peekable();
         let error = |what: &str| {
-            Error::new(Class::Definition, format!("archive {}: the pattern \"{wanted}\" {what}", self.title))
+            Error::new(
+                ErrorKind::Definition,
+                format!("archive {}: the pattern \"{wanted}\" {what}", self.title),
+            )
         };
         if matched.peek().is_none() {
             let names = entries

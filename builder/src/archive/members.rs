@@ -11,7 +11,7 @@ use tar::{EntryType, Header};
 
 use super::pax::Extensions;
 use super::refuse;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// Bytes in a block of a tar.
 pub(crate) const BLOCK: u64 = 512;
@@ -170,7 +170,7 @@ impl<'a> Members<'a> {
     }
 
     fn broken(&self, reason: &str) -> Error {
-        Error::new(Class::Archive, format!("archive {}: {reason}", self.title))
+        Error::new(ErrorKind::Archive, format!("archive {}: {reason}", self.title))
             .help("fetch it again; when it stays so, upstream's file is broken")
     }
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use extract::hard_link;
 
 use crate::definition::plan::ArchiveRules;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::Tree;
 
 /// Most bytes that an archive may unpack to.
@@ -62,7 +62,7 @@ pub struct Archive {
 /// or to `path` itself; both must stay unchanged while the tree lives.
 ///
 /// # Errors
-/// [`Class::Archive`] when the archive is broken or hostile; [`Class::Definition`] when the rules take nothing.
+/// [`ErrorKind::Archive`] when the archive is broken or hostile; [`ErrorKind::Definition`] when the rules take nothing.
 pub fn extract(path: &Path, rules: &ArchiveRules, title: &str, spool_dir: &Path) -> Result<Tree> {
     open(path, title)?.extract(rules, spool_dir)
 }
@@ -88,7 +88,7 @@ pub fn open(path: &Path, title: &str) -> Result<Archive> {
 pub(crate) fn refuse(title: &str, entry: &[u8], reason: &str) -> Error {
     let shown = &entry[..entry.len().min(200)];
     Error::new(
-        Class::Archive,
+        ErrorKind::Archive,
         format!("archive {title}: entry \"{}\": {reason}", String::from_utf8_lossy(shown).escape_debug()),
     )
     .help("nothing of this archive was used; check where it comes from")
@@ -131,6 +131,6 @@ fn unknown(title: &str, head: &[u8]) -> Error {
         [b'<', ..] => "it looks like a web page",
         _ => "its first bytes are unknown",
     };
-    Error::new(Class::Archive, format!("{title} is no archive that can be read: {looks}"))
+    Error::new(ErrorKind::Archive, format!("{title} is no archive that can be read: {looks}"))
         .help("tar, tar.gz, tar.xz, tar.zst and .deb are read; use a file artifact for anything else")
 }

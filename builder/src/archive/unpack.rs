@@ -10,7 +10,7 @@ use liblzma::stream::{CONCATENATED, Stream};
 use tempfile::{NamedTempFile, TempPath};
 
 use super::{Archive, Packing, unpack_limit};
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// Memory that an xz stream may ask for: xz -9 needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
@@ -101,13 +101,13 @@ fn copy(archive: &Archive, from: &mut dyn Read, to: &mut NamedTempFile, limit: u
 /// The error for an archive that unpacks to more than it may.
 pub(super) fn bomb(title: &str, length: u64, limit: u64) -> Error {
     Error::new(
-        Class::Archive,
+        ErrorKind::Archive,
         format!("archive {title}: its {length} bytes unpack to more than {limit}: it looks like a decompression bomb"),
     )
     .help("nothing of this archive was used; check where it comes from")
 }
 
 fn broken(archive: &Archive, error: &io::Error) -> Error {
-    Error::new(Class::Archive, format!("archive {}: it cannot be unpacked: {error}", archive.title))
+    Error::new(ErrorKind::Archive, format!("archive {}: it cannot be unpacked: {error}", archive.title))
         .help("fetch it again: it was cut off or damaged")
 }

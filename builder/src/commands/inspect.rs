@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Terminal;
 use crate::cli::InspectArgs;
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::lock::{LockedArtifact, LockedPackage};
 use crate::provenance::MANIFEST;
 use crate::provenance::sums::Sum;
@@ -52,7 +52,7 @@ fn read(path: &PathBuf) -> Result<Manifest> {
         Error::io("opening", path, &error).help("name the output folder of a build, such as out")
     })?;
     serde_json::from_reader(BufReader::new(file)).map_err(|error| {
-        Error::new(Class::Verification, format!("{} is not a manifest: {error}", path.display()))
+        Error::new(ErrorKind::Verification, format!("{} is not a manifest: {error}", path.display()))
             .help("name a manifest.json that kiln build wrote")
     })
 }
@@ -69,7 +69,7 @@ fn verify(manifest: &Manifest, folder: &Path) -> Result<()> {
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Class::Verification, format!("not as they were built: {}", wrong.join(", ")))
+    Err(Error::new(ErrorKind::Verification, format!("not as they were built: {}", wrong.join(", ")))
         .help("build again, or copy them again"))
 }
 

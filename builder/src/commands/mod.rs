@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::cli::{Cli, DefinitionArgs, Verb};
 use crate::definition::{self, Resolved};
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::session;
 use crate::progress::Progress;
 
@@ -49,7 +49,7 @@ impl Terminal {
     pub fn show<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
         let text = if self.json {
             serde_json::to_string_pretty(value)
-                .map_err(|error| Error::new(Class::Internal, format!("printing: {error}")))?
+                .map_err(|error| Error::new(ErrorKind::Internal, format!("printing: {error}")))?
         } else {
             text(value)
         };
@@ -70,7 +70,7 @@ impl Terminal {
     pub fn print(&self, text: &str) -> Result<()> {
         match writeln!(std::io::stdout(), "{text}") {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Error::new(Class::Io, format!("printing: {error}")))
+                Err(Error::new(ErrorKind::Io, format!("printing: {error}")))
             }
             _ => Ok(()),
         }

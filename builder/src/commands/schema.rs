@@ -6,7 +6,7 @@ use super::Terminal;
 use crate::cli::{SchemaArgs, SchemaKind};
 use crate::definition::image_file::ImageFile;
 use crate::definition::layer_file::LayerFile;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Prints the JSON Schema by which editors complete and check definitions.
 pub fn run(args: &SchemaArgs, terminal: &Terminal) -> Result<()> {
@@ -15,6 +15,6 @@ pub fn run(args: &SchemaArgs, terminal: &Terminal) -> Result<()> {
         SchemaKind::Layer => schema_for!(LayerFile),
     };
     let text = serde_json::to_string_pretty(&schema)
-        .map_err(|error| Error::new(Class::Internal, format!("printing the schema: {error}")))?;
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("printing the schema: {error}")))?;
     terminal.print(&text)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::image_file::{BaseFile, DiskFile, ImageFile, MetadataFile};
 use super::source::Source;
 use crate::at;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A composed definition and the texts it came from, the one with the last word first.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub fn read(path: &Path) -> Result<Source> {
 pub fn read_up_to(path: &Path, largest: u64) -> Result<Source> {
     let name = path.display().to_string();
     let fail =
-        |why: String, help: &str| Err(Error::new(Class::Definition, format!("{name}: {why}")).help(help));
+        |why: String, help: &str| Err(Error::new(ErrorKind::Definition, format!("{name}: {why}")).help(help));
     let length = match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata.len(),
         Ok(_) => return fail("not a file".into(), "name a definition such as images/debian-13.toml"),
@@ -98,7 +98,7 @@ pub fn read_up_to(path: &Path, largest: u64) -> Result<Source> {
 fn parse_set(set: &str) -> Result<Source> {
     let name = format!("--set {set}");
     let bad = |why: &str| {
-        Error::new(Class::Usage, format!("{name}: {why}"))
+        Error::new(ErrorKind::Usage, format!("{name}: {why}"))
             .help("write --set kubernetes=1.34.9 or --set disk.var=2GiB")
     };
     let (key, value) = set.split_once('=').ok_or_else(|| bad("there is no ="))?;

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A piece of TOML and the name it is shown under: a path, or `--set kubernetes=1.34.9`.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl Source {
             let (message, help) = mend(error.message());
             let new = match error.span() {
                 Some(span) => self.error(span.start, &message),
-                None => Error::new(Class::Definition, format!("{}: {message}", self.name)),
+                None => Error::new(ErrorKind::Definition, format!("{}: {message}", self.name)),
             };
             match help {
                 Some(help) => new.help(help),
@@ -62,7 +62,7 @@ impl Source {
     pub fn error_at(&self, path: &[Step], message: &str) -> Error {
         match self.locate(path) {
             Some(offset) => self.error(offset, message),
-            None => Error::new(Class::Definition, format!("{}: {message}", self.name)),
+            None => Error::new(ErrorKind::Definition, format!("{}: {message}", self.name)),
         }
     }
 
@@ -90,7 +90,7 @@ impl Source {
         if !line.trim().is_empty() {
             text.push_str(&format!("\n  {number:>4} | {line}"));
         }
-        Error::new(Class::Definition, text)
+        Error::new(ErrorKind::Definition, text)
     }
 }
 
@@ -99,7 +99,7 @@ pub fn error_in(sources: &[Source], path: &[Step], message: &str) -> Error {
     let source = sources.iter().find(|source| source.locate(path).is_some()).or(sources.first());
     match source {
         Some(source) => source.error_at(path, message),
-        None => Error::new(Class::Definition, message),
+        None => Error::new(ErrorKind::Definition, message),
     }
 }
 

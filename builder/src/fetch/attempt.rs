@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Absence;
 use crate::fetch::mirror::Place;
 use crate::progress::Progress;
@@ -84,7 +84,9 @@ impl Quest<'_> {
             }
         }
         Err(match absent {
-            Some(absence) => Error::new(Class::Fetch, absence.message.as_str()).help(absence.help.as_str()),
+            Some(absence) => {
+                Error::new(ErrorKind::Fetch, absence.message.as_str()).help(absence.help.as_str())
+            }
             None => combine(self.title, failed),
         })
     }
@@ -134,7 +136,7 @@ impl Quest<'_> {
 
 /// The failure of a download that another one's failure made pointless.
 pub(super) fn stopped() -> Failure {
-    Failure::Final(Error::new(Class::Fetch, "stopped because another download failed"))
+    Failure::Final(Error::new(ErrorKind::Fetch, "stopped because another download failed"))
 }
 
 /// Exponential backoff with full jitter: anything from nothing to `first` doubled with each failure, so that many builds that were
@@ -150,10 +152,10 @@ fn pause(first: Duration, failures: u32) -> Duration {
 fn combine(title: &str, failed: Vec<Error>) -> Error {
     let weightiest = failed
         .iter()
-        .find(|error| error.class() == Class::Verification)
+        .find(|error| error.kind() == ErrorKind::Verification)
         .or_else(|| failed.first());
     let (class, hint) =
-        weightiest.map_or((Class::Fetch, None), |error| (error.class(), error.hint().map(str::to_owned)));
+        weightiest.map_or((ErrorKind::Fetch, None), |error| (error.kind(), error.hint().map(str::to_owned)));
     let message = match failed.as_slice() {
         [only] => format!("{title}: {}", only.message()),
         several => {
@@ -193,7 +195,7 @@ mod tests {
     }
 
     fn fails(text: &str) -> Error {
-        Error::new(Class::Fetch, text)
+        Error::new(ErrorKind::Fetch, text)
     }
 
     #[test]
@@ -285,8 +287,8 @@ mod tests {
 
     #[test]
     fn wrong_bytes_weigh_more_than_silence() {
-        let wrong = Error::new(Class::Verification, "wrong").help("upstream replaced it");
+        let wrong = Error::new(ErrorKind::Verification, "wrong").help("upstream replaced it");
         let error = combine("kubelet", vec![fails("silent").help("check the network"), wrong]);
-        assert_eq!((error.class(), error.hint()), (Class::Verification, Some("upstream replaced it")));
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::Verification, Some("upstream replaced it")));
     }
 }

@@ -13,7 +13,7 @@
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many names a refusal shows.
 const NEAREST: usize = 3;
@@ -234,7 +234,7 @@ fn last_component(path: &str) -> &str {
 }
 
 fn refuse(what: impl Into<String>) -> Error {
-    Error::new(Class::Verification, what)
+    Error::new(ErrorKind::Verification, what)
 }
 
 #[cfg(test)]

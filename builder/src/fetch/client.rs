@@ -11,7 +11,7 @@ use reqwest::blocking::{self, Response};
 use reqwest::header::{self, HeaderMap, HeaderName};
 use reqwest::{Method, Proxy, StatusCode, Url, redirect};
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Route;
 use crate::fetch::attempt::Failure;
 use crate::fetch::mirror::Place;
@@ -91,12 +91,12 @@ impl Client {
             .is_some_and(reqwest::Error::is_timeout);
         if timed_out {
             return Error::new(
-                Class::Fetch,
+                ErrorKind::Fetch,
                 format!("the server sent nothing for {:?} after {received} bytes", self.stall),
             );
         }
         let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-        Error::new(Class::Fetch, format!("broke off after {received}{of} bytes: {}", reason(error)))
+        Error::new(ErrorKind::Fetch, format!("broke off after {received}{of} bytes: {}", reason(error)))
     }
 
     fn open_url(&self, url: &Url, resume: &Resume) -> Result<Source, Failure> {
@@ -145,7 +145,7 @@ impl Client {
         let proxy = match &self.route {
             Route::Environment | Route::Direct => None,
             Route::Proxy(address) => Some(Proxy::all(address).map_err(|error| {
-                Error::new(Class::Usage, format!("the proxy address is wrong: {}", reason(&error)))
+                Error::new(ErrorKind::Usage, format!("the proxy address is wrong: {}", reason(&error)))
                     .help("write http://HOST:PORT")
             })?),
         };
@@ -165,13 +165,13 @@ impl Client {
         };
         // A machine without any root certificate can still use servers without TLS.
         builder().build().or_else(|_| builder().tls_certs_only([]).build()).map_err(|error| {
-            Error::new(Class::Internal, format!("starting the HTTP client: {}", reason(&error)))
+            Error::new(ErrorKind::Internal, format!("starting the HTTP client: {}", reason(&error)))
         })
     }
 
     fn unanswered(&self, url: &Url, error: reqwest::Error) -> Failure {
         let host = url.host_str().unwrap_or_default();
-        let new = |text: String| Error::new(Class::Fetch, text);
+        let new = |text: String| Error::new(ErrorKind::Fetch, text);
         if error.is_redirect() {
             return Failure::Place(new(format!("redirect refused: {}", reason(&error))));
         }
@@ -212,13 +212,13 @@ pub(super) fn read_all(source: Source, limit: u64, client: &Client) -> Result<Op
 
 fn open_file(path: &Path, offset: u64) -> Result<Source, Failure> {
     let failed = |error: &io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::Absent(Error::new(Class::Fetch, "no such file")),
-        _ => Failure::Place(Error::new(Class::Fetch, error.to_string())),
+        io::ErrorKind::NotFound => Failure::Absent(Error::new(ErrorKind::Fetch, "no such file")),
+        _ => Failure::Place(Error::new(ErrorKind::Fetch, error.to_string())),
     };
     let mut file = File::open(path).map_err(|error| failed(&error))?;
     let metadata = file.metadata().map_err(|error| failed(&error))?;
     if !metadata.is_file() {
-        return Err(Failure::Place(Error::new(Class::Fetch, "not a regular file")));
+        return Err(Failure::Place(Error::new(ErrorKind::Fetch, "not a regular file")));
     }
     let offset = if offset <= metadata.len() { offset } else { 0 };
     file.seek(SeekFrom::Start(offset)).map_err(|error| failed(&error))?;
@@ -244,7 +244,7 @@ fn forbidden(previous: &[Url], next: &Url) -> Option<String> {
 /// What an answer other than the file means: most of 4xx is final, the rest passes.
 fn refused(response: &Response) -> Failure {
     let status = response.status();
-    let error = Error::new(Class::Fetch, format!("the server answered {status}"));
+    let error = Error::new(ErrorKind::Fetch, format!("the server answered {status}"));
     let error = match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => {
             error.help("check the version: upstream may not have released or may have removed it")

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A stand-in for everything below an upstream prefix: another server, or a local folder.
 ///
@@ -49,7 +49,7 @@ impl Mirror {
     pub(super) fn check(&self) -> Result<()> {
         match &self.to {
             Place::Local(folder) if !folder.exists() => Err(Error::new(
-                Class::Usage,
+                ErrorKind::Usage,
                 format!("the mirror {} of {} does not exist", folder.display(), self.prefix),
             )),
             _ => Ok(()),
@@ -63,7 +63,7 @@ impl FromStr for Mirror {
     /// Reads `PREFIX=URL_OR_DIR`. A relative folder counts from the working directory.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
-            Error::new(Class::Usage, format!("mirror \"{text}\": {what}"))
+            Error::new(ErrorKind::Usage, format!("mirror \"{text}\": {what}"))
                 .help("write --mirror https://dl.k8s.io=URL_OR_DIR")
         };
         let (prefix, to) = text.split_once('=').ok_or_else(|| wrong("there is no \"=\""))?;
@@ -103,8 +103,8 @@ impl Place {
             "file" => url
                 .to_file_path()
                 .map(Self::Local)
-                .map_err(|()| Error::new(Class::Usage, format!("\"{address}\" is no local path"))),
-            other => Err(Error::new(Class::Usage, format!("\"{address}\": cannot fetch by {other}"))
+                .map_err(|()| Error::new(ErrorKind::Usage, format!("\"{address}\" is no local path"))),
+            other => Err(Error::new(ErrorKind::Usage, format!("\"{address}\": cannot fetch by {other}"))
                 .help("use https, http or file")),
         }
     }
@@ -161,7 +161,7 @@ pub fn places(urls: &[String], mirrors: &[Mirror], offline: bool) -> Result<Vec<
 
 fn parse(address: &str) -> Result<Url> {
     Url::parse(address)
-        .map_err(|error| Error::new(Class::Usage, format!("\"{address}\" is not an address: {error}")))
+        .map_err(|error| Error::new(ErrorKind::Usage, format!("\"{address}\" is not an address: {error}")))
 }
 
 /// The path of `rest`, the tail of an address, below `folder` and never outside it.
@@ -171,11 +171,11 @@ fn below(folder: &Path, rest: &str) -> Result<PathBuf> {
         .join(&format!("/{rest}"))
         .ok()
         .and_then(|url| url.to_file_path().ok())
-        .ok_or_else(|| Error::new(Class::Usage, format!("\"{rest}\" is no local path")))?;
+        .ok_or_else(|| Error::new(ErrorKind::Usage, format!("\"{rest}\" is no local path")))?;
     let relative = decoded.strip_prefix("/").unwrap_or(&decoded);
     if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
         return Err(Error::new(
-            Class::Usage,
+            ErrorKind::Usage,
             format!("\"{rest}\" leads out of the mirror {}", folder.display()),
         ));
     }

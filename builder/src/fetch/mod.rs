@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::progress::Progress;
 use crate::store::{Partial, Store};
 
@@ -176,7 +176,7 @@ impl<'a> Fetcher<'a> {
             .map(|request| fetched.iter().find(|found| found.digest == request.digest).cloned());
         result
             .collect::<Option<_>>()
-            .ok_or_else(|| Error::new(Class::Internal, "a download ended without a result"))
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a download ended without a result"))
     }
 
     /// A small file such as a checksum file, at most `limit` bytes. It does not enter the store.
@@ -185,7 +185,7 @@ impl<'a> Fetcher<'a> {
             let source = self.client.open(place, &Resume::default())?;
             let too_long = || {
                 Failure::Place(Error::new(
-                    Class::Fetch,
+                    ErrorKind::Fetch,
                     format!("longer than the {limit} bytes that such a file may have"),
                 ))
             };
@@ -324,7 +324,7 @@ impl<'a> Fetcher<'a> {
 
 fn unreachable_offline(what: &str) -> Error {
     Error::new(
-        Class::Fetch,
+        ErrorKind::Fetch,
         format!("neither the store nor a local mirror has {what}, and --offline forbids the network"),
     )
     .help("fill the store where there is a network (kiln fetch), or name a folder: --mirror PREFIX=DIR")

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::fetch::attempt::{self, Failure};
 use crate::fetch::checksum::Expected;
 use crate::fetch::client::{Client, Resume, Source};
@@ -188,7 +188,7 @@ impl<'a> Transfer<'a> {
         let length = self.resume.offset;
         if let Some(size) = self.target.size.or(source.total).filter(|size| length < *size) {
             return Err(Failure::passing(Error::new(
-                Class::Fetch,
+                ErrorKind::Fetch,
                 format!("too short: {length} of {size} bytes came"),
             )));
         }
@@ -235,12 +235,12 @@ impl<'a> Transfer<'a> {
                 let (expected, found) =
                     (self.target.expected, Expected::Sha512(found.clone().finalize().into()));
                 Error::new(
-                    Class::Verification,
+                    ErrorKind::Verification,
                     format!("wrong content\n  expected {expected}\n  found    {found}"),
                 )
             }
             (Expected::Sha256(expected), _) => store::mismatch(expected, &self.hashes.sha256()),
-            (Expected::Sha512(_), None) => Error::new(Class::Internal, "SHA-512 was not computed"),
+            (Expected::Sha512(_), None) => Error::new(ErrorKind::Internal, "SHA-512 was not computed"),
         };
         error.help(REPLACED)
     }
@@ -248,12 +248,12 @@ impl<'a> Transfer<'a> {
     fn wrong_length(&self, found: &str) -> Error {
         match self.target.size {
             Some(size) => Error::new(
-                Class::Verification,
+                ErrorKind::Verification,
                 format!("wrong length: the lock says {size} bytes, the file {found}"),
             )
             .help(REPLACED),
             None => Error::new(
-                Class::Fetch,
+                ErrorKind::Fetch,
                 format!("too long: the file {found}, the ceiling is {} bytes", self.target.ceiling),
             ),
         }

@@ -9,7 +9,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// Archives end on multiples of this.
 pub const BLOCK: u64 = 512;
@@ -41,7 +41,7 @@ impl<W: Write> CpioWriter<W> {
     /// When the time does not fit: after 2106.
     pub fn new(out: W, epoch: u64) -> Result<Self> {
         let time = u32::try_from(epoch).map_err(|_| {
-            Error::new(Class::Usage, format!("a cpio archive cannot hold the time {epoch}"))
+            Error::new(ErrorKind::Usage, format!("a cpio archive cannot hold the time {epoch}"))
                 .help("set a smaller SOURCE_DATE_EPOCH")
         })?;
         Ok(Self { out, time, entries: 0, written: 0 })
@@ -70,7 +70,7 @@ impl<W: Write> CpioWriter<W> {
     ) -> Result<()> {
         let short = u32::try_from(len).map_err(|_| {
             Error::new(
-                Class::Definition,
+                ErrorKind::Definition,
                 format!("{path} has {len} bytes; an initrd cannot hold a file of 4 GiB or more"),
             )
             .help("make the image smaller, or leave out the network boot output")
@@ -78,7 +78,7 @@ impl<W: Write> CpioWriter<W> {
         self.entry(path, &Header { mode: REGULAR | mode, links: 1, len: short, ..Header::default() })?;
         let copied = io::copy(&mut content.take(len), &mut self.out).at("writing to the initrd", path)?;
         if copied != len {
-            return Err(Error::new(Class::Io, format!("{path} ended after {copied} of {len} bytes")));
+            return Err(Error::new(ErrorKind::Io, format!("{path} ended after {copied} of {len} bytes")));
         }
         self.written += copied;
         self.pad(4).at("writing to the initrd", path)
@@ -168,7 +168,7 @@ mod tests {
         let error = cpio.file("short", 0o644, 9, &mut &b"12345"[..]).unwrap_err();
         assert!(error.message().contains("5 of 9"), "{error}");
         let error = cpio.file("huge", 0o644, 1 << 32, &mut io::empty()).unwrap_err();
-        assert_eq!(error.class(), Class::Definition);
+        assert_eq!(error.kind(), ErrorKind::Definition);
         assert!(CpioWriter::new(Vec::new(), u64::MAX).is_err());
     }
 

@@ -15,7 +15,7 @@ use contract::partition_type;
 use crate::definition::plan::{Arch, DiskPlan};
 use crate::determinism;
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::image::ext4::{self, Ext4};
 use crate::image::gpt::{Layout, Request, flag};
 use crate::image::{MIB, esp};
@@ -138,12 +138,12 @@ fn check_sizes(plan: &DiskPlan) -> Result<()> {
         if !size.is_multiple_of(MIB) {
             let message = format!("{key} is {size} bytes, not whole MiB");
             let help = format!("set {key} to {} MiB", size.div_ceil(MIB));
-            return Err(Error::new(Class::Definition, message).help(help));
+            return Err(Error::new(ErrorKind::Definition, message).help(help));
         }
     }
     if plan.var < ext4::MINIMUM {
         let message = format!("disk.var is {} MiB: too small for a file system that grows", plan.var / MIB);
-        return Err(Error::new(Class::Definition, message)
+        return Err(Error::new(ErrorKind::Definition, message)
             .help(format!("set disk.var to at least {} MiB", ext4::MINIMUM / MIB)));
     }
     Ok(())

@@ -11,7 +11,7 @@ use std::fs::File;
 
 use crate::definition::plan::Arch;
 use crate::determinism;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::image::MIB;
 use crate::image::fat32::{Item, Volume};
 use crate::output::Image;
@@ -20,7 +20,7 @@ use crate::tree::Body;
 /// Writes the partition into `size` bytes of `file` from `offset` on, all zero before. `command_line` goes into the boot entry.
 ///
 /// # Errors
-/// When the tree has no boot loader or not exactly one kernel, or when they do not fit (class [`Class::Definition`], names `disk.esp`).
+/// When the tree has no boot loader or not exactly one kernel, or when they do not fit (class [`ErrorKind::Definition`], names `disk.esp`).
 pub fn write(image: &Image<'_>, file: &File, offset: u64, size: u64, command_line: &str) -> Result<()> {
     let items = items(image, command_line)?;
     let [a, b, c, d, ..] = *determinism::uuid(&image.identity, "esp file system").as_bytes();
@@ -44,7 +44,7 @@ fn items(image: &Image<'_>, command_line: &str) -> Result<Vec<Item>> {
         Arch::Arm64 => ("usr/lib/systemd/boot/efi/systemd-bootaa64.efi", "BOOTAA64.EFI"),
     };
     let loader = image.tree.file(loader).ok_or_else(|| {
-        Error::new(Class::Definition, format!("the image has no {loader}"))
+        Error::new(ErrorKind::Definition, format!("the image has no {loader}"))
             .help("add the package systemd-boot-efi to base.packages")
     })?;
     let initrd = image.initrd()?;
@@ -70,7 +70,7 @@ fn entry(name: &str, kernel: &str, folder: &str, command_line: &str) -> String {
 
 fn check_fit(volume: &Volume, items: &[Item]) -> Result<()> {
     let error = |message: String, least: u64| {
-        Err(Error::new(Class::Definition, message)
+        Err(Error::new(ErrorKind::Definition, message)
             .help(format!("set disk.esp to at least {} MiB", least / MIB)))
     };
     let size = volume.size / MIB;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::image::MIB;
 use crate::process::{Run, tool};
 
@@ -104,5 +104,5 @@ pub fn version() -> Result<String> {
     let version = text.split_whitespace().nth(1);
     version
         .map(str::to_owned)
-        .ok_or_else(|| Error::new(Class::Tool, format!("mke2fs does not say its version: {text}")))
+        .ok_or_else(|| Error::new(ErrorKind::Tool, format!("mke2fs does not say its version: {text}")))
 }

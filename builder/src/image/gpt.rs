@@ -6,7 +6,7 @@ use gptman::{GPT, GPTPartitionEntry};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::MIB;
 
 /// Bytes in a sector: what every hypervisor and cloud shows for a raw disk.
@@ -94,9 +94,9 @@ impl Layout {
     pub fn write(&self, file: &mut File) -> Result<()> {
         let failed = |error: gptman::Error| match error {
             gptman::Error::Io(error) => {
-                Error::new(Class::Io, format!("writing the partition table: {error}"))
+                Error::new(ErrorKind::Io, format!("writing the partition table: {error}"))
             }
-            other => Error::new(Class::Internal, format!("writing the partition table: {other}")),
+            other => Error::new(ErrorKind::Internal, format!("writing the partition table: {other}")),
         };
         let mut table = GPT::new_from(file, SECTOR, self.guid.to_bytes_le()).map_err(failed)?;
         for partition in &self.partitions {
@@ -109,7 +109,7 @@ impl Layout {
 
 fn entry(partition: &Partition) -> Result<GPTPartitionEntry> {
     let kind = Uuid::parse_str(partition.kind).map_err(|error| {
-        Error::new(Class::Internal, format!("partition type {}: {error}", partition.kind))
+        Error::new(ErrorKind::Internal, format!("partition type {}: {error}", partition.kind))
     })?;
     Ok(GPTPartitionEntry {
         partition_type_guid: kind.to_bytes_le(),

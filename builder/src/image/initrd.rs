@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use contract;
 
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::image::cpio::{BLOCK, CpioWriter};
 use crate::image::modules::{self, Selection};
 use crate::output::Image;
@@ -50,7 +50,7 @@ pub fn archive(tree: &Tree, epoch: u64) -> Result<Vec<u8>> {
     let selection = modules::select(tree)?;
     let agent = tree.file(contract::AGENT).ok_or_else(|| {
         Error::new(
-            Class::Definition,
+            ErrorKind::Definition,
             format!("the image has no {}, which is the init of its initrd", contract::AGENT),
         )
         .help("add the layer firstboot to the image")
@@ -85,7 +85,7 @@ fn check_kernel(tree: &Tree) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
-        Class::Definition,
+        ErrorKind::Definition,
         format!("the image's kernel cannot unpack a zstd initrd: {path} has no CONFIG_RD_ZSTD=y"),
     )
     .help("choose a kernel of 5.9 or later with that option, as all of Debian's since 11"))

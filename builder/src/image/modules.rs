@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::{Node, Tree};
 
 /// Loaded at every boot; the kernel must have them, as modules or built in.
@@ -67,12 +67,12 @@ pub fn kernel_version(tree: &Tree) -> Result<String> {
     match versions.as_slice() {
         [version] => Ok(version.clone()),
         [] => Err(Error::new(
-            Class::Definition,
+            ErrorKind::Definition,
             format!("the image has no kernel modules: no {MODULES}/VERSION/modules.dep"),
         )
         .help("add a kernel package (linux-image-cloud-amd64) to the packages of the base")),
         several => Err(Error::new(
-            Class::Definition,
+            ErrorKind::Definition,
             format!("the image has several kernels: {}", several.join(", ")),
         )
         .help("keep one kernel package in the base and its layers")),
@@ -151,11 +151,12 @@ impl Index {
     fn text(&self, tree: &Tree, name: &str) -> Result<String> {
         let path = format!("{}/{name}", self.folder);
         let missing = || {
-            Error::new(Class::Definition, format!("the image lacks {path}"))
+            Error::new(ErrorKind::Definition, format!("the image lacks {path}"))
                 .help("depmod of package kmod writes it")
         };
         let bytes = tree.file(&path).ok_or_else(missing)?.read().at("reading", &path)?;
-        String::from_utf8(bytes).map_err(|_| Error::new(Class::Verification, format!("{path} is not text")))
+        String::from_utf8(bytes)
+            .map_err(|_| Error::new(ErrorKind::Verification, format!("{path} is not text")))
     }
 
     /// Adds a module that must be there.
@@ -165,7 +166,7 @@ impl Index {
         }
         if !self.dep.contains_key(name) {
             return Err(Error::new(
-                Class::Definition,
+                ErrorKind::Definition,
                 format!("the image's kernel has no module {name}: {} does not list it", self.folder),
             )
             .help("choose a kernel package with it (linux-image-cloud-amd64, linux-image-amd64)"));
@@ -208,7 +209,7 @@ impl Index {
     fn module(&self, tree: &Tree, path: &str) -> Result<Vec<u8>> {
         let path = format!("{}/{path}", self.folder);
         let missing =
-            || Error::new(Class::Definition, format!("the image lacks {path}, which modules.dep lists"));
+            || Error::new(ErrorKind::Definition, format!("the image lacks {path}, which modules.dep lists"));
         let body = match tree.get(&path).map(|entry| &entry.node) {
             Some(Node::File(body)) => body,
             _ => return Err(missing()),
@@ -223,14 +224,19 @@ fn decompress(path: &str, bytes: &[u8]) -> Result<Vec<u8>> {
         "xz" => Box::new(liblzma::read::XzDecoder::new(bytes)),
         "zst" => Box::new(zstd::Decoder::new(bytes).at("reading", path)?),
         "gz" => Box::new(flate2::read::GzDecoder::new(bytes)),
-        _ => return Err(Error::new(Class::Verification, format!("{path} is compressed in an unknown way"))),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Verification,
+                format!("{path} is compressed in an unknown way"),
+            ));
+        }
     };
     let mut module = Vec::new();
     reader.by_ref().take(LARGEST_MODULE).read_to_end(&mut module).at("decompressing", path)?;
     if module.starts_with(b"\x7fELF") && (module.len() as u64) < LARGEST_MODULE {
         return Ok(module);
     }
-    Err(Error::new(Class::Verification, format!("{path} is not a kernel module")))
+    Err(Error::new(ErrorKind::Verification, format!("{path} is not a kernel module")))
 }
 
 /// modules.dep lists what a module needs nearest first; it is to be loaded farthest first.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::digest::{Digest, DigestWriter};
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::write::write_tar;
 use crate::output::Image;
 use crate::process::{self, Run, tool};
@@ -75,7 +75,7 @@ pub fn build(image: &Image<'_>) -> Result<Root> {
 /// Keeps a root that this build has made for later ones: flushed, so it is done while the outputs that carry it are still being written.
 ///
 /// # Errors
-/// [`Class::Io`].
+/// [`ErrorKind::Io`].
 pub fn keep(image: &Image<'_>) -> Result<()> {
     let Some(Root { path, new: Some((key, _)) }) = image.parts.root.get() else { return Ok(()) };
     let link = |folder: &Path| {
@@ -94,7 +94,7 @@ pub fn keep(image: &Image<'_>) -> Result<()> {
 pub fn write(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
     let time = u32::try_from(epoch)
         .map_err(|_| {
-            Error::new(Class::Usage, format!("squashfs cannot express the time {epoch}"))
+            Error::new(ErrorKind::Usage, format!("squashfs cannot express the time {epoch}"))
                 .help("choose a SOURCE_DATE_EPOCH before 2106")
         })?
         .to_string();
@@ -139,7 +139,7 @@ pub fn version() -> Result<String> {
         .split(|letter: char| !letter.is_ascii_digit())
         .map(|number| number.parse::<u32>().unwrap_or(0));
     if (numbers.next(), numbers.next()) < (Some(4), Some(5)) {
-        return Err(Error::new(Class::Tool, format!("mksquashfs {version} cannot read a tar"))
+        return Err(Error::new(ErrorKind::Tool, format!("mksquashfs {version} cannot read a tar"))
             .help("install squashfs-tools 4.5 or later"));
     }
     Ok(version.to_owned())
@@ -154,7 +154,7 @@ fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64) -> Result<
         (writer.join().expect("writing a tar does not panic"), output)
     });
     let output =
-        output.map_err(|error| Error::new(Class::Tool, format!("waiting for mksquashfs: {error}")))?;
+        output.map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for mksquashfs: {error}")))?;
     process::check(command, output.status, &output.stderr)?;
     written.map_err(|error| error.context("writing the root file system"))
 }
@@ -169,7 +169,7 @@ fn check_attributes(tree: &Tree) -> Result<()> {
     match lost {
         None => Ok(()),
         Some((path, name)) => Err(Error::new(
-            Class::Definition,
+            ErrorKind::Definition,
             format!("{path} has the extended attribute {name}, which squashfs cannot keep"),
         )
         .help("remove it from the layer, or set it at boot with systemd-tmpfiles")),
@@ -188,7 +188,7 @@ fn check_inodes(tree: &Tree, path: &Path) -> Result<()> {
     }
     fs::remove_file(path).at("removing", path)?;
     let message = format!("mksquashfs wrote {found} of {expected} files and folders");
-    Err(Error::new(Class::Tool, message)
+    Err(Error::new(ErrorKind::Tool, message)
         .help("a parent folder missing in the tree, or a file system without support for what it holds"))
 }
 

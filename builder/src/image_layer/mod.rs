@@ -8,7 +8,7 @@ pub use preload::preload;
 
 use crate::definition::plan::ImagePlan;
 use crate::digest::Digest;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::layer::PackedLayer;
 use crate::lock::Lock;
 use crate::tree::{Body, Entry, Node, Tree};
@@ -61,7 +61,7 @@ pub fn describe(top: &mut Tree, plan: &ImagePlan, lock: &Lock, layers: &[PackedL
             .collect(),
     };
     let mut json = serde_json::to_vec_pretty(&description)
-        .map_err(|error| Error::new(Class::Internal, format!("describing the image: {error}")))?;
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("describing the image: {error}")))?;
     json.push(b'\n');
     top.insert(format!("{}/image.json", contract::IMAGE_FOLDER), Entry::file(Body::inline(json), 0o644));
     Ok(())
@@ -71,7 +71,7 @@ pub fn describe(top: &mut Tree, plan: &ImagePlan, lock: &Lock, layers: &[PackedL
 pub fn believe(top: &mut Tree, plan: &ImagePlan) -> Result<()> {
     let Some(policy) = &plan.metadata else { return Ok(()) };
     let json = serde_json::to_vec(policy)
-        .map_err(|error| Error::new(Class::Internal, format!("writing the policy: {error}")))?;
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing the policy: {error}")))?;
     top.insert(contract::POLICY.to_owned(), Entry::file(Body::inline(json), 0o644));
     Ok(())
 }

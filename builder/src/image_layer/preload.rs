@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::archive;
 use crate::definition::plan::{ArchiveRules, ImagePlan, PreloadOrigin, PreloadPlan};
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::store::Store;
 use crate::tree::{Body, Entry, Node, Tree};
 
@@ -54,7 +54,7 @@ fn check(image: &PreloadPlan, archive: &Path, spool: &Path) -> Result<()> {
         names => (names.join(", "), "write the name that the archive has, or save the image under this one"),
     };
     Err(Error::new(
-        Class::Definition,
+        ErrorKind::Definition,
         format!("the archive to preload for {} holds {holds}", image.reference),
     )
     .help(help))

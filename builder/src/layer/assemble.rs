@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::archive;
 use crate::definition::plan::{ArtifactPlan, LayerPlan, Place};
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::{Body, Entry, Node, Tree, TreePath};
 
 /// Where the verified bytes of an artifact lie.
@@ -16,7 +16,7 @@ pub type Blobs<'a> = dyn Fn(&ArtifactPlan) -> Result<PathBuf> + 'a;
 /// both must stay unchanged while the tree lives.
 ///
 /// # Errors
-/// [`Class::Definition`] when the layer declares one path twice; the errors of [`archive::extract`] and of `blob`.
+/// [`ErrorKind::Definition`] when the layer declares one path twice; the errors of [`archive::extract`] and of `blob`.
 pub fn assemble(plan: &LayerPlan, blob: &Blobs<'_>, spool: &Path) -> Result<Tree> {
     let mut draft = Draft::default();
     for artifact in &plan.artifacts {
@@ -70,7 +70,7 @@ impl Draft {
                 return Ok(());
             }
             return Err(Error::new(
-                Class::Definition,
+                ErrorKind::Definition,
                 format!("{path} is declared twice: by {first} and by {source}"),
             )
             .help("remove one of them, or leave it out of the archive with pick"));

@@ -9,7 +9,7 @@ use zstd::zstd_safe::{CParameter, Strategy};
 
 use super::{PackedLayer, gzip};
 use crate::digest::{Digest, DigestWriter};
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::store::Store;
 
 /// The kind of folder in the store.
@@ -79,7 +79,7 @@ struct Record {
 /// The compressed form of `layer`, made on `threads` threads (at least one) when it is not in the store. The bytes do not depend on `threads`.
 ///
 /// # Errors
-/// [`Class::Io`].
+/// [`ErrorKind::Io`].
 pub fn compress(
     store: &Store,
     layer: &PackedLayer,
@@ -91,13 +91,13 @@ pub fn compress(
         let record = write(layer, compression, threads, &folder.join(BLOB))?;
         let path = folder.join(RECORD);
         let json = serde_json::to_vec(&record)
-            .map_err(|error| Error::new(Class::Internal, format!("writing {RECORD}: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("writing {RECORD}: {error}")))?;
         fs::write(&path, json).at("writing", &path)
     })?;
     let record = built.path.join(RECORD);
     let Record { digest, size } = serde_json::from_slice(&fs::read(&record).at("reading", &record)?)
         .map_err(|error| {
-            Error::new(Class::Io, format!("{} is damaged: {error}", record.display()))
+            Error::new(ErrorKind::Io, format!("{} is damaged: {error}", record.display()))
                 .help("remove its folder and build again")
         })?;
     Ok(CompressedLayer {

@@ -9,7 +9,7 @@ use super::PackedLayer;
 use super::tee::digest_while_writing;
 use super::write::write_tar;
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::store::Store;
 use crate::tree::Tree;
 
@@ -30,7 +30,7 @@ struct Record {
 /// decides the tree and the epoch.
 ///
 /// # Errors
-/// [`Class::Io`].
+/// [`ErrorKind::Io`].
 pub fn pack(store: &Store, name: &str, key: Digest, tree: &Tree, epoch: u64) -> Result<PackedLayer> {
     pack_with(store, name, key, epoch, || Ok(tree.clone()))
 }
@@ -38,7 +38,7 @@ pub fn pack(store: &Store, name: &str, key: Digest, tree: &Tree, epoch: u64) -> 
 /// As [`pack`], but asks for the tree only when the layer is not in the store.
 ///
 /// # Errors
-/// [`Class::Io`], and those of `tree`.
+/// [`ErrorKind::Io`], and those of `tree`.
 pub fn pack_with(
     store: &Store,
     name: &str,
@@ -51,7 +51,7 @@ pub fn pack_with(
             .map_err(|error| error.context(format!("packing layer {name}")))?;
         let path = folder.join(RECORD);
         let json = serde_json::to_vec(&record)
-            .map_err(|error| Error::new(Class::Internal, format!("writing {RECORD}: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("writing {RECORD}: {error}")))?;
         fs::write(&path, json).at("writing", &path)
     })?;
     let tar = built.path.join(TAR);
@@ -75,7 +75,7 @@ fn write_layer(tree: &Tree, epoch: u64, path: &Path) -> Result<Record> {
 fn read_record(folder: &Path, tar: &Path) -> Result<Record> {
     let path = folder.join(RECORD);
     let damaged = |why: String| {
-        Error::new(Class::Io, format!("the cached layer {} is damaged: {why}", folder.display()))
+        Error::new(ErrorKind::Io, format!("the cached layer {} is damaged: {why}", folder.display()))
             .help("remove that folder and build again")
     };
     let record: Record = serde_json::from_slice(&fs::read(&path).at("reading", &path)?)

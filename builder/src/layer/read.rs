@@ -24,7 +24,7 @@ pub enum ReadPolicy {
 /// Reads a layer's tar back. Bodies are slices of `tar`, which must stay unchanged while the tree lives.
 ///
 /// # Errors
-/// [`crate::error::Class::Archive`] when it is damaged.
+/// [`crate::error::ErrorKind::Archive`] when it is damaged.
 pub fn read_tree(tar: &Path) -> Result<Tree> {
     read_tar(tar, ReadPolicy::Layer)
 }
@@ -32,7 +32,7 @@ pub fn read_tree(tar: &Path) -> Result<Tree> {
 /// Streams a tar into the new file `spool` and reads it from there; it must stay unchanged while the tree lives.
 ///
 /// # Errors
-/// [`crate::error::Class::Archive`] when the stream is no sound tar, or holds what `policy` does not allow.
+/// [`crate::error::ErrorKind::Archive`] when the stream is no sound tar, or holds what `policy` does not allow.
 pub fn tree_from_stream(mut from: impl Read, spool: &Path, policy: ReadPolicy) -> Result<Tree> {
     let mut file = File::create(spool).at("creating", spool)?;
     io::copy(&mut from, &mut file).at("writing", spool)?;
@@ -43,7 +43,7 @@ pub fn tree_from_stream(mut from: impl Read, spool: &Path, policy: ReadPolicy) -
 /// Reads any trusted tar in place, as [`read_tree`] does.
 ///
 /// # Errors
-/// [`crate::error::Class::Archive`] when it is no sound tar, or holds what `policy` does not allow.
+/// [`crate::error::ErrorKind::Archive`] when it is no sound tar, or holds what `policy` does not allow.
 pub fn read_tar(tar: &Path, policy: ReadPolicy) -> Result<Tree> {
     let tar = std::path::absolute(tar).at("resolving", tar)?;
     let title = tar.display().to_string();

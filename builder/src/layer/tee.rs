@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use crate::digest::{Digest, DigestWriter};
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// Bytes handed over at once: small enough to be hashed while they are in the processor's cache.
 const PIECE: usize = 256 << 10;
@@ -15,7 +15,7 @@ const QUEUE: usize = 16;
 /// Runs `work` with a buffered writer to `inner`; returns `inner`, the digest and the number of the bytes that were written.
 ///
 /// # Errors
-/// Those of `work`, and [`Class::Io`] when the last bytes cannot be written.
+/// Those of `work`, and [`ErrorKind::Io`] when the last bytes cannot be written.
 pub fn digest_while_writing<W: Write>(
     inner: W,
     work: impl FnOnce(&mut Tee<W>) -> Result<()>,
@@ -29,8 +29,9 @@ pub fn digest_while_writing<W: Write>(
         tee.flush().at("writing", "the last bytes of a layer")?;
         let Tee { inner, to_hash, .. } = tee;
         drop(to_hash);
-        let (digest, size) =
-            hashing.join().map_err(|_| Error::new(Class::Internal, "the hashing thread stopped"))??;
+        let (digest, size) = hashing
+            .join()
+            .map_err(|_| Error::new(ErrorKind::Internal, "the hashing thread stopped"))??;
         Ok((inner, digest, size))
     })
 }
@@ -114,6 +115,6 @@ mod tests {
             }
         }
         let error = digest_while_writing(Full, |tee| tee.write_all(b"x").at("writing", "x")).err().unwrap();
-        assert_eq!(error.class(), Class::Io);
+        assert_eq!(error.kind(), ErrorKind::Io);
     }
 }

@@ -12,7 +12,7 @@ use crate::archive::tests::raw::Raw;
 use crate::definition::plan::{
     ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place,
 };
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::process::{Run, tool};
 use crate::store::Store;
 use crate::tree::{Body, Entry, Node, Tree};
@@ -199,7 +199,7 @@ fn sizes_beyond_ustar_get_a_pax_record() {
     let mut tree = Tree::default();
     tree.insert("big", Entry::file(Body::Slice { file: path.into(), offset: 0, len }, 0o644));
     let mut head = Head(Vec::new(), 0);
-    assert_eq!(write_tar(&tree, EPOCH, &mut head).unwrap_err().class(), Class::Io);
+    assert_eq!(write_tar(&tree, EPOCH, &mut head).unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(head.0[156], b'x');
     assert_eq!(&head.0[512..512 + 19], b"19 size=8589934593\n");
     assert_eq!(&head.0[1024 + 124..1024 + 136], b"00000000000\0");
@@ -393,5 +393,5 @@ fn one_path_twice_in_a_layer_names_both_sources() {
         error.message(),
         "usr/local/bin/extra is declared twice: by the artifact release and by a link"
     );
-    assert_eq!(error.class(), Class::Definition);
+    assert_eq!(error.kind(), ErrorKind::Definition);
 }

@@ -25,7 +25,7 @@ const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
 /// Writes `tree` as a tar in which everything carries the time `epoch` (seconds since 1970).
 ///
 /// # Errors
-/// [`crate::error::Class::Io`] when a body cannot be read, or `to` not be written.
+/// [`crate::error::ErrorKind::Io`] when a body cannot be read, or `to` not be written.
 pub fn write_tar(tree: &Tree, epoch: u64, to: impl Write) -> Result<()> {
     let mut writer = Writer { to, epoch, contents: Contents::default() };
     for (path, entry) in &tree.entries {

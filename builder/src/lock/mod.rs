@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 use crate::definition::compose;
 use crate::definition::plan::{Arch, Distribution};
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The version of the lock's format.
 const SCHEMA: u32 = 1;
@@ -63,13 +63,13 @@ impl Lock {
             return Ok(None);
         }
         let remedy = "remove it and run kiln lock";
-        let broken = |error: Error| Error::new(Class::Lock, error.message()).help(remedy);
+        let broken = |error: Error| Error::new(ErrorKind::Lock, error.message()).help(remedy);
         let lock: Self =
             compose::read_up_to(path, 16 << 20).and_then(|source| source.parse()).map_err(broken)?;
         if lock.schema != SCHEMA {
             let message =
                 format!("{}: schema {} is not known to this release of Kiln", path.display(), lock.schema);
-            return Err(Error::new(Class::Lock, message).help(remedy));
+            return Err(Error::new(ErrorKind::Lock, message).help(remedy));
         }
         Ok(Some(lock))
     }
@@ -77,7 +77,7 @@ impl Lock {
     /// Writes the lock file by atomic rename.
     pub fn write(&self, path: &Path) -> Result<()> {
         let body = toml::to_string(self)
-            .map_err(|error| Error::new(Class::Internal, format!("writing the lock: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("writing the lock: {error}")))?;
         let text = format!("# Written by `kiln lock`; commit it beside the definition.\n{body}");
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).at("creating", folder)?;

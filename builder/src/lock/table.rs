@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::definition::compose;
 use crate::digest::Digest;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The largest table that is read, in bytes.
 const LARGEST: u64 = 64 << 20;
@@ -22,7 +22,7 @@ impl DigestTable {
         let source = compose::read_up_to(path, LARGEST)?;
         Self::parse(&source.text).map_err(|(line, why)| {
             let message = format!("{}:{line}: {why}", path.display());
-            Error::new(Class::Lock, message)
+            Error::new(ErrorKind::Lock, message)
                 .help("a digest table has tab-separated columns url, digest_algorithm and digest, named in its first line")
         })
     }

@@ -7,7 +7,7 @@ use super::table::DigestTable;
 use super::{Lock, LockedArtifact, SCHEMA};
 use crate::definition::plan::{Checksum, ImagePlan};
 use crate::digest::Digest;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Fetcher;
 use crate::fetch::checksum::{self, Expected};
 use crate::lock::LockedPackage;
@@ -101,7 +101,7 @@ fn replaced(id: &str, url: &str, locked: &Digest, upstream: &Digest) -> Error {
     let message = format!(
         "upstream replaced {id}: its checksum is no longer the locked one\n  address  {url}\n  locked   {locked}\n  upstream {upstream}"
     );
-    Error::new(Class::Lock, message).help(format!(
+    Error::new(ErrorKind::Lock, message).help(format!(
         "find out why before you trust it; the locked file stays usable while it is in your store or mirror; kiln lock --accept {id} takes the new one"
     ))
 }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::definition::plan::ImagePlan;
 use crate::definition::source::suggestion;
 use crate::digest::Digest;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::disk::{self, Disk};
 use crate::image::{initrd, squashfs};
 use crate::layer::PackedLayer;
@@ -63,7 +63,7 @@ pub fn find(name: &str) -> Result<&'static dyn Output> {
         return Ok(*output);
     }
     let names: Vec<_> = ALL.iter().map(|output| output.name()).collect();
-    Err(Error::new(Class::Definition, format!("unknown output \"{name}\""))
+    Err(Error::new(ErrorKind::Definition, format!("unknown output \"{name}\""))
         .help(suggestion(name, names.iter().copied())))
 }
 
@@ -137,7 +137,7 @@ impl<'a> Image<'a> {
             Node::File(body) => Some(Kernel { version: path.strip_prefix("boot/vmlinuz-")?, body }),
             _ => None,
         });
-        let error = |message: String| Error::new(Class::Definition, message);
+        let error = |message: String| Error::new(ErrorKind::Definition, message);
         match (found.next(), found.next()) {
             (Some(kernel), None) => Ok(kernel),
             (None, _) => Err(error("the image has no kernel: no boot/vmlinuz-* in it".to_owned())

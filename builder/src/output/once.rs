@@ -44,12 +44,12 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::error::{Class, Error};
+    use crate::error::{Error, ErrorKind};
 
     #[test]
     fn a_part_that_failed_is_tried_again() {
         let part = Once::default();
-        assert!(part.get_or_make(|| Err::<u8, _>(Error::new(Class::Io, "full"))).is_err());
+        assert!(part.get_or_make(|| Err::<u8, _>(Error::new(ErrorKind::Io, "full"))).is_err());
         assert_eq!(part.get_or_make(|| Ok(1)).unwrap(), &1);
         assert_eq!(part.get_or_make(|| unreachable!()).unwrap(), &1);
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use contract;
 
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::image::cpio::{BLOCK, CpioWriter};
 use crate::output::{Image, Output, Written};
 
@@ -56,7 +56,7 @@ fn write_initrd(initrd: &Path, root: &Path, epoch: u64, path: &Path) -> Result<(
     let len = io::copy(&mut File::open(initrd).at("opening", initrd)?, &mut file).at("writing", path)?;
     if len % BLOCK != 0 {
         return Err(Error::new(
-            Class::Internal,
+            ErrorKind::Internal,
             format!("{} is not padded to {BLOCK} bytes", initrd.display()),
         ));
     }
@@ -87,7 +87,7 @@ fn check_argument(argument: &str) -> Result<()> {
     let harmful = argument.contains("${") || argument.contains(['\n', '\r']);
     if harmful || argument.split_whitespace().any(|word| ["&&", "||", ";"].contains(&word)) {
         return Err(Error::new(
-            Class::Definition,
+            ErrorKind::Definition,
             format!("the kernel argument {argument:?} cannot stand in an iPXE script"),
         )
         .help("leave out ${…}, line breaks, and && or || between blanks"));
@@ -111,7 +111,7 @@ mod tests {
     fn arguments_that_ipxe_would_act_on_are_refused() {
         for bad in ["x=${net0/mac}", "a\nb", "a && reboot", "||"] {
             let error = script("x", &[bad.to_owned()]).unwrap_err();
-            assert_eq!(error.class(), Class::Definition, "{bad}");
+            assert_eq!(error.kind(), ErrorKind::Definition, "{bad}");
         }
         script("x", &["a&&b=c|d".to_owned()]).unwrap();
     }
@@ -128,6 +128,6 @@ mod tests {
         assert!(bytes[512..].starts_with(b"070701") && bytes.len() % 512 == 0);
         assert!(bytes.windows(14).any(|window| window == b"root.squashfs\0"));
         fs::write(&initrd, [1; 511]).unwrap();
-        assert_eq!(write_initrd(&initrd, &root, 0, &out).unwrap_err().class(), Class::Internal);
+        assert_eq!(write_initrd(&initrd, &root, 0, &out).unwrap_err().kind(), ErrorKind::Internal);
     }
 }

@@ -15,7 +15,7 @@ use crate::base;
 use crate::definition::plan::{ArtifactPlan, ImagePlan, LayerPlan, Origin, PreloadOrigin};
 use crate::determinism;
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::fetch::Request;
 use crate::image_layer;
 use crate::layer::read::{ReadPolicy, tree_from_stream};
@@ -120,7 +120,7 @@ fn identity(plan: &ImagePlan, layers: &[PackedLayer], epoch: u64) -> Result<Dige
 
 fn hash(value: &impl Serialize) -> Result<Digest> {
     let bytes = serde_json::to_vec(value)
-        .map_err(|error| Error::new(Class::Internal, format!("hashing: {error}")))?;
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("hashing: {error}")))?;
     Ok(Digest::of(&bytes))
 }
 
@@ -142,7 +142,7 @@ impl Builder<'_> {
                 self.plan.layers.iter().map(|layer| self.layer(layer)).collect();
             let base = base
                 .join()
-                .map_err(|_| Error::new(Class::Internal, "the thread that builds the base panicked"))?;
+                .map_err(|_| Error::new(ErrorKind::Internal, "the thread that builds the base panicked"))?;
             let mut all = vec![base?];
             all.extend(layers?);
             Ok(all)
@@ -183,7 +183,7 @@ impl Builder<'_> {
                 let position = layer.artifacts.iter().position(|other| other.name == artifact.name);
                 position
                     .map(|index| inputs[index].1.clone())
-                    .ok_or_else(|| Error::new(Class::Internal, "an artifact of another layer"))
+                    .ok_or_else(|| Error::new(ErrorKind::Internal, "an artifact of another layer"))
             };
             let spool = self.scratch.path().join(&layer.name);
             fs::create_dir(&spool).at("creating", &spool)?;
@@ -258,5 +258,5 @@ impl Builder<'_> {
 }
 
 fn unlocked(name: &str) -> Error {
-    Error::new(Class::Lock, format!("{name} is not in the lock")).help("run kiln lock")
+    Error::new(ErrorKind::Lock, format!("{name} is not in the lock")).help("run kiln lock")
 }

@@ -5,7 +5,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::report::Timer;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::squashfs;
 use crate::output::{self, Image, Output};
 use crate::provenance::sums::{self, Sum};
@@ -51,5 +51,5 @@ fn write_one(output: &dyn Output, image: &Image<'_>, folder: &Path) -> Result<(V
 fn finish<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread
         .join()
-        .unwrap_or_else(|_| Err(Error::new(Class::Internal, "a thread that writes an output panicked")))
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "a thread that writes an output panicked")))
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::provenance::MANIFEST;
 use crate::scratch::{self, Scratch};
 use crate::store::flush;
@@ -48,7 +48,7 @@ impl Publication {
         // The manifest last: it says that the rest is there.
         names.sort_by_key(|name| (name == MANIFEST, name.clone()));
         if !names.iter().any(|name| name == MANIFEST) {
-            return Err(Error::new(Class::Internal, "the build wrote no manifest"));
+            return Err(Error::new(ErrorKind::Internal, "the build wrote no manifest"));
         }
         // The outputs are on the disk already; this is the folders, the manifest, and the promise.
         for name in &names {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::debian::{self, Mirrors};
 use crate::cli::FetchOptions;
 use crate::definition::plan::ImagePlan;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Fetcher, Options};
 use crate::lock::{Lock, LockedPackage, drift};
 use crate::progress::Progress;
@@ -50,7 +50,7 @@ impl Session {
     pub fn resolve_packages(&self, plan: &ImagePlan) -> Result<Vec<LockedPackage>> {
         if self.options.offline {
             let error = Error::new(
-                Class::Lock,
+                ErrorKind::Lock,
                 "the lock's packages are missing or stale, and --offline forbids asking the archive",
             );
             return Err(error.help("run kiln lock where the distribution's archive can be reached"));
@@ -103,7 +103,7 @@ pub fn open_store(folder: Option<&Path>) -> Result<Store> {
 /// The error for a lock that does not match.
 pub fn drifted(path: &Path, differences: &[String]) -> Error {
     let list: String = differences.iter().map(|difference| format!("\n  - {difference}")).collect();
-    Error::new(Class::Lock, format!("the lock {} does not match the definition:{list}", path.display()))
+    Error::new(ErrorKind::Lock, format!("the lock {} does not match the definition:{list}", path.display()))
         .help("run kiln lock and commit what it changed")
 }
 
@@ -126,7 +126,7 @@ pub fn program(name: &str, explicit: Option<&Path>) -> Result<PathBuf> {
         found => {
             let place = found.map(|path| format!(" at {}", path.display())).unwrap_or_default();
             let error = Error::new(
-                Class::Usage,
+                ErrorKind::Usage,
                 format!("the program \"{name}\" of this Kiln release is not there{place}"),
             );
             Err(error.help("name it with --firstboot FILE; make firstboot builds it"))

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::lock::{LockedArtifact, LockedPackage};
 use crate::output::Image;
 use crate::provenance::sums::Sum;
@@ -48,7 +48,7 @@ pub fn write(image: &Image<'_>, locked: Locked<'_>, mut sums: Vec<Sum>, folder: 
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::new(Class::Internal, format!("writing {}: {error}", path.display())))?;
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing {}: {error}", path.display())))?;
     text.push('\n');
     fs::write(path, text).at("writing", path)
 }

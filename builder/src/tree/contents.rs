@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Body;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// Bytes read at once: large enough that system calls cost nothing, small enough to stay in the processor's cache.
 const BUFFER: usize = 256 << 10;
@@ -29,7 +29,7 @@ impl Contents {
     /// Writes all of `body` to `to`; `what` names the file and the output in errors ("writing usr/bin/runc to layer.tar").
     ///
     /// # Errors
-    /// [`Class::Io`]; also when the file became shorter than the tree says.
+    /// [`ErrorKind::Io`]; also when the file became shorter than the tree says.
     pub fn copy(&mut self, body: &Body, to: &mut dyn Write, what: &dyn Fn() -> String) -> Result<()> {
         let (path, start, len) = match body {
             Body::Inline(bytes) => return to.write_all(bytes).map_err(|error| failed(&error, what)),
@@ -38,7 +38,9 @@ impl Contents {
         if self.last.as_ref().is_none_or(|(open, _)| open != path) {
             self.last = Some((Arc::clone(path), File::open(path).at("opening", path)?));
         }
-        let Some((_, file)) = &self.last else { return Err(Error::new(Class::Internal, "no file is open")) };
+        let Some((_, file)) = &self.last else {
+            return Err(Error::new(ErrorKind::Internal, "no file is open"));
+        };
         let mut done = 0;
         while done < len {
             let wanted = usize::try_from(len - done).map_or(BUFFER, |left| left.min(BUFFER));
@@ -72,6 +74,6 @@ mod tests {
         }
         assert_eq!(out, b"234-9");
         let error = contents.copy(&slice(8, 3), &mut out, &|| "out".into()).unwrap_err();
-        assert_eq!(error.class(), Class::Io);
+        assert_eq!(error.kind(), ErrorKind::Io);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::near::suggest;
 use super::{Entry, Node, Tree, TreePath};
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Most links followed for one path, as in Linux.
 const HOPS: usize = 40;
@@ -32,7 +32,7 @@ pub struct Merged {
 /// Merges `layers`, lowest first.
 ///
 /// # Errors
-/// [`Class::Definition`] when layers contradict each other, a layer writes below a link or a file, or replaces what is not there.
+/// [`ErrorKind::Definition`] when layers contradict each other, a layer writes below a link or a file, or replaces what is not there.
 pub fn merge(layers: &[Layer<'_>]) -> Result<Merged> {
     let mut merge = Merge::default();
     for (index, layer) in layers.iter().enumerate() {
@@ -131,7 +131,7 @@ impl Merge {
             }
             let kind = if matches!(entry.node, Node::File(_)) { "file" } else { "link" };
             let error = Error::new(
-                Class::Definition,
+                ErrorKind::Definition,
                 format!(
                     "layer {} writes {path}, but {parent} is a {kind} of layer {}",
                     layer.name,
@@ -154,7 +154,7 @@ impl Merge {
             }
             _ => String::new(),
         };
-        Error::new(Class::Definition, format!("layers {lower} and {} both write {path}{how}", layer.name))
+        Error::new(ErrorKind::Definition, format!("layers {lower} and {} both write {path}{how}", layer.name))
             .help(format!(
                 "add \"{path}\" to replaces of layer {} when it shall win, or remove one of them",
                 layer.name
@@ -173,7 +173,7 @@ impl Merge {
         } else {
             Some(suggest(path, names, "remove it from replaces"))
         };
-        Error::new(Class::Definition, format!("layer {} replaces {path}, {reason}", layer.name))
+        Error::new(ErrorKind::Definition, format!("layer {} replaces {path}, {reason}", layer.name))
             .help(near.unwrap_or_else(|| "remove it from replaces".to_owned()))
     }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kiln::digest::Digest;
-use kiln::error::Class;
+use kiln::error::ErrorKind;
 use kiln::image::{MIB, disk, squashfs};
 use kiln::tree::{Body, Entry, Tree};
 
@@ -239,7 +239,7 @@ fn what_does_not_fit_or_is_missing_is_named() {
         let mut bench = Bench::new();
         spoil(&mut bench);
         let error = bench.disk_error();
-        assert_eq!(error.class(), Class::Definition, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Definition, "{error}");
         assert!(error.message().contains(message) && error.hint().unwrap().contains(hint), "{error}");
     }
 }
@@ -265,6 +265,6 @@ fn the_tools_own_reason_is_shown() {
     }
     let bench = Bench::new();
     let error = squashfs::write(&bench.tree, EPOCH, &bench.path("no/such/folder")).unwrap_err();
-    assert_eq!(error.class(), Class::Tool);
+    assert_eq!(error.kind(), ErrorKind::Tool);
     assert!(error.message().contains("No such file"), "{error}");
 }

@@ -67,17 +67,17 @@ pub fn host_defaults() -> Result<HostDefaults> {
 
 /// Prints `failure`; its exit code.
 pub fn fail(failure: &Failure, json: bool) -> ExitCode {
-    let Failure { class, message, help, .. } = failure;
+    let Failure { kind, message, help, .. } = failure;
     if json {
         println!(
             "{}",
-            json!({ "event": "failure", "class": class.word(), "code": class.exit_code(), "message": message, "help": help })
+            json!({ "event": "failure", "class": kind.word(), "code": kind.exit_code(), "message": message, "help": help })
         );
     } else {
         let help = help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
         eprintln!("firstboot: {message}{help}");
     }
-    ExitCode::from(class.exit_code())
+    ExitCode::from(kind.exit_code())
 }
 
 fn wants_json(request: &Request) -> bool {

@@ -4,7 +4,7 @@ use super::request::{Common, ConfigValidate, Join, Reset, Status, VersionOutput}
 use super::*;
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::{ApiVersion, Discovery};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::host::root::Root;
 
 const TOKEN: &str = "canary.canarycanarycana";
@@ -31,7 +31,7 @@ fn host() -> HostDefaults {
 
 fn refused(line: &str) -> String {
     let failure = read(line).expect_err(line);
-    assert_eq!(failure.class, Class::Usage, "{line}");
+    assert_eq!(failure.kind, ErrorKind::Usage, "{line}");
     assert!(failure.help.is_some(), "{line}");
     failure.message
 }
@@ -227,7 +227,7 @@ fn tokens_and_discovery_files_go_where_kubeadm_puts_them() {
     let nothing = flags::node_config(&join("").flags, None, &host()).unwrap_err();
     assert!(
         nothing.message.contains("discovery.bootstrapToken.token: Invalid value")
-            && nothing.class == Class::Config
+            && nothing.kind == ErrorKind::Config
     );
     let misplaced =
         flags::node_config(&join(&format!("{TOKEN} --token x")).flags, None, &host()).unwrap_err();
@@ -255,8 +255,8 @@ fn few_flags_stand_beside_a_file() {
     assert!(config.join.dry_run && config.join.skip_phases == ["preflight"] && config.warnings.len() == 1);
     let mixed = beside(&format!("--token {TOKEN} --cri-socket /s"), "v1beta4").unwrap_err();
     assert_eq!(
-        (mixed.class, mixed.message.as_str()),
-        (Class::Usage, "can not mix '--config' with arguments [cri-socket token]")
+        (mixed.kind, mixed.message.as_str()),
+        (ErrorKind::Usage, "can not mix '--config' with arguments [cri-socket token]")
     );
     assert_eq!(
         beside("--cri-socket /s", "v1beta2").unwrap().join.node.cri_socket.as_deref(),
@@ -292,7 +292,7 @@ fn a_token_comes_from_a_file() {
     );
     flags.token = None;
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(flags.load_token_file().unwrap_err().class, Class::Config);
+    assert_eq!(flags.load_token_file().unwrap_err().kind, ErrorKind::Config);
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn validates_files() {
         (Some("config-valid"), Some("a"), 2)
     );
     std::fs::write(&path, vec![b'#'; crate::config::SIZE_LIMIT * 2]).unwrap();
-    assert_eq!(validate(false).unwrap_err().class, Class::Config);
+    assert_eq!(validate(false).unwrap_err().kind, ErrorKind::Config);
 }
 
 #[test]

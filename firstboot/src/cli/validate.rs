@@ -1,14 +1,14 @@
 //! `firstboot config validate`
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::json;
 
 use super::request::ConfigValidate;
 use crate::config::{self, HostDefaults, SIZE_LIMIT, model::NodeConfig};
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 
 /// Checks the file; the text to print, or what is wrong.
 pub fn validate(request: &ConfigValidate, host: &HostDefaults) -> Result<String> {
@@ -33,12 +33,12 @@ fn warnings(config: &NodeConfig) -> Vec<String> {
 /// The bytes of a node config; `-` is standard input. No more is read than shows that it is too large, which is the parser's to say.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     if path == Path::new("-") {
-        return read_bounded(std::io::stdin().lock(), "standard input");
+        return read_bounded(io::stdin().lock(), "standard input");
     }
     let name = path.display().to_string();
     match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(Failure::new(Class::Config, format!("there is no file {name}")))
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::new(ErrorKind::Config, format!("there is no file {name}")))
         }
         file => read_bounded(file.doing(format!("reading {name}"))?, &name),
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::config::redact::Redactor;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use contract::suggest;
 
 /// A word: the name of a flag without dashes, or anything else.
@@ -92,7 +92,7 @@ impl Words {
 
 /// A command line that makes no sense.
 pub fn usage(message: impl Into<String>) -> Failure {
-    Failure::new(Class::Usage, message)
+    Failure::new(ErrorKind::Usage, message)
 }
 
 /// `--name`, `-v`

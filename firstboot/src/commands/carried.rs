@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use super::tell::Tell;
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::platforms::document::LIMIT;
@@ -81,7 +81,7 @@ fn id(root: &Root, table: &str, name: &str) -> Result<u32> {
         .find(|row| row.first() == Some(&name));
     let number = row.and_then(|row| row.get(2)?.parse().ok());
     number.ok_or_else(|| {
-        Failure::new(Class::Config, format!("its owner is not in {table}"))
+        Failure::new(ErrorKind::Config, format!("its owner is not in {table}"))
             .help("name a user and a group of the image, or numbers")
     })
 }

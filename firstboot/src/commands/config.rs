@@ -9,7 +9,7 @@ use crate::config::model::{FromFacts, NodeConfig};
 use crate::config::{HostDefaults, flags, flags::JoinFlags};
 use crate::enrich::template::Names;
 use crate::enrich::{self, Known, cloud_init, name};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Detection, Evidence};
 use crate::facts;
 use crate::host::{machine, network, root::Root};
@@ -39,7 +39,7 @@ pub struct Sourced {
 pub fn by_hand(given: &JoinFlags, root: &Root, tell: Tell) -> Result<(Metadata, Sourced)> {
     if !is_given(given) {
         let nothing = || {
-            Failure::new(Class::Config, "discovery: Invalid value: \"\": bootstrapToken or file must be set")
+            Failure::new(ErrorKind::Config, "discovery: Invalid value: \"\": bootstrapToken or file must be set")
                 .help("name a node config with --config FILE, or an endpoint with --token and --discovery-token-ca-cert-hash")
         };
         if !given.given.is_empty() {
@@ -165,7 +165,7 @@ fn read(
     let host = default_name(root, metadata, opened.hostname.take(), tell)?;
     let Some(mut config) = opened.node_config(&host)? else {
         return if name == platforms::FILE {
-            Err(Failure::new(Class::Config, "no JoinConfiguration found in it"))
+            Err(Failure::new(ErrorKind::Config, "no JoinConfiguration found in it"))
         } else {
             Ok(None)
         };

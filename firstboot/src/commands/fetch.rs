@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::root::Root;
 use crate::join::discovery;
 use crate::kubernetes::endpoint::Endpoint;
@@ -22,8 +22,9 @@ pub fn fetch(root: &Root, url: &str) -> Result<Document> {
         Some(rest) => fetch_plain(&network, rest, deadline)?,
         None => discovery::fetch(&network, url, &Authorities::system()?, deadline, &mut Backoff::new())?,
     };
-    Document::new(bytes.into())
-        .ok_or_else(|| Failure::new(Class::Source, format!("it is longer than {} bytes", document::LIMIT)))
+    Document::new(bytes.into()).ok_or_else(|| {
+        Failure::new(ErrorKind::Source, format!("it is longer than {} bytes", document::LIMIT))
+    })
 }
 
 fn fetch_plain(network: &Network, rest: &str, deadline: Deadline) -> Result<Vec<u8>> {
@@ -35,7 +36,7 @@ fn fetch_plain(network: &Network, rest: &str, deadline: Deadline) -> Result<Vec<
     };
     let endpoint: Endpoint = with_port
         .parse()
-        .map_err(|why| Failure::new(Class::Source, format!("the URL's host: {why}")))?;
+        .map_err(|why| Failure::new(ErrorKind::Source, format!("the URL's host: {why}")))?;
     let mut backoff = Backoff::new();
     retry::until(deadline, &mut backoff, || {
         let server = Plain {
@@ -48,7 +49,7 @@ fn fetch_plain(network: &Network, rest: &str, deadline: Deadline) -> Result<Vec<
         match answer.status {
             200 => Ok(answer.body),
             status => {
-                let failure = Failure::new(Class::Source, format!("http://{endpoint} answers {status}"));
+                let failure = Failure::new(ErrorKind::Source, format!("http://{endpoint} answers {status}"));
                 Err(if status >= 500 || status == 404 { failure.transient() } else { failure }.into())
             }
         }

@@ -10,7 +10,7 @@ use super::tell::Tell;
 use crate::config::model::NodeConfig;
 use crate::config::refuse_control_plane;
 use crate::enrich::name;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::host::{files, machine};
@@ -151,7 +151,7 @@ fn undo(root: &Root, machine: &Machine, tell: Tell) -> Result<()> {
     let steps = reset::reset(root, &mut host, &reset::Choice::default(), &mut |_| {});
     for step in steps {
         match step.outcome {
-            StepOutcome::Failed(failure) if failure.class == Class::Runtime => {
+            StepOutcome::Failed(failure) if failure.kind == ErrorKind::Runtime => {
                 tell.line(&format!("warning: {}: {failure}", step.name))
             }
             StepOutcome::Failed(failure) => return Err(failure.doing(step.name)),
@@ -214,7 +214,7 @@ pub fn conclude(ended: Result<Outcome>, verdict: &mut Verdict, tell: Tell) -> Re
 /// The failure of an interrupted join whose config is gone.
 pub fn gone(node: &str) -> Failure {
     Failure::new(
-        Class::Source,
+        ErrorKind::Source,
         format!("the join as {node} was interrupted, and no source has its node config any more"),
     )
     .help("give the config back, or run firstboot reset")

@@ -7,7 +7,7 @@ use super::tell::Tell;
 use crate::cli::read_node_config;
 use crate::cli::request::Reset;
 use crate::config::reset::{ResetConfiguration, parse_reset};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::guard;
 use crate::host::cri::{self, Client};
 use crate::host::root::Root;
@@ -139,7 +139,7 @@ fn report(step: &Step, tell: Tell) {
 /// Asks as kubeadm does; without a terminal nobody can answer.
 fn confirm() -> Result<()> {
     let refused =
-        || Failure::new(Class::Usage, "not confirmed: nothing was changed").help("say y, or use --force");
+        || Failure::new(ErrorKind::Usage, "not confirmed: nothing was changed").help("say y, or use --force");
     if !std::io::stdin().is_terminal() {
         return Err(refused());
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::verdict::{self, Status, timeline};
@@ -21,7 +21,7 @@ pub struct Options<'a> {
 /// Returns what to print.
 pub fn status(root: &Root, options: &Options) -> Result<String> {
     let status = verdict::read(root)?.ok_or_else(|| {
-        Failure::new(Class::Source, format!("no run on this boot: {} does not exist", verdict::PATH))
+        Failure::new(ErrorKind::Source, format!("no run on this boot: {} does not exist", verdict::PATH))
             .help("start one: firstboot run")
     })?;
     if let Some(path) = options.svg {
@@ -30,7 +30,7 @@ pub fn status(root: &Root, options: &Options) -> Result<String> {
     if options.json {
         return serde_json::to_string_pretty(&status)
             .map(|text| text + "\n")
-            .map_err(|error| Failure::new(Class::Internal, error.to_string()));
+            .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()));
     }
     Ok(if options.timeline { timeline::text(&status) } else { summary(&status) })
 }
@@ -75,7 +75,7 @@ mod tests {
         assert!(status(&root, &Options::default()).unwrap_err().message.contains("no run on this boot"));
         let mut verdict = Verdict::begin(&root);
         verdict.phase("discovery");
-        verdict.fail(&Failure::new(Class::Unreachable, "no answer").help("is the API server up?"));
+        verdict.fail(&Failure::new(ErrorKind::Unreachable, "no answer").help("is the API server up?"));
         let text = status(&root, &Options::default()).unwrap();
         assert!(
             text.contains("failure   unreachable (exit 11): no answer\n  help: is the API server up?"),

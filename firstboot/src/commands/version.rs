@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::request::{KubeadmVersion, VersionOutput};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::version::Version;
 use crate::machine;
 
@@ -12,7 +12,7 @@ pub fn kubeadm(request: &KubeadmVersion) -> Result<String> {
     let version = machine::kubelet_version(&request.common.root)?;
     let output = if request.common.json { VersionOutput::Json } else { request.output };
     let info = info(version);
-    let failed = |error: String| Failure::new(Class::Internal, error);
+    let failed = |error: String| Failure::new(ErrorKind::Internal, error);
     match output {
         VersionOutput::Short => Ok(format!("{version}\n")),
         VersionOutput::Json => serde_json::to_string_pretty(&info)

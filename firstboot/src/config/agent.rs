@@ -8,7 +8,7 @@ use super::model::{AgentConfiguration, OnFailure, TlsBootstrap, WaitFor};
 use contract::suggest;
 
 use super::{report, token_from};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// The group of the agent's own document.
 pub const GROUP: &str = "firstboot.kiln";
@@ -28,7 +28,9 @@ const WAIT_FOR: &[(&str, WaitFor)] =
 pub fn read(document: &Document) -> Result<AgentConfiguration> {
     if document.version != VERSION {
         let message = format!("{KIND} has no version \"{}\"", shown(&document.version));
-        return Err(Failure::new(Class::Config, message).help(format!("write apiVersion: {GROUP}/{VERSION}")));
+        return Err(
+            Failure::new(ErrorKind::Config, message).help(format!("write apiVersion: {GROUP}/{VERSION}"))
+        );
     }
     let mut problems = Problems::default();
     let agent = read_fields(document, &mut problems).map_err(|failure| failure.doing(KIND))?;

@@ -1,6 +1,6 @@
 //! kubeadm's rules for single fields, and the list of what breaks them.
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
 use crate::secret::Secret;
@@ -71,8 +71,8 @@ impl Problems {
     pub fn result(self) -> Result<()> {
         match self.0.as_slice() {
             [] => Ok(()),
-            [one] => Err(Failure::new(Class::Config, one)),
-            several => Err(Failure::new(Class::Config, format!("[{}]", several.join(", ")))),
+            [one] => Err(Failure::new(ErrorKind::Config, one)),
+            several => Err(Failure::new(ErrorKind::Config, format!("[{}]", several.join(", ")))),
         }
     }
 }

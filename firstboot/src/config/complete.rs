@@ -8,7 +8,7 @@ use super::check::{self, Problems};
 use super::documents::shown;
 use super::model::{ApiVersion, Discovery, JoinConfiguration, NodeRegistration, Taint, Timeouts};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode, RawTimeouts};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
 
 /// Where the cluster's CA is written when nothing else is said.
@@ -46,7 +46,7 @@ pub fn complete(
         node,
         ca_cert_path: PathBuf::from(ca_cert_path),
         discovery: discovery
-            .ok_or_else(|| Failure::new(Class::Internal, "a discovery was refused without a reason"))?,
+            .ok_or_else(|| Failure::new(ErrorKind::Internal, "a discovery was refused without a reason"))?,
         tls_bootstrap_token,
         control_plane: raw.control_plane,
         skip_phases: raw.skip_phases,

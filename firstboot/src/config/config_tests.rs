@@ -65,7 +65,7 @@ fn join(more: &str) -> String {
 
 fn message(text: &str) -> String {
     let failure = read(text).expect_err(text);
-    assert_eq!(failure.class, Class::Config);
+    assert_eq!(failure.kind, ErrorKind::Config);
     failure.message
 }
 

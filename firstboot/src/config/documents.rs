@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::redact::Redactor;
 use super::tree::Reader;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// The largest node config. Platforms give 16 to 64 KiB of user-data; nothing honest comes near.
 pub const SIZE_LIMIT: usize = 1 << 20;
@@ -78,7 +78,7 @@ pub fn shown(text: &str) -> String {
 }
 
 fn wrong(message: impl Into<String>) -> Failure {
-    Failure::new(Class::Config, message)
+    Failure::new(ErrorKind::Config, message)
 }
 
 fn text(bytes: &[u8]) -> Result<&str> {

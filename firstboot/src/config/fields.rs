@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::documents::shown;
 use super::duration;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// A map whose fields are being read. null is the same as absent, as in Go.
 pub struct Fields<'a> {
@@ -78,7 +78,10 @@ impl<'a> Fields<'a> {
         let path = self.path(name);
         let read = |text: String| {
             duration::parse(&text).map_err(|reason| {
-                Failure::new(Class::Config, format!("{path}: Invalid value: \"{}\": {reason}", shown(&text)))
+                Failure::new(
+                    ErrorKind::Config,
+                    format!("{path}: Invalid value: \"{}\": {reason}", shown(&text)),
+                )
             })
         };
         self.text(name)?.map(read).transpose()
@@ -162,7 +165,7 @@ fn wrong_type(path: &str, value: &Value, wanted: &str) -> Failure {
         Value::Object(_) => "a map",
     };
     let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
-    let failure = Failure::new(Class::Config, format!("{place}cannot unmarshal {found} into {wanted}"));
+    let failure = Failure::new(ErrorKind::Config, format!("{place}cannot unmarshal {found} into {wanted}"));
     match (value, wanted) {
         (Value::Number(_) | Value::Bool(_), "a string") => failure.help("put the value in quotes"),
         (Value::Object(_), "a list") if path.ends_with("kubeletExtraArgs") => {

@@ -6,7 +6,7 @@ use super::model::{ApiVersion, NodeConfig};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode};
 use super::redact::Redactor;
 use super::{Beside, HostDefaults, Written, cleaned};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::secret::Secret;
 
@@ -67,7 +67,7 @@ impl JoinFlags {
     pub fn load_token_file(&mut self) -> Result<()> {
         let Some(path) = &self.token_file else { return Ok(()) };
         if self.token.is_some() {
-            return Err(Failure::new(Class::Usage, "--token and --token-file cannot both be given"));
+            return Err(Failure::new(ErrorKind::Usage, "--token and --token-file cannot both be given"));
         }
         self.token = Some(read_token(path)?);
         Ok(())
@@ -84,10 +84,11 @@ impl JoinFlags {
 fn read_token(path: &Path) -> Result<Secret> {
     let bytes = files::read(path, TOKEN_FILE_LIMIT)?;
     let bytes = bytes.ok_or_else(|| {
-        Failure::new(Class::Config, format!("--token-file: there is no file {}", path.display()))
+        Failure::new(ErrorKind::Config, format!("--token-file: there is no file {}", path.display()))
     })?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| Failure::new(Class::Config, format!("--token-file: {} is not text", path.display())))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| {
+        Failure::new(ErrorKind::Config, format!("--token-file: {} is not text", path.display()))
+    })?;
     Ok(Secret::new(text.trim().to_owned()))
 }
 
@@ -131,7 +132,7 @@ fn over_config(mut written: Written, flags: &JoinFlags) -> Result<Written> {
     let mixed: Vec<&str> = flags.all_given().filter(|name| !allowed(name)).collect();
     if !mixed.is_empty() {
         let failure = Failure::new(
-            Class::Usage,
+            ErrorKind::Usage,
             format!("can not mix '--config' with arguments [{}]", mixed.join(" ")),
         );
         return Err(failure.help("write them into the file"));

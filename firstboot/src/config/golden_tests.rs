@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::model::{ApiVersion, Argument, Discovery, NodeConfig, Taint, Timeouts};
 use super::{HostDefaults, parse};
-use crate::error::Class;
+use crate::error::ErrorKind;
 
 const TOKEN: &str = "9vr73a.a8uxyaju799qwdjv";
 const PIN: &str = "f85e5279bb962da2be209a8246ca851b22f330123c05c47f71bf660a0051f55e";
@@ -65,7 +65,7 @@ fn refuses_what_kubeadm_refuses_for_the_same_reason() {
                 continue;
             };
             let failure = read(&input).expect_err(&name);
-            assert_eq!(failure.class, Class::Config, "{name}");
+            assert_eq!(failure.kind, ErrorKind::Config, "{name}");
             assert!(
                 expected.starts_with(&failure.message),
                 "{version} {name}:\n{expected}\n{}",

@@ -39,7 +39,7 @@ use self::fields::Fields;
 use self::model::{AgentConfiguration, ApiVersion, Discovery, JoinConfiguration, NodeConfig};
 use self::raw::RawJoin;
 use self::redact::Redactor;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 pub use self::documents::SIZE_LIMIT;
 
@@ -95,7 +95,7 @@ pub fn refuse_control_plane(join: &JoinConfiguration) -> Result<()> {
         return Ok(());
     }
     let message = "controlPlane: this agent joins workers, and the node config asks for a control plane node";
-    Err(Failure::new(Class::Config, message)
+    Err(Failure::new(ErrorKind::Config, message)
         .help("remove controlPlane (or --control-plane), or use kubeadm on this node"))
 }
 
@@ -166,7 +166,7 @@ impl Written {
 fn missing(documents: &BTreeMap<String, Document>) -> Failure {
     let found: Vec<String> = documents.keys().map(|kind| shown(kind)).collect();
     let found = if found.is_empty() { String::new() } else { format!("; it holds {}", found.join(", ")) };
-    Failure::new(Class::Config, format!("no JoinConfiguration found in the node config{found}"))
+    Failure::new(ErrorKind::Config, format!("no JoinConfiguration found in the node config{found}"))
         .help("a node config begins with apiVersion: kubeadm.k8s.io/v1beta4 and kind: JoinConfiguration")
 }
 
@@ -202,13 +202,13 @@ fn join_version(document: &Document) -> Result<ApiVersion> {
             let message = format!(
                 "your configuration file uses an old API spec: \"{KUBEADM}/{version}\" (kind: \"{JOIN_KIND}\")"
             );
-            return Err(Failure::new(Class::Config, message)
+            return Err(Failure::new(ErrorKind::Config, message)
                 .help("rewrite it as kubeadm.k8s.io/v1beta4; kubeadm config migrate can"));
         }
     }
     let message =
         format!("no kind \"{JOIN_KIND}\" is registered for version \"{}/{version}\"", shown(&document.group));
-    Err(Failure::new(Class::Config, message).help("kubeadm.k8s.io/v1beta2, v1beta3 and v1beta4 are read"))
+    Err(Failure::new(ErrorKind::Config, message).help("kubeadm.k8s.io/v1beta2, v1beta3 and v1beta4 are read"))
 }
 
 fn read_kubelet(document: Document, warnings: &mut Vec<String>) -> Result<serde_json::Value> {
@@ -218,7 +218,7 @@ fn read_kubelet(document: Document, warnings: &mut Vec<String>) -> Result<serde_
             shown(&document.group),
             shown(&document.version)
         );
-        return Err(Failure::new(Class::Config, message)
+        return Err(Failure::new(ErrorKind::Config, message)
             .help(format!("write apiVersion: {KUBELET}/{KUBELET_VERSION}")));
     }
     warn_of_duplicates(&document, warnings);
@@ -229,7 +229,7 @@ fn read_agent(document: &Document) -> Result<AgentConfiguration> {
     if document.group != agent::GROUP {
         let message =
             format!("no kind \"{}\" is registered for group \"{}\"", agent::KIND, shown(&document.group));
-        return Err(Failure::new(Class::Config, message).help(format!(
+        return Err(Failure::new(ErrorKind::Config, message).help(format!(
             "write apiVersion: {}/{}",
             agent::GROUP,
             agent::VERSION

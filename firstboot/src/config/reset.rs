@@ -11,7 +11,7 @@ use super::documents::{self, Document, shown};
 use super::fields::Fields;
 use super::redact::Redactor;
 use super::{ApiVersion, KUBEADM, VERSIONS, raw, warn_of_duplicates};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 const KIND: &str = "ResetConfiguration";
 
@@ -54,7 +54,7 @@ pub fn parse_reset(bytes: &[u8]) -> Result<ResetConfiguration> {
     let mut redactor = Redactor::default();
     let read = documents::split(bytes, &mut redactor).and_then(|mut documents| {
         let document = documents.remove(KIND).ok_or_else(|| {
-            Failure::new(Class::Config, format!("no {KIND} found in the file"))
+            Failure::new(ErrorKind::Config, format!("no {KIND} found in the file"))
                 .help(format!("it begins with apiVersion: {KUBEADM}/v1beta4 and kind: {KIND}"))
         })?;
         check_version(&document)?;
@@ -76,7 +76,7 @@ fn check_version(document: &Document) -> Result<()> {
         shown(&document.group),
         shown(&document.version)
     );
-    Err(Failure::new(Class::Config, message).help(format!("write apiVersion: {KUBEADM}/v1beta4")))
+    Err(Failure::new(ErrorKind::Config, message).help(format!("write apiVersion: {KUBEADM}/v1beta4")))
 }
 
 fn read(document: &Document) -> Result<ResetConfiguration> {
@@ -231,7 +231,7 @@ mod tests {
         ] {
             let failure = parse(fields).unwrap_err();
             assert!(
-                failure.class == Class::Config && failure.message.starts_with(message),
+                failure.kind == ErrorKind::Config && failure.message.starts_with(message),
                 "{fields}: {failure}"
             );
         }

@@ -2,7 +2,7 @@
 
 use super::template::{self, Names};
 use crate::config::node_name_problem;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::machine;
 use crate::host::root::Root;
@@ -57,7 +57,7 @@ pub fn by_template(template: &str, names: &Names, remarks: &mut Vec<String>) -> 
         .trim()
         .to_lowercase();
     if let Some(problem) = node_name_problem(&name) {
-        return Err(Failure::new(Class::Config, format!("nodeName: {problem}")));
+        return Err(Failure::new(ErrorKind::Config, format!("nodeName: {problem}")));
     }
     if name.len() > LABEL_LIMIT {
         remarks.push(format!(

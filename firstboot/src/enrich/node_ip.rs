@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::{Address, Scope};
 use crate::host::network;
 
@@ -69,7 +69,7 @@ pub fn choose(
             let message = format!(
                 "nodeIP: {word}: no interface of this machine has an address that its platform calls {word}"
             );
-            Err(Failure::new(Class::Config, message)
+            Err(Failure::new(ErrorKind::Config, message)
                 .help("see firstboot explain for the addresses that are known"))
         }
         found => Ok(found.map(|address| address.ip)),

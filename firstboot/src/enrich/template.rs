@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::error::{Class, Failure};
+use crate::error::{ErrorKind, Failure};
 use crate::evidence::smbios::{self, Field};
 use crate::facts::{Facts, NAMES};
 use crate::host::identity;
@@ -72,7 +72,7 @@ impl fmt::Display for Wrong {
 impl Wrong {
     /// The failure for a template that someone wrote at `path`.
     pub fn failure(&self, path: &str) -> Failure {
-        let failure = Failure::new(Class::Config, format!("{path}: {self}"));
+        let failure = Failure::new(ErrorKind::Config, format!("{path}: {self}"));
         if matches!(self, Self::Missing(_)) {
             failure.help("see firstboot explain for what is known, and by whom")
         } else {

@@ -12,7 +12,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 use super::labels::{self, FileSystem};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::command;
 use crate::host::root::Root;
 
@@ -86,14 +86,15 @@ impl Disk {
                 read(Path::new(MOUNT_POINT))
             });
             reader.join().unwrap_or_else(|_| {
-                Err(Failure::new(Class::Internal, "the thread that reads a disk panicked"))
+                Err(Failure::new(ErrorKind::Internal, "the thread that reads a disk panicked"))
             })
         })
     }
 
     fn unmounted(&self, error: nix::Error) -> Failure {
         let (device, kind) = (self.device.display(), self.kind.name());
-        let failure = Failure::new(Class::Source, format!("mounting {device} ({kind}): {}", error.desc()));
+        let failure =
+            Failure::new(ErrorKind::Source, format!("mounting {device} ({kind}): {}", error.desc()));
         match error {
             nix::Error::ENODEV => failure
                 .help(format!("the kernel of this image has no module for {kind}: use another file system")),

@@ -18,7 +18,7 @@ pub use command_line::CommandLine;
 pub use evidence::Evidence;
 pub use smbios::Field;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::platforms::{SOURCES, Source};
 use contract::suggest;
 
@@ -158,7 +158,7 @@ fn pin(name: &str, by: &str) -> Result<Detection> {
             let names = SOURCES.iter().map(|source| source.name);
             let meant = suggest::did_you_mean(name, names.clone());
             Err(Failure::new(
-                Class::Source,
+                ErrorKind::Source,
                 format!("{by} pins a platform that is not known: {name:?}{meant}"),
             )
             .help(format!("known are {}, and none", names.collect::<Vec<_>>().join(", "))))

@@ -3,7 +3,7 @@
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::net::service::{Manners, Service};
 use crate::net::{Deadline, percent};
 use crate::platforms::{azure, ec2, gce};
@@ -78,7 +78,7 @@ fn document_at(
     let signer = SIGNERS.iter().find(|signer| Some(signer.platform) == platform).ok_or_else(|| {
         let known: Vec<&str> = SIGNERS.iter().map(|signer| signer.platform).collect();
         Failure::new(
-            Class::Config,
+            ErrorKind::Config,
             format!("tokenFrom.identity: platform: {name} signs nothing for its machines"),
         )
         .help(format!("{} do; elsewhere use identity: certificate", known.join(", ")))
@@ -100,7 +100,7 @@ fn nonce() -> Result<String> {
     let mut bytes = [0; 8];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| Failure::new(Class::Host, "the system has no random numbers"))?;
+        .map_err(|_| Failure::new(ErrorKind::Host, "the system has no random numbers"))?;
     Ok(format!("{:010}", u64::from_le_bytes(bytes) % 10_000_000_000))
 }
 

@@ -72,7 +72,7 @@ fn who_signs_nothing_and_what_is_no_document_is_said() {
     let soon = || Deadline::after(Duration::from_secs(5));
     for platform in [None, Some("hetzner")] {
         let failure = document(platform, "https://t", soon()).unwrap_err();
-        assert!(failure.message.contains("signs nothing") && failure.class == Class::Config, "{failure}");
+        assert!(failure.message.contains("signs nothing") && failure.kind == ErrorKind::Config, "{failure}");
     }
     for answer in [
         "{}",

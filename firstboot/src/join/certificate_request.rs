@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use x509_cert::der::{DecodePem, Encode};
 use x509_cert::request::CertReq;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::net::retry::{self, Backoff};
 use crate::net::{Client, Deadline, Error};
 
@@ -82,7 +82,7 @@ impl CertificateRequest {
     /// Prepares the request of `node` with the PKCS #10 request `csr` (PEM).
     pub fn new(node: &str, csr: &str) -> Result<Self> {
         let public_key =
-            public_key_of_request(csr.as_bytes()).map_err(|why| Failure::new(Class::Internal, why))?;
+            public_key_of_request(csr.as_bytes()).map_err(|why| Failure::new(ErrorKind::Internal, why))?;
         let mut hashed = node.as_bytes().to_vec();
         hashed.push(b'|');
         hashed.extend_from_slice(&public_key);
@@ -106,7 +106,7 @@ impl CertificateRequest {
             let error = match self.watch(client, &version, deadline) {
                 Ok(Some(outcome)) => return outcome,
                 Ok(None) if deadline.has_passed() => return Err(self.pending(deadline)),
-                Ok(None) => Failure::new(Class::Pending, "the watch ended").transient().into(),
+                Ok(None) => Failure::new(ErrorKind::Pending, "the watch ended").transient().into(),
                 Err(error) => error,
             };
             // The stream broke: look again, since the answer may have come meanwhile.
@@ -187,7 +187,7 @@ impl CertificateRequest {
     pub fn event(&self, line: &[u8]) -> Result<Option<String>> {
         let again = |what: &str| {
             Failure::new(
-                Class::Unreachable,
+                ErrorKind::Unreachable,
                 format!("watching the certificate request {}: {what}", self.name),
             )
             .transient()
@@ -208,7 +208,7 @@ impl CertificateRequest {
     fn judge(&self, object: &Value) -> Result<Seen> {
         let object = Object::deserialize(object).map_err(|_| {
             Failure::new(
-                Class::Unreachable,
+                ErrorKind::Unreachable,
                 format!("the certificate request {}: the answer is not what an API server sends", self.name),
             )
         })?;
@@ -216,7 +216,7 @@ impl CertificateRequest {
         let theirs = request.and_then(|pem| public_key_of_request(&pem).ok());
         if theirs.is_some_and(|key| key != self.public_key) {
             return Err(Failure::new(
-                Class::Refused,
+                ErrorKind::Refused,
                 format!("there is another certificate request of the name {}", self.name),
             ));
         }
@@ -229,7 +229,7 @@ impl CertificateRequest {
         match status.certificate.filter(|text| !text.is_empty()) {
             Some(text) => self.chain(&text).map(Seen::Issued).map_err(|why| {
                 Failure::new(
-                    Class::Refused,
+                    ErrorKind::Refused,
                     format!("the certificate issued for the request {}: {why}", self.name),
                 )
             }),
@@ -243,7 +243,7 @@ impl CertificateRequest {
         let why: Vec<_> = [part(&condition.reason), part(&condition.message)].into_iter().flatten().collect();
         let what = if condition.r#type == "Denied" { "was denied" } else { "failed" };
         let why = if why.is_empty() { "no reason is given".to_owned() } else { why.join(": ") };
-        Failure::new(Class::Refused, format!("the certificate request {} {what}: {why}", self.name))
+        Failure::new(ErrorKind::Refused, format!("the certificate request {} {what}: {why}", self.name))
             .help("see kubectl get csr; a new try needs a new key: firstboot reset")
     }
 
@@ -274,7 +274,7 @@ impl CertificateRequest {
     }
 
     fn refused(failure: Failure) -> Failure {
-        if failure.class != Class::Credential {
+        if failure.kind != ErrorKind::Credential {
             return failure;
         }
         failure.help("the token may not request a node's certificate: it needs the usage authentication and kubeadm's default group")
@@ -283,7 +283,7 @@ impl CertificateRequest {
     fn pending(&self, deadline: Deadline) -> Failure {
         let seconds = deadline.elapsed().as_secs();
         Failure::new(
-            Class::Pending,
+            ErrorKind::Pending,
             format!(
                 "the certificate request {} was neither approved nor denied within {seconds} s",
                 self.name
@@ -295,7 +295,7 @@ impl CertificateRequest {
 
     fn pending_after(&self, deadline: Deadline, last: &Failure) -> Failure {
         let mut failure = self.pending(deadline);
-        if last.class != Class::Pending {
+        if last.kind != ErrorKind::Pending {
             failure.message = format!("{}; the last look at it: {}", failure.message, last.message);
         }
         failure

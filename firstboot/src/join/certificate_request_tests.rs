@@ -196,7 +196,7 @@ fn denied_and_failed_are_told_with_their_reason() {
             _ => Reply::Watch(vec![event("MODIFIED", answer.clone())]),
         });
         let failure = outcome.unwrap_err();
-        assert_eq!((failure.class, failure.transient), (Class::Refused, false));
+        assert_eq!((failure.kind, failure.transient), (ErrorKind::Refused, false));
         assert!(failure.message.ends_with(&format!("{what}: Policy: not on my watch")), "{failure}");
     }
 }
@@ -211,7 +211,7 @@ fn a_request_that_nobody_answers_is_pending_at_the_deadline() {
         _ => Reply::Watch(vec![(Duration::from_secs(60), json!({}))]),
     });
     let failure = outcome.unwrap_err();
-    assert_eq!((failure.class, asked.len()), (Class::Pending, 2), "{failure}");
+    assert_eq!((failure.kind, asked.len()), (ErrorKind::Pending, 2), "{failure}");
     assert!(
         failure
             .help
@@ -237,7 +237,7 @@ fn certificates_that_are_not_ours_are_refused() {
         let answer = case.object(json!({"certificate": certificate}));
         let (outcome, _) = case.run(20_000, move |_| Reply::Json(201, answer.clone()));
         let failure = outcome.unwrap_err();
-        assert!(failure.class == Class::Refused && failure.message.ends_with(why), "{failure}");
+        assert!(failure.kind == ErrorKind::Refused && failure.message.ends_with(why), "{failure}");
     }
 }
 
@@ -246,7 +246,9 @@ fn credentials_that_may_not_ask_are_told_at_once() {
     for code in [401, 403] {
         let (outcome, asked) = Case::new().run(20_000, move |_| status(code, "no"));
         let failure = outcome.unwrap_err();
-        assert!(failure.class == Class::Credential && failure.help.unwrap().contains("usage authentication"));
+        assert!(
+            failure.kind == ErrorKind::Credential && failure.help.unwrap().contains("usage authentication")
+        );
         assert_eq!(asked.len(), 1);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::features;
 use crate::kubernetes::version::Version;
 use crate::net::retry::{self, Backoff};
@@ -97,7 +97,7 @@ pub fn configuration(
     let text = value_of(&answer, "kubeadm-config", "ClusterConfiguration")?;
     ClusterConfiguration::parse(&text).map_err(|why| {
         Failure::new(
-            Class::Refused,
+            ErrorKind::Refused,
             format!("the cluster's kubeadm-config: ClusterConfiguration cannot be used: {why}"),
         )
     })
@@ -127,7 +127,7 @@ pub fn kubelet_configuration(
             Ok(answer) => {
                 let text = value_of(&answer, &name, "kubelet")?;
                 let value = parse_kubelet_configuration(&text).map_err(|why| {
-                    Failure::new(Class::Refused, format!("the cluster's {name} cannot be used: {why}"))
+                    Failure::new(ErrorKind::Refused, format!("the cluster's {name} cannot be used: {why}"))
                 })?;
                 return Ok(KubeletConfiguration { name, text, value });
             }
@@ -137,7 +137,7 @@ pub fn kubelet_configuration(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(first.unwrap_or_else(|| Failure::new(Class::Internal, "a kubelet configuration has no name")))
+    Err(first.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "a kubelet configuration has no name")))
 }
 
 /// Reads a KubeletConfiguration, YAML or JSON.
@@ -212,7 +212,7 @@ fn get(
 
 fn value_of(answer: &Answer, name: &str, key: &str) -> Result<String> {
     let value = answer.json::<ConfigMap>()?.get(key).map(str::to_owned);
-    value.ok_or_else(|| Failure::new(Class::Refused, format!("the cluster's {name} has no key {key}")))
+    value.ok_or_else(|| Failure::new(ErrorKind::Refused, format!("the cluster's {name} has no key {key}")))
 }
 
 fn not_readable(error: Error, name: &str) -> Failure {

@@ -132,7 +132,7 @@ fn the_kubelet_configurations_name_follows_the_version_and_falls_back() {
     let (mut client, _server) = serving(|_| status(403, "forbidden"));
     let cluster = ClusterConfiguration::parse("kubernetesVersion: v1.36.2").unwrap();
     let failure = kubelet_configuration(&mut client, &cluster, soon(), &mut quick()).unwrap_err();
-    assert!(failure.class == Class::Credential && failure.help.unwrap().contains("system:bootstrappers"));
+    assert!(failure.kind == ErrorKind::Credential && failure.help.unwrap().contains("system:bootstrappers"));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn configurations_that_cannot_be_used_are_refused() {
     ] {
         let (mut client, _server) = serving(move |_| Reply::Json(200, json!({"data": data})));
         let failure = configuration(&mut client, soon(), &mut quick()).unwrap_err();
-        assert!(failure.class == Class::Refused && failure.message.contains(why), "{failure}");
+        assert!(failure.kind == ErrorKind::Refused && failure.message.contains(why), "{failure}");
     }
     assert!(parse_kubelet_configuration("kind: KubeletConfiguration\nmaxPods: 7").unwrap()["maxPods"] == 7);
     assert!(parse_kubelet_configuration("kind: Other").is_err() && parse_kubelet_configuration("{").is_err());
@@ -171,7 +171,7 @@ fn a_nodes_name_is_free_taken_or_our_own() {
         (true, "4c4c4544", "0123")
     );
     assert!(!of("lost").unwrap().unwrap().ready && !of("bare").unwrap().unwrap().ready);
-    assert_eq!(of("forbidden").unwrap_err().class, Class::Credential);
+    assert_eq!(of("forbidden").unwrap_err().kind, ErrorKind::Credential);
 }
 
 #[test]

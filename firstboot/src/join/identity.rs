@@ -13,7 +13,7 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_cert::der::{DateTime, Decode, Encode};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::secret::Secret;
@@ -56,7 +56,7 @@ impl PrivateKey {
     /// Makes a key.
     pub fn generate() -> Result<Self> {
         let pair = KeyPair::generate()
-            .map_err(|error| Failure::new(Class::Internal, format!("making a private key: {error}")))?;
+            .map_err(|error| Failure::new(ErrorKind::Internal, format!("making a private key: {error}")))?;
         let pem = Secret::new(pair.serialize_pem());
         Ok(Self { pair, pem })
     }
@@ -92,7 +92,10 @@ impl PrivateKey {
     /// (<https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers>).
     pub fn certificate_request(&self, node_name: &str) -> Result<String> {
         let wrong = |error: rcgen::Error| {
-            Failure::new(Class::Config, format!("making a certificate request for the node name: {error}"))
+            Failure::new(
+                ErrorKind::Config,
+                format!("making a certificate request for the node name: {error}"),
+            )
         };
         let printable = |text: &str| text.try_into().map(DnValue::PrintableString).map_err(wrong);
         let mut subject = DistinguishedName::new();
@@ -119,7 +122,7 @@ pub fn store(root: &Root, chain: &str, key: &PrivateKey) -> Result<PathBuf> {
 
 /// `2026-11-24-11-27-05`, in UTC.
 fn stamp(now: SystemTime) -> Result<String> {
-    let wrong = |_| Failure::new(Class::Clock, "the certificate begins at no date that a name can bear");
+    let wrong = |_| Failure::new(ErrorKind::Clock, "the certificate begins at no date that a name can bear");
     let date = DateTime::from_system_time(now).map_err(wrong)?;
     let (hour, minute, second) = (date.hour(), date.minutes(), date.seconds());
     Ok(format!("{:04}-{:02}-{:02}-{hour:02}-{minute:02}-{second:02}", date.year(), date.month(), date.day()))
@@ -183,7 +186,7 @@ impl ClientCertificate {
     /// Reads a certificate chain and a private key in PEM.
     pub fn from_pem(pem: &[u8]) -> Result<Self> {
         let wrong =
-            |what: &str| Failure::new(Class::Host, format!("the client certificate is wrong: {what}"));
+            |what: &str| Failure::new(ErrorKind::Host, format!("the client certificate is wrong: {what}"));
         let chain: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let chain = chain.map_err(|_| wrong("no PEM"))?;
         let leaf = chain.first().ok_or_else(|| wrong("there is no certificate"))?;

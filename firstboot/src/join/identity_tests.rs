@@ -65,7 +65,7 @@ fn asks_as_a_kubelet_does() {
         (own.len(), &own[..82], &own[own.len() - 2..]),
         (kubelet.len(), &kubelet[..82], &kubelet[kubelet.len() - 2..])
     );
-    assert_eq!(key.certificate_request("w\u{e9}").unwrap_err().class, Class::Config);
+    assert_eq!(key.certificate_request("w\u{e9}").unwrap_err().kind, ErrorKind::Config);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::join::cluster::parse_kubelet_configuration;
@@ -19,7 +19,7 @@ pub fn kubelet_configuration(root: &Root) -> Result<Option<Value>> {
     let Some(bytes) = files::read(&root.path(&path), LONGEST)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     let value = parse_kubelet_configuration(&text).map_err(|why| {
-        Failure::new(Class::Config, format!("{} of the image cannot be used: {why}", path.display()))
+        Failure::new(ErrorKind::Config, format!("{} of the image cannot be used: {why}", path.display()))
             .help("it is a KubeletConfiguration (kubelet.config.k8s.io/v1beta1)")
     })?;
     Ok(Some(value))
@@ -38,6 +38,6 @@ mod tests {
         files::write(&path, b"kind: KubeletConfiguration\nmaxPods: 7\n", files::PUBLIC).unwrap();
         assert_eq!(kubelet_configuration(&root).unwrap().unwrap()["maxPods"], 7);
         files::write(&path, b"kind: Secret\n", files::PUBLIC).unwrap();
-        assert_eq!(kubelet_configuration(&root).unwrap_err().class, Class::Config);
+        assert_eq!(kubelet_configuration(&root).unwrap_err().kind, ErrorKind::Config);
     }
 }

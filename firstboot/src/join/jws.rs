@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
 
 /// Checks that who wrote `kubeconfig` knew the token's secret. `signature` is the value of `jws-kubeconfig-<id>`: `header..signature`.
@@ -17,7 +17,7 @@ pub fn verify(kubeconfig: &str, signature: &str, token: &Token) -> Result<()> {
     let given = given.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).unwrap_or_default();
     let key = hmac::Key::new(hmac::HMAC_SHA256, token.secret().as_bytes());
     hmac::verify(&key, message.as_bytes(), &given).map_err(|_| {
-        Failure::new(Class::Untrusted, "failed to verify JWS signature of received cluster info object, can't trust this API Server").help(
+        Failure::new(ErrorKind::Untrusted, "failed to verify JWS signature of received cluster info object, can't trust this API Server").help(
             format!(
                 "the secret of token {} is not the cluster's, or another server answers at this endpoint: make a new token",
                 token.id()
@@ -61,7 +61,7 @@ mod tests {
             ),
         ] {
             let failure = verify(kubeconfig, &signature, &token(secret)).unwrap_err();
-            assert!(failure.class == Class::Untrusted && !failure.transient, "{failure:?}");
+            assert!(failure.kind == ErrorKind::Untrusted && !failure.transient, "{failure:?}");
             assert!(!format!("{failure:?}").contains(token(secret).secret()));
         }
     }

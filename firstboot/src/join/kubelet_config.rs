@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::join::patches::{self, Patch};
 
 /// Where systemd-resolved keeps the servers it really asks; its `/etc/resolv.conf` names itself, which pods cannot reach.
@@ -34,7 +34,8 @@ pub fn configuration(
     patches: &[Patch],
 ) -> Result<Value> {
     if !base.is_object() {
-        let failure = Failure::new(Class::Refused, "the kubelet configuration of the cluster is no mapping");
+        let failure =
+            Failure::new(ErrorKind::Refused, "the kubelet configuration of the cluster is no mapping");
         return Err(failure.help("look at the ConfigMap kubelet-config in kube-system"));
     }
     let mut document = base.clone();
@@ -169,7 +170,7 @@ mod tests {
             (&json!({"a": "1", "b": "2"}), &json!("unix:///c.sock"))
         );
         assert!(made.get("cgroupDriver").is_none() && made.get("resolvConf").is_none());
-        assert_eq!(configuration(&json!("x"), None, &around, &[]).unwrap_err().class, Class::Refused);
+        assert_eq!(configuration(&json!("x"), None, &around, &[]).unwrap_err().kind, ErrorKind::Refused);
     }
 
     #[test]

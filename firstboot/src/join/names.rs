@@ -4,7 +4,7 @@
 //! DNS, which may be dead, and not nss-myhostname, which a kubelet built without libc does not know. The kubelet does not take a loopback
 //! address for the node's: having looked the name up at once, it goes on to the address of the default route.
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 
@@ -31,7 +31,7 @@ fn edit(root: &Root, change: impl Fn(&str) -> String) -> Result<bool> {
     let path = root.path(HOSTS);
     let bytes = files::read(&path, LONGEST)?.unwrap_or_default();
     let hosts =
-        String::from_utf8(bytes).map_err(|_| Failure::new(Class::Host, format!("{HOSTS} is no text")))?;
+        String::from_utf8(bytes).map_err(|_| Failure::new(ErrorKind::Host, format!("{HOSTS} is no text")))?;
     let changed = change(&hosts);
     if changed == hosts {
         return Ok(false);

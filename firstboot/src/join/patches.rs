@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::kubernetes::features::patch_targets;
 use crate::kubernetes::version::Version;
@@ -71,7 +71,7 @@ fn walk(folder: &Path, found: &mut Vec<PatchFile>) -> Result<()> {
         } else if path.is_file() {
             if found.len() == MOST {
                 return Err(Failure::new(
-                    Class::Config,
+                    ErrorKind::Config,
                     format!("{} holds more than {MOST} files", folder.display()),
                 ));
             }
@@ -113,7 +113,7 @@ pub fn parse(files: &[PatchFile], kubelet: Version) -> Result<(Vec<Patch>, Vec<S
 }
 
 fn wrong(file: &str, reason: impl std::fmt::Display) -> Failure {
-    Failure::new(Class::Config, format!("the patch \"{}\" is wrong: {reason}", file.escape_debug()))
+    Failure::new(ErrorKind::Config, format!("the patch \"{}\" is wrong: {reason}", file.escape_debug()))
         .help("files are named TARGET[SUFFIX][+strategic|+merge|+json].yaml or .json and hold YAML or JSON")
 }
 
@@ -150,7 +150,7 @@ pub fn apply(document: Value, patches: &[Patch]) -> Result<Value> {
         let applied = apply_one(document, &patch.change);
         applied.map_err(|reason| {
             Failure::new(
-                Class::Config,
+                ErrorKind::Config,
                 format!(
                     "the patch \"{}\" does not fit the kubelet's configuration: {reason}",
                     patch.file.escape_debug()

@@ -67,7 +67,7 @@ fn what_kubeadm_refuses_is_refused() {
         ("kubeletconfiguration+json.yaml", "a: 1"),
     ] {
         let failure = parsed(name, text, NEWEST).unwrap_err();
-        assert!(failure.class == Class::Config && failure.message.contains(name), "{failure}");
+        assert!(failure.kind == ErrorKind::Config && failure.message.contains(name), "{failure}");
     }
 }
 
@@ -112,7 +112,7 @@ fn strategic_merge_is_kubeadms() {
     {
         let failure = patched(document(), "kubeletconfiguration.yaml", text).unwrap_err();
         assert!(
-            failure.class == Class::Config && failure.message.contains("kubeletconfiguration.yaml"),
+            failure.kind == ErrorKind::Config && failure.message.contains("kubeletconfiguration.yaml"),
             "{text}: {failure}"
         );
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::MntFlags;
 
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::join::names;
@@ -230,14 +230,17 @@ fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
-            return Err(Failure::new(Class::Host, format!("{}: it is no folder", doing()))
+            return Err(Failure::new(ErrorKind::Host, format!("{}: it is no folder", doing()))
                 .help("empty what it leads to by hand"));
         }
         Err(error) => return Err(error).doing(doing()),
     }
     if let Some(mount) = mounts_below(mounts, &path).first() {
-        return Err(Failure::new(Class::Host, format!("{}: {} is still mounted", doing(), mount.display()))
-            .help("unmount it, then reset again"));
+        return Err(Failure::new(
+            ErrorKind::Host,
+            format!("{}: {} is still mounted", doing(), mount.display()),
+        )
+        .help("unmount it, then reset again"));
     }
     let mut changed = false;
     for entry in fs::read_dir(&path).doing(doing())? {

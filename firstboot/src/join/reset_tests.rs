@@ -20,7 +20,7 @@ impl Machine for Pretended {
 
     fn remove_pods(&mut self) -> Result<usize> {
         self.calls.push("pods".to_owned());
-        if self.runtime_is_dead { Err(Failure::new(Class::Runtime, "no answer")) } else { Ok(0) }
+        if self.runtime_is_dead { Err(Failure::new(ErrorKind::Runtime, "no answer")) } else { Ok(0) }
     }
 
     fn mounts(&mut self) -> Result<String> {

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::{Join, attest};
 use crate::config::model::{Discovery, Proof, TokenFrom};
 use crate::config::read_pin;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::kubernetes::endpoint::Endpoint;
@@ -128,7 +128,7 @@ pub fn parse(body: &[u8], now: SystemTime) -> Result<Given> {
 }
 
 fn wrong(why: &str) -> Failure {
-    Failure::new(Class::Credential, format!("the answer is no token: {why}"))
+    Failure::new(ErrorKind::Credential, format!("the answer is no token: {why}"))
 }
 
 fn check_expiry(expires: Option<&str>, now: SystemTime) -> Result<()> {
@@ -139,18 +139,21 @@ fn check_expiry(expires: Option<&str>, now: SystemTime) -> Result<()> {
     if SystemTime::UNIX_EPOCH + at.unix_duration() > now {
         return Ok(());
     }
-    Err(Failure::new(Class::Credential, "the token that was given has expired")
+    Err(Failure::new(ErrorKind::Credential, "the token that was given has expired")
         .help("the server must make tokens that live for some minutes; is its clock right?"))
 }
 
 /// What the config says comes first; what it does not say is taken from the answer, whose sender the config trusts.
 fn merge(config: &Discovery, given: Given) -> Result<Discovery> {
     let Discovery::Asked { endpoints, pins, unsafe_skip_ca_verification } = config else {
-        return Err(Failure::new(Class::Internal, "a token was asked for that nobody needs"));
+        return Err(Failure::new(ErrorKind::Internal, "a token was asked for that nobody needs"));
     };
     let missing = |what: &str| {
-        Failure::new(Class::Config, format!("neither the node config nor the answer to tokenFrom has {what}"))
-            .help("write it into discovery.bootstrapToken, or let the server give it")
+        Failure::new(
+            ErrorKind::Config,
+            format!("neither the node config nor the answer to tokenFrom has {what}"),
+        )
+        .help("write it into discovery.bootstrapToken, or let the server give it")
     };
     let endpoints =
         if endpoints.is_empty() { given.endpoint.into_iter().collect() } else { endpoints.clone() };
@@ -175,7 +178,7 @@ fn trust(from: &TokenFrom) -> Result<Trust> {
             let authorities = Authorities::from_pem(pem.as_bytes());
             authorities
                 .map(Trust::Authorities)
-                .map_err(|why| Failure::new(Class::Config, format!("tokenFrom.caCert: {why}")))
+                .map_err(|why| Failure::new(ErrorKind::Config, format!("tokenFrom.caCert: {why}")))
         }
         None if from.ca_cert_hashes.is_empty() => Ok(Trust::System),
         None => Ok(Trust::Keys(from.ca_cert_hashes.clone())),
@@ -185,7 +188,8 @@ fn trust(from: &TokenFrom) -> Result<Trust> {
 fn certificate(root: &Root, from: &TokenFrom) -> Result<Option<ClientCertificate>> {
     let Some((certificate, key)) = &from.client else { return Ok(None) };
     let read = |path: &Path| {
-        let wrong = |why: &str| Failure::new(Class::Config, format!("tokenFrom: {}: {why}", path.display()));
+        let wrong =
+            |why: &str| Failure::new(ErrorKind::Config, format!("tokenFrom: {}: {why}", path.display()));
         let bytes = Zeroizing::new(
             files::read(&root.path(path), LONGEST_FILE)?.ok_or_else(|| wrong("there is no such file"))?,
         );
@@ -194,7 +198,7 @@ fn certificate(root: &Root, from: &TokenFrom) -> Result<Option<ClientCertificate
             .map_err(|_| wrong("it is not PEM"))
     };
     let pair = ClientCertificate::from_pem(&read(certificate)?, &read(key)?);
-    pair.map(Some).map_err(|why| Failure::new(Class::Config, format!("tokenFrom: {why}")))
+    pair.map(Some).map_err(|why| Failure::new(ErrorKind::Config, format!("tokenFrom: {why}")))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn a_server_that_is_not_trusted_gets_no_request() {
     let pin = TokenFrom { ca_cert: None, ca_cert_hashes: vec![HEX.to_owned()], ..from(&server, &ca) };
     for wrong in [from(&server, &other), pin] {
         let failure = asked(&wrong, &Root::default(), Duration::from_secs(20)).unwrap_err();
-        assert!(failure.class == Class::Untrusted && !failure.message.contains("canary"), "{failure}");
+        assert!(failure.kind == ErrorKind::Untrusted && !failure.message.contains("canary"), "{failure}");
     }
     assert!(server.asked().is_empty());
 }
@@ -105,37 +105,42 @@ fn refusals_and_bad_answers_end_at_once_and_say_no_secret() {
     let ca = Ca::new();
     let huge = format!(r#"{{"token": "{}"}}"#, "canary".repeat(20_000));
     for (status, body, class, expected) in [
-        (403, "canary", Class::Credential, "403 Forbidden"),
-        (404, "canary", Class::Refused, "404 Not Found"),
-        (302, "canary", Class::Unreachable, "redirects are not followed"),
-        (200, "canary", Class::Credential, "no JSON object"),
-        (200, "{\"canary\"", Class::Credential, "at line 1"),
-        (200, r#"{"token": ["canary"]}"#, Class::Credential, "at line 1"),
-        (200, r#"{"token": "canary"}"#, Class::Credential, "token: "),
-        (200, &huge, Class::Credential, "longer than 65536 bytes"),
+        (403, "canary", ErrorKind::Credential, "403 Forbidden"),
+        (404, "canary", ErrorKind::Refused, "404 Not Found"),
+        (302, "canary", ErrorKind::Unreachable, "redirects are not followed"),
+        (200, "canary", ErrorKind::Credential, "no JSON object"),
+        (200, "{\"canary\"", ErrorKind::Credential, "at line 1"),
+        (200, r#"{"token": ["canary"]}"#, ErrorKind::Credential, "at line 1"),
+        (200, r#"{"token": "canary"}"#, ErrorKind::Credential, "token: "),
+        (200, &huge, ErrorKind::Credential, "longer than 65536 bytes"),
         (
             200,
             r#"{"token": "abcdef.0123456789abcdef", "expires": "2020-01-02T03:04:05Z"}"#,
-            Class::Credential,
+            ErrorKind::Credential,
             "has expired",
         ),
-        (200, r#"{"token": "abcdef.0123456789abcdef", "expires": "canary"}"#, Class::Credential, "expires: "),
+        (
+            200,
+            r#"{"token": "abcdef.0123456789abcdef", "expires": "canary"}"#,
+            ErrorKind::Credential,
+            "expires: ",
+        ),
         (
             200,
             r#"{"token": "abcdef.0123456789abcdef", "endpoint": "canary"}"#,
-            Class::Credential,
+            ErrorKind::Credential,
             "endpoint: ",
         ),
         (
             200,
             r#"{"token": "abcdef.0123456789abcdef", "caCertHashes": ["canary"]}"#,
-            Class::Credential,
+            ErrorKind::Credential,
             "caCertHashes: ",
         ),
     ] {
         let failure = answering(&ca, status, body).unwrap_err();
         assert!(
-            failure.class == class && failure.message.contains(expected),
+            failure.kind == class && failure.message.contains(expected),
             "{status} {body:.60}: {failure}"
         );
         assert!(
@@ -160,7 +165,10 @@ fn a_late_server_is_waited_for_and_a_dead_one_is_not() {
     let silent = TestServer::start(&ca, &Identity::default(), |_: &Asked| Reply::Silence);
     let started = std::time::Instant::now();
     let failure = asked(&from(&silent, &ca), &Root::default(), Duration::from_secs(1)).unwrap_err();
-    assert!(failure.class == Class::Unreachable && started.elapsed() < Duration::from_secs(5), "{failure}");
+    assert!(
+        failure.kind == ErrorKind::Unreachable && started.elapsed() < Duration::from_secs(5),
+        "{failure}"
+    );
 }
 
 fn config(discovery: &str, agent: &str) -> Result<crate::config::model::NodeConfig> {

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// The successful answer to one request.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             Failure::new(
-                Class::Unreachable,
+                ErrorKind::Unreachable,
                 format!("{}: the answer is not what a Kubernetes API server sends ({place})", self.asked),
             )
             .help("check that the endpoint is a Kubernetes API server, not another server or a sign-in page")

@@ -16,7 +16,7 @@ use super::exchange::{self, Received, Stream};
 use super::network::{Counters, Network};
 use super::trust::{self, Authorities, ClientCertificate};
 use super::{Answer, Deadline, Error, resolve};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::server::Server;
 use crate::secret::Secret;
 
@@ -120,7 +120,7 @@ impl Client {
         let host = host.split('%').next().unwrap_or(host).to_owned();
         let name = ServerName::try_from(host).map_err(|_| {
             Failure::new(
-                Class::Config,
+                ErrorKind::Config,
                 format!("{}: the host is neither a DNS name nor an IP address", server.endpoint),
             )
         })?;
@@ -303,7 +303,7 @@ impl Client {
         }
         request
             .body(())
-            .map_err(|_| Failure::new(Class::Internal, format!("{} is no path of a URL", outgoing.path)))
+            .map_err(|_| Failure::new(ErrorKind::Internal, format!("{} is no path of a URL", outgoing.path)))
     }
 
     /// The error for an answer that is no success; its body is read for the server's reason, if it comes.
@@ -354,7 +354,7 @@ impl Client {
                 self.dates.map(|(server, _)| server),
             );
         }
-        let failure = Failure::new(Class::Unreachable, format!("{asked}: {}", fault.why(deadline)));
+        let failure = Failure::new(ErrorKind::Unreachable, format!("{asked}: {}", fault.why(deadline)));
         match fault {
             fault if fault.may_pass() => failure.transient(),
             Fault::Protocol(_) => {
@@ -367,7 +367,7 @@ impl Client {
 
 fn authorization(token: &Secret) -> Result<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal())).map_err(|_| {
-        Failure::new(Class::Credential, "the token holds characters that no HTTP header may have")
+        Failure::new(ErrorKind::Credential, "the token holds characters that no HTTP header may have")
     })?;
     value.set_sensitive(true);
     Ok(value)

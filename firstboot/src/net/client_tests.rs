@@ -142,7 +142,7 @@ fn every_fault_of_a_server_has_its_outcome_in_time() {
             failure.message.starts_with("GET /x from 127.0.0.1:") && failure.message.contains(message),
             "{message}: {failure}"
         );
-        assert_eq!((failure.class, failure.transient), (Class::Unreachable, transient), "{failure}");
+        assert_eq!((failure.kind, failure.transient), (ErrorKind::Unreachable, transient), "{failure}");
         assert!(started.elapsed() < Duration::from_secs(5), "{message}: {:?}", started.elapsed());
     }
 }
@@ -158,11 +158,11 @@ fn answers_that_say_no_keep_their_status_and_the_connection() {
         _ => Reply::With(429, "Retry-After: 7\r\n".to_owned(), String::new()),
     });
     let mut client = client(&ca, &server);
-    assert_eq!(client.get("/401", soon()).unwrap_err().failure.class, Class::Credential);
+    assert_eq!(client.get("/401", soon()).unwrap_err().failure.kind, ErrorKind::Credential);
     let error = client.get("/403", soon()).unwrap_err();
     assert!(
         error.is_forbidden()
-            && error.failure.class == Class::Credential
+            && error.failure.kind == ErrorKind::Credential
             && error.failure.message.ends_with("403 Forbidden: nodes is forbidden")
     );
     assert!(client.get("/404", soon()).unwrap_err().is_missing());
@@ -175,35 +175,35 @@ fn answers_that_say_no_keep_their_status_and_the_connection() {
 fn answers_that_are_no_json_are_another_servers() {
     let answer = outcome(5000, |_| Reply::With(200, String::new(), "<html>token</html>".to_owned())).unwrap();
     let failure = answer.json::<Value>().unwrap_err();
-    assert!(failure.class == Class::Unreachable && !failure.message.contains("token"), "{failure}");
+    assert!(failure.kind == ErrorKind::Unreachable && !failure.message.contains("token"), "{failure}");
 }
 
 #[test]
 fn certificates_are_verified_and_each_reason_has_its_class() {
-    let cases: [(&[&str], std::ops::Range<i64>, Class, &str); 4] = [
+    let cases: [(&[&str], std::ops::Range<i64>, ErrorKind, &str); 4] = [
         (
             &["10.9.9.9", "api.example.com"],
             -1..30,
-            Class::Untrusted,
+            ErrorKind::Untrusted,
             "is not for that name or address, but for 10.9.9.9, api.example.com",
         ),
-        (&["127.0.0.1"], -30..-1, Class::Clock, "has been invalid since"),
-        (&["127.0.0.1"], 1..30, Class::Clock, "is valid only from"),
-        (&[], -1..30, Class::Untrusted, "is not for that name or address, but for no name at all"),
+        (&["127.0.0.1"], -30..-1, ErrorKind::Clock, "has been invalid since"),
+        (&["127.0.0.1"], 1..30, ErrorKind::Clock, "is valid only from"),
+        (&[], -1..30, ErrorKind::Untrusted, "is not for that name or address, but for no name at all"),
     ];
     for (names, days, class, message) in cases {
         let ca = Ca::new();
         let identity = Identity { names, days, ..Identity::default() };
         let server = TestServer::start(&ca, &identity, |_| Reply::Json(200, json!({})));
         let failure = client(&ca, &server).get("/x", soon()).unwrap_err().failure;
-        assert!(failure.class == class && !failure.transient, "{failure:?}");
+        assert!(failure.kind == class && !failure.transient, "{failure:?}");
         assert!(failure.message.contains(message), "{failure}");
         assert!(server.asked().is_empty(), "something was sent to a server that is not trusted");
     }
     let ca = Ca::new();
     let server = TestServer::start(&Ca::new(), &Identity::default(), |_| Reply::Json(200, json!({})));
     let failure = client(&ca, &server).get("/x", soon()).unwrap_err().failure;
-    assert_eq!(failure.class, Class::Untrusted, "{failure}");
+    assert_eq!(failure.kind, ErrorKind::Untrusted, "{failure}");
     assert!(server.asked().is_empty());
 }
 
@@ -240,7 +240,7 @@ fn names_are_resolved_sent_and_verified() {
             .head
             .contains(&format!("host: api.example.com:{}\r\n", server.address.port()))
     );
-    assert_eq!(get("other.example.com").unwrap_err().failure.class, Class::Untrusted);
+    assert_eq!(get("other.example.com").unwrap_err().failure.kind, ErrorKind::Untrusted);
     let failure = get("missing.example.com").unwrap_err().failure;
     assert!(
         failure.transient
@@ -271,7 +271,7 @@ fn a_client_certificate_is_shown() {
     with.get("/x", soon()).unwrap();
     let failure = client(&ca, &server).get("/x", soon()).unwrap_err().failure;
     assert!(
-        failure.class == Class::Unreachable && failure.message.contains("CertificateRequired"),
+        failure.kind == ErrorKind::Unreachable && failure.message.contains("CertificateRequired"),
         "{failure}"
     );
 }

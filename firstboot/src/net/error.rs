@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use serde::Deserialize;
 
-use crate::error::{Class, Failure};
+use crate::error::{ErrorKind, Failure};
 
 /// The longest that a server may ask to be left alone.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -69,11 +69,11 @@ impl From<Error> for Failure {
     }
 }
 
-fn class(status: u16) -> Class {
+fn class(status: u16) -> ErrorKind {
     match status {
-        401 | 403 => Class::Credential,
-        300..=399 | 408 | 429 | 500..=599 => Class::Unreachable,
-        _ => Class::Refused,
+        401 | 403 => ErrorKind::Credential,
+        300..=399 | 408 | 429 | 500..=599 => ErrorKind::Unreachable,
+        _ => ErrorKind::Refused,
     }
 }
 
@@ -149,18 +149,18 @@ mod tests {
     #[test]
     fn every_status_has_its_class() {
         for (status, class, transient) in [
-            (301, Class::Unreachable, false),
-            (400, Class::Refused, false),
-            (401, Class::Credential, false),
-            (403, Class::Credential, false),
-            (404, Class::Refused, false),
-            (409, Class::Refused, false),
-            (429, Class::Unreachable, true),
-            (500, Class::Unreachable, true),
-            (503, Class::Unreachable, true),
+            (301, ErrorKind::Unreachable, false),
+            (400, ErrorKind::Refused, false),
+            (401, ErrorKind::Credential, false),
+            (403, ErrorKind::Credential, false),
+            (404, ErrorKind::Refused, false),
+            (409, ErrorKind::Refused, false),
+            (429, ErrorKind::Unreachable, true),
+            (500, ErrorKind::Unreachable, true),
+            (503, ErrorKind::Unreachable, true),
         ] {
             let error = Error::of_answer("GET /x from a:1", status, &HeaderMap::new(), b"");
-            assert_eq!((error.failure.class, error.failure.transient), (class, transient), "{status}");
+            assert_eq!((error.failure.kind, error.failure.transient), (class, transient), "{status}");
             assert_eq!(error.status, Some(status));
         }
     }

@@ -17,7 +17,7 @@ use super::head::head;
 use super::network::{Counters, Network};
 use super::trust::{self, Authorities, ClientCertificate};
 use super::{Answer, Deadline, Error, pinned, resolve};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::server::Server;
 
 /// Statuses that say nothing of the request itself: it may be sent again. So are all from 500 on.
@@ -87,8 +87,8 @@ pub fn post(
 
 /// Sends the request, once; it has the network's time for a request at most.
 pub fn send(network: &Network, ask: &Ask, deadline: Deadline) -> std::result::Result<Reply, Error> {
-    let (server, path) =
-        split(ask.url).map_err(|why| Failure::new(Class::Config, format!("{}: {why}", shown(ask.url))))?;
+    let (server, path) = split(ask.url)
+        .map_err(|why| Failure::new(ErrorKind::Config, format!("{}: {why}", shown(ask.url))))?;
     let tls = match ask.trust {
         Trust::System => trust::verifying(&Authorities::system()?, ask.certificate),
         Trust::Authorities(authorities) => trust::verifying(authorities, ask.certificate),
@@ -116,10 +116,10 @@ pub fn judge(asked: &str, reply: &Reply) -> std::result::Result<(), Error> {
         .unwrap_or("unknown status");
     let (class, why) = match status {
         200..=299 => return Ok(()),
-        300..=399 => (Class::Unreachable, format!("{status} {reason}: redirects are not followed")),
-        401 | 403 => (Class::Credential, format!("{status} {reason}")),
-        408 | 425 | 429 | 500.. => (Class::Unreachable, format!("{status} {reason}")),
-        _ => (Class::Refused, format!("{status} {reason}")),
+        300..=399 => (ErrorKind::Unreachable, format!("{status} {reason}: redirects are not followed")),
+        401 | 403 => (ErrorKind::Credential, format!("{status} {reason}")),
+        408 | 425 | 429 | 500.. => (ErrorKind::Unreachable, format!("{status} {reason}")),
+        _ => (ErrorKind::Refused, format!("{status} {reason}")),
     };
     let failure = Failure::new(class, format!("{asked}: {why}"));
     let failure = if PASSING.contains(&status) || status >= 500 { failure.transient() } else { failure };
@@ -168,7 +168,10 @@ fn connect(
     let endpoint = &server.endpoint;
     let host = endpoint.host.split('%').next().unwrap_or(&endpoint.host).to_owned();
     let name = ServerName::try_from(host).map_err(|_| {
-        Failure::new(Class::Config, format!("{endpoint}: the host is neither a DNS name nor an IP address"))
+        Failure::new(
+            ErrorKind::Config,
+            format!("{endpoint}: the host is neither a DNS name nor an IP address"),
+        )
     })?;
     let addresses = resolve::addresses(network, &endpoint.host, endpoint.port, deadline)?;
     Connection::open(&addresses, name, tls, network, deadline)
@@ -178,7 +181,8 @@ fn connect(
 fn request(server: &Server, path: &str, ask: &Ask) -> Result<Request<()>> {
     let request =
         head(ask.method, &server.url(path), &host(server), ask.headers.iter().copied(), ask.body.len());
-    request.map_err(|why| Failure::new(Class::Config, format!("{} {}: {why}", ask.method, shown(ask.url))))
+    request
+        .map_err(|why| Failure::new(ErrorKind::Config, format!("{} {}: {why}", ask.method, shown(ask.url))))
 }
 
 fn failure(ask: &Ask, server: &Server, fault: Fault, deadline: Deadline) -> Failure {
@@ -186,7 +190,7 @@ fn failure(ask: &Ask, server: &Server, fault: Fault, deadline: Deadline) -> Fail
         return untrusted(server, error);
     }
     let failure = Failure::new(
-        Class::Unreachable,
+        ErrorKind::Unreachable,
         format!("{} {}: {}", ask.method, shown(ask.url), fault.why(deadline)),
     );
     if fault.may_pass() { failure.transient() } else { failure }
@@ -208,7 +212,7 @@ fn untrusted(server: &Server, error: &rustls::Error) -> Failure {
         }
         _ => return Failure { help: None, ..trust::failure(&peer, error, None) },
     };
-    Failure::new(Class::Untrusted, format!("the certificate of {peer} {why}"))
+    Failure::new(ErrorKind::Untrusted, format!("the certificate of {peer} {why}"))
 }
 
 #[cfg(test)]

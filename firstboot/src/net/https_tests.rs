@@ -65,17 +65,17 @@ fn a_status_that_is_no_success_is_an_error_that_shows_neither_query_nor_body() {
         (
             302,
             "Location: https://canary/\r\n",
-            Class::Unreachable,
+            ErrorKind::Unreachable,
             false,
             None,
             "302 Found: redirects are not followed",
         ),
-        (400, "", Class::Refused, false, None, "400 Bad Request"),
-        (401, "", Class::Credential, false, None, "401 Unauthorized"),
-        (403, "", Class::Credential, false, None, "403 Forbidden"),
-        (404, "", Class::Refused, false, None, "404 Not Found"),
-        (429, "Retry-After: 7\r\n", Class::Unreachable, true, Some(7), "429 Too Many Requests"),
-        (503, "", Class::Unreachable, true, None, "503 Service Unavailable"),
+        (400, "", ErrorKind::Refused, false, None, "400 Bad Request"),
+        (401, "", ErrorKind::Credential, false, None, "401 Unauthorized"),
+        (403, "", ErrorKind::Credential, false, None, "403 Forbidden"),
+        (404, "", ErrorKind::Refused, false, None, "404 Not Found"),
+        (429, "Retry-After: 7\r\n", ErrorKind::Unreachable, true, Some(7), "429 Too Many Requests"),
+        (503, "", ErrorKind::Unreachable, true, None, "503 Service Unavailable"),
     ] {
         let reply = move |_: &Asked| Scripted::With(status, headers.to_owned(), "canary".to_owned());
         let server = TestServer::start(&ca, &Identity::default(), reply);
@@ -84,7 +84,7 @@ fn a_status_that_is_no_success_is_an_error_that_shows_neither_query_nor_body() {
             .unwrap_err();
         assert_eq!(error.failure.message, format!("POST {}/x: {expected}", server.server()));
         assert_eq!(
-            (error.failure.class, error.failure.transient, error.status),
+            (error.failure.kind, error.failure.transient, error.status),
             (class, transient, Some(status))
         );
         assert_eq!(error.retry_after.map(|wait| wait.as_secs()), wait);
@@ -174,7 +174,7 @@ fn a_client_certificate_is_shown_when_asked_for() {
         ClientCertificate::from_pem(&Secret::new(ca.certify(&key)), &Secret::new(stranger.serialize_pem()))
             .unwrap();
     let failure = post(&network(), &url, &[], b"x", &trust, Some(&wrong), soon()).unwrap_err().failure;
-    assert_eq!(failure.class, Class::Credential);
+    assert_eq!(failure.kind, ErrorKind::Credential);
 }
 
 #[test]
@@ -182,7 +182,11 @@ fn only_https_without_credentials() {
     for url in ["http://a/", "https://", "https://u:canary@a/", "a", "https://a:0x1/", "ftp://a", "HTTPS://a"]
     {
         let error = post(&network(), url, &[], b"", &Trust::Keys(Vec::new()), None, soon()).unwrap_err();
-        assert!(error.failure.class == Class::Config && !error.failure.transient, "{url}: {}", error.failure);
+        assert!(
+            error.failure.kind == ErrorKind::Config && !error.failure.transient,
+            "{url}: {}",
+            error.failure
+        );
     }
     for (url, server, path) in [
         ("https://a", "a", "/"),

@@ -7,7 +7,7 @@ use super::connection::Fault;
 use super::head::head;
 use super::plain_connection::PlainConnection;
 use super::{Deadline, Network, exchange, resolve};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::endpoint::Endpoint;
 
 /// An answer.
@@ -44,7 +44,8 @@ impl Plain<'_> {
     }
 
     fn send(&self, method: &Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
-        let failed = |why: &str| Failure::new(Class::Unreachable, format!("http://{}: {why}", self.endpoint));
+        let failed =
+            |why: &str| Failure::new(ErrorKind::Unreachable, format!("http://{}: {why}", self.endpoint));
         let host = self.endpoint.to_string();
         let host = host.strip_suffix(":80").unwrap_or(&host);
         let request =
@@ -130,7 +131,7 @@ mod tests {
         ] {
             let failure = answered(answer, 10).unwrap_err();
             assert!(
-                failure.message.contains(why) && failure.class == Class::Unreachable && failure.transient,
+                failure.message.contains(why) && failure.kind == ErrorKind::Unreachable && failure.transient,
                 "{failure}"
             );
         }

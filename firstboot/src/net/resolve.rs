@@ -12,7 +12,7 @@ use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 
 use super::{Deadline, Network};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 
 /// The longest that all of one name's resolution may take.
@@ -73,7 +73,7 @@ fn literal(host: &str, port: u16) -> Option<Result<SocketAddr>> {
     let address = address.parse::<Ipv6Addr>().ok()?;
     let index = zone.parse().or_else(|_| nix::net::if_::if_nametoindex(zone));
     let unknown = |_| {
-        Failure::new(Class::Unreachable, format!("{host}: there is no network interface of that name"))
+        Failure::new(ErrorKind::Unreachable, format!("{host}: there is no network interface of that name"))
             .transient()
     };
     Some(index.map(|index| SocketAddrV6::new(address, port, 0, index).into()).map_err(unknown))
@@ -164,7 +164,7 @@ fn ask(settings: &Settings, host: &str, timeout: Duration, deadline: Deadline) -
         Some(why) => format!("{why} after {:.1} s", deadline.elapsed().as_secs_f64()),
         None => "there is no such name".to_owned(),
     };
-    Err(Failure::new(Class::Unreachable, format!("resolving {host} (name servers {servers}): {why}"))
+    Err(Failure::new(ErrorKind::Unreachable, format!("resolving {host} (name servers {servers}): {why}"))
         .help("check the name and DNS, or use an IP address as endpoint")
         .transient())
 }

@@ -155,7 +155,7 @@ fn the_search_list_is_gone_through() {
         failure.message,
         "resolving other.example.com (name servers 127.0.0.1): there is no such name"
     );
-    assert!(failure.transient && failure.class == Class::Unreachable);
+    assert!(failure.transient && failure.kind == ErrorKind::Unreachable);
 }
 
 #[test]

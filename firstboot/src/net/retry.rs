@@ -144,10 +144,10 @@ fn given_up(error: Error, tries: u32, deadline: Deadline) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Class;
+    use crate::error::ErrorKind;
 
     fn passing() -> Error {
-        Failure::new(Class::Unreachable, "no answer").transient().into()
+        Failure::new(ErrorKind::Unreachable, "no answer").transient().into()
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
         let mut calls = 0;
         let failure = until(Deadline::after(Duration::from_secs(5)), &mut backoff, || {
             calls += 1;
-            Err::<(), _>(Failure::new(Class::Untrusted, "wrong pin").into())
+            Err::<(), _>(Failure::new(ErrorKind::Untrusted, "wrong pin").into())
         });
         assert_eq!((failure.unwrap_err().message.as_str(), calls), ("wrong pin", 1));
         let mut calls = 0;
@@ -205,7 +205,7 @@ mod tests {
                 return Err::<(), _>(passing());
             }
             thread::sleep(deadline.remaining());
-            Err(Failure::new(Class::Unreachable, "no time").transient().into())
+            Err(Failure::new(ErrorKind::Unreachable, "no time").transient().into())
         });
         assert!(failure.unwrap_err().message.starts_with("no answer (tried 2 times in 0."));
         let failure =

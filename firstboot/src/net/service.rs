@@ -15,7 +15,7 @@ use super::head::head;
 use super::plain_connection::PlainConnection;
 use super::retry::{self, Backoff};
 use super::{Deadline, Error};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::network;
 
 /// The longest that one of several addresses may take to accept a connection.
@@ -119,7 +119,7 @@ impl Service {
 
     /// A failure about what `path` gave.
     pub fn wrong(&self, path: &str, why: impl std::fmt::Display) -> Failure {
-        Failure::new(Class::Source, format!("{}: {why}", self.url(path)))
+        Failure::new(ErrorKind::Source, format!("{}: {why}", self.url(path)))
     }
 
     fn as_text(&self, path: &str, bytes: &[u8]) -> Result<String> {

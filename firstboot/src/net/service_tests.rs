@@ -101,7 +101,7 @@ fn what_is_no_answer_of_the_service_is_an_error_that_names_the_url() {
     ] {
         let server = scripted(&[answer]);
         let failure = service(&server, manners, SECONDS).text("/id").unwrap_err();
-        assert!(failure.class == Class::Source && failure.message.contains(expected), "{failure}");
+        assert!(failure.kind == ErrorKind::Source && failure.message.contains(expected), "{failure}");
         assert!(failure.message.starts_with("http://127.0.0.1:"), "{failure}");
     }
 }

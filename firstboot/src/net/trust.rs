@@ -16,7 +16,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 
 use x509_cert::der::Decode;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
 /// Certificates of one bundle that are read; a cluster has one to three.
@@ -57,7 +57,7 @@ impl Authorities {
         let mut roots = RootCertStore::empty();
         let (added, _) = roots.add_parsable_certificates(found.certs);
         if added == 0 {
-            return Err(Failure::new(Class::Host, "the system has no CA certificates")
+            return Err(Failure::new(ErrorKind::Host, "the system has no CA certificates")
                 .help("install ca-certificates into the image, or use token discovery with caCertHashes"));
         }
         Ok(Self { pem: Vec::new(), certificates: Vec::new(), roots: Arc::new(roots) })
@@ -115,7 +115,7 @@ impl Authorities {
         if let Some((from, _)) = periods().filter(|(from, _)| now < *from).min() {
             let from = httpdate::fmt_http_date(from);
             return Failure::new(
-                Class::Clock,
+                ErrorKind::Clock,
                 format!("the cluster's CA is valid only from {from}, but this machine's clock says {clock}"),
             )
             .help("set the clock (NTP, hypervisor)");
@@ -123,11 +123,11 @@ impl Authorities {
         let until = periods().map(|(_, until)| until).max().unwrap_or(now);
         let shown = httpdate::fmt_http_date(until);
         if date.is_some_and(|date| date > until) {
-            return Failure::new(Class::Untrusted, format!("the cluster's CA expired on {shown}"))
+            return Failure::new(ErrorKind::Untrusted, format!("the cluster's CA expired on {shown}"))
                 .help("the cluster needs a new CA; until then no kubelet trusts its API server");
         }
         Failure::new(
-            Class::Clock,
+            ErrorKind::Clock,
             format!("the cluster's CA has been invalid since {shown}, but this machine's clock says {clock}"),
         )
         .help("set the clock (NTP, hypervisor); if it is right, the cluster needs a new CA")
@@ -220,7 +220,7 @@ pub(super) fn with_client(
         None => builder.with_no_client_auth(),
         Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(|_| {
             Failure::new(
-                Class::Credential,
+                ErrorKind::Credential,
                 "the client certificate and its key do not belong together, or the key is of an unknown kind",
             )
         })?,
@@ -238,7 +238,7 @@ pub(super) fn accepting() -> Result<Arc<ClientConfig>> {
 pub(super) fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
     ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(Class::Internal, format!("TLS: {error}")))
+        .map_err(|error| Failure::new(ErrorKind::Internal, format!("TLS: {error}")))
 }
 
 /// HTTP/1.1 only; no resumption, which would save nothing: there is one connection.
@@ -295,20 +295,21 @@ pub(super) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime
     match error {
         rustls::Error::InvalidCertificate(reason) => certificate_failure(peer, reason, date),
         rustls::Error::AlertReceived(alert) => Failure::new(
-            Class::Unreachable,
+            ErrorKind::Unreachable,
             format!("TLS with {peer}: the server ends the handshake with {alert:?}"),
         )
         .transient(),
         rustls::Error::InvalidMessage(_) => {
-            Failure::new(Class::Unreachable, format!("TLS with {peer}: the answer is not TLS"))
+            Failure::new(ErrorKind::Unreachable, format!("TLS with {peer}: the answer is not TLS"))
                 .help("check the port: an API server speaks TLS, usually on 6443")
         }
-        other => Failure::new(Class::Unreachable, format!("TLS with {peer}: {other}")),
+        other => Failure::new(ErrorKind::Unreachable, format!("TLS with {peer}: {other}")),
     }
 }
 
 fn certificate_failure(peer: &str, reason: &CertificateError, date: Option<SystemTime>) -> Failure {
-    let untrusted = |why: String| Failure::new(Class::Untrusted, format!("the certificate of {peer} {why}"));
+    let untrusted =
+        |why: String| Failure::new(ErrorKind::Untrusted, format!("the certificate of {peer} {why}"));
     match reason {
         CertificateError::NotValidYetContext { time, not_before } => {
             clock(peer, "is valid only from", *not_before, *time)
@@ -349,7 +350,7 @@ fn plain_words(error: &CertificateError) -> String {
 
 fn clock(peer: &str, what: &str, limit: UnixTime, now: UnixTime) -> Failure {
     Failure::new(
-        Class::Clock,
+        ErrorKind::Clock,
         format!(
             "the certificate of {peer} {what} {}, but this machine's clock says {}",
             shown(limit),

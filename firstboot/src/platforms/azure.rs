@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::json::Json;
 use super::{Document, Reader, Reading, Source, UserData, http};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::evidence::labels::FileSystem;
 use crate::evidence::{Field, Sign};
@@ -165,7 +165,7 @@ fn custom_data(folder: &Path, device: &str) -> Result<Option<UserData>> {
 
 /// The custom data in `ovf-env.xml`, which is in base64 there.
 pub(super) fn in_environment(bytes: &[u8], source: &str) -> Result<Option<UserData>> {
-    let wrong = |why: String| Failure::new(Class::Source, format!("{source}: {why}"));
+    let wrong = |why: String| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
     let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
     let text = text.trim_start_matches('\u{feff}');
     let document = roxmltree::Document::parse(text)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::keys::{self, Ip};
 use super::{Reader, Reading, Source, http};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
 use crate::host::root::Root;
@@ -54,7 +54,7 @@ fn dhcp_servers(reader: &Reader) -> Result<Vec<String>> {
             return Ok(servers);
         }
         if reader.deadline.remaining() <= PAUSE {
-            return Err(Failure::new(Class::Source, format!("{LEASES}: no lease names a DHCP server"))
+            return Err(Failure::new(ErrorKind::Source, format!("{LEASES}: no lease names a DHCP server"))
                 .help("let systemd-networkd configure the interface of CloudStack's guest network by DHCP"));
         }
         thread::sleep(PAUSE);

@@ -12,7 +12,7 @@
 use zeroize::Zeroizing;
 
 use super::{Document, Surroundings, UserData, inline, qemu};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::smbios;
 use crate::host::root::Root;
 
@@ -56,7 +56,7 @@ pub fn of_strings(strings: &[Vec<u8>]) -> Result<Option<Document>> {
         if let Some(text) = value(string, BINARY) {
             let wrong = || {
                 Failure::new(
-                    Class::Source,
+                    ErrorKind::Source,
                     format!("the string {BINARY}{NAME} of SMBIOS type 11 is no base64"),
                 )
             };
@@ -125,6 +125,6 @@ mod tests {
             assert_eq!(find(text).unwrap(), expected.map(|text| text.as_bytes().to_vec()), "{text}");
         }
         let failure = find("io.systemd.credential.binary:firstboot.config=canary!").unwrap_err();
-        assert!(failure.class == Class::Source && !failure.message.contains("canary"), "{failure}");
+        assert!(failure.kind == ErrorKind::Source && !failure.message.contains("canary"), "{failure}");
     }
 }

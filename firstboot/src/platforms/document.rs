@@ -8,7 +8,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::error::{self, Class, Failure, Result};
+use crate::error::{self, ErrorKind, Failure, Result};
 
 /// The longest node config.
 pub const LIMIT: usize = 1 << 20;
@@ -76,7 +76,7 @@ impl Document {
 
 fn unread(path: &Path, error: &io::Error) -> Failure {
     Failure::new(
-        Class::Source,
+        ErrorKind::Source,
         format!("reading the node config {}: {}", path.display(), error::plain(error)),
     )
 }
@@ -107,7 +107,7 @@ mod tests {
         for path in [folder.path(), &pipe] {
             let failure = Document::read_file(path).unwrap_err();
             assert!(
-                failure.class == Class::Source && failure.message.ends_with("not a regular file"),
+                failure.kind == ErrorKind::Source && failure.message.ends_with("not a regular file"),
                 "{failure}"
             );
         }

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Document, Reader, Reading, UserData};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
@@ -62,12 +62,12 @@ fn read_folder(folder: &Path, device: &str) -> Result<Reading> {
 pub(super) fn the_disk(reader: &Reader, label: &str) -> Result<Disk> {
     match reader.evidence.disks(label).as_slice() {
         [disk] => Ok((*disk).clone()),
-        [] => Err(Failure::new(Class::Source, format!("no disk has the label {label}"))
+        [] => Err(Failure::new(ErrorKind::Source, format!("no disk has the label {label}"))
             .help("attach it, or unpin the platform")),
         disks => {
             let names: Vec<String> = disks.iter().map(|disk| disk.device.display().to_string()).collect();
             let message = format!("several disks have the label {label}: {}", names.join(", "));
-            Err(Failure::new(Class::Source, message).help("detach all but one"))
+            Err(Failure::new(ErrorKind::Source, message).help("detach all but one"))
         }
     }
 }
@@ -191,12 +191,12 @@ pub(super) fn scope(ip: IpAddr) -> Scope {
 fn parse<T: DeserializeOwned>(bytes: &[u8], source: &str) -> Result<T> {
     // A list would be taken for the fields in their order.
     if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-        return Err(Failure::new(Class::Source, format!("{source}: no JSON object")));
+        return Err(Failure::new(ErrorKind::Source, format!("{source}: no JSON object")));
     }
     serde_json::from_slice(bytes).map_err(|error| {
         let what = if error.is_data() { "not laid out as expected" } else { "no JSON" };
         Failure::new(
-            Class::Source,
+            ErrorKind::Source,
             format!("{source}: {what} at line {}, column {}", error.line(), error.column()),
         )
     })

@@ -76,7 +76,7 @@ fn what_is_wrong_is_said_without_repeating_it() {
             failure.message.starts_with(&format!("/dev/sr0: {name}: ")) && failure.message.contains(expected),
             "{failure}"
         );
-        assert!(failure.class == Class::Source && !failure.message.contains("canary"), "{failure}");
+        assert!(failure.kind == ErrorKind::Source && !failure.message.contains("canary"), "{failure}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::json::Json;
 use super::{Reader, Reading, Source, drive, http};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::Manners;
@@ -34,7 +34,7 @@ fn read(reader: &mut Reader) -> Result<Reading> {
     let serial = reader.evidence.field(Field::ProductSerial).map(str::to_owned);
     if !http::compare_id(reader, Field::ProductSerial, serial, &mut reading.facts) {
         return Err(Failure::new(
-            Class::Source,
+            ErrorKind::Source,
             format!("{}: its instance-id is not smbios product_serial", service.url(DOCUMENT)),
         )
         .help("another machine of the network answers for the metadata service: find it"));

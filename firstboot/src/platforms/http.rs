@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::{Document, Reader, UserData};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::Field;
 use crate::facts::Facts;
 use crate::net::service::Service;
@@ -25,7 +25,7 @@ pub(super) fn user_data_in_base64(service: &mut Service, path: &str) -> Result<O
 /// User-data as it came.
 pub(super) fn plain(bytes: Zeroizing<Vec<u8>>, origin: String) -> Result<Option<UserData>> {
     let document = Document::new(bytes)
-        .ok_or_else(|| Failure::new(Class::Source, format!("{origin}: the user-data is too long")))?;
+        .ok_or_else(|| Failure::new(ErrorKind::Source, format!("{origin}: the user-data is too long")))?;
     Ok(UserData::new(document, origin))
 }
 
@@ -35,7 +35,7 @@ pub(super) fn decoded(bytes: &[u8], origin: String) -> Result<Option<UserData>> 
         Zeroizing::new(bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
     match STANDARD.decode(&*text) {
         Ok(bytes) => plain(bytes.into(), origin),
-        Err(_) => Err(Failure::new(Class::Source, format!("{origin}: the user-data is not base64"))),
+        Err(_) => Err(Failure::new(ErrorKind::Source, format!("{origin}: the user-data is not base64"))),
     }
 }
 

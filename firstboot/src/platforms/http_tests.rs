@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use super::http_cases::{CASES, CONFIG, Case, ENCODED};
 use super::test_service::TestService;
 use super::*;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::evidence::detect;
 use crate::facts::Facts;
 use crate::host::files;
@@ -108,7 +108,10 @@ fn an_id_that_the_firmware_contradicts_is_remarked_on_and_refused_where_it_must_
     let failure = read_with(&evidence, source("hetzner"), &server.address, Duration::from_secs(5))
         .0
         .unwrap_err();
-    assert!(failure.class == Class::Source && failure.message.contains("smbios product_serial"), "{failure}");
+    assert!(
+        failure.kind == ErrorKind::Source && failure.message.contains("smbios product_serial"),
+        "{failure}"
+    );
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
             assert_eq!(reading.is_err(), !is_text, "{}: {text}", case.name);
             if let Err(failure) = reading {
                 assert!(
-                    failure.class == Class::Source && failure.message.starts_with("http://"),
+                    failure.kind == ErrorKind::Source && failure.message.starts_with("http://"),
                     "{}: {failure}",
                     case.name
                 );

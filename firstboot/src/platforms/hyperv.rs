@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Document, Reader, Reading, Source, UserData, drive, nocloud};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
 use crate::host::kvp;
@@ -76,8 +76,9 @@ fn wait(root: &Root, path: &Path) {
 fn user_data(pairs: &[kvp::Pair]) -> Result<Option<UserData>> {
     for key in KEYS {
         let Some(bytes) = kvp::joined(pairs, key)? else { continue };
-        let document = Document::new(bytes)
-            .ok_or_else(|| Failure::new(Class::Source, format!("the pair {key} of Hyper-V is too long")))?;
+        let document = Document::new(bytes).ok_or_else(|| {
+            Failure::new(ErrorKind::Source, format!("the pair {key} of Hyper-V is too long"))
+        })?;
         if let Some(found) = UserData::new(document, format!("the pair {key} of Hyper-V")) {
             return Ok(Some(found));
         }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::{Document, Surroundings, UserData};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// The kernel argument.
 pub const ARGUMENT: &str = "firstboot.config-inline";
@@ -21,7 +21,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Result<Option<UserData>> {
     let Some(text) = surroundings.command_line.value(ARGUMENT) else { return Ok(None) };
     let document = decode(text.as_bytes()).ok_or_else(|| {
-        Failure::new(Class::Source, format!("the kernel command line: {ARGUMENT} is no base64"))
+        Failure::new(ErrorKind::Source, format!("the kernel command line: {ARGUMENT} is no base64"))
     })?;
     remarks.push(format!(
         "every program of this machine can read {ARGUMENT}: a token in it should be gone soon"

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::drive;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
 use crate::secret::wipe;
@@ -54,16 +54,16 @@ impl Json {
         match parsed {
             Ok(value @ (Value::Object(_) | Value::Array(_))) => Ok(Self { value, source }),
             Ok(_) => Err(Failure::new(
-                Class::Source,
+                ErrorKind::Source,
                 format!("{source}: the document is neither a mapping nor a list"),
             )),
-            Err(why) => Err(Failure::new(Class::Source, format!("{source}: {why}"))),
+            Err(why) => Err(Failure::new(ErrorKind::Source, format!("{source}: {why}"))),
         }
     }
 
     /// A failure about the field at `path`.
     pub fn wrong(&self, path: &str, why: &str) -> Failure {
-        Failure::new(Class::Source, format!("{}: {path}: {why}", self.source))
+        Failure::new(ErrorKind::Source, format!("{}: {path}: {why}", self.source))
     }
 
     /// Where the field at `path` came from: the URL, and the path as its fragment.
@@ -242,7 +242,7 @@ mod tests {
             document.say_pairs(&mut Facts::default(), "/a").unwrap_err(),
         ] {
             assert!(
-                failure.class == Class::Source && failure.message.starts_with("http://m/v1: /"),
+                failure.kind == ErrorKind::Source && failure.message.starts_with("http://m/v1: /"),
                 "{failure}"
             );
             assert!(!failure.message.contains("canary"), "{failure}");

@@ -11,7 +11,7 @@ use roxmltree::{Document as Xml, Node, ParsingOptions};
 use zeroize::Zeroizing;
 
 use super::{Document, inline};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 
 /// The document without any property, for whoever must leave nothing in it.
@@ -43,7 +43,7 @@ impl Environment {
 /// Reads an environment. Document types, and with them entities, are refused.
 pub fn parse(bytes: &[u8], source: &str) -> Result<Environment> {
     // An error may repeat what is there, which may be secret.
-    let wrong = |why: &str| Failure::new(Class::Source, format!("{source}: {why}"));
+    let wrong = |why: &str| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
     let text = std::str::from_utf8(bytes).map_err(|_| wrong("not UTF-8"))?;
     let options = ParsingOptions { nodes_limit: MOST, ..ParsingOptions::default() };
     let xml = Xml::parse_with_options(text.trim_matches(['\0', '\u{feff}']), options)

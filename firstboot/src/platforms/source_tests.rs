@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::error::{Class, Failure};
+use crate::error::{ErrorKind, Failure};
 use crate::host::files;
 
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ntoken: canary\n";
@@ -27,7 +27,7 @@ fn search(contents: &[(&str, &[u8], u32)], command_line: &str) -> Searched {
     let fetch = |url: &str| {
         fetched.borrow_mut().push(url.to_owned());
         if url.contains("down") {
-            Err(Failure::new(Class::Unreachable, "no route"))
+            Err(Failure::new(ErrorKind::Unreachable, "no route"))
         } else {
             Ok(document(CONFIG))
         }
@@ -78,14 +78,17 @@ fn a_url_that_fails_is_not_replaced_by_another_place() {
     let wrong = "0".repeat(64);
     for (line, expected) in [
         (format!("firstboot.config=http://host/a firstboot.config-sha256={digest}"), Ok(())),
-        (format!("firstboot.config=https://host/a firstboot.config-sha256={wrong}"), Err(Class::Untrusted)),
-        ("firstboot.config=http://host/a".to_owned(), Err(Class::Source)),
-        ("firstboot.config=https://down/a".to_owned(), Err(Class::Unreachable)),
+        (
+            format!("firstboot.config=https://host/a firstboot.config-sha256={wrong}"),
+            Err(ErrorKind::Untrusted),
+        ),
+        ("firstboot.config=http://host/a".to_owned(), Err(ErrorKind::Source)),
+        ("firstboot.config=https://down/a".to_owned(), Err(ErrorKind::Unreachable)),
     ] {
         match (search(&[(ETC, CONFIG, 0o600)], &line).found, expected) {
             (Ok(found), Ok(())) => assert_eq!(found.unwrap().0, "url"),
             (Err(failure), Err(class)) => {
-                assert!(failure.class == class && !failure.message.contains("canary"), "{line}: {failure}")
+                assert!(failure.kind == class && !failure.message.contains("canary"), "{line}: {failure}")
             }
             (found, _) => panic!("{line}: {found:?}"),
         }
@@ -103,8 +106,8 @@ fn empty_and_open_files_are_remarked_on() {
 #[test]
 fn a_file_that_is_too_long_ends_the_search() {
     assert_eq!(
-        search(&[(ETC, &vec![b'x'; document::LIMIT + 1], 0o600)], "").found.unwrap_err().class,
-        Class::Source
+        search(&[(ETC, &vec![b'x'; document::LIMIT + 1], 0o600)], "").found.unwrap_err().kind,
+        ErrorKind::Source
     );
 }
 

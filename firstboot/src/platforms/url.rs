@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 
 use super::document::LIMIT;
 use super::{Document, Surroundings, UserData, inline, nocloud, variables};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{CommandLine, Field, smbios};
 use crate::host::root::Root;
 use crate::net::trust::hex;
@@ -47,13 +47,16 @@ pub(super) fn get(
     let document =
         fetch(url).map_err(|failure| failure.doing(format!("getting the node config from {shown}")))?;
     if document.bytes().len() > LIMIT {
-        return Err(Failure::new(Class::Source, format!("what {shown} gives is longer than {LIMIT} bytes")));
+        return Err(Failure::new(
+            ErrorKind::Source,
+            format!("what {shown} gives is longer than {LIMIT} bytes"),
+        ));
     }
     if let Some(expected) = pinned {
         let found = hex(digest(&SHA256, document.bytes()).as_ref());
         if found != expected {
             let message = format!("what {shown} gives is not what {DIGEST} pins: its SHA-256 is {found}");
-            return Err(Failure::new(Class::Untrusted, message)
+            return Err(Failure::new(ErrorKind::Untrusted, message)
                 .help("pin the digest of the file that the server has now, or restore that file"));
         }
     }
@@ -108,16 +111,18 @@ pub(super) fn check_scheme(url: &str, is_pinned: bool, named_by: &str) -> Result
         Some("https") => Ok(()),
         Some("http") if is_pinned => Ok(()),
         Some("http") => Err(Failure::new(
-            Class::Source,
+            ErrorKind::Source,
             format!("{named_by} names plain http, which anyone on the way can change"),
         )
         .help(format!("use https, or pin the file: {DIGEST}=<output of sha256sum>"))),
-        _ => Err(Failure::new(Class::Source, format!("{named_by} names neither an https nor an http URL"))),
+        _ => {
+            Err(Failure::new(ErrorKind::Source, format!("{named_by} names neither an https nor an http URL")))
+        }
     }
 }
 
 fn wrong(message: String) -> Failure {
-    Failure::new(Class::Source, format!("the kernel command line: {message}"))
+    Failure::new(ErrorKind::Source, format!("the kernel command line: {message}"))
 }
 
 /// The URL without user, password, query and fragment: each may be a secret.
@@ -172,7 +177,7 @@ mod tests {
         ] {
             let failure = parse(&CommandLine::parse(line), &|| false).unwrap_err();
             assert!(
-                failure.message.contains(expected) && failure.class == Class::Source,
+                failure.message.contains(expected) && failure.kind == ErrorKind::Source,
                 "{line}: {failure}"
             );
         }

@@ -11,7 +11,7 @@
 
 use std::fs;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{CommandLine, smbios};
 use crate::host::root::Root;
 use crate::host::{identity, kernel, machine, network};
@@ -41,7 +41,7 @@ pub fn expand(text: &str, open: &str, close: &str, value: &dyn Fn(&str) -> Resul
     while let Some((front, back)) = rest.split_once(open) {
         let Some((name, behind)) = back.split_once(close) else {
             return Err(Failure::new(
-                Class::Source,
+                ErrorKind::Source,
                 format!("a variable begins with {open} and does not end"),
             ));
         };
@@ -58,11 +58,11 @@ pub fn of_machine(root: &Root, line: &CommandLine, name: &str) -> Result<String>
     let Some((_, value)) = VARIABLES.iter().find(|(each, _)| *each == name) else {
         let names: Vec<String> = VARIABLES.iter().map(|(name, _)| format!("${{{name}}}")).collect();
         let shown: String = name.chars().take(40).filter(|each| !each.is_control()).collect();
-        return Err(Failure::new(Class::Source, format!("no variable is called {shown:?}"))
+        return Err(Failure::new(ErrorKind::Source, format!("no variable is called {shown:?}"))
             .help(format!("there are {}", names.join(", "))));
     };
     value(root, line)
-        .ok_or_else(|| Failure::new(Class::Source, format!("this machine has no value for ${{{name}}}")))
+        .ok_or_else(|| Failure::new(ErrorKind::Source, format!("this machine has no value for ${{{name}}}")))
 }
 
 fn mac(root: &Root, line: &CommandLine) -> Option<String> {
@@ -165,7 +165,10 @@ mod tests {
             ("", "https://h/${mac", "does not end"),
         ] {
             let failure = expanded(&shared, line, url).unwrap_err();
-            assert!(failure.message.contains(expected) && failure.class == Class::Source, "{url}: {failure}");
+            assert!(
+                failure.message.contains(expected) && failure.kind == ErrorKind::Source,
+                "{url}: {failure}"
+            );
         }
     }
 }

@@ -18,7 +18,7 @@ use flate2::read::GzDecoder;
 use zeroize::Zeroizing;
 
 use super::{Document, Reader, Reading, Source, UserData, document, drive, inline, nocloud, ovf};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
@@ -108,7 +108,7 @@ fn decoded(port: &mut dyn Port, key: &str) -> Result<Option<(Document, bool)>> {
 
 /// Takes the base64 off; what is packed stays packed.
 fn decode(value: Zeroizing<Vec<u8>>, encoding: &[u8]) -> Result<(Document, bool)> {
-    let wrong = |why: &str| Failure::new(Class::Source, why);
+    let wrong = |why: &str| Failure::new(ErrorKind::Source, why);
     let encoding = String::from_utf8_lossy(encoding).trim().to_ascii_lowercase();
     let is_packed = match encoding.as_str() {
         "" => return Document::new(value).map(|document| (document, false)).ok_or_else(|| wrong("too long")),
@@ -127,7 +127,10 @@ fn decode(value: Zeroizing<Vec<u8>>, encoding: &[u8]) -> Result<(Document, bool)
 fn unpack(bytes: &[u8]) -> Result<Document> {
     let limit = document::LIMIT as u64 + 1;
     Document::read(GzDecoder::new(bytes).take(limit)).map_err(|_| {
-        Failure::new(Class::Source, format!("{METADATA}: not the gzip that its encoding says, or too long"))
+        Failure::new(
+            ErrorKind::Source,
+            format!("{METADATA}: not the gzip that its encoding says, or too long"),
+        )
     })
 }
 

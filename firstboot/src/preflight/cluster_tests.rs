@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::fixture::Machine;
 use super::tests::{Spoil, check_all, found};
 use super::*;
-use crate::error::{Class, Failure};
+use crate::error::{ErrorKind, Failure};
 use crate::host::cri::{Api, CgroupDriver};
 
 fn clock(local: i64, server: i64) -> Cluster {
@@ -47,7 +47,7 @@ fn clocks_are_compared() {
                 .all(|finding| finding.message.contains(message)),
             "{report:?}"
         );
-        assert!(report.failure().is_none_or(|failure| failure.class == Class::Clock));
+        assert!(report.failure().is_none_or(|failure| failure.kind == ErrorKind::Clock));
     }
 }
 
@@ -67,7 +67,7 @@ fn versions_are_compared_both_ways() {
             Some(Cluster { version: format!("v1.{server}.3").parse().ok(), ..Cluster::default() });
         let report = machine.run();
         assert_eq!(found(&report), expected, "{kubelet} {server}");
-        assert!(report.failure().is_none_or(|failure| failure.class == Class::Refused));
+        assert!(report.failure().is_none_or(|failure| failure.kind == ErrorKind::Refused));
     }
 }
 
@@ -79,7 +79,7 @@ fn runtime(machine: &mut Machine) -> &mut Runtime {
 fn the_runtime_must_answer_in_the_kubelets_interface() {
     let dead: Spoil = |machine| {
         machine.facts.runtime =
-            Some(Err(Failure::new(Class::Runtime, "nothing listens").help("start the runtime")))
+            Some(Err(Failure::new(ErrorKind::Runtime, "nothing listens").help("start the runtime")))
     };
     check_all(&[
         (36, dead, &["E CRI"]),
@@ -95,8 +95,8 @@ fn the_runtime_must_answer_in_the_kubelets_interface() {
     dead(&mut machine);
     let failure = machine.run().failure().unwrap();
     assert_eq!(
-        (failure.class, failure.message.as_str()),
-        (Class::Runtime, "preflight: CRI: nothing listens")
+        (failure.kind, failure.message.as_str()),
+        (ErrorKind::Runtime, "preflight: CRI: nothing listens")
     );
 }
 
@@ -141,7 +141,7 @@ fn docker_is_looked_at_where_it_is_the_runtime() {
             20,
             |machine| {
                 docker(machine, "", "");
-                machine.facts.docker = Some(Err(Failure::new(Class::Host, "no docker")));
+                machine.facts.docker = Some(Err(Failure::new(ErrorKind::Host, "no docker")));
             },
             &["E CRI"],
         ),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::NEWEST_MINOR;
 use crate::config::model::{Discovery, JoinConfiguration};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::cri::{self, Api, CgroupDriver, Client, RuntimeVersion};
 use crate::host::network::{self, Address};
 use crate::host::root::Root;
@@ -271,7 +271,7 @@ impl Docker {
         let format = "{{.CgroupDriver}} {{.ServerVersion}}";
         let output = command::run_checked("docker", &["info", "--format", format], DOCKER_LIMIT)?;
         parse_docker(&output.stdout).ok_or_else(|| {
-            Failure::new(Class::Runtime, "docker info did not say its cgroup driver and version")
+            Failure::new(ErrorKind::Runtime, "docker info did not say its cgroup driver and version")
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What the checks found.
 
 use super::{Level, Problem};
-use crate::error::{Class, Failure};
+use crate::error::{ErrorKind, Failure};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +49,10 @@ impl Report {
     pub fn failure(&self) -> Option<Failure> {
         let first = self.errors.first()?;
         let class = match (self.errors.len(), first.name.as_str()) {
-            (1, "ClockSkew") => Class::Clock,
-            (1, "VersionSkew") => Class::Refused,
-            (1, "CRI") => Class::Runtime,
-            _ => Class::Preflight,
+            (1, "ClockSkew") => ErrorKind::Clock,
+            (1, "VersionSkew") => ErrorKind::Refused,
+            (1, "CRI") => ErrorKind::Runtime,
+            _ => ErrorKind::Preflight,
         };
         let lines: Vec<String> = self
             .errors

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::fixture::{Machine, ip};
 use super::*;
-use crate::error::{Class, Failure};
+use crate::error::{ErrorKind, Failure};
 use crate::host::network::Address;
 
 /// `E Name` or `W Name` for each finding, sorted.
@@ -247,7 +247,9 @@ fn names_and_identifiers_must_be_the_machines_own() {
         (36, |machine| machine.write("/proc/sys/kernel/hostname", "(none)\n"), &["W NodeName"]),
         (
             36,
-            |machine| machine.facts.name = Some(Err(Failure::new(Class::Unreachable, "no server answers"))),
+            |machine| {
+                machine.facts.name = Some(Err(Failure::new(ErrorKind::Unreachable, "no server answers")))
+            },
             &["W Hostname"],
         ),
         (36, |machine| machine.facts.name = Some(Ok(Vec::new())), &["W Hostname"]),
@@ -347,7 +349,7 @@ fn what_the_troubleshooting_guide_describes_is_seen() {
         ),
         (
             36,
-            |machine| machine.facts.kubelet = Some(Err(Failure::new(Class::Host, "no kubelet"))),
+            |machine| machine.facts.kubelet = Some(Err(Failure::new(ErrorKind::Host, "no kubelet"))),
             &["E KubeletVersion"],
         ),
     ]);
@@ -362,7 +364,7 @@ fn several_errors_are_one_failure_with_all_advice() {
     machine.remove("/usr/bin/mount");
     machine.write("/proc/sys/net/ipv4/ip_forward", "0");
     let failure = machine.run().failure().unwrap();
-    assert_eq!(failure.class, Class::Preflight);
+    assert_eq!(failure.kind, ErrorKind::Preflight);
     assert!(
         failure.message.contains("FileExisting-mount: ") && failure.message.contains("ip_forward is \"0\""),
         "{failure}"

@@ -3,7 +3,7 @@
 
 use super::aws::{self, Action};
 use super::{Reporter, Setting, Telling, Told, Wish, check_name};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::verdict::Outcome;
 
@@ -34,7 +34,7 @@ fn tag<'a>(facts: &'a Facts, name: &str) -> Option<&'a str> {
 
 fn named<'a>(wish: &'a Wish, facts: &'a Facts, setting: &str, name: &str) -> Result<&'a str> {
     wish.get(setting).or_else(|| tag(facts, name)).ok_or_else(|| {
-        Failure::new(Class::Config, format!("there is no {setting}")).help(format!(
+        Failure::new(ErrorKind::Config, format!("there is no {setting}")).help(format!(
             "name it in the config ({setting}), or allow tags in the instance's metadata and set {name}"
         ))
     })

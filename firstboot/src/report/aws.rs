@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::sigv4::{self, Credentials, Scope};
 use super::{Telling, Wish, form, xml};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::net::Error;
 use crate::net::https::{self, Ask, Reply};
 use crate::platforms::ec2;
@@ -78,8 +78,8 @@ pub(super) fn act(
     let credentials = credentials(telling)?;
     let body = action.body();
     telling.until_told(|| {
-        let time =
-            sigv4::now().ok_or_else(|| Failure::new(Class::Clock, "this machine's clock is before 1970"))?;
+        let time = sigv4::now()
+            .ok_or_else(|| Failure::new(ErrorKind::Clock, "this machine's clock is before 1970"))?;
         let scope = Scope { region, service: action.service, time };
         let reply = post(telling, &url, &credentials, &scope, &body)?;
         judge(&url, action.name, &reply)
@@ -93,7 +93,7 @@ fn post(
     scope: &Scope,
     body: &str,
 ) -> std::result::Result<Reply, Error> {
-    let (server, _) = https::split(url).map_err(|why| Failure::new(Class::Config, why))?;
+    let (server, _) = https::split(url).map_err(|why| Failure::new(ErrorKind::Config, why))?;
     let host = https::host(&server);
     let added = sigv4::sign(
         credentials,
@@ -124,7 +124,7 @@ fn judge(
     let refusal = refusal(&reply.body).filter(|_| (400..500).contains(&reply.status));
     match refusal {
         Some(refusal) if PASSING.contains(&refusal.code.as_str()) => Err(Failure::new(
-            Class::Unreachable,
+            ErrorKind::Unreachable,
             format!("{action} at {}: {}", https::shown(url), refusal.code),
         )
         .transient()
@@ -142,7 +142,7 @@ impl Refusal {
         } else {
             format!("{}: {}", self.code, self.message)
         };
-        let failure = Failure::new(Class::Refused, format!("{action}: {message}"));
+        let failure = Failure::new(ErrorKind::Refused, format!("{action}: {message}"));
         if self.code.starts_with("AccessDenied") || self.code == "UnauthorizedOperation" {
             return failure.help(format!("allow {permission} to the role of the instance"));
         }

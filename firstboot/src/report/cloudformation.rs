@@ -5,7 +5,7 @@
 
 use super::aws::{self, Action};
 use super::{DONE, Reporter, Setting, Telling, Told, Wish, check_name, never};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 
 pub(super) const REPORTER: Reporter = Reporter {
@@ -30,7 +30,7 @@ const NOT_AWAITED: &str = "cannot be signaled";
 fn named<'a>(wish: &'a Wish, facts: &'a Facts, setting: &str, tag: &str) -> Result<&'a str> {
     let tagged = || facts.tags.value()?.get(tag).map(String::as_str);
     wish.get(setting).or_else(tagged).ok_or_else(|| {
-        Failure::new(Class::Config, format!("there is no {setting}"))
+        Failure::new(ErrorKind::Config, format!("there is no {setting}"))
             .help(format!("name it in the config ({setting}), or allow tags in the instance's metadata, which then has {tag}"))
     })
 }

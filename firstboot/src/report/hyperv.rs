@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::{DONE, Reporter, Telling, Told, Wish, cut, never};
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::kvp::{self, record};
 use crate::host::root::Root;
@@ -47,7 +47,7 @@ fn value(telling: &Telling) -> String {
 pub(super) fn append(root: &Root, key: &str, value: &str) -> Result<()> {
     let path = kvp::path(root, POOL);
     let record = record(key, value)
-        .ok_or_else(|| Failure::new(Class::Internal, format!("{key} is too long for a record")))?;
+        .ok_or_else(|| Failure::new(ErrorKind::Internal, format!("{key} is too long for a record")))?;
     let opened = OpenOptions::new()
         .append(true)
         .create(true)

@@ -28,7 +28,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::config::model::NodeConfig;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{self, Evidence};
 use crate::facts::Facts;
 use crate::host::root::Root;
@@ -192,7 +192,7 @@ impl Telling<'_> {
 fn fact<'a>(facts: &'a Facts, name: &str) -> Result<&'a str> {
     facts
         .text(name)
-        .ok_or_else(|| Failure::new(Class::Source, format!("the platform does not say the {name}")))
+        .ok_or_else(|| Failure::new(ErrorKind::Source, format!("the platform does not say the {name}")))
 }
 
 /// `already-joined`

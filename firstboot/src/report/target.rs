@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Setting, Telling, Wish};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::endpoint::Endpoint;
 use crate::net::Error;
 use crate::net::https::{self, Reply, Trust};
@@ -72,14 +72,16 @@ pub(super) fn host(wish: &Wish) -> Result<String> {
 }
 
 fn url(wish: &Wish) -> Result<&str> {
-    wish.get("url").ok_or_else(|| Failure::new(Class::Config, "there is no url"))
+    wish.get("url").ok_or_else(|| Failure::new(ErrorKind::Config, "there is no url"))
 }
 
 /// POST to the URL of a wish.
 pub(super) fn post(wish: &Wish, telling: &Telling, content_type: &str, body: &[u8]) -> Result<()> {
     let url = url(wish)?;
     let trust = match wish.get("caCert").map(|pem| Authorities::from_pem(pem.as_bytes())) {
-        Some(authorities) => Trust::Authorities(authorities.map_err(|why| Failure::new(Class::Config, why))?),
+        Some(authorities) => {
+            Trust::Authorities(authorities.map_err(|why| Failure::new(ErrorKind::Config, why))?)
+        }
         None => telling.trust.clone(),
     };
     let authorization =
@@ -87,7 +89,7 @@ pub(super) fn post(wish: &Wish, telling: &Telling, content_type: &str, body: &[u
     let mut headers = vec![("content-type", content_type)];
     headers.extend(authorization.as_ref().map(|value| ("authorization", value.as_str())));
     if url.starts_with("http://") && headers.len() > 1 {
-        return Err(Failure::new(Class::Config, "a bearerToken is not sent without TLS"));
+        return Err(Failure::new(ErrorKind::Config, "a bearerToken is not sent without TLS"));
     }
     send(telling, url, &headers, body, &trust)
 }
@@ -114,7 +116,7 @@ fn send_plain(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> std::result::Result<(), Error> {
-    let (endpoint, path) = split_plain(rest).map_err(|why| Failure::new(Class::Config, why))?;
+    let (endpoint, path) = split_plain(rest).map_err(|why| Failure::new(ErrorKind::Config, why))?;
     let content_type = headers.first().map_or("", |(_, value)| value);
     let server = Plain {
         network: &telling.network,

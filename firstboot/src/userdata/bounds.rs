@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use zeroize::Zeroizing;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// Bytes that may be secret: overwritten when they are dropped.
 pub type Bytes = Zeroizing<Vec<u8>>;
@@ -36,7 +36,7 @@ impl Budget {
 
 /// User-data that is not what it must be.
 pub(super) fn wrong(message: impl Into<String>) -> Failure {
-    Failure::new(Class::Config, message)
+    Failure::new(ErrorKind::Config, message)
 }
 
 /// Adds `more` to `bytes`. A vector that grows by itself leaves its old memory as it was.

@@ -13,7 +13,7 @@ use super::data_url;
 use super::files::{CarriedFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::net::trust::hex;
 
 /// Configs within configs.
@@ -124,7 +124,10 @@ fn verify(resource: &Fields, bytes: &[u8]) -> Result<()> {
     if hex(digest(algorithm, bytes).as_ref()) == digits.to_ascii_lowercase() {
         return Ok(());
     }
-    Err(Failure::new(Class::Untrusted, format!("{}: the content has another digest", verification.place())))
+    Err(Failure::new(
+        ErrorKind::Untrusted,
+        format!("{}: the content has another digest", verification.place()),
+    ))
 }
 
 /// A file; none when its content is elsewhere, or it goes to another file system than the root.

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::error::Class;
+use crate::error::ErrorKind;
 
 fn document(text: &str) -> Document {
     Document::new(Zeroizing::new(text.as_bytes().to_vec())).unwrap()
@@ -24,7 +24,7 @@ fn kubelet(rest: &str) -> String {
 fn a_single_document_stays_as_it_is() {
     let text = "# comment\nkind: a\nkind: b\nnot even: [";
     assert_eq!(merge(vec![document(text)]).unwrap().bytes(), text.as_bytes());
-    assert_eq!(merge(Vec::new()).unwrap_err().class, Class::Config);
+    assert_eq!(merge(Vec::new()).unwrap_err().kind, ErrorKind::Config);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn what_cannot_be_merged_is_refused() {
     ] {
         let failure = merged(&[&texts[0], &texts[1]]).unwrap_err();
         assert!(
-            failure.class == Class::Config && failure.message.contains(expected),
+            failure.kind == ErrorKind::Config && failure.message.contains(expected),
             "{expected}: {failure}"
         );
         assert!(!format!("{failure:?}").contains(token), "{failure:?}");

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::config::HostDefaults;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use contract::public_key::PublicKey;
 
 const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken: {token: canary.canarycanarycana, apiServerEndpoint: \"a:1\", unsafeSkipCAVerification: true}\n";
@@ -254,20 +254,24 @@ fn pointers_are_followed_once_and_verified() {
             JOIN.as_bytes(),
             Ok(2),
         ),
-        (pointer(&digest), SIGNED.as_bytes(), Err((Class::Untrusted, "is not what the pointer names"))),
+        (pointer(&digest), SIGNED.as_bytes(), Err((ErrorKind::Untrusted, "is not what the pointer names"))),
         (
             pointer(&sha256(nested.as_bytes())),
             nested.as_bytes(),
-            Err((Class::Config, "is another ConfigPointer")),
+            Err((ErrorKind::Config, "is another ConfigPointer")),
         ),
-        (pointer("signature: canary"), JOIN.as_bytes(), Err((Class::Config, "no digest"))),
-        (mixed(&[("text/plain", nested.as_str()); 5]), JOIN.as_bytes(), Err((Class::Config, "more than 4"))),
+        (pointer("signature: canary"), JOIN.as_bytes(), Err((ErrorKind::Config, "no digest"))),
+        (
+            mixed(&[("text/plain", nested.as_str()); 5]),
+            JOIN.as_bytes(),
+            Err((ErrorKind::Config, "more than 4")),
+        ),
     ] {
         let (found, asked) = open_with(text.as_bytes(), None, &Trust::Any, served);
         match (found, expected) {
             (Ok(opened), Ok(count)) => assert_eq!((opened.documents.len(), asked), (count, 1), "{text}"),
             (Err(failure), Err((class, message))) => {
-                assert!(failure.class == class && failure.message.contains(message), "{failure}")
+                assert!(failure.kind == class && failure.message.contains(message), "{failure}")
             }
             (found, _) => panic!("{text}: {found:?}"),
         }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::bounds::{text, wrong};
 use super::tree::{Fields, Tree};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::net::trust::hex;
 use contract::suggest;
 
@@ -141,7 +141,7 @@ impl Pointer {
             return Ok(());
         }
         let message = format!("what {} gives is not what the pointer names: its {name} is {found}", self.url);
-        Err(Failure::new(Class::Untrusted, message)
+        Err(Failure::new(ErrorKind::Untrusted, message)
             .help("write the digest of the file that the server has now, or restore that file"))
     }
 }

@@ -91,7 +91,7 @@ fn content_is_compared_with_the_digest() {
         pointer.verify(b"hello").unwrap();
         let failure = pointer.verify(b"hello\n").unwrap_err();
         assert!(
-            failure.class == Class::Untrusted && failure.message.contains("https://host gives"),
+            failure.kind == ErrorKind::Untrusted && failure.message.contains("https://host gives"),
             "{failure}"
         );
         assert!(!failure.message.contains("canary"));

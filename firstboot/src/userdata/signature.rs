@@ -3,7 +3,7 @@
 use contract::public_key::PublicKey;
 
 use super::bounds::wrong;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// Whom user-data is believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub fn verify<'k>(keys: &'k [PublicKey], readings: &[&[u8]], signature: &str) ->
     let signer = keys.iter().find(|key| readings.iter().any(|bytes| key.has_signed(bytes, &parsed)));
     signer.map(PublicKey::id).ok_or_else(|| {
         Failure::new(
-            Class::Untrusted,
+            ErrorKind::Untrusted,
             "the signature is not one that a key of this image made over this content",
         )
         .help(format!("this image believes {}; sign the file again as it is, with minisign -S", ids(keys)))
@@ -32,7 +32,7 @@ pub fn verify<'k>(keys: &'k [PublicKey], readings: &[&[u8]], signature: &str) ->
 
 /// What is said of content that no signature covers.
 pub fn unsigned(keys: &[PublicKey]) -> Failure {
-    Failure::new(Class::Untrusted, "it is not signed, and this image believes signed user-data only")
+    Failure::new(ErrorKind::Untrusted, "it is not signed, and this image believes signed user-data only")
         .help(format!("sign it with minisign -S; this image believes {}", ids(keys)))
 }
 

@@ -62,13 +62,13 @@ fn only_what_a_known_key_signed_is_believed() {
         let keys = keys(trusted);
         let found = verify(&keys, readings, signature);
         assert_eq!(found.as_ref().ok().copied(), expected, "{trusted:?} {signature}");
-        assert!(found.err().is_none_or(|failure| failure.class == Class::Untrusted));
+        assert!(found.err().is_none_or(|failure| failure.kind == ErrorKind::Untrusted));
     }
     for text in
         ["", "canary", &SIGNATURE[..SIGNATURE.len() - 5], &SIGNATURE.replace("trusted comment: k", "k")]
     {
         let failure = verify(&keys(&[KEY]), &[SIGNED], text).unwrap_err();
-        assert!(failure.class == Class::Config && !failure.message.contains("canary"), "{failure}");
+        assert!(failure.kind == ErrorKind::Config && !failure.message.contains("canary"), "{failure}");
     }
     assert!(unsigned(&keys(&[KEY])).help.unwrap().contains("749E77A5DD984105"));
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 
@@ -174,12 +174,12 @@ impl Verdict {
         self.phase_ended("failed");
         self.status.outcome = Outcome::Failed;
         self.status.failure = Some(Reason {
-            class: failure.class.word().to_owned(),
-            exit: failure.class.exit_code(),
+            class: failure.kind.word().to_owned(),
+            exit: failure.kind.exit_code(),
             message: failure.message.clone(),
             help: failure.help.clone(),
         });
-        notify::send(&format!("STATUS=failed: {}", failure.class.word()));
+        notify::send(&format!("STATUS=failed: {}", failure.kind.word()));
         self.close()
     }
 
@@ -235,7 +235,7 @@ pub fn read(root: &Root) -> Result<Option<Status>> {
     let Some(bytes) = files::read(&path, LIMIT)? else { return Ok(None) };
     serde_json::from_slice(&bytes)
         .map(Some)
-        .map_err(|error| Failure::new(Class::Host, format!("{} is damaged: {error}", path.display())))
+        .map_err(|error| Failure::new(ErrorKind::Host, format!("{} is damaged: {error}", path.display())))
 }
 
 /// Seconds since the kernel started (proc(5), uptime); 0 where that is unknown.
@@ -278,7 +278,7 @@ mod tests {
     fn a_failure_names_its_class_phase_and_exit_code() {
         let (_folder, root, mut verdict) = run();
         verdict.phase("discovery");
-        let line = verdict.fail(&Failure::new(Class::Untrusted, "none of the public keys are pinned"));
+        let line = verdict.fail(&Failure::new(ErrorKind::Untrusted, "none of the public keys are pinned"));
         assert!(!line.contains('\n'));
         let value: serde_json::Value =
             serde_json::from_str(line.strip_prefix("firstboot-verdict: ").unwrap()).unwrap();

@@ -149,7 +149,7 @@ fn hostile_tars_are_refused_by_name() {
     assert!(table.len() >= 20);
     for (what, bytes, entry, reason) in table {
         let error = error(&bytes, &rules());
-        assert_eq!(error.class(), Class::Archive, "{what}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Archive, "{what}: {error}");
         let message = error.message();
         assert!(message.starts_with("archive sample 1.0: entry \""), "{what}: {message}");
         assert!(
@@ -196,12 +196,12 @@ fn cut_off_archives_are_refused_wherever_they_end() {
     // Behind the first zero block nothing is read any more.
     for length in [1, 200, 511, 513, 1000, 1024, 1100, 1535, 1536, 1600, 2047] {
         let error = error(&whole[..length], &rules());
-        assert_eq!(error.class(), Class::Archive, "{length}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Archive, "{length}: {error}");
     }
     for packed in [gzip(&whole), xz(&whole), zstd(&whole)] {
         for length in (7..packed.len()).step_by(5) {
             let error = error(&packed[..length], &rules());
-            assert_eq!(error.class(), Class::Archive, "{length} of {}: {error}", packed.len());
+            assert_eq!(error.kind(), ErrorKind::Archive, "{length} of {}: {error}", packed.len());
         }
     }
 }
@@ -213,7 +213,7 @@ fn one_flipped_bit_in_compressed_data_is_noticed() {
         let mut bad = packed.clone();
         let last = bad.len() - 6;
         bad[last] ^= 0x10;
-        assert_eq!(error(&bad, &rules()).class(), Class::Archive);
+        assert_eq!(error(&bad, &rules()).kind(), ErrorKind::Archive);
     }
 }
 
@@ -259,7 +259,7 @@ fn broken_packages_are_refused() {
     ];
     for (bytes, reason) in table {
         let error = error(&bytes, &rules());
-        assert!(error.class() == Class::Archive && error.message().contains(reason), "{reason}: {error}");
+        assert!(error.kind() == ErrorKind::Archive && error.message().contains(reason), "{reason}: {error}");
     }
     let link = deb("data.tar.gz", &gzip(&Raw::default().symlink("usr/l", "../../etc").end()));
     assert!(error(&link, &rules()).message().contains("outside of the archive"));

@@ -70,7 +70,7 @@ fn a_hard_link_is_taken_even_when_its_first_name_is_not() {
 #[test]
 fn a_pattern_that_matches_nothing_lists_near_names() {
     let error = error(&release(), &ArchiveRules { pick: vec!["sbin/tool".into()], ..rules() });
-    assert_eq!(error.class(), Class::Definition);
+    assert_eq!(error.kind(), ErrorKind::Definition);
     assert_eq!(error.message(), "archive sample 1.0: the pattern \"sbin/tool\" matches nothing");
     assert!(error.hint().unwrap().contains("\"bin/tool\""), "{error}");
     let error = self::error(&release(), &ArchiveRules { pick: vec!["bin".into()], ..rules() });

@@ -18,7 +18,7 @@ use super::package::{self, Stanza, bootstrap};
 use super::workspace::{self, Workspace};
 use super::{name, standin, text};
 use crate::definition::plan::{Arch, BasePlan};
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::lock::LockedPackage;
 use crate::process::{Run, tool};
 use crate::progress::Progress;
@@ -81,7 +81,7 @@ pub struct Build<'a> {
 /// Bit-identical for the same lock and epoch, whoever builds it, wherever and when.
 ///
 /// # Errors
-/// [`Class::Tool`] when mmdebstrap is missing, fails, or this user may not make namespaces; [`Class::Io`] when there is no room;
+/// [`ErrorKind::Tool`] when mmdebstrap is missing, fails, or this user may not make namespaces; [`ErrorKind::Io`] when there is no room;
 /// whatever `sink` returns.
 pub fn build<T>(
     build: &Build<'_>,
@@ -101,15 +101,15 @@ pub fn build<T>(
     let mut child = workspace.lend(|| command.start("mmdebstrap"))?;
     let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
     let ((stdin, stdout), stderr) =
-        pipes.ok_or_else(|| Error::new(Class::Internal, "mmdebstrap was started without pipes"))?;
+        pipes.ok_or_else(|| Error::new(ErrorKind::Internal, "mmdebstrap was started without pipes"))?;
     thread::scope(|scope| {
         let feeder = scope.spawn(|| feed(stdin, build, &packages, &controls));
         let listener = scope.spawn(|| last_words(stderr));
         let drained = drain(stdout, sink);
         let said = listener.join().unwrap_or_default();
-        let fed = feeder
-            .join()
-            .unwrap_or_else(|_| Err(Error::new(Class::Internal, "the thread that sends packages stopped")));
+        let fed = feeder.join().unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Internal, "the thread that sends packages stopped"))
+        });
         conclude(&mut child, drained, fed, &said, workspace.path())
     })
 }
@@ -184,7 +184,7 @@ fn add(tar: &mut tar::Builder<ChildStdin>, name: &str, size: u64, body: impl Rea
 }
 
 fn pipe(error: &std::io::Error) -> Error {
-    Error::new(Class::Io, format!("sending the packages to mmdebstrap: {error}"))
+    Error::new(ErrorKind::Io, format!("sending the packages to mmdebstrap: {error}"))
 }
 
 /// What the hooks read, by file name.
@@ -224,7 +224,7 @@ fn drain<T>(stdout: ChildStdout, sink: impl FnOnce(&mut dyn Read) -> Result<T>) 
     let result = sink(&mut reader)?;
     // A reader of tar may stop before the padding at the end.
     std::io::copy(&mut reader, &mut std::io::sink())
-        .map_err(|error| Error::new(Class::Io, format!("reading from mmdebstrap: {error}")))?;
+        .map_err(|error| Error::new(ErrorKind::Io, format!("reading from mmdebstrap: {error}")))?;
     Ok(result)
 }
 
@@ -252,9 +252,9 @@ fn conclude<T>(
 ) -> Result<T> {
     let status = child
         .wait()
-        .map_err(|error| Error::new(Class::Tool, format!("waiting for mmdebstrap: {error}")))?;
+        .map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for mmdebstrap: {error}")))?;
     match drained {
-        Err(error) if error.class() == Class::Io => Err(error),
+        Err(error) if error.kind() == ErrorKind::Io => Err(error),
         _ if !status.success() => match fed {
             Err(error) if !error.message().contains("Broken pipe") => Err(error),
             _ => Err(diagnosis::build(status, said, workspace)),

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 
 use super::mirrors::MIRROR_VARIABLE;
 use super::resolve::ALLOW_EXPIRED_FLAG;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many user and group numbers a root needs: the last is `nogroup`'s 65534.
 const SUBORDINATE_IDS: u64 = 65_536;
@@ -16,7 +16,7 @@ const TAIL_LINES: usize = 15;
 
 /// A failure of `apt-get update`.
 pub(super) fn update(error: Error) -> Error {
-    if error.class() != Class::Tool || error.hint().is_some() {
+    if error.kind() != ErrorKind::Tool || error.hint().is_some() {
         return error;
     }
     let said = error.message();
@@ -39,7 +39,7 @@ pub(super) fn update(error: Error) -> Error {
             "check the network and the proxy, or choose another mirror with --debian-mirror or {MIRROR_VARIABLE}"
         )
     };
-    Error::new(Class::Fetch, said.to_owned()).help(help)
+    Error::new(ErrorKind::Fetch, said.to_owned()).help(help)
 }
 
 /// The package that apt does not know.
@@ -61,7 +61,7 @@ pub(super) fn unsatisfiable(error: Error, suite: &str) -> Error {
     let Some((_, said)) = error.message().split_once("unmet dependencies") else { return error };
     let said =
         format!("these packages cannot be installed together from Debian {suite}: unmet dependencies{said}");
-    Error::new(Class::Definition, said)
+    Error::new(ErrorKind::Definition, said)
         .help("remove one of them from base.packages, or from the layer that asks for it")
 }
 
@@ -84,7 +84,7 @@ pub(super) fn check_namespaces(host: &Host<'_>) -> Result<()> {
     let read = |path: &str| fs::read_to_string(host.root.join(path)).unwrap_or_default();
     let off = |path: &str| read(path).trim() == "0";
     if off("proc/sys/user/max_user_namespaces") || off("proc/sys/kernel/unprivileged_userns_clone") {
-        return Err(Error::new(Class::Tool, "user namespaces are disabled on this machine, and without them only root can build a base")
+        return Err(Error::new(ErrorKind::Tool, "user namespaces are disabled on this machine, and without them only root can build a base")
             .help("as root: sysctl user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1; or run kiln as root"));
     }
     if !["usr/bin", "bin", "usr/sbin"]
@@ -92,7 +92,7 @@ pub(super) fn check_namespaces(host: &Host<'_>) -> Result<()> {
         .any(|folder| host.root.join(folder).join("newuidmap").exists())
     {
         return Err(Error::new(
-            Class::Tool,
+            ErrorKind::Tool,
             "newuidmap is missing, and without it only root can build a base",
         )
         .help("install it: apt-get install uidmap"));
@@ -100,7 +100,7 @@ pub(super) fn check_namespaces(host: &Host<'_>) -> Result<()> {
     for (file, option) in [("etc/subuid", "--add-subuids"), ("etc/subgid", "--add-subgids")] {
         if !has_range(&read(file), host) {
             return Err(Error::new(
-                Class::Tool,
+                ErrorKind::Tool,
                 format!("user {} has no range of {SUBORDINATE_IDS} numbers in /{file}", host.user),
             )
             .help(format!(
@@ -150,12 +150,12 @@ pub(super) fn build(status: ExitStatus, said: &str, folder: &Path) -> Error {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if has(&["No space left on device", "Disk quota exceeded"]) {
         return Error::new(
-            Class::Io,
+            ErrorKind::Io,
             format!("no space left in {} while the base was built there:\n{tail}", folder.display()),
         )
         .help("free some space there, or name another folder with TMPDIR");
     }
-    let error = Error::new(Class::Tool, format!("mmdebstrap failed ({status}):\n{tail}"));
+    let error = Error::new(ErrorKind::Tool, format!("mmdebstrap failed ({status}):\n{tail}"));
     if has(&["neither be executed natively nor via qemu", "Exec format error"]) {
         error.help("packages of another architecture are configured by emulation: apt-get install qemu-user-static binfmt-support")
     } else if has(&[
@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn expired_lists_name_the_flag() {
         let said = "E: Release file for http://a.example is expired (invalid since 3d). Updates for this repository will not be applied.";
-        let error = update(Error::new(Class::Tool, said));
+        let error = update(Error::new(ErrorKind::Tool, said));
         assert!(
-            error.class() == Class::Fetch && error.hint().unwrap().contains(ALLOW_EXPIRED_FLAG),
+            error.kind() == ErrorKind::Fetch && error.hint().unwrap().contains(ALLOW_EXPIRED_FLAG),
             "{error}"
         );
         for (said, word) in [
@@ -191,9 +191,9 @@ mod tests {
             ("Could not resolve 'a'", "network"),
             ("404  Not Found", "suite"),
         ] {
-            assert!(update(Error::new(Class::Tool, said)).hint().unwrap().contains(word), "{said}");
+            assert!(update(Error::new(ErrorKind::Tool, said)).hint().unwrap().contains(word), "{said}");
         }
-        let missing = Error::new(Class::Tool, "starting apt-get").help("install it");
+        let missing = Error::new(ErrorKind::Tool, "starting apt-get").help("install it");
         assert_eq!(update(missing).hint(), Some("install it"));
     }
 
@@ -203,10 +203,10 @@ mod tests {
         assert_eq!(unknown_package("E: Package 'adduser' has no installation candidate").unwrap(), "adduser");
         assert_eq!(unknown_package("E: broken"), None);
         let error = unsatisfiable(
-            Error::new(Class::Tool, "x:\nThe following packages have unmet dependencies:\n a : b"),
+            Error::new(ErrorKind::Tool, "x:\nThe following packages have unmet dependencies:\n a : b"),
             "trixie",
         );
-        assert!(error.class() == Class::Definition && error.message().contains("a : b"), "{error}");
+        assert!(error.kind() == ErrorKind::Definition && error.message().contains("a : b"), "{error}");
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
         let status = ExitStatus::from_raw(1 << 8);
         let error = build(status, "I: ok\ndpkg: error: No space left on device\n", Path::new("/tmp/x"));
         assert!(
-            error.class() == Class::Io
+            error.kind() == ErrorKind::Io
                 && error.message().contains("/tmp/x")
                 && !error.message().contains("I: ok"),
             "{error}"

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Absence;
 use crate::lock::LockedPackage;
 use crate::process::{Run, tool};
@@ -31,13 +31,13 @@ pub struct Mirrors {
 /// `debian`, as mirrors have it; `MAIN,` says that there is none.
 ///
 /// # Errors
-/// [`Class::Usage`] when nothing names a mirror, or what does is not an address.
+/// [`ErrorKind::Usage`] when nothing names a mirror, or what does is not an address.
 pub fn mirrors(explicit: Option<&str>) -> Result<Mirrors> {
     let variable = std::env::var(MIRROR_VARIABLE).ok().filter(|value| !value.is_empty());
     match explicit.or(variable.as_deref()) {
         Some(text) => parse(text),
         None => from_apt(&apt_targets().unwrap_or_default()).ok_or_else(|| {
-            Error::new(Class::Usage, "no Debian mirror is known: this machine's apt has no Debian archive among its sources").help(format!(
+            Error::new(ErrorKind::Usage, "no Debian mirror is known: this machine's apt has no Debian archive among its sources").help(format!(
                 "name one: --debian-mirror URL (or MAIN-URL,SECURITY-URL), or set {MIRROR_VARIABLE}; the URL is the one that has dists/ and pool/ below it"
             ))
         }),
@@ -47,13 +47,13 @@ pub fn mirrors(explicit: Option<&str>) -> Result<Mirrors> {
 /// The address of a locked package.
 ///
 /// # Errors
-/// [`Class::Usage`] when it comes from the security archive and no address of that is known.
+/// [`ErrorKind::Usage`] when it comes from the security archive and no address of that is known.
 pub fn url(mirrors: &Mirrors, package: &LockedPackage) -> Result<String> {
     let root = match package.archive.as_str() {
         MAIN => &mirrors.main,
         SECURITY => mirrors.security.as_ref().ok_or_else(|| {
             Error::new(
-                Class::Usage,
+                ErrorKind::Usage,
                 format!(
                     "{} {} comes from the security archive, and no mirror of it is known",
                     package.name, package.version
@@ -63,7 +63,7 @@ pub fn url(mirrors: &Mirrors, package: &LockedPackage) -> Result<String> {
         })?,
         other => {
             return Err(Error::new(
-                Class::Lock,
+                ErrorKind::Lock,
                 format!("the lock says that {} comes from the archive \"{other}\"", package.name),
             )
             .help(format!("the archives are {MAIN} and {SECURITY}; write the lock again with kiln lock")));
@@ -106,7 +106,7 @@ fn address(text: &str) -> Result<String> {
     if known && !text.contains(char::is_whitespace) {
         return Ok(text.to_owned());
     }
-    Err(Error::new(Class::Usage, format!("\"{text}\" is not the address of a Debian mirror"))
+    Err(Error::new(ErrorKind::Usage, format!("\"{text}\" is not the address of a Debian mirror"))
         .help("write an http, https or file URL or an absolute path; dists/ and pool/ are below it"))
 }
 
@@ -196,7 +196,7 @@ mod tests {
         for wrong in
             ["", "mirror.example/debian", "http://", "ftp://mirror.example/debian", "http://a b/debian"]
         {
-            assert_eq!(parse(wrong).unwrap_err().class(), Class::Usage, "{wrong}");
+            assert_eq!(parse(wrong).unwrap_err().kind(), ErrorKind::Usage, "{wrong}");
         }
     }
 
@@ -234,7 +234,7 @@ mod tests {
             "http://a.example/debian/pool/main/b/bash/bash_5.2-1_amd64.deb"
         );
         assert!(url(&mirrors, &package(SECURITY)).unwrap_err().hint().unwrap().contains("SECURITY-URL"));
-        assert_eq!(url(&mirrors, &package("other")).unwrap_err().class(), Class::Lock);
+        assert_eq!(url(&mirrors, &package("other")).unwrap_err().kind(), ErrorKind::Lock);
         assert!(
             gone(&package(MAIN), "http://a")
                 .message

@@ -54,7 +54,7 @@ const fn name(arch: Arch) -> &'static str {
 fn text(path: &Path) -> crate::error::Result<&str> {
     path.to_str().filter(|path| !path.contains(['"', '\n'])).ok_or_else(|| {
         crate::error::Error::new(
-            crate::error::Class::Usage,
+            crate::error::ErrorKind::Usage,
             format!("apt cannot work in the folder {}", path.display()),
         )
         .help("choose a cache folder whose path has no quotes or line breaks, with --cache-dir")

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The largest control file that is read. Real ones have a few hundred bytes, the largest some ten thousand.
 const CONTROL_LIMIT: u64 = 1 << 20;
@@ -77,10 +77,10 @@ pub(super) fn bootstrap(packages: &[Stanza]) -> BTreeSet<String> {
 /// Reads the control file of a package.
 ///
 /// # Errors
-/// [`Class::Archive`] when the file is not a Debian package.
+/// [`ErrorKind::Archive`] when the file is not a Debian package.
 pub(super) fn control(path: &Path) -> Result<Stanza> {
     let broken = |reason: &str| {
-        Error::new(Class::Archive, format!("{} is not a Debian package: {reason}", path.display()))
+        Error::new(ErrorKind::Archive, format!("{} is not a Debian package: {reason}", path.display()))
     };
     let mut file = File::open(path).at("opening", path)?;
     let (member, size) = find_control(&mut file).ok_or_else(|| broken("it has no control.tar"))?;

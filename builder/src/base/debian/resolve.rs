@@ -9,7 +9,7 @@ use super::mirrors::{MAIN, SECURITY};
 use super::package::{Stanza, stanzas};
 use super::{Mirrors, diagnosis, name, standin, text};
 use crate::definition::plan::{Arch, BasePlan};
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::lock::LockedPackage;
 use crate::process::{Run, check, tool};
 use crate::progress::Progress;
@@ -46,8 +46,8 @@ pub struct Resolve<'a> {
 /// `extract`. Sorted by name. Needs the network.
 ///
 /// # Errors
-/// [`Class::Definition`] when a package does not exist or cannot be installed with the others; [`Class::Fetch`] when the lists cannot be
-/// had or their signatures are wrong; [`Class::Tool`] when apt or the archive's keys are missing.
+/// [`ErrorKind::Definition`] when a package does not exist or cannot be installed with the others; [`ErrorKind::Fetch`] when the lists cannot be
+/// had or their signatures are wrong; [`ErrorKind::Tool`] when apt or the archive's keys are missing.
 pub fn resolve(request: &Resolve<'_>, progress: &Progress) -> Result<Vec<LockedPackage>> {
     let apt = Apt::create(request)?;
     let step = progress.step(&format!("reading the package lists of Debian {}", request.base.suite));
@@ -121,7 +121,7 @@ impl Apt {
         let output = command
             .start("apt")?
             .wait_with_output()
-            .map_err(|error| Error::new(Class::Tool, format!("waiting for apt: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for apt: {error}")))?;
         check(&command, output.status, &[output.stdout.as_slice(), &output.stderr].concat())
             .map_err(|error| self.explain(error))?;
         Ok(installations(&String::from_utf8_lossy(&output.stdout)))
@@ -162,9 +162,10 @@ impl Apt {
         }
         match packages.iter().find(|(name, _)| !locked.contains_key(name)) {
             None => Ok(locked),
-            Some((name, version)) => {
-                Err(Error::new(Class::Internal, format!("apt chose {name} {version} and does not know it")))
-            }
+            Some((name, version)) => Err(Error::new(
+                ErrorKind::Internal,
+                format!("apt chose {name} {version} and does not know it"),
+            )),
         }
     }
 
@@ -185,7 +186,7 @@ impl Apt {
 
     fn unknown(&self, package: &str) -> Error {
         let error =
-            Error::new(Class::Definition, format!("Debian {} has no package \"{package}\"", self.suite));
+            Error::new(ErrorKind::Definition, format!("Debian {} has no package \"{package}\"", self.suite));
         let names = self
             .run("apt-cache", &["pkgnames"])
             .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -205,7 +206,7 @@ impl Apt {
 fn keyring(candidates: &[&'static str]) -> Result<&'static str> {
     candidates.iter().find(|path| Path::new(path).is_file()).copied().ok_or_else(|| {
         Error::new(
-            Class::Tool,
+            ErrorKind::Tool,
             format!("the keys that verify Debian's package lists are missing ({})", candidates[0]),
         )
         .help("install them: apt-get install debian-archive-keyring")
@@ -272,7 +273,7 @@ fn check_names(packages: &[String]) -> Result<()> {
     match packages.iter().find(|name| !sound(name)) {
         None => Ok(()),
         Some(name) => Err(Error::new(
-            Class::Definition,
+            ErrorKind::Definition,
             format!("\"{name}\" is not the name of a Debian package"),
         )
         .help("write the name alone: versions are chosen by kiln lock, and the architecture is the image's")),
@@ -296,7 +297,7 @@ fn installations(simulation: &str) -> Vec<(String, String)> {
 fn lock(stanza: &Stanza, install: bool) -> Result<LockedPackage> {
     let name = stanza.get("package");
     let fail = |what: &str| {
-        Error::new(Class::Fetch, format!("the package list has no {what} for {name}"))
+        Error::new(ErrorKind::Fetch, format!("the package list has no {what} for {name}"))
             .help("choose another mirror")
     };
     let path = stanza.get("filename");
@@ -351,7 +352,7 @@ mod tests {
     fn refuses_names_that_apt_would_read_otherwise() {
         assert!(check_names(&["g++".into(), "libstdc++6".into(), "linux-image-6.1-amd64".into()]).is_ok());
         for wrong in ["", "-o", "bash=5", "?essential", "bash/sid", "Bash", "libc6:i386", "a*"] {
-            assert_eq!(check_names(&[wrong.into()]).unwrap_err().class(), Class::Definition, "{wrong}");
+            assert_eq!(check_names(&[wrong.into()]).unwrap_err().kind(), ErrorKind::Definition, "{wrong}");
         }
     }
 

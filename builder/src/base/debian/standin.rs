@@ -5,7 +5,7 @@
 
 use tar::{Builder, EntryType, Header};
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Its name.
 pub(super) const NAME: &str = "kiln-initrd";
@@ -50,8 +50,9 @@ pub(super) fn package() -> Result<Vec<u8>> {
 }
 
 fn tar_of(file: Option<(&str, &[u8])>) -> Result<Vec<u8>> {
-    let fail =
-        |error: std::io::Error| Error::new(Class::Internal, format!("writing the package {NAME}: {error}"));
+    let fail = |error: std::io::Error| {
+        Error::new(ErrorKind::Internal, format!("writing the package {NAME}: {error}"))
+    };
     let mut tar = Builder::new(Vec::new());
     let mut append = |path: &str, kind: EntryType, mode: u32, body: &[u8]| {
         let mut header = Header::new_gnu();

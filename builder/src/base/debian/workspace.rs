@@ -17,7 +17,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use tempfile::TempDir;
 
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{Run, tool};
 
 const PREFIX: &str = "kiln-base-";
@@ -60,7 +60,7 @@ impl Drop for Workspace {
 /// `/var/tmp` that will do.
 ///
 /// # Errors
-/// [`Class::Io`] when none will do; says why for each.
+/// [`ErrorKind::Io`] when none will do; says why for each.
 pub(super) fn create(size: u64) -> Result<Workspace> {
     let available = available_memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
     let memory = (available >= size.saturating_mul(3)).then_some(size);
@@ -73,7 +73,7 @@ pub(super) fn create(size: u64) -> Result<Workspace> {
             Err(reason) => reasons.push_str(&format!("\n  {}: {reason}", folder.display())),
         }
     }
-    Err(Error::new(Class::Io, format!("no folder to put a root of {} MB together:{reasons}", size >> 20))
+    Err(Error::new(ErrorKind::Io, format!("no folder to put a root of {} MB together:{reasons}", size >> 20))
         .help("name one with TMPDIR that every user may enter and write, as /tmp; or free some space"))
 }
 
@@ -91,7 +91,7 @@ fn make(folder: &Path, memory: Option<u64>) -> Result<Workspace> {
 fn lend<T>(lock: &File, start: impl FnOnce() -> Result<T>) -> Result<T> {
     let set = |flags| match fcntl(lock, FcntlArg::F_SETFD(flags)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Error::new(Class::Io, format!("sharing the lock of a build: {error}"))),
+        Err(error) => Err(Error::new(ErrorKind::Io, format!("sharing the lock of a build: {error}"))),
     };
     set(FdFlag::empty())?;
     let started = start();

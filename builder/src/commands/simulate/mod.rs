@@ -24,7 +24,7 @@ use serde_json::json;
 
 use super::Terminal;
 use crate::cli::SimulateArgs;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::pipeline::session;
 
 mod drive;
@@ -61,7 +61,7 @@ fn simulation(args: &SimulateArgs) -> Result<Simulation> {
     }
     for set in &args.sets {
         let (key, value) = set.split_once('=').ok_or_else(|| {
-            Error::new(Class::Usage, format!("--set {set}: there is no ="))
+            Error::new(ErrorKind::Usage, format!("--set {set}: there is no ="))
                 .help("write --set KEY=VALUE, such as --set zone=us-east-1f")
         })?;
         simulation = simulation.set(key, value);
@@ -82,7 +82,7 @@ fn user_data(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn failed(error: kiln_simulator::Error) -> Error {
-    let new = Error::new(if error.is_system { Class::Tool } else { Class::Usage }, error.message);
+    let new = Error::new(if error.is_system { ErrorKind::Tool } else { ErrorKind::Usage }, error.message);
     error.help.into_iter().fold(new, |new, help| new.help(help))
 }
 
@@ -113,7 +113,7 @@ fn command(args: &SimulateArgs) -> Result<Vec<OsString>> {
 fn listen(args: &SimulateArgs, machine: Machine, quiet: bool, terminal: &Terminal) -> Result<ExitCode> {
     let title = machine.platform.title.clone();
     if machine.platform.services.is_empty() {
-        return Err(Error::new(Class::Usage, format!("{title} has no service in the network"))
+        return Err(Error::new(ErrorKind::Usage, format!("{title} has no service in the network"))
             .help("run a command after --, or write what it has with --root or --drive"));
     }
     let running = machine.serve(args.listen).map_err(failed)?;
@@ -176,7 +176,7 @@ fn until_it_ends(
     interrupt.add(Signal::SIGINT);
     let name = command.get_program().to_string_lossy().into_owned();
     let trouble = |doing: &str, error: &dyn std::fmt::Display| {
-        Error::new(Class::Tool, format!("{doing} {name}: {error}"))
+        Error::new(ErrorKind::Tool, format!("{doing} {name}: {error}"))
     };
     interrupt.thread_block().map_err(|error| trouble("running", &error))?;
     let mut child = command.spawn().map_err(|error| trouble("starting", &error))?;
@@ -222,7 +222,7 @@ fn shown(entry: &Entry) -> String {
 
 /// The platform lacks what was asked for.
 fn absent(machine: &Machine, what: &str) -> Error {
-    Error::new(Class::Usage, format!("{} has no {what}", machine.platform.title))
+    Error::new(ErrorKind::Usage, format!("{} has no {what}", machine.platform.title))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::{Image, Output, Written};
 use crate::definition::plan;
 use crate::digest::Digest;
-use crate::error::{Class, Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::compress::{CompressedLayer, Compression, compress};
 
 const SECONDS_PER_DAY: u64 = 86_400;
@@ -90,7 +90,7 @@ impl Layout {
                 layer.path.display(),
                 layer.size
             );
-            return Err(Error::new(Class::Io, message).help("remove its folder and build again"));
+            return Err(Error::new(ErrorKind::Io, message).help("remove its folder and build again"));
         }
         // Two layers with the same content are one blob.
         let written = blob(&layer.digest);
@@ -209,7 +209,7 @@ fn json(document: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn built<T, E: Display>(result: Result<T, E>) -> Result<T> {
-    result.map_err(|error| Error::new(Class::Internal, format!("writing the OCI layout: {error}")))
+    result.map_err(|error| Error::new(ErrorKind::Internal, format!("writing the OCI layout: {error}")))
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC. Days to date after Howard Hinnant, "chrono-compatible low-level date algorithms".

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::merge::real_path;
 use super::near::suggest;
 use super::{Body, Entry, Node, Tree};
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Where the image's own links and units are.
 const LOCAL: &str = "etc/systemd/system";
@@ -19,7 +19,7 @@ const MASKED: &str = "/dev/null";
 /// The links that enable `enable` and mask `mask` in `tree`; those which are there already are left out.
 ///
 /// # Errors
-/// [`Class::Definition`] when a unit is missing, cannot be enabled or masked, or is in both lists.
+/// [`ErrorKind::Definition`] when a unit is missing, cannot be enabled or masked, or is in both lists.
 pub fn enable(tree: &Tree, enable: &[String], mask: &[String]) -> Result<Tree> {
     let mut links = Links { tree, new: Tree::default(), done: BTreeSet::new() };
     for unit in mask {
@@ -335,7 +335,7 @@ fn text(body: &Body, path: &str) -> Result<String> {
 }
 
 fn problem(message: String) -> Error {
-    Error::new(Class::Definition, message)
+    Error::new(ErrorKind::Definition, message)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::root::Root;
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 
 /// What is kept of each of the two outputs; the rest is read and thrown away.
 const OUTPUT_LIMIT: usize = 64 * 1024;
@@ -60,7 +60,7 @@ pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output>
     match collect(&mut child, deadline).doing(doing())? {
         Some(output) => Ok(output),
         None => {
-            Err(Failure::new(Class::Host, format!("{}: no end after {} s", doing(), limit.as_secs_f32()))
+            Err(Failure::new(ErrorKind::Host, format!("{}: no end after {} s", doing(), limit.as_secs_f32()))
                 .transient())
         }
     }
@@ -72,7 +72,7 @@ pub fn run_checked(program: &str, arguments: &[&str], limit: Duration) -> Result
     if output.success() {
         return Ok(output);
     }
-    Err(Failure::new(Class::Host, format!("{} failed: {}", shown(program, arguments), output.reason())))
+    Err(Failure::new(ErrorKind::Host, format!("{} failed: {}", shown(program, arguments), output.reason())))
 }
 
 /// Where `program` lies, searched in the folders of `path` (as in the variable PATH) below `root`.

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 
 /// Mode of files with secrets in them.
 pub const PRIVATE: u32 = 0o600;
@@ -77,7 +77,10 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).doing(doing())?;
     if bytes.len() as u64 > limit {
-        return Err(Failure::new(Class::Host, format!("{} is longer than {limit} bytes", path.display())));
+        return Err(Failure::new(
+            ErrorKind::Host,
+            format!("{} is longer than {limit} bytes", path.display()),
+        ));
     }
     Ok(Some(bytes))
 }
@@ -137,7 +140,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("taken")).unwrap();
         let failure = write(&folder.path().join("taken"), b"x", PUBLIC).unwrap_err();
-        assert!(failure.message.starts_with("writing ") && failure.class == Class::Host, "{failure}");
+        assert!(failure.message.starts_with("writing ") && failure.kind == ErrorKind::Host, "{failure}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

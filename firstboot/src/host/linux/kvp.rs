@@ -20,7 +20,7 @@ use nix::libc;
 use zeroize::Zeroizing;
 
 use super::root::Root;
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 
 /// Bytes of a key.
 pub const KEY: usize = 512;
@@ -107,7 +107,7 @@ pub fn joined(pairs: &[Pair], name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> 
     let Some(first) = parts.first().map(|part| part.0) else { return Ok(None) };
     if first > 1 || parts.iter().enumerate().any(|(position, part)| part.0 != first + position) {
         return Err(Failure::new(
-            Class::Source,
+            ErrorKind::Source,
             format!("the pairs {name}.<n> of Hyper-V are not numbered one after another from 0 or 1"),
         ));
     }

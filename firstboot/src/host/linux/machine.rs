@@ -7,7 +7,7 @@ use super::files;
 use super::kernel;
 use super::root::Root;
 use super::services::Services;
-use crate::error::{Class, Context, Failure, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::kubernetes::version::Version;
 
 /// `kubelet --version` takes 160 ms on an idle machine; on one that boots, seconds.
@@ -44,7 +44,7 @@ pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
 pub fn kubelet_version(program: &str) -> Result<Version> {
     let output = command::run_checked(program, &["--version"], VERSION_LIMIT)?;
     parse_kubelet_version(&output.stdout).ok_or_else(|| {
-        Failure::new(Class::Host, format!("\"{program} --version\" did not say a version of Kubernetes"))
+        Failure::new(ErrorKind::Host, format!("\"{program} --version\" did not say a version of Kubernetes"))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{CLUSTER_INFO, Cluster, Request, Verification, bearer_of};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::join::cluster::ConfigMap;
@@ -24,8 +24,9 @@ pub(super) fn discover(
     request: &Request<'_>,
     backoff: &mut Backoff,
 ) -> Result<Cluster> {
-    let named =
-        |why: String| Failure::new(Class::Config, format!("the discovery file {}: {why}", path.display()));
+    let named = |why: String| {
+        Failure::new(ErrorKind::Config, format!("the discovery file {}: {why}", path.display()))
+    };
     let bytes = files::read(&network.root.path(path), LONGEST as u64)?
         .ok_or_else(|| named("there is no such file".to_owned()))?;
     let kubeconfig = kubeconfig::parse(&bytes, path.parent().unwrap_or(Path::new("/"))).map_err(named)?;
@@ -51,7 +52,7 @@ pub(super) fn discover_url(
             }
         })
         .map_err(|why| {
-            Failure::new(Class::Config, format!("the discovery kubeconfig from {shown}: {why}"))
+            Failure::new(ErrorKind::Config, format!("the discovery kubeconfig from {shown}: {why}"))
         })?;
     cluster(network, kubeconfig, Verification::Url(shown), request, backoff)
 }
@@ -80,7 +81,7 @@ pub fn fetch(
 ) -> Result<Vec<u8>> {
     let mut url = url.to_owned();
     for _ in 0..=MOST_REDIRECTS {
-        let (server, path) = https::split(&url).map_err(|why| Failure::new(Class::Config, why))?;
+        let (server, path) = https::split(&url).map_err(|why| Failure::new(ErrorKind::Config, why))?;
         let mut client = Client::new(network, server, None, authorities, &Credential::Anonymous)?;
         let outcome = retry::until(deadline, backoff, || match client.get(&path, deadline) {
             Ok(answer) => Ok(Ok(answer.body)),
@@ -95,7 +96,7 @@ pub fn fetch(
             Err(target) => url = target,
         }
     }
-    Err(Failure::new(Class::Unreachable, format!("fetching it: more than {MOST_REDIRECTS} redirects")))
+    Err(Failure::new(ErrorKind::Unreachable, format!("fetching it: more than {MOST_REDIRECTS} redirects")))
 }
 
 fn cluster(
@@ -110,7 +111,7 @@ fn cluster(
         (Some(token), _) => bearer_of(token),
         (None, Some(user)) => credential(&network.root, user)?,
         (None, None) => {
-            return Err(Failure::new(Class::Config, "the discovery kubeconfig has no user, and there is no tlsBootstrapToken")
+            return Err(Failure::new(ErrorKind::Config, "the discovery kubeconfig has no user, and there is no tlsBootstrapToken")
                 .help("set discovery.tlsBootstrapToken, or add a user with a token or a client certificate to the kubeconfig"));
         }
     };
@@ -140,7 +141,7 @@ fn published(
     match published.and_then(|kubeconfig| kubeconfig.authorities) {
         Some(Material::Inline(text)) => pem(text),
         _ => Err(Failure::new(
-            Class::Config,
+            ErrorKind::Config,
             "neither the discovery kubeconfig nor the cluster's cluster-info has a CA",
         )),
     }
@@ -148,7 +149,7 @@ fn published(
 
 fn pem(text: Secret) -> Result<Authorities> {
     Authorities::from_pem(text.reveal().as_bytes())
-        .map_err(|why| Failure::new(Class::Config, format!("the discovery kubeconfig: {why}")))
+        .map_err(|why| Failure::new(ErrorKind::Config, format!("the discovery kubeconfig: {why}")))
 }
 
 fn credential(root: &Root, user: User) -> Result<Credential> {
@@ -159,10 +160,10 @@ fn credential(root: &Root, user: User) -> Result<Credential> {
         User::Certificate { certificate, key } => {
             let own = ClientCertificate::from_pem(&load(root, certificate)?, &load(root, key)?);
             own.map(Credential::Certificate)
-                .map_err(|why| Failure::new(Class::Config, format!("the discovery kubeconfig: {why}")))
+                .map_err(|why| Failure::new(ErrorKind::Config, format!("the discovery kubeconfig: {why}")))
         }
         User::Unsupported(how) => Err(Failure::new(
-            Class::Config,
+            ErrorKind::Config,
             format!("the user of the discovery kubeconfig authenticates by {how}, which a join cannot"),
         )
         .help("set discovery.tlsBootstrapToken, or use a token or a client certificate")),
@@ -175,7 +176,10 @@ fn load(root: &Root, material: Material) -> Result<Secret> {
         Material::File(path) => path,
     };
     let wrong = |why| {
-        Failure::new(Class::Config, format!("{}, named by the discovery kubeconfig: {why}", path.display()))
+        Failure::new(
+            ErrorKind::Config,
+            format!("{}, named by the discovery kubeconfig: {why}", path.display()),
+        )
     };
     let bytes =
         files::read(&root.path(&path), LONGEST as u64)?.ok_or_else(|| wrong("there is no such file"))?;

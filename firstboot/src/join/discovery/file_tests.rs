@@ -149,7 +149,7 @@ fn files_that_cannot_be_used_are_told() {
     ] {
         machine.file("cluster-info.conf", &kubeconfig("https://10.0.0.1:6443", cluster, user));
         let failure = machine.discover(None).err().unwrap();
-        assert!(failure.class == Class::Config && failure.message.contains(why), "{failure}");
+        assert!(failure.kind == ErrorKind::Config && failure.message.contains(why), "{failure}");
     }
 }
 

@@ -12,7 +12,7 @@ mod token;
 use std::path::PathBuf;
 
 use crate::config::model::Discovery;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::kubeconfig::{self, BootstrapUser, ClusterEntry};
 use crate::kubernetes::server::Server;
 use crate::kubernetes::token::Token;
@@ -76,7 +76,7 @@ pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff)
                 if *unsafe_skip_ca_verification && pins.is_empty() { None } else { Some(pins.as_slice()) };
             token::discover(network, endpoints, token, pins, &bearer_of(bearer), request.deadline, backoff)
         }
-        Discovery::Asked { .. } => Err(Failure::new(Class::Internal, "a token was not asked for")),
+        Discovery::Asked { .. } => Err(Failure::new(ErrorKind::Internal, "a token was not asked for")),
         Discovery::File(path) => file::discover(network, path, request, backoff),
         Discovery::Url(url) => file::discover_url(network, url, request, backoff),
     }
@@ -89,7 +89,7 @@ impl Cluster {
             Credential::Bearer(token) => BootstrapUser::Token(token),
             Credential::Certificate(own) => BootstrapUser::Certificate(own.pem().0, own.pem().1),
             Credential::Anonymous => {
-                return Err(Failure::new(Class::Internal, "a kubelet cannot bootstrap as nobody"));
+                return Err(Failure::new(ErrorKind::Internal, "a kubelet cannot bootstrap as nobody"));
             }
         };
         Ok(kubeconfig::bootstrap(&self.entry(preferences), cluster_name, user))

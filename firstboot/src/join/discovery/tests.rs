@@ -151,27 +151,27 @@ fn wrong_pins_secrets_and_tokens_are_refused_in_kubeadms_words() {
         right[0]
     );
     for (pins, text, class, message) in [
-        (&wrong, TOKEN, Class::Untrusted, not_pinned.as_str()),
-        (&vec![], TOKEN, Class::Untrusted, not_pinned.as_str()),
+        (&wrong, TOKEN, ErrorKind::Untrusted, not_pinned.as_str()),
+        (&vec![], TOKEN, ErrorKind::Untrusted, not_pinned.as_str()),
         (
             &right,
             "abcdef.0000000000000000",
-            Class::Untrusted,
+            ErrorKind::Untrusted,
             "failed to verify JWS signature of received cluster info object, can't trust this API Server",
         ),
         (
             &right,
             "aaaaaa.bbbbbbbbbbbbbbbb",
-            Class::Credential,
+            ErrorKind::Credential,
             "could not find a JWS signature in the cluster-info ConfigMap for token ID \"aaaaaa\"",
         ),
     ] {
         let started = Instant::now();
         let failure = failure(run(
             &by_token(&[&server], pins, text),
-            if class == Class::Credential { 3000 } else { 10_000 },
+            if class == ErrorKind::Credential { 3000 } else { 10_000 },
         ));
-        assert_eq!((failure.class, failure.message.as_str(), failure.transient), (class, message, false));
+        assert_eq!((failure.kind, failure.message.as_str(), failure.transient), (class, message, false));
         assert!(failure.help.is_some() && started.elapsed() < Duration::from_secs(6));
     }
     assert!(server.asked().iter().all(|asked| !asked.head.to_lowercase().contains("authorization")));
@@ -185,7 +185,7 @@ fn a_man_in_the_middle_gets_no_token() {
     let middle =
         start(&other, &Identity::default(), move |url, _| Reply::Json(200, cluster_info(&own, url, TOKEN)));
     let failure = failure(run(&by_token(&[&middle], &ca.authorities().pins(), TOKEN), 8000));
-    assert_eq!((failure.class, failure.transient), (Class::Untrusted, false), "{failure}");
+    assert_eq!((failure.kind, failure.transient), (ErrorKind::Untrusted, false), "{failure}");
     assert_eq!(middle.asked().len(), 1);
     assert!(!middle.asked()[0].head.to_lowercase().contains("authorization"));
 }
@@ -196,17 +196,17 @@ fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
         (
             vec!["api.example.com"],
             -1..30,
-            Class::Untrusted,
+            ErrorKind::Untrusted,
             "is not for that name or address, but for api.example.com",
         ),
         // The server's own Date says that the clock is right: the certificate did expire.
-        (vec!["127.0.0.1"], -30..-1, Class::Untrusted, "expired on "),
-        (vec!["127.0.0.1"], 1..30, Class::Clock, "is valid only from "),
+        (vec!["127.0.0.1"], -30..-1, ErrorKind::Untrusted, "expired on "),
+        (vec!["127.0.0.1"], 1..30, ErrorKind::Clock, "is valid only from "),
     ] {
         let ca = Arc::new(Ca::new());
         let server = publishing(ca.clone(), &Identity { names: &names, days, ..Identity::default() });
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000));
-        assert!(failure.class == class && failure.message.contains(message), "{failure}");
+        assert!(failure.kind == class && failure.message.contains(message), "{failure}");
         assert_eq!(server.asked().len(), 1);
     }
 }
@@ -215,18 +215,18 @@ fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
 #[test]
 fn a_ca_that_does_not_hold_now_is_not_trusted() {
     for (days, class, message) in [
-        (-30..-1, Class::Untrusted, "the cluster's CA expired on "),
-        (1..30, Class::Clock, "the cluster's CA is valid only from "),
+        (-30..-1, ErrorKind::Untrusted, "the cluster's CA expired on "),
+        (1..30, ErrorKind::Clock, "the cluster's CA is valid only from "),
     ] {
         let ca = Arc::new(Ca::valid(days));
         let server = publishing(ca.clone(), &Identity::default());
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000));
-        assert!(failure.class == class && failure.message.starts_with(message), "{failure}");
+        assert!(failure.kind == class && failure.message.starts_with(message), "{failure}");
         assert_eq!(server.asked().len(), 1);
         // Without an answer that has a date, either may be wrong.
         let unasked =
             Client::new(&network(), server.server(), None, &ca.authorities(), &Credential::Anonymous);
-        assert_eq!(unasked.err().map(|failure| failure.class), Some(Class::Clock));
+        assert_eq!(unasked.err().map(|failure| failure.kind), Some(ErrorKind::Clock));
     }
 }
 
@@ -241,8 +241,8 @@ fn an_expired_ca_beside_a_good_one_does_no_harm_and_vouches_for_nobody() {
             Client::new(&network(), server.server(), None, &both, &Credential::Anonymous).unwrap();
         let answer = client.get("/x", Deadline::after(Duration::from_secs(3)));
         assert_eq!(
-            answer.map(drop).map_err(|error| error.failure.class),
-            if is_trusted { Ok(()) } else { Err(Class::Untrusted) }
+            answer.map(drop).map_err(|error| error.failure.kind),
+            if is_trusted { Ok(()) } else { Err(ErrorKind::Untrusted) }
         );
     }
 }
@@ -287,7 +287,7 @@ fn without_pins_the_signature_must_be_said_to_be_enough() {
     };
     assert_eq!(run(&discovery(Vec::new()), 3000).unwrap().verified_by, Verification::SignatureAlone);
     // Pins that are there are checked, whatever else is said.
-    assert_eq!(failure(run(&discovery(vec!["0".repeat(64)]), 3000)).class, Class::Untrusted);
+    assert_eq!(failure(run(&discovery(vec!["0".repeat(64)]), 3000)).kind, ErrorKind::Untrusted);
     // The token goes only to a server that shows a certificate of the CA that was signed for.
     let own = ca.clone();
     let middle = start(&Ca::new(), &Identity::default(), move |url, _| {
@@ -299,7 +299,7 @@ fn without_pins_the_signature_must_be_said_to_be_enough() {
         pins: Vec::new(),
         unsafe_skip_ca_verification: true,
     };
-    assert_eq!(failure(run(&discovery, 3000)).class, Class::Untrusted);
+    assert_eq!(failure(run(&discovery, 3000)).kind, ErrorKind::Untrusted);
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn endpoints_are_tried_in_turn_and_again() {
     assert_eq!(slow.asked().len(), 3);
 
     let failure = failure(run(&at(vec![dead.clone()]), 200));
-    assert!(failure.class == Class::Unreachable && failure.transient);
+    assert!(failure.kind == ErrorKind::Unreachable && failure.transient);
     let expected = format!(
         "failed to request the cluster-info ConfigMap: GET {CLUSTER_INFO} from {dead}: connecting: Connection refused (tried "
     );
@@ -392,7 +392,8 @@ fn anonymous_clients_that_are_locked_out_are_told_about_file_discovery() {
         let started = Instant::now();
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), time));
         assert!(
-            failure.class == Class::Credential && failure.help.as_ref().unwrap().contains("discovery.file"),
+            failure.kind == ErrorKind::Credential
+                && failure.help.as_ref().unwrap().contains("discovery.file"),
             "{failure:?}"
         );
         assert!(started.elapsed() < Duration::from_secs(4));
@@ -429,7 +430,7 @@ fn cluster_infos_that_cannot_be_used_are_refused() {
     ] {
         match open(value) {
             Err(Rejected::ForGood(failure)) => {
-                assert!(failure.class == Class::Refused && failure.message.contains(message), "{failure}")
+                assert!(failure.kind == ErrorKind::Refused && failure.message.contains(message), "{failure}")
             }
             other => panic!("{other:?}"),
         }

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{CLUSTER_INFO, Cluster, Verification};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::join::cluster::ConfigMap;
 use crate::join::jws;
 use crate::kubernetes::endpoint::Endpoint;
@@ -61,7 +61,7 @@ pub(super) fn discover(
             }
         }
         let error =
-            last.unwrap_or_else(|| Failure::new(Class::Config, "token discovery has no endpoint").into());
+            last.unwrap_or_else(|| Failure::new(ErrorKind::Config, "token discovery has no endpoint").into());
         match settling.since {
             Some(_) => settling.pause(deadline, error.failure)?,
             None => retry::pause(deadline, backoff, error)?,
@@ -125,12 +125,12 @@ fn attempt(
         let status = error.status;
         let error = Error { failure: error.failure.doing(doing), ..error };
         match status {
-            Some(404) => Rejected::NotYet(Failure { class: Class::Refused, ..error.failure }.help(
+            Some(404) => Rejected::NotYet(Failure { kind: ErrorKind::Refused, ..error.failure }.help(
                 "the cluster publishes no cluster-info: finish kubeadm init there, or use file discovery",
             )),
             Some(403) => Rejected::NotYet(error.failure.help(HARDENED)),
             Some(401) => Rejected::ForGood(error.failure.help(HARDENED)),
-            _ if error.failure.class == Class::Unreachable => Rejected::Unreachable(error),
+            _ if error.failure.kind == ErrorKind::Unreachable => Rejected::Unreachable(error),
             _ => Rejected::ForGood(error.failure),
         }
     })?;
@@ -150,18 +150,18 @@ pub fn open(
     let for_good = |class, message: String| Rejected::ForGood(Failure::new(class, message));
     let kubeconfig = config_map.get("kubeconfig");
     let kubeconfig = kubeconfig.ok_or_else(|| {
-        for_good(Class::Refused, "there is no kubeconfig in the cluster-info ConfigMap".to_owned())
+        for_good(ErrorKind::Refused, "there is no kubeconfig in the cluster-info ConfigMap".to_owned())
     })?;
     let signature = config_map.get(&format!("jws-kubeconfig-{}", token.id())).ok_or_else(|| {
         let message = format!("could not find a JWS signature in the cluster-info ConfigMap for token ID \"{}\"", token.id());
-        Rejected::NotYet(Failure::new(Class::Credential, message).help(
+        Rejected::NotYet(Failure::new(ErrorKind::Credential, message).help(
             "the token is unknown, expired or without the usage signing: make a new one with kubeadm token create, on the control plane",
         ))
     })?;
     jws::verify(kubeconfig, signature, token).map_err(Rejected::ForGood)?;
 
     let wrong = |why: String| {
-        for_good(Class::Refused, format!("the kubeconfig of the cluster-info ConfigMap: {why}"))
+        for_good(ErrorKind::Refused, format!("the kubeconfig of the cluster-info ConfigMap: {why}"))
     };
     let parsed = kubeconfig::parse(kubeconfig.as_bytes(), "/".as_ref()).map_err(wrong)?;
     let Some(Material::Inline(pem)) = parsed.authorities else {
@@ -183,7 +183,7 @@ fn pinned(authorities: &Authorities, pins: &[String]) -> Result<String> {
         let message = format!(
             "cluster CA found in cluster-info ConfigMap is invalid: none of the public keys {list} are pinned"
         );
-        Failure::new(Class::Untrusted, message)
+        Failure::new(ErrorKind::Untrusted, message)
             .help("if this is the right cluster, correct caCertHashes; if in doubt, another answers")
     })
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Need, Phase, preflight};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::{identity, machine};
 use crate::join::cluster::{self, ClusterConfiguration, Node};
 use crate::join::plan::{self, ClusterFacts, HostFacts};
@@ -35,7 +35,7 @@ fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline
         .found
         .cluster
         .as_mut()
-        .ok_or_else(|| Failure::new(Class::Internal, "no cluster was discovered"))?;
+        .ok_or_else(|| Failure::new(ErrorKind::Internal, "no cluster was discovered"))?;
     let (server, ca_pem) =
         (found.server.to_string(), String::from_utf8_lossy(found.authorities.pem()).into_owned());
     if let Some(kubelet_config) = carried {
@@ -93,12 +93,12 @@ fn name_is_free(join: &mut Join, name: &str, deadline: Deadline) -> Result<bool>
     let Some(found) = &mut join.found.cluster else { return Ok(false) };
     let node = match cluster::node(&mut found.client, name, deadline, &mut Backoff::new()) {
         Ok(node) => node,
-        Err(failure) if failure.class == Class::Credential => return Ok(true),
+        Err(failure) if failure.kind == ErrorKind::Credential => return Ok(true),
         Err(failure) => return Err(failure),
     };
     match node {
         Some(node) if node.ready && !is_this_machine(join, &node) => Err(Failure::new(
-            Class::Refused,
+            ErrorKind::Refused,
             format!("a Node with name \"{name}\" and status \"Ready\" already exists in the cluster"),
         )
         .help(format!("delete the Node (kubectl delete node {name}) or give this machine another name"))),

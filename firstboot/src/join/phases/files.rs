@@ -1,7 +1,7 @@
 //! Writes what the kubelet starts with; `config.yaml` last, because its unit waits for that.
 
 use super::{Need, Phase};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::join::{Join, names};
 
@@ -16,7 +16,7 @@ fn run(join: &mut Join) -> Result<()> {
         .found
         .plan
         .as_ref()
-        .ok_or_else(|| Failure::new(Class::Internal, "no files were planned"))?;
+        .ok_or_else(|| Failure::new(ErrorKind::Internal, "no files were planned"))?;
     names::add(join.root, &plan.node_name)?;
     for file in &plan.files {
         files::write(&join.root.path(&file.path), &file.bytes, file.mode)?;

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::{Need, Phase};
 use crate::config::model::{NodeConfig, TlsBootstrap};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files::{self, PRIVATE};
 use crate::host::root::Root;
 use crate::join::Join;
@@ -102,5 +102,5 @@ fn discovered<'a>(join: &'a mut Join<'_>) -> Result<&'a mut crate::join::discove
     join.found
         .cluster
         .as_mut()
-        .ok_or_else(|| Failure::new(Class::Internal, "no cluster was discovered"))
+        .ok_or_else(|| Failure::new(ErrorKind::Internal, "no cluster was discovered"))
 }

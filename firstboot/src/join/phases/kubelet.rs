@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::identity::{self, BOOTSTRAP_CONF};
 use super::{Need, Phase};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::services::{Services, Wait};
 use crate::join::plan::CONFIG;
@@ -52,7 +52,7 @@ fn start(services: Services) -> Result<()> {
 fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
     let bytes = files::read(&join.root.path(CONFIG), LONGEST)?.unwrap_or_default();
     let configuration = serde_yaml_ng::from_slice(&bytes)
-        .map_err(|_| Failure::new(Class::Host, format!("{CONFIG} is damaged")))?;
+        .map_err(|_| Failure::new(ErrorKind::Host, format!("{CONFIG} is damaged")))?;
     Ok(kubelet_config::healthz(&configuration).map(|(host, port)| Endpoint { host, port }))
 }
 
@@ -62,7 +62,7 @@ fn wait_until_healthy(join: &Join, endpoint: &Endpoint, deadline: Deadline) -> R
         if deadline.has_passed() {
             let message =
                 format!("the kubelet is not healthy after {} s: {why}", deadline.elapsed().as_secs());
-            return Err(Failure::new(Class::Kubelet, message)
+            return Err(Failure::new(ErrorKind::Kubelet, message)
                 .help(join.machine.services.advice(UNIT))
                 .transient());
         }
@@ -85,7 +85,7 @@ fn wait_for_identity(join: &Join, deadline: Deadline) -> Result<()> {
     while !identity::is_good(join) {
         if deadline.has_passed() {
             let message = format!("the kubelet has no certificate after {} s", deadline.elapsed().as_secs());
-            return Err(Failure::new(Class::Pending, message)
+            return Err(Failure::new(ErrorKind::Pending, message)
                 .help("see kubectl get csr, and approve its request")
                 .transient());
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Need, Phase};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::cri::CgroupDriver;
 use crate::join::Join;
 use crate::net::resolve;
@@ -121,7 +121,7 @@ fn tell(join: &mut Join, report: &Report) {
 /// Takes in what the runtime said, once it has; waits for what is left of its time.
 fn collect_runtime(join: &mut Join) {
     let Some(waiting) = join.found.runtime.take() else { return };
-    let panicked = |_| Err(Failure::new(Class::Internal, "waiting for the container runtime panicked"));
+    let panicked = |_| Err(Failure::new(ErrorKind::Internal, "waiting for the container runtime panicked"));
     join.found.facts.runtime = Some(waiting.join().unwrap_or_else(panicked));
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::identity::KUBELET_CONF;
 use super::{Need, Phase};
 use crate::config::model::{Discovery, WaitFor};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::join::discovery::{Request, discover};
 use crate::join::plan::INSTANCE_CONFIG;
 use crate::join::{Join, cluster};
@@ -57,7 +57,7 @@ fn wait(client: &mut Client, name: &str, until_ready: bool, deadline: Deadline) 
             _ if deadline.remaining() < PAUSE => {
                 let state = if node.is_some() { "not Ready" } else { "not registered" };
                 let message = format!("the Node {name} is {state} after {} s", deadline.elapsed().as_secs());
-                return Err(Failure::new(Class::Kubelet, message)
+                return Err(Failure::new(ErrorKind::Kubelet, message)
                     .help("see journalctl -u kubelet, and kubectl describe node")
                     .transient());
             }

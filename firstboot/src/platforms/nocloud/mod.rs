@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::drive::{the_disk, user_data};
 use super::{Document, Reader, Reading, Source};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
@@ -98,7 +98,7 @@ fn remark(reader: &mut Reader, name: &str, reading: &Reading, ignored: &[&str]) 
 
 /// meta-data is YAML; beside cloud-init's own fields it may have those that a cloud would know.
 pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
-    let wrong = |why: String| Failure::new(Class::Source, format!("{source}: {why}"));
+    let wrong = |why: String| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
     let value: Value =
         serde_yaml_ng::from_slice(bytes).map_err(|error| wrong(format!("no YAML: {}", place(&error))))?;
     let Value::Object(fields) = value else {

@@ -4,7 +4,7 @@
 //! The URL must be https. Over plain http anyone on the way can change what comes: then `firstboot.config-sha256=` must pin the user-data,
 //! and meta-data, which nothing pins, is not read. In the URL, `__dmi.KEY__` stands for a field of the firmware, by dmidecode's name.
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::smbios;
 use crate::facts::Facts;
 use crate::host::root::Root;
@@ -99,7 +99,10 @@ pub(super) fn read(reader: &mut Reader, from: &str, named_by: &str, reading: &mu
 
 fn field(root: &Root, key: &str) -> Result<String> {
     let wrong = |why: &str| {
-        Failure::new(Class::Source, format!("__dmi.{}__: {why}", key.chars().take(40).collect::<String>()))
+        Failure::new(
+            ErrorKind::Source,
+            format!("__dmi.{}__: {why}", key.chars().take(40).collect::<String>()),
+        )
     };
     let (_, name) = KEYS
         .iter()

@@ -44,7 +44,7 @@ fn meta_data_becomes_facts() {
     facts(b"", "here", &mut found).unwrap();
     for wrong in [&b"- a"[..], b"a: [", b"\xff", b"text"] {
         let failure = facts(wrong, "here", &mut Facts::default()).unwrap_err();
-        assert!(failure.class == Class::Source && failure.message.starts_with("here: no "), "{failure}");
+        assert!(failure.kind == ErrorKind::Source && failure.message.starts_with("here: no "), "{failure}");
     }
 }
 
@@ -95,17 +95,17 @@ fn plain_http_gives_pinned_user_data_and_no_facts() {
 fn what_cannot_be_trusted_or_understood_is_refused() {
     let wrong = format!("ds=nocloud;s=http://h/ firstboot.config-sha256={}", "0".repeat(64));
     for (contents, class, expected) in [
-        ((CMDLINE, "ds=nocloud;s=http://h/"), Class::Source, "plain http"),
-        ((SERIAL, "ds=nocloud;s=http://h/"), Class::Source, "smbios product_serial names plain http"),
-        ((CMDLINE, "ds=nocloud;s=ftp://h/"), Class::Source, "neither an https nor an http URL"),
-        ((CMDLINE, "ds=nocloud;s=/etc/"), Class::Source, "neither an https nor an http URL"),
-        ((CMDLINE, "ds=nocloud;s=https://h/__dmi.nonsense__/"), Class::Source, "no such keyword"),
-        ((CMDLINE, "ds=nocloud;s=https://h/__dmi.system-uuid__/"), Class::Source, "no such field"),
-        ((CMDLINE, "ds=nocloud"), Class::Source, "no disk has the label cidata"),
-        ((CMDLINE, &wrong), Class::Untrusted, "is not what firstboot.config-sha256 pins"),
+        ((CMDLINE, "ds=nocloud;s=http://h/"), ErrorKind::Source, "plain http"),
+        ((SERIAL, "ds=nocloud;s=http://h/"), ErrorKind::Source, "smbios product_serial names plain http"),
+        ((CMDLINE, "ds=nocloud;s=ftp://h/"), ErrorKind::Source, "neither an https nor an http URL"),
+        ((CMDLINE, "ds=nocloud;s=/etc/"), ErrorKind::Source, "neither an https nor an http URL"),
+        ((CMDLINE, "ds=nocloud;s=https://h/__dmi.nonsense__/"), ErrorKind::Source, "no such keyword"),
+        ((CMDLINE, "ds=nocloud;s=https://h/__dmi.system-uuid__/"), ErrorKind::Source, "no such field"),
+        ((CMDLINE, "ds=nocloud"), ErrorKind::Source, "no disk has the label cidata"),
+        ((CMDLINE, &wrong), ErrorKind::Untrusted, "is not what firstboot.config-sha256 pins"),
     ] {
         let failure = gathered(&[contents]).0.unwrap_err();
-        assert!(failure.message.contains(expected) && failure.class == class, "{contents:?}: {failure}");
+        assert!(failure.message.contains(expected) && failure.kind == class, "{contents:?}: {failure}");
     }
 }
 

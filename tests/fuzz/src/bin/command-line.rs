@@ -1,7 +1,7 @@
 //! A kernel command line: its words, what `ds=nocloud` says, variables in a URL, a config inside it.
 #![no_main]
 
-use firstboot::error::{Class, Failure};
+use firstboot::error::{ErrorKind, Failure};
 use firstboot::evidence::CommandLine;
 use firstboot::platforms::{inline, nocloud::seed, variables};
 use libfuzzer_sys::fuzz_target;
@@ -19,7 +19,7 @@ fuzz_target!(|line: &str| {
     }
     let value = |name: &str| match name {
         "mac" => Ok("a b/?#%".to_owned()),
-        _ => Err(Failure::new(Class::Source, "no such variable")),
+        _ => Err(Failure::new(ErrorKind::Source, "no such variable")),
     };
     if let Ok(url) = variables::expand(line, "${", "}", &value) {
         assert_eq!(url, line.replace("${mac}", "a%20b%2F%3F%23%25"));

@@ -1,7 +1,7 @@
 //! Documents of metadata services: the first byte chooses the parser.
 #![no_main]
 
-use firstboot::error::Class;
+use firstboot::error::ErrorKind;
 use firstboot::facts::Facts;
 use firstboot::platforms::documents::PARSERS;
 use libfuzzer_sys::fuzz_target;
@@ -18,6 +18,6 @@ fuzz_target!(|bytes: &[u8]| {
                 |name: &&str| facts.text(name).is_none_or(|text| text.len() <= 2 * document.len() + 16);
             assert!(texts.iter().all(is_bounded));
         }
-        Err(failure) => assert!(failure.class == Class::Source && failure.message.starts_with("http://m")),
+        Err(failure) => assert!(failure.kind == ErrorKind::Source && failure.message.starts_with("http://m")),
     }
 });

@@ -257,7 +257,7 @@ fn silence_refusals_and_absence_end_at_the_deadline() {
         let begin = Instant::now();
         let failure = Client::wait_until_ready(&socket, brief(), |_| None).err().unwrap();
         assert!(
-            failure.message.contains(expected) && failure.class == Class::Runtime && failure.transient,
+            failure.message.contains(expected) && failure.kind == ErrorKind::Runtime && failure.transient,
             "{expected}: {failure}"
         );
         assert!((140..10_000).contains(&begin.elapsed().as_millis()), "{expected}: {:?}", begin.elapsed());
@@ -285,7 +285,7 @@ fn waiting_ends_when_it_is_in_vain() {
         (tries == 3).then(|| "the service containerd has failed".to_owned())
     });
     let failure = failure.err().unwrap();
-    assert_eq!((failure.class, tries), (Class::Runtime, 3));
+    assert_eq!((failure.kind, tries), (ErrorKind::Runtime, 3));
     assert!(
         failure.message.ends_with("there is no such socket; the service containerd has failed"),
         "{failure}"

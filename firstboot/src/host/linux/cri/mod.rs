@@ -17,7 +17,7 @@ use prost::Message;
 use self::grpc::{Channel, Error};
 use self::messages as message;
 use super::root::Root;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// The pauses between two attempts double from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -104,7 +104,7 @@ pub fn socket_path(endpoint: &str) -> Result<PathBuf> {
         return Ok(PathBuf::from(path));
     }
     Err(Failure::new(
-        Class::Config,
+        ErrorKind::Config,
         format!("the CRI socket \"{}\" is no Unix socket", endpoint.escape_debug()),
     )
     .help("name it as unix:///run/containerd/containerd.sock"))
@@ -160,7 +160,7 @@ impl Client {
         match client.status(deadline)?.not_ready {
             None => Ok((client, version)),
             Some(why) => Err(Failure::new(
-                Class::Runtime,
+                ErrorKind::Runtime,
                 format!("the container runtime {} is not ready: {why}", version.name),
             )
             .transient()),
@@ -184,7 +184,7 @@ impl Client {
             }
         }
         Err(Failure::new(
-            Class::Runtime,
+            ErrorKind::Runtime,
             format!("the server at {} does not speak the Container Runtime Interface", self.socket.display()),
         )
         .help(
@@ -343,7 +343,7 @@ fn one_socket(found: Vec<&str>, default: &str) -> Result<String> {
         [] => Ok(default.to_owned()),
         [one] => Ok(one.to_owned()),
         _ => Err(Failure::new(
-            Class::Config,
+            ErrorKind::Config,
             format!("several container runtimes are installed: {}", found.join(", ")),
         )
         .help("name the one to use in nodeRegistration.criSocket")),
@@ -356,7 +356,7 @@ fn path(api: Api, method: &str) -> String {
 
 fn failed(socket: &Path, method: &str, error: &Error) -> Failure {
     Failure::new(
-        Class::Runtime,
+        ErrorKind::Runtime,
         format!("asking the container runtime at {} ({method}): {error}", socket.display()),
     )
     .help("see what the runtime's log says, such as journalctl -u containerd")
@@ -371,7 +371,7 @@ fn unreachable(socket: &Path, error: &io::Error) -> Failure {
         kind => kind.to_string(),
     };
     let failure = Failure::new(
-        Class::Runtime,
+        ErrorKind::Runtime,
         format!("connecting to the container runtime at {}: {why}", socket.display()),
     )
     .help("start the container runtime, or name its socket in nodeRegistration.criSocket");

@@ -7,7 +7,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::platforms::document::LIMIT;
 
 #[cfg(target_arch = "x86_64")]
@@ -111,7 +111,7 @@ struct Channel<'a> {
 }
 
 fn failed(what: &str) -> Failure {
-    Failure::new(Class::Source, format!("VMware's channel to the host: {what}"))
+    Failure::new(ErrorKind::Source, format!("VMware's channel to the host: {what}"))
 }
 
 /// Sends one command and gives the answer.

@@ -135,7 +135,10 @@ fn a_played_host_that_fails_at_any_step_is_a_failure() {
     for fault in 0..=5 {
         let mut host = PlayedHost { fault: Some(fault), ..PlayedHost::with(&[("guestinfo.a", "canary")]) };
         let failure = get(&mut host, "guestinfo.a").unwrap_err();
-        assert!(failure.class == Class::Source && !failure.message.contains("canary"), "{fault}: {failure}");
+        assert!(
+            failure.kind == ErrorKind::Source && !failure.message.contains("canary"),
+            "{fault}: {failure}"
+        );
         assert_eq!(host.channels.0, host.channels.1, "{fault}: every channel is closed");
     }
 }
