@@ -137,7 +137,9 @@ fn config(own: Pair, clients: Option<&Ca>) -> ServerConfig {
         None => builder.with_no_client_auth(),
     };
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.key.serialize_der()));
-    builder.with_single_cert(vec![own.certificate], key).expect("key and certificate belong together")
+    builder
+        .with_single_cert(vec![own.certificate], key)
+        .expect("key and certificate belong together")
 }
 
 /// Like kubeadm's CA. The kind of string in the name counts: names are compared byte for byte.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Connection;
 
@@ -39,15 +39,6 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// An answer of a Kubernetes API server that is no success.
-    pub fn status(code: u16, message: &str) -> Self {
-        let kind = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure"});
-        let mut status = kind.as_object().expect("it is one").clone();
-        status.insert("message".to_owned(), message.into());
-        status.insert("code".to_owned(), code.into());
-        Self::Json(code, status.into())
-    }
-
     /// Sends it. An error ends the connection.
     pub fn send(self, to: &mut Connection) -> io::Result<()> {
         match self {

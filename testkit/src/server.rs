@@ -103,8 +103,7 @@ impl TestServer {
     /// Without TLS: one connection for each of these answers, one request a connection; after the last of them
     /// connections are refused.
     pub fn sequence(replies: Vec<Reply>) -> Self {
-        let options =
-            Options { one_request: true, connections: Some(replies.len()), ..Options::default() };
+        let options = Options { one_request: true, connections: Some(replies.len()), ..Options::default() };
         Self::run(options, move |request, connection| replies[request.connection].clone().send(connection))
     }
 
@@ -117,7 +116,10 @@ impl TestServer {
         let listener = TcpListener::bind(&options.address)
             .unwrap_or_else(|error| panic!("listening on {}: {error}", options.address));
         let address = listener.local_addr().expect("a bound socket has an address");
-        let socket = options.connections.is_none().then(|| listener.try_clone().expect("sockets can be shared"));
+        let socket = options
+            .connections
+            .is_none()
+            .then(|| listener.try_clone().expect("sockets can be shared"));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::new(Shared { options, script: Box::new(script), requests: Arc::clone(&requests) });
         thread::spawn(move || accept(&listener, &shared));

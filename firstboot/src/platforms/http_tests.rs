@@ -1,7 +1,9 @@
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use testkit::{Reply, TestServer};
+
 use super::http_cases::{CASES, CONFIG, Case, ENCODED};
-use super::test_service::TestService;
 use super::*;
 use crate::error::ErrorKind;
 use crate::evidence::detect;
@@ -21,6 +23,17 @@ fn machine(folder: &std::path::Path, smbios: &[(&str, &str)]) -> Root {
     )
     .unwrap();
     root
+}
+
+/// A metadata service: each `GET /path?query` has its text, everything else is 404; every answer has this header.
+fn service(answers: &[(&str, &str)], header: (&str, &str)) -> TestServer {
+    let answers: HashMap<String, String> =
+        answers.iter().map(|(line, text)| ((*line).to_owned(), (*text).to_owned())).collect();
+    let header = format!("{}: {}\r\n", header.0, header.1);
+    TestServer::plain(move |request| match answers.get(&request.line()) {
+        Some(text) => Reply::Text(200, header.clone(), text.clone()),
+        None => Reply::Text(404, header.clone(), String::new()),
+    })
 }
 
 fn read_with(
@@ -48,15 +61,16 @@ fn every_platform_is_recognised_and_read_with_few_requests() {
         let detection = detect(&evidence, None).unwrap();
         let source = detection.platform.unwrap().source;
         assert_eq!((source.name, detection.others.len()), (case.name, 0));
-        let service = TestService::new(case.answers, ("Metadata-Flavor", "Google"));
-        let (reading, remarks) = read_with(&evidence, source, &service.address, Duration::from_secs(20));
+        let service = service(case.answers, ("Metadata-Flavor", "Google"));
+        let (reading, remarks) =
+            read_with(&evidence, source, &service.address.to_string(), Duration::from_secs(20));
         let reading = reading.unwrap_or_else(|failure| panic!("{}: {failure}", case.name));
         check(case, &reading, &service);
         assert!(remarks.is_empty(), "{}: {remarks:?}", case.name);
     }
 }
 
-fn check(case: &Case, reading: &Reading, service: &TestService) {
+fn check(case: &Case, reading: &Reading, service: &TestServer) {
     let name = case.name;
     for (field, expected) in case.facts {
         assert_eq!(reading.facts.text(field), Some(*expected), "{name}: {field}");
@@ -82,11 +96,11 @@ fn check(case: &Case, reading: &Reading, service: &TestService) {
         "{name}: {}",
         user_data.origin
     );
-    let asked = service.asked();
+    let asked = service.requests();
     assert_eq!(asked.len(), case.requests, "{name}: {asked:#?}");
-    let of_service = &asked[asked.len() - 1].headers;
+    let last = &asked[asked.len() - 1];
     for (header, value) in case.headers {
-        assert_eq!(of_service.get(*header).map(String::as_str), Some(*value), "{name}: {header}");
+        assert_eq!(last.header(header), Some(*value), "{name}: {header}");
     }
 }
 
@@ -98,16 +112,17 @@ fn source(name: &str) -> &'static Source {
 fn an_id_that_the_firmware_contradicts_is_remarked_on_and_refused_where_it_must_be_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let evidence = Evidence::of(&machine(folder.path(), &[("product_serial", "8")]));
-    let droplet = TestService::new(&[("GET /metadata/v1.json", r#"{"droplet_id": 7}"#)], ("X", "y"));
+    let droplet = service(&[("GET /metadata/v1.json", r#"{"droplet_id": 7}"#)], ("X", "y"));
     let (reading, remarks) =
-        read_with(&evidence, source("digitalocean"), &droplet.address, Duration::from_secs(5));
+        read_with(&evidence, source("digitalocean"), &droplet.address.to_string(), Duration::from_secs(5));
     let id = reading.unwrap().facts.instance_id;
     assert_eq!((id.value().unwrap().as_str(), id.others()[0].value.as_str()), ("7", "8"));
     assert!(remarks[0].contains("smbios product_serial 8"), "{remarks:?}");
-    let server = TestService::new(&[("GET /hetzner/v1/metadata", "instance-id: 7\n")], ("X", "y"));
-    let failure = read_with(&evidence, source("hetzner"), &server.address, Duration::from_secs(5))
-        .0
-        .unwrap_err();
+    let server = service(&[("GET /hetzner/v1/metadata", "instance-id: 7\n")], ("X", "y"));
+    let failure =
+        read_with(&evidence, source("hetzner"), &server.address.to_string(), Duration::from_secs(5))
+            .0
+            .unwrap_err();
     assert!(
         failure.kind == ErrorKind::Source && failure.message.contains("smbios product_serial"),
         "{failure}"
@@ -128,10 +143,14 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
                 .iter()
                 .map(|(line, answer)| (*line, if tokens.contains(line) { answer } else { text }))
                 .collect();
-            let service = TestService::new(&answers, ("Metadata-Flavor", "Google"));
+            let service = service(&answers, ("Metadata-Flavor", "Google"));
             let began = Instant::now();
-            let (reading, _) =
-                read_with(&evidence, source(case.name), &service.address, Duration::from_secs(20));
+            let (reading, _) = read_with(
+                &evidence,
+                source(case.name),
+                &service.address.to_string(),
+                Duration::from_secs(20),
+            );
             assert!(began.elapsed() < Duration::from_secs(5), "{}", case.name);
             // Services of texts can tell no more than that an identifier has no blanks.
             let is_text = ["exoscale", "cloudstack"].contains(&case.name)
@@ -145,11 +164,12 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
                 );
             }
         }
-        let service = TestService::new(&[], ("X", "y"));
+        let service = service(&[], ("X", "y"));
         let began = Instant::now();
-        let failure = read_with(&evidence, source(case.name), &service.address, Duration::from_millis(300))
-            .0
-            .unwrap_err();
+        let failure =
+            read_with(&evidence, source(case.name), &service.address.to_string(), Duration::from_millis(300))
+                .0
+                .unwrap_err();
         assert!(
             began.elapsed() < Duration::from_secs(2) && failure.message.contains("404"),
             "{}: {failure}",

@@ -55,8 +55,6 @@ mod vultr;
 mod http_cases;
 #[cfg(test)]
 mod redirect;
-#[cfg(test)]
-pub(crate) mod test_service;
 
 use std::time::Duration;
 
