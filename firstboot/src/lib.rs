@@ -29,6 +29,7 @@ pub mod evidence;
 pub mod policy;
 pub mod preflight;
 pub mod report;
+pub mod run;
 pub mod secret;
 pub mod platforms;
 pub mod userdata;

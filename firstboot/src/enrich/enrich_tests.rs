@@ -51,8 +51,12 @@ fn enriched(text: &str, facts: &Facts, interfaces: &[&str]) -> Result<(NodeConfi
     let (_folder, root) = root();
     let mut config = parse(text.as_bytes(), &HostDefaults { hostname: "host".to_owned() })?;
     let interfaces = interfaces.iter().map(|ip| ip.parse().unwrap()).collect();
-    let known =
-        Known { facts, source: Some(&SOURCE), names: Names::of(facts, &root), interfaces: Some(interfaces) };
+    let known = KnownFacts {
+        facts,
+        source: Some(&SOURCE),
+        names: Names::of(facts, &root),
+        interfaces: Some(interfaces),
+    };
     let remarks = enrich(&mut config, &known)?;
     Ok((config, remarks))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::{Known, template};
+use super::{KnownFacts, template};
 use crate::config::model::NodeConfig;
 use crate::error::Result;
 
@@ -58,7 +58,7 @@ impl Default for Wanted {
 /// The value of the kubelet's argument `node-labels`: only labels that the user does not set himself; none when there is none.
 pub(super) fn labels(
     config: &NodeConfig,
-    known: &Known,
+    known: &KnownFacts,
     remarks: &mut Vec<String>,
 ) -> Result<Option<String>> {
     let wanted = &config.agent.from_facts.labels;
@@ -83,7 +83,12 @@ pub(super) fn labels(
     Ok((!pairs.is_empty()).then(|| pairs.join(",")))
 }
 
-fn tags(wanted: &Wanted, known: &Known, found: &mut BTreeMap<String, String>, remarks: &mut Vec<String>) {
+fn tags(
+    wanted: &Wanted,
+    known: &KnownFacts,
+    found: &mut BTreeMap<String, String>,
+    remarks: &mut Vec<String>,
+) {
     let is_wanted = |tag: &str| {
         wanted.tags.iter().any(|name| match name.strip_suffix('*') {
             Some(prefix) => tag.starts_with(prefix),

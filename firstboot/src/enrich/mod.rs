@@ -1,7 +1,7 @@
 //! Facts of the machine into its node config: name, provider-id, address, labels. Pure.
 //!
 //! ```text
-//! Facts, Source ─► Known ─► node name (template), and the kubelet's arguments provider-id, node-ip, node-labels
+//! Facts, Source ─► KnownFacts ─► node name (template), and the kubelet's arguments provider-id, node-ip, node-labels
 //! ```
 //!
 //! What the user says himself always counts: an argument that he gives is not given again, a label that he sets is not set again. What comes of
@@ -24,7 +24,7 @@ use template::{Names, Wrong};
 
 /// What is known of a machine when its node config is completed.
 #[derive(Debug)]
-pub struct Known<'a> {
+pub struct KnownFacts<'a> {
     /// The facts.
     pub facts: &'a Facts,
     /// The source of its platform, which has templates; none without a platform.
@@ -36,7 +36,7 @@ pub struct Known<'a> {
 }
 
 /// Completes the config by what is known; returns what a person should know of that.
-pub fn enrich(config: &mut NodeConfig, known: &Known) -> Result<Vec<String>> {
+pub fn enrich(config: &mut NodeConfig, known: &KnownFacts) -> Result<Vec<String>> {
     let mut remarks = Vec::new();
     if let Some(template) = &config.agent.from_facts.node_name {
         config.join.node.name = name::by_template(template, &known.names, &mut remarks)?;
@@ -52,7 +52,7 @@ pub fn enrich(config: &mut NodeConfig, known: &Known) -> Result<Vec<String>> {
     Ok(remarks)
 }
 
-fn node_ip(config: &NodeConfig, known: &Known) -> Result<Option<String>> {
+fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
     if config.has_argument("node-ip") {
         return Ok(None);
     }
@@ -69,7 +69,7 @@ fn node_ip(config: &NodeConfig, known: &Known) -> Result<Option<String>> {
 }
 
 /// The template of the config; else what the platform itself says; else the template of its source, if all it names is known.
-fn provider_id(config: &NodeConfig, known: &Known, remarks: &mut Vec<String>) -> Result<Option<String>> {
+fn provider_id(config: &NodeConfig, known: &KnownFacts, remarks: &mut Vec<String>) -> Result<Option<String>> {
     let is_configured = config
         .kubelet
         .as_ref()

@@ -5,24 +5,10 @@ use crate::config::node_name_problem;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::machine;
-use crate::host::root::Root;
 use crate::platforms::Source;
 
 /// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as value.
 const LABEL_LIMIT: usize = 63;
-
-/// Names that a host has before it got one.
-const NAMELESS: &[&str] = &["", "(none)", "localhost", "localhost.localdomain", "localhost4", "localhost6"];
-
-/// Whether this is no host's own name.
-pub fn is_nameless(hostname: &str) -> bool {
-    NAMELESS.contains(&hostname.trim().to_ascii_lowercase().as_str())
-}
-
-/// The host's own name, if it has one.
-pub fn of_host(root: &Root) -> Option<String> {
-    machine::hostname(root).filter(|name| !is_nameless(name))
-}
 
 /// The name that the platform's template gives a node whose config says none; what cannot be a name is not one, with a remark.
 pub fn by_platform(facts: &Facts, source: &Source, remarks: &mut Vec<String>) -> Option<String> {
@@ -47,7 +33,7 @@ pub fn by_platform(facts: &Facts, source: &Source, remarks: &mut Vec<String>) ->
         remarks.push(format!("the name that {} has for this machine is not used: {problem}", source.name));
         return None;
     }
-    (!is_nameless(&name)).then_some(name)
+    (!machine::is_placeholder_name(&name)).then_some(name)
 }
 
 /// The name that the config's own template gives.

@@ -6,8 +6,8 @@ use std::fmt;
 use crate::error::{ErrorKind, Failure};
 use crate::evidence::smbios::{self, Field};
 use crate::facts::{Facts, NAMES};
-use crate::host::identity;
 use crate::host::root::Root;
+use crate::host::{identity, machine};
 use contract::suggest;
 
 /// Longest template.
@@ -27,7 +27,7 @@ impl Names {
             names.set(name, facts.text(name).map(str::to_owned));
         }
         if names.value("hostname").is_none() {
-            names.set("hostname", super::name::of_host(root));
+            names.set("hostname", machine::own_hostname(root));
         }
         let fields = smbios::fields(root);
         let field =
