@@ -7,14 +7,16 @@ use super::tell::Tell;
 use crate::cli::{host_defaults, read_node_config};
 use crate::config::model::{FromFacts, NodeConfig};
 use crate::config::{HostDefaults, flags, flags::JoinFlags};
+use crate::document::UserData;
 use crate::enrich::template::Names;
 use crate::enrich::{self, Known, cloud_init, name};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::evidence::{Detection, Evidence};
+use crate::evidence::Evidence;
 use crate::facts;
 use crate::host::{machine, network, root::Root};
+use crate::locations;
 use crate::metadata::{self, Metadata};
-use crate::platforms::{self, UserData};
+use crate::platforms::detect::Detection;
 use crate::policy::Policy;
 use crate::userdata::{self, CarriedFile, Means, Opened};
 
@@ -94,7 +96,7 @@ pub fn gather_at(evidence: &Evidence, detection: Detection, policy: &Policy, tel
 }
 
 fn told(metadata: Metadata, tell: Tell) -> Metadata {
-    metadata.remarks.iter().for_each(|remark| tell.line(remark));
+    metadata.notices.iter().for_each(|remark| tell.line(remark));
     metadata
 }
 
@@ -112,7 +114,7 @@ pub fn complete(config: &mut NodeConfig, root: &Root, metadata: &Metadata, tell:
     let interfaces = root
         .is_machine()
         .then(|| network::addresses().into_iter().map(|address| address.ip).collect());
-    let source = metadata.platform.map(|platform| platform.source);
+    let source = metadata.platform.map(|platform| platform);
     let known = Known { facts: &metadata.facts, source, names: Names::of(&metadata.facts, root), interfaces };
     enrich::enrich(config, &known)?.iter().for_each(|remark| tell.line(remark));
     Ok(())
@@ -124,7 +126,7 @@ fn default_name(root: &Root, metadata: &Metadata, asked: Option<String>, tell: T
     let by_platform = || {
         metadata
             .platform
-            .and_then(|platform| name::by_platform(&metadata.facts, platform.source, &mut remarks))
+            .and_then(|platform| name::by_platform(&metadata.facts, platform, &mut remarks))
     };
     let named = asked.filter(|name| !name::is_nameless(name)).or_else(by_platform);
     remarks.iter().for_each(|remark| tell.line(remark));
@@ -164,7 +166,7 @@ fn read(
         .for_each(|key| tell.line(&format!("it is signed by the key {key}")));
     let host = default_name(root, metadata, opened.hostname.take(), tell)?;
     let Some(mut config) = opened.node_config(&host)? else {
-        return if name == platforms::FILE {
+        return if name == locations::FILE {
             Err(Failure::new(ErrorKind::Config, "no JoinConfiguration found in it"))
         } else {
             Ok(None)
@@ -172,7 +174,7 @@ fn read(
     };
     policy.check_secrets(name, &config)?;
     complete(&mut config, root, metadata, tell)?;
-    let file = (name == platforms::FILE).then(|| PathBuf::from(&user_data.origin));
+    let file = (name == locations::FILE).then(|| PathBuf::from(&user_data.origin));
     let source = format!("{name}: {}", user_data.origin);
     Ok(Some(Sourced {
         config,

@@ -7,13 +7,14 @@ use super::tell::Tell;
 use crate::cli::request;
 use crate::config::model::{Argument, Discovery};
 use crate::error::{Failure, Result};
-use crate::evidence::{Evidence, detect};
+use crate::evidence::Evidence;
 use crate::host::cri;
 use crate::host::root::Root;
 use crate::join::{image, phases};
 use crate::journal::Journal;
 use crate::machine::{self, Machine};
 use crate::metadata::Metadata;
+use crate::platforms::detect::detect;
 use crate::policy::Policy;
 use crate::report;
 
@@ -122,11 +123,11 @@ fn about(metadata: &Metadata, policy: &Policy) -> Record {
     let known = |is_known: bool, value: Value| if is_known { value } else { Value::Null };
     let others: Vec<String> = metadata.others.iter().map(|(name, seen)| format!("{name}: {seen}")).collect();
     vec![
-        ("platform", json!(metadata.platform.map_or("none", |platform| platform.source.name))),
+        ("platform", json!(metadata.platform.map_or("none", |platform| platform.name))),
         ("seen", known(!metadata.seen.is_empty(), json!(metadata.seen))),
         ("not believed", known(!others.is_empty(), json!(others))),
         ("policy", if restrictions.is_empty() { everything() } else { json!(restrictions) }),
-        ("remarks", known(!metadata.remarks.is_empty(), json!(metadata.remarks))),
+        ("remarks", known(!metadata.notices.is_empty(), json!(metadata.notices))),
         (FACTS, metadata.facts.json()),
     ]
 }
@@ -218,7 +219,7 @@ mod tests {
         files::write(&root.path("/proc/cmdline"), b"firstboot.source-deadline=soon\n", files::PUBLIC)
             .unwrap();
         let (metadata, failed) = known(&root, Tell { json: false });
-        assert_eq!(metadata.platform.map(|platform| platform.source.name), Some("nutanix"));
+        assert_eq!(metadata.platform.map(|platform| platform.name), Some("nutanix"));
         assert!(failed.unwrap().message.contains("is no number of seconds"));
     }
 }

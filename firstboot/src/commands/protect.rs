@@ -4,15 +4,15 @@ use super::config::Sourced;
 use super::tell::Tell;
 use crate::config::model::NodeConfig;
 use crate::error::Result;
-use crate::evidence::Platform;
 use crate::guard;
 use crate::host::root::Root;
 use crate::metadata::Metadata;
+use crate::platforms::Platform;
 use crate::policy::Policy;
 
 /// At each boot, before anything is read and any pod starts: pods are kept from the platform's services, unless the policy, or the node config of
 /// an earlier boot, says otherwise. What cannot be done is an error only where the policy asks for it.
-pub fn at_boot(root: &Root, policy: &Policy, platform: Option<Platform>, tell: Tell) -> Result<()> {
+pub fn at_boot(root: &Root, policy: &Policy, platform: Option<&Platform>, tell: Tell) -> Result<()> {
     let addresses = guarded(platform);
     if !root.is_machine() || addresses.is_empty() || !policy.guard.unwrap_or_else(|| !guard::is_off(root)) {
         return Ok(());
@@ -29,7 +29,7 @@ pub fn by_config(
     root: &Root,
     policy: &Policy,
     config: &NodeConfig,
-    platform: Option<Platform>,
+    platform: Option<&Platform>,
     tell: Tell,
 ) -> Result<()> {
     let addresses = guarded(platform);
@@ -57,20 +57,20 @@ pub fn by_config(
     Ok(())
 }
 
-fn guarded(platform: Option<Platform>) -> Vec<std::net::IpAddr> {
-    guard::addresses(platform.map(|platform| platform.source.guarded).unwrap_or_default())
+fn guarded(platform: Option<&Platform>) -> Vec<std::net::IpAddr> {
+    guard::addresses(platform.map(|platform| platform.guarded).unwrap_or_default())
 }
 
 /// After a join: the platform's copy of what was just used is made unreadable, where that is possible and the config came from there.
 pub fn scrub(root: &Root, metadata: &Metadata, sourced: &Sourced, tell: Tell) {
     let config = &sourced.config;
-    let came_from = |platform: &Platform| sourced.origin == Some(platform.source.name);
+    let came_from = |platform: &&Platform| sourced.origin == Some(platform.name);
     let Some(platform) =
         metadata.platform.filter(came_from).filter(|_| config.agent.scrub && !config.join.dry_run)
     else {
         return;
     };
-    let Some(scrub) = platform.source.scrub.filter(|_| root.is_machine()) else { return };
+    let Some(scrub) = platform.scrub.filter(|_| root.is_machine()) else { return };
     match scrub(root) {
         Ok(done) => done.iter().for_each(|done| tell.line(done)),
         Err(failure) => tell.line(&format!("warning: {failure}: it may hold a token")),
