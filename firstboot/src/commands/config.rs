@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use super::fetch::fetch;
 use super::tell::Tell;
-use crate::cli::{host_defaults, read_node_config};
 use crate::config::model::{FromFacts, NodeConfig};
-use crate::config::{HostDefaults, flags, flags::JoinFlags};
+use crate::config::{self, HostDefaults, flags, flags::JoinFlags};
 use crate::document::UserData;
 use crate::enrich::template::Names;
 use crate::enrich::{self, Known, cloud_init, name};
@@ -65,8 +64,8 @@ pub fn of_flags(given: &JoinFlags, root: &Root) -> Result<Sourced> {
     let mut given = given.clone();
     given.load_token_file()?;
     let path = given.config.clone();
-    let bytes = path.as_deref().map(read_node_config).transpose()?;
-    let config = flags::node_config(&given, bytes.as_deref(), &host(root)?)?;
+    let bytes = path.as_deref().map(config::file::read).transpose()?;
+    let config = flags::node_config(&given, bytes.as_deref(), &host(root))?;
     let source =
         path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
     Ok(Sourced { config, source, file: None, origin: None, carried: Vec::new(), sentinel: None })
@@ -121,7 +120,7 @@ pub fn complete(config: &mut NodeConfig, root: &Root, metadata: &Metadata, tell:
 }
 
 /// What a node is called whose config says nothing: what the user-data calls the host, the platform's name for it, the host's own.
-fn default_name(root: &Root, metadata: &Metadata, asked: Option<String>, tell: Tell) -> Result<HostDefaults> {
+fn default_name(root: &Root, metadata: &Metadata, asked: Option<String>, tell: Tell) -> HostDefaults {
     let mut remarks = Vec::new();
     let by_platform = || {
         metadata
@@ -130,7 +129,7 @@ fn default_name(root: &Root, metadata: &Metadata, asked: Option<String>, tell: T
     };
     let named = asked.filter(|name| !name::is_nameless(name)).or_else(by_platform);
     remarks.iter().for_each(|remark| tell.line(remark));
-    named.map_or_else(|| host(root), |hostname| Ok(HostDefaults { hostname }))
+    named.map_or_else(|| host(root), |hostname| HostDefaults { hostname })
 }
 
 /// The config that a source of this machine has, completed by the facts; none when no source has one. Takes the user-data.
@@ -164,7 +163,7 @@ fn read(
         .signed_by
         .iter()
         .for_each(|key| tell.line(&format!("it is signed by the key {key}")));
-    let host = default_name(root, metadata, opened.hostname.take(), tell)?;
+    let host = default_name(root, metadata, opened.hostname.take(), tell);
     let Some(mut config) = opened.node_config(&host)? else {
         return if name == locations::FILE {
             Err(Failure::new(ErrorKind::Config, "no JoinConfiguration found in it"))
@@ -197,9 +196,6 @@ fn open(root: &Root, metadata: &Metadata, policy: &Policy, user_data: &UserData)
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &means)
 }
 
-fn host(root: &Root) -> Result<HostDefaults> {
-    match machine::hostname(root) {
-        Some(hostname) => Ok(HostDefaults { hostname }),
-        None => host_defaults(),
-    }
+fn host(root: &Root) -> HostDefaults {
+    HostDefaults { hostname: machine::hostname(root).unwrap_or_else(machine::running_hostname) }
 }

@@ -4,8 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::tell::Tell;
-use crate::cli::read_node_config;
 use crate::cli::request::Reset;
+use crate::config::file;
 use crate::config::reset::{ResetConfiguration, parse_reset};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::guard;
@@ -105,7 +105,7 @@ pub fn reset(request: &Reset, tell: Tell) -> Result<()> {
 /// What the file says, and over it what the flags say.
 fn asked(request: &Reset, tell: Tell) -> Result<ResetConfiguration> {
     let path = request.config.as_deref();
-    let bytes = path.map(read_node_config).transpose()?.unwrap_or_else(|| NOTHING.to_vec());
+    let bytes = path.map(file::read).transpose()?.unwrap_or_else(|| NOTHING.to_vec());
     let from_file = parse_reset(&bytes);
     let mut asked = from_file
         .map_err(|failure| path.map_or(failure.clone(), |path| failure.doing(path.display().to_string())))?;

@@ -14,6 +14,7 @@ mod complete;
 pub(crate) mod documents;
 mod duration;
 mod fields;
+pub mod file;
 mod fingerprint;
 pub mod flags;
 pub mod model;

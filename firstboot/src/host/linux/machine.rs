@@ -25,6 +25,11 @@ pub fn hostname(root: &Root) -> Option<String> {
     })
 }
 
+/// The name of the running host, whatever root is given; empty when it has none.
+pub fn running_hostname() -> String {
+    nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Whether a name is one that every machine has.
 pub fn is_nobodys(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
