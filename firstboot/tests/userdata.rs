@@ -8,8 +8,8 @@ use std::process::{Command, Output, Stdio};
 
 use contract::public_key::PublicKey;
 use firstboot::config::{HostDefaults, model::NodeConfig, refuse_control_plane};
+use firstboot::document::Document;
 use firstboot::error::{ErrorKind, Failure, Result};
-use firstboot::platforms::Document;
 use firstboot::userdata::bounds::Budget;
 use firstboot::userdata::{Env, Kind, ParsedUserData, Pointer, Trust, jinja, kind, open};
 

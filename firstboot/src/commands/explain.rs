@@ -116,11 +116,11 @@ fn about(metadata: &Metadata, policy: &Policy) -> Record {
     let known = |is_known: bool, value: Value| if is_known { value } else { Value::Null };
     let others: Vec<String> = metadata.others.iter().map(|(name, seen)| format!("{name}: {seen}")).collect();
     vec![
-        ("platform", json!(metadata.platform.map_or("none", |platform| platform.source.name))),
+        ("platform", json!(metadata.platform.map_or("none", |platform| platform.name))),
         ("seen", known(!metadata.seen.is_empty(), json!(metadata.seen))),
         ("not believed", known(!others.is_empty(), json!(others))),
         ("policy", if restrictions.is_empty() { everything() } else { json!(restrictions) }),
-        ("remarks", known(!metadata.remarks.is_empty(), json!(metadata.remarks))),
+        ("remarks", known(!metadata.notices.is_empty(), json!(metadata.notices))),
         (FACTS, metadata.facts.json()),
     ]
 }
@@ -213,7 +213,7 @@ mod tests {
         files::write(&root.path("/proc/cmdline"), b"firstboot.source-deadline=soon\n", files::PUBLIC)
             .unwrap();
         let (metadata, failed) = known(&Session::new(&root, Console { json: false }));
-        assert_eq!(metadata.platform.map(|platform| platform.source.name), Some("nutanix"));
+        assert_eq!(metadata.platform.map(|platform| platform.name), Some("nutanix"));
         assert!(failed.unwrap().message.contains("is no number of seconds"));
     }
 }

@@ -7,19 +7,19 @@ use crate::config::{HostDefaults, parse};
 use crate::facts::{Address, Scope};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::platforms::{Reader, Reading, Source};
+use crate::platforms::{Platform, PlatformData, ReadContext};
 
 const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {bootstrapToken: {apiServerEndpoint: 'api.example:6443', token: 'abcdef.0123456789abcdef', unsafeSkipCAVerification: true}}\n";
 const AGENT: &str = "---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n";
 
-fn nothing(_: &mut Reader) -> Result<Reading> {
-    Ok(Reading::default())
+fn nothing(_: &mut ReadContext) -> Result<PlatformData> {
+    Ok(PlatformData::default())
 }
 
-static SOURCE: Source = Source {
+static PLATFORM: Platform = Platform {
     provider_id: Some("x://${zone}/${instance-id}"),
     node_name: Some("${hostname}"),
-    ..Source::named("x", nothing)
+    ..Platform::named("x", nothing)
 };
 
 fn address(text: &str) -> Address {
@@ -53,7 +53,7 @@ fn enriched(text: &str, facts: &Facts, interfaces: &[&str]) -> Result<(NodeConfi
     let interfaces = interfaces.iter().map(|ip| ip.parse().unwrap()).collect();
     let known = KnownFacts {
         facts,
-        source: Some(&SOURCE),
+        source: Some(&PLATFORM),
         names: Names::of(facts, &root),
         interfaces: Some(interfaces),
     };
@@ -261,7 +261,7 @@ fn a_node_is_called_by_the_config_the_platform_or_the_host() {
         ("", None, None),
     ] {
         let mut remarks = Vec::new();
-        let named = name::by_platform(&facts(&[("hostname", hostname)], &[], &[]), &SOURCE, &mut remarks);
+        let named = name::by_platform(&facts(&[("hostname", hostname)], &[], &[]), &PLATFORM, &mut remarks);
         assert_eq!(named.as_deref(), expected, "{hostname}");
         assert_eq!(remarks.len(), usize::from(remark.is_some()), "{remarks:?}");
         assert!(remark.is_none_or(|remark| remarks[0].contains(remark)), "{remarks:?}");

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use crate::config::model::{Argument, Discovery, NodeConfig};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::platforms::Source;
+use crate::platforms::Platform;
 use template::{Names, Wrong};
 
 /// What is known of a machine when its node config is completed.
@@ -28,7 +28,7 @@ pub struct KnownFacts<'a> {
     /// The facts.
     pub facts: &'a Facts,
     /// The source of its platform, which has templates; none without a platform.
-    pub source: Option<&'static Source>,
+    pub source: Option<&'static Platform>,
     /// What templates may name.
     pub names: Names,
     /// The addresses of its interfaces; none for a folder, which has no interfaces.

@@ -5,13 +5,13 @@ use crate::config::node_name_problem;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::machine;
-use crate::platforms::Source;
+use crate::platforms::Platform;
 
 /// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as value.
 const LABEL_LIMIT: usize = 63;
 
 /// The name that the platform's template gives a node whose config says none; what cannot be a name is not one, with a remark.
-pub fn by_platform(facts: &Facts, source: &Source, remarks: &mut Vec<String>) -> Option<String> {
+pub fn by_platform(facts: &Facts, source: &Platform, remarks: &mut Vec<String>) -> Option<String> {
     let mut names = Names::default();
     for name in crate::facts::NAMES.iter().copied().chain(facts.extra.keys().copied()) {
         names.set(name, facts.text(name).map(str::to_owned));

@@ -29,13 +29,14 @@ use serde_json::{Value, json};
 
 use crate::config::model::NodeConfig;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::evidence::{self, Evidence};
+use crate::evidence::Evidence;
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::https::Trust;
 use crate::net::retry::{self, Backoff};
 use crate::net::service::{Manners, Service};
 use crate::net::{Deadline, Error, Network, percent};
+use crate::platforms::detect::detect;
 use crate::secret::Secret;
 use crate::verdict::{self, Outcome, Status, Verdict};
 
@@ -278,10 +279,10 @@ fn tell(reporter: &Reporter, wish: &Wish, telling: &Telling) -> std::result::Res
 fn with_platform(root: &Root, facts: &Facts) -> Facts {
     let mut facts = facts.clone();
     if facts.platform.value().is_none()
-        && let Ok(detection) = evidence::detect(&Evidence::of(root), None)
+        && let Ok(detection) = detect(&Evidence::of(root), None)
         && let Some(found) = detection.platform
     {
-        facts.platform.say(found.source.name.to_owned(), detection.seen);
+        facts.platform.say(found.name.to_owned(), detection.seen);
     }
     facts
 }

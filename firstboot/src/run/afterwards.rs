@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::{ResolvedConfig, Session, extra_files};
 use crate::config::model::OnFailure;
 use crate::error::Result;
-use crate::evidence::Platform;
 use crate::host::services::Services;
 use crate::host::{command, files};
 use crate::metadata::Metadata;
+use crate::platforms::Platform;
 use crate::verdict::notify;
 
 /// How long the service manager may take to accept a power-off.
@@ -43,8 +43,8 @@ fn scrub(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
     if !resolved.config.agent.scrub || !session.root.is_machine() {
         return;
     }
-    let came_from = |platform: &Platform| resolved.origin == Some(platform.source.name);
-    let Some(scrub) = metadata.platform.filter(came_from).and_then(|platform| platform.source.scrub) else {
+    let came_from = |platform: &&Platform| resolved.origin == Some(platform.name);
+    let Some(scrub) = metadata.platform.filter(came_from).and_then(|platform| platform.scrub) else {
         return;
     };
     match scrub(session.root) {

@@ -5,10 +5,10 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use super::Session;
+use crate::document::LIMIT;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::platforms::document::LIMIT;
 use crate::userdata::{ExtraFile, Owner};
 
 /// Longest file of users or groups.
@@ -95,7 +95,7 @@ pub(super) fn write_sentinel(root: &Root, sentinel: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platforms::Document;
+    use crate::document::Document;
 
     fn file(path: &str, appends: bool, content: &str) -> ExtraFile {
         let (user, group) = (nix::unistd::geteuid().to_string(), nix::unistd::getegid().to_string());

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use super::Session;
 use crate::config::model::NodeConfig;
 use crate::error::Result;
-use crate::evidence::Platform;
 use crate::guard;
+use crate::platforms::Platform;
 
 /// At each boot, before anything is read and any pod starts: turns the guard on unless the policy, or the node config of an earlier boot,
 /// turns it off. A failure is an error only where the policy asks for the guard.
-pub(super) fn at_boot(session: &Session, platform: Option<Platform>) -> Result<()> {
+pub(super) fn at_boot(session: &Session, platform: Option<&Platform>) -> Result<()> {
     let (root, by_policy) = (session.root, session.policy()?.guard);
     let addresses = guarded(platform);
     if !root.is_machine() || addresses.is_empty() || !by_policy.unwrap_or_else(|| !guard::is_off(root)) {
@@ -25,7 +25,7 @@ pub(super) fn at_boot(session: &Session, platform: Option<Platform>) -> Result<(
 }
 
 /// Once there is a node config: follows it where the policy does not decide.
-pub(super) fn by_config(session: &Session, config: &NodeConfig, platform: Option<Platform>) -> Result<()> {
+pub(super) fn by_config(session: &Session, config: &NodeConfig, platform: Option<&Platform>) -> Result<()> {
     let (root, wish) = (session.root, config.agent.guard_metadata);
     let addresses = guarded(platform);
     if !root.is_machine() || config.join.dry_run || addresses.is_empty() {
@@ -51,6 +51,6 @@ pub(super) fn by_config(session: &Session, config: &NodeConfig, platform: Option
     Ok(())
 }
 
-fn guarded(platform: Option<Platform>) -> Vec<IpAddr> {
-    guard::addresses(platform.map(|platform| platform.source.guarded).unwrap_or_default())
+fn guarded(platform: Option<&Platform>) -> Vec<IpAddr> {
+    guard::addresses(platform.map(|platform| platform.guarded).unwrap_or_default())
 }

@@ -7,13 +7,14 @@ use super::fetch::fetch;
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::{FromFacts, NodeConfig};
 use crate::config::{HostDefaults, file};
+use crate::document::UserData;
 use crate::enrich::template::Names;
 use crate::enrich::{self, KnownFacts, cloud_init, name};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts;
 use crate::host::{machine, network, root::Root};
+use crate::locations;
 use crate::metadata::Metadata;
-use crate::platforms::{self, UserData};
 use crate::userdata::{self, Env, ExtraFile, ParsedUserData};
 
 /// A node config, and where it came from.
@@ -93,9 +94,12 @@ pub fn complete(session: &Session, config: &mut NodeConfig, metadata: &Metadata)
     let interfaces = root
         .is_machine()
         .then(|| network::addresses().into_iter().map(|address| address.ip).collect());
-    let source = metadata.platform.map(|platform| platform.source);
-    let known =
-        KnownFacts { facts: &metadata.facts, source, names: Names::of(&metadata.facts, root), interfaces };
+    let known = KnownFacts {
+        facts: &metadata.facts,
+        source: metadata.platform,
+        names: Names::of(&metadata.facts, root),
+        interfaces,
+    };
     session.print_all(&enrich::enrich(config, &known)?);
     Ok(())
 }
@@ -128,7 +132,7 @@ fn read(
         .iter()
         .for_each(|key| session.print(&format!("it is signed by the key {key}")));
     let host = host_defaults(session, metadata, parsed.hostname.take());
-    let is_file = name == platforms::FILE;
+    let is_file = name == locations::FILE;
     let Some(mut config) = parsed.node_config(&host)? else {
         let missing = Failure::new(ErrorKind::Config, "no JoinConfiguration found in it");
         return if is_file { Err(missing) } else { Ok(None) };
@@ -158,10 +162,7 @@ fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result
 /// The name of a node whose config names none: the host name that the user data sets, the platform's, the host's own.
 fn host_defaults(session: &Session, metadata: &Metadata, from_user_data: Option<String>) -> HostDefaults {
     let mut notices = Vec::new();
-    let by_platform = || {
-        let source = metadata.platform?.source;
-        name::by_platform(&metadata.facts, source, &mut notices)
-    };
+    let by_platform = || name::by_platform(&metadata.facts, metadata.platform?, &mut notices);
     let named = from_user_data.filter(|name| !machine::is_placeholder_name(name)).or_else(by_platform);
     session.print_all(&notices);
     named.map_or_else(|| host(session.root), |hostname| HostDefaults { hostname })

@@ -6,10 +6,11 @@ use std::cell::OnceCell;
 use super::console::Console;
 use super::fetch::fetch;
 use crate::error::Result;
-use crate::evidence::{Detection, Evidence, detect};
+use crate::evidence::Evidence;
 use crate::host::root::Root;
 use crate::machine::Machine;
 use crate::metadata::{self, Metadata};
+use crate::platforms::detect::{Detection, detect};
 use crate::policy::Policy;
 
 /// One command on one machine.
@@ -51,7 +52,7 @@ impl<'a> Session<'a> {
     pub fn gather(&self, detection: Detection) -> Result<Metadata> {
         let fetch = |url: &str| fetch(self.root, url);
         let metadata = metadata::gather_at(self.evidence(), detection, self.policy()?, &fetch)?;
-        self.print_all(&metadata.remarks);
+        self.print_all(&metadata.notices);
         Ok(metadata)
     }
 

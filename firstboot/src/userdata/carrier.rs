@@ -5,8 +5,8 @@ use super::commands::{self, Command, Found};
 use super::files::{ExtraFile, settle};
 use super::kind::{Kind, kind};
 use crate::config::flags::JoinFlags;
+use crate::document::Document;
 use crate::error::Result;
-use crate::platforms::Document;
 
 /// Where the agent itself looks for a config.
 const OURS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];

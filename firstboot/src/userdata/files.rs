@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::bounds::{Bytes, append, wrong};
+use crate::document::Document;
+use crate::document::LIMIT;
 use crate::error::Result;
-use crate::platforms::Document;
-use crate::platforms::document::LIMIT;
 
 /// The user and group of a file: names, or numbers in digits.
 #[derive(Debug, Clone, PartialEq, Eq)]

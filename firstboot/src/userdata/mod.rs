@@ -38,8 +38,8 @@ pub use self::signature::Trust;
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::NodeConfig;
 use crate::config::{self, HostDefaults};
+use crate::document::Document;
 use crate::error::Result;
-use crate::platforms::Document;
 
 /// What opening needs from outside.
 pub struct Env<'a> {

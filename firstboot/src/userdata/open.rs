@@ -8,8 +8,8 @@ use super::mime::{self, Part};
 use super::pointer::{self, Pointer};
 use super::signature::{self, Trust};
 use super::{Env, ParsedUserData, cloud_config, ignition, jinja, unpack};
+use crate::document::Document;
 use crate::error::{Failure, Result};
-use crate::platforms::Document;
 
 /// Layers in each other: a part within a message within gzip within base64, and one more.
 const NESTING: usize = 6;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use firstboot::config::HostDefaults;
-use firstboot::platforms::Document;
+use firstboot::document::Document;
 use contract::public_key::PublicKey;
 use firstboot::userdata::{Env, Pointer, Trust, open};
 use kiln_fuzz::TOKEN;

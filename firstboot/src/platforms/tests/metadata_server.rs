@@ -1,4 +1,4 @@
-//! A metadata service for tests: what it answers by method and path, and what it was asked.
+//! A metadata server: answers by method and path, and a log of its requests.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,37 +8,37 @@ use std::thread;
 
 /// A request: its first line without the protocol, and its headers with names in lower case.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct Request {
     pub line: String,
     pub headers: HashMap<String, String>,
 }
 
-/// The service.
-pub(crate) struct TestService {
+/// The server.
+pub(crate) struct MetadataServer {
     pub address: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
-impl TestService {
+impl MetadataServer {
     /// Answers `GET /path?query` with the text given for it, as often as it is asked, and everything else with 404.
     pub fn new(answers: &[(&str, &str)], header: (&'static str, &'static str)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let requests = Arc::new(Mutex::new(Vec::new()));
         let answers: HashMap<String, String> =
             answers.iter().map(|(line, text)| ((*line).to_owned(), (*text).to_owned())).collect();
-        let log = asked.clone();
+        let log = requests.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 serve(stream, &answers, header, &log);
             }
         });
-        Self { address, asked }
+        Self { address, requests }
     }
 
-    /// What it was asked so far.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
@@ -46,7 +46,7 @@ fn serve(
     mut stream: TcpStream,
     answers: &HashMap<String, String>,
     header: (&str, &str),
-    log: &Mutex<Vec<Asked>>,
+    log: &Mutex<Vec<Request>>,
 ) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(asked) = request(&mut reader) {
@@ -61,7 +61,7 @@ fn serve(
     }
 }
 
-fn request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+fn request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -76,7 +76,7 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
         .iter()
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
-    let asked = Asked { line, headers: headers.collect() };
+    let asked = Request { line, headers: headers.collect() };
     let length = asked.headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     reader.read_exact(&mut vec![0; length]).ok()?;
     Some(asked)
