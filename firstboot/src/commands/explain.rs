@@ -30,7 +30,10 @@ pub fn explain(request: &request::Join, console: Console) -> Result<String> {
     match resolved {
         Ok(Some(resolved)) => {
             record.extend(join(&session, &resolved)?);
-            record.push(("reports", json!(report::planned(&resolved.config, &metadata.facts))));
+            record.push((
+                "reports",
+                json!(report::planned(resolved.config.agent.report.as_deref(), &metadata.facts)),
+            ));
         }
         Ok(None) => record.push(("config", json!("no source has a node config"))),
         Err(failure) => {

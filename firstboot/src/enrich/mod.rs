@@ -12,15 +12,15 @@ pub mod cloud_init;
 pub mod labels;
 pub mod name;
 pub mod node_ip;
-pub mod template;
+pub mod variables;
 
 use std::net::IpAddr;
 
 use crate::config::model::{Argument, Discovery, NodeConfig};
+use crate::config::template::{self, Variables, Wrong};
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::platforms::Platform;
-use template::{Names, Wrong};
 
 /// What is known of a machine when its node config is completed.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub struct KnownFacts<'a> {
     pub facts: &'a Facts,
     /// The source of its platform, which has templates; none without a platform.
     pub source: Option<&'static Platform>,
-    /// What templates may name.
-    pub names: Names,
+    /// The variables of templates.
+    pub variables: Variables,
     /// The addresses of its interfaces; none for a folder, which has no interfaces.
     pub interfaces: Option<Vec<IpAddr>>,
 }
@@ -39,7 +39,7 @@ pub struct KnownFacts<'a> {
 pub fn enrich(config: &mut NodeConfig, known: &KnownFacts) -> Result<Vec<String>> {
     let mut remarks = Vec::new();
     if let Some(template) = &config.agent.from_facts.node_name {
-        config.join.node.name = name::by_template(template, &known.names, &mut remarks)?;
+        config.join.node.name = name::by_template(template, &known.variables, &mut remarks)?;
     }
     let mut arguments = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
@@ -79,7 +79,7 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, remarks: &mut Vec<String
         return Ok(None);
     }
     if let Some(template) = &config.agent.from_facts.provider_id {
-        let id = template::expand(template, &known.names).and_then(|id| plain("providerID", id));
+        let id = template::expand(template, &known.variables).and_then(|id| plain("providerID", id));
         return id.map(Some).map_err(|wrong| wrong.failure("providerID"));
     }
     let said = known.facts.provider_id.value().map(|id| Ok(id.clone()));
@@ -87,7 +87,7 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, remarks: &mut Vec<String
         known
             .source
             .and_then(|source| source.provider_id)
-            .map(|template| template::expand(template, &known.names))
+            .map(|template| template::expand(template, &known.variables))
     };
     match said
         .or_else(by_template)

@@ -1,7 +1,8 @@
 //! The node's name, where the platform or a template says it.
 
-use super::template::{self, Names};
+use super::variables::of_facts;
 use crate::config::node_name_problem;
+use crate::config::template::{self, Variables};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::machine;
@@ -12,11 +13,7 @@ const LABEL_LIMIT: usize = 63;
 
 /// The name that the platform's template gives a node whose config says none; what cannot be a name is not one, with a remark.
 pub fn by_platform(facts: &Facts, source: &Platform, remarks: &mut Vec<String>) -> Option<String> {
-    let mut names = Names::default();
-    for name in crate::facts::NAMES.iter().copied().chain(facts.extra.keys().copied()) {
-        names.set(name, facts.text(name).map(str::to_owned));
-    }
-    let expanded = template::expand(source.node_name?, &names).ok()?;
+    let expanded = template::expand(source.node_name?, &of_facts(facts)).ok()?;
     // With several search domains EC2 gives a name for each.
     let name = expanded.split_whitespace().next()?.trim_end_matches('.').to_lowercase();
     let name = match name.split_once('.') {
@@ -37,8 +34,8 @@ pub fn by_platform(facts: &Facts, source: &Platform, remarks: &mut Vec<String>) 
 }
 
 /// The name that the config's own template gives.
-pub fn by_template(template: &str, names: &Names, remarks: &mut Vec<String>) -> Result<String> {
-    let name = template::expand(template, names)
+pub fn by_template(template: &str, variables: &Variables, remarks: &mut Vec<String>) -> Result<String> {
+    let name = template::expand(template, variables)
         .map_err(|wrong| wrong.failure("nodeName"))?
         .trim()
         .to_lowercase();

@@ -27,7 +27,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::model::NodeConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::Evidence;
 use crate::facts::Facts;
@@ -221,12 +220,12 @@ fn wishes(said: Option<&[Wish]>, facts: &Facts) -> Vec<(&'static Reporter, Wish)
 }
 
 /// Who would be told of a join's end, for people: a line each, without anything secret.
-pub fn planned(config: &NodeConfig, facts: &Facts) -> Vec<String> {
+pub fn planned(said: Option<&[Wish]>, facts: &Facts) -> Vec<String> {
     let line = |(reporter, wish): (&Reporter, Wish)| match (reporter.whom)(&wish, facts) {
         Ok(whom) => format!("{}: {whom}", reporter.kind),
         Err(failure) => format!("{}: it cannot be told: {failure}", reporter.kind),
     };
-    wishes(config.agent.report.as_deref(), facts).into_iter().map(line).collect()
+    wishes(said, facts).into_iter().map(line).collect()
 }
 
 /// Tells the verdict to all who shall know it. `said` is the config's word; none when it has none, or there is no config.

@@ -8,7 +8,7 @@ use crate::config::flags::{self, JoinFlags};
 use crate::config::model::{FromFacts, NodeConfig};
 use crate::config::{HostDefaults, file};
 use crate::document::UserData;
-use crate::enrich::template::Names;
+use crate::enrich::variables::variables;
 use crate::enrich::{self, KnownFacts, cloud_init, name};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts;
@@ -97,7 +97,7 @@ pub fn complete(session: &Session, config: &mut NodeConfig, metadata: &Metadata)
     let known = KnownFacts {
         facts: &metadata.facts,
         source: metadata.platform,
-        names: Names::of(&metadata.facts, root),
+        variables: variables(&metadata.facts, root),
         interfaces,
     };
     session.print_all(&enrich::enrich(config, &known)?);
@@ -150,10 +150,10 @@ fn read(
 }
 
 fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result<ParsedUserData> {
-    let names = Names::of(&metadata.facts, session.root);
+    let variables = variables(&metadata.facts, session.root);
     let env = Env {
         trust: &session.policy()?.trust,
-        lookup: &|name| cloud_init::value(name, &names),
+        lookup: &|name| cloud_init::value(name, &variables),
         fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
     };
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)
