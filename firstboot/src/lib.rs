@@ -9,12 +9,13 @@
 //!
 //! `contract` holds what the builder bakes and the agent finds; the builder imports that very module.
 
-pub mod net;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod document;
 pub mod enrich;
 pub mod error;
+pub mod evidence;
 pub mod facts;
 pub mod guard;
 pub mod host;
@@ -23,13 +24,15 @@ pub mod initrd;
 pub mod join;
 pub mod journal;
 pub mod kubernetes;
+pub mod locations;
 pub mod machine;
 pub mod metadata;
-pub mod evidence;
+pub mod net;
+pub mod platforms;
 pub mod policy;
 pub mod preflight;
 pub mod report;
+pub mod run;
 pub mod secret;
-pub mod platforms;
 pub mod userdata;
 pub mod verdict;

@@ -38,9 +38,9 @@ fn what_is_not_said_is_not_restricted() {
 
 #[test]
 fn the_builder_knows_every_platform_and_location() {
-    let platforms: Vec<&str> = crate::platforms::SOURCES.iter().map(|source| source.name).collect();
+    let platforms: Vec<&str> = crate::platforms::ALL.iter().map(|platform| platform.name).collect();
     assert_eq!(platforms, contract::trust_policy::PLATFORMS);
-    let locations: Vec<&str> = crate::platforms::PLACES.iter().map(|(name, _)| *name).collect();
+    let locations: Vec<&str> = crate::locations::ALL.iter().map(|(name, _)| *name).collect();
     assert_eq!(locations, contract::trust_policy::LOCATIONS);
 }
 

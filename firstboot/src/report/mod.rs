@@ -27,15 +27,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::model::NodeConfig;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::evidence::{self, Evidence};
+use crate::evidence::Evidence;
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::https::Trust;
 use crate::net::retry::{self, Backoff};
 use crate::net::service::{Manners, Service};
 use crate::net::{Deadline, Error, Network, percent};
+use crate::platforms::detect::detect;
 use crate::secret::Secret;
 use crate::verdict::{self, Outcome, Status, Verdict};
 
@@ -220,12 +220,12 @@ fn wishes(said: Option<&[Wish]>, facts: &Facts) -> Vec<(&'static Reporter, Wish)
 }
 
 /// Who would be told of a join's end, for people: a line each, without anything secret.
-pub fn planned(config: &NodeConfig, facts: &Facts) -> Vec<String> {
+pub fn planned(said: Option<&[Wish]>, facts: &Facts) -> Vec<String> {
     let line = |(reporter, wish): (&Reporter, Wish)| match (reporter.whom)(&wish, facts) {
         Ok(whom) => format!("{}: {whom}", reporter.kind),
         Err(failure) => format!("{}: it cannot be told: {failure}", reporter.kind),
     };
-    wishes(config.agent.report.as_deref(), facts).into_iter().map(line).collect()
+    wishes(said, facts).into_iter().map(line).collect()
 }
 
 /// Tells the verdict to all who shall know it. `said` is the config's word; none when it has none, or there is no config.
@@ -278,10 +278,10 @@ fn tell(reporter: &Reporter, wish: &Wish, telling: &Telling) -> std::result::Res
 fn with_platform(root: &Root, facts: &Facts) -> Facts {
     let mut facts = facts.clone();
     if facts.platform.value().is_none()
-        && let Ok(detection) = evidence::detect(&Evidence::of(root), None)
+        && let Ok(detection) = detect(&Evidence::of(root), None)
         && let Some(found) = detection.platform
     {
-        facts.platform.say(found.source.name.to_owned(), detection.seen);
+        facts.platform.say(found.name.to_owned(), detection.seen);
     }
     facts
 }

@@ -1,5 +1,6 @@
 use super::test_places::{SECONDS, facts, ok, place, refuse, status, tagged, tell_to, wish};
 use super::*;
+use crate::config::model::NodeConfig;
 use crate::config::{HostDefaults, parse};
 
 fn config(report: &str) -> NodeConfig {
@@ -49,7 +50,7 @@ fn who_is_told_follows_the_config_or_else_the_platform() {
             ],
         ),
     ] {
-        assert_eq!(planned(&config(report), &facts), expected, "{report}");
+        assert_eq!(planned(config(report).agent.report.as_deref(), &facts), expected, "{report}");
     }
 }
 

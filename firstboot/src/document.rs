@@ -1,4 +1,4 @@
-//! Bytes that may hold secrets: bounded, wiped, never shown.
+//! Documents that may hold secrets: bounded, overwritten in memory after use, never shown.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -6,12 +6,21 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use crate::error::{self, ErrorKind, Failure, Result};
 
 /// The longest node config.
 pub const LIMIT: usize = 1 << 20;
+
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 /// A node config as it came. Its memory is overwritten when it is dropped.
 pub struct Document(Zeroizing<Vec<u8>>);
@@ -26,6 +35,16 @@ impl Document {
     /// Takes the bytes over; none when there are more than [`LIMIT`].
     pub fn new(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
         (bytes.len() <= LIMIT).then_some(Self(bytes))
+    }
+
+    /// Base64 in either alphabet, with padding or without, with blanks and line breaks in it; none for anything else.
+    pub fn from_base64(text: &[u8]) -> Option<Self> {
+        let text: Zeroizing<Vec<u8>> = Zeroizing::new(
+            text.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != 0).collect(),
+        );
+        let is_url_safe = text.iter().any(|byte| b"-_".contains(byte));
+        let engine = if is_url_safe { URL_SAFE } else { STANDARD };
+        Self::new(Zeroizing::new(engine.decode(&*text).ok()?))
     }
 
     /// The bytes, for the one place that parses them.
@@ -74,6 +93,24 @@ impl Document {
     }
 }
 
+/// User data, or a config that takes its place, and its exact origin.
+#[derive(Debug)]
+pub struct UserData {
+    /// The bytes: secret, as tokens are in it.
+    pub document: Document,
+    /// A path, a device, or a URL without its secret parts.
+    pub origin: String,
+    /// The detached signature beside it, in minisign's text form.
+    pub signature: Option<String>,
+}
+
+impl UserData {
+    /// User data without a signature; none when it is blank.
+    pub fn new(document: Document, origin: impl Into<String>) -> Option<Self> {
+        (!document.is_blank()).then(|| Self { document, origin: origin.into(), signature: None })
+    }
+}
+
 fn unread(path: &Path, error: &io::Error) -> Failure {
     Failure::new(
         ErrorKind::Source,
@@ -118,5 +155,26 @@ mod tests {
                 .message
                 .ends_with("longer than 1048576 bytes")
         );
+    }
+
+    #[test]
+    fn base64_is_read_in_every_usual_form() {
+        for (text, expected) in [
+            ("Pz8+", Some("??>")),
+            ("Pz8-", Some("??>")),
+            ("YQ==", Some("a")),
+            ("YQ", Some("a")),
+            (" YW\nI=\0", Some("ab")),
+            ("", Some("")),
+            ("a: b", None),
+            ("Y", None),
+            ("Pz8+-", None),
+        ] {
+            assert_eq!(
+                Document::from_base64(text.as_bytes()).map(|found| found.bytes().to_vec()),
+                expected.map(|text| text.as_bytes().to_vec()),
+                "{text}"
+            );
+        }
     }
 }

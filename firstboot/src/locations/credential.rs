@@ -11,9 +11,10 @@
 
 use zeroize::Zeroizing;
 
-use super::{Document, Surroundings, UserData, inline, qemu};
+use super::LocationContext;
+use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::evidence::smbios;
+use crate::evidence::{fw_cfg, smbios};
 use crate::host::root::Root;
 
 /// The credential's name.
@@ -25,8 +26,8 @@ const TEXT: &str = "io.systemd.credential:";
 const BINARY: &str = "io.systemd.credential.binary:";
 const ITEM: &str = "opt/io.systemd.credentials/firstboot.config";
 
-pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Result<Option<UserData>> {
-    let root = surroundings.root;
+pub(super) fn find(context: &LocationContext, notices: &mut Vec<String>) -> Result<Option<UserData>> {
+    let root = context.root;
     for folder in folders(root) {
         if let Some(document) = Document::read_file(&folder.join(NAME))? {
             return Ok(UserData::new(document, format!("the credential {NAME}")));
@@ -35,7 +36,7 @@ pub(super) fn look(surroundings: &Surroundings, remarks: &mut Vec<String>) -> Re
     if let Some(document) = of_strings(&smbios::oem_strings(root))? {
         return Ok(UserData::new(document, format!("smbios type 11: {NAME}")));
     }
-    Ok(qemu::item(root, ITEM, remarks)?.and_then(|document| UserData::new(document, ITEM)))
+    Ok(fw_cfg::item(root, ITEM, notices)?.and_then(|document| UserData::new(document, ITEM)))
 }
 
 fn folders(root: &Root) -> Vec<std::path::PathBuf> {
@@ -60,7 +61,7 @@ pub fn of_strings(strings: &[Vec<u8>]) -> Result<Option<Document>> {
                     format!("the string {BINARY}{NAME} of SMBIOS type 11 is no base64"),
                 )
             };
-            return inline::decode(text).ok_or_else(wrong).map(Some);
+            return Document::from_base64(text).ok_or_else(wrong).map(Some);
         }
     }
     Ok(None)
@@ -76,14 +77,14 @@ mod tests {
     use crate::evidence::CommandLine;
     use crate::host::files;
 
-    fn looked(contents: &[(&str, &[u8])]) -> Result<Option<UserData>> {
+    fn found(contents: &[(&str, &[u8])]) -> Result<Option<UserData>> {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
         contents
             .iter()
             .for_each(|(path, bytes)| files::write(&root.path(path), bytes, 0o600).unwrap());
-        look(
-            &Surroundings {
+        find(
+            &LocationContext {
                 root: &root,
                 command_line: &CommandLine::default(),
                 fetch: &|_| panic!("no network"),
@@ -102,16 +103,16 @@ mod tests {
             ("/sys/firmware/qemu_fw_cfg/by_name/opt/io.systemd.credentials/firstboot.config/raw", b"qemu"),
         ];
         for (position, expected) in ["unit", "system", "smbios", "qemu"].iter().enumerate() {
-            let found = looked(&all[position..]).unwrap().unwrap();
+            let found = found(&all[position..]).unwrap().unwrap();
             assert_eq!(found.document.bytes(), expected.as_bytes());
         }
-        assert!(looked(&[]).unwrap().is_none());
-        assert!(looked(&[("/run/credentials/firstboot.service/firstboot.other", b"x")]).unwrap().is_none());
+        assert!(found(&[]).unwrap().is_none());
+        assert!(found(&[("/run/credentials/firstboot.service/firstboot.other", b"x")]).unwrap().is_none());
     }
 
     #[test]
     fn strings_of_other_credentials_are_none_of_ours() {
-        let find = |text: &str| {
+        let find_in = |text: &str| {
             of_strings(&[text.as_bytes().to_vec()])
                 .map(|found| found.map(|document| document.bytes().to_vec()))
         };
@@ -122,9 +123,9 @@ mod tests {
             ("firstboot.config=a", None),
             ("io.systemd.credential.binary:firstboot.config=YQ==", Some("a")),
         ] {
-            assert_eq!(find(text).unwrap(), expected.map(|text| text.as_bytes().to_vec()), "{text}");
+            assert_eq!(find_in(text).unwrap(), expected.map(|text| text.as_bytes().to_vec()), "{text}");
         }
-        let failure = find("io.systemd.credential.binary:firstboot.config=canary!").unwrap_err();
+        let failure = find_in("io.systemd.credential.binary:firstboot.config=canary!").unwrap_err();
         assert!(failure.kind == ErrorKind::Source && !failure.message.contains("canary"), "{failure}");
     }
 }

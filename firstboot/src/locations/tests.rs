@@ -3,6 +3,7 @@ use std::cell::RefCell;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::document::LIMIT;
 use crate::error::{ErrorKind, Failure};
 use crate::host::files;
 
@@ -10,10 +11,10 @@ const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfigurat
 const ETC: &str = "/etc/firstboot/config.yaml";
 const RUN: &str = "/run/firstboot/config.yaml";
 
-/// What one search came to: what was found, its remarks, the URLs that were fetched.
+/// What one search came to: what was found, its notices, the URLs that were fetched.
 struct Searched {
     found: Result<Option<(&'static str, UserData)>>,
-    remarks: Vec<String>,
+    notices: Vec<String>,
     fetched: Vec<String>,
 }
 
@@ -32,13 +33,13 @@ fn search(contents: &[(&str, &[u8], u32)], command_line: &str) -> Searched {
             Ok(document(CONFIG))
         }
     };
-    let mut remarks = Vec::new();
-    let found = named(
-        &Surroundings { root: &root, command_line: &CommandLine::parse(command_line), fetch: &fetch },
+    let mut notices = Vec::new();
+    let found = find(
+        &LocationContext { root: &root, command_line: &CommandLine::parse(command_line), fetch: &fetch },
         &|_| true,
-        &mut remarks,
+        &mut notices,
     );
-    Searched { found, remarks, fetched: fetched.into_inner() }
+    Searched { found, notices, fetched: fetched.into_inner() }
 }
 
 fn document(bytes: &[u8]) -> Document {
@@ -99,31 +100,14 @@ fn a_url_that_fails_is_not_replaced_by_another_place() {
 fn empty_and_open_files_are_remarked_on() {
     let searched = search(&[(ETC, b"\n", 0o600), (RUN, CONFIG, 0o644)], "");
     assert_eq!(searched.found.unwrap().unwrap().1.origin, RUN);
-    assert_eq!(searched.remarks.len(), 2, "{:?}", searched.remarks);
-    assert!(searched.remarks[0].contains("is empty") && searched.remarks[1].contains("chmod 600"));
+    assert_eq!(searched.notices.len(), 2, "{:?}", searched.notices);
+    assert!(searched.notices[0].contains("is empty") && searched.notices[1].contains("chmod 600"));
 }
 
 #[test]
 fn a_file_that_is_too_long_ends_the_search() {
     assert_eq!(
-        search(&[(ETC, &vec![b'x'; document::LIMIT + 1], 0o600)], "").found.unwrap_err().kind,
+        search(&[(ETC, &vec![b'x'; LIMIT + 1], 0o600)], "").found.unwrap_err().kind,
         ErrorKind::Source
     );
-}
-
-#[test]
-fn every_source_has_a_name_of_its_own_and_addresses_that_are_addresses() {
-    let mut names: Vec<&str> = SOURCES.iter().map(|source| source.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), SOURCES.len());
-    for source in SOURCES {
-        assert!(
-            source.guarded.iter().all(|address| address.parse::<std::net::IpAddr>().is_ok()),
-            "{}",
-            source.name
-        );
-        assert!(!source.signs.is_empty() || source.name == "proxmox", "{} is never recognised", source.name);
-        assert!(!source.deadline.is_zero(), "{}", source.name);
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::document::{self, Document};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::root::Root;
 use crate::join::discovery;
@@ -10,7 +11,6 @@ use crate::net::plain::Plain;
 use crate::net::retry::{self, Backoff};
 use crate::net::trust::Authorities;
 use crate::net::{Deadline, Network};
-use crate::platforms::{Document, document};
 
 /// How long a URL may take; the network may come up only now.
 const URL_LIMIT: Duration = Duration::from_secs(180);

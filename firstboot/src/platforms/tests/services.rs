@@ -3,12 +3,15 @@ use std::time::{Duration, Instant};
 
 use testkit::{Reply, TestServer};
 
-use super::http_cases::{CASES, CONFIG, Case, ENCODED};
-use super::*;
-use crate::error::ErrorKind;
-use crate::evidence::detect;
+use super::service_cases::{CASES, CONFIG, Case, ENCODED};
+use crate::error::{ErrorKind, Result};
+use crate::evidence::Evidence;
 use crate::facts::Facts;
 use crate::host::files;
+use crate::host::root::Root;
+use crate::net::Deadline;
+use crate::platforms::detect::detect;
+use crate::platforms::{ALL, Platform, PlatformData, ReadContext, azure, documents, scaleway};
 
 /// A machine's files: what its firmware says, and a lease as CloudStack's machines have it.
 fn machine(folder: &std::path::Path, smbios: &[(&str, &str)]) -> Root {
@@ -25,8 +28,8 @@ fn machine(folder: &std::path::Path, smbios: &[(&str, &str)]) -> Root {
     root
 }
 
-/// A metadata service: each `GET /path?query` has its text, everything else is 404; every answer has this header.
-fn service(answers: &[(&str, &str)], header: (&str, &str)) -> TestServer {
+/// A metadata server: each `GET /path?query` has its text, everything else is 404; every answer has this header.
+fn metadata_server(answers: &[(&str, &str)], header: (&str, &str)) -> TestServer {
     let answers: HashMap<String, String> =
         answers.iter().map(|(line, text)| ((*line).to_owned(), (*text).to_owned())).collect();
     let header = format!("{}: {}\r\n", header.0, header.1);
@@ -38,19 +41,19 @@ fn service(answers: &[(&str, &str)], header: (&str, &str)) -> TestServer {
 
 fn read_with(
     evidence: &Evidence,
-    source: &Source,
+    platform: &Platform,
     address: &str,
     limit: Duration,
-) -> (Result<Reading>, Vec<String>) {
-    redirect::to(address);
-    let mut reader = Reader {
+) -> (Result<PlatformData>, Vec<String>) {
+    let mut context = ReadContext {
         evidence,
         deadline: Deadline::after(limit),
-        remarks: Vec::new(),
+        notices: Vec::new(),
         fetch: &|_| panic!("no URL is named"),
+        service: Some(address),
     };
-    let reading = (source.read)(&mut reader);
-    (reading, reader.remarks)
+    let data = (platform.read)(&mut context);
+    (data, context.notices)
 }
 
 #[test]
@@ -59,28 +62,27 @@ fn every_platform_is_recognised_and_read_with_few_requests() {
         let folder = tempfile::tempdir().unwrap();
         let evidence = Evidence::of(&machine(folder.path(), case.smbios));
         let detection = detect(&evidence, None).unwrap();
-        let source = detection.platform.unwrap().source;
-        assert_eq!((source.name, detection.others.len()), (case.name, 0));
-        let service = service(case.answers, ("Metadata-Flavor", "Google"));
-        let (reading, remarks) =
-            read_with(&evidence, source, &service.address.to_string(), Duration::from_secs(20));
-        let reading = reading.unwrap_or_else(|failure| panic!("{}: {failure}", case.name));
-        check(case, &reading, &service);
-        assert!(remarks.is_empty(), "{}: {remarks:?}", case.name);
+        let platform = detection.platform.unwrap();
+        assert_eq!((platform.name, detection.others.len()), (case.name, 0));
+        let service = metadata_server(case.answers, ("Metadata-Flavor", "Google"));
+        let (data, notices) =
+            read_with(&evidence, platform, &service.address.to_string(), Duration::from_secs(20));
+        let data = data.unwrap_or_else(|failure| panic!("{}: {failure}", case.name));
+        check(case, &data, &service);
+        assert!(notices.is_empty(), "{}: {notices:?}", case.name);
     }
 }
 
-fn check(case: &Case, reading: &Reading, service: &TestServer) {
+fn check(case: &Case, data: &PlatformData, service: &TestServer) {
     let name = case.name;
     for (field, expected) in case.facts {
-        assert_eq!(reading.facts.text(field), Some(*expected), "{name}: {field}");
+        assert_eq!(data.facts.text(field), Some(*expected), "{name}: {field}");
     }
     let addresses: Vec<String> =
-        reading.facts.addresses.value().into_iter().flatten().map(ToString::to_string).collect();
+        data.facts.addresses.value().into_iter().flatten().map(ToString::to_string).collect();
     assert_eq!(addresses, case.addresses, "{name}");
     assert!(
-        reading
-            .facts
+        data.facts
             .instance_id
             .said()
             .unwrap()
@@ -88,8 +90,8 @@ fn check(case: &Case, reading: &Reading, service: &TestServer) {
             .starts_with(&format!("http://{}/", service.address)),
         "{name}"
     );
-    assert!(reading.facts.instance_id.others().is_empty(), "{name}");
-    let user_data = reading.user_data.as_ref().unwrap();
+    assert!(data.facts.instance_id.others().is_empty(), "{name}");
+    let user_data = data.user_data.as_ref().unwrap();
     assert_eq!(user_data.document.bytes(), CONFIG.as_bytes(), "{name}");
     assert!(
         user_data.origin.starts_with("http://") && !user_data.origin.contains('?'),
@@ -104,23 +106,23 @@ fn check(case: &Case, reading: &Reading, service: &TestServer) {
     }
 }
 
-fn source(name: &str) -> &'static Source {
-    SOURCES.iter().find(|source| source.name == name).unwrap()
+fn platform(name: &str) -> &'static Platform {
+    ALL.iter().find(|platform| platform.name == name).unwrap()
 }
 
 #[test]
 fn an_id_that_the_firmware_contradicts_is_remarked_on_and_refused_where_it_must_be_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let evidence = Evidence::of(&machine(folder.path(), &[("product_serial", "8")]));
-    let droplet = service(&[("GET /metadata/v1.json", r#"{"droplet_id": 7}"#)], ("X", "y"));
-    let (reading, remarks) =
-        read_with(&evidence, source("digitalocean"), &droplet.address.to_string(), Duration::from_secs(5));
-    let id = reading.unwrap().facts.instance_id;
+    let droplet = metadata_server(&[("GET /metadata/v1.json", r#"{"droplet_id": 7}"#)], ("X", "y"));
+    let (data, notices) =
+        read_with(&evidence, platform("digitalocean"), &droplet.address.to_string(), Duration::from_secs(5));
+    let id = data.unwrap().facts.instance_id;
     assert_eq!((id.value().unwrap().as_str(), id.others()[0].value.as_str()), ("7", "8"));
-    assert!(remarks[0].contains("smbios product_serial 8"), "{remarks:?}");
-    let server = service(&[("GET /hetzner/v1/metadata", "instance-id: 7\n")], ("X", "y"));
+    assert!(notices[0].contains("smbios product_serial 8"), "{notices:?}");
+    let server = metadata_server(&[("GET /hetzner/v1/metadata", "instance-id: 7\n")], ("X", "y"));
     let failure =
-        read_with(&evidence, source("hetzner"), &server.address.to_string(), Duration::from_secs(5))
+        read_with(&evidence, platform("hetzner"), &server.address.to_string(), Duration::from_secs(5))
             .0
             .unwrap_err();
     assert!(
@@ -143,11 +145,11 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
                 .iter()
                 .map(|(line, answer)| (*line, if tokens.contains(line) { answer } else { text }))
                 .collect();
-            let service = service(&answers, ("Metadata-Flavor", "Google"));
+            let service = metadata_server(&answers, ("Metadata-Flavor", "Google"));
             let began = Instant::now();
-            let (reading, _) = read_with(
+            let (data, _) = read_with(
                 &evidence,
-                source(case.name),
+                platform(case.name),
                 &service.address.to_string(),
                 Duration::from_secs(20),
             );
@@ -155,8 +157,8 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
             // Services of texts can tell no more than that an identifier has no blanks.
             let is_text = ["exoscale", "cloudstack"].contains(&case.name)
                 && text.bytes().all(|byte| byte.is_ascii_graphic());
-            assert_eq!(reading.is_err(), !is_text, "{}: {text}", case.name);
-            if let Err(failure) = reading {
+            assert_eq!(data.is_err(), !is_text, "{}: {text}", case.name);
+            if let Err(failure) = data {
                 assert!(
                     failure.kind == ErrorKind::Source && failure.message.starts_with("http://"),
                     "{}: {failure}",
@@ -164,12 +166,16 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
                 );
             }
         }
-        let service = service(&[], ("X", "y"));
+        let service = metadata_server(&[], ("X", "y"));
         let began = Instant::now();
-        let failure =
-            read_with(&evidence, source(case.name), &service.address.to_string(), Duration::from_millis(300))
-                .0
-                .unwrap_err();
+        let failure = read_with(
+            &evidence,
+            platform(case.name),
+            &service.address.to_string(),
+            Duration::from_millis(300),
+        )
+        .0
+        .unwrap_err();
         assert!(
             began.elapsed() < Duration::from_secs(2) && failure.message.contains("404"),
             "{}: {failure}",

@@ -6,17 +6,18 @@
 
 use ring::digest::{SHA256, digest};
 
-use super::document::LIMIT;
-use super::{Document, Surroundings, UserData, inline, nocloud, variables};
+use super::{LocationContext, inline, variables};
+use crate::document::{Document, LIMIT, UserData};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::evidence::seed::Seed;
 use crate::evidence::{CommandLine, Field, smbios};
 use crate::host::root::Root;
 use crate::net::trust::hex;
 
 /// The kernel argument.
-pub(super) const URL: &str = "firstboot.config";
+pub(crate) const URL: &str = "firstboot.config";
 /// The kernel argument that pins what a URL gives.
-pub(super) const DIGEST: &str = "firstboot.config-sha256";
+pub(crate) const DIGEST: &str = "firstboot.config-sha256";
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,19 +27,19 @@ struct Asked {
     digest: Option<String>,
 }
 
-pub(super) fn look(surroundings: &Surroundings, _: &mut Vec<String>) -> Result<Option<UserData>> {
-    let Some(asked) = parse(surroundings.command_line, &|| firmware_names_seed(surroundings.root))? else {
+pub(super) fn find(context: &LocationContext, _: &mut Vec<String>) -> Result<Option<UserData>> {
+    let Some(asked) = parse(context.command_line, &|| firmware_names_seed(context.root))? else {
         return Ok(None);
     };
     let url = variables::expand(&asked.url, "${", "}", &|name| {
-        variables::of_machine(surroundings.root, surroundings.command_line, name)
+        variables::of_machine(context.root, context.command_line, name)
     })
     .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))?;
-    get(&url, asked.digest.as_deref(), surroundings.fetch)
+    get(&url, asked.digest.as_deref(), context.fetch)
 }
 
 /// Gets the user-data at `url`, which must have the SHA-256 `pinned`. None when it is blank.
-pub(super) fn get(
+pub(crate) fn get(
     url: &str,
     pinned: Option<&str>,
     fetch: &dyn Fn(&str) -> Result<Document>,
@@ -66,17 +67,16 @@ pub(super) fn get(
 fn firmware_names_seed(root: &Root) -> bool {
     smbios::text(root, Field::ProductSerial.name())
         .as_deref()
-        .and_then(nocloud::seed::in_serial)
+        .and_then(Seed::in_serial)
         .is_some()
 }
 
 /// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is refused. The digest may be that
 /// of a seed, which the command line names, or the firmware does (`has_seed`).
 fn parse(line: &CommandLine, has_seed: &dyn Fn() -> bool) -> Result<Option<Asked>> {
-    let pinned = pin(line)?;
+    let pinned = pinned_digest(line)?;
     let Some(url) = line.value(URL).map(str::to_owned) else {
-        let is_for_another =
-            || line.words().iter().any(|word| nocloud::seed::parse(word).is_some()) || has_seed();
+        let is_for_another = || line.words().iter().any(|word| Seed::parse(word).is_some()) || has_seed();
         return if pinned.is_some() && !is_for_another() {
             Err(wrong(format!("{DIGEST} is there without {URL}")))
         } else {
@@ -91,7 +91,7 @@ fn parse(line: &CommandLine, has_seed: &dyn Fn() -> bool) -> Result<Option<Asked
 }
 
 /// The digest that the command line pins, in lower-case hex.
-pub(super) fn pin(line: &CommandLine) -> Result<Option<String>> {
+pub(crate) fn pinned_digest(line: &CommandLine) -> Result<Option<String>> {
     let pinned = line
         .value(DIGEST)
         .map(|text| text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase());
@@ -105,7 +105,7 @@ pub(super) fn pin(line: &CommandLine) -> Result<Option<String>> {
 }
 
 /// Refuses what anyone on the way could change; `named_by` is what names the URL.
-pub(super) fn check_scheme(url: &str, is_pinned: bool, named_by: &str) -> Result<()> {
+pub(crate) fn check_scheme(url: &str, is_pinned: bool, named_by: &str) -> Result<()> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
         Some("https") => Ok(()),
@@ -126,7 +126,7 @@ fn wrong(message: String) -> Failure {
 }
 
 /// The URL without user, password, query and fragment: each may be a secret.
-pub(super) fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
