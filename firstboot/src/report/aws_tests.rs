@@ -8,7 +8,7 @@ use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::https::Trust;
 use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply as Scripted, TestServer, Trusted as _};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 /// An answer of the API: its status and its body.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 use super::super::test_places::{SECONDS, facts, ok, place, refuse, says, status, tell_to, wish};
 use crate::net::https::Trust;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 fn google(status: u16) -> testkit::Reply {
     says(status, "Metadata-Flavor: Google\r\n", "")

@@ -1,4 +1,4 @@
-//! The verdict, told to whoever ordered the node. The console line of [`crate::verdict`] comes first and always; this is for those who do not
+//! The verdict, told to whoever ordered the node. The console line of [`crate::status`] comes first and always; this is for those who do not
 //! read consoles.
 //!
 //! ```text
@@ -37,7 +37,7 @@ use crate::net::service::{Manners, Service};
 use crate::net::{Deadline, Error, Network, percent};
 use crate::platforms::detect::detect;
 use crate::secret::Secret;
-use crate::verdict::{self, Outcome, Status, Verdict};
+use crate::status::{self, Outcome, Progress, Status};
 
 /// All ways of telling, in the order in which they are used: what a platform waits for comes first.
 pub const REPORTERS: &[&Reporter] = &[
@@ -159,7 +159,7 @@ impl Telling<'_> {
 
     /// The verdict with what tells this machine from others.
     fn summary(&self) -> Value {
-        let mut summary = verdict::summary(self.status);
+        let mut summary = status::verdict(self.status);
         if let Value::Object(fields) = &mut summary {
             for (field, fact) in
                 [("platform", "platform"), ("instanceId", "instance-id"), ("hostname", "hostname")]
@@ -229,22 +229,22 @@ pub fn planned(said: Option<&[Wish]>, facts: &Facts) -> Vec<String> {
 }
 
 /// Tells the verdict to all who shall know it. `said` is the config's word; none when it has none, or there is no config.
-pub fn send(root: &Root, said: Option<&[Wish]>, facts: &Facts, verdict: &mut Verdict, line: &dyn Fn(&str)) {
-    if !verdict.is_published() || !root.is_machine() {
+pub fn send(root: &Root, said: Option<&[Wish]>, facts: &Facts, progress: &mut Progress, line: &dyn Fn(&str)) {
+    if !progress.is_published() || !root.is_machine() {
         return;
     }
-    send_all(root, said, &with_platform(root, facts), verdict, LIMIT, line);
+    send_all(root, said, &with_platform(root, facts), progress, LIMIT, line);
 }
 
 fn send_all(
     root: &Root,
     said: Option<&[Wish]>,
     facts: &Facts,
-    verdict: &mut Verdict,
+    progress: &mut Progress,
     limit: Duration,
     line: &dyn Fn(&str),
 ) {
-    let status = verdict.status().clone();
+    let status = progress.status().clone();
     for (reporter, wish) in wishes(said, facts)
         .into_iter()
         .filter(|(reporter, _)| reporter.when.contains(&status.outcome))
@@ -256,7 +256,7 @@ fn send_all(
             Ok(said) => line(&said),
             Err(warning) => {
                 line(&format!("warning: {warning}"));
-                verdict.warn(warning);
+                progress.warn(warning);
             }
         }
     }

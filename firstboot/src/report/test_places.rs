@@ -5,7 +5,7 @@ use std::time::Duration;
 use testkit::{Reply, TestServer};
 
 use super::*;
-use crate::verdict::Reason;
+use crate::status::Reason;
 
 /// An answer with this status, header lines each ended by `\r\n`, and body.
 pub fn says(status: u16, headers: &str, body: &str) -> Reply {
@@ -28,8 +28,8 @@ pub fn place(script: Vec<Reply>) -> TestServer {
 /// How a run ended.
 pub fn status(outcome: Outcome) -> Status {
     let root = Root::at("/nonexistent");
-    let mut verdict = Verdict::unpublished(&root);
-    let status = verdict.status();
+    let mut progress = Progress::unpublished(&root);
+    let status = progress.status();
     (status.outcome, status.node, status.seconds, status.requests) = (outcome, Some("n1".to_owned()), 1.5, 6);
     if outcome == Outcome::Failed {
         let message = "the CA <x> & \"pins\" differ".to_owned();

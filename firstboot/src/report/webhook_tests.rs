@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::test_places::{SECONDS, facts, status, tell_to, wish};
 use crate::net::https::Trust;
 use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 const SECRET: &str = "/services/canary/x?key=canary";
 
