@@ -32,6 +32,7 @@ pub mod platforms;
 pub mod policy;
 pub mod preflight;
 pub mod report;
+pub mod reporter;
 pub mod secret;
 pub mod userdata;
 pub mod verdict;

@@ -17,7 +17,7 @@ use crate::machine::Machine;
 use crate::metadata::Metadata;
 use crate::platforms::detect::detect;
 use crate::policy::Policy;
-use crate::report::{self, Wish};
+use crate::report::{self, ReportTarget};
 use crate::verdict::{Outcome, Verdict, notify};
 
 /// Finds the node config of this machine and joins with it.
@@ -36,7 +36,7 @@ pub fn run(root: &Root, tell: Tell) -> Result<()> {
 /// What a run learns for its end, however early that comes.
 struct Learnt {
     on_failure: OnFailure,
-    report: Option<Vec<Wish>>,
+    report: Option<Vec<ReportTarget>>,
     facts: Facts,
 }
 

@@ -8,7 +8,7 @@ use crate::enrich::labels::Wanted;
 use crate::enrich::node_ip::NodeIp;
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
-use crate::report::Wish;
+use crate::report::ReportTarget;
 use crate::secret::Secret;
 
 /// The node config, complete: defaults are applied and everything is validated.
@@ -212,7 +212,7 @@ pub struct AgentConfiguration {
     /// Whether secrets are made unreadable at the platform once the machine has joined, where it lets us.
     pub scrub: bool,
     /// Who is told how it ended. None: whom the platform needs to be told. Empty: nobody.
-    pub report: Option<Vec<Wish>>,
+    pub report: Option<Vec<ReportTarget>>,
 }
 
 /// What becomes of the facts of the machine. Texts are templates, see [`crate::enrich::template`].
