@@ -33,6 +33,7 @@ pub mod policy;
 pub mod preflight;
 pub mod report;
 pub mod reporter;
+pub mod run;
 pub mod secret;
 pub mod userdata;
 pub mod verdict;

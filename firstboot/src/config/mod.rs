@@ -23,6 +23,8 @@ mod token_from;
 pub mod redact;
 mod report;
 pub mod reset;
+mod strict;
+pub mod template;
 mod tree;
 
 #[cfg(test)]

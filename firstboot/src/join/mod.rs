@@ -19,6 +19,7 @@ pub mod patches;
 pub mod phases;
 pub mod plan;
 pub mod reset;
+pub mod reset_host;
 pub mod token_from;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -51,8 +52,8 @@ pub struct Join<'a> {
     pub network: Network,
     /// Who is told.
     pub verdict: &'a mut Verdict,
-    /// Takes each line for people.
-    pub tell: &'a dyn Fn(&str),
+    /// Prints a line for people.
+    pub print: &'a dyn Fn(&str),
     /// What is done already; none when nothing may be written.
     pub journal: Option<Journal>,
     /// What the phases have found out so far.
@@ -147,13 +148,13 @@ impl Join<'_> {
     }
 
     /// A line for people.
-    pub fn say(&self, line: &str) {
-        (self.tell)(line);
+    pub fn print(&self, line: &str) {
+        (self.print)(line);
     }
 
     /// Something that a person should know; it stays in the status.
     pub fn warn(&mut self, warning: String) {
-        (self.tell)(&format!("warning: {warning}"));
+        (self.print)(&format!("warning: {warning}"));
         self.verdict.status().warnings.push(warning);
     }
 

@@ -14,7 +14,6 @@ mod webhook;
 
 use std::time::Duration;
 
-use crate::config::model::NodeConfig;
 use crate::evidence::Evidence;
 use crate::facts::Facts;
 use crate::host::root::Root;
@@ -60,12 +59,12 @@ fn targets(configured: Option<&[ReportTarget]>, facts: &Facts) -> Vec<(&'static 
 }
 
 /// The reports that the end of a join would cause, for people: one line each, without anything secret.
-pub fn planned(config: &NodeConfig, facts: &Facts) -> Vec<String> {
+pub fn planned(configured: Option<&[ReportTarget]>, facts: &Facts) -> Vec<String> {
     let line = |(reporter, target): (&Reporter, ReportTarget)| match (reporter.receiver)(&target, facts) {
         Ok(receiver) => format!("{}: {receiver}", reporter.kind),
         Err(failure) => format!("{}: it cannot be told: {failure}", reporter.kind),
     };
-    targets(config.agent.report.as_deref(), facts).into_iter().map(line).collect()
+    targets(configured, facts).into_iter().map(line).collect()
 }
 
 /// Sends all reports of a run. `configured` is the config's list; none when it has no list, or there is no config.

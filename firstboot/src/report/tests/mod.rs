@@ -1,6 +1,7 @@
 pub(crate) mod support;
 
 use super::*;
+use crate::config::model::NodeConfig;
 use crate::config::{HostDefaults, parse};
 use crate::verdict::{self, Outcome};
 use support::{facts, place, tagged, target};
@@ -52,7 +53,7 @@ fn who_is_told_follows_the_config_or_else_the_platform() {
             ],
         ),
     ] {
-        assert_eq!(planned(&config(report), &facts), expected, "{report}");
+        assert_eq!(planned(config(report).agent.report.as_deref(), &facts), expected, "{report}");
     }
 }
 

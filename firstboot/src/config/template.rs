@@ -1,13 +1,9 @@
-//! Templates: text with `${name}` in it, each the name of a fact.
+//! Templates: text with variables such as `${name}`, each a fact of the machine.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::error::{ErrorKind, Failure};
-use crate::evidence::smbios::{self, Field};
-use crate::facts::{Facts, NAMES};
-use crate::host::identity;
-use crate::host::root::Root;
 use contract::suggest;
 
 /// Longest template.
@@ -15,35 +11,17 @@ const LONGEST: usize = 1024;
 /// Characters of a name that are shown.
 const SHOWN: usize = 40;
 
-/// Every name that a template may have on this machine, with its value if there is one.
+/// The variables that a template may use, each with its value on this machine if it has one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Names(BTreeMap<String, Option<String>>);
+pub struct Variables(BTreeMap<String, Option<String>>);
 
-impl Names {
-    /// The facts, and what the machine itself has: `uuid` and `serial` of its firmware, and `hostname` where the platform has none.
-    pub fn of(facts: &Facts, root: &Root) -> Self {
-        let mut names = Self::default();
-        for name in NAMES.iter().copied().chain(facts.extra.keys().copied()) {
-            names.set(name, facts.text(name).map(str::to_owned));
-        }
-        if names.value("hostname").is_none() {
-            names.set("hostname", super::name::of_host(root));
-        }
-        let fields = smbios::fields(root);
-        let field =
-            |wanted: Field| fields.iter().find(|(field, _)| *field == wanted).map(|(_, text)| text.clone());
-        let uuid = field(Field::ProductUuid).filter(|uuid| identity::doubt(uuid).is_none());
-        names.set("uuid", uuid.map(|uuid| uuid.to_ascii_lowercase()));
-        names.set("serial", field(Field::ProductSerial));
-        names
-    }
-
-    /// Makes a name known.
+impl Variables {
+    /// Adds a variable.
     pub fn set(&mut self, name: &str, value: Option<String>) {
         self.0.insert(name.to_owned(), value.filter(|value| !value.is_empty()));
     }
 
-    /// The value of a name.
+    /// The value of a variable.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_deref()
     }
@@ -81,11 +59,11 @@ impl Wrong {
     }
 }
 
-/// Puts values in the place of names.
-pub fn expand(template: &str, names: &Names) -> Result<String, Wrong> {
+/// Puts values in the place of variables.
+pub fn expand(template: &str, variables: &Variables) -> Result<String, Wrong> {
     parts(template)?.into_iter().try_fold(String::new(), |text, part| match part {
         Part::Text(plain) => Ok(text + plain),
-        Part::Name(name) => Ok(text + value(name, names)?),
+        Part::Name(name) => Ok(text + value(name, variables)?),
     })
 }
 
@@ -115,12 +93,12 @@ fn parts(template: &str) -> Result<Vec<Part<'_>>, Wrong> {
     Ok(parts)
 }
 
-fn value<'a>(name: &str, names: &'a Names) -> Result<&'a str, Wrong> {
-    match names.0.get(name) {
+fn value<'a>(name: &str, variables: &'a Variables) -> Result<&'a str, Wrong> {
+    match variables.0.get(name) {
         Some(Some(value)) => Ok(value),
         Some(None) => Err(Wrong::Missing(name.to_owned())),
         None => {
-            let known = || names.0.keys().map(String::as_str);
+            let known = || variables.0.keys().map(String::as_str);
             let meant = suggest::did_you_mean(name, known());
             let all = if meant.is_empty() {
                 format!("; there are {}", known().collect::<Vec<_>>().join(", "))

@@ -1,33 +1,33 @@
-//! Files that come with a node config: written before the join, which may need them (patches, a discovery file). And the file that whoever
-//! ordered the machine waits for, written after it.
+//! Files that come with a node config. They are written before the join, which may need them (patches, a discovery file). After the join
+//! comes the sentinel file of Cluster API.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
-use super::tell::Tell;
+use super::Session;
 use crate::document::LIMIT;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::userdata::{CarriedFile, Owner};
+use crate::userdata::{ExtraFile, Owner};
 
 /// Longest file of users or groups.
 const LONGEST: u64 = 4 << 20;
 
-/// Writes the files; one that is there already stays as it is, so that every run may do it.
-pub fn write(root: &Root, carried: &[CarriedFile], tell: Tell) -> Result<()> {
-    for file in carried {
-        if write_one(root, file)
+/// Writes the files. A file that is right already stays as it is, so every run may do this.
+pub(super) fn write(session: &Session, files: &[ExtraFile]) -> Result<()> {
+    for file in files {
+        if write_one(session.root, file)
             .map_err(|failure| failure.doing(format!("the file {} of the user-data", file.path)))?
         {
-            tell.line(&format!("wrote {}, as the user-data asks", file.path));
+            session.print(&format!("wrote {}, as the user-data asks", file.path));
         }
     }
     Ok(())
 }
 
 /// Returns whether anything had to be done.
-fn write_one(root: &Root, file: &CarriedFile) -> Result<bool> {
+fn write_one(root: &Root, file: &ExtraFile) -> Result<bool> {
     let path = root.path(&file.path);
     let content = file.content.bytes();
     let there = files::read(&path, LIMIT as u64)?;
@@ -51,7 +51,7 @@ fn write_one(root: &Root, file: &CarriedFile) -> Result<bool> {
         Some(before) if file.appends => before.into(),
         _ => content.to_vec().into(),
     };
-    // Nobody else reads it before it is its owner's.
+    // Private until it belongs to its owner.
     files::write(&path, &bytes, files::PRIVATE)?;
     if (user, group) != (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) {
         chown(&path, Some(user), Some(group)).doing("giving it to its owner")?;
@@ -61,7 +61,7 @@ fn write_one(root: &Root, file: &CarriedFile) -> Result<bool> {
     Ok(true)
 }
 
-/// The owner's numbers, by the root's own files: a static program has no name service.
+/// The owner's numbers from the root's own files: a static program has no name service.
 fn ids(root: &Root, owner: &Owner) -> Result<(u32, u32)> {
     Ok((id(root, "/etc/passwd", &owner.user)?, id(root, "/etc/group", &owner.group)?))
 }
@@ -86,9 +86,9 @@ fn id(root: &Root, table: &str, name: &str) -> Result<u32> {
     })
 }
 
-/// Tells whoever ordered the machine, by Cluster API's contract
+/// Reports success by Cluster API's contract
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>).
-pub fn write_sentinel(root: &Root, sentinel: &str) -> Result<()> {
+pub(super) fn write_sentinel(root: &Root, sentinel: &str) -> Result<()> {
     files::write(&root.path(Path::new(sentinel)), b"success\n", files::PUBLIC)
 }
 
@@ -97,10 +97,10 @@ mod tests {
     use super::*;
     use crate::document::Document;
 
-    fn file(path: &str, appends: bool, content: &str) -> CarriedFile {
+    fn file(path: &str, appends: bool, content: &str) -> ExtraFile {
         let (user, group) = (nix::unistd::geteuid().to_string(), nix::unistd::getegid().to_string());
         let document = Document::new(content.as_bytes().to_vec().into()).unwrap();
-        CarriedFile::new(path, 0o640, Owner { user, group }, appends, document).unwrap()
+        ExtraFile::new(path, 0o640, Owner { user, group }, appends, document).unwrap()
     }
 
     #[test]
