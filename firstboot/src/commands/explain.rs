@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
+use crate::checkpoint::Checkpoint;
 use crate::cli::request;
 use crate::config::model::{Argument, Discovery};
 use crate::error::{Failure, Result};
 use crate::host::cri;
 use crate::join::{image, phases};
-use crate::journal::Journal;
 use crate::machine;
 use crate::metadata::Metadata;
-use crate::policy::Policy;
 use crate::report;
 use crate::run::{Console, ResolvedConfig, Session, node_config};
+use crate::trust_policy::TrustPolicy;
 
 /// Returns the output. The metadata is read as a join would read it; nothing is changed, and the cluster is not asked. A config that
 /// cannot be read is an error, after everything else is printed.
@@ -113,7 +113,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Where the machine is, and what is known of it.
-fn about(metadata: &Metadata, policy: &Policy) -> Record {
+fn about(metadata: &Metadata, policy: &TrustPolicy) -> Record {
     let restrictions = policy.sentences();
     let everything = || json!("everything that is recognised is believed");
     let known = |is_known: bool, value: Value| if is_known { value } else { Value::Null };
@@ -135,11 +135,11 @@ fn join(session: &Session, resolved: &ResolvedConfig) -> Result<Record> {
     let kubelet = machine::kubelet_version(root);
     let detected = || cri::detect_socket(root, kubelet.as_ref().map_or(u16::MAX, |version| version.minor));
     let socket = config.join.node.cri_socket.clone().map_or_else(detected, Ok);
-    let journal = Journal::read(root)?;
+    let checkpoint = Checkpoint::read(root)?;
     let done = |phase: &str| {
-        journal
+        checkpoint
             .as_ref()
-            .is_some_and(|entries| entries.phases.iter().any(|finished| finished.phase == phase))
+            .is_some_and(|checkpoint| checkpoint.phases.iter().any(|finished| finished.phase == phase))
     };
     let phases: Vec<String> = phases::ALL
         .iter()

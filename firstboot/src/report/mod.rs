@@ -23,7 +23,7 @@ use crate::platforms;
 use crate::platforms::detect::detect;
 use crate::reporter::{Delivery, ReportContext};
 pub use crate::reporter::{ReportTarget, Reporter};
-use crate::verdict::Verdict;
+use crate::status::Progress;
 
 /// Reporters that belong to no platform.
 const GENERAL: &[&Reporter] = &[&phone_home::REPORTER, &webhook::REPORTER];
@@ -72,24 +72,24 @@ pub fn send(
     root: &Root,
     configured: Option<&[ReportTarget]>,
     facts: &Facts,
-    verdict: &mut Verdict,
+    progress: &mut Progress,
     line: &dyn Fn(&str),
 ) {
-    if !verdict.is_published() || !root.is_machine() {
+    if !progress.is_published() || !root.is_machine() {
         return;
     }
-    send_all(root, configured, &with_platform(root, facts), verdict, LIMIT, line);
+    send_all(root, configured, &with_platform(root, facts), progress, LIMIT, line);
 }
 
 fn send_all(
     root: &Root,
     configured: Option<&[ReportTarget]>,
     facts: &Facts,
-    verdict: &mut Verdict,
+    progress: &mut Progress,
     limit: Duration,
     line: &dyn Fn(&str),
 ) {
-    let status = verdict.status().clone();
+    let status = progress.status().clone();
     for (reporter, target) in targets(configured, facts)
         .into_iter()
         .filter(|(reporter, _)| reporter.when.contains(&status.outcome))
@@ -108,7 +108,7 @@ fn send_all(
             Ok(result) => line(&result),
             Err(warning) => {
                 line(&format!("warning: {warning}"));
-                verdict.warn(warning);
+                progress.warn(warning);
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::facts::Facts;
 use crate::reporter::target::{self, SETTINGS};
 use crate::reporter::{Delivery, ReportContext, ReportTarget, Reporter, Urgency, form, never};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 pub(super) const REPORTER: Reporter = Reporter {
     kind: "phone-home",

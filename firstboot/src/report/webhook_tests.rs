@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::net::https::Trust;
 use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer};
 use crate::report::tests::support::{SECONDS, deliver_to, facts, status, target};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 const SECRET: &str = "/services/canary/x?key=canary";
 

@@ -19,7 +19,7 @@ use crate::net::retry::{self, Backoff};
 use crate::net::service::{Manners, Service};
 use crate::net::{Deadline, Error, Network, percent};
 use crate::secret::Secret;
-use crate::verdict::{self, Outcome, Status};
+use crate::status::{self, Outcome, Status};
 
 /// Bounds of the waits between the tries of one report; its time limit allows a few of them.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
@@ -139,7 +139,7 @@ impl ReportContext<'_> {
 
     /// The verdict, with the fields that tell this machine from others.
     pub(crate) fn summary(&self) -> Value {
-        let mut summary = verdict::summary(self.status);
+        let mut summary = status::verdict(self.status);
         if let Value::Object(fields) = &mut summary {
             for (field, fact) in
                 [("platform", "platform"), ("instanceId", "instance-id"), ("hostname", "hostname")]

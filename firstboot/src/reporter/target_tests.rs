@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::tests::support::{SECONDS, deliver_to, facts, place, status, target};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 #[test]
 fn urls_are_https_or_near() {

@@ -10,7 +10,7 @@ use crate::host::services::Services;
 use crate::host::{command, files};
 use crate::metadata::Metadata;
 use crate::platforms::Platform;
-use crate::verdict::notify;
+use crate::status::notify;
 
 /// How long the service manager may take to accept a power-off.
 const STOP_LIMIT: Duration = Duration::from_secs(30);

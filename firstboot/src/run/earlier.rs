@@ -2,6 +2,7 @@
 //! first because the disk was cloned or the config is another one.
 
 use super::Session;
+use crate::checkpoint::{Before, Checkpoint};
 use crate::config::model::NodeConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::root::Root;
@@ -9,35 +10,34 @@ use crate::join::patches;
 use crate::join::phases::identity;
 use crate::join::reset::{self, Outcome as StepOutcome};
 use crate::join::reset_host::LocalHost;
-use crate::journal::{Before, Entries, Journal};
 use crate::machine::Machine;
-use crate::verdict::{Outcome, Verdict};
+use crate::status::{Outcome, Progress};
 
 /// What is left to do.
 pub(super) enum Earlier {
     /// Nothing: the machine has joined.
     Joined,
-    /// The join begins, or goes on, with these entries.
-    Begin(Entries),
+    /// The join begins, or goes on, from this checkpoint.
+    Begin(Checkpoint),
     /// As `Begin`, after a reset.
-    BeginAfterReset(Entries),
+    BeginAfterReset(Checkpoint),
 }
 
 /// Reads the checkpoint. If it belongs to another machine or another config, resets the node.
 pub(super) fn earlier(session: &Session, config: &NodeConfig) -> Result<Earlier> {
     let (root, machine) = (session.root, session.machine()?);
     let fingerprint = config.fingerprint(&patch_bytes(root, config)?);
-    let fresh = || Entries::new(&machine.identity, &fingerprint, &config.node_name());
-    let Some(entries) = Journal::read(root)? else { return Ok(Earlier::Begin(fresh())) };
-    let why = match entries.compare(&machine.identity, &fingerprint) {
+    let fresh = || Checkpoint::new(&machine.identity, &fingerprint, &config.node_name());
+    let Some(checkpoint) = Checkpoint::read(root)? else { return Ok(Earlier::Begin(fresh())) };
+    let why = match checkpoint.compare(&machine.identity, &fingerprint) {
         Before::Joined if identity::is_good_for(root, config, None) => {
-            session.print(&format!("this machine has joined as {} before: nothing to do", entries.node));
+            session.print(&format!("this machine has joined as {} before: nothing to do", checkpoint.node));
             return Ok(Earlier::Joined);
         }
         Before::Interrupted => {
-            let last = entries.phases.last().map_or("its beginning", |finished| &finished.phase);
+            let last = checkpoint.phases.last().map_or("its beginning", |finished| &finished.phase);
             session.print(&format!("going on after {last}: an earlier run was interrupted"));
-            return Ok(Earlier::Begin(entries));
+            return Ok(Earlier::Begin(checkpoint));
         }
         Before::Joined => "the certificate of this node is gone or holds no longer",
         Before::Cloned => "this disk was copied from another machine",
@@ -73,21 +73,21 @@ fn patch_bytes(root: &Root, config: &NodeConfig) -> Result<Vec<u8>> {
 }
 
 /// The outcome of a run without a node config: a machine that has joined needs none.
-pub(super) fn without_config(session: &Session, verdict: &mut Verdict) -> Result<Outcome> {
-    let Some(entries) = Journal::read(session.root)? else {
+pub(super) fn without_config(session: &Session, progress: &mut Progress) -> Result<Outcome> {
+    let Some(checkpoint) = Checkpoint::read(session.root)? else {
         session.print("no source has a node config: nothing to do");
         return Ok(Outcome::NoConfig);
     };
-    verdict.status().node = Some(entries.node.clone());
-    if entries.machine != session.machine()?.identity || !entries.joined {
+    progress.status().node = Some(checkpoint.node.clone());
+    if checkpoint.machine != session.machine()?.identity || !checkpoint.joined {
         let message = format!(
             "the join as {} was interrupted, and no source has its node config any more",
-            entries.node
+            checkpoint.node
         );
         return Err(
             Failure::new(ErrorKind::Source, message).help("give the config back, or run firstboot reset")
         );
     }
-    session.print(&format!("this machine has joined as {} before: nothing to do", entries.node));
+    session.print(&format!("this machine has joined as {} before: nothing to do", checkpoint.node));
     Ok(Outcome::AlreadyJoined)
 }

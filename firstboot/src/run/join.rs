@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::earlier::{Earlier, earlier};
 use super::{ResolvedConfig, Session, extra_files};
+use crate::checkpoint::CheckpointFile;
 use crate::config::model::NodeConfig;
 use crate::config::refuse_control_plane;
 use crate::error::Result;
@@ -14,9 +15,8 @@ use crate::host::{files, machine};
 use crate::join::Join;
 use crate::join::identity::FOLDER;
 use crate::join::phases::{Found, preflight};
-use crate::journal::Journal;
 use crate::net::{Deadline, Network};
-use crate::verdict::{Outcome, Verdict};
+use crate::status::{Outcome, Progress};
 
 /// When a join begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +33,14 @@ pub(super) fn join(
     facts: &Facts,
     resolved: &ResolvedConfig,
     start: Start,
-    verdict: &mut Verdict,
+    progress: &mut Progress,
 ) -> Result<Outcome> {
     let (config, is_dry_run) = (&resolved.config, resolved.config.join.dry_run);
-    verdict.status().node = Some(config.node_name());
-    verdict.status().source = Some(resolved.source.clone());
+    progress.status().node = Some(config.node_name());
+    progress.status().source = Some(resolved.source.clone());
     for warning in &config.warnings {
         session.warn(warning);
-        verdict.status().warnings.push(warning.clone());
+        progress.status().warnings.push(warning.clone());
     }
     refuse_control_plane(&config.join)?;
     name_host(session, config)?;
@@ -51,20 +51,20 @@ pub(super) fn join(
     if !is_dry_run {
         sweep(session.root, config);
     }
-    let entries = match earlier(session, config)? {
+    let begin = match earlier(session, config)? {
         Earlier::Joined => return Ok(Outcome::AlreadyJoined),
-        Earlier::Begin(entries) => entries,
-        Earlier::BeginAfterReset(entries) => {
+        Earlier::Begin(begin) => begin,
+        Earlier::BeginAfterReset(begin) => {
             // The reset may have removed them.
             extra_files::write(session, &resolved.files)?;
-            entries
+            begin
         }
     };
-    let journal = (!is_dry_run).then(|| Journal::begin(session.root, entries)).transpose()?;
+    let checkpoint = (!is_dry_run).then(|| CheckpointFile::begin(session.root, begin)).transpose()?;
     if start == Start::Spread {
         spread(session, config.agent.spread, &machine.identity);
     }
-    with_join(session, facts, resolved, journal, verdict, |join| {
+    with_join(session, facts, resolved, checkpoint, progress, |join| {
         join.run()?;
         if is_dry_run {
             print_plan(session, join);
@@ -78,18 +78,18 @@ pub fn check(
     session: &Session,
     facts: &Facts,
     resolved: &ResolvedConfig,
-    verdict: &mut Verdict,
+    progress: &mut Progress,
 ) -> Result<()> {
     session.machine()?;
-    with_join(session, facts, resolved, None, verdict, preflight::alone)
+    with_join(session, facts, resolved, None, progress, preflight::alone)
 }
 
 fn with_join<T>(
     session: &Session,
     facts: &Facts,
     resolved: &ResolvedConfig,
-    journal: Option<Journal>,
-    verdict: &mut Verdict,
+    checkpoint: Option<CheckpointFile>,
+    progress: &mut Progress,
     run: impl FnOnce(&mut Join) -> Result<T>,
 ) -> Result<T> {
     let config = &resolved.config;
@@ -100,9 +100,9 @@ fn with_join<T>(
         facts,
         deadline: Deadline::after(config.agent.deadline),
         network: Network::new(session.root.clone()),
-        verdict,
+        progress,
         print: &|line| session.print(line),
-        journal,
+        checkpoint,
         found: Found::default(),
     };
     run(&mut join)

@@ -29,16 +29,16 @@ use crate::config::model::{NodeConfig, OnFailure};
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::report::{self, ReportTarget};
-use crate::verdict::{Outcome, Verdict};
+use crate::status::{Outcome, Progress};
 
 /// Finds the node config of this machine and joins with it: `firstboot run`, which the image's unit runs.
 pub fn run(session: &Session) -> Result<()> {
-    let mut verdict = Verdict::begin(session.root);
+    let mut progress = Progress::begin(session.root);
     let mut summary = RunSummary::default();
-    let ended = attempt(session, &mut verdict, &mut summary);
-    let concluded = conclude(session, ended, &mut verdict);
+    let ended = attempt(session, &mut progress, &mut summary);
+    let concluded = conclude(session, ended, &mut progress);
     let RunSummary { on_failure, report, facts } = summary;
-    report::send(session.root, report.as_deref(), &facts, &mut verdict, &|line| session.print(line));
+    report::send(session.root, report.as_deref(), &facts, &mut progress, &|line| session.print(line));
     if concluded.is_err() {
         afterwards::give_up(session, on_failure);
     }
@@ -52,13 +52,13 @@ pub fn join_by_hand(session: &Session, flags: &JoinFlags) -> Result<()> {
     if !is_dry_run {
         node_config::publish(session, &metadata);
     }
-    let mut verdict =
-        if is_dry_run { Verdict::unpublished(session.root) } else { Verdict::begin(session.root) };
-    let ended = join::join(session, &metadata.facts, &resolved, Start::Now, &mut verdict);
-    let concluded = conclude(session, ended, &mut verdict);
+    let mut progress =
+        if is_dry_run { Progress::unpublished(session.root) } else { Progress::begin(session.root) };
+    let ended = join::join(session, &metadata.facts, &resolved, Start::Now, &mut progress);
+    let concluded = conclude(session, ended, &mut progress);
     // The person who joins by hand sees the result: only the targets that the config names get a report.
     let targets = resolved.config.agent.report.as_deref().unwrap_or_default();
-    report::send(session.root, Some(targets), &metadata.facts, &mut verdict, &|line| session.print(line));
+    report::send(session.root, Some(targets), &metadata.facts, &mut progress, &|line| session.print(line));
     concluded
 }
 
@@ -83,7 +83,7 @@ impl RunSummary {
     }
 }
 
-fn attempt(session: &Session, verdict: &mut Verdict, summary: &mut RunSummary) -> Result<Outcome> {
+fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary) -> Result<Outcome> {
     let detection = session.detect()?;
     metadata_guard::at_boot(session, detection.platform)?;
     let mut metadata = session.gather(detection)?;
@@ -93,26 +93,26 @@ fn attempt(session: &Session, verdict: &mut Verdict, summary: &mut RunSummary) -
     if !is_dry_run {
         node_config::publish(session, &metadata);
     }
-    let Some(resolved) = resolved? else { return earlier::without_config(session, verdict) };
+    let Some(resolved) = resolved? else { return earlier::without_config(session, progress) };
     summary.set_config(&resolved.config);
     metadata_guard::by_config(session, &resolved.config, metadata.platform)?;
     if standby::is_wanted(session, &metadata.facts, &resolved)? {
-        return standby::prepare(session, &metadata.facts, &resolved, verdict);
+        return standby::prepare(session, &metadata.facts, &resolved, progress);
     }
-    let outcome = join::join(session, &metadata.facts, &resolved, Start::Spread, verdict)?;
+    let outcome = join::join(session, &metadata.facts, &resolved, Start::Spread, progress)?;
     afterwards::after_join(session, &metadata, &resolved);
     Ok(outcome)
 }
 
 /// Ends the run: prints its verdict.
-fn conclude(session: &Session, ended: Result<Outcome>, verdict: &mut Verdict) -> Result<()> {
+fn conclude(session: &Session, ended: Result<Outcome>, progress: &mut Progress) -> Result<()> {
     match ended {
         Ok(outcome) => {
-            session.console.print_raw(&verdict.end(outcome));
+            session.console.print_raw(&progress.end(outcome));
             Ok(())
         }
         Err(failure) => {
-            session.console.print_raw(&verdict.fail(&failure));
+            session.console.print_raw(&progress.fail(&failure));
             Err(failure)
         }
     }

@@ -11,13 +11,13 @@ use crate::host::root::Root;
 use crate::machine::Machine;
 use crate::metadata::{self, Metadata};
 use crate::platforms::detect::{Detection, detect};
-use crate::policy::Policy;
+use crate::trust_policy::TrustPolicy;
 
 /// One command on one machine.
 pub struct Session<'a> {
     pub(crate) root: &'a Root,
     pub(crate) console: Console,
-    policy: OnceCell<Policy>,
+    policy: OnceCell<TrustPolicy>,
     evidence: OnceCell<Evidence>,
     machine: OnceCell<Machine>,
 }
@@ -29,8 +29,8 @@ impl<'a> Session<'a> {
     }
 
     /// The trust policy of the image.
-    pub fn policy(&self) -> Result<&Policy> {
-        once(&self.policy, || Policy::of(self.root))
+    pub fn policy(&self) -> Result<&TrustPolicy> {
+        once(&self.policy, || TrustPolicy::of(self.root))
     }
 
     /// The local evidence of the platform.

@@ -1,10 +1,10 @@
 //! Standby: a machine in a warm pool is prepared and does not join. A node that joined would get pods, and then be stopped.
 
 use super::{ResolvedConfig, Session, join};
+use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::journal::Journal;
-use crate::verdict::{Outcome, Verdict};
+use crate::status::{Outcome, Progress};
 
 /// The prefix of the target states of instances in a warm pool
 /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/warm-pool-instance-lifecycle.html>).
@@ -17,8 +17,8 @@ pub(super) fn is_wanted(session: &Session, facts: &Facts, resolved: &ResolvedCon
         return Ok(false);
     }
     let identity = &session.machine()?.identity;
-    let has_joined =
-        Journal::read(session.root)?.is_some_and(|entries| entries.joined && entries.machine == *identity);
+    let has_joined = Checkpoint::read(session.root)?
+        .is_some_and(|checkpoint| checkpoint.joined && checkpoint.machine == *identity);
     Ok(!has_joined)
 }
 
@@ -27,11 +27,11 @@ pub(super) fn prepare(
     session: &Session,
     facts: &Facts,
     resolved: &ResolvedConfig,
-    verdict: &mut Verdict,
+    progress: &mut Progress,
 ) -> Result<Outcome> {
-    verdict.status().node = Some(resolved.config.node_name());
-    verdict.status().source = Some(resolved.source.clone());
-    join::check(session, facts, resolved, verdict)?;
+    progress.status().node = Some(resolved.config.node_name());
+    progress.status().source = Some(resolved.source.clone());
+    join::check(session, facts, resolved, progress)?;
     session.print("this machine is in a warm pool: it is prepared, and joins when it is started for service");
-    Ok(Outcome::Parked)
+    Ok(Outcome::Standby)
 }

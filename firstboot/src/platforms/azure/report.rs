@@ -13,7 +13,7 @@ use crate::facts::Facts;
 use crate::host::kvp;
 use crate::net::service::{Ask, Manners, Service};
 use crate::reporter::{Delivery, ReportContext, ReportTarget, Reporter, UP, Urgency, cut, xml};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 pub(super) const REPORTER: Reporter = Reporter {
     kind: "azure",

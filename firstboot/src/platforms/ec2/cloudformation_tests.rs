@@ -1,7 +1,7 @@
 use super::*;
 use crate::platforms::ec2::query_api::tests::{REFUSED, Told as Answered, run};
 use crate::report::tests::support::{facts, tagged, target};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 fn instance() -> Facts {
     facts(&[

@@ -8,7 +8,7 @@ use crate::net::https::Trust;
 use crate::net::test_server::{Asked, Ca, Identity, Reply as Scripted, TestServer};
 use crate::report::tests::support::{Does, context, facts, ok, place, refuse, status, target};
 use crate::report::{deliver, named};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 /// An answer of the API: its status and its body.
 #[derive(Clone, Copy)]

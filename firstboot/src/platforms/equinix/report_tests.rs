@@ -1,7 +1,7 @@
 use super::*;
 use crate::net::https::Trust;
 use crate::report::tests::support::{SECONDS, deliver_to, facts, ok, place, refuse, status, target};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 #[test]
 fn the_state_and_an_event_go_to_the_url_of_the_metadata() {

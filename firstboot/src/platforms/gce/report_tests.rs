@@ -4,7 +4,7 @@ use crate::net::https::Trust;
 use crate::report::tests::support::{
     Does, SECONDS, context, deliver_to, facts, place, refuse, status, target,
 };
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 fn google(status: u16) -> Does {
     Does::Say(status, "Metadata-Flavor: Google\r\n", String::new())

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::host::files;
     use crate::metadata::gather;
-    use crate::policy::Policy;
+    use crate::trust_policy::TrustPolicy;
 
     const DMI: [(&str, &[u8]); 3] = [
         ("/sys/class/dmi/id/sys_vendor", b"Microsoft Corporation\n"),
@@ -140,7 +140,7 @@ mod tests {
             ],
             &about,
         );
-        let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &TrustPolicy::default(), &|_| panic!("no network")).unwrap();
         let (source, user_data) = metadata.user_data.unwrap();
         assert_eq!(
             (source, user_data.document.bytes(), user_data.origin.as_str()),
@@ -149,7 +149,7 @@ mod tests {
         let facts = ["instance-id", "name"].map(|name| metadata.facts.text(name));
         assert_eq!(facts, [Some("bbbbbbbb-1111-2222-3333-444444444444"), Some("worker 1")]);
         assert!(scrub(&root).unwrap().unwrap().contains("3 pairs"));
-        let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &TrustPolicy::default(), &|_| panic!("no network")).unwrap();
         assert!(metadata.user_data.is_none(), "what was overwritten is no config");
     }
 
@@ -157,7 +157,7 @@ mod tests {
     fn a_machine_without_the_daemon_is_told_so() {
         let (_folder, root) = root_with(&[], &[]);
         std::fs::remove_file(kvp::path(&root, GIVEN)).unwrap();
-        let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &TrustPolicy::default(), &|_| panic!("no network")).unwrap();
         assert!(
             metadata.user_data.is_none() && metadata.notices[0].contains("hyperv-daemons"),
             "{:?}",

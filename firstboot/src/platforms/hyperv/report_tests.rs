@@ -3,7 +3,7 @@ use crate::host::kvp::record;
 use crate::host::root::Root;
 use crate::net::https::Trust;
 use crate::report::tests::support::{SECONDS, context, facts, status, target};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 #[test]
 fn records_have_their_size_and_values_their_limit() {

@@ -1,7 +1,7 @@
 use crate::net::https::Trust;
 use crate::report::named;
 use crate::report::tests::support::{SECONDS, deliver_to, facts, ok, place, refuse, status, target};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 #[test]
 fn scaleway_is_told_that_the_machine_has_booted_whatever_became_of_the_node() {

@@ -12,7 +12,7 @@ use crate::net::https::Trust;
 use crate::net::{Deadline, Network};
 use crate::report::{deliver, named};
 use crate::reporter::{ReportContext, ReportTarget};
-use crate::verdict::{Outcome, Reason, Status, Verdict};
+use crate::status::{Outcome, Progress, Reason, Status};
 
 /// A service without TLS that answers each request with the next answer, one connection a request; after the last one nobody is there.
 pub struct Place {
@@ -109,8 +109,8 @@ pub fn shape(request: &str) -> String {
 /// How a run ended.
 pub fn status(outcome: Outcome) -> Status {
     let root = Root::at("/nonexistent");
-    let mut verdict = Verdict::unpublished(&root);
-    let status = verdict.status();
+    let mut progress = Progress::unpublished(&root);
+    let status = progress.status();
     (status.outcome, status.node, status.seconds, status.requests) = (outcome, Some("n1".to_owned()), 1.5, 6);
     if outcome == Outcome::Failed {
         let message = "the CA <x> & \"pins\" differ".to_owned();

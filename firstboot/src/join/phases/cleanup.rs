@@ -1,4 +1,4 @@
-//! Removes what only the join needed. It is the last phase: its record says that the join is over.
+//! Removes what only the join needed. This is the last phase: once it is in the checkpoint, the join is over.
 
 use super::identity::BOOTSTRAP_CONF;
 use super::{Need, Phase};
@@ -8,7 +8,7 @@ use crate::join::Join;
 use crate::join::identity::KEY;
 
 /// See the module.
-pub const PHASE: Phase = Phase { name: "seal", kubeadm: "kubelet-start", need: Need::Writing, run };
+pub const PHASE: Phase = Phase { name: "cleanup", kubeadm: "kubelet-start", need: Need::Writing, run };
 
 fn run(join: &mut Join) -> Result<()> {
     files::remove(&join.root.path(BOOTSTRAP_CONF))?;

@@ -1,8 +1,8 @@
-//! What the run tells others: a status file while it goes on, one machine-readable line at its end, systemd's notifications.
+//! The status of a run: a file while the run goes on, the verdict (one machine-readable line) at its end, and systemd's notifications.
 //!
 //! ```text
-//! phases ─► Status ─► /run/firstboot/status.json (0644, replaced whole)     ─► `firstboot status`
-//!                └──► `firstboot-verdict: {…}` on the console and the journal, and the exit code
+//! phases ─► Progress ─► Status ─► /run/firstboot/status.json (0644, replaced whole)    ─► `firstboot status`
+//!                            └──► `firstboot-verdict: {…}` on the console and in systemd's journal, and the exit code
 //! ```
 
 pub mod notify;
@@ -22,20 +22,20 @@ pub const PATH: &str = "/run/firstboot/status.json";
 /// Longer than any status.
 const LIMIT: u64 = 256 * 1024;
 
-/// How the run stands.
+/// How the run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It goes on.
     Running,
-    /// No source had a node config: there was nothing to do.
+    /// There is no node config, so there was nothing to do.
     NoConfig,
     /// The machine had joined before.
     AlreadyJoined,
     /// It joined now.
     Joined,
-    /// The platform holds the machine in reserve: it is prepared and has not joined.
-    Parked,
+    /// The machine is in a warm pool: it is prepared and has not joined.
+    Standby,
     /// It failed.
     Failed,
 }
@@ -44,7 +44,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// How the run stands.
+    /// `running` until the end.
     pub outcome: Outcome,
     /// The node's name, once it is known.
     pub node: Option<String>,
@@ -54,7 +54,7 @@ pub struct Status {
     pub failure: Option<Reason>,
     /// The phases so far, in order.
     pub phases: Vec<Phase>,
-    /// What a person should know.
+    /// For the operator.
     pub warnings: Vec<String>,
     /// Requests sent to the API server.
     pub requests: u32,
@@ -66,10 +66,10 @@ pub struct Status {
     pub seconds: f64,
 }
 
-/// Why a run failed.
+/// The failure of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// The word of the failure's class.
+    /// The word for the kind of the error.
     pub class: String,
     /// The exit code.
     pub exit: u8,
@@ -92,16 +92,16 @@ pub struct Phase {
     pub state: String,
 }
 
-/// Keeps the status of this run and publishes every change.
+/// The status of the current run; publishes every change.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct Progress {
     status: Status,
     root: Root,
     start: Instant,
     is_published: bool,
 }
 
-impl Verdict {
+impl Progress {
     /// A run that begins now.
     pub fn begin(root: &Root) -> Self {
         let status = Status {
@@ -119,12 +119,12 @@ impl Verdict {
         Self { status, root: root.clone(), start: Instant::now(), is_published: true }
     }
 
-    /// The same, for a run that changes nothing: nobody else hears of it.
+    /// As `begin`, for a run that changes nothing: it writes no status file.
     pub fn unpublished(root: &Root) -> Self {
         Self { is_published: false, ..Self::begin(root) }
     }
 
-    /// What is known so far.
+    /// The status so far.
     pub fn status(&mut self) -> &mut Status {
         &mut self.status
     }
@@ -151,25 +151,25 @@ impl Verdict {
         }
     }
 
-    /// Whether others hear of this run: it changes something.
+    /// Whether this run writes a status file and sends reports.
     pub fn is_published(&self) -> bool {
         self.is_published
     }
 
-    /// Something that a person should know and that came too late for the run: its outcome stays what it is.
+    /// Adds a warning after the end of the run. The outcome stays.
     pub fn warn(&mut self, warning: String) {
         self.status.warnings.push(warning);
         self.write();
     }
 
-    /// The run ends well; returns its line.
+    /// Ends the run with success. Returns the verdict line.
     pub fn end(&mut self, outcome: Outcome) -> String {
         self.status.outcome = outcome;
         notify::send("READY=1");
         self.close()
     }
 
-    /// The run fails; returns its line.
+    /// Ends the run with a failure. Returns the verdict line.
     pub fn fail(&mut self, failure: &Failure) -> String {
         self.phase_ended("failed");
         self.status.outcome = Outcome::Failed;
@@ -185,10 +185,10 @@ impl Verdict {
 
     fn close(&mut self) -> String {
         self.publish();
-        line(&self.status)
+        verdict_line(&self.status)
     }
 
-    /// A status that cannot be published is no reason to fail: the line on the console still comes.
+    /// A status that cannot be written is not an error: the verdict line still comes.
     fn publish(&mut self) {
         self.status.seconds = self.start.elapsed().as_secs_f64();
         self.write();
@@ -204,13 +204,13 @@ impl Verdict {
     }
 }
 
-/// The one line for machines.
-fn line(status: &Status) -> String {
-    format!("firstboot-verdict: {}", summary(status))
+/// The verdict as one line for machines.
+fn verdict_line(status: &Status) -> String {
+    format!("firstboot-verdict: {}", verdict(status))
 }
 
-/// How a run stands, in short: what the line says.
-pub fn summary(status: &Status) -> serde_json::Value {
+/// The verdict: the result of a run in short.
+pub fn verdict(status: &Status) -> serde_json::Value {
     let failure = status.failure.as_ref();
     serde_json::json!({
         "outcome": status.outcome,
@@ -248,21 +248,21 @@ fn uptime() -> f64 {
 mod tests {
     use super::*;
 
-    fn run() -> (tempfile::TempDir, Root, Verdict) {
+    fn run() -> (tempfile::TempDir, Root, Progress) {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
-        let verdict = Verdict::begin(&root);
-        (folder, root, verdict)
+        let progress = Progress::begin(&root);
+        (folder, root, progress)
     }
 
     #[test]
     fn publishes_each_phase_and_the_end() {
-        let (_folder, root, mut verdict) = run();
-        verdict.status().node = Some("n1".to_owned());
-        verdict.phase("discovery");
+        let (_folder, root, mut progress) = run();
+        progress.status().node = Some("n1".to_owned());
+        progress.phase("discovery");
         assert_eq!(read(&root).unwrap().unwrap().phases[0].state, "running");
-        verdict.phase_ended("done");
-        let line = verdict.end(Outcome::Joined);
+        progress.phase_ended("done");
+        let line = progress.end(Outcome::Joined);
         let value: serde_json::Value =
             serde_json::from_str(line.strip_prefix("firstboot-verdict: ").unwrap()).unwrap();
         assert_eq!(
@@ -276,9 +276,9 @@ mod tests {
 
     #[test]
     fn a_failure_names_its_class_phase_and_exit_code() {
-        let (_folder, root, mut verdict) = run();
-        verdict.phase("discovery");
-        let line = verdict.fail(&Failure::new(ErrorKind::Untrusted, "none of the public keys are pinned"));
+        let (_folder, root, mut progress) = run();
+        progress.phase("discovery");
+        let line = progress.fail(&Failure::new(ErrorKind::Untrusted, "none of the public keys are pinned"));
         assert!(!line.contains('\n'));
         let value: serde_json::Value =
             serde_json::from_str(line.strip_prefix("firstboot-verdict: ").unwrap()).unwrap();

@@ -1,11 +1,12 @@
-//! Whom the machine believes, and for what: a file that the builder bakes into the image, from the table `[metadata]` of its definition.
+//! The trust policy: whose facts, node configs and secrets the machine accepts. The builder bakes it into the image, from the table
+//! `[metadata]` of the definition.
 //!
 //! ```json
 //! {"platform": "ec2", "facts": ["ec2"], "config": ["ec2", "url"], "secrets": ["token-url"], "signed-by": ["RW…"], "guard": true}
 //! ```
 //!
-//! What is not said is not restricted: without the file, whatever is recognised is believed. Everything else fails closed: a file that cannot
-//! be read, a field or a name that is not known.
+//! A missing field restricts nothing: without the file, every platform and location is allowed. All else fails closed: a file that cannot
+//! be read, an unknown field or name.
 
 use contract::public_key::PublicKey;
 use contract::trust_policy::{Invalid, TOKEN_URL, TrustPolicyFile};
@@ -19,27 +20,27 @@ use crate::userdata::Trust;
 /// Longest file.
 const LONGEST: u64 = 64 * 1024;
 
-/// A policy whose names are known.
+/// A trust policy with valid names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub struct TrustPolicy {
     /// The platform that is pinned.
     pub platform: Option<String>,
     pub(crate) facts: Option<Vec<String>>,
     pub(crate) config: Option<Vec<String>>,
     pub(crate) secrets: Option<Vec<String>>,
-    /// Whose user-data is believed.
+    /// Which user data counts.
     pub trust: Trust,
-    /// Whether pods are kept from metadata addresses; none to leave that to the config.
+    /// Whether the metadata guard is on; none to leave that to the config.
     pub guard: Option<bool>,
 }
 
-impl Default for Policy {
+impl Default for TrustPolicy {
     fn default() -> Self {
         Self { platform: None, facts: None, config: None, secrets: None, trust: Trust::Any, guard: None }
     }
 }
 
-impl Policy {
+impl TrustPolicy {
     /// The policy of the machine whose files begin at `root`.
     pub fn of(root: &Root) -> Result<Self> {
         let path = format!("/{}", contract::POLICY);
@@ -65,29 +66,29 @@ impl Policy {
         Self::check(file).map_err(|error| wrong(format!("{}: {}; {}", error.key, error.message, error.help)))
     }
 
-    /// The policy that `file` says, if it is valid.
+    /// The policy in `file`, if it is valid.
     fn check(file: TrustPolicyFile) -> std::result::Result<Self, Invalid> {
         let trust = file.check()?.map_or(Trust::Any, Trust::SignedBy);
         let TrustPolicyFile { platform, facts, config, secrets, guard, .. } = file;
         Ok(Self { platform, facts, config, secrets, trust, guard })
     }
 
-    /// Whether the facts of `source` are believed.
-    pub fn believes_facts(&self, source: &str) -> bool {
-        is_in(self.facts.as_ref(), source)
+    /// Whether the facts of this platform are allowed.
+    pub fn allows_facts(&self, platform: &str) -> bool {
+        is_in(self.facts.as_ref(), platform)
     }
 
-    /// Whether the node config of this source or place is believed.
-    pub fn believes_config(&self, name: &str) -> bool {
+    /// Whether a node config from this platform or location is allowed.
+    pub fn allows_config(&self, name: &str) -> bool {
         is_in(self.config.as_ref(), name)
     }
 
-    /// Whether tokens from this source or place, or [`TOKEN_URL`], are believed.
-    pub fn believes_secrets(&self, name: &str) -> bool {
+    /// Whether tokens from this platform or location, or from [`TOKEN_URL`], are allowed.
+    pub fn allows_secrets(&self, name: &str) -> bool {
         is_in(self.secrets.as_ref(), name)
     }
 
-    /// Refuses a config of `name` whose token is not to come from there.
+    /// Refuses a config from `name` if its token may not come from there.
     pub fn check_secrets(&self, name: &str, config: &NodeConfig) -> Result<()> {
         let by = match &config.join.discovery {
             Discovery::Asked { .. } => TOKEN_URL,
@@ -95,21 +96,21 @@ impl Policy {
             _ if config.join.tls_bootstrap_token.is_some() => name,
             Discovery::File(_) | Discovery::Url(_) => return Ok(()),
         };
-        if self.believes_secrets(by) {
+        if self.allows_secrets(by) {
             return Ok(());
         }
-        let believed = self.secrets.as_deref().unwrap_or_default().join(", ");
+        let allowed = self.secrets.as_deref().unwrap_or_default().join(", ");
         let message =
             format!("its token is not believed: by the image's policy, secrets may not come from {by}");
-        Err(Failure::new(ErrorKind::Untrusted, message).help(format!("give the token by one of: {believed}")))
+        Err(Failure::new(ErrorKind::Untrusted, message).help(format!("give the token by one of: {allowed}")))
     }
 
-    /// Whether anything that `source` could say counts: otherwise it is not even asked.
-    pub fn believes(&self, source: &str) -> bool {
-        self.believes_facts(source) || self.believes_config(source)
+    /// Whether anything from this platform is allowed. Otherwise it is not even asked.
+    pub fn allows(&self, platform: &str) -> bool {
+        self.allows_facts(platform) || self.allows_config(platform)
     }
 
-    /// A sentence for each restriction, for people.
+    /// A sentence for each restriction.
     pub fn sentences(&self) -> Vec<String> {
         let list = |what: &str, names: &Option<Vec<String>>| {
             names.as_ref().map(|names| {
@@ -141,5 +142,5 @@ fn is_in(names: Option<&Vec<String>>, name: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
+#[path = "trust_policy_tests.rs"]
 mod tests;

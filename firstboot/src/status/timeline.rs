@@ -110,7 +110,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::{Outcome, Phase};
+    use crate::status::{Outcome, Phase};
 
     fn status() -> Status {
         let phase = |name: &str, began, seconds, state: &str| Phase {

@@ -1,7 +1,7 @@
-//! What this machine has already done of its join: `/var/lib/firstboot/journal.json`.
+//! The checkpoint: the finished phases of a join, in `/var/lib/firstboot/journal.json`.
 //!
-//! Every entry is written by rename and flushed before the next step begins, so a power cut leaves the last finished step. It holds hashes,
-//! names and times, never a secret.
+//! It is written by rename and flushed before the next phase begins, so after a power cut the last finished phase is known. It holds
+//! hashes, names and times, never a secret. The file is still called a journal: agents of older images read and write it too.
 
 use std::path::PathBuf;
 
@@ -11,22 +11,22 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 
-/// Where the journal lies on a node.
+/// The file on a node.
 pub const PATH: &str = "/var/lib/firstboot/journal.json";
 
-/// Longer than any journal.
+/// Longer than any checkpoint.
 const LIMIT: u64 = 64 * 1024;
 
-/// The form of the file; another one is not ours to read.
+/// The form of the file. A file of another form is not read.
 const FORM: u32 = 1;
 
-/// The content of the journal.
+/// The content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Entries {
+pub struct Checkpoint {
     /// Always 1.
     form: u32,
-    /// The identity of the machine that did the work: a hash, see `host::machine`.
+    /// The identity of the machine that did the work: a hash, see `host::identity`.
     pub machine: String,
     /// The hash of the node config, without its credentials.
     pub config: String,
@@ -50,28 +50,28 @@ pub struct Finished {
     pub at: u64,
 }
 
-/// What an earlier run means for this one.
+/// How an earlier run relates to this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
     /// This very join is over.
     Joined,
     /// This very join was interrupted.
     Interrupted,
-    /// Another machine wrote the journal: its disk was cloned.
+    /// Another machine wrote the checkpoint: its disk was cloned.
     Cloned,
     /// The machine joined, or began to, with another config.
     Different,
 }
 
-/// The journal of one join.
+/// The file of the running join.
 #[derive(Debug)]
-pub struct Journal {
+pub struct CheckpointFile {
     path: PathBuf,
-    entries: Entries,
+    checkpoint: Checkpoint,
 }
 
-impl Entries {
-    /// An empty journal.
+impl Checkpoint {
+    /// A checkpoint before the first phase.
     pub fn new(machine: &str, config: &str, node: &str) -> Self {
         let text = str::to_owned;
         Self {
@@ -84,12 +84,17 @@ impl Entries {
         }
     }
 
-    /// Reads a journal; none for anything that is not one, which then counts as never written.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok().filter(|entries: &Self| entries.form == FORM)
+    /// Reads the checkpoint of an earlier run, if there is one.
+    pub fn read(root: &Root) -> Result<Option<Self>> {
+        Ok(files::read(&root.path(PATH), LIMIT)?.as_deref().and_then(Self::parse))
     }
 
-    /// What these entries of an earlier run mean for a machine and a config.
+    /// Reads a checkpoint; none for anything else, which counts as never written.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok().filter(|checkpoint: &Self| checkpoint.form == FORM)
+    }
+
+    /// How the run that left this checkpoint relates to a machine and a config.
     pub fn compare(&self, machine: &str, config: &str) -> Before {
         match () {
             () if self.machine != machine => Before::Cloned,
@@ -100,27 +105,22 @@ impl Entries {
     }
 }
 
-impl Journal {
-    /// The entries of an earlier run, if there are any.
-    pub fn read(root: &Root) -> Result<Option<Entries>> {
-        Ok(files::read(&root.path(PATH), LIMIT)?.as_deref().and_then(Entries::parse))
+impl CheckpointFile {
+    /// Goes on with `checkpoint`. Writes it at once.
+    pub fn begin(root: &Root, checkpoint: Checkpoint) -> Result<Self> {
+        let file = Self { path: root.path(PATH), checkpoint };
+        file.write()?;
+        Ok(file)
     }
 
-    /// Goes on with `entries`, or begins with them; the first write happens here.
-    pub fn begin(root: &Root, entries: Entries) -> Result<Self> {
-        let journal = Self { path: root.path(PATH), entries };
-        journal.write()?;
-        Ok(journal)
-    }
-
-    /// What is recorded.
-    pub fn entries(&self) -> &Entries {
-        &self.entries
+    /// The content.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
     }
 
     /// Whether `phase` was finished with this very input.
     pub fn is_done(&self, phase: &str, input: &str) -> bool {
-        self.entries
+        self.checkpoint
             .phases
             .iter()
             .any(|finished| finished.phase == phase && finished.input == input)
@@ -128,21 +128,16 @@ impl Journal {
 
     /// Records that `phase` is finished; the last one ends the join.
     pub fn done(&mut self, phase: &str, input: &str, at: u64, is_last: bool) -> Result<()> {
-        self.entries.phases.retain(|finished| finished.phase != phase);
-        self.entries
+        self.checkpoint.phases.retain(|finished| finished.phase != phase);
+        self.checkpoint
             .phases
             .push(Finished { phase: phase.to_owned(), input: input.to_owned(), at });
-        self.entries.joined = is_last;
+        self.checkpoint.joined = is_last;
         self.write()
     }
 
-    /// Forgets everything: the machine is as the image made it.
-    pub fn erase(root: &Root) -> Result<()> {
-        files::remove(&root.path(PATH))
-    }
-
     fn write(&self) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(&self.entries)
+        let bytes = serde_json::to_vec_pretty(&self.checkpoint)
             .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
         files::write(&self.path, &bytes, files::PRIVATE)
     }
@@ -152,42 +147,40 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn begun(root: &Root) -> Journal {
-        Journal::begin(root, Entries::new("m1", "c1", "n1")).unwrap()
+    fn begun(root: &Root) -> CheckpointFile {
+        CheckpointFile::begin(root, Checkpoint::new("m1", "c1", "n1")).unwrap()
     }
 
     #[test]
     fn remembers_what_is_done() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
-        assert_eq!(Journal::read(&root).unwrap(), None);
-        let mut journal = begun(&root);
-        journal.done("files", "i1", 7, false).unwrap();
-        journal.done("files", "i2", 8, false).unwrap();
-        let again = Journal::begin(&root, Journal::read(&root).unwrap().unwrap()).unwrap();
+        assert_eq!(Checkpoint::read(&root).unwrap(), None);
+        let mut file = begun(&root);
+        file.done("files", "i1", 7, false).unwrap();
+        file.done("files", "i2", 8, false).unwrap();
+        let again = CheckpointFile::begin(&root, Checkpoint::read(&root).unwrap().unwrap()).unwrap();
         assert!(
-            again.is_done("files", "i2") && !again.is_done("files", "i1") && !again.is_done("seal", "i2")
+            again.is_done("files", "i2") && !again.is_done("files", "i1") && !again.is_done("cleanup", "i2")
         );
-        assert_eq!(again.entries().phases.len(), 1);
+        assert_eq!(again.checkpoint().phases.len(), 1);
     }
 
     #[test]
     fn tells_an_interrupted_join_from_a_clone_and_from_another_config() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
-        let mut journal = begun(&root);
-        assert_eq!(journal.entries().compare("m1", "c1"), Before::Interrupted);
-        journal.done("seal", "i1", 9, true).unwrap();
-        let read = Journal::read(&root).unwrap().unwrap();
+        let mut file = begun(&root);
+        assert_eq!(file.checkpoint().compare("m1", "c1"), Before::Interrupted);
+        file.done("cleanup", "i1", 9, true).unwrap();
+        let read = Checkpoint::read(&root).unwrap().unwrap();
         assert_eq!(read.compare("m1", "c1"), Before::Joined);
         assert_eq!(read.compare("m2", "c1"), Before::Cloned);
         assert_eq!(read.compare("m1", "c2"), Before::Different);
-        Journal::erase(&root).unwrap();
-        assert_eq!(Journal::read(&root).unwrap(), None);
     }
 
     #[test]
-    fn what_is_no_journal_counts_as_none() {
+    fn anything_else_counts_as_no_checkpoint() {
         for bytes in [
             &b""[..],
             b"{}",
@@ -195,7 +188,7 @@ mod tests {
             b"\xff",
             br#"{"form":2,"machine":"","config":"","node":"","phases":[],"joined":false}"#,
         ] {
-            assert_eq!(Entries::parse(bytes), None);
+            assert_eq!(Checkpoint::parse(bytes), None);
         }
     }
 }

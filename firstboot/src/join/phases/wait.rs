@@ -1,4 +1,4 @@
-//! Follows the Node object as far as the config asks, and gives it the annotation that kubeadm of clusters before 1.34 looks for.
+//! Waits for the Node object as far as the config asks, and gives it the annotation that kubeadm before 1.34 looks for.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const ANNOTATION_LIMIT: Duration = Duration::from_secs(120);
 
 /// See the module.
-pub const PHASE: Phase = Phase { name: "register", kubeadm: "kubelet-start", need: Need::Running, run };
+pub const PHASE: Phase = Phase { name: "wait", kubeadm: "kubelet-start", need: Need::Running, run };
 
 fn run(join: &mut Join) -> Result<()> {
     let annotated = !join.root.path(INSTANCE_CONFIG).exists();

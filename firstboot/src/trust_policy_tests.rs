@@ -4,25 +4,25 @@ const KEY: &str = "RWQFQZjdpXeedGYW2sULdrLFoj+uzx1LnNci8wxwTna0pIXbiQ8XEvCW";
 
 #[test]
 fn what_is_not_said_is_not_restricted() {
-    let all = Policy::parse(b"{}").unwrap();
-    assert_eq!(all, Policy::default());
+    let all = TrustPolicy::parse(b"{}").unwrap();
+    assert_eq!(all, TrustPolicy::default());
     assert!(
-        all.believes("ec2")
-            && all.believes_config("file")
-            && all.believes_secrets(TOKEN_URL)
+        all.allows("ec2")
+            && all.allows_config("file")
+            && all.allows_secrets(TOKEN_URL)
             && all.sentences().is_empty()
     );
     let text = format!(
         r#"{{"platform":"ec2","facts":["ec2"],"config":["ec2","url"],"secrets":["token-url"],"signed-by":["{KEY}"],"guard":true}}"#
     );
-    let policy = Policy::parse(text.as_bytes()).unwrap();
+    let policy = TrustPolicy::parse(text.as_bytes()).unwrap();
     assert!(
-        policy.believes_facts("ec2")
-            && !policy.believes_facts("gce")
-            && policy.believes_config("url")
-            && !policy.believes("nocloud")
+        policy.allows_facts("ec2")
+            && !policy.allows_facts("gce")
+            && policy.allows_config("url")
+            && !policy.allows("nocloud")
     );
-    assert!(policy.believes_secrets(TOKEN_URL) && !policy.believes_secrets("ec2"));
+    assert!(policy.allows_secrets(TOKEN_URL) && !policy.allows_secrets("ec2"));
     let expected = [
         "the platform is ec2",
         "facts only from ec2",
@@ -61,22 +61,22 @@ fn what_is_not_known_is_an_error() {
         (r#"{"signed-by": []}"#, "no config could be used"),
         (r#"{"signed-by": ["RWabc"]}"#, "signed-by: the public key is not one of minisign's"),
     ] {
-        let failure = Policy::parse(text.as_bytes()).unwrap_err();
+        let failure = TrustPolicy::parse(text.as_bytes()).unwrap_err();
         assert!(failure.kind == ErrorKind::Config && failure.message.contains(expected), "{text}: {failure}");
     }
     let many = format!(r#"{{"facts": [{}]}}"#, vec![r#""ec2""#; 65].join(","));
-    assert!(Policy::parse(many.as_bytes()).is_err());
+    assert!(TrustPolicy::parse(many.as_bytes()).is_err());
 }
 
 #[test]
 fn an_unreadable_policy_is_an_error_and_none_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::at(folder.path());
-    assert_eq!(Policy::of(&root).unwrap(), Policy::default());
+    assert_eq!(TrustPolicy::of(&root).unwrap(), TrustPolicy::default());
     let path = root.path("/usr/lib/kiln/policy.json");
     for bytes in [b"{".to_vec(), vec![b' '; 65537]] {
         files::write(&path, &bytes, 0o644).unwrap();
-        let failure = Policy::of(&root).unwrap_err();
+        let failure = TrustPolicy::of(&root).unwrap_err();
         assert!(
             failure.kind == ErrorKind::Config && failure.message.starts_with("the image's policy"),
             "{failure}"
@@ -84,5 +84,5 @@ fn an_unreadable_policy_is_an_error_and_none_is_none() {
     }
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
-    assert!(Policy::of(&root).is_err());
+    assert!(TrustPolicy::of(&root).is_err());
 }
