@@ -1,5 +1,6 @@
 use super::test_places::{SECONDS, facts, ok, place, refuse, status, tagged, tell_to, wish};
 use super::*;
+use crate::config::model::NodeConfig;
 use crate::config::{HostDefaults, parse};
 
 fn config(report: &str) -> NodeConfig {
@@ -49,7 +50,7 @@ fn who_is_told_follows_the_config_or_else_the_platform() {
             ],
         ),
     ] {
-        assert_eq!(planned(&config(report), &facts), expected, "{report}");
+        assert_eq!(planned(config(report).agent.report.as_deref(), &facts), expected, "{report}");
     }
 }
 
@@ -71,7 +72,7 @@ fn scaleway_is_told_that_the_machine_has_booted_whatever_became_of_the_node() {
     for outcome in [Outcome::Joined, Outcome::AlreadyJoined, Outcome::NoConfig, Outcome::Failed] {
         let place = place(vec![refuse(503), ok("")]);
         let told = tell_to(
-            &place.address,
+            &place.address.to_string(),
             Trust::System,
             &wish("scaleway", &[]),
             &facts(&[]),
@@ -80,7 +81,7 @@ fn scaleway_is_told_that_the_machine_has_booted_whatever_became_of_the_node() {
         );
         assert_eq!(told.unwrap(), "told scaleway: state at 169.254.42.42");
         let request = "PATCH /state HTTP/1.1\ncontent-length: 25\ncontent-type: application/json\n{\"state_detail\":\"booted\"}";
-        assert_eq!(place.asked(), [request, request]);
+        assert_eq!(place.shapes(), [request, request]);
         assert!(named("scaleway").unwrap().when.contains(&outcome));
     }
 }
@@ -92,9 +93,9 @@ fn a_run_on_another_root_or_without_changes_tells_nobody() {
     let heard = std::cell::RefCell::new(Vec::new());
     let line = |text: &str| heard.borrow_mut().push(text.to_owned());
     let elsewhere = Root::at(folder.path());
-    send(&elsewhere, Some(&said), &Facts::default(), &mut Verdict::begin(&elsewhere), &line);
+    send(&elsewhere, Some(&said), &Facts::default(), &mut Progress::begin(&elsewhere), &line);
     let here = Root::default();
-    let mut unpublished = Verdict::unpublished(&here);
+    let mut unpublished = Progress::unpublished(&here);
     unpublished.status().outcome = Outcome::Joined;
     send(&here, Some(&said), &Facts::default(), &mut unpublished, &line);
     assert!(heard.borrow().is_empty());
@@ -104,18 +105,18 @@ fn a_run_on_another_root_or_without_changes_tells_nobody() {
 fn a_report_that_fails_is_a_warning_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::at(folder.path());
-    let mut verdict = Verdict::begin(&root);
-    let line = verdict.end(Outcome::Joined);
+    let mut progress = Progress::begin(&root);
+    let line = progress.end(Outcome::Joined);
     let nobody = place(vec![]).address;
     let (wishes, heard) = (
         [wish("webhook", &[("url", &format!("http://{nobody}/canary"))]), wish("hyperv", &[])],
         std::cell::RefCell::new(Vec::new()),
     );
     let limit = Duration::from_millis(300);
-    send_all(&root, Some(&wishes), &Facts::default(), &mut verdict, limit, &|text| {
+    send_all(&root, Some(&wishes), &Facts::default(), &mut progress, limit, &|text| {
         heard.borrow_mut().push(text.to_owned())
     });
-    let status = verdict::read(&root).unwrap().unwrap();
+    let status = status::read(&root).unwrap().unwrap();
     assert_eq!((status.outcome, status.failure.is_none(), status.warnings.len()), (Outcome::Joined, true, 2));
     assert!(
         status.warnings[0].starts_with("the verdict could not be told to hyperv (key FIRSTBOOT_VERDICT"),
@@ -130,7 +131,7 @@ fn a_report_that_fails_is_a_warning_and_nothing_else() {
         !status.warnings[1].contains("canary")
             && heard.borrow().iter().all(|text| text.starts_with("warning: the verdict"))
     );
-    assert!(line.contains("\"outcome\":\"joined\"") && verdict.status().outcome == Outcome::Joined);
+    assert!(line.contains("\"outcome\":\"joined\"") && progress.status().outcome == Outcome::Joined);
 }
 
 #[test]
