@@ -1,13 +1,13 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::super::test_places::{Does, facts, ok, place, refuse, status, telling, wish};
+use super::super::test_places::{facts, ok, place, refuse, status, telling, wish};
 use super::super::{named, tell};
 use super::*;
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::https::Trust;
-use crate::net::test_server::{Asked, Ca, Identity, Reply as Scripted, TestServer};
+use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply as Scripted, TestServer, Trusted as _};
 use crate::status::Outcome;
 
 /// An answer of the API: its status and its body.
@@ -18,7 +18,7 @@ pub struct Told(pub u16, pub &'static str);
 pub struct Run {
     pub said: std::result::Result<String, String>,
     pub bodies: Vec<String>,
-    asked: Vec<Asked>,
+    asked: Vec<testkit::Request>,
     metadata: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ fn with_metadata(
     facts: &Facts,
     outcome: Outcome,
     answers: Vec<Told>,
-    metadata: Vec<Does>,
+    metadata: Vec<testkit::Reply>,
 ) -> Run {
     let (ca, place) = (Ca::new(), place(metadata));
     let answers = Mutex::new(answers.into_iter());
@@ -48,11 +48,12 @@ fn with_metadata(
     wish.set("endpoint", server.server().to_string());
     let (root, status) = (Root::at("/nonexistent"), status(outcome));
     let trust = Trust::Authorities(ca.authorities());
-    let telling = telling(&root, facts, &status, Some(place.address.clone()), trust, Duration::from_secs(3));
+    let telling =
+        telling(&root, facts, &status, Some(place.address.to_string()), trust, Duration::from_secs(3));
     let said = tell(named(wish.kind).unwrap(), &wish, &telling);
-    let asked = server.asked();
+    let asked = server.requests();
     let bodies = asked.iter().map(|asked| String::from_utf8(asked.body.clone()).unwrap()).collect();
-    Run { said, bodies, asked, metadata: place.asked() }
+    Run { said, bodies, asked, metadata: place.shapes() }
 }
 
 fn hook() -> Wish {

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use super::super::test_places::{Does, SECONDS, facts, ok, place, refuse, status, tell_to, telling, wish};
+use testkit::Reply;
+
+use super::super::test_places::{SECONDS, facts, ok, place, refuse, status, tell_to, telling, wish};
 use super::*;
 use crate::host::root::Root;
 use crate::net::https::Trust;
@@ -43,7 +45,7 @@ fn the_health_report_repeats_the_goal_state() {
         assert!(REPORTER.when.contains(&outcome));
         let place = place(vec![ok(GOAL), ok("")]);
         let told = tell_to(
-            &place.address,
+            &place.address.to_string(),
             Trust::System,
             &wish("azure", &[]),
             &facts(&[]),
@@ -51,7 +53,7 @@ fn the_health_report_repeats_the_goal_state() {
             SECONDS,
         );
         assert_eq!(told.unwrap(), "told azure: health at 168.63.129.16");
-        let asked = place.asked();
+        let asked = place.shapes();
         assert_eq!((asked[0].as_str(), without_length(&asked[1])), (ASKED, health_of(state)), "{outcome:?}");
         // It is XML again.
         let body = asked[1].split_once("2012-11-30\n").unwrap().1;
@@ -68,17 +70,17 @@ fn trouble_is_waited_for_where_it_may_pass_and_named_otherwise() {
         (vec![ok("<html>")], Err("the goal state is not XML")),
         (vec![ok(&GOAL.replace("ContainerId", "C"))], Err("the goal state has no Container/ContainerId")),
         (vec![ok(GOAL), refuse(400)], Err("answers 400")),
-        (vec![Does::Nothing], Err("no answer within")),
+        (vec![Reply::Silence], Err("no answer within")),
         (vec![], Err("refused")),
     ] {
         let place = place(script.clone());
-        let limit = if script.iter().any(|does| matches!(does, Does::Say(404 | 500, ..))) {
+        let limit = if script.iter().any(|does| matches!(does, Reply::Text(404 | 500, ..))) {
             SECONDS
         } else {
             Duration::from_millis(900)
         };
         let told = tell_to(
-            &place.address,
+            &place.address.to_string(),
             Trust::System,
             &wish("azure", &[]),
             &facts(&[]),
@@ -155,7 +157,8 @@ fn the_host_is_told_by_the_pool_even_when_the_wireserver_is_dead() {
     let (root, facts, status) =
         (Root::at(folder.path()), facts(&[("instance-id", "vm-1")]), status(Outcome::Failed));
     let nobody = place(vec![]).address;
-    let telling = telling(&root, &facts, &status, Some(nobody), Trust::System, Duration::from_millis(300));
+    let telling =
+        telling(&root, &facts, &status, Some(nobody.to_string()), Trust::System, Duration::from_millis(300));
     assert!(tell(&wish("azure", &[]), &telling).is_err());
     let pool = std::fs::read(folder.path().join("var/lib/hyperv/.kvp_pool_1")).unwrap();
     assert!(pool.len() == 2560 && pool.starts_with(b"PROVISIONING_REPORT\0"));

@@ -15,7 +15,7 @@ fn the_state_and_an_event_go_to_the_url_of_the_metadata() {
         assert!((REPORTER.usual)(&facts));
         let told = tell_to("", Trust::System, &wish("equinix", &[]), &facts, &status(outcome), SECONDS);
         assert_eq!(told.unwrap(), format!("told equinix: http://{}", place.address));
-        let asked = place.asked();
+        let asked = place.shapes();
         let body = json!({"state": state, "message": message}).to_string();
         let request = |path: &str| {
             format!(

@@ -1,17 +1,23 @@
-use super::super::test_places::{Does, SECONDS, facts, place, refuse, status, tell_to, wish};
+use super::super::test_places::{SECONDS, facts, ok, place, refuse, says, status, tell_to, wish};
 use crate::net::https::Trust;
 use crate::status::Outcome;
 
-fn google(status: u16) -> Does {
-    Does::Say(status, "Metadata-Flavor: Google\r\n", String::new())
+fn google(status: u16) -> testkit::Reply {
+    says(status, "Metadata-Flavor: Google\r\n", "")
 }
 
 #[test]
 fn two_attributes_are_put() {
     let place = place(vec![google(200), refuse(503), google(200)]);
     let facts = facts(&[("platform", "gce"), ("instance-id", "123"), ("hostname", "n1.c.p.internal")]);
-    let told =
-        tell_to(&place.address, Trust::System, &wish("gce", &[]), &facts, &status(Outcome::Failed), SECONDS);
+    let told = tell_to(
+        &place.address.to_string(),
+        Trust::System,
+        &wish("gce", &[]),
+        &facts,
+        &status(Outcome::Failed),
+        SECONDS,
+    );
     assert_eq!(told.unwrap(), "told gce: guest attributes firstboot/outcome and firstboot/verdict");
     let verdict = "{\"class\":\"untrusted\",\"exit\":12,\"hostname\":\"n1.c.p.internal\",\"instanceId\":\"123\",\
                    \"message\":\"the CA <x> & \\\"pins\\\" differ\",\"node\":\"n1\",\"outcome\":\"failed\",\"phase\":null,\
@@ -20,7 +26,7 @@ fn two_attributes_are_put() {
         let path = format!("/computeMetadata/v1/instance/guest-attributes/firstboot/{name}");
         format!("PUT {path} HTTP/1.1\ncontent-length: {}\nmetadata-flavor: Google\n{value}", value.len())
     };
-    let asked = place.asked();
+    let asked = place.shapes();
     let expected: serde_json::Value = serde_json::from_str(verdict).unwrap();
     let (head, body) = asked[0].rsplit_once('\n').unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap(), expected);
@@ -33,12 +39,10 @@ fn two_attributes_are_put() {
 
 #[test]
 fn attributes_that_are_not_enabled_and_impostors_are_said() {
-    for (does, why) in
-        [(google(403), "answers 403"), (Does::Say(200, "", String::new()), "someone else answers")]
-    {
+    for (does, why) in [(google(403), "answers 403"), (ok(""), "someone else answers")] {
         let place = place(vec![does]);
         let told = tell_to(
-            &place.address,
+            &place.address.to_string(),
             Trust::System,
             &wish("gce", &[]),
             &facts(&[]),

@@ -19,7 +19,7 @@ fn a_joined_node_calls_as_cloud_init_does() {
             "POST /x?canary=1 HTTP/1.1\ncontent-length: {}\ncontent-type: application/x-www-form-urlencoded",
             body.len()
         );
-        assert_eq!(place.asked(), [format!("{head}\n{body}")]);
+        assert_eq!(place.shapes(), [format!("{head}\n{body}")]);
     }
     assert_eq!(REPORTER.when, [Outcome::Joined]);
 }

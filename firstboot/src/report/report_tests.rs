@@ -72,7 +72,7 @@ fn scaleway_is_told_that_the_machine_has_booted_whatever_became_of_the_node() {
     for outcome in [Outcome::Joined, Outcome::AlreadyJoined, Outcome::NoConfig, Outcome::Failed] {
         let place = place(vec![refuse(503), ok("")]);
         let told = tell_to(
-            &place.address,
+            &place.address.to_string(),
             Trust::System,
             &wish("scaleway", &[]),
             &facts(&[]),
@@ -81,7 +81,7 @@ fn scaleway_is_told_that_the_machine_has_booted_whatever_became_of_the_node() {
         );
         assert_eq!(told.unwrap(), "told scaleway: state at 169.254.42.42");
         let request = "PATCH /state HTTP/1.1\ncontent-length: 25\ncontent-type: application/json\n{\"state_detail\":\"booted\"}";
-        assert_eq!(place.asked(), [request, request]);
+        assert_eq!(place.shapes(), [request, request]);
         assert!(named("scaleway").unwrap().when.contains(&outcome));
     }
 }

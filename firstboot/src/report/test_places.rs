@@ -1,104 +1,28 @@
-//! What reports are told to, in tests: services of a platform by script, and verdicts to tell.
+//! What tests of reports share: services of a platform by script, facts, and runs that ended.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
+
+use testkit::{Reply, TestServer};
 
 use super::*;
 use crate::status::Reason;
 
-/// A service without TLS that answers each request with the next answer, one connection a request; after the last one nobody is there.
-pub struct Place {
-    pub address: String,
-    asked: Arc<Mutex<Vec<String>>>,
+/// An answer with this status, header lines each ended by `\r\n`, and body.
+pub fn says(status: u16, headers: &str, body: &str) -> Reply {
+    Reply::Text(status, format!("Connection: close\r\n{headers}"), body.to_owned())
 }
 
-/// What a service does with a request.
-#[derive(Debug, Clone)]
-pub enum Does {
-    /// It answers so: status, header lines each ended by `\r\n`, body.
-    Say(u16, &'static str, String),
-    /// It keeps silent.
-    Nothing,
+pub fn ok(body: &str) -> Reply {
+    says(200, "", body)
 }
 
-pub fn ok(body: &str) -> Does {
-    Does::Say(200, "", body.to_owned())
+pub fn refuse(status: u16) -> Reply {
+    says(status, "", "")
 }
 
-pub fn refuse(status: u16) -> Does {
-    Does::Say(status, "", String::new())
-}
-
-pub fn place(script: Vec<Does>) -> Place {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = asked.clone();
-    thread::spawn(move || {
-        for does in script {
-            let (mut stream, _) = listener.accept().unwrap();
-            log.lock().unwrap().push(receive(&mut stream));
-            match does {
-                Does::Say(status, headers, body) => {
-                    let length = body.len();
-                    let head = format!(
-                        "HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
-                    );
-                    let _ = stream.write_all((head + &body).as_bytes());
-                }
-                Does::Nothing => thread::sleep(Duration::from_secs(5)),
-            }
-        }
-    });
-    Place { address, asked }
-}
-
-fn receive(stream: &mut TcpStream) -> String {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return text;
-            }
-        }
-        match stream.read(&mut buffer) {
-            Ok(0) | Err(_) => return text,
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-        }
-    }
-}
-
-impl Place {
-    /// The requests so far in a form to compare: first line, headers in order of their names without those that every request has, body.
-    pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|request| shape(request)).collect()
-    }
-}
-
-/// A request in a form to compare.
-pub fn shape(request: &str) -> String {
-    let (head, body) = request.split_once("\r\n\r\n").unwrap();
-    let mut lines = head.lines();
-    let first = lines.next().unwrap();
-    let mut headers: Vec<String> = lines
-        .map(|line| line.split_once(": ").unwrap())
-        .map(|(name, value)| format!("{}: {value}", name.to_lowercase()))
-        .collect();
-    headers.retain(|line| !["host: ", "user-agent: "].iter().any(|usual| line.starts_with(usual)));
-    headers.sort();
-    [first.to_owned()]
-        .into_iter()
-        .chain(headers)
-        .chain((!body.is_empty()).then(|| body.to_owned()))
-        .collect::<Vec<_>>()
-        .join("\n")
+/// A service without TLS that answers each request with the next reply; after the last one it is gone.
+pub fn place(script: Vec<Reply>) -> TestServer {
+    TestServer::sequence(script)
 }
 
 /// How a run ended.

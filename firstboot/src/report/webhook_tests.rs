@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::test_places::{SECONDS, facts, status, tell_to, wish};
 use crate::net::https::Trust;
-use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer};
+use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _};
 use crate::status::Outcome;
 
 const SECRET: &str = "/services/canary/x?key=canary";
@@ -19,7 +19,7 @@ fn the_verdict_is_posted_to_a_server_of_the_pinned_ca() {
         |pem: String| wish("webhook", &[("url", &url), ("caCert", &pem), ("bearerToken", "canary-bearer")]);
     let told = tell_to("", Trust::System, &with(ca.pem()), &facts, &status(Outcome::Failed), SECONDS);
     assert_eq!(told.unwrap(), format!("told webhook: {}", server.server()));
-    let asked = &server.asked()[0];
+    let asked = &server.requests()[0];
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", SECRET));
     assert!(
         asked.head.contains("authorization: Bearer canary-bearer\r\n")
@@ -34,13 +34,13 @@ fn the_verdict_is_posted_to_a_server_of_the_pinned_ca() {
         untrusted.contains("is not signed by a CA that is trusted") && !untrusted.contains("canary"),
         "{untrusted}"
     );
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]
 fn trouble_never_shows_the_path_or_the_token() {
     let ca = Ca::new();
-    type Handle = fn(&Asked) -> Reply;
+    type Handle = fn(&testkit::Request) -> Reply;
     let rows: [(Handle, &str); 5] = [
         (|_| Reply::With(403, String::new(), "canary".to_owned()), "403 Forbidden"),
         (
@@ -79,5 +79,5 @@ fn a_server_that_is_in_trouble_for_a_moment_is_told_later() {
     let wish = wish("webhook", &[("url", &server.server().to_string())]);
     let trust = Trust::Authorities(ca.authorities());
     tell_to("", trust, &wish, &facts(&[]), &status(Outcome::Joined), SECONDS).unwrap();
-    assert_eq!(server.asked().len(), 3);
+    assert_eq!(server.requests().len(), 3);
 }

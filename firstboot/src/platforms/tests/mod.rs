@@ -1,4 +1,3 @@
-mod metadata_server;
 mod service_cases;
 mod services;
 
