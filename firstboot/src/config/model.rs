@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::role::Role;
 use crate::host::network;
 use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
@@ -78,8 +79,8 @@ pub struct JoinConfiguration {
     pub discovery: Discovery,
     /// The token for the certificate request; none when a discovery file carries credentials.
     pub tls_bootstrap_token: Option<Token>,
-    /// Whether a control-plane join is asked for, which this agent refuses.
-    pub control_plane: bool,
+    /// May be one that this agent does not have: the join refuses it.
+    pub role: Role,
     /// Phases to leave out, by kubeadm's names.
     pub skip_phases: Vec<String>,
     /// A folder of patches.
