@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use contract::suggest::did_you_mean;
 use serde::Serialize;
 
 use self::Ends::{Denied, Malformed, Somehow, Succeeds, Unreachable};
@@ -399,7 +400,8 @@ impl FromStr for Fault {
             text.split_once('@').map_or((text, None), |(text, path)| (text, Some(path.to_owned())));
         let (name, number) = text.split_once('=').map_or((text, None), |(name, number)| (name, Some(number)));
         let script = SCRIPTS.iter().find(|script| script.name == name).ok_or_else(|| {
-            Error::usage(format!("there is no fault {name:?}")).help("kiln simulate --list shows all")
+            let meant = did_you_mean(name, SCRIPTS.iter().map(|script| script.name));
+            Error::usage(format!("there is no fault {name:?}{meant}")).help("kiln simulate --list shows all")
         })?;
         let default = match script.number {
             Number::None | Number::Always => None,

@@ -17,6 +17,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+use contract::suggest::did_you_mean;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -243,9 +244,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// The platform with that name.
 pub fn named(name: &str) -> Result<Platform> {
     let Some((name, text)) = FILES.iter().find(|file| file.0 == name) else {
-        return Err(
-            Error::usage(format!("there is no platform {name:?}")).help("kiln simulate --list shows all")
-        );
+        let meant = did_you_mean(name, names());
+        return Err(Error::usage(format!("there is no platform {name:?}{meant}"))
+            .help("kiln simulate --list shows all"));
     };
     parse(name, text)
 }

@@ -309,7 +309,7 @@ impl<'a> Fetcher<'a> {
         quest.run(attempt)
     }
 
-    /// Offline the whole list helps more than its first line.
+    /// Offline, one message names all missing files at once.
     fn refuse_missing(&self, wanted: &[Request]) -> Result<()> {
         let mut missing = Vec::new();
         for request in wanted.iter().filter(|request| !self.store.contains(&request.digest)) {
@@ -318,16 +318,25 @@ impl<'a> Fetcher<'a> {
                 missing.push(request.title.as_str());
             }
         }
-        if missing.is_empty() { Ok(()) } else { Err(unreachable_offline(&missing.join(", "))) }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let more = missing.len().saturating_sub(SHOWN_MISSING);
+        let shown = missing[..missing.len() - more].join(", ");
+        let what = if more == 0 { shown } else { format!("{shown} and {more} more files") };
+        Err(unreachable_offline(&what))
     }
 }
+
+/// More names would hide the message.
+const SHOWN_MISSING: usize = 8;
 
 fn unreachable_offline(what: &str) -> Error {
     Error::new(
         ErrorKind::Fetch,
         format!("neither the store nor a local mirror has {what}, and --offline forbids the network"),
     )
-    .help("fill the store where there is a network (kiln fetch), or name a folder: --mirror PREFIX=DIR")
+    .help("run `kiln fetch` with a network first, or name a folder with the files: --mirror PREFIX=DIR")
 }
 
 /// What messages call a file of which only the address is known.
