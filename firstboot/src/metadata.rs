@@ -9,7 +9,7 @@ use crate::locations::{self, LocationContext};
 use crate::net::Deadline;
 use crate::platforms::detect::{Detection, detect};
 use crate::platforms::{Platform, PlatformData, ReadContext};
-use crate::policy::Policy;
+use crate::trust_policy::TrustPolicy;
 
 /// The kernel argument that bounds how long the platform's source may take, in seconds.
 pub const DEADLINE: &str = "firstboot.source-deadline";
@@ -32,7 +32,11 @@ pub struct Metadata {
 }
 
 /// Gathers what local evidence, the platform and whoever booted the machine say, as far as the image's policy believes them.
-pub fn gather(root: &Root, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Document>) -> Result<Metadata> {
+pub fn gather(
+    root: &Root,
+    policy: &TrustPolicy,
+    fetch: &dyn Fn(&str) -> Result<Document>,
+) -> Result<Metadata> {
     let evidence = Evidence::of(root);
     let detection = detect(&evidence, policy.platform.as_deref())?;
     gather_at(&evidence, detection, policy, fetch)
@@ -42,13 +46,13 @@ pub fn gather(root: &Root, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Docum
 pub fn gather_at(
     evidence: &Evidence,
     detection: Detection,
-    policy: &Policy,
+    policy: &TrustPolicy,
     fetch: &dyn Fn(&str) -> Result<Document>,
 ) -> Result<Metadata> {
     let mut metadata = Metadata::default();
     let root = evidence.root();
     let context = LocationContext { root, command_line: &evidence.command_line, fetch };
-    let named = locations::find(&context, &|place| policy.believes_config(place), &mut metadata.notices)?;
+    let named = locations::find(&context, &|place| policy.allows_config(place), &mut metadata.notices)?;
     metadata.platform = detection.platform;
     metadata.seen = detection.seen.clone();
     for (name, seen) in &detection.others {
@@ -60,7 +64,7 @@ pub fn gather_at(
     if let Some(platform) = detection.platform {
         metadata.facts.platform.say(platform.name.to_owned(), detection.seen);
         let name = platform.name;
-        let data = if policy.believes(name) {
+        let data = if policy.allows(name) {
             read(evidence, platform, fetch, &mut metadata.notices)
         } else {
             Ok(PlatformData::default())
@@ -82,13 +86,18 @@ pub fn gather_at(
 }
 
 /// What the policy leaves of it.
-fn believed(mut data: PlatformData, name: &str, policy: &Policy, notices: &mut Vec<String>) -> PlatformData {
+fn believed(
+    mut data: PlatformData,
+    name: &str,
+    policy: &TrustPolicy,
+    notices: &mut Vec<String>,
+) -> PlatformData {
     let by = "by the image's policy";
-    if !policy.believes_facts(name) {
+    if !policy.allows_facts(name) {
         notices.push(format!("the facts of {name} are not believed, {by}"));
         data.facts = Facts::default();
     }
-    if !policy.believes_config(name) && data.user_data.take().is_some() {
+    if !policy.allows_config(name) && data.user_data.take().is_some() {
         notices.push(format!("the user-data of {name} is not believed, {by}"));
     }
     data

@@ -6,11 +6,11 @@ const ETC: &str = "/etc/firstboot/config.yaml";
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 
 fn gathered(contents: &[(&str, &[u8])], pinned: Option<&str>) -> Result<Metadata> {
-    let policy = Policy { platform: pinned.map(str::to_owned), ..Policy::default() };
+    let policy = TrustPolicy { platform: pinned.map(str::to_owned), ..TrustPolicy::default() };
     gathered_by(contents, &policy)
 }
 
-fn gathered_by(contents: &[(&str, &[u8])], policy: &Policy) -> Result<Metadata> {
+fn gathered_by(contents: &[(&str, &[u8])], policy: &TrustPolicy) -> Result<Metadata> {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::at(folder.path());
     contents
@@ -48,7 +48,7 @@ fn a_pin_decides_and_must_name_a_platform() {
 
 #[test]
 fn the_policy_says_who_is_believed_and_for_what() {
-    let policy = |text: &str| Policy::parse(text.as_bytes()).unwrap();
+    let policy = |text: &str| TrustPolicy::parse(text.as_bytes()).unwrap();
     let both: &[(&str, &[u8])] = &[
         (FW_CFG, CONFIG),
         (ETC, CONFIG),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use firstboot::error::ErrorKind;
 use firstboot::host::root::Root;
 use firstboot::metadata::{self, Metadata};
-use firstboot::policy::Policy;
+use firstboot::trust_policy::TrustPolicy;
 
 const CONFIG: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 
@@ -83,7 +83,7 @@ fn search(folder: &Path, device: &str) -> firstboot::error::Result<Metadata> {
     fs::create_dir_all(root.join("dev")).unwrap();
     fs::create_dir_all(root.join("sys/class/block/vdb")).unwrap();
     std::os::unix::fs::symlink(device, root.join("dev/vdb")).unwrap();
-    metadata::gather(&Root::at(root), &Policy::default(), &|_| panic!("no network"))
+    metadata::gather(&Root::at(root), &TrustPolicy::default(), &|_| panic!("no network"))
 }
 
 fn vfat(image: &str, content: &str) {

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use contract::public_key::PublicKey;
-use firstboot::config::{HostDefaults, model::NodeConfig, refuse_control_plane};
+use firstboot::config::{HostDefaults, model::NodeConfig};
 use firstboot::document::Document;
 use firstboot::error::{ErrorKind, Failure, Result};
+use firstboot::join::roles;
 use firstboot::userdata::bounds::Budget;
-use firstboot::userdata::{Kind, Means, Opened, Pointer, Trust, jinja, kind, open};
+use firstboot::userdata::{Env, Kind, ParsedUserData, Pointer, Trust, jinja, kind, open};
 
 /// In every case, where secrets are.
 const CANARY: &str = "canary";
@@ -37,16 +38,16 @@ fn lookup(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn opened_by(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &Path) -> Result<Opened> {
+fn opened_by(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &Path) -> Result<ParsedUserData> {
     let fetch = |_: &Pointer| Ok(Document::read_file(served).unwrap().unwrap());
-    open(bytes, signature, &Means { trust, lookup: &lookup, fetch: &fetch })
+    open(bytes, signature, &Env { trust, lookup: &lookup, fetch: &fetch })
 }
 
-fn opened(bytes: &[u8]) -> Result<Opened> {
+fn opened(bytes: &[u8]) -> Result<ParsedUserData> {
     opened_by(bytes, None, &Trust::Any, Path::new("/none"))
 }
 
-fn node_config(opened: &mut Opened) -> Result<NodeConfig> {
+fn node_config(opened: &mut ParsedUserData) -> Result<NodeConfig> {
     opened
         .node_config(&HostDefaults { hostname: "host".to_owned() })
         .map(|config| config.expect("there is a config"))
@@ -173,7 +174,7 @@ fn check(expected: &Expected, bytes: &[u8]) {
         .map(|argument| format!("{}={}", argument.name, argument.value))
         .collect();
     assert_eq!(arguments, expected.arguments, "{name}");
-    refuse_control_plane(&config.join).unwrap();
+    assert!(roles::of(config.join.role).is_ok());
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn a_control_plane_is_opened_and_refused_in_clear_words() {
             "{name}"
         );
         assert!(!format!("{opened:?}").contains(CANARY));
-        let failure = refuse_control_plane(&node_config(&mut opened).unwrap().join).unwrap_err();
+        let failure = roles::of(node_config(&mut opened).unwrap().join.role).err().unwrap();
         assert!(failure.message.contains("joins workers"), "{name}: {failure}");
     }
     for name in ["capi-control-plane-init.cloud-config", "capi-control-plane-init.ign"] {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use firstboot::host::root::Root;
 use firstboot::metadata::{self, Metadata};
 use firstboot::platforms::ALL;
-use firstboot::policy::Policy;
+use firstboot::trust_policy::TrustPolicy;
 use kiln_simulator::Simulation;
 use kiln_simulator::platform;
 use kiln_simulator::simulation::Family;
@@ -57,7 +57,7 @@ const ELSEWHERE: &[&str] = &["equinix", "metal", "nocloud", "qemu", "file"];
 fn gather(machine: &Machine) -> Metadata {
     machine.append("firstboot.source-deadline=20");
     let fetch = |url: &str| panic!("nothing names {url}");
-    metadata::gather(&Root::at(machine.root()), &Policy::default(), &fetch)
+    metadata::gather(&Root::at(machine.root()), &TrustPolicy::default(), &fetch)
         .unwrap_or_else(|failure| panic!("{failure}"))
 }
 

@@ -3,6 +3,8 @@
 pub mod endpoint;
 pub mod features;
 pub mod kubeconfig;
+pub mod labels;
+pub mod names;
 pub mod server;
 pub mod token;
 pub mod version;

@@ -79,8 +79,14 @@ pub struct Ask<'a> {
 impl Service {
     /// The service at the first of `addresses` that answers; all its requests together have until `deadline`.
     pub fn new(addresses: &[&str], manners: Manners, deadline: Deadline) -> Self {
-        let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
+        let addresses = addresses.iter().map(|address| in_url(address)).collect();
         Self { addresses, manners, deadline, session: None, connection: None, answering: None }
+    }
+
+    /// The addresses, as they stand in URLs.
+    #[cfg(test)]
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
     }
 
     /// What is there, whatever it takes until the deadline: what is missing may only be late.
@@ -272,6 +278,15 @@ impl Service {
         let failure = self.wrong(ask.path, fault.why(deadline));
         self.answering = None;
         if fault.may_pass() { failure.transient().into() } else { failure.into() }
+    }
+}
+
+/// An address as it stands in a URL. A link-local one is on every interface unless it names one.
+fn in_url(address: &str) -> String {
+    match address.parse::<Ipv6Addr>() {
+        Ok(ip) if ip.is_unicast_link_local() => format!("[{ip}%]"),
+        Ok(ip) => format!("[{ip}]"),
+        Err(_) => address.to_owned(),
     }
 }
 

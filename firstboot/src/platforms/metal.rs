@@ -66,7 +66,7 @@ mod tests {
     use crate::host::files;
     use crate::host::root::Root;
     use crate::metadata::{Metadata, gather};
-    use crate::policy::Policy;
+    use crate::trust_policy::TrustPolicy;
 
     fn gathered(contents: &[(&str, &str)]) -> Result<Metadata> {
         let folder = tempfile::tempdir().unwrap();
@@ -74,7 +74,7 @@ mod tests {
         contents
             .iter()
             .for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o444).unwrap());
-        gather(&root, &Policy::default(), &|url| {
+        gather(&root, &TrustPolicy::default(), &|url| {
             Ok(Document::new(Zeroizing::new(url.as_bytes().to_vec())).unwrap())
         })
     }

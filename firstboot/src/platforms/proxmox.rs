@@ -33,7 +33,7 @@ mod tests {
     use crate::host::files;
     use crate::host::root::Root;
     use crate::metadata::gather;
-    use crate::policy::Policy;
+    use crate::trust_policy::TrustPolicy;
 
     #[test]
     fn the_number_of_a_machine_is_read_from_its_serial() {
@@ -60,16 +60,17 @@ mod tests {
         ] {
             files::write(&root.path(path), text.as_bytes(), 0o444).unwrap();
         }
-        let facts =
-            gather(&root, &Policy { platform: Some("proxmox".to_owned()), ..Policy::default() }, &|_| {
-                panic!("no network")
-            })
-            .unwrap()
-            .facts;
+        let facts = gather(
+            &root,
+            &TrustPolicy { platform: Some("proxmox".to_owned()), ..TrustPolicy::default() },
+            &|_| panic!("no network"),
+        )
+        .unwrap()
+        .facts;
         let found = ["platform", "uuid", "vmid"].map(|name| facts.text(name));
         assert_eq!(found, [Some("proxmox"), Some("aaaaaaaa-1111-2222-3333-444444444444"), Some("101")]);
         assert_eq!(
-            gather(&root, &Policy::default(), &|_| panic!("no network"))
+            gather(&root, &TrustPolicy::default(), &|_| panic!("no network"))
                 .unwrap()
                 .facts
                 .text("platform"),

@@ -12,7 +12,7 @@ use crate::join::{Join, kubelet_config};
 use crate::kubernetes::endpoint::Endpoint;
 use crate::net::plain::Plain;
 use crate::net::{Deadline, Network};
-use crate::verdict::notify;
+use crate::status::notify;
 
 /// The unit.
 const UNIT: &str = "kubelet";

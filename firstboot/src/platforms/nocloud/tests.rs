@@ -8,7 +8,7 @@ use crate::host::files;
 use crate::host::root::Root;
 use crate::metadata::{Metadata, gather};
 use crate::net::trust::hex;
-use crate::policy::Policy;
+use crate::trust_policy::TrustPolicy;
 
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 const SERIAL: &str = "/sys/class/dmi/id/product_serial";
@@ -27,7 +27,7 @@ fn gathered(contents: &[(&str, &str)]) -> (Result<Metadata>, Vec<String>) {
         let bytes = if url.ends_with("meta-data") { b"instance-id: 7\nlocal-hostname: n1\n" } else { CONFIG };
         Ok(Document::new(Zeroizing::new(bytes.to_vec())).unwrap())
     };
-    (gather(&root, &Policy::default(), &fetch), fetched.into_inner())
+    (gather(&root, &TrustPolicy::default(), &fetch), fetched.into_inner())
 }
 
 #[test]
