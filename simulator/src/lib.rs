@@ -16,7 +16,7 @@ pub mod token;
 pub mod routes;
 pub mod fault;
 pub mod http;
-pub mod mischief;
+pub mod fault_injection;
 pub mod journal;
 pub mod server;
 pub mod simulation;

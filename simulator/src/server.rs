@@ -15,9 +15,9 @@ use nix::sys::socket::{
 
 use crate::error::{Error, Result};
 use crate::fault::{Act, Fault, TRAP};
+use crate::fault_injection;
 use crate::http::{self, Answer, Request};
 use crate::journal::{Entry, Journal, harmless};
-use crate::mischief;
 use crate::platform::Form;
 use crate::routes::Prepared;
 use crate::token::Tokens;
@@ -214,7 +214,7 @@ impl Shared {
             });
             let goes_on = match fault.map_or(Act::Nothing, |script| script.act) {
                 Act::Nothing | Act::Withdraw => answer.write(stream).map(|()| true)?,
-                act => mischief::write(stream, &answer, act, self.form)?,
+                act => fault_injection::write(stream, &answer, act, self.form)?,
             };
             if !goes_on {
                 break;
