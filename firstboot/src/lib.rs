@@ -30,6 +30,7 @@ pub mod policy;
 pub mod preflight;
 pub mod report;
 pub mod secret;
+mod text;
 pub mod platforms;
 pub mod userdata;
 pub mod verdict;

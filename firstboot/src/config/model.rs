@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::enrich::labels::Wanted;
 use crate::enrich::node_ip::NodeIp;
-use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
+use crate::net::Endpoint;
 use crate::report::Wish;
 use crate::secret::Secret;
 

@@ -4,9 +4,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::net::service::{Manners, Service};
-use crate::net::{Deadline, percent};
+use crate::net::Deadline;
+use crate::net::service::{Protocol, Service};
 use crate::platforms::{azure, ec2, gce};
+use crate::text::percent;
 
 /// A platform that signs.
 struct Signer {
@@ -14,7 +15,7 @@ struct Signer {
     /// What the document is called in a request.
     kind: &'static str,
     addresses: &'static [&'static str],
-    manners: Manners,
+    protocol: Protocol,
     /// Where it is, for an audience and a nonce.
     path: fn(&str, &str) -> String,
     /// The document in the answer.
@@ -30,7 +31,7 @@ const SIGNERS: &[Signer] = &[
         platform: "ec2",
         kind: "ec2-rsa2048",
         addresses: ec2::ADDRESSES,
-        manners: ec2::MANNERS,
+        protocol: ec2::PROTOCOL,
         path: |_, _| "/latest/dynamic/instance-identity/rsa2048".to_owned(),
         document: |answer| Some(answer.to_owned()),
     },
@@ -38,7 +39,7 @@ const SIGNERS: &[Signer] = &[
         platform: "gce",
         kind: "gce-jwt",
         addresses: gce::ADDRESSES,
-        manners: gce::MANNERS,
+        protocol: gce::PROTOCOL,
         path: |audience, _| {
             format!(
                 "/computeMetadata/v1/instance/service-accounts/default/identity?audience={}&format=full",
@@ -51,7 +52,7 @@ const SIGNERS: &[Signer] = &[
         platform: "azure",
         kind: "azure-attested",
         addresses: &["169.254.169.254"],
-        manners: azure::MANNERS,
+        protocol: azure::PROTOCOL,
         path: |_, nonce| format!("/metadata/attested/document?api-version=2025-04-07&nonce={nonce}"),
         document: |answer| {
             serde_json::from_str::<Value>(answer).ok()?.get("signature")?.as_str().map(str::to_owned)
@@ -85,7 +86,7 @@ fn document_at(
     })?;
     let nonce = nonce()?;
     let path = (signer.path)(audience, &nonce);
-    let mut service = Service::new(addresses.unwrap_or(signer.addresses), signer.manners, deadline);
+    let mut service = Service::new(addresses.unwrap_or(signer.addresses), signer.protocol, deadline);
     let answer = service
         .text(&path)
         .map_err(|failure| failure.doing("getting the platform's proof of what this machine is"))?;

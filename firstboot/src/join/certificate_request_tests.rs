@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use super::*;
-use crate::net::Credential;
+use crate::kubernetes::client::Credential;
 use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
 
 const KUBELETS_OWN: &str = include_str!("../../../tests/vectors/kubelet-csr.pem");

@@ -5,7 +5,7 @@ use super::{Reader, Reading, Source, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::{Manners, Session};
+use crate::net::service::{Protocol, Session};
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Is(Field::SysVendor, "Akamai"), Sign::Is(Field::SysVendor, "Linode")],
@@ -16,7 +16,7 @@ pub(super) const SOURCE: Source = Source {
 };
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:a9fe:a9fe::1]"];
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("accept", "application/json")],
     answers_with: None,
     session: Some(Session {
@@ -37,7 +37,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, MANNERS);
+    let mut service = reader.service(ADDRESSES, PROTOCOL);
     let mut reading = Reading::default();
     document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut reading.facts)?;
     if let Some(bytes) = service.find(NETWORK)? {

@@ -7,7 +7,7 @@ use super::{Reader, Reading, Source, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::{Manners, Service, Session};
+use crate::net::service::{Protocol, Service, Session};
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Is(Field::ProductName, "Alibaba Cloud ECS")],
@@ -17,7 +17,7 @@ pub(super) const SOURCE: Source = Source {
     ..Source::named("alibaba", read)
 };
 
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[],
     answers_with: None,
     session: Some(Session {
@@ -38,7 +38,7 @@ const FIELDS: &[(&str, &str)] = &[
 const PUBLIC: &[&str] = &["public-ipv4", "eipv4"];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["100.100.100.200"], MANNERS);
+    let mut service = reader.service(&["100.100.100.200"], PROTOCOL);
     let mut reading = Reading::default();
     let facts = &mut reading.facts;
     let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;

@@ -12,7 +12,7 @@ use crate::evidence::disks::Disk;
 use crate::evidence::labels::FileSystem;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Is(Field::ChassisAssetTag, "7783-7084-3265-9085-8269-3286-77")],
@@ -24,8 +24,8 @@ pub(super) const SOURCE: Source = Source {
 
 /// The same for every machine.
 const WIRESERVER: &str = "168.63.129.16";
-pub(crate) const MANNERS: Manners =
-    Manners { headers: &[("metadata", "true")], answers_with: None, session: None, privileged_port: false };
+pub(crate) const PROTOCOL: Protocol =
+    Protocol { headers: &[("metadata", "true")], answers_with: None, session: None, privileged_port: false };
 const INSTANCE: &str = "/metadata/instance?api-version=2021-08-01&extended=true";
 const USER_DATA: &str = "/metadata/instance/compute/userData?api-version=2021-01-01&format=text";
 const FIELDS: &[(&str, &str)] = &[
@@ -50,7 +50,7 @@ const ENVIRONMENT: &str = "ovf-env.xml";
 const CUSTOM_DATA: &str = "CustomData.bin";
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], MANNERS);
+    let mut service = reader.service(&["169.254.169.254"], PROTOCOL);
     let mut reading = Reading::default();
     document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut reading.facts)?;
     let uuid = reader

@@ -5,7 +5,7 @@ use super::{Reader, Reading, Source, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Is(Field::SysVendor, "DigitalOcean")],
@@ -25,7 +25,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], Manners::default());
+    let mut service = reader.service(&["169.254.169.254"], Protocol::default());
     let mut reading = Reading::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut reading.facts)?;
     let serial = reader.evidence.field(Field::ProductSerial).map(str::to_owned);

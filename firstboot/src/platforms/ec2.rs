@@ -9,7 +9,7 @@ use super::{Reader, Reading, Source, drive, http, keys};
 use crate::error::Result;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::{Manners, Service, Session};
+use crate::net::service::{Protocol, Service, Session};
 
 pub(super) const SOURCE: Source = Source {
     signs: &[
@@ -35,7 +35,7 @@ pub(super) const SOURCE: Source = Source {
 /// Where the service answers.
 pub(crate) const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:ec2::254]"];
 /// How it is asked.
-pub(crate) const MANNERS: Manners = Manners {
+pub(crate) const PROTOCOL: Protocol = Protocol {
     headers: &[],
     answers_with: None,
     session: Some(Session {
@@ -66,7 +66,7 @@ const TEXTS: &[(&str, &str)] = &[
 ];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, MANNERS);
+    let mut service = reader.service(ADDRESSES, PROTOCOL);
     let mut reading = Reading::default();
     facts(&mut service, &mut reading.facts)?;
     reading.user_data = http::user_data(&mut service, &format!("{ROOT}/user-data"))?;

@@ -1,7 +1,6 @@
 //! Equinix Metal: one document over TLS (<https://deploy.equinix.com/developers/docs/metal/server-metadata/metadata/>). Its machines are
 //! plain hardware: only who boots them can say that they are there.
 
-use http::Method;
 use zeroize::Zeroizing;
 
 use super::json::Json;
@@ -9,8 +8,10 @@ use super::{Reader, Reading, Source, http as shared};
 use crate::error::Result;
 use crate::evidence::Sign;
 use crate::facts::{Facts, Scope};
+use crate::net::Network;
+use crate::net::http::{self, Method, Request};
 use crate::net::retry::{self, Backoff};
-use crate::net::{Network, https};
+use crate::net::trust::Trust;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Word("flatcar.oem.id=packet")],
@@ -40,18 +41,9 @@ fn read(reader: &mut Reader) -> Result<Reading> {
 
 fn get(reader: &Reader, url: &str) -> Result<Zeroizing<Vec<u8>>> {
     let network = Network::new(reader.root().clone());
-    let ask = https::Ask {
-        method: &Method::GET,
-        url,
-        headers: &[],
-        body: &[],
-        trust: &https::Trust::System,
-        certificate: None,
-    };
+    let request = Request::new(Method::GET, url, &Trust::System);
     retry::until(reader.deadline, &mut Backoff::new(), || {
-        let reply = https::send(&network, &ask, reader.deadline)?;
-        https::judge(&format!("GET {url}"), &reply)?;
-        Ok(reply.body.into())
+        Ok(http::send_ok(&network, &request, reader.deadline)?.body.into())
     })
 }
 

@@ -5,7 +5,7 @@ use super::{Reader, Reading, Source, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Begins(Field::ProductName, "Exoscale")],
@@ -22,7 +22,7 @@ const TEXTS: &[(&str, &str)] =
 const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], Manners::default());
+    let mut service = reader.service(&["169.254.169.254"], Protocol::default());
     let mut reading = Reading::default();
     let facts = &mut reading.facts;
     keys::id(&mut service, FOLDER, facts)?;

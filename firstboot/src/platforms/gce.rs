@@ -6,7 +6,7 @@ use super::{Reader, Reading, Source, UserData, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[
@@ -22,8 +22,8 @@ pub(super) const SOURCE: Source = Source {
 
 pub(crate) const ADDRESSES: &[&str] = &["169.254.169.254", "[fd20:ce::254]"];
 const FLAVOR: (&str, &str) = ("metadata-flavor", "Google");
-pub(crate) const MANNERS: Manners =
-    Manners { headers: &[FLAVOR], answers_with: Some(FLAVOR), session: None, privileged_port: false };
+pub(crate) const PROTOCOL: Protocol =
+    Protocol { headers: &[FLAVOR], answers_with: Some(FLAVOR), session: None, privileged_port: false };
 const TREE: &str = "/computeMetadata/v1/?recursive=true&alt=json";
 const USER_DATA: &str = "/instance/attributes/user-data";
 const FIELDS: &[(&str, &str)] = &[
@@ -40,7 +40,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, MANNERS);
+    let mut service = reader.service(ADDRESSES, PROTOCOL);
     let bytes = service.get(TREE)?;
     let tree = Json::parse(&bytes, &service.url(TREE))?;
     let mut reading = Reading::default();

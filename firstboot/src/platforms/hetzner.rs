@@ -5,7 +5,7 @@ use super::{Reader, Reading, Source, drive, http};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Is(Field::SysVendor, "Hetzner")],
@@ -27,7 +27,7 @@ const PUBLIC_IPS: &[(&str, Option<Scope>)] = &[
 const PRIVATE_IPS: &[(&str, Option<Scope>)] = &[("/*/ip", Some(Scope::Private))];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, Manners::default());
+    let mut service = reader.service(ADDRESSES, Protocol::default());
     let mut reading = Reading::default();
     let bytes = service.get(DOCUMENT)?;
     let public = document(&bytes, &service.url(DOCUMENT), &mut reading.facts)?;

@@ -67,7 +67,7 @@ use crate::evidence::{CommandLine, Evidence, Sign};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::Deadline;
-use crate::net::service::{Manners, Service};
+use crate::net::service::{Protocol, Service};
 
 /// All sources. Where two are recognised by equally strong signs, the first one counts.
 pub const SOURCES: &[&Source] = &[
@@ -169,12 +169,12 @@ impl Reader<'_> {
     }
 
     /// A client of the metadata service at the first of `addresses` that answers.
-    pub fn service(&self, addresses: &[&str], manners: Manners) -> Service {
+    pub fn service(&self, addresses: &[&str], protocol: Protocol) -> Service {
         #[cfg(test)]
         if let Some(address) = redirect::address() {
-            return Service::new(&[&address], manners, self.deadline);
+            return Service::new(&[&address], protocol, self.deadline);
         }
-        Service::new(addresses, manners, self.deadline)
+        Service::new(addresses, protocol, self.deadline)
     }
 
     /// Takes note of something that a person should know.

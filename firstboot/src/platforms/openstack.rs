@@ -6,7 +6,7 @@ use super::{Reader, Reading, Source, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[
@@ -41,7 +41,7 @@ fn read(reader: &mut Reader) -> Result<Reading> {
 }
 
 fn read_service(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, Manners::default());
+    let mut service = reader.service(ADDRESSES, Protocol::default());
     let mut reading = Reading::default();
     let facts = &mut reading.facts;
     document(&service.get(META_DATA)?, &service.url(META_DATA), facts)?;

@@ -6,7 +6,7 @@ use super::{Reader, Reading, Source, UserData, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Is(Field::ChassisAssetTag, "OracleCloud.com")],
@@ -17,7 +17,7 @@ pub(super) const SOURCE: Source = Source {
 };
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:c1::a9fe:a9fe]"];
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("authorization", "Bearer Oracle")],
     answers_with: None,
     session: None,
@@ -42,7 +42,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, MANNERS);
+    let mut service = reader.service(ADDRESSES, PROTOCOL);
     let mut reading = Reading::default();
     let bytes = service.get(INSTANCE)?;
     reading.user_data = document(&bytes, &service.url(INSTANCE), &mut reading.facts)?;

@@ -6,7 +6,7 @@ use super::{Reader, Reading, Source, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Is(Field::SysVendor, "Scaleway"), Sign::Word("scaleway")],
@@ -17,7 +17,8 @@ pub(super) const SOURCE: Source = Source {
 };
 
 const ADDRESSES: &[&str] = &["169.254.42.42", "[fd00:42::42]"];
-const MANNERS: Manners = Manners { headers: &[], answers_with: None, session: None, privileged_port: true };
+const PROTOCOL: Protocol =
+    Protocol { headers: &[], answers_with: None, session: None, privileged_port: true };
 const DOCUMENT: &str = "/conf?format=json";
 const ZONE: &str = "/location/zone_id";
 const FIELDS: &[(&str, &str)] = &[
@@ -36,7 +37,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, MANNERS);
+    let mut service = reader.service(ADDRESSES, PROTOCOL);
     let mut reading = Reading::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut reading.facts)?;
     reading.user_data = http::user_data(&mut service, "/user_data/cloud-init")?;

@@ -5,7 +5,7 @@ use super::{Reader, Reading, Source, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     signs: &[Sign::Is(Field::SysVendor, "UpCloud")],
@@ -22,7 +22,7 @@ const FIELDS: &[(&str, &str)] = &[("/hostname", "hostname"), ("/region", "region
 const IPS: &[(&str, Option<Scope>)] = &[("/network/interfaces/*/ip_addresses/*/address", None)];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], Manners::default());
+    let mut service = reader.service(&["169.254.169.254"], Protocol::default());
     let mut reading = Reading::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut reading.facts)?;
     let uuid = reader.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);

@@ -11,7 +11,7 @@ use super::{Document, Surroundings, UserData, inline, nocloud, variables};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{CommandLine, Field, smbios};
 use crate::host::root::Root;
-use crate::net::trust::hex;
+use crate::text::hex;
 
 /// The kernel argument.
 pub(super) const URL: &str = "firstboot.config";

@@ -5,7 +5,7 @@ use super::{Reader, Reading, Source, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 pub(super) const SOURCE: Source = Source {
     // Its bare metal has no field of its own.
@@ -17,7 +17,7 @@ pub(super) const SOURCE: Source = Source {
 };
 
 /// The service wants a header of which only the name counts, so that no forwarded request gets anything.
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("metadata-token", "cloudinit")],
     answers_with: None,
     session: None,
@@ -32,7 +32,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], MANNERS);
+    let mut service = reader.service(&["169.254.169.254"], PROTOCOL);
     let mut reading = Reading::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut reading.facts)?;
     reading.user_data = http::user_data(&mut service, "/latest/user-data")?;

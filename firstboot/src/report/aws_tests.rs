@@ -6,8 +6,8 @@ use super::super::{named, tell};
 use super::*;
 use crate::facts::Facts;
 use crate::host::root::Root;
-use crate::net::https::Trust;
 use crate::net::test_server::{Asked, Ca, Identity, Reply as Scripted, TestServer};
+use crate::net::trust::Trust;
 use crate::verdict::Outcome;
 
 /// An answer of the API: its status and its body.

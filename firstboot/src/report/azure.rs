@@ -8,7 +8,7 @@ use x509_cert::der::DateTime;
 use super::{Reporter, Telling, Told, UP, Wish, cut, hyperv, sigv4, xml};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::net::service::{Ask, Manners, Service};
+use crate::net::service::{Protocol, Request, Service};
 use crate::verdict::Outcome;
 
 pub(super) const REPORTER: Reporter =
@@ -16,7 +16,7 @@ pub(super) const REPORTER: Reporter =
 
 /// The same for all machines, in every region.
 const WIRESERVER: &str = "168.63.129.16";
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("x-ms-version", "2012-11-30"), ("x-ms-agent-name", "firstboot")],
     answers_with: None,
     session: None,
@@ -124,11 +124,16 @@ fn tell(_: &Wish, telling: &Telling) -> Result<Told> {
         // Where no daemon hands the pool to the host there is no folder; the health report is what counts.
         let _ = hyperv::append(telling.root, REPORT_KEY, &report(vm, &time, trouble.as_deref()));
     }
-    let mut service = telling.service(&[WIRESERVER], MANNERS);
+    let mut service = telling.service(&[WIRESERVER], PROTOCOL);
     let goal = read_goal_state(&mut service)?;
     let body = health(&goal, trouble.as_deref());
     let headers = [("content-type", "text/xml; charset=utf-8")];
-    service.send(&Ask { method: Method::POST, path: HEALTH, headers: &headers, body: body.as_bytes() })?;
+    service.send(&Request {
+        method: Method::POST,
+        path: HEALTH,
+        headers: &headers,
+        body: body.as_bytes(),
+    })?;
     Ok(Told::Taken)
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::super::test_places::{Does, SECONDS, facts, ok, place, refuse, status, tell_to, telling, wish};
 use super::*;
 use crate::host::root::Root;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 
 /// What a wireserver sends, shortened.
 const GOAL: &str = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?>

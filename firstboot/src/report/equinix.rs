@@ -10,7 +10,7 @@ pub(super) const REPORTER: Reporter = Reporter {
     when: DONE,
     settings: &[],
     usual: |facts| facts.text(URL).is_some(),
-    whom: |_, facts| fact(facts, URL).map(|url| target::host_of(url).to_owned()),
+    whom: |_, facts| fact(facts, URL).map(|url| crate::net::url::origin(url).to_owned()),
     tell,
 };
 

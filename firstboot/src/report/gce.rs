@@ -6,13 +6,13 @@ use http::Method;
 use super::{DONE, Reporter, Telling, Told, Wish, never, word};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::net::service::{Ask, Manners};
+use crate::net::service::{Protocol, Request};
 
 pub(super) const REPORTER: Reporter =
     Reporter { kind: "gce", when: DONE, settings: &[], usual: never, whom, tell };
 
 const ADDRESSES: &[&str] = &["169.254.169.254"];
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("metadata-flavor", "Google")],
     answers_with: Some(("metadata-flavor", "Google")),
     session: None,
@@ -32,10 +32,10 @@ fn attributes(telling: &Telling) -> [(String, String); 2] {
 }
 
 fn tell(_: &Wish, telling: &Telling) -> Result<Told> {
-    let mut service = telling.service(ADDRESSES, MANNERS);
+    let mut service = telling.service(ADDRESSES, PROTOCOL);
     for (path, value) in attributes(telling) {
         let ended =
-            service.send(&Ask { method: Method::PUT, path: &path, headers: &[], body: value.as_bytes() });
+            service.send(&Request { method: Method::PUT, path: &path, headers: &[], body: value.as_bytes() });
         ended.map_err(|failure| {
             failure.help("set enable-guest-attributes=TRUE in the instance's or the project's metadata")
         })?;

@@ -1,5 +1,5 @@
 use super::super::test_places::{Does, SECONDS, facts, place, refuse, status, tell_to, wish};
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 use crate::verdict::Outcome;
 
 fn google(status: u16) -> Does {

@@ -1,6 +1,6 @@
 use super::super::test_places::{SECONDS, facts, status, telling, wish};
 use super::*;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 use crate::verdict::Outcome;
 
 #[test]

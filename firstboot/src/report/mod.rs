@@ -32,11 +32,12 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{self, Evidence};
 use crate::facts::Facts;
 use crate::host::root::Root;
-use crate::net::https::Trust;
 use crate::net::retry::{self, Backoff};
-use crate::net::service::{Manners, Service};
-use crate::net::{Deadline, Error, Network, percent};
+use crate::net::service::{Protocol, Service};
+use crate::net::trust::Trust;
+use crate::net::{Deadline, Error, Network};
 use crate::secret::Secret;
+use crate::text::percent;
 use crate::verdict::{self, Outcome, Status, Verdict};
 
 /// All ways of telling, in the order in which they are used: what a platform waits for comes first.
@@ -176,10 +177,10 @@ impl Telling<'_> {
     }
 
     /// A client of a service of the platform.
-    fn service(&self, addresses: &[&str], manners: Manners) -> Service {
+    fn service(&self, addresses: &[&str], protocol: Protocol) -> Service {
         match &self.service {
-            Some(address) => Service::new(&[address], manners, self.deadline),
-            None => Service::new(addresses, manners, self.deadline),
+            Some(address) => Service::new(&[address], protocol, self.deadline),
+            None => Service::new(addresses, protocol, self.deadline),
         }
     }
 

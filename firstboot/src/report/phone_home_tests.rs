@@ -1,6 +1,6 @@
 use super::super::test_places::{SECONDS, facts, ok, place, status, tell_to, wish};
 use super::*;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 
 #[test]
 fn a_joined_node_calls_as_cloud_init_does() {

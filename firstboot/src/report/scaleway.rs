@@ -6,13 +6,14 @@ use http::Method;
 use super::{Reporter, Telling, Told, UP, Wish};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::net::service::{Ask, Manners};
+use crate::net::service::{Protocol, Request};
 
 pub(super) const REPORTER: Reporter =
     Reporter { kind: "scaleway", when: UP, settings: &[], usual, whom, tell };
 
 const ADDRESSES: &[&str] = &["169.254.42.42", "[fd00:42::42]"];
-const MANNERS: Manners = Manners { headers: &[], answers_with: None, session: None, privileged_port: false };
+const PROTOCOL: Protocol =
+    Protocol { headers: &[], answers_with: None, session: None, privileged_port: false };
 const PATH: &str = "/state";
 const BODY: &[u8] = br#"{"state_detail":"booted"}"#;
 
@@ -26,7 +27,7 @@ fn whom(_: &Wish, _: &Facts) -> Result<String> {
 
 fn tell(_: &Wish, telling: &Telling) -> Result<Told> {
     let headers = [("content-type", "application/json")];
-    telling.service(ADDRESSES, MANNERS).send(&Ask {
+    telling.service(ADDRESSES, PROTOCOL).send(&Request {
         method: Method::PATCH,
         path: PATH,
         headers: &headers,

@@ -3,8 +3,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::test_places::{SECONDS, facts, status, tell_to, wish};
-use crate::net::https::Trust;
 use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer};
+use crate::net::trust::Trust;
 use crate::verdict::Outcome;
 
 const SECRET: &str = "/services/canary/x?key=canary";

@@ -7,8 +7,8 @@ use super::*;
 use crate::host::files;
 use crate::host::root::Root;
 use crate::metadata::{Metadata, gather};
-use crate::net::trust::hex;
 use crate::policy::Policy;
+use crate::text::hex;
 
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 const SERIAL: &str = "/sys/class/dmi/id/product_serial";
