@@ -1,36 +1,37 @@
-//! The agent in every Kiln image: one static program with two lives.
+//! The agent in every Kiln image: one static program. As PID 1 of the initrd it mounts the real root; on the running machine it joins a
+//! cluster.
 //!
 //! ```text
-//! kernel ─► /init (PID 1 in the initrd): initrd ─► systemd of the real root ─► firstboot.service: cli (`firstboot run`)
+//! kernel ─► /init: initrd ─► systemd of the real root ─► firstboot.service ─► commands ─► run
 //!
-//! platform ─► source ─► metadata ─► config ─► enrich ─► preflight ─► join (discovery ─► cluster ─► identity ─► files ─► kubelet ─► seal) ─► verdict ─► report
-//!                                                            │ api: the only sockets          │ host: the only side effects, journal: what is done
+//! run:  platforms, locations ─► metadata ─► userdata ─► config ─► enrich ─► join (a role: a list of phases) ─► status ─► report
 //! ```
-//!
-//! `contract` holds what the builder bakes and the agent finds; the builder imports that very module.
 
-pub mod net;
+pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod document;
 pub mod enrich;
 pub mod error;
+pub mod evidence;
 pub mod facts;
 pub mod guard;
 pub mod host;
 #[cfg(target_os = "linux")]
 pub mod initrd;
 pub mod join;
-pub mod journal;
 pub mod kubernetes;
+pub mod locations;
 pub mod machine;
 pub mod metadata;
-pub mod evidence;
-pub mod policy;
+pub mod net;
+pub mod platforms;
 pub mod preflight;
 pub mod report;
+pub mod run;
 pub mod secret;
+pub mod status;
 mod text;
-pub mod platforms;
+pub mod trust_policy;
 pub mod userdata;
-pub mod verdict;

@@ -17,8 +17,6 @@ const LONGEST: u64 = 4 << 20;
 pub struct Machine {
     /// A hash that no other machine has: see [`identity::of`].
     pub identity: String,
-    /// The host's name.
-    pub hostname: String,
     /// Its service manager.
     pub services: Services,
 }
@@ -30,8 +28,7 @@ impl Machine {
             Failure::new(ErrorKind::Host, "this machine has neither a sane SMBIOS system UUID nor a machine-id")
                 .help("systemd writes /etc/machine-id at boot; elsewhere run: dbus-uuidgen --ensure=/etc/machine-id")
         })?;
-        let hostname = machine::hostname(root).unwrap_or_default();
-        Ok(Self { identity, hostname, services: Services::of(root) })
+        Ok(Self { identity, services: Services::of(root) })
     }
 }
 

@@ -7,5 +7,5 @@ fn main() -> ExitCode {
     if firstboot::initrd::is_init() {
         firstboot::initrd::main();
     }
-    firstboot::cli::main(std::env::args_os())
+    firstboot::commands::main(std::env::args_os())
 }

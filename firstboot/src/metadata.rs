@@ -1,12 +1,15 @@
 //! Evidence → platform → facts and user-data, with what a person should know of the way there.
 
+use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::evidence::{Detection, Evidence, Platform, detect};
+use crate::evidence::Evidence;
 use crate::facts::Facts;
 use crate::host::root::Root;
+use crate::locations::{self, LocationContext};
 use crate::net::Deadline;
-use crate::platforms::{self, Document, Reader, Reading, Surroundings, UserData};
-use crate::policy::Policy;
+use crate::platforms::detect::{Detection, detect};
+use crate::platforms::{Platform, PlatformData, ReadContext};
+use crate::trust_policy::TrustPolicy;
 
 /// The kernel argument that bounds how long the platform's source may take, in seconds.
 pub const DEADLINE: &str = "firstboot.source-deadline";
@@ -15,7 +18,7 @@ pub const DEADLINE: &str = "firstboot.source-deadline";
 #[derive(Debug, Default)]
 pub struct Metadata {
     /// Where it runs; none when there is no evidence of any platform.
-    pub platform: Option<Platform>,
+    pub platform: Option<&'static Platform>,
     /// What was seen of it.
     pub seen: String,
     /// Platforms that are not believed, with what was seen of them.
@@ -25,11 +28,15 @@ pub struct Metadata {
     /// The user-data that counts, and the name of the source or place that has it.
     pub user_data: Option<(&'static str, UserData)>,
     /// What a person should know; never a secret.
-    pub remarks: Vec<String>,
+    pub notices: Vec<String>,
 }
 
 /// Gathers what local evidence, the platform and whoever booted the machine say, as far as the image's policy believes them.
-pub fn gather(root: &Root, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Document>) -> Result<Metadata> {
+pub fn gather(
+    root: &Root,
+    policy: &TrustPolicy,
+    fetch: &dyn Fn(&str) -> Result<Document>,
+) -> Result<Metadata> {
     let evidence = Evidence::of(root);
     let detection = detect(&evidence, policy.platform.as_deref())?;
     gather_at(&evidence, detection, policy, fetch)
@@ -39,40 +46,38 @@ pub fn gather(root: &Root, policy: &Policy, fetch: &dyn Fn(&str) -> Result<Docum
 pub fn gather_at(
     evidence: &Evidence,
     detection: Detection,
-    policy: &Policy,
+    policy: &TrustPolicy,
     fetch: &dyn Fn(&str) -> Result<Document>,
 ) -> Result<Metadata> {
     let mut metadata = Metadata::default();
     let root = evidence.root();
-    let surroundings = Surroundings { root, command_line: &evidence.command_line, fetch };
-    let named =
-        platforms::named(&surroundings, &|place| policy.believes_config(place), &mut metadata.remarks)?;
+    let context = LocationContext { root, command_line: &evidence.command_line, fetch };
+    let named = locations::find(&context, &|place| policy.allows_config(place), &mut metadata.notices)?;
     metadata.platform = detection.platform;
     metadata.seen = detection.seen.clone();
     for (name, seen) in &detection.others {
         metadata
-            .remarks
+            .notices
             .push(format!("the machine looks like {name} too ({seen}), which is not believed"));
     }
     metadata.others = detection.others;
     if let Some(platform) = detection.platform {
-        metadata.facts.platform.say(platform.source.name.to_owned(), detection.seen);
-        let name = platform.source.name;
-        let reading = if policy.believes(name) {
-            read(evidence, platform, fetch, &mut metadata.remarks)
+        metadata.facts.platform.say(platform.name.to_owned(), detection.seen);
+        let name = platform.name;
+        let data = if policy.allows(name) {
+            read(evidence, platform, fetch, &mut metadata.notices)
         } else {
-            Ok(Reading::default())
+            Ok(PlatformData::default())
         };
-        let reading =
-            if named.is_some() { without_facts(platform, reading, &mut metadata.remarks) } else { reading? };
-        let reading = believed(reading, name, policy, &mut metadata.remarks);
-        metadata.facts.absorb(reading.facts);
-        metadata.user_data = reading.user_data.map(|user_data| (name, user_data));
+        let data = if named.is_some() { without_facts(platform, data, &mut metadata.notices) } else { data? };
+        let data = believed(data, name, policy, &mut metadata.notices);
+        metadata.facts.absorb(data.facts);
+        metadata.user_data = data.user_data.map(|user_data| (name, user_data));
     }
     if let Some(named) = named {
         let beaten = metadata.user_data.replace(named);
         if let Some((source, _)) = beaten {
-            metadata.remarks.push(format!(
+            metadata.notices.push(format!(
                 "the user-data of {source} is not used: a config is named from outside the platform"
             ));
         }
@@ -81,24 +86,29 @@ pub fn gather_at(
 }
 
 /// What the policy leaves of it.
-fn believed(mut reading: Reading, name: &str, policy: &Policy, remarks: &mut Vec<String>) -> Reading {
+fn believed(
+    mut data: PlatformData,
+    name: &str,
+    policy: &TrustPolicy,
+    notices: &mut Vec<String>,
+) -> PlatformData {
     let by = "by the image's policy";
-    if !policy.believes_facts(name) {
-        remarks.push(format!("the facts of {name} are not believed, {by}"));
-        reading.facts = Facts::default();
+    if !policy.allows_facts(name) {
+        notices.push(format!("the facts of {name} are not believed, {by}"));
+        data.facts = Facts::default();
     }
-    if !policy.believes_config(name) && reading.user_data.take().is_some() {
-        remarks.push(format!("the user-data of {name} is not believed, {by}"));
+    if !policy.allows_config(name) && data.user_data.take().is_some() {
+        notices.push(format!("the user-data of {name} is not believed, {by}"));
     }
-    reading
+    data
 }
 
 fn read(
     evidence: &Evidence,
-    platform: Platform,
+    platform: &Platform,
     fetch: &dyn Fn(&str) -> Result<Document>,
-    remarks: &mut Vec<String>,
-) -> Result<Reading> {
+    notices: &mut Vec<String>,
+) -> Result<PlatformData> {
     let limit = match evidence.command_line.value(DEADLINE).map(str::parse) {
         Some(Ok(seconds)) => std::time::Duration::from_secs(seconds),
         Some(Err(_)) => {
@@ -107,19 +117,20 @@ fn read(
                 format!("the kernel command line: {DEADLINE} is no number of seconds"),
             ));
         }
-        None => platform.source.deadline,
+        None => platform.deadline,
     };
-    let mut reader = Reader { evidence, deadline: Deadline::after(limit), remarks: Vec::new(), fetch };
-    let reading = (platform.source.read)(&mut reader);
-    remarks.append(&mut reader.remarks);
-    reading.map_err(|failure| failure.doing(format!("reading the metadata of {}", platform.source.name)))
+    let mut context =
+        ReadContext { evidence, deadline: Deadline::after(limit), notices: Vec::new(), fetch, service: None };
+    let data = (platform.read)(&mut context);
+    notices.append(&mut context.notices);
+    data.map_err(|failure| failure.doing(format!("reading the metadata of {}", platform.name)))
 }
 
 /// Who has a config already can do without the platform's facts; templates that need one of them say so.
-fn without_facts(platform: Platform, reading: Result<Reading>, remarks: &mut Vec<String>) -> Reading {
-    reading.unwrap_or_else(|failure| {
-        remarks.push(format!("warning: no facts from {}: {failure}", platform.source.name));
-        Reading::default()
+fn without_facts(platform: &Platform, data: Result<PlatformData>, notices: &mut Vec<String>) -> PlatformData {
+    data.unwrap_or_else(|failure| {
+        notices.push(format!("warning: no facts from {}: {failure}", platform.name));
+        PlatformData::default()
     })
 }
 

@@ -6,11 +6,11 @@ const ETC: &str = "/etc/firstboot/config.yaml";
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 
 fn gathered(contents: &[(&str, &[u8])], pinned: Option<&str>) -> Result<Metadata> {
-    let policy = Policy { platform: pinned.map(str::to_owned), ..Policy::default() };
+    let policy = TrustPolicy { platform: pinned.map(str::to_owned), ..TrustPolicy::default() };
     gathered_by(contents, &policy)
 }
 
-fn gathered_by(contents: &[(&str, &[u8])], policy: &Policy) -> Result<Metadata> {
+fn gathered_by(contents: &[(&str, &[u8])], policy: &TrustPolicy) -> Result<Metadata> {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::at(folder.path());
     contents
@@ -34,27 +34,27 @@ fn what_is_named_from_outside_comes_before_the_platforms_user_data() {
     let metadata = gathered(&[(FW_CFG, CONFIG), (ETC, CONFIG)], None).unwrap();
     assert_eq!(metadata.user_data.as_ref().map(|(source, _)| *source), Some("file"));
     assert_eq!(metadata.facts.text("platform"), Some("qemu"));
-    assert!(metadata.remarks[0].contains("the user-data of qemu is not used"), "{:?}", metadata.remarks);
+    assert!(metadata.notices[0].contains("the user-data of qemu is not used"), "{:?}", metadata.notices);
 }
 
 #[test]
 fn a_pin_decides_and_must_name_a_platform() {
     let both: &[(&str, &[u8])] = &[(FW_CFG, CONFIG), ("/proc/cmdline", b"quiet firstboot.platform=none")];
     assert!(gathered(both, None).unwrap().platform.is_none());
-    assert_eq!(gathered(both, Some("qemu")).unwrap().platform.unwrap().source.name, "qemu");
+    assert_eq!(gathered(both, Some("qemu")).unwrap().platform.unwrap().name, "qemu");
     let failure = gathered(both, Some("qmeu")).unwrap_err();
     assert!(failure.message.contains("did you mean \"qemu\""), "{failure}");
 }
 
 #[test]
 fn the_policy_says_who_is_believed_and_for_what() {
-    let policy = |text: &str| Policy::parse(text.as_bytes()).unwrap();
+    let policy = |text: &str| TrustPolicy::parse(text.as_bytes()).unwrap();
     let both: &[(&str, &[u8])] = &[
         (FW_CFG, CONFIG),
         (ETC, CONFIG),
         ("/sys/class/dmi/id/product_uuid", b"4c4c4544-0042-3510-8052-b4c04f4e3232"),
     ];
-    for (text, config, has_facts, remark) in [
+    for (text, config, has_facts, notice) in [
         ("{}", Some("file"), true, Some("the user-data of qemu is not used")),
         (r#"{"config": ["qemu"]}"#, Some("qemu"), true, None),
         (r#"{"config": ["nocloud"]}"#, None, true, Some("the user-data of qemu is not believed")),
@@ -75,11 +75,11 @@ fn the_policy_says_who_is_believed_and_for_what() {
         let metadata = gathered_by(both, &policy(text)).unwrap();
         assert_eq!(metadata.user_data.as_ref().map(|(source, _)| *source), config, "{text}");
         assert_eq!(metadata.facts.text("instance-id").is_some(), has_facts, "{text}");
-        let remarks = &metadata.remarks;
+        let notices = &metadata.notices;
         assert_eq!(
-            remarks.first().map(|first| first.contains(remark.unwrap_or("nothing"))),
-            remark.map(|_| true),
-            "{text}: {remarks:?}"
+            notices.first().map(|first| first.contains(notice.unwrap_or("nothing"))),
+            notice.map(|_| true),
+            "{text}: {notices:?}"
         );
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use firstboot::error::ErrorKind;
 use firstboot::host::root::Root;
 use firstboot::metadata::{self, Metadata};
-use firstboot::policy::Policy;
+use firstboot::trust_policy::TrustPolicy;
 
 const CONFIG: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 
@@ -83,7 +83,7 @@ fn search(folder: &Path, device: &str) -> firstboot::error::Result<Metadata> {
     fs::create_dir_all(root.join("dev")).unwrap();
     fs::create_dir_all(root.join("sys/class/block/vdb")).unwrap();
     std::os::unix::fs::symlink(device, root.join("dev/vdb")).unwrap();
-    metadata::gather(&Root::at(root), &Policy::default(), &|_| panic!("no network"))
+    metadata::gather(&Root::at(root), &TrustPolicy::default(), &|_| panic!("no network"))
 }
 
 fn vfat(image: &str, content: &str) {
@@ -136,7 +136,7 @@ fn user_data_is_read_from_every_kind_of_disk() {
         let image = image(folder.path(), &[("user-data", CONFIG), ("meta-data", "instance-id: x\n")], make);
         let device = Loop::attach(&image);
         let search = search(folder.path(), &device.0).unwrap_or_else(|failure| panic!("{name}: {failure}"));
-        let (source, found) = search.user_data.unwrap_or_else(|| panic!("{name}: {:?}", search.remarks));
+        let (source, found) = search.user_data.unwrap_or_else(|| panic!("{name}: {:?}", search.notices));
         assert_eq!((source, found.document.bytes()), ("nocloud", CONFIG.as_bytes()), "{name}");
         assert_eq!(search.facts.text("instance-id"), Some("x"), "{name}");
         assert_eq!(
@@ -158,7 +158,7 @@ fn a_disk_without_user_data_is_remarked_on() {
     let device = Loop::attach(&image(folder.path(), &[("meta-data", "instance-id: x\n")], ext4));
     let search = search(folder.path(), &device.0).unwrap();
     assert!(search.user_data.is_none());
-    assert!(search.remarks[0].contains("no user-data on it"), "{:?}", search.remarks);
+    assert!(search.notices[0].contains("no user-data on it"), "{:?}", search.notices);
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use firstboot::evidence::{Evidence, detect};
+use firstboot::evidence::Evidence;
 use firstboot::host::root::Root;
-use firstboot::platforms::SOURCES;
+use firstboot::platforms::ALL;
+use firstboot::platforms::detect::detect;
 use nix::libc;
 
 /// What detection may take; it is a tenth of that on a machine with nothing else to do.
@@ -47,7 +48,7 @@ fn found(machine: &Machine) -> (String, String, Vec<String>) {
     match detect(&Evidence::of(&machine.root), None) {
         Err(failure) => ("refused".to_owned(), failure.message, Vec::new()),
         Ok(detection) => {
-            let name = detection.platform.map_or("none", |platform| platform.source.name);
+            let name = detection.platform.map_or("none", |platform| platform.name);
             (
                 name.to_owned(),
                 detection.seen,
@@ -97,10 +98,10 @@ fn every_machine_is_recognised_for_what_it_is() {
 }
 
 #[test]
-fn every_source_has_a_machine() {
+fn every_platform_has_a_machine() {
     let found: BTreeSet<String> = machines().into_iter().map(|machine| machine.platform).collect();
     let missing: Vec<&str> =
-        SOURCES.iter().map(|source| source.name).filter(|name| !found.contains(*name)).collect();
+        ALL.iter().map(|platform| platform.name).filter(|name| !found.contains(*name)).collect();
     assert!(missing.is_empty(), "no machine of tests/platforms is {}", missing.join(", "));
 }
 

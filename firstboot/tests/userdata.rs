@@ -8,10 +8,10 @@ use std::process::{Command, Output, Stdio};
 
 use contract::public_key::PublicKey;
 use firstboot::config::{HostDefaults, model::NodeConfig, refuse_control_plane};
+use firstboot::document::Document;
 use firstboot::error::{ErrorKind, Failure, Result};
-use firstboot::platforms::Document;
 use firstboot::userdata::bounds::Budget;
-use firstboot::userdata::{Kind, Means, Opened, Pointer, Trust, jinja, kind, open};
+use firstboot::userdata::{Env, Kind, ParsedUserData, Pointer, Trust, jinja, kind, open};
 
 /// In every case, where secrets are.
 const CANARY: &str = "canary";
@@ -37,16 +37,16 @@ fn lookup(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn opened_by(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &Path) -> Result<Opened> {
+fn opened_by(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &Path) -> Result<ParsedUserData> {
     let fetch = |_: &Pointer| Ok(Document::read_file(served).unwrap().unwrap());
-    open(bytes, signature, &Means { trust, lookup: &lookup, fetch: &fetch })
+    open(bytes, signature, &Env { trust, lookup: &lookup, fetch: &fetch })
 }
 
-fn opened(bytes: &[u8]) -> Result<Opened> {
+fn opened(bytes: &[u8]) -> Result<ParsedUserData> {
     opened_by(bytes, None, &Trust::Any, Path::new("/none"))
 }
 
-fn node_config(opened: &mut Opened) -> Result<NodeConfig> {
+fn node_config(opened: &mut ParsedUserData) -> Result<NodeConfig> {
     opened
         .node_config(&HostDefaults { hostname: "host".to_owned() })
         .map(|config| config.expect("there is a config"))

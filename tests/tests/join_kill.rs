@@ -13,7 +13,7 @@ use kiln_tests::workspace;
 use serde_json::Value;
 
 /// The steps in the order of the journal. On a machine that is a folder no kubelet is started.
-const STEPS: &[&str] = &["preflight", "discovery", "cluster", "identity", "files", "seal"];
+const STEPS: &[&str] = &["preflight", "discovery", "cluster", "identity", "files", "cleanup"];
 
 /// Files in the order in which they come, and links.
 const FILES: &[&str] = &[

@@ -26,8 +26,8 @@ use std::sync::Mutex;
 
 use attempt::Case;
 use cases::{CHEAP, all_cases};
-use firstboot::platforms::{PLACES, SOURCES};
 use firstboot::userdata::{Kind, kind};
+use firstboot::{locations, platforms};
 use formats::FORMATS;
 use kiln_simulator::platform;
 use kiln_tests::canary;
@@ -121,9 +121,9 @@ fn a_joined_machine_leaves_the_host_nothing() {
 fn every_source_and_every_form_is_covered() {
     let covered = |name: &str| ORIGINS.iter().any(|origin| origin.covers == name);
     // What these have is told by the places.
-    let sources = SOURCES.iter().map(|source| source.name).filter(|name| *name != "metal");
+    let sources = platforms::ALL.iter().map(|platform| platform.name).filter(|name| *name != "metal");
     let missing: Vec<&str> = sources
-        .chain(PLACES.iter().map(|(name, _)| *name))
+        .chain(locations::ALL.iter().map(|(name, _)| *name))
         .filter(|name| !covered(name))
         .collect();
     assert!(missing.is_empty(), "no origin covers {missing:?}");

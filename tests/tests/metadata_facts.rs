@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use firstboot::host::root::Root;
 use firstboot::metadata::{self, Metadata};
-use firstboot::platforms::SOURCES;
-use firstboot::policy::Policy;
+use firstboot::platforms::ALL;
+use firstboot::trust_policy::TrustPolicy;
 use kiln_simulator::Simulation;
 use kiln_simulator::platform;
 use kiln_simulator::simulation::Family;
@@ -57,7 +57,7 @@ const ELSEWHERE: &[&str] = &["equinix", "metal", "nocloud", "qemu", "file"];
 fn gather(machine: &Machine) -> Metadata {
     machine.append("firstboot.source-deadline=20");
     let fetch = |url: &str| panic!("nothing names {url}");
-    metadata::gather(&Root::at(machine.root()), &Policy::default(), &fetch)
+    metadata::gather(&Root::at(machine.root()), &TrustPolicy::default(), &fetch)
         .unwrap_or_else(|failure| panic!("{failure}"))
 }
 
@@ -68,7 +68,7 @@ fn in_thread(work: impl FnOnce() + Send + 'static) {
 
 fn provider_id(found: &Metadata) -> String {
     let platform = found.platform.expect("it was found");
-    let template = platform.source.provider_id.expect("every platform in the network has one");
+    let template = platform.provider_id.expect("every platform in the network has one");
     template.split("${").fold(String::new(), |made, piece| match piece.split_once('}') {
         Some((name, rest)) => made + found.facts.text(name).unwrap_or("?") + rest,
         None => made + piece,
@@ -107,21 +107,21 @@ fn facts_are_what_the_platform_says() {
                     "{name}: {variable} {address} is not among {addresses:?}"
                 );
             }
-            assert!(found.remarks.is_empty(), "{name}: {:?}", found.remarks);
+            assert!(found.notices.is_empty(), "{name}: {:?}", found.notices);
         });
     }
 }
 
 #[test]
-fn every_source_in_the_network_is_simulated() {
+fn every_platform_in_the_network_is_simulated() {
     let simulated: Vec<&str> = platform::names().collect();
     // Addresses that pods are kept from are those of services.
-    for source in SOURCES.iter().filter(|source| !source.guarded.is_empty()) {
-        assert!(simulated.contains(&source.name), "{}", source.name);
+    for platform in ALL.iter().filter(|platform| !platform.guarded.is_empty()) {
+        assert!(simulated.contains(&platform.name), "{}", platform.name);
     }
     for name in simulated
         .iter()
-        .filter(|name| SOURCES.iter().any(|source| source.name == **name) && !ELSEWHERE.contains(name))
+        .filter(|name| ALL.iter().any(|platform| platform.name == **name) && !ELSEWHERE.contains(name))
     {
         assert!(PROVIDER_IDS.iter().any(|row| row.0 == *name), "{name}");
     }

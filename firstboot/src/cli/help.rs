@@ -68,7 +68,7 @@ Beside --config only --node-name, --ignore-preflight-errors, --skip-phases and -
 ";
 
 const STATUS: &str = "\
-Says how far this node is, from the journal of its join.
+Says how far this node is, from the status of its last run.
 
 Usage: firstboot status [options]
 

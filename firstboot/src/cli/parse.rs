@@ -142,8 +142,8 @@ impl Line {
         match flag {
             "json" => self.common.json = self.words.switch(flag)?,
             "rootfs" => self.common.root = Root::at(self.words.path(flag)?),
-            "v" => self.common.verbosity = self.words.verbosity()?,
-            // Of kubeadm's log, without meaning here.
+            // kubeadm's flags for its log: accepted, without effect.
+            "v" => self.words.skip_verbosity()?,
             "vmodule" => drop(self.words.value(flag)?),
             "add-dir-header" | "skip-headers" => drop(self.words.switch(flag)?),
             _ => return Ok(false),

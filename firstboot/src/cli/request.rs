@@ -33,34 +33,48 @@ pub enum Request {
     ConfigValidate(ConfigValidate),
 }
 
-/// What every verb understands.
+impl Request {
+    /// Whether the output is for machines.
+    pub(crate) fn is_json(&self) -> bool {
+        match self {
+            Self::Help(_) => false,
+            Self::Version { json } => *json,
+            Self::KubeadmVersion(request) => request.common.json,
+            Self::Run(request) => request.common.json,
+            Self::Join(request) | Self::Preflight(request) | Self::Explain(request) => request.common.json,
+            Self::Status(request) => request.common.json,
+            Self::Reset(request) => request.common.json,
+            Self::ConfigValidate(request) => request.common.json,
+        }
+    }
+}
+
+/// The options of every command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Common {
     /// `--json`: output for machines, one object per line.
     pub json: bool,
     /// `--rootfs`: where the machine's file system begins.
     pub root: Root,
-    /// `-v`: kubeadm's number for how much is logged.
-    pub verbosity: u8,
 }
 
 impl Default for Common {
     fn default() -> Self {
-        Self { json: false, root: Root::at("/"), verbosity: 0 }
+        Self { json: false, root: Root::at("/") }
     }
 }
 
 /// `firstboot run`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
-    /// What every verb understands.
+    /// The options of every command.
     pub common: Common,
 }
 
 /// `firstboot join`, `preflight`, `explain`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Join {
-    /// What every verb understands.
+    /// The options of every command.
     pub common: Common,
     /// kubeadm join's flags.
     pub flags: JoinFlags,
@@ -69,7 +83,7 @@ pub struct Join {
 /// `firstboot status`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// What every verb understands.
+    /// The options of every command.
     pub common: Common,
     /// `--timeline`: when each step of the boot began and ended.
     pub timeline: bool,
@@ -80,7 +94,7 @@ pub struct Status {
 /// `firstboot reset`, with kubeadm reset's flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reset {
-    /// What every verb understands.
+    /// The options of every command.
     pub common: Common,
     /// `--force`: do not ask.
     pub force: bool,
@@ -105,7 +119,7 @@ pub struct Reset {
 /// `firstboot config validate`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigValidate {
-    /// What every verb understands.
+    /// The options of every command.
     pub common: Common,
     /// The file; none for standard input.
     pub file: Option<PathBuf>,
@@ -114,7 +128,7 @@ pub struct ConfigValidate {
 /// `kubeadm version`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KubeadmVersion {
-    /// What every verb understands.
+    /// The options of every command.
     pub common: Common,
     /// `-o`
     pub output: VersionOutput,

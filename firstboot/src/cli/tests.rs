@@ -1,10 +1,12 @@
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::request::{Common, ConfigValidate, Join, Reset, Status, VersionOutput};
+use super::request::{self, Common, ConfigValidate, Join, Request, Reset, Status, VersionOutput};
 use super::*;
+use crate::config::HostDefaults;
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::{ApiVersion, Discovery};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::host::root::Root;
 
 const TOKEN: &str = "canary.canarycanarycana";
@@ -38,7 +40,7 @@ fn refused(line: &str) -> String {
 
 #[test]
 fn reads_the_commands() {
-    let json = Common { json: true, root: Root::at("/mnt"), verbosity: 5 };
+    let json = Common { json: true, root: Root::at("/mnt") };
     for line in [
         "--json --rootfs=/mnt --v 5 run",
         "--json --rootfs=/mnt -v5 run",
@@ -48,10 +50,7 @@ fn reads_the_commands() {
     ] {
         assert_eq!(read(line), Ok(Request::Run(request::Run { common: json.clone() })), "{line}");
     }
-    assert_eq!(
-        read("run -v"),
-        Ok(Request::Run(request::Run { common: Common { verbosity: 1, ..Common::default() } }))
-    );
+    assert_eq!(read("run -v"), Ok(Request::Run(request::Run::default())));
     assert_eq!(read("--version"), Ok(Request::Version { json: false }));
     assert_eq!(read("--version --json"), Ok(Request::Version { json: true }));
     let status = Status { timeline: true, svg: Some(PathBuf::from("a.svg")), ..Status::default() };
@@ -293,33 +292,6 @@ fn a_token_comes_from_a_file() {
     flags.token = None;
     std::fs::remove_file(&path).unwrap();
     assert_eq!(flags.load_token_file().unwrap_err().kind, ErrorKind::Config);
-}
-
-#[test]
-fn validates_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("join.yaml");
-    let validate = |json: bool| {
-        let common = Common { json, ..Common::default() };
-        validate::validate(&ConfigValidate { common, file: Some(path.clone()) }, &host())
-    };
-    assert!(validate(false).unwrap_err().message.starts_with("there is no file "));
-    std::fs::write(&path, file("v1beta4")).unwrap();
-    assert_eq!(validate(false).unwrap(), "ok\n");
-    std::fs::write(&path, [file("v1beta4").as_slice(), b"controlPlane: {}\nx: 1\n"].concat()).unwrap();
-    let warned = validate(false).unwrap();
-    assert!(
-        warned.lines().filter(|line| line.starts_with("warning: ")).count() == 2
-            && warned.ends_with("\nok\n"),
-        "{warned}"
-    );
-    let value: serde_json::Value = serde_json::from_str(&validate(true).unwrap()).unwrap();
-    assert_eq!(
-        (value["event"].as_str(), value["node"].as_str(), value["warnings"].as_array().unwrap().len()),
-        (Some("config-valid"), Some("a"), 2)
-    );
-    std::fs::write(&path, vec![b'#'; crate::config::SIZE_LIMIT * 2]).unwrap();
-    assert_eq!(validate(false).unwrap_err().kind, ErrorKind::Config);
 }
 
 #[test]

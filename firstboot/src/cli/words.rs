@@ -74,20 +74,25 @@ impl Words {
         }
     }
 
-    /// The number behind `-v`: attached or the next word. Without one it is 1.
-    pub fn verbosity(&mut self) -> Result<u8> {
+    /// Skips the number after `-v`: attached or the next word. It may be missing.
+    pub fn skip_verbosity(&mut self) -> Result<()> {
         if let Some(value) = self.parser.optional_value() {
-            return value.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| usage("-v is a number"));
+            let number = value.to_str().and_then(|text| text.parse::<u8>().ok());
+            return number.map(drop).ok_or_else(|| usage("-v is a number"));
         }
-        let number = self
+        let has_number = self
             .parser
             .try_raw_args()
-            .and_then(|rest| rest.peek().and_then(|next| next.to_str()?.parse().ok()));
-        if number.is_some() {
+            .is_some_and(|rest| rest.peek().is_some_and(|next| next.to_str().is_some_and(is_number)));
+        if has_number {
             self.value("v")?;
         }
-        Ok(number.unwrap_or(1))
+        Ok(())
     }
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<u8>().is_ok()
 }
 
 /// A command line that makes no sense.

@@ -1,52 +1,55 @@
-//! `firstboot explain`: where this machine is, what is known of it and who said so, and what a join would do here.
+//! `firstboot explain`: the platform, the facts with their origins, and what a join would do on this machine.
 
 use serde_json::{Value, json};
 
-use super::config::{self, Sourced};
-use super::tell::Tell;
+use crate::checkpoint::Checkpoint;
 use crate::cli::request;
 use crate::config::model::{Argument, Discovery};
 use crate::error::{Failure, Result};
-use crate::evidence::{Evidence, detect};
 use crate::host::cri;
-use crate::host::root::Root;
 use crate::join::{image, phases};
-use crate::journal::Journal;
-use crate::machine::{self, Machine};
+use crate::machine;
 use crate::metadata::Metadata;
-use crate::policy::Policy;
 use crate::report;
+use crate::run::{Console, ResolvedConfig, Session, node_config};
+use crate::trust_policy::TrustPolicy;
 
-/// Returns what to print. The platform's metadata is read as a join would read it; nothing is changed, and no cluster is asked. A config that
-/// cannot be read is an error, once everything else is printed.
-pub fn explain(request: &request::Join, tell: Tell) -> Result<String> {
-    let root = &request.common.root;
-    let (mut metadata, failed) = known(root, tell);
-    let sourced = match failed {
-        failed if config::is_given(&request.flags) => given(request, &metadata, failed, tell).map(Some),
+/// Returns the output. The metadata is read as a join would read it; nothing is changed, and the cluster is not asked. A config that
+/// cannot be read is an error, after everything else is printed.
+pub fn explain(request: &request::Join, console: Console) -> Result<String> {
+    let session = Session::new(&request.common.root, console);
+    let (mut metadata, failed) = known(&session);
+    let resolved = match failed {
+        failed if node_config::is_given(&request.flags) => {
+            given(&session, request, &metadata, failed).map(Some)
+        }
         Some(failure) => Err(failure),
-        None => config::of_machine(root, &mut metadata, tell),
+        None => node_config::of_machine(&session, &mut metadata),
     };
-    let mut record = about(&metadata, &Policy::of(root)?);
-    match sourced {
-        Ok(Some(sourced)) => {
-            record.extend(join(root, &sourced)?);
-            record.push(("reports", json!(report::planned(&sourced.config, &metadata.facts))));
+    let mut record = about(&metadata, session.policy()?);
+    match resolved {
+        Ok(Some(resolved)) => {
+            record.extend(join(&session, &resolved)?);
+            record.push((
+                "reports",
+                json!(report::planned(resolved.config.agent.report.as_deref(), &metadata.facts)),
+            ));
         }
         Ok(None) => record.push(("config", json!("no source has a node config"))),
-        Err(failure) => return unreadable(&record, failure, request.common.json, tell),
+        Err(failure) => {
+            console.print_raw(printed(&record, console.json).trim_end());
+            return Err(failure);
+        }
     }
-    Ok(printed(&record, request.common.json))
+    Ok(printed(&record, console.json))
 }
 
-/// What is known of the machine; where its metadata cannot be read, what kind of machine it is, and why there is no more.
-fn known(root: &Root, tell: Tell) -> (Metadata, Option<Failure>) {
+/// The metadata. If it cannot be read, only the platform, and the failure.
+fn known(session: &Session) -> (Metadata, Option<Failure>) {
     let mut metadata = Metadata::default();
-    let gathered = Policy::of(root).and_then(|policy| {
-        let evidence = Evidence::of(root);
-        let detection = detect(&evidence, policy.platform.as_deref())?;
+    let gathered = session.detect().and_then(|detection| {
         (metadata.platform, metadata.seen) = (detection.platform, detection.seen.clone());
-        config::gather_at(&evidence, detection, &policy, tell)
+        session.gather(detection)
     });
     match gathered {
         Ok(gathered) => (gathered, None),
@@ -54,29 +57,23 @@ fn known(root: &Root, tell: Tell) -> (Metadata, Option<Failure>) {
     }
 }
 
-/// The config that the flags give, completed where it asks for that; then `failed` says why nothing is known.
+/// The config of the flags, with facts where it asks for them. `failed` is why there are none.
 fn given(
+    session: &Session,
     request: &request::Join,
     metadata: &Metadata,
     failed: Option<Failure>,
-    tell: Tell,
-) -> Result<Sourced> {
-    let root = &request.common.root;
-    let mut sourced = config::of_flags(&request.flags, root)?;
-    if config::asks_for_facts(&sourced.config) {
+) -> Result<ResolvedConfig> {
+    let mut resolved = node_config::of_flags(session.root, &request.flags)?;
+    if node_config::asks_for_facts(&resolved.config) {
         failed.map_or(Ok(()), Err)?;
-        config::complete(&mut sourced.config, root, metadata, tell)?;
+        node_config::complete(session, &mut resolved.config, metadata)?;
     }
-    Ok(sourced)
+    Ok(resolved)
 }
 
 /// What is shown, in this order.
 type Record = Vec<(&'static str, Value)>;
-
-fn unreadable(record: &Record, failure: Failure, json: bool, tell: Tell) -> Result<String> {
-    tell.raw(printed(record, json).trim_end());
-    Err(failure)
-}
 
 fn printed(record: &Record, json: bool) -> String {
     if json {
@@ -116,40 +113,40 @@ fn shown(value: &Value) -> String {
 }
 
 /// Where the machine is, and what is known of it.
-fn about(metadata: &Metadata, policy: &Policy) -> Record {
+fn about(metadata: &Metadata, policy: &TrustPolicy) -> Record {
     let restrictions = policy.sentences();
     let everything = || json!("everything that is recognised is believed");
     let known = |is_known: bool, value: Value| if is_known { value } else { Value::Null };
     let others: Vec<String> = metadata.others.iter().map(|(name, seen)| format!("{name}: {seen}")).collect();
     vec![
-        ("platform", json!(metadata.platform.map_or("none", |platform| platform.source.name))),
+        ("platform", json!(metadata.platform.map_or("none", |platform| platform.name))),
         ("seen", known(!metadata.seen.is_empty(), json!(metadata.seen))),
         ("not believed", known(!others.is_empty(), json!(others))),
         ("policy", if restrictions.is_empty() { everything() } else { json!(restrictions) }),
-        ("remarks", known(!metadata.remarks.is_empty(), json!(metadata.remarks))),
+        ("remarks", known(!metadata.notices.is_empty(), json!(metadata.notices))),
         (FACTS, metadata.facts.json()),
     ]
 }
 
 /// What a join would do.
-fn join(root: &Root, sourced: &Sourced) -> Result<Record> {
-    let config = &sourced.config;
-    let machine = Machine::read(root)?;
+fn join(session: &Session, resolved: &ResolvedConfig) -> Result<Record> {
+    let (root, config) = (session.root, &resolved.config);
+    let machine = session.machine()?;
     let kubelet = machine::kubelet_version(root);
     let detected = || cri::detect_socket(root, kubelet.as_ref().map_or(u16::MAX, |version| version.minor));
     let socket = config.join.node.cri_socket.clone().map_or_else(detected, Ok);
-    let journal = Journal::read(root)?;
+    let checkpoint = Checkpoint::read(root)?;
     let done = |phase: &str| {
-        journal
+        checkpoint
             .as_ref()
-            .is_some_and(|entries| entries.phases.iter().any(|finished| finished.phase == phase))
+            .is_some_and(|checkpoint| checkpoint.phases.iter().any(|finished| finished.phase == phase))
     };
     let phases: Vec<String> = phases::ALL
         .iter()
         .map(|phase| format!("{}{}", phase.name, if done(phase.name) { " (done)" } else { "" }))
         .collect();
     Ok(vec![
-        ("config", json!(sourced.source)),
+        ("config", json!(resolved.source)),
         ("node", json!(config.node_name())),
         ("machine", json!(machine.identity)),
         ("services", json!(format!("{:?}", machine.services).to_lowercase())),
@@ -208,6 +205,7 @@ fn discovery(discovery: &Discovery) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::host::files;
+    use crate::host::root::Root;
 
     #[test]
     fn the_platform_is_told_although_its_metadata_cannot_be_read() {
@@ -217,8 +215,8 @@ mod tests {
             .unwrap();
         files::write(&root.path("/proc/cmdline"), b"firstboot.source-deadline=soon\n", files::PUBLIC)
             .unwrap();
-        let (metadata, failed) = known(&root, Tell { json: false });
-        assert_eq!(metadata.platform.map(|platform| platform.source.name), Some("nutanix"));
+        let (metadata, failed) = known(&Session::new(&root, Console { json: false }));
+        assert_eq!(metadata.platform.map(|platform| platform.name), Some("nutanix"));
         assert!(failed.unwrap().message.contains("is no number of seconds"));
     }
 }

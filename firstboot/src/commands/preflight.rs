@@ -1,49 +1,15 @@
-//! `firstboot preflight`: the checks of a join, and nothing else.
+//! `firstboot preflight`: only the checks of a join.
 
-use super::config::{Sourced, by_hand};
-use super::tell::Tell;
 use crate::cli::request;
 use crate::error::Result;
-use crate::facts::Facts;
-use crate::host::root::Root;
-use crate::join::Join;
-use crate::join::phases::{Found, preflight};
-use crate::machine::Machine;
-use crate::net::{Deadline, Network};
-use crate::verdict::Verdict;
+use crate::run::{self, Console, Session, node_config};
+use crate::status::Progress;
 
-/// Makes the checks of this machine; those that need the cluster are made by a join alone.
-pub fn preflight(request: &request::Join, tell: Tell) -> Result<()> {
-    let root = &request.common.root;
-    let (metadata, sourced) = by_hand(&request.flags, root, tell)?;
-    checks(root, &metadata.facts, &sourced, &mut Verdict::unpublished(root), tell)?;
-    tell.line("preflight: no errors");
+/// Runs the checks on this machine. Those that need the cluster are skipped.
+pub fn preflight(request: &request::Join, console: Console) -> Result<()> {
+    let session = Session::new(&request.common.root, console);
+    let (metadata, resolved) = node_config::by_hand(&session, &request.flags)?;
+    run::check(&session, &metadata.facts, &resolved, &mut Progress::unpublished(session.root))?;
+    console.print("preflight: no errors");
     Ok(())
-}
-
-/// The checks of a join that nobody goes on with.
-pub fn checks(
-    root: &Root,
-    facts: &Facts,
-    sourced: &Sourced,
-    verdict: &mut Verdict,
-    tell: Tell,
-) -> Result<()> {
-    let machine = Machine::read(root)?;
-    let (deadline, network) = (Deadline::after(sourced.config.agent.deadline), Network::new(root.clone()));
-    let line = |text: &str| tell.line(text);
-    let (config, found) = (&sourced.config, Found::default());
-    let mut join = Join {
-        root,
-        config,
-        machine: &machine,
-        facts,
-        deadline,
-        network,
-        verdict,
-        tell: &line,
-        journal: None,
-        found,
-    };
-    preflight::alone(&mut join)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::verdict::{self, Status, timeline};
+use crate::status::{self, Status, timeline};
 
 /// What to show.
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ pub struct Options<'a> {
 
 /// Returns what to print.
 pub fn status(root: &Root, options: &Options) -> Result<String> {
-    let status = verdict::read(root)?.ok_or_else(|| {
-        Failure::new(ErrorKind::Source, format!("no run on this boot: {} does not exist", verdict::PATH))
+    let status = status::read(root)?.ok_or_else(|| {
+        Failure::new(ErrorKind::Source, format!("no run on this boot: {} does not exist", status::PATH))
             .help("start one: firstboot run")
     })?;
     if let Some(path) = options.svg {
@@ -66,16 +66,16 @@ fn word(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Verdict;
+    use crate::status::Progress;
 
     #[test]
     fn shows_a_failure_with_its_help_and_draws_the_time_line() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
         assert!(status(&root, &Options::default()).unwrap_err().message.contains("no run on this boot"));
-        let mut verdict = Verdict::begin(&root);
-        verdict.phase("discovery");
-        verdict.fail(&Failure::new(ErrorKind::Unreachable, "no answer").help("is the API server up?"));
+        let mut progress = Progress::begin(&root);
+        progress.phase("discovery");
+        progress.fail(&Failure::new(ErrorKind::Unreachable, "no answer").help("is the API server up?"));
         let text = status(&root, &Options::default()).unwrap();
         assert!(
             text.contains("failure   unreachable (exit 11): no answer\n  help: is the API server up?"),

@@ -7,7 +7,13 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::version::Version;
 use crate::machine;
 
-/// Returns what to print.
+/// Returns the output of `firstboot --version`.
+pub fn own(json: bool) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if json { format!("{}\n", json!({ "version": version })) } else { format!("firstboot {version}\n") }
+}
+
+/// Returns the output of `kubeadm version`.
 pub fn kubeadm(request: &KubeadmVersion) -> Result<String> {
     let version = machine::kubelet_version(&request.common.root)?;
     let output = if request.common.json { VersionOutput::Json } else { request.output };

@@ -3,10 +3,10 @@
 use super::agent_facts;
 use super::check::{self, Problems};
 use super::documents::{Document, shown};
-use super::fields::{Fields, Unknown};
+use super::fields::Fields;
 use super::model::{AgentConfiguration, OnFailure, TlsBootstrap, WaitFor};
-use contract::suggest;
 
+use super::strict::{choice, refuse};
 use super::{report, token_from};
 use crate::error::{ErrorKind, Failure, Result};
 
@@ -75,32 +75,4 @@ fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConf
     fields.finish(&mut unknown);
     unknown.iter().for_each(|field| refuse(field, problems));
     Ok(agent)
-}
-
-pub(super) fn refuse(field: &Unknown, problems: &mut Problems) {
-    let meant = suggest::did_you_mean(&field.name, field.known.iter().copied());
-    let known = field
-        .known
-        .iter()
-        .copied()
-        .filter(|name| !["apiVersion", "kind"].contains(name))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let meant = if meant.is_empty() { format!("; its fields are {known}") } else { meant };
-    problems.note(format!("unknown field \"{}\"{meant}", field.path));
-}
-
-pub(super) fn choice<T: Copy>(
-    fields: &mut Fields<'_>,
-    name: &'static str,
-    known: &[(&str, T)],
-    problems: &mut Problems,
-) -> Result<Option<T>> {
-    let Some(text) = fields.text(name)? else { return Ok(None) };
-    let found = known.iter().find(|(word, _)| *word == text);
-    if found.is_none() {
-        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-        problems.unsupported(&fields.path(name), &text, &words);
-    }
-    Ok(found.map(|(_, value)| *value))
 }

@@ -1,14 +1,13 @@
 //! The part of the agent's own document that says what becomes of the machine's facts.
 
-use super::agent::refuse;
 use super::check::Problems;
 use super::documents::shown;
 use super::fields::Fields;
-use super::model::FromFacts;
-use crate::enrich::labels::{Wanted, is_allowed, is_key};
-use crate::enrich::node_ip::NodeIp;
-use crate::enrich::template;
+use super::model::{FromFacts, NodeIp, Wanted};
+use super::strict::refuse;
+use super::template;
 use crate::error::Result;
+use crate::kubernetes::labels::{is_allowed, is_key};
 
 pub(super) fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<FromFacts> {
     Ok(FromFacts {

@@ -1,15 +1,13 @@
 //! kubeadm's rules for single fields, and the list of what breaks them.
 
 use crate::error::{ErrorKind, Failure, Result};
+use crate::kubernetes::names;
 use crate::kubernetes::token::Token;
 use crate::net::Endpoint;
 use crate::secret::Secret;
 use contract::suggest;
 
 use super::documents::shown;
-
-/// Characters of a DNS-1123 subdomain.
-const SUBDOMAIN_LIMIT: usize = 253;
 
 /// Hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
@@ -113,19 +111,8 @@ pub fn pin(path: &str, text: &str, problems: &mut Problems) -> Option<String> {
 
 /// A node's name: a DNS-1123 subdomain.
 pub fn node_name(path: &str, name: &str, problems: &mut Problems) {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let label = |label: &str| {
-        label.bytes().all(|byte| plain(byte) || byte == b'-')
-            && label.bytes().next().is_some_and(plain)
-            && label.bytes().last().is_some_and(plain)
-    };
-    if name.len() > SUBDOMAIN_LIMIT {
-        problems.invalid(path, name, "must be no more than 253 characters");
-    }
-    if !name.split('.').all(label) {
-        let rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
-                    and must start and end with an alphanumeric character";
-        problems.invalid(path, name, rule);
+    for problem in names::subdomain_problems(name) {
+        problems.invalid(path, name, problem);
     }
 }
 

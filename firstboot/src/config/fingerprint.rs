@@ -1,8 +1,11 @@
-//! What makes one node config another: everything that shapes the node, and nothing that is only the way there.
+//! The fingerprint of a node config: a hash of everything that shapes the node, and of nothing else.
 //!
-//! Tokens, timeouts and ignored checks may change without the machine joining again: launch templates rotate their tokens. So may the
-//! machine's facts: an address, a tag or a kind of machine that is another one after a reboot is no reason to leave the cluster. Of what comes
-//! of facts, only the node's name counts: its certificate is for that name.
+//! Tokens, timeouts and ignored checks may change without a new join: launch templates rotate their tokens. The machine's facts may change
+//! too: a new address, tag or instance type after a reboot is no reason to leave the cluster. Of the facts only the node's name counts,
+//! because the certificate is for that name.
+//!
+//! The hash covers the `Debug` form of types of [`super::model`]. Renaming one of them, or a field, makes every joined node join again after
+//! an update of its image.
 
 use std::fmt::Write as _;
 

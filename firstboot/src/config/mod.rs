@@ -14,6 +14,7 @@ mod complete;
 pub(crate) mod documents;
 mod duration;
 mod fields;
+pub mod file;
 mod fingerprint;
 pub mod flags;
 pub mod model;
@@ -22,6 +23,8 @@ mod token_from;
 pub mod redact;
 mod report;
 pub mod reset;
+mod strict;
+pub mod template;
 mod tree;
 
 #[cfg(test)]

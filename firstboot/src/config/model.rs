@@ -1,11 +1,11 @@
 //! What a join is asked to do, the same for every version of kubeadm's API.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::enrich::labels::Wanted;
-use crate::enrich::node_ip::NodeIp;
+use crate::host::network;
 use crate::kubernetes::token::Token;
 use crate::net::Endpoint;
 use crate::report::Wish;
@@ -215,7 +215,7 @@ pub struct AgentConfiguration {
     pub report: Option<Vec<Wish>>,
 }
 
-/// What becomes of the facts of the machine. Texts are templates, see [`crate::enrich::template`].
+/// What becomes of the facts of the machine. Texts are templates, see [`super::template`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FromFacts {
     /// What the cloud calls the node; none for the platform's own form.
@@ -226,6 +226,53 @@ pub struct FromFacts {
     pub node_ip: NodeIp,
     /// Its labels.
     pub labels: Wanted,
+}
+
+/// The address that the node is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NodeIp {
+    /// By the rule: an address that the platform names and an interface has, of the API endpoint's family if there is one, private before
+    /// public. Nothing where the platform names none.
+    #[default]
+    Auto,
+    /// The platform's private address.
+    Private,
+    /// The platform's public address.
+    Public,
+    /// Leave it to the kubelet.
+    None,
+    /// This one.
+    Address(IpAddr),
+}
+
+impl NodeIp {
+    /// Reads `auto`, `private`, `public`, `none`, or an address.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Auto),
+            "private" => Some(Self::Private),
+            "public" => Some(Self::Public),
+            "none" => Some(Self::None),
+            address => network::parse_address(address).map(Self::Address),
+        }
+    }
+}
+
+/// The labels that the node is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Region, zone and kind of machine.
+    pub topology: bool,
+    /// Names of tags; one that ends in `*` stands for all that begin so.
+    pub tags: Vec<String>,
+    /// Labels by name, each with a template for its value.
+    pub labels: Vec<(String, String)>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { topology: true, tags: Vec::new(), labels: Vec::new() }
+    }
 }
 
 impl Default for AgentConfiguration {

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::agent::{choice, refuse};
 use super::check::{self, Problems};
 use super::fields::Fields;
 use super::model::{Proof, TokenFrom};
+use super::strict::{choice, refuse};
 use crate::error::Result;
 use crate::net::Url;
 use crate::net::trust::Authorities;

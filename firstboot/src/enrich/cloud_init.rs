@@ -2,7 +2,7 @@
 //! (<https://cloudinit.readthedocs.io/en/latest/explanation/instancedata.html>) and Afterburn's variables
 //! (<https://coreos.github.io/afterburn/usage/attributes/>), as user-data for those programs uses them.
 
-use super::template::Names;
+use crate::config::template::Variables;
 
 /// In front of cloud-init's names.
 const PREFIXES: &[&str] = &["ds.meta_data.", "ds.", "v1."];
@@ -22,14 +22,16 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// The value of `ds.meta_data.local_hostname`, `v1.region`, `instance_id`, `COREOS_EC2_HOSTNAME`.
-pub fn value(name: &str, names: &Names) -> Option<String> {
+pub fn value(name: &str, variables: &Variables) -> Option<String> {
     let plain = match AFTERBURN.iter().find_map(|prefix| name.strip_prefix(prefix)) {
         Some(rest) => rest.split_once('_')?.1.to_ascii_lowercase(),
         None => PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name).to_owned(),
     };
     let kebab = plain.replace('_', "-");
     let ours = NAMES.iter().find(|(theirs, _)| *theirs == kebab).map(|(_, ours)| *ours);
-    ours.and_then(|ours| names.value(ours)).or_else(|| names.value(&kebab)).map(str::to_owned)
+    ours.and_then(|ours| variables.value(ours))
+        .or_else(|| variables.value(&kebab))
+        .map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -38,7 +40,7 @@ mod tests {
 
     #[test]
     fn others_names_are_known() {
-        let mut names = Names::default();
+        let mut variables = Variables::default();
         for (name, value) in [
             ("hostname", "n1"),
             ("instance-id", "i1"),
@@ -47,7 +49,7 @@ mod tests {
             ("project", "p1"),
             ("platform", "ec2"),
         ] {
-            names.set(name, Some(value.to_owned()));
+            variables.set(name, Some(value.to_owned()));
         }
         for (name, expected) in [
             ("ds.meta_data.local_hostname", Some("n1")),
@@ -65,7 +67,7 @@ mod tests {
             ("v1.nonsense", None),
             ("", None),
         ] {
-            assert_eq!(value(name, &names).as_deref(), expected, "{name}");
+            assert_eq!(value(name, &variables).as_deref(), expected, "{name}");
         }
     }
 }

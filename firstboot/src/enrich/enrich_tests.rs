@@ -1,25 +1,25 @@
 use std::collections::BTreeMap;
 
-use super::labels::sanitised;
-use super::node_ip::NodeIp;
+use super::variables::variables;
 use super::*;
+use crate::config::model::NodeIp;
 use crate::config::{HostDefaults, parse};
 use crate::facts::{Address, Scope};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::platforms::{Reader, Reading, Source};
+use crate::platforms::{Platform, PlatformData, ReadContext};
 
 const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {bootstrapToken: {apiServerEndpoint: 'api.example:6443', token: 'abcdef.0123456789abcdef', unsafeSkipCAVerification: true}}\n";
 const AGENT: &str = "---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n";
 
-fn nothing(_: &mut Reader) -> Result<Reading> {
-    Ok(Reading::default())
+fn nothing(_: &mut ReadContext) -> Result<PlatformData> {
+    Ok(PlatformData::default())
 }
 
-static SOURCE: Source = Source {
+static PLATFORM: Platform = Platform {
     provider_id: Some("x://${zone}/${instance-id}"),
     node_name: Some("${hostname}"),
-    ..Source::named("x", nothing)
+    ..Platform::named("x", nothing)
 };
 
 fn address(text: &str) -> Address {
@@ -51,8 +51,12 @@ fn enriched(text: &str, facts: &Facts, interfaces: &[&str]) -> Result<(NodeConfi
     let (_folder, root) = root();
     let mut config = parse(text.as_bytes(), &HostDefaults { hostname: "host".to_owned() })?;
     let interfaces = interfaces.iter().map(|ip| ip.parse().unwrap()).collect();
-    let known =
-        Known { facts, source: Some(&SOURCE), names: Names::of(facts, &root), interfaces: Some(interfaces) };
+    let known = KnownFacts {
+        facts,
+        source: Some(&PLATFORM),
+        variables: variables(facts, &root),
+        interfaces: Some(interfaces),
+    };
     let remarks = enrich(&mut config, &known)?;
     Ok((config, remarks))
 }
@@ -218,34 +222,6 @@ fn chosen_tags_become_labels() {
 }
 
 #[test]
-fn labels_are_what_the_kubelet_takes() {
-    for (key, expected) in [
-        ("a", true),
-        ("example.com/a", true),
-        ("kubernetes.io/os", true),
-        ("node.kubernetes.io/x", true),
-        ("my.node.kubernetes.io/x", true),
-        ("topology.kubernetes.io/zone", true),
-        ("topology.kubernetes.io/rack", false),
-        ("node-restriction.kubernetes.io/x", false),
-        ("node-role.kubernetes.io/worker", false),
-        ("k8s.io/x", false),
-        ("xk8s.io/x", true),
-    ] {
-        assert_eq!(labels::is_allowed(key), expected, "{key}");
-    }
-    for (text, expected) in [
-        ("", ""),
-        ("--a--", "a"),
-        ("a=b,c", "a-b-c"),
-        ("ä", ""),
-        (&format!("{}-b", "a".repeat(62)), &"a".repeat(62)),
-    ] {
-        assert_eq!(sanitised(text), *expected, "{text}");
-    }
-}
-
-#[test]
 fn a_node_is_called_by_the_config_the_platform_or_the_host() {
     let long = format!("n1.{}", "long-domain.".repeat(9));
     for (hostname, expected, remark) in [
@@ -257,7 +233,7 @@ fn a_node_is_called_by_the_config_the_platform_or_the_host() {
         ("", None, None),
     ] {
         let mut remarks = Vec::new();
-        let named = name::by_platform(&facts(&[("hostname", hostname)], &[], &[]), &SOURCE, &mut remarks);
+        let named = name::by_platform(&facts(&[("hostname", hostname)], &[], &[]), &PLATFORM, &mut remarks);
         assert_eq!(named.as_deref(), expected, "{hostname}");
         assert_eq!(remarks.len(), usize::from(remark.is_some()), "{remarks:?}");
         assert!(remark.is_none_or(|remark| remarks[0].contains(remark)), "{remarks:?}");
@@ -297,15 +273,15 @@ fn the_machine_itself_has_names_too() {
     ] {
         files::write(&root.path(path), text.as_bytes(), 0o600).unwrap();
     }
-    let names = Names::of(&Facts::default(), &root);
+    let known = variables(&Facts::default(), &root);
     assert_eq!(
-        template::expand("${uuid} ${serial} ${hostname} $x {y}", &names).unwrap(),
+        template::expand("${uuid} ${serial} ${hostname} $x {y}", &known).unwrap(),
         format!("{} S1 own $x {{y}}", uuid.to_lowercase())
     );
-    let names = Names::of(&facts(&[("hostname", "theirs"), ("project", "p")], &[], &[]), &root);
-    assert_eq!(template::expand("${hostname}/${project}", &names).as_deref(), Ok("theirs/p"));
+    let known = variables(&facts(&[("hostname", "theirs"), ("project", "p")], &[], &[]), &root);
+    assert_eq!(template::expand("${hostname}/${project}", &known).as_deref(), Ok("theirs/p"));
     assert_eq!(
-        template::expand(&"x".repeat(1025), &names),
+        template::expand(&"x".repeat(1025), &known),
         Err(Wrong::Text("the template is longer than 1024 characters".to_owned()))
     );
 }

@@ -1,7 +1,7 @@
 //! Facts of the machine into its node config: name, provider-id, address, labels. Pure.
 //!
 //! ```text
-//! Facts, Source ─► Known ─► node name (template), and the kubelet's arguments provider-id, node-ip, node-labels
+//! Facts, Source ─► KnownFacts ─► node name (template), and the kubelet's arguments provider-id, node-ip, node-labels
 //! ```
 //!
 //! What the user says himself always counts: an argument that he gives is not given again, a label that he sets is not set again. What comes of
@@ -12,34 +12,34 @@ pub mod cloud_init;
 pub mod labels;
 pub mod name;
 pub mod node_ip;
-pub mod template;
+pub mod variables;
 
 use std::net::IpAddr;
 
 use crate::config::model::{Argument, Discovery, NodeConfig};
+use crate::config::template::{self, Variables, Wrong};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::platforms::Source;
-use template::{Names, Wrong};
+use crate::platforms::Platform;
 
 /// What is known of a machine when its node config is completed.
 #[derive(Debug)]
-pub struct Known<'a> {
+pub struct KnownFacts<'a> {
     /// The facts.
     pub facts: &'a Facts,
     /// The source of its platform, which has templates; none without a platform.
-    pub source: Option<&'static Source>,
-    /// What templates may name.
-    pub names: Names,
+    pub source: Option<&'static Platform>,
+    /// The variables of templates.
+    pub variables: Variables,
     /// The addresses of its interfaces; none for a folder, which has no interfaces.
     pub interfaces: Option<Vec<IpAddr>>,
 }
 
 /// Completes the config by what is known; returns what a person should know of that.
-pub fn enrich(config: &mut NodeConfig, known: &Known) -> Result<Vec<String>> {
+pub fn enrich(config: &mut NodeConfig, known: &KnownFacts) -> Result<Vec<String>> {
     let mut remarks = Vec::new();
     if let Some(template) = &config.agent.from_facts.node_name {
-        config.join.node.name = name::by_template(template, &known.names, &mut remarks)?;
+        config.join.node.name = name::by_template(template, &known.variables, &mut remarks)?;
     }
     let mut arguments = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
@@ -52,7 +52,7 @@ pub fn enrich(config: &mut NodeConfig, known: &Known) -> Result<Vec<String>> {
     Ok(remarks)
 }
 
-fn node_ip(config: &NodeConfig, known: &Known) -> Result<Option<String>> {
+fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
     if config.has_argument("node-ip") {
         return Ok(None);
     }
@@ -69,7 +69,7 @@ fn node_ip(config: &NodeConfig, known: &Known) -> Result<Option<String>> {
 }
 
 /// The template of the config; else what the platform itself says; else the template of its source, if all it names is known.
-fn provider_id(config: &NodeConfig, known: &Known, remarks: &mut Vec<String>) -> Result<Option<String>> {
+fn provider_id(config: &NodeConfig, known: &KnownFacts, remarks: &mut Vec<String>) -> Result<Option<String>> {
     let is_configured = config
         .kubelet
         .as_ref()
@@ -79,7 +79,7 @@ fn provider_id(config: &NodeConfig, known: &Known, remarks: &mut Vec<String>) ->
         return Ok(None);
     }
     if let Some(template) = &config.agent.from_facts.provider_id {
-        let id = template::expand(template, &known.names).and_then(|id| plain("providerID", id));
+        let id = template::expand(template, &known.variables).and_then(|id| plain("providerID", id));
         return id.map(Some).map_err(|wrong| wrong.failure("providerID"));
     }
     let said = known.facts.provider_id.value().map(|id| Ok(id.clone()));
@@ -87,7 +87,7 @@ fn provider_id(config: &NodeConfig, known: &Known, remarks: &mut Vec<String>) ->
         known
             .source
             .and_then(|source| source.provider_id)
-            .map(|template| template::expand(template, &known.names))
+            .map(|template| template::expand(template, &known.variables))
     };
     match said
         .or_else(by_template)

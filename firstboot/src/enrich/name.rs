@@ -1,36 +1,19 @@
 //! The node's name, where the platform or a template says it.
 
-use super::template::{self, Names};
+use super::variables::of_facts;
 use crate::config::node_name_problem;
+use crate::config::template::{self, Variables};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::machine;
-use crate::host::root::Root;
-use crate::platforms::Source;
+use crate::platforms::Platform;
 
 /// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as value.
 const LABEL_LIMIT: usize = 63;
 
-/// Names that a host has before it got one.
-const NAMELESS: &[&str] = &["", "(none)", "localhost", "localhost.localdomain", "localhost4", "localhost6"];
-
-/// Whether this is no host's own name.
-pub fn is_nameless(hostname: &str) -> bool {
-    NAMELESS.contains(&hostname.trim().to_ascii_lowercase().as_str())
-}
-
-/// The host's own name, if it has one.
-pub fn of_host(root: &Root) -> Option<String> {
-    machine::hostname(root).filter(|name| !is_nameless(name))
-}
-
 /// The name that the platform's template gives a node whose config says none; what cannot be a name is not one, with a remark.
-pub fn by_platform(facts: &Facts, source: &Source, remarks: &mut Vec<String>) -> Option<String> {
-    let mut names = Names::default();
-    for name in crate::facts::NAMES.iter().copied().chain(facts.extra.keys().copied()) {
-        names.set(name, facts.text(name).map(str::to_owned));
-    }
-    let expanded = template::expand(source.node_name?, &names).ok()?;
+pub fn by_platform(facts: &Facts, source: &Platform, remarks: &mut Vec<String>) -> Option<String> {
+    let expanded = template::expand(source.node_name?, &of_facts(facts)).ok()?;
     // With several search domains EC2 gives a name for each.
     let name = expanded.split_whitespace().next()?.trim_end_matches('.').to_lowercase();
     let name = match name.split_once('.') {
@@ -47,12 +30,12 @@ pub fn by_platform(facts: &Facts, source: &Source, remarks: &mut Vec<String>) ->
         remarks.push(format!("the name that {} has for this machine is not used: {problem}", source.name));
         return None;
     }
-    (!is_nameless(&name)).then_some(name)
+    (!machine::is_placeholder_name(&name)).then_some(name)
 }
 
 /// The name that the config's own template gives.
-pub fn by_template(template: &str, names: &Names, remarks: &mut Vec<String>) -> Result<String> {
-    let name = template::expand(template, names)
+pub fn by_template(template: &str, variables: &Variables, remarks: &mut Vec<String>) -> Result<String> {
+    let name = template::expand(template, variables)
         .map_err(|wrong| wrong.failure("nodeName"))?
         .trim()
         .to_lowercase();

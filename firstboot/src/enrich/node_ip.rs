@@ -1,44 +1,15 @@
-//! Which of its addresses a node is known by.
+//! The address of the node.
 //!
-//! Left alone, the kubelet takes an address of the default route's interface. Where that interface has more than one, or the machine has a network
-//! of its own for what is internal, that is luck: on DigitalOcean it may be the anchor address of a floating IP, which no other machine
-//! reaches. What the platform says of its addresses decides instead.
+//! Without `--node-ip` the kubelet takes an address of the default route's interface. If that interface has several, or the machine has a
+//! separate internal network, the choice may be wrong: on DigitalOcean it may be the anchor address of a floating IP, which no other
+//! machine reaches. The addresses that the platform names decide instead.
 
 use std::net::IpAddr;
 
+use crate::config::model::NodeIp;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::{Address, Scope};
 use crate::host::network;
-
-/// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NodeIp {
-    /// By the rule: an address that the platform names and an interface has, of the API endpoint's family if there is one, private before
-    /// public. Nothing where the platform names none.
-    #[default]
-    Auto,
-    /// The platform's private address.
-    Private,
-    /// The platform's public address.
-    Public,
-    /// Leave it to the kubelet.
-    None,
-    /// This one.
-    Address(IpAddr),
-}
-
-impl NodeIp {
-    /// Reads `auto`, `private`, `public`, `none`, or an address.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "auto" => Some(Self::Auto),
-            "private" => Some(Self::Private),
-            "public" => Some(Self::Public),
-            "none" => Some(Self::None),
-            address => network::parse_address(address).map(Self::Address),
-        }
-    }
-}
 
 /// The address; none to leave it to the kubelet. `interfaces`: those of this machine, if they can be seen. `is_v6`: the family of the API
 /// endpoint, if it is an address.

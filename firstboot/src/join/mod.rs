@@ -1,7 +1,7 @@
 //! The join: phases, one file each in `phases`, in the order of [`phases::ALL`]. What they are made of stands beside them and is mostly pure.
 //!
 //! ```text
-//! host ─► preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► register ─► seal
+//! host ─► preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► wait ─► cleanup
 //!                       (jws)        (ConfigMaps) (certificate_request) (plan: kubelet_config, kubelet_flags, patches, names)
 //! ```
 
@@ -19,20 +19,21 @@ pub mod patches;
 pub mod phases;
 pub mod plan;
 pub mod reset;
+pub mod reset_host;
 pub mod token_from;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::checkpoint::CheckpointFile;
 use crate::config::model::NodeConfig;
 use crate::error::{Failure, Result};
 use crate::facts::Facts;
 use crate::host::cri;
 use crate::host::root::Root;
-use crate::journal::Journal;
 use crate::kubernetes::version::Version;
 use crate::machine::{self, Machine};
 use crate::net::{Deadline, Network};
-use crate::verdict::Verdict;
+use crate::status::Progress;
 use phases::{Found, Need, Phase};
 
 /// One join, from its node config to a node.
@@ -50,11 +51,11 @@ pub struct Join<'a> {
     /// How the API server is reached, and what that cost.
     pub network: Network,
     /// Who is told.
-    pub verdict: &'a mut Verdict,
-    /// Takes each line for people.
-    pub tell: &'a dyn Fn(&str),
+    pub progress: &'a mut Progress,
+    /// Prints a line for people.
+    pub print: &'a dyn Fn(&str),
     /// What is done already; none when nothing may be written.
-    pub journal: Option<Journal>,
+    pub checkpoint: Option<CheckpointFile>,
     /// What the phases have found out so far.
     pub found: Found,
 }
@@ -66,15 +67,15 @@ impl Join<'_> {
     }
 
     fn run_phase(&mut self, phase: &Phase) -> Result<()> {
-        self.verdict.phase(phase.name);
+        self.progress.phase(phase.name);
         if let Some(reason) = self.reason_to_skip(phase) {
-            self.verdict.phase_ended(reason);
+            self.progress.phase_ended(reason);
             return Ok(());
         }
         let ran = (phase.run)(self);
         self.count_traffic();
         ran.map_err(|failure| self.out_of_time(failure))?;
-        self.verdict.phase_ended("done");
+        self.progress.phase_ended("done");
         self.record(phase)
     }
 
@@ -107,23 +108,27 @@ impl Join<'_> {
 
     /// Whether an earlier run on this machine has begun this join.
     pub fn is_resumed(&self) -> bool {
-        let begun = |journal: &Journal| {
-            journal.entries().phases.iter().any(|finished| finished.phase != phases::host::PHASE.name)
+        let begun = |checkpoint: &CheckpointFile| {
+            checkpoint
+                .checkpoint()
+                .phases
+                .iter()
+                .any(|finished| finished.phase != phases::host::PHASE.name)
         };
-        self.journal.as_ref().is_some_and(begun)
+        self.checkpoint.as_ref().is_some_and(begun)
     }
 
     fn is_done(&self, phase: &str) -> bool {
-        self.journal
+        self.checkpoint
             .as_ref()
-            .is_some_and(|journal| journal.is_done(phase, &journal.entries().config))
+            .is_some_and(|checkpoint| checkpoint.is_done(phase, &checkpoint.checkpoint().config))
     }
 
     fn record(&mut self, phase: &Phase) -> Result<()> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        let input = journal.entries().config.clone();
+        let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
+        let input = checkpoint.checkpoint().config.clone();
         let is_last = phases::ALL.last().is_some_and(|last| last.name == phase.name);
-        journal.done(phase.name, &input, seconds_since_1970(), is_last)
+        checkpoint.done(phase.name, &input, seconds_since_1970(), is_last)
     }
 
     /// When the whole join is out of time, the failure says so.
@@ -138,23 +143,23 @@ impl Join<'_> {
         }
     }
 
-    /// Tells the verdict what the network cost so far.
+    /// Counts the requests and bytes so far in the status.
     fn count_traffic(&mut self) {
         let traffic = self.network.traffic();
-        let status = self.verdict.status();
+        let status = self.progress.status();
         status.requests = u32::try_from(traffic.requests).unwrap_or(u32::MAX);
         status.bytes = traffic.received;
     }
 
     /// A line for people.
-    pub fn say(&self, line: &str) {
-        (self.tell)(line);
+    pub fn print(&self, line: &str) {
+        (self.print)(line);
     }
 
     /// Something that a person should know; it stays in the status.
     pub fn warn(&mut self, warning: String) {
-        (self.tell)(&format!("warning: {warning}"));
-        self.verdict.status().warnings.push(warning);
+        (self.print)(&format!("warning: {warning}"));
+        self.progress.status().warnings.push(warning);
     }
 
     /// The kubelet's version.

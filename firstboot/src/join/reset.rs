@@ -18,7 +18,7 @@ use crate::join::phases::host;
 use crate::join::plan::CONFIG;
 
 /// What a reset needs of the machine besides its files.
-pub trait Machine {
+pub trait ResetHost {
     /// Stops the kubelet; one that does not run is no error.
     fn stop_kubelet(&mut self) -> Result<()>;
 
@@ -114,7 +114,7 @@ const SETTINGS: &[&str] = &[host::PARAMETERS, host::MODULES];
 /// Resets the node; `report` hears of every step as it is done.
 pub fn reset(
     root: &Root,
-    machine: &mut dyn Machine,
+    machine: &mut dyn ResetHost,
     choice: &Choice,
     report: &mut dyn FnMut(&Step),
 ) -> Vec<Step> {
@@ -175,7 +175,7 @@ fn remove_file(path: &Path) -> Result<bool> {
     files::remove(path).map(|()| there)
 }
 
-fn unmount_below(root: &Root, machine: &mut dyn Machine, flags: MntFlags) -> Result<bool> {
+fn unmount_below(root: &Root, machine: &mut dyn ResetHost, flags: MntFlags) -> Result<bool> {
     let mounts = mounts_below(&machine.mounts()?, &root.path(KUBELET));
     let mut failures = mounts.iter().filter_map(|path| machine.unmount(path, flags).err());
     match failures.next() {

@@ -12,7 +12,7 @@ struct Pretended {
     flags: Option<MntFlags>,
 }
 
-impl Machine for Pretended {
+impl ResetHost for Pretended {
     fn stop_kubelet(&mut self) -> Result<()> {
         self.calls.push("stop".to_owned());
         Ok(())

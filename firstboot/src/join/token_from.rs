@@ -69,7 +69,7 @@ pub fn ask(join: &Join, from: &TokenFrom) -> Result<Discovery> {
     let body = request(join, identity).to_string();
     let given = send(&join.network, join.root, from, body.as_bytes(), deadline)
         .map_err(|failure| failure.doing("asking for a token"))?;
-    join.say(&format!("a token came from {shown}"));
+    join.print(&format!("a token came from {shown}"));
     merge(&join.config.join.discovery, given)
 }
 

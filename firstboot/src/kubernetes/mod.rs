@@ -6,6 +6,8 @@ mod api_status;
 pub mod client;
 pub mod features;
 pub mod kubeconfig;
+pub mod labels;
+pub mod names;
 pub mod server;
 pub mod token;
 mod untrusted;

@@ -1,18 +1,18 @@
 //! Akamai's compute, once Linode (<https://techdocs.akamai.com/cloud-computing/docs/metadata-service-api>).
 
 use super::json::Json;
-use super::{Reader, Reading, Source, drive, http};
+use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::{Protocol, Session};
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Akamai"), Sign::Is(Field::SysVendor, "Linode")],
     provider_id: Some("linode://${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254", "fd00:a9fe:a9fe::1"],
-    ..Source::named("akamai", read)
+    ..Platform::named("akamai", read)
 };
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:a9fe:a9fe::1]"];
@@ -36,16 +36,16 @@ const IPS: &[(&str, Option<Scope>)] = &[
     ("/ipv6/slaac", Some(Scope::Public)),
 ];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, PROTOCOL);
-    let mut reading = Reading::default();
-    document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut reading.facts)?;
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, PROTOCOL);
+    let mut data = PlatformData::default();
+    document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
     if let Some(bytes) = service.find(NETWORK)? {
         let url = service.url(NETWORK);
-        drive::say_addresses(network(&bytes, &url)?, &url, &mut reading.facts);
+        drive::say_addresses(network(&bytes, &url)?, &url, &mut data.facts);
     }
-    reading.user_data = http::user_data_in_base64(&mut service, "/v1/user-data")?;
-    Ok(reading)
+    data.user_data = http::user_data_in_base64(&mut service, "/v1/user-data")?;
+    Ok(data)
 }
 
 /// Takes the facts of `instance`.

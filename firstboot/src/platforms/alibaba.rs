@@ -3,18 +3,18 @@
 
 use super::json::Json;
 use super::keys;
-use super::{Reader, Reading, Source, drive, http};
+use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::{Protocol, Service, Session};
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::ProductName, "Alibaba Cloud ECS")],
     provider_id: Some("${region}.${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["100.100.100.200"],
-    ..Source::named("alibaba", read)
+    ..Platform::named("alibaba", read)
 };
 
 const PROTOCOL: Protocol = Protocol {
@@ -37,17 +37,17 @@ const FIELDS: &[(&str, &str)] = &[
 ];
 const PUBLIC: &[&str] = &["public-ipv4", "eipv4"];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["100.100.100.200"], PROTOCOL);
-    let mut reading = Reading::default();
-    let facts = &mut reading.facts;
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(&["100.100.100.200"], PROTOCOL);
+    let mut data = PlatformData::default();
+    let facts = &mut data.facts;
     let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;
     keys::texts(&mut service, FOLDER, &[("hostname", "hostname")], facts)?;
     addresses.extend(other_addresses(&mut service, facts)?);
     drive::say_addresses(addresses, &service.url(FOLDER), facts);
     keys::tags(&mut service, &format!("{FOLDER}/tags/instance"), facts)?;
-    reading.user_data = http::user_data(&mut service, "/latest/user-data")?;
-    Ok(reading)
+    data.user_data = http::user_data(&mut service, "/latest/user-data")?;
+    Ok(data)
 }
 
 /// Takes the facts of the identity document; gives the address in it.

@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use super::json::Json;
-use super::{Document, Reader, Reading, Source, UserData, http};
+use super::{Platform, PlatformData, ReadContext, http};
+use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::evidence::labels::FileSystem;
@@ -14,12 +15,12 @@ use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::ChassisAssetTag, "7783-7084-3265-9085-8269-3286-77")],
     provider_id: Some("azure://${resource-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254", WIRESERVER],
-    ..Source::named("azure", read)
+    ..Platform::named("azure", read)
 };
 
 /// The same for every machine.
@@ -49,21 +50,21 @@ const DISCS: &[FileSystem] = &[FileSystem::Udf, FileSystem::Iso9660];
 const ENVIRONMENT: &str = "ovf-env.xml";
 const CUSTOM_DATA: &str = "CustomData.bin";
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], PROTOCOL);
-    let mut reading = Reading::default();
-    document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut reading.facts)?;
-    let uuid = reader
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(&["169.254.169.254"], PROTOCOL);
+    let mut data = PlatformData::default();
+    document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
+    let uuid = context
         .evidence
         .field(Field::ProductUuid)
-        .map(|uuid| own_order(uuid, !reader.root().path("/sys/firmware/efi").exists()));
-    http::compare_id(reader, Field::ProductUuid, uuid, &mut reading.facts);
-    reading.facts.fact("wireserver").say(WIRESERVER.to_owned(), "azure");
-    reading.user_data = http::user_data_in_base64(&mut service, USER_DATA)?;
-    if reading.user_data.is_none() {
-        reading.user_data = provisioning(reader)?;
+        .map(|uuid| own_order(uuid, !context.root().path("/sys/firmware/efi").exists()));
+    http::compare_id(context, Field::ProductUuid, uuid, &mut data.facts);
+    data.facts.fact("wireserver").say(WIRESERVER.to_owned(), "azure");
+    data.user_data = http::user_data_in_base64(&mut service, USER_DATA)?;
+    if data.user_data.is_none() {
+        data.user_data = provisioning(context)?;
     }
-    Ok(reading)
+    Ok(data)
 }
 
 /// Takes the facts of `instance`.
@@ -132,9 +133,9 @@ fn own_order(uuid: &str, is_first_generation: bool) -> String {
     groups.collect::<Vec<_>>().join("-")
 }
 
-/// The custom data on the provisioning disc. A disc that cannot be read is remarked on: most machines have nothing on it.
-fn provisioning(reader: &mut Reader) -> Result<Option<UserData>> {
-    let discs: Vec<Disk> = reader
+/// The custom data on the provisioning disc. A disc that cannot be read is noted on: most machines have nothing on it.
+fn provisioning(context: &mut ReadContext) -> Result<Option<UserData>> {
+    let discs: Vec<Disk> = context
         .evidence
         .all_disks()
         .iter()
@@ -146,7 +147,7 @@ fn provisioning(reader: &mut Reader) -> Result<Option<UserData>> {
         match disc.with_files(|folder| Ok(custom_data(folder, &device))) {
             Ok(Ok(None)) => {}
             Ok(found) => return found,
-            Err(failure) => reader.remark(format!("warning: the provisioning disc is not read: {failure}")),
+            Err(failure) => context.notice(format!("warning: the provisioning disc is not read: {failure}")),
         }
     }
     Ok(None)

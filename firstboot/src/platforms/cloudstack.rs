@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::keys::{self, Ip};
-use super::{Reader, Reading, Source, http};
+use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
@@ -16,11 +16,11 @@ use crate::host::root::Root;
 use crate::host::{files, network};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Begins(Field::ProductName, "CloudStack")],
     provider_id: Some("cloudstack://${instance-id}"),
     node_name: Some("${hostname}"),
-    ..Source::named("cloudstack", read)
+    ..Platform::named("cloudstack", read)
 };
 
 /// One file for each interface, named by its number.
@@ -33,27 +33,27 @@ const TEXTS: &[(&str, &str)] =
     &[("local-hostname", "hostname"), ("availability-zone", "zone"), ("service-offering", "instance-type")];
 const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let servers = dhcp_servers(reader)?;
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let servers = dhcp_servers(context)?;
     let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
-    let mut service = reader.service(&servers, Protocol::default());
-    let mut reading = Reading::default();
-    let facts = &mut reading.facts;
+    let mut service = context.service(&servers, Protocol::default());
+    let mut data = PlatformData::default();
+    let facts = &mut data.facts;
     keys::id(&mut service, FOLDER, facts)?;
     keys::texts(&mut service, FOLDER, TEXTS, facts)?;
     keys::addresses(&mut service, FOLDER, IPS, facts)?;
-    reading.user_data = http::user_data(&mut service, "/latest/user-data")?;
-    Ok(reading)
+    data.user_data = http::user_data(&mut service, "/latest/user-data")?;
+    Ok(data)
 }
 
 /// The servers that gave this machine its addresses, once there are any.
-fn dhcp_servers(reader: &Reader) -> Result<Vec<String>> {
+fn dhcp_servers(context: &ReadContext) -> Result<Vec<String>> {
     loop {
-        let servers = servers(reader.root());
+        let servers = servers(context.root());
         if !servers.is_empty() {
             return Ok(servers);
         }
-        if reader.deadline.remaining() <= PAUSE {
+        if context.deadline.remaining() <= PAUSE {
             return Err(Failure::new(ErrorKind::Source, format!("{LEASES}: no lease names a DHCP server"))
                 .help("let systemd-networkd configure the interface of CloudStack's guest network by DHCP"));
         }

@@ -1,18 +1,18 @@
 //! DigitalOcean: one document (<https://docs.digitalocean.com/reference/api/metadata/>).
 
 use super::json::Json;
-use super::{Reader, Reading, Source, http};
+use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "DigitalOcean")],
     provider_id: Some("digitalocean://${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254"],
-    ..Source::named("digitalocean", read)
+    ..Platform::named("digitalocean", read)
 };
 
 const DOCUMENT: &str = "/metadata/v1.json";
@@ -24,14 +24,14 @@ const IPS: &[(&str, Option<Scope>)] = &[
     ("/interfaces/public/*/ipv6/ip_address", Some(Scope::Public)),
 ];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], Protocol::default());
-    let mut reading = Reading::default();
-    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut reading.facts)?;
-    let serial = reader.evidence.field(Field::ProductSerial).map(str::to_owned);
-    http::compare_id(reader, Field::ProductSerial, serial, &mut reading.facts);
-    reading.user_data = http::user_data(&mut service, "/metadata/v1/user-data")?;
-    Ok(reading)
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(&["169.254.169.254"], Protocol::default());
+    let mut data = PlatformData::default();
+    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
+    let serial = context.evidence.field(Field::ProductSerial).map(str::to_owned);
+    http::compare_id(context, Field::ProductSerial, serial, &mut data.facts);
+    data.user_data = http::user_data(&mut service, "/metadata/v1/user-data")?;
+    Ok(data)
 }
 
 /// Takes the facts of `v1.json`.

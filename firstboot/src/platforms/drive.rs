@@ -17,7 +17,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Document, Reader, Reading, UserData};
+use super::{PlatformData, ReadContext};
+use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::facts::{Address, Facts, Scope};
@@ -31,15 +32,15 @@ const EC2_META_DATA: &str = "ec2/latest/meta-data.json";
 const USER_DATA: &str = "openstack/latest/user_data";
 
 /// Reads a config drive, whichever platform attached it.
-pub(super) fn read_config_drive(disk: &Disk) -> Result<Reading> {
+pub(super) fn read_config_drive(disk: &Disk) -> Result<PlatformData> {
     let device = disk.device.display().to_string();
     disk.with_files(|folder| read_folder(folder, &device))
 }
 
 /// Reads the files below `folder`, which came from `device`.
-fn read_folder(folder: &Path, device: &str) -> Result<Reading> {
-    let mut reading = Reading::default();
-    let facts = &mut reading.facts;
+fn read_folder(folder: &Path, device: &str) -> Result<PlatformData> {
+    let mut data = PlatformData::default();
+    let facts = &mut data.facts;
     let file = |name: &str| -> Result<_> {
         Ok(Document::read_file(&folder.join(name))?.map(|document| (document, format!("{device}: {name}"))))
     };
@@ -54,13 +55,13 @@ fn read_folder(folder: &Path, device: &str) -> Result<Reading> {
         addresses.extend(ec2_meta_data(document.bytes(), &source, facts)?);
     }
     say_addresses(addresses, device, facts);
-    reading.user_data = user_data(folder, USER_DATA, device)?;
-    Ok(reading)
+    data.user_data = user_data(folder, USER_DATA, device)?;
+    Ok(data)
 }
 
 /// The one disk with a label in lower or upper case: which of several is meant cannot be known.
-pub(super) fn the_disk(reader: &Reader, label: &str) -> Result<Disk> {
-    match reader.evidence.disks(label).as_slice() {
+pub(super) fn the_disk(context: &ReadContext, label: &str) -> Result<Disk> {
+    match context.evidence.disks(label).as_slice() {
         [disk] => Ok((*disk).clone()),
         [] => Err(Failure::new(ErrorKind::Source, format!("no disk has the label {label}"))
             .help("attach it, or unpin the platform")),

@@ -24,7 +24,7 @@ fn a_whole_drive_is_read() {
         (EC2_META_DATA, EC2),
         (USER_DATA, "#cloud-config\n"),
     ]);
-    let reading = read_folder(drive.path(), "/dev/sr0").unwrap();
+    let data = read_folder(drive.path(), "/dev/sr0").unwrap();
     let names = ["instance-id", "hostname", "name", "zone", "project", "instance-type"];
     let expected = [
         "83679162-1378-4288-a2d4-70e13ec132aa",
@@ -35,18 +35,18 @@ fn a_whole_drive_is_read() {
         "m1.small",
     ]
     .map(Some);
-    assert_eq!(names.map(|name| reading.facts.text(name)), expected);
+    assert_eq!(names.map(|name| data.facts.text(name)), expected);
     let addresses: Vec<String> =
-        reading.facts.addresses.value().unwrap().iter().map(ToString::to_string).collect();
+        data.facts.addresses.value().unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.0.0.5 (private)", "2001:db8::5 (public)", "198.51.100.7 (public)"]);
-    let tags = reading.facts.tags.value().unwrap();
+    let tags = data.facts.tags.value().unwrap();
     assert_eq!(
         tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>(),
         [("n", "3"), ("role", "worker")]
     );
-    assert_eq!(reading.facts.zone.others()[0].value, "other");
-    assert!(!format!("{:?}", reading.facts).contains("canary"));
-    let user_data = reading.user_data.unwrap();
+    assert_eq!(data.facts.zone.others()[0].value, "other");
+    assert!(!format!("{:?}", data.facts).contains("canary"));
+    let user_data = data.user_data.unwrap();
     assert_eq!(
         (user_data.origin.as_str(), user_data.signature),
         ("/dev/sr0: openstack/latest/user_data", None)
@@ -55,8 +55,8 @@ fn a_whole_drive_is_read() {
 
 #[test]
 fn what_is_missing_is_missing() {
-    let reading = read_folder(folder(&[]).path(), "/dev/sr0").unwrap();
-    assert!(reading.user_data.is_none() && reading.facts == Facts::default());
+    let data = read_folder(folder(&[]).path(), "/dev/sr0").unwrap();
+    assert!(data.user_data.is_none() && data.facts == Facts::default());
     let signed = folder(&[(USER_DATA, "x"), ("openstack/latest/user_data.minisig", "untrusted comment: x")]);
     let user_data = read_folder(signed.path(), "/dev/sr0").unwrap().user_data.unwrap();
     assert_eq!(user_data.signature.as_deref(), Some("untrusted comment: x"));

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use super::json::Json;
-use super::{Reader, Reading, Source, drive, http, keys};
+use super::{Platform, PlatformData, ReadContext, drive, http, keys};
 use crate::error::Result;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::{Protocol, Service, Session};
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Is(Field::SysVendor, "Amazon EC2"),
         Sign::Other(Strength::Smbios, uuid),
@@ -29,7 +29,7 @@ pub(super) const SOURCE: Source = Source {
     provider_id: Some("aws:///${zone}/${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254", "fd00:ec2::254"],
-    ..Source::named("ec2", read)
+    ..Platform::named("ec2", read)
 };
 
 /// Where the service answers.
@@ -65,12 +65,12 @@ const TEXTS: &[(&str, &str)] = &[
     ("services/domain", "domain"),
 ];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, PROTOCOL);
-    let mut reading = Reading::default();
-    facts(&mut service, &mut reading.facts)?;
-    reading.user_data = http::user_data(&mut service, &format!("{ROOT}/user-data"))?;
-    Ok(reading)
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, PROTOCOL);
+    let mut data = PlatformData::default();
+    facts(&mut service, &mut data.facts)?;
+    data.user_data = http::user_data(&mut service, &format!("{ROOT}/user-data"))?;
+    Ok(data)
 }
 
 fn facts(service: &mut Service, facts: &mut Facts) -> Result<()> {

@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 use super::json::Json;
-use super::{Reader, Reading, Source, http as shared};
+use super::{Platform, PlatformData, ReadContext, http as shared};
 use crate::error::Result;
 use crate::evidence::Sign;
 use crate::facts::{Facts, Scope};
@@ -13,11 +13,11 @@ use crate::net::http::{self, Method, Request};
 use crate::net::retry::{self, Backoff};
 use crate::net::trust::Trust;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Word("flatcar.oem.id=packet")],
     provider_id: Some("equinixmetal://${instance-id}"),
     node_name: Some("${hostname}"),
-    ..Source::named("equinix", read)
+    ..Platform::named("equinix", read)
 };
 
 const HOST: &str = "https://metadata.platformequinix.com";
@@ -30,20 +30,20 @@ const FIELDS: &[(&str, &str)] = &[
     ("/user_state_url", "user-state-url"),
 ];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut reading = Reading::default();
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut data = PlatformData::default();
     let url = format!("{HOST}/metadata");
-    document(&get(reader, &url)?, &url, &mut reading.facts)?;
+    document(&get(context, &url)?, &url, &mut data.facts)?;
     let url = format!("{HOST}/userdata");
-    reading.user_data = shared::plain(get(reader, &url)?, url)?;
-    Ok(reading)
+    data.user_data = shared::plain(get(context, &url)?, url)?;
+    Ok(data)
 }
 
-fn get(reader: &Reader, url: &str) -> Result<Zeroizing<Vec<u8>>> {
-    let network = Network::new(reader.root().clone());
+fn get(context: &ReadContext, url: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let network = Network::new(context.root().clone());
     let request = Request::new(Method::GET, url, &Trust::System);
-    retry::until(reader.deadline, &mut Backoff::new(), || {
-        Ok(http::send_ok(&network, &request, reader.deadline)?.body.into())
+    retry::until(context.deadline, &mut Backoff::new(), || {
+        Ok(http::send_ok(&network, &request, context.deadline)?.body.into())
     })
 }
 

@@ -1,18 +1,18 @@
 //! Exoscale: a request for each fact (<https://community.exoscale.com/product/compute/instances/how-to/cloud-init/>).
 
 use super::keys::{self, Ip};
-use super::{Reader, Reading, Source, http};
+use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Begins(Field::ProductName, "Exoscale")],
     provider_id: Some("exoscale://${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254"],
-    ..Source::named("exoscale", read)
+    ..Platform::named("exoscale", read)
 };
 
 const FOLDER: &str = "/1.0/meta-data";
@@ -21,10 +21,10 @@ const TEXTS: &[(&str, &str)] =
 /// The address of an instance without a private network is public, whatever its key says.
 const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], Protocol::default());
-    let mut reading = Reading::default();
-    let facts = &mut reading.facts;
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(&["169.254.169.254"], Protocol::default());
+    let mut data = PlatformData::default();
+    let facts = &mut data.facts;
     keys::id(&mut service, FOLDER, facts)?;
     keys::texts(&mut service, FOLDER, TEXTS, facts)?;
     // It has no smaller places than its regions.
@@ -32,6 +32,6 @@ fn read(reader: &mut Reader) -> Result<Reading> {
         facts.region.say(zone.value, zone.source);
     }
     keys::addresses(&mut service, FOLDER, IPS, facts)?;
-    reading.user_data = http::user_data(&mut service, "/1.0/user-data")?;
-    Ok(reading)
+    data.user_data = http::user_data(&mut service, "/1.0/user-data")?;
+    Ok(data)
 }

@@ -2,13 +2,14 @@
 //! (<https://cloud.google.com/compute/docs/metadata/querying-metadata>).
 
 use super::json::Json;
-use super::{Reader, Reading, Source, UserData, http};
+use super::{Platform, PlatformData, ReadContext, http};
+use crate::document::UserData;
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Is(Field::ProductName, "Google Compute Engine"),
         Sign::Begins(Field::ProductSerial, "GoogleCloud-"),
@@ -17,7 +18,7 @@ pub(super) const SOURCE: Source = Source {
     // The cloud controller manager finds an instance by its name, not by its host name, which has the project in it.
     node_name: Some("${name}"),
     guarded: &["169.254.169.254", "fd20:ce::254"],
-    ..Source::named("gce", read)
+    ..Platform::named("gce", read)
 };
 
 pub(crate) const ADDRESSES: &[&str] = &["169.254.169.254", "[fd20:ce::254]"];
@@ -39,14 +40,14 @@ const IPS: &[(&str, Option<Scope>)] = &[
     ("/instance/networkInterfaces/*/accessConfigs/*/externalIp", Some(Scope::Public)),
 ];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, PROTOCOL);
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let bytes = service.get(TREE)?;
     let tree = Json::parse(&bytes, &service.url(TREE))?;
-    let mut reading = Reading::default();
-    facts(&tree, &mut reading.facts)?;
-    reading.user_data = user_data(&tree)?;
-    Ok(reading)
+    let mut data = PlatformData::default();
+    facts(&tree, &mut data.facts)?;
+    data.user_data = user_data(&tree)?;
+    Ok(data)
 }
 
 /// Takes the facts of the tree; gives the user-data in it.

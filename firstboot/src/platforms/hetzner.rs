@@ -1,18 +1,18 @@
 //! Hetzner Cloud: YAML (<https://docs.hetzner.cloud/reference/cloud#server-metadata>).
 
 use super::json::Json;
-use super::{Reader, Reading, Source, drive, http};
+use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Hetzner")],
     provider_id: Some("hcloud://${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254", "fe80::a9fe:a9fe"],
-    ..Source::named("hetzner", read)
+    ..Platform::named("hetzner", read)
 };
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "[fe80::a9fe:a9fe%]"];
@@ -26,13 +26,13 @@ const PUBLIC_IPS: &[(&str, Option<Scope>)] = &[
 ];
 const PRIVATE_IPS: &[(&str, Option<Scope>)] = &[("/*/ip", Some(Scope::Private))];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, Protocol::default());
-    let mut reading = Reading::default();
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, Protocol::default());
+    let mut data = PlatformData::default();
     let bytes = service.get(DOCUMENT)?;
-    let public = document(&bytes, &service.url(DOCUMENT), &mut reading.facts)?;
-    let serial = reader.evidence.field(Field::ProductSerial).map(str::to_owned);
-    if !http::compare_id(reader, Field::ProductSerial, serial, &mut reading.facts) {
+    let public = document(&bytes, &service.url(DOCUMENT), &mut data.facts)?;
+    let serial = context.evidence.field(Field::ProductSerial).map(str::to_owned);
+    if !http::compare_id(context, Field::ProductSerial, serial, &mut data.facts) {
         return Err(Failure::new(
             ErrorKind::Source,
             format!("{}: its instance-id is not smbios product_serial", service.url(DOCUMENT)),
@@ -44,9 +44,9 @@ fn read(reader: &mut Reader) -> Result<Reading> {
         addresses = private_networks(&bytes, &service.url(PRIVATE))?;
     }
     addresses.extend(public);
-    drive::say_addresses(addresses, &service.url(DOCUMENT), &mut reading.facts);
-    reading.user_data = http::user_data(&mut service, "/hetzner/v1/userdata")?;
-    Ok(reading)
+    drive::say_addresses(addresses, &service.url(DOCUMENT), &mut data.facts);
+    data.user_data = http::user_data(&mut service, "/hetzner/v1/userdata")?;
+    Ok(data)
 }
 
 /// Takes the facts of `metadata`; gives the public addresses.

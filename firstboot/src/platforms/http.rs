@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::{Document, Reader, UserData};
+use super::ReadContext;
+use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::Field;
 use crate::facts::Facts;
@@ -42,7 +43,7 @@ pub(super) fn decoded(bytes: &[u8], origin: String) -> Result<Option<UserData>> 
 /// What the firmware says the machine's id is, where that platform puts it there; it does not count against the service. False when they
 /// differ.
 pub(super) fn compare_id(
-    reader: &mut Reader,
+    context: &mut ReadContext,
     field: Field,
     firmware: Option<String>,
     facts: &mut Facts,
@@ -51,7 +52,7 @@ pub(super) fn compare_id(
     if firmware.eq_ignore_ascii_case(&id) {
         return true;
     }
-    reader.remark(format!(
+    context.notice(format!(
         "warning: the metadata service calls this machine {id}, smbios {} {firmware}",
         field.name()
     ));

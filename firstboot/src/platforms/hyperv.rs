@@ -9,19 +9,20 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Document, Reader, Reading, Source, UserData, drive, nocloud};
+use super::{Platform, PlatformData, ReadContext, drive, nocloud};
+use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
 use crate::host::kvp;
 use crate::host::root::Root;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Other(Strength::Smbios, machine)],
     // Azure is Hyper-V too, and says so by this tag.
     look_alikes: &[Sign::Is(Field::ChassisAssetTag, "7783-7084-3265-9085-8269-3286-77")],
     scrub: Some(scrub),
-    ..Source::named("hyperv", read)
+    ..Platform::named("hyperv", read)
 };
 
 const KEYS: &[&str] = &["firstboot.config", "ignition.config"];
@@ -34,25 +35,25 @@ const DEVICE: &str = "/dev/vmbus/hv_kvp";
 /// How long the daemon may take to fill its files.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut reading = Reading::default();
-    let path = kvp::path(reader.root(), GIVEN);
-    wait(reader.root(), &path);
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut data = PlatformData::default();
+    let path = kvp::path(context.root(), GIVEN);
+    wait(context.root(), &path);
     match kvp::read(&path)? {
-        Some(pairs) => reading.user_data = user_data(&pairs)?,
-        None => reader.remark(format!(
+        Some(pairs) => data.user_data = user_data(&pairs)?,
+        None => context.notice(format!(
             "{} is not there: hv_kvp_daemon, of the package hyperv-daemons, writes it",
             path.display()
         )),
     }
-    facts(reader, &mut reading.facts)?;
-    if reading.user_data.is_none() && !reader.evidence.disks(nocloud::LABEL).is_empty() {
-        let disk = drive::the_disk(reader, nocloud::LABEL)?;
-        let found = nocloud::read_disk(reader, &disk)?;
-        reading.facts.absorb(found.facts);
-        reading.user_data = found.user_data;
+    facts(context, &mut data.facts)?;
+    if data.user_data.is_none() && !context.evidence.disks(nocloud::LABEL).is_empty() {
+        let disk = drive::the_disk(context, nocloud::LABEL)?;
+        let found = nocloud::read_disk(context, &disk)?;
+        data.facts.absorb(found.facts);
+        data.user_data = found.user_data;
     }
-    Ok(reading)
+    Ok(data)
 }
 
 /// The surface of the vendor's other products is no virtual machine.
@@ -86,8 +87,8 @@ fn user_data(pairs: &[kvp::Pair]) -> Result<Option<UserData>> {
     Ok(None)
 }
 
-fn facts(reader: &Reader, facts: &mut Facts) -> Result<()> {
-    let pairs = kvp::read(&kvp::path(reader.root(), ABOUT))?.unwrap_or_default();
+fn facts(context: &ReadContext, facts: &mut Facts) -> Result<()> {
+    let pairs = kvp::read(&kvp::path(context.root(), ABOUT))?.unwrap_or_default();
     let text = |name: &str| {
         let pair = pairs.iter().find(|pair| pair.key == name && !pair.value.is_empty())?;
         Some(String::from_utf8_lossy(&pair.value).into_owned())
@@ -100,7 +101,7 @@ fn facts(reader: &Reader, facts: &mut Facts) -> Result<()> {
     facts
         .fact("host")
         .say_some(text("PhysicalHostNameFullyQualified").or_else(|| text("HostName")), source);
-    let uuid = reader.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
+    let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
     facts.instance_id.say_some(uuid, "smbios product_uuid");
     Ok(())
 }
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
     use crate::host::files;
     use crate::metadata::gather;
-    use crate::policy::Policy;
+    use crate::trust_policy::TrustPolicy;
 
     const DMI: [(&str, &[u8]); 3] = [
         ("/sys/class/dmi/id/sys_vendor", b"Microsoft Corporation\n"),
@@ -157,7 +158,7 @@ mod tests {
             ],
             &about,
         );
-        let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &TrustPolicy::default(), &|_| panic!("no network")).unwrap();
         let (source, user_data) = metadata.user_data.unwrap();
         assert_eq!(
             (source, user_data.document.bytes(), user_data.origin.as_str()),
@@ -166,7 +167,7 @@ mod tests {
         let facts = ["instance-id", "name"].map(|name| metadata.facts.text(name));
         assert_eq!(facts, [Some("bbbbbbbb-1111-2222-3333-444444444444"), Some("worker 1")]);
         assert!(scrub(&root).unwrap().unwrap().contains("3 pairs"));
-        let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &TrustPolicy::default(), &|_| panic!("no network")).unwrap();
         assert!(metadata.user_data.is_none(), "what was overwritten is no config");
     }
 
@@ -174,11 +175,11 @@ mod tests {
     fn a_machine_without_the_daemon_is_told_so() {
         let (_folder, root) = root_with(&[], &[]);
         std::fs::remove_file(kvp::path(&root, GIVEN)).unwrap();
-        let metadata = gather(&root, &Policy::default(), &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &TrustPolicy::default(), &|_| panic!("no network")).unwrap();
         assert!(
-            metadata.user_data.is_none() && metadata.remarks[0].contains("hyperv-daemons"),
+            metadata.user_data.is_none() && metadata.notices[0].contains("hyperv-daemons"),
             "{:?}",
-            metadata.remarks
+            metadata.notices
         );
         assert_eq!(metadata.facts.text("instance-id"), Some("aaaaaaaa-1111-2222-3333-444444444444"));
         assert_eq!(scrub(&root).unwrap(), None);

@@ -1,11 +1,11 @@
 //! KubeVirt: a config drive or a NoCloud disk, whichever its `cloudInitConfigDrive` or `cloudInitNoCloud` volume attaches
 //! (<https://kubevirt.io/user-guide/user_workloads/startup_scripts/>).
 
-use super::{Reader, Reading, Source, drive, nocloud};
+use super::{Platform, PlatformData, ReadContext, drive, nocloud};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Begins(Field::SysVendor, "KubeVirt"),
         Sign::Begins(Field::ProductName, "KubeVirt"),
@@ -15,17 +15,17 @@ pub(super) const SOURCE: Source = Source {
     // The other form in use has the namespace too, which the machine does not know.
     provider_id: Some("kubevirt://${hostname}"),
     node_name: Some("${hostname}"),
-    ..Source::named("kubevirt", read)
+    ..Platform::named("kubevirt", read)
 };
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    if !reader.evidence.disks(drive::LABEL).is_empty() {
-        return drive::read_config_drive(&drive::the_disk(reader, drive::LABEL)?);
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    if !context.evidence.disks(drive::LABEL).is_empty() {
+        return drive::read_config_drive(&drive::the_disk(context, drive::LABEL)?);
     }
-    if !reader.evidence.disks(nocloud::LABEL).is_empty() {
-        let disk = drive::the_disk(reader, nocloud::LABEL)?;
-        return nocloud::read_disk(reader, &disk);
+    if !context.evidence.disks(nocloud::LABEL).is_empty() {
+        let disk = drive::the_disk(context, nocloud::LABEL)?;
+        return nocloud::read_disk(context, &disk);
     }
-    reader.remark("the machine has neither a config drive nor a NoCloud disk");
-    Ok(Reading::default())
+    context.notice("the machine has neither a config drive nor a NoCloud disk");
+    Ok(PlatformData::default())
 }

@@ -1,13 +1,14 @@
 //! A machine that shows no platform and was booted with a config, usually over the network: `firstboot.config=URL` or
 //! `firstboot.config-inline=`. Facts come from its firmware; the config comes from those places.
 
-use super::{Reader, Reading, Source, inline, url};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::host::identity;
+use crate::locations::{inline, url};
 
-pub(super) const SOURCE: Source =
-    Source { signs: &[Sign::Other(Strength::Told, booted_with_config)], ..Source::named("metal", read) };
+pub(super) const PLATFORM: Platform =
+    Platform { signs: &[Sign::Other(Strength::Told, booted_with_config)], ..Platform::named("metal", read) };
 
 /// What vendors leave in fields that nobody filled in, in lower case.
 const PLACEHOLDERS: &[&str] = &[
@@ -31,10 +32,10 @@ fn booted_with_config(evidence: &Evidence) -> Option<String> {
     Some(format!("nothing of a platform, and the kernel argument {name}"))
 }
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut reading = Reading::default();
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut data = PlatformData::default();
     let field = |at: Field| {
-        reader
+        context
             .evidence
             .field(at)
             .filter(|text| !PLACEHOLDERS.contains(&text.to_ascii_lowercase().as_str()))
@@ -42,7 +43,7 @@ fn read(reader: &mut Reader) -> Result<Reading> {
     let uuid = field(Field::ProductUuid)
         .filter(|uuid| identity::doubt(uuid).is_none())
         .map(str::to_ascii_lowercase);
-    let facts = &mut reading.facts;
+    let facts = &mut data.facts;
     facts.instance_id.say_some(uuid, "smbios product_uuid");
     facts
         .instance_type
@@ -53,7 +54,7 @@ fn read(reader: &mut Reader) -> Result<Reading> {
     facts
         .fact("vendor")
         .say_some(field(Field::SysVendor).map(str::to_owned), "smbios sys_vendor");
-    Ok(reading)
+    Ok(data)
 }
 
 #[cfg(test)]
@@ -61,11 +62,11 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
+    use crate::document::Document;
     use crate::host::files;
     use crate::host::root::Root;
     use crate::metadata::{Metadata, gather};
-    use crate::platforms::Document;
-    use crate::policy::Policy;
+    use crate::trust_policy::TrustPolicy;
 
     fn gathered(contents: &[(&str, &str)]) -> Result<Metadata> {
         let folder = tempfile::tempdir().unwrap();
@@ -73,7 +74,7 @@ mod tests {
         contents
             .iter()
             .for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o444).unwrap());
-        gather(&root, &Policy::default(), &|url| {
+        gather(&root, &TrustPolicy::default(), &|url| {
             Ok(Document::new(Zeroizing::new(url.as_bytes().to_vec())).unwrap())
         })
     }

@@ -2,13 +2,13 @@
 //! (<https://docs.openstack.org/nova/latest/user/metadata.html>). The drive cannot be answered by anyone else on the link.
 
 use super::keys::{self, Ip};
-use super::{Reader, Reading, Source, drive, http};
+use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Is(Field::ProductName, "OpenStack Nova"),
         Sign::Is(Field::ProductName, "OpenStack Compute"),
@@ -23,7 +23,7 @@ pub(super) const SOURCE: Source = Source {
     provider_id: Some("openstack:///${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254", "fe80::a9fe:a9fe"],
-    ..Source::named("openstack", read)
+    ..Platform::named("openstack", read)
 };
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "[fe80::a9fe:a9fe%]"];
@@ -33,17 +33,17 @@ const NETWORK_DATA: &str = "/openstack/latest/network_data.json";
 const EC2: &str = "/latest/meta-data";
 const IPS: &[Ip] = &[("local-ipv4", Some(Scope::Private)), ("public-ipv4", Some(Scope::Public))];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    if reader.evidence.disks(drive::LABEL).is_empty() {
-        return read_service(reader);
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    if context.evidence.disks(drive::LABEL).is_empty() {
+        return read_service(context);
     }
-    drive::read_config_drive(&drive::the_disk(reader, drive::LABEL)?)
+    drive::read_config_drive(&drive::the_disk(context, drive::LABEL)?)
 }
 
-fn read_service(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, Protocol::default());
-    let mut reading = Reading::default();
-    let facts = &mut reading.facts;
+fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, Protocol::default());
+    let mut data = PlatformData::default();
+    let facts = &mut data.facts;
     document(&service.get(META_DATA)?, &service.url(META_DATA), facts)?;
     let mut addresses = Vec::new();
     if let Some(bytes) = service.find(NETWORK_DATA)? {
@@ -55,8 +55,8 @@ fn read_service(reader: &mut Reader) -> Result<Reading> {
         addresses.extend(keys::listed(&text, *scope));
     }
     drive::say_addresses(addresses, &service.url(NETWORK_DATA), facts);
-    reading.user_data = http::user_data(&mut service, "/openstack/latest/user_data")?;
-    Ok(reading)
+    data.user_data = http::user_data(&mut service, "/openstack/latest/user_data")?;
+    Ok(data)
 }
 
 /// Takes the facts of `meta_data.json`, in which the machine's id must be.

@@ -2,18 +2,19 @@
 //! (<https://docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm>).
 
 use super::json::Json;
-use super::{Reader, Reading, Source, UserData, drive, http};
+use super::{Platform, PlatformData, ReadContext, drive, http};
+use crate::document::UserData;
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::ChassisAssetTag, "OracleCloud.com")],
     provider_id: Some("oci://${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254", "fd00:c1::a9fe:a9fe"],
-    ..Source::named("oracle", read)
+    ..Platform::named("oracle", read)
 };
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:c1::a9fe:a9fe]"];
@@ -41,16 +42,16 @@ const IPS: &[(&str, Option<Scope>)] = &[
     ("/*/publicIp", Some(Scope::Public)),
 ];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, PROTOCOL);
-    let mut reading = Reading::default();
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, PROTOCOL);
+    let mut data = PlatformData::default();
     let bytes = service.get(INSTANCE)?;
-    reading.user_data = document(&bytes, &service.url(INSTANCE), &mut reading.facts)?;
+    data.user_data = document(&bytes, &service.url(INSTANCE), &mut data.facts)?;
     if let Some(bytes) = service.find(NICS)? {
         let url = service.url(NICS);
-        drive::say_addresses(nics(&bytes, &url)?, &url, &mut reading.facts);
+        drive::say_addresses(nics(&bytes, &url)?, &url, &mut data.facts);
     }
-    Ok(reading)
+    Ok(data)
 }
 
 /// Takes the facts of `instance`; gives the user-data in it.

@@ -10,7 +10,7 @@
 use roxmltree::{Document as Xml, Node, ParsingOptions};
 use zeroize::Zeroizing;
 
-use super::{Document, inline};
+use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 
@@ -54,7 +54,7 @@ pub fn parse(bytes: &[u8], source: &str) -> Result<Environment> {
     let value = |key: &str| property(&xml, key).filter(|value| !value.is_empty());
     let user_data = value("user-data").map(|text| {
         let plain = || Document::new(Zeroizing::new(text.as_bytes().to_vec()));
-        inline::decode(text.as_bytes())
+        Document::from_base64(text.as_bytes())
             .or_else(plain)
             .ok_or_else(|| wrong("the user-data is too long"))
     });

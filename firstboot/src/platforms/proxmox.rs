@@ -2,23 +2,23 @@
 //! platform gets the same, and a provider-id: `proxmox://UUID`, as Cluster API's provider writes it. Other cloud controllers write
 //! `proxmox://CLUSTER/VMID`, which a template of the image's policy can make of the facts `region` and `vmid`.
 
-use super::{Reader, Reading, Source, nocloud};
+use super::{Platform, PlatformData, ReadContext, nocloud};
 use crate::error::Result;
 use crate::evidence::Field;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     provider_id: Some("proxmox://${uuid}"),
     node_name: Some("${hostname}"),
-    ..Source::named("proxmox", read)
+    ..Platform::named("proxmox", read)
 };
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut reading = nocloud::read(reader)?;
-    let uuid = reader.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
-    reading.facts.fact("uuid").say_some(uuid, "smbios product_uuid");
-    let serial = reader.evidence.field(Field::ProductSerial).and_then(vmid);
-    reading.facts.fact("vmid").say_some(serial, "smbios product_serial");
-    Ok(reading)
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut data = nocloud::read(context)?;
+    let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
+    data.facts.fact("uuid").say_some(uuid, "smbios product_uuid");
+    let serial = context.evidence.field(Field::ProductSerial).and_then(vmid);
+    data.facts.fact("vmid").say_some(serial, "smbios product_serial");
+    Ok(data)
 }
 
 /// Proxmox has no field for it. A serial number that holds `i=VMID` among parts separated by semicolons is a usual way to pass it on.
@@ -33,7 +33,7 @@ mod tests {
     use crate::host::files;
     use crate::host::root::Root;
     use crate::metadata::gather;
-    use crate::policy::Policy;
+    use crate::trust_policy::TrustPolicy;
 
     #[test]
     fn the_number_of_a_machine_is_read_from_its_serial() {
@@ -60,16 +60,17 @@ mod tests {
         ] {
             files::write(&root.path(path), text.as_bytes(), 0o444).unwrap();
         }
-        let facts =
-            gather(&root, &Policy { platform: Some("proxmox".to_owned()), ..Policy::default() }, &|_| {
-                panic!("no network")
-            })
-            .unwrap()
-            .facts;
+        let facts = gather(
+            &root,
+            &TrustPolicy { platform: Some("proxmox".to_owned()), ..TrustPolicy::default() },
+            &|_| panic!("no network"),
+        )
+        .unwrap()
+        .facts;
         let found = ["platform", "uuid", "vmid"].map(|name| facts.text(name));
         assert_eq!(found, [Some("proxmox"), Some("aaaaaaaa-1111-2222-3333-444444444444"), Some("101")]);
         assert_eq!(
-            gather(&root, &Policy::default(), &|_| panic!("no network"))
+            gather(&root, &TrustPolicy::default(), &|_| panic!("no network"))
                 .unwrap()
                 .facts
                 .text("platform"),

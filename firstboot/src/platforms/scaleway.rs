@@ -2,18 +2,18 @@
 //! (<https://www.scaleway.com/en/docs/instances/how-to/use-cloud-init/>).
 
 use super::json::Json;
-use super::{Reader, Reading, Source, http};
+use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Scaleway"), Sign::Word("scaleway")],
     provider_id: Some("scaleway://instance/${zone}/${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.42.42", "fd00:42::42"],
-    ..Source::named("scaleway", read)
+    ..Platform::named("scaleway", read)
 };
 
 const ADDRESSES: &[&str] = &["169.254.42.42", "[fd00:42::42]"];
@@ -36,12 +36,12 @@ const IPS: &[(&str, Option<Scope>)] = &[
     ("/ipv6/address", Some(Scope::Public)),
 ];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(ADDRESSES, PROTOCOL);
-    let mut reading = Reading::default();
-    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut reading.facts)?;
-    reading.user_data = http::user_data(&mut service, "/user_data/cloud-init")?;
-    Ok(reading)
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, PROTOCOL);
+    let mut data = PlatformData::default();
+    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
+    data.user_data = http::user_data(&mut service, "/user_data/cloud-init")?;
+    Ok(data)
 }
 
 /// Takes the facts of `conf`.

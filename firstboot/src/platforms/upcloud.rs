@@ -1,18 +1,18 @@
 //! UpCloud: one document (<https://upcloud.com/docs/products/cloud-servers/features/metadata/>).
 
 use super::json::Json;
-use super::{Reader, Reading, Source, http};
+use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "UpCloud")],
     provider_id: Some("upcloud://${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254"],
-    ..Source::named("upcloud", read)
+    ..Platform::named("upcloud", read)
 };
 
 const DOCUMENT: &str = "/metadata/v1.json";
@@ -21,14 +21,14 @@ const FIELDS: &[(&str, &str)] = &[("/hostname", "hostname"), ("/region", "region
 /// The utility network is private, as its numbers say.
 const IPS: &[(&str, Option<Scope>)] = &[("/network/interfaces/*/ip_addresses/*/address", None)];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], Protocol::default());
-    let mut reading = Reading::default();
-    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut reading.facts)?;
-    let uuid = reader.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
-    http::compare_id(reader, Field::ProductUuid, uuid, &mut reading.facts);
-    reading.user_data = http::user_data(&mut service, "/metadata/v1/user_data")?;
-    Ok(reading)
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(&["169.254.169.254"], Protocol::default());
+    let mut data = PlatformData::default();
+    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
+    let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
+    http::compare_id(context, Field::ProductUuid, uuid, &mut data.facts);
+    data.user_data = http::user_data(&mut service, "/metadata/v1/user_data")?;
+    Ok(data)
 }
 
 /// Takes the facts of `v1.json`.

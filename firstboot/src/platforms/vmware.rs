@@ -17,7 +17,8 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use zeroize::Zeroizing;
 
-use super::{Document, Reader, Reading, Source, UserData, document, drive, inline, nocloud, ovf};
+use super::{Platform, PlatformData, ReadContext, drive, nocloud, ovf};
+use crate::document::{Document, LIMIT, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::evidence::{Evidence, Field, Sign, Strength};
@@ -25,7 +26,7 @@ use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::host::vmware::{self, Port};
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Begins(Field::ProductName, "VMware"),
         Sign::Begins(Field::SysVendor, "VMware"),
@@ -37,7 +38,7 @@ pub(super) const SOURCE: Source = Source {
     provider_id: Some("vsphere://${uuid}"),
     node_name: Some("${hostname}"),
     scrub: Some(scrub),
-    ..Source::named("vmware", read)
+    ..Platform::named("vmware", read)
 };
 
 const DISCS: [&str; 3] = ["OVF-TRANSPORT", "OVFENV", "OVF ENV"];
@@ -59,42 +60,42 @@ fn port(root: &Root) -> Option<Box<dyn Port>> {
     if root.is_machine() { vmware::open() } else { None }
 }
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut port = port(reader.root());
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut port = port(context.root());
     if port.is_none() {
-        reader.remark("VMware's channel to the host does not answer: guestinfo is not read");
+        context.notice("VMware's channel to the host does not answer: guestinfo is not read");
     }
-    let mut reading = match port.as_deref_mut() {
-        Some(port) => guestinfo(port, &mut reader.remarks)?,
-        None => Reading::default(),
+    let mut data = match port.as_deref_mut() {
+        Some(port) => guestinfo(port, &mut context.notices)?,
+        None => PlatformData::default(),
     };
-    discs(reader, &mut reading)?;
-    firmware(reader.evidence, &mut reading.facts);
-    Ok(reading)
+    discs(context, &mut data)?;
+    firmware(context.evidence, &mut data.facts);
+    Ok(data)
 }
 
-fn guestinfo(port: &mut dyn Port, remarks: &mut Vec<String>) -> Result<Reading> {
-    let mut reading = Reading::default();
+fn guestinfo(port: &mut dyn Port, notices: &mut Vec<String>) -> Result<PlatformData> {
+    let mut data = PlatformData::default();
     if let Some((value, is_packed)) = decoded(port, METADATA)? {
         let value = if is_packed { unpack(value.bytes())? } else { value };
-        nocloud::facts(value.bytes(), METADATA, &mut reading.facts)?;
+        nocloud::facts(value.bytes(), METADATA, &mut data.facts)?;
     }
     for key in USER_DATA {
-        if reading.user_data.is_none() {
-            reading.user_data = decoded(port, key)?.and_then(|(document, _)| UserData::new(document, key));
+        if data.user_data.is_none() {
+            data.user_data = decoded(port, key)?.and_then(|(document, _)| UserData::new(document, key));
         }
     }
     if let Some(bytes) = vmware::get(port, ENVIRONMENT)? {
         let environment = ovf::parse(&bytes, ENVIRONMENT)?;
-        environment.say(ENVIRONMENT, &mut reading.facts);
-        reading.user_data = reading
+        environment.say(ENVIRONMENT, &mut data.facts);
+        data.user_data = data
             .user_data
             .or(environment.user_data.and_then(|document| UserData::new(document, ENVIRONMENT)));
     }
     if decoded(port, VENDOR_DATA)?.is_some() {
-        remarks.push(format!("{VENDOR_DATA} is there, and is not used"));
+        notices.push(format!("{VENDOR_DATA} is there, and is not used"));
     }
-    Ok(reading)
+    Ok(data)
 }
 
 /// The value of a key, decoded but not unpacked, and whether it is packed. None when there is none, or an overwritten one.
@@ -119,13 +120,13 @@ fn decode(value: Zeroizing<Vec<u8>>, encoding: &[u8]) -> Result<(Document, bool)
                 .help("known are base64, b64, gzip+base64, gz+b64, and none"));
         }
     };
-    inline::decode(&value)
+    Document::from_base64(&value)
         .map(|document| (document, is_packed))
         .ok_or_else(|| wrong("not the base64 that its encoding says"))
 }
 
 fn unpack(bytes: &[u8]) -> Result<Document> {
-    let limit = document::LIMIT as u64 + 1;
+    let limit = LIMIT as u64 + 1;
     Document::read(GzDecoder::new(bytes).take(limit)).map_err(|_| {
         Failure::new(
             ErrorKind::Source,
@@ -134,34 +135,34 @@ fn unpack(bytes: &[u8]) -> Result<Document> {
     })
 }
 
-fn discs(reader: &mut Reader, reading: &mut Reading) -> Result<()> {
+fn discs(context: &mut ReadContext, data: &mut PlatformData) -> Result<()> {
     for label in DISCS {
-        if reading.user_data.is_none() && !reader.evidence.disks(label).is_empty() {
-            let found = environment_on(&drive::the_disk(reader, label)?)?;
-            reading.facts.absorb(found.facts);
-            reading.user_data = found.user_data;
+        if data.user_data.is_none() && !context.evidence.disks(label).is_empty() {
+            let found = environment_on(&drive::the_disk(context, label)?)?;
+            data.facts.absorb(found.facts);
+            data.user_data = found.user_data;
         }
     }
-    if reading.user_data.is_none() && !reader.evidence.disks(nocloud::LABEL).is_empty() {
-        let disk = drive::the_disk(reader, nocloud::LABEL)?;
-        let found = nocloud::read_disk(reader, &disk)?;
-        reading.facts.absorb(found.facts);
-        reading.user_data = found.user_data;
+    if data.user_data.is_none() && !context.evidence.disks(nocloud::LABEL).is_empty() {
+        let disk = drive::the_disk(context, nocloud::LABEL)?;
+        let found = nocloud::read_disk(context, &disk)?;
+        data.facts.absorb(found.facts);
+        data.user_data = found.user_data;
     }
     Ok(())
 }
 
-fn environment_on(disk: &Disk) -> Result<Reading> {
+fn environment_on(disk: &Disk) -> Result<PlatformData> {
     let source = format!("{}: ovf-env.xml", disk.device.display());
     disk.with_files(|folder| {
-        let mut reading = Reading::default();
+        let mut data = PlatformData::default();
         if let Some(document) = Document::read_file(&folder.join("ovf-env.xml"))? {
             let environment = ovf::parse(document.bytes(), &source)?;
-            environment.say(&source, &mut reading.facts);
-            reading.user_data =
+            environment.say(&source, &mut data.facts);
+            data.user_data =
                 environment.user_data.and_then(|document| UserData::new(document, source.as_str()));
         }
-        Ok(reading)
+        Ok(data)
     })
 }
 

@@ -24,9 +24,9 @@ fn environment(user_data: &str) -> String {
     )
 }
 
-fn read_from(host: &mut PlayedHost) -> Result<(Reading, Vec<String>)> {
-    let mut remarks = Vec::new();
-    Ok((guestinfo(host, &mut remarks)?, remarks))
+fn read_from(host: &mut PlayedHost) -> Result<(PlatformData, Vec<String>)> {
+    let mut notices = Vec::new();
+    Ok((guestinfo(host, &mut notices)?, notices))
 }
 
 #[test]
@@ -54,9 +54,9 @@ fn the_first_key_of_a_played_host_counts() {
     let environment = environment("third");
     let all = [(USER_DATA[0], "first"), (USER_DATA[1], "second"), (ENVIRONMENT, environment.as_str())];
     for (position, expected) in ["first", "second", "third"].iter().enumerate() {
-        let (reading, _) = read_from(&mut PlayedHost::with(&all[position..])).unwrap();
-        assert_eq!(reading.user_data.unwrap().document.bytes(), expected.as_bytes());
-        assert_eq!(reading.facts.text("hostname"), Some("ovf"));
+        let (data, _) = read_from(&mut PlayedHost::with(&all[position..])).unwrap();
+        assert_eq!(data.user_data.unwrap().document.bytes(), expected.as_bytes());
+        assert_eq!(data.facts.text("hostname"), Some("ovf"));
     }
     assert!(read_from(&mut PlayedHost::default()).unwrap().0.user_data.is_none());
 }
@@ -71,19 +71,19 @@ fn metadata_of_a_played_host_becomes_facts() {
             ("guestinfo.metadata.encoding", encoding),
             (VENDOR_DATA, "x"),
         ]);
-        let (reading, remarks) = read_from(&mut host).unwrap();
+        let (data, notices) = read_from(&mut host).unwrap();
         assert_eq!(
-            (reading.facts.text("instance-id"), reading.facts.text("hostname")),
+            (data.facts.text("instance-id"), data.facts.text("hostname")),
             (Some("vm-7"), Some("n1")),
             "{encoding}"
         );
-        assert_eq!(remarks, ["guestinfo.vendordata is there, and is not used"]);
+        assert_eq!(notices, ["guestinfo.vendordata is there, and is not used"]);
     }
 }
 
 #[test]
 fn what_is_wrongly_encoded_is_refused_without_repeating_it() {
-    let bomb = packed(&" ".repeat(document::LIMIT + 1));
+    let bomb = packed(&" ".repeat(LIMIT + 1));
     for (key, value, encoding) in [
         (USER_DATA[0], "canary!", "base64"),
         (USER_DATA[0], "canary", "canary"),
@@ -115,8 +115,8 @@ fn secrets_of_a_played_host_are_overwritten_once() {
             .all(|value| !value.windows(6).any(|window| window == b"canary" || window == b"Y2FuYX"))
     );
     assert_eq!(host.keys[METADATA], b"local-hostname: n1");
-    let (reading, _) = read_from(&mut host).unwrap();
-    assert!(reading.user_data.is_none(), "what was overwritten is no config");
+    let (data, _) = read_from(&mut host).unwrap();
+    assert!(data.user_data.is_none(), "what was overwritten is no config");
     assert_eq!(overwrite(&mut host).unwrap(), None);
     host.keys.insert(USER_DATA[0].to_owned(), b"canary".to_vec());
     host.refuses_to_set = true;

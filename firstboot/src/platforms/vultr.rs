@@ -1,19 +1,19 @@
 //! Vultr: one document (<https://www.vultr.com/metadata/>).
 
 use super::json::Json;
-use super::{Reader, Reading, Source, http};
+use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     // Its bare metal has no field of its own.
     signs: &[Sign::Is(Field::SysVendor, "Vultr"), Sign::Word("vultr")],
     provider_id: Some("vultr://${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: &["169.254.169.254"],
-    ..Source::named("vultr", read)
+    ..Platform::named("vultr", read)
 };
 
 /// The service wants a header of which only the name counts, so that no forwarded request gets anything.
@@ -31,12 +31,12 @@ const IPS: &[(&str, Option<Scope>)] = &[
     ("/interfaces/*/ipv6/address", None),
 ];
 
-fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut service = reader.service(&["169.254.169.254"], PROTOCOL);
-    let mut reading = Reading::default();
-    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut reading.facts)?;
-    reading.user_data = http::user_data(&mut service, "/latest/user-data")?;
-    Ok(reading)
+fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(&["169.254.169.254"], PROTOCOL);
+    let mut data = PlatformData::default();
+    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
+    data.user_data = http::user_data(&mut service, "/latest/user-data")?;
+    Ok(data)
 }
 
 /// Takes the facts of `v1.json`.

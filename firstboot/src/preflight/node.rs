@@ -23,7 +23,7 @@ const CNI_LIMIT: u64 = 1 << 20;
 
 /// NodeName: names that every machine has.
 pub fn name(context: &Context) -> Vec<Problem> {
-    if machine::is_nobodys(&context.join.node.name) {
+    if machine::is_placeholder_name(&context.join.node.name) {
         return Problem::new(format!(
             "the node's name is \"{}\", which is no machine's own",
             context.join.node.name.escape_debug()
@@ -32,7 +32,7 @@ pub fn name(context: &Context) -> Vec<Problem> {
         .alone();
     }
     let host = machine::hostname(context.root).unwrap_or_default();
-    if !machine::is_nobodys(&host) {
+    if !machine::is_placeholder_name(&host) {
         return Vec::new();
     }
     Problem::new(format!("the host's name is \"{}\"", host.escape_debug()))

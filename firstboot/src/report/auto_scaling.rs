@@ -5,12 +5,12 @@ use super::aws::{self, Action};
 use super::{Reporter, Setting, Telling, Told, Wish, check_name};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 pub(super) const REPORTER: Reporter = Reporter {
     kind: "auto-scaling",
     // An instance on its way into a warm pool is held by the same hooks.
-    when: &[Outcome::Joined, Outcome::Failed, Outcome::Parked],
+    when: &[Outcome::Joined, Outcome::Failed, Outcome::Standby],
     settings: &[
         Setting { name: "hook", is_required: false, check: check_name },
         Setting { name: "group", is_required: false, check: check_name },

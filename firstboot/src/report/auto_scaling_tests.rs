@@ -1,7 +1,7 @@
 use super::super::aws::tests::{REFUSED, Told as Answered, run};
 use super::super::test_places::{facts, tagged, wish};
 use super::*;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 fn instance() -> Facts {
     facts(&[

@@ -8,7 +8,7 @@ use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::test_server::{Asked, Ca, Identity, Reply as Scripted, TestServer};
 use crate::net::trust::Trust;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 /// An answer of the API: its status and its body.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ use super::{Reporter, Telling, Told, UP, Wish, cut, hyperv, sigv4, xml};
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::net::service::{Protocol, Request, Service};
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 pub(super) const REPORTER: Reporter =
     Reporter { kind: "azure", when: UP, settings: &[], usual: is_azure, whom, tell };

@@ -1,7 +1,7 @@
 use super::super::test_places::{SECONDS, facts, ok, place, refuse, status, tell_to, wish};
 use super::*;
 use crate::net::trust::Trust;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 #[test]
 fn the_state_and_an_event_go_to_the_url_of_the_metadata() {

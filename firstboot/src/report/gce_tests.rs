@@ -1,6 +1,6 @@
 use super::super::test_places::{Does, SECONDS, facts, place, refuse, status, tell_to, wish};
 use crate::net::trust::Trust;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 fn google(status: u16) -> Does {
     Does::Say(status, "Metadata-Flavor: Google\r\n", String::new())

@@ -1,7 +1,7 @@
 use super::super::test_places::{SECONDS, facts, status, telling, wish};
 use super::*;
 use crate::net::trust::Trust;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 #[test]
 fn records_have_their_size_and_values_their_limit() {

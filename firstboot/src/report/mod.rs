@@ -1,4 +1,4 @@
-//! The verdict, told to whoever ordered the node. The console line of [`crate::verdict`] comes first and always; this is for those who do not
+//! The verdict, told to whoever ordered the node. The console line of [`crate::status`] comes first and always; this is for those who do not
 //! read consoles.
 //!
 //! ```text
@@ -27,18 +27,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::model::NodeConfig;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::evidence::{self, Evidence};
+use crate::evidence::Evidence;
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::retry::{self, Backoff};
 use crate::net::service::{Protocol, Service};
 use crate::net::trust::Trust;
 use crate::net::{Deadline, Error, Network};
+use crate::platforms::detect::detect;
 use crate::secret::Secret;
+use crate::status::{self, Outcome, Progress, Status};
 use crate::text::percent;
-use crate::verdict::{self, Outcome, Status, Verdict};
 
 /// All ways of telling, in the order in which they are used: what a platform waits for comes first.
 pub const REPORTERS: &[&Reporter] = &[
@@ -160,7 +160,7 @@ impl Telling<'_> {
 
     /// The verdict with what tells this machine from others.
     fn summary(&self) -> Value {
-        let mut summary = verdict::summary(self.status);
+        let mut summary = status::verdict(self.status);
         if let Value::Object(fields) = &mut summary {
             for (field, fact) in
                 [("platform", "platform"), ("instanceId", "instance-id"), ("hostname", "hostname")]
@@ -221,31 +221,31 @@ fn wishes(said: Option<&[Wish]>, facts: &Facts) -> Vec<(&'static Reporter, Wish)
 }
 
 /// Who would be told of a join's end, for people: a line each, without anything secret.
-pub fn planned(config: &NodeConfig, facts: &Facts) -> Vec<String> {
+pub fn planned(said: Option<&[Wish]>, facts: &Facts) -> Vec<String> {
     let line = |(reporter, wish): (&Reporter, Wish)| match (reporter.whom)(&wish, facts) {
         Ok(whom) => format!("{}: {whom}", reporter.kind),
         Err(failure) => format!("{}: it cannot be told: {failure}", reporter.kind),
     };
-    wishes(config.agent.report.as_deref(), facts).into_iter().map(line).collect()
+    wishes(said, facts).into_iter().map(line).collect()
 }
 
 /// Tells the verdict to all who shall know it. `said` is the config's word; none when it has none, or there is no config.
-pub fn send(root: &Root, said: Option<&[Wish]>, facts: &Facts, verdict: &mut Verdict, line: &dyn Fn(&str)) {
-    if !verdict.is_published() || !root.is_machine() {
+pub fn send(root: &Root, said: Option<&[Wish]>, facts: &Facts, progress: &mut Progress, line: &dyn Fn(&str)) {
+    if !progress.is_published() || !root.is_machine() {
         return;
     }
-    send_all(root, said, &with_platform(root, facts), verdict, LIMIT, line);
+    send_all(root, said, &with_platform(root, facts), progress, LIMIT, line);
 }
 
 fn send_all(
     root: &Root,
     said: Option<&[Wish]>,
     facts: &Facts,
-    verdict: &mut Verdict,
+    progress: &mut Progress,
     limit: Duration,
     line: &dyn Fn(&str),
 ) {
-    let status = verdict.status().clone();
+    let status = progress.status().clone();
     for (reporter, wish) in wishes(said, facts)
         .into_iter()
         .filter(|(reporter, _)| reporter.when.contains(&status.outcome))
@@ -257,7 +257,7 @@ fn send_all(
             Ok(said) => line(&said),
             Err(warning) => {
                 line(&format!("warning: {warning}"));
-                verdict.warn(warning);
+                progress.warn(warning);
             }
         }
     }
@@ -279,10 +279,10 @@ fn tell(reporter: &Reporter, wish: &Wish, telling: &Telling) -> std::result::Res
 fn with_platform(root: &Root, facts: &Facts) -> Facts {
     let mut facts = facts.clone();
     if facts.platform.value().is_none()
-        && let Ok(detection) = evidence::detect(&Evidence::of(root), None)
+        && let Ok(detection) = detect(&Evidence::of(root), None)
         && let Some(found) = detection.platform
     {
-        facts.platform.say(found.source.name.to_owned(), detection.seen);
+        facts.platform.say(found.name.to_owned(), detection.seen);
     }
     facts
 }

@@ -6,7 +6,7 @@ use super::target::{self, SETTINGS};
 use super::{Reporter, Telling, Told, Wish, form, never};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 pub(super) const REPORTER: Reporter =
     Reporter { kind: "phone-home", when: &[Outcome::Joined], settings: SETTINGS, usual: never, whom, tell };

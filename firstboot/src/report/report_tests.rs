@@ -1,5 +1,6 @@
 use super::test_places::{SECONDS, facts, ok, place, refuse, status, tagged, tell_to, wish};
 use super::*;
+use crate::config::model::NodeConfig;
 use crate::config::{HostDefaults, parse};
 
 fn config(report: &str) -> NodeConfig {
@@ -49,7 +50,7 @@ fn who_is_told_follows_the_config_or_else_the_platform() {
             ],
         ),
     ] {
-        assert_eq!(planned(&config(report), &facts), expected, "{report}");
+        assert_eq!(planned(config(report).agent.report.as_deref(), &facts), expected, "{report}");
     }
 }
 
@@ -92,9 +93,9 @@ fn a_run_on_another_root_or_without_changes_tells_nobody() {
     let heard = std::cell::RefCell::new(Vec::new());
     let line = |text: &str| heard.borrow_mut().push(text.to_owned());
     let elsewhere = Root::at(folder.path());
-    send(&elsewhere, Some(&said), &Facts::default(), &mut Verdict::begin(&elsewhere), &line);
+    send(&elsewhere, Some(&said), &Facts::default(), &mut Progress::begin(&elsewhere), &line);
     let here = Root::default();
-    let mut unpublished = Verdict::unpublished(&here);
+    let mut unpublished = Progress::unpublished(&here);
     unpublished.status().outcome = Outcome::Joined;
     send(&here, Some(&said), &Facts::default(), &mut unpublished, &line);
     assert!(heard.borrow().is_empty());
@@ -104,18 +105,18 @@ fn a_run_on_another_root_or_without_changes_tells_nobody() {
 fn a_report_that_fails_is_a_warning_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::at(folder.path());
-    let mut verdict = Verdict::begin(&root);
-    let line = verdict.end(Outcome::Joined);
+    let mut progress = Progress::begin(&root);
+    let line = progress.end(Outcome::Joined);
     let nobody = place(vec![]).address;
     let (wishes, heard) = (
         [wish("webhook", &[("url", &format!("http://{nobody}/canary"))]), wish("hyperv", &[])],
         std::cell::RefCell::new(Vec::new()),
     );
     let limit = Duration::from_millis(300);
-    send_all(&root, Some(&wishes), &Facts::default(), &mut verdict, limit, &|text| {
+    send_all(&root, Some(&wishes), &Facts::default(), &mut progress, limit, &|text| {
         heard.borrow_mut().push(text.to_owned())
     });
-    let status = verdict::read(&root).unwrap().unwrap();
+    let status = status::read(&root).unwrap().unwrap();
     assert_eq!((status.outcome, status.failure.is_none(), status.warnings.len()), (Outcome::Joined, true, 2));
     assert!(
         status.warnings[0].starts_with("the verdict could not be told to hyperv (key FIRSTBOOT_VERDICT"),
@@ -130,7 +131,7 @@ fn a_report_that_fails_is_a_warning_and_nothing_else() {
         !status.warnings[1].contains("canary")
             && heard.borrow().iter().all(|text| text.starts_with("warning: the verdict"))
     );
-    assert!(line.contains("\"outcome\":\"joined\"") && verdict.status().outcome == Outcome::Joined);
+    assert!(line.contains("\"outcome\":\"joined\"") && progress.status().outcome == Outcome::Joined);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::super::test_places::{SECONDS, facts, place, status, tell_to, wish};
 use super::*;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 #[test]
 fn urls_are_https_or_near() {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
-use crate::verdict::Reason;
+use crate::status::Reason;
 
 /// A service without TLS that answers each request with the next answer, one connection a request; after the last one nobody is there.
 pub struct Place {
@@ -104,8 +104,8 @@ pub fn shape(request: &str) -> String {
 /// How a run ended.
 pub fn status(outcome: Outcome) -> Status {
     let root = Root::at("/nonexistent");
-    let mut verdict = Verdict::unpublished(&root);
-    let status = verdict.status();
+    let mut progress = Progress::unpublished(&root);
+    let status = progress.status();
     (status.outcome, status.node, status.seconds, status.requests) = (outcome, Some("n1".to_owned()), 1.5, 6);
     if outcome == Outcome::Failed {
         let message = "the CA <x> & \"pins\" differ".to_owned();

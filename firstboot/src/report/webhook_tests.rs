@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::test_places::{SECONDS, facts, status, tell_to, wish};
 use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer};
 use crate::net::trust::Trust;
-use crate::verdict::Outcome;
+use crate::status::Outcome;
 
 const SECRET: &str = "/services/canary/x?key=canary";
 

@@ -2,11 +2,11 @@
 
 use super::bounds::{Budget, Bytes, append, wrong};
 use super::commands::{self, Command, Found};
-use super::files::{CarriedFile, settle};
+use super::files::{ExtraFile, settle};
 use super::kind::{Kind, kind};
 use crate::config::flags::JoinFlags;
+use crate::document::Document;
 use crate::error::Result;
-use crate::platforms::Document;
 
 /// Where the agent itself looks for a config.
 const OURS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
@@ -22,7 +22,7 @@ pub struct Carrier {
     /// `cloud-config`
     pub form: &'static str,
     /// Its files.
-    pub files: Vec<CarriedFile>,
+    pub files: Vec<ExtraFile>,
     /// Its commands.
     pub commands: Vec<Command>,
     /// The host name that it sets.
@@ -39,7 +39,7 @@ pub struct Carried {
     /// The flags of the join.
     pub flags: Option<JoinFlags>,
     /// All other files.
-    pub files: Vec<CarriedFile>,
+    pub files: Vec<ExtraFile>,
     /// The file that says that the join went well.
     pub sentinel: Option<String>,
 }
@@ -83,7 +83,7 @@ impl Carrier {
 }
 
 /// The file that the join reads; else the agent's own; else the only one that is a node config.
-fn position(files: &[CarriedFile], found: &Found) -> Result<Option<usize>> {
+fn position(files: &[ExtraFile], found: &Found) -> Result<Option<usize>> {
     if let Some(join) = &found.join {
         let Some(path) = &join.config else {
             let is_whole = !join.endpoints.is_empty() || join.discovery_file.is_some();
@@ -102,7 +102,7 @@ fn position(files: &[CarriedFile], found: &Found) -> Result<Option<usize>> {
     if let Some(position) = files.iter().position(|file| OURS.contains(&file.path.as_str())) {
         return Ok(Some(position));
     }
-    let is_config = |file: &CarriedFile| {
+    let is_config = |file: &ExtraFile| {
         kind(file.content.bytes()) == Kind::NodeConfig && names_a_join(file.content.bytes())
     };
     let mut candidates =

@@ -16,7 +16,7 @@ fn lookup(name: &str) -> Option<String> {
 fn found(files: &[(&str, &str)], command: &str) -> Result<Option<Carried>> {
     let file = |(path, text): &(&str, &str)| {
         let bytes = content(Zeroizing::new(text.as_bytes().to_vec())).unwrap();
-        CarriedFile::new(path, 0o600, Owner::default(), false, bytes).unwrap()
+        ExtraFile::new(path, 0o600, Owner::default(), false, bytes).unwrap()
     };
     let commands = vec![Command::Shell(Zeroizing::new(command.to_owned()))];
     let mut carrier = Carrier { files: files.iter().map(file).collect(), commands, ..Carrier::default() };

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::bounds::{Budget, Bytes, text, wrong};
 use super::carrier::{Carrier, count};
 use super::commands::Command;
-use super::files::{CarriedFile, Owner, content, mode_of};
+use super::files::{ExtraFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::Result;
@@ -106,7 +106,7 @@ pub fn read(bytes: &[u8], budget: &Budget) -> Result<Carrier> {
 }
 
 /// None when the content is to be fetched.
-fn read_file(file: &Fields, budget: &Budget) -> Result<Option<CarriedFile>> {
+fn read_file(file: &Fields, budget: &Budget) -> Result<Option<ExtraFile>> {
     let path = file.text("path")?.ok_or_else(|| file.wrong("path", "there"))?;
     let given = file.text("content")?;
     if given.is_none() && file.value("source").is_some() {
@@ -125,7 +125,7 @@ fn read_file(file: &Fields, budget: &Budget) -> Result<Option<CarriedFile>> {
     };
     let mode = mode.ok_or_else(|| file.wrong("permissions", "a mode such as '0640'"))?;
     let appends = file.flag("append")?;
-    CarriedFile::new(path, mode, owner, appends, content(bytes)?)
+    ExtraFile::new(path, mode, owner, appends, content(bytes)?)
         .map(Some)
         .map_err(|failure| failure.doing(file.place()))
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::bounds::{Bytes, append, wrong};
+use crate::document::Document;
+use crate::document::LIMIT;
 use crate::error::Result;
-use crate::platforms::Document;
-use crate::platforms::document::LIMIT;
 
 /// The user and group of a file: names, or numbers in digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Owner {
 }
 
 /// A file to be written before the join.
-pub struct CarriedFile {
+pub struct ExtraFile {
     /// Where: absolute, without `.` and `..`.
     pub path: String,
     /// Its mode.
@@ -47,13 +47,13 @@ pub struct CarriedFile {
 }
 
 /// Its path and owner are user-data too.
-impl fmt::Debug for CarriedFile {
+impl fmt::Debug for ExtraFile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "CarriedFile({:04o}, {:?})", self.mode, self.content)
+        write!(formatter, "ExtraFile({:04o}, {:?})", self.mode, self.content)
     }
 }
 
-impl CarriedFile {
+impl ExtraFile {
     /// A file, if it can be one.
     pub fn new(path: &str, mode: u32, owner: Owner, appends: bool, content: Document) -> Result<Self> {
         let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
@@ -82,8 +82,8 @@ pub(super) fn content(bytes: Bytes) -> Result<Document> {
 }
 
 /// One file for each path: a later one replaces the one before, or is appended to it.
-pub(super) fn settle(files: Vec<CarriedFile>) -> Result<Vec<CarriedFile>> {
-    let mut settled: Vec<CarriedFile> = Vec::new();
+pub(super) fn settle(files: Vec<ExtraFile>) -> Result<Vec<ExtraFile>> {
+    let mut settled: Vec<ExtraFile> = Vec::new();
     for mut file in files {
         let before = settled
             .iter()
@@ -93,7 +93,7 @@ pub(super) fn settle(files: Vec<CarriedFile>) -> Result<Vec<CarriedFile>> {
             let mut both = Bytes::default();
             append(&mut both, before.content.bytes());
             append(&mut both, file.content.bytes());
-            file = CarriedFile { appends: before.appends, content: content(both)?, ..file };
+            file = ExtraFile { appends: before.appends, content: content(both)?, ..file };
         }
         settled.push(file);
     }
@@ -104,14 +104,8 @@ pub(super) fn settle(files: Vec<CarriedFile>) -> Result<Vec<CarriedFile>> {
 mod tests {
     use super::*;
 
-    fn file(path: &str, text: &str, appends: bool) -> Result<CarriedFile> {
-        CarriedFile::new(
-            path,
-            0o640,
-            Owner::default(),
-            appends,
-            content(Bytes::new(text.as_bytes().to_vec()))?,
-        )
+    fn file(path: &str, text: &str, appends: bool) -> Result<ExtraFile> {
+        ExtraFile::new(path, 0o640, Owner::default(), appends, content(Bytes::new(text.as_bytes().to_vec()))?)
     }
 
     #[test]
@@ -152,7 +146,7 @@ mod tests {
             .map(|file| (file.path.as_str(), file.content.bytes(), file.appends))
             .collect();
         assert_eq!(shown, [("/a", &b"13"[..], false), ("/c", b"5", false), ("/b", b"26", true)]);
-        assert_eq!(format!("{:?}", settled[0]), "CarriedFile(0640, Document(2 bytes))");
+        assert_eq!(format!("{:?}", settled[0]), "ExtraFile(0640, Document(2 bytes))");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::bounds::{Budget, Bytes, append, text, wrong};
 use super::carrier::{Carrier, count};
 use super::commands::Command;
 use super::data_url;
-use super::files::{CarriedFile, Owner, content, mode_of};
+use super::files::{ExtraFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::{ErrorKind, Failure, Result};
@@ -131,7 +131,7 @@ fn verify(resource: &Fields, bytes: &[u8]) -> Result<()> {
 }
 
 /// A file; none when its content is elsewhere, or it goes to another file system than the root.
-fn read_file(remarks: &mut Vec<String>, file: &Fields, budget: &Budget) -> Result<Option<CarriedFile>> {
+fn read_file(remarks: &mut Vec<String>, file: &Fields, budget: &Budget) -> Result<Option<ExtraFile>> {
     let doing = |failure: Failure| failure.doing(file.place());
     let path = file.text("path")?.ok_or_else(|| file.wrong("path", "there"))?;
     if file.text("filesystem")?.is_some_and(|name| !matches!(name, "" | "root")) {
@@ -154,7 +154,7 @@ fn read_file(remarks: &mut Vec<String>, file: &Fields, budget: &Budget) -> Resul
     let mode = file.value("mode").map_or(Some(USUAL_MODE), Value::as_u64).and_then(mode_of);
     let mode = mode.ok_or_else(|| file.wrong("mode", "a mode in decimal digits"))?;
     let owner = Owner { user: owner(file, "user")?, group: owner(file, "group")? };
-    CarriedFile::new(path, mode, owner, appends, content(bytes).map_err(doing)?)
+    ExtraFile::new(path, mode, owner, appends, content(bytes).map_err(doing)?)
         .map(Some)
         .map_err(doing)
 }

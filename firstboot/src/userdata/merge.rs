@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 use super::bounds::{Bytes, append, wrong};
 use crate::config::documents::{self, Document as Part, shown};
 use crate::config::redact::Redactor;
+use crate::document::Document;
 use crate::error::{Failure, Result};
 use crate::kubernetes::yaml;
-use crate::platforms::Document;
 
 /// One node config of all `documents`, for [`crate::config::parse`]. A single one stays as it is, byte for byte. Of several, later ones change
 /// earlier ones: maps are merged, lists and plain values replaced, and null takes a field away. The apiVersion must be the same.

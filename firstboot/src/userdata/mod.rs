@@ -28,7 +28,7 @@ pub mod signature;
 pub mod tree;
 pub mod unpack;
 
-pub use self::files::{CarriedFile, Owner};
+pub use self::files::{ExtraFile, Owner};
 pub use self::kind::{Kind, kind};
 pub use self::merge::merge;
 pub use self::open::open;
@@ -38,11 +38,11 @@ pub use self::signature::Trust;
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::NodeConfig;
 use crate::config::{self, HostDefaults};
+use crate::document::Document;
 use crate::error::Result;
-use crate::platforms::Document;
 
 /// What opening needs from outside.
-pub struct Means<'a> {
+pub struct Env<'a> {
     /// Whom user-data is believed.
     pub trust: &'a Trust,
     /// The variables of a template, by cloud-init's names such as `ds.meta_data.local_hostname`, `v1.region`, `instance_id`; and of
@@ -54,13 +54,13 @@ pub struct Means<'a> {
 
 /// What user-data comes to. Without documents and flags it is none of this agent's.
 #[derive(Debug, Default)]
-pub struct Opened {
+pub struct ParsedUserData {
     /// The node configs, in order.
     pub documents: Vec<Document>,
     /// The flags of `kubeadm join`, where a command says them: alone, or over the documents.
     pub flags: JoinFlags,
     /// Files that the join needs, or whoever wrote the user-data wants.
-    pub files: Vec<CarriedFile>,
+    pub files: Vec<ExtraFile>,
     /// The file that Cluster API's infrastructure providers wait for: to be written, with the word success, once the machine has joined.
     pub sentinel: Option<String>,
     /// The host name that is asked for.
@@ -71,7 +71,7 @@ pub struct Opened {
     pub signed_by: Vec<String>,
 }
 
-impl Opened {
+impl ParsedUserData {
     /// Whether there is a node config in it.
     pub fn has_config(&self) -> bool {
         !self.documents.is_empty() || !self.flags.given.is_empty() || !self.flags.endpoints.is_empty()

@@ -7,9 +7,9 @@ use super::kind::{Kind, kind};
 use super::mime::{self, Part};
 use super::pointer::{self, Pointer};
 use super::signature::{self, Trust};
-use super::{Means, Opened, cloud_config, ignition, jinja, unpack};
+use super::{Env, ParsedUserData, cloud_config, ignition, jinja, unpack};
+use crate::document::Document;
 use crate::error::{Failure, Result};
-use crate::platforms::Document;
 
 /// Layers in each other: a part within a message within gzip within base64, and one more.
 const NESTING: usize = 6;
@@ -19,17 +19,18 @@ const REMARKS: usize = 64;
 const POINTERS: usize = 4;
 
 /// Opens user-data; `signature` is one that lies beside it.
-pub fn open(bytes: &[u8], signature: Option<&str>, means: &Means) -> Result<Opened> {
-    let mut opening = Opening { means, budget: Budget::default(), pointers: 0, opened: Opened::default() };
+pub fn open(bytes: &[u8], signature: Option<&str>, env: &Env) -> Result<ParsedUserData> {
+    let mut opening =
+        Opening { env, budget: Budget::default(), pointers: 0, parsed: ParsedUserData::default() };
     let at = At { depth: 0, is_fetched: false, is_signed: false, missing: &[] };
     let is_signed = match signature {
         Some(signature) => opening.is_signed(&[bytes], signature)?,
         None => false,
     };
     opening.data(bytes, At { is_signed, ..at })?;
-    let mut opened = opening.opened;
-    opened.files = settle(opened.files)?;
-    Ok(opened)
+    let mut parsed = opening.parsed;
+    parsed.files = settle(parsed.files)?;
+    Ok(parsed)
 }
 
 /// Where something stands.
@@ -89,10 +90,10 @@ const TYPES: &[(&str, Treatment)] = &[
 ];
 
 struct Opening<'a> {
-    means: &'a Means<'a>,
+    env: &'a Env<'a>,
     budget: Budget,
     pointers: usize,
-    opened: Opened,
+    parsed: ParsedUserData,
 }
 
 impl Opening<'_> {
@@ -119,27 +120,27 @@ impl Opening<'_> {
     }
 
     fn remark(&mut self, remark: String) {
-        if self.opened.remarks.len() < REMARKS {
-            self.opened.remarks.push(remark);
+        if self.parsed.remarks.len() < REMARKS {
+            self.parsed.remarks.push(remark);
         }
     }
 
     /// Verifies a signature, if there is a key to do it with.
     fn is_signed(&mut self, readings: &[&[u8]], signature: &str) -> Result<bool> {
-        let Trust::SignedBy(keys) = self.means.trust else {
+        let Trust::SignedBy(keys) = self.env.trust else {
             self.remark("a signature is not verified: this image has no key to verify it with".to_owned());
             return Ok(false);
         };
         let signer = signature::verify(keys, readings, signature)?;
-        if !self.opened.signed_by.iter().any(|known| known == signer) {
-            self.opened.signed_by.push(signer.to_owned());
+        if !self.parsed.signed_by.iter().any(|known| known == signer) {
+            self.parsed.signed_by.push(signer.to_owned());
         }
         Ok(true)
     }
 
     /// Fails unless what is at this place may be believed.
     fn believe(&self, at: At) -> Result<()> {
-        match self.means.trust {
+        match self.env.trust {
             Trust::SignedBy(keys) if !at.is_signed => Err(signature::unsigned(keys)),
             _ => Ok(()),
         }
@@ -147,7 +148,7 @@ impl Opening<'_> {
 
     fn template(&mut self, bytes: &[u8], at: At) -> Result<()> {
         self.believe(at)?;
-        let rendered = jinja::render(text(bytes)?.trim_start(), self.means.lookup, &self.budget)?;
+        let rendered = jinja::render(text(bytes)?.trim_start(), self.env.lookup, &self.budget)?;
         self.data(&rendered.text, At { missing: &rendered.missing, ..at.deeper()? })
     }
 
@@ -158,7 +159,7 @@ impl Opening<'_> {
         }
         self.believe(at)?;
         self.budget.take(bytes.len())?;
-        self.opened.documents.push(content(zeroize::Zeroizing::new(bytes.to_vec()))?);
+        self.parsed.documents.push(content(zeroize::Zeroizing::new(bytes.to_vec()))?);
         Ok(())
     }
 
@@ -172,7 +173,7 @@ impl Opening<'_> {
             return Err(wrong(format!("there are more than {POINTERS} ConfigPointers")));
         }
         // Without a key, a signature tells nothing.
-        let tells = pointer.has_digest() || (pointer.signature.is_some() && *self.means.trust != Trust::Any);
+        let tells = pointer.has_digest() || (pointer.signature.is_some() && *self.env.trust != Trust::Any);
         if !tells {
             return Err(wrong(
                 "ConfigPointer: it has no digest, and this image has no key to verify its signature with",
@@ -183,7 +184,7 @@ impl Opening<'_> {
             self.believe(at)?;
         }
         let doing = |failure: Failure| failure.doing(format!("what {} gives", pointer.url));
-        let document = (self.means.fetch)(pointer).map_err(|failure| {
+        let document = (self.env.fetch)(pointer).map_err(|failure| {
             failure.doing(format!("getting the user-data that a pointer names from {}", pointer.url))
         })?;
         pointer.verify(document.bytes())?;
@@ -210,7 +211,7 @@ impl Opening<'_> {
     fn carrier(&mut self, mut carrier: Carrier, at: At) -> Result<()> {
         let form = carrier.form;
         let doing = |failure: Failure| failure.doing(format!("the {form}"));
-        let Some(carried) = carrier.find(self.means.lookup, &self.budget).map_err(doing)? else {
+        let Some(carried) = carrier.find(self.env.lookup, &self.budget).map_err(doing)? else {
             self.remark(format!("the {form} carries no node config and is ignored"));
             return Ok(());
         };
@@ -226,13 +227,13 @@ impl Opening<'_> {
         if carrier.hostname.as_ref().is_some_and(|name| !is_host_name(name)) {
             return Err(doing(wrong("its host name is none")));
         }
-        self.opened.documents.extend(carried.document);
+        self.parsed.documents.extend(carried.document);
         if let Some(flags) = carried.flags {
-            self.opened.take_flags(flags).map_err(doing)?;
+            self.parsed.take_flags(flags).map_err(doing)?;
         }
-        self.opened.files.extend(carried.files);
-        self.opened.sentinel = carried.sentinel.or(self.opened.sentinel.take());
-        self.opened.hostname = carrier.hostname.or(self.opened.hostname.take());
+        self.parsed.files.extend(carried.files);
+        self.parsed.sentinel = carried.sentinel.or(self.parsed.sentinel.take());
+        self.parsed.hostname = carrier.hostname.or(self.parsed.hostname.take());
         carrier.remarks.into_iter().for_each(|remark| self.remark(format!("{form}: {remark}")));
         Ok(())
     }
@@ -266,9 +267,9 @@ impl Opening<'_> {
                 }
                 None => false,
             };
-            let remarks = self.opened.remarks.len();
+            let remarks = self.parsed.remarks.len();
             self.part(part, At { is_signed: is_signed || at.is_signed, ..at }).map_err(doing)?;
-            let new = self.opened.remarks.iter_mut().skip(remarks);
+            let new = self.parsed.remarks.iter_mut().skip(remarks);
             new.for_each(|remark| *remark = format!("part {}: {remark}", index + 1));
         }
         Ok(())
@@ -278,9 +279,9 @@ impl Opening<'_> {
         let bytes = part.content();
         match treatment(part) {
             Some(Treatment::Ours) => {
-                let before = self.opened.documents.len();
+                let before = self.parsed.documents.len();
                 self.data(bytes, at)?;
-                if self.opened.documents.len() == before {
+                if self.parsed.documents.len() == before {
                     return Err(wrong(
                         "a part of the type application/x-firstboot-config holds no node config",
                     ));

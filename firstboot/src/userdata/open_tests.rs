@@ -30,14 +30,19 @@ fn trusted() -> Trust {
 }
 
 /// Opens with a machine that has a name, and a server that has `served`; how often that was asked.
-fn open_with(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &[u8]) -> (Result<Opened>, usize) {
+fn open_with(
+    bytes: &[u8],
+    signature: Option<&str>,
+    trust: &Trust,
+    served: &[u8],
+) -> (Result<ParsedUserData>, usize) {
     let asked = RefCell::new(0);
     let fetch = |_: &Pointer| {
         *asked.borrow_mut() += 1;
         Ok(Document::new(Zeroizing::new(served.to_vec())).unwrap())
     };
     let lookup = |name: &str| (name == "v1.local_hostname").then(|| "n1".to_owned());
-    let opened = open(bytes, signature, &Means { trust, lookup: &lookup, fetch: &fetch });
+    let opened = open(bytes, signature, &Env { trust, lookup: &lookup, fetch: &fetch });
     if let Ok(opened) = &opened {
         assert!(!format!("{opened:?}").contains("canary"), "{opened:?}");
     }
@@ -47,11 +52,11 @@ fn open_with(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &[u8]
     (opened, asked.into_inner())
 }
 
-fn opened(bytes: &[u8]) -> Result<Opened> {
+fn opened(bytes: &[u8]) -> Result<ParsedUserData> {
     open_with(bytes, None, &Trust::Any, b"").0
 }
 
-fn texts(opened: &Opened) -> Vec<&str> {
+fn texts(opened: &ParsedUserData) -> Vec<&str> {
     opened
         .documents
         .iter()

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::bounds::wrong;
 use crate::config::documents;
+use crate::document::LIMIT;
 use crate::error::{Failure, Result};
-use crate::platforms::document::LIMIT;
 use crate::secret::wipe;
 
 /// A document whose texts are overwritten when it is dropped.

@@ -25,10 +25,23 @@ pub fn hostname(root: &Root) -> Option<String> {
     })
 }
 
-/// Whether a name is one that every machine has.
-pub fn is_nobodys(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.is_empty() || name == "(none)" || name == "localhost" || name.starts_with("localhost.")
+/// The name of the running host, whatever root is given; empty when it has none.
+pub fn running_hostname() -> String {
+    nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Names of hosts that have no name of their own; so has every name below `localhost.`.
+const PLACEHOLDERS: &[&str] = &["", "(none)", "localhost", "localhost4", "localhost6"];
+
+/// Whether a name does not tell one host from another. This is the one rule for whether a host has a name.
+pub fn is_placeholder_name(name: &str) -> bool {
+    let name = name.trim().to_ascii_lowercase();
+    PLACEHOLDERS.contains(&name.as_str()) || name.starts_with("localhost.")
+}
+
+/// The host's own name; none for a placeholder.
+pub fn own_hostname(root: &Root) -> Option<String> {
+    hostname(root).filter(|name| !is_placeholder_name(name))
 }
 
 /// Names the host: now, and for the next boots.
@@ -72,6 +85,26 @@ mod tests {
         for (kernel, expected) in [("n1.example\n", "n1.example"), ("(none)\n", "node-7"), ("\n", "node-7")] {
             files::write(&root.path("/proc/sys/kernel/hostname"), kernel.as_bytes(), 0o644).unwrap();
             assert_eq!(hostname(&root).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn placeholders_are_no_names() {
+        let placeholders = [
+            "",
+            " ",
+            "(none)",
+            "LocalHost",
+            "localhost.localdomain",
+            "localhost.x",
+            "localhost4",
+            "localhost6",
+        ];
+        for name in placeholders {
+            assert!(is_placeholder_name(name), "{name}");
+        }
+        for name in ["n1", "localhost5", "mylocalhost", "n1.localhost"] {
+            assert!(!is_placeholder_name(name), "{name}");
         }
     }
 

@@ -44,7 +44,7 @@ fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline
     let mut backoff = Backoff::new();
     let configuration = cluster::configuration(&mut found.client, deadline, &mut backoff)?;
     let kubelet = cluster::kubelet_configuration(&mut found.client, &configuration, deadline, &mut backoff)?;
-    (join.tell)(&format!("the cluster is Kubernetes {}", configuration.kubernetes_version));
+    (join.print)(&format!("the cluster is Kubernetes {}", configuration.kubernetes_version));
     join.found.configuration = Some(configuration.clone());
     let ClusterConfiguration {
         kubernetes_version,

@@ -1,9 +1,9 @@
-//! What a node needs of its kernel and what an image brings along: where one of kubeadm's checks would fail for a module or a parameter, and the
-//! machine lets us, it is set, for the next boots too. A host without a name of its own gets the node's.
+//! Kernel modules and parameters: where one of kubeadm's checks would fail for one, and the machine allows it, sets it for this boot and the
+//! next ones.
 
 use super::{Need, Phase, preflight};
 use crate::error::Result;
-use crate::host::{files, kernel, machine};
+use crate::host::{files, kernel};
 use crate::join::Join;
 use crate::preflight::{context, fails};
 
@@ -35,7 +35,6 @@ pub const PHASE: Phase = Phase { name: "host", kubeadm: "preflight", need: Need:
 
 /// Nothing here fails the join: what cannot be set is told, and what depends on it is checked afterwards.
 fn run(join: &mut Join) -> Result<()> {
-    name_the_host(join);
     let _ = join.kubelet_version().map(|version| join.found.facts.kubelet = Some(Ok(version)));
     let (failing, is_docker) = preflight::with_context(join, None, |context| {
         let failing: Vec<_> = SETTINGS.iter().filter(|(check, ..)| fails(context, check)).collect();
@@ -56,16 +55,6 @@ fn run(join: &mut Join) -> Result<()> {
     Ok(())
 }
 
-fn name_the_host(join: &mut Join) {
-    let (host, node) = (machine::hostname(join.root).unwrap_or_default(), join.config.join.node.name.clone());
-    if machine::is_nobodys(&host)
-        && !machine::is_nobodys(&node)
-        && is_done(join, machine::set_hostname(join.root, &node))
-    {
-        join.say(&format!("the host, called \"{}\", is named {node}", host.escape_debug()));
-    }
-}
-
 fn is_done(join: &mut Join, done: Result<()>) -> bool {
     done.map_err(|failure| join.warn(failure.to_string())).is_ok()
 }
@@ -75,7 +64,7 @@ fn keep(join: &mut Join, path: &str, words: &[&str], end: &str) {
     if words.is_empty() {
         return;
     }
-    join.say(&format!("set for this node, and in {path} for its next boots: {}", words.join(", ")));
+    join.print(&format!("set for this node, and in {path} for its next boots: {}", words.join(", ")));
     let before = kernel::text(join.root, path).unwrap_or_default();
     let text = with_lines(&before, words, end);
     is_done(join, files::write(&join.root.path(path), text.as_bytes(), files::PUBLIC));

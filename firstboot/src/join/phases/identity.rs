@@ -78,7 +78,7 @@ fn ask_for_certificate(join: &mut Join) -> Result<()> {
     let deadline = join.deadline.within(join.config.join.timeouts.tls_bootstrap);
     let chain = request.submit(&mut discovered(join)?.client, deadline, &mut Backoff::new())?;
     let path = store(join.root, &chain, &key)?;
-    join.say(&format!("the cluster issued the client certificate {}", path.display()));
+    join.print(&format!("the cluster issued the client certificate {}", path.display()));
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::net::Endpoint;
 use crate::net::http::{self, Method, Request};
 use crate::net::trust::Trust;
 use crate::net::{Deadline, Network};
-use crate::verdict::notify;
+use crate::status::notify;
 
 /// The unit.
 const UNIT: &str = "kubelet";

@@ -1,5 +1,6 @@
 //! The phases of a join. To add one: a file here, and its line in [`ALL`].
 
+pub mod cleanup;
 pub mod cluster;
 pub mod discovery;
 pub mod files;
@@ -7,8 +8,7 @@ pub mod host;
 pub mod identity;
 pub mod kubelet;
 pub mod preflight;
-pub mod register;
-pub mod seal;
+pub mod wait;
 
 use std::thread::JoinHandle;
 
@@ -21,9 +21,9 @@ use crate::kubernetes::version::Version;
 
 /// A phase.
 pub struct Phase {
-    /// Its name in the journal and in the verdict.
+    /// Its name in the checkpoint and in the status.
     pub name: &'static str,
-    /// The phase of kubeadm that it is a part of: who skips that one skips this one.
+    /// The phase of kubeadm that it is a part of: skipping that one skips this one.
     pub kubeadm: &'static str,
     /// When it has to run.
     pub need: Need,
@@ -34,8 +34,6 @@ pub struct Phase {
 /// When a phase has to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// In every run.
-    Always,
     /// In every run that may change the machine.
     Writing,
     /// In every run that may change the machine, where that is the one we run on: a folder has no kubelet.
@@ -55,8 +53,8 @@ pub const ALL: &[Phase] = &[
     identity::PHASE,
     files::PHASE,
     kubelet::PHASE,
-    register::PHASE,
-    seal::PHASE,
+    wait::PHASE,
+    cleanup::PHASE,
 ];
 
 /// What phases hand on to later ones.

@@ -7,16 +7,18 @@
 //! | 2 | a disk or disc | its label, `cidata` |
 //! | 3 | `/var/lib/cloud/seed/nocloud`, `/var/lib/cloud/seed/nocloud-net` | `meta-data` or `user-data` in it |
 //!
-//! `user-data` and `meta-data` are read; `network-config` and `vendor-data` are not, and a remark says so: the network is the image's.
+//! `user-data` and `meta-data` are read; `network-config` and `vendor-data` are not, and a notice says so: the network is the image's.
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::drive::{the_disk, user_data};
-use super::{Document, Reader, Reading, Source};
+use super::{Platform, PlatformData, ReadContext};
+use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
+use crate::evidence::seed::Seed;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
 
@@ -27,7 +29,7 @@ pub(super) const LABEL: &str = "cidata";
 const FOLDERS: &[&str] = &["/var/lib/cloud/seed/nocloud", "/var/lib/cloud/seed/nocloud-net"];
 const IGNORED: &[&str] = &["network-config", "vendor-data"];
 
-pub(super) const SOURCE: Source = Source {
+pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Other(Strength::Pin, argument),
         Sign::Other(Strength::Smbios, serial),
@@ -35,64 +37,64 @@ pub(super) const SOURCE: Source = Source {
         Sign::Other(Strength::Channel, folder),
     ],
     node_name: Some("${hostname}"),
-    ..Source::named("nocloud", read)
+    ..Platform::named("nocloud", read)
 };
 
-pub(super) fn read(reader: &mut Reader) -> Result<Reading> {
-    let mut reading = Reading::default();
-    if let Some((seed, named_by)) = named(reader.evidence) {
-        seed::facts(&seed, named_by, &mut reading.facts);
+pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut data = PlatformData::default();
+    if let Some((seed, named_by)) = named(context.evidence) {
+        seed::facts(&seed, named_by, &mut data.facts);
         if let Some(url) = seed.url {
-            seed::read(reader, &url, named_by, &mut reading)?;
-            return Ok(reading);
+            seed::read(context, &url, named_by, &mut data)?;
+            return Ok(data);
         }
     }
-    let found = local(reader)?;
-    reading.facts.absorb(found.facts);
-    reading.user_data = found.user_data;
-    Ok(reading)
+    let found = local(context)?;
+    data.facts.absorb(found.facts);
+    data.user_data = found.user_data;
+    Ok(data)
 }
 
-fn local(reader: &mut Reader) -> Result<Reading> {
-    if reader.evidence.disks(LABEL).is_empty()
-        && let Some(folder) = FOLDERS.iter().find(|folder| is_seed(reader.evidence, folder))
+fn local(context: &mut ReadContext) -> Result<PlatformData> {
+    if context.evidence.disks(LABEL).is_empty()
+        && let Some(folder) = FOLDERS.iter().find(|folder| is_seed(context.evidence, folder))
     {
-        let (reading, ignored) = read_folder(&reader.root().path(folder), folder)?;
-        remark(reader, folder, &reading, &ignored);
-        return Ok(reading);
+        let (data, ignored) = read_folder(&context.root().path(folder), folder)?;
+        notice(context, folder, &data, &ignored);
+        return Ok(data);
     }
-    let disk = the_disk(reader, LABEL)?;
-    read_disk(reader, &disk)
+    let disk = the_disk(context, LABEL)?;
+    read_disk(context, &disk)
 }
 
 /// Reads a NoCloud disk, whichever platform attached it.
-pub(super) fn read_disk(reader: &mut Reader, disk: &Disk) -> Result<Reading> {
+pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<PlatformData> {
     let device = disk.device.display().to_string();
-    let (reading, ignored) = disk.with_files(|folder| read_folder(folder, &device))?;
-    remark(reader, &format!("{device}, with the label {},", disk.label), &reading, &ignored);
-    Ok(reading)
+    let (data, ignored) = disk.with_files(|folder| read_folder(folder, &device))?;
+    notice(context, &format!("{device}, with the label {},", disk.label), &data, &ignored);
+    Ok(data)
 }
 
 /// What is in `folder`, which is called `name`, and the names of what is there and not used.
-fn read_folder(folder: &Path, name: &str) -> Result<(Reading, Vec<&'static str>)> {
-    let mut reading = Reading::default();
+fn read_folder(folder: &Path, name: &str) -> Result<(PlatformData, Vec<&'static str>)> {
+    let mut data = PlatformData::default();
     if let Some(bytes) = Document::read_file(&folder.join("meta-data"))? {
-        facts(bytes.bytes(), &format!("{name}: meta-data"), &mut reading.facts)?;
+        facts(bytes.bytes(), &format!("{name}: meta-data"), &mut data.facts)?;
     }
-    reading.user_data = user_data(folder, "user-data", name)?;
+    data.user_data = user_data(folder, "user-data", name)?;
     let ignored = IGNORED
         .iter()
         .copied()
         .filter(|name| std::fs::metadata(folder.join(name)).is_ok_and(|about| about.len() > 0));
-    Ok((reading, ignored.collect()))
+    Ok((data, ignored.collect()))
 }
 
-fn remark(reader: &mut Reader, name: &str, reading: &Reading, ignored: &[&str]) {
-    if reading.user_data.is_none() {
-        reader.remark(format!("{name} has no user-data on it"));
+fn notice(context: &mut ReadContext, name: &str, data: &PlatformData, ignored: &[&str]) {
+    if data.user_data.is_none() {
+        context.notice(format!("{name} has no user-data on it"));
     }
     for file in ignored {
-        reader.remark(format!("{name} has {file} on it, which is not used"));
+        context.notice(format!("{name} has {file} on it, which is not used"));
     }
 }
 
@@ -126,23 +128,23 @@ fn place(error: &serde_yaml_ng::Error) -> String {
 }
 
 /// What names a seed, and by what means.
-fn named(evidence: &Evidence) -> Option<(seed::Seed, &'static str)> {
-    let by_argument = || evidence.command_line.words().iter().rev().find_map(|word| seed::parse(word));
-    let by_serial = || evidence.field(Field::ProductSerial).and_then(seed::in_serial);
+fn named(evidence: &Evidence) -> Option<(Seed, &'static str)> {
+    let by_argument = || evidence.command_line.words().iter().rev().find_map(|word| Seed::parse(word));
+    let by_serial = || evidence.field(Field::ProductSerial).and_then(Seed::in_serial);
     by_argument()
         .map(|seed| (seed, "the kernel argument ds=nocloud"))
         .or_else(|| Some((by_serial()?, "smbios product_serial")))
 }
 
 fn argument(evidence: &Evidence) -> Option<String> {
-    let is_there = evidence.command_line.words().iter().any(|word| seed::parse(word).is_some());
+    let is_there = evidence.command_line.words().iter().any(|word| Seed::parse(word).is_some());
     is_there.then(|| "the kernel command line has ds=nocloud".to_owned())
 }
 
 fn serial(evidence: &Evidence) -> Option<String> {
     evidence
         .field(Field::ProductSerial)
-        .and_then(seed::in_serial)
+        .and_then(Seed::in_serial)
         .map(|_| "smbios product_serial has ds=nocloud".to_owned())
 }
 

@@ -7,8 +7,8 @@ use super::*;
 use crate::host::files;
 use crate::host::root::Root;
 use crate::metadata::{Metadata, gather};
-use crate::policy::Policy;
 use crate::text::hex;
+use crate::trust_policy::TrustPolicy;
 
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 const SERIAL: &str = "/sys/class/dmi/id/product_serial";
@@ -27,7 +27,7 @@ fn gathered(contents: &[(&str, &str)]) -> (Result<Metadata>, Vec<String>) {
         let bytes = if url.ends_with("meta-data") { b"instance-id: 7\nlocal-hostname: n1\n" } else { CONFIG };
         Ok(Document::new(Zeroizing::new(bytes.to_vec())).unwrap())
     };
-    (gather(&root, &Policy::default(), &fetch), fetched.into_inner())
+    (gather(&root, &TrustPolicy::default(), &fetch), fetched.into_inner())
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn plain_http_gives_pinned_user_data_and_no_facts() {
         let metadata = metadata.unwrap_or_else(|failure| panic!("{contents:?}: {failure}"));
         assert_eq!(fetched, ["http://h/user-data"]);
         assert!(metadata.user_data.is_some() && metadata.facts.text("hostname").is_none());
-        assert!(metadata.remarks[0].contains("not read over plain http"), "{:?}", metadata.remarks);
+        assert!(metadata.notices[0].contains("not read over plain http"), "{:?}", metadata.notices);
     }
 }
 
@@ -124,5 +124,5 @@ fn a_seed_folder_is_read_and_what_is_not_used_is_said() {
         (Some("nocloud"), Some("i-1"))
     );
     assert_eq!(metadata.user_data.unwrap().1.origin, format!("{folder}: user-data"));
-    assert_eq!(metadata.remarks, [format!("{folder} has network-config on it, which is not used")]);
+    assert_eq!(metadata.notices, [format!("{folder} has network-config on it, which is not used")]);
 }

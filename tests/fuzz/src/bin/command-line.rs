@@ -3,13 +3,15 @@
 
 use firstboot::error::{ErrorKind, Failure};
 use firstboot::evidence::CommandLine;
-use firstboot::platforms::{inline, nocloud::seed, variables};
+use firstboot::document::Document;
+use firstboot::evidence::seed::Seed;
+use firstboot::locations::{inline, variables};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &str| {
     let words = CommandLine::parse(line);
     assert!(words.words().iter().all(|word| !word.is_empty() && word != "--"));
-    for seed in words.words().iter().filter_map(|word| seed::parse(word)) {
+    for seed in words.words().iter().filter_map(|word| Seed::parse(word)) {
         assert!(
             [seed.url, seed.hostname, seed.instance_id]
                 .iter()
@@ -25,7 +27,7 @@ fuzz_target!(|line: &str| {
         assert_eq!(url, line.replace("${mac}", "a%20b%2F%3F%23%25"));
     }
     let _ = variables::expand(line, "__dmi.", "__", &value);
-    if let Some(document) = words.value(inline::ARGUMENT).and_then(|text| inline::decode(text.as_bytes())) {
+    if let Some(document) = words.value(inline::ARGUMENT).and_then(|text| Document::from_base64(text.as_bytes())) {
         assert!(document.bytes().len() <= line.len());
     }
 });

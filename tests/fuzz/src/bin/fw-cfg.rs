@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         .join("sys/firmware/qemu_fw_cfg/by_name/opt")
         .join(ITEMS[usize::from(first & 1)]);
     write(&item.join("raw"), bytes);
-    let metadata = metadata::gather(&Root::at(folder.path()), &firstboot::policy::Policy::default(), &|_| {
+    let metadata = metadata::gather(&Root::at(folder.path()), &firstboot::trust_policy::TrustPolicy::default(), &|_| {
         panic!("no network")
     })
     .expect("an item is only bytes");

@@ -2,7 +2,7 @@
 #![no_main]
 
 use firstboot::evidence::smbios;
-use firstboot::platforms::credential;
+use firstboot::locations::credential;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,12 +1,12 @@
 //! Templates: what a check lets pass fails only for want of a fact, and a value is put in as it is.
 #![no_main]
 
-use firstboot::enrich::labels::{is_key, sanitised};
-use firstboot::enrich::template::{Names, Wrong, check, expand};
+use firstboot::kubernetes::labels::{is_key, sanitised};
+use firstboot::config::template::{Variables, Wrong, check, expand};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let mut names = Names::default();
+    let mut names = Variables::default();
     names.set("zone", Some("z".to_owned()));
     names.set("region", None);
     match expand(text, &names) {

@@ -2,9 +2,9 @@
 #![no_main]
 
 use firstboot::config::HostDefaults;
-use firstboot::platforms::Document;
+use firstboot::document::Document;
 use contract::public_key::PublicKey;
-use firstboot::userdata::{Means, Pointer, Trust, open};
+use firstboot::userdata::{Env, Pointer, Trust, open};
 use kiln_fuzz::TOKEN;
 use libfuzzer_sys::fuzz_target;
 
@@ -15,12 +15,12 @@ fuzz_target!(|bytes: &[u8]| {
     let lookup = |name: &str| name.len().is_multiple_of(2).then(|| "value".to_owned());
     let fetch = |_: &Pointer| Ok(Document::read(bytes).expect("inputs are short"));
     let signed = Trust::SignedBy(vec![PublicKey::parse(KEY).expect("it is a key")]);
-    let strict = open(bytes, None, &Means { trust: &signed, lookup: &lookup, fetch: &fetch });
+    let strict = open(bytes, None, &Env { trust: &signed, lookup: &lookup, fetch: &fetch });
     assert!(
         strict.is_err() || strict.is_ok_and(|opened| !opened.has_config()),
         "something that nobody signed was believed"
     );
-    match open(bytes, None, &Means { trust: &Trust::Any, lookup: &lookup, fetch: &fetch }) {
+    match open(bytes, None, &Env { trust: &Trust::Any, lookup: &lookup, fetch: &fetch }) {
         Ok(mut opened) => {
             assert!(!format!("{:?}", (&opened.documents, &opened.files, &opened.remarks)).contains(TOKEN));
             if let Err(failure) = opened.node_config(&HostDefaults { hostname: "node".to_owned() }) {

@@ -7,8 +7,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::document::LIMIT;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::platforms::document::LIMIT;
 
 #[cfg(target_arch = "x86_64")]
 mod port;

@@ -1,0 +1,70 @@
+//! `firstboot config validate`
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli::request::ConfigValidate;
+use crate::config::{self, HostDefaults, model::NodeConfig};
+use crate::error::Result;
+
+/// Checks the file. Returns the text to print, or the first error.
+pub fn validate(request: &ConfigValidate, host: &HostDefaults) -> Result<String> {
+    let bytes = config::file::read(request.file.as_deref().unwrap_or(Path::new("-")))?;
+    let config = config::parse(&bytes, host)?;
+    let warnings = warnings(&config);
+    if request.common.json {
+        return Ok(format!(
+            "{}\n",
+            json!({ "event": "config-valid", "node": config.node_name(), "warnings": warnings })
+        ));
+    }
+    let lines = warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    Ok(lines.chain([String::from("ok\n")]).collect())
+}
+
+fn warnings(config: &NodeConfig) -> Vec<String> {
+    let refused = config::refuse_control_plane(&config.join).err().map(|failure| failure.message);
+    config.warnings.iter().cloned().chain(refused).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::request::Common;
+    use crate::error::ErrorKind;
+
+    fn file(version: &str) -> Vec<u8> {
+        format!("apiVersion: kubeadm.k8s.io/{version}\nkind: JoinConfiguration\ndiscovery: {{file: {{kubeConfigPath: /x}}}}\nnodeRegistration: {{name: a, ignorePreflightErrors: [Swap]}}\n").into_bytes()
+    }
+
+    #[test]
+    fn validates_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("join.yaml");
+        let run = |json: bool| {
+            let common = Common { json, ..Common::default() };
+            validate(
+                &ConfigValidate { common, file: Some(path.clone()) },
+                &HostDefaults { hostname: "node1".to_owned() },
+            )
+        };
+        assert!(run(false).unwrap_err().message.starts_with("there is no file "));
+        std::fs::write(&path, file("v1beta4")).unwrap();
+        assert_eq!(run(false).unwrap(), "ok\n");
+        std::fs::write(&path, [file("v1beta4").as_slice(), b"controlPlane: {}\nx: 1\n"].concat()).unwrap();
+        let warned = run(false).unwrap();
+        assert!(
+            warned.lines().filter(|line| line.starts_with("warning: ")).count() == 2
+                && warned.ends_with("\nok\n"),
+            "{warned}"
+        );
+        let value: serde_json::Value = serde_json::from_str(&run(true).unwrap()).unwrap();
+        assert_eq!(
+            (value["event"].as_str(), value["node"].as_str(), value["warnings"].as_array().unwrap().len()),
+            (Some("config-valid"), Some("a"), 2)
+        );
+        std::fs::write(&path, vec![b'#'; config::SIZE_LIMIT * 2]).unwrap();
+        assert_eq!(run(false).unwrap_err().kind, ErrorKind::Config);
+    }
+}

@@ -1,0 +1,34 @@
+//! QEMU's firmware configuration device (<https://www.qemu.org/docs/master/specs/fw_cfg.html>), as the kernel's driver
+//! qemu_fw_cfg shows it in sysfs.
+
+use crate::document::Document;
+use crate::error::Result;
+use crate::host::kernel;
+use crate::host::root::Root;
+
+const FOLDER: &str = "/sys/firmware/qemu_fw_cfg";
+
+/// The item `name`; none where there is no such item, or no such device.
+pub(crate) fn item(root: &Root, name: &str, notices: &mut Vec<String>) -> Result<Option<Document>> {
+    if !root.path(FOLDER).exists()
+        && is_there(root)
+        && let Err(failure) = kernel::load_module(root, "qemu_fw_cfg")
+    {
+        notices.push(format!(
+            "this machine has QEMU's firmware configuration device, but not its driver: {failure}"
+        ));
+    }
+    Document::read_file(&root.path(format!("{FOLDER}/by_name/{name}/raw")))
+}
+
+/// The driver's folder, or the device as the firmware describes it: QEMU0002 in ACPI, fw-cfg in a device tree.
+pub(crate) fn is_there(root: &Root) -> bool {
+    root.path(FOLDER).exists()
+        || has(root, "/sys/bus/acpi/devices", "QEMU0002")
+        || has(root, "/sys/firmware/devicetree/base", "fw-cfg")
+}
+
+fn has(root: &Root, folder: &str, prefix: &str) -> bool {
+    let mut entries = std::fs::read_dir(root.path(folder)).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+}

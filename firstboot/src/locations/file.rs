@@ -1,0 +1,26 @@
+//! A file of the machine: put there by whoever made the image or the machine, or by a program that ran before the agent.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::LocationContext;
+use crate::document::{Document, UserData};
+use crate::error::Result;
+
+/// Where the file may lie. What is in /run is gone after a reboot.
+pub const PATHS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
+
+pub(super) fn find(context: &LocationContext, notices: &mut Vec<String>) -> Result<Option<UserData>> {
+    for path in PATHS {
+        let file = context.root.path(path);
+        let Some(document) = Document::read_file(&file)? else { continue };
+        if document.is_blank() {
+            notices.push(format!("{path} is empty and is ignored"));
+            continue;
+        }
+        if std::fs::metadata(&file).is_ok_and(|about| about.mode() & 0o044 != 0) {
+            notices.push(format!("{path} can be read by others than root: it may hold a token (chmod 600)"));
+        }
+        return Ok(UserData::new(document, *path));
+    }
+    Ok(None)
+}

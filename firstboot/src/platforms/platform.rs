@@ -1,0 +1,104 @@
+//! What a platform is to the agent: one row of data.
+
+use std::time::Duration;
+
+use crate::document::{Document, UserData};
+use crate::error::Result;
+use crate::evidence::{Evidence, Sign};
+use crate::facts::Facts;
+use crate::host::root::Root;
+use crate::net::Deadline;
+use crate::net::service::{Protocol, Service};
+
+/// Time limit for reading the metadata of a platform that sets no other.
+pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Makes secrets unreadable where they came from; returns a description of what it overwrote.
+pub type Scrub = fn(&Root) -> Result<Option<String>>;
+
+/// A platform: where a machine runs. How it is recognized, and how its metadata is read.
+#[derive(Debug)]
+pub struct Platform {
+    /// `ec2`
+    pub name: &'static str,
+    /// Any of these proves the platform. Without signs, only a pin selects it.
+    pub signs: &'static [Sign],
+    /// Any of these proves that the machine only looks like it.
+    pub look_alikes: &'static [Sign],
+    /// Reads facts and user data.
+    pub read: fn(&mut ReadContext) -> Result<PlatformData>,
+    /// Time limit for `read`: some metadata services start late.
+    pub deadline: Duration,
+    /// Template of a node's provider-id, where the platform's cloud controller manager wants one:
+    /// `aws:///${zone}/${instance-id}`.
+    pub provider_id: Option<&'static str>,
+    /// Template of the node's name when the config has none: `${hostname}`; none to use the host's name.
+    pub node_name: Option<&'static str>,
+    /// Addresses that serve secrets to any client on the machine; the metadata guard keeps pods from them.
+    pub guarded: &'static [&'static str],
+    /// Makes the secrets of the user data unreadable at their origin, once they are used.
+    pub scrub: Option<Scrub>,
+}
+
+impl Platform {
+    /// A platform with defaults in every field but its name and reader.
+    pub(crate) const fn named(
+        name: &'static str,
+        read: fn(&mut ReadContext) -> Result<PlatformData>,
+    ) -> Self {
+        Self {
+            name,
+            signs: &[],
+            look_alikes: &[],
+            read,
+            deadline: DEFAULT_DEADLINE,
+            provider_id: None,
+            node_name: None,
+            guarded: &[],
+            scrub: None,
+        }
+    }
+}
+
+/// Everything that a platform reads its metadata with.
+pub struct ReadContext<'a> {
+    /// The machine's evidence, and its files.
+    pub evidence: &'a Evidence,
+    /// Time limit for all reads together.
+    pub deadline: Deadline,
+    /// Notices for the operator; never a secret.
+    pub notices: Vec<String>,
+    /// Fetches a URL configured by the operator: at most [`crate::document::LIMIT`] bytes, https by the system's CAs.
+    pub fetch: &'a dyn Fn(&str) -> Result<Document>,
+    /// Address of the metadata service, where it is not the platform's usual one: tests run a service of their own.
+    pub service: Option<&'a str>,
+}
+
+impl ReadContext<'_> {
+    /// The machine's files.
+    pub(crate) fn root(&self) -> &Root {
+        self.evidence.root()
+    }
+
+    /// A client of the metadata service at the first of `addresses` that answers.
+    pub(crate) fn service(&self, addresses: &[&str], protocol: Protocol) -> Service {
+        match self.service {
+            Some(address) => Service::new(&[address], protocol, self.deadline),
+            None => Service::new(addresses, protocol, self.deadline),
+        }
+    }
+
+    /// Adds a notice for the operator.
+    pub(crate) fn notice(&mut self, notice: impl Into<String>) {
+        self.notices.push(notice.into());
+    }
+}
+
+/// Metadata that a platform has for a machine.
+#[derive(Debug, Default)]
+pub struct PlatformData {
+    /// Facts about the machine.
+    pub facts: Facts,
+    /// None where the platform has no user data for this machine.
+    pub user_data: Option<UserData>,
+}

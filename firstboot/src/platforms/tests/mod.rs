@@ -1,0 +1,26 @@
+mod metadata_server;
+mod service_cases;
+mod services;
+
+use super::ALL;
+
+#[test]
+fn every_platform_has_a_name_of_its_own_and_addresses_that_are_addresses() {
+    let mut names: Vec<&str> = ALL.iter().map(|platform| platform.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), ALL.len());
+    for platform in ALL {
+        assert!(
+            platform.guarded.iter().all(|address| address.parse::<std::net::IpAddr>().is_ok()),
+            "{}",
+            platform.name
+        );
+        assert!(
+            !platform.signs.is_empty() || platform.name == "proxmox",
+            "{} is never recognised",
+            platform.name
+        );
+        assert!(!platform.deadline.is_zero(), "{}", platform.name);
+    }
+}

@@ -1,0 +1,208 @@
+use std::time::{Duration, Instant};
+
+use super::metadata_server::MetadataServer;
+use super::service_cases::{CASES, CONFIG, Case, ENCODED};
+use crate::error::{ErrorKind, Result};
+use crate::evidence::Evidence;
+use crate::facts::Facts;
+use crate::host::files;
+use crate::host::root::Root;
+use crate::net::Deadline;
+use crate::platforms::detect::detect;
+use crate::platforms::{ALL, Platform, PlatformData, ReadContext, azure, documents, scaleway};
+
+/// A machine's files: what its firmware says, and a lease as CloudStack's machines have it.
+fn machine(folder: &std::path::Path, smbios: &[(&str, &str)]) -> Root {
+    let root = Root::at(folder);
+    for (name, text) in smbios {
+        files::write(&root.path(format!("/sys/class/dmi/id/{name}")), text.as_bytes(), 0o444).unwrap();
+    }
+    files::write(
+        &root.path("/run/systemd/netif/leases/2"),
+        b"ADDRESS=10.7.1.5\nSERVER_ADDRESS=10.7.1.1\n",
+        0o644,
+    )
+    .unwrap();
+    root
+}
+
+fn read_with(
+    evidence: &Evidence,
+    platform: &Platform,
+    address: &str,
+    limit: Duration,
+) -> (Result<PlatformData>, Vec<String>) {
+    let mut context = ReadContext {
+        evidence,
+        deadline: Deadline::after(limit),
+        notices: Vec::new(),
+        fetch: &|_| panic!("no URL is named"),
+        service: Some(address),
+    };
+    let data = (platform.read)(&mut context);
+    (data, context.notices)
+}
+
+#[test]
+fn every_platform_is_recognised_and_read_with_few_requests() {
+    for case in CASES {
+        let folder = tempfile::tempdir().unwrap();
+        let evidence = Evidence::of(&machine(folder.path(), case.smbios));
+        let detection = detect(&evidence, None).unwrap();
+        let platform = detection.platform.unwrap();
+        assert_eq!((platform.name, detection.others.len()), (case.name, 0));
+        let service = MetadataServer::new(case.answers, ("Metadata-Flavor", "Google"));
+        let (data, notices) = read_with(&evidence, platform, &service.address, Duration::from_secs(20));
+        let data = data.unwrap_or_else(|failure| panic!("{}: {failure}", case.name));
+        check(case, &data, &service);
+        assert!(notices.is_empty(), "{}: {notices:?}", case.name);
+    }
+}
+
+fn check(case: &Case, data: &PlatformData, service: &MetadataServer) {
+    let name = case.name;
+    for (field, expected) in case.facts {
+        assert_eq!(data.facts.text(field), Some(*expected), "{name}: {field}");
+    }
+    let addresses: Vec<String> =
+        data.facts.addresses.value().into_iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(addresses, case.addresses, "{name}");
+    assert!(
+        data.facts
+            .instance_id
+            .said()
+            .unwrap()
+            .source
+            .starts_with(&format!("http://{}/", service.address)),
+        "{name}"
+    );
+    assert!(data.facts.instance_id.others().is_empty(), "{name}");
+    let user_data = data.user_data.as_ref().unwrap();
+    assert_eq!(user_data.document.bytes(), CONFIG.as_bytes(), "{name}");
+    assert!(
+        user_data.origin.starts_with("http://") && !user_data.origin.contains('?'),
+        "{name}: {}",
+        user_data.origin
+    );
+    let asked = service.requests();
+    assert_eq!(asked.len(), case.requests, "{name}: {asked:#?}");
+    let of_service = &asked[asked.len() - 1].headers;
+    for (header, value) in case.headers {
+        assert_eq!(of_service.get(*header).map(String::as_str), Some(*value), "{name}: {header}");
+    }
+}
+
+fn platform(name: &str) -> &'static Platform {
+    ALL.iter().find(|platform| platform.name == name).unwrap()
+}
+
+#[test]
+fn an_id_that_the_firmware_contradicts_is_remarked_on_and_refused_where_it_must_be_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let evidence = Evidence::of(&machine(folder.path(), &[("product_serial", "8")]));
+    let droplet = MetadataServer::new(&[("GET /metadata/v1.json", r#"{"droplet_id": 7}"#)], ("X", "y"));
+    let (data, notices) =
+        read_with(&evidence, platform("digitalocean"), &droplet.address, Duration::from_secs(5));
+    let id = data.unwrap().facts.instance_id;
+    assert_eq!((id.value().unwrap().as_str(), id.others()[0].value.as_str()), ("7", "8"));
+    assert!(notices[0].contains("smbios product_serial 8"), "{notices:?}");
+    let server = MetadataServer::new(&[("GET /hetzner/v1/metadata", "instance-id: 7\n")], ("X", "y"));
+    let failure = read_with(&evidence, platform("hetzner"), &server.address, Duration::from_secs(5))
+        .0
+        .unwrap_err();
+    assert!(
+        failure.kind == ErrorKind::Source && failure.message.contains("smbios product_serial"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let evidence = Evidence::of(&machine(folder.path(), &[]));
+    for case in CASES {
+        let tokens = ["PUT /latest/api/token", "PUT /v1/token"];
+        for text in
+            ["<html>sign in</html>", "{}", r#"{"id": {}, "instance-id": [], "uuid": 1.5"#, "\u{1b}[2J"]
+        {
+            let answers: Vec<(&str, &str)> = case
+                .answers
+                .iter()
+                .map(|(line, answer)| (*line, if tokens.contains(line) { answer } else { text }))
+                .collect();
+            let service = MetadataServer::new(&answers, ("Metadata-Flavor", "Google"));
+            let began = Instant::now();
+            let (data, _) =
+                read_with(&evidence, platform(case.name), &service.address, Duration::from_secs(20));
+            assert!(began.elapsed() < Duration::from_secs(5), "{}", case.name);
+            // Services of texts can tell no more than that an identifier has no blanks.
+            let is_text = ["exoscale", "cloudstack"].contains(&case.name)
+                && text.bytes().all(|byte| byte.is_ascii_graphic());
+            assert_eq!(data.is_err(), !is_text, "{}: {text}", case.name);
+            if let Err(failure) = data {
+                assert!(
+                    failure.kind == ErrorKind::Source && failure.message.starts_with("http://"),
+                    "{}: {failure}",
+                    case.name
+                );
+            }
+        }
+        let service = MetadataServer::new(&[], ("X", "y"));
+        let began = Instant::now();
+        let failure = read_with(&evidence, platform(case.name), &service.address, Duration::from_millis(300))
+            .0
+            .unwrap_err();
+        assert!(
+            began.elapsed() < Duration::from_secs(2) && failure.message.contains("404"),
+            "{}: {failure}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn scaleway_reads_its_document() {
+    let bytes = br#"{"id": "s-1", "hostname": "n1", "commercial_type": "GP1", "location": {"zone_id": "fr-par-1"}, "private_ip": null,
+        "public_ip": {"address": "203.0.113.11"}, "public_ips_v4": [{"address": "203.0.113.11"}], "ipv6": {"address": "2001:bc8::5"}}"#;
+    let mut facts = Facts::default();
+    scaleway::document(bytes, "http://m", &mut facts).unwrap();
+    assert_eq!(
+        (facts.text("zone"), facts.text("region"), facts.text("instance-type")),
+        (Some("fr-par-1"), Some("fr-par"), Some("GP1"))
+    );
+    let addresses: Vec<String> = facts.addresses.value().unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["203.0.113.11 (public)", "2001:bc8::5 (public)"]);
+}
+
+#[test]
+fn azure_takes_custom_data_from_the_environment_of_its_disc() {
+    let xml = format!(
+        "\u{feff}<?xml version=\"1.0\"?><ns0:Environment xmlns:ns0=\"http://schemas.dmtf.org/ovf/environment/1\" \
+         xmlns:ns1=\"http://schemas.microsoft.com/windowsazure\"><ns1:ProvisioningSection><ns1:LinuxProvisioningConfigurationSet>\
+         <ns1:CustomData>{ENCODED}</ns1:CustomData></ns1:LinuxProvisioningConfigurationSet></ns1:ProvisioningSection></ns0:Environment>"
+    );
+    let found = azure::in_environment(xml.as_bytes(), "/dev/sr0: ovf-env.xml").unwrap().unwrap();
+    assert_eq!(found.document.bytes(), CONFIG.as_bytes());
+    assert!(azure::in_environment(b"<a/>", "x").unwrap().is_none());
+    let deep = "<a>".repeat(50_000);
+    for wrong in [
+        "<a>",
+        "<a><CustomData>canary!</CustomData></a>",
+        "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>",
+        deep.as_str(),
+    ] {
+        let failure = azure::in_environment(wrong.as_bytes(), "x").unwrap_err();
+        assert!(failure.message.starts_with("x: ") && !failure.message.contains("canary"), "{failure}");
+    }
+}
+
+#[test]
+fn no_parser_takes_what_is_no_document() {
+    let deep = "[".repeat(100_000);
+    for (name, parse) in documents::PARSERS {
+        for bytes in [&b"\xff\xfe"[..], b"{", deep.as_bytes()] {
+            let parsed = parse(bytes, "http://m", &mut Facts::default());
+            assert_eq!(parsed.is_err(), *name != "cloudstack lease", "{name}");
+        }
+    }
+}

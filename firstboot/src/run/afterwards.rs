@@ -1,0 +1,77 @@
+//! The end of a run: secrets that are no longer needed go, Cluster API gets its sentinel file, a failed machine powers off if the config
+//! says so.
+
+use std::time::Duration;
+
+use super::{ResolvedConfig, Session, extra_files};
+use crate::config::model::OnFailure;
+use crate::error::Result;
+use crate::host::services::Services;
+use crate::host::{command, files};
+use crate::metadata::Metadata;
+use crate::platforms::Platform;
+use crate::status::notify;
+
+/// How long the service manager may take to accept a power-off.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// After a join. No failure here ends the run.
+pub(super) fn after_join(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
+    if resolved.config.join.dry_run {
+        return;
+    }
+    remove_config(session, resolved);
+    scrub(session, metadata, resolved);
+    if let Some(sentinel) = &resolved.sentinel
+        && let Err(failure) = extra_files::write_sentinel(session.root, sentinel)
+    {
+        session.warn(format_args!("{failure}: Cluster API does not learn that this machine has joined"));
+    }
+}
+
+/// Removes the file that the config came from: its token is no longer needed.
+fn remove_config(session: &Session, resolved: &ResolvedConfig) {
+    let Some(path) = &resolved.file else { return };
+    match files::remove(&session.root.path(path)) {
+        Ok(()) => session.print(&format!("removed {}: it held a token", path.display())),
+        Err(failure) => session.warn(format_args!("{failure}: it holds a token")),
+    }
+}
+
+/// Makes the platform's copy of the config unreadable, where the platform allows it and the config came from there.
+fn scrub(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
+    if !resolved.config.agent.scrub || !session.root.is_machine() {
+        return;
+    }
+    let came_from = |platform: &&Platform| resolved.origin == Some(platform.name);
+    let Some(scrub) = metadata.platform.filter(came_from).and_then(|platform| platform.scrub) else {
+        return;
+    };
+    match scrub(session.root) {
+        Ok(done) => done.iter().for_each(|done| session.print(done)),
+        Err(failure) => session.warn(format_args!("{failure}: it may hold a token")),
+    }
+}
+
+/// After a failure: powers off or reboots, so that an autoscaler replaces the machine, if the config says so.
+pub(super) fn give_up(session: &Session, on_failure: OnFailure) {
+    let verb = match on_failure {
+        OnFailure::Nothing => return,
+        OnFailure::PowerOff => "poweroff",
+        OnFailure::Reboot => "reboot",
+    };
+    session.print(&format!("the config asks for it: {verb}"));
+    notify::send(&format!("STATUS=failed: {verb}"));
+    if session.root.is_machine()
+        && let Err(failure) = stop_machine(Services::of(session.root), verb)
+    {
+        session.warn(failure);
+    }
+}
+
+fn stop_machine(services: Services, verb: &str) -> Result<()> {
+    match services {
+        Services::Systemd => command::run_checked("systemctl", &["--no-block", verb], STOP_LIMIT).map(drop),
+        Services::OpenRc | Services::None => command::run_checked(verb, &[], STOP_LIMIT).map(drop),
+    }
+}

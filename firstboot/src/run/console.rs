@@ -1,0 +1,29 @@
+//! The output of a running command: lines for people or, with `--json`, for machines.
+
+use std::io::Write;
+
+use serde_json::json;
+
+/// Prints to standard output, which systemd sends to its journal and the console.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+impl Console {
+    /// Prints a line for people; with `--json` an object with the event `message`. A closed output is no error.
+    pub fn print(self, text: &str) {
+        let line = if self.json {
+            json!({ "event": "message", "message": text }).to_string()
+        } else {
+            format!("firstboot: {text}")
+        };
+        self.print_raw(&line);
+    }
+
+    /// Prints a line for machines, unchanged.
+    pub fn print_raw(self, line: &str) {
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}

@@ -1,0 +1,176 @@
+//! From a node config to a node.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::earlier::{Earlier, earlier};
+use super::{ResolvedConfig, Session, extra_files};
+use crate::checkpoint::CheckpointFile;
+use crate::config::model::NodeConfig;
+use crate::config::refuse_control_plane;
+use crate::error::Result;
+use crate::facts::Facts;
+use crate::host::root::Root;
+use crate::host::{files, machine};
+use crate::join::Join;
+use crate::join::identity::FOLDER;
+use crate::join::phases::{Found, preflight};
+use crate::net::{Deadline, Network};
+use crate::status::{Outcome, Progress};
+
+/// When a join begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At once.
+    Now,
+    /// After the config's `spread`: many machines boot at the same time.
+    Spread,
+}
+
+/// Joins, unless the machine has joined before.
+pub(super) fn join(
+    session: &Session,
+    facts: &Facts,
+    resolved: &ResolvedConfig,
+    start: Start,
+    progress: &mut Progress,
+) -> Result<Outcome> {
+    let (config, is_dry_run) = (&resolved.config, resolved.config.join.dry_run);
+    progress.status().node = Some(config.node_name());
+    progress.status().source = Some(resolved.source.clone());
+    for warning in &config.warnings {
+        session.warn(warning);
+        progress.status().warnings.push(warning.clone());
+    }
+    refuse_control_plane(&config.join)?;
+    name_host(session, config)?;
+    if !is_dry_run {
+        extra_files::write(session, &resolved.files)?;
+    }
+    let machine = session.machine()?;
+    if !is_dry_run {
+        sweep(session.root, config);
+    }
+    let begin = match earlier(session, config)? {
+        Earlier::Joined => return Ok(Outcome::AlreadyJoined),
+        Earlier::Begin(begin) => begin,
+        Earlier::BeginAfterReset(begin) => {
+            // The reset may have removed them.
+            extra_files::write(session, &resolved.files)?;
+            begin
+        }
+    };
+    let checkpoint = (!is_dry_run).then(|| CheckpointFile::begin(session.root, begin)).transpose()?;
+    if start == Start::Spread {
+        spread(session, config.agent.spread, &machine.identity);
+    }
+    with_join(session, facts, resolved, checkpoint, progress, |join| {
+        join.run()?;
+        if is_dry_run {
+            print_plan(session, join);
+        }
+        Ok(Outcome::Joined)
+    })
+}
+
+/// Runs the checks of a join on this machine. Those that need the cluster are skipped.
+pub fn check(
+    session: &Session,
+    facts: &Facts,
+    resolved: &ResolvedConfig,
+    progress: &mut Progress,
+) -> Result<()> {
+    session.machine()?;
+    with_join(session, facts, resolved, None, progress, preflight::alone)
+}
+
+fn with_join<T>(
+    session: &Session,
+    facts: &Facts,
+    resolved: &ResolvedConfig,
+    checkpoint: Option<CheckpointFile>,
+    progress: &mut Progress,
+    run: impl FnOnce(&mut Join) -> Result<T>,
+) -> Result<T> {
+    let config = &resolved.config;
+    let mut join = Join {
+        root: session.root,
+        config,
+        machine: session.machine()?,
+        facts,
+        deadline: Deadline::after(config.agent.deadline),
+        network: Network::new(session.root.clone()),
+        progress,
+        print: &|line| session.print(line),
+        checkpoint,
+        found: Found::default(),
+    };
+    run(&mut join)
+}
+
+/// Gives a host without a name the node's name, before anything asks for it.
+fn name_host(session: &Session, config: &NodeConfig) -> Result<()> {
+    if config.join.dry_run || !session.root.is_machine() || machine::own_hostname(session.root).is_some() {
+        return Ok(());
+    }
+    let node = config.node_name();
+    if machine::is_placeholder_name(&node) {
+        return Ok(());
+    }
+    session.print(&format!("the host has no name and is called {node}"));
+    machine::set_hostname(session.root, &node)
+}
+
+/// Removes the unfinished files of a killed run.
+fn sweep(root: &Root, config: &NodeConfig) {
+    let ca_folder = config.join.ca_cert_path.parent();
+    let folders =
+        ["/etc", "/etc/kubernetes", "/var/lib/kubelet", "/var/lib/firstboot", "/run/firstboot", FOLDER]
+            .map(Path::new);
+    folders.into_iter().chain(ca_folder).for_each(|folder| files::sweep(&root.path(folder)));
+}
+
+/// Waits for this machine's share of `longest`.
+fn spread(session: &Session, longest: Duration, identity: &str) {
+    let share = delay(longest, identity);
+    if !share.is_zero() {
+        session.print(&format!(
+            "waiting for {:.1} s, so that not all machines come at once",
+            share.as_secs_f64()
+        ));
+        std::thread::sleep(share);
+    }
+}
+
+/// The identity's first 32 bits as a fraction of `longest`.
+fn delay(longest: Duration, identity: &str) -> Duration {
+    let bits = identity
+        .get(..8)
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .unwrap_or_default();
+    longest.mul_f64(f64::from(bits) / (f64::from(u32::MAX) + 1.0))
+}
+
+/// Prints the files that a dry run does not write. None of them holds a secret.
+fn print_plan(session: &Session, join: &Join) {
+    for file in join.found.plan.iter().flat_map(|plan| &plan.files) {
+        session.print(&format!("would write {} (mode {:o}):", file.path.display(), file.mode));
+        String::from_utf8_lossy(&file.bytes)
+            .lines()
+            .for_each(|line| session.console.print_raw(&format!("  {line}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_are_spread_by_the_identity() {
+        let longest = Duration::from_secs(100);
+        assert_eq!(delay(longest, "00000000aa"), Duration::ZERO);
+        assert_eq!(delay(longest, "80000000aa"), Duration::from_secs(50));
+        assert!(delay(longest, "ffffffffaa") < longest);
+        assert_eq!(delay(longest, "no hash"), Duration::ZERO);
+    }
+}

@@ -1,0 +1,119 @@
+//! A run: from the metadata of the machine to a node. `firstboot run`, `join` and `preflight` share these parts; what they know of the
+//! machine is in their [`Session`].
+//!
+//! ```text
+//! metadata_guard ─► metadata ─► node_config ─┬─► join (earlier run, extra files, phases) ─► afterwards ─┬─► conclude ─► report
+//!                                            └─► standby ──────────────────────────────────────────────┘
+//! ```
+
+mod afterwards;
+mod console;
+mod earlier;
+mod extra_files;
+mod fetch;
+mod join;
+mod metadata_guard;
+pub mod node_config;
+pub mod reset;
+mod session;
+mod standby;
+
+pub use console::Console;
+pub use join::check;
+pub use node_config::ResolvedConfig;
+pub use session::Session;
+
+use self::join::Start;
+use crate::config::flags::JoinFlags;
+use crate::config::model::{NodeConfig, OnFailure};
+use crate::error::Result;
+use crate::facts::Facts;
+use crate::report::{self, Wish};
+use crate::status::{Outcome, Progress};
+
+/// Finds the node config of this machine and joins with it: `firstboot run`, which the image's unit runs.
+pub fn run(session: &Session) -> Result<()> {
+    let mut progress = Progress::begin(session.root);
+    let mut summary = RunSummary::default();
+    let ended = attempt(session, &mut progress, &mut summary);
+    let concluded = conclude(session, ended, &mut progress);
+    let RunSummary { on_failure, report, facts } = summary;
+    report::send(session.root, report.as_deref(), &facts, &mut progress, &|line| session.print(line));
+    if concluded.is_err() {
+        afterwards::give_up(session, on_failure);
+    }
+    concluded
+}
+
+/// Joins with the node config that the flags name: `firstboot join`.
+pub fn join_by_hand(session: &Session, flags: &JoinFlags) -> Result<()> {
+    let (metadata, resolved) = node_config::by_hand(session, flags)?;
+    let is_dry_run = resolved.config.join.dry_run;
+    if !is_dry_run {
+        node_config::publish(session, &metadata);
+    }
+    let mut progress =
+        if is_dry_run { Progress::unpublished(session.root) } else { Progress::begin(session.root) };
+    let ended = join::join(session, &metadata.facts, &resolved, Start::Now, &mut progress);
+    let concluded = conclude(session, ended, &mut progress);
+    // The person who joins by hand sees the result: only the targets that the config names get a report.
+    let targets = resolved.config.agent.report.as_deref().unwrap_or_default();
+    report::send(session.root, Some(targets), &metadata.facts, &mut progress, &|line| session.print(line));
+    concluded
+}
+
+/// What the end of a run needs, however early the run fails.
+struct RunSummary {
+    on_failure: OnFailure,
+    report: Option<Vec<Wish>>,
+    facts: Facts,
+}
+
+impl Default for RunSummary {
+    fn default() -> Self {
+        Self { on_failure: OnFailure::Nothing, report: None, facts: Facts::default() }
+    }
+}
+
+impl RunSummary {
+    /// A dry run sends no report.
+    fn set_config(&mut self, config: &NodeConfig) {
+        self.on_failure = config.agent.on_failure;
+        self.report = if config.join.dry_run { Some(Vec::new()) } else { config.agent.report.clone() };
+    }
+}
+
+fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary) -> Result<Outcome> {
+    let detection = session.detect()?;
+    metadata_guard::at_boot(session, detection.platform)?;
+    let mut metadata = session.gather(detection)?;
+    summary.facts = metadata.facts.clone();
+    let resolved = node_config::of_machine(session, &mut metadata);
+    let is_dry_run = matches!(&resolved, Ok(Some(ResolvedConfig { config, .. })) if config.join.dry_run);
+    if !is_dry_run {
+        node_config::publish(session, &metadata);
+    }
+    let Some(resolved) = resolved? else { return earlier::without_config(session, progress) };
+    summary.set_config(&resolved.config);
+    metadata_guard::by_config(session, &resolved.config, metadata.platform)?;
+    if standby::is_wanted(session, &metadata.facts, &resolved)? {
+        return standby::prepare(session, &metadata.facts, &resolved, progress);
+    }
+    let outcome = join::join(session, &metadata.facts, &resolved, Start::Spread, progress)?;
+    afterwards::after_join(session, &metadata, &resolved);
+    Ok(outcome)
+}
+
+/// Ends the run: prints its verdict.
+fn conclude(session: &Session, ended: Result<Outcome>, progress: &mut Progress) -> Result<()> {
+    match ended {
+        Ok(outcome) => {
+            session.console.print_raw(&progress.end(outcome));
+            Ok(())
+        }
+        Err(failure) => {
+            session.console.print_raw(&progress.fail(&failure));
+            Err(failure)
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Which node config counts: the one of the flags and their file, or the one that this machine has from its platform or a location.
+
+use std::path::PathBuf;
+
+use super::Session;
+use super::fetch::fetch;
+use crate::config::flags::{self, JoinFlags};
+use crate::config::model::{FromFacts, NodeConfig};
+use crate::config::{HostDefaults, file};
+use crate::document::UserData;
+use crate::enrich::variables::variables;
+use crate::enrich::{self, KnownFacts, cloud_init, name};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::facts;
+use crate::host::{machine, network, root::Root};
+use crate::locations;
+use crate::metadata::Metadata;
+use crate::userdata::{self, Env, ExtraFile, ParsedUserData};
+
+/// A node config, and where it came from.
+pub struct ResolvedConfig {
+    /// Complete: the machine's facts are filled in.
+    pub config: NodeConfig,
+    /// `nocloud: /dev/vdb`
+    pub source: String,
+    /// The file of this machine that it was read from.
+    pub(crate) file: Option<PathBuf>,
+    /// The name of the platform or location; none for a config that a person names.
+    pub(crate) origin: Option<&'static str>,
+    /// Files that came with it.
+    pub(crate) files: Vec<ExtraFile>,
+    /// The path of the file to write once the machine has joined.
+    pub(crate) sentinel: Option<String>,
+}
+
+/// The config of the flags; without any, the machine's. Also returns the metadata. For a config of the flags it is only read when the
+/// config asks for it, so that a plain config works as with kubeadm.
+pub fn by_hand(session: &Session, flags: &JoinFlags) -> Result<(Metadata, ResolvedConfig)> {
+    if is_given(flags) {
+        let mut resolved = of_flags(session.root, flags)?;
+        let mut metadata = Metadata::default();
+        if asks_for_facts(&resolved.config) {
+            metadata = session.gather(session.detect()?)?;
+            complete(session, &mut resolved.config, &metadata)?;
+        }
+        return Ok((metadata, resolved));
+    }
+    let nothing = || {
+        Failure::new(ErrorKind::Config, "discovery: Invalid value: \"\": bootstrapToken or file must be set")
+            .help("name a node config with --config FILE, or an endpoint with --token and --discovery-token-ca-cert-hash")
+    };
+    if !flags.given.is_empty() {
+        return Err(nothing());
+    }
+    let mut metadata = session.gather(session.detect()?)?;
+    let resolved = of_machine(session, &mut metadata)?.ok_or_else(nothing)?;
+    Ok((metadata, resolved))
+}
+
+/// The config of the flags and their file, without facts.
+pub fn of_flags(root: &Root, flags: &JoinFlags) -> Result<ResolvedConfig> {
+    let mut flags = flags.clone();
+    flags.load_token_file()?;
+    let path = flags.config.clone();
+    let bytes = path.as_deref().map(file::read).transpose()?;
+    let config = flags::node_config(&flags, bytes.as_deref(), &host(root))?;
+    let source =
+        path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
+    Ok(ResolvedConfig { config, source, file: None, origin: None, files: Vec::new(), sentinel: None })
+}
+
+/// Whether a config of the flags needs the facts of the machine.
+pub fn asks_for_facts(config: &NodeConfig) -> bool {
+    config.agent.from_facts != FromFacts::default() || config.agent.token_from.is_some()
+}
+
+/// Whether the flags name a config.
+pub fn is_given(flags: &JoinFlags) -> bool {
+    flags.config.is_some() || !flags.endpoints.is_empty() || flags.discovery_file.is_some()
+}
+
+/// Publishes the facts for other programs. A failure is not a reason to stop.
+pub(super) fn publish(session: &Session, metadata: &Metadata) {
+    if metadata.platform.is_some()
+        && let Err(failure) = facts::publish(session.root, &metadata.facts)
+    {
+        session.warn(failure);
+    }
+}
+
+/// Fills the machine's facts into the config.
+pub fn complete(session: &Session, config: &mut NodeConfig, metadata: &Metadata) -> Result<()> {
+    let root = session.root;
+    let interfaces = root
+        .is_machine()
+        .then(|| network::addresses().into_iter().map(|address| address.ip).collect());
+    let known = KnownFacts {
+        facts: &metadata.facts,
+        source: metadata.platform,
+        variables: variables(&metadata.facts, root),
+        interfaces,
+    };
+    session.print_all(&enrich::enrich(config, &known)?);
+    Ok(())
+}
+
+/// The machine's config, with its facts filled in; none when neither platform nor location has one. Takes the user data.
+pub fn of_machine(session: &Session, metadata: &mut Metadata) -> Result<Option<ResolvedConfig>> {
+    let Some((name, user_data)) = metadata.user_data.take() else { return Ok(None) };
+    let source = format!("{name}: {}", user_data.origin);
+    let resolved = read(session, metadata, name, &user_data)
+        .map_err(|failure| failure.doing(format!("the node config from {source}")))?;
+    if resolved.is_some() {
+        session.print(&format!("node config from {source}"));
+    } else {
+        let kind = userdata::kind(user_data.document.bytes()).word();
+        session.print(&format!("user-data of {source} is {kind} without a node config, and is ignored"));
+    }
+    Ok(resolved)
+}
+
+fn read(
+    session: &Session,
+    metadata: &Metadata,
+    name: &'static str,
+    user_data: &UserData,
+) -> Result<Option<ResolvedConfig>> {
+    let mut parsed = parse(session, metadata, user_data)?;
+    session.print_all(&parsed.remarks);
+    parsed
+        .signed_by
+        .iter()
+        .for_each(|key| session.print(&format!("it is signed by the key {key}")));
+    let host = host_defaults(session, metadata, parsed.hostname.take());
+    let is_file = name == locations::FILE;
+    let Some(mut config) = parsed.node_config(&host)? else {
+        let missing = Failure::new(ErrorKind::Config, "no JoinConfiguration found in it");
+        return if is_file { Err(missing) } else { Ok(None) };
+    };
+    session.policy()?.check_secrets(name, &config)?;
+    complete(session, &mut config, metadata)?;
+    Ok(Some(ResolvedConfig {
+        config,
+        source: format!("{name}: {}", user_data.origin),
+        file: is_file.then(|| PathBuf::from(&user_data.origin)),
+        origin: Some(name),
+        files: parsed.files,
+        sentinel: parsed.sentinel,
+    }))
+}
+
+fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result<ParsedUserData> {
+    let variables = variables(&metadata.facts, session.root);
+    let env = Env {
+        trust: &session.policy()?.trust,
+        lookup: &|name| cloud_init::value(name, &variables),
+        fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
+    };
+    userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)
+}
+
+/// The name of a node whose config names none: the host name that the user data sets, the platform's, the host's own.
+fn host_defaults(session: &Session, metadata: &Metadata, from_user_data: Option<String>) -> HostDefaults {
+    let mut notices = Vec::new();
+    let by_platform = || name::by_platform(&metadata.facts, metadata.platform?, &mut notices);
+    let named = from_user_data.filter(|name| !machine::is_placeholder_name(name)).or_else(by_platform);
+    session.print_all(&notices);
+    named.map_or_else(|| host(session.root), |hostname| HostDefaults { hostname })
+}
+
+fn host(root: &Root) -> HostDefaults {
+    HostDefaults { hostname: machine::hostname(root).unwrap_or_else(machine::running_hostname) }
+}
