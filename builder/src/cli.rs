@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::base;
+
 /// Bakes immutable Kubernetes node images.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, after_help = EXIT_CODES)]
@@ -74,12 +76,9 @@ pub struct FetchOptions {
     /// Take addresses that begin with PREFIX from a mirror or a local folder instead
     #[arg(long = "mirror", value_name = "PREFIX=URL_OR_DIR")]
     pub mirrors: Vec<String>,
-    /// Debian mirror [default: $KILN_DEBIAN_MIRROR, else the one in this machine's apt configuration]
-    #[arg(long, value_name = "URL[,SECURITY-URL]")]
-    pub debian_mirror: Option<String>,
-    /// Accept package indices past their Valid-Until (frozen mirrors and snapshots)
-    #[arg(long)]
-    pub allow_expired_release: bool,
+    /// Options of bases
+    #[command(flatten)]
+    pub base: base::Options,
     /// The content store [default: $KILN_CACHE, $XDG_CACHE_HOME/kiln or ~/.cache/kiln]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,

@@ -1,13 +1,13 @@
 //! Kiln bakes immutable Kubernetes node images.
 //!
 //! ```text
-//! images/*.toml ─► definition ─► lock ─► fetch ─► layer ─► tree ─► image ─► output
-//! layers/*/layer.toml ─┘            ▲       │        ▲ archive               │
-//!                                   └─ base ┴─ store ┘                       └─► provenance
+//! images/*.toml ─► definition ─► lock ─► fetch ─► layer ─► tree ─► final layer ─► assembly ─► part ─► output
+//! layers/*/layer.toml ─┘            ▲       │        ▲ archive                                 │        │
+//!                                   └─ base ┴─ store ┘                                       format     └─► provenance
 //! ```
 //!
-//! The modules stand in the order of that flow. Only `fetch` (and `base`, through apt) opens sockets; only `determinism` knows the time.
-//! `pipeline` runs the whole line.
+//! The modules stand in the order of that flow. Only `fetch` (and `base`, through apt) opens sockets; only `determinism`
+//! knows the time. `pipeline` runs the whole line.
 
 pub mod definition;
 pub mod lock;
@@ -16,11 +16,14 @@ pub mod archive;
 pub mod base;
 pub mod layer;
 pub mod tree;
-pub mod image;
+pub mod final_layer;
+pub mod assembly;
+pub mod format;
+pub mod part;
 pub mod output;
 pub mod provenance;
-pub mod image_layer;
 pub mod pipeline;
+pub mod registry;
 
 pub mod cli;
 pub mod commands;
@@ -29,5 +32,6 @@ pub mod digest;
 pub mod error;
 pub mod process;
 pub mod progress;
+pub mod purl;
 pub mod scratch;
 pub mod store;

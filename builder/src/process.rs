@@ -22,7 +22,7 @@ pub fn tool(name: &str) -> Command {
 /// Runs programs to their end.
 pub trait Run {
     /// Runs to the end and returns what was printed; an exit code other than zero is an error with the tail of standard error.
-    /// `package` is the Debian package that provides the program.
+    /// `package` is the package that provides the program, named in the hint when it is missing.
     fn run(&mut self, package: &str) -> Result<Output>;
 
     /// Starts the program; a missing one is an error that names the package.

@@ -1,6 +1,6 @@
 //! The Debian base with real packages: resolving, building, and that everybody builds the same.
 //!
-//! Needs the network (a Debian mirror, see `kiln::base::debian::mirrors`), mmdebstrap and the archive's keys; says so where they are missing.
+//! Needs the network (a Debian mirror, see `kiln::base::apt::mirrors`), mmdebstrap and the archive's keys; says so where they are missing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,11 +11,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use kiln::base::debian::{Build, Mirrors, Resolve, build, mirrors, resolve, url};
-use kiln::definition::plan::{Arch, BasePlan, Distribution};
+use kiln::base::LockedPackage;
+use kiln::base::apt::debian::DEBIAN;
+use kiln::base::apt::{Build, Mirrors, Resolve, build, mirrors, resolve, url};
+use kiln::definition::plan::{Arch, BasePlan};
 use kiln::digest::{Digest, DigestWriter};
 use kiln::error::{Error, ErrorKind};
-use kiln::lock::LockedPackage;
 use kiln::process::{Run, tool};
 use kiln::progress::Progress;
 use tempfile::TempDir;
@@ -46,7 +47,7 @@ const JOB: &str = "KILN_TEST_BASE_JOB";
 
 fn plan(suite: &str, packages: &[&str]) -> BasePlan {
     BasePlan {
-        distribution: Distribution::Debian,
+        distribution: "debian".into(),
         suite: suite.into(),
         packages: packages.iter().map(|name| (*name).into()).collect(),
     }
@@ -58,7 +59,7 @@ fn ready(test: &str) -> Option<Mirrors> {
         .into_iter()
         .find(|program| tool(program).arg("--version").run("").is_err());
     let keys = Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists();
-    match (missing, keys, mirrors(None)) {
+    match (missing, keys, mirrors(&DEBIAN, None)) {
         (None, true, Ok(mirrors)) => return Some(mirrors),
         (Some(program), ..) => println!("not run: {test}: no {program}"),
         (_, false, _) => println!("not run: {test}: no debian-archive-keyring"),
@@ -71,6 +72,7 @@ fn lock(base: &BasePlan, extract: &[&str], mirrors: &Mirrors) -> Result<Vec<Lock
     let scratch = TempDir::new().unwrap();
     let extract: Vec<String> = extract.iter().map(|name| (*name).into()).collect();
     let request = Resolve {
+        distribution: &DEBIAN,
         base,
         arch: Arch::Amd64,
         extract: &extract,
@@ -92,7 +94,7 @@ fn download(packages: &[LockedPackage], mirrors: &Mirrors) -> PathBuf {
             let file = partial.path().join("package");
             let hash = format!("SHA256:{}", package.sha256.hex());
             tool("/usr/lib/apt/apt-helper")
-                .args(["download-file", &url(mirrors, package).unwrap()])
+                .args(["download-file", &url(&DEBIAN, mirrors, package).unwrap()])
                 .arg(&file)
                 .arg(hash)
                 .run("apt")
@@ -109,7 +111,14 @@ fn built<T>(
     sink: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let blob = |package: &LockedPackage| folder.join(package.sha256.hex());
-    let request = Build { base: &plan("test", &[]), arch: Arch::Amd64, packages, blob: &blob, epoch: EPOCH };
+    let request = Build {
+        distribution: &DEBIAN,
+        base: &plan("test", &[]),
+        arch: Arch::Amd64,
+        packages,
+        blob: &blob,
+        epoch: EPOCH,
+    };
     build(&request, &Progress::silent(), sink)
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use kiln::definition;
+use kiln::registry;
 
 const IMAGE: &str = r#"schema = 1
 name = "node"
@@ -116,7 +116,7 @@ fn lay_out(root: &Path, case: Option<&Case>) {
 fn check(case: &Case) -> Result<(), String> {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), Some(case));
-    let error = match definition::load(&root.path().join("images/node.toml"), &[], None) {
+    let error = match registry::load(&root.path().join("images/node.toml"), &[], None) {
         Ok(_) => return Err(format!("accepted: {}", case.to)),
         Err(error) => error,
     };
@@ -147,11 +147,11 @@ fn every_wrong_definition_is_explained() {
 fn the_right_definition_is_accepted() {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), None);
-    let plan = definition::load(&root.path().join("images/node.toml"), &[], None).unwrap().plan;
+    let plan = registry::load(&root.path().join("images/node.toml"), &[], None).unwrap().plan;
     assert_eq!(plan.base.packages, ["libseccomp2", "linux-image-cloud-amd64", "systemd"]);
     assert_eq!(plan.layers[0].files.len(), 1);
     let older =
-        definition::load(&root.path().join("images/node.toml"), &["versions.containerd=1.7.24".into()], None)
+        registry::load(&root.path().join("images/node.toml"), &["versions.containerd=1.7.24".into()], None)
             .unwrap()
             .plan;
     assert!(older.layers[0].files.is_empty(), "a condition that does not hold drops the file");
@@ -169,7 +169,7 @@ fn every_shipped_definition_resolves_on_every_architecture_it_names() {
                 vec!["arch=arm64".to_owned()],
                 vec!["kubernetes=1.20.2".to_owned(), "versions.containerd=1.7.24".to_owned()],
             ] {
-                definition::load(&path, &sets, None).unwrap();
+                registry::load(&path, &sets, None).unwrap();
                 seen += 1;
             }
         }
@@ -181,7 +181,7 @@ fn every_shipped_definition_resolves_on_every_architecture_it_names() {
 fn missing_binary_and_huge_files_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("x.toml");
-    let message = |path: &Path| definition::load(path, &[], None).unwrap_err().message().to_owned();
+    let message = |path: &Path| registry::load(path, &[], None).unwrap_err().message().to_owned();
     assert!(message(&path).contains("No such file"));
     assert!(message(root.path()).contains("not a file"));
     fs::write(&path, b"schema = 1\nname = \"\xff\"").unwrap();
@@ -205,7 +205,7 @@ fn wrong_sets_are_named_as_they_were_written() {
         ("kubernetes=1.2", "--set kubernetes=1.2:1: \"1.2\" is not a Kubernetes version"),
         ("outputs=[\"raw\"", "--set outputs=[\"raw\":1: "),
     ] {
-        let error = definition::load(&path, &[set.to_owned()], None).unwrap_err();
+        let error = registry::load(&path, &[set.to_owned()], None).unwrap_err();
         assert!(error.message().starts_with(expected), "{set}: {error}");
     }
 }

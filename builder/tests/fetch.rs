@@ -1,6 +1,7 @@
 //! Fetching from servers that fail in every way, and what is in the store afterwards.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use kiln::fetch::Options;
 #[allow(dead_code)]
 mod faulty_server;
 
-use faulty_server::{Cache, Server, content, cut, head, options, reply, request, serve};
+use faulty_server::{Cache, content, cut, head, options, reply, request, serve, start};
 
 const LENGTH: usize = 300_000;
 
@@ -24,14 +25,14 @@ const LENGTH: usize = 300_000;
 fn a_file_is_fetched_once_and_then_found() {
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |_, seen, stream| serve(stream, seen, &served));
+    let server = start(move |seen, stream| serve(stream, seen, &served));
     let wanted = request(&server.url("/x"), &body);
     let first = cache.fetch(&wanted, options()).unwrap();
     let second = cache.fetch(&wanted, options()).unwrap();
     assert_eq!((first.cached, first.size, first.from), (false, LENGTH as u64, server.url("/x")));
     assert!(second.cached && second.size == LENGTH as u64);
-    assert_eq!(server.seen().len(), 1);
-    assert_eq!(server.seen()[0].header("accept-encoding"), Some("identity"));
+    assert_eq!(server.requests().len(), 1);
+    assert_eq!(server.requests()[0].header("accept-encoding"), Some("identity"));
     cache.assert_holds(&[&body], &[]);
 }
 
@@ -39,12 +40,12 @@ fn a_file_is_fetched_once_and_then_found() {
 fn a_truncated_download_goes_on_where_it_stopped() {
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |number, seen, stream| match number {
+    let server = start(move |seen, stream| match seen.number {
         0 => cut(stream, &served, 100_000),
         _ => serve(stream, seen, &served),
     });
     cache.fetch(&request(&server.url("/x"), &body), options()).unwrap();
-    let seen = server.seen();
+    let seen = server.requests();
     assert_eq!(seen.len(), 2);
     assert_eq!((seen[1].range(), seen[1].header("if-range")), (Some(100_000), Some("\"one\"")));
     cache.assert_holds(&[&body], &[]);
@@ -54,7 +55,7 @@ fn a_truncated_download_goes_on_where_it_stopped() {
 fn the_next_process_goes_on_where_the_last_gave_up() {
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |number, seen, stream| match number {
+    let server = start(move |seen, stream| match seen.number {
         0 => cut(stream, &served, 100_000),
         1 | 2 => reply(stream, "503 Service Unavailable", b""),
         _ => serve(stream, seen, &served),
@@ -67,7 +68,7 @@ fn the_next_process_goes_on_where_the_last_gave_up() {
     );
     cache.assert_holds(&[], &[&body[..100_000]]);
     cache.fetch(&wanted, options()).unwrap();
-    assert_eq!(server.seen()[3].range(), Some(100_000));
+    assert_eq!(server.requests()[3].range(), Some(100_000));
     cache.assert_holds(&[&body], &[]);
 }
 
@@ -88,7 +89,7 @@ fn corrupted_bytes_are_refused_and_removed() {
     let mut wrong = body.clone();
     wrong[LENGTH / 2] ^= 1;
     let (cache, found) = (Cache::new(), Digest::of(&wrong));
-    let server = Server::start(move |_, seen, stream| serve(stream, seen, &wrong));
+    let server = start(move |seen, stream| serve(stream, seen, &wrong));
     let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Verification);
     assert!(
@@ -97,7 +98,7 @@ fn corrupted_bytes_are_refused_and_removed() {
         "{error}"
     );
     assert!(error.hint().unwrap().contains("upstream replaced this file?"), "{error}");
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     cache.assert_holds(&[], &[]);
 }
 
@@ -105,11 +106,11 @@ fn corrupted_bytes_are_refused_and_removed() {
 fn a_length_other_than_the_locked_one_is_refused_before_any_byte() {
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |_, _, stream| reply(stream, "200 OK", &served[1..]));
+    let server = start(move |_, stream| reply(stream, "200 OK", &served[1..]));
     let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Verification);
     assert!(error.message().contains("the lock says 300000 bytes, the file is 299999 bytes long"), "{error}");
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     cache.assert_holds(&[], &[]);
 }
 
@@ -121,7 +122,7 @@ fn a_server_that_lies_about_the_length_is_found_out() {
         (LENGTH - 5, ErrorKind::Verification, "wrong content"),
     ] {
         let (cache, served) = (Cache::new(), body[..LENGTH - 1].to_vec());
-        let server = Server::start(move |_, _, stream| {
+        let server = start(move |_, stream| {
             head(stream, "200 OK", &[("Content-Length", &claimed.to_string())])?;
             stream.write_all(&served)
         });
@@ -138,7 +139,7 @@ fn a_server_that_lies_about_the_length_is_found_out() {
 fn a_body_without_a_length_that_ends_early_is_too_short() {
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |number, seen, stream| match number {
+    let server = start(move |seen, stream| match seen.number {
         0 => {
             head(stream, "200 OK", &[])?;
             stream.write_all(&served[..1000])
@@ -146,7 +147,7 @@ fn a_body_without_a_length_that_ends_early_is_too_short() {
         _ => serve(stream, seen, &served),
     });
     cache.fetch(&request(&server.url("/x"), &body), options()).unwrap();
-    assert_eq!(server.seen()[1].range(), Some(1000));
+    assert_eq!(server.requests()[1].range(), Some(1000));
     cache.assert_holds(&[&body], &[]);
 }
 
@@ -154,7 +155,7 @@ fn a_body_without_a_length_that_ends_early_is_too_short() {
 fn a_slow_server_is_waited_for() {
     let body = content(40);
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |_, _, stream| {
+    let server = start(move |_, stream| {
         head(stream, "200 OK", &[("Content-Length", "40")])?;
         for byte in &served {
             stream.write_all(&[*byte])?;
@@ -166,7 +167,7 @@ fn a_slow_server_is_waited_for() {
     let start = Instant::now();
     cache.fetch(&request(&server.url("/x"), &body), options()).unwrap();
     assert!(start.elapsed() > options().stall, "the drip took longer than the stall");
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     cache.assert_holds(&[&body], &[]);
 }
 
@@ -177,7 +178,7 @@ fn a_stalled_server_is_given_up() {
         [(0, "no answer from 127.0.0.1"), (50_000, "the server sent nothing for 300ms after 50000 bytes")]
     {
         let (cache, served) = (Cache::new(), body.clone());
-        let server = Server::start(move |_, _, stream| {
+        let server = start(move |_, stream| {
             if sent > 0 {
                 cut(stream, &served, sent)?;
                 stream.flush()?;
@@ -199,7 +200,7 @@ fn a_stalled_server_is_given_up() {
 fn redirects_are_followed_and_circles_are_left() {
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |_, seen, stream| match seen.target.as_str() {
+    let server = start(move |seen, stream| match seen.path.as_str() {
         "/start" => head(stream, "302 Found", &[("Location", "/moved/x"), ("Content-Length", "0")]),
         "/circle" => {
             head(stream, "301 Moved Permanently", &[("Location", "/circle"), ("Content-Length", "0")])
@@ -208,7 +209,7 @@ fn redirects_are_followed_and_circles_are_left() {
     });
     let error = cache.fetch(&request(&server.url("/circle"), &body), options()).unwrap_err();
     assert!(error.message().contains("more than 10 redirects"), "{error}");
-    assert_eq!(server.seen().len(), 11, "a circle is not tried again");
+    assert_eq!(server.requests().len(), 11, "a circle is not tried again");
     cache.assert_holds(&[], &[]);
     cache.fetch(&request(&server.url("/start"), &body), options()).unwrap();
     cache.assert_holds(&[&body], &[]);
@@ -218,7 +219,7 @@ fn redirects_are_followed_and_circles_are_left() {
 fn a_busy_server_says_when_to_come_back() {
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |number, seen, stream| match number {
+    let server = start(move |seen, stream| match seen.number {
         0 => head(stream, "429 Too Many Requests", &[("Retry-After", "1"), ("Content-Length", "0")]),
         1 => reply(stream, "503 Service Unavailable", b"later"),
         _ => serve(stream, seen, &served),
@@ -226,7 +227,7 @@ fn a_busy_server_says_when_to_come_back() {
     let start = Instant::now();
     cache.fetch(&request(&server.url("/x"), &body), options()).unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1), "Retry-After was not obeyed");
-    assert_eq!(server.seen().len(), 3);
+    assert_eq!(server.requests().len(), 3);
     cache.assert_holds(&[&body], &[]);
 }
 
@@ -234,12 +235,12 @@ fn a_busy_server_says_when_to_come_back() {
 fn a_server_that_wants_an_hour_is_not_waited_for() {
     let body = content(10);
     let cache = Cache::new();
-    let server = Server::start(|_, _, stream| {
+    let server = start(|_, stream| {
         head(stream, "429 Too Many Requests", &[("Retry-After", "3600"), ("Content-Length", "0")])
     });
     let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
     assert!(error.message().contains("come back in 3600 s"), "{error}");
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     cache.assert_holds(&[], &[]);
 }
 
@@ -256,10 +257,10 @@ fn refusals_are_final_and_failures_are_not() {
         ("502 Bad Gateway", 3),
     ] {
         let cache = Cache::new();
-        let server = Server::start(move |_, _, stream| reply(stream, status, b""));
+        let server = start(move |_, stream| reply(stream, status, b""));
         let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
         assert!(error.kind() == ErrorKind::Fetch && error.message().contains(status), "{error}");
-        assert_eq!(server.seen().len(), attempts, "{status}");
+        assert_eq!(server.requests().len(), attempts, "{status}");
         cache.assert_holds(&[], &[]);
     }
 }
@@ -272,7 +273,7 @@ fn a_server_that_cannot_continue_sends_all_again() {
     for range in [None, Some("416")].into_iter().chain(wrong_ranges.map(Some)) {
         let (cache, served) = (Cache::new(), body.clone());
         cache.leave_partial(&Digest::of(&body), &body[..100_000]);
-        let server = Server::start(move |_, seen, stream| match (seen.range(), range) {
+        let server = start(move |seen, stream| match (seen.range(), range) {
             (None, _) | (_, None) => reply(stream, "200 OK", &served),
             (_, Some("416")) => reply(stream, "416 Range Not Satisfiable", b""),
             (Some(start), Some(range)) => {
@@ -281,8 +282,8 @@ fn a_server_that_cannot_continue_sends_all_again() {
             }
         });
         cache.fetch(&request(&server.url("/x"), &body), options()).unwrap();
-        assert_eq!(server.seen()[0].range(), Some(100_000), "{range:?}");
-        assert_eq!(server.seen().len(), if range.is_none() { 1 } else { 2 }, "{range:?}");
+        assert_eq!(server.requests()[0].range(), Some(100_000), "{range:?}");
+        assert_eq!(server.requests().len(), if range.is_none() { 1 } else { 2 }, "{range:?}");
         cache.assert_holds(&[&body], &[]);
     }
 }
@@ -297,7 +298,7 @@ fn an_endless_body_is_cut_off() {
         let (cache, served) = (Cache::new(), body.clone());
         let sent = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&sent);
-        let server = Server::start(move |_, _, stream| {
+        let server = start(move |_, stream| {
             head(stream, "200 OK", &[])?;
             loop {
                 stream.write_all(&served[1..])?;
@@ -308,7 +309,7 @@ fn an_endless_body_is_cut_off() {
         wanted.size = size;
         let error = cache.fetch(&wanted, Options { ceiling: 1 << 20, ..options() }).unwrap_err();
         assert!(error.message().contains(message), "{error}");
-        assert_eq!(server.seen().len(), 1);
+        assert_eq!(server.requests().len(), 1);
         assert!(sent.load(Ordering::Relaxed) < 64 << 20, "the connection was not closed");
         cache.assert_holds(&[], &[]);
     }
@@ -318,14 +319,14 @@ fn an_endless_body_is_cut_off() {
 fn wrong_bytes_on_resume_are_fetched_again_from_the_front() {
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |number, seen, stream| match number {
+    let server = start(move |seen, stream| match seen.number {
         0 => cut(stream, &served, 100_000),
         1 => serve(stream, seen, &vec![0; LENGTH]),
         _ => serve(stream, seen, &served),
     });
     cache.fetch(&request(&server.url("/x"), &body), options()).unwrap();
     assert_eq!(
-        server.seen().iter().map(|seen| seen.range()).collect::<Vec<_>>(),
+        server.requests().iter().map(|seen| seen.range()).collect::<Vec<_>>(),
         [None, Some(100_000), None]
     );
     cache.assert_holds(&[&body], &[]);
@@ -338,7 +339,7 @@ fn what_a_killed_process_left_is_not_believed() {
     for left in [&[0; 1000][..], &[0; LENGTH], &longer] {
         let (cache, served) = (Cache::new(), body.clone());
         cache.leave_partial(&Digest::of(&body), left);
-        let server = Server::start(move |_, seen, stream| serve(stream, seen, &served));
+        let server = start(move |seen, stream| serve(stream, seen, &served));
         cache.fetch(&request(&server.url("/x"), &body), options()).unwrap();
         cache.assert_holds(&[&body], &[]);
     }
@@ -349,12 +350,12 @@ fn a_server_that_is_wrong_piecewise_and_whole_is_given_up() {
     let body = content(LENGTH);
     let cache = Cache::new();
     cache.leave_partial(&Digest::of(&body), &body[..1000]);
-    let server = Server::start(move |_, seen, stream| serve(stream, seen, &vec![0; LENGTH]));
+    let server = start(move |seen, stream| serve(stream, seen, &vec![0; LENGTH]));
     let error = cache
         .fetch(&request(&server.url("/x"), &body), Options { retries: 9, ..options() })
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Verification);
-    assert_eq!(server.seen().iter().map(|seen| seen.range()).collect::<Vec<_>>(), [Some(1000), None]);
+    assert_eq!(server.requests().iter().map(|seen| seen.range()).collect::<Vec<_>>(), [Some(1000), None]);
     cache.assert_holds(&[], &[]);
 }
 
@@ -362,7 +363,7 @@ fn a_server_that_is_wrong_piecewise_and_whole_is_given_up() {
 fn a_compressed_file_arrives_as_it_is() {
     let body = [&[0x1f, 0x8b, 8][..], &content(1000)].concat();
     let (cache, served) = (Cache::new(), body.clone());
-    let server = Server::start(move |_, _, stream| {
+    let server = start(move |_, stream| {
         head(stream, "200 OK", &[("Content-Encoding", "gzip"), ("Content-Length", "1003")])?;
         stream.write_all(&served)
     });
@@ -379,9 +380,9 @@ fn a_full_disk_stops_everything() {
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());
     symlink("/dev/full", cache.folder.path().join("partial").join(Digest::of(&body).hex())).unwrap();
-    let server = Server::start(move |_, seen, stream| serve(stream, seen, &served));
+    let server = start(move |seen, stream| serve(stream, seen, &served));
     let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
-    assert_eq!((error.kind(), server.seen().len()), (ErrorKind::Io, 1), "{error}");
+    assert_eq!((error.kind(), server.requests().len()), (ErrorKind::Io, 1), "{error}");
     assert!(error.hint().unwrap().contains("free some space"), "{error}");
     cache.assert_holds(&[], &[]);
 }

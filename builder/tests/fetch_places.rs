@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,9 +14,6 @@ use kiln::fetch::checksum::Expected;
 use kiln::fetch::{Absence, Fetcher, Options, Request, Route};
 use kiln::progress::Progress;
 use kiln::store::Store;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest as _, Sha512};
 use tempfile::TempDir;
 
@@ -25,7 +21,8 @@ use tempfile::TempDir;
 #[allow(dead_code)]
 mod faulty_server;
 
-use faulty_server::{Cache, ReadWrite, Server, content, head, options, reply, request, serve};
+use faulty_server::{Cache, content, head, options, reply, request, serve, start};
+use testkit::{Ca, Door, Identity, TestServer};
 
 /// An upstream that cannot be reached: it must not be asked.
 const UPSTREAM: &str = "https://upstream.invalid/v1/x";
@@ -65,7 +62,7 @@ fn mirrors_that_lack_the_file_or_have_a_wrong_one_are_passed_over() {
     let served = body.clone();
     write(folder.path(), "wrong/v1/x", &content(4999));
     fs::create_dir(folder.path().join("empty")).unwrap();
-    let server = Server::start(move |_, seen, stream| match seen.target.as_str() {
+    let server = start(move |seen, stream| match seen.path.as_str() {
         "/good/v1/x" => serve(stream, seen, &served),
         _ => reply(stream, "404 Not Found", b""),
     });
@@ -81,7 +78,7 @@ fn mirrors_that_lack_the_file_or_have_a_wrong_one_are_passed_over() {
     let fetched = cache.fetch(&request(UPSTREAM, &body), mirrored(&mirrors)).unwrap();
     assert_eq!(fetched.from, server.url("/good/v1/x"));
     assert_eq!(
-        server.seen().iter().map(|seen| seen.target.clone()).collect::<Vec<_>>(),
+        server.requests().iter().map(|seen| seen.path.clone()).collect::<Vec<_>>(),
         ["/lacks/v1/x", "/good/v1/x"]
     );
     cache.assert_holds(&[&body], &[]);
@@ -91,14 +88,14 @@ fn mirrors_that_lack_the_file_or_have_a_wrong_one_are_passed_over() {
 fn what_no_mirror_has_comes_from_upstream() {
     let (body, cache, folder) = (content(5000), Cache::new(), TempDir::new().unwrap());
     let served = body.clone();
-    let server = Server::start(move |_, seen, stream| serve(stream, seen, &served));
+    let server = start(move |seen, stream| serve(stream, seen, &served));
     let mirrors = [format!("{}={}", server.url(""), folder.path().display())];
     let offline = Options { offline: true, ..mirrored(&mirrors) };
     let error = cache.fetch(&request(&server.url("/x"), &body), offline).unwrap_err();
     assert!(error.message().contains("neither the store nor a local mirror has part"), "{error}");
-    assert!(server.seen().is_empty());
+    assert!(server.requests().is_empty());
     cache.fetch(&request(&server.url("/x"), &body), mirrored(&mirrors)).unwrap();
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     cache.assert_holds(&[&body], &[]);
 }
 
@@ -106,7 +103,7 @@ fn what_no_mirror_has_comes_from_upstream() {
 fn when_all_places_fail_all_are_named_and_wrong_bytes_decide() {
     let (body, cache, folder) = (content(5000), Cache::new(), TempDir::new().unwrap());
     write(folder.path(), "x", &[0; 5000]);
-    let server = Server::start(|_, _, stream| reply(stream, "404 Not Found", b""));
+    let server = start(|_, stream| reply(stream, "404 Not Found", b""));
     let mirrors = [format!("{}={}", server.url(""), folder.path().display())];
     let error = cache.fetch(&request(&server.url("/x"), &body), mirrored(&mirrors)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Verification);
@@ -120,7 +117,7 @@ fn when_all_places_fail_all_are_named_and_wrong_bytes_decide() {
 #[test]
 fn a_package_that_the_mirrors_no_longer_have_says_so() {
     let (body, cache, folder) = (content(5000), Cache::new(), TempDir::new().unwrap());
-    let server = Server::start(|_, _, stream| reply(stream, "404 Not Found", b""));
+    let server = start(|_, stream| reply(stream, "404 Not Found", b""));
     let mirrors = [format!("{}={}", server.url(""), folder.path().display())];
     let absent = Absence {
         message: "bash 5.2-1 is no longer on the mirror".into(),
@@ -140,7 +137,7 @@ fn a_package_that_the_mirrors_no_longer_have_says_so() {
 fn offline_names_all_that_is_missing_and_uses_the_store() {
     let (cache, progress) = (Cache::new(), Progress::silent());
     cache.store.insert(&mut &b"here"[..], None).unwrap();
-    let server = Server::start(|_, _, stream| reply(stream, "200 OK", b""));
+    let server = start(|_, stream| reply(stream, "200 OK", b""));
     let named =
         |title: &str, body: &[u8]| Request { title: title.to_owned(), ..request(&server.url("/x"), body) };
     let fetcher = Fetcher::new(&cache.store, Options { offline: true, ..options() }, &progress).unwrap();
@@ -150,14 +147,14 @@ fn offline_names_all_that_is_missing_and_uses_the_store() {
         .unwrap_err();
     assert!(error.message().contains("has runc, crictl, and --offline"), "{error}");
     assert!(fetcher.document(&server.url("/x"), 10).is_err() && fetcher.length(&server.url("/x")).is_err());
-    assert!(server.seen().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[test]
 fn two_builds_fetch_one_file_once() {
     let (body, cache) = (content(50_000), Cache::new());
     let served = body.clone();
-    let server = Server::start(move |_, seen, stream| {
+    let server = start(move |seen, stream| {
         thread::sleep(Duration::from_millis(300));
         serve(stream, seen, &served)
     });
@@ -171,14 +168,14 @@ fn two_builds_fetch_one_file_once() {
     };
     let cached = thread::scope(|scope| [0; 3].map(|_| scope.spawn(build)).map(|build| build.join().unwrap()));
     assert_eq!(cached.iter().filter(|cached| !**cached).count(), 1);
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     cache.assert_holds(&[&body], &[]);
 }
 
 #[test]
 fn many_files_arrive_in_order_and_equal_ones_once() {
     let (cache, progress) = (Cache::new(), Progress::silent());
-    let server = Server::start(|_, seen, stream| serve(stream, seen, seen.target.repeat(100).as_bytes()));
+    let server = start(|seen, stream| serve(stream, seen, seen.path.repeat(100).as_bytes()));
     let bodies: Vec<String> = (0..20).map(|number| format!("/{}", number % 15).repeat(100)).collect();
     let wanted: Vec<_> = (0..20)
         .map(|number| request(&server.url(&format!("/{}", number % 15)), bodies[number].as_bytes()))
@@ -186,15 +183,15 @@ fn many_files_arrive_in_order_and_equal_ones_once() {
     let fetched = Fetcher::new(&cache.store, options(), &progress).unwrap().fetch_all(&wanted).unwrap();
     let digests = |digests: &mut dyn Iterator<Item = Digest>| digests.collect::<Vec<_>>();
     assert_eq!(digests(&mut fetched.iter().map(|f| f.digest)), digests(&mut wanted.iter().map(|w| w.digest)));
-    assert_eq!(server.seen().len(), 15);
+    assert_eq!(server.requests().len(), 15);
     cache.assert_holds(&bodies.iter().map(String::as_bytes).collect::<Vec<_>>(), &[]);
 }
 
 #[test]
 fn the_first_failure_stops_the_others() {
     let (cache, progress) = (Cache::new(), Progress::silent());
-    let server = Server::start(|_, seen, stream| {
-        if seen.target == "/absent" {
+    let server = start(|seen, stream| {
+        if seen.path == "/absent" {
             thread::sleep(Duration::from_millis(300));
             return reply(stream, "404 Not Found", b"");
         }
@@ -223,7 +220,7 @@ fn the_first_failure_stops_the_others() {
 fn a_proxy_is_asked_instead_of_the_server() {
     let (body, cache) = (content(5000), Cache::new());
     let served = body.clone();
-    let proxy = Server::start(move |_, seen, stream| match seen.method.as_str() {
+    let proxy = start(move |seen, stream| match seen.method.as_str() {
         "CONNECT" => reply(stream, "407 Proxy Authentication Required", b""),
         _ => serve(stream, seen, &served),
     });
@@ -233,11 +230,11 @@ fn a_proxy_is_asked_instead_of_the_server() {
         ..options()
     };
     cache.fetch(&request("http://upstream.invalid/x", &body), through()).unwrap();
-    assert_eq!(proxy.seen()[0].target, "http://upstream.invalid/x");
-    assert_eq!(proxy.seen()[0].header("proxy-authorization"), Some("Basic bWU6c2VjcmV0"));
+    assert_eq!(proxy.requests()[0].path, "http://upstream.invalid/x");
+    assert_eq!(proxy.requests()[0].header("proxy-authorization"), Some("Basic bWU6c2VjcmV0"));
     let error = cache.fetch(&request(UPSTREAM, b"other"), through()).unwrap_err();
     assert_eq!(
-        (proxy.seen()[1].method.as_str(), proxy.seen()[1].target.as_str()),
+        (proxy.requests()[1].method.as_str(), proxy.requests()[1].path.as_str()),
         ("CONNECT", "upstream.invalid:443")
     );
     assert!(error.message().contains("proxy") && !error.to_string().contains("secret"), "{error}");
@@ -254,7 +251,7 @@ fn the_proxy_of_the_environment_is_honoured() {
         return;
     }
     let served = body.clone();
-    let proxy = Server::start(move |_, seen, stream| serve(stream, seen, &served));
+    let proxy = start(move |seen, stream| serve(stream, seen, &served));
     let child = again("the_proxy_of_the_environment_is_honoured")
         .env("FETCH_TEST_DIGEST", Digest::of(&body).hex())
         .env("http_proxy", proxy.url(""))
@@ -263,7 +260,7 @@ fn the_proxy_of_the_environment_is_honoured() {
         .output();
     let output = child.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(proxy.seen()[0].target, "http://upstream.invalid/x");
+    assert_eq!(proxy.requests()[0].path, "http://upstream.invalid/x");
 }
 
 /// This very test program, to run one of its tests in another environment.
@@ -273,53 +270,19 @@ fn again(test: &str) -> Command {
     command
 }
 
-/// A server behind TLS with a certificate of its own, and where that certificate is.
-fn tls_server(folder: &Path, body: Vec<u8>) -> Option<(Server, std::path::PathBuf)> {
-    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=test",
-        ])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-out")
-        .arg(&certificate)
-        .arg("-keyout")
-        .arg(&key)
-        .output()
-        .ok()?;
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-    let chain = vec![CertificateDer::from_pem_file(&certificate).unwrap()];
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, PrivateKeyDer::from_pem_file(&key).unwrap());
-    let config = Arc::new(config.unwrap());
-    let wrap = move |stream: &mut TcpStream, answer: &dyn Fn(&mut dyn ReadWrite)| {
-        let mut tls = StreamOwned::new(
-            ServerConnection::new(Arc::clone(&config)).unwrap(),
-            stream.try_clone().unwrap(),
-        );
-        answer(&mut tls);
-        tls.conn.send_close_notify();
-        let _gone = tls.flush();
-    };
-    let server = Server::behind(wrap, move |_, seen, stream| match seen.target.as_str() {
+/// A server behind TLS, and the file with the authority's certificate.
+fn tls_server(folder: &Path, body: Vec<u8>) -> (TestServer, std::path::PathBuf) {
+    let (ca, certificate) = (Ca::new(), folder.join("certificate.pem"));
+    fs::write(&certificate, ca.pem()).unwrap();
+    let tls = Some(ca.server_config(&Identity::default()));
+    let options = testkit::Options { tls, one_request: true, ..testkit::Options::default() };
+    let server = TestServer::run(options, move |seen, stream| match seen.path.as_str() {
         "/downgrade" => {
             head(stream, "302 Found", &[("Location", "http://127.0.0.1:9/x"), ("Content-Length", "0")])
         }
         _ => serve(stream, seen, &body),
     });
-    Some((server, certificate))
+    (server, certificate)
 }
 
 #[test]
@@ -332,14 +295,11 @@ fn tls_is_verified_by_the_roots_of_the_system() {
         cache.assert_holds(&[&body], &[]);
         return;
     }
-    let Some((server, certificate)) = tls_server(folder.path(), body.clone()) else {
-        println!("not run: tls_is_verified_by_the_roots_of_the_system: there is no openssl");
-        return;
-    };
+    let (server, certificate) = tls_server(folder.path(), body.clone());
     let address = server.url("").replace("http:", "https:");
     let error = cache.fetch(&request(&format!("{address}/x"), &body), options()).unwrap_err();
     assert!(error.message().contains("TLS: the certificate of 127.0.0.1 is not trusted"), "{error}");
-    assert!(!error.message().contains("attempts") && server.seen().is_empty(), "{error}");
+    assert!(!error.message().contains("attempts") && server.requests().is_empty(), "{error}");
     cache.assert_holds(&[], &[]);
     let trusting = again("tls_is_verified_by_the_roots_of_the_system")
         .env("FETCH_TEST_URL", address)
@@ -348,17 +308,16 @@ fn tls_is_verified_by_the_roots_of_the_system() {
         .output();
     let output = trusting.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(server.seen().len(), 2);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]
 fn a_server_without_tls_is_named() {
     let cache = Cache::new();
-    let plain = |stream: &mut TcpStream, _: &dyn Fn(&mut dyn ReadWrite)| {
-        let _gone = reply(stream, "400 Bad Request", b"this is no TLS");
-        thread::sleep(Duration::from_millis(200));
-    };
-    let server = Server::behind(plain, |_, _, _| Ok(()));
+    let mut said = Vec::new();
+    reply(&mut said, "400 Bad Request", b"this is no TLS").unwrap();
+    let door = testkit::Options { door: Door::Say(said), ..testkit::Options::default() };
+    let server = TestServer::run(door, |_, _| Ok(()));
     let error = cache
         .fetch(&request(&server.url("/x").replace("http:", "https:"), b"x"), options())
         .unwrap_err();
@@ -369,14 +328,14 @@ fn a_server_without_tls_is_named() {
 fn a_file_of_which_only_sha512_is_known_enters_by_its_sha256() {
     let (body, cache, progress) = (content(300_000), Cache::new(), Progress::silent());
     let served = body.clone();
-    let server = Server::start(move |number, seen, stream| match number {
+    let server = start(move |seen, stream| match seen.number {
         0 => faulty_server::cut(stream, &served, 1000),
         _ => serve(stream, seen, &served),
     });
     let fetcher = Fetcher::new(&cache.store, options(), &progress).unwrap();
     let expected = Expected::Sha512(Sha512::digest(&body).into());
     assert_eq!(fetcher.learn("image", &server.url("/x"), &expected).unwrap(), (Digest::of(&body), 300_000));
-    assert_eq!(server.seen()[1].range(), Some(1000));
+    assert_eq!(server.requests()[1].range(), Some(1000));
     let error = fetcher.learn("image", &server.url("/x"), &Expected::Sha512([7; 64])).unwrap_err();
     assert!(
         error.kind() == ErrorKind::Verification && error.message().contains(&expected.to_string()),
@@ -386,19 +345,19 @@ fn a_file_of_which_only_sha512_is_known_enters_by_its_sha256() {
         fetcher.learn("image", &server.url("/x"), &Expected::Sha256(Digest::of(&body))).unwrap().1,
         300_000
     );
-    assert_eq!(server.seen().len(), 3, "the last one was in the store");
+    assert_eq!(server.requests().len(), 3, "the last one was in the store");
     cache.assert_holds(&[&body], &[]);
 }
 
 #[test]
 fn documents_have_a_ceiling_and_do_not_enter_the_store() {
     let (cache, progress) = (Cache::new(), Progress::silent());
-    let server = Server::start(|number, seen, stream| match seen.target.as_str() {
+    let server = start(|seen, stream|/*NUM*/ match seen.path.as_str() {
         "/chunks" => {
             head(stream, "200 OK", &[])?;
             stream.write_all(&[b'x'; 11])
         }
-        "/flaky" if number == 0 => faulty_server::cut(stream, b"0123456789", 4),
+        "/flaky" if seen.number == 0 => faulty_server::cut(stream, b"0123456789", 4),
         _ => serve(stream, seen, b"0123456789"),
     });
     let fetcher = Fetcher::new(&cache.store, options(), &progress).unwrap();
@@ -414,7 +373,7 @@ fn documents_have_a_ceiling_and_do_not_enter_the_store() {
 fn lengths_are_learnt_without_the_file() {
     let (cache, progress, folder) = (Cache::new(), Progress::silent(), TempDir::new().unwrap());
     write(folder.path(), "upstream.invalid/v1/x", b"12345");
-    let server = Server::start(|_, seen, stream| match seen.target.as_str() {
+    let server = start(|seen, stream| match seen.path.as_str() {
         "/x" => serve(stream, seen, b"0123456789"),
         "/no-head" => reply(stream, "405 Method Not Allowed", b""),
         _ => reply(stream, "404 Not Found", b""),
@@ -426,5 +385,5 @@ fn lengths_are_learnt_without_the_file() {
     assert_eq!(fetcher.length(&server.url("/no-head")).unwrap(), None);
     assert_eq!(fetcher.length(UPSTREAM).unwrap(), Some(5));
     assert!(fetcher.length(&server.url("/absent")).unwrap_err().message().contains("absent: http://"));
-    assert!(server.seen().iter().all(|seen| seen.method == "HEAD"));
+    assert!(server.requests().iter().all(|seen| seen.method == "HEAD"));
 }

@@ -29,6 +29,7 @@ pub mod net;
 pub mod platforms;
 pub mod preflight;
 pub mod report;
+pub mod reporter;
 pub mod run;
 pub mod secret;
 pub mod status;

@@ -1,5 +1,158 @@
 //! 4. The operating system below the layers.
 //!
-//! One module per distribution. A base ends as a stream of one tar, which [`crate::layer`] turns into the lowest layer.
+//! A base locks what it is made of, names the files that a build needs for it, and gives its content. [`ALL`] is the only
+//! list of them, and this folder the only place that knows a distribution by name.
+//!
+//! | kind | what the lock pins | what it gives |
+//! |---|---|---|
+//! | [`apt`] | packages of an archive, one [`apt::Distribution`] for each row | the lowest layer |
+//!
+//! Other kinds (a vendor's root file system, a vendor's disk, a WIM) are a module here, a variant of [`LockedBase`] and,
+//! where they give something other than a layer, a variant of [`Content`].
 
-pub mod debian;
+pub mod apt;
+mod locked;
+mod options;
+pub mod packages;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::path::Path;
+
+use crate::assembly::Part;
+use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::Request;
+use crate::layer::PackedLayer;
+use crate::progress::Progress;
+use crate::store::Store;
+
+pub use locked::{BaseSection, LockedBase, Pin, Sections};
+pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
+pub use packages::LockedPackage;
+
+/// All bases.
+pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN];
+
+/// An operating system that images can be built on.
+pub trait Base: Debug + Sync {
+    /// Its name in definitions: `base.distribution`.
+    fn name(&self) -> &'static str;
+
+    /// The parts that can be made of an image on this base.
+    fn gives(&self) -> &'static [Part];
+
+    /// Options of the command line that only this base reads.
+    fn options(&self) -> &'static [BaseOption];
+
+    /// Pins what the base is made of. Needs the network.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Definition`] when what is asked for does not exist; [`ErrorKind::Fetch`] and [`ErrorKind::Tool`].
+    fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase>;
+
+    /// The files that must be in the store before [`Base::assemble`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when a file is missing from the store and no address of it is known.
+    fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>>;
+
+    /// Makes the content, or takes it from the store. Needs no network.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Tool`] and [`ErrorKind::Io`].
+    fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content>;
+}
+
+/// What a base gives to an image.
+#[derive(Debug)]
+pub enum Content {
+    /// The lowest layer of a tree.
+    Layer(PackedLayer),
+}
+
+/// A component of a base, for the SBOM.
+#[derive(Debug, Clone)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its package URL.
+    pub purl: String,
+    /// Digest of the file that it came in.
+    pub sha256: Digest,
+    /// More about it: names of CycloneDX properties, and values.
+    pub properties: Vec<(&'static str, String)>,
+}
+
+/// What an image asks of its base.
+#[derive(Debug, Clone)]
+pub struct BaseRequest<'a> {
+    /// The base in the definition.
+    pub plan: &'a BasePlan,
+    /// For which architecture.
+    pub arch: Arch,
+    /// Packages that layers take files out of, without installing them. Sorted.
+    pub extract: Vec<String>,
+}
+
+impl<'a> BaseRequest<'a> {
+    /// The request of `plan`.
+    pub fn of(plan: &'a ImagePlan) -> Self {
+        let artifacts = plan.layers.iter().flat_map(|layer| &layer.artifacts);
+        let extract: BTreeSet<String> = artifacts
+            .filter_map(|artifact| match &artifact.origin {
+                Origin::Package { name } => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        Self { plan: &plan.base, arch: plan.arch, extract: extract.into_iter().collect() }
+    }
+}
+
+/// What locking and fetching work with.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Options of the command line.
+    pub options: &'a Options,
+    /// The store.
+    pub store: &'a Store,
+    /// Where progress is shown.
+    pub progress: &'a Progress,
+}
+
+/// What assembling works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The base in the definition.
+    pub plan: &'a BasePlan,
+    /// For which architecture.
+    pub arch: Arch,
+    /// The time that every file carries, seconds since 1970.
+    pub epoch: u64,
+    /// Where the locked files are, and the result.
+    pub store: &'a Store,
+    /// A private folder for intermediate files.
+    pub scratch: &'a Path,
+    /// Where progress is shown.
+    pub progress: &'a Progress,
+}
+
+/// The base of this name.
+pub fn find(name: &str) -> Option<&'static dyn Base> {
+    ALL.iter().find(|base| base.name() == name).copied()
+}
+
+/// The base of a plan, whose name was checked when the definition was read.
+///
+/// # Errors
+/// [`ErrorKind::Internal`].
+pub fn of(plan: &BasePlan) -> Result<&'static dyn Base> {
+    let name = &plan.distribution;
+    find(name).ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no base {name}")))
+}
+
+#[cfg(test)]
+mod tests;

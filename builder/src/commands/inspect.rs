@@ -9,10 +9,11 @@ use indicatif::DecimalBytes;
 use serde::{Deserialize, Serialize};
 
 use super::Terminal;
+use crate::base::LockedPackage;
 use crate::cli::InspectArgs;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::lock::{LockedArtifact, LockedPackage};
+use crate::lock::LockedArtifact;
 use crate::provenance::MANIFEST;
 use crate::provenance::sums::Sum;
 

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::{Terminal, resolve, seed};
+use crate::base::Pin;
 use crate::cli::LockArgs;
 use crate::error::Result;
 use crate::lock::table::DigestTable;
 use crate::lock::update::{Policy, update};
-use crate::lock::{Lock, LockedArtifact, LockedPackage, drift};
+use crate::lock::{Lock, LockedArtifact, drift};
 use crate::pipeline::session::{Session, drifted};
 use crate::progress::Progress;
 
@@ -46,11 +47,12 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
         accept: args.accept.iter().cloned().collect(),
         table,
     };
-    let lock = update(plan, old.as_ref(), &policy, &session.fetcher()?, || session.resolve_packages(plan))?;
+    let lock =
+        update(plan, old.as_ref(), &policy, &session.fetcher()?, |request| session.lock_base(request))?;
     lock.write(&path)?;
     let changes = changes(old.as_ref(), &lock);
     let summary =
-        Summary { lock: path, artifacts: lock.artifacts.len(), packages: lock.packages.len(), changes };
+        Summary { lock: path, artifacts: lock.artifacts.len(), packages: lock.base.pins().count(), changes };
     terminal.show(&summary, |summary| {
         let lines: String = summary.changes.iter().map(|change| format!("\n  {change}")).collect();
         format!(
@@ -68,9 +70,9 @@ fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     let artifact = |pin: &LockedArtifact| {
         (format!("{}/{}", pin.layer, pin.name), format!("{} {:.19}", pin.version, pin.sha256.to_string()))
     };
-    let package = |pin: &LockedPackage| (pin.name.clone(), pin.version.clone());
+    let package = |pin: Pin<'_>| (pin.name.to_owned(), pin.version.to_owned());
     let entries = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
-        lock.artifacts.iter().map(artifact).chain(lock.packages.iter().map(package)).collect()
+        lock.artifacts.iter().map(artifact).chain(lock.base.pins().map(package)).collect()
     };
     let (old, new) = (entries(old), entries(new));
     let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();

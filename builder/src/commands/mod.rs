@@ -16,10 +16,11 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::cli::{Cli, DefinitionArgs, Verb};
-use crate::definition::{self, Resolved};
+use crate::definition::Resolved;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::session;
 use crate::progress::Progress;
+use crate::registry;
 
 /// Runs what the command line asks for. The exit code is success, or that of a command that was run.
 pub fn run(cli: &Cli) -> Result<ExitCode> {
@@ -79,7 +80,7 @@ impl Terminal {
 
 /// The resolved definition and the path of its lock.
 pub(crate) fn resolve(args: &DefinitionArgs, output_dir: &std::path::Path) -> Result<(Resolved, PathBuf)> {
-    let resolved = definition::load(&args.definition, &args.sets, args.layers_dir.as_deref())?;
+    let resolved = registry::load(&args.definition, &args.sets, args.layers_dir.as_deref())?;
     let lock = session::lock_path(args.lock.as_deref(), &resolved.lock, !args.sets.is_empty(), output_dir);
     Ok((resolved, lock))
 }

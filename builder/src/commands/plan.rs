@@ -38,11 +38,7 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
 }
 
 fn count(lock: &Lock, store: &Store) -> (usize, usize) {
-    let digests = lock
-        .artifacts
-        .iter()
-        .map(|pin| &pin.sha256)
-        .chain(lock.packages.iter().map(|pin| &pin.sha256));
+    let digests = lock.artifacts.iter().map(|pin| &pin.sha256).chain(lock.base.pins().map(|pin| pin.sha256));
     let (present, missing): (Vec<&Digest>, Vec<&Digest>) = digests.partition(|digest| store.contains(digest));
     (present.len(), missing.len())
 }

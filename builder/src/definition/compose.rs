@@ -1,9 +1,9 @@
-//! One definition out of a file, the files it extends, and `--set`: the nearest word wins, tables merge, lists replace.
+//! One definition out of a file, the files it extends, and `--set`: the nearest value wins, tables merge, lists replace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::image_file::{BaseFile, DiskFile, ImageFile, MetadataFile};
+use super::image_spec::{BaseSpec, DiskSpec, ImageSpec, MetadataSpec};
 use super::source::Source;
 use crate::at;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct Composed {
     /// The values.
-    pub file: ImageFile,
+    pub file: ImageSpec,
     /// The texts, by precedence.
     pub sources: Vec<Source>,
     /// The folder of the definition that the user named; relative paths start there.
@@ -28,7 +28,7 @@ const LARGEST: u64 = 1 << 20;
 /// Reads `path`, what it extends, and applies `sets` ("kubernetes=1.34.9", the last one wins).
 pub fn compose(path: &Path, sets: &[String]) -> Result<Composed> {
     let mut sources = Vec::new();
-    let mut file = ImageFile::default();
+    let mut file = ImageSpec::default();
     for set in sets.iter().rev() {
         let source = parse_set(set)?;
         file = over(file, source.parse()?);
@@ -39,7 +39,7 @@ pub fn compose(path: &Path, sets: &[String]) -> Result<Composed> {
     let mut next = Some(path.to_owned());
     while let Some(path) = next.take() {
         let source = read(&path)?;
-        let parsed: ImageFile = source.parse()?;
+        let parsed: ImageSpec = source.parse()?;
         if parsed.schema.is_none() {
             return Err(source
                 .error_at(&[], "the key \"schema\" is missing")
@@ -117,10 +117,14 @@ fn parse_set(set: &str) -> Result<Source> {
 }
 
 /// `upper` where it speaks, else `lower`.
-fn over(upper: ImageFile, lower: ImageFile) -> ImageFile {
+fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
     let mut versions = lower.versions;
     versions.extend(upper.versions);
-    ImageFile {
+    let mut output = lower.output;
+    for (name, options) in upper.output {
+        output.entry(name).or_default().extend(options);
+    }
+    ImageSpec {
         schema: upper.schema.or(lower.schema),
         extends: None,
         name: upper.name.or(lower.name),
@@ -135,19 +139,20 @@ fn over(upper: ImageFile, lower: ImageFile) -> ImageFile {
         preload: upper.preload.or(lower.preload),
         metadata: merge(upper.metadata, lower.metadata, over_metadata),
         outputs: upper.outputs.or(lower.outputs),
+        output,
     }
 }
 
-fn over_base(upper: BaseFile, lower: BaseFile) -> BaseFile {
-    BaseFile {
+fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
+    BaseSpec {
         distribution: upper.distribution.or(lower.distribution),
         suite: upper.suite.or(lower.suite),
         packages: upper.packages.or(lower.packages),
     }
 }
 
-fn over_metadata(upper: MetadataFile, lower: MetadataFile) -> MetadataFile {
-    MetadataFile {
+fn over_metadata(upper: MetadataSpec, lower: MetadataSpec) -> MetadataSpec {
+    MetadataSpec {
         platform: upper.platform.or(lower.platform),
         facts: upper.facts.or(lower.facts),
         config: upper.config.or(lower.config),
@@ -157,8 +162,8 @@ fn over_metadata(upper: MetadataFile, lower: MetadataFile) -> MetadataFile {
     }
 }
 
-fn over_disk(upper: DiskFile, lower: DiskFile) -> DiskFile {
-    DiskFile {
+fn over_disk(upper: DiskSpec, lower: DiskSpec) -> DiskSpec {
+    DiskSpec {
         esp: upper.esp.or(lower.esp),
         var: upper.var.or(lower.var),
         verity: upper.verity.or(lower.verity),

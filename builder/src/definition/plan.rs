@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// Processor architectures, by their Debian and Go name.
+/// Processor architectures, by the names that Go and most distributions use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Arch {
@@ -17,24 +17,6 @@ pub enum Arch {
     Amd64,
     /// AArch64
     Arm64,
-}
-
-impl Arch {
-    /// Debian's name for it.
-    pub const fn debian(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-}
-
-/// Operating systems a base can come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Distribution {
-    /// Debian, built from its packages.
-    Debian,
 }
 
 /// An image, resolved.
@@ -56,18 +38,21 @@ pub struct ImagePlan {
     pub kernel_arguments: Vec<String>,
     /// Partition sizes.
     pub disk: DiskPlan,
-    /// Whom its machines believe; nothing to believe all that they recognise.
+    /// The trust policy of its machines; without one they use everything that they recognise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<contract::trust_policy::TrustPolicyFile>,
     /// Names of the outputs, in the order of the definition.
     pub outputs: Vec<String>,
+    /// Options of outputs, by name, where the definition sets any. Each output knows its own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub output_options: BTreeMap<String, toml::Table>,
 }
 
 /// The operating system below the layers.
 #[derive(Debug, Clone, Serialize)]
 pub struct BasePlan {
-    /// Which operating system.
-    pub distribution: Distribution,
+    /// Which operating system: the name of a base.
+    pub distribution: String,
     /// Its release ("trixie").
     pub suite: String,
     /// Packages to install, sorted: the definition's (kernel among them) and those that layers ask for. The closure is in the lock.
@@ -167,7 +152,7 @@ pub enum Place {
         /// Permission bits.
         mode: u32,
     },
-    /// The artifact is an archive (tar, tar.gz, tar.xz, tar.zst, or a Debian package).
+    /// The artifact is an archive (tar, tar.gz, tar.xz, tar.zst, or a .deb package).
     Archive(ArchiveRules),
 }
 

@@ -5,17 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::compose::{self, Composed};
-use super::image_file::PreloadFile;
+use super::image_spec::PreloadSpec;
 use super::interpolate::{Variables, interpolate};
-use super::layer_file::LayerFile;
-use super::plan::{Arch, BasePlan, DiskPlan, Distribution, ImagePlan, PreloadOrigin, PreloadPlan};
+use super::layer_spec::LayerSpec;
+use super::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PreloadOrigin, PreloadPlan};
+use super::registry::Registry;
 use super::resolve_layer::{Layer, check_url, resolve_layer};
 use super::resolve_metadata::resolve_metadata;
-use super::source::{Step, error_in, nearest, suggestion};
+use super::source::{Step, error_in, nearest, rewrite_error, suggestion};
 use super::value::{MIB, Name, Size};
 use crate::at;
 use crate::error::{Error, Result};
-use crate::output;
 
 /// A definition, resolved, and where its parts lie.
 #[derive(Debug)]
@@ -31,17 +31,23 @@ const DEFAULT_VAR: Size = Size(512 * MIB);
 const DEFAULT_VERITY: Size = Size(16 * MIB);
 
 /// Reads the definition at `path`, applies `sets`, reads its layers from `layers` (default: the folder `layers` beside the
-/// definition's folder), and resolves everything.
-pub fn load(path: &Path, sets: &[String], layers: Option<&Path>) -> Result<Resolved> {
+/// definition's folder), and resolves everything with the names of `registry`.
+pub fn load(
+    path: &Path,
+    sets: &[String],
+    layers: Option<&Path>,
+    registry: &dyn Registry,
+) -> Result<Resolved> {
     let composed = compose::compose(path, sets)?;
     let layers_folder = layers.map_or_else(|| composed.folder.join("../layers"), Path::to_owned);
-    let plan = Resolver { composed: &composed, layers_folder: &layers_folder }.plan()?;
+    let plan = Resolver { composed: &composed, layers_folder: &layers_folder, registry }.plan()?;
     Ok(Resolved { plan, lock: path.with_extension("lock") })
 }
 
 struct Resolver<'a> {
     composed: &'a Composed,
     layers_folder: &'a Path,
+    registry: &'a dyn Registry,
 }
 
 impl Resolver<'_> {
@@ -50,7 +56,13 @@ impl Resolver<'_> {
         let name = self.required(&file.name, "name")?.0.clone();
         let arch = *self.required(&file.arch, "arch")?;
         let base = self.required(&file.base, "base")?;
-        let distribution = *self.required_in(&base.distribution, "base", "distribution")?;
+        let distribution = self.required_in(&base.distribution, "base", "distribution")?;
+        let known = self.registry.distributions();
+        if !known.contains(&distribution.as_str()) {
+            let error =
+                self.error(&at!["base", "distribution"], &format!("unknown value \"{distribution}\""));
+            return Err(error.help(suggestion(distribution, known)));
+        }
         let suite = self.required_in(&base.suite, "base", "suite")?.0.clone();
         let variables = self.variables(&name, arch, distribution, &suite)?;
         let layers = self.read_layers()?;
@@ -60,7 +72,7 @@ impl Resolver<'_> {
         Ok(ImagePlan {
             name,
             arch,
-            base: BasePlan { distribution, suite, packages },
+            base: BasePlan { distribution: distribution.clone(), suite, packages },
             layers: layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?,
             preload: self.preload()?,
             kernel_arguments: self.kernel_arguments(&variables)?,
@@ -70,7 +82,8 @@ impl Resolver<'_> {
                 disk.verity.unwrap_or(DEFAULT_VERITY),
             )?,
             metadata: resolve_metadata(self.composed)?,
-            outputs: self.outputs()?,
+            outputs: self.outputs(distribution)?,
+            output_options: file.output.clone(),
             variables,
         })
     }
@@ -95,13 +108,7 @@ impl Resolver<'_> {
             .help(format!("add {key} = …, or extend a definition that has it"))
     }
 
-    fn variables(
-        &self,
-        name: &str,
-        arch: Arch,
-        distribution: Distribution,
-        suite: &str,
-    ) -> Result<Variables> {
+    fn variables(&self, name: &str, arch: Arch, distribution: &str, suite: &str) -> Result<Variables> {
         let file = &self.composed.file;
         let kubernetes = self.required(&file.kubernetes, "kubernetes")?;
         let minor = kubernetes_minor(kubernetes)
@@ -121,7 +128,7 @@ impl Resolver<'_> {
         let fixed = [
             ("name", name.to_owned()),
             ("arch", word(&arch)),
-            ("distribution", word(&distribution)),
+            ("distribution", distribution.to_owned()),
             ("suite", suite.to_owned()),
             ("kubernetes", kubernetes.clone()),
             ("kubernetes-minor", minor),
@@ -179,7 +186,14 @@ impl Resolver<'_> {
         }
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let source = compose::read(&path)?;
-        Ok(Layer { name, file: source.parse()?, source, folder })
+        let file: LayerSpec = source.parse()?;
+        let known = self.registry.distributions();
+        if let Some(index) = file.os.iter().position(|os| !known.contains(&os.as_str())) {
+            let os = &file.os[index];
+            let error = source.error_at(&at!["os", index], &format!("unknown value \"{os}\""));
+            return Err(error.help(suggestion(os, known)));
+        }
+        Ok(Layer { name, file, source, folder })
     }
 
     fn known_layers(&self) -> Vec<String> {
@@ -193,7 +207,7 @@ impl Resolver<'_> {
     }
 
     /// Systems, requirements and conflicts; and the runtime must be a layer that is one.
-    fn check_layers(&self, layers: &[Layer], distribution: Distribution, arch: Arch) -> Result<()> {
+    fn check_layers(&self, layers: &[Layer], distribution: &str, arch: Arch) -> Result<()> {
         let provided: BTreeMap<&str, usize> = layers
             .iter()
             .enumerate()
@@ -202,9 +216,9 @@ impl Resolver<'_> {
         for (index, layer) in layers.iter().enumerate() {
             let fail =
                 |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
-            if !layer.file.os.is_empty() && !layer.file.os.contains(&distribution) {
+            if !layer.file.os.is_empty() && !layer.file.os.iter().any(|os| os == distribution) {
                 return fail(
-                    format!("the layer \"{}\" does not work on {}", layer.name, word(&distribution)),
+                    format!("the layer \"{}\" does not work on {distribution}", layer.name),
                     "choose another layer or base".into(),
                 );
             }
@@ -268,7 +282,7 @@ impl Resolver<'_> {
     fn provider_of(&self, capability: &str) -> String {
         let provider = self.known_layers().into_iter().find(|name| {
             let path = self.layers_folder.join(name).join("layer.toml");
-            let file: Option<LayerFile> = compose::read(&path).and_then(|source| source.parse()).ok();
+            let file: Option<LayerSpec> = compose::read(&path).and_then(|source| source.parse()).ok();
             name == capability
                 || file.is_some_and(|file| file.provides.iter().any(|provided| provided.0 == capability))
         });
@@ -341,7 +355,7 @@ impl Resolver<'_> {
             .collect()
     }
 
-    fn preload_image(&self, image: &PreloadFile, index: usize) -> Result<PreloadPlan> {
+    fn preload_image(&self, image: &PreloadSpec, index: usize) -> Result<PreloadPlan> {
         let error = |key: &str, message: &str, help: &str| {
             self.error(&at!["preload", index, key], message).help(help)
         };
@@ -382,7 +396,7 @@ impl Resolver<'_> {
         Ok(PreloadPlan { reference: image.reference.clone(), origin, sha256: image.sha256 })
     }
 
-    fn outputs(&self) -> Result<Vec<String>> {
+    fn outputs(&self, distribution: &str) -> Result<Vec<String>> {
         let outputs = self.required(&self.composed.file.outputs, "outputs")?;
         if outputs.is_empty() {
             return Err(self
@@ -390,18 +404,39 @@ impl Resolver<'_> {
                 .help("name at least one output, such as \"raw\""));
         }
         for (index, name) in outputs.iter().enumerate() {
-            if let Err(error) = output::find(name) {
-                return Err(self
-                    .error(&at!["outputs", index], error.message())
-                    .help(error.hint().unwrap_or_default()));
-            }
+            let path = at!["outputs", index];
+            self.check_output_name(name, &path)?;
             if outputs[..index].contains(name) {
-                return Err(self
-                    .error(&at!["outputs", index], &format!("the output \"{name}\" is listed twice"))
-                    .help("remove one of them"));
+                let error = self.error(&path, &format!("the output \"{name}\" is listed twice"));
+                return Err(error.help("remove one of them"));
+            }
+            if let Some(part) = self.registry.missing_part(distribution, name) {
+                let message =
+                    format!("the output \"{name}\" needs a {part}, and a base of {distribution} has none");
+                return Err(self.error(&path, &message).help("choose another output or base"));
+            }
+        }
+        for (name, options) in &self.composed.file.output {
+            let path = at!["output", name.as_str()];
+            self.check_output_name(name, &path)?;
+            if let Err(message) = self.registry.check_options(name, options) {
+                let (message, help) = rewrite_error(&message);
+                let error = self.error(&path, &format!("the output \"{name}\": {message}"));
+                return Err(match help {
+                    Some(help) => error.help(help),
+                    None => error,
+                });
             }
         }
         Ok(outputs.clone())
+    }
+
+    fn check_output_name(&self, name: &str, path: &[Step]) -> Result<()> {
+        let known = self.registry.outputs();
+        if known.contains(&name) {
+            return Ok(());
+        }
+        Err(self.error(path, &format!("unknown output \"{name}\"")).help(suggestion(name, known)))
     }
 }
 

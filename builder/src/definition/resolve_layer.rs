@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::condition::{self, When};
 use super::interpolate::{Variables, interpolate};
-use super::layer_file::{ArtifactFile, FileFile, LayerFile};
+use super::layer_spec::{ArtifactSpec, FileSpec, LayerSpec};
 use super::plan::{
     ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place,
 };
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// A parsed layer with the text and folder it came from.
 pub(super) struct Layer {
     pub name: String,
-    pub file: LayerFile,
+    pub file: LayerSpec,
     pub source: Source,
     pub folder: PathBuf,
 }
@@ -112,7 +112,7 @@ fn unit_names(layer: &Layer, key: &str, names: &[String]) -> Result<Vec<String>>
 struct ArtifactResolver<'a> {
     layer: &'a Layer,
     index: usize,
-    artifact: &'a ArtifactFile,
+    artifact: &'a ArtifactSpec,
     variables: &'a Variables,
 }
 
@@ -239,7 +239,7 @@ impl ArtifactResolver<'_> {
     }
 }
 
-fn resolve_file(layer: &Layer, index: usize, file: &FileFile, variables: &Variables) -> Result<FilePlan> {
+fn resolve_file(layer: &Layer, index: usize, file: &FileSpec, variables: &Variables) -> Result<FilePlan> {
     let fail = |key: &str, message: &str, help: &str| {
         Err(layer.source.error_at(&at!["file", index, key], message).help(help))
     };

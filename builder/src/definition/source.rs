@@ -1,4 +1,4 @@
-//! The text behind a definition, and where in it a key stands: every complaint names file, line and the way to mend it.
+//! The text behind a definition, and where in it a key stands: every error names file, line and what to do.
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -46,7 +46,7 @@ impl Source {
     /// Reads the text into `T`; errors name file, line, what is wrong and the nearest valid word.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         toml::from_str(&self.text).map_err(|error| {
-            let (message, help) = mend(error.message());
+            let (message, help) = rewrite_error(error.message());
             let new = match error.span() {
                 Some(span) => self.error(span.start, &message),
                 None => Error::new(ErrorKind::Definition, format!("{}: {message}", self.name)),
@@ -121,9 +121,9 @@ pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clo
     }
 }
 
-/// Turns the deserializer's wording into ours, and its list of expected words into a suggestion. Values that check themselves
-/// put the way to mend them on a second line.
-fn mend(message: &str) -> (String, Option<String>) {
+/// Turns the deserializer's wording into Kiln's, and its list of expected words into a suggestion. Types that check
+/// themselves put the help on a second line.
+pub fn rewrite_error(message: &str) -> (String, Option<String>) {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let known = quoted.get(1..).unwrap_or_default().iter().copied();
     let first = quoted.first().copied().unwrap_or_default();

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-/// One MiB in bytes.
-pub const MIB: u64 = 1 << 20;
+pub use crate::format::MIB;
 
 /// The `schema` key: the version of the file's format. Only 1 exists.
 #[derive(Debug, Clone, Copy, Deserialize)]

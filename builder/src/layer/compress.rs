@@ -4,21 +4,21 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zstd::zstd_safe::{CParameter, Strategy};
 
 use super::{PackedLayer, gzip};
 use crate::digest::{Digest, DigestWriter};
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::store::Store;
+use crate::store::{Key, Store};
 
-/// The kind of folder in the store.
 const KIND: &str = "compressed";
 const BLOB: &str = "blob";
 const RECORD: &str = "blob.json";
 const BUFFER: usize = 256 << 10;
-/// Raise it when the same input and algorithm would give other bytes: it is part of the name in the store.
-const GENERATION: u32 = 1;
+/// Raise it when the same input and algorithm come to give other bytes.
+const FORMAT: u32 = 2;
 /// What [`ZSTD_PARAMETERS`] leave open.
 const ZSTD_LEVEL: i32 = 3;
 /// Measured on trees of programs and libraries: as small as level 3 within one percent, in five sixths of its time. A single hash table
@@ -31,29 +31,18 @@ const ZSTD_PARAMETERS: [CParameter; 4] = [
 ];
 
 /// How to compress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Zstandard (RFC 8878): small and quick to read.
+    /// gzip (RFC 1952): every tool reads it
+    #[default]
+    Gzip,
+    /// Zstandard (RFC 8878): smaller, and quicker to read; tools of older distributions do not know it
     Zstd,
-    /// gzip (RFC 1952): read by everything.
-    Gzip {
-        /// 1 to 9.
-        level: u32,
-    },
 }
 
-impl Compression {
-    /// gzip at its usual level.
-    pub const GZIP: Self = Self::Gzip { level: 6 };
-
-    /// The media type of a layer in this form (OCI image specification, "layer.md").
-    pub const fn media_type(self) -> &'static str {
-        match self {
-            Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
-            Self::Gzip { .. } => "application/vnd.oci.image.layer.v1.tar+gzip",
-        }
-    }
-}
+/// zlib's usual level.
+const GZIP_LEVEL: u32 = 6;
 
 /// A layer in a compressed form, in the store.
 #[derive(Debug, Clone)]
@@ -64,10 +53,15 @@ pub struct CompressedLayer {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
-    /// Its media type.
-    pub media_type: &'static str,
     /// Whether it was in the store before this build.
     pub cached: bool,
+}
+
+#[derive(Serialize)]
+struct Inputs<'a> {
+    layer: &'a Digest,
+    compression: Compression,
+    level: i32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,8 +80,9 @@ pub fn compress(
     compression: Compression,
     threads: usize,
 ) -> Result<CompressedLayer> {
-    let key = Digest::of(format!("{GENERATION} {compression:?} {}", layer.diff_id).as_bytes());
-    let built = store.built(KIND, &key, |folder| {
+    let level = if compression == Compression::Gzip { GZIP_LEVEL.cast_signed() } else { ZSTD_LEVEL };
+    let inputs = Inputs { layer: &layer.diff_id, compression, level };
+    let built = store.built(&Key::new(KIND, FORMAT, &inputs, &[])?, |folder| {
         let record = write(layer, compression, threads, &folder.join(BLOB))?;
         let path = folder.join(RECORD);
         let json = serde_json::to_vec(&record)
@@ -100,13 +95,7 @@ pub fn compress(
             Error::new(ErrorKind::Io, format!("{} is damaged: {error}", record.display()))
                 .help("remove its folder and build again")
         })?;
-    Ok(CompressedLayer {
-        path: built.path.join(BLOB),
-        digest,
-        size,
-        media_type: compression.media_type(),
-        cached: built.cached,
-    })
+    Ok(CompressedLayer { path: built.path.join(BLOB), digest, size, cached: built.cached })
 }
 
 fn write(layer: &PackedLayer, compression: Compression, threads: usize, path: &Path) -> Result<Record> {
@@ -115,7 +104,7 @@ fn write(layer: &PackedLayer, compression: Compression, threads: usize, path: &P
     let mut to = BufWriter::with_capacity(BUFFER, DigestWriter::new(file));
     match compression {
         Compression::Zstd => copy_zstd(from, &mut to, threads),
-        Compression::Gzip { level } => gzip::compress(from, &mut to, level, threads),
+        Compression::Gzip => gzip::compress(from, &mut to, GZIP_LEVEL, threads),
     }
     .at("compressing", path)?;
     let to = to.into_inner().map_err(|error| Error::io("writing", path, error.error()))?;

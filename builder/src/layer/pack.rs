@@ -10,11 +10,9 @@ use super::tee::digest_while_writing;
 use super::write::write_tar;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::store::Store;
+use crate::store::{Key, Store};
 use crate::tree::Tree;
 
-/// The kind of folder in the store.
-const KIND: &str = "layer";
 const TAR: &str = "layer.tar";
 const RECORD: &str = "layer.json";
 
@@ -31,7 +29,7 @@ struct Record {
 ///
 /// # Errors
 /// [`ErrorKind::Io`].
-pub fn pack(store: &Store, name: &str, key: Digest, tree: &Tree, epoch: u64) -> Result<PackedLayer> {
+pub fn pack(store: &Store, name: &str, key: Key, tree: &Tree, epoch: u64) -> Result<PackedLayer> {
     pack_with(store, name, key, epoch, || Ok(tree.clone()))
 }
 
@@ -42,11 +40,11 @@ pub fn pack(store: &Store, name: &str, key: Digest, tree: &Tree, epoch: u64) -> 
 pub fn pack_with(
     store: &Store,
     name: &str,
-    key: Digest,
+    key: Key,
     epoch: u64,
     tree: impl FnOnce() -> Result<Tree>,
 ) -> Result<PackedLayer> {
-    let built = store.built(KIND, &key, |folder| {
+    let built = store.built(&key, |folder| {
         let record = write_layer(&tree()?, epoch, &folder.join(TAR))
             .map_err(|error| error.context(format!("packing layer {name}")))?;
         let path = folder.join(RECORD);
@@ -58,7 +56,7 @@ pub fn pack_with(
     let record = read_record(&built.path, &tar)?;
     Ok(PackedLayer {
         name: name.to_owned(),
-        key,
+        key: *key.digest(),
         tar,
         diff_id: record.diff_id,
         size: record.size,

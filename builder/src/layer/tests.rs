@@ -14,7 +14,7 @@ use crate::definition::plan::{
 };
 use crate::error::ErrorKind;
 use crate::process::{Run, tool};
-use crate::store::Store;
+use crate::store::{Key, Store};
 use crate::tree::{Body, Entry, Node, Tree};
 
 const EPOCH: u64 = 1_577_836_800;
@@ -112,8 +112,8 @@ fn time_folder_umask_and_locale_leave_no_trace() {
         let tree =
             assemble(&plan(), &|artifact| Ok(folder.path().join(&artifact.name)), folder.path()).unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
-        let layer = pack(&store, "sample", Digest::of(b"key"), &tree, EPOCH).unwrap();
-        let forms = [Compression::Zstd, Compression::GZIP]
+        let layer = pack(&store, "sample", key("key"), &tree, EPOCH).unwrap();
+        let forms = [Compression::Zstd, Compression::Gzip]
             .map(|form| compress(&store, &layer, form, 2).unwrap().digest);
         println!("\ndigests {} {} {}", layer.diff_id, forms[0], forms[1]);
         return;
@@ -209,7 +209,7 @@ fn sizes_beyond_ustar_get_a_pax_record() {
 fn packing_is_cached_and_notices_damage() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let key = Digest::of(b"key");
+    let key = key("key");
     let first = pack(&store, "rich", key, &rich(), EPOCH).unwrap();
     assert!(!first.cached);
     assert_eq!(
@@ -223,6 +223,10 @@ fn packing_is_cached_and_notices_damage() {
     assert!(error.message().contains("is damaged: layer.tar has 512 bytes"), "{error}");
 }
 
+fn key(input: &str) -> Key {
+    Key::new("layer", 1, &input, &[]).unwrap()
+}
+
 /// A few megabytes that compress, in the store.
 fn large(store: &Store) -> PackedLayer {
     let mut tree = Tree::default();
@@ -232,12 +236,12 @@ fn large(store: &Store) -> PackedLayer {
             .collect();
         tree.insert(format!("usr/share/file{index}"), Entry::file(Body::inline(text.into_bytes()), 0o644));
     }
-    pack(store, "large", Digest::of(b"large"), &tree, EPOCH).unwrap()
+    pack(store, "large", key("large"), &tree, EPOCH).unwrap()
 }
 
 #[test]
 fn compressed_bytes_do_not_depend_on_threads() {
-    for compression in [Compression::Zstd, Compression::GZIP] {
+    for compression in [Compression::Zstd, Compression::Gzip] {
         let digests: Vec<_> = [1, 2, 4]
             .map(|threads| {
                 let folder = tempfile::tempdir().unwrap();
@@ -259,10 +263,9 @@ fn both_forms_at_once_are_read_by_other_programs() {
     let layer = large(&store);
     let (zstd, gzip) = std::thread::scope(|scope| {
         let zstd = scope.spawn(|| compress(&store, &layer, Compression::Zstd, 2).unwrap());
-        let gzip = scope.spawn(|| compress(&store, &layer, Compression::GZIP, 2).unwrap());
+        let gzip = scope.spawn(|| compress(&store, &layer, Compression::Gzip, 2).unwrap());
         (zstd.join().unwrap(), gzip.join().unwrap())
     });
-    assert!(zstd.media_type.ends_with("+zstd") && gzip.media_type.ends_with("+gzip"));
     for (program, form) in [("gzip", &gzip), ("zstd", &zstd)] {
         if tool(program).arg("--version").run(program).is_err() {
             println!("not run: both_forms_at_once_are_read_by_other_programs: {program} is not installed");
@@ -277,7 +280,7 @@ fn both_forms_at_once_are_read_by_other_programs() {
                 && compress(
                     &store,
                     &layer,
-                    if program == "gzip" { Compression::GZIP } else { Compression::Zstd },
+                    if program == "gzip" { Compression::Gzip } else { Compression::Zstd },
                     1
                 )
                 .unwrap()

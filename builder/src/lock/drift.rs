@@ -1,8 +1,7 @@
 //! Whether a lock still says what its definition asks for.
 
-use std::collections::BTreeSet;
-
-use super::{Lock, LockedArtifact, LockedBase};
+use super::{Lock, LockedArtifact};
+use crate::base::BaseRequest;
 use crate::definition::plan::{ArtifactPlan, Checksum, ImagePlan, LayerPlan, Origin};
 
 /// An artifact of the plan that the lock must pin.
@@ -26,25 +25,6 @@ pub fn wanted(plan: &ImagePlan) -> impl Iterator<Item = Wanted<'_>> {
             _ => None,
         })
     })
-}
-
-/// What the package closure is made for.
-pub fn base(plan: &ImagePlan) -> LockedBase {
-    let extract: BTreeSet<String> = plan
-        .layers
-        .iter()
-        .flat_map(|layer| &layer.artifacts)
-        .filter_map(|artifact| match &artifact.origin {
-            Origin::Package { name } => Some(name.clone()),
-            _ => None,
-        })
-        .collect();
-    LockedBase {
-        distribution: plan.base.distribution,
-        suite: plan.base.suite.clone(),
-        install: plan.base.packages.clone(),
-        extract: extract.into_iter().collect(),
-    }
 }
 
 impl Wanted<'_> {
@@ -88,24 +68,6 @@ pub fn differences(plan: &ImagePlan, lock: &Lock) -> Vec<String> {
             differences.push(format!("{}/{} is in the lock and no longer wanted", pin.layer, pin.name));
         }
     }
-    differences.extend(base_differences(&base(plan), &lock.base));
-    differences
-}
-
-fn base_differences(wanted: &LockedBase, locked: &LockedBase) -> Vec<String> {
-    if wanted.suite != locked.suite || wanted.distribution != locked.distribution {
-        return vec![format!(
-            "the definition wants {}, the lock has packages of {}",
-            wanted.suite, locked.suite
-        )];
-    }
-    let lists = [(&wanted.install, &locked.install), (&wanted.extract, &locked.extract)];
-    let mut differences = Vec::new();
-    for (wanted, locked) in lists {
-        let new = wanted.iter().filter(|name| !locked.contains(name));
-        differences.extend(new.map(|name| format!("the package {name} is not in the lock")));
-        let old = locked.iter().filter(|name| !wanted.contains(name));
-        differences.extend(old.map(|name| format!("the package {name} is in the lock and no longer wanted")));
-    }
+    differences.extend(lock.base.differences(&BaseRequest::of(plan)));
     differences
 }

@@ -1,7 +1,7 @@
 //! 2. The lock: every byte that goes into an image, pinned.
 //!
-//! A lock is TOML beside its definition. It names no mirror: artifacts by their upstream address, packages by name, version
-//! and path in their archive.
+//! A lock is TOML beside its definition. It names no mirror: artifacts have their upstream address, and what a base
+//! consists of is pinned as the kind of base wants it ([`LockedBase`]).
 
 pub mod drift;
 pub mod table;
@@ -14,17 +14,18 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
+use crate::base::{BaseSection, LockedBase, LockedPackage, Sections};
 use crate::definition::compose;
-use crate::definition::plan::{Arch, Distribution};
+use crate::definition::plan::Arch;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The version of the lock's format.
 const SCHEMA: u32 = 1;
 
-/// A lock file.
+/// A lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "LockFile", into = "LockFile")]
 pub struct Lock {
     /// Version of the format: 1.
     pub schema: u32,
@@ -32,28 +33,39 @@ pub struct Lock {
     pub image: String,
     /// Architecture.
     pub arch: Arch,
-    /// What the package closure was made for.
+    /// The base.
     pub base: LockedBase,
     /// Artifacts, by layer and name.
-    #[serde(default, rename = "artifact")]
     pub artifacts: Vec<LockedArtifact>,
-    /// Packages, by name.
-    #[serde(default, rename = "package")]
-    pub packages: Vec<LockedPackage>,
 }
 
-/// What the package closure was made for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A lock as it is written. The sections of the base come from its kind.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LockedBase {
-    /// Operating system.
-    pub distribution: Distribution,
-    /// Release.
-    pub suite: String,
-    /// Packages that were asked for; the closure follows from them.
-    pub install: Vec<String>,
-    /// Packages of which only files are taken.
-    pub extract: Vec<String>,
+struct LockFile {
+    schema: u32,
+    image: String,
+    arch: Arch,
+    base: BaseSection,
+    #[serde(default, rename = "artifact")]
+    artifacts: Vec<LockedArtifact>,
+    #[serde(default, rename = "package")]
+    packages: Vec<LockedPackage>,
+}
+
+impl From<LockFile> for Lock {
+    fn from(file: LockFile) -> Self {
+        let LockFile { schema, image, arch, base, artifacts, packages } = file;
+        Self { schema, image, arch, base: Sections { base, packages }.into(), artifacts }
+    }
+}
+
+impl From<Lock> for LockFile {
+    fn from(lock: Lock) -> Self {
+        let Lock { schema, image, arch, base, artifacts } = lock;
+        let Sections { base, packages } = base.into();
+        Self { schema, image, arch, base, artifacts, packages }
+    }
 }
 
 impl Lock {
@@ -118,28 +130,4 @@ pub struct LockedArtifact {
     pub size: Option<u64>,
     /// Its digest.
     pub sha256: Digest,
-}
-
-/// A distribution package, pinned. It has no address: any mirror of the archive serves it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LockedPackage {
-    /// Binary package name.
-    pub name: String,
-    /// Version, with epoch and revision.
-    pub version: String,
-    /// `amd64`, `arm64` or `all`.
-    pub architecture: String,
-    /// Source package name, for the SBOM and vulnerability scanners.
-    pub source: String,
-    /// Which archive: `debian` or `debian-security`.
-    pub archive: String,
-    /// Path below the archive's root ("pool/main/b/bash/bash_5.2-2_amd64.deb").
-    pub path: String,
-    /// Length in bytes.
-    pub size: u64,
-    /// Its digest.
-    pub sha256: Digest,
-    /// Whether it is installed in the base; otherwise only files are taken out of it.
-    pub install: bool,
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::drift::{self, Wanted};
 use super::table::DigestTable;
 use super::{Lock, LockedArtifact, SCHEMA};
+use crate::base::{BaseRequest, LockedBase};
 use crate::definition::plan::{Checksum, ImagePlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Fetcher;
 use crate::fetch::checksum::{self, Expected};
-use crate::lock::LockedPackage;
 
 /// The largest checksum file that is read, in bytes.
 const LARGEST_CHECKSUM_FILE: u64 = 4 << 20;
@@ -28,25 +28,26 @@ pub struct Policy {
     pub table: DigestTable,
 }
 
-/// A lock for `plan`, keeping the pins of `old` that still apply. `packages` resolves the closure; it is called only when needed.
+/// A lock for `plan`, keeping the pins of `old` that still apply. `lock_base` pins the base; it is called only when needed.
 pub fn update(
     plan: &ImagePlan,
     old: Option<&Lock>,
     policy: &Policy,
     fetcher: &Fetcher<'_>,
-    packages: impl FnOnce() -> Result<Vec<LockedPackage>>,
+    lock_base: impl FnOnce(&BaseRequest<'_>) -> Result<LockedBase>,
 ) -> Result<Lock> {
     let mut artifacts = drift::wanted(plan)
         .map(|want| pin(&want, old, policy, fetcher))
         .collect::<Result<Vec<_>>>()?;
     artifacts.sort_by(|a, b| (&a.layer, &a.name).cmp(&(&b.layer, &b.name)));
-    let base = drift::base(plan);
-    let kept = old.filter(|old| old.base == base && old.arch == plan.arch && !policy.upgrade_packages);
-    let packages = match kept {
-        Some(old) => old.packages.clone(),
-        None => packages()?,
+    let request = BaseRequest::of(plan);
+    let kept =
+        old.filter(|old| old.base.is_for(&request) && old.arch == plan.arch && !policy.upgrade_packages);
+    let base = match kept {
+        Some(old) => old.base.clone(),
+        None => lock_base(&request)?,
     };
-    Ok(Lock { schema: SCHEMA, image: plan.name.clone(), arch: plan.arch, base, artifacts, packages })
+    Ok(Lock { schema: SCHEMA, image: plan.name.clone(), arch: plan.arch, base, artifacts })
 }
 
 fn pin(

@@ -1,39 +1,47 @@
-//! 7. Files that a user boots or uploads. One file per output; add it to [`ALL`] and it exists.
+//! 7. Files that a user boots or uploads. One file per output; add its row to [`ALL`] and it exists.
+//!
+//! A row is data: name, summary, the parts that the output needs, and its options. The schema, the help, the table in
+//! `docs/reference.md` and the check that a base can give what an output needs all come from this list.
 
-mod once;
 pub mod oci;
-pub mod pxe;
+mod pxe;
 mod qcow2;
 mod raw;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::fmt::Debug;
+use std::path::Path;
 
-use crate::definition::plan::ImagePlan;
-use crate::definition::source::suggestion;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+
+use crate::assembly::Part;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::disk::{self, Disk};
-use crate::image::{initrd, squashfs};
-use crate::layer::PackedLayer;
-use crate::progress::Progress;
-use crate::store::Store;
-use crate::tree::{Body, Node, Tree};
+use crate::part::Parts;
 
-pub use once::Once;
+/// All outputs, in the order of the documentation.
+pub const ALL: &[&Output] = &[&raw::OUTPUT, &qcow2::OUTPUT, &oci::OUTPUT, &pxe::OUTPUT];
 
 /// A kind of output.
-pub trait Output: Sync {
+#[derive(Debug)]
+pub struct Output {
     /// The word in the definition ("raw").
-    fn name(&self) -> &'static str;
+    pub name: &'static str,
+    /// One line for the schema and the documentation.
+    pub summary: &'static str,
+    /// The parts that it is made of. A base that cannot give one of them cannot be written in this form.
+    pub needs: &'static [Part],
+    /// The schema of the table `[output.NAME]`.
+    pub options: fn(&mut SchemaGenerator) -> Schema,
+    /// Reads that table.
+    configure: fn(toml::Table) -> Result<Box<dyn Writer>, toml::de::Error>,
+}
 
-    /// One line for `kiln schema` and the documentation.
-    fn summary(&self) -> &'static str;
-
-    /// Writes the files into the empty folder `folder`, which becomes visible to the user only when every output is complete.
-    /// Other outputs are written at the same time, into names of their own.
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>>;
+/// An output with its options.
+pub trait Writer: Debug + Send + Sync {
+    /// Writes the files into the folder `folder`, which becomes visible to the user only when every output is complete.
+    /// Other outputs are written there at the same time, under other names.
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>>;
 }
 
 /// A file that an output has written.
@@ -51,118 +59,46 @@ impl From<String> for Written {
     }
 }
 
-/// All outputs, in the order of the documentation.
-pub const ALL: &[&dyn Output] = &[&raw::Raw, &qcow2::Qcow2, &oci::OciLayout, &pxe::Pxe];
-
-/// The output with this name.
-///
-/// # Errors
-/// When there is none; names the nearest and all of them.
-pub fn find(name: &str) -> Result<&'static dyn Output> {
-    if let Some(output) = ALL.iter().find(|output| output.name() == name) {
-        return Ok(*output);
-    }
-    let names: Vec<_> = ALL.iter().map(|output| output.name()).collect();
-    Err(Error::new(ErrorKind::Definition, format!("unknown output \"{name}\""))
-        .help(suggestion(name, names.iter().copied())))
-}
-
-/// An assembled image, ready to be written in any form. Parts that several outputs share are made once, on first use.
-pub struct Image<'a> {
-    /// What was asked for.
-    pub plan: &'a ImagePlan,
-    /// The merged tree, complete.
-    pub tree: &'a Tree,
-    /// Its layers, the base first.
-    pub layers: &'a [PackedLayer],
-    /// Hash of all layers and of the plan: the seed of every identifier on the disk.
-    pub identity: Digest,
-    /// The time everything carries, seconds since 1970.
-    pub epoch: u64,
-    /// The content store, for parts worth keeping between builds.
-    pub store: &'a Store,
-    /// A private folder for intermediate files, on the output's file system.
-    pub scratch: &'a Path,
-    /// Where progress is shown.
-    pub progress: &'a Progress,
-    /// Shared parts.
-    pub parts: Parts,
-}
-
-/// Parts that several outputs share.
-#[derive(Debug, Default)]
-pub struct Parts {
-    /// The compressed read-only root file system.
-    pub root: Once<squashfs::Root>,
-    /// The initrd, without a root inside.
-    pub initrd: Once<PathBuf>,
-    /// The raw disk image.
-    pub disk: Once<Disk>,
-    /// Programs of the host whose versions decide bytes of this image: name and version, for the manifest.
-    pub tools: Mutex<BTreeMap<&'static str, String>>,
-}
-
-/// The kernel of an image.
-#[derive(Debug, Clone, Copy)]
-pub struct Kernel<'a> {
-    /// Its release ("6.12.48+deb13-cloud-amd64").
-    pub version: &'a str,
-    /// The bootable file.
-    pub body: &'a Body,
-}
-
-impl<'a> Image<'a> {
-    /// The compressed root file system.
-    pub fn root(&self) -> Result<&Path> {
-        self.parts.root.get_or_make(|| squashfs::build(self)).map(|root| root.path.as_path())
-    }
-
-    /// The initrd, without a root inside.
-    pub fn initrd(&self) -> Result<&Path> {
-        self.parts.initrd.get_or_make(|| initrd::build(self)).map(PathBuf::as_path)
-    }
-
-    /// The raw disk image. Nobody may change the file: outputs link it.
-    pub fn disk(&self) -> Result<&Disk> {
-        self.parts.disk.get_or_make(|| disk::build(self))
-    }
-
-    /// The kernel in `boot/`.
-    ///
-    /// # Errors
-    /// When there is none, or more than one.
-    pub fn kernel(&self) -> Result<Kernel<'a>> {
-        let tree: &'a Tree = self.tree;
-        let mut found = tree.below("boot").filter_map(|(path, entry)| match &entry.node {
-            Node::File(body) => Some(Kernel { version: path.strip_prefix("boot/vmlinuz-")?, body }),
-            _ => None,
-        });
-        let error = |message: String| Error::new(ErrorKind::Definition, message);
-        match (found.next(), found.next()) {
-            (Some(kernel), None) => Ok(kernel),
-            (None, _) => Err(error("the image has no kernel: no boot/vmlinuz-* in it".to_owned())
-                .help("add a kernel to base.packages, for example linux-image-cloud-amd64")),
-            (Some(one), Some(other)) => Err(error(format!(
-                "the image has more than one kernel: {} and {}",
-                one.version, other.version
-            ))
-            .help("keep one kernel package in base.packages")),
+impl Output {
+    /// The row of the output whose options are `T`.
+    const fn new<T: Writer + DeserializeOwned + JsonSchema + 'static>(
+        name: &'static str,
+        summary: &'static str,
+        needs: &'static [Part],
+    ) -> Self {
+        Self {
+            name,
+            summary,
+            needs,
+            options: |generator| T::json_schema(generator),
+            configure: |table| Ok(Box::new(toml::Value::Table(table).try_into::<T>()?)),
         }
     }
 
-    /// The programs that [`Image::record_tool`] was told of.
-    pub fn tools(&self) -> BTreeMap<&'static str, String> {
-        self.parts.tools.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// This output with the options of a definition's table `[output.NAME]`.
+    ///
+    /// # Errors
+    /// What is wrong with the table.
+    pub fn configure(&self, options: &toml::Table) -> Result<Box<dyn Writer>, toml::de::Error> {
+        (self.configure)(options.clone())
     }
+}
 
-    /// Notes that bytes of this image come from `version` of the program `name`.
-    pub fn record_tool(&self, name: &'static str, version: &str) {
-        self.parts
-            .tools
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, version.to_owned());
-    }
+/// The output with this name.
+pub fn find(name: &str) -> Option<&'static Output> {
+    ALL.iter().find(|output| output.name == name).copied()
+}
+
+/// As [`find`] and [`Output::configure`], for names and options that were checked when the definition was read.
+///
+/// # Errors
+/// [`ErrorKind::Internal`].
+pub fn configured(name: &str, options: Option<&toml::Table>) -> Result<Box<dyn Writer>> {
+    let internal = |why: String| Error::new(ErrorKind::Internal, format!("the output {name}: {why}"));
+    let output = find(name).ok_or_else(|| internal("there is none of this name".to_owned()))?;
+    output
+        .configure(options.unwrap_or(&toml::Table::new()))
+        .map_err(|error| internal(error.message().to_owned()))
 }
 
 #[cfg(test)]
@@ -170,9 +106,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_output_gets_its_nearest_name() {
-        assert_eq!(find("raw").unwrap().name(), "raw");
-        let error = find("qcow").err().unwrap();
-        assert_eq!(error.hint(), Some("did you mean \"qcow2\"?"));
+    fn every_output_has_defaults_and_knows_its_options() {
+        for output in ALL {
+            assert!(output.configure(&toml::Table::new()).is_ok(), "{}", output.name);
+            let unknown = toml::Table::from_iter([("no-such-option".to_owned(), true.into())]);
+            assert!(output.configure(&unknown).unwrap_err().message().starts_with("unknown field"));
+            assert_eq!(find(output.name).unwrap().summary, output.summary);
+        }
     }
 }

@@ -4,47 +4,49 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use contract;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
+use crate::assembly::Part;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::image::cpio::{BLOCK, CpioWriter};
-use crate::output::{Image, Output, Written};
+use crate::format::cpio::{BLOCK, CpioWriter};
+use crate::output::{Output, Writer, Written};
+use crate::part::Parts;
 
-/// The network boot output.
-pub struct Pxe;
+pub(super) const OUTPUT: Output = Output::new::<Pxe>(
+    "pxe",
+    "a folder with kernel, initrd and iPXE script: the machine boots from the network and runs from memory",
+    &[Part::Kernel, Part::Initrd, Part::Root],
+);
 
-/// The kernel's file name.
 const KERNEL: &str = "vmlinuz";
 
-/// The initrd's file name. It is one file, and the script says `initrd=` with exactly this name: old iPXE on UEFI needs that.
+/// One file, and the script says `initrd=` with exactly this name: old iPXE on UEFI needs that.
 const INITRD: &str = "initrd";
 
-/// The script's file name.
 const SCRIPT: &str = "boot.ipxe";
 
-impl Output for Pxe {
-    fn name(&self) -> &'static str {
-        "pxe"
-    }
+/// `<name>-pxe/`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Pxe {}
 
-    fn summary(&self) -> &'static str {
-        "a folder with kernel, initrd and iPXE script: the machine boots from the network and runs from memory"
-    }
-
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>> {
-        let name = format!("{}-pxe", image.plan.name);
-        let script = script(&image.plan.name, &image.plan.kernel_arguments)?;
+impl Writer for Pxe {
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>> {
+        let plan = parts.image.plan;
+        let name = format!("{}-pxe", plan.name);
+        let script = script(&plan.name, &plan.kernel_arguments)?;
         let target = folder.join(&name);
         fs::create_dir(&target).at("creating", &target)?;
-        write_kernel(image, &target.join(KERNEL))?;
-        write_initrd(image.initrd()?, image.root()?, image.epoch, &target.join(INITRD))?;
+        write_kernel(parts, &target.join(KERNEL))?;
+        write_initrd(parts.initrd()?, parts.root()?, parts.image.epoch, &target.join(INITRD))?;
         fs::write(target.join(SCRIPT), script).at("writing", target.join(SCRIPT))?;
         Ok([KERNEL, INITRD, SCRIPT].map(|file| format!("{name}/{file}").into()).into())
     }
 }
 
-fn write_kernel(image: &Image<'_>, path: &Path) -> Result<()> {
-    let mut content = image.kernel()?.body.open().at("reading", "the kernel")?;
+fn write_kernel(parts: &Parts<'_>, path: &Path) -> Result<()> {
+    let mut content = parts.kernel()?.body.open().at("reading", "the kernel")?;
     let mut file = File::create(path).at("creating", path)?;
     io::copy(&mut content, &mut file).at("writing", path)?;
     Ok(())

@@ -2,38 +2,59 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::assembly::Part;
 use crate::error::Result;
-use crate::output::{Image, Output, Written};
+use crate::output::{Output, Writer, Written};
+use crate::part::Parts;
 use crate::process::{Run, tool};
 
-/// The Debian package of the tools.
+pub(super) const OUTPUT: Output =
+    Output::new::<Qcow2>("qcow2", "a disk image for QEMU, KVM and OpenStack", &[Part::Disk]);
+
+/// The package of the tools.
 const PACKAGE: &str = "qemu-utils";
 
 /// Version 3 without options that need a new QEMU.
 const FORMAT: &str = "compat=1.1,cluster_size=65536,lazy_refcounts=off,preallocation=off";
 
-/// `<name>.qcow2`.
-pub struct Qcow2;
+/// `<name>.qcow2`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Qcow2 {
+    /// How clusters are compressed; the root file system is compressed already
+    #[serde(default)]
+    compression: Compression,
+}
 
-impl Output for Qcow2 {
-    fn name(&self) -> &'static str {
-        "qcow2"
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Compression {
+    /// Not at all
+    #[default]
+    None,
+    /// zlib: every QEMU reads it
+    Zlib,
+    /// Zstandard: QEMU 5.1 and later
+    Zstd,
+}
 
-    fn summary(&self) -> &'static str {
-        "a disk image for QEMU, KVM and OpenStack"
-    }
-
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>> {
-        let name = format!("{}.qcow2", image.plan.name);
-        let disk = image.disk()?;
-        image.record_tool("qemu-img", &version()?);
-        let _step = image.progress.step("converting the disk to qcow2");
+impl Writer for Qcow2 {
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>> {
+        let name = format!("{}.qcow2", parts.image.plan.name);
+        let disk = parts.disk()?;
+        parts.work.record_tool("qemu-img", &version()?);
+        let _step = parts.work.progress.step("converting the disk to qcow2");
         let mut command = tool("qemu-img");
-        command
-            .args(["convert", "-q", "-f", "raw", "-O", "qcow2", "-o", FORMAT])
-            .arg(&disk.path)
-            .arg(folder.join(&name));
+        command.args(["convert", "-q", "-f", "raw", "-O", "qcow2"]);
+        match self.compression {
+            Compression::None => command.args(["-o", FORMAT]),
+            Compression::Zlib => command.args(["-c", "-o", FORMAT]),
+            Compression::Zstd => command.args(["-c", "-o", &format!("{FORMAT},compression_type=zstd")]),
+        };
+        command.arg(&disk.path).arg(folder.join(&name));
         command.run(PACKAGE)?;
         Ok(vec![name.into()])
     }

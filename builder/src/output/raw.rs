@@ -4,34 +4,38 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::assembly::Part;
 use crate::error::{IoContext, Result};
-use crate::image::disk;
-use crate::output::{Image, Output, Written};
+use crate::output::{Output, Writer, Written};
+use crate::part::Parts;
+
+pub(super) const OUTPUT: Output = Output::new::<Raw>(
+    "raw",
+    "a sparse disk image, with its kernel, initrd and command line beside it",
+    &[Part::Disk, Part::Kernel, Part::Initrd, Part::CommandLine],
+);
 
 /// `<name>.raw`, and `<name>.vmlinuz`, `<name>.initrd`, `<name>.cmdline` for a hypervisor that loads the kernel itself.
-pub struct Raw;
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Raw {}
 
-impl Output for Raw {
-    fn name(&self) -> &'static str {
-        "raw"
-    }
-
-    fn summary(&self) -> &'static str {
-        "a sparse disk image, with its kernel, initrd and command line beside it"
-    }
-
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>> {
-        let file = |extension: &str| format!("{}.{extension}", image.plan.name);
+impl Writer for Raw {
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>> {
+        let file = |extension: &str| format!("{}.{extension}", parts.image.plan.name);
         let names = ["raw", "vmlinuz", "initrd", "cmdline"].map(file);
         let [raw, kernel, initrd, command_line] = names.each_ref().map(|name| folder.join(name));
-        link_or_copy(&image.disk()?.path, &raw)?;
+        link_or_copy(&parts.disk()?.path, &raw)?;
         // A copy, because the store's own file must not change when a user changes this one.
-        fs::copy(image.initrd()?, &initrd).at("writing", &initrd)?;
-        let mut from = image.kernel()?.body.open().at("reading", "the kernel")?;
+        fs::copy(parts.initrd()?, &initrd).at("writing", &initrd)?;
+        let mut from = parts.kernel()?.body.open().at("reading", "the kernel")?;
         File::create(&kernel)
             .and_then(|mut to| io::copy(&mut from, &mut to))
             .at("writing", &kernel)?;
-        fs::write(&command_line, disk::command_line(image) + "\n").at("writing", &command_line)?;
+        fs::write(&command_line, parts.command_line()?.to_owned() + "\n").at("writing", &command_line)?;
         Ok(names.map(Written::from).into())
     }
 }

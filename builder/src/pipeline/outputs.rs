@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::report::Timer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::squashfs;
-use crate::output::{self, Image, Output};
+use crate::output::{self, Writer};
+use crate::part::Parts;
 use crate::provenance::sums::{self, Sum};
 use crate::store;
 
@@ -15,31 +15,44 @@ use crate::store;
 ///
 /// # Errors
 /// The first in the plan's order, whichever came first in time.
-pub fn write(image: &Image<'_>, folder: &Path, timer: &mut Timer) -> Result<Vec<Sum>> {
-    let outputs = image.plan.outputs.iter().map(|name| output::find(name)).collect::<Result<Vec<_>>>()?;
+pub fn write(parts: &Parts<'_>, folder: &Path, timer: &mut Timer) -> Result<Vec<Sum>> {
+    let plan = parts.image.plan;
+    let configured = |name| output::configured(name, plan.output_options.get(name));
+    let writers = plan
+        .outputs
+        .iter()
+        .map(|name| Ok((name.as_str(), configured(name)?)))
+        .collect::<Result<Vec<_>>>()?;
     let results: Vec<Result<(Vec<Sum>, Duration)>> = thread::scope(|scope| {
-        let threads: Vec<_> =
-            outputs.iter().map(|output| scope.spawn(|| write_one(*output, image, folder))).collect();
+        let threads: Vec<_> = writers
+            .iter()
+            .map(|(name, writer)| scope.spawn(|| write_one(name, writer.as_ref(), parts, folder)))
+            .collect();
         threads.into_iter().map(finish).collect()
     });
     let mut files = Vec::new();
-    for (output, result) in outputs.iter().zip(results) {
+    for ((name, _), result) in writers.iter().zip(results) {
         let (sums, elapsed) = result?;
-        timer.record(output.name(), elapsed);
+        timer.record(name, elapsed);
         files.extend(sums);
     }
     Ok(files)
 }
 
 /// Writes one output. Its bytes go to the disk while their digests are computed.
-fn write_one(output: &dyn Output, image: &Image<'_>, folder: &Path) -> Result<(Vec<Sum>, Duration)> {
+fn write_one(
+    name: &str,
+    writer: &dyn Writer,
+    parts: &Parts<'_>,
+    folder: &Path,
+) -> Result<(Vec<Sum>, Duration)> {
     let started = Instant::now();
-    let files = output.write(image, folder)?;
-    let _step = image.progress.step(&format!("digests of {}", output.name()));
+    let files = writer.write(parts, folder)?;
+    let _step = parts.work.progress.step(&format!("digests of {name}"));
     let sums = thread::scope(|scope| {
         let flushing = scope.spawn(|| {
             files.iter().try_for_each(|written| store::flush(&folder.join(&written.file)))?;
-            squashfs::keep(image)
+            parts.keep()
         });
         let sums = sums::of(&files, folder)?;
         finish(flushing)?;

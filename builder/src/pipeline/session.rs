@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::base::debian::{self, Mirrors};
+use crate::base::{self, BaseRequest, LockedBase};
 use crate::cli::FetchOptions;
 use crate::definition::plan::ImagePlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Fetcher, Options};
-use crate::lock::{Lock, LockedPackage, drift};
+use crate::lock::{Lock, drift, update};
 use crate::progress::Progress;
 use crate::store::Store;
 
@@ -19,8 +19,7 @@ pub struct Session {
     /// Where progress is shown.
     pub progress: Progress,
     options: Options,
-    debian_mirror: Option<String>,
-    allow_expired_release: bool,
+    base: base::Options,
 }
 
 impl Session {
@@ -31,8 +30,7 @@ impl Session {
             store: open_store(options.cache_dir.as_deref())?,
             progress,
             options: Options { offline: options.offline, mirrors, ..Options::default() },
-            debian_mirror: options.debian_mirror.clone(),
-            allow_expired_release: options.allow_expired_release,
+            base: options.base.clone(),
         })
     }
 
@@ -41,13 +39,13 @@ impl Session {
         Fetcher::new(&self.store, self.options.clone(), &self.progress)
     }
 
-    /// The Debian mirror: the user's, else this machine's.
-    pub fn debian_mirrors(&self) -> Result<Mirrors> {
-        debian::mirrors(self.debian_mirror.as_deref())
+    /// What a base works with when it is locked and fetched.
+    pub fn base_context(&self) -> base::Context<'_> {
+        base::Context { options: &self.base, store: &self.store, progress: &self.progress }
     }
 
-    /// The package closure of `plan`, from the archive's signed index.
-    pub fn resolve_packages(&self, plan: &ImagePlan) -> Result<Vec<LockedPackage>> {
+    /// Pins a base: its packages are resolved from the archive's signed index.
+    pub fn lock_base(&self, request: &BaseRequest<'_>) -> Result<LockedBase> {
         if self.options.offline {
             let error = Error::new(
                 ErrorKind::Lock,
@@ -55,16 +53,7 @@ impl Session {
             );
             return Err(error.help("run kiln lock where the distribution's archive can be reached"));
         }
-        let scratch = self.store.scratch()?;
-        let request = debian::Resolve {
-            base: &plan.base,
-            arch: plan.arch,
-            extract: &drift::base(plan).extract,
-            mirrors: &self.debian_mirrors()?,
-            allow_expired_release: self.allow_expired_release,
-            scratch: scratch.path(),
-        };
-        debian::resolve(&request, &self.progress)
+        base::of(request.plan)?.lock(request, &self.base_context())
     }
 
     /// The lock of a build: the file's when it matches `plan`, else brought up to date and written, unless `locked` forbids it.
@@ -83,10 +72,9 @@ impl Session {
             _ => {}
         }
         self.progress.note(&format!("locking {}: {}", path.display(), differences.join("; ")));
-        let policy = crate::lock::update::Policy::default();
-        let lock = crate::lock::update::update(plan, old.as_ref(), &policy, &self.fetcher()?, || {
-            self.resolve_packages(plan)
-        })?;
+        let policy = update::Policy::default();
+        let lock =
+            update::update(plan, old.as_ref(), &policy, &self.fetcher()?, |request| self.lock_base(request))?;
         lock.write(path)?;
         Ok(lock)
     }

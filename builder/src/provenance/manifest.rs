@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::base::LockedPackage;
 use crate::definition::plan::{Arch, BasePlan};
 use crate::digest::Digest;
-use crate::image::disk;
-use crate::image::gpt::Layout;
+use crate::error::Result;
+use crate::format::gpt::Layout;
 use crate::layer::PackedLayer;
-use crate::lock::{LockedArtifact, LockedPackage};
-use crate::output::Image;
+use crate::lock::LockedArtifact;
+use crate::part::Parts;
 use crate::provenance::Locked;
 use crate::provenance::sums::Sum;
 
@@ -60,7 +61,7 @@ pub struct KernelFact<'a> {
     /// The definition's arguments.
     pub arguments: &'a [String],
     /// The whole command line when it boots from the disk.
-    pub command_line: String,
+    pub command_line: &'a str,
 }
 
 /// A layer of an image.
@@ -79,20 +80,27 @@ pub struct LayerFact<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    /// What is known of `image` once all of its outputs are written.
-    pub fn new(image: &'a Image<'_>, locked: Locked<'a>, outputs: &'a [Sum]) -> Self {
-        let kernel = image.kernel().ok().map(|kernel| KernelFact {
-            version: kernel.version,
-            arguments: &image.plan.kernel_arguments,
-            command_line: disk::command_line(image),
-        });
+    /// Describes an image whose outputs are all written.
+    ///
+    /// # Errors
+    /// When a part that the manifest shows cannot be made.
+    pub fn new(parts: &'a Parts<'_>, locked: Locked<'a>, outputs: &'a [Sum]) -> Result<Self> {
+        let image = &parts.image;
+        let kernel = match parts.kernel() {
+            Ok(kernel) => Some(KernelFact {
+                version: kernel.version,
+                arguments: &image.plan.kernel_arguments,
+                command_line: parts.command_line()?,
+            }),
+            Err(_) => None,
+        };
         let layer = |PackedLayer { name, key, diff_id, size, .. }: &'a PackedLayer| LayerFact {
             name,
             key: *key,
             diff_id: *diff_id,
             size: *size,
         };
-        Self {
+        Ok(Self {
             schema: SCHEMA,
             kiln: env!("CARGO_PKG_VERSION"),
             name: &image.plan.name,
@@ -102,12 +110,12 @@ impl<'a> Manifest<'a> {
             variables: &image.plan.variables,
             base: &image.plan.base,
             kernel,
-            disk: image.parts.disk.get().map(|disk| &disk.layout),
-            layers: image.layers.iter().map(layer).collect(),
+            disk: parts.finished_disk().map(|disk| &disk.layout),
+            layers: image.layers().iter().map(layer).collect(),
             artifacts: locked.artifacts,
-            packages: locked.packages,
-            tools: image.tools(),
+            packages: locked.base.packages(),
+            tools: parts.work.tools(),
             outputs,
-        }
+        })
     }
 }

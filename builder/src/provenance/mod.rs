@@ -1,7 +1,6 @@
 //! 8. What is in the image and where it came from: `manifest.json`, the SBOM, `SHA256SUMS`.
 
 pub mod manifest;
-pub mod purl;
 pub mod sbom;
 pub mod sums;
 
@@ -10,9 +9,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::base::LockedBase;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::lock::{LockedArtifact, LockedPackage};
-use crate::output::Image;
+use crate::lock::LockedArtifact;
+use crate::part::Parts;
 use crate::provenance::sums::Sum;
 
 /// What the lock says of an image.
@@ -20,8 +20,8 @@ use crate::provenance::sums::Sum;
 pub struct Locked<'a> {
     /// Artifacts of its layers.
     pub artifacts: &'a [LockedArtifact],
-    /// Packages of its distribution.
-    pub packages: &'a [LockedPackage],
+    /// Its base.
+    pub base: &'a LockedBase,
 }
 
 /// The manifest's file name.
@@ -31,14 +31,15 @@ pub const SBOM: &str = "sbom.cdx.json";
 /// The name of the list of digests.
 pub const SUMS: &str = "SHA256SUMS";
 
-/// Describes `image` and `sums`, the files of its outputs in `folder`, and writes the three files beside them. Returns all files in `folder` but the last, with sizes and digests.
+/// Writes the three files beside the outputs in `folder`, whose sizes and digests are `sums`. Returns the sums with those
+/// of the manifest and the SBOM.
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn write(image: &Image<'_>, locked: Locked<'_>, mut sums: Vec<Sum>, folder: &Path) -> Result<Vec<Sum>> {
+pub fn write(parts: &Parts<'_>, locked: Locked<'_>, mut sums: Vec<Sum>, folder: &Path) -> Result<Vec<Sum>> {
     sums.sort();
-    write_json(&folder.join(SBOM), &sbom::Bom::new(image, locked))?;
-    write_json(&folder.join(MANIFEST), &manifest::Manifest::new(image, locked, &sums))?;
+    write_json(&folder.join(SBOM), &sbom::Bom::new(&parts.image, locked))?;
+    write_json(&folder.join(MANIFEST), &manifest::Manifest::new(parts, locked, &sums)?)?;
     sums.extend(sums::of(&[MANIFEST, SBOM].map(|file| file.to_owned().into()), folder)?);
     sums.sort();
     let path = folder.join(SUMS);

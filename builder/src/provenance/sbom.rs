@@ -5,11 +5,13 @@
 
 use serde::Serialize;
 
-use crate::definition::plan::{ArtifactPlan, Distribution, LayerPlan, Origin};
+use crate::assembly::Image;
+use crate::base;
+use crate::definition::plan::{ArtifactPlan, LayerPlan, Origin};
 use crate::determinism::{self, Calendar};
-use crate::lock::{LockedArtifact, LockedPackage};
-use crate::output::Image;
-use crate::provenance::{Locked, purl};
+use crate::lock::LockedArtifact;
+use crate::provenance::Locked;
+use crate::purl;
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -97,7 +99,7 @@ impl Bom {
     pub fn new(image: &Image<'_>, locked: Locked<'_>) -> Self {
         let release = release(image);
         let mut components = vec![operating_system(image, &release)];
-        components.extend(locked.packages.iter().map(|package| debian(package, &release)));
+        components.extend(locked.base.components(&release).into_iter().map(of_the_base));
         components.extend(locked.artifacts.iter().map(|artifact| downloaded(image, artifact)));
         components.extend(programs(image));
         components.extend(preloaded(image));
@@ -148,13 +150,11 @@ fn whole(image: &Image<'_>) -> Component {
 }
 
 fn operating_system(image: &Image<'_>, release: &str) -> Component {
-    let name = match image.plan.base.distribution {
-        Distribution::Debian => "debian",
-    };
+    let name = &image.plan.base.distribution;
     Component {
         kind: "operating-system",
         reference: format!("os/{name}"),
-        name: name.to_owned(),
+        name: name.clone(),
         version: Some(release.to_owned()),
         ..Component::default()
     }
@@ -164,7 +164,7 @@ fn operating_system(image: &Image<'_>, release: &str) -> Component {
 fn release(image: &Image<'_>) -> String {
     let text = ["usr/lib/os-release", "etc/os-release"]
         .iter()
-        .find_map(|path| image.tree.file(path)?.read().ok());
+        .find_map(|path| image.tree().file(path)?.read().ok());
     let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let version = text
         .lines()
@@ -173,20 +173,16 @@ fn release(image: &Image<'_>) -> String {
     version.unwrap_or(&image.plan.base.suite).to_owned()
 }
 
-fn debian(package: &LockedPackage, release: &str) -> Component {
-    let purl = purl::debian(package, release);
-    let role = if package.install { "installed" } else { "files" };
+fn of_the_base(component: base::Component) -> Component {
+    let base::Component { name, version, purl, sha256: digest, properties } = component;
     Component {
         kind: "library",
         reference: purl.clone(),
-        name: package.name.clone(),
-        version: Some(package.version.clone()),
-        hashes: sha256(&package.sha256.hex()),
+        name,
+        version: Some(version),
+        hashes: sha256(&digest.hex()),
         purl: Some(purl),
-        properties: vec![
-            Property { name: "kiln:package", value: role.to_owned() },
-            Property { name: "kiln:source", value: package.source.clone() },
-        ],
+        properties: properties.into_iter().map(|(name, value)| Property { name, value }).collect(),
         ..Component::default()
     }
 }

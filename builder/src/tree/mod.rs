@@ -170,17 +170,6 @@ impl Tree {
             .range(prefix.clone()..)
             .take_while(move |(name, _)| name.starts_with(&prefix))
     }
-
-    /// The sum of all file lengths in bytes.
-    pub fn content_len(&self) -> u64 {
-        self.entries
-            .values()
-            .map(|entry| match &entry.node {
-                Node::File(body) => body.len(),
-                _ => 0,
-            })
-            .sum()
-    }
 }
 
 #[cfg(test)]

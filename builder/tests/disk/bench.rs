@@ -6,11 +6,14 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kiln::definition::plan::{Arch, BasePlan, DiskPlan, Distribution, ImagePlan};
+use kiln::assembly::{Assembly, Image};
+use kiln::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan};
 use kiln::digest::Digest;
-use kiln::image::MIB;
+use kiln::format::MIB;
 use kiln::layer::PackedLayer;
-use kiln::output::{self, Image, Parts};
+use kiln::output;
+use kiln::part::Parts;
+use kiln::part::work::Work;
 use kiln::progress::Progress;
 use kiln::store::Store;
 use kiln::tree::{Body, Entry, Tree};
@@ -42,35 +45,28 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    pub fn with<T>(&self, use_image: impl FnOnce(&Image<'_>) -> T) -> T {
-        let scratch = self.path("scratch");
-        let image = Image {
-            plan: &self.plan,
-            tree: &self.tree,
-            layers: &self.layers,
-            identity: Digest::of(b"a test image"),
-            epoch: EPOCH,
-            store: &self.store,
-            scratch: &scratch,
-            progress: &Progress::silent(),
-            parts: Parts::default(),
-        };
-        image.parts.initrd.set(self.path("initrd")).unwrap();
-        use_image(&image)
+    pub fn with<T>(&self, use_parts: impl FnOnce(&Parts<'_>) -> T) -> T {
+        let (scratch, progress) = (self.path("scratch"), Progress::silent());
+        let assembly = Assembly::Tree { tree: &self.tree, layers: &self.layers };
+        let identity = Digest::of(b"a test image");
+        let image = Image { plan: &self.plan, identity, epoch: EPOCH, assembly };
+        let work = Work::new(&self.store, &scratch, &progress);
+        use_parts(&Parts::new(image, work).with_initrd(self.path("initrd")))
     }
 
     pub fn write(&self, name: &str) -> Vec<String> {
-        let files = self.with(|image| output::find(name).unwrap().write(image, &self.path("out")).unwrap());
+        let writer = output::configured(name, self.plan.output_options.get(name)).unwrap();
+        let files = self.with(|parts| writer.write(parts, &self.path("out")).unwrap());
         files.into_iter().map(|written| written.file).collect()
     }
 
     pub fn disk_error(&self) -> kiln::error::Error {
-        self.with(|image| image.disk().map(drop).unwrap_err())
+        self.with(|parts| parts.disk().map(drop).unwrap_err())
     }
 
     /// Bytes of one partition as a file of its own, and its offset.
     pub fn partition(&self, label: &str) -> (PathBuf, u64) {
-        let place = self.with(|image| image.disk().unwrap().layout.get(label).unwrap().clone());
+        let place = self.with(|parts| parts.disk().unwrap().layout.get(label).unwrap().clone());
         let path = self.path(label);
         let mut from = File::open(self.path("scratch/disk.raw")).unwrap();
         from.seek(SeekFrom::Start(place.offset)).unwrap();
@@ -85,7 +81,7 @@ fn plan() -> ImagePlan {
         arch: Arch::Amd64,
         variables: BTreeMap::new(),
         base: BasePlan {
-            distribution: Distribution::Debian,
+            distribution: "debian".to_owned(),
             suite: "trixie".to_owned(),
             packages: Vec::new(),
         },
@@ -95,6 +91,7 @@ fn plan() -> ImagePlan {
         disk: DiskPlan { esp: 40 * MIB, var: 64 * MIB, verity: 2 * MIB },
         metadata: None,
         outputs: Vec::new(),
+        output_options: BTreeMap::new(),
     }
 }
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use kiln::digest::Digest;
 use kiln::error::ErrorKind;
-use kiln::image::{MIB, disk, squashfs};
+use kiln::format::{MIB, squashfs};
+use kiln::part::layout;
 use kiln::tree::{Body, Entry, Tree};
 
 use bench::{Bench, EPOCH, have, noise, run, text};
@@ -48,12 +49,12 @@ fn the_esp_is_clean_and_holds_loader_entry_kernel_and_initrd() {
         return;
     }
     let bench = Bench::new();
-    let (esp, _) = bench.partition(disk::ESP);
+    let (esp, _) = bench.partition(layout::ESP);
     let verdict = run("fsck.vfat", &["-n", "-v", text(&esp)]);
     assert!(verdict.contains("FAT32") || verdict.contains("32 bit"), "{verdict}");
     assert!(!verdict.to_lowercase().contains("dirty") && !verdict.contains("differ"), "{verdict}");
     let entry = run("mtype", &["-i", text(&esp), "::/loader/entries/test-node.conf"]);
-    let root = bench.with(disk::command_line);
+    let root = bench.with(|parts| parts.command_line().unwrap().to_owned());
     assert!(root.starts_with("console=ttyS0 quiet root=PARTUUID="), "{root}");
     assert_eq!(
         entry,
@@ -78,7 +79,7 @@ fn var_is_clean_and_grows_to_a_real_disk() {
         return;
     }
     let bench = Bench::new();
-    let (var, offset) = bench.partition(disk::VAR);
+    let (var, offset) = bench.partition(layout::VAR);
     run("e2fsck", &["-fn", &format!("{}?offset={offset}", text(&bench.path("scratch/disk.raw")))]);
     run("e2fsck", &["-fn", text(&var)]);
     let head = run("dumpe2fs", &["-h", text(&var)]);
@@ -121,11 +122,11 @@ fn the_root_keeps_owners_modes_links_and_names() {
 
 /// The root as later builds find it: in the store.
 fn kept_root(bench: &Bench) -> PathBuf {
-    bench.with(|image| {
-        image.root().unwrap();
-        squashfs::keep(image).unwrap();
+    bench.with(|parts| {
+        parts.root().unwrap();
+        parts.keep().unwrap();
     });
-    bench.with(|image| image.root().unwrap().to_owned())
+    bench.with(|parts| parts.root().unwrap().to_owned())
 }
 
 #[test]
@@ -152,10 +153,10 @@ fn the_root_comes_from_the_store_until_something_in_it_changes() {
     let mut bench = Bench::new();
     let first = kept_root(&bench);
     let time = fs::metadata(&first).unwrap().mtime_nsec();
-    assert_eq!(first, bench.with(|image| image.root().unwrap().to_owned()));
+    assert_eq!(first, bench.with(|parts| parts.root().unwrap().to_owned()));
     assert_eq!(time, fs::metadata(&first).unwrap().mtime_nsec());
     bench.tree.entries.get_mut("usr/bin/shared").unwrap().uid = 7;
-    assert_ne!(first, bench.with(|image| image.root().unwrap().to_owned()));
+    assert_ne!(first, bench.with(|parts| parts.root().unwrap().to_owned()));
 }
 
 #[test]

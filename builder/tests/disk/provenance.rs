@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
+use kiln::base::{BaseSection, LockedBase, LockedPackage, Sections};
 use kiln::definition::plan::{ArtifactPlan, Checksum, LayerPlan, Origin, Place};
 use kiln::digest::Digest;
 use kiln::layer::PackedLayer;
-use kiln::lock::{LockedArtifact, LockedPackage};
+use kiln::lock::LockedArtifact;
 use kiln::output;
 use kiln::provenance::{self, Locked, sums};
 use kiln::tree::{Body, Entry};
@@ -39,6 +40,15 @@ fn package(name: &str, source: &str) -> LockedPackage {
         size: 9,
         sha256: Digest::of(name.as_bytes()),
         install: true,
+    }
+}
+
+fn selection() -> BaseSection {
+    BaseSection {
+        distribution: "debian".to_owned(),
+        suite: "trixie".to_owned(),
+        install: Vec::new(),
+        extract: Vec::new(),
     }
 }
 
@@ -97,11 +107,12 @@ fn describe(bench: &mut Bench) -> (Value, Value) {
         .insert("usr/lib/os-release", Entry::file(Body::inline(*b"ID=debian\nVERSION_ID=\"13\"\n"), 0o644));
     let out = bench.path("out");
     bench.layers = vec![packed()];
-    let (artifacts, packages) = ([artifact()], [package("libc6", "glibc"), package("bash", "bash")]);
-    bench.with(|image| {
-        let files = output::find("raw").unwrap().write(image, &out).unwrap();
-        let locked = Locked { artifacts: &artifacts, packages: &packages };
-        let sums = provenance::write(image, locked, sums::of(&files, &out).unwrap(), &out).unwrap();
+    let packages = vec![package("libc6", "glibc"), package("bash", "bash")];
+    let (artifacts, base) = ([artifact()], LockedBase::from(Sections { base: selection(), packages }));
+    bench.with(|parts| {
+        let files = output::configured("raw", None).unwrap().write(parts, &out).unwrap();
+        let locked = Locked { artifacts: &artifacts, base: &base };
+        let sums = provenance::write(parts, locked, sums::of(&files, &out).unwrap(), &out).unwrap();
         assert_eq!(sums.len(), files.len() + 2);
     });
     let read = |name: &str| serde_json::from_slice(&fs::read(out.join(name)).unwrap()).unwrap();

@@ -1,11 +1,8 @@
-//! An HTTP/1.1 server on the loopback interface whose faults each test scripts, and a store to fetch into.
+//! Answers of a file server, right and wrong, and a store to fetch into.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use kiln::digest::Digest;
@@ -14,105 +11,13 @@ use kiln::fetch::{Fetched, Fetcher, Options, Request, Route};
 use kiln::progress::Progress;
 use kiln::store::Store;
 use tempfile::TempDir;
+use testkit::{Connection, TestServer};
 
-/// A request as the server saw it.
-#[derive(Debug, Clone)]
-pub struct Seen {
-    pub method: String,
-    /// As in the request line: a path, or for a proxy an address.
-    pub target: String,
-    headers: Vec<(String, String)>,
-}
-
-impl Seen {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// The first byte that a `Range: bytes=N-` asks for.
-    pub fn range(&self) -> Option<usize> {
-        self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
-    }
-
-    fn read(stream: &mut impl Read) -> Option<Self> {
-        let mut lines = BufReader::new(stream).lines();
-        let first = lines.next()?.ok()?;
-        let mut words = first.split(' ').map(str::to_owned);
-        let (method, target) = (words.next()?, words.next()?);
-        let headers = lines.map_while(|line| {
-            let line = line.ok()?;
-            line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()))
-        });
-        Some(Self { method, target, headers: headers.collect() })
-    }
-}
-
-/// Answers the request with this number, counted from 0.
-type Script = dyn Fn(usize, &Seen, &mut dyn Write) -> io::Result<()> + Send + Sync;
-
-/// A running server. It ends with the test's process.
-pub struct Server {
-    address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
-}
-
-impl Server {
-    /// Serves one request per connection, each in its own thread.
-    pub fn start(
-        script: impl Fn(usize, &Seen, &mut dyn Write) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
-        Self::behind(|stream, answer| answer(stream), script)
-    }
-
-    /// Like `start`, with something between the socket and HTTP, such as TLS.
-    pub fn behind(
-        wrap: impl Fn(&mut TcpStream, &dyn Fn(&mut dyn ReadWrite)) + Send + Sync + 'static,
-        script: impl Fn(usize, &Seen, &mut dyn Write) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let shared: (Arc<Script>, _, _) = (Arc::new(script), Arc::new(wrap), Arc::clone(&seen));
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (Ok(mut stream), (script, wrap, seen)) = (stream, shared.clone()) else { return };
-                thread::spawn(move || {
-                    wrap(&mut stream, &|mut stream| answer(&mut stream, &seen, &*script));
-                    let _gone = stream.shutdown(Shutdown::Both);
-                });
-            }
-        });
-        Self { address, seen }
-    }
-
-    /// The address of `path` on this server.
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    /// All requests so far.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-/// A connection.
-pub trait ReadWrite: Read + Write {}
-impl<T: Read + Write> ReadWrite for T {}
-
-fn answer(stream: &mut dyn ReadWrite, seen: &Mutex<Vec<Seen>>, script: &Script) {
-    let Some(request) = Seen::read(&mut &mut *stream) else { return };
-    let number = {
-        let mut seen = seen.lock().unwrap();
-        seen.push(request.clone());
-        seen.len() - 1
-    };
-    // A client that has gone away, as clients do that refuse an answer, is no failure of the server.
-    let _gone = script(number, &request, &mut &mut *stream);
-    let _gone = stream.flush();
+/// A server on the loopback address with one request per connection.
+pub fn start(
+    script: impl Fn(&testkit::Request, &mut Connection) -> io::Result<()> + Send + Sync + 'static,
+) -> TestServer {
+    TestServer::run(testkit::Options { one_request: true, ..testkit::Options::default() }, script)
 }
 
 /// A status line, headers, and the connection's end after the body.
@@ -127,8 +32,8 @@ pub fn reply(stream: &mut dyn Write, status: &str, body: &[u8]) -> io::Result<()
     stream.write_all(body)
 }
 
-/// What an honest server does: ranges, an entity tag, HEAD.
-pub fn serve(stream: &mut dyn Write, request: &Seen, body: &[u8]) -> io::Result<()> {
+/// The answer of an honest server: ranges, an entity tag, HEAD.
+pub fn serve(stream: &mut dyn Write, request: &testkit::Request, body: &[u8]) -> io::Result<()> {
     let start = request.range().filter(|start| *start < body.len()).unwrap_or(0);
     let rest = if request.method == "HEAD" { &[][..] } else { &body[start..] };
     let length = (body.len() - start).to_string();

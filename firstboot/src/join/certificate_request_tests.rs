@@ -5,7 +5,9 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 
 use super::*;
 use crate::kubernetes::client::Credential;
-use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
+use crate::net::test_server::{
+    ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, network, status,
+};
 
 const KUBELETS_OWN: &str = include_str!("../../../tests/vectors/kubelet-csr.pem");
 
@@ -45,7 +47,7 @@ impl Case {
     fn run(
         &self,
         time: u64,
-        reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        reply: impl Fn(&testkit::Request) -> Reply + Send + Sync + 'static,
     ) -> (Result<String>, Vec<String>) {
         let server = TestServer::start(&self.ca, &Identity::default(), reply);
         let mut client =
@@ -57,7 +59,7 @@ impl Case {
         (
             outcome,
             server
-                .paths()
+                .lines()
                 .iter()
                 .map(|path| path.split('?').next().unwrap().replace(REQUESTS, ""))
                 .collect(),

@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::kubernetes::client::Credential;
-use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
+use crate::net::test_server::{
+    ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, network, status,
+};
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(20))
@@ -15,7 +17,7 @@ fn quick() -> Backoff {
 }
 
 /// A client of a server that answers so, and the server.
-fn serving(reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Client, TestServer) {
+fn serving(reply: impl Fn(&testkit::Request) -> Reply + Send + Sync + 'static) -> (Client, TestServer) {
     let ca = Ca::new();
     let server = TestServer::start(&ca, &Identity::default(), reply);
     (
@@ -90,7 +92,7 @@ fn asks_a_recorded_cluster_for_both_configurations() {
         kubelet.text.starts_with("apiVersion: kubelet.config.k8s.io/v1beta1\n")
             && kubelet.name == "kubelet-config"
     );
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn the_kubelet_configurations_name_follows_the_version_and_falls_back() {
             "{version}"
         );
         let asked: Vec<_> = server
-            .asked()
+            .requests()
             .iter()
             .map(|asked| asked.path.rsplit('/').next().unwrap().to_owned())
             .collect();
@@ -185,5 +187,5 @@ fn a_server_that_stumbles_is_asked_again() {
             _ => status(404, "not found"),
         });
     assert_eq!(node(&mut client, "a", soon(), &mut quick()).unwrap(), None);
-    assert_eq!(server.asked().len(), 4);
+    assert_eq!(server.requests().len(), 4);
 }

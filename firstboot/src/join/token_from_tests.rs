@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{HostDefaults, parse as parse_config};
-use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, network};
+use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, network};
 
 const TOKEN: &str = "abcdef.0123456789abcdef";
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -24,7 +24,7 @@ fn asked(from: &TokenFrom, root: &Root, limit: Duration) -> Result<Given> {
 
 fn answering(ca: &Ca, status: u16, body: &str) -> Result<Given> {
     let body = body.to_owned();
-    let server = TestServer::start(ca, &Identity::default(), move |_: &Asked| {
+    let server = TestServer::start(ca, &Identity::default(), move |_: &testkit::Request| {
         Reply::With(status, String::new(), body.clone())
     });
     asked(&from(&server, ca), &Root::default(), Duration::from_secs(20))
@@ -39,7 +39,7 @@ fn root() -> (tempfile::TempDir, Root) {
 #[test]
 fn a_token_is_given_to_whom_the_config_trusts() {
     let ca = Ca::new();
-    let server = TestServer::start(&ca, &Identity::default(), |_: &Asked| {
+    let server = TestServer::start(&ca, &Identity::default(), |_: &testkit::Request| {
         Reply::Json(
             200,
             json!({"token": TOKEN, "expires": "2999-01-02T03:04:05Z", "endpoint": "10.0.0.1:6443", "caCertHashes": [format!("sha256:{HEX}")], "more": 1}),
@@ -48,7 +48,7 @@ fn a_token_is_given_to_whom_the_config_trusts() {
     let given = asked(&from(&server, &ca), &Root::default(), Duration::from_secs(20)).unwrap();
     assert_eq!((given.token.bearer(), given.pins.as_slice()), (TOKEN, &[HEX.to_owned()][..]));
     assert_eq!(given.endpoint.map(|endpoint| endpoint.to_string()).as_deref(), Some("10.0.0.1:6443"));
-    let seen = &server.asked()[0];
+    let seen = &server.requests()[0];
     assert!(
         seen.head.starts_with("POST /token?key=canary HTTP/1.1")
             && seen.body == br#"{"kind":"TokenRequest"}"#,
@@ -65,21 +65,23 @@ fn a_token_is_given_to_whom_the_config_trusts() {
 #[test]
 fn a_server_that_is_not_trusted_gets_no_request() {
     let (ca, other) = (Ca::new(), Ca::new());
-    let server =
-        TestServer::start(&ca, &Identity::default(), |_: &Asked| Reply::Json(200, json!({"token": TOKEN})));
+    let server = TestServer::start(&ca, &Identity::default(), |_: &testkit::Request| {
+        Reply::Json(200, json!({"token": TOKEN}))
+    });
     let pin = TokenFrom { ca_cert: None, ca_cert_hashes: vec![HEX.to_owned()], ..from(&server, &ca) };
     for wrong in [from(&server, &other), pin] {
         let failure = asked(&wrong, &Root::default(), Duration::from_secs(20)).unwrap_err();
         assert!(failure.kind == ErrorKind::Untrusted && !failure.message.contains("canary"), "{failure}");
     }
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[test]
 fn a_client_certificate_is_shown() {
     let ca = Ca::new();
     let identity = Identity { wants_client_certificate: true, ..Identity::default() };
-    let server = TestServer::start(&ca, &identity, |_: &Asked| Reply::Json(200, json!({"token": TOKEN})));
+    let server =
+        TestServer::start(&ca, &identity, |_: &testkit::Request| Reply::Json(200, json!({"token": TOKEN})));
     let (_folder, root) = root();
     let key = rcgen::KeyPair::generate().unwrap();
     files::write(&root.path("/etc/node.crt"), ca.certify(&key).as_bytes(), 0o644).unwrap();
@@ -153,16 +155,17 @@ fn refusals_and_bad_answers_end_at_once_and_say_no_secret() {
 #[test]
 fn a_late_server_is_waited_for_and_a_dead_one_is_not() {
     let ca = Ca::new();
-    let server = TestServer::start(&ca, &Identity::default(), |asked: &Asked| match asked.connection {
-        0 => Reply::Json(503, json!({})),
-        1 => Reply::Reset,
-        _ => Reply::Json(200, json!({"token": TOKEN})),
-    });
+    let server =
+        TestServer::start(&ca, &Identity::default(), |asked: &testkit::Request| match asked.connection {
+            0 => Reply::Json(503, json!({})),
+            1 => Reply::Reset,
+            _ => Reply::Json(200, json!({"token": TOKEN})),
+        });
     assert_eq!(
         asked(&from(&server, &ca), &Root::default(), Duration::from_secs(30)).unwrap().token.id(),
         "abcdef"
     );
-    let silent = TestServer::start(&ca, &Identity::default(), |_: &Asked| Reply::Silence);
+    let silent = TestServer::start(&ca, &Identity::default(), |_: &testkit::Request| Reply::Silence);
     let started = std::time::Instant::now();
     let failure = asked(&from(&silent, &ca), &Root::default(), Duration::from_secs(1)).unwrap_err();
     assert!(

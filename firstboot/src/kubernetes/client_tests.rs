@@ -3,7 +3,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::*;
-use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, message, network, status};
+use crate::net::test_server::{
+    ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, message, network, status,
+};
 use std::net::SocketAddr;
 
 fn soon() -> Deadline {
@@ -17,7 +19,7 @@ fn client(ca: &Ca, server: &TestServer) -> Client {
 /// What a client sees of a server that treats every request so.
 fn outcome(
     time: u64,
-    reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    reply: impl Fn(&testkit::Request) -> Reply + Send + Sync + 'static,
 ) -> std::result::Result<Answer, Error> {
     let ca = Ca::new();
     let server = TestServer::start(&ca, &Identity::default(), reply);
@@ -39,7 +41,7 @@ fn requests_share_one_connection_and_are_counted() {
         client.patch("/c", &json!({"y": 2}), soon()).unwrap().json::<Value>().unwrap(),
         json!({"y": 2})
     );
-    let asked = server.asked();
+    let asked = server.requests();
     assert!(asked.iter().all(|asked| asked.connection == 0
         && asked.head.contains("authorization: Bearer abcdef.0123456789abcdef\r\n")));
     assert!(
@@ -68,7 +70,7 @@ fn a_connection_that_the_server_gave_up_is_replaced() {
         client.get("/x", soon()).unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(server.asked().iter().map(|asked| asked.connection).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(server.requests().iter().map(|asked| asked.connection).collect::<Vec<_>>(), [0, 1, 2]);
     let closing = TestServer::start(&ca, &Identity::default(), |_| {
         Reply::With(200, "Connection: close\r\n".to_owned(), "{}".to_owned())
     });
@@ -103,7 +105,7 @@ fn every_fault_of_a_server_has_its_outcome_in_time() {
     let head = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(70_000)).into_bytes();
     let drip = message(200, "", "{}");
     let redirect = "Location: https://elsewhere.example.com/\r\n".to_owned();
-    type Case = (&'static str, Box<dyn Fn(&Asked) -> Reply + Send + Sync>, bool);
+    type Case = (&'static str, Box<dyn Fn(&testkit::Request) -> Reply + Send + Sync>, bool);
     let cases: Vec<Case> = vec![
         ("waiting for the answer: no answer within 0.", Box::new(|_| Reply::Silence), true),
         (
@@ -199,13 +201,13 @@ fn certificates_are_verified_and_each_reason_has_its_class() {
         let failure = client(&ca, &server).get("/x", soon()).unwrap_err().failure;
         assert!(failure.kind == class && !failure.transient, "{failure:?}");
         assert!(failure.message.contains(message), "{failure}");
-        assert!(server.asked().is_empty(), "something was sent to a server that is not trusted");
+        assert!(server.requests().is_empty(), "something was sent to a server that is not trusted");
     }
     let ca = Ca::new();
     let server = TestServer::start(&Ca::new(), &Identity::default(), |_| Reply::Json(200, json!({})));
     let failure = client(&ca, &server).get("/x", soon()).unwrap_err().failure;
     assert_eq!(failure.kind, ErrorKind::Untrusted, "{failure}");
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[test]
@@ -237,7 +239,7 @@ fn names_are_resolved_sent_and_verified() {
     };
     get("api.example.com").unwrap();
     assert!(
-        server.asked()[0]
+        server.requests()[0]
             .head
             .contains(&format!("host: api.example.com:{}\r\n", server.address.port()))
     );
@@ -255,7 +257,7 @@ fn ipv6_addresses_are_verified_by_their_names() {
     let ca = Ca::new();
     let server = TestServer::start_at("[::1]:0", &ca, &Identity::default(), |_| Reply::Json(200, json!({})));
     client(&ca, &server).get("/x", soon()).unwrap();
-    assert!(server.asked()[0].head.contains(&format!("host: [::1]:{}\r\n", server.address.port())));
+    assert!(server.requests()[0].head.contains(&format!("host: [::1]:{}\r\n", server.address.port())));
 }
 
 #[test]

@@ -3,7 +3,9 @@ use std::time::Duration;
 use rcgen::KeyPair;
 use serde_json::json;
 
-use super::super::test_server::{Asked, Ca, Identity, Reply as Scripted, TestServer, network};
+use super::super::test_server::{
+    ApiServer as _, Ca, Identity, Reply as Scripted, TestServer, Trusted as _, network,
+};
 use super::*;
 use crate::secret::Secret;
 
@@ -27,7 +29,7 @@ fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(20))
 }
 
-fn echo(asked: &Asked) -> Scripted {
+fn echo(asked: &testkit::Request) -> Scripted {
     Scripted::Json(201, json!({"body": String::from_utf8_lossy(&asked.body)}))
 }
 
@@ -46,7 +48,7 @@ fn sends_what_it_is_given_and_nothing_else() {
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((answer.status, body), (201, json!({"body": "hello"})));
     assert!(answer.date().is_some());
-    let asked = &server.asked()[0];
+    let asked = &server.requests()[0];
     let mut lines: Vec<String> =
         asked.head.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
     lines[1..].sort();
@@ -70,8 +72,8 @@ fn an_empty_post_says_its_length() {
     let trust = Trust::Authorities(ca.authorities());
     post(&network(), &server.server().to_string(), &[], b"", &trust, None, soon()).unwrap();
     assert!(
-        server.asked()[0].head.starts_with("POST / HTTP/1.1\r\n")
-            && server.asked()[0].head.contains("content-length: 0\r\n")
+        server.requests()[0].head.starts_with("POST / HTTP/1.1\r\n")
+            && server.requests()[0].head.contains("content-length: 0\r\n")
     );
 }
 
@@ -94,7 +96,8 @@ fn a_status_that_is_no_success_is_an_error_that_shows_neither_query_nor_body() {
         (429, "Retry-After: 7\r\n", ErrorKind::Unreachable, true, Some(7), "429 Too Many Requests"),
         (503, "", ErrorKind::Unreachable, true, None, "503 Service Unavailable"),
     ] {
-        let reply = move |_: &Asked| Scripted::With(status, headers.to_owned(), "canary".to_owned());
+        let reply =
+            move |_: &testkit::Request| Scripted::With(status, headers.to_owned(), "canary".to_owned());
         let server = TestServer::start(&ca, &Identity::default(), reply);
         let url = format!("{}/x?token=canary", server.server());
         let error = post(&network(), &url, &[], b"", &Trust::Authorities(ca.authorities()), None, soon())
@@ -111,7 +114,7 @@ fn a_status_that_is_no_success_is_an_error_that_shows_neither_query_nor_body() {
 #[test]
 fn faults_are_told_apart_and_end_in_time() {
     let ca = Ca::new();
-    type Handle = fn(&Asked) -> Scripted;
+    type Handle = fn(&testkit::Request) -> Scripted;
     let rows: [(Handle, bool, &str); 4] = [
         (|_| Scripted::Silence, true, "no answer within"),
         (|_| Scripted::Raw(b"SSH-2.0-x\r\n\r\n".to_vec()), false, "not HTTP"),
@@ -167,7 +170,7 @@ fn trust_is_by_authority_or_by_key_and_names_the_host_in_any_case() {
                     "{}",
                     error.failure
                 );
-                assert!(server.asked().is_empty(), "something was sent to a server that is not trusted");
+                assert!(server.requests().is_empty(), "something was sent to a server that is not trusted");
             }
             (ended, _) => panic!("{ended:?}"),
         }

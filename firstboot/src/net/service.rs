@@ -79,12 +79,18 @@ pub struct Request<'a> {
 impl Service {
     /// The service at the first of `addresses` that answers; all its requests together have until `deadline`.
     pub fn new(addresses: &[&str], protocol: Protocol, deadline: Deadline) -> Self {
-        let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
+        let addresses = addresses.iter().map(|address| in_url(address)).collect();
         let mut network = Network::new(Root::default());
         network.connect_timeout = CONNECT_LIMIT;
         let transport = Transport::Plain { privileged_port: protocol.privileged_port };
         let client = Client::new(&network, Peer::At(Vec::new()), transport);
         Self { addresses, protocol, deadline, session: None, client, answering: None }
+    }
+
+    /// The addresses, as they stand in URLs.
+    #[cfg(test)]
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
     }
 
     /// What must be there. A missing answer may only be late, so it is tried until the deadline.
@@ -253,6 +259,15 @@ impl Service {
         let failure = self.wrong(request.path, fault.why(deadline));
         self.answering = None;
         if fault.may_pass() { failure.transient().into() } else { failure.into() }
+    }
+}
+
+/// An address as it stands in a URL. A link-local one is on every interface unless it names one.
+fn in_url(address: &str) -> String {
+    match address.parse::<Ipv6Addr>() {
+        Ok(ip) if ip.is_unicast_link_local() => format!("[{ip}%]"),
+        Ok(ip) => format!("[{ip}]"),
+        Err(_) => address.to_owned(),
     }
 }
 

@@ -134,3 +134,16 @@ fn a_link_local_address_is_tried_on_every_interface() {
     assert_eq!(without_zone("[fe80::a9fe:a9fe%eth0]"), "[fe80::a9fe:a9fe]");
     assert_eq!(without_zone("169.254.169.254"), "169.254.169.254");
 }
+
+#[test]
+fn addresses_stand_in_urls_as_they_must() {
+    for (address, expected) in [
+        ("169.254.169.254", "169.254.169.254"),
+        ("127.0.0.1:8080", "127.0.0.1:8080"),
+        ("fd00:ec2::254", "[fd00:ec2::254]"),
+        ("fe80::a9fe:a9fe", "[fe80::a9fe:a9fe%]"),
+        ("[fe80::a9fe:a9fe%eth0]", "[fe80::a9fe:a9fe%eth0]"),
+    ] {
+        assert_eq!(in_url(address), expected);
+    }
+}

@@ -7,15 +7,16 @@ use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::{Protocol, Session};
 
+const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:a9fe:a9fe::1"];
+
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Akamai"), Sign::Is(Field::SysVendor, "Linode")],
     provider_id: Some("linode://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254", "fd00:a9fe:a9fe::1"],
+    guarded: ADDRESSES,
     ..Platform::named("akamai", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:a9fe:a9fe::1]"];
 const PROTOCOL: Protocol = Protocol {
     headers: &[("accept", "application/json")],
     answers_with: None,

@@ -7,15 +7,16 @@ use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::Protocol;
 
+const ADDRESSES: &[&str] = &["169.254.169.254", "fe80::a9fe:a9fe"];
+
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Hetzner")],
     provider_id: Some("hcloud://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254", "fe80::a9fe:a9fe"],
+    guarded: ADDRESSES,
     ..Platform::named("hetzner", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fe80::a9fe:a9fe%]"];
 const DOCUMENT: &str = "/hetzner/v1/metadata";
 const PRIVATE: &str = "/hetzner/v1/metadata/private-networks";
 const FIELDS: &[(&str, &str)] =

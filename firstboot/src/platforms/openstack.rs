@@ -8,6 +8,8 @@ use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
 
+const ADDRESSES: &[&str] = &["169.254.169.254", "fe80::a9fe:a9fe"];
+
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Is(Field::ProductName, "OpenStack Nova"),
@@ -22,11 +24,10 @@ pub(super) const PLATFORM: Platform = Platform {
     ],
     provider_id: Some("openstack:///${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254", "fe80::a9fe:a9fe"],
+    guarded: ADDRESSES,
     ..Platform::named("openstack", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fe80::a9fe:a9fe%]"];
 const META_DATA: &str = "/openstack/latest/meta_data.json";
 const NETWORK_DATA: &str = "/openstack/latest/network_data.json";
 /// What only the part in EC2's manner has.

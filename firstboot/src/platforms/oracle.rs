@@ -9,15 +9,16 @@ use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::Protocol;
 
+const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:c1::a9fe:a9fe"];
+
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::ChassisAssetTag, "OracleCloud.com")],
     provider_id: Some("oci://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254", "fd00:c1::a9fe:a9fe"],
+    guarded: ADDRESSES,
     ..Platform::named("oracle", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:c1::a9fe:a9fe]"];
 const PROTOCOL: Protocol = Protocol {
     headers: &[("authorization", "Bearer Oracle")],
     answers_with: None,

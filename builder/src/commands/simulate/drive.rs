@@ -7,7 +7,7 @@ use kiln_simulator::simulation::Machine;
 
 use super::{absent, failed};
 use crate::error::{IoContext, Result};
-use crate::image::fat32::{Item, Volume};
+use crate::format::fat32::{Item, Volume};
 use crate::tree::Body;
 
 /// 2020-01-01, the time of everything that Kiln writes unless it is told otherwise.

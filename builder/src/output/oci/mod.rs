@@ -1,10 +1,10 @@
 //! An OCI image layout (image-spec v1.1, `image-layout.md`): one gzip blob for each layer, the base first.
 //!
 //! ```text
-//! NAME.oci/oci-layout  NAME.oci/index.json  NAME.oci/blobs/sha256/<64 hex>: layers, configuration, manifest
+//! NAME-oci/oci-layout  NAME-oci/index.json  NAME-oci/blobs/sha256/<64 hex>: layers, configuration, manifest
 //! ```
 //!
-//! gzip and not Zstandard, because skopeo and umoci of current distributions do not read the latter.
+//! gzip by default: skopeo and umoci of current distributions do not read Zstandard.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -14,52 +14,58 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use oci_spec::image as oci;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{Image, Output, Written};
+use crate::assembly::{Image, Part};
 use crate::definition::plan;
+use crate::determinism::Calendar;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::compress::{CompressedLayer, Compression, compress};
+use crate::output::{Output, Writer, Written};
+use crate::part::Parts;
 
-const SECONDS_PER_DAY: u64 = 86_400;
+pub(super) const OUTPUT: Output = Output::new::<Oci>(
+    "oci",
+    "OCI image layout with one blob for each layer, for skopeo, umoci and registries",
+    &[Part::Layers],
+);
 
-/// The output `oci`.
-#[derive(Debug, Clone, Copy)]
-pub struct OciLayout;
+/// `<name>-oci/`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Oci {
+    /// How layers are compressed
+    #[serde(default)]
+    compression: Compression,
+}
 
-impl Output for OciLayout {
-    fn name(&self) -> &'static str {
-        "oci"
-    }
-
-    fn summary(&self) -> &'static str {
-        "OCI image layout with one blob for each layer, for skopeo, umoci and registries"
-    }
-
-    fn write(&self, image: &Image<'_>, folder: &Path) -> Result<Vec<Written>> {
+impl Writer for Oci {
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>> {
+        let image = &parts.image;
         let name = format!("{}-oci", image.plan.name);
         let mut layout = Layout { root: folder.join(&name), files: Vec::new() };
         fs::create_dir_all(layout.blobs()).at("creating", layout.blobs())?;
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let media_type = match self.compression {
+            Compression::Gzip => oci::MediaType::ImageLayerGzip,
+            Compression::Zstd => oci::MediaType::ImageLayerZstd,
+        };
         let mut layers = Vec::new();
-        for layer in image.layers {
-            let _step = image.progress.step(&format!("compressing layer {}", layer.name));
-            let compressed = compress(image.store, layer, Compression::GZIP, threads)?;
+        for layer in image.layers() {
+            let _step = parts.work.progress.step(&format!("compressing layer {}", layer.name));
+            let compressed = compress(parts.work.store, layer, self.compression, threads)?;
             layout.copy(&compressed)?;
             let title = HashMap::from([(oci::ANNOTATION_TITLE.to_owned(), layer.name.clone())]);
-            layers.push(annotated(
-                descriptor(oci::MediaType::ImageLayerGzip, compressed.size, &compressed.digest)?,
-                title,
-            ));
+            let descriptor = descriptor(media_type.clone(), compressed.size, &compressed.digest)?;
+            layers.push(annotated(descriptor, title));
         }
         let config = layout.json(oci::MediaType::ImageConfig, &configuration(image)?)?;
         let manifest = layout.json(oci::MediaType::ImageManifest, &manifest(image, config, layers)?)?;
         layout.file("index.json", &json(&index(image, manifest)?)?)?;
-        layout.file(
-            "oci-layout",
-            &json(&built(oci::OciLayoutBuilder::default().image_layout_version("1.0.0").build())?)?,
-        )?;
+        let version = oci::OciLayoutBuilder::default().image_layout_version("1.0.0").build();
+        layout.file("oci-layout", &json(&built(version)?)?)?;
         layout
             .files
             .iter_mut()
@@ -125,14 +131,14 @@ fn blob(digest: &Digest) -> Written {
 }
 
 fn configuration(image: &Image<'_>) -> Result<oci::ImageConfiguration> {
-    let created = rfc3339(image.epoch);
+    let created = Calendar::at(image.epoch).to_string();
     let architecture = match image.plan.arch {
         plan::Arch::Amd64 => oci::Arch::Amd64,
         plan::Arch::Arm64 => oci::Arch::ARM64,
     };
-    let diff_ids: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let diff_ids: Vec<String> = image.layers().iter().map(|layer| layer.diff_id.to_string()).collect();
     let history = image
-        .layers
+        .layers()
         .iter()
         .map(|layer| {
             built(
@@ -162,7 +168,7 @@ fn manifest(
     layers: Vec<oci::Descriptor>,
 ) -> Result<oci::ImageManifest> {
     let mut annotations = HashMap::from([
-        (oci::ANNOTATION_CREATED.to_owned(), rfc3339(image.epoch)),
+        (oci::ANNOTATION_CREATED.to_owned(), Calendar::at(image.epoch).to_string()),
         (oci::ANNOTATION_TITLE.to_owned(), image.plan.name.clone()),
     ]);
     if let Some(version) = image.plan.variables.get("kubernetes") {
@@ -210,25 +216,6 @@ fn json(document: &impl Serialize) -> Result<Vec<u8>> {
 
 fn built<T, E: Display>(result: Result<T, E>) -> Result<T> {
     result.map_err(|error| Error::new(ErrorKind::Internal, format!("writing the OCI layout: {error}")))
-}
-
-/// Seconds since 1970 as RFC 3339 in UTC. Days to date after Howard Hinnant, "chrono-compatible low-level date algorithms".
-fn rfc3339(epoch: u64) -> String {
-    let (days, seconds) = (epoch / SECONDS_PER_DAY, epoch % SECONDS_PER_DAY);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
 }
 
 #[cfg(test)]

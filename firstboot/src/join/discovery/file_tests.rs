@@ -10,7 +10,7 @@ use super::*;
 use crate::config::model::Discovery;
 use crate::join::discovery::discover as discover_any;
 use crate::kubernetes::token::Token;
-use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, status};
+use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, status};
 
 const TOKEN: &str = "abcdef.0123456789abcdef";
 
@@ -75,7 +75,7 @@ fn a_file_with_the_ca_needs_no_request_and_the_bootstrap_token_goes_first() {
         cluster.client.get("/x", deadline()).unwrap();
         assert!(
             server
-                .asked()
+                .requests()
                 .last()
                 .unwrap()
                 .head
@@ -154,7 +154,7 @@ fn files_that_cannot_be_used_are_told() {
 }
 
 /// A web server that knows its own URL.
-fn web(ca: &Ca, reply: impl Fn(&str, &Asked) -> Reply + Send + Sync + 'static) -> TestServer {
+fn web(ca: &Ca, reply: impl Fn(&str, &testkit::Request) -> Reply + Send + Sync + 'static) -> TestServer {
     let url = Arc::new(Mutex::new(String::new()));
     let own = url.clone();
     let server = TestServer::start(ca, &Identity::default(), move |asked| reply(&own.lock().unwrap(), asked));

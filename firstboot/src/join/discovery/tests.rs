@@ -12,7 +12,9 @@ use super::*;
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::cluster::{self, ConfigMap};
 use crate::net::Endpoint;
-use crate::net::test_server::{Asked, Ca, Identity, Reply, TestServer, network, status};
+use crate::net::test_server::{
+    ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, network, status,
+};
 
 const TOKEN: &str = "abcdef.0123456789abcdef";
 
@@ -47,7 +49,7 @@ fn signed(kubeconfig: &str, signer: &str) -> Value {
 fn start(
     ca: &Ca,
     identity: &Identity<'_>,
-    reply: impl Fn(&str, &Asked) -> Reply + Send + Sync + 'static,
+    reply: impl Fn(&str, &testkit::Request) -> Reply + Send + Sync + 'static,
 ) -> TestServer {
     let url = Arc::new(Mutex::new(String::new()));
     let own = url.clone();
@@ -123,7 +125,7 @@ fn a_join_is_four_requests_on_one_connection_and_the_token_comes_last() {
     assert_eq!(cluster::node(&mut cluster.client, "w1", deadline, &mut quick()).unwrap(), None);
     request.submit(&mut cluster.client, deadline, &mut quick()).unwrap();
 
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(asked.len(), 4);
     assert!(asked.iter().all(|asked| asked.connection == 0));
     let with_token: Vec<_> = asked
@@ -174,7 +176,7 @@ fn wrong_pins_secrets_and_tokens_are_refused_in_kubeadms_words() {
         assert_eq!((failure.kind, failure.message.as_str(), failure.transient), (class, message, false));
         assert!(failure.help.is_some() && started.elapsed() < Duration::from_secs(6));
     }
-    assert!(server.asked().iter().all(|asked| !asked.head.to_lowercase().contains("authorization")));
+    assert!(server.requests().iter().all(|asked| !asked.head.to_lowercase().contains("authorization")));
 }
 
 #[test]
@@ -186,8 +188,8 @@ fn a_man_in_the_middle_gets_no_token() {
         start(&other, &Identity::default(), move |url, _| Reply::Json(200, cluster_info(&own, url, TOKEN)));
     let failure = failure(run(&by_token(&[&middle], &ca.authorities().pins(), TOKEN), 8000));
     assert_eq!((failure.kind, failure.transient), (ErrorKind::Untrusted, false), "{failure}");
-    assert_eq!(middle.asked().len(), 1);
-    assert!(!middle.asked()[0].head.to_lowercase().contains("authorization"));
+    assert_eq!(middle.requests().len(), 1);
+    assert!(!middle.requests()[0].head.to_lowercase().contains("authorization"));
 }
 
 #[test]
@@ -207,7 +209,7 @@ fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
         let server = publishing(ca.clone(), &Identity { names: &names, days, ..Identity::default() });
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000));
         assert!(failure.kind == class && failure.message.contains(message), "{failure}");
-        assert_eq!(server.asked().len(), 1);
+        assert_eq!(server.requests().len(), 1);
     }
 }
 
@@ -222,7 +224,7 @@ fn a_ca_that_does_not_hold_now_is_not_trusted() {
         let server = publishing(ca.clone(), &Identity::default());
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000));
         assert!(failure.kind == class && failure.message.starts_with(message), "{failure}");
-        assert_eq!(server.asked().len(), 1);
+        assert_eq!(server.requests().len(), 1);
         // Without an answer that has a date, either may be wrong.
         let unasked =
             Client::new(&network(), server.server(), None, &ca.authorities(), &Credential::Anonymous);
@@ -256,8 +258,8 @@ fn a_server_that_closes_after_each_answer_is_still_verified() {
     let mut cluster = run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     cluster.client.get("/x", Deadline::after(Duration::from_secs(3))).unwrap();
-    assert_eq!(server.asked().iter().map(|asked| asked.connection).collect::<Vec<_>>(), [0, 1]);
-    assert!(server.asked()[1].head.contains("authorization"));
+    assert_eq!(server.requests().iter().map(|asked| asked.connection).collect::<Vec<_>>(), [0, 1]);
+    assert!(server.requests()[1].head.contains("authorization"));
 }
 
 #[test]
@@ -270,8 +272,8 @@ fn the_server_that_cluster_info_names_is_asked_from_then_on() {
     let mut cluster = run(&by_token(&[&endpoint], &ca.authorities().pins(), TOKEN), 8000).unwrap();
     assert!(cluster.server.is_same(&named.server()));
     cluster.client.get("/x", Deadline::after(Duration::from_secs(3))).unwrap_err();
-    assert_eq!((endpoint.asked().len(), named.asked().len()), (1, 1));
-    assert!(named.asked()[0].head.contains("authorization"));
+    assert_eq!((endpoint.requests().len(), named.requests().len()), (1, 1));
+    assert!(named.requests()[0].head.contains("authorization"));
 }
 
 #[test]
@@ -332,7 +334,7 @@ fn endpoints_are_tried_in_turn_and_again() {
         deadline: Deadline::after(Duration::from_secs(5)),
     };
     assert!(discover(&network(), &request, &mut quick()).is_ok());
-    assert_eq!(slow.asked().len(), 3);
+    assert_eq!(slow.requests().len(), 3);
 
     let failure = failure(run(&at(vec![dead.clone()]), 200));
     assert!(failure.kind == ErrorKind::Unreachable && failure.transient);
@@ -380,7 +382,7 @@ fn a_cluster_that_is_not_ready_is_given_a_moment() {
             }
         });
         assert!(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000).is_ok(), "{first}");
-        assert_eq!(server.asked().len(), 2);
+        assert_eq!(server.requests().len(), 2);
     }
 }
 

@@ -1,6 +1,8 @@
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::metadata_server::MetadataServer;
+use testkit::{Reply, TestServer};
+
 use super::service_cases::{CASES, CONFIG, Case, ENCODED};
 use crate::error::{ErrorKind, Result};
 use crate::evidence::Evidence;
@@ -24,6 +26,17 @@ fn machine(folder: &std::path::Path, smbios: &[(&str, &str)]) -> Root {
     )
     .unwrap();
     root
+}
+
+/// A metadata server: each `GET /path?query` has its text, everything else is 404; every answer has this header.
+fn metadata_server(answers: &[(&str, &str)], header: (&str, &str)) -> TestServer {
+    let answers: HashMap<String, String> =
+        answers.iter().map(|(line, text)| ((*line).to_owned(), (*text).to_owned())).collect();
+    let header = format!("{}: {}\r\n", header.0, header.1);
+    TestServer::plain(move |request| match answers.get(&request.line()) {
+        Some(text) => Reply::Text(200, header.clone(), text.clone()),
+        None => Reply::Text(404, header.clone(), String::new()),
+    })
 }
 
 fn read_with(
@@ -51,15 +64,16 @@ fn every_platform_is_recognised_and_read_with_few_requests() {
         let detection = detect(&evidence, None).unwrap();
         let platform = detection.platform.unwrap();
         assert_eq!((platform.name, detection.others.len()), (case.name, 0));
-        let service = MetadataServer::new(case.answers, ("Metadata-Flavor", "Google"));
-        let (data, notices) = read_with(&evidence, platform, &service.address, Duration::from_secs(20));
+        let service = metadata_server(case.answers, ("Metadata-Flavor", "Google"));
+        let (data, notices) =
+            read_with(&evidence, platform, &service.address.to_string(), Duration::from_secs(20));
         let data = data.unwrap_or_else(|failure| panic!("{}: {failure}", case.name));
         check(case, &data, &service);
         assert!(notices.is_empty(), "{}: {notices:?}", case.name);
     }
 }
 
-fn check(case: &Case, data: &PlatformData, service: &MetadataServer) {
+fn check(case: &Case, data: &PlatformData, service: &TestServer) {
     let name = case.name;
     for (field, expected) in case.facts {
         assert_eq!(data.facts.text(field), Some(*expected), "{name}: {field}");
@@ -86,9 +100,9 @@ fn check(case: &Case, data: &PlatformData, service: &MetadataServer) {
     );
     let asked = service.requests();
     assert_eq!(asked.len(), case.requests, "{name}: {asked:#?}");
-    let of_service = &asked[asked.len() - 1].headers;
+    let last = &asked[asked.len() - 1];
     for (header, value) in case.headers {
-        assert_eq!(of_service.get(*header).map(String::as_str), Some(*value), "{name}: {header}");
+        assert_eq!(last.header(header), Some(*value), "{name}: {header}");
     }
 }
 
@@ -100,16 +114,17 @@ fn platform(name: &str) -> &'static Platform {
 fn an_id_that_the_firmware_contradicts_is_remarked_on_and_refused_where_it_must_be_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let evidence = Evidence::of(&machine(folder.path(), &[("product_serial", "8")]));
-    let droplet = MetadataServer::new(&[("GET /metadata/v1.json", r#"{"droplet_id": 7}"#)], ("X", "y"));
+    let droplet = metadata_server(&[("GET /metadata/v1.json", r#"{"droplet_id": 7}"#)], ("X", "y"));
     let (data, notices) =
-        read_with(&evidence, platform("digitalocean"), &droplet.address, Duration::from_secs(5));
+        read_with(&evidence, platform("digitalocean"), &droplet.address.to_string(), Duration::from_secs(5));
     let id = data.unwrap().facts.instance_id;
     assert_eq!((id.value().unwrap().as_str(), id.others()[0].value.as_str()), ("7", "8"));
     assert!(notices[0].contains("smbios product_serial 8"), "{notices:?}");
-    let server = MetadataServer::new(&[("GET /hetzner/v1/metadata", "instance-id: 7\n")], ("X", "y"));
-    let failure = read_with(&evidence, platform("hetzner"), &server.address, Duration::from_secs(5))
-        .0
-        .unwrap_err();
+    let server = metadata_server(&[("GET /hetzner/v1/metadata", "instance-id: 7\n")], ("X", "y"));
+    let failure =
+        read_with(&evidence, platform("hetzner"), &server.address.to_string(), Duration::from_secs(5))
+            .0
+            .unwrap_err();
     assert!(
         failure.kind == ErrorKind::Source && failure.message.contains("smbios product_serial"),
         "{failure}"
@@ -130,10 +145,14 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
                 .iter()
                 .map(|(line, answer)| (*line, if tokens.contains(line) { answer } else { text }))
                 .collect();
-            let service = MetadataServer::new(&answers, ("Metadata-Flavor", "Google"));
+            let service = metadata_server(&answers, ("Metadata-Flavor", "Google"));
             let began = Instant::now();
-            let (data, _) =
-                read_with(&evidence, platform(case.name), &service.address, Duration::from_secs(20));
+            let (data, _) = read_with(
+                &evidence,
+                platform(case.name),
+                &service.address.to_string(),
+                Duration::from_secs(20),
+            );
             assert!(began.elapsed() < Duration::from_secs(5), "{}", case.name);
             // Services of texts can tell no more than that an identifier has no blanks.
             let is_text = ["exoscale", "cloudstack"].contains(&case.name)
@@ -147,11 +166,16 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
                 );
             }
         }
-        let service = MetadataServer::new(&[], ("X", "y"));
+        let service = metadata_server(&[], ("X", "y"));
         let began = Instant::now();
-        let failure = read_with(&evidence, platform(case.name), &service.address, Duration::from_millis(300))
-            .0
-            .unwrap_err();
+        let failure = read_with(
+            &evidence,
+            platform(case.name),
+            &service.address.to_string(),
+            Duration::from_millis(300),
+        )
+        .0
+        .unwrap_err();
         assert!(
             began.elapsed() < Duration::from_secs(2) && failure.message.contains("404"),
             "{}: {failure}",
@@ -165,7 +189,7 @@ fn scaleway_reads_its_document() {
     let bytes = br#"{"id": "s-1", "hostname": "n1", "commercial_type": "GP1", "location": {"zone_id": "fr-par-1"}, "private_ip": null,
         "public_ip": {"address": "203.0.113.11"}, "public_ips_v4": [{"address": "203.0.113.11"}], "ipv6": {"address": "2001:bc8::5"}}"#;
     let mut facts = Facts::default();
-    scaleway::document(bytes, "http://m", &mut facts).unwrap();
+    scaleway::metadata::document(bytes, "http://m", &mut facts).unwrap();
     assert_eq!(
         (facts.text("zone"), facts.text("region"), facts.text("instance-type")),
         (Some("fr-par-1"), Some("fr-par"), Some("GP1"))
@@ -181,9 +205,9 @@ fn azure_takes_custom_data_from_the_environment_of_its_disc() {
          xmlns:ns1=\"http://schemas.microsoft.com/windowsazure\"><ns1:ProvisioningSection><ns1:LinuxProvisioningConfigurationSet>\
          <ns1:CustomData>{ENCODED}</ns1:CustomData></ns1:LinuxProvisioningConfigurationSet></ns1:ProvisioningSection></ns0:Environment>"
     );
-    let found = azure::in_environment(xml.as_bytes(), "/dev/sr0: ovf-env.xml").unwrap().unwrap();
+    let found = azure::metadata::in_environment(xml.as_bytes(), "/dev/sr0: ovf-env.xml").unwrap().unwrap();
     assert_eq!(found.document.bytes(), CONFIG.as_bytes());
-    assert!(azure::in_environment(b"<a/>", "x").unwrap().is_none());
+    assert!(azure::metadata::in_environment(b"<a/>", "x").unwrap().is_none());
     let deep = "<a>".repeat(50_000);
     for wrong in [
         "<a>",
@@ -191,7 +215,7 @@ fn azure_takes_custom_data_from_the_environment_of_its_disc() {
         "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>",
         deep.as_str(),
     ] {
-        let failure = azure::in_environment(wrong.as_bytes(), "x").unwrap_err();
+        let failure = azure::metadata::in_environment(wrong.as_bytes(), "x").unwrap_err();
         assert!(failure.message.starts_with("x: ") && !failure.message.contains("canary"), "{failure}");
     }
 }

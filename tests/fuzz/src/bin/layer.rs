@@ -1,7 +1,7 @@
 //! A layer definition in an image that has nothing else.
 #![no_main]
 
-use kiln::definition;
+use kiln::registry;
 use kiln_fuzz::{folder, write};
 use libfuzzer_sys::fuzz_target;
 
@@ -24,7 +24,7 @@ fuzz_target!(|text: &str| {
     write(&folder.path().join("one/layer.toml"), text);
     // Files that the shipped layers name.
     write(&folder.path().join("one/config.toml"), "${containerd}");
-    if let Err(error) = definition::load(&image, &[], None) {
+    if let Err(error) = registry::load(&image, &[], None) {
         assert!(!error.message().is_empty());
     }
 });

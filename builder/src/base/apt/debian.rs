@@ -1,0 +1,35 @@
+//! Debian: a row of the engine.
+
+use super::{Archives, Distribution, MirrorOption};
+use crate::base::BaseOption;
+
+/// Debian, from its packages.
+pub const DEBIAN: Distribution = Distribution {
+    name: "debian",
+    title: "Debian",
+    // The second is the name from Debian 13 on.
+    keyrings: &[
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        "/usr/share/keyrings/debian-archive-keyring.pgp",
+    ],
+    keyring_package: "debian-archive-keyring",
+    archives: Archives {
+        main: "debian",
+        security: "debian-security",
+        // The security archive has all its files below this folder, so that both can be served as one.
+        security_paths: "pool/updates/",
+        component: "main",
+        moving_suites: &["sid", "unstable", "experimental"],
+    },
+    // usrmerge converts a root whose /usr is split and brings Perl for that; Kiln's is never split, and usr-is-merged
+    // satisfies the same dependency.
+    unwanted: &["usrmerge"],
+    mirror: MirrorOption {
+        option: &[BaseOption {
+            name: "debian-mirror",
+            value: "URL[,SECURITY-URL]",
+            help: "Debian mirror [default: $KILN_DEBIAN_MIRROR, else the one in this machine's apt configuration]",
+        }],
+        variable: "KILN_DEBIAN_MIRROR",
+    },
+};

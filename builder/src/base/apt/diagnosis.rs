@@ -1,0 +1,272 @@
+//! Turns what apt, dpkg and mmdebstrap say into errors that tell what to do.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use super::Distribution;
+use crate::base::ALLOW_EXPIRED_FLAG;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many user and group numbers a root needs: the last is `nogroup`'s 65534.
+const SUBORDINATE_IDS: u64 = 65_536;
+
+/// How many lines of a failed build are shown.
+const TAIL_LINES: usize = 15;
+
+/// A failure of `apt-get update`.
+pub(super) fn update(distribution: &Distribution, error: Error) -> Error {
+    if error.kind() != ErrorKind::Tool || error.hint().is_some() {
+        return error;
+    }
+    let said = error.message();
+    let (flag, variable) = (distribution.mirror.flag(), distribution.mirror.variable);
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let help = if has(&["is expired (invalid since", "Valid-Until"]) {
+        format!(
+            "the package lists are older than the archive allows; for a frozen snapshot that is normal: accept it with {ALLOW_EXPIRED_FLAG}"
+        )
+    } else if has(&["is not valid yet"]) {
+        "the package lists are from the future: set this machine's clock".into()
+    } else if has(&["NO_PUBKEY", "is not signed", "BADSIG", "no longer signed", "Missing key"]) {
+        format!(
+            "the lists are not signed by {}'s keys: update {} (newer suites need newer keys), or choose another mirror",
+            distribution.title, distribution.keyring_package
+        )
+    } else if has(&["No space left on device"]) {
+        "free some space, or choose another folder with --cache-dir".into()
+    } else if has(&["does not have a Release file", "404  Not Found"]) {
+        format!("check the suite's name, and that the mirror ({flag} or {variable}) has it")
+    } else {
+        format!("check the network and the proxy, or choose another mirror with {flag} or {variable}")
+    };
+    Error::new(ErrorKind::Fetch, said.to_owned()).help(help)
+}
+
+/// The package that apt does not know.
+pub(super) fn unknown_package(said: &str) -> Option<String> {
+    said.lines().find_map(|line| {
+        let line = line.strip_prefix("E: ")?;
+        let located = line.strip_prefix("Unable to locate package ");
+        let quoted = || {
+            line.strip_prefix("Package '")?
+                .split_once("' has no installation candidate")
+                .map(|(name, _)| name)
+        };
+        located.or_else(quoted).map(|name| name.trim().to_owned())
+    })
+}
+
+/// Any other failure to find a closure.
+pub(super) fn unsatisfiable(distribution: &Distribution, error: Error, suite: &str) -> Error {
+    let Some((_, said)) = error.message().split_once("unmet dependencies") else { return error };
+    let said = format!(
+        "these packages cannot be installed together from {} {suite}: unmet dependencies{said}",
+        distribution.title
+    );
+    Error::new(ErrorKind::Definition, said)
+        .help("remove one of them from base.packages, or from the layer that asks for it")
+}
+
+/// Who runs the build, as the checks of user namespaces see it.
+#[derive(Debug)]
+pub(super) struct Host<'a> {
+    /// Effective user number.
+    pub uid: u32,
+    /// Name of that user.
+    pub user: &'a str,
+    /// Where /etc, /proc and the programs are; `/` outside tests.
+    pub root: &'a Path,
+}
+
+/// An error when mmdebstrap cannot make a user namespace here. Root needs none.
+pub(super) fn check_namespaces(host: &Host<'_>) -> Result<()> {
+    if host.uid == 0 {
+        return Ok(());
+    }
+    let read = |path: &str| fs::read_to_string(host.root.join(path)).unwrap_or_default();
+    let off = |path: &str| read(path).trim() == "0";
+    if off("proc/sys/user/max_user_namespaces") || off("proc/sys/kernel/unprivileged_userns_clone") {
+        return Err(Error::new(ErrorKind::Tool, "user namespaces are disabled on this machine, and without them only root can build a base")
+            .help("as root: sysctl user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1; or run kiln as root"));
+    }
+    if !["usr/bin", "bin", "usr/sbin"]
+        .iter()
+        .any(|folder| host.root.join(folder).join("newuidmap").exists())
+    {
+        return Err(Error::new(
+            ErrorKind::Tool,
+            "newuidmap is missing, and without it only root can build a base",
+        )
+        .help("install it: apt-get install uidmap"));
+    }
+    for (file, option) in [("etc/subuid", "--add-subuids"), ("etc/subgid", "--add-subgids")] {
+        if !has_range(&read(file), host) {
+            return Err(Error::new(
+                ErrorKind::Tool,
+                format!("user {} has no range of {SUBORDINATE_IDS} numbers in /{file}", host.user),
+            )
+            .help(format!(
+                "as root: usermod {option} 100000-165535 {} (choose a range that no other user has)",
+                host.user
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// subuid(5): `user:first:count`, the user by name or number.
+fn has_range(text: &str, host: &Host<'_>) -> bool {
+    text.lines().any(|line| {
+        let mut fields = line.trim().split(':');
+        let owner = fields.next().is_some_and(|owner| owner == host.user || owner == host.uid.to_string());
+        owner
+            && fields
+                .nth(1)
+                .and_then(|count| count.parse::<u64>().ok())
+                .is_some_and(|count| count >= SUBORDINATE_IDS)
+    })
+}
+
+/// What matters of a log: the lines of errors, which stand far above its end, and then the end.
+fn causes(said: &str) -> String {
+    // dpkg also warns of every pre-dependency that is unpacked a moment later.
+    let cause = |line: &str| {
+        line.contains("error") || line.contains(" depends on ") || line.starts_with("  Package ")
+    };
+    let lines: Vec<&str> =
+        said.lines().filter(|line| !line.starts_with("I: ") && !line.trim().is_empty()).collect();
+    let (above, end) = lines.split_at(lines.len().saturating_sub(TAIL_LINES));
+    above
+        .iter()
+        .filter(|line| cause(line))
+        .take(TAIL_LINES)
+        .chain(end)
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A failure of mmdebstrap, with the end of what it and dpkg said.
+pub(super) fn build(status: ExitStatus, said: &str, folder: &Path) -> Error {
+    let tail = causes(said);
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if has(&["No space left on device", "Disk quota exceeded"]) {
+        return Error::new(
+            ErrorKind::Io,
+            format!("no space left in {} while the base was built there:\n{tail}", folder.display()),
+        )
+        .help("free some space there, or name another folder with TMPDIR");
+    }
+    let error = Error::new(ErrorKind::Tool, format!("mmdebstrap failed ({status}):\n{tail}"));
+    if has(&["neither be executed natively nor via qemu", "Exec format error"]) {
+        error.help("packages of another architecture are configured by emulation: apt-get install qemu-user-static binfmt-support")
+    } else if has(&[
+        "unshare syscall failed",
+        "failed to unshare the user namespace",
+        "newuidmap",
+        "unable to pick chroot mode",
+    ]) {
+        error.help(
+            "this machine does not let this user make a user namespace: see /proc/sys/user/max_user_namespaces, \
+             kernel.apparmor_restrict_unprivileged_userns and the limits of the container it runs in; root needs none",
+        )
+    } else {
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::apt::debian::DEBIAN;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn expired_lists_name_the_flag() {
+        let said = "E: Release file for http://a.example is expired (invalid since 3d). Updates for this repository will not be applied.";
+        let error = update(&DEBIAN, Error::new(ErrorKind::Tool, said));
+        assert!(
+            error.kind() == ErrorKind::Fetch && error.hint().unwrap().contains(ALLOW_EXPIRED_FLAG),
+            "{error}"
+        );
+        for (said, word) in [
+            ("NO_PUBKEY 0E98404D386FA1D9", "keys"),
+            ("Could not resolve 'a'", "network"),
+            ("404  Not Found", "suite"),
+        ] {
+            assert!(
+                update(&DEBIAN, Error::new(ErrorKind::Tool, said)).hint().unwrap().contains(word),
+                "{said}"
+            );
+        }
+        let missing = Error::new(ErrorKind::Tool, "starting apt-get").help("install it");
+        assert_eq!(update(&DEBIAN, missing).hint(), Some("install it"));
+    }
+
+    #[test]
+    fn finds_the_unknown_package() {
+        assert_eq!(unknown_package("Reading…\nE: Unable to locate package sistemd").unwrap(), "sistemd");
+        assert_eq!(unknown_package("E: Package 'adduser' has no installation candidate").unwrap(), "adduser");
+        assert_eq!(unknown_package("E: broken"), None);
+        let error = unsatisfiable(
+            &DEBIAN,
+            Error::new(ErrorKind::Tool, "x:\nThe following packages have unmet dependencies:\n a : b"),
+            "trixie",
+        );
+        assert!(error.kind() == ErrorKind::Definition && error.message().contains("a : b"), "{error}");
+    }
+
+    #[test]
+    fn says_what_an_unprivileged_user_lacks() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let host = Host { uid: 1000, user: "baker", root: folder.path() };
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let hint = || check_namespaces(&host).unwrap_err().hint().unwrap().to_owned();
+        write("proc/sys/user/max_user_namespaces", "0\n");
+        assert!(hint().contains("sysctl"));
+        write("proc/sys/user/max_user_namespaces", "96365\n");
+        assert!(hint().contains("apt-get install uidmap"));
+        write("usr/bin/newuidmap", "");
+        write("etc/subuid", "other:100000:65536\nbaker:165536:1000\n");
+        assert!(hint().contains("usermod --add-subuids"));
+        write("etc/subuid", "other:100000:65536\n1000:165536:65536\n");
+        assert!(hint().contains("usermod --add-subgids"));
+        write("etc/subgid", "baker:165536:65536\n");
+        assert!(check_namespaces(&host).is_ok());
+        assert!(check_namespaces(&Host { uid: 0, ..host }).is_ok());
+    }
+
+    #[test]
+    fn errors_far_above_the_end_are_shown() {
+        let said = format!(
+            "dpkg: error processing package a\n a depends on b; however:\n  Package b is not installed.\n{}",
+            "Setting up x ...\n".repeat(100)
+        );
+        let shown = causes(&said);
+        assert!(
+            shown.contains(
+                "package a\n a depends on b; however:\n  Package b is not installed.\nSetting up x"
+            ),
+            "{shown}"
+        );
+        assert_eq!(shown.lines().count(), TAIL_LINES + 3);
+    }
+
+    #[test]
+    fn a_full_disk_names_the_folder() {
+        let status = ExitStatus::from_raw(1 << 8);
+        let error = build(status, "I: ok\ndpkg: error: No space left on device\n", Path::new("/tmp/x"));
+        assert!(
+            error.kind() == ErrorKind::Io
+                && error.message().contains("/tmp/x")
+                && !error.message().contains("I: ok"),
+            "{error}"
+        );
+        assert!(build(status, "E: broken\n", Path::new("/")).message().ends_with("E: broken"));
+    }
+}

@@ -1,0 +1,265 @@
+//! Where the packages come from. Addresses are the user's, never Kiln's: no mirror is a constant here.
+
+use std::fs;
+use std::path::Path;
+
+use super::Distribution;
+use crate::base::LockedPackage;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::Absence;
+use crate::process::{Run, tool};
+
+/// The roots of the two archives, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirrors {
+    /// The archive with the suite and its updates.
+    pub main: String,
+    /// The archive with the security updates; a frozen snapshot may go without.
+    pub security: Option<String>,
+}
+
+/// Finds the mirrors: `explicit` (the option of the command line), else the distribution's environment variable, else the
+/// mirrors of this machine's apt.
+///
+/// `explicit` is `MAIN` or `MAIN,SECURITY`, each a URL or an absolute path. Without `SECURITY` the security archive is
+/// beside a main archive of the usual name (`…/debian`); `MAIN,` says that there is none.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when nothing names a mirror, or what does is not an address.
+pub fn mirrors(distribution: &Distribution, explicit: Option<&str>) -> Result<Mirrors> {
+    let (title, name) = (distribution.title, distribution.mirror.variable);
+    let variable = std::env::var(name).ok().filter(|value| !value.is_empty());
+    match explicit.or(variable.as_deref()) {
+        Some(text) => parse(distribution, text),
+        None => from_apt(distribution, &apt_targets().unwrap_or_default()).ok_or_else(|| {
+            let message =
+                format!("no {title} mirror is known: this machine's apt has no {title} archive among its sources");
+            Error::new(ErrorKind::Usage, message).help(format!(
+                "name one: {} URL (or MAIN-URL,SECURITY-URL), or set {name}; the URL is the one that has dists/ and pool/ below it",
+                distribution.mirror.flag()
+            ))
+        }),
+    }
+}
+
+/// The address of a locked package.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when it comes from the security archive and no address of that is known.
+pub fn url(distribution: &Distribution, mirrors: &Mirrors, package: &LockedPackage) -> Result<String> {
+    let (main, security) = (distribution.archives.main, distribution.archives.security);
+    let root = match package.archive.as_str() {
+        archive if archive == main => &mirrors.main,
+        archive if archive == security => mirrors.security.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Usage,
+                format!(
+                    "{} {} comes from the security archive, and no mirror of it is known",
+                    package.name, package.version
+                ),
+            )
+            .help(format!("name both: {} MAIN-URL,SECURITY-URL", distribution.mirror.flag()))
+        })?,
+        other => {
+            return Err(Error::new(
+                ErrorKind::Lock,
+                format!("the lock says that {} comes from the archive \"{other}\"", package.name),
+            )
+            .help(format!("the archives are {main} and {security}; write the lock again with kiln lock")));
+        }
+    };
+    Ok(format!("{root}/{}", package.path))
+}
+
+/// The error when there is nothing at the address `at` of a package: archives keep only the newest version.
+pub fn gone(distribution: &Distribution, package: &LockedPackage, at: &str) -> Absence {
+    Absence {
+        message: format!("{} {} is no longer on the mirror ({at})", package.name, package.version),
+        help: format!(
+            "lock newer packages with kiln lock --upgrade, or name a snapshot of the archive that still has it with {}",
+            distribution.mirror.flag()
+        ),
+    }
+}
+
+fn parse(distribution: &Distribution, text: &str) -> Result<Mirrors> {
+    let (main, security) = match text.split_once(',') {
+        Some((main, security)) => (main.trim(), Some(security.trim())),
+        None => (text.trim(), None),
+    };
+    let main = address(main).map_err(|text| not_an_address(distribution, text))?;
+    let security = match security {
+        None => security_beside(distribution, &main),
+        Some("") => None,
+        Some(text) => Some(address(text).map_err(|text| not_an_address(distribution, text))?),
+    };
+    Ok(Mirrors { main, security })
+}
+
+/// Mirrors have the security archive beside the main one.
+fn security_beside(distribution: &Distribution, main: &str) -> Option<String> {
+    let parent = main.strip_suffix(distribution.archives.main)?.strip_suffix('/')?;
+    Some(format!("{parent}/{}", distribution.archives.security))
+}
+
+fn not_an_address(distribution: &Distribution, text: &str) -> Error {
+    let message = format!("\"{text}\" is not the address of a {} mirror", distribution.title);
+    Error::new(ErrorKind::Usage, message)
+        .help("write an http, https or file URL or an absolute path; dists/ and pool/ are below it")
+}
+
+/// The address without slashes at the end; the text itself when it is none.
+fn address(text: &str) -> Result<String, &str> {
+    let text = text.trim_end_matches('/');
+    if text.starts_with('/') {
+        return Ok(format!("file://{text}"));
+    }
+    let known = ["http://", "https://", "file:///"]
+        .iter()
+        .any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+    if known && !text.contains(char::is_whitespace) {
+        return Ok(text.to_owned());
+    }
+    Err(text)
+}
+
+/// One line per package list that this machine's apt reads: repository, suite, origin; the last is empty before `apt-get update`.
+fn apt_targets() -> Result<String> {
+    let output = tool("apt-get")
+        .args(["indextargets", "--format", "$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)", "Created-By: Packages"])
+        .run("apt")?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn from_apt(distribution: &Distribution, targets: &str) -> Option<Mirrors> {
+    let mut main = None;
+    let mut security = None;
+    for line in targets.lines() {
+        let mut fields = line.split('\t');
+        let (Some(uri), Some(suite), Some(origin)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let Some(uri) = plain(uri) else { continue };
+        let is_security =
+            suite.contains("-security") || suite.contains("/updates") || uri.ends_with("-security");
+        let usual = || {
+            let name = uri.rsplit_once('/').map_or("", |(_, name)| name);
+            name == distribution.archives.main || name == distribution.archives.security
+        };
+        if !(origin == distribution.title || origin.is_empty() && usual()) {
+            continue;
+        }
+        if is_security {
+            security.get_or_insert(uri)
+        } else {
+            main.get_or_insert(uri)
+        };
+    }
+    let main = main?;
+    let security = security.or_else(|| security_beside(distribution, &main));
+    Some(Mirrors { main, security })
+}
+
+/// An address that not only apt understands. Cloud images write `mirror+file:LIST`, whose first line is an address.
+fn plain(uri: &str) -> Option<String> {
+    match uri.strip_prefix("mirror+file:") {
+        Some(list) => {
+            let text = fs::read_to_string(Path::new(list.trim_end_matches('/'))).ok()?;
+            text.lines().find_map(|line| address(line.split_whitespace().next()?).ok())
+        }
+        None => address(uri).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::apt::debian::DEBIAN;
+    use crate::digest::Digest;
+
+    fn mirrors_of(main: &str, security: Option<&str>) -> Mirrors {
+        Mirrors { main: main.into(), security: security.map(Into::into) }
+    }
+
+    fn package(archive: &str) -> LockedPackage {
+        LockedPackage {
+            name: "bash".into(),
+            version: "5.2-1".into(),
+            architecture: "amd64".into(),
+            source: "bash".into(),
+            archive: archive.into(),
+            path: "pool/main/b/bash/bash_5.2-1_amd64.deb".into(),
+            size: 1,
+            sha256: Digest::of(b"bash"),
+            install: true,
+        }
+    }
+
+    #[test]
+    fn reads_one_or_two_addresses() {
+        let both = mirrors_of("http://mirror.example/debian", Some("http://mirror.example/debian-security"));
+        assert_eq!(parse(&DEBIAN, "http://mirror.example/debian/").unwrap(), both);
+        assert_eq!(
+            parse(&DEBIAN, "http://mirror.example/debian, http://other.example/sec/")
+                .unwrap()
+                .security
+                .unwrap(),
+            "http://other.example/sec"
+        );
+        assert_eq!(parse(&DEBIAN, "/srv/snapshot,").unwrap(), mirrors_of("file:///srv/snapshot", None));
+        assert_eq!(parse(&DEBIAN, "https://mirror.example/snapshot").unwrap().security, None);
+        for wrong in
+            ["", "mirror.example/debian", "http://", "ftp://mirror.example/debian", "http://a b/debian"]
+        {
+            assert_eq!(parse(&DEBIAN, wrong).unwrap_err().kind(), ErrorKind::Usage, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tells_the_archives_of_apt_apart() {
+        let debian = "http://a.example/debian/\tbookworm\tDebian\nhttp://vendor.example/repo/\tstable\tVendor\n\
+                      http://b.example/security/\tbookworm-security\tDebian\n";
+        assert_eq!(
+            from_apt(&DEBIAN, debian).unwrap(),
+            mirrors_of("http://a.example/debian", Some("http://b.example/security"))
+        );
+        let never_updated =
+            "http://a.example/debian/\ttrixie\t\nhttp://a.example/debian-security/\ttrixie-security\t\n";
+        assert_eq!(
+            from_apt(&DEBIAN, never_updated).unwrap(),
+            mirrors_of("http://a.example/debian", Some("http://a.example/debian-security"))
+        );
+        assert_eq!(from_apt(&DEBIAN, "http://a.example/ubuntu/\tnoble\tUbuntu\n"), None);
+        assert_eq!(from_apt(&DEBIAN, ""), None);
+    }
+
+    #[test]
+    fn reads_the_mirror_lists_of_cloud_images() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let list = folder.path().join("debian.list");
+        fs::write(&list, "https://a.example/debian\tpriority:1\nhttps://b.example/debian\n").unwrap();
+        assert_eq!(plain(&format!("mirror+file:{}/", list.display())).unwrap(), "https://a.example/debian");
+    }
+
+    #[test]
+    fn a_package_has_the_address_of_its_archive() {
+        let mirrors = mirrors_of("http://a.example/debian", None);
+        assert_eq!(
+            url(&DEBIAN, &mirrors, &package("debian")).unwrap(),
+            "http://a.example/debian/pool/main/b/bash/bash_5.2-1_amd64.deb"
+        );
+        assert!(
+            url(&DEBIAN, &mirrors, &package("debian-security"))
+                .unwrap_err()
+                .hint()
+                .unwrap()
+                .contains("SECURITY-URL")
+        );
+        assert_eq!(url(&DEBIAN, &mirrors, &package("other")).unwrap_err().kind(), ErrorKind::Lock);
+        assert!(
+            gone(&DEBIAN, &package("debian"), "http://a")
+                .message
+                .contains("bash 5.2-1 is no longer on the mirror (http://a)")
+        );
+    }
+}

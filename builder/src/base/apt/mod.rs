@@ -1,0 +1,220 @@
+//! The engine for distributions whose packages apt resolves. A distribution is a row: [`debian`].
+//!
+//! ```text
+//! mirrors ─► resolve (network: apt in a private folder) ─► LockedPackage … ─► fetch ─► build (offline: mmdebstrap) ─► tar
+//! ```
+//!
+//! The lock decides: [`build`] installs exactly the locked packages, from verified bytes, and fails when dpkg's database
+//! says anything else. The only package that is not in the lock is [`dummy_package`]'s, which Kiln makes itself.
+
+mod build;
+pub mod debian;
+mod diagnosis;
+mod dummy_package;
+mod mirrors;
+mod package;
+mod resolve;
+mod workspace;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+pub use build::{Build, build};
+pub use mirrors::{Mirrors, gone, mirrors, url};
+pub use resolve::{Resolve, resolve};
+
+use super::packages::{Locked, LockedPackage, Selection};
+use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase};
+use crate::assembly::Part;
+use crate::definition::plan::Arch;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::Request;
+use crate::layer;
+use crate::layer::read::{ReadPolicy, tree_from_stream};
+use crate::store::Key;
+use crate::tree::{Entry, Tree};
+
+/// A distribution: everything that the engine does not know by itself.
+#[derive(Debug)]
+pub struct Distribution {
+    /// Its name in definitions and package URLs.
+    pub name: &'static str,
+    /// Its name in messages; also the origin that its package lists carry.
+    pub title: &'static str,
+    /// Where its keys may lie on the build host.
+    keyrings: &'static [&'static str],
+    /// The package of the build host that brings them.
+    keyring_package: &'static str,
+    archives: Archives,
+    /// Packages that apt must never choose by itself.
+    unwanted: &'static [&'static str],
+    mirror: MirrorOption,
+}
+
+/// How the archives of a distribution are laid out.
+#[derive(Debug)]
+struct Archives {
+    /// Name in the lock of the archive with the suite and its updates; the usual end of a mirror's address.
+    main: &'static str,
+    /// Likewise of the archive with security updates.
+    security: &'static str,
+    /// Where all files of the security archive lie.
+    security_paths: &'static str,
+    component: &'static str,
+    /// Suites without updates and security archives of their own.
+    moving_suites: &'static [&'static str],
+}
+
+/// How a user names a mirror.
+#[derive(Debug)]
+struct MirrorOption {
+    /// The one option of the command line.
+    option: &'static [BaseOption; 1],
+    /// The environment variable that counts when the option is absent.
+    variable: &'static str,
+}
+
+impl MirrorOption {
+    const fn option(&self) -> &'static BaseOption {
+        &self.option[0]
+    }
+
+    /// As written on the command line.
+    fn flag(&self) -> String {
+        format!("--{}", self.option().name)
+    }
+}
+
+/// Raise it when [`build`] makes another tree of the same packages.
+const FORMAT: u32 = 5;
+
+/// Everything that decides what [`build`] writes.
+#[derive(Serialize)]
+struct Inputs<'a> {
+    suite: &'a str,
+    arch: Arch,
+    epoch: u64,
+    scripts: Digest,
+    packages: Vec<(&'a str, &'a str, &'a str, &'a Digest)>,
+}
+
+impl Base for Distribution {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn gives(&self) -> &'static [Part] {
+        Part::OF_A_TREE
+    }
+
+    fn options(&self) -> &'static [BaseOption] {
+        self.mirror.option
+    }
+
+    fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
+        let scratch = context.store.scratch()?;
+        let resolution = Resolve {
+            distribution: self,
+            base: request.plan,
+            arch: request.arch,
+            extract: &request.extract,
+            mirrors: &mirrors(self, context.options.get(self.mirror.option()))?,
+            allow_expired_release: context.options.allow_expired_release,
+            scratch: scratch.path(),
+        };
+        let packages = resolve(&resolution, context.progress)?;
+        Ok(LockedBase::Packages(Locked { selection: Selection::of(request), packages }))
+    }
+
+    fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>> {
+        let packages = locked.packages();
+        // A mirror is needed only for what is missing: a full store builds on a machine that knows none.
+        if packages.iter().all(|package| context.store.contains(&package.sha256)) {
+            return Ok(Vec::new());
+        }
+        let mirrors = mirrors(self, context.options.get(self.mirror.option()))?;
+        let request = |package: &LockedPackage| {
+            let url = url(self, &mirrors, package)?;
+            Ok(Request {
+                title: format!("{} {}", package.name, package.version),
+                absent: Some(gone(self, package, &url)),
+                urls: vec![url],
+                digest: package.sha256,
+                size: Some(package.size),
+            })
+        };
+        packages.iter().map(request).collect()
+    }
+
+    fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
+        let packages = locked.packages();
+        let key = key(job, packages)?;
+        layer::pack::pack_with(job.store, &job.plan.suite, key, job.epoch, || {
+            let blob = |package: &LockedPackage| job.store.blob(&package.sha256);
+            let build = Build {
+                distribution: self,
+                base: job.plan,
+                arch: job.arch,
+                packages,
+                blob: &blob,
+                epoch: job.epoch,
+            };
+            let spool = job.scratch.join("base.tar");
+            self::build(&build, job.progress, |tar| {
+                Ok(finish(tree_from_stream(tar, &spool, ReadPolicy::Base)?))
+            })
+        })
+        .map(Content::Layer)
+    }
+}
+
+fn key(job: &Job<'_>, packages: &[LockedPackage]) -> Result<Key> {
+    let installed = packages.iter().filter(|package| package.install);
+    let inputs = Inputs {
+        suite: &job.plan.suite,
+        arch: job.arch,
+        epoch: job.epoch,
+        scripts: Digest::of([build::SETUP, build::INSTALL].concat().as_bytes()),
+        packages: installed
+            .map(|package| {
+                let LockedPackage { name, version, architecture, sha256, .. } = package;
+                (name.as_str(), version.as_str(), architecture.as_str(), sha256)
+            })
+            .collect(),
+    };
+    Key::new("base", FORMAT, &inputs, &[("mmdebstrap", &build::version()?)])
+}
+
+/// The archive's name of an architecture (<https://www.debian.org/ports/>).
+const fn name(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 => "amd64",
+        Arch::Arm64 => "arm64",
+    }
+}
+
+/// A path as text, for the configuration files of apt, which have no way to write anything else.
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().filter(|path| !path.contains(['"', '\n'])).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("apt cannot work in the folder {}", path.display()))
+            .help("choose a cache folder whose path has no quotes or line breaks, with --cache-dir")
+    })
+}
+
+/// Where the kernel's file systems are mounted, with their permission bits.
+const MOUNT_POINTS: [(&str, u32); 4] = [("dev", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555)];
+
+/// Makes the tree of a finished root an image's: with the kernel's mount points, and without access control lists, which
+/// a read-only root cannot keep. The only ones are those that systemd-tmpfiles sets on the journal's folder, and it sets
+/// them again at every boot.
+fn finish(mut tree: Tree) -> Tree {
+    for (path, mode) in MOUNT_POINTS {
+        tree.insert(path, Entry::directory(mode));
+    }
+    for entry in tree.entries.values_mut() {
+        entry.xattrs.retain(|name, _| !name.starts_with("system.posix_acl_"));
+    }
+    tree
+}

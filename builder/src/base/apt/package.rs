@@ -1,0 +1,170 @@
+//! What a package says of itself: its control file (deb(5), deb-control(5)), and which packages must be unpacked before dpkg can run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, IoContext, Result};
+
+/// The largest control file that is read. Real ones have a few hundred bytes, the largest some ten thousand.
+const CONTROL_LIMIT: u64 = 1 << 20;
+
+/// The fields of a stanza, by lower-case name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Stanza(BTreeMap<String, String>);
+
+impl Stanza {
+    /// Reads one stanza. Continuation lines are kept, with their line breaks.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut fields: BTreeMap<String, String> = BTreeMap::new();
+        let mut last = String::new();
+        for line in text.lines() {
+            if line.starts_with([' ', '\t']) {
+                if let Some(value) = fields.get_mut(&last) {
+                    value.push('\n');
+                    value.push_str(line.trim());
+                }
+            } else if let Some((name, value)) = line.split_once(':') {
+                last = name.trim().to_ascii_lowercase();
+                fields.insert(last.clone(), value.trim().to_owned());
+            }
+        }
+        Self(fields)
+    }
+
+    /// The value of a field, by lower-case name; empty when it is absent.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    /// All package names in a relationship field: every alternative, without versions and architectures.
+    fn names(&self, field: &str) -> impl Iterator<Item = &str> {
+        self.get(field)
+            .split([',', '|'])
+            .map(|relation| relation.trim().split(['(', '[', '<', ':', ' ', '\n']).next().unwrap_or_default())
+            .filter(|name| !name.is_empty())
+    }
+}
+
+/// All stanzas of a text.
+pub(super) fn stanzas(text: &str) -> impl Iterator<Item = Stanza> {
+    text.split("\n\n").filter(|text| !text.trim().is_empty()).map(Stanza::parse)
+}
+
+/// The names of the packages that must lie in the root before dpkg can run there: those that are essential, and all that they need.
+/// Of alternatives, all that are there.
+pub(super) fn bootstrap(packages: &[Stanza]) -> BTreeSet<String> {
+    let mut providers: BTreeMap<&str, Vec<&Stanza>> = BTreeMap::new();
+    for package in packages {
+        providers.entry(package.get("package")).or_default().push(package);
+        for name in package.names("provides") {
+            providers.entry(name).or_default().push(package);
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut todo: Vec<&Stanza> =
+        packages.iter().filter(|package| package.get("essential") == "yes").collect();
+    while let Some(package) = todo.pop() {
+        if found.insert(package.get("package").to_owned()) {
+            let needed = package.names("pre-depends").chain(package.names("depends"));
+            todo.extend(needed.filter_map(|name| providers.get(name)).flatten());
+        }
+    }
+    found
+}
+
+/// Reads the control file of a package.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] when the file is not a Debian package.
+pub(super) fn control(path: &Path) -> Result<Stanza> {
+    let broken = |reason: &str| {
+        Error::new(ErrorKind::Archive, format!("{} is not a Debian package: {reason}", path.display()))
+    };
+    let mut file = File::open(path).at("opening", path)?;
+    let (member, size) = find_control(&mut file).ok_or_else(|| broken("it has no control.tar"))?;
+    let body = file.take(size);
+    let reader: Box<dyn Read> = match member.as_str() {
+        "control.tar" => Box::new(body),
+        "control.tar.gz" => Box::new(flate2::read::GzDecoder::new(body)),
+        "control.tar.xz" => Box::new(liblzma::read::XzDecoder::new(body)),
+        "control.tar.zst" => Box::new(zstd::Decoder::new(body).map_err(|error| broken(&error.to_string()))?),
+        other => return Err(broken(&format!("the compression of {other} is not known"))),
+    };
+    let text = read_control(reader)
+        .map_err(|error| broken(&error.to_string()))?
+        .ok_or_else(|| broken("it has no control file"))?;
+    Ok(Stanza::parse(&text))
+}
+
+fn read_control(reader: impl Read) -> std::io::Result<Option<String>> {
+    for entry in tar::Archive::new(reader).entries()? {
+        let entry = entry?;
+        if entry.path_bytes().as_ref() == b"./control" || entry.path_bytes().as_ref() == b"control" {
+            let mut text = String::new();
+            entry.take(CONTROL_LIMIT).read_to_string(&mut text)?;
+            return Ok(Some(text));
+        }
+    }
+    Ok(None)
+}
+
+/// Moves to the body of the member `control.tar*`, the second of the `ar` archive. Returns its name and length.
+fn find_control(file: &mut File) -> Option<(String, u64)> {
+    let mut magic = [0; 8];
+    file.read_exact(&mut magic).ok().filter(|()| &magic == b"!<arch>\n")?;
+    for _ in 0..2 {
+        let mut header = [0; 60];
+        file.read_exact(&mut header).ok()?;
+        let field = |from: usize, to: usize| {
+            std::str::from_utf8(&header[from..to])
+                .ok()
+                .map(|text| text.trim_end().trim_end_matches('/'))
+        };
+        let name = field(0, 16)?.to_owned();
+        let size: u64 = field(48, 58)?.parse().ok()?;
+        if name.starts_with("control.tar") {
+            return Some((name, size));
+        }
+        file.seek(SeekFrom::Current(i64::try_from(size.next_multiple_of(2)).ok()?)).ok()?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_fields_and_continuations() {
+        let stanza = Stanza::parse(
+            "Package: a\nDescription: one\n two\n .\nDepends: b (>= 1), c:any [amd64] | d <!x>,\n e\n",
+        );
+        assert_eq!(stanza.get("description"), "one\ntwo\n.");
+        assert_eq!(stanza.names("depends").collect::<Vec<_>>(), ["b", "c", "d", "e"]);
+        assert_eq!(stanza.get("absent"), "");
+    }
+
+    #[test]
+    fn bootstrap_follows_dependencies_and_provides() {
+        let text = "Package: dpkg\nEssential: yes\nPre-Depends: libc (>= 2)\nDepends: tar\n\n\
+                    Package: libc6\nProvides: libc (= 2)\nDepends: libgcc\n\n\
+                    Package: libgcc\nDepends: libc\n\n\
+                    Package: tar\n\n\
+                    Package: systemd\nDepends: libc\n";
+        let packages: Vec<_> = stanzas(text).collect();
+        assert_eq!(packages.len(), 5);
+        assert_eq!(bootstrap(&packages).into_iter().collect::<Vec<_>>(), ["dpkg", "libc6", "libgcc", "tar"]);
+    }
+
+    #[test]
+    fn reads_the_control_file_of_a_package() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("x.deb");
+        std::fs::write(&path, super::super::dummy_package::package().unwrap()).unwrap();
+        assert_eq!(control(&path).unwrap(), Stanza::parse(super::super::dummy_package::CONTROL));
+        std::fs::write(&path, b"!<arch>\nnothing").unwrap();
+        assert!(control(&path).unwrap_err().message().contains("not a Debian package"));
+    }
+}

@@ -1,0 +1,390 @@
+//! The closure of a package set, computed by apt in a private folder. Nothing of the machine's own apt is read but its proxies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::package::{Stanza, stanzas};
+use super::{Archives, Distribution, Mirrors, diagnosis, dummy_package, name, text};
+use crate::base::LockedPackage;
+use crate::definition::plan::{Arch, BasePlan};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::process::{Run, check, tool};
+use crate::progress::Progress;
+
+/// What to resolve.
+#[derive(Debug, Clone, Copy)]
+pub struct Resolve<'a> {
+    /// Of which distribution.
+    pub distribution: &'a Distribution,
+    /// Suite and packages.
+    pub base: &'a BasePlan,
+    /// For which architecture.
+    pub arch: Arch,
+    /// Packages of which only files are taken: locked without their dependencies.
+    pub extract: &'a [String],
+    /// Where the package lists are.
+    pub mirrors: &'a Mirrors,
+    /// Accept package lists past their Valid-Until, as those of a frozen snapshot are. Signatures are verified in any case.
+    pub allow_expired_release: bool,
+    /// A folder for apt's files. They stay there: about 60 MB.
+    pub scratch: &'a Path,
+}
+
+/// Locks the closure of the packages of `base.packages` and of all essential ones, without recommended packages, and the packages of
+/// `extract`. Sorted by name. Needs the network.
+///
+/// # Errors
+/// [`ErrorKind::Definition`] when a package does not exist or cannot be installed with the others; [`ErrorKind::Fetch`] when the lists cannot be
+/// had or their signatures are wrong; [`ErrorKind::Tool`] when apt or the archive's keys are missing.
+pub fn resolve(request: &Resolve<'_>, progress: &Progress) -> Result<Vec<LockedPackage>> {
+    let apt = Apt::create(request)?;
+    let step = progress
+        .step(&format!("reading the package lists of {} {}", request.distribution.title, request.base.suite));
+    apt.update()?;
+    drop(step);
+    let _step = progress.step(&format!("resolving {} packages", request.base.packages.len()));
+    let chosen = apt.closure(&request.base.packages)?;
+    let mut locked = apt.describe(&chosen, true)?;
+    let extract: Vec<String> =
+        request.extract.iter().filter(|name| !locked.contains_key(*name)).cloned().collect();
+    check_names(&extract)?;
+    let versions = apt.candidates(&extract)?;
+    locked.extend(apt.describe(&versions, false)?);
+    Ok(locked.into_values().collect())
+}
+
+/// apt in a private folder, with its own configuration and state.
+struct Apt<'a> {
+    distribution: &'a Distribution,
+    config: PathBuf,
+    suite: String,
+}
+
+impl<'a> Apt<'a> {
+    fn create(request: &Resolve<'a>) -> Result<Self> {
+        let keyring = keyring(request.distribution)?;
+        let root = std::path::absolute(request.scratch.join("apt")).at("resolving", request.scratch)?;
+        for folder in [
+            "etc/parts",
+            "etc/sources",
+            "etc/trusted",
+            "etc/preferences",
+            "state/lists/partial",
+            "cache/archives/partial",
+        ] {
+            let path = root.join(folder);
+            fs::create_dir_all(&path).at("creating", &path)?;
+        }
+        let suite = request.base.suite.clone();
+        let write = |name: &str, content: String| {
+            let path = root.join(name);
+            fs::write(&path, content).at("writing", &path)
+        };
+        write("status", dummy_package::status())?;
+        write(
+            "etc/sources.list",
+            sources(&request.distribution.archives, request.mirrors, &suite, request.arch, keyring),
+        )?;
+        write("etc/preferences/unwanted.pref", preferences(request.distribution.unwanted))?;
+        write("apt.conf", configuration(text(&root)?, request)? + &proxies())?;
+        Ok(Self { distribution: request.distribution, config: root.join("apt.conf"), suite })
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
+        self.command(program).args(arguments).run("apt")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = tool(program);
+        command.env("APT_CONFIG", &self.config);
+        command
+    }
+
+    fn update(&self) -> Result<()> {
+        self.run("apt-get", &["-q", "update"])
+            .map(drop)
+            .map_err(|error| diagnosis::update(self.distribution, error))
+    }
+
+    /// Names and versions that apt would install.
+    fn closure(&self, packages: &[String]) -> Result<Vec<(String, String)>> {
+        check_names(packages)?;
+        // Why packages do not go together is said on standard output.
+        let mut command = self.command("apt-get");
+        command.args(["-q", "--simulate", "install", "--", "?essential"]).args(packages);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = command
+            .start("apt")?
+            .wait_with_output()
+            .map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for apt: {error}")))?;
+        check(&command, output.status, &[output.stdout.as_slice(), &output.stderr].concat())
+            .map_err(|error| self.explain(error))?;
+        Ok(installations(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// The version of each package that apt would install.
+    fn candidates(&self, packages: &[String]) -> Result<Vec<(String, String)>> {
+        let candidate = |package: &String| {
+            // apt-cache fails for a name that nobody has, and shows nothing for one that others provide.
+            let shown = self
+                .show(&["show", "--no-all-versions", "--"], std::slice::from_ref(package))
+                .unwrap_or_default();
+            let stanza = shown
+                .iter()
+                .find(|stanza| stanza.get("package") == package)
+                .ok_or_else(|| self.unknown(package))?;
+            Ok((package.clone(), stanza.get("version").to_owned()))
+        };
+        packages.iter().map(candidate).collect()
+    }
+
+    fn describe(
+        &self,
+        packages: &[(String, String)],
+        install: bool,
+    ) -> Result<BTreeMap<String, LockedPackage>> {
+        if packages.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let exact: Vec<String> = packages.iter().map(|(name, version)| format!("{name}={version}")).collect();
+        let mut locked = BTreeMap::new();
+        for stanza in self.show(&["show", "--"], &exact)? {
+            let package = lock(&self.distribution.archives, &stanza, install)?;
+            // Both archives may have one version; every mirror has the main one.
+            if !locked.contains_key(&package.name) || package.archive == self.distribution.archives.main {
+                locked.insert(package.name.clone(), package);
+            }
+        }
+        match packages.iter().find(|(name, _)| !locked.contains_key(name)) {
+            None => Ok(locked),
+            Some((name, version)) => Err(Error::new(
+                ErrorKind::Internal,
+                format!("apt chose {name} {version} and does not know it"),
+            )),
+        }
+    }
+
+    fn show(&self, arguments: &[&str], packages: &[String]) -> Result<Vec<Stanza>> {
+        let mut command = self.command("apt-cache");
+        command.args(arguments).args(packages);
+        let output = command.run("apt").map_err(|error| self.explain(error))?;
+        Ok(stanzas(&String::from_utf8_lossy(&output.stdout)).collect())
+    }
+
+    /// Turns what apt says of a package set into an error of the definition.
+    fn explain(&self, error: Error) -> Error {
+        match diagnosis::unknown_package(error.message()) {
+            Some(name) => self.unknown(&name),
+            None => diagnosis::unsatisfiable(self.distribution, error, &self.suite),
+        }
+    }
+
+    fn unknown(&self, package: &str) -> Error {
+        let error = Error::new(
+            ErrorKind::Definition,
+            format!("{} {} has no package \"{package}\"", self.distribution.title, self.suite),
+        );
+        let names = self
+            .run("apt-cache", &["pkgnames"])
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let names = names.unwrap_or_default();
+        let near = names
+            .lines()
+            .map(|name| (strsim::jaro_winkler(name, package), name))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        match near {
+            Some((likeness, name)) if likeness > 0.85 => error.help(format!("did you mean \"{name}\"?")),
+            _ => error
+                .help("check its name, and whether this release has it, with the archive's package search"),
+        }
+    }
+}
+
+fn keyring(distribution: &Distribution) -> Result<&'static str> {
+    let candidates = distribution.keyrings;
+    candidates.iter().find(|path| Path::new(path).is_file()).copied().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Tool,
+            format!(
+                "the keys that verify {}'s package lists are missing ({})",
+                distribution.title, candidates[0]
+            ),
+        )
+        .help(format!("install them: apt-get install {}", distribution.keyring_package))
+    })
+}
+
+/// sources.list(5) for the suite with its updates; the suites that always move have none.
+fn sources(archives: &Archives, mirrors: &Mirrors, suite: &str, arch: Arch, keyring: &str) -> String {
+    let component = archives.component;
+    let options = format!("[arch={} signed-by={keyring}]", name(arch));
+    let mut lines = format!("deb {options} {} {suite} {component}\n", mirrors.main);
+    if !archives.moving_suites.contains(&suite) {
+        lines.push_str(&format!("deb {options} {} {suite}-updates {component}\n", mirrors.main));
+        if let Some(security) = &mirrors.security {
+            lines.push_str(&format!("deb {options} {security} {suite}-security {component}\n"));
+        }
+    }
+    lines
+}
+
+fn preferences(unwanted: &[&str]) -> String {
+    unwanted
+        .iter()
+        .map(|name| format!("Package: {name}\nPin: release *\nPin-Priority: -1\n\n"))
+        .collect()
+}
+
+/// apt.conf(5). apt reads the file named by APT_CONFIG before any other, and here it names no others.
+fn configuration(root: &str, request: &Resolve<'_>) -> Result<String> {
+    let arch = name(request.arch);
+    let valid_until =
+        if request.allow_expired_release { "Acquire::Check-Valid-Until \"false\";\n" } else { "" };
+    Ok(format!(
+        "Dir::Etc \"{root}/etc\";\nDir::Etc::main \"{root}/etc/none\";\nDir::Etc::parts \"{root}/etc/parts\";\n\
+         Dir::Etc::sourcelist \"{root}/etc/sources.list\";\nDir::Etc::sourceparts \"{root}/etc/sources\";\n\
+         Dir::Etc::trusted \"{root}/etc/none\";\nDir::Etc::trustedparts \"{root}/etc/trusted\";\n\
+         Dir::Etc::preferences \"{root}/etc/none\";\nDir::Etc::preferencesparts \"{root}/etc/preferences\";\n\
+         Dir::State \"{root}/state\";\nDir::State::status \"{root}/status\";\nDir::Cache \"{root}/cache\";\n\
+         APT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; }};\n\
+         APT::Install-Recommends \"false\";\nAPT::Update::Error-Mode \"any\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n\
+         # The folder may be closed to the user _apt.\nAPT::Sandbox::User \"\";\n\
+         # apt counts itself as essential; an immutable image has no use for it.\npkgCacheGen::ForceEssential \",\";\n{valid_until}"
+    ))
+}
+
+/// The proxies of the machine's own configuration; those of the environment apt reads itself.
+fn proxies() -> String {
+    let Ok(output) = tool("apt-config").args(["dump", "--format", "%F \"%v\";%n", "Acquire"]).run("apt")
+    else {
+        return String::new();
+    };
+    let dump = String::from_utf8_lossy(&output.stdout);
+    let wanted =
+        |line: &&str| line.split(' ').next().is_some_and(|key| key.to_ascii_lowercase().contains("proxy"));
+    dump.lines().filter(wanted).map(|line| format!("{line}\n")).collect()
+}
+
+/// deb-control(5): a lower-case letter or digit, then also `+`, `-` and `.`. Anything else apt reads as an option or a pattern.
+fn check_names(packages: &[String]) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let sound = |name: &str| {
+        name.bytes().next().is_some_and(plain)
+            && name.bytes().all(|byte| plain(byte) || b"+-.".contains(&byte))
+    };
+    match packages.iter().find(|name| !sound(name)) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Error::new(ErrorKind::Definition, format!("\"{name}\" is not the name of a package")).help(
+                "write the name alone: versions are chosen by kiln lock, and the architecture is the image's",
+            ))
+        }
+    }
+}
+
+/// The lines `Inst NAME (VERSION …)` of a simulation.
+fn installations(simulation: &str) -> Vec<(String, String)> {
+    let found: BTreeSet<(String, String)> = simulation
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.strip_prefix("Inst ")?.split_whitespace();
+            let name = words.next()?.split(':').next()?;
+            let version = words.find_map(|word| word.strip_prefix('('))?;
+            Some((name.to_owned(), version.to_owned()))
+        })
+        .collect();
+    found.into_iter().collect()
+}
+
+fn lock(archives: &Archives, stanza: &Stanza, install: bool) -> Result<LockedPackage> {
+    let name = stanza.get("package");
+    let fail = |what: &str| {
+        Error::new(ErrorKind::Fetch, format!("the package list has no {what} for {name}"))
+            .help("choose another mirror")
+    };
+    let path = stanza.get("filename");
+    if path.is_empty() {
+        return Err(fail("file name"));
+    }
+    let archive = if path.starts_with(archives.security_paths) { archives.security } else { archives.main };
+    let source = stanza.get("source").split(' ').next().filter(|source| !source.is_empty()).unwrap_or(name);
+    Ok(LockedPackage {
+        name: name.to_owned(),
+        version: stanza.get("version").to_owned(),
+        architecture: stanza.get("architecture").to_owned(),
+        source: source.to_owned(),
+        archive: archive.to_owned(),
+        path: path.to_owned(),
+        size: stanza.get("size").parse().map_err(|_| fail("size"))?,
+        sha256: stanza.get("sha256").parse().map_err(|_| fail("SHA-256"))?,
+        install,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::apt::debian::DEBIAN;
+
+    #[test]
+    fn reads_what_apt_would_install() {
+        let text = "Reading package lists...\nInst base-files (13.8 Debian:13.8/stable [amd64])\nConf base-files (13.8 Debian:13.8/stable)\n\
+                    Inst libc6:amd64 [2.40-1] (2.41-12 Debian:13.8/stable, Debian-Security:13 [amd64]) []\n";
+        let expected =
+            [("base-files", "13.8"), ("libc6", "2.41-12")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(installations(text), expected);
+    }
+
+    #[test]
+    fn locks_what_the_list_says() {
+        let stanza = Stanza::parse(
+            "Package: linux-image\nSource: linux-signed (6.12+1)\nVersion: 6.12-1\nArchitecture: amd64\n\
+             Filename: pool/updates/main/l/linux.deb\nSize: 7\nSHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n",
+        );
+        let locked = lock(&DEBIAN.archives, &stanza, true).unwrap();
+        assert_eq!(
+            (locked.source.as_str(), locked.archive.as_str(), locked.size),
+            ("linux-signed", "debian-security", 7)
+        );
+        let error = lock(&DEBIAN.archives, &Stanza::parse("Package: a\nFilename: pool/a\nSize: 1\n"), true)
+            .unwrap_err();
+        assert!(error.message().contains("no SHA-256 for a"), "{error}");
+    }
+
+    #[test]
+    fn refuses_names_that_apt_would_read_otherwise() {
+        assert!(check_names(&["g++".into(), "libstdc++6".into(), "linux-image-6.1-amd64".into()]).is_ok());
+        for wrong in ["", "-o", "bash=5", "?essential", "bash/sid", "Bash", "libc6:i386", "a*"] {
+            assert_eq!(check_names(&[wrong.into()]).unwrap_err().kind(), ErrorKind::Definition, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn moving_suites_have_no_updates() {
+        let mirrors = Mirrors {
+            main: "http://a.example/debian".into(),
+            security: Some("http://a.example/security".into()),
+        };
+        assert_eq!(
+            sources(&DEBIAN.archives, &mirrors, "sid", Arch::Amd64, "/k.gpg"),
+            "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian sid main\n"
+        );
+        let stable = sources(&DEBIAN.archives, &mirrors, "trixie", Arch::Arm64, "/k.gpg");
+        assert_eq!(stable.lines().count(), 3);
+        assert!(
+            stable.ends_with(
+                "deb [arch=arm64 signed-by=/k.gpg] http://a.example/security trixie-security main\n"
+            ),
+            "{stable}"
+        );
+    }
+
+    #[test]
+    fn missing_keys_name_their_package() {
+        let without = Distribution { keyrings: &["/nonexistent/keyring.gpg"], ..DEBIAN };
+        let error = keyring(&without).unwrap_err();
+        assert_eq!(error.hint(), Some("install them: apt-get install debian-archive-keyring"));
+    }
+}

@@ -1,0 +1,145 @@
+//! What a lock pins of a base that consists of packages of an archive.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BaseRequest, Component};
+use crate::digest::Digest;
+use crate::purl::encode;
+
+/// Packages, pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locked {
+    /// What the packages were chosen for.
+    pub selection: Selection,
+    /// The closure, by name.
+    pub packages: Vec<LockedPackage>,
+}
+
+/// What packages were chosen for: the closure follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    /// Operating system.
+    pub distribution: String,
+    /// Release.
+    pub suite: String,
+    /// Packages that were asked for.
+    pub install: Vec<String>,
+    /// Packages of which only files are taken.
+    pub extract: Vec<String>,
+}
+
+/// A package, pinned. It has no address: any mirror of the archive serves it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedPackage {
+    /// Binary package name.
+    pub name: String,
+    /// Version, with epoch and revision.
+    pub version: String,
+    /// `amd64`, `arm64` or `all`.
+    pub architecture: String,
+    /// Source package name, for the SBOM and vulnerability scanners.
+    pub source: String,
+    /// Which archive of the distribution.
+    pub archive: String,
+    /// Path below the archive's root ("pool/main/b/bash/bash_5.2-2_amd64.deb").
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Digest,
+    /// Whether it is installed in the base; otherwise only files are taken out of it.
+    pub install: bool,
+}
+
+impl Selection {
+    /// What `request` asks for.
+    pub fn of(request: &BaseRequest<'_>) -> Self {
+        Self {
+            distribution: request.plan.distribution.clone(),
+            suite: request.plan.suite.clone(),
+            install: request.plan.packages.clone(),
+            extract: request.extract.clone(),
+        }
+    }
+
+    /// What `locked` lacks of this selection or has beyond it, one line each.
+    pub fn differences(&self, locked: &Self) -> Vec<String> {
+        if self.suite != locked.suite || self.distribution != locked.distribution {
+            return vec![format!(
+                "the definition wants {}, the lock has packages of {}",
+                self.suite, locked.suite
+            )];
+        }
+        let lists = [(&self.install, &locked.install), (&self.extract, &locked.extract)];
+        let mut differences = Vec::new();
+        for (wanted, locked) in lists {
+            let new = wanted.iter().filter(|name| !locked.contains(name));
+            differences.extend(new.map(|name| format!("the package {name} is not in the lock")));
+            let old = locked.iter().filter(|name| !wanted.contains(name));
+            differences
+                .extend(old.map(|name| format!("the package {name} is in the lock and no longer wanted")));
+        }
+        differences
+    }
+}
+
+impl Locked {
+    /// Every package as a component of the SBOM.
+    pub fn components(&self, release: &str) -> Vec<Component> {
+        let component = |package: &LockedPackage| Component {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            purl: purl(&self.selection.distribution, package, release),
+            sha256: package.sha256,
+            properties: vec![
+                ("kiln:package", if package.install { "installed" } else { "files" }.to_owned()),
+                ("kiln:source", package.source.clone()),
+            ],
+        };
+        self.packages.iter().map(component).collect()
+    }
+}
+
+/// The package URL. `release` is the distribution's version ("13"), or its code name; `upstream` names the source package
+/// when it has another name, because advisories do.
+fn purl(distribution: &str, package: &LockedPackage, release: &str) -> String {
+    let LockedPackage { name, version, architecture, source, .. } = package;
+    let upstream = if source == name { String::new() } else { format!("&upstream={}", encode(source)) };
+    format!(
+        "pkg:deb/{distribution}/{}@{}?arch={architecture}&distro={distribution}-{}{upstream}",
+        encode(name),
+        encode(version),
+        encode(release)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, version: &str, source: &str) -> LockedPackage {
+        LockedPackage {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: "amd64".to_owned(),
+            source: source.to_owned(),
+            archive: "debian".to_owned(),
+            path: String::new(),
+            size: 0,
+            sha256: Digest::of(b""),
+            install: true,
+        }
+    }
+
+    #[test]
+    fn debian_versions_are_encoded() {
+        let purl = |package: &LockedPackage| purl("debian", package, "13");
+        assert_eq!(
+            purl(&package("libc6", "1:2.41-12+deb13u1~x", "glibc")),
+            "pkg:deb/debian/libc6@1:2.41-12%2Bdeb13u1~x?arch=amd64&distro=debian-13&upstream=glibc"
+        );
+        assert!(!purl(&package("bash", "5.2", "bash")).contains("upstream"));
+    }
+}

@@ -1,0 +1,105 @@
+//! The image definition as it is written: `images/NAME.toml`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::plan::Arch;
+use super::value::{Name, SchemaVersion, Size};
+use crate::digest::Digest;
+
+/// A Kiln image definition. Every key but `schema` may also come from the file it extends, or from `--set key=value`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ImageSpec {
+    /// Version of this file's format: 1.
+    pub schema: Option<SchemaVersion>,
+    /// Another definition, relative to this one, whose values apply where this one is silent. Tables merge, lists replace.
+    pub extends: Option<String>,
+    /// Name of the image; output files start with it.
+    pub name: Option<Name>,
+    /// Architecture: amd64 or arm64.
+    pub arch: Option<Arch>,
+    /// Kubernetes version, without "v": "1.36.4".
+    pub kubernetes: Option<String>,
+    /// Container runtime: the name of a layer that provides "container-runtime".
+    pub runtime: Option<Name>,
+    /// The operating system below the layers.
+    pub base: Option<BaseSpec>,
+    /// Layers, lowest first: names of folders in `layers/`, or paths that begin with `./` or `/`.
+    pub layers: Option<Vec<String>>,
+    /// Versions by name; each becomes a variable: `${containerd}`.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
+    /// Arguments for the kernel command line.
+    pub kernel_arguments: Option<Vec<String>>,
+    /// Partition sizes.
+    pub disk: Option<DiskSpec>,
+    /// Container images that the runtime has before the network is up.
+    pub preload: Option<Vec<PreloadSpec>>,
+    /// What the machines of this image trust: platforms and locations, for facts, node config and secrets.
+    pub metadata: Option<MetadataSpec>,
+    /// What to write.
+    pub outputs: Option<Vec<String>>,
+    /// Options of an output: `[output.qcow2] compression = "zstd"`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, BTreeMap<String, serde_json::Value>>")]
+    pub output: BTreeMap<String, toml::Table>,
+}
+
+/// The operating system below the layers.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BaseSpec {
+    /// Which operating system.
+    pub distribution: Option<String>,
+    /// Its release: "trixie".
+    pub suite: Option<Name>,
+    /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced.
+    pub packages: Option<Vec<String>>,
+}
+
+/// Partition sizes.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DiskSpec {
+    /// EFI system partition: boot loader, kernel, initrd.
+    pub esp: Option<Size>,
+    /// `/var` as built; it grows to the disk at first boot.
+    pub var: Option<Size>,
+    /// Room for the dm-verity hashes of the root; "0MiB" for none.
+    pub verity: Option<Size>,
+}
+
+/// A container image archive (docker-archive or OCI layout in a tar) to import before the kubelet starts.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PreloadSpec {
+    /// The image's reference: "registry.k8s.io/pause:3.10.2".
+    pub reference: String,
+    /// Where the archive is fetched from. Either this or `file`.
+    pub url: Option<String>,
+    /// The archive as a local file, relative to the definition.
+    pub file: Option<String>,
+    /// SHA-256 of the archive.
+    pub sha256: Digest,
+}
+
+/// What the machines of this image trust: platforms and locations, for facts, node config and secrets. What is left out is not restricted.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MetadataSpec {
+    /// The platform, without detection: "ec2"; "none" for no platform.
+    pub platform: Option<String>,
+    /// Platforms whose facts are used: "ec2".
+    pub facts: Option<Vec<String>>,
+    /// Platforms and locations whose node config is used: "ec2", "url", "file".
+    pub config: Option<Vec<String>>,
+    /// Platforms and locations whose tokens are used; "token-url" is the URL that a node config names for that.
+    pub secrets: Option<Vec<String>>,
+    /// Public keys of minisign: only user data that one of them signed is used.
+    pub signed_by: Option<Vec<String>>,
+    /// Whether pods are kept from metadata addresses; left out, a node config may say so.
+    pub guard: Option<bool>,
+}

@@ -1,0 +1,173 @@
+//! The layer definition as it is written: `layers/NAME/layer.toml`. A closed set of steps and no shell: that is what makes
+//! locks, caches and the SBOM honest.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::condition::When;
+use super::plan::Arch;
+use super::value::{ImagePath, Mode, Name, SchemaVersion};
+use crate::digest::Digest;
+
+/// A Kiln layer definition.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LayerSpec {
+    /// Version of this file's format: 1.
+    pub schema: SchemaVersion,
+    /// What the layer is, in one line.
+    pub summary: String,
+    /// Capabilities that other layers may require. The layer's own name always counts.
+    #[serde(default)]
+    pub provides: Vec<Name>,
+    /// Capabilities that some layer of the image must provide.
+    #[serde(default)]
+    pub requires: Vec<Name>,
+    /// Capabilities that no other layer of the image may provide.
+    #[serde(default)]
+    pub conflicts: Vec<Name>,
+    /// Operating systems it works on; empty for any.
+    #[serde(default)]
+    pub os: Vec<String>,
+    /// Architectures it works on; empty for any.
+    #[serde(default)]
+    pub arch: Vec<Arch>,
+    /// Distribution packages that must be installed in the base.
+    #[serde(default)]
+    pub packages: Vec<Name>,
+    /// What to fetch and where to put it.
+    #[serde(default)]
+    pub artifact: Vec<ArtifactSpec>,
+    /// Files with content from this definition or its folder.
+    #[serde(default)]
+    pub file: Vec<FileSpec>,
+    /// Folders with a mode or owner of their own.
+    #[serde(default)]
+    pub directory: Vec<DirectorySpec>,
+    /// Symbolic links.
+    #[serde(default)]
+    pub link: Vec<LinkSpec>,
+    /// systemd units.
+    #[serde(default)]
+    pub units: UnitsSpec,
+    /// Paths of lower layers that this one replaces.
+    #[serde(default)]
+    pub replaces: Vec<ImagePath>,
+}
+
+/// Something to fetch. Exactly one of `url`, `package`, `program`, and one of `path`, `archive`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ArtifactSpec {
+    /// Name, unique in the layer.
+    pub name: Name,
+    /// Version, usually a variable: "${kubernetes}". Not for packages and programs, which know their own.
+    pub version: Option<String>,
+    /// Upstream address.
+    pub url: Option<String>,
+    /// Address of upstream's checksum file, in any dialect.
+    pub checksum: Option<String>,
+    /// The digest, where upstream publishes none.
+    pub sha256: Option<Digest>,
+    /// A distribution package to take files from, without installing it.
+    pub package: Option<Name>,
+    /// A program of this Kiln release: "firstboot".
+    pub program: Option<Name>,
+    /// Where the one file goes.
+    pub path: Option<ImagePath>,
+    /// Permission bits of the one file; 0755 unless said.
+    pub mode: Option<Mode>,
+    /// What to take out of an archive.
+    pub archive: Option<ArchiveSpec>,
+    /// SPDX licence expression.
+    pub license: Option<String>,
+    /// Conditions.
+    #[serde(default)]
+    pub when: When,
+}
+
+/// What to take out of an archive and where to put it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ArchiveSpec {
+    /// Leading path components to drop.
+    #[serde(default)]
+    pub strip: usize,
+    /// Patterns of what to take, after `strip`; all when empty. `*` stops at `/`, `**` does not.
+    #[serde(default)]
+    pub pick: Vec<String>,
+    /// The folder to put it in; the root unless said.
+    pub into: Option<ImagePath>,
+    /// Permission bits for every file, instead of the archive's.
+    pub mode: Option<Mode>,
+}
+
+/// A file. Exactly one of `content`, `source`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FileSpec {
+    /// Where it goes.
+    pub path: ImagePath,
+    /// Its text.
+    pub content: Option<String>,
+    /// A file of the layer's folder.
+    pub source: Option<String>,
+    /// Whether `${variables}` in it are replaced.
+    #[serde(default)]
+    pub interpolate: bool,
+    /// Permission bits; 0644 unless said.
+    pub mode: Option<Mode>,
+    /// Owner; 0 unless said.
+    #[serde(default)]
+    pub uid: u32,
+    /// Group; 0 unless said.
+    #[serde(default)]
+    pub gid: u32,
+    /// Conditions.
+    #[serde(default)]
+    pub when: When,
+}
+
+/// A folder.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DirectorySpec {
+    /// Where it is.
+    pub path: ImagePath,
+    /// Permission bits; 0755 unless said.
+    pub mode: Option<Mode>,
+    /// Owner; 0 unless said.
+    #[serde(default)]
+    pub uid: u32,
+    /// Group; 0 unless said.
+    #[serde(default)]
+    pub gid: u32,
+    /// Conditions.
+    #[serde(default)]
+    pub when: When,
+}
+
+/// A symbolic link.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LinkSpec {
+    /// Where it is.
+    pub path: ImagePath,
+    /// What it points to, as written.
+    pub target: String,
+    /// Conditions.
+    #[serde(default)]
+    pub when: When,
+}
+
+/// systemd units.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UnitsSpec {
+    /// Units to enable, as `systemctl enable` would.
+    #[serde(default)]
+    pub enable: Vec<String>,
+    /// Units to mask.
+    #[serde(default)]
+    pub mask: Vec<String>,
+}

@@ -1,0 +1,20 @@
+//! Names that a definition may use and that later stages define. They are handed in: those stages read plans, so
+//! definitions cannot ask them.
+
+/// What bases and outputs exist.
+pub trait Registry {
+    /// Names of the operating systems that a base can be.
+    fn distributions(&self) -> Vec<&'static str>;
+
+    /// Names of the outputs.
+    fn outputs(&self) -> Vec<&'static str>;
+
+    /// What an output needs and a base of this distribution cannot give ("disk"); none when they fit.
+    fn missing_part(&self, distribution: &str, output: &str) -> Option<&'static str>;
+
+    /// Checks the table `[output.NAME]`.
+    ///
+    /// # Errors
+    /// What is wrong, in the words of the deserializer.
+    fn check_options(&self, output: &str, options: &toml::Table) -> Result<(), String>;
+}

@@ -1,0 +1,154 @@
+//! The final layer: what only the whole image decides. Unit links, the image's description, its trust policy, preloaded
+//! container images.
+
+mod preload;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::definition::plan::ImagePlan;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::{self, PackedLayer};
+use crate::lock::Lock;
+use crate::store::{Key, Store};
+use crate::tree::{Body, Entry, Node, Tree, units};
+
+/// Its name in manifests and messages.
+pub const NAME: &str = "image";
+
+/// Raise it when the same inputs come to give other bytes.
+const FORMAT: u32 = 2;
+
+/// The final layer of an image, before it is packed.
+#[derive(Debug)]
+pub struct FinalLayer {
+    /// Its content, without parent folders.
+    pub tree: Tree,
+    /// Paths of lower layers that it replaces.
+    pub replaces: Vec<String>,
+}
+
+impl FinalLayer {
+    /// What goes on top of `below`, the tree of all `layers`. Uses `spool` for intermediate files.
+    ///
+    /// # Errors
+    /// When a unit does not exist, or an archive to preload holds another image.
+    pub fn of(
+        below: &Tree,
+        plan: &ImagePlan,
+        lock: &Lock,
+        layers: &[PackedLayer],
+        store: &Store,
+        spool: &Path,
+    ) -> Result<Self> {
+        let enable: Vec<String> = plan.layers.iter().flat_map(|layer| layer.enable.clone()).collect();
+        let mask: Vec<String> = plan.layers.iter().flat_map(|layer| layer.mask.clone()).collect();
+        let mut tree = units::enable(below, &enable, &mask)?;
+        describe(&mut tree, plan, lock, layers)?;
+        add_trust_policy(&mut tree, plan)?;
+        preload::preload(&mut tree, plan, store, spool)?;
+        let replaces = replaced(below, &mut tree);
+        Ok(Self { tree, replaces })
+    }
+}
+
+/// The final layer in the store.
+///
+/// # Errors
+/// [`ErrorKind::Io`].
+pub fn pack(store: &Store, layer: &FinalLayer, epoch: u64) -> Result<PackedLayer> {
+    let inputs = Inputs { entries: layer.tree.entries.iter().map(described).collect(), epoch };
+    layer::pack::pack(store, NAME, Key::new("final-layer", FORMAT, &inputs, &[])?, &layer.tree, epoch)
+}
+
+/// Everything that decides the layer's bytes.
+#[derive(Serialize)]
+struct Inputs<'a> {
+    /// Path, permission bits and content.
+    entries: Vec<(&'a str, u32, String)>,
+    epoch: u64,
+}
+
+fn described<'a>((path, entry): (&'a String, &'a Entry)) -> (&'a str, u32, String) {
+    let content = match &entry.node {
+        Node::Directory => "folder".to_owned(),
+        Node::Symlink(target) => format!("link {target}"),
+        Node::File(Body::Inline(bytes)) => Digest::of(bytes).to_string(),
+        // Slices of this layer are whole blobs of the store, whose name is their digest.
+        Node::File(Body::Slice { file, .. }) => {
+            file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        }
+    };
+    (path, entry.mode, content)
+}
+
+/// `/usr/lib/kiln/image.json`: by it a running machine knows its image.
+#[derive(Serialize)]
+struct Description<'a> {
+    schema: u32,
+    name: &'a str,
+    arch: crate::definition::plan::Arch,
+    variables: &'a std::collections::BTreeMap<String, String>,
+    layers: Vec<DescribedLayer<'a>>,
+    artifacts: Vec<DescribedArtifact<'a>>,
+}
+
+#[derive(Serialize)]
+struct DescribedLayer<'a> {
+    name: &'a str,
+    diff_id: &'a Digest,
+}
+
+#[derive(Serialize)]
+struct DescribedArtifact<'a> {
+    layer: &'a str,
+    name: &'a str,
+    version: &'a str,
+    sha256: &'a Digest,
+}
+
+fn describe(top: &mut Tree, plan: &ImagePlan, lock: &Lock, layers: &[PackedLayer]) -> Result<()> {
+    let description = Description {
+        schema: 1,
+        name: &plan.name,
+        arch: plan.arch,
+        variables: &plan.variables,
+        layers: layers
+            .iter()
+            .map(|layer| DescribedLayer { name: &layer.name, diff_id: &layer.diff_id })
+            .collect(),
+        artifacts: lock
+            .artifacts
+            .iter()
+            .map(|pin| DescribedArtifact {
+                layer: &pin.layer,
+                name: &pin.name,
+                version: &pin.version,
+                sha256: &pin.sha256,
+            })
+            .collect(),
+    };
+    let mut json = serde_json::to_vec_pretty(&description)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("describing the image: {error}")))?;
+    json.push(b'\n');
+    top.insert(format!("{}/image.json", contract::IMAGE_FOLDER), Entry::file(Body::inline(json), 0o644));
+    Ok(())
+}
+
+/// Adds the trust policy of the image's machines.
+fn add_trust_policy(top: &mut Tree, plan: &ImagePlan) -> Result<()> {
+    let Some(policy) = &plan.metadata else { return Ok(()) };
+    let json = serde_json::to_vec(policy)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing the policy: {error}")))?;
+    top.insert(contract::POLICY.to_owned(), Entry::file(Body::inline(json), 0o644));
+    Ok(())
+}
+
+/// Drops from `top` every entry that is already in `below` (a package's own "enable" link), and returns the paths at
+/// which the two differ.
+fn replaced(below: &Tree, top: &mut Tree) -> Vec<String> {
+    top.entries.retain(|path, entry| below.get(path) != Some(entry));
+    top.entries.keys().filter(|path| below.get(path).is_some()).cloned().collect()
+}

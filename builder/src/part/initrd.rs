@@ -1,0 +1,175 @@
+//! The initrd: the agent as `/init`, the kernel modules that reach the root, and nothing else.
+//!
+//! ```text
+//! /init            the agent (usr/bin/firstboot of the image)
+//! /modules         what to load at every boot, in order
+//! /modules.alias   what to load for a device that is there
+//! /lib/*.ko        the modules
+//! /dev /proc /sys /run /var /sysroot   mount points; /dev/console and /dev/null for the first instant
+//! ```
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::assembly::Image;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::format::cpio::{BLOCK, CpioWriter};
+use crate::part::modules::{self, Selection};
+use crate::part::work::Work;
+use crate::store::Key;
+use crate::tree::Tree;
+
+/// zstd's level. Decompression is as fast as at lower ones; 19 needs 8 MiB of window, the most that kernels accept.
+const LEVEL: i32 = 19;
+
+/// Folder of the modules in the initrd.
+const MODULE_FOLDER: &str = "lib";
+
+/// Name of the finished file.
+const FILE: &str = "initrd";
+
+const KIND: &str = "initrd";
+/// Raise it when the same archive and level come to give other bytes.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize)]
+struct Inputs {
+    archive: Digest,
+    level: i32,
+}
+
+/// Makes the initrd, or takes it from the store. Padded, so that another archive can follow.
+pub fn make(image: &Image<'_>, work: &Work<'_>) -> Result<PathBuf> {
+    let archive = archive(image.tree(), image.epoch)?;
+    let inputs = Inputs { archive: Digest::of(&archive), level: LEVEL };
+    let key = Key::new(KIND, FORMAT, &inputs, &[])?;
+    let built = work.store.built(&key, |folder| {
+        let mut compressed = zstd::encode_all(&archive[..], LEVEL).at("compressing", FILE)?;
+        // The kernel skips zeros between two archives.
+        compressed.resize(compressed.len().next_multiple_of(BLOCK as usize), 0);
+        let path = folder.join(FILE);
+        fs::write(&path, compressed).at("writing", &path)
+    })?;
+    Ok(built.path.join(FILE))
+}
+
+/// The initrd before compression.
+pub fn archive(tree: &Tree, epoch: u64) -> Result<Vec<u8>> {
+    check_kernel(tree)?;
+    let selection = modules::select(tree)?;
+    let agent = tree.file(contract::AGENT).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Definition,
+            format!("the image has no {}, which is the init of its initrd", contract::AGENT),
+        )
+        .help("add the layer firstboot to the image")
+    })?;
+    let mut cpio = CpioWriter::new(Vec::new(), epoch)?;
+    for folder in
+        ["dev", "proc", "sys", "run", "var", contract::INITRD_SYSROOT.trim_start_matches('/'), MODULE_FOLDER]
+    {
+        cpio.folder(folder, 0o755)?;
+    }
+    cpio.character_device("dev/console", 0o600, (5, 1))?;
+    cpio.character_device("dev/null", 0o666, (1, 3))?;
+    cpio.file("init", 0o755, agent.len(), &mut *agent.open().at("reading", contract::AGENT)?)?;
+    cpio.bytes(contract::INITRD_MODULE_LIST.trim_start_matches('/'), 0o644, list(&selection).as_bytes())?;
+    cpio.bytes(
+        contract::INITRD_MODULE_ALIASES.trim_start_matches('/'),
+        0o644,
+        aliases(&selection).as_bytes(),
+    )?;
+    for (name, bytes) in &selection.files {
+        cpio.bytes(&format!("{MODULE_FOLDER}/{name}"), 0o644, bytes)?;
+    }
+    cpio.finish()
+}
+
+/// The kernel must be able to unpack zstd, where its configuration is in the image.
+fn check_kernel(tree: &Tree) -> Result<()> {
+    let path = format!("boot/config-{}", modules::kernel_version(tree)?);
+    let Some(body) = tree.file(&path) else { return Ok(()) };
+    let config = body.read().at("reading", &path)?;
+    if config.split(|byte| *byte == b'\n').any(|line| line == b"CONFIG_RD_ZSTD=y") {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Definition,
+        format!("the image's kernel cannot unpack a zstd initrd: {path} has no CONFIG_RD_ZSTD=y"),
+    )
+    .help("choose a kernel of 5.9 or later with that option"))
+}
+
+fn list(selection: &Selection) -> String {
+    let mut text = String::new();
+    for (file, optional) in &selection.load {
+        let optional = if *optional { " optional" } else { "" };
+        writeln!(text, "/{MODULE_FOLDER}/{file}{optional}").expect("writing to a string");
+    }
+    text
+}
+
+fn aliases(selection: &Selection) -> String {
+    let mut text = String::new();
+    for (pattern, files) in &selection.aliases {
+        let paths: String = files.iter().map(|file| format!(" /{MODULE_FOLDER}/{file}")).collect();
+        writeln!(text, "{pattern}{paths}").expect("writing to a string");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Body, Entry};
+
+    fn tree() -> Tree {
+        let mut tree = Tree::default();
+        let folder = "usr/lib/modules/6.12";
+        for (name, bytes) in [
+            ("modules.dep", &b"overlay.ko:\nvirtio_blk.ko:\n"[..]),
+            ("modules.builtin", b"loop.ko\nsquashfs.ko\next4.ko\n"),
+            ("modules.softdep", b""),
+            ("modules.alias", b"alias virtio:d2v* virtio_blk\n"),
+            ("overlay.ko", b"\x7fELF"),
+            ("virtio_blk.ko", b"\x7fELF"),
+        ] {
+            tree.insert(format!("{folder}/{name}"), Entry::file(Body::inline(bytes), 0o644));
+        }
+        tree.insert(contract::AGENT, Entry::file(Body::inline(*b"agent"), 0o755));
+        tree.complete();
+        tree
+    }
+
+    #[test]
+    fn holds_the_agent_the_modules_and_their_lists() {
+        let bytes = archive(&tree(), 0).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for expected in [
+            "init\0",
+            "/lib/overlay.ko\n",
+            "virtio:d2v* /lib/virtio_blk.ko\n",
+            "lib/overlay.ko\0",
+            "dev/console\0",
+        ] {
+            assert!(text.contains(expected), "{expected}");
+        }
+        assert_eq!(bytes, archive(&tree(), 0).unwrap());
+    }
+
+    #[test]
+    fn a_missing_agent_and_an_old_kernel_are_named() {
+        let mut without = tree();
+        without.remove(contract::AGENT);
+        assert!(archive(&without, 0).unwrap_err().message().contains("usr/bin/firstboot"));
+        let mut old = tree();
+        old.insert("boot/config-6.12", Entry::file(Body::inline(*b"# CONFIG_RD_ZSTD is not set\n"), 0o644));
+        assert!(archive(&old, 0).unwrap_err().message().contains("CONFIG_RD_ZSTD"));
+        old.insert("boot/config-6.12", Entry::file(Body::inline(*b"CONFIG_X=y\nCONFIG_RD_ZSTD=y\n"), 0o644));
+        archive(&old, 0).unwrap();
+    }
+}

@@ -1,0 +1,35 @@
+//! The kernel: the only `boot/vmlinuz-*` of the tree.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::tree::{Body, Node, Tree};
+
+/// The kernel of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel<'a> {
+    /// Its release ("6.12.48-cloud-amd64").
+    pub version: &'a str,
+    /// The bootable file.
+    pub body: &'a Body,
+}
+
+/// The kernel in `boot/`.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub fn find(tree: &Tree) -> Result<Kernel<'_>> {
+    let mut found = tree.below("boot").filter_map(|(path, entry)| match &entry.node {
+        Node::File(body) => Some(Kernel { version: path.strip_prefix("boot/vmlinuz-")?, body }),
+        _ => None,
+    });
+    let error = |message: String| Error::new(ErrorKind::Definition, message);
+    match (found.next(), found.next()) {
+        (Some(kernel), None) => Ok(kernel),
+        (None, _) => Err(error("the image has no kernel: no boot/vmlinuz-* in it".to_owned())
+            .help("add a kernel to base.packages, for example linux-image-cloud-amd64")),
+        (Some(one), Some(other)) => {
+            let message =
+                format!("the image has more than one kernel: {} and {}", one.version, other.version);
+            Err(error(message).help("keep one kernel package in base.packages"))
+        }
+    }
+}

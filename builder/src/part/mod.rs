@@ -1,0 +1,119 @@
+//! 6. Parts of an image: made once, on first use, and shared by the outputs that need them.
+//!
+//! ```text
+//! root ─► (verity) ─► command line ─► (unified kernel image) ─► esp ─► disk
+//! kernel, initrd ─────────────────────┴─────────────────────────┘
+//! ```
+//!
+//! Parts in brackets do not exist yet. [`Parts`] is the only code that knows this order: each file of this folder makes
+//! one part of an [`Image`] and of the finished parts that it takes as arguments, and so knows no other part.
+//! What is worth keeping between builds (root, initrd) has a [`crate::store::Key`] and lies in the store; the others are
+//! slices of the tree, short texts, or are written straight into their place on the disk.
+
+pub mod command_line;
+pub mod disk;
+pub mod esp;
+pub mod initrd;
+pub mod kernel;
+pub mod layout;
+pub mod modules;
+pub mod once;
+pub mod root;
+pub mod work;
+
+use std::path::{Path, PathBuf};
+
+use crate::assembly::Image;
+use crate::error::Result;
+use crate::part::disk::Disk;
+use crate::part::esp::Esp;
+use crate::part::kernel::Kernel;
+use crate::part::once::Once;
+use crate::part::root::Root;
+use crate::part::work::Work;
+
+/// The parts of one image.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The image.
+    pub image: Image<'a>,
+    /// Where they are made.
+    pub work: Work<'a>,
+    root: Once<Root>,
+    initrd: Once<PathBuf>,
+    command_line: Once<String>,
+    esp: Once<Esp>,
+    disk: Once<Disk>,
+}
+
+impl<'a> Parts<'a> {
+    /// None of them made yet.
+    pub fn new(image: Image<'a>, work: Work<'a>) -> Self {
+        Self {
+            image,
+            work,
+            root: Once::default(),
+            initrd: Once::default(),
+            command_line: Once::default(),
+            esp: Once::default(),
+            disk: Once::default(),
+        }
+    }
+
+    /// Uses an initrd that was made elsewhere.
+    #[must_use]
+    pub fn with_initrd(self, path: PathBuf) -> Self {
+        let _ = self.initrd.set(path);
+        self
+    }
+
+    /// The compressed root file system.
+    pub fn root(&self) -> Result<&Path> {
+        self.root
+            .get_or_make(|| root::make(&self.image, &self.work))
+            .map(|root| root.path.as_path())
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> Result<Kernel<'a>> {
+        kernel::find(self.image.tree())
+    }
+
+    /// The initrd, without a root inside.
+    pub fn initrd(&self) -> Result<&Path> {
+        self.initrd.get_or_make(|| initrd::make(&self.image, &self.work)).map(PathBuf::as_path)
+    }
+
+    /// The kernel's command line when it boots from the disk.
+    pub fn command_line(&self) -> Result<&str> {
+        self.command_line.get_or_make(|| Ok(command_line::make(&self.image))).map(String::as_str)
+    }
+
+    /// The EFI system partition.
+    pub fn esp(&self) -> Result<&Esp> {
+        self.esp
+            .get_or_make(|| esp::make(&self.image, self.kernel()?, self.initrd()?, self.command_line()?))
+    }
+
+    /// The disk. Its file must not be changed: outputs link it.
+    pub fn disk(&self) -> Result<&Disk> {
+        self.disk.get_or_make(|| {
+            layout::check_sizes(layout::DISK, &self.image.plan.disk)?;
+            disk::make(&self.image, &self.work, layout::DISK, self.root()?, self.esp()?)
+        })
+    }
+
+    /// The disk, if an output has needed it.
+    pub fn finished_disk(&self) -> Option<&Disk> {
+        self.disk.get()
+    }
+
+    /// Keeps in the store what this build has made and later ones can use. Flushes, so it runs while outputs are still
+    /// being written.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Io`].
+    pub fn keep(&self) -> Result<()> {
+        self.root.get().map_or(Ok(()), |root| root.keep(self.work.store))
+    }
+}

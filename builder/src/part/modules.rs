@@ -1,0 +1,290 @@
+//! Chooses kernel modules for the initrd: by name from the tables below, with what they depend on, decompressed.
+//!
+//! Formats: modules.dep(5); modules.builtin, modules.alias and modules.softdep as depmod(8) writes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::tree::{Node, Tree};
+
+/// Loaded at every boot; the kernel must have them, as modules or built in.
+const ALWAYS: &[&str] = &["loop", "squashfs", "overlay", "ext4"];
+
+/// Loaded when a device asks for them; a kernel may lack them. By platform; network cards are left to udev, which runs after the root is there.
+const HARDWARE: &[(&str, &[&str])] = &[
+    ("disks of all kinds", &["sd_mod", "nvme", "ahci", "ata_piix"]),
+    ("QEMU, KVM and the clouds on it", &["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi"]),
+    ("Hyper-V, Azure", &["hv_vmbus", "hv_storvsc", "pci_hyperv"]),
+    ("VMware", &["vmw_pvscsi", "mptspi"]),
+    ("Xen, older AWS instances", &["xen_blkfront", "xen_scsifront"]),
+    (
+        "servers",
+        &[
+            "megaraid_sas",
+            "mpt3sas",
+            "hpsa",
+            "smartpqi",
+            "aacraid",
+            "vmd",
+            "mmc_block",
+            "sdhci_pci",
+            "sdhci_acpi",
+        ],
+    ),
+];
+
+/// Where kernels keep their modules.
+const MODULES: &str = "usr/lib/modules";
+
+/// The largest module, decompressed, in bytes. The largest storage module has about 1 MiB.
+const LARGEST_MODULE: u64 = 64 << 20;
+
+/// What the initrd carries.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Decompressed modules by file name, without folder.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// File names to load at every boot, in order; those marked true may fail.
+    pub load: Vec<(String, bool)>,
+    /// Device alias and the file names to load for it, in order.
+    pub aliases: Vec<(String, Vec<String>)>,
+}
+
+/// The version of the tree's only kernel.
+pub fn kernel_version(tree: &Tree) -> Result<String> {
+    let dep = |path: &str| {
+        path.strip_prefix(MODULES)?
+            .strip_prefix('/')?
+            .strip_suffix("/modules.dep")
+            .map(str::to_owned)
+    };
+    let versions: Vec<String> = tree
+        .below(MODULES)
+        .filter_map(|(path, _)| dep(path))
+        .filter(|name| !name.contains('/'))
+        .collect();
+    match versions.as_slice() {
+        [version] => Ok(version.clone()),
+        [] => Err(Error::new(
+            ErrorKind::Definition,
+            format!("the image has no kernel modules: no {MODULES}/VERSION/modules.dep"),
+        )
+        .help("add a kernel package (linux-image-cloud-amd64) to the packages of the base")),
+        several => Err(Error::new(
+            ErrorKind::Definition,
+            format!("the image has several kernels: {}", several.join(", ")),
+        )
+        .help("keep one kernel package in the base and its layers")),
+    }
+}
+
+/// Chooses the modules that the initrd needs.
+pub fn select(tree: &Tree) -> Result<Selection> {
+    let index = Index::read(tree, &kernel_version(tree)?)?;
+    let mut selection = Selection::default();
+    for name in ALWAYS {
+        index.always(name, &mut selection)?;
+    }
+    let aliases = index.text(tree, "modules.alias")?;
+    for name in HARDWARE
+        .iter()
+        .flat_map(|(_, names)| *names)
+        .filter(|name| index.dep.contains_key(**name))
+    {
+        let paths = index.chain(name, &mut BTreeSet::new());
+        let files: Vec<String> = paths.iter().map(|path| file_name(path)).collect();
+        let own = aliases
+            .lines()
+            .filter_map(|line| line.strip_prefix("alias ")?.rsplit_once(' '))
+            .filter(|(_, module)| module == name);
+        selection.aliases.extend(own.map(|(pattern, _)| (pattern.to_owned(), files.clone())));
+    }
+    selection.aliases.retain(|(pattern, _)| !pattern.contains(' '));
+    selection.aliases.sort();
+    let wanted: BTreeSet<String> = selection
+        .load
+        .iter()
+        .map(|(file, _)| file.clone())
+        .chain(selection.aliases.iter().flat_map(|(_, files)| files.clone()))
+        .collect();
+    for path in index
+        .dep
+        .values()
+        .map(|module| &module.path)
+        .filter(|path| wanted.contains(&file_name(path)))
+    {
+        selection.files.insert(file_name(path), index.module(tree, path)?);
+    }
+    Ok(selection)
+}
+
+/// depmod's files.
+struct Index {
+    folder: String,
+    dep: BTreeMap<String, Module>,
+    builtin: BTreeSet<String>,
+    /// Modules that should be loaded before one; some are aliases of others.
+    before: BTreeMap<String, Vec<String>>,
+}
+
+struct Module {
+    path: String,
+    /// Everything it needs, in the order of loading.
+    needs: Vec<String>,
+}
+
+impl Index {
+    fn read(tree: &Tree, version: &str) -> Result<Self> {
+        let mut index = Self {
+            folder: format!("{MODULES}/{version}"),
+            dep: BTreeMap::new(),
+            builtin: BTreeSet::new(),
+            before: BTreeMap::new(),
+        };
+        index.dep = parse_dep(&index.text(tree, "modules.dep")?);
+        index.builtin = index.text(tree, "modules.builtin")?.lines().map(module_name).collect();
+        index.before = parse_softdep(&index.text(tree, "modules.softdep")?);
+        Ok(index)
+    }
+
+    fn text(&self, tree: &Tree, name: &str) -> Result<String> {
+        let path = format!("{}/{name}", self.folder);
+        let missing = || {
+            Error::new(ErrorKind::Definition, format!("the image lacks {path}"))
+                .help("depmod of package kmod writes it")
+        };
+        let bytes = tree.file(&path).ok_or_else(missing)?.read().at("reading", &path)?;
+        String::from_utf8(bytes)
+            .map_err(|_| Error::new(ErrorKind::Verification, format!("{path} is not text")))
+    }
+
+    /// Adds a module that must be there.
+    fn always(&self, name: &str, selection: &mut Selection) -> Result<()> {
+        if self.builtin.contains(name) {
+            return Ok(());
+        }
+        if !self.dep.contains_key(name) {
+            return Err(Error::new(
+                ErrorKind::Definition,
+                format!("the image's kernel has no module {name}: {} does not list it", self.folder),
+            )
+            .help("choose a kernel package with it (linux-image-cloud-amd64, linux-image-amd64)"));
+        }
+        let hard: BTreeSet<String> = self.hard(name).into_iter().collect();
+        for path in self.chain(name, &mut BTreeSet::new()) {
+            let entry = (file_name(&path), !hard.contains(&path));
+            if !selection.load.iter().any(|(file, _)| *file == entry.0) {
+                selection.load.push(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Paths of what `name` cannot do without, itself last.
+    fn hard(&self, name: &str) -> Vec<String> {
+        self.dep
+            .get(name)
+            .map(|module| module.needs.iter().chain([&module.path]).cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Paths of everything to load for `name` in order, itself last: soft dependencies before hard ones. `open` ends circles.
+    fn chain(&self, name: &str, open: &mut BTreeSet<String>) -> Vec<String> {
+        let mut paths: Vec<String> = Vec::new();
+        if !open.insert(name.to_owned()) {
+            return paths;
+        }
+        let hard = self.hard(name);
+        let soft = hard.iter().filter_map(|path| self.before.get(&module_name(path))).flatten();
+        let soft: Vec<String> = soft.flat_map(|before| self.chain(before, open)).collect();
+        for path in soft.into_iter().chain(hard) {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+
+    fn module(&self, tree: &Tree, path: &str) -> Result<Vec<u8>> {
+        let path = format!("{}/{path}", self.folder);
+        let missing =
+            || Error::new(ErrorKind::Definition, format!("the image lacks {path}, which modules.dep lists"));
+        let body = match tree.get(&path).map(|entry| &entry.node) {
+            Some(Node::File(body)) => body,
+            _ => return Err(missing()),
+        };
+        decompress(&path, &body.read().at("reading", &path)?)
+    }
+}
+
+fn decompress(path: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut reader: Box<dyn Read + '_> = match path.rsplit_once('.').map_or("", |(_, end)| end) {
+        "ko" => Box::new(bytes),
+        "xz" => Box::new(liblzma::read::XzDecoder::new(bytes)),
+        "zst" => Box::new(zstd::Decoder::new(bytes).at("reading", path)?),
+        "gz" => Box::new(flate2::read::GzDecoder::new(bytes)),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Verification,
+                format!("{path} is compressed in an unknown way"),
+            ));
+        }
+    };
+    let mut module = Vec::new();
+    reader.by_ref().take(LARGEST_MODULE).read_to_end(&mut module).at("decompressing", path)?;
+    if module.starts_with(b"\x7fELF") && (module.len() as u64) < LARGEST_MODULE {
+        return Ok(module);
+    }
+    Err(Error::new(ErrorKind::Verification, format!("{path} is not a kernel module")))
+}
+
+/// modules.dep lists what a module needs nearest first; it is to be loaded farthest first.
+fn parse_dep(text: &str) -> BTreeMap<String, Module> {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .map(|(path, needs)| {
+            (
+                module_name(path),
+                Module {
+                    path: path.to_owned(),
+                    needs: needs.split_whitespace().rev().map(str::to_owned).collect(),
+                },
+            )
+        })
+        .collect()
+}
+
+fn parse_softdep(text: &str) -> BTreeMap<String, Vec<String>> {
+    let mut before: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if words.next() != Some("softdep") {
+            continue;
+        }
+        let Some(name) = words.next() else { continue };
+        let names = words.skip_while(|word| *word != "pre:").skip(1).take_while(|word| *word != "post:");
+        before.entry(normal(name)).or_default().extend(names.map(normal));
+    }
+    before
+}
+
+/// The name of the module in a file: without folder and endings.
+fn module_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    normal(file.split(".ko").next().unwrap_or(file))
+}
+
+/// The name of the decompressed file in the initrd.
+fn file_name(path: &str) -> String {
+    format!("{}.ko", module_name(path))
+}
+
+/// The kernel makes no difference between `-` and `_` in names.
+fn normal(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+#[cfg(test)]
+#[path = "modules_tests.rs"]
+mod tests;

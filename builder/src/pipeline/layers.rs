@@ -1,0 +1,118 @@
+//! The base and the layers of a definition, packed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::session::{self, Session};
+use crate::base::{self, Content, Job};
+use crate::definition::plan::{ArtifactPlan, ImagePlan, LayerPlan, Origin};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::layer::{self, PackedLayer};
+use crate::lock::Lock;
+use crate::store::Key;
+
+/// Raise it when the same inputs come to give other bytes.
+const FORMAT: u32 = 2;
+
+/// Everything that decides the bytes of a layer.
+#[derive(Serialize)]
+struct Inputs<'a> {
+    layer: &'a LayerPlan,
+    artifacts: Vec<&'a Digest>,
+    epoch: u64,
+}
+
+/// A build until there is a tree.
+pub(super) struct Builder<'a> {
+    pub session: &'a Session,
+    pub plan: &'a ImagePlan,
+    pub lock: &'a Lock,
+    /// The agent that the user named.
+    pub firstboot: Option<&'a Path>,
+    pub epoch: u64,
+    pub scratch: &'a Path,
+}
+
+impl Builder<'_> {
+    /// The base and the definition's layers, the base first. The base is one long single-threaded job, so the layers are packed beside it.
+    pub(super) fn layers(&self) -> Result<Vec<PackedLayer>> {
+        std::thread::scope(|scope| {
+            let base = scope.spawn(|| self.base());
+            let layers: Result<Vec<PackedLayer>> =
+                self.plan.layers.iter().map(|layer| self.layer(layer)).collect();
+            let base = base
+                .join()
+                .map_err(|_| Error::new(ErrorKind::Internal, "the thread that builds the base panicked"))?;
+            let Content::Layer(base) = base?;
+            let mut all = vec![base];
+            all.extend(layers?);
+            Ok(all)
+        })
+    }
+
+    fn base(&self) -> Result<Content> {
+        let job = Job {
+            plan: &self.plan.base,
+            arch: self.plan.arch,
+            epoch: self.epoch,
+            store: &self.session.store,
+            scratch: self.scratch,
+            progress: &self.session.progress,
+        };
+        base::of(job.plan)?
+            .assemble(&self.lock.base, &job)
+            .map_err(|error| error.context("building the base"))
+    }
+
+    fn layer(&self, layer: &LayerPlan) -> Result<PackedLayer> {
+        let inputs = layer
+            .artifacts
+            .iter()
+            .map(|artifact| self.input(layer, artifact))
+            .collect::<Result<Vec<_>>>()?;
+        let artifacts = inputs.iter().map(|(digest, _)| digest).collect();
+        let key = Key::new("layer", FORMAT, &Inputs { layer, artifacts, epoch: self.epoch }, &[])?;
+        layer::pack::pack_with(&self.session.store, &layer.name, key, self.epoch, || {
+            let _step = self.session.progress.step(&format!("layer {}", layer.name));
+            let blob = |artifact: &ArtifactPlan| {
+                let position = layer.artifacts.iter().position(|other| other.name == artifact.name);
+                position
+                    .map(|index| inputs[index].1.clone())
+                    .ok_or_else(|| Error::new(ErrorKind::Internal, "an artifact of another layer"))
+            };
+            let spool = self.scratch.join(&layer.name);
+            fs::create_dir(&spool).at("creating", &spool)?;
+            layer::assemble::assemble(layer, &blob, &spool)
+        })
+        .map_err(|error| error.context(format!("the layer \"{}\"", layer.name)))
+    }
+
+    /// The digest and the file of an artifact.
+    fn input(&self, layer: &LayerPlan, artifact: &ArtifactPlan) -> Result<(Digest, PathBuf)> {
+        let store = &self.session.store;
+        match &artifact.origin {
+            Origin::Url { .. } => {
+                let pin = self
+                    .lock
+                    .artifact(&layer.name, &artifact.name)
+                    .ok_or_else(|| unlocked(&artifact.name))?;
+                Ok((pin.sha256, store.blob(&pin.sha256)))
+            }
+            Origin::Package { name } => {
+                let digest = self.lock.base.extracted(name).ok_or_else(|| unlocked(name))?;
+                Ok((*digest, store.blob(digest)))
+            }
+            Origin::Program { name } => {
+                let path = session::program(name, self.firstboot)?;
+                Ok((Digest::of_file(&path)?, path))
+            }
+        }
+    }
+}
+
+fn unlocked(name: &str) -> Error {
+    Error::new(ErrorKind::Lock, format!("{name} is not in the lock")).help("run kiln lock")
+}

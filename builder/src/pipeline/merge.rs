@@ -1,0 +1,33 @@
+//! One tree out of the layers.
+
+use super::layers::Builder;
+use crate::error::Result;
+use crate::final_layer::{self, FinalLayer};
+use crate::layer::{PackedLayer, read};
+use crate::tree::{Tree, merge};
+
+/// The merged tree of `layers`, the base first, and the layer with the links and the description that only the whole
+/// image decides.
+pub(super) fn merge(builder: &Builder<'_>, layers: &[PackedLayer]) -> Result<(Tree, PackedLayer)> {
+    let trees = layers.iter().map(|layer| read::read_tree(&layer.tar)).collect::<Result<Vec<Tree>>>()?;
+    let no_replaces: &[String] = &[];
+    // The base is no layer of the plan.
+    let replaces =
+        |index: usize| index.checked_sub(1).map_or(no_replaces, |index| &builder.plan.layers[index].replaces);
+    let below: Vec<merge::Layer<'_>> = layers
+        .iter()
+        .zip(&trees)
+        .enumerate()
+        .map(|(index, (layer, tree))| merge::Layer { name: &layer.name, tree, replaces: replaces(index) })
+        .collect();
+    let merged = merge::merge(&below)?.tree;
+
+    let store = &builder.session.store;
+    let made = FinalLayer::of(&merged, builder.plan, builder.lock, layers, store, builder.scratch)?;
+    let packed = final_layer::pack(store, &made, builder.epoch)?;
+    // Read back, so that the whole image lies in layers of the store.
+    let top = read::read_tree(&packed.tar)?;
+    let below = merge::Layer { name: "the layers", tree: &merged, replaces: no_replaces };
+    let above = merge::Layer { name: final_layer::NAME, tree: &top, replaces: &made.replaces };
+    Ok((merge::merge(&[below, above])?.tree, packed))
+}

@@ -1,0 +1,28 @@
+//! What a build needs in the store.
+
+use super::session::Session;
+use crate::base;
+use crate::definition::plan::{ImagePlan, PreloadOrigin};
+use crate::error::Result;
+use crate::fetch::Request;
+use crate::lock::Lock;
+
+/// The files that must be in the store before a build of `plan` can go on without a network.
+pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<Request>> {
+    let artifacts = lock.artifacts.iter().map(|pin| Request {
+        title: format!("{} {}", pin.name, pin.version),
+        urls: vec![pin.url.clone()],
+        digest: pin.sha256,
+        size: pin.size,
+        absent: None,
+    });
+    let mut requests: Vec<Request> = artifacts.collect();
+    for image in &plan.preload {
+        if let PreloadOrigin::Url(url) = &image.origin {
+            let (title, urls) = (image.reference.clone(), vec![url.clone()]);
+            requests.push(Request { title, urls, digest: image.sha256, size: None, absent: None });
+        }
+    }
+    requests.extend(base::of(&plan.base)?.requests(&lock.base, &session.base_context())?);
+    Ok(requests)
+}

@@ -1,0 +1,21 @@
+//! What the tests of all crates share. It is a dependency of tests only; nothing that ships links it.
+//!
+//! - [`TestServer`]: an HTTP/1.1 server, with TLS or without, that answers and fails by script;
+//! - [`Ca`]: certificates that say what a test wants them to say;
+//! - [`folder`]: a script that serves the files of a folder, with ranges;
+//! - [`not_run`]: how a test says that it could not run.
+
+mod ca;
+mod connection;
+pub mod folder;
+mod not_run;
+mod reply;
+mod request;
+mod server;
+
+pub use ca::{Ca, Identity, Pair};
+pub use connection::Connection;
+pub use not_run::not_run;
+pub use reply::{Reply, message, text};
+pub use request::Request;
+pub use server::{Door, Options, TestServer};
