@@ -1,5 +1,5 @@
 //! A machine of its own beside a control plane, `tests/lab/node`: host name, address, root file system, container runtime, service manager (a stand-in)
-//! and kubelet (the real one). Two of them started alike are twins: what two programs do to them can be compared.
+//! and kubelet (the real one). Two of them started alike can be compared after two programs have worked on them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::control_plane::{self, ControlPlane};
 use crate::workspace;
 
-/// Where programs of a twin are looked for.
+/// Where programs of a node are looked for.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A running machine; ends when dropped.
 #[derive(Debug)]
-pub struct Twin {
+pub struct LabNode {
     process: Child,
     root: PathBuf,
     pid: String,
@@ -55,7 +55,7 @@ pub struct Entry {
     pub content: String,
 }
 
-impl Twin {
+impl LabNode {
     /// Starts a machine with the host name `name`; the programs in `folders` lie in its PATH before this machine's.
     pub fn start(control_plane: &ControlPlane, name: &str, folders: &[&Path]) -> Self {
         let scratch = workspace::scratch();
@@ -145,13 +145,13 @@ impl Twin {
         fs::read_to_string(self.path(&format!("/run/stand-ins/{service}.log"))).unwrap_or_default()
     }
 
-    /// A folder of this machine for the test's own files about this twin.
+    /// A folder of this machine for the test's own files about it.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 }
 
-impl Drop for Twin {
+impl Drop for LabNode {
     fn drop(&mut self) {
         control_plane::end(&mut self.process);
     }

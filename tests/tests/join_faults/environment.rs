@@ -1,17 +1,21 @@
 //! A machine with something wrong around it: the API server, the network, the cluster's mind, the runtime, the disk.
 
+use std::ops::Range;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kiln_tests::agent::{self, Config, Node, Run, Runtime};
-use kiln_tests::authority::{Authority, Validity};
 use kiln_tests::control_plane::{ControlPlane, TokenSpec};
-use kiln_tests::island::{self, Island};
+use kiln_tests::fault_proxy::{Action, FaultProxy};
 use kiln_tests::lab::lab;
-use kiln_tests::liar::{Deed, Door, Liar};
+use kiln_tests::netns::{self, NetworkNamespace};
 use kiln_tests::workspace;
 use serde_json::{Value, json};
+use testkit::{Ca, Door};
+
+/// A certificate that is valid now, in days from today.
+pub const NOW: Range<i64> = -30..365;
 
 pub const API: &str = "10.99.0.1:6443";
 pub const INFO: &str = "GET /api/v1/namespaces/kube-public/configmaps/cluster-info";
@@ -28,7 +32,7 @@ pub struct Lab {
 pub struct Seen {
     pub run: Run,
     pub node: Node,
-    /// Nothing but the surroundings was at fault: the same must succeed without the fault.
+    /// Nothing but the environment was at fault: the same must succeed without the fault.
     pub heals: bool,
     pub token: String,
     pub problems: Vec<String>,
@@ -60,60 +64,59 @@ pub fn finish(node: Node, config: &Config, prefix: Command, heals: bool) -> Seen
 pub fn plain(lab: &Lab, name: &str, change: impl Fn(&mut Config)) -> Seen {
     let (node, mut config) = attempt(lab, name);
     change(&mut config);
-    finish(node, &config, island::command_in(lab.control_plane.fact("pid"), "env"), false)
+    finish(node, &config, netns::command_in(lab.control_plane.fact("pid"), "env"), false)
 }
 
-pub fn on(lab: &Lab, name: &str, island: Island) -> Seen {
+pub fn on(lab: &Lab, name: &str, netns: NetworkNamespace) -> Seen {
     let (node, config) = attempt(lab, name);
-    finish(node, &config, island.command("env"), true)
+    finish(node, &config, netns.command("env"), true)
 }
 
 pub fn door(lab: &Lab, name: &str, door: Door) -> Seen {
-    let island = Island::of_api_server();
-    let identity = Authority::of(&lab.control_plane).server(&[island::API_ADDRESS], Validity::Now);
-    let _liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, door, |_, _| Deed::Pass);
-    on(lab, name, island)
+    let netns = NetworkNamespace::of_api_server();
+    let identity = lab.control_plane.authority().sign(&[netns::API_ADDRESS], NOW);
+    let _proxy =
+        FaultProxy::start(&netns.pid(), API, &lab.control_plane, identity, door, |_, _| Action::Pass);
+    on(lab, name, netns)
 }
 
-pub fn lied(lab: &Lab, name: &str, judge: fn(&str, usize) -> Deed) -> Seen {
-    let island = Island::of_api_server();
-    let identity = Authority::of(&lab.control_plane).server(&[island::API_ADDRESS], Validity::Now);
-    let _liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, judge);
-    on(lab, name, island)
+pub fn through_proxy(lab: &Lab, name: &str, judge: fn(&str, usize) -> Action) -> Seen {
+    let netns = NetworkNamespace::of_api_server();
+    let identity = lab.control_plane.authority().sign(&[netns::API_ADDRESS], NOW);
+    let _proxy = FaultProxy::start(&netns.pid(), API, &lab.control_plane, identity, Door::Open, judge);
+    on(lab, name, netns)
 }
 
 /// The watch for the certificate is taken and never answered: another one must follow.
 pub fn watch_silent(lab: &Lab, name: &'static str) -> Seen {
-    let island = Island::of_api_server();
-    let identity = Authority::of(&lab.control_plane).server(&[island::API_ADDRESS], Validity::Now);
+    let netns = NetworkNamespace::of_api_server();
+    let identity = lab.control_plane.authority().sign(&[netns::API_ADDRESS], NOW);
     let judge = |request: &str, before: usize| {
-        if request == WATCH && before == 0 { Deed::Silence } else { Deed::Pass }
+        if request == WATCH && before == 0 { Action::Silence } else { Action::Pass }
     };
-    let _liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, judge);
+    let _proxy = FaultProxy::start(&netns.pid(), API, &lab.control_plane, identity, Door::Open, judge);
     let (node, mut config) = attempt(lab, name);
     config.timeouts.2 = 40;
-    finish(node, &config, island.command("env"), true)
+    finish(node, &config, netns.command("env"), true)
 }
 
 pub fn answer_lost(lab: &Lab, name: &'static str) -> Seen {
-    let mut seen =
-        lied(
-            lab,
-            name,
-            |request, before| if request == REQUESTS && before == 0 { Deed::Forget } else { Deed::Pass },
-        );
+    let mut seen = through_proxy(lab, name, |request, before| {
+        if request == REQUESTS && before == 0 { Action::Forget } else { Action::Pass }
+    });
     let requests = agent::certificate_requests(&lab.control_plane, name);
     seen.demand(requests.len() == 1, &format!("{} certificate requests instead of one", requests.len()));
     seen
 }
 
 pub fn wrong_ca(lab: &Lab, name: &'static str) -> Seen {
-    let island = Island::of_api_server();
-    let identity = Authority::stranger().server(&[island::API_ADDRESS], Validity::Now);
-    let liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, |_, _| Deed::Pass);
-    let mut seen = on(lab, name, island);
+    let netns = NetworkNamespace::of_api_server();
+    let identity = Ca::new().sign(&[netns::API_ADDRESS], NOW);
+    let proxy =
+        FaultProxy::start(&netns.pid(), API, &lab.control_plane, identity, Door::Open, |_, _| Action::Pass);
+    let mut seen = on(lab, name, netns);
     seen.demand(
-        liar.requests().iter().all(|request| request.starts_with(INFO)),
+        proxy.requests().iter().all(|request| request.starts_with(INFO)),
         "it went on with a server that it does not trust",
     );
     seen
@@ -219,29 +222,30 @@ pub fn name_taken(lab: &Lab, name: &'static str, ready: bool) -> Seen {
 }
 
 /// A server whose certificate and whose clock this machine's clock contradicts.
-pub fn clock(lab: &Lab, name: &str, validity: Validity, days: i32) -> Seen {
-    let island = Island::of_api_server();
-    let identity = Authority::of(&lab.control_plane).server(&[island::API_ADDRESS], validity);
+pub fn clock(lab: &Lab, name: &str, days: Range<i64>, offset: i32) -> Seen {
+    let netns = NetworkNamespace::of_api_server();
+    let identity = lab.control_plane.authority().sign(&[netns::API_ADDRESS], days);
     let date =
-        workspace::output("date", ["--utc", &format!("--date={days} days"), "+%a, %d %b %Y %H:%M:%S GMT"])
+        workspace::output("date", ["--utc", &format!("--date={offset} days"), "+%a, %d %b %Y %H:%M:%S GMT"])
             .trim()
             .to_owned();
-    let judge = move |_: &str, _: usize| Deed::Date(date.clone());
-    let _liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, judge);
-    on(lab, name, island)
+    let judge = move |_: &str, _: usize| Action::Date(date.clone());
+    let _proxy = FaultProxy::start(&netns.pid(), API, &lab.control_plane, identity, Door::Open, judge);
+    on(lab, name, netns)
 }
 
 /// Name servers that never answer.
 pub fn dns(lab: &Lab, name: &str, endpoint: &str) -> Seen {
-    let island = Island::of_api_server();
-    island.vanish("10.98.0.1/16");
-    let identity = Authority::of(&lab.control_plane).server(&[island::API_ADDRESS], Validity::Now);
-    let _liar = Liar::start(&island.pid(), API, &lab.control_plane, identity, Door::Open, |_, _| Deed::Pass);
+    let netns = NetworkNamespace::of_api_server();
+    netns.vanish("10.98.0.1/16");
+    let identity = lab.control_plane.authority().sign(&[netns::API_ADDRESS], NOW);
+    let _proxy =
+        FaultProxy::start(&netns.pid(), API, &lab.control_plane, identity, Door::Open, |_, _| Action::Pass);
     let (node, mut config) = attempt(lab, name);
     config.endpoint = endpoint.to_owned();
     node.write("/etc/resolv.conf", "nameserver 10.98.7.7\nnameserver 10.98.7.8\n");
     node.write("/etc/hosts", "127.0.0.1 localhost\n");
-    finish(node, &config, island.command("env"), false)
+    finish(node, &config, netns.command("env"), false)
 }
 
 pub fn containerd_late(lab: &Lab, name: &'static str) -> Seen {
@@ -254,7 +258,7 @@ pub fn containerd_late(lab: &Lab, name: &'static str) -> Seen {
             std::thread::sleep(Duration::from_secs(4));
             std::os::unix::fs::symlink(target, socket).expect("the folder is the test's");
         });
-        let mut seen = finish(node, &config, island::command_in(lab.control_plane.fact("pid"), "env"), false);
+        let mut seen = finish(node, &config, netns::command_in(lab.control_plane.fact("pid"), "env"), false);
         seen.demand(seen.run.seconds >= 4.0, "it did not wait for the runtime");
         seen
     })
@@ -267,14 +271,14 @@ pub fn containerd(lab: &Lab, name: &str, silent: bool) -> Seen {
     std::fs::remove_file(&socket).expect("the folder is the test's");
     // Nobody takes the connections from its queue.
     let _listener = silent.then(|| UnixListener::bind(&socket).expect("the path is short enough"));
-    finish(node, &config, island::command_in(lab.control_plane.fact("pid"), "env"), false)
+    finish(node, &config, netns::command_in(lab.control_plane.fact("pid"), "env"), false)
 }
 
 /// In a mount namespace of its own, behind `mounts`.
 pub fn mounted(lab: &Lab, name: &str, mounts: &str, ignored: &str) -> Seen {
     let (node, mut config) = attempt(lab, name);
     config.registration.push(format!("ignorePreflightErrors: {ignored}"));
-    let mut prefix = island::command_in(lab.control_plane.fact("pid"), "unshare");
+    let mut prefix = netns::command_in(lab.control_plane.fact("pid"), "unshare");
     let script = format!("ROOT='{}'; {mounts} && exec \"$@\"", node.root().display());
     prefix.args(["--mount", "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-c", &script, "sh"]);
     // What it mounts is gone with it.

@@ -1,4 +1,4 @@
-//! A machine with its user-data in the place of an origin.
+//! A machine with its user-data in the place of a source.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,13 +11,13 @@ use std::sync::OnceLock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kiln_simulator::{Simulation, platform};
-use kiln_tests::answers::Answers;
-use kiln_tests::joining::disc;
+use kiln_tests::join_support::disc;
 use kiln_tests::simulated::Machine;
 use kiln_tests::workspace;
+use testkit::{TestServer, documents};
 
 use super::formats::{Made, PASSWORD, PLAIN, SECURE, certificates, sha256};
-use super::origins::{EQUINIX, Files, Origin, Way};
+use super::sources::{EQUINIX, Files, Source, Way};
 
 /// What every machine has beside its evidence.
 const FILES: &[(&str, &str)] = &[
@@ -31,18 +31,18 @@ pub const TAG: &str = "t4g-of-c4nary";
 const DISK: &str = "1M";
 
 /// A machine, with all that must live as long as it.
-pub struct Stage {
+pub struct Fixture {
     pub machine: Machine,
-    servers: Vec<Answers>,
+    servers: Vec<TestServer>,
     device: Option<Device>,
     folder: tempfile::TempDir,
 }
 
-/// Why an origin cannot be tried here; none where it can.
-pub fn hindrance(origin: &Origin) -> Option<&'static str> {
+/// Why a source cannot be tried here; none where it can.
+pub fn hindrance(source: &Source) -> Option<&'static str> {
     let file_systems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let has = |name: &str| file_systems.lines().any(|line| line.split_whitespace().last() == Some(name));
-    match origin.way {
+    match source.way {
         Way::Drive | Way::Disk(..) | Way::Disc(_) if !can_mount() => Some("this user may mount no disks"),
         Way::Drive | Way::Disk(..) if !has("ext4") => Some("this kernel has no ext4"),
         Way::Disc(_) if !has("iso9660") => Some("this kernel has no iso9660"),
@@ -51,33 +51,33 @@ pub fn hindrance(origin: &Origin) -> Option<&'static str> {
     }
 }
 
-impl Stage {
+impl Fixture {
     /// The machine, in a network namespace of the calling thread. Its image has this policy.
-    pub fn of(origin: &Origin, made: &Made, policy: Option<&str>) -> Self {
+    pub fn of(source: &Source, made: &Made, policy: Option<&str>) -> Self {
         let is_text = std::str::from_utf8(&made.user_data).is_ok_and(|text| !text.contains('\0'));
-        let is_encoded = origin.is_text && !is_text;
+        let is_encoded = source.is_text && !is_text;
         let bytes =
             if is_encoded { STANDARD.encode(&made.user_data).into_bytes() } else { made.user_data.clone() };
-        let mut simulation = Simulation::of(origin.platform);
+        let mut simulation = Simulation::of(source.platform);
         let variables =
-            platform::named(origin.platform).map(|platform| platform.variables).unwrap_or_default();
+            platform::named(source.platform).map(|platform| platform.variables).unwrap_or_default();
         for name in variables.keys().filter(|name| name.starts_with("tag")) {
             simulation =
                 simulation.set(name, &if name == "tags" { format!("cluster:{TAG}") } else { TAG.to_owned() });
         }
-        if matches!(origin.way, Way::Simulated | Way::Drive) {
+        if matches!(source.way, Way::Simulated | Way::Drive) {
             simulation = simulation.user_data(bytes.clone());
         }
         let folder = workspace::scratch();
-        let mut stage = Self {
+        let mut fixture = Self {
             machine: Machine::start(simulation.clone()),
             servers: servers(made),
             device: None,
             folder,
         };
-        stage.furnish(origin, policy, &bytes);
-        stage.lay_out(origin, simulation, &bytes);
-        stage
+        fixture.furnish(source, policy, &bytes);
+        fixture.lay_out(source, simulation, &bytes);
+        fixture
     }
 
     /// Where its file system begins.
@@ -85,22 +85,22 @@ impl Stage {
         self.machine.root()
     }
 
-    fn furnish(&self, origin: &Origin, policy: Option<&str>, bytes: &[u8]) {
+    fn furnish(&self, source: &Source, policy: Option<&str>, bytes: &[u8]) {
         FILES.iter().for_each(|(path, text)| self.write(path, text.as_bytes()));
-        origin
+        source
             .firmware
             .iter()
             .for_each(|(field, text)| self.write(&format!("sys/class/dmi/id/{field}"), text.as_bytes()));
         policy
             .into_iter()
             .for_each(|text| self.write("usr/lib/kiln/policy.json", text.as_bytes()));
-        if !origin.words.is_empty() {
-            self.machine.append(&origin.words.replace("${digest}", &sha256(bytes)));
+        if !source.words.is_empty() {
+            self.machine.append(&source.words.replace("${digest}", &sha256(bytes)));
         }
     }
 
-    fn lay_out(&mut self, origin: &Origin, simulation: Simulation, bytes: &[u8]) {
-        match origin.way {
+    fn lay_out(&mut self, source: &Source, simulation: Simulation, bytes: &[u8]) {
+        match source.way {
             Way::Simulated => {}
             Way::Files(files) => files(bytes).iter().for_each(|(path, bytes)| self.write(path, bytes)),
             Way::Words(words) => self.machine.append(&words(bytes)),
@@ -115,12 +115,11 @@ impl Stage {
             }
             Way::Disk(label, files) => self.attach(label, files(bytes)),
             Way::Disc(files) => self.attach_disc(files(bytes)),
-            Way::Https(documents) => {
-                let address = "127.0.0.1:443".parse().expect("an address");
-                self.servers.push(Answers::start(
-                    address,
+            Way::Https(content) => {
+                self.servers.push(documents::serve(
+                    "127.0.0.1:443",
                     Some(certificates().server.clone()),
-                    documents(bytes),
+                    content(bytes),
                 ));
                 self.write("etc/hosts", format!("127.0.0.1 localhost {EQUINIX}\n").as_bytes());
             }
@@ -170,17 +169,13 @@ impl Stage {
 }
 
 /// What a pointer points to, and whom a template asks.
-fn servers(made: &Made) -> Vec<Answers> {
+fn servers(made: &Made) -> Vec<TestServer> {
     let mut servers = Vec::new();
     if !made.pointed.is_empty() {
-        servers.push(Answers::start(PLAIN.parse().expect("an address"), None, made.pointed.clone()));
+        servers.push(documents::serve(PLAIN, None, made.pointed.clone()));
     }
     if !made.asked.is_empty() {
-        servers.push(Answers::start(
-            SECURE.parse().expect("an address"),
-            Some(certificates().server.clone()),
-            made.asked.clone(),
-        ));
+        servers.push(documents::serve(SECURE, Some(certificates().server.clone()), made.asked.clone()));
     }
     servers
 }

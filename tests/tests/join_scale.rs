@@ -1,6 +1,6 @@
 //! A thousand machines join one real API server at about the same time, as after a power cut or when an autoscaler wakes up: all succeed, nobody storms.
-//! Beside them, for comparison, as many real kubeadm joins as a small machine bears. `KILN_HERD` is the number of agents (1000), `KILN_HERD_SPREAD` the
-//! seconds over which their starts are spread (30), `KILN_HERD_KUBEADM` the number of kubeadm joins (6).
+//! Beside them, for comparison, as many real kubeadm joins as a small machine bears. `KILN_SCALE` is the number of agents (1000), `KILN_SCALE_SPREAD` the
+//! seconds over which their starts are spread (30), `KILN_SCALE_KUBEADM` the number of kubeadm joins (6).
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 use kiln_tests::agent::{Config, Node, Runtime, verdict};
 use kiln_tests::audit::{self, Call};
 use kiln_tests::control_plane::{self, ControlPlane};
-use kiln_tests::island;
 use kiln_tests::lab::lab;
-use kiln_tests::twin::Twin;
+use kiln_tests::lab_node::LabNode;
+use kiln_tests::netns;
 use kiln_tests::workspace;
 
 fn number(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// What a herd did.
-struct Herd {
+/// What the joins of one program were like.
+struct Joins {
     /// Seconds of each join, the delay of its start not counted.
     seconds: Vec<f64>,
     calls: Vec<Call>,
 }
 
-impl Herd {
+impl Joins {
     /// The share `part` of the joins took at most this long.
     fn within(&self, part: f64) -> f64 {
         let mut sorted = self.seconds.clone();
@@ -53,12 +53,12 @@ struct Member {
     output: std::path::PathBuf,
 }
 
-fn agents(control_plane: &ControlPlane, runtime: &Runtime, count: usize, spread: usize) -> Herd {
+fn agents(control_plane: &ControlPlane, runtime: &Runtime, count: usize, spread: usize) -> Joins {
     let folder = workspace::scratch();
     let socket = runtime.socket();
     let nodes: Vec<Node> = (0..count)
         .map(|number| {
-            let name = format!("herd-{number:04}");
+            let name = format!("agent-{number:04}");
             let mut config = Config::new(control_plane, &name);
             config.timeouts = (300, 300, 300);
             config.agent = vec![format!("spread: {spread}s")];
@@ -89,13 +89,13 @@ fn agents(control_plane: &ControlPlane, runtime: &Runtime, count: usize, spread:
         seconds.push(seconds_of_phases(&member.node));
     }
     workspace::say(&format!("the last of them had joined after {:.1} s", started.elapsed().as_secs_f64()));
-    Herd { seconds, calls: audit::calls_of(control_plane, "firstboot") }
+    Joins { seconds, calls: audit::calls_of(control_plane, "firstboot") }
 }
 
 fn start(control_plane: &ControlPlane, node: Node, folder: &std::path::Path) -> Member {
     let output = folder.join(node.name());
     let file = std::fs::File::create(&output).expect("the folder is the test's");
-    let mut command = node.run(island::command_in(control_plane.fact("pid"), "env"));
+    let mut command = node.run(netns::command_in(control_plane.fact("pid"), "env"));
     command
         .stdout(file.try_clone().expect("a file can be had twice"))
         .stderr(file)
@@ -116,24 +116,24 @@ fn seconds_of_phases(node: &Node) -> f64 {
 }
 
 /// Real kubeadms at the same moment, each on a machine of its own with a kubelet: it is the kubelet that asks for the certificate.
-fn kubeadms(control_plane: &ControlPlane, count: usize) -> Herd {
-    let twins: Vec<Twin> = (0..count)
+fn kubeadms(control_plane: &ControlPlane, count: usize) -> Joins {
+    let nodes: Vec<LabNode> = (0..count)
         .map(|number| {
             let name = format!("kubeadm-{number}");
-            let twin = Twin::start(control_plane, &name, &[]);
+            let node = LabNode::start(control_plane, &name, &[]);
             let mut config = Config::new(control_plane, &name);
             config.registration.push("ignorePreflightErrors: [SystemVerification, Swap]".to_owned());
-            std::fs::write(twin.path("/join.yaml"), kubeadm_form(&config.text()))
+            std::fs::write(node.path("/join.yaml"), kubeadm_form(&config.text()))
                 .expect("the machine is the test's");
-            twin
+            node
         })
         .collect();
     let ended = std::thread::scope(|scope| {
-        let runs: Vec<_> = twins
+        let runs: Vec<_> = nodes
             .iter()
-            .map(|twin| {
+            .map(|node| {
                 scope.spawn(|| {
-                    twin.run(["kubeadm", "join", "--config", "/join.yaml"], Duration::from_secs(300))
+                    node.run(["kubeadm", "join", "--config", "/join.yaml"], Duration::from_secs(300))
                 })
             })
             .collect();
@@ -149,7 +149,7 @@ fn kubeadms(control_plane: &ControlPlane, count: usize) -> Herd {
             || call.user == "system:anonymous"
             || call.user.starts_with("system:node:")
     });
-    Herd { seconds: ended.iter().map(|run| run.seconds).collect(), calls }
+    Joins { seconds: ended.iter().map(|run| run.seconds).collect(), calls }
 }
 
 /// Versions of kubeadm before 1.31 know no v1beta4 and no timeouts.
@@ -167,16 +167,16 @@ fn kubeadm_form(text: &str) -> String {
 fn a_thousand_machines_join_without_a_storm() {
     let version = &lab().versions["kubernetes"];
     if let Some(why) = control_plane::hindrance(version) {
-        return workspace::not_run("herd of joins", &why);
+        return workspace::not_run("joins at scale", &why);
     }
-    let (count, spread) = (number("KILN_HERD", 1000), number("KILN_HERD_SPREAD", 30));
+    let (count, spread) = (number("KILN_SCALE", 1000), number("KILN_SCALE_SPREAD", 30));
     let control_plane = ControlPlane::start(version);
-    let kubeadm = kubeadms(&control_plane, number("KILN_HERD_KUBEADM", 6));
+    let kubeadm = kubeadms(&control_plane, number("KILN_SCALE_KUBEADM", 6));
     let runtime = Runtime::start(&control_plane);
-    let herd = agents(&control_plane, &runtime, count, spread);
-    workspace::say(&format!("{}\n{}", herd.row("firstboot"), kubeadm.row("kubeadm")));
-    let requests = herd.calls.iter().filter(|call| call.is_certificate_request()).count();
+    let firstboot = agents(&control_plane, &runtime, count, spread);
+    workspace::say(&format!("{}\n{}", firstboot.row("firstboot"), kubeadm.row("kubeadm")));
+    let requests = firstboot.calls.iter().filter(|call| call.is_certificate_request()).count();
     assert_eq!(requests, count, "each machine asks for one certificate");
-    let each = herd.calls.len() as f64 / count as f64;
+    let each = firstboot.calls.len() as f64 / count as f64;
     assert!(each <= 7.0, "{each:.2} requests each: somebody storms");
 }

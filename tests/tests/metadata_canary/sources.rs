@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use firstboot::host::kvp;
-use kiln_tests::answers::Documents;
+use testkit::documents::Documents;
 
 use super::formats::PASSWORD;
 
@@ -36,7 +36,7 @@ pub enum Way {
 }
 
 /// Where a machine gets its user-data from.
-pub struct Origin {
+pub struct Source {
     pub name: &'static str,
     /// The agent's source or place.
     pub covers: &'static str,
@@ -51,8 +51,8 @@ pub struct Origin {
     pub way: Way,
 }
 
-const fn simulated(name: &'static str) -> Origin {
-    Origin {
+const fn simulated(name: &'static str) -> Source {
+    Source {
         name,
         covers: name,
         platform: name,
@@ -63,8 +63,8 @@ const fn simulated(name: &'static str) -> Origin {
     }
 }
 
-const fn on(name: &'static str, covers: &'static str, platform: &'static str, way: Way) -> Origin {
-    Origin { name, covers, platform, firmware: &[], words: "", is_text: false, way }
+const fn on(name: &'static str, covers: &'static str, platform: &'static str, way: Way) -> Source {
+    Source { name, covers, platform, firmware: &[], words: "", is_text: false, way }
 }
 
 const VMWARE: &[(&str, &str)] = &[("sys_vendor", "VMware, Inc."), ("product_name", "VMware7,1")];
@@ -73,7 +73,7 @@ const HYPERV: &[(&str, &str)] =
 const NUTANIX: &[(&str, &str)] = &[("sys_vendor", "Nutanix"), ("product_name", "AHV")];
 const KUBEVIRT: &[(&str, &str)] = &[("sys_vendor", "KubeVirt"), ("product_name", "None")];
 
-pub const ORIGINS: &[Origin] = &[
+pub const SOURCES: &[Source] = &[
     simulated("akamai"),
     simulated("alibaba"),
     simulated("azure"),
@@ -90,41 +90,41 @@ pub const ORIGINS: &[Origin] = &[
         Way::Disc(|bytes| vec![("ovf-env.xml".to_owned(), azure_environment(bytes))]),
     ),
     simulated("cloudstack"),
-    Origin { is_text: true, ..simulated("digitalocean") },
+    Source { is_text: true, ..simulated("digitalocean") },
     simulated("ec2"),
     on("equinix", "equinix", "equinix", Way::Https(equinix)),
     simulated("exoscale"),
-    Origin { is_text: true, ..simulated("gce") },
+    Source { is_text: true, ..simulated("gce") },
     simulated("hetzner"),
-    Origin { covers: "url", ..simulated("metal") },
-    Origin { words: "firstboot.config-sha256=${digest}", ..simulated("nocloud") },
+    Source { covers: "url", ..simulated("metal") },
+    Source { words: "firstboot.config-sha256=${digest}", ..simulated("nocloud") },
     on("nocloud-drive", "nocloud", "nocloud-drive", Way::Drive),
     on("nocloud-folder", "nocloud", BARE, Way::Files(|bytes| seed("var/lib/cloud/seed/nocloud/", bytes))),
     simulated("openstack"),
     on("openstack-drive", "openstack", "openstack-drive", Way::Drive),
     simulated("oracle"),
-    Origin { covers: "qemu", ..simulated("qemu-fw-cfg") },
+    Source { covers: "qemu", ..simulated("qemu-fw-cfg") },
     simulated("scaleway"),
-    Origin { is_text: true, ..simulated("upcloud") },
+    Source { is_text: true, ..simulated("upcloud") },
     simulated("vultr"),
-    Origin { words: "firstboot.platform=proxmox", ..on("proxmox", "proxmox", "nocloud-drive", Way::Drive) },
-    Origin { firmware: KUBEVIRT, ..on("kubevirt", "kubevirt", "openstack-drive", Way::Drive) },
-    Origin { firmware: KUBEVIRT, ..on("kubevirt-nocloud", "kubevirt", "nocloud-drive", Way::Drive) },
-    Origin { firmware: NUTANIX, ..on("nutanix", "nutanix", "openstack-drive", Way::Drive) },
-    Origin { firmware: VMWARE, ..on("vmware-nocloud", "vmware", "nocloud-drive", Way::Drive) },
-    Origin { firmware: VMWARE, ..on("vmware-ovf", "vmware", BARE, Way::Disk("OVF-TRANSPORT", ovf)) },
-    Origin {
+    Source { words: "firstboot.platform=proxmox", ..on("proxmox", "proxmox", "nocloud-drive", Way::Drive) },
+    Source { firmware: KUBEVIRT, ..on("kubevirt", "kubevirt", "openstack-drive", Way::Drive) },
+    Source { firmware: KUBEVIRT, ..on("kubevirt-nocloud", "kubevirt", "nocloud-drive", Way::Drive) },
+    Source { firmware: NUTANIX, ..on("nutanix", "nutanix", "openstack-drive", Way::Drive) },
+    Source { firmware: VMWARE, ..on("vmware-nocloud", "vmware", "nocloud-drive", Way::Drive) },
+    Source { firmware: VMWARE, ..on("vmware-ovf", "vmware", BARE, Way::Disk("OVF-TRANSPORT", ovf)) },
+    Source {
         firmware: HYPERV,
         is_text: true,
         ..on("hyperv", "hyperv", BARE, Way::Files(|bytes| pairs("firstboot.config", bytes)))
     },
-    Origin {
+    Source {
         firmware: HYPERV,
         is_text: true,
         ..on("hyperv-ignition", "hyperv", BARE, Way::Files(|bytes| pairs("ignition.config", bytes)))
     },
-    Origin { firmware: HYPERV, ..on("hyperv-nocloud", "hyperv", "nocloud-drive", Way::Drive) },
-    Origin { words: "firstboot.platform=metal", ..on("metal-inline", "inline", BARE, Way::Words(inline)) },
+    Source { firmware: HYPERV, ..on("hyperv-nocloud", "hyperv", "nocloud-drive", Way::Drive) },
+    Source { words: "firstboot.platform=metal", ..on("metal-inline", "inline", BARE, Way::Words(inline)) },
     simulated("file"),
     on(
         "file-in-run",
@@ -138,7 +138,7 @@ pub const ORIGINS: &[Origin] = &[
         BARE,
         Way::Files(|bytes| credential("run/credentials/@system/firstboot.config", bytes)),
     ),
-    Origin {
+    Source {
         is_text: true,
         ..on("smbios-text", "credential", BARE, Way::Files(|bytes| oem_string("", bytes)))
     },

@@ -1,4 +1,4 @@
-//! Network namespaces: threads of a test that work in one, and islands, which have nothing but what a test puts there.
+//! Network namespaces: threads of a test that work in one, and namespaces that hold only what a test puts there.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::workspace;
 
-/// The address of the lab's API server; on an island it is whatever the test makes of it.
+/// The address of the lab's API server; in a namespace of a test, whatever the test puts there.
 pub const API_ADDRESS: &str = "10.99.0.1";
 
 /// Runs `work` in the network namespace of the process `pid`: sockets that it opens, and threads that it starts, stay there.
@@ -27,11 +27,11 @@ pub fn inside<T: Send>(pid: &str, work: impl FnOnce() -> T + Send) -> T {
 
 /// A network namespace with a loopback device; it ends when dropped, or with the test.
 #[derive(Debug)]
-pub struct Island {
+pub struct NetworkNamespace {
     holder: Child,
 }
 
-impl Island {
+impl NetworkNamespace {
     /// Loopback alone: no other address, no route.
     pub fn new() -> Self {
         let mut holder = Command::new("unshare")
@@ -47,18 +47,18 @@ impl Island {
         Self { holder }
     }
 
-    /// One on which the API server's address is the island's own: who listens there is the API server.
+    /// One in which the API server's address is a local one: what listens there is the API server.
     pub fn of_api_server() -> Self {
-        let island = Self::new();
-        island.ip(&format!("addr add {API_ADDRESS}/32 dev lo"));
-        island
+        let netns = Self::new();
+        netns.ip(&format!("addr add {API_ADDRESS}/32 dev lo"));
+        netns
     }
 
-    /// One from which packets to the API server, and to every address beside it, vanish.
+    /// One from which packets to the API server, and to every address beside it, are lost.
     pub fn black_hole() -> Self {
-        let island = Self::new();
-        island.vanish("10.99.200.1/16");
-        island
+        let netns = Self::new();
+        netns.vanish("10.99.200.1/16");
+        netns
     }
 
     /// Packets to the network of `address` vanish: into a bridge without ports.
@@ -84,13 +84,13 @@ impl Island {
     }
 }
 
-impl Default for Island {
+impl Default for NetworkNamespace {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for Island {
+impl Drop for NetworkNamespace {
     fn drop(&mut self) {
         // Already gone when the test is being killed.
         let _ = self.holder.kill();
