@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::role::Role;
 use crate::host::network;
-use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
+use crate::net::Endpoint;
 use crate::report::ReportTarget;
 use crate::secret::Secret;
 

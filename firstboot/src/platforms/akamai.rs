@@ -5,7 +5,7 @@ use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::{Manners, Session};
+use crate::net::service::{Protocol, Session};
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:a9fe:a9fe::1"];
 
@@ -17,7 +17,7 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("akamai", read)
 };
 
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("accept", "application/json")],
     answers_with: None,
     session: Some(Session {
@@ -38,7 +38,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
     if let Some(bytes) = service.find(NETWORK)? {

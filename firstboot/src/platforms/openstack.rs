@@ -6,7 +6,7 @@ use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fe80::a9fe:a9fe"];
 
@@ -42,7 +42,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
 }
 
 fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     document(&service.get(META_DATA)?, &service.url(META_DATA), facts)?;

@@ -5,7 +5,7 @@ use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 const ADDRESSES: &[&str] = &["169.254.169.254"];
 
@@ -19,7 +19,7 @@ pub(super) const PLATFORM: Platform = Platform {
 };
 
 /// The service wants a header of which only the name counts, so that no forwarded request gets anything.
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("metadata-token", "cloudinit")],
     answers_with: None,
     session: None,
@@ -34,7 +34,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
     data.user_data = http::user_data(&mut service, "/latest/user-data")?;
