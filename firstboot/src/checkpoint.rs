@@ -42,8 +42,7 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Finished {
-    /// The phase's name.
-    pub phase: String,
+    pub(crate) phase: String,
     /// The hash of its input.
     pub input: String,
     /// When it ended, in seconds since 1970.

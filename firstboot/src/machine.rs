@@ -17,8 +17,7 @@ const LONGEST: u64 = 4 << 20;
 pub struct Machine {
     /// A hash that no other machine has: see [`identity::of`].
     pub identity: String,
-    /// Its service manager.
-    pub services: Services,
+    pub(crate) services: Services,
 }
 
 impl Machine {

@@ -10,8 +10,7 @@ use crate::status::{self, Status, timeline};
 /// What to show.
 #[derive(Debug, Default)]
 pub struct Options<'a> {
-    /// The raw document.
-    pub json: bool,
+    pub(crate) json: bool,
     /// The time line instead of the summary.
     pub timeline: bool,
     /// A file to which the time line is drawn.

@@ -43,7 +43,7 @@ pub fn parse(text: &str) -> Result<Duration, &'static str> {
     u64::try_from(total).map(Duration::from_nanos).map_err(|_| TOO_LONG)
 }
 
-/// The first `number unit` of `text` in nanoseconds, and what follows it.
+/// The first `number unit` of `text` in nanoseconds, and the rest.
 fn leading_part(text: &str) -> Result<(u128, &str), &'static str> {
     let (whole, after) = leading_digits(text);
     let (fraction, after) = after.strip_prefix('.').map_or(("", after), leading_digits);

@@ -32,7 +32,7 @@ pub struct JoinFlags {
     pub endpoints: Vec<String>,
     /// `--config`: `-` is standard input.
     pub config: Option<PathBuf>,
-    /// `--token`: for discovery and TLS bootstrap where they have none of their own.
+    /// `--token`: for discovery and TLS bootstrap where they have no separate token.
     pub token: Option<Secret>,
     /// `--token-file`: the same from a file, where no list of processes shows it.
     pub token_file: Option<PathBuf>,
@@ -123,7 +123,7 @@ fn over_or_beside(bytes: &[u8], flags: &JoinFlags, redactor: &mut Redactor) -> R
     }
 }
 
-/// What may be said beside a file: a name, checks and phases to leave out, a dry run.
+/// Flags that may stand beside a file: a name, checks and phases to skip, a dry run.
 fn over_config(mut parsed: ParsedDocuments, flags: &JoinFlags) -> Result<ParsedDocuments> {
     let old = parsed.api_version == ApiVersion::V1beta2;
     let allowed = |name: &str| {

@@ -11,7 +11,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::{Address, Scope};
 use crate::host::network;
 
-/// The address; none to leave it to the kubelet. `interfaces`: those of this machine, if they can be seen. `is_v6`: the family of the API
+/// The address; none to leave it to the kubelet. `interfaces`: the addresses of this machine, if they are known. `is_v6`: the family of the API
 /// endpoint, if it is an address.
 pub fn choose(
     wish: NodeIp,

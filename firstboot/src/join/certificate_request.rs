@@ -26,14 +26,14 @@ const NAME_DIGITS: usize = 32;
 /// Certificates of an issued chain that are read.
 const LONGEST_CHAIN: usize = 16;
 
-/// What the kubelet would ask for: `csr` is its PKCS #10 request as PEM.
+/// The certificate that the kubelet would request: `csr` is its PKCS #10 request as PEM.
 pub struct CertificateRequest {
     name: String,
     csr: String,
     public_key: Vec<u8>,
 }
 
-/// A CertificateSigningRequest of the API, what is read of it.
+/// The fields of a CertificateSigningRequest that are used.
 #[derive(Debug, Deserialize)]
 struct Object {
     metadata: Metadata,
@@ -71,7 +71,7 @@ struct Event {
     object: Value,
 }
 
-/// What one look at the request says.
+/// The state of the request.
 enum Seen {
     /// The issued chain, as PEM.
     Issued(String),
@@ -205,7 +205,7 @@ impl CertificateRequest {
         }
     }
 
-    /// What an object of our name says.
+    /// The state of the object with our name.
     fn judge(&self, object: &Value) -> Result<Seen> {
         let object = Object::deserialize(object).map_err(|_| {
             Failure::new(

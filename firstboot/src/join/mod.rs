@@ -43,25 +43,22 @@ use roles::Role;
 pub struct Join<'a> {
     /// Where the machine's files begin.
     pub root: &'a Root,
-    /// Its role.
-    pub role: &'static Role,
-    /// Its node config.
-    pub config: &'a NodeConfig,
-    /// The machine.
-    pub machine: &'a Machine,
+    pub(crate) role: &'static Role,
+    pub(crate) config: &'a NodeConfig,
+    pub(crate) machine: &'a Machine,
     /// The facts of its platform.
     pub facts: &'a Facts,
     /// Bound of the whole.
     pub deadline: Deadline,
-    /// How the API server is reached, and what that cost.
+    /// The way to the API server; counts requests and bytes.
     pub network: Network,
     /// The status of the run.
     pub progress: &'a mut Progress,
     /// Prints a line for people.
     pub print: &'a dyn Fn(&str),
-    /// What is done already; none when nothing may be written.
+    /// The checkpoint; none if nothing may be written.
     pub checkpoint: Option<CheckpointFile>,
-    /// What the phases have found out so far.
+    /// The results of the phases so far.
     pub results: Results,
 }
 

@@ -8,8 +8,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 
-/// The file.
-pub const HOSTS: &str = "/etc/hosts";
+pub(crate) const HOSTS: &str = "/etc/hosts";
 /// Marks the line that is ours.
 const MARK: &str = "# firstboot: this node's own name";
 /// The address that Debian gives a machine's own name.

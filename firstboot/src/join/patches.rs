@@ -27,8 +27,7 @@ const MOST: usize = 256;
 pub struct PatchFile {
     /// Its name without the folders.
     pub name: String,
-    /// Its content.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A patch for the kubelet's configuration.
@@ -36,7 +35,7 @@ pub struct PatchFile {
 pub struct Patch {
     /// The file it stands in.
     pub file: String,
-    /// What is to be changed.
+    /// The change.
     pub change: Change,
 }
 
@@ -117,7 +116,7 @@ fn wrong(file: &str, reason: impl std::fmt::Display) -> Failure {
         .help("files are named TARGET[SUFFIX][+strategic|+merge|+json].yaml or .json and hold YAML or JSON")
 }
 
-/// The type in what follows the target: `-mine+json.yaml`. Like kubeadm, only the beginning of what follows the `+` is looked at.
+/// The type in the text after the target: `-mine+json.yaml`. As in kubeadm, only the beginning of the text after the `+` counts.
 fn patch_type(rest: &str) -> std::result::Result<&'static str, &'static str> {
     let Some(plus) = rest.find(['.', '+', '\n']).filter(|position| rest[*position..].starts_with('+')) else {
         return Ok("strategic");

@@ -6,7 +6,6 @@ use crate::error::Result;
 
 /// A role, and how a machine gets it.
 pub struct Role {
-    /// What a node config asks for.
     pub(crate) asked: Asked,
     /// In the order in which they run. The end of the last one ends the join.
     pub phases: &'static [Phase],

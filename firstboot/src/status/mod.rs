@@ -71,8 +71,7 @@ pub struct Status {
 pub struct Reason {
     /// The word for the kind of the error.
     pub class: String,
-    /// The exit code.
-    pub exit: u8,
+    pub(crate) exit: u8,
     /// What failed.
     pub message: String,
     /// What to do next.
@@ -82,8 +81,7 @@ pub struct Reason {
 /// A phase of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Seconds after the begin of the run.
     pub began: f64,
     /// Seconds it took; none while it runs.

@@ -21,10 +21,8 @@ const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 pub struct HostConfig {
     /// `cloud-config`
     pub form: &'static str,
-    /// Its files.
-    pub files: Vec<ExtraFile>,
-    /// Its commands.
-    pub commands: Vec<Command>,
+    pub(crate) files: Vec<ExtraFile>,
+    pub(crate) commands: Vec<Command>,
     /// The host name that it sets.
     pub hostname: Option<String>,
     /// What of it is ignored.

@@ -10,9 +10,9 @@ use crate::error::Result;
 /// The user and group of a file: names, or numbers in digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The user.
+    /// A name, or a number in digits.
     pub user: String,
-    /// The group.
+    /// A name, or a number in digits.
     pub group: String,
 }
 
@@ -36,7 +36,7 @@ impl Owner {
 pub struct ExtraFile {
     /// Where: absolute, without `.` and `..`.
     pub path: String,
-    /// Its mode.
+    /// Permission bits.
     pub mode: u32,
     /// Whose it is.
     pub owner: Owner,

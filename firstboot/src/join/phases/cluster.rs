@@ -12,8 +12,7 @@ use crate::net::Deadline;
 use crate::net::retry::Backoff;
 use crate::preflight::{Clock, Cluster};
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "cluster", kubeadm: "", need: Need::UntilFilesAreWritten, run };
+pub(crate) const PHASE: Phase = Phase { name: "cluster", kubeadm: "", need: Need::UntilFilesAreWritten, run };
 
 fn run(join: &mut Join) -> Result<()> {
     let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
@@ -29,7 +28,7 @@ fn run(join: &mut Join) -> Result<()> {
     if join.is_skipped(&preflight::PHASE) { Ok(()) } else { preflight::with_cluster(join, Some(known)) }
 }
 
-/// What the plan must know of the cluster: two requests, or none when the image carries the kubelet's configuration.
+/// The cluster's input of the plan: two requests, or none if the image has the kubelet's configuration.
 fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline) -> Result<ClusterFacts> {
     let found = join
         .results
