@@ -1,4 +1,5 @@
-//! The guard in real network namespaces: a pod behind a bridge, the node, and a metadata service on its uplink. Needs root and iproute2.
+//! The guard in real network namespaces: a pod behind a bridge, the node, and a metadata service on its
+//! uplink. Needs root and iproute2.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};

@@ -7,7 +7,7 @@ use crate::host::files;
 use crate::host::root::Root;
 use crate::status::{self, Status, timeline};
 
-/// What to show.
+/// The options of the output.
 #[derive(Debug, Default)]
 pub struct Options<'a> {
     pub(crate) json: bool,
@@ -17,7 +17,7 @@ pub struct Options<'a> {
     pub svg: Option<&'a Path>,
 }
 
-/// Returns what to print.
+/// Returns the output.
 pub fn status(root: &Root, options: &Options) -> Result<String> {
     let status = status::read(root)?.ok_or_else(|| {
         Failure::new(ErrorKind::Source, format!("no run on this boot: {} does not exist", status::PATH))

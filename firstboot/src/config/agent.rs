@@ -1,4 +1,5 @@
-//! The agent's own document, `firstboot.kiln/v1` FirstbootConfiguration. Strict: an unknown field is an error.
+//! The agent's own document, `firstboot.kiln/v1` FirstbootConfiguration. Strict: an unknown field is an
+//! error.
 
 use super::agent_facts;
 use super::check::{self, Problems};

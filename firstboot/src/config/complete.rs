@@ -1,4 +1,5 @@
-//! Defaults and validation: a raw config → the config that a join uses. All errors are collected, in kubeadm's order and words.
+//! Defaults and validation: a raw config → the config that a join uses. All errors are collected, in
+//! kubeadm's order and words.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -43,7 +43,8 @@ impl Document {
     }
 }
 
-/// The documents in `bytes`, by kind: YAML, JSON, or several of them. `redactor` remembers everything that looks like a token.
+/// The documents in `bytes`, by kind: YAML, JSON, or several of them. `redactor` remembers everything that
+/// looks like a token.
 pub fn split(bytes: &[u8], redactor: &mut Redactor) -> Result<BTreeMap<String, Document>> {
     let text = text(bytes)?;
     redactor.scan(text);
@@ -135,7 +136,8 @@ fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
     Ok(values)
 }
 
-/// The YAML reader's time grows with the text times the depth of flow collections, and nothing in it bounds the latter.
+/// The YAML reader's time grows with the text times the depth of flow collections, and nothing in it bounds
+/// the latter.
 fn check_nesting(text: &str) -> Result<()> {
     let brackets = text.bytes().filter(|byte| b"[{".contains(byte)).count();
     if brackets > BRACKETS && brackets.saturating_mul(text.len()) > BRACKETS_TIMES_BYTES {
@@ -148,7 +150,8 @@ fn check_nesting(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The error and its position, without the path in front, which may be endless, and without text from the file, which may be secret.
+/// The error and its position, without the path in front, which may be endless, and without text from the
+/// file, which may be secret.
 fn not_readable(position: usize, error: &serde_yaml_ng::Error) -> Failure {
     let message = error.to_string();
     let place = error

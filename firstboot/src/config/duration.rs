@@ -22,7 +22,8 @@ const FRACTION_DIGITS: usize = 15;
 
 const TOO_LONG: &str = "the duration is too long";
 
-/// The duration that `text` says; the error says why it is none. Negative ones are refused: nothing here can take less than no time.
+/// The duration that `text` says; the error says why it is none. Negative ones are refused: nothing here can
+/// take less than no time.
 pub fn parse(text: &str) -> Result<Duration, &'static str> {
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     if rest == "0" {

@@ -26,7 +26,8 @@ const TOKEN_FILE_LIMIT: u64 = 4096;
 /// The flags of `kubeadm join`, as given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JoinFlags {
-    /// The names of all flags that were given, without dashes, in that order: `--config` bears only some others.
+    /// The names of all flags that were given, without dashes, in that order: `--config` bears only some
+    /// others.
     pub given: Vec<&'static str>,
     /// `host:port`; the first one counts.
     pub endpoints: Vec<String>,
@@ -92,8 +93,8 @@ fn read_token(path: &Path) -> Result<Secret> {
     Ok(Secret::new(text.trim().to_owned()))
 }
 
-/// The node config that `flags` say, over the JoinConfiguration of the file `config`, or in place of one beside the file's other documents.
-/// `token_file` must have been loaded.
+/// The node config that `flags` say, over the JoinConfiguration of the file `config`, or in place of one
+/// beside the file's other documents. `token_file` must have been loaded.
 pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults) -> Result<NodeConfig> {
     let mut redactor = Redactor::default();
     let secrets = [&flags.token, &flags.discovery_token, &flags.tls_bootstrap_token];

@@ -39,7 +39,8 @@ pub enum ApiVersion {
 }
 
 impl NodeConfig {
-    /// The node's name as the kubelet uses it: the last `hostname-override` among its extra arguments, else the registered name.
+    /// The node's name as the kubelet uses it: the last `hostname-override` among its extra arguments, else
+    /// the registered name.
     pub fn node_name(&self) -> String {
         let arguments = &self.join.node.kubelet_extra_args;
         let overriding = arguments
@@ -145,7 +146,8 @@ pub enum Discovery {
         /// Accept any CA whose cluster-info carries a valid signature. Said explicitly, never a default.
         unsafe_skip_ca_verification: bool,
     },
-    /// As `Token`, with a token that is requested first ([`AgentConfiguration::token_from`]). Missing endpoints and pins come with it.
+    /// As `Token`, with a token that is requested first ([`AgentConfiguration::token_from`]). Missing
+    /// endpoints and pins come with it.
     RequestedToken {
         /// As above; may be empty.
         endpoints: Vec<Endpoint>,
@@ -185,7 +187,8 @@ impl Default for Timeouts {
     }
 }
 
-/// The agent's own document, `apiVersion: firstboot.kiln/v1, kind: FirstbootConfiguration`: settings that kubeadm does not have.
+/// The agent's own document, `apiVersion: firstboot.kiln/v1, kind: FirstbootConfiguration`: settings that
+/// kubeadm does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentConfiguration {
     /// More API endpoints, tried in turn after the JoinConfiguration's.
@@ -229,8 +232,8 @@ pub struct FromFacts {
 /// The address that the node is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NodeIp {
-    /// By the rule: an address that the platform names and an interface has, of the API endpoint's family if there is one, private before
-    /// public. Nothing where the platform names none.
+    /// By the rule: an address that the platform names and an interface has, of the API endpoint's family if
+    /// there is one, private before public. Nothing where the platform names none.
     #[default]
     Auto,
     /// The platform's private address.
@@ -292,7 +295,8 @@ impl Default for AgentConfiguration {
     }
 }
 
-/// A service that issues a bootstrap token to this machine, and its trust. Unlike a token, it never expires and may stay in a launch template.
+/// A service that issues a bootstrap token to this machine, and its trust. Unlike a token, it never expires
+/// and may stay in a launch template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFrom {
     pub(crate) url: Secret,

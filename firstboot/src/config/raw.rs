@@ -176,7 +176,8 @@ fn read_arguments(
     Ok(arguments)
 }
 
-/// The values are not used: the join refuses a control plane. The certificate key is a secret and is not kept.
+/// The values are not used: the join refuses a control plane. The certificate key is a secret and is not
+/// kept.
 fn read_control_plane(mut control_plane: Fields<'_>, unknown: &mut Vec<Unknown>) -> Result<()> {
     if let Some(mut endpoint) = control_plane.fields("localAPIEndpoint")? {
         endpoint.text("advertiseAddress")?;

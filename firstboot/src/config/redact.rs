@@ -1,6 +1,7 @@
 //! Takes secrets out of messages: whatever is written where, a bootstrap token is never shown.
 //!
-//! Values of token fields are not shown in the first place. This is for tokens that stand where none belongs, such as in a key.
+//! Values of token fields are not shown in the first place. This is for tokens that stand where none belongs,
+//! such as in a key.
 
 use serde_json::Value;
 use zeroize::Zeroizing;

@@ -19,7 +19,8 @@ const TOPOLOGY: &[(&str, &str)] = &[
 /// Labels that a node gets from tags at most: platforms allow 50 to 64 tags.
 const MOST: usize = 64;
 
-/// The value of the kubelet's argument `node-labels`: only labels that the config does not set; none if there are none.
+/// The value of the kubelet's argument `node-labels`: only labels that the config does not set; none if there
+/// are none.
 pub(super) fn labels(
     config: &NodeConfig,
     known: &KnownFacts,

@@ -4,9 +4,9 @@
 //! Facts, Source ─► KnownFacts ─► node name (template), and the kubelet's arguments provider-id, node-ip, node-labels
 //! ```
 //!
-//! The config always wins: an argument or a label that it sets is not set again. Arguments from facts are in [`NodeConfig::from_facts`], apart
-//! from the document: they are used when a machine joins, and a change of them does not make it join again
-//! (see `NodeConfig::fingerprint`).
+//! The config always wins: an argument or a label that it sets is not set again. Arguments from facts are in
+//! [`NodeConfig::from_facts`], apart from the document: they are used when a machine joins, and a change of
+//! them does not make it join again (see `NodeConfig::fingerprint`).
 
 pub mod cloud_init;
 pub mod labels;
@@ -66,7 +66,8 @@ fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
     Ok(ip.map(|ip| ip.to_string()))
 }
 
-/// The config's template; else the provider-id of the platform's metadata; else the platform's template, if all its variables are known.
+/// The config's template; else the provider-id of the platform's metadata; else the platform's template, if
+/// all its variables are known.
 fn provider_id(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String>) -> Result<Option<String>> {
     let is_configured = config
         .kubelet

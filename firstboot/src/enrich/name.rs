@@ -8,10 +8,12 @@ use crate::facts::Facts;
 use crate::host::machine;
 use crate::platforms::Platform;
 
-/// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as value.
+/// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as
+/// value.
 const LABEL_LIMIT: usize = 63;
 
-/// The name from the platform's template, for a node whose config names none. An invalid name is not used, with a notice.
+/// The name from the platform's template, for a node whose config names none. An invalid name is not used,
+/// with a notice.
 pub fn by_platform(facts: &Facts, source: &Platform, notices: &mut Vec<String>) -> Option<String> {
     let expanded = template::expand(source.node_name?, &of_facts(facts)).ok()?;
     // With several search domains EC2 gives a name for each.

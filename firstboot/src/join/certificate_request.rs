@@ -1,7 +1,8 @@
-//! The kubelet's client certificate: a CertificateSigningRequest, posted once and watched until it is answered
-//! (<https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/>).
+//! The kubelet's client certificate: a CertificateSigningRequest, posted once and watched until it is
+//! answered (<https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/>).
 //!
-//! Its name follows from the node's name and key, so that an agent that was interrupted finds its own request again.
+//! Its name follows from the node's name and key, so that an agent that was interrupted finds its own request
+//! again.
 
 use std::ops::ControlFlow;
 
@@ -96,7 +97,8 @@ impl CertificateRequest {
         &self.name
     }
 
-    /// Posts the request and waits until the certificate is there: the chain, as PEM, for the key of the request.
+    /// Posts the request and waits until the certificate is there: the chain, as PEM, for the key of the
+    /// request.
     pub fn submit(&self, client: &mut Client, deadline: Deadline, backoff: &mut Backoff) -> Result<String> {
         let mut look = self.post(client, deadline, backoff)?;
         loop {
@@ -184,7 +186,8 @@ impl CertificateRequest {
             })
     }
 
-    /// One line of the watch: a certificate, nothing yet, or a failure; a transient one asks for another look.
+    /// One line of the watch: a certificate, nothing yet, or a failure; a transient one asks for another
+    /// look.
     pub fn event(&self, line: &[u8]) -> Result<Option<String>> {
         let again = |what: &str| {
             Failure::new(

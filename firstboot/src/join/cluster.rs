@@ -116,7 +116,8 @@ pub struct KubeletConfiguration {
     pub value: Value,
 }
 
-/// `kube-system/kubelet-config`, or `kubelet-config-1.<minor>` of older clusters. RBAC goes by name: a missing one is answered with 403.
+/// `kube-system/kubelet-config`, or `kubelet-config-1.<minor>` of older clusters. RBAC goes by name: a
+/// missing one is answered with 403.
 pub fn kubelet_configuration(
     client: &mut Client,
     cluster: &ClusterConfiguration,

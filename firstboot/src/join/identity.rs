@@ -1,6 +1,8 @@
-//! The kubelet's client certificate, if the agent requests it: key, request, files, and whether existing files are still valid.
+//! The kubelet's client certificate, if the agent requests it: key, request, files, and whether existing
+//! files are still valid.
 //!
-//! The files are where the kubelet keeps them (`/var/lib/kubelet/pki`): it rotates them there, and for that the link must be a link.
+//! The files are where the kubelet keeps them (`/var/lib/kubelet/pki`): it rotates them there, and for that
+//! the link must be a link.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,8 @@ const KUBELET: &str = "/var/lib/kubelet";
 pub const FOLDER: &str = "/var/lib/kubelet/pki";
 /// The link to the certificate in use, named in kubelet.conf.
 pub const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-/// The key until the certificate is issued: a run that was killed in between requests again with the same key.
+/// The key until the certificate is issued: a run that was killed in between requests again with the same
+/// key.
 pub const KEY: &str = "/var/lib/kubelet/pki/.firstboot-client.key";
 
 /// Longest PEM file, in bytes.
@@ -107,8 +110,9 @@ impl PrivateKey {
     }
 }
 
-/// Writes the issued chain and the key to a new file, then points the link to it, and only then removes the kept key: a run that
-/// was interrupted before asks with the same one, and writes the same file, which is named after the certificate's own begin. Returns it.
+/// Writes the issued chain and the key to a new file, then points the link to it, and only then removes the
+/// kept key: a run that was interrupted before asks with the same one, and writes the same file, which is
+/// named after the certificate's own begin. Returns it.
 pub fn store(root: &Root, chain: &str, key: &PrivateKey) -> Result<PathBuf> {
     let newline = if chain.ends_with('\n') { "" } else { "\n" };
     let pem = Zeroizing::new(format!("{chain}{newline}{}", key.pem.reveal()));

@@ -1,12 +1,13 @@
-//! `/var/lib/kubelet/config.yaml`: the cluster's (or the image's) KubeletConfiguration, the node config's over it, kubeadm's defaults
-//! where both are silent, then patches, then this node's socket.
+//! `/var/lib/kubelet/config.yaml`: the cluster's (or the image's) KubeletConfiguration, the node config's
+//! over it, kubeadm's defaults where both are silent, then patches, then this node's socket.
 
 use serde_json::{Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::join::patches::{self, Patch};
 
-/// Where systemd-resolved keeps the servers it really asks; its `/etc/resolv.conf` names itself, which pods cannot reach.
+/// Where systemd-resolved keeps the servers it really asks; its `/etc/resolv.conf` names itself, which pods
+/// cannot reach.
 pub const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
 /// Input of the defaults.
@@ -50,7 +51,8 @@ pub fn configuration(
     Ok(document)
 }
 
-/// Sets kubeadm's defaults. `rotateCertificates` is always on: without it the node stops working after a year.
+/// Sets kubeadm's defaults. `rotateCertificates` is always on: without it the node stops working after a
+/// year.
 fn complete(document: &mut Value, defaults: &Defaults<'_>) {
     let ca = format!(
         "{}/ca.crt",
@@ -80,7 +82,8 @@ fn complete(document: &mut Value, defaults: &Defaults<'_>) {
     }
 }
 
-/// Sets `value` at `path` where nothing is: missing, null, and an empty text or list are the same to the kubelet.
+/// Sets `value` at `path` where nothing is: missing, null, and an empty text or list are the same to the
+/// kubelet.
 fn default(document: &mut Value, path: &[&str], value: Value) {
     let Some((key, rest)) = path.split_first() else { return };
     let Some(map) = document.as_object_mut() else { return };

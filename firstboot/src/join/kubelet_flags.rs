@@ -80,7 +80,8 @@ pub fn environment_file(arguments: &[Argument]) -> String {
     format!("KUBELET_KUBEADM_ARGS={}\n", quoted(&line.join(" ")))
 }
 
-/// Warnings about arguments that do not reach the kubelet as written: systemd splits the variable at white space and takes quotes away.
+/// Warnings about arguments that do not reach the kubelet as written: systemd splits the variable at white
+/// space and takes quotes away.
 pub fn warnings(arguments: &[Argument]) -> Vec<String> {
     let breaks = |argument: &&Argument| {
         argument.value.contains(|letter: char| letter.is_whitespace() || "\"'\\".contains(letter))

@@ -1,5 +1,5 @@
-//! The join: runs the phases of a role. `phases` holds the phases, `roles` their order, and this folder the parts they are made of, which
-//! are mostly pure.
+//! The join: runs the phases of a role. `phases` holds the phases, `roles` their order, and this folder the
+//! parts they are made of, which are mostly pure.
 //!
 //! ```text
 //! host ─► preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► wait ─► cleanup
@@ -103,7 +103,8 @@ impl Join<'_> {
             .any(|skipped| skipped == phase.name || skipped == phase.kubeadm)
     }
 
-    /// Whether everything that a kubelet needs lies on the disk: then a run that was interrupted needs the cluster no more.
+    /// Whether everything that a kubelet needs lies on the disk: then a run that was interrupted needs the
+    /// cluster no more.
     pub fn files_are_written(&self) -> bool {
         self.is_done(phases::files::PHASE.name) && phases::identity::is_good(self)
     }

@@ -1,4 +1,5 @@
-//! From the node config, the cluster and the machine to the files of a joined worker. Pure: the same input gives the same bytes.
+//! From the node config, the cluster and the machine to the files of a joined worker. Pure: the same input
+//! gives the same bytes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,7 +26,8 @@ pub const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 /// The cluster's input of the plan.
 #[derive(Debug, Clone)]
 pub struct ClusterFacts {
-    /// `kubernetesVersion`; none when the image carries the kubelet's configuration and no ConfigMap was read.
+    /// `kubernetesVersion`; none when the image carries the kubelet's configuration and no ConfigMap was
+    /// read.
     pub kubernetes_version: Option<Version>,
     /// `clusterName`: `kubernetes` unless said otherwise.
     pub cluster_name: String,
@@ -100,7 +102,8 @@ pub struct Plan {
     /// The kubelet's configuration, as config.yaml says it.
     pub kubelet_config: Value,
     pub(crate) cri_socket: String,
-    /// Value of the Node's annotation `kubeadm.alpha.kubernetes.io/cri-socket`, if kubeadm of this version sets it.
+    /// Value of the Node's annotation `kubeadm.alpha.kubernetes.io/cri-socket`, if kubeadm of this version
+    /// sets it.
     pub cri_socket_annotation: Option<String>,
     /// Address and port of the kubelet's `/healthz`; none if it is switched off.
     pub healthz: Option<(String, u16)>,
@@ -161,7 +164,8 @@ fn has_driver_argument(config: &NodeConfig) -> bool {
         .any(|argument| argument.name == "cgroup-driver")
 }
 
-/// The driver if neither cluster nor node config names one: kubeadm's default, unless the runtime is known to have another.
+/// The driver if neither cluster nor node config names one: kubeadm's default, unless the runtime is known to
+/// have another.
 fn cgroup_driver(
     config: &NodeConfig,
     features: &KubeletFeatures,

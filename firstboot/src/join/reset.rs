@@ -1,8 +1,10 @@
-//! Reset: undoes a join as `kubeadm reset` does for a worker, and removes the agent's files. It can run at any time, and repeatedly.
+//! Reset: undoes a join as `kubeadm reset` does for a worker, and removes the agent's files. It can run at
+//! any time, and repeatedly.
 //!
-//! Every step is tried, even after others failed, except that nothing is wiped while something is mounted below it.
-//! Folders stay, their content goes. As with kubeadm, the Node object, the CNI configuration and packet filter rules are left.
-//! Unlike kubeadm, pods are removed before their volumes are unmounted: a mount in use does not go away.
+//! Every step is tried, even after others failed, except that nothing is wiped while something is mounted
+//! below it. Folders stay, their content goes. As with kubeadm, the Node object, the CNI configuration and
+//! packet filter rules are left. Unlike kubeadm, pods are removed before their volumes are unmounted: a mount
+//! in use does not go away.
 
 use std::fs;
 use std::io;
@@ -222,7 +224,8 @@ fn unescaped(point: &str) -> PathBuf {
     std::ffi::OsString::from_vec(out).into()
 }
 
-/// Empties a folder. Links are removed, not followed; a folder that is a link itself, or has mounts below, is refused.
+/// Empties a folder. Links are removed, not followed; a folder that is a link itself, or has mounts below, is
+/// refused.
 fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
     let path = root.path(folder);
     let doing = || format!("emptying {}", folder.display());

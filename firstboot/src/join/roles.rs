@@ -1,4 +1,5 @@
-//! The roles that a machine can join in. A role is a list of phases. To add one: a constant here, and its line in [`ALL`].
+//! The roles that a machine can join in. A role is a list of phases. To add one: a constant here, and its
+//! line in [`ALL`].
 
 use super::phases::{Phase, cleanup, cluster, discovery, files, host, identity, kubelet, preflight, wait};
 use crate::config::role::Role as Asked;

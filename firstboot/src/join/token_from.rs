@@ -1,4 +1,5 @@
-//! Asks for a token just before it is used: a launch template may then be as old as it likes, and hold no secret.
+//! Asks for a token just before it is used: a launch template may then be as old as it likes, and hold no
+//! secret.
 //!
 //! ```text
 //! POST {apiVersion: firstboot.kiln/v1, kind: TokenRequest, machine, platform, instanceId, nodeName, identity: {kind, document, nonce}}

@@ -1,4 +1,4 @@
-//! What one opening may unpack, and buffers that leave no copies behind.
+//! The limit of unpacking, and buffers that leave no copies in memory.
 
 use std::cell::Cell;
 
@@ -9,10 +9,10 @@ use crate::error::{ErrorKind, Failure, Result};
 /// Bytes that may be secret: overwritten when they are dropped.
 pub type Bytes = Zeroizing<Vec<u8>>;
 
-/// Bytes that everything in one user-data may unpack to, all layers together.
+/// Bytes that one user data may unpack to, all layers together.
 pub const CEILING: usize = 8 << 20;
 
-/// What may still be unpacked.
+/// The rest of the limit.
 #[derive(Debug)]
 pub struct Budget(Cell<usize>);
 
@@ -34,7 +34,7 @@ impl Budget {
     }
 }
 
-/// User-data that is not what it must be.
+/// The error for malformed user data.
 pub(super) fn wrong(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::Config, message)
 }
@@ -50,7 +50,7 @@ pub(super) fn append(bytes: &mut Bytes, more: &[u8]) {
     bytes.extend_from_slice(more);
 }
 
-/// The byte that hex digits say.
+/// The byte of two hex digits.
 pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
     digits.iter().try_fold(0, |byte: u8, digit| {
         Some(byte.wrapping_mul(16) | u8::try_from(char::from(*digit).to_digit(16)?).ok()?)

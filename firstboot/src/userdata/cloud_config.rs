@@ -1,5 +1,5 @@
-//! cloud-init's `#cloud-config` (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>): the files that it writes, the commands
-//! that it would run, the host name. Nothing else of it is done.
+//! cloud-init's `#cloud-config` (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>): the
+//! files that it writes, the commands that it would run, and the host name. The rest is ignored.
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -12,7 +12,7 @@ use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::Result;
 
-/// Fields whose names may be shown: those of cloud-init. `write_files`, `runcmd` and the host name are read.
+/// Fields of cloud-init, whose names may be shown. `write_files`, `runcmd` and the host name are read.
 const KNOWN: &[&str] = &[
     "apk_repos",
     "apt",
@@ -55,7 +55,7 @@ const KNOWN: &[&str] = &[
     "yum_repos",
     "zypper",
 ];
-/// Fields that are read, or say how cloud-init itself works.
+/// Fields that are read, or that only configure cloud-init.
 const READ: &[&str] = &[
     "write_files",
     "runcmd",
@@ -69,7 +69,7 @@ const READ: &[&str] = &[
     "final_message",
 ];
 
-/// The mode of a file that says none.
+/// The default mode of a file.
 const USUAL_MODE: u32 = 0o644;
 
 /// Reads a cloud-config.
@@ -166,7 +166,7 @@ fn read_command(command: &Value) -> Option<Option<Command>> {
     }
 }
 
-/// As cloud-init's `get_hostname_fqdn`. Whether it is one is for whoever uses it.
+/// As cloud-init's `get_hostname_fqdn`. The caller checks the name.
 fn hostname(fields: &Fields) -> Result<Option<String>> {
     if fields.flag("preserve_hostname")? {
         return Ok(None);

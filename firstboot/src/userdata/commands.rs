@@ -1,4 +1,4 @@
-//! Commands in user-data: which of them the agent does itself. It runs none.
+//! Commands in user data. The agent runs none; it reads `kubeadm join` and does that itself.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -14,44 +14,44 @@ use crate::config::flags::JoinFlags;
 use crate::config::role::Role;
 use crate::error::Result;
 
-/// The folder of the file that Cluster API's infrastructure providers wait for
+/// The folder of the sentinel file that Cluster API's infrastructure providers wait for
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>, sentinel file).
 pub const SENTINELS: &str = "/run/cluster-api/";
 
-/// Words of the shell and programs in front of a command that change nothing about which it is.
+/// Shell keywords and programs before a command. The command after them counts.
 const PREFIXES: &[&str] = &[
     "sudo", "exec", "time", "command", "env", "if", "then", "else", "elif", "while", "until", "do", "!", "{",
 ];
 
-/// Commands that do nothing that is missed: what Cluster API's own script has beside the join.
+/// Commands that need not run: the rest of Cluster API's script besides the join.
 const HARMLESS: &[&str] =
     &["set", "fi", "done", "}", "esac", "mkdir -p /run/cluster-api", "mv /etc/kubeadm.yml /tmp/"];
 
-/// Shells within shells.
+/// Nested shells.
 const SHELLS: usize = 2;
 
-/// A command as user-data gives it.
+/// A command in user data.
 pub enum Command {
     /// For the shell: a line or a whole script.
     Shell(Zeroizing<String>),
-    /// Its words.
+    /// As words.
     Words(Vec<Zeroizing<String>>),
 }
 
-/// What the commands come to.
+/// The commands, read.
 #[derive(Debug, Default)]
 pub struct ParsedCommands {
     /// The flags of `kubeadm join`.
     pub join: Option<JoinFlags>,
-    /// The file that says that the join went well.
+    /// The path of the sentinel file.
     pub sentinel: Option<String>,
-    /// Whether the variables of a file are filled in before.
+    /// Whether a command fills in the variables of a file.
     pub fills_in: bool,
     /// Commands that are not executed.
     pub others: usize,
 }
 
-/// Looks through all commands.
+/// Reads all commands.
 pub fn read(commands: &[Command]) -> Result<ParsedCommands> {
     let mut found = ParsedCommands::default();
     for command in commands {
@@ -80,7 +80,7 @@ impl ParsedCommands {
         script.commands.iter().try_for_each(|simple| self.add(simple, shells))
     }
 
-    /// `shells`: how many shells within shells are looked into.
+    /// `shells`: how many nested shells are still read.
     fn add(&mut self, command: &Simple, shells: usize) -> Result<()> {
         let is_in_front = |word: &&Word| {
             let text = word.text.as_str();
@@ -121,7 +121,7 @@ impl ParsedCommands {
                 .help("write what they stand for"));
         }
         let arguments = words.iter().skip(1).map(|word| OsString::from(word.text.as_str()));
-        // Its errors may repeat words, and these are user-data.
+        // The errors may repeat words of the user data, which may be secret.
         let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
             return Err(wrong("the flags of the command kubeadm join are not those that kubeadm has")
                 .help("try them: firstboot join --dry-run with the same flags"));

@@ -1,4 +1,5 @@
-//! A cloud-config or an Ignition config that carries a node config: which of its files that is, and what its commands add.
+//! A node config that is embedded in a cloud-config or an Ignition config: one of its files, changed by its
+//! commands.
 
 use super::bounds::{Budget, Bytes, append, wrong};
 use super::commands::{self, Command, ParsedCommands};
@@ -8,15 +9,15 @@ use crate::config::flags::JoinFlags;
 use crate::document::Document;
 use crate::error::Result;
 
-/// Where the agent itself looks for a config.
+/// The agent's own locations of a config.
 const OURS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
-/// Cluster API writes it for the sake of its folder.
+/// Cluster API writes this file to create its folder.
 const PLACEHOLDER: &str = "/run/cluster-api/placeholder";
 
-/// How the names of variables begin that may have a value, and are shown: Afterburn's.
+/// Prefixes of variables that may have a value, and whose names are shown: Afterburn's.
 const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 
-/// What a form says before it is known whether it carries anything.
+/// A cloud-config or Ignition config, read.
 #[derive(Default)]
 pub struct HostConfig {
     /// `cloud-config`
@@ -25,11 +26,11 @@ pub struct HostConfig {
     pub(crate) commands: Vec<Command>,
     /// The host name that it sets.
     pub hostname: Option<String>,
-    /// What of it is ignored.
+    /// Ignored parts.
     pub notices: Vec<String>,
 }
 
-/// What it carries.
+/// A node config, with everything else that the agent uses.
 #[derive(Debug)]
 pub struct EmbeddedConfig {
     /// The node config, unless there are flags alone.
@@ -38,11 +39,11 @@ pub struct EmbeddedConfig {
     pub flags: Option<JoinFlags>,
     /// All other files.
     pub files: Vec<ExtraFile>,
-    /// The file that says that the join went well.
+    /// The path of the sentinel file.
     pub sentinel: Option<String>,
 }
 
-/// `2 users are not made`; nothing for none.
+/// `2 users are not made`; none for 0.
 pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Option<String> {
     match number {
         0 => None,
@@ -52,7 +53,7 @@ pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Optio
 }
 
 impl HostConfig {
-    /// Finds the node config and takes it out; none when there is none. `lookup` knows the variables that a command would fill in.
+    /// Takes the node config out, if there is one. `lookup` has the variables that a command would fill in.
     pub fn find(
         &mut self,
         lookup: &dyn Fn(&str) -> Option<String>,
@@ -80,7 +81,7 @@ impl HostConfig {
     }
 }
 
-/// The file that the join reads; else the agent's own; else the only one that is a node config.
+/// The file that the join reads; else the agent's location; else the only file that is a node config.
 fn position(files: &[ExtraFile], found: &ParsedCommands) -> Result<Option<usize>> {
     if let Some(join) = &found.join {
         let Some(path) = &join.config else {
@@ -120,8 +121,8 @@ fn names_a_join(bytes: &[u8]) -> bool {
 
 const JOIN: &[u8] = b"JoinConfiguration";
 
-/// What `envsubst` does: `$NAME` and `${NAME}` become values. A name without a value is an error here. What stands
-/// behind another `$` may be a part of a password, and is not shown.
+/// Replaces `$NAME` and `${NAME}` by values, as `envsubst` does. A name without a value is an error. Text
+/// after another `$` may be part of a password, and is not shown.
 fn fill_in(
     document: &Document,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -159,7 +160,7 @@ fn fill_in(
     super::files::content(filled)
 }
 
-/// The name of the variable at the start of `text`, which begins with `$`, and what stands behind it.
+/// The name of the variable at the start of `text`, which begins with `$`, and the rest.
 fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
     let text = text.strip_prefix(b"$")?;
     let (inner, end) = text.strip_prefix(b"{").map_or((text, &b""[..]), |inner| (inner, &b"}"[..]));

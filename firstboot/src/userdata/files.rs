@@ -1,4 +1,4 @@
-//! Files that user-data carries beside the node config.
+//! Extra files: files in user data besides the node config.
 
 use std::fmt;
 
@@ -34,19 +34,19 @@ impl Owner {
 
 /// A file to be written before the join.
 pub struct ExtraFile {
-    /// Where: absolute, without `.` and `..`.
+    /// Absolute, without `.` and `..`.
     pub path: String,
     /// Permission bits.
     pub mode: u32,
-    /// Whose it is.
+    /// User and group.
     pub owner: Owner,
-    /// Whether the content goes behind what the file has already.
+    /// Whether the content is appended to an existing file.
     pub appends: bool,
-    /// What is in it: perhaps a secret.
+    /// May be secret.
     pub content: Document,
 }
 
-/// Its path and owner are user-data too.
+/// Without path and owner, which are user data too.
 impl fmt::Debug for ExtraFile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "ExtraFile({:04o}, {:?})", self.mode, self.content)
@@ -54,7 +54,7 @@ impl fmt::Debug for ExtraFile {
 }
 
 impl ExtraFile {
-    /// A file, if it can be one.
+    /// A file; an error if path or mode are invalid.
     pub fn new(path: &str, mode: u32, owner: Owner, appends: bool, content: Document) -> Result<Self> {
         let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
         let names = path

@@ -1,5 +1,6 @@
-//! `## template: jinja`: cloud-init's variables of the instance (<https://cloudinit.readthedocs.io/en/latest/explanation/instancedata.html>),
-//! and nothing else of the language. An expression that has no value leaves a mark: only what uses the mark fails.
+//! `## template: jinja`: cloud-init's variables of the instance
+//! (<https://cloudinit.readthedocs.io/en/latest/explanation/instancedata.html>), and nothing else of the
+//! language. An expression without a value leaves a mark. It is an error only if the mark is used.
 
 use zeroize::Zeroizing;
 
@@ -7,7 +8,8 @@ use super::bounds::{Budget, Bytes, append, wrong};
 use crate::config::redact::Redactor;
 use crate::error::{Failure, Result};
 
-/// Stands on both sides of the number of an expression without a value. Private to whoever uses it, so no honest text has it.
+/// Encloses the number of an expression without a value. A private-use character, which real text does not
+/// have.
 pub(super) const MARK: char = '\u{e0f1}';
 /// Expressions without a value.
 const MISSING: usize = 256;
@@ -20,11 +22,12 @@ const VALUE: usize = 4096;
 pub struct Rendered {
     /// The text, without the line that names the template.
     pub text: Bytes,
-    /// What is wrong with each expression that has no value, by the number in its mark.
+    /// The errors of expressions without a value, by the number in their marks.
     pub missing: Vec<Failure>,
 }
 
-/// Fills in the variables of `template`, whose first line names it. `lookup` knows them by names such as `ds.meta_data.local_hostname`.
+/// Fills in the variables of `template`, whose first line names it. `lookup` knows them by names such as
+/// `ds.meta_data.local_hostname`.
 pub fn render(template: &str, lookup: &dyn Fn(&str) -> Option<String>, budget: &Budget) -> Result<Rendered> {
     if template.contains(MARK) {
         return Err(wrong("the template holds the character U+E0F1, which has a meaning here"));
@@ -93,7 +96,7 @@ impl Renderer<'_> {
         Ok(())
     }
 
-    /// What stands in a tag, and what behind it.
+    /// The content of a tag, and the rest.
     fn inside<'t>(&self, tag: &'t str, end: &str) -> Result<(&'t str, &'t str)> {
         let inside = tag.get(2..).and_then(|tag| tag.split_once(end));
         inside.ok_or_else(|| wrong(format!("line {}: a template tag is not closed", self.line)))
@@ -147,7 +150,8 @@ impl Renderer<'_> {
         Ok(value)
     }
 
-    /// `{% raw %}…{% endraw %}` is taken as it is; every other statement would have to be run.
+    /// `{% raw %}…{% endraw %}` is kept unchanged. Any other statement would have to be executed, and is an
+    /// error.
     fn raw<'t>(&mut self, tag: &'t str) -> Result<&'t str> {
         let (statement, behind) = self.inside(tag, "%}")?;
         let word = |statement: &str| statement.trim_matches('-').trim().to_owned();
@@ -176,7 +180,7 @@ fn lines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// `ds.meta_data["local-hostname"]` → `ds.meta_data.local-hostname`; none if it is more than a name.
+/// `ds.meta_data["local-hostname"]` → `ds.meta_data.local-hostname`; none if it is not a name.
 fn name(expression: &str) -> Option<String> {
     if expression.len() > NAME {
         return None;

@@ -1,4 +1,5 @@
-//! Messages with parts: RFC 5322 headers, RFC 2045 encodings, RFC 2046 boundaries. Only what a part is and what it holds is of interest.
+//! Messages with parts: RFC 5322 headers, RFC 2045 encodings, RFC 2046 boundaries. Only types and contents
+//! are read.
 
 use zeroize::Zeroizing;
 
@@ -19,9 +20,9 @@ pub struct Part {
     /// `text/cloud-config`, in lower case.
     pub media_type: String,
     boundary: Option<String>,
-    /// The content as it lies there, its transfer encoding undone, with the line break that stands before the next boundary.
+    /// The decoded content, with the line break before the next boundary.
     whole: Bytes,
-    /// How much of it is content.
+    /// Its length without that line break.
     length: usize,
 }
 
@@ -31,17 +32,18 @@ impl Part {
         self.whole.get(..self.length).unwrap_or_default()
     }
 
-    /// The content with the line break that lies behind it. To RFC 2046 that belongs to the boundary; whoever signed a file thinks otherwise.
+    /// The content with the line break after it. By RFC 2046 that belongs to the boundary, but a signed file
+    /// may end with it.
     pub fn with_line_break(&self) -> &[u8] {
         &self.whole
     }
 
-    /// Whether it has parts of its own.
+    /// Whether it has parts.
     pub fn is_multipart(&self) -> bool {
         self.media_type.starts_with("multipart/")
     }
 
-    /// Its parts, in order.
+    /// The parts, in order.
     pub fn parts(&self, budget: &Budget) -> Result<Vec<Self>> {
         let boundary = self.boundary.as_deref().unwrap_or_default();
         if boundary.is_empty() || boundary.len() > BOUNDARY {
@@ -71,8 +73,8 @@ fn line_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |position| position + 1)
 }
 
-/// What lies between the lines of a boundary, each with the line break before the next. What stands before the first and behind the last
-/// is for people.
+/// The texts between the lines of a boundary, each with the line break before the next. Text before the first
+/// and after the last is for people.
 fn split<'a>(bytes: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>> {
     let mut bodies = Vec::new();
     let (mut position, mut begin) = (0, None);
@@ -127,7 +129,7 @@ fn part(bytes: &[u8], budget: &Budget) -> Result<Part> {
     Ok(Part { media_type, boundary: headers.boundary, whole, length })
 }
 
-/// The headers of interest, and what stands behind the empty line.
+/// The headers of interest, and the text after the empty line.
 fn headers(bytes: &[u8]) -> Result<(Headers, &[u8])> {
     let mut headers = Headers::default();
     let mut rest = bytes;
@@ -192,7 +194,7 @@ fn content_type(value: &str) -> (String, Option<String>) {
     (media_type.trim().to_ascii_lowercase(), boundary)
 }
 
-/// The value of a parameter, in quotes or bare, and what stands behind it.
+/// The value of a parameter, in quotes or bare, and the rest.
 fn parameter(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text

@@ -359,7 +359,8 @@ fn with_a_key_only_signed_content_is_believed() {
     );
 }
 
-/// Every prefix, and every byte changed, of every form: no panic, and never a word of the content in what is said.
+/// Every prefix, and every byte changed, of every form: no panic, and never a word of the content in what is
+/// said.
 #[test]
 fn no_mutation_panics_or_shows_a_secret() {
     let embedded = cloud_config(JOIN);

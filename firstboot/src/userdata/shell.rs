@@ -1,20 +1,20 @@
-//! Enough of the shell's grammar to tell which simple commands a line or a script has (POSIX.1-2024, Shell Command Language, section 2).
-//! Nothing is run and nothing is expanded.
+//! Enough of the shell's grammar to find the simple commands of a line or a script (POSIX.1-2024, Shell
+//! Command Language, section 2). Nothing is run and nothing is expanded.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use zeroize::Zeroizing;
 
-/// Simple commands that are looked at.
+/// Simple commands at most.
 const COMMANDS: usize = 10_000;
 
-/// A word, its quotes undone.
+/// A word without its quotes.
 #[derive(Default)]
 pub struct Word {
     /// The text; it may be a secret.
     pub text: Zeroizing<String>,
-    /// Whether the shell would put something else in its place: a variable, the output of a command.
+    /// Whether the shell would expand it: a variable, the output of a command.
     pub expands: bool,
 }
 
@@ -27,11 +27,11 @@ pub struct Simple {
     pub output: Option<Word>,
 }
 
-/// What a text says.
+/// A script, read.
 pub struct Script {
-    /// Its simple commands, in order; what stands behind keywords such as `then` keeps them as its first word.
+    /// The simple commands, in order. One after a keyword such as `then` has it as its first word.
     pub commands: Vec<Simple>,
-    /// Whether it ended within quotes, or is too long: then there may be more.
+    /// Whether it ended within quotes, or is too long. Then there may be more commands.
     pub is_broken: bool,
 }
 

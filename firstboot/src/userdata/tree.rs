@@ -1,4 +1,6 @@
-//! Values of YAML and JSON that may be secrets, and how fields are taken out of them. Errors name a field, never its value.
+//! Values of YAML and JSON that may be secrets, and a reader for their fields. Errors name a field, never its
+//! value. Unlike the reader of node configs, it ignores unknown fields: they belong to cloud-init or
+//! Ignition.
 
 use serde_json::{Map, Value};
 
@@ -33,7 +35,7 @@ impl Tree {
         }
     }
 
-    /// Its fields; none when it is empty.
+    /// The fields; none if it is empty.
     pub fn fields(&self) -> Result<Option<Fields<'_>>> {
         match &self.0 {
             Value::Null => Ok(None),
@@ -43,7 +45,7 @@ impl Tree {
     }
 }
 
-/// The fields of a map, and where it stands.
+/// The fields of a map, and its path.
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
     /// `storage.files[2].`
@@ -102,12 +104,12 @@ impl<'a> Fields<'a> {
         self.list(name)?.iter().enumerate().map(below).collect()
     }
 
-    /// What is wrong with a field.
+    /// The error for a field of another type.
     pub fn wrong(&self, name: &str, expected: &str) -> Failure {
         wrong(format!("{}{name} is not {expected}", self.path))
     }
 
-    /// Where the map stands: `storage.files[2]`
+    /// The path of the map: `storage.files[2]`
     pub fn place(&self) -> &str {
         self.path.trim_end_matches('.')
     }

@@ -84,7 +84,8 @@ pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff)
 }
 
 impl Cluster {
-    /// `bootstrap-kubelet.conf`, for a kubelet that asks for its certificate itself. `preferences`: before Kubernetes 1.34.
+    /// `bootstrap-kubelet.conf`, for a kubelet that asks for its certificate itself. `preferences`: before
+    /// Kubernetes 1.34.
     pub fn bootstrap_kubeconfig(&self, cluster_name: &str, preferences: bool) -> Result<Secret> {
         let user = match &self.credential {
             Credential::Bearer(token) => BootstrapUser::Token(token),

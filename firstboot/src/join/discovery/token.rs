@@ -1,8 +1,8 @@
 //! Discovery by a bootstrap token: the signed cluster-info.
 //!
-//! kubeadm asks twice: first a server that it does not verify, then, with the CA that it was given, the same server again.
-//! Here the first connection's certificates are kept and verified against that CA afterwards: then the answer came from their owner.
-//! No credential is sent before that.
+//! kubeadm asks twice: first a server that it does not verify, then, with the CA that it was given, the same
+//! server again. Here the first connection's certificates are kept and verified against that CA afterwards:
+//! then the answer came from their owner. No credential is sent before that.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,8 @@ use crate::net::retry::{self, Backoff};
 use crate::net::trust::Authorities;
 use crate::net::{Deadline, Error, Network};
 
-/// How long a cluster may take to publish or sign cluster-info: its controller needs less than a second for a new token.
+/// How long a cluster may take to publish or sign cluster-info: its controller needs less than a second for a
+/// new token.
 const SETTLING: Duration = Duration::from_secs(10);
 /// Bounds of the waits meanwhile.
 const SETTLING_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));

@@ -1,4 +1,5 @@
-//! Asks the cluster for its configuration and for a node of our name, plans the files, and makes the checks that need both.
+//! Asks the cluster for its configuration and for a node of our name, plans the files, and makes the checks
+//! that need both.
 
 use std::time::SystemTime;
 
@@ -87,7 +88,8 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
     })
 }
 
-/// Refuses a name that a living node has, unless that node is this very machine. Returns whether the cluster does not let us look.
+/// Refuses a name that a living node has, unless that node is this very machine. Returns whether the cluster
+/// does not let us look.
 fn name_is_free(join: &mut Join, name: &str, deadline: Deadline) -> Result<bool> {
     let Some(found) = &mut join.results.cluster else { return Ok(false) };
     let node = match cluster::node(&mut found.client, name, deadline, &mut Backoff::new()) {

@@ -1,5 +1,5 @@
-//! Kernel modules and parameters: where one of kubeadm's checks would fail for one, and the machine allows it, sets it for this boot and the
-//! next ones.
+//! Kernel modules and parameters: where one of kubeadm's checks would fail for one, and the machine allows
+//! it, sets it for this boot and the next ones.
 
 use super::{Need, Phase, preflight};
 use crate::error::Result;
@@ -32,7 +32,8 @@ const SETTINGS: &[(&str, &str, Option<&str>)] = &[
 
 pub(crate) const PHASE: Phase = Phase { name: "host", kubeadm: "preflight", need: Need::Running, run };
 
-/// Nothing here fails the join: a setting that cannot be made is a warning, and the preflight checks come afterwards.
+/// Nothing here fails the join: a setting that cannot be made is a warning, and the preflight checks come
+/// afterwards.
 fn run(join: &mut Join) -> Result<()> {
     let _ = join.kubelet_version().map(|version| join.results.facts.kubelet = Some(Ok(version)));
     let (failing, is_docker) = preflight::with_context(join, None, |context| {

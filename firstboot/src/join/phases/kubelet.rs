@@ -1,4 +1,5 @@
-//! Starts the kubelet and waits until it is healthy; also waits for a kubelet that requests its own certificate.
+//! Starts the kubelet and waits until it is healthy; also waits for a kubelet that requests its own
+//! certificate.
 
 use std::time::Duration;
 
@@ -38,7 +39,8 @@ fn run(join: &mut Join) -> Result<()> {
     wait_for_identity(join, join.deadline.within(timeouts.tls_bootstrap))
 }
 
-/// A kubelet that restarts by itself, because it found no configuration before, is started afresh: it may be waiting.
+/// A kubelet that restarts by itself, because it found no configuration before, is started afresh: it may be
+/// waiting.
 fn start(services: Services) -> Result<()> {
     services.reload_if_changed(UNIT)?;
     if services.is_active(UNIT)? {

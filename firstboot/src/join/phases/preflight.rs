@@ -74,7 +74,8 @@ fn is_cri_ignored(join: &Join) -> bool {
         .any(|name| name == "all" || name == "cri")
 }
 
-/// The addresses of the node's name in `/etc/hosts`. DNS is not asked: before the kubelet starts, the name is added there (see [`crate::join::names`]).
+/// The addresses of the node's name in `/etc/hosts`. DNS is not asked: before the kubelet starts, the name is
+/// added there (see [`crate::join::names`]).
 fn look_up(join: &Join) -> Option<Result<Vec<IpAddr>>> {
     let found = resolve::in_hosts_file(&join.network, &join.config.node_name());
     (!matches!(&found, Ok(addresses) if addresses.is_empty())).then_some(found)

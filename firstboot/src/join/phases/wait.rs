@@ -1,4 +1,5 @@
-//! Waits for the Node object as far as the config asks, and gives it the annotation that kubeadm before 1.34 looks for.
+//! Waits for the Node object as far as the config asks, and gives it the annotation that kubeadm before 1.34
+//! looks for.
 
 use std::time::Duration;
 
