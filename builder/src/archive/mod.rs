@@ -6,7 +6,7 @@
 //!
 //! Bodies never pass through memory: the archive is unpacked once into a tar on disk, and the tree refers to slices of it.
 
-mod deb;
+pub mod deb;
 mod extract;
 pub(crate) mod members;
 mod links;

@@ -16,7 +16,7 @@ use crate::tree::{Body, Entry, Tree, TreePath};
 pub enum ReadPolicy {
     /// Written by [`super::pack`]: files, folders and links only.
     Layer,
-    /// A whole operating system (mmdebstrap): what lies below `dev/` is left out, as the kernel's devtmpfs covers it.
+    /// A whole operating system: what lies below `dev/` is left out, as the kernel's devtmpfs covers it.
     /// A device, pipe or socket anywhere else is refused.
     Base,
 }

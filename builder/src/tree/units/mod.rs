@@ -315,7 +315,7 @@ fn unit_name(path: &str) -> Option<&str> {
         .filter(|name| !name.contains('/') && name.contains('.'))
 }
 
-/// Whether two targets of a link at `link` lead to one file: Debian's packages link to `/lib`, which is a link to `usr/lib`.
+/// Whether two targets of a link at `link` lead to one file: packages of merged distributions link to `/lib`, which is a link to `usr/lib`.
 fn same_place(tree: &Tree, link: &str, left: &str, right: &str) -> bool {
     let folder = link.rsplit_once('/').map_or("", |(folder, _)| folder);
     let real = |target: &str| {
