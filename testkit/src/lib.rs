@@ -2,11 +2,12 @@
 //!
 //! - [`TestServer`]: an HTTP/1.1 server, with TLS or without, that answers and fails by script;
 //! - [`Ca`]: certificates that say what a test wants them to say;
-//! - [`folder`]: a script that serves the files of a folder, with ranges;
+//! - [`folder`]: serves the files of a folder, with ranges; [`documents`]: serves given documents;
 //! - [`not_run`]: how a test says that it could not run.
 
 mod ca;
 mod connection;
+pub mod documents;
 pub mod folder;
 mod not_run;
 mod reply;

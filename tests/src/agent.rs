@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::control_plane::ControlPlane;
 use crate::kiln;
-use crate::twin::Twin;
+use crate::lab_node::LabNode;
 use crate::workspace;
 
 /// Programs that the checks look for in PATH.
@@ -50,14 +50,14 @@ const FILES: &[(&str, &str)] = &[
     ("/usr/libexec/kubernetes/kubelet-plugins/volume/exec/.keep", ""),
 ];
 
-/// A container runtime for all machines of a test: the real containerd of a [`Twin`].
+/// A container runtime for all machines of a test: the real containerd of a [`LabNode`].
 #[derive(Debug)]
-pub struct Runtime(Twin);
+pub struct Runtime(LabNode);
 
 impl Runtime {
     /// Starts it, with control groups as the cluster's kubelets make them: systemd's from 1.22 on.
     pub fn start(control_plane: &ControlPlane) -> Self {
-        let twin = Twin::start(control_plane, "runtime", &[]);
+        let node = LabNode::start(control_plane, "runtime", &[]);
         let systemd = minor(control_plane) >= 22;
         let config = format!(
             "mkdir -p /etc/containerd && printf 'version = 2\\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\\n\
@@ -65,15 +65,15 @@ impl Runtime {
              SystemdCgroup = {systemd}\\n' > /etc/containerd/config.toml && systemctl restart containerd && \
              for i in $(seq 300); do [ -S /run/containerd/containerd.sock ] && exit; sleep 0.1; done; exit 1"
         );
-        let ended = twin.run(["sh", "-c", &config], Duration::from_secs(40));
+        let ended = node.run(["sh", "-c", &config], Duration::from_secs(40));
         assert_eq!(
             ended.code,
             0,
             "containerd does not start: {}{}",
             ended.stderr,
-            twin.service_log("containerd")
+            node.service_log("containerd")
         );
-        Self(twin)
+        Self(node)
     }
 
     /// Its socket, as any process of this machine can reach it.

@@ -3,6 +3,7 @@
 //! It lives as long as the pipe to its standard input: a test that fails, is killed or forgets it takes it along.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use testkit::Ca;
 
 use crate::kiln::succeed;
 use crate::workspace;
@@ -141,6 +143,14 @@ impl ControlPlane {
     /// The cluster's CA as PEM.
     pub fn ca(&self) -> String {
         fs::read_to_string(self.folder().join("kubernetes/pki/ca.crt")).expect("kubeadm made the CA")
+    }
+
+    /// Its CA, which signs what a test wants.
+    pub fn authority(&self) -> Ca {
+        let key = self.folder().join("kubernetes/pki/ca.key");
+        let words = ["pkcs8", "-topk8", "-nocrypt", "-in"].map(OsStr::new);
+        let key = workspace::output("openssl", words.into_iter().chain([key.as_os_str()]));
+        Ca::existing(&self.ca(), &key)
     }
 
     /// A command inside its network namespace.

@@ -16,7 +16,7 @@ const LAB: &[&str] = &[
     include_str!("../stand-ins/crictl"),
     include_str!("control_plane.rs"),
     include_str!("join_outcome.rs"),
-    include_str!("twin.rs"),
+    include_str!("lab_node.rs"),
 ];
 
 /// The kept outcome of `case` by the programs in `folder`, or that of `run`, which is kept when it is `good`: a lab that failed must not be remembered.

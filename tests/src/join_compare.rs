@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::join_outcome::Outcome;
-use crate::twin::Entry;
+use crate::lab_node::Entry;
 
 /// What kubeadm's words say of why it refused, in the order in which they are looked for.
 const REASONS: &[(&str, &str)] = &[

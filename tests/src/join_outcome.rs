@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::control_plane::{ControlPlane, Request};
 use crate::join_case::Case;
-use crate::twin::{Ended, Entry, Twin};
+use crate::lab_node::{Ended, Entry, LabNode};
 use crate::workspace;
 
 /// Names in /var/lib/kubelet that are the running kubelet's own business.
@@ -121,19 +121,19 @@ pub fn observe(
     command: &[&str],
     patience: Duration,
 ) -> Outcome {
-    let twin = Twin::start(control_plane, &case.name, folders);
+    let node = LabNode::start(control_plane, &case.name, folders);
     let mut known = known.clone();
-    known.insert("ADDRESS".to_owned(), twin.address().to_string());
-    case.place(&twin.path("/case"), &known);
+    known.insert("ADDRESS".to_owned(), node.address().to_string());
+    case.place(&node.path("/case"), &known);
     if case.files.contains_key("prepare.sh") {
-        let prepared = twin.run(["bash", "-e", "/case/prepare.sh"], Duration::from_secs(20));
+        let prepared = node.run(["bash", "-e", "/case/prepare.sh"], Duration::from_secs(20));
         assert_eq!(prepared.code, 0, "case {}: prepare.sh: {}", case.name, prepared.stderr);
     }
-    let ended = twin.run(command, patience);
-    let node_name = if ended.code == 0 { registered(control_plane, &twin) } else { node_name(&twin) };
+    let ended = node.run(command, patience);
+    let node_name = if ended.code == 0 { registered(control_plane, &node) } else { node_name(&node) };
     let plain = Plain::new(control_plane, &known);
     let outcome = Outcome {
-        files: files(&twin, &plain),
+        files: files(&node, &plain),
         node: node_name
             .as_deref()
             .and_then(|name| control_plane.get(&format!("/api/v1/nodes/{name}")))
@@ -142,13 +142,13 @@ pub fn observe(
             .as_deref()
             .map(|name| certificate_requests(control_plane, name, &plain))
             .unwrap_or_default(),
-        service_calls: twin.service_calls(),
-        requests: control_plane.requests(Some(twin.address())),
-        secrets_left: secrets_left(&twin, &known),
-        kubelet: kubelet_arguments(&twin).iter().map(|word| plain.text(word)).collect(),
+        service_calls: node.service_calls(),
+        requests: control_plane.requests(Some(node.address())),
+        secrets_left: secrets_left(&node, &known),
+        kubelet: kubelet_arguments(&node).iter().map(|word| plain.text(word)).collect(),
         ended: Ended { stdout: plain.text(&ended.stdout), stderr: plain.text(&ended.stderr), ..ended },
     };
-    drop(twin);
+    drop(node);
     if let Some(name) = node_name {
         control_plane.delete(&format!("/api/v1/nodes/{name}"));
         if name == NOT_READY {
@@ -159,11 +159,11 @@ pub fn observe(
 }
 
 /// The name in the certificate that the kubelet has, if it has one.
-fn node_name(twin: &Twin) -> Option<String> {
-    let link = std::fs::read_link(twin.path("/var/lib/kubelet/pki/kubelet-client-current.pem")).ok()?;
+fn node_name(node: &LabNode) -> Option<String> {
+    let link = std::fs::read_link(node.path("/var/lib/kubelet/pki/kubelet-client-current.pem")).ok()?;
     let output = Command::new("openssl")
         .args(["x509", "-noout", "-subject", "-nameopt", "multiline", "-in"])
-        .arg(twin.path(link.to_str()?))
+        .arg(node.path(link.to_str()?))
         .output()
         .ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -171,10 +171,10 @@ fn node_name(twin: &Twin) -> Option<String> {
 }
 
 /// Waits for the Node of a join that succeeded.
-fn registered(control_plane: &ControlPlane, twin: &Twin) -> Option<String> {
+fn registered(control_plane: &ControlPlane, node: &LabNode) -> Option<String> {
     let deadline = Instant::now() + workspace::patience(REGISTRATION);
     while Instant::now() < deadline {
-        if let Some(name) = node_name(twin) {
+        if let Some(name) = node_name(node) {
             let node = control_plane.get(&format!("/api/v1/nodes/{name}"));
             if node.is_some_and(|node| {
                 node["status"]["nodeInfo"]["kubeletVersion"]
@@ -186,12 +186,12 @@ fn registered(control_plane: &ControlPlane, twin: &Twin) -> Option<String> {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    node_name(twin)
+    node_name(node)
 }
 
-fn files(twin: &Twin, plain: &Plain) -> BTreeMap<String, Entry> {
-    let mut files = twin.tree("/etc/kubernetes");
-    files.extend(twin.tree("/var/lib/kubelet"));
+fn files(node: &LabNode, plain: &Plain) -> BTreeMap<String, Entry> {
+    let mut files = node.tree("/etc/kubernetes");
+    files.extend(node.tree("/var/lib/kubelet"));
     let of_the_kubelet = |path: &str| {
         let Some(name) = path.strip_prefix("/var/lib/kubelet/") else { return false };
         OF_THE_KUBELET
@@ -270,7 +270,7 @@ fn request_text(pem: &[u8]) -> String {
 }
 
 /// Looks into everything that was written on the machine.
-fn secrets_left(twin: &Twin, known: &Known) -> Vec<String> {
+fn secrets_left(node: &LabNode, known: &Known) -> Vec<String> {
     let secrets = known
         .iter()
         .filter(|(name, _)| name.starts_with("TOKEN"))
@@ -278,14 +278,14 @@ fn secrets_left(twin: &Twin, known: &Known) -> Vec<String> {
         .map(|(_, secret)| secret);
     let patterns: Vec<&str> = secrets.flat_map(|secret| ["-e", secret]).collect();
     let find = "find /run/written /run /tmp -xdev -type f ! -path '/run/written/case/*' -print0 | xargs -0 --no-run-if-empty grep -Fl \"$@\"";
-    let found = twin.run(["sh", "-c", find, "sh"].into_iter().chain(patterns), Duration::from_secs(30));
+    let found = node.run(["sh", "-c", find, "sh"].into_iter().chain(patterns), Duration::from_secs(30));
     found.stdout.lines().map(str::to_owned).collect()
 }
 
-fn kubelet_arguments(twin: &Twin) -> Vec<String> {
+fn kubelet_arguments(node: &LabNode) -> Vec<String> {
     // A service manager may have been asked to start it without being waited for; one that fails is not there most of the time.
     let ask = "for _ in $(seq 30); do pid=$(pidof -s kubelet) && exec tr '\\0' '\\n' < /proc/$pid/cmdline; sleep 0.1; done";
-    let found = twin.run(["sh", "-c", ask], Duration::from_secs(5));
+    let found = node.run(["sh", "-c", ask], Duration::from_secs(5));
     found.stdout.lines().skip(1).map(str::to_owned).collect()
 }
 

@@ -5,26 +5,23 @@
 //! ```
 
 pub mod agent;
-pub mod answers;
 pub mod audit;
-pub mod authority;
 pub mod canary;
 pub mod console;
 pub mod control_plane;
-pub mod http;
-pub mod island;
+pub mod fault_proxy;
 pub mod join_cache;
 pub mod join_case;
 pub mod join_compare;
 pub mod join_outcome;
-pub mod joining;
+pub mod join_support;
 pub mod kiln;
 pub mod lab;
-pub mod liar;
+pub mod lab_node;
+pub mod netns;
 pub mod pods;
 pub mod probe;
 pub mod qemu;
 pub mod simulated;
-pub mod twin;
 pub mod user;
 pub mod workspace;

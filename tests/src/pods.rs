@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::control_plane::ControlPlane;
-use crate::joining::eventually;
+use crate::join_support::eventually;
 use crate::kiln::BUSYBOX;
 
 /// Where a pod's packets come from.

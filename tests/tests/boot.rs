@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use kiln_tests::console::Failure;
-use kiln_tests::http::Server;
 use kiln_tests::kiln::{self, BUSYBOX, DEFAULT, Image};
 use kiln_tests::lab::lab;
 use kiln_tests::probe::{self, Facts, Then};
 use kiln_tests::qemu::{Machine, Vm, overlay};
 use kiln_tests::workspace;
+use testkit::{TestServer, folder};
 
 /// From the end of the report to power-off.
 const POWER_OFF: Duration = Duration::from_secs(90);
@@ -191,10 +191,10 @@ fn disk_comes_up_with_the_kernel_loaded_directly() {
 }
 
 /// The machine runs from memory: no disk at all.
-fn network_boot(machine: Machine, server: &Server, script: &str) -> Facts {
+fn network_boot(machine: Machine, server: &TestServer, script: &str) -> Facts {
     let machine = probe::install(machine.memory(3072), Then::PowerOff).netboot(script, None);
     let facts = machine.boot(one_report);
-    let requests = server.requests();
+    let requests = server.lines();
     assert!(
         requests.iter().any(|request| request.ends_with("/vmlinuz")),
         "iPXE did not ask for the kernel: {requests:?}"
@@ -204,16 +204,16 @@ fn network_boot(machine: Machine, server: &Server, script: &str) -> Facts {
 
 #[test]
 fn network_boot_by_bios_ipxe_and_http_runs_from_memory() {
-    let server = Server::of(&kiln::image(DEFAULT).file("-pxe"));
-    let script = format!("{}/boot.ipxe", server.guest_url());
+    let server = folder::serve(&kiln::image(DEFAULT).file("-pxe"));
+    let script = format!("{}/boot.ipxe", folder::guest_url(&server));
     assert_healthy(&network_boot(Machine::new("pxe-bios-http"), &server, &script));
 }
 
 #[test]
 fn network_boot_by_uefi_ipxe_and_http_runs_from_memory() {
     let Some(machine) = uefi("pxe-uefi-http") else { return };
-    let server = Server::of(&kiln::image(DEFAULT).file("-pxe"));
-    let script = format!("{}/boot.ipxe", server.guest_url());
+    let server = folder::serve(&kiln::image(DEFAULT).file("-pxe"));
+    let script = format!("{}/boot.ipxe", folder::guest_url(&server));
     assert_healthy(&network_boot(machine, &server, &script));
 }
 

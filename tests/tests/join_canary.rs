@@ -10,9 +10,9 @@ use std::time::Duration;
 use kiln_tests::agent::{self, Config, Node, Runtime};
 use kiln_tests::canary::{self, ID, Marks, SECRET, Watched};
 use kiln_tests::control_plane::{self, ControlPlane};
-use kiln_tests::island;
 use kiln_tests::kiln;
 use kiln_tests::lab::lab;
+use kiln_tests::netns;
 use kiln_tests::workspace;
 
 struct Lab {
@@ -43,7 +43,7 @@ impl Lab {
     }
 
     fn prefix(&self) -> Command {
-        island::command_in(self.control_plane.fact("pid"), "env")
+        netns::command_in(self.control_plane.fact("pid"), "env")
     }
 }
 
@@ -263,7 +263,7 @@ fn a_core_holds_nothing(lab: &Lab) {
     let node = lab.node("core", |config| config.endpoint = "10.99.255.254:6443".to_owned());
     let folder = workspace::scratch();
     let mut command = node.join({
-        let mut prefix = island::command_in(lab.control_plane.fact("pid"), "prlimit");
+        let mut prefix = netns::command_in(lab.control_plane.fact("pid"), "prlimit");
         prefix.arg("--core=unlimited");
         prefix
     });

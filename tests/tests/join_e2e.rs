@@ -14,17 +14,17 @@ use std::time::Duration;
 use kiln_tests::agent;
 use kiln_tests::audit::{self, Call};
 use kiln_tests::control_plane::ControlPlane;
-use kiln_tests::http::Server;
-use kiln_tests::island;
-use kiln_tests::joining::{
+use kiln_tests::join_support::{
     GUEST, PATIENCE, assert_joined, control_plane, eventually, fat_disk, ready_node, verdict,
 };
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
+use kiln_tests::netns;
 use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::{Machine, overlay};
 use kiln_tests::workspace;
 use serde_json::{Value, json};
+use testkit::folder;
 
 /// The port of the node at which the pod answers, through the port map.
 const HOST_PORT: u16 = 18080;
@@ -117,7 +117,7 @@ fn disk_machine(
     Machine::new(name)
         .uuid("4c4c4544-0042-3510-8052-b4c04f4e3201")
         .in_network_of(control_plane.fact("pid"))
-        .forward(&format!("{}:{HOST_PORT}", island::API_ADDRESS), HOST_PORT)
+        .forward(&format!("{}:{HOST_PORT}", netns::API_ADDRESS), HOST_PORT)
         .kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &image.command_line())
         .fw_cfg("opt/org.kiln.firstboot/config", config)
         .disk(disk)
@@ -185,7 +185,7 @@ fn assert_pods_answer(control_plane: &ControlPlane) {
     );
     assert_eq!(answer, "web of disk-node\n0");
     let outside = eventually("the answer through the port map", || {
-        let url = format!("http://{}:{HOST_PORT}/", island::API_ADDRESS);
+        let url = format!("http://{}:{HOST_PORT}/", netns::API_ADDRESS);
         let output = control_plane
             .command("curl")
             .args(["--silent", "--max-time", "5", "--noproxy", "*", &url])
@@ -245,10 +245,11 @@ fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
     fs::create_dir(&served)
         .and_then(|()| fs::write(served.join("node.yaml"), &config))
         .expect("the folder is the test's");
-    let server = island::inside(control_plane.fact("pid"), || Server::of(&served));
+    let server = netns::inside(control_plane.fact("pid"), || folder::serve(&served));
     let digest = workspace::output("sha256sum", [served.join("node.yaml")]);
     let digest = digest.split(' ').next().expect("sha256sum prints a digest");
-    let more = format!("firstboot.config={}/node.yaml firstboot.config-sha256={digest}", server.guest_url());
+    let more =
+        format!("firstboot.config={}/node.yaml firstboot.config-sha256={digest}", folder::guest_url(&server));
     let boot = first["status"]["nodeInfo"]["bootID"]
         .as_str()
         .expect("kubelets tell the boot's identifier");
@@ -258,7 +259,7 @@ fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
         boot,
     );
 
-    assert_eq!(server.requests(), ["GET /node.yaml"], "the node config is fetched once");
+    assert_eq!(server.lines(), ["GET /node.yaml"], "the node config is fetched once");
     assert_eq!(first["metadata"]["uid"], second["metadata"]["uid"], "the Node was replaced instead of kept");
     let requests = all_certificate_requests(control_plane).split_off(certificates);
     let issued: Vec<&Value> = requests

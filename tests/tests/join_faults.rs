@@ -1,4 +1,4 @@
-//! Everything that goes wrong has an outcome of its own, within its time: the class and the exit code of the verdict. Where only the surroundings were
+//! Everything that goes wrong has an outcome of its own, within its time: the class and the exit code of the verdict. Where only the environment were
 //! at fault, the same machine with the same config joins once they are well again. No run says a secret.
 
 //!
@@ -6,13 +6,13 @@
 //! |---|---|
 //! | `join_faults.rs` | how a case is judged |
 //! | `join_faults/cases.rs` | the table of cases |
-//! | `join_faults/surroundings.rs` | what goes wrong around an agent, and how |
+//! | `join_faults/environment.rs` | what goes wrong around an agent, and how |
 //! | `join_faults/token_from.rs` | what goes wrong where a token is asked for |
 
 #[path = "join_faults/cases.rs"]
 mod cases;
-#[path = "join_faults/surroundings.rs"]
-mod surroundings;
+#[path = "join_faults/environment.rs"]
+mod environment;
 #[path = "join_faults/token_from.rs"]
 mod token_from;
 
@@ -21,14 +21,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cases::{CASES, Case, Ends};
+use environment::{Lab, Seen};
 use kiln_tests::agent::{self, Runtime};
 use kiln_tests::audit;
 use kiln_tests::control_plane::{self, ControlPlane};
-use kiln_tests::island;
 use kiln_tests::lab::lab;
+use kiln_tests::netns;
 use kiln_tests::workspace;
 use serde_json::{Value, json};
-use surroundings::{Lab, Seen};
 
 /// Cases at a time: most of them wait.
 const AT_ONCE: usize = 4;
@@ -86,7 +86,7 @@ fn secrets_told(seen: &Seen) -> Vec<String> {
 
 fn not_healed(lab: &Lab, seen: &Seen) -> Option<String> {
     let again = agent::run(
-        seen.node.join(island::command_in(lab.control_plane.fact("pid"), "env")),
+        seen.node.join(netns::command_in(lab.control_plane.fact("pid"), "env")),
         Duration::from_secs(70),
     );
     (again.code != Some(0) || again.verdict["outcome"] != "joined")
@@ -100,7 +100,7 @@ fn start() -> Option<Lab> {
         return None;
     }
     let control_plane = ControlPlane::start(version);
-    surroundings::allow_manual_group(&control_plane);
+    environment::allow_manual_group(&control_plane);
     Some(Lab { runtime: Runtime::start(&control_plane), control_plane })
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use kiln_tests::agent::{self, Config, Dice, Node, Runtime};
 use kiln_tests::control_plane::{self, ControlPlane};
-use kiln_tests::island;
 use kiln_tests::lab::lab;
+use kiln_tests::netns;
 use kiln_tests::workspace;
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ impl Lab {
     }
 
     fn prefix(&self) -> std::process::Command {
-        island::command_in(self.control_plane.fact("pid"), "env")
+        netns::command_in(self.control_plane.fact("pid"), "env")
     }
 
     /// Runs the agent to its end: it must say `outcomes`.

@@ -16,10 +16,10 @@ mod formats;
 mod joined;
 #[path = "metadata_canary/mistakes.rs"]
 mod mistakes;
-#[path = "metadata_canary/origins.rs"]
-mod origins;
-#[path = "metadata_canary/stage.rs"]
-mod stage;
+#[path = "metadata_canary/sources.rs"]
+mod sources;
+#[path = "metadata_canary/fixture.rs"]
+mod fixture;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -34,7 +34,7 @@ use kiln_tests::canary;
 use kiln_tests::control_plane::{self, ControlPlane};
 use kiln_tests::lab::lab;
 use kiln_tests::{kiln, simulated, workspace};
-use origins::ORIGINS;
+use sources::SOURCES;
 
 /// Cases at a time: most of them wait.
 const AT_ONCE: usize = 8;
@@ -66,14 +66,14 @@ fn secrets_of_user_data_are_nowhere_but_in_their_place() {
         }
     });
     let problems = problems.into_inner().expect("no holder panics");
-    for origin in ORIGINS {
-        stage::hindrance(origin)
+    for source in SOURCES {
+        fixture::hindrance(source)
             .into_iter()
-            .for_each(|why| workspace::not_run(&format!("canaries from {}", origin.name), why));
+            .for_each(|why| workspace::not_run(&format!("canaries from {}", source.name), why));
     }
     workspace::say(&format!(
-        "canaries: {} origins, {} formats, cases: {counts:?}",
-        ORIGINS.len(),
+        "canaries: {} sources, {} formats, cases: {counts:?}",
+        SOURCES.len(),
         FORMATS.len()
     ));
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
@@ -119,23 +119,23 @@ fn a_joined_machine_leaves_the_host_nothing() {
 /// Whoever adds a source, a place, a platform or a form of user-data adds it here too.
 #[test]
 fn every_source_and_every_form_is_covered() {
-    let covered = |name: &str| ORIGINS.iter().any(|origin| origin.covers == name);
+    let covered = |name: &str| SOURCES.iter().any(|source| source.covers == name);
     // What these have is told by the places.
     let sources = platforms::ALL.iter().map(|platform| platform.name).filter(|name| *name != "metal");
     let missing: Vec<&str> = sources
         .chain(locations::ALL.iter().map(|(name, _)| *name))
         .filter(|name| !covered(name))
         .collect();
-    assert!(missing.is_empty(), "no origin covers {missing:?}");
+    assert!(missing.is_empty(), "no source covers {missing:?}");
     let missing: Vec<&str> = platform::names()
-        .filter(|name| ORIGINS.iter().all(|origin| origin.platform != *name))
+        .filter(|name| SOURCES.iter().all(|source| source.platform != *name))
         .collect();
-    assert!(missing.is_empty(), "no origin has the platform {missing:?}");
+    assert!(missing.is_empty(), "no source has the platform {missing:?}");
     for format in FORMATS {
         assert_eq!(kind(&format.right().user_data), format.kind, "{}", format.name);
         assert!(is_read(format.kind), "{}", format.name);
     }
-    assert!(CHEAP.iter().all(|name| ORIGINS.iter().any(|origin| origin.name == *name)));
+    assert!(CHEAP.iter().all(|name| SOURCES.iter().any(|source| source.name == *name)));
 }
 
 /// Whether a node config can be in it. A new kind does not compile here until somebody says so, and adds a format.

@@ -10,17 +10,17 @@ use base64::Engine;
 use kiln_simulator::simulation::Family;
 use kiln_simulator::{Running, Simulation};
 use kiln_tests::control_plane::ControlPlane;
-use kiln_tests::http::Server;
-use kiln_tests::island;
-use kiln_tests::joining::{
+use kiln_tests::join_support::{
     GUEST, assert_joined, control_plane, disc, fat_disk, ready_node, udf_disc, verdict,
 };
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
+use kiln_tests::netns;
 use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::Machine;
 use kiln_tests::workspace;
 use serde_json::{Value, json};
+use testkit::{TestServer, folder};
 
 /// How a machine gets its node config.
 enum Way {
@@ -166,13 +166,13 @@ fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
 }
 
 /// What runs beside a machine, and the machine.
-struct Stage {
+struct Fixture {
     machine: Machine,
     _service: Option<Running>,
-    _server: Option<Server>,
+    _server: Option<TestServer>,
 }
 
-fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane) -> Stage {
+fn fixture(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane) -> Fixture {
     let config = node_config(control_plane, case);
     let name = format!("platform-{}", case.platform);
     let plain = |line: &str| {
@@ -202,7 +202,7 @@ fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane
                 .and_then(|()| write("user-data", &config))
                 .and_then(|()| write("meta-data", meta_data));
             written.expect("the folder is the test's");
-            Stage {
+            Fixture {
                 machine: plain("").snapshot(&fat_disk(folder, "CIDATA", &files)),
                 _service: None,
                 _server: None,
@@ -211,7 +211,7 @@ fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane
         Way::FwCfg => {
             let file = folder.join("config.yaml");
             fs::write(&file, config).expect("the folder is the test's");
-            Stage {
+            Fixture {
                 machine: plain("").fw_cfg("opt/org.kiln.firstboot/config", &file),
                 _service: None,
                 _server: None,
@@ -223,13 +223,15 @@ fn stage(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPlane
             fs::create_dir(&served)
                 .and_then(|()| fs::write(served.join(uuid), &config))
                 .expect("the folder is the test's");
-            let server = island::inside(control_plane.fact("pid"), || Server::of(&served));
+            let server = netns::inside(control_plane.fact("pid"), || folder::serve(&served));
             let digest = workspace::output("sha256sum", [served.join(uuid)]);
             let digest = digest.split(' ').next().expect("sha256sum prints a digest");
-            let line =
-                format!("firstboot.config={}/${{uuid}} firstboot.config-sha256={digest}", server.guest_url());
+            let line = format!(
+                "firstboot.config={}/${{uuid}} firstboot.config-sha256={digest}",
+                folder::guest_url(&server)
+            );
             let machine = plain(&line).uuid(uuid).smbios("type=1,manufacturer=Lab,product=Rack 1,serial=r1");
-            Stage { machine, _service: None, _server: Some(server) }
+            Fixture { machine, _service: None, _server: Some(server) }
         }
     }
 }
@@ -250,7 +252,7 @@ fn simulated(
     folder: &Path,
     control_plane: &ControlPlane,
     plain: impl Fn(&str) -> Machine,
-) -> Stage {
+) -> Fixture {
     let simulation = Simulation::of(case.platform).family(Family::V4);
     let simulation = config.into_iter().fold(simulation, |simulation, config| simulation.user_data(config));
     let simulation =
@@ -265,7 +267,7 @@ fn simulated(
         simulated.write_drive(&files).unwrap_or_else(|error| panic!("{}: {error}", case.platform));
         // As Nova makes it unless it is told otherwise; NoCloud below is a disk.
         machine = machine.disc(&disc(folder, &drive.label, &files));
-        return Stage { machine, _service: None, _server: None };
+        return Fixture { machine, _service: None, _server: None };
     }
     for (_, address, _) in simulated.addresses() {
         let _ = control_plane
@@ -273,8 +275,8 @@ fn simulated(
             .args(["addr", "add", &format!("{}/32", address.ip), "dev", "lo"])
             .output();
     }
-    let service = island::inside(control_plane.fact("pid"), || simulated.serve_here());
-    Stage {
+    let service = netns::inside(control_plane.fact("pid"), || simulated.serve_here());
+    Fixture {
         machine,
         _service: Some(service.unwrap_or_else(|error| panic!("{}: {error}", case.platform))),
         _server: None,
@@ -318,8 +320,8 @@ fn assert_pods_are_kept_from(control_plane: &ControlPlane, case: &Case, address:
 
 fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
     let folder = workspace::scratch();
-    let stage = stage(case, image, folder.path(), control_plane);
-    stage.machine.boot(|vm| {
+    let fixture = fixture(case, image, folder.path(), control_plane);
+    fixture.machine.boot(|vm| {
         let verdict = verdict(vm)?;
         assert_joined(&verdict, "joined", case.node);
         let node = ready_node(control_plane, case.node, "");

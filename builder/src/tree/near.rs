@@ -3,11 +3,12 @@
 use contract::suggest::similar;
 
 const SUGGESTIONS: usize = 3;
+/// The minimum similarity (Jaro-Winkler, 0 to 1) of a suggestion.
 const SIMILAR: f64 = 0.75;
-/// The largest distance from the best suggestion: names of one kind share their ending, which makes all of them similar.
+/// The maximum distance from the best score: sibling names share their ending, so all of them score high.
 const MARGIN: f64 = 0.1;
 
-/// Says which of `candidates` may have been meant; without any, says `otherwise`.
+/// Suggests the `candidates` that may have been meant, or returns `otherwise` if there are none.
 pub fn suggest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
     let scored = similar(wanted, candidates, SIMILAR);
     let best = scored.first().map_or(0.0, |(score, _)| *score);

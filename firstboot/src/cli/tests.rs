@@ -6,6 +6,7 @@ use super::*;
 use crate::config::HostDefaults;
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::{ApiVersion, Discovery};
+use crate::config::role::Role;
 use crate::error::{ErrorKind, Result};
 use crate::host::root::Root;
 
@@ -222,7 +223,7 @@ fn tokens_and_discovery_files_go_where_kubeadm_puts_them() {
         &host(),
     )
     .unwrap();
-    assert!(control_plane.join.control_plane);
+    assert!(control_plane.join.role == Role::ControlPlane);
     let nothing = flags::node_config(&join("").flags, None, &host()).unwrap_err();
     assert!(
         nothing.message.contains("discovery.bootstrapToken.token: Invalid value")

@@ -7,7 +7,7 @@ use crate::cli::request;
 use crate::config::model::{Argument, Discovery};
 use crate::error::{Failure, Result};
 use crate::host::cri;
-use crate::join::{image, phases};
+use crate::join::{image, roles};
 use crate::machine;
 use crate::metadata::Metadata;
 use crate::report;
@@ -141,10 +141,14 @@ fn join(session: &Session, resolved: &ResolvedConfig) -> Result<Record> {
             .as_ref()
             .is_some_and(|checkpoint| checkpoint.phases.iter().any(|finished| finished.phase == phase))
     };
-    let phases: Vec<String> = phases::ALL
-        .iter()
-        .map(|phase| format!("{}{}", phase.name, if done(phase.name) { " (done)" } else { "" }))
-        .collect();
+    let phases: Vec<String> = match roles::of(config.join.role) {
+        Ok(role) => role
+            .phases
+            .iter()
+            .map(|phase| format!("{}{}", phase.name, if done(phase.name) { " (done)" } else { "" }))
+            .collect(),
+        Err(refusal) => vec![format!("none: {}", refusal.message)],
+    };
     Ok(vec![
         ("config", json!(resolved.source)),
         ("node", json!(config.node_name())),

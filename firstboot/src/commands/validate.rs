@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::request::ConfigValidate;
 use crate::config::{self, HostDefaults, model::NodeConfig};
 use crate::error::Result;
+use crate::join::roles;
 
 /// Checks the file. Returns the text to print, or the first error.
 pub fn validate(request: &ConfigValidate, host: &HostDefaults) -> Result<String> {
@@ -24,7 +25,7 @@ pub fn validate(request: &ConfigValidate, host: &HostDefaults) -> Result<String>
 }
 
 fn warnings(config: &NodeConfig) -> Vec<String> {
-    let refused = config::refuse_control_plane(&config.join).err().map(|failure| failure.message);
+    let refused = roles::of(config.join.role).err().map(|failure| failure.message);
     config.warnings.iter().cloned().chain(refused).collect()
 }
 

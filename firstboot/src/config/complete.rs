@@ -8,6 +8,7 @@ use super::check::{self, Problems};
 use super::documents::shown;
 use super::model::{ApiVersion, Discovery, JoinConfiguration, NodeRegistration, Taint, Timeouts};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode, RawTimeouts};
+use super::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
 
@@ -48,7 +49,7 @@ pub fn complete(
         discovery: discovery
             .ok_or_else(|| Failure::new(ErrorKind::Internal, "a discovery was refused without a reason"))?,
         tls_bootstrap_token,
-        control_plane: raw.control_plane,
+        role: if raw.control_plane { Role::ControlPlane } else { Role::Worker },
         skip_phases: raw.skip_phases,
         patches: raw.patches.map(PathBuf::from),
         dry_run: raw.dry_run,

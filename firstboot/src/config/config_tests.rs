@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::model::{OnFailure, TlsBootstrap, WaitFor};
 use super::*;
+use crate::join::roles;
 
 const TOKEN: &str = "canary.canarycanarycana";
 const SECRET: &str = "canarycanarycana";
@@ -310,9 +311,9 @@ fn checks_what_kubeadm_checks() {
     );
     assert!(
         read(&join("controlPlane: {localAPIEndpoint: {bindPort: 1}}"))
-            .is_ok_and(|config| refuse_control_plane(&config.join).is_err())
+            .is_ok_and(|config| roles::of(config.join.role).is_err())
     );
-    assert!(read(&join("controlPlane: null")).is_ok_and(|config| refuse_control_plane(&config.join).is_ok()));
+    assert!(read(&join("controlPlane: null")).is_ok_and(|config| roles::of(config.join.role).is_ok()));
     let warned = read(&join(
         "nodeRegistration: {taints: [{key: a, effect: noschedule}]}\ntimeouts: {discovery: '0'}\n",
     ))

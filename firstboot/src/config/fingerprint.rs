@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use ring::digest::{Context, SHA256};
 
 use super::model::{Discovery, FromFacts, NodeConfig};
-use crate::net::trust::hex;
+use crate::text::hex;
 
 impl NodeConfig {
     /// A hash of the config, without its credentials, and of `patches`, the content of its patches folder.

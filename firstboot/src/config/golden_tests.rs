@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::model::{ApiVersion, Argument, Discovery, NodeConfig, Taint, Timeouts};
+use super::role::Role;
 use super::{HostDefaults, parse};
 use crate::error::ErrorKind;
 
@@ -127,7 +128,10 @@ fn a_minimal_file_gets_the_defaults() {
             (&None, 0, &None)
         );
         assert!(
-            !join.control_plane && !join.dry_run && join.patches.is_none() && join.skip_phases.is_empty()
+            join.role == Role::Worker
+                && !join.dry_run
+                && join.patches.is_none()
+                && join.skip_phases.is_empty()
         );
         assert_eq!((&join.timeouts, config.kubelet.is_none()), (&Timeouts::default(), true));
     }

@@ -23,6 +23,7 @@ mod token_from;
 pub mod redact;
 mod report;
 pub mod reset;
+pub mod role;
 mod strict;
 pub mod template;
 mod tree;
@@ -39,7 +40,7 @@ use std::collections::BTreeMap;
 
 use self::documents::{Document, shown};
 use self::fields::Fields;
-use self::model::{AgentConfiguration, ApiVersion, Discovery, JoinConfiguration, NodeConfig};
+use self::model::{AgentConfiguration, ApiVersion, Discovery, NodeConfig};
 use self::raw::RawJoin;
 use self::redact::Redactor;
 use crate::error::{ErrorKind, Failure, Result};
@@ -90,16 +91,6 @@ pub fn node_name_problem(name: &str) -> Option<String> {
     let mut problems = check::Problems::default();
     check::node_name("name", name, &mut problems);
     problems.result().err().map(|failure| failure.message)
-}
-
-/// Refuses to join a control plane: this agent makes workers.
-pub fn refuse_control_plane(join: &JoinConfiguration) -> Result<()> {
-    if !join.control_plane {
-        return Ok(());
-    }
-    let message = "controlPlane: this agent joins workers, and the node config asks for a control plane node";
-    Err(Failure::new(ErrorKind::Config, message)
-        .help("remove controlPlane (or --control-plane), or use kubeadm on this node"))
 }
 
 /// Nothing that leaves this module shows a token, wherever it stood.

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::role::Role;
 use crate::host::network;
-use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
-use crate::report::Wish;
+use crate::net::Endpoint;
+use crate::report::ReportTarget;
 use crate::secret::Secret;
 
 /// The node config, complete: defaults are applied and everything is validated.
@@ -78,8 +79,8 @@ pub struct JoinConfiguration {
     pub discovery: Discovery,
     /// The token for the certificate request; none when a discovery file carries credentials.
     pub tls_bootstrap_token: Option<Token>,
-    /// Whether a control-plane join is asked for, which this agent refuses.
-    pub control_plane: bool,
+    /// May be one that this agent does not have: the join refuses it.
+    pub role: Role,
     /// Phases to leave out, by kubeadm's names.
     pub skip_phases: Vec<String>,
     /// A folder of patches.
@@ -212,7 +213,7 @@ pub struct AgentConfiguration {
     /// Whether secrets are made unreadable at the platform once the machine has joined, where it lets us.
     pub scrub: bool,
     /// Who is told how it ended. None: whom the platform needs to be told. Empty: nobody.
-    pub report: Option<Vec<Wish>>,
+    pub report: Option<Vec<ReportTarget>>,
 }
 
 /// What becomes of the facts of the machine. Texts are templates, see [`super::template`].

@@ -3,27 +3,27 @@
 use super::check::Problems;
 use super::fields::Fields;
 use crate::error::Result;
-use crate::report::{REPORTERS, Reporter, Wish, named};
+use crate::report::{ReportTarget, Reporter, named, reporters};
 use contract::suggest;
 
 /// Reports of one config; each may take its seconds.
 const MOST: usize = 16;
 
 /// Reads the list. None: the config has no such field; an empty list is one.
-pub fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Option<Vec<Wish>>> {
+pub fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Option<Vec<ReportTarget>>> {
     let Some(items) = fields.list("report")? else { return Ok(None) };
     if items.len() > MOST {
         problems.note(format!("report: Too many: {}: must have at most {MOST} items", items.len()));
         return Ok(None);
     }
-    let mut wishes = Vec::new();
+    let mut targets = Vec::new();
     for item in items {
-        wishes.extend(wish(item, problems)?);
+        targets.extend(target(item, problems)?);
     }
-    Ok(Some(wishes))
+    Ok(Some(targets))
 }
 
-fn wish(mut fields: Fields<'_>, problems: &mut Problems) -> Result<Option<Wish>> {
+fn target(mut fields: Fields<'_>, problems: &mut Problems) -> Result<Option<ReportTarget>> {
     let path = fields.path("kind");
     let Some(kind) = fields.text("kind")? else {
         problems.required(&path, &format!("one of {}", kinds().join(", ")));
@@ -33,7 +33,7 @@ fn wish(mut fields: Fields<'_>, problems: &mut Problems) -> Result<Option<Wish>>
         problems.unsupported(&path, &kind, &kinds());
         return Ok(None);
     };
-    let wish = settings(reporter, &mut fields, problems)?;
+    let target = settings(reporter, &mut fields, problems)?;
     let mut unknown = Vec::new();
     fields.finish(&mut unknown);
     for field in unknown {
@@ -45,28 +45,28 @@ fn wish(mut fields: Fields<'_>, problems: &mut Problems) -> Result<Option<Wish>>
         };
         problems.note(format!("unknown field \"{}\"{meant}", field.path));
     }
-    Ok(Some(wish))
+    Ok(Some(target))
 }
 
 /// Any value may be secret: none is shown.
-fn settings(reporter: &Reporter, fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Wish> {
-    let mut wish = Wish::of(reporter);
+fn settings(reporter: &Reporter, fields: &mut Fields<'_>, problems: &mut Problems) -> Result<ReportTarget> {
+    let mut target = ReportTarget::of(reporter);
     for setting in reporter.settings {
         let path = fields.path(setting.name);
         match fields.text(setting.name)? {
             Some(value) => match (setting.check)(&value) {
-                Ok(()) => wish.set(setting.name, value),
+                Ok(()) => target.set(setting.name, value),
                 Err(why) => problems.invalid_secret(&path, &why),
             },
             None if setting.is_required => problems.required(&path, &format!("{} needs it", reporter.kind)),
             None => {}
         }
     }
-    Ok(wish)
+    Ok(target)
 }
 
 fn kinds() -> Vec<&'static str> {
-    REPORTERS.iter().map(|reporter| reporter.kind).collect()
+    reporters().iter().map(|reporter| reporter.kind).collect()
 }
 
 #[cfg(test)]

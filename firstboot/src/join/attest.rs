@@ -1,63 +1,12 @@
-//! Documents in which a platform says, under its signature, which of its machines asks.
+//! A machine's proof of identity by its platform: a signed document, for platforms that sign one.
 
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::net::service::{Manners, Service};
-use crate::net::{Deadline, percent};
-use crate::platforms::{azure, ec2, gce};
-
-/// A platform that signs.
-struct Signer {
-    platform: &'static str,
-    /// What the document is called in a request.
-    kind: &'static str,
-    addresses: &'static [&'static str],
-    manners: Manners,
-    /// Where it is, for an audience and a nonce.
-    path: fn(&str, &str) -> String,
-    /// The document in the answer.
-    document: fn(&str) -> Option<String>,
-}
-
-/// EC2: PKCS #7 with the document in it, by an RSA key of the region
-/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html>). GCE: a token for one audience
-/// (<https://cloud.google.com/compute/docs/instances/verifying-instance-identity>). Azure: PKCS #7 with the nonce in it
-/// (<https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service#attested-data>).
-const SIGNERS: &[Signer] = &[
-    Signer {
-        platform: "ec2",
-        kind: "ec2-rsa2048",
-        addresses: ec2::ADDRESSES,
-        manners: ec2::MANNERS,
-        path: |_, _| "/latest/dynamic/instance-identity/rsa2048".to_owned(),
-        document: |answer| Some(answer.to_owned()),
-    },
-    Signer {
-        platform: "gce",
-        kind: "gce-jwt",
-        addresses: gce::ADDRESSES,
-        manners: gce::MANNERS,
-        path: |audience, _| {
-            format!(
-                "/computeMetadata/v1/instance/service-accounts/default/identity?audience={}&format=full",
-                percent::encoded(audience, b"")
-            )
-        },
-        document: |answer| Some(answer.to_owned()),
-    },
-    Signer {
-        platform: "azure",
-        kind: "azure-attested",
-        addresses: &["169.254.169.254"],
-        manners: azure::MANNERS,
-        path: |_, nonce| format!("/metadata/attested/document?api-version=2025-04-07&nonce={nonce}"),
-        document: |answer| {
-            serde_json::from_str::<Value>(answer).ok()?.get("signature")?.as_str().map(str::to_owned)
-        },
-    },
-];
+use crate::net::Deadline;
+use crate::net::service::Service;
+use crate::platforms;
 
 /// Longest document.
 const LONGEST: usize = 32 * 1024;
@@ -75,8 +24,9 @@ fn document_at(
     deadline: Deadline,
 ) -> Result<Value> {
     let name = platform.unwrap_or("a machine without a platform");
-    let signer = SIGNERS.iter().find(|signer| Some(signer.platform) == platform).ok_or_else(|| {
-        let known: Vec<&str> = SIGNERS.iter().map(|signer| signer.platform).collect();
+    let signers = || platforms::ALL.iter().filter_map(|row| Some((row.name, row.attestation.as_ref()?)));
+    let (_, signer) = signers().find(|(signer, _)| Some(*signer) == platform).ok_or_else(|| {
+        let known: Vec<&str> = signers().map(|(signer, _)| signer).collect();
         Failure::new(
             ErrorKind::Config,
             format!("tokenFrom.identity: platform: {name} signs nothing for its machines"),
@@ -85,7 +35,7 @@ fn document_at(
     })?;
     let nonce = nonce()?;
     let path = (signer.path)(audience, &nonce);
-    let mut service = Service::new(addresses.unwrap_or(signer.addresses), signer.manners, deadline);
+    let mut service = Service::new(addresses.unwrap_or(signer.addresses), signer.protocol, deadline);
     let answer = service
         .text(&path)
         .map_err(|failure| failure.doing("getting the platform's proof of what this machine is"))?;

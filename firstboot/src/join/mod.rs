@@ -1,4 +1,5 @@
-//! The join: phases, one file each in `phases`, in the order of [`phases::ALL`]. What they are made of stands beside them and is mostly pure.
+//! The join: runs the phases of a role. `phases` holds the phases, `roles` their order, and this folder the parts they are made of, which
+//! are mostly pure.
 //!
 //! ```text
 //! host ─► preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► wait ─► cleanup
@@ -20,6 +21,7 @@ pub mod phases;
 pub mod plan;
 pub mod reset;
 pub mod reset_host;
+pub mod roles;
 pub mod token_from;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,22 +37,25 @@ use crate::machine::{self, Machine};
 use crate::net::{Deadline, Network};
 use crate::status::Progress;
 use phases::{Found, Need, Phase};
+use roles::Role;
 
 /// One join, from its node config to a node.
 pub struct Join<'a> {
     /// Where the machine's files begin.
     pub root: &'a Root,
-    /// What is asked for.
+    /// Its role.
+    pub role: &'static Role,
+    /// Its node config.
     pub config: &'a NodeConfig,
-    /// Who this machine is.
+    /// The machine.
     pub machine: &'a Machine,
-    /// What its platform says of it.
+    /// The facts of its platform.
     pub facts: &'a Facts,
     /// Bound of the whole.
     pub deadline: Deadline,
     /// How the API server is reached, and what that cost.
     pub network: Network,
-    /// Who is told.
+    /// The status of the run.
     pub progress: &'a mut Progress,
     /// Prints a line for people.
     pub print: &'a dyn Fn(&str),
@@ -63,7 +68,7 @@ pub struct Join<'a> {
 impl Join<'_> {
     /// Runs the phases that are left.
     pub fn run(&mut self) -> Result<()> {
-        phases::ALL.iter().try_for_each(|phase| self.run_phase(phase))
+        self.role.phases.iter().try_for_each(|phase| self.run_phase(phase))
     }
 
     fn run_phase(&mut self, phase: &Phase) -> Result<()> {
@@ -127,7 +132,7 @@ impl Join<'_> {
     fn record(&mut self, phase: &Phase) -> Result<()> {
         let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
         let input = checkpoint.checkpoint().config.clone();
-        let is_last = phases::ALL.last().is_some_and(|last| last.name == phase.name);
+        let is_last = self.role.phases.last().is_some_and(|last| last.name == phase.name);
         checkpoint.done(phase.name, &input, seconds_since_1970(), is_last)
     }
 

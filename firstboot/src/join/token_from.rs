@@ -21,11 +21,12 @@ use crate::config::read_pin;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
-use crate::net::https::{self, Trust};
+use crate::net::Endpoint;
+use crate::net::http::{self, Method, Request};
 use crate::net::retry::{self, Backoff};
-use crate::net::trust::{Authorities, ClientCertificate};
+use crate::net::trust::{Authorities, ClientCertificate, Trust};
+use crate::net::url::shown;
 use crate::net::{Deadline, Error, Network};
 use crate::secret::Secret;
 
@@ -60,7 +61,7 @@ struct Answer {
 /// Asks, and gives the discovery that the join goes on with.
 pub fn ask(join: &Join, from: &TokenFrom) -> Result<Discovery> {
     let deadline = join.deadline.within(from.timeout);
-    let shown = https::shown(from.url.reveal());
+    let shown = shown(from.url.reveal());
     let identity = match from.identity {
         Proof::Platform => Some(attest::document(join.facts.text("platform"), &shown, deadline)?),
         Proof::None | Proof::Certificate => None,
@@ -88,13 +89,18 @@ fn request(join: &Join, identity: Option<Value>) -> Value {
 fn send(network: &Network, root: &Root, from: &TokenFrom, body: &[u8], deadline: Deadline) -> Result<Given> {
     let (trust, certificate) = (trust(from)?, certificate(root, from)?);
     let headers = [("content-type", "application/json"), ("accept", "application/json")];
+    let request = Request {
+        headers: &headers,
+        body,
+        certificate: certificate.as_ref(),
+        ..Request::new(Method::POST, from.url.reveal(), &trust)
+    };
     let (date, body) = retry::until(deadline, &mut Backoff::new(), || {
-        let answer =
-            https::post(network, from.url.reveal(), &headers, body, &trust, certificate.as_ref(), deadline)?;
-        Ok::<_, Error>((answer.date, Zeroizing::new(answer.body)))
+        let reply = http::send_ok(network, &request, deadline)?;
+        Ok::<_, Error>((reply.date(), Zeroizing::new(reply.body)))
     })?;
     parse(&body, date.unwrap_or_else(SystemTime::now))
-        .map_err(|failure| failure.doing(https::shown(from.url.reveal())))
+        .map_err(|failure| failure.doing(shown(from.url.reveal())))
 }
 
 /// Reads an answer that was given at `now`. Errors do not repeat it.

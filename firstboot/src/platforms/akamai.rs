@@ -5,18 +5,19 @@ use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::{Manners, Session};
+use crate::net::service::{Protocol, Session};
+
+const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:a9fe:a9fe::1"];
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Akamai"), Sign::Is(Field::SysVendor, "Linode")],
     provider_id: Some("linode://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254", "fd00:a9fe:a9fe::1"],
+    guarded: ADDRESSES,
     ..Platform::named("akamai", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:a9fe:a9fe::1]"];
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("accept", "application/json")],
     answers_with: None,
     session: Some(Session {
@@ -37,7 +38,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
     if let Some(bytes) = service.find(NETWORK)? {

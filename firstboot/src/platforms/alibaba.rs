@@ -7,17 +7,19 @@ use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::{Manners, Service, Session};
+use crate::net::service::{Protocol, Service, Session};
+
+const ADDRESSES: &[&str] = &["100.100.100.200"];
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::ProductName, "Alibaba Cloud ECS")],
     provider_id: Some("${region}.${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["100.100.100.200"],
+    guarded: ADDRESSES,
     ..Platform::named("alibaba", read)
 };
 
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[],
     answers_with: None,
     session: Some(Session {
@@ -38,7 +40,7 @@ const FIELDS: &[(&str, &str)] = &[
 const PUBLIC: &[&str] = &["public-ipv4", "eipv4"];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(&["100.100.100.200"], MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;

@@ -5,13 +5,15 @@ use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
+
+const ADDRESSES: &[&str] = &["169.254.169.254"];
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "DigitalOcean")],
     provider_id: Some("digitalocean://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254"],
+    guarded: ADDRESSES,
     ..Platform::named("digitalocean", read)
 };
 
@@ -25,7 +27,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(&["169.254.169.254"], Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
     let serial = context.evidence.field(Field::ProductSerial).map(str::to_owned);

@@ -5,13 +5,15 @@ use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
+
+const ADDRESSES: &[&str] = &["169.254.169.254"];
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Begins(Field::ProductName, "Exoscale")],
     provider_id: Some("exoscale://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254"],
+    guarded: ADDRESSES,
     ..Platform::named("exoscale", read)
 };
 
@@ -22,7 +24,7 @@ const TEXTS: &[(&str, &str)] =
 const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(&["169.254.169.254"], Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     keys::id(&mut service, FOLDER, facts)?;

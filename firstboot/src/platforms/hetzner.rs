@@ -5,17 +5,18 @@ use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
+
+const ADDRESSES: &[&str] = &["169.254.169.254", "fe80::a9fe:a9fe"];
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Hetzner")],
     provider_id: Some("hcloud://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254", "fe80::a9fe:a9fe"],
+    guarded: ADDRESSES,
     ..Platform::named("hetzner", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fe80::a9fe:a9fe%]"];
 const DOCUMENT: &str = "/hetzner/v1/metadata";
 const PRIVATE: &str = "/hetzner/v1/metadata/private-networks";
 const FIELDS: &[(&str, &str)] =
@@ -27,7 +28,7 @@ const PUBLIC_IPS: &[(&str, Option<Scope>)] = &[
 const PRIVATE_IPS: &[(&str, Option<Scope>)] = &[("/*/ip", Some(Scope::Private))];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     let bytes = service.get(DOCUMENT)?;
     let public = document(&bytes, &service.url(DOCUMENT), &mut data.facts)?;

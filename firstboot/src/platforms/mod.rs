@@ -14,13 +14,13 @@ pub mod ovf;
 
 mod akamai;
 mod alibaba;
-pub(crate) mod azure;
+pub mod azure;
 mod cloudstack;
 mod digitalocean;
-pub(crate) mod ec2;
+mod ec2;
 mod equinix;
 mod exoscale;
-pub(crate) mod gce;
+mod gce;
 mod hetzner;
 mod http;
 mod hyperv;
@@ -39,7 +39,7 @@ mod upcloud;
 mod vmware;
 mod vultr;
 
-pub use platform::{Platform, PlatformData, ReadContext};
+pub use platform::{Attestation, Platform, PlatformData, ReadContext};
 
 /// All platforms. Where two are recognized by equally strong signs, the first one counts.
 pub const ALL: &[&Platform] = &[

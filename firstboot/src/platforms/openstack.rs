@@ -6,7 +6,9 @@ use super::{Platform, PlatformData, ReadContext, drive, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
+
+const ADDRESSES: &[&str] = &["169.254.169.254", "fe80::a9fe:a9fe"];
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[
@@ -22,11 +24,10 @@ pub(super) const PLATFORM: Platform = Platform {
     ],
     provider_id: Some("openstack:///${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254", "fe80::a9fe:a9fe"],
+    guarded: ADDRESSES,
     ..Platform::named("openstack", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fe80::a9fe:a9fe%]"];
 const META_DATA: &str = "/openstack/latest/meta_data.json";
 const NETWORK_DATA: &str = "/openstack/latest/network_data.json";
 /// What only the part in EC2's manner has.
@@ -41,7 +42,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
 }
 
 fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     document(&service.get(META_DATA)?, &service.url(META_DATA), facts)?;

@@ -7,18 +7,19 @@ use crate::document::UserData;
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
+
+const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:c1::a9fe:a9fe"];
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::ChassisAssetTag, "OracleCloud.com")],
     provider_id: Some("oci://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254", "fd00:c1::a9fe:a9fe"],
+    guarded: ADDRESSES,
     ..Platform::named("oracle", read)
 };
 
-const ADDRESSES: &[&str] = &["169.254.169.254", "[fd00:c1::a9fe:a9fe]"];
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("authorization", "Bearer Oracle")],
     answers_with: None,
     session: None,
@@ -43,7 +44,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     let bytes = service.get(INSTANCE)?;
     data.user_data = document(&bytes, &service.url(INSTANCE), &mut data.facts)?;

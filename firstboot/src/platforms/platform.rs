@@ -8,7 +8,8 @@ use crate::evidence::{Evidence, Sign};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::Deadline;
-use crate::net::service::{Manners, Service};
+use crate::net::service::{Protocol, Service};
+use crate::reporter::Reporter;
 
 /// Time limit for reading the metadata of a platform that sets no other.
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
@@ -36,6 +37,10 @@ pub struct Platform {
     pub node_name: Option<&'static str>,
     /// Addresses that serve secrets to any client on the machine; the metadata guard keeps pods from them.
     pub guarded: &'static [&'static str],
+    /// Reporters of the platform.
+    pub reporters: &'static [&'static Reporter],
+    /// The signed document by which a machine proves its identity, where the platform has one.
+    pub attestation: Option<Attestation>,
     /// Makes the secrets of the user data unreadable at their origin, once they are used.
     pub scrub: Option<Scrub>,
 }
@@ -55,9 +60,26 @@ impl Platform {
             provider_id: None,
             node_name: None,
             guarded: &[],
+            reporters: &[],
+            attestation: None,
             scrub: None,
         }
     }
+}
+
+/// A document in which the platform says, under its signature, which of its machines this is.
+#[derive(Debug)]
+pub struct Attestation {
+    /// The kind of document, for the receiver.
+    pub kind: &'static str,
+    /// Addresses of the service that signs.
+    pub addresses: &'static [&'static str],
+    /// The service's protocol.
+    pub protocol: Protocol,
+    /// The document's path, for an audience and a nonce.
+    pub path: fn(&str, &str) -> String,
+    /// The document in an answer.
+    pub document: fn(&str) -> Option<String>,
 }
 
 /// Everything that a platform reads its metadata with.
@@ -81,10 +103,10 @@ impl ReadContext<'_> {
     }
 
     /// A client of the metadata service at the first of `addresses` that answers.
-    pub(crate) fn service(&self, addresses: &[&str], manners: Manners) -> Service {
+    pub(crate) fn service(&self, addresses: &[&str], protocol: Protocol) -> Service {
         match self.service {
-            Some(address) => Service::new(&[address], manners, self.deadline),
-            None => Service::new(addresses, manners, self.deadline),
+            Some(address) => Service::new(&[address], protocol, self.deadline),
+            None => Service::new(addresses, protocol, self.deadline),
         }
     }
 

@@ -5,13 +5,15 @@ use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
+
+const ADDRESSES: &[&str] = &["169.254.169.254"];
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "UpCloud")],
     provider_id: Some("upcloud://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254"],
+    guarded: ADDRESSES,
     ..Platform::named("upcloud", read)
 };
 
@@ -22,7 +24,7 @@ const FIELDS: &[(&str, &str)] = &[("/hostname", "hostname"), ("/region", "region
 const IPS: &[(&str, Option<Scope>)] = &[("/network/interfaces/*/ip_addresses/*/address", None)];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(&["169.254.169.254"], Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
     let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);

@@ -5,19 +5,21 @@ use super::{Platform, PlatformData, ReadContext, http};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
+
+const ADDRESSES: &[&str] = &["169.254.169.254"];
 
 pub(super) const PLATFORM: Platform = Platform {
     // Its bare metal has no field of its own.
     signs: &[Sign::Is(Field::SysVendor, "Vultr"), Sign::Word("vultr")],
     provider_id: Some("vultr://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: &["169.254.169.254"],
+    guarded: ADDRESSES,
     ..Platform::named("vultr", read)
 };
 
 /// The service wants a header of which only the name counts, so that no forwarded request gets anything.
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("metadata-token", "cloudinit")],
     answers_with: None,
     session: None,
@@ -32,7 +34,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(&["169.254.169.254"], MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
     data.user_data = http::user_data(&mut service, "/latest/user-data")?;

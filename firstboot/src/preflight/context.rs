@@ -15,8 +15,8 @@ use crate::host::network::{self, Address};
 use crate::host::root::Root;
 use crate::host::services::{Enablement, Prospect, Services};
 use crate::host::{command, machine};
-use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::version::Version;
+use crate::net::Endpoint;
 
 /// The port that kubeadm checks.
 pub const KUBELET_PORT: u16 = 10250;

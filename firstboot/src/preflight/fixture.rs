@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::config::model::{ApiVersion, Argument, Discovery, JoinConfiguration, NodeRegistration, Timeouts};
+use crate::config::role::Role;
 use crate::host::cri::{Api, RuntimeVersion};
 use crate::host::network::Address;
 use crate::host::root::Root;
@@ -198,7 +199,7 @@ fn join() -> JoinConfiguration {
             unsafe_skip_ca_verification: true,
         },
         tls_bootstrap_token: None,
-        control_plane: false,
+        role: Role::Worker,
         skip_phases: Vec::new(),
         patches: None,
         dry_run: false,

@@ -2,32 +2,39 @@
 //! (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html#phone-home>). Who receives it takes any call for "it is up", so a failed
 //! join does not call; a webhook is told of both.
 
-use super::target::{self, SETTINGS};
-use super::{Reporter, Telling, Told, Wish, form, never};
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::reporter::target::{self, SETTINGS};
+use crate::reporter::{Delivery, ReportContext, ReportTarget, Reporter, Urgency, form, never};
 use crate::status::Outcome;
 
-pub(super) const REPORTER: Reporter =
-    Reporter { kind: "phone-home", when: &[Outcome::Joined], settings: SETTINGS, usual: never, whom, tell };
+pub(super) const REPORTER: Reporter = Reporter {
+    kind: "phone-home",
+    urgency: Urgency::Information,
+    when: &[Outcome::Joined],
+    settings: SETTINGS,
+    by_default: never,
+    receiver,
+    deliver,
+};
 
-fn whom(wish: &Wish, _: &Facts) -> Result<String> {
-    target::host(wish)
+fn receiver(report: &ReportTarget, _: &Facts) -> Result<String> {
+    target::host(report)
 }
 
-fn body(telling: &Telling) -> String {
-    let fqdn = telling.facts.text("hostname").or(telling.status.node.as_deref()).unwrap_or_default();
+fn body(context: &ReportContext) -> String {
+    let fqdn = context.facts.text("hostname").or(context.status.node.as_deref()).unwrap_or_default();
     let hostname = fqdn.split('.').next().unwrap_or_default();
     form(&[
-        ("instance_id", telling.facts.text("instance-id").unwrap_or_default()),
+        ("instance_id", context.facts.text("instance-id").unwrap_or_default()),
         ("hostname", hostname),
         ("fqdn", fqdn),
     ])
 }
 
-fn tell(wish: &Wish, telling: &Telling) -> Result<Told> {
-    target::post(wish, telling, "application/x-www-form-urlencoded", body(telling).as_bytes())
-        .map(|()| Told::Taken)
+fn deliver(report: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
+    target::post(report, context, "application/x-www-form-urlencoded", body(context).as_bytes())
+        .map(|()| Delivery::Accepted)
 }
 
 #[cfg(test)]

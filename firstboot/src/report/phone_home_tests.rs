@@ -1,6 +1,6 @@
-use super::super::test_places::{SECONDS, facts, ok, place, status, tell_to, wish};
 use super::*;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
+use crate::report::tests::support::{SECONDS, deliver_to, facts, ok, place, status, target};
 
 #[test]
 fn a_joined_node_calls_as_cloud_init_does() {
@@ -12,8 +12,8 @@ fn a_joined_node_calls_as_cloud_init_does() {
         (facts(&[]), "instance_id=&hostname=n1&fqdn=n1"),
     ] {
         let place = place(vec![ok("")]);
-        let wish = wish("phone-home", &[("url", &format!("http://{}/x?canary=1", place.address))]);
-        let told = tell_to("", Trust::System, &wish, &known, &status(Outcome::Joined), SECONDS);
+        let target = target("phone-home", &[("url", &format!("http://{}/x?canary=1", place.address))]);
+        let told = deliver_to("", Trust::System, &target, &known, &status(Outcome::Joined), SECONDS);
         assert_eq!(told.unwrap(), format!("told phone-home: http://{}", place.address));
         let head = format!(
             "POST /x?canary=1 HTTP/1.1\ncontent-length: {}\ncontent-type: application/x-www-form-urlencoded",

@@ -1,20 +1,27 @@
 //! A webhook: the verdict as JSON, what the console line says with what tells this machine from others.
 
-use super::target::{self, SETTINGS};
-use super::{DONE, Reporter, Telling, Told, Wish, never};
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::reporter::target::{self, SETTINGS};
+use crate::reporter::{DONE, Delivery, ReportContext, ReportTarget, Reporter, Urgency, never};
 
-pub(super) const REPORTER: Reporter =
-    Reporter { kind: "webhook", when: DONE, settings: SETTINGS, usual: never, whom, tell };
+pub(super) const REPORTER: Reporter = Reporter {
+    kind: "webhook",
+    urgency: Urgency::Information,
+    when: DONE,
+    settings: SETTINGS,
+    by_default: never,
+    receiver,
+    deliver,
+};
 
-fn whom(wish: &Wish, _: &Facts) -> Result<String> {
-    target::host(wish)
+fn receiver(report: &ReportTarget, _: &Facts) -> Result<String> {
+    target::host(report)
 }
 
-fn tell(wish: &Wish, telling: &Telling) -> Result<Told> {
-    target::post(wish, telling, "application/json", telling.summary().to_string().as_bytes())
-        .map(|()| Told::Taken)
+fn deliver(report: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
+    target::post(report, context, "application/json", context.summary().to_string().as_bytes())
+        .map(|()| Delivery::Accepted)
 }
 
 #[cfg(test)]

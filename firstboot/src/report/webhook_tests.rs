@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::test_places::{SECONDS, facts, status, tell_to, wish};
-use crate::net::https::Trust;
 use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _};
+use crate::net::trust::Trust;
+use crate::report::tests::support::{SECONDS, deliver_to, facts, status, target};
 use crate::status::Outcome;
 
 const SECRET: &str = "/services/canary/x?key=canary";
@@ -16,8 +16,8 @@ fn the_verdict_is_posted_to_a_server_of_the_pinned_ca() {
     let url = format!("{}{SECRET}", server.server());
     let facts = facts(&[("platform", "metal"), ("instance-id", "u-1"), ("hostname", "n1")]);
     let with =
-        |pem: String| wish("webhook", &[("url", &url), ("caCert", &pem), ("bearerToken", "canary-bearer")]);
-    let told = tell_to("", Trust::System, &with(ca.pem()), &facts, &status(Outcome::Failed), SECONDS);
+        |pem: String| target("webhook", &[("url", &url), ("caCert", &pem), ("bearerToken", "canary-bearer")]);
+    let told = deliver_to("", Trust::System, &with(ca.pem()), &facts, &status(Outcome::Failed), SECONDS);
     assert_eq!(told.unwrap(), format!("told webhook: {}", server.server()));
     let asked = &server.requests()[0];
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", SECRET));
@@ -28,8 +28,9 @@ fn the_verdict_is_posted_to_a_server_of_the_pinned_ca() {
     let expected = json!({"outcome": "failed", "node": "n1", "class": "untrusted", "exit": 12, "phase": null, "seconds": 1.5, "requests": 6,
         "message": "the CA <x> & \"pins\" differ", "platform": "metal", "instanceId": "u-1", "hostname": "n1"});
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&asked.body).unwrap(), expected);
-    let untrusted = tell_to("", Trust::System, &with(other.pem()), &facts, &status(Outcome::Failed), SECONDS)
-        .unwrap_err();
+    let untrusted =
+        deliver_to("", Trust::System, &with(other.pem()), &facts, &status(Outcome::Failed), SECONDS)
+            .unwrap_err();
     assert!(
         untrusted.contains("is not signed by a CA that is trusted") && !untrusted.contains("canary"),
         "{untrusted}"
@@ -53,16 +54,16 @@ fn trouble_never_shows_the_path_or_the_token() {
     ];
     for (handle, why) in rows {
         let server = TestServer::start(&ca, &Identity::default(), handle);
-        let wish = wish(
+        let target = target(
             "webhook",
             &[("url", &format!("{}{SECRET}", server.server())), ("bearerToken", "canary-bearer")],
         );
         let trust = Trust::Authorities(ca.authorities());
         let said =
-            tell_to("", trust, &wish, &facts(&[]), &status(Outcome::Joined), Duration::from_millis(700))
+            deliver_to("", trust, &target, &facts(&[]), &status(Outcome::Joined), Duration::from_millis(700))
                 .unwrap_err();
         assert!(
-            said.contains(why) && !said.contains("canary") && !format!("{wish:?}").contains("canary"),
+            said.contains(why) && !said.contains("canary") && !format!("{target:?}").contains("canary"),
             "{said}"
         );
     }
@@ -76,8 +77,8 @@ fn a_server_that_is_in_trouble_for_a_moment_is_told_later() {
         let number = times.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Reply::With([500, 429, 204].get(number).copied().unwrap_or(500), String::new(), String::new())
     });
-    let wish = wish("webhook", &[("url", &server.server().to_string())]);
+    let target = target("webhook", &[("url", &server.server().to_string())]);
     let trust = Trust::Authorities(ca.authorities());
-    tell_to("", trust, &wish, &facts(&[]), &status(Outcome::Joined), SECONDS).unwrap();
+    deliver_to("", trust, &target, &facts(&[]), &status(Outcome::Joined), SECONDS).unwrap();
     assert_eq!(server.requests().len(), 3);
 }

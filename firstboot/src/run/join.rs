@@ -7,7 +7,6 @@ use super::earlier::{Earlier, earlier};
 use super::{ResolvedConfig, Session, extra_files};
 use crate::checkpoint::CheckpointFile;
 use crate::config::model::NodeConfig;
-use crate::config::refuse_control_plane;
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::host::root::Root;
@@ -15,6 +14,7 @@ use crate::host::{files, machine};
 use crate::join::Join;
 use crate::join::identity::FOLDER;
 use crate::join::phases::{Found, preflight};
+use crate::join::roles::{self, Role};
 use crate::net::{Deadline, Network};
 use crate::status::{Outcome, Progress};
 
@@ -42,7 +42,7 @@ pub(super) fn join(
         session.warn(warning);
         progress.status().warnings.push(warning.clone());
     }
-    refuse_control_plane(&config.join)?;
+    let role = roles::of(config.join.role)?;
     name_host(session, config)?;
     if !is_dry_run {
         extra_files::write(session, &resolved.files)?;
@@ -64,7 +64,7 @@ pub(super) fn join(
     if start == Start::Spread {
         spread(session, config.agent.spread, &machine.identity);
     }
-    with_join(session, facts, resolved, checkpoint, progress, |join| {
+    with_join(session, role, facts, resolved, checkpoint, progress, |join| {
         join.run()?;
         if is_dry_run {
             print_plan(session, join);
@@ -81,11 +81,12 @@ pub fn check(
     progress: &mut Progress,
 ) -> Result<()> {
     session.machine()?;
-    with_join(session, facts, resolved, None, progress, preflight::alone)
+    with_join(session, &roles::WORKER, facts, resolved, None, progress, preflight::alone)
 }
 
 fn with_join<T>(
     session: &Session,
+    role: &'static Role,
     facts: &Facts,
     resolved: &ResolvedConfig,
     checkpoint: Option<CheckpointFile>,
@@ -95,6 +96,7 @@ fn with_join<T>(
     let config = &resolved.config;
     let mut join = Join {
         root: session.root,
+        role,
         config,
         machine: session.machine()?,
         facts,

@@ -28,7 +28,7 @@ use crate::config::flags::JoinFlags;
 use crate::config::model::{NodeConfig, OnFailure};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::report::{self, Wish};
+use crate::report::{self, ReportTarget};
 use crate::status::{Outcome, Progress};
 
 /// Finds the node config of this machine and joins with it: `firstboot run`, which the image's unit runs.
@@ -65,7 +65,7 @@ pub fn join_by_hand(session: &Session, flags: &JoinFlags) -> Result<()> {
 /// What the end of a run needs, however early the run fails.
 struct RunSummary {
     on_failure: OnFailure,
-    report: Option<Vec<Wish>>,
+    report: Option<Vec<ReportTarget>>,
     facts: Facts,
 }
 

@@ -11,6 +11,7 @@ use super::shell::{self, Simple, Word};
 use crate::cli;
 use crate::cli::request::Request;
 use crate::config::flags::JoinFlags;
+use crate::config::role::Role;
 use crate::error::Result;
 
 /// The folder of the file that Cluster API's infrastructure providers wait for
@@ -94,7 +95,7 @@ impl Found {
             .unwrap_or_default();
         match (program, words.get(1).map(|word| word.text.as_str())) {
             ("kubeadm", Some("join")) => self.join(words)?,
-            ("kubeadm", Some("init")) => return Err(init()),
+            ("kubeadm", Some("init")) => return Err(Role::FirstControlPlane.refusal()),
             ("sh" | "bash", Some(flags)) if shells > 0 && flags.starts_with('-') && flags.ends_with('c') => {
                 let script = words.get(2).filter(|word| !word.expands);
                 return script.map_or(Ok(()), |script| self.shell(&script.text, shells - 1));
@@ -150,12 +151,6 @@ impl Found {
         self.sentinel = Some(format!("{SENTINELS}{name}"));
         true
     }
-}
-
-/// What is said of user-data that makes a control plane.
-pub(super) fn init() -> crate::error::Failure {
-    wrong("the user-data runs kubeadm init, which makes a new control plane: this agent joins workers")
-        .help("give this machine the user-data of a worker, or use an image with kubeadm for it")
 }
 
 fn is_harmless(words: &[Word]) -> bool {

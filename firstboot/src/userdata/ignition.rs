@@ -14,7 +14,7 @@ use super::files::{ExtraFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::net::trust::hex;
+use crate::text::hex;
 
 /// Configs within configs.
 const NESTING: usize = 3;

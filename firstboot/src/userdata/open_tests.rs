@@ -98,7 +98,7 @@ fn pointer(rest: &str) -> String {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    format!("sha256: {}", crate::net::trust::hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()))
+    format!("sha256: {}", crate::text::hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()))
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use kiln_tests::authority::Validity;
 use kiln_tests::control_plane::TokenSpec;
-use kiln_tests::island::Island;
-use kiln_tests::liar::{Deed, Door};
+use kiln_tests::fault_proxy::Action;
+use kiln_tests::netns::NetworkNamespace;
 
-use super::surroundings::*;
+use testkit::Door;
+
+use super::environment::*;
 use super::token_from;
 
 /// How a case must end.
@@ -45,19 +46,19 @@ pub const CASES: &[Case] = &[
         name: "api-down",
         ends: UNREACHABLE,
         seconds: 8.0,
-        work: |lab, name| on(lab, name, Island::of_api_server()),
+        work: |lab, name| on(lab, name, NetworkNamespace::of_api_server()),
     },
     Case {
         name: "api-in-a-black-hole",
         ends: UNREACHABLE,
         seconds: 9.0,
-        work: |lab, name| on(lab, name, Island::black_hole()),
+        work: |lab, name| on(lab, name, NetworkNamespace::black_hole()),
     },
     Case {
         name: "no-route",
         ends: UNREACHABLE,
         seconds: 8.0,
-        work: |lab, name| on(lab, name, Island::new()),
+        work: |lab, name| on(lab, name, NetworkNamespace::new()),
     },
     Case {
         name: "api-takes-and-is-silent",
@@ -76,13 +77,9 @@ pub const CASES: &[Case] = &[
         ends: JOINED,
         seconds: 12.0,
         work: |lab, name| {
-            lied(
-                lab,
-                name,
-                |request, _| {
-                    if request.contains("signingrequests") { Deed::Pass } else { Deed::Trickle(500) }
-                },
-            )
+            through_proxy(lab, name, |request, _| {
+                if request.contains("signingrequests") { Action::Pass } else { Action::Trickle(500) }
+            })
         },
     },
     Case {
@@ -90,11 +87,11 @@ pub const CASES: &[Case] = &[
         ends: JOINED,
         seconds: 20.0,
         work: |lab, name| {
-            let mut seen = lied(lab, name, |_, before| {
+            let mut seen = through_proxy(lab, name, |_, before| {
                 if before > 0 {
-                    Deed::Pass
+                    Action::Pass
                 } else {
-                    Deed::Answer("429 Too Many Requests", "Retry-After: 1\r\n", "")
+                    Action::Answer("429 Too Many Requests", "Retry-After: 1\r\n", "")
                 }
             });
             // Five kinds of requests are each put off for a second.
@@ -106,26 +103,30 @@ pub const CASES: &[Case] = &[
         name: "500-once-each",
         ends: JOINED,
         seconds: 12.0,
-        work: |lab, name| lied(lab, name, |_, before| if before > 0 { Deed::Pass } else { broken() }),
+        work: |lab, name| {
+            through_proxy(lab, name, |_, before| if before > 0 { Action::Pass } else { broken() })
+        },
     },
     Case {
         name: "500-for-ever",
         ends: UNREACHABLE,
         seconds: 8.0,
-        work: |lab, name| lied(lab, name, |_, _| broken()),
+        work: |lab, name| through_proxy(lab, name, |_, _| broken()),
     },
     Case {
         name: "500-for-ever-from-kubeadm-config",
         ends: UNREACHABLE,
         seconds: 9.0,
-        work: |lab, name| lied(lab, name, |request, _| if request == CONFIG { broken() } else { Deed::Pass }),
+        work: |lab, name| {
+            through_proxy(lab, name, |request, _| if request == CONFIG { broken() } else { Action::Pass })
+        },
     },
     Case {
         name: "500-for-ever-to-certificate-requests",
         ends: UNREACHABLE,
         seconds: 12.0,
         work: |lab, name| {
-            lied(lab, name, |request, _| if request == REQUESTS { broken() } else { Deed::Pass })
+            through_proxy(lab, name, |request, _| if request == REQUESTS { broken() } else { Action::Pass })
         },
     },
     Case {
@@ -133,8 +134,12 @@ pub const CASES: &[Case] = &[
         ends: JOINED,
         seconds: 12.0,
         work: |lab, name| {
-            lied(lab, name, |request, before| {
-                if before > 0 || request == REQUESTS || request == WATCH { Deed::Pass } else { Deed::Half }
+            through_proxy(lab, name, |request, before| {
+                if before > 0 || request == REQUESTS || request == WATCH {
+                    Action::Pass
+                } else {
+                    Action::Half
+                }
             })
         },
     },
@@ -143,13 +148,17 @@ pub const CASES: &[Case] = &[
         name: "half-a-body-for-ever",
         ends: UNREACHABLE,
         seconds: 8.0,
-        work: |lab, name| lied(lab, name, |request, _| if request == INFO { Deed::Half } else { Deed::Pass }),
+        work: |lab, name| {
+            through_proxy(lab, name, |request, _| if request == INFO { Action::Half } else { Action::Pass })
+        },
     },
     Case {
         name: "reset-once-each",
         ends: JOINED,
         seconds: 12.0,
-        work: |lab, name| lied(lab, name, |_, before| if before > 0 { Deed::Pass } else { Deed::Reset }),
+        work: |lab, name| {
+            through_proxy(lab, name, |_, before| if before > 0 { Action::Pass } else { Action::Reset })
+        },
     },
     Case { name: "answer-to-certificate-request-lost", ends: JOINED, seconds: 12.0, work: answer_lost },
     Case {
@@ -157,8 +166,8 @@ pub const CASES: &[Case] = &[
         ends: UNREACHABLE,
         seconds: 8.0,
         work: |lab, name| {
-            lied(lab, name, |_, _| {
-                Deed::Answer("502 Bad Gateway", "", "<html>a load balancer without servers</html>")
+            through_proxy(lab, name, |_, _| {
+                Action::Answer("502 Bad Gateway", "", "<html>a load balancer without servers</html>")
             })
         },
     },
@@ -176,11 +185,11 @@ pub const CASES: &[Case] = &[
         ends: UNTRUSTED,
         seconds: 5.0,
         work: |lab, name| {
-            lied(lab, name, |request, _| match request {
+            through_proxy(lab, name, |request, _| match request {
                 INFO => {
-                    Deed::Replace("https://10.99.0.1:6443".to_owned(), "https://10.99.0.9:6443".to_owned())
+                    Action::Replace("https://10.99.0.1:6443".to_owned(), "https://10.99.0.9:6443".to_owned())
                 }
-                _ => Deed::Pass,
+                _ => Action::Pass,
             })
         },
     },
@@ -268,31 +277,31 @@ pub const CASES: &[Case] = &[
         name: "clock-a-day-fast",
         ends: CLOCK,
         seconds: 5.0,
-        work: |lab, name| clock(lab, name, Validity::EndedYesterday, -3),
+        work: |lab, name| clock(lab, name, -30..-1, -3),
     },
     Case {
         name: "clock-a-day-slow",
         ends: CLOCK,
         seconds: 5.0,
-        work: |lab, name| clock(lab, name, Validity::BeginsTomorrow, 3),
+        work: |lab, name| clock(lab, name, 2..365, 3),
     },
     Case {
         name: "clock-a-day-fast-by-the-date-alone",
         ends: CLOCK,
         seconds: 5.0,
-        work: |lab, name| clock(lab, name, Validity::Now, -1),
+        work: |lab, name| clock(lab, name, NOW, -1),
     },
     Case {
         name: "clock-a-day-slow-by-the-date-alone",
         ends: CLOCK,
         seconds: 5.0,
-        work: |lab, name| clock(lab, name, Validity::Now, 1),
+        work: |lab, name| clock(lab, name, NOW, 1),
     },
     Case {
         name: "server-certificate-expired",
         ends: UNTRUSTED,
         seconds: 5.0,
-        work: |lab, name| clock(lab, name, Validity::EndedYesterday, 0),
+        work: |lab, name| clock(lab, name, -30..-1, 0),
     },
     Case {
         name: "dns-dead-and-not-needed",
@@ -349,8 +358,8 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-fn broken() -> Deed {
-    Deed::Answer(
+fn broken() -> Action {
+    Action::Answer(
         "500 Internal Server Error",
         "",
         "{\"kind\":\"Status\",\"message\":\"etcdserver: request timed out\"}",

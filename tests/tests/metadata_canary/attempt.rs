@@ -8,9 +8,9 @@ use kiln_tests::canary::{Marks, Watched};
 use kiln_tests::{kiln, workspace};
 use serde_json::Value;
 
+use super::fixture::Fixture;
 use super::formats::{ENDPOINT, Made, certificates};
-use super::origins::Origin;
-use super::stage::Stage;
+use super::sources::Source;
 
 /// What the agent is told to do.
 pub type Verb = &'static [&'static str];
@@ -37,7 +37,7 @@ pub struct Case {
     /// What it is about, for the count.
     pub about: &'static str,
     pub name: String,
-    pub origin: &'static Origin,
+    pub source: &'static Source,
     pub made: Made,
     pub policy: Option<String>,
     pub verbs: Vec<Verb>,
@@ -50,24 +50,24 @@ pub struct Case {
 impl Case {
     /// Tries it; says what is wrong.
     pub fn run(&self) -> Vec<String> {
-        let stage = Stage::of(self.origin, &self.made, self.policy.as_deref());
+        let fixture = Fixture::of(self.source, &self.made, self.policy.as_deref());
         let mut problems = Vec::new();
         for verb in &self.verbs {
-            problems.extend(self.attempt(&stage, verb, command(&stage, verb)));
+            problems.extend(self.attempt(&fixture, verb, command(&fixture, verb)));
         }
         for (verb, bytes) in &self.given {
-            stage.write(FILE, bytes);
-            let mut command = command(&stage, verb);
-            command.arg(stage.root().join(FILE));
-            problems.extend(self.attempt(&stage, verb, command));
+            fixture.write(FILE, bytes);
+            let mut command = command(&fixture, verb);
+            command.arg(fixture.root().join(FILE));
+            problems.extend(self.attempt(&fixture, verb, command));
         }
         problems.extend(
             self.marks
-                .open_places(stage.root())
+                .open_places(fixture.root())
                 .into_iter()
                 .map(|place| format!("others can read a secret: {place}")),
         );
-        let requests = stage.machine.running.journal().entries();
+        let requests = fixture.machine.running.journal().entries();
         let told = requests
             .iter()
             .filter(|entry| self.marks.are_in(entry.target.as_bytes()) || self.marks.are_in(&entry.body));
@@ -75,9 +75,9 @@ impl Case {
         problems
     }
 
-    fn attempt(&self, stage: &Stage, verb: Verb, command: Command) -> Vec<String> {
-        let watched = self.marks.watch(stage.root(), command);
-        let problems = self.leaks(&watched).into_iter().chain(self.wrong_end(verb, &watched, stage));
+    fn attempt(&self, fixture: &Fixture, verb: Verb, command: Command) -> Vec<String> {
+        let watched = self.marks.watch(fixture.root(), command);
+        let problems = self.leaks(&watched).into_iter().chain(self.wrong_end(verb, &watched, fixture));
         problems.map(|problem| format!("{}: {problem}", verb.join(" "))).collect()
     }
 
@@ -89,16 +89,16 @@ impl Case {
     }
 
     /// Without this, a run that reads nothing would pass.
-    fn wrong_end(&self, verb: Verb, watched: &Watched, stage: &Stage) -> Option<String> {
+    fn wrong_end(&self, verb: Verb, watched: &Watched, fixture: &Fixture) -> Option<String> {
         let run = &watched.run;
         let status = || {
-            fs::read(stage.root().join("run/firstboot/status.json"))
+            fs::read(fixture.root().join("run/firstboot/status.json"))
                 .ok()
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         };
         let source = status()
             .map_or(String::new(), |status: Value| status["source"].as_str().unwrap_or_default().to_owned());
-        let took = source.starts_with(&format!("{}: ", self.origin.covers))
+        let took = source.starts_with(&format!("{}: ", self.source.covers))
             && run.output.contains("192.0.2.100:6443");
         let asked = self.made.asked.is_empty() || run.output.contains("a token came from");
         let is_right = match (verb[0], self.ends) {
@@ -118,9 +118,9 @@ impl Case {
 }
 
 /// The agent of a machine.
-pub fn command(stage: &Stage, verb: Verb) -> Command {
+pub fn command(fixture: &Fixture, verb: Verb) -> Command {
     let mut command = Command::new(kiln::programs().join("firstboot"));
-    command.arg("--rootfs").arg(stage.root()).args(verb);
+    command.arg("--rootfs").arg(fixture.root()).args(verb);
     command
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

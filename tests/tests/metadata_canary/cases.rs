@@ -1,14 +1,14 @@
-//! Which machines are tried: all origins with all forms, and each mistake in each form.
+//! Which machines are tried: all sources with all forms, and each mistake in each form.
 
 use std::sync::Arc;
 
 use kiln_tests::canary::{Marks, SECRET};
 
 use super::attempt::{Case, Ends, Verb};
+use super::fixture::{self, TAG};
 use super::formats::{FORMATS, Format, KEY_LINE, Made, Make, PASSWORD, STRANGERS, signed_only};
 use super::mistakes::{DAMAGES, MISTAKES, POLICIES, damaged};
-use super::origins::{ORIGINS, Origin};
-use super::stage::{self, TAG};
+use super::sources::{SOURCES, Source};
 
 const RUN: Verb = &["run"];
 /// The checks of a join wait a second for a container runtime.
@@ -52,42 +52,42 @@ pub fn marks_of(format: &Format, made: &Made) -> Arc<Marks> {
 
 /// Every case.
 pub fn all_cases() -> Vec<Case> {
-    let origins: Vec<&'static Origin> =
-        ORIGINS.iter().filter(|origin| stage::hindrance(origin).is_none()).collect();
+    let sources: Vec<&'static Source> =
+        SOURCES.iter().filter(|source| fixture::hindrance(source).is_none()).collect();
     let mut cases = Vec::new();
-    for (number, origin) in origins.iter().enumerate() {
-        cases.extend(FORMATS.iter().enumerate().map(|(index, format)| taken(origin, format, number + index)));
+    for (number, source) in sources.iter().enumerate() {
+        cases.extend(FORMATS.iter().enumerate().map(|(index, format)| taken(source, format, number + index)));
         cases.extend(
             STRANGERS
                 .iter()
                 .skip(number % 3)
                 .step_by(3)
-                .map(|(name, make)| strange(origin, name, *make, number)),
+                .map(|(name, make)| strange(source, name, *make, number)),
         );
         cases.extend(
             POLICIES
                 .iter()
-                .map(|(name, policy, exit)| restricted(origin, name, policy, *exit, number)),
+                .map(|(name, policy, exit)| restricted(source, name, policy, *exit, number)),
         );
-        cases.push(restricted(origin, "signed only", &signed_only(), 12, number));
+        cases.push(restricted(source, "signed only", &signed_only(), 12, number));
     }
-    let cheap: Vec<&Origin> = origins.into_iter().filter(|origin| CHEAP.contains(&origin.name)).collect();
+    let cheap: Vec<&Source> = sources.into_iter().filter(|source| CHEAP.contains(&source.name)).collect();
     for (number, format) in FORMATS.iter().enumerate() {
-        let origin = |index: usize| cheap[(number + index) % cheap.len()];
+        let source = |index: usize| cheap[(number + index) % cheap.len()];
         let made = format.right();
         let mistakes = MISTAKES.iter().enumerate();
         cases.extend(mistakes.map(|(index, (what, token))| {
-            wrong(origin(index), format, what, format.with(token()), Ends::Refused)
+            wrong(source(index), format, what, format.with(token()), Ends::Refused)
         }));
         let damages = DAMAGES.iter().enumerate();
         cases.extend(damages.map(|(index, (what, damage))| {
-            wrong(origin(index), format, what, damaged(&made, *damage), Ends::Somehow)
+            wrong(source(index), format, what, damaged(&made, *damage), Ends::Somehow)
         }));
         cases.push(Case {
             verbs: vec![CHECK],
-            ..wrong(origin(0), format, "nothing", made, Ends::Unreachable)
+            ..wrong(source(0), format, "nothing", made, Ends::Unreachable)
         });
-        cases.push(given(origin(0), format));
+        cases.push(given(source(0), format));
     }
     // Those that wait longest first.
     cases.sort_by_key(|case| case.about != "by hand");
@@ -105,11 +105,11 @@ fn verbs(format: &Format, number: usize) -> Vec<Verb> {
 }
 
 /// A case in which nothing is wrong.
-fn plain(about: &'static str, origin: &'static Origin, format: &Format, made: Made, number: usize) -> Case {
+fn plain(about: &'static str, source: &'static Source, format: &Format, made: Made, number: usize) -> Case {
     Case {
         about,
-        name: format!("{} {}", origin.name, format.name),
-        origin,
+        name: format!("{} {}", source.name, format.name),
+        source,
         marks: marks_of(format, &made),
         made,
         policy: format.is_signed.then(signed_only),
@@ -120,26 +120,26 @@ fn plain(about: &'static str, origin: &'static Origin, format: &Format, made: Ma
 }
 
 /// A config that is taken.
-fn taken(origin: &'static Origin, format: &Format, number: usize) -> Case {
-    plain("taken", origin, format, format.right(), number)
+fn taken(source: &'static Source, format: &Format, number: usize) -> Case {
+    plain("taken", source, format, format.right(), number)
 }
 
 /// User-data that is for others.
-fn strange(origin: &'static Origin, name: &str, make: Make, number: usize) -> Case {
+fn strange(source: &'static Source, name: &str, make: Make, number: usize) -> Case {
     let made = Made { user_data: make(), ..Made::default() };
-    let name = format!("{} stranger-{name}", origin.name);
-    Case { name, ends: Ends::Somehow, ..plain("ignored", origin, &FORMATS[0], made, number) }
+    let name = format!("{} stranger-{name}", source.name);
+    Case { name, ends: Ends::Somehow, ..plain("ignored", source, &FORMATS[0], made, number) }
 }
 
-/// A config that the image's policy does not believe, in a form that is another one for each origin.
-fn restricted(origin: &'static Origin, name: &str, policy: &str, exit: i32, number: usize) -> Case {
+/// A config that the image's policy does not believe, in a form that is another one for each source.
+fn restricted(source: &'static Source, name: &str, policy: &str, exit: i32, number: usize) -> Case {
     // What must be signed, and what has no token of its own, ends otherwise.
     let formats: Vec<&Format> = FORMATS
         .iter()
         .filter(|format| !format.is_signed && format.name != "token-from" && format.is_bounded)
         .collect();
     let format = formats[number % formats.len()];
-    let case = plain("restricted", origin, format, format.right(), number);
+    let case = plain("restricted", source, format, format.right(), number);
     let marks = if policy.contains("facts") {
         Arc::new(Marks::clone(&case.marks).and(&[TAG]))
     } else {
@@ -158,13 +158,13 @@ fn restricted(origin: &'static Origin, name: &str, policy: &str, exit: i32, numb
 }
 
 /// A config with something wrong in it.
-fn wrong(origin: &'static Origin, format: &Format, what: &str, made: Made, ends: Ends) -> Case {
-    let case = plain("wrong", origin, format, made, what.len() + format.name.len());
+fn wrong(source: &'static Source, format: &Format, what: &str, made: Made, ends: Ends) -> Case {
+    let case = plain("wrong", source, format, made, what.len() + format.name.len());
     Case { name: format!("{} with {what}", case.name), ends, ..case }
 }
 
 /// User-data in files that a person gives, right and wrong.
-fn given(origin: &'static Origin, format: &Format) -> Case {
+fn given(source: &'static Source, format: &Format) -> Case {
     let made = format.right();
     let rights = BY_HAND.iter().map(|verb| (*verb, made.user_data.clone()));
     let wrongs = MISTAKES.iter().enumerate().flat_map(|(index, (_, token))| {
@@ -172,6 +172,6 @@ fn given(origin: &'static Origin, format: &Format) -> Case {
         [BY_HAND[0], BY_HAND[1 + index % (BY_HAND.len() - 1)]].map(|verb| (verb, bytes.clone()))
     });
     let given = rights.chain(wrongs).collect();
-    let case = plain("by hand", origin, format, made, 0);
+    let case = plain("by hand", source, format, made, 0);
     Case { name: format!("by hand {}", case.name), verbs: Vec::new(), given, ends: Ends::Somehow, ..case }
 }

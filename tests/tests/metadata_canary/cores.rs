@@ -8,9 +8,9 @@ use kiln_tests::{canary, workspace};
 
 use super::attempt;
 use super::cases::{self, CHEAP};
+use super::fixture::Fixture;
 use super::formats::{FORMATS, Format, Made, Target, right, signed_only};
-use super::origins::ORIGINS;
-use super::stage::Stage;
+use super::sources::SOURCES;
 
 /// How long the agent gets to the API server that is not there, and to what it asks for a token.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,12 +21,12 @@ const ATTEMPTS: usize = 5;
 
 /// What is wrong with a form.
 pub fn problem(format: &Format) -> Option<String> {
-    let origin = ORIGINS.iter().find(|origin| origin.name == CHEAP[0]).expect("it is one of them");
+    let source = SOURCES.iter().find(|source| source.name == CHEAP[0]).expect("it is one of them");
     let made = (format.make)(&Target { time: "1s", ..right() });
     let policy = format.is_signed.then(signed_only);
     for _ in 0..ATTEMPTS {
-        let stage = Stage::of(origin, &made, policy.as_deref());
-        if let Some(found) = hit(&stage, format, &made) {
+        let fixture = Fixture::of(source, &made, policy.as_deref());
+        if let Some(found) = hit(&fixture, format, &made) {
             return (!found.is_empty()).then(|| format!("{}: a core holds a secret: {found:?}", format.name));
         }
     }
@@ -34,9 +34,9 @@ pub fn problem(format: &Format) -> Option<String> {
 }
 
 /// Files that hold a secret; none where it ended before it was hit.
-fn hit(stage: &Stage, format: &Format, made: &Made) -> Option<Vec<(String, u32)>> {
+fn hit(fixture: &Fixture, format: &Format, made: &Made) -> Option<Vec<(String, u32)>> {
     let folder = workspace::scratch();
-    let agent = attempt::command(stage, &["run"]);
+    let agent = attempt::command(fixture, &["run"]);
     let mut command = Command::new("prlimit");
     command
         .arg("--core=unlimited")
@@ -54,7 +54,7 @@ fn hit(stage: &Stage, format: &Format, made: &Made) -> Option<Vec<(String, u32)>
         .spawn()
         .ok()?;
     let started = Instant::now();
-    while !is_in_discovery(stage)
+    while !is_in_discovery(fixture)
         && matches!(child.try_wait(), Ok(None))
         && started.elapsed() < workspace::patience(PATIENCE)
     {
@@ -64,8 +64,8 @@ fn hit(stage: &Stage, format: &Format, made: &Made) -> Option<Vec<(String, u32)>
     canary::crash(child).then(|| cases::marks_of(format, made).places(folder.path()))
 }
 
-fn is_in_discovery(stage: &Stage) -> bool {
-    fs::read_to_string(stage.root().join("run/firstboot/status.json"))
+fn is_in_discovery(fixture: &Fixture) -> bool {
+    fs::read_to_string(fixture.root().join("run/firstboot/status.json"))
         .is_ok_and(|status| status.contains("\"discovery\""))
 }
 

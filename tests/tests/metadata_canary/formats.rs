@@ -7,12 +7,12 @@ use std::sync::{Arc, OnceLock};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use firstboot::userdata::Kind;
-use kiln_tests::answers::Documents;
-use kiln_tests::authority::{Authority, Validity};
 use kiln_tests::canary::{ID, SECRET};
 use kiln_tests::workspace;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
+use testkit::Ca;
+use testkit::documents::Documents;
 
 /// Nobody is there (RFC 5737).
 pub const ENDPOINT: &str = "192.0.2.100:6443";
@@ -369,11 +369,9 @@ pub struct Certificates {
 pub fn certificates() -> &'static Certificates {
     static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
     CERTIFICATES.get_or_init(|| {
-        let authority = Authority::stranger();
-        let server = authority
-            .server(&["127.0.0.1", super::origins::EQUINIX], Validity::Now)
-            .into_server_config();
-        Certificates { pem: authority.pem, server }
+        let authority = Ca::new();
+        let server = authority.sign(&["127.0.0.1", super::sources::EQUINIX], -30..365).server_config();
+        Certificates { pem: authority.pem(), server }
     })
 }
 

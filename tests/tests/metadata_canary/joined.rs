@@ -9,10 +9,10 @@ use firstboot::host::kvp;
 use kiln_tests::canary::{Marks, SECRET};
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::kiln;
-use kiln_tests::twin::Twin;
+use kiln_tests::lab_node::LabNode;
 
 use super::formats::{FORMATS, KEY_LINE, PASSWORD, Target, right};
-use super::origins::pairs;
+use super::sources::pairs;
 
 /// The pool of pairs that the host fills.
 const POOL: &str = "/var/lib/hyperv/.kvp_pool_0";
@@ -40,17 +40,17 @@ pub const CASES: &[Case] = &[
 
 /// Joins; says what is wrong.
 pub fn problems(case: &Case, control_plane: &ControlPlane) -> Vec<String> {
-    let twin = Twin::start(control_plane, case.name, &[kiln::programs()]);
+    let node = LabNode::start(control_plane, case.name, &[kiln::programs()]);
     let write = |path: &str, bytes: &[u8]| {
-        let path = twin.path(path);
+        let path = node.path(path);
         fs::create_dir_all(path.parent().expect("a file lies in a folder"))
             .and_then(|()| fs::write(path, bytes))
-            .expect("the folder is the twin's");
+            .expect("the folder is the test's");
     };
     let pool = pairs(case.key, &user_data(case, control_plane)).remove(0).1;
     write(POOL, &[kvp::record(OTHER.0, OTHER.1).expect("it fits"), pool].concat());
     write("/usr/lib/kiln/policy.json", POLICY.as_bytes());
-    let ended = twin.run(["firstboot", "run", "-v", "9"], Duration::from_secs(90));
+    let ended = node.run(["firstboot", "run", "-v", "9"], Duration::from_secs(90));
     let said = ended.stdout + &ended.stderr;
     let mut problems = Vec::new();
     let mut demand = |holds: bool, otherwise: &str| {
@@ -61,7 +61,7 @@ pub fn problems(case: &Case, control_plane: &ControlPlane) -> Vec<String> {
     demand(ended.code == 0 && said.contains("\"outcome\":\"joined\""), "it does not join");
     let secrets = Marks::of(&[SECRET, PASSWORD, KEY_LINE]);
     demand(!secrets.are_in(said.as_bytes()), "it tells a secret");
-    let there = fs::read(twin.path(POOL)).unwrap_or_default();
+    let there = fs::read(node.path(POOL)).unwrap_or_default();
     let pairs = kvp::pairs(&there);
     demand(
         pairs.iter().any(|pair| pair.key == OTHER.0 && *pair.value == OTHER.1.as_bytes()),
@@ -73,22 +73,22 @@ pub fn problems(case: &Case, control_plane: &ControlPlane) -> Vec<String> {
         "the pairs of the host are not as the config wants them",
     );
     if case.is_scrubbed {
-        let mode = fs::metadata(twin.path(POOL)).map_or(0, |about| about.mode());
+        let mode = fs::metadata(node.path(POOL)).map_or(0, |about| about.mode());
         demand(
             mode & 0o077 == 0 && said.contains("overwrote the config"),
             "it does not say that it overwrote them, or leaves the pool open",
         );
     }
-    for place in leftovers(&twin, &secrets, case) {
+    for place in leftovers(&node, &secrets, case) {
         demand(false, &format!("a secret is in {place}"));
     }
     problems
 }
 
 /// Files that hold a secret, other than the pool that is to stay as it is, and the key that the user-data asks for, in its closed file.
-fn leftovers(twin: &Twin, secrets: &Marks, case: &Case) -> Vec<String> {
+fn leftovers(node: &LabNode, secrets: &Marks, case: &Case) -> Vec<String> {
     // What was written to the machine's disk is below /run too.
-    let places = ["/run", "/tmp"].into_iter().flat_map(|folder| secrets.places(&twin.path(folder)));
+    let places = ["/run", "/tmp"].into_iter().flat_map(|folder| secrets.places(&node.path(folder)));
     let is_expected = |(path, mode): &(String, u32)| {
         let is_key = path.ends_with("/etc/ssl/canary.key") && *mode == 0o600;
         is_key || (!case.is_scrubbed && path.ends_with(POOL))

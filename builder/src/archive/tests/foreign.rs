@@ -1,4 +1,4 @@
-//! Archives that other programs wrote.
+//! Archives written by other programs.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

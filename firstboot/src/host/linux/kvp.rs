@@ -10,8 +10,8 @@
 //! | 3 | the host: what the machine is called |
 
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ pub const KEY: usize = 512;
 pub const VALUE: usize = 2048;
 /// Bytes of a record.
 pub const RECORD: usize = KEY + VALUE;
+/// Bytes of a value that the host shows.
+pub const SHOWN_VALUE: usize = 1024;
+/// The pool from the guest to the host.
+pub(crate) const GUEST: u8 = 1;
 /// Records that are read.
 const MOST: usize = 2048;
 /// How often a lock is asked for that the daemon holds, and how long between.
@@ -92,6 +96,24 @@ pub fn record(key: &str, value: &str) -> Option<Vec<u8>> {
     front[..key.len()].copy_from_slice(key.as_bytes());
     back[..value.len()].copy_from_slice(value.as_bytes());
     Some(bytes)
+}
+
+/// Adds a record to the pool. The daemon reads whole records, so one is written at once.
+pub fn append(root: &Root, key: &str, value: &str) -> Result<()> {
+    let path = path(root, GUEST);
+    let record = record(key, value)
+        .ok_or_else(|| Failure::new(ErrorKind::Internal, format!("{key} is too long for a record")))?;
+    let opened = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o644)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(&path);
+    let missing = |failure: Failure| {
+        failure.help("install the daemon of the Hyper-V integration services (hv_kvp_daemon) into the image")
+    };
+    let mut pool = opened.doing(format_args!("opening {}", path.display())).map_err(missing)?;
+    pool.write_all(&record).doing(format_args!("writing {}", path.display()))
 }
 
 /// Joins the value that was split into `name.0`, `name.1` … or `name.1`, `name.2` …; the whole one, `name`, comes first.

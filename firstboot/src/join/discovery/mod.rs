@@ -13,12 +13,13 @@ use std::path::PathBuf;
 
 use crate::config::model::Discovery;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::kubernetes::client::{Client, Credential};
 use crate::kubernetes::kubeconfig::{self, BootstrapUser, ClusterEntry};
 use crate::kubernetes::server::Server;
 use crate::kubernetes::token::Token;
 use crate::net::retry::Backoff;
 use crate::net::trust::Authorities;
-use crate::net::{Client, Credential, Deadline, Network};
+use crate::net::{Deadline, Network};
 use crate::secret::Secret;
 
 pub use file::fetch;

@@ -10,13 +10,14 @@ use super::{CLUSTER_INFO, Cluster, Verification};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::join::cluster::ConfigMap;
 use crate::join::jws;
-use crate::kubernetes::endpoint::Endpoint;
+use crate::kubernetes::client::{Client, Credential, UnverifiedClient};
 use crate::kubernetes::kubeconfig::{self, Material};
 use crate::kubernetes::server::Server;
 use crate::kubernetes::token::Token;
+use crate::net::Endpoint;
 use crate::net::retry::{self, Backoff};
 use crate::net::trust::Authorities;
-use crate::net::{Client, Credential, Deadline, Error, Network, UnverifiedClient};
+use crate::net::{Deadline, Error, Network};
 
 /// How long a cluster may take to publish or sign cluster-info: its controller needs less than a second for a new token.
 const SETTLING: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! The phases of a join. To add one: a file here, and its line in [`ALL`].
+//! The phases of a join, one file each. [`super::roles`] puts them in order.
 
 pub mod cleanup;
 pub mod cluster;
@@ -27,8 +27,7 @@ pub struct Phase {
     pub kubeadm: &'static str,
     /// When it has to run.
     pub need: Need,
-    /// What it does.
-    pub run: fn(&mut Join) -> Result<()>,
+    pub(crate) run: fn(&mut Join) -> Result<()>,
 }
 
 /// When a phase has to run.
@@ -36,7 +35,7 @@ pub struct Phase {
 pub enum Need {
     /// In every run that may change the machine.
     Writing,
-    /// In every run that may change the machine, where that is the one we run on: a folder has no kubelet.
+    /// In every run that may change the running machine: a folder has no kubelet.
     Running,
     /// Until it has succeeded with this config.
     Once,
@@ -44,34 +43,20 @@ pub enum Need {
     UntilFilesAreWritten,
 }
 
-/// All phases, in order.
-pub const ALL: &[Phase] = &[
-    host::PHASE,
-    preflight::PHASE,
-    discovery::PHASE,
-    cluster::PHASE,
-    identity::PHASE,
-    files::PHASE,
-    kubelet::PHASE,
-    wait::PHASE,
-    cleanup::PHASE,
-];
-
-/// What phases hand on to later ones.
+/// The results of phases for later ones.
 #[derive(Default)]
 pub struct Found {
-    /// What the checks of the machine were made with.
+    /// The input of the preflight checks.
     pub facts: crate::preflight::Facts,
-    /// The kubelet's version.
-    pub kubelet_version: Option<Version>,
+    pub(crate) kubelet_version: Option<Version>,
     /// Asks the service manager while the network is asked.
     pub units: Option<JoinHandle<crate::preflight::Units>>,
     /// Waits for the container runtime while the network is asked.
     pub runtime: Option<JoinHandle<Result<crate::preflight::Runtime>>>,
     /// The verified API server.
     pub cluster: Option<Cluster>,
-    /// What kubeadm wrote about the cluster; none when it was not asked.
+    /// The ClusterConfiguration; none when the cluster was not asked.
     pub configuration: Option<ClusterConfiguration>,
-    /// What is to be written.
+    /// The files to write.
     pub plan: Option<Plan>,
 }

@@ -23,3 +23,13 @@ fn every_platform_has_a_name_of_its_own_and_addresses_that_are_addresses() {
         assert!(!platform.deadline.is_zero(), "{}", platform.name);
     }
 }
+
+#[test]
+fn pods_are_kept_from_every_service_that_proves_an_identity() {
+    for platform in ALL {
+        let addresses = platform.attestation.iter().flat_map(|attestation| attestation.addresses);
+        for address in addresses {
+            assert!(platform.guarded.contains(address), "{}: {address}", platform.name);
+        }
+    }
+}

@@ -189,7 +189,7 @@ fn scaleway_reads_its_document() {
     let bytes = br#"{"id": "s-1", "hostname": "n1", "commercial_type": "GP1", "location": {"zone_id": "fr-par-1"}, "private_ip": null,
         "public_ip": {"address": "203.0.113.11"}, "public_ips_v4": [{"address": "203.0.113.11"}], "ipv6": {"address": "2001:bc8::5"}}"#;
     let mut facts = Facts::default();
-    scaleway::document(bytes, "http://m", &mut facts).unwrap();
+    scaleway::metadata::document(bytes, "http://m", &mut facts).unwrap();
     assert_eq!(
         (facts.text("zone"), facts.text("region"), facts.text("instance-type")),
         (Some("fr-par-1"), Some("fr-par"), Some("GP1"))
@@ -205,9 +205,9 @@ fn azure_takes_custom_data_from_the_environment_of_its_disc() {
          xmlns:ns1=\"http://schemas.microsoft.com/windowsazure\"><ns1:ProvisioningSection><ns1:LinuxProvisioningConfigurationSet>\
          <ns1:CustomData>{ENCODED}</ns1:CustomData></ns1:LinuxProvisioningConfigurationSet></ns1:ProvisioningSection></ns0:Environment>"
     );
-    let found = azure::in_environment(xml.as_bytes(), "/dev/sr0: ovf-env.xml").unwrap().unwrap();
+    let found = azure::metadata::in_environment(xml.as_bytes(), "/dev/sr0: ovf-env.xml").unwrap().unwrap();
     assert_eq!(found.document.bytes(), CONFIG.as_bytes());
-    assert!(azure::in_environment(b"<a/>", "x").unwrap().is_none());
+    assert!(azure::metadata::in_environment(b"<a/>", "x").unwrap().is_none());
     let deep = "<a>".repeat(50_000);
     for wrong in [
         "<a>",
@@ -215,7 +215,7 @@ fn azure_takes_custom_data_from_the_environment_of_its_disc() {
         "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>",
         deep.as_str(),
     ] {
-        let failure = azure::in_environment(wrong.as_bytes(), "x").unwrap_err();
+        let failure = azure::metadata::in_environment(wrong.as_bytes(), "x").unwrap_err();
         assert!(failure.message.starts_with("x: ") && !failure.message.contains("canary"), "{failure}");
     }
 }

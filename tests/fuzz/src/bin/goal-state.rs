@@ -1,7 +1,7 @@
 //! The goal state of Azure's wireserver, which anyone on the link may send: identifiers that are repeated in another document.
 #![no_main]
 
-use firstboot::report::azure::goal_state;
+use firstboot::platforms::azure::report::goal_state;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,0 +1,167 @@
+//! Facts and user data: the instance metadata service, and the disc that Azure provisions a machine with.
+//!
+//! The user data is the service's `userData`; where there is none, the custom data on the disc.
+
+use std::path::Path;
+
+use super::{ADDRESSES, PROTOCOL, WIRE_SERVER};
+use crate::document::{Document, UserData};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::evidence::Field;
+use crate::evidence::disks::Disk;
+use crate::evidence::labels::FileSystem;
+use crate::facts::{Facts, Scope};
+use crate::platforms::json::Json;
+use crate::platforms::{PlatformData, ReadContext, http};
+
+const INSTANCE: &str = "/metadata/instance?api-version=2021-08-01&extended=true";
+const USER_DATA: &str = "/metadata/instance/compute/userData?api-version=2021-01-01&format=text";
+const FIELDS: &[(&str, &str)] = &[
+    ("/compute/osProfile/computerName", "hostname"),
+    ("/compute/name", "hostname"),
+    ("/compute/vmSize", "instance-type"),
+    ("/compute/subscriptionId", "subscription"),
+    ("/compute/resourceGroupName", "resource-group"),
+    ("/compute/vmScaleSetName", "scale-set"),
+    ("/compute/azEnvironment", "environment"),
+];
+const IPS: &[(&str, Option<Scope>)] = &[
+    ("/network/interface/*/ipv4/ipAddress/*/privateIpAddress", Some(Scope::Private)),
+    ("/network/interface/*/ipv6/ipAddress/*/privateIpAddress", Some(Scope::Private)),
+    ("/network/interface/*/ipv4/ipAddress/*/publicIpAddress", Some(Scope::Public)),
+    ("/network/interface/*/ipv6/ipAddress/*/publicIpAddress", Some(Scope::Public)),
+];
+/// What the provisioning disc has. Its label says nothing.
+const DISCS: &[FileSystem] = &[FileSystem::Udf, FileSystem::Iso9660];
+/// On the disc: an environment as OVF has it, with Azure's own section.
+const ENVIRONMENT: &str = "ovf-env.xml";
+const CUSTOM_DATA: &str = "CustomData.bin";
+
+pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, PROTOCOL);
+    let mut data = PlatformData::default();
+    document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
+    let uuid = context
+        .evidence
+        .field(Field::ProductUuid)
+        .map(|uuid| own_order(uuid, !context.root().path("/sys/firmware/efi").exists()));
+    http::compare_id(context, Field::ProductUuid, uuid, &mut data.facts);
+    data.facts.fact("wireserver").say(WIRE_SERVER.to_owned(), "azure");
+    data.user_data = http::user_data_in_base64(&mut service, USER_DATA)?;
+    if data.user_data.is_none() {
+        data.user_data = provisioning(context)?;
+    }
+    Ok(data)
+}
+
+/// Takes the facts of `instance`.
+pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
+    let found = Json::parse(bytes, source)?;
+    found.say_id(facts, "/compute/vmId")?;
+    found.say(facts, FIELDS)?;
+    let region = found.text("/compute/location")?.map(|region| region.to_lowercase());
+    facts.region.say_some(region.clone(), found.origin("/compute/location"));
+    let zone = found.text("/compute/zone")?;
+    match (zone, region) {
+        (Some(zone), Some(region)) => {
+            facts.zone.say(format!("{region}-{zone}").to_lowercase(), found.origin("/compute/zone"))
+        }
+        // Without zones, the cloud controller manager calls the fault domain the zone.
+        _ => found.say(facts, &[("/compute/platformFaultDomain", "zone")])?,
+    }
+    let resource = found.text("/compute/resourceId")?.map(|id| with_lower_case_group(&id));
+    if let Some(resource) = resource {
+        facts.fact("resource-id").say(resource, found.origin("/compute/resourceId"));
+    }
+    let priority = found.text("/compute/priority")?;
+    facts.spot.say(
+        priority.is_some_and(|priority| ["Spot", "Low"].contains(&priority.as_str())),
+        found.origin("/compute/priority"),
+    );
+    found.say_addresses(facts, IPS)?;
+    let names = found.texts("/compute/tagsList/*/name")?;
+    let values = names
+        .iter()
+        .enumerate()
+        .map(|(index, _)| found.text(&format!("/compute/tagsList/{index}/value")));
+    let values = values.collect::<Result<Vec<_>>>()?.into_iter().map(Option::unwrap_or_default);
+    let tags: std::collections::BTreeMap<String, String> = names.iter().cloned().zip(values).collect();
+    facts.tags.say_some((!tags.is_empty()).then_some(tags), found.origin("/compute/tagsList"));
+    Ok(())
+}
+
+/// The cloud controller manager compares with the resource group in lower case.
+fn with_lower_case_group(id: &str) -> String {
+    let mut after_groups = false;
+    let parts = id.split('/').map(|part| {
+        let is_group = std::mem::replace(&mut after_groups, part.eq_ignore_ascii_case("resourceGroups"));
+        if is_group { part.to_lowercase() } else { part.to_owned() }
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// Machines of generation 1, which have no EFI, show the first three groups of their UUID with the bytes in the other order.
+fn own_order(uuid: &str, is_first_generation: bool) -> String {
+    let uuid = uuid.to_ascii_lowercase();
+    if !is_first_generation || !uuid.is_ascii() {
+        return uuid;
+    }
+    let swapped = |group: &str| -> String {
+        group
+            .as_bytes()
+            .rchunks(2)
+            .map(|pair| String::from_utf8_lossy(pair).into_owned())
+            .collect()
+    };
+    let groups = uuid
+        .split('-')
+        .enumerate()
+        .map(|(index, group)| if index < 3 { swapped(group) } else { group.to_owned() });
+    groups.collect::<Vec<_>>().join("-")
+}
+
+/// The custom data on the provisioning disc. A disc that cannot be read is noted on: most machines have nothing on it.
+fn provisioning(context: &mut ReadContext) -> Result<Option<UserData>> {
+    let discs: Vec<Disk> = context
+        .evidence
+        .all_disks()
+        .iter()
+        .filter(|disk| DISCS.contains(&disk.kind))
+        .cloned()
+        .collect();
+    for disc in discs {
+        let device = disc.device.display().to_string();
+        match disc.with_files(|folder| Ok(custom_data(folder, &device))) {
+            Ok(Ok(None)) => {}
+            Ok(found) => return found,
+            Err(failure) => context.notice(format!("warning: the provisioning disc is not read: {failure}")),
+        }
+    }
+    Ok(None)
+}
+
+fn custom_data(folder: &Path, device: &str) -> Result<Option<UserData>> {
+    if let Some(document) = Document::read_file(&folder.join(ENVIRONMENT))? {
+        let found = in_environment(document.bytes(), &format!("{device}: {ENVIRONMENT}"))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    let document = Document::read_file(&folder.join(CUSTOM_DATA))?;
+    Ok(document.and_then(|document| UserData::new(document, format!("{device}: {CUSTOM_DATA}"))))
+}
+
+/// The custom data in `ovf-env.xml`, which is in base64 there.
+pub(crate) fn in_environment(bytes: &[u8], source: &str) -> Result<Option<UserData>> {
+    let wrong = |why: String| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
+    let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+    let text = text.trim_start_matches('\u{feff}');
+    let document = roxmltree::Document::parse(text)
+        .map_err(|error| wrong(format!("no XML at line {}", error.pos().row)))?;
+    let element = document
+        .descendants()
+        .find(|node| node.has_tag_name("CustomData") || node.tag_name().name() == "CustomData");
+    element
+        .and_then(|element| element.text())
+        .map_or(Ok(None), |text| http::decoded(text.as_bytes(), source.to_owned()))
+}

@@ -1,0 +1,60 @@
+//! Facts and user data: the identity document, and one request for each text that may be missing.
+
+use super::{ADDRESSES, PROTOCOL};
+use crate::error::Result;
+use crate::facts::{Address, Facts, Scope};
+use crate::net::service::Service;
+use crate::platforms::json::Json;
+use crate::platforms::{PlatformData, ReadContext, drive, http, keys};
+
+/// The first version whose tree has the tags.
+const ROOT: &str = "/2021-03-23";
+
+/// Most of what must be there, in one request.
+const DOCUMENT: &str = "/2021-03-23/dynamic/instance-identity/document";
+const FIELDS: &[(&str, &str)] = &[
+    ("/region", "region"),
+    ("/availabilityZone", "zone"),
+    ("/instanceType", "instance-type"),
+    ("/accountId", "account"),
+];
+/// What may be missing, with the field that it is.
+const TEXTS: &[(&str, &str)] = &[
+    ("local-hostname", "hostname"),
+    ("placement/availability-zone-id", "zone-id"),
+    ("autoscaling/target-lifecycle-state", "lifecycle"),
+    ("services/partition", "partition"),
+    ("services/domain", "domain"),
+];
+
+pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, PROTOCOL);
+    let mut data = PlatformData::default();
+    facts(&mut service, &mut data.facts)?;
+    data.user_data = http::user_data(&mut service, &format!("{ROOT}/user-data"))?;
+    Ok(data)
+}
+
+fn facts(service: &mut Service, facts: &mut Facts) -> Result<()> {
+    let folder = format!("{ROOT}/meta-data");
+    let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;
+    keys::texts(service, &folder, TEXTS, facts)?;
+    let cycle = format!("{folder}/instance-life-cycle");
+    facts
+        .spot
+        .say_some(service.find_text(&cycle)?.map(|cycle| cycle == "spot"), service.url(&cycle));
+    for (key, scope) in [("ipv6", Scope::Private), ("public-ipv4", Scope::Public)] {
+        let text = service.find_text(&format!("{folder}/{key}"))?.unwrap_or_default();
+        addresses.extend(keys::listed(&text, Some(scope)));
+    }
+    drive::say_addresses(addresses, &service.url(&folder), facts);
+    keys::tags(service, &format!("{folder}/tags/instance"), facts)
+}
+
+/// Takes the facts of the identity document; gives the address in it.
+pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
+    let found = Json::parse(bytes, source)?;
+    found.say_id(facts, "/instanceId")?;
+    found.say(facts, FIELDS)?;
+    found.addresses(&[("/privateIp", Some(Scope::Private))])
+}

@@ -1,0 +1,54 @@
+//! Facts and user data: one document each, over TLS.
+
+use zeroize::Zeroizing;
+
+use super::PHONE_HOME_URL;
+use crate::error::Result;
+use crate::facts::{Facts, Scope};
+use crate::net::Network;
+use crate::net::http::{self, Method, Request};
+use crate::net::retry::{self, Backoff};
+use crate::net::trust::Trust;
+use crate::platforms::json::Json;
+use crate::platforms::{PlatformData, ReadContext, drive, http as shared};
+
+const HOST: &str = "https://metadata.platformequinix.com";
+const FIELDS: &[(&str, &str)] = &[
+    ("/hostname", "hostname"),
+    ("/metro", "region"),
+    ("/facility", "zone"),
+    ("/plan", "instance-type"),
+    ("/phone_home_url", PHONE_HOME_URL),
+    ("/user_state_url", "user-state-url"),
+];
+
+pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut data = PlatformData::default();
+    let url = format!("{HOST}/metadata");
+    document(&get(context, &url)?, &url, &mut data.facts)?;
+    let url = format!("{HOST}/userdata");
+    data.user_data = shared::plain(get(context, &url)?, url)?;
+    Ok(data)
+}
+
+fn get(context: &ReadContext, url: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let network = Network::new(context.root().clone());
+    let request = Request::new(Method::GET, url, &Trust::System);
+    retry::until(context.deadline, &mut Backoff::new(), || {
+        Ok(http::send_ok(&network, &request, context.deadline)?.body.into())
+    })
+}
+
+/// Takes the facts of `metadata`.
+pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
+    let found = Json::parse(bytes, source)?;
+    found.say_id(facts, "/id")?;
+    found.say(facts, FIELDS)?;
+    let (mut private, mut public) = (Vec::new(), Vec::new());
+    for address in found.addresses(&[("/network/addresses/*/address", None)])? {
+        if address.scope == Scope::Private { private.push(address) } else { public.push(address) }
+    }
+    private.append(&mut public);
+    drive::say_addresses(private, &found.origin("/network/addresses"), facts);
+    found.say_words(facts, "/tags")
+}

@@ -1,0 +1,75 @@
+//! Facts and user data: the metadata server's whole tree in one request.
+
+use super::{ADDRESSES, PROTOCOL};
+use crate::document::UserData;
+use crate::error::Result;
+use crate::facts::{Facts, Scope};
+use crate::platforms::json::Json;
+use crate::platforms::{PlatformData, ReadContext, http};
+
+const TREE: &str = "/computeMetadata/v1/?recursive=true&alt=json";
+const USER_DATA: &str = "/instance/attributes/user-data";
+const FIELDS: &[(&str, &str)] = &[
+    ("/instance/hostname", "hostname"),
+    ("/instance/name", "name"),
+    ("/project/projectId", "project"),
+    ("/project/numericProjectId", "project-number"),
+    ("/instance/attributes/cluster-name", "cluster"),
+];
+const IPS: &[(&str, Option<Scope>)] = &[
+    ("/instance/networkInterfaces/*/ip", Some(Scope::Private)),
+    ("/instance/networkInterfaces/*/ipv6/*", None),
+    ("/instance/networkInterfaces/*/accessConfigs/*/externalIp", Some(Scope::Public)),
+];
+
+pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
+    let mut service = context.service(ADDRESSES, PROTOCOL);
+    let bytes = service.get(TREE)?;
+    let tree = Json::parse(&bytes, &service.url(TREE))?;
+    let mut data = PlatformData::default();
+    facts(&tree, &mut data.facts)?;
+    data.user_data = user_data(&tree)?;
+    Ok(data)
+}
+
+/// Takes the facts of the tree; gives the user-data in it.
+pub(crate) fn document(bytes: &[u8], source: &str, found: &mut Facts) -> Result<()> {
+    let tree = Json::parse(bytes, source)?;
+    facts(&tree, found)?;
+    user_data(&tree).map(drop)
+}
+
+fn facts(tree: &Json, facts: &mut Facts) -> Result<()> {
+    tree.say_id(facts, "/instance/id")?;
+    tree.say(facts, FIELDS)?;
+    let last = |path: &str| {
+        tree.text(path)
+            .map(|text| text.and_then(|text| text.rsplit('/').next().map(str::to_owned)))
+    };
+    facts
+        .instance_type
+        .say_some(last("/instance/machineType")?, tree.origin("/instance/machineType"));
+    let zone = last("/instance/zone")?;
+    let region = zone.as_ref().and_then(|zone| zone.rsplit_once('-')).map(|(region, _)| region.to_owned());
+    facts.zone.say_some(zone, tree.origin("/instance/zone"));
+    facts.region.say_some(region, tree.origin("/instance/zone"));
+    tree.say_addresses(facts, IPS)?;
+    tree.say_words(facts, "/instance/tags")?;
+    let model = tree.text("/instance/scheduling/provisioningModel")?;
+    let preemptible = tree.text("/instance/scheduling/preemptible")?;
+    let is_spot =
+        model.as_deref() == Some("SPOT") || preemptible.is_some_and(|is| is.eq_ignore_ascii_case("true"));
+    facts.spot.say(is_spot, tree.origin("/instance/scheduling"));
+    Ok(())
+}
+
+fn user_data(tree: &Json) -> Result<Option<UserData>> {
+    let Some(text) = tree.raw(USER_DATA)? else { return Ok(None) };
+    match tree.text("/instance/attributes/user-data-encoding")?.as_deref() {
+        None => http::plain(text.as_bytes().to_vec().into(), tree.origin(USER_DATA)),
+        Some("base64") => http::decoded(text.as_bytes(), tree.origin(USER_DATA)),
+        Some(_) => {
+            Err(tree.wrong("/instance/attributes/user-data-encoding", "it is neither missing nor base64"))
+        }
+    }
+}
