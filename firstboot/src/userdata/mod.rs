@@ -5,7 +5,7 @@
 //!         ┌─ gzip, zstd, base64 ─┐
 //! bytes ──┼─ multipart message ──┼──► node config ──────────────► documents ─► merge ─► config::parse
 //!         ├─ jinja template ─────┤    cloud-config, Ignition ───► documents, files, flags, sentinel, host name
-//!         └─ pointer ─► fetch ───┘    anything else ────────────► a remark
+//!         └─ pointer ─► fetch ───┘    anything else ────────────► a notice
 //! ```
 //!
 //! Nothing is run, and only pointers are fetched. All levels of packing together unpack to at most 8 MiB.
@@ -13,7 +13,7 @@
 //! error.
 
 pub mod bounds;
-pub mod carrier;
+pub mod embedded;
 pub mod cloud_config;
 pub mod commands;
 pub mod data_url;
@@ -69,7 +69,7 @@ pub struct ParsedUserData {
     /// The host name that the user data sets.
     pub hostname: Option<String>,
     /// Notices about ignored parts, without any of their content.
-    pub remarks: Vec<String>,
+    pub notices: Vec<String>,
     /// The ids of the keys that signed the accepted parts.
     pub signed_by: Vec<String>,
 }

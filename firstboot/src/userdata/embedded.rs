@@ -2,7 +2,7 @@
 //! adds the settings from commands.
 
 use super::bounds::{Budget, Bytes, append, wrong};
-use super::commands::{self, Command, Found};
+use super::commands::{self, Command, ParsedCommands};
 use super::files::{ExtraFile, settle};
 use super::kind::{Kind, kind};
 use crate::config::flags::JoinFlags;
@@ -19,7 +19,7 @@ const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 
 /// The contents of a document before the agent knows whether it embeds a node config.
 #[derive(Default)]
-pub struct Carrier {
+pub struct HostConfig {
     /// `cloud-config`
     pub form: &'static str,
     /// The files in it.
@@ -29,12 +29,12 @@ pub struct Carrier {
     /// The host name in it.
     pub hostname: Option<String>,
     /// Notices about ignored parts.
-    pub remarks: Vec<String>,
+    pub notices: Vec<String>,
 }
 
 /// The node config and what belongs to it.
 #[derive(Debug)]
-pub struct Carried {
+pub struct EmbeddedConfig {
     /// The node config; `None` if there are only flags.
     pub document: Option<Document>,
     /// The flags of the join.
@@ -54,14 +54,14 @@ pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Optio
     }
 }
 
-impl Carrier {
+impl HostConfig {
     /// Extracts the node config, if there is one. `lookup` returns the variables that a command would
     /// replace.
     pub fn find(
         &mut self,
         lookup: &dyn Fn(&str) -> Option<String>,
         budget: &Budget,
-    ) -> Result<Option<Carried>> {
+    ) -> Result<Option<EmbeddedConfig>> {
         let found = commands::read(&self.commands)?;
         let mut files = settle(std::mem::take(&mut self.files))?;
         files.retain(|file| file.path != PLACEHOLDER);
@@ -74,18 +74,18 @@ impl Carrier {
             Some(document) if found.fills_in => Some(fill_in(&document, lookup, budget)?),
             document => document,
         };
-        self.remarks.extend(count(
+        self.notices.extend(count(
             found.others,
             "command is",
             "commands are",
             "not executed: this agent runs no scripts",
         ));
-        Ok(Some(Carried { document, flags: found.join, files, sentinel: found.sentinel }))
+        Ok(Some(EmbeddedConfig { document, flags: found.join, files, sentinel: found.sentinel }))
     }
 }
 
 /// The file that the join reads, else the agent's own file, else the only file that is a node config.
-fn position(files: &[ExtraFile], found: &Found) -> Result<Option<usize>> {
+fn position(files: &[ExtraFile], found: &ParsedCommands) -> Result<Option<usize>> {
     if let Some(join) = &found.join {
         let Some(path) = &join.config else {
             let is_whole = !join.endpoints.is_empty() || join.discovery_file.is_some();
@@ -179,5 +179,5 @@ fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 #[cfg(test)]
-#[path = "carrier_tests.rs"]
+#[path = "embedded_tests.rs"]
 mod tests;
