@@ -8,8 +8,9 @@ use crate::error::Result;
 use crate::facts::{Facts, Scope};
 use crate::net::retry::{self, Backoff};
 use crate::net::{Network, https};
-use crate::platforms::json::Json;
-use crate::platforms::{PlatformData, ReadContext, drive, http as shared};
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
+use crate::platforms::{PlatformData, ReadContext};
 
 const HOST: &str = "https://metadata.platformequinix.com";
 const FIELDS: &[(&str, &str)] = &[
@@ -26,7 +27,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let url = format!("{HOST}/metadata");
     document(&get(context, &url)?, &url, &mut data.facts)?;
     let url = format!("{HOST}/userdata");
-    data.user_data = shared::plain(get(context, &url)?, url)?;
+    data.user_data = user_data::plain(get(context, &url)?, url)?;
     Ok(data)
 }
 
@@ -57,6 +58,6 @@ pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
         if address.scope == Scope::Private { private.push(address) } else { public.push(address) }
     }
     private.append(&mut public);
-    drive::say_addresses(private, &found.origin("/network/addresses"), facts);
+    facts.say_addresses(private, &found.origin("/network/addresses"));
     found.say_words(facts, "/tags")
 }
