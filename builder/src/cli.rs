@@ -24,26 +24,30 @@ pub struct Cli {
     pub quiet: bool,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 defect of Kiln, 2 command line, 3 definition, 4 lock, 5 fetch, 6 verification, 7 archive, 8 tool, 9 file system";
+const EXIT_CODES: &str = "\
+Start with `kiln plan`, then `kiln build`: both use images/debian-13.toml unless you name another definition.
+
+Exit codes: 0 success, 1 bug in Kiln, 2 command line, 3 definition, 4 lock, 5 fetch, 6 verification,
+            7 archive, 8 tool, 9 file system";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Build an image: lock if needed, fetch, pack, assemble, write the outputs
+    /// Build an image: update the lock if needed, fetch, and write the outputs into out/
     Build(BuildArgs),
-    /// Write or check the lock of a definition
+    /// Write or check the lock, which pins every input of a build
     Lock(LockArgs),
-    /// Fetch everything a lock names into the store, for builds without a network
+    /// Download everything that the lock names into the store, for builds without a network
     Fetch(FetchArgs),
     /// Show what a definition means and what a build would do
     Plan(PlanArgs),
     /// Show what is in a built image
     Inspect(InspectArgs),
-    /// Simulate a platform's metadata service, and see what a machine there makes of user-data
+    /// Simulate a platform's metadata service, to try user data without a machine
     Simulate(SimulateArgs),
     /// Print the JSON Schema of image or layer definitions
     Schema(SchemaArgs),
-    /// Print a completion script
+    /// Print a shell completion script
     Completions {
         /// The shell.
         shell: Shell,
@@ -70,10 +74,10 @@ pub struct DefinitionArgs {
 /// How bytes are fetched.
 #[derive(Debug, Args)]
 pub struct FetchOptions {
-    /// Use only what is in the store and in local mirrors
+    /// Use no network: only the store and local mirrors
     #[arg(long)]
     pub offline: bool,
-    /// Take addresses that begin with PREFIX from a mirror or a local folder instead
+    /// Replace PREFIX at the start of an address by a mirror's URL or a local folder
     #[arg(long = "mirror", value_name = "PREFIX=URL_OR_DIR")]
     pub mirrors: Vec<String>,
     /// Options of bases
@@ -93,7 +97,7 @@ pub struct BuildArgs {
     /// How bytes are fetched.
     #[command(flatten)]
     pub fetch: FetchOptions,
-    /// Where the outputs go
+    /// The folder for the outputs
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
     /// Refuse to build when the lock is missing or does not match the definition
@@ -113,19 +117,19 @@ pub struct LockArgs {
     /// How bytes are fetched.
     #[command(flatten)]
     pub fetch: FetchOptions,
-    /// Where --set builds keep their lock
+    /// The folder for the lock when --set is used
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
-    /// Only say whether the lock matches the definition; exit code 4 when it does not
+    /// Only check whether the lock matches the definition; exit code 4 if it does not
     #[arg(long)]
     pub check: bool,
-    /// Take the newest packages that the distribution has
+    /// Take the newest packages of the distribution
     #[arg(long)]
     pub upgrade: bool,
-    /// Take the new checksum of LAYER/ARTIFACT although upstream replaced the file
+    /// Accept that upstream replaced this file: take its new checksum
     #[arg(long, value_name = "LAYER/ARTIFACT")]
     pub accept: Vec<String>,
-    /// A table of known digests (tab-separated: url, digest_algorithm, digest), to lock without asking upstream
+    /// Take digests from a table instead of asking upstream (tab-separated: url, digest_algorithm, digest)
     #[arg(long, value_name = "FILE")]
     pub digests: Option<PathBuf>,
 }
@@ -139,7 +143,7 @@ pub struct FetchArgs {
     /// How bytes are fetched.
     #[command(flatten)]
     pub fetch: FetchOptions,
-    /// Where --set builds keep their lock
+    /// The folder for the lock when --set is used
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
 }
@@ -153,7 +157,7 @@ pub struct PlanArgs {
     /// The content store
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Where --set builds keep their lock
+    /// The folder for the lock when --set is used
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
 }
@@ -161,10 +165,10 @@ pub struct PlanArgs {
 /// `kiln inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// The folder of a build, or its manifest.json
+    /// The output folder of a build, or its manifest.json
     #[arg(default_value = "out")]
     pub image: PathBuf,
-    /// Also compare every file with SHA256SUMS
+    /// Also check every file against SHA256SUMS
     #[arg(long)]
     pub verify: bool,
 }
@@ -172,43 +176,45 @@ pub struct InspectArgs {
 /// `kiln simulate`
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
-    /// The platform, as --list names it
+    /// The platform; --list shows all
     #[arg(long, value_name = "NAME", required_unless_present = "list")]
     pub platform: Option<String>,
-    /// The user-data; - is standard input
+    /// The user data; - is standard input
     #[arg(long, value_name = "FILE")]
     pub user_data: Option<PathBuf>,
-    /// Another value for a variable of the platform: zone=us-east-1f; an empty one takes it away
+    /// Set a variable of the platform, such as zone=us-east-1f; an empty value removes it
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
-    /// What goes wrong, as --list names it, for so many requests, for one path: throttled, stall=1, server-error=2@/latest/user-data
+    /// Make requests fail: throttled, stall=1 (one request), server-error=2@/latest/user-data (two requests for
+    /// that path); --list shows all
     #[arg(long = "fault", value_name = "NAME[=NUMBER][@PATH]")]
     pub faults: Vec<String>,
-    /// Where to listen without a command
+    /// The address to listen at if there is no command
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// A machine with addresses of IPv6 only
+    /// Simulate a machine with only IPv6 addresses
     #[arg(long)]
     pub ipv6_only: bool,
-    /// Run firstboot explain as the command
+    /// Run `firstboot explain`: show what the agent would do on such a machine
     #[arg(long, conflicts_with = "command")]
     pub explain: bool,
     /// The firstboot program for --explain [default: the one beside kiln]
     #[arg(long, value_name = "FILE", env = "KILN_FIRSTBOOT")]
     pub firstboot: Option<PathBuf>,
-    /// Show the platforms with their variables, and the faults
+    /// List the platforms with their variables, and the faults
     #[arg(long)]
     pub list: bool,
-    /// Print the arguments that make a QEMU machine one of this platform, one a line
+    /// Print QEMU arguments for a machine that looks like one of this platform, one per line
     #[arg(long)]
     pub qemu_arguments: bool,
-    /// Write the platform's configuration drive, a FAT file system
+    /// Write the platform's config drive, a FAT file system, into FILE
     #[arg(long, value_name = "FILE")]
     pub drive: Option<PathBuf>,
-    /// Write the machine's evidence into a folder, as {root} has it
+    /// Write the machine's evidence (firmware strings, kernel command line, …) into a folder
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// A command to run where the platform's own addresses lead to the simulator; {root} stands for a folder with the machine's evidence
+    /// Run a command in a namespace where the platform's addresses lead to the simulator; {root} is replaced by the
+    /// folder with the machine's evidence
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
@@ -216,7 +222,7 @@ pub struct SimulateArgs {
 /// `kiln schema`
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// Which kind of definition
+    /// The kind of definition
     #[arg(value_enum, default_value = "image")]
     pub kind: SchemaKind,
 }

@@ -1,4 +1,4 @@
-//! SHA-256 digests: how they are written, computed and checked.
+//! SHA-256 digests: text form, computation and verification.
 
 use std::fmt;
 use std::fs::File;
@@ -44,10 +44,10 @@ impl Digest {
     }
 }
 
-/// Bytes read at once: few system calls, and still in the processor's cache when they are hashed.
+/// Bytes per read: few system calls, and still in the processor's cache when they are hashed.
 const PIECE: usize = 256 << 10;
 
-/// Passes a file on without reading its holes: of a disk image they are the larger part.
+/// Passes a file on without reading its holes, which are most of a disk image.
 fn copy_sparse(file: &File, to: &mut impl Write) -> io::Result<()> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -77,7 +77,7 @@ fn write_zeros(count: u64, to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the next data or hole begins, at `position` or after it (lseek(2)).
+/// The start of the next data or hole at or after `position` (lseek(2)).
 fn next(file: &File, position: u64, whence: Whence) -> io::Result<Option<u64>> {
     match lseek64(file, position.cast_signed(), whence) {
         Ok(found) => Ok(Some(found.cast_unsigned())),
@@ -151,7 +151,7 @@ pub struct DigestWriter<W> {
 }
 
 impl<W: Write> DigestWriter<W> {
-    /// Wraps `inner`.
+    /// A writer that passes everything on to `inner`.
     pub fn new(inner: W) -> Self {
         Self { inner, hasher: Sha256::new(), written: 0 }
     }
@@ -172,34 +172,6 @@ impl<W: Write> Write for DigestWriter<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
-    }
-}
-
-/// Passes bytes through and computes their digest and count.
-pub struct DigestReader<R> {
-    inner: R,
-    hasher: Sha256,
-    count: u64,
-}
-
-impl<R: Read> DigestReader<R> {
-    /// Wraps `inner`.
-    pub fn new(inner: R) -> Self {
-        Self { inner, hasher: Sha256::new(), count: 0 }
-    }
-
-    /// The digest and the number of bytes read so far.
-    pub fn finish(self) -> (Digest, u64) {
-        (Digest(self.hasher.finalize().into()), self.count)
-    }
-}
-
-impl<R: Read> Read for DigestReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        self.count += count as u64;
-        Ok(count)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Running other programs: one way, with the reason when they fail.
+//! Runs other programs, and says why they failed.
 
 use std::ffi::OsStr;
 use std::io;
@@ -12,7 +12,8 @@ const COMMAND_LINE: usize = 200;
 /// How many bytes of a failed program's standard error are shown.
 const STDERR_TAIL: usize = 2000;
 
-/// A command for the program `name` with a clean locale and clock zone, so that its output depends on nothing of the user's.
+/// A command for the program `name` with a neutral locale and time zone, so that its output does not depend
+/// on the user.
 pub fn tool(name: &str) -> Command {
     let mut command = Command::new(name);
     command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").stdin(Stdio::null());
@@ -21,11 +22,12 @@ pub fn tool(name: &str) -> Command {
 
 /// Runs programs to their end.
 pub trait Run {
-    /// Runs to the end and returns what was printed; an exit code other than zero is an error with the tail of standard error.
-    /// `package` is the package that provides the program, named in the hint when it is missing.
+    /// Runs to the end and returns what was printed; an exit code other than zero is an error with the tail
+    /// of standard error. `package` is the package that provides the program, named in the hint when it is
+    /// missing.
     fn run(&mut self, package: &str) -> Result<Output>;
 
-    /// Starts the program; a missing one is an error that names the package.
+    /// Starts the program. If it is missing, the error names its package.
     fn start(&mut self, package: &str) -> Result<Child>;
 }
 
@@ -45,7 +47,7 @@ impl Run for Command {
     }
 }
 
-/// An error unless `status` says success; `stderr` is what the program said.
+/// An error unless `status` is success; `stderr` is the program's standard error.
 pub fn check(command: &Command, status: ExitStatus, stderr: &[u8]) -> Result<()> {
     if status.success() {
         return Ok(());
@@ -69,7 +71,7 @@ fn name(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
 }
 
-/// The command, as far as it helps to know it.
+/// The command for messages, shortened.
 fn line(command: &Command) -> String {
     let mut line = name(command);
     for argument in command.get_args().map(OsStr::to_string_lossy) {

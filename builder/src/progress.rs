@@ -1,11 +1,11 @@
-//! Progress bars on a terminal, plain lines elsewhere, silence on request. Everything goes to standard error.
+//! Progress bars on a terminal, plain lines elsewhere, nothing on request. Everything goes to standard error.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Where progress is shown. Shared by all steps of a command.
+/// Shows progress. All steps of a command share it.
 #[derive(Debug, Clone)]
 pub struct Progress {
     bars: MultiProgress,
@@ -26,7 +26,7 @@ pub struct Step {
 }
 
 impl Progress {
-    /// Bars when standard error is a terminal, a line for each step elsewhere, nothing when `quiet`.
+    /// Shows bars if standard error is a terminal, a line for each step otherwise, nothing if `quiet`.
     pub fn new(quiet: bool) -> Self {
         let mode = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Mode::Silent,
@@ -62,14 +62,14 @@ impl Progress {
         Step { bar }
     }
 
-    /// A message that stays.
+    /// Prints a message that stays on the screen.
     pub fn line(&self, text: &str) {
         if self.mode == Mode::Lines {
             eprintln!("{text}");
         }
     }
 
-    /// A message that stays, shown in every mode but silence.
+    /// Prints a message that stays on the screen, in every mode except quiet.
     pub fn note(&self, text: &str) {
         match self.mode {
             Mode::Bars => self.bars.suspend(|| eprintln!("{text}")),
@@ -85,7 +85,7 @@ impl Step {
         self.bar.inc(bytes);
     }
 
-    /// Sets the bar: a resumed download starts in the middle, a retry at the front.
+    /// Sets the bar: a resumed download starts in the middle, a retry at the start.
     pub fn set(&self, bytes: u64) {
         self.bar.set_position(bytes);
     }

@@ -1,6 +1,7 @@
-//! Private folders for unfinished work. One that a killed process left behind is swept by the next command.
+//! Private folders for unfinished work. If a process is killed, the next command removes its folder.
 //!
-//! Beside each folder `NAME` lies a file `NAME.lock`, locked (flock) by its owner; a lock ends with its process.
+//! Beside each folder `NAME` is a file `NAME.lock`, which its owner locks (flock). The lock ends with the
+//! process.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +11,7 @@ use tempfile::Builder;
 
 use crate::error::{IoContext, Result};
 
-/// The beginning of every scratch folder's name.
+/// The prefix of every scratch folder's name.
 const PREFIX: &str = ".kiln-";
 
 /// A private folder, removed when dropped.
@@ -34,7 +35,7 @@ impl Scratch {
                 .keep()
                 .map_err(|error| crate::error::Error::io("creating a file in", parent, &error.error))?;
             file.lock().at("locking", &lock_path)?;
-            // A sweeper may have taken the file for a dead one's before it was locked.
+            // Before the lock was taken, another process may have removed the file as a leftover.
             if file.metadata().at("reading", &lock_path)?.nlink() == 0 {
                 continue;
             }
@@ -44,15 +45,14 @@ impl Scratch {
         }
     }
 
-    /// The folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is swept later.
+        // If this fails, the next command removes it.
         let _ = remove(&self.path);
         let _ = fs::remove_file(&self.lock_path);
     }

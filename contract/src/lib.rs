@@ -1,14 +1,15 @@
-//! What `kiln` and `firstboot` share: where the builder puts things and the agent finds them, and the formats of the
-//! files that pass between them.
+//! The contract between `kiln` and `firstboot`: the paths where the builder puts things and the agent finds
+//! them, and the formats of the shared files.
 //!
-//! Nothing here does input or output. [`suggest`] is the one place that guesses what a mistyped name was meant to be.
+//! Nothing here does input or output. [`suggest`] is the one place that guesses the intended name of a
+//! mistyped one.
 
 pub mod public_key;
 pub mod suggest;
 pub mod trust_policy;
 
-/// Partition types of the Discoverable Partitions Specification (<https://uapi-group.org/specifications/specs/discoverable_partitions_specification/>),
-/// as written there.
+/// Partition types of the Discoverable Partitions Specification
+/// (<https://uapi-group.org/specifications/specs/discoverable_partitions_specification/>), as written there.
 pub mod partition_type {
     /// EFI system partition.
     pub const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
@@ -30,20 +31,21 @@ pub mod partition_type {
     pub const VAR: &str = "4d21b016-b534-45c2-a9fb-5c16e091fd2d";
 }
 
-/// Where the initrd of a network boot carries the compressed root file system.
+/// The compressed root file system inside the initrd of a network boot.
 pub const INITRD_ROOT_IMAGE: &str = "/root.squashfs";
 
 /// Inside the initrd: the kernel modules to load, one path per line, in order; a line may end in ` optional`.
 pub const INITRD_MODULE_LIST: &str = "/modules";
 
-/// Inside the initrd: kernel modules for hardware that may or may not be there. Each line is a device alias (a shell pattern, as in the
-/// kernel's modules.alias) and the paths to load in order when a device has it: what the module needs first, itself last.
+/// Inside the initrd: kernel modules for hardware that a machine may not have. Each line is a device alias (a
+/// shell pattern, as in the kernel's modules.alias) and the paths to load in order if a device has that
+/// alias: dependencies first, the module last.
 pub const INITRD_MODULE_ALIASES: &str = "/modules.alias";
 
 /// Where the initrd mounts the root file system before it becomes `/`.
 pub const INITRD_SYSROOT: &str = "/sysroot";
 
-/// Where the agent lies in an image; the initrd holds a copy as `/init`.
+/// The path of the agent in an image; the initrd contains a copy as `/init`.
 pub const AGENT: &str = "usr/bin/firstboot";
 
 /// The upper side of the overlay over `/etc`, below `/var`.
@@ -52,14 +54,16 @@ pub const ETC_UPPER: &str = "lib/kiln/etc/upper";
 /// The work folder of the overlay over `/etc`, below `/var`.
 pub const ETC_WORK: &str = "lib/kiln/etc/work";
 
-/// Below `/var`: exists once the files that the image ships in `/var` were copied to the writable partition.
+/// Below `/var`: exists when the image's files in `/var` have been copied to the writable partition.
 pub const VAR_POPULATED: &str = "lib/kiln/populated";
 
 /// The folder of the image's description, below the root.
 pub const IMAGE_FOLDER: &str = "usr/lib/kiln";
 
-/// The KubeletConfiguration that an image may carry, below the root: its machines then read none from the cluster.
+/// The KubeletConfiguration that an image may contain, below the root. Its machines then read none from the
+/// cluster.
 pub const KUBELET_CONFIG: &str = "usr/lib/kiln/kubelet-config.yaml";
 
-/// Whom the machines of an image believe, below the root; an image without it believes all that it recognises.
+/// The trust policy of an image, below the root. Without it the agent accepts any platform that it
+/// recognises.
 pub const POLICY: &str = "usr/lib/kiln/policy.json";

@@ -17,14 +17,14 @@ pub struct PublicKey {
 pub struct NotAKey;
 
 impl NotAKey {
-    /// What is wrong.
+    /// The error.
     pub const MESSAGE: &str = "the public key is not one of minisign's";
-    /// What to do about it.
+    /// How to fix it.
     pub const HELP: &str = "give the line of minisign.pub that begins with RW";
 }
 
 impl PublicKey {
-    /// Reads `minisign.pub`: the whole file, or its second line alone.
+    /// Parses `minisign.pub`: the whole file, or only its second line.
     pub fn parse(text: &str) -> Result<Self, NotAKey> {
         let mut lines = text
             .lines()
@@ -43,7 +43,8 @@ impl PublicKey {
         &self.id
     }
 
-    /// Whether `signature` is this key's over `bytes`. Signatures of the old form (`minisign -l`) do not count.
+    /// Whether `signature` is a signature of `bytes` by this key. Signatures of the old form (`minisign -l`)
+    /// do not count.
     pub fn has_signed(&self, bytes: &[u8], signature: &minisign_verify::Signature) -> bool {
         self.key.verify(bytes, signature, false).is_ok()
     }

@@ -1,11 +1,11 @@
-//! The name that a mistyped word was probably meant to be: both programs ask here.
+//! Guesses the intended name of a mistyped word, for both programs.
 
 use strsim::damerau_levenshtein;
 
 /// More edits than this are not a typo.
 const MAX_EDITS: usize = 3;
 
-/// The word of `known` that is nearest to `word`, if it is near enough to be a typo of it. Letter case is ignored.
+/// The word of `known` that is nearest to `word`, if it is near enough to be a typo. Case is ignored.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = MAX_EDITS.min(word.chars().count() / 2);
     let lower = word.to_lowercase();

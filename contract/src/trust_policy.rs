@@ -1,11 +1,11 @@
-//! The trust policy: which sources a machine may use, and for what. The builder bakes it into the image from the table
-//! `[metadata]` of the definition; the agent obeys it.
+//! The trust policy: whose facts, node configs and secrets a machine accepts. The builder writes it into the
+//! image from the table `[metadata]` of the definition; the agent follows it.
 //!
 //! ```json
 //! {"platform": "ec2", "facts": ["ec2"], "config": ["ec2", "url"], "secrets": ["token-url"], "signed-by": ["RW…"], "guard": true}
 //! ```
 //!
-//! What is absent is not restricted. Everything else fails closed: an unknown field or name is an error.
+//! A missing field restricts nothing. Everything else fails closed: an unknown field or name is an error.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,19 +39,19 @@ pub const PLATFORMS: &[&str] = &[
     "metal",
 ];
 
-/// Where a node config can be besides a platform's user data, in the order in which the agent looks.
+/// The locations of a node config besides a platform's user data, in the order in which the agent looks.
 pub const LOCATIONS: &[&str] = &["url", "inline", "credential", "file"];
 
-/// The value of `platform` for a machine that is on none.
+/// The value of `platform` for a machine without a platform.
 pub const NO_PLATFORM: &str = "none";
 
 /// The entry of `secrets` that allows tokens fetched from the config's `tokenFrom.url`.
 pub const TOKEN_URL: &str = "token-url";
 
-/// Longest list of names or keys.
+/// The longest list of names or keys.
 const MAX_ITEMS: usize = 64;
 
-/// A trust policy as it is written in the image.
+/// The trust policy as JSON in the image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TrustPolicyFile {
@@ -67,10 +67,10 @@ pub struct TrustPolicyFile {
     /// Platforms and locations whose tokens are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Vec<String>>,
-    /// Public keys of minisign: only what one of them signed is used.
+    /// Public keys of minisign: only user data signed by one of them is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<Vec<String>>,
-    /// Whether pods are kept from metadata addresses.
+    /// Whether the metadata guard keeps pods away from metadata services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<bool>,
 }
@@ -78,18 +78,18 @@ pub struct TrustPolicyFile {
 /// What is wrong with a trust policy, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// The field.
+    /// The name of the field.
     pub key: &'static str,
     /// The position in its list.
     pub index: Option<usize>,
-    /// What is wrong.
+    /// The error.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub help: String,
 }
 
 impl TrustPolicyFile {
-    /// Checks every name and reads the keys of `signed-by`: none where anybody may sign.
+    /// Checks every name and returns the keys of `signed-by`, or an empty list if no signature is required.
     pub fn check(&self) -> Result<Option<Vec<PublicKey>>, Invalid> {
         let with_locations = [PLATFORMS, LOCATIONS].concat();
         if let Some(name) = &self.platform {

@@ -33,5 +33,6 @@ pub mod reporter;
 pub mod run;
 pub mod secret;
 pub mod status;
+mod text;
 pub mod trust_policy;
 pub mod userdata;

@@ -1,8 +1,8 @@
-//! What a user of the simulator did wrong, or what this machine refuses.
+//! Errors: a mistake of the user, or something that this machine does not allow.
 
 use std::fmt;
 
-/// The result of everything fallible here.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error: what failed, on what, and what to do next.
@@ -12,22 +12,22 @@ pub struct Error {
     pub message: String,
     /// What to do next, when known.
     pub help: Option<String>,
-    /// Whether this machine is at fault and not what was asked for.
+    /// Whether this machine caused the error and not the request.
     pub is_system: bool,
 }
 
 impl Error {
-    /// What was asked for makes no sense.
+    /// The request is invalid.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), help: None, is_system: false }
     }
 
-    /// This machine does not let the simulator do something.
+    /// This machine does not allow the simulator to do something.
     pub fn system(message: impl Into<String>) -> Self {
         Self { message: message.into(), help: None, is_system: true }
     }
 
-    /// Adds what to do next.
+    /// Adds a hint: what to do next.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

@@ -1,11 +1,13 @@
-//! What can go wrong, by name. A fault is a row of [`SCRIPTS`]; it works on any platform, and several can be combined.
+//! Faults, by name. A fault is a row of [`SCRIPTS`]. It works on any platform, and several can be combined.
 //!
-//! `NAME`, `NAME=NUMBER`, `NAME=always`, each with `@PATH` to meet requests for that path only, or with `@*END` for paths that end so. The
-//! number says how many requests meet the fault before all is well, for `late` how many seconds.
+//! `NAME`, `NAME=NUMBER` or `NAME=always`. With `@PATH` only requests for that path meet the fault, with
+//! `@*END` only those for paths with that end. The number says how many requests meet the fault before the
+//! service recovers, and for `late` how many seconds.
 
 use std::fmt;
 use std::str::FromStr;
 
+use contract::suggest::did_you_mean;
 use serde::Serialize;
 
 use self::Ends::{Denied, Malformed, Somehow, Succeeds, Unreachable};
@@ -13,26 +15,26 @@ use self::Number::{Always, Requests, Seconds};
 use crate::error::Error;
 use crate::platform::{Form, Platform};
 
-/// A fault that can be asked for.
+/// A fault that a user can choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Script {
     /// Its name.
     pub name: &'static str,
-    /// What happens.
+    /// A summary for users.
     pub summary: &'static str,
-    /// What is done.
+    /// The action.
     pub act: Act,
-    /// What the number of `NAME=NUMBER` is, unless it is given.
+    /// The meaning and default of the number in `NAME=NUMBER`.
     pub number: Number,
-    /// How a client must end when the fault passes.
+    /// How a client must end if the fault passes.
     pub passing: Ends,
-    /// How a client must end when it does not.
+    /// How a client must end if the fault does not pass.
     pub lasting: Ends,
-    /// What it takes.
+    /// What the fault requires.
     pub needs: Needs,
 }
 
-/// What is done to a request or a connection.
+/// The action on a request or a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Nothing.
@@ -41,27 +43,27 @@ pub enum Act {
     Late,
     /// Connections are refused.
     Refuse,
-    /// There is no route.
+    /// There is no route to the address.
     NoRoute,
-    /// Packets vanish.
+    /// Packets are dropped.
     BlackHole,
-    /// A status instead of the answer, perhaps with a Retry-After in seconds.
+    /// A status instead of the answer, with an optional Retry-After in seconds.
     Status(u16, Option<u8>),
-    /// Every token issued so far ends.
+    /// All tokens become invalid.
     Withdraw,
-    /// Nothing is said after the request.
+    /// There is no answer to the request.
     Stall,
-    /// The answer in small pieces: so many bytes each so many milliseconds.
+    /// The answer in small pieces: this many bytes every this many milliseconds.
     Pieces(u16, u16),
-    /// The connection ends before the body does.
+    /// The connection ends before the body is complete.
     Truncate,
     /// The connection is reset.
     Reset,
-    /// The client is sent elsewhere on the same host: to [`TRAP`].
+    /// A redirect to [`TRAP`] on the same host.
     Redirect,
-    /// A page of HTML with status 200.
+    /// An HTML page with status 200.
     Html,
-    /// A body that does not end.
+    /// An endless body.
     Endless,
     /// Control characters in every value.
     Controls,
@@ -71,20 +73,20 @@ pub enum Act {
     Garbled,
     /// Thousands of headers.
     ManyHeaders,
-    /// A length that no machine can hold.
+    /// A Content-Length that no machine can store.
     AbsurdLength,
-    /// Status 200 and nothing.
+    /// Status 200 and an empty body.
     Empty,
-    /// A greeting of another protocol.
+    /// The greeting of another protocol.
     OtherProtocol,
     /// The answer in chunks.
     Chunked,
-    /// The answer of a server that speaks HTTP/1.0, ended by the end of the connection.
+    /// An HTTP/1.0 answer, which ends with the connection.
     Old,
 }
 
 impl Act {
-    /// The status that it puts in the place of the answer's own.
+    /// The status that replaces the answer's own.
     pub fn status(self) -> Option<u16> {
         match self {
             Self::Status(status, _) => Some(status),
@@ -94,19 +96,19 @@ impl Act {
     }
 }
 
-/// Where redirected clients arrive. There is a document there, which nobody may use.
+/// The target of redirects. It serves a document that no client may use.
 pub const TRAP: &str = "/kiln-simulator-trap";
 
-/// What the number of a fault is.
+/// The meaning of a fault's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Number {
-    /// It takes none.
+    /// The fault has no number.
     None,
-    /// So many requests meet it unless another number is given.
+    /// How many requests meet the fault; this is the default.
     Requests(u32),
-    /// All requests meet it unless a number is given.
+    /// How many requests meet the fault; the default is all.
     Always,
-    /// So many seconds unless another number is given.
+    /// How many seconds the fault lasts; this is the default.
     Seconds(u32),
 }
 
@@ -116,33 +118,33 @@ pub enum Number {
 pub enum Ends {
     /// With the documents.
     Succeeds,
-    /// With an error that says that the service cannot be reached or does not serve, when the client's own deadline is over.
+    /// With an error that the service is unreachable or does not work, at the client's own deadline.
     Unreachable,
-    /// With an error that says that the service refuses, without trying on.
+    /// With an error that the service refuses, without further attempts.
     Denied,
-    /// With an error that says that what came is not what it should be.
+    /// With an error that the answer is invalid.
     Malformed,
-    /// Either with the documents, or with an error: in time, and saying nothing of what came.
+    /// Either with the documents or with an error, in time and without repeating any of the answer.
     Somehow,
 }
 
-/// What a fault takes.
+/// What a fault requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing.
     Nothing,
     /// A platform that issues tokens.
     Tokens,
-    /// A platform that speaks JSON.
+    /// A platform with JSON documents.
     Json,
     /// The platform's own addresses in a network namespace.
     Namespace,
 }
 
-/// Seconds that a client may take when nothing has to be waited for.
+/// The seconds that a client may take if there is nothing to wait for.
 pub const AT_ONCE: u32 = 3;
 
-/// Seconds that a client may take for a fault that passes.
+/// The seconds that a client may take for a fault that passes.
 pub const AFTER_RETRIES: u32 = 20;
 
 const fn script(
@@ -333,14 +335,14 @@ pub const SCRIPTS: &[Script] = &[
     ),
 ];
 
-/// A fault as it was asked for.
+/// A fault with its number and path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What happens.
+    /// A summary for users.
     pub script: &'static Script,
-    /// How many requests meet it; none for all. For `late` the seconds.
+    /// How many requests meet the fault; `None` for all. For `late`, the seconds.
     pub number: Option<u32>,
-    /// The only path whose requests meet it; a `*` at its beginning stands for anything.
+    /// The only path whose requests meet the fault; a `*` at its start matches anything.
     pub path: Option<String>,
 }
 
@@ -350,7 +352,8 @@ impl Fault {
         name.parse()
     }
 
-    /// Whether it can be shown on this platform; `in_namespace` where its own addresses are there.
+    /// Checks that the fault is possible on this platform. `in_namespace` says that the platform's own
+    /// addresses exist.
     pub fn applies(&self, platform: &Platform, in_namespace: bool) -> bool {
         let has_network = !platform.services.is_empty();
         match self.script.needs {
@@ -361,7 +364,7 @@ impl Fault {
         }
     }
 
-    /// Whether requests for `path` meet it.
+    /// Whether requests for `path` meet the fault.
     pub fn concerns(&self, path: &str) -> bool {
         match self.path.as_deref() {
             None => true,
@@ -378,7 +381,7 @@ impl Fault {
         }
     }
 
-    /// Seconds in which a client whose own deadline is `deadline` must have ended.
+    /// The seconds after which a client with the deadline `deadline` must have ended.
     pub fn within(&self, deadline: u32) -> u32 {
         match self.ends() {
             Succeeds if self.number.is_none() => AT_ONCE.max(deadline),
@@ -399,7 +402,8 @@ impl FromStr for Fault {
             text.split_once('@').map_or((text, None), |(text, path)| (text, Some(path.to_owned())));
         let (name, number) = text.split_once('=').map_or((text, None), |(name, number)| (name, Some(number)));
         let script = SCRIPTS.iter().find(|script| script.name == name).ok_or_else(|| {
-            Error::usage(format!("there is no fault {name:?}")).help("kiln simulate --list shows all")
+            let meant = did_you_mean(name, SCRIPTS.iter().map(|script| script.name));
+            Error::usage(format!("there is no fault {name:?}{meant}")).help("kiln simulate --list shows all")
         })?;
         let default = match script.number {
             Number::None | Number::Always => None,

@@ -1,4 +1,4 @@
-//! What a fault does to an answer on its way to the client.
+//! Applies a fault to an answer on its way to the client.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,16 +12,16 @@ use crate::fault::{Act, TRAP};
 use crate::http::Answer;
 use crate::platform::Form;
 
-/// Levels of JSON that is nested too deep.
+/// The depth of JSON that is nested too deep.
 const LEVELS: usize = 100_000;
 
-/// Headers of a flood.
+/// The number of headers in a flood.
 const FLOOD: usize = 10_000;
 
-/// Goes into every value: clears a terminal, sets its title, feigns another line and another header.
+/// Is added to every value: clears a terminal, sets its title, imitates another line and another header.
 const CONTROLS: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\u{8}\r\nX-Injected: 1\nroot::0:0\u{202e}";
 
-/// Writes the answer, or what the fault makes of it. False when the connection cannot go on.
+/// Writes the answer, changed by the fault. Returns false if the connection must end.
 pub fn write(stream: &mut TcpStream, answer: &Answer, act: Act, form: Form) -> io::Result<bool> {
     let body = &answer.body;
     match act {
@@ -49,7 +49,7 @@ pub fn write(stream: &mut TcpStream, answer: &Answer, act: Act, form: Form) -> i
     Ok(true)
 }
 
-/// The faults after which the connection ends, and the answer as it should be, after which it need not.
+/// The faults after which the connection ends. After a normal answer it may stay open.
 fn end(stream: &mut TcpStream, answer: &Answer, act: Act) -> io::Result<()> {
     let length = answer.body.len() as u64;
     match act {
@@ -90,14 +90,14 @@ fn end(stream: &mut TcpStream, answer: &Answer, act: Act) -> io::Result<()> {
     }
 }
 
-/// Until the client goes away.
+/// Waits until the client disconnects.
 fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
     let mut bytes = [0; 1024];
     while stream.read(&mut bytes)? > 0 {}
     Ok(())
 }
 
-/// A socket that does not linger says goodbye with a reset.
+/// With a linger time of zero, closing the socket sends a reset.
 fn reset(stream: &mut TcpStream) -> io::Result<()> {
     setsockopt(&stream.as_fd(), sockopt::Linger, &libc_linger()).map_err(io::Error::from)
 }
@@ -106,7 +106,7 @@ fn libc_linger() -> nix::libc::linger {
     nix::libc::linger { l_onoff: 1, l_linger: 0 }
 }
 
-/// Every value of a document followed by what must not reach a terminal or a file.
+/// Adds bytes to every value of a document that must not reach a terminal or a file.
 fn controls(body: &[u8], form: Form) -> Vec<u8> {
     match serde_json::from_slice(body) {
         Ok(mut value) if form == Form::Json => {

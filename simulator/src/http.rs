@@ -1,4 +1,4 @@
-//! HTTP/1.1 as far as a metadata service needs it (RFC 9112): requests read with bounds, answers written.
+//! The part of HTTP/1.1 (RFC 9112) that a metadata service needs: reads requests with limits, writes answers.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -15,15 +15,15 @@ const HEADERS: usize = 100;
 /// A request.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Its method.
+    /// The method, such as `GET`.
     pub method: String,
-    /// Its target, with the query.
+    /// The target with the query.
     pub target: String,
-    /// Its headers, as they came.
+    /// The headers, unchanged.
     pub headers: Vec<(String, String)>,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
-    /// The port that it came from.
+    /// The client's port.
     pub source_port: u16,
     /// Whether the client keeps the connection.
     pub keeps_alive: bool,
@@ -54,7 +54,7 @@ impl Request {
     }
 }
 
-/// Percent signs and pluses of a query, decoded.
+/// Decodes percent signs and pluses of a query.
 fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::new();
@@ -86,7 +86,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// One without more than a status and a short text.
+    /// An answer with a status and a short text.
     pub fn of(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
             status,
@@ -95,7 +95,7 @@ impl Answer {
         }
     }
 
-    /// With one more header; one of the same name is replaced.
+    /// Sets a header. It replaces a header of the same name.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|header| !header.0.eq_ignore_ascii_case(name));
@@ -103,7 +103,7 @@ impl Answer {
         self
     }
 
-    /// The head as it goes over the wire; `length` is what it says of the body.
+    /// The head as bytes, with `length` as the length of the body.
     pub fn head(&self, length: Option<u64>) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.headers {
@@ -115,7 +115,7 @@ impl Answer {
         (head + "\r\n").into_bytes()
     }
 
-    /// Writes it whole.
+    /// Writes the whole answer.
     pub fn write(&self, stream: &mut impl Write) -> io::Result<()> {
         let mut bytes = self.head(Some(self.body.len() as u64));
         bytes.extend_from_slice(&self.body);
@@ -143,7 +143,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Reads one request; none when the client has gone. `kept` holds what came beyond the last one.
+/// Reads one request; `None` if the client has gone. `kept` holds bytes after the previous request.
 pub fn read(stream: &mut impl Read, kept: &mut Vec<u8>) -> io::Result<Option<Request>> {
     loop {
         if let Some((mut request, head, length)) = parse(kept)? {
@@ -172,7 +172,7 @@ fn fill(stream: &mut impl Read, kept: &mut Vec<u8>) -> io::Result<usize> {
     Ok(count)
 }
 
-/// The request, the length of its head and that of its body; none while the head is not whole.
+/// The request and the lengths of its head and body; `None` while the head is incomplete.
 fn parse(bytes: &[u8]) -> io::Result<Option<(Request, usize, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);

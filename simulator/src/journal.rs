@@ -1,14 +1,14 @@
-//! What was asked, so that a test can ask about it. Secrets of requests are not kept.
+//! Records requests, so that a test can check them. Secrets in requests are not kept.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// Shown in place of a header's value.
+/// Replaces a header's value.
 const SECRET: &str = "(not shown)";
 
-/// A request and how it was answered.
+/// A request and its answer.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Entry {
     /// Seconds since the simulation began.
@@ -17,24 +17,24 @@ pub struct Entry {
     pub method: String,
     /// The target, with its query.
     pub target: String,
-    /// The headers; of a token or password only that it was there.
+    /// The headers. Values of tokens and passwords are replaced.
     pub headers: Vec<(String, String)>,
     /// The body.
     #[serde(skip)]
     pub body: Vec<u8>,
-    /// The address and port that it came from.
+    /// The client's address and port.
     pub from: String,
-    /// The port that it came from.
+    /// The client's port.
     pub source_port: u16,
-    /// The address that was asked.
+    /// The address of the service.
     pub to: String,
-    /// Whether it had a token of ours, as it should where the platform issues them.
+    /// Whether it had a valid token, if the platform issues tokens.
     pub has_token: bool,
-    /// Whether the path needs one.
+    /// Whether the path needs a token.
     pub needs_token: bool,
-    /// The status that was answered; what a fault did to the rest of the answer is not in it.
+    /// The status of the answer. It does not show what a fault did to the rest of the answer.
     pub status: u16,
-    /// The fault that it met.
+    /// The fault that was applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<&'static str>,
 }
@@ -54,7 +54,7 @@ impl Entry {
     }
 }
 
-/// Headers without their secrets: `token_headers` and those that HTTP has for passwords.
+/// The headers without secrets: `token_headers` and HTTP's headers for passwords.
 pub fn harmless(headers: &[(String, String)], token_headers: &[&str]) -> Vec<(String, String)> {
     let secret = |name: &str| {
         let is = |secret: &&str| name.eq_ignore_ascii_case(secret);
@@ -85,7 +85,7 @@ impl Journal {
         self.lock().clone()
     }
 
-    /// How many requests there were.
+    /// The number of requests.
     pub fn count(&self) -> usize {
         self.lock().len()
     }
@@ -95,7 +95,8 @@ impl Journal {
         self.lock().iter().filter(|entry| entry.path() == path).cloned().collect()
     }
 
-    /// Requests for documents without a token, where the platform issues them: what version 1 of EC2's service was.
+    /// Requests for documents without a token on a platform that issues tokens, like version 1 of EC2's
+    /// service.
     pub fn without_token(&self) -> Vec<Entry> {
         self.lock()
             .iter()
@@ -104,7 +105,7 @@ impl Journal {
             .collect()
     }
 
-    /// Waits for the request with that number, counted from 0; none if it does not come in time.
+    /// Waits for the request with that number, counted from 0; `None` if it does not arrive in time.
     pub fn wait_for(&self, number: usize, patience: Duration) -> Option<Entry> {
         let until = Instant::now() + patience;
         let mut entries = self.lock();

@@ -1,4 +1,4 @@
-//! A simulator of the metadata services of clouds, driven by data, which fails on demand.
+//! Simulates the metadata services of clouds from data files, with faults on demand.
 //!
 //! ```text
 //! platforms/NAME.toml ─► platform ─► template (values) ─► routes ─► server ─► journal
@@ -6,7 +6,8 @@
 //!                          └─► machine (a root folder, QEMU's arguments), namespace (the platform's own addresses)
 //! ```
 //!
-//! A platform is one file; what the files may say is in [`platform`]. A fault is one row of [`fault::SCRIPTS`] and works on any platform.
+//! A platform is one file, whose format is described in [`platform`]. A fault is one row of
+//! [`fault::SCRIPTS`] and works on any platform.
 
 pub mod platform;
 pub mod template;

@@ -1,4 +1,4 @@
-//! What a machine of a platform shows without a network: a folder that stands for its root, and QEMU's arguments.
+//! The local evidence of a platform's machine: a folder that represents its root, and QEMU's arguments.
 
 use std::fs;
 use std::io::Write;
@@ -8,16 +8,17 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::simulation::Machine;
 
-/// On every machine's kernel command line.
+/// The start of every machine's kernel command line.
 const COMMAND_LINE: &str = "BOOT_IMAGE=/vmlinuz root=/dev/vda3 ro quiet";
 
 /// The name of the network device.
 pub const DEVICE: &str = "eth0";
 
-/// The hardware address of the network device, unless the platform has one of its own.
+/// The hardware address of the network device, unless the platform sets one.
 pub const MAC: &str = "02:00:0a:00:00:05";
 
-/// Files of `/sys/class/dmi/id`, and QEMU's name for each: the number of the SMBIOS structure, and the field.
+/// The files of `/sys/class/dmi/id`, and QEMU's name for each: the number of the SMBIOS structure, and the
+/// field.
 const SMBIOS: &[(&str, u8, &str)] = &[
     ("bios_vendor", 0, "vendor"),
     ("bios_version", 0, "version"),
@@ -73,13 +74,13 @@ impl Machine {
         self.write_files(root, &self.platform.files)
     }
 
-    /// Writes the files of the configuration drive below `folder`. False when the platform has none.
+    /// Writes the files of the config drive below `folder`. Returns false if the platform has none.
     pub fn write_drive(&self, folder: &Path) -> Result<bool> {
         let Some(drive) = &self.platform.drive else { return Ok(false) };
         self.write_files(folder, &drive.files).map(|()| true)
     }
 
-    /// The files of the configuration drive, with its label.
+    /// The files and the label of the config drive.
     pub fn drive(&self) -> Result<Option<DriveFiles>> {
         let Some(drive) = &self.platform.drive else { return Ok(None) };
         let mut files = Vec::new();
@@ -96,7 +97,7 @@ impl Machine {
         })
     }
 
-    /// Files named `.json` lose what is absent, as documents of a service do.
+    /// Absent values are removed from `.json` files, as from documents of a service.
     fn content(&self, path: &str, text: &str) -> Result<Option<Vec<u8>>> {
         if path.ends_with(".json") {
             Ok(Some(self.values.json(text)?.0.into_bytes()))
@@ -105,7 +106,8 @@ impl Machine {
         }
     }
 
-    /// `-smbios` arguments that make a QEMU machine one of this platform (<https://www.qemu.org/docs/master/system/invocation.html>).
+    /// `-smbios` arguments for a QEMU machine that looks like one of this platform
+    /// (<https://www.qemu.org/docs/master/system/invocation.html>).
     pub fn qemu_arguments(&self) -> Result<Vec<String>> {
         let mut arguments = Vec::new();
         for kind in 0..=3 {
@@ -113,7 +115,7 @@ impl Machine {
             for (name, _, field) in SMBIOS.iter().filter(|row| row.1 == kind) {
                 let Some(text) = self.platform.smbios.get(*name) else { continue };
                 let value = self.values.string(text)?;
-                // QEMU reads a doubled comma as one that does not end the value.
+                // QEMU reads a doubled comma as a comma inside the value.
                 fields += &format!(",{field}={}", value.replace(',', ",,"));
             }
             if fields.contains(',') {
@@ -124,7 +126,7 @@ impl Machine {
     }
 }
 
-/// What is on a configuration drive.
+/// The contents of a config drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriveFiles {
     /// The label of its file system.
@@ -138,12 +140,12 @@ fn write(root: &Path, path: &str, bytes: &[u8]) -> Result<()> {
     let failed = |error: std::io::Error| Error::system(format!("writing {}: {error}", file.display()));
     file.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
     let mut options = fs::OpenOptions::new();
-    // User-data may hold a token.
+    // User data may contain a token.
     let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&file);
     opened.and_then(|mut file| file.write_all(bytes)).map_err(failed)
 }
 
-/// Whether every SMBIOS string of a platform is one that QEMU can set.
+/// Whether QEMU can set every SMBIOS string of a platform.
 pub fn is_known_smbios(name: &str) -> bool {
     SMBIOS.iter().any(|row| row.0 == name)
 }

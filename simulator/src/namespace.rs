@@ -1,11 +1,12 @@
-//! A network namespace in which the platform's own addresses are this machine's: who listens there is the metadata service.
+//! A network namespace that has the platform's own addresses, so that the simulator can listen there as the
+//! metadata service.
 //!
 //! ```text
 //! lo     the service's addresses
 //! eth0   the machine's own, a link-local one of the service, and what packets vanish into
 //! ```
 //!
-//! There is no default route: whatever else a program asks for cannot be reached.
+//! There is no default route, so a program can reach nothing else.
 
 use std::fs;
 use std::io::Write;
@@ -23,13 +24,14 @@ use crate::fault::Act;
 use crate::machine::DEVICE;
 use crate::simulation::{Family, Machine};
 
-/// What a user can do where user namespaces are forbidden.
+/// A hint for machines that forbid user namespaces.
 const ADVICE: &str = "allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns), or run as root";
 
 /// How long an address may take to come up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Puts this process, which must have one thread only, into user, network and mount namespaces of its own. It is root there, and nowhere else.
+/// Moves this process into new user, network and mount namespaces. The process must have only one thread. It
+/// is root there, and nowhere else.
 pub fn enter() -> Result<()> {
     let (user, group) = (geteuid(), getegid());
     let flags = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
@@ -44,20 +46,23 @@ pub fn enter() -> Result<()> {
     write("gid_map", format!("0 {group} 1"))
 }
 
-/// Puts the calling thread, which must be root's, into a network namespace of its own. Threads that it starts are in it as well.
+/// Moves the calling thread, which must be root's, into a new network namespace. Threads that it starts are
+/// in it as well.
 pub fn enter_thread() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET)
         .map_err(|error| Error::system(format!("making a network namespace: {}", error.desc())).help(ADVICE))
 }
 
-/// Gives the network namespace of the calling thread the devices and addresses of the machine and of its platform's services.
+/// Sets up the network namespace of the calling thread, with the devices and addresses of the machine and of
+/// its platform's services.
 pub fn furnish(machine: &Machine) -> Result<()> {
     if machine.family == Family::V6 && !has_v6() {
         return Err(Error::system("this machine's kernel has no IPv6"));
     }
     let mac = machine.mac();
     let up = format!("link set lo up\nlink set {DEVICE} arp off up\n");
-    // A link-local address of IPv6 takes a device with a carrier: one that needs none, or a cable to nowhere.
+    // A link-local IPv6 address needs a device with a carrier: a device that needs none, or a cable to
+    // nowhere.
     let dummy = format!("link add {DEVICE} address {mac} type dummy\n{up}");
     let cable = format!("link add {DEVICE} address {mac} type veth peer name cable\nlink set cable up\n{up}");
     ip(&dummy).or_else(|_| ip(&cable))?;
@@ -72,8 +77,8 @@ pub fn furnish(machine: &Machine) -> Result<()> {
     add_services(machine)
 }
 
-/// Gives the network namespace of the calling thread, whatever else is in it, the addresses of the platform's services; those that belong on
-/// [`DEVICE`] only if it has one.
+/// Adds the addresses of the platform's services to the network namespace of the calling thread. Addresses on
+/// [`DEVICE`] are added only if the device exists.
 pub fn add_services(machine: &Machine) -> Result<()> {
     let places = machine.places();
     let mut lines: Vec<String> =
@@ -92,21 +97,22 @@ pub(crate) fn has_v6() -> bool {
     Path::new("/proc/net/if_inet6").exists()
 }
 
-/// What `ip` is told about an address of a service.
+/// The arguments of `ip` for an address of a service.
 fn line(cut_off: Option<Act>, address: &SocketAddr) -> Option<String> {
     let (ip, bits, flags) =
         if address.is_ipv4() { (address.ip(), 32, "") } else { (address.ip(), 128, " nodad") };
     let is_on_link = matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0);
     match (cut_off, is_on_link) {
         (Some(Act::BlackHole), false) => Some(format!("route add {ip}/{bits} dev {DEVICE}\n")),
-        // The link itself is the route to a link-local address, and nobody is there.
+        // The link itself is the route to a link-local address, and no machine has that address.
         (Some(_), _) => None,
         (None, true) => Some(format!("addr add {ip}/64 dev {DEVICE} nodad\n")),
         (None, false) => Some(format!("addr add {ip}/{bits} dev lo{flags}\n")),
     }
 }
 
-/// The kernel makes the routes to addresses of IPv6 some time after the addresses: waits until a packet arrives.
+/// The kernel creates routes to IPv6 addresses some time after the addresses. This waits until a packet
+/// arrives.
 fn wait_for(address: SocketAddr) -> Result<()> {
     let arrives = || {
         let socket = UdpSocket::bind(address)?;
@@ -138,7 +144,7 @@ fn ip(lines: &str) -> Result<()> {
         .spawn()
         .map_err(|error| failed(&format!("ip: {error}")).help("install it: apt-get install iproute2"))?;
     let mut input = child.stdin.take().ok_or_else(|| failed("ip has no input"))?;
-    // One that ends early says why, which is what counts.
+    // If the program ends early, its exit code says why.
     let _ = input.write_all(lines.as_bytes());
     drop(input);
     let output = child.wait_with_output().map_err(|error| failed(&error.to_string()))?;

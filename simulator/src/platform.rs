@@ -1,4 +1,4 @@
-//! What a file of `platforms/` says: addresses, what the machine shows, and routes.
+//! The contents of a file in `platforms/`: addresses, the machine's evidence, and routes.
 //!
 //! | key | meaning |
 //! |---|---|
@@ -12,16 +12,18 @@
 //! | `[[services]]` | `addresses`, `port`, `headers` of every answer, `demands`, `token`, `routes` |
 //! | `[[services.routes]]` | `path`, `method`, `query` and `header` that select it, `demands`, and the answer |
 //!
-//! A path may hold alternatives, `/{latest,1.0}/user-data`, and end with `*`. A route with a `tree` answers for everything below its path.
+//! A path may contain alternatives, `/{latest,1.0}/user-data`, and may end with `*`. A route with a `tree`
+//! answers for everything below its path.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+use contract::suggest::did_you_mean;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
-/// All files, by name.
+/// All files with their names.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/platforms.rs"));
 
 /// A platform.
@@ -31,13 +33,13 @@ pub struct Platform {
     /// The name of its file.
     #[serde(skip)]
     pub name: String,
-    /// What people call it.
+    /// The name for users.
     pub title: String,
     /// The form of its documents.
     pub speaks: Form,
-    /// The most bytes of user-data.
+    /// The size limit of user data.
     pub user_data_limit: Option<usize>,
-    /// On the kernel command line.
+    /// Additions to the kernel command line.
     #[serde(default)]
     pub kernel_arguments: String,
     /// Values that the user may set.
@@ -46,12 +48,12 @@ pub struct Platform {
     /// Files of `/sys/class/dmi/id`.
     #[serde(default)]
     pub smbios: BTreeMap<String, String>,
-    /// Other files of the machine, by their paths.
+    /// Other files of the machine, by path.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
-    /// A configuration drive.
+    /// A config drive.
     pub drive: Option<Drive>,
-    /// Its services in the network.
+    /// The services in the network.
     #[serde(default)]
     pub services: Vec<Service>,
 }
@@ -62,40 +64,40 @@ pub struct Platform {
 pub enum Form {
     /// JSON documents.
     Json,
-    /// One value for each request.
+    /// Plain text: one value for each request.
     Text,
     /// YAML documents.
     Yaml,
 }
 
-/// A configuration drive.
+/// A config drive.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Drive {
     /// The label of its file system.
     pub label: String,
-    /// Its files, by their paths.
+    /// The files, by path.
     pub files: BTreeMap<String, String>,
 }
 
-/// A service: what listens at some addresses.
+/// A service at one or more addresses.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Service {
-    /// Its addresses; a link-local one of IPv6 names its device: `fe80::a9fe:a9fe%eth0`.
+    /// The addresses. A link-local IPv6 address names its device: `fe80::a9fe:a9fe%eth0`.
     pub addresses: Vec<Address>,
-    /// Its port.
+    /// The port.
     #[serde(default = "http_port")]
     pub port: u16,
     /// Headers of every answer.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// What every request must have.
+    /// What every request must contain.
     #[serde(default)]
     pub demands: Vec<Demand>,
     /// Tokens that a client must fetch first.
     pub token: Option<TokenDesk>,
-    /// What it answers. The first that fits is taken.
+    /// The answers. The first route that fits is used.
     pub routes: Vec<Route>,
 }
 
@@ -114,7 +116,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// Whether it must name a device.
+    /// Whether the address must name a device.
     pub fn is_link_local_v6(&self) -> bool {
         matches!(self.ip, IpAddr::V6(ip) if is_link_local(ip))
     }
@@ -140,78 +142,78 @@ impl TryFrom<String> for Address {
     }
 }
 
-/// Something a request must have, and what is answered without it.
+/// A condition on requests, and the answer if it is not met.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Demand {
-    /// A header that must be there.
+    /// A required header.
     pub header: Option<String>,
-    /// A header that must not be there.
+    /// A forbidden header.
     pub no_header: Option<String>,
-    /// A parameter of the query that must be there.
+    /// A required query parameter.
     pub query: Option<String>,
-    /// The values that the header or parameter may have; any if empty.
+    /// The allowed values of the header or parameter; any if empty.
     #[serde(default)]
     pub is: Vec<String>,
-    /// The first source port that is too high.
+    /// The limit of the source port: this port and higher ones are refused.
     pub source_port_below: Option<u16>,
-    /// The status that is answered otherwise.
+    /// The status of the answer if the condition is not met.
     pub status: u16,
-    /// The body that is answered otherwise.
+    /// The body of the answer if the condition is not met.
     #[serde(default)]
     pub body: String,
 }
 
-/// Where tokens come from.
+/// How a service issues and checks tokens.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TokenDesk {
-    /// Where a PUT gets one.
+    /// The path where a PUT gets a token.
     pub path: String,
-    /// The header that says for how many seconds.
+    /// The header with the token's lifetime in seconds.
     pub seconds_header: String,
-    /// The most seconds.
+    /// The longest lifetime in seconds.
     pub most_seconds: u64,
-    /// The header in which a client shows it.
+    /// The header in which a client sends the token.
     pub header: String,
-    /// The status without one, or with one that is not valid.
+    /// The status without a valid token.
     pub status: u16,
 }
 
-/// One thing that a service answers.
+/// One answer of a service.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Route {
-    /// The path, with alternatives and perhaps a `*` at its end.
+    /// The path, with alternatives and an optional `*` at its end.
     pub path: String,
-    /// GET unless it says otherwise.
+    /// The method; the default is GET.
     #[serde(default = "get")]
     pub method: String,
-    /// Parameters of the query that select it.
+    /// Query parameters that select this route.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
-    /// Headers that select it, each with a text that it contains.
+    /// Headers that select this route, each with a text that it must contain.
     #[serde(default)]
     pub header: BTreeMap<String, String>,
-    /// What a request must have beyond what the service demands.
+    /// Further conditions on requests, besides those of the service.
     #[serde(default)]
     pub demands: Vec<Demand>,
-    /// Whether no token is needed.
+    /// Whether the route works without a token.
     #[serde(default)]
     pub open: bool,
     /// The status.
     #[serde(default = "ok")]
     pub status: u16,
-    /// The type of the body.
+    /// The content type of the body.
     pub content_type: Option<String>,
     /// Headers of this answer.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The body as it is.
+    /// The body as plain text.
     pub text: Option<String>,
-    /// The body as a JSON document: values are escaped, absent ones left out.
+    /// The body as a JSON document: values are escaped, absent values left out.
     pub json: Option<String>,
-    /// How parts of the JSON document are answered for paths below.
+    /// How parts of the JSON document are served at paths below.
     pub tree: Option<Style>,
 }
 
@@ -243,9 +245,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// The platform with that name.
 pub fn named(name: &str) -> Result<Platform> {
     let Some((name, text)) = FILES.iter().find(|file| file.0 == name) else {
-        return Err(
-            Error::usage(format!("there is no platform {name:?}")).help("kiln simulate --list shows all")
-        );
+        let meant = did_you_mean(name, names());
+        return Err(Error::usage(format!("there is no platform {name:?}{meant}"))
+            .help("kiln simulate --list shows all"));
     };
     parse(name, text)
 }
@@ -258,7 +260,7 @@ fn parse(name: &str, text: &str) -> Result<Platform> {
 }
 
 impl Platform {
-    /// How the paths end at which nothing but the user-data is served.
+    /// The ends of paths that serve only the user data.
     pub fn user_data_paths(&self) -> Vec<String> {
         let routes = self.services.iter().flat_map(|service| &service.routes);
         let documents = routes.filter(|route| {
@@ -279,7 +281,7 @@ impl Platform {
             .collect()
     }
 
-    /// Whether it issues tokens.
+    /// Whether the platform issues tokens.
     pub fn has_tokens(&self) -> bool {
         self.services.iter().any(|service| service.token.is_some())
     }

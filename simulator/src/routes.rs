@@ -1,4 +1,4 @@
-//! Requests to a platform's services become answers: tokens, demands, routes.
+//! Answers requests to a platform's services: tokens, conditions, routes.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::template::Values;
 use crate::token::Tokens;
 use crate::tree::{self, Part};
 
-/// A service whose documents are filled in.
+/// A service with values in its documents.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     service: Service,
@@ -18,13 +18,13 @@ pub struct Prepared {
 
 #[derive(Debug, Clone)]
 enum Content {
-    /// It consists of a value that is absent.
+    /// The document consists of an absent value.
     Nothing,
     Bytes(Vec<u8>),
     Tree(Value, Style),
 }
 
-/// The services of a platform with values filled in.
+/// The services of a platform with values in their documents.
 pub fn prepare(platform: &Platform, values: &Values) -> Result<Vec<Prepared>> {
     platform
         .services
@@ -62,7 +62,7 @@ impl Prepared {
         &self.service
     }
 
-    /// Whether some route, or the desk of tokens, has this path.
+    /// Whether a route or the token endpoint has this path.
     pub fn knows(&self, path: &str) -> bool {
         self.service.token.as_ref().is_some_and(|desk| matches(&desk.path, path).is_some())
             || self.routes.iter().any(|(route, content)| rest(route, content, path).is_some())
@@ -113,7 +113,7 @@ impl Prepared {
     }
 }
 
-/// What remains of `path` below the route's own; none where it is another's.
+/// The rest of `path` below the route's own; `None` if the route does not match.
 fn rest<'a>(route: &Route, content: &Content, path: &'a str) -> Option<&'a str> {
     let rest = matches(&route.path, path)?;
     let is_fitting = rest.is_empty()
@@ -126,7 +126,7 @@ fn is_below(route: &str, rest: &str) -> bool {
     route.ends_with('/') || rest.starts_with('/')
 }
 
-/// What remains of `path` after `pattern`, in which `{a,b}` stands for either.
+/// The rest of `path` after `pattern`, in which `{a,b}` matches either.
 fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
     let pattern = pattern.strip_suffix('*').unwrap_or(pattern);
     let Some((before, after)) = pattern.split_once('{') else { return path.strip_prefix(pattern) };

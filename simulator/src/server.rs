@@ -1,4 +1,4 @@
-//! Listens, answers, fails as it was asked to, and notes what was asked.
+//! The server: listens, answers, applies faults and records requests.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -22,16 +22,16 @@ use crate::platform::Form;
 use crate::routes::Prepared;
 use crate::token::Tokens;
 
-/// Connections that wait to be taken.
+/// The backlog of connections.
 const WAITING: i32 = 128;
 
-/// How long a client may take to close its side of a connection that is over.
+/// How long a client may take to close its side of a finished connection.
 const LINGERS: Duration = Duration::from_secs(2);
 
 /// The most bytes that a client may still send then.
 const MOST_UNREAD: u64 = 1 << 20;
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub struct Shared {
     /// The services.
@@ -42,13 +42,13 @@ pub struct Shared {
     pub faults: Vec<(Fault, AtomicU32)>,
     /// The tokens.
     pub tokens: Tokens,
-    /// What was asked.
+    /// The recorded requests.
     pub journal: Journal,
-    /// When it began.
+    /// The start of the simulation.
     pub began: Instant,
-    /// Whether it is over.
+    /// Whether the simulation has ended.
     pub is_over: AtomicBool,
-    /// Connections, to be ended with it.
+    /// The open connections, which end with the simulation.
     pub open: Mutex<Vec<TcpStream>>,
 }
 
@@ -60,11 +60,11 @@ pub struct Running {
     sockets: Vec<Arc<OwnedFd>>,
 }
 
-/// An address to listen at, and the service that is there; all of them where there is no number.
+/// An address to listen at, and the number of its service; without a number, all services.
 pub type Place = (SocketAddr, Option<usize>);
 
 impl Running {
-    /// Listens at all places, in the network namespace of the calling thread.
+    /// Listens at all addresses, in the network namespace of the calling thread.
     pub fn start(shared: Shared, places: &[Place]) -> Result<Self> {
         let shared = Arc::new(shared);
         let mut running = Self { shared: Arc::clone(&shared), addresses: Vec::new(), sockets: Vec::new() };
@@ -91,27 +91,27 @@ impl Running {
         Ok(running)
     }
 
-    /// Where it listens.
+    /// The addresses at which it listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// `http://ADDRESS:PORT` of the first place.
+    /// `http://ADDRESS:PORT` of the first address.
     pub fn url(&self) -> String {
         self.addresses.first().map(|address| format!("http://{address}")).unwrap_or_default()
     }
 
-    /// What was asked.
+    /// The recorded requests.
     pub fn journal(&self) -> &Journal {
         &self.shared.journal
     }
 
-    /// How many tokens were issued.
+    /// The number of issued tokens.
     pub fn tokens(&self) -> u64 {
         self.shared.tokens.count()
     }
 
-    /// Whether a client followed a redirect to where it must not go.
+    /// Whether a client followed a redirect to the document that no client may use.
     pub fn was_trapped(&self) -> bool {
         !self.journal().of(TRAP).is_empty()
     }
@@ -121,11 +121,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Release);
         for socket in &self.sockets {
-            // One that does not listen yet has nothing to shut down.
+            // A socket that does not listen yet has nothing to shut down.
             let _ = shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
         }
         for stream in self.shared.lock_open().drain(..) {
-            // The client may have gone already.
+            // The client may have disconnected already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -148,7 +148,7 @@ fn backlog() -> Backlog {
     Backlog::new(WAITING).unwrap_or(Backlog::MAXCONN)
 }
 
-/// Listening a second time changes nothing.
+/// A second call of listen changes nothing.
 fn accept(socket: &OwnedFd, shared: &Arc<Shared>, service: Option<usize>) {
     if shared.is_over.load(Ordering::Acquire) || listen(socket, backlog()).is_err() {
         return;
@@ -159,12 +159,13 @@ fn accept(socket: &OwnedFd, shared: &Arc<Shared>, service: Option<usize>) {
             return;
         }
         let shared = Arc::clone(shared);
-        // A client that goes away is its own business.
+        // It is not an error if a client disconnects.
         thread::spawn(move || drop(shared.serve(stream, from, service)));
     }
 }
 
-/// Ends a connection so that its last answer arrives: closing over bytes that nobody read would reset it (RFC 9112, 9.6).
+/// Ends a connection so that its last answer arrives: closing it with unread bytes would reset it (RFC 9112,
+/// 9.6).
 fn part(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(LINGERS))?;
@@ -225,7 +226,7 @@ impl Shared {
         Ok(())
     }
 
-    /// The fault that this request meets, with its work on tokens done.
+    /// The fault for this request. Its effect on tokens is already applied.
     fn fault(&self, request: &Request) -> Option<&'static crate::fault::Script> {
         let met = self.faults.iter().find(|(fault, met)| self.meets(fault, met, request))?;
         met.1.fetch_add(1, Ordering::Relaxed);

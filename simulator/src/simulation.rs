@@ -1,4 +1,4 @@
-//! What is asked for, and the machine of a platform that it makes.
+//! The settings of a simulation, and the machine that is built from them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ use crate::server::{Place, Running, Shared};
 use crate::template::{USER_DATA, Values};
 use crate::token::Tokens;
 
-/// What is asked for. Nothing of it is checked until it is built.
+/// The settings of a simulation. They are checked when the machine is built.
 #[derive(Debug, Clone, Default)]
 pub struct Simulation {
     platform: String,
@@ -27,20 +27,20 @@ pub struct Simulation {
     family: Family,
 }
 
-/// Which addresses the machine has.
+/// Which addresses the machine has: IPv4, IPv6 or both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Family {
-    /// Those of IPv4 and IPv6.
+    /// IPv4 and IPv6.
     #[default]
     Both,
-    /// Those of IPv4.
+    /// Only IPv4.
     V4,
-    /// Those of IPv6.
+    /// Only IPv6.
     V6,
 }
 
 impl Family {
-    /// Whether an address is of it.
+    /// Whether an address belongs to this family.
     pub fn has(self, ip: IpAddr) -> bool {
         match self {
             Self::Both => true,
@@ -51,33 +51,33 @@ impl Family {
 }
 
 impl Simulation {
-    /// Of the platform with that name.
+    /// A simulation of the platform with that name.
     pub fn of(platform: &str) -> Self {
         Self { platform: platform.to_owned(), ..Self::default() }
     }
 
-    /// With user-data.
+    /// Sets the user data.
     #[must_use]
     pub fn user_data(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.user_data = bytes.into();
         self
     }
 
-    /// With another value for a variable of the platform; an empty one takes it away.
+    /// Sets a variable of the platform. An empty value removes it.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.sets.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With a fault. Of several, the first that concerns a request is the one that it meets.
+    /// Adds a fault. If several faults fit a request, the first one is applied.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
         self
     }
 
-    /// With addresses of one family only.
+    /// Limits the addresses to one family.
     #[must_use]
     pub fn family(mut self, family: Family) -> Self {
         self.family = family;
@@ -111,12 +111,13 @@ impl Simulation {
         Ok(Machine { platform, values, services, faults: self.faults, family: self.family })
     }
 
-    /// Serves at one address, as `127.0.0.1:0`, whatever the platform's own are.
+    /// Serves at one address, such as `127.0.0.1:0`, instead of the platform's own.
     pub fn serve(self, address: SocketAddr) -> Result<Running> {
         self.build()?.serve(address)
     }
 
-    /// Serves at the platform's own addresses, in the network namespace of the calling thread, which has them: see [`crate::namespace`].
+    /// Serves at the platform's own addresses. The network namespace of the calling thread must have them:
+    /// see [`crate::namespace`].
     pub fn serve_here(self) -> Result<Running> {
         self.build()?.serve_here()
     }
@@ -136,14 +137,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The value of a variable, if the platform has it and it is not absent.
+    /// The value of a variable; `None` if the platform does not have it or it is absent.
     pub fn value(&self, name: &str) -> Option<String> {
         let is_known = name == USER_DATA || self.values.texts.contains_key(name);
         let bytes = if is_known { self.values.get(name).ok()? } else { return None };
         (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Addresses of the services that the machine can have.
+    /// The addresses of services that the machine can reach.
     pub fn addresses(&self) -> impl Iterator<Item = (usize, &Address, u16)> {
         let services = self.platform.services.iter().enumerate();
         let all = services.flat_map(|(number, service)| {
@@ -152,7 +153,7 @@ impl Machine {
         all.filter(|(_, address, _)| self.family.has(address.ip))
     }
 
-    /// Whether a fault keeps packets from the services: there is nobody to listen then.
+    /// Whether a fault blocks all packets to the services. Then no server is needed.
     pub fn is_cut_off(&self) -> Option<Act> {
         self.faults
             .iter()
@@ -173,8 +174,8 @@ impl Machine {
         self.start(&places)
     }
 
-    /// Where the services can listen in the network namespace of the calling thread, each with its number. An address on a device that is
-    /// not there is left out.
+    /// The addresses at which services can listen in the network namespace of the calling thread, each with
+    /// its service's number. An address on a missing device is left out.
     pub fn places(&self) -> Vec<Place> {
         let has_v6 = namespace::has_v6();
         let addresses = self.addresses().filter(|(_, address, _)| has_v6 || address.ip.is_ipv4());

@@ -1,6 +1,7 @@
-//! `${name}` in texts of a platform: values, escaped where the text is JSON.
+//! Replaces `${name}` in a platform's texts by values, which are escaped in JSON.
 //!
-//! `${name:base64}`, `${name:sha256}` and `${name:lower}` pass the value through a filter; `$${` is a literal `${`.
+//! `${name:base64}`, `${name:sha256}` and `${name:lower}` pass the value through a filter; `$${` is a literal
+//! `${`.
 
 use std::collections::BTreeMap;
 
@@ -10,43 +11,43 @@ use sha2::Digest;
 
 use crate::error::{Error, Result};
 
-/// Stands for a value that is absent until a JSON document is parsed.
+/// Marks an absent value until the JSON document is parsed.
 const ABSENT: &str = "\u{0}absent";
 
-/// How deep values may refer to others.
+/// How deep references between values may be.
 const DEPTH: usize = 8;
 
-/// The name of the user's own document.
+/// The name of the user data.
 pub const USER_DATA: &str = "user-data";
 
-/// Values for texts.
+/// The values for a platform's texts.
 #[derive(Debug, Clone, Default)]
 pub struct Values {
-    /// By name; they may refer to others. An empty one is absent.
+    /// The values by name. They may refer to others. An empty value is absent.
     pub texts: BTreeMap<String, String>,
-    /// What `${user-data}` is.
+    /// The value of `${user-data}`.
     pub user_data: Vec<u8>,
 }
 
 impl Values {
-    /// The value of `name`; empty where it is absent.
+    /// The value of `name`; empty if it is absent.
     pub fn get(&self, name: &str) -> Result<Vec<u8>> {
         self.look_up(name, 0)
     }
 
-    /// The bytes that a text makes; none if it consists of one absent value.
+    /// Fills in a text; `None` if it consists of one absent value.
     pub fn text(&self, text: &str) -> Result<Option<Vec<u8>>> {
         let pieces = pieces(text)?;
         let bytes = self.join(&pieces, 0)?;
         Ok(if bytes.is_empty() && matches!(pieces[..], [Piece::Value { .. }]) { None } else { Some(bytes) })
     }
 
-    /// The same as a string, with "" for none.
+    /// Like [`Values::text`], but as a string, with "" for `None`.
     pub fn string(&self, text: &str) -> Result<String> {
         Ok(String::from_utf8_lossy(&self.text(text)?.unwrap_or_default()).into_owned())
     }
 
-    /// A JSON document: its text as it is written, unless something absent had to be taken out.
+    /// Fills in a JSON document. Its text stays as written, unless an absent value had to be removed.
     pub fn json(&self, text: &str) -> Result<(String, Value)> {
         let mut rendered = String::new();
         for piece in pieces(text)? {
@@ -138,7 +139,7 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
     Ok(pieces)
 }
 
-/// As much of it as is UTF-8: JSON cannot hold anything else.
+/// The valid UTF-8 in it, because JSON cannot contain anything else.
 fn str_of(bytes: &[u8]) -> &str {
     match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -152,7 +153,7 @@ fn escaped(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// Takes out what is absent.
+/// Removes absent values.
 fn prune(value: &mut Value) {
     match value {
         Value::Object(entries) => {

@@ -1,4 +1,4 @@
-//! Tokens of a metadata service: issued, checked, expired, withdrawn.
+//! Tokens of a metadata service: issues, checks, expires and revokes them.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,7 +13,8 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// A new one, good for `seconds`. It need not be secret: it opens nothing but a simulator.
+    /// Issues a token that is valid for `seconds`. It need not be secret, because it only works for a
+    /// simulator.
     pub fn issue(&self, seconds: u64) -> String {
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let token = format!("AQAEAKilnSimulator{number:08}TokenThatIsGoodForNothingElse==");
@@ -21,17 +22,17 @@ impl Tokens {
         token
     }
 
-    /// Whether it was issued, is not withdrawn, and its time is not over.
+    /// Whether the token was issued, is not revoked and has not expired.
     pub fn is_good(&self, token: &str) -> bool {
         self.lock().get(token).is_some_and(|until| Instant::now() < *until)
     }
 
-    /// From now on none of those issued is good.
+    /// Revokes all tokens.
     pub fn withdraw(&self) {
         self.lock().clear();
     }
 
-    /// How many were issued.
+    /// The number of issued tokens.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }

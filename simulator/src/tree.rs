@@ -6,18 +6,18 @@ use serde_json::{Map, Value};
 
 use crate::platform::Style;
 
-/// A part: its body and the type of it.
+/// A part of the document: its body and content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// Text, with its type.
     Text(String),
     /// JSON.
     Json(String),
-    /// GCE sends clients that ask for a folder without its slash to the one with it.
+    /// GCE redirects clients from a folder without a slash to the one with it.
     Moved,
 }
 
-/// What `document` has at `path` (the rest of a request's path, `a/b` or `a/b/`); none if nothing.
+/// The part of `document` at `path` (the rest of a request's path, `a/b` or `a/b/`), if there is one.
 pub fn part(document: &Value, style: Style, path: &str, query: &BTreeMap<String, String>) -> Option<Part> {
     let mut value = document;
     for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -65,7 +65,7 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// GCE writes keys in camel case there, except those that users chose.
+/// There GCE writes keys in camel case, except keys that users chose.
 fn recursive(value: &Value, are_users_keys: bool) -> Value {
     match value {
         Value::Object(entries) => {

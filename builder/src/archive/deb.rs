@@ -1,4 +1,5 @@
-//! Debian packages (deb(5)): an `ar` archive of `debian-binary`, `control.tar.*` and `data.tar.*`, in this order.
+//! Debian packages (deb(5)): an `ar` archive of `debian-binary`, `control.tar.*` and `data.tar.*`, in this
+//! order.
 //!
 //! ```text
 //! !<arch>\n
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER: u64 = 60;
-/// deb(5) has three members; newer ones may follow, but never this many.
+/// deb(5) has three members. Future versions may add some, but never this many.
 const MEMBERS: usize = 16;
 
 /// Whether a file that starts with `head` is an `ar` archive.
@@ -21,7 +22,7 @@ pub(super) fn recognise(head: &[u8]) -> bool {
     head.starts_with(MAGIC)
 }
 
-/// Where `data.tar.*` lies in the package.
+/// The position of `data.tar.*` in the package.
 pub(super) fn data(file: &File, length: u64, title: &str) -> Result<Range<u64>> {
     let broken = |reason: &str| {
         Error::new(ErrorKind::Archive, format!("archive {title}: not a sound Debian package: {reason}"))

@@ -1,4 +1,4 @@
-//! From the members of an archive to the tree that a layer asked for.
+//! Makes the tree that a layer asked for from the members of an archive.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,14 +12,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::tree::near::suggest;
 use crate::tree::{Body, Entry, Node, Tree, TreePath};
 
-/// Setuid and setgid: never taken from outside.
+/// Setuid and setgid, which are never accepted from outside.
 const SET_ID: u32 = 0o6000;
-/// Write permission of group and others: what a common umask (022) would have taken away from a folder.
+/// Write permission for group and others, which the usual umask (022) removes.
 const SHARED_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 impl Archive {
-    /// Takes what `rules` ask for; see [`fn@super::extract`].
+    /// Extracts what `rules` ask for; see [`fn@super::extract`].
     pub fn extract(&self, rules: &ArchiveRules, spool_dir: &Path) -> Result<Tree> {
         let unpacked = unpack(self, spool_dir)?;
         let all = self.entries(&unpacked)?;
@@ -51,7 +51,7 @@ impl Archive {
             }
             let entry = entry(&member, &entries, &file).map_err(|reason| fail(&reason))?;
             if let Node::File(body) = &entry.node {
-                // Hard links count each time: a million names of one large body are a bomb too.
+                // Hard links count each time, because a million names for one large body are a bomb too.
                 content = content.saturating_add(body.len());
                 if content > limit.max(unpacked.end - unpacked.start) {
                     return Err(bomb(&self.title, self.end - self.start, limit));
@@ -69,7 +69,7 @@ impl Archive {
         Ok(entries)
     }
 
-    /// Nothing may lie below a file or a link: readers would follow the link, or replace it.
+    /// Nothing may be below a file or a link: readers would follow the link, or replace it.
     fn check_parents(&self, entries: &BTreeMap<TreePath, Entry>) -> Result<()> {
         for path in entries.keys() {
             for (slash, _) in path.match_indices('/') {
@@ -88,7 +88,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Drops the first `count` components of all paths, and the entries that have no more than these.
+    /// Drops the first `count` components of all paths, and entries without further components.
     fn strip(&self, entries: BTreeMap<TreePath, Entry>, count: usize) -> Result<BTreeMap<TreePath, Entry>> {
         if count == 0 {
             return Ok(entries);
@@ -175,7 +175,8 @@ impl Archive {
     }
 }
 
-/// A folder that says nothing which its contents do not imply: it is made with them, and leaves the mode to layers that state one.
+/// A folder without information of its own. It is created with its contents, and a layer that states a mode
+/// decides the mode.
 fn is_plain_folder(entries: &BTreeMap<TreePath, Entry>, path: &str) -> bool {
     let prefix = format!("{path}/");
     let has_contents =
@@ -201,7 +202,7 @@ fn entry(member: &Member, before: &BTreeMap<TreePath, Entry>, file: &Arc<Path>) 
     }
 }
 
-/// A hard link becomes an entry of its own with the same content.
+/// A hard link becomes a separate entry with the same content.
 pub(crate) fn hard_link(target: &[u8], before: &BTreeMap<TreePath, Entry>) -> Result<Entry, String> {
     let shown = String::from_utf8_lossy(&target[..target.len().min(200)]).escape_debug().to_string();
     let path = path::clean(target).map_err(|reason| {

@@ -1,16 +1,16 @@
-//! Where links in an archive lead: resolved through the archive's own links, never through the host's file system.
+//! Resolves links in an archive through the archive's own links, never through the host's file system.
 
 use std::collections::BTreeMap;
 
 use crate::tree::{Entry, Node, TreePath};
 
-/// Most links followed for one path, as in Linux.
+/// The most links followed for one path, as in Linux.
 const HOPS: usize = 40;
-/// Most folders below each other on the way: deeper ones cannot exist in an archive (see `path`).
+/// The deepest folder on the way; deeper ones cannot exist in an archive (see `path`).
 const DEPTH: usize = 256;
 
-/// Checks that the link at `link` with `target` stays below the root of `entries`. Dangling links are no concern here.
-/// `rooted` says that `/` is that root.
+/// Checks that the link at `link` with `target` stays below the root of `entries`. Dangling links are
+/// allowed. `rooted` says that `/` is that root.
 pub(super) fn check(
     entries: &BTreeMap<TreePath, Entry>,
     link: &str,
@@ -47,7 +47,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Queues the components of `target`; an absolute one starts at the root, or is refused.
+/// Queues the components of `target`. An absolute target starts at the root, or is an error.
 fn push<'a>(todo: &mut Vec<&'a str>, place: &mut Vec<&'a str>, target: &'a str, rooted: bool) -> Option<()> {
     if target.starts_with('/') {
         if !rooted {

@@ -1,7 +1,9 @@
-//! Reads the members of a tar (POSIX.1-2001 pax, ustar, GNU long names) that lies in a file, without reading their bodies.
+//! Reads the members of a tar (POSIX.1-2001 pax, ustar, GNU long names) in a file, without reading their
+//! bodies.
 //!
-//! The headers are decoded by the `tar` crate; walking them is done here, because extension headers must not be read into memory
-//! without bound, and because a member that two readers could understand differently is refused instead of guessed.
+//! The `tar` crate decodes the headers. This module walks them, because extension headers must not be read
+//! into memory without a limit, and because a member that two readers could understand differently must be an
+//! error.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -15,10 +17,11 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// Bytes in a block of a tar.
 pub(crate) const BLOCK: u64 = 512;
-/// Largest extension header (long name, pax records) in bytes. The longest legal path takes 4 KiB, an extended attribute 64 KiB.
+/// Largest extension header (long name, pax records) in bytes. The longest legal path takes 4 KiB, an
+/// extended attribute 64 KiB.
 const EXTENSION_BYTES: u64 = 1 << 20;
 
-/// What a member is.
+/// The kinds of members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
@@ -30,7 +33,7 @@ pub(crate) enum Kind {
     Fifo,
 }
 
-/// A member as the tar states it: nothing is checked but that the body lies inside the file.
+/// A member as the tar describes it. The only check is that the body is inside the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) path: Vec<u8>,
@@ -56,7 +59,8 @@ pub(crate) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// The members of the tar that occupies bytes `start` to `end` of the file `path`; `title` names it in errors.
+    /// The members of the tar that occupies bytes `start` to `end` of the file `path`; `title` names it in
+    /// errors.
     pub(crate) fn open(path: &Path, start: u64, end: u64, title: &'a str) -> Result<Self> {
         Ok(Self {
             file: File::open(path).at("opening", path)?,
@@ -129,7 +133,7 @@ impl<'a> Members<'a> {
         Ok(body)
     }
 
-    /// Moves behind a body of `size` bytes and returns where it starts.
+    /// Skips a body of `size` bytes and returns its start.
     fn body(&mut self, size: u64) -> Result<u64, String> {
         let left = self.end - self.position;
         let padded = size.checked_next_multiple_of(BLOCK).filter(|padded| *padded <= left);
@@ -186,7 +190,7 @@ fn kind(stated: EntryType, path: &[u8], link: Vec<u8>) -> Result<Kind, String> {
     let folder = path.ends_with(b"/");
     Ok(match stated {
         EntryType::Directory => Kind::Directory,
-        // Readers disagree on this one: some make a folder of it, as Unix version 7 did.
+        // Readers disagree here: some create a folder, as Unix version 7 did.
         EntryType::Regular | EntryType::Continuous if folder => {
             return Err("it is a file whose name ends in a slash".into());
         }

@@ -1,10 +1,11 @@
-//! Readers of archives from outside: hostile until proven otherwise.
+//! Reads archives from outside, which may be hostile.
 //!
 //! ```text
 //! open: magic ─► [deb: data.tar inside ar] ─► unpack into a spool file (bounded) ─► members ─► path, link and size rules ─► strip, pick ─► tree
 //! ```
 //!
-//! Bodies never pass through memory: the archive is unpacked once into a tar on disk, and the tree refers to slices of it.
+//! Bodies are not kept in memory: the archive is unpacked once into a tar on disk, and the tree refers to
+//! slices of it.
 
 mod deb;
 mod extract;
@@ -27,13 +28,13 @@ use crate::definition::plan::ArchiveRules;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::Tree;
 
-/// Most bytes that an archive may unpack to.
+/// The most bytes to which any archive may unpack.
 const UNPACKED_BYTES: u64 = 8 << 30;
-/// Most bytes that an archive may unpack to whatever its own length: small archives may be mostly zeros.
+/// The bytes to which an archive of any length may unpack: small archives may be mostly zeros.
 const UNPACKED_FREE: u64 = 64 << 20;
-/// Most times that a larger archive may grow. Real ones stay below 20; a gzip bomb has 1000, nested ones more.
+/// The highest ratio for larger archives. Real ones stay below 20; a gzip bomb has 1000, nested ones more.
 const UNPACKED_RATIO: u64 = 200;
-/// Most members.
+/// The most members in an archive.
 const ENTRIES: usize = 1_000_000;
 
 /// How a tar is compressed.
@@ -45,24 +46,25 @@ enum Packing {
     Zstd,
 }
 
-/// An archive whose form was recognised.
+/// An archive of a known form.
 #[derive(Debug)]
 pub struct Archive {
     path: PathBuf,
     title: String,
     packing: Packing,
-    /// Whether its root is the system's root (a Debian package): absolute links then stay inside.
+    /// Whether its root is the system's root (a Debian package). Absolute links then stay inside.
     rooted: bool,
-    /// Where the (compressed) tar lies in the file.
+    /// The position of the (compressed) tar in the file.
     start: u64,
     end: u64,
 }
 
-/// Takes what `rules` ask for out of the archive `path`; `title` names it in errors. The returned tree refers to a new file in `spool_dir`
-/// or to `path` itself; both must stay unchanged while the tree lives.
+/// Extracts from the archive `path` what `rules` ask for; `title` names it in errors. The returned tree
+/// refers to a new file in `spool_dir` or to `path` itself. Both must stay unchanged while the tree exists.
 ///
 /// # Errors
-/// [`ErrorKind::Archive`] when the archive is broken or hostile; [`ErrorKind::Definition`] when the rules take nothing.
+/// [`ErrorKind::Archive`] if the archive is broken or hostile; [`ErrorKind::Definition`] if the rules select
+/// nothing.
 pub fn extract(path: &Path, rules: &ArchiveRules, title: &str, spool_dir: &Path) -> Result<Tree> {
     open(path, title)?.extract(rules, spool_dir)
 }
@@ -94,7 +96,7 @@ pub(crate) fn refuse(title: &str, entry: &[u8], reason: &str) -> Error {
     .help("nothing of this archive was used; check where it comes from")
 }
 
-/// Most bytes that an archive of `length` bytes may unpack to.
+/// The most bytes to which an archive of `length` bytes may unpack.
 fn unpack_limit(length: u64) -> u64 {
     UNPACKED_BYTES.min(UNPACKED_FREE.max(length.saturating_mul(UNPACKED_RATIO)))
 }

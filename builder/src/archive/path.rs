@@ -1,16 +1,18 @@
 //! Names of archive entries: cleaned, or refused with the reason.
 
-/// Longest path of an entry in bytes, as PATH_MAX of Linux.
+/// The longest path of an entry in bytes, like PATH_MAX of Linux.
 const PATH_BYTES: usize = 4096;
-/// Longest component in bytes, as NAME_MAX of Linux.
+/// The longest component in bytes, like NAME_MAX of Linux.
 const NAME_BYTES: usize = 255;
-/// Most components in a path: far above any real tree (kernel modules have 10), far below what makes readers recurse too deep.
+/// The most components in a path: far more than in any real tree (kernel modules have 10), far less than
+/// would make readers recurse too deep.
 const DEPTH: usize = 128;
 
 /// Why a name is refused.
 pub(crate) type Reason = String;
 
-/// The path as a [`crate::tree::TreePath`]: no leading `./`, no empty or `.` components; empty for the archive's root.
+/// The path as a [`crate::tree::TreePath`]: no leading `./`, no empty or `.` components; empty for the
+/// archive's root.
 pub(crate) fn clean(raw: &[u8]) -> Result<String, Reason> {
     let text = readable(raw)?;
     if text.starts_with('/') {

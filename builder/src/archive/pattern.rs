@@ -1,11 +1,11 @@
-//! Shell-style patterns on paths: `?`, `*` and `[…]` stop at `/`, `**` does not.
+//! Shell-style patterns for paths: `?`, `*` and `[…]` do not match `/`, `**` does.
 
-/// Whether the whole of `path` matches `pattern`. A `**/` also matches no folder at all; a `[` without its `]` is a letter.
-/// Takes time in proportion to the product of both lengths, whatever they say.
+/// Whether all of `path` matches `pattern`. A `**/` also matches zero folders; a `[` without its `]` is a
+/// plain character. The time is proportional to the product of both lengths, for any input.
 pub fn matches(pattern: &str, path: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let path: Vec<char> = path.chars().collect();
-    // For each length: whether the pattern so far matches the path's start of that length.
+    // For each length: whether the pattern so far matches the first bytes of the path.
     let mut matched = vec![false; path.len() + 1];
     matched[0] = true;
     let mut rest = pattern.as_slice();
@@ -30,7 +30,7 @@ enum Element<'a> {
     Class(CharacterClass<'a>),
 }
 
-/// The first piece of a pattern, and what is behind it.
+/// The first piece of a pattern, and the rest.
 fn next(pattern: &[char]) -> Option<(Element<'_>, &[char])> {
     Some(match pattern {
         [] => return None,
@@ -46,7 +46,8 @@ fn next(pattern: &[char]) -> Option<(Element<'_>, &[char])> {
 }
 
 impl Element<'_> {
-    /// Which starts of `path` match the pattern with this piece at its end, when `before` are those that match without it.
+    /// Which prefixes of `path` match the pattern up to this piece, where `before` are those that match
+    /// without it.
     fn extend(&self, before: &[bool], path: &[char]) -> Vec<bool> {
         let mut shorter = false;
         let mut after = vec![self.takes_nothing() && before[0]];
@@ -98,7 +99,8 @@ impl CharacterClass<'_> {
     }
 }
 
-/// Reads what follows a `[`: the class, and the pattern behind its `]`. A `]` in first place is a letter.
+/// Parses the text after a `[`: the class, and the pattern after its `]`. A `]` in first place is a plain
+/// character.
 fn class(inside: &[char]) -> Option<(CharacterClass<'_>, &[char])> {
     let negated = matches!(inside.first(), Some('!' | '^'));
     let letters = &inside[usize::from(negated)..];

@@ -1,13 +1,13 @@
-//! Extension headers in front of a tar member: pax records (POSIX.1-2001) and GNU long names.
+//! Extension headers before a tar member: pax records (POSIX.1-2001) and GNU long names.
 //!
 //! Records are read by their stated length: values may be binary and contain line ends.
 
 use std::collections::BTreeSet;
 
-/// How pax spells an extended attribute (star, GNU tar, libarchive, Go).
+/// The pax key of an extended attribute (star, GNU tar, libarchive, Go).
 pub(crate) const XATTR_PREFIX: &str = "SCHILY.xattr.";
 
-/// What the extension headers in front of one member say.
+/// The contents of the extension headers before one member.
 #[derive(Debug, Default)]
 pub(super) struct Extensions {
     pub(super) path: Option<Vec<u8>>,
@@ -36,7 +36,7 @@ impl Extensions {
         self.once("linkpath")
     }
 
-    /// Reads pax records. Those which matter to nobody here (times, names of owners, comments) are passed over.
+    /// Reads pax records. Records that Kiln does not need (times, owner names, comments) are ignored.
     pub(super) fn pax(&mut self, body: &[u8]) -> Result<(), String> {
         for record in records(body) {
             let (key, value) = record?;
@@ -60,7 +60,8 @@ impl Extensions {
         Ok(())
     }
 
-    /// A global header may carry a comment (`git archive` writes one); what would change members is refused.
+    /// A global header may contain a comment (`git archive` writes one). A record that would change members
+    /// is an error.
     pub(super) fn check_global(body: &[u8]) -> Result<(), String> {
         for record in records(body) {
             let (key, _) = record?;

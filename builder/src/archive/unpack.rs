@@ -1,4 +1,4 @@
-//! Decompresses an archive into a spool file, with a limit on what may come out.
+//! Decompresses an archive into a spool file, with a limit on the output.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -12,13 +12,13 @@ use tempfile::{NamedTempFile, TempPath};
 use super::{Archive, Packing, unpack_limit};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
-/// Memory that an xz stream may ask for: xz -9 needs 65 MiB.
+/// The memory limit of an xz stream; xz -9 needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
-/// Largest zstd window, as a power of two: what `zstd -d` accepts without being told otherwise.
+/// The largest zstd window, as a power of two: the default limit of `zstd -d`.
 const ZSTD_WINDOW_LOG: u32 = 27;
 const BUFFER: usize = 256 << 10;
 
-/// A tar on disk: all of the file from `start` to `end`.
+/// A tar on disk: the bytes `start` to `end` of a file.
 pub(super) struct Unpacked {
     pub(super) path: PathBuf,
     pub(super) start: u64,
@@ -28,7 +28,7 @@ pub(super) struct Unpacked {
 }
 
 impl Unpacked {
-    /// Leaves the file behind for the tree that refers to it.
+    /// Keeps the file, because a tree refers to it.
     pub(super) fn keep(self) -> Result<()> {
         match self.spool {
             None => Ok(()),
@@ -39,7 +39,8 @@ impl Unpacked {
     }
 }
 
-/// The uncompressed tar of `archive`: the archive itself when it is plain, else a new file in `spool_dir`.
+/// The uncompressed tar of `archive`: the archive itself if it is not compressed, otherwise a new file in
+/// `spool_dir`.
 pub(super) fn unpack(archive: &Archive, spool_dir: &Path) -> Result<Unpacked> {
     if archive.packing == Packing::Plain {
         return Ok(Unpacked {
@@ -79,7 +80,7 @@ fn decoder<'a>(packing: Packing, input: BufReader<io::Take<File>>) -> io::Result
     })
 }
 
-/// Copies until the end; reading failures are the archive's fault, writing failures the disk's.
+/// Copies until the end. A read error is a problem of the archive, a write error a problem of the disk.
 fn copy(archive: &Archive, from: &mut dyn Read, to: &mut NamedTempFile, limit: u64) -> Result<u64> {
     let mut buffer = vec![0; BUFFER];
     let mut total = 0;
@@ -98,7 +99,7 @@ fn copy(archive: &Archive, from: &mut dyn Read, to: &mut NamedTempFile, limit: u
     }
 }
 
-/// The error for an archive that unpacks to more than it may.
+/// The error for an archive that unpacks to more than the limit.
 pub(super) fn bomb(title: &str, length: u64, limit: u64) -> Error {
     Error::new(
         ErrorKind::Archive,

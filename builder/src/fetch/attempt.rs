@@ -1,4 +1,4 @@
-//! Attempts: which failures pass, how long to wait, and where to look next.
+//! Attempts: which failures are temporary, how long to wait, and where to look next.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,33 +10,33 @@ use crate::fetch::Absence;
 use crate::fetch::mirror::Place;
 use crate::progress::Progress;
 
-/// The longest pause between two attempts of our own choosing.
+/// The longest pause between two attempts, unless the server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How often a pause looks whether it is still wanted.
+/// How often a pause checks whether the result is still wanted.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How an attempt failed, which decides what comes next.
+/// How an attempt failed. This decides what comes next.
 pub(super) enum Failure {
     /// Another attempt at the same place may succeed.
     Passing {
-        /// What happened.
+        /// The error.
         error: Error,
-        /// How long the server asks to wait.
+        /// How long the server asks the client to wait.
         after: Option<Duration>,
-        /// Whether this attempt brought the file nearer to its end: then the attempts count from the beginning.
+        /// Whether this attempt made progress. If so, the count of attempts starts again.
         advanced: bool,
     },
-    /// This place cannot serve the file; another may.
+    /// This place cannot serve the file, but another may.
     Place(Error),
-    /// This place answers that it has no such file; another may.
+    /// This place does not have the file, but another may.
     Absent(Error),
-    /// No place helps: the local disk failed, or another download did.
+    /// No other place can help: the local disk or another download failed.
     Final(Error),
 }
 
 impl Failure {
-    /// A passing failure without anything special.
+    /// A temporary failure with no delay or progress.
     pub fn passing(error: Error) -> Self {
         Self::Passing { error, after: None, advanced: false }
     }
@@ -50,26 +50,26 @@ impl Failure {
     }
 }
 
-/// Something to fetch, and the patience for it.
+/// Something to fetch, and how often to try.
 pub(super) struct Quest<'a> {
-    /// What is fetched, for messages.
+    /// The name of the file, for messages.
     pub title: &'a str,
     /// Where to look, best first.
     pub places: &'a [Place],
-    /// What it means when no place has it.
+    /// How to explain that no place has the file.
     pub absent: Option<&'a Absence>,
     /// Attempts after the first at each place.
     pub retries: u32,
     /// Upper bound of the first pause; it doubles with each.
     pub backoff: Duration,
-    /// Set when the result is no longer wanted.
+    /// Is set when the result is no longer wanted.
     pub stop: &'a AtomicBool,
-    /// Where to tell about further attempts.
+    /// Shows messages about further attempts.
     pub progress: &'a Progress,
 }
 
 impl Quest<'_> {
-    /// Tries each place, several times if it pays, until one succeeds.
+    /// Tries each place until one succeeds, several times if the failure is temporary.
     pub fn run<T>(&self, mut attempt: impl FnMut(&Place) -> Result<T, Failure>) -> Result<T> {
         let mut failed = Vec::new();
         let mut absent = self.absent;
@@ -134,21 +134,21 @@ impl Quest<'_> {
     }
 }
 
-/// The failure of a download that another one's failure made pointless.
+/// The failure of a download that stopped because another one failed.
 pub(super) fn stopped() -> Failure {
     Failure::Final(Error::new(ErrorKind::Fetch, "stopped because another download failed"))
 }
 
-/// Exponential backoff with full jitter: anything from nothing to `first` doubled with each failure, so that many builds that were
-/// refused together do not come back together.
+/// Exponential backoff with full jitter: a random time up to `first`, doubled with each failure. So many
+/// builds that were refused together do not retry together.
 fn pause(first: Duration, failures: u32) -> Duration {
     let longest = first.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
-    // The keys of the standard library's hash maps are the randomness at hand; it decides nothing but this pause.
+    // The keys of the standard library's hash maps serve as randomness, which only decides this pause.
     let random = RandomState::new().build_hasher().finish();
     longest.mul_f64(random as f64 / u64::MAX as f64)
 }
 
-/// One error of those that all places gave. Wrong bytes anywhere weigh more than silence elsewhere.
+/// One error out of those of all places. Wrong bytes from one place matter more than no answer from another.
 fn combine(title: &str, failed: Vec<Error>) -> Error {
     let weightiest = failed
         .iter()

@@ -1,4 +1,5 @@
-//! Checksum files: every dialect that the upstreams of Kubernetes nodes publish. Pure: no files, no sockets.
+//! Checksum files, in every format that the upstreams of Kubernetes nodes publish. Pure: no files, no
+//! sockets.
 //!
 //! | dialect | example | published by |
 //! |---|---|---|
@@ -8,22 +9,22 @@
 //! | blocks after a `# SHA512 HASH` line | Gentoo's DIGESTS | Flatcar images |
 //! | BSD | `SHA256 (name) = e3b0…` | `shasum --tag`, OpenSSL |
 //!
-//! Only SHA-256 and SHA-512 count; shorter digests are passed over. Signatures are not checked here.
+//! Only SHA-256 and SHA-512 count; shorter digests are ignored. Signatures are not checked here.
 
 use std::fmt;
 
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many names a refusal shows.
+/// How many names an error message shows.
 const NEAREST: usize = 3;
 
-/// What the bytes of a file must hash to.
+/// The expected digest of a file.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Expected {
     /// SHA-256, the algorithm of the lock and the store.
     Sha256(Digest),
-    /// SHA-512: all that some upstreams publish.
+    /// SHA-512, the only digest that some upstreams publish.
     Sha512([u8; 64]),
 }
 
@@ -42,14 +43,15 @@ impl fmt::Debug for Expected {
     }
 }
 
-/// What `document` says that the file `file_name` hashes to; SHA-512 when it gives both.
+/// The digest of the file `file_name` in `document`; SHA-512 if it contains both.
 ///
-/// `file_name` is compared with the last component of the names in the document. It may carry folders in front
-/// (or be a whole address): where one name stands in several folders, those that share most of its path count.
+/// `file_name` is compared with the last component of the names in the document. It may have folders before
+/// it, or be a whole address: if a name occurs in several folders, the entries that share most of its path
+/// count.
 ///
 /// # Errors
-/// When the document is empty, a web page or cut off; when it lacks the name or has only weak digests for it;
-/// when it gives different digests for it.
+/// If the document is empty, truncated or a web page, if it lacks the name or has only weak digests for it,
+/// or if it has different digests for it.
 pub fn find(document: &[u8], file_name: &str) -> Result<Expected> {
     let text = String::from_utf8_lossy(document);
     let text = text.trim_start_matches('\u{feff}').trim();
@@ -71,15 +73,15 @@ pub fn find(document: &[u8], file_name: &str) -> Result<Expected> {
     strongest(&matching, file_name)
 }
 
-/// A line of a checksum file: a digest, and the name it belongs to unless the line is bare.
+/// A line of a checksum file: a digest, and its file name if the line has one.
 #[derive(Debug, Clone)]
 struct Entry<'a> {
     name: Option<&'a str>,
-    /// `None` for an algorithm that is too weak or unknown.
+    /// `None` if the algorithm is too weak or unknown.
     expected: Option<Expected>,
 }
 
-/// The lines that count. In a clear-signed message those are the signed ones, without their dash escapes.
+/// The lines that count. In a clear-signed message these are the signed lines, without dash escapes.
 fn signed_part(text: &str) -> Result<Vec<&str>> {
     let mut lines = text.lines().map(str::trim);
     if !text.contains("-----BEGIN PGP SIGNED MESSAGE-----") {
@@ -104,7 +106,8 @@ fn entries<'a>(lines: &[&'a str]) -> Vec<Entry<'a>> {
         if let Some(comment) = line.strip_prefix('#') {
             block = comment.trim().strip_suffix(" HASH").or(block);
         } else if let Some(mut entry) = tagged(line).or_else(|| plain(line)) {
-            // BLAKE2b and Whirlpool digests are as long as SHA-512: in such a block the length proves nothing.
+            // BLAKE2b and Whirlpool digests are as long as SHA-512, so in such a block the length proves
+            // nothing.
             if !block.is_none_or(is_sha2) {
                 entry.expected = None;
             }
@@ -147,7 +150,7 @@ fn is_sha2(algorithm: &str) -> bool {
     )
 }
 
-/// Whether this is as long as a digest of a known algorithm, MD5 being the shortest.
+/// Whether this is as long as the digest of a known algorithm. MD5 is the shortest.
 fn is_hex(digits: &str) -> bool {
     matches!(digits.len(), 32 | 40 | 56 | 64 | 96 | 128)
         && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
@@ -162,7 +165,8 @@ fn digest(digits: &str) -> Option<Expected> {
     }
 }
 
-/// The entries for `file_name`: those that share most trailing components of its path, else the bare ones of a document without names.
+/// The entries for `file_name`: those that share most trailing components of its path, or all entries of a
+/// document without names.
 fn matching<'a>(entries: &[Entry<'a>], file_name: &str) -> Vec<Entry<'a>> {
     let shared = |entry: &Entry<'_>| entry.name.map_or(0, |name| shared_components(name, file_name));
     let best = entries.iter().map(shared).max().unwrap_or(0);
@@ -173,7 +177,7 @@ fn matching<'a>(entries: &[Entry<'a>], file_name: &str) -> Vec<Entry<'a>> {
     entries.iter().filter(|entry| shared(entry) == best).cloned().collect()
 }
 
-/// How many components two paths have in common, counted from the end.
+/// How many trailing components two paths have in common.
 fn shared_components(left: &str, right: &str) -> usize {
     let components = |path| str::rsplit(path, ['/', '\\']);
     components(left).zip(components(right)).take_while(|(left, right)| left == right).count()

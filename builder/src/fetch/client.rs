@@ -1,4 +1,4 @@
-//! Opening a place: HTTP/1.1 over TCP or TLS (rustls, the system's roots), or a local file.
+//! Opens a place: HTTP/1.1 over TCP or TLS (rustls, the system's roots), or a local file.
 
 use std::error::Error as StdError;
 use std::fs::File;
@@ -16,27 +16,28 @@ use crate::fetch::Route;
 use crate::fetch::attempt::Failure;
 use crate::fetch::mirror::Place;
 
-/// Redirects that are followed: release hosts need two or three.
+/// The maximum number of redirects; release hosts need two or three.
 const REDIRECTS: usize = 10;
 
-/// A server that asks to wait longer than this is taken to be out of service.
+/// A server that asks for a longer wait counts as out of service.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// Opens places. Its connections are shared by all downloads.
+/// Opens places. All downloads share its connections.
 pub(super) struct Client {
     route: Route,
     connect: Duration,
     stall: Duration,
-    /// Made when the first server is needed: reading the system's roots takes a while, and a local mirror needs none.
+    /// Created for the first server, because reading the system's roots takes time and a local mirror does
+    /// not need them.
     made: Mutex<Option<blocking::Client>>,
 }
 
-/// What an interrupted download wants to go on with.
+/// The state from which an interrupted download resumes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Resume {
-    /// Bytes that are there.
+    /// The number of bytes that exist.
     pub offset: u64,
-    /// The strong entity tag of the response that they came from.
+    /// The strong entity tag of their response.
     pub tag: Option<String>,
 }
 
@@ -44,9 +45,9 @@ pub(super) struct Resume {
 pub(super) struct Source {
     /// The bytes from `offset` on.
     pub body: Box<dyn Read>,
-    /// Either where the caller wanted to resume, or 0.
+    /// The position where the caller wanted to resume, or 0.
     pub offset: u64,
-    /// Length of the whole file, when the place tells.
+    /// The length of the whole file, if the place reports it.
     pub total: Option<u64>,
     /// Strong entity tag (RFC 9110 §8.8.3), for resuming.
     pub tag: Option<String>,
@@ -57,7 +58,7 @@ impl Client {
         Self { route, connect, stall, made: Mutex::new(None) }
     }
 
-    /// Opens `place` at `resume`, or at its first byte when the place cannot do that.
+    /// Opens `place` at `resume`, or at the first byte if the place cannot resume.
     pub fn open(&self, place: &Place, resume: &Resume) -> Result<Source, Failure> {
         match place {
             Place::Local(path) => open_file(path, resume.offset),
@@ -65,14 +66,15 @@ impl Client {
         }
     }
 
-    /// The length of the file, without fetching it; `None` when the server does not tell.
+    /// The length of the file, without fetching it; `None` if the server does not report it.
     pub fn length(&self, place: &Place) -> Result<Option<u64>, Failure> {
         match place {
             Place::Local(path) => open_file(path, 0).map(|source| source.total),
             Place::Server(url) => {
                 let response = self.send(Method::HEAD, url, &Resume::default())?;
                 match response.status() {
-                    // Some servers know no HEAD, or sign addresses for GET only. Whether the file exists shows when it is fetched.
+                    // Some servers do not support HEAD, or sign addresses only for GET. The download will
+                    // show whether the file exists.
                     StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED | StatusCode::FORBIDDEN => {
                         Ok(None)
                     }
@@ -83,7 +85,7 @@ impl Client {
         }
     }
 
-    /// What went wrong while a body was read.
+    /// The error while a body was read.
     pub fn broken(&self, error: &io::Error, received: u64, total: Option<u64>) -> Error {
         let timed_out = error
             .get_ref()
@@ -108,7 +110,7 @@ impl Client {
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if resume.offset > 0 => {
                 match text(headers, header::CONTENT_RANGE).and_then(content_range) {
                     Some(range) if range.0 == resume.offset => range,
-                    // The server has another file, or another idea of ranges: from the front then.
+                    // The server has another file, or reads ranges differently: start from the first byte.
                     _ => return self.open_url(url, &Resume::default()),
                 }
             }
@@ -118,7 +120,7 @@ impl Client {
     }
 
     fn send(&self, method: Method, url: &Url, resume: &Resume) -> Result<Response, Failure> {
-        // Without this some servers compress on the way, and what arrives is not what the digest is of.
+        // Without this some servers compress the body, and the bytes do not match the digest.
         let mut request =
             self.made()?.request(method, url.clone()).header(header::ACCEPT_ENCODING, "identity");
         if resume.offset > 0 {
@@ -140,7 +142,7 @@ impl Client {
     }
 
     fn make(&self) -> Result<blocking::Client> {
-        // Fails only when a provider is installed already, which is as good.
+        // Fails only if a provider is installed already, which is fine.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let proxy = match &self.route {
             Route::Environment | Route::Direct => None,
@@ -155,7 +157,8 @@ impl Client {
                 .referer(false)
                 .redirect(redirect::Policy::custom(follow))
                 .connect_timeout(self.connect)
-                // In the blocking client this bounds the wait for the headers and for each read, not the whole download.
+                // In the blocking client this limits the wait for the headers and for each read, not the
+                // whole download.
                 .timeout(self.stall);
             match (&self.route, &proxy) {
                 (Route::Direct, _) => builder.no_proxy(),
@@ -163,7 +166,7 @@ impl Client {
                 _ => builder,
             }
         };
-        // A machine without any root certificate can still use servers without TLS.
+        // A machine without root certificates can still use servers without TLS.
         builder().build().or_else(|_| builder().tls_certs_only([]).build()).map_err(|error| {
             Error::new(ErrorKind::Internal, format!("starting the HTTP client: {}", reason(&error)))
         })
@@ -201,7 +204,7 @@ const NETWORK: &str = "check the network and the proxy (HTTPS_PROXY, HTTP_PROXY,
 const CERTIFICATES: &str =
     "install the package ca-certificates, check the clock, or add the root of your proxy to the system's";
 
-/// The whole of `source`, or `None` when it is longer than `limit`.
+/// All bytes of `source`, or `None` if it is longer than `limit`.
 pub(super) fn read_all(source: Source, limit: u64, client: &Client) -> Result<Option<Vec<u8>>, Failure> {
     let mut bytes = Vec::new();
     let outcome = source.body.take(limit.saturating_add(1)).read_to_end(&mut bytes);
@@ -241,7 +244,7 @@ fn forbidden(previous: &[Url], next: &Url) -> Option<String> {
     (encrypted && next.scheme() != "https").then(|| format!("it leads from https to {}", next.scheme()))
 }
 
-/// What an answer other than the file means: most of 4xx is final, the rest passes.
+/// The meaning of an answer without the file: most 4xx codes are final, the others are temporary.
 fn refused(response: &Response) -> Failure {
     let status = response.status();
     let error = Error::new(ErrorKind::Fetch, format!("the server answered {status}"));
@@ -306,14 +309,14 @@ fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
         if let Some(tls) = cause.downcast_ref() {
             return Some(tls);
         }
-        // An io::Error leaves the error that it wraps out of the chain of sources.
+        // An io::Error does not list the error that it wraps among its sources.
         let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = wrapped.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| cause.source());
     }
     None
 }
 
-/// The causes of an error without its outermost text, which only repeats the address.
+/// The causes of an error, without its outermost text, which only repeats the address.
 fn reason(error: &dyn StdError) -> String {
     let mut causes: Vec<String> = Vec::new();
     let mut source = error.source();

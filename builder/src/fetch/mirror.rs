@@ -1,4 +1,4 @@
-//! Where a file is looked for: mirrors before upstream, and nothing on the network when offline.
+//! Decides where to look for a file: mirrors before upstream, and nothing on the network when offline.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -8,11 +8,12 @@ use reqwest::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A stand-in for everything below an upstream prefix: another server, or a local folder.
+/// A replacement for everything below an upstream prefix: another server, or a local folder.
 ///
-/// The address that begins with the prefix is looked for at the target followed by the rest of the address: `https://dl.k8s.io=/srv/k8s`
-/// turns `https://dl.k8s.io/v1.36.2/x` into `/srv/k8s/v1.36.2/x`, and `https://=/srv` turns it into `/srv/dl.k8s.io/v1.36.2/x`.
-/// A prefix matches whole path components only. In a local folder names are percent-decoded and have no query.
+/// The target replaces the prefix of an address: `https://dl.k8s.io=/srv/k8s` turns
+/// `https://dl.k8s.io/v1.36.2/x` into `/srv/k8s/v1.36.2/x`, and `https://=/srv` turns it into
+/// `/srv/dl.k8s.io/v1.36.2/x`. A prefix matches only whole path components. In a local folder, names are
+/// percent-decoded and have no query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
     prefix: String,
@@ -29,7 +30,7 @@ pub enum Place {
 }
 
 impl Mirror {
-    /// Where this mirror would have `url`, when it stands for it.
+    /// Where this mirror has `url`, if its prefix matches.
     fn place(&self, url: &str) -> Result<Option<Place>> {
         let Some(rest) = url.strip_prefix(&self.prefix) else { return Ok(None) };
         let boundary = rest.is_empty() || rest.starts_with(['/', '?']) || self.prefix.ends_with('/');
@@ -45,7 +46,8 @@ impl Mirror {
         }
     }
 
-    /// An error when the target is a local path that does not exist: with a slip of the pen everything would come from upstream.
+    /// An error if the target is a local path that does not exist: otherwise, after a typo, everything would
+    /// come from upstream.
     pub(super) fn check(&self) -> Result<()> {
         match &self.to {
             Place::Local(folder) if !folder.exists() => Err(Error::new(
@@ -60,7 +62,7 @@ impl Mirror {
 impl FromStr for Mirror {
     type Err = Error;
 
-    /// Reads `PREFIX=URL_OR_DIR`. A relative folder counts from the working directory.
+    /// Parses `PREFIX=URL_OR_DIR`. A relative folder is relative to the working directory.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
             Error::new(ErrorKind::Usage, format!("mirror \"{text}\": {what}"))
@@ -73,7 +75,8 @@ impl FromStr for Mirror {
         if to.is_empty() {
             return Err(wrong("there is nothing after \"=\""));
         }
-        // The same spelling as in addresses: host in lower case, no default port. A bare scheme is no address and stays.
+        // The same form as in addresses: host in lower case, no default port. A bare scheme is not an address
+        // and stays as it is.
         let prefix = match Url::parse(prefix) {
             Ok(url) if !prefix.ends_with('/') => url.as_str().trim_end_matches('/').to_owned(),
             Ok(url) => url.into(),
@@ -95,7 +98,7 @@ impl fmt::Display for Mirror {
 }
 
 impl Place {
-    /// The place that an address names by itself.
+    /// The place of an address without any mirror.
     fn of(address: &str) -> Result<Self> {
         let url = parse(address)?;
         match url.scheme() {
@@ -116,14 +119,14 @@ impl Place {
 }
 
 impl fmt::Display for Place {
-    /// Without the password that an address may carry.
+    /// The address without its password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => path.display().fmt(f),
             Self::Server(url) if url.password().is_none() => f.write_str(url.as_str()),
             Self::Server(url) => {
                 let mut shown = url.clone();
-                // Fails only for addresses without a host, which have no password.
+                // This fails only for addresses without a host, which have no password.
                 let _kept = shown.set_password(Some("***"));
                 f.write_str(shown.as_str())
             }
@@ -131,8 +134,9 @@ impl fmt::Display for Place {
     }
 }
 
-/// All places to look for a file in, best first: for each of its addresses the mirrors with the longest matching prefix in the order
-/// given, then the addresses themselves. A place that lacks the file is passed over for the next. Offline only local places remain.
+/// All places that may have a file, best first: for each address the mirrors with the longest matching prefix
+/// in their order, then the addresses themselves. If a place lacks the file, the next one is tried. Offline,
+/// only local places remain.
 pub fn places(urls: &[String], mirrors: &[Mirror], offline: bool) -> Result<Vec<Place>> {
     let mut places = Vec::new();
     for url in urls {
@@ -164,7 +168,7 @@ fn parse(address: &str) -> Result<Url> {
         .map_err(|error| Error::new(ErrorKind::Usage, format!("\"{address}\" is not an address: {error}")))
 }
 
-/// The path of `rest`, the tail of an address, below `folder` and never outside it.
+/// The path of `rest`, the tail of an address, below `folder`. It is never outside `folder`.
 fn below(folder: &Path, rest: &str) -> Result<PathBuf> {
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let decoded = parse("file:///")?

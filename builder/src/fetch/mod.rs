@@ -4,9 +4,9 @@
 //! Request ─► places (mirror) ─► attempts (attempt) ─► source (client) ─► bytes and hashes (transfer) ─► store
 //! ```
 //!
-//! A file is looked for in each of its places, mirrors first; each place gets several attempts as long as its failures may pass. Bytes
-//! stream into a partial file of the store, which outlives a killed process and is resumed by range, and enter the store only when
-//! their digest is right.
+//! The places of a file are tried in order, mirrors first, with several attempts while failures are
+//! temporary. Bytes stream into a partial file in the store. It survives a killed process and is resumed by
+//! range. The bytes enter the store only if their digest is right.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -32,11 +32,11 @@ use transfer::{Target, Transfer};
 /// How to fetch.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Open no socket: only the store, local mirrors and `file:` addresses.
+    /// Opens no socket: uses only the store, local mirrors and `file:` addresses.
     pub offline: bool,
-    /// Stand-ins for upstream.
+    /// Mirrors of upstream hosts.
     pub mirrors: Vec<Mirror>,
-    /// Downloads at once.
+    /// The number of parallel downloads.
     pub parallel: usize,
     /// Attempts after the first, at each place.
     pub retries: u32,
@@ -44,9 +44,9 @@ pub struct Options {
     pub backoff: Duration,
     /// How long a server may take to accept a connection.
     pub connect: Duration,
-    /// How long a server may send nothing. A slow one that keeps sending is never cut off.
+    /// How long a server may send nothing. A slow server that keeps sending is never cut off.
     pub stall: Duration,
-    /// Most bytes of a file whose length is not known.
+    /// The size limit of a file of unknown length.
     pub ceiling: u64,
     /// How servers are reached.
     pub route: Route,
@@ -55,12 +55,13 @@ pub struct Options {
 /// How servers are reached.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Route {
-    /// By the proxies that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name, in either case; directly when there are none.
+    /// Through the proxies in HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case;
+    /// directly if there are none.
     #[default]
     Environment,
-    /// Directly, whatever the environment says.
+    /// Directly; the environment is ignored.
     Direct,
-    /// By this proxy: `http://[USER:PASSWORD@]HOST:PORT`.
+    /// Through this proxy: `http://[USER:PASSWORD@]HOST:PORT`.
     Proxy(String),
 }
 
@@ -80,40 +81,40 @@ impl Default for Options {
     }
 }
 
-/// A file to have in the store.
+/// A file that must be in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What it is called in messages ("kubelet 1.36.2").
+    /// The name for messages ("kubelet 1.36.2").
     pub title: String,
     /// Upstream addresses of the same bytes, best first.
     pub urls: Vec<String>,
-    /// What the bytes hash to.
+    /// The expected digest.
     pub digest: Digest,
-    /// Exact length in bytes, when the lock has it.
+    /// The exact length in bytes, if the lock has it.
     pub size: Option<u64>,
-    /// What it means when every place answers that it has no such file; `None` for nothing in particular.
+    /// The explanation if no place has the file; `None` for the general one.
     pub absent: Option<Absence>,
 }
 
-/// Why a file may be nowhere.
+/// Why a file may not exist anywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absence {
-    /// What is the case.
+    /// The reason.
     pub message: String,
-    /// What the user should do.
+    /// What the user can do.
     pub help: String,
 }
 
 /// A file that is in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// Its digest.
+    /// The digest of its bytes.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub size: u64,
-    /// Whether it was there already.
+    /// Whether it was in the store already.
     pub cached: bool,
-    /// The place it came from; "store" when it was there already.
+    /// Where it came from; "store" if it was there already.
     pub from: String,
 }
 
@@ -126,21 +127,22 @@ pub struct Fetcher<'a> {
 }
 
 impl<'a> Fetcher<'a> {
-    /// Opens no connection yet.
+    /// Creates the fetcher. It opens no connection yet.
     ///
     /// # Errors
-    /// When a local mirror does not exist.
+    /// If a local mirror does not exist.
     pub fn new(store: &'a Store, options: Options, progress: &'a Progress) -> Result<Self> {
         options.mirrors.iter().try_for_each(Mirror::check)?;
         let client = Client::new(options.route.clone(), options.connect, options.stall);
         Ok(Self { store, options, progress, client })
     }
 
-    /// Has all files in the store, and says of each where it came from, in the order of `requests`. Equal digests are fetched once.
-    /// The first failure stops the other downloads, at the latest after [`Options::stall`]; what they have is kept for the next time.
+    /// Ensures that every requested file is in the store. Returns where each came from, in the order of
+    /// `requests`. Equal digests are fetched once. The first failure stops the other downloads, at the latest
+    /// after [`Options::stall`]; their partial files are kept for the next run.
     ///
     /// # Errors
-    /// The first failure; when offline, one error that names all that is missing.
+    /// The first failure. Offline, one error that names the missing files.
     pub fn fetch_all(&self, requests: &[Request]) -> Result<Vec<Fetched>> {
         let wanted = unique(requests);
         if self.options.offline {
@@ -179,7 +181,7 @@ impl<'a> Fetcher<'a> {
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a download ended without a result"))
     }
 
-    /// A small file such as a checksum file, at most `limit` bytes. It does not enter the store.
+    /// Fetches a small file such as a checksum file, at most `limit` bytes. It does not enter the store.
     pub fn document(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
         self.quest(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
             let source = self.client.open(place, &Resume::default())?;
@@ -196,15 +198,16 @@ impl<'a> Fetcher<'a> {
         })
     }
 
-    /// The length of a file in bytes, without fetching it; `None` when its server does not tell.
+    /// The length of a file in bytes, without fetching it; `None` if the server does not report it.
     pub fn length(&self, url: &str) -> Result<Option<u64>> {
         self.quest(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
             self.client.length(place)
         })
     }
 
-    /// Fetches a file to learn its SHA-256 digest and length: for locks, when upstream gives another algorithm's digest, or no length.
-    /// The file is verified by `expected` and is in the store afterwards.
+    /// Fetches a file to learn its SHA-256 digest and length. A lock needs this if upstream publishes another
+    /// algorithm's digest, or no length. The file is verified against `expected` and is in the store
+    /// afterwards.
     pub fn learn(&self, title: &str, url: &str, expected: &Expected) -> Result<(Digest, u64)> {
         let stop = AtomicBool::new(false);
         let request = |digest| Request {
@@ -217,7 +220,7 @@ impl<'a> Fetcher<'a> {
         if let Expected::Sha256(digest) = expected {
             return self.fetch(&request(*digest), &stop).map(|found| (found.digest, found.size));
         }
-        // The final name is not known yet: what is expected names the partial file.
+        // The final name is not known yet, so the expected digest names the partial file.
         let request = request(Digest::of(expected.to_string().as_bytes()));
         let partial = self.store.partial(&request.digest)?;
         let (digest, size, _) = self.download(&request, partial, expected, &stop)?;
@@ -248,7 +251,8 @@ impl<'a> Fetcher<'a> {
         Ok(Some(Fetched { digest: *digest, size, cached: true, from: "store".to_owned() }))
     }
 
-    /// Completes `partial` and moves it into the store. After a failure the bytes stay, for resuming, unless they were wrong.
+    /// Completes `partial` and moves it into the store. After a failure the bytes are kept for resuming,
+    /// unless they were wrong.
     fn download(
         &self,
         request: &Request,
@@ -309,7 +313,7 @@ impl<'a> Fetcher<'a> {
         quest.run(attempt)
     }
 
-    /// Offline the whole list helps more than its first line.
+    /// Offline, one message names the missing files.
     fn refuse_missing(&self, wanted: &[Request]) -> Result<()> {
         let mut missing = Vec::new();
         for request in wanted.iter().filter(|request| !self.store.contains(&request.digest)) {
@@ -318,24 +322,33 @@ impl<'a> Fetcher<'a> {
                 missing.push(request.title.as_str());
             }
         }
-        if missing.is_empty() { Ok(()) } else { Err(unreachable_offline(&missing.join(", "))) }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let more = missing.len().saturating_sub(SHOWN_MISSING);
+        let shown = missing[..missing.len() - more].join(", ");
+        let what = if more == 0 { shown } else { format!("{shown} and {more} more files") };
+        Err(unreachable_offline(&what))
     }
 }
+
+/// More names would hide the message.
+const SHOWN_MISSING: usize = 8;
 
 fn unreachable_offline(what: &str) -> Error {
     Error::new(
         ErrorKind::Fetch,
         format!("neither the store nor a local mirror has {what}, and --offline forbids the network"),
     )
-    .help("fill the store where there is a network (kiln fetch), or name a folder: --mirror PREFIX=DIR")
+    .help("run `kiln fetch` with a network first, or name a folder with the files: --mirror PREFIX=DIR")
 }
 
-/// What messages call a file of which only the address is known.
+/// The name in messages of a file of which only the address is known.
 fn file_name(url: &str) -> &str {
     url.rsplit('/').find(|part| !part.is_empty()).unwrap_or(url)
 }
 
-/// The requests without those whose digest came before; their addresses and lengths are joined.
+/// The requests with duplicates of a digest removed. Their addresses and lengths are combined.
 fn unique(requests: &[Request]) -> Vec<Request> {
     let mut unique: Vec<Request> = Vec::new();
     for request in requests {

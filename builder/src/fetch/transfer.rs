@@ -1,4 +1,5 @@
-//! One download: bytes into a file, hashed as they come, resumed after an interruption, judged at the end.
+//! One download: writes bytes to a file and hashes them as they arrive, resumes after an interruption, and
+//! verifies at the end.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -16,22 +17,22 @@ use crate::fetch::mirror::Place;
 use crate::progress::Step;
 use crate::store;
 
-/// Bytes per read: large enough that system calls do not count, small enough to be stopped soon.
+/// Bytes per read: large enough to make system calls cheap, small enough to stop soon.
 const CHUNK: usize = 128 << 10;
 
-/// An attempt that brought this many bytes more than any before was worth it.
+/// An attempt with this many new bytes counts as progress.
 const ADVANCE: u64 = 1 << 20;
 
-/// What the result must be.
+/// The expected result.
 pub(super) struct Target<'a> {
     pub expected: &'a Expected,
     /// Exact length, when it is known.
     pub size: Option<u64>,
-    /// Most bytes that are taken when it is not.
+    /// The limit if the length is not known.
     pub ceiling: u64,
 }
 
-/// A file that is being written. At any time `hashes` are of its first `resume.offset` bytes, which is its length.
+/// A file that is being written. `hashes` always cover its first `resume.offset` bytes, which is its length.
 pub(super) struct Transfer<'a> {
     target: Target<'a>,
     file: &'a File,
@@ -40,13 +41,13 @@ pub(super) struct Transfer<'a> {
     stop: &'a AtomicBool,
     hashes: Hashes,
     resume: Resume,
-    /// Where the tag in `resume` is from.
+    /// The place that sent the tag in `resume`.
     place: Option<Place>,
-    /// The longest that the file has been.
+    /// The maximum length that the file has had.
     reached: u64,
     /// Whether the bytes come from more than one attempt.
     pieced: bool,
-    /// Whether pieced bytes were wrong before.
+    /// Whether bytes from several attempts were wrong before.
     mistrusted: bool,
 }
 
@@ -56,7 +57,7 @@ struct Hashes {
 }
 
 impl<'a> Transfer<'a> {
-    /// Takes over what an earlier download left in `file`.
+    /// Continues with the bytes that an earlier download left in `file`.
     pub fn new(
         target: Target<'a>,
         file: &'a File,
@@ -82,19 +83,19 @@ impl<'a> Transfer<'a> {
         Ok(transfer)
     }
 
-    /// Whether the bytes that are there already are the file.
+    /// Whether the existing bytes are the complete file.
     pub fn complete(&self) -> bool {
         self.resume.offset > 0 && self.matches()
     }
 
-    /// Fetches what is missing from `place` and judges the whole.
+    /// Fetches the missing bytes from `place` and verifies the whole file.
     pub fn attempt(&mut self, client: &Client, place: &Place) -> Result<(), Failure> {
         if self.place.as_ref() != Some(place) {
             self.place = Some(place.clone());
             self.resume.tag = None;
         }
         if self.target.size.is_some_and(|size| size == self.resume.offset) {
-            // All there, yet not the file: `complete` would have said so.
+            // All bytes exist but are wrong, otherwise `complete` would be true.
             self.restart()?;
         }
         let mut source = client.open(place, &self.resume)?;
@@ -198,7 +199,8 @@ impl<'a> Transfer<'a> {
         let again = self.pieced && !self.mistrusted;
         self.mistrusted |= again;
         self.restart()?;
-        // The pieces may be of two different files; only one whole file proves that upstream is wrong.
+        // The pieces may come from two different files. Only a file from one attempt proves that upstream is
+        // wrong.
         Err(if again { Failure::passing(error) } else { Failure::Place(error) })
     }
 
@@ -277,6 +279,6 @@ impl Hashes {
     }
 }
 
-/// Release files that were rebuilt under an old name: CNI plugins 1.4.1, CRI-O 1.29.1 and others.
+/// Release files have been rebuilt under an old name: CNI plugins 1.4.1, CRI-O 1.29.1 and others.
 const REPLACED: &str = "upstream replaced this file? (or the mirror has a wrong copy) compare with the project's release page; \
                         when the new file is right, accept it with `kiln lock`";

@@ -12,11 +12,12 @@ use crate::tree::{Body, Entry, Node, Tree, TreePath};
 /// Where the verified bytes of an artifact lie.
 pub type Blobs<'a> = dyn Fn(&ArtifactPlan) -> Result<PathBuf> + 'a;
 
-/// The tree of `plan`: only what it declares, without parent folders. Bodies are slices of the artifacts, or of new files in `spool`;
-/// both must stay unchanged while the tree lives.
+/// The tree of `plan`: only what it declares, without parent folders. Bodies are slices of the artifacts, or
+/// of new files in `spool`; both must stay unchanged while the tree lives.
 ///
 /// # Errors
-/// [`ErrorKind::Definition`] when the layer declares one path twice; the errors of [`archive::extract`] and of `blob`.
+/// [`ErrorKind::Definition`] when the layer declares one path twice; the errors of [`archive::extract`] and
+/// of `blob`.
 pub fn assemble(plan: &LayerPlan, blob: &Blobs<'_>, spool: &Path) -> Result<Tree> {
     let mut draft = Draft::default();
     for artifact in &plan.artifacts {

@@ -1,4 +1,4 @@
-//! Compressed forms of a layer's tar, as registries want them.
+//! Compressed forms of a layer's tar, as registries need them.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -19,10 +19,11 @@ const RECORD: &str = "blob.json";
 const BUFFER: usize = 256 << 10;
 /// Raise it when the same input and algorithm come to give other bytes.
 const FORMAT: u32 = 2;
-/// What [`ZSTD_PARAMETERS`] leave open.
+/// The level, which decides what [`ZSTD_PARAMETERS`] leave open.
 const ZSTD_LEVEL: i32 = 3;
-/// Measured on trees of programs and libraries: as small as level 3 within one percent, in five sixths of its time. A single hash table
-/// that stays in the processor's cache makes the speed; a window of 4 MiB instead of 2 makes up for the size (any reader takes 8, RFC 8878).
+/// Measured on trees of programs and libraries: the size is within one percent of level 3, in five sixths of
+/// its time. The speed comes from a single hash table that stays in the processor's cache. A window of 4 MiB
+/// instead of 2 compensates for the size (every reader accepts 8, RFC 8878).
 const ZSTD_PARAMETERS: [CParameter; 4] = [
     CParameter::Strategy(Strategy::ZSTD_fast),
     CParameter::WindowLog(22),
@@ -44,14 +45,13 @@ pub enum Compression {
 /// zlib's usual level.
 const GZIP_LEVEL: u32 = 6;
 
-/// A layer in a compressed form, in the store.
+/// A compressed layer in the store.
 #[derive(Debug, Clone)]
 pub struct CompressedLayer {
-    /// The file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its digest, which names it in an OCI layout.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub size: u64,
     /// Whether it was in the store before this build.
     pub cached: bool,
@@ -70,7 +70,8 @@ struct Record {
     size: u64,
 }
 
-/// The compressed form of `layer`, made on `threads` threads (at least one) when it is not in the store. The bytes do not depend on `threads`.
+/// The compressed form of `layer`. If it is not in the store, it is made on `threads` threads (at least one).
+/// The bytes do not depend on `threads`.
 ///
 /// # Errors
 /// [`ErrorKind::Io`].
@@ -122,14 +123,14 @@ fn copy_zstd(mut from: File, to: impl io::Write, threads: usize) -> io::Result<(
 /// A Zstandard writer on `threads` threads (at least one).
 ///
 /// # Errors
-/// When the library has no memory.
+/// If the library has no memory.
 pub fn zstd_encoder<'a, W: io::Write>(to: W, threads: usize) -> io::Result<zstd::Encoder<'a, W>> {
     let mut encoder = zstd::Encoder::new(to, ZSTD_LEVEL)?;
     for parameter in ZSTD_PARAMETERS {
         encoder.set_parameter(parameter)?;
     }
-    // With at least one worker the library cuts the input into jobs of a fixed length, whatever the number of workers; without any,
-    // it does not cut, which gives other bytes.
+    // With workers the library cuts the input into jobs of a fixed length, for any number of workers. Without
+    // workers it does not cut, which gives other bytes.
     encoder.multithread(u32::try_from(threads.max(1)).unwrap_or(1))?;
     Ok(encoder)
 }
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn zstd_gives_the_same_bytes_on_any_number_of_threads() {
-        // Three jobs of the library and a bit: it cuts at four times the window.
+        // A bit more than three jobs of the library, which cuts at four times the window.
         let length = 3 * (16 << 20) + 12_345;
         let mut state = 1_u32;
         let mut input = Vec::with_capacity(length);
@@ -154,7 +155,7 @@ mod tests {
         let packed: Vec<Vec<u8>> = [0, 1, 2, 4]
             .map(|threads| {
                 let mut encoder = zstd_encoder(Vec::new(), threads).unwrap();
-                // Uneven pieces: what arrives at once must not matter either.
+                // Uneven pieces: the size of a write must not matter either.
                 for piece in input.chunks(100_003 * (threads + 1)) {
                     encoder.write_all(piece).unwrap();
                 }

@@ -1,7 +1,8 @@
 //! gzip (RFC 1952) on several threads, with a result that does not depend on their number.
 //!
-//! The input is cut into pieces of fixed length. Each is deflated by itself, with the end of the piece before it as its dictionary, and
-//! flushed to a byte boundary; joined they are one stream with one checksum, which every reader understands (as pigz does).
+//! The input is cut into pieces of fixed length. Each piece is deflated separately, with the end of the
+//! previous piece as its dictionary, and flushed to a byte boundary. Together they form one stream with one
+//! checksum, which every reader understands. pigz does the same.
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,15 +10,15 @@ use std::thread;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// Bytes in a piece. Part of the format as far as reproducibility goes: another length gives other bytes.
+/// Bytes in a piece. Another length gives other bytes, so it must not change.
 const PIECE: usize = 1 << 20;
-/// Bytes of history that deflate can refer to (RFC 1951).
+/// The bytes of history to which deflate can refer (RFC 1951).
 const WINDOW: usize = 32 << 10;
 /// No flags, no time, no extra flags, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// An empty last block with fixed codes: ends a stream whose blocks all said that more follow.
+/// An empty last block with fixed codes. It ends a stream in which all other blocks say that more follow.
 const LAST_BLOCK: [u8; 2] = [3, 0];
-/// Pieces that a thread may have waiting.
+/// The number of pieces that may wait for a thread.
 const QUEUE: usize = 2;
 
 struct Job {
@@ -45,7 +46,7 @@ pub(super) fn compress(
             .map(|_| {
                 let (jobs, inbox) = sync_channel::<Job>(QUEUE);
                 let (outbox, pieces) = sync_channel(QUEUE);
-                // A failed send means that the reader below gave up: nobody waits for the rest.
+                // A failed send means that the reader below has stopped and the rest is not needed.
                 scope.spawn(move || inbox.iter().try_for_each(|job| outbox.send(deflate(&job, level))));
                 (jobs, pieces)
             })
@@ -58,7 +59,7 @@ pub(super) fn compress(
     to.write_all(&checksum.amount().to_le_bytes())
 }
 
-/// Hands the pieces to the workers in turn and writes their results in the same order.
+/// Gives the pieces to the workers in turn and writes the results in the same order.
 fn deal(from: &mut impl Read, to: &mut impl Write, workers: &[Worker]) -> io::Result<Crc> {
     let mut checksum = Crc::new();
     let mut dictionary = Vec::new();
@@ -101,7 +102,7 @@ fn deflate(job: &Job, level: u32) -> io::Result<Piece> {
             .compress_vec(&job.bytes[read..], &mut deflated, FlushCompress::Sync)
             .map_err(io::Error::other)?;
         let all_read = stream.total_in() == job.bytes.len() as u64;
-        // zlib: a flush is complete when room is left in the output.
+        // In zlib a flush is complete if the output has room left.
         if all_read && (deflated.len() < deflated.capacity() || status == Status::BufError) {
             break;
         }
@@ -120,7 +121,7 @@ fn stopped() -> io::Error {
 mod tests {
     use super::*;
 
-    /// Letters that compress neither to nothing nor not at all.
+    /// Text that compresses, but not to nothing.
     fn sample(length: usize) -> Vec<u8> {
         let mut state = 7_u32;
         let mut next = || {
@@ -143,7 +144,7 @@ mod tests {
                 .into();
             assert!(packed.iter().all(|other| *other == packed[0]), "{length}");
             let mut back = Vec::new();
-            // One member: a reader that stops after the first must see it all.
+            // There is one member, so a reader that stops after the first sees everything.
             flate2::read::GzDecoder::new(packed[0].as_slice()).read_to_end(&mut back).unwrap();
             assert!(back == input, "{length}");
         }

@@ -19,9 +19,9 @@ use crate::digest::Digest;
 /// A layer as an uncompressed, deterministic tar in the store.
 #[derive(Debug, Clone, Serialize)]
 pub struct PackedLayer {
-    /// Name of the layer; the base is named after its suite.
+    /// The name of the layer. The base has the name of its suite.
     pub name: String,
-    /// Hash of everything that decided its content; names it in the store.
+    /// The hash of everything that determines its content. It is the name in the store.
     pub key: Digest,
     /// The uncompressed tar.
     #[serde(skip)]

@@ -16,7 +16,7 @@ use crate::tree::Tree;
 const TAR: &str = "layer.tar";
 const RECORD: &str = "layer.json";
 
-/// `layer.json`: what is known of `layer.tar` beside it.
+/// `layer.json`: facts about `layer.tar` beside it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     #[serde(rename = "diffID")]
@@ -24,8 +24,8 @@ struct Record {
     size: u64,
 }
 
-/// The layer `name` as a tar in the store: written from `tree` when nothing is there under `key`, which is the hash of everything that
-/// decides the tree and the epoch.
+/// The layer `name` as a tar in the store. It is written from `tree` if the store has nothing for `key`, the
+/// hash of everything that determines the tree and the epoch.
 ///
 /// # Errors
 /// [`ErrorKind::Io`].
@@ -33,10 +33,10 @@ pub fn pack(store: &Store, name: &str, key: Key, tree: &Tree, epoch: u64) -> Res
     pack_with(store, name, key, epoch, || Ok(tree.clone()))
 }
 
-/// As [`pack`], but asks for the tree only when the layer is not in the store.
+/// Like [`pack`], but makes the tree only if the layer is not in the store.
 ///
 /// # Errors
-/// [`ErrorKind::Io`], and those of `tree`.
+/// [`ErrorKind::Io`], and the errors of `tree`.
 pub fn pack_with(
     store: &Store,
     name: &str,

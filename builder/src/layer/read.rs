@@ -1,4 +1,5 @@
-//! Reads tars that Kiln, or a tool it trusts, has written: owners, modes with setuid and extended attributes are kept.
+//! Reads tars written by Kiln or by a tool that it trusts. Keeps owners, modes with setuid, and extended
+//! attributes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,13 +12,13 @@ use crate::archive::{hard_link, path, refuse};
 use crate::error::{IoContext, Result};
 use crate::tree::{Body, Entry, Tree, TreePath};
 
-/// Whose tar it is, hence what it may hold.
+/// The writer of a tar, which decides what it may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadPolicy {
     /// Written by [`super::pack`]: files, folders and links only.
     Layer,
-    /// A whole operating system (mmdebstrap): what lies below `dev/` is left out, as the kernel's devtmpfs covers it.
-    /// A device, pipe or socket anywhere else is refused.
+    /// A whole operating system (mmdebstrap). Everything below `dev/` is left out, because the kernel's
+    /// devtmpfs covers it. A device, pipe or socket anywhere else is an error.
     Base,
 }
 
@@ -29,10 +30,12 @@ pub fn read_tree(tar: &Path) -> Result<Tree> {
     read_tar(tar, ReadPolicy::Layer)
 }
 
-/// Streams a tar into the new file `spool` and reads it from there; it must stay unchanged while the tree lives.
+/// Streams a tar into the new file `spool` and reads it from there; it must stay unchanged while the tree
+/// lives.
 ///
 /// # Errors
-/// [`crate::error::ErrorKind::Archive`] when the stream is no sound tar, or holds what `policy` does not allow.
+/// [`crate::error::ErrorKind::Archive`] if the stream is not a valid tar, or contains something that `policy`
+/// does not allow.
 pub fn tree_from_stream(mut from: impl Read, spool: &Path, policy: ReadPolicy) -> Result<Tree> {
     let mut file = File::create(spool).at("creating", spool)?;
     io::copy(&mut from, &mut file).at("writing", spool)?;
@@ -40,10 +43,11 @@ pub fn tree_from_stream(mut from: impl Read, spool: &Path, policy: ReadPolicy) -
     read_tar(spool, policy)
 }
 
-/// Reads any trusted tar in place, as [`read_tree`] does.
+/// Reads any trusted tar in place, like [`read_tree`].
 ///
 /// # Errors
-/// [`crate::error::ErrorKind::Archive`] when it is no sound tar, or holds what `policy` does not allow.
+/// [`crate::error::ErrorKind::Archive`] if it is not a valid tar, or contains something that `policy` does
+/// not allow.
 pub fn read_tar(tar: &Path, policy: ReadPolicy) -> Result<Tree> {
     let tar = std::path::absolute(tar).at("resolving", tar)?;
     let title = tar.display().to_string();

@@ -1,4 +1,5 @@
-//! Writes bytes and hashes them at the same time, on two threads: hashing takes about as long as reading and writing.
+//! Writes bytes and hashes them at the same time, on two threads: hashing takes about as long as reading and
+//! writing.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -7,15 +8,16 @@ use std::thread;
 use crate::digest::{Digest, DigestWriter};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
-/// Bytes handed over at once: small enough to be hashed while they are in the processor's cache.
+/// Size of a piece for the hashing thread: small enough to stay in the processor's cache until it is hashed.
 const PIECE: usize = 256 << 10;
 /// Pieces that may wait for the hashing thread; with [`PIECE`] this bounds the memory.
 const QUEUE: usize = 16;
 
-/// Runs `work` with a buffered writer to `inner`; returns `inner`, the digest and the number of the bytes that were written.
+/// Runs `work` with a buffered writer to `inner`; returns `inner`, the digest and the number of the bytes
+/// that were written.
 ///
 /// # Errors
-/// Those of `work`, and [`ErrorKind::Io`] when the last bytes cannot be written.
+/// The errors of `work`, and [`ErrorKind::Io`] if the last bytes cannot be written.
 pub fn digest_while_writing<W: Write>(
     inner: W,
     work: impl FnOnce(&mut Tee<W>) -> Result<()>,
@@ -78,7 +80,7 @@ fn hash(pieces: &Receiver<Vec<u8>>, give_back: &Sender<Vec<u8>>) -> Result<(Dige
     let mut digest = DigestWriter::new(io::sink());
     for piece in pieces {
         digest.write_all(&piece).at("hashing", "a layer")?;
-        // Nobody takes pieces back any more once everything is written.
+        // After the last write the receiver is gone, so this send may fail.
         drop(give_back.send(piece));
     }
     let (_, digest, size) = digest.finish();

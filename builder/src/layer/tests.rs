@@ -25,7 +25,7 @@ fn bytes_of(tree: &Tree) -> Vec<u8> {
     tar
 }
 
-/// A tree with everything that a tar has to be able to say.
+/// A tree with every feature that a tar must represent.
 fn rich() -> Tree {
     let mut tree = Tree::default();
     let file = |content: &[u8], mode| Entry::file(Body::inline(content), mode);
@@ -73,7 +73,7 @@ fn a_tree_comes_back_from_its_tar() {
     fs::write(&path, bytes_of(&tree)).unwrap();
     let back = read_tree(&path).unwrap();
     assert_eq!(inlined(&back).entries, tree.entries);
-    // And once more, from slices of the first tar.
+    // The same again, from slices of the first tar.
     assert!(bytes_of(&back) == bytes_of(&tree));
 }
 
@@ -89,7 +89,7 @@ fn order_of_insertion_leaves_no_trace() {
 
 #[test]
 fn the_format_is_pinned() {
-    // A change of it changes every digest that users have written down.
+    // If this digest changes, every digest that users have recorded changes.
     let mut small = Tree::default();
     small.insert("etc", Entry::directory(0o755));
     small.insert("etc/motd", Entry::file(Body::inline(*b"hello\n"), 0o644));
@@ -142,8 +142,7 @@ fn time_folder_umask_and_locale_leave_no_trace() {
 fn gnu_tar_lists_it() {
     let test = "gnu_tar_lists_it";
     if tool("tar").arg("--version").run("tar").is_err() {
-        println!("not run: {test}: tar is not installed");
-        return;
+        return testkit::not_run(test, "tar is not installed");
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("layer.tar");
@@ -178,14 +177,14 @@ fn gnu_tar_lists_it() {
 
 #[test]
 fn sizes_beyond_ustar_get_a_pax_record() {
-    // A sparse file of 8 GiB and one byte; the tar goes nowhere but through a counter.
+    // A sparse file of 8 GiB and one byte. The tar is counted and discarded.
     struct Head(Vec<u8>, u64);
     impl std::io::Write for Head {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0
                 .extend_from_slice(&bytes[..bytes.len().min(2048_usize.saturating_sub(self.0.len()))]);
             self.1 += bytes.len() as u64;
-            // Far enough: the headers have been seen.
+            // The headers have been seen, which is enough.
             if self.1 > 1 << 20 { Err(std::io::ErrorKind::WriteZero.into()) } else { Ok(bytes.len()) }
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -268,7 +267,10 @@ fn both_forms_at_once_are_read_by_other_programs() {
     });
     for (program, form) in [("gzip", &gzip), ("zstd", &zstd)] {
         if tool(program).arg("--version").run(program).is_err() {
-            println!("not run: both_forms_at_once_are_read_by_other_programs: {program} is not installed");
+            testkit::not_run(
+                "both_forms_at_once_are_read_by_other_programs",
+                &format!("{program} is not installed"),
+            );
             continue;
         }
         let input = fs::File::open(&form.path).unwrap();

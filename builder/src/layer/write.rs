@@ -1,7 +1,8 @@
-//! The deterministic tar writer: the same tree gives the same bytes, whenever and wherever it is written.
+//! The deterministic tar writer: the same tree always gives the same bytes, on any machine.
 //!
-//! ustar (POSIX.1-1988) headers; pax records (POSIX.1-2001) only where ustar has no room: long or non-ASCII names, ids above 2097151,
-//! files of 8 GiB and more, extended attributes. Sorted by path, one time for all, no names of owners, two zero blocks at the end.
+//! It writes ustar headers (POSIX.1-1988), and pax records (POSIX.1-2001) only for what ustar cannot
+//! represent: long or non-ASCII names, ids above 2097151, files of 8 GiB and more, extended attributes.
+//! Entries are sorted by path, all have the same time and no owner names, and two zero blocks end the tar.
 
 use std::io::Write;
 use std::path::Path;
@@ -25,7 +26,7 @@ const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
 /// Writes `tree` as a tar in which everything carries the time `epoch` (seconds since 1970).
 ///
 /// # Errors
-/// [`crate::error::ErrorKind::Io`] when a body cannot be read, or `to` not be written.
+/// [`crate::error::ErrorKind::Io`] if a body cannot be read or `to` cannot be written.
 pub fn write_tar(tree: &Tree, epoch: u64, to: impl Write) -> Result<()> {
     let mut writer = Writer { to, epoch, contents: Contents::default() };
     for (path, entry) in &tree.entries {
@@ -92,7 +93,7 @@ impl<W: Write> Writer<W> {
         }
         let size = records.0.len() as u64;
         let mut header = self.header(EntryType::XHeader, 0o644, size);
-        // Only readers from before pax show this name.
+        // Only readers without pax support show this name.
         set_bytes(&mut header.as_old_mut().name, b"PaxHeaders");
         self.finish_header(path, header)?;
         self.write(path, &records.0)?;
@@ -120,7 +121,8 @@ struct Records(Vec<u8>);
 
 impl Records {
     fn add(&mut self, key: &str, value: &[u8]) {
-        // A space, an equals sign and a line end; then the digits of the length, which may add one to themselves.
+        // A space, an equals sign and a line end, plus the digits of the length itself, which may need one
+        // digit more.
         let rest = key.len() + value.len() + 3;
         let mut length = rest + rest.to_string().len();
         if length.to_string().len() > rest.to_string().len() {
@@ -143,7 +145,8 @@ fn set_name(header: &mut Header, name: &str, records: &mut Records) {
     set_bytes(&mut ustar.name, rest.as_bytes());
 }
 
-/// Prefix and name as ustar stores them, when they fit. ASCII only: ustar says nothing of other letters.
+/// Prefix and name as ustar stores them, if they fit. ASCII only, because ustar does not define other
+/// characters.
 fn split(name: &str) -> Option<(&str, &str)> {
     if !name.is_ascii() {
         return None;

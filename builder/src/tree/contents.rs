@@ -1,4 +1,5 @@
-//! Copies the contents of many files of a tree: most of them are slices of the same few files, which stay open in between.
+//! Copies the contents of many files of a tree. Most are slices of the same few files, which stay open in
+//! between.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,10 +10,11 @@ use std::sync::Arc;
 use super::Body;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
-/// Bytes read at once: large enough that system calls cost nothing, small enough to stay in the processor's cache.
+/// Bytes read at once: large enough that system calls cost nothing, small enough to stay in the processor's
+/// cache.
 const BUFFER: usize = 256 << 10;
 
-/// A reader of bodies. Keeps the last file open.
+/// Reads bodies and keeps the last file open.
 #[derive(Debug)]
 pub struct Contents {
     last: Option<(Arc<Path>, File)>,
@@ -26,10 +28,11 @@ impl Default for Contents {
 }
 
 impl Contents {
-    /// Writes all of `body` to `to`; `what` names the file and the output in errors ("writing usr/bin/runc to layer.tar").
+    /// Writes all of `body` to `to`; `what` names the file and the output in errors ("writing usr/bin/runc to
+    /// layer.tar").
     ///
     /// # Errors
-    /// [`ErrorKind::Io`]; also when the file became shorter than the tree says.
+    /// [`ErrorKind::Io`], also if the file is now shorter than the tree says.
     pub fn copy(&mut self, body: &Body, to: &mut dyn Write, what: &dyn Fn() -> String) -> Result<()> {
         let (path, start, len) = match body {
             Body::Inline(bytes) => return to.write_all(bytes).map_err(|error| failed(&error, what)),

@@ -1,4 +1,5 @@
-//! Layers become one tree. Two layers that write one path are an error unless the upper one says that it replaces it.
+//! Merges layers into one tree. Two layers that write the same path are an error unless the upper one
+//! replaces it explicitly.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,33 +7,35 @@ use super::near::suggest;
 use super::{Entry, Node, Tree, TreePath};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Most links followed for one path, as in Linux.
+/// The most links followed for one path, as in Linux.
 const HOPS: usize = 40;
 
 /// A layer to merge.
 #[derive(Debug, Clone, Copy)]
 pub struct Layer<'a> {
-    /// Name, for errors.
+    /// The name, for error messages.
     pub name: &'a str,
-    /// What it holds; parents may be missing.
+    /// The layer's entries; parent folders may be missing.
     pub tree: &'a Tree,
-    /// Paths of lower layers that it replaces.
+    /// Paths of lower layers that this layer replaces.
     pub replaces: &'a [String],
 }
 
 /// Several layers as one tree.
 #[derive(Debug, Clone, Default)]
 pub struct Merged {
-    /// The tree, complete.
+    /// The tree with all parent folders.
     pub tree: Tree,
-    /// Which layer, counted from 0 for the lowest, each path comes from. A folder belongs to the lowest layer that needs it.
+    /// For each path, the number of its layer; the lowest layer is 0. A folder belongs to the lowest layer
+    /// that needs it.
     pub owner: BTreeMap<TreePath, usize>,
 }
 
 /// Merges `layers`, lowest first.
 ///
 /// # Errors
-/// [`ErrorKind::Definition`] when layers contradict each other, a layer writes below a link or a file, or replaces what is not there.
+/// [`ErrorKind::Definition`] if layers contradict each other, or a layer writes below a link or a file, or
+/// replaces a path that does not exist.
 pub fn merge(layers: &[Layer<'_>]) -> Result<Merged> {
     let mut merge = Merge::default();
     for (index, layer) in layers.iter().enumerate() {
@@ -44,7 +47,8 @@ pub fn merge(layers: &[Layer<'_>]) -> Result<Merged> {
 #[derive(Default)]
 struct Merge {
     merged: Merged,
-    /// Folders that no layer declares: they only hold what layers put in them, and yield to a declaration.
+    /// Folders that no layer declares. They exist only because of their contents, and a declaration overrides
+    /// them.
     implied: BTreeSet<TreePath>,
 }
 
@@ -64,7 +68,7 @@ impl Merge {
         }
     }
 
-    /// Puts `entry` at `path`. Returns whether it replaced something of a lower layer.
+    /// Puts `entry` at `path`. Returns whether it replaced an entry of a lower layer.
     fn place(
         &mut self,
         layers: &[Layer<'_>],
@@ -191,8 +195,8 @@ fn describe(entry: &Entry) -> String {
     format!("mode {:04o}, owner {}:{}{attributes}", entry.mode, entry.uid, entry.gid)
 }
 
-/// Where `path` lies once all links among its parents and itself are followed inside `tree`, whose root stands for `/`.
-/// `None` when the links run in a circle; a path that does not exist is resolved as far as it does.
+/// Resolves all links in `path` inside `tree`, with the tree's root as `/`. `None` if the links form a loop.
+/// A path that does not exist is resolved as far as it exists.
 pub fn real_path(tree: &Tree, path: &str) -> Option<TreePath> {
     let mut todo: Vec<String> = Vec::new();
     let push = |todo: &mut Vec<String>, text: &str| {

@@ -1,4 +1,4 @@
-//! 5. The file tree of an image: paths and metadata in memory, contents wherever they lie on disk.
+//! 5. The file tree of an image: paths and metadata in memory, contents in files on disk.
 //!
 //! Memory grows with the number of files (about 200 bytes each), never with their size.
 
@@ -20,14 +20,15 @@ pub type TreePath = String;
 /// A sorted file tree. The root folder itself is implied (0755, owner 0:0).
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
-    /// All entries. A layer's tree holds only what the layer declares; [`Tree::complete`] adds the parent folders.
+    /// All entries. A layer's tree contains only what the layer declares; [`Tree::complete`] adds the parent
+    /// folders.
     pub entries: BTreeMap<TreePath, Entry>,
 }
 
-/// A file, folder or link with its metadata. Times are the build's epoch and not kept here.
+/// A file, folder or link with its metadata. It has no time, because everything gets the build's epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is, with its content.
+    /// The kind of entry, with its content.
     pub node: Node,
     /// Permission bits with setuid, setgid and sticky: 0 to 0o7777. 0o777 for links.
     pub mode: u32,
@@ -39,7 +40,8 @@ pub struct Entry {
     pub xattrs: BTreeMap<String, Vec<u8>>,
 }
 
-/// The kinds of entries. Hard links are read as files of their own; devices, sockets and pipes do not exist in an image.
+/// The kinds of entries. Hard links are read as separate files; an image contains no devices, sockets or
+/// pipes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
     /// A folder.
@@ -55,7 +57,8 @@ pub enum Node {
 pub enum Body {
     /// Small content in memory.
     Inline(Arc<[u8]>),
-    /// `len` bytes from `offset` of a file that stays unchanged while the tree lives (a layer's tar, a blob of the store).
+    /// `len` bytes from `offset` of a file that stays unchanged while the tree lives (a layer's tar, a blob
+    /// of the store).
     Slice {
         /// The file.
         file: Arc<Path>,
@@ -80,7 +83,7 @@ impl Body {
         }
     }
 
-    /// Whether it has no bytes.
+    /// Whether the content has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -97,7 +100,7 @@ impl Body {
         })
     }
 
-    /// Reads all of it. For small files: configuration, kernel modules.
+    /// Reads the whole content. For small files: configuration, kernel modules.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.open()?.read_to_end(&mut bytes)?;
@@ -127,7 +130,7 @@ impl Entry {
 }
 
 impl Tree {
-    /// Adds an entry, without its parents. Returns what was there before.
+    /// Adds an entry without its parents. Returns the previous entry.
     pub fn insert(&mut self, path: impl Into<TreePath>, entry: Entry) -> Option<Entry> {
         self.entries.insert(path.into(), entry)
     }

@@ -2,12 +2,12 @@
 
 /// How many names are suggested.
 const SUGGESTIONS: usize = 3;
-/// Least similarity (Jaro-Winkler, 0 to 1) of a suggestion.
+/// The minimum similarity (Jaro-Winkler, 0 to 1) of a suggestion.
 const SIMILAR: f64 = 0.75;
-/// Farthest below the best that a suggestion may be: names of one kind share their ending, which makes all of them similar.
+/// The maximum distance from the best score: sibling names share their ending, so all of them score high.
 const MARGIN: f64 = 0.1;
 
-/// Says which of `candidates` may have been meant; without any, says `otherwise`.
+/// Suggests the `candidates` that may have been meant, or returns `otherwise` if there are none.
 pub fn suggest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
     let mut scored: Vec<(f64, &str)> = candidates
         .into_iter()
@@ -28,7 +28,8 @@ pub fn suggest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>, 
     }
 }
 
-/// The better of whole paths and of last components: a file is often looked for in the wrong folder.
+/// The better score of the whole path and of the last component, because a file is often looked for in the
+/// wrong folder.
 fn similarity(wanted: &str, name: &str) -> f64 {
     let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     strsim::jaro_winkler(wanted, name).max(0.99 * strsim::jaro_winkler(&last(wanted), &last(name)))

@@ -1,21 +1,21 @@
-//! What `--help` prints. The flags named here are those that a misspelled one is compared with.
+//! The text of `--help`. The flags in it are also the ones that are suggested for a misspelled flag.
 
 /// `firstboot --help`
 pub const OVERVIEW: &str = "\
-Makes a machine a node of a Kubernetes cluster at its first boot.
+Joins this machine to a Kubernetes cluster at its first boot.
 
 Usage: firstboot [--json] [--rootfs DIR] <command> [...]
 
 Commands:
-  run               Find the metadata of this machine and do what it says; this is what the unit runs
+  run               Find this machine's node config and join; the image's unit runs this at each boot
   join              Join a cluster by hand, with kubeadm join's flags
-  preflight         Only check whether a join would work
-  explain           Say what a join would do, and where each value comes from
-  status            Say how far this node is
+  preflight         Check whether a join would work; change nothing
+  explain           Show what a join would do, and where each value comes from; change nothing
+  status            Show the progress or the result of the join
   reset             Undo a join
   config validate   Check a node config
 
-`firstboot <command> --help` says more. Called through a link named kubeadm, it understands
+`firstboot <command> --help` shows the options. Called through a link named kubeadm, it understands
 kubeadm join, kubeadm reset, kubeadm config validate and kubeadm version.
 
 Options:
@@ -25,13 +25,14 @@ Options:
 const COMMON: &str = "
 Options of every command:
       --json          Print JSON, one object per line
-      --rootfs DIR    Work on the file system that begins at DIR
-  -v, --v NUMBER      How much to log, as in kubeadm
+      --rootfs DIR    Use DIR as the root of the machine's file system; start nothing
+  -v, --v NUMBER      Accepted as kubeadm does; has no effect
   -h, --help          Print this help
 ";
 
 const RUN: &str = "\
-Finds the metadata of this machine and configures it; does nothing where there is none, or where it is done.
+Finds this machine's node config and joins the cluster. Does nothing if there is no node config or if the
+machine has joined already.
 
 Usage: firstboot run [options]
 ";
@@ -39,68 +40,68 @@ Usage: firstboot run [options]
 const JOIN_FLAGS: &str = "
 What to join:
       --config FILE                  A node config: JoinConfiguration, YAML or JSON; - is standard input
-      --token TOKEN                  The bootstrap token, for discovery and for the certificate. The list of
-                                     processes shows it to everyone on this machine: --token-file and
-                                     --config do not
+      --token TOKEN                  The bootstrap token, for discovery and for the certificate. Every user of
+                                     this machine can see it in the process list; --token-file and --config
+                                     avoid that
       --token-file FILE              The same, read from a file
-      --discovery-token TOKEN        The token for discovery only
-      --tls-bootstrap-token TOKEN    The token for the certificate only
+      --discovery-token TOKEN        The token, only for discovery
+      --tls-bootstrap-token TOKEN    The token, only for the certificate
       --discovery-token-ca-cert-hash sha256:HASH
-                                     The public key of the cluster's CA; may be repeated
+                                     The hash of the public key of the cluster's CA; may be repeated
       --discovery-token-unsafe-skip-ca-verification
-                                     Trust whichever CA cluster-info names
-      --discovery-file FILE|URL      A kubeconfig that names the server and its CA, or its https URL
+                                     Trust the CA in cluster-info without checking its hash
+      --discovery-file FILE|URL      A kubeconfig with the API server and its CA, or an https URL of one
 
 This node:
-      --node-name NAME               The name of the node, else the host's
-      --cri-socket SOCKET            The socket of the container runtime, else the one that is found
+      --node-name NAME               The name of the node; default: the host's name
+      --cri-socket SOCKET            The socket of the container runtime; default: detected
       --patches DIR                  A folder of patches for the kubelet's configuration
 
 How to join:
-      --ignore-preflight-errors LIST Checks whose errors are warnings; all for every one
-      --skip-phases LIST             Phases to leave out
-      --dry-run                      Say what would be done, change nothing
+      --ignore-preflight-errors LIST Checks whose errors become warnings; all means every check
+      --skip-phases LIST             Phases to skip
+      --dry-run                      Show what would be done; change nothing
 
-For a control plane, which is refused:
+Refused, because firstboot joins only workers:
       --control-plane, --apiserver-advertise-address IP, --apiserver-bind-port PORT, --certificate-key KEY
 
-Beside --config only --node-name, --ignore-preflight-errors, --skip-phases and --dry-run may stand.
+With --config, only --node-name, --ignore-preflight-errors, --skip-phases and --dry-run are allowed.
 ";
 
 const STATUS: &str = "\
-Says how far this node is, from the status of its last run.
+Shows the progress or the result of the join on this boot.
 
 Usage: firstboot status [options]
 
 Options:
-      --timeline      When each step of the boot began and ended
-      --svg FILE      Draw the timeline into FILE
+      --timeline      Show when each step of the boot began and ended
+      --svg FILE      Draw the timeline as a picture into FILE
 ";
 
 const RESET: &str = "\
-Undoes a join: what it wrote is removed, and the kubelet is stopped.
+Undoes a join: stops the kubelet and removes the files of the join.
 
 Usage: firstboot reset [options]
 
 Options:
-  -f, --force                        Do not ask
-      --dry-run                      Say what would be removed, change nothing
-      --cert-dir DIR                 The folder of certificates, else /etc/kubernetes/pki
-      --cleanup-tmp-dir              Remove /etc/kubernetes/tmp too
+  -f, --force                        Do not ask for confirmation
+      --dry-run                      Show what would be removed; change nothing
+      --cert-dir DIR                 The folder of certificates; default: /etc/kubernetes/pki
+      --cleanup-tmp-dir              Also remove /etc/kubernetes/tmp
       --config FILE                  A ResetConfiguration
-      --cri-socket SOCKET            The socket of the container runtime, else the one that is found
-      --ignore-preflight-errors LIST Checks whose errors are warnings; all for every one
-      --kubeconfig FILE              Accepted as kubeadm does; a worker has no use for it
-      --skip-phases LIST             Phases to leave out
+      --cri-socket SOCKET            The socket of the container runtime; default: detected
+      --ignore-preflight-errors LIST Checks whose errors become warnings; all means every check
+      --kubeconfig FILE              Accepted as kubeadm does; has no effect on a worker
+      --skip-phases LIST             Phases to skip
 ";
 
 const CONFIG_VALIDATE: &str = "\
-Checks a node config without using it: prints warnings, then ok, or what is wrong (exit code 3).
+Checks a node config without using it. Prints warnings, then ok, or the error (exit code 3).
 
 Usage: firstboot config validate [FILE|-]
 
 Options:
-      --config FILE   The same as FILE
+      --config FILE   Same as FILE
 ";
 
 const KUBEADM: &str = "\
@@ -113,7 +114,7 @@ This kubeadm is firstboot, which joins workers. It understands:
 ";
 
 const KUBEADM_VERSION: &str = "\
-Prints the version of Kubernetes that this node joins with.
+Prints the Kubernetes version of this node.
 
 Usage: kubeadm version [options]
 
@@ -121,7 +122,7 @@ Options:
   -o, --output FORMAT   short, json or yaml
 ";
 
-/// The help of one command; the overview for one that is not known.
+/// The help of one command, or the overview for an unknown one.
 pub fn of(command: &str) -> String {
     let join = |what: &str| {
         format!("{what}\n\nUsage: firstboot {command} [host:port] [options]\n{JOIN_FLAGS}{COMMON}")
@@ -130,7 +131,7 @@ pub fn of(command: &str) -> String {
         "run" => format!("{RUN}{COMMON}"),
         "join" => join("Joins this machine to a cluster as a worker, as kubeadm join does."),
         "preflight" => join("Checks whether a join would work; changes nothing."),
-        "explain" => join("Says what a join would do, and where each value comes from; changes nothing."),
+        "explain" => join("Shows what a join would do, and where each value comes from; changes nothing."),
         "status" => format!("{STATUS}{COMMON}"),
         "reset" => format!("{RESET}{COMMON}"),
         "config" | "config validate" => format!("{CONFIG_VALIDATE}{COMMON}"),

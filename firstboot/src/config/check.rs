@@ -1,9 +1,9 @@
 //! kubeadm's rules for single fields, and the list of what breaks them.
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::names;
 use crate::kubernetes::token::Token;
+use crate::net::Endpoint;
 use crate::secret::Secret;
 use contract::suggest;
 

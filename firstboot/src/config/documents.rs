@@ -64,12 +64,14 @@ pub fn split(bytes: &[u8], redactor: &mut Redactor) -> Result<BTreeMap<String, D
     Ok(documents)
 }
 
-/// Text from a file as a message shows it: on one line, not too long.
+/// Text from a file for use in a message: on one line, not too long.
 pub fn shown(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(SHOWN)
-        .flat_map(|character| if character == '"' { vec!['"'] } else { character.escape_debug().collect() })
+        .flat_map(|character| {
+            if matches!(character, '"' | '\'') { vec![character] } else { character.escape_debug().collect() }
+        })
         .collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');

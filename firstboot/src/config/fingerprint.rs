@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use ring::digest::{Context, SHA256};
 
 use super::model::{Discovery, FromFacts, NodeConfig};
-use crate::net::trust::hex;
+use crate::text::hex;
 
 impl NodeConfig {
     /// A hash of the config, without its credentials, and of `patches`, the content of its patches folder.
@@ -26,7 +26,7 @@ impl NodeConfig {
         );
         let _ = match &join.discovery {
             Discovery::Token { endpoints, pins, unsafe_skip_ca_verification, .. }
-            | Discovery::Asked { endpoints, pins, unsafe_skip_ca_verification } => {
+            | Discovery::RequestedToken { endpoints, pins, unsafe_skip_ca_verification } => {
                 write!(text, "{endpoints:?} {pins:?} {unsafe_skip_ca_verification}")
             }
             Discovery::File(path) => write!(text, "file {path:?}"),

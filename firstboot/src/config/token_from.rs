@@ -8,7 +8,7 @@ use super::fields::Fields;
 use super::model::{Proof, TokenFrom};
 use super::strict::{choice, refuse};
 use crate::error::Result;
-use crate::net::https;
+use crate::net::Url;
 use crate::net::trust::Authorities;
 use crate::secret::Secret;
 
@@ -65,7 +65,7 @@ fn client(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Option<(Pa
 fn judge(asked: &TokenFrom, fields: &Fields<'_>, problems: &mut Problems) {
     if asked.url.reveal().is_empty() {
         problems.required(&fields.path("url"), "an https URL");
-    } else if let Err(why) = https::split(asked.url.reveal()) {
+    } else if let Err(why) = Url::secure(asked.url.reveal()) {
         problems.invalid_secret(&fields.path("url"), &why);
     }
     if let Some(Err(why)) = asked.ca_cert.as_ref().map(|pem| Authorities::from_pem(pem.as_bytes())) {

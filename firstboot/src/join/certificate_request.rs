@@ -16,8 +16,9 @@ use x509_cert::der::{DecodePem, Encode};
 use x509_cert::request::CertReq;
 
 use crate::error::{ErrorKind, Failure, Result};
+use crate::kubernetes::client::Client;
 use crate::net::retry::{self, Backoff};
-use crate::net::{Client, Deadline, Error};
+use crate::net::{Deadline, Error};
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 /// Hexadecimal digits of a request's name.
@@ -86,7 +87,7 @@ impl CertificateRequest {
         let mut hashed = node.as_bytes().to_vec();
         hashed.push(b'|');
         hashed.extend_from_slice(&public_key);
-        let hash = crate::net::trust::hex(digest::digest(&digest::SHA256, &hashed).as_ref());
+        let hash = crate::text::hex(digest::digest(&digest::SHA256, &hashed).as_ref());
         Ok(Self { name: format!("firstboot-{}", &hash[..NAME_DIGITS]), csr: csr.to_owned(), public_key })
     }
 
@@ -238,8 +239,9 @@ impl CertificateRequest {
     }
 
     fn denied(&self, condition: &Condition) -> Failure {
-        let part =
-            |text: &Option<String>| text.as_deref().map(crate::net::shown).filter(|text| !text.is_empty());
+        let part = |text: &Option<String>| {
+            text.as_deref().map(crate::text::one_line).filter(|text| !text.is_empty())
+        };
         let why: Vec<_> = [part(&condition.reason), part(&condition.message)].into_iter().flatten().collect();
         let what = if condition.r#type == "Denied" { "was denied" } else { "failed" };
         let why = if why.is_empty() { "no reason is given".to_owned() } else { why.join(": ") };

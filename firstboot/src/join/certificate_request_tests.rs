@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use super::*;
-use crate::net::Credential;
+use crate::kubernetes::client::Credential;
 use crate::net::test_server::{
     ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, network, status,
 };

@@ -6,10 +6,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{ErrorKind, Failure, Result};
+use crate::kubernetes::Answer;
+use crate::kubernetes::client::Client;
 use crate::kubernetes::features;
 use crate::kubernetes::version::Version;
 use crate::net::retry::{self, Backoff};
-use crate::net::{Answer, Client, Deadline, Error};
+use crate::net::{Deadline, Error};
 
 /// A ConfigMap; absent parts may be null.
 #[derive(Debug, Deserialize)]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::net::Credential;
+use crate::kubernetes::client::Credential;
 use crate::net::test_server::{
     ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, network, status,
 };

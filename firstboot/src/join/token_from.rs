@@ -21,11 +21,12 @@ use crate::config::read_pin;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::token::Token;
-use crate::net::https::{self, Trust};
+use crate::net::Endpoint;
+use crate::net::http::{self, Method, Request};
 use crate::net::retry::{self, Backoff};
-use crate::net::trust::{Authorities, ClientCertificate};
+use crate::net::trust::{Authorities, ClientCertificate, Trust};
+use crate::net::url::shown;
 use crate::net::{Deadline, Error, Network};
 use crate::secret::Secret;
 
@@ -38,7 +39,7 @@ const MOST: usize = 16;
 
 /// What was given.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct TokenResponse {
     /// The token.
     pub token: Token,
     /// Where the API server is.
@@ -60,7 +61,7 @@ struct Answer {
 /// Asks, and gives the discovery that the join goes on with.
 pub fn ask(join: &Join, from: &TokenFrom) -> Result<Discovery> {
     let deadline = join.deadline.within(from.timeout);
-    let shown = https::shown(from.url.reveal());
+    let shown = shown(from.url.reveal());
     let identity = match from.identity {
         Proof::Platform => Some(attest::document(join.facts.text("platform"), &shown, deadline)?),
         Proof::None | Proof::Certificate => None,
@@ -85,20 +86,31 @@ fn request(join: &Join, identity: Option<Value>) -> Value {
 }
 
 /// Sends the request until there is an answer that says something of it.
-fn send(network: &Network, root: &Root, from: &TokenFrom, body: &[u8], deadline: Deadline) -> Result<Given> {
+fn send(
+    network: &Network,
+    root: &Root,
+    from: &TokenFrom,
+    body: &[u8],
+    deadline: Deadline,
+) -> Result<TokenResponse> {
     let (trust, certificate) = (trust(from)?, certificate(root, from)?);
     let headers = [("content-type", "application/json"), ("accept", "application/json")];
+    let request = Request {
+        headers: &headers,
+        body,
+        certificate: certificate.as_ref(),
+        ..Request::new(Method::POST, from.url.reveal(), &trust)
+    };
     let (date, body) = retry::until(deadline, &mut Backoff::new(), || {
-        let answer =
-            https::post(network, from.url.reveal(), &headers, body, &trust, certificate.as_ref(), deadline)?;
-        Ok::<_, Error>((answer.date, Zeroizing::new(answer.body)))
+        let reply = http::send_ok(network, &request, deadline)?;
+        Ok::<_, Error>((reply.date(), Zeroizing::new(reply.body)))
     })?;
     parse(&body, date.unwrap_or_else(SystemTime::now))
-        .map_err(|failure| failure.doing(https::shown(from.url.reveal())))
+        .map_err(|failure| failure.doing(shown(from.url.reveal())))
 }
 
 /// Reads an answer that was given at `now`. Errors do not repeat it.
-pub fn parse(body: &[u8], now: SystemTime) -> Result<Given> {
+pub fn parse(body: &[u8], now: SystemTime) -> Result<TokenResponse> {
     if body.len() > LONGEST {
         return Err(wrong(&format!("it is longer than {LONGEST} bytes")));
     }
@@ -124,7 +136,7 @@ pub fn parse(body: &[u8], now: SystemTime) -> Result<Given> {
     }
     let pin =
         |text: &String| read_pin(text).ok_or_else(|| wrong("caCertHashes: one is not sha256: and 64 digits"));
-    Ok(Given { token, endpoint, pins: answer.ca_cert_hashes.iter().map(pin).collect::<Result<_>>()? })
+    Ok(TokenResponse { token, endpoint, pins: answer.ca_cert_hashes.iter().map(pin).collect::<Result<_>>()? })
 }
 
 fn wrong(why: &str) -> Failure {
@@ -144,8 +156,8 @@ fn check_expiry(expires: Option<&str>, now: SystemTime) -> Result<()> {
 }
 
 /// What the config says comes first; what it does not say is taken from the answer, whose sender the config trusts.
-fn merge(config: &Discovery, given: Given) -> Result<Discovery> {
-    let Discovery::Asked { endpoints, pins, unsafe_skip_ca_verification } = config else {
+fn merge(config: &Discovery, given: TokenResponse) -> Result<Discovery> {
+    let Discovery::RequestedToken { endpoints, pins, unsafe_skip_ca_verification } = config else {
         return Err(Failure::new(ErrorKind::Internal, "a token was asked for that nobody needs"));
     };
     let missing = |what: &str| {

@@ -1,11 +1,17 @@
-//! What Kubernetes and kubeadm write and read: names, tokens, versions, kubeconfigs. No I/O.
+//! Kubernetes: the client of the API server, and what Kubernetes and kubeadm write and read: names, tokens, versions,
+//! kubeconfigs. Only [`client`] does I/O.
 
-pub mod endpoint;
+mod answer;
+mod api_status;
+pub mod client;
 pub mod features;
 pub mod kubeconfig;
 pub mod labels;
 pub mod names;
 pub mod server;
 pub mod token;
+mod untrusted;
 pub mod version;
 pub mod yaml;
+
+pub use answer::Answer;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::kubernetes::endpoint::Endpoint;
+use crate::net::{Endpoint, url};
 
 /// Where an API server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,22 +29,11 @@ impl FromStr for Server {
     fn from_str(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix("https://").ok_or("the server's URL does not begin with https://")?;
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if authority.contains('@') {
-            return Err("the server's URL holds credentials".to_owned());
-        }
-        let endpoint =
-            if has_port(authority) { authority.parse() } else { format!("{authority}:443").parse() };
+        let endpoint = url::endpoint(authority, 443)?;
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\\"".contains(&byte)) {
             return Err("the server's URL holds characters that no path has".to_owned());
         }
-        Ok(Self { endpoint: endpoint?, path: path.trim_end_matches('/').to_owned(), url: text.to_owned() })
-    }
-}
-
-fn has_port(authority: &str) -> bool {
-    match authority.rsplit_once(']') {
-        Some((_, rest)) => rest.starts_with(':'),
-        None => authority.contains(':'),
+        Ok(Self { endpoint, path: path.trim_end_matches('/').to_owned(), url: text.to_owned() })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::seed::Seed;
 use crate::evidence::{CommandLine, Field, smbios};
 use crate::host::root::Root;
-use crate::net::trust::hex;
+use crate::text::hex;
 
 /// The kernel argument.
 pub(crate) const URL: &str = "firstboot.config";

@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{CommandLine, smbios};
 use crate::host::root::Root;
 use crate::host::{identity, kernel, machine, network};
-use crate::net::percent;
+use crate::text::percent;
 
 /// The kernel argument by which PXELINUX and iPXE name the interface that booted: `01-52-54-00-12-34-56`.
 const BOOT_INTERFACE: &str = "BOOTIF";

@@ -1,16 +1,21 @@
-//! One TCP connection with TLS on it. Every system call is bounded by a deadline, so that no server can hold the agent by sending slowly.
+//! One TCP connection, with or without TLS. A deadline bounds every system call, so no server can hold the agent
+//! by sending slowly.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 
 use super::Deadline;
-use super::exchange::Stream;
 use super::network::{Counters, Network};
+use super::stream::{Fault, Stream};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 16 * 1024;
@@ -20,107 +25,97 @@ const KEEPALIVE_IDLE: u32 = 15;
 const KEEPALIVE_INTERVAL: u32 = 5;
 /// Unanswered questions before the connection counts as dead.
 const KEEPALIVE_COUNT: u32 = 3;
+/// Ports that only root may send from; services use those below 600.
+const PRIVILEGED: std::ops::Range<u16> = 600..1024;
 
-/// What goes wrong on the wire.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// The operating system's error, time-outs included, and what was being done.
-    Io(&'static str, io::Error),
-    /// The TLS layer's error.
-    Tls(rustls::Error),
-    /// The peer closed the connection before it sent a byte of the answer.
-    Closed,
-    /// The peer closed the connection in the middle of the answer.
-    Truncated,
-    /// The answer is not HTTP/1.1.
-    Protocol(String),
-    /// The answer is longer than this many bytes.
-    TooLong(usize),
-}
-
-impl Fault {
-    /// What went wrong, in words for people; `deadline` was the exchange's.
-    pub fn why(&self, deadline: Deadline) -> String {
-        match self {
-            Self::Io(doing, error) if error.kind() == io::ErrorKind::TimedOut => {
-                format!("{doing}: no answer within {:.1} s", deadline.elapsed().as_secs_f64())
-            }
-            Self::Io(doing, error) => format!("{doing}: {}", crate::error::plain(error)),
-            Self::Tls(error) => error.to_string(),
-            Self::Closed => "the server closed the connection without an answer".to_owned(),
-            Self::Truncated => "the connection broke in the middle of the answer".to_owned(),
-            Self::Protocol(what) => format!("the answer is not HTTP: {what}"),
-            Self::TooLong(limit) => format!("the answer is longer than {limit} bytes"),
-        }
-    }
-
-    /// Whether the same request may be answered the next time.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Io(..) | Self::Closed | Self::Truncated)
-    }
+/// What the bytes of a connection travel in.
+#[derive(Debug, Clone)]
+pub(crate) enum Transport {
+    /// TCP alone; metadata services have no TLS.
+    Plain {
+        /// Whether to send from a port below 1024, which proves to some services that root asks.
+        privileged_port: bool,
+    },
+    /// TLS with a server of this name.
+    Tls(ServerName<'static>, Arc<ClientConfig>),
 }
 
 /// An open connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     socket: TcpStream,
-    tls: ClientConnection,
+    tls: Option<ClientConnection>,
     inbox: Vec<u8>,
     counters: Arc<Counters>,
+    /// The server's address.
+    pub peer: SocketAddr,
     /// Whether a request was sent on it already.
     pub used: bool,
 }
 
 impl Connection {
-    /// Connects to the first address that accepts, and does the handshake.
+    /// Connects to the first address that accepts, and does the handshake where there is one.
     pub fn open(
         addresses: &[SocketAddr],
-        name: ServerName<'static>,
-        config: Arc<ClientConfig>,
+        transport: &Transport,
         network: &Network,
         deadline: Deadline,
     ) -> Result<Self, Fault> {
-        let socket = connect(addresses, network, deadline).map_err(|error| Fault::Io("connecting", error))?;
-        keep_alive(&socket);
-        let tls = ClientConnection::new(config, name).map_err(Fault::Tls)?;
-        let mut connection =
-            Self { socket, tls, inbox: Vec::new(), counters: network.counters().clone(), used: false };
-        let (tls, mut wire) = connection.parts(deadline);
-        tls.complete_io(&mut wire).map_err(|error| fault("the TLS handshake", error))?;
-        Counters::add(&network.counters().connections, 1);
+        let (socket, peer) = connect_first(addresses, transport, network, deadline)
+            .map_err(|error| Fault::Io("connecting", error))?;
+        let _ = socket.set_nodelay(true);
+        let (tls, counters) = match transport {
+            Transport::Plain { .. } => (None, Arc::default()),
+            Transport::Tls(name, config) => {
+                keep_alive(&socket);
+                let tls = ClientConnection::new(config.clone(), name.clone()).map_err(Fault::Tls)?;
+                (Some(tls), network.counters().clone())
+            }
+        };
+        let mut connection = Self { socket, tls, inbox: Vec::new(), counters, peer, used: false };
+        if let (Some(tls), mut wire) = connection.parts(deadline) {
+            tls.complete_io(&mut wire).map_err(|error| fault("the TLS handshake", error))?;
+            Counters::add(&connection.counters.connections, 1);
+        }
         Ok(connection)
     }
 
     /// The certificates that the peer showed.
     pub fn peer_chain(&self) -> Vec<CertificateDer<'static>> {
-        self.tls
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(|certificate| certificate.clone().into_owned())
-            .collect()
+        let shown = self.tls.as_ref().and_then(|tls| tls.peer_certificates()).unwrap_or_default();
+        shown.iter().map(|certificate| certificate.clone().into_owned()).collect()
     }
 
-    fn parts(&mut self, deadline: Deadline) -> (&mut ClientConnection, Wire<'_>) {
-        (&mut self.tls, Wire { socket: &self.socket, deadline, counters: &self.counters })
+    /// The counters of this connection. Only connections with TLS count for the network's.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn parts(&mut self, deadline: Deadline) -> (Option<&mut ClientConnection>, Wire<'_>) {
+        (self.tls.as_mut(), Wire { socket: &self.socket, deadline, counters: &self.counters })
     }
 }
 
 impl Stream for Connection {
     fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Fault> {
-        let (tls, mut wire) = self.parts(deadline);
-        let mut stream = rustls::Stream::new(tls, &mut wire);
-        stream
-            .write_all(bytes)
-            .and_then(|()| stream.flush())
-            .map_err(|error| fault("sending", error))?;
+        let sent = match self.parts(deadline) {
+            (Some(tls), mut wire) => {
+                let mut stream = rustls::Stream::new(tls, &mut wire);
+                stream.write_all(bytes).and_then(|()| stream.flush())
+            }
+            (None, mut wire) => wire.write_all(bytes),
+        };
+        sent.map_err(|error| fault("sending", error))?;
         self.used = true;
         Ok(())
     }
 
     fn fill(&mut self, deadline: Deadline) -> Result<bool, Fault> {
         let mut chunk = [0; CHUNK];
-        let (tls, mut wire) = self.parts(deadline);
-        let length = match rustls::Stream::new(tls, &mut wire).read(&mut chunk) {
+        let received = match self.parts(deadline) {
+            (Some(tls), mut wire) => rustls::Stream::new(tls, &mut wire).read(&mut chunk),
+            (None, mut wire) => wire.read(&mut chunk),
+        };
+        let length = match received {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Fault::Truncated),
             Err(error) => return Err(fault("waiting for the answer", error)),
@@ -138,20 +133,6 @@ impl Stream for Connection {
     }
 }
 
-impl Fault {
-    /// Whether the peer had simply given the idle connection up, so that a new one deserves the same request.
-    pub fn is_stale(&self) -> bool {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
-        match self {
-            Self::Closed => true,
-            Self::Io(_, error) => {
-                matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
-            }
-            _ => false,
-        }
-    }
-}
-
 fn fault(doing: &'static str, error: io::Error) -> Fault {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(tls) => Fault::Tls(tls.clone()),
@@ -160,26 +141,69 @@ fn fault(doing: &'static str, error: io::Error) -> Fault {
     }
 }
 
-/// Tries the addresses in turn; a dead one among several does not eat the deadline.
-fn connect(addresses: &[SocketAddr], network: &Network, deadline: Deadline) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+/// Tries the addresses in turn; a dead one among several does not use up the deadline.
+fn connect_first(
+    addresses: &[SocketAddr],
+    transport: &Transport,
+    network: &Network,
+    deadline: Deadline,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut last = io::Error::other("this machine has no address of that family yet");
+    // A plain server is near: it accepts at once or not at all.
+    let is_bounded = addresses.len() > 1 || matches!(transport, Transport::Plain { .. });
     for address in addresses {
-        let bound = if addresses.len() == 1 { deadline } else { deadline.within(network.connect_timeout) };
-        match TcpStream::connect_timeout(address, bound.timeout()?) {
-            Ok(socket) => return Ok(socket),
+        let bound = if is_bounded { deadline.within(network.connect_timeout) } else { deadline };
+        let connected = match transport {
+            Transport::Plain { privileged_port: true } => connect_privileged(*address, bound),
+            _ => bound.timeout().and_then(|timeout| TcpStream::connect_timeout(address, timeout)),
+        };
+        match connected {
+            Ok(socket) => return Ok((socket, *address)),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-/// A watch may be silent for minutes: the kernel notices when the peer is gone. Best effort: without it, the deadline is the bound.
+/// A watch may be silent for minutes: the kernel notices when the peer is gone. Without it the deadline is the bound.
 fn keep_alive(socket: &TcpStream) {
-    let _ = socket.set_nodelay(true);
     let _ = setsockopt(socket, sockopt::KeepAlive, &true);
     let _ = setsockopt(socket, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE);
     let _ = setsockopt(socket, sockopt::TcpKeepInterval, &KEEPALIVE_INTERVAL);
     let _ = setsockopt(socket, sockopt::TcpKeepCount, &KEEPALIVE_COUNT);
+}
+
+/// Takes the first free port, also with regard to connections to this server that the kernel still remembers.
+fn connect_privileged(address: SocketAddr, deadline: Deadline) -> io::Result<TcpStream> {
+    for port in PRIVILEGED.rev() {
+        match connect_from(port, address, deadline) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {}
+            connected => return connected,
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "no port below 1024 is free"))
+}
+
+fn connect_from(port: u16, address: SocketAddr, deadline: Deadline) -> io::Result<TcpStream> {
+    let (family, own): (_, SocketAddr) = match address {
+        SocketAddr::V4(_) => (AddressFamily::Inet, ([0, 0, 0, 0], port).into()),
+        SocketAddr::V6(_) => (AddressFamily::Inet6, ([0_u16; 8], port).into()),
+    };
+    let socket: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(own))?;
+    // connect(2) obeys the time-out for sending.
+    let limit = deadline.timeout()?;
+    setsockopt(
+        &socket,
+        sockopt::SendTimeout,
+        &TimeVal::milliseconds(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX).max(1)),
+    )?;
+    match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Err(nix::Error::EINPROGRESS | nix::Error::EAGAIN) => Err(io::ErrorKind::TimedOut.into()),
+        connected => connected.map(|()| TcpStream::from(socket)).map_err(io::Error::from),
+    }
 }
 
 /// The socket with a deadline and counters.
@@ -191,10 +215,17 @@ struct Wire<'a> {
 
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(Some(self.deadline.timeout()?))?;
-        let length = self.socket.read(buffer).map_err(timed_out)?;
-        Counters::add(&self.counters.received, length);
-        Ok(length)
+        loop {
+            self.socket.set_read_timeout(Some(self.deadline.timeout()?))?;
+            match self.socket.read(buffer).map_err(timed_out) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(length) => {
+                    Counters::add(&self.counters.received, length);
+                    return Ok(length);
+                }
+            }
+        }
     }
 }
 
@@ -211,7 +242,7 @@ impl Write for Wire<'_> {
     }
 }
 
-/// A socket's time-out is told as "would block".
-pub(super) fn timed_out(error: io::Error) -> io::Error {
+/// The system reports a socket's time-out as "would block".
+fn timed_out(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }

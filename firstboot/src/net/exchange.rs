@@ -8,7 +8,7 @@ use ureq_proto::client::state::{RecvBody, RecvResponse};
 use ureq_proto::client::{Call, RecvBodyResult, RecvResponseResult, SendRequestResult};
 
 use super::Deadline;
-use super::connection::Fault;
+use super::stream::{Fault, Stream};
 
 /// Longest head of an answer, and longest piece of framing between two pieces of a body.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -16,29 +16,17 @@ const LONGEST_HEAD: usize = 64 * 1024;
 const LONGEST_REQUEST_HEAD: usize = 32 * 1024;
 
 /// Longest body of an answer.
-const LONGEST_BODY: usize = 4 * 1024 * 1024;
-
-/// Bytes to and from a server.
-pub(super) trait Stream {
-    /// Sends everything.
-    fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Fault>;
-    /// Receives at least one more byte into the inbox; false when the peer has properly ended the stream.
-    fn fill(&mut self, deadline: Deadline) -> Result<bool, Fault>;
-    /// What was received and not consumed yet.
-    fn inbox(&self) -> &[u8];
-    /// Drops the first bytes of the inbox.
-    fn consume(&mut self, length: usize);
-}
+pub(crate) const LONGEST_BODY: usize = 4 * 1024 * 1024;
 
 /// The head of an answer, and what it takes to read its body.
-pub(super) struct Received {
+pub(crate) struct Received {
     pub status: u16,
     pub headers: HeaderMap,
     body: Body,
 }
 
 /// Takes one piece of a body; may break off, or fail.
-pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> Result<ControlFlow<()>, Fault> + 'a;
+pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> Result<ControlFlow<()>, Fault> + 'a;
 
 enum Body {
     None { reusable: bool },
@@ -187,7 +175,7 @@ impl Received {
 }
 
 fn protocol(error: ureq_proto::Error) -> Fault {
-    Fault::Protocol(super::error::shown(&error.to_string()))
+    Fault::Protocol(crate::text::one_line(&error.to_string()))
 }
 
 /// Status and body of the answer that `bytes` are, as a client would read it from a server that then ends the stream.

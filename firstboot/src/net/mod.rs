@@ -1,35 +1,32 @@
-//! The agent's side of the Kubernetes API: one connection, reused; every request bounded; back-off with jitter.
+//! The only sockets of the agent: names, TCP, TLS, HTTP. Every request ends by a deadline; retries wait with jitter.
 //!
 //! ```text
-//! resolve ─► connection (TCP, TLS: trust) ─► exchange (HTTP/1.1) ─► client ─► answer | error (by class) ─► retry
+//! url ─► resolve ─► connection (TCP, tls: trust) ─► exchange (HTTP/1.1) ─► http ─► service (metadata)
+//!                                                                         └─► kubernetes::client
 //! ```
 //!
 //! No proxy is ever used: the kubelet's way to the API server is the one that must work.
 
-mod answer;
-mod client;
-mod connection;
+pub(crate) mod connection;
 mod deadline;
-mod error;
-mod exchange;
-mod head;
-pub mod https;
+mod endpoint;
+pub(crate) mod error;
+pub(crate) mod exchange;
+pub mod http;
 mod network;
-pub(crate) mod percent;
-mod pinned;
-pub(crate) mod plain;
-mod plain_connection;
 pub mod resolve;
 pub mod retry;
 pub mod service;
+pub(crate) mod stream;
 #[cfg(test)]
 pub(crate) mod test_server;
+pub(crate) mod tls;
 pub mod trust;
+pub mod url;
 
-pub use answer::Answer;
-pub use client::{Client, Credential, UnverifiedClient};
 pub use deadline::Deadline;
+pub use endpoint::Endpoint;
 pub use error::Error;
-pub(crate) use error::shown;
 pub use exchange::read_answer;
 pub use network::{Network, Traffic};
+pub use url::Url;

@@ -1,22 +1,24 @@
-//! A client of a metadata service: HTTP without TLS on an address of the link, bounded, tried again where that helps.
+//! A client of a metadata service: HTTP without TLS on an address of the link, bounded, with retries where they help.
 //!
-//! No proxy, no redirects, no names: literal addresses only. What is answered may come from anyone on the link, so nothing here trusts it.
+//! No proxy, no redirects, no names: literal addresses only. Anyone on the link may answer, so nothing here trusts the
+//! answer.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method};
 use zeroize::Zeroizing;
 
-use super::connection::Fault;
-use super::error::retry_after;
-use super::exchange;
-use super::head::head;
-use super::plain_connection::PlainConnection;
+use super::connection::Transport;
+use super::error::{may_pass, retry_after};
+use super::exchange::LONGEST_BODY;
+use super::http::{Client, Peer, Reply, head};
 use super::retry::{self, Backoff};
-use super::{Deadline, Error};
+use super::stream::Fault;
+use super::{Deadline, Error, Network};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::network;
+use crate::host::root::Root;
 
 /// The longest that one of several addresses may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -24,13 +26,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Bounds of the waits between tries: a service that comes late is waited for by the second.
 const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// Statuses that say nothing of the request itself: it is sent again. 404 and 410 are what services answer before they know the machine.
-const PASSING: &[u16] = &[404, 408, 410, 425, 429];
 
-/// A session: a value that one request gives and that all others must carry, such as EC2's IMDSv2 token.
+/// A session: one request gets a value that all others must carry, such as EC2's IMDSv2 token.
 #[derive(Debug, Clone, Copy)]
 pub struct Session {
-    /// Where it is asked for, by PUT.
+    /// The path that gives the value, by PUT.
     pub path: &'static str,
     /// The header of that request: name and value.
     pub ask: (&'static str, &'static str),
@@ -38,16 +38,16 @@ pub struct Session {
     pub carry: &'static str,
 }
 
-/// What is particular of a service.
+/// What a service expects of every request.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manners {
+pub struct Protocol {
     /// Headers of every request.
     pub headers: &'static [(&'static str, &'static str)],
-    /// A header that every answer must have, with its value: otherwise someone else answers.
+    /// A header that every answer must have, with its value: otherwise another program answers.
     pub answers_with: Option<(&'static str, &'static str)>,
     /// The session, where there is one.
     pub session: Option<Session>,
-    /// Whether requests must come from a port below 1024.
+    /// Whether requests must come from a port below 1024, which only root can use.
     pub privileged_port: bool,
 }
 
@@ -55,17 +55,17 @@ pub struct Manners {
 pub struct Service {
     /// `169.254.169.254`, `[fd00:ec2::254]`, `[fe80::a9fe:a9fe%]` (on every interface), each with an optional port.
     addresses: Vec<String>,
-    manners: Manners,
+    protocol: Protocol,
     deadline: Deadline,
     session: Option<Zeroizing<String>>,
-    connection: Option<(SocketAddr, PlainConnection)>,
-    /// The address that has answered; from then on the only one.
-    answering: Option<(String, SocketAddr)>,
+    client: Client,
+    /// The address that accepted a connection; from then on the only one.
+    answering: Option<String>,
 }
 
 /// One request.
 #[derive(Debug, Clone, Default)]
-pub struct Ask<'a> {
+pub struct Request<'a> {
     /// GET when none is given.
     pub method: Method,
     /// From the first slash on.
@@ -78,9 +78,13 @@ pub struct Ask<'a> {
 
 impl Service {
     /// The service at the first of `addresses` that answers; all its requests together have until `deadline`.
-    pub fn new(addresses: &[&str], manners: Manners, deadline: Deadline) -> Self {
+    pub fn new(addresses: &[&str], protocol: Protocol, deadline: Deadline) -> Self {
         let addresses = addresses.iter().map(|address| in_url(address)).collect();
-        Self { addresses, manners, deadline, session: None, connection: None, answering: None }
+        let mut network = Network::new(Root::default());
+        network.connect_timeout = CONNECT_LIMIT;
+        let transport = Transport::Plain { privileged_port: protocol.privileged_port };
+        let client = Client::new(&network, Peer::At(Vec::new()), transport);
+        Self { addresses, protocol, deadline, session: None, client, answering: None }
     }
 
     /// The addresses, as they stand in URLs.
@@ -89,9 +93,9 @@ impl Service {
         &self.addresses
     }
 
-    /// What is there, whatever it takes until the deadline: what is missing may only be late.
+    /// What must be there. A missing answer may only be late, so it is tried until the deadline.
     pub fn get(&mut self, path: &str) -> Result<Zeroizing<Vec<u8>>> {
-        self.send(&Ask { path, ..Ask::default() })
+        self.send(&Request { path, ..Request::default() })
     }
 
     /// Like [`Service::get`], as text without the blanks around it.
@@ -100,9 +104,10 @@ impl Service {
         self.as_text(path, &bytes)
     }
 
-    /// What may be missing: none for 404, 204, and an empty answer. Ask for what must be there first: then a service that is up has said so.
+    /// What may be missing: none for 404, 204, and an empty answer. Get what must be there first: then the service is
+    /// known to be up.
     pub fn find(&mut self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.with_retry(&Ask { path, ..Ask::default() }, true)
+        self.with_retry(&Request { path, ..Request::default() }, true)
             .map(|body| body.filter(|body| !body.is_empty()))
     }
 
@@ -113,13 +118,13 @@ impl Service {
     }
 
     /// Any request; its answer's body.
-    pub fn send(&mut self, ask: &Ask) -> Result<Zeroizing<Vec<u8>>> {
-        self.with_retry(ask, false).map(Option::unwrap_or_default)
+    pub fn send(&mut self, request: &Request) -> Result<Zeroizing<Vec<u8>>> {
+        self.with_retry(request, false).map(Option::unwrap_or_default)
     }
 
     /// The URL of `path`, for provenance and errors.
     pub fn url(&self, path: &str) -> String {
-        let address = self.answering.as_ref().map(|(address, _)| address).or(self.addresses.first());
+        let address = self.answering.as_ref().or(self.addresses.first());
         format!("http://{}{}", address.map_or("", String::as_str), path.split('?').next().unwrap_or_default())
     }
 
@@ -140,36 +145,38 @@ impl Service {
         }
     }
 
-    fn with_retry(&mut self, ask: &Ask, may_be_missing: bool) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    fn with_retry(&mut self, request: &Request, may_be_missing: bool) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let mut backoff = Backoff::new().between(WAITS.0, WAITS.1);
         let deadline = self.deadline;
-        retry::until(deadline, &mut backoff, || self.once(ask, may_be_missing))
+        retry::until(deadline, &mut backoff, || self.once(request, may_be_missing))
     }
 
     fn once(
         &mut self,
-        ask: &Ask,
+        request: &Request,
         may_be_missing: bool,
     ) -> std::result::Result<Option<Zeroizing<Vec<u8>>>, Error> {
         self.begin_session()?;
-        let (mut status, mut headers, mut body) = self.exchange(ask)?;
+        let mut reply = self.exchange(request)?;
         // Some say 403 to a session that has ended.
-        if matches!(status, 401 | 403) && self.session.take().is_some() {
+        if matches!(reply.status, 401 | 403) && self.session.take().is_some() {
             self.begin_session()?;
-            (status, headers, body) = self.exchange(ask)?;
+            reply = self.exchange(request)?;
         }
-        if may_be_missing && matches!(status, 204 | 404) {
+        let body = Zeroizing::new(std::mem::take(&mut reply.body));
+        if may_be_missing && matches!(reply.status, 204 | 404) {
             return Ok(None);
         }
-        self.judge(ask.path, status, &headers)?;
+        self.check(request.path, &reply)?;
         Ok(Some(body))
     }
 
     fn begin_session(&mut self) -> std::result::Result<(), Error> {
-        let Some(session) = self.manners.session.filter(|_| self.session.is_none()) else { return Ok(()) };
-        let ask = Ask { method: Method::PUT, path: session.path, headers: &[session.ask], body: &[] };
-        let (status, headers, body) = self.exchange(&ask)?;
-        self.judge(session.path, status, &headers)?;
+        let Some(session) = self.protocol.session.filter(|_| self.session.is_none()) else { return Ok(()) };
+        let request = Request { method: Method::PUT, path: session.path, headers: &[session.ask], body: &[] };
+        let mut reply = self.exchange(&request)?;
+        let body = Zeroizing::new(std::mem::take(&mut reply.body));
+        self.check(session.path, &reply)?;
         let text = self.as_text(session.path, &body)?;
         let is_token = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         self.session = Some(Zeroizing::new(text)).filter(|_| is_token);
@@ -180,26 +187,28 @@ impl Service {
         }
     }
 
-    fn judge(&self, path: &str, status: u16, headers: &HeaderMap) -> std::result::Result<(), Error> {
+    fn check(&self, path: &str, reply: &Reply) -> std::result::Result<(), Error> {
+        let status = reply.status;
         let failure = match status {
-            200..=299 => return self.check_sender(path, headers),
+            200..=299 => return self.check_sender(path, &reply.headers),
             300..=399 => self.wrong(path, format!("it answers {status}, a redirect, which is not followed")),
             403 => self
                 .wrong(path, "it answers 403")
                 .help("the metadata service is switched off for this machine, or refuses it"),
             _ => self.wrong(path, format!("it answers {status}")),
         };
-        let is_passing = PASSING.contains(&status) || status >= 500;
+        // 404 and 410 are what services answer before they know the machine.
+        let is_passing = may_pass(status) || matches!(status, 404 | 410);
         let failure = if is_passing { failure.transient() } else { failure };
         Err(Error {
             status: Some(status),
-            retry_after: retry_after(headers, std::time::SystemTime::now()),
+            retry_after: retry_after(&reply.headers, std::time::SystemTime::now()),
             ..failure.into()
         })
     }
 
     fn check_sender(&self, path: &str, headers: &HeaderMap) -> std::result::Result<(), Error> {
-        let Some((name, value)) = self.manners.answers_with else { return Ok(()) };
+        let Some((name, value)) = self.protocol.answers_with else { return Ok(()) };
         let has = headers.get(name).is_some_and(|found| found.as_bytes() == value.as_bytes());
         if has {
             Ok(())
@@ -210,72 +219,44 @@ impl Service {
         }
     }
 
-    /// One request on the open connection, or on a new one: services close idle connections whenever they like.
-    fn exchange(&mut self, ask: &Ask) -> std::result::Result<(u16, HeaderMap, Zeroizing<Vec<u8>>), Error> {
+    /// One request on the open connection, or on a new one: services close idle connections at any time.
+    fn exchange(&mut self, request: &Request) -> std::result::Result<Reply, Error> {
         let deadline = self.deadline.within(REQUEST_LIMIT);
-        if let Some((address, connection)) = self.connection.take() {
-            match self.exchange_on(connection, address, ask, deadline) {
-                Err(fault) if fault.is_stale() => {}
-                ended => return ended.map_err(|fault| self.unanswered(ask, &fault, deadline)),
-            }
-        }
-        let (address, connection) =
-            self.connect(deadline).map_err(|fault| self.unanswered(ask, &fault, deadline))?;
-        self.exchange_on(connection, address, ask, deadline)
-            .map_err(|fault| self.unanswered(ask, &fault, deadline))
+        let sent = self.connect(deadline).and_then(|()| {
+            let head = self.head(request)?;
+            self.client.send(&head, request.body, LONGEST_BODY, deadline)
+        });
+        sent.map_err(|fault| self.unanswered(request, &fault, deadline))
     }
 
-    fn exchange_on(
-        &mut self,
-        mut connection: PlainConnection,
-        address: SocketAddr,
-        ask: &Ask,
-        deadline: Deadline,
-    ) -> std::result::Result<(u16, HeaderMap, Zeroizing<Vec<u8>>), Fault> {
-        let request = self.request(ask)?;
-        let received = exchange::ask(&mut connection, request, ask.body, deadline)?;
-        let (status, headers) = (received.status, received.headers.clone());
-        let (body, reusable) = received.whole_body(&mut connection, deadline)?;
-        if reusable && !self.manners.privileged_port {
-            self.connection = Some((address, connection));
-        }
-        Ok((status, headers, body.into()))
-    }
-
-    fn request(&self, ask: &Ask) -> std::result::Result<Request<()>, Fault> {
-        let host = self.answering.as_ref().map(|(address, _)| without_zone(address)).unwrap_or_default();
+    fn head(&self, request: &Request) -> std::result::Result<http::Request<()>, Fault> {
+        let host = self.answering.as_deref().map(without_zone).unwrap_or_default();
         let session = self
-            .manners
+            .protocol
             .session
             .and_then(|session| Some((session.carry, self.session.as_ref()?.as_str())));
-        let headers = self.manners.headers.iter().copied().chain(ask.headers.iter().copied()).chain(session);
-        head(&ask.method, &format!("http://{host}{}", ask.path), &host, headers, ask.body.len())
-            .map_err(Fault::Protocol)
+        let headers = self.protocol.headers.iter().copied();
+        let headers = headers.chain(request.headers.iter().copied()).chain(session);
+        let url = format!("http://{host}{}", request.path);
+        head(&request.method, &url, &host, headers, request.body.len()).map_err(Fault::Protocol)
     }
 
-    fn connect(&mut self, deadline: Deadline) -> std::result::Result<(SocketAddr, PlainConnection), Fault> {
-        let candidates = match &self.answering {
-            Some(answering) => vec![answering.clone()],
-            None => self.addresses.iter().flat_map(|address| candidates(address)).collect(),
-        };
-        let mut last =
-            Fault::Io("connecting", std::io::Error::other("this machine has no address of that family yet"));
-        for (text, address) in candidates {
-            match PlainConnection::open(address, self.manners.privileged_port, deadline.within(CONNECT_LIMIT))
-            {
-                Ok(connection) => {
-                    self.answering = Some((text, address));
-                    return Ok((address, connection));
-                }
-                Err(fault) => last = fault,
-            }
+    /// Finds the address that accepts a connection, and stays with it.
+    fn connect(&mut self, deadline: Deadline) -> std::result::Result<(), Fault> {
+        if self.answering.is_some() {
+            return Ok(());
         }
-        Err(last)
+        let candidates: Vec<_> = self.addresses.iter().flat_map(|address| candidates(address)).collect();
+        self.client.peer = Peer::At(candidates.iter().map(|(_, address)| *address).collect());
+        let peer = self.client.connect(deadline)?;
+        self.client.peer = Peer::At(vec![peer]);
+        self.answering = candidates.into_iter().find(|(_, address)| *address == peer).map(|(text, _)| text);
+        Ok(())
     }
 
     /// Everything below HTTP may heal, and another address may answer the next time.
-    fn unanswered(&mut self, ask: &Ask, fault: &Fault, deadline: Deadline) -> Error {
-        let failure = self.wrong(ask.path, fault.why(deadline));
+    fn unanswered(&mut self, request: &Request, fault: &Fault, deadline: Deadline) -> Error {
+        let failure = self.wrong(request.path, fault.why(deadline));
         self.answering = None;
         if fault.may_pass() { failure.transient().into() } else { failure.into() }
     }
@@ -308,7 +289,7 @@ fn candidates(address: &str) -> Vec<(String, SocketAddr)> {
         .collect()
 }
 
-/// A zone is this machine's own affair: it does not belong in a URL (RFC 9844).
+/// A zone means something only on this machine: it does not belong in a URL (RFC 9844).
 fn without_zone(address: &str) -> String {
     match address.split_once('%') {
         Some((ip, _)) => format!("{ip}]"),

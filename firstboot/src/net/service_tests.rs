@@ -36,8 +36,8 @@ fn leaked(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-fn service(scripted: &Scripted, manners: Manners, limit: Duration) -> Service {
-    Service::new(&[&scripted.address], manners, Deadline::after(limit))
+fn service(scripted: &Scripted, protocol: Protocol, limit: Duration) -> Service {
+    Service::new(&[&scripted.address], protocol, Deadline::after(limit))
 }
 
 const SECONDS: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ fn what_must_be_there_is_waited_for_and_what_may_be_missing_is_not() {
         leaked(ok(" a\n")),
         NONE,
     ]);
-    let mut service = service(&server, Manners::default(), SECONDS);
+    let mut service = service(&server, Protocol::default(), SECONDS);
     assert_eq!(service.text("/id").unwrap(), "a");
     assert_eq!(service.find("/user-data").unwrap(), None);
     assert_eq!(server.asked.lock().unwrap().len(), 4);
@@ -60,7 +60,7 @@ fn what_must_be_there_is_waited_for_and_what_may_be_missing_is_not() {
 
 #[test]
 fn a_session_is_begun_carried_and_renewed() {
-    const MANNERS: Manners = Manners {
+    const PROTOCOL: Protocol = Protocol {
         headers: &[("x-plain", "1")],
         answers_with: None,
         session: Some(Session { path: "/token", ask: ("x-ttl", "300"), carry: "x-token" }),
@@ -68,7 +68,7 @@ fn a_session_is_begun_carried_and_renewed() {
     };
     let refused = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let server = scripted(&[leaked(ok("T1")), leaked(ok("a")), refused, leaked(ok("T2")), leaked(ok("b"))]);
-    let mut service = service(&server, MANNERS, SECONDS);
+    let mut service = service(&server, PROTOCOL, SECONDS);
     assert_eq!((service.text("/a").unwrap(), service.text("/b").unwrap()), ("a".to_owned(), "b".to_owned()));
     let asked = server.asked.lock().unwrap();
     assert!(
@@ -84,7 +84,7 @@ fn a_session_is_begun_carried_and_renewed() {
 
 #[test]
 fn what_is_no_answer_of_the_service_is_an_error_that_names_the_url() {
-    const GOOGLE: Manners = Manners {
+    const GOOGLE: Protocol = Protocol {
         headers: &[],
         answers_with: Some(("metadata-flavor", "Google")),
         session: None,
@@ -92,15 +92,15 @@ fn what_is_no_answer_of_the_service_is_an_error_that_names_the_url() {
     };
     let redirect = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let forbidden = "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    for (answer, manners, expected) in [
-        (redirect, Manners::default(), "a redirect"),
-        (forbidden, Manners::default(), "answers 403"),
-        ("SSH-2.0-OpenSSH_9\r\n\r\n", Manners::default(), "not HTTP"),
+    for (answer, protocol, expected) in [
+        (redirect, Protocol::default(), "a redirect"),
+        (forbidden, Protocol::default(), "answers 403"),
+        ("SSH-2.0-OpenSSH_9\r\n\r\n", Protocol::default(), "not HTTP"),
         (leaked(ok("x")), GOOGLE, "lacks the header metadata-flavor"),
-        (leaked(ok("a\u{1b}[2J")), Manners::default(), "control characters"),
+        (leaked(ok("a\u{1b}[2J")), Protocol::default(), "control characters"),
     ] {
         let server = scripted(&[answer]);
-        let failure = service(&server, manners, SECONDS).text("/id").unwrap_err();
+        let failure = service(&server, protocol, SECONDS).text("/id").unwrap_err();
         assert!(failure.kind == ErrorKind::Source && failure.message.contains(expected), "{failure}");
         assert!(failure.message.starts_with("http://127.0.0.1:"), "{failure}");
     }
@@ -113,7 +113,7 @@ fn nobody_there_is_said_before_the_deadline() {
     drop(listener);
     let mut service = Service::new(
         &[&address, "nonsense"],
-        Manners::default(),
+        Protocol::default(),
         Deadline::after(Duration::from_millis(500)),
     );
     let began = std::time::Instant::now();

@@ -1,26 +1,37 @@
 //! Which certificates are trusted, and what it means when one is not.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ring::digest;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-
+use rustls::{CertificateError, RootCertStore};
 use x509_cert::der::Decode;
 
+use super::tls;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
+use crate::text::{hex, one_line};
 
 /// Certificates of one bundle that are read; a cluster has one to three.
 const MOST_CERTIFICATES: usize = 64;
+
+/// Which server may answer. The certificate must name the URL's host in any case.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// No certificate is asked for: plain HTTP.
+    Nobody,
+    /// The CAs of the machine's image.
+    System,
+    /// These CAs alone.
+    Authorities(Authorities),
+    /// Any of these keys: lower-case hex SHA-256 of the SubjectPublicKeyInfo, without `sha256:`, of the server's own
+    /// certificate or of a CA that it sends with it.
+    Keys(Vec<String>),
+}
 
 /// The certificate authorities of one cluster, or of the system.
 #[derive(Debug, Clone)]
@@ -92,7 +103,7 @@ impl Authorities {
 
     /// The CAs that hold at the time `now`. rustls asks what it is told to trust for no date, while Go's verifier, the kubelet's, does.
     /// `date` is what the server says about the time, if it said anything.
-    fn roots_at(&self, now: SystemTime, date: Option<SystemTime>) -> Result<Arc<RootCertStore>> {
+    pub(super) fn roots_at(&self, now: SystemTime, date: Option<SystemTime>) -> Result<Arc<RootCertStore>> {
         let holds = |certificate: &&CertificateDer<'_>| {
             period(certificate).is_none_or(|(from, until)| from <= now && now <= until)
         };
@@ -133,23 +144,23 @@ impl Authorities {
         .help("set the clock (NTP, hypervisor); if it is right, the cluster needs a new CA")
     }
 
-    /// Whether the server `peer` that showed `chain` is `name`, now. `date` is what it says about the time, if it said anything.
-    pub(super) fn verify(
+    /// Whether the server that showed `chain` is `name`, now. `date` is the server's own time, if it sent one.
+    pub(crate) fn verify(
         &self,
-        peer: &str,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         date: Option<SystemTime>,
-    ) -> Result<()> {
+    ) -> Result<std::result::Result<(), rustls::Error>> {
         let roots = self.roots_at(SystemTime::now(), date)?;
-        let verified = (|| {
+        Ok((|| {
             let (end_entity, intermediates) =
                 chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, tls::provider()).build();
             let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
-            verifier.verify_server_cert(end_entity, intermediates, name, &[], UnixTime::now())
-        })();
-        verified.map(|_| ()).map_err(|error| failure(peer, &error, date))
+            verifier
+                .verify_server_cert(end_entity, intermediates, name, &[], UnixTime::now())
+                .map(drop)
+        })())
     }
 }
 
@@ -159,19 +170,11 @@ fn period(der: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {
     Some((validity.not_before.to_system_time(), validity.not_after.to_system_time()))
 }
 
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// A client certificate with its key.
 #[derive(Debug)]
 pub struct ClientCertificate {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
     pem: (Secret, Secret),
 }
 
@@ -200,98 +203,8 @@ impl ClientCertificate {
     }
 }
 
-/// A TLS configuration that trusts `authorities`, and shows `certificate` when asked for one.
-pub(super) fn verifying(
-    authorities: &Authorities,
-    certificate: Option<&ClientCertificate>,
-) -> Result<Arc<ClientConfig>> {
-    with_client(
-        builder()?.with_root_certificates(authorities.roots_at(SystemTime::now(), None)?),
-        certificate,
-    )
-}
-
-/// Ends a TLS configuration: shows `certificate` when asked for one.
-pub(super) fn with_client(
-    builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
-    certificate: Option<&ClientCertificate>,
-) -> Result<Arc<ClientConfig>> {
-    let config = match certificate.cloned() {
-        None => builder.with_no_client_auth(),
-        Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(|_| {
-            Failure::new(
-                ErrorKind::Credential,
-                "the client certificate and its key do not belong together, or the key is of an unknown kind",
-            )
-        })?,
-    };
-    Ok(finish(config))
-}
-
-/// A TLS configuration that accepts every certificate, for a connection whose chain is verified afterwards.
-/// The peer still proves that it has the key of the certificate that it shows.
-pub(super) fn accepting() -> Result<Arc<ClientConfig>> {
-    let verifier = Arc::new(AcceptAny(provider().signature_verification_algorithms));
-    Ok(finish(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
-}
-
-pub(super) fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
-    ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(ErrorKind::Internal, format!("TLS: {error}")))
-}
-
-/// HTTP/1.1 only; no resumption, which would save nothing: there is one connection.
-fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption = rustls::client::Resumption::disabled();
-    Arc::new(config)
-}
-
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-#[derive(Debug)]
-struct AcceptAny(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
-}
-
 /// The failure of a TLS handshake with `peer`. `date` is what the server says about the time, if it said anything.
-pub(super) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime>) -> Failure {
+pub(crate) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime>) -> Failure {
     match error {
         rustls::Error::InvalidCertificate(reason) => certificate_failure(peer, reason, date),
         rustls::Error::AlertReceived(alert) => Failure::new(
@@ -301,7 +214,6 @@ pub(super) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime
         .transient(),
         rustls::Error::InvalidMessage(_) => {
             Failure::new(ErrorKind::Unreachable, format!("TLS with {peer}: the answer is not TLS"))
-                .help("check the port: an API server speaks TLS, usually on 6443")
         }
         other => Failure::new(ErrorKind::Unreachable, format!("TLS with {peer}: {other}")),
     }
@@ -320,25 +232,20 @@ fn certificate_failure(peer: &str, reason: &CertificateError, date: Option<Syste
             clock(peer, "has been invalid since", *not_after, *time)
         }
         CertificateError::ExpiredContext { not_after, .. } => {
-            untrusted(format!("expired on {}", shown(*not_after))).help(
-                "renew the API server's certificate: kubeadm certs renew apiserver, on the control plane",
-            )
+            untrusted(format!("expired on {}", shown(*not_after)))
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
             untrusted(format!("is not for that name or address, but for {}", names(presented)))
-                .help("use an endpoint that the certificate names, or add it to the API server's certSANs")
         }
-        CertificateError::UnknownIssuer => untrusted("is not signed by the cluster's CA".to_owned()).help(
-            "another server answers at this endpoint, or the discovery information is of another cluster",
-        ),
-        CertificateError::BadSignature => {
-            untrusted("has a wrong signature: it is not signed by the CA that it names".to_owned())
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            untrusted("is not signed by a CA that is trusted for it".to_owned())
         }
-        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => untrusted(
-            "is not signed by the cluster's CA, whose key is of another kind".to_owned(),
-        )
-        .help("another server answers at this endpoint, or the discovery information is of another cluster"),
-        other => untrusted(format!("is not accepted: {}", super::error::shown(&plain_words(other)))),
+        CertificateError::ApplicationVerificationFailure => {
+            untrusted("has none of the keys that are trusted for it".to_owned())
+        }
+        other => untrusted(format!("is not accepted: {}", one_line(&plain_words(other)))),
     }
 }
 
@@ -357,7 +264,6 @@ fn clock(peer: &str, what: &str, limit: UnixTime, now: UnixTime) -> Failure {
             shown(now)
         ),
     )
-    .help("set the clock (NTP, hypervisor); if it is right, renew the API server's certificate")
 }
 
 /// The names of a certificate as rustls lists them, without its type names.
@@ -368,7 +274,7 @@ fn names(presented: &[String]) -> String {
     };
     match presented {
         [] => "no name at all".to_owned(),
-        _ => super::error::shown(&presented.iter().map(name).collect::<Vec<_>>().join(", ")),
+        _ => one_line(&presented.iter().map(name).collect::<Vec<_>>().join(", ")),
     }
 }
 

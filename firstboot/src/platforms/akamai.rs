@@ -4,7 +4,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::{Manners, Session};
+use crate::net::service::{Protocol, Session};
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 
@@ -18,7 +18,7 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("akamai", read)
 };
 
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("accept", "application/json")],
     answers_with: None,
     session: Some(Session {
@@ -39,7 +39,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
     if let Some(bytes) = service.find(NETWORK)? {

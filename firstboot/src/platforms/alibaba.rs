@@ -5,7 +5,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::{Manners, Service, Session};
+use crate::net::service::{Protocol, Service, Session};
 use crate::platforms::format::json::Json;
 use crate::platforms::format::{keys, user_data};
 
@@ -19,7 +19,7 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("alibaba", read)
 };
 
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[],
     answers_with: None,
     session: Some(Session {
@@ -40,7 +40,7 @@ const FIELDS: &[(&str, &str)] = &[
 const PUBLIC: &[&str] = &["public-ipv4", "eipv4"];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;

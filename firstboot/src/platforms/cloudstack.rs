@@ -13,7 +13,7 @@ use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
 use crate::host::root::Root;
 use crate::host::{files, network};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 use crate::platforms::format::keys::{self, Ip};
 use crate::platforms::format::user_data;
 
@@ -37,7 +37,7 @@ const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))]
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let servers = dhcp_servers(context)?;
     let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
-    let mut service = context.service(&servers, Manners::default());
+    let mut service = context.service(&servers, Protocol::default());
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     keys::id(&mut service, FOLDER, facts)?;

@@ -4,7 +4,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 use crate::platforms::format::keys::{self, Ip};
 use crate::platforms::format::user_data;
 
@@ -25,7 +25,7 @@ const TEXTS: &[(&str, &str)] =
 const IPS: &[Ip] = &[("local-ipv4", None), ("public-ipv4", Some(Scope::Public))];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     keys::id(&mut service, FOLDER, facts)?;

@@ -4,7 +4,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 
@@ -29,7 +29,7 @@ const PUBLIC_IPS: &[(&str, Option<Scope>)] = &[
 const PRIVATE_IPS: &[(&str, Option<Scope>)] = &[("/*/ip", Some(Scope::Private))];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     let bytes = service.get(DOCUMENT)?;
     let public = document(&bytes, &service.url(DOCUMENT), &mut data.facts)?;

@@ -5,7 +5,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::keys::{self, Ip};
 use crate::platforms::format::{config_drive, disk, user_data};
@@ -44,7 +44,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
 }
 
 fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     document(&service.get(META_DATA)?, &service.url(META_DATA), facts)?;

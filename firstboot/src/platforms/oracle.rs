@@ -6,7 +6,7 @@ use crate::document::UserData;
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 
@@ -20,7 +20,7 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("oracle", read)
 };
 
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("authorization", "Bearer Oracle")],
     answers_with: None,
     session: None,
@@ -45,7 +45,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     let bytes = service.get(INSTANCE)?;
     data.user_data = document(&bytes, &service.url(INSTANCE), &mut data.facts)?;

@@ -8,7 +8,7 @@ use crate::evidence::{Evidence, Field, Sign};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::Deadline;
-use crate::net::service::{Manners, Service};
+use crate::net::service::{Protocol, Service};
 use crate::reporter::Reporter;
 
 /// Time limit for reading the metadata of a platform that sets no other.
@@ -75,7 +75,7 @@ pub struct Attestation {
     /// Addresses of the service that signs.
     pub addresses: &'static [&'static str],
     /// The service's protocol.
-    pub protocol: Manners,
+    pub protocol: Protocol,
     /// The document's path, for an audience and a nonce.
     pub path: fn(&str, &str) -> String,
     /// The document in an answer.
@@ -103,10 +103,10 @@ impl ReadContext<'_> {
     }
 
     /// A client of the metadata service at the first of `addresses` that answers.
-    pub(crate) fn service(&self, addresses: &[&str], manners: Manners) -> Service {
+    pub(crate) fn service(&self, addresses: &[&str], protocol: Protocol) -> Service {
         match self.service {
-            Some(address) => Service::new(&[address], manners, self.deadline),
-            None => Service::new(addresses, manners, self.deadline),
+            Some(address) => Service::new(&[address], protocol, self.deadline),
+            None => Service::new(addresses, protocol, self.deadline),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 
@@ -25,7 +25,7 @@ const FIELDS: &[(&str, &str)] = &[("/hostname", "hostname"), ("/region", "region
 const IPS: &[(&str, Option<Scope>)] = &[("/network/interfaces/*/ip_addresses/*/address", None)];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, Manners::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
     let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);

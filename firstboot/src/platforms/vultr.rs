@@ -4,7 +4,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 
@@ -20,7 +20,7 @@ pub(super) const PLATFORM: Platform = Platform {
 };
 
 /// The service wants a header of which only the name counts, so that no forwarded request gets anything.
-const MANNERS: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("metadata-token", "cloudinit")],
     answers_with: None,
     session: None,
@@ -35,7 +35,7 @@ const IPS: &[(&str, Option<Scope>)] = &[
 ];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, MANNERS);
+    let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
     data.user_data = user_data::get(&mut service, "/latest/user-data")?;

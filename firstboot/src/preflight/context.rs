@@ -15,8 +15,8 @@ use crate::host::network::{self, Address};
 use crate::host::root::Root;
 use crate::host::services::{Enablement, Prospect, Services};
 use crate::host::{command, machine};
-use crate::kubernetes::endpoint::Endpoint;
 use crate::kubernetes::version::Version;
+use crate::net::Endpoint;
 
 /// The port that kubeadm checks.
 pub const KUBELET_PORT: u16 = 10250;
@@ -71,7 +71,7 @@ impl Context<'_> {
     /// The endpoints of the node config; a discovery file has its own, which is not read here.
     pub fn endpoints(&self) -> &[Endpoint] {
         match &self.join.discovery {
-            Discovery::Token { endpoints, .. } | Discovery::Asked { endpoints, .. } => endpoints,
+            Discovery::Token { endpoints, .. } | Discovery::RequestedToken { endpoints, .. } => endpoints,
             Discovery::File(_) | Discovery::Url(_) => &[],
         }
     }

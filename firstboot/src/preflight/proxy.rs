@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Context, Problem};
 use crate::host::network::parse_address;
-use crate::kubernetes::endpoint::Endpoint;
+use crate::net::Endpoint;
 
 /// HTTPProxy.
 pub fn endpoint_through_proxy(context: &Context) -> Vec<Problem> {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::evidence::Evidence;
 use crate::facts::Facts;
 use crate::host::root::Root;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 use crate::net::{Deadline, Network};
 use crate::platforms;
 use crate::platforms::detect::detect;

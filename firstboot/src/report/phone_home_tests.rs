@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 use crate::report::tests::support::{SECONDS, deliver_to, facts, ok, place, status, target};
 
 #[test]

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::net::https::Trust;
 use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _};
+use crate::net::trust::Trust;
 use crate::report::tests::support::{SECONDS, deliver_to, facts, status, target};
 use crate::status::Outcome;
 

@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::root::Root;
-use crate::net::https::Trust;
 use crate::net::retry::{self, Backoff};
-use crate::net::service::{Manners, Service};
-use crate::net::{Deadline, Error, Network, percent};
+use crate::net::service::{Protocol, Service};
+use crate::net::trust::Trust;
+use crate::net::{Deadline, Error, Network};
 use crate::secret::Secret;
 use crate::status::{self, Outcome, Status};
+use crate::text::percent;
 
 /// Bounds of the waits between the tries of one report; its time limit allows a few of them.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
@@ -156,10 +157,10 @@ impl ReportContext<'_> {
     }
 
     /// A client of a service of the platform.
-    pub(crate) fn service(&self, addresses: &[&str], manners: Manners) -> Service {
+    pub(crate) fn service(&self, addresses: &[&str], protocol: Protocol) -> Service {
         match &self.service {
-            Some(address) => Service::new(&[address], manners, self.deadline),
-            None => Service::new(addresses, manners, self.deadline),
+            Some(address) => Service::new(&[address], protocol, self.deadline),
+            None => Service::new(addresses, protocol, self.deadline),
         }
     }
 

@@ -4,11 +4,9 @@ use std::net::IpAddr;
 
 use super::{ReportContext, ReportTarget, Setting};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::kubernetes::endpoint::Endpoint;
-use crate::net::Error;
-use crate::net::https::{self, Reply, Trust};
-use crate::net::plain::Plain;
-use crate::net::trust::Authorities;
+use crate::net::http::{self, Method, Request};
+use crate::net::trust::{Authorities, Trust};
+use crate::net::url::{Url, origin, shown};
 
 /// What may be said of a URL.
 pub(crate) const SETTINGS: &[Setting] = &[
@@ -25,8 +23,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 fn check_url(text: &str) -> std::result::Result<(), String> {
-    let Some(rest) = text.strip_prefix("http://") else { return https::split(text).map(drop) };
-    let (endpoint, _) = split_plain(rest)?;
+    let Url { endpoint, is_secure, .. } = text.parse()?;
+    if is_secure {
+        return Ok(());
+    }
     let is_near = endpoint.host.split('%').next().unwrap_or_default().parse().is_ok_and(is_near);
     if is_near {
         Ok(())
@@ -48,27 +48,9 @@ fn check_token(text: &str) -> std::result::Result<(), String> {
     if is_plain { Ok(()) } else { Err("must be printable ASCII without blanks".to_owned()) }
 }
 
-/// Host, port and path of what stands behind `http://`.
-fn split_plain(rest: &str) -> std::result::Result<(Endpoint, String), String> {
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
-    let endpoint = if has_port { authority.parse() } else { format!("{authority}:80").parse() }?;
-    let path = path.split('#').next().unwrap_or_default();
-    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the URL holds characters that no URL has".to_owned());
-    }
-    Ok((endpoint, if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }))
-}
-
-/// A URL's scheme, host and port. The rest may be secret: hooks of chat services have their credential in the path.
-pub(crate) fn host_of(url: &str) -> &str {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    &url[..url[host..].find(['/', '?', '#']).map_or(url.len(), |length| host + length)]
-}
-
 /// Who is told by a target with a URL.
 pub(crate) fn host(target: &ReportTarget) -> Result<String> {
-    url(target).map(|url| host_of(url).to_owned())
+    url(target).map(|url| origin(url).to_owned())
 }
 
 fn url(target: &ReportTarget) -> Result<&str> {
@@ -116,35 +98,14 @@ fn send(
     body: &[u8],
     trust: &Trust,
 ) -> Result<()> {
-    let sent = context.retry(|| match url.strip_prefix("http://") {
-        Some(rest) => send_plain(context, rest, headers, body),
-        None => https::post(&context.network, url, headers, body, trust, None, context.deadline).map(drop),
-    });
-    sent.map_err(|failure| Failure {
-        message: failure.message.replace(&https::shown(url), host_of(url)),
-        ..failure
-    })
-}
-
-fn send_plain(
-    context: &ReportContext,
-    rest: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> std::result::Result<(), Error> {
-    let (endpoint, path) = split_plain(rest).map_err(|why| Failure::new(ErrorKind::Config, why))?;
-    let content_type = headers.first().map_or("", |(_, value)| value);
-    let server = Plain {
-        network: &context.network,
-        endpoint: &endpoint,
-        limit: LONGEST_ANSWER,
-        deadline: context.deadline,
+    let request = match url.starts_with("http://") {
+        true => Request { limit: LONGEST_ANSWER, ..Request::new(Method::POST, url, &Trust::Nobody) },
+        false => Request::new(Method::POST, url, trust),
     };
-    let answer = server.post(&path, content_type, body)?;
-    https::judge(
-        &format!("POST http://{endpoint}"),
-        &Reply { status: answer.status, headers: http::HeaderMap::new(), body: Vec::new() },
-    )
+    let request = Request { headers, body, ..request };
+    let sent = context.retry(|| http::send_ok(&context.network, &request, context.deadline).map(drop));
+    // The path may be secret: the hooks of chat services have their credential in it.
+    sent.map_err(|failure| Failure { message: failure.message.replace(&shown(url), origin(url)), ..failure })
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn only_scheme_and_host_are_shown() {
         ("http://[::1]/b", "http://[::1]"),
         ("a/b", "a"),
     ] {
-        assert_eq!(host_of(url), host);
+        assert_eq!(origin(url), host);
     }
 }
 

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::bounds::{text, wrong};
 use super::tree::{Fields, Tree};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::net::trust::hex;
+use crate::text::hex;
 use contract::suggest;
 
 /// Its kind.

@@ -1,4 +1,4 @@
-//! Archives that must be refused, each with its reason and the name of the entry.
+//! Archives that must be refused, each with the reason and the name of the entry.
 
 use super::raw::{Raw, deb, gzip, record, xz, zstd};
 use super::*;
@@ -7,7 +7,7 @@ fn raw() -> Raw {
     Raw::default().folder("ok/").file("ok/file", b"fine")
 }
 
-/// What is wrong, the tar, the entry it must name, and a part of the reason.
+/// The fault, the tar, the entry that the message must name, and a part of the reason.
 fn table() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
     let long = "n/".repeat(2100) + "n";
     let deep = "d/".repeat(200);
@@ -193,7 +193,7 @@ fn stripping_must_not_join_two_files() {
 #[test]
 fn cut_off_archives_are_refused_wherever_they_end() {
     let whole = raw().end();
-    // Behind the first zero block nothing is read any more.
+    // Nothing is read after the first zero block.
     for length in [1, 200, 511, 513, 1000, 1024, 1100, 1535, 1536, 1600, 2047] {
         let error = error(&whole[..length], &rules());
         assert_eq!(error.kind(), ErrorKind::Archive, "{length}: {error}");
@@ -227,7 +227,7 @@ fn bombs_are_refused() {
         let error = error(&packed, &rules());
         assert!(error.message().contains("decompression bomb"), "{error}");
     }
-    // Many names of one body: small on disk, large when written out.
+    // Many names for one body: small on disk, large when unpacked.
     let body = vec![0; 1 << 20];
     let many = (0..70)
         .fold(Raw::default().file("body", &body), |tar, index| tar.hardlink(&format!("name{index}"), "body"));

@@ -12,7 +12,7 @@ fn rules() -> ArchiveRules {
     ArchiveRules { strip: 0, pick: Vec::new(), into: String::new(), mode: None }
 }
 
-/// Extracts from bytes and hands the tree to `look` while its files exist.
+/// Extracts from bytes and passes the tree to `look` while its files exist.
 fn extracted<T>(bytes: &[u8], rules: &ArchiveRules, look: impl FnOnce(Result<Tree>, &Path) -> T) -> T {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("archive");

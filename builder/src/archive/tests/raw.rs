@@ -1,4 +1,4 @@
-//! Tars written byte by byte, as no library would: also wrong ones.
+//! Tars written byte by byte, including invalid ones that no library would write.
 
 use std::io::Write;
 
@@ -7,7 +7,8 @@ use std::io::Write;
 pub(crate) struct Raw(pub(crate) Vec<u8>);
 
 impl Raw {
-    /// A header with these fields, and `body` padded to whole blocks. `size` is what the header says, true or not.
+    /// A header with these fields, and `body` padded to whole blocks. `size` is the value in the header,
+    /// which may be wrong.
     pub(crate) fn member(mut self, name: &[u8], kind: u8, size: &str, link: &[u8], body: &[u8]) -> Self {
         let mut block = [0_u8; 512];
         block[..name.len()].copy_from_slice(name);
@@ -28,7 +29,7 @@ impl Raw {
         self
     }
 
-    /// An honest member of any type.
+    /// A valid member of any type.
     pub(crate) fn honest(self, name: &str, kind: u8, link: &str, body: &[u8]) -> Self {
         let size = format!("{:011o}\0", body.len());
         self.member(name.as_bytes(), kind, &size, link.as_bytes(), body)

@@ -1,4 +1,4 @@
-//! What is taken out of sound archives.
+//! What is extracted from valid archives.
 
 use super::raw::{Raw, deb, gzip, xz, zstd};
 use super::*;

@@ -1,4 +1,5 @@
-//! Enables and masks systemd units in a tree, as `systemctl --root` would: only links, from `[Install]` (systemd.unit(5)).
+//! Enables and masks systemd units in a tree, as `systemctl --root` would: only links, from `[Install]`
+//! (systemd.unit(5)).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +8,17 @@ use super::near::suggest;
 use super::{Body, Entry, Node, Tree};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Where the image's own links and units are.
+/// The folder of the image's own links and units.
 const LOCAL: &str = "etc/systemd/system";
-/// Where units may be, in the order of their precedence.
+/// The folders of units, in order of precedence.
 const FOLDERS: [&str; 2] = [LOCAL, "usr/lib/systemd/system"];
-/// The keys of `[Install]` that make links in a folder, with the ending of the folder.
+/// The keys of `[Install]` that create links, with the suffix of the link's folder.
 const FOLDER_KEYS: [(&str, &str); 3] =
     [("WantedBy", "wants"), ("RequiredBy", "requires"), ("UpheldBy", "upholds")];
 const MASKED: &str = "/dev/null";
 
-/// The links that enable `enable` and mask `mask` in `tree`; those which are there already are left out.
+/// The links that enable the units `enable` and mask the units `mask` in `tree`, without the links that exist
+/// already.
 ///
 /// # Errors
 /// [`ErrorKind::Definition`] when a unit is missing, cannot be enabled or masked, or is in both lists.
@@ -57,7 +59,8 @@ impl Links<'_> {
         }
     }
 
-    /// Enables `unit`; `asked` says that the definition asks for it, not another unit's `Also=`.
+    /// Enables `unit`. `asked` is true if the definition asks for it, and false if another unit's `Also=`
+    /// does.
     fn enable(&mut self, unit: &str, asked: bool) -> Result<()> {
         if !self.done.insert(unit.to_owned()) {
             return Ok(());
@@ -138,7 +141,7 @@ impl Links<'_> {
         }
     }
 
-    /// `[Install]` of the unit and of its drop-ins, which are sorted by name whatever their folder.
+    /// `[Install]` of the unit and of its drop-ins. Drop-ins are sorted by name, regardless of their folder.
     fn install(&self, unit: &str, found: &Found) -> Result<Install> {
         let mut install = Install::default();
         install.read(&found.text);
@@ -195,7 +198,7 @@ struct Found {
 struct Install(BTreeMap<String, Vec<String>>);
 
 impl Install {
-    /// Adds what `text` says (systemd.syntax(7)); an empty assignment resets its key.
+    /// Adds the assignments in `text` (systemd.syntax(7)). An empty assignment resets its key.
     fn read(&mut self, text: &str) {
         let joined = text.replace("\\\n", " ");
         let mut inside = false;
@@ -307,7 +310,7 @@ fn template(unit: &str) -> Option<String> {
     (!instance.is_empty()).then(|| format!("{prefix}@.{ending}"))
 }
 
-/// The name of the unit whose file is at `path`, when it lies in a unit folder itself and not below one.
+/// The name of the unit whose file is at `path`, if it is directly in a unit folder.
 fn unit_name(path: &str) -> Option<&str> {
     FOLDERS
         .iter()
@@ -315,7 +318,8 @@ fn unit_name(path: &str) -> Option<&str> {
         .filter(|name| !name.contains('/') && name.contains('.'))
 }
 
-/// Whether two targets of a link at `link` lead to one file: Debian's packages link to `/lib`, which is a link to `usr/lib`.
+/// Whether two targets of a link at `link` lead to the same file: packages link to `/lib`, which is a link to
+/// `usr/lib`.
 fn same_place(tree: &Tree, link: &str, left: &str, right: &str) -> bool {
     let folder = link.rsplit_once('/').map_or("", |(folder, _)| folder);
     let real = |target: &str| {

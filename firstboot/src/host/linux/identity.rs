@@ -4,7 +4,7 @@ use ring::digest::{Context, SHA256};
 
 use super::files;
 use super::root::Root;
-use crate::net::trust::hex;
+use crate::text::hex;
 
 /// In front of what is hashed, so that the identity is of use to nobody else.
 const DOMAIN: &[u8] = b"firstboot machine identity v1\0";

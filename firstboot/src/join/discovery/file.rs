@@ -7,11 +7,12 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::join::cluster::ConfigMap;
+use crate::kubernetes::client::{Client, Credential};
 use crate::kubernetes::kubeconfig::{self, Kubeconfig, LONGEST, Material, User};
 use crate::kubernetes::server::Server;
 use crate::net::retry::{self, Backoff};
 use crate::net::trust::{Authorities, ClientCertificate};
-use crate::net::{Client, Credential, Deadline, Error, Network, https};
+use crate::net::{Deadline, Error, Network, Url, url};
 use crate::secret::Secret;
 
 /// Redirects of a URL that are followed.
@@ -81,8 +82,9 @@ pub fn fetch(
 ) -> Result<Vec<u8>> {
     let mut url = url.to_owned();
     for _ in 0..=MOST_REDIRECTS {
-        let (server, path) = https::split(&url).map_err(|why| Failure::new(ErrorKind::Config, why))?;
-        let mut client = Client::new(network, server, None, authorities, &Credential::Anonymous)?;
+        let Url { endpoint, path, .. } =
+            Url::secure(&url).map_err(|why| Failure::new(ErrorKind::Config, why))?;
+        let mut client = Client::new(network, endpoint.into(), None, authorities, &Credential::Anonymous)?;
         let outcome = retry::until(deadline, backoff, || match client.get(&path, deadline) {
             Ok(answer) => Ok(Ok(answer.body)),
             Err(Error { location: Some(target), status: Some(301 | 302 | 303 | 307 | 308), .. }) => {
@@ -92,7 +94,10 @@ pub fn fetch(
         });
         match outcome.map_err(|failure| failure.doing("fetching it"))? {
             Ok(body) => return Ok(body),
-            Err(target) if target.starts_with('/') => url.replace_range(https::origin(&url).., &target),
+            Err(target) if target.starts_with('/') => {
+                let path = url::origin(&url).len();
+                url.replace_range(path.., &target);
+            }
             Err(target) => url = target,
         }
     }

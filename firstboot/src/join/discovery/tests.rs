@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::cluster::{self, ConfigMap};
-use crate::kubernetes::endpoint::Endpoint;
+use crate::net::Endpoint;
 use crate::net::test_server::{
     ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, network, status,
 };

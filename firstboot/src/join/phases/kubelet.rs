@@ -9,8 +9,9 @@ use crate::host::files;
 use crate::host::services::{Services, Wait};
 use crate::join::plan::CONFIG;
 use crate::join::{Join, kubelet_config};
-use crate::kubernetes::endpoint::Endpoint;
-use crate::net::plain::Plain;
+use crate::net::Endpoint;
+use crate::net::http::{self, Method, Request};
+use crate::net::trust::Trust;
 use crate::net::{Deadline, Network};
 use crate::status::notify;
 
@@ -71,10 +72,12 @@ fn wait_until_healthy(join: &Join, endpoint: &Endpoint, deadline: Deadline) -> R
 }
 
 fn health(network: &Network, endpoint: &Endpoint, deadline: Deadline) -> std::result::Result<(), String> {
-    match (Plain { network, endpoint, limit: LONGEST_HEALTH, deadline }).get("/healthz") {
-        Ok(answer) if answer.status == 200 => Ok(()),
-        Ok(answer) => Err(format!("http://{endpoint}/healthz answers {}", answer.status)),
-        Err(failure) => Err(failure.message),
+    let url = format!("http://{endpoint}/healthz");
+    let request = Request { limit: LONGEST_HEALTH, ..Request::new(Method::GET, &url, &Trust::Nobody) };
+    match http::send(network, &request, deadline) {
+        Ok(reply) if reply.status == 200 => Ok(()),
+        Ok(reply) => Err(format!("{url} answers {}", reply.status)),
+        Err(error) => Err(error.failure.message),
     }
 }
 

@@ -11,8 +11,9 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::join::discovery::{Request, discover};
 use crate::join::plan::INSTANCE_CONFIG;
 use crate::join::{Join, cluster};
+use crate::kubernetes::client::Client;
 use crate::net::retry::Backoff;
-use crate::net::{Client, Deadline, retry};
+use crate::net::{Deadline, retry};
 
 /// Between two looks at a Node that is not there or not ready yet.
 const PAUSE: Duration = Duration::from_millis(500);

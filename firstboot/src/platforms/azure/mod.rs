@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use super::{Attestation, Platform};
 use crate::evidence::{Field, Sign};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 
 /// The asset tag of every machine on Azure. Azure is Hyper-V, and this tag tells the two apart.
 pub(super) const ASSET_TAG: Sign = Sign::Is(Field::ChassisAssetTag, "7783-7084-3265-9085-8269-3286-77");
 const ADDRESSES: &[&str] = &["169.254.169.254"];
 /// The same for all machines, in every region.
 const WIRE_SERVER: &str = "168.63.129.16";
-const PROTOCOL: Manners =
-    Manners { headers: &[("metadata", "true")], answers_with: None, session: None, privileged_port: false };
+const PROTOCOL: Protocol =
+    Protocol { headers: &[("metadata", "true")], answers_with: None, session: None, privileged_port: false };
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[ASSET_TAG],

@@ -11,7 +11,7 @@ use super::WIRE_SERVER;
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::host::kvp;
-use crate::net::service::{Ask, Manners, Service};
+use crate::net::service::{Protocol, Request, Service};
 use crate::reporter::{Delivery, ReportContext, ReportTarget, Reporter, UP, Urgency, cut, xml};
 use crate::status::Outcome;
 
@@ -25,7 +25,7 @@ pub(super) const REPORTER: Reporter = Reporter {
     deliver,
 };
 
-const PROTOCOL: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[("x-ms-version", "2012-11-30"), ("x-ms-agent-name", "firstboot")],
     answers_with: None,
     session: None,
@@ -137,7 +137,12 @@ fn deliver(_: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
     let goal = read_goal_state(&mut service)?;
     let body = health(&goal, trouble.as_deref());
     let headers = [("content-type", "text/xml; charset=utf-8")];
-    service.send(&Ask { method: Method::POST, path: HEALTH, headers: &headers, body: body.as_bytes() })?;
+    service.send(&Request {
+        method: Method::POST,
+        path: HEALTH,
+        headers: &headers,
+        body: body.as_bytes(),
+    })?;
     Ok(Delivery::Accepted)
 }
 

@@ -4,7 +4,7 @@ use testkit::Reply;
 
 use super::*;
 use crate::host::root::Root;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 use crate::report::tests::support::{SECONDS, context, deliver_to, facts, ok, place, refuse, status, target};
 
 /// What a wireserver sends, shortened.

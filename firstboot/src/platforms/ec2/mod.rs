@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use super::{Attestation, Platform};
 use crate::evidence::{Evidence, Field, Sign, Strength};
-use crate::net::service::{Manners, Session};
+use crate::net::service::{Protocol, Session};
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:ec2::254"];
-const PROTOCOL: Manners = Manners {
+const PROTOCOL: Protocol = Protocol {
     headers: &[],
     answers_with: None,
     session: Some(Session {

@@ -1,14 +1,14 @@
 //! The Query API of AWS: a signed form, by the role of the instance
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>).
 
-use http::Method;
 use serde::Deserialize;
 
 use super::sigv4::{self, Credentials, Scope};
 use super::{ADDRESSES, PROTOCOL};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::net::Error;
-use crate::net::https::{self, Ask, Reply};
+use crate::net::http::{self, Method, Reply, Request};
+use crate::net::url::{Url, shown};
 use crate::reporter::{ReportContext, ReportTarget, form, xml};
 use crate::secret::Secret;
 
@@ -61,8 +61,8 @@ pub(super) fn endpoint(target: &ReportTarget, context: &ReportContext, service: 
 
 /// What is wrong with an endpoint: signatures are made for the path `/`.
 pub(super) fn check_endpoint(text: &str) -> std::result::Result<(), String> {
-    match https::split(text)? {
-        (_, path) if path == "/" => Ok(()),
+    match Url::secure(text)?.path.as_str() {
+        "/" => Ok(()),
         _ => Err("must be https://HOST without a path".to_owned()),
     }
 }
@@ -93,8 +93,7 @@ fn post(
     scope: &Scope,
     body: &str,
 ) -> std::result::Result<Reply, Error> {
-    let (server, _) = https::split(url).map_err(|why| Failure::new(ErrorKind::Config, why))?;
-    let host = https::host(&server);
+    let host = Url::secure(url).map_err(|why| Failure::new(ErrorKind::Config, why))?.host();
     let added = sigv4::sign(
         credentials,
         scope,
@@ -104,15 +103,12 @@ fn post(
     );
     let added = added.iter().map(|(name, value)| (*name, value.reveal()));
     let headers: Vec<(&str, &str)> = [("content-type", CONTENT_TYPE)].into_iter().chain(added).collect();
-    let ask = Ask {
-        method: &Method::POST,
-        url,
+    let request = Request {
         headers: &headers,
         body: body.as_bytes(),
-        trust: &context.trust,
-        certificate: None,
+        ..Request::new(Method::POST, url, &context.trust)
     };
-    https::send(&context.network, &ask, context.deadline)
+    http::send(&context.network, &request, context.deadline)
 }
 
 /// A success, a refusal by the API, or an error, which may pass.
@@ -123,14 +119,13 @@ fn judge(
 ) -> std::result::Result<std::result::Result<(), Refusal>, Error> {
     let refusal = refusal(&reply.body).filter(|_| (400..500).contains(&reply.status));
     match refusal {
-        Some(refusal) if PASSING.contains(&refusal.code.as_str()) => Err(Failure::new(
-            ErrorKind::Unreachable,
-            format!("{action} at {}: {}", https::shown(url), refusal.code),
-        )
-        .transient()
-        .into()),
+        Some(refusal) if PASSING.contains(&refusal.code.as_str()) => {
+            Err(Failure::new(ErrorKind::Unreachable, format!("{action} at {}: {}", shown(url), refusal.code))
+                .transient()
+                .into())
+        }
         Some(refusal) => Ok(Err(refusal)),
-        None => https::judge(&format!("{action} at {}", https::shown(url)), reply).map(Ok),
+        None => reply.check(&format!("{action} at {}", shown(url))).map(Ok),
     }
 }
 
@@ -158,8 +153,8 @@ fn refusal(body: &[u8]) -> Option<Refusal> {
     let child = |name: &str| xml::child(error, name).and_then(|node| node.text()).unwrap_or_default();
     let code = child("Code").trim();
     let message =
-        if TELLING.contains(&code) { crate::net::shown(child("Message").trim()) } else { String::new() };
-    Some(Refusal { code: crate::net::shown(code), message }).filter(|refusal| !refusal.code.is_empty())
+        if TELLING.contains(&code) { crate::text::one_line(child("Message").trim()) } else { String::new() };
+    Some(Refusal { code: crate::text::one_line(code), message }).filter(|refusal| !refusal.code.is_empty())
 }
 
 /// The credentials of the instance's role. For some seconds after its start the service answers 404.

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use ring::{digest, hmac};
 use x509_cert::der::DateTime;
 
-use crate::net::trust::hex;
 use crate::secret::Secret;
+use crate::text::hex;
 
 /// Who asks.
 #[derive(Debug)]

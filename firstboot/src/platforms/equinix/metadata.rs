@@ -1,13 +1,14 @@
 //! Facts and user data: one document each, over TLS.
 
-use http::Method;
 use zeroize::Zeroizing;
 
 use super::PHONE_HOME_URL;
 use crate::error::Result;
 use crate::facts::{Facts, Scope};
+use crate::net::Network;
+use crate::net::http::{self, Method, Request};
 use crate::net::retry::{self, Backoff};
-use crate::net::{Network, https};
+use crate::net::trust::Trust;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 use crate::platforms::{PlatformData, ReadContext};
@@ -33,18 +34,9 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
 
 fn get(context: &ReadContext, url: &str) -> Result<Zeroizing<Vec<u8>>> {
     let network = Network::new(context.root().clone());
-    let ask = https::Ask {
-        method: &Method::GET,
-        url,
-        headers: &[],
-        body: &[],
-        trust: &https::Trust::System,
-        certificate: None,
-    };
+    let request = Request::new(Method::GET, url, &Trust::System);
     retry::until(context.deadline, &mut Backoff::new(), || {
-        let reply = https::send(&network, &ask, context.deadline)?;
-        https::judge(&format!("GET {url}"), &reply)?;
-        Ok(reply.body.into())
+        Ok(http::send_ok(&network, &request, context.deadline)?.body.into())
     })
 }
 

@@ -5,13 +5,13 @@ mod report;
 
 use super::{Attestation, Platform};
 use crate::evidence::{Field, Sign};
-use crate::net::percent;
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
+use crate::text::percent;
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fd20:ce::254"];
 const FLAVOR: (&str, &str) = ("metadata-flavor", "Google");
-const PROTOCOL: Manners =
-    Manners { headers: &[FLAVOR], answers_with: Some(FLAVOR), session: None, privileged_port: false };
+const PROTOCOL: Protocol =
+    Protocol { headers: &[FLAVOR], answers_with: Some(FLAVOR), session: None, privileged_port: false };
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[

@@ -6,7 +6,7 @@ use http::Method;
 use super::{ADDRESSES, PROTOCOL};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::net::service::{Ask, Service};
+use crate::net::service::{Request, Service};
 use crate::reporter::{DONE, Delivery, ReportContext, ReportTarget, Reporter, Urgency, never, word};
 
 pub(super) const REPORTER: Reporter = Reporter {
@@ -40,7 +40,7 @@ fn deliver(_: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
     let mut service = service(context);
     for (path, value) in attributes(context) {
         let ended =
-            service.send(&Ask { method: Method::PUT, path: &path, headers: &[], body: value.as_bytes() });
+            service.send(&Request { method: Method::PUT, path: &path, headers: &[], body: value.as_bytes() });
         ended.map_err(|failure| {
             failure.help("set enable-guest-attributes=TRUE in the instance's or the project's metadata")
         })?;

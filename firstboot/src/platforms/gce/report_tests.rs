@@ -1,6 +1,6 @@
 use super::*;
 use crate::host::root::Root;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 use crate::report::tests::support::{
     SECONDS, context, deliver_to, facts, ok, place, refuse, says, status, target,
 };

@@ -1,7 +1,7 @@
 use super::*;
 use crate::host::kvp::record;
 use crate::host::root::Root;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 use crate::report::tests::support::{SECONDS, context, facts, status, target};
 use crate::status::Outcome;
 

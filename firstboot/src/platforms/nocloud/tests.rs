@@ -7,7 +7,7 @@ use super::*;
 use crate::host::files;
 use crate::host::root::Root;
 use crate::metadata::{Metadata, gather};
-use crate::net::trust::hex;
+use crate::text::hex;
 use crate::trust_policy::TrustPolicy;
 
 const CONFIG: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";

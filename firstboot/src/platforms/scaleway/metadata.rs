@@ -3,12 +3,13 @@
 use super::ADDRESSES;
 use crate::error::Result;
 use crate::facts::{Facts, Scope};
-use crate::net::service::Manners;
+use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 use crate::platforms::{PlatformData, ReadContext};
 
-const PROTOCOL: Manners = Manners { headers: &[], answers_with: None, session: None, privileged_port: true };
+const PROTOCOL: Protocol =
+    Protocol { headers: &[], answers_with: None, session: None, privileged_port: true };
 const DOCUMENT: &str = "/conf?format=json";
 const ZONE: &str = "/location/zone_id";
 const FIELDS: &[(&str, &str)] = &[

@@ -6,7 +6,7 @@ use http::Method;
 use super::{ADDRESSES, NAME};
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::net::service::{Ask, Manners};
+use crate::net::service::{Protocol, Request};
 use crate::reporter::{Delivery, ReportContext, ReportTarget, Reporter, UP, Urgency};
 
 pub(super) const REPORTER: Reporter = Reporter {
@@ -19,7 +19,8 @@ pub(super) const REPORTER: Reporter = Reporter {
     deliver,
 };
 
-const PROTOCOL: Manners = Manners { headers: &[], answers_with: None, session: None, privileged_port: false };
+const PROTOCOL: Protocol =
+    Protocol { headers: &[], answers_with: None, session: None, privileged_port: false };
 const PATH: &str = "/state";
 const BODY: &[u8] = br#"{"state_detail":"booted"}"#;
 
@@ -33,7 +34,7 @@ fn receiver(_: &ReportTarget, _: &Facts) -> Result<String> {
 
 fn deliver(_: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
     let headers = [("content-type", "application/json")];
-    context.service(ADDRESSES, PROTOCOL).send(&Ask {
+    context.service(ADDRESSES, PROTOCOL).send(&Request {
         method: Method::PATCH,
         path: PATH,
         headers: &headers,

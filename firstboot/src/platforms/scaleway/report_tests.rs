@@ -1,4 +1,4 @@
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 use crate::report::named;
 use crate::report::tests::support::{SECONDS, deliver_to, facts, ok, place, refuse, status, target};
 use crate::status::Outcome;

@@ -6,7 +6,7 @@ use testkit::{Reply, TestServer};
 
 use crate::facts::Facts;
 use crate::host::root::Root;
-use crate::net::https::Trust;
+use crate::net::trust::Trust;
 use crate::net::{Deadline, Network};
 use crate::report::{deliver, named};
 use crate::reporter::{ReportContext, ReportTarget};

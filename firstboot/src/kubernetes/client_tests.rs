@@ -2,10 +2,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::test_server::{
+use super::*;
+use crate::net::test_server::{
     ApiServer as _, Ca, Identity, Reply, TestServer, Trusted as _, message, network, status,
 };
-use super::*;
+use std::net::SocketAddr;
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(20))
@@ -302,26 +303,20 @@ fn nobody_there_is_told_at_once_and_a_dead_address_does_not_eat_the_deadline() {
     let connect = Duration::from_millis(200);
     network.connect_timeout = connect;
     let started = Instant::now();
-    let tls = trust::verifying(&ca.authorities(), None).unwrap();
-    assert!(
-        Connection::open(&addresses, ServerName::try_from("127.0.0.1").unwrap(), tls, &network, soon())
-            .is_ok()
-    );
+    let tls = transport(&ca);
+    assert!(Connection::open(&addresses, &tls, &network, soon()).is_ok());
     assert!(started.elapsed() < Duration::from_secs(3));
-    let tls = trust::verifying(&ca.authorities(), None).unwrap();
-    let fault = Connection::open(
-        &[silent],
-        ServerName::try_from("127.0.0.1").unwrap(),
-        tls,
-        &network,
-        soon().within(connect),
-    )
-    .err()
-    .unwrap();
+    let tls = transport(&ca);
+    let fault = Connection::open(&[silent], &tls, &network, soon().within(connect)).err().unwrap();
     assert!(matches!(fault, Fault::Io("connecting", error) if error.kind() == std::io::ErrorKind::TimedOut));
 }
 
 /// An address whose queue of connections is full, so that the kernel ignores new ones, as a dead machine would; and what keeps it so.
+fn transport(ca: &Ca) -> Transport {
+    let config = tls::config(&Trust::Authorities(ca.authorities()), None).unwrap();
+    Transport::Tls(ServerName::try_from("127.0.0.1").unwrap(), config)
+}
+
 fn silent_address() -> (SocketAddr, Vec<std::net::TcpStream>) {
     use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, socket};
     let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
@@ -397,7 +392,7 @@ fn a_ca_with_the_serial_number_0_is_a_trust_anchor_and_has_its_pin() {
     let pem = include_bytes!("../../../tests/vectors/ca.crt");
     let authorities = Authorities::from_pem(pem).unwrap();
     assert_eq!(authorities.pins(), ["7cbaa28d5486ee14ee873fca92c426e115c70c4944ef4dda11e60793650696bf"]);
-    trust::verifying(&authorities, None).unwrap();
+    tls::config(&Trust::Authorities(authorities), None).unwrap();
     for (wrong, why) in [
         ("", "no certificate"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),

@@ -3,7 +3,7 @@ use super::*;
 
 fn key_of(certificate: &CertificateDer<'_>) -> String {
     let anchor = webpki::anchor_from_trusted_cert(certificate).unwrap();
-    trust::hex(digest::digest(&digest::SHA256, &webpki::spki_for_anchor(&anchor)).as_ref())
+    hex(digest::digest(&digest::SHA256, &webpki::spki_for_anchor(&anchor)).as_ref())
 }
 
 fn verify(
@@ -11,7 +11,7 @@ fn verify(
     chain: &[&CertificateDer<'static>],
     name: &str,
 ) -> std::result::Result<(), rustls::Error> {
-    let pinned = Pinned { keys: keys.to_vec(), provider: trust::provider() };
+    let pinned = Verifier { accepts: Accepts::Keys(keys.to_vec()), provider: provider() };
     let rest: Vec<_> = chain[1..].iter().map(|one| (*one).clone()).collect();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     pinned.verify_server_cert(chain[0], &rest, &name, &[], UnixTime::now()).map(drop)

@@ -1,24 +1,25 @@
 //! A client of one API server: one connection, reused for every request.
 
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderValue, Method, Request};
-use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 
-use super::connection::{Connection, Fault};
-use super::exchange::{self, Received, Stream};
-use super::network::{Counters, Network};
-use super::trust::{self, Authorities, ClientCertificate};
-use super::{Answer, Deadline, Error, resolve};
+use super::answer::Answer;
+use super::server::Server;
+use super::{api_status, untrusted};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::kubernetes::server::Server;
+use crate::net::connection::{Connection, Transport};
+use crate::net::exchange::{LONGEST_BODY, Received};
+use crate::net::http::{self as net_http, AGENT, Peer};
+use crate::net::stream::Fault;
+use crate::net::trust::{Authorities, ClientCertificate, Trust};
+use crate::net::{Deadline, Error, Network, tls};
 use crate::secret::Secret;
+use crate::text::one_line;
 
 /// Longest event of a watch.
 const LONGEST_LINE: usize = 1024 * 1024;
@@ -36,12 +37,10 @@ pub enum Credential {
 
 /// A client of an API server whose certificate is verified before anything is sent.
 pub struct Client {
-    network: Network,
+    http: net_http::Client,
     server: Server,
     name: ServerName<'static>,
-    tls: Arc<ClientConfig>,
     authorization: Option<HeaderValue>,
-    connection: Option<Connection>,
     /// The certificates of the connection that gave the last answer.
     peer_chain: Vec<CertificateDer<'static>>,
     /// The server's and this machine's time at the last answer.
@@ -61,7 +60,9 @@ struct Outgoing<'a> {
 impl UnverifiedClient {
     /// A client of `server`; nothing is sent yet.
     pub fn new(network: &Network, server: Server) -> Result<Self> {
-        Client::with(network, server, None, trust::accepting()?, None).map(Self)
+        let name = tls::server_name(&server.endpoint, None)?;
+        let transport = Transport::Tls(name.clone(), tls::unverified()?);
+        Ok(Self(Client::with(network, server, name, transport, None)))
     }
 
     /// GET, without any Authorization header. The answer is not to be trusted.
@@ -77,16 +78,19 @@ impl UnverifiedClient {
     /// Verifies the certificates of the very connection that gave the last answer against `authorities`.
     pub fn verify(&self, authorities: &Authorities) -> Result<()> {
         let date = self.0.dates.map(|(server, _)| server);
-        authorities.verify(&self.0.server.endpoint.to_string(), &self.0.peer_chain, &self.0.name, date)
+        let peer = self.0.server.endpoint.to_string();
+        authorities
+            .verify(&self.0.peer_chain, &self.0.name, date)?
+            .map_err(|error| untrusted::failure(&peer, &error, date))
     }
 
     /// The same, and goes on as `credential`, on the same connection where the credential allows it.
-    pub fn verified(self, authorities: &Authorities, credential: &Credential) -> Result<Client> {
+    pub fn verified(mut self, authorities: &Authorities, credential: &Credential) -> Result<Client> {
         self.verify(authorities)?;
-        let mut client = Client::new(&self.0.network, self.0.server, None, authorities, credential)?;
+        let mut client = Client::new(self.0.http.network(), self.0.server, None, authorities, credential)?;
         client.dates = self.0.dates;
         if !matches!(credential, Credential::Certificate(_)) {
-            client.connection = self.0.connection;
+            client.http.take_connection(&mut self.0.http);
         }
         Ok(client)
     }
@@ -106,35 +110,21 @@ impl Client {
             Credential::Bearer(token) => (None, Some(token)),
             Credential::Certificate(certificate) => (Some(certificate), None),
         };
-        Self::with(network, server, name, trust::verifying(authorities, certificate)?, bearer)
+        let name = tls::server_name(&server.endpoint, name)?;
+        let config = tls::config(&Trust::Authorities(authorities.clone()), certificate)?;
+        let authorization = bearer.map(authorization).transpose()?;
+        Ok(Self::with(network, server, name.clone(), Transport::Tls(name, config), authorization))
     }
 
     fn with(
         network: &Network,
         server: Server,
-        name: Option<&str>,
-        tls: Arc<ClientConfig>,
-        bearer: Option<&Secret>,
-    ) -> Result<Self> {
-        let host = name.unwrap_or(&server.endpoint.host);
-        let host = host.split('%').next().unwrap_or(host).to_owned();
-        let name = ServerName::try_from(host).map_err(|_| {
-            Failure::new(
-                ErrorKind::Config,
-                format!("{}: the host is neither a DNS name nor an IP address", server.endpoint),
-            )
-        })?;
-        let authorization = bearer.map(authorization).transpose()?;
-        Ok(Self {
-            network: network.clone(),
-            server,
-            name,
-            tls,
-            authorization,
-            connection: None,
-            peer_chain: Vec::new(),
-            dates: None,
-        })
+        name: ServerName<'static>,
+        transport: Transport,
+        authorization: Option<HeaderValue>,
+    ) -> Self {
+        let http = net_http::Client::new(network, Peer::Named(server.endpoint.clone()), transport);
+        Self { http, server, name, authorization, peer_chain: Vec::new(), dates: None }
     }
 
     /// The server that is asked.
@@ -144,7 +134,7 @@ impl Client {
 
     /// What the connections of this client have in common with others.
     pub fn network(&self) -> &Network {
-        &self.network
+        self.http.network()
     }
 
     /// The server's time and this machine's, both at the last answer that had a date.
@@ -199,13 +189,13 @@ impl Client {
         let outgoing = Outgoing { method: Method::GET, path, content_type: "", body: Vec::new() };
         let asked = self.asked(&outgoing);
         let (mut connection, received) =
-            self.ask(&outgoing, deadline.within(self.network.request_timeout))?;
+            self.ask(&outgoing, deadline.within(self.http.network().request_timeout))?;
         if received.status != 200 {
             return Err(self.refused(
                 &asked,
                 connection,
                 received,
-                deadline.within(self.network.request_timeout),
+                deadline.within(self.http.network().request_timeout),
             ));
         }
         let mut line = Vec::new();
@@ -228,7 +218,7 @@ impl Client {
         });
         match streamed {
             Ok(reusable) => {
-                self.keep(connection, reusable);
+                self.http.keep(connection, reusable);
                 Ok(found)
             }
             Err(_) if deadline.has_passed() => Ok(None),
@@ -238,7 +228,7 @@ impl Client {
 
     /// One request with its whole answer.
     fn whole(&mut self, outgoing: &Outgoing<'_>, deadline: Deadline) -> std::result::Result<Answer, Error> {
-        let deadline = deadline.within(self.network.request_timeout);
+        let deadline = deadline.within(self.http.network().request_timeout);
         let asked = self.asked(outgoing);
         let (mut connection, received) = self.ask(outgoing, deadline)?;
         if !(200..300).contains(&received.status) {
@@ -246,52 +236,34 @@ impl Client {
         }
         let status = received.status;
         let (body, reusable) = received
-            .whole_body(&mut connection, deadline)
+            .body_within(LONGEST_BODY, &mut connection, deadline)
             .map_err(|fault| self.failure(&asked, fault, deadline))?;
-        self.keep(connection, reusable);
+        self.http.keep(connection, reusable);
         Ok(Answer { status, date: self.dates.map(|(server, _)| server), body, asked })
     }
 
-    /// Sends the request and receives the head of its answer. When the server had closed the idle connection, a new one is tried once.
+    /// Sends the request and receives the head of its answer.
     fn ask(
         &mut self,
         outgoing: &Outgoing<'_>,
         deadline: Deadline,
     ) -> std::result::Result<(Connection, Received), Error> {
-        let asked = self.asked(outgoing);
-        loop {
-            let mut connection = match self.connection.take() {
-                Some(connection) => connection,
-                None => self.connect(&asked, deadline)?,
-            };
-            let was_used = connection.used;
-            let request = self.request(outgoing)?;
-            Counters::add(&self.network.counters().requests, 1);
-            match exchange::ask(&mut connection, request, &outgoing.body, deadline) {
-                Ok(received) => {
-                    self.peer_chain = connection.peer_chain();
-                    self.note_date(&received);
-                    return Ok((connection, received));
-                }
-                Err(fault) if was_used && fault.is_stale() => {}
-                Err(fault) => return Err(self.failure(&asked, fault, deadline).into()),
-            }
-        }
-    }
-
-    fn connect(&self, asked: &str, deadline: Deadline) -> Result<Connection> {
-        let endpoint = &self.server.endpoint;
-        let addresses: Vec<SocketAddr> =
-            resolve::addresses(&self.network, &endpoint.host, endpoint.port, deadline)?;
-        Connection::open(&addresses, self.name.clone(), self.tls.clone(), &self.network, deadline)
-            .map_err(|fault| self.failure(asked, fault, deadline))
+        let request = self.request(outgoing)?;
+        let (connection, received) = self
+            .http
+            .ask(&request, &outgoing.body, deadline)
+            .map_err(|fault| self.failure(&self.asked(outgoing), fault, deadline))?;
+        self.peer_chain = connection.peer_chain();
+        let date = net_http::date(&received.headers);
+        self.dates = date.map(|date| (date, SystemTime::now())).or(self.dates);
+        Ok((connection, received))
     }
 
     fn request(&self, outgoing: &Outgoing<'_>) -> Result<Request<()>> {
         let mut request = Request::builder()
             .method(outgoing.method.clone())
             .uri(self.server.url(outgoing.path))
-            .header(USER_AGENT, concat!("firstboot/", env!("CARGO_PKG_VERSION")))
+            .header(USER_AGENT, AGENT)
             .header(ACCEPT, "application/json, */*");
         if !outgoing.body.is_empty() {
             request = request
@@ -315,30 +287,17 @@ impl Client {
         deadline: Deadline,
     ) -> Error {
         let (status, headers) = (received.status, received.headers.clone());
-        let (text, reusable) = received.whole_body(&mut connection, deadline).unwrap_or_default();
-        self.keep(connection, reusable);
-        let mut error = Error::of_answer(asked, status, &headers, &text);
+        let (text, reusable) =
+            received.body_within(LONGEST_BODY, &mut connection, deadline).unwrap_or_default();
+        self.http.keep(connection, reusable);
+        let mut error = api_status::error(asked, status, &headers, &text);
         if let Some(target) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
             // The query of a signed URL is a secret.
-            let shown = super::error::shown(target.split('?').next().unwrap_or_default());
+            let shown = one_line(target.split('?').next().unwrap_or_default());
             error.failure.message = format!("{} (to {shown})", error.failure.message);
             error.location = Some(target.to_owned());
         }
         error
-    }
-
-    /// Keeps the connection for the next request, unless there is more on it than the answer: that would be taken for the next one.
-    fn keep(&mut self, connection: Connection, reusable: bool) {
-        self.connection = (reusable && connection.inbox().is_empty()).then_some(connection);
-    }
-
-    fn note_date(&mut self, received: &Received) {
-        let date = received
-            .headers
-            .get(DATE)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| httpdate::parse_http_date(text).ok());
-        self.dates = date.map(|date| (date, SystemTime::now())).or(self.dates);
     }
 
     fn asked(&self, outgoing: &Outgoing<'_>) -> String {
@@ -347,20 +306,23 @@ impl Client {
     }
 
     fn failure(&self, asked: &str, fault: Fault, deadline: Deadline) -> Failure {
-        if let Fault::Tls(error) = &fault {
-            return trust::failure(
-                &self.server.endpoint.to_string(),
-                error,
-                self.dates.map(|(server, _)| server),
-            );
-        }
-        let failure = Failure::new(ErrorKind::Unreachable, format!("{asked}: {}", fault.why(deadline)));
         match fault {
-            fault if fault.may_pass() => failure.transient(),
-            Fault::Protocol(_) => {
-                failure.help("check the endpoint: another server than a Kubernetes API server answers there")
+            Fault::Name(failure) => failure,
+            Fault::Tls(error) => {
+                let date = self.dates.map(|(server, _)| server);
+                untrusted::failure(&self.server.endpoint.to_string(), &error, date)
             }
-            _ => failure,
+            fault => {
+                let failure =
+                    Failure::new(ErrorKind::Unreachable, format!("{asked}: {}", fault.why(deadline)));
+                match fault {
+                    fault if fault.may_pass() => failure.transient(),
+                    Fault::Protocol(_) => failure.help(
+                        "check the endpoint: another server than a Kubernetes API server answers there",
+                    ),
+                    _ => failure,
+                }
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `host:port` of an API server.
+//! `host:port` of a server.
 
 use std::fmt;
 use std::str::FromStr;

@@ -9,6 +9,22 @@ use super::super::test_server::{
 use super::*;
 use crate::secret::Secret;
 
+fn post(
+    network: &Network,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    trust: &Trust,
+    certificate: Option<&ClientCertificate>,
+    deadline: Deadline,
+) -> std::result::Result<Reply, Error> {
+    send_ok(
+        network,
+        &Request { headers, body, certificate, ..Request::new(Method::POST, url, trust) },
+        deadline,
+    )
+}
+
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(20))
 }
@@ -29,8 +45,9 @@ fn sends_what_it_is_given_and_nothing_else() {
     let url = format!("{}/a/b?c=d#e", server.server());
     let headers = [("content-type", "text/plain"), ("authorization", "Bearer canary")];
     let answer = post(&network(), &url, &headers, b"hello", &trust, None, soon()).unwrap();
-    assert_eq!((answer.status, answer.json::<serde_json::Value>().unwrap()), (201, json!({"body": "hello"})));
-    assert!(answer.date.is_some());
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((answer.status, body), (201, json!({"body": "hello"})));
+    assert!(answer.date().is_some());
     let asked = &server.requests()[0];
     let mut lines: Vec<String> =
         asked.head.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
@@ -197,7 +214,56 @@ fn only_https_without_credentials() {
         ("https://a:443/b?c#d", "a", "/b?c"),
         ("https://[fe80::1%eth0]:8443/b", "[fe80::1]:8443", "/b"),
     ] {
-        let split = split(url).unwrap();
-        assert_eq!((host(&split.0).as_str(), split.1.as_str()), (server, path), "{url}");
+        let read = Url::secure(url).unwrap();
+        assert_eq!((read.host().as_str(), read.path.as_str()), (server, path), "{url}");
+    }
+}
+
+fn answered(answer: &'static [u8], limit: usize) -> crate::error::Result<Reply> {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(answer);
+    });
+    let url = format!("http://127.0.0.1:{port}/healthz");
+    let request = Request { limit, ..Request::new(Method::GET, &url, &Trust::Nobody) };
+    let answered = send(&network(), &request, Deadline::after(Duration::from_secs(5)));
+    answered.map_err(Failure::from)
+}
+
+#[test]
+fn plain_answers_have_status_and_body() {
+    let answer = answered(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 10).unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+    assert_eq!(answered(b"HTTP/1.0 503 no\r\n\r\n", 10).unwrap().status, 503);
+    assert_eq!(
+        answered(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 10)
+            .unwrap()
+            .body,
+        b"ok"
+    );
+}
+
+#[test]
+fn plain_answers_that_are_cut_off_too_long_or_not_http_are_refused() {
+    for (answer, why) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"[..],
+            "the connection broke in the middle of the answer",
+        ),
+        (b"HTTP/1.1 200", "the connection broke in the middle of the answer"),
+        (b"", "the server closed the connection without an answer"),
+        (b"SSH-2.0-OpenSSH\r\n", "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\n\r\n01234567890", "longer than 10 bytes"),
+    ] {
+        let failure = answered(answer, 10).unwrap_err();
+        assert!(
+            failure.message.contains(why) && failure.kind == ErrorKind::Unreachable && failure.transient,
+            "{failure}"
+        );
     }
 }

@@ -1,0 +1,123 @@
+//! `http://` and `https://` URLs: the server, and what is asked of it.
+
+use std::str::FromStr;
+
+use super::Endpoint;
+use crate::text::one_line;
+
+/// A URL without credentials and fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// Whether it is `https://`.
+    pub is_secure: bool,
+    /// The server.
+    pub endpoint: Endpoint,
+    /// From the first slash on, with the query.
+    pub path: String,
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    /// Reads a URL; the port may be left out. Credentials in it are refused: messages would show them.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.split('#').next().unwrap_or_default();
+        let (is_secure, rest, port) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest, 443),
+            (None, Some(rest)) => (false, rest, 80),
+            (None, None) => return Err("the URL does not begin with https://".to_owned()),
+        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let endpoint = endpoint(authority, port)?;
+        if !is_secure && !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("the URL holds characters that no URL has".to_owned());
+        }
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Self { is_secure, endpoint, path })
+    }
+}
+
+impl Url {
+    /// Reads a URL that must be `https://`.
+    pub fn secure(text: &str) -> Result<Self, String> {
+        if text.starts_with("https://") {
+            text.parse()
+        } else {
+            Err("the URL does not begin with https://".to_owned())
+        }
+    }
+
+    /// What the header `Host` says: the port only where it is not the scheme's. An IPv6 zone means something only
+    /// on this machine, so it is left out (RFC 9844).
+    pub fn host(&self) -> String {
+        let host = without_zone(&self.endpoint).to_string();
+        let port = if self.is_secure { ":443" } else { ":80" };
+        host.strip_suffix(port).unwrap_or(&host).to_owned()
+    }
+
+    /// The URL that is sent: without an IPv6 zone.
+    pub(super) fn target(&self) -> String {
+        let scheme = if self.is_secure { "https" } else { "http" };
+        let host = if self.is_secure { without_zone(&self.endpoint).to_string() } else { self.host() };
+        format!("{scheme}://{host}{}", self.path)
+    }
+}
+
+/// Host and port of a URL's authority; `port` when it names none.
+pub(crate) fn endpoint(authority: &str, port: u16) -> Result<Endpoint, String> {
+    if authority.contains('@') {
+        return Err("the server's URL holds credentials".to_owned());
+    }
+    let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
+    if has_port { authority.parse() } else { format!("{authority}:{port}").parse() }
+}
+
+fn without_zone(endpoint: &Endpoint) -> Endpoint {
+    let host = endpoint.host.split('%').next().unwrap_or_default().to_owned();
+    Endpoint { host, port: endpoint.port }
+}
+
+/// A URL as a message shows it: without its query, which may be secret.
+pub fn shown(url: &str) -> String {
+    one_line(url.split(['?', '#']).next().unwrap_or_default())
+}
+
+/// A URL's scheme, host and port.
+pub(crate) fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    &url[..url[host..].find(['/', '?', '#']).map_or(url.len(), |length| host + length)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_server_and_what_is_asked_of_it() {
+        for (text, host, port, path) in [
+            ("https://api.example.com", "api.example.com", 443, "/"),
+            ("https://api.example.com:444/a?b=c#d", "api.example.com:444", 444, "/a?b=c"),
+            ("https://[fd00::1]?a", "[fd00::1]", 443, "/?a"),
+            ("http://[fe80::1%eth0]:80/a", "[fe80::1]", 80, "/a"),
+            ("http://169.254.169.254:81", "169.254.169.254:81", 81, "/"),
+        ] {
+            let url: Url = text.parse().unwrap();
+            assert_eq!(
+                (url.host().as_str(), url.endpoint.port, url.path.as_str()),
+                (host, port, path),
+                "{text}"
+            );
+            assert_eq!(url.is_secure, Url::secure(text).is_ok());
+        }
+        for wrong in ["", "ftp://a", "https://", "https://a:b@host", "http://host/\u{e9}", "http://host:0"] {
+            assert!(wrong.parse::<Url>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn messages_show_no_query() {
+        assert_eq!(shown("https://a:1/b?secret#more"), "https://a:1/b");
+        assert_eq!(origin("https://a:1/b?c"), "https://a:1");
+        assert_eq!(origin("http://a?c"), "http://a");
+    }
+}
