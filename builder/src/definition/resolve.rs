@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::compose::{self, Composed};
+use contract::suggest::nearest;
+
+use super::compose::{self, Composition};
 use super::image_spec::PreloadSpec;
 use super::interpolate::{Variables, interpolate};
 use super::layer_spec::LayerSpec;
@@ -12,14 +14,15 @@ use super::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PreloadOrigin, PreloadPla
 use super::registry::Registry;
 use super::resolve_layer::{Layer, check_url, resolve_layer};
 use super::resolve_metadata::resolve_metadata;
-use super::source::{Step, error_in, nearest, rewrite_error, suggestion};
-use super::value::{MIB, Name, Size};
+use super::source::{Step, error_in, rewrite_error, suggestion};
+use super::value::{Name, Size};
 use crate::at;
 use crate::error::{Error, Result};
+use crate::size::MIB;
 
 /// A definition, resolved, and where its parts lie.
 #[derive(Debug)]
-pub struct Resolved {
+pub struct Definition {
     /// The plan.
     pub plan: ImagePlan,
     /// Where the lock belongs: beside the definition.
@@ -37,15 +40,15 @@ pub fn load(
     sets: &[String],
     layers: Option<&Path>,
     registry: &dyn Registry,
-) -> Result<Resolved> {
+) -> Result<Definition> {
     let composed = compose::compose(path, sets)?;
     let layers_folder = layers.map_or_else(|| composed.folder.join("../layers"), Path::to_owned);
     let plan = Resolver { composed: &composed, layers_folder: &layers_folder, registry }.plan()?;
-    Ok(Resolved { plan, lock: path.with_extension("lock") })
+    Ok(Definition { plan, lock: path.with_extension("lock") })
 }
 
 struct Resolver<'a> {
-    composed: &'a Composed,
+    composed: &'a Composition,
     layers_folder: &'a Path,
     registry: &'a dyn Registry,
 }

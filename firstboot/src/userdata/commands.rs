@@ -1,4 +1,4 @@
-//! Commands in user data. The agent runs none; it reads `kubeadm join` and does that itself.
+//! Commands in user data: decides which of them the agent does itself. It runs none of them.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -18,40 +18,40 @@ use crate::error::Result;
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>, sentinel file).
 pub const SENTINELS: &str = "/run/cluster-api/";
 
-/// Shell keywords and programs before a command. The command after them counts.
+/// Shell keywords and programs before a command that do not change which command it is.
 const PREFIXES: &[&str] = &[
     "sudo", "exec", "time", "command", "env", "if", "then", "else", "elif", "while", "until", "do", "!", "{",
 ];
 
-/// Commands that need not run: the rest of Cluster API's script besides the join.
+/// Commands that the agent can safely leave out: those in Cluster API's own script, besides the join.
 const HARMLESS: &[&str] =
     &["set", "fi", "done", "}", "esac", "mkdir -p /run/cluster-api", "mv /etc/kubeadm.yml /tmp/"];
 
-/// Nested shells.
+/// The limit for nested shells.
 const SHELLS: usize = 2;
 
 /// A command in user data.
 pub enum Command {
-    /// For the shell: a line or a whole script.
+    /// A line or a script for the shell.
     Shell(Zeroizing<String>),
-    /// As words.
+    /// The program and its arguments.
     Words(Vec<Zeroizing<String>>),
 }
 
-/// The commands, read.
+/// The effect of all commands.
 #[derive(Debug, Default)]
 pub struct ParsedCommands {
     /// The flags of `kubeadm join`.
     pub join: Option<JoinFlags>,
-    /// The path of the sentinel file.
+    /// The file that marks a successful join.
     pub sentinel: Option<String>,
-    /// Whether a command fills in the variables of a file.
+    /// Whether `envsubst` replaces the variables of a file before the join.
     pub fills_in: bool,
-    /// Commands that are not executed.
+    /// How many commands are not done.
     pub others: usize,
 }
 
-/// Reads all commands.
+/// Evaluates all commands.
 pub fn read(commands: &[Command]) -> Result<ParsedCommands> {
     let mut found = ParsedCommands::default();
     for command in commands {
@@ -80,7 +80,7 @@ impl ParsedCommands {
         script.commands.iter().try_for_each(|simple| self.add(simple, shells))
     }
 
-    /// `shells`: how many nested shells are still read.
+    /// `shells` is how many more levels of nested shells to evaluate.
     fn add(&mut self, command: &Simple, shells: usize) -> Result<()> {
         let is_in_front = |word: &&Word| {
             let text = word.text.as_str();
@@ -121,7 +121,7 @@ impl ParsedCommands {
                 .help("write what they stand for"));
         }
         let arguments = words.iter().skip(1).map(|word| OsString::from(word.text.as_str()));
-        // The errors may repeat words of the user data, which may be secret.
+        // Its errors may repeat words of the command, which are user data and may be secret.
         let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
             return Err(wrong("the flags of the command kubeadm join are not those that kubeadm has")
                 .help("try them: firstboot join --dry-run with the same flags"));

@@ -1,4 +1,4 @@
-//! `data:` URLs (RFC 2397): which hold the files of Ignition configs.
+//! `data:` URLs (RFC 2397), with which Ignition configs embed files.
 
 use zeroize::Zeroizing;
 

@@ -1,5 +1,5 @@
-//! A node config that is embedded in a cloud-config or an Ignition config: one of its files, changed by its
-//! commands.
+//! A cloud-config or an Ignition config with a node config inside: finds the file with the node config, and
+//! adds the settings from commands.
 
 use super::bounds::{Budget, Bytes, append, wrong};
 use super::commands::{self, Command, ParsedCommands};
@@ -9,15 +9,15 @@ use crate::config::flags::JoinFlags;
 use crate::document::Document;
 use crate::error::Result;
 
-/// The agent's own locations of a config.
+/// The agent's own path for a node config.
 const OURS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
-/// Cluster API writes this file to create its folder.
+/// Cluster API writes this file only to create its folder.
 const PLACEHOLDER: &str = "/run/cluster-api/placeholder";
 
-/// Prefixes of variables that may have a value, and whose names are shown: Afterburn's.
+/// The prefixes of variables that may have a value and whose names may be shown: Afterburn's.
 const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 
-/// A cloud-config or Ignition config, read.
+/// The contents of a document before the agent knows whether it embeds a node config.
 #[derive(Default)]
 pub struct HostConfig {
     /// `cloud-config`
@@ -33,17 +33,17 @@ pub struct HostConfig {
 /// A node config, with everything else that the agent uses.
 #[derive(Debug)]
 pub struct EmbeddedConfig {
-    /// The node config, unless there are flags alone.
+    /// The node config; `None` if there are only flags.
     pub document: Option<Document>,
     /// The flags of the join.
     pub flags: Option<JoinFlags>,
-    /// All other files.
+    /// The extra files.
     pub files: Vec<ExtraFile>,
-    /// The path of the sentinel file.
+    /// The file that marks a successful join.
     pub sentinel: Option<String>,
 }
 
-/// `2 users are not made`; none for 0.
+/// `2 users are not made`, or nothing for zero.
 pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Option<String> {
     match number {
         0 => None,
@@ -53,7 +53,8 @@ pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Optio
 }
 
 impl HostConfig {
-    /// Takes the node config out, if there is one. `lookup` has the variables that a command would fill in.
+    /// Extracts the node config, if there is one. `lookup` returns the variables that a command would
+    /// replace.
     pub fn find(
         &mut self,
         lookup: &dyn Fn(&str) -> Option<String>,
@@ -81,7 +82,7 @@ impl HostConfig {
     }
 }
 
-/// The file that the join reads; else the agent's location; else the only file that is a node config.
+/// The file that the join reads, else the agent's own file, else the only file that is a node config.
 fn position(files: &[ExtraFile], found: &ParsedCommands) -> Result<Option<usize>> {
     if let Some(join) = &found.join {
         let Some(path) = &join.config else {
@@ -121,8 +122,8 @@ fn names_a_join(bytes: &[u8]) -> bool {
 
 const JOIN: &[u8] = b"JoinConfiguration";
 
-/// Replaces `$NAME` and `${NAME}` by values, as `envsubst` does. A name without a value is an error. Text
-/// after another `$` may be part of a password, and is not shown.
+/// Does the same as `envsubst`: replaces `$NAME` and `${NAME}` by values. A name without a value is an error
+/// here. Text after another `$` may be part of a password and is not shown.
 fn fill_in(
     document: &Document,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -160,7 +161,7 @@ fn fill_in(
     super::files::content(filled)
 }
 
-/// The name of the variable at the start of `text`, which begins with `$`, and the rest.
+/// The name of the variable at the start of `text`, which begins with `$`, and the rest of the text.
 fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
     let text = text.strip_prefix(b"$")?;
     let (inner, end) = text.strip_prefix(b"{").map_or((text, &b""[..]), |inner| (inner, &b"}"[..]));

@@ -1,6 +1,6 @@
-//! `## template: jinja`: cloud-init's variables of the instance
-//! (<https://cloudinit.readthedocs.io/en/latest/explanation/instancedata.html>), and nothing else of the
-//! language. An expression without a value leaves a mark. It is an error only if the mark is used.
+//! `## template: jinja`: replaces cloud-init's instance variables
+//! (<https://cloudinit.readthedocs.io/en/latest/explanation/instancedata.html>), and supports nothing else of
+//! the language. An expression without a value leaves a mark; only text that uses the mark fails.
 
 use zeroize::Zeroizing;
 
@@ -8,25 +8,25 @@ use super::bounds::{Budget, Bytes, append, wrong};
 use crate::config::redact::Redactor;
 use crate::error::{Failure, Result};
 
-/// Encloses the number of an expression without a value. A private-use character, which real text does not
-/// have.
+/// Encloses the number of an expression without a value. It is a private-use character, so normal text does
+/// not contain it.
 pub(super) const MARK: char = '\u{e0f1}';
-/// Expressions without a value.
+/// The limit of expressions without a value.
 const MISSING: usize = 256;
-/// Characters of a variable's name.
+/// The length limit of a variable's name.
 const NAME: usize = 200;
-/// Bytes of a value.
+/// The size limit of a value.
 const VALUE: usize = 4096;
 
-/// A template with its variables filled in.
+/// A template after its variables are replaced.
 pub struct Rendered {
-    /// The text, without the line that names the template.
+    /// The text, without the first line of the template.
     pub text: Bytes,
-    /// The errors of expressions without a value, by the number in their marks.
+    /// The error of each expression without a value, by the number in its mark.
     pub missing: Vec<Failure>,
 }
 
-/// Fills in the variables of `template`, whose first line names it. `lookup` knows them by names such as
+/// Replaces the variables of `template`. `lookup` returns them by names such as
 /// `ds.meta_data.local_hostname`.
 pub fn render(template: &str, lookup: &dyn Fn(&str) -> Option<String>, budget: &Budget) -> Result<Rendered> {
     if template.contains(MARK) {
@@ -45,7 +45,7 @@ pub fn render(template: &str, lookup: &dyn Fn(&str) -> Option<String>, budget: &
     Ok(Rendered { text: renderer.text, missing: renderer.missing })
 }
 
-/// Fails when `text` has the mark of an expression without a value.
+/// Fails if `text` contains the mark of an expression without a value.
 pub fn check(text: &[u8], missing: &[Failure]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
@@ -96,7 +96,7 @@ impl Renderer<'_> {
         Ok(())
     }
 
-    /// The content of a tag, and the rest.
+    /// The content of a tag, and the rest of the text.
     fn inside<'t>(&self, tag: &'t str, end: &str) -> Result<(&'t str, &'t str)> {
         let inside = tag.get(2..).and_then(|tag| tag.split_once(end));
         inside.ok_or_else(|| wrong(format!("line {}: a template tag is not closed", self.line)))
@@ -150,8 +150,8 @@ impl Renderer<'_> {
         Ok(value)
     }
 
-    /// `{% raw %}…{% endraw %}` is kept unchanged. Any other statement would have to be executed, and is an
-    /// error.
+    /// The content of `{% raw %}…{% endraw %}` stays as it is. Any other statement would have to be run, so
+    /// it is an error.
     fn raw<'t>(&mut self, tag: &'t str) -> Result<&'t str> {
         let (statement, behind) = self.inside(tag, "%}")?;
         let word = |statement: &str| statement.trim_matches('-').trim().to_owned();
@@ -180,7 +180,7 @@ fn lines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// `ds.meta_data["local-hostname"]` → `ds.meta_data.local-hostname`; none if it is not a name.
+/// `ds.meta_data["local-hostname"]` → `ds.meta_data.local-hostname`; `None` if it is more than a name.
 fn name(expression: &str) -> Option<String> {
     if expression.len() > NAME {
         return None;
@@ -215,7 +215,7 @@ fn name(expression: &str) -> Option<String> {
     Some(name)
 }
 
-/// A value that stays a value in YAML, in quotes or without.
+/// Whether the value is a plain value in YAML, with or without quotes.
 fn is_plain(value: &str) -> bool {
     let is_safe =
         |character: char| !character.is_control() && !"\"'\\{}#".contains(character) && character != MARK;

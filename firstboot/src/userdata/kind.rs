@@ -1,4 +1,4 @@
-//! The kind of user data, by its content alone.
+//! Recognises the form of user data by its content alone.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -6,17 +6,17 @@ use serde::de::IgnoredAny;
 use super::bounds::Budget;
 use super::unpack;
 
-/// API groups by which a node config is known.
+/// The API groups of node configs.
 const GROUPS: &[&str] = &["kubeadm.k8s.io/", "firstboot.kiln/", "kubelet.config.k8s.io/"];
-/// First lines of cloud-init's other formats, which are not read
+/// The first lines of cloud-init's forms that the agent does not read
 /// (<https://cloudinit.readthedocs.io/en/latest/explanation/format.html>).
 const OTHERS: &[&str] = &["#cloud-", "#include", "#part-handler", "#upstart-job", "## template:"];
-/// The header of a multipart message must be within so many bytes, as in cloud-init.
+/// A multipart message must be recognisable within this many bytes, as in cloud-init.
 const HEADERS: usize = 4096;
-/// Layers of base64 that are looked through.
+/// The limit for nested base64.
 const LAYERS: usize = 3;
 
-/// A kind of user data.
+/// The forms of user data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Documents of kubeadm, the kubelet or the agent.
@@ -27,7 +27,7 @@ pub enum Kind {
     Template,
     /// Another format of cloud-init.
     OtherCloudInit,
-    /// A script.
+    /// A script or program.
     Script,
     /// A message with several parts.
     Multipart,
@@ -35,7 +35,7 @@ pub enum Kind {
     Gzip,
     /// Compressed with zstd.
     Zstd,
-    /// base64 of another known kind.
+    /// base64 around a known form.
     Base64,
     /// An Ignition config.
     Ignition,
@@ -44,7 +44,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name in messages.
+    /// The name for messages.
     pub fn word(self) -> &'static str {
         match self {
             Self::NodeConfig => "a node config",
@@ -62,8 +62,8 @@ impl Kind {
     }
 }
 
-/// The kind of `bytes`: by their beginning, by the API group of a node config, or by the key that an Ignition
-/// config must have.
+/// Recognises the form of `bytes` by their first bytes, by the API group of a node config, or by the key of
+/// an Ignition config.
 pub fn kind(bytes: &[u8]) -> Kind {
     within(bytes, LAYERS)
 }
@@ -102,7 +102,7 @@ fn is_template(text: &[u8]) -> bool {
     rest.strip_prefix(b"template:").is_some_and(|name| name.trim_ascii() == b"jinja")
 }
 
-/// A header of a multipart message, in the lines before the first empty one.
+/// Whether a header before the first empty line says that this is a multipart message.
 fn is_message(text: &[u8]) -> bool {
     let front = text.get(..HEADERS).unwrap_or(text);
     let mut lines = front
