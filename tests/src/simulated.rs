@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 use kiln_simulator::{Running, Simulation, namespace};
 use testkit::not_run;
 
-
 /// Set for the copy of a test that is root in a user namespace.
 const IS_COPY: &str = "KILN_TEST_IN_USER_NAMESPACE";
 
