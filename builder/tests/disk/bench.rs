@@ -9,12 +9,12 @@ use std::process::Command;
 use kiln::assembly::{Assembly, Image};
 use kiln::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan};
 use kiln::digest::Digest;
-use kiln::format::MIB;
 use kiln::layer::PackedLayer;
 use kiln::output;
 use kiln::part::Parts;
 use kiln::part::work::Work;
 use kiln::progress::Progress;
+use kiln::size::MIB;
 use kiln::store::Store;
 use kiln::tree::{Body, Entry, Tree};
 

@@ -90,6 +90,21 @@ pub enum Scope {
     Public,
 }
 
+impl Scope {
+    /// Who can reach an address of which only the number is known (RFC 1918, RFC 6598, RFC 4193).
+    pub(crate) fn of(ip: IpAddr) -> Self {
+        let is_private = match ip {
+            IpAddr::V4(ip) => {
+                ip.is_private()
+                    || ip.is_link_local()
+                    || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+            }
+            IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+        };
+        if is_private { Self::Private } else { Self::Public }
+    }
+}
+
 /// An address of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
@@ -165,6 +180,17 @@ impl Facts {
             other => self.extra.get(other)?,
         };
         fact.value().map(String::as_str)
+    }
+
+    /// Takes note of addresses, each once.
+    pub(crate) fn say_addresses(&mut self, addresses: Vec<Address>, source: &str) {
+        let mut each_once: Vec<Address> = Vec::new();
+        for address in addresses {
+            if each_once.iter().all(|other| other.ip != address.ip) {
+                each_once.push(address);
+            }
+        }
+        self.addresses.say_some((!each_once.is_empty()).then_some(each_once), source);
     }
 
     /// Adds what `other` says, behind what is known.

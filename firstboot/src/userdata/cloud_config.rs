@@ -5,8 +5,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, text, wrong};
-use super::carrier::{Carrier, count};
 use super::commands::Command;
+use super::embedded::{HostConfig, count};
 use super::files::{ExtraFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
@@ -73,36 +73,38 @@ const READ: &[&str] = &[
 const USUAL_MODE: u32 = 0o644;
 
 /// Reads a cloud-config.
-pub fn read(bytes: &[u8], budget: &Budget) -> Result<Carrier> {
+pub fn read(bytes: &[u8], budget: &Budget) -> Result<HostConfig> {
     let text = text(bytes)?;
     if text.contains("!!binary") || text.contains("yaml.org,2002:binary") {
         return Err(wrong("a value is tagged as binary, which is not read")
             .help("write encoding: b64 beside the content instead"));
     }
     let tree = Tree::read(text)?;
-    let mut carrier = Carrier { form: "cloud-config", ..Carrier::default() };
-    let Some(fields) = tree.fields()? else { return Ok(carrier) };
+    let mut host_config = HostConfig { form: "cloud-config", ..HostConfig::default() };
+    let Some(fields) = tree.fields()? else { return Ok(host_config) };
     for file in fields.maps("write_files")? {
         match read_file(&file, budget)? {
-            Some(file) => carrier.files.push(file),
-            None => carrier.remarks.push(format!("{} comes from elsewhere and is not fetched", file.place())),
+            Some(file) => host_config.files.push(file),
+            None => host_config
+                .notices
+                .push(format!("{} comes from elsewhere and is not fetched", file.place())),
         }
     }
     for (index, command) in fields.list("runcmd")?.iter().enumerate() {
-        carrier.commands.extend(
+        host_config.commands.extend(
             read_command(command)
                 .ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"))?,
         );
     }
-    carrier.hostname = hostname(&fields)?;
-    carrier.remarks.extend(count(
+    host_config.hostname = hostname(&fields)?;
+    host_config.notices.extend(count(
         fields.list("bootcmd")?.len(),
         "command of bootcmd is",
         "commands of bootcmd are",
         "not executed",
     ));
-    carrier.remarks.extend(not_used(&fields));
-    Ok(carrier)
+    host_config.notices.extend(not_used(&fields));
+    Ok(host_config)
 }
 
 /// None when the content is to be fetched.

@@ -40,7 +40,7 @@ pub enum Command {
 
 /// What the commands come to.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ParsedCommands {
     /// The flags of `kubeadm join`.
     pub join: Option<JoinFlags>,
     /// The file that says that the join went well.
@@ -52,8 +52,8 @@ pub struct Found {
 }
 
 /// Looks through all commands.
-pub fn read(commands: &[Command]) -> Result<Found> {
-    let mut found = Found::default();
+pub fn read(commands: &[Command]) -> Result<ParsedCommands> {
+    let mut found = ParsedCommands::default();
     for command in commands {
         match command {
             Command::Shell(text) => {
@@ -68,7 +68,7 @@ pub fn read(commands: &[Command]) -> Result<Found> {
     Ok(found)
 }
 
-impl Found {
+impl ParsedCommands {
     fn shell(&mut self, text: &str, shells: usize) -> Result<()> {
         let script = shell::read(text);
         if script.is_broken && text.contains("kubeadm") {

@@ -4,14 +4,14 @@
 //!         ┌─ gzip, zstd, base64 ─┐
 //! bytes ──┼─ multipart message ──┼──► node config ──────────────► documents ─► merge ─► config::parse
 //!         ├─ jinja template ─────┤    cloud-config, Ignition ───► documents, files, flags, sentinel, host name
-//!         └─ pointer ─► fetch ───┘    anything else ────────────► a remark
+//!         └─ pointer ─► fetch ───┘    anything else ────────────► a notice
 //! ```
 //!
 //! Nothing is executed and nothing but a pointer is fetched. All layers together unpack to 8 MiB at most. What is not this agent's, such as
 //! scripts, is left alone; what is, and is wrong, is an error.
 
 pub mod bounds;
-pub mod carrier;
+pub mod embedded;
 pub mod cloud_config;
 pub mod commands;
 pub mod data_url;
@@ -66,7 +66,7 @@ pub struct ParsedUserData {
     /// The host name that is asked for.
     pub hostname: Option<String>,
     /// What was ignored; never any content.
-    pub remarks: Vec<String>,
+    pub notices: Vec<String>,
     /// The ids of the keys that signed what was believed.
     pub signed_by: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! A cloud-config or an Ignition config that carries a node config: which of its files that is, and what its commands add.
 
 use super::bounds::{Budget, Bytes, append, wrong};
-use super::commands::{self, Command, Found};
+use super::commands::{self, Command, ParsedCommands};
 use super::files::{ExtraFile, settle};
 use super::kind::{Kind, kind};
 use crate::config::flags::JoinFlags;
@@ -18,7 +18,7 @@ const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 
 /// What a form says before it is known whether it carries anything.
 #[derive(Default)]
-pub struct Carrier {
+pub struct HostConfig {
     /// `cloud-config`
     pub form: &'static str,
     /// Its files.
@@ -28,12 +28,12 @@ pub struct Carrier {
     /// The host name that it sets.
     pub hostname: Option<String>,
     /// What of it is ignored.
-    pub remarks: Vec<String>,
+    pub notices: Vec<String>,
 }
 
 /// What it carries.
 #[derive(Debug)]
-pub struct Carried {
+pub struct EmbeddedConfig {
     /// The node config, unless there are flags alone.
     pub document: Option<Document>,
     /// The flags of the join.
@@ -53,13 +53,13 @@ pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Optio
     }
 }
 
-impl Carrier {
+impl HostConfig {
     /// Finds the node config and takes it out; none when there is none. `lookup` knows the variables that a command would fill in.
     pub fn find(
         &mut self,
         lookup: &dyn Fn(&str) -> Option<String>,
         budget: &Budget,
-    ) -> Result<Option<Carried>> {
+    ) -> Result<Option<EmbeddedConfig>> {
         let found = commands::read(&self.commands)?;
         let mut files = settle(std::mem::take(&mut self.files))?;
         files.retain(|file| file.path != PLACEHOLDER);
@@ -72,18 +72,18 @@ impl Carrier {
             Some(document) if found.fills_in => Some(fill_in(&document, lookup, budget)?),
             document => document,
         };
-        self.remarks.extend(count(
+        self.notices.extend(count(
             found.others,
             "command is",
             "commands are",
             "not executed: this agent runs no scripts",
         ));
-        Ok(Some(Carried { document, flags: found.join, files, sentinel: found.sentinel }))
+        Ok(Some(EmbeddedConfig { document, flags: found.join, files, sentinel: found.sentinel }))
     }
 }
 
 /// The file that the join reads; else the agent's own; else the only one that is a node config.
-fn position(files: &[ExtraFile], found: &Found) -> Result<Option<usize>> {
+fn position(files: &[ExtraFile], found: &ParsedCommands) -> Result<Option<usize>> {
     if let Some(join) = &found.join {
         let Some(path) = &join.config else {
             let is_whole = !join.endpoints.is_empty() || join.discovery_file.is_some();
@@ -177,5 +177,5 @@ fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 #[cfg(test)]
-#[path = "carrier_tests.rs"]
+#[path = "embedded_tests.rs"]
 mod tests;
