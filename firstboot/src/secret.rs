@@ -1,4 +1,4 @@
-//! Text that must never be shown: bootstrap tokens, private keys, whatever user-data holds.
+//! Text that must never be shown: bootstrap tokens, private keys, user data.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use zeroize::{Zeroize, Zeroizing};
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text over.
+    /// Takes ownership of the text.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself, for the one place that sends or stores it.
+    /// The text itself, for the code that sends or stores it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -27,7 +27,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Overwrites all texts of a document that may hold secrets.
+/// Overwrites all texts of a document that may contain secrets.
 pub fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
@@ -37,10 +37,10 @@ pub fn wipe(value: &mut Value) {
     }
 }
 
-/// From now on a fault leaves no core of this process, whatever limits and pattern the machine has for cores: what it holds would be in it
-/// (prctl(2), `PR_SET_DUMPABLE`). Programs that it starts are as they would be.
+/// Disables core dumps of this process, for any limits and core pattern of the machine, because a core would
+/// contain secrets (prctl(2), `PR_SET_DUMPABLE`). Programs that this process starts are not affected.
 pub fn keep_out_of_cores() {
-    // Linux refuses no process that.
+    // On Linux this cannot fail.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_dumpable(false);
 }

@@ -1,5 +1,5 @@
-//! cloud-init's `#cloud-config` (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>): the files that it writes, the commands
-//! that it would run, the host name. Nothing else of it is done.
+//! cloud-init's `#cloud-config` (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>): reads
+//! its files, its commands and the host name. The agent does nothing else in it.
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -12,7 +12,8 @@ use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::Result;
 
-/// Fields whose names may be shown: those of cloud-init. `write_files`, `runcmd` and the host name are read.
+/// Fields whose names may be shown: those of cloud-init. The agent reads `write_files`, `runcmd` and the host
+/// name.
 const KNOWN: &[&str] = &[
     "apk_repos",
     "apt",
@@ -55,7 +56,7 @@ const KNOWN: &[&str] = &[
     "yum_repos",
     "zypper",
 ];
-/// Fields that are read, or say how cloud-init itself works.
+/// Fields that the agent reads, or that only control cloud-init itself.
 const READ: &[&str] = &[
     "write_files",
     "runcmd",
@@ -69,7 +70,7 @@ const READ: &[&str] = &[
     "final_message",
 ];
 
-/// The mode of a file that says none.
+/// The default mode of a file.
 const USUAL_MODE: u32 = 0o644;
 
 /// Reads a cloud-config.
@@ -107,7 +108,7 @@ pub fn read(bytes: &[u8], budget: &Budget) -> Result<HostConfig> {
     Ok(host_config)
 }
 
-/// None when the content is to be fetched.
+/// `None` if the content would have to be fetched.
 fn read_file(file: &Fields, budget: &Budget) -> Result<Option<ExtraFile>> {
     let path = file.text("path")?.ok_or_else(|| file.wrong("path", "there"))?;
     let given = file.text("content")?;
@@ -149,7 +150,7 @@ fn decode(file: &Fields, content: &[u8], budget: &Budget) -> Result<Bytes> {
     }
 }
 
-/// A line for the shell, or words. Null is no command to cloud-init.
+/// A line for the shell, or a list of words. cloud-init ignores null.
 fn read_command(command: &Value) -> Option<Option<Command>> {
     let word = |value: &Value| match value {
         Value::String(text) => Some(Zeroizing::new(text.clone())),
@@ -166,7 +167,7 @@ fn read_command(command: &Value) -> Option<Option<Command>> {
     }
 }
 
-/// As cloud-init's `get_hostname_fqdn`. Whether it is one is for whoever uses it.
+/// Like cloud-init's `get_hostname_fqdn`. The caller checks that it is a valid host name.
 fn hostname(fields: &Fields) -> Result<Option<String>> {
     if fields.flag("preserve_hostname")? {
         return Ok(None);

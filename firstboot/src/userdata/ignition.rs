@@ -1,5 +1,5 @@
-//! Ignition configs, spec 2 and 3 (<https://coreos.github.io/ignition/specs/>): the files that they carry, and the scripts that their units
-//! run. Nothing is fetched: what is not in the config itself is remarked on.
+//! Ignition configs, spec 2 and 3 (<https://coreos.github.io/ignition/specs/>): reads their files, and the
+//! scripts that their units run. Nothing is fetched; a notice names content that is not in the config itself.
 
 use ring::digest::{SHA256, SHA512, digest};
 use serde::de::IgnoredAny;
@@ -16,13 +16,13 @@ use super::unpack;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::text::hex;
 
-/// Configs within configs.
+/// The limit for nested configs.
 const NESTING: usize = 3;
-/// The mode of a file that says none.
+/// The default mode of a file.
 const USUAL_MODE: u64 = 0o644;
-/// Digests that a file may have, with the characters of their names in front of the digits.
+/// The digests of a file, each with the length of its prefix.
 const DIGESTS: &[(&str, &ring::digest::Algorithm)] = &[("sha256-", &SHA256), ("sha512-", &SHA512)];
-/// Parts of a config that are not used: where they stand, what one and several of them are called.
+/// Parts of a config that are not used: their path, and their names in singular and plural.
 const NOT_USED: &[(&str, &str, &str, &str)] = &[
     ("passwd", "users", "user is", "users are"),
     ("passwd", "groups", "group is", "groups are"),
@@ -76,7 +76,7 @@ fn read_into(host_config: &mut HostConfig, bytes: &[u8], budget: &Budget, nestin
     not_used(host_config, &fields)
 }
 
-/// Configs that stand before this one, or in its place: true then.
+/// Reads configs that this one extends or is replaced by. Returns true if it is replaced.
 fn other_configs(
     host_config: &mut HostConfig,
     head: &Fields,
@@ -99,7 +99,7 @@ fn other_configs(
     Ok(replaces)
 }
 
-/// What a resource holds; none when it is elsewhere.
+/// The content of a resource; `None` if it is not in the config.
 fn resource(resource: &Fields, budget: &Budget) -> Result<Option<Bytes>> {
     let source = resource.text("source")?.unwrap_or_default();
     if source.is_empty() {
@@ -118,7 +118,7 @@ fn resource(resource: &Fields, budget: &Budget) -> Result<Option<Bytes>> {
     Ok(Some(bytes))
 }
 
-/// The digest is that of the unpacked content.
+/// The digest covers the unpacked content.
 fn verify(resource: &Fields, bytes: &[u8]) -> Result<()> {
     let Some(verification) = resource.fields("verification")? else { return Ok(()) };
     let Some(expected) = verification.text("hash")?.filter(|hash| !hash.is_empty()) else { return Ok(()) };
@@ -135,7 +135,8 @@ fn verify(resource: &Fields, bytes: &[u8]) -> Result<()> {
     ))
 }
 
-/// A file; none when its content is elsewhere, or it goes to another file system than the root.
+/// Reads a file. `None` if its content is not in the config, or if it belongs to a file system other than the
+/// root.
 fn read_file(notices: &mut Vec<String>, file: &Fields, budget: &Budget) -> Result<Option<ExtraFile>> {
     let doing = |failure: Failure| failure.doing(file.place());
     let path = file.text("path")?.ok_or_else(|| file.wrong("path", "there"))?;
@@ -143,7 +144,7 @@ fn read_file(notices: &mut Vec<String>, file: &Fields, budget: &Budget) -> Resul
         notices.push(format!("{} is on another file system and is not written", file.place()));
         return Ok(None);
     }
-    // In spec 2 the flag says what to do with the contents, in spec 3 it is the list of what is appended.
+    // In spec 2 the field is a flag for the contents, in spec 3 it is the list of appended contents.
     let (appends, more) = match file.value("append") {
         Some(Value::Array(_)) => (file.value("contents").is_none(), file.maps("append")?),
         _ => (file.flag("append")?, Vec::new()),
@@ -177,7 +178,8 @@ fn owner(file: &Fields, kind: &str) -> Result<String> {
         .unwrap_or_else(root))
 }
 
-/// The commands of units that start by themselves: scripts among the files are looked into, and are no files to be written.
+/// The commands of enabled units. If a command is a script among the files, the script is evaluated and not
+/// written.
 fn units(host_config: &mut HostConfig, systemd: &Fields) -> Result<()> {
     for unit in systemd.maps("units")? {
         if !unit.flag("enabled")? && !unit.flag("enable")? {

@@ -1,4 +1,4 @@
-//! Opens layer after layer until there are node configs.
+//! Opens one level of packing after another until there are node configs.
 
 use super::bounds::{Budget, text, wrong};
 use super::embedded::HostConfig;
@@ -11,14 +11,14 @@ use super::{Env, ParsedUserData, cloud_config, ignition, jinja, unpack};
 use crate::document::Document;
 use crate::error::{Failure, Result};
 
-/// Layers in each other: a part within a message within gzip within base64, and one more.
+/// The limit of nested levels: a part within a message within gzip within base64, and one more.
 const NESTING: usize = 6;
 /// Notices that are kept.
 const NOTICES: usize = 64;
-/// Pointers that are followed, beside each other.
+/// The most pointers side by side.
 const POINTERS: usize = 4;
 
-/// Opens user-data; `signature` is one that lies beside it.
+/// Opens user data. `signature` is a signature that the platform stores beside it.
 pub fn open(bytes: &[u8], signature: Option<&str>, env: &Env) -> Result<ParsedUserData> {
     let mut parser =
         Parser { env, budget: Budget::default(), pointers: 0, parsed: ParsedUserData::default() };
@@ -33,15 +33,15 @@ pub fn open(bytes: &[u8], signature: Option<&str>, env: &Env) -> Result<ParsedUs
     Ok(parsed)
 }
 
-/// Where something stands.
+/// The context of a part.
 #[derive(Clone, Copy)]
 struct Scope<'a> {
     depth: usize,
-    /// Behind a pointer.
+    /// Whether it comes from a pointer's URL.
     is_fetched: bool,
-    /// A signature covers it.
+    /// Whether a signature covers it.
     is_signed: bool,
-    /// Expressions without a value of the template around it.
+    /// The expressions without a value in the template around it.
     missing: &'a [Failure],
 }
 
@@ -54,22 +54,23 @@ impl Scope<'_> {
     }
 }
 
-/// What is done with a part by its type.
+/// How a part is handled, by its type.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Treatment {
-    /// It must be a node config, or point to one.
+    /// It must be a node config, or a pointer to one.
     Ours,
-    /// It counts when it is a node config.
+    /// It is used if it is a node config.
     NodeConfig,
     CloudConfig,
     Ignition,
-    /// Told by its content.
+    /// It is recognised by its content.
     Open,
-    /// It signs the part before.
+    /// It is the signature of the part before it.
     Signature,
 }
 
-/// Types of parts; all others are left to cloud-init. Its own are in `make-mime`'s list (`cloud-init devel make-mime --list-types`).
+/// The types of parts. All other types are left to cloud-init, whose own types are listed by `cloud-init
+/// devel make-mime --list-types`.
 const TYPES: &[(&str, Treatment)] = &[
     ("application/x-firstboot-config", Treatment::Ours),
     ("application/x-minisign", Treatment::Signature),
@@ -125,7 +126,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Verifies a signature, if there is a key to do it with.
+    /// Verifies a signature, if there is a key.
     fn is_signed(&mut self, readings: &[&[u8]], signature: &str) -> Result<bool> {
         let Trust::SignedBy(keys) = self.env.trust else {
             self.notice("a signature is not verified: this image has no key to verify it with".to_owned());
@@ -138,7 +139,7 @@ impl Parser<'_> {
         Ok(true)
     }
 
-    /// Fails unless what is at this place may be believed.
+    /// Fails unless this part is covered by a signature or needs none.
     fn believe(&self, scope: Scope) -> Result<()> {
         match self.env.trust {
             Trust::SignedBy(keys) if !scope.is_signed => Err(signature::unsigned(keys)),
@@ -172,7 +173,7 @@ impl Parser<'_> {
         if self.pointers > POINTERS {
             return Err(wrong(format!("there are more than {POINTERS} ConfigPointers")));
         }
-        // Without a key, a signature tells nothing.
+        // Without a key, a signature cannot be verified.
         let tells = pointer.has_digest() || (pointer.signature.is_some() && *self.env.trust != Trust::Any);
         if !tells {
             return Err(wrong(
@@ -298,7 +299,7 @@ impl Parser<'_> {
                 Ok(())
             }
             Some(Treatment::NodeConfig) if kind(bytes) == Kind::NodeConfig => self.node_config(bytes, scope),
-            // Its type says what it is, where it has no header.
+            // The type says what it is if it has no header.
             Some(Treatment::CloudConfig) if matches!(kind(bytes), Kind::Unknown | Kind::NodeConfig) => {
                 self.cloud_config(bytes, scope)
             }
@@ -312,7 +313,7 @@ impl Parser<'_> {
     }
 }
 
-/// Whether it may be one (RFC 1123, section 2.1).
+/// Whether it is a valid host name (RFC 1123, section 2.1).
 fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

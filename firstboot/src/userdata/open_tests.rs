@@ -15,7 +15,7 @@ use contract::public_key::PublicKey;
 const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken: {token: canary.canarycanarycana, apiServerEndpoint: \"a:1\", unsafeSkipCAVerification: true}\n";
 const KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\n";
 
-/// A key of minisign's that is used nowhere else, and what it signed.
+/// A key of minisign that is used only here, and a text that it signed.
 const KEY: &str = "RWQFQZjdpXeedGYW2sULdrLFoj+uzx1LnNci8wxwTna0pIXbiQ8XEvCW";
 const ID: &str = "749E77A5DD984105";
 const SIGNED: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
@@ -29,7 +29,8 @@ fn trusted() -> Trust {
     Trust::SignedBy(vec![PublicKey::parse(KEY).unwrap()])
 }
 
-/// Opens with a machine that has a name, and a server that has `served`; how often that was asked.
+/// Opens user data on a machine with a name, with a server that has `served`. Returns how often the server
+/// was asked.
 fn open_with(
     bytes: &[u8],
     signature: Option<&str>,
@@ -296,7 +297,7 @@ fn with_a_key_only_signed_content_is_believed() {
     for (text, beside, served, expected) in [
         (SIGNED.to_owned(), Some(SIGNATURE), SIGNED, Ok(1)),
         (mixed(&[(ours, SIGNED), signature]), None, "", Ok(1)),
-        // The signed file ends with a line break; here that is the boundary's.
+        // The signed file ends with a line break, which here belongs to the boundary.
         (mixed(&[(ours, SIGNED.trim_end()), signature]), None, "", Ok(1)),
         (
             mixed(&[
@@ -359,7 +360,7 @@ fn with_a_key_only_signed_content_is_believed() {
     );
 }
 
-/// Every prefix, and every byte changed, of every form: no panic, and never a word of the content in what is said.
+/// Every prefix, and every changed byte, of every form: no panic, and no message repeats any of the content.
 #[test]
 fn no_mutation_panics_or_shows_a_secret() {
     let embedded = cloud_config(JOIN);
