@@ -4,7 +4,7 @@
 //! EFI/BOOT/BOOTX64.EFI           systemd-boot, at the path that firmware tries without being told
 //! loader/loader.conf             boot at once, no editing of the command line at the console
 //! loader/entries/<name>.conf     Type #1 entry of the Boot Loader Specification
-//! kiln/<kernel>/linux, initrd    what the entry names
+//! kiln/<kernel>/linux, initrd    the files that the entry names
 //! ```
 
 use std::fs::File;
@@ -27,7 +27,7 @@ pub struct Esp {
     epoch: u64,
 }
 
-/// What lies in the partition. `command_line` goes into the boot entry.
+/// The content of the partition. `command_line` goes into the boot entry.
 ///
 /// # Errors
 /// When the tree has no boot loader.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! /init            the agent (usr/bin/firstboot of the image)
-//! /modules         what to load at every boot, in order
-//! /modules.alias   what to load for a device that is there
+//! /modules         modules to load at every boot, in order
+//! /modules.alias   modules to load for a device that is present
 //! /lib/*.ko        the modules
 //! /dev /proc /sys /run /var /sysroot   mount points; /dev/console and /dev/null for the first instant
 //! ```
@@ -23,7 +23,8 @@ use crate::part::work::Work;
 use crate::store::Key;
 use crate::tree::Tree;
 
-/// zstd's level. Decompression is as fast as at lower ones; 19 needs 8 MiB of window, the most that kernels accept.
+/// zstd's level. Decompression is as fast as at lower ones; 19 needs 8 MiB of window, the most that kernels
+/// accept.
 const LEVEL: i32 = 19;
 
 /// Folder of the modules in the initrd.

@@ -8,7 +8,6 @@ use crate::tree::{Body, Node, Tree};
 pub struct Kernel<'a> {
     /// Its release ("6.12.48-cloud-amd64").
     pub version: &'a str,
-    /// The bootable file.
     pub body: &'a Body,
 }
 

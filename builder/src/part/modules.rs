@@ -1,4 +1,5 @@
-//! Chooses kernel modules for the initrd: by name from the tables below, with what they depend on, decompressed.
+//! Chooses kernel modules for the initrd, by name from the tables below, with their dependencies,
+//! decompressed.
 //!
 //! Formats: modules.dep(5); modules.builtin, modules.alias and modules.softdep as depmod(8) writes them.
 
@@ -11,7 +12,8 @@ use crate::tree::{Node, Tree};
 /// Loaded at every boot; the kernel must have them, as modules or built in.
 const ALWAYS: &[&str] = &["loop", "squashfs", "overlay", "ext4"];
 
-/// Loaded when a device asks for them; a kernel may lack them. By platform; network cards are left to udev, which runs after the root is there.
+/// Loaded when a device needs them; a kernel may lack them. Network cards are left to udev, which runs from
+/// the root.
 const HARDWARE: &[(&str, &[&str])] = &[
     ("disks of all kinds", &["sd_mod", "nvme", "ahci", "ata_piix"]),
     ("QEMU, KVM and the clouds on it", &["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi"]),
@@ -40,7 +42,7 @@ const MODULES: &str = "usr/lib/modules";
 /// The largest module, decompressed, in bytes. The largest storage module has about 1 MiB.
 const LARGEST_MODULE: u64 = 64 << 20;
 
-/// What the initrd carries.
+/// The modules of an initrd.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Decompressed modules by file name, without folder.
@@ -181,7 +183,7 @@ impl Index {
         Ok(())
     }
 
-    /// Paths of what `name` cannot do without, itself last.
+    /// Paths of the modules that `name` needs, itself last.
     fn hard(&self, name: &str) -> Vec<String> {
         self.dep
             .get(name)
@@ -189,7 +191,8 @@ impl Index {
             .unwrap_or_default()
     }
 
-    /// Paths of everything to load for `name` in order, itself last: soft dependencies before hard ones. `open` ends circles.
+    /// Paths of all modules to load for `name`, in order, itself last: soft dependencies before hard ones.
+    /// `open` ends circles.
     fn chain(&self, name: &str, open: &mut BTreeSet<String>) -> Vec<String> {
         let mut paths: Vec<String> = Vec::new();
         if !open.insert(name.to_owned()) {
@@ -239,7 +242,7 @@ fn decompress(path: &str, bytes: &[u8]) -> Result<Vec<u8>> {
     Err(Error::new(ErrorKind::Verification, format!("{path} is not a kernel module")))
 }
 
-/// modules.dep lists what a module needs nearest first; it is to be loaded farthest first.
+/// modules.dep lists the dependencies of a module nearest first; they are loaded farthest first.
 fn parse_dep(text: &str) -> BTreeMap<String, Module> {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     lines

@@ -21,8 +21,8 @@ pub const DEBIAN: Distribution = Distribution {
         component: "main",
         moving_suites: &["sid", "unstable", "experimental"],
     },
-    // usrmerge converts a root whose /usr is split and brings Perl for that; Kiln's is never split, and usr-is-merged
-    // satisfies the same dependency.
+    // usrmerge converts a root whose /usr is split and brings Perl for that; Kiln's is never split, and
+    // usr-is-merged satisfies the same dependency.
     unwanted: &["usrmerge"],
     mirror: MirrorOption {
         option: &[BaseOption {

@@ -4,8 +4,9 @@
 //! mirrors ─► resolve (network: apt in a private folder) ─► LockedPackage … ─► fetch ─► build (offline: mmdebstrap) ─► tar
 //! ```
 //!
-//! The lock decides: [`build`] installs exactly the locked packages, from verified bytes, and fails when dpkg's database
-//! says anything else. The only package that is not in the lock is [`dummy_package`]'s, which Kiln makes itself.
+//! The lock decides: [`build`] installs exactly the locked packages, from verified bytes, and fails when
+//! dpkg's database says anything else. The only package that is not in the lock is [`dummy_package`]'s, which
+//! Kiln makes itself.
 
 mod build;
 pub mod debian;
@@ -90,7 +91,7 @@ impl MirrorOption {
 /// Raise it when [`build`] makes another tree of the same packages.
 const FORMAT: u32 = 5;
 
-/// Everything that decides what [`build`] writes.
+/// Everything that decides the bytes of [`build`].
 #[derive(Serialize)]
 struct Inputs<'a> {
     suite: &'a str,
@@ -206,9 +207,9 @@ fn text(path: &Path) -> Result<&str> {
 /// Where the kernel's file systems are mounted, with their permission bits.
 const MOUNT_POINTS: [(&str, u32); 4] = [("dev", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555)];
 
-/// Makes the tree of a finished root an image's: with the kernel's mount points, and without access control lists, which
-/// a read-only root cannot keep. The only ones are those that systemd-tmpfiles sets on the journal's folder, and it sets
-/// them again at every boot.
+/// Makes the tree of a finished root an image's: with the kernel's mount points, and without access control
+/// lists, which a read-only root cannot keep. The only ones are those that systemd-tmpfiles sets on the
+/// journal's folder, and it sets them again at every boot.
 fn finish(mut tree: Tree) -> Tree {
     for (path, mode) in MOUNT_POINTS {
         tree.insert(path, Entry::directory(mode));
