@@ -37,24 +37,9 @@ pub fn wipe(value: &mut Value) {
     }
 }
 
-/// From now on a fault leaves no core of this process, whatever limits and pattern the machine has for cores: what it holds would be in it
-/// (prctl(2), `PR_SET_DUMPABLE`). Programs that it starts are as they would be.
-pub fn keep_out_of_cores() {
-    // Linux refuses no process that.
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_dumpable(false);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn no_core_is_left() {
-        keep_out_of_cores();
-        assert_eq!(nix::sys::prctl::get_dumpable(), Ok(false));
-    }
 
     #[test]
     fn is_not_shown() {
