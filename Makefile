@@ -2,7 +2,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SHELL := /bin/bash
 
-.PHONY: help image test test-long check bench bench-join bench-metadata fuzz programs firstboot lab clean
+.PHONY: help image unit test test-long check bench bench-join bench-metadata fuzz programs firstboot lab clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -12,17 +12,20 @@ image: ## Install what is missing, build the default image into out/
 	@tools/install image
 	@tools/image
 
+unit: ## Fast tests: no root, nothing installed but Rust, under two minutes
+	@tools/not-run --allow tools/unit
+
 test: ## Install what is missing, run the checks and the tests, boots and joins included
 	@tools/install test
 	@tools/check
 	@tools/programs >/dev/null
 	@tests/lab/mirror >/dev/null
-	cargo test --workspace --locked --no-fail-fast
+	@tools/not-run cargo test --workspace --locked --no-fail-fast
 
 test-long: ## Join beside the real kubeadm in 97 cases, 1,000 agents at once, a boot for each platform: half an hour or more
 	@tools/install test
 	@tools/programs >/dev/null
-	cargo test -p kiln-tests --locked --no-fail-fast --test join_differential --test join_scale --test platforms_e2e -- --nocapture
+	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test join_differential --test join_scale --test platforms_e2e -- --nocapture
 
 check: ## Format, lints, licences: no tests
 	@tools/check

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::base;
+use crate::registry;
 
 /// Bakes immutable Kubernetes node images.
 #[derive(Debug, Parser)]
@@ -90,6 +91,7 @@ pub struct FetchOptions {
 
 /// `kiln build`
 #[derive(Debug, Args)]
+#[command(after_help = registry::outputs_help())]
 pub struct BuildArgs {
     /// Which image.
     #[command(flatten)]

@@ -34,4 +34,5 @@ pub mod process;
 pub mod progress;
 pub mod purl;
 pub mod scratch;
+pub mod size;
 pub mod store;

@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Value, json};
+
 use crate::base;
+use crate::definition::image_spec::ImageSpec;
+use crate::definition::layer_spec::LayerSpec;
 use crate::definition::registry::Registry;
 use crate::definition::{self, Resolved};
 use crate::error::Result;
@@ -39,4 +44,93 @@ impl Registry for Release {
 /// Those of [`definition::load`].
 pub fn load(path: &Path, sets: &[String], layers: Option<&Path>) -> Result<Resolved> {
     definition::load(path, sets, layers, &Release)
+}
+
+/// The JSON Schema of image definitions, with the bases and the outputs of this release and their options.
+pub fn image_schema() -> Schema {
+    let mut generator = SchemaGenerator::default();
+    let options: serde_json::Map<String, Value> = output::ALL
+        .iter()
+        .map(|output| (output.name.to_owned(), (output.options)(&mut generator).to_value()))
+        .collect();
+    let mut schema = generator.root_schema_for::<ImageSpec>();
+    let names = output::ALL
+        .iter()
+        .map(|output| json!({ "const": output.name, "description": output.summary }));
+    set(&mut schema, "/properties/outputs/items", json!({ "oneOf": names.collect::<Vec<_>>() }));
+    let tables = json!({ "type": "object", "additionalProperties": false, "properties": options });
+    for (key, value) in tables.as_object().into_iter().flatten() {
+        set(&mut schema, &format!("/properties/output/{key}"), value.clone());
+    }
+    set(&mut schema, "/$defs/BaseSpec/properties/distribution/enum", distributions());
+    schema
+}
+
+/// The JSON Schema of layer definitions.
+pub fn layer_schema() -> Schema {
+    let mut schema = schemars::schema_for!(LayerSpec);
+    set(&mut schema, "/properties/os/items/enum", distributions());
+    schema
+}
+
+fn distributions() -> Value {
+    Release.distributions().into()
+}
+
+/// Puts `value` at `pointer`, whose parent exists.
+fn set(schema: &mut Schema, pointer: &str, value: Value) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    if let Some(Value::Object(parent)) = schema.pointer_mut(parent) {
+        parent.insert(key.to_owned(), value);
+    }
+}
+
+/// The outputs as lines of help.
+pub fn outputs_help() -> String {
+    let lines = output::ALL.iter().map(|output| format!("\n  {:<6} {}", output.name, output.summary));
+    format!("Outputs:{}", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_names_every_output_its_options_and_every_base() {
+        let schema = image_schema();
+        let at = |pointer: &str| schema.pointer(pointer).unwrap_or_else(|| panic!("{pointer}: {schema:#?}"));
+        for (index, output) in output::ALL.iter().enumerate() {
+            assert_eq!(at(&format!("/properties/outputs/items/oneOf/{index}/const")), output.name);
+            assert_eq!(at(&format!("/properties/output/properties/{}/type", output.name)), "object");
+        }
+        at("/properties/output/properties/qcow2/properties/compression");
+        assert_eq!(at("/properties/output/additionalProperties"), false);
+        assert_eq!(at("/$defs/BaseSpec/properties/distribution/enum"), &distributions());
+        assert_eq!(layer_schema().pointer("/properties/os/items/enum"), Some(&distributions()));
+    }
+
+    /// The table in docs/reference.md is this one; the test prints it when it is not.
+    #[test]
+    fn the_reference_has_the_outputs_of_the_list() {
+        let mut table = String::from("| output | content | options |\n|---|---|---|\n");
+        for output in output::ALL {
+            let options = (output.options)(&mut SchemaGenerator::default()).to_value();
+            let options: Vec<String> = options["properties"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| format!("`{name}`"))
+                .collect();
+            table += &format!("| `{}` | {} | {} |\n", output.name, output.summary, options.join(", "));
+        }
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference.md");
+        assert!(std::fs::read_to_string(page).unwrap().contains(&table), "docs/reference.md lacks:\n{table}");
+    }
+
+    #[test]
+    fn a_base_that_lacks_a_part_is_named() {
+        for output in output::ALL {
+            assert_eq!(Release.missing_part("debian", output.name), None);
+        }
+    }
 }

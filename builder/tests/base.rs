@@ -61,9 +61,9 @@ fn ready(test: &str) -> Option<Mirrors> {
     let keys = Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists();
     match (missing, keys, mirrors(&DEBIAN, None)) {
         (None, true, Ok(mirrors)) => return Some(mirrors),
-        (Some(program), ..) => println!("not run: {test}: no {program}"),
-        (_, false, _) => println!("not run: {test}: no debian-archive-keyring"),
-        (.., Err(error)) => println!("not run: {test}: {error}"),
+        (Some(program), ..) => testkit::not_run(test, &format!("no {program}")),
+        (_, false, _) => testkit::not_run(test, "no debian-archive-keyring"),
+        (.., Err(error)) => testkit::not_run(test, &error.to_string()),
     }
     None
 }
@@ -446,7 +446,10 @@ fn everybody_builds_the_same_root() {
     let Some(mirrors) = ready(TEST) else { return };
     let user = nix::unistd::geteuid().is_root().then(User::create);
     if user.is_none() {
-        println!("not run: {TEST}, its half with two users: only root can start processes of another user");
+        testkit::not_run(
+            &format!("{TEST}, its half with two users"),
+            "only root can start processes of another user",
+        );
     }
     for suite in ["bookworm", "trixie"] {
         let locked = lock(&plan(suite, NODE), &[], &mirrors).unwrap();

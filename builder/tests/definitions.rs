@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use kiln::definition;
+use kiln::definition::registry::Registry;
 use kiln::registry;
 
 const IMAGE: &str = r#"schema = 1
@@ -208,4 +210,47 @@ fn wrong_sets_are_named_as_they_were_written() {
         let error = registry::load(&path, &[set.to_owned()], None).unwrap_err();
         assert!(error.message().starts_with(expected), "{set}: {error}");
     }
+}
+
+/// A release whose only base gives no disk.
+struct WithoutDisk;
+
+impl Registry for WithoutDisk {
+    fn distributions(&self) -> Vec<&'static str> {
+        registry::Release.distributions()
+    }
+
+    fn outputs(&self) -> Vec<&'static str> {
+        registry::Release.outputs()
+    }
+
+    fn missing_part(&self, _: &str, output: &str) -> Option<&'static str> {
+        (output == "raw").then_some("disk")
+    }
+
+    fn check_options(&self, _: &str, _: &toml::Table) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_output_that_the_base_cannot_give_is_refused_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), None);
+    let path = root.path().join("images/node.toml");
+    let error = definition::load(&path, &[], None, &WithoutDisk).unwrap_err();
+    let expected = "node.toml:7: the output \"raw\" needs a disk, and a base of debian has none";
+    assert!(error.message().contains(expected), "{error}");
+    definition::load(&path, &["outputs=[\"oci\"]".into()], None, &WithoutDisk).unwrap();
+}
+
+#[test]
+fn options_of_outputs_merge_over_extended_definitions() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), None);
+    let path = root.path().join("images/child.toml");
+    fs::write(&path, "schema = 1\nextends = \"node.toml\"\n[output.oci]\ncompression = \"zstd\"\n").unwrap();
+    let plan = registry::load(&path, &["output.qcow2.compression=zlib".into()], None).unwrap().plan;
+    assert_eq!(plan.output_options["oci"]["compression"].as_str(), Some("zstd"));
+    assert_eq!(plan.output_options["qcow2"]["compression"].as_str(), Some("zlib"));
 }

@@ -374,8 +374,7 @@ fn a_compressed_file_arrives_as_it_is() {
 #[test]
 fn a_full_disk_stops_everything() {
     if !fs::exists("/dev/full").unwrap() {
-        println!("not run: a_full_disk_stops_everything: there is no /dev/full");
-        return;
+        return testkit::not_run("a_full_disk_stops_everything", "there is no /dev/full");
     }
     let body = content(LENGTH);
     let (cache, served) = (Cache::new(), body.clone());

@@ -29,7 +29,7 @@ fn inside(arguments: &[&str], command: &[&str]) -> Option<Output> {
     let said = text(&output.stderr);
     if said.contains("making namespaces") || said.contains("mapping this user") {
         assert!(said.contains("help: allow user namespaces"), "{said}");
-        eprintln!("not run: kiln simulate -- COMMAND: {said}");
+        testkit::not_run("kiln simulate -- COMMAND", &said);
         return None;
     }
     Some(output)

@@ -1,6 +1,6 @@
 //! Guesses the intended name of a mistyped word, for both programs.
 
-use strsim::damerau_levenshtein;
+use strsim::{damerau_levenshtein, jaro_winkler};
 
 /// More edits than this are not a typo.
 const MAX_EDITS: usize = 3;
@@ -24,9 +24,36 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
         .unwrap_or_default()
 }
 
+/// The words of `known` whose similarity to `word` (Jaro-Winkler, 0 to 1) is `least` or more, the most similar first.
+///
+/// For names that share long parts (paths, packages, files of a release): there edits say little. The better of whole
+/// paths and of last components counts, because a file is often looked for in the wrong folder.
+pub fn similar<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, least: f64) -> Vec<(f64, &'a str)> {
+    let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let end = last(word);
+    let similarity = |name: &str| jaro_winkler(word, name).max(0.99 * jaro_winkler(&end, &last(name)));
+    let mut scored: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|name| (similarity(name), name))
+        .filter(|(score, _)| *score >= least)
+        .collect();
+    scored.sort_by(|(left, left_name), (right, right_name)| {
+        right.total_cmp(left).then_with(|| left_name.cmp(right_name))
+    });
+    scored.dedup_by(|(_, left), (_, right)| left == right);
+    scored
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_most_similar_path_comes_first() {
+        let known = ["usr/bin/crictl", "etc/passwd", "usr/bin/runc", "usr/bin/runc"];
+        assert_eq!(similar("usr/sbin/runc", known, 0.75)[0].1, "usr/bin/runc");
+        assert!(similar("zzzz", known, 0.75).is_empty());
+    }
 
     #[test]
     fn finds_typos_and_nothing_else() {

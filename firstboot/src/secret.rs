@@ -1,4 +1,4 @@
-//! Text that must never be shown: bootstrap tokens, private keys, whatever user-data holds.
+//! Text that must never be shown: bootstrap tokens, private keys, user data.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use zeroize::{Zeroize, Zeroizing};
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text over.
+    /// Takes ownership of the text.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself, for the one place that sends or stores it.
+    /// The text itself, for the code that sends or stores it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -27,7 +27,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Overwrites all texts of a document that may hold secrets.
+/// Overwrites all texts of a document that may contain secrets.
 pub fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),

@@ -91,7 +91,7 @@ impl TrustPolicy {
     /// Refuses a config from `name` if its token may not come from there.
     pub fn check_secrets(&self, name: &str, config: &NodeConfig) -> Result<()> {
         let by = match &config.join.discovery {
-            Discovery::Asked { .. } => TOKEN_URL,
+            Discovery::RequestedToken { .. } => TOKEN_URL,
             Discovery::Token { .. } => name,
             _ if config.join.tls_bootstrap_token.is_some() => name,
             Discovery::File(_) | Discovery::Url(_) => return Ok(()),

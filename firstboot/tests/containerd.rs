@@ -39,7 +39,7 @@ fn start(folder: &Path, disabled: &str) -> Containerd {
     Containerd(child)
 }
 
-/// What keeps the test from running; it is said aloud, so that nobody takes a run without containerd for a proof.
+/// Why the tests cannot run here.
 fn missing() -> Option<&'static str> {
     if Command::new("containerd").arg("--version").stdout(Stdio::null()).status().is_err() {
         return Some("no containerd in PATH");
@@ -50,8 +50,7 @@ fn missing() -> Option<&'static str> {
 #[test]
 fn containerd_is_waited_for_and_answers() {
     if let Some(reason) = missing() {
-        eprintln!("not run: containerd_is_waited_for_and_answers: {reason}");
-        return;
+        return testkit::not_run("containerd_is_waited_for_and_answers", reason);
     }
     let folder = tempfile::tempdir().unwrap();
     let begin = Instant::now();
@@ -85,8 +84,7 @@ fn containerd_is_waited_for_and_answers() {
 #[test]
 fn containerd_without_its_cri_plugin_is_told_apart() {
     if let Some(reason) = missing() {
-        eprintln!("not run: containerd_without_its_cri_plugin_is_told_apart: {reason}");
-        return;
+        return testkit::not_run("containerd_without_its_cri_plugin_is_told_apart", reason);
     }
     let folder = tempfile::tempdir().unwrap();
     let _containerd = start(folder.path(), "\"io.containerd.grpc.v1.cri\"");

@@ -95,7 +95,7 @@ fn vfat(image: &str, content: &str) {
 }
 
 fn iso9660(image: &str, content: &str) {
-    run("xorriso", &["-as", "mkisofs", "-V", "cidata", "-J", "-r", "-o", image, content]);
+    run("genisoimage", &["-quiet", "-V", "cidata", "-J", "-r", "-o", image, content]);
 }
 
 fn ext4(image: &str, content: &str) {
@@ -109,12 +109,12 @@ type Make = fn(&str, &str);
 fn user_data_is_read_from_every_kind_of_disk() {
     let kinds: [(&str, Make, &[&str]); 3] = [
         ("vfat", vfat, &["mkfs.vfat", "mcopy"]),
-        ("iso9660", iso9660, &["xorriso"]),
+        ("iso9660", iso9660, &["genisoimage"]),
         ("ext4", ext4, &["mke2fs"]),
     ];
     for (name, make, tools) in kinds {
         if let Some(reason) = missing(tools) {
-            eprintln!("not run: user_data_is_read_from_every_kind_of_disk ({name}): {reason}");
+            testkit::not_run(&format!("user_data_is_read_from_every_kind_of_disk ({name})"), &reason);
             continue;
         }
         if !fs::read_to_string("/proc/filesystems")
@@ -127,8 +127,9 @@ fn user_data_is_read_from_every_kind_of_disk() {
                 .status()
                 .is_ok_and(|status| status.success())
         {
-            eprintln!(
-                "not run: user_data_is_read_from_every_kind_of_disk ({name}): this kernel has no {name}"
+            testkit::not_run(
+                &format!("user_data_is_read_from_every_kind_of_disk ({name})"),
+                &format!("this kernel has no {name}"),
             );
             continue;
         }
@@ -152,8 +153,7 @@ fn user_data_is_read_from_every_kind_of_disk() {
 #[test]
 fn a_disk_without_user_data_is_remarked_on() {
     if let Some(reason) = missing(&["mke2fs"]) {
-        eprintln!("not run: a_disk_without_user_data_is_remarked_on: {reason}");
-        return;
+        return testkit::not_run("a_disk_without_user_data_is_remarked_on", &reason);
     }
     let folder = tempfile::tempdir().unwrap();
     let device = Loop::attach(&image(folder.path(), &[("meta-data", "instance-id: x\n")], ext4));
@@ -165,8 +165,7 @@ fn a_disk_without_user_data_is_remarked_on() {
 #[test]
 fn a_disk_that_cannot_be_mounted_is_a_failure_of_the_source() {
     if let Some(reason) = missing(&["mke2fs"]) {
-        eprintln!("not run: a_disk_that_cannot_be_mounted_is_a_failure_of_the_source: {reason}");
-        return;
+        return testkit::not_run("a_disk_that_cannot_be_mounted_is_a_failure_of_the_source", &reason);
     }
     let folder = tempfile::tempdir().unwrap();
     let mut head = vec![0_u8; 1 << 20];
@@ -182,8 +181,7 @@ fn a_disk_that_cannot_be_mounted_is_a_failure_of_the_source() {
 #[test]
 fn a_link_on_a_disk_leads_nowhere() {
     if let Some(reason) = missing(&["mke2fs"]) {
-        eprintln!("not run: a_link_on_a_disk_leads_nowhere: {reason}");
-        return;
+        return testkit::not_run("a_link_on_a_disk_leads_nowhere", &reason);
     }
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("secret"), CONFIG).unwrap();

@@ -62,7 +62,7 @@ struct Expected {
     arguments: &'static [&'static str],
     files: &'static [(&'static str, u32, &'static str)],
     sentinel: bool,
-    remarks: &'static [&'static str],
+    notices: &'static [&'static str],
 }
 
 const PATCH: &str = "/etc/kubernetes/patches/kubeletconfiguration0+merge.yaml";
@@ -73,7 +73,7 @@ const CASES: &[Expected] = &[
         arguments: &["cloud-provider=external", "provider-id=aws:///z1/i-1"],
         files: &[],
         sentinel: true,
-        remarks: &[],
+        notices: &[],
     },
     Expected {
         case: "capi-worker-v1beta3.cloud-config",
@@ -86,7 +86,7 @@ const CASES: &[Expected] = &[
             ("/etc/modules-load.d/extra.conf", 0o644, "root"),
         ],
         sentinel: true,
-        remarks: &[
+        notices: &[
             "cloud-config: 1 command of bootcmd is not executed",
             "cloud-config: these fields are not used: disk_setup, fs_setup, mounts, ntp, users",
             "cloud-config: 4 commands are not executed: this agent runs no scripts",
@@ -98,7 +98,7 @@ const CASES: &[Expected] = &[
         arguments: &["cloud-provider=external", "provider-id=aws:///z1/i-1"],
         files: &[(PATCH, 0o644, "root")],
         sentinel: true,
-        remarks: &[
+        notices: &[
             "Ignition config: 1 user is not made",
             "Ignition config: 2 systemd units are not made",
             "Ignition config: 3 commands are not executed: this agent runs no scripts",
@@ -110,7 +110,7 @@ const CASES: &[Expected] = &[
         arguments: &["cloud-provider=external"],
         files: &[("/etc/hostname", 0o644, "root"), (PATCH, 0o644, "root")],
         sentinel: true,
-        remarks: &[
+        notices: &[
             "Ignition config: storage.files[3] comes from elsewhere and is not fetched",
             "Ignition config: 1 directory is not made",
             "Ignition config: 1 systemd unit is not made",
@@ -122,7 +122,7 @@ const CASES: &[Expected] = &[
         arguments: &[],
         files: &[("/etc/kubernetes/discovery.yaml", 0o600, "root")],
         sentinel: false,
-        remarks: &[
+        notices: &[
             "cloud-config: these fields are not used: packages",
             "cloud-config: 1 command is not executed: this agent runs no scripts",
         ],
@@ -133,7 +133,7 @@ const CASES: &[Expected] = &[
         arguments: &["cloud-provider=external"],
         files: &[],
         sentinel: false,
-        remarks: &[],
+        notices: &[],
     },
     Expected {
         case: "parts.mime",
@@ -141,7 +141,7 @@ const CASES: &[Expected] = &[
         arguments: &["cloud-provider=external"],
         files: &[],
         sentinel: false,
-        remarks: &[
+        notices: &[
             "part 1: it has another type and is ignored",
             "part 2: the cloud-config carries no node config and is ignored",
         ],
@@ -152,7 +152,7 @@ fn check(expected: &Expected, bytes: &[u8]) {
     let name = expected.case;
     let mut opened = opened(bytes).unwrap_or_else(|failure| panic!("{name}: {failure}"));
     assert!(!format!("{opened:?}").contains(CANARY), "{name}: {opened:?}");
-    assert_eq!(opened.remarks, expected.remarks, "{name}");
+    assert_eq!(opened.notices, expected.notices, "{name}");
     assert_eq!(opened.sentinel.as_deref(), expected.sentinel.then_some(SENTINEL), "{name}");
     let files: Vec<_> = opened
         .files

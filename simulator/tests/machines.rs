@@ -63,7 +63,7 @@ fn drives_have_files() {
 /// Works in a thread with a network namespace of its own.
 fn in_namespace<T: Send>(simulation: Simulation, work: impl FnOnce(Running) -> T + Send) -> Option<T> {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("not run: namespaces of a thread are for root");
+        testkit::not_run("machines in a network namespace", "namespaces of a thread are for root");
         return None;
     }
     std::thread::scope(|scope| {
@@ -120,7 +120,10 @@ fn services_are_kept_apart() {
 #[test]
 fn services_move_into_a_network_that_is_there() {
     if !nix::unistd::geteuid().is_root() {
-        return eprintln!("not run: namespaces of a thread are for root");
+        return testkit::not_run(
+            "services_move_into_a_network_that_is_there",
+            "namespaces of a thread are for root",
+        );
     }
     let work = || {
         namespace::enter_thread().unwrap();

@@ -394,7 +394,7 @@ fn user_data_of_scaleway_is_for_root() {
     match ask_as_root(running.addresses()[0], "GET", "/user_data/cloud-init") {
         Ok(reply) => assert_eq!((reply.status, reply.text().as_str()), (200, USER_DATA)),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            eprintln!("not run: user-data of Scaleway from a privileged port: only root has one");
+            testkit::not_run("user_data_of_scaleway_is_for_root", "only root has a privileged port");
             assert_eq!(ask(running.addresses()[0], "GET", "/user_data/cloud-init", &[]).unwrap().status, 403);
         }
         Err(error) => panic!("{error}"),

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use testkit::not_run;
 
 use crate::agent;
 use crate::console::Failure;
@@ -30,7 +31,7 @@ pub fn control_plane(what: &str) -> Option<&'static ControlPlane> {
     let start = || {
         let version = &lab().versions["kubernetes"];
         if let Some(why) = control_plane::hindrance(version) {
-            workspace::not_run(what, &why);
+            not_run(what, &why);
             return None;
         }
         Some(ControlPlane::start(version))

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kiln_simulator::{Running, Simulation, namespace};
-
-use crate::workspace;
+use testkit::not_run;
 
 /// Set for the copy of a test that is root in a user namespace.
 const IS_COPY: &str = "KILN_TEST_IN_USER_NAMESPACE";
@@ -55,7 +54,7 @@ pub fn can_start(name: &str) -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if is_copy || !can_unshare {
-        workspace::not_run(name, "this user may make no namespaces");
+        not_run(name, "this user may make no namespaces");
         return false;
     }
     let test = std::env::current_exe().expect("a running program has a path");

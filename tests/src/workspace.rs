@@ -50,11 +50,6 @@ pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Says that a test did not run, and why. Its caller returns: neither passed nor failed.
-pub fn not_run(test: &str, why: &str) {
-    say(&format!("not run: {test}: {why}"));
-}
-
 /// The first of `programs` that is not in PATH.
 pub fn missing<'a>(programs: &[&'a str]) -> Option<&'a str> {
     programs.iter().find(|program| find_program(program).is_none()).copied()

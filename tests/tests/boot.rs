@@ -11,7 +11,7 @@ use kiln_tests::lab::lab;
 use kiln_tests::probe::{self, Facts, Then};
 use kiln_tests::qemu::{Machine, Vm, overlay};
 use kiln_tests::workspace;
-use testkit::{TestServer, folder};
+use testkit::{TestServer, folder, not_run};
 
 /// From the end of the report to power-off.
 const POWER_OFF: Duration = Duration::from_secs(90);
@@ -97,7 +97,7 @@ fn assert_cri(facts: &Facts) {
 fn uefi(name: &str) -> Option<Machine> {
     let machine = Machine::new(name).uefi();
     if machine.is_none() {
-        workspace::not_run(name, "no OVMF firmware here (package ovmf)");
+        not_run(name, "no OVMF firmware here (package ovmf)");
     }
     machine
 }

@@ -14,6 +14,7 @@ use kiln_tests::kiln;
 use kiln_tests::lab::lab;
 use kiln_tests::netns;
 use kiln_tests::workspace;
+use testkit::not_run;
 
 struct Lab {
     control_plane: ControlPlane,
@@ -23,7 +24,7 @@ struct Lab {
 fn start() -> Option<Lab> {
     let version = &lab().versions["kubernetes"];
     if let Some(why) = control_plane::hindrance(version) {
-        workspace::not_run("canaries of the join", &why);
+        not_run("canaries of the join", &why);
         return None;
     }
     let control_plane = ControlPlane::start(version);
@@ -255,7 +256,7 @@ fn broken_configs_tell_nothing(lab: &Lab) {
 /// Killed by a fault while it waits with token and key in memory.
 fn a_core_holds_nothing(lab: &Lab) {
     if !canary::cores_are_left() {
-        return workspace::not_run(
+        return not_run(
             "cores of the agent",
             "programs leave none in their folder here (/proc/sys/kernel/core_pattern)",
         );

@@ -11,6 +11,7 @@ use kiln_tests::join_case::{self, Case};
 use kiln_tests::join_compare::{Difference, compare, firstboot_verdict, kubeadm_verdict};
 use kiln_tests::join_outcome::{self, Known, Outcome};
 use kiln_tests::{join_cache, kiln, workspace};
+use testkit::not_run;
 
 /// Joins at a time: much of a kubeadm's time is waiting.
 const AT_A_TIME: usize = 4;
@@ -127,7 +128,7 @@ fn joins_of_1_36_2_are_those_of_kubeadm() {
 fn differential(version: &str) {
     let test = format!("joins like kubeadm {version}'s");
     if let Some(why) = control_plane::hindrance(version) {
-        return workspace::not_run(&test, &why);
+        return not_run(&test, &why);
     }
     let _alone = workspace::exclusive("control-plane");
     let started = Instant::now();
@@ -137,7 +138,7 @@ fn differential(version: &str) {
     wrong.extend(report(version, &pairs));
     workspace::say(&format!("{test}: {} cases in {:.0} s", pairs.len(), started.elapsed().as_secs_f64()));
     if pairs.iter().all(|pair| pair.firstboot.is_none()) {
-        workspace::not_run(&test, "this firstboot does not join yet; kubeadm alone was watched");
+        not_run(&test, "this firstboot does not join yet; kubeadm alone was watched");
     }
     assert!(wrong.is_empty(), "{} differences without a reason:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -24,7 +24,7 @@ use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::{Machine, overlay};
 use kiln_tests::workspace;
 use serde_json::{Value, json};
-use testkit::folder;
+use testkit::{folder, not_run};
 
 /// The port of the node at which the pod answers, through the port map.
 const HOST_PORT: u16 = 18080;
@@ -227,7 +227,7 @@ fn network_machine(name: &str, image: &Image, control_plane: &ControlPlane, more
 fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
     let Some(control_plane) = control_plane("joins end to end") else { return };
     if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy"]) {
-        return workspace::not_run(
+        return not_run(
             "the network set joins",
             &format!("no program {program} here (packages dosfstools, mtools)"),
         );

@@ -29,6 +29,7 @@ use kiln_tests::lab::lab;
 use kiln_tests::netns;
 use kiln_tests::workspace;
 use serde_json::{Value, json};
+use testkit::not_run;
 
 /// Cases at a time: most of them wait.
 const AT_ONCE: usize = 4;
@@ -96,7 +97,7 @@ fn not_healed(lab: &Lab, seen: &Seen) -> Option<String> {
 fn start() -> Option<Lab> {
     let version = &lab().versions["kubernetes"];
     if let Some(why) = control_plane::hindrance(version) {
-        workspace::not_run("faults of the join", &why);
+        not_run("faults of the join", &why);
         return None;
     }
     let control_plane = ControlPlane::start(version);

@@ -11,6 +11,7 @@ use kiln_tests::lab::lab;
 use kiln_tests::netns;
 use kiln_tests::workspace;
 use serde_json::Value;
+use testkit::not_run;
 
 /// The steps in the order of the journal. On a machine that is a folder no kubelet is started.
 const STEPS: &[&str] = &["preflight", "discovery", "cluster", "identity", "files", "cleanup"];
@@ -48,7 +49,7 @@ enum Kill {
 fn start() -> Option<Lab> {
     let version = &lab().versions["kubernetes"];
     if let Some(why) = control_plane::hindrance(version) {
-        workspace::not_run("joins that are killed", &why);
+        not_run("joins that are killed", &why);
         return None;
     }
     let control_plane = ControlPlane::start(version);

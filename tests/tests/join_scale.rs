@@ -12,6 +12,7 @@ use kiln_tests::lab::lab;
 use kiln_tests::lab_node::LabNode;
 use kiln_tests::netns;
 use kiln_tests::workspace;
+use testkit::not_run;
 
 fn number(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -167,7 +168,7 @@ fn kubeadm_form(text: &str) -> String {
 fn a_thousand_machines_join_without_a_storm() {
     let version = &lab().versions["kubernetes"];
     if let Some(why) = control_plane::hindrance(version) {
-        return workspace::not_run("joins at scale", &why);
+        return not_run("joins at scale", &why);
     }
     let (count, spread) = (number("KILN_SCALE", 1000), number("KILN_SCALE_SPREAD", 30));
     let control_plane = ControlPlane::start(version);

@@ -35,6 +35,7 @@ use kiln_tests::control_plane::{self, ControlPlane};
 use kiln_tests::lab::lab;
 use kiln_tests::{kiln, simulated, workspace};
 use sources::SOURCES;
+use testkit::not_run;
 
 /// Cases at a time: most of them wait.
 const AT_ONCE: usize = 8;
@@ -69,7 +70,7 @@ fn secrets_of_user_data_are_nowhere_but_in_their_place() {
     for source in SOURCES {
         fixture::hindrance(source)
             .into_iter()
-            .for_each(|why| workspace::not_run(&format!("canaries from {}", source.name), why));
+            .for_each(|why| not_run(&format!("canaries from {}", source.name), why));
     }
     workspace::say(&format!(
         "canaries: {} sources, {} formats, cases: {counts:?}",
@@ -90,7 +91,7 @@ fn a_core_holds_no_secret() {
         return;
     }
     if !canary::cores_are_left() {
-        return workspace::not_run(
+        return not_run(
             "a_core_holds_no_secret",
             "programs leave none in their folder here (/proc/sys/kernel/core_pattern)",
         );
@@ -102,7 +103,7 @@ fn a_core_holds_no_secret() {
 fn a_joined_machine_leaves_the_host_nothing() {
     let version = &lab().versions["kubernetes"];
     if let Some(why) = control_plane::hindrance(version) {
-        return workspace::not_run("a_joined_machine_leaves_the_host_nothing", &why);
+        return not_run("a_joined_machine_leaves_the_host_nothing", &why);
     }
     let control_plane = ControlPlane::start(version);
     canary::admit(&control_plane);

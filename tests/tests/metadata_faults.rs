@@ -102,7 +102,9 @@ fn every_platform_survives_every_fault() {
         "platform and fault                        ends         exit     s  requests  message\n{}",
         table.join("\n")
     ));
-    LEFT_OUT.iter().for_each(|(platform, why)| workspace::not_run(platform, why));
+    LEFT_OUT
+        .iter()
+        .for_each(|(platform, why)| workspace::say(&format!("left out: {platform}: {why}")));
     workspace::say(&format!("{count} cases, {} of them with a problem", problems.len()));
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(!only.is_empty() || count >= 200, "{count} cases are too few");

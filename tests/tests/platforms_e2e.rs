@@ -20,7 +20,7 @@ use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::Machine;
 use kiln_tests::workspace;
 use serde_json::{Value, json};
-use testkit::{TestServer, folder};
+use testkit::{TestServer, folder, not_run};
 
 /// How a machine gets its node config.
 enum Way {
@@ -338,7 +338,7 @@ fn joins(case: &Case, image: &Image, control_plane: &ControlPlane) {
 fn the_one_image_joins_on_every_platform() {
     let Some(control_plane) = control_plane("joins on every platform") else { return };
     if let Some(program) = workspace::missing(&["mkfs.vfat", "mcopy", "genisoimage"]) {
-        return workspace::not_run(
+        return not_run(
             "joins on every platform",
             &format!("no program {program} here (packages dosfstools, mtools, genisoimage)"),
         );

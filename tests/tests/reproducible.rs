@@ -11,6 +11,7 @@ use kiln_tests::kiln::{Build, DEFAULT, succeed};
 use kiln_tests::lab::lab;
 use kiln_tests::user::OrdinaryUser;
 use kiln_tests::workspace;
+use testkit::not_run;
 
 /// How much of diffoscope's explanation is shown, in bytes.
 const EXPLANATION: usize = 8000;
@@ -33,7 +34,7 @@ fn build_rootless() -> Result<(OrdinaryUser, PathBuf), String> {
         // A day and a half: further away, package lists and their signatures would not be valid.
         command.args(["faketime", "-f", "+36h"]);
     } else {
-        workspace::say("faketime is not installed: the second build runs at the present time");
+        not_run("the second build a day and a half later", "faketime is not installed");
     }
     command
         .arg(user.programs().join("kiln"))
@@ -58,7 +59,7 @@ fn build_rootless() -> Result<(OrdinaryUser, PathBuf), String> {
 fn an_ordinary_user_builds_the_whole_default_image() {
     let output = match rootless() {
         Ok((_, output)) => output,
-        Err(why) => return workspace::not_run("an_ordinary_user_builds_the_whole_default_image", why),
+        Err(why) => return not_run("an_ordinary_user_builds_the_whole_default_image", why),
     };
     let files = digests(output);
     for ending in [".raw", ".qcow2", "-oci/index.json", "-pxe/boot.ipxe"] {
@@ -75,7 +76,7 @@ fn an_ordinary_user_builds_the_whole_default_image() {
 fn two_builds_from_empty_caches_are_identical() {
     let theirs = match rootless() {
         Ok((_, output)) => output,
-        Err(why) => return workspace::not_run("two_builds_from_empty_caches_are_identical", why),
+        Err(why) => return not_run("two_builds_from_empty_caches_are_identical", why),
     };
     let folder = workspace::scratch();
     let ours = folder.path().join("out");

@@ -1,4 +1,4 @@
-//! Debian packages (deb(5)): an `ar` archive of `debian-binary`, `control.tar.*` and `data.tar.*`, in this
+//! Packages in the format deb(5): an `ar` archive of `debian-binary`, `control.tar.*` and `data.tar.*`, in this
 //! order.
 //!
 //! ```text
@@ -25,36 +25,66 @@ pub(super) fn recognise(head: &[u8]) -> bool {
 /// The position of `data.tar.*` in the package.
 pub(super) fn data(file: &File, length: u64, title: &str) -> Result<Range<u64>> {
     let broken = |reason: &str| {
-        Error::new(ErrorKind::Archive, format!("archive {title}: not a sound Debian package: {reason}"))
+        Error::new(ErrorKind::Archive, format!("archive {title}: not a sound .deb package: {reason}"))
             .help("fetch it again; when it stays so, the archive's file is broken")
     };
     let mut position = MAGIC.len() as u64;
     for index in 0..MEMBERS {
-        let mut header = [0; HEADER as usize];
-        file.read_exact_at(&mut header, position)
-            .map_err(|_| broken("it has no data.tar, or ends in the middle of a header"))?;
-        let (name, size) =
-            parse(&header).ok_or_else(|| broken(&format!("the header at byte {position} is malformed")))?;
-        let start = position + HEADER;
-        let end = start + size;
-        if end > length {
+        let (name, body) = match member(file, position) {
+            Ok(member) => member,
+            Err(Malformed::Short) => {
+                return Err(broken("it has no data.tar, or ends in the middle of a header"));
+            }
+            Err(Malformed::Header) => {
+                return Err(broken(&format!("the header at byte {position} is malformed")));
+            }
+        };
+        if body.end > length {
             return Err(broken(&format!(
-                "\"{name}\" says that it has {size} bytes, but the file ends after {}",
-                length - start.min(length)
+                "\"{name}\" says that it has {} bytes, but the file ends after {}",
+                body.end - body.start,
+                length - body.start.min(length)
             )));
         }
+        position = body.end.next_multiple_of(2);
         match (index, name.as_str()) {
-            (0, "debian-binary") => check_version(file, start..end).map_err(|reason| broken(&reason))?,
+            (0, "debian-binary") => check_version(file, body).map_err(|reason| broken(&reason))?,
             (0, _) => return Err(broken(&format!("it starts with \"{name}\" instead of debian-binary"))),
-            (_, "data.tar" | "data.tar.gz" | "data.tar.xz" | "data.tar.zst") => return Ok(start..end),
+            (_, "data.tar" | "data.tar.gz" | "data.tar.xz" | "data.tar.zst") => return Ok(body),
             (_, name) if name.starts_with("data.tar") => {
                 return Err(broken(&format!("the compression of \"{name}\" is not supported")));
             }
             _ => {}
         }
-        position = end.next_multiple_of(2);
     }
     Err(broken("it has no data.tar"))
+}
+
+/// Names and places of the members, up to the first that is malformed.
+pub fn members(file: &File) -> impl Iterator<Item = (String, Range<u64>)> {
+    let mut magic = [0; MAGIC.len()];
+    let known = file.read_exact_at(&mut magic, 0).is_ok() && recognise(&magic);
+    let mut position = MAGIC.len() as u64;
+    std::iter::from_fn(move || {
+        let found = member(file, position).ok().filter(|_| known)?;
+        position = found.1.end.next_multiple_of(2);
+        Some(found)
+    })
+    .take(MEMBERS)
+}
+
+enum Malformed {
+    Short,
+    Header,
+}
+
+/// The member whose header is at `position`.
+fn member(file: &File, position: u64) -> Result<(String, Range<u64>), Malformed> {
+    let mut header = [0; HEADER as usize];
+    file.read_exact_at(&mut header, position).map_err(|_| Malformed::Short)?;
+    let (name, size) = parse(&header).ok_or(Malformed::Header)?;
+    let start = position + HEADER;
+    Ok((name, start..start + size))
 }
 
 fn check_version(file: &File, body: Range<u64>) -> Result<(), String> {

@@ -7,7 +7,7 @@
 //! Bodies are not kept in memory: the archive is unpacked once into a tar on disk, and the tree refers to
 //! slices of it.
 
-mod deb;
+pub mod deb;
 mod extract;
 pub(crate) mod members;
 mod links;

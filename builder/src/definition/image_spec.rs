@@ -54,7 +54,7 @@ pub struct ImageSpec {
 pub struct BaseSpec {
     /// Which operating system.
     pub distribution: Option<String>,
-    /// Its release: "trixie".
+    /// Its release, by its code name.
     pub suite: Option<Name>,
     /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced.
     pub packages: Option<Vec<String>>,

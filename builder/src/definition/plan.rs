@@ -53,7 +53,7 @@ pub struct ImagePlan {
 pub struct BasePlan {
     /// Which operating system: the name of a base.
     pub distribution: String,
-    /// Its release ("trixie").
+    /// Its release.
     pub suite: String,
     /// Packages to install, sorted: the definition's (kernel among them) and those that layers ask for. The closure is in the lock.
     pub packages: Vec<String>,

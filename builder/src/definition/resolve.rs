@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use contract::suggest::nearest;
+
 use super::compose::{self, Composed};
 use super::image_spec::PreloadSpec;
 use super::interpolate::{Variables, interpolate};
@@ -12,10 +14,11 @@ use super::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PreloadOrigin, PreloadPla
 use super::registry::Registry;
 use super::resolve_layer::{Layer, check_url, resolve_layer};
 use super::resolve_metadata::resolve_metadata;
-use super::source::{Step, error_in, nearest, rewrite_error, suggestion};
-use super::value::{MIB, Name, Size};
+use super::source::{Step, error_in, rewrite_error, suggestion};
+use super::value::{Name, Size};
 use crate::at;
 use crate::error::{Error, Result};
+use crate::size::MIB;
 
 /// A definition, resolved, and where its parts lie.
 #[derive(Debug)]

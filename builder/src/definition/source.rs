@@ -1,5 +1,6 @@
 //! The text behind a definition, and where in it a key stands: every error names file, line and what to do.
 
+use contract::suggest::nearest;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -103,16 +104,6 @@ pub fn error_in(sources: &[Source], path: &[Step], message: &str) -> Error {
     }
 }
 
-/// The word of `known` that `word` was probably meant to be.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 3)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
 /// "did you mean …?", or the list of what is valid.
 pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(word, known.clone()) {
@@ -174,11 +165,5 @@ mod tests {
     fn finds_the_line_of_a_nested_value() {
         let error = source("a = 1\n\n[[b]]\nc = 2\n\n[[b]]\nc = 3\n").error_at(&at!["b", 1, "c"], "no");
         assert_eq!(error.message(), "x.toml:7: no\n     7 | c = 3");
-    }
-
-    #[test]
-    fn suggests_only_what_is_near() {
-        assert_eq!(nearest("kubernets", ["kubernetes", "runtime"]), Some("kubernetes"));
-        assert_eq!(nearest("zzz", ["kubernetes", "runtime"]), None);
     }
 }

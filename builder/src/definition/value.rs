@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-pub use crate::format::MIB;
+use crate::size::MIB;
 
 /// The `schema` key: the version of the file's format. Only 1 exists.
 #[derive(Debug, Clone, Copy, Deserialize)]

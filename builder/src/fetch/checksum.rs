@@ -4,9 +4,9 @@
 //! | dialect | example | published by |
 //! |---|---|---|
 //! | bare digits, with or without a newline | `e3b0…` | Kubernetes binaries, crictl |
-//! | coreutils | `e3b0…  name`, `e3b0… *name`, names with folders | containerd, CNI plugins, etcd, Ubuntu images |
+//! | coreutils | `e3b0…  name`, `e3b0… *name`, names with folders | containerd, CNI plugins, etcd, cloud images |
 //! | coreutils in a PGP clear-signed message (RFC 9580 §7) | `-----BEGIN PGP SIGNED MESSAGE-----` | runc |
-//! | blocks after a `# SHA512 HASH` line | Gentoo's DIGESTS | Flatcar images |
+//! | blocks after a `# SHA512 HASH` line | Gentoo's DIGESTS | images of its descendants |
 //! | BSD | `SHA256 (name) = e3b0…` | `shasum --tag`, OpenSSL |
 //!
 //! Only SHA-256 and SHA-512 count; shorter digests are ignored. Signatures are not checked here.
@@ -14,6 +14,8 @@
 use std::fmt;
 
 use crate::digest::Digest;
+use contract::suggest::similar;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many names an error message shows.
@@ -222,13 +224,8 @@ fn ambiguous(matching: &[Entry<'_>], file_name: &str) -> Error {
 
 fn missing(entries: &[Entry<'_>], file_name: &str) -> Error {
     let wanted = last_component(file_name);
-    let mut names: Vec<_> = entries.iter().filter_map(|entry| entry.name).collect();
-    names.sort_by(|left, right| {
-        let near = |name| strsim::jaro_winkler(last_component(name), wanted);
-        near(right).total_cmp(&near(left)).then(left.cmp(right))
-    });
-    names.dedup();
-    names.truncate(NEAREST);
+    let names = similar(wanted, entries.iter().filter_map(|entry| entry.name), 0.0);
+    let names: Vec<_> = names.into_iter().take(NEAREST).map(|(_, name)| name).collect();
     refuse(format!("the checksum file does not mention {wanted}; nearest: {}", names.join(", ")))
         .help("check the version and the name of the artifact")
 }

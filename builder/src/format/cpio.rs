@@ -181,8 +181,7 @@ mod tests {
             .stderr(Stdio::null())
             .spawn()
         else {
-            println!("not run: gnu_cpio_reads_it: cpio is not installed");
-            return;
+            return testkit::not_run("gnu_cpio_reads_it", "cpio is not installed");
         };
         cpio.stdin.take().unwrap().write_all(&archive()).unwrap();
         let listed = String::from_utf8(cpio.wait_with_output().unwrap().stdout).unwrap();

@@ -6,8 +6,8 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::MIB;
 use crate::process::{Run, tool};
+use crate::size::MIB;
 
 /// The package of the tools.
 const PACKAGE: &str = "e2fsprogs";
@@ -18,8 +18,8 @@ const BLOCK: u64 = 4096;
 /// The smallest file system that still has room beside its journal and the room to grow.
 pub const MINIMUM: u64 = 32 * MIB;
 
-/// Debian 12's list (`mke2fs.conf` of e2fsprogs 1.47.0): understood by every kernel an image can have and by every host's e2fsprogs,
-/// unlike metadata_csum_seed and orphan_file. `none` first: whatever the tool would add by itself is off.
+/// The list in `mke2fs.conf` of e2fsprogs 1.47.0, without metadata_csum_seed and orphan_file: every kernel that an image
+/// can have and every host's e2fsprogs understand these. `none` comes first and switches off what the tool would add.
 const FEATURES: &str = "none,sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr,has_journal,extent,huge_file,flex_bg,\
                         metadata_csum,64bit,dir_nlink,extra_isize";
 

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::MIB;
+use crate::size::MIB;
 
 /// Bytes in a sector: what every hypervisor and cloud shows for a raw disk.
 const SECTOR: u64 = 512;

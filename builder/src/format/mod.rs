@@ -6,6 +6,3 @@ pub mod fat32;
 mod fat_names;
 pub mod gpt;
 pub mod squashfs;
-
-/// One mebibyte in bytes: sizes and offsets on a disk are whole multiples.
-pub const MIB: u64 = 1 << 20;

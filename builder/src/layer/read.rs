@@ -17,7 +17,7 @@ use crate::tree::{Body, Entry, Tree, TreePath};
 pub enum ReadPolicy {
     /// Written by [`super::pack`]: files, folders and links only.
     Layer,
-    /// A whole operating system (mmdebstrap). Everything below `dev/` is left out, because the kernel's
+    /// A whole operating system. Everything below `dev/` is left out, because the kernel's
     /// devtmpfs covers it. A device, pipe or socket anywhere else is an error.
     Base,
 }

@@ -142,8 +142,7 @@ fn time_folder_umask_and_locale_leave_no_trace() {
 fn gnu_tar_lists_it() {
     let test = "gnu_tar_lists_it";
     if tool("tar").arg("--version").run("tar").is_err() {
-        println!("not run: {test}: tar is not installed");
-        return;
+        return testkit::not_run(test, "tar is not installed");
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("layer.tar");
@@ -268,7 +267,10 @@ fn both_forms_at_once_are_read_by_other_programs() {
     });
     for (program, form) in [("gzip", &gzip), ("zstd", &zstd)] {
         if tool(program).arg("--version").run(program).is_err() {
-            println!("not run: both_forms_at_once_are_read_by_other_programs: {program} is not installed");
+            testkit::not_run(
+                "both_forms_at_once_are_read_by_other_programs",
+                &format!("{program} is not installed"),
+            );
             continue;
         }
         let input = fs::File::open(&form.path).unwrap();

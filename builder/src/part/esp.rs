@@ -14,9 +14,9 @@ use crate::assembly::Image;
 use crate::definition::plan::Arch;
 use crate::determinism;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::MIB;
 use crate::format::fat32::{Item, Volume};
 use crate::part::kernel::Kernel;
+use crate::size::MIB;
 use crate::tree::Body;
 
 /// The content of the partition, ready to be written into its place on a disk.

@@ -8,9 +8,9 @@ use crate::definition::plan::{Arch, DiskPlan};
 use crate::determinism;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::MIB;
 use crate::format::ext4;
 use crate::format::gpt::{Layout, Request, flag};
+use crate::size::MIB;
 
 /// Label of the EFI system partition.
 pub const ESP: &str = "esp";

@@ -9,12 +9,12 @@ use std::process::Command;
 use kiln::assembly::{Assembly, Image};
 use kiln::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan};
 use kiln::digest::Digest;
-use kiln::format::MIB;
 use kiln::layer::PackedLayer;
 use kiln::output;
 use kiln::part::Parts;
 use kiln::part::work::Work;
 use kiln::progress::Progress;
+use kiln::size::MIB;
 use kiln::store::Store;
 use kiln::tree::{Body, Entry, Tree};
 
@@ -123,13 +123,13 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// Says whether `tools` are all here, and on standard error that the test does nothing when they are not.
+/// Whether `tools` are all here; if not, the test is counted as not run.
 pub fn have(test: &str, tools: &[&str]) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = |tool: &&str| std::env::split_paths(&paths).any(|folder| folder.join(tool).is_file());
     let missing: Vec<_> = tools.iter().filter(|tool| !found(tool)).collect();
     if !missing.is_empty() {
-        eprintln!("not run: {test}: no {missing:?} on this machine");
+        testkit::not_run(test, &format!("no {missing:?} on this machine"));
     }
     missing.is_empty()
 }

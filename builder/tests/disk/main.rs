@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use kiln::digest::Digest;
 use kiln::error::ErrorKind;
-use kiln::format::{MIB, squashfs};
+use kiln::format::squashfs;
 use kiln::part::layout;
+use kiln::size::MIB;
 use kiln::tree::{Body, Entry, Tree};
 
 use bench::{Bench, EPOCH, have, noise, run, text};
@@ -185,6 +186,30 @@ fn qcow2_is_sound_and_equal_to_the_raw_disk() {
     let (raw, qcow2) = (bench.path("out/test-node.raw"), bench.path("out/test-node.qcow2"));
     run("qemu-img", &["check", text(&qcow2)]);
     run("qemu-img", &["compare", "-f", "raw", "-F", "qcow2", text(&raw), text(&qcow2)]);
+}
+
+#[test]
+fn a_compressed_qcow2_has_the_same_content_in_fewer_bytes() {
+    if !have("compressed qcow2", &["mksquashfs", "mke2fs", "qemu-img"]) {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.write("raw");
+    bench.write("qcow2");
+    let (raw, qcow2) = (bench.path("out/test-node.raw"), bench.path("out/test-node.qcow2"));
+    let plain = fs::metadata(&qcow2).unwrap().len();
+    for compression in ["zlib", "zstd"] {
+        let options = toml::Table::from_iter([("compression".to_owned(), compression.into())]);
+        bench.plan.output_options.insert("qcow2".to_owned(), options);
+        let digests = [(); 2].map(|()| {
+            fs::remove_file(&qcow2).unwrap();
+            bench.write("qcow2");
+            Digest::of_file(&qcow2).unwrap()
+        });
+        assert_eq!(digests[0], digests[1], "{compression}");
+        assert!(fs::metadata(&qcow2).unwrap().len() < plain, "{compression}");
+        run("qemu-img", &["compare", "-f", "raw", "-F", "qcow2", text(&raw), text(&qcow2)]);
+    }
 }
 
 #[test]

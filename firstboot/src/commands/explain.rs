@@ -193,7 +193,7 @@ fn discovery(discovery: &Discovery) -> Vec<String> {
                 .chain(trust)
                 .collect()
         }
-        Discovery::Asked { endpoints, pins, .. } => {
+        Discovery::RequestedToken { endpoints, pins, .. } => {
             let servers = endpoints.iter().map(|endpoint| format!("https://{endpoint}"));
             servers
                 .chain(pins.iter().map(|pin| format!("pinned sha256:{pin}")))

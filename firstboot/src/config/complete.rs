@@ -118,7 +118,11 @@ fn asked_discovery(raw: &RawJoin, problems: &mut Problems) -> Option<Discovery> 
         .filter_map(|(index, text)| check::pin(&format!("{path}.caCertHashes[{index}]"), text, problems))
         .collect();
     let unsafe_skip_ca_verification = token.is_some_and(|token| token.unsafe_skip_ca_verification);
-    Some(Discovery::Asked { endpoints: endpoint.into_iter().collect(), pins, unsafe_skip_ca_verification })
+    Some(Discovery::RequestedToken {
+        endpoints: endpoint.into_iter().collect(),
+        pins,
+        unsafe_skip_ca_verification,
+    })
 }
 
 fn file_discovery(text: &str, problems: &mut Problems) -> Option<Discovery> {

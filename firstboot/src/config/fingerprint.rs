@@ -26,7 +26,7 @@ impl NodeConfig {
         );
         let _ = match &join.discovery {
             Discovery::Token { endpoints, pins, unsafe_skip_ca_verification, .. }
-            | Discovery::Asked { endpoints, pins, unsafe_skip_ca_verification } => {
+            | Discovery::RequestedToken { endpoints, pins, unsafe_skip_ca_verification } => {
                 write!(text, "{endpoints:?} {pins:?} {unsafe_skip_ca_verification}")
             }
             Discovery::File(path) => write!(text, "file {path:?}"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::model::{ApiVersion, NodeConfig};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode};
 use super::redact::Redactor;
-use super::{Beside, HostDefaults, Written, cleaned};
+use super::{HostDefaults, OtherDocuments, ParsedDocuments, cleaned};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::secret::Secret;
@@ -105,25 +105,27 @@ pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults
         .into_iter()
         .chain(&flags.skip_phases);
     texts.chain(lists.flatten()).for_each(|text| redactor.scan(text));
-    let written = match config {
+    let parsed = match config {
         Some(bytes) => over_or_beside(bytes, flags, &mut redactor),
-        None => Ok(alone(flags, Beside::default())),
+        None => Ok(alone(flags, OtherDocuments::default())),
     };
-    cleaned(written.and_then(|written| written.complete(host)), &redactor)
+    cleaned(parsed.and_then(|parsed| parsed.complete(host)), &redactor)
 }
 
-fn over_or_beside(bytes: &[u8], flags: &JoinFlags, redactor: &mut Redactor) -> Result<Written> {
+fn over_or_beside(bytes: &[u8], flags: &JoinFlags, redactor: &mut Redactor) -> Result<ParsedDocuments> {
     let names_a_cluster = !flags.endpoints.is_empty() || flags.discovery_file.is_some();
-    match Written::parts(bytes, redactor)? {
-        (Ok((join, api_version)), beside) => over_config(Written { join, api_version, beside }, flags),
-        (Err(_), beside) if names_a_cluster => Ok(alone(flags, beside)),
+    match ParsedDocuments::parts(bytes, redactor)? {
+        (Ok((join, api_version)), others) => {
+            over_config(ParsedDocuments { join, api_version, others }, flags)
+        }
+        (Err(_), others) if names_a_cluster => Ok(alone(flags, others)),
         (Err(missing), _) => Err(missing),
     }
 }
 
 /// What may be said beside a file: a name, checks and phases to leave out, a dry run.
-fn over_config(mut written: Written, flags: &JoinFlags) -> Result<Written> {
-    let old = written.api_version == ApiVersion::V1beta2;
+fn over_config(mut parsed: ParsedDocuments, flags: &JoinFlags) -> Result<ParsedDocuments> {
+    let old = parsed.api_version == ApiVersion::V1beta2;
     let allowed = |name: &str| {
         BESIDE_CONFIG.contains(&name)
             || name.starts_with("skip-")
@@ -138,16 +140,16 @@ fn over_config(mut written: Written, flags: &JoinFlags) -> Result<Written> {
         return Err(failure.help("write them into the file"));
     }
     if let Some(endpoint) = flags.endpoints.first() {
-        written
-            .beside
+        parsed
+            .others
             .warnings
             .push(format!("the endpoint \"{}\" is ignored: --config is given", super::shown(endpoint)));
     }
-    overlay(&mut written.join, flags);
+    overlay(&mut parsed.join, flags);
     if flags.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
-        written.beside.agent.from_facts.node_name = None;
+        parsed.others.agent.from_facts.node_name = None;
     }
-    Ok(written)
+    Ok(parsed)
 }
 
 fn overlay(join: &mut RawJoin, flags: &JoinFlags) {
@@ -165,7 +167,7 @@ fn overlay(join: &mut RawJoin, flags: &JoinFlags) {
 }
 
 /// The flags without a JoinConfiguration. A discovery file stands before a token, as in kubeadm.
-fn alone(flags: &JoinFlags, mut beside: Beside) -> Written {
+fn alone(flags: &JoinFlags, mut others: OtherDocuments) -> ParsedDocuments {
     let given = |token: &Option<Secret>| token.clone().filter(|token| !token.reveal().is_empty());
     let token = given(&flags.token);
     let mut join = RawJoin {
@@ -186,8 +188,8 @@ fn alone(flags: &JoinFlags, mut beside: Beside) -> Written {
         }
     }
     overlay(&mut join, flags);
-    beside.warnings.extend(warnings(flags));
-    Written { join, api_version: ApiVersion::V1beta4, beside }
+    others.warnings.extend(warnings(flags));
+    ParsedDocuments { join, api_version: ApiVersion::V1beta4, others }
 }
 
 fn warnings(flags: &JoinFlags) -> Vec<String> {

@@ -77,7 +77,7 @@ pub struct HostDefaults {
 /// Reads a node config: the documents of one file.
 pub fn parse(bytes: &[u8], host: &HostDefaults) -> Result<NodeConfig> {
     let mut redactor = Redactor::default();
-    let config = Written::read(bytes, &mut redactor).and_then(|written| written.complete(host));
+    let config = ParsedDocuments::read(bytes, &mut redactor).and_then(|parsed| parsed.complete(host));
     cleaned(config, &redactor)
 }
 
@@ -101,29 +101,32 @@ fn cleaned(config: Result<NodeConfig>, redactor: &Redactor) -> Result<NodeConfig
 }
 
 /// The documents of a file, read but not complete.
-struct Written {
+struct ParsedDocuments {
     join: RawJoin,
     api_version: ApiVersion,
-    beside: Beside,
+    others: OtherDocuments,
 }
 
 /// What may stand beside a JoinConfiguration.
 #[derive(Default)]
-struct Beside {
+struct OtherDocuments {
     kubelet: Option<serde_json::Value>,
     agent: AgentConfiguration,
     warnings: Vec<String>,
 }
 
-impl Written {
+impl ParsedDocuments {
     fn read(bytes: &[u8], redactor: &mut Redactor) -> Result<Self> {
-        let (join, beside) = Self::parts(bytes, redactor)?;
+        let (join, others) = Self::parts(bytes, redactor)?;
         let (join, api_version) = join?;
-        Ok(Self { join, api_version, beside })
+        Ok(Self { join, api_version, others })
     }
 
     /// The JoinConfiguration, or the failure that there is none, and what stands beside it.
-    fn parts(bytes: &[u8], redactor: &mut Redactor) -> Result<(Result<(RawJoin, ApiVersion)>, Beside)> {
+    fn parts(
+        bytes: &[u8],
+        redactor: &mut Redactor,
+    ) -> Result<(Result<(RawJoin, ApiVersion)>, OtherDocuments)> {
         let mut documents = documents::split(bytes, redactor)?;
         let mut warnings = Vec::new();
         let agent = documents
@@ -142,11 +145,12 @@ impl Written {
         warnings.extend(documents.values().map(|document| {
             format!("ignored configuration document with GroupVersionKind {}", document.name())
         }));
-        Ok((join.ok_or_else(|| missing(&documents)), Beside { kubelet, agent, warnings }))
+        Ok((join.ok_or_else(|| missing(&documents)), OtherDocuments { kubelet, agent, warnings }))
     }
 
     fn complete(self, host: &HostDefaults) -> Result<NodeConfig> {
-        let Self { join: mut raw, api_version, beside: Beside { kubelet, agent, mut warnings } } = self;
+        let Self { join: mut raw, api_version, others: OtherDocuments { kubelet, agent, mut warnings } } =
+            self;
         if agent.from_facts.node_name.is_some() {
             // Its own template gives the name, once the facts are known.
             raw.node.name = Some(UNNAMED.to_owned());
@@ -235,7 +239,7 @@ fn read_agent(document: &Document) -> Result<AgentConfiguration> {
 /// The agent's own endpoints are tried after the JoinConfiguration's.
 fn add_endpoints(discovery: &mut Discovery, agent: &AgentConfiguration, warnings: &mut Vec<String>) {
     match discovery {
-        Discovery::Token { endpoints, .. } | Discovery::Asked { endpoints, .. } => {
+        Discovery::Token { endpoints, .. } | Discovery::RequestedToken { endpoints, .. } => {
             for endpoint in &agent.endpoints {
                 if !endpoints.contains(endpoint) {
                     endpoints.push(endpoint.clone());

@@ -148,7 +148,7 @@ pub enum Discovery {
         unsafe_skip_ca_verification: bool,
     },
     /// By a token that is asked for just before ([`AgentConfiguration::token_from`]), otherwise as above. What is missing comes with it.
-    Asked {
+    RequestedToken {
         /// As above; may be empty.
         endpoints: Vec<Endpoint>,
         /// As above.

@@ -29,7 +29,7 @@ impl Variables {
 
 /// Why a template has no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wrong {
+pub enum TemplateError {
     /// It is written wrongly, or what it comes to cannot be used.
     Text(String),
     /// No fact has such a name.
@@ -38,7 +38,7 @@ pub enum Wrong {
     Missing(String),
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for TemplateError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) | Self::Unknown(text) => formatter.write_str(text),
@@ -47,7 +47,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-impl Wrong {
+impl TemplateError {
     /// The failure for a template that someone wrote at `path`.
     pub fn failure(&self, path: &str) -> Failure {
         let failure = Failure::new(ErrorKind::Config, format!("{path}: {self}"));
@@ -60,7 +60,7 @@ impl Wrong {
 }
 
 /// Puts values in the place of variables.
-pub fn expand(template: &str, variables: &Variables) -> Result<String, Wrong> {
+pub fn expand(template: &str, variables: &Variables) -> Result<String, TemplateError> {
     parts(template)?.into_iter().try_fold(String::new(), |text, part| match part {
         Part::Text(plain) => Ok(text + plain),
         Part::Name(name) => Ok(text + value(name, variables)?),
@@ -68,7 +68,7 @@ pub fn expand(template: &str, variables: &Variables) -> Result<String, Wrong> {
 }
 
 /// What is wrong with a template whatever the facts are.
-pub fn check(template: &str) -> Result<(), Wrong> {
+pub fn check(template: &str) -> Result<(), TemplateError> {
     parts(template).map(drop)
 }
 
@@ -77,15 +77,15 @@ enum Part<'a> {
     Name(&'a str),
 }
 
-fn parts(template: &str) -> Result<Vec<Part<'_>>, Wrong> {
+fn parts(template: &str) -> Result<Vec<Part<'_>>, TemplateError> {
     if template.len() > LONGEST {
-        return Err(Wrong::Text(format!("the template is longer than {LONGEST} characters")));
+        return Err(TemplateError::Text(format!("the template is longer than {LONGEST} characters")));
     }
     let (mut parts, mut rest) = (Vec::new(), template);
     while let Some((front, back)) = rest.split_once("${") {
         let (name, behind) = back
             .split_once('}')
-            .ok_or_else(|| Wrong::Text("a name begins with ${ and does not end with }".to_owned()))?;
+            .ok_or_else(|| TemplateError::Text("a name begins with ${ and does not end with }".to_owned()))?;
         parts.extend([Part::Text(front), Part::Name(name)]);
         rest = behind;
     }
@@ -93,10 +93,10 @@ fn parts(template: &str) -> Result<Vec<Part<'_>>, Wrong> {
     Ok(parts)
 }
 
-fn value<'a>(name: &str, variables: &'a Variables) -> Result<&'a str, Wrong> {
+fn value<'a>(name: &str, variables: &'a Variables) -> Result<&'a str, TemplateError> {
     match variables.0.get(name) {
         Some(Some(value)) => Ok(value),
-        Some(None) => Err(Wrong::Missing(name.to_owned())),
+        Some(None) => Err(TemplateError::Missing(name.to_owned())),
         None => {
             let known = || variables.0.keys().map(String::as_str);
             let meant = suggest::did_you_mean(name, known());
@@ -106,7 +106,7 @@ fn value<'a>(name: &str, variables: &'a Variables) -> Result<&'a str, Wrong> {
                 meant
             };
             let shown: String = name.chars().take(SHOWN).filter(|letter| !letter.is_control()).collect();
-            Err(Wrong::Unknown(format!("no fact is called {shown:?}{all}")))
+            Err(TemplateError::Unknown(format!("no fact is called {shown:?}{all}")))
         }
     }
 }

@@ -57,8 +57,8 @@ fn enriched(text: &str, facts: &Facts, interfaces: &[&str]) -> Result<(NodeConfi
         variables: variables(facts, &root),
         interfaces: Some(interfaces),
     };
-    let remarks = enrich(&mut config, &known)?;
-    Ok((config, remarks))
+    let notices = enrich(&mut config, &known)?;
+    Ok((config, notices))
 }
 
 fn arguments(config: &NodeConfig) -> Vec<String> {
@@ -71,10 +71,10 @@ fn arguments(config: &NodeConfig) -> Vec<String> {
 
 #[test]
 fn a_plain_config_on_a_machine_without_facts_stays_as_it_is() {
-    let (config, remarks) =
+    let (config, notices) =
         enriched(JOIN, &facts(&[("instance-id", "i1")], &[], &[]), &["10.0.0.1"]).unwrap();
     assert_eq!((config.join.node.name.as_str(), arguments(&config)), ("host", Vec::new()));
-    assert_eq!(remarks, ["no provider-id: the zone of this machine is not known"]);
+    assert_eq!(notices, ["no provider-id: the zone of this machine is not known"]);
 }
 
 #[test]
@@ -84,10 +84,10 @@ fn facts_become_arguments_and_the_users_words_win() {
         &["private 10.0.0.5", "public 203.0.113.5"],
         &[],
     );
-    let (config, remarks) = enriched(JOIN, &known, &["127.0.0.1", "10.0.0.5"]).unwrap();
+    let (config, notices) = enriched(JOIN, &known, &["127.0.0.1", "10.0.0.5"]).unwrap();
     let labels = "node-labels=node.kubernetes.io/instance-type=big-one,topology.kubernetes.io/region=r1,topology.kubernetes.io/zone=r1-a";
     assert_eq!(arguments(&config), ["node-ip=10.0.0.5", labels, "provider-id=x://r1-a/i-1"]);
-    assert!(remarks.is_empty(), "{remarks:?}");
+    assert!(notices.is_empty(), "{notices:?}");
 
     let own = "nodeRegistration: {kubeletExtraArgs: [{name: node-ip, value: 10.9.9.9}, {name: provider-id, value: mine}, {name: node-labels, value: 'topology.kubernetes.io/zone=z,a=b'}]}\n";
     let (config, _) = enriched(&format!("{JOIN}{own}"), &known, &["10.0.0.5"]).unwrap();
@@ -202,13 +202,13 @@ fn chosen_tags_become_labels() {
     ];
     let known = facts(&[("zone", "z")], &[], &tags);
     let wish = "nodeLabels: {topology: false, tags: [pool, 'k8s-*', 'node*', 'example.com/*', 'ünïcode', '::'], labels: {example.com/at: '${zone}', b: '${region}'}}\n";
-    let (config, remarks) = enriched(&format!("{JOIN}{AGENT}{wish}"), &known, &[]).unwrap();
+    let (config, notices) = enriched(&format!("{JOIN}{AGENT}{wish}"), &known, &[]).unwrap();
     let expected = "node-labels=example.com/a-b=v,example.com/at=z,k8s-owner=,k8s-team=a-b-c,n-code=,node.kubernetes.io/tier=1,pool=gpu";
     assert_eq!(arguments(&config), [expected]);
     for expected in
         ["no label b: the region", "no label node-role.kubernetes.io/worker", "the tag \"::\" is no label"]
     {
-        assert!(remarks.iter().any(|remark| remark.contains(expected)), "{expected}: {remarks:?}");
+        assert!(notices.iter().any(|notice| notice.contains(expected)), "{expected}: {notices:?}");
     }
     for (wish, expected) in [
         ("{tags: ['']}", "a tag has a name"),
@@ -224,7 +224,7 @@ fn chosen_tags_become_labels() {
 #[test]
 fn a_node_is_called_by_the_config_the_platform_or_the_host() {
     let long = format!("n1.{}", "long-domain.".repeat(9));
-    for (hostname, expected, remark) in [
+    for (hostname, expected, notice) in [
         ("N1.Example.", Some("n1.example"), None),
         ("ip-1.ec2.internal corp.example", Some("ip-1.ec2.internal"), None),
         (long.as_str(), Some("n1"), Some("too long for a label")),
@@ -232,11 +232,11 @@ fn a_node_is_called_by_the_config_the_platform_or_the_host() {
         ("localhost", None, None),
         ("", None, None),
     ] {
-        let mut remarks = Vec::new();
-        let named = name::by_platform(&facts(&[("hostname", hostname)], &[], &[]), &PLATFORM, &mut remarks);
+        let mut notices = Vec::new();
+        let named = name::by_platform(&facts(&[("hostname", hostname)], &[], &[]), &PLATFORM, &mut notices);
         assert_eq!(named.as_deref(), expected, "{hostname}");
-        assert_eq!(remarks.len(), usize::from(remark.is_some()), "{remarks:?}");
-        assert!(remark.is_none_or(|remark| remarks[0].contains(remark)), "{remarks:?}");
+        assert_eq!(notices.len(), usize::from(notice.is_some()), "{notices:?}");
+        assert!(notice.is_none_or(|notice| notices[0].contains(notice)), "{notices:?}");
     }
     let named = |template: &str, facts: &Facts| {
         enriched(
@@ -282,6 +282,6 @@ fn the_machine_itself_has_names_too() {
     assert_eq!(template::expand("${hostname}/${project}", &known).as_deref(), Ok("theirs/p"));
     assert_eq!(
         template::expand(&"x".repeat(1025), &known),
-        Err(Wrong::Text("the template is longer than 1024 characters".to_owned()))
+        Err(TemplateError::Text("the template is longer than 1024 characters".to_owned()))
     );
 }

@@ -23,25 +23,25 @@ const MOST: usize = 64;
 pub(super) fn labels(
     config: &NodeConfig,
     known: &KnownFacts,
-    remarks: &mut Vec<String>,
+    notices: &mut Vec<String>,
 ) -> Result<Option<String>> {
     let wanted = &config.agent.from_facts.labels;
     let mut found = BTreeMap::new();
     for (key, template) in &wanted.labels {
         match template::expand(template, &known.variables) {
-            Ok(value) => put(&mut found, key.clone(), &value, "nodeLabels.labels", remarks),
-            Err(template::Wrong::Missing(name)) => {
-                remarks.push(format!("no label {key}: the {name} of this machine is not known"))
+            Ok(value) => put(&mut found, key.clone(), &value, "nodeLabels.labels", notices),
+            Err(template::TemplateError::Missing(name)) => {
+                notices.push(format!("no label {key}: the {name} of this machine is not known"))
             }
             Err(wrong) => return Err(wrong.failure(&format!("nodeLabels.labels.{key}"))),
         }
     }
     for (key, fact) in TOPOLOGY.iter().filter(|_| wanted.topology) {
         if let Some(value) = known.facts.text(fact) {
-            put(&mut found, (*key).to_owned(), value, fact, remarks);
+            put(&mut found, (*key).to_owned(), value, fact, notices);
         }
     }
-    tags(wanted, known, &mut found, remarks);
+    tags(wanted, known, &mut found, notices);
     own(config).iter().for_each(|key| drop(found.remove(key)));
     let pairs: Vec<String> = found.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
     Ok((!pairs.is_empty()).then(|| pairs.join(",")))
@@ -51,7 +51,7 @@ fn tags(
     wanted: &Wanted,
     known: &KnownFacts,
     found: &mut BTreeMap<String, String>,
-    remarks: &mut Vec<String>,
+    notices: &mut Vec<String>,
 ) {
     let is_wanted = |tag: &str| {
         wanted.tags.iter().any(|name| match name.strip_suffix('*') {
@@ -62,9 +62,9 @@ fn tags(
     let tags = known.facts.tags.value().into_iter().flatten().filter(|(tag, _)| is_wanted(tag));
     for (tag, value) in tags.take(MOST) {
         match key_of_tag(tag) {
-            Some(key) => put(found, key, value, &format!("the tag {tag:?}"), remarks),
+            Some(key) => put(found, key, value, &format!("the tag {tag:?}"), notices),
             None => {
-                remarks.push(format!("the tag {tag:?} is no label: nothing of its name can stand in one"))
+                notices.push(format!("the tag {tag:?} is no label: nothing of its name can stand in one"))
             }
         }
     }
@@ -75,15 +75,15 @@ fn put(
     key: String,
     value: &str,
     origin: &str,
-    remarks: &mut Vec<String>,
+    notices: &mut Vec<String>,
 ) {
     if !is_allowed(&key) {
-        remarks.push(format!("no label {key} (of {origin}): a node may not give itself this one"));
+        notices.push(format!("no label {key} (of {origin}): a node may not give itself this one"));
         return;
     }
     match found.entry(key) {
         Entry::Occupied(entry) => {
-            remarks.push(format!("the label {} is set already: {origin} does not count", entry.key()))
+            notices.push(format!("the label {} is set already: {origin} does not count", entry.key()))
         }
         Entry::Vacant(entry) => drop(entry.insert(sanitised(value))),
     }

@@ -17,7 +17,7 @@ pub mod variables;
 use std::net::IpAddr;
 
 use crate::config::model::{Argument, Discovery, NodeConfig};
-use crate::config::template::{self, Variables, Wrong};
+use crate::config::template::{self, TemplateError, Variables};
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::platforms::Platform;
@@ -37,19 +37,19 @@ pub struct KnownFacts<'a> {
 
 /// Completes the config by what is known; returns what a person should know of that.
 pub fn enrich(config: &mut NodeConfig, known: &KnownFacts) -> Result<Vec<String>> {
-    let mut remarks = Vec::new();
+    let mut notices = Vec::new();
     if let Some(template) = &config.agent.from_facts.node_name {
-        config.join.node.name = name::by_template(template, &known.variables, &mut remarks)?;
+        config.join.node.name = name::by_template(template, &known.variables, &mut notices)?;
     }
     let mut arguments = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
         arguments.extend(value.map(|value| Argument { name: name.to_owned(), value }))
     };
     add("node-ip", node_ip(config, known)?);
-    add("node-labels", labels::labels(config, known, &mut remarks)?);
-    add("provider-id", provider_id(config, known, &mut remarks)?);
+    add("node-labels", labels::labels(config, known, &mut notices)?);
+    add("provider-id", provider_id(config, known, &mut notices)?);
     config.from_facts = arguments;
-    Ok(remarks)
+    Ok(notices)
 }
 
 fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
@@ -58,7 +58,7 @@ fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
     }
     let addresses = known.facts.addresses.value().map(Vec::as_slice).unwrap_or_default();
     let is_v6 = match &config.join.discovery {
-        Discovery::Token { endpoints, .. } | Discovery::Asked { endpoints, .. } => endpoints
+        Discovery::Token { endpoints, .. } | Discovery::RequestedToken { endpoints, .. } => endpoints
             .first()
             .and_then(|endpoint| endpoint.host.parse().ok())
             .map(|ip: IpAddr| ip.is_ipv6()),
@@ -69,7 +69,7 @@ fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
 }
 
 /// The template of the config; else what the platform itself says; else the template of its source, if all it names is known.
-fn provider_id(config: &NodeConfig, known: &KnownFacts, remarks: &mut Vec<String>) -> Result<Option<String>> {
+fn provider_id(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String>) -> Result<Option<String>> {
     let is_configured = config
         .kubelet
         .as_ref()
@@ -94,7 +94,7 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, remarks: &mut Vec<String
         .map(|id| id.and_then(|id| plain("the platform's provider-id", id)))
     {
         Some(Err(wrong)) => {
-            remarks.push(format!("no provider-id: {wrong}"));
+            notices.push(format!("no provider-id: {wrong}"));
             Ok(None)
         }
         id => Ok(id.and_then(std::result::Result::ok)),
@@ -102,13 +102,13 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, remarks: &mut Vec<String
 }
 
 /// What the kubelet's command line can hold.
-fn plain(what: &str, text: String) -> std::result::Result<String, Wrong> {
+fn plain(what: &str, text: String) -> std::result::Result<String, TemplateError> {
     let is_odd = |letter: char| letter.is_whitespace() || letter.is_control() || "\"'\\".contains(letter);
     let is_good = !text.is_empty() && text.len() <= LONGEST && !text.contains(is_odd);
     if is_good {
         Ok(text)
     } else {
-        Err(Wrong::Text(format!("{what} is empty, too long, or has blanks or quotes in it")))
+        Err(TemplateError::Text(format!("{what} is empty, too long, or has blanks or quotes in it")))
     }
 }
 

@@ -11,14 +11,14 @@ use crate::platforms::Platform;
 /// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as value.
 const LABEL_LIMIT: usize = 63;
 
-/// The name that the platform's template gives a node whose config says none; what cannot be a name is not one, with a remark.
-pub fn by_platform(facts: &Facts, source: &Platform, remarks: &mut Vec<String>) -> Option<String> {
+/// The name that the platform's template gives a node whose config says none; what cannot be a name is not one, with a notice.
+pub fn by_platform(facts: &Facts, source: &Platform, notices: &mut Vec<String>) -> Option<String> {
     let expanded = template::expand(source.node_name?, &of_facts(facts)).ok()?;
     // With several search domains EC2 gives a name for each.
     let name = expanded.split_whitespace().next()?.trim_end_matches('.').to_lowercase();
     let name = match name.split_once('.') {
         Some((first, _)) if name.len() > LABEL_LIMIT => {
-            remarks.push(format!(
+            notices.push(format!(
                 "the name that {} has for this machine is too long for a label: the node is called {first}",
                 source.name
             ));
@@ -27,14 +27,14 @@ pub fn by_platform(facts: &Facts, source: &Platform, remarks: &mut Vec<String>) 
         _ => name,
     };
     if let Some(problem) = node_name_problem(&name) {
-        remarks.push(format!("the name that {} has for this machine is not used: {problem}", source.name));
+        notices.push(format!("the name that {} has for this machine is not used: {problem}", source.name));
         return None;
     }
     (!machine::is_placeholder_name(&name)).then_some(name)
 }
 
 /// The name that the config's own template gives.
-pub fn by_template(template: &str, variables: &Variables, remarks: &mut Vec<String>) -> Result<String> {
+pub fn by_template(template: &str, variables: &Variables, notices: &mut Vec<String>) -> Result<String> {
     let name = template::expand(template, variables)
         .map_err(|wrong| wrong.failure("nodeName"))?
         .trim()
@@ -43,7 +43,7 @@ pub fn by_template(template: &str, variables: &Variables, remarks: &mut Vec<Stri
         return Err(Failure::new(ErrorKind::Config, format!("nodeName: {problem}")));
     }
     if name.len() > LABEL_LIMIT {
-        remarks.push(format!(
+        notices.push(format!(
             "warning: the node's name has more than {LABEL_LIMIT} characters, which its label kubernetes.io/hostname cannot hold"
         ));
     }

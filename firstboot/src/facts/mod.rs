@@ -1,6 +1,7 @@
-//! What a machine knows of itself: one typed record, and for each field who said so, when, and what others said.
+//! Facts about the machine: one typed record. Each field has its origin, its time, and the values of other
+//! origins.
 //!
-//! Whoever speaks first counts; what is said later and differs is kept as a losing candidate, for `firstboot explain`.
+//! The first value counts. A later value that differs is kept as a losing candidate, for `firstboot explain`.
 
 mod publish;
 
@@ -11,22 +12,22 @@ use std::time::SystemTime;
 
 pub use publish::{PATH, publish};
 
-/// The fields of text that every machine may have, by their names in kebab-case.
+/// The text fields that every machine may have, by their names in kebab-case.
 pub const NAMES: &[&str] =
     &["platform", "instance-id", "hostname", "region", "zone", "instance-type", "provider-id", "lifecycle"];
 
-/// Something that was said of the machine.
+/// A value with its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said<T> {
-    /// What.
+    /// The value.
     pub value: T,
-    /// Who: a URL without its query, a path, `smbios product_serial`.
+    /// The origin: a URL without its query, a path, `smbios product_serial`.
     pub source: String,
     /// When it was read.
     pub time: SystemTime,
 }
 
-/// A field of the record: what counts, and the losing candidates.
+/// A field of the record: the value that counts, and the losing candidates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact<T>(Vec<Said<T>>);
 
@@ -37,14 +38,14 @@ impl<T> Default for Fact<T> {
 }
 
 impl<T: PartialEq> Fact<T> {
-    /// Takes note of a value. The first one counts; the same value again adds nothing.
+    /// Adds a value. The first one counts; adding the same value again changes nothing.
     pub fn say(&mut self, value: T, source: impl Into<String>) {
         if self.0.iter().all(|said| said.value != value) {
             self.0.push(Said { value, source: source.into(), time: SystemTime::now() });
         }
     }
 
-    /// Takes note of a value that may be missing.
+    /// Adds a value, if there is one.
     pub fn say_some(&mut self, value: Option<T>, source: impl Into<String>) {
         if let Some(value) = value {
             self.say(value, source);
@@ -53,22 +54,22 @@ impl<T: PartialEq> Fact<T> {
 }
 
 impl<T> Fact<T> {
-    /// What counts.
+    /// The value that counts.
     pub fn value(&self) -> Option<&T> {
         self.0.first().map(|said| &said.value)
     }
 
-    /// What counts, with its origin.
+    /// The value that counts, with its origin.
     pub fn said(&self) -> Option<&Said<T>> {
         self.0.first()
     }
 
-    /// What was said too and does not count.
+    /// The losing candidates.
     pub fn others(&self) -> &[Said<T>] {
         self.0.get(1..).unwrap_or_default()
     }
 
-    /// What `other` says is taken note of after what is here.
+    /// Adds the values of `other` after those of this field.
     fn absorb(&mut self, other: Self)
     where
         T: PartialEq,
@@ -81,19 +82,34 @@ impl<T> Fact<T> {
     }
 }
 
-/// Who can reach an address.
+/// From where an address can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// Machines of the same private network.
     Private,
-    /// Everyone.
+    /// The internet.
     Public,
+}
+
+impl Scope {
+    /// Who can reach an address of which only the number is known (RFC 1918, RFC 6598, RFC 4193).
+    pub(crate) fn of(ip: IpAddr) -> Self {
+        let is_private = match ip {
+            IpAddr::V4(ip) => {
+                ip.is_private()
+                    || ip.is_link_local()
+                    || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+            }
+            IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+        };
+        if is_private { Self::Private } else { Self::Public }
+    }
 }
 
 /// An address of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
-    /// Who can reach it.
+    /// From where it can be reached.
     pub scope: Scope,
     /// The address.
     pub ip: IpAddr,
@@ -106,14 +122,14 @@ impl fmt::Display for Address {
     }
 }
 
-/// What is known of a machine. Nothing in it is secret.
+/// The facts about a machine. None of them is secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The platform's name in `source::SOURCES`.
+    /// The platform's name.
     pub platform: Fact<String>,
-    /// What the platform calls this machine; another one after a rebuild.
+    /// The platform's ID of this machine. It changes when the machine is rebuilt.
     pub instance_id: Fact<String>,
-    /// The host's name as the platform has it.
+    /// The platform's name of the host.
     pub hostname: Fact<String>,
     /// All addresses in the platform's order.
     pub addresses: Fact<Vec<Address>>,
@@ -121,22 +137,22 @@ pub struct Facts {
     pub region: Fact<String>,
     /// Zone within the region.
     pub zone: Fact<String>,
-    /// The kind of machine, as its seller calls it.
+    /// The instance type, in the platform's words.
     pub instance_type: Fact<String>,
-    /// What the platform itself says the provider-id is; else a template of its source makes it.
+    /// The provider-id, if the platform reports it. Otherwise it comes from the platform's template.
     pub provider_id: Fact<String>,
-    /// Whether the platform may take the machine away at any time.
+    /// Whether the platform may remove the machine at any time.
     pub spot: Fact<bool>,
-    /// `Warmed:Stopped`, `InService`: where the platform wants the machine to be.
+    /// The target lifecycle state, such as `Warmed:Stopped` or `InService`.
     pub lifecycle: Fact<String>,
-    /// Tags, metadata and labels that the user gave the machine at its platform.
+    /// The user's tags, metadata and labels for the machine on its platform.
     pub tags: Fact<BTreeMap<String, String>>,
-    /// What only this platform has, by a name in kebab-case: `project`, `resource-id`, `partition`.
+    /// Facts that only this platform has, by names in kebab-case: `project`, `resource-id`, `partition`.
     pub extra: BTreeMap<&'static str, Fact<String>>,
 }
 
 impl Facts {
-    /// A field of text by its name in kebab-case; a name that no field has is one of [`Facts::extra`].
+    /// A text field by its name in kebab-case. An unknown name is a key of [`Facts::extra`].
     pub fn fact(&mut self, name: &'static str) -> &mut Fact<String> {
         match name {
             "platform" => &mut self.platform,
@@ -151,7 +167,7 @@ impl Facts {
         }
     }
 
-    /// The value of a field of text by its name in kebab-case, as templates and published metadata name it.
+    /// The value of a text field by its name in kebab-case, as in templates and published metadata.
     pub fn text(&self, name: &str) -> Option<&str> {
         let fact = match name {
             "platform" => &self.platform,
@@ -167,7 +183,18 @@ impl Facts {
         fact.value().map(String::as_str)
     }
 
-    /// Adds what `other` says, behind what is known.
+    /// Takes note of addresses, each once.
+    pub(crate) fn say_addresses(&mut self, addresses: Vec<Address>, source: &str) {
+        let mut each_once: Vec<Address> = Vec::new();
+        for address in addresses {
+            if each_once.iter().all(|other| other.ip != address.ip) {
+                each_once.push(address);
+            }
+        }
+        self.addresses.say_some((!each_once.is_empty()).then_some(each_once), source);
+    }
+
+    /// Adds the facts of `other` after those that exist.
     pub fn absorb(&mut self, other: Self) {
         let texts = [
             (&mut self.platform, other.platform),

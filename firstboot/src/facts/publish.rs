@@ -1,4 +1,5 @@
-//! The record as JSON, for people (`firstboot explain`) and for other programs, which then need no metadata service.
+//! The facts as JSON, for people (`firstboot explain`) and for other programs, which then need no metadata
+//! service.
 
 use std::fmt::Display;
 use std::time::SystemTime;
@@ -10,16 +11,17 @@ use crate::error::Result;
 use crate::host::files;
 use crate::host::root::Root;
 
-/// Where the record is published. Everyone may read it: nothing in it is secret.
+/// The path of the published facts. Every user may read it, because it contains no secrets.
 pub const PATH: &str = "/run/firstboot/metadata.json";
 
-/// Writes the record to [`PATH`].
+/// Writes the facts to [`PATH`].
 pub fn publish(root: &Root, facts: &Facts) -> Result<()> {
     files::write(&root.path(PATH), format!("{:#}\n", facts.json()).as_bytes(), files::PUBLIC)
 }
 
 impl Facts {
-    /// Every field that is known: `{"zone": {"value": …, "source": …, "time": …, "others": [{"value": …, "source": …, "time": …}]}}`.
+    /// All known fields: `{"zone": {"value": …, "source": …, "time": …, "others": [{"value": …, "source": …,
+    /// "time": …}]}}`.
     pub fn json(&self) -> Value {
         let mut record = Map::new();
         let mut text = |name: &str, fact: &Fact<String>| put(&mut record, name, fact, |value| json!(value));

@@ -1,4 +1,4 @@
-//! The kernel command line, as far as the initrd cares.
+//! The arguments of the kernel command line that the initrd uses.
 //!
 //! | argument | meaning |
 //! |---|---|
@@ -9,41 +9,42 @@
 
 use std::time::Duration;
 
-/// How long to wait for the disk when nothing else is said.
+/// The default time to wait for the disk.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest wait that can be asked for, in seconds.
+/// The longest wait that can be set, in seconds.
 const LONGEST_TIMEOUT: u64 = 3600;
 
-/// What is started in the real root when nothing else is said.
+/// The default init of the real root.
 const DEFAULT_INIT: &str = "/sbin/init";
 
-/// What to do when the machine cannot boot.
+/// What to do if the machine cannot boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
-    /// Stop the machine.
+    /// Power the machine off.
     #[default]
     PowerOff,
-    /// Start again, after a pause.
+    /// Reboot, after a pause.
     Reboot,
 }
 
-/// What the command line asks of the initrd.
+/// The settings on the kernel command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arguments {
-    /// Identifier of the root partition, lower case.
+    /// The identifier of the root partition, in lower case.
     pub root: Option<String>,
     /// How long to wait for the disk.
     pub timeout: Duration,
     /// What to do on failure.
     pub on_failure: OnFailure,
-    /// What to start in the real root.
+    /// The init of the real root.
     pub init: String,
-    /// What was ignored, in words.
+    /// Notices about ignored arguments.
     pub remarks: Vec<String>,
 }
 
-/// Reads a command line. Wrong values are remarked on and ignored: a boot is worth more than an argument. The last of several wins.
+/// Parses a command line. Wrong values are ignored with a notice, because a wrong argument must not prevent
+/// the boot. If an argument occurs several times, the last one counts.
 pub fn parse(line: &str) -> Arguments {
     let mut arguments = Arguments {
         root: None,
@@ -102,7 +103,7 @@ impl Arguments {
     }
 }
 
-/// Words as the kernel splits them: at blanks, except between double quotes, which vanish.
+/// Splits words like the kernel: at blanks, except between double quotes, which are removed.
 fn words(line: &str) -> impl Iterator<Item = String> {
     let mut words = vec![String::new()];
     let mut quoted = false;

@@ -1,26 +1,28 @@
-//! Messages to the kernel log, hence to the consoles and later to the journal, with the kernel's time stamps.
+//! Writes messages to the kernel log. They appear on the consoles and later in systemd's journal, with the
+//! kernel's time stamps.
 //!
-//! With `quiet` on the command line the console shows failures only.
+//! With `quiet` on the command line the console shows only failures.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// Says what was done.
+/// Prints what was done.
 pub fn say(text: &str) {
     write(6, text);
 }
 
-/// Says what went wrong without stopping the boot.
+/// Prints a problem that does not stop the boot.
 pub fn warn(text: &str) {
     write(4, text);
 }
 
-/// Says why the boot stops; visible with `quiet` too.
+/// Prints why the boot stops, even with `quiet`.
 pub fn fail(text: &str) {
     write(2, text);
 }
 
-/// `priority` as in syslog(3). The device is opened anew for each message because the kernel limits the rate of each opening.
+/// `priority` is syslog(3)'s. The device is opened for each message, because the kernel limits the message
+/// rate of each open file.
 fn write(priority: u8, text: &str) {
     let line = format!("<{priority}>kiln: {text}\n");
     let written = OpenOptions::new()

@@ -1,4 +1,4 @@
-//! Finds root and `/var` by partition type (Discoverable Partitions Specification), without udev.
+//! Finds the root and `/var` by partition type (Discoverable Partitions Specification), without udev.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,14 +11,16 @@ use super::gpt::{self, Partition, Table};
 use super::modules::Hardware;
 use contract::partition_type;
 
-/// Devices that never hold a root: loops, memory disks, optical and floppy drives (which are slow to answer).
+/// Devices that never contain a root: loops, memory disks, optical and floppy drives (which are slow to
+/// answer).
 const IGNORED: &[&str] = &["loop", "ram", "zram", "sr", "fd", "nbd"];
 
-/// The pauses between two looks double from the first to the last.
+/// The first and the last pause between two scans. Pauses double in between.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
-/// A second disk with the same partitions has this long to show up beside the first: some buses find their disks one by one.
+/// How long to wait for a second disk with the same partitions, because some buses find their disks one by
+/// one.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// A whole disk.
@@ -30,7 +32,7 @@ pub struct Disk {
     pub sector: u64,
     /// Number of sectors.
     pub sectors: u64,
-    /// Its partition table, or why it has none.
+    /// The partition table, or why there is none.
     pub table: std::result::Result<Table, String>,
 }
 
@@ -45,8 +47,9 @@ pub struct Found {
     pub var: u32,
 }
 
-/// Waits until exactly one disk has a root and a var partition, loading modules for hardware that appears. Without `root=PARTUUID=`
-/// every driver must have looked first: the answer does not depend on which of two disks is faster.
+/// Waits until exactly one disk has a root and a var partition, and loads modules for hardware that appears.
+/// Without `root=PARTUUID=` it also waits until every driver has finished its search, so that the result does
+/// not depend on which of two disks is faster.
 pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
     let deadline = Instant::now() + arguments.timeout;
     let mut seen_since = None;
@@ -72,16 +75,17 @@ pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
     }
 }
 
-/// What the partition tables say.
+/// The result of reading all partition tables.
 #[derive(Debug)]
 enum Choice {
     None,
     One(Found),
-    /// Descriptions of the partitions that could be the root.
+    /// Descriptions of the candidates for the root.
     Several(Vec<String>),
 }
 
-/// The rule: the root is the only root partition (or the only one with the identifier `root`) on a disk that has a var partition too.
+/// The rule: the root is the only root partition (or the only one with the identifier `root`) on a disk that
+/// also has a var partition.
 fn choose(disks: &[Disk], root: Option<&str>) -> Choice {
     let mut candidates = Vec::new();
     for disk in disks {
@@ -175,7 +179,7 @@ fn scan() -> Vec<Disk> {
 fn look_at(name: &str) -> Option<Disk> {
     let folder = Path::new("/sys/block").join(name);
     let sector = number_in(&folder.join("queue/logical_block_size"))?;
-    // The kernel counts in units of 512 bytes whatever the sectors are.
+    // The kernel counts in units of 512 bytes, for any sector size.
     let sectors = number_in(&folder.join("size"))?.checked_mul(512)? / sector.max(1);
     if sectors == 0 {
         return None;
@@ -189,13 +193,13 @@ fn number_in(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The device of the disk or partition that the kernel calls `name`; `!` stands for `/` in such names.
+/// The device of the disk or partition with the kernel's name `name`, in which `!` means `/`.
 pub fn node(name: &str) -> PathBuf {
     Path::new("/dev").join(name.replace('!', "/"))
 }
 
 impl Disk {
-    /// The device of partition `number`, once the kernel knows it.
+    /// The device of partition `number`, if the kernel knows it.
     pub fn partition(&self, number: u32) -> Option<PathBuf> {
         let entries = fs::read_dir(Path::new("/sys/block").join(&self.name)).ok()?;
         let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -203,7 +207,7 @@ impl Disk {
         own.next()?.file_name()?.to_str().map(node).filter(|path| path.exists())
     }
 
-    /// The device of partition `number`, waiting until the kernel has made it.
+    /// The device of partition `number`. Waits until the kernel has created it.
     pub fn wait_for_partition(&self, number: u32, timeout: Duration) -> Result<PathBuf> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -220,7 +224,7 @@ impl Disk {
     }
 }
 
-/// Says which disk was taken.
+/// Prints which disk is used.
 pub fn announce(found: &Found) {
     console::say(&format!(
         "root is partition {} of {}, var is partition {}",

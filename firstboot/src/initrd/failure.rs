@@ -1,4 +1,4 @@
-//! What stops a boot, and how: a message that stays readable, then power off or reboot.
+//! A failed boot: shows a message that stays readable, then powers off or reboots.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::console;
 /// How long the message stays on the console before the machine stops.
 const READING_TIME: Duration = Duration::from_secs(5);
 
-/// Why the machine cannot boot. May have several lines.
+/// Why the machine cannot boot. It may have several lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure(String);
 
@@ -19,7 +19,7 @@ pub struct Failure(String);
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
-    /// A new failure: what failed, on what; lower case.
+    /// A failure with its first line: what failed, and on what, in lower case.
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
@@ -37,7 +37,7 @@ impl Display for Failure {
     }
 }
 
-/// Says what was being done when a system call failed.
+/// Adds what was being done when a system call failed.
 pub trait Context<T> {
     /// `doing` is a gerund with its object ("mounting /dev/vda2").
     fn doing(self, doing: impl Display) -> Result<T>;
@@ -49,7 +49,7 @@ impl<T, E: Display> Context<T> for std::result::Result<T, E> {
     }
 }
 
-/// Shows the failure and stops the machine. A reboot that fails again and again is at least slow and seen.
+/// Shows the failure and stops the machine. The pause makes a loop of failing reboots slow and visible.
 pub fn stop(failure: &Failure, action: OnFailure) -> ! {
     console::fail("this machine cannot boot");
     failure.0.lines().for_each(console::fail);

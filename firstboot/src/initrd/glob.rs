@@ -1,10 +1,12 @@
 //! Shell patterns as in the kernel's modules.alias: `*`, `?`, `[a-z]`.
 
-/// Whether all of `text` matches `pattern`. Runs in time proportional to the product of their lengths at worst.
+/// Whether all of `text` matches `pattern`. In the worst case the time is proportional to the product of
+/// their lengths.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where to go on when a guess for the latest `*` was too short: behind the star, and the text it has eaten.
+    // Where to continue if the last `*` matched too little: the position after the star, and the text that it
+    // has matched.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
@@ -23,7 +25,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
-/// Length of the pattern's first element when it matches `byte`.
+/// The length of the pattern's first element if it matches `byte`.
 fn matches_one(pattern: &[u8], byte: u8) -> Option<usize> {
     match *pattern.first()? {
         b'?' => Some(1),

@@ -1,4 +1,5 @@
-//! GUID partition tables: read with suspicion, written anew when a disk has grown (UEFI specification 2.10, §5.3).
+//! GUID partition tables (UEFI specification 2.10, §5.3): reads untrusted tables, and writes a new one if the
+//! disk has grown.
 //!
 //! ```text
 //! LBA 0           protective MBR
@@ -11,32 +12,32 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-/// Most bytes of entries that are believed: 4096 partitions of the usual size. The usual table has 128.
+/// The size limit of the entries: 4096 partitions of the usual size. The usual table has 128.
 const MOST_ENTRY_BYTES: u64 = 512 * 1024;
 
-/// The part of a header that the specification defines, in bytes.
+/// The size of the header's defined part, in bytes.
 const HEADER_LEN: usize = 92;
 
-/// Partitions end on multiples of this, in bytes.
+/// The alignment of a partition's end, in bytes.
 const ALIGNMENT: u64 = 1024 * 1024;
 
-/// Which of the two tables was read.
+/// The two copies of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The one at the start of the disk.
+    /// The copy at the start of the disk.
     Primary,
-    /// The one at the end; the primary is damaged.
+    /// The copy at the end, used if the primary is damaged.
     Backup,
 }
 
 /// A valid table.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// Where it was found.
+    /// The copy that was read.
     pub side: Side,
-    /// The partitions, by number.
+    /// The partitions, sorted by number.
     pub partitions: Vec<Partition>,
-    /// Whether LBA 0 lacks the protective MBR without which the kernel ignores the table.
+    /// Whether LBA 0 lacks the protective MBR. Without it the kernel ignores the table.
     unprotected: bool,
     /// Bytes per sector.
     sector: u64,
@@ -49,7 +50,7 @@ pub struct Table {
 /// A partition in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// Its number, from 1: the kernel's name of the device ends in it.
+    /// The number, from 1. The kernel's device name ends with it.
     pub number: u32,
     /// Type, lower case with dashes.
     pub kind: String,
@@ -61,16 +62,17 @@ pub struct Partition {
     pub last: u64,
 }
 
-/// Bytes to write at an offset of the disk.
+/// Bytes to write, and their position on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     /// In bytes from the start of the disk.
     pub offset: u64,
-    /// What to write there.
+    /// The bytes to write.
     pub bytes: Vec<u8>,
 }
 
-/// Reads the table of a disk with `sectors` sectors of `sector` bytes: the primary, or the backup when the primary is damaged.
+/// Reads the table of a disk with `sectors` sectors of `sector` bytes: the primary, or the backup if the
+/// primary is damaged.
 ///
 /// # Errors
 /// Why there is no table, in words.
@@ -175,7 +177,7 @@ fn partitions(
 }
 
 impl Table {
-    /// The writes that restore a damaged primary table, in order; nothing when it is whole.
+    /// The writes that restore a damaged primary table, in order. Empty if it is intact.
     pub fn repair(&self, sectors: u64) -> Vec<Write> {
         let mut writes = Vec::new();
         if self.side == Side::Backup {
@@ -187,8 +189,8 @@ impl Table {
         writes
     }
 
-    /// Enlarges partition `number` to the end of the disk when it is the last one and at least 1 MiB is free behind it; returns its new
-    /// last sector.
+    /// Enlarges partition `number` to the end of the disk if it is the last one and at least 1 MiB is free
+    /// after it. Returns its new last sector.
     pub fn enlarge(&mut self, number: u32, sectors: u64) -> Option<u64> {
         let entries_sectors = (self.entries.len() as u64).div_ceil(self.sector);
         let last_usable = sectors.checked_sub(entries_sectors + 2)?;
@@ -209,7 +211,8 @@ impl Table {
         Some(new_last)
     }
 
-    /// The writes of the primary table, entries first: with them half written, the backup is the valid one.
+    /// The writes of the primary table, entries first. While they are incomplete, the backup is the valid
+    /// table.
     pub fn primary(&self, sectors: u64) -> Vec<Write> {
         self.side(1, sectors - 1, self.primary_entries)
     }
@@ -252,7 +255,7 @@ fn header_crc(header: &[u8]) -> u32 {
     crc32(&copy)
 }
 
-/// CRC-32 of ISO 3309, as GPT uses it. Bit by bit: a table has 16 KiB.
+/// CRC-32 of ISO 3309, as in GPT. Bit by bit is fast enough for the 16 KiB of a table.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(

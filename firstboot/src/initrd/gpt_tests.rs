@@ -6,13 +6,14 @@ use contract::partition_type;
 const MIB: u64 = 1024 * 1024;
 
 impl Table {
-    /// A table for tests that look at nothing but the partitions.
+    /// A table for tests that check only the partitions.
     pub fn of(partitions: Vec<Partition>) -> Self {
         Self { partitions, ..table(512, 8192) }
     }
 }
 
-/// A disk with a root and a var partition of 1 MiB each, built by the writer under test from a hand-made table.
+/// A disk with a root and a var partition of 1 MiB each, built by the writer under test from a hand-made
+/// table.
 fn disk(sector: u64, sectors: u64) -> Vec<u8> {
     let mut bytes = vec![0; (sector * sectors) as usize];
     apply(&mut bytes, &[Write { offset: 0, bytes: protective_mbr(sector, sectors) }]);
@@ -72,7 +73,7 @@ fn read_bytes(bytes: &[u8], sector: u64) -> Result<Table, String> {
     read(&mut Cursor::new(bytes), sector, bytes.len() as u64 / sector)
 }
 
-/// Puts `value` into the header at `at` and mends its checksum, as a liar would.
+/// Writes `value` into the header at `at` and recomputes the checksum, like an attacker.
 fn forge(bytes: &mut [u8], header: usize, at: usize, value: &[u8]) {
     bytes[header + at..][..value.len()].copy_from_slice(value);
     let crc = header_crc(&bytes[header..header + HEADER_LEN]);
@@ -186,7 +187,7 @@ fn liars_are_refused() {
         let mut bytes = disk(512, 8192);
         let end = bytes.len();
         bytes[end - 512..].fill(0);
-        // The forged length itself is outside what the checksum can cover; the length is looked at first.
+        // The checksum cannot cover the forged length, so the length is checked first.
         forge(&mut bytes, 512, at, &value);
         let error = read_bytes(&bytes, 512).unwrap_err();
         assert!(error.contains(expected), "field {at} = {value:?}: {error}");

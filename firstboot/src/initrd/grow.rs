@@ -1,6 +1,8 @@
-//! Repairs a damaged partition table and grows `/var` to the disk: table, the kernel's idea of the partition, file system.
+//! Repairs a damaged partition table and grows `/var` to the size of the disk: the table, the kernel's view
+//! of the partition, the file system.
 //!
-//! Done here rather than by systemd-repart because it needs no package in the image and is over before anything is mounted.
+//! The init does this itself instead of systemd-repart: it needs no package in the image and is finished
+//! before anything is mounted.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -15,7 +17,7 @@ use super::disks::{Disk, Found, node};
 use super::failure::{Context, Result};
 use super::gpt::Write;
 
-/// Restores the primary table from the backup, so that the kernel sees the partitions: without it, it looks at the primary only.
+/// Restores the primary table from the backup, because the kernel reads partitions only from the primary.
 pub fn repair(disk: &Disk) -> Result<()> {
     let writes = disk.table.as_ref().map(|table| table.repair(disk.sectors)).unwrap_or_default();
     if writes.is_empty() {
@@ -27,8 +29,8 @@ pub fn repair(disk: &Disk) -> Result<()> {
     reread(&file).doing(format!("reading the partitions of {} again", disk.name))
 }
 
-/// Enlarges the var partition when it is the last one and the disk has room behind it. At every moment one of the two tables is valid:
-/// the backup is on the disk before the primary is touched.
+/// Enlarges the var partition if it is the last one and the disk has room after it. One of the two tables is
+/// valid at every moment, because the backup is on the disk before the primary is changed.
 pub fn partition(found: &Found) -> Result<()> {
     let Ok(mut table) = found.disk.table.clone() else { return Ok(()) };
     let sectors = found.disk.sectors;
@@ -49,7 +51,7 @@ pub fn partition(found: &Found) -> Result<()> {
     Ok(())
 }
 
-/// Grows the mounted ext4 file system to its device. Does nothing when it fills the device already.
+/// Grows the mounted ext4 file system to the size of its device. Does nothing if it has that size already.
 pub fn file_system(mounted: &Path, device: &Path) -> Result<()> {
     let doing = format!("growing the file system on {}", device.display());
     let mut disk = File::open(device).doing(&doing)?;
@@ -63,7 +65,8 @@ pub fn file_system(mounted: &Path, device: &Path) -> Result<()> {
     grow_ext4(&File::open(mounted).doing(&doing)?, room).doing(&doing)
 }
 
-/// Bytes per block and number of blocks of an ext4 file system (the kernel's Documentation/filesystems/ext4/super.rst).
+/// Bytes per block and number of blocks of an ext4 file system (the kernel's
+/// Documentation/filesystems/ext4/super.rst).
 fn ext4_size(superblock: &[u8; 1024]) -> (u64, u64) {
     let number = |at: usize| u32::from_le_bytes(superblock[at..at + 4].try_into().expect("four bytes"));
     (1024 << number(0x18).min(6), u64::from(number(0x150)) << 32 | u64::from(number(0x4)))
@@ -78,7 +81,7 @@ fn open(disk: &Disk) -> Result<File> {
         .doing(format!("opening {} for writing", path.display()))
 }
 
-/// Writes in order, each flushed before the next.
+/// Writes in order, and flushes each write before the next.
 fn write(file: &File, writes: &[Write]) -> std::io::Result<()> {
     for Write { offset, bytes } in writes {
         file.write_all_at(bytes, *offset)?;
@@ -128,7 +131,8 @@ fn resize(disk: &File, number: u32, start: u64, length: u64) -> nix::Result<()> 
     let data_len = size_of::<BlkpgPartition>() as libc::c_int;
     let argument =
         BlkpgArgument { operation: BLKPG_RESIZE_PARTITION, flags: 0, data_len, data: &raw mut partition };
-    // SAFETY: the descriptor is open, and both structures are laid out as the kernel expects and outlive the call.
+    // SAFETY: the descriptor is open, and both structures are laid out as the kernel expects and outlive the
+    // call.
     nix::Error::result(unsafe { libc::ioctl(disk.as_raw_fd(), BLKPG.into(), &raw const argument) }).map(drop)
 }
 

@@ -32,7 +32,8 @@ struct LoopConfig {
     reserved: [u64; 8],
 }
 
-/// A loop device over `image`, which goes away with its last user. The open device must live until it is mounted.
+/// A loop device over `image`, which disappears with its last user. The returned file must stay open until
+/// the device is mounted.
 pub fn attach(image: &Path) -> Result<(PathBuf, File)> {
     let doing = format!("making a block device of {}", image.display());
     let file = File::open(image).doing(&doing)?;
@@ -66,7 +67,8 @@ fn configure(device: &File, file: &File, image: &Path) -> nix::Result<()> {
     let name = image.as_os_str().as_encoded_bytes();
     let shown = name.len().min(config.file_name.len() - 1);
     config.file_name[..shown].copy_from_slice(&name[..shown]);
-    // SAFETY: the descriptors are open, and the structure is laid out as the kernel expects and outlives the call.
+    // SAFETY: the descriptors are open, and the structure is laid out as the kernel expects and outlives the
+    // call.
     nix::Error::result(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE.into(), &raw const config) })
         .map(drop)
 }

@@ -1,11 +1,12 @@
-//! `/init` of the initrd: from the kernel's hand to systemd of the real root, without udev and without a shell.
+//! `/init` of the initrd: boots from the kernel to systemd of the real root, without udev and without a
+//! shell.
 //!
 //! ```text
 //! disk:    GPT ─► repair ─► grow ─┬─► root (squashfs, read-only) at /sysroot
 //! memory:  /root.squashfs ─► loop ┘   var (ext4, or tmpfs in memory) at /sysroot/var, /etc an overlay with its upper side on var
 //! ```
 //!
-//! The file system mounted on `/etc` keeps what the node writes; everything else of the root is never written.
+//! The overlay on `/etc` stores the node's changes. No other part of the root is ever written.
 
 pub mod arguments;
 pub mod console;
@@ -30,13 +31,13 @@ use failure::{Context, Failure, Result};
 use mounts::Var;
 use root::Root;
 
-/// Whether this process is the `/init` of an initrd: the first process, started under that name.
+/// Whether this process is the `/init` of an initrd: the first process, with that name.
 pub fn is_init() -> bool {
     let named_init = std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("init"));
     named_init && std::process::id() == 1
 }
 
-/// Boots the real root. Never returns: it becomes systemd, or stops the machine with a message.
+/// Boots the real root. Never returns: the process becomes systemd, or stops the machine with a message.
 pub fn main() -> ! {
     std::panic::set_hook(Box::new(|panic| {
         failure::stop(&Failure::new(format!("a defect of Kiln: {panic}")), Default::default())

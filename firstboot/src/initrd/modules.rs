@@ -1,4 +1,4 @@
-//! Kernel modules: those that every boot needs, and those for hardware that is there.
+//! Loads kernel modules: those that every boot needs, and those for the machine's hardware.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use super::{console, glob};
 use contract;
 
-/// Loads the modules of the list, in order.
+/// Loads the modules of the list in order.
 pub fn load_list() {
     let list = fs::read_to_string(contract::INITRD_MODULE_LIST).unwrap_or_default();
     for (path, optional) in parse_list(&list) {
@@ -27,7 +27,7 @@ pub struct Hardware {
 }
 
 impl Hardware {
-    /// Reads the aliases that the initrd knows.
+    /// Reads the list of aliases in the initrd.
     pub fn read() -> Self {
         Self {
             aliases: parse_aliases(&fs::read_to_string(contract::INITRD_MODULE_ALIASES).unwrap_or_default()),
@@ -35,8 +35,8 @@ impl Hardware {
         }
     }
 
-    /// Starts to load the modules of all devices that were not there before. Each driver has a thread, because a slow one (SATA takes
-    /// half a second to find an empty port) must not hold up the one that finds the disk.
+    /// Starts to load the modules of all new devices. Each driver has its own thread, because a slow driver
+    /// (SATA takes half a second to find an empty port) must not delay the one that finds the disk.
     pub fn load(&mut self) {
         for device in device_aliases() {
             if !self.seen.insert(device.clone()) {
@@ -52,7 +52,7 @@ impl Hardware {
         }
     }
 
-    /// Whether a driver is still looking for its devices.
+    /// Whether a driver is still searching for its devices.
     pub fn is_busy(&self) -> bool {
         self.loaders.iter().any(|loader| !loader.is_finished())
     }

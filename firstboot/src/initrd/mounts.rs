@@ -13,16 +13,16 @@ use contract;
 /// Where `/var` is mounted while the root's own `/var` is still visible.
 pub const VAR: &str = "/var";
 
-/// What `/var` is.
+/// The file system of `/var`.
 #[derive(Debug)]
 pub enum Var {
     /// A partition with ext4.
     Partition(PathBuf),
-    /// Memory: what a network boot writes is gone with the power.
+    /// Memory: after a network boot, data is lost at power-off.
     Memory,
 }
 
-/// Mounts what the kernel offers: devices, processes, hardware; and `/run`.
+/// Mounts the kernel's file systems for devices, processes and hardware, and `/run`.
 pub fn kernel_file_systems() -> Result<()> {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     attach("devtmpfs", Path::new("/dev"), "devtmpfs", MsFlags::MS_NOSUID, "mode=0755")?;
@@ -31,7 +31,7 @@ pub fn kernel_file_systems() -> Result<()> {
     attach("tmpfs", Path::new("/run"), "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755")
 }
 
-/// Mounts `source` at `target`, a folder that is made when missing.
+/// Mounts `source` at the folder `target`, and creates the folder if it is missing.
 pub fn attach(source: &str, target: &Path, kind: &str, flags: MsFlags, options: &str) -> Result<()> {
     let doing = format!("mounting {source} ({kind}) on {}", target.display());
     fs::create_dir_all(target).doing(&doing)?;
@@ -40,7 +40,7 @@ pub fn attach(source: &str, target: &Path, kind: &str, flags: MsFlags, options: 
         .doing(doing)
 }
 
-/// Mounts `/var` beside the root, grown to its partition.
+/// Mounts `/var` beside the root and grows it to its partition.
 pub fn var(var: &Var) -> Result<()> {
     let target = Path::new(VAR);
     match var {
@@ -58,13 +58,14 @@ pub fn var(var: &Var) -> Result<()> {
     }
 }
 
-/// Puts `/var` over the root's own.
+/// Moves `/var` over the root's own `/var`.
 pub fn move_var() -> Result<()> {
     move_to(Path::new(VAR), &Path::new(contract::INITRD_SYSROOT).join("var"))
 }
 
-/// systemd would unmount `/var` while the overlay over `/etc` still lies on it, and call that a failure at every shutdown. Its last stage
-/// unmounts both in order, so `/var` is kept out of the stages before. What fails here costs no more than that message.
+/// systemd would unmount `/var` while the overlay over `/etc` still uses it, and report a failure at every
+/// shutdown. Its last stage unmounts both in order, so this keeps `/var` out of the earlier stages. If this
+/// fails, the only effect is that message.
 pub fn keep_until_shutdown() {
     let folder = Path::new("/run/systemd/system/var.mount.d");
     let text = "[Unit]\nDefaultDependencies=no\n";
@@ -83,7 +84,7 @@ pub fn move_to(from: &Path, to: &Path) -> Result<()> {
     ))
 }
 
-/// Makes `/etc` of the root writable: what changes is kept on `/var`.
+/// Makes `/etc` of the root writable. Changes are stored on `/var`.
 pub fn etc_overlay() -> Result<()> {
     let sysroot = Path::new(contract::INITRD_SYSROOT);
     let etc = sysroot.join("etc");
@@ -93,7 +94,7 @@ pub fn etc_overlay() -> Result<()> {
         let made = DirBuilder::new().recursive(true).mode(0o755).create(folder);
         made.doing(format!("creating {}", folder.display()))?;
     }
-    // An index or copied metadata would tie the upper side to one build of the root below it.
+    // An index or copied metadata would bind the upper side to one build of the root below it.
     let options = format!(
         "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=on",
         etc.display(),

@@ -1,6 +1,7 @@
-//! Copies what the image ships in `/var` onto the empty partition, once.
+//! Copies the image's files in `/var` to the empty partition, once.
 //!
-//! The marker is written last and flushed, so a power cut repeats the copy from its start; a second copy overwrites the first.
+//! The marker is written last and flushed. After a power cut the copy starts again and overwrites the first
+//! one.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, Metadata};
@@ -17,7 +18,7 @@ use super::console;
 use super::failure::{Context, Failure, Result};
 use contract;
 
-/// Copies everything below `from` into `to` unless that was done before.
+/// Copies everything below `from` into `to`, unless this was done before.
 pub fn once(from: &Path, to: &Path) -> Result<()> {
     let marker = to.join(contract::VAR_POPULATED);
     if marker.exists() {
@@ -31,7 +32,7 @@ pub fn once(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The marker is on the disk only after everything else is.
+/// The marker reaches the disk only after everything else.
 fn finish(to: &Path, marker: &Path) -> io::Result<()> {
     if let Some(folder) = marker.parent() {
         fs::create_dir_all(folder)?;
@@ -84,7 +85,7 @@ fn remove(path: &Path, metadata: &Metadata) -> io::Result<()> {
     if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
-/// The owner first: changing it clears setuid and capabilities.
+/// The owner must be set first, because changing it clears setuid and capabilities.
 fn copy_metadata(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
     lchown(to, Some(metadata.uid()), Some(metadata.gid()))?;
     if !metadata.is_symlink() {
@@ -113,7 +114,7 @@ fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Calls twice: for the length, then for the bytes.
+/// Calls the function twice: for the length, then for the bytes.
 fn filled(call: impl Fn(*mut libc::c_void, usize) -> isize) -> io::Result<Vec<u8>> {
     let checked = |len: isize| usize::try_from(len).map_err(|_| io::Error::last_os_error());
     let mut bytes = vec![0u8; checked(call(std::ptr::null_mut(), 0))?];

@@ -10,7 +10,7 @@ use super::failure::Result;
 use super::{console, grow, loops, mounts};
 use contract;
 
-/// File system of the root.
+/// The root's file system type.
 const KIND: &str = "squashfs";
 
 /// The devices of a disk that is ready to be mounted.
@@ -22,7 +22,7 @@ pub struct Devices {
     pub var: PathBuf,
 }
 
-/// Where the root is.
+/// The location of the root.
 #[derive(Debug)]
 pub enum Root<'a> {
     /// A partition.
@@ -43,7 +43,7 @@ pub fn mount(root: &Root<'_>) -> Result<()> {
     }
 }
 
-/// Repairs and grows the partition table when needed; a disk that cannot be written boots as it is.
+/// Repairs and grows the partition table if needed. A disk that cannot be written boots unchanged.
 pub fn prepare_disk(found: &Found, timeout: Duration) -> Result<Devices> {
     disks::announce(found);
     grow::repair(&found.disk)?;

@@ -16,10 +16,11 @@ use super::failure::{Context, Result};
 use super::{console, mounts};
 use contract;
 
-/// RAMFS_MAGIC of linux/magic.h: the initrd's file system when the command line has `root=`.
+/// RAMFS_MAGIC of linux/magic.h: the initrd's file system if the command line has `root=`.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
-/// Switches to the real root and starts its init with the arguments that the kernel gave us. `keep` stays in memory: the root may lie in it.
+/// Switches to the real root and starts its init with the kernel's arguments for this process. `keep` stays
+/// in memory, because it may contain the root.
 pub fn root(arguments: &Arguments, keep: &Path) -> Result<Infallible> {
     let sysroot = Path::new(contract::INITRD_SYSROOT);
     for folder in ["dev", "proc", "sys", "run"] {
@@ -36,7 +37,8 @@ pub fn root(arguments: &Arguments, keep: &Path) -> Result<Infallible> {
     execv(&words[0], &words).doing(format!("starting {}", arguments.init))
 }
 
-/// Deletes the files of the initrd, which are in memory. Never follows into another file system, and never runs on a disk.
+/// Deletes the files of the initrd, which are in memory. Never enters another file system, and never runs on
+/// a disk.
 fn free_memory(keep: &Path) {
     let in_memory = statfs("/")
         .is_ok_and(|file_system| [RAMFS_MAGIC, TMPFS_MAGIC].contains(&file_system.filesystem_type()));
@@ -45,7 +47,7 @@ fn free_memory(keep: &Path) {
     }
 }
 
-/// What cannot be removed stays: that costs a little memory and nothing else.
+/// A file that cannot be removed only costs a little memory.
 fn remove_below(folder: &Path, device: u64, keep: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

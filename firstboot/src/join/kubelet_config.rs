@@ -11,7 +11,7 @@ pub const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
 /// What the defaults depend on.
 #[derive(Debug, Default)]
-pub struct Surroundings<'a> {
+pub struct Defaults<'a> {
     /// `networking.serviceSubnet` of the cluster.
     pub service_subnet: Option<&'a str>,
     /// `networking.dnsDomain` of the cluster.
@@ -30,7 +30,7 @@ pub struct Surroundings<'a> {
 pub fn configuration(
     base: &Value,
     over: Option<&Value>,
-    around: &Surroundings<'_>,
+    defaults: &Defaults<'_>,
     patches: &[Patch],
 ) -> Result<Value> {
     if !base.is_object() {
@@ -42,25 +42,27 @@ pub fn configuration(
     if let Some(over) = over {
         json_patch::merge(&mut document, over);
     }
-    complete(&mut document, around);
+    complete(&mut document, defaults);
     let mut document = patches::apply(document, patches)?;
-    if let Some(socket) = around.instance_socket {
+    if let Some(socket) = defaults.instance_socket {
         document["containerRuntimeEndpoint"] = Value::from(socket);
     }
     Ok(document)
 }
 
 /// Sets what kubeadm sets where nothing is said. `rotateCertificates` is not a matter of choice: without it the node dies in a year.
-fn complete(document: &mut Value, around: &Surroundings<'_>) {
-    let ca =
-        format!("{}/ca.crt", around.certificates_dir.unwrap_or("/etc/kubernetes/pki").trim_end_matches('/'));
+fn complete(document: &mut Value, defaults: &Defaults<'_>) {
+    let ca = format!(
+        "{}/ca.crt",
+        defaults.certificates_dir.unwrap_or("/etc/kubernetes/pki").trim_end_matches('/')
+    );
     default(document, &["apiVersion"], json!("kubelet.config.k8s.io/v1beta1"));
     default(document, &["kind"], json!("KubeletConfiguration"));
     default(document, &["staticPodPath"], json!("/etc/kubernetes/manifests"));
-    if let Some(address) = around.service_subnet.and_then(dns_address) {
+    if let Some(address) = defaults.service_subnet.and_then(dns_address) {
         default(document, &["clusterDNS"], json!([address]));
     }
-    if let Some(domain) = around.dns_domain.filter(|domain| !domain.is_empty()) {
+    if let Some(domain) = defaults.dns_domain.filter(|domain| !domain.is_empty()) {
         default(document, &["clusterDomain"], json!(domain));
     }
     default(document, &["authentication", "x509", "clientCAFile"], json!(ca));
@@ -70,10 +72,10 @@ fn complete(document: &mut Value, around: &Surroundings<'_>) {
     default(document, &["healthzBindAddress"], json!("127.0.0.1"));
     default(document, &["healthzPort"], json!(10248));
     document["rotateCertificates"] = Value::Bool(true);
-    if let Some(driver) = around.cgroup_driver {
+    if let Some(driver) = defaults.cgroup_driver {
         default(document, &["cgroupDriver"], json!(driver));
     }
-    if around.resolved_is_active {
+    if defaults.resolved_is_active {
         default(document, &["resolvConf"], json!(RESOLVED));
     }
 }
@@ -138,12 +140,12 @@ mod tests {
 
     #[test]
     fn defaults_fill_what_is_not_said_and_nothing_else() {
-        let around = Surroundings {
+        let defaults = Defaults {
             service_subnet: Some("10.96.0.0/12,fd00::/112"),
             dns_domain: Some("cluster.local"),
             cgroup_driver: Some("systemd"),
             resolved_is_active: true,
-            ..Surroundings::default()
+            ..Defaults::default()
         };
         let base = json!({
             "clusterDNS": [], "clusterDomain": "", "resolvConf": "/mine", "healthzPort": 0, "rotateCertificates": false,
@@ -155,22 +157,22 @@ mod tests {
             "healthzBindAddress": "127.0.0.1", "rotateCertificates": true, "cgroupDriver": "systemd", "authorization": {"mode": "Webhook"},
             "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": true}, "x509": {"clientCAFile": "/etc/kubernetes/pki/ca.crt"}},
         });
-        assert_eq!(configuration(&base, None, &around, &[]).unwrap(), expected);
+        assert_eq!(configuration(&base, None, &defaults, &[]).unwrap(), expected);
     }
 
     #[test]
     fn the_node_configs_document_lies_over_the_clusters_and_the_instance_wins_over_all() {
         let base = json!({"maxPods": 1, "clusterDNS": ["10.0.0.10"], "evictionHard": {"a": "1"}});
         let over = json!({"maxPods": 33, "clusterDNS": ["169.254.20.10"], "evictionHard": {"b": "2"}, "containerRuntimeEndpoint": "unix:///no"});
-        let around = Surroundings { instance_socket: Some("unix:///c.sock"), ..Surroundings::default() };
-        let made = configuration(&base, Some(&over), &around, &[]).unwrap();
+        let defaults = Defaults { instance_socket: Some("unix:///c.sock"), ..Defaults::default() };
+        let made = configuration(&base, Some(&over), &defaults, &[]).unwrap();
         assert_eq!((&made["maxPods"], &made["clusterDNS"]), (&json!(33), &json!(["169.254.20.10"])));
         assert_eq!(
             (&made["evictionHard"], &made["containerRuntimeEndpoint"]),
             (&json!({"a": "1", "b": "2"}), &json!("unix:///c.sock"))
         );
         assert!(made.get("cgroupDriver").is_none() && made.get("resolvConf").is_none());
-        assert_eq!(configuration(&json!("x"), None, &around, &[]).unwrap_err().kind, ErrorKind::Refused);
+        assert_eq!(configuration(&json!("x"), None, &defaults, &[]).unwrap_err().kind, ErrorKind::Refused);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::kubernetes::features::{DOCKERSHIM, KubeletFeatures};
 
 /// What the arguments depend on besides the node config.
 #[derive(Debug)]
-pub struct Surroundings<'a> {
+pub struct FlagInputs<'a> {
     /// What the kubelet's version asks for.
     pub features: &'a KubeletFeatures,
     /// The runtime's socket.
@@ -19,24 +19,24 @@ pub struct Surroundings<'a> {
 }
 
 /// All arguments in the order in which they are written.
-pub fn arguments(node: &NodeRegistration, around: &Surroundings<'_>) -> Vec<Argument> {
+pub fn arguments(node: &NodeRegistration, inputs: &FlagInputs<'_>) -> Vec<Argument> {
     let user = &node.kubelet_extra_args;
-    let mut all = defaults(node, around);
+    let mut all = defaults(node, inputs);
     all.retain(|default| !user.iter().any(|argument| argument.name == default.name));
     // These are only what the user does not say: the kubelet adds up what it is told of labels.
-    all.extend(around.from_facts.iter().cloned());
+    all.extend(inputs.from_facts.iter().cloned());
     all.sort_by(|one, other| one.name.cmp(&other.name));
     all.extend(user.iter().cloned());
-    if !around.features.arguments_in_order {
+    if !inputs.features.arguments_in_order {
         all.sort_by(|one, other| (&one.name, &one.value).cmp(&(&other.name, &other.value)));
     }
     all
 }
 
-fn defaults(node: &NodeRegistration, around: &Surroundings<'_>) -> Vec<Argument> {
-    let features = around.features;
-    let docker = around.cri_socket.trim_start_matches("unix://") == DOCKERSHIM;
-    let runtime = around.cri_socket.to_owned();
+fn defaults(node: &NodeRegistration, inputs: &FlagInputs<'_>) -> Vec<Argument> {
+    let features = inputs.features;
+    let docker = inputs.cri_socket.trim_start_matches("unix://") == DOCKERSHIM;
+    let runtime = inputs.cri_socket.to_owned();
     let mut defaults = Vec::new();
     let mut add = |set: bool, name: &str, value: String| {
         if set {
@@ -54,12 +54,12 @@ fn defaults(node: &NodeRegistration, around: &Surroundings<'_>) -> Vec<Argument>
         add(
             docker || !features.pause_for_docker_only,
             "pod-infra-container-image",
-            format!("{}/pause:{tag}", around.image_repository),
+            format!("{}/pause:{tag}", inputs.image_repository),
         );
     }
     let taints = node.taints.as_deref().unwrap_or_default();
     add(!taints.is_empty(), "register-with-taints", taints.iter().map(written).collect::<Vec<_>>().join(","));
-    let hostname = around.hostname.trim().to_lowercase();
+    let hostname = inputs.hostname.trim().to_lowercase();
     add(node.name != hostname, "hostname-override", node.name.clone());
     defaults
 }

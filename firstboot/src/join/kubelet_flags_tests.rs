@@ -21,9 +21,9 @@ fn node(arguments: &[(&str, &str)], taints: &[(&str, &str, &str)]) -> NodeRegist
 
 fn line(kubelet: &str, node: &NodeRegistration, cri_socket: &str, hostname: &str) -> String {
     let features = KubeletFeatures::of(kubelet.parse().unwrap(), &BTreeMap::new());
-    let around =
-        Surroundings { features: &features, cri_socket, image_repository: "r.io", hostname, from_facts: &[] };
-    let text = environment_file(&arguments(node, &around));
+    let inputs =
+        FlagInputs { features: &features, cri_socket, image_repository: "r.io", hostname, from_facts: &[] };
+    let text = environment_file(&arguments(node, &inputs));
     text.strip_prefix("KUBELET_KUBEADM_ARGS=\"")
         .unwrap()
         .strip_suffix("\"\n")

@@ -36,7 +36,7 @@ use crate::kubernetes::version::Version;
 use crate::machine::{self, Machine};
 use crate::net::{Deadline, Network};
 use crate::status::Progress;
-use phases::{Found, Need, Phase};
+use phases::{Need, Phase, Results};
 use roles::Role;
 
 /// One join, from its node config to a node.
@@ -62,7 +62,7 @@ pub struct Join<'a> {
     /// What is done already; none when nothing may be written.
     pub checkpoint: Option<CheckpointFile>,
     /// What the phases have found out so far.
-    pub found: Found,
+    pub results: Results,
 }
 
 impl Join<'_> {
@@ -169,11 +169,11 @@ impl Join<'_> {
 
     /// The kubelet's version.
     pub fn kubelet_version(&mut self) -> Result<Version> {
-        if let Some(version) = self.found.kubelet_version {
+        if let Some(version) = self.results.kubelet_version {
             return Ok(version);
         }
         let version = machine::kubelet_version(self.root)?;
-        self.found.kubelet_version = Some(version);
+        self.results.kubelet_version = Some(version);
         Ok(version)
     }
 

@@ -117,7 +117,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
     let features = KubeletFeatures::of(host.kubelet_version, &cluster.feature_gates);
     let cri_socket = config.join.node.cri_socket.clone().unwrap_or_else(|| host.cri_socket.clone());
     let (patches, mut warnings) = patches::parse(&host.patches, host.kubelet_version)?;
-    let around = kubelet_config::Surroundings {
+    let defaults = kubelet_config::Defaults {
         service_subnet: cluster.service_subnet.as_deref(),
         dns_domain: cluster.dns_domain.as_deref(),
         certificates_dir: cluster.certificates_dir.as_deref(),
@@ -126,7 +126,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
         instance_socket: features.instance_config.then_some(cri_socket.as_str()),
     };
     let configuration =
-        kubelet_config::configuration(&cluster.kubelet_config, config.kubelet.as_ref(), &around, &patches)?;
+        kubelet_config::configuration(&cluster.kubelet_config, config.kubelet.as_ref(), &defaults, &patches)?;
     warnings.extend(foreign_resolver(&configuration, host));
     let arguments = arguments(config, cluster, host, &features, &cri_socket);
     warnings.extend(kubelet_flags::warnings(&arguments));
@@ -188,14 +188,14 @@ fn arguments(
         "" => image_repository(cluster.kubernetes_version.unwrap_or(host.kubelet_version)),
         named => named,
     };
-    let around = kubelet_flags::Surroundings {
+    let inputs = kubelet_flags::FlagInputs {
         features,
         cri_socket,
         image_repository,
         hostname: &host.hostname,
         from_facts: &config.from_facts,
     };
-    kubelet_flags::arguments(&config.join.node, &around)
+    kubelet_flags::arguments(&config.join.node, &inputs)
 }
 
 fn file(path: impl Into<PathBuf>, text: String) -> PlannedFile {

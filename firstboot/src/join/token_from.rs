@@ -39,7 +39,7 @@ const MOST: usize = 16;
 
 /// What was given.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct TokenResponse {
     /// The token.
     pub token: Token,
     /// Where the API server is.
@@ -86,7 +86,13 @@ fn request(join: &Join, identity: Option<Value>) -> Value {
 }
 
 /// Sends the request until there is an answer that says something of it.
-fn send(network: &Network, root: &Root, from: &TokenFrom, body: &[u8], deadline: Deadline) -> Result<Given> {
+fn send(
+    network: &Network,
+    root: &Root,
+    from: &TokenFrom,
+    body: &[u8],
+    deadline: Deadline,
+) -> Result<TokenResponse> {
     let (trust, certificate) = (trust(from)?, certificate(root, from)?);
     let headers = [("content-type", "application/json"), ("accept", "application/json")];
     let request = Request {
@@ -104,7 +110,7 @@ fn send(network: &Network, root: &Root, from: &TokenFrom, body: &[u8], deadline:
 }
 
 /// Reads an answer that was given at `now`. Errors do not repeat it.
-pub fn parse(body: &[u8], now: SystemTime) -> Result<Given> {
+pub fn parse(body: &[u8], now: SystemTime) -> Result<TokenResponse> {
     if body.len() > LONGEST {
         return Err(wrong(&format!("it is longer than {LONGEST} bytes")));
     }
@@ -130,7 +136,7 @@ pub fn parse(body: &[u8], now: SystemTime) -> Result<Given> {
     }
     let pin =
         |text: &String| read_pin(text).ok_or_else(|| wrong("caCertHashes: one is not sha256: and 64 digits"));
-    Ok(Given { token, endpoint, pins: answer.ca_cert_hashes.iter().map(pin).collect::<Result<_>>()? })
+    Ok(TokenResponse { token, endpoint, pins: answer.ca_cert_hashes.iter().map(pin).collect::<Result<_>>()? })
 }
 
 fn wrong(why: &str) -> Failure {
@@ -150,8 +156,8 @@ fn check_expiry(expires: Option<&str>, now: SystemTime) -> Result<()> {
 }
 
 /// What the config says comes first; what it does not say is taken from the answer, whose sender the config trusts.
-fn merge(config: &Discovery, given: Given) -> Result<Discovery> {
-    let Discovery::Asked { endpoints, pins, unsafe_skip_ca_verification } = config else {
+fn merge(config: &Discovery, given: TokenResponse) -> Result<Discovery> {
+    let Discovery::RequestedToken { endpoints, pins, unsafe_skip_ca_verification } = config else {
         return Err(Failure::new(ErrorKind::Internal, "a token was asked for that nobody needs"));
     };
     let missing = |what: &str| {

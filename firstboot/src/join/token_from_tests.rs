@@ -18,11 +18,11 @@ fn from(server: &TestServer, ca: &Ca) -> TokenFrom {
     }
 }
 
-fn asked(from: &TokenFrom, root: &Root, limit: Duration) -> Result<Given> {
+fn asked(from: &TokenFrom, root: &Root, limit: Duration) -> Result<TokenResponse> {
     send(&network(), root, from, br#"{"kind":"TokenRequest"}"#, Deadline::after(limit))
 }
 
-fn answering(ca: &Ca, status: u16, body: &str) -> Result<Given> {
+fn answering(ca: &Ca, status: u16, body: &str) -> Result<TokenResponse> {
     let body = body.to_owned();
     let server = TestServer::start(ca, &Identity::default(), move |_: &testkit::Request| {
         Reply::With(status, String::new(), body.clone())
@@ -184,7 +184,7 @@ fn config(discovery: &str, agent: &str) -> Result<crate::config::model::NodeConf
 #[test]
 fn a_config_without_a_token_is_complete_with_the_answer() {
     let agent = "tokenFrom: {url: 'https://t.example/x', identity: platform, timeout: 5s}\n";
-    let given = |endpoint: Option<&str>, pins: &[&str]| Given {
+    let given = |endpoint: Option<&str>, pins: &[&str]| TokenResponse {
         token: TOKEN.parse().unwrap(),
         endpoint: endpoint.map(|text| text.parse().unwrap()),
         pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
@@ -192,8 +192,9 @@ fn a_config_without_a_token_is_complete_with_the_answer() {
     let own = format!(
         "discovery: {{bootstrapToken: {{apiServerEndpoint: 'own:6443', caCertHashes: ['sha256:{HEX}']}}}}\n"
     );
-    let merged =
-        |discovery: &str, given: Given| merge(&config(discovery, agent).unwrap().join.discovery, given);
+    let merged = |discovery: &str, given: TokenResponse| {
+        merge(&config(discovery, agent).unwrap().join.discovery, given)
+    };
     let shown = |discovery: Discovery| match discovery {
         Discovery::Token { endpoints, pins, token, .. } => {
             (endpoints[0].to_string(), pins, token.id().to_owned())

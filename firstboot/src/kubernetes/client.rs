@@ -47,7 +47,8 @@ pub struct Client {
     dates: Option<(SystemTime, SystemTime)>,
 }
 
-/// A client that accepts any certificate and therefore has no credential: it can only ask as nobody, until the chain is verified.
+/// A client that accepts any certificate and therefore has no credential: it can only ask as nobody, until
+/// the chain is verified.
 pub struct UnverifiedClient(Client);
 
 struct Outgoing<'a> {
@@ -97,7 +98,8 @@ impl UnverifiedClient {
 }
 
 impl Client {
-    /// A client of `server`, which must show a certificate that `authorities` signed for its host (or for `name`). Nothing is sent yet.
+    /// A client of `server`, which must show a certificate that `authorities` signed for its host (or for
+    /// `name`). Nothing is sent yet.
     pub fn new(
         network: &Network,
         server: Server,
@@ -179,7 +181,8 @@ impl Client {
         )
     }
 
-    /// GET of a watch: hands each line to `event` until it breaks with a value, the server ends the stream, or the deadline passes (both: none).
+    /// GET of a watch: hands each line to `event` until it breaks with a value, the server ends the stream,
+    /// or the deadline passes (both: none).
     pub fn watch<T>(
         &mut self,
         path: &str,

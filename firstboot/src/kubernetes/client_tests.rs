@@ -138,7 +138,8 @@ fn every_fault_of_a_server_has_its_outcome_in_time() {
     ];
     for (message, reply, transient) in cases {
         let started = Instant::now();
-        // Only what never ends needs the deadline; the rest must be told before it, however slow this machine is.
+        // Only what never ends needs the deadline; the rest must be told before it, however slow this machine
+        // is.
         let time = if message.contains("no answer") { 500 } else { 10_000 };
         let failure = outcome(time, reply).unwrap_err().failure;
         assert!(
@@ -311,7 +312,8 @@ fn nobody_there_is_told_at_once_and_a_dead_address_does_not_eat_the_deadline() {
     assert!(matches!(fault, Fault::Io("connecting", error) if error.kind() == std::io::ErrorKind::TimedOut));
 }
 
-/// An address whose queue of connections is full, so that the kernel ignores new ones, as a dead machine would; and what keeps it so.
+/// An address whose queue of connections is full, so that the kernel ignores new ones, as a dead machine
+/// would; and what keeps it so.
 fn transport(ca: &Ca) -> Transport {
     let config = tls::config(&Trust::Authorities(ca.authorities()), None).unwrap();
     Transport::Tls(ServerName::try_from("127.0.0.1").unwrap(), config)

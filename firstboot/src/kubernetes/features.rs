@@ -1,7 +1,7 @@
-//! What the versions of Kubernetes do differently in a join, one fact in one place.
+//! The differences between Kubernetes versions in a join, each in one place.
 //!
-//! Two versions decide, never one for both: the **kubelet's** (what it accepts; kubeadm of the same version is the model of every file)
-//! and the **cluster's** (what its control plane stores under which name).
+//! Two versions matter separately: the **kubelet's** (decides what it accepts; every file follows kubeadm of
+//! the same version) and the **cluster's** (decides the names under which its control plane stores things).
 //!
 //! | fact | decided by | here |
 //! |---|---|---|
@@ -12,19 +12,20 @@
 //! | name of the kubelet's ConfigMap | cluster | [`kubelet_config_maps`] |
 //! | registry of the images when the cluster names none | cluster | [`image_repository`] |
 //!
-//! Sources: release notes of 1.20 to 1.37, kubernetes/kubernetes#135400 and its backports (order of arguments),
-//! KEP-4656 (instance configuration), and the files that kubeadm 1.20.2, 1.31.14, 1.34.9 and 1.36.2 wrote.
+//! Sources: release notes of 1.20 to 1.37, kubernetes/kubernetes#135400 and its backports (order of
+//! arguments), KEP-4656 (instance configuration), and the files that kubeadm 1.20.2, 1.31.14, 1.34.9 and
+//! 1.36.2 wrote.
 
 use std::collections::BTreeMap;
 
 use crate::kubernetes::version::Version;
 
-/// The socket that stands for Docker up to 1.23.
+/// The socket that means Docker up to 1.23.
 pub const DOCKERSHIM: &str = "/var/run/dockershim.sock";
 /// The feature gate of a ClusterConfiguration that moves the socket from the Node object to a file.
 pub const NODE_LOCAL_CRI_SOCKET: &str = "NodeLocalCRISocket";
 
-/// Tags of the pause image: from this minor version on.
+/// The tags of the pause image, each from this minor version on.
 const PAUSE_TAGS: &[(u16, &str)] = &[
     (20, "3.2"),
     (21, "3.4.1"),
@@ -37,19 +38,21 @@ const PAUSE_TAGS: &[(u16, &str)] = &[
     (34, "3.10.1"),
 ];
 
-/// First patch release of a minor version that keeps the order of the user's arguments; every one from 1.36 on does.
+/// The first patch release of each minor version that keeps the order of the user's arguments. All versions
+/// from 1.36 on do.
 const ARGUMENTS_IN_ORDER: &[(u16, u16)] = &[(32, 12), (33, 8), (34, 4), (35, 1)];
 
-/// What kubeadm of the kubelet's version writes. Independent of the node's config.
+/// What kubeadm of the kubelet's version writes, independent of the node config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KubeletFeatures {
     /// `--network-plugin=cni` for Docker's socket.
     pub network_plugin: bool,
     /// `--container-runtime=remote` for every other socket.
     pub container_runtime: bool,
-    /// `--container-runtime-endpoint`: not once the socket is in instance-config.yaml.
+    /// `--container-runtime-endpoint`, unless the socket is in instance-config.yaml.
     pub container_runtime_endpoint: bool,
-    /// The tag in `--pod-infra-container-image`; none where the flag is not written. Kubelets from 1.35 on refuse it.
+    /// The tag in `--pod-infra-container-image`; `None` if the flag is not written. Kubelets from 1.35 on
+    /// refuse the flag.
     pub pause_tag: Option<&'static str>,
     /// Whether that flag is only for Docker (1.20).
     pub pause_for_docker_only: bool,
@@ -57,9 +60,10 @@ pub struct KubeletFeatures {
     pub instance_config: bool,
     /// The Node gets the annotation `kubeadm.alpha.kubernetes.io/cri-socket`.
     pub cri_socket_annotation: bool,
-    /// The user's arguments follow the sorted defaults in the order given; before, all are sorted together.
+    /// The user's arguments follow the sorted defaults in their own order. In older versions all arguments
+    /// are sorted together.
     pub arguments_in_order: bool,
-    /// `cgroupDriver: systemd` where the configuration says nothing.
+    /// `cgroupDriver: systemd` if the configuration does not set it.
     pub default_cgroup_driver: bool,
 }
 
@@ -81,7 +85,7 @@ impl KubeletFeatures {
     }
 }
 
-/// Alpha in 1.32, on by default in 1.34, no longer to be switched off in 1.36.
+/// Alpha in 1.32, on by default in 1.34, always on in 1.36.
 fn instance_config(kubelet: Version, gates: &BTreeMap<String, bool>) -> bool {
     let gate = gates.get(NODE_LOCAL_CRI_SOCKET).copied();
     match kubelet {
@@ -105,7 +109,7 @@ fn arguments_in_order(kubelet: Version) -> bool {
     kubelet.at_least(36) || ARGUMENTS_IN_ORDER.iter().any(backported)
 }
 
-/// The targets that a file of the patches folder may name.
+/// The allowed targets of files in the patches folder.
 pub fn patch_targets(kubelet: Version) -> Vec<&'static str> {
     let since = [("kubeletconfiguration", 25), ("corednsdeployment", 31), ("kubeproxydaemonset", 37)];
     let always = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
@@ -115,15 +119,15 @@ pub fn patch_targets(kubelet: Version) -> Vec<&'static str> {
         .collect()
 }
 
-/// The names under which kube-system holds the kubelet's configuration: the expected one, then the other.
-/// A token gets 403 instead of 404 for the one that does not exist, because its rights name the ConfigMap.
+/// The names of the kubelet's configuration in kube-system: the expected one, then the other. For a missing
+/// one a token gets 403 instead of 404, because its rights name the ConfigMap.
 pub fn kubelet_config_maps(cluster: Version) -> [String; 2] {
     let plain = "kubelet-config".to_owned();
     let versioned = format!("kubelet-config-{}.{}", cluster.major, cluster.minor);
     if cluster.at_least(24) { [plain, versioned] } else { [versioned, plain] }
 }
 
-/// Where images come from when the ClusterConfiguration does not say.
+/// The default image repository of a ClusterConfiguration.
 pub fn image_repository(cluster: Version) -> &'static str {
     if cluster.at_least(25) { "registry.k8s.io" } else { "k8s.gcr.io" }
 }

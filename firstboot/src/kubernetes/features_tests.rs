@@ -8,7 +8,8 @@ fn gate(value: bool) -> BTreeMap<String, bool> {
     BTreeMap::from([(NODE_LOCAL_CRI_SOCKET.to_owned(), value)])
 }
 
-/// Every minor version: flags n(etwork-plugin) r(untime) e(ndpoint), pause tag, i(nstance config) or a(nnotation), o(rder kept), c(group driver).
+/// Every minor version: flags n(etwork-plugin) r(untime) e(ndpoint), pause tag, i(nstance config) or
+/// a(nnotation), o(rder kept), c(group driver).
 #[test]
 fn every_minor_version_has_its_facts() {
     let table = [

@@ -1,4 +1,5 @@
-//! Kubeconfigs: what discovery gives and what the kubelet takes (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>).
+//! Kubeconfigs: reads those of discovery, writes those of the kubelet
+//! (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>).
 
 use std::path::{Path, PathBuf};
 
@@ -11,46 +12,46 @@ use super::server::Server;
 use super::yaml;
 use crate::secret::Secret;
 
-/// Bytes of a kubeconfig that are read.
+/// The size limit of a kubeconfig.
 pub const LONGEST: usize = 1024 * 1024;
-/// What kubeadm calls the user that asks for the kubelet's certificate.
+/// kubeadm's name for the user that requests the kubelet's certificate.
 const BOOTSTRAP_USER: &str = "tls-bootstrap-token-user";
 
-/// The one cluster of a kubeconfig that counts, and its user.
+/// The current cluster of a kubeconfig, and its user.
 #[derive(Debug, Clone)]
 pub struct Kubeconfig {
     /// The API server.
     pub server: Server,
-    /// Another name than the server's, for which its certificate must be valid.
+    /// The name for which the server's certificate must be valid, if it is not the server's own.
     pub server_name: Option<String>,
     /// The cluster's CA bundle, as PEM.
     pub authorities: Option<Material>,
-    /// Who asks, if the file says so.
+    /// The user, if the file has one.
     pub user: Option<User>,
 }
 
-/// Text that stands in the kubeconfig or in a file of its own.
+/// Text in the kubeconfig or in a separate file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Material {
     /// The text itself.
     Inline(Secret),
-    /// The file that holds it.
+    /// The file that contains it.
     File(PathBuf),
 }
 
-/// How a user of a kubeconfig shows who he is.
+/// How a user of a kubeconfig authenticates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum User {
     /// A bearer token.
     Token(Material),
     /// A client certificate with its key, both PEM.
     Certificate {
-        /// The certificate and those above it.
+        /// The certificate and its issuers.
         certificate: Material,
         /// The private key.
         key: Material,
     },
-    /// By something that this agent does not do, and its name.
+    /// A method that this agent does not support, by name.
     Unsupported(&'static str),
 }
 
@@ -114,7 +115,8 @@ struct UserFields {
     auth_provider: Option<Value>,
 }
 
-/// Reads a kubeconfig, YAML or JSON. Relative paths in it begin at `folder`. The error never repeats what the file holds.
+/// Parses a kubeconfig, YAML or JSON. Relative paths in it are relative to `folder`. The error never repeats
+/// the contents of the file.
 pub fn parse(bytes: &[u8], folder: &Path) -> Result<Kubeconfig, String> {
     if bytes.len() > LONGEST {
         return Err(format!("the kubeconfig is longer than {LONGEST} bytes"));
@@ -154,7 +156,7 @@ pub fn parse(bytes: &[u8], folder: &Path) -> Result<Kubeconfig, String> {
     })
 }
 
-/// The cluster without a name, as cluster-info has it, or else that of the current context.
+/// The cluster without a name, as in cluster-info, or that of the current context.
 fn choose(clusters: Vec<NamedCluster>, of_context: Option<&str>) -> Result<ClusterFields, String> {
     let named = |wanted: &str| {
         clusters.iter().position(|cluster| cluster.name.as_deref().unwrap_or_default() == wanted)
@@ -199,7 +201,7 @@ fn user(fields: UserFields, folder: &Path) -> Result<Option<User>, String> {
     })
 }
 
-/// Inline data counts before a file, as everywhere in Kubernetes.
+/// Inline data comes before a file, as everywhere in Kubernetes.
 fn material(
     data: Option<String>,
     file: Option<String>,
@@ -224,14 +226,14 @@ fn filled(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// What a rendered kubeconfig says about its cluster.
+/// The cluster of a rendered kubeconfig.
 #[derive(Debug, Clone, Copy)]
 pub struct ClusterEntry<'a> {
     /// The API server.
     pub server: &'a Server,
     /// The CA bundle.
     pub authorities: &'a [u8],
-    /// Another name than the server's, for which its certificate must be valid.
+    /// The name for which the server's certificate must be valid, if it is not the server's own.
     pub server_name: Option<&'a str>,
     /// Whether to write the empty `preferences` that Kubernetes wrote before 1.34.
     pub preferences: bool,
@@ -247,12 +249,12 @@ impl ClusterEntry<'_> {
     }
 }
 
-/// How the bootstrap user shows who he is.
+/// How the bootstrap user authenticates.
 #[derive(Debug, Clone, Copy)]
 pub enum BootstrapUser<'a> {
-    /// By a bearer token.
+    /// A bearer token.
     Token(&'a Secret),
-    /// By a certificate and key, both PEM.
+    /// A certificate and key, both PEM.
     Certificate(&'a Secret, &'a Secret),
 }
 
@@ -270,7 +272,7 @@ pub fn bootstrap(cluster: &ClusterEntry<'_>, cluster_name: &str, user: Bootstrap
     Secret::new(render(cluster, cluster_name, &context, names, json!({"name": BOOTSTRAP_USER, "user": user})))
 }
 
-/// `kubelet.conf`, as the kubelet writes it for itself: the certificate and its key both in the file `pem`.
+/// `kubelet.conf`, as the kubelet writes it: the certificate and its key are both in the file `pem`.
 pub fn kubelet(cluster: &ClusterEntry<'_>, pem: &str) -> String {
     let names = json!({"cluster": "default-cluster", "namespace": "default", "user": "default-auth"});
     let user = json!({"name": "default-auth", "user": {"client-certificate": pem, "client-key": pem}});

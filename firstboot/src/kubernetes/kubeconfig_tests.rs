@@ -100,7 +100,7 @@ fn bootstrap_kubelet_conf_is_what_kubeadm_would_write() {
          token: 123456.0123456789012345\n",
         STANDARD.encode(CA)
     );
-    // A token of digits alone looks like a number: it must be quoted, or the kubelet reads another token.
+    // A token with only digits looks like a number. It must be quoted, or the kubelet reads another token.
     assert_eq!(written.reveal().replace(['\'', '"'], ""), expected);
     let again = parse(written.reveal().as_bytes(), Path::new("/")).unwrap();
     assert_eq!(again.user, Some(User::Token(inline("123456.0123456789012345"))));

@@ -1,13 +1,15 @@
-//! Labels: which names and values Kubernetes takes, and which of them a node may give itself. Labels begin with an optional DNS subdomain
-//! and a slash (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
+//! Labels: which names and values Kubernetes takes, and which of them a node may give itself. Labels begin
+//! with an optional DNS subdomain and a slash
+//! (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
 
 use super::names;
 
 /// Longest name (after the slash) and value of a label.
 const LONGEST: usize = 63;
 
-/// Labels of the groups kubernetes.io and k8s.io that a node may give itself. It may also use every label whose prefix is, or ends in, one of
-/// [`OWN`]. The kubelet does not start with any other, and the NodeRestriction admission plugin refuses them
+/// Labels of the groups kubernetes.io and k8s.io that a node may give itself. It may also use every label
+/// whose prefix is, or ends in, one of [`OWN`]. The kubelet does not start with any other, and the
+/// NodeRestriction admission plugin refuses them
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>).
 const ALLOWED: &[&str] = &[
     "kubernetes.io/hostname",
@@ -51,7 +53,8 @@ fn is_subdomain(prefix: &str) -> bool {
     names::subdomain_problems(prefix).is_empty()
 }
 
-/// As much of a text as the value of a label can hold: letters, digits, `-_.` inside, letters and digits at both ends.
+/// As much of a text as the value of a label can hold: letters, digits, `-_.` inside, letters and digits at
+/// both ends.
 pub fn sanitised(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let plain: String = text.chars().map(|letter| if is_plain(letter) { letter } else { '-' }).collect();

@@ -1,5 +1,5 @@
-//! Kubernetes: the client of the API server, and what Kubernetes and kubeadm write and read: names, tokens, versions,
-//! kubeconfigs. Only [`client`] does I/O.
+//! Kubernetes: the client of the API server, and what Kubernetes and kubeadm write and read: names, tokens,
+//! versions, kubeconfigs. Only [`client`] does I/O.
 
 mod answer;
 mod api_status;

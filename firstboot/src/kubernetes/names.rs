@@ -3,7 +3,8 @@
 /// Longest DNS subdomain.
 const SUBDOMAIN_LIMIT: usize = 253;
 
-/// Why a text is not a DNS-1123 subdomain, which a node's name and a label's prefix must be. In Kubernetes' words.
+/// Why a text is not a DNS-1123 subdomain, which a node's name and a label's prefix must be. In Kubernetes'
+/// words.
 pub fn subdomain_problems(name: &str) -> Vec<&'static str> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_label = |label: &str| {

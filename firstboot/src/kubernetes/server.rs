@@ -1,18 +1,18 @@
-//! `https://host:port/path` of an API server, as a kubeconfig names it.
+//! `https://host:port/path` of an API server, as in a kubeconfig.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::net::{Endpoint, url};
 
-/// Where an API server answers.
+/// The URL of an API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Host and port.
     pub endpoint: Endpoint,
-    /// What stands before `/api`; empty, or begins with `/` and does not end with it.
+    /// The path before `/api`: empty, or begins with `/` and does not end with it.
     pub path: String,
-    /// The URL as it was written.
+    /// The original URL.
     url: String,
 }
 
@@ -25,7 +25,7 @@ impl From<Endpoint> for Server {
 impl FromStr for Server {
     type Err = String;
 
-    /// Reads an `https://` URL without query and credentials; the port may be left out (443).
+    /// Parses an `https://` URL without query and credentials. The default port is 443.
     fn from_str(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix("https://").ok_or("the server's URL does not begin with https://")?;
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -38,14 +38,15 @@ impl FromStr for Server {
 }
 
 impl Server {
-    /// Whether both are the same server, however they are written.
+    /// Whether both are the same server, even if they are written differently.
     pub fn is_same(&self, other: &Self) -> bool {
         self.endpoint.host.eq_ignore_ascii_case(&other.endpoint.host)
             && self.endpoint.port == other.endpoint.port
             && self.path == other.path
     }
 
-    /// The URL of `path` on this server. An IPv6 zone is the machine's own matter and left out.
+    /// The URL of `path` on this server. An IPv6 zone is left out, because it has a meaning only on this
+    /// machine.
     pub(crate) fn url(&self, path: &str) -> String {
         let mut endpoint = self.endpoint.clone();
         endpoint.host.truncate(endpoint.host.find('%').unwrap_or(endpoint.host.len()));

@@ -1,4 +1,5 @@
-//! Bootstrap tokens: `id.secret` (<https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/>).
+//! Bootstrap tokens: `id.secret`
+//! (<https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/>).
 
 use std::str::FromStr;
 
@@ -36,7 +37,7 @@ impl Token {
 impl FromStr for Token {
     type Err = &'static str;
 
-    /// Reads `[a-z0-9]{6}.[a-z0-9]{16}`; the error does not repeat the text.
+    /// Parses `[a-z0-9]{6}.[a-z0-9]{16}`. The error does not repeat the text.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let plain = |part: &str, len| {
             part.len() == len && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())

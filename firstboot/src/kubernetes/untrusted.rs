@@ -11,7 +11,8 @@ use crate::net::trust;
 const OTHER_CLUSTER: &str =
     "another server answers at this endpoint, or the discovery information is of another cluster";
 
-/// The failure of a TLS handshake with the API server `peer`. `date` is the server's own time, if it sent one.
+/// The failure of a TLS handshake with the API server `peer`. `date` is the server's own time, if it sent
+/// one.
 pub(super) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime>) -> Failure {
     let failure = trust::failure(peer, error, date);
     match error {

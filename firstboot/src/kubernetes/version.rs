@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// `v1.36.2`; what follows a `-` or `+` is dropped.
+/// A version such as `v1.36.2`. Anything after a `-` or `+` is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// 1

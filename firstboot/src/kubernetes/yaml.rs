@@ -1,11 +1,13 @@
-//! YAML as Kubernetes writes it: block style, keys sorted, lists not indented, quotes only where needed.
+//! Writes YAML like Kubernetes: block style, sorted keys, lists without indentation, quotes only where
+//! needed.
 //!
-//! The readers of these files follow YAML 1.1, where `017`, `1_000` and `12:30` are numbers; a writer that follows 1.2 leaves such
-//! strings bare. So the rule here is to quote whatever is not surely a string in both.
+//! The readers of these files follow YAML 1.1, where `017`, `1_000` and `12:30` are numbers. A writer that
+//! follows 1.2 leaves such strings bare. So this writer quotes everything that is not certainly a string in
+//! both.
 
 use serde_json::Value;
 
-/// The document as text. Keys come in the order of the map, which `serde_json` keeps sorted.
+/// The document as text. Keys have the order of the map, which `serde_json` keeps sorted.
 pub fn emit(document: &Value) -> String {
     let mut text = String::new();
     match document {
@@ -19,7 +21,7 @@ pub fn emit(document: &Value) -> String {
     text
 }
 
-/// `first_is_placed`: the first key stands behind the `- ` of a list.
+/// `first_is_placed`: the first key follows the `- ` of a list.
 fn map_lines(text: &mut String, map: &serde_json::Map<String, Value>, depth: usize, first_is_placed: bool) {
     for (position, (key, value)) in map.iter().enumerate() {
         if position > 0 || !first_is_placed {
@@ -73,7 +75,7 @@ fn inline(value: &Value) -> String {
     }
 }
 
-/// A string, bare if no reader takes it for something else, otherwise as JSON writes it, which is YAML too.
+/// A string: bare if no reader can take it for something else, otherwise in JSON's form, which is also YAML.
 fn scalar(string: &str) -> String {
     if is_plain(string) { string.to_owned() } else { Value::from(string).to_string() }
 }
@@ -90,13 +92,14 @@ fn is_plain(string: &str) -> bool {
     }
 }
 
-/// Words that are a null or a boolean in YAML 1.2. Those that are one only in 1.1 (`yes`, `off`) stay bare: the parser here reads an
-/// unquoted `failSwapOn: no` as a string, the kubelet must still read a boolean, and no string of its configuration has such a value.
+/// Words that are null or a boolean in YAML 1.2. Words that are booleans only in 1.1 (`yes`, `off`) stay
+/// bare: this program's parser reads an unquoted `failSwapOn: no` as a string, the kubelet must still read a
+/// boolean, and no string in its configuration has such a value.
 fn is_keyword(string: &str) -> bool {
     ["true", "false", "null", "nan"].iter().any(|word| string.eq_ignore_ascii_case(word))
 }
 
-/// `0s`, `5%`, `100Mi`, `10.96.0.10`: what begins with a digit and yet is no number, date or time.
+/// `0s`, `5%`, `100Mi`, `10.96.0.10`: text that begins with a digit and is not a number, date or time.
 fn is_plain_with_digit(string: &str) -> bool {
     let of_no_number = |byte: u8| {
         byte == b'%' || (byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit() && !b"xXoO".contains(&byte))

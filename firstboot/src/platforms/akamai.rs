@@ -1,11 +1,12 @@
 //! Akamai's compute, once Linode (<https://techdocs.akamai.com/cloud-computing/docs/metadata-service-api>).
 
-use super::json::Json;
-use super::{Platform, PlatformData, ReadContext, drive, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::{Protocol, Session};
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:a9fe:a9fe::1"];
 
@@ -43,9 +44,9 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
     if let Some(bytes) = service.find(NETWORK)? {
         let url = service.url(NETWORK);
-        drive::say_addresses(network(&bytes, &url)?, &url, &mut data.facts);
+        data.facts.say_addresses(network(&bytes, &url)?, &url);
     }
-    data.user_data = http::user_data_in_base64(&mut service, "/v1/user-data")?;
+    data.user_data = user_data::get_base64(&mut service, "/v1/user-data")?;
     Ok(data)
 }
 

@@ -1,13 +1,13 @@
 //! Alibaba Cloud: the instance metadata service in the mode that demands tokens
 //! (<https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata>).
 
-use super::json::Json;
-use super::keys;
-use super::{Platform, PlatformData, ReadContext, drive, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::{Protocol, Service, Session};
+use crate::platforms::format::json::Json;
+use crate::platforms::format::{keys, user_data};
 
 const ADDRESSES: &[&str] = &["100.100.100.200"];
 
@@ -46,9 +46,9 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;
     keys::texts(&mut service, FOLDER, &[("hostname", "hostname")], facts)?;
     addresses.extend(other_addresses(&mut service, facts)?);
-    drive::say_addresses(addresses, &service.url(FOLDER), facts);
+    facts.say_addresses(addresses, &service.url(FOLDER));
     keys::tags(&mut service, &format!("{FOLDER}/tags/instance"), facts)?;
-    data.user_data = http::user_data(&mut service, "/latest/user-data")?;
+    data.user_data = user_data::get(&mut service, "/latest/user-data")?;
     Ok(data)
 }
 

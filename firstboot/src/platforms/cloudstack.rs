@@ -7,14 +7,15 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use super::keys::{self, Ip};
-use super::{Platform, PlatformData, ReadContext, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
 use crate::host::root::Root;
 use crate::host::{files, network};
 use crate::net::service::Protocol;
+use crate::platforms::format::keys::{self, Ip};
+use crate::platforms::format::user_data;
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Begins(Field::ProductName, "CloudStack")],
@@ -42,7 +43,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     keys::id(&mut service, FOLDER, facts)?;
     keys::texts(&mut service, FOLDER, TEXTS, facts)?;
     keys::addresses(&mut service, FOLDER, IPS, facts)?;
-    data.user_data = http::user_data(&mut service, "/latest/user-data")?;
+    data.user_data = user_data::get(&mut service, "/latest/user-data")?;
     Ok(data)
 }
 

@@ -1,11 +1,12 @@
 //! DigitalOcean: one document (<https://docs.digitalocean.com/reference/api/metadata/>).
 
-use super::json::Json;
-use super::{Platform, PlatformData, ReadContext, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
 
 const ADDRESSES: &[&str] = &["169.254.169.254"];
 
@@ -31,8 +32,8 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
     let serial = context.evidence.field(Field::ProductSerial).map(str::to_owned);
-    http::compare_id(context, Field::ProductSerial, serial, &mut data.facts);
-    data.user_data = http::user_data(&mut service, "/metadata/v1/user-data")?;
+    context.compare_id(Field::ProductSerial, serial, &mut data.facts);
+    data.user_data = user_data::get(&mut service, "/metadata/v1/user-data")?;
     Ok(data)
 }
 

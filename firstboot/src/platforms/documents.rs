@@ -1,11 +1,12 @@
 //! The parsers of all documents that metadata services give: what whoever is on the link may have written.
 
 use super::{
-    akamai, alibaba, azure, cloudstack, digitalocean, drive, ec2, equinix, gce, hetzner, openstack, oracle,
+    akamai, alibaba, azure, cloudstack, digitalocean, ec2, equinix, gce, hetzner, openstack, oracle,
     scaleway, upcloud, vultr,
 };
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::platforms::format::config_drive;
 
 /// Takes the facts of a document that came from a URL.
 pub type Parser = fn(&[u8], &str, &mut Facts) -> Result<()>;
@@ -28,7 +29,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("hetzner metadata", |bytes, source, facts| hetzner::document(bytes, source, facts).map(drop)),
     ("hetzner private-networks", |bytes, source, _| hetzner::private_networks(bytes, source).map(drop)),
     ("openstack meta_data", openstack::document),
-    ("openstack network_data", |bytes, source, _| drive::network_data(bytes, source).map(drop)),
+    ("openstack network_data", |bytes, source, _| config_drive::network_data(bytes, source).map(drop)),
     ("oracle instance", |bytes, source, facts| oracle::document(bytes, source, facts).map(drop)),
     ("oracle vnics", |bytes, source, _| oracle::nics(bytes, source).map(drop)),
     ("scaleway", scaleway::metadata::document),

@@ -1,11 +1,12 @@
 //! Exoscale: a request for each fact (<https://community.exoscale.com/product/compute/instances/how-to/cloud-init/>).
 
-use super::keys::{self, Ip};
-use super::{Platform, PlatformData, ReadContext, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
 use crate::net::service::Protocol;
+use crate::platforms::format::keys::{self, Ip};
+use crate::platforms::format::user_data;
 
 const ADDRESSES: &[&str] = &["169.254.169.254"];
 
@@ -34,6 +35,6 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
         facts.region.say(zone.value, zone.source);
     }
     keys::addresses(&mut service, FOLDER, IPS, facts)?;
-    data.user_data = http::user_data(&mut service, "/1.0/user-data")?;
+    data.user_data = user_data::get(&mut service, "/1.0/user-data")?;
     Ok(data)
 }

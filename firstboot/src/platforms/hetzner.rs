@@ -1,11 +1,12 @@
 //! Hetzner Cloud: YAML (<https://docs.hetzner.cloud/reference/cloud#server-metadata>).
 
-use super::json::Json;
-use super::{Platform, PlatformData, ReadContext, drive, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::Protocol;
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fe80::a9fe:a9fe"];
 
@@ -33,7 +34,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let bytes = service.get(DOCUMENT)?;
     let public = document(&bytes, &service.url(DOCUMENT), &mut data.facts)?;
     let serial = context.evidence.field(Field::ProductSerial).map(str::to_owned);
-    if !http::compare_id(context, Field::ProductSerial, serial, &mut data.facts) {
+    if !context.compare_id(Field::ProductSerial, serial, &mut data.facts) {
         return Err(Failure::new(
             ErrorKind::Source,
             format!("{}: its instance-id is not smbios product_serial", service.url(DOCUMENT)),
@@ -45,8 +46,8 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
         addresses = private_networks(&bytes, &service.url(PRIVATE))?;
     }
     addresses.extend(public);
-    drive::say_addresses(addresses, &service.url(DOCUMENT), &mut data.facts);
-    data.user_data = http::user_data(&mut service, "/hetzner/v1/userdata")?;
+    data.facts.say_addresses(addresses, &service.url(DOCUMENT));
+    data.user_data = user_data::get(&mut service, "/hetzner/v1/userdata")?;
     Ok(data)
 }
 

@@ -1,9 +1,10 @@
 //! KubeVirt: a config drive or a NoCloud disk, whichever its `cloudInitConfigDrive` or `cloudInitNoCloud` volume attaches
 //! (<https://kubevirt.io/user-guide/user_workloads/startup_scripts/>).
 
-use super::{Platform, PlatformData, ReadContext, drive, nocloud};
+use super::{Platform, PlatformData, ReadContext, nocloud};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
+use crate::platforms::format::{config_drive, disk};
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[
@@ -19,11 +20,11 @@ pub(super) const PLATFORM: Platform = Platform {
 };
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    if !context.evidence.disks(drive::LABEL).is_empty() {
-        return drive::read_config_drive(&drive::the_disk(context, drive::LABEL)?);
+    if !context.evidence.disks(config_drive::LABEL).is_empty() {
+        return config_drive::read(&disk::only_disk(context, config_drive::LABEL)?);
     }
     if !context.evidence.disks(nocloud::LABEL).is_empty() {
-        let disk = drive::the_disk(context, nocloud::LABEL)?;
+        let disk = disk::only_disk(context, nocloud::LABEL)?;
         return nocloud::read_disk(context, &disk);
     }
     context.notice("the machine has neither a config drive nor a NoCloud disk");

@@ -8,9 +8,8 @@
 
 pub mod detect;
 pub mod documents;
-pub mod drive;
+pub mod format;
 pub mod nocloud;
-pub mod ovf;
 
 mod akamai;
 mod alibaba;
@@ -22,10 +21,7 @@ mod equinix;
 mod exoscale;
 mod gce;
 mod hetzner;
-mod http;
 mod hyperv;
-mod json;
-mod keys;
 mod kubevirt;
 mod metal;
 mod nutanix;

@@ -1,8 +1,9 @@
 //! Nutanix AHV: a config drive, attached when a machine is made with a guest customisation.
 
-use super::{Platform, PlatformData, ReadContext, drive};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Evidence, Field, Sign, Strength};
+use crate::platforms::format::{config_drive, disk};
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Other(Strength::Smbios, hypervisor)],
@@ -19,11 +20,11 @@ fn hypervisor(evidence: &Evidence) -> Option<String> {
 }
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut data = if context.evidence.disks(drive::LABEL).is_empty() {
+    let mut data = if context.evidence.disks(config_drive::LABEL).is_empty() {
         context.notice("the machine has no config drive");
         PlatformData::default()
     } else {
-        drive::read_config_drive(&drive::the_disk(context, drive::LABEL)?)?
+        config_drive::read(&disk::only_disk(context, config_drive::LABEL)?)?
     };
     let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
     data.facts.instance_id.say_some(uuid, "smbios product_uuid");

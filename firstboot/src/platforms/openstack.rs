@@ -1,12 +1,14 @@
 //! OpenStack: the config drive where there is one, else the metadata service
 //! (<https://docs.openstack.org/nova/latest/user/metadata.html>). The drive cannot be answered by anyone else on the link.
 
-use super::keys::{self, Ip};
-use super::{Platform, PlatformData, ReadContext, drive, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
+use crate::platforms::format::json::Json;
+use crate::platforms::format::keys::{self, Ip};
+use crate::platforms::format::{config_drive, disk, user_data};
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fe80::a9fe:a9fe"];
 
@@ -20,7 +22,7 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Is(Field::ChassisAssetTag, "SAP CCloud VM"),
         Sign::Is(Field::ChassisAssetTag, "HUAWEICLOUD"),
         Sign::Is(Field::ChassisAssetTag, "Samsung Cloud Platform"),
-        Sign::Label(drive::LABEL),
+        Sign::Label(config_drive::LABEL),
     ],
     provider_id: Some("openstack:///${instance-id}"),
     node_name: Some("${hostname}"),
@@ -35,10 +37,10 @@ const EC2: &str = "/latest/meta-data";
 const IPS: &[Ip] = &[("local-ipv4", Some(Scope::Private)), ("public-ipv4", Some(Scope::Public))];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    if context.evidence.disks(drive::LABEL).is_empty() {
+    if context.evidence.disks(config_drive::LABEL).is_empty() {
         return read_service(context);
     }
-    drive::read_config_drive(&drive::the_disk(context, drive::LABEL)?)
+    config_drive::read(&disk::only_disk(context, config_drive::LABEL)?)
 }
 
 fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
@@ -48,21 +50,21 @@ fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
     document(&service.get(META_DATA)?, &service.url(META_DATA), facts)?;
     let mut addresses = Vec::new();
     if let Some(bytes) = service.find(NETWORK_DATA)? {
-        addresses = drive::network_data(&bytes, &service.url(NETWORK_DATA))?;
+        addresses = config_drive::network_data(&bytes, &service.url(NETWORK_DATA))?;
     }
     keys::texts(&mut service, EC2, &[("instance-type", "instance-type")], facts)?;
     for (key, scope) in IPS {
         let text = service.find_text(&format!("{EC2}/{key}"))?.unwrap_or_default();
         addresses.extend(keys::listed(&text, *scope));
     }
-    drive::say_addresses(addresses, &service.url(NETWORK_DATA), facts);
-    data.user_data = http::user_data(&mut service, "/openstack/latest/user_data")?;
+    facts.say_addresses(addresses, &service.url(NETWORK_DATA));
+    data.user_data = user_data::get(&mut service, "/openstack/latest/user_data")?;
     Ok(data)
 }
 
 /// Takes the facts of `meta_data.json`, in which the machine's id must be.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
-    let document = super::json::Json::parse(bytes, source)?;
+    let document = Json::parse(bytes, source)?;
     document.must("/uuid")?;
-    drive::meta_data(bytes, source, facts)
+    config_drive::meta_data(bytes, source, facts)
 }

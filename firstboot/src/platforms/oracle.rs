@@ -1,13 +1,14 @@
 //! Oracle Cloud Infrastructure: version 2 of the instance metadata service alone
 //! (<https://docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm>).
 
-use super::json::Json;
-use super::{Platform, PlatformData, ReadContext, drive, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::document::UserData;
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::Protocol;
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:c1::a9fe:a9fe"];
 
@@ -50,7 +51,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     data.user_data = document(&bytes, &service.url(INSTANCE), &mut data.facts)?;
     if let Some(bytes) = service.find(NICS)? {
         let url = service.url(NICS);
-        drive::say_addresses(nics(&bytes, &url)?, &url, &mut data.facts);
+        data.facts.say_addresses(nics(&bytes, &url)?, &url);
     }
     Ok(data)
 }
@@ -73,7 +74,7 @@ pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
         .say_some(zone.filter(|zone| !zone.is_empty()), found.origin("/availabilityDomain"));
     found.say_pairs(facts, "/freeformTags")?;
     let text = found.raw(USER_DATA)?;
-    text.map_or(Ok(None), |text| http::decoded(text.as_bytes(), found.origin(USER_DATA)))
+    text.map_or(Ok(None), |text| user_data::decoded(text.as_bytes(), found.origin(USER_DATA)))
 }
 
 /// The addresses in `vnics`.

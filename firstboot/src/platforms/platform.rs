@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::document::{Document, UserData};
 use crate::error::Result;
-use crate::evidence::{Evidence, Sign};
+use crate::evidence::{Evidence, Field, Sign};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::net::Deadline;
@@ -108,6 +108,21 @@ impl ReadContext<'_> {
             Some(address) => Service::new(&[address], protocol, self.deadline),
             None => Service::new(addresses, protocol, self.deadline),
         }
+    }
+
+    /// Compares the machine's id with the one in its firmware, on platforms that put it there. A difference is a notice and
+    /// a losing candidate; the service's word counts. Returns whether they agree.
+    pub(crate) fn compare_id(&mut self, field: Field, firmware: Option<String>, facts: &mut Facts) -> bool {
+        let (Some(firmware), Some(id)) = (firmware, facts.instance_id.value().cloned()) else { return true };
+        if firmware.eq_ignore_ascii_case(&id) {
+            return true;
+        }
+        self.notice(format!(
+            "warning: the metadata service calls this machine {id}, smbios {} {firmware}",
+            field.name()
+        ));
+        facts.instance_id.say(firmware, format!("smbios {}", field.name()));
+        false
     }
 
     /// Adds a notice for the operator.

@@ -1,11 +1,12 @@
 //! UpCloud: one document (<https://upcloud.com/docs/products/cloud-servers/features/metadata/>).
 
-use super::json::Json;
-use super::{Platform, PlatformData, ReadContext, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
 
 const ADDRESSES: &[&str] = &["169.254.169.254"];
 
@@ -28,8 +29,8 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
     let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
-    http::compare_id(context, Field::ProductUuid, uuid, &mut data.facts);
-    data.user_data = http::user_data(&mut service, "/metadata/v1/user_data")?;
+    context.compare_id(Field::ProductUuid, uuid, &mut data.facts);
+    data.user_data = user_data::get(&mut service, "/metadata/v1/user_data")?;
     Ok(data)
 }
 

@@ -1,11 +1,12 @@
 //! Vultr: one document (<https://www.vultr.com/metadata/>).
 
-use super::json::Json;
-use super::{Platform, PlatformData, ReadContext, http};
+use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
 
 const ADDRESSES: &[&str] = &["169.254.169.254"];
 
@@ -37,7 +38,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
-    data.user_data = http::user_data(&mut service, "/latest/user-data")?;
+    data.user_data = user_data::get(&mut service, "/latest/user-data")?;
     Ok(data)
 }
 

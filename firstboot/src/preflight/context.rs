@@ -70,7 +70,7 @@ impl Context<'_> {
     /// The endpoints of the node config; a discovery file has its own, which is not read here.
     pub fn endpoints(&self) -> &[Endpoint] {
         match &self.join.discovery {
-            Discovery::Token { endpoints, .. } | Discovery::Asked { endpoints, .. } => endpoints,
+            Discovery::Token { endpoints, .. } | Discovery::RequestedToken { endpoints, .. } => endpoints,
             Discovery::File(_) | Discovery::Url(_) => &[],
         }
     }

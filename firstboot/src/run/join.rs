@@ -13,7 +13,7 @@ use crate::host::root::Root;
 use crate::host::{files, machine};
 use crate::join::Join;
 use crate::join::identity::FOLDER;
-use crate::join::phases::{Found, preflight};
+use crate::join::phases::{Results, preflight};
 use crate::join::roles::{self, Role};
 use crate::net::{Deadline, Network};
 use crate::status::{Outcome, Progress};
@@ -105,7 +105,7 @@ fn with_join<T>(
         progress,
         print: &|line| session.print(line),
         checkpoint,
-        found: Found::default(),
+        results: Results::default(),
     };
     run(&mut join)
 }
@@ -155,7 +155,7 @@ fn delay(longest: Duration, identity: &str) -> Duration {
 
 /// Prints the files that a dry run does not write. None of them holds a secret.
 fn print_plan(session: &Session, join: &Join) {
-    for file in join.found.plan.iter().flat_map(|plan| &plan.files) {
+    for file in join.results.plan.iter().flat_map(|plan| &plan.files) {
         session.print(&format!("would write {} (mode {:o}):", file.path.display(), file.mode));
         String::from_utf8_lossy(&file.bytes)
             .lines()

@@ -126,7 +126,7 @@ fn read(
     user_data: &UserData,
 ) -> Result<Option<ResolvedConfig>> {
     let mut parsed = parse(session, metadata, user_data)?;
-    session.print_all(&parsed.remarks);
+    session.print_all(&parsed.notices);
     parsed
         .signed_by
         .iter()

@@ -1,4 +1,4 @@
-//! What one opening may unpack, and buffers that leave no copies behind.
+//! The limit for unpacking user data, and buffers that leave no copies in memory.
 
 use std::cell::Cell;
 
@@ -6,13 +6,13 @@ use zeroize::Zeroizing;
 
 use crate::error::{ErrorKind, Failure, Result};
 
-/// Bytes that may be secret: overwritten when they are dropped.
+/// Bytes that may be secret. They are overwritten when dropped.
 pub type Bytes = Zeroizing<Vec<u8>>;
 
-/// Bytes that everything in one user-data may unpack to, all layers together.
+/// The size to which one piece of user data may unpack, all levels together.
 pub const CEILING: usize = 8 << 20;
 
-/// What may still be unpacked.
+/// The number of bytes that may still be unpacked.
 #[derive(Debug)]
 pub struct Budget(Cell<usize>);
 
@@ -23,7 +23,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Takes `bytes` from it.
+    /// Subtracts `bytes`, or fails if fewer are left.
     pub fn take(&self, bytes: usize) -> Result<()> {
         let left = self.0.get().checked_sub(bytes).ok_or_else(|| {
             wrong(format!("it unpacks to more than {} MiB", CEILING >> 20))
@@ -34,12 +34,12 @@ impl Budget {
     }
 }
 
-/// User-data that is not what it must be.
+/// The error for invalid user data.
 pub(super) fn wrong(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::Config, message)
 }
 
-/// Adds `more` to `bytes`. A vector that grows by itself leaves its old memory as it was.
+/// Appends `more` to `bytes`. A vector that grows by itself would not overwrite its old memory.
 pub(super) fn append(bytes: &mut Bytes, more: &[u8]) {
     if bytes.capacity() - bytes.len() < more.len() {
         let mut larger =
@@ -50,14 +50,14 @@ pub(super) fn append(bytes: &mut Bytes, more: &[u8]) {
     bytes.extend_from_slice(more);
 }
 
-/// The byte that hex digits say.
+/// Parses two hex digits.
 pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
     digits.iter().try_fold(0, |byte: u8, digit| {
         Some(byte.wrapping_mul(16) | u8::try_from(char::from(*digit).to_digit(16)?).ok()?)
     })
 }
 
-/// `bytes` as text.
+/// The bytes as text.
 pub(super) fn text(bytes: &[u8]) -> Result<&str> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         wrong(format!("it is not UTF-8: byte {} begins no character", error.valid_up_to()))

@@ -1,18 +1,19 @@
-//! cloud-init's `#cloud-config` (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>): the files that it writes, the commands
-//! that it would run, the host name. Nothing else of it is done.
+//! cloud-init's `#cloud-config` (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>): reads
+//! its files, its commands and the host name. The agent does nothing else in it.
 
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, text, wrong};
-use super::carrier::{Carrier, count};
 use super::commands::Command;
+use super::embedded::{HostConfig, count};
 use super::files::{ExtraFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::Result;
 
-/// Fields whose names may be shown: those of cloud-init. `write_files`, `runcmd` and the host name are read.
+/// Fields whose names may be shown: those of cloud-init. The agent reads `write_files`, `runcmd` and the host
+/// name.
 const KNOWN: &[&str] = &[
     "apk_repos",
     "apt",
@@ -55,7 +56,7 @@ const KNOWN: &[&str] = &[
     "yum_repos",
     "zypper",
 ];
-/// Fields that are read, or say how cloud-init itself works.
+/// Fields that the agent reads, or that only control cloud-init itself.
 const READ: &[&str] = &[
     "write_files",
     "runcmd",
@@ -69,43 +70,45 @@ const READ: &[&str] = &[
     "final_message",
 ];
 
-/// The mode of a file that says none.
+/// The default mode of a file.
 const USUAL_MODE: u32 = 0o644;
 
 /// Reads a cloud-config.
-pub fn read(bytes: &[u8], budget: &Budget) -> Result<Carrier> {
+pub fn read(bytes: &[u8], budget: &Budget) -> Result<HostConfig> {
     let text = text(bytes)?;
     if text.contains("!!binary") || text.contains("yaml.org,2002:binary") {
         return Err(wrong("a value is tagged as binary, which is not read")
             .help("write encoding: b64 beside the content instead"));
     }
     let tree = Tree::read(text)?;
-    let mut carrier = Carrier { form: "cloud-config", ..Carrier::default() };
-    let Some(fields) = tree.fields()? else { return Ok(carrier) };
+    let mut host_config = HostConfig { form: "cloud-config", ..HostConfig::default() };
+    let Some(fields) = tree.fields()? else { return Ok(host_config) };
     for file in fields.maps("write_files")? {
         match read_file(&file, budget)? {
-            Some(file) => carrier.files.push(file),
-            None => carrier.remarks.push(format!("{} comes from elsewhere and is not fetched", file.place())),
+            Some(file) => host_config.files.push(file),
+            None => host_config
+                .notices
+                .push(format!("{} comes from elsewhere and is not fetched", file.place())),
         }
     }
     for (index, command) in fields.list("runcmd")?.iter().enumerate() {
-        carrier.commands.extend(
+        host_config.commands.extend(
             read_command(command)
                 .ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"))?,
         );
     }
-    carrier.hostname = hostname(&fields)?;
-    carrier.remarks.extend(count(
+    host_config.hostname = hostname(&fields)?;
+    host_config.notices.extend(count(
         fields.list("bootcmd")?.len(),
         "command of bootcmd is",
         "commands of bootcmd are",
         "not executed",
     ));
-    carrier.remarks.extend(not_used(&fields));
-    Ok(carrier)
+    host_config.notices.extend(not_used(&fields));
+    Ok(host_config)
 }
 
-/// None when the content is to be fetched.
+/// `None` if the content would have to be fetched.
 fn read_file(file: &Fields, budget: &Budget) -> Result<Option<ExtraFile>> {
     let path = file.text("path")?.ok_or_else(|| file.wrong("path", "there"))?;
     let given = file.text("content")?;
@@ -147,7 +150,7 @@ fn decode(file: &Fields, content: &[u8], budget: &Budget) -> Result<Bytes> {
     }
 }
 
-/// A line for the shell, or words. Null is no command to cloud-init.
+/// A line for the shell, or a list of words. cloud-init ignores null.
 fn read_command(command: &Value) -> Option<Option<Command>> {
     let word = |value: &Value| match value {
         Value::String(text) => Some(Zeroizing::new(text.clone())),
@@ -164,7 +167,7 @@ fn read_command(command: &Value) -> Option<Option<Command>> {
     }
 }
 
-/// As cloud-init's `get_hostname_fqdn`. Whether it is one is for whoever uses it.
+/// Like cloud-init's `get_hostname_fqdn`. The caller checks that it is a valid host name.
 fn hostname(fields: &Fields) -> Result<Option<String>> {
     if fields.flag("preserve_hostname")? {
         return Ok(None);

@@ -1,6 +1,6 @@
 use super::*;
 
-fn read_text(text: &str) -> Result<Carrier> {
+fn read_text(text: &str) -> Result<HostConfig> {
     read(format!("#cloud-config\n{text}").as_bytes(), &Budget::default())
 }
 
@@ -17,24 +17,24 @@ fn files_are_decoded() {
         (&format!("content: {gzipped}\n  encoding: gzip+base64\n  permissions: 416"), "hello", 0o640),
         ("encoding: text/plain", "", 0o644),
     ] {
-        let carrier = read_text(&format!("write_files:\n- path: /a\n  {fields}\n"))
+        let host_config = read_text(&format!("write_files:\n- path: /a\n  {fields}\n"))
             .unwrap_or_else(|failure| panic!("{fields}: {failure}"));
-        let file = &carrier.files[0];
+        let file = &host_config.files[0];
         assert_eq!(
             (file.content.bytes(), file.mode, file.appends),
             (content.as_bytes(), mode, false),
             "{fields}"
         );
     }
-    let carrier = read_text(
+    let host_config = read_text(
         "write_files:\n- {path: /a, owner: 'a:b', append: true}\n- {path: /b, source: {uri: https://canary}}",
     )
     .unwrap();
     assert_eq!(
-        (carrier.files[0].owner.clone(), carrier.files[0].appends, carrier.files.len()),
+        (host_config.files[0].owner.clone(), host_config.files[0].appends, host_config.files.len()),
         (Owner::parse("a:b"), true, 1)
     );
-    assert_eq!(carrier.remarks, ["write_files[1] comes from elsewhere and is not fetched"]);
+    assert_eq!(host_config.notices, ["write_files[1] comes from elsewhere and is not fetched"]);
 }
 
 #[test]
@@ -91,12 +91,12 @@ fn the_host_name_is_chosen_as_cloud_init_does() {
 
 #[test]
 fn what_is_not_used_is_remarked_on_without_content() {
-    let carrier =
+    let host_config =
         read_text("packages: [canary]\nusers: [{name: canary}]\nbootcmd: [canary, [canary]]\ncanary: x\nntp: {}\nruncmd: [canary, null]")
             .unwrap();
     assert_eq!(
-        carrier.remarks,
+        host_config.notices,
         ["2 commands of bootcmd are not executed", "these fields are not used: packages, users, 1 unknown"]
     );
-    assert_eq!(carrier.commands.len(), 1);
+    assert_eq!(host_config.commands.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Commands in user-data: which of them the agent does itself. It runs none.
+//! Commands in user data: decides which of them the agent does itself. It runs none of them.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -18,42 +18,42 @@ use crate::error::Result;
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>, sentinel file).
 pub const SENTINELS: &str = "/run/cluster-api/";
 
-/// Words of the shell and programs in front of a command that change nothing about which it is.
+/// Shell keywords and programs before a command that do not change which command it is.
 const PREFIXES: &[&str] = &[
     "sudo", "exec", "time", "command", "env", "if", "then", "else", "elif", "while", "until", "do", "!", "{",
 ];
 
-/// Commands that do nothing that is missed: what Cluster API's own script has beside the join.
+/// Commands that the agent can safely leave out: those in Cluster API's own script, besides the join.
 const HARMLESS: &[&str] =
     &["set", "fi", "done", "}", "esac", "mkdir -p /run/cluster-api", "mv /etc/kubeadm.yml /tmp/"];
 
-/// Shells within shells.
+/// The limit for nested shells.
 const SHELLS: usize = 2;
 
-/// A command as user-data gives it.
+/// A command in user data.
 pub enum Command {
-    /// For the shell: a line or a whole script.
+    /// A line or a script for the shell.
     Shell(Zeroizing<String>),
-    /// Its words.
+    /// The program and its arguments.
     Words(Vec<Zeroizing<String>>),
 }
 
-/// What the commands come to.
+/// The effect of all commands.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ParsedCommands {
     /// The flags of `kubeadm join`.
     pub join: Option<JoinFlags>,
-    /// The file that says that the join went well.
+    /// The file that marks a successful join.
     pub sentinel: Option<String>,
-    /// Whether the variables of a file are filled in before.
+    /// Whether `envsubst` replaces the variables of a file before the join.
     pub fills_in: bool,
-    /// Commands that are not executed.
+    /// How many commands are not done.
     pub others: usize,
 }
 
-/// Looks through all commands.
-pub fn read(commands: &[Command]) -> Result<Found> {
-    let mut found = Found::default();
+/// Evaluates all commands.
+pub fn read(commands: &[Command]) -> Result<ParsedCommands> {
+    let mut found = ParsedCommands::default();
     for command in commands {
         match command {
             Command::Shell(text) => {
@@ -68,7 +68,7 @@ pub fn read(commands: &[Command]) -> Result<Found> {
     Ok(found)
 }
 
-impl Found {
+impl ParsedCommands {
     fn shell(&mut self, text: &str, shells: usize) -> Result<()> {
         let script = shell::read(text);
         if script.is_broken && text.contains("kubeadm") {
@@ -80,7 +80,7 @@ impl Found {
         script.commands.iter().try_for_each(|simple| self.add(simple, shells))
     }
 
-    /// `shells`: how many shells within shells are looked into.
+    /// `shells` is how many more levels of nested shells to evaluate.
     fn add(&mut self, command: &Simple, shells: usize) -> Result<()> {
         let is_in_front = |word: &&Word| {
             let text = word.text.as_str();
@@ -121,7 +121,7 @@ impl Found {
                 .help("write what they stand for"));
         }
         let arguments = words.iter().skip(1).map(|word| OsString::from(word.text.as_str()));
-        // Its errors may repeat words, and these are user-data.
+        // Its errors may repeat words of the command, which are user data and may be secret.
         let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
             return Err(wrong("the flags of the command kubeadm join are not those that kubeadm has")
                 .help("try them: firstboot join --dry-run with the same flags"));

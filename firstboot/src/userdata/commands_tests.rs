@@ -2,7 +2,7 @@ use super::*;
 
 const SENTINEL: &str = "/run/cluster-api/bootstrap-success.complete";
 
-fn found(line: &str) -> Result<Found> {
+fn found(line: &str) -> Result<ParsedCommands> {
     read(&[Command::Shell(Zeroizing::new(line.to_owned()))])
 }
 

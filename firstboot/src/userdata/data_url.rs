@@ -1,4 +1,4 @@
-//! `data:` URLs (RFC 2397): how Ignition configs carry files.
+//! `data:` URLs (RFC 2397), with which Ignition configs embed files.
 
 use zeroize::Zeroizing;
 
@@ -11,7 +11,7 @@ pub fn is_data(url: &str) -> bool {
     url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
 }
 
-/// What the URL holds.
+/// The content of the URL.
 pub fn decode(url: &str, budget: &Budget) -> Result<Bytes> {
     let (head, data) = url.split_once(',').ok_or_else(|| wrong("a data: URL has no comma"))?;
     let bytes = percent(data, budget)?;

@@ -1,4 +1,4 @@
-//! Files that user-data carries beside the node config.
+//! Extra files: the files in user data besides the node config.
 
 use std::fmt;
 
@@ -38,15 +38,15 @@ pub struct ExtraFile {
     pub path: String,
     /// Its mode.
     pub mode: u32,
-    /// Whose it is.
+    /// The owner.
     pub owner: Owner,
-    /// Whether the content goes behind what the file has already.
+    /// Whether the content is appended to an existing file.
     pub appends: bool,
-    /// What is in it: perhaps a secret.
+    /// The content, which may be secret.
     pub content: Document,
 }
 
-/// Its path and owner are user-data too.
+/// The path and the owner are user data too, so they are not shown.
 impl fmt::Debug for ExtraFile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "ExtraFile({:04o}, {:?})", self.mode, self.content)
@@ -54,7 +54,7 @@ impl fmt::Debug for ExtraFile {
 }
 
 impl ExtraFile {
-    /// A file, if it can be one.
+    /// Checks the fields of a file.
     pub fn new(path: &str, mode: u32, owner: Owner, appends: bool, content: Document) -> Result<Self> {
         let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
         let names = path
@@ -71,17 +71,17 @@ impl ExtraFile {
     }
 }
 
-/// A mode, if the number is one.
+/// The number as a mode, if it is valid.
 pub(super) fn mode_of(number: u64) -> Option<u32> {
     u32::try_from(number).ok().filter(|mode| *mode <= 0o7777)
 }
 
-/// The content of a file, if it is not too long.
+/// The content, if it is not too long.
 pub(super) fn content(bytes: Bytes) -> Result<Document> {
     Document::new(bytes).ok_or_else(|| wrong(format!("a file is longer than {LIMIT} bytes")))
 }
 
-/// One file for each path: a later one replaces the one before, or is appended to it.
+/// Keeps one file for each path. A later file replaces an earlier one, or is appended to it.
 pub(super) fn settle(files: Vec<ExtraFile>) -> Result<Vec<ExtraFile>> {
     let mut settled: Vec<ExtraFile> = Vec::new();
     for mut file in files {

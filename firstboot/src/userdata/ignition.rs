@@ -1,5 +1,5 @@
-//! Ignition configs, spec 2 and 3 (<https://coreos.github.io/ignition/specs/>): the files that they carry, and the scripts that their units
-//! run. Nothing is fetched: what is not in the config itself is remarked on.
+//! Ignition configs, spec 2 and 3 (<https://coreos.github.io/ignition/specs/>): reads their files, and the
+//! scripts that their units run. Nothing is fetched; a notice names content that is not in the config itself.
 
 use ring::digest::{SHA256, SHA512, digest};
 use serde::de::IgnoredAny;
@@ -7,22 +7,22 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, append, text, wrong};
-use super::carrier::{Carrier, count};
 use super::commands::Command;
 use super::data_url;
+use super::embedded::{HostConfig, count};
 use super::files::{ExtraFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::text::hex;
 
-/// Configs within configs.
+/// The limit for nested configs.
 const NESTING: usize = 3;
-/// The mode of a file that says none.
+/// The default mode of a file.
 const USUAL_MODE: u64 = 0o644;
-/// Digests that a file may have, with the characters of their names in front of the digits.
+/// The digests of a file, each with the length of its prefix.
 const DIGESTS: &[(&str, &ring::digest::Algorithm)] = &[("sha256-", &SHA256), ("sha512-", &SHA512)];
-/// Parts of a config that are not used: where they stand, what one and several of them are called.
+/// Parts of a config that are not used: their path, and their names in singular and plural.
 const NOT_USED: &[(&str, &str, &str, &str)] = &[
     ("passwd", "users", "user is", "users are"),
     ("passwd", "groups", "group is", "groups are"),
@@ -37,19 +37,19 @@ const NOT_USED: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// Reads an Ignition config.
-pub fn read(bytes: &[u8], budget: &Budget) -> Result<Carrier> {
-    let mut carrier = Carrier { form: "Ignition config", ..Carrier::default() };
-    read_into(&mut carrier, bytes, budget, NESTING)?;
-    let hostname = carrier
+pub fn read(bytes: &[u8], budget: &Budget) -> Result<HostConfig> {
+    let mut host_config = HostConfig { form: "Ignition config", ..HostConfig::default() };
+    read_into(&mut host_config, bytes, budget, NESTING)?;
+    let hostname = host_config
         .files
         .iter()
         .rfind(|file| file.path == "/etc/hostname")
         .map(|file| file.content.bytes().trim_ascii().to_vec());
-    carrier.hostname = hostname.and_then(|name| String::from_utf8(name).ok());
-    Ok(carrier)
+    host_config.hostname = hostname.and_then(|name| String::from_utf8(name).ok());
+    Ok(host_config)
 }
 
-fn read_into(carrier: &mut Carrier, bytes: &[u8], budget: &Budget, nesting: usize) -> Result<()> {
+fn read_into(host_config: &mut HostConfig, bytes: &[u8], budget: &Budget, nesting: usize) -> Result<()> {
     let text = text(bytes)?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         wrong(format!("it is not valid JSON: line {} column {}", error.line(), error.column()))
@@ -61,23 +61,28 @@ fn read_into(carrier: &mut Carrier, bytes: &[u8], budget: &Budget, nesting: usiz
     if !version.starts_with("2.") && !version.starts_with("3.") {
         return Err(head.wrong("version", "one of spec 2 or 3"));
     }
-    let replaced = other_configs(carrier, &head, budget, nesting)?;
+    let replaced = other_configs(host_config, &head, budget, nesting)?;
     if replaced {
         return Ok(());
     }
     if let Some(storage) = fields.fields("storage")? {
         for file in storage.maps("files")? {
-            carrier.files.extend(read_file(&mut carrier.remarks, &file, budget)?);
+            host_config.files.extend(read_file(&mut host_config.notices, &file, budget)?);
         }
     }
     if let Some(systemd) = fields.fields("systemd")? {
-        units(carrier, &systemd)?;
+        units(host_config, &systemd)?;
     }
-    not_used(carrier, &fields)
+    not_used(host_config, &fields)
 }
 
-/// Configs that stand before this one, or in its place: true then.
-fn other_configs(carrier: &mut Carrier, head: &Fields, budget: &Budget, nesting: usize) -> Result<bool> {
+/// Reads configs that this one extends or is replaced by. Returns true if it is replaced.
+fn other_configs(
+    host_config: &mut HostConfig,
+    head: &Fields,
+    budget: &Budget,
+    nesting: usize,
+) -> Result<bool> {
     let Some(config) = head.fields("config")? else { return Ok(false) };
     let replace = config.fields("replace")?.filter(|replace| replace.names().next().is_some());
     let replaces = replace.is_some();
@@ -86,15 +91,15 @@ fn other_configs(carrier: &mut Carrier, head: &Fields, budget: &Budget, nesting:
     for other in replace.into_iter().chain(before.into_iter().flatten()) {
         match resource(&other, budget)? {
             Some(_) if nesting == 0 => return Err(wrong("its configs are nested too deeply")),
-            Some(bytes) => read_into(carrier, &bytes, budget, nesting - 1)
+            Some(bytes) => read_into(host_config, &bytes, budget, nesting - 1)
                 .map_err(|failure| failure.doing(other.place()))?,
-            None => carrier.remarks.push(format!("{} is elsewhere and is not fetched", other.place())),
+            None => host_config.notices.push(format!("{} is elsewhere and is not fetched", other.place())),
         }
     }
     Ok(replaces)
 }
 
-/// What a resource holds; none when it is elsewhere.
+/// The content of a resource; `None` if it is not in the config.
 fn resource(resource: &Fields, budget: &Budget) -> Result<Option<Bytes>> {
     let source = resource.text("source")?.unwrap_or_default();
     if source.is_empty() {
@@ -113,7 +118,7 @@ fn resource(resource: &Fields, budget: &Budget) -> Result<Option<Bytes>> {
     Ok(Some(bytes))
 }
 
-/// The digest is that of the unpacked content.
+/// The digest covers the unpacked content.
 fn verify(resource: &Fields, bytes: &[u8]) -> Result<()> {
     let Some(verification) = resource.fields("verification")? else { return Ok(()) };
     let Some(expected) = verification.text("hash")?.filter(|hash| !hash.is_empty()) else { return Ok(()) };
@@ -130,15 +135,16 @@ fn verify(resource: &Fields, bytes: &[u8]) -> Result<()> {
     ))
 }
 
-/// A file; none when its content is elsewhere, or it goes to another file system than the root.
-fn read_file(remarks: &mut Vec<String>, file: &Fields, budget: &Budget) -> Result<Option<ExtraFile>> {
+/// Reads a file. `None` if its content is not in the config, or if it belongs to a file system other than the
+/// root.
+fn read_file(notices: &mut Vec<String>, file: &Fields, budget: &Budget) -> Result<Option<ExtraFile>> {
     let doing = |failure: Failure| failure.doing(file.place());
     let path = file.text("path")?.ok_or_else(|| file.wrong("path", "there"))?;
     if file.text("filesystem")?.is_some_and(|name| !matches!(name, "" | "root")) {
-        remarks.push(format!("{} is on another file system and is not written", file.place()));
+        notices.push(format!("{} is on another file system and is not written", file.place()));
         return Ok(None);
     }
-    // In spec 2 the flag says what to do with the contents, in spec 3 it is the list of what is appended.
+    // In spec 2 the field is a flag for the contents, in spec 3 it is the list of appended contents.
     let (appends, more) = match file.value("append") {
         Some(Value::Array(_)) => (file.value("contents").is_none(), file.maps("append")?),
         _ => (file.flag("append")?, Vec::new()),
@@ -146,7 +152,7 @@ fn read_file(remarks: &mut Vec<String>, file: &Fields, budget: &Budget) -> Resul
     let mut bytes = Bytes::default();
     for part in file.fields("contents")?.into_iter().chain(more) {
         let Some(part) = resource(&part, budget).map_err(doing)? else {
-            remarks.push(format!("{} comes from elsewhere and is not fetched", file.place()));
+            notices.push(format!("{} comes from elsewhere and is not fetched", file.place()));
             return Ok(None);
         };
         append(&mut bytes, &part);
@@ -172,8 +178,9 @@ fn owner(file: &Fields, kind: &str) -> Result<String> {
         .unwrap_or_else(root))
 }
 
-/// The commands of units that start by themselves: scripts among the files are looked into, and are no files to be written.
-fn units(carrier: &mut Carrier, systemd: &Fields) -> Result<()> {
+/// The commands of enabled units. If a command is a script among the files, the script is evaluated and not
+/// written.
+fn units(host_config: &mut HostConfig, systemd: &Fields) -> Result<()> {
     for unit in systemd.maps("units")? {
         if !unit.flag("enabled")? && !unit.flag("enable")? {
             continue;
@@ -186,26 +193,26 @@ fn units(carrier: &mut Carrier, systemd: &Fields) -> Result<()> {
             .filter_map(|line| line.split_once('='))
             .map(|(_, command)| command.trim().trim_start_matches(['-', '@', '+', '!', ':']))
         {
-            let script = carrier.files.iter().position(|file| {
+            let script = host_config.files.iter().position(|file| {
                 file.content.bytes().starts_with(b"#!")
                     && command.split_whitespace().any(|word| word == file.path)
             });
-            let shell = match script.map(|position| carrier.files.remove(position)) {
+            let shell = match script.map(|position| host_config.files.remove(position)) {
                 Some(script) => {
                     text(script.content.bytes()).map_err(|failure| failure.doing("a script"))?.to_owned()
                 }
                 None => command.to_owned(),
             };
-            carrier.commands.push(Command::Shell(Zeroizing::new(shell)));
+            host_config.commands.push(Command::Shell(Zeroizing::new(shell)));
         }
     }
     Ok(())
 }
 
-fn not_used(carrier: &mut Carrier, fields: &Fields) -> Result<()> {
+fn not_used(host_config: &mut HostConfig, fields: &Fields) -> Result<()> {
     for (section, name, one, several) in NOT_USED {
         if let Some(section) = fields.fields(section)? {
-            carrier.remarks.extend(count(section.list(name)?.len(), one, several, "not made"));
+            host_config.notices.extend(count(section.list(name)?.len(), one, several, "not made"));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-fn read_value(value: &Value) -> Result<Carrier> {
+fn read_value(value: &Value) -> Result<HostConfig> {
     read(value.to_string().as_bytes(), &Budget::default())
 }
 
@@ -53,9 +53,9 @@ fn files_are_read() {
         ),
         (json!({"path": "/a"}), "", 0o644, "root", false),
     ] {
-        let carrier =
+        let host_config =
             read_value(&with_file(file.clone())).unwrap_or_else(|failure| panic!("{file}: {failure}"));
-        let found = &carrier.files[0];
+        let found = &host_config.files[0];
         let shown = (found.content.bytes(), found.mode, found.owner.user.as_str(), found.appends);
         assert_eq!(shown, (content.as_bytes(), mode, user, appends), "{file}");
     }
@@ -90,9 +90,9 @@ fn what_is_elsewhere_is_remarked_on() {
             "1 systemd unit is not made",
         ),
     ] {
-        let carrier = read_value(&value).unwrap();
-        assert!(carrier.files.is_empty());
-        assert_eq!(carrier.remarks, [expected]);
+        let host_config = read_value(&value).unwrap();
+        assert!(host_config.files.is_empty());
+        assert_eq!(host_config.notices, [expected]);
     }
 }
 
@@ -107,9 +107,9 @@ fn configs_within_configs_are_read_first() {
         (json!({"replace": {"source": source}}), vec!["/etc/hostname"]),
         (json!({"replace": {"source": null}}), vec!["/b"]),
     ] {
-        let carrier = read_value(&outer(config)).unwrap();
-        assert_eq!(carrier.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), expected);
-        assert_eq!(carrier.hostname.as_deref(), (expected[0] == "/etc/hostname").then_some("n1"));
+        let host_config = read_value(&outer(config)).unwrap();
+        assert_eq!(host_config.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), expected);
+        assert_eq!(host_config.hostname.as_deref(), (expected[0] == "/etc/hostname").then_some("n1"));
     }
     let mut nested = inner;
     for _ in 0..=NESTING {
@@ -132,13 +132,13 @@ fn scripts_of_units_are_commands_and_not_files() {
             {"name": "b.service", "contents": "[Service]\nExecStart=/etc/b.sh\n"},
         ]},
     });
-    let carrier = read_value(&value).unwrap();
-    let shells = carrier.commands.iter().map(|command| match command {
+    let host_config = read_value(&value).unwrap();
+    let shells = host_config.commands.iter().map(|command| match command {
         Command::Shell(text) => text.as_str(),
         Command::Words(_) => "words",
     });
     assert_eq!(shells.collect::<Vec<_>>(), ["/bin/true", "#!/bin/sh\nkubeadm join"]);
-    assert_eq!(carrier.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["/etc/b.sh"]);
+    assert_eq!(host_config.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["/etc/b.sh"]);
 }
 
 #[test]

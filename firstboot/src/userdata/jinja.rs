@@ -1,5 +1,6 @@
-//! `## template: jinja`: cloud-init's variables of the instance (<https://cloudinit.readthedocs.io/en/latest/explanation/instancedata.html>),
-//! and nothing else of the language. An expression that has no value leaves a mark: only what uses the mark fails.
+//! `## template: jinja`: replaces cloud-init's instance variables
+//! (<https://cloudinit.readthedocs.io/en/latest/explanation/instancedata.html>), and supports nothing else of
+//! the language. An expression without a value leaves a mark; only text that uses the mark fails.
 
 use zeroize::Zeroizing;
 
@@ -7,24 +8,26 @@ use super::bounds::{Budget, Bytes, append, wrong};
 use crate::config::redact::Redactor;
 use crate::error::{Failure, Result};
 
-/// Stands on both sides of the number of an expression without a value. Private to whoever uses it, so no honest text has it.
+/// Encloses the number of an expression without a value. It is a private-use character, so normal text does
+/// not contain it.
 pub(super) const MARK: char = '\u{e0f1}';
-/// Expressions without a value.
+/// The limit of expressions without a value.
 const MISSING: usize = 256;
-/// Characters of a variable's name.
+/// The length limit of a variable's name.
 const NAME: usize = 200;
-/// Bytes of a value.
+/// The size limit of a value.
 const VALUE: usize = 4096;
 
-/// A template with its variables filled in.
+/// A template after its variables are replaced.
 pub struct Rendered {
-    /// The text, without the line that names the template.
+    /// The text, without the first line of the template.
     pub text: Bytes,
-    /// What is wrong with each expression that has no value, by the number in its mark.
+    /// The error of each expression without a value, by the number in its mark.
     pub missing: Vec<Failure>,
 }
 
-/// Fills in the variables of `template`, whose first line names it. `lookup` knows them by names such as `ds.meta_data.local_hostname`.
+/// Replaces the variables of `template`. `lookup` returns them by names such as
+/// `ds.meta_data.local_hostname`.
 pub fn render(template: &str, lookup: &dyn Fn(&str) -> Option<String>, budget: &Budget) -> Result<Rendered> {
     if template.contains(MARK) {
         return Err(wrong("the template holds the character U+E0F1, which has a meaning here"));
@@ -42,7 +45,7 @@ pub fn render(template: &str, lookup: &dyn Fn(&str) -> Option<String>, budget: &
     Ok(Rendered { text: renderer.text, missing: renderer.missing })
 }
 
-/// Fails when `text` has the mark of an expression without a value.
+/// Fails if `text` contains the mark of an expression without a value.
 pub fn check(text: &[u8], missing: &[Failure]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
@@ -93,7 +96,7 @@ impl Renderer<'_> {
         Ok(())
     }
 
-    /// What stands in a tag, and what behind it.
+    /// The content of a tag, and the rest of the text.
     fn inside<'t>(&self, tag: &'t str, end: &str) -> Result<(&'t str, &'t str)> {
         let inside = tag.get(2..).and_then(|tag| tag.split_once(end));
         inside.ok_or_else(|| wrong(format!("line {}: a template tag is not closed", self.line)))
@@ -147,7 +150,8 @@ impl Renderer<'_> {
         Ok(value)
     }
 
-    /// `{% raw %}…{% endraw %}` is taken as it is; every other statement would have to be run.
+    /// The content of `{% raw %}…{% endraw %}` stays as it is. Any other statement would have to be run, so
+    /// it is an error.
     fn raw<'t>(&mut self, tag: &'t str) -> Result<&'t str> {
         let (statement, behind) = self.inside(tag, "%}")?;
         let word = |statement: &str| statement.trim_matches('-').trim().to_owned();
@@ -176,7 +180,7 @@ fn lines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// `ds.meta_data["local-hostname"]` → `ds.meta_data.local-hostname`; none if it is more than a name.
+/// `ds.meta_data["local-hostname"]` → `ds.meta_data.local-hostname`; `None` if it is more than a name.
 fn name(expression: &str) -> Option<String> {
     if expression.len() > NAME {
         return None;
@@ -211,7 +215,7 @@ fn name(expression: &str) -> Option<String> {
     Some(name)
 }
 
-/// A value that stays a value in YAML, in quotes or without.
+/// Whether the value is a plain value in YAML, with or without quotes.
 fn is_plain(value: &str) -> bool {
     let is_safe =
         |character: char| !character.is_control() && !"\"'\\{}#".contains(character) && character != MARK;

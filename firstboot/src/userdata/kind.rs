@@ -1,4 +1,4 @@
-//! What user-data is, told by its content alone.
+//! Recognises the form of user data by its content alone.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -6,16 +6,17 @@ use serde::de::IgnoredAny;
 use super::bounds::Budget;
 use super::unpack;
 
-/// API groups by which a node config is known.
+/// The API groups of node configs.
 const GROUPS: &[&str] = &["kubeadm.k8s.io/", "firstboot.kiln/", "kubelet.config.k8s.io/"];
-/// How the forms of cloud-init begin that are not read here (<https://cloudinit.readthedocs.io/en/latest/explanation/format.html>).
+/// The first lines of cloud-init's forms that the agent does not read
+/// (<https://cloudinit.readthedocs.io/en/latest/explanation/format.html>).
 const OTHERS: &[&str] = &["#cloud-", "#include", "#part-handler", "#upstart-job", "## template:"];
-/// Within so many bytes a message must say that it is one, as cloud-init has it.
+/// A multipart message must be recognisable within this many bytes, as in cloud-init.
 const HEADERS: usize = 4096;
-/// Layers of base64 that are looked through.
+/// The limit for nested base64.
 const LAYERS: usize = 3;
 
-/// What kind of user-data something is.
+/// The forms of user data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Documents of kubeadm, the kubelet or the agent.
@@ -26,7 +27,7 @@ pub enum Kind {
     Template,
     /// Another form of cloud-init's.
     OtherCloudInit,
-    /// Something to run.
+    /// A script or program.
     Script,
     /// A message with several parts.
     Multipart,
@@ -34,16 +35,16 @@ pub enum Kind {
     Gzip,
     /// Compressed with zstd.
     Zstd,
-    /// base64 around something that is known.
+    /// base64 around a known form.
     Base64,
-    /// Ignition's.
+    /// An Ignition config.
     Ignition,
-    /// Something else.
+    /// Anything else.
     Unknown,
 }
 
 impl Kind {
-    /// What it is called in messages.
+    /// The name for messages.
     pub fn word(self) -> &'static str {
         match self {
             Self::NodeConfig => "a node config",
@@ -61,7 +62,8 @@ impl Kind {
     }
 }
 
-/// Tells what `bytes` are by how they begin, by the API group that a node config must name, by the key that an Ignition config must have.
+/// Recognises the form of `bytes` by their first bytes, by the API group of a node config, or by the key of
+/// an Ignition config.
 pub fn kind(bytes: &[u8]) -> Kind {
     within(bytes, LAYERS)
 }
@@ -100,7 +102,7 @@ fn is_template(text: &[u8]) -> bool {
     rest.strip_prefix(b"template:").is_some_and(|name| name.trim_ascii() == b"jinja")
 }
 
-/// A header that says so, in the lines before the first empty one.
+/// Whether a header before the first empty line says that this is a multipart message.
 fn is_message(text: &[u8]) -> bool {
     let front = text.get(..HEADERS).unwrap_or(text);
     let mut lines = front

@@ -1,4 +1,5 @@
-//! Several node configs → one: documents of the same kind are merged in order as JSON merge patches (RFC 7396).
+//! Merges several node configs into one. Documents of the same kind are merged in order as JSON merge patches
+//! (RFC 7396).
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,9 @@ use crate::document::Document;
 use crate::error::{Failure, Result};
 use crate::kubernetes::yaml;
 
-/// One node config of all `documents`, for [`crate::config::parse`]. A single one stays as it is, byte for byte. Of several, later ones change
-/// earlier ones: maps are merged, lists and plain values replaced, and null takes a field away. The apiVersion must be the same.
+/// Makes one node config of all `documents`, for [`crate::config::parse`]. A single document stays unchanged,
+/// byte for byte. If there are several, later ones change earlier ones: maps are merged, lists and plain
+/// values replaced, and null removes a field. Their apiVersion must be the same.
 pub fn merge(mut documents: Vec<Document>) -> Result<Document> {
     if documents.len() <= 1 {
         return documents.pop().ok_or_else(|| wrong("there is no node config"));

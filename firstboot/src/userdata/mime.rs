@@ -1,4 +1,5 @@
-//! Messages with parts: RFC 5322 headers, RFC 2045 encodings, RFC 2046 boundaries. Only what a part is and what it holds is of interest.
+//! Multipart messages: RFC 5322 headers, RFC 2045 encodings, RFC 2046 boundaries. Only the type and content
+//! of each part are read.
 
 use zeroize::Zeroizing;
 
@@ -7,11 +8,11 @@ use super::kind::is_header_name;
 use super::unpack;
 use crate::error::Result;
 
-/// Parts of one message.
+/// The most parts of one message.
 const PARTS: usize = 64;
-/// Bytes of the headers of one part.
+/// The size limit of the headers of one part.
 const HEADERS: usize = 16 << 10;
-/// Characters of a boundary (RFC 2046, section 5.1.1).
+/// The length limit of a boundary (RFC 2046, section 5.1.1).
 const BOUNDARY: usize = 70;
 
 /// A part, or a whole message.
@@ -19,9 +20,9 @@ pub struct Part {
     /// `text/cloud-config`, in lower case.
     pub media_type: String,
     boundary: Option<String>,
-    /// The content as it lies there, its transfer encoding undone, with the line break that stands before the next boundary.
+    /// The content after its transfer encoding is undone, with the line break before the next boundary.
     whole: Bytes,
-    /// How much of it is content.
+    /// The length of the content in it.
     length: usize,
 }
 
@@ -31,12 +32,13 @@ impl Part {
         self.whole.get(..self.length).unwrap_or_default()
     }
 
-    /// The content with the line break that lies behind it. To RFC 2046 that belongs to the boundary; whoever signed a file thinks otherwise.
+    /// The content with the line break after it. In RFC 2046 the line break belongs to the boundary, but the
+    /// signature of a file covers it.
     pub fn with_line_break(&self) -> &[u8] {
         &self.whole
     }
 
-    /// Whether it has parts of its own.
+    /// Whether it is a multipart message itself.
     pub fn is_multipart(&self) -> bool {
         self.media_type.starts_with("multipart/")
     }
@@ -58,7 +60,7 @@ impl Part {
     }
 }
 
-/// Reads a message: its headers, and its content as one part.
+/// Parses a message: its headers, and its content as one part.
 pub fn message(bytes: &[u8], budget: &Budget) -> Result<Part> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
     // The envelope of a mailbox.
@@ -71,8 +73,8 @@ fn line_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |position| position + 1)
 }
 
-/// What lies between the lines of a boundary, each with the line break before the next. What stands before the first and behind the last
-/// is for people.
+/// The texts between boundary lines, each with the line break before the next boundary. The text before the
+/// first and after the last boundary is for people.
 fn split<'a>(bytes: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>> {
     let mut bodies = Vec::new();
     let (mut position, mut begin) = (0, None);
@@ -127,7 +129,7 @@ fn part(bytes: &[u8], budget: &Budget) -> Result<Part> {
     Ok(Part { media_type, boundary: headers.boundary, whole, length })
 }
 
-/// The headers of interest, and what stands behind the empty line.
+/// The headers that matter, and the text after the empty line.
 fn headers(bytes: &[u8]) -> Result<(Headers, &[u8])> {
     let mut headers = Headers::default();
     let mut rest = bytes;
@@ -192,7 +194,7 @@ fn content_type(value: &str) -> (String, Option<String>) {
     (media_type.trim().to_ascii_lowercase(), boundary)
 }
 
-/// The value of a parameter, in quotes or bare, and what stands behind it.
+/// The value of a parameter, with or without quotes, and the rest of the text.
 fn parameter(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text

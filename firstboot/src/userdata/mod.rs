@@ -1,17 +1,19 @@
-//! User-data of any form → node config documents, told by content alone.
+//! Opens user data of any form and returns its node config documents. The form is recognised by content
+//! alone.
 //!
 //! ```text
 //!         ┌─ gzip, zstd, base64 ─┐
 //! bytes ──┼─ multipart message ──┼──► node config ──────────────► documents ─► merge ─► config::parse
 //!         ├─ jinja template ─────┤    cloud-config, Ignition ───► documents, files, flags, sentinel, host name
-//!         └─ pointer ─► fetch ───┘    anything else ────────────► a remark
+//!         └─ pointer ─► fetch ───┘    anything else ────────────► a notice
 //! ```
 //!
-//! Nothing is executed and nothing but a pointer is fetched. All layers together unpack to 8 MiB at most. What is not this agent's, such as
-//! scripts, is left alone; what is, and is wrong, is an error.
+//! Nothing is run, and only pointers are fetched. All levels of packing together unpack to at most 8 MiB.
+//! Content that is not for this agent, such as scripts, is ignored; content that is for it and invalid is an
+//! error.
 
 pub mod bounds;
-pub mod carrier;
+pub mod embedded;
 pub mod cloud_config;
 pub mod commands;
 pub mod data_url;
@@ -41,43 +43,44 @@ use crate::config::{self, HostDefaults};
 use crate::document::Document;
 use crate::error::Result;
 
-/// What opening needs from outside.
+/// The environment for opening user data.
 pub struct Env<'a> {
-    /// Whom user-data is believed.
+    /// Which signers are trusted.
     pub trust: &'a Trust,
-    /// The variables of a template, by cloud-init's names such as `ds.meta_data.local_hostname`, `v1.region`, `instance_id`; and of
-    /// `envsubst`, by names such as `COREOS_EC2_HOSTNAME`.
+    /// Returns the variables of a template, by cloud-init's names such as `ds.meta_data.local_hostname`,
+    /// `v1.region`, `instance_id`, and those of `envsubst`, by names such as `COREOS_EC2_HOSTNAME`.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
-    /// Gets what a pointer names; digest and signature are checked here.
+    /// Downloads the content of a pointer's URL. This module checks the digest and the signature.
     pub fetch: &'a dyn Fn(&Pointer) -> Result<Document>,
 }
 
-/// What user-data comes to. Without documents and flags it is none of this agent's.
+/// Parsed user data. If documents and flags are empty, it is not for firstboot.
 #[derive(Debug, Default)]
 pub struct ParsedUserData {
     /// The node configs, in order.
     pub documents: Vec<Document>,
-    /// The flags of `kubeadm join`, where a command says them: alone, or over the documents.
+    /// The flags of a `kubeadm join` command, alone or in addition to the documents.
     pub flags: JoinFlags,
-    /// Files that the join needs, or whoever wrote the user-data wants.
+    /// The extra files.
     pub files: Vec<ExtraFile>,
-    /// The file that Cluster API's infrastructure providers wait for: to be written, with the word success, once the machine has joined.
+    /// The file that Cluster API's infrastructure providers wait for. It gets the word success after the
+    /// join.
     pub sentinel: Option<String>,
-    /// The host name that is asked for.
+    /// The host name that the user data sets.
     pub hostname: Option<String>,
-    /// What was ignored; never any content.
-    pub remarks: Vec<String>,
-    /// The ids of the keys that signed what was believed.
+    /// Notices about ignored parts, without any of their content.
+    pub notices: Vec<String>,
+    /// The ids of the keys that signed the accepted parts.
     pub signed_by: Vec<String>,
 }
 
 impl ParsedUserData {
-    /// Whether there is a node config in it.
+    /// Whether it contains a node config.
     pub fn has_config(&self) -> bool {
         !self.documents.is_empty() || !self.flags.given.is_empty() || !self.flags.endpoints.is_empty()
     }
 
-    /// Takes the flags of a command over; there is one join.
+    /// Sets the flags of a command. There may be only one join.
     fn take_flags(&mut self, flags: JoinFlags) -> Result<()> {
         if self.flags != JoinFlags::default() && self.flags != flags {
             return Err(bounds::wrong("there are two commands kubeadm join, with different flags"));
@@ -86,7 +89,7 @@ impl ParsedUserData {
         Ok(())
     }
 
-    /// The node config of all documents and flags; none when there is none. Takes the documents.
+    /// Makes the node config of all documents and flags, if there is one. Takes the documents.
     pub fn node_config(&mut self, host: &HostDefaults) -> Result<Option<NodeConfig>> {
         if !self.has_config() {
             return Ok(None);

@@ -1,7 +1,7 @@
-//! Opens layer after layer until there are node configs.
+//! Opens one level of packing after another until there are node configs.
 
 use super::bounds::{Budget, text, wrong};
-use super::carrier::Carrier;
+use super::embedded::HostConfig;
 use super::files::{content, settle};
 use super::kind::{Kind, kind};
 use super::mime::{self, Part};
@@ -11,41 +11,41 @@ use super::{Env, ParsedUserData, cloud_config, ignition, jinja, unpack};
 use crate::document::Document;
 use crate::error::{Failure, Result};
 
-/// Layers in each other: a part within a message within gzip within base64, and one more.
+/// The limit of nested levels: a part within a message within gzip within base64, and one more.
 const NESTING: usize = 6;
-/// Remarks that are kept.
-const REMARKS: usize = 64;
-/// Pointers that are followed, beside each other.
+/// Notices that are kept.
+const NOTICES: usize = 64;
+/// The most pointers side by side.
 const POINTERS: usize = 4;
 
-/// Opens user-data; `signature` is one that lies beside it.
+/// Opens user data. `signature` is a signature that the platform stores beside it.
 pub fn open(bytes: &[u8], signature: Option<&str>, env: &Env) -> Result<ParsedUserData> {
-    let mut opening =
-        Opening { env, budget: Budget::default(), pointers: 0, parsed: ParsedUserData::default() };
-    let at = At { depth: 0, is_fetched: false, is_signed: false, missing: &[] };
+    let mut parser =
+        Parser { env, budget: Budget::default(), pointers: 0, parsed: ParsedUserData::default() };
+    let scope = Scope { depth: 0, is_fetched: false, is_signed: false, missing: &[] };
     let is_signed = match signature {
-        Some(signature) => opening.is_signed(&[bytes], signature)?,
+        Some(signature) => parser.is_signed(&[bytes], signature)?,
         None => false,
     };
-    opening.data(bytes, At { is_signed, ..at })?;
-    let mut parsed = opening.parsed;
+    parser.data(bytes, Scope { is_signed, ..scope })?;
+    let mut parsed = parser.parsed;
     parsed.files = settle(parsed.files)?;
     Ok(parsed)
 }
 
-/// Where something stands.
+/// The context of a part.
 #[derive(Clone, Copy)]
-struct At<'a> {
+struct Scope<'a> {
     depth: usize,
-    /// Behind a pointer.
+    /// Whether it comes from a pointer's URL.
     is_fetched: bool,
-    /// A signature covers it.
+    /// Whether a signature covers it.
     is_signed: bool,
-    /// Expressions without a value of the template around it.
+    /// The expressions without a value in the template around it.
     missing: &'a [Failure],
 }
 
-impl At<'_> {
+impl Scope<'_> {
     fn deeper(self) -> Result<Self> {
         if self.depth == NESTING {
             return Err(wrong(format!("there are more than {NESTING} layers around each other")));
@@ -54,22 +54,23 @@ impl At<'_> {
     }
 }
 
-/// What is done with a part by its type.
+/// How a part is handled, by its type.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Treatment {
-    /// It must be a node config, or point to one.
+    /// It must be a node config, or a pointer to one.
     Ours,
-    /// It counts when it is a node config.
+    /// It is used if it is a node config.
     NodeConfig,
     CloudConfig,
     Ignition,
-    /// Told by its content.
+    /// It is recognised by its content.
     Open,
-    /// It signs the part before.
+    /// It is the signature of the part before it.
     Signature,
 }
 
-/// Types of parts; all others are left to cloud-init. Its own are in `make-mime`'s list (`cloud-init devel make-mime --list-types`).
+/// The types of parts. All other types are left to cloud-init, whose own types are listed by `cloud-init
+/// devel make-mime --list-types`.
 const TYPES: &[(&str, Treatment)] = &[
     ("application/x-firstboot-config", Treatment::Ours),
     ("application/x-minisign", Treatment::Signature),
@@ -89,46 +90,46 @@ const TYPES: &[(&str, Treatment)] = &[
     ("application/zstd", Treatment::Open),
 ];
 
-struct Opening<'a> {
+struct Parser<'a> {
     env: &'a Env<'a>,
     budget: Budget,
     pointers: usize,
     parsed: ParsedUserData,
 }
 
-impl Opening<'_> {
-    fn data(&mut self, bytes: &[u8], at: At) -> Result<()> {
+impl Parser<'_> {
+    fn data(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
         let unpack = match kind(bytes) {
             Kind::Gzip => unpack::gzip,
             Kind::Zstd => unpack::zstd,
             Kind::Base64 => unpack::base64,
             Kind::Multipart => {
                 let message = mime::message(bytes, &self.budget)?;
-                return self.part(&message, at);
+                return self.part(&message, scope);
             }
-            Kind::Template => return self.template(bytes, at),
-            Kind::CloudConfig => return self.cloud_config(bytes, at),
-            Kind::Ignition => return self.ignition(bytes, at),
-            Kind::NodeConfig => return self.node_config(bytes, at),
+            Kind::Template => return self.template(bytes, scope),
+            Kind::CloudConfig => return self.cloud_config(bytes, scope),
+            Kind::Ignition => return self.ignition(bytes, scope),
+            Kind::NodeConfig => return self.node_config(bytes, scope),
             kind @ (Kind::OtherCloudInit | Kind::Script | Kind::Unknown) => {
-                self.remark(format!("what is {} is ignored", kind.word()));
+                self.notice(format!("what is {} is ignored", kind.word()));
                 return Ok(());
             }
         };
         let unpacked = unpack(bytes, &self.budget)?;
-        self.data(&unpacked, at.deeper()?)
+        self.data(&unpacked, scope.deeper()?)
     }
 
-    fn remark(&mut self, remark: String) {
-        if self.parsed.remarks.len() < REMARKS {
-            self.parsed.remarks.push(remark);
+    fn notice(&mut self, notice: String) {
+        if self.parsed.notices.len() < NOTICES {
+            self.parsed.notices.push(notice);
         }
     }
 
-    /// Verifies a signature, if there is a key to do it with.
+    /// Verifies a signature, if there is a key.
     fn is_signed(&mut self, readings: &[&[u8]], signature: &str) -> Result<bool> {
         let Trust::SignedBy(keys) = self.env.trust else {
-            self.remark("a signature is not verified: this image has no key to verify it with".to_owned());
+            self.notice("a signature is not verified: this image has no key to verify it with".to_owned());
             return Ok(false);
         };
         let signer = signature::verify(keys, readings, signature)?;
@@ -138,33 +139,33 @@ impl Opening<'_> {
         Ok(true)
     }
 
-    /// Fails unless what is at this place may be believed.
-    fn believe(&self, at: At) -> Result<()> {
+    /// Fails unless this part is covered by a signature or needs none.
+    fn believe(&self, scope: Scope) -> Result<()> {
         match self.env.trust {
-            Trust::SignedBy(keys) if !at.is_signed => Err(signature::unsigned(keys)),
+            Trust::SignedBy(keys) if !scope.is_signed => Err(signature::unsigned(keys)),
             _ => Ok(()),
         }
     }
 
-    fn template(&mut self, bytes: &[u8], at: At) -> Result<()> {
-        self.believe(at)?;
+    fn template(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
+        self.believe(scope)?;
         let rendered = jinja::render(text(bytes)?.trim_start(), self.env.lookup, &self.budget)?;
-        self.data(&rendered.text, At { missing: &rendered.missing, ..at.deeper()? })
+        self.data(&rendered.text, Scope { missing: &rendered.missing, ..scope.deeper()? })
     }
 
-    fn node_config(&mut self, bytes: &[u8], at: At) -> Result<()> {
-        jinja::check(bytes, at.missing)?;
+    fn node_config(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
+        jinja::check(bytes, scope.missing)?;
         if let Some(pointer) = pointer::read(bytes)? {
-            return self.follow(&pointer, at);
+            return self.follow(&pointer, scope);
         }
-        self.believe(at)?;
+        self.believe(scope)?;
         self.budget.take(bytes.len())?;
         self.parsed.documents.push(content(zeroize::Zeroizing::new(bytes.to_vec()))?);
         Ok(())
     }
 
-    fn follow(&mut self, pointer: &Pointer, at: At) -> Result<()> {
-        if at.is_fetched {
+    fn follow(&mut self, pointer: &Pointer, scope: Scope) -> Result<()> {
+        if scope.is_fetched {
             return Err(wrong("what a ConfigPointer names is another ConfigPointer")
                 .help("point to the user-data itself"));
         }
@@ -172,7 +173,7 @@ impl Opening<'_> {
         if self.pointers > POINTERS {
             return Err(wrong(format!("there are more than {POINTERS} ConfigPointers")));
         }
-        // Without a key, a signature tells nothing.
+        // Without a key, a signature cannot be verified.
         let tells = pointer.has_digest() || (pointer.signature.is_some() && *self.env.trust != Trust::Any);
         if !tells {
             return Err(wrong(
@@ -181,7 +182,7 @@ impl Opening<'_> {
             .help("add sha256: and the output of sha256sum"));
         }
         if pointer.signature.is_none() {
-            self.believe(at)?;
+            self.believe(scope)?;
         }
         let doing = |failure: Failure| failure.doing(format!("what {} gives", pointer.url));
         let document = (self.env.fetch)(pointer).map_err(|failure| {
@@ -192,58 +193,66 @@ impl Opening<'_> {
             Some(signature) => self.is_signed(&[document.bytes()], signature).map_err(doing)?,
             None => false,
         };
-        let at = At { is_fetched: true, is_signed: is_signed || at.is_signed, missing: &[], ..at.deeper()? };
-        self.data(document.bytes(), at).map_err(doing)
+        let scope = Scope {
+            is_fetched: true,
+            is_signed: is_signed || scope.is_signed,
+            missing: &[],
+            ..scope.deeper()?
+        };
+        self.data(document.bytes(), scope).map_err(doing)
     }
 
-    fn cloud_config(&mut self, bytes: &[u8], at: At) -> Result<()> {
-        let carrier =
+    fn cloud_config(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
+        let host_config =
             cloud_config::read(bytes, &self.budget).map_err(|failure| failure.doing("the cloud-config"))?;
-        self.carrier(carrier, at)
+        self.host_config(host_config, scope)
     }
 
-    fn ignition(&mut self, bytes: &[u8], at: At) -> Result<()> {
-        let carrier =
+    fn ignition(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
+        let host_config =
             ignition::read(bytes, &self.budget).map_err(|failure| failure.doing("the Ignition config"))?;
-        self.carrier(carrier, at)
+        self.host_config(host_config, scope)
     }
 
-    fn carrier(&mut self, mut carrier: Carrier, at: At) -> Result<()> {
-        let form = carrier.form;
+    fn host_config(&mut self, mut host_config: HostConfig, scope: Scope) -> Result<()> {
+        let form = host_config.form;
         let doing = |failure: Failure| failure.doing(format!("the {form}"));
-        let Some(carried) = carrier.find(self.env.lookup, &self.budget).map_err(doing)? else {
-            self.remark(format!("the {form} carries no node config and is ignored"));
+        let Some(embedded) = host_config.find(self.env.lookup, &self.budget).map_err(doing)? else {
+            self.notice(format!("the {form} carries no node config and is ignored"));
             return Ok(());
         };
-        self.believe(at).map_err(doing)?;
-        let texts = carried
+        self.believe(scope).map_err(doing)?;
+        let texts = embedded
             .files
             .iter()
             .flat_map(|file| [file.content.bytes(), file.path.as_bytes(), file.owner.user.as_bytes()]);
         let texts = texts
-            .chain(carried.document.iter().map(Document::bytes))
-            .chain(carrier.hostname.iter().map(String::as_bytes));
-        texts.into_iter().try_for_each(|text| jinja::check(text, at.missing)).map_err(doing)?;
-        if carrier.hostname.as_ref().is_some_and(|name| !is_host_name(name)) {
+            .chain(embedded.document.iter().map(Document::bytes))
+            .chain(host_config.hostname.iter().map(String::as_bytes));
+        texts.into_iter().try_for_each(|text| jinja::check(text, scope.missing)).map_err(doing)?;
+        if host_config.hostname.as_ref().is_some_and(|name| !is_host_name(name)) {
             return Err(doing(wrong("its host name is none")));
         }
-        self.parsed.documents.extend(carried.document);
-        if let Some(flags) = carried.flags {
+        self.parsed.documents.extend(embedded.document);
+        if let Some(flags) = embedded.flags {
             self.parsed.take_flags(flags).map_err(doing)?;
         }
-        self.parsed.files.extend(carried.files);
-        self.parsed.sentinel = carried.sentinel.or(self.parsed.sentinel.take());
-        self.parsed.hostname = carrier.hostname.or(self.parsed.hostname.take());
-        carrier.remarks.into_iter().for_each(|remark| self.remark(format!("{form}: {remark}")));
+        self.parsed.files.extend(embedded.files);
+        self.parsed.sentinel = embedded.sentinel.or(self.parsed.sentinel.take());
+        self.parsed.hostname = host_config.hostname.or(self.parsed.hostname.take());
+        host_config
+            .notices
+            .into_iter()
+            .for_each(|notice| self.notice(format!("{form}: {notice}")));
         Ok(())
     }
 
     /// A part, or a message with parts.
-    fn part(&mut self, part: &Part, at: At) -> Result<()> {
+    fn part(&mut self, part: &Part, scope: Scope) -> Result<()> {
         if !part.is_multipart() {
-            return self.treat(part, at);
+            return self.treat(part, scope);
         }
-        let at = at.deeper()?;
+        let scope = scope.deeper()?;
         let parts = part.parts(&self.budget)?;
         let is_signature = |part: &Part| treatment(part) == Some(Treatment::Signature);
         let mut is_first = true;
@@ -267,20 +276,21 @@ impl Opening<'_> {
                 }
                 None => false,
             };
-            let remarks = self.parsed.remarks.len();
-            self.part(part, At { is_signed: is_signed || at.is_signed, ..at }).map_err(doing)?;
-            let new = self.parsed.remarks.iter_mut().skip(remarks);
-            new.for_each(|remark| *remark = format!("part {}: {remark}", index + 1));
+            let notices = self.parsed.notices.len();
+            self.part(part, Scope { is_signed: is_signed || scope.is_signed, ..scope })
+                .map_err(doing)?;
+            let new = self.parsed.notices.iter_mut().skip(notices);
+            new.for_each(|notice| *notice = format!("part {}: {notice}", index + 1));
         }
         Ok(())
     }
 
-    fn treat(&mut self, part: &Part, at: At) -> Result<()> {
+    fn treat(&mut self, part: &Part, scope: Scope) -> Result<()> {
         let bytes = part.content();
         match treatment(part) {
             Some(Treatment::Ours) => {
                 let before = self.parsed.documents.len();
-                self.data(bytes, at)?;
+                self.data(bytes, scope)?;
                 if self.parsed.documents.len() == before {
                     return Err(wrong(
                         "a part of the type application/x-firstboot-config holds no node config",
@@ -288,22 +298,22 @@ impl Opening<'_> {
                 }
                 Ok(())
             }
-            Some(Treatment::NodeConfig) if kind(bytes) == Kind::NodeConfig => self.node_config(bytes, at),
-            // Its type says what it is, where it has no header.
+            Some(Treatment::NodeConfig) if kind(bytes) == Kind::NodeConfig => self.node_config(bytes, scope),
+            // The type says what it is if it has no header.
             Some(Treatment::CloudConfig) if matches!(kind(bytes), Kind::Unknown | Kind::NodeConfig) => {
-                self.cloud_config(bytes, at)
+                self.cloud_config(bytes, scope)
             }
-            Some(Treatment::Ignition) => self.ignition(bytes, at),
-            Some(Treatment::Open | Treatment::CloudConfig) => self.data(bytes, at),
+            Some(Treatment::Ignition) => self.ignition(bytes, scope),
+            Some(Treatment::Open | Treatment::CloudConfig) => self.data(bytes, scope),
             Some(Treatment::NodeConfig | Treatment::Signature) | None => {
-                self.remark("it has another type and is ignored".to_owned());
+                self.notice("it has another type and is ignored".to_owned());
                 Ok(())
             }
         }
     }
 }
 
-/// Whether it may be one (RFC 1123, section 2.1).
+/// Whether it is a valid host name (RFC 1123, section 2.1).
 fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

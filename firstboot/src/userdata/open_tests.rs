@@ -15,7 +15,7 @@ use contract::public_key::PublicKey;
 const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken: {token: canary.canarycanarycana, apiServerEndpoint: \"a:1\", unsafeSkipCAVerification: true}\n";
 const KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\n";
 
-/// A key of minisign's that is used nowhere else, and what it signed.
+/// A key of minisign that is used only here, and a text that it signed.
 const KEY: &str = "RWQFQZjdpXeedGYW2sULdrLFoj+uzx1LnNci8wxwTna0pIXbiQ8XEvCW";
 const ID: &str = "749E77A5DD984105";
 const SIGNED: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
@@ -29,7 +29,8 @@ fn trusted() -> Trust {
     Trust::SignedBy(vec![PublicKey::parse(KEY).unwrap()])
 }
 
-/// Opens with a machine that has a name, and a server that has `served`; how often that was asked.
+/// Opens user data on a machine with a name, with a server that has `served`. Returns how often the server
+/// was asked.
 fn open_with(
     bytes: &[u8],
     signature: Option<&str>,
@@ -103,7 +104,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 #[test]
 fn wrappings_come_off_whatever_their_order() {
-    let carried = cloud_config(JOIN);
+    let embedded = cloud_config(JOIN);
     for (bytes, expected) in [
         (JOIN.as_bytes().to_vec(), JOIN),
         (gzip(JOIN), JOIN),
@@ -112,7 +113,7 @@ fn wrappings_come_off_whatever_their_order() {
         (base64(gzip(JOIN)), JOIN),
         (gzip(base64(zstd(JOIN))), JOIN),
         (base64(base64(gzip(gzip(mixed(&[("text/plain", JOIN)]))))), JOIN),
-        (gzip(&carried), JOIN),
+        (gzip(&embedded), JOIN),
         (base64(gzip(format!("## template: jinja\n{}", cloud_config("{{ v1.local_hostname }}")))), "n1"),
     ] {
         let opened = opened(&bytes).unwrap();
@@ -127,7 +128,7 @@ fn wrappings_come_off_whatever_their_order() {
 
 #[test]
 fn what_is_not_ours_is_remarked_on() {
-    for (text, remark) in [
+    for (text, notice) in [
         ("#!/bin/sh\nkubeadm join canary".to_owned(), "what is a script is ignored"),
         ("#include\nhttps://canary".to_owned(), "what is for cloud-init alone is ignored"),
         ("canary".to_owned(), "what is of a kind that is not known is ignored"),
@@ -143,14 +144,14 @@ fn what_is_not_ours_is_remarked_on() {
         (mixed(&[("application/yaml", "kind: canary")]), "part 1: it has another type and is ignored"),
     ] {
         let mut opened = opened(text.as_bytes()).unwrap();
-        assert_eq!((opened.has_config(), opened.remarks.as_slice()), (false, &[remark.to_owned()][..]));
+        assert_eq!((opened.has_config(), opened.notices.as_slice()), (false, &[notice.to_owned()][..]));
         assert!(opened.node_config(&HostDefaults { hostname: "h".to_owned() }).unwrap().is_none());
     }
 }
 
 #[test]
 fn parts_count_by_their_type() {
-    let carried = cloud_config(JOIN);
+    let embedded = cloud_config(JOIN);
     let inner = mixed(&[("application/x-firstboot-config", KUBELET)])
         .replace("boundary=b", "boundary=c")
         .replace("--b", "--c");
@@ -158,13 +159,17 @@ fn parts_count_by_their_type() {
     for (parts, expected) in [
         (vec![("application/x-firstboot-config", JOIN), ("application/yaml", KUBELET)], 2),
         (
-            vec![("text/cloud-config", &carried), ("text/x-shellscript", "x"), ("application/json", KUBELET)],
+            vec![
+                ("text/cloud-config", &embedded),
+                ("text/x-shellscript", "x"),
+                ("application/json", KUBELET),
+            ],
             2,
         ),
         (vec![("application/x-firstboot-config", JOIN), ("application/x-firstboot-config", JOIN)], 2),
         (vec![("multipart/mixed; boundary=c", &inner), ("text/plain", JOIN), ("image/png", JOIN)], 2),
-        (vec![("text/cloud-config", carried.split_once('\n').unwrap().1)], 1),
-        (vec![("text/cloud-config", std::str::from_utf8(&base64(gzip(&carried))).unwrap())], 1),
+        (vec![("text/cloud-config", embedded.split_once('\n').unwrap().1)], 1),
+        (vec![("text/cloud-config", std::str::from_utf8(&base64(gzip(&embedded))).unwrap())], 1),
         (vec![("text/cloud-config", "packages: [x]"), ("text/yaml", "a: kubeadm.k8s.io/ apiVersion")], 1),
     ] {
         assert_eq!(opened(mixed(&parts).as_bytes()).unwrap().documents.len(), expected, "{parts:?}");
@@ -181,9 +186,9 @@ fn parts_count_by_their_type() {
 #[test]
 fn all_of_it_becomes_one_node_config() {
     let patch = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\nnodeRegistration: {name: n3}\n";
-    let carried = cloud_config(JOIN);
+    let embedded = cloud_config(JOIN);
     let parts = [
-        ("text/cloud-config", carried.as_str()),
+        ("text/cloud-config", embedded.as_str()),
         ("application/yaml", KUBELET),
         ("application/x-firstboot-config", patch),
     ];
@@ -234,7 +239,7 @@ fn expressions_without_a_value_fail_only_where_they_count() {
     assert_eq!(
         opened(&with("{{ v1.local_hostname }}", "echo {{ v1.x | canary }}"))
             .unwrap()
-            .remarks
+            .notices
             .len(),
         1
     );
@@ -292,7 +297,7 @@ fn with_a_key_only_signed_content_is_believed() {
     for (text, beside, served, expected) in [
         (SIGNED.to_owned(), Some(SIGNATURE), SIGNED, Ok(1)),
         (mixed(&[(ours, SIGNED), signature]), None, "", Ok(1)),
-        // The signed file ends with a line break; here that is the boundary's.
+        // The signed file ends with a line break, which here belongs to the boundary.
         (mixed(&[(ours, SIGNED.trim_end()), signature]), None, "", Ok(1)),
         (
             mixed(&[
@@ -350,23 +355,23 @@ fn with_a_key_only_signed_content_is_believed() {
     );
     let (found, _) = open_with(SIGNED.as_bytes(), Some(SIGNATURE), &Trust::Any, b"");
     assert_eq!(
-        found.unwrap().remarks,
+        found.unwrap().notices,
         ["a signature is not verified: this image has no key to verify it with"]
     );
 }
 
-/// Every prefix, and every byte changed, of every form: no panic, and never a word of the content in what is said.
+/// Every prefix, and every changed byte, of every form: no panic, and no message repeats any of the content.
 #[test]
 fn no_mutation_panics_or_shows_a_secret() {
-    let carried = cloud_config(JOIN);
+    let embedded = cloud_config(JOIN);
     let ignition = r#"{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/canary","contents":{"source":"data:,canary%20"}},{"path":"/k","contents":{"source":"data:,apiVersion:%20kubeadm.k8s.io/%0Akind:%20JoinConfiguration"}}]}}"#;
     let forms = [
-        mixed(&[("text/x-canary", "canary"), ("text/cloud-config", &carried)]).into_bytes(),
+        mixed(&[("text/x-canary", "canary"), ("text/cloud-config", &embedded)]).into_bytes(),
         format!("## template: jinja\n{}", cloud_config("canary: {{ v1.local_hostname }}")).into_bytes(),
         ignition.as_bytes().to_vec(),
         pointer(&sha256(b"")).into_bytes(),
-        gzip(&carried),
-        zstd(&carried),
+        gzip(&embedded),
+        zstd(&embedded),
         base64(JOIN),
     ];
     for form in forms {

@@ -1,4 +1,4 @@
-//! `firstboot.kiln/v1` ConfigPointer: where the user-data is, for platforms that hold too little of it.
+//! `firstboot.kiln/v1` ConfigPointer: the URL of the user data, for platforms that store too little of it.
 
 use ring::digest::{Algorithm, SHA256, SHA512, digest};
 use zeroize::Zeroizing;
@@ -9,29 +9,29 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::text::hex;
 use contract::suggest;
 
-/// Its kind.
+/// The kind.
 const KIND: &str = "ConfigPointer";
-/// Its only version.
+/// The only version.
 const API_VERSION: &str = "firstboot.kiln/v1";
-/// Its fields.
+/// The fields.
 const FIELDS: &[&str] = &["apiVersion", "kind", "url", "sha256", "sha512", "signature"];
 
-/// Where the user-data is, and what it must be.
+/// The URL of the user data, and how to verify it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointer {
-    /// An https URL, or http: what it gives is checked anyway.
+    /// An https URL, or http, because the content is verified anyway.
     pub url: Address,
-    /// A minisign signature of what the URL gives.
+    /// A minisign signature of the content.
     pub signature: Option<String>,
     digest: Option<Digest>,
 }
 
-/// A URL that is shown without what may be secret in it.
+/// A URL whose secret parts are not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(Zeroizing<String>);
 
 impl Address {
-    /// The whole URL, for the one place that gets it.
+    /// The whole URL, for the code that fetches it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -66,13 +66,14 @@ impl Digest {
     }
 }
 
-/// Reads a pointer; none when `bytes`, a node config by its kind, are another one.
+/// Parses a pointer. `None` if the document in `bytes` is of another kind.
 pub fn read(bytes: &[u8]) -> Result<Option<Pointer>> {
     let is_near = bytes.windows(KIND.len()).any(|window| window == KIND.as_bytes());
     if !is_near {
         return Ok(None);
     }
-    // Several documents are a node config that only speaks of pointers; the parser of node configs judges them.
+    // Several documents are a node config that only mentions pointers. The parser of node configs handles
+    // them.
     let Ok(tree) = Tree::read(text(bytes)?) else { return Ok(None) };
     let Some(fields) = tree.fields()? else { return Ok(None) };
     if fields.value("kind").and_then(|kind| kind.as_str()) != Some(KIND) {
@@ -126,12 +127,12 @@ fn hex_of(fields: &Fields, name: &str, digits: usize) -> Result<Option<String>> 
 }
 
 impl Pointer {
-    /// Whether it says what must come: without a digest only the signature tells.
+    /// Whether it has a digest. Without one only the signature protects the content.
     pub fn has_digest(&self) -> bool {
         self.digest.is_some()
     }
 
-    /// Whether `bytes`, as they came, are what it names.
+    /// Whether `bytes` match the digest.
     pub fn verify(&self, bytes: &[u8]) -> Result<()> {
         let Some((name, algorithm, expected)) = self.digest.as_ref().map(Digest::parts) else {
             return Ok(());

@@ -1,20 +1,20 @@
-//! Enough of the shell's grammar to tell which simple commands a line or a script has (POSIX.1-2024, Shell Command Language, section 2).
-//! Nothing is run and nothing is expanded.
+//! Parses enough of the shell's grammar to find the simple commands of a line or a script (POSIX.1-2024,
+//! Shell Command Language, section 2). Nothing is run and nothing is expanded.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use zeroize::Zeroizing;
 
-/// Simple commands that are looked at.
+/// The most simple commands.
 const COMMANDS: usize = 10_000;
 
-/// A word, its quotes undone.
+/// A word without its quotes.
 #[derive(Default)]
 pub struct Word {
-    /// The text; it may be a secret.
+    /// The text, which may be secret.
     pub text: Zeroizing<String>,
-    /// Whether the shell would put something else in its place: a variable, the output of a command.
+    /// Whether the shell would expand it: a variable, or the output of a command.
     pub expands: bool,
 }
 
@@ -27,30 +27,31 @@ pub struct Simple {
     pub output: Option<Word>,
 }
 
-/// What a text says.
+/// The commands of a text.
 pub struct Script {
-    /// Its simple commands, in order; what stands behind keywords such as `then` keeps them as its first word.
+    /// The simple commands in order. A command after a keyword such as `then` has the keyword as its first
+    /// word.
     pub commands: Vec<Simple>,
-    /// Whether it ended within quotes, or is too long: then there may be more.
+    /// Whether the text ended within quotes, or is too long. Then there may be more commands.
     pub is_broken: bool,
 }
 
-/// Reads a line or a script.
+/// Parses a line or a script.
 pub fn read(text: &str) -> Script {
     let mut reader = Reader { rest: text.chars().peekable(), ..Reader::default() };
     let is_broken = !reader.all();
     Script { commands: reader.commands, is_broken }
 }
 
-/// Where the next word goes.
+/// The role of the next word.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Target {
     #[default]
     Words,
     Output,
-    /// A file that is read, or a copy of another stream.
+    /// An input file, or a copy of another stream.
     Nowhere,
-    /// The word that ends a here-document.
+    /// The delimiter of a here-document.
     Here,
 }
 
@@ -60,7 +61,7 @@ struct Reader<'a> {
     command: Simple,
     word: Option<Word>,
     target: Target,
-    /// The ends of here-documents that begin behind this line.
+    /// The delimiters of the here-documents that begin after this line.
     here: Vec<String>,
 }
 
@@ -79,7 +80,7 @@ impl Default for Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// False when it is broken.
+    /// Returns false if the text is invalid.
     fn all(&mut self) -> bool {
         while let Some(character) = self.rest.next() {
             let is_whole = match character {
@@ -194,7 +195,7 @@ impl Reader<'_> {
         true
     }
 
-    /// Skips the here-documents that begin here; false when one has no end.
+    /// Skips the here-documents that begin here. Returns false if one has no end.
     fn skip_here(&mut self) -> bool {
         for end in std::mem::take(&mut self.here) {
             loop {

@@ -1,20 +1,22 @@
-//! Signatures in minisign's form (<https://jedisct1.github.io/minisign/>): Ed25519 over BLAKE2b of the signed bytes.
+//! Signatures in minisign's form (<https://jedisct1.github.io/minisign/>): Ed25519 over BLAKE2b of the signed
+//! bytes.
 
 use contract::public_key::PublicKey;
 
 use super::bounds::wrong;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// Whom user-data is believed.
+/// Which signers are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Whoever can give it.
+    /// User data needs no signature.
     Any,
-    /// Only what one of these keys has signed; with no keys, nothing.
+    /// User data needs a signature by one of these keys. Without keys nothing is accepted.
     SignedBy(Vec<PublicKey>),
 }
 
-/// Which of `keys` made `signature`, a minisign file, over one of `readings` of the same content; the key's id.
+/// Finds which of `keys` made the minisign file `signature` over one of `readings`, which are variants of the
+/// same content. Returns the key's id.
 pub fn verify<'k>(keys: &'k [PublicKey], readings: &[&[u8]], signature: &str) -> Result<&'k str> {
     let signature = signature.trim_start();
     let parsed = minisign_verify::Signature::decode(signature).map_err(|_| {
@@ -30,7 +32,7 @@ pub fn verify<'k>(keys: &'k [PublicKey], readings: &[&[u8]], signature: &str) ->
     })
 }
 
-/// What is said of content that no signature covers.
+/// The error for content without a signature.
 pub fn unsigned(keys: &[PublicKey]) -> Failure {
     Failure::new(ErrorKind::Untrusted, "it is not signed, and this image believes signed user-data only")
         .help(format!("sign it with minisign -S; this image believes {}", ids(keys)))

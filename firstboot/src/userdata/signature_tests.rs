@@ -1,6 +1,6 @@
 use super::*;
 
-/// What the program minisign made, with a key that is used nowhere else.
+/// Output of the program minisign, with a key that is used only here.
 const KEY: &str = "RWQFQZjdpXeedGYW2sULdrLFoj+uzx1LnNci8wxwTna0pIXbiQ8XEvCW";
 const OTHER_KEY: &str = "RWSX2BrGaJFTXIuGkaKaZDmJHCvWGxjiry2TYd7VKXfVKl75YB2jl5Xn";
 const SIGNED: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";

@@ -1,4 +1,5 @@
-//! Values of YAML and JSON that may be secrets, and how fields are taken out of them. Errors name a field, never its value.
+//! Values of YAML and JSON that may be secrets, and access to their fields. Errors name a field, never its
+//! value.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +9,7 @@ use crate::document::LIMIT;
 use crate::error::{Failure, Result};
 use crate::secret::wipe;
 
-/// A document whose texts are overwritten when it is dropped.
+/// A document. Its texts are overwritten when it is dropped.
 pub struct Tree(Value);
 
 impl Drop for Tree {
@@ -33,7 +34,7 @@ impl Tree {
         }
     }
 
-    /// Its fields; none when it is empty.
+    /// The fields of the document; none if it is empty.
     pub fn fields(&self) -> Result<Option<Fields<'_>>> {
         match &self.0 {
             Value::Null => Ok(None),
@@ -43,7 +44,7 @@ impl Tree {
     }
 }
 
-/// The fields of a map, and where it stands.
+/// The fields of a map, and its path.
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
     /// `storage.files[2].`
@@ -68,13 +69,13 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
-    /// True or false; false when it is not there.
+    /// A boolean; false if it is missing.
     pub fn flag(&self, name: &str) -> Result<bool> {
         self.value(name)
             .map_or(Ok(false), |value| value.as_bool().ok_or_else(|| self.wrong(name, "true or false")))
     }
 
-    /// A list; empty when it is not there.
+    /// A list; empty if it is missing.
     pub fn list(&self, name: &str) -> Result<&'a [Value]> {
         self.value(name).map_or(Ok(&[]), |value| {
             value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(name, "a list"))
@@ -102,12 +103,12 @@ impl<'a> Fields<'a> {
         self.list(name)?.iter().enumerate().map(below).collect()
     }
 
-    /// What is wrong with a field.
+    /// The error about a field.
     pub fn wrong(&self, name: &str, expected: &str) -> Failure {
         wrong(format!("{}{name} is not {expected}", self.path))
     }
 
-    /// Where the map stands: `storage.files[2]`
+    /// The path of the map: `storage.files[2]`
     pub fn place(&self) -> &str {
         self.path.trim_end_matches('.')
     }

@@ -1,4 +1,5 @@
-//! Wrappings: gzip (RFC 1952), zstd (RFC 8878), base64 (RFC 4648). What is cut short, damaged, or followed by something else is refused.
+//! Unpacks gzip (RFC 1952), zstd (RFC 8878) and base64 (RFC 4648). Data that is truncated, damaged, or
+//! followed by other data is an error.
 
 use std::io::{self, Read};
 
@@ -17,7 +18,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What gzip packed: one member.
+/// Unpacks gzip with one member.
 pub fn gzip(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
     let mut decoder = GzDecoder::new(bytes);
     let unpacked = read(&mut decoder, "gzip", budget)?;
@@ -25,7 +26,7 @@ pub fn gzip(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
     Ok(unpacked)
 }
 
-/// What zstd packed: one frame without a dictionary, its window within the ceiling.
+/// Unpacks zstd with one frame, without a dictionary, and with a window within the limit.
 pub fn zstd(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
     let damaged = |_| {
         wrong(format!(
@@ -45,7 +46,7 @@ pub fn zstd(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
     }
 }
 
-/// What base64 encodes; blanks and line breaks are skipped, padding may be missing.
+/// Decodes base64. Blanks and line breaks are skipped; padding may be missing.
 pub fn base64(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
     let mut digits: Bytes = Zeroizing::new(Vec::with_capacity(bytes.len()));
     digits.extend(bytes.iter().filter(|byte| !byte.is_ascii_whitespace()));

@@ -7,7 +7,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::*;
 
-/// What `printf 'hello hello hello hello\n' | zstd` writes, checksum included.
+/// The output of `printf 'hello hello hello hello\n' | zstd`, with the checksum.
 const BY_ZSTD: &[u8] = &[
     0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58, 0x6d, 0x00, 0x00, 0x38, 0x68, 0x65, 0x6c, 0x6c, 0x6f, 0x20, 0x0a,
     0x01, 0x00, 0x99, 0x4b, 0x11, 0xa8, 0x7c, 0x2e, 0xa8,
@@ -26,7 +26,7 @@ fn zstandard(bytes: &[u8]) -> Vec<u8> {
 type Unpack = fn(&[u8], &Budget) -> Result<Bytes>;
 type Wrap = fn(&[u8]) -> Vec<u8>;
 
-/// A wrapping, how it is undone, how it is made.
+/// A form of packing, with its decoder and encoder.
 const WRAPPINGS: &[(&str, Unpack, Wrap)] = &[
     ("gzip", gzip, gzipped),
     ("zstd", zstd, zstandard),

@@ -11,7 +11,7 @@ const LONG: &str = "folder-with-a-name-that-is-long-enough-to-need-an-extension/
 fn missing(program: &str, test: &str) -> bool {
     let missing = tool(program).arg("--version").run(program).is_err();
     if missing {
-        println!("not run: {test}: {program} is not installed");
+        testkit::not_run(test, &format!("{program} is not installed"));
     }
     missing
 }
@@ -84,7 +84,7 @@ fn dpkg_with_all_its_compressions() {
             .arg(&out)
             .run("dpkg");
         if let Err(error) = built {
-            println!("not run: dpkg_with_all_its_compressions: {compression}: {}", error.message());
+            testkit::not_run(&format!("dpkg_with_all_its_compressions ({compression})"), error.message());
             continue;
         }
         assert_eq!(listing(&fs::read(&out).unwrap(), &rules()), expected(), "{compression}");

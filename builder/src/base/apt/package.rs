@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::archive::deb;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The largest control file that is read. Real ones have a few hundred bytes, the largest some ten thousand.
@@ -82,9 +83,13 @@ pub(super) fn control(path: &Path) -> Result<Stanza> {
     let broken = |reason: &str| {
         Error::new(ErrorKind::Archive, format!("{} is not a Debian package: {reason}", path.display()))
     };
-    let mut file = File::open(path).at("opening", path)?;
-    let (member, size) = find_control(&mut file).ok_or_else(|| broken("it has no control.tar"))?;
-    let body = file.take(size);
+    let file = File::open(path).at("opening", path)?;
+    let (member, body) = deb::members(&file)
+        .find(|(name, _)| name.starts_with("control.tar"))
+        .ok_or_else(|| broken("it has no control.tar"))?;
+    let mut body_file = &file;
+    body_file.seek(SeekFrom::Start(body.start)).at("reading", path)?;
+    let body = body_file.take(body.end - body.start);
     let reader: Box<dyn Read> = match member.as_str() {
         "control.tar" => Box::new(body),
         "control.tar.gz" => Box::new(flate2::read::GzDecoder::new(body)),
@@ -108,28 +113,6 @@ fn read_control(reader: impl Read) -> std::io::Result<Option<String>> {
         }
     }
     Ok(None)
-}
-
-/// Moves to the body of the member `control.tar*`, the second of the `ar` archive. Returns its name and length.
-fn find_control(file: &mut File) -> Option<(String, u64)> {
-    let mut magic = [0; 8];
-    file.read_exact(&mut magic).ok().filter(|()| &magic == b"!<arch>\n")?;
-    for _ in 0..2 {
-        let mut header = [0; 60];
-        file.read_exact(&mut header).ok()?;
-        let field = |from: usize, to: usize| {
-            std::str::from_utf8(&header[from..to])
-                .ok()
-                .map(|text| text.trim_end().trim_end_matches('/'))
-        };
-        let name = field(0, 16)?.to_owned();
-        let size: u64 = field(48, 58)?.parse().ok()?;
-        if name.starts_with("control.tar") {
-            return Some((name, size));
-        }
-        file.seek(SeekFrom::Current(i64::try_from(size.next_multiple_of(2)).ok()?)).ok()?;
-    }
-    None
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use contract::suggest::similar;
+
 use super::package::{Stanza, stanzas};
 use super::{Archives, Distribution, Mirrors, diagnosis, dummy_package, name, text};
 use crate::base::LockedPackage;
@@ -12,6 +14,9 @@ use crate::definition::plan::{Arch, BasePlan};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{Run, check, tool};
 use crate::progress::Progress;
+
+/// Names of packages are alike; below this, another one was not meant.
+const SIMILAR: f64 = 0.85;
 
 /// What to resolve.
 #[derive(Debug, Clone, Copy)]
@@ -190,13 +195,9 @@ impl<'a> Apt<'a> {
             .run("apt-cache", &["pkgnames"])
             .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         let names = names.unwrap_or_default();
-        let near = names
-            .lines()
-            .map(|name| (strsim::jaro_winkler(name, package), name))
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        match near {
-            Some((likeness, name)) if likeness > 0.85 => error.help(format!("did you mean \"{name}\"?")),
-            _ => error
+        match similar(package, names.lines(), SIMILAR).first() {
+            Some((_, name)) => error.help(format!("did you mean \"{name}\"?")),
+            None => error
                 .help("check its name, and whether this release has it, with the archive's package search"),
         }
     }

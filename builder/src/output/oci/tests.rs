@@ -79,7 +79,7 @@ fn check_files(files: &[Written], out: &Path) {
 fn missing(program: &str, test: &str) -> bool {
     let missing = tool(program).arg("--version").run(program).is_err();
     if missing {
-        println!("not run: {test}: {program} is not installed");
+        testkit::not_run(test, &format!("{program} is not installed"));
     }
     missing
 }

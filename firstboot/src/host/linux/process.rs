@@ -1,9 +1,9 @@
 //! The agent's own process.
 
-/// From now on a fault leaves no core of this process, whatever limits and pattern the machine has for cores: its secrets
-/// would be in it (prctl(2), `PR_SET_DUMPABLE`). Programs that it starts are not affected.
+/// Disables core dumps of this process, for any limits and core pattern of the machine, because a core would
+/// contain secrets (prctl(2), `PR_SET_DUMPABLE`). Programs that this process starts are not affected.
 pub fn keep_out_of_cores() {
-    // Linux refuses this to no process.
+    // On Linux this cannot fail.
     let _ = nix::sys::prctl::set_dumpable(false);
 }
 

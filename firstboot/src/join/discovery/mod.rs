@@ -77,7 +77,9 @@ pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff)
                 if *unsafe_skip_ca_verification && pins.is_empty() { None } else { Some(pins.as_slice()) };
             token::discover(network, endpoints, token, pins, &bearer_of(bearer), request.deadline, backoff)
         }
-        Discovery::Asked { .. } => Err(Failure::new(ErrorKind::Internal, "a token was not asked for")),
+        Discovery::RequestedToken { .. } => {
+            Err(Failure::new(ErrorKind::Internal, "a token was not asked for"))
+        }
         Discovery::File(path) => file::discover(network, path, request, backoff),
         Discovery::Url(url) => file::discover_url(network, url, request, backoff),
     }

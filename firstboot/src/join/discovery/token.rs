@@ -109,7 +109,7 @@ pub enum Rejected {
 
 /// A cluster-info that may be trusted.
 #[derive(Debug)]
-pub struct Opened {
+pub struct VerifiedClusterInfo {
     server: Server,
     authorities: Authorities,
     verified_by: Verification,
@@ -120,7 +120,7 @@ fn attempt(
     token: &Token,
     pins: Option<&[String]>,
     deadline: Deadline,
-) -> std::result::Result<Opened, Rejected> {
+) -> std::result::Result<VerifiedClusterInfo, Rejected> {
     let doing = "failed to request the cluster-info ConfigMap";
     let answer = client.get(CLUSTER_INFO, deadline).map_err(|error| {
         let status = error.status;
@@ -147,7 +147,7 @@ pub fn open(
     config_map: &ConfigMap,
     token: &Token,
     pins: Option<&[String]>,
-) -> std::result::Result<Opened, Rejected> {
+) -> std::result::Result<VerifiedClusterInfo, Rejected> {
     let for_good = |class, message: String| Rejected::ForGood(Failure::new(class, message));
     let kubeconfig = config_map.get("kubeconfig");
     let kubeconfig = kubeconfig.ok_or_else(|| {
@@ -173,7 +173,7 @@ pub fn open(
         None => Verification::SignatureAlone,
         Some(pins) => Verification::Pin(pinned(&authorities, pins).map_err(Rejected::ForGood)?),
     };
-    Ok(Opened { server: parsed.server, authorities, verified_by })
+    Ok(VerifiedClusterInfo { server: parsed.server, authorities, verified_by })
 }
 
 /// The first certificate's pin that is among `pins`.
@@ -193,10 +193,10 @@ fn pinned(authorities: &Authorities, pins: &[String]) -> Result<String> {
 fn finish(
     network: &Network,
     asked: UnverifiedClient,
-    opened: Opened,
+    info: VerifiedClusterInfo,
     credential: &Credential,
 ) -> Result<Cluster> {
-    let Opened { server, authorities, verified_by } = opened;
+    let VerifiedClusterInfo { server, authorities, verified_by } = info;
     let client = if server.is_same(asked.server()) {
         asked.verified(&authorities, credential)?
     } else {

@@ -24,7 +24,7 @@ fn run(join: &mut Join) -> Result<()> {
     let host = host_facts(join, &facts)?;
     let plan = plan::plan(join.config, &facts, &host)?;
     plan.warnings.iter().cloned().for_each(|warning| join.warn(warning));
-    join.found.plan = Some(plan);
+    join.results.plan = Some(plan);
     known.clock = clock(join);
     if join.is_skipped(&preflight::PHASE) { Ok(()) } else { preflight::with_cluster(join, Some(known)) }
 }
@@ -32,7 +32,7 @@ fn run(join: &mut Join) -> Result<()> {
 /// What the plan must know of the cluster: two requests, or none when the image carries the kubelet's configuration.
 fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline) -> Result<ClusterFacts> {
     let found = join
-        .found
+        .results
         .cluster
         .as_mut()
         .ok_or_else(|| Failure::new(ErrorKind::Internal, "no cluster was discovered"))?;
@@ -45,7 +45,7 @@ fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline
     let configuration = cluster::configuration(&mut found.client, deadline, &mut backoff)?;
     let kubelet = cluster::kubelet_configuration(&mut found.client, &configuration, deadline, &mut backoff)?;
     (join.print)(&format!("the cluster is Kubernetes {}", configuration.kubernetes_version));
-    join.found.configuration = Some(configuration.clone());
+    join.results.configuration = Some(configuration.clone());
     let ClusterConfiguration {
         kubernetes_version,
         cluster_name,
@@ -90,7 +90,7 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
 
 /// Refuses a name that a living node has, unless that node is this very machine. Returns whether the cluster does not let us look.
 fn name_is_free(join: &mut Join, name: &str, deadline: Deadline) -> Result<bool> {
-    let Some(found) = &mut join.found.cluster else { return Ok(false) };
+    let Some(found) = &mut join.results.cluster else { return Ok(false) };
     let node = match cluster::node(&mut found.client, name, deadline, &mut Backoff::new()) {
         Ok(node) => node,
         Err(failure) if failure.kind == ErrorKind::Credential => return Ok(true),
@@ -114,7 +114,7 @@ fn is_this_machine(join: &Join, node: &Node) -> bool {
 }
 
 fn clock(join: &Join) -> Option<Clock> {
-    let found = join.found.cluster.as_ref()?;
+    let found = join.results.cluster.as_ref()?;
     let (server, local) = found
         .client
         .dates()

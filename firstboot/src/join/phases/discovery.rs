@@ -26,7 +26,7 @@ fn run(join: &mut Join) -> Result<()> {
     if cluster.verified_by == Verification::SignatureAlone {
         join.warn("the API server's CA is trusted by the token's signature alone: whoever holds the token can pretend to be it".to_owned());
     }
-    join.found.cluster = Some(cluster);
+    join.results.cluster = Some(cluster);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ fn run(join: &mut Join) -> Result<()> {
         return Ok(());
     }
     let plan = join
-        .found
+        .results
         .plan
         .as_ref()
         .ok_or_else(|| Failure::new(ErrorKind::Internal, "no files were planned"))?;

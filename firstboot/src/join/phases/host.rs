@@ -35,7 +35,7 @@ pub const PHASE: Phase = Phase { name: "host", kubeadm: "preflight", need: Need:
 
 /// Nothing here fails the join: what cannot be set is told, and what depends on it is checked afterwards.
 fn run(join: &mut Join) -> Result<()> {
-    let _ = join.kubelet_version().map(|version| join.found.facts.kubelet = Some(Ok(version)));
+    let _ = join.kubelet_version().map(|version| join.results.facts.kubelet = Some(Ok(version)));
     let (failing, is_docker) = preflight::with_context(join, None, |context| {
         let failing: Vec<_> = SETTINGS.iter().filter(|(check, ..)| fails(context, check)).collect();
         (failing, context::is_dockershim(context.cri_socket))

@@ -41,7 +41,7 @@ fn run(join: &mut Join) -> Result<()> {
 /// Whether a kubelet could start with what lies on the disk: its certificate holds, for this node and for the cluster that discovery
 /// found (or whose CA lies there).
 pub fn is_good(join: &Join) -> bool {
-    let known = join.found.cluster.as_ref().map(|cluster| cluster.authorities.pem().to_vec());
+    let known = join.results.cluster.as_ref().map(|cluster| cluster.authorities.pem().to_vec());
     is_good_for(join.root, join.config, known)
 }
 
@@ -84,7 +84,7 @@ fn ask_for_certificate(join: &mut Join) -> Result<()> {
 
 fn let_the_kubelet_ask(join: &mut Join) -> Result<()> {
     let cluster_name = join
-        .found
+        .results
         .configuration
         .as_ref()
         .map_or("kubernetes", |configuration| &configuration.cluster_name)
@@ -99,7 +99,7 @@ fn preferences(join: &mut Join) -> Result<bool> {
 }
 
 fn discovered<'a>(join: &'a mut Join<'_>) -> Result<&'a mut crate::join::discovery::Cluster> {
-    join.found
+    join.results
         .cluster
         .as_mut()
         .ok_or_else(|| Failure::new(ErrorKind::Internal, "no cluster was discovered"))

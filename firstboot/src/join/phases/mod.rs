@@ -45,7 +45,7 @@ pub enum Need {
 
 /// The results of phases for later ones.
 #[derive(Default)]
-pub struct Found {
+pub struct Results {
     /// The input of the preflight checks.
     pub facts: crate::preflight::Facts,
     pub(crate) kubelet_version: Option<Version>,

@@ -19,10 +19,10 @@ pub const PHASE: Phase = Phase { name: "preflight", kubeadm: "preflight", need: 
 fn run(join: &mut Join) -> Result<()> {
     let version = join.kubelet_version();
     let services = join.machine.services;
-    join.found.units = Some(std::thread::spawn(move || Units::ask(services)));
+    join.results.units = Some(std::thread::spawn(move || Units::ask(services)));
     let socket = join.cri_socket();
     let is_docker = socket.as_ref().is_ok_and(|socket| context::is_dockershim(socket));
-    join.found.runtime = socket.as_ref().ok().filter(|_| !is_docker).map(|socket| {
+    join.results.runtime = socket.as_ref().ok().filter(|_| !is_docker).map(|socket| {
         let (root, socket) = (join.root.clone(), socket.clone());
         let limit =
             if is_cri_ignored(join) { IGNORED_RUNTIME_LIMIT } else { join.config.agent.runtime_timeout };
@@ -30,7 +30,7 @@ fn run(join: &mut Join) -> Result<()> {
         std::thread::spawn(move || Runtime::ask(&root, &socket, limit, services))
     });
     let docker = is_docker.then(Docker::ask);
-    join.found.facts =
+    join.results.facts =
         Facts { kubelet: Some(version), docker, name: look_up(join), ..Facts::here(join.root) };
     report(join, None, Stage::Machine)?;
     socket.map(drop)
@@ -38,18 +38,18 @@ fn run(join: &mut Join) -> Result<()> {
 
 /// Takes in what the service manager said, once it has.
 fn collect_units(join: &mut Join) {
-    if let Some(units) = join.found.units.take().and_then(|asking| asking.join().ok()) {
-        join.found.facts.units = units;
+    if let Some(units) = join.results.units.take().and_then(|asking| asking.join().ok()) {
+        join.results.facts.units = units;
     }
 }
 
 /// Whether systemd-resolved runs. Without the checks nobody has asked yet.
 pub(super) fn resolved_is_active(join: &mut Join) -> bool {
     collect_units(join);
-    if join.found.facts.units.kubelet.is_none() {
-        join.found.facts.units = Units::ask(join.machine.services);
+    if join.results.facts.units.kubelet.is_none() {
+        join.results.facts.units = Units::ask(join.machine.services);
     }
-    join.found.facts.units.resolved_is_active
+    join.results.facts.units.resolved_is_active
 }
 
 /// All checks that can be made without a cluster.
@@ -62,7 +62,7 @@ pub fn alone(join: &mut Join) -> Result<()> {
 pub(super) fn with_cluster(join: &mut Join, cluster: Option<Cluster>) -> Result<()> {
     collect_runtime(join);
     collect_units(join);
-    join.found.facts.addresses = Facts::here(join.root).addresses;
+    join.results.facts.addresses = Facts::here(join.root).addresses;
     report(join, cluster, Stage::Cluster)
 }
 
@@ -103,10 +103,10 @@ pub(super) fn with_context<T>(
         is_privileged: nix::unistd::geteuid().is_root(),
         join: &join.config.join,
         cri_socket: &cri_socket,
-        kubelet_config: join.found.plan.as_ref().map(|plan| &plan.kubelet_config),
+        kubelet_config: join.results.plan.as_ref().map(|plan| &plan.kubelet_config),
         is_resumed: join.is_resumed(),
         variable: &|name| std::env::var(name).ok(),
-        facts: &join.found.facts,
+        facts: &join.results.facts,
         cluster,
     };
     look(&context)
@@ -120,15 +120,15 @@ fn tell(join: &mut Join, report: &Report) {
 
 /// Takes in what the runtime said, once it has; waits for what is left of its time.
 fn collect_runtime(join: &mut Join) {
-    let Some(waiting) = join.found.runtime.take() else { return };
+    let Some(waiting) = join.results.runtime.take() else { return };
     let panicked = |_| Err(Failure::new(ErrorKind::Internal, "waiting for the container runtime panicked"));
-    join.found.facts.runtime = Some(waiting.join().unwrap_or_else(panicked));
+    join.results.facts.runtime = Some(waiting.join().unwrap_or_else(panicked));
 }
 
 /// The cgroup driver that the kubelet must be told, because nobody else says one and it does not ask the runtime itself.
 pub(super) fn cgroup_driver_to_follow(join: &mut Join) -> Option<CgroupDriver> {
     collect_runtime(join);
     let minor = join.kubelet_version().ok()?.minor;
-    let facts = &join.found.facts;
+    let facts = &join.results.facts;
     facts.cgroup_driver().filter(|_| !facts.is_followed_by_kubelet(minor))
 }

@@ -11,8 +11,9 @@ use crate::evidence::Field;
 use crate::evidence::disks::Disk;
 use crate::evidence::labels::FileSystem;
 use crate::facts::{Facts, Scope};
-use crate::platforms::json::Json;
-use crate::platforms::{PlatformData, ReadContext, http};
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
+use crate::platforms::{PlatformData, ReadContext};
 
 const INSTANCE: &str = "/metadata/instance?api-version=2021-08-01&extended=true";
 const USER_DATA: &str = "/metadata/instance/compute/userData?api-version=2021-01-01&format=text";
@@ -45,9 +46,9 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
         .evidence
         .field(Field::ProductUuid)
         .map(|uuid| own_order(uuid, !context.root().path("/sys/firmware/efi").exists()));
-    http::compare_id(context, Field::ProductUuid, uuid, &mut data.facts);
+    context.compare_id(Field::ProductUuid, uuid, &mut data.facts);
     data.facts.fact("wireserver").say(WIRE_SERVER.to_owned(), "azure");
-    data.user_data = http::user_data_in_base64(&mut service, USER_DATA)?;
+    data.user_data = user_data::get_base64(&mut service, USER_DATA)?;
     if data.user_data.is_none() {
         data.user_data = provisioning(context)?;
     }
@@ -163,5 +164,5 @@ pub(crate) fn in_environment(bytes: &[u8], source: &str) -> Result<Option<UserDa
         .find(|node| node.has_tag_name("CustomData") || node.tag_name().name() == "CustomData");
     element
         .and_then(|element| element.text())
-        .map_or(Ok(None), |text| http::decoded(text.as_bytes(), source.to_owned()))
+        .map_or(Ok(None), |text| user_data::decoded(text.as_bytes(), source.to_owned()))
 }

@@ -4,8 +4,9 @@ use super::{ADDRESSES, PROTOCOL};
 use crate::error::Result;
 use crate::facts::{Address, Facts, Scope};
 use crate::net::service::Service;
-use crate::platforms::json::Json;
-use crate::platforms::{PlatformData, ReadContext, drive, http, keys};
+use crate::platforms::format::json::Json;
+use crate::platforms::format::{keys, user_data};
+use crate::platforms::{PlatformData, ReadContext};
 
 /// The first version whose tree has the tags.
 const ROOT: &str = "/2021-03-23";
@@ -31,7 +32,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     facts(&mut service, &mut data.facts)?;
-    data.user_data = http::user_data(&mut service, &format!("{ROOT}/user-data"))?;
+    data.user_data = user_data::get(&mut service, &format!("{ROOT}/user-data"))?;
     Ok(data)
 }
 
@@ -47,7 +48,7 @@ fn facts(service: &mut Service, facts: &mut Facts) -> Result<()> {
         let text = service.find_text(&format!("{folder}/{key}"))?.unwrap_or_default();
         addresses.extend(keys::listed(&text, Some(scope)));
     }
-    drive::say_addresses(addresses, &service.url(&folder), facts);
+    facts.say_addresses(addresses, &service.url(&folder));
     keys::tags(service, &format!("{folder}/tags/instance"), facts)
 }
 

@@ -9,8 +9,9 @@ use crate::net::Network;
 use crate::net::http::{self, Method, Request};
 use crate::net::retry::{self, Backoff};
 use crate::net::trust::Trust;
-use crate::platforms::json::Json;
-use crate::platforms::{PlatformData, ReadContext, drive, http as shared};
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
+use crate::platforms::{PlatformData, ReadContext};
 
 const HOST: &str = "https://metadata.platformequinix.com";
 const FIELDS: &[(&str, &str)] = &[
@@ -27,7 +28,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let url = format!("{HOST}/metadata");
     document(&get(context, &url)?, &url, &mut data.facts)?;
     let url = format!("{HOST}/userdata");
-    data.user_data = shared::plain(get(context, &url)?, url)?;
+    data.user_data = user_data::plain(get(context, &url)?, url)?;
     Ok(data)
 }
 
@@ -49,6 +50,6 @@ pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
         if address.scope == Scope::Private { private.push(address) } else { public.push(address) }
     }
     private.append(&mut public);
-    drive::say_addresses(private, &found.origin("/network/addresses"), facts);
+    facts.say_addresses(private, &found.origin("/network/addresses"));
     found.say_words(facts, "/tags")
 }

@@ -4,8 +4,9 @@ use super::{ADDRESSES, PROTOCOL};
 use crate::document::UserData;
 use crate::error::Result;
 use crate::facts::{Facts, Scope};
-use crate::platforms::json::Json;
-use crate::platforms::{PlatformData, ReadContext, http};
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
+use crate::platforms::{PlatformData, ReadContext};
 
 const TREE: &str = "/computeMetadata/v1/?recursive=true&alt=json";
 const USER_DATA: &str = "/instance/attributes/user-data";
@@ -66,8 +67,8 @@ fn facts(tree: &Json, facts: &mut Facts) -> Result<()> {
 fn user_data(tree: &Json) -> Result<Option<UserData>> {
     let Some(text) = tree.raw(USER_DATA)? else { return Ok(None) };
     match tree.text("/instance/attributes/user-data-encoding")?.as_deref() {
-        None => http::plain(text.as_bytes().to_vec().into(), tree.origin(USER_DATA)),
-        Some("base64") => http::decoded(text.as_bytes(), tree.origin(USER_DATA)),
+        None => user_data::plain(text.as_bytes().to_vec().into(), tree.origin(USER_DATA)),
+        Some("base64") => user_data::decoded(text.as_bytes(), tree.origin(USER_DATA)),
         Some(_) => {
             Err(tree.wrong("/instance/attributes/user-data-encoding", "it is neither missing nor base64"))
         }

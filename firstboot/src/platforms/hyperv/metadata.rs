@@ -15,7 +15,8 @@ use crate::evidence::Field;
 use crate::facts::Facts;
 use crate::host::kvp;
 use crate::host::root::Root;
-use crate::platforms::{PlatformData, ReadContext, drive, nocloud};
+use crate::platforms::format::disk;
+use crate::platforms::{PlatformData, ReadContext, nocloud};
 
 const KEYS: &[&str] = &["firstboot.config", "ignition.config"];
 /// The pool that the host's administrator fills.
@@ -40,7 +41,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     }
     facts(context, &mut data.facts)?;
     if data.user_data.is_none() && !context.evidence.disks(nocloud::LABEL).is_empty() {
-        let disk = drive::the_disk(context, nocloud::LABEL)?;
+        let disk = disk::only_disk(context, nocloud::LABEL)?;
         let found = nocloud::read_disk(context, &disk)?;
         data.facts.absorb(found.facts);
         data.user_data = found.user_data;

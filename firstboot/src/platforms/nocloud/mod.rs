@@ -13,7 +13,6 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::drive::{the_disk, user_data};
 use super::{Platform, PlatformData, ReadContext};
 use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
@@ -21,6 +20,7 @@ use crate::evidence::disks::Disk;
 use crate::evidence::seed::Seed;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
+use crate::platforms::format::disk::{only_disk, user_data};
 
 pub mod seed;
 
@@ -63,7 +63,7 @@ fn local(context: &mut ReadContext) -> Result<PlatformData> {
         notice(context, folder, &data, &ignored);
         return Ok(data);
     }
-    let disk = the_disk(context, LABEL)?;
+    let disk = only_disk(context, LABEL)?;
     read_disk(context, &disk)
 }
 

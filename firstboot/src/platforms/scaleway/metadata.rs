@@ -4,8 +4,9 @@ use super::ADDRESSES;
 use crate::error::Result;
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
-use crate::platforms::json::Json;
-use crate::platforms::{PlatformData, ReadContext, http};
+use crate::platforms::format::json::Json;
+use crate::platforms::format::user_data;
+use crate::platforms::{PlatformData, ReadContext};
 
 const PROTOCOL: Protocol =
     Protocol { headers: &[], answers_with: None, session: None, privileged_port: true };
@@ -30,7 +31,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
     document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
-    data.user_data = http::user_data(&mut service, "/user_data/cloud-init")?;
+    data.user_data = user_data::get(&mut service, "/user_data/cloud-init")?;
     Ok(data)
 }
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use firstboot::facts::Facts;
-use firstboot::platforms::drive;
+use firstboot::platforms::format::config_drive as drive;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

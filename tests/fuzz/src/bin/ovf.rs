@@ -1,7 +1,7 @@
 //! An OVF environment.
 #![no_main]
 
-use firstboot::platforms::ovf;
+use firstboot::platforms::format::ovf;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| match ovf::parse(bytes, "fuzz") {

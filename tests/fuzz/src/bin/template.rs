@@ -2,7 +2,7 @@
 #![no_main]
 
 use firstboot::kubernetes::labels::{is_key, sanitised};
-use firstboot::config::template::{Variables, Wrong, check, expand};
+use firstboot::config::template::{Variables, TemplateError, check, expand};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -13,9 +13,9 @@ fuzz_target!(|text: &str| {
         Ok(value) => assert!(
             check(text).is_ok() && value.len() <= text.len() && (text.contains("${") || value == text)
         ),
-        Err(Wrong::Text(_)) => assert!(check(text).is_err()),
-        Err(Wrong::Missing(name)) => assert!(check(text).is_ok() && name == "region"),
-        Err(Wrong::Unknown(message)) => assert!(check(text).is_ok() && message.len() < 1000),
+        Err(TemplateError::Text(_)) => assert!(check(text).is_err()),
+        Err(TemplateError::Missing(name)) => assert!(check(text).is_ok() && name == "region"),
+        Err(TemplateError::Unknown(message)) => assert!(check(text).is_ok() && message.len() < 1000),
     }
     let value = sanitised(text);
     assert!(value.len() <= 63 && sanitised(&value) == value && (value.is_empty() || is_key(&value)));

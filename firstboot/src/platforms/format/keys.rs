@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::drive;
 use crate::error::Result;
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
@@ -12,10 +11,10 @@ use crate::net::service::Service;
 const MOST_TAGS: usize = 64;
 
 /// A key with addresses, and who can reach them (by their number where nothing is given).
-pub(super) type Ip = (&'static str, Option<Scope>);
+pub(crate) type Ip = (&'static str, Option<Scope>);
 
 /// The machine's id: it must be there, so the service is waited for.
-pub(super) fn id(service: &mut Service, folder: &str, facts: &mut Facts) -> Result<()> {
+pub(crate) fn id(service: &mut Service, folder: &str, facts: &mut Facts) -> Result<()> {
     let path = format!("{folder}/instance-id");
     let id = service.text(&path)?;
     if id.is_empty() {
@@ -30,7 +29,7 @@ pub(super) fn id(service: &mut Service, folder: &str, facts: &mut Facts) -> Resu
 }
 
 /// Facts that may be missing: keys, with the names of the fields that they are.
-pub(super) fn texts(
+pub(crate) fn texts(
     service: &mut Service,
     folder: &str,
     keys: &[(&str, &'static str)],
@@ -46,26 +45,26 @@ pub(super) fn texts(
 }
 
 /// Addresses, each once.
-pub(super) fn addresses(service: &mut Service, folder: &str, keys: &[Ip], facts: &mut Facts) -> Result<()> {
+pub(crate) fn addresses(service: &mut Service, folder: &str, keys: &[Ip], facts: &mut Facts) -> Result<()> {
     let mut found = Vec::new();
     for (key, scope) in keys {
         let text = service.find_text(&format!("{folder}/{key}"))?.unwrap_or_default();
         found.extend(listed(&text, *scope));
     }
-    drive::say_addresses(found, &service.url(&format!("{folder}/")), facts);
+    facts.say_addresses(found, &service.url(&format!("{folder}/")));
     Ok(())
 }
 
 /// Addresses in lines, or as `[a,b]`.
-pub(super) fn listed(text: &str, scope: Option<Scope>) -> Vec<Address> {
+pub(crate) fn listed(text: &str, scope: Option<Scope>) -> Vec<Address> {
     let words =
         text.split(|character: char| !character.is_ascii_hexdigit() && character != '.' && character != ':');
     let ips = words.filter_map(network::parse_address);
-    ips.map(|ip| Address { scope: scope.unwrap_or_else(|| drive::scope(ip)), ip }).collect()
+    ips.map(|ip| Address { scope: scope.unwrap_or_else(|| Scope::of(ip)), ip }).collect()
 }
 
 /// Tags: `folder` lists their names. Services have it only when the machine was started with tags in its metadata.
-pub(super) fn tags(service: &mut Service, folder: &str, facts: &mut Facts) -> Result<()> {
+pub(crate) fn tags(service: &mut Service, folder: &str, facts: &mut Facts) -> Result<()> {
     let Some(names) = service.find_text(&format!("{folder}/"))? else { return Ok(()) };
     let mut tags = BTreeMap::new();
     for name in names.lines().map(str::trim).filter(|name| is_plain(name)).take(MOST_TAGS) {

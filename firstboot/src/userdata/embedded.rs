@@ -1,50 +1,51 @@
-//! A cloud-config or an Ignition config that carries a node config: which of its files that is, and what its commands add.
+//! A cloud-config or an Ignition config with a node config inside: finds the file with the node config, and
+//! adds the settings from commands.
 
 use super::bounds::{Budget, Bytes, append, wrong};
-use super::commands::{self, Command, Found};
+use super::commands::{self, Command, ParsedCommands};
 use super::files::{ExtraFile, settle};
 use super::kind::{Kind, kind};
 use crate::config::flags::JoinFlags;
 use crate::document::Document;
 use crate::error::Result;
 
-/// Where the agent itself looks for a config.
+/// The agent's own path for a node config.
 const OURS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
-/// Cluster API writes it for the sake of its folder.
+/// Cluster API writes this file only to create its folder.
 const PLACEHOLDER: &str = "/run/cluster-api/placeholder";
 
-/// How the names of variables begin that may have a value, and are shown: Afterburn's.
+/// The prefixes of variables that may have a value and whose names may be shown: Afterburn's.
 const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 
-/// What a form says before it is known whether it carries anything.
+/// The contents of a document before the agent knows whether it embeds a node config.
 #[derive(Default)]
-pub struct Carrier {
+pub struct HostConfig {
     /// `cloud-config`
     pub form: &'static str,
-    /// Its files.
+    /// The files in it.
     pub files: Vec<ExtraFile>,
-    /// Its commands.
+    /// The commands in it.
     pub commands: Vec<Command>,
-    /// The host name that it sets.
+    /// The host name in it.
     pub hostname: Option<String>,
-    /// What of it is ignored.
-    pub remarks: Vec<String>,
+    /// Notices about ignored parts.
+    pub notices: Vec<String>,
 }
 
-/// What it carries.
+/// The node config and what belongs to it.
 #[derive(Debug)]
-pub struct Carried {
-    /// The node config, unless there are flags alone.
+pub struct EmbeddedConfig {
+    /// The node config; `None` if there are only flags.
     pub document: Option<Document>,
     /// The flags of the join.
     pub flags: Option<JoinFlags>,
-    /// All other files.
+    /// The extra files.
     pub files: Vec<ExtraFile>,
-    /// The file that says that the join went well.
+    /// The file that marks a successful join.
     pub sentinel: Option<String>,
 }
 
-/// `2 users are not made`; nothing for none.
+/// `2 users are not made`, or nothing for zero.
 pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Option<String> {
     match number {
         0 => None,
@@ -53,13 +54,14 @@ pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Optio
     }
 }
 
-impl Carrier {
-    /// Finds the node config and takes it out; none when there is none. `lookup` knows the variables that a command would fill in.
+impl HostConfig {
+    /// Extracts the node config, if there is one. `lookup` returns the variables that a command would
+    /// replace.
     pub fn find(
         &mut self,
         lookup: &dyn Fn(&str) -> Option<String>,
         budget: &Budget,
-    ) -> Result<Option<Carried>> {
+    ) -> Result<Option<EmbeddedConfig>> {
         let found = commands::read(&self.commands)?;
         let mut files = settle(std::mem::take(&mut self.files))?;
         files.retain(|file| file.path != PLACEHOLDER);
@@ -72,18 +74,18 @@ impl Carrier {
             Some(document) if found.fills_in => Some(fill_in(&document, lookup, budget)?),
             document => document,
         };
-        self.remarks.extend(count(
+        self.notices.extend(count(
             found.others,
             "command is",
             "commands are",
             "not executed: this agent runs no scripts",
         ));
-        Ok(Some(Carried { document, flags: found.join, files, sentinel: found.sentinel }))
+        Ok(Some(EmbeddedConfig { document, flags: found.join, files, sentinel: found.sentinel }))
     }
 }
 
-/// The file that the join reads; else the agent's own; else the only one that is a node config.
-fn position(files: &[ExtraFile], found: &Found) -> Result<Option<usize>> {
+/// The file that the join reads, else the agent's own file, else the only file that is a node config.
+fn position(files: &[ExtraFile], found: &ParsedCommands) -> Result<Option<usize>> {
     if let Some(join) = &found.join {
         let Some(path) = &join.config else {
             let is_whole = !join.endpoints.is_empty() || join.discovery_file.is_some();
@@ -122,8 +124,8 @@ fn names_a_join(bytes: &[u8]) -> bool {
 
 const JOIN: &[u8] = b"JoinConfiguration";
 
-/// What `envsubst` does: `$NAME` and `${NAME}` become values. A name without a value is an error here. What stands
-/// behind another `$` may be a part of a password, and is not shown.
+/// Does the same as `envsubst`: replaces `$NAME` and `${NAME}` by values. A name without a value is an error
+/// here. Text after another `$` may be part of a password and is not shown.
 fn fill_in(
     document: &Document,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -161,7 +163,7 @@ fn fill_in(
     super::files::content(filled)
 }
 
-/// The name of the variable at the start of `text`, which begins with `$`, and what stands behind it.
+/// The name of the variable at the start of `text`, which begins with `$`, and the rest of the text.
 fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
     let text = text.strip_prefix(b"$")?;
     let (inner, end) = text.strip_prefix(b"{").map_or((text, &b""[..]), |inner| (inner, &b"}"[..]));
@@ -177,5 +179,5 @@ fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 #[cfg(test)]
-#[path = "carrier_tests.rs"]
+#[path = "embedded_tests.rs"]
 mod tests;

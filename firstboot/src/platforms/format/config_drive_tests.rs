@@ -91,6 +91,6 @@ fn addresses_have_the_scope_of_their_range() {
         ("fe80::1", Scope::Private),
         ("2001:db8::1", Scope::Public),
     ] {
-        assert_eq!(scope(text.parse().unwrap()), expected, "{text}");
+        assert_eq!(Scope::of(text.parse().unwrap()), expected, "{text}");
     }
 }

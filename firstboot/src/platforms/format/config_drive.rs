@@ -10,29 +10,29 @@
 //! | `openstack/latest/vendor_data.json` | nothing: it is the cloud's, and for cloud-init |
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{PlatformData, ReadContext};
-use crate::document::{Document, UserData};
+use super::disk;
+use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
+use crate::platforms::platform::PlatformData;
 
 /// The label of a config drive.
-pub(super) const LABEL: &str = "config-2";
+pub(crate) const LABEL: &str = "config-2";
 const META_DATA: &str = "openstack/latest/meta_data.json";
 const NETWORK_DATA: &str = "openstack/latest/network_data.json";
 const EC2_META_DATA: &str = "ec2/latest/meta-data.json";
 const USER_DATA: &str = "openstack/latest/user_data";
 
 /// Reads a config drive, whichever platform attached it.
-pub(super) fn read_config_drive(disk: &Disk) -> Result<PlatformData> {
+pub(crate) fn read(disk: &Disk) -> Result<PlatformData> {
     let device = disk.device.display().to_string();
     disk.with_files(|folder| read_folder(folder, &device))
 }
@@ -54,32 +54,9 @@ fn read_folder(folder: &Path, device: &str) -> Result<PlatformData> {
     if let Some((document, source)) = file(EC2_META_DATA)? {
         addresses.extend(ec2_meta_data(document.bytes(), &source, facts)?);
     }
-    say_addresses(addresses, device, facts);
-    data.user_data = user_data(folder, USER_DATA, device)?;
+    facts.say_addresses(addresses, device);
+    data.user_data = disk::user_data(folder, USER_DATA, device)?;
     Ok(data)
-}
-
-/// The one disk with a label in lower or upper case: which of several is meant cannot be known.
-pub(super) fn the_disk(context: &ReadContext, label: &str) -> Result<Disk> {
-    match context.evidence.disks(label).as_slice() {
-        [disk] => Ok((*disk).clone()),
-        [] => Err(Failure::new(ErrorKind::Source, format!("no disk has the label {label}"))
-            .help("attach it, or unpin the platform")),
-        disks => {
-            let names: Vec<String> = disks.iter().map(|disk| disk.device.display().to_string()).collect();
-            let message = format!("several disks have the label {label}: {}", names.join(", "));
-            Err(Failure::new(ErrorKind::Source, message).help("detach all but one"))
-        }
-    }
-}
-
-/// The user-data in the file `name`, with the signature that lies beside it.
-pub(super) fn user_data(folder: &Path, name: &str, device: &str) -> Result<Option<UserData>> {
-    let Some(document) = Document::read_file(&folder.join(name))? else { return Ok(None) };
-    let signature = Document::read_file(&folder.join(format!("{name}.minisig")))?;
-    let signature = signature.map(|text| String::from_utf8_lossy(text.bytes()).into_owned());
-    Ok(UserData::new(document, format!("{device}: {name}"))
-        .map(|user_data| UserData { signature, ..user_data }))
 }
 
 /// What is taken from meta_data.json. The rest is not even held: a password may be in it.
@@ -132,7 +109,7 @@ pub fn network_data(bytes: &[u8], source: &str) -> Result<Vec<Address>> {
     let texts = texts.filter_map(|text| text.split('/').next());
     Ok(texts
         .filter_map(network::parse_address)
-        .map(|ip| Address { scope: scope(ip), ip })
+        .map(|ip| Address { scope: Scope::of(ip), ip })
         .collect())
 }
 
@@ -166,28 +143,6 @@ pub fn ec2_meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Ve
         .collect())
 }
 
-/// Takes note of addresses, each once.
-pub(super) fn say_addresses(addresses: Vec<Address>, source: &str, facts: &mut Facts) {
-    let mut each_once: Vec<Address> = Vec::new();
-    for address in addresses {
-        if each_once.iter().all(|other| other.ip != address.ip) {
-            each_once.push(address);
-        }
-    }
-    facts.addresses.say_some((!each_once.is_empty()).then_some(each_once), source);
-}
-
-/// Who can reach an address of which only the number is known (RFC 1918, RFC 6598, RFC 4193).
-pub(super) fn scope(ip: IpAddr) -> Scope {
-    let is_private = match ip {
-        IpAddr::V4(ip) => {
-            ip.is_private() || ip.is_link_local() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
-        }
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    };
-    if is_private { Scope::Private } else { Scope::Public }
-}
-
 /// Says where an error is, not what is there: a password may be in it.
 fn parse<T: DeserializeOwned>(bytes: &[u8], source: &str) -> Result<T> {
     // A list would be taken for the fields in their order.
@@ -213,5 +168,5 @@ fn text(value: &Value) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "drive_tests.rs"]
+#[path = "config_drive_tests.rs"]
 mod tests;

@@ -13,14 +13,15 @@ fn lookup(name: &str) -> Option<String> {
     }
 }
 
-fn found(files: &[(&str, &str)], command: &str) -> Result<Option<Carried>> {
+fn found(files: &[(&str, &str)], command: &str) -> Result<Option<EmbeddedConfig>> {
     let file = |(path, text): &(&str, &str)| {
         let bytes = content(Zeroizing::new(text.as_bytes().to_vec())).unwrap();
         ExtraFile::new(path, 0o600, Owner::default(), false, bytes).unwrap()
     };
     let commands = vec![Command::Shell(Zeroizing::new(command.to_owned()))];
-    let mut carrier = Carrier { files: files.iter().map(file).collect(), commands, ..Carrier::default() };
-    carrier.find(&lookup, &Budget::default())
+    let mut host_config =
+        HostConfig { files: files.iter().map(file).collect(), commands, ..HostConfig::default() };
+    host_config.find(&lookup, &Budget::default())
 }
 
 #[test]
@@ -38,10 +39,10 @@ fn the_node_config_is_the_file_that_counts() {
         (vec![other, ("/a", "b")], "true", Some(other.1), vec!["/a"]),
         (vec![("/a", "b")], "kubeadm join a:6443 --token x", None, vec!["/a"]),
     ] {
-        let carried = found(&files, command).unwrap().unwrap_or_else(|| panic!("{command}"));
-        assert_eq!(carried.document.as_ref().map(Document::bytes), expected.map(str::as_bytes), "{command}");
+        let embedded = found(&files, command).unwrap().unwrap_or_else(|| panic!("{command}"));
+        assert_eq!(embedded.document.as_ref().map(Document::bytes), expected.map(str::as_bytes), "{command}");
         assert_eq!(
-            carried.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
+            embedded.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
             left,
             "{command}"
         );
@@ -77,12 +78,12 @@ fn variables_are_filled_in_where_a_command_would() {
         ("p4$CANARY", Err("fills in a variable of")),
         ("$QUOTE", Err("fills in a variable of")),
     ] {
-        let carried = found(&[("/k", text)], "envsubst < /k > /k.new; kubeadm join --config /k");
+        let embedded = found(&[("/k", text)], "envsubst < /k > /k.new; kubeadm join --config /k");
         match expected {
             Ok(expected) => {
-                assert_eq!(carried.unwrap().unwrap().document.unwrap().bytes(), expected.as_bytes())
+                assert_eq!(embedded.unwrap().unwrap().document.unwrap().bytes(), expected.as_bytes())
             }
-            Err(expected) => assert!(carried.unwrap_err().message.contains(expected)),
+            Err(expected) => assert!(embedded.unwrap_err().message.contains(expected)),
         }
     }
     let untouched = found(&[("/k", "${UNKNOWN}")], "kubeadm join --config /k").unwrap().unwrap();

@@ -34,7 +34,7 @@ pub struct Environment {
 
 impl Environment {
     /// Takes note of the facts in it.
-    pub(super) fn say(&self, source: &str, facts: &mut Facts) {
+    pub(crate) fn say(&self, source: &str, facts: &mut Facts) {
         facts.instance_id.say_some(self.instance_id.clone(), source);
         facts.hostname.say_some(self.hostname.clone(), source);
     }

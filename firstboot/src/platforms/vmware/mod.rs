@@ -17,7 +17,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use zeroize::Zeroizing;
 
-use super::{Platform, PlatformData, ReadContext, drive, nocloud, ovf};
+use super::{Platform, PlatformData, ReadContext, nocloud};
 use crate::document::{Document, LIMIT, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
@@ -25,6 +25,7 @@ use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::host::vmware::{self, Port};
+use crate::platforms::format::{disk, ovf};
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[
@@ -138,13 +139,13 @@ fn unpack(bytes: &[u8]) -> Result<Document> {
 fn discs(context: &mut ReadContext, data: &mut PlatformData) -> Result<()> {
     for label in DISCS {
         if data.user_data.is_none() && !context.evidence.disks(label).is_empty() {
-            let found = environment_on(&drive::the_disk(context, label)?)?;
+            let found = environment_on(&disk::only_disk(context, label)?)?;
             data.facts.absorb(found.facts);
             data.user_data = found.user_data;
         }
     }
     if data.user_data.is_none() && !context.evidence.disks(nocloud::LABEL).is_empty() {
-        let disk = drive::the_disk(context, nocloud::LABEL)?;
+        let disk = disk::only_disk(context, nocloud::LABEL)?;
         let found = nocloud::read_disk(context, &disk)?;
         data.facts.absorb(found.facts);
         data.user_data = found.user_data;
@@ -214,5 +215,4 @@ fn overwrite(port: &mut dyn Port) -> Result<Option<String>> {
 }
 
 #[cfg(test)]
-#[path = "vmware_tests.rs"]
 mod tests;

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::drive;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
@@ -18,7 +17,7 @@ const LONGEST_FACT: usize = 4096;
 const MOST_ADDRESSES: usize = 256;
 
 /// A document, and where it came from.
-pub(super) struct Json {
+pub(crate) struct Json {
     value: Value,
     source: String,
 }
@@ -165,7 +164,7 @@ impl Json {
             let ips = texts
                 .iter()
                 .filter_map(|text| network::parse_address(text.split('/').next().unwrap_or_default()));
-            found.extend(ips.map(|ip| Address { scope: scope.unwrap_or_else(|| drive::scope(ip)), ip }));
+            found.extend(ips.map(|ip| Address { scope: scope.unwrap_or_else(|| Scope::of(ip)), ip }));
         }
         found.truncate(MOST_ADDRESSES);
         Ok(found)
@@ -173,7 +172,7 @@ impl Json {
 
     /// Takes addresses.
     pub fn say_addresses(&self, facts: &mut Facts, patterns: &[(&str, Option<Scope>)]) -> Result<()> {
-        drive::say_addresses(self.addresses(patterns)?, &self.source, facts);
+        facts.say_addresses(self.addresses(patterns)?, &self.source);
         Ok(())
     }
 
