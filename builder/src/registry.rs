@@ -9,7 +9,7 @@ use crate::base;
 use crate::definition::image_spec::ImageSpec;
 use crate::definition::layer_spec::LayerSpec;
 use crate::definition::registry::Registry;
-use crate::definition::{self, Resolved};
+use crate::definition::{self, Definition};
 use crate::error::Result;
 use crate::output;
 
@@ -42,7 +42,7 @@ impl Registry for Release {
 ///
 /// # Errors
 /// Those of [`definition::load`].
-pub fn load(path: &Path, sets: &[String], layers: Option<&Path>) -> Result<Resolved> {
+pub fn load(path: &Path, sets: &[String], layers: Option<&Path>) -> Result<Definition> {
     definition::load(path, sets, layers, &Release)
 }
 

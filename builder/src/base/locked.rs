@@ -8,7 +8,7 @@ use crate::digest::Digest;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockedBase {
     /// Packages of an archive.
-    Packages(packages::Locked),
+    Packages(packages::LockedPackages),
 }
 
 /// The sections of a lock file that belong to the base.
@@ -80,13 +80,13 @@ impl LockedBase {
 
 impl From<Sections> for LockedBase {
     fn from(sections: Sections) -> Self {
-        Self::Packages(packages::Locked { selection: sections.base, packages: sections.packages })
+        Self::Packages(packages::LockedPackages { selection: sections.base, packages: sections.packages })
     }
 }
 
 impl From<LockedBase> for Sections {
     fn from(locked: LockedBase) -> Self {
-        let LockedBase::Packages(packages::Locked { selection, packages }) = locked;
+        let LockedBase::Packages(packages::LockedPackages { selection, packages }) = locked;
         Self { base: selection, packages }
     }
 }

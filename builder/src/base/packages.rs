@@ -8,7 +8,7 @@ use crate::purl::encode;
 
 /// Packages, pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Locked {
+pub struct LockedPackages {
     /// What the packages were chosen for.
     pub selection: Selection,
     /// The closure, by name.
@@ -85,7 +85,7 @@ impl Selection {
     }
 }
 
-impl Locked {
+impl LockedPackages {
     /// Every package as a component of the SBOM.
     pub fn components(&self, release: &str) -> Vec<Component> {
         let component = |package: &LockedPackage| Component {

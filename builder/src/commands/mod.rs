@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::cli::{Cli, DefinitionArgs, Verb};
-use crate::definition::Resolved;
+use crate::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::session;
 use crate::progress::Progress;
@@ -79,13 +79,13 @@ impl Terminal {
 }
 
 /// The resolved definition and the path of its lock.
-pub(crate) fn resolve(args: &DefinitionArgs, output_dir: &std::path::Path) -> Result<(Resolved, PathBuf)> {
+pub(crate) fn resolve(args: &DefinitionArgs, output_dir: &std::path::Path) -> Result<(Definition, PathBuf)> {
     let resolved = registry::load(&args.definition, &args.sets, args.layers_dir.as_deref())?;
     let lock = session::lock_path(args.lock.as_deref(), &resolved.lock, !args.sets.is_empty(), output_dir);
     Ok((resolved, lock))
 }
 
 /// The lock whose pins a new one starts from: the committed one, unless the user keeps another with `--lock`.
-pub(crate) fn seed<'a>(args: &DefinitionArgs, resolved: &'a Resolved) -> Option<&'a std::path::Path> {
+pub(crate) fn seed<'a>(args: &DefinitionArgs, resolved: &'a Definition) -> Option<&'a std::path::Path> {
     args.lock.is_none().then_some(resolved.lock.as_path())
 }

@@ -12,7 +12,7 @@ use crate::pipeline::session::open_store;
 use crate::store::Store;
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct Summary<'a> {
     plan: &'a ImagePlan,
     lock: std::path::PathBuf,
     differences: Vec<String>,
@@ -33,7 +33,7 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
         None => vec!["there is no lock yet".to_owned()],
     };
     let (in_store, to_fetch) = lock.as_ref().map_or((0, 0), |lock| count(lock, &store));
-    let shown = Shown { plan: &resolved.plan, lock: lock_path, differences, to_fetch, in_store };
+    let shown = Summary { plan: &resolved.plan, lock: lock_path, differences, to_fetch, in_store };
     terminal.show(&shown, text)
 }
 
@@ -43,7 +43,7 @@ fn count(lock: &Lock, store: &Store) -> (usize, usize) {
     (present.len(), missing.len())
 }
 
-fn text(shown: &Shown<'_>) -> String {
+fn text(shown: &Summary<'_>) -> String {
     let plan = shown.plan;
     let mut lines = vec![
         format!("{} for {:?}: Kubernetes {}", plan.name, plan.arch, plan.variables["kubernetes"])

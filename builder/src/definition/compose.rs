@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A composed definition and the texts it came from, the one with the last word first.
 #[derive(Debug)]
-pub struct Composed {
+pub struct Composition {
     /// The values.
     pub file: ImageSpec,
     /// The texts, by precedence.
@@ -26,7 +26,7 @@ const DEPTH: usize = 8;
 const LARGEST: u64 = 1 << 20;
 
 /// Reads `path`, what it extends, and applies `sets` ("kubernetes=1.34.9", the last one wins).
-pub fn compose(path: &Path, sets: &[String]) -> Result<Composed> {
+pub fn compose(path: &Path, sets: &[String]) -> Result<Composition> {
     let mut sources = Vec::new();
     let mut file = ImageSpec::default();
     for set in sets.iter().rev() {
@@ -59,7 +59,7 @@ pub fn compose(path: &Path, sets: &[String]) -> Result<Composed> {
         file = over(file, parsed);
         sources.push(source);
     }
-    Ok(Composed { file, sources, folder })
+    Ok(Composition { file, sources, folder })
 }
 
 /// Reads a definition file of a sane size.

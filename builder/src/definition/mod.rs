@@ -18,4 +18,4 @@ mod resolve_metadata;
 pub mod source;
 pub mod value;
 
-pub use resolve::{Resolved, load};
+pub use resolve::{Definition, load};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use contract::suggest::nearest;
 
-use super::compose::{self, Composed};
+use super::compose::{self, Composition};
 use super::image_spec::PreloadSpec;
 use super::interpolate::{Variables, interpolate};
 use super::layer_spec::LayerSpec;
@@ -22,7 +22,7 @@ use crate::size::MIB;
 
 /// A definition, resolved, and where its parts lie.
 #[derive(Debug)]
-pub struct Resolved {
+pub struct Definition {
     /// The plan.
     pub plan: ImagePlan,
     /// Where the lock belongs: beside the definition.
@@ -40,15 +40,15 @@ pub fn load(
     sets: &[String],
     layers: Option<&Path>,
     registry: &dyn Registry,
-) -> Result<Resolved> {
+) -> Result<Definition> {
     let composed = compose::compose(path, sets)?;
     let layers_folder = layers.map_or_else(|| composed.folder.join("../layers"), Path::to_owned);
     let plan = Resolver { composed: &composed, layers_folder: &layers_folder, registry }.plan()?;
-    Ok(Resolved { plan, lock: path.with_extension("lock") })
+    Ok(Definition { plan, lock: path.with_extension("lock") })
 }
 
 struct Resolver<'a> {
-    composed: &'a Composed,
+    composed: &'a Composition,
     layers_folder: &'a Path,
     registry: &'a dyn Registry,
 }

@@ -2,12 +2,12 @@
 
 use contract::trust_policy::TrustPolicyFile;
 
-use super::compose::Composed;
+use super::compose::Composition;
 use super::source::{Step, error_in};
 use crate::error::Result;
 
 /// The policy that goes into the image, if the definition has one.
-pub fn resolve_metadata(composed: &Composed) -> Result<Option<TrustPolicyFile>> {
+pub fn resolve_metadata(composed: &Composition) -> Result<Option<TrustPolicyFile>> {
     let Some(table) = composed.file.metadata.clone() else { return Ok(None) };
     let file = TrustPolicyFile {
         platform: table.platform,

@@ -23,7 +23,7 @@ mod client;
 mod mirror;
 mod transfer;
 
-use attempt::{Failure, Quest};
+use attempt::{Download, Failure};
 use checksum::Expected;
 use client::{Client, Resume};
 pub use mirror::{Mirror, Place, places};
@@ -107,7 +107,7 @@ pub struct Absence {
 
 /// A file that is in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
+pub struct FetchedFile {
     /// The digest of its bytes.
     pub digest: Digest,
     /// The length in bytes.
@@ -143,7 +143,7 @@ impl<'a> Fetcher<'a> {
     ///
     /// # Errors
     /// The first failure. Offline, one error that names the missing files.
-    pub fn fetch_all(&self, requests: &[Request]) -> Result<Vec<Fetched>> {
+    pub fn fetch_all(&self, requests: &[Request]) -> Result<Vec<FetchedFile>> {
         let wanted = unique(requests);
         if self.options.offline {
             self.refuse_missing(&wanted)?;
@@ -183,7 +183,7 @@ impl<'a> Fetcher<'a> {
 
     /// Fetches a small file such as a checksum file, at most `limit` bytes. It does not enter the store.
     pub fn document(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
-        self.quest(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
+        self.try_places(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
             let source = self.client.open(place, &Resume::default())?;
             let too_long = || {
                 Failure::Place(Error::new(
@@ -200,7 +200,7 @@ impl<'a> Fetcher<'a> {
 
     /// The length of a file in bytes, without fetching it; `None` if the server does not report it.
     pub fn length(&self, url: &str) -> Result<Option<u64>> {
-        self.quest(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
+        self.try_places(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
             self.client.length(place)
         })
     }
@@ -227,7 +227,7 @@ impl<'a> Fetcher<'a> {
         Ok((digest, size))
     }
 
-    fn fetch(&self, request: &Request, stop: &AtomicBool) -> Result<Fetched> {
+    fn fetch(&self, request: &Request, stop: &AtomicBool) -> Result<FetchedFile> {
         let digest = request.digest;
         if let Some(found) = self.stored(&digest)? {
             return Ok(found);
@@ -239,16 +239,16 @@ impl<'a> Fetcher<'a> {
             return Ok(found);
         }
         let (digest, size, from) = self.download(request, partial, &Expected::Sha256(digest), stop)?;
-        Ok(Fetched { digest, size, cached: false, from })
+        Ok(FetchedFile { digest, size, cached: false, from })
     }
 
-    fn stored(&self, digest: &Digest) -> Result<Option<Fetched>> {
+    fn stored(&self, digest: &Digest) -> Result<Option<FetchedFile>> {
         if !self.store.contains(digest) {
             return Ok(None);
         }
         let path = self.store.blob(digest);
         let size = path.metadata().at("reading", &path)?.len();
-        Ok(Some(Fetched { digest: *digest, size, cached: true, from: "store".to_owned() }))
+        Ok(Some(FetchedFile { digest: *digest, size, cached: true, from: "store".to_owned() }))
     }
 
     /// Completes `partial` and moves it into the store. After a failure the bytes are kept for resuming,
@@ -270,7 +270,7 @@ impl<'a> Fetcher<'a> {
         let outcome = if transfer.complete() {
             Ok("an earlier download".to_owned())
         } else {
-            self.quest(title, urls, absent.as_ref(), stop, |place| {
+            self.try_places(title, urls, absent.as_ref(), stop, |place| {
                 transfer.attempt(&self.client, place).map(|()| place.to_string())
             })
         };
@@ -288,7 +288,7 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    fn quest<T>(
+    fn try_places<T>(
         &self,
         title: &str,
         urls: &[String],
@@ -301,7 +301,7 @@ impl<'a> Fetcher<'a> {
         if places.is_empty() {
             return Err(unreachable_offline(title));
         }
-        let quest = Quest {
+        let download = Download {
             title,
             places: &places,
             absent,
@@ -310,7 +310,7 @@ impl<'a> Fetcher<'a> {
             stop,
             progress: self.progress,
         };
-        quest.run(attempt)
+        download.run(attempt)
     }
 
     /// Offline, one message names the missing files.

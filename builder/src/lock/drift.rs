@@ -6,7 +6,7 @@ use crate::definition::plan::{ArtifactPlan, Checksum, ImagePlan, LayerPlan, Orig
 
 /// An artifact of the plan that the lock must pin.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct ArtifactRequest<'a> {
     /// Its layer.
     pub layer: &'a LayerPlan,
     /// The artifact.
@@ -18,16 +18,16 @@ pub struct Wanted<'a> {
 }
 
 /// Every artifact that is fetched from an address.
-pub fn wanted(plan: &ImagePlan) -> impl Iterator<Item = Wanted<'_>> {
+pub fn wanted(plan: &ImagePlan) -> impl Iterator<Item = ArtifactRequest<'_>> {
     plan.layers.iter().flat_map(|layer| {
         layer.artifacts.iter().filter_map(move |artifact| match &artifact.origin {
-            Origin::Url { url, checksum } => Some(Wanted { layer, artifact, url, checksum }),
+            Origin::Url { url, checksum } => Some(ArtifactRequest { layer, artifact, url, checksum }),
             _ => None,
         })
     })
 }
 
-impl Wanted<'_> {
+impl ArtifactRequest<'_> {
     /// Whether `pin` is a pin of this very artifact.
     pub fn is_pinned_by(&self, pin: &LockedArtifact) -> bool {
         let same_digest = match self.checksum {

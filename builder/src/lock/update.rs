@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::drift::{self, Wanted};
+use super::drift::{self, ArtifactRequest};
 use super::table::DigestTable;
 use super::{Lock, LockedArtifact, SCHEMA};
 use crate::base::{BaseRequest, LockedBase};
@@ -51,7 +51,7 @@ pub fn update(
 }
 
 fn pin(
-    want: &Wanted<'_>,
+    want: &ArtifactRequest<'_>,
     old: Option<&Lock>,
     policy: &Policy,
     fetcher: &Fetcher<'_>,
@@ -80,7 +80,7 @@ fn pin(
 }
 
 /// The digest and, where it can be learned cheaply, the length.
-fn ask(want: &Wanted<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<(Digest, Option<u64>)> {
+fn ask(want: &ArtifactRequest<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<(Digest, Option<u64>)> {
     if let Some(digest) = policy.table.get(want.url) {
         return Ok((digest, None));
     }

@@ -41,19 +41,19 @@ pub struct Output {
 pub trait Writer: Debug + Send + Sync {
     /// Writes the files into the folder `folder`, which becomes visible to the user only when every output is complete.
     /// Other outputs are written there at the same time, under other names.
-    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>>;
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>>;
 }
 
 /// A file that an output has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct OutputFile {
     /// Its path below the output folder.
     pub file: String,
     /// Its digest, where that was computed when its bytes were made.
     pub digest: Option<Digest>,
 }
 
-impl From<String> for Written {
+impl From<String> for OutputFile {
     fn from(file: String) -> Self {
         Self { file, digest: None }
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::assembly::Part;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::cpio::{BLOCK, CpioWriter};
-use crate::output::{Output, Writer, Written};
+use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
 
 pub(super) const OUTPUT: Output = Output::new::<Pxe>(
@@ -32,7 +32,7 @@ const SCRIPT: &str = "boot.ipxe";
 struct Pxe {}
 
 impl Writer for Pxe {
-    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>> {
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let plan = parts.image.plan;
         let name = format!("{}-pxe", plan.name);
         let script = script(&plan.name, &plan.kernel_arguments)?;

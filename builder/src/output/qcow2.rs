@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::assembly::Part;
 use crate::error::Result;
-use crate::output::{Output, Writer, Written};
+use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
 use crate::process::{Run, tool};
 
@@ -42,7 +42,7 @@ enum Compression {
 }
 
 impl Writer for Qcow2 {
-    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>> {
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let name = format!("{}.qcow2", parts.image.plan.name);
         let disk = parts.disk()?;
         parts.work.record_tool("qemu-img", &version()?);

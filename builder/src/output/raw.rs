@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::assembly::Part;
 use crate::error::{IoContext, Result};
-use crate::output::{Output, Writer, Written};
+use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
 
 pub(super) const OUTPUT: Output = Output::new::<Raw>(
@@ -24,7 +24,7 @@ pub(super) const OUTPUT: Output = Output::new::<Raw>(
 struct Raw {}
 
 impl Writer for Raw {
-    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>> {
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let file = |extension: &str| format!("{}.{extension}", parts.image.plan.name);
         let names = ["raw", "vmlinuz", "initrd", "cmdline"].map(file);
         let [raw, kernel, initrd, command_line] = names.each_ref().map(|name| folder.join(name));
@@ -36,7 +36,7 @@ impl Writer for Raw {
             .and_then(|mut to| io::copy(&mut from, &mut to))
             .at("writing", &kernel)?;
         fs::write(&command_line, parts.command_line()?.to_owned() + "\n").at("writing", &command_line)?;
-        Ok(names.map(Written::from).into())
+        Ok(names.map(OutputFile::from).into())
     }
 }
 

@@ -24,7 +24,7 @@ use crate::layer::PackedLayer;
 use crate::lock::Lock;
 use crate::part::Parts;
 use crate::part::work::Work;
-use crate::provenance::{self, Locked};
+use crate::provenance::{self, Pins};
 use crate::scratch::Scratch;
 use layers::Builder;
 use report::{Report, Timer};
@@ -64,8 +64,8 @@ pub fn build(
         Work::new(&session.store, work.path(), &session.progress),
     );
     let files = outputs::write(&parts, publication.folder(), &mut timer)?;
-    let locked = Locked { artifacts: &lock.artifacts, base: &lock.base };
-    let sums = timer.step("manifest", || provenance::write(&parts, locked, files, publication.folder()))?;
+    let pins = Pins { artifacts: &lock.artifacts, base: &lock.base };
+    let sums = timer.step("manifest", || provenance::write(&parts, pins, files, publication.folder()))?;
     drop(parts);
 
     // 5. Final names.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::definition::plan::ImagePlan;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::fetch::Fetched;
+use crate::fetch::FetchedFile;
 use crate::layer::PackedLayer;
 use crate::provenance::sums::Sum;
 
@@ -80,13 +80,13 @@ impl Report {
         plan: &ImagePlan,
         identity: Digest,
         layers: Vec<PackedLayer>,
-        fetched: &[Fetched],
+        fetched: &[FetchedFile],
         files: Vec<Sum>,
         outputs: Vec<PathBuf>,
         timer: Timer,
         elapsed: Duration,
     ) -> Self {
-        let new: Vec<&Fetched> = fetched.iter().filter(|fetched| !fetched.cached).collect();
+        let new: Vec<&FetchedFile> = fetched.iter().filter(|fetched| !fetched.cached).collect();
         Self {
             image: plan.name.clone(),
             kubernetes: plan.variables.get("kubernetes").cloned().unwrap_or_default(),

@@ -12,7 +12,7 @@ use crate::format::gpt::Layout;
 use crate::layer::PackedLayer;
 use crate::lock::LockedArtifact;
 use crate::part::Parts;
-use crate::provenance::Locked;
+use crate::provenance::Pins;
 use crate::provenance::sums::Sum;
 
 /// Version of the format.
@@ -84,7 +84,7 @@ impl<'a> Manifest<'a> {
     ///
     /// # Errors
     /// When a part that the manifest shows cannot be made.
-    pub fn new(parts: &'a Parts<'_>, locked: Locked<'a>, outputs: &'a [Sum]) -> Result<Self> {
+    pub fn new(parts: &'a Parts<'_>, pins: Pins<'a>, outputs: &'a [Sum]) -> Result<Self> {
         let image = &parts.image;
         let kernel = match parts.kernel() {
             Ok(kernel) => Some(KernelFact {
@@ -112,8 +112,8 @@ impl<'a> Manifest<'a> {
             kernel,
             disk: parts.finished_disk().map(|disk| &disk.layout),
             layers: image.layers().iter().map(layer).collect(),
-            artifacts: locked.artifacts,
-            packages: locked.base.packages(),
+            artifacts: pins.artifacts,
+            packages: pins.base.packages(),
             tools: parts.work.tools(),
             outputs,
         })

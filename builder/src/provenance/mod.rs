@@ -17,7 +17,7 @@ use crate::provenance::sums::Sum;
 
 /// What the lock says of an image.
 #[derive(Debug, Clone, Copy)]
-pub struct Locked<'a> {
+pub struct Pins<'a> {
     /// Artifacts of its layers.
     pub artifacts: &'a [LockedArtifact],
     /// Its base.
@@ -36,10 +36,10 @@ pub const SUMS: &str = "SHA256SUMS";
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn write(parts: &Parts<'_>, locked: Locked<'_>, mut sums: Vec<Sum>, folder: &Path) -> Result<Vec<Sum>> {
+pub fn write(parts: &Parts<'_>, pins: Pins<'_>, mut sums: Vec<Sum>, folder: &Path) -> Result<Vec<Sum>> {
     sums.sort();
-    write_json(&folder.join(SBOM), &sbom::Bom::new(&parts.image, locked))?;
-    write_json(&folder.join(MANIFEST), &manifest::Manifest::new(parts, locked, &sums)?)?;
+    write_json(&folder.join(SBOM), &sbom::Bom::new(&parts.image, pins))?;
+    write_json(&folder.join(MANIFEST), &manifest::Manifest::new(parts, pins, &sums)?)?;
     sums.extend(sums::of(&[MANIFEST, SBOM].map(|file| file.to_owned().into()), folder)?);
     sums.sort();
     let path = folder.join(SUMS);

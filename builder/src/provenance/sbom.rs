@@ -10,7 +10,7 @@ use crate::base;
 use crate::definition::plan::{ArtifactPlan, LayerPlan, Origin};
 use crate::determinism::{self, Calendar};
 use crate::lock::LockedArtifact;
-use crate::provenance::Locked;
+use crate::provenance::Pins;
 use crate::purl;
 
 /// The document.
@@ -96,11 +96,11 @@ struct Dependency {
 
 impl Bom {
     /// Everything in `image`: the operating system, its packages, the layers' artifacts, programs of Kiln, preloaded container images.
-    pub fn new(image: &Image<'_>, locked: Locked<'_>) -> Self {
+    pub fn new(image: &Image<'_>, pins: Pins<'_>) -> Self {
         let release = release(image);
         let mut components = vec![operating_system(image, &release)];
-        components.extend(locked.base.components(&release).into_iter().map(of_the_base));
-        components.extend(locked.artifacts.iter().map(|artifact| downloaded(image, artifact)));
+        components.extend(pins.base.components(&release).into_iter().map(of_the_base));
+        components.extend(pins.artifacts.iter().map(|artifact| downloaded(image, artifact)));
         components.extend(programs(image));
         components.extend(preloaded(image));
         components.sort_by(|a, b| a.reference.cmp(&b.reference));

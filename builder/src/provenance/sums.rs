@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{IoContext, Result};
-use crate::output::Written;
+use crate::output::OutputFile;
 
 /// A file of an output.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,11 +25,11 @@ pub struct Sum {
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn of(files: &[Written], folder: &Path) -> Result<Vec<Sum>> {
+pub fn of(files: &[OutputFile], folder: &Path) -> Result<Vec<Sum>> {
     files.iter().map(|written| sum(written, folder)).collect()
 }
 
-fn sum(written: &Written, folder: &Path) -> Result<Sum> {
+fn sum(written: &OutputFile, folder: &Path) -> Result<Sum> {
     let path = folder.join(&written.file);
     let size = fs::metadata(&path).at("reading", &path)?.len();
     let sha256 = written.digest.map_or_else(|| Digest::of_file(&path), Ok)?;
@@ -55,7 +55,7 @@ mod tests {
         for file in ["b.raw", "oci/blob"] {
             fs::write(folder.path().join(file), file).unwrap();
         }
-        let known = Written { file: "oci/blob".to_owned(), digest: Some(Digest::of(b"told")) };
+        let known = OutputFile { file: "oci/blob".to_owned(), digest: Some(Digest::of(b"told")) };
         let sums = of(&["b.raw".to_owned().into(), known], folder.path()).unwrap();
         assert_eq!(sums[0], Sum { file: "b.raw".to_owned(), size: 5, sha256: Digest::of(b"b.raw") });
         assert_eq!(sums[1], Sum { file: "oci/blob".to_owned(), size: 8, sha256: Digest::of(b"told") });

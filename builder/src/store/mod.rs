@@ -39,7 +39,7 @@ pub struct Partial {
 
 /// What [`Store::built`] returns.
 #[derive(Debug)]
-pub struct Built {
+pub struct BuiltFolder {
     /// The finished folder.
     pub path: PathBuf,
     /// Whether it was there already.
@@ -137,16 +137,16 @@ impl Store {
 
     /// The folder of `key`, made by `build` when it is not there. Concurrent builds of one key wait for each other;
     /// `build` fills an empty folder that appears under its final name only when it is complete and on the disk.
-    pub fn built(&self, key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<Built> {
+    pub fn built(&self, key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<BuiltFolder> {
         let (kind, key) = (key.kind, key.digest);
         let parent = self.root.join("built").join(kind);
         let path = parent.join(key.hex());
         if path.is_dir() {
-            return Ok(Built { path, cached: true });
+            return Ok(BuiltFolder { path, cached: true });
         }
         let _lock = self.lock(&format!("{kind}-{}", key.hex()))?;
         if path.is_dir() {
-            return Ok(Built { path, cached: true });
+            return Ok(BuiltFolder { path, cached: true });
         }
         fs::create_dir_all(&parent).at("creating", &parent)?;
         let scratch = self.scratch()?;
@@ -156,7 +156,7 @@ impl Store {
         flush(&work)?;
         fs::rename(&work, &path).at("renaming", &path)?;
         sync_folder(&parent)?;
-        Ok(Built { path, cached: false })
+        Ok(BuiltFolder { path, cached: false })
     }
 
     /// A private folder on the store's file system.

@@ -10,7 +10,7 @@ use kiln::digest::Digest;
 use kiln::layer::PackedLayer;
 use kiln::lock::LockedArtifact;
 use kiln::output;
-use kiln::provenance::{self, Locked, sums};
+use kiln::provenance::{self, Pins, sums};
 use kiln::tree::{Body, Entry};
 use serde_json::Value;
 
@@ -111,8 +111,8 @@ fn describe(bench: &mut Bench) -> (Value, Value) {
     let (artifacts, base) = ([artifact()], LockedBase::from(Sections { base: selection(), packages }));
     bench.with(|parts| {
         let files = output::configured("raw", None).unwrap().write(parts, &out).unwrap();
-        let locked = Locked { artifacts: &artifacts, base: &base };
-        let sums = provenance::write(parts, locked, sums::of(&files, &out).unwrap(), &out).unwrap();
+        let pins = Pins { artifacts: &artifacts, base: &base };
+        let sums = provenance::write(parts, pins, sums::of(&files, &out).unwrap(), &out).unwrap();
         assert_eq!(sums.len(), files.len() + 2);
     });
     let read = |name: &str| serde_json::from_slice(&fs::read(out.join(name)).unwrap()).unwrap();

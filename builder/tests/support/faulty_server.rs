@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kiln::digest::Digest;
 use kiln::error::Result;
-use kiln::fetch::{Fetched, Fetcher, Options, Request, Route};
+use kiln::fetch::{FetchedFile, Fetcher, Options, Request, Route};
 use kiln::progress::Progress;
 use kiln::store::Store;
 use tempfile::TempDir;
@@ -100,7 +100,7 @@ impl Cache {
     }
 
     /// Fetches one file by a fetcher of its own, as a new process would.
-    pub fn fetch(&self, request: &Request, options: Options) -> Result<Fetched> {
+    pub fn fetch(&self, request: &Request, options: Options) -> Result<FetchedFile> {
         let progress = Progress::silent();
         let fetched =
             Fetcher::new(&self.store, options, &progress)?.fetch_all(std::slice::from_ref(request))?;

@@ -24,7 +24,7 @@ pub use build::{Build, build};
 pub use mirrors::{Mirrors, gone, mirrors, url};
 pub use resolve::{Resolve, resolve};
 
-use super::packages::{Locked, LockedPackage, Selection};
+use super::packages::{LockedPackage, LockedPackages, Selection};
 use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase};
 use crate::assembly::Part;
 use crate::definition::plan::Arch;
@@ -125,7 +125,7 @@ impl Base for Distribution {
             scratch: scratch.path(),
         };
         let packages = resolve(&resolution, context.progress)?;
-        Ok(LockedBase::Packages(Locked { selection: Selection::of(request), packages }))
+        Ok(LockedBase::Packages(LockedPackages { selection: Selection::of(request), packages }))
     }
 
     fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>> {

@@ -23,7 +23,7 @@ use crate::determinism::Calendar;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::compress::{CompressedLayer, Compression, compress};
-use crate::output::{Output, Writer, Written};
+use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
 
 pub(super) const OUTPUT: Output = Output::new::<Oci>(
@@ -42,7 +42,7 @@ struct Oci {
 }
 
 impl Writer for Oci {
-    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<Written>> {
+    fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let image = &parts.image;
         let name = format!("{}-oci", image.plan.name);
         let mut layout = Layout { root: folder.join(&name), files: Vec::new() };
@@ -78,7 +78,7 @@ impl Writer for Oci {
 struct Layout {
     root: PathBuf,
     /// What is in it, relative to it.
-    files: Vec<Written>,
+    files: Vec<OutputFile>,
 }
 
 impl Layout {
@@ -115,10 +115,10 @@ impl Layout {
     }
 
     fn file(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.write(Written { file: name.to_owned(), digest: Some(Digest::of(bytes)) }, bytes)
+        self.write(OutputFile { file: name.to_owned(), digest: Some(Digest::of(bytes)) }, bytes)
     }
 
-    fn write(&mut self, written: Written, bytes: &[u8]) -> Result<()> {
+    fn write(&mut self, written: OutputFile, bytes: &[u8]) -> Result<()> {
         let path = self.root.join(&written.file);
         fs::write(&path, bytes).at("writing", &path)?;
         self.files.push(written);
@@ -126,8 +126,8 @@ impl Layout {
     }
 }
 
-fn blob(digest: &Digest) -> Written {
-    Written { file: format!("blobs/sha256/{}", digest.hex()), digest: Some(*digest) }
+fn blob(digest: &Digest) -> OutputFile {
+    OutputFile { file: format!("blobs/sha256/{}", digest.hex()), digest: Some(*digest) }
 }
 
 fn configuration(image: &Image<'_>) -> Result<oci::ImageConfiguration> {

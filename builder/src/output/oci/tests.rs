@@ -58,7 +58,7 @@ fn write(folder: &Path) -> Vec<PackedLayer> {
 }
 
 /// `files` are all that is in `out`, each with the digest of its bytes.
-fn check_files(files: &[Written], out: &Path) {
+fn check_files(files: &[OutputFile], out: &Path) {
     for written in files {
         assert_eq!(
             written.digest,
