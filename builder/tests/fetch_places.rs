@@ -244,7 +244,7 @@ fn a_proxy_is_asked_instead_of_the_server() {
 #[test]
 fn the_proxy_of_the_environment_is_honoured() {
     let body = content(5000);
-    if let Ok(digest) = std::env::var("FETCH_TEST_DIGEST") {
+    if let Ok(digest) = std::env::var("KILN_TEST_FETCH_DIGEST") {
         let (cache, digest) = (Cache::new(), digest.parse().unwrap());
         let wanted = Request { digest, ..request("http://upstream.invalid/x", &body) };
         cache.fetch(&wanted, Options { route: Route::Environment, ..options() }).unwrap();
@@ -253,7 +253,7 @@ fn the_proxy_of_the_environment_is_honoured() {
     let served = body.clone();
     let proxy = start(move |seen, stream| serve(stream, seen, &served));
     let child = again("the_proxy_of_the_environment_is_honoured")
-        .env("FETCH_TEST_DIGEST", Digest::of(&body).hex())
+        .env("KILN_TEST_FETCH_DIGEST", Digest::of(&body).hex())
         .env("http_proxy", proxy.url(""))
         .env_remove("no_proxy")
         .env_remove("NO_PROXY")
@@ -288,7 +288,7 @@ fn tls_server(folder: &Path, body: Vec<u8>) -> (TestServer, std::path::PathBuf) 
 #[test]
 fn tls_is_verified_by_the_roots_of_the_system() {
     let (body, cache, folder) = (content(5000), Cache::new(), TempDir::new().unwrap());
-    if let Ok(address) = std::env::var("FETCH_TEST_URL") {
+    if let Ok(address) = std::env::var("KILN_TEST_FETCH_URL") {
         cache.fetch(&request(&format!("{address}/x"), &body), options()).unwrap();
         let error = cache.fetch(&request(&format!("{address}/downgrade"), b"other"), options()).unwrap_err();
         assert!(error.message().contains("it leads from https to http"), "{error}");
@@ -302,7 +302,7 @@ fn tls_is_verified_by_the_roots_of_the_system() {
     assert!(!error.message().contains("attempts") && server.requests().is_empty(), "{error}");
     cache.assert_holds(&[], &[]);
     let trusting = again("tls_is_verified_by_the_roots_of_the_system")
-        .env("FETCH_TEST_URL", address)
+        .env("KILN_TEST_FETCH_URL", address)
         .env("SSL_CERT_FILE", certificate)
         .env_remove("SSL_CERT_DIR")
         .output();

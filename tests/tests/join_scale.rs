@@ -1,6 +1,6 @@
 //! A thousand machines join one real API server at about the same time, as after a power cut or when an autoscaler wakes up: all succeed, nobody storms.
-//! Beside them, for comparison, as many real kubeadm joins as a small machine bears. `KILN_SCALE` is the number of agents (1000), `KILN_SCALE_SPREAD` the
-//! seconds over which their starts are spread (30), `KILN_SCALE_KUBEADM` the number of kubeadm joins (6).
+//! Beside them, for comparison, as many real kubeadm joins as a small machine bears. `KILN_TEST_SCALE` is the number of agents (1000), `KILN_TEST_SCALE_SPREAD` the
+//! seconds over which their starts are spread (30), `KILN_TEST_SCALE_KUBEADM` the number of kubeadm joins (6).
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -170,9 +170,9 @@ fn a_thousand_machines_join_without_a_storm() {
     if let Some(why) = control_plane::hindrance(version) {
         return not_run("joins at scale", &why);
     }
-    let (count, spread) = (number("KILN_SCALE", 1000), number("KILN_SCALE_SPREAD", 30));
+    let (count, spread) = (number("KILN_TEST_SCALE", 1000), number("KILN_TEST_SCALE_SPREAD", 30));
     let control_plane = ControlPlane::start(version);
-    let kubeadm = kubeadms(&control_plane, number("KILN_SCALE_KUBEADM", 6));
+    let kubeadm = kubeadms(&control_plane, number("KILN_TEST_SCALE_KUBEADM", 6));
     let runtime = Runtime::start(&control_plane);
     let firstboot = agents(&control_plane, &runtime, count, spread);
     workspace::say(&format!("{}\n{}", firstboot.row("firstboot"), kubeadm.row("kubeadm")));

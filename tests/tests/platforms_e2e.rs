@@ -1,7 +1,7 @@
 //! The one image, unchanged, joins wherever it is booted: QEMU shows the platform's firmware tables, the simulator answers on the platform's own
 //! addresses, and a real control plane gets the Node. Each Node has the platform's provider-id, labels and addresses.
 //!
-//! Long: a boot for each platform. `KILN_PLATFORMS=ec2,gce` chooses some.
+//! Long: a boot for each platform. `KILN_TEST_PLATFORMS=ec2,gce` chooses some.
 
 use std::fs;
 use std::path::Path;
@@ -343,11 +343,11 @@ fn the_one_image_joins_on_every_platform() {
             &format!("no program {program} here (packages dosfstools, mtools, genisoimage)"),
         );
     }
-    let chosen = std::env::var("KILN_PLATFORMS").ok();
+    let chosen = std::env::var("KILN_TEST_PLATFORMS").ok();
     let is_chosen =
         |case: &&Case| chosen.as_ref().is_none_or(|names| names.split(',').any(|name| name == case.platform));
     let image = kiln::joining_image();
     let cases: Vec<&Case> = CASES.iter().filter(is_chosen).collect();
-    assert!(!cases.is_empty(), "KILN_PLATFORMS names no platform of this test");
+    assert!(!cases.is_empty(), "KILN_TEST_PLATFORMS names no platform of this test");
     cases.into_iter().for_each(|case| joins(case, &image, control_plane));
 }
