@@ -1,7 +1,8 @@
 //! The checkpoint: the finished phases of a join, in `/var/lib/firstboot/journal.json`.
 //!
-//! It is written by rename and flushed before the next phase begins, so after a power cut the last finished phase is known. It holds
-//! hashes, names and times, never a secret. The file is still called a journal: agents of older images read and write it too.
+//! It is written by rename and flushed before the next phase begins, so after a power cut the last finished
+//! phase is known. It holds hashes, names and times, never a secret. The file is still called a journal:
+//! agents of older images read and write it too.
 
 use std::path::PathBuf;
 
@@ -32,7 +33,7 @@ pub struct Checkpoint {
     pub config: String,
     /// The name under which the machine joins.
     pub node: String,
-    /// The finished phases with the hash of what each was given.
+    /// The finished phases, each with the hash of its input.
     pub phases: Vec<Finished>,
     /// Whether the join is over.
     pub joined: bool,
@@ -42,8 +43,7 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Finished {
-    /// The phase's name.
-    pub phase: String,
+    pub(crate) phase: String,
     /// The hash of its input.
     pub input: String,
     /// When it ended, in seconds since 1970.

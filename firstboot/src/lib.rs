@@ -1,5 +1,5 @@
-//! The agent in every Kiln image: one static program. As PID 1 of the initrd it mounts the real root; on the running machine it joins a
-//! cluster.
+//! The agent in every Kiln image: one static program. As PID 1 of the initrd it mounts the real root; on the
+//! running machine it joins a cluster.
 //!
 //! ```text
 //! kernel ─► /init: initrd ─► systemd of the real root ─► firstboot.service ─► commands ─► run

@@ -1,4 +1,4 @@
-//! Who this machine is, read once at the beginning of a run.
+//! The identity of the machine and its service manager. `run::Session` reads them once.
 
 use std::path::Path;
 
@@ -17,12 +17,11 @@ const LONGEST: u64 = 4 << 20;
 pub struct Machine {
     /// A hash that no other machine has: see [`identity::of`].
     pub identity: String,
-    /// Its service manager.
-    pub services: Services,
+    pub(crate) services: Services,
 }
 
 impl Machine {
-    /// The machine whose files begin at `root`. A folder is not a machine whose services can be asked.
+    /// Reads the machine whose files begin at `root`. A folder has no service manager.
     pub fn read(root: &Root) -> Result<Self> {
         let identity = identity::of(root).ok_or_else(|| {
             Failure::new(ErrorKind::Host, "this machine has neither a sane SMBIOS system UUID nor a machine-id")
@@ -32,7 +31,7 @@ impl Machine {
     }
 }
 
-/// The kubelet's version: what the image says of itself, else what the program says.
+/// The kubelet's version: by the image's description, else by the program.
 pub fn kubelet_version(root: &Root) -> Result<Version> {
     match described_version(root) {
         Some(version) => Ok(version),
@@ -40,7 +39,8 @@ pub fn kubelet_version(root: &Root) -> Result<Version> {
     }
 }
 
-/// `variables.kubernetes` of the image's description; asking it costs nothing, asking the program a second of a slow boot.
+/// `variables.kubernetes` of the image's description; the description is read at once, the program takes a
+/// second of a slow boot.
 fn described_version(root: &Root) -> Option<Version> {
     let path = root.path(Path::new("/").join(contract::IMAGE_FOLDER).join("image.json"));
     let bytes = files::read(&path, LONGEST).ok()??;

@@ -1,12 +1,12 @@
-//! The trust policy: whose facts, node configs and secrets the machine accepts. The builder bakes it into the image, from the table
-//! `[metadata]` of the definition.
+//! The trust policy: whose facts, node configs and secrets the machine accepts. The builder bakes it into the
+//! image, from the table `[metadata]` of the definition.
 //!
 //! ```json
 //! {"platform": "ec2", "facts": ["ec2"], "config": ["ec2", "url"], "secrets": ["token-url"], "signed-by": ["RW…"], "guard": true}
 //! ```
 //!
-//! A missing field restricts nothing: without the file, every platform and location is allowed. All else fails closed: a file that cannot
-//! be read, an unknown field or name.
+//! A missing field restricts nothing: without the file, every platform and location is allowed. All else
+//! fails closed: a file that cannot be read, an unknown field or name.
 
 use contract::public_key::PublicKey;
 use contract::trust_policy::{Invalid, TOKEN_URL, TrustPolicyFile};

@@ -1,4 +1,5 @@
-//! The guard in real network namespaces: a pod behind a bridge, the node, and a metadata service on its uplink. Needs root and iproute2.
+//! The guard in real network namespaces: a pod behind a bridge, the node, and a metadata service on its
+//! uplink. Needs root and iproute2.
 #![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::io::{Read, Write};

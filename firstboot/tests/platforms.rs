@@ -1,5 +1,6 @@
-//! Detection on machines that are folders: `tests/platforms/NAME/` is a root prefix with what such a machine shows. Its file `expected` says
-//! what must come of it: the platform, `none` or `refused`; a part of what was seen; and who else looks like it, `not believed: NAME`.
+//! Detection on machines that are folders: `tests/platforms/NAME/` is a root prefix with what such a machine
+//! shows. Its file `expected` says what must come of it: the platform, `none` or `refused`; a part of what
+//! was seen; and who else looks like it, `not believed: NAME`.
 #![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::collections::BTreeSet;
@@ -144,7 +145,8 @@ fn forbid(sockets: Sockets) {
         step(libc::BPF_RET | libc::BPF_K, (0, 0), libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    // SAFETY: both calls change this thread alone; the kernel copies the program, which lives until they are through.
+    // SAFETY: both calls change this thread alone; the kernel copies the program, which lives until they are
+    // through.
     let done = unsafe {
         [
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),

@@ -1,4 +1,5 @@
-//! The command line of the agent on a running node, and of the kubeadm that it replaces. Pure: words in, a [`Request`] out.
+//! The command line of the agent on a running node, and of the kubeadm that it replaces. Pure: words in, a
+//! [`Request`] out.
 //!
 //! ```text
 //! arguments ─► words ─► parse ─► Request ─► commands ─► exit code

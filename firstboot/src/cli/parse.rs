@@ -14,16 +14,16 @@ use crate::host::root::Root;
 use crate::secret::Secret;
 use contract::suggest;
 
-/// The name of the link through which old user-data calls the agent.
+/// The name of the link through which existing user data calls the agent.
 const KUBEADM: &str = "kubeadm";
 
 /// The agent's commands.
 const COMMANDS: &[&str] = &["run", "join", "preflight", "explain", "status", "reset", "config"];
 
-/// Those that the link named kubeadm has.
+/// The commands of the link named kubeadm.
 const KUBEADM_COMMANDS: &[&str] = &["join", "reset", "config", "version"];
 
-/// Those of the real kubeadm which this one cannot do.
+/// Commands of the real kubeadm that this one does not have.
 const KUBEADM_ONLY: &[&str] = &["alpha", "certs", "completion", "init", "kubeconfig", "token", "upgrade"];
 
 /// Every flag of a join by the name that kubeadm's rules use.
@@ -69,7 +69,7 @@ struct Line {
     help: String,
 }
 
-/// What a word that is no common flag is to a command: whether it took it.
+/// Whether a command took a word that is not a common flag.
 type Taken = Result<bool>;
 
 impl Line {
@@ -151,7 +151,8 @@ impl Line {
         Ok(true)
     }
 
-    /// Reads the rest of the words: `flag` takes a flag of the command, `value` any other word. False when help is asked for.
+    /// Reads the rest of the words: `flag` takes a flag of the command, `value` any other word. False when
+    /// help is asked for.
     fn rest(
         &mut self,
         mut flag: impl FnMut(&str, &mut Words) -> Taken,

@@ -1,11 +1,11 @@
-//! What a command line asks for, typed.
+//! The requests of the command line.
 
 use std::path::PathBuf;
 
 use crate::config::flags::JoinFlags;
 use crate::host::root::Root;
 
-/// What a command line asks for.
+/// A request of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Print this text.
@@ -15,7 +15,7 @@ pub enum Request {
         /// As JSON.
         json: bool,
     },
-    /// `kubeadm version`: print a version that scripts made for kubeadm accept.
+    /// `kubeadm version`: print a version that scripts for kubeadm accept.
     KubeadmVersion(KubeadmVersion),
     /// Find the metadata of this machine and configure it.
     Run(Run),
@@ -23,9 +23,9 @@ pub enum Request {
     Join(Join),
     /// Only the checks of a join.
     Preflight(Join),
-    /// Say what a join would do and where each value comes from.
+    /// Print the plan of a join and the origin of each value.
     Explain(Join),
-    /// Say how far this node is.
+    /// Print the status of the last run.
     Status(Status),
     /// Undo a join.
     Reset(Reset),
@@ -102,7 +102,7 @@ pub struct Reset {
     pub dry_run: bool,
     /// `--cert-dir`: the folder of certificates, else `/etc/kubernetes/pki`.
     pub cert_dir: Option<PathBuf>,
-    /// `--cleanup-tmp-dir`: also what kubeadm keeps in `/etc/kubernetes/tmp`.
+    /// `--cleanup-tmp-dir`: also empty kubeadm's `/etc/kubernetes/tmp`.
     pub cleanup_tmp_dir: bool,
     /// `--config`: a ResetConfiguration.
     pub config: Option<PathBuf>,

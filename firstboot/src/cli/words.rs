@@ -15,7 +15,7 @@ pub enum Word {
     Value(OsString),
 }
 
-/// The words that are left.
+/// The remaining words.
 pub struct Words {
     parser: lexopt::Parser,
 }
@@ -54,7 +54,7 @@ impl Words {
         self.value(flag).map(PathBuf::from)
     }
 
-    /// The same as a list with commas between.
+    /// The same as a list with commas.
     pub fn list(&mut self, flag: &str) -> Result<Vec<String>> {
         let text = self.text(flag)?;
         Ok(text
@@ -95,7 +95,7 @@ fn is_number(text: &str) -> bool {
     text.parse::<u8>().is_ok()
 }
 
-/// A command line that makes no sense.
+/// The failure for a wrong command line.
 pub fn usage(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::Usage, message)
 }
@@ -105,7 +105,7 @@ pub fn dashed(flag: &str) -> String {
     if flag.chars().count() == 1 { format!("-{flag}") } else { format!("--{flag}") }
 }
 
-/// A flag that the verb with this `help` does not have.
+/// The failure for a flag that the command with this `help` does not have.
 pub fn unknown_flag(flag: &str, help: &str) -> Failure {
     let known = help
         .split_whitespace()
@@ -120,7 +120,7 @@ pub fn unknown_flag(flag: &str, help: &str) -> Failure {
     ))
 }
 
-/// A word that has no place here.
+/// The failure for an unexpected word.
 pub fn unexpected(word: &OsString) -> Failure {
     usage(format!("unexpected argument \"{}\"", masked(&word.to_string_lossy())))
 }

@@ -14,8 +14,8 @@ use crate::report;
 use crate::run::{Console, ResolvedConfig, Session, node_config};
 use crate::trust_policy::TrustPolicy;
 
-/// Returns the output. The metadata is read as a join would read it; nothing is changed, and the cluster is not asked. A config that
-/// cannot be read is an error, after everything else is printed.
+/// Returns the output. The metadata is read as a join would read it; nothing is changed, and the cluster is
+/// not asked. A config that cannot be read is an error, after everything else is printed.
 pub fn explain(request: &request::Join, console: Console) -> Result<String> {
     let session = Session::new(&request.common.root, console);
     let (mut metadata, failed) = known(&session);
@@ -72,7 +72,7 @@ fn given(
     Ok(resolved)
 }
 
-/// What is shown, in this order.
+/// The rows of the output, in this order.
 type Record = Vec<(&'static str, Value)>;
 
 fn printed(record: &Record, json: bool) -> String {
@@ -91,7 +91,7 @@ fn printed(record: &Record, json: bool) -> String {
     text
 }
 
-/// The row that has rows of its own.
+/// The row that has further rows.
 const FACTS: &str = "facts";
 
 /// `eu-west-1a (http://169.254.169.254/…)`
@@ -112,7 +112,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Where the machine is, and what is known of it.
+/// Platform, trust policy and facts.
 fn about(metadata: &Metadata, policy: &TrustPolicy) -> Record {
     let restrictions = policy.sentences();
     let everything = || json!("everything that is recognised is believed");
@@ -128,7 +128,7 @@ fn about(metadata: &Metadata, policy: &TrustPolicy) -> Record {
     ]
 }
 
-/// What a join would do.
+/// The plan of a join.
 fn join(session: &Session, resolved: &ResolvedConfig) -> Result<Record> {
     let (root, config) = (session.root, &resolved.config);
     let machine = session.machine()?;

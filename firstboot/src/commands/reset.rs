@@ -46,7 +46,7 @@ fn print_step(step: &Step, console: Console) {
     console.print(&format!("{}: {word}", step.name));
 }
 
-/// Asks as kubeadm does. Without a terminal nobody can answer.
+/// Asks as kubeadm does. Without a terminal there is no answer.
 fn confirm() -> Result<()> {
     let refused =
         || Failure::new(ErrorKind::Usage, "not confirmed: nothing was changed").help("say y, or use --force");

@@ -7,18 +7,17 @@ use crate::host::files;
 use crate::host::root::Root;
 use crate::status::{self, Status, timeline};
 
-/// What to show.
+/// The options of the output.
 #[derive(Debug, Default)]
 pub struct Options<'a> {
-    /// The raw document.
-    pub json: bool,
+    pub(crate) json: bool,
     /// The time line instead of the summary.
     pub timeline: bool,
     /// A file to which the time line is drawn.
     pub svg: Option<&'a Path>,
 }
 
-/// Returns what to print.
+/// Returns the output.
 pub fn status(root: &Root, options: &Options) -> Result<String> {
     let status = status::read(root)?.ok_or_else(|| {
         Failure::new(ErrorKind::Source, format!("no run on this boot: {} does not exist", status::PATH))

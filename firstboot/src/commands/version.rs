@@ -1,4 +1,5 @@
-//! `kubeadm version`, as scripts that look for a kubeadm expect it: the version of the image's kubelet, which is the one it joins for.
+//! `kubeadm version`, as scripts that look for a kubeadm expect it: the version of the image's kubelet, which
+//! is the one it joins for.
 
 use serde_json::json;
 

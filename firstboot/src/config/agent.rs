@@ -1,4 +1,5 @@
-//! The agent's own document, `firstboot.kiln/v1` FirstbootConfiguration. Strict: what it does not know is an error.
+//! The agent's own document, `firstboot.kiln/v1` FirstbootConfiguration. Strict: an unknown field is an
+//! error.
 
 use super::agent_facts;
 use super::check::{self, Problems};
@@ -10,12 +11,9 @@ use super::strict::{choice, refuse};
 use super::{report, token_from};
 use crate::error::{ErrorKind, Failure, Result};
 
-/// The group of the agent's own document.
-pub const GROUP: &str = "firstboot.kiln";
-/// Its only version.
-pub const VERSION: &str = "v1";
-/// Its kind.
-pub const KIND: &str = "FirstbootConfiguration";
+pub(crate) const GROUP: &str = "firstboot.kiln";
+pub(crate) const VERSION: &str = "v1";
+pub(crate) const KIND: &str = "FirstbootConfiguration";
 
 const TLS_BOOTSTRAP: &[(&str, TlsBootstrap)] =
     &[("agent", TlsBootstrap::Agent), ("kubelet", TlsBootstrap::Kubelet)];

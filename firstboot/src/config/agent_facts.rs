@@ -1,4 +1,4 @@
-//! The part of the agent's own document that says what becomes of the machine's facts.
+//! The fields of the FirstbootConfiguration that use the machine's facts.
 
 use super::check::Problems;
 use super::documents::shown;

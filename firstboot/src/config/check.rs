@@ -1,4 +1,4 @@
-//! kubeadm's rules for single fields, and the list of what breaks them.
+//! kubeadm's rules for single fields, and the list of violations.
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::names;
@@ -31,17 +31,17 @@ const PHASES: &[&str] = &[
     "wait-control-plane",
 ];
 
-/// What is wrong with a config, in the order it was found.
+/// The errors of a config, in the order in which they were found.
 #[derive(Default)]
 pub struct Problems(Vec<String>);
 
 impl Problems {
-    /// A value that cannot be.
+    /// An invalid value.
     pub fn invalid(&mut self, path: &str, value: &str, reason: &str) {
         self.0.push(format!("{path}: Invalid value: \"{}\": {reason}", shown(value)));
     }
 
-    /// A secret that cannot be; kubeadm would show it.
+    /// An invalid secret, which kubeadm would show.
     pub fn invalid_secret(&mut self, path: &str, reason: &str) {
         self.0.push(format!("{path}: Invalid value: {reason}"));
     }
@@ -51,7 +51,7 @@ impl Problems {
         self.0.push(format!("{path}: Required value: {reason}"));
     }
 
-    /// A value that is none of the `known` ones.
+    /// A value that is not one of the `known` ones.
     pub fn unsupported(&mut self, path: &str, value: &str, known: &[&str]) {
         self.0.push(format!(
             "{path}: Unsupported value: \"{}\": supported values: \"{}\"",
@@ -60,7 +60,7 @@ impl Problems {
         ));
     }
 
-    /// Anything else, as a sentence of its own.
+    /// Any other error, as a full sentence.
     pub fn note(&mut self, problem: String) {
         self.0.push(problem);
     }

@@ -1,4 +1,5 @@
-//! Defaults and validation: what was written → what a join uses. All errors are collected, in kubeadm's order and words.
+//! Defaults and validation: a raw config → the config that a join uses. All errors are collected, in
+//! kubeadm's order and words.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,8 +25,8 @@ const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 const NO_HASHES: &str = "using token-based discovery without caCertHashes can be unsafe. \
     Set unsafeSkipCAVerification as true in your kubeadm config file or pass --discovery-token-unsafe-skip-ca-verification flag to continue";
 
-/// Fills in what was not said and checks the whole. Pure: whether a discovery file exists is seen when it is read.
-/// `is_asked`: the token is asked for elsewhere, and may come with what else is missing.
+/// Fills in defaults and checks the whole config. Pure: a missing discovery file is found when it is read.
+/// `is_asked`: the token is requested from `tokenFrom`, and endpoint and pins may come with it.
 pub fn complete(
     raw: RawJoin,
     api_version: ApiVersion,
@@ -93,7 +94,7 @@ fn token_discovery(raw: &RawBootstrapToken, problems: &mut Problems) -> Option<D
     })
 }
 
-/// What is there of a token discovery; a token is not.
+/// A token discovery without the token.
 fn asked_discovery(raw: &RawJoin, problems: &mut Problems) -> Option<Discovery> {
     let path = "discovery.bootstrapToken";
     let token = raw.bootstrap_token.as_ref();
@@ -129,7 +130,7 @@ fn file_discovery(text: &str, problems: &mut Problems) -> Option<Discovery> {
     let path = "discovery.file.kubeConfigPath";
     let text = text.strip_prefix("file://").unwrap_or(text);
     match scheme(text) {
-        // What follows the scheme may hold a password and is not shown.
+        // The rest may hold a password and is not shown.
         Some(scheme) if !scheme.eq_ignore_ascii_case("https") => {
             problems.invalid(path, &format!("{scheme}:…"), "if a URL is used, the scheme must be https");
             None
@@ -155,7 +156,7 @@ fn scheme(text: &str) -> Option<&str> {
         .then_some(scheme)
 }
 
-/// The token of its own, or discovery's. With a discovery file there may be none.
+/// `tlsBootstrapToken`, else the discovery token. With a discovery file there may be none.
 fn tls_bootstrap_token(raw: &RawJoin, problems: &mut Problems) -> Option<Token> {
     let discovery = raw.bootstrap_token.as_ref();
     let token = raw

@@ -8,7 +8,7 @@ use super::redact::Redactor;
 use super::tree::Reader;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// The largest node config. Platforms give 16 to 64 KiB of user-data; nothing honest comes near.
+/// The largest node config. Platforms give 16 to 64 KiB of user-data; no real config comes near.
 pub const SIZE_LIMIT: usize = 1 << 20;
 
 /// Documents in one file.
@@ -31,8 +31,7 @@ pub struct Document {
     pub version: String,
     /// `JoinConfiguration`
     pub kind: String,
-    /// The whole document.
-    pub value: Value,
+    pub(crate) value: Value,
     /// Paths of keys that it has twice; the last one counts.
     pub duplicates: Vec<String>,
 }
@@ -44,7 +43,8 @@ impl Document {
     }
 }
 
-/// The documents in `bytes`, by kind: YAML, JSON, or several of them. Whatever looks like a token becomes known to `redactor`.
+/// The documents in `bytes`, by kind: YAML, JSON, or several of them. `redactor` remembers everything that
+/// looks like a token.
 pub fn split(bytes: &[u8], redactor: &mut Redactor) -> Result<BTreeMap<String, Document>> {
     let text = text(bytes)?;
     redactor.scan(text);
@@ -103,7 +103,7 @@ fn text(bytes: &[u8]) -> Result<&str> {
 
 /// Every document that is not empty, each with its repeated keys.
 pub(crate) fn values(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
-    // JSON is YAML but for `\ud83d\ude00` in strings; what is no JSON gets YAML's error.
+    // JSON is YAML but for `\ud83d\ude00` in strings; other text gets YAML's error.
     if text.trim_start().starts_with('{')
         && let Some(values) = json(text)
     {
@@ -136,7 +136,8 @@ fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
     Ok(values)
 }
 
-/// The YAML reader's time grows with the text times the depth of flow collections, and nothing in it bounds the latter.
+/// The YAML reader's time grows with the text times the depth of flow collections, and nothing in it bounds
+/// the latter.
 fn check_nesting(text: &str) -> Result<()> {
     let brackets = text.bytes().filter(|byte| b"[{".contains(byte)).count();
     if brackets > BRACKETS && brackets.saturating_mul(text.len()) > BRACKETS_TIMES_BYTES {
@@ -149,7 +150,8 @@ fn check_nesting(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong and where, without the path in front, which may be endless, and without quotes from the file: they might be secrets.
+/// The error and its position, without the path in front, which may be endless, and without text from the
+/// file, which may be secret.
 fn not_readable(position: usize, error: &serde_yaml_ng::Error) -> Failure {
     let message = error.to_string();
     let place = error

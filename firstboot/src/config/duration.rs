@@ -22,7 +22,8 @@ const FRACTION_DIGITS: usize = 15;
 
 const TOO_LONG: &str = "the duration is too long";
 
-/// The duration that `text` says; the error says why it is none. Negative ones are refused: nothing here can take less than no time.
+/// The duration that `text` says; the error says why it is none. Negative ones are refused: nothing here can
+/// take less than no time.
 pub fn parse(text: &str) -> Result<Duration, &'static str> {
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     if rest == "0" {
@@ -43,7 +44,7 @@ pub fn parse(text: &str) -> Result<Duration, &'static str> {
     u64::try_from(total).map(Duration::from_nanos).map_err(|_| TOO_LONG)
 }
 
-/// The first `number unit` of `text` in nanoseconds, and what follows it.
+/// The first `number unit` of `text` in nanoseconds, and the rest.
 fn leading_part(text: &str) -> Result<(u128, &str), &'static str> {
     let (whole, after) = leading_digits(text);
     let (fraction, after) = after.strip_prefix('.').map_or(("", after), leading_digits);

@@ -15,7 +15,7 @@ pub struct Fields<'a> {
     asked: Vec<&'static str>,
 }
 
-/// A field that nobody asked for.
+/// A field that the reader did not ask for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unknown {
     /// `nodeRegistration.kubeletExtraArg`
@@ -46,7 +46,7 @@ impl<'a> Fields<'a> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    /// Any value, unread: for fields that mean nothing here.
+    /// Skips a field without a meaning here.
     pub fn skip(&mut self, name: &'static str) -> bool {
         self.take(name).is_some()
     }

@@ -1,11 +1,11 @@
 //! The fingerprint of a node config: a hash of everything that shapes the node, and of nothing else.
 //!
-//! Tokens, timeouts and ignored checks may change without a new join: launch templates rotate their tokens. The machine's facts may change
-//! too: a new address, tag or instance type after a reboot is no reason to leave the cluster. Of the facts only the node's name counts,
-//! because the certificate is for that name.
+//! Tokens, timeouts and ignored checks may change without a new join: launch templates rotate their tokens.
+//! The machine's facts may change too: a new address, tag or instance type after a reboot is no reason to
+//! leave the cluster. Of the facts only the node's name counts, because the certificate is for that name.
 //!
-//! The hash covers the `Debug` form of types of [`super::model`]. Renaming one of them, or a field, makes every joined node join again after
-//! an update of its image.
+//! The hash covers the `Debug` form of types of [`super::model`]. Renaming one of them, or a field, makes
+//! every joined node join again after an update of its image.
 
 use std::fmt::Write as _;
 

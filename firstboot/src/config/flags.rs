@@ -26,13 +26,14 @@ const TOKEN_FILE_LIMIT: u64 = 4096;
 /// The flags of `kubeadm join`, as given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JoinFlags {
-    /// The names of all flags that were given, without dashes, in that order: `--config` bears only some others.
+    /// The names of all flags that were given, without dashes, in that order: `--config` bears only some
+    /// others.
     pub given: Vec<&'static str>,
     /// `host:port`; the first one counts.
     pub endpoints: Vec<String>,
     /// `--config`: `-` is standard input.
     pub config: Option<PathBuf>,
-    /// `--token`: for discovery and TLS bootstrap where they have none of their own.
+    /// `--token`: for discovery and TLS bootstrap where they have no separate token.
     pub token: Option<Secret>,
     /// `--token-file`: the same from a file, where no list of processes shows it.
     pub token_file: Option<PathBuf>,
@@ -92,8 +93,8 @@ fn read_token(path: &Path) -> Result<Secret> {
     Ok(Secret::new(text.trim().to_owned()))
 }
 
-/// The node config that `flags` say, over the JoinConfiguration of the file `config`, or in place of one beside the file's other documents.
-/// `token_file` must have been loaded.
+/// The node config that `flags` say, over the JoinConfiguration of the file `config`, or in place of one
+/// beside the file's other documents. `token_file` must have been loaded.
 pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults) -> Result<NodeConfig> {
     let mut redactor = Redactor::default();
     let secrets = [&flags.token, &flags.discovery_token, &flags.tls_bootstrap_token];
@@ -123,7 +124,7 @@ fn over_or_beside(bytes: &[u8], flags: &JoinFlags, redactor: &mut Redactor) -> R
     }
 }
 
-/// What may be said beside a file: a name, checks and phases to leave out, a dry run.
+/// Flags that may stand beside a file: a name, checks and phases to skip, a dry run.
 fn over_config(mut parsed: ParsedDocuments, flags: &JoinFlags) -> Result<ParsedDocuments> {
     let old = parsed.api_version == ApiVersion::V1beta2;
     let allowed = |name: &str| {

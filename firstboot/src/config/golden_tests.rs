@@ -46,7 +46,8 @@ fn accepted(name: &str) -> NodeConfig {
     read(&bytes).unwrap_or_else(|failure| panic!("{name}: {failure}"))
 }
 
-/// kubeadm's refusal of the file itself, without its `error:` and without a token; none when it went on to the preflight checks.
+/// kubeadm's refusal of the file itself, without its `error:` and without a token; none when it went on to
+/// the preflight checks.
 fn refusal(output: &str) -> Option<String> {
     let (code, rest) = output.split_once('\n').unwrap();
     if code == "exit code 0" || rest.contains("[preflight]") {
@@ -87,7 +88,8 @@ fn warns_where_kubeadm_warns() {
             .lines()
             .filter(|line| line.starts_with('W') && !line.contains("configset.go"))
             .collect();
-        // The kubelet's document is used here and ignored there; an older version is no reason for a warning here.
+        // The kubelet's document is used here and ignored there; an older version is no reason for a warning
+        // here.
         let expected = theirs
             .iter()
             .filter(|line| !line.contains("KubeletConfiguration") && !line.contains("deprecated API spec"))

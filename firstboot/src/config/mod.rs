@@ -1,4 +1,4 @@
-//! Node config: bytes of a source, or kubeadm's own flags → one [`JoinConfiguration`].
+//! Node config: the bytes of a file or of user data, or kubeadm's flags → one [`NodeConfig`].
 //!
 //! ```text
 //! bytes ─► documents (YAML or JSON, split, keyed by kind) ─► raw (v1beta2 | v1beta3 | v1beta4) ─► complete (defaults, checks) ─► model
@@ -54,7 +54,7 @@ const KUBELET: &str = "kubelet.config.k8s.io";
 /// The only version of the kubelet's configuration.
 const KUBELET_VERSION: &str = "v1beta1";
 
-/// Stands for a name that a template is going to give.
+/// The name until a template gives the real one.
 const UNNAMED: &str = "unnamed";
 
 const JOIN_KIND: &str = "JoinConfiguration";
@@ -64,10 +64,10 @@ const KUBELET_KIND: &str = "KubeletConfiguration";
 const VERSIONS: &[(&str, ApiVersion)] =
     &[("v1beta2", ApiVersion::V1beta2), ("v1beta3", ApiVersion::V1beta3), ("v1beta4", ApiVersion::V1beta4)];
 
-/// Versions that no kubeadm reads any more.
+/// Versions that kubeadm no longer reads.
 const REMOVED: &[&str] = &["v1alpha1", "v1alpha2", "v1alpha3", "v1beta1"];
 
-/// What the machine says where the config says nothing.
+/// Values of the machine for fields that the config leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostDefaults {
     /// The host name of the operating system.
@@ -86,14 +86,14 @@ pub fn read_pin(text: &str) -> Option<String> {
     check::pin("", text, &mut check::Problems::default())
 }
 
-/// Why this is no node's name; none when it is one.
+/// Why this is not a valid node name; none if it is one.
 pub fn node_name_problem(name: &str) -> Option<String> {
     let mut problems = check::Problems::default();
     check::node_name("name", name, &mut problems);
     problems.result().err().map(|failure| failure.message)
 }
 
-/// Nothing that leaves this module shows a token, wherever it stood.
+/// Removes tokens from errors and warnings, wherever they stood.
 fn cleaned(config: Result<NodeConfig>, redactor: &Redactor) -> Result<NodeConfig> {
     let mut config = config.map_err(|failure| redactor.clean_failure(failure))?;
     config.warnings.iter_mut().for_each(|warning| *warning = redactor.clean(warning));
@@ -107,7 +107,7 @@ struct ParsedDocuments {
     others: OtherDocuments,
 }
 
-/// What may stand beside a JoinConfiguration.
+/// The documents besides a JoinConfiguration.
 #[derive(Default)]
 struct OtherDocuments {
     kubelet: Option<serde_json::Value>,
@@ -122,7 +122,7 @@ impl ParsedDocuments {
         Ok(Self { join, api_version, others })
     }
 
-    /// The JoinConfiguration, or the failure that there is none, and what stands beside it.
+    /// The JoinConfiguration, or the failure that there is none, and the other documents.
     fn parts(
         bytes: &[u8],
         redactor: &mut Redactor,
@@ -152,7 +152,7 @@ impl ParsedDocuments {
         let Self { join: mut raw, api_version, others: OtherDocuments { kubelet, agent, mut warnings } } =
             self;
         if agent.from_facts.node_name.is_some() {
-            // Its own template gives the name, once the facts are known.
+            // The template gives the name, once the facts are known.
             raw.node.name = Some(UNNAMED.to_owned());
         }
         let mut join = complete::complete(raw, api_version, host, agent.token_from.is_some(), &mut warnings)?;

@@ -1,4 +1,4 @@
-//! What a join is asked to do, the same for every version of kubeadm's API.
+//! The node config: the same for every version of kubeadm's API.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,15 +15,15 @@ use crate::secret::Secret;
 /// The node config, complete: defaults are applied and everything is validated.
 #[derive(Clone)]
 pub struct NodeConfig {
-    /// What kubeadm's JoinConfiguration says.
+    /// kubeadm's JoinConfiguration.
     pub join: JoinConfiguration,
     /// A KubeletConfiguration document behind it: merged over the image's or the cluster's.
     pub kubelet: Option<serde_json::Value>,
     /// How the agent itself behaves.
     pub agent: AgentConfiguration,
-    /// Arguments of the kubelet that come of facts, see [`crate::enrich`]. They are not what was written.
+    /// Arguments of the kubelet from facts, see [`crate::enrich`]. They are not in the document.
     pub from_facts: Vec<Argument>,
-    /// What a person should know, such as unknown fields; never a secret.
+    /// For the operator, such as unknown fields; never a secret.
     pub warnings: Vec<String>,
 }
 
@@ -39,7 +39,8 @@ pub enum ApiVersion {
 }
 
 impl NodeConfig {
-    /// What the kubelet calls this node: the last `hostname-override` among its extra arguments, else the registered name.
+    /// The node's name as the kubelet uses it: the last `hostname-override` among its extra arguments, else
+    /// the registered name.
     pub fn node_name(&self) -> String {
         let arguments = &self.join.node.kubelet_extra_args;
         let overriding = arguments
@@ -50,7 +51,7 @@ impl NodeConfig {
             .map_or_else(|| self.join.node.name.clone(), |argument| argument.value.trim().to_lowercase())
     }
 
-    /// Whether the user gives the kubelet this argument himself.
+    /// Whether the config sets this argument of the kubelet.
     pub fn has_argument(&self, name: &str) -> bool {
         self.join.node.kubelet_extra_args.iter().any(|argument| argument.name == name)
     }
@@ -83,16 +84,15 @@ pub struct JoinConfiguration {
     pub role: Role,
     /// Phases to leave out, by kubeadm's names.
     pub skip_phases: Vec<String>,
-    /// A folder of patches.
-    pub patches: Option<PathBuf>,
-    /// Say what would be done, change nothing.
+    pub(crate) patches: Option<PathBuf>,
+    /// Print the plan, change nothing.
     pub dry_run: bool,
     /// Bounds of the single steps.
     pub timeouts: Timeouts,
 }
 
 impl JoinConfiguration {
-    /// The registration without what only concerns the checks before it.
+    /// The registration without the settings of the preflight checks.
     pub fn node_without_checks(&self) -> NodeRegistration {
         NodeRegistration { ignore_preflight_errors: Vec::new(), ..self.node.clone() }
     }
@@ -125,8 +125,7 @@ pub struct Argument {
 /// A taint as the node registers itself with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taint {
-    /// The key.
-    pub key: String,
+    pub(crate) key: String,
     /// The value; may be empty.
     pub value: String,
     /// NoSchedule, PreferNoSchedule or NoExecute.
@@ -147,7 +146,8 @@ pub enum Discovery {
         /// Accept any CA whose cluster-info carries a valid signature. Said explicitly, never a default.
         unsafe_skip_ca_verification: bool,
     },
-    /// By a token that is asked for just before ([`AgentConfiguration::token_from`]), otherwise as above. What is missing comes with it.
+    /// As `Token`, with a token that is requested first ([`AgentConfiguration::token_from`]). Missing
+    /// endpoints and pins come with it.
     RequestedToken {
         /// As above; may be empty.
         endpoints: Vec<Endpoint>,
@@ -187,12 +187,13 @@ impl Default for Timeouts {
     }
 }
 
-/// The agent's own document, `apiVersion: firstboot.kiln/v1, kind: FirstbootConfiguration`: what kubeadm has no words for.
+/// The agent's own document, `apiVersion: firstboot.kiln/v1, kind: FirstbootConfiguration`: settings that
+/// kubeadm does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentConfiguration {
     /// More API endpoints, tried in turn after the JoinConfiguration's.
     pub endpoints: Vec<Endpoint>,
-    /// Who asks for the certificate.
+    /// Which program requests the certificate.
     pub tls_bootstrap: TlsBootstrap,
     /// The bound of the whole join.
     pub deadline: Duration,
@@ -200,40 +201,39 @@ pub struct AgentConfiguration {
     pub spread: Duration,
     /// How long the container runtime may take to answer: it may import images before it serves.
     pub runtime_timeout: Duration,
-    /// What a fatal failure does to the machine, so that an autoscaler replaces it.
+    /// What to do with the machine after a failure, so that an autoscaler replaces it.
     pub on_failure: OnFailure,
-    /// How far the join is followed.
+    /// When the join counts as done.
     pub wait_for: WaitFor,
-    /// What becomes of the facts of the machine.
+    /// How the facts of the machine are used.
     pub from_facts: FromFacts,
-    /// Who gives the token, where the JoinConfiguration has none.
+    /// The service that issues the token, where the JoinConfiguration has none.
     pub token_from: Option<TokenFrom>,
-    /// Whether pods are kept from metadata services; none to follow the image's policy, else yes.
+    /// Whether the metadata guard is on; none to follow the image's trust policy, else yes.
     pub guard_metadata: Option<bool>,
     /// Whether secrets are made unreadable at the platform once the machine has joined, where it lets us.
     pub scrub: bool,
-    /// Who is told how it ended. None: whom the platform needs to be told. Empty: nobody.
+    /// The report targets. None: those that the platform needs. Empty: no reports.
     pub report: Option<Vec<ReportTarget>>,
 }
 
-/// What becomes of the facts of the machine. Texts are templates, see [`super::template`].
+/// How the facts of the machine are used. Texts are templates, see [`super::template`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FromFacts {
-    /// What the cloud calls the node; none for the platform's own form.
+    /// The provider-id; none for the platform's form.
     pub provider_id: Option<String>,
     /// The node's name; none to take the JoinConfiguration's, the platform's or the host's.
     pub node_name: Option<String>,
-    /// The address by which it is known.
+    /// The node's address.
     pub node_ip: NodeIp,
-    /// Its labels.
-    pub labels: Wanted,
+    pub(crate) labels: Wanted,
 }
 
 /// The address that the node is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NodeIp {
-    /// By the rule: an address that the platform names and an interface has, of the API endpoint's family if there is one, private before
-    /// public. Nothing where the platform names none.
+    /// By the rule: an address that the platform names and an interface has, of the API endpoint's family if
+    /// there is one, private before public. Nothing where the platform names none.
     #[default]
     Auto,
     /// The platform's private address.
@@ -295,16 +295,16 @@ impl Default for AgentConfiguration {
     }
 }
 
-/// Where a token is asked for, and who is trusted for that: what a launch template may hold for ever.
+/// A service that issues a bootstrap token to this machine, and its trust. Unlike a token, it never expires
+/// and may stay in a launch template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFrom {
-    /// An https URL.
-    pub url: Secret,
+    pub(crate) url: Secret,
     /// CAs in PEM; with neither these nor hashes, the image's.
     pub ca_cert: Option<String>,
     /// Lower-case hex SHA-256 of public keys, without `sha256:`.
     pub ca_cert_hashes: Vec<String>,
-    /// How the machine proves what it is.
+    /// How the machine proves its identity.
     pub identity: Proof,
     /// Files in PEM with a client certificate and its key.
     pub client: Option<(PathBuf, PathBuf)>,
@@ -312,7 +312,7 @@ pub struct TokenFrom {
     pub timeout: Duration,
 }
 
-/// How a machine proves what it is to whom it asks for a token.
+/// How a machine proves its identity to the token service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
     /// Not at all.
@@ -323,7 +323,7 @@ pub enum Proof {
     Certificate,
 }
 
-/// Who asks for the kubelet's client certificate.
+/// Which program requests the kubelet's client certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsBootstrap {
     /// The agent, before the kubelet starts.
@@ -332,10 +332,10 @@ pub enum TlsBootstrap {
     Kubelet,
 }
 
-/// What a fatal failure does to the machine.
+/// What to do with the machine after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It stays up, for a person to look at.
+    /// It stays up for debugging.
     Nothing,
     /// It powers off.
     PowerOff,

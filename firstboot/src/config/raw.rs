@@ -1,4 +1,4 @@
-//! What a JoinConfiguration or the flags say, before defaults and validation: the same for every version.
+//! A JoinConfiguration or flags before defaults and validation: the same for every version.
 
 use std::time::Duration;
 
@@ -176,7 +176,8 @@ fn read_arguments(
     Ok(arguments)
 }
 
-/// Its values are not used: the join refuses it. The certificate key is a secret and is not kept.
+/// The values are not used: the join refuses a control plane. The certificate key is a secret and is not
+/// kept.
 fn read_control_plane(mut control_plane: Fields<'_>, unknown: &mut Vec<Unknown>) -> Result<()> {
     if let Some(mut endpoint) = control_plane.fields("localAPIEndpoint")? {
         endpoint.text("advertiseAddress")?;

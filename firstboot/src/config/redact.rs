@@ -1,6 +1,7 @@
 //! Takes secrets out of messages: whatever is written where, a bootstrap token is never shown.
 //!
-//! Values of token fields are not shown in the first place. This is for tokens that stand where none belongs, such as in a key.
+//! Values of token fields are not shown in the first place. This is for tokens that stand where none belongs,
+//! such as in a key.
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -8,13 +9,13 @@ use zeroize::Zeroizing;
 use crate::error::Failure;
 use crate::secret::Secret;
 
-/// Stands for what is not shown.
+/// Replaces hidden text.
 const HIDDEN: &str = "(hidden)";
 /// Shorter texts are no secrets, and hiding them would blot out whole messages.
 const SHORTEST: usize = 6;
 /// Characters of a token's id and of its secret.
 const TOKEN: (usize, usize) = (6, 16);
-/// Texts remembered at most: nobody has more tokens.
+/// Texts remembered at most: no config has more tokens.
 const LIMIT: usize = 64;
 
 /// The secrets of one input.

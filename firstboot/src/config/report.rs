@@ -1,4 +1,4 @@
-//! `report` of the FirstbootConfiguration: who is told how the join ended. The reporters themselves say what may be set.
+//! `report` of the FirstbootConfiguration: the report targets. Each reporter declares its settings.
 
 use super::check::Problems;
 use super::fields::Fields;

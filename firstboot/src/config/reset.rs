@@ -25,16 +25,16 @@ const UNMOUNT_FLAGS: &[(&str, UnmountFlags)] = &[
     ("UMOUNT_NOFOLLOW", UnmountFlags::UMOUNT_NOFOLLOW),
 ];
 
-/// What a reset is asked to do.
+/// The ResetConfiguration, with defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResetConfiguration {
-    /// The folder of certificates; none for the usual one.
+    /// The folder of certificates; none for the default.
     pub certificates_dir: Option<PathBuf>,
     /// Whether kubeadm's own scratch folder is emptied too.
     pub cleanup_tmp_dir: bool,
     /// The runtime's socket; none to detect it.
     pub cri_socket: Option<String>,
-    /// Say what would be done, change nothing.
+    /// Print the plan, change nothing.
     pub dry_run: bool,
     /// Do not ask.
     pub force: bool,
@@ -44,7 +44,7 @@ pub struct ResetConfiguration {
     pub skip_phases: Vec<String>,
     /// How volumes are unmounted.
     pub unmount_flags: UnmountFlags,
-    /// What a person should know, such as unknown fields.
+    /// For the operator, such as unknown fields.
     pub warnings: Vec<String>,
 }
 
@@ -165,7 +165,7 @@ impl ResetConfiguration {
     }
 }
 
-/// What is emptied must be a folder's own path, and not one that the whole system lies in.
+/// A folder to empty must be named by its real path, and must not hold the whole system.
 fn check_folder(field: &str, folder: &Path, problems: &mut Problems) {
     use std::path::Component::{Normal, RootDir};
     let is_plain = folder.components().all(|part| matches!(part, RootDir | Normal(_)));

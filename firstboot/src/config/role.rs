@@ -1,4 +1,5 @@
-//! The roles that a node config or user data can ask for, and the refusal of those that this agent does not have.
+//! The roles that a node config or user data can ask for, and the refusal of those that this agent does not
+//! have.
 
 use crate::error::{ErrorKind, Failure};
 

@@ -30,7 +30,7 @@ impl Variables {
 /// Why a template has no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TemplateError {
-    /// It is written wrongly, or what it comes to cannot be used.
+    /// The template is malformed, or its value cannot be used.
     Text(String),
     /// No fact has such a name.
     Unknown(String),
@@ -67,7 +67,7 @@ pub fn expand(template: &str, variables: &Variables) -> Result<String, TemplateE
     })
 }
 
-/// What is wrong with a template whatever the facts are.
+/// The errors of a template that do not depend on facts.
 pub fn check(template: &str) -> Result<(), TemplateError> {
     parts(template).map(drop)
 }

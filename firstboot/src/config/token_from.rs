@@ -1,4 +1,5 @@
-//! `tokenFrom` of the FirstbootConfiguration: where a token is asked for, instead of one that lies in a launch template.
+//! `tokenFrom` of the FirstbootConfiguration: where a token is asked for, instead of one that lies in a
+//! launch template.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -6,9 +6,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// What all documents together may weigh. Aliases of YAML repeat what they name, so the size of the text alone is no bound.
+/// The weight of all documents together. YAML aliases repeat values, so the size of the text is not a bound.
 const BUDGET: usize = 4 << 20;
-/// What a value weighs beside its text.
+/// The weight of a value besides its text.
 const VALUE: usize = 32;
 /// Levels of lists and maps in each other.
 const DEPTH: usize = 64;
@@ -17,7 +17,7 @@ const DUPLICATES: usize = 16;
 /// YAML's key for taking fields over from another map (<https://yaml.org/type/merge.html>).
 const MERGE: &str = "<<";
 
-/// What one file may still hold, and what was noticed in it.
+/// The rest of a file's budget, and the repeated keys found so far.
 pub struct Reader {
     budget: Cell<usize>,
     duplicates: RefCell<Vec<String>>,
@@ -160,7 +160,7 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 }
 
-/// Adds the fields of the maps that `<<` names, where `map` has none of its own; of a list, the first counts.
+/// Adds the fields of the maps that `<<` names, unless `map` has them already. In a list, the first counts.
 fn merge(map: &mut Map<String, Value>, sources: Option<Value>) {
     match sources {
         Some(Value::Object(source)) => {

@@ -138,7 +138,8 @@ fn the_provider_id_is_the_configs_then_the_platforms_then_the_sources() {
     }
 }
 
-/// The rule, among others for DigitalOcean, whose first interface also has the anchor address of a floating IP (here 10.19.0.5).
+/// The rule, among others for DigitalOcean, whose first interface also has the anchor address of a floating
+/// IP (here 10.19.0.5).
 #[test]
 fn the_nodes_address_follows_the_rule() {
     let droplet = ["public 203.0.113.5", "private 10.110.0.2", "public 2001:db8::5"];

@@ -1,4 +1,4 @@
-//! Labels of the node: where it is, what it is, and chosen tags of the platform.
+//! Labels of the node: region, zone, instance type, and chosen tags of the platform.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,7 +19,8 @@ const TOPOLOGY: &[(&str, &str)] = &[
 /// Labels that a node gets from tags at most: platforms allow 50 to 64 tags.
 const MOST: usize = 64;
 
-/// The value of the kubelet's argument `node-labels`: only labels that the user does not set himself; none when there is none.
+/// The value of the kubelet's argument `node-labels`: only labels that the config does not set; none if there
+/// are none.
 pub(super) fn labels(
     config: &NodeConfig,
     known: &KnownFacts,
@@ -89,7 +90,7 @@ fn put(
     }
 }
 
-/// The labels that the user sets himself.
+/// The labels that the config sets.
 fn own(config: &NodeConfig) -> Vec<String> {
     let values = config
         .join

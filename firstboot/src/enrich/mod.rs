@@ -4,9 +4,9 @@
 //! Facts, Source ─► KnownFacts ─► node name (template), and the kubelet's arguments provider-id, node-ip, node-labels
 //! ```
 //!
-//! What the user says himself always counts: an argument that he gives is not given again, a label that he sets is not set again. What comes of
-//! facts lies in [`NodeConfig::from_facts`], apart from what was written: it is used when a machine joins, and does not make one join again
-//! (see `NodeConfig::fingerprint`).
+//! The config always wins: an argument or a label that it sets is not set again. Arguments from facts are in
+//! [`NodeConfig::from_facts`], apart from the document: they are used when a machine joins, and a change of
+//! them does not make it join again (see `NodeConfig::fingerprint`).
 
 pub mod cloud_init;
 pub mod labels;
@@ -22,20 +22,18 @@ use crate::error::Result;
 use crate::facts::Facts;
 use crate::platforms::Platform;
 
-/// What is known of a machine when its node config is completed.
+/// The facts of a machine that complete its node config.
 #[derive(Debug)]
 pub struct KnownFacts<'a> {
-    /// The facts.
-    pub facts: &'a Facts,
-    /// The source of its platform, which has templates; none without a platform.
+    pub(crate) facts: &'a Facts,
+    /// The platform, which has templates; none if there is no platform.
     pub source: Option<&'static Platform>,
-    /// The variables of templates.
-    pub variables: Variables,
+    pub(crate) variables: Variables,
     /// The addresses of its interfaces; none for a folder, which has no interfaces.
     pub interfaces: Option<Vec<IpAddr>>,
 }
 
-/// Completes the config by what is known; returns what a person should know of that.
+/// Fills facts into the config. Returns notices for the operator.
 pub fn enrich(config: &mut NodeConfig, known: &KnownFacts) -> Result<Vec<String>> {
     let mut notices = Vec::new();
     if let Some(template) = &config.agent.from_facts.node_name {
@@ -68,7 +66,8 @@ fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
     Ok(ip.map(|ip| ip.to_string()))
 }
 
-/// The template of the config; else what the platform itself says; else the template of its source, if all it names is known.
+/// The config's template; else the provider-id of the platform's metadata; else the platform's template, if
+/// all its variables are known.
 fn provider_id(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String>) -> Result<Option<String>> {
     let is_configured = config
         .kubelet
@@ -101,7 +100,7 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String
     }
 }
 
-/// What the kubelet's command line can hold.
+/// Refuses text that the kubelet's command line cannot hold.
 fn plain(what: &str, text: String) -> std::result::Result<String, TemplateError> {
     let is_odd = |letter: char| letter.is_whitespace() || letter.is_control() || "\"'\\".contains(letter);
     let is_good = !text.is_empty() && text.len() <= LONGEST && !text.contains(is_odd);

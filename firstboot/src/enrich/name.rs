@@ -1,4 +1,4 @@
-//! The node's name, where the platform or a template says it.
+//! The node's name from the platform or a template.
 
 use super::variables::of_facts;
 use crate::config::node_name_problem;
@@ -8,10 +8,12 @@ use crate::facts::Facts;
 use crate::host::machine;
 use crate::platforms::Platform;
 
-/// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as value.
+/// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as
+/// value.
 const LABEL_LIMIT: usize = 63;
 
-/// The name that the platform's template gives a node whose config says none; what cannot be a name is not one, with a notice.
+/// The name from the platform's template, for a node whose config names none. An invalid name is not used,
+/// with a notice.
 pub fn by_platform(facts: &Facts, source: &Platform, notices: &mut Vec<String>) -> Option<String> {
     let expanded = template::expand(source.node_name?, &of_facts(facts)).ok()?;
     // With several search domains EC2 gives a name for each.
@@ -33,7 +35,7 @@ pub fn by_platform(facts: &Facts, source: &Platform, notices: &mut Vec<String>) 
     (!machine::is_placeholder_name(&name)).then_some(name)
 }
 
-/// The name that the config's own template gives.
+/// The name from the config's template.
 pub fn by_template(template: &str, variables: &Variables, notices: &mut Vec<String>) -> Result<String> {
     let name = template::expand(template, variables)
         .map_err(|wrong| wrong.failure("nodeName"))?

@@ -1,8 +1,9 @@
 //! The address of the node.
 //!
-//! Without `--node-ip` the kubelet takes an address of the default route's interface. If that interface has several, or the machine has a
-//! separate internal network, the choice may be wrong: on DigitalOcean it may be the anchor address of a floating IP, which no other
-//! machine reaches. The addresses that the platform names decide instead.
+//! Without `--node-ip` the kubelet takes an address of the default route's interface. If that interface has
+//! several, or the machine has a separate internal network, the choice may be wrong: on DigitalOcean it may
+//! be the anchor address of a floating IP, which no other machine reaches. The addresses that the platform
+//! names decide instead.
 
 use std::net::IpAddr;
 
@@ -11,8 +12,8 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::{Address, Scope};
 use crate::host::network;
 
-/// The address; none to leave it to the kubelet. `interfaces`: those of this machine, if they can be seen. `is_v6`: the family of the API
-/// endpoint, if it is an address.
+/// The address; none to leave it to the kubelet. `interfaces`: the addresses of this machine, if they are
+/// known. `is_v6`: the family of the API endpoint, if it is an address.
 pub fn choose(
     wish: NodeIp,
     platform: &[Address],

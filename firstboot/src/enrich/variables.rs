@@ -6,7 +6,8 @@ use crate::facts::{Facts, NAMES};
 use crate::host::root::Root;
 use crate::host::{identity, machine};
 
-/// The facts, the firmware's `uuid` and `serial`, and the host's own `hostname` where the platform names none.
+/// The facts, the firmware's `uuid` and `serial`, and the host's own `hostname` where the platform names
+/// none.
 pub fn variables(facts: &Facts, root: &Root) -> Variables {
     let mut variables = of_facts(facts);
     if variables.value("hostname").is_none() {

@@ -1,7 +1,8 @@
-//! The kubelet's client certificate: a CertificateSigningRequest, posted once and watched until it is answered
-//! (<https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/>).
+//! The kubelet's client certificate: a CertificateSigningRequest, posted once and watched until it is
+//! answered (<https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/>).
 //!
-//! Its name follows from the node's name and key, so that an agent that was interrupted finds its own request again.
+//! Its name follows from the node's name and key, so that an agent that was interrupted finds its own request
+//! again.
 
 use std::ops::ControlFlow;
 
@@ -26,14 +27,14 @@ const NAME_DIGITS: usize = 32;
 /// Certificates of an issued chain that are read.
 const LONGEST_CHAIN: usize = 16;
 
-/// What the kubelet would ask for: `csr` is its PKCS #10 request as PEM.
+/// The certificate that the kubelet would request: `csr` is its PKCS #10 request as PEM.
 pub struct CertificateRequest {
     name: String,
     csr: String,
     public_key: Vec<u8>,
 }
 
-/// A CertificateSigningRequest of the API, what is read of it.
+/// The fields of a CertificateSigningRequest that are used.
 #[derive(Debug, Deserialize)]
 struct Object {
     metadata: Metadata,
@@ -71,7 +72,7 @@ struct Event {
     object: Value,
 }
 
-/// What one look at the request says.
+/// The state of the request.
 enum Seen {
     /// The issued chain, as PEM.
     Issued(String),
@@ -96,7 +97,8 @@ impl CertificateRequest {
         &self.name
     }
 
-    /// Posts the request and waits until the certificate is there: the chain, as PEM, for the key of the request.
+    /// Posts the request and waits until the certificate is there: the chain, as PEM, for the key of the
+    /// request.
     pub fn submit(&self, client: &mut Client, deadline: Deadline, backoff: &mut Backoff) -> Result<String> {
         let mut look = self.post(client, deadline, backoff)?;
         loop {
@@ -184,7 +186,8 @@ impl CertificateRequest {
             })
     }
 
-    /// One line of the watch: a certificate, nothing yet, or a failure; a transient one asks for another look.
+    /// One line of the watch: a certificate, nothing yet, or a failure; a transient one asks for another
+    /// look.
     pub fn event(&self, line: &[u8]) -> Result<Option<String>> {
         let again = |what: &str| {
             Failure::new(
@@ -205,7 +208,7 @@ impl CertificateRequest {
         }
     }
 
-    /// What an object of our name says.
+    /// The state of the object with our name.
     fn judge(&self, object: &Value) -> Result<Seen> {
         let object = Object::deserialize(object).map_err(|_| {
             Failure::new(

@@ -1,4 +1,4 @@
-//! What the cluster says about itself: kubeadm's configuration, the kubelet's, and whether the node's name is free.
+//! Reads from the cluster: kubeadm's configuration, the kubelet's, and whether the node's name is free.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ impl ConfigMap {
     }
 }
 
-/// kubeadm's ClusterConfiguration, what a worker needs of it.
+/// The part of kubeadm's ClusterConfiguration that a worker needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterConfiguration {
     /// The version of the control plane.
@@ -116,7 +116,8 @@ pub struct KubeletConfiguration {
     pub value: Value,
 }
 
-/// `kube-system/kubelet-config`, or `kubelet-config-1.<minor>` of older clusters. RBAC goes by name: a missing one is told as 403.
+/// `kube-system/kubelet-config`, or `kubelet-config-1.<minor>` of older clusters. RBAC goes by name: a
+/// missing one is answered with 403.
 pub fn kubelet_configuration(
     client: &mut Client,
     cluster: &ClusterConfiguration,
@@ -151,7 +152,7 @@ pub fn parse_kubelet_configuration(text: &str) -> std::result::Result<Value, &'s
     }
 }
 
-/// What the cluster knows about a node.
+/// A Node object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Whether its kubelet is alive and well.
@@ -160,8 +161,7 @@ pub struct Node {
     pub system_uuid: String,
     /// Its `/etc/machine-id`.
     pub machine_id: String,
-    /// Its kubelet's version.
-    pub kubelet_version: String,
+    pub(crate) kubelet_version: String,
 }
 
 /// The Node object of that name; none when the name is free.

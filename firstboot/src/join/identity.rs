@@ -1,6 +1,8 @@
-//! The kubelet's client certificate, asked for by the agent: key, request, files, and whether what lies there is still good.
+//! The kubelet's client certificate, if the agent requests it: key, request, files, and whether existing
+//! files are still valid.
 //!
-//! The files are the kubelet's own (`/var/lib/kubelet/pki`): it rotates what it finds there, and the link must be a link for that.
+//! The files are where the kubelet keeps them (`/var/lib/kubelet/pki`): it rotates them there, and for that
+//! the link must be a link.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,14 +26,15 @@ const KUBELET: &str = "/var/lib/kubelet";
 pub const FOLDER: &str = "/var/lib/kubelet/pki";
 /// The link to the certificate in use, named in kubelet.conf.
 pub const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-/// The key between its making and the certificate, no longer: whoever is killed in between asks again with the same one.
+/// The key until the certificate is issued: a run that was killed in between requests again with the same
+/// key.
 pub const KEY: &str = "/var/lib/kubelet/pki/.firstboot-client.key";
 
 /// Longest PEM file, in bytes.
 const LONGEST: u64 = 256 << 10;
 /// The group of all nodes.
 const NODES: &str = "system:nodes";
-/// What stands before the node's name in a common name.
+/// The prefix of a node's name in a common name.
 const NODE: &str = "system:node:";
 
 /// A P-256 key. It is never shown, and its memory is overwritten.
@@ -76,7 +79,7 @@ impl PrivateKey {
         Ok(key)
     }
 
-    /// None for what is no key: it was cut short, and nobody has a certificate for it.
+    /// None for a damaged key: it was cut short, and there is no certificate for it.
     fn from_pem(pem: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(pem).ok()?;
         let pair = KeyPair::from_pem(text).ok()?;
@@ -107,8 +110,9 @@ impl PrivateKey {
     }
 }
 
-/// Writes the issued chain and the key to a file of their own, then points the link to it, and only then removes the kept key: a run that
-/// was interrupted before asks with the same one, and writes the same file, which is named after the certificate's own begin. Returns it.
+/// Writes the issued chain and the key to a new file, then points the link to it, and only then removes the
+/// kept key: a run that was interrupted before asks with the same one, and writes the same file, which is
+/// named after the certificate's own begin. Returns it.
 pub fn store(root: &Root, chain: &str, key: &PrivateKey) -> Result<PathBuf> {
     let newline = if chain.ends_with('\n') { "" } else { "\n" };
     let pem = Zeroizing::new(format!("{chain}{newline}{}", key.pem.reveal()));
@@ -171,7 +175,7 @@ impl fmt::Display for Unusable {
 }
 
 impl ClientCertificate {
-    /// Reads what the link points to; none if nothing is there.
+    /// Reads the file that the link points to, if there is one.
     pub fn read(root: &Root) -> Result<Option<Self>> {
         // The target is absolute, so below another root the link itself leads astray.
         let target = std::fs::read_link(root.path(CURRENT))

@@ -1,4 +1,4 @@
-//! What the image carries for its kubelet: then no ConfigMap is read.
+//! The kubelet's configuration in the image: if it is there, no ConfigMap is read.
 
 use std::path::Path;
 

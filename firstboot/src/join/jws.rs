@@ -1,4 +1,5 @@
-//! The signature of cluster-info: a detached JSON Web Signature (RFC 7515, appendix F) with the bootstrap token's secret as key.
+//! The signature of cluster-info: a detached JSON Web Signature (RFC 7515, appendix F) with the bootstrap
+//! token's secret as key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,7 +8,8 @@ use ring::hmac;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
 
-/// Checks that who wrote `kubeconfig` knew the token's secret. `signature` is the value of `jws-kubeconfig-<id>`: `header..signature`.
+/// Checks that who wrote `kubeconfig` knew the token's secret. `signature` is the value of
+/// `jws-kubeconfig-<id>`: `header..signature`.
 ///
 /// The payload is the exact text of the ConfigMap, and the header the exact bytes that Kubernetes writes.
 pub fn verify(kubeconfig: &str, signature: &str, token: &Token) -> Result<()> {

@@ -1,15 +1,16 @@
-//! `/var/lib/kubelet/config.yaml`: the cluster's (or the image's) KubeletConfiguration, the node config's over it, kubeadm's defaults
-//! where both are silent, then patches, then this node's socket.
+//! `/var/lib/kubelet/config.yaml`: the cluster's (or the image's) KubeletConfiguration, the node config's
+//! over it, kubeadm's defaults where both are silent, then patches, then this node's socket.
 
 use serde_json::{Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::join::patches::{self, Patch};
 
-/// Where systemd-resolved keeps the servers it really asks; its `/etc/resolv.conf` names itself, which pods cannot reach.
+/// Where systemd-resolved keeps the servers it really asks; its `/etc/resolv.conf` names itself, which pods
+/// cannot reach.
 pub const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
-/// What the defaults depend on.
+/// Input of the defaults.
 #[derive(Debug, Default)]
 pub struct Defaults<'a> {
     /// `networking.serviceSubnet` of the cluster.
@@ -20,7 +21,7 @@ pub struct Defaults<'a> {
     pub certificates_dir: Option<&'a str>,
     /// Whether systemd-resolved runs on this node.
     pub resolved_is_active: bool,
-    /// The cgroup driver where nobody says one; none for the kubelet's own default.
+    /// The cgroup driver if no config names one; none for the kubelet's default.
     pub cgroup_driver: Option<&'a str>,
     /// The socket that goes into this node's configuration, whatever the patches say (from 1.34 on).
     pub instance_socket: Option<&'a str>,
@@ -50,7 +51,8 @@ pub fn configuration(
     Ok(document)
 }
 
-/// Sets what kubeadm sets where nothing is said. `rotateCertificates` is not a matter of choice: without it the node dies in a year.
+/// Sets kubeadm's defaults. `rotateCertificates` is always on: without it the node stops working after a
+/// year.
 fn complete(document: &mut Value, defaults: &Defaults<'_>) {
     let ca = format!(
         "{}/ca.crt",
@@ -80,7 +82,8 @@ fn complete(document: &mut Value, defaults: &Defaults<'_>) {
     }
 }
 
-/// Sets `value` at `path` where nothing is: missing, null, and an empty text or list are the same to the kubelet.
+/// Sets `value` at `path` where nothing is: missing, null, and an empty text or list are the same to the
+/// kubelet.
 fn default(document: &mut Value, path: &[&str], value: Value) {
     let Some((key, rest)) = path.split_first() else { return };
     let Some(map) = document.as_object_mut() else { return };
@@ -118,7 +121,7 @@ pub fn dns_address(subnets: &str) -> Option<String> {
     }
 }
 
-/// Where the kubelet says that it is healthy; none if the configuration switches it off.
+/// The address of the kubelet's `/healthz`; none if the configuration switches it off.
 pub fn healthz(configuration: &Value) -> Option<(String, u16)> {
     let port = configuration.get("healthzPort").and_then(Value::as_u64).unwrap_or(10248);
     let address = configuration

@@ -3,18 +3,16 @@
 use crate::config::model::{Argument, NodeRegistration, Taint};
 use crate::kubernetes::features::{DOCKERSHIM, KubeletFeatures};
 
-/// What the arguments depend on besides the node config.
+/// Input of the arguments besides the node config.
 #[derive(Debug)]
 pub struct FlagInputs<'a> {
-    /// What the kubelet's version asks for.
+    /// The features of the kubelet's version.
     pub features: &'a KubeletFeatures,
-    /// The runtime's socket.
-    pub cri_socket: &'a str,
-    /// Where images come from.
+    pub(crate) cri_socket: &'a str,
+    /// The registry of the pause image.
     pub image_repository: &'a str,
-    /// The machine's own name.
-    pub hostname: &'a str,
-    /// Arguments that come of the machine's facts, see [`crate::enrich`].
+    pub(crate) hostname: &'a str,
+    /// Arguments from facts, see [`crate::enrich`].
     pub from_facts: &'a [Argument],
 }
 
@@ -23,7 +21,7 @@ pub fn arguments(node: &NodeRegistration, inputs: &FlagInputs<'_>) -> Vec<Argume
     let user = &node.kubelet_extra_args;
     let mut all = defaults(node, inputs);
     all.retain(|default| !user.iter().any(|argument| argument.name == default.name));
-    // These are only what the user does not say: the kubelet adds up what it is told of labels.
+    // Only labels that the config does not set: the kubelet merges repeated --node-labels.
     all.extend(inputs.from_facts.iter().cloned());
     all.sort_by(|one, other| one.name.cmp(&other.name));
     all.extend(user.iter().cloned());
@@ -82,7 +80,8 @@ pub fn environment_file(arguments: &[Argument]) -> String {
     format!("KUBELET_KUBEADM_ARGS={}\n", quoted(&line.join(" ")))
 }
 
-/// Warnings about arguments that do not reach the kubelet as written: systemd splits the variable at white space and takes quotes away.
+/// Warnings about arguments that do not reach the kubelet as written: systemd splits the variable at white
+/// space and takes quotes away.
 pub fn warnings(arguments: &[Argument]) -> Vec<String> {
     let breaks = |argument: &&Argument| {
         argument.value.contains(|letter: char| letter.is_whitespace() || "\"'\\".contains(letter))

@@ -1,5 +1,5 @@
-//! The join: runs the phases of a role. `phases` holds the phases, `roles` their order, and this folder the parts they are made of, which
-//! are mostly pure.
+//! The join: runs the phases of a role. `phases` holds the phases, `roles` their order, and this folder the
+//! parts they are made of, which are mostly pure.
 //!
 //! ```text
 //! host ─► preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► wait ─► cleanup
@@ -43,25 +43,22 @@ use roles::Role;
 pub struct Join<'a> {
     /// Where the machine's files begin.
     pub root: &'a Root,
-    /// Its role.
-    pub role: &'static Role,
-    /// Its node config.
-    pub config: &'a NodeConfig,
-    /// The machine.
-    pub machine: &'a Machine,
+    pub(crate) role: &'static Role,
+    pub(crate) config: &'a NodeConfig,
+    pub(crate) machine: &'a Machine,
     /// The facts of its platform.
     pub facts: &'a Facts,
     /// Bound of the whole.
     pub deadline: Deadline,
-    /// How the API server is reached, and what that cost.
+    /// The way to the API server; counts requests and bytes.
     pub network: Network,
     /// The status of the run.
     pub progress: &'a mut Progress,
     /// Prints a line for people.
     pub print: &'a dyn Fn(&str),
-    /// What is done already; none when nothing may be written.
+    /// The checkpoint; none if nothing may be written.
     pub checkpoint: Option<CheckpointFile>,
-    /// What the phases have found out so far.
+    /// The results of the phases so far.
     pub results: Results,
 }
 
@@ -106,7 +103,8 @@ impl Join<'_> {
             .any(|skipped| skipped == phase.name || skipped == phase.kubeadm)
     }
 
-    /// Whether everything that a kubelet needs lies on the disk: then a run that was interrupted needs the cluster no more.
+    /// Whether everything that a kubelet needs lies on the disk: then a run that was interrupted needs the
+    /// cluster no more.
     pub fn files_are_written(&self) -> bool {
         self.is_done(phases::files::PHASE.name) && phases::identity::is_good(self)
     }

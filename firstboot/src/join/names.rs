@@ -1,15 +1,16 @@
-//! The node's own name in `/etc/hosts`, so that neither the kubelet nor anybody else waits for DNS to look it up.
+//! The node's own name in `/etc/hosts`, so that neither the kubelet nor anybody else waits for DNS to look it
+//! up.
 //!
-//! The rule: if no line of the file holds the name, one line of ours does, `127.0.1.1 NAME`, marked as ours. Nothing else is asked: not
-//! DNS, which may be dead, and not nss-myhostname, which a kubelet built without libc does not know. The kubelet does not take a loopback
-//! address for the node's: having looked the name up at once, it goes on to the address of the default route.
+//! The rule: if no line of the file holds the name, one line of ours does, `127.0.1.1 NAME`, marked as ours.
+//! Nothing else is asked: not DNS, which may be dead, and not nss-myhostname, which a kubelet built without
+//! libc does not know. The kubelet does not take a loopback address for the node's: having looked the name up
+//! at once, it goes on to the address of the default route.
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 
-/// The file.
-pub const HOSTS: &str = "/etc/hosts";
+pub(crate) const HOSTS: &str = "/etc/hosts";
 /// Marks the line that is ours.
 const MARK: &str = "# firstboot: this node's own name";
 /// The address that Debian gives a machine's own name.

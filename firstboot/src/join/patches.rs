@@ -1,9 +1,10 @@
 //! The folder of patches (`patches.directory`, `--patches`), with kubeadm's rules:
-//! `TARGET[SUFFIX][+TYPE].EXTENSION`, TYPE one of strategic (the default), merge, json, EXTENSION json or yaml, below the folder too,
-//! in lexicographic order; a file may hold several documents
+//! `TARGET[SUFFIX][+TYPE].EXTENSION`, TYPE one of strategic (the default), merge, json, EXTENSION json or
+//! yaml, below the folder too, in lexicographic order; a file may hold several documents
 //! (<https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/control-plane-flags/#patches>).
 //!
-//! On a worker only patches for `kubeletconfiguration` act; those for other known targets are read, checked and left out.
+//! On a worker only patches for `kubeletconfiguration` act; those for other known targets are read, checked
+//! and left out.
 
 use std::path::Path;
 
@@ -27,8 +28,7 @@ const MOST: usize = 256;
 pub struct PatchFile {
     /// Its name without the folders.
     pub name: String,
-    /// Its content.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A patch for the kubelet's configuration.
@@ -36,7 +36,7 @@ pub struct PatchFile {
 pub struct Patch {
     /// The file it stands in.
     pub file: String,
-    /// What is to be changed.
+    /// The change.
     pub change: Change,
 }
 
@@ -82,7 +82,8 @@ fn walk(folder: &Path, found: &mut Vec<PatchFile>) -> Result<()> {
     Ok(())
 }
 
-/// Reads the files for a kubelet of this version: the patches that act, and warnings about files that are left out.
+/// Reads the files for a kubelet of this version: the patches that act, and warnings about files that are
+/// left out.
 pub fn parse(files: &[PatchFile], kubelet: Version) -> Result<(Vec<Patch>, Vec<String>)> {
     let targets = patch_targets(kubelet);
     let (mut patches, mut warnings) = (Vec::new(), Vec::new());
@@ -117,7 +118,8 @@ fn wrong(file: &str, reason: impl std::fmt::Display) -> Failure {
         .help("files are named TARGET[SUFFIX][+strategic|+merge|+json].yaml or .json and hold YAML or JSON")
 }
 
-/// The type in what follows the target: `-mine+json.yaml`. Like kubeadm, only the beginning of what follows the `+` is looked at.
+/// The type in the text after the target: `-mine+json.yaml`. As in kubeadm, only the beginning of the text
+/// after the `+` counts.
 fn patch_type(rest: &str) -> std::result::Result<&'static str, &'static str> {
     let Some(plus) = rest.find(['.', '+', '\n']).filter(|position| rest[*position..].starts_with('+')) else {
         return Ok("strategic");
@@ -169,8 +171,9 @@ fn apply_one(mut document: Value, change: &Change) -> std::result::Result<Value,
     if document.is_object() { Ok(document) } else { Err("nothing is left of the document".to_owned()) }
 }
 
-/// Strategic merge as far as a KubeletConfiguration needs it: its lists are atomic, its mappings are merged, null removes, and the
-/// directives `$patch`, `$retainKeys`, `$deleteFromPrimitiveList/KEY` and `$setElementOrder/KEY` work
+/// Strategic merge as far as a KubeletConfiguration needs it: its lists are atomic, its mappings are merged,
+/// null removes, and the directives `$patch`, `$retainKeys`, `$deleteFromPrimitiveList/KEY` and
+/// `$setElementOrder/KEY` work
 /// (<https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>).
 pub fn strategic_merge(document: &mut Value, patch: &Map<String, Value>) -> std::result::Result<(), String> {
     if !document.is_object() {

@@ -1,4 +1,5 @@
-//! From the node config, the cluster and the machine to the files of a joined worker. Pure: the same input gives the same bytes.
+//! From the node config, the cluster and the machine to the files of a joined worker. Pure: the same input
+//! gives the same bytes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,15 +18,16 @@ use crate::kubernetes::yaml;
 
 /// The kubelet's configuration.
 pub const CONFIG: &str = "/var/lib/kubelet/config.yaml";
-/// What only this node's kubelet is configured with.
+/// The file with the settings of this node's kubelet alone.
 pub const INSTANCE_CONFIG: &str = "/var/lib/kubelet/instance-config.yaml";
 /// The kubelet's command line.
 pub const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 
-/// What a join must know of the cluster.
+/// The cluster's input of the plan.
 #[derive(Debug, Clone)]
 pub struct ClusterFacts {
-    /// `kubernetesVersion`; none when the image carries the kubelet's configuration and no ConfigMap was read.
+    /// `kubernetesVersion`; none when the image carries the kubelet's configuration and no ConfigMap was
+    /// read.
     pub kubernetes_version: Option<Version>,
     /// `clusterName`: `kubernetes` unless said otherwise.
     pub cluster_name: String,
@@ -48,7 +50,7 @@ pub struct ClusterFacts {
 }
 
 impl ClusterFacts {
-    /// What is known without asking for any ConfigMap.
+    /// Without any ConfigMap.
     pub fn unknown(server: String, ca_pem: String, kubelet_config: Value) -> Self {
         Self {
             kubernetes_version: None,
@@ -65,12 +67,11 @@ impl ClusterFacts {
     }
 }
 
-/// What a join must know of the machine.
+/// The machine's input of the plan.
 #[derive(Debug, Clone)]
 pub struct HostFacts {
-    /// Its name.
-    pub hostname: String,
-    /// What `kubelet --version` says.
+    pub(crate) hostname: String,
+    /// As `kubelet --version` prints it.
     pub kubelet_version: Version,
     /// Whether systemd-resolved runs.
     pub resolved_is_active: bool,
@@ -87,13 +88,11 @@ pub struct HostFacts {
 pub struct PlannedFile {
     /// Absolute.
     pub path: PathBuf,
-    /// Its permissions.
-    pub mode: u32,
-    /// Its content.
-    pub bytes: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) bytes: Vec<u8>,
 }
 
-/// What a join writes, apart from credentials.
+/// The files that a join writes, apart from credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The name under which the kubelet registers.
@@ -102,13 +101,13 @@ pub struct Plan {
     pub files: Vec<PlannedFile>,
     /// The kubelet's configuration, as config.yaml says it.
     pub kubelet_config: Value,
-    /// The runtime's socket.
-    pub cri_socket: String,
-    /// Value of the Node's annotation `kubeadm.alpha.kubernetes.io/cri-socket`, if kubeadm of this version sets it.
+    pub(crate) cri_socket: String,
+    /// Value of the Node's annotation `kubeadm.alpha.kubernetes.io/cri-socket`, if kubeadm of this version
+    /// sets it.
     pub cri_socket_annotation: Option<String>,
     /// Address and port of the kubelet's `/healthz`; none if it is switched off.
     pub healthz: Option<(String, u16)>,
-    /// What a person should know.
+    /// For the operator.
     pub warnings: Vec<String>,
 }
 
@@ -150,7 +149,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
     })
 }
 
-/// Whether nobody has said yet which cgroup driver the kubelet shall use: then the runtime's counts.
+/// Whether no config names a cgroup driver. Then the runtime's counts.
 pub fn lacks_cgroup_driver(config: &NodeConfig, kubelet_config: &Value) -> bool {
     let says = |document: &Value| document["cgroupDriver"].as_str().is_some_and(|driver| !driver.is_empty());
     !has_driver_argument(config) && !says(kubelet_config) && !config.kubelet.as_ref().is_some_and(says)
@@ -165,7 +164,8 @@ fn has_driver_argument(config: &NodeConfig) -> bool {
         .any(|argument| argument.name == "cgroup-driver")
 }
 
-/// What to write where the cluster and the node config say nothing: kubeadm's default, unless the runtime is known to have another driver.
+/// The driver if neither cluster nor node config names one: kubeadm's default, unless the runtime is known to
+/// have another.
 fn cgroup_driver(
     config: &NodeConfig,
     features: &KubeletFeatures,

@@ -84,7 +84,8 @@ fn every_accepted_join_gives_kubeadms_bytes() {
             let patches = case.join("patches");
             let patches =
                 if patches.is_dir() { crate::join::patches::read(&patches).unwrap() } else { Vec::new() };
-            // A KubeletConfiguration behind the JoinConfiguration means nothing to kubeadm; that we heed it has a test of its own.
+            // A KubeletConfiguration behind the JoinConfiguration means nothing to kubeadm; that we heed it
+            // has a test of its own.
             let mut config = read_config(&fs::read(case.join("join.yaml")).unwrap());
             config.kubelet = None;
             let plan = plan(&config, &cluster, &host(version, patches)).unwrap();
@@ -181,7 +182,8 @@ fn warns_about_what_will_not_work() {
     );
 }
 
-/// A cluster of kubeadm before 1.22 says nothing of the cgroup driver, and the kubelet's own default may not be the runtime's.
+/// A cluster of kubeadm before 1.22 says nothing of the cgroup driver, and the kubelet's own default may not
+/// be the runtime's.
 #[test]
 fn where_nobody_says_the_cgroup_driver_the_runtimes_counts() {
     use CgroupDriver::{Cgroupfs, Systemd};

@@ -1,8 +1,10 @@
-//! The way back: what `kubeadm reset` does for a worker, and the agent's own traces. It can be run at any time, and again.
+//! Reset: undoes a join as `kubeadm reset` does for a worker, and removes the agent's files. It can run at
+//! any time, and repeatedly.
 //!
-//! Every step is tried, whatever became of the others, except that nothing is wiped while something is mounted below it.
-//! Folders stay, their content goes. As with kubeadm, the Node object, the CNI configuration and packet filter rules are left.
-//! Unlike kubeadm, pods are removed before their volumes are unmounted: a mount in use does not go away.
+//! Every step is tried, even after others failed, except that nothing is wiped while something is mounted
+//! below it. Folders stay, their content goes. As with kubeadm, the Node object, the CNI configuration and
+//! packet filter rules are left. Unlike kubeadm, pods are removed before their volumes are unmounted: a mount
+//! in use does not go away.
 
 use std::fs;
 use std::io;
@@ -16,7 +18,7 @@ use crate::join::names;
 use crate::join::phases::host;
 use crate::join::plan::CONFIG;
 
-/// What a reset needs of the machine besides its files.
+/// The machine besides its files.
 pub trait ResetHost {
     /// Stops the kubelet; one that does not run is no error.
     fn stop_kubelet(&mut self) -> Result<()>;
@@ -29,13 +31,13 @@ pub trait ResetHost {
         mounts::table()
     }
 
-    /// Unmounts what is mounted at this very path.
+    /// Unmounts exactly this mount point.
     fn unmount(&mut self, path: &Path, flags: UnmountFlags) -> Result<()> {
         mounts::unmount(path, flags)
     }
 }
 
-/// What may be chosen of a reset.
+/// The options of a reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// The folder of certificates, which is emptied.
@@ -63,23 +65,23 @@ impl Choice {
     }
 }
 
-/// A step and what became of it.
+/// A step and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// `stop the kubelet`
     pub name: String,
-    /// What became of it.
+    /// Done or not.
     pub outcome: Outcome,
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Something was done.
     Done,
     /// There was nothing to do.
     Nothing,
-    /// It failed; the other steps were tried all the same.
+    /// It failed. The other steps were tried too.
     Failed(Failure),
 }
 
@@ -89,7 +91,7 @@ const KUBELET: &str = "/var/lib/kubelet";
 const MANIFESTS: &str = "/etc/kubernetes/manifests";
 /// Where certificates are, unless said otherwise.
 const CERTIFICATES: &str = "/etc/kubernetes/pki";
-/// Where kubeadm keeps copies of what it replaced.
+/// Where kubeadm keeps copies of replaced files.
 const SCRATCH: &str = "/etc/kubernetes/tmp";
 /// More folders whose content goes.
 const FOLDERS: &[&str] =
@@ -106,10 +108,10 @@ const KUBECONFIGS: &[&str] = &[
     "/etc/kubernetes/scheduler.conf",
 ];
 
-/// What the agent set for the kernel's next boots.
+/// The agent's kernel settings for the next boots.
 const SETTINGS: &[&str] = &[host::PARAMETERS, host::MODULES];
 
-/// Resets the node; `report` hears of every step as it is done.
+/// Resets the node; calls `report` after every step.
 pub fn reset(
     root: &Root,
     machine: &mut dyn ResetHost,
@@ -148,7 +150,7 @@ pub fn reset(
     steps
 }
 
-/// The steps of a reset, in words, for those who want to see them first.
+/// The steps of a reset, in words.
 pub fn plan(choice: &Choice) -> Vec<String> {
     let first = [
         "stop the kubelet".to_owned(),
@@ -187,7 +189,8 @@ fn unmount_below(root: &Root, machine: &mut dyn ResetHost, flags: UnmountFlags) 
     }
 }
 
-/// Removes what is in a folder. Links are removed, not followed; a folder that is a link itself, or has mounts below, is refused.
+/// Empties a folder. Links are removed, not followed; a folder that is a link itself, or has mounts below, is
+/// refused.
 fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
     let path = root.path(folder);
     let doing = || format!("emptying {}", folder.display());

@@ -1,4 +1,5 @@
-//! The roles that a machine can join in. A role is a list of phases. To add one: a constant here, and its line in [`ALL`].
+//! The roles that a machine can join in. A role is a list of phases. To add one: a constant here, and its
+//! line in [`ALL`].
 
 use super::phases::{Phase, cleanup, cluster, discovery, files, host, identity, kubelet, preflight, wait};
 use crate::config::role::Role as Asked;
@@ -6,7 +7,6 @@ use crate::error::Result;
 
 /// A role, and how a machine gets it.
 pub struct Role {
-    /// What a node config asks for.
     pub(crate) asked: Asked,
     /// In the order in which they run. The end of the last one ends the join.
     pub phases: &'static [Phase],

@@ -1,4 +1,5 @@
-//! Asks for a token just before it is used: a launch template may then be as old as it likes, and hold no secret.
+//! Asks for a token just before it is used: a launch template may then be as old as it likes, and hold no
+//! secret.
 //!
 //! ```text
 //! POST {apiVersion: firstboot.kiln/v1, kind: TokenRequest, machine, platform, instanceId, nodeName, identity: {kind, document, nonce}}
@@ -37,11 +38,10 @@ const LONGEST_FILE: u64 = 256 * 1024;
 /// Hashes in an answer at most.
 const MOST: usize = 16;
 
-/// What was given.
+/// A token, and the parts of a discovery that came with it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TokenResponse {
-    /// The token.
-    pub token: Token,
+    pub(crate) token: Token,
     /// Where the API server is.
     pub endpoint: Option<Endpoint>,
     /// Lower-case hex SHA-256 of public keys of the cluster's CA.
@@ -58,7 +58,7 @@ struct Answer {
     ca_cert_hashes: Vec<String>,
 }
 
-/// Asks, and gives the discovery that the join goes on with.
+/// Requests a token and returns the complete discovery.
 pub fn ask(join: &Join, from: &TokenFrom) -> Result<Discovery> {
     let deadline = join.deadline.within(from.timeout);
     let shown = shown(from.url.reveal());
@@ -155,7 +155,7 @@ fn check_expiry(expires: Option<&str>, now: SystemTime) -> Result<()> {
         .help("the server must make tokens that live for some minutes; is its clock right?"))
 }
 
-/// What the config says comes first; what it does not say is taken from the answer, whose sender the config trusts.
+/// The config comes first. Missing parts are taken from the answer, because the config trusts its sender.
 fn merge(config: &Discovery, given: TokenResponse) -> Result<Discovery> {
     let Discovery::RequestedToken { endpoints, pins, unsafe_skip_ca_verification } = config else {
         return Err(Failure::new(ErrorKind::Internal, "a token was asked for that nobody needs"));

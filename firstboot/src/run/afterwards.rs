@@ -1,5 +1,5 @@
-//! The end of a run: secrets that are no longer needed go, Cluster API gets its sentinel file, a failed machine powers off if the config
-//! says so.
+//! The end of a run: secrets that are no longer needed go, Cluster API gets its sentinel file, a failed
+//! machine powers off if the config says so.
 
 use super::{ResolvedConfig, Session, extra_files};
 use crate::config::model::OnFailure;
@@ -32,7 +32,8 @@ fn remove_config(session: &Session, resolved: &ResolvedConfig) {
     }
 }
 
-/// Makes the platform's copy of the config unreadable, where the platform allows it and the config came from there.
+/// Makes the platform's copy of the config unreadable, where the platform allows it and the config came from
+/// there.
 fn scrub(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
     if !resolved.config.agent.scrub || !session.root.is_machine() {
         return;

@@ -12,7 +12,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// Prints a line for people; with `--json` an object with the event `message`. A closed output is no error.
+    /// Prints a line for people; with `--json` an object with the event `message`. A closed output is no
+    /// error.
     pub fn print(self, text: &str) {
         let line = if self.json {
             json!({ "event": "message", "message": text }).to_string()

@@ -1,5 +1,5 @@
-//! What an earlier run on this disk means for this one, by its checkpoint: nothing is left to do, the join goes on, or the node is reset
-//! first because the disk was cloned or the config is another one.
+//! The checkpoint of an earlier run on this disk decides: nothing is left to do, the join goes on, or the
+//! node is reset first because the disk was cloned or the config changed.
 
 use super::Session;
 use crate::checkpoint::{Before, Checkpoint};
@@ -13,7 +13,7 @@ use crate::join::reset_host::LocalHost;
 use crate::machine::Machine;
 use crate::status::{Outcome, Progress};
 
-/// What is left to do.
+/// The rest of the join.
 pub(super) enum Earlier {
     /// Nothing: the machine has joined.
     Joined,

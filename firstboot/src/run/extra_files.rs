@@ -1,5 +1,5 @@
-//! Files that come with a node config. They are written before the join, which may need them (patches, a discovery file). After the join
-//! comes the sentinel file of Cluster API.
+//! Files that come with a node config. They are written before the join, which may need them (patches, a
+//! discovery file). After the join comes the sentinel file of Cluster API.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

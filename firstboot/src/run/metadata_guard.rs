@@ -1,5 +1,5 @@
-//! The metadata guard: when pods are kept from the platform's metadata service. The image's trust policy decides, then the node config,
-//! then the default, which is yes.
+//! The metadata guard: when pods are kept from the platform's metadata service. The image's trust policy
+//! decides, then the node config, then the default, which is yes.
 
 use std::net::IpAddr;
 
@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::guard;
 use crate::platforms::Platform;
 
-/// At each boot, before anything is read and any pod starts: turns the guard on unless the policy, or the node config of an earlier boot,
-/// turns it off. A failure is an error only where the policy asks for the guard.
+/// At each boot, before anything is read and any pod starts: turns the guard on unless the policy, or the
+/// node config of an earlier boot, turns it off. A failure is an error only where the policy asks for the
+/// guard.
 pub(super) fn at_boot(session: &Session, platform: Option<&Platform>) -> Result<()> {
     let (root, by_policy) = (session.root, session.policy()?.guard);
     let addresses = guarded(platform);

@@ -1,5 +1,5 @@
-//! A run: from the metadata of the machine to a node. `firstboot run`, `join` and `preflight` share these parts; what they know of the
-//! machine is in their [`Session`].
+//! A run: from the metadata of the machine to a node. `firstboot run`, `join` and `preflight` share these
+//! parts. The [`Session`] has their knowledge of the machine.
 //!
 //! ```text
 //! metadata_guard ─► metadata ─► node_config ─┬─► join (earlier run, extra files, phases) ─► afterwards ─┬─► conclude ─► report
@@ -62,7 +62,7 @@ pub fn join_by_hand(session: &Session, flags: &JoinFlags) -> Result<()> {
     concluded
 }
 
-/// What the end of a run needs, however early the run fails.
+/// Input for the end of a run, however early the run fails.
 struct RunSummary {
     on_failure: OnFailure,
     report: Option<Vec<ReportTarget>>,

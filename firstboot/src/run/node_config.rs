@@ -1,4 +1,5 @@
-//! Which node config counts: the one of the flags and their file, or the one that this machine has from its platform or a location.
+//! Which node config counts: the one of the flags and their file, or the one that this machine has from its
+//! platform or a location.
 
 use std::path::PathBuf;
 
@@ -33,8 +34,8 @@ pub struct ResolvedConfig {
     pub(crate) sentinel: Option<String>,
 }
 
-/// The config of the flags; without any, the machine's. Also returns the metadata. For a config of the flags it is only read when the
-/// config asks for it, so that a plain config works as with kubeadm.
+/// The config of the flags; without any, the machine's. Also returns the metadata. For a config of the flags
+/// it is only read when the config asks for it, so that a plain config works as with kubeadm.
 pub fn by_hand(session: &Session, flags: &JoinFlags) -> Result<(Metadata, ResolvedConfig)> {
     if is_given(flags) {
         let mut resolved = of_flags(session.root, flags)?;
@@ -104,7 +105,8 @@ pub fn complete(session: &Session, config: &mut NodeConfig, metadata: &Metadata)
     Ok(())
 }
 
-/// The machine's config, with its facts filled in; none when neither platform nor location has one. Takes the user data.
+/// The machine's config, with its facts filled in; none when neither platform nor location has one. Takes the
+/// user data.
 pub fn of_machine(session: &Session, metadata: &mut Metadata) -> Result<Option<ResolvedConfig>> {
     let Some((name, user_data)) = metadata.user_data.take() else { return Ok(None) };
     let source = format!("{name}: {}", user_data.origin);
@@ -159,7 +161,8 @@ fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)
 }
 
-/// The name of a node whose config names none: the host name that the user data sets, the platform's, the host's own.
+/// The name of a node whose config names none: the host name that the user data sets, the platform's, the
+/// host's own.
 fn host_defaults(session: &Session, metadata: &Metadata, from_user_data: Option<String>) -> HostDefaults {
     let mut notices = Vec::new();
     let by_platform = || name::by_platform(&metadata.facts, metadata.platform?, &mut notices);

@@ -1,5 +1,5 @@
-//! What a command knows of its machine. Each part is read once, when it is first needed: a join by hand must not fail because of a
-//! trust policy that it does not use.
+//! The machine of a command. Each part is read once, when it is first needed: a join by hand must not fail
+//! because of a trust policy that it does not use.
 
 use std::cell::OnceCell;
 

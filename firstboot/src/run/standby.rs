@@ -1,4 +1,5 @@
-//! Standby: a machine in a warm pool is prepared and does not join. A node that joined would get pods, and then be stopped.
+//! Standby: a machine in a warm pool is prepared and does not join. A node that joined would get pods, and
+//! then be stopped.
 
 use super::{ResolvedConfig, Session, join};
 use crate::checkpoint::Checkpoint;
@@ -22,7 +23,8 @@ pub(super) fn is_wanted(session: &Session, facts: &Facts, resolved: &ResolvedCon
     Ok(!has_joined)
 }
 
-/// Runs the checks of a join, which need a running container runtime. The start that brings the machine into service does the rest.
+/// Runs the checks of a join, which need a running container runtime. The start that brings the machine into
+/// service does the rest.
 pub(super) fn prepare(
     session: &Session,
     facts: &Facts,

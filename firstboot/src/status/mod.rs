@@ -1,4 +1,5 @@
-//! The status of a run: a file while the run goes on, the verdict (one machine-readable line) at its end, and systemd's notifications.
+//! The status of a run: a file while the run goes on, the verdict (one machine-readable line) at its end, and
+//! systemd's notifications.
 //!
 //! ```text
 //! phases ─► Progress ─► Status ─► /run/firstboot/status.json (0644, replaced whole)    ─► `firstboot status`
@@ -26,7 +27,7 @@ const LIMIT: u64 = 256 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It goes on.
+    /// Not ended yet.
     Running,
     /// There is no node config, so there was nothing to do.
     NoConfig,
@@ -71,24 +72,22 @@ pub struct Status {
 pub struct Reason {
     /// The word for the kind of the error.
     pub class: String,
-    /// The exit code.
-    pub exit: u8,
-    /// What failed.
+    pub(crate) exit: u8,
+    /// Names the action that failed.
     pub message: String,
-    /// What to do next.
+    /// The next step for the operator.
     pub help: Option<String>,
 }
 
-/// A phase of a run.
+/// A phase of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// Its name.
-    pub name: String,
-    /// Seconds after the begin of the run.
+    pub(crate) name: String,
+    /// Seconds after the start of the run.
     pub began: f64,
-    /// Seconds it took; none while it runs.
+    /// Its duration; none while it runs.
     pub seconds: Option<f64>,
-    /// `running`, `done`, `skipped`, `failed`.
+    /// `running`, `done`, `skipped`, `kept`, `failed`.
     pub state: String,
 }
 

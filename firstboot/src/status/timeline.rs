@@ -36,7 +36,8 @@ fn end(bars: &[Bar]) -> f64 {
     bars.iter().map(|bar| bar.to).fold(0.001, f64::max)
 }
 
-/// One line a phase: name, begin, duration, bar. The boot before the run is a line of its own and is not drawn to scale with the phases.
+/// One line a phase: name, begin, duration, bar. The boot before the run is a separate line and is not drawn
+/// to scale.
 pub fn text(status: &Status) -> String {
     let bars = bars(status);
     let (start, end) = (status.began, end(&bars));

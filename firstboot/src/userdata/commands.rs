@@ -14,7 +14,7 @@ use crate::config::flags::JoinFlags;
 use crate::config::role::Role;
 use crate::error::Result;
 
-/// The folder of the file that Cluster API's infrastructure providers wait for
+/// The folder of the sentinel file that Cluster API's infrastructure providers wait for
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>, sentinel file).
 pub const SENTINELS: &str = "/run/cluster-api/";
 

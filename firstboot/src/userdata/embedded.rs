@@ -22,17 +22,15 @@ const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 pub struct HostConfig {
     /// `cloud-config`
     pub form: &'static str,
-    /// The files in it.
-    pub files: Vec<ExtraFile>,
-    /// The commands in it.
-    pub commands: Vec<Command>,
-    /// The host name in it.
+    pub(crate) files: Vec<ExtraFile>,
+    pub(crate) commands: Vec<Command>,
+    /// The host name that it sets.
     pub hostname: Option<String>,
-    /// Notices about ignored parts.
+    /// Ignored parts.
     pub notices: Vec<String>,
 }
 
-/// The node config and what belongs to it.
+/// A node config, with everything else that the agent uses.
 #[derive(Debug)]
 pub struct EmbeddedConfig {
     /// The node config; `None` if there are only flags.

@@ -10,9 +10,9 @@ use crate::error::Result;
 /// The user and group of a file: names, or numbers in digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The user.
+    /// A name, or a number in digits.
     pub user: String,
-    /// The group.
+    /// A name, or a number in digits.
     pub group: String,
 }
 
@@ -34,9 +34,9 @@ impl Owner {
 
 /// A file to be written before the join.
 pub struct ExtraFile {
-    /// Where: absolute, without `.` and `..`.
+    /// Absolute, without `.` and `..`.
     pub path: String,
-    /// Its mode.
+    /// Permission bits.
     pub mode: u32,
     /// The owner.
     pub owner: Owner,

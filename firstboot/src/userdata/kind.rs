@@ -25,7 +25,7 @@ pub enum Kind {
     CloudConfig,
     /// `## template: jinja`
     Template,
-    /// Another form of cloud-init's.
+    /// Another format of cloud-init.
     OtherCloudInit,
     /// A script or program.
     Script,

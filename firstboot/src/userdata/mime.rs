@@ -43,7 +43,7 @@ impl Part {
         self.media_type.starts_with("multipart/")
     }
 
-    /// Its parts, in order.
+    /// The parts, in order.
     pub fn parts(&self, budget: &Budget) -> Result<Vec<Self>> {
         let boundary = self.boundary.as_deref().unwrap_or_default();
         if boundary.is_empty() || boundary.len() > BOUNDARY {

@@ -13,7 +13,7 @@ use crate::error::{Failure, Result};
 
 /// The limit of nested levels: a part within a message within gzip within base64, and one more.
 const NESTING: usize = 6;
-/// Notices that are kept.
+/// Notices at most.
 const NOTICES: usize = 64;
 /// The most pointers side by side.
 const POINTERS: usize = 4;

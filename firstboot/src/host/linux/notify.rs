@@ -3,7 +3,7 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Sends `state` (`STATUS=…`, `READY=1`); does nothing where nobody listens.
+/// Sends `state` (`STATUS=…`, `READY=1`); does nothing without a listener.
 pub fn send(state: &str) {
     if let Ok(address) = std::env::var("NOTIFY_SOCKET") {
         let _ = send_to(&address, state);

@@ -1,8 +1,8 @@
-//! Discovery: which API server, why it is trusted, and as whom it is asked.
+//! Discovery: finds the API server, verifies it, and chooses the credential for it.
 //!
 //! ```text
 //! token:  endpoint ─► cluster-info (anonymous) ─► signature ─► pins ─► certificate chain of that same connection ─► client
-//! file:   kubeconfig ─► client                      (no request: kubeadm asks for cluster-info once more and ignores what it says)
+//! file:   kubeconfig ─► client                      (no request: kubeadm asks for cluster-info once more and ignores the answer)
 //! URL:    https, system CAs ─► kubeconfig ─► client
 //! ```
 
@@ -32,12 +32,11 @@ const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-in
 pub struct Cluster {
     /// Asks the API server with the credential below; connected if discovery needed a connection.
     pub client: Client,
-    /// The API server, as the kubelet shall call it.
+    /// The API server's URL for the kubelet.
     pub server: Server,
     /// Another name than the server's, for which its certificate must be valid.
     pub server_name: Option<String>,
-    /// The cluster's CA bundle.
-    pub authorities: Authorities,
+    pub(crate) authorities: Authorities,
     /// Who asks for the certificate.
     pub credential: Credential,
     /// Why the CA is trusted.
@@ -57,18 +56,17 @@ pub enum Verification {
     Url(String),
 }
 
-/// What to discover.
+/// The input of a discovery.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The config's discovery.
-    pub discovery: &'a Discovery,
-    /// Who asks for the certificate; none when the discovery file says so, or the discovery token does it.
+    pub(crate) discovery: &'a Discovery,
+    /// The credential for the certificate request; none if the discovery file or token is used for it.
     pub tls_bootstrap_token: Option<&'a Token>,
     /// By when it must be done.
     pub deadline: Deadline,
 }
 
-/// Finds the cluster. What may heal is tried again until the deadline, what may not fails at once.
+/// Finds the cluster. Transient failures are retried until the deadline, others end it at once.
 pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff) -> Result<Cluster> {
     match request.discovery {
         Discovery::Token { endpoints, token, pins, unsafe_skip_ca_verification } => {
@@ -86,7 +84,8 @@ pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff)
 }
 
 impl Cluster {
-    /// `bootstrap-kubelet.conf`, for a kubelet that asks for its certificate itself. `preferences`: before Kubernetes 1.34.
+    /// `bootstrap-kubelet.conf`, for a kubelet that asks for its certificate itself. `preferences`: before
+    /// Kubernetes 1.34.
     pub fn bootstrap_kubeconfig(&self, cluster_name: &str, preferences: bool) -> Result<Secret> {
         let user = match &self.credential {
             Credential::Bearer(token) => BootstrapUser::Token(token),

@@ -1,8 +1,8 @@
 //! Discovery by a bootstrap token: the signed cluster-info.
 //!
-//! kubeadm asks twice: first a server that it does not verify, then, with the CA that it was given, the same server again.
-//! Here the first connection's certificates are kept and verified against that CA afterwards: what was read came from their owner.
-//! No credential is sent before that.
+//! kubeadm asks twice: first a server that it does not verify, then, with the CA that it was given, the same
+//! server again. Here the first connection's certificates are kept and verified against that CA afterwards:
+//! then the answer came from their owner. No credential is sent before that.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,8 @@ use crate::net::retry::{self, Backoff};
 use crate::net::trust::Authorities;
 use crate::net::{Deadline, Error, Network};
 
-/// How long a cluster may take to publish or sign cluster-info: its controller needs less than a second for a new token.
+/// How long a cluster may take to publish or sign cluster-info: its controller needs less than a second for a
+/// new token.
 const SETTLING: Duration = Duration::from_secs(10);
 /// Bounds of the waits meanwhile.
 const SETTLING_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
@@ -73,7 +74,7 @@ pub(super) fn discover(
 /// A cluster that answers but is not ready for this token.
 struct Settling {
     since: Option<Instant>,
-    /// What it answered last.
+    /// The last answer.
     reason: Option<Failure>,
     waits: Backoff,
 }
@@ -99,15 +100,15 @@ impl Settling {
 /// Why a cluster-info was not accepted.
 #[derive(Debug)]
 pub enum Rejected {
-    /// There was no usable answer; another endpoint or another time may give one.
+    /// There was no usable answer. Another endpoint or a later attempt may have one.
     Unreachable(Error),
-    /// It is not there, or not signed with this token, which takes a moment in a new cluster.
+    /// It is missing, or not signed with this token yet: that takes a moment in a new cluster.
     NotYet(Failure),
     /// It is wrong.
     ForGood(Failure),
 }
 
-/// A cluster-info that may be trusted.
+/// A cluster-info whose signature is verified.
 #[derive(Debug)]
 pub struct VerifiedClusterInfo {
     server: Server,

@@ -7,8 +7,7 @@ use crate::host::files;
 use crate::join::Join;
 use crate::join::identity::KEY;
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "cleanup", kubeadm: "kubelet-start", need: Need::Writing, run };
+pub(crate) const PHASE: Phase = Phase { name: "cleanup", kubeadm: "kubelet-start", need: Need::Writing, run };
 
 fn run(join: &mut Join) -> Result<()> {
     files::remove(&join.root.path(BOOTSTRAP_CONF))?;

@@ -1,4 +1,5 @@
-//! Asks the cluster for its configuration and for a node of our name, plans the files, and makes the checks that need both.
+//! Asks the cluster for its configuration and for a node of our name, plans the files, and makes the checks
+//! that need both.
 
 use std::time::SystemTime;
 
@@ -12,8 +13,7 @@ use crate::net::Deadline;
 use crate::net::retry::Backoff;
 use crate::preflight::{Clock, Cluster};
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "cluster", kubeadm: "", need: Need::UntilFilesAreWritten, run };
+pub(crate) const PHASE: Phase = Phase { name: "cluster", kubeadm: "", need: Need::UntilFilesAreWritten, run };
 
 fn run(join: &mut Join) -> Result<()> {
     let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
@@ -29,7 +29,7 @@ fn run(join: &mut Join) -> Result<()> {
     if join.is_skipped(&preflight::PHASE) { Ok(()) } else { preflight::with_cluster(join, Some(known)) }
 }
 
-/// What the plan must know of the cluster: two requests, or none when the image carries the kubelet's configuration.
+/// The cluster's input of the plan: two requests, or none if the image has the kubelet's configuration.
 fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline) -> Result<ClusterFacts> {
     let found = join
         .results
@@ -88,7 +88,8 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
     })
 }
 
-/// Refuses a name that a living node has, unless that node is this very machine. Returns whether the cluster does not let us look.
+/// Refuses a name that a living node has, unless that node is this very machine. Returns whether the cluster
+/// does not let us look.
 fn name_is_free(join: &mut Join, name: &str, deadline: Deadline) -> Result<bool> {
     let Some(found) = &mut join.results.cluster else { return Ok(false) };
     let node = match cluster::node(&mut found.client, name, deadline, &mut Backoff::new()) {

@@ -7,8 +7,8 @@ use crate::join::discovery::{self, Request, Verification};
 use crate::join::token_from;
 use crate::net::retry::Backoff;
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "discovery", kubeadm: "", need: Need::UntilFilesAreWritten, run };
+pub(crate) const PHASE: Phase =
+    Phase { name: "discovery", kubeadm: "", need: Need::UntilFilesAreWritten, run };
 
 fn run(join: &mut Join) -> Result<()> {
     let config = join.config;

@@ -1,12 +1,11 @@
-//! Writes what the kubelet starts with; `config.yaml` last, because its unit waits for that.
+//! Writes the files of the kubelet, `config.yaml` last, because its unit waits for that file.
 
 use super::{Need, Phase};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::join::{Join, names};
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "files", kubeadm: "kubelet-start", need: Need::Writing, run };
+pub(crate) const PHASE: Phase = Phase { name: "files", kubeadm: "kubelet-start", need: Need::Writing, run };
 
 fn run(join: &mut Join) -> Result<()> {
     if join.files_are_written() {

@@ -1,5 +1,5 @@
-//! Kernel modules and parameters: where one of kubeadm's checks would fail for one, and the machine allows it, sets it for this boot and the
-//! next ones.
+//! Kernel modules and parameters: where one of kubeadm's checks would fail for one, and the machine allows
+//! it, sets it for this boot and the next ones.
 
 use super::{Need, Phase, preflight};
 use crate::error::Result;
@@ -11,7 +11,7 @@ use crate::preflight::{context, fails};
 pub const PARAMETERS: &str = "/etc/sysctl.d/90-firstboot.conf";
 /// Modules for the next boots, modules-load.d(5).
 pub const MODULES: &str = "/etc/modules-load.d/firstboot.conf";
-/// What containers' root file systems are mounted with.
+/// The file system of containers' roots.
 const OVERLAY: &str = "overlay";
 
 /// A check, the parameter that it wants to be 1, and the module that the parameter comes with.
@@ -30,10 +30,10 @@ const SETTINGS: &[(&str, &str, Option<&str>)] = &[
     ("FileContent--proc-sys-net-ipv6-conf-default-forwarding", "net.ipv6.conf.default.forwarding", None),
 ];
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "host", kubeadm: "preflight", need: Need::Running, run };
+pub(crate) const PHASE: Phase = Phase { name: "host", kubeadm: "preflight", need: Need::Running, run };
 
-/// Nothing here fails the join: what cannot be set is told, and what depends on it is checked afterwards.
+/// Nothing here fails the join: a setting that cannot be made is a warning, and the preflight checks come
+/// afterwards.
 fn run(join: &mut Join) -> Result<()> {
     let _ = join.kubelet_version().map(|version| join.results.facts.kubelet = Some(Ok(version)));
     let (failing, is_docker) = preflight::with_context(join, None, |context| {
@@ -59,7 +59,7 @@ fn is_done(join: &mut Join, done: Result<()>) -> bool {
     done.map_err(|failure| join.warn(failure.to_string())).is_ok()
 }
 
-/// Adds to a file what was done now, so that it is done at the next boot too.
+/// Adds the settings to a file for the next boots.
 fn keep(join: &mut Join, path: &str, words: &[&str], end: &str) {
     if words.is_empty() {
         return;

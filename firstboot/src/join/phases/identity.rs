@@ -1,4 +1,5 @@
-//! The kubelet's client certificate and `kubelet.conf`: kept if good, else asked for. Or, if the kubelet is to ask itself, `bootstrap-kubelet.conf`.
+//! The kubelet's client certificate and `kubelet.conf`: kept if good, else asked for. Or, if the kubelet is
+//! to ask itself, `bootstrap-kubelet.conf`.
 
 use std::time::SystemTime;
 
@@ -23,8 +24,8 @@ const LONGEST_CA: u64 = 1 << 20;
 /// kubeconfigs of kubeadm before this minor carry an empty `preferences`.
 const WITHOUT_PREFERENCES: u16 = 34;
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "identity", kubeadm: "kubelet-start", need: Need::Writing, run };
+pub(crate) const PHASE: Phase =
+    Phase { name: "identity", kubeadm: "kubelet-start", need: Need::Writing, run };
 
 fn run(join: &mut Join) -> Result<()> {
     if is_good(join) {
@@ -38,8 +39,8 @@ fn run(join: &mut Join) -> Result<()> {
     }
 }
 
-/// Whether a kubelet could start with what lies on the disk: its certificate holds, for this node and for the cluster that discovery
-/// found (or whose CA lies there).
+/// Whether a kubelet could start with the files on the disk: its certificate holds, for this node and for the
+/// cluster that discovery found (or whose CA lies there).
 pub fn is_good(join: &Join) -> bool {
     let known = join.results.cluster.as_ref().map(|cluster| cluster.authorities.pem().to_vec());
     is_good_for(join.root, join.config, known)

@@ -1,4 +1,5 @@
-//! Starts the kubelet and waits until it is healthy; a kubelet that asks for its certificate itself is waited for, too.
+//! Starts the kubelet and waits until it is healthy; also waits for a kubelet that requests its own
+//! certificate.
 
 use std::time::Duration;
 
@@ -17,17 +18,16 @@ use crate::net::{Deadline, Network};
 
 /// The unit.
 const UNIT: &str = "kubelet";
-/// Between two looks. A healthy kubelet answers in a millisecond.
+/// Between two attempts. A healthy kubelet answers in a millisecond.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a kubelet may take to say how it is.
+/// How long one health check may take.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// Longest that it may have to say.
+/// Longest answer of a health check.
 const LONGEST_HEALTH: usize = 64 * 1024;
 /// Longest configuration of a kubelet.
 const LONGEST: u64 = 4 << 20;
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "kubelet", kubeadm: "kubelet-start", need: Need::Running, run };
+pub(crate) const PHASE: Phase = Phase { name: "kubelet", kubeadm: "kubelet-start", need: Need::Running, run };
 
 fn run(join: &mut Join) -> Result<()> {
     notify::send("READY=1");
@@ -39,7 +39,8 @@ fn run(join: &mut Join) -> Result<()> {
     wait_for_identity(join, join.deadline.within(timeouts.tls_bootstrap))
 }
 
-/// A kubelet that restarts by itself, because it found no configuration before, is started afresh: it may be waiting.
+/// A kubelet that restarts by itself, because it found no configuration before, is started afresh: it may be
+/// waiting.
 fn start(services: Services) -> Result<()> {
     services.reload_if_changed(UNIT)?;
     if services.is_active(UNIT)? {
@@ -49,7 +50,7 @@ fn start(services: Services) -> Result<()> {
     }
 }
 
-/// Where the kubelet says that it is well, by its configuration on the disk; none if it is told not to.
+/// The address of the kubelet's `/healthz`, by its configuration on the disk; none if it is switched off.
 fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
     let bytes = files::read(&join.root.path(CONFIG), LONGEST)?.unwrap_or_default();
     let configuration = serde_yaml_ng::from_slice(&bytes)

@@ -53,10 +53,8 @@ pub struct Results {
     pub units: Option<JoinHandle<crate::preflight::Units>>,
     /// Waits for the container runtime while the network is asked.
     pub runtime: Option<JoinHandle<Result<crate::preflight::Runtime>>>,
-    /// The verified API server.
-    pub cluster: Option<Cluster>,
+    pub(crate) cluster: Option<Cluster>,
     /// The ClusterConfiguration; none when the cluster was not asked.
     pub configuration: Option<ClusterConfiguration>,
-    /// The files to write.
-    pub plan: Option<Plan>,
+    pub(crate) plan: Option<Plan>,
 }

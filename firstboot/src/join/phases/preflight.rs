@@ -13,8 +13,7 @@ use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, S
 /// A runtime whose absence the config allows is given a moment.
 const IGNORED_RUNTIME_LIMIT: Duration = Duration::from_secs(1);
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "preflight", kubeadm: "preflight", need: Need::Once, run };
+pub(crate) const PHASE: Phase = Phase { name: "preflight", kubeadm: "preflight", need: Need::Once, run };
 
 fn run(join: &mut Join) -> Result<()> {
     let version = join.kubelet_version();
@@ -36,14 +35,14 @@ fn run(join: &mut Join) -> Result<()> {
     socket.map(drop)
 }
 
-/// Takes in what the service manager said, once it has.
+/// Waits for the answer of the service manager.
 fn collect_units(join: &mut Join) {
     if let Some(units) = join.results.units.take().and_then(|asking| asking.join().ok()) {
         join.results.facts.units = units;
     }
 }
 
-/// Whether systemd-resolved runs. Without the checks nobody has asked yet.
+/// Whether systemd-resolved runs. If the checks were skipped, asks now.
 pub(super) fn resolved_is_active(join: &mut Join) -> bool {
     collect_units(join);
     if join.results.facts.units.kubelet.is_none() {
@@ -75,7 +74,8 @@ fn is_cri_ignored(join: &Join) -> bool {
         .any(|name| name == "all" || name == "cri")
 }
 
-/// What the node's name means here. DNS is not asked: before the kubelet starts, the name stands in `/etc/hosts` (see [`crate::join::names`]).
+/// The addresses of the node's name in `/etc/hosts`. DNS is not asked: before the kubelet starts, the name is
+/// added there (see [`crate::join::names`]).
 fn look_up(join: &Join) -> Option<Result<Vec<IpAddr>>> {
     let found = resolve::in_hosts_file(&join.network, &join.config.node_name());
     (!matches!(&found, Ok(addresses) if addresses.is_empty())).then_some(found)
@@ -88,7 +88,7 @@ fn report(join: &mut Join, cluster: Option<Cluster>, stage: Stage) -> Result<()>
     report.failure().map_or(Ok(()), Err)
 }
 
-/// Looks at what the checks look at.
+/// Calls `look` with the input of the checks.
 pub(super) fn with_context<T>(
     join: &mut Join,
     cluster: Option<Cluster>,
@@ -118,14 +118,14 @@ fn tell(join: &mut Join, report: &Report) {
     }
 }
 
-/// Takes in what the runtime said, once it has; waits for what is left of its time.
+/// Waits for the answer of the runtime, for the rest of its time.
 fn collect_runtime(join: &mut Join) {
     let Some(waiting) = join.results.runtime.take() else { return };
     let panicked = |_| Err(Failure::new(ErrorKind::Internal, "waiting for the container runtime panicked"));
     join.results.facts.runtime = Some(waiting.join().unwrap_or_else(panicked));
 }
 
-/// The cgroup driver that the kubelet must be told, because nobody else says one and it does not ask the runtime itself.
+/// The cgroup driver to set, because no config names one and this kubelet does not ask the runtime.
 pub(super) fn cgroup_driver_to_follow(join: &mut Join) -> Option<CgroupDriver> {
     collect_runtime(join);
     let minor = join.kubelet_version().ok()?.minor;

@@ -1,4 +1,5 @@
-//! Waits for the Node object as far as the config asks, and gives it the annotation that kubeadm before 1.34 looks for.
+//! Waits for the Node object as far as the config asks, and gives it the annotation that kubeadm before 1.34
+//! looks for.
 
 use std::time::Duration;
 
@@ -15,13 +16,12 @@ use crate::kubernetes::client::Client;
 use crate::net::retry::Backoff;
 use crate::net::{Deadline, retry};
 
-/// Between two looks at a Node that is not there or not ready yet.
+/// Between two requests for a Node that is missing or not ready.
 const PAUSE: Duration = Duration::from_millis(500);
 /// kubeadm gives the annotation a minute or two.
 const ANNOTATION_LIMIT: Duration = Duration::from_secs(120);
 
-/// See the module.
-pub const PHASE: Phase = Phase { name: "wait", kubeadm: "kubelet-start", need: Need::Running, run };
+pub(crate) const PHASE: Phase = Phase { name: "wait", kubeadm: "kubelet-start", need: Need::Running, run };
 
 fn run(join: &mut Join) -> Result<()> {
     let annotated = !join.root.path(INSTANCE_CONFIG).exists();
