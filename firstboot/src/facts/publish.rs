@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
-use super::{Fact, Facts, Candidate};
+use super::{Candidate, Fact, Facts};
 use crate::error::Result;
 use crate::host::files;
 use crate::host::root::Root;
