@@ -1,14 +1,16 @@
 //! The identity of the machine and its service manager. `run::Session` reads them once.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::root::Root;
 use crate::host::services::Services;
-use crate::host::{files, identity, machine};
+use crate::host::{command, files, identity};
 use crate::kubernetes::version::Version;
-use contract;
 
+/// `kubelet --version` takes 160 ms on an idle machine; on one that boots, seconds.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
 /// Longest description of an image.
 const LONGEST: u64 = 4 << 20;
 
@@ -35,7 +37,7 @@ impl Machine {
 pub fn kubelet_version(root: &Root) -> Result<Version> {
     match described_version(root) {
         Some(version) => Ok(version),
-        None => machine::kubelet_version("kubelet"),
+        None => version_of("kubelet"),
     }
 }
 
@@ -46,6 +48,19 @@ fn described_version(root: &Root) -> Option<Version> {
     let bytes = files::read(&path, LONGEST).ok()??;
     let description: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
     description.get("variables")?.get("kubernetes")?.as_str()?.parse().ok()
+}
+
+/// Runs the kubelet `program` for its version.
+fn version_of(program: &str) -> Result<Version> {
+    let output = command::run_checked(program, &["--version"], VERSION_LIMIT)?;
+    parse_kubelet_version(&output.stdout).ok_or_else(|| {
+        Failure::new(ErrorKind::Host, format!("\"{program} --version\" did not say a version of Kubernetes"))
+    })
+}
+
+/// Reads `Kubernetes v1.36.2`.
+fn parse_kubelet_version(text: &str) -> Option<Version> {
+    text.lines().find_map(|line| line.trim().strip_prefix("Kubernetes ")?.parse().ok())
 }
 
 #[cfg(test)]
@@ -74,5 +89,24 @@ mod tests {
             .unwrap();
         let machine = Machine::read(&root).unwrap();
         assert!(!machine.identity.is_empty() && machine.services == Services::None);
+    }
+
+    #[test]
+    fn the_version_of_a_kubelet_is_read() {
+        for (text, expected) in [
+            ("Kubernetes v1.20.2\n", Some("v1.20.2")),
+            ("I1123 some log\nKubernetes v1.36.2-eks-1\n", Some("v1.36.2")),
+            ("kubelet 1.2\n", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_kubelet_version(text).map(|version| version.to_string()).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_no_kubelet_is_refused() {
+        assert!(version_of("true").unwrap_err().message.contains("did not say a version"));
+        assert!(version_of("false").is_err());
+        assert!(version_of("no-such-kubelet").unwrap_err().message.contains("No such file"));
     }
 }

@@ -1,17 +1,10 @@
-//! The machine's name, and the versions of its programs.
+//! The host's name.
 
-use std::time::Duration;
-
-use super::command;
 use super::files;
 use super::kernel;
 use super::root::Root;
 use super::services::Services;
-use crate::error::{Context, ErrorKind, Failure, Result};
-use crate::kubernetes::version::Version;
-
-/// `kubelet --version` takes 160 ms on an idle machine; on one that boots, seconds.
-const VERSION_LIMIT: Duration = Duration::from_secs(10);
+use crate::error::{Context, Result};
 
 /// The host's name: the kernel's (which uname(2) gives), else that of /etc/hostname; none when it has no name yet.
 pub fn hostname(root: &Root) -> Option<String> {
@@ -51,19 +44,6 @@ pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
         nix::unistd::sethostname(name).doing(format!("naming the host {name}"))?;
     }
     Ok(())
-}
-
-/// The version of the kubelet `program`, which is run for it.
-pub fn kubelet_version(program: &str) -> Result<Version> {
-    let output = command::run_checked(program, &["--version"], VERSION_LIMIT)?;
-    parse_kubelet_version(&output.stdout).ok_or_else(|| {
-        Failure::new(ErrorKind::Host, format!("\"{program} --version\" did not say a version of Kubernetes"))
-    })
-}
-
-/// Reads `Kubernetes v1.36.2`.
-fn parse_kubelet_version(text: &str) -> Option<Version> {
-    text.lines().find_map(|line| line.trim().strip_prefix("Kubernetes ")?.parse().ok())
 }
 
 /// Whether systemd-resolved runs: then /etc/resolv.conf may name it, and pods need the file with the servers behind it.
@@ -106,24 +86,5 @@ mod tests {
         for name in ["n1", "localhost5", "mylocalhost", "n1.localhost"] {
             assert!(!is_placeholder_name(name), "{name}");
         }
-    }
-
-    #[test]
-    fn the_version_of_a_kubelet_is_read() {
-        for (text, expected) in [
-            ("Kubernetes v1.20.2\n", Some("v1.20.2")),
-            ("I1123 some log\nKubernetes v1.36.2-eks-1\n", Some("v1.36.2")),
-            ("kubelet 1.2\n", None),
-            ("", None),
-        ] {
-            assert_eq!(parse_kubelet_version(text).map(|version| version.to_string()).as_deref(), expected);
-        }
-    }
-
-    #[test]
-    fn a_program_that_is_no_kubelet_is_refused() {
-        assert!(kubelet_version("true").unwrap_err().message.contains("did not say a version"));
-        assert!(kubelet_version("false").is_err());
-        assert!(kubelet_version("no-such-kubelet").unwrap_err().message.contains("No such file"));
     }
 }
