@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use firstboot::error::Result;
 use firstboot::userdata::bounds::Budget;
-use firstboot::userdata::carrier::Carrier;
+use firstboot::userdata::embedded::HostConfig;
 use tempfile::TempDir;
 
 /// The token in the seeds.
@@ -30,12 +30,12 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) {
 }
 
 /// What `bytes`, read by `read`, carry is within its bounds, and nothing that is said of it shows a token.
-pub fn assert_carrier(read: fn(&[u8], &Budget) -> Result<Carrier>, bytes: &[u8]) {
+pub fn assert_carrier(read: fn(&[u8], &Budget) -> Result<HostConfig>, bytes: &[u8]) {
     let budget = Budget::default();
     let lookup = |name: &str| name.len().is_multiple_of(2).then(|| "value".to_owned());
     let found = read(bytes, &budget).and_then(|mut carrier| {
         let carried = carrier.find(&lookup, &budget)?;
-        assert!(!carrier.remarks.join(" ").contains(TOKEN));
+        assert!(!carrier.notices.join(" ").contains(TOKEN));
         Ok(carried)
     });
     match found {
