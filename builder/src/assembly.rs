@@ -17,6 +17,19 @@ pub struct Image<'a> {
     pub epoch: u64,
     /// The content.
     pub assembly: Assembly<'a>,
+    /// Packages that help when a file is missing from the content.
+    pub packages: Packages,
+}
+
+/// The base's names of packages that an image needs, for hints in errors.
+#[derive(Debug, Clone, Copy)]
+pub struct Packages {
+    /// A small kernel.
+    pub kernel: &'static str,
+    /// A kernel with drivers for all hardware.
+    pub full_kernel: &'static str,
+    /// The boot loader for UEFI.
+    pub boot_loader: &'static str,
 }
 
 /// The content of an image.

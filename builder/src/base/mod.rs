@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::Path;
 
-use crate::assembly::Part;
+use crate::assembly::{Packages, Part};
 use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +42,9 @@ pub trait Base: Debug + Sync {
 
     /// The parts that can be made of an image on this base.
     fn gives(&self) -> &'static [Part];
+
+    /// Packages that an image needs, for hints in errors.
+    fn packages(&self) -> Packages;
 
     /// Options of the command line that only this base reads.
     fn options(&self) -> &'static [BaseOption];

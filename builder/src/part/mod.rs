@@ -77,7 +77,7 @@ impl<'a> Parts<'a> {
 
     /// The kernel.
     pub fn kernel(&self) -> Result<Kernel<'a>> {
-        kernel::find(self.image.tree())
+        kernel::find(self.image.tree(), self.image.packages)
     }
 
     /// The initrd, without a root inside.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
+use crate::assembly::Packages;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::{Node, Tree};
 
@@ -54,7 +55,7 @@ pub struct Selection {
 }
 
 /// The version of the tree's only kernel.
-pub fn kernel_version(tree: &Tree) -> Result<String> {
+pub fn kernel_version(tree: &Tree, packages: Packages) -> Result<String> {
     let dep = |path: &str| {
         path.strip_prefix(MODULES)?
             .strip_prefix('/')?
@@ -72,7 +73,7 @@ pub fn kernel_version(tree: &Tree) -> Result<String> {
             ErrorKind::Definition,
             format!("the image has no kernel modules: no {MODULES}/VERSION/modules.dep"),
         )
-        .help("add a kernel package (linux-image-cloud-amd64) to the packages of the base")),
+        .help(format!("add a kernel package ({}) to the packages of the base", packages.kernel))),
         several => Err(Error::new(
             ErrorKind::Definition,
             format!("the image has several kernels: {}", several.join(", ")),
@@ -82,8 +83,8 @@ pub fn kernel_version(tree: &Tree) -> Result<String> {
 }
 
 /// Chooses the modules that the initrd needs.
-pub fn select(tree: &Tree) -> Result<Selection> {
-    let index = Index::read(tree, &kernel_version(tree)?)?;
+pub fn select(tree: &Tree, packages: Packages) -> Result<Selection> {
+    let index = Index::read(tree, &kernel_version(tree, packages)?, packages)?;
     let mut selection = Selection::default();
     for name in ALWAYS {
         index.always(name, &mut selection)?;
@@ -123,6 +124,7 @@ pub fn select(tree: &Tree) -> Result<Selection> {
 
 /// depmod's files.
 struct Index {
+    packages: Packages,
     folder: String,
     dep: BTreeMap<String, Module>,
     builtin: BTreeSet<String>,
@@ -137,8 +139,9 @@ struct Module {
 }
 
 impl Index {
-    fn read(tree: &Tree, version: &str) -> Result<Self> {
+    fn read(tree: &Tree, version: &str, packages: Packages) -> Result<Self> {
         let mut index = Self {
+            packages,
             folder: format!("{MODULES}/{version}"),
             dep: BTreeMap::new(),
             builtin: BTreeSet::new(),
@@ -171,7 +174,10 @@ impl Index {
                 ErrorKind::Definition,
                 format!("the image's kernel has no module {name}: {} does not list it", self.folder),
             )
-            .help("choose a kernel package with it (linux-image-cloud-amd64, linux-image-amd64)"));
+            .help(format!(
+                "choose a kernel package with it ({}, {})",
+                self.packages.kernel, self.packages.full_kernel
+            )));
         }
         let hard: BTreeSet<String> = self.hard(name).into_iter().collect();
         for path in self.chain(name, &mut BTreeSet::new()) {

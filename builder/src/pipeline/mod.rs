@@ -16,6 +16,7 @@ use serde::Serialize;
 pub use requests::requests;
 
 use crate::assembly::{Assembly, Image};
+use crate::base;
 use crate::definition::plan::ImagePlan;
 use crate::determinism;
 use crate::digest::Digest;
@@ -60,7 +61,7 @@ pub fn build(
     let identity = identity(plan, &layers, epoch)?;
     let assembly = Assembly::Tree { tree: &tree, layers: &layers };
     let parts = Parts::new(
-        Image { plan, identity, epoch, assembly },
+        Image { plan, identity, epoch, assembly, packages: base::of(&plan.base)?.packages() },
         Work::new(&session.store, work.path(), &session.progress),
     );
     let files = outputs::write(&parts, publication.folder(), &mut timer)?;

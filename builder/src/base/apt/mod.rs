@@ -27,7 +27,7 @@ pub use resolve::{Resolve, resolve};
 
 use super::packages::{LockedPackage, LockedPackages, Selection};
 use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase};
-use crate::assembly::Part;
+use crate::assembly::{Packages, Part};
 use crate::definition::plan::Arch;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -51,6 +51,7 @@ pub struct Distribution {
     archives: Archives,
     /// Packages that apt must never choose by itself.
     unwanted: &'static [&'static str],
+    packages: Packages,
     mirror: MirrorOption,
 }
 
@@ -108,6 +109,10 @@ impl Base for Distribution {
 
     fn gives(&self) -> &'static [Part] {
         Part::OF_A_TREE
+    }
+
+    fn packages(&self) -> Packages {
+        self.packages
     }
 
     fn options(&self) -> &'static [BaseOption] {
