@@ -41,7 +41,8 @@ const MOST: usize = 16;
 /// A token, and the parts of a discovery that came with it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TokenResponse {
-    pub(crate) token: Token,
+    /// The bootstrap token.
+    pub token: Token,
     /// Where the API server is.
     pub endpoint: Option<Endpoint>,
     /// Lower-case hex SHA-256 of public keys of the cluster's CA.

@@ -1,9 +1,9 @@
 //! What a cluster issues: a certificate with its key, a CA bundle, an event of a watch.
 #![no_main]
 
-use firstboot::net::trust::Authorities;
 use firstboot::join::certificate_request::public_key_of_request;
 use firstboot::join::identity::ClientCertificate;
+use firstboot::net::trust::Authorities;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

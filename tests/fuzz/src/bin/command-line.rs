@@ -1,9 +1,9 @@
 //! A kernel command line: its words, what `ds=nocloud` says, variables in a URL, a config inside it.
 #![no_main]
 
+use firstboot::document::Document;
 use firstboot::error::{ErrorKind, Failure};
 use firstboot::evidence::CommandLine;
-use firstboot::document::Document;
 use firstboot::evidence::seed::Seed;
 use firstboot::locations::{inline, variables};
 use libfuzzer_sys::fuzz_target;
@@ -27,7 +27,9 @@ fuzz_target!(|line: &str| {
         assert_eq!(url, line.replace("${mac}", "a%20b%2F%3F%23%25"));
     }
     let _ = variables::expand(line, "__dmi.", "__", &value);
-    if let Some(document) = words.value(inline::ARGUMENT).and_then(|text| Document::from_base64(text.as_bytes())) {
+    if let Some(document) =
+        words.value(inline::ARGUMENT).and_then(|text| Document::from_base64(text.as_bytes()))
+    {
         assert!(document.bytes().len() <= line.len());
     }
 });

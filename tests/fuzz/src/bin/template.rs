@@ -1,8 +1,8 @@
 //! Templates: what a check lets pass fails only for want of a fact, and a value is put in as it is.
 #![no_main]
 
+use firstboot::config::template::{TemplateError, Variables, check, expand};
 use firstboot::kubernetes::labels::{is_key, sanitised};
-use firstboot::config::template::{Variables, TemplateError, check, expand};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -1,9 +1,9 @@
 //! User-data of any form, opened whole, with a server that gives it back: bounded, and nothing that is said of it shows a token.
 #![no_main]
 
+use contract::public_key::PublicKey;
 use firstboot::config::HostDefaults;
 use firstboot::document::Document;
-use contract::public_key::PublicKey;
 use firstboot::userdata::{Env, Pointer, Trust, open};
 use kiln_fuzz::TOKEN;
 use libfuzzer_sys::fuzz_target;
@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
     );
     match open(bytes, None, &Env { trust: &Trust::Any, lookup: &lookup, fetch: &fetch }) {
         Ok(mut opened) => {
-            assert!(!format!("{:?}", (&opened.documents, &opened.files, &opened.remarks)).contains(TOKEN));
+            assert!(!format!("{:?}", (&opened.documents, &opened.files, &opened.notices)).contains(TOKEN));
             if let Err(failure) = opened.node_config(&HostDefaults { hostname: "node".to_owned() }) {
                 assert!(!failure.message.is_empty() && !format!("{failure:?}").contains(TOKEN));
             }
