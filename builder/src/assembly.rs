@@ -1,4 +1,5 @@
-//! What an image consists of. Data only: [`crate::part`] makes files of it, and [`crate::output`] hands them out.
+//! The contents of an image. Data only: [`crate::part`] makes files of it, and [`crate::output`] hands them
+//! out.
 
 use crate::definition::plan::ImagePlan;
 use crate::digest::Digest;
@@ -8,7 +9,7 @@ use crate::tree::Tree;
 /// An image whose content is complete, before any file is made of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Image<'a> {
-    /// What was asked for.
+    /// The resolved definition.
     pub plan: &'a ImagePlan,
     /// Hash of all layers and of the plan: the seed of every identifier on the disk.
     pub identity: Digest,
@@ -16,19 +17,33 @@ pub struct Image<'a> {
     pub epoch: u64,
     /// The content.
     pub assembly: Assembly<'a>,
+    /// Packages that help when a file is missing from the content.
+    pub packages: Packages,
 }
 
-/// What the content of an image is.
+/// The base's names of packages that an image needs, for hints in errors.
+#[derive(Debug, Clone, Copy)]
+pub struct Packages {
+    /// A small kernel.
+    pub kernel: &'static str,
+    /// A kernel with drivers for all hardware.
+    pub full_kernel: &'static str,
+    /// The boot loader for UEFI.
+    pub boot_loader: &'static str,
+}
+
+/// The content of an image.
 ///
 /// One kind exists today. Two more will be variants beside it:
 ///
 /// - `Vendor { disk, extensions, node_config }`: a vendor's disk image that stays as it is. Layers become system
-///   extensions (sysext) beside it, and the node configuration is what the vendor's first boot reads. Its base gives the
+///   extensions (sysext) beside it, and the vendor's first boot reads the node configuration. Its base gives the
 ///   parts [`Part::Disk`] and `Extensions`, and no [`Part::Root`].
-/// - `Wim { base, edits }`: an image in Windows' format and the offline edits to it: files, registry keys, packages.
+/// - `Wim { base, edits }`: an image in Windows' format and the offline edits to it: files, registry keys,
+///   packages.
 ///
-/// Code that needs a tree destructures with `let Assembly::Tree { … } = …`: a second variant then makes the compiler
-/// list every place that has to decide.
+/// Code that needs a tree destructures with `let Assembly::Tree { … } = …`: a second variant then makes the
+/// compiler list every place that has to decide.
 #[derive(Debug, Clone, Copy)]
 pub enum Assembly<'a> {
     /// A root file system, merged from layers.
@@ -54,7 +69,7 @@ impl<'a> Image<'a> {
     }
 }
 
-/// Something that is made once of an assembly and shared by the outputs that need it.
+/// A file or text that is made once of an assembly, for all outputs that need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The layers as tars.

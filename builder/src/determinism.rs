@@ -1,14 +1,16 @@
 //! The only clock and the only source of identifiers of a build.
 //!
-//! Nothing else in the builder may read the time, the host's name or randomness: two builds of one lock are bit-identical.
+//! Nothing else in the builder may read the time, the host's name or randomness: two builds of one lock are
+//! bit-identical.
 
 use uuid::Uuid;
 
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The time that everything in an image carries when SOURCE_DATE_EPOCH is not set: 2020-01-01T00:00:00Z, in seconds.
-/// Later than the FAT epoch (1980) and any certificate's "not before" check that a fresh machine could trip over.
+/// The time that everything in an image carries when SOURCE_DATE_EPOCH is not set: 2020-01-01T00:00:00Z, in
+/// seconds. Later than the FAT epoch (1980) and any certificate's "not before" check that a fresh machine
+/// could trip over.
 pub const DEFAULT_EPOCH: u64 = 1_577_836_800;
 
 /// The time of the build in seconds since 1970 (<https://reproducible-builds.org/specs/source-date-epoch/>).
@@ -56,7 +58,8 @@ impl Calendar {
         const LAST: u64 = 253_402_300_799;
         let epoch = epoch.min(LAST);
         let (days, rest) = (epoch / 86_400, epoch % 86_400);
-        // Counted from 0000-03-01, so that the leap day is a year's last (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+        // Counted from 0000-03-01, so that the leap day is a year's last (H. Hinnant, "chrono-Compatible
+        // Low-Level Date Algorithms").
         let days = days + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
         let year_of_era =

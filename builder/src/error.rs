@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// What kind of failure an [`Error`] is. Each kind has its own exit code (`docs/reference.md`).
+/// The kind of an [`Error`]. Each kind has its own exit code (`docs/reference.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// A defect of Kiln itself.
@@ -59,7 +59,7 @@ impl ErrorKind {
     }
 }
 
-/// An error with its kind, the chain of what was being done, and a hint.
+/// An error with its kind, the operations that led to it, and a hint.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -84,7 +84,7 @@ impl Error {
         self
     }
 
-    /// Puts what was being done in front of the message.
+    /// Puts the operation that failed in front of the message.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.0.message = format!("{doing}: {}", self.0.message);
@@ -137,7 +137,7 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// Says what was being done when an I/O call failed.
+/// Names the operation in which an I/O call failed.
 pub trait IoContext<T> {
     /// `doing` is a gerund ("reading"), `path` the object.
     fn at(self, doing: &str, path: impl AsRef<Path>) -> Result<T>;

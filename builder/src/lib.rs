@@ -6,8 +6,8 @@
 //!                                   └─ base ┴─ store ┘                                       format     └─► provenance
 //! ```
 //!
-//! The modules stand in the order of that flow. Only `fetch` (and `base`, through apt) opens sockets; only `determinism`
-//! knows the time. `pipeline` runs the whole line.
+//! The modules stand in the order of that flow. Only `fetch` (and `base`, through apt) opens sockets; only
+//! `determinism` knows the time. `pipeline` runs the whole line.
 
 pub mod definition;
 pub mod lock;
@@ -16,13 +16,13 @@ pub mod archive;
 pub mod base;
 pub mod layer;
 pub mod tree;
-pub mod final_layer;
+pub(crate) mod final_layer;
 pub mod assembly;
 pub mod format;
 pub mod part;
 pub mod output;
 pub mod provenance;
-pub mod pipeline;
+pub(crate) mod pipeline;
 pub mod registry;
 
 pub mod cli;
@@ -32,7 +32,7 @@ pub mod digest;
 pub mod error;
 pub mod process;
 pub mod progress;
-pub mod purl;
-pub mod scratch;
+pub(crate) mod purl;
+pub(crate) mod scratch;
 pub mod size;
 pub mod store;

@@ -1,71 +1,14 @@
-//! Keeps pods from metadata services: those give user-data, and with it tokens, to whoever asks.
-//!
-//! Rules of the kernel's routing, through iproute2 (ip-rule(8)): packets that come from elsewhere, which are the pods', find no way to the service;
-//! the machine's own do.
-//!
-//! ```text
-//! 40: iif lo to ADDRESS goto 42                          the machine's own packets go on as ever
-//! 41: to ADDRESS ipproto tcp dport 1-52, 54-65534 prohibit   everybody else's end here
-//! 42: nop
-//! ```
-//!
-//! Port 53 and UDP stay open: on some platforms the same address is the name server that the cluster's DNS asks. Pods in the machine's own
-//! network are the machine. The rules say `protocol kernel`, as systemd-networkd removes any others that it did not make.
+//! Keeps pods from metadata services: those give user data, and with it tokens, to any program that asks.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::Result;
+use crate::host::files;
+pub use crate::host::metadata_guard::{apply, remove};
 use crate::host::root::Root;
-use crate::host::{command, files};
-
-/// Before the rules of all usual networks, after the table `local`.
-const OWN: &str = "40";
-const PROHIBITED: &str = "41";
-const END: &str = "42";
-/// All but DNS; the kernel takes no range that ends with the last port.
-const PORTS: &[&str] = &["1-52", "54-65534"];
-/// One call takes milliseconds.
-const LIMIT: Duration = Duration::from_secs(10);
-/// More rules than there can be at one priority.
-const MOST: usize = 64;
 
 /// Says that the node config switched the guard off, for boots after which there is no config any more.
 pub const OFF: &str = "/var/lib/firstboot/guard-off";
-
-/// Adds what is missing of the rules for `addresses`.
-pub fn apply(addresses: &[IpAddr]) -> Result<()> {
-    for family in ["-4", "-6"] {
-        let mut rules = addresses.iter().filter(|address| is_in(family, address)).flat_map(rules).peekable();
-        if rules.peek().is_none() || !has(family) {
-            continue;
-        }
-        add(family, &words(END, "nop"))?;
-        rules.try_for_each(|rule| add(family, &rule))?;
-    }
-    Ok(())
-}
-
-/// Removes all rules; returns whether there were any.
-pub fn remove() -> Result<bool> {
-    let mut found = false;
-    for family in ["-4", "-6"].into_iter().filter(|family| has(family)) {
-        for priority in [OWN, PROHIBITED, END] {
-            for _ in 0..MOST {
-                let output = command::run(
-                    "ip",
-                    &[family, "rule", "del", "priority", priority, "protocol", "kernel"],
-                    LIMIT,
-                )?;
-                if !output.success() {
-                    break;
-                }
-                found = true;
-            }
-        }
-    }
-    Ok(found)
-}
 
 /// The addresses that can be guarded: those of one link are never reached through this machine.
 pub fn addresses(guarded: &[&str]) -> Vec<IpAddr> {
@@ -85,45 +28,6 @@ pub fn remember(root: &Root, is_off: bool) -> Result<()> {
         true => files::write(&root.path(OFF), b"", files::PUBLIC),
         false => files::remove(&root.path(OFF)),
     }
-}
-
-fn rules(address: &IpAddr) -> Vec<Vec<String>> {
-    let own = words(OWN, &format!("iif lo to {address} goto {END}"));
-    let prohibited = PORTS
-        .iter()
-        .map(|ports| words(PROHIBITED, &format!("to {address} ipproto tcp dport {ports} prohibit")));
-    std::iter::once(own).chain(prohibited).collect()
-}
-
-fn words(priority: &str, rule: &str) -> Vec<String> {
-    format!("rule add priority {priority} protocol kernel {rule}")
-        .split(' ')
-        .map(str::to_owned)
-        .collect()
-}
-
-fn add(family: &str, rule: &[String]) -> Result<()> {
-    let arguments: Vec<&str> = std::iter::once(family).chain(rule.iter().map(String::as_str)).collect();
-    let output = command::run("ip", &arguments, LIMIT)?;
-    if output.success() || output.stderr.contains("File exists") {
-        return Ok(());
-    }
-    Err(Failure::new(
-        ErrorKind::Host,
-        format!("keeping pods from metadata services: \"ip {}\": {}", arguments.join(" "), output.reason()),
-    )
-    .help(
-        "it needs iproute2 and Linux 4.17; guardMetadata: false in the FirstbootConfiguration does without",
-    ))
-}
-
-fn is_in(family: &str, address: &IpAddr) -> bool {
-    address.is_ipv4() == (family == "-4")
-}
-
-/// A kernel without IPv6 has no rules for it, and no packets.
-fn has(family: &str) -> bool {
-    family == "-4" || std::path::Path::new("/proc/net/if_inet6").exists()
 }
 
 #[cfg(test)]

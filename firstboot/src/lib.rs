@@ -7,6 +7,8 @@
 //! run:  platforms, locations ─► metadata ─► userdata ─► config ─► enrich ─► join (a role: a list of phases) ─► status ─► report
 //! ```
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make machines and servers"))]
+
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
@@ -17,14 +19,17 @@ pub mod error;
 pub mod evidence;
 pub mod facts;
 pub mod guard;
+#[expect(clippy::disallowed_methods, reason = "only host changes the machine")]
 pub mod host;
 #[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "the init runs before there is a host")]
 pub mod initrd;
 pub mod join;
 pub mod kubernetes;
 pub mod locations;
 pub mod machine;
 pub mod metadata;
+#[expect(clippy::disallowed_methods, reason = "only net opens sockets")]
 pub mod net;
 pub mod platforms;
 pub mod preflight;

@@ -62,7 +62,7 @@ pub fn gather_at(
     }
     metadata.others = detection.others;
     if let Some(platform) = detection.platform {
-        metadata.facts.platform.say(platform.name.to_owned(), detection.seen);
+        metadata.facts.platform.add(platform.name.to_owned(), detection.seen);
         let name = platform.name;
         let data = if policy.allows(name) {
             read(evidence, platform, fetch, &mut metadata.notices)
@@ -71,7 +71,7 @@ pub fn gather_at(
         };
         let data = if named.is_some() { without_facts(platform, data, &mut metadata.notices) } else { data? };
         let data = believed(data, name, policy, &mut metadata.notices);
-        metadata.facts.absorb(data.facts);
+        metadata.facts.merge(data.facts);
         metadata.user_data = data.user_data.map(|user_data| (name, user_data));
     }
     if let Some(named) = named {

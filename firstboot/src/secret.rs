@@ -37,24 +37,9 @@ pub fn wipe(value: &mut Value) {
     }
 }
 
-/// Disables core dumps of this process, for any limits and core pattern of the machine, because a core would
-/// contain secrets (prctl(2), `PR_SET_DUMPABLE`). Programs that this process starts are not affected.
-pub fn keep_out_of_cores() {
-    // On Linux this cannot fail.
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_dumpable(false);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn no_core_is_left() {
-        keep_out_of_cores();
-        assert_eq!(nix::sys::prctl::get_dumpable(), Ok(false));
-    }
 
     #[test]
     fn is_not_shown() {

@@ -1,5 +1,6 @@
 //! The guard in real network namespaces: a pod behind a bridge, the node, and a metadata service on its
 //! uplink. Needs root and iproute2.
+#![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};

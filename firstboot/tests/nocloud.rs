@@ -1,5 +1,6 @@
 //! NoCloud disks of every kind, made by the usual tools, mounted for real. Needs root, loop devices and those
 //! tools.
+#![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

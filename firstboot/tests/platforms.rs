@@ -1,6 +1,7 @@
 //! Detection on machines that are folders: `tests/platforms/NAME/` is a root prefix with what such a machine
 //! shows. Its file `expected` says what must come of it: the platform, `none` or `refused`; a part of what
 //! was seen; and who else looks like it, `not believed: NAME`.
+#![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::collections::BTreeSet;
 use std::fs;

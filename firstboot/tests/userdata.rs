@@ -1,6 +1,7 @@
 //! User-data as Cluster API's kubeadm bootstrap provider and people write it (tests/cases/userdata), opened
 //! whole; and judged by the programs that it was made for: cloud-init, ignition-validate, minisign, gzip,
 //! zstd.
+#![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::fs;
 use std::io::Write;

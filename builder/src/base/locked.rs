@@ -1,4 +1,4 @@
-//! What a lock pins of a base, by kind of base.
+//! The pins of a base, by kind of base.
 
 use super::packages::{self, LockedPackage};
 use super::{BaseRequest, Component};
@@ -20,14 +20,14 @@ pub struct Sections {
     pub packages: Vec<LockedPackage>,
 }
 
-/// What the lock was made for. Today every base consists of packages; another kind has other keys here, and the name of
-/// the distribution tells the two apart.
+/// The request that the lock was made for. Today every base consists of packages. Another kind has other keys
+/// here, and the name of the distribution decides which.
 pub type BaseSection = packages::Selection;
 
 /// A file that a base is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Pin<'a> {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: &'a str,
     /// Its version.
     pub version: &'a str,
@@ -36,13 +36,13 @@ pub struct Pin<'a> {
 }
 
 impl LockedBase {
-    /// Whether this is exactly what `request` asks for.
+    /// Whether the pins were made for exactly this request.
     pub fn is_for(&self, request: &BaseRequest<'_>) -> bool {
         let Self::Packages(locked) = self;
         locked.selection == packages::Selection::of(request)
     }
 
-    /// Every difference between what `request` asks for and what is pinned, one line each.
+    /// Every difference between `request` and the pins, one line each.
     pub fn differences(&self, request: &BaseRequest<'_>) -> Vec<String> {
         let Self::Packages(locked) = self;
         packages::Selection::of(request).differences(&locked.selection)

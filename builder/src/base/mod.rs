@@ -1,14 +1,14 @@
 //! 4. The operating system below the layers.
 //!
-//! A base locks what it is made of, names the files that a build needs for it, and gives its content. [`ALL`] is the only
-//! list of them, and this folder the only place that knows a distribution by name.
+//! A base pins its contents, names the files that a build needs, and makes the lowest content of an image.
+//! [`ALL`] is the only list of bases, and this folder the only place that knows a distribution by name.
 //!
-//! | kind | what the lock pins | what it gives |
+//! | kind | pins in the lock | content |
 //! |---|---|---|
 //! | [`apt`] | packages of an archive, one [`apt::Distribution`] for each row | the lowest layer |
 //!
-//! Other kinds (a vendor's root file system, a vendor's disk, a WIM) are a module here, a variant of [`LockedBase`] and,
-//! where they give something other than a layer, a variant of [`Content`].
+//! Other kinds (a vendor's root file system, a vendor's disk, a WIM) are a module here, a variant of
+//! [`LockedBase`] and, where they give something other than a layer, a variant of [`Content`].
 
 pub mod apt;
 mod locked;
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::Path;
 
-use crate::assembly::Part;
+use crate::assembly::{Packages, Part};
 use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,13 +43,17 @@ pub trait Base: Debug + Sync {
     /// The parts that can be made of an image on this base.
     fn gives(&self) -> &'static [Part];
 
+    /// Packages that an image needs, for hints in errors.
+    fn packages(&self) -> Packages;
+
     /// Options of the command line that only this base reads.
     fn options(&self) -> &'static [BaseOption];
 
-    /// Pins what the base is made of. Needs the network.
+    /// Pins the contents of the base. Needs the network.
     ///
     /// # Errors
-    /// [`ErrorKind::Definition`] when what is asked for does not exist; [`ErrorKind::Fetch`] and [`ErrorKind::Tool`].
+    /// [`ErrorKind::Definition`] when a requested package does not exist; [`ErrorKind::Fetch`] and
+    /// [`ErrorKind::Tool`].
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase>;
 
     /// The files that must be in the store before [`Base::assemble`].
@@ -65,7 +69,7 @@ pub trait Base: Debug + Sync {
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content>;
 }
 
-/// What a base gives to an image.
+/// The content that a base gives to an image.
 #[derive(Debug)]
 pub enum Content {
     /// The lowest layer of a tree.
@@ -87,7 +91,7 @@ pub struct Component {
     pub properties: Vec<(&'static str, String)>,
 }
 
-/// What an image asks of its base.
+/// The requirements of an image on its base.
 #[derive(Debug, Clone)]
 pub struct BaseRequest<'a> {
     /// The base in the definition.
@@ -112,7 +116,7 @@ impl<'a> BaseRequest<'a> {
     }
 }
 
-/// What locking and fetching work with.
+/// The context of locking and fetching.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// Options of the command line.
@@ -123,7 +127,7 @@ pub struct Context<'a> {
     pub progress: &'a Progress,
 }
 
-/// What assembling works with.
+/// The context of assembling.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// The base in the definition.

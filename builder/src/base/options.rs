@@ -14,7 +14,7 @@ pub const ALLOW_EXPIRED_FLAG: &str = "--allow-expired-release";
 pub struct BaseOption {
     /// Its name, without dashes.
     pub name: &'static str,
-    /// What stands for the value in the help.
+    /// The placeholder of the value in the help.
     pub value: &'static str,
     /// One line of help.
     pub help: &'static str,

@@ -1,4 +1,4 @@
-//! What a lock pins of a base that consists of packages of an archive.
+//! The pins of a base that consists of packages of an archive.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,13 @@ use crate::purl::encode;
 /// Packages, pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedPackages {
-    /// What the packages were chosen for.
+    /// The request that the packages were chosen for.
     pub selection: Selection,
     /// The closure, by name.
     pub packages: Vec<LockedPackage>,
 }
 
-/// What packages were chosen for: the closure follows from it.
+/// The request that packages were chosen for; the closure follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
@@ -54,7 +54,7 @@ pub struct LockedPackage {
 }
 
 impl Selection {
-    /// What `request` asks for.
+    /// The selection of a request.
     pub fn of(request: &BaseRequest<'_>) -> Self {
         Self {
             distribution: request.plan.distribution.clone(),
@@ -64,7 +64,7 @@ impl Selection {
         }
     }
 
-    /// What `locked` lacks of this selection or has beyond it, one line each.
+    /// Every difference between this selection and `locked`, one line each.
     pub fn differences(&self, locked: &Self) -> Vec<String> {
         if self.suite != locked.suite || self.distribution != locked.distribution {
             return vec![format!(
@@ -102,8 +102,8 @@ impl LockedPackages {
     }
 }
 
-/// The package URL. `release` is the distribution's version ("13"), or its code name; `upstream` names the source package
-/// when it has another name, because advisories do.
+/// The package URL. `release` is the distribution's version ("13"), or its code name; `upstream` names the
+/// source package when it has another name, because advisories do.
 fn purl(distribution: &str, package: &LockedPackage, release: &str) -> String {
     let LockedPackage { name, version, architecture, source, .. } = package;
     let upstream = if source == name { String::new() } else { format!("&upstream={}", encode(source)) };

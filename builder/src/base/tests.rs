@@ -4,8 +4,18 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 /// Words that name a distribution, its releases or its tools.
-const WORDS: &[&str] =
-    &["debian", "ubuntu", "flatcar", "fedora", "trixie", "bookworm", "noble", "dpkg", "mmdebstrap"];
+const WORDS: &[&str] = &[
+    "debian",
+    "ubuntu",
+    "flatcar",
+    "fedora",
+    "trixie",
+    "bookworm",
+    "noble",
+    "dpkg",
+    "mmdebstrap",
+    "linux-image",
+];
 
 /// Text that is data: the path of the default definition, and formats that are named after a program.
 const DATA: &[&str] = &["images/debian-13.toml", "debian-binary"];

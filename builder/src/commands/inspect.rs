@@ -17,7 +17,7 @@ use crate::lock::LockedArtifact;
 use crate::provenance::MANIFEST;
 use crate::provenance::sums::Sum;
 
-/// What of a manifest is shown.
+/// The members of a manifest that are shown.
 #[derive(Debug, Deserialize, Serialize)]
 struct Manifest {
     name: String,
@@ -38,7 +38,7 @@ struct Layer {
     size: u64,
 }
 
-/// Shows what a built image consists of; with `--verify` compares every file with the manifest.
+/// Shows the contents of a built image; with `--verify` compares every file with the manifest.
 pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<()> {
     let path = if args.image.is_dir() { args.image.join(MANIFEST) } else { args.image.clone() };
     let manifest = read(&path)?;

@@ -64,7 +64,7 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
     })
 }
 
-/// What is new, changed or gone, one line each.
+/// Every pin that is new, changed or gone, one line each.
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     let Some(old) = old else { return Vec::new() };
     let artifact = |pin: &LockedArtifact| {

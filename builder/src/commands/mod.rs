@@ -1,13 +1,13 @@
 //! One file per verb: wiring, no logic.
 
-pub mod build;
-pub mod completions;
-pub mod fetch;
-pub mod inspect;
-pub mod lock;
-pub mod plan;
-pub mod schema;
-pub mod simulate;
+mod build;
+mod completions;
+mod fetch;
+mod inspect;
+mod lock;
+mod plan;
+mod schema;
+mod simulate;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -22,7 +22,8 @@ use crate::pipeline::session;
 use crate::progress::Progress;
 use crate::registry;
 
-/// Runs what the command line asks for. The exit code is success, or that of a command that was run.
+/// Runs the verb of the command line. The exit code is success, or the one of the command that `simulate`
+/// ran.
 pub fn run(cli: &Cli) -> Result<ExitCode> {
     let progress = Progress::new(cli.quiet);
     let terminal = Terminal { json: cli.json };
@@ -62,7 +63,7 @@ impl Terminal {
         self.print(&self.chosen(value, text))
     }
 
-    /// What [`Terminal::line`] prints.
+    /// The text that [`Terminal::line`] prints.
     pub fn chosen(&self, value: &serde_json::Value, text: &str) -> String {
         if self.json { value.to_string() } else { text.to_owned() }
     }
@@ -85,7 +86,7 @@ pub(crate) fn resolve(args: &DefinitionArgs, output_dir: &std::path::Path) -> Re
     Ok((resolved, lock))
 }
 
-/// The lock whose pins a new one starts from: the committed one, unless the user keeps another with `--lock`.
+/// The lock whose pins a new one keeps: the committed one, unless the user names another with `--lock`.
 pub(crate) fn seed<'a>(args: &DefinitionArgs, resolved: &'a Definition) -> Option<&'a std::path::Path> {
     args.lock.is_none().then_some(resolved.lock.as_path())
 }

@@ -1,4 +1,5 @@
-//! One definition out of a file, the files it extends, and `--set`: the nearest value wins, tables merge, lists replace.
+//! One definition out of a file, the files it extends, and `--set`: the nearest value wins, tables merge,
+//! lists replace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,9 @@ use super::source::Source;
 use crate::at;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A composed definition and the texts it came from, the one with the last word first.
+/// A composed definition and its texts.
 #[derive(Debug)]
 pub struct Composition {
-    /// The values.
     pub file: ImageSpec,
     /// The texts, by precedence.
     pub sources: Vec<Source>,
@@ -25,7 +25,8 @@ const DEPTH: usize = 8;
 /// The largest definition that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Reads `path`, what it extends, and applies `sets` ("kubernetes=1.34.9", the last one wins).
+/// Reads `path` and the definitions that it extends, and applies `sets` ("kubernetes=1.34.9"; the last one
+/// wins).
 pub fn compose(path: &Path, sets: &[String]) -> Result<Composition> {
     let mut sources = Vec::new();
     let mut file = ImageSpec::default();
@@ -94,7 +95,8 @@ pub fn read_up_to(path: &Path, largest: u64) -> Result<Source> {
     }
 }
 
-/// `KEY=VALUE` as a piece of TOML. A value that begins with `[`, `{`, `"` or is true or false is TOML; any other is a string.
+/// `KEY=VALUE` as TOML. A value that begins with `[`, `{` or `"`, or is true or false, is TOML; any other is
+/// a string.
 fn parse_set(set: &str) -> Result<Source> {
     let name = format!("--set {set}");
     let bad = |why: &str| {
@@ -116,7 +118,7 @@ fn parse_set(set: &str) -> Result<Source> {
     Ok(Source { name, text: format!("{key} = {value}") })
 }
 
-/// `upper` where it speaks, else `lower`.
+/// The values of `upper`, and those of `lower` that `upper` lacks.
 fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
     let mut versions = lower.versions;
     versions.extend(upper.versions);

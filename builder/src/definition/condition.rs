@@ -1,4 +1,5 @@
-//! `when = { containerd = ">=2" }`: steps of a layer that apply only to some versions, architectures or systems.
+//! `when = { containerd = ">=2" }`: steps of a layer that apply only to some versions, architectures or
+//! systems.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +8,16 @@ use semver::{Version, VersionReq};
 use super::interpolate::Variables;
 use super::source::suggestion;
 
-/// Variable names with what is required of each; all must hold.
+/// Variable names with the requirement on each; all must hold.
 ///
-/// A requirement that begins with `<`, `>`, `=`, `~` or `^` compares versions ("`>=1.26, <1.35`"); any other is one or
-/// more exact values separated by `|` ("`amd64|arm64`").
+/// A requirement that begins with `<`, `>`, `=`, `~` or `^` compares versions ("`>=1.26, <1.35`"); any other
+/// is one or more exact values separated by `|` ("`amd64|arm64`").
 pub type When = BTreeMap<String, String>;
 
 /// Whether every requirement of `when` holds.
 ///
 /// # Errors
-/// The variable concerned, the message, and the way to mend it.
+/// The variable concerned, the message, and the help.
 pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String, String)> {
     for (name, requirement) in when {
         let fail = |message: String, help: String| (name.clone(), message, help);

@@ -9,13 +9,15 @@ use super::plan::Arch;
 use super::value::{Name, SchemaVersion, Size};
 use crate::digest::Digest;
 
-/// A Kiln image definition. Every key but `schema` may also come from the file it extends, or from `--set key=value`.
+/// A Kiln image definition. Every key but `schema` may also come from the file it extends, or from `--set
+/// key=value`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ImageSpec {
     /// Version of this file's format: 1.
     pub schema: Option<SchemaVersion>,
-    /// Another definition, relative to this one, whose values apply where this one is silent. Tables merge, lists replace.
+    /// Another definition, relative to this one, for the values that this one lacks. Tables merge, lists
+    /// replace.
     pub extends: Option<String>,
     /// Name of the image; output files start with it.
     pub name: Option<Name>,
@@ -40,7 +42,7 @@ pub struct ImageSpec {
     pub preload: Option<Vec<PreloadSpec>>,
     /// What the machines of this image trust: platforms and locations, for facts, node config and secrets.
     pub metadata: Option<MetadataSpec>,
-    /// What to write.
+    /// The files to write.
     pub outputs: Option<Vec<String>>,
     /// Options of an output: `[output.qcow2] compression = "zstd"`.
     #[serde(default)]
@@ -86,7 +88,8 @@ pub struct PreloadSpec {
     pub sha256: Digest,
 }
 
-/// What the machines of this image trust: platforms and locations, for facts, node config and secrets. What is left out is not restricted.
+/// What the machines of this image trust: platforms and locations, for facts, node
+/// config and secrets. A key that is left out restricts nothing.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MetadataSpec {
@@ -96,10 +99,11 @@ pub struct MetadataSpec {
     pub facts: Option<Vec<String>>,
     /// Platforms and locations whose node config is used: "ec2", "url", "file".
     pub config: Option<Vec<String>>,
-    /// Platforms and locations whose tokens are used; "token-url" is the URL that a node config names for that.
+    /// Platforms and locations whose tokens are used; "token-url" is the URL that a node config names for
+    /// that.
     pub secrets: Option<Vec<String>>,
     /// Public keys of minisign: only user data that one of them signed is used.
     pub signed_by: Option<Vec<String>>,
-    /// Whether pods are kept from metadata addresses; left out, a node config may say so.
+    /// Whether pods are kept from metadata addresses; if left out, a node config may decide.
     pub guard: Option<bool>,
 }

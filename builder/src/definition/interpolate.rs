@@ -1,4 +1,5 @@
-//! `${variable}` in definitions: one rule everywhere. `$${` writes a literal `${`; a `$` before anything else is itself.
+//! `${variable}` in definitions: one rule everywhere. `$${` writes a literal `${`; a `$` before anything else
+//! is itself.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ pub type Variables = BTreeMap<String, String>;
 /// Replaces every `${name}` of `text`.
 ///
 /// # Errors
-/// An unknown variable, or a `${` that is not closed: the message and the way to mend it.
+/// An unknown variable, or a `${` that is not closed: the message and the help.
 pub fn interpolate(text: &str, variables: &Variables) -> Result<String, (String, String)> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,5 +1,5 @@
-//! The layer definition as it is written: `layers/NAME/layer.toml`. A closed set of steps and no shell: that is what makes
-//! locks, caches and the SBOM honest.
+//! The layer definition as it is written: `layers/NAME/layer.toml`. It has a closed set of steps and no
+//! shell, so that locks, cache keys and the SBOM are complete.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use crate::digest::Digest;
 pub struct LayerSpec {
     /// Version of this file's format: 1.
     pub schema: SchemaVersion,
-    /// What the layer is, in one line.
+    /// A description in one line.
     pub summary: String,
     /// Capabilities that other layers may require. The layer's own name always counts.
     #[serde(default)]
@@ -35,7 +35,7 @@ pub struct LayerSpec {
     /// Distribution packages that must be installed in the base.
     #[serde(default)]
     pub packages: Vec<Name>,
-    /// What to fetch and where to put it.
+    /// Files to fetch, and where to put them.
     #[serde(default)]
     pub artifact: Vec<ArtifactSpec>,
     /// Files with content from this definition or its folder.
@@ -77,7 +77,7 @@ pub struct ArtifactSpec {
     pub path: Option<ImagePath>,
     /// Permission bits of the one file; 0755 unless said.
     pub mode: Option<Mode>,
-    /// What to take out of an archive.
+    /// Rules for an archive.
     pub archive: Option<ArchiveSpec>,
     /// SPDX licence expression.
     pub license: Option<String>,
@@ -86,14 +86,14 @@ pub struct ArtifactSpec {
     pub when: When,
 }
 
-/// What to take out of an archive and where to put it.
+/// Which entries to take out of an archive, and where to put them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ArchiveSpec {
     /// Leading path components to drop.
     #[serde(default)]
     pub strip: usize,
-    /// Patterns of what to take, after `strip`; all when empty. `*` stops at `/`, `**` does not.
+    /// Patterns of entries to take, matched after `strip`; empty takes all. `*` stops at `/`, `**` does not.
     #[serde(default)]
     pub pick: Vec<String>,
     /// The folder to put it in; the root unless said.
@@ -153,7 +153,7 @@ pub struct DirectorySpec {
 pub struct LinkSpec {
     /// Where it is.
     pub path: ImagePath,
-    /// What it points to, as written.
+    /// The target, as written.
     pub target: String,
     /// Conditions.
     #[serde(default)]

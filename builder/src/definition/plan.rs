@@ -1,5 +1,5 @@
-//! What an image definition means once it is resolved: every value interpolated, every condition decided, every path checked.
-//! All later stages read these types and never the TOML.
+//! A resolved image definition: every value interpolated, every condition decided, every path checked. All
+//! later stages read these types and never the TOML.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,9 +26,10 @@ pub struct ImagePlan {
     pub name: String,
     /// Architecture.
     pub arch: Arch,
-    /// All variables with their final values: `arch`, `kubernetes`, `runtime`, `suite`, and those of `[versions]`.
+    /// All variables with their final values: `arch`, `kubernetes`, `runtime`, `suite`, and those of
+    /// `[versions]`.
     pub variables: BTreeMap<String, String>,
-    /// What lies below the layers.
+    /// The operating system below the layers.
     pub base: BasePlan,
     /// The layers, lowest first.
     pub layers: Vec<LayerPlan>,
@@ -55,7 +56,8 @@ pub struct BasePlan {
     pub distribution: String,
     /// Its release.
     pub suite: String,
-    /// Packages to install, sorted: the definition's (kernel among them) and those that layers ask for. The closure is in the lock.
+    /// Packages to install, sorted: those of the definition (the kernel among them) and of its layers. The
+    /// lock has their dependencies.
     pub packages: Vec<String>,
 }
 
@@ -77,7 +79,7 @@ pub struct LayerPlan {
     pub name: String,
     /// One line.
     pub summary: String,
-    /// What to fetch and where to put it.
+    /// Files to fetch, and where to put them.
     pub artifacts: Vec<ArtifactPlan>,
     /// Files with content from the definition.
     pub files: Vec<FilePlan>,
@@ -102,7 +104,7 @@ pub struct ArtifactPlan {
     pub version: String,
     /// Where it comes from.
     pub origin: Origin,
-    /// What to do with it.
+    /// Where it goes.
     pub place: Place,
     /// SPDX licence expression, when declared.
     pub license: Option<String>,
@@ -116,7 +118,7 @@ pub enum Origin {
     Url {
         /// https, http or file address.
         url: String,
-        /// How upstream says what the bytes are.
+        /// Where its digest comes from.
         checksum: Checksum,
     },
     /// Files out of a package of the base's distribution that is not installed.
@@ -156,13 +158,13 @@ pub enum Place {
     Archive(ArchiveRules),
 }
 
-/// What is taken out of an archive. Owner is always root; what the archive says of owners is ignored.
+/// Which entries are taken out of an archive. The owner is always root, whatever the archive says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ArchiveRules {
     /// Leading path components to drop.
     pub strip: usize,
-    /// Shell-style patterns (`*`, `?`, `[…]`; `*` stops at `/`, `**` does not) on the path after stripping; empty takes all.
-    /// A pattern that matches nothing is an error.
+    /// Shell-style patterns (`*`, `?`, `[…]`; `*` stops at `/`, `**` does not) on the path after stripping;
+    /// empty takes all. A pattern that matches nothing is an error.
     pub pick: Vec<String>,
     /// Folder to put it in; empty for the root.
     pub into: String,
@@ -170,7 +172,7 @@ pub struct ArchiveRules {
     pub mode: Option<u32>,
 }
 
-/// A file whose content stands in the layer.
+/// A file whose content is in the layer's definition or folder.
 #[derive(Debug, Clone, Serialize)]
 pub struct FilePlan {
     /// Path.

@@ -1,7 +1,7 @@
-//! Names that a definition may use and that later stages define. They are handed in: those stages read plans, so
-//! definitions cannot ask them.
+//! Names that a definition may use and that later stages define. They are handed in: those stages read plans,
+//! so definitions cannot ask them.
 
-/// What bases and outputs exist.
+/// The bases and outputs of a release.
 pub trait Registry {
     /// Names of the operating systems that a base can be.
     fn distributions(&self) -> Vec<&'static str>;
@@ -9,12 +9,12 @@ pub trait Registry {
     /// Names of the outputs.
     fn outputs(&self) -> Vec<&'static str>;
 
-    /// What an output needs and a base of this distribution cannot give ("disk"); none when they fit.
+    /// The first part that an output needs and a base of this distribution lacks ("disk").
     fn missing_part(&self, distribution: &str, output: &str) -> Option<&'static str>;
 
     /// Checks the table `[output.NAME]`.
     ///
     /// # Errors
-    /// What is wrong, in the words of the deserializer.
+    /// The deserializer's message.
     fn check_options(&self, output: &str, options: &toml::Table) -> Result<(), String>;
 }

@@ -23,7 +23,7 @@ use crate::size::MIB;
 /// A definition, resolved, and where its parts lie.
 #[derive(Debug)]
 pub struct Definition {
-    /// The plan.
+    /// Its values.
     pub plan: ImagePlan,
     /// Where the lock belongs: beside the definition.
     pub lock: PathBuf,
@@ -33,8 +33,8 @@ const DEFAULT_ESP: Size = Size(96 * MIB);
 const DEFAULT_VAR: Size = Size(512 * MIB);
 const DEFAULT_VERITY: Size = Size(16 * MIB);
 
-/// Reads the definition at `path`, applies `sets`, reads its layers from `layers` (default: the folder `layers` beside the
-/// definition's folder), and resolves everything with the names of `registry`.
+/// Reads the definition at `path`, applies `sets`, reads its layers from `layers` (default: the folder
+/// `layers` beside the definition's folder), and resolves everything with the names of `registry`.
 pub fn load(
     path: &Path,
     sets: &[String],

@@ -1,4 +1,4 @@
-//! One layer, resolved: which of its steps apply, and what they say once variables are replaced.
+//! Resolves one layer: decides which of its steps apply and replaces variables.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The table `[metadata]`: what the agent will read, judged by the agent's own rules.
+//! The table `[metadata]`: the trust policy that the agent will read, checked by the agent's rules.
 
 use contract::trust_policy::TrustPolicyFile;
 

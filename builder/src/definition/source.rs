@@ -1,4 +1,4 @@
-//! The text behind a definition, and where in it a key stands: every error names file, line and what to do.
+//! The text of a definition and the position of each key in it: every error names file, line and what to do.
 
 use contract::suggest::nearest;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,6 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Source {
     /// How it is called in messages.
     pub name: String,
-    /// Its text.
     pub text: String,
 }
 
@@ -44,7 +43,7 @@ macro_rules! at {
 }
 
 impl Source {
-    /// Reads the text into `T`; errors name file, line, what is wrong and the nearest valid word.
+    /// Reads the text into `T`; errors name file, line, cause and the nearest valid word.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         toml::from_str(&self.text).map_err(|error| {
             let (message, help) = rewrite_error(error.message());
@@ -104,7 +103,7 @@ pub fn error_in(sources: &[Source], path: &[Step], message: &str) -> Error {
     }
 }
 
-/// "did you mean …?", or the list of what is valid.
+/// "did you mean …?", or the list of valid words.
 pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(word, known.clone()) {
         Some(candidate) => format!("did you mean \"{candidate}\"?"),
@@ -112,8 +111,8 @@ pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clo
     }
 }
 
-/// Turns the deserializer's wording into Kiln's, and its list of expected words into a suggestion. Types that check
-/// themselves put the help on a second line.
+/// Turns the deserializer's wording into Kiln's, and its list of expected words into a suggestion. Types that
+/// check themselves put the help on a second line.
 pub fn rewrite_error(message: &str) -> (String, Option<String>) {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let known = quoted.get(1..).unwrap_or_default().iter().copied();
@@ -145,7 +144,7 @@ pub fn rewrite_error(message: &str) -> (String, Option<String>) {
     }
 }
 
-/// What was found and what was expected, of "invalid type: …, expected …".
+/// Both halves of "invalid type: …, expected …".
 fn wrong_type(message: &str) -> Option<(&str, &str)> {
     let rest = message
         .strip_prefix("invalid type: ")

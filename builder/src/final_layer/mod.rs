@@ -1,5 +1,5 @@
-//! The final layer: what only the whole image decides. Unit links, the image's description, its trust policy, preloaded
-//! container images.
+//! The final layer: files that depend on the whole image. These are unit links, the image's description, its
+//! trust policy and preloaded container images.
 
 mod preload;
 
@@ -31,7 +31,7 @@ pub struct FinalLayer {
 }
 
 impl FinalLayer {
-    /// What goes on top of `below`, the tree of all `layers`. Uses `spool` for intermediate files.
+    /// The final layer on top of `below`, the tree of all `layers`. Intermediate files go to `spool`.
     ///
     /// # Errors
     /// When a unit does not exist, or an archive to preload holds another image.
@@ -146,8 +146,8 @@ fn add_trust_policy(top: &mut Tree, plan: &ImagePlan) -> Result<()> {
     Ok(())
 }
 
-/// Drops from `top` every entry that is already in `below` (a package's own "enable" link), and returns the paths at
-/// which the two differ.
+/// Drops from `top` every entry that is already in `below` (a package's own "enable" link), and returns the
+/// paths at which the two differ.
 fn replaced(below: &Tree, top: &mut Tree) -> Vec<String> {
     top.entries.retain(|path, entry| below.get(path) != Some(entry));
     top.entries.keys().filter(|path| below.get(path).is_some()).cloned().collect()

@@ -1,4 +1,5 @@
-//! Container images that the runtime has before the network is up: their archives, and whether these hold what the definition says.
+//! Container images that the runtime imports before the network is up. Each archive must hold the image that
+//! the definition names.
 //!
 //! | archive | where the names are |
 //! |---|---|
@@ -19,10 +20,11 @@ use crate::tree::{Body, Entry, Node, Tree};
 /// Where the archives lie; `preload-images.service` of the runtime's layer imports them.
 const FOLDER: &str = "usr/lib/kiln/preload";
 
-/// The annotations that name an image in a layout, best first: containerd's with the whole reference, and the standard's.
+/// The annotations that name an image in a layout, by preference: containerd's has the whole reference.
 const ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
-/// Adds the archives to `top`, in the definition's order. Compressed ones are looked into by way of a file in `spool`.
+/// Adds the archives to `top`, in the definition's order. Compressed archives are unpacked to `spool` for the
+/// check.
 pub fn preload(top: &mut Tree, plan: &ImagePlan, store: &Store, spool: &Path) -> Result<()> {
     for (index, image) in plan.preload.iter().enumerate() {
         if let PreloadOrigin::File(path) = &image.origin {
@@ -39,7 +41,8 @@ pub fn preload(top: &mut Tree, plan: &ImagePlan, store: &Store, spool: &Path) ->
     Ok(())
 }
 
-/// A runtime would import an image under the name that the archive gives it, and look for the one of the definition on the network.
+/// A runtime imports an image under the name in its archive. With another name than the definition's, it
+/// would fetch the image from the network.
 fn check(image: &PreloadPlan, archive: &Path, spool: &Path) -> Result<()> {
     let everything = ArchiveRules { strip: 0, pick: Vec::new(), into: String::new(), mode: None };
     let names = names(&archive::extract(archive, &everything, &image.reference, spool)?);

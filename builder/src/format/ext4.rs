@@ -18,12 +18,13 @@ const BLOCK: u64 = 4096;
 /// The smallest file system that still has room beside its journal and the room to grow.
 pub const MINIMUM: u64 = 32 * MIB;
 
-/// The list in `mke2fs.conf` of e2fsprogs 1.47.0, without metadata_csum_seed and orphan_file: every kernel that an image
-/// can have and every host's e2fsprogs understand these. `none` comes first and switches off what the tool would add.
+/// The list in `mke2fs.conf` of e2fsprogs 1.47.0, without metadata_csum_seed and orphan_file: every kernel
+/// that an image can have and every host's e2fsprogs understand these. `none` comes first and switches off
+/// what the tool would add.
 const FEATURES: &str = "none,sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr,has_journal,extent,huge_file,flex_bg,\
                         metadata_csum,64bit,dir_nlink,extra_isize";
 
-/// Replaces the host's configuration, which would otherwise decide what no option says.
+/// Replaces the host's configuration, which would otherwise decide everything that has no option.
 const CONFIGURATION: &str = "[defaults]\n\tbase_features = none\n\tdefault_mntopts = acl,user_xattr\n\tenable_periodic_fsck = 0\n\
                              [fs_types]\n\text4 = {\n\t}\n";
 
@@ -36,13 +37,10 @@ const GROWTH: u64 = (2 << 40) / BLOCK;
 pub struct Ext4<'a> {
     /// The file that holds it; longer than `offset + size`, zeros there.
     pub file: &'a Path,
-    /// First byte.
     pub offset: u64,
-    /// Length in bytes.
     pub size: u64,
     /// Label, at most 16 bytes.
     pub label: &'a str,
-    /// Identifier.
     pub uuid: Uuid,
     /// Seed of the hashes of folder entries.
     pub hash_seed: Uuid,
@@ -51,7 +49,8 @@ pub struct Ext4<'a> {
 }
 
 impl Ext4<'_> {
-    /// Writes it. Only metadata in use is written: the file stays sparse, and the kernel fills in the rest when it mounts.
+    /// Writes it. Only metadata in use is written: the file stays sparse, and the kernel fills in the rest
+    /// when it mounts.
     ///
     /// # Errors
     /// When e2fsprogs is missing or fails.

@@ -1,7 +1,8 @@
 //! FAT32, written once from front to back: folders, then each file in one run of clusters.
 //!
-//! Source of the format: Microsoft, "FAT: General Overview of On-Disk Format", 1.03. The `fatfs` crate (0.3) gives `.` and `..` long names
-//! and lets `..` point at the root's cluster, which fsck.vfat rightly calls an error.
+//! Source of the format: Microsoft, "FAT: General Overview of On-Disk Format", 1.03. The `fatfs` crate (0.3)
+//! gives `.` and `..` long names and lets `..` point at the root's cluster, which fsck.vfat rightly calls an
+//! error.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,7 +17,8 @@ use crate::tree::Body;
 const SECTOR: u64 = 512;
 /// Sectors before the first table: boot sector, FSInfo, and their copies at 6 and 7.
 const RESERVED: u64 = 32;
-/// Fewer clusters would make it FAT16; 16 more than the limit because some readers count wrongly ("FAT Type Determination").
+/// Fewer clusters would make it FAT16; 16 more than the limit because some readers count wrongly ("FAT Type
+/// Determination").
 const LEAST_CLUSTERS: u64 = 65_525 + 16;
 /// The first cluster that holds data: the root folder.
 const FIRST_CLUSTER: u32 = 2;
@@ -30,7 +32,6 @@ const DATES: (u64, u64) = (315_532_800, 4_354_819_199);
 pub struct Item {
     /// Path from the root, `/` between components.
     pub path: String,
-    /// Content.
     pub body: Body,
 }
 
@@ -39,9 +40,7 @@ pub struct Item {
 pub struct Volume {
     /// First byte in the file that holds it.
     pub offset: u64,
-    /// Length in bytes.
     pub size: u64,
-    /// Serial number.
     pub id: u32,
     /// Label, filled up with spaces.
     pub label: [u8; 11],
@@ -207,7 +206,8 @@ impl Volume {
     }
 }
 
-/// Everything on the volume by path, the root as "", with its clusters: folders first, then files in their order.
+/// Everything on the volume by path, the root as "", with its clusters: folders first, then files in their
+/// order.
 fn plan<'a>(items: &'a [Item], geometry: &Geometry) -> BTreeMap<String, Node<'a>> {
     let mut nodes = BTreeMap::from([(String::new(), Node { body: None, first: 0, clusters: 0 })]);
     for item in items {

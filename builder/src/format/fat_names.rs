@@ -15,7 +15,7 @@ const ATTRIBUTE_LABEL: u8 = 0x08;
 const ATTRIBUTE_FOLDER: u8 = 0x10;
 const ATTRIBUTE_LONG: u8 = 0x0f;
 
-/// What an entry says besides its name.
+/// The fields of an entry besides its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot {
     /// Whether it is a folder.
@@ -96,7 +96,7 @@ fn exact(name: &str) -> Option<[u8; 11]> {
     (fits && plain(stem) && plain(extension)).then(|| padded(stem, extension))
 }
 
-/// An 8.3 name for one that has none: what of it is allowed, and a number.
+/// An 8.3 name for a long name: its allowed letters, and a number.
 fn alias(name: &str, number: u32) -> [u8; 11] {
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let allowed = |text: &str, most: usize| {

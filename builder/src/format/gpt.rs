@@ -1,4 +1,5 @@
-//! The partition table: GPT with a protective MBR (UEFI 2.10, chapter 5), types and flags of the Discoverable Partitions Specification.
+//! The partition table: GPT with a protective MBR (UEFI 2.10, chapter 5), types and flags of the Discoverable
+//! Partitions Specification.
 
 use std::fs::File;
 
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::size::MIB;
 
-/// Bytes in a sector: what every hypervisor and cloud shows for a raw disk.
+/// Bytes in a sector: every hypervisor and cloud shows a raw disk with these.
 const SECTOR: u64 = 512;
 
 /// Flags of the Discoverable Partitions Specification, "Partition Flags".
@@ -22,7 +23,7 @@ pub mod flag {
     pub const NO_AUTO: u64 = 1 << 63;
 }
 
-/// What goes on a disk, before it has a place.
+/// A partition before it has a place.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Name in the table.
@@ -40,11 +41,9 @@ pub struct Request {
 /// A partition in its place. Everything in bytes.
 #[derive(Debug, Clone, Serialize)]
 pub struct Partition {
-    /// From 1.
     pub number: u32,
     /// Name in the table.
     pub label: &'static str,
-    /// Type.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Identifier of this partition (PARTUUID).

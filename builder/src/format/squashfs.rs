@@ -1,10 +1,12 @@
-//! The read-only root file system: squashfs, zstd, straight from the tree through a tar on `mksquashfs`'s standard input.
+//! The read-only root file system: squashfs, zstd, straight from the tree through a tar on `mksquashfs`'s
+//! standard input.
 //!
-//! Why squashfs and not erofs: every supported host's squashfs-tools (4.5 and later) reads a tar, so neither root nor a staging
-//! folder is needed, and their output does not depend on the number of processors; erofs-utils reads tars and writes zstd only
-//! since 1.8. Every kernel that an image can have mounts both.
+//! Why squashfs and not erofs: every supported host's squashfs-tools (4.5 and later) reads a tar, so neither
+//! root nor a staging folder is needed, and their output does not depend on the number of processors;
+//! erofs-utils reads tars and writes zstd only since 1.8. Every kernel that an image can have mounts both.
 //!
-//! Blocks of 256 KiB at level 1: within two percent of the size of 128 KiB at level 3, for two thirds of the processor time.
+//! Blocks of 256 KiB at level 1: within two percent of the size of 128 KiB at level 3, for two thirds of the
+//! processor time.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read};
@@ -19,8 +21,8 @@ use crate::tree::Tree;
 /// The package of the tools.
 const PACKAGE: &str = "squashfs-tools";
 
-/// What decides the bytes besides the tree and the tool. The memory limit changes nothing in them (measured) and keeps the peak
-/// at about 100 MB for any size of image. A compressor's own options must come last (squashfs-tools issue 191).
+/// Options that decide the bytes. The memory limit does not (measured); it keeps the peak at about 100 MB for
+/// any size of image. A compressor's own options must come last (squashfs-tools issue 191).
 const OPTIONS: &[&str] = &[
     "-comp",
     "zstd",
@@ -75,8 +77,8 @@ pub fn write(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
     check_inodes(tree, path)
 }
 
-/// The tool as root of a user namespace of its own: reading a tar, it gives the root folder the owner that it runs as, whatever
-/// `-root-uid` says (seen with 4.5.1), and the image must not tell who built it.
+/// The tool, as root of a user namespace. When it reads a tar, it gives the root folder the user that it runs
+/// as, whatever `-root-uid` says (seen with 4.5.1), and the image must not depend on the user.
 fn mksquashfs() -> Command {
     if nix::unistd::geteuid().is_root() {
         return tool("mksquashfs");
@@ -86,7 +88,7 @@ fn mksquashfs() -> Command {
     command
 }
 
-/// The version of the installed tool ("4.5.1"), or an error that says what is needed.
+/// The version of the installed tool ("4.5.1"), or an error if it is too old.
 pub fn version() -> Result<String> {
     let output = tool("mksquashfs").arg("-version").run(PACKAGE)?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -101,7 +103,8 @@ pub fn version() -> Result<String> {
     Ok(version.to_owned())
 }
 
-/// Writes the tar into the tool while collecting what it says; the tool's reason is shown before ours.
+/// Writes the tar into the tool while reading its messages. The tool's error is shown rather than the broken
+/// pipe.
 fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64) -> Result<()> {
     let input = child.stdin.take().expect("its standard input is a pipe");
     let (written, output) = std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Whether a lock still says what its definition asks for.
+//! Compares a lock with its definition.
 
 use super::{Lock, LockedArtifact};
 use crate::base::BaseRequest;
@@ -42,7 +42,8 @@ impl ArtifactRequest<'_> {
     }
 }
 
-/// Every difference between what the plan asks for and what the lock pins, one line each; empty when they agree.
+/// Every difference between what the plan asks for and what the lock pins, one line each; empty when they
+/// agree.
 pub fn differences(plan: &ImagePlan, lock: &Lock) -> Vec<String> {
     let mut differences = Vec::new();
     if lock.arch != plan.arch {

@@ -1,7 +1,7 @@
 //! 2. The lock: every byte that goes into an image, pinned.
 //!
-//! A lock is TOML beside its definition. It names no mirror: artifacts have their upstream address, and what a base
-//! consists of is pinned as the kind of base wants it ([`LockedBase`]).
+//! A lock is TOML beside its definition. It names no mirror: artifacts have their upstream address, and each
+//! kind of base has its own pins ([`LockedBase`]).
 
 pub mod drift;
 pub mod table;
@@ -125,7 +125,7 @@ pub struct LockedArtifact {
     pub version: String,
     /// The upstream address; mirrors are applied when fetching and never appear here.
     pub url: String,
-    /// Length in bytes; absent when the digest came from a table and nobody has fetched the file yet.
+    /// Length in bytes; absent when the digest came from a table and the file was not fetched yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Its digest.

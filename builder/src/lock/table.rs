@@ -1,6 +1,7 @@
 //! Tables of digests: a way to lock without asking upstream.
 //!
-//! Tab-separated text whose first line names the columns; `url`, `digest_algorithm` and `digest` are read, others ignored.
+//! Tab-separated text whose first line names the columns; `url`, `digest_algorithm` and `digest` are read,
+//! others ignored.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -52,7 +53,7 @@ impl DigestTable {
         Ok(Self(digests))
     }
 
-    /// The digest of what is at `url`.
+    /// The digest of the file at `url`.
     pub fn get(&self, url: &str) -> Option<Digest> {
         self.0.get(url).copied()
     }

@@ -1,4 +1,4 @@
-//! Writing a lock: what upstream says the bytes are, and which packages follow from those asked for.
+//! Writes a lock: asks upstream for digests, and the base for its pins.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,8 @@ pub struct Policy {
     pub table: DigestTable,
 }
 
-/// A lock for `plan`, keeping the pins of `old` that still apply. `lock_base` pins the base; it is called only when needed.
+/// A lock for `plan`, keeping the pins of `old` that still apply. `lock_base` pins the base; it is called
+/// only when needed.
 pub fn update(
     plan: &ImagePlan,
     old: Option<&Lock>,

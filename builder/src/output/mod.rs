@@ -1,9 +1,10 @@
 //! 7. Files that a user boots or uploads. One file per output; add its row to [`ALL`] and it exists.
 //!
-//! A row is data: name, summary, the parts that the output needs, and its options. The schema, the help, the table in
-//! `docs/reference.md` and the check that a base can give what an output needs all come from this list.
+//! A row is data: name, summary, the parts that the output needs, and its options. The schema, the help, the
+//! table in `docs/reference.md` and the check that a base can give what an output needs all come from this
+//! list.
 
-pub mod oci;
+mod oci;
 mod pxe;
 mod qcow2;
 mod raw;
@@ -39,8 +40,8 @@ pub struct Output {
 
 /// An output with its options.
 pub trait Writer: Debug + Send + Sync {
-    /// Writes the files into the folder `folder`, which becomes visible to the user only when every output is complete.
-    /// Other outputs are written there at the same time, under other names.
+    /// Writes the files into the folder `folder`, which becomes visible to the user only when every output is
+    /// complete. Other outputs are written there at the same time, under other names.
     fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>>;
 }
 
@@ -78,7 +79,7 @@ impl Output {
     /// This output with the options of a definition's table `[output.NAME]`.
     ///
     /// # Errors
-    /// What is wrong with the table.
+    /// The deserializer's, when the table is wrong.
     pub fn configure(&self, options: &toml::Table) -> Result<Box<dyn Writer>, toml::de::Error> {
         (self.configure)(options.clone())
     }
@@ -89,7 +90,8 @@ pub fn find(name: &str) -> Option<&'static Output> {
     ALL.iter().find(|output| output.name == name).copied()
 }
 
-/// As [`find`] and [`Output::configure`], for names and options that were checked when the definition was read.
+/// As [`find`] and [`Output::configure`], for names and options that were checked when the definition was
+/// read.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`].

@@ -1,4 +1,5 @@
-//! Network boot: kernel, an initrd that carries the root file system, and an iPXE script. The machine then runs from memory.
+//! Network boot: kernel, an initrd that carries the root file system, and an iPXE script. The machine then
+//! runs from memory.
 
 use std::fs::{self, File};
 use std::io;

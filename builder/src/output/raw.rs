@@ -1,4 +1,4 @@
-//! The disk as it is, and beside it what boots it without a boot loader.
+//! The raw disk, and the files to boot it without a boot loader.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,7 +18,8 @@ pub(super) const OUTPUT: Output = Output::new::<Raw>(
     &[Part::Disk, Part::Kernel, Part::Initrd, Part::CommandLine],
 );
 
-/// `<name>.raw`, and `<name>.vmlinuz`, `<name>.initrd`, `<name>.cmdline` for a hypervisor that loads the kernel itself.
+/// `<name>.raw`, and `<name>.vmlinuz`, `<name>.initrd`, `<name>.cmdline` for a hypervisor that loads the
+/// kernel itself.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {}

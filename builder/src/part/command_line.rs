@@ -1,7 +1,8 @@
 //! The kernel's command line when it boots from the disk.
 //!
-//! It is a part because it may depend on other parts: with verified boot it carries the hash of the root, so the order
-//! is root, verity, command line, and then whatever the firmware checks (a unified kernel image, the EFI system partition).
+//! It is a part because it may depend on other parts: with verified boot it carries the hash of the root, so
+//! the order is root, verity, command line, and then whatever the firmware checks (a unified kernel image,
+//! the EFI system partition).
 
 use crate::assembly::Image;
 use crate::part::layout;

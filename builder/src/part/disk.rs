@@ -1,7 +1,7 @@
 //! The disk: one sparse file, a partition for each row of its [`layout`].
 //!
-//! Every partition is written straight into its place. Only the root exists as a file of its own before, because the
-//! store keeps it.
+//! Every partition is written straight into its place. Only the root exists as a file of its own before,
+//! because the store keeps it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -16,16 +16,15 @@ use crate::part::esp::Esp;
 use crate::part::layout::{self, Content, Row};
 use crate::part::work::Work;
 
-/// A disk image, and what is where on it.
+/// A disk image and its partitions.
 #[derive(Debug)]
 pub struct Disk {
     /// The sparse raw file.
     pub path: PathBuf,
-    /// Its partitions.
     pub layout: Layout,
 }
 
-/// Writes the disk of `rows` into the scratch folder.
+/// Writes the disk with the partitions `rows` into the scratch folder.
 ///
 /// # Errors
 /// When a size in the definition does not work, the EFI system partition is too small, or a tool fails.

@@ -4,7 +4,7 @@
 //! EFI/BOOT/BOOTX64.EFI           systemd-boot, at the path that firmware tries without being told
 //! loader/loader.conf             boot at once, no editing of the command line at the console
 //! loader/entries/<name>.conf     Type #1 entry of the Boot Loader Specification
-//! kiln/<kernel>/linux, initrd    what the entry names
+//! kiln/<kernel>/linux, initrd    the files that the entry names
 //! ```
 
 use std::fs::File;
@@ -27,7 +27,7 @@ pub struct Esp {
     epoch: u64,
 }
 
-/// What lies in the partition. `command_line` goes into the boot entry.
+/// The content of the partition. `command_line` goes into the boot entry.
 ///
 /// # Errors
 /// When the tree has no boot loader.
@@ -58,7 +58,7 @@ fn items(image: &Image<'_>, kernel: Kernel<'_>, initrd: &Path, command_line: &st
     };
     let loader = image.tree().file(loader).ok_or_else(|| {
         Error::new(ErrorKind::Definition, format!("the image has no {loader}"))
-            .help("add the package systemd-boot-efi to base.packages")
+            .help(format!("add the package {} to base.packages", image.packages.boot_loader))
     })?;
     let initrd =
         Body::Slice { file: initrd.into(), offset: 0, len: initrd.metadata().at("reading", initrd)?.len() };

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! /init            the agent (usr/bin/firstboot of the image)
-//! /modules         what to load at every boot, in order
-//! /modules.alias   what to load for a device that is there
+//! /modules         modules to load at every boot, in order
+//! /modules.alias   modules to load for a device that is present
 //! /lib/*.ko        the modules
 //! /dev /proc /sys /run /var /sysroot   mount points; /dev/console and /dev/null for the first instant
 //! ```
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::assembly::Image;
+use crate::assembly::{Image, Packages};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::cpio::{BLOCK, CpioWriter};
@@ -23,7 +23,8 @@ use crate::part::work::Work;
 use crate::store::Key;
 use crate::tree::Tree;
 
-/// zstd's level. Decompression is as fast as at lower ones; 19 needs 8 MiB of window, the most that kernels accept.
+/// zstd's level. Decompression is as fast as at lower ones; 19 needs 8 MiB of window, the most that kernels
+/// accept.
 const LEVEL: i32 = 19;
 
 /// Folder of the modules in the initrd.
@@ -44,7 +45,7 @@ struct Inputs {
 
 /// Makes the initrd, or takes it from the store. Padded, so that another archive can follow.
 pub fn make(image: &Image<'_>, work: &Work<'_>) -> Result<PathBuf> {
-    let archive = archive(image.tree(), image.epoch)?;
+    let archive = archive(image.tree(), image.epoch, image.packages)?;
     let inputs = Inputs { archive: Digest::of(&archive), level: LEVEL };
     let key = Key::new(KIND, FORMAT, &inputs, &[])?;
     let built = work.store.built(&key, |folder| {
@@ -58,9 +59,9 @@ pub fn make(image: &Image<'_>, work: &Work<'_>) -> Result<PathBuf> {
 }
 
 /// The initrd before compression.
-pub fn archive(tree: &Tree, epoch: u64) -> Result<Vec<u8>> {
-    check_kernel(tree)?;
-    let selection = modules::select(tree)?;
+pub fn archive(tree: &Tree, epoch: u64, packages: Packages) -> Result<Vec<u8>> {
+    check_kernel(tree, packages)?;
+    let selection = modules::select(tree, packages)?;
     let agent = tree.file(contract::AGENT).ok_or_else(|| {
         Error::new(
             ErrorKind::Definition,
@@ -90,8 +91,8 @@ pub fn archive(tree: &Tree, epoch: u64) -> Result<Vec<u8>> {
 }
 
 /// The kernel must be able to unpack zstd, where its configuration is in the image.
-fn check_kernel(tree: &Tree) -> Result<()> {
-    let path = format!("boot/config-{}", modules::kernel_version(tree)?);
+fn check_kernel(tree: &Tree, packages: Packages) -> Result<()> {
+    let path = format!("boot/config-{}", modules::kernel_version(tree, packages)?);
     let Some(body) = tree.file(&path) else { return Ok(()) };
     let config = body.read().at("reading", &path)?;
     if config.split(|byte| *byte == b'\n').any(|line| line == b"CONFIG_RD_ZSTD=y") {
@@ -127,6 +128,8 @@ mod tests {
     use super::*;
     use crate::tree::{Body, Entry};
 
+    const PACKAGES: Packages = Packages { kernel: "kernel", full_kernel: "full", boot_loader: "loader" };
+
     fn tree() -> Tree {
         let mut tree = Tree::default();
         let folder = "usr/lib/modules/6.12";
@@ -147,7 +150,7 @@ mod tests {
 
     #[test]
     fn holds_the_agent_the_modules_and_their_lists() {
-        let bytes = archive(&tree(), 0).unwrap();
+        let bytes = archive(&tree(), 0, PACKAGES).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         for expected in [
             "init\0",
@@ -158,18 +161,18 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected}");
         }
-        assert_eq!(bytes, archive(&tree(), 0).unwrap());
+        assert_eq!(bytes, archive(&tree(), 0, PACKAGES).unwrap());
     }
 
     #[test]
     fn a_missing_agent_and_an_old_kernel_are_named() {
         let mut without = tree();
         without.remove(contract::AGENT);
-        assert!(archive(&without, 0).unwrap_err().message().contains("usr/bin/firstboot"));
+        assert!(archive(&without, 0, PACKAGES).unwrap_err().message().contains("usr/bin/firstboot"));
         let mut old = tree();
         old.insert("boot/config-6.12", Entry::file(Body::inline(*b"# CONFIG_RD_ZSTD is not set\n"), 0o644));
-        assert!(archive(&old, 0).unwrap_err().message().contains("CONFIG_RD_ZSTD"));
+        assert!(archive(&old, 0, PACKAGES).unwrap_err().message().contains("CONFIG_RD_ZSTD"));
         old.insert("boot/config-6.12", Entry::file(Body::inline(*b"CONFIG_X=y\nCONFIG_RD_ZSTD=y\n"), 0o644));
-        archive(&old, 0).unwrap();
+        archive(&old, 0, PACKAGES).unwrap();
     }
 }

@@ -1,5 +1,6 @@
 //! The kernel: the only `boot/vmlinuz-*` of the tree.
 
+use crate::assembly::Packages;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::{Body, Node, Tree};
 
@@ -8,7 +9,6 @@ use crate::tree::{Body, Node, Tree};
 pub struct Kernel<'a> {
     /// Its release ("6.12.48-cloud-amd64").
     pub version: &'a str,
-    /// The bootable file.
     pub body: &'a Body,
 }
 
@@ -16,7 +16,7 @@ pub struct Kernel<'a> {
 ///
 /// # Errors
 /// When there is none, or more than one.
-pub fn find(tree: &Tree) -> Result<Kernel<'_>> {
+pub fn find(tree: &Tree, packages: Packages) -> Result<Kernel<'_>> {
     let mut found = tree.below("boot").filter_map(|(path, entry)| match &entry.node {
         Node::File(body) => Some(Kernel { version: path.strip_prefix("boot/vmlinuz-")?, body }),
         _ => None,
@@ -25,7 +25,7 @@ pub fn find(tree: &Tree) -> Result<Kernel<'_>> {
     match (found.next(), found.next()) {
         (Some(kernel), None) => Ok(kernel),
         (None, _) => Err(error("the image has no kernel: no boot/vmlinuz-* in it".to_owned())
-            .help("add a kernel to base.packages, for example linux-image-cloud-amd64")),
+            .help(format!("add a kernel to base.packages, for example {}", packages.kernel))),
         (Some(one), Some(other)) => {
             let message =
                 format!("the image has more than one kernel: {} and {}", one.version, other.version);

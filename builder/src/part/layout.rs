@@ -28,22 +28,23 @@ pub struct Row {
     pub label: &'static str,
     /// Its type on each architecture, as in [`partition_type`].
     kind: fn(Arch) -> &'static str,
-    /// What its identifier is derived from, besides the image's identity.
+    /// Its identifier is derived from this and the image's identity.
     purpose: &'static str,
     /// How long it is.
     pub size: Size,
     /// Attribute bits: [`flag`].
     flags: u64,
-    /// What lies in it.
+    /// Its content.
     pub content: Content,
 }
 
 /// How long a partition is.
 #[derive(Debug)]
 pub enum Size {
-    /// As long as what lies in it.
+    /// As long as its content.
     OfContent,
-    /// As the definition says, under this key. The definition may say 0 where `optional`: then there is no such partition.
+    /// As the definition says, under this key. The definition may say 0 where `optional`: then there is no
+    /// such partition.
     Defined {
         /// The key in the definition.
         key: &'static str,
@@ -56,18 +57,19 @@ pub enum Size {
     },
 }
 
-/// What lies in a partition.
+/// The content of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// A part.
     Part(Part),
     /// An empty ext4 file system.
     EmptyFileSystem,
-    /// Nothing yet: the room is kept for what a later release writes there.
+    /// Nothing yet: the room is reserved for a later release, which writes dm-verity hashes there.
     Reserved,
 }
 
-/// The disk of an image whose content is a tree, in the order on the disk. The last partition grows at first boot.
+/// The disk of an image whose content is a tree, in the order on the disk. The last partition grows at first
+/// boot.
 pub const DISK: &[Row] = &[
     Row {
         label: ESP,

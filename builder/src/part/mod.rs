@@ -5,20 +5,21 @@
 //! kernel, initrd ─────────────────────┴─────────────────────────┘
 //! ```
 //!
-//! Parts in brackets do not exist yet. [`Parts`] is the only code that knows this order: each file of this folder makes
-//! one part of an [`Image`] and of the finished parts that it takes as arguments, and so knows no other part.
-//! What is worth keeping between builds (root, initrd) has a [`crate::store::Key`] and lies in the store; the others are
-//! slices of the tree, short texts, or are written straight into their place on the disk.
+//! Parts in brackets do not exist yet. [`Parts`] is the only code that knows this order: each file of this
+//! folder makes one part of an [`Image`] and of the finished parts that it takes as arguments, and so knows
+//! no other part. Parts that are worth keeping between builds (root, initrd) have a [`crate::store::Key`] and
+//! are in the store. The others are slices of the tree, short texts, or are written straight into their place
+//! on the disk.
 
-pub mod command_line;
-pub mod disk;
-pub mod esp;
-pub mod initrd;
-pub mod kernel;
+pub(crate) mod command_line;
+pub(crate) mod disk;
+pub(crate) mod esp;
+pub(crate) mod initrd;
+pub(crate) mod kernel;
 pub mod layout;
-pub mod modules;
-pub mod once;
-pub mod root;
+pub(crate) mod modules;
+pub(crate) mod once;
+pub(crate) mod root;
 pub mod work;
 
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ pub struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// None of them made yet.
+    /// Makes nothing yet.
     pub fn new(image: Image<'a>, work: Work<'a>) -> Self {
         Self {
             image,
@@ -76,7 +77,7 @@ impl<'a> Parts<'a> {
 
     /// The kernel.
     pub fn kernel(&self) -> Result<Kernel<'a>> {
-        kernel::find(self.image.tree())
+        kernel::find(self.image.tree(), self.image.packages)
     }
 
     /// The initrd, without a root inside.
@@ -108,8 +109,8 @@ impl<'a> Parts<'a> {
         self.disk.get()
     }
 
-    /// Keeps in the store what this build has made and later ones can use. Flushes, so it runs while outputs are still
-    /// being written.
+    /// Keeps new parts in the store for later builds. Flushes, so it runs while outputs are still being
+    /// written.
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Io`].

@@ -1,17 +1,20 @@
-//! Chooses kernel modules for the initrd: by name from the tables below, with what they depend on, decompressed.
+//! Chooses kernel modules for the initrd, by name from the tables below, with their dependencies,
+//! decompressed.
 //!
 //! Formats: modules.dep(5); modules.builtin, modules.alias and modules.softdep as depmod(8) writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
+use crate::assembly::Packages;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::{Node, Tree};
 
 /// Loaded at every boot; the kernel must have them, as modules or built in.
 const ALWAYS: &[&str] = &["loop", "squashfs", "overlay", "ext4"];
 
-/// Loaded when a device asks for them; a kernel may lack them. By platform; network cards are left to udev, which runs after the root is there.
+/// Loaded when a device needs them; a kernel may lack them. Network cards are left to udev, which runs from
+/// the root.
 const HARDWARE: &[(&str, &[&str])] = &[
     ("disks of all kinds", &["sd_mod", "nvme", "ahci", "ata_piix"]),
     ("QEMU, KVM and the clouds on it", &["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi"]),
@@ -40,7 +43,7 @@ const MODULES: &str = "usr/lib/modules";
 /// The largest module, decompressed, in bytes. The largest storage module has about 1 MiB.
 const LARGEST_MODULE: u64 = 64 << 20;
 
-/// What the initrd carries.
+/// The modules of an initrd.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Decompressed modules by file name, without folder.
@@ -52,7 +55,7 @@ pub struct Selection {
 }
 
 /// The version of the tree's only kernel.
-pub fn kernel_version(tree: &Tree) -> Result<String> {
+pub fn kernel_version(tree: &Tree, packages: Packages) -> Result<String> {
     let dep = |path: &str| {
         path.strip_prefix(MODULES)?
             .strip_prefix('/')?
@@ -70,7 +73,7 @@ pub fn kernel_version(tree: &Tree) -> Result<String> {
             ErrorKind::Definition,
             format!("the image has no kernel modules: no {MODULES}/VERSION/modules.dep"),
         )
-        .help("add a kernel package (linux-image-cloud-amd64) to the packages of the base")),
+        .help(format!("add a kernel package ({}) to the packages of the base", packages.kernel))),
         several => Err(Error::new(
             ErrorKind::Definition,
             format!("the image has several kernels: {}", several.join(", ")),
@@ -80,8 +83,8 @@ pub fn kernel_version(tree: &Tree) -> Result<String> {
 }
 
 /// Chooses the modules that the initrd needs.
-pub fn select(tree: &Tree) -> Result<Selection> {
-    let index = Index::read(tree, &kernel_version(tree)?)?;
+pub fn select(tree: &Tree, packages: Packages) -> Result<Selection> {
+    let index = Index::read(tree, &kernel_version(tree, packages)?, packages)?;
     let mut selection = Selection::default();
     for name in ALWAYS {
         index.always(name, &mut selection)?;
@@ -121,6 +124,7 @@ pub fn select(tree: &Tree) -> Result<Selection> {
 
 /// depmod's files.
 struct Index {
+    packages: Packages,
     folder: String,
     dep: BTreeMap<String, Module>,
     builtin: BTreeSet<String>,
@@ -135,8 +139,9 @@ struct Module {
 }
 
 impl Index {
-    fn read(tree: &Tree, version: &str) -> Result<Self> {
+    fn read(tree: &Tree, version: &str, packages: Packages) -> Result<Self> {
         let mut index = Self {
+            packages,
             folder: format!("{MODULES}/{version}"),
             dep: BTreeMap::new(),
             builtin: BTreeSet::new(),
@@ -169,7 +174,10 @@ impl Index {
                 ErrorKind::Definition,
                 format!("the image's kernel has no module {name}: {} does not list it", self.folder),
             )
-            .help("choose a kernel package with it (linux-image-cloud-amd64, linux-image-amd64)"));
+            .help(format!(
+                "choose a kernel package with it ({}, {})",
+                self.packages.kernel, self.packages.full_kernel
+            )));
         }
         let hard: BTreeSet<String> = self.hard(name).into_iter().collect();
         for path in self.chain(name, &mut BTreeSet::new()) {
@@ -181,7 +189,7 @@ impl Index {
         Ok(())
     }
 
-    /// Paths of what `name` cannot do without, itself last.
+    /// Paths of the modules that `name` needs, itself last.
     fn hard(&self, name: &str) -> Vec<String> {
         self.dep
             .get(name)
@@ -189,7 +197,8 @@ impl Index {
             .unwrap_or_default()
     }
 
-    /// Paths of everything to load for `name` in order, itself last: soft dependencies before hard ones. `open` ends circles.
+    /// Paths of all modules to load for `name`, in order, itself last: soft dependencies before hard ones.
+    /// `open` ends circles.
     fn chain(&self, name: &str, open: &mut BTreeSet<String>) -> Vec<String> {
         let mut paths: Vec<String> = Vec::new();
         if !open.insert(name.to_owned()) {
@@ -239,7 +248,7 @@ fn decompress(path: &str, bytes: &[u8]) -> Result<Vec<u8>> {
     Err(Error::new(ErrorKind::Verification, format!("{path} is not a kernel module")))
 }
 
-/// modules.dep lists what a module needs nearest first; it is to be loaded farthest first.
+/// modules.dep lists the dependencies of a module nearest first; they are loaded farthest first.
 fn parse_dep(text: &str) -> BTreeMap<String, Module> {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     lines

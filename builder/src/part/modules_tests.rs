@@ -3,6 +3,8 @@ use std::io::Write;
 use super::*;
 use crate::tree::{Body, Entry};
 
+const PACKAGES: Packages = Packages { kernel: "kernel", full_kernel: "full", boot_loader: "loader" };
+
 const ELF: &[u8] = b"\x7fELF module";
 
 fn tree(files: &[(&str, &[u8])]) -> Tree {
@@ -44,7 +46,7 @@ fn usual(extra: &[(&str, &[u8])]) -> Tree {
 
 #[test]
 fn takes_dependencies_first_and_decompresses() {
-    let selection = select(&usual(&[])).unwrap();
+    let selection = select(&usual(&[]), PACKAGES).unwrap();
     let order: Vec<_> = selection.load.iter().map(|(file, optional)| (file.as_str(), *optional)).collect();
     let expected = [
         ("loop.ko", false),
@@ -68,9 +70,9 @@ fn what_is_built_in_is_not_missed_and_what_is_missing_is_named() {
         ("modules.dep", b"kernel/loop.ko:\nkernel/overlay.ko:\n"),
         ("modules.builtin", b"fs/squashfs.ko\nfs/ext4.ko\n"),
     ]);
-    assert_eq!(select(&builtin).unwrap().load.len(), 2);
+    assert_eq!(select(&builtin, PACKAGES).unwrap().load.len(), 2);
     let lacking = usual(&[("modules.dep", b"kernel/loop.ko:\nkernel/squashfs.ko.xz:\n")]);
-    let error = select(&lacking).unwrap_err();
+    let error = select(&lacking, PACKAGES).unwrap_err();
     assert!(error.message().contains("no module overlay"), "{error}");
 }
 
@@ -80,17 +82,27 @@ fn broken_trees_are_named() {
         ("modules.dep", &[DEP, b"kernel/nvme.ko: kernel/gone.ko\n"].concat()),
         ("modules.alias", b"alias pci:* nvme\n"),
     ]);
-    assert!(select(&gone).unwrap_err().message().contains("lacks usr/lib/modules/6.12/kernel/"));
+    assert!(
+        select(&gone, PACKAGES)
+            .unwrap_err()
+            .message()
+            .contains("lacks usr/lib/modules/6.12/kernel/")
+    );
     let garbage = usual(&[("kernel/loop.ko", b"not a module")]);
-    assert!(select(&garbage).unwrap_err().message().contains("loop.ko is not a kernel module"));
-    assert!(select(&Tree::default()).unwrap_err().message().contains("no kernel modules"));
+    assert!(
+        select(&garbage, PACKAGES)
+            .unwrap_err()
+            .message()
+            .contains("loop.ko is not a kernel module")
+    );
+    assert!(select(&Tree::default(), PACKAGES).unwrap_err().message().contains("no kernel modules"));
     let mut two = usual(&[]);
     two.insert("usr/lib/modules/7.0/modules.dep", Entry::file(Body::inline(*b""), 0o644));
-    assert!(select(&two).unwrap_err().message().contains("6.12, 7.0"));
+    assert!(select(&two, PACKAGES).unwrap_err().message().contains("6.12, 7.0"));
     let mut undep = usual(&[]);
     undep.remove("usr/lib/modules/6.12/modules.softdep");
     assert!(
-        select(&undep)
+        select(&undep, PACKAGES)
             .unwrap_err()
             .message()
             .contains("lacks usr/lib/modules/6.12/modules.softdep")

@@ -28,7 +28,8 @@ impl<T> Once<T> {
         self.value.set(value)
     }
 
-    /// The value, from `make` when nobody has made it. What failed is tried again by the next one who asks, so each learns the reason.
+    /// The value, made by `make` on first use. After a failure the next caller tries again, so every caller
+    /// gets the error.
     pub fn get_or_make(&self, make: impl FnOnce() -> Result<T>) -> Result<&T> {
         let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = self.value.get() {

@@ -1,4 +1,5 @@
-//! The read-only root file system: the tree as squashfs, from the store when nothing that decides its bytes has changed.
+//! The read-only root file system: the tree as squashfs, from the store when nothing that decides its bytes
+//! has changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,9 @@ const FILE: &str = "root.squashfs";
 /// The compressed root of an image.
 #[derive(Debug)]
 pub struct Root {
-    /// The file.
     pub path: PathBuf,
-    /// Its key and where it lies until [`Root::keep`] has put it into the store; none when it was there before.
+    /// Its key, and its folder until [`Root::keep`] puts it into the store; none if it was in the store
+    /// before.
     new: Option<(Key, Scratch)>,
 }
 

@@ -37,7 +37,8 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The base and the definition's layers, the base first. The base is one long single-threaded job, so the layers are packed beside it.
+    /// The base and the definition's layers, the base first. The base is one long single-threaded job, so the
+    /// layers are packed at the same time.
     pub(super) fn layers(&self) -> Result<Vec<PackedLayer>> {
         std::thread::scope(|scope| {
             let base = scope.spawn(|| self.base());

@@ -6,12 +6,11 @@ use crate::final_layer::{self, FinalLayer};
 use crate::layer::{PackedLayer, read};
 use crate::tree::{Tree, merge};
 
-/// The merged tree of `layers`, the base first, and the layer with the links and the description that only the whole
-/// image decides.
+/// The merged tree of `layers` (the base first) and of the final layer, and the final layer.
 pub(super) fn merge(builder: &Builder<'_>, layers: &[PackedLayer]) -> Result<(Tree, PackedLayer)> {
     let trees = layers.iter().map(|layer| read::read_tree(&layer.tar)).collect::<Result<Vec<Tree>>>()?;
     let no_replaces: &[String] = &[];
-    // The base is no layer of the plan.
+    // The base is first and is not a layer of the plan.
     let replaces =
         |index: usize| index.checked_sub(1).map_or(no_replaces, |index| &builder.plan.layers[index].replaces);
     let below: Vec<merge::Layer<'_>> = layers
@@ -25,7 +24,7 @@ pub(super) fn merge(builder: &Builder<'_>, layers: &[PackedLayer]) -> Result<(Tr
     let store = &builder.session.store;
     let made = FinalLayer::of(&merged, builder.plan, builder.lock, layers, store, builder.scratch)?;
     let packed = final_layer::pack(store, &made, builder.epoch)?;
-    // Read back, so that the whole image lies in layers of the store.
+    // Read back, so that every file of the image is a slice of a layer in the store.
     let top = read::read_tree(&packed.tar)?;
     let below = merge::Layer { name: "the layers", tree: &merged, replaces: no_replaces };
     let above = merge::Layer { name: final_layer::NAME, tree: &top, replaces: &made.replaces };

@@ -1,10 +1,10 @@
-//! The whole line: a plan and its lock in, finished outputs under their final names out.
+//! A whole build: from a plan and its lock to outputs under their final names.
 
 mod layers;
 mod merge;
-pub mod outputs;
-pub mod publish;
-pub mod report;
+mod outputs;
+mod publish;
+mod report;
 mod requests;
 pub mod session;
 
@@ -16,6 +16,7 @@ use serde::Serialize;
 pub use requests::requests;
 
 use crate::assembly::{Assembly, Image};
+use crate::base;
 use crate::definition::plan::ImagePlan;
 use crate::determinism;
 use crate::digest::Digest;
@@ -51,7 +52,7 @@ pub fn build(
     // 2. The base and the layers, each from the store when nothing that decides it has changed.
     let mut layers = timer.step("layers", || builder.layers())?;
 
-    // 3. One tree. A last layer has what only the whole image decides.
+    // 3. One tree, and the final layer.
     let (tree, last) = timer.step("tree", || merge::merge(&builder, &layers))?;
     layers.push(last);
 
@@ -60,7 +61,7 @@ pub fn build(
     let identity = identity(plan, &layers, epoch)?;
     let assembly = Assembly::Tree { tree: &tree, layers: &layers };
     let parts = Parts::new(
-        Image { plan, identity, epoch, assembly },
+        Image { plan, identity, epoch, assembly, packages: base::of(&plan.base)?.packages() },
         Work::new(&session.store, work.path(), &session.progress),
     );
     let files = outputs::write(&parts, publication.folder(), &mut timer)?;

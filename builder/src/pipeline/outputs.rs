@@ -1,4 +1,4 @@
-//! All outputs at the same time: one compresses while another copies, and the disk takes what is finished.
+//! Writes all outputs at the same time: one compresses while another copies or is flushed.
 
 use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};

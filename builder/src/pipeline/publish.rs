@@ -11,7 +11,8 @@ use crate::store::flush;
 
 /// An output folder that one build writes at a time.
 ///
-/// The manifest is removed before the first file is replaced and appears last, so a folder with a manifest is a complete build.
+/// The manifest is removed before the first file is replaced and appears last, so a folder with a manifest is
+/// a complete build.
 #[derive(Debug)]
 pub struct Publication {
     output_dir: PathBuf,
@@ -21,7 +22,8 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Creates `output_dir`, waits for another build that writes there, and sweeps what a killed one left.
+    /// Creates `output_dir`, waits for another build that writes there, and removes the scratch folder of a
+    /// killed one.
     pub fn begin(output_dir: &Path) -> Result<Self> {
         fs::create_dir_all(output_dir).at("creating", output_dir)?;
         let lock_path = output_dir.join(".kiln-output-lock");
@@ -72,7 +74,8 @@ impl Publication {
     }
 }
 
-/// Removes what an earlier build left, all at once: freeing hundreds of megabytes takes a while. What cannot be removed now is swept later.
+/// Removes files of an earlier build in parallel, because freeing hundreds of megabytes takes a while. The
+/// next build removes the rest.
 fn remove_all(retired: &Path) {
     thread::scope(|scope| {
         for entry in fs::read_dir(retired).into_iter().flatten().flatten() {

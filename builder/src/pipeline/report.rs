@@ -21,9 +21,7 @@ pub struct Timer(Vec<StepTime>);
 /// How long a step took.
 #[derive(Debug, Clone, Serialize)]
 pub struct StepTime {
-    /// Its name.
     pub step: String,
-    /// Seconds.
     pub seconds: f64,
 }
 
@@ -46,14 +44,11 @@ fn round(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-/// What a build did.
+/// The summary of a build.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Name of the image.
     pub image: String,
-    /// Kubernetes version.
     pub kubernetes: String,
-    /// The image's identity.
     pub identity: Digest,
     /// The layers, the base first; `cached` says whether they were there before.
     pub layers: Vec<PackedLayer>,
@@ -63,18 +58,14 @@ pub struct Report {
     pub fetched: usize,
     /// How many were in the store already.
     pub in_store: usize,
-    /// Output files with length and digest.
     pub files: Vec<Sum>,
-    /// Where they are.
     pub outputs: Vec<PathBuf>,
     /// Seconds per step. Outputs are written at the same time, so theirs overlap.
     pub steps: Vec<StepTime>,
-    /// Seconds in all.
     pub seconds: f64,
 }
 
 impl Report {
-    /// Collects the summary.
     #[expect(clippy::too_many_arguments, reason = "each is one line of the summary")]
     pub fn new(
         plan: &ImagePlan,

@@ -1,4 +1,4 @@
-//! What a build needs in the store.
+//! The files that a build needs in the store.
 
 use super::session::Session;
 use crate::base;

@@ -1,4 +1,4 @@
-//! What a command works with: the store, the way bytes are fetched, where progress is shown.
+//! The store, the network and the terminal of one command.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,6 @@ use crate::store::Store;
 /// The store, the network and the terminal of one command.
 #[derive(Debug)]
 pub struct Session {
-    /// The content store.
     pub store: Store,
     /// Where progress is shown.
     pub progress: Progress,
@@ -39,7 +38,7 @@ impl Session {
         Fetcher::new(&self.store, self.options.clone(), &self.progress)
     }
 
-    /// What a base works with when it is locked and fetched.
+    /// The context in which a base is locked and fetched.
     pub fn base_context(&self) -> base::Context<'_> {
         base::Context { options: &self.base, store: &self.store, progress: &self.progress }
     }
@@ -56,7 +55,8 @@ impl Session {
         base::of(request.plan)?.lock(request, &self.base_context())
     }
 
-    /// The lock of a build: the file's when it matches `plan`, else brought up to date and written, unless `locked` forbids it.
+    /// The lock of a build. A lock that does not match `plan` is updated and written, unless `locked` forbids
+    /// it.
     pub fn lock_for(&self, plan: &ImagePlan, path: &Path, seed: Option<&Path>, locked: bool) -> Result<Lock> {
         let old = match Lock::read(path)? {
             Some(lock) => Some(lock),
@@ -95,8 +95,8 @@ pub fn drifted(path: &Path, differences: &[String]) -> Error {
         .help("run kiln lock and commit what it changed")
 }
 
-/// Where the lock of a definition is: `--lock`, else beside it; with `--set` in the output folder, so that a trial leaves the
-/// committed lock alone.
+/// Where the lock of a definition is: `--lock`, else beside it; with `--set` in the output folder, so that a
+/// trial leaves the committed lock alone.
 pub fn lock_path(explicit: Option<&Path>, beside: &Path, has_sets: bool, output_dir: &Path) -> PathBuf {
     match explicit {
         Some(path) => path.to_owned(),

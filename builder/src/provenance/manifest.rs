@@ -25,9 +25,7 @@ pub struct Manifest<'a> {
     pub schema: u32,
     /// The version of Kiln.
     pub kiln: &'static str,
-    /// Name of the image.
     pub name: &'a str,
-    /// Its architecture.
     pub arch: Arch,
     /// Hash of all layers and of the plan.
     pub identity: Digest,
@@ -35,7 +33,6 @@ pub struct Manifest<'a> {
     pub epoch: u64,
     /// The variables of the definition, versions among them.
     pub variables: &'a BTreeMap<String, String>,
-    /// The operating system.
     pub base: &'a BasePlan,
     /// The kernel, when there is one.
     pub kernel: Option<KernelFact<'a>>,
@@ -43,22 +40,18 @@ pub struct Manifest<'a> {
     pub disk: Option<&'a Layout>,
     /// Layers, the base first.
     pub layers: Vec<LayerFact<'a>>,
-    /// What layers fetched.
     pub artifacts: &'a [LockedArtifact],
     /// Packages of the distribution.
     pub packages: &'a [LockedPackage],
     /// Programs of the build host that wrote parts of the outputs: another version may write other bytes.
     pub tools: BTreeMap<&'static str, String>,
-    /// The files.
     pub outputs: &'a [Sum],
 }
 
 /// The kernel of an image.
 #[derive(Debug, Serialize)]
 pub struct KernelFact<'a> {
-    /// Its release.
     pub version: &'a str,
-    /// The definition's arguments.
     pub arguments: &'a [String],
     /// The whole command line when it boots from the disk.
     pub command_line: &'a str,
@@ -68,7 +61,6 @@ pub struct KernelFact<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerFact<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Hash of its inputs.
     pub key: Digest,

@@ -1,7 +1,7 @@
-//! 8. What is in the image and where it came from: `manifest.json`, the SBOM, `SHA256SUMS`.
+//! 8. The contents of the image and their origin: `manifest.json`, the SBOM, `SHA256SUMS`.
 
-pub mod manifest;
-pub mod sbom;
+mod manifest;
+mod sbom;
 pub mod sums;
 
 use std::fs;
@@ -15,7 +15,7 @@ use crate::lock::LockedArtifact;
 use crate::part::Parts;
 use crate::provenance::sums::Sum;
 
-/// What the lock says of an image.
+/// The pins of a lock.
 #[derive(Debug, Clone, Copy)]
 pub struct Pins<'a> {
     /// Artifacts of its layers.
@@ -31,8 +31,8 @@ pub const SBOM: &str = "sbom.cdx.json";
 /// The name of the list of digests.
 pub const SUMS: &str = "SHA256SUMS";
 
-/// Writes the three files beside the outputs in `folder`, whose sizes and digests are `sums`. Returns the sums with those
-/// of the manifest and the SBOM.
+/// Writes the three files beside the outputs in `folder`, whose sizes and digests are `sums`. Returns the
+/// sums with those of the manifest and the SBOM.
 ///
 /// # Errors
 /// When a file cannot be read or written.

@@ -1,7 +1,8 @@
 //! The software bill of materials: CycloneDX 1.6 in JSON (<https://cyclonedx.org/docs/1.6/json/>).
 //!
-//! CycloneDX and not SPDX 2.3: a component is one object with its purl, digest and licence in it, where SPDX spreads the same over
-//! packages, external references and a relationship each and demands fields that nobody knows for a binary package.
+//! CycloneDX and not SPDX 2.3: a CycloneDX component is one object with purl, digest and licence. SPDX
+//! spreads the same over packages, external references and relationships, and demands fields that are unknown
+//! for a binary package.
 
 use serde::Serialize;
 
@@ -13,7 +14,6 @@ use crate::lock::LockedArtifact;
 use crate::provenance::Pins;
 use crate::purl;
 
-/// The document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bom {
@@ -95,7 +95,8 @@ struct Dependency {
 }
 
 impl Bom {
-    /// Everything in `image`: the operating system, its packages, the layers' artifacts, programs of Kiln, preloaded container images.
+    /// Everything in `image`: the operating system, its packages, the layers' artifacts, programs of Kiln,
+    /// preloaded container images.
     pub fn new(image: &Image<'_>, pins: Pins<'_>) -> Self {
         let release = release(image);
         let mut components = vec![operating_system(image, &release)];

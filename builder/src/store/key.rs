@@ -13,8 +13,9 @@
 //! | `inputs` | everything else that decides the bytes: digests, plans, options, the epoch |
 //! | `tools` | programs of the host that write the bytes, and their versions |
 //!
-//! Nothing of one machine is in it (no path, no user, no time), so stores can be shared between machines: equal keys
-//! mean equal bytes. `inputs` are serialized by serde, never by `Debug`, whose text no release promises to keep.
+//! Nothing of one machine is in it (no path, no user, no time), so stores can be shared between machines:
+//! equal keys mean equal bytes. `inputs` are serialized by serde, never by `Debug`, whose text no release
+//! promises to keep.
 
 use std::collections::BTreeMap;
 

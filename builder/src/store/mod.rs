@@ -37,7 +37,7 @@ pub struct Partial {
     _lock: File,
 }
 
-/// What [`Store::built`] returns.
+/// A finished folder in the store.
 #[derive(Debug)]
 pub struct BuiltFolder {
     /// The finished folder.
@@ -47,7 +47,7 @@ pub struct BuiltFolder {
 }
 
 impl Store {
-    /// Opens or creates the store in `root`, and sweeps what killed processes left.
+    /// Opens or creates the store in `root`, and removes scratch folders of killed processes.
     pub fn open(root: &Path) -> Result<Self> {
         let root = std::path::absolute(root).at("resolving", root)?;
         for folder in ["blobs", "partial", "built", "locks", "scratch"] {
@@ -75,7 +75,7 @@ impl Store {
         self.root.join("blobs").join(digest.hex())
     }
 
-    /// Whether the blob is in the store. What is in the store was verified when it entered.
+    /// Whether the blob is in the store. Every blob was verified before it entered.
     pub fn contains(&self, digest: &Digest) -> bool {
         self.blob(digest).is_file()
     }
@@ -111,12 +111,13 @@ impl Store {
         self.commit_verified(partial, digest)
     }
 
-    /// Gives a download its final name whose digest the caller computed while it streamed, from the first byte to the last.
+    /// Gives a download its final name. The caller has computed its digest over all bytes while they
+    /// streamed.
     pub fn commit_verified(&self, partial: Partial, digest: &Digest) -> Result<()> {
         self.enter(&partial.path, &partial.file, digest)
     }
 
-    /// Streams `from` into the store. `expected` decides; without it the bytes are named by what they are.
+    /// Streams `from` into the store. Without `expected`, any content is accepted and named by its digest.
     pub fn insert(&self, from: &mut dyn Read, expected: Option<&Digest>) -> Result<(Digest, u64)> {
         let scratch = self.scratch()?;
         let path = scratch.path().join("blob");
@@ -135,8 +136,8 @@ impl Store {
         Some(self.root.join("built").join(key.kind).join(key.digest.hex())).filter(|path| path.is_dir())
     }
 
-    /// The folder of `key`, made by `build` when it is not there. Concurrent builds of one key wait for each other;
-    /// `build` fills an empty folder that appears under its final name only when it is complete and on the disk.
+    /// The folder of `key`. If it does not exist, `build` fills an empty folder, which gets its final name
+    /// once it is complete and on the disk. Concurrent builds of one key wait for each other.
     pub fn built(&self, key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<BuiltFolder> {
         let (kind, key) = (key.kind, key.digest);
         let parent = self.root.join("built").join(kind);
@@ -194,7 +195,7 @@ impl Partial {
     }
 }
 
-/// The error for bytes that are not what was promised; shows both digests.
+/// The error for bytes with another digest than expected; shows both.
 pub fn mismatch(expected: &Digest, found: &Digest) -> Error {
     Error::new(ErrorKind::Verification, format!("wrong content\n  expected {expected}\n  found    {found}"))
 }

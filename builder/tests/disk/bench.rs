@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln::assembly::{Assembly, Image};
+use kiln::base;
 use kiln::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan};
 use kiln::digest::Digest;
 use kiln::layer::PackedLayer;
@@ -49,7 +50,8 @@ impl Bench {
         let (scratch, progress) = (self.path("scratch"), Progress::silent());
         let assembly = Assembly::Tree { tree: &self.tree, layers: &self.layers };
         let identity = Digest::of(b"a test image");
-        let image = Image { plan: &self.plan, identity, epoch: EPOCH, assembly };
+        let packages = base::of(&self.plan.base).unwrap().packages();
+        let image = Image { plan: &self.plan, identity, epoch: EPOCH, assembly, packages };
         let work = Work::new(&self.store, &scratch, &progress);
         use_parts(&Parts::new(image, work).with_initrd(self.path("initrd")))
     }

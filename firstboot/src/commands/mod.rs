@@ -18,8 +18,8 @@ use crate::cli::request::Request;
 use crate::config::HostDefaults;
 use crate::error::{Failure, Result};
 use crate::host::machine;
+use crate::host::process::keep_out_of_cores;
 use crate::run::{self, Console, Session};
-use crate::secret::keep_out_of_cores;
 
 /// Runs the command line `arguments`, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -4,14 +4,13 @@
 use contract::suggest;
 use std::path::{Path, PathBuf};
 
-use nix::mount::MntFlags;
-
 use super::check::Problems;
 use super::documents::{self, Document, shown};
 use super::fields::Fields;
 use super::redact::Redactor;
 use super::{ApiVersion, KUBEADM, VERSIONS, raw, warn_of_duplicates};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::host::mounts::UnmountFlags;
 
 const KIND: &str = "ResetConfiguration";
 
@@ -19,11 +18,11 @@ const KIND: &str = "ResetConfiguration";
 const PHASES: &[&str] = &["preflight", "update-cluster-status", "remove-etcd-member", "cleanup-node"];
 
 /// Flags of umount2(2) by their names.
-const UNMOUNT_FLAGS: &[(&str, MntFlags)] = &[
-    ("MNT_FORCE", MntFlags::MNT_FORCE),
-    ("MNT_DETACH", MntFlags::MNT_DETACH),
-    ("MNT_EXPIRE", MntFlags::MNT_EXPIRE),
-    ("UMOUNT_NOFOLLOW", MntFlags::UMOUNT_NOFOLLOW),
+const UNMOUNT_FLAGS: &[(&str, UnmountFlags)] = &[
+    ("MNT_FORCE", UnmountFlags::MNT_FORCE),
+    ("MNT_DETACH", UnmountFlags::MNT_DETACH),
+    ("MNT_EXPIRE", UnmountFlags::MNT_EXPIRE),
+    ("UMOUNT_NOFOLLOW", UnmountFlags::UMOUNT_NOFOLLOW),
 ];
 
 /// The ResetConfiguration, with defaults.
@@ -44,7 +43,7 @@ pub struct ResetConfiguration {
     /// Phases to leave out.
     pub skip_phases: Vec<String>,
     /// How volumes are unmounted.
-    pub unmount_flags: MntFlags,
+    pub unmount_flags: UnmountFlags,
     /// For the operator, such as unknown fields.
     pub warnings: Vec<String>,
 }
@@ -111,16 +110,18 @@ fn read(document: &Document) -> Result<ResetConfiguration> {
     Ok(ResetConfiguration { warnings, ..reset })
 }
 
-fn unmount_flags(words: &[String], problems: &mut Problems) -> MntFlags {
+fn unmount_flags(words: &[String], problems: &mut Problems) -> UnmountFlags {
     let names: Vec<&str> = UNMOUNT_FLAGS.iter().map(|(name, _)| *name).collect();
-    let mut flags = MntFlags::empty();
+    let mut flags = UnmountFlags::empty();
     for (position, word) in words.iter().enumerate() {
         match UNMOUNT_FLAGS.iter().find(|(name, _)| name == word) {
             Some((_, flag)) => flags |= *flag,
             None => problems.unsupported(&format!("unmountFlags[{position}]"), word, &names),
         }
     }
-    if flags.contains(MntFlags::MNT_EXPIRE) && flags.intersects(MntFlags::MNT_FORCE | MntFlags::MNT_DETACH) {
+    if flags.contains(UnmountFlags::MNT_EXPIRE)
+        && flags.intersects(UnmountFlags::MNT_FORCE | UnmountFlags::MNT_DETACH)
+    {
         problems.invalid(
             "unmountFlags",
             &words.join(","),
@@ -202,13 +203,16 @@ mod tests {
             force: true,
             ignore_preflight_errors: vec!["IsPrivilegedUser".to_owned()],
             skip_phases: vec!["preflight".to_owned()],
-            unmount_flags: MntFlags::MNT_FORCE | MntFlags::MNT_DETACH,
+            unmount_flags: UnmountFlags::MNT_FORCE | UnmountFlags::MNT_DETACH,
             warnings: vec![
                 "strict decoding error: unknown field \"forced\"; did you mean \"force\"?".to_owned(),
             ],
         };
         assert_eq!(reset, Ok(expected));
-        assert_eq!(parse("").map(|reset| (reset.force, reset.unmount_flags)), Ok((false, MntFlags::empty())));
+        assert_eq!(
+            parse("").map(|reset| (reset.force, reset.unmount_flags)),
+            Ok((false, UnmountFlags::empty()))
+        );
     }
 
     #[test]

@@ -32,11 +32,11 @@ fn address(text: &str) -> Address {
 
 fn facts(texts: &[(&'static str, &str)], addresses: &[&str], tags: &[(&str, &str)]) -> Facts {
     let mut facts = Facts::default();
-    texts.iter().for_each(|(name, value)| facts.fact(name).say((*value).to_owned(), "test"));
-    facts.addresses.say(addresses.iter().map(|text| address(text)).collect(), "test");
+    texts.iter().for_each(|(name, value)| facts.fact(name).add((*value).to_owned(), "test"));
+    facts.addresses.add(addresses.iter().map(|text| address(text)).collect(), "test");
     let tags: BTreeMap<String, String> =
         tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    facts.tags.say(tags, "test");
+    facts.tags.add(tags, "test");
     facts
 }
 

@@ -1,29 +1,17 @@
-//! Disks that carry configuration: found by the label of their file system, read without anybody else seeing them.
-//!
-//! They are mounted in a mount namespace of one thread, which ends with the thread, read-only, `nosuid,nodev,noexec,nosymfollow`.
+//! Disks that carry configuration, found by the label of their file system.
 
 use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 
 use super::labels::{self, FileSystem};
-use crate::error::{ErrorKind, Failure, Result};
-use crate::host::command;
+use crate::error::Result;
+use crate::host::media;
 use crate::host::root::Root;
 
 /// Devices that hold no configuration, or are slow to say so.
 const IGNORED: &[&str] = &["ram", "zram", "fd", "nbd", "dm-", "md"];
-/// How long devices may take to be found by the kernel's drivers.
-const SETTLE: Duration = Duration::from_secs(10);
-/// A link on a foreign disk must not lead to files of this machine. Kernels before 5.10 do not know the flag, and ignore it.
-const NO_LINKS: MsFlags = MsFlags::from_bits_retain(nix::libc::MS_NOSYMFOLLOW);
-/// Exists on every machine; covered only for the one thread.
-const MOUNT_POINT: &str = "/run";
 
 /// A block device with a file system that has a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +27,7 @@ pub struct Disk {
 /// All labelled disks, by device name, once the kernel's drivers have found what is there.
 pub fn find(root: &Root) -> Vec<Disk> {
     if root.is_machine() {
-        // No udev, no waiting: then the devices are those that are there.
-        let _ = command::run("udevadm", &["settle", "--timeout=9"], SETTLE);
+        media::settle();
     }
     let entries = fs::read_dir(root.path("/sys/class/block")).into_iter().flatten().flatten();
     let mut names: Vec<String> =
@@ -78,36 +65,9 @@ fn head(device: &Path) -> Option<Vec<u8>> {
 }
 
 impl Disk {
-    /// Mounts it, lets `read` look at the folder where it is, and forgets it.
+    /// Mounts it where only `read` sees it, and unmounts it afterwards.
     pub fn with_files<T: Send>(&self, read: impl FnOnce(&Path) -> Result<T> + Send) -> Result<T> {
-        std::thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                self.mount_privately().map_err(|error| self.unmounted(error))?;
-                read(Path::new(MOUNT_POINT))
-            });
-            reader.join().unwrap_or_else(|_| {
-                Err(Failure::new(ErrorKind::Internal, "the thread that reads a disk panicked"))
-            })
-        })
-    }
-
-    fn unmounted(&self, error: nix::Error) -> Failure {
-        let (device, kind) = (self.device.display(), self.kind.name());
-        let failure =
-            Failure::new(ErrorKind::Source, format!("mounting {device} ({kind}): {}", error.desc()));
-        match error {
-            nix::Error::ENODEV => failure
-                .help(format!("the kernel of this image has no module for {kind}: use another file system")),
-            _ => failure,
-        }
-    }
-
-    fn mount_privately(&self) -> nix::Result<()> {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        mount::<str, str, str, str>(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
-        let flags =
-            MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | NO_LINKS;
-        mount(Some(&self.device), MOUNT_POINT, Some(self.kind.name()), flags, self.kind.options())
+        media::with_files(&self.device, self.kind.name(), self.kind.options(), read)
     }
 }
 

@@ -4,7 +4,7 @@
 
 pub mod command_line;
 pub mod disks;
-pub mod evidence;
+mod gathered;
 pub mod fw_cfg;
 pub mod labels;
 pub mod seed;
@@ -12,6 +12,6 @@ pub mod sign;
 pub mod smbios;
 
 pub use command_line::CommandLine;
-pub use evidence::Evidence;
+pub use gathered::Evidence;
 pub use sign::{Sign, Strength};
 pub use smbios::Field;

@@ -1,6 +1,6 @@
 //! Signs by which a platform is recognized.
 
-use super::evidence::Evidence;
+use super::gathered::Evidence;
 use super::smbios::Field;
 
 /// How much a sign proves, the strongest first.

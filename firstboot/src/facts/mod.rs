@@ -18,7 +18,7 @@ pub const NAMES: &[&str] =
 
 /// A value with its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said<T> {
+pub struct Candidate<T> {
     /// The value.
     pub value: T,
     /// The origin: a URL without its query, a path, `smbios product_serial`.
@@ -29,7 +29,7 @@ pub struct Said<T> {
 
 /// A field of the record: the value that counts, and the losing candidates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fact<T>(Vec<Said<T>>);
+pub struct Fact<T>(Vec<Candidate<T>>);
 
 impl<T> Default for Fact<T> {
     fn default() -> Self {
@@ -39,16 +39,16 @@ impl<T> Default for Fact<T> {
 
 impl<T: PartialEq> Fact<T> {
     /// Adds a value. The first one counts; adding the same value again changes nothing.
-    pub fn say(&mut self, value: T, source: impl Into<String>) {
+    pub fn add(&mut self, value: T, source: impl Into<String>) {
         if self.0.iter().all(|said| said.value != value) {
-            self.0.push(Said { value, source: source.into(), time: SystemTime::now() });
+            self.0.push(Candidate { value, source: source.into(), time: SystemTime::now() });
         }
     }
 
     /// Adds a value, if there is one.
-    pub fn say_some(&mut self, value: Option<T>, source: impl Into<String>) {
+    pub fn add_some(&mut self, value: Option<T>, source: impl Into<String>) {
         if let Some(value) = value {
-            self.say(value, source);
+            self.add(value, source);
         }
     }
 }
@@ -60,17 +60,17 @@ impl<T> Fact<T> {
     }
 
     /// The value that counts, with its origin.
-    pub fn said(&self) -> Option<&Said<T>> {
+    pub fn chosen(&self) -> Option<&Candidate<T>> {
         self.0.first()
     }
 
     /// The losing candidates.
-    pub fn others(&self) -> &[Said<T>] {
+    pub fn others(&self) -> &[Candidate<T>] {
         self.0.get(1..).unwrap_or_default()
     }
 
     /// Adds the values of `other` after those of this field.
-    fn absorb(&mut self, other: Self)
+    fn merge(&mut self, other: Self)
     where
         T: PartialEq,
     {
@@ -184,18 +184,18 @@ impl Facts {
     }
 
     /// Takes note of addresses, each once.
-    pub(crate) fn say_addresses(&mut self, addresses: Vec<Address>, source: &str) {
+    pub(crate) fn add_addresses(&mut self, addresses: Vec<Address>, source: &str) {
         let mut each_once: Vec<Address> = Vec::new();
         for address in addresses {
             if each_once.iter().all(|other| other.ip != address.ip) {
                 each_once.push(address);
             }
         }
-        self.addresses.say_some((!each_once.is_empty()).then_some(each_once), source);
+        self.addresses.add_some((!each_once.is_empty()).then_some(each_once), source);
     }
 
     /// Adds the facts of `other` after those that exist.
-    pub fn absorb(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self) {
         let texts = [
             (&mut self.platform, other.platform),
             (&mut self.instance_id, other.instance_id),
@@ -206,12 +206,12 @@ impl Facts {
             (&mut self.provider_id, other.provider_id),
             (&mut self.lifecycle, other.lifecycle),
         ];
-        texts.into_iter().for_each(|(mine, others)| mine.absorb(others));
-        self.addresses.absorb(other.addresses);
-        self.spot.absorb(other.spot);
-        self.tags.absorb(other.tags);
+        texts.into_iter().for_each(|(mine, others)| mine.merge(others));
+        self.addresses.merge(other.addresses);
+        self.spot.merge(other.spot);
+        self.tags.merge(other.tags);
         for (name, fact) in other.extra {
-            self.extra.entry(name).or_default().absorb(fact);
+            self.extra.entry(name).or_default().merge(fact);
         }
     }
 }
@@ -223,9 +223,9 @@ mod tests {
     #[test]
     fn the_first_word_counts_and_the_others_are_kept() {
         let mut zone = Fact::default();
-        zone.say("a".to_owned(), "smbios");
-        zone.say("b".to_owned(), "http://169.254.169.254/zone");
-        zone.say("a".to_owned(), "again");
+        zone.add("a".to_owned(), "smbios");
+        zone.add("b".to_owned(), "http://169.254.169.254/zone");
+        zone.add("a".to_owned(), "again");
         assert_eq!((zone.value().map(String::as_str), zone.others().len()), (Some("a"), 1));
         assert_eq!(zone.others()[0].source, "http://169.254.169.254/zone");
     }
@@ -233,10 +233,10 @@ mod tests {
     #[test]
     fn facts_are_found_by_name_and_absorbed() {
         let (mut facts, mut late) = (Facts::default(), Facts::default());
-        facts.region.say("r1".to_owned(), "x");
-        late.region.say("r2".to_owned(), "y");
-        late.fact("project").say("p".to_owned(), "y");
-        facts.absorb(late);
+        facts.region.add("r1".to_owned(), "x");
+        late.region.add("r2".to_owned(), "y");
+        late.fact("project").add("p".to_owned(), "y");
+        facts.merge(late);
         assert_eq!(
             (facts.text("region"), facts.text("project"), facts.text("zone"), facts.text("nonsense")),
             (Some("r1"), Some("p"), None, None)

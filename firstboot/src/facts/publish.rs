@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
-use super::{Fact, Facts, Said};
+use super::{Candidate, Fact, Facts};
 use crate::error::Result;
 use crate::host::files;
 use crate::host::root::Root;
@@ -46,8 +46,8 @@ fn shown(value: &impl Display) -> Value {
 }
 
 fn put<T>(record: &mut Map<String, Value>, name: &str, fact: &Fact<T>, value: impl Fn(&T) -> Value) {
-    let entry = |said: &Said<T>| json!({ "value": value(&said.value), "source": said.source, "time": time(said.time) });
-    let Some(first) = fact.said() else { return };
+    let entry = |said: &Candidate<T>| json!({ "value": value(&said.value), "source": said.source, "time": time(said.time) });
+    let Some(first) = fact.chosen() else { return };
     let mut object = entry(first);
     if !fact.others().is_empty()
         && let Value::Object(fields) = &mut object
@@ -73,11 +73,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
         let mut facts = Facts::default();
-        facts.zone.say("a".to_owned(), "one");
-        facts.zone.say("b".to_owned(), "two");
+        facts.zone.add("a".to_owned(), "one");
+        facts.zone.add("b".to_owned(), "two");
         facts
             .addresses
-            .say(vec![Address { scope: Scope::Private, ip: "10.0.0.1".parse().unwrap() }], "one");
+            .add(vec![Address { scope: Scope::Private, ip: "10.0.0.1".parse().unwrap() }], "one");
         publish(&root, &facts).unwrap();
         let record: Value = serde_json::from_slice(&std::fs::read(root.path(PATH)).unwrap()).unwrap();
         assert_eq!((&record["zone"]["value"], &record["zone"]["source"]), (&json!("a"), &json!("one")));

@@ -10,10 +10,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::mount::MntFlags;
-
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
+use crate::host::mounts::{self, UnmountFlags, mounts_below};
 use crate::host::root::Root;
 use crate::join::names;
 use crate::join::phases::host;
@@ -29,13 +28,12 @@ pub trait ResetHost {
 
     /// The mounts, in the format of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
     fn mounts(&mut self) -> Result<String> {
-        fs::read_to_string("/proc/self/mountinfo").doing("reading /proc/self/mountinfo")
+        mounts::table()
     }
 
     /// Unmounts exactly this mount point.
-    fn unmount(&mut self, path: &Path, flags: MntFlags) -> Result<()> {
-        let unmounted = nix::mount::umount2(path, flags | MntFlags::UMOUNT_NOFOLLOW);
-        unmounted.doing(format!("unmounting {}", path.display()))
+    fn unmount(&mut self, path: &Path, flags: UnmountFlags) -> Result<()> {
+        mounts::unmount(path, flags)
     }
 }
 
@@ -47,12 +45,12 @@ pub struct Choice {
     /// Whether kubeadm's own scratch folder is emptied too.
     pub scratch: bool,
     /// How volumes are unmounted.
-    pub unmount: MntFlags,
+    pub unmount: UnmountFlags,
 }
 
 impl Default for Choice {
     fn default() -> Self {
-        Self { certificates: CERTIFICATES.into(), scratch: false, unmount: MntFlags::empty() }
+        Self { certificates: CERTIFICATES.into(), scratch: false, unmount: UnmountFlags::empty() }
     }
 }
 
@@ -177,7 +175,7 @@ fn remove_file(path: &Path) -> Result<bool> {
     files::remove(path).map(|()| there)
 }
 
-fn unmount_below(root: &Root, machine: &mut dyn ResetHost, flags: MntFlags) -> Result<bool> {
+fn unmount_below(root: &Root, machine: &mut dyn ResetHost, flags: UnmountFlags) -> Result<bool> {
     let mounts = mounts_below(&machine.mounts()?, &root.path(KUBELET));
     let mut failures = mounts.iter().filter_map(|path| machine.unmount(path, flags).err());
     match failures.next() {
@@ -189,39 +187,6 @@ fn unmount_below(root: &Root, machine: &mut dyn ResetHost, flags: MntFlags) -> R
         }
         None => Ok(!mounts.is_empty()),
     }
-}
-
-/// The mount points strictly below a folder, deepest first, and of those at one place the topmost first.
-pub fn mounts_below(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
-    let mut below: Vec<_> = points.filter(|point| point.starts_with(folder) && point != folder).collect();
-    below.reverse();
-    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
-    below
-}
-
-/// The kernel writes white space and backslashes as three octal digits.
-fn unescaped(point: &str) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    let bytes = point.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let digits = bytes
-            .get(at + 1..at + 4)
-            .filter(|_| bytes[at] == b'\\')
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 4;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    std::ffi::OsString::from_vec(out).into()
 }
 
 /// Empties a folder. Links are removed, not followed; a folder that is a link itself, or has mounts below, is
@@ -251,15 +216,10 @@ fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
         let kept = KEPT.iter().find(|kept| root.path(kept) == entry.path());
         changed |= match kept {
             Some(kept) => empty(root, Path::new(kept), mounts)?,
-            None => remove_entry(&entry).doing(doing()).map(|()| true)?,
+            None => files::remove_all(&entry).doing(doing()).map(|()| true)?,
         };
     }
     Ok(changed)
-}
-
-fn remove_entry(entry: &fs::DirEntry) -> io::Result<()> {
-    // Both look at the entry itself again and never go through a link, even one put there in between.
-    if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::host::mounts::unescaped;
 
 /// A machine whose mounts are lines of text.
 #[derive(Default)]
@@ -9,7 +10,7 @@ struct Pretended {
     mounts: Vec<String>,
     busy: Option<PathBuf>,
     runtime_is_dead: bool,
-    flags: Option<MntFlags>,
+    flags: Option<UnmountFlags>,
 }
 
 impl ResetHost for Pretended {
@@ -31,7 +32,7 @@ impl ResetHost for Pretended {
             .collect())
     }
 
-    fn unmount(&mut self, path: &Path, flags: MntFlags) -> Result<()> {
+    fn unmount(&mut self, path: &Path, flags: UnmountFlags) -> Result<()> {
         self.flags = Some(flags);
         self.calls.push(format!("unmount {}", path.file_name().unwrap().display()));
         if self.busy.as_deref() == Some(path) {
@@ -190,9 +191,9 @@ fn what_is_chosen_is_done() {
     }
     let volume = root.path("/var/lib/kubelet/pods/1/volumes");
     let mut machine = Pretended { mounts: vec![volume.display().to_string()], ..Pretended::default() };
-    let choice = Choice { certificates: "/srv/pki".into(), scratch: true, unmount: MntFlags::MNT_DETACH };
+    let choice = Choice { certificates: "/srv/pki".into(), scratch: true, unmount: UnmountFlags::MNT_DETACH };
     assert!(failures(&reset(&root, &mut machine, &choice, &mut |_| {})).is_empty());
-    assert_eq!(machine.flags, Some(MntFlags::MNT_DETACH));
+    assert_eq!(machine.flags, Some(UnmountFlags::MNT_DETACH));
     let is_there = |path: &str| folder.path().join(path).exists();
     assert!(
         !is_there("srv/pki/ca.crt")

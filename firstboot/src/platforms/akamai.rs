@@ -44,7 +44,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
     if let Some(bytes) = service.find(NETWORK)? {
         let url = service.url(NETWORK);
-        data.facts.say_addresses(network(&bytes, &url)?, &url);
+        data.facts.add_addresses(network(&bytes, &url)?, &url);
     }
     data.user_data = user_data::get_base64(&mut service, "/v1/user-data")?;
     Ok(data)
@@ -53,9 +53,9 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
 /// Takes the facts of `instance`.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
-    found.say_id(facts, "/id")?;
-    found.say(facts, FIELDS)?;
-    found.say_words(facts, "/tags")
+    found.add_id(facts, "/id")?;
+    found.add(facts, FIELDS)?;
+    found.add_tag_names(facts, "/tags")
 }
 
 /// The addresses in `network`.

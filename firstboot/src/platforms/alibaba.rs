@@ -46,7 +46,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;
     keys::texts(&mut service, FOLDER, &[("hostname", "hostname")], facts)?;
     addresses.extend(other_addresses(&mut service, facts)?);
-    facts.say_addresses(addresses, &service.url(FOLDER));
+    facts.add_addresses(addresses, &service.url(FOLDER));
     keys::tags(&mut service, &format!("{FOLDER}/tags/instance"), facts)?;
     data.user_data = user_data::get(&mut service, "/latest/user-data")?;
     Ok(data)
@@ -55,9 +55,9 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
 /// Takes the facts of the identity document; gives the address in it.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
     let found = Json::parse(bytes, source)?;
-    found.say_id(facts, "/instance-id")?;
-    found.say(facts, FIELDS)?;
-    found.say(facts, &[("/mac", "mac")])?;
+    found.add_id(facts, "/instance-id")?;
+    found.add(facts, FIELDS)?;
+    found.add(facts, &[("/mac", "mac")])?;
     found.addresses(&[("/private-ipv4", Some(Scope::Private))])
 }
 

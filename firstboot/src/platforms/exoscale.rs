@@ -31,8 +31,8 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     keys::id(&mut service, FOLDER, facts)?;
     keys::texts(&mut service, FOLDER, TEXTS, facts)?;
     // It has no smaller places than its regions.
-    if let Some(zone) = facts.zone.said().cloned() {
-        facts.region.say(zone.value, zone.source);
+    if let Some(zone) = facts.zone.chosen().cloned() {
+        facts.region.add(zone.value, zone.source);
     }
     keys::addresses(&mut service, FOLDER, IPS, facts)?;
     data.user_data = user_data::get(&mut service, "/1.0/user-data")?;

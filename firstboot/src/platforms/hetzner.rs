@@ -46,7 +46,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
         addresses = private_networks(&bytes, &service.url(PRIVATE))?;
     }
     addresses.extend(public);
-    data.facts.say_addresses(addresses, &service.url(DOCUMENT));
+    data.facts.add_addresses(addresses, &service.url(DOCUMENT));
     data.user_data = user_data::get(&mut service, "/hetzner/v1/userdata")?;
     Ok(data)
 }
@@ -54,8 +54,8 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
 /// Takes the facts of `metadata`; gives the public addresses.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
     let found = Json::parse_yaml(bytes, source)?;
-    found.say_id(facts, "/instance-id")?;
-    found.say(facts, FIELDS)?;
+    found.add_id(facts, "/instance-id")?;
+    found.add(facts, FIELDS)?;
     found.addresses(PUBLIC_IPS)
 }
 

@@ -44,16 +44,16 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
         .filter(|uuid| identity::doubt(uuid).is_none())
         .map(str::to_ascii_lowercase);
     let facts = &mut data.facts;
-    facts.instance_id.say_some(uuid, "smbios product_uuid");
+    facts.instance_id.add_some(uuid, "smbios product_uuid");
     facts
         .instance_type
-        .say_some(field(Field::ProductName).map(str::to_owned), "smbios product_name");
+        .add_some(field(Field::ProductName).map(str::to_owned), "smbios product_name");
     facts
         .fact("serial")
-        .say_some(field(Field::ProductSerial).map(str::to_owned), "smbios product_serial");
+        .add_some(field(Field::ProductSerial).map(str::to_owned), "smbios product_serial");
     facts
         .fact("vendor")
-        .say_some(field(Field::SysVendor).map(str::to_owned), "smbios sys_vendor");
+        .add_some(field(Field::SysVendor).map(str::to_owned), "smbios sys_vendor");
     Ok(data)
 }
 

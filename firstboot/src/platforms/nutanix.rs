@@ -27,6 +27,6 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
         config_drive::read(&disk::only_disk(context, config_drive::LABEL)?)?
     };
     let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
-    data.facts.instance_id.say_some(uuid, "smbios product_uuid");
+    data.facts.instance_id.add_some(uuid, "smbios product_uuid");
     Ok(data)
 }

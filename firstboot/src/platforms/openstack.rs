@@ -57,7 +57,7 @@ fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
         let text = service.find_text(&format!("{EC2}/{key}"))?.unwrap_or_default();
         addresses.extend(keys::listed(&text, *scope));
     }
-    facts.say_addresses(addresses, &service.url(NETWORK_DATA));
+    facts.add_addresses(addresses, &service.url(NETWORK_DATA));
     data.user_data = user_data::get(&mut service, "/openstack/latest/user_data")?;
     Ok(data)
 }

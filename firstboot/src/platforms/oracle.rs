@@ -51,7 +51,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     data.user_data = document(&bytes, &service.url(INSTANCE), &mut data.facts)?;
     if let Some(bytes) = service.find(NICS)? {
         let url = service.url(NICS);
-        data.facts.say_addresses(nics(&bytes, &url)?, &url);
+        data.facts.add_addresses(nics(&bytes, &url)?, &url);
     }
     Ok(data)
 }
@@ -59,11 +59,11 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
 /// Takes the facts of `instance`; gives the user-data in it.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Option<UserData>> {
     let found = Json::parse(bytes, source)?;
-    found.say_id(facts, "/id")?;
-    found.say(facts, FIELDS)?;
+    found.add_id(facts, "/id")?;
+    found.add(facts, FIELDS)?;
     if facts.region.value().is_none() {
         // Of some regions it is a short code.
-        found.say(facts, &[("/region", "region")])?;
+        found.add(facts, &[("/region", "region")])?;
     }
     // A tenancy's own prefix comes first: qIZq:FRA-AD-2.
     let zone = found
@@ -71,8 +71,8 @@ pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
         .and_then(|domain| domain.rsplit(':').next().map(str::to_owned));
     facts
         .zone
-        .say_some(zone.filter(|zone| !zone.is_empty()), found.origin("/availabilityDomain"));
-    found.say_pairs(facts, "/freeformTags")?;
+        .add_some(zone.filter(|zone| !zone.is_empty()), found.origin("/availabilityDomain"));
+    found.add_tags(facts, "/freeformTags")?;
     let text = found.raw(USER_DATA)?;
     text.map_or(Ok(None), |text| user_data::decoded(text.as_bytes(), found.origin(USER_DATA)))
 }

@@ -121,7 +121,7 @@ impl ReadContext<'_> {
             "warning: the metadata service calls this machine {id}, smbios {} {firmware}",
             field.name()
         ));
-        facts.instance_id.say(firmware, format!("smbios {}", field.name()));
+        facts.instance_id.add(firmware, format!("smbios {}", field.name()));
         false
     }
 

@@ -15,9 +15,9 @@ pub(super) const PLATFORM: Platform = Platform {
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = nocloud::read(context)?;
     let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
-    data.facts.fact("uuid").say_some(uuid, "smbios product_uuid");
+    data.facts.fact("uuid").add_some(uuid, "smbios product_uuid");
     let serial = context.evidence.field(Field::ProductSerial).and_then(vmid);
-    data.facts.fact("vmid").say_some(serial, "smbios product_serial");
+    data.facts.fact("vmid").add_some(serial, "smbios product_serial");
     Ok(data)
 }
 

@@ -15,7 +15,7 @@ pub(super) const PLATFORM: Platform =
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
-    data.facts.instance_id.say_some(uuid, "smbios product_uuid");
+    data.facts.instance_id.add_some(uuid, "smbios product_uuid");
     let root = context.root().clone();
     let Some(document) = fw_cfg::item(&root, ITEM, &mut context.notices)? else { return Ok(data) };
     data.user_data = UserData::new(document, ITEM);

@@ -37,8 +37,8 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
 /// Takes the facts of `v1.json`.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
-    found.say_id(facts, "/instance_id")?;
-    found.say(facts, FIELDS)?;
-    found.say_addresses(facts, IPS)?;
-    found.say_words(facts, "/tags")
+    found.add_id(facts, "/instance_id")?;
+    found.add(facts, FIELDS)?;
+    found.add_addresses(facts, IPS)?;
+    found.add_tag_names(facts, "/tags")
 }

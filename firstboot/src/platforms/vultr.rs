@@ -46,8 +46,8 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
     let id = if found.text("/instance-v2-id")?.is_some() { "/instance-v2-id" } else { "/instanceid" };
-    found.say_id(facts, id)?;
-    found.say(facts, FIELDS)?;
-    found.say_addresses(facts, IPS)?;
-    found.say_words(facts, "/tags")
+    found.add_id(facts, id)?;
+    found.add(facts, FIELDS)?;
+    found.add_addresses(facts, IPS)?;
+    found.add_tag_names(facts, "/tags")
 }

@@ -1,7 +1,6 @@
 //! What the checks look at. Everything that takes time is gathered beforehand, at once.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +15,7 @@ use crate::host::root::Root;
 use crate::host::services::{Enablement, Prospect, Services};
 use crate::host::{command, machine};
 use crate::kubernetes::version::Version;
-use crate::net::Endpoint;
+use crate::net::{self, Endpoint};
 
 /// The port that kubeadm checks.
 pub const KUBELET_PORT: u16 = 10250;
@@ -189,7 +188,7 @@ impl Facts {
     pub fn here(root: &Root) -> Self {
         let port_taken = root
             .is_machine()
-            .then(|| try_port(KUBELET_PORT).err())
+            .then(|| net::try_port(KUBELET_PORT).err())
             .flatten()
             .map(|error| error.to_string());
         Self { addresses: network::addresses(), port_taken, ..Self::default() }
@@ -281,16 +280,6 @@ fn parse_docker(text: &str) -> Option<Docker> {
     Some(Docker { cgroup_driver: driver.to_owned(), version: version.to_owned() })
 }
 
-/// Listens for a moment, as the kubelet will: on IPv6 and IPv4, or where there is no IPv6 on IPv4.
-fn try_port(port: u16) -> io::Result<()> {
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
-        Err(error) if error.raw_os_error() == Some(nix::Error::EAFNOSUPPORT as i32) => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map(drop)
-        }
-        bound => bound.map(drop),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,14 +311,5 @@ mod tests {
             (Instant::now(), Hope { services: Services::None, service: "containerd", asked: None });
         assert_eq!(hope.is_lost(IDLE_LIMIT * 2, now), None);
         assert_eq!((hope.asked, hope.is_lost(IDLE_LIMIT * 2, now)), (Some(now), None));
-    }
-
-    #[test]
-    fn a_port_that_is_taken_is_noticed() {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        assert_eq!(try_port(port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(listener);
-        try_port(port).unwrap();
     }
 }

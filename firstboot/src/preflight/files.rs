@@ -1,12 +1,11 @@
 //! Checks of files, folders and programs.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Context, Problem};
-use crate::host::command;
+use crate::host::{command, files};
 
 /// Which package has a program, where its name does not say so.
 const PACKAGES: &[(&str, &str)] = &[
@@ -75,7 +74,7 @@ pub fn program(context: &Context, name: &str) -> Vec<Problem> {
 pub fn writable(context: &Context) -> Vec<Problem> {
     let folders = ["/etc/kubernetes", "/var/lib/kubelet"];
     let problem =
-        |folder: &str| Some(unwritable(folder, &probe(&existing(context, Path::new(folder))).err()?));
+        |folder: &str| Some(unwritable(folder, &files::probe(&existing(context, Path::new(folder))).err()?));
     folders.into_iter().filter_map(problem).collect()
 }
 
@@ -97,7 +96,7 @@ pub fn volume_plugins(context: &Context) -> Vec<Problem> {
     const DEFAULT: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
     let configured = context.kubelet_field("volumePluginDir").and_then(|value| value.as_str());
     let folder = context.argument("volume-plugin-dir").or(configured).unwrap_or(DEFAULT);
-    let Err(error) = probe(&existing(context, Path::new(folder))) else { return Vec::new() };
+    let Err(error) = files::probe(&existing(context, Path::new(folder))) else { return Vec::new() };
     if error.kind() != io::ErrorKind::ReadOnlyFilesystem {
         return Vec::new();
     }
@@ -116,39 +115,9 @@ fn existing(context: &Context, folder: &Path) -> PathBuf {
     context.root.path(&folder)
 }
 
-/// Writes one byte to a file that has no name, or where that cannot be, to one that is removed at once.
-fn probe(folder: &Path) -> io::Result<()> {
-    const TMPFILE: i32 = nix::fcntl::OFlag::O_TMPFILE.bits();
-    let nameless = OpenOptions::new().write(true).mode(0o600).custom_flags(TMPFILE).open(folder);
-    match nameless {
-        Ok(mut file) => file.write_all(b"x"),
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Err(error),
-        Err(_) => {
-            let path = folder.join(format!(".firstboot-{}", std::process::id()));
-            let written = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .and_then(|mut file| file.write_all(b"x"));
-            let _ = fs::remove_file(&path);
-            written
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_probe_leaves_nothing_and_fails_where_nothing_can_be_written() {
-        let folder = tempfile::tempdir().unwrap();
-        probe(folder.path()).unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert!(probe(Path::new("/proc")).is_err());
-        assert!(probe(&folder.path().join("none")).is_err());
-    }
 
     #[test]
     fn read_only_and_full_file_systems_have_advice_of_their_own() {

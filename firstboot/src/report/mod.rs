@@ -137,7 +137,7 @@ fn with_platform(root: &Root, facts: &Facts) -> Facts {
         && let Ok(detection) = detect(&Evidence::of(root), None)
         && let Some(platform) = detection.platform
     {
-        facts.platform.say(platform.name.to_owned(), detection.seen);
+        facts.platform.add(platform.name.to_owned(), detection.seen);
     }
     facts
 }

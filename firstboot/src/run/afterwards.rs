@@ -1,19 +1,13 @@
 //! The end of a run: secrets that are no longer needed go, Cluster API gets its sentinel file, a failed
 //! machine powers off if the config says so.
 
-use std::time::Duration;
-
 use super::{ResolvedConfig, Session, extra_files};
 use crate::config::model::OnFailure;
-use crate::error::Result;
+use crate::host::files;
+use crate::host::notify;
 use crate::host::services::Services;
-use crate::host::{command, files};
 use crate::metadata::Metadata;
 use crate::platforms::Platform;
-use crate::status::notify;
-
-/// How long the service manager may take to accept a power-off.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// After a join. No failure here ends the run.
 pub(super) fn after_join(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
@@ -64,15 +58,8 @@ pub(super) fn give_up(session: &Session, on_failure: OnFailure) {
     session.print(&format!("the config asks for it: {verb}"));
     notify::send(&format!("STATUS=failed: {verb}"));
     if session.root.is_machine()
-        && let Err(failure) = stop_machine(Services::of(session.root), verb)
+        && let Err(failure) = Services::of(session.root).stop_machine(verb)
     {
         session.warn(failure);
-    }
-}
-
-fn stop_machine(services: Services, verb: &str) -> Result<()> {
-    match services {
-        Services::Systemd => command::run_checked("systemctl", &["--no-block", verb], STOP_LIMIT).map(drop),
-        Services::OpenRc | Services::None => command::run_checked(verb, &[], STOP_LIMIT).map(drop),
     }
 }

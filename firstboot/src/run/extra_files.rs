@@ -1,12 +1,12 @@
 //! Files that come with a node config. They are written before the join, which may need them (patches, a
 //! discovery file). After the join comes the sentinel file of Cluster API.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Session;
 use crate::document::LIMIT;
-use crate::error::{Context, ErrorKind, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::userdata::{ExtraFile, Owner};
@@ -53,11 +53,7 @@ fn write_one(root: &Root, file: &ExtraFile) -> Result<bool> {
     };
     // Private until it belongs to its owner.
     files::write(&path, &bytes, files::PRIVATE)?;
-    if (user, group) != (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) {
-        chown(&path, Some(user), Some(group)).doing("giving it to its owner")?;
-    }
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(file.mode))
-        .doing("setting its mode")?;
+    files::set_owner(&path, (user, group), file.mode)?;
     Ok(true)
 }
 

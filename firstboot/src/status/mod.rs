@@ -6,7 +6,6 @@
 //!                            └──► `firstboot-verdict: {…}` on the console and in systemd's journal, and the exit code
 //! ```
 
-pub mod notify;
 pub mod timeline;
 
 use std::time::Instant;
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
+use crate::host::notify;
 use crate::host::root::Root;
 
 /// Where the status lies on a node. It holds no secret.

@@ -1,4 +1,4 @@
-//! What the targets share: files that cost nothing to write, the checkout's own definitions, and the checks of embedded node configs.
+//! What the targets share: files that cost nothing to write, the checkout's own definitions, and what must hold of whatever carries a node config.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,27 +29,27 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::write(path, bytes).expect("the folder is writable");
 }
 
-/// The node config embedded in `bytes` is within its bounds, and no message shows a token.
-pub fn assert_embedded(read: fn(&[u8], &Budget) -> Result<HostConfig>, bytes: &[u8]) {
+/// What `bytes`, read by `read`, carry is within its bounds, and nothing that is said of it shows a token.
+pub fn assert_carrier(read: fn(&[u8], &Budget) -> Result<HostConfig>, bytes: &[u8]) {
     let budget = Budget::default();
     let lookup = |name: &str| name.len().is_multiple_of(2).then(|| "value".to_owned());
-    let found = read(bytes, &budget).and_then(|mut config| {
-        let embedded = config.find(&lookup, &budget)?;
-        assert!(!config.notices.join(" ").contains(TOKEN));
-        Ok(embedded)
+    let found = read(bytes, &budget).and_then(|mut carrier| {
+        let carried = carrier.find(&lookup, &budget)?;
+        assert!(!carrier.notices.join(" ").contains(TOKEN));
+        Ok(carried)
     });
     match found {
-        Ok(Some(embedded)) => {
-            assert!(embedded.document.is_some() || embedded.flags.is_some());
-            assert!(embedded.files.iter().all(|file| file.path.starts_with('/')
+        Ok(Some(carried)) => {
+            assert!(carried.document.is_some() || carried.flags.is_some());
+            assert!(carried.files.iter().all(|file| file.path.starts_with('/')
                 && !file.path.contains("/../")
                 && file.mode <= 0o7777));
             assert!(
-                embedded.sentinel.is_none_or(
+                carried.sentinel.is_none_or(
                     |path| path.starts_with("/run/cluster-api/bootstrap") && !path.contains("/..")
                 )
             );
-            assert!(!format!("{:?}{:?}", embedded.document, embedded.files).contains(TOKEN));
+            assert!(!format!("{:?}{:?}", carried.document, carried.files).contains(TOKEN));
         }
         Ok(None) => {}
         Err(failure) => assert!(!failure.message.is_empty() && !format!("{failure:?}").contains(TOKEN)),

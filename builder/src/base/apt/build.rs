@@ -1,8 +1,9 @@
 //! Builds the root from locked packages, offline, through mmdebstrap.
 //!
-//! mmdebstrap makes the namespaces, the mounts and the tar. What happens inside is in two hooks, `setup.sh` and `install.sh`: it is faster
-//! than mmdebstrap's own way (one run of dpkg instead of two, no apt, no copies) and installs exactly what is locked.
-//! The packages reach the root through a pipe, so that no path needs to be readable in the namespace.
+//! mmdebstrap makes the namespaces, the mounts and the tar. Two hooks, `setup.sh` and `install.sh`, do the
+//! rest. They are faster than mmdebstrap's own steps (one run of dpkg instead of two, no apt, no copies) and
+//! install exactly the locked packages. The packages reach the root through a pipe, so that no path needs to
+//! be readable in the namespace.
 
 use std::collections::BTreeSet;
 use std::io::{BufReader, Read, Write};
@@ -23,16 +24,18 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{Run, tool};
 use crate::progress::Progress;
 
-/// The hooks themselves are short, because mmdebstrap repeats them in its messages. Standard input is the tar of [`feed`].
-/// In a user namespace, where KILN_TMPFS is set, the root is mounted over itself: the working folder still is the one below.
+/// The hooks themselves are short, because mmdebstrap repeats them in its messages. Standard input is the tar
+/// of [`feed`]. In a user namespace, where KILN_TMPFS is set, the root is mounted over itself: the working
+/// folder still is the one below.
 const HOOKS: [&str; 2] = [
     r#"--setup-hook=cd "$1" && if [ "$KILN_TMPFS" ]; then mount -t tmpfs -o "$KILN_TMPFS" tmpfs "$1" && cp -a . "$1"; fi &&
     tar -C "$1" -x -f - && sh "$1/kiln/setup" "$1""#,
     r#"--customize-hook=sh "$1/kiln/install" "$1""#,
 ];
-/// Root's mounts have no namespace of their own with mmdebstrap, and stay behind when it is killed. Here they get one.
+/// As root, mmdebstrap mounts in the host's namespace, and the mounts stay when it is killed. Here they get a
+/// private one.
 const AS_ROOT: [&str; 6] = ["--mount", "--propagation", "private", "--", "sh", "-c"];
-/// What runs in that namespace, with mmdebstrap and its arguments as arguments.
+/// The script in that namespace; its arguments are mmdebstrap and mmdebstrap's arguments.
 const AS_ROOT_SCRIPT: &str = r#"if [ "$0" ]; then mount -t tmpfs -o "$0" tmpfs "$TMPDIR"; fi && exec "$@""#;
 pub(super) const SETUP: &str = include_str!("setup.sh");
 pub(super) const INSTALL: &str = include_str!("install.sh");
@@ -54,13 +57,14 @@ const EXCLUDED: &[&str] = &[
 /// Licences oblige everyone who passes a package on to keep these.
 const INCLUDED: &[&str] = &["/usr/share/doc/*/copyright"];
 
-/// A root takes about this many times the bytes of its packages while it is put together, the packages themselves included.
+/// A root takes about this many times the bytes of its packages while it is put together, the packages
+/// themselves included.
 const GROWTH: u64 = 6;
 
-/// How much of what mmdebstrap says is kept, in bytes.
+/// How much of mmdebstrap's messages is kept, in bytes.
 const LOG_LIMIT: usize = 64 << 10;
 
-/// What to build.
+/// The order for a build.
 pub struct Build<'a> {
     /// Of which distribution.
     pub distribution: &'a Distribution,
@@ -76,15 +80,15 @@ pub struct Build<'a> {
     pub epoch: u64,
 }
 
-/// Builds the root and gives its tar to `sink` while it is written (pax, sorted, numeric owners, extended attributes).
-/// It starts with mmdebstrap's device nodes, the same in every mode; [`crate::layer`] leaves them out. The result of `sink` counts only when
-/// the build succeeds.
+/// Builds the root and gives its tar to `sink` while it is written (pax, sorted, numeric owners, extended
+/// attributes). It starts with mmdebstrap's device nodes, the same in every mode; [`crate::layer`] leaves
+/// them out. The result of `sink` counts only when the build succeeds.
 ///
-/// Bit-identical for the same lock and epoch, whoever builds it, wherever and when.
+/// Bit-identical for the same lock and epoch, for any user, place and time.
 ///
 /// # Errors
-/// [`ErrorKind::Tool`] when mmdebstrap is missing, fails, or this user may not make namespaces; [`ErrorKind::Io`] when there is no room;
-/// whatever `sink` returns.
+/// [`ErrorKind::Tool`] when mmdebstrap is missing, fails, or this user may not make namespaces;
+/// [`ErrorKind::Io`] when there is no room; whatever `sink` returns.
 pub fn build<T>(
     build: &Build<'_>,
     progress: &Progress,
@@ -143,7 +147,8 @@ fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
         direct.env_clear().env("KILN_TMPFS", workspace.tmpfs("755").unwrap_or_default());
         direct
     };
-    // Nothing of the user's environment may reach the maintainer scripts; a plain user's PATH has no chroot in it.
+    // Nothing of the user's environment may reach the maintainer scripts; a plain user's PATH has no chroot
+    // in it.
     let path = std::env::var("PATH").unwrap_or_default();
     command
         .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"))
@@ -200,7 +205,7 @@ fn pipe(error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("sending the packages to mmdebstrap: {error}"))
 }
 
-/// What the hooks read, by file name.
+/// The files that the hooks read, by name.
 fn lists(arch: Arch, packages: &[&LockedPackage], controls: &[Stanza]) -> [(&'static str, String); 9] {
     let lines =
         |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("{name}\n")).collect::<String>();
@@ -257,8 +262,8 @@ fn log_tail(mut from: impl Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Which of the failures is the cause: mmdebstrap dies of a broken pipe when the sink has failed, and the sink finds a short tar or the
-/// feeder a broken pipe when mmdebstrap has.
+/// Finds the cause among the failures: mmdebstrap dies of a broken pipe when the sink has failed, and the
+/// sink finds a short tar or the feeder a broken pipe when mmdebstrap has.
 fn conclude<T>(
     child: &mut Child,
     drained: Result<T>,

@@ -1,6 +1,7 @@
 //! Debian: a row of the engine.
 
 use super::{Archives, Distribution, MirrorOption};
+use crate::assembly::Packages;
 use crate::base::BaseOption;
 
 /// Debian, from its packages.
@@ -21,9 +22,14 @@ pub const DEBIAN: Distribution = Distribution {
         component: "main",
         moving_suites: &["sid", "unstable", "experimental"],
     },
-    // usrmerge converts a root whose /usr is split and brings Perl for that; Kiln's is never split, and usr-is-merged
-    // satisfies the same dependency.
+    // usrmerge converts a root whose /usr is split and brings Perl for that; Kiln's is never split, and
+    // usr-is-merged satisfies the same dependency.
     unwanted: &["usrmerge"],
+    packages: Packages {
+        kernel: "linux-image-cloud-amd64",
+        full_kernel: "linux-image-amd64",
+        boot_loader: "systemd-boot-efi",
+    },
     mirror: MirrorOption {
         option: &[BaseOption {
             name: "debian-mirror",

@@ -1,4 +1,4 @@
-//! Turns what apt, dpkg and mmdebstrap say into errors that tell what to do.
+//! Turns messages of apt, dpkg and mmdebstrap into errors that say what to do.
 
 use std::fs;
 use std::path::Path;
@@ -68,7 +68,7 @@ pub(super) fn unsatisfiable(distribution: &Distribution, error: Error, suite: &s
         .help("remove one of them from base.packages, or from the layer that asks for it")
 }
 
-/// Who runs the build, as the checks of user namespaces see it.
+/// The user and the machine of a build, for the checks of user namespaces.
 #[derive(Debug)]
 pub(super) struct Host<'a> {
     /// Effective user number.
@@ -128,7 +128,7 @@ fn has_range(text: &str, host: &Host<'_>) -> bool {
     })
 }
 
-/// What matters of a log: the lines of errors, which stand far above its end, and then the end.
+/// The important lines of a log: errors, which are far above its end, and then the end.
 fn causes(said: &str) -> String {
     // dpkg also warns of every pre-dependency that is unpacked a moment later.
     let cause = |line: &str| {
@@ -147,7 +147,7 @@ fn causes(said: &str) -> String {
         .join("\n")
 }
 
-/// A failure of mmdebstrap, with the end of what it and dpkg said.
+/// A failure of mmdebstrap, with the end of its log.
 pub(super) fn build(status: ExitStatus, said: &str, folder: &Path) -> Error {
     let tail = causes(said);
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));

@@ -1,7 +1,9 @@
-//! The dummy package `kiln-initrd`, as equivs(1) makes them: dpkg's database then knows of the initrd that Kiln writes.
+//! The dummy package `kiln-initrd`, as equivs(1) makes them: dpkg's database then knows of the initrd that
+//! Kiln writes.
 //!
-//! Debian's kernels depend on `initramfs-tools | linux-initramfs-tool`. With this package, which provides the second name, no generator is
-//! installed and none runs, and dpkg's database stays consistent. It holds no files.
+//! Debian's kernels depend on `initramfs-tools | linux-initramfs-tool`. With this package, which provides the
+//! second name, no generator is installed and none runs, and dpkg's database stays consistent. It holds no
+//! files.
 
 use tar::{Builder, EntryType, Header};
 
@@ -24,7 +26,8 @@ Description: the initrd of this image was written by Kiln
  No generator is installed: the initrd is built together with the image.
 ";
 
-/// How dpkg's database describes it once installed; with it in an empty database, apt does not look for a generator.
+/// How dpkg's database describes it once installed; with it in an empty database, apt does not look for a
+/// generator.
 pub(super) fn status() -> String {
     CONTROL.replacen('\n', "\nStatus: install ok installed\n", 1)
 }
@@ -32,7 +35,7 @@ pub(super) fn status() -> String {
 /// The package file (deb(5)): always the same bytes.
 ///
 /// # Errors
-/// None in practice: everything is written to memory.
+/// Never in practice: everything is written to memory.
 pub(super) fn package() -> Result<Vec<u8>> {
     let control = tar_of(Some(("./control", CONTROL.as_bytes())))?;
     let data = tar_of(None)?;

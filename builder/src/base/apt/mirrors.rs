@@ -1,4 +1,4 @@
-//! Where the packages come from. Addresses are the user's, never Kiln's: no mirror is a constant here.
+//! Mirrors of the archives. Addresses come from the user or the machine; no mirror is a constant here.
 
 use std::fs;
 use std::path::Path;
@@ -18,14 +18,14 @@ pub struct Mirrors {
     pub security: Option<String>,
 }
 
-/// Finds the mirrors: `explicit` (the option of the command line), else the distribution's environment variable, else the
-/// mirrors of this machine's apt.
+/// Finds the mirrors: `explicit` (the option of the command line), else the distribution's environment
+/// variable, else the mirrors of this machine's apt.
 ///
-/// `explicit` is `MAIN` or `MAIN,SECURITY`, each a URL or an absolute path. Without `SECURITY` the security archive is
-/// beside a main archive of the usual name (`…/debian`); `MAIN,` says that there is none.
+/// `explicit` is `MAIN` or `MAIN,SECURITY`, each a URL or an absolute path. Without `SECURITY` the security
+/// archive is beside a main archive of the usual name (`…/debian`); `MAIN,` says that there is none.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when nothing names a mirror, or what does is not an address.
+/// [`ErrorKind::Usage`] when no mirror is named, or its name is not an address.
 pub fn mirrors(distribution: &Distribution, explicit: Option<&str>) -> Result<Mirrors> {
     let (title, name) = (distribution.title, distribution.mirror.variable);
     let variable = std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -123,7 +123,8 @@ fn address(text: &str) -> Result<String, &str> {
     Err(text)
 }
 
-/// One line per package list that this machine's apt reads: repository, suite, origin; the last is empty before `apt-get update`.
+/// One line per package list that this machine's apt reads: repository, suite, origin; the last is empty
+/// before `apt-get update`.
 fn apt_targets() -> Result<String> {
     let output = tool("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)", "Created-By: Packages"])
@@ -160,7 +161,8 @@ fn from_apt(distribution: &Distribution, targets: &str) -> Option<Mirrors> {
     Some(Mirrors { main, security })
 }
 
-/// An address that not only apt understands. Cloud images write `mirror+file:LIST`, whose first line is an address.
+/// An address that other programs than apt understand. Cloud images write `mirror+file:LIST`, whose first
+/// line is an address.
 fn plain(uri: &str) -> Option<String> {
     match uri.strip_prefix("mirror+file:") {
         Some(list) => {

@@ -4,8 +4,9 @@
 //! mirrors ─► resolve (network: apt in a private folder) ─► LockedPackage … ─► fetch ─► build (offline: mmdebstrap) ─► tar
 //! ```
 //!
-//! The lock decides: [`build`] installs exactly the locked packages, from verified bytes, and fails when dpkg's database
-//! says anything else. The only package that is not in the lock is [`dummy_package`]'s, which Kiln makes itself.
+//! The lock decides: [`build`] installs exactly the locked packages, from verified bytes, and fails when
+//! dpkg's database says anything else. The only package that is not in the lock is [`dummy_package`]'s, which
+//! Kiln makes itself.
 
 mod build;
 pub mod debian;
@@ -26,7 +27,7 @@ pub use resolve::{Resolve, resolve};
 
 use super::packages::{LockedPackage, LockedPackages, Selection};
 use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase};
-use crate::assembly::Part;
+use crate::assembly::{Packages, Part};
 use crate::definition::plan::Arch;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +51,7 @@ pub struct Distribution {
     archives: Archives,
     /// Packages that apt must never choose by itself.
     unwanted: &'static [&'static str],
+    packages: Packages,
     mirror: MirrorOption,
 }
 
@@ -90,7 +92,7 @@ impl MirrorOption {
 /// Raise it when [`build`] makes another tree of the same packages.
 const FORMAT: u32 = 5;
 
-/// Everything that decides what [`build`] writes.
+/// Everything that decides the bytes of [`build`].
 #[derive(Serialize)]
 struct Inputs<'a> {
     suite: &'a str,
@@ -107,6 +109,10 @@ impl Base for Distribution {
 
     fn gives(&self) -> &'static [Part] {
         Part::OF_A_TREE
+    }
+
+    fn packages(&self) -> Packages {
+        self.packages
     }
 
     fn options(&self) -> &'static [BaseOption] {
@@ -206,9 +212,9 @@ fn text(path: &Path) -> Result<&str> {
 /// Where the kernel's file systems are mounted, with their permission bits.
 const MOUNT_POINTS: [(&str, u32); 4] = [("dev", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555)];
 
-/// Makes the tree of a finished root an image's: with the kernel's mount points, and without access control lists, which
-/// a read-only root cannot keep. The only ones are those that systemd-tmpfiles sets on the journal's folder, and it sets
-/// them again at every boot.
+/// Makes the tree of a finished root an image's: with the kernel's mount points, and without access control
+/// lists, which a read-only root cannot keep. The only ones are those that systemd-tmpfiles sets on the
+/// journal's folder, and it sets them again at every boot.
 fn finish(mut tree: Tree) -> Tree {
     for (path, mode) in MOUNT_POINTS {
         tree.insert(path, Entry::directory(mode));

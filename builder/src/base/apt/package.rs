@@ -1,4 +1,5 @@
-//! What a package says of itself: its control file (deb(5), deb-control(5)), and which packages must be unpacked before dpkg can run.
+//! Control files of packages (deb(5), deb-control(5)), and which packages must be unpacked before dpkg can
+//! run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -53,8 +54,8 @@ pub(super) fn stanzas(text: &str) -> impl Iterator<Item = Stanza> {
     text.split("\n\n").filter(|text| !text.trim().is_empty()).map(Stanza::parse)
 }
 
-/// The names of the packages that must lie in the root before dpkg can run there: those that are essential, and all that they need.
-/// Of alternatives, all that are there.
+/// The names of the packages that must lie in the root before dpkg can run there: those that are essential,
+/// and all that they need. Of alternatives, all that are there.
 pub(super) fn bootstrap(packages: &[Stanza]) -> BTreeSet<String> {
     let mut providers: BTreeMap<&str, Vec<&Stanza>> = BTreeMap::new();
     for package in packages {

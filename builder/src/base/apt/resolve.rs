@@ -1,4 +1,5 @@
-//! The closure of a package set, computed by apt in a private folder. Nothing of the machine's own apt is read but its proxies.
+//! The closure of a package set, computed by apt in a private folder. Of the machine's own apt, only its
+//! proxies are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +19,7 @@ use crate::progress::Progress;
 /// Names of packages are alike; below this, another one was not meant.
 const SIMILAR: f64 = 0.85;
 
-/// What to resolve.
+/// The order for a resolution.
 #[derive(Debug, Clone, Copy)]
 pub struct Resolve<'a> {
     /// Of which distribution.
@@ -31,18 +32,20 @@ pub struct Resolve<'a> {
     pub extract: &'a [String],
     /// Where the package lists are.
     pub mirrors: &'a Mirrors,
-    /// Accept package lists past their Valid-Until, as those of a frozen snapshot are. Signatures are verified in any case.
+    /// Accept package lists past their Valid-Until, as those of a frozen snapshot are. Signatures are
+    /// verified in any case.
     pub allow_expired_release: bool,
     /// A folder for apt's files. They stay there: about 60 MB.
     pub scratch: &'a Path,
 }
 
-/// Locks the closure of the packages of `base.packages` and of all essential ones, without recommended packages, and the packages of
-/// `extract`. Sorted by name. Needs the network.
+/// Locks the closure of the packages of `base.packages` and of all essential ones, without recommended
+/// packages, and the packages of `extract`. Sorted by name. Needs the network.
 ///
 /// # Errors
-/// [`ErrorKind::Definition`] when a package does not exist or cannot be installed with the others; [`ErrorKind::Fetch`] when the lists cannot be
-/// had or their signatures are wrong; [`ErrorKind::Tool`] when apt or the archive's keys are missing.
+/// [`ErrorKind::Definition`] when a package does not exist or cannot be installed with the others;
+/// [`ErrorKind::Fetch`] when the lists cannot be had or their signatures are wrong; [`ErrorKind::Tool`] when
+/// apt or the archive's keys are missing.
 pub fn resolve(request: &Resolve<'_>, progress: &Progress) -> Result<Vec<LockedPackage>> {
     let apt = Apt::create(request)?;
     let step = progress
@@ -116,7 +119,7 @@ impl<'a> Apt<'a> {
     /// Names and versions that apt would install.
     fn closure(&self, packages: &[String]) -> Result<Vec<(String, String)>> {
         check_names(packages)?;
-        // Why packages do not go together is said on standard output.
+        // apt explains conflicts on standard output.
         let mut command = self.command("apt-get");
         command.args(["-q", "--simulate", "install", "--", "?essential"]).args(packages);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -132,7 +135,7 @@ impl<'a> Apt<'a> {
     /// The version of each package that apt would install.
     fn candidates(&self, packages: &[String]) -> Result<Vec<(String, String)>> {
         let candidate = |package: &String| {
-            // apt-cache fails for a name that nobody has, and shows nothing for one that others provide.
+            // apt-cache fails for an unknown name, and shows nothing for a name that other packages provide.
             let shown = self
                 .show(&["show", "--no-all-versions", "--"], std::slice::from_ref(package))
                 .unwrap_or_default();
@@ -178,7 +181,7 @@ impl<'a> Apt<'a> {
         Ok(stanzas(&String::from_utf8_lossy(&output.stdout)).collect())
     }
 
-    /// Turns what apt says of a package set into an error of the definition.
+    /// Turns apt's message on a package set into an error of the definition.
     fn explain(&self, error: Error) -> Error {
         match diagnosis::unknown_package(error.message()) {
             Some(name) => self.unknown(&name),
@@ -268,7 +271,8 @@ fn proxies() -> String {
     dump.lines().filter(wanted).map(|line| format!("{line}\n")).collect()
 }
 
-/// deb-control(5): a lower-case letter or digit, then also `+`, `-` and `.`. Anything else apt reads as an option or a pattern.
+/// deb-control(5): a lower-case letter or digit, then also `+`, `-` and `.`. Anything else apt reads as an
+/// option or a pattern.
 fn check_names(packages: &[String]) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let sound = |name: &str| {

@@ -1,12 +1,13 @@
 //! The folder in which a root is put together.
 //!
-//! It cannot lie in the store: in a user namespace the owner of the root is another user, who cannot enter a home that is closed to others.
-//! dpkg flushes its database after every package, which costs nothing in memory and half of the whole time on a busy disk: where memory is
-//! plenty, a tmpfs is mounted over the folder.
+//! It cannot be in the store: in a user namespace the root belongs to another user, and that user cannot
+//! enter a closed home folder. dpkg flushes its database after every package, which costs nothing in memory
+//! and half of the whole time on a busy disk: where memory is plenty, a tmpfs is mounted over the folder.
 //!
-//! A root under construction has the host's /dev/shm, /proc and /sys mounted inside. That tmpfs and these mounts are in a namespace of their
-//! own, so that they end with it, also when everything is killed; and nothing here removes a folder in which something is mounted, because
-//! that would empty what is mounted. /dev/shm itself is no place for a root: `rm --one-file-system` could not tell the two apart.
+//! A root under construction has the host's /dev/shm, /proc and /sys mounted inside. That tmpfs and these
+//! mounts are in a namespace of their own, so that they end with it, also when everything is killed; and
+//! nothing here removes a folder in which something is mounted, because that would empty what is mounted.
+//! /dev/shm itself is no place for a root: `rm --one-file-system` could not tell the two apart.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStringExt;
@@ -21,8 +22,9 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{Run, tool};
 
 const PREFIX: &str = "kiln-base-";
-/// Locked as long as any process of the build lives: mmdebstrap and dpkg inherit it, and go on for a while when kiln is killed. The lock
-/// ends with the last of them, however they end, and holds across process namespaces.
+/// Locked as long as any process of the build lives: mmdebstrap and dpkg inherit it, and go on for a while
+/// when kiln is killed. The lock ends with the last of them, however they end, and holds across process
+/// namespaces.
 const LOCK: &str = "lock";
 
 /// A private folder that every user can enter. Removed when dropped.
@@ -44,7 +46,8 @@ impl Workspace {
         lend(&self.lock, start)
     }
 
-    /// Options of the tmpfs (tmpfs(5)) that is to hold the root; nothing where it has to be put together on disk.
+    /// Options of the tmpfs (tmpfs(5)) that is to hold the root; nothing where it has to be put together on
+    /// disk.
     pub(super) fn tmpfs(&self, mode: &str) -> Option<String> {
         self.memory.map(|size| format!("size={size},mode={mode}"))
     }
@@ -56,8 +59,8 @@ impl Drop for Workspace {
     }
 }
 
-/// A workspace for a root of `size` bytes: in memory when three times as much is available, else on disk. The first of TMPDIR, `/tmp` and
-/// `/var/tmp` that will do.
+/// A workspace for a root of `size` bytes: in memory when three times as much is available, else on disk. The
+/// first of TMPDIR, `/tmp` and `/var/tmp` that will do.
 ///
 /// # Errors
 /// [`ErrorKind::Io`] when none will do; says why for each.
@@ -99,7 +102,7 @@ fn lend<T>(lock: &File, start: impl FnOnce() -> Result<T>) -> Result<T> {
     started
 }
 
-/// Removes what builds have left that were killed: the folders whose lock nobody holds. What cannot be removed stays.
+/// Removes the folders of killed builds: those whose lock is free. A folder that cannot be removed stays.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -123,7 +126,8 @@ fn remove(path: &Path) {
     if !free || fs::remove_dir_all(path).is_ok() {
         return;
     }
-    // Files of a user namespace belong to other users: only a namespace of the same kind can remove them. The folder itself is this user's.
+    // Files of a user namespace belong to other users: only a namespace of the same kind can remove them. The
+    // folder itself is this user's.
     tool("mmdebstrap")
         .args(["--unshare-helper", "rm", "-rf", "--one-file-system", "--"])
         .arg(path)
@@ -132,7 +136,8 @@ fn remove(path: &Path) {
     fs::remove_dir_all(path).ok();
 }
 
-/// Whether a mount point of proc_pid_mountinfo(5) is `path` or below it. Blanks and backslashes are written as octal numbers there.
+/// Whether a mount point of proc_pid_mountinfo(5) is `path` or below it. Blanks and backslashes are written
+/// as octal numbers there.
 fn mounted_below(mountinfo: &[u8], path: &Path) -> bool {
     mountinfo
         .split(|byte| *byte == b'\n')

@@ -72,7 +72,8 @@ fn nothing_is_removed_in_which_something_is_mounted() {
     }
 }
 
-/// The accident itself: a folder outside is mounted into a workspace that nobody holds. Needs the right to mount.
+/// The accident itself: a folder outside is mounted into a workspace that nobody holds. Needs the right to
+/// mount.
 #[test]
 fn a_mounted_folder_survives_the_sweep() {
     let folder = TempDir::new().unwrap();

@@ -165,7 +165,8 @@ fn filled(command: &[OsString], root: &Path) -> Command {
     new
 }
 
-/// Runs the command and prints requests on standard error meanwhile. Ctrl-C is the command's: this program ends with it, and tidies up.
+/// Runs the command and prints requests on standard error meanwhile. Ctrl-C is the command's: this program
+/// ends with it, and tidies up.
 fn until_it_ends(
     command: &mut Command,
     running: &Running,

@@ -77,7 +77,7 @@ impl Writer for Oci {
 /// The folder that is written.
 struct Layout {
     root: PathBuf,
-    /// What is in it, relative to it.
+    /// Its files, relative to it.
     files: Vec<OutputFile>,
 }
 
@@ -207,7 +207,7 @@ fn annotated(mut descriptor: oci::Descriptor, annotations: HashMap<String, Strin
     descriptor
 }
 
-/// The bytes of a document. The types keep annotations in hash maps, whose order changes from run to run: sorted by way of a value.
+/// The bytes of a document, with sorted keys: the types keep annotations in hash maps, whose order changes.
 fn json(document: &impl Serialize) -> Result<Vec<u8>> {
     let mut value = built(serde_json::to_value(document))?;
     value.sort_all_objects();

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, Packages};
 use crate::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan};
 use crate::layer::PackedLayer;
 use crate::layer::pack::pack;
@@ -49,7 +49,8 @@ fn write(folder: &Path) -> Vec<PackedLayer> {
     let layers = layers(&store);
     let (plan, progress) = (plan(), Progress::silent());
     let assembly = Assembly::Tree { tree: &Tree::default(), layers: &layers };
-    let image = Image { plan: &plan, identity: Digest::of(b"identity"), epoch: EPOCH, assembly };
+    let packages = Packages { kernel: "", full_kernel: "", boot_loader: "" };
+    let image = Image { plan: &plan, identity: Digest::of(b"identity"), epoch: EPOCH, assembly, packages };
     let parts = Parts::new(image, Work::new(&store, folder, &progress));
     let out = folder.join("out");
     fs::create_dir(&out).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, ErrorKind, Failure, Result};
@@ -65,6 +65,42 @@ pub fn remove(path: &Path) -> Result<()> {
     removed
         .and_then(|()| flush_folder(path.parent().unwrap_or(Path::new("/"))))
         .doing(format!("removing {}", path.display()))
+}
+
+/// Removes an entry of a folder with all that is in it. Links are removed, not followed.
+pub fn remove_all(entry: &fs::DirEntry) -> io::Result<()> {
+    // Both look at the entry itself again and never go through a link, even one put there in between.
+    if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
+}
+
+/// Gives a file to its owner, then sets its mode.
+pub fn set_owner(path: &Path, (user, group): (u32, u32), mode: u32) -> Result<()> {
+    if (user, group) != (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) {
+        chown(path, Some(user), Some(group)).doing("giving it to its owner")?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).doing("setting its mode")
+}
+
+/// Whether files can be written below `folder`: writes one byte to a file that has no name, or where that cannot be, to
+/// one that is removed at once.
+pub fn probe(folder: &Path) -> io::Result<()> {
+    const TMPFILE: i32 = nix::fcntl::OFlag::O_TMPFILE.bits();
+    let nameless = OpenOptions::new().write(true).mode(0o600).custom_flags(TMPFILE).open(folder);
+    match nameless {
+        Ok(mut file) => file.write_all(b"x"),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Err(error),
+        Err(_) => {
+            let path = folder.join(format!(".firstboot-{}", std::process::id()));
+            let written = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .and_then(|mut file| file.write_all(b"x"));
+            let _ = fs::remove_file(&path);
+            written
+        }
+    }
 }
 
 /// The whole file, if it is not longer than `limit` bytes; none if there is no such file.
@@ -156,6 +192,15 @@ mod tests {
         left.sort();
         assert_eq!(left, [".other.new", "pem", "pem.firstboot-new"]);
         sweep(&folder.path().join("missing"));
+    }
+
+    #[test]
+    fn a_probe_leaves_nothing_and_fails_where_nothing_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        probe(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(probe(Path::new("/proc")).is_err());
+        assert!(probe(&folder.path().join("none")).is_err());
     }
 
     #[test]

@@ -1,13 +1,18 @@
-//! The machine under Linux.
+//! The machine under Linux. This list is what another operating system has to offer.
 
 pub mod command;
-pub mod cri;
 pub mod files;
 pub mod identity;
 pub mod kernel;
 pub mod kvp;
 pub mod machine;
+pub mod media;
+pub mod metadata_guard;
+pub mod mounts;
 pub mod network;
+pub mod notify;
+pub mod process;
 pub mod root;
+pub(crate) mod runtime_socket;
 pub mod services;
 pub mod vmware;

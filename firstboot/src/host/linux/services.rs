@@ -17,6 +17,8 @@ use crate::error::Result;
 /// Questions are answered at once, or something is wrong with the manager.
 const QUESTION_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the manager may take to accept the end of the machine.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// A unit of systemd may take 90 seconds to start or to stop.
 const ACTION_LIMIT: Duration = Duration::from_secs(100);
 
@@ -148,6 +150,15 @@ impl Services {
     /// Stops `service` and starts it.
     pub fn restart(self, service: &str, wait: Wait) -> Result<()> {
         self.act(Verb::Restart, service, wait)
+    }
+
+    /// Ends the machine: `verb` is `poweroff` or `reboot`.
+    pub fn stop_machine(self, verb: &str) -> Result<()> {
+        let ended = match self {
+            Self::Systemd => command::run_checked("systemctl", &["--no-block", verb], STOP_LIMIT),
+            Self::OpenRc | Self::None => command::run_checked(verb, &[], STOP_LIMIT),
+        };
+        ended.map(drop)
     }
 
     fn act(self, verb: Verb, service: &str, wait: Wait) -> Result<()> {

@@ -7,6 +7,7 @@ use super::identity::{self, BOOTSTRAP_CONF};
 use super::{Need, Phase};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
+use crate::host::notify;
 use crate::host::services::{Services, Wait};
 use crate::join::plan::CONFIG;
 use crate::join::{Join, kubelet_config};
@@ -14,7 +15,6 @@ use crate::net::Endpoint;
 use crate::net::http::{self, Method, Request};
 use crate::net::trust::Trust;
 use crate::net::{Deadline, Network};
-use crate::status::notify;
 
 /// The unit.
 const UNIT: &str = "kubelet";

@@ -47,7 +47,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
         .field(Field::ProductUuid)
         .map(|uuid| own_order(uuid, !context.root().path("/sys/firmware/efi").exists()));
     context.compare_id(Field::ProductUuid, uuid, &mut data.facts);
-    data.facts.fact("wireserver").say(WIRE_SERVER.to_owned(), "azure");
+    data.facts.fact("wireserver").add(WIRE_SERVER.to_owned(), "azure");
     data.user_data = user_data::get_base64(&mut service, USER_DATA)?;
     if data.user_data.is_none() {
         data.user_data = provisioning(context)?;
@@ -58,28 +58,28 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
 /// Takes the facts of `instance`.
 pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
-    found.say_id(facts, "/compute/vmId")?;
-    found.say(facts, FIELDS)?;
+    found.add_id(facts, "/compute/vmId")?;
+    found.add(facts, FIELDS)?;
     let region = found.text("/compute/location")?.map(|region| region.to_lowercase());
-    facts.region.say_some(region.clone(), found.origin("/compute/location"));
+    facts.region.add_some(region.clone(), found.origin("/compute/location"));
     let zone = found.text("/compute/zone")?;
     match (zone, region) {
         (Some(zone), Some(region)) => {
-            facts.zone.say(format!("{region}-{zone}").to_lowercase(), found.origin("/compute/zone"))
+            facts.zone.add(format!("{region}-{zone}").to_lowercase(), found.origin("/compute/zone"))
         }
         // Without zones, the cloud controller manager calls the fault domain the zone.
-        _ => found.say(facts, &[("/compute/platformFaultDomain", "zone")])?,
+        _ => found.add(facts, &[("/compute/platformFaultDomain", "zone")])?,
     }
     let resource = found.text("/compute/resourceId")?.map(|id| with_lower_case_group(&id));
     if let Some(resource) = resource {
-        facts.fact("resource-id").say(resource, found.origin("/compute/resourceId"));
+        facts.fact("resource-id").add(resource, found.origin("/compute/resourceId"));
     }
     let priority = found.text("/compute/priority")?;
-    facts.spot.say(
+    facts.spot.add(
         priority.is_some_and(|priority| ["Spot", "Low"].contains(&priority.as_str())),
         found.origin("/compute/priority"),
     );
-    found.say_addresses(facts, IPS)?;
+    found.add_addresses(facts, IPS)?;
     let names = found.texts("/compute/tagsList/*/name")?;
     let values = names
         .iter()
@@ -87,7 +87,7 @@ pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<
         .map(|(index, _)| found.text(&format!("/compute/tagsList/{index}/value")));
     let values = values.collect::<Result<Vec<_>>>()?.into_iter().map(Option::unwrap_or_default);
     let tags: std::collections::BTreeMap<String, String> = names.iter().cloned().zip(values).collect();
-    facts.tags.say_some((!tags.is_empty()).then_some(tags), found.origin("/compute/tagsList"));
+    facts.tags.add_some((!tags.is_empty()).then_some(tags), found.origin("/compute/tagsList"));
     Ok(())
 }
 

@@ -43,19 +43,19 @@ fn facts(service: &mut Service, facts: &mut Facts) -> Result<()> {
     let cycle = format!("{folder}/instance-life-cycle");
     facts
         .spot
-        .say_some(service.find_text(&cycle)?.map(|cycle| cycle == "spot"), service.url(&cycle));
+        .add_some(service.find_text(&cycle)?.map(|cycle| cycle == "spot"), service.url(&cycle));
     for (key, scope) in [("ipv6", Scope::Private), ("public-ipv4", Scope::Public)] {
         let text = service.find_text(&format!("{folder}/{key}"))?.unwrap_or_default();
         addresses.extend(keys::listed(&text, Some(scope)));
     }
-    facts.say_addresses(addresses, &service.url(&folder));
+    facts.add_addresses(addresses, &service.url(&folder));
     keys::tags(service, &format!("{folder}/tags/instance"), facts)
 }
 
 /// Takes the facts of the identity document; gives the address in it.
 pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
     let found = Json::parse(bytes, source)?;
-    found.say_id(facts, "/instanceId")?;
-    found.say(facts, FIELDS)?;
+    found.add_id(facts, "/instanceId")?;
+    found.add(facts, FIELDS)?;
     found.addresses(&[("/privateIp", Some(Scope::Private))])
 }

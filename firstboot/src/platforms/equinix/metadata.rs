@@ -43,13 +43,13 @@ fn get(context: &ReadContext, url: &str) -> Result<Zeroizing<Vec<u8>>> {
 /// Takes the facts of `metadata`.
 pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
-    found.say_id(facts, "/id")?;
-    found.say(facts, FIELDS)?;
+    found.add_id(facts, "/id")?;
+    found.add(facts, FIELDS)?;
     let (mut private, mut public) = (Vec::new(), Vec::new());
     for address in found.addresses(&[("/network/addresses/*/address", None)])? {
         if address.scope == Scope::Private { private.push(address) } else { public.push(address) }
     }
     private.append(&mut public);
-    facts.say_addresses(private, &found.origin("/network/addresses"));
-    found.say_words(facts, "/tags")
+    facts.add_addresses(private, &found.origin("/network/addresses"));
+    found.add_tag_names(facts, "/tags")
 }

@@ -54,7 +54,7 @@ fn read_folder(folder: &Path, device: &str) -> Result<PlatformData> {
     if let Some((document, source)) = file(EC2_META_DATA)? {
         addresses.extend(ec2_meta_data(document.bytes(), &source, facts)?);
     }
-    facts.say_addresses(addresses, device);
+    facts.add_addresses(addresses, device);
     data.user_data = disk::user_data(folder, USER_DATA, device)?;
     Ok(data)
 }
@@ -76,16 +76,16 @@ struct MetaData {
 /// Takes the facts of `meta_data.json`; `source` is where it came from.
 pub fn meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found: MetaData = parse(bytes, source)?;
-    facts.instance_id.say_some(text(&found.uuid).or_else(|| text(&found.instance_id)), source);
-    facts.instance_type.say_some(text(&found.instance_type), source);
-    facts.hostname.say_some(text(&found.hostname), source);
-    facts.zone.say_some(text(&found.availability_zone), source);
-    facts.fact("name").say_some(text(&found.name), source);
-    facts.fact("project").say_some(text(&found.project_id), source);
+    facts.instance_id.add_some(text(&found.uuid).or_else(|| text(&found.instance_id)), source);
+    facts.instance_type.add_some(text(&found.instance_type), source);
+    facts.hostname.add_some(text(&found.hostname), source);
+    facts.zone.add_some(text(&found.availability_zone), source);
+    facts.fact("name").add_some(text(&found.name), source);
+    facts.fact("project").add_some(text(&found.project_id), source);
     let pairs = found.meta.as_object().into_iter().flatten();
     let tags: BTreeMap<String, String> =
         pairs.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect();
-    facts.tags.say_some((!tags.is_empty()).then_some(tags), source);
+    facts.tags.add_some((!tags.is_empty()).then_some(tags), source);
     Ok(())
 }
 
@@ -133,9 +133,9 @@ struct Placement {
 pub fn ec2_meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
     let found: Ec2MetaData = parse(bytes, source)?;
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
-    facts.instance_type.say_some(some(found.instance_type), source);
-    facts.hostname.say_some(some(found.hostname), source);
-    facts.zone.say_some(some(found.placement.availability_zone), source);
+    facts.instance_type.add_some(some(found.instance_type), source);
+    facts.hostname.add_some(some(found.hostname), source);
+    facts.zone.add_some(some(found.placement.availability_zone), source);
     let address = |text: Option<String>, scope| Some(Address { scope, ip: network::parse_address(&text?)? });
     Ok([address(found.local_ipv4, Scope::Private), address(found.public_ipv4, Scope::Public)]
         .into_iter()

@@ -104,17 +104,17 @@ impl Json {
     }
 
     /// Takes the machine's id, without which a document is not this platform's.
-    pub fn say_id(&self, facts: &mut Facts, path: &str) -> Result<()> {
-        facts.instance_id.say(self.must(path)?, self.origin(path));
+    pub fn add_id(&self, facts: &mut Facts, path: &str) -> Result<()> {
+        facts.instance_id.add(self.must(path)?, self.origin(path));
         Ok(())
     }
 
     /// Takes facts: paths, with the names of the fields that they become.
-    pub fn say(&self, facts: &mut Facts, fields: &[(&str, &'static str)]) -> Result<()> {
+    pub fn add(&self, facts: &mut Facts, fields: &[(&str, &'static str)]) -> Result<()> {
         fields.iter().try_for_each(|(path, field)| {
             let value = self.text(path)?;
             // An extra field that nobody said anything of does not exist.
-            value.into_iter().for_each(|value| facts.fact(field).say(value, self.origin(path)));
+            value.into_iter().for_each(|value| facts.fact(field).add(value, self.origin(path)));
             Ok(())
         })
     }
@@ -171,21 +171,21 @@ impl Json {
     }
 
     /// Takes addresses.
-    pub fn say_addresses(&self, facts: &mut Facts, patterns: &[(&str, Option<Scope>)]) -> Result<()> {
-        facts.say_addresses(self.addresses(patterns)?, &self.source);
+    pub fn add_addresses(&self, facts: &mut Facts, patterns: &[(&str, Option<Scope>)]) -> Result<()> {
+        facts.add_addresses(self.addresses(patterns)?, &self.source);
         Ok(())
     }
 
     /// Takes a list of words as tags without values.
-    pub fn say_words(&self, facts: &mut Facts, path: &str) -> Result<()> {
+    pub fn add_tag_names(&self, facts: &mut Facts, path: &str) -> Result<()> {
         let words = self.texts(&format!("{path}/*"))?;
         let tags: BTreeMap<String, String> = words.into_iter().map(|word| (word, String::new())).collect();
-        facts.tags.say_some((!tags.is_empty()).then_some(tags), self.origin(path));
+        facts.tags.add_some((!tags.is_empty()).then_some(tags), self.origin(path));
         Ok(())
     }
 
     /// Takes a mapping as tags.
-    pub fn say_pairs(&self, facts: &mut Facts, path: &str) -> Result<()> {
+    pub fn add_tags(&self, facts: &mut Facts, path: &str) -> Result<()> {
         let fields = match self.value.pointer(path) {
             None | Some(Value::Null) => return Ok(()),
             Some(Value::Object(fields)) => fields,
@@ -195,7 +195,7 @@ impl Json {
         for (key, value) in fields {
             tags.insert(key.clone(), self.as_text(path, value)?.unwrap_or_default());
         }
-        facts.tags.say_some((!tags.is_empty()).then_some(tags), self.origin(path));
+        facts.tags.add_some((!tags.is_empty()).then_some(tags), self.origin(path));
         Ok(())
     }
 }
@@ -211,16 +211,16 @@ mod tests {
     fn fields_become_facts_with_their_paths() {
         let document = Json::parse(DOCUMENT, "http://m/v1").unwrap();
         let mut facts = Facts::default();
-        document.say_id(&mut facts, "/id").unwrap();
-        document.say(&mut facts, &[("/zone", "zone"), ("/nothing", "project")]).unwrap();
-        document.say_addresses(&mut facts, &[("/list/*/ip", None)]).unwrap();
-        document.say_pairs(&mut facts, "/map").unwrap();
-        document.say_words(&mut facts, "/tags").unwrap();
+        document.add_id(&mut facts, "/id").unwrap();
+        document.add(&mut facts, &[("/zone", "zone"), ("/nothing", "project")]).unwrap();
+        document.add_addresses(&mut facts, &[("/list/*/ip", None)]).unwrap();
+        document.add_tags(&mut facts, "/map").unwrap();
+        document.add_tag_names(&mut facts, "/tags").unwrap();
         assert_eq!(
             (facts.text("instance-id"), facts.text("zone"), facts.text("project")),
             (Some("7"), Some("a"), None)
         );
-        assert_eq!(facts.zone.said().unwrap().source, "http://m/v1#/zone");
+        assert_eq!(facts.zone.chosen().unwrap().source, "http://m/v1#/zone");
         assert!(facts.extra.is_empty());
         let shown: Vec<String> = facts.addresses.value().unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["10.0.0.1 (private)", "2001:db8::1 (public)"]);
@@ -238,7 +238,7 @@ mod tests {
             document.must("/d").unwrap_err(),
             document.texts("/c/*").unwrap_err(),
             document.texts("/c/x").unwrap_err(),
-            document.say_pairs(&mut Facts::default(), "/a").unwrap_err(),
+            document.add_tags(&mut Facts::default(), "/a").unwrap_err(),
         ] {
             assert!(
                 failure.kind == ErrorKind::Source && failure.message.starts_with("http://m/v1: /"),

@@ -24,7 +24,7 @@ pub(crate) fn id(service: &mut Service, folder: &str, facts: &mut Facts) -> Resu
     if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(service.wrong(&path, "it is no identifier"));
     }
-    facts.instance_id.say(id, service.url(&path));
+    facts.instance_id.add(id, service.url(&path));
     Ok(())
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn texts(
     for (key, field) in keys {
         let path = format!("{folder}/{key}");
         if let Some(text) = service.find_text(&path)? {
-            facts.fact(field).say(text, service.url(&path));
+            facts.fact(field).add(text, service.url(&path));
         }
     }
     Ok(())
@@ -51,7 +51,7 @@ pub(crate) fn addresses(service: &mut Service, folder: &str, keys: &[Ip], facts:
         let text = service.find_text(&format!("{folder}/{key}"))?.unwrap_or_default();
         found.extend(listed(&text, *scope));
     }
-    facts.say_addresses(found, &service.url(&format!("{folder}/")));
+    facts.add_addresses(found, &service.url(&format!("{folder}/")));
     Ok(())
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn tags(service: &mut Service, folder: &str, facts: &mut Facts) -> Re
         let value = service.find_text(&format!("{folder}/{name}"))?.unwrap_or_default();
         tags.insert(name.to_owned(), value);
     }
-    facts.tags.say(tags, service.url(folder));
+    facts.tags.add(tags, service.url(folder));
     Ok(())
 }
 

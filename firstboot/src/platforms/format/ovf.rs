@@ -34,9 +34,9 @@ pub struct Environment {
 
 impl Environment {
     /// Takes note of the facts in it.
-    pub(crate) fn say(&self, source: &str, facts: &mut Facts) {
-        facts.instance_id.say_some(self.instance_id.clone(), source);
-        facts.hostname.say_some(self.hostname.clone(), source);
+    pub(crate) fn add(&self, source: &str, facts: &mut Facts) {
+        facts.instance_id.add_some(self.instance_id.clone(), source);
+        facts.hostname.add_some(self.hostname.clone(), source);
     }
 }
 

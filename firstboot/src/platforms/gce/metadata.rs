@@ -41,26 +41,26 @@ pub(crate) fn document(bytes: &[u8], source: &str, found: &mut Facts) -> Result<
 }
 
 fn facts(tree: &Json, facts: &mut Facts) -> Result<()> {
-    tree.say_id(facts, "/instance/id")?;
-    tree.say(facts, FIELDS)?;
+    tree.add_id(facts, "/instance/id")?;
+    tree.add(facts, FIELDS)?;
     let last = |path: &str| {
         tree.text(path)
             .map(|text| text.and_then(|text| text.rsplit('/').next().map(str::to_owned)))
     };
     facts
         .instance_type
-        .say_some(last("/instance/machineType")?, tree.origin("/instance/machineType"));
+        .add_some(last("/instance/machineType")?, tree.origin("/instance/machineType"));
     let zone = last("/instance/zone")?;
     let region = zone.as_ref().and_then(|zone| zone.rsplit_once('-')).map(|(region, _)| region.to_owned());
-    facts.zone.say_some(zone, tree.origin("/instance/zone"));
-    facts.region.say_some(region, tree.origin("/instance/zone"));
-    tree.say_addresses(facts, IPS)?;
-    tree.say_words(facts, "/instance/tags")?;
+    facts.zone.add_some(zone, tree.origin("/instance/zone"));
+    facts.region.add_some(region, tree.origin("/instance/zone"));
+    tree.add_addresses(facts, IPS)?;
+    tree.add_tag_names(facts, "/instance/tags")?;
     let model = tree.text("/instance/scheduling/provisioningModel")?;
     let preemptible = tree.text("/instance/scheduling/preemptible")?;
     let is_spot =
         model.as_deref() == Some("SPOT") || preemptible.is_some_and(|is| is.eq_ignore_ascii_case("true"));
-    facts.spot.say(is_spot, tree.origin("/instance/scheduling"));
+    facts.spot.add(is_spot, tree.origin("/instance/scheduling"));
     Ok(())
 }
 

@@ -43,7 +43,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     if data.user_data.is_none() && !context.evidence.disks(nocloud::LABEL).is_empty() {
         let disk = disk::only_disk(context, nocloud::LABEL)?;
         let found = nocloud::read_disk(context, &disk)?;
-        data.facts.absorb(found.facts);
+        data.facts.merge(found.facts);
         data.user_data = found.user_data;
     }
     Ok(data)
@@ -79,13 +79,13 @@ fn facts(context: &ReadContext, facts: &mut Facts) -> Result<()> {
     let source = "the pairs of Hyper-V's host";
     facts
         .instance_id
-        .say_some(text("VirtualMachineId").map(|id| id.to_ascii_lowercase()), source);
-    facts.fact("name").say_some(text("VirtualMachineName"), source);
+        .add_some(text("VirtualMachineId").map(|id| id.to_ascii_lowercase()), source);
+    facts.fact("name").add_some(text("VirtualMachineName"), source);
     facts
         .fact("host")
-        .say_some(text("PhysicalHostNameFullyQualified").or_else(|| text("HostName")), source);
+        .add_some(text("PhysicalHostNameFullyQualified").or_else(|| text("HostName")), source);
     let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
-    facts.instance_id.say_some(uuid, "smbios product_uuid");
+    facts.instance_id.add_some(uuid, "smbios product_uuid");
     Ok(())
 }
 

@@ -50,7 +50,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
         }
     }
     let found = local(context)?;
-    data.facts.absorb(found.facts);
+    data.facts.merge(found.facts);
     data.user_data = found.user_data;
     Ok(data)
 }
@@ -111,12 +111,12 @@ pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    facts.instance_id.say_some(text("instance-id"), source);
-    facts.hostname.say_some(text("local-hostname").or_else(|| text("hostname")), source);
-    facts.region.say_some(text("region"), source);
-    facts.zone.say_some(text("zone").or_else(|| text("availability-zone")), source);
-    facts.instance_type.say_some(text("instance-type"), source);
-    facts.provider_id.say_some(text("provider-id"), source);
+    facts.instance_id.add_some(text("instance-id"), source);
+    facts.hostname.add_some(text("local-hostname").or_else(|| text("hostname")), source);
+    facts.region.add_some(text("region"), source);
+    facts.zone.add_some(text("zone").or_else(|| text("availability-zone")), source);
+    facts.instance_type.add_some(text("instance-type"), source);
+    facts.provider_id.add_some(text("provider-id"), source);
     Ok(())
 }
 

@@ -35,8 +35,8 @@ const KEYS: &[(&str, &str)] = &[
 
 /// Takes the facts that the word itself has.
 pub(super) fn facts(seed: &Seed, source: &str, facts: &mut Facts) {
-    facts.instance_id.say_some(seed.instance_id.clone(), source);
-    facts.hostname.say_some(seed.hostname.clone(), source);
+    facts.instance_id.add_some(seed.instance_id.clone(), source);
+    facts.hostname.add_some(seed.hostname.clone(), source);
 }
 
 /// Reads the seed at `from`, which `named_by` names.

@@ -38,14 +38,14 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
 /// Takes the facts of `conf`.
 pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
-    found.say_id(facts, "/id")?;
-    found.say(facts, FIELDS)?;
+    found.add_id(facts, "/id")?;
+    found.add(facts, FIELDS)?;
     let region = facts
         .zone
         .value()
         .and_then(|zone| zone.rsplit_once('-'))
         .map(|(region, _)| region.to_owned());
-    facts.region.say_some(region, found.origin(ZONE));
-    found.say_addresses(facts, IPS)?;
-    found.say_words(facts, "/tags")
+    facts.region.add_some(region, found.origin(ZONE));
+    found.add_addresses(facts, IPS)?;
+    found.add_tag_names(facts, "/tags")
 }

@@ -84,7 +84,7 @@ fn check(case: &Case, data: &PlatformData, service: &TestServer) {
     assert!(
         data.facts
             .instance_id
-            .said()
+            .chosen()
             .unwrap()
             .source
             .starts_with(&format!("http://{}/", service.address)),

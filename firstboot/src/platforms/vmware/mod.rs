@@ -88,7 +88,7 @@ fn guestinfo(port: &mut dyn Port, notices: &mut Vec<String>) -> Result<PlatformD
     }
     if let Some(bytes) = vmware::get(port, ENVIRONMENT)? {
         let environment = ovf::parse(&bytes, ENVIRONMENT)?;
-        environment.say(ENVIRONMENT, &mut data.facts);
+        environment.add(ENVIRONMENT, &mut data.facts);
         data.user_data = data
             .user_data
             .or(environment.user_data.and_then(|document| UserData::new(document, ENVIRONMENT)));
@@ -140,14 +140,14 @@ fn discs(context: &mut ReadContext, data: &mut PlatformData) -> Result<()> {
     for label in DISCS {
         if data.user_data.is_none() && !context.evidence.disks(label).is_empty() {
             let found = environment_on(&disk::only_disk(context, label)?)?;
-            data.facts.absorb(found.facts);
+            data.facts.merge(found.facts);
             data.user_data = found.user_data;
         }
     }
     if data.user_data.is_none() && !context.evidence.disks(nocloud::LABEL).is_empty() {
         let disk = disk::only_disk(context, nocloud::LABEL)?;
         let found = nocloud::read_disk(context, &disk)?;
-        data.facts.absorb(found.facts);
+        data.facts.merge(found.facts);
         data.user_data = found.user_data;
     }
     Ok(())
@@ -159,7 +159,7 @@ fn environment_on(disk: &Disk) -> Result<PlatformData> {
         let mut data = PlatformData::default();
         if let Some(document) = Document::read_file(&folder.join("ovf-env.xml"))? {
             let environment = ovf::parse(document.bytes(), &source)?;
-            environment.say(&source, &mut data.facts);
+            environment.add(&source, &mut data.facts);
             data.user_data =
                 environment.user_data.and_then(|document| UserData::new(document, source.as_str()));
         }
@@ -170,9 +170,9 @@ fn environment_on(disk: &Disk) -> Result<PlatformData> {
 fn firmware(evidence: &Evidence, facts: &mut Facts) {
     let uuid = evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
     let by_serial = evidence.field(Field::ProductSerial).and_then(uuid_of_serial);
-    facts.fact("uuid").say_some(by_serial, "smbios product_serial");
-    facts.fact("uuid").say_some(uuid.clone(), "smbios product_uuid");
-    facts.instance_id.say_some(uuid, "smbios product_uuid");
+    facts.fact("uuid").add_some(by_serial, "smbios product_serial");
+    facts.fact("uuid").add_some(uuid.clone(), "smbios product_uuid");
+    facts.instance_id.add_some(uuid, "smbios product_uuid");
 }
 
 /// `VMware-56 4d 01 … 0f-10 …`: the UUID as vCenter has it. In product_uuid, newer virtual hardware swaps bytes of the first three groups.

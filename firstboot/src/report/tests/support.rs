@@ -46,7 +46,7 @@ pub fn status(outcome: Outcome) -> Status {
 /// Facts by name.
 pub fn facts(known: &[(&'static str, &str)]) -> Facts {
     let mut facts = Facts::default();
-    known.iter().for_each(|(name, value)| facts.fact(name).say((*value).to_owned(), "test"));
+    known.iter().for_each(|(name, value)| facts.fact(name).add((*value).to_owned(), "test"));
     facts
 }
 
@@ -54,7 +54,7 @@ pub fn facts(known: &[(&'static str, &str)]) -> Facts {
 pub fn tagged(mut facts: Facts, tags: &[(&str, &str)]) -> Facts {
     facts
         .tags
-        .say(tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), "test");
+        .add(tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), "test");
     facts
 }
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use firstboot::userdata::ignition::read;
-use kiln_fuzz::assert_embedded;
+use kiln_fuzz::assert_carrier;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| assert_embedded(read, bytes));
+fuzz_target!(|bytes: &[u8]| assert_carrier(read, bytes));

@@ -53,7 +53,7 @@ impl Server {
 }
 
 fn serve(stream: std::os::unix::net::UnixStream, handler: Handler) {
-    let (socket, driver) = driver::split(stream).unwrap();
+    let (socket, driver) = runtime_socket::split(stream).unwrap();
     let session = async move {
         let mut connection = h2::server::handshake(socket).await.unwrap();
         let mut open: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
@@ -13,7 +12,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::driver::{self, Driver, Socket};
+use crate::host::runtime_socket::{Driver, Socket, Stream, split};
 
 /// The longest answer; the kubelet takes 16 MiB too.
 const ANSWER_LIMIT: usize = 16 << 20;
@@ -63,8 +62,8 @@ pub struct Channel {
 
 impl Channel {
     /// Greets the server at the other end of `stream`.
-    pub fn open(stream: UnixStream, deadline: Instant) -> Result<Self, Error> {
-        let (socket, driver) = driver::split(stream).map_err(|error| Error::Broken(error.to_string()))?;
+    pub fn open(stream: Stream, deadline: Instant) -> Result<Self, Error> {
+        let (socket, driver) = split(stream).map_err(|error| Error::Broken(error.to_string()))?;
         let greeting = h2::client::Builder::new().enable_push(false).handshake(socket);
         let (requests, connection) = driver.run(greeting, deadline).ok_or(Error::Late)??;
         Ok(Self { requests, connection, driver })

@@ -1,4 +1,4 @@
-//! Futures without a runtime: one thread, one socket, poll(2), a deadline.
+//! The container runtime's socket, and futures on it without an async runtime: one thread, poll(2), a deadline.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A connection to a container runtime.
+pub type Stream = UnixStream;
 
 /// A socket that never blocks; it remembers whether it could not write all.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ impl Wake for Woken {
 }
 
 /// Connects to the socket at `path`. Even this does not block: a server that accepts no more says so.
-pub fn open(path: &Path) -> io::Result<UnixStream> {
+pub fn open(path: &Path) -> io::Result<Stream> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let descriptor: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     connect(descriptor.as_raw_fd(), &UnixAddr::new(path)?)?;
@@ -49,7 +52,7 @@ pub fn open(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// Both halves for a connected stream.
-pub fn split(stream: UnixStream) -> io::Result<(Socket, Driver)> {
+pub fn split(stream: Stream) -> io::Result<(Socket, Driver)> {
     stream.set_nonblocking(true)?;
     let is_full = Arc::new(AtomicBool::new(false));
     let woken = Arc::new(Woken::default());

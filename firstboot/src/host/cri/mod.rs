@@ -1,10 +1,9 @@
 //! The Container Runtime Interface: gRPC over the runtime's socket, one connection, every call with a deadline, no async runtime.
 //!
 //! ```text
-//! Client (runtime.v1, else runtime.v1alpha2) ─► grpc::Channel (h2) ─► driver (poll(2)) ─► /run/containerd/containerd.sock
+//! Client (runtime.v1, else runtime.v1alpha2) ─► grpc::Channel (h2) ─► runtime_socket ─► /run/containerd/containerd.sock
 //! ```
 
-pub mod driver;
 pub mod grpc;
 pub mod messages;
 
@@ -17,6 +16,7 @@ use prost::Message;
 use self::grpc::{Channel, Error};
 use self::messages as message;
 use super::root::Root;
+use super::runtime_socket;
 use crate::error::{ErrorKind, Failure, Result};
 
 /// The pauses between two attempts double from the first to the last.
@@ -120,7 +120,7 @@ pub struct Client {
 impl Client {
     /// Connects to the runtime at `socket`, asks for its version and so learns which interface it speaks.
     pub fn connect(socket: &Path, deadline: Instant) -> Result<(Self, RuntimeVersion)> {
-        let stream = driver::open(socket).map_err(|error| unreachable(socket, &error))?;
+        let stream = runtime_socket::open(socket).map_err(|error| unreachable(socket, &error))?;
         let channel = Channel::open(stream, deadline).map_err(|error| failed(socket, "greeting", &error))?;
         let mut client = Self { channel, socket: socket.to_owned(), api: Api::V1 };
         let version = client.version(deadline)?;

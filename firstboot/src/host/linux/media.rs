@@ -1,0 +1,58 @@
+//! Disks that are read once: mounted in a mount namespace of one thread, which ends with the thread, read-only and
+//! `nosuid,nodev,noexec,nosymfollow`. No other program sees their files.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+use super::command;
+use crate::error::{ErrorKind, Failure, Result};
+
+/// How long the kernel's drivers may take to find devices.
+const SETTLE: Duration = Duration::from_secs(10);
+/// A link on a foreign disk must not lead to files of this machine. Kernels before 5.10 ignore the flag.
+const NO_LINKS: MsFlags = MsFlags::from_bits_retain(nix::libc::MS_NOSYMFOLLOW);
+/// Exists on every machine; covered only for the one thread.
+const MOUNT_POINT: &str = "/run";
+
+/// Waits until the drivers have found the devices. Without udev there is no waiting.
+pub fn settle() {
+    let _ = command::run("udevadm", &["settle", "--timeout=9"], SETTLE);
+}
+
+/// Mounts `device`, a file system of this `kind`, and hands its folder to `read`.
+pub fn with_files<T: Send>(
+    device: &Path,
+    kind: &str,
+    options: Option<&str>,
+    read: impl FnOnce(&Path) -> Result<T> + Send,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            mount_privately(device, kind, options).map_err(|error| unmounted(device, kind, error))?;
+            read(Path::new(MOUNT_POINT))
+        });
+        reader.join().unwrap_or_else(|_| {
+            Err(Failure::new(ErrorKind::Internal, "the thread that reads a disk panicked"))
+        })
+    })
+}
+
+fn unmounted(device: &Path, kind: &str, error: nix::Error) -> Failure {
+    let device = device.display();
+    let failure = Failure::new(ErrorKind::Source, format!("mounting {device} ({kind}): {}", error.desc()));
+    match error {
+        nix::Error::ENODEV => failure
+            .help(format!("the kernel of this image has no module for {kind}: use another file system")),
+        _ => failure,
+    }
+}
+
+fn mount_privately(device: &Path, kind: &str, options: Option<&str>) -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount::<str, str, str, str>(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | NO_LINKS;
+    mount(Some(device), MOUNT_POINT, Some(kind), flags, options)
+}

@@ -1,0 +1,102 @@
+//! Routing rules that keep pods from metadata services, through iproute2 (ip-rule(8)): packets that come from elsewhere,
+//! which are the pods', find no way to the service; the machine's own do.
+//!
+//! ```text
+//! 40: iif lo to ADDRESS goto 42                              the machine's own packets pass
+//! 41: to ADDRESS ipproto tcp dport 1-52, 54-65534 prohibit   all others end here
+//! 42: nop
+//! ```
+//!
+//! Port 53 and UDP stay open: on some platforms the same address is the name server that the cluster's DNS asks. Pods in
+//! the machine's own network are the machine. The rules say `protocol kernel`, as systemd-networkd removes any others
+//! that it did not make.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::command;
+use crate::error::{ErrorKind, Failure, Result};
+
+/// Before the rules of all usual networks, after the table `local`.
+const OWN: &str = "40";
+const PROHIBITED: &str = "41";
+const END: &str = "42";
+/// All but DNS; the kernel takes no range that ends with the last port.
+const PORTS: &[&str] = &["1-52", "54-65534"];
+/// One call takes milliseconds.
+const LIMIT: Duration = Duration::from_secs(10);
+/// More rules than there can be at one priority.
+const MOST: usize = 64;
+
+/// Adds what is missing of the rules for `addresses`.
+pub fn apply(addresses: &[IpAddr]) -> Result<()> {
+    for family in ["-4", "-6"] {
+        let mut rules = addresses.iter().filter(|address| is_in(family, address)).flat_map(rules).peekable();
+        if rules.peek().is_none() || !has(family) {
+            continue;
+        }
+        add(family, &words(END, "nop"))?;
+        rules.try_for_each(|rule| add(family, &rule))?;
+    }
+    Ok(())
+}
+
+/// Removes all rules; returns whether there were any.
+pub fn remove() -> Result<bool> {
+    let mut found = false;
+    for family in ["-4", "-6"].into_iter().filter(|family| has(family)) {
+        for priority in [OWN, PROHIBITED, END] {
+            for _ in 0..MOST {
+                let output = command::run(
+                    "ip",
+                    &[family, "rule", "del", "priority", priority, "protocol", "kernel"],
+                    LIMIT,
+                )?;
+                if !output.success() {
+                    break;
+                }
+                found = true;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn rules(address: &IpAddr) -> Vec<Vec<String>> {
+    let own = words(OWN, &format!("iif lo to {address} goto {END}"));
+    let prohibited = PORTS
+        .iter()
+        .map(|ports| words(PROHIBITED, &format!("to {address} ipproto tcp dport {ports} prohibit")));
+    std::iter::once(own).chain(prohibited).collect()
+}
+
+fn words(priority: &str, rule: &str) -> Vec<String> {
+    format!("rule add priority {priority} protocol kernel {rule}")
+        .split(' ')
+        .map(str::to_owned)
+        .collect()
+}
+
+fn add(family: &str, rule: &[String]) -> Result<()> {
+    let arguments: Vec<&str> = std::iter::once(family).chain(rule.iter().map(String::as_str)).collect();
+    let output = command::run("ip", &arguments, LIMIT)?;
+    if output.success() || output.stderr.contains("File exists") {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ErrorKind::Host,
+        format!("keeping pods from metadata services: \"ip {}\": {}", arguments.join(" "), output.reason()),
+    )
+    .help(
+        "it needs iproute2 and Linux 4.17; guardMetadata: false in the FirstbootConfiguration does without",
+    ))
+}
+
+fn is_in(family: &str, address: &IpAddr) -> bool {
+    address.is_ipv4() == (family == "-4")
+}
+
+/// A kernel without IPv6 has no rules for it, and no packets.
+fn has(family: &str) -> bool {
+    family == "-4" || std::path::Path::new("/proc/net/if_inet6").exists()
+}

@@ -1,0 +1,53 @@
+//! The mounts of the machine (proc_pid_mountinfo(5)).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Result};
+
+/// How a file system is unmounted (umount(2)).
+pub use nix::mount::MntFlags as UnmountFlags;
+
+/// The mounts, in the format of `/proc/self/mountinfo`.
+pub fn table() -> Result<String> {
+    fs::read_to_string("/proc/self/mountinfo").doing("reading /proc/self/mountinfo")
+}
+
+/// Unmounts what is mounted at this very path.
+pub fn unmount(path: &Path, flags: UnmountFlags) -> Result<()> {
+    let unmounted = nix::mount::umount2(path, flags | UnmountFlags::UMOUNT_NOFOLLOW);
+    unmounted.doing(format!("unmounting {}", path.display()))
+}
+
+/// The mount points strictly below a folder, deepest first, and of those at one place the topmost first.
+pub fn mounts_below(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
+    let mut below: Vec<_> = points.filter(|point| point.starts_with(folder) && point != folder).collect();
+    below.reverse();
+    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    below
+}
+
+/// The kernel writes white space and backslashes as three octal digits.
+pub(crate) fn unescaped(point: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = point.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let digits = bytes
+            .get(at + 1..at + 4)
+            .filter(|_| bytes[at] == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 4;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(out).into()
+}
