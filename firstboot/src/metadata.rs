@@ -1,4 +1,4 @@
-//! Evidence → platform → facts and user-data, with what a person should know of the way there.
+//! Metadata: evidence → platform → facts and user data, with notices for the operator.
 
 use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
@@ -11,27 +11,28 @@ use crate::platforms::detect::{Detection, detect};
 use crate::platforms::{Platform, PlatformData, ReadContext};
 use crate::trust_policy::TrustPolicy;
 
-/// The kernel argument that bounds how long the platform's source may take, in seconds.
+/// The kernel argument that limits the time for reading the platform's metadata, in seconds.
 pub const DEADLINE: &str = "firstboot.source-deadline";
 
-/// What is known of this machine before its node config is read.
+/// Everything known about this machine before its node config is parsed.
 #[derive(Debug, Default)]
 pub struct Metadata {
-    /// Where it runs; none when there is no evidence of any platform.
+    /// The platform; none when there is no evidence of any.
     pub platform: Option<&'static Platform>,
-    /// What was seen of it.
+    /// The evidence for it.
     pub seen: String,
-    /// Platforms that are not believed, with what was seen of them.
+    /// Other platforms with signs of the same strength, with those signs.
     pub others: Vec<(&'static str, String)>,
-    /// Facts, with their provenance.
+    /// Facts, with their sources.
     pub facts: Facts,
-    /// The user-data that counts, and the name of the source or place that has it.
+    /// The user data or config that counts, and the name of its platform or location.
     pub user_data: Option<(&'static str, UserData)>,
-    /// What a person should know; never a secret.
+    /// Notices for the operator; never a secret.
     pub notices: Vec<String>,
 }
 
-/// Gathers what local evidence, the platform and whoever booted the machine say, as far as the image's policy believes them.
+/// Gathers facts and config from local evidence, locations and the platform, as far as the trust policy
+/// allows.
 pub fn gather(
     root: &Root,
     policy: &TrustPolicy,
@@ -85,7 +86,7 @@ pub fn gather_at(
     Ok(metadata)
 }
 
-/// What the policy leaves of it.
+/// The part that the trust policy allows.
 fn believed(
     mut data: PlatformData,
     name: &str,
@@ -126,7 +127,8 @@ fn read(
     data.map_err(|failure| failure.doing(format!("reading the metadata of {}", platform.name)))
 }
 
-/// Who has a config already can do without the platform's facts; templates that need one of them say so.
+/// A machine with a config can do without the platform's facts; a template that needs a missing fact reports
+/// that.
 fn without_facts(platform: &Platform, data: Result<PlatformData>, notices: &mut Vec<String>) -> PlatformData {
     data.unwrap_or_else(|failure| {
         notices.push(format!("warning: no facts from {}: {failure}", platform.name));

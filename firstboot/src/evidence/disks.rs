@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::host::media;
 use crate::host::root::Root;
 
-/// Devices that hold no configuration, or are slow to say so.
+/// Devices that hold no configuration, or answer slowly.
 const IGNORED: &[&str] = &["ram", "zram", "fd", "nbd", "dm-", "md"];
 
 /// A block device with a file system that has a label.
@@ -24,7 +24,7 @@ pub struct Disk {
     pub label: String,
 }
 
-/// All labelled disks, by device name, once the kernel's drivers have found what is there.
+/// All labelled disks by device name, once the kernel's drivers are done.
 pub fn find(root: &Root) -> Vec<Disk> {
     if root.is_machine() {
         media::settle();
@@ -39,8 +39,8 @@ pub fn find(root: &Root) -> Vec<Disk> {
     whole(root, labelled.map(|((kind, label), device)| Disk { device, kind, label }).collect())
 }
 
-/// Without partitions of disks that have the same label: a boot sector without a file system's table reads as a partition table, and a
-/// hybrid disc has a partition that begins where it does.
+/// Without partitions of disks that have the same label: a boot sector without a file system's table reads as
+/// a partition table, and a hybrid disc has a partition that begins where it does.
 fn whole(root: &Root, disks: Vec<Disk>) -> Vec<Disk> {
     let is_part = |part: &Disk| {
         disks.iter().filter(|disk| disk.label == part.label).any(|disk| {

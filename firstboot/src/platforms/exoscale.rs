@@ -1,4 +1,5 @@
-//! Exoscale: a request for each fact (<https://community.exoscale.com/product/compute/instances/how-to/cloud-init/>).
+//! Exoscale: a request for each fact
+//! (<https://community.exoscale.com/product/compute/instances/how-to/cloud-init/>).
 
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
@@ -30,7 +31,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let facts = &mut data.facts;
     keys::id(&mut service, FOLDER, facts)?;
     keys::texts(&mut service, FOLDER, TEXTS, facts)?;
-    // It has no smaller places than its regions.
+    // The platform has no zones below its regions.
     if let Some(zone) = facts.zone.chosen().cloned() {
         facts.region.add(zone.value, zone.source);
     }

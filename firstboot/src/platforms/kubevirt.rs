@@ -1,5 +1,5 @@
-//! KubeVirt: a config drive or a NoCloud disk, whichever its `cloudInitConfigDrive` or `cloudInitNoCloud` volume attaches
-//! (<https://kubevirt.io/user-guide/user_workloads/startup_scripts/>).
+//! KubeVirt: a config drive or a NoCloud disk, whichever its `cloudInitConfigDrive` or `cloudInitNoCloud`
+//! volume attaches (<https://kubevirt.io/user-guide/user_workloads/startup_scripts/>).
 
 use super::{Platform, PlatformData, ReadContext, nocloud};
 use crate::error::Result;
@@ -13,7 +13,7 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Begins(Field::BoardVendor, "KubeVirt"),
         Sign::Begins(Field::BiosVendor, "KubeVirt"),
     ],
-    // The other form in use has the namespace too, which the machine does not know.
+    // The other form in use contains the namespace, which the machine does not know.
     provider_id: Some("kubevirt://${hostname}"),
     node_name: Some("${hostname}"),
     ..Platform::named("kubevirt", read)

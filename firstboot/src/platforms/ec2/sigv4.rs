@@ -1,5 +1,6 @@
 //! AWS Signature Version 4 for the Query API, whose requests ask for `/` without a query
-//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>). Pure; tested with AWS's own test suite.
+//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>). Pure;
+//! tested with AWS's own test suite.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -10,7 +11,7 @@ use x509_cert::der::DateTime;
 use crate::secret::Secret;
 use crate::text::hex;
 
-/// Who asks.
+/// The credentials of the caller.
 #[derive(Debug)]
 pub struct Credentials {
     /// The access key's id, which is no secret.
@@ -21,7 +22,7 @@ pub struct Credentials {
     pub token: Option<Secret>,
 }
 
-/// Of what, where and when.
+/// The scope of a signature: region, service and time.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
     /// `eu-central-1`
@@ -37,7 +38,8 @@ pub fn now() -> Option<DateTime> {
     DateTime::from_system_time(SystemTime::now()).ok()
 }
 
-/// The headers that a request needs beside `headers`, all of which are signed: the names in lower case, the last one is `authorization`.
+/// The headers that a request needs beside `headers`, all of which are signed: the names in lower case, the
+/// last one is `authorization`.
 pub fn sign(
     credentials: &Credentials,
     scope: &Scope,

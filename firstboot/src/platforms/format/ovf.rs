@@ -1,5 +1,5 @@
-//! The environment that vSphere gives a machine made from an OVF package: XML, in a guestinfo key or on a disc
-//! (DSP0243, section 11; DSP8027 for the schema).
+//! The environment that vSphere gives a machine made from an OVF package: XML, in a guestinfo key or on a
+//! disc (DSP0243, section 11; DSP8027 for the schema).
 //!
 //! ```xml
 //! <Environment xmlns="http://schemas.dmtf.org/ovf/environment/1" xmlns:oe="http://schemas.dmtf.org/ovf/environment/1">
@@ -14,14 +14,14 @@ use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 
-/// The document without any property, for whoever must leave nothing in it.
+/// An environment without properties: it overwrites one that holds secrets.
 pub const EMPTY: &str = "<Environment xmlns=\"http://schemas.dmtf.org/ovf/environment/1\"/>";
 
-/// Most nodes that are read.
+/// Limit on the nodes of a document.
 const MOST: u32 = 10_000;
 const NAMESPACE: &str = "http://schemas.dmtf.org/ovf/environment/1";
 
-/// What is taken from an environment.
+/// The properties that the agent uses.
 #[derive(Debug, Default)]
 pub struct Environment {
     /// `user-data`, decoded if it is base64.
@@ -33,7 +33,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Takes note of the facts in it.
+    /// Adds the facts in it.
     pub(crate) fn add(&self, source: &str, facts: &mut Facts) {
         facts.instance_id.add_some(self.instance_id.clone(), source);
         facts.hostname.add_some(self.hostname.clone(), source);
@@ -65,7 +65,8 @@ pub fn parse(bytes: &[u8], source: &str) -> Result<Environment> {
     })
 }
 
-/// The value of a property of the machine itself; those of other machines of the package stand in sections of their own.
+/// The value of a property of the machine itself; those of other machines of the package stand in sections of
+/// their own.
 fn property<'a>(xml: &'a Xml<'_>, key: &str) -> Option<&'a str> {
     let children = |node: Node<'a, '_>, name: &'static str| {
         node.children().filter(move |child| child.tag_name().name() == name)

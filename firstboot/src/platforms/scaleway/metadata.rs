@@ -1,4 +1,5 @@
-//! Facts and user data: one document. User data is only for requests from a port below 1024, which only root can use.
+//! Facts and user data: one document. User data is only for requests from a port below 1024, which only root
+//! can use.
 
 use super::ADDRESSES;
 use crate::error::Result;
@@ -35,7 +36,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `conf`.
+/// Adds the facts of `conf`.
 pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/id")?;

@@ -1,4 +1,4 @@
-//! Scaleway: a machine counts as booting until it says that it has booted, at every boot and whatever became of its node
+//! Scaleway: a machine counts as booting until it reports at every boot, whatever the outcome for its node
 //! (<https://github.com/scaleway/image-tools>, the services of its images).
 
 use http::Method;
