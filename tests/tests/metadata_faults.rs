@@ -1,8 +1,9 @@
-//! Every platform with a service in the network × every fault that applies to it: the agent reads its config, or ends with an error that has
-//! a name, before its deadline. Nothing hostile and no secret is repeated, no redirect followed, no token left out.
+//! Every platform with a service in the network × every fault that applies to it: the agent reads its config,
+//! or ends with an error that has a name, before its deadline. Nothing hostile and no secret is repeated, no
+//! redirect followed, no token left out.
 //!
-//! Each case is an agent of its own (`firstboot explain`) on a machine that is a folder, in a network namespace where the simulator has the
-//! platform's addresses.
+//! Each case is an agent of its own (`firstboot explain`) on a machine that is a folder, in a network
+//! namespace where the simulator has the platform's addresses.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -151,7 +152,8 @@ fn is_of_requests(fault: &Fault) -> bool {
     !matches!(fault.script.act, Act::Nothing | Act::Late | Act::Refuse | Act::NoRoute | Act::BlackHole)
 }
 
-/// How a case must end: user-data that is missing, or of no known kind, is no failure of the source, and what is in it is the config's affair.
+/// How a case must end: user-data that is missing, or of no known kind, is no failure of the source, and what
+/// is in it is the config's affair.
 fn ends(case: &Case) -> Ends {
     match (case.fault.script.act, case.fault.ends()) {
         (Act::Status(404, _), _) if case.fault.path.is_some() => Ends::Somehow,
@@ -209,7 +211,7 @@ fn judge(case: &Case, run: Run, running: &Running, limit: Duration) -> Seen {
         && said["class"] == "source"
         && !said["message"].as_str().unwrap_or_default().is_empty();
     // Facts without user-data, or with some that is no node config: `explain` says so.
-    let has_facts_only = run.code == Some(0) && said["config"] == "no source has a node config";
+    let has_facts_only = run.code == Some(0) && said["config"] == "no node config found";
     match ends(case) {
         Ends::Succeeds => demand(has_config, "it has no config"),
         Ends::Unreachable | Ends::Denied | Ends::Malformed => {
