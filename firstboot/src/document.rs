@@ -37,7 +37,8 @@ impl Document {
         (bytes.len() <= LIMIT).then_some(Self(bytes))
     }
 
-    /// Base64 in either alphabet, with padding or without, with blanks and line breaks in it; none for anything else.
+    /// Base64 in either alphabet, with padding or without, with blanks and line breaks in it; none for
+    /// anything else.
     pub fn from_base64(text: &[u8]) -> Option<Self> {
         let text: Zeroizing<Vec<u8>> = Zeroizing::new(
             text.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != 0).collect(),

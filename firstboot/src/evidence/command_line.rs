@@ -17,7 +17,8 @@ impl CommandLine {
         Self::parse(&String::from_utf8_lossy(&bytes))
     }
 
-    /// Words as the kernel splits them: at blanks, except between double quotes, which vanish. What follows `--` is for init.
+    /// Words as the kernel splits them: at blanks, except between double quotes, which vanish. What follows
+    /// `--` is for init.
     pub fn parse(line: &str) -> Self {
         let mut words = vec![String::new()];
         let mut is_quoted = false;

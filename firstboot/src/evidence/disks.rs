@@ -39,8 +39,8 @@ pub fn find(root: &Root) -> Vec<Disk> {
     whole(root, labelled.map(|((kind, label), device)| Disk { device, kind, label }).collect())
 }
 
-/// Without partitions of disks that have the same label: a boot sector without a file system's table reads as a partition table, and a
-/// hybrid disc has a partition that begins where it does.
+/// Without partitions of disks that have the same label: a boot sector without a file system's table reads as
+/// a partition table, and a hybrid disc has a partition that begins where it does.
 fn whole(root: &Root, disks: Vec<Disk>) -> Vec<Disk> {
     let is_part = |part: &Disk| {
         disks.iter().filter(|disk| disk.label == part.label).any(|disk| {

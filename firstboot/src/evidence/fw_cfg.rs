@@ -1,5 +1,5 @@
-//! QEMU's firmware configuration device (<https://www.qemu.org/docs/master/specs/fw_cfg.html>), as the kernel's driver
-//! qemu_fw_cfg shows it in sysfs.
+//! QEMU's firmware configuration device (<https://www.qemu.org/docs/master/specs/fw_cfg.html>), as the
+//! kernel's driver qemu_fw_cfg shows it in sysfs.
 
 use crate::document::Document;
 use crate::error::Result;
@@ -21,7 +21,8 @@ pub(crate) fn item(root: &Root, name: &str, notices: &mut Vec<String>) -> Result
     Document::read_file(&root.path(format!("{FOLDER}/by_name/{name}/raw")))
 }
 
-/// The driver's folder, or the device as the firmware describes it: QEMU0002 in ACPI, fw-cfg in a device tree.
+/// The driver's folder, or the device as the firmware describes it: QEMU0002 in ACPI, fw-cfg in a device
+/// tree.
 pub(crate) fn is_there(root: &Root) -> bool {
     root.path(FOLDER).exists()
         || has(root, "/sys/bus/acpi/devices", "QEMU0002")

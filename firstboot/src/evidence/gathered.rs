@@ -37,7 +37,7 @@ impl Evidence {
         self.fields.iter().find(|(each, _)| *each == field).map(|(_, text)| text.as_str())
     }
 
-    /// Strings that whoever started the machine put into the firmware's tables (type 11).
+    /// Strings that the creator of the machine put into the firmware's tables (type 11).
     pub fn oem_strings(&self) -> Vec<Vec<u8>> {
         smbios::oem_strings(&self.root)
     }

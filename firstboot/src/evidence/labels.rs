@@ -35,7 +35,8 @@ impl FileSystem {
         }
     }
 
-    /// Options that keep the kernel from writing, which it does to an unclean ext4 even when it is mounted read-only.
+    /// Options that keep the kernel from writing, which it does to an unclean ext4 even when it is mounted
+    /// read-only.
     pub fn options(self) -> Option<&'static str> {
         (self == Self::Ext4).then_some("noload")
     }

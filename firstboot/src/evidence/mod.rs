@@ -1,4 +1,5 @@
-//! Local evidence of where this machine runs: SMBIOS, the kernel command line, labels of disks, channels of the hypervisor.
+//! Local evidence of where this machine runs: SMBIOS, the kernel command line, labels of disks, channels of
+//! the hypervisor.
 //!
 //! Nothing here uses the network. [`crate::platforms::detect`] decides which platform the evidence proves.
 

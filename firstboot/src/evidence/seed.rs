@@ -1,5 +1,5 @@
-//! NoCloud's seed: `ds=nocloud;s=URL;h=HOSTNAME;i=INSTANCE-ID`, a word of the kernel command line or of the firmware's
-//! serial number (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>).
+//! NoCloud's seed: `ds=nocloud;s=URL;h=HOSTNAME;i=INSTANCE-ID`, a word of the kernel command line or of the
+//! firmware's serial number (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>).
 
 /// Longest part that is taken.
 const LONGEST: usize = 2048;
@@ -21,7 +21,8 @@ impl Seed {
         serial.split_whitespace().find_map(Self::parse)
     }
 
-    /// Reads one word; none when it is no such word. Keys that are not known are left out, of several the first counts.
+    /// Reads one word; none when it is no such word. Keys that are not known are left out, of several the
+    /// first counts.
     pub fn parse(word: &str) -> Option<Self> {
         let mut parts = word.split(';');
         if !matches!(parts.next()?, "ds=nocloud" | "ds=nocloud-net") {

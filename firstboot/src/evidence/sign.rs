@@ -14,7 +14,7 @@ pub enum Strength {
     Label,
     /// A channel of the hypervisor.
     Channel,
-    /// Nothing of the machine: only that whoever booted it told it something.
+    /// No hardware evidence, only a config argument on the kernel command line.
     Told,
 }
 

@@ -71,7 +71,7 @@ pub fn text(root: &Root, name: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The strings that whoever started a virtual machine gave it: those of all structures of type 11, in their order.
+/// The strings that the creator of a virtual machine set: those of all structures of type 11, in their order.
 pub fn oem_strings(root: &Root) -> Vec<Vec<u8>> {
     let raw = |number: usize| {
         files::read(&root.path(format!("/sys/firmware/dmi/entries/11-{number}/raw")), LONGEST)
@@ -84,8 +84,8 @@ pub fn oem_strings(root: &Root) -> Vec<Vec<u8>> {
     (0..MOST).map_while(raw).flat_map(|structure| strings(&structure)).collect()
 }
 
-/// The strings behind the formatted part of a structure: each ends with a NUL, the last with two (DSP0134, section 6.1.3).
-/// A structure that is cut off gives what is there.
+/// The strings behind the formatted part of a structure: each ends with a NUL, the last with two (DSP0134,
+/// section 6.1.3). A structure that is cut off gives what is there.
 pub fn strings(structure: &[u8]) -> Vec<Vec<u8>> {
     let formatted = structure.get(1).map_or(4, |length| usize::from(*length).max(4));
     let area = structure.get(formatted..).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The credential `firstboot.config` of systemd (<https://systemd.io/CREDENTIALS/>): put there by whoever starts the virtual machine, or
-//! the container.
+//! The credential `firstboot.config` of systemd (<https://systemd.io/CREDENTIALS/>): put there by whoever
+//! starts the virtual machine, or the container.
 //!
 //! | order | place | by |
 //! |---|---|---|

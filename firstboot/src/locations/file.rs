@@ -1,4 +1,5 @@
-//! A file of the machine: put there by whoever made the image or the machine, or by a program that ran before the agent.
+//! A file of the machine: put there by whoever made the image or the machine, or by a program that ran before
+//! the agent.
 
 use std::os::unix::fs::MetadataExt;
 

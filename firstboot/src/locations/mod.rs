@@ -1,5 +1,5 @@
-//! Locations: where the operator can put a node config besides user data. A location is one file here and one line in
-//! [`ALL`]; all of them take precedence over the platform's user data.
+//! Locations: where the operator can put a node config besides user data. A location is one file here and one
+//! line in [`ALL`]; all of them take precedence over the platform's user data.
 //!
 //! | order | location | configured by | network |
 //! |---|---|---|---|
@@ -35,8 +35,8 @@ pub struct LocationContext<'a> {
     pub root: &'a Root,
     /// The kernel command line.
     pub command_line: &'a CommandLine,
-    /// Fetches a URL: at most [`crate::document::LIMIT`] bytes, https by the system's CAs. Called only for a URL of the
-    /// command line.
+    /// Fetches a URL: at most [`crate::document::LIMIT`] bytes, https by the system's CAs. Called only for a
+    /// URL of the command line.
     pub fetch: &'a dyn Fn(&str) -> Result<Document>,
 }
 

@@ -1,8 +1,9 @@
-//! A URL on the kernel command line: `firstboot.config=https://…`, and `firstboot.config-sha256=…` to pin what it must give.
-//! Plain http is read only when the digest is pinned: what comes over it may come from anyone.
+//! A URL on the kernel command line: `firstboot.config=https://…`, and `firstboot.config-sha256=…` to pin
+//! what it must give. Plain http is read only when the digest is pinned: what comes over it may come from
+//! anyone.
 //!
-//! In the URL stand variables of the machine ([`super::variables`]), so that one boot entry serves many machines:
-//! `https://boot.example/${mac}.yaml`.
+//! In the URL stand variables of the machine ([`super::variables`]), so that one boot entry serves many
+//! machines: `https://boot.example/${mac}.yaml`.
 
 use ring::digest::{SHA256, digest};
 
@@ -71,8 +72,9 @@ fn firmware_names_seed(root: &Root) -> bool {
         .is_some()
 }
 
-/// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is refused. The digest may be that
-/// of a seed, which the command line names, or the firmware does (`has_seed`).
+/// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is
+/// refused. The digest may be that of a seed, which the command line names, or the firmware does
+/// (`has_seed`).
 fn parse(line: &CommandLine, has_seed: &dyn Fn() -> bool) -> Result<Option<Asked>> {
     let pinned = pinned_digest(line)?;
     let Some(url) = line.value(URL).map(str::to_owned) else {

@@ -31,8 +31,8 @@ pub(crate) fn config(trust: &Trust, certificate: Option<&ClientCertificate>) -> 
     with_client(builder()?.with_root_certificates(roots), certificate)
 }
 
-/// A configuration that accepts every certificate, for a connection whose chain is verified afterwards. The peer still
-/// proves that it has the key of the certificate that it shows.
+/// A configuration that accepts every certificate, for a connection whose chain is verified afterwards. The
+/// peer still proves that it has the key of the certificate that it shows.
 pub(crate) fn unverified() -> Result<Arc<ClientConfig>> {
     with_verifier(Accepts::Any, None)
 }

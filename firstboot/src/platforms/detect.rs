@@ -4,9 +4,9 @@
 //! evidence (SMBIOS, command line, labels, channels of the hypervisor) ─► signs of every platform ─► the one platform
 //! ```
 //!
-//! The strongest sign wins: a pin, then the firmware's tables, then a file system's label, then a channel of the
-//! hypervisor. Weaker signs are not even looked for. A machine without evidence sends no request: on unknown hardware
-//! anyone on the link could answer at a link-local address (CVE-2024-6174).
+//! The strongest sign wins: a pin, then the firmware's tables, then a file system's label, then a channel of
+//! the hypervisor. Weaker signs are not even looked for. A machine without evidence sends no request: on
+//! unknown hardware anyone on the link could answer at a link-local address (CVE-2024-6174).
 
 use contract::suggest;
 
@@ -28,7 +28,8 @@ pub struct Detection {
     pub others: Vec<(&'static str, String)>,
 }
 
-/// Detects the platform. The image's trust policy may pin one (`pinned`); it takes precedence over the kernel argument.
+/// Detects the platform. The image's trust policy may pin one (`pinned`); it takes precedence over the kernel
+/// argument.
 pub fn detect(evidence: &Evidence, pinned: Option<&str>) -> Result<Detection> {
     let by_argument =
         evidence.command_line.value(PIN).map(|name| (name, format!("the kernel argument {PIN}")));

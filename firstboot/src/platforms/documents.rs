@@ -1,4 +1,4 @@
-//! The parsers of all documents that metadata services give: what whoever is on the link may have written.
+//! The parsers of all documents from metadata services. The documents are untrusted.
 
 use super::{
     akamai, alibaba, azure, cloudstack, digitalocean, ec2, equinix, gce, hetzner, openstack, oracle,

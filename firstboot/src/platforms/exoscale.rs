@@ -1,4 +1,5 @@
-//! Exoscale: a request for each fact (<https://community.exoscale.com/product/compute/instances/how-to/cloud-init/>).
+//! Exoscale: a request for each fact
+//! (<https://community.exoscale.com/product/compute/instances/how-to/cloud-init/>).
 
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;

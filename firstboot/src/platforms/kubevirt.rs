@@ -1,5 +1,5 @@
-//! KubeVirt: a config drive or a NoCloud disk, whichever its `cloudInitConfigDrive` or `cloudInitNoCloud` volume attaches
-//! (<https://kubevirt.io/user-guide/user_workloads/startup_scripts/>).
+//! KubeVirt: a config drive or a NoCloud disk, whichever its `cloudInitConfigDrive` or `cloudInitNoCloud`
+//! volume attaches (<https://kubevirt.io/user-guide/user_workloads/startup_scripts/>).
 
 use super::{Platform, PlatformData, ReadContext, nocloud};
 use crate::error::Result;

@@ -1,5 +1,6 @@
-//! A machine that shows no platform and was booted with a config, usually over the network: `firstboot.config=URL` or
-//! `firstboot.config-inline=`. Facts come from its firmware; the config comes from those places.
+//! A machine that shows no platform and was booted with a config, usually over the network:
+//! `firstboot.config=URL` or `firstboot.config-inline=`. Facts come from its firmware; the config comes from
+//! those places.
 
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
@@ -10,7 +11,7 @@ use crate::locations::{inline, url};
 pub(super) const PLATFORM: Platform =
     Platform { signs: &[Sign::Other(Strength::Told, booted_with_config)], ..Platform::named("metal", read) };
 
-/// What vendors leave in fields that nobody filled in, in lower case.
+/// The placeholders of vendors in unset fields, in lower case.
 const PLACEHOLDERS: &[&str] = &[
     "to be filled by o.e.m.",
     "default string",

@@ -1,8 +1,8 @@
-//! Platforms: where facts about the machine and its user data come from. A platform is one file or folder here and one
-//! line in [`ALL`].
+//! Platforms: where facts about the machine and its user data come from. A platform is one file or folder
+//! here and one line in [`ALL`].
 //!
-//! A machine has one platform ([`detect`]), and only its metadata is read. A node config that the operator named at one of
-//! the [`crate::locations`] takes precedence over the platform's user data.
+//! A machine has one platform ([`detect`]), and only its metadata is read. A node config that the operator
+//! named at one of the [`crate::locations`] takes precedence over the platform's user data.
 //!
 //! An error ends the search: a config meant for this machine must not be replaced by another one.
 

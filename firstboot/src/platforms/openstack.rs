@@ -1,5 +1,6 @@
 //! OpenStack: the config drive where there is one, else the metadata service
-//! (<https://docs.openstack.org/nova/latest/user/metadata.html>). The drive cannot be answered by anyone else on the link.
+//! (<https://docs.openstack.org/nova/latest/user/metadata.html>). The drive cannot be answered by anyone else
+//! on the link.
 
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;

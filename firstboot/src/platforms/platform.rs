@@ -90,9 +90,11 @@ pub struct ReadContext<'a> {
     pub deadline: Deadline,
     /// Notices for the operator; never a secret.
     pub notices: Vec<String>,
-    /// Fetches a URL configured by the operator: at most [`crate::document::LIMIT`] bytes, https by the system's CAs.
+    /// Fetches a URL configured by the operator: at most [`crate::document::LIMIT`] bytes, https by the
+    /// system's CAs.
     pub fetch: &'a dyn Fn(&str) -> Result<Document>,
-    /// Address of the metadata service, where it is not the platform's usual one: tests run a service of their own.
+    /// Address of the metadata service, where it is not the platform's usual one: tests run a service of
+    /// their own.
     pub service: Option<&'a str>,
 }
 
@@ -110,8 +112,8 @@ impl ReadContext<'_> {
         }
     }
 
-    /// Compares the machine's id with the one in its firmware, on platforms that put it there. A difference is a notice and
-    /// a losing candidate; the service's word counts. Returns whether they agree.
+    /// Compares the machine's id with the one in its firmware, on platforms that put it there. A difference
+    /// is a notice and a losing candidate; the service's word counts. Returns whether they agree.
     pub(crate) fn compare_id(&mut self, field: Field, firmware: Option<String>, facts: &mut Facts) -> bool {
         let (Some(firmware), Some(id)) = (firmware, facts.instance_id.value().cloned()) else { return true };
         if firmware.eq_ignore_ascii_case(&id) {

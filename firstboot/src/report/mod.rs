@@ -1,13 +1,13 @@
-//! Reports: how a run ended, sent to those who wait for the node. The verdict on the console comes first and always;
-//! reports are for receivers that do not read consoles.
+//! Reports: how a run ended, sent to those who wait for the node. The verdict on the console comes first and
+//! always; reports are for receivers that do not read consoles.
 //!
 //! ```text
 //! config `report` ─┐
 //! facts ───────────┴─► targets ─► reporters by urgency ─► a request each (pure) ─► sent: 10 s, tried again where that helps
 //! ```
 //!
-//! A reporter of a platform belongs to the platform's row; one of no platform is a file here and one line in [`GENERAL`].
-//! A report that fails is a warning, and changes neither verdict nor exit code.
+//! A reporter of a platform belongs to the platform's row; one of no platform is a file here and one line in
+//! [`GENERAL`]. A report that fails is a warning, and changes neither verdict nor exit code.
 
 mod phone_home;
 mod webhook;
@@ -44,7 +44,8 @@ pub fn named(kind: &str) -> Option<&'static Reporter> {
     reporters().into_iter().find(|reporter| reporter.kind == kind)
 }
 
-/// The reports to send, in their order: those that the config lists (`configured`), else the platform's default.
+/// The reports to send, in their order: those that the config lists (`configured`), else the platform's
+/// default.
 fn targets(configured: Option<&[ReportTarget]>, facts: &Facts) -> Vec<(&'static Reporter, ReportTarget)> {
     let of = |reporter: &'static Reporter| match configured {
         Some(targets) => targets
@@ -67,7 +68,8 @@ pub fn planned(configured: Option<&[ReportTarget]>, facts: &Facts) -> Vec<String
     targets(configured, facts).into_iter().map(line).collect()
 }
 
-/// Sends all reports of a run. `configured` is the config's list; none when it has no list, or there is no config.
+/// Sends all reports of a run. `configured` is the config's list; none when it has no list, or there is no
+/// config.
 pub fn send(
     root: &Root,
     configured: Option<&[ReportTarget]>,

@@ -1,7 +1,7 @@
-//! What a reporter is: a way to tell somebody outside the machine how a run ended.
+//! The type of a reporter: a way to report the outcome of a run to a service outside the machine.
 //!
-//! A platform has its reporters in its row of [`crate::platforms::ALL`]; [`crate::report`] has those that belong to no
-//! platform, and decides which are used.
+//! A platform has its reporters in its row of [`crate::platforms::ALL`]; [`crate::report`] has those that
+//! belong to no platform, and decides which are used.
 
 pub(crate) mod target;
 pub(crate) mod xml;
@@ -42,7 +42,8 @@ pub struct Reporter {
     pub when: &'static [Outcome],
     /// The settings that a config may give it.
     pub settings: &'static [Setting],
-    /// Whether it is used when the config lists no reports: the platform waits for the report, or names its receiver.
+    /// Whether it is used when the config lists no reports: the platform waits for the report, or names its
+    /// receiver.
     pub by_default: fn(&Facts) -> bool,
     /// The receiver, without anything secret; an error names what is missing for a report.
     pub receiver: fn(&ReportTarget, &Facts) -> Result<String>,
@@ -182,8 +183,8 @@ pub(crate) fn word(outcome: Outcome) -> String {
     json!(outcome).as_str().unwrap_or_default().to_owned()
 }
 
-/// A form's body (`application/x-www-form-urlencoded`), encoded so that every reader agrees: all but RFC 3986's
-/// unreserved bytes.
+/// A form's body (`application/x-www-form-urlencoded`), encoded so that every reader agrees: all but RFC
+/// 3986's unreserved bytes.
 pub(crate) fn form(fields: &[(&str, &str)]) -> String {
     let encode = |text: &str| percent::encoded(text, b"");
     fields

@@ -1,4 +1,5 @@
-//! A URL that a config names, or a platform: https by the system's CAs or a pinned one; without TLS only where nobody is in between.
+//! The URL of a report target: https with the system's CAs or a pinned CA; without TLS only to loopback and
+//! link-local addresses.
 
 use std::net::IpAddr;
 

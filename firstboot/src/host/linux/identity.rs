@@ -6,13 +6,13 @@ use super::files;
 use super::root::Root;
 use crate::text::hex;
 
-/// In front of what is hashed, so that the identity is of use to nobody else.
+/// A prefix for the hash, so that the identity is useless for other purposes.
 const DOMAIN: &[u8] = b"firstboot machine identity v1\0";
 
 /// Longest file that is read here; all are one line.
 const LIMIT: u64 = 4096;
 
-/// Firmware identifiers that many machines share: vendors ship them when nobody filled them in.
+/// Firmware identifiers that many machines share, because vendors did not set them.
 const SHARED_UUIDS: &[&str] = &[
     "03000200-0400-0500-0006-000700080009",
     "00020003-0004-0005-0006-000700080009",
@@ -41,7 +41,8 @@ pub fn doubt(uuid: &str) -> Option<String> {
     None
 }
 
-/// The firmware's identifier as it is, from `/sys/class/dmi/id/product_uuid`; none where there is no DMI, as on many arm64 machines.
+/// The firmware's identifier as it is, from `/sys/class/dmi/id/product_uuid`; none where there is no DMI, as
+/// on many arm64 machines.
 pub fn product_uuid(root: &Root) -> Option<String> {
     line(root, "/sys/class/dmi/id/product_uuid")
 }
@@ -57,8 +58,9 @@ pub fn boot_id(root: &Root) -> Option<String> {
     line(root, "/proc/sys/kernel/random/boot_id")
 }
 
-/// The machine's identity, 64 hex digits: the SHA-256 of its firmware's identifier if that one is worth anything, else of its
-/// machine-id; none when it has neither. A clone of the disk on another (virtual) machine has another identity.
+/// The machine's identity, 64 hex digits: the SHA-256 of its firmware's identifier if that one is worth
+/// anything, else of its machine-id; none when it has neither. A clone of the disk on another (virtual)
+/// machine has another identity.
 pub fn of(root: &Root) -> Option<String> {
     let firmware = product_uuid(root)
         .filter(|uuid| doubt(uuid).is_none())

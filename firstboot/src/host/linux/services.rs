@@ -47,14 +47,14 @@ pub enum Enablement {
     Disabled,
     /// There is no such service.
     Absent,
-    /// Nobody can say.
+    /// Unknown.
     Unknown,
 }
 
 /// Whether a service that does not answer is worth waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prospect {
-    /// It runs, is starting, or will be started; or nobody can say.
+    /// It runs, is starting, or will be started; or this is unknown.
     Hopeful,
     /// It does not run, and nothing is about to start it.
     Idle,
@@ -183,7 +183,8 @@ impl Services {
         }
     }
 
-    /// Lets the manager read its files again, but only when those of `service` have changed since it read them; says whether it did.
+    /// Lets the manager read its files again, but only when those of `service` have changed since it read
+    /// them; says whether it did.
     pub fn reload_if_changed(self, service: &str) -> Result<bool> {
         if self != Self::Systemd {
             return Ok(false);

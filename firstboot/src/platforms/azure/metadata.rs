@@ -101,7 +101,8 @@ fn with_lower_case_group(id: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// Machines of generation 1, which have no EFI, show the first three groups of their UUID with the bytes in the other order.
+/// Machines of generation 1, which have no EFI, show the first three groups of their UUID with the bytes in
+/// the other order.
 fn own_order(uuid: &str, is_first_generation: bool) -> String {
     let uuid = uuid.to_ascii_lowercase();
     if !is_first_generation || !uuid.is_ascii() {
@@ -121,7 +122,8 @@ fn own_order(uuid: &str, is_first_generation: bool) -> String {
     groups.collect::<Vec<_>>().join("-")
 }
 
-/// The custom data on the provisioning disc. A disc that cannot be read is noted on: most machines have nothing on it.
+/// The custom data on the provisioning disc. A disc that cannot be read is noted on: most machines have
+/// nothing on it.
 fn provisioning(context: &mut ReadContext) -> Result<Option<UserData>> {
     let discs: Vec<Disk> = context
         .evidence

@@ -1,6 +1,6 @@
 //! Microsoft Azure: the instance metadata service
-//! (<https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>), the wire server, and the disc that a
-//! machine is provisioned with.
+//! (<https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>), the wire server, and the
+//! disc that a machine is provisioned with.
 
 pub(crate) mod metadata;
 pub mod report;

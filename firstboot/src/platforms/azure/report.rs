@@ -1,6 +1,7 @@
 //! Azure: a machine that does not say that it is ready fails to be provisioned after some twenty minutes
-//! (<https://learn.microsoft.com/en-us/azure/virtual-machines/linux/no-agent>). The wireserver gives the goal state, whose identifiers the
-//! health report repeats. The host also reads a report from the key-value pool, even when the network is down.
+//! (<https://learn.microsoft.com/en-us/azure/virtual-machines/linux/no-agent>). The wireserver gives the goal
+//! state, whose identifiers the health report repeats. The host also reads a report from the key-value pool,
+//! even when the network is down.
 
 use std::time::SystemTime;
 

@@ -1,6 +1,6 @@
 //! Amazon EC2: the instance metadata service, only version 2
-//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html>). Version 1 answers anyone who can make
-//! the machine send a request, so the agent never uses it.
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html>). Version 1 answers
+//! anyone who can make the machine send a request, so the agent never uses it.
 
 pub(crate) mod metadata;
 
@@ -59,7 +59,8 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("ec2", metadata::read)
 };
 
-/// Machines on Xen have a UUID that begins with ec2, in either order of the bytes of its first group. On other machines that is chance.
+/// Machines on Xen have a UUID that begins with ec2, in either order of the bytes of its first group. On
+/// other machines that is chance.
 fn uuid(evidence: &Evidence) -> Option<String> {
     let is_xen = evidence.field(Field::SysVendor) == Some("Xen")
         || evidence.field(Field::ProductSerial) == evidence.field(Field::ProductUuid);

@@ -145,7 +145,8 @@ impl Refusal {
     }
 }
 
-/// The error in an answer of the Query API: `<ErrorResponse><Error><Code>…</Code><Message>…</Message></Error></ErrorResponse>`.
+/// The error in an answer of the Query API:
+/// `<ErrorResponse><Error><Code>…</Code><Message>…</Message></Error></ErrorResponse>`.
 fn refusal(body: &[u8]) -> Option<Refusal> {
     let text = std::str::from_utf8(body).ok()?;
     let document = xml::parse(text)?;

@@ -1,5 +1,6 @@
 //! AWS Signature Version 4 for the Query API, whose requests ask for `/` without a query
-//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>). Pure; tested with AWS's own test suite.
+//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>). Pure;
+//! tested with AWS's own test suite.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -37,7 +38,8 @@ pub fn now() -> Option<DateTime> {
     DateTime::from_system_time(SystemTime::now()).ok()
 }
 
-/// The headers that a request needs beside `headers`, all of which are signed: the names in lower case, the last one is `authorization`.
+/// The headers that a request needs beside `headers`, all of which are signed: the names in lower case, the
+/// last one is `authorization`.
 pub fn sign(
     credentials: &Credentials,
     scope: &Scope,

@@ -1,5 +1,6 @@
-//! Equinix Metal: metadata over TLS (<https://deploy.equinix.com/developers/docs/metal/server-metadata/metadata/>). Its
-//! machines are plain hardware: only an argument of the boot loader shows the platform.
+//! Equinix Metal: metadata over TLS
+//! (<https://deploy.equinix.com/developers/docs/metal/server-metadata/metadata/>). Its machines are plain
+//! hardware: only an argument of the boot loader shows the platform.
 
 pub(crate) mod metadata;
 mod report;

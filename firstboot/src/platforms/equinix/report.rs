@@ -1,4 +1,5 @@
-//! Equinix Metal: the metadata names who waits (`phone_home_url`); states go there, events to `/events` below it, as JSON.
+//! Equinix Metal: the metadata names who waits (`phone_home_url`); states go there, events to `/events` below
+//! it, as JSON.
 
 use serde_json::json;
 

@@ -1,5 +1,6 @@
-//! The config drive: a disk or disc as OpenStack's Nova makes it (<https://docs.openstack.org/nova/latest/user/metadata.html>), with the
-//! label `config-2`. KubeVirt and Nutanix make them too.
+//! The config drive: a disk or disc as OpenStack's Nova makes it
+//! (<https://docs.openstack.org/nova/latest/user/metadata.html>), with the label `config-2`. KubeVirt and
+//! Nutanix make them too.
 //!
 //! | file | what is taken |
 //! |---|---|
@@ -129,7 +130,8 @@ struct Placement {
     availability_zone: Option<String>,
 }
 
-/// Takes the facts of `ec2/latest/meta-data.json`, and gives the addresses in it. Its instance-id is not the one that the cloud's API knows.
+/// Takes the facts of `ec2/latest/meta-data.json`, and gives the addresses in it. Its instance-id is not the
+/// one that the cloud's API knows.
 pub fn ec2_meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
     let found: Ec2MetaData = parse(bytes, source)?;
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());

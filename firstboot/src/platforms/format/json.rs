@@ -1,6 +1,8 @@
-//! Documents of metadata services: JSON (RFC 8259) or YAML, fields by JSON pointer (RFC 6901) where `*` is each item of a list.
+//! Documents of metadata services: JSON (RFC 8259) or YAML, fields by JSON pointer (RFC 6901) where `*` is
+//! each item of a list.
 //!
-//! What a document holds is never repeated in an error: user-data may be in it. Its texts are overwritten when it is dropped.
+//! What a document holds is never repeated in an error: user-data may be in it. Its texts are overwritten
+//! when it is dropped.
 
 use std::collections::BTreeMap;
 
@@ -113,7 +115,7 @@ impl Json {
     pub fn add(&self, facts: &mut Facts, fields: &[(&str, &'static str)]) -> Result<()> {
         fields.iter().try_for_each(|(path, field)| {
             let value = self.text(path)?;
-            // An extra field that nobody said anything of does not exist.
+            // Skip absent values, so that no empty fact is created.
             value.into_iter().for_each(|value| facts.fact(field).add(value, self.origin(path)));
             Ok(())
         })
@@ -155,8 +157,8 @@ impl Json {
         texts.filter_map(Result::transpose).collect()
     }
 
-    /// Addresses: patterns, with who can reach what is there (by their number where none is given). What is no address is left out: some
-    /// platforms put words there.
+    /// Addresses: patterns, with who can reach what is there (by their number where none is given). What is
+    /// no address is left out: some platforms put words there.
     pub fn addresses(&self, patterns: &[(&str, Option<Scope>)]) -> Result<Vec<Address>> {
         let mut found = Vec::new();
         for (pattern, scope) in patterns {

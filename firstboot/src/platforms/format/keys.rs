@@ -63,7 +63,8 @@ pub(crate) fn listed(text: &str, scope: Option<Scope>) -> Vec<Address> {
     ips.map(|ip| Address { scope: scope.unwrap_or_else(|| Scope::of(ip)), ip }).collect()
 }
 
-/// Tags: `folder` lists their names. Services have it only when the machine was started with tags in its metadata.
+/// Tags: `folder` lists their names. Services have it only when the machine was started with tags in its
+/// metadata.
 pub(crate) fn tags(service: &mut Service, folder: &str, facts: &mut Facts) -> Result<()> {
     let Some(names) = service.find_text(&format!("{folder}/"))? else { return Ok(()) };
     let mut tags = BTreeMap::new();

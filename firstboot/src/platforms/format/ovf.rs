@@ -1,5 +1,5 @@
-//! The environment that vSphere gives a machine made from an OVF package: XML, in a guestinfo key or on a disc
-//! (DSP0243, section 11; DSP8027 for the schema).
+//! The environment that vSphere gives a machine made from an OVF package: XML, in a guestinfo key or on a
+//! disc (DSP0243, section 11; DSP8027 for the schema).
 //!
 //! ```xml
 //! <Environment xmlns="http://schemas.dmtf.org/ovf/environment/1" xmlns:oe="http://schemas.dmtf.org/ovf/environment/1">
@@ -14,7 +14,7 @@ use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 
-/// The document without any property, for whoever must leave nothing in it.
+/// The document without any property, to overwrite secrets.
 pub const EMPTY: &str = "<Environment xmlns=\"http://schemas.dmtf.org/ovf/environment/1\"/>";
 
 /// Most nodes that are read.
@@ -65,7 +65,8 @@ pub fn parse(bytes: &[u8], source: &str) -> Result<Environment> {
     })
 }
 
-/// The value of a property of the machine itself; those of other machines of the package stand in sections of their own.
+/// The value of a property of the machine itself; those of other machines of the package stand in sections of
+/// their own.
 fn property<'a>(xml: &'a Xml<'_>, key: &str) -> Option<&'a str> {
     let children = |node: Node<'a, '_>, name: &'static str| {
         node.children().filter(move |child| child.tag_name().name() == name)

@@ -1,4 +1,5 @@
-//! Google Compute Engine: the metadata server (<https://cloud.google.com/compute/docs/metadata/querying-metadata>).
+//! Google Compute Engine: the metadata server
+//! (<https://cloud.google.com/compute/docs/metadata/querying-metadata>).
 
 pub(crate) mod metadata;
 mod report;
@@ -19,7 +20,8 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Begins(Field::ProductSerial, "GoogleCloud-"),
     ],
     provider_id: Some("gce://${project}/${zone}/${name}"),
-    // The cloud controller manager finds an instance by its name, not by its host name, which has the project in it.
+    // The cloud controller manager finds an instance by its name, not by its host name, which has the project
+    // in it.
     node_name: Some("${name}"),
     guarded: ADDRESSES,
     reporters: &[&report::REPORTER],

@@ -1,5 +1,6 @@
 //! Google Compute Engine: guest attributes, which `gcloud compute instances get-guest-attributes` shows
-//! (<https://cloud.google.com/compute/docs/metadata/manage-guest-attributes>). They must be enabled on the instance.
+//! (<https://cloud.google.com/compute/docs/metadata/manage-guest-attributes>). They must be enabled on the
+//! instance.
 
 use http::Method;
 
@@ -26,7 +27,7 @@ fn receiver(_: &ReportTarget, _: &Facts) -> Result<String> {
     Ok("guest attributes firstboot/outcome and firstboot/verdict".to_owned())
 }
 
-/// The attributes: the whole verdict first, so that whoever waits for the outcome finds it.
+/// The attributes. The whole verdict comes first, so that it exists when a client sees the outcome.
 fn attributes(context: &ReportContext) -> [(String, String); 2] {
     let (verdict, outcome) = (context.summary().to_string(), word(context.status.outcome));
     [(format!("{ATTRIBUTES}/verdict"), verdict), (format!("{ATTRIBUTES}/outcome"), outcome)]

@@ -1,5 +1,5 @@
-//! Facts and user data: pairs that the host's administrator gives the machine. Where no pair has a config, a NoCloud disk
-//! is read.
+//! Facts and user data: pairs that the host's administrator gives the machine. Where no pair has a config, a
+//! NoCloud disk is read.
 //!
 //! | pair | meaning |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! Hyper-V: pairs of keys and values between host and guest (`Msvm_KvpExchangeDataItem`), which `hv_kvp_daemon` keeps in
-//! files; the image needs that daemon (Debian: `hyperv-daemons`).
+//! Hyper-V: pairs of keys and values between host and guest (`Msvm_KvpExchangeDataItem`), which
+//! `hv_kvp_daemon` keeps in files; the image needs that daemon (Debian: `hyperv-daemons`).
 
 mod metadata;
 mod report;

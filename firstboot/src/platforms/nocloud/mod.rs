@@ -1,5 +1,5 @@
-//! NoCloud (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>): files that whoever made the machine put where it
-//! finds them. The first of these counts:
+//! NoCloud (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>): files that whoever
+//! made the machine put where it finds them. The first of these counts:
 //!
 //! | order | where | recognised by |
 //! |---|---|---|
@@ -7,7 +7,8 @@
 //! | 2 | a disk or disc | its label, `cidata` |
 //! | 3 | `/var/lib/cloud/seed/nocloud`, `/var/lib/cloud/seed/nocloud-net` | `meta-data` or `user-data` in it |
 //!
-//! `user-data` and `meta-data` are read; `network-config` and `vendor-data` are not, and a notice says so: the network is the image's.
+//! `user-data` and `meta-data` are read; `network-config` and `vendor-data` are not, and a notice says so:
+//! the network is the image's.
 
 use std::path::Path;
 

@@ -1,8 +1,10 @@
-//! `ds=nocloud;s=URL;h=HOSTNAME;i=INSTANCE-ID`: a word of the kernel command line, or of the firmware's serial number, that says where a
-//! seed is (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>).
+//! `ds=nocloud;s=URL;h=HOSTNAME;i=INSTANCE-ID`: a word of the kernel command line, or of the firmware's
+//! serial number, that says where a seed is
+//! (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>).
 //!
-//! The URL must be https. Over plain http anyone on the way can change what comes: then `firstboot.config-sha256=` must pin the user-data,
-//! and meta-data, which nothing pins, is not read. In the URL, `__dmi.KEY__` stands for a field of the firmware, by dmidecode's name.
+//! The URL must be https. Over plain http anyone on the way can change what comes: then
+//! `firstboot.config-sha256=` must pin the user-data, and meta-data, which nothing pins, is not read. In the
+//! URL, `__dmi.KEY__` stands for a field of the firmware, by dmidecode's name.
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::seed::Seed;

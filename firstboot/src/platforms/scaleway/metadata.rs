@@ -1,4 +1,5 @@
-//! Facts and user data: one document. User data is only for requests from a port below 1024, which only root can use.
+//! Facts and user data: one document. User data is only for requests from a port below 1024, which only root
+//! can use.
 
 use super::ADDRESSES;
 use crate::error::Result;

@@ -1,4 +1,5 @@
-//! Scaleway: the instance metadata service (<https://www.scaleway.com/en/docs/instances/how-to/use-cloud-init/>).
+//! Scaleway: the instance metadata service
+//! (<https://www.scaleway.com/en/docs/instances/how-to/use-cloud-init/>).
 
 pub(crate) mod metadata;
 mod report;

@@ -1,4 +1,5 @@
-//! Machines of the platforms whose metadata is served over HTTP, with documents in the shape of the real ones.
+//! Machines of the platforms whose metadata is served over HTTP, with documents in the shape of the real
+//! ones.
 
 pub(super) const CONFIG: &str = "kind: JoinConfiguration\n";
 pub(super) const ENCODED: &str = "a2luZDogSm9pbkNvbmZpZ3VyYXRpb24K";

@@ -28,7 +28,8 @@ fn machine(folder: &std::path::Path, smbios: &[(&str, &str)]) -> Root {
     root
 }
 
-/// A metadata server: each `GET /path?query` has its text, everything else is 404; every answer has this header.
+/// A metadata server: each `GET /path?query` has its text, everything else is 404; every answer has this
+/// header.
 fn metadata_server(answers: &[(&str, &str)], header: (&str, &str)) -> TestServer {
     let answers: HashMap<String, String> =
         answers.iter().map(|(line, text)| ((*line).to_owned(), (*text).to_owned())).collect();

@@ -1,4 +1,5 @@
-//! VMware vSphere, and VMware's other hypervisors. What the machine's maker gives it, the first of these that has user-data:
+//! VMware vSphere, and VMware's other hypervisors. What the machine's maker gives it, the first of these that
+//! has user-data:
 //!
 //! | order | where | overwritten after use |
 //! |---|---|---|
@@ -8,7 +9,8 @@
 //! | 4 | a disc labelled `OVF-TRANSPORT`, `OVFENV` or `OVF ENV`: `ovf-env.xml` | no |
 //! | 5 | a NoCloud disk | no |
 //!
-//! Facts come from `guestinfo.metadata` (as cloud-init's DataSourceVMware has it), the environment and the firmware.
+//! Facts come from `guestinfo.metadata` (as cloud-init's DataSourceVMware has it), the environment and the
+//! firmware.
 //!
 //! The channel to the host is tested against a host that is played ([`crate::host::vmware`]).
 
@@ -99,7 +101,8 @@ fn guestinfo(port: &mut dyn Port, notices: &mut Vec<String>) -> Result<PlatformD
     Ok(data)
 }
 
-/// The value of a key, decoded but not unpacked, and whether it is packed. None when there is none, or an overwritten one.
+/// The value of a key, decoded but not unpacked, and whether it is packed. None when there is none, or an
+/// overwritten one.
 fn decoded(port: &mut dyn Port, key: &str) -> Result<Option<(Document, bool)>> {
     let Some(value) = vmware::get(port, key)? else { return Ok(None) };
     let encoding = vmware::get(port, &format!("{key}.encoding"))?.unwrap_or_default();
@@ -175,7 +178,8 @@ fn firmware(evidence: &Evidence, facts: &mut Facts) {
     facts.instance_id.add_some(uuid, "smbios product_uuid");
 }
 
-/// `VMware-56 4d 01 … 0f-10 …`: the UUID as vCenter has it. In product_uuid, newer virtual hardware swaps bytes of the first three groups.
+/// `VMware-56 4d 01 … 0f-10 …`: the UUID as vCenter has it. In product_uuid, newer virtual hardware swaps
+/// bytes of the first three groups.
 fn uuid_of_serial(serial: &str) -> Option<String> {
     let digits: String = serial
         .strip_prefix("VMware-")?

@@ -1,5 +1,5 @@
-//! The port itself. The hypervisor sees the instruction whatever the process may do with ports; asking the kernel for the right first keeps
-//! the processor from refusing it where the host restricts the port.
+//! The port itself. The hypervisor sees the instruction whatever the process may do with ports; asking the
+//! kernel for the right first keeps the processor from refusing it where the host restricts the port.
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid;
@@ -24,8 +24,8 @@ pub(super) fn is_vmware() -> bool {
     first.ecx >> 31 == 1 && words.concat() == b"VMwareVMware"
 }
 
-/// A kernel that is locked down gives nobody the right to use ports. Then the hypervisor usually answers all the same, but may have been told
-/// not to, and the processor kills who asks: so a child asks first.
+/// A kernel that is locked down gives nobody the right to use ports. Then the hypervisor usually answers all
+/// the same, but may have been told not to, and the processor kills who asks: so a child asks first.
 #[allow(unsafe_code)] // a system call that std and nix do not offer
 pub(super) fn open() -> Option<Backdoor> {
     if !is_vmware() {
@@ -62,8 +62,8 @@ impl Port for Backdoor {
     fn call(&mut self, registers: Registers) -> Registers {
         let Registers { mut ax, bx, mut cx, mut dx, mut si, mut di } = registers;
         let mut bx = u64::from(bx);
-        // SAFETY: on VMware, which `open` makes sure of, this is a call to the hypervisor that reads and writes these registers alone;
-        // rbx, which the compiler keeps for itself, is put back.
+        // SAFETY: on VMware, which `open` makes sure of, this is a call to the hypervisor that reads and
+        // writes these registers alone; rbx, which the compiler keeps for itself, is put back.
         unsafe {
             asm!(
                 "xchg {bx}, rbx",
@@ -78,7 +78,7 @@ impl Port for Backdoor {
                 options(nostack),
             );
         }
-        // The upper half belongs to nobody.
+        // The upper half is unused.
         #[allow(clippy::cast_possible_truncation)]
         Registers { ax, bx: bx as u32, cx, dx, si, di }
     }
