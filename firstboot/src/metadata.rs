@@ -71,7 +71,7 @@ pub fn gather_at(
             Ok(PlatformData::default())
         };
         let data = if named.is_some() { without_facts(platform, data, &mut metadata.notices) } else { data? };
-        let data = believed(data, name, policy, &mut metadata.notices);
+        let data = restrict(data, name, policy, &mut metadata.notices);
         metadata.facts.merge(data.facts);
         metadata.user_data = data.user_data.map(|user_data| (name, user_data));
     }
@@ -86,8 +86,8 @@ pub fn gather_at(
     Ok(metadata)
 }
 
-/// The part that the trust policy allows.
-fn believed(
+/// Removes what the trust policy does not allow.
+fn restrict(
     mut data: PlatformData,
     name: &str,
     policy: &TrustPolicy,
