@@ -1,6 +1,7 @@
 //! The Debian base with real packages: resolving, building, and that everybody builds the same.
 //!
-//! Needs the network (a Debian mirror, see `kiln::base::apt::mirrors`), mmdebstrap and the archive's keys; says so where they are missing.
+//! Needs the network (a Debian mirror, see `kiln::base::apt::mirrors`), mmdebstrap and the archive's keys;
+//! says so where they are missing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -42,7 +43,8 @@ const NODE: &[&str] = &[
     "udev",
 ];
 
-/// Set in a process that a test starts to build once more in other circumstances: the folder with `lock.json` and the packages.
+/// Set in a process that a test starts to build once more in other circumstances: the folder with `lock.json`
+/// and the packages.
 const JOB: &str = "KILN_TEST_BASE_JOB";
 
 fn plan(suite: &str, packages: &[&str]) -> BasePlan {

@@ -1,4 +1,5 @@
-//! Where files are fetched from: mirrors, folders, proxies, TLS; several at once; and what the lock asks of the network.
+//! Where files are fetched from: mirrors, folders, proxies, TLS; several at once; and what the lock asks of
+//! the network.
 
 use std::fs;
 use std::io::Write as _;

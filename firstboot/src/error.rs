@@ -1,4 +1,5 @@
-//! One error type: what failed, on what, what to do next. Its kind is the exit code and the word that machines read.
+//! One error type: what failed, on what, what to do next. Its kind is the exit code and the word that
+//! machines read.
 
 use std::fmt;
 
@@ -13,7 +14,8 @@ pub enum ErrorKind {
     Config,
     /// A source of metadata could not be read.
     Source,
-    /// No answer from the API server: address, name, route, time-out, or it answers with errors of its own (429, 5xx).
+    /// No answer from the API server: address, name, route, time-out, or it answers with errors of its own
+    /// (429, 5xx).
     Unreachable,
     /// The API server is not the one that the config trusts: pin, signature, certificate.
     Untrusted,
@@ -123,7 +125,8 @@ impl std::error::Error for Failure {}
 
 /// Says what was being done when an operation of the host failed.
 pub trait Context<T> {
-    /// Turns an error of the operating system into a [`ErrorKind::Host`] failure: `writing /etc/kubernetes/kubelet.conf: No space left on device`.
+    /// Turns an error of the operating system into a [`ErrorKind::Host`] failure:
+    /// `writing /etc/kubernetes/kubelet.conf: No space left on device`.
     fn doing(self, doing: impl fmt::Display) -> Result<T>;
 }
 

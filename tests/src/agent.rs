@@ -1,4 +1,5 @@
-//! The agent as a plain process on a machine that is a folder (`firstboot join --rootfs`): everything of a join but the services.
+//! The agent as a plain process on a machine that is a folder (`firstboot join --rootfs`): everything of a
+//! join but the services.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -175,7 +176,8 @@ impl Node {
         fs::write(path, text).expect("the folder is the test's");
     }
 
-    /// Takes the node config, as it would come from outside: it lies beside the machine's file system, not in it.
+    /// Takes the node config, as it would come from outside: it lies beside the machine's file system, not in
+    /// it.
     pub fn configure(&self, config: &str) {
         let path = self.folder.path().join("config.yaml");
         fs::write(&path, config).expect("the folder is the test's");
@@ -255,7 +257,8 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<(String, u32, Vec<u8>)>) {
     }
 }
 
-/// Runs a command of [`Node::join`] to its end; one that goes on for longer than `patience` is killed and has no exit code.
+/// Runs a command of [`Node::join`] to its end; one that goes on for longer than `patience` is killed and has
+/// no exit code.
 pub fn run(mut command: Command, patience: Duration) -> Run {
     let started = Instant::now();
     let mut child = command
@@ -290,7 +293,8 @@ pub fn verdict(text: &str) -> Value {
 pub struct Config {
     /// Host and port.
     pub endpoint: String,
-    /// `ID.SECRET`; without one there is no discovery either: the agent's own document says where to ask for both.
+    /// `ID.SECRET`; without one there is no discovery either: the agent's own document says where to ask for
+    /// both.
     pub token: String,
     /// `sha256:…`.
     pub pin: String,
@@ -383,7 +387,8 @@ fn decoded(text: &str) -> Vec<u8> {
 pub struct Dice(u64);
 
 impl Dice {
-    /// With the seed of `KILN_TEST_SEED`, else one of the clock's; it is said, so that a failure can be repeated.
+    /// With the seed of `KILN_TEST_SEED`, else one of the clock's; it is said, so that a failure can be
+    /// repeated.
     pub fn new(what: &str) -> Self {
         let given = std::env::var("KILN_TEST_SEED").ok().and_then(|text| text.parse().ok());
         let now = || {

@@ -1,4 +1,5 @@
-//! The API server's audit log with its times: what was asked, by whom, when. Each request counts once, whatever stages are logged of it.
+//! The API server's audit log with its times: what was asked, by whom, when. Each request counts once,
+//! whatever stages are logged of it.
 
 use std::collections::BTreeSet;
 use std::fs;

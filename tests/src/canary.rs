@@ -61,7 +61,8 @@ impl Marks {
         self
     }
 
-    /// Packed data too, as it is and in base64: by some fragments of it, without its beginning, which says little.
+    /// Packed data too, as it is and in base64: by some fragments of it, without its beginning, which says
+    /// little.
     #[must_use]
     pub fn and_packed(mut self, bytes: &[u8]) -> Self {
         let fragments =
@@ -101,8 +102,8 @@ impl Marks {
         found
     }
 
-    /// Runs `command` to its end and looks at it again and again from outside: its arguments and its environment, those of its children, and
-    /// the files of the machine at `root` that others can read.
+    /// Runs `command` to its end and looks at it again and again from outside: its arguments and its
+    /// environment, those of its children, and the files of the machine at `root` that others can read.
     pub fn watch(&self, root: &Path, mut command: Command) -> Watched {
         let output = workspace::scratch();
         let file = |name: &str| fs::File::create(output.path().join(name)).expect("the folder is the test's");
@@ -183,7 +184,8 @@ fn in_base64(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     })
 }
 
-/// Whether a program that is killed by a fault leaves its core in its folder, as the kernel of this machine is told.
+/// Whether a program that is killed by a fault leaves its core in its folder, as the kernel of this machine
+/// is told.
 pub fn cores_are_left() -> bool {
     let folder = workspace::scratch();
     let words = ["--core=unlimited", "sh", "-c", "kill -SEGV $$"];
@@ -196,8 +198,8 @@ pub fn cores_are_left() -> bool {
     }
 }
 
-/// Ends a program as a fault of its own would; false where it had ended by itself. (The runtime of Rust takes the first SIGSEGV from outside
-/// for an overflow of the stack that is none, and goes on.)
+/// Ends a program as a fault of its own would; false where it had ended by itself. (The runtime of Rust takes
+/// the first SIGSEGV from outside for an overflow of the stack that is none, and goes on.)
 pub fn crash(mut child: Child) -> bool {
     // One that has ended is not there to be hit.
     let _ = Command::new("kill")

@@ -91,8 +91,8 @@ impl Console {
     }
 }
 
-/// QEMU's multi-threaded TCG now and then runs a kernel into the breakpoint with which it is just patching its own text.
-/// Exactly this fault, and no other, is worth another try.
+/// QEMU's multi-threaded TCG now and then runs a kernel into the breakpoint with which it is just patching
+/// its own text. Exactly this fault, and no other, is worth another try.
 fn emulator_fault(line: &str) -> bool {
     line.contains("Oops: int3")
 }

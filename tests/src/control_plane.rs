@@ -1,6 +1,8 @@
-//! A real control plane as plain processes in namespaces of its own: `tests/lab/control-plane`, started and ended by a test.
+//! A real control plane as plain processes in namespaces of its own: `tests/lab/control-plane`, started and
+//! ended by a test.
 //!
-//! It lives as long as the pipe to its standard input: a test that fails, is killed or forgets it takes it along.
+//! It lives as long as the pipe to its standard input: a test that fails, is killed or forgets it takes it
+//! along.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -168,7 +170,8 @@ impl ControlPlane {
         command
     }
 
-    /// Asks the API as the administrator: the status and the answer. A body goes as JSON, with PATCH as a strategic merge patch.
+    /// Asks the API as the administrator: the status and the answer. A body goes as JSON, with PATCH as a
+    /// strategic merge patch.
     pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let own = |file: &str| self.folder.join(file);
         let mut command = self.command("curl");
@@ -222,7 +225,8 @@ impl ControlPlane {
         assert!(matches!(code, 200 | 202 | 404), "DELETE {path}: {code}: {answer}");
     }
 
-    /// Makes a bootstrap token, `ID.SECRET`, and waits until cluster-info bears its signature where it is to sign.
+    /// Makes a bootstrap token, `ID.SECRET`, and waits until cluster-info bears its signature where it is to
+    /// sign.
     pub fn create_token(&self, spec: &TokenSpec) -> String {
         let random = workspace::output("openssl", ["rand", "-hex", "11"]);
         let (id, secret) = random.trim().split_at(6);

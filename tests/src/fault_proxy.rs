@@ -1,5 +1,6 @@
-//! A server in the API server's place that answers its clients wrongly, late, in part or not at all, as a test wants, and
-//! passes the rest on to the real API server. It speaks TLS with whatever certificate it is given.
+//! A server in the API server's place that answers its clients wrongly, late, in part or not at all, as a
+//! test wants, and passes the rest on to the real API server. It speaks TLS with whatever certificate it is
+//! given.
 //!
 //! ```text
 //! agent ─► proxy (in a namespace of the test, 10.99.0.1:6443) ─► API server (in the control plane's namespace)
@@ -53,8 +54,8 @@ pub struct FaultProxy {
 
 impl FaultProxy {
     /// Listens on `address` in the network namespace of the process `pid`, in front of the API server of
-    /// `control_plane`. `decide` chooses what is done to each request: by its method and path (`GET /api/v1/…`), and by
-    /// the number of those before it with the same method and path.
+    /// `control_plane`. `decide` chooses what is done to each request: by its method and path
+    /// (`GET /api/v1/…`), and by the number of those before it with the same method and path.
     pub fn start(
         pid: &str,
         address: &str,

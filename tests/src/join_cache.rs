@@ -1,4 +1,5 @@
-//! Outcomes of kubeadm are kept outside the checkout: the same program, case and lab have the same outcome, and kubeadm takes its time.
+//! Outcomes of kubeadm are kept outside the checkout: the same program, case and lab have the same outcome,
+//! and kubeadm takes its time.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
@@ -19,7 +20,8 @@ const LAB: &[&str] = &[
     include_str!("lab_node.rs"),
 ];
 
-/// The kept outcome of `case` by the programs in `folder`, or that of `run`, which is kept when it is `good`: a lab that failed must not be remembered.
+/// The kept outcome of `case` by the programs in `folder`, or that of `run`, which is kept when it is `good`:
+/// a lab that failed must not be remembered.
 pub fn kept(
     folder: &Path,
     case: &Case,

@@ -78,7 +78,8 @@ impl Case {
         self.expect == "accepted"
     }
 
-    /// Writes the files into `folder` with the values of `known` for the placeholders; panics at one that has none.
+    /// Writes the files into `folder` with the values of `known` for the placeholders; panics at one that has
+    /// none.
     pub fn place(&self, folder: &Path, known: &BTreeMap<String, String>) {
         for (name, text) in &self.files {
             let path = folder.join(name);

@@ -1,5 +1,6 @@
-//! What a join did: to the machine, to the cluster, and what it said. Everything that differs from run to run (tokens, keys, times, addresses)
-//! is replaced by its kind in angle brackets, so that outcomes of different runs can be compared.
+//! What a join did: to the machine, to the cluster, and what it said. Everything that differs from run to run
+//! (tokens, keys, times, addresses) is replaced by its kind in angle brackets, so that outcomes of different
+//! runs can be compared.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -112,7 +113,8 @@ pub fn prepare(control_plane: &ControlPlane) -> Known {
     .into()
 }
 
-/// Runs `command` on a machine of its own for `case` and looks at what it did. Objects that it left in the cluster are deleted.
+/// Runs `command` on a machine of its own for `case` and looks at what it did. Objects that it left in the
+/// cluster are deleted.
 pub fn observe(
     control_plane: &ControlPlane,
     known: &Known,
@@ -209,7 +211,8 @@ fn reduced(node: &Value) -> Value {
     json!({"labels": node["metadata"]["labels"], "annotations": node["metadata"]["annotations"], "spec": node["spec"]})
 }
 
-/// The signing requests whose subject is the node `name`: spec, what openssl reads in the request, conditions.
+/// The signing requests whose subject is the node `name`: spec, what openssl reads in the request,
+/// conditions.
 fn certificate_requests(control_plane: &ControlPlane, name: &str, plain: &Plain) -> Vec<Value> {
     let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
     let list = control_plane.get(path).expect("the API serves signing requests");
@@ -283,7 +286,8 @@ fn secrets_left(node: &LabNode, known: &Known) -> Vec<String> {
 }
 
 fn kubelet_arguments(node: &LabNode) -> Vec<String> {
-    // A service manager may have been asked to start it without being waited for; one that fails is not there most of the time.
+    // A service manager may have been asked to start it without being waited for; one that fails is not there
+    // most of the time.
     let ask = "for _ in $(seq 30); do pid=$(pidof -s kubelet) && exec tr '\\0' '\\n' < /proc/$pid/cmdline; sleep 0.1; done";
     let found = node.run(["sh", "-c", ask], Duration::from_secs(5));
     found.stdout.lines().skip(1).map(str::to_owned).collect()

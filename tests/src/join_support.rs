@@ -25,7 +25,8 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 /// The guest's address on QEMU's user network.
 pub const GUEST: &str = "10.0.2.15";
 
-/// A control plane of the Kubernetes version that the image has; none, with the reason said of `what`, where this machine cannot run one.
+/// A control plane of the Kubernetes version that the image has; none, with the reason said of `what`, where
+/// this machine cannot run one.
 pub fn control_plane(what: &str) -> Option<&'static ControlPlane> {
     static CONTROL_PLANE: OnceLock<Option<ControlPlane>> = OnceLock::new();
     let start = || {
@@ -109,7 +110,8 @@ fn pressed(folder: &Path, label: &str, files: &Path, form: &str) -> PathBuf {
     disc
 }
 
-/// The same as UDF alone (ECMA-167), as the fabric of a cloud makes it: what says ISO 9660 is overwritten by what follows it, which says UDF.
+/// The same as UDF alone (ECMA-167), as the fabric of a cloud makes it: what says ISO 9660 is overwritten by
+/// what follows it, which says UDF.
 pub fn udf_disc(folder: &Path, label: &str, files: &Path) -> PathBuf {
     const SECTOR: usize = 2048;
     let disc = pressed(folder, label, files, "-udf");

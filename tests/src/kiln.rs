@@ -20,7 +20,8 @@ pub const JOIN: &str = "tests/images/join.toml";
 /// The container image of a shell and small tools that [`image_with_containers`] carries.
 pub const BUSYBOX: &str = "localhost/lab/busybox:1";
 
-/// The folder of `kiln` and the static `firstboot`, as a release has them: `KILN_PROGRAMS`, else built from this checkout.
+/// The folder of `kiln` and the static `firstboot`, as a release has them: `KILN_PROGRAMS`, else built from
+/// this checkout.
 pub fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
@@ -144,19 +145,21 @@ impl Image {
     }
 }
 
-/// The image of `definition`, built once for all tests and runs with the same programs, definitions and parts.
+/// The image of `definition`, built once for all tests and runs with the same programs, definitions and
+/// parts.
 pub fn image(definition: &str) -> Image {
     shared(definition, "", &[])
 }
 
-/// The disk image of `definition` with the container images that a pod needs on a machine that reaches no registry: [`BUSYBOX`], and a
-/// stand-in for the runtime's pause image. Built once, as [`image`].
+/// The disk image of `definition` with the container images that a pod needs on a machine that reaches no
+/// registry: [`BUSYBOX`], and a stand-in for the runtime's pause image. Built once, as [`image`].
 pub fn image_with_containers(definition: &str) -> Image {
     let preload = lab().preload(&workspace::root().join(definition));
     shared(definition, "+containers", &[preload, "outputs=[\"raw\"]".to_owned()])
 }
 
-/// The image of [`JOIN`]: the default one with [`BUSYBOX`] and a pod network that ends at the machine, as a disk and for the network.
+/// The image of [`JOIN`]: the default one with [`BUSYBOX`] and a pod network that ends at the machine, as a
+/// disk and for the network.
 pub fn joining_image() -> Image {
     let preload = lab().preload(&workspace::root().join(JOIN));
     shared(JOIN, "", &[preload])

@@ -1,4 +1,5 @@
-//! The lab: real parts in the shape of upstream's release hosts (`tests/lab/mirror`), the same on every machine that can run these tests.
+//! The lab: real parts in the shape of upstream's release hosts (`tests/lab/mirror`), the same on every
+//! machine that can run these tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use crate::workspace;
 pub struct Lab {
     /// The folder to pass as `--mirror https://=`.
     pub mirror: PathBuf,
-    /// Version of each part: `kubernetes`, `containerd`, `runc`, `cni-plugins`, and `crictl` where one can be had.
+    /// Version of each part: `kubernetes`, `containerd`, `runc`, `cni-plugins`, and `crictl` where one can be
+    /// had.
     pub versions: BTreeMap<String, String>,
 }
 
@@ -40,7 +42,8 @@ impl Lab {
             .collect()
     }
 
-    /// The `--set` value that puts the container images of `tests/lab/preload` into the image of `definition`.
+    /// The `--set` value that puts the container images of `tests/lab/preload` into the image of
+    /// `definition`.
     pub fn preload(&self, definition: &Path) -> String {
         let _alone = workspace::exclusive("lab");
         workspace::output(&script("preload"), [definition]).trim().to_owned()

@@ -1,5 +1,6 @@
-//! A machine of its own beside a control plane, `tests/lab/node`: host name, address, root file system, container runtime, service manager (a stand-in)
-//! and kubelet (the real one). Two of them started alike can be compared after two programs have worked on them.
+//! A machine of its own beside a control plane, `tests/lab/node`: host name, address, root file system,
+//! container runtime, service manager (a stand-in) and kubelet (the real one). Two of them started alike can
+//! be compared after two programs have worked on them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -56,7 +57,8 @@ pub struct Entry {
 }
 
 impl LabNode {
-    /// Starts a machine with the host name `name`; the programs in `folders` lie in its PATH before this machine's.
+    /// Starts a machine with the host name `name`; the programs in `folders` lie in its PATH before this
+    /// machine's.
     pub fn start(control_plane: &ControlPlane, name: &str, folders: &[&Path]) -> Self {
         let scratch = workspace::scratch();
         let words = scratch.path().join("words");

@@ -1,4 +1,5 @@
-//! Harness of the end-to-end tests: builds images with the real programs, starts them in QEMU, looks inside through the serial console.
+//! Harness of the end-to-end tests: builds images with the real programs, starts them in QEMU, looks inside
+//! through the serial console.
 //!
 //! ```text
 //! lab (parts) ─► kiln (builds) ─► qemu (machine) ─► console (lines) ─► probe (facts)

@@ -1,4 +1,5 @@
-//! Network namespaces: threads of a test that work in one, and namespaces that hold only what a test puts there.
+//! Network namespaces: threads of a test that work in one, and namespaces that hold only what a test puts
+//! there.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -12,7 +13,8 @@ use crate::workspace;
 /// The address of the lab's API server; in a namespace of a test, whatever the test puts there.
 pub const API_ADDRESS: &str = "10.99.0.1";
 
-/// Runs `work` in the network namespace of the process `pid`: sockets that it opens, and threads that it starts, stay there.
+/// Runs `work` in the network namespace of the process `pid`: sockets that it opens, and threads that it
+/// starts, stay there.
 pub fn inside<T: Send>(pid: &str, work: impl FnOnce() -> T + Send) -> T {
     let path = Path::new("/proc").join(pid).join("ns/net");
     let namespace = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

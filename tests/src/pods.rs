@@ -40,7 +40,8 @@ pub fn read(control_plane: &ControlPlane, name: &str) -> Value {
         .unwrap_or(Value::Null)
 }
 
-/// What a new pod, `name`, gets from `url`, with the exit code behind it: it leaves the answer as its last words.
+/// What a new pod, `name`, gets from `url`, with the exit code behind it: it leaves the answer as its last
+/// words.
 pub fn answer_to(
     control_plane: &ControlPlane,
     node: &str,

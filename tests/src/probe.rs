@@ -1,6 +1,7 @@
-//! Looking inside a guest that has no login. Systemd takes units and scripts as credentials from the machine's firmware tables
-//! (SMBIOS type 11, systemd.system-credentials(7)), so an image is tested as it is: the script prints what it sees as
-//! `KILN-PROBE key=value` lines to the serial console and then powers the machine off or reboots it.
+//! Looking inside a guest that has no login. Systemd takes units and scripts as credentials from the
+//! machine's firmware tables (SMBIOS type 11, systemd.system-credentials(7)), so an image is tested as it is:
+//! the script prints what it sees as `KILN-PROBE key=value` lines to the serial console and then powers the
+//! machine off or reboots it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,8 +41,9 @@ pub fn install(machine: Machine, then: Then) -> Machine {
         .credential("systemd.unit-dropin.multi-user.target~probe", b"[Unit]\nWants=kiln-probe.service\n")
 }
 
-/// For a guest with systemd 252 to 255, which takes credentials but no units from them, and long ones only through fw_cfg; the file is
-/// written into `folder`. Returns the kernel argument that starts the probe: for machines whose kernel is loaded directly.
+/// For a guest with systemd 252 to 255, which takes credentials but no units from them, and long ones only
+/// through fw_cfg; the file is written into `folder`. Returns the kernel argument that starts the probe: for
+/// machines whose kernel is loaded directly.
 pub fn install_for_older(machine: Machine, then: Then, folder: &Path) -> (Machine, String) {
     let file = folder.join("probe.sh");
     std::fs::write(&file, script(then)).expect("the folder is writable");

@@ -1,4 +1,5 @@
-//! Virtual machines: plain emulation (TCG) by default, so every machine can run them; hardware only when asked for and truly there.
+//! Virtual machines: plain emulation (TCG) by default, so every machine can run them; hardware only when
+//! asked for and truly there.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
@@ -14,7 +15,8 @@ use base64::Engine;
 use crate::console::{Console, Failure};
 use crate::workspace;
 
-/// How often a boot is tried when the emulator's known fault strikes (seen about once in eight boots of some kernels).
+/// How often a boot is tried when the emulator's known fault strikes (seen about once in eight boots of some
+/// kernels).
 const ATTEMPTS: usize = 4;
 
 /// Pairs of firmware code and variable store, as Debian, Ubuntu, Fedora and Arch install them.
@@ -41,7 +43,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine with 2 processors, 2 GiB, a network card on QEMU's user network, BIOS firmware, no disk. The name shows in logs.
+    /// A machine with 2 processors, 2 GiB, a network card on QEMU's user network, BIOS firmware, no disk. The
+    /// name shows in logs.
     pub fn new(name: &str) -> Self {
         let args = [
             "-smp",
@@ -120,7 +123,8 @@ impl Machine {
         self.args(args)
     }
 
-    /// Boots from the network card: its iPXE loads `file`, an http URL or a name on a TFTP server of the folder `tftp`.
+    /// Boots from the network card: its iPXE loads `file`, an http URL or a name on a TFTP server of the
+    /// folder `tftp`.
     pub fn netboot(mut self, file: &str, tftp: Option<&Path>) -> Self {
         self.network += &format!(",bootfile={file}");
         if let Some(folder) = tftp {
@@ -129,13 +133,15 @@ impl Machine {
         self.args(["-boot", "n"])
     }
 
-    /// The guest's user network ends in the network namespace of the process `pid`: its 10.0.2.2 is the loopback address there.
+    /// The guest's user network ends in the network namespace of the process `pid`: its 10.0.2.2 is the
+    /// loopback address there.
     pub fn in_network_of(mut self, pid: &str) -> Self {
         self.namespace = Some(format!("--net=/proc/{pid}/ns/net"));
         self
     }
 
-    /// Connections to `outside` (an address and a port of the machine that the emulator runs on) reach the port `inside` of the guest.
+    /// Connections to `outside` (an address and a port of the machine that the emulator runs on) reach the
+    /// port `inside` of the guest.
     pub fn forward(mut self, outside: &str, inside: u16) -> Self {
         self.network += &format!(",hostfwd=tcp:{outside}-:{inside}");
         self
@@ -181,8 +187,8 @@ impl Machine {
         self
     }
 
-    /// Starts the machine and gives it to `script`; once more when the emulator's own fault got in the way. Panics with the console's end when it fails.
-    /// One machine of the harness runs at a time.
+    /// Starts the machine and gives it to `script`; once more when the emulator's own fault got in the way.
+    /// Panics with the console's end when it fails. One machine of the harness runs at a time.
     pub fn boot<T>(&self, mut script: impl FnMut(&mut Vm) -> Result<T, Failure>) -> T {
         let _alone = workspace::exclusive("vm");
         for attempt in 1.. {

@@ -18,7 +18,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Moves the calling thread into a network namespace of its own, in which it stays until it makes the next machine.
+    /// Moves the calling thread into a network namespace of its own, in which it stays until it makes the
+    /// next machine.
     pub fn start(simulation: Simulation) -> Self {
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
         let machine = simulation.build().unwrap_or_else(|error| panic!("{error}"));
@@ -41,8 +42,8 @@ impl Machine {
     }
 }
 
-/// Whether the threads of this process can make network namespaces. If not, the test `name` has been run in a process that can, or has been
-/// said not to run: the caller returns.
+/// Whether the threads of this process can make network namespaces. If not, the test `name` has been run in a
+/// process that can, or has been said not to run: the caller returns.
 pub fn can_start(name: &str) -> bool {
     if std::thread::spawn(|| namespace::enter_thread().is_ok()).join().unwrap_or(false) {
         return true;

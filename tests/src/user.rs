@@ -11,7 +11,8 @@ use crate::workspace;
 /// The account's name.
 const NAME: &str = "kiln-rootless";
 
-/// Where tests put what another user must reach: the checkout and the target folder may lie in a home that is closed to others.
+/// Where tests put what another user must reach: the checkout and the target folder may lie in a home that is
+/// closed to others.
 const OPEN_FOLDER: &str = "/var/tmp";
 
 /// An ordinary user with a folder of its own that holds the programs, the definitions and the parts.
@@ -58,7 +59,8 @@ impl OrdinaryUser {
         self.folder().join("mirror")
     }
 
-    /// A command that runs `program` as the user in the folder, with nothing of the caller's environment but `variables`.
+    /// A command that runs `program` as the user in the folder, with nothing of the caller's environment but
+    /// `variables`.
     pub fn command<P: AsRef<OsStr>>(&self, program: P, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(if self.switch { "runuser" } else { "env" });
         if self.switch {
@@ -107,7 +109,8 @@ impl Drop for OrdinaryUser {
     }
 }
 
-/// `useradd` gives a new account its subordinate ids where /etc/login.defs says so, as Debian's and Ubuntu's does.
+/// `useradd` gives a new account its subordinate ids where /etc/login.defs says so, as Debian's and Ubuntu's
+/// does.
 fn make_account() -> Result<(), String> {
     if Command::new("id").arg(NAME).output().is_ok_and(|output| output.status.success()) {
         return Ok(());

@@ -37,14 +37,16 @@ pub fn scratch() -> tempfile::TempDir {
         .expect("the target folder is writable")
 }
 
-/// Holds the machine-wide lock `name` until dropped: two heavy things at a time would each run into their deadlines.
+/// Holds the machine-wide lock `name` until dropped: two heavy things at a time would each run into their
+/// deadlines.
 pub fn exclusive(name: &str) -> File {
     let file = File::create(kept().join(format!("{name}.lock"))).expect("the target folder is writable");
     file.lock().expect("a lock file can be locked");
     file
 }
 
-/// Tells the reader of a test run something, also when the test passes: past the capturing of the `eprintln!` macro.
+/// Tells the reader of a test run something, also when the test passes: past the capturing of the `eprintln!`
+/// macro.
 pub fn say(text: &str) {
     // Without a terminal to read it there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "{text}");

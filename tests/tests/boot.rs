@@ -1,5 +1,5 @@
-//! The images boot: from a disk through UEFI, over the network through iPXE, and with the kernel loaded directly; what runs in them is healthy.
-//! Every boot is real: the shipped image, QEMU, the serial console.
+//! The images boot: from a disk through UEFI, over the network through iPXE, and with the kernel loaded
+//! directly; what runs in them is healthy. Every boot is real: the shipped image, QEMU, the serial console.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -76,7 +76,8 @@ fn assert_healthy(facts: &Facts) {
     }
 }
 
-/// The runtime answers in the CRI version that the image's kubelet speaks, and to crictl where the image has one.
+/// The runtime answers in the CRI version that the image's kubelet speaks, and to crictl where the image has
+/// one.
 fn assert_cri(facts: &Facts) {
     let service = if lab().kubernetes_minor() >= 26 { "cri-v1" } else { "cri-v1alpha2" };
     let serves = match facts[service].as_str() {

@@ -1,5 +1,6 @@
-//! The same join by the real kubeadm and by firstboot, each on a machine of its own beside the same API server, compared: every file (content, mode,
-//! owner), the kubelet's command line, the objects in the API, every refusal with its reason. What may differ stands in one table below, with a reason.
+//! The same join by the real kubeadm and by firstboot, each on a machine of its own beside the same API
+//! server, compared: every file (content, mode, owner), the kubelet's command line, the objects in the API,
+//! every refusal with its reason. What may differ stands in one table below, with a reason.
 
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
@@ -105,7 +106,8 @@ const ALLOWED: &[Allowed] = &[
     },
 ];
 
-/// Refusals of which kubeadm says only that its time was up: the case has the reason that firstboot must give.
+/// Refusals of which kubeadm says only that its time was up: the case has the reason that firstboot must
+/// give.
 const OUT_OF_TIME: &str = "out of time";
 
 /// One case by both.
@@ -273,8 +275,8 @@ fn leaks(pair: &Pair) -> Option<String> {
         .then(|| format!("{}: firstboot leaves a token in {:?}", pair.case.name, firstboot.secrets_left))
 }
 
-/// How many requests a join took until the kubelet had its certificate, in the middle of all that both accepted: the program's own and the kubelet's with
-/// the bootstrap token.
+/// How many requests a join took until the kubelet had its certificate, in the middle of all that both
+/// accepted: the program's own and the kubelet's with the bootstrap token.
 fn requests(pairs: &[Pair]) -> String {
     let own = |outcome: &Outcome| {
         outcome

@@ -1,4 +1,5 @@
-//! The shipped image joins a real cluster, end to end: QEMU, a real control plane, the real kubelet and runtime, and a pod that answers.
+//! The shipped image joins a real cluster, end to end: QEMU, a real control plane, the real kubelet and
+//! runtime, and a pod that answers.
 //!
 //! | boot | image | node config from | what is seen |
 //! |---|---|---|---|
@@ -170,7 +171,8 @@ fn disk_joins_runs_pods_and_comes_back_after_a_reboot() {
 }
 
 fn assert_pods_answer(control_plane: &ControlPlane) {
-    // The first process of a container hears SIGTERM only when it listens: else shutting down takes 90 seconds.
+    // The first process of a container hears SIGTERM only when it listens: else shutting down takes 90
+    // seconds.
     let line = "trap exit TERM; echo web of disk-node > /tmp/index.html; /bin/busybox httpd -f -p 8080 -h /tmp & wait";
     let ports = json!([{"containerPort": 8080, "hostPort": HOST_PORT}]);
     pods::create(control_plane, "disk-node", "web", line, &json!({"restartPolicy": "Always"}), &ports);
@@ -271,7 +273,8 @@ fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
     assert_ne!(issued[0], issued[1]);
 }
 
-/// A machine whose hardware's clock is wrong, and that no time server sets right: told before anything is written, and not tried again.
+/// A machine whose hardware's clock is wrong, and that no time server sets right: told before anything is
+/// written, and not tried again.
 #[test]
 fn a_clock_that_is_a_day_off_is_told_by_its_class() {
     let Some(control_plane) = control_plane("joins end to end") else { return };

@@ -1,5 +1,6 @@
-//! Everything that goes wrong has an outcome of its own, within its time: the class and the exit code of the verdict. Where only the environment were
-//! at fault, the same machine with the same config joins once they are well again. No run says a secret.
+//! Everything that goes wrong has an outcome of its own, within its time: the class and the exit code of the
+//! verdict. Where only the environment were at fault, the same machine with the same config joins once they
+//! are well again. No run says a secret.
 
 //!
 //! | file | holds |

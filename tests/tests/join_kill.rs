@@ -1,5 +1,6 @@
-//! The agent is killed (SIGKILL) as soon as each step stands in its journal and each file is there, and at random moments; then it runs again. The machine ends as one on
-//! which nobody disturbed it: the same files with the same modes and contents but for keys, certificates and times; one certificate request.
+//! The agent is killed (SIGKILL) as soon as each step stands in its journal and each file is there, and at
+//! random moments; then it runs again. The machine ends as one on which nobody disturbed it: the same files
+//! with the same modes and contents but for keys, certificates and times; one certificate request.
 
 use std::fs;
 use std::process::{Child, Stdio};

@@ -1,6 +1,8 @@
-//! A thousand machines join one real API server at about the same time, as after a power cut or when an autoscaler wakes up: all succeed, nobody storms.
-//! Beside them, for comparison, as many real kubeadm joins as a small machine bears. `KILN_TEST_SCALE` is the number of agents (1000), `KILN_TEST_SCALE_SPREAD` the
-//! seconds over which their starts are spread (30), `KILN_TEST_SCALE_KUBEADM` the number of kubeadm joins (6).
+//! A thousand machines join one real API server at about the same time, as after a power cut or when an
+//! autoscaler wakes up: all succeed, nobody storms. Beside them, for comparison, as many real kubeadm joins
+//! as a small machine bears. `KILN_TEST_SCALE` is the number of agents (1000), `KILN_TEST_SCALE_SPREAD` the
+//! seconds over which their starts are spread (30), `KILN_TEST_SCALE_KUBEADM` the number of kubeadm joins
+//! (6).
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -116,7 +118,8 @@ fn seconds_of_phases(node: &Node) -> f64 {
         - first
 }
 
-/// Real kubeadms at the same moment, each on a machine of its own with a kubelet: it is the kubelet that asks for the certificate.
+/// Real kubeadms at the same moment, each on a machine of its own with a kubelet: it is the kubelet that asks
+/// for the certificate.
 fn kubeadms(control_plane: &ControlPlane, count: usize) -> Joins {
     let nodes: Vec<LabNode> = (0..count)
         .map(|number| {

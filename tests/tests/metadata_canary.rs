@@ -1,8 +1,10 @@
-//! Marked secrets in user-data of every form, from every source and place, are nowhere where they could leak: whether the agent takes the config,
-//! refuses it or cannot make sense of it, they are not in what it prints, not in its status, facts or journal, not in a file that others can read,
-//! not in its arguments or environment, not in what it tells others, not in a core.
+//! Marked secrets in user-data of every form, from every source and place, are nowhere where they could leak:
+//! whether the agent takes the config, refuses it or cannot make sense of it, they are not in what it prints,
+//! not in its status, facts or journal, not in a file that others can read, not in its arguments or
+//! environment, not in what it tells others, not in a core.
 //!
-//! Each case is an agent of its own on a machine that is a folder, in a network namespace where the simulator has the platform's addresses.
+//! Each case is an agent of its own on a machine that is a folder, in a network namespace where the simulator
+//! has the platform's addresses.
 
 #[path = "metadata_canary/attempt.rs"]
 mod attempt;
@@ -139,7 +141,8 @@ fn every_source_and_every_form_is_covered() {
     assert!(CHEAP.iter().all(|name| SOURCES.iter().any(|source| source.name == *name)));
 }
 
-/// Whether a node config can be in it. A new kind does not compile here until somebody says so, and adds a format.
+/// Whether a node config can be in it. A new kind does not compile here until somebody says so, and adds a
+/// format.
 fn is_read(kind: Kind) -> bool {
     match kind {
         Kind::NodeConfig

@@ -1,5 +1,5 @@
-//! What the agent knows of a machine is what its platform says: every platform of the simulator, with its own values, with others, and with
-//! addresses of IPv6 alone.
+//! What the agent knows of a machine is what its platform says: every platform of the simulator, with its own
+//! values, with others, and with addresses of IPv6 alone.
 
 use std::net::IpAddr;
 
@@ -51,7 +51,8 @@ const FACTS: &[(&str, &str)] = &[
 const OTHERWISE: &[(&str, &str, &str)] =
     &[("azure", "zone", "westeurope-1"), ("exoscale", "region", "ch-gva-2")];
 
-/// Simulated, but read by the agent from other places: by name over TLS, from a drive, from the firmware, by a URL.
+/// Simulated, but read by the agent from other places: by name over TLS, from a drive, from the firmware, by
+/// a URL.
 const ELSEWHERE: &[&str] = &["equinix", "metal", "nocloud", "qemu", "file"];
 
 fn gather(machine: &Machine) -> Metadata {

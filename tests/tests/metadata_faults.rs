@@ -1,8 +1,9 @@
-//! Every platform with a service in the network × every fault that applies to it: the agent reads its config, or ends with an error that has
-//! a name, before its deadline. Nothing hostile and no secret is repeated, no redirect followed, no token left out.
+//! Every platform with a service in the network × every fault that applies to it: the agent reads its config,
+//! or ends with an error that has a name, before its deadline. Nothing hostile and no secret is repeated, no
+//! redirect followed, no token left out.
 //!
-//! Each case is an agent of its own (`firstboot explain`) on a machine that is a folder, in a network namespace where the simulator has the
-//! platform's addresses.
+//! Each case is an agent of its own (`firstboot explain`) on a machine that is a folder, in a network
+//! namespace where the simulator has the platform's addresses.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -151,7 +152,8 @@ fn is_of_requests(fault: &Fault) -> bool {
     !matches!(fault.script.act, Act::Nothing | Act::Late | Act::Refuse | Act::NoRoute | Act::BlackHole)
 }
 
-/// How a case must end: user-data that is missing, or of no known kind, is no failure of the source, and what is in it is the config's affair.
+/// How a case must end: user-data that is missing, or of no known kind, is no failure of the source, and what
+/// is in it is the config's affair.
 fn ends(case: &Case) -> Ends {
     match (case.fault.script.act, case.fault.ends()) {
         (Act::Status(404, _), _) if case.fault.path.is_some() => Ends::Somehow,

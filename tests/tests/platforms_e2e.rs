@@ -1,5 +1,6 @@
-//! The one image, unchanged, joins wherever it is booted: QEMU shows the platform's firmware tables, the simulator answers on the platform's own
-//! addresses, and a real control plane gets the Node. Each Node has the platform's provider-id, labels and addresses.
+//! The one image, unchanged, joins wherever it is booted: QEMU shows the platform's firmware tables, the
+//! simulator answers on the platform's own addresses, and a real control plane gets the Node. Each Node has
+//! the platform's provider-id, labels and addresses.
 //!
 //! Long: a boot for each platform. `KILN_TEST_PLATFORMS=ec2,gce` chooses some.
 

@@ -1,5 +1,6 @@
-//! The whole default image, built twice from empty caches: by this user, and by an ordinary user without any privilege, at another time, in other folders,
-//! with another zone, locale and umask. Both succeed, and every output is the same to the last bit.
+//! The whole default image, built twice from empty caches: by this user, and by an ordinary user without any
+//! privilege, at another time, in other folders, with another zone, locale and umask. Both succeed, and every
+//! output is the same to the last bit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -116,7 +117,8 @@ fn digests(folder: &Path) -> BTreeMap<String, String> {
 /// Outputs that differ whenever any other does.
 const EFFECTS: &[&str] = &["SHA256SUMS", "manifest.json"];
 
-/// What diffoscope says about the smallest file that differs by itself: small files tell a cause better than disks.
+/// What diffoscope says about the smallest file that differs by itself: small files tell a cause better than
+/// disks.
 fn explain(ours: &Path, theirs: &Path, differ: &[&String]) -> String {
     let size = |name: &String| fs::metadata(ours.join(name)).map_or(u64::MAX, |metadata| metadata.len());
     let in_both = differ.iter().filter(|name| ours.join(name).exists() && theirs.join(name).exists());

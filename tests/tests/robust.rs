@@ -1,4 +1,5 @@
-//! Builds that are killed, that run out of room, that run at the same time: what is visible under its final name is whole, and a rerun succeeds.
+//! Builds that are killed, that run out of room, that run at the same time: what is visible under its final
+//! name is whole, and a rerun succeeds.
 
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -13,13 +14,15 @@ use kiln_tests::workspace;
 /// How often a build is killed.
 const KILLS: u32 = 20;
 
-/// The first kills fall within this time after the start of a build with an empty store; later ones within what a build then takes.
+/// The first kills fall within this time after the start of a build with an empty store; later ones within
+/// what a build then takes.
 const COLD: Duration = Duration::from_secs(40);
 
 /// Room that is too small for the outputs, and for the store: in bytes, as mount(8) takes it.
 const SMALL: &str = "48m";
 
-/// The lines of SHA256SUMS if `folder` holds a whole image, none if it holds nothing; anything between is the error.
+/// The lines of SHA256SUMS if `folder` holds a whole image, none if it holds nothing; anything between is the
+/// error.
 fn visible(folder: &Path) -> Option<String> {
     let entries: Vec<PathBuf> =
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -47,7 +50,8 @@ fn reference() -> String {
     visible(&kiln::image(DEFAULT).folder).expect("the shared image is whole")
 }
 
-/// Numbers that look random (a linear congruential generator, Numerical Recipes' constants), from a seed that a failure shows.
+/// Numbers that look random (a linear congruential generator, Numerical Recipes' constants), from a seed that
+/// a failure shows.
 struct Moments(u64);
 
 impl Moments {
@@ -65,8 +69,8 @@ impl Moments {
     }
 }
 
-/// Starts the build in a process group of its own and kills it after `moment`: `kiln` alone, or everything it started.
-/// Returns how long the build took if it was done before.
+/// Starts the build in a process group of its own and kills it after `moment`: `kiln` alone, or everything it
+/// started. Returns how long the build took if it was done before.
 fn kill_after(command: &mut Command, moment: Duration, everything: bool) -> Option<Duration> {
     let started = Instant::now();
     let mut child = command
@@ -138,7 +142,8 @@ fn two_builds_at_once_share_one_empty_store() {
     }
 }
 
-/// Runs `build` with a small tmpfs mounted over `full`, in a mount namespace of its own; returns what it printed and what files are in `full` at the end.
+/// Runs `build` with a small tmpfs mounted over `full`, in a mount namespace of its own; returns what it
+/// printed and what files are in `full` at the end.
 fn build_with_little_room(build: &Build, full: &Path) -> (String, String) {
     fs::create_dir_all(full).expect("the folder is the test's");
     let mut command = Command::new("unshare");

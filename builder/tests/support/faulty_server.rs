@@ -112,7 +112,8 @@ impl Cache {
         fs::write(self.folder.path().join("partial").join(digest.hex()), bytes).unwrap();
     }
 
-    /// Asserts that the store holds these files and no others, each with the bytes that its name says, and these unfinished ones.
+    /// Asserts that the store holds these files and no others, each with the bytes that its name says, and
+    /// these unfinished ones.
     #[track_caller]
     pub fn assert_holds(&self, blobs: &[&[u8]], partials: &[&[u8]]) {
         let stored = self.files("blobs");

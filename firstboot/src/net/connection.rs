@@ -1,5 +1,5 @@
-//! One TCP connection, with or without TLS. A deadline bounds every system call, so no server can hold the agent
-//! by sending slowly.
+//! One TCP connection, with or without TLS. A deadline bounds every system call, so no server can hold the
+//! agent by sending slowly.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -165,7 +165,8 @@ fn connect_first(
     Err(last)
 }
 
-/// A watch may be silent for minutes: the kernel notices when the peer is gone. Without it the deadline is the bound.
+/// A watch may be silent for minutes: the kernel notices when the peer is gone. Without it the deadline is
+/// the bound.
 fn keep_alive(socket: &TcpStream) {
     let _ = setsockopt(socket, sockopt::KeepAlive, &true);
     let _ = setsockopt(socket, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE);

@@ -1,4 +1,5 @@
-//! One HTTP/1.1 request and its answer on an open connection. `ureq-proto` knows the protocol, this moves the bytes.
+//! One HTTP/1.1 request and its answer on an open connection. `ureq-proto` knows the protocol, this moves the
+//! bytes.
 
 use std::ops::ControlFlow;
 
@@ -137,7 +138,8 @@ impl Received {
         Ok((body, reusable))
     }
 
-    /// Hands the body on, piece by piece, until it ends or `sink` breaks off. True when the connection can take another request.
+    /// Hands the body on, piece by piece, until it ends or `sink` breaks off. True when the connection can
+    /// take another request.
     pub fn body(
         self,
         connection: &mut impl Stream,
@@ -157,9 +159,10 @@ impl Received {
                 return Ok(false);
             }
             if call.can_proceed() && !until_close {
-                return Ok(
-                    matches!(call.proceed(), Some(RecvBodyResult::Cleanup(call)) if !call.must_close_connection()),
-                );
+                return Ok(matches!(
+                    call.proceed(),
+                    Some(RecvBodyResult::Cleanup(call)) if !call.must_close_connection()
+                ));
             }
             if used > 0 {
                 continue;
@@ -178,8 +181,8 @@ fn protocol(error: ureq_proto::Error) -> Fault {
     Fault::Protocol(crate::text::one_line(&error.to_string()))
 }
 
-/// Status and body of the answer that `bytes` are, as a client would read it from a server that then ends the stream.
-/// No I/O: for tests with hostile bytes.
+/// Status and body of the answer that `bytes` are, as a client would read it from a server that then ends the
+/// stream. No I/O: for tests with hostile bytes.
 pub fn read_answer(bytes: &[u8]) -> Result<(u16, Vec<u8>), String> {
     let request = Request::get("https://server/").body(()).map_err(|error| error.to_string())?;
     let mut stream = Recorded { left: bytes, inbox: Vec::new() };

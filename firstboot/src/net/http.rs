@@ -1,7 +1,7 @@
 //! One HTTP/1.1 client for every server: the API server, metadata services, report targets, the kubelet.
 //!
-//! [`Client`] keeps its connection for the next request. [`send`] makes one request to a URL. No proxy is used, and
-//! redirects are not followed.
+//! [`Client`] keeps its connection for the next request. [`send`] makes one request to a URL. No proxy is
+//! used, and redirects are not followed.
 
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -67,8 +67,8 @@ impl Client {
         self.connection = other.connection.take();
     }
 
-    /// Sends the request and receives the head of its answer. When the server had closed the idle connection, the
-    /// client tries a new one once.
+    /// Sends the request and receives the head of its answer. When the server had closed the idle connection,
+    /// the client tries a new one once.
     pub fn ask(
         &mut self,
         request: &http::Request<()>,
@@ -105,8 +105,8 @@ impl Client {
         Ok(Reply { status, headers, body })
     }
 
-    /// Keeps the connection for the next request, unless more than the answer arrived on it: the rest would be read
-    /// as the next answer. Services that want a privileged port want a new one every time.
+    /// Keeps the connection for the next request, unless more than the answer arrived on it: the rest would
+    /// be read as the next answer. Services that want a privileged port want a new one every time.
     pub fn keep(&mut self, connection: Connection, reusable: bool) {
         let is_privileged = matches!(self.transport, Transport::Plain { privileged_port: true });
         let is_reusable = reusable && connection.inbox().is_empty() && !is_privileged;
@@ -178,7 +178,8 @@ impl Reply {
         date(&self.headers)
     }
 
-    /// An error unless the status is a success. The error does not show the body, which may repeat what was sent.
+    /// An error unless the status is a success. The error does not show the body, which may repeat what was
+    /// sent.
     pub fn check(&self, asked: &str) -> Result<(), Error> {
         let status = self.status;
         let reason = reason(status);
@@ -259,8 +260,8 @@ fn failure(request: &Request, url: &Url, fault: Fault, deadline: Deadline) -> Fa
     if fault.may_pass() || !url.is_secure { failure.transient() } else { failure }
 }
 
-/// The head of a request: `Host`, `User-Agent`, `headers` and, where there can be a body, `Content-Length`. An error
-/// says what cannot be sent, without its value.
+/// The head of a request: `Host`, `User-Agent`, `headers` and, where there can be a body, `Content-Length`.
+/// An error says what cannot be sent, without its value.
 pub(super) fn head<'a>(
     method: &Method,
     url: &str,

@@ -1,4 +1,5 @@
-//! The only sockets of the agent: names, TCP, TLS, HTTP. Every request ends by a deadline; retries wait with jitter.
+//! The only sockets of the agent: names, TCP, TLS, HTTP. Every request ends by a deadline; retries wait with
+//! jitter.
 //!
 //! ```text
 //! url ─► resolve ─► connection (TCP, tls: trust) ─► exchange (HTTP/1.1) ─► http ─► service (metadata)

@@ -1,7 +1,9 @@
-//! Names to addresses, without the C library: a static program must not load its resolver, and its 10 s for a dead name server are too long.
+//! Names to addresses, without the C library: a static program must not load its resolver, and its 10 s for a
+//! dead name server are too long.
 //!
-//! The order: IP literal, `localhost`, `/etc/hosts`, then the name servers of `/etc/resolv.conf` with its search list, each asked over UDP for
-//! A and AAAA at once (RFC 1035, RFC 3596), over TCP when the answer is cut.
+//! The order: IP literal, `localhost`, `/etc/hosts`, then the name servers of `/etc/resolv.conf` with its
+//! search list, each asked over UDP for A and AAAA at once (RFC 1035, RFC 3596), over TCP when the answer is
+//! cut.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};

@@ -17,7 +17,8 @@ enum Reply {
     Silence,
 }
 
-/// A name server that gives `reply` of the asked name for A, and nothing for AAAA unless the name begins with `six`.
+/// A name server that gives `reply` of the asked name for A, and nothing for AAAA unless the name begins with
+/// `six`.
 fn name_server(reply: impl Fn(&str) -> Reply + Send + 'static) -> SocketAddr {
     let (udp, tcp) = loop {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -1,6 +1,8 @@
-//! Trying again: exponential back-off with full jitter, so that a thousand nodes that boot together do not come back together.
+//! Trying again: exponential back-off with full jitter, so that a thousand nodes that boot together do not
+//! come back together.
 //!
-//! After the failure number n the wait is random between 0 and base × 2ⁿ, bounded (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
+//! After the failure number n the wait is random between 0 and base × 2ⁿ, bounded
+//! (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 
 use std::thread;
 use std::time::Duration;

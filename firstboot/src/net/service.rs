@@ -1,7 +1,8 @@
-//! A client of a metadata service: HTTP without TLS on an address of the link, bounded, with retries where they help.
+//! A client of a metadata service: HTTP without TLS on an address of the link, bounded, with retries where
+//! they help.
 //!
-//! No proxy, no redirects, no names: literal addresses only. Anyone on the link may answer, so nothing here trusts the
-//! answer.
+//! No proxy, no redirects, no names: literal addresses only. Anyone on the link may answer, so nothing here
+//! trusts the answer.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -53,7 +54,8 @@ pub struct Protocol {
 
 /// A service at one of several addresses.
 pub struct Service {
-    /// `169.254.169.254`, `[fd00:ec2::254]`, `[fe80::a9fe:a9fe%]` (on every interface), each with an optional port.
+    /// `169.254.169.254`, `[fd00:ec2::254]`, `[fe80::a9fe:a9fe%]` (on every interface), each with an optional
+    /// port.
     addresses: Vec<String>,
     protocol: Protocol,
     deadline: Deadline,
@@ -104,8 +106,8 @@ impl Service {
         self.as_text(path, &bytes)
     }
 
-    /// What may be missing: none for 404, 204, and an empty answer. Get what must be there first: then the service is
-    /// known to be up.
+    /// What may be missing: none for 404, 204, and an empty answer. Get what must be there first: then the
+    /// service is known to be up.
     pub fn find(&mut self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         self.with_retry(&Request { path, ..Request::default() }, true)
             .map(|body| body.filter(|body| !body.is_empty()))

@@ -5,7 +5,8 @@ use std::thread;
 
 use super::*;
 
-/// A service that answers each request with the next of `answers`, one connection a request; and what it was asked.
+/// A service that answers each request with the next of `answers`, one connection a request; and what it was
+/// asked.
 struct Scripted {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,

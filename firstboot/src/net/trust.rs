@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use ring::digest;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, RootCertStore};
 use x509_cert::der::Decode;
 
-use super::tls;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::text::{hex, one_line};
@@ -28,8 +28,8 @@ pub enum Trust {
     System,
     /// These CAs alone.
     Authorities(Authorities),
-    /// Any of these keys: lower-case hex SHA-256 of the SubjectPublicKeyInfo, without `sha256:`, of the server's own
-    /// certificate or of a CA that it sends with it.
+    /// Any of these keys: lower-case hex SHA-256 of the SubjectPublicKeyInfo, without `sha256:`, of the
+    /// server's own certificate or of a CA that it sends with it.
     Keys(Vec<String>),
 }
 
@@ -42,7 +42,8 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// Reads every certificate of a PEM bundle. CAs that kubeadm made before 1.28 have the serial number 0: they are as good as others.
+    /// Reads every certificate of a PEM bundle. CAs that kubeadm made before 1.28 have the serial number 0:
+    /// they are as good as others.
     pub fn from_pem(pem: &[u8]) -> std::result::Result<Self, String> {
         let mut certificates = Vec::new();
         let mut roots = RootCertStore::empty();
@@ -79,7 +80,8 @@ impl Authorities {
         &self.pem
     }
 
-    /// kubeadm's pin of every certificate: the lower-case hex SHA-256 of its SubjectPublicKeyInfo, without `sha256:`.
+    /// kubeadm's pin of every certificate: the lower-case hex SHA-256 of its SubjectPublicKeyInfo, without
+    /// `sha256:`.
     pub fn pins(&self) -> Vec<String> {
         let key = |certificate| {
             webpki::anchor_from_trusted_cert(certificate)
@@ -101,8 +103,8 @@ impl Authorities {
             .reduce(|all, one| (all.0.max(one.0), all.1.min(one.1)))
     }
 
-    /// The CAs that hold at the time `now`. rustls asks what it is told to trust for no date, while Go's verifier, the kubelet's, does.
-    /// `date` is what the server says about the time, if it said anything.
+    /// The CAs that hold at the time `now`. rustls asks what it is told to trust for no date, while Go's
+    /// verifier, the kubelet's, does. `date` is what the server says about the time, if it said anything.
     pub(super) fn roots_at(&self, now: SystemTime, date: Option<SystemTime>) -> Result<Arc<RootCertStore>> {
         let holds = |certificate: &&CertificateDer<'_>| {
             period(certificate).is_none_or(|(from, until)| from <= now && now <= until)
@@ -144,7 +146,8 @@ impl Authorities {
         .help("set the clock (NTP, hypervisor); if it is right, the cluster needs a new CA")
     }
 
-    /// Whether the server that showed `chain` is `name`, now. `date` is the server's own time, if it sent one.
+    /// Whether the server that showed `chain` is `name`, now. `date` is the server's own time, if it sent
+    /// one.
     pub(crate) fn verify(
         &self,
         chain: &[CertificateDer<'_>],
@@ -155,7 +158,7 @@ impl Authorities {
         Ok((|| {
             let (end_entity, intermediates) =
                 chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, tls::provider()).build();
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
             let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
             verifier
                 .verify_server_cert(end_entity, intermediates, name, &[], UnixTime::now())
@@ -185,7 +188,8 @@ impl Clone for ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// Reads the certificates of `certificate` and the first private key of `key`; both may be the same PEM text.
+    /// Reads the certificates of `certificate` and the first private key of `key`; both may be the same PEM
+    /// text.
     pub fn from_pem(certificate: &Secret, key: &Secret) -> std::result::Result<Self, &'static str> {
         let pem = (certificate.clone(), key.clone());
         let chain = CertificateDer::pem_slice_iter(certificate.reveal().as_bytes())
@@ -203,7 +207,8 @@ impl ClientCertificate {
     }
 }
 
-/// The failure of a TLS handshake with `peer`. `date` is what the server says about the time, if it said anything.
+/// The failure of a TLS handshake with `peer`. `date` is what the server says about the time, if it said
+/// anything.
 pub(crate) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime>) -> Failure {
     match error {
         rustls::Error::InvalidCertificate(reason) => certificate_failure(peer, reason, date),
@@ -284,4 +289,9 @@ fn system_time(time: UnixTime) -> SystemTime {
 
 fn shown(time: UnixTime) -> String {
     httpdate::fmt_http_date(system_time(time))
+}
+
+/// What TLS and certificates are computed with.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }

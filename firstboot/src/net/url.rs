@@ -47,8 +47,8 @@ impl Url {
         }
     }
 
-    /// What the header `Host` says: the port only where it is not the scheme's. An IPv6 zone means something only
-    /// on this machine, so it is left out (RFC 9844).
+    /// What the header `Host` says: the port only where it is not the scheme's. An IPv6 zone means something
+    /// only on this machine, so it is left out (RFC 9844).
     pub fn host(&self) -> String {
         let host = without_zone(&self.endpoint).to_string();
         let port = if self.is_secure { ":443" } else { ":80" };

@@ -1,4 +1,5 @@
-//! The list of checks, in the order in which they are made: kubeadm's in kubeadm's order, then those that kubeadm lacks.
+//! The list of checks, in the order in which they are made: kubeadm's in kubeadm's order, then those that
+//! kubeadm lacks.
 
 use super::Level::{Error, Off, Warning};
 use super::Stage::{Cluster, Machine};

@@ -60,8 +60,8 @@ fn spoken(seconds: u64) -> String {
     }
 }
 
-/// VersionSkew, by the version skew policy (<https://kubernetes.io/releases/version-skew-policy/>): a kubelet is never newer than the
-/// API server, and at most three minors older; two before the server's 1.28.
+/// VersionSkew, by the version skew policy (<https://kubernetes.io/releases/version-skew-policy/>): a kubelet
+/// is never newer than the API server, and at most three minors older; two before the server's 1.28.
 pub fn version(context: &Context) -> Vec<Problem> {
     let (Some(Ok(kubelet)), Some(server)) =
         (&context.facts.kubelet, context.cluster.as_ref().and_then(|cluster| cluster.version))
@@ -85,7 +85,8 @@ pub fn version(context: &Context) -> Vec<Problem> {
     Vec::new()
 }
 
-/// CgroupDriver: the kubelet and the runtime must agree. From 1.31 on the kubelet takes over what the runtime's RuntimeConfig says.
+/// CgroupDriver: the kubelet and the runtime must agree. From 1.31 on the kubelet takes over what the
+/// runtime's RuntimeConfig says.
 pub fn cgroup_driver(context: &Context) -> Vec<Problem> {
     let configured = context
         .kubelet_field("cgroupDriver")
@@ -137,7 +138,8 @@ pub fn kubelet_swap(context: &Context) -> Vec<Problem> {
     .alone()
 }
 
-/// ResolvConf: the file that pods' name resolution begins with. With a loopback server in it CoreDNS asks itself and gives up.
+/// ResolvConf: the file that pods' name resolution begins with. With a loopback server in it CoreDNS asks
+/// itself and gives up.
 pub fn resolv_conf(context: &Context) -> Vec<Problem> {
     const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
     let configured = context.kubelet_field("resolvConf").and_then(Value::as_str);
@@ -170,7 +172,8 @@ fn nameservers(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// NodeReadable: clusters made by kubeadm before 1.18 do not let a joining node see whether its name is taken.
+/// NodeReadable: clusters made by kubeadm before 1.18 do not let a joining node see whether its name is
+/// taken.
 pub fn node_readable(context: &Context) -> Vec<Problem> {
     if !context.cluster.as_ref().is_some_and(|cluster| cluster.is_node_read_forbidden) {
         return Vec::new();

@@ -48,7 +48,8 @@ pub struct Context<'a> {
     pub cri_socket: &'a str,
     /// The kubelet's configuration, as far as it is known.
     pub kubelet_config: Option<&'a Value>,
-    /// Whether an earlier run of the agent on this machine has begun this join: then the files it wrote may be there.
+    /// Whether an earlier run of the agent on this machine has begun this join: then the files it wrote may
+    /// be there.
     pub is_resumed: bool,
     /// A variable of the environment.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
@@ -90,7 +91,8 @@ impl Context<'_> {
         self.kubelet_config?.get(name)
     }
 
-    /// Whether the runtime is docker behind the kubelet's own shim, which speaks CRI only when the kubelet runs.
+    /// Whether the runtime is docker behind the kubelet's own shim, which speaks CRI only when the kubelet
+    /// runs.
     pub fn is_dockershim(&self) -> bool {
         is_dockershim(self.cri_socket)
     }
@@ -147,7 +149,8 @@ pub struct Facts {
 pub struct Units {
     /// Whether the kubelet starts at boot.
     pub kubelet: Option<Result<Enablement>>,
-    /// Whether systemd-resolved runs: then /etc/resolv.conf may name it, and pods need the file with the servers behind it.
+    /// Whether systemd-resolved runs: then /etc/resolv.conf may name it, and pods need the file with the
+    /// servers behind it.
     pub resolved_is_active: bool,
 }
 
@@ -203,15 +206,16 @@ impl Facts {
         }
     }
 
-    /// Whether a kubelet of `minor` takes over what the runtime's RuntimeConfig says, whatever it is told (from 1.31 on).
+    /// Whether a kubelet of `minor` takes over what the runtime's RuntimeConfig says, whatever it is told
+    /// (from 1.31 on).
     pub fn is_followed_by_kubelet(&self, minor: u16) -> bool {
         minor >= 31 && matches!(&self.runtime, Some(Ok(runtime)) if runtime.runtime_config.is_some())
     }
 }
 
 impl Runtime {
-    /// Asks the runtime at `socket` below `root` as soon as it is there, for `limit` at most; not that long where `services` say that
-    /// nobody is about to start it.
+    /// Asks the runtime at `socket` below `root` as soon as it is there, for `limit` at most; not that long
+    /// where `services` say that nobody is about to start it.
     pub fn ask(root: &Root, socket: &str, limit: Duration, services: Services) -> Result<Self> {
         let path = cri::socket_path(socket)?;
         let service = service_of(&path);
@@ -233,13 +237,15 @@ impl Runtime {
     }
 }
 
-/// The service that serves a socket, by its name: `containerd`, `crio`, `cri-docker` (the unit of `cri-dockerd.sock`).
+/// The service that serves a socket, by its name: `containerd`, `crio`, `cri-docker` (the unit of
+/// `cri-dockerd.sock`).
 fn service_of(socket: &Path) -> String {
     let name = socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if name == "cri-dockerd" { "cri-docker".to_owned() } else { name }
 }
 
-/// Whether a runtime that does not answer may still come, by its service manager, which is not asked at every try.
+/// Whether a runtime that does not answer may still come, by its service manager, which is not asked at every
+/// try.
 struct Hope<'a> {
     services: Services,
     service: &'a str,

@@ -91,7 +91,8 @@ fn unwritable(folder: &str, error: &io::Error) -> Problem {
     Problem::new(format!("{folder} cannot be written: {}", error.kind())).help(help)
 }
 
-/// VolumePluginFolder: where /usr is read-only, the kubelet cannot make the folder of FlexVolume drivers at its default place.
+/// VolumePluginFolder: where /usr is read-only, the kubelet cannot make the folder of FlexVolume drivers at
+/// its default place.
 pub fn volume_plugins(context: &Context) -> Vec<Problem> {
     const DEFAULT: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
     let configured = context.kubelet_field("volumePluginDir").and_then(|value| value.as_str());
@@ -105,7 +106,8 @@ pub fn volume_plugins(context: &Context) -> Vec<Problem> {
         .alone()
 }
 
-/// The folder itself, or the nearest one above it that exists. Links that are absolute are followed below the root.
+/// The folder itself, or the nearest one above it that exists. Links that are absolute are followed below the
+/// root.
 fn existing(context: &Context, folder: &Path) -> PathBuf {
     let mut folder = folder.to_owned();
     if let Ok(target) = fs::read_link(context.root.path(&folder)) {

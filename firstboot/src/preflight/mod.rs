@@ -1,11 +1,12 @@
-//! What is checked before anything is changed: kubeadm's checks under kubeadm's names, and some that kubeadm lacks.
+//! What is checked before anything is changed: kubeadm's checks under kubeadm's names, and some that kubeadm
+//! lacks.
 //!
 //! ```text
 //! Facts (the kubelet's version, runtime, name look-up: each bounded) ─► Context ─► CHECKS ─► Report
 //! ```
 //!
-//! A check is one row of [`CHECKS`] and one small function that looks at the [`Context`] and says what is wrong and how to mend it.
-//! It waits for nothing. Its severity is kubeadm's of the kubelet's minor version.
+//! A check is one row of [`CHECKS`] and one small function that looks at the [`Context`] and says what is
+//! wrong and how to mend it. It waits for nothing. Its severity is kubeadm's of the kubelet's minor version.
 
 pub mod checks;
 pub mod context;
@@ -28,7 +29,8 @@ pub use report::{Finding, Report, Severity};
 pub enum Stage {
     /// Before the network is used.
     Machine,
-    /// When the network is up, the runtime has answered, and the cluster's version, time and kubelet configuration are known.
+    /// When the network is up, the runtime has answered, and the cluster's version, time and kubelet
+    /// configuration are known.
     Cluster,
 }
 

@@ -1,4 +1,5 @@
-//! The agent's own checks of the machine. Several are sections of kubeadm's troubleshooting guide that a node can see for itself.
+//! The agent's own checks of the machine. Several are sections of kubeadm's troubleshooting guide that a node
+//! can see for itself.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -92,7 +93,8 @@ fn containerd_config(context: &Context) -> String {
     texts.fold(main, |all, text| format!("{all}\n{}", String::from_utf8_lossy(&text)))
 }
 
-/// The paths of the last `key = "path"` or `key = ["path", …]` of a TOML file that stands on a line of its own.
+/// The paths of the last `key = "path"` or `key = ["path", …]` of a TOML file that stands on a line of its
+/// own.
 fn setting(text: &str, key: &str) -> Vec<String> {
     let value = text
         .lines()

@@ -1,5 +1,5 @@
-//! HTTPProxy: whether the environment sends requests to the API server through a proxy, by the rules that programs in Go follow
-//! (golang.org/x/net/http/httpproxy).
+//! HTTPProxy: whether the environment sends requests to the API server through a proxy, by the rules that
+//! programs in Go follow (golang.org/x/net/http/httpproxy).
 
 use std::net::IpAddr;
 

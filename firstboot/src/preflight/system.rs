@@ -81,7 +81,8 @@ fn kernel_version(context: &Context, release: &str) -> Option<Problem> {
     })
 }
 
-/// The kernel's configuration as text, from where distributions put it; /proc/config.gz is compressed and is left alone.
+/// The kernel's configuration as text, from where distributions put it; /proc/config.gz is compressed and is
+/// left alone.
 fn kernel_config(context: &Context, release: &str) -> Option<String> {
     let places = [
         format!("/boot/config-{release}"),
@@ -129,7 +130,8 @@ fn missing_controllers(context: &Context, cgroups: Cgroups) -> Option<Problem> {
     })
 }
 
-/// KubeletVersion: the kubelet runs and is one that the agent knows. How it fits the cluster is VersionSkew's.
+/// KubeletVersion: the kubelet runs and is one that the agent knows. How it fits the cluster is
+/// VersionSkew's.
 pub fn kubelet_version(context: &Context) -> Vec<Problem> {
     match &context.facts.kubelet {
         None => Vec::new(),

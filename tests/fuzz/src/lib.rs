@@ -1,4 +1,5 @@
-//! What the targets share: files that cost nothing to write, the checkout's own definitions, and what must hold of whatever carries a node config.
+//! What the targets share: files that cost nothing to write, the checkout's own definitions, and what must
+//! hold of whatever carries a node config.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -39,7 +39,8 @@ const HOST: Ends = Ends::Failed("host", 17);
 const RUNTIME: Ends = Ends::Failed("runtime", 18);
 const PREFLIGHT: Ends = Ends::Failed("preflight", 2);
 
-/// Discovery is given 5 seconds, a call 5, the certificate 8 (see `attempt`); what is on top is for a busy machine.
+/// Discovery is given 5 seconds, a call 5, the certificate 8 (see `attempt`); what is on top is for a busy
+/// machine.
 pub const CASES: &[Case] = &[
     Case { name: "nothing", ends: JOINED, seconds: 5.0, work: |lab, name| plain(lab, name, |_| {}) },
     Case {

@@ -1,4 +1,5 @@
-//! A machine with something wrong around it: the API server, the network, the cluster's mind, the runtime, the disk.
+//! A machine with something wrong around it: the API server, the network, the cluster's mind, the runtime,
+//! the disk.
 
 use std::ops::Range;
 use std::os::unix::net::UnixListener;
@@ -136,7 +137,8 @@ pub fn powerless(lab: &Lab, name: &'static str) -> Seen {
     )
 }
 
-/// A token whose certificate requests nobody approves by himself; `verdict` is said over the first one after `delay`.
+/// A token whose certificate requests nobody approves by himself; `verdict` is said over the first one after
+/// `delay`.
 pub fn judged(lab: &Lab, name: &'static str, verdict: Option<&str>, delay: Duration, limit: u32) -> Seen {
     let spec = TokenSpec { groups: "system:bootstrappers:manual".to_owned(), ..TokenSpec::default() };
     let token = lab.control_plane.create_token(&spec);

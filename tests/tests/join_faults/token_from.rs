@@ -1,4 +1,5 @@
-//! Joins whose config says where to ask for a token (`tokenFrom`). Who gives it answers beside the API server, on the same address.
+//! Joins whose config says where to ask for a token (`tokenFrom`). Who gives it answers beside the API
+//! server, on the same address.
 
 use kiln_tests::fault_proxy::{Action, FaultProxy};
 use kiln_tests::netns::{self, NetworkNamespace};
@@ -9,7 +10,8 @@ use super::environment::{API, Lab, NOW, Seen, attempt, finish};
 
 const ASKED: &str = "POST /v1/token";
 
-/// What whoever gives tokens answers to the request with this many before it; `given` is the answer that holds the token.
+/// What whoever gives tokens answers to the request with this many before it; `given` is the answer that
+/// holds the token.
 type Giver = fn(before: usize, given: &'static str) -> Action;
 
 /// Gives at once.

@@ -94,7 +94,8 @@ pub fn all_cases() -> Vec<Case> {
     cases
 }
 
-/// How the agent is called. A run of user-data that does not say how long it may take is left out: it would take minutes.
+/// How the agent is called. A run of user-data that does not say how long it may take is left out: it would
+/// take minutes.
 fn verbs(format: &Format, number: usize) -> Vec<Verb> {
     let reader = READERS[number % READERS.len()];
     if format.is_bounded {

@@ -1,4 +1,5 @@
-//! Every form that user-data may have, with marked secrets in it: the token in the node config, a password and a private key in what lies beside.
+//! Every form that user-data may have, with marked secrets in it: the token in the node config, a password
+//! and a private key in what lies beside.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

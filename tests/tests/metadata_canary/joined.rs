@@ -1,5 +1,5 @@
-//! Machines that joined with what the host's channel gave them: what may be overwritten there is, unless the config says otherwise, and the token
-//! is nowhere else.
+//! Machines that joined with what the host's channel gave them: what may be overwritten there is, unless the
+//! config says otherwise, and the token is nowhere else.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -85,7 +85,8 @@ pub fn problems(case: &Case, control_plane: &ControlPlane) -> Vec<String> {
     problems
 }
 
-/// Files that hold a secret, other than the pool that is to stay as it is, and the key that the user-data asks for, in its closed file.
+/// Files that hold a secret, other than the pool that is to stay as it is, and the key that the user-data
+/// asks for, in its closed file.
 fn leftovers(node: &LabNode, secrets: &Marks, case: &Case) -> Vec<String> {
     // What was written to the machine's disk is below /run too.
     let places = ["/run", "/tmp"].into_iter().flat_map(|folder| secrets.places(&node.path(folder)));

@@ -53,7 +53,8 @@ pub fn damaged(made: &Made, damage: Damage) -> Made {
     made
 }
 
-/// Policies of an image that leave little of any source, and how a run ends there whose token is nothing special.
+/// Policies of an image that leave little of any source, and how a run ends there whose token is nothing
+/// special.
 pub const POLICIES: &[(&str, &str, i32)] = &[
     ("no config", "{\"config\": []}", 0),
     ("no secrets", "{\"secrets\": []}", 12),

@@ -1,4 +1,5 @@
-//! Every way by which user-data comes to a machine: all sources and places of the agent, and all platforms of the simulator.
+//! Every way by which user-data comes to a machine: all sources and places of the agent, and all platforms of
+//! the simulator.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,5 +1,6 @@
-//! Unary calls of gRPC over one HTTP/2 connection, as "gRPC over HTTP2" (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>)
-//! describes them: a message is one byte of flags, four of length, and its bytes; the status comes in the trailers.
+//! Unary calls of gRPC over one HTTP/2 connection, as "gRPC over HTTP2"
+//! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>) describes them: a message is one byte
+//! of flags, four of length, and its bytes; the status comes in the trailers.
 
 use std::fmt;
 use std::future::{Future, poll_fn};

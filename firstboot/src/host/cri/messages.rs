@@ -1,5 +1,6 @@
 //! Messages of the Container Runtime Interface, as far as the agent needs them. The numbers are the fields of
-//! k8s.io/cri-api `pkg/apis/runtime/v1/api.proto`; v1alpha2 has the same ones. Fields that are not listed are skipped by the decoder.
+//! k8s.io/cri-api `pkg/apis/runtime/v1/api.proto`; v1alpha2 has the same ones. Fields that are not listed are
+//! skipped by the decoder.
 
 use prost::Message;
 

@@ -1,4 +1,5 @@
-//! The Container Runtime Interface: gRPC over the runtime's socket, one connection, every call with a deadline, no async runtime.
+//! The Container Runtime Interface: gRPC over the runtime's socket, one connection, every call with a
+//! deadline, no async runtime.
 //!
 //! ```text
 //! Client (runtime.v1, else runtime.v1alpha2) ─► grpc::Channel (h2) ─► runtime_socket ─► /run/containerd/containerd.sock
@@ -60,7 +61,8 @@ pub struct RuntimeVersion {
 pub struct RuntimeStatus {
     /// None when containers can be run; else why not.
     pub not_ready: Option<String>,
-    /// None when pods get a network; else why not. Before the network add-on has come this is as it should be.
+    /// None when pods get a network; else why not. Before the network add-on has come this is as it should
+    /// be.
     pub network_not_ready: Option<String>,
 }
 
@@ -97,7 +99,8 @@ pub struct Sandbox {
     pub pod: String,
 }
 
-/// The path of a socket as the node config names it: `unix:///run/containerd/containerd.sock`, or without the scheme.
+/// The path of a socket as the node config names it: `unix:///run/containerd/containerd.sock`, or without the
+/// scheme.
 pub fn socket_path(endpoint: &str) -> Result<PathBuf> {
     let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
     if path.starts_with('/') {
@@ -127,8 +130,8 @@ impl Client {
         Ok((client, version))
     }
 
-    /// Connects as soon as the runtime is there and ready to run containers; until `deadline`, or until `give_up`, asked after each try
-    /// with the time that has gone by, says why waiting is in vain.
+    /// Connects as soon as the runtime is there and ready to run containers; until `deadline`, or until
+    /// `give_up`, asked after each try with the time that has gone by, says why waiting is in vain.
     pub fn wait_until_ready(
         socket: &Path,
         deadline: Instant,
@@ -222,7 +225,8 @@ impl Client {
         Ok(RuntimeStatus { not_ready: why_not("RuntimeReady"), network_not_ready: why_not("NetworkReady") })
     }
 
-    /// RuntimeConfig: the cgroup driver; none when the runtime is too old to say (containerd before 2.0, CRI-O before 1.28).
+    /// RuntimeConfig: the cgroup driver; none when the runtime is too old to say (containerd before 2.0,
+    /// CRI-O before 1.28).
     pub fn cgroup_driver(&mut self, deadline: Instant) -> Result<Option<CgroupDriver>> {
         let request = message::RuntimeConfigRequest {};
         match self.channel.call::<message::RuntimeConfigResponse>(
@@ -240,8 +244,9 @@ impl Client {
         }
     }
 
-    /// The cgroup driver that containerd's configuration names for its default runtime, from a verbose Status; none when the runtime
-    /// is another one. containerd 1.x has no RuntimeConfig, and it is there that the drivers differ most often.
+    /// The cgroup driver that containerd's configuration names for its default runtime, from a verbose
+    /// Status; none when the runtime is another one. containerd 1.x has no RuntimeConfig, and it is there
+    /// that the drivers differ most often.
     pub fn configured_cgroup_driver(&mut self, deadline: Instant) -> Result<Option<CgroupDriver>> {
         let said: message::StatusResponse =
             self.call("Status", &message::StatusRequest { verbose: true }, deadline)?;
@@ -259,7 +264,8 @@ impl Client {
         Ok(said.items.into_iter().map(sandbox).collect())
     }
 
-    /// StopPodSandbox: its containers end, its network is given back. One that has ended, or is not there, is no error.
+    /// StopPodSandbox: its containers end, its network is given back. One that has ended, or is not there, is
+    /// no error.
     pub fn stop_sandbox(&mut self, id: &str, deadline: Instant) -> Result<()> {
         self.end("StopPodSandbox", id, deadline)
     }
@@ -305,7 +311,8 @@ fn parse_containerd_config(text: &str) -> Option<CgroupDriver> {
     Some(if systemd == Some(true) { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs })
 }
 
-/// The runtime's socket when the node config names none, as kubeadm of the kubelet's `minor` version finds it.
+/// The runtime's socket when the node config names none, as kubeadm of the kubelet's `minor` version finds
+/// it.
 pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
     let is_there = |path: &str| root.path(path).exists() || root.path(short(path)).exists();
     if minor < 24 {
@@ -326,7 +333,8 @@ pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
     one_socket(found, called(root, known[0])).map(|path| format!("unix://{path}"))
 }
 
-/// `/var/run/x` as kubeadm calls it; `/run/x` where the machine has the latter alone: what a kubelet is told must be there.
+/// `/var/run/x` as kubeadm calls it; `/run/x` where the machine has the latter alone: what a kubelet is told
+/// must be there.
 fn called<'a>(root: &Root, path: &'a str) -> &'a str {
     let (var_run, file) = (root.path("/var/run"), root.path(path));
     let is_good =

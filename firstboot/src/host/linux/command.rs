@@ -45,7 +45,8 @@ impl Output {
     }
 }
 
-/// Runs `program` (found in PATH) and waits at most `limit`; then it is killed. An exit code other than 0 is no error here.
+/// Runs `program` (found in PATH) and waits at most `limit`; then it is killed. An exit code other than 0 is
+/// no error here.
 pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
     let doing = || format!("running {}", shown(program, arguments));
     let deadline = Instant::now() + limit;

@@ -1,4 +1,5 @@
-//! Files that are either whole or not there: written beside their place, flushed, renamed, the folder flushed.
+//! Files that are either whole or not there: written beside their place, flushed, renamed, the folder
+//! flushed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,8 +15,8 @@ const SCRATCH: &str = ".firstboot-new";
 /// Mode of files that everyone may read.
 pub const PUBLIC: u32 = 0o644;
 
-/// Writes `bytes` to `path` with `mode` (not changed by the umask); missing folders above it are made with mode 0755.
-/// A reader, or a power cut, sees the old file or the new one.
+/// Writes `bytes` to `path` with `mode` (not changed by the umask); missing folders above it are made with
+/// mode 0755. A reader, or a power cut, sees the old file or the new one.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     make_folder(folder, 0o755)?;
@@ -56,7 +57,8 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
         .doing(format!("making the folder {}", path.display()))
 }
 
-/// Removes a file; one that is not there is no error. Flushed, so that it does not come back after a power cut.
+/// Removes a file; one that is not there is no error. Flushed, so that it does not come back after a power
+/// cut.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -81,8 +83,8 @@ pub fn set_owner(path: &Path, (user, group): (u32, u32), mode: u32) -> Result<()
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).doing("setting its mode")
 }
 
-/// Whether files can be written below `folder`: writes one byte to a file that has no name, or where that cannot be, to
-/// one that is removed at once.
+/// Whether files can be written below `folder`: writes one byte to a file that has no name, or where that
+/// cannot be, to one that is removed at once.
 pub fn probe(folder: &Path) -> io::Result<()> {
     const TMPFILE: i32 = nix::fcntl::OFlag::O_TMPFILE.bits();
     let nameless = OpenOptions::new().write(true).mode(0o600).custom_flags(TMPFILE).open(folder);

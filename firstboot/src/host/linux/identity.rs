@@ -41,7 +41,8 @@ pub fn doubt(uuid: &str) -> Option<String> {
     None
 }
 
-/// The firmware's identifier as it is, from `/sys/class/dmi/id/product_uuid`; none where there is no DMI, as on many arm64 machines.
+/// The firmware's identifier as it is, from `/sys/class/dmi/id/product_uuid`; none where there is no DMI, as
+/// on many arm64 machines.
 pub fn product_uuid(root: &Root) -> Option<String> {
     line(root, "/sys/class/dmi/id/product_uuid")
 }
@@ -57,8 +58,9 @@ pub fn boot_id(root: &Root) -> Option<String> {
     line(root, "/proc/sys/kernel/random/boot_id")
 }
 
-/// The machine's identity, 64 hex digits: the SHA-256 of its firmware's identifier if that one is worth anything, else of its
-/// machine-id; none when it has neither. A clone of the disk on another (virtual) machine has another identity.
+/// The machine's identity, 64 hex digits: the SHA-256 of its firmware's identifier if that one is worth
+/// anything, else of its machine-id; none when it has neither. A clone of the disk on another (virtual)
+/// machine has another identity.
 pub fn of(root: &Root) -> Option<String> {
     let firmware = product_uuid(root)
         .filter(|uuid| doubt(uuid).is_none())

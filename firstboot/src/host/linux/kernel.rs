@@ -9,7 +9,8 @@ use super::files;
 use super::root::Root;
 use crate::error::{Context, Result};
 
-/// Longest of the small files below /proc and /sys that is read; /proc/self/mountinfo of a machine full of pods is the longest.
+/// Longest of the small files below /proc and /sys that is read; /proc/self/mountinfo of a machine full of
+/// pods is the longest.
 const LIMIT: u64 = 4 << 20;
 
 /// How long a module may take: some look for hardware.
@@ -92,7 +93,8 @@ pub fn swaps(root: &Root) -> Vec<String> {
         .collect()
 }
 
-/// The value of the parameter `name` (`net.ipv4.ip_forward`), trimmed; none if the kernel has no such parameter.
+/// The value of the parameter `name` (`net.ipv4.ip_forward`), trimmed; none if the kernel has no such
+/// parameter.
 pub fn sysctl(root: &Root, name: &str) -> Option<String> {
     let bytes = files::read(&sysctl_path(root, name), LIMIT).ok()??;
     Some(String::from_utf8_lossy(&bytes).trim().to_owned())
@@ -169,7 +171,8 @@ pub fn mounts(root: &Root) -> Vec<Mount> {
         .collect()
 }
 
-/// A line of proc_pid_mountinfo(5): id, parent, device, root, point, options, optional fields, `-`, type, source, options.
+/// A line of proc_pid_mountinfo(5): id, parent, device, root, point, options, optional fields, `-`, type,
+/// source, options.
 fn parse_mount(line: &str) -> Option<Mount> {
     let (front, back) = line.split_once(" - ")?;
     let fields: Vec<&str> = front.split(' ').collect();

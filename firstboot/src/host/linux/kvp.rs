@@ -1,7 +1,9 @@
 //! Hyper-V's key-value pairs, as `hv_kvp_daemon` keeps them in files
-//! (<https://learn.microsoft.com/virtualization/hyper-v-on-windows/reference/integration-services>; linux/tools/hv/hv_kvp_daemon.c).
+//! (<https://learn.microsoft.com/virtualization/hyper-v-on-windows/reference/integration-services>;
+//! linux/tools/hv/hv_kvp_daemon.c).
 //!
-//! A pool is a sequence of records: 512 bytes for the key, 2048 for the value, each UTF-8 and filled with NULs.
+//! A pool is a sequence of records: 512 bytes for the key, 2048 for the value, each UTF-8 and filled with
+//! NULs.
 //!
 //! | pool | who writes it |
 //! |---|---|
@@ -85,7 +87,8 @@ pub fn pairs(bytes: &[u8]) -> Vec<Pair> {
     bytes.chunks_exact(RECORD).take(MOST).filter_map(pair).collect()
 }
 
-/// The bytes of a pair; none when one of them is too long or cannot be in a file: a NUL ends it, and at least one must.
+/// The bytes of a pair; none when one of them is too long or cannot be in a file: a NUL ends it, and at least
+/// one must.
 pub fn record(key: &str, value: &str) -> Option<Vec<u8>> {
     let fits = |text: &str, length: usize| text.len() < length && !text.contains('\0');
     if key.is_empty() || !fits(key, KEY) || !fits(value, VALUE) {
@@ -116,7 +119,8 @@ pub fn append(root: &Root, key: &str, value: &str) -> Result<()> {
     pool.write_all(&record).doing(format_args!("writing {}", path.display()))
 }
 
-/// Joins the value that was split into `name.0`, `name.1` … or `name.1`, `name.2` …; the whole one, `name`, comes first.
+/// Joins the value that was split into `name.0`, `name.1` … or `name.1`, `name.2` …; the whole one, `name`,
+/// comes first.
 pub fn joined(pairs: &[Pair], name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
     let find = |key: &str| pairs.iter().find(|pair| pair.key == key);
     if let Some(whole) = find(name) {
@@ -139,7 +143,8 @@ pub fn joined(pairs: &[Pair], name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> 
     Ok(Some(all))
 }
 
-/// Overwrites the values of the pairs that `is_secret` picks, and lets nobody but root read the pool. Says how many there were.
+/// Overwrites the values of the pairs that `is_secret` picks, and lets nobody but root read the pool. Says
+/// how many there were.
 pub fn overwrite(path: &Path, is_secret: impl Fn(&str) -> bool) -> Result<usize> {
     let doing = || format!("overwriting pairs in {}", path.display());
     let file = match OpenOptions::new().read(true).write(true).open(path) {

@@ -6,7 +6,8 @@ use super::root::Root;
 use super::services::Services;
 use crate::error::{Context, Result};
 
-/// The host's name: the kernel's (which uname(2) gives), else that of /etc/hostname; none when it has no name yet.
+/// The host's name: the kernel's (which uname(2) gives), else that of /etc/hostname; none when it has no name
+/// yet.
 pub fn hostname(root: &Root) -> Option<String> {
     let kernel = kernel::text(root, "/proc/sys/kernel/hostname").map(|text| text.trim().to_owned());
     kernel.filter(|name| !name.is_empty() && name != "(none)").or_else(|| {
@@ -46,7 +47,8 @@ pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether systemd-resolved runs: then /etc/resolv.conf may name it, and pods need the file with the servers behind it.
+/// Whether systemd-resolved runs: then /etc/resolv.conf may name it, and pods need the file with the servers
+/// behind it.
 pub fn resolved_is_active(services: Services) -> bool {
     services.is_active("systemd-resolved").unwrap_or(false)
 }

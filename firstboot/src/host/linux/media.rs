@@ -1,5 +1,5 @@
-//! Disks that are read once: mounted in a mount namespace of one thread, which ends with the thread, read-only and
-//! `nosuid,nodev,noexec,nosymfollow`. No other program sees their files.
+//! Disks that are read once: mounted in a mount namespace of one thread, which ends with the thread,
+//! read-only and `nosuid,nodev,noexec,nosymfollow`. No other program sees their files.
 
 use std::path::Path;
 use std::time::Duration;

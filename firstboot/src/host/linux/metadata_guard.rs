@@ -1,5 +1,5 @@
-//! Routing rules that keep pods from metadata services, through iproute2 (ip-rule(8)): packets that come from elsewhere,
-//! which are the pods', find no way to the service; the machine's own do.
+//! Routing rules that keep pods from metadata services, through iproute2 (ip-rule(8)): packets that come from
+//! elsewhere, which are the pods', find no way to the service; the machine's own do.
 //!
 //! ```text
 //! 40: iif lo to ADDRESS goto 42                              the machine's own packets pass
@@ -7,9 +7,9 @@
 //! 42: nop
 //! ```
 //!
-//! Port 53 and UDP stay open: on some platforms the same address is the name server that the cluster's DNS asks. Pods in
-//! the machine's own network are the machine. The rules say `protocol kernel`, as systemd-networkd removes any others
-//! that it did not make.
+//! Port 53 and UDP stay open: on some platforms the same address is the name server that the cluster's DNS
+//! asks. Pods in the machine's own network are the machine. The rules say `protocol kernel`, as
+//! systemd-networkd removes any others that it did not make.
 
 use std::net::IpAddr;
 use std::time::Duration;

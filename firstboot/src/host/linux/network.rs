@@ -39,7 +39,8 @@ pub fn interfaces() -> Vec<(String, u32)> {
     first
 }
 
-/// Whether other machines can be expected to reach it: neither unspecified, loopback, link-local nor multicast.
+/// Whether other machines can be expected to reach it: neither unspecified, loopback, link-local nor
+/// multicast.
 pub fn is_global(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -69,7 +70,8 @@ pub fn default_interfaces(root: &Root) -> Vec<String> {
     names
 }
 
-/// Reads /proc/net/route: interface, destination, gateway, flags, counters, metric, mask; numbers in hex but the metric.
+/// Reads /proc/net/route: interface, destination, gateway, flags, counters, metric, mask; numbers in hex but
+/// the metric.
 fn parse_routes(table: &str) -> Vec<String> {
     let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     let routes =
@@ -77,7 +79,8 @@ fn parse_routes(table: &str) -> Vec<String> {
     by_metric(routes.map(|row| (row[6].parse().unwrap_or(u32::MAX), row[0].to_owned())))
 }
 
-/// Reads /proc/net/ipv6_route: destination, its prefix, source, its prefix, next hop, metric, counters, flags, interface; all in hex.
+/// Reads /proc/net/ipv6_route: destination, its prefix, source, its prefix, next hop, metric, counters,
+/// flags, interface; all in hex.
 fn parse_routes6(table: &str) -> Vec<String> {
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let any = "0".repeat(32);
@@ -103,8 +106,8 @@ fn by_metric(routes: impl Iterator<Item = (u32, String)>) -> Vec<String> {
     names
 }
 
-/// The address that the kubelet takes without `--node-ip` when the node's name does not resolve to one of this machine's:
-/// the first global one of the default route's interface.
+/// The address that the kubelet takes without `--node-ip` when the node's name does not resolve to one of
+/// this machine's: the first global one of the default route's interface.
 pub fn node_address(interfaces: &[String], addresses: &[Address]) -> Option<IpAddr> {
     let of = |name: &str, v4: bool| {
         addresses

@@ -1,4 +1,5 @@
-//! The container runtime's socket, and futures on it without an async runtime: one thread, poll(2), a deadline.
+//! The container runtime's socket, and futures on it without an async runtime: one thread, poll(2), a
+//! deadline.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -83,7 +84,8 @@ impl Driver {
         }
     }
 
-    /// Until the socket can be read, or written if that is waited for, or `left` is over. A wrong wake-up costs one round.
+    /// Until the socket can be read, or written if that is waited for, or `left` is over. A wrong wake-up
+    /// costs one round.
     fn wait(&self, left: Duration) {
         let mut events = PollFlags::POLLIN;
         events.set(PollFlags::POLLOUT, self.is_full.load(Ordering::Acquire));

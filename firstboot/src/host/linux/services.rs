@@ -183,7 +183,8 @@ impl Services {
         }
     }
 
-    /// Lets the manager read its files again, but only when those of `service` have changed since it read them; says whether it did.
+    /// Lets the manager read its files again, but only when those of `service` have changed since it read
+    /// them; says whether it did.
     pub fn reload_if_changed(self, service: &str) -> Result<bool> {
         if self != Self::Systemd {
             return Ok(false);

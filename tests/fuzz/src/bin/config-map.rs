@@ -1,4 +1,5 @@
-//! The ConfigMaps that a join reads: cluster-info, kubeadm-config, kubelet-config; and the patches that meet them.
+//! The ConfigMaps that a join reads: cluster-info, kubeadm-config, kubelet-config; and the patches that meet
+//! them.
 #![no_main]
 
 use firstboot::join::cluster::{ClusterConfiguration, ConfigMap, parse_kubelet_configuration};

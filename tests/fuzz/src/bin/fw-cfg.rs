@@ -1,4 +1,5 @@
-//! Items of QEMU's firmware configuration device, and the answers of VMware's host: the user-data that they are taken for.
+//! Items of QEMU's firmware configuration device, and the answers of VMware's host: the user-data that they
+//! are taken for.
 #![no_main]
 
 use firstboot::host::root::Root;

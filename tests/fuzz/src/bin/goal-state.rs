@@ -1,4 +1,5 @@
-//! The goal state of Azure's wireserver, which anyone on the link may send: identifiers that are repeated in another document.
+//! The goal state of Azure's wireserver, which anyone on the link may send: identifiers that are repeated in
+//! another document.
 #![no_main]
 
 use firstboot::platforms::azure::report::goal_state;

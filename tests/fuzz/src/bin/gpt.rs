@@ -1,4 +1,5 @@
-//! A disk with a partition table whose checksums are right whatever else is wrong. What the initrd writes to it can be read again.
+//! A disk with a partition table whose checksums are right whatever else is wrong. What the initrd writes to
+//! it can be read again.
 #![no_main]
 
 use std::io::Cursor;
@@ -33,7 +34,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// The first byte says where the rest goes: to the start of the disk, or to the backup table; and whether checksums stay as they are.
+/// The first byte says where the rest goes: to the start of the disk, or to the backup table; and whether
+/// checksums stay as they are.
 fn disk(bytes: &[u8]) -> Vec<u8> {
     let mut disk = vec![0; SECTORS * SECTOR];
     let Some((&mode, bytes)) = bytes.split_first() else { return disk };

@@ -1,4 +1,5 @@
-//! An Ignition config of spec 2 or 3, the scripts of its units included: what it carries, and that nothing that is said of it shows a token.
+//! An Ignition config of spec 2 or 3, the scripts of its units included: what it carries, and that nothing
+//! that is said of it shows a token.
 #![no_main]
 
 use firstboot::userdata::ignition::read;

@@ -1,4 +1,5 @@
-//! The members of a tar whose header checksums are right whatever else is wrong. What is accepted stays inside and has bodies that can be read.
+//! The members of a tar whose header checksums are right whatever else is wrong. What is accepted stays
+//! inside and has bodies that can be read.
 #![no_main]
 
 use std::path::{Component, Path};
@@ -41,7 +42,8 @@ fn sealed(tar: &[u8]) -> Vec<u8> {
     tar
 }
 
-/// Writes the checksum of a header that is not all zeros and returns the length of the body it states, if that is octal.
+/// Writes the checksum of a header that is not all zeros and returns the length of the body it states, if
+/// that is octal.
 fn seal(header: &mut [u8]) -> usize {
     if header.iter().all(|byte| *byte == 0) {
         return 0;

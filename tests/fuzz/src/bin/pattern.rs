@@ -1,4 +1,5 @@
-//! Patterns, in the first line, against the text behind it: the initrd's device aliases, the builder's archive paths and variables.
+//! Patterns, in the first line, against the text behind it: the initrd's device aliases, the builder's
+//! archive paths and variables.
 #![no_main]
 
 use firstboot::initrd::glob;

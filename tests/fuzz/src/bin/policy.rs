@@ -1,4 +1,5 @@
-//! The image's policy: what is accepted is written again as it was meant, and nothing that is not an object is.
+//! The image's policy: what is accepted is written again as it was meant, and nothing that is not an object
+//! is.
 #![no_main]
 
 use contract::trust_policy::TrustPolicyFile;

@@ -1,4 +1,5 @@
-//! User-data of any form, opened whole, with a server that gives it back: bounded, and nothing that is said of it shows a token.
+//! User-data of any form, opened whole, with a server that gives it back: bounded, and nothing that is said
+//! of it shows a token.
 #![no_main]
 
 use contract::public_key::PublicKey;

@@ -1,9 +1,10 @@
-//! VMware's channel from a machine to its host: remote calls through an I/O port that the hypervisor answers ("backdoor"). Over it go
-//! `info-get KEY` and `info-set KEY VALUE`, which read and write the machine's `guestinfo` keys
-//! (open-vm-tools: lib/include/backdoor_def.h, lib/message/message.c; linux: drivers/gpu/drm/vmwgfx/vmwgfx_msg.c).
+//! VMware's channel from a machine to its host: remote calls through an I/O port that the hypervisor answers
+//! ("backdoor"). Over it go `info-get KEY` and `info-set KEY VALUE`, which read and write the machine's
+//! `guestinfo` keys (open-vm-tools: lib/include/backdoor_def.h, lib/message/message.c; linux:
+//! drivers/gpu/drm/vmwgfx/vmwgfx_msg.c).
 //!
-//! A call is one instruction with a command in `cx`; a message goes in steps of four bytes. The faster transfer of whole strings is not
-//! used: these messages are short. On x86-64 only.
+//! A call is one instruction with a command in `cx`; a message goes in steps of four bytes. The faster
+//! transfer of whole strings is not used: these messages are short. On x86-64 only.
 
 use zeroize::Zeroizing;
 

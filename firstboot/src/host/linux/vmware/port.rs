@@ -1,5 +1,5 @@
-//! The port itself. The hypervisor sees the instruction whatever the process may do with ports; asking the kernel for the right first keeps
-//! the processor from refusing it where the host restricts the port.
+//! The port itself. The hypervisor sees the instruction whatever the process may do with ports; asking the
+//! kernel for the right first keeps the processor from refusing it where the host restricts the port.
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid;
@@ -16,7 +16,8 @@ const GET_VERSION: u32 = 10;
 pub(super) struct Backdoor;
 
 /// CPUID leaf 0x40000000 says the hypervisor's name, when leaf 1 says that there is one.
-#[allow(unsafe_code, unused_unsafe)] // an instruction that std has only as an unsafe function in older versions
+// Older versions of std have the instruction only as an unsafe function.
+#[allow(unsafe_code, unused_unsafe)]
 pub(super) fn is_vmware() -> bool {
     // SAFETY: every x86-64 processor has CPUID; it changes nothing.
     let (first, name) = unsafe { (__cpuid(1), __cpuid(0x4000_0000)) };
@@ -24,8 +25,8 @@ pub(super) fn is_vmware() -> bool {
     first.ecx >> 31 == 1 && words.concat() == b"VMwareVMware"
 }
 
-/// A kernel that is locked down gives nobody the right to use ports. Then the hypervisor usually answers all the same, but may have been told
-/// not to, and the processor kills who asks: so a child asks first.
+/// A kernel that is locked down gives nobody the right to use ports. Then the hypervisor usually answers all
+/// the same, but may have been told not to, and the processor kills who asks: so a child asks first.
 #[allow(unsafe_code)] // a system call that std and nix do not offer
 pub(super) fn open() -> Option<Backdoor> {
     if !is_vmware() {
@@ -62,8 +63,8 @@ impl Port for Backdoor {
     fn call(&mut self, registers: Registers) -> Registers {
         let Registers { mut ax, bx, mut cx, mut dx, mut si, mut di } = registers;
         let mut bx = u64::from(bx);
-        // SAFETY: on VMware, which `open` makes sure of, this is a call to the hypervisor that reads and writes these registers alone;
-        // rbx, which the compiler keeps for itself, is put back.
+        // SAFETY: on VMware, which `open` makes sure of, this is a call to the hypervisor that reads and
+        // writes these registers alone; rbx, which the compiler keeps for itself, is put back.
         unsafe {
             asm!(
                 "xchg {bx}, rbx",

@@ -1,4 +1,5 @@
-//! Against a host that is played: no VMware is at hand here. It answers as vmwgfx_msg.c and message.c expect it.
+//! Against a host that is played: no VMware is at hand here. It answers as vmwgfx_msg.c and message.c expect
+//! it.
 
 use std::collections::BTreeMap;
 
