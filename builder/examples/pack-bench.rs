@@ -1,5 +1,5 @@
-//! Packs a folder as a compressed layer, as a build does, but from a folder and into a file, so that it can be timed beside
-//! `tar | zstd`, mksquashfs and mkfs.erofs.
+//! Packs a folder as a compressed layer, as a build does, but from a folder and into a file, so that it can
+//! be timed beside `tar | zstd`, mksquashfs and mkfs.erofs.
 //!
 //! ```text
 //! pack-bench FOLDER OUT.tar.zst [THREADS]

@@ -36,9 +36,9 @@ pub struct Packages {
 ///
 /// One kind exists today. Two more will be variants beside it:
 ///
-/// - `Vendor { disk, extensions, node_config }`: a vendor's disk image that stays as it is. Layers become system
-///   extensions (sysext) beside it, and the vendor's first boot reads the node configuration. Its base gives the
-///   parts [`Part::Disk`] and `Extensions`, and no [`Part::Root`].
+/// - `Vendor { disk, extensions, node_config }`: a vendor's disk image that stays as it is. Layers become
+///   system extensions (sysext) beside it, and the vendor's first boot reads the node configuration. Its base
+///   gives the parts [`Part::Disk`] and `Extensions`, and no [`Part::Root`].
 /// - `Wim { base, edits }`: an image in Windows' format and the offline edits to it: files, registry keys,
 ///   packages.
 ///

@@ -187,8 +187,8 @@ pub struct SimulateArgs {
     /// Set a variable of the platform, such as zone=us-east-1f; an empty value removes it
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
-    /// Make requests fail: throttled, stall=1 (one request), server-error=2@/latest/user-data (two requests for
-    /// that path); --list shows all
+    /// Make requests fail: throttled, stall=1 (one request), server-error=2@/latest/user-data (two requests
+    /// for that path); --list shows all
     #[arg(long = "fault", value_name = "NAME[=NUMBER][@PATH]")]
     pub faults: Vec<String>,
     /// The address to listen at if there is no command
@@ -215,8 +215,8 @@ pub struct SimulateArgs {
     /// Write the machine's evidence (firmware strings, kernel command line, …) into a folder
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Run a command in a namespace where the platform's addresses lead to the simulator; {root} is replaced by the
-    /// folder with the machine's evidence
+    /// Run a command in a namespace where the platform's addresses lead to the simulator; {root} is replaced
+    /// by the folder with the machine's evidence
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }

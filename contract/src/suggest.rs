@@ -24,10 +24,11 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
         .unwrap_or_default()
 }
 
-/// The words of `known` whose similarity to `word` (Jaro-Winkler, 0 to 1) is `least` or more, the most similar first.
+/// The words of `known` whose similarity to `word` (Jaro-Winkler, 0 to 1) is `least` or more, the most
+/// similar first.
 ///
-/// For names that share long parts (paths, packages, files of a release): there edits say little. The better of whole
-/// paths and of last components counts, because a file is often looked for in the wrong folder.
+/// For names that share long parts (paths, packages, files of a release): there edits say little. The better
+/// of whole paths and of last components counts, because a file is often looked for in the wrong folder.
 pub fn similar<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, least: f64) -> Vec<(f64, &'a str)> {
     let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     let end = last(word);

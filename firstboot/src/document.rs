@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{self, ErrorKind, Failure, Result};
 
-/// The longest node config.
+/// Limit on the bytes of a node config.
 pub const LIMIT: usize = 1 << 20;
 
 const LENIENT: GeneralPurposeConfig =
@@ -32,7 +32,7 @@ impl fmt::Debug for Document {
 }
 
 impl Document {
-    /// Takes the bytes over; none when there are more than [`LIMIT`].
+    /// Takes ownership of the bytes; none when there are more than [`LIMIT`].
     pub fn new(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
         (bytes.len() <= LIMIT).then_some(Self(bytes))
     }
@@ -53,7 +53,7 @@ impl Document {
         &self.0
     }
 
-    /// Whether there is nothing but blanks in it.
+    /// Whether it has only blanks.
     pub fn is_blank(&self) -> bool {
         self.0.iter().all(u8::is_ascii_whitespace)
     }
@@ -77,7 +77,7 @@ impl Document {
 
     /// Reads a regular file; none if there is no such file.
     pub fn read_file(path: &Path) -> Result<Option<Self>> {
-        // A pipe must not hold the agent.
+        // Opening a pipe must not block.
         let opened: io::Result<File> = OpenOptions::new()
             .read(true)
             .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())

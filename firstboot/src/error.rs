@@ -125,8 +125,8 @@ impl std::error::Error for Failure {}
 
 /// Says what was being done when an operation of the host failed.
 pub trait Context<T> {
-    /// Turns an error of the operating system into a [`ErrorKind::Host`] failure: `writing
-    /// /etc/kubernetes/kubelet.conf: No space left on device`.
+    /// Turns an error of the operating system into a [`ErrorKind::Host`] failure:
+    /// `writing /etc/kubernetes/kubelet.conf: No space left on device`.
     fn doing(self, doing: impl fmt::Display) -> Result<T>;
 }
 

@@ -1,4 +1,4 @@
-//! Evidence → platform → facts and user-data, with what a person should know of the way there.
+//! Metadata: evidence → platform → facts and user data, with notices for the operator.
 
 use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
@@ -11,27 +11,27 @@ use crate::platforms::detect::{Detection, detect};
 use crate::platforms::{Platform, PlatformData, ReadContext};
 use crate::trust_policy::TrustPolicy;
 
-/// The kernel argument that bounds how long the platform's source may take, in seconds.
+/// The kernel argument that limits the time for reading the platform's metadata, in seconds.
 pub const DEADLINE: &str = "firstboot.source-deadline";
 
-/// What is known of this machine before its node config is read.
+/// Everything known about this machine before its node config is parsed.
 #[derive(Debug, Default)]
 pub struct Metadata {
-    /// Where it runs; none when there is no evidence of any platform.
+    /// The platform; none when there is no evidence of any.
     pub platform: Option<&'static Platform>,
-    /// What was seen of it.
+    /// The evidence for it.
     pub seen: String,
-    /// Other platforms with weaker signs, which are ignored.
+    /// Other platforms with signs of the same strength, with those signs.
     pub others: Vec<(&'static str, String)>,
-    /// Facts, with their provenance.
+    /// Facts, with their sources.
     pub facts: Facts,
-    /// The user-data that counts, and the name of the source or place that has it.
+    /// The user data or config that counts, and the name of its platform or location.
     pub user_data: Option<(&'static str, UserData)>,
-    /// What a person should know; never a secret.
+    /// Notices for the operator; never a secret.
     pub notices: Vec<String>,
 }
 
-/// Gathers local evidence, the platform's metadata and the operator's config, as far as the trust policy
+/// Gathers facts and config from local evidence, locations and the platform, as far as the trust policy
 /// allows.
 pub fn gather(
     root: &Root,
@@ -59,7 +59,7 @@ pub fn gather_at(
     for (name, seen) in &detection.others {
         metadata
             .notices
-            .push(format!("the machine also looks like {name} ({seen}), which is ignored"));
+            .push(format!("the machine looks like {name} too ({seen}), which is not believed"));
     }
     metadata.others = detection.others;
     if let Some(platform) = detection.platform {
@@ -71,35 +71,35 @@ pub fn gather_at(
             Ok(PlatformData::default())
         };
         let data = if named.is_some() { without_facts(platform, data, &mut metadata.notices) } else { data? };
-        let data = allowed(data, name, policy, &mut metadata.notices);
+        let data = restrict(data, name, policy, &mut metadata.notices);
         metadata.facts.merge(data.facts);
         metadata.user_data = data.user_data.map(|user_data| (name, user_data));
     }
     if let Some(named) = named {
         let beaten = metadata.user_data.replace(named);
         if let Some((source, _)) = beaten {
-            metadata
-                .notices
-                .push(format!("the user data of {source} is not used: a location has a node config"));
+            metadata.notices.push(format!(
+                "the user-data of {source} is not used: a config is named from outside the platform"
+            ));
         }
     }
     Ok(metadata)
 }
 
 /// Removes what the trust policy does not allow.
-fn allowed(
+fn restrict(
     mut data: PlatformData,
     name: &str,
     policy: &TrustPolicy,
     notices: &mut Vec<String>,
 ) -> PlatformData {
-    let by = "because of the image's trust policy";
+    let by = "by the image's policy";
     if !policy.allows_facts(name) {
-        notices.push(format!("the facts of {name} are not accepted, {by}"));
+        notices.push(format!("the facts of {name} are not believed, {by}"));
         data.facts = Facts::default();
     }
     if !policy.allows_config(name) && data.user_data.take().is_some() {
-        notices.push(format!("the user data of {name} is not accepted, {by}"));
+        notices.push(format!("the user-data of {name} is not believed, {by}"));
     }
     data
 }
@@ -127,7 +127,8 @@ fn read(
     data.map_err(|failure| failure.doing(format!("reading the metadata of {}", platform.name)))
 }
 
-/// Who has a config already can do without the platform's facts; templates that need one of them say so.
+/// A machine with a config can do without the platform's facts; a template that needs a missing fact reports
+/// that.
 fn without_facts(platform: &Platform, data: Result<PlatformData>, notices: &mut Vec<String>) -> PlatformData {
     data.unwrap_or_else(|failure| {
         notices.push(format!("warning: no facts from {}: {failure}", platform.name));

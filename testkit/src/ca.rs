@@ -105,8 +105,8 @@ impl Ca {
         params.signed_by(key, &self.issuer).expect("certificates can be made").pem()
     }
 
-    /// The TLS side of a server with this identity. It prefers HTTP/2, so that a client that offers it and speaks
-    /// only HTTP/1.1 fails.
+    /// The TLS side of a server with this identity. It prefers HTTP/2, so that a client that offers it and
+    /// speaks only HTTP/1.1 fails.
     pub fn server_config(&self, identity: &Identity<'_>) -> Arc<ServerConfig> {
         let trusted = identity.wants_client_certificate.then_some(self);
         let mut config = config(self.sign(identity.names, identity.days.clone()), trusted);

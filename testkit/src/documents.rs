@@ -12,7 +12,8 @@ use crate::{Options, TestServer, text};
 /// Documents by path, without the query.
 pub type Documents = BTreeMap<String, Vec<u8>>;
 
-/// Serves `documents` at `address`, in the network namespace of the calling thread; each answer ends its connection.
+/// Serves `documents` at `address`, in the network namespace of the calling thread; each answer ends its
+/// connection.
 pub fn serve(address: &str, tls: Option<Arc<ServerConfig>>, documents: Documents) -> TestServer {
     let idle = Some(Duration::from_secs(10));
     let options = Options { address: address.to_owned(), tls, one_request: true, idle, ..Options::default() };

@@ -6,8 +6,8 @@ use std::path::Path;
 
 /// Says that a test, or a part of it, could not run here, and why. The caller returns.
 ///
-/// Each is a line of `target/not-run`; `make test` lists them at its end, and `tools/not-run` decides which of them a
-/// machine may be without.
+/// Each is a line of `target/not-run`; `make test` lists them at its end, and `tools/not-run` decides which
+/// of them a machine may be without.
 pub fn not_run(test: &str, why: &str) {
     let line = format!("{test}: {}\n", why.trim().replace('\n', " "));
     // Past the capture of the test harness, which shows nothing of tests that pass.

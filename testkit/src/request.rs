@@ -58,8 +58,8 @@ impl Request {
         self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
     }
 
-    /// A form to compare: the first line, the headers in order of their lower-case names without those that every
-    /// request has, the body.
+    /// A form to compare: the first line, the headers in order of their lower-case names without those that
+    /// every request has, the body.
     pub fn shape(&self) -> String {
         let first = self.head.lines().next().unwrap_or_default().to_owned();
         let mut lines: Vec<String> =

@@ -100,15 +100,15 @@ impl TestServer {
         Self::run(Options::default(), move |request, connection| answer(request).send(connection))
     }
 
-    /// Without TLS: one connection for each of these answers, one request a connection; after the last of them
-    /// connections are refused.
+    /// Without TLS: one connection for each of these answers, one request a connection; after the last of
+    /// them connections are refused.
     pub fn sequence(replies: Vec<Reply>) -> Self {
         let options = Options { one_request: true, connections: Some(replies.len()), ..Options::default() };
         Self::run(options, move |request, connection| replies[request.connection].clone().send(connection))
     }
 
-    /// `script` writes the answer to each request, or ends the connection. Its error ends the connection too: a client
-    /// that goes away, as those do that refuse an answer, is no failure of the server.
+    /// `script` writes the answer to each request, or ends the connection. Its error ends the connection too:
+    /// a client that goes away, as those do that refuse an answer, is no failure of the server.
     pub fn run(
         options: Options,
         script: impl Fn(&Request, &mut Connection) -> io::Result<()> + Send + Sync + 'static,

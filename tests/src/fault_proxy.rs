@@ -54,8 +54,8 @@ pub struct FaultProxy {
 
 impl FaultProxy {
     /// Listens on `address` in the network namespace of the process `pid`, in front of the API server of
-    /// `control_plane`. `decide` chooses what is done to each request: by its method and path (`GET
-    /// /api/v1/…`), and by the number of those before it with the same method and path.
+    /// `control_plane`. `decide` chooses what is done to each request: by its method and path
+    /// (`GET /api/v1/…`), and by the number of those before it with the same method and path.
     pub fn start(
         pid: &str,
         address: &str,

@@ -1,5 +1,5 @@
-//! Packages in the format deb(5): an `ar` archive of `debian-binary`, `control.tar.*` and `data.tar.*`, in this
-//! order.
+//! Packages in the format deb(5): an `ar` archive of `debian-binary`, `control.tar.*` and `data.tar.*`, in
+//! this order.
 //!
 //! ```text
 //! !<arch>\n

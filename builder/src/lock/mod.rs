@@ -131,3 +131,19 @@ pub struct LockedArtifact {
     /// Its digest.
     pub sha256: Digest,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_locks_are_written_as_they_were_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
+        for name in ["debian-12.lock", "debian-13.lock"] {
+            let (from, to) = (images.join(name), folder.path().join(name));
+            Lock::read(&from).unwrap().unwrap().write(&to).unwrap();
+            assert!(fs::read(from).unwrap() == fs::read(to).unwrap(), "{name}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use super::redact::Redactor;
 use super::tree::Reader;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// The largest node config. Platforms give 16 to 64 KiB of user-data; no real config comes near.
+/// The largest node config. Platforms give 16 to 64 KiB of user data; no real config comes near.
 pub const SIZE_LIMIT: usize = 1 << 20;
 
 /// Documents in one file.

@@ -183,9 +183,10 @@ fn reads_what_is_said_of_the_join() {
     assert!(matches!(&file.discovery, Discovery::File(path) if path == Path::new("/lab/cluster-info.conf")));
     assert_eq!(file.tls_bootstrap_token.unwrap().id(), "9vr73a");
     let skipping = accepted("06-unsafe-skip-ca").join.discovery;
-    assert!(
-        matches!(&skipping, Discovery::Token { pins, unsafe_skip_ca_verification: true, .. } if pins.is_empty())
-    );
+    assert!(matches!(
+        &skipping,
+        Discovery::Token { pins, unsafe_skip_ca_verification: true, .. } if pins.is_empty()
+    ));
     assert_eq!(accepted("07-patches").join.patches.as_deref(), Some(Path::new("/lab/configs/patches")));
     let join = accepted("09-timeouts-skip").join;
     assert_eq!(

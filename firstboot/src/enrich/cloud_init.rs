@@ -1,6 +1,6 @@
 //! Facts by the names that others have for them: cloud-init's instance data
 //! (<https://cloudinit.readthedocs.io/en/latest/explanation/instancedata.html>) and Afterburn's variables
-//! (<https://coreos.github.io/afterburn/usage/attributes/>), as user-data for those programs uses them.
+//! (<https://coreos.github.io/afterburn/usage/attributes/>), as user data for those programs uses them.
 
 use crate::config::template::Variables;
 

@@ -3,22 +3,22 @@
 use crate::host::files;
 use crate::host::root::Root;
 
-/// Longest one that is read.
+/// Limit on its bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// Its words.
+/// The program and its arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandLine(Vec<String>);
 
 impl CommandLine {
-    /// The one that the machine was booted with; empty where there is none.
+    /// The machine's command line; empty where there is none.
     pub fn of(root: &Root) -> Self {
         let bytes = files::read(&root.path("/proc/cmdline"), LONGEST).ok().flatten().unwrap_or_default();
         Self::parse(&String::from_utf8_lossy(&bytes))
     }
 
-    /// Words as the kernel splits them: at blanks, except between double quotes, which vanish. What follows
-    /// `--` is for init.
+    /// Words as the kernel splits them: at blanks, except between double quotes, which are removed. Words
+    /// after `--` are for init.
     pub fn parse(line: &str) -> Self {
         let mut words = vec![String::new()];
         let mut is_quoted = false;
@@ -43,7 +43,7 @@ impl CommandLine {
         &self.0
     }
 
-    /// Whether the word `word` stands there alone.
+    /// Whether `word` is one of the words.
     pub fn has(&self, word: &str) -> bool {
         self.0.iter().any(|each| each == word)
     }

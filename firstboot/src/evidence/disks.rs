@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::host::media;
 use crate::host::root::Root;
 
-/// Devices that hold no configuration, or are slow to say so.
+/// Devices that hold no configuration, or answer slowly.
 const IGNORED: &[&str] = &["ram", "zram", "fd", "nbd", "dm-", "md"];
 
 /// A block device with a file system that has a label.
@@ -24,7 +24,7 @@ pub struct Disk {
     pub label: String,
 }
 
-/// All labelled disks, by device name, once the kernel's drivers have found what is there.
+/// All labelled disks by device name, once the kernel's drivers are done.
 pub fn find(root: &Root) -> Vec<Disk> {
     if root.is_machine() {
         media::settle();

@@ -1,4 +1,4 @@
-//! What a machine shows without being asked over any network.
+//! The evidence of one machine, gathered without the network.
 
 use std::cell::OnceCell;
 
@@ -17,7 +17,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// That of the machine whose files begin at `root`.
+    /// The evidence of the machine with its files below `root`.
     pub fn of(root: &Root) -> Self {
         Self {
             root: root.clone(),
@@ -37,7 +37,7 @@ impl Evidence {
         self.fields.iter().find(|(each, _)| *each == field).map(|(_, text)| text.as_str())
     }
 
-    /// Strings that the creator of the machine put into the firmware's tables (type 11).
+    /// Strings that the operator put into the firmware's tables (type 11).
     pub fn oem_strings(&self) -> Vec<Vec<u8>> {
         smbios::oem_strings(&self.root)
     }

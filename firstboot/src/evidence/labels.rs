@@ -1,6 +1,6 @@
 //! Labels of file systems, read from their superblocks: vfat, iso9660, UDF, ext2 to ext4.
 //!
-//! | file system | recognised by | label |
+//! | file system | recognized by | label |
 //! |---|---|---|
 //! | FAT12, FAT16 | `55 AA` at 510, `29` at 38, `FAT` at 54 | 11 bytes at 43 |
 //! | FAT32 | `55 AA` at 510, `29` at 66, `FAT32` at 82 | 11 bytes at 71 |
@@ -8,7 +8,7 @@
 //! | UDF | `NSR02` or `NSR03` at 1 of a 2048-byte sector from 16 on (ECMA-167, 3/9.1), without iso9660 in the first | none is read |
 //! | ext2 to ext4 | `53 EF` at 1080 | 16 bytes at 1144 |
 
-/// As much of a device as has to be read.
+/// Bytes of a device that hold all superblocks.
 pub const HEAD: usize = 0x9800;
 
 /// A file system whose label is understood.

@@ -21,8 +21,8 @@ impl Seed {
         serial.split_whitespace().find_map(Self::parse)
     }
 
-    /// Reads one word; none when it is no such word. Keys that are not known are left out, of several the
-    /// first counts.
+    /// Reads one word; none when it is no such word. Unknown keys are left out; of several equal keys
+    /// the first counts.
     pub fn parse(word: &str) -> Option<Self> {
         let mut parts = word.split(';');
         if !matches!(parts.next()?, "ds=nocloud" | "ds=nocloud-net") {

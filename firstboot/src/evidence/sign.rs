@@ -6,7 +6,7 @@ use super::smbios::Field;
 /// How much a sign proves, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
-    /// Someone who may say so has said so: the image's policy, the kernel command line.
+    /// A pin: by the image's trust policy or the kernel command line.
     Pin,
     /// The firmware's tables.
     Smbios,
@@ -15,15 +15,15 @@ pub enum Strength {
     /// A channel of the hypervisor.
     Channel,
     /// No hardware evidence, only a config argument on the kernel command line.
-    Told,
+    Argument,
 }
 
 impl Strength {
     /// All, the strongest first.
-    pub const ALL: [Self; 5] = [Self::Pin, Self::Smbios, Self::Label, Self::Channel, Self::Told];
+    pub const ALL: [Self; 5] = [Self::Pin, Self::Smbios, Self::Label, Self::Channel, Self::Argument];
 }
 
-/// Something by which a platform is recognised.
+/// Something by which a platform is recognized.
 #[derive(Debug, Clone, Copy)]
 pub enum Sign {
     /// A word of the kernel command line.
@@ -38,12 +38,12 @@ pub enum Sign {
     Label(&'static str),
     /// Such a file exists.
     Exists(&'static str),
-    /// Something else; says what it saw.
+    /// Anything else; the function describes the sign, if it is there.
     Other(Strength, fn(&Evidence) -> Option<String>),
 }
 
 impl Sign {
-    /// How much it proves.
+    /// How much the sign proves.
     pub fn strength(&self) -> Strength {
         match self {
             Self::Word(_) => Strength::Pin,
@@ -54,7 +54,7 @@ impl Sign {
         }
     }
 
-    /// What was seen, if it is there: `smbios sys_vendor is "Hetzner"`.
+    /// A description of the sign, if it is there: `smbios sys_vendor is "Hetzner"`.
     pub fn seen(&self, evidence: &Evidence) -> Option<String> {
         let field = |field: Field, does: &dyn Fn(&str) -> bool| {
             let text = evidence.field(field).filter(|text| does(text))?;

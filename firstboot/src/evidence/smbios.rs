@@ -1,4 +1,4 @@
-//! What the firmware says of the machine: the SMBIOS tables, as the kernel shows them below /sys
+//! The firmware's description of the machine: the SMBIOS tables, as the kernel shows them below /sys
 //! (DMTF DSP0134; <https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-firmware-dmi-entries>).
 
 use std::fs;
@@ -57,12 +57,12 @@ impl Field {
     }
 }
 
-/// The fields, without blanks at their ends; those that are absent or empty are left out.
+/// All fields, trimmed; absent and empty ones are left out.
 pub fn fields(root: &Root) -> Vec<(Field, String)> {
     FIELDS.iter().filter_map(|(field, name)| Some((*field, text(root, name)?))).collect()
 }
 
-/// What the kernel shows as `name`, without blanks at its ends; none when it is absent or empty.
+/// The kernel's file `name`, trimmed; none when it is absent or empty.
 pub fn text(root: &Root, name: &str) -> Option<String> {
     let bytes = files::read(&root.path(format!("/sys/class/dmi/id/{name}")), 4096).ok()??;
     let text = String::from_utf8_lossy(&bytes)
@@ -71,7 +71,7 @@ pub fn text(root: &Root, name: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The strings that the creator of a virtual machine set: those of all structures of type 11, in their order.
+/// Strings that the operator gave a virtual machine: those of all structures of type 11, in their order.
 pub fn oem_strings(root: &Root) -> Vec<Vec<u8>> {
     let raw = |number: usize| {
         files::read(&root.path(format!("/sys/firmware/dmi/entries/11-{number}/raw")), LONGEST)
@@ -85,7 +85,7 @@ pub fn oem_strings(root: &Root) -> Vec<Vec<u8>> {
 }
 
 /// The strings behind the formatted part of a structure: each ends with a NUL, the last with two (DSP0134,
-/// section 6.1.3). A structure that is cut off gives what is there.
+/// section 6.1.3). A truncated structure has the strings that are there.
 pub fn strings(structure: &[u8]) -> Vec<Vec<u8>> {
     let formatted = structure.get(1).map_or(4, |length| usize::from(*length).max(4));
     let area = structure.get(formatted..).unwrap_or_default();

@@ -92,7 +92,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Who can reach an address of which only the number is known (RFC 1918, RFC 6598, RFC 4193).
+    /// The scope of an address by its range (RFC 1918, RFC 6598, RFC 4193).
     pub(crate) fn of(ip: IpAddr) -> Self {
         let is_private = match ip {
             IpAddr::V4(ip) => {
@@ -183,7 +183,7 @@ impl Facts {
         fact.value().map(String::as_str)
     }
 
-    /// Takes note of addresses, each once.
+    /// Adds addresses, each once.
     pub(crate) fn add_addresses(&mut self, addresses: Vec<Address>, source: &str) {
         let mut each_once: Vec<Address> = Vec::new();
         for address in addresses {

@@ -8,10 +8,10 @@ use crate::net::Deadline;
 use crate::net::service::Service;
 use crate::platforms;
 
-/// Longest document.
+/// Limit on the bytes of a document.
 const LONGEST: usize = 32 * 1024;
 
-/// The document for `audience`, as a request for a token carries it: `{"kind", "document", "nonce"}`.
+/// The document for `audience`, in the form for a token request: `{"kind", "document", "nonce"}`.
 pub fn document(platform: Option<&str>, audience: &str, deadline: Deadline) -> Result<Value> {
     document_at(platform, audience, None, deadline)
 }
@@ -45,7 +45,7 @@ fn document_at(
     Ok(json!({ "kind": signer.kind, "document": document, "nonce": nonce }))
 }
 
-/// Ten digits, which is what Azure takes.
+/// Ten digits: the form that Azure requires.
 fn nonce() -> Result<String> {
     let mut bytes = [0; 8];
     SystemRandom::new()

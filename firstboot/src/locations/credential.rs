@@ -1,13 +1,13 @@
-//! The credential `firstboot.config` of systemd (<https://systemd.io/CREDENTIALS/>): put there by whoever
-//! starts the virtual machine, or the container.
+//! The credential `firstboot.config` of systemd (<https://systemd.io/CREDENTIALS/>): set by the operator of
+//! the virtual machine or container.
 //!
-//! | order | place | by |
+//! | order | location | set by |
 //! |---|---|---|
 //! | 1 | `$CREDENTIALS_DIRECTORY`, `/run/credentials/firstboot.service`, `/run/credentials/@system` | systemd, decrypted where it was encrypted |
 //! | 2 | SMBIOS type 11: `io.systemd.credential:firstboot.config=TEXT`, `io.systemd.credential.binary:firstboot.config=BASE64` | the hypervisor |
 //! | 3 | fw_cfg: `opt/io.systemd.credentials/firstboot.config` | QEMU |
 //!
-//! The last two are read here too, as not every init hands them on.
+//! The last two are read here too, because not every init passes them on.
 
 use zeroize::Zeroizing;
 

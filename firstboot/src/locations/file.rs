@@ -1,5 +1,5 @@
-//! A file of the machine: put there by whoever made the image or the machine, or by a program that ran before
-//! the agent.
+//! A file of the machine, written with the image, with the machine, or by a program that ran before the
+//! agent.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -7,7 +7,7 @@ use super::LocationContext;
 use crate::document::{Document, UserData};
 use crate::error::Result;
 
-/// Where the file may lie. What is in /run is gone after a reboot.
+/// Paths of the file. /run is empty after a reboot.
 pub const PATHS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
 
 pub(super) fn find(context: &LocationContext, notices: &mut Vec<String>) -> Result<Option<UserData>> {

@@ -1,5 +1,5 @@
 //! A config on the kernel command line itself: `firstboot.config-inline=BASE64`, for machines that boot over
-//! the network and have no other place. Compressed or not: what is inside is told by its content.
+//! the network and have no other location. It may be compressed; the content shows its format.
 
 use super::LocationContext;
 use crate::document::{Document, UserData};

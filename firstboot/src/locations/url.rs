@@ -1,8 +1,7 @@
-//! A URL on the kernel command line: `firstboot.config=https://…`, and `firstboot.config-sha256=…` to pin
-//! what it must give. Plain http is read only when the digest is pinned: what comes over it may come from
-//! anyone.
+//! A URL on the kernel command line: `firstboot.config=https://…`, and `firstboot.config-sha256=…` to pin its
+//! contents. Plain http is allowed only with a pinned digest: anyone on the path can change it.
 //!
-//! In the URL stand variables of the machine ([`super::variables`]), so that one boot entry serves many
+//! The URL may contain variables of the machine ([`super::variables`]), so that one boot entry serves many
 //! machines: `https://boot.example/${mac}.yaml`.
 
 use ring::digest::{SHA256, digest};
@@ -17,10 +16,10 @@ use crate::text::hex;
 
 /// The kernel argument.
 pub(crate) const URL: &str = "firstboot.config";
-/// The kernel argument that pins what a URL gives.
+/// The kernel argument that pins the contents of a URL.
 pub(crate) const DIGEST: &str = "firstboot.config-sha256";
 
-/// What the command line asks for.
+/// The URL on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Asked {
     url: String,
@@ -39,7 +38,7 @@ pub(super) fn find(context: &LocationContext, _: &mut Vec<String>) -> Result<Opt
     get(&url, asked.digest.as_deref(), context.fetch)
 }
 
-/// Gets the user-data at `url`, which must have the SHA-256 `pinned`. None when it is blank.
+/// Downloads the user data at `url`, which must have the SHA-256 `pinned`. None when it is blank.
 pub(crate) fn get(
     url: &str,
     pinned: Option<&str>,
@@ -73,8 +72,7 @@ fn firmware_names_seed(root: &Root) -> bool {
 }
 
 /// Reads the command line. The last of several wins, as with the kernel's own arguments; anything unclear is
-/// refused. The digest may be that of a seed, which the command line names, or the firmware does
-/// (`has_seed`).
+/// refused. The digest may belong to a NoCloud seed that the command line or the firmware (`has_seed`) names.
 fn parse(line: &CommandLine, has_seed: &dyn Fn() -> bool) -> Result<Option<Asked>> {
     let pinned = pinned_digest(line)?;
     let Some(url) = line.value(URL).map(str::to_owned) else {
@@ -106,7 +104,7 @@ pub(crate) fn pinned_digest(line: &CommandLine) -> Result<Option<String>> {
     Ok(pinned)
 }
 
-/// Refuses what anyone on the way could change; `named_by` is what names the URL.
+/// Refuses a URL that anyone on the path could change; `named_by` describes its origin for the error.
 pub(crate) fn check_scheme(url: &str, is_pinned: bool, named_by: &str) -> Result<()> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {

@@ -1,4 +1,4 @@
-//! Variables in a URL that is the same for many machines: each gets its own document.
+//! Variables in a URL, so that one URL serves many machines, each with a different document.
 //!
 //! | variable | value |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `${serial}` | the system's serial number in the firmware |
 //! | `${hostname}` | the host's name |
 //!
-//! They are written into the URL percent-encoded, but for letters, digits and `-._~:`.
+//! Values are percent-encoded, except letters, digits and `-._~:`.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ const VARIABLES: &[(&str, Value)] = &[
     ("hostname", |root, _| machine::hostname(root).filter(|name| name != "localhost")),
 ];
 
-/// Replaces what stands between `open` and `close` by what `value` says of it, percent-encoded.
+/// Replaces each name between `open` and `close` by its percent-encoded `value`.
 pub fn expand(text: &str, open: &str, close: &str, value: &dyn Fn(&str) -> Result<String>) -> Result<String> {
     let mut expanded = String::new();
     let mut rest = text;
@@ -81,7 +81,7 @@ fn boot_interface(text: &str) -> Option<String> {
     is_mac(text).then(|| text.to_owned())
 }
 
-/// By name; those that are made of hardware.
+/// Interfaces of real hardware, by name.
 fn real_interfaces(root: &Root) -> Vec<String> {
     let entries = fs::read_dir(root.path("/sys/class/net")).into_iter().flatten().flatten();
     let mut names: Vec<String> =

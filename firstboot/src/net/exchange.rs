@@ -159,9 +159,10 @@ impl Received {
                 return Ok(false);
             }
             if call.can_proceed() && !until_close {
-                return Ok(
-                    matches!(call.proceed(), Some(RecvBodyResult::Cleanup(call)) if !call.must_close_connection()),
-                );
+                return Ok(matches!(
+                    call.proceed(),
+                    Some(RecvBodyResult::Cleanup(call)) if !call.must_close_connection()
+                ));
             }
             if used > 0 {
                 continue;

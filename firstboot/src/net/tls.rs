@@ -13,7 +13,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use x509_cert::der::Decode;
 
 use super::Endpoint;
-use super::trust::{Authorities, ClientCertificate, Trust};
+use super::trust::{Authorities, ClientCertificate, Trust, provider};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::text::hex;
 
@@ -47,10 +47,6 @@ pub(crate) fn server_name(endpoint: &Endpoint, name: Option<&str>) -> Result<Ser
             format!("{endpoint}: the host is neither a DNS name nor an IP address"),
         )
     })
-}
-
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use ring::digest;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, RootCertStore};
 use x509_cert::der::Decode;
 
-use super::tls;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::text::{hex, one_line};
@@ -158,7 +158,7 @@ impl Authorities {
         Ok((|| {
             let (end_entity, intermediates) =
                 chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, tls::provider()).build();
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
             let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
             verifier
                 .verify_server_cert(end_entity, intermediates, name, &[], UnixTime::now())
@@ -289,4 +289,9 @@ fn system_time(time: UnixTime) -> SystemTime {
 
 fn shown(time: UnixTime) -> String {
     httpdate::fmt_http_date(system_time(time))
+}
+
+/// What TLS and certificates are computed with.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }

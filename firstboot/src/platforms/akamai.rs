@@ -1,4 +1,4 @@
-//! Akamai's compute, once Linode (<https://techdocs.akamai.com/cloud-computing/docs/metadata-service-api>).
+//! Akamai Cloud, formerly Linode (<https://techdocs.akamai.com/cloud-computing/docs/metadata-service-api>).
 
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
@@ -50,7 +50,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `instance`.
+/// Adds the facts of `instance`.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/id")?;

@@ -1,4 +1,4 @@
-//! Alibaba Cloud: the instance metadata service in the mode that demands tokens
+//! Alibaba Cloud: the instance metadata service in the mode that requires tokens
 //! (<https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata>).
 
 use super::{Platform, PlatformData, ReadContext};
@@ -52,7 +52,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of the identity document; gives the address in it.
+/// Adds the facts of the identity document; returns the address in it.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/instance-id")?;

@@ -1,7 +1,7 @@
 //! Apache CloudStack: the virtual router, which is the DHCP server too, answers
-//! (<https://docs.cloudstack.apache.org/en/latest/adminguide/virtual_machines/user-data.html>).
+//! (<https://docs.cloudstack.apache.org/en/latest/adminguide/virtual_machines/user data.html>).
 //!
-//! Its address is taken from the lease that systemd-networkd holds. The name `data-server` is not asked for:
+//! Its address is taken from the lease that systemd-networkd holds. The name `data-server` is not resolved:
 //! the same router would answer.
 
 use std::fs;

@@ -19,7 +19,7 @@ pub(super) const PLATFORM: Platform = Platform {
 };
 
 const DOCUMENT: &str = "/metadata/v1.json";
-/// Its anchor address is left out: it is the platform's own, and no other machine reaches it.
+/// The anchor address is left out: the platform uses it internally, and no other machine reaches it.
 const IPS: &[(&str, Option<Scope>)] = &[
     ("/interfaces/private/*/ipv4/ip_address", Some(Scope::Private)),
     ("/interfaces/private/*/ipv6/ip_address", Some(Scope::Private)),
@@ -37,7 +37,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `v1.json`.
+/// Adds the facts of `v1.json`.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/droplet_id")?;

@@ -1,4 +1,4 @@
-//! The parsers of all documents from metadata services. The documents are untrusted.
+//! Parsers of all documents of metadata services, for fuzzing: anyone on the link may have written the input.
 
 use super::{
     akamai, alibaba, azure, cloudstack, digitalocean, ec2, equinix, gce, hetzner, openstack, oracle,
@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::facts::Facts;
 use crate::platforms::format::config_drive;
 
-/// Takes the facts of a document that came from a URL.
+/// Adds the facts of a document that came from a URL.
 pub type Parser = fn(&[u8], &str, &mut Facts) -> Result<()>;
 
-/// All of them, by a name that says what they parse.
+/// All parsers, by document.
 pub const PARSERS: &[(&str, Parser)] = &[
     ("akamai instance", akamai::document),
     ("akamai network", |bytes, source, _| akamai::network(bytes, source).map(drop)),

@@ -31,7 +31,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let facts = &mut data.facts;
     keys::id(&mut service, FOLDER, facts)?;
     keys::texts(&mut service, FOLDER, TEXTS, facts)?;
-    // It has no smaller places than its regions.
+    // The platform has no zones below its regions.
     if let Some(zone) = facts.zone.chosen().cloned() {
         facts.region.add(zone.value, zone.source);
     }

@@ -51,7 +51,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `metadata`; gives the public addresses.
+/// Adds the facts of `metadata`; returns the public addresses.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
     let found = Json::parse_yaml(bytes, source)?;
     found.add_id(facts, "/instance-id")?;

@@ -13,7 +13,7 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Begins(Field::BoardVendor, "KubeVirt"),
         Sign::Begins(Field::BiosVendor, "KubeVirt"),
     ],
-    // The other form in use has the namespace too, which the machine does not know.
+    // The other form in use contains the namespace, which the machine does not know.
     provider_id: Some("kubevirt://${hostname}"),
     node_name: Some("${hostname}"),
     ..Platform::named("kubevirt", read)

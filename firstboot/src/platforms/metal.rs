@@ -1,6 +1,6 @@
-//! A machine that shows no platform and was booted with a config, usually over the network:
-//! `firstboot.config=URL` or `firstboot.config-inline=`. Facts come from its firmware; the config comes from
-//! those places.
+//! Machines without signs of a platform, booted with a config, usually over the network:
+//! `firstboot.config=URL` or `firstboot.config-inline=`. Facts come from the firmware, the config from those
+//! locations.
 
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
@@ -8,10 +8,12 @@ use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::host::identity;
 use crate::locations::{inline, url};
 
-pub(super) const PLATFORM: Platform =
-    Platform { signs: &[Sign::Other(Strength::Told, booted_with_config)], ..Platform::named("metal", read) };
+pub(super) const PLATFORM: Platform = Platform {
+    signs: &[Sign::Other(Strength::Argument, booted_with_config)],
+    ..Platform::named("metal", read)
+};
 
-/// The placeholders of vendors in unset fields, in lower case.
+/// Placeholders that vendors leave in fields, in lower case.
 const PLACEHOLDERS: &[&str] = &[
     "to be filled by o.e.m.",
     "default string",

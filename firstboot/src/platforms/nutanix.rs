@@ -12,7 +12,7 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("nutanix", read)
 };
 
-/// The vendor sells hardware too: there the product has another name.
+/// The vendor's hardware has the same vendor name, but another product name.
 fn hypervisor(evidence: &Evidence) -> Option<String> {
     let is = |field: Field, expected: &str| evidence.field(field) == Some(expected);
     let is_machine = is(Field::SysVendor, "Nutanix") && is(Field::ProductName, "AHV");

@@ -1,6 +1,6 @@
 //! OpenStack: the config drive where there is one, else the metadata service
-//! (<https://docs.openstack.org/nova/latest/user/metadata.html>). The drive cannot be answered by anyone else
-//! on the link.
+//! (<https://docs.openstack.org/nova/latest/user/metadata.html>). The drive comes first because nobody else
+//! on the link can forge it.
 
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
@@ -33,7 +33,7 @@ pub(super) const PLATFORM: Platform = Platform {
 
 const META_DATA: &str = "/openstack/latest/meta_data.json";
 const NETWORK_DATA: &str = "/openstack/latest/network_data.json";
-/// What only the part in EC2's manner has.
+/// Facts that only the EC2-style part has.
 const EC2: &str = "/latest/meta-data";
 const IPS: &[Ip] = &[("local-ipv4", Some(Scope::Private)), ("public-ipv4", Some(Scope::Public))];
 
@@ -63,7 +63,7 @@ fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `meta_data.json`, in which the machine's id must be.
+/// Adds the facts of `meta_data.json`, in which the machine's id must be.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let document = Json::parse(bytes, source)?;
     document.must("/uuid")?;

@@ -1,4 +1,4 @@
-//! Oracle Cloud Infrastructure: version 2 of the instance metadata service alone
+//! Oracle Cloud Infrastructure: the instance metadata service, only version 2
 //! (<https://docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm>).
 
 use super::{Platform, PlatformData, ReadContext};
@@ -56,13 +56,13 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `instance`; gives the user-data in it.
+/// Adds the facts of `instance`; returns the user data in it.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Option<UserData>> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/id")?;
     found.add(facts, FIELDS)?;
     if facts.region.value().is_none() {
-        // Of some regions it is a short code.
+        // Some regions have a short code here.
         found.add(facts, &[("/region", "region")])?;
     }
     // A tenancy's own prefix comes first: qIZq:FRA-AD-2.

@@ -1,7 +1,7 @@
 //! Proxmox VE. Its machines show nothing but plain QEMU, so NoCloud serves them, by the disk `cidata` that
-//! Proxmox makes. Who pins this platform gets the same, and a provider-id: `proxmox://UUID`, as Cluster API's
-//! provider writes it. Other cloud controllers write `proxmox://CLUSTER/VMID`, which a template of the
-//! image's policy can make of the facts `region` and `vmid`.
+//! Proxmox makes. A machine with this platform pinned gets the same, and a provider-id: `proxmox://UUID`, as
+//! Cluster API's provider writes it. Other cloud controllers write `proxmox://CLUSTER/VMID`, which a template
+//! of the image's policy can make of the facts `region` and `vmid`.
 
 use super::{Platform, PlatformData, ReadContext, nocloud};
 use crate::error::Result;
@@ -22,8 +22,8 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Proxmox has no field for it. A serial number that holds `i=VMID` among parts separated by semicolons is a
-/// usual way to pass it on.
+/// Proxmox has no field for the VM's number. A serial number that holds `i=VMID` among parts separated by
+/// semicolons is a usual way to pass it on.
 fn vmid(serial: &str) -> Option<String> {
     let id = serial.split(';').find_map(|part| part.trim().strip_prefix("i="))?;
     (!id.is_empty() && id.len() <= 9 && id.bytes().all(|byte| byte.is_ascii_digit())).then(|| id.to_owned())

@@ -19,9 +19,9 @@ pub(super) const PLATFORM: Platform = Platform {
 };
 
 const DOCUMENT: &str = "/metadata/v1.json";
-/// A zone is the only place that the platform knows, and its document calls it a region.
+/// The platform has only zones, which its document calls regions.
 const FIELDS: &[(&str, &str)] = &[("/hostname", "hostname"), ("/region", "region"), ("/region", "zone")];
-/// The utility network is private, as its numbers say.
+/// The utility network has private addresses.
 const IPS: &[(&str, Option<Scope>)] = &[("/network/interfaces/*/ip_addresses/*/address", None)];
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
@@ -34,7 +34,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `v1.json`.
+/// Adds the facts of `v1.json`.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/instance_id")?;

@@ -11,7 +11,7 @@ use crate::platforms::format::user_data;
 const ADDRESSES: &[&str] = &["169.254.169.254"];
 
 pub(super) const PLATFORM: Platform = Platform {
-    // Its bare metal has no field of its own.
+    // Vultr's bare metal shows the platform in no other field.
     signs: &[Sign::Is(Field::SysVendor, "Vultr"), Sign::Word("vultr")],
     provider_id: Some("vultr://${instance-id}"),
     node_name: Some("${hostname}"),
@@ -19,7 +19,7 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("vultr", read)
 };
 
-/// The service wants a header of which only the name counts, so that no forwarded request gets anything.
+/// The service requires this header, with any value: it keeps forwarded requests out.
 const PROTOCOL: Protocol = Protocol {
     headers: &[("metadata-token", "cloudinit")],
     answers_with: None,
@@ -42,7 +42,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `v1.json`.
+/// Adds the facts of `v1.json`.
 pub(super) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
     let id = if found.text("/instance-v2-id")?.is_some() { "/instance-v2-id" } else { "/instanceid" };

@@ -1,6 +1,6 @@
-//! What cloud-init's `phone_home` sends, without host keys: images of Kiln have none to tell
-//! (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html#phone-home>). Who receives it takes
-//! any call for "it is up", so a failed join does not call; a webhook is told of both.
+//! The call of cloud-init's `phone_home`, without host keys: Kiln's images have none
+//! (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html#phone-home>). Receivers take any call
+//! as "it is up", so a failed join does not call; a webhook gets both.
 
 use crate::error::Result;
 use crate::facts::Facts;

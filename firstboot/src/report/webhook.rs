@@ -1,4 +1,4 @@
-//! A webhook: the verdict as JSON, what the console line says with what tells this machine from others.
+//! A webhook: the verdict as JSON, as on the console, with fields that identify the machine.
 
 use crate::error::Result;
 use crate::facts::Facts;

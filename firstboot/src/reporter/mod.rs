@@ -1,4 +1,4 @@
-//! The type of a reporter: a way to report the outcome of a run to a service outside the machine.
+//! Reporters: ways to tell a receiver outside the machine how a run ended.
 //!
 //! A platform has its reporters in its row of [`crate::platforms::ALL`]; [`crate::report`] has those that
 //! belong to no platform, and decides which are used.

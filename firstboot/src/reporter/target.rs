@@ -1,5 +1,5 @@
-//! The URL of a report target: https with the system's CAs or a pinned CA; without TLS only to loopback and
-//! link-local addresses.
+//! A URL named by a config or a platform: https by the system's CAs or a pinned one; plain http only to
+//! addresses of this machine or link.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::net::http::{self, Method, Request};
 use crate::net::trust::{Authorities, Trust};
 use crate::net::url::{Url, origin, shown};
 
-/// What may be said of a URL.
+/// Settings of a report to a URL.
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting { name: "url", is_required: true, check: check_url },
     Setting {
@@ -20,7 +20,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { name: "bearerToken", is_required: false, check: check_token },
 ];
 
-/// Bytes of an answer without TLS that are read; what it says is not used.
+/// Limit on the bytes of an answer without TLS; its contents are not used.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 fn check_url(text: &str) -> std::result::Result<(), String> {
@@ -49,7 +49,7 @@ fn check_token(text: &str) -> std::result::Result<(), String> {
     if is_plain { Ok(()) } else { Err("must be printable ASCII without blanks".to_owned()) }
 }
 
-/// Who is told by a target with a URL.
+/// The receiver of a target with a URL.
 pub(crate) fn host(target: &ReportTarget) -> Result<String> {
     url(target).map(|url| origin(url).to_owned())
 }

@@ -1,17 +1,17 @@
-//! The little XML that reports need.
+//! XML for reports.
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-/// Nodes of a document; honest ones have some hundred.
+/// Limit on the nodes of a document; usual ones have some hundred.
 const MOST_NODES: u32 = 20_000;
 
-/// Reads a document; no entities of its own, no more nodes than anything honest has.
+/// Parses a document; refuses entities and too many nodes.
 pub(crate) fn parse(text: &str) -> Option<Document<'_>> {
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, entity_resolver: None };
     Document::parse_with_options(text.trim_start_matches('\u{feff}'), options).ok()
 }
 
-/// The first child of this name, in whatever namespace: every version of a service has one of its own.
+/// The first child of this name, in any namespace: they differ between versions of a service.
 pub(crate) fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
     node.children().find(|child| child.is_element() && child.tag_name().name() == name)
 }

@@ -37,7 +37,10 @@ fn parts_are_told_apart() {
         ("Content-Type: text/x\nA: b".to_owned(), vec![("text/x", "")]),
     ] {
         let found = parts(&text).unwrap_or_else(|failure| panic!("{text}: {failure}"));
-        let expected: Vec<_> = expected.into_iter().map(|(name, content)| (name.to_owned(), content.as_bytes().to_vec())).collect();
+        let expected: Vec<(String, Vec<u8>)> = expected
+            .into_iter()
+            .map(|(name, content)| (name.to_owned(), content.as_bytes().to_vec()))
+            .collect();
         assert_eq!(found, expected, "{text}");
     }
 }

@@ -32,9 +32,9 @@ const IPS: &[(&str, Option<Scope>)] = &[
     ("/network/interface/*/ipv4/ipAddress/*/publicIpAddress", Some(Scope::Public)),
     ("/network/interface/*/ipv6/ipAddress/*/publicIpAddress", Some(Scope::Public)),
 ];
-/// What the provisioning disc has. Its label says nothing.
+/// File systems of the provisioning disc, whose label is not fixed.
 const DISCS: &[FileSystem] = &[FileSystem::Udf, FileSystem::Iso9660];
-/// On the disc: an environment as OVF has it, with Azure's own section.
+/// On the disc: an OVF environment with a section by Azure.
 const ENVIRONMENT: &str = "ovf-env.xml";
 const CUSTOM_DATA: &str = "CustomData.bin";
 
@@ -55,7 +55,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `instance`.
+/// Adds the facts of `instance`.
 pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/compute/vmId")?;
@@ -122,8 +122,8 @@ fn own_order(uuid: &str, is_first_generation: bool) -> String {
     groups.collect::<Vec<_>>().join("-")
 }
 
-/// The custom data on the provisioning disc. A disc that cannot be read is noted on: most machines have
-/// nothing on it.
+/// The custom data on the provisioning disc. A disc that cannot be read is only a notice: most have no
+/// custom data.
 fn provisioning(context: &mut ReadContext) -> Result<Option<UserData>> {
     let discs: Vec<Disk> = context
         .evidence
@@ -154,7 +154,7 @@ fn custom_data(folder: &Path, device: &str) -> Result<Option<UserData>> {
     Ok(document.and_then(|document| UserData::new(document, format!("{device}: {CUSTOM_DATA}"))))
 }
 
-/// The custom data in `ovf-env.xml`, which is in base64 there.
+/// The custom data in `ovf-env.xml`, in base64.
 pub(crate) fn in_environment(bytes: &[u8], source: &str) -> Result<Option<UserData>> {
     let wrong = |why: String| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
     let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;

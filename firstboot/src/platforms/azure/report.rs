@@ -1,5 +1,5 @@
-//! Azure: a machine that does not say that it is ready fails to be provisioned after some twenty minutes
-//! (<https://learn.microsoft.com/en-us/azure/virtual-machines/linux/no-agent>). The wireserver gives the goal
+//! Azure: provisioning of a machine fails if it does not report ready within some twenty minutes
+//! (<https://learn.microsoft.com/en-us/azure/virtual-machines/linux/no-agent>). The wire server has the goal
 //! state, whose identifiers the health report repeats. The host also reads a report from the key-value pool,
 //! even when the network is down.
 
@@ -39,10 +39,10 @@ const LONGEST_DESCRIPTION: usize = 512;
 /// The key under which the host looks for the end of a provisioning.
 const REPORT_KEY: &str = "PROVISIONING_REPORT";
 
-/// Bytes of a goal state that are read; honest ones have some 3 KB.
+/// Limit on the bytes of a goal state; usual ones have some 3 KB.
 const LONGEST_GOAL_STATE: usize = 256 * 1024;
 
-/// What a health report repeats.
+/// The identifiers that a health report repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GoalState {
     /// The goal state's number.
@@ -93,7 +93,7 @@ fn is_plain(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-/// The health report; `trouble` is why the machine is not ready.
+/// The health report; `trouble` is the reason why the machine is not ready.
 fn health(goal: &GoalState, trouble: Option<&str>) -> String {
     let GoalState { incarnation, container, instance } = goal;
     let state = if trouble.is_some() { "NotReady" } else { "Ready" };
@@ -131,7 +131,7 @@ fn deliver(_: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
         && let Some(time) = DateTime::from_system_time(SystemTime::now()).ok()
     {
         let vm = context.facts.text("instance-id").unwrap_or("None");
-        // Where no daemon hands the pool to the host there is no folder; the health report is what counts.
+        // Without the daemon there is no folder, and the host gets only the health report.
         let _ = kvp::append(context.root, REPORT_KEY, &report(vm, &time, trouble.as_deref()));
     }
     let mut service = context.service(&[WIRE_SERVER], PROTOCOL);

@@ -1,4 +1,4 @@
-//! EC2 Auto Scaling: a lifecycle hook holds a new instance until someone says whether it is good
+//! EC2 Auto Scaling: a lifecycle hook holds a new instance until an API call completes it
 //! (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CompleteLifecycleAction.html>).
 
 use super::query_api::{self, Action};
@@ -26,7 +26,7 @@ pub(super) const REPORTER: Reporter = Reporter {
 const HOOK: &str = "firstboot-lifecycle-hook";
 /// The tag that Auto Scaling gives its instances.
 const GROUP: &str = "aws:autoscaling:groupName";
-/// What the API says of an instance that no hook holds: one that was started again, or whose hook timed out.
+/// The API's message for an instance that no hook holds: after a restart, or when the hook timed out.
 const NOT_HELD: &str = "No active Lifecycle Action found";
 
 fn tag<'a>(facts: &'a Facts, name: &str) -> Option<&'a str> {

@@ -1,8 +1,8 @@
 //! AWS CloudFormation: a resource with a creation or update policy waits for a signal of each of its
 //! instances (<https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_SignalResource.html>).
 //!
-//! The tags name the stack of any instance that a stack made, whether or not it waits, so only a config asks
-//! for this.
+//! The tags name the stack of every instance, whether or not the stack waits, so only a config enables this
+//! report.
 
 use super::query_api::{self, Action};
 use crate::error::{ErrorKind, Failure, Result};
@@ -25,11 +25,11 @@ pub(super) const REPORTER: Reporter = Reporter {
     deliver,
 };
 
-/// Tags that CloudFormation gives what it makes; an Auto Scaling group hands them on to its instances, so the
-/// resource is the group.
+/// Tags that CloudFormation sets on its resources. An Auto Scaling group passes them on to its instances, so
+/// the resource is the group.
 const STACK: &str = "aws:cloudformation:stack-name";
 const RESOURCE: &str = "aws:cloudformation:logical-id";
-/// What the API says of a resource that waits for nothing any more.
+/// The API's message for a resource that no longer waits.
 const NOT_AWAITED: &str = "cannot be signaled";
 
 fn named<'a>(target: &'a ReportTarget, facts: &'a Facts, setting: &str, tag: &str) -> Result<&'a str> {

@@ -11,7 +11,7 @@ use crate::platforms::{PlatformData, ReadContext};
 /// The first version whose tree has the tags.
 const ROOT: &str = "/2021-03-23";
 
-/// Most of what must be there, in one request.
+/// Most of the required facts, in one request.
 const DOCUMENT: &str = "/2021-03-23/dynamic/instance-identity/document";
 const FIELDS: &[(&str, &str)] = &[
     ("/region", "region"),
@@ -19,7 +19,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("/instanceType", "instance-type"),
     ("/accountId", "account"),
 ];
-/// What may be missing, with the field that it is.
+/// Texts that may be missing, with their facts.
 const TEXTS: &[(&str, &str)] = &[
     ("local-hostname", "hostname"),
     ("placement/availability-zone-id", "zone-id"),
@@ -52,7 +52,7 @@ fn facts(service: &mut Service, facts: &mut Facts) -> Result<()> {
     keys::tags(service, &format!("{folder}/tags/instance"), facts)
 }
 
-/// Takes the facts of the identity document; gives the address in it.
+/// Adds the facts of the identity document; returns the address in it.
 pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/instanceId")?;

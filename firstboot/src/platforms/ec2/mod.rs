@@ -43,7 +43,7 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Is(Field::SysVendor, "Tilaa"),
         Sign::Is(Field::SysVendor, "3DS Outscale"),
     ],
-    // In subnets with IPv6 alone DHCPv6 must be through before the service answers.
+    // In IPv6-only subnets the service answers only after DHCPv6 is done.
     deadline: Duration::from_secs(240),
     provider_id: Some("aws:///${zone}/${instance-id}"),
     node_name: Some("${hostname}"),

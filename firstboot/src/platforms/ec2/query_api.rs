@@ -1,4 +1,4 @@
-//! The Query API of AWS: a signed form, by the role of the instance
+//! AWS's Query API: a form, signed with the credentials of the instance's role
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>).
 
 use serde::Deserialize;
@@ -15,10 +15,10 @@ use crate::secret::Secret;
 /// Where the roles of an instance are listed, and below it their credentials.
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";
-/// Errors whose message tells names only. Others may repeat the request, with the session's token in it.
+/// Errors whose message holds only names. Others may repeat the request, with the session's token in it.
 const TELLING: &[&str] =
     &["ValidationError", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"];
-/// Errors that pass.
+/// Temporary errors.
 const PASSING: &[&str] =
     &["Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure"];
 
@@ -59,7 +59,7 @@ pub(super) fn endpoint(target: &ReportTarget, context: &ReportContext, service: 
     }
 }
 
-/// What is wrong with an endpoint: signatures are made for the path `/`.
+/// Checks an endpoint: signatures cover the path `/` only.
 pub(super) fn check_endpoint(text: &str) -> std::result::Result<(), String> {
     match Url::secure(text)?.path.as_str() {
         "/" => Ok(()),
@@ -67,7 +67,7 @@ pub(super) fn check_endpoint(text: &str) -> std::result::Result<(), String> {
     }
 }
 
-/// Does the action; an error of the API is given back as [`Refusal`].
+/// Calls the action; an error of the API is returned as a [`Refusal`].
 pub(super) fn act(
     target: &ReportTarget,
     context: &ReportContext,
@@ -111,7 +111,7 @@ fn post(
     http::send(&context.network, &request, context.deadline)
 }
 
-/// A success, a refusal by the API, or an error, which may pass.
+/// Judges an answer: a success, a refusal by the API, or an error, which may be temporary.
 fn judge(
     url: &str,
     action: &str,
@@ -130,7 +130,7 @@ fn judge(
 }
 
 impl Refusal {
-    /// The failure that it is, when it is nothing that the caller knows better.
+    /// The failure for a refusal that needs no special treatment.
     pub fn failure(self, action: &str, permission: &str) -> Failure {
         let message = if self.message.is_empty() {
             self.code.clone()
@@ -170,7 +170,7 @@ fn credentials(context: &ReportContext) -> Result<Credentials> {
     read_credentials(&answer).map_err(|why| service.wrong(&path, why))
 }
 
-/// What the service says of a role.
+/// Reads the credentials of a role.
 fn read_credentials(bytes: &[u8]) -> std::result::Result<Credentials, &'static str> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]

@@ -11,7 +11,7 @@ use x509_cert::der::DateTime;
 use crate::secret::Secret;
 use crate::text::hex;
 
-/// Who asks.
+/// The credentials of the caller.
 #[derive(Debug)]
 pub struct Credentials {
     /// The access key's id, which is no secret.
@@ -22,7 +22,7 @@ pub struct Credentials {
     pub token: Option<Secret>,
 }
 
-/// Of what, where and when.
+/// The scope of a signature: region, service and time.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
     /// `eu-central-1`

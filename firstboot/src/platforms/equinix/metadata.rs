@@ -40,7 +40,7 @@ fn get(context: &ReadContext, url: &str) -> Result<Zeroizing<Vec<u8>>> {
     })
 }
 
-/// Takes the facts of `metadata`.
+/// Adds the facts of `metadata`.
 pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/id")?;

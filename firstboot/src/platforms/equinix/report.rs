@@ -1,5 +1,5 @@
-//! Equinix Metal: the metadata names who waits (`phone_home_url`); states go there, events to `/events` below
-//! it, as JSON.
+//! Equinix Metal: the metadata names the receiver (`phone_home_url`); states go there, events to `/events`
+//! below it, as JSON.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ pub(super) const REPORTER: Reporter = Reporter {
     deliver,
 };
 
-/// The URLs in the order in which they are told, and what.
+/// The URLs in their order, and the body for both.
 fn requests(context: &ReportContext) -> Result<([String; 2], String)> {
     let base = context.fact(PHONE_HOME_URL)?.trim_end_matches('/');
     let state = if context.is_failure() { "failed" } else { "succeeded" };

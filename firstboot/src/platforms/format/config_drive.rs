@@ -2,13 +2,13 @@
 //! (<https://docs.openstack.org/nova/latest/user/metadata.html>), with the label `config-2`. KubeVirt and
 //! Nutanix make them too.
 //!
-//! | file | what is taken |
+//! | file | used from it |
 //! |---|---|
 //! | `openstack/latest/meta_data.json` | `uuid`, `hostname`, `name`, `availability_zone`, `project_id`, `meta`; KubeVirt's `instance_type` |
 //! | `openstack/latest/network_data.json` | addresses |
-//! | `ec2/latest/meta-data.json` | what the first two do not have: `instance-type`, `public-ipv4` |
+//! | `ec2/latest/meta-data.json` | only what the first two lack: `instance-type`, `public-ipv4` |
 //! | `openstack/latest/user_data` | the user-data, with `user_data.minisig` beside it |
-//! | `openstack/latest/vendor_data.json` | nothing: it is the cloud's, and for cloud-init |
+//! | `openstack/latest/vendor_data.json` | nothing: the cloud writes it for cloud-init |
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,7 +60,7 @@ fn read_folder(folder: &Path, device: &str) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// What is taken from meta_data.json. The rest is not even held: a password may be in it.
+/// The fields used from meta_data.json. The rest is not kept in memory: a password may be in it.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct MetaData {
@@ -74,7 +74,7 @@ struct MetaData {
     meta: Value,
 }
 
-/// Takes the facts of `meta_data.json`; `source` is where it came from.
+/// Adds the facts of `meta_data.json`; `source` is where it came from.
 pub fn meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found: MetaData = parse(bytes, source)?;
     facts.instance_id.add_some(text(&found.uuid).or_else(|| text(&found.instance_id)), source);
@@ -130,8 +130,8 @@ struct Placement {
     availability_zone: Option<String>,
 }
 
-/// Takes the facts of `ec2/latest/meta-data.json`, and gives the addresses in it. Its instance-id is not the
-/// one that the cloud's API knows.
+/// Adds the facts of `ec2/latest/meta-data.json`, and gives the addresses in it. Its instance-id differs from
+/// the one in the cloud's API.
 pub fn ec2_meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Vec<Address>> {
     let found: Ec2MetaData = parse(bytes, source)?;
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -145,9 +145,9 @@ pub fn ec2_meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Ve
         .collect())
 }
 
-/// Says where an error is, not what is there: a password may be in it.
+/// An error names a position, not the text there: a password may be in it.
 fn parse<T: DeserializeOwned>(bytes: &[u8], source: &str) -> Result<T> {
-    // A list would be taken for the fields in their order.
+    // serde would accept a list as the fields in order.
     if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(Failure::new(ErrorKind::Source, format!("{source}: no JSON object")));
     }

@@ -1,8 +1,8 @@
 //! Documents of metadata services: JSON (RFC 8259) or YAML, fields by JSON pointer (RFC 6901) where `*` is
 //! each item of a list.
 //!
-//! What a document holds is never repeated in an error: user-data may be in it. Its texts are overwritten
-//! when it is dropped.
+//! Errors never repeat a document's contents, which may be user data. Its texts are overwritten when it is
+//! dropped.
 
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ impl Json {
         self.text(path)?.ok_or_else(|| self.wrong(path, "it is missing"))
     }
 
-    /// The text of a field as it is, for what is no fact.
+    /// The unchanged text of a field that is no fact.
     pub fn raw(&self, path: &str) -> Result<Option<&str>> {
         match self.value.pointer(path) {
             None | Some(Value::Null) => Ok(None),
@@ -105,17 +105,17 @@ impl Json {
         }
     }
 
-    /// Takes the machine's id, without which a document is not this platform's.
+    /// Adds the machine's id, which every document of the platform has.
     pub fn add_id(&self, facts: &mut Facts, path: &str) -> Result<()> {
         facts.instance_id.add(self.must(path)?, self.origin(path));
         Ok(())
     }
 
-    /// Takes facts: paths, with the names of the fields that they become.
+    /// Adds facts: paths, with the names of their facts.
     pub fn add(&self, facts: &mut Facts, fields: &[(&str, &'static str)]) -> Result<()> {
         fields.iter().try_for_each(|(path, field)| {
             let value = self.text(path)?;
-            // Skip absent values, so that no empty fact is created.
+            // Skip absent values so that no empty fact is created.
             value.into_iter().for_each(|value| facts.fact(field).add(value, self.origin(path)));
             Ok(())
         })
@@ -157,8 +157,8 @@ impl Json {
         texts.filter_map(Result::transpose).collect()
     }
 
-    /// Addresses: patterns, with who can reach what is there (by their number where none is given). What is
-    /// no address is left out: some platforms put words there.
+    /// Addresses: patterns, with their scope (by address range where none is given). Other texts are left
+    /// out: some platforms put words there.
     pub fn addresses(&self, patterns: &[(&str, Option<Scope>)]) -> Result<Vec<Address>> {
         let mut found = Vec::new();
         for (pattern, scope) in patterns {
@@ -172,13 +172,13 @@ impl Json {
         Ok(found)
     }
 
-    /// Takes addresses.
+    /// Adds addresses.
     pub fn add_addresses(&self, facts: &mut Facts, patterns: &[(&str, Option<Scope>)]) -> Result<()> {
         facts.add_addresses(self.addresses(patterns)?, &self.source);
         Ok(())
     }
 
-    /// Takes a list of words as tags without values.
+    /// Adds a list of words as tags without values.
     pub fn add_tag_names(&self, facts: &mut Facts, path: &str) -> Result<()> {
         let words = self.texts(&format!("{path}/*"))?;
         let tags: BTreeMap<String, String> = words.into_iter().map(|word| (word, String::new())).collect();
@@ -186,7 +186,7 @@ impl Json {
         Ok(())
     }
 
-    /// Takes a mapping as tags.
+    /// Adds a mapping as tags.
     pub fn add_tags(&self, facts: &mut Facts, path: &str) -> Result<()> {
         let fields = match self.value.pointer(path) {
             None | Some(Value::Null) => return Ok(()),

@@ -1,4 +1,4 @@
-//! Metadata services in EC2's manner: a folder of texts, a request for each.
+//! Metadata services in EC2's style: a folder of texts, with a request for each.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::net::service::Service;
 /// Most tags that are read, each with a request.
 const MOST_TAGS: usize = 64;
 
-/// A key with addresses, and who can reach them (by their number where nothing is given).
+/// A key with addresses, and their scope (by address range where none is given).
 pub(crate) type Ip = (&'static str, Option<Scope>);
 
 /// The machine's id: it must be there, so the service is waited for.
@@ -20,7 +20,7 @@ pub(crate) fn id(service: &mut Service, folder: &str, facts: &mut Facts) -> Resu
     if id.is_empty() {
         return Err(service.wrong(&path, "it is empty"));
     }
-    // A page of HTML is what other services answer on the way to a network: a captive portal, for one.
+    // Other services on the link, such as captive portals, answer with a page of HTML.
     if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(service.wrong(&path, "it is no identifier"));
     }
@@ -28,7 +28,7 @@ pub(crate) fn id(service: &mut Service, folder: &str, facts: &mut Facts) -> Resu
     Ok(())
 }
 
-/// Facts that may be missing: keys, with the names of the fields that they are.
+/// Facts that may be missing: keys, with the names of their facts.
 pub(crate) fn texts(
     service: &mut Service,
     folder: &str,

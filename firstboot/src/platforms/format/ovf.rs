@@ -14,14 +14,14 @@ use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 
-/// The document without any property, to overwrite secrets.
+/// An environment without properties: it overwrites one that holds secrets.
 pub const EMPTY: &str = "<Environment xmlns=\"http://schemas.dmtf.org/ovf/environment/1\"/>";
 
-/// Most nodes that are read.
+/// Limit on the nodes of a document.
 const MOST: u32 = 10_000;
 const NAMESPACE: &str = "http://schemas.dmtf.org/ovf/environment/1";
 
-/// What is taken from an environment.
+/// The properties that the agent uses.
 #[derive(Debug, Default)]
 pub struct Environment {
     /// `user-data`, decoded if it is base64.
@@ -33,7 +33,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Takes note of the facts in it.
+    /// Adds the facts in it.
     pub(crate) fn add(&self, source: &str, facts: &mut Facts) {
         facts.instance_id.add_some(self.instance_id.clone(), source);
         facts.hostname.add_some(self.hostname.clone(), source);

@@ -33,7 +33,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of the tree; gives the user-data in it.
+/// Adds the facts of the tree, and checks the user data in it.
 pub(crate) fn document(bytes: &[u8], source: &str, found: &mut Facts) -> Result<()> {
     let tree = Json::parse(bytes, source)?;
     facts(&tree, found)?;

@@ -27,7 +27,7 @@ fn receiver(_: &ReportTarget, _: &Facts) -> Result<String> {
     Ok("guest attributes firstboot/outcome and firstboot/verdict".to_owned())
 }
 
-/// The attributes. The whole verdict comes first, so that it exists when a client sees the outcome.
+/// The attributes, the whole verdict first: it is there once the outcome appears.
 fn attributes(context: &ReportContext) -> [(String, String); 2] {
     let (verdict, outcome) = (context.summary().to_string(), word(context.status.outcome));
     [(format!("{ATTRIBUTES}/verdict"), verdict), (format!("{ATTRIBUTES}/outcome"), outcome)]

@@ -21,7 +21,7 @@ use crate::platforms::{PlatformData, ReadContext, nocloud};
 const KEYS: &[&str] = &["firstboot.config", "ignition.config"];
 /// The pool that the host's administrator fills.
 const GIVEN: u8 = 0;
-/// The pool in which the host says what the machine is called.
+/// The pool in which the host describes the machine.
 const ABOUT: u8 = 3;
 /// The kernel's end of the channel.
 const DEVICE: &str = "/dev/vmbus/hv_kvp";
@@ -49,7 +49,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// The daemon may start only now.
+/// Waits for the daemon, which may start at the same time as the agent.
 fn wait(root: &Root, path: &Path) {
     let begin = Instant::now();
     while root.is_machine() && root.path(DEVICE).exists() && !path.exists() && begin.elapsed() < PATIENCE {

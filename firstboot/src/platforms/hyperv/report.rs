@@ -26,7 +26,7 @@ fn deliver(_: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
     kvp::append(context.root, KEY, &value(context)).map(|()| Delivery::Accepted)
 }
 
-/// The verdict, with its message cut where all of it is too long.
+/// The verdict, with its message shortened to fit.
 fn value(context: &ReportContext) -> String {
     let mut summary = context.summary();
     let message = summary["message"].as_str().unwrap_or_default().to_owned();

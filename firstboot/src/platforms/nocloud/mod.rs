@@ -1,14 +1,14 @@
-//! NoCloud (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>): files that whoever
-//! made the machine put where it finds them. The first of these counts:
+//! NoCloud (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>): files that
+//! the machine's creator put in a known place. The first of these counts:
 //!
-//! | order | where | recognised by |
+//! | order | where | recognized by |
 //! |---|---|---|
 //! | 1 | a URL ([`seed`]) | `ds=nocloud;s=URL` on the kernel command line or in the firmware's serial number |
 //! | 2 | a disk or disc | its label, `cidata` |
 //! | 3 | `/var/lib/cloud/seed/nocloud`, `/var/lib/cloud/seed/nocloud-net` | `meta-data` or `user-data` in it |
 //!
-//! `user-data` and `meta-data` are read; `network-config` and `vendor-data` are not, and a notice says so:
-//! the network is the image's.
+//! `user-data` and `meta-data` are read; `network-config` and `vendor-data` are not, and a notice says
+//! so: the image configures the network.
 
 use std::path::Path;
 
@@ -76,7 +76,7 @@ pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<Platfo
     Ok(data)
 }
 
-/// What is in `folder`, which is called `name`, and the names of what is there and not used.
+/// The data in `folder`, shown as `name`, and the names of files there that are not used.
 fn read_folder(folder: &Path, name: &str) -> Result<(PlatformData, Vec<&'static str>)> {
     let mut data = PlatformData::default();
     if let Some(bytes) = Document::read_file(&folder.join("meta-data"))? {
@@ -99,7 +99,7 @@ fn notice(context: &mut ReadContext, name: &str, data: &PlatformData, ignored: &
     }
 }
 
-/// meta-data is YAML; beside cloud-init's own fields it may have those that a cloud would know.
+/// Reads meta-data: YAML with cloud-init's fields, and optionally those that a cloud would have.
 pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let wrong = |why: String| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
     let value: Value =
@@ -121,14 +121,14 @@ pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     Ok(())
 }
 
-/// Where an error is; what is there is not repeated.
+/// The position of an error, without the text there: it may be secret.
 fn place(error: &serde_yaml_ng::Error) -> String {
     error
         .location()
         .map_or_else(|| "unreadable".to_owned(), |at| format!("line {}, column {}", at.line(), at.column()))
 }
 
-/// What names a seed, and by what means.
+/// The seed, and the argument or field that names it.
 fn named(evidence: &Evidence) -> Option<(Seed, &'static str)> {
     let by_argument = || evidence.command_line.words().iter().rev().find_map(|word| Seed::parse(word));
     let by_serial = || evidence.field(Field::ProductSerial).and_then(Seed::in_serial);

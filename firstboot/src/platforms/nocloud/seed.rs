@@ -2,9 +2,9 @@
 //! serial number, that says where a seed is
 //! (<https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html>).
 //!
-//! The URL must be https. Over plain http anyone on the way can change what comes: then
-//! `firstboot.config-sha256=` must pin the user-data, and meta-data, which nothing pins, is not read. In the
-//! URL, `__dmi.KEY__` stands for a field of the firmware, by dmidecode's name.
+//! The URL must be https. Anyone on the path can change plain http: then `firstboot.config-sha256=` must pin
+//! the user data, and meta-data, which nothing pins, is not read. In the URL, `__dmi.KEY__` stands for a
+//! field of the firmware, by dmidecode's name.
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::seed::Seed;
@@ -35,7 +35,7 @@ const KEYS: &[(&str, &str)] = &[
     ("system-version", "product_version"),
 ];
 
-/// Takes the facts that the word itself has.
+/// Adds the facts in the word itself.
 pub(super) fn facts(seed: &Seed, source: &str, facts: &mut Facts) {
     facts.instance_id.add_some(seed.instance_id.clone(), source);
     facts.hostname.add_some(seed.hostname.clone(), source);

@@ -36,7 +36,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
-/// Takes the facts of `conf`.
+/// Adds the facts of `conf`.
 pub(crate) fn document(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found = Json::parse(bytes, source)?;
     found.add_id(facts, "/id")?;

@@ -1,5 +1,5 @@
-//! Scaleway: a machine counts as booting until it says that it has booted, at every boot and whatever became
-//! of its node (<https://github.com/scaleway/image-tools>, the services of its images).
+//! Scaleway: a machine counts as booting until it reports at every boot, whatever the outcome for its node
+//! (<https://github.com/scaleway/image-tools>, the services of its images).
 
 use http::Method;
 

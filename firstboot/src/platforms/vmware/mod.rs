@@ -1,5 +1,4 @@
-//! VMware vSphere, and VMware's other hypervisors. What the machine's maker gives it, the first of these that
-//! has user-data:
+//! VMware vSphere, and VMware's other hypervisors. User data comes from the first of these that has any:
 //!
 //! | order | where | overwritten after use |
 //! |---|---|---|
@@ -12,7 +11,7 @@
 //! Facts come from `guestinfo.metadata` (as cloud-init's DataSourceVMware has it), the environment and the
 //! firmware.
 //!
-//! The channel to the host is tested against a host that is played ([`crate::host::vmware`]).
+//! Tests use a simulated host ([`crate::host::vmware`]).
 
 use std::io::Read;
 
@@ -49,7 +48,7 @@ const METADATA: &str = "guestinfo.metadata";
 const USER_DATA: [&str; 2] = ["guestinfo.userdata", "guestinfo.ignition.config.data"];
 const VENDOR_DATA: &str = "guestinfo.vendordata";
 const ENVIRONMENT: &str = "guestinfo.ovfenv";
-/// What stands in keys that were overwritten: by this agent and cloud-init, by Ignition.
+/// Values of overwritten keys: by this agent and cloud-init, and by Ignition.
 const OVERWRITTEN: [&[u8]; 2] = [b"---", b"{}"];
 /// `---` in base64.
 const NOTHING: &str = "LS0t";
@@ -111,7 +110,7 @@ fn decoded(port: &mut dyn Port, key: &str) -> Result<Option<(Document, bool)>> {
     Ok(is_left.then_some((document, is_packed)))
 }
 
-/// Takes the base64 off; what is packed stays packed.
+/// Decodes the base64; a gzip inside stays packed.
 fn decode(value: Zeroizing<Vec<u8>>, encoding: &[u8]) -> Result<(Document, bool)> {
     let wrong = |why: &str| Failure::new(ErrorKind::Source, why);
     let encoding = String::from_utf8_lossy(encoding).trim().to_ascii_lowercase();
@@ -197,7 +196,7 @@ fn scrub(root: &Root) -> Result<Option<String>> {
     port(root).map_or(Ok(None), |mut port| overwrite(port.as_mut()))
 }
 
-/// A key cannot be removed: it gets a value that says nothing.
+/// Keys cannot be removed, so they get an empty value.
 fn overwrite(port: &mut dyn Port) -> Result<Option<String>> {
     let mut done = Vec::new();
     for key in USER_DATA.into_iter().chain([VENDOR_DATA]) {

@@ -16,7 +16,8 @@ const GET_VERSION: u32 = 10;
 pub(super) struct Backdoor;
 
 /// CPUID leaf 0x40000000 says the hypervisor's name, when leaf 1 says that there is one.
-#[allow(unsafe_code, unused_unsafe)] // an instruction that std has only as an unsafe function in older versions
+// Older versions of std have the instruction only as an unsafe function.
+#[allow(unsafe_code, unused_unsafe)]
 pub(super) fn is_vmware() -> bool {
     // SAFETY: every x86-64 processor has CPUID; it changes nothing.
     let (first, name) = unsafe { (__cpuid(1), __cpuid(0x4000_0000)) };
