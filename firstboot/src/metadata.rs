@@ -59,7 +59,7 @@ pub fn gather_at(
     for (name, seen) in &detection.others {
         metadata
             .notices
-            .push(format!("the machine looks like {name} too ({seen}), which is not believed"));
+            .push(format!("the machine also looks like {name} ({seen}), which is ignored"));
     }
     metadata.others = detection.others;
     if let Some(platform) = detection.platform {
@@ -78,9 +78,9 @@ pub fn gather_at(
     if let Some(named) = named {
         let beaten = metadata.user_data.replace(named);
         if let Some((source, _)) = beaten {
-            metadata.notices.push(format!(
-                "the user-data of {source} is not used: a config is named from outside the platform"
-            ));
+            metadata
+                .notices
+                .push(format!("the user data of {source} is not used: a location has a node config"));
         }
     }
     Ok(metadata)
@@ -93,13 +93,13 @@ fn restrict(
     policy: &TrustPolicy,
     notices: &mut Vec<String>,
 ) -> PlatformData {
-    let by = "by the image's policy";
+    let by = "because of the image's trust policy";
     if !policy.allows_facts(name) {
-        notices.push(format!("the facts of {name} are not believed, {by}"));
+        notices.push(format!("the facts of {name} are not accepted, {by}"));
         data.facts = Facts::default();
     }
     if !policy.allows_config(name) && data.user_data.take().is_some() {
-        notices.push(format!("the user-data of {name} is not believed, {by}"));
+        notices.push(format!("the user data of {name} is not accepted, {by}"));
     }
     data
 }
