@@ -1,4 +1,4 @@
-//! Building as somebody else: an ordinary user with subordinate ids, made for a test and removed after it.
+//! Builds as another user: an ordinary user with subordinate ids, created for a test and removed after it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

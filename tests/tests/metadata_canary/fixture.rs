@@ -168,7 +168,7 @@ impl Fixture {
     }
 }
 
-/// What a pointer points to, and whom a template asks.
+/// The content of a pointer's URL, and the token server of a template.
 fn servers(made: &Made) -> Vec<TestServer> {
     let mut servers = Vec::new();
     if !made.pointed.is_empty() {
