@@ -35,7 +35,7 @@ impl OrdinaryUser {
             .tempdir_in(OPEN_FOLDER)
             .map_err(|error| format!("{OPEN_FOLDER}: {error}"))?;
         let user = Self { folder, switch };
-        user.furnish();
+        user.set_up();
         Ok(user)
     }
 
@@ -78,7 +78,7 @@ impl OrdinaryUser {
         command
     }
 
-    fn furnish(&self) {
+    fn set_up(&self) {
         let copies = [
             (programs().to_owned(), "programs"),
             (workspace::root().join("images"), "images"),

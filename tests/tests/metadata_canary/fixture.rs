@@ -75,7 +75,7 @@ impl Fixture {
             device: None,
             folder,
         };
-        fixture.furnish(source, policy, &bytes);
+        fixture.set_up(source, policy, &bytes);
         fixture.lay_out(source, simulation, &bytes);
         fixture
     }
@@ -85,7 +85,7 @@ impl Fixture {
         self.machine.root()
     }
 
-    fn furnish(&self, source: &Source, policy: Option<&str>, bytes: &[u8]) {
+    fn set_up(&self, source: &Source, policy: Option<&str>, bytes: &[u8]) {
         FILES.iter().for_each(|(path, text)| self.write(path, text.as_bytes()));
         source
             .firmware
