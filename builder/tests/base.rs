@@ -378,7 +378,7 @@ fn check_root(suite: &str, root: &BTreeMap<String, Found>) {
     assert_ne!(root["var/log/journal"].owner.1, 0, "{suite}: owners are lost");
     let text = |path: &str| String::from_utf8_lossy(&root[path].content).into_owned();
     assert!(text("var/lib/dpkg/status").contains("Package: kiln-initrd\n"));
-    // Nobody can log in, and the day of the last change is the epoch's, not today's.
+    // No user can log in, and the day of the last change is the epoch's, not today's.
     let last_change = EPOCH / 86_400;
     for line in text("etc/shadow").lines() {
         let fields: Vec<&str> = line.split(':').collect();
@@ -489,7 +489,7 @@ fn everybody_builds_the_same_root() {
     }
 }
 
-/// A folder that nobody else can enter, with the lock, the packages and this program.
+/// A folder that no other user can enter, with the lock, the packages and this program.
 fn prepare(locked: &[LockedPackage], folder: &Path, user: Option<&User>, scratch: &Path) -> PathBuf {
     let job = user.map_or_else(|| scratch.join("job"), User::home);
     fs::create_dir_all(&job).unwrap();

@@ -59,7 +59,7 @@ pub fn gather_at(
     for (name, seen) in &detection.others {
         metadata
             .notices
-            .push(format!("the machine looks like {name} too ({seen}), which is not believed"));
+            .push(format!("the machine also looks like {name} ({seen}), which is ignored"));
     }
     metadata.others = detection.others;
     if let Some(platform) = detection.platform {
@@ -71,35 +71,35 @@ pub fn gather_at(
             Ok(PlatformData::default())
         };
         let data = if named.is_some() { without_facts(platform, data, &mut metadata.notices) } else { data? };
-        let data = believed(data, name, policy, &mut metadata.notices);
+        let data = restrict(data, name, policy, &mut metadata.notices);
         metadata.facts.merge(data.facts);
         metadata.user_data = data.user_data.map(|user_data| (name, user_data));
     }
     if let Some(named) = named {
         let beaten = metadata.user_data.replace(named);
         if let Some((source, _)) = beaten {
-            metadata.notices.push(format!(
-                "the user-data of {source} is not used: a config is named from outside the platform"
-            ));
+            metadata
+                .notices
+                .push(format!("the user data of {source} is not used: a location has a node config"));
         }
     }
     Ok(metadata)
 }
 
-/// The part that the trust policy allows.
-fn believed(
+/// Removes what the trust policy does not allow.
+fn restrict(
     mut data: PlatformData,
     name: &str,
     policy: &TrustPolicy,
     notices: &mut Vec<String>,
 ) -> PlatformData {
-    let by = "by the image's policy";
+    let by = "because of the image's trust policy";
     if !policy.allows_facts(name) {
-        notices.push(format!("the facts of {name} are not believed, {by}"));
+        notices.push(format!("the facts of {name} are not accepted, {by}"));
         data.facts = Facts::default();
     }
     if !policy.allows_config(name) && data.user_data.take().is_some() {
-        notices.push(format!("the user-data of {name} is not believed, {by}"));
+        notices.push(format!("the user data of {name} is not accepted, {by}"));
     }
     data
 }

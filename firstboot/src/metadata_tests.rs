@@ -20,7 +20,7 @@ fn gathered_by(contents: &[(&str, &[u8])], policy: &TrustPolicy) -> Result<Metad
 }
 
 #[test]
-fn a_machine_without_evidence_has_no_platform_and_asks_nobody() {
+fn a_machine_without_evidence_has_no_platform_and_asks_no_service() {
     let metadata = gathered(&[("/sys/class/dmi/id/sys_vendor", b"Dell Inc.\n")], None).unwrap();
     assert!(
         metadata.platform.is_none() && metadata.user_data.is_none() && metadata.facts == Facts::default()
@@ -34,7 +34,7 @@ fn what_is_named_from_outside_comes_before_the_platforms_user_data() {
     let metadata = gathered(&[(FW_CFG, CONFIG), (ETC, CONFIG)], None).unwrap();
     assert_eq!(metadata.user_data.as_ref().map(|(source, _)| *source), Some("file"));
     assert_eq!(metadata.facts.text("platform"), Some("qemu"));
-    assert!(metadata.notices[0].contains("the user-data of qemu is not used"), "{:?}", metadata.notices);
+    assert!(metadata.notices[0].contains("the user data of qemu is not used"), "{:?}", metadata.notices);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_pin_decides_and_must_name_a_platform() {
 }
 
 #[test]
-fn the_policy_says_who_is_believed_and_for_what() {
+fn the_trust_policy_decides_what_is_accepted_from_whom() {
     let policy = |text: &str| TrustPolicy::parse(text.as_bytes()).unwrap();
     let both: &[(&str, &[u8])] = &[
         (FW_CFG, CONFIG),
@@ -55,20 +55,20 @@ fn the_policy_says_who_is_believed_and_for_what() {
         ("/sys/class/dmi/id/product_uuid", b"4c4c4544-0042-3510-8052-b4c04f4e3232"),
     ];
     for (text, config, has_facts, notice) in [
-        ("{}", Some("file"), true, Some("the user-data of qemu is not used")),
+        ("{}", Some("file"), true, Some("the user data of qemu is not used")),
         (r#"{"config": ["qemu"]}"#, Some("qemu"), true, None),
-        (r#"{"config": ["nocloud"]}"#, None, true, Some("the user-data of qemu is not believed")),
+        (r#"{"config": ["nocloud"]}"#, None, true, Some("the user data of qemu is not accepted")),
         (
             r#"{"config": ["qemu"], "facts": []}"#,
             Some("qemu"),
             false,
-            Some("the facts of qemu are not believed"),
+            Some("the facts of qemu are not accepted"),
         ),
         (
             r#"{"config": ["file"], "facts": ["ec2"]}"#,
             Some("file"),
             false,
-            Some("the facts of qemu are not believed"),
+            Some("the facts of qemu are not accepted"),
         ),
         (r#"{"platform": "none", "config": ["qemu"]}"#, None, false, None),
     ] {

@@ -101,8 +101,8 @@ impl TrustPolicy {
         }
         let allowed = self.secrets.as_deref().unwrap_or_default().join(", ");
         let message =
-            format!("its token is not believed: by the image's policy, secrets may not come from {by}");
-        Err(Failure::new(ErrorKind::Untrusted, message).help(format!("give the token by one of: {allowed}")))
+            format!("the token is not accepted: the image's trust policy does not allow secrets from {by}");
+        Err(Failure::new(ErrorKind::Untrusted, message).help(format!("secrets may come from: {allowed}")))
     }
 
     /// Whether anything from this platform is allowed. Otherwise it is not even asked.
@@ -116,7 +116,7 @@ impl TrustPolicy {
             names.as_ref().map(|names| {
                 format!(
                     "{what} only from {}",
-                    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+                    if names.is_empty() { "no source".to_owned() } else { names.join(", ") }
                 )
             })
         };

@@ -55,7 +55,7 @@ pub fn enter_thread() -> Result<()> {
 
 /// Sets up the network namespace of the calling thread, with the devices and addresses of the machine and of
 /// its platform's services.
-pub fn furnish(machine: &Machine) -> Result<()> {
+pub fn set_up(machine: &Machine) -> Result<()> {
     if machine.family == Family::V6 && !has_v6() {
         return Err(Error::system("this machine's kernel has no IPv6"));
     }

@@ -70,7 +70,7 @@ fn in_namespace<T: Send>(simulation: Simulation, work: impl FnOnce(Running) -> T
         let thread = scope.spawn(|| {
             namespace::enter_thread().unwrap();
             let machine = simulation.build().unwrap();
-            namespace::furnish(&machine).unwrap();
+            namespace::set_up(&machine).unwrap();
             work(machine.serve_here().unwrap())
         });
         Some(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

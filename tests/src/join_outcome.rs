@@ -38,7 +38,7 @@ const OF_THE_KUBELET: &[&str] = &[
 /// How long a kubelet may take to register its Node.
 const REGISTRATION: Duration = Duration::from_secs(60);
 
-/// A Node that is in nobody's way, as its kubelet is long gone.
+/// A Node that does no harm, because its kubelet has been gone for long.
 const NOT_READY: &str = "taken-not-ready";
 
 /// The placeholders of cases, with their values.

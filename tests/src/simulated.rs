@@ -25,7 +25,7 @@ impl Machine {
         let machine = simulation.build().unwrap_or_else(|error| panic!("{error}"));
         machine.write_root(folder.path()).unwrap_or_else(|error| panic!("{error}"));
         namespace::enter_thread().unwrap_or_else(|error| panic!("{error}"));
-        namespace::furnish(&machine).unwrap_or_else(|error| panic!("{error}"));
+        namespace::set_up(&machine).unwrap_or_else(|error| panic!("{error}"));
         Self { running: machine.serve_here().unwrap_or_else(|error| panic!("{error}")), folder }
     }
 

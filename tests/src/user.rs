@@ -1,4 +1,4 @@
-//! Building as somebody else: an ordinary user with subordinate ids, made for a test and removed after it.
+//! Builds as another user: an ordinary user with subordinate ids, created for a test and removed after it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl OrdinaryUser {
             .tempdir_in(OPEN_FOLDER)
             .map_err(|error| format!("{OPEN_FOLDER}: {error}"))?;
         let user = Self { folder, switch };
-        user.furnish();
+        user.set_up();
         Ok(user)
     }
 
@@ -78,7 +78,7 @@ impl OrdinaryUser {
         command
     }
 
-    fn furnish(&self) {
+    fn set_up(&self) {
         let copies = [
             (programs().to_owned(), "programs"),
             (workspace::root().join("images"), "images"),

@@ -48,7 +48,7 @@ pub fn exclusive(name: &str) -> File {
 /// Tells the reader of a test run something, also when the test passes: past the capturing of the `eprintln!`
 /// macro.
 pub fn say(text: &str) {
-    // Without a terminal to read it there is nobody to tell.
+    // Without a terminal there is no one to tell.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -119,7 +119,7 @@ fn a_joined_machine_leaves_the_host_nothing() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// Whoever adds a source, a place, a platform or a form of user-data adds it here too.
+/// A new source, location, platform or form of user data must be added here too.
 #[test]
 fn every_source_and_every_form_is_covered() {
     let covered = |name: &str| SOURCES.iter().any(|source| source.covers == name);
@@ -141,8 +141,8 @@ fn every_source_and_every_form_is_covered() {
     assert!(CHEAP.iter().all(|name| SOURCES.iter().any(|source| source.name == *name)));
 }
 
-/// Whether a node config can be in it. A new kind does not compile here until somebody says so, and adds a
-/// format.
+/// Whether a node config can be in it. A new kind does not compile here until it is decided, and a format is
+/// added.
 fn is_read(kind: Kind) -> bool {
     match kind {
         Kind::NodeConfig

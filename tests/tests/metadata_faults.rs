@@ -211,7 +211,7 @@ fn judge(case: &Case, run: Run, running: &Running, limit: Duration) -> Seen {
         && said["class"] == "source"
         && !said["message"].as_str().unwrap_or_default().is_empty();
     // Facts without user-data, or with some that is no node config: `explain` says so.
-    let has_facts_only = run.code == Some(0) && said["config"] == "no source has a node config";
+    let has_facts_only = run.code == Some(0) && said["config"] == "no node config found";
     match ends(case) {
         Ends::Succeeds => demand(has_config, "it has no config"),
         Ends::Unreachable | Ends::Denied | Ends::Malformed => {

@@ -52,7 +52,7 @@ fn selection() -> BaseSection {
     }
 }
 
-/// A layer whose tar nobody reads.
+/// A layer whose tar is never read.
 fn packed() -> PackedLayer {
     let digest = Digest::of(b"layer");
     PackedLayer {

@@ -35,7 +35,7 @@ pub fn explain(request: &request::Join, console: Console) -> Result<String> {
                 json!(report::planned(resolved.config.agent.report.as_deref(), &metadata.facts)),
             ));
         }
-        Ok(None) => record.push(("config", json!("no source has a node config"))),
+        Ok(None) => record.push(("config", json!("no node config found"))),
         Err(failure) => {
             console.print_raw(printed(&record, console.json).trim_end());
             return Err(failure);
@@ -115,7 +115,7 @@ fn shown(value: &Value) -> String {
 /// Platform, trust policy and facts.
 fn about(metadata: &Metadata, policy: &TrustPolicy) -> Record {
     let restrictions = policy.sentences();
-    let everything = || json!("everything that is recognised is believed");
+    let everything = || json!("none: any recognized platform is accepted");
     let known = |is_known: bool, value: Value| if is_known { value } else { Value::Null };
     let others: Vec<String> = metadata.others.iter().map(|(name, seen)| format!("{name}: {seen}")).collect();
     vec![

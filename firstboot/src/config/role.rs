@@ -25,7 +25,7 @@ impl Role {
             ),
             Self::FirstControlPlane => (
                 "the user-data runs kubeadm init, which makes a new control plane: this agent joins workers",
-                "give this machine the user-data of a worker, or use an image with kubeadm for it",
+                "give this machine the user data of a worker, or use an image with kubeadm for it",
             ),
         };
         Failure::new(ErrorKind::Config, message).help(help)

@@ -6,7 +6,7 @@ use crate::host::root::Root;
 /// Limit on its bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// Its words.
+/// The program and its arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandLine(Vec<String>);
 

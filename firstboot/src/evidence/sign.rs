@@ -15,12 +15,12 @@ pub enum Strength {
     /// A channel of the hypervisor.
     Channel,
     /// No hardware evidence, only a config argument on the kernel command line.
-    Told,
+    Argument,
 }
 
 impl Strength {
     /// All, the strongest first.
-    pub const ALL: [Self; 5] = [Self::Pin, Self::Smbios, Self::Label, Self::Channel, Self::Told];
+    pub const ALL: [Self; 5] = [Self::Pin, Self::Smbios, Self::Label, Self::Channel, Self::Argument];
 }
 
 /// Something by which a platform is recognized.

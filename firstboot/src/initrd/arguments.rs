@@ -40,7 +40,7 @@ pub struct Arguments {
     /// The init of the real root.
     pub init: String,
     /// Notices about ignored arguments.
-    pub remarks: Vec<String>,
+    pub notices: Vec<String>,
 }
 
 /// Parses a command line. Wrong values are ignored with a notice, because a wrong argument must not prevent
@@ -51,7 +51,7 @@ pub fn parse(line: &str) -> Arguments {
         timeout: DEFAULT_TIMEOUT,
         on_failure: OnFailure::default(),
         init: DEFAULT_INIT.to_owned(),
-        remarks: Vec::new(),
+        notices: Vec::new(),
     };
     for word in words(line).take_while(|word| word != "--") {
         if let Some((key, value)) = word.split_once('=') {
@@ -84,7 +84,7 @@ impl Arguments {
             _ => return,
         };
         if !accepted {
-            self.remarks
+            self.notices
                 .push(format!("{key}={value} on the kernel command line makes no sense here and is ignored"));
         }
     }
@@ -129,7 +129,7 @@ mod tests {
             (None, 30, "/sbin/init")
         );
         assert_eq!(arguments.on_failure, OnFailure::PowerOff);
-        assert!(arguments.remarks.is_empty());
+        assert!(arguments.notices.is_empty());
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_are_remarked_on_and_ignored() {
+    fn wrong_values_are_ignored_with_a_notice() {
         for wrong in [
             "root=/dev/sda1",
             "root=PARTUUID=",
@@ -154,8 +154,8 @@ mod tests {
             "kiln.on-failure=dance",
         ] {
             let arguments = parse(wrong);
-            assert_eq!(arguments.remarks.len(), 1, "{wrong}");
-            assert_eq!(Arguments { remarks: Vec::new(), ..arguments }, parse(""), "{wrong}");
+            assert_eq!(arguments.notices.len(), 1, "{wrong}");
+            assert_eq!(Arguments { notices: Vec::new(), ..arguments }, parse(""), "{wrong}");
         }
     }
 

@@ -58,7 +58,7 @@ pub fn main() -> ! {
 
 /// The boot, step by step.
 fn boot(arguments: &Arguments) -> Result<Infallible> {
-    arguments.remarks.iter().for_each(|remark| console::warn(remark));
+    arguments.notices.iter().for_each(|notice| console::warn(notice));
     let always = std::thread::spawn(modules::load_list);
     let image = Path::new(contract::INITRD_ROOT_IMAGE);
     let (root, var) = if image.exists() {

@@ -15,7 +15,7 @@ pub struct Answer {
     pub date: Option<SystemTime>,
     /// The whole body.
     pub body: Vec<u8>,
-    /// What was asked of whom, for errors.
+    /// The request and the server, for errors.
     pub(super) asked: String,
 }
 

@@ -27,7 +27,7 @@ const LONGEST_LINE: usize = 1024 * 1024;
 /// Who asks.
 #[derive(Debug, Clone)]
 pub enum Credential {
-    /// Nobody in particular.
+    /// No credential.
     Anonymous,
     /// A bearer token.
     Bearer(Secret),

@@ -56,7 +56,7 @@ pub fn addresses(network: &Network, host: &str, port: u16, deadline: Deadline) -
         .collect())
 }
 
-/// What the machine's own `/etc/hosts` says of `name`. Asks nobody.
+/// The addresses of `name` in the machine's `/etc/hosts`. Uses no network.
 pub fn in_hosts_file(network: &Network, name: &str) -> Result<Vec<IpAddr>> {
     Ok(hosts(&text(network, "/etc/hosts")?, &name.to_ascii_lowercase()))
 }

@@ -8,8 +8,10 @@ use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::host::identity;
 use crate::locations::{inline, url};
 
-pub(super) const PLATFORM: Platform =
-    Platform { signs: &[Sign::Other(Strength::Told, booted_with_config)], ..Platform::named("metal", read) };
+pub(super) const PLATFORM: Platform = Platform {
+    signs: &[Sign::Other(Strength::Argument, booted_with_config)],
+    ..Platform::named("metal", read)
+};
 
 /// Placeholders that vendors leave in fields, in lower case.
 const PLACEHOLDERS: &[&str] = &[

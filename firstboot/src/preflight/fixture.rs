@@ -153,7 +153,7 @@ impl Machine {
         let later = run(&context, Stage::Cluster);
         report.errors.extend(later.errors);
         report.warnings.extend(later.warnings);
-        // How full the disk is on which the folder lies is the affair of whoever runs the tests.
+        // The free space of the test machine's disk must not matter.
         report.warnings.retain(|finding| finding.name != "DiskSpace");
         report
     }

@@ -75,17 +75,15 @@ fn patch_bytes(root: &Root, config: &NodeConfig) -> Result<Vec<u8>> {
 /// The outcome of a run without a node config: a machine that has joined needs none.
 pub(super) fn without_config(session: &Session, progress: &mut Progress) -> Result<Outcome> {
     let Some(checkpoint) = Checkpoint::read(session.root)? else {
-        session.print("no source has a node config: nothing to do");
+        session.print("found no node config: nothing to do");
         return Ok(Outcome::NoConfig);
     };
     progress.status().node = Some(checkpoint.node.clone());
     if checkpoint.machine != session.machine()?.identity || !checkpoint.joined {
-        let message = format!(
-            "the join as {} was interrupted, and no source has its node config any more",
-            checkpoint.node
-        );
+        let message =
+            format!("the join as {} was interrupted, and its node config no longer exists", checkpoint.node);
         return Err(
-            Failure::new(ErrorKind::Source, message).help("give the config back, or run firstboot reset")
+            Failure::new(ErrorKind::Source, message).help("restore the node config, or run firstboot reset")
         );
     }
     session.print(&format!("this machine has joined as {} before: nothing to do", checkpoint.node));

@@ -116,7 +116,7 @@ pub fn of_machine(session: &Session, metadata: &mut Metadata) -> Result<Option<R
         session.print(&format!("node config from {source}"));
     } else {
         let kind = userdata::kind(user_data.document.bytes()).word();
-        session.print(&format!("user-data of {source} is {kind} without a node config, and is ignored"));
+        session.print(&format!("user data of {source} is {kind} without a node config, and is ignored"));
     }
     Ok(resolved)
 }

@@ -140,7 +140,7 @@ impl Parser<'_> {
     }
 
     /// Fails unless this part is covered by a signature or needs none.
-    fn believe(&self, scope: Scope) -> Result<()> {
+    fn require_signature(&self, scope: Scope) -> Result<()> {
         match self.env.trust {
             Trust::SignedBy(keys) if !scope.is_signed => Err(signature::unsigned(keys)),
             _ => Ok(()),
@@ -148,7 +148,7 @@ impl Parser<'_> {
     }
 
     fn template(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
-        self.believe(scope)?;
+        self.require_signature(scope)?;
         let rendered = jinja::render(text(bytes)?.trim_start(), self.env.lookup, &self.budget)?;
         self.data(&rendered.text, Scope { missing: &rendered.missing, ..scope.deeper()? })
     }
@@ -158,7 +158,7 @@ impl Parser<'_> {
         if let Some(pointer) = pointer::read(bytes)? {
             return self.follow(&pointer, scope);
         }
-        self.believe(scope)?;
+        self.require_signature(scope)?;
         self.budget.take(bytes.len())?;
         self.parsed.documents.push(content(zeroize::Zeroizing::new(bytes.to_vec()))?);
         Ok(())
@@ -182,7 +182,7 @@ impl Parser<'_> {
             .help("add sha256: and the output of sha256sum"));
         }
         if pointer.signature.is_none() {
-            self.believe(scope)?;
+            self.require_signature(scope)?;
         }
         let doing = |failure: Failure| failure.doing(format!("what {} gives", pointer.url));
         let document = (self.env.fetch)(pointer).map_err(|failure| {
@@ -221,7 +221,7 @@ impl Parser<'_> {
             self.notice(format!("the {form} carries no node config and is ignored"));
             return Ok(());
         };
-        self.believe(scope).map_err(doing)?;
+        self.require_signature(scope).map_err(doing)?;
         let texts = embedded
             .files
             .iter()

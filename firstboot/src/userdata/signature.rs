@@ -28,14 +28,14 @@ pub fn verify<'k>(keys: &'k [PublicKey], readings: &[&[u8]], signature: &str) ->
             ErrorKind::Untrusted,
             "the signature is not one that a key of this image made over this content",
         )
-        .help(format!("this image believes {}; sign the file again as it is, with minisign -S", ids(keys)))
+        .help(format!("this image trusts {}; sign the file again as it is, with minisign -S", ids(keys)))
     })
 }
 
 /// The error for content without a signature.
 pub fn unsigned(keys: &[PublicKey]) -> Failure {
-    Failure::new(ErrorKind::Untrusted, "it is not signed, and this image believes signed user-data only")
-        .help(format!("sign it with minisign -S; this image believes {}", ids(keys)))
+    Failure::new(ErrorKind::Untrusted, "it is not signed, and this image accepts only signed user data")
+        .help(format!("sign it with minisign -S; this image trusts {}", ids(keys)))
 }
 
 fn ids(keys: &[PublicKey]) -> String {

@@ -137,8 +137,8 @@ pub fn powerless(lab: &Lab, name: &'static str) -> Seen {
     )
 }
 
-/// A token whose certificate requests nobody approves by himself; `verdict` is said over the first one after
-/// `delay`.
+/// A token whose certificate requests are not approved automatically. `verdict` is applied to the first one
+/// after `delay`.
 pub fn judged(lab: &Lab, name: &'static str, verdict: Option<&str>, delay: Duration, limit: u32) -> Seen {
     let spec = TokenSpec { groups: "system:bootstrappers:manual".to_owned(), ..TokenSpec::default() };
     let token = lab.control_plane.create_token(&spec);
@@ -174,7 +174,8 @@ pub fn judge(lab: &Lab, user: &str, verdict: &str, delay: Duration) {
     }
 }
 
-/// Lets the group `manual` do all that a joining node does; nobody approves its requests.
+/// Allows the group `manual` everything that a joining node does. Its requests are not approved
+/// automatically.
 pub fn allow_manual_group(control_plane: &ControlPlane) {
     let group = json!([{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:bootstrappers:manual"}]);
     let binding = |kind: &str, name: &str, role_kind: &str, role: &str| {
@@ -271,7 +272,7 @@ pub fn containerd(lab: &Lab, name: &str, silent: bool) -> Seen {
     config.agent = vec!["deadline: 8s".to_owned()];
     let socket = node.path("/run/containerd/containerd.sock");
     std::fs::remove_file(&socket).expect("the folder is the test's");
-    // Nobody takes the connections from its queue.
+    // No program accepts the connections in its queue.
     let _listener = silent.then(|| UnixListener::bind(&socket).expect("the path is short enough"));
     finish(node, &config, netns::command_in(lab.control_plane.fact("pid"), "env"), false)
 }

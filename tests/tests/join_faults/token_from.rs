@@ -10,8 +10,8 @@ use super::environment::{API, Lab, NOW, Seen, attempt, finish};
 
 const ASKED: &str = "POST /v1/token";
 
-/// What whoever gives tokens answers to the request with this many before it; `given` is the answer that
-/// holds the token.
+/// The token server's answer to the request with this many requests before it; `given` is the answer with the
+/// token.
 type Giver = fn(before: usize, given: &'static str) -> Action;
 
 /// Gives at once.
@@ -43,7 +43,7 @@ pub fn asked(lab: &Lab, name: &'static str, giver: Giver, times: usize) -> Seen 
     with(lab, name, lab.control_plane.authority(), giver, times)
 }
 
-/// The one who answers is not the one whom the config trusts: nothing may be asked of him.
+/// The server is not the one that the config trusts, so it must not get any request.
 pub fn stranger(lab: &Lab, name: &'static str) -> Seen {
     let mut seen = with(lab, name, Ca::new(), gives, 0);
     let message = seen.run.verdict["message"].as_str().unwrap_or_default().to_owned();

@@ -83,7 +83,7 @@ impl Case {
 
     fn leaks(&self, watched: &Watched) -> Vec<String> {
         let said = self.marks.are_in(watched.run.output.as_bytes());
-        // A failing test may show it: these secrets are nobody's.
+        // A failing test may show it, because these secrets are not real.
         let said = said.then(|| format!("it tells a secret: {}", watched.run.output));
         watched.seen.iter().map(|seen| format!("a secret is in {seen}")).chain(said).collect()
     }

@@ -132,7 +132,7 @@ fn strange(source: &'static Source, name: &str, make: Make, number: usize) -> Ca
     Case { name, ends: Ends::Somehow, ..plain("ignored", source, &FORMATS[0], made, number) }
 }
 
-/// A config that the image's policy does not believe, in a form that is another one for each source.
+/// A config that the image's trust policy does not allow, in a different form for each source.
 fn restricted(source: &'static Source, name: &str, policy: &str, exit: i32, number: usize) -> Case {
     // What must be signed, and what has no token of its own, ends otherwise.
     let formats: Vec<&Format> = FORMATS

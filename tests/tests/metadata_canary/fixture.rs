@@ -75,7 +75,7 @@ impl Fixture {
             device: None,
             folder,
         };
-        fixture.furnish(source, policy, &bytes);
+        fixture.set_up(source, policy, &bytes);
         fixture.lay_out(source, simulation, &bytes);
         fixture
     }
@@ -85,7 +85,7 @@ impl Fixture {
         self.machine.root()
     }
 
-    fn furnish(&self, source: &Source, policy: Option<&str>, bytes: &[u8]) {
+    fn set_up(&self, source: &Source, policy: Option<&str>, bytes: &[u8]) {
         FILES.iter().for_each(|(path, text)| self.write(path, text.as_bytes()));
         source
             .firmware
@@ -168,7 +168,7 @@ impl Fixture {
     }
 }
 
-/// What a pointer points to, and whom a template asks.
+/// The content of a pointer's URL, and the token server of a template.
 fn servers(made: &Made) -> Vec<TestServer> {
     let mut servers = Vec::new();
     if !made.pointed.is_empty() {

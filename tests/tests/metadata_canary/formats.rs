@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use testkit::Ca;
 use testkit::documents::Documents;
 
-/// Nobody is there (RFC 5737).
+/// No machine has this address (RFC 5737).
 pub const ENDPOINT: &str = "192.0.2.100:6443";
 /// Where what a pointer names is, and the token that a template asks for: the machine's own loopback address.
 pub const PLAIN: &str = "127.0.0.1:8080";
@@ -67,7 +67,7 @@ pub struct Format {
     /// What the agent takes it for.
     pub kind: Kind,
     pub make: fn(&Target) -> Made,
-    /// Whether it is believed where only what is signed is.
+    /// Whether an image that requires signatures accepts it.
     pub is_signed: bool,
     /// Whether it can say how long discovery may take; without a word that is five minutes.
     pub is_bounded: bool,
@@ -231,7 +231,7 @@ fn message_of(form: &str, content: &str) -> String {
 fn signed_message(at: &Target) -> String {
     let config = config(at);
     let signature = format!("--part\nContent-Type: application/x-minisign\n\n{}\n", sign(config.as_bytes()));
-    // In front of ours stand parts that nobody signed, and that carry nothing.
+    // Unsigned parts without a node config come first.
     message("", &config, &signature)
 }
 
@@ -360,7 +360,7 @@ fn token_from(at: &Target) -> Made {
     Made { asked: [("/token".to_owned(), answer.into_bytes())].into(), ..of(text) }
 }
 
-/// Whom the machine trusts in TLS, and a server of it.
+/// A CA that the machine trusts, and a TLS server with its certificate.
 pub struct Certificates {
     pub pem: String,
     pub server: Arc<ServerConfig>,
@@ -415,7 +415,7 @@ fn keys() -> &'static tempfile::TempDir {
     })
 }
 
-/// The policy of an image that believes what is signed only.
+/// The trust policy of an image that accepts only signed user data.
 pub fn signed_only() -> String {
     let public = std::fs::read_to_string(keys().path().join("public")).expect("minisign wrote it");
     json!({"signed-by": [public.lines().last()]}).to_string()

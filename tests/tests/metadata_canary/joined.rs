@@ -18,7 +18,7 @@ use super::sources::pairs;
 const POOL: &str = "/var/lib/hyperv/.kvp_pool_0";
 /// The image says where it is: no firmware does.
 const POLICY: &str = "{\"platform\": \"hyperv\", \"config\": [\"hyperv\"], \"secrets\": [\"hyperv\"]}";
-/// A pair of somebody else's.
+/// A key-value pair of another program.
 const OTHER: (&str, &str) = ("other", "it stays");
 
 /// A machine of Hyper-V.

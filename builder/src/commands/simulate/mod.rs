@@ -136,7 +136,7 @@ fn run_command(command: &[OsString], machine: Machine, quiet: bool, terminal: &T
         .at("making a folder in", std::env::temp_dir())?;
     machine.write_root(root.path()).map_err(failed)?;
     namespace::enter().map_err(failed)?;
-    namespace::furnish(&machine).map_err(failed)?;
+    namespace::set_up(&machine).map_err(failed)?;
     let running = machine.serve_here().map_err(failed)?;
     let status = until_it_ends(&mut filled(command, root.path()), &running, !quiet, terminal)?;
     let code = status

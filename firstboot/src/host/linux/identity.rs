@@ -6,13 +6,13 @@ use super::files;
 use super::root::Root;
 use crate::text::hex;
 
-/// In front of what is hashed, so that the identity is of use to nobody else.
+/// A prefix for the hash, so that the identity is useless for other purposes.
 const DOMAIN: &[u8] = b"firstboot machine identity v1\0";
 
 /// Longest file that is read here; all are one line.
 const LIMIT: u64 = 4096;
 
-/// Firmware identifiers that many machines share: vendors ship them when nobody filled them in.
+/// Firmware identifiers that many machines share, because vendors did not set them.
 const SHARED_UUIDS: &[&str] = &[
     "03000200-0400-0500-0006-000700080009",
     "00020003-0004-0005-0006-000700080009",

@@ -47,14 +47,14 @@ pub enum Enablement {
     Disabled,
     /// There is no such service.
     Absent,
-    /// Nobody can say.
+    /// Unknown.
     Unknown,
 }
 
 /// Whether a service that does not answer is worth waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prospect {
-    /// It runs, is starting, or will be started; or nobody can say.
+    /// It runs, is starting, or will be started; or this is unknown.
     Hopeful,
     /// It does not run, and nothing is about to start it.
     Idle,

@@ -8,6 +8,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: (&str, &str)| {
     let (kubeconfig, signature) = input;
     let token: Token = "abcdef.0123456789abcdef".parse().expect("it is a token");
-    // Whoever does not know the secret cannot make one up.
+    // Without the secret it is impossible to forge one.
     assert!(verify(kubeconfig, signature, &token).is_err());
 });

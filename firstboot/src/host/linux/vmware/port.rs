@@ -79,7 +79,7 @@ impl Port for Backdoor {
                 options(nostack),
             );
         }
-        // The upper half belongs to nobody.
+        // The upper half is unused.
         #[allow(clippy::cast_possible_truncation)]
         Registers { ax, bx: bx as u32, cx, dx, si, di }
     }
