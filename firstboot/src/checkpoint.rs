@@ -12,13 +12,13 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 
-/// The file on a node.
+/// The path of the file on a node.
 pub const PATH: &str = "/var/lib/firstboot/journal.json";
 
-/// Longer than any checkpoint.
+/// Limit on a checkpoint, in bytes.
 const LIMIT: u64 = 64 * 1024;
 
-/// The form of the file. A file of another form is not read.
+/// The version of the file's format. A file with another version is not read.
 const FORM: u32 = 1;
 
 /// The content of the file.
@@ -27,7 +27,7 @@ const FORM: u32 = 1;
 pub struct Checkpoint {
     /// Always 1.
     form: u32,
-    /// The identity of the machine that did the work: a hash, see `host::identity`.
+    /// The identity of the machine, a hash, see `host::identity`.
     pub machine: String,
     /// The hash of the node config, without its credentials.
     pub config: String,
@@ -53,17 +53,17 @@ pub struct Finished {
 /// How an earlier run relates to this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
-    /// This very join is over.
+    /// This join is over.
     Joined,
-    /// This very join was interrupted.
+    /// This join was interrupted.
     Interrupted,
-    /// Another machine wrote the checkpoint: its disk was cloned.
+    /// Another machine wrote the checkpoint, so the disk was cloned.
     Cloned,
     /// The machine joined, or began to, with another config.
     Different,
 }
 
-/// The file of the running join.
+/// The checkpoint of the running join.
 #[derive(Debug)]
 pub struct CheckpointFile {
     path: PathBuf,
@@ -89,12 +89,12 @@ impl Checkpoint {
         Ok(files::read(&root.path(PATH), LIMIT)?.as_deref().and_then(Self::parse))
     }
 
-    /// Reads a checkpoint; none for anything else, which counts as never written.
+    /// Parses a checkpoint; none for anything else, which counts as never written.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok().filter(|checkpoint: &Self| checkpoint.form == FORM)
     }
 
-    /// How the run that left this checkpoint relates to a machine and a config.
+    /// How the run that wrote this checkpoint relates to a machine and a config.
     pub fn compare(&self, machine: &str, config: &str) -> Before {
         match () {
             () if self.machine != machine => Before::Cloned,
@@ -106,19 +106,18 @@ impl Checkpoint {
 }
 
 impl CheckpointFile {
-    /// Goes on with `checkpoint`. Writes it at once.
+    /// Resumes from `checkpoint`. Writes it at once.
     pub fn begin(root: &Root, checkpoint: Checkpoint) -> Result<Self> {
         let file = Self { path: root.path(PATH), checkpoint };
         file.write()?;
         Ok(file)
     }
 
-    /// The content.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// Whether `phase` was finished with this very input.
+    /// Whether `phase` was finished with this input.
     pub fn is_done(&self, phase: &str, input: &str) -> bool {
         self.checkpoint
             .phases
@@ -126,7 +125,7 @@ impl CheckpointFile {
             .any(|finished| finished.phase == phase && finished.input == input)
     }
 
-    /// Records that `phase` is finished; the last one ends the join.
+    /// Records that `phase` is finished. The last phase ends the join.
     pub fn done(&mut self, phase: &str, input: &str, at: u64, is_last: bool) -> Result<()> {
         self.checkpoint.phases.retain(|finished| finished.phase != phase);
         self.checkpoint

@@ -1,4 +1,4 @@
-//! Keeps pods from metadata services: those give user data, and with it tokens, to any program that asks.
+//! Keeps pods from metadata services, which give user data, with its tokens, to any program that asks.
 
 use std::net::IpAddr;
 
@@ -7,22 +7,22 @@ use crate::host::files;
 pub use crate::host::metadata_guard::{apply, remove};
 use crate::host::root::Root;
 
-/// Says that the node config switched the guard off, for boots after which there is no config any more.
+/// This file records that the node config switched the guard off, for later boots without a config.
 pub const OFF: &str = "/var/lib/firstboot/guard-off";
 
-/// The addresses that can be guarded: those of one link are never reached through this machine.
+/// The addresses that need the guard. A link-local IPv6 address cannot be reached through this machine.
 pub fn addresses(guarded: &[&str]) -> Vec<IpAddr> {
     let all = guarded.iter().filter_map(|text| text.parse::<IpAddr>().ok());
     all.filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80))
         .collect()
 }
 
-/// Whether the node config switched it off at an earlier boot.
+/// Whether the node config switched the guard off at an earlier boot.
 pub fn is_off(root: &Root) -> bool {
     root.path(OFF).exists()
 }
 
-/// Remembers what the node config says.
+/// Records the choice of the node config.
 pub fn remember(root: &Root, is_off: bool) -> Result<()> {
     match is_off {
         true => files::write(&root.path(OFF), b"", files::PUBLIC),

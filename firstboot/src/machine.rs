@@ -9,21 +9,21 @@ use crate::host::services::Services;
 use crate::host::{command, files, identity};
 use crate::kubernetes::version::Version;
 
-/// `kubelet --version` takes 160 ms on an idle machine; on one that boots, seconds.
+/// `kubelet --version` takes 160 ms on an idle machine, and seconds during boot.
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
-/// Longest description of an image.
+/// Limit on the description of an image, in bytes.
 const LONGEST: u64 = 4 << 20;
 
 /// A machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// A hash that no other machine has: see [`identity::of`].
+    /// A hash that no other machine has, see [`identity::of`].
     pub identity: String,
     pub(crate) services: Services,
 }
 
 impl Machine {
-    /// Reads the machine whose files begin at `root`. A folder has no service manager.
+    /// Reads the machine with its files below `root`. A folder has no service manager.
     pub fn read(root: &Root) -> Result<Self> {
         let identity = identity::of(root).ok_or_else(|| {
             Failure::new(ErrorKind::Host, "this machine has neither a sane SMBIOS system UUID nor a machine-id")
@@ -33,7 +33,7 @@ impl Machine {
     }
 }
 
-/// The kubelet's version: by the image's description, else by the program.
+/// The kubelet's version from the image's description, else from the program.
 pub fn kubelet_version(root: &Root) -> Result<Version> {
     match described_version(root) {
         Some(version) => Ok(version),
@@ -41,8 +41,8 @@ pub fn kubelet_version(root: &Root) -> Result<Version> {
     }
 }
 
-/// `variables.kubernetes` of the image's description; the description is read at once, the program takes a
-/// second of a slow boot.
+/// `variables.kubernetes` of the image's description. Reading it takes no time, while the program can take a
+/// second.
 fn described_version(root: &Root) -> Option<Version> {
     let path = root.path(Path::new("/").join(contract::IMAGE_FOLDER).join("image.json"));
     let bytes = files::read(&path, LONGEST).ok()??;
@@ -58,7 +58,7 @@ fn version_of(program: &str) -> Result<Version> {
     })
 }
 
-/// Reads `Kubernetes v1.36.2`.
+/// Parses `Kubernetes v1.36.2`.
 fn parse_kubelet_version(text: &str) -> Option<Version> {
     text.lines().find_map(|line| line.trim().strip_prefix("Kubernetes ")?.parse().ok())
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
-/// A secret text. It cannot be printed or serialised, and its memory is overwritten when it is dropped.
+/// A secret text. It cannot be printed or serialized, and its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -15,7 +15,7 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself, for the code that sends or stores it.
+    /// The text, for code that sends or stores it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

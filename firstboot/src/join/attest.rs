@@ -16,7 +16,7 @@ pub fn document(platform: Option<&str>, audience: &str, deadline: Deadline) -> R
     document_at(platform, audience, None, deadline)
 }
 
-/// The same from a service at other addresses.
+/// Like [`document`], but from a service at other addresses.
 fn document_at(
     platform: Option<&str>,
     audience: &str,
@@ -45,7 +45,7 @@ fn document_at(
     Ok(json!({ "kind": signer.kind, "document": document, "nonce": nonce }))
 }
 
-/// Ten digits: the form that Azure requires.
+/// Azure requires ten digits.
 fn nonce() -> Result<String> {
     let mut bytes = [0; 8];
     SystemRandom::new()

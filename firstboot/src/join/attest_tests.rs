@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// A service that answers `answer`, and a token to who asks for one; gives its address and, later, the
+/// A service that answers `answer`, and a token to a request for one. Returns its address and, later, the
 /// requests.
 fn service(answer: &str) -> (String, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

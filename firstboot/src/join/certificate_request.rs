@@ -1,7 +1,7 @@
 //! The kubelet's client certificate: a CertificateSigningRequest, posted once and watched until it is
 //! answered (<https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/>).
 //!
-//! Its name follows from the node's name and key, so that an agent that was interrupted finds its own request
+//! The request's name follows from the node's name and key, so an interrupted agent finds its own request
 //! again.
 
 use std::ops::ControlFlow;
@@ -22,9 +22,9 @@ use crate::net::retry::{self, Backoff};
 use crate::net::{Deadline, Error};
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-/// Hexadecimal digits of a request's name.
+/// Number of hexadecimal digits in a request's name.
 const NAME_DIGITS: usize = 32;
-/// Certificates of an issued chain that are read.
+/// Limit on the certificates of an issued chain.
 const LONGEST_CHAIN: usize = 16;
 
 /// The certificate that the kubelet would request: `csr` is its PKCS #10 request as PEM.
@@ -76,7 +76,7 @@ struct Event {
 enum Seen {
     /// The issued chain, as PEM.
     Issued(String),
-    /// Approved or not: no certificate yet, at this resource version.
+    /// No certificate yet, approved or not, at this resource version.
     Waiting(String),
 }
 
@@ -112,13 +112,13 @@ impl CertificateRequest {
                 Ok(None) => Failure::new(ErrorKind::Pending, "the watch ended").transient().into(),
                 Err(error) => error,
             };
-            // The stream broke: look again, since the answer may have come meanwhile.
+            // The stream broke. The answer may have come meanwhile, so look again.
             self.wait(error, deadline, backoff)?;
             look = self.look(client, deadline, backoff)?;
         }
     }
 
-    /// The object as it is after POST; one that is there already is ours from before.
+    /// The object after the POST. If it exists already, an earlier run made it.
     fn post(&self, client: &mut Client, deadline: Deadline, backoff: &mut Backoff) -> Result<Value> {
         loop {
             match client.post(REQUESTS, &self.object(), deadline) {
@@ -148,7 +148,7 @@ impl CertificateRequest {
         }
     }
 
-    /// All three usages: a server before 1.25 recognises no fewer, a newer one accepts them.
+    /// All three usages: a server before 1.25 requires them, a newer one accepts them.
     fn object(&self) -> Value {
         json!({
             "apiVersion": "certificates.k8s.io/v1",
@@ -168,7 +168,7 @@ impl CertificateRequest {
         version: &str,
         deadline: Deadline,
     ) -> std::result::Result<Option<Result<String>>, Error> {
-        // A little longer than this side waits, so that the server does not end it first.
+        // A little longer than the agent waits, so that the server does not end the watch first.
         let seconds = deadline.remaining().as_secs() + 1;
         let path = format!(
             "{REQUESTS}?fieldSelector=metadata.name%3D{}&resourceVersion={version}&timeoutSeconds={seconds}&watch=true",
@@ -186,8 +186,8 @@ impl CertificateRequest {
             })
     }
 
-    /// One line of the watch: a certificate, nothing yet, or a failure; a transient one asks for another
-    /// look.
+    /// Reads one line of the watch: a certificate, nothing yet, or a failure. After a transient failure the
+    /// caller looks again.
     pub fn event(&self, line: &[u8]) -> Result<Option<String>> {
         let again = |what: &str| {
             Failure::new(

@@ -43,7 +43,7 @@ impl Case {
         )
     }
 
-    /// What the agent makes of a server that does this.
+    /// The agent's result with a server that does this.
     fn run(
         &self,
         time: u64,

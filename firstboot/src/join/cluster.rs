@@ -26,18 +26,18 @@ impl ConfigMap {
     }
 }
 
-/// The part of kubeadm's ClusterConfiguration that a worker needs.
+/// The fields of kubeadm's ClusterConfiguration that a worker needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterConfiguration {
     /// The version of the control plane.
     pub kubernetes_version: Version,
     /// `kubernetes`
     pub cluster_name: String,
-    /// Where the control plane keeps its certificates; the kubelet's client CA is expected there.
+    /// The control plane's folder of certificates. The kubelet's configuration expects its client CA there.
     pub certificates_dir: String,
     /// `registry.k8s.io`
     pub image_repository: String,
-    /// `host:port` of the control plane as a whole.
+    /// `host:port` of the control plane.
     pub control_plane_endpoint: Option<String>,
     /// `cluster.local`
     pub dns_domain: String,
@@ -80,7 +80,7 @@ impl ClusterConfiguration {
         })
     }
 
-    /// The names under which the kubelet's configuration may lie, the likelier first. The gate is of 1.23.
+    /// Possible names of the kubelet's ConfigMap, the likelier one first. The feature gate is from 1.23.
     fn kubelet_config_names(&self) -> [String; 2] {
         let [first, second] = features::kubelet_config_maps(self.kubernetes_version);
         let unversioned = self.feature_gates.get("UnversionedKubeletConfigMap") == Some(&true);
@@ -110,14 +110,14 @@ pub fn configuration(
 pub struct KubeletConfiguration {
     /// The ConfigMap that it came from.
     pub name: String,
-    /// As it stands there.
+    /// The original text.
     pub text: String,
-    /// The same, parsed.
+    /// The parsed text.
     pub value: Value,
 }
 
-/// `kube-system/kubelet-config`, or `kubelet-config-1.<minor>` of older clusters. RBAC goes by name: a
-/// missing one is answered with 403.
+/// `kube-system/kubelet-config`, or `kubelet-config-1.<minor>` of older clusters. RBAC rules name the
+/// ConfigMap, so the server answers 403 for a missing one.
 pub fn kubelet_configuration(
     client: &mut Client,
     cluster: &ClusterConfiguration,
@@ -157,14 +157,15 @@ pub fn parse_kubelet_configuration(text: &str) -> std::result::Result<Value, &'s
 pub struct Node {
     /// Whether its kubelet is alive and well.
     pub ready: bool,
-    /// The identity of its hardware (SMBIOS), to recognise this machine's own former self.
+    /// The UUID of its hardware (SMBIOS). It shows whether the Node object is from an earlier join of this
+    /// machine.
     pub system_uuid: String,
     /// Its `/etc/machine-id`.
     pub machine_id: String,
     pub(crate) kubelet_version: String,
 }
 
-/// The Node object of that name; none when the name is free.
+/// The Node object with this name; none if the name is free.
 pub fn node(
     client: &mut Client,
     name: &str,
@@ -196,7 +197,7 @@ fn config_map(name: &str) -> String {
     format!("/api/v1/namespaces/kube-system/configmaps/{name}")
 }
 
-/// GET, tried again while that may help. The status of the last answer is kept.
+/// GET with retries for transient failures. Keeps the status of the last answer.
 fn get(
     client: &mut Client,
     path: &str,

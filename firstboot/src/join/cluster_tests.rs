@@ -16,7 +16,7 @@ fn quick() -> Backoff {
     Backoff::seeded(1).between(Duration::from_millis(5), Duration::from_millis(20))
 }
 
-/// A client of a server that answers so, and the server.
+/// A client, and its server, which answers with `answer`.
 fn serving(reply: impl Fn(&testkit::Request) -> Reply + Send + Sync + 'static) -> (Client, TestServer) {
     let ca = Ca::new();
     let server = TestServer::start(&ca, &Identity::default(), reply);

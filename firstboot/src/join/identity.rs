@@ -1,8 +1,8 @@
 //! The kubelet's client certificate, if the agent requests it: key, request, files, and whether existing
 //! files are still valid.
 //!
-//! The files are where the kubelet keeps them (`/var/lib/kubelet/pki`): it rotates them there, and for that
-//! the link must be a link.
+//! The files lie in the kubelet's own folder, `/var/lib/kubelet/pki`, because the kubelet rotates them there.
+//! To rotate, it needs the symbolic link.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,24 +20,23 @@ use crate::host::files;
 use crate::host::root::Root;
 use crate::secret::Secret;
 
-/// The kubelet's own folder.
+/// The kubelet's folder.
 const KUBELET: &str = "/var/lib/kubelet";
-/// Where the kubelet keeps its certificates.
+/// The kubelet's folder of certificates.
 pub const FOLDER: &str = "/var/lib/kubelet/pki";
 /// The link to the certificate in use, named in kubelet.conf.
 pub const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-/// The key until the certificate is issued: a run that was killed in between requests again with the same
-/// key.
+/// The key until the certificate is issued. A run after a kill requests the certificate with the same key.
 pub const KEY: &str = "/var/lib/kubelet/pki/.firstboot-client.key";
 
-/// Longest PEM file, in bytes.
+/// Limit on a PEM file, in bytes.
 const LONGEST: u64 = 256 << 10;
 /// The group of all nodes.
 const NODES: &str = "system:nodes";
 /// The prefix of a node's name in a common name.
 const NODE: &str = "system:node:";
 
-/// A P-256 key. It is never shown, and its memory is overwritten.
+/// A P-256 key. It is never shown, and its memory is overwritten when it is dropped.
 pub struct PrivateKey {
     pair: KeyPair,
     pem: Secret,
@@ -56,7 +55,7 @@ impl Drop for PrivateKey {
 }
 
 impl PrivateKey {
-    /// Makes a key.
+    /// Generates a key.
     pub fn generate() -> Result<Self> {
         let pair = KeyPair::generate()
             .map_err(|error| Failure::new(ErrorKind::Internal, format!("making a private key: {error}")))?;
@@ -64,7 +63,7 @@ impl PrivateKey {
         Ok(Self { pair, pem })
     }
 
-    /// The key that an earlier run left, or a new one, which lies on the disk when this returns.
+    /// The key of an earlier run, or a new one, which is on the disk when this returns.
     pub fn kept(root: &Root) -> Result<Self> {
         let path = root.path(KEY);
         if let Some(key) =
@@ -73,13 +72,13 @@ impl PrivateKey {
             return Ok(key);
         }
         let key = Self::generate()?;
-        // As kubeadm makes it where the image did not.
+        // The mode that kubeadm uses, if the image has no such folder.
         files::make_folder(&root.path(KUBELET), 0o700)?;
         files::write(&path, key.pem.reveal().as_bytes(), files::PRIVATE)?;
         Ok(key)
     }
 
-    /// None for a damaged key: it was cut short, and there is no certificate for it.
+    /// None for a damaged key: a kill cut the file short, and no certificate exists for it.
     fn from_pem(pem: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(pem).ok()?;
         let pair = KeyPair::from_pem(text).ok()?;
@@ -91,7 +90,7 @@ impl PrivateKey {
         self.pair.subject_public_key_info()
     }
 
-    /// The request (PKCS #10, PEM) as a kubelet makes it: organisation, then common name, and nothing else
+    /// The request (PKCS #10, PEM) as a kubelet makes it: organization, then common name, and nothing else
     /// (<https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers>).
     pub fn certificate_request(&self, node_name: &str) -> Result<String> {
         let wrong = |error: rcgen::Error| {
@@ -111,8 +110,8 @@ impl PrivateKey {
 }
 
 /// Writes the issued chain and the key to a new file, then points the link to it, and only then removes the
-/// kept key: a run that was interrupted before asks with the same one, and writes the same file, which is
-/// named after the certificate's own begin. Returns it.
+/// kept key. After an interruption, the next run therefore uses the same key and writes the same file,
+/// because the file is named after the start of the certificate's validity. Returns the path of the file.
 pub fn store(root: &Root, chain: &str, key: &PrivateKey) -> Result<PathBuf> {
     let newline = if chain.ends_with('\n') { "" } else { "\n" };
     let pem = Zeroizing::new(format!("{chain}{newline}{}", key.pem.reveal()));
@@ -132,33 +131,33 @@ fn stamp(now: SystemTime) -> Result<String> {
     Ok(format!("{:04}-{:02}-{:02}-{hour:02}-{minute:02}-{second:02}", date.year(), date.month(), date.day()))
 }
 
-/// A client certificate with its key, as they lie in `kubelet-client-current.pem`.
+/// The client certificate and key in `kubelet-client-current.pem`.
 #[derive(Debug)]
 pub struct ClientCertificate {
-    /// The node it is for; none if it is not a node's.
+    /// The node that it is for; none if it is not for a node.
     pub node_name: Option<String>,
-    /// Valid from.
+    /// Start of its validity.
     pub not_before: SystemTime,
-    /// Valid until.
+    /// End of its validity.
     pub not_after: SystemTime,
-    /// Whether the key in the file is the certificate's.
+    /// Whether the key in the file belongs to the certificate.
     pub key_matches: bool,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-/// Why a client certificate is of no use.
+/// Why a client certificate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unusable {
     /// It is for another node, or for none.
     OtherNode,
-    /// The key beside it is another's.
+    /// The key in the file belongs to another certificate.
     OtherKey,
     /// Not valid yet: the clock may be wrong.
     NotYetValid,
-    /// No longer valid.
+    /// Expired.
     Expired,
-    /// No CA of this cluster signed it for a client.
+    /// No CA of this cluster signed it as a client certificate.
     OtherCluster,
 }
 
@@ -177,7 +176,7 @@ impl fmt::Display for Unusable {
 impl ClientCertificate {
     /// Reads the file that the link points to, if there is one.
     pub fn read(root: &Root) -> Result<Option<Self>> {
-        // The target is absolute, so below another root the link itself leads astray.
+        // The target is absolute, so below another root it must be resolved there.
         let target = std::fs::read_link(root.path(CURRENT))
             .map_or_else(|_| PathBuf::from(CURRENT), |target| Path::new(FOLDER).join(target));
         let pem = files::read(&root.path(&target), LONGEST)?.map(Zeroizing::new);
@@ -211,7 +210,7 @@ impl ClientCertificate {
         })
     }
 
-    /// Whether it is good for this node, now, in the cluster with these CA certificates.
+    /// Whether this node can use it now, in the cluster with these CA certificates.
     pub fn usable(
         &self,
         node_name: &str,
@@ -257,7 +256,7 @@ impl ClientCertificate {
         .is_ok()
     }
 
-    /// Chain and key for a TLS client.
+    /// The chain and key for a TLS client.
     pub fn credentials(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         (self.chain.clone(), self.key.clone_key())
     }

@@ -46,7 +46,7 @@ fn der(pem: &str) -> Vec<u8> {
     der
 }
 
-/// But for the key and the signature, the request is byte for byte the one that a kubelet 1.20.2 sent.
+/// Except for key and signature, the request has the same bytes as the one that a kubelet 1.20.2 sent.
 #[test]
 fn asks_as_a_kubelet_does() {
     let key = PrivateKey::generate().unwrap();
@@ -139,7 +139,7 @@ fn a_certificate_that_is_no_nodes_has_no_node_name() {
     assert_eq!(ClientCertificate::from_pem(pem.as_bytes()).unwrap().node_name, None);
 }
 
-/// The kubelet's own rotation writes its key as SEC 1 (RFC 5915), with the name of the curve.
+/// The kubelet's rotation writes the key as SEC 1 (RFC 5915), with the name of the curve.
 #[test]
 fn reads_what_a_kubelet_rotated_to() {
     let (authority, key) = (authority(), PrivateKey::generate().unwrap());

@@ -1,4 +1,4 @@
-//! The kubelet's configuration in the image: if it is there, no ConfigMap is read.
+//! The kubelet's configuration in the image. If the image has one, no ConfigMap is read.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::host::root::Root;
 use crate::join::cluster::parse_kubelet_configuration;
 use contract;
 
-/// Longest configuration of a kubelet.
+/// Limit on a kubelet's configuration, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// The KubeletConfiguration of the image, if it has one.

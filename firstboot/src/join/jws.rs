@@ -8,10 +8,10 @@ use ring::hmac;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
 
-/// Checks that who wrote `kubeconfig` knew the token's secret. `signature` is the value of
+/// Checks that the author of `kubeconfig` knew the token's secret. `signature` is the value of
 /// `jws-kubeconfig-<id>`: `header..signature`.
 ///
-/// The payload is the exact text of the ConfigMap, and the header the exact bytes that Kubernetes writes.
+/// The payload is the exact text in the ConfigMap; the header is the exact bytes that Kubernetes writes.
 pub fn verify(kubeconfig: &str, signature: &str, token: &Token) -> Result<()> {
     let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256","kid":"{}"}}"#, token.id()));
     let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(kubeconfig));

@@ -1,13 +1,14 @@
-//! `/var/lib/kubelet/config.yaml`: the cluster's (or the image's) KubeletConfiguration, the node config's
-//! over it, kubeadm's defaults where both are silent, then patches, then this node's socket.
+//! `/var/lib/kubelet/config.yaml`. It starts with the KubeletConfiguration of the cluster or the image. Then
+//! come, in this order: the node config's KubeletConfiguration, kubeadm's defaults for fields that neither
+//! sets, the patches, and this node's socket.
 
 use serde_json::{Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::join::patches::{self, Patch};
 
-/// Where systemd-resolved keeps the servers it really asks; its `/etc/resolv.conf` names itself, which pods
-/// cannot reach.
+/// systemd-resolved lists its upstream servers in this file. Its `/etc/resolv.conf` names only itself, and
+/// pods cannot reach that address.
 pub const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
 /// Input of the defaults.
@@ -23,7 +24,7 @@ pub struct Defaults<'a> {
     pub resolved_is_active: bool,
     /// The cgroup driver if no config names one; none for the kubelet's default.
     pub cgroup_driver: Option<&'a str>,
-    /// The socket that goes into this node's configuration, whatever the patches say (from 1.34 on).
+    /// The socket in this node's configuration; patches cannot change it (from 1.34 on).
     pub instance_socket: Option<&'a str>,
 }
 
@@ -82,8 +83,8 @@ fn complete(document: &mut Value, defaults: &Defaults<'_>) {
     }
 }
 
-/// Sets `value` at `path` where nothing is: missing, null, and an empty text or list are the same to the
-/// kubelet.
+/// Sets `value` at `path` if nothing is set there. To the kubelet, missing, null and an empty text or list
+/// are the same.
 fn default(document: &mut Value, path: &[&str], value: Value) {
     let Some((key, rest)) = path.split_first() else { return };
     let Some(map) = document.as_object_mut() else { return };

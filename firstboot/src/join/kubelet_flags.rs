@@ -1,4 +1,4 @@
-//! The kubelet's command line as kubeadm leaves it in `/var/lib/kubelet/kubeadm-flags.env`.
+//! The kubelet's command line as kubeadm writes it to `/var/lib/kubelet/kubeadm-flags.env`.
 
 use crate::config::model::{Argument, NodeRegistration, Taint};
 use crate::kubernetes::features::{DOCKERSHIM, KubeletFeatures};
@@ -80,8 +80,8 @@ pub fn environment_file(arguments: &[Argument]) -> String {
     format!("KUBELET_KUBEADM_ARGS={}\n", quoted(&line.join(" ")))
 }
 
-/// Warnings about arguments that do not reach the kubelet as written: systemd splits the variable at white
-/// space and takes quotes away.
+/// Warnings about arguments that do not reach the kubelet as written, because systemd splits the variable at
+/// white space and removes quotes.
 pub fn warnings(arguments: &[Argument]) -> Vec<String> {
     let breaks = |argument: &&Argument| {
         argument.value.contains(|letter: char| letter.is_whitespace() || "\"'\\".contains(letter))

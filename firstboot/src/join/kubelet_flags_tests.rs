@@ -33,7 +33,7 @@ fn line(kubelet: &str, node: &NodeRegistration, cri_socket: &str, hostname: &str
 
 const CONTAINERD: &str = "unix:///c.sock";
 
-/// What kubeadm of each minor version writes for a worker without any wishes.
+/// The output of each minor version of kubeadm for a worker with a minimal config.
 #[test]
 fn each_minor_version_writes_its_own_flags() {
     let (runtime, endpoint) = ("--container-runtime=remote ", "--container-runtime-endpoint=unix:///c.sock");
@@ -72,7 +72,7 @@ fn docker_has_flags_of_its_own_up_to_1_23() {
     );
 }
 
-/// The line that kubeadm 1.20.2 wrote in a recorded join.
+/// From a recorded join with kubeadm 1.20.2.
 #[test]
 fn the_line_of_1_20_2() {
     let arguments = [
@@ -104,7 +104,7 @@ fn the_user_wins_and_the_order_depends_on_the_version() {
     assert_eq!(line("1.36.0", &node, CONTAINERD, "host"), kept);
 }
 
-/// Each value is what kubeadm 1.36.2 wrote.
+/// kubeadm 1.36.2 wrote these values.
 #[test]
 fn values_are_quoted_as_go_does() {
     for (value, written) in [

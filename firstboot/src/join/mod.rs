@@ -1,5 +1,5 @@
-//! The join: runs the phases of a role. `phases` holds the phases, `roles` their order, and this folder the
-//! parts they are made of, which are mostly pure.
+//! The join: runs the phases of a role. `phases` holds the phases and `roles` their order. The other modules
+//! here hold the parts of the phases; most are pure.
 //!
 //! ```text
 //! host ─► preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► wait ─► cleanup
@@ -39,22 +39,22 @@ use crate::status::Progress;
 use phases::{Need, Phase, Results};
 use roles::Role;
 
-/// One join, from its node config to a node.
+/// One join.
 pub struct Join<'a> {
-    /// Where the machine's files begin.
+    /// The root of the machine's files.
     pub root: &'a Root,
     pub(crate) role: &'static Role,
     pub(crate) config: &'a NodeConfig,
     pub(crate) machine: &'a Machine,
     /// The facts of its platform.
     pub facts: &'a Facts,
-    /// Bound of the whole.
+    /// The deadline of the whole join.
     pub deadline: Deadline,
-    /// The way to the API server; counts requests and bytes.
+    /// The network, which counts requests and bytes.
     pub network: Network,
     /// The status of the run.
     pub progress: &'a mut Progress,
-    /// Prints a line for people.
+    /// Prints a line for the operator.
     pub print: &'a dyn Fn(&str),
     /// The checkpoint; none if nothing may be written.
     pub checkpoint: Option<CheckpointFile>,
@@ -63,7 +63,7 @@ pub struct Join<'a> {
 }
 
 impl Join<'_> {
-    /// Runs the phases that are left.
+    /// Runs the phases that are not finished.
     pub fn run(&mut self) -> Result<()> {
         self.role.phases.iter().try_for_each(|phase| self.run_phase(phase))
     }
@@ -81,7 +81,7 @@ impl Join<'_> {
         self.record(phase)
     }
 
-    /// Whether `phase` is left out, and the word for why.
+    /// If `phase` is left out, the word for the reason.
     fn reason_to_skip(&self, phase: &Phase) -> Option<&'static str> {
         let (is_skipped, is_written) = (self.is_skipped(phase), self.files_are_written());
         match phase.need {
@@ -103,13 +103,13 @@ impl Join<'_> {
             .any(|skipped| skipped == phase.name || skipped == phase.kubeadm)
     }
 
-    /// Whether everything that a kubelet needs lies on the disk: then a run that was interrupted needs the
-    /// cluster no more.
+    /// Whether the disk has everything that a kubelet needs. Then an interrupted run no longer needs the
+    /// cluster.
     pub fn files_are_written(&self) -> bool {
         self.is_done(phases::files::PHASE.name) && phases::identity::is_good(self)
     }
 
-    /// Whether an earlier run on this machine has begun this join.
+    /// Whether an earlier run on this machine began this join.
     pub fn is_resumed(&self) -> bool {
         let begun = |checkpoint: &CheckpointFile| {
             checkpoint
@@ -134,7 +134,7 @@ impl Join<'_> {
         checkpoint.done(phase.name, &input, seconds_since_1970(), is_last)
     }
 
-    /// When the whole join is out of time, the failure says so.
+    /// If the whole join ran out of time, the failure says so.
     fn out_of_time(&self, failure: Failure) -> Failure {
         if !self.deadline.has_passed() {
             return failure;
@@ -154,12 +154,12 @@ impl Join<'_> {
         status.bytes = traffic.received;
     }
 
-    /// A line for people.
+    /// Prints a line for the operator.
     pub fn print(&self, line: &str) {
         (self.print)(line);
     }
 
-    /// Something that a person should know; it stays in the status.
+    /// Adds a warning for the operator to the status.
     pub fn warn(&mut self, warning: String) {
         (self.print)(&format!("warning: {warning}"));
         self.progress.status().warnings.push(warning);
@@ -175,7 +175,7 @@ impl Join<'_> {
         Ok(version)
     }
 
-    /// The runtime's socket: the config's, else the one that is there.
+    /// The runtime's socket: from the config, else the one that was detected.
     pub fn cri_socket(&mut self) -> Result<String> {
         match &self.config.join.node.cri_socket {
             Some(socket) => Ok(socket.clone()),

@@ -1,21 +1,21 @@
-//! The node's own name in `/etc/hosts`, so that neither the kubelet nor anybody else waits for DNS to look it
+//! The node's own name in `/etc/hosts`, so that the kubelet and other programs do not wait for DNS to look it
 //! up.
 //!
-//! The rule: if no line of the file holds the name, one line of ours does, `127.0.1.1 NAME`, marked as ours.
-//! Nothing else is asked: not DNS, which may be dead, and not nss-myhostname, which a kubelet built without
-//! libc does not know. The kubelet does not take a loopback address for the node's: having looked the name up
-//! at once, it goes on to the address of the default route.
+//! The rule: if no line of the file holds the name, the agent adds a marked line, `127.0.1.1 NAME`. It does
+//! not ask DNS, which may be dead, or nss-myhostname, which a kubelet that is built without libc cannot use.
+//! The kubelet does not use a loopback address as the node's address. It takes the address of the default
+//! route instead.
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 
 pub(crate) const HOSTS: &str = "/etc/hosts";
-/// Marks the line that is ours.
+/// Marks the agent's line.
 const MARK: &str = "# firstboot: this node's own name";
-/// The address that Debian gives a machine's own name.
+/// The address that Debian uses for a machine's own name.
 const ADDRESS: &str = "127.0.1.1";
-/// Longest file, in bytes.
+/// Limit on a file, in bytes.
 const LONGEST: u64 = 4 << 20;
 
 /// Makes `name` resolve. Returns whether the file was changed.
@@ -23,7 +23,7 @@ pub fn add(root: &Root, name: &str) -> Result<bool> {
     edit(root, |hosts| with_name(hosts, name))
 }
 
-/// Takes our line out. Returns whether the file was changed.
+/// Removes the agent's line. Returns whether the file was changed.
 pub fn remove(root: &Root) -> Result<bool> {
     edit(root, without_ours)
 }
@@ -41,7 +41,7 @@ fn edit(root: &Root, change: impl Fn(&str) -> String) -> Result<bool> {
     Ok(true)
 }
 
-/// The file's text with `name` in it. Lines that are not ours stay as they are.
+/// The file's text with `name` in it. Other lines stay unchanged.
 pub fn with_name(hosts: &str, name: &str) -> String {
     let mut text = without_ours(hosts);
     if !holds(&text, name) {
@@ -53,7 +53,7 @@ pub fn with_name(hosts: &str, name: &str) -> String {
     text
 }
 
-/// The file's text without our line.
+/// The file's text without the agent's line.
 pub fn without_ours(hosts: &str) -> String {
     hosts.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(MARK)).collect()
 }

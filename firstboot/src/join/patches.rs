@@ -1,10 +1,10 @@
-//! The folder of patches (`patches.directory`, `--patches`), with kubeadm's rules:
-//! `TARGET[SUFFIX][+TYPE].EXTENSION`, TYPE one of strategic (the default), merge, json, EXTENSION json or
-//! yaml, below the folder too, in lexicographic order; a file may hold several documents
+//! The folder of patches (`patches.directory`, `--patches`), with kubeadm's rules. Files are named
+//! `TARGET[SUFFIX][+TYPE].EXTENSION`; TYPE is strategic (the default), merge or json; EXTENSION is json or
+//! yaml. Subfolders are read too, in lexicographic order. A file may hold several documents
 //! (<https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/control-plane-flags/#patches>).
 //!
-//! On a worker only patches for `kubeletconfiguration` act; those for other known targets are read, checked
-//! and left out.
+//! On a worker only patches for `kubeletconfiguration` take effect. Patches for other known targets are read,
+//! checked and left out.
 
 use std::path::Path;
 
@@ -18,15 +18,15 @@ use crate::kubernetes::version::Version;
 
 /// The only target that matters to a worker.
 const KUBELET: &str = "kubeletconfiguration";
-/// Longest file, in bytes.
+/// Limit on a file, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// Most files in the folder.
+/// Limit on the files in the folder.
 const MOST: usize = 256;
 
-/// A file of the folder.
+/// A file in the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatchFile {
-    /// Its name without the folders.
+    /// The file name without its folders.
     pub name: String,
     pub(crate) bytes: Vec<u8>,
 }
@@ -34,7 +34,7 @@ pub struct PatchFile {
 /// A patch for the kubelet's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patch {
-    /// The file it stands in.
+    /// The file that it comes from.
     pub file: String,
     /// The change.
     pub change: Change,
@@ -51,7 +51,8 @@ pub enum Change {
     Json(json_patch::Patch),
 }
 
-/// The files below `folder`, as kubeadm walks it: by name, folders entered where they stand in the order.
+/// The files below `folder`, in kubeadm's order: sorted by name, and a folder's files at the folder's place
+/// in that order.
 pub fn read(folder: &Path) -> Result<Vec<PatchFile>> {
     let mut found = Vec::new();
     walk(folder, &mut found)?;
@@ -65,7 +66,7 @@ fn walk(folder: &Path, found: &mut Vec<PatchFile>) -> Result<()> {
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        // The type of the entry itself: a link to a folder is not entered, so there are no circles.
+        // The type of the entry itself: links to folders are not followed, so no loop can occur.
         if entry.file_type().doing(doing())?.is_dir() {
             walk(&path, found)?;
         } else if path.is_file() {
@@ -82,8 +83,8 @@ fn walk(folder: &Path, found: &mut Vec<PatchFile>) -> Result<()> {
     Ok(())
 }
 
-/// Reads the files for a kubelet of this version: the patches that act, and warnings about files that are
-/// left out.
+/// Reads the files for a kubelet of this version. Returns the patches that take effect, and warnings about
+/// files that are left out.
 pub fn parse(files: &[PatchFile], kubelet: Version) -> Result<(Vec<Patch>, Vec<String>)> {
     let targets = patch_targets(kubelet);
     let (mut patches, mut warnings) = (Vec::new(), Vec::new());
@@ -129,7 +130,7 @@ fn patch_type(rest: &str) -> std::result::Result<&'static str, &'static str> {
     named.ok_or("unknown or missing type after '+', must be json, merge or strategic")
 }
 
-/// YAML (and so JSON) documents. A document of nothing but comments is null.
+/// Reads YAML (and so JSON) documents. A document with only comments is null.
 fn documents(bytes: &[u8]) -> std::result::Result<Vec<Value>, serde_yaml_ng::Error> {
     serde_yaml_ng::Deserializer::from_slice(bytes).map(Value::deserialize).collect()
 }
@@ -146,7 +147,7 @@ fn change(kind: &str, document: Value) -> std::result::Result<Option<Change>, St
     }
 }
 
-/// Applies the patches in their order.
+/// Applies the patches in order.
 pub fn apply(document: Value, patches: &[Patch]) -> Result<Value> {
     patches.iter().try_fold(document, |document, patch| {
         let applied = apply_one(document, &patch.change);
@@ -171,9 +172,8 @@ fn apply_one(mut document: Value, change: &Change) -> std::result::Result<Value,
     if document.is_object() { Ok(document) } else { Err("nothing is left of the document".to_owned()) }
 }
 
-/// Strategic merge as far as a KubeletConfiguration needs it: its lists are atomic, its mappings are merged,
-/// null removes, and the directives `$patch`, `$retainKeys`, `$deleteFromPrimitiveList/KEY` and
-/// `$setElementOrder/KEY` work
+/// Strategic merge for a KubeletConfiguration: lists are replaced, mappings are merged, null removes a key,
+/// and the directives `$patch`, `$retainKeys`, `$deleteFromPrimitiveList/KEY` and `$setElementOrder/KEY` work
 /// (<https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>).
 pub fn strategic_merge(document: &mut Value, patch: &Map<String, Value>) -> std::result::Result<(), String> {
     if !document.is_object() {
@@ -221,7 +221,7 @@ fn merge_key(map: &mut Map<String, Value>, key: &str, value: &Value) -> std::res
             map.remove(key);
         }
         (Some(existing @ Value::Object(_)), Value::Object(patch)) => strategic_merge(existing, patch)?,
-        // There is nothing to delete or replace: kubeadm leaves the key out.
+        // If there is nothing to delete or replace, kubeadm leaves the key out.
         (None, Value::Object(patch)) if patch.contains_key("$patch") => {}
         (None, Value::Object(patch)) => {
             let mut fresh = Value::Object(Map::new());
@@ -235,7 +235,7 @@ fn merge_key(map: &mut Map<String, Value>, key: &str, value: &Value) -> std::res
     Ok(())
 }
 
-/// `$retainKeys: [a, b]`: every other key goes; the patch itself may only set these.
+/// `$retainKeys: [a, b]` removes all other keys. The patch itself may only set these.
 fn retain_keys(map: &mut Map<String, Value>, patch: &Map<String, Value>) -> std::result::Result<(), String> {
     let Some(keys) = patch.get("$retainKeys") else { return Ok(()) };
     let keys: Vec<&str> = keys

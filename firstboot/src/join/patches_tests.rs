@@ -71,7 +71,7 @@ fn what_kubeadm_refuses_is_refused() {
     }
 }
 
-/// Each line is what kubeadm 1.36.2 made of the same patch.
+/// kubeadm 1.36.2 gave these results for the same patches.
 #[test]
 fn strategic_merge_is_kubeadms() {
     let document = || json!({"h": {"a": "1", "b": "2"}, "l": ["pods", "x"], "s": "t"});

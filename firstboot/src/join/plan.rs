@@ -1,4 +1,4 @@
-//! From the node config, the cluster and the machine to the files of a joined worker. Pure: the same input
+//! Plans the files of a joined worker from the node config, the cluster and the machine. Pure: the same input
 //! gives the same bytes.
 
 use std::collections::BTreeMap;
@@ -18,18 +18,17 @@ use crate::kubernetes::yaml;
 
 /// The kubelet's configuration.
 pub const CONFIG: &str = "/var/lib/kubelet/config.yaml";
-/// The file with the settings of this node's kubelet alone.
+/// The file with the settings of only this node's kubelet.
 pub const INSTANCE_CONFIG: &str = "/var/lib/kubelet/instance-config.yaml";
 /// The kubelet's command line.
 pub const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 
-/// The cluster's input of the plan.
+/// The cluster's data for the plan.
 #[derive(Debug, Clone)]
 pub struct ClusterFacts {
-    /// `kubernetesVersion`; none when the image carries the kubelet's configuration and no ConfigMap was
-    /// read.
+    /// `kubernetesVersion`; none if the image has the kubelet's configuration and so no ConfigMap was read.
     pub kubernetes_version: Option<Version>,
-    /// `clusterName`: `kubernetes` unless said otherwise.
+    /// `clusterName`; `kubernetes` by default.
     pub cluster_name: String,
     /// `imageRepository`; empty for the default of the version.
     pub image_repository: String,
@@ -50,7 +49,7 @@ pub struct ClusterFacts {
 }
 
 impl ClusterFacts {
-    /// Without any ConfigMap.
+    /// Without a ConfigMap.
     pub fn unknown(server: String, ca_pem: String, kubelet_config: Value) -> Self {
         Self {
             kubernetes_version: None,
@@ -67,17 +66,17 @@ impl ClusterFacts {
     }
 }
 
-/// The machine's input of the plan.
+/// The machine's data for the plan.
 #[derive(Debug, Clone)]
 pub struct HostFacts {
     pub(crate) hostname: String,
-    /// As `kubelet --version` prints it.
+    /// The output of `kubelet --version`.
     pub kubelet_version: Version,
     /// Whether systemd-resolved runs.
     pub resolved_is_active: bool,
-    /// The runtime's socket where the node config names none, see [`crate::host::cri::detect_socket`].
+    /// The runtime's socket if the node config names none, see [`crate::host::cri::detect_socket`].
     pub cri_socket: String,
-    /// The runtime's cgroup driver, if it is known and the kubelet will not ask for it itself.
+    /// The runtime's cgroup driver, if it is known and the kubelet does not ask the runtime itself.
     pub runtime_cgroup_driver: Option<CgroupDriver>,
     /// The files of the patches folder, see [`patches::read`].
     pub patches: Vec<PatchFile>,
@@ -97,9 +96,10 @@ pub struct PlannedFile {
 pub struct Plan {
     /// The name under which the kubelet registers.
     pub node_name: String,
-    /// In writing order. The kubelet starts at boot once config.yaml exists, so that one is last.
+    /// In the order of writing. The kubelet starts at boot as soon as config.yaml exists, so that file is
+    /// last.
     pub files: Vec<PlannedFile>,
-    /// The kubelet's configuration, as config.yaml says it.
+    /// The kubelet's configuration, as in config.yaml.
     pub kubelet_config: Value,
     pub(crate) cri_socket: String,
     /// Value of the Node's annotation `kubeadm.alpha.kubernetes.io/cri-socket`, if kubeadm of this version
@@ -107,7 +107,7 @@ pub struct Plan {
     pub cri_socket_annotation: Option<String>,
     /// Address and port of the kubelet's `/healthz`; none if it is switched off.
     pub healthz: Option<(String, u16)>,
-    /// For the operator.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
 }
 
@@ -149,7 +149,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
     })
 }
 
-/// Whether no config names a cgroup driver. Then the runtime's counts.
+/// Whether no config names a cgroup driver. Then the runtime's driver is used.
 pub fn lacks_cgroup_driver(config: &NodeConfig, kubelet_config: &Value) -> bool {
     let says = |document: &Value| document["cgroupDriver"].as_str().is_some_and(|driver| !driver.is_empty());
     !has_driver_argument(config) && !says(kubelet_config) && !config.kubelet.as_ref().is_some_and(says)
@@ -164,8 +164,8 @@ fn has_driver_argument(config: &NodeConfig) -> bool {
         .any(|argument| argument.name == "cgroup-driver")
 }
 
-/// The driver if neither cluster nor node config names one: kubeadm's default, unless the runtime is known to
-/// have another.
+/// The driver if neither cluster nor node config names one: the runtime's if it is known, else kubeadm's
+/// default.
 fn cgroup_driver(
     config: &NodeConfig,
     features: &KubeletFeatures,

@@ -1,4 +1,4 @@
-//! Against what real kubeadms wrote, see tests/vectors.
+//! Compares with files that real kubeadms wrote, see tests/vectors.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::config::{HostDefaults, parse};
 
-/// The socket that all these joins found.
+/// All these joins found this socket.
 const CONTAINERD: &str = "unix:///var/run/containerd/containerd.sock";
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors");
 const CA: &str = "-----BEGIN CERTIFICATE-----\n";
@@ -66,7 +66,7 @@ fn host(version: &str, patches: Vec<PatchFile>) -> HostFacts {
     }
 }
 
-/// Mode, owner and type of each planned file as `tree.txt` shows it.
+/// Mode, owner and type of each planned file, in the format of `tree.txt`.
 fn tree_line(file: &PlannedFile) -> String {
     format!("{:o} 0:0 f {} -> ", file.mode, file.path.display())
 }
@@ -84,8 +84,8 @@ fn every_accepted_join_gives_kubeadms_bytes() {
             let patches = case.join("patches");
             let patches =
                 if patches.is_dir() { crate::join::patches::read(&patches).unwrap() } else { Vec::new() };
-            // A KubeletConfiguration behind the JoinConfiguration means nothing to kubeadm; that we heed it
-            // has a test of its own.
+            // kubeadm ignores a KubeletConfiguration after the JoinConfiguration. Another test covers that
+            // the agent uses it.
             let mut config = read_config(&fs::read(case.join("join.yaml")).unwrap());
             config.kubelet = None;
             let plan = plan(&config, &cluster, &host(version, patches)).unwrap();
@@ -182,8 +182,8 @@ fn warns_about_what_will_not_work() {
     );
 }
 
-/// A cluster of kubeadm before 1.22 says nothing of the cgroup driver, and the kubelet's own default may not
-/// be the runtime's.
+/// A cluster made by kubeadm before 1.22 does not set the cgroup driver, and the kubelet's default may differ
+/// from the runtime's.
 #[test]
 fn where_nobody_says_the_cgroup_driver_the_runtimes_counts() {
     use CgroupDriver::{Cgroupfs, Systemd};

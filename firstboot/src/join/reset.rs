@@ -1,10 +1,10 @@
 //! Reset: undoes a join as `kubeadm reset` does for a worker, and removes the agent's files. It can run at
-//! any time, and repeatedly.
+//! any time, and again.
 //!
-//! Every step is tried, even after others failed, except that nothing is wiped while something is mounted
-//! below it. Folders stay, their content goes. As with kubeadm, the Node object, the CNI configuration and
-//! packet filter rules are left. Unlike kubeadm, pods are removed before their volumes are unmounted: a mount
-//! in use does not go away.
+//! Every step is tried, even after another one failed, but a folder with mounts below it is not emptied.
+//! Folders stay and their content is removed. Like kubeadm, reset leaves the Node object, the CNI
+//! configuration and packet filter rules. Unlike kubeadm, it removes pods before it unmounts their volumes,
+//! because a mount in use cannot be unmounted.
 
 use std::fs;
 use std::io;
@@ -18,12 +18,12 @@ use crate::join::names;
 use crate::join::phases::host;
 use crate::join::plan::CONFIG;
 
-/// The machine besides its files.
+/// The parts of the machine that are not files.
 pub trait ResetHost {
-    /// Stops the kubelet; one that does not run is no error.
+    /// Stops the kubelet. It is no error if it does not run.
     fn stop_kubelet(&mut self) -> Result<()>;
 
-    /// Stops and removes all pods of the runtime; returns how many.
+    /// Stops and removes all pods of the runtime. Returns their number.
     fn remove_pods(&mut self) -> Result<usize>;
 
     /// The mounts, in the format of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
@@ -31,7 +31,7 @@ pub trait ResetHost {
         mounts::table()
     }
 
-    /// Unmounts exactly this mount point.
+    /// Unmounts this mount point only.
     fn unmount(&mut self, path: &Path, flags: UnmountFlags) -> Result<()> {
         mounts::unmount(path, flags)
     }
@@ -40,9 +40,9 @@ pub trait ResetHost {
 /// The options of a reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// The folder of certificates, which is emptied.
+    /// The folder of certificates; reset empties it.
     pub certificates: PathBuf,
-    /// Whether kubeadm's own scratch folder is emptied too.
+    /// Whether to empty kubeadm's scratch folder too.
     pub scratch: bool,
     /// How volumes are unmounted.
     pub unmount: UnmountFlags,
@@ -55,7 +55,7 @@ impl Default for Choice {
 }
 
 impl Choice {
-    /// The folders whose content goes.
+    /// The folders to empty.
     fn folders(&self) -> impl Iterator<Item = &Path> {
         let scratch = self.scratch.then_some(Path::new(SCRATCH));
         [Path::new(MANIFESTS), &self.certificates]
@@ -70,7 +70,7 @@ impl Choice {
 pub struct Step {
     /// `stop the kubelet`
     pub name: String,
-    /// Done or not.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
@@ -81,24 +81,24 @@ pub enum Outcome {
     Done,
     /// There was nothing to do.
     Nothing,
-    /// It failed. The other steps were tried too.
+    /// It failed. The other steps still run.
     Failed(Failure),
 }
 
-/// Where pods have their volumes.
+/// The folder of the pods' volumes.
 const KUBELET: &str = "/var/lib/kubelet";
-/// Where static pods are.
+/// The folder of static pods.
 const MANIFESTS: &str = "/etc/kubernetes/manifests";
-/// Where certificates are, unless said otherwise.
+/// The default folder of certificates.
 const CERTIFICATES: &str = "/etc/kubernetes/pki";
-/// Where kubeadm keeps copies of replaced files.
+/// kubeadm's folder for copies of replaced files.
 const SCRATCH: &str = "/etc/kubernetes/tmp";
-/// More folders whose content goes.
+/// More folders to empty.
 const FOLDERS: &[&str] =
     &[KUBELET, "/var/lib/dockershim", "/run/kubernetes", "/var/lib/cni", "/var/lib/firstboot"];
-/// Folders of the image inside of those: they stay, empty.
+/// Folders of the image below those; they stay, empty.
 const KEPT: &[&str] = &["/var/lib/kubelet/volume-plugins"];
-/// Kubeconfigs: the worker's, and those of a control plane that was here before.
+/// Kubeconfigs: of the worker, and of a control plane that ran here before.
 const KUBECONFIGS: &[&str] = &[
     "/etc/kubernetes/admin.conf",
     "/etc/kubernetes/super-admin.conf",
@@ -108,7 +108,7 @@ const KUBECONFIGS: &[&str] = &[
     "/etc/kubernetes/scheduler.conf",
 ];
 
-/// The agent's kernel settings for the next boots.
+/// The agent's kernel settings for later boots.
 const SETTINGS: &[&str] = &[host::PARAMETERS, host::MODULES];
 
 /// Resets the node; calls `report` after every step.
@@ -130,7 +130,7 @@ pub fn reset(
         steps.push(step);
     };
     step("stop the kubelet".to_owned(), machine.stop_kubelet().map(|()| true));
-    // Without it the kubelet's unit does not start again, not even after a power cut in the midst of this.
+    // Without this file the kubelet's unit does not start again, even after a power cut during the reset.
     step(format!("remove {CONFIG}"), remove_file(&root.path(CONFIG)));
     step("remove the pods".to_owned(), machine.remove_pods().map(|count| count > 0));
     step(format!("unmount what is below {KUBELET}"), unmount_below(root, machine, choice.unmount));
@@ -150,7 +150,7 @@ pub fn reset(
     steps
 }
 
-/// The steps of a reset, in words.
+/// Descriptions of the steps of a reset.
 pub fn plan(choice: &Choice) -> Vec<String> {
     let first = [
         "stop the kubelet".to_owned(),
@@ -189,8 +189,7 @@ fn unmount_below(root: &Root, machine: &mut dyn ResetHost, flags: UnmountFlags) 
     }
 }
 
-/// Empties a folder. Links are removed, not followed; a folder that is a link itself, or has mounts below, is
-/// refused.
+/// Empties a folder. Links are removed, not followed. Refuses a folder that is a link or has mounts below it.
 fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
     let path = root.path(folder);
     let doing = || format!("emptying {}", folder.display());

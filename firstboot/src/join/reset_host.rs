@@ -1,4 +1,4 @@
-//! The machine that a reset really changes.
+//! The real machine for a reset.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use crate::host::root::Root;
 use crate::host::services::Services;
 use crate::machine;
 
-/// How long the runtime may take to be there.
+/// Time limit for the runtime to answer.
 const RUNTIME_LIMIT: Duration = Duration::from_secs(30);
-/// How long it may take to stop one pod.
+/// Time limit for stopping one pod.
 const POD_LIMIT: Duration = Duration::from_secs(60);
 
-/// The services and pods of this machine.
+/// This machine's services and pods.
 pub struct LocalHost<'a> {
     root: &'a Root,
     services: Services,
@@ -22,12 +22,12 @@ pub struct LocalHost<'a> {
 }
 
 impl<'a> LocalHost<'a> {
-    /// `cri_socket` is the runtime's; without it the socket is detected.
+    /// Without `cri_socket`, the socket is detected.
     pub fn new(root: &'a Root, services: Services, cri_socket: Option<String>) -> Self {
         Self { root, services, cri_socket }
     }
 
-    /// The runtime's socket, if there is one: without it there are no pods.
+    /// The runtime's socket, if there is one. Without it there are no pods.
     fn socket(&self) -> Result<Option<std::path::PathBuf>> {
         let named = match &self.cri_socket {
             Some(socket) => socket.clone(),

@@ -1,14 +1,14 @@
-//! The roles that a machine can join in. A role is a list of phases. To add one: a constant here, and its
+//! The roles that a machine can join in. A role is a list of phases. To add one, add a constant here and its
 //! line in [`ALL`].
 
 use super::phases::{Phase, cleanup, cluster, discovery, files, host, identity, kubelet, preflight, wait};
 use crate::config::role::Role as Asked;
 use crate::error::Result;
 
-/// A role, and how a machine gets it.
+/// A role and its phases.
 pub struct Role {
     pub(crate) asked: Asked,
-    /// In the order in which they run. The end of the last one ends the join.
+    /// In the order in which they run. The last one ends the join.
     pub phases: &'static [Phase],
 }
 

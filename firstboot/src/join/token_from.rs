@@ -1,12 +1,11 @@
-//! Asks for a token just before it is used: a launch template may then be as old as it likes, and hold no
-//! secret.
+//! Requests a token just before it is used. So a launch template can be of any age, and holds no secret.
 //!
 //! ```text
 //! POST {apiVersion: firstboot.kiln/v1, kind: TokenRequest, machine, platform, instanceId, nodeName, identity: {kind, document, nonce}}
 //!   ─► {token, expires, endpoint, caCertHashes}: only the token must be there
 //! ```
 //!
-//! An interrupted join asks again. The token stays in memory.
+//! An interrupted join requests a new token. The token stays in memory.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -31,21 +30,21 @@ use crate::net::url::shown;
 use crate::net::{Deadline, Error, Network};
 use crate::secret::Secret;
 
-/// Longest answer.
+/// Limit on an answer, in bytes.
 const LONGEST: usize = 64 * 1024;
-/// Longest file of a certificate or key.
+/// Limit on a file with a certificate or key, in bytes.
 const LONGEST_FILE: u64 = 256 * 1024;
-/// Hashes in an answer at most.
+/// Limit on the hashes in an answer.
 const MOST: usize = 16;
 
-/// A token, and the parts of a discovery that came with it.
+/// A token and the parts of a discovery that came with it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TokenResponse {
     /// The bootstrap token.
     pub token: Token,
-    /// Where the API server is.
+    /// The address of the API server.
     pub endpoint: Option<Endpoint>,
-    /// Lower-case hex SHA-256 of public keys of the cluster's CA.
+    /// Lower-case hex SHA-256 of the public keys of the cluster's CA.
     pub pins: Vec<String>,
 }
 
@@ -86,7 +85,7 @@ fn request(join: &Join, identity: Option<Value>) -> Value {
     })
 }
 
-/// Sends the request until there is an answer that says something of it.
+/// Sends the request until an answer decides it.
 fn send(
     network: &Network,
     root: &Root,
@@ -110,7 +109,7 @@ fn send(
         .map_err(|failure| failure.doing(shown(from.url.reveal())))
 }
 
-/// Reads an answer that was given at `now`. Errors do not repeat it.
+/// Reads an answer that arrived at `now`. Errors do not repeat it.
 pub fn parse(body: &[u8], now: SystemTime) -> Result<TokenResponse> {
     if body.len() > LONGEST {
         return Err(wrong(&format!("it is longer than {LONGEST} bytes")));
@@ -156,7 +155,7 @@ fn check_expiry(expires: Option<&str>, now: SystemTime) -> Result<()> {
         .help("the server must make tokens that live for some minutes; is its clock right?"))
 }
 
-/// The config comes first. Missing parts are taken from the answer, because the config trusts its sender.
+/// Values of the config win. Missing parts come from the answer, because the config trusts its sender.
 fn merge(config: &Discovery, given: TokenResponse) -> Result<Discovery> {
     let Discovery::RequestedToken { endpoints, pins, unsafe_skip_ca_verification } = config else {
         return Err(Failure::new(ErrorKind::Internal, "a token was asked for that nobody needs"));

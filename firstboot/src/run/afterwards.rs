@@ -1,5 +1,5 @@
-//! The end of a run: secrets that are no longer needed go, Cluster API gets its sentinel file, a failed
-//! machine powers off if the config says so.
+//! The end of a run: removes secrets that are no longer needed, writes Cluster API's sentinel file, and
+//! powers a failed machine off if the config says so.
 
 use super::{ResolvedConfig, Session, extra_files};
 use crate::config::model::OnFailure;
@@ -9,7 +9,7 @@ use crate::host::services::Services;
 use crate::metadata::Metadata;
 use crate::platforms::Platform;
 
-/// After a join. No failure here ends the run.
+/// The steps after a join. No failure here ends the run.
 pub(super) fn after_join(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
     if resolved.config.join.dry_run {
         return;
@@ -23,7 +23,7 @@ pub(super) fn after_join(session: &Session, metadata: &Metadata, resolved: &Reso
     }
 }
 
-/// Removes the file that the config came from: its token is no longer needed.
+/// Removes the file that the config came from, because its token is no longer needed.
 fn remove_config(session: &Session, resolved: &ResolvedConfig) {
     let Some(path) = &resolved.file else { return };
     match files::remove(&session.root.path(path)) {
@@ -32,8 +32,8 @@ fn remove_config(session: &Session, resolved: &ResolvedConfig) {
     }
 }
 
-/// Makes the platform's copy of the config unreadable, where the platform allows it and the config came from
-/// there.
+/// Makes the platform's copy of the config unreadable, if the config came from there and the platform allows
+/// it.
 fn scrub(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
     if !resolved.config.agent.scrub || !session.root.is_machine() {
         return;
@@ -48,7 +48,7 @@ fn scrub(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
     }
 }
 
-/// After a failure: powers off or reboots, so that an autoscaler replaces the machine, if the config says so.
+/// After a failure: powers off or reboots if the config says so, so that an autoscaler replaces the machine.
 pub(super) fn give_up(session: &Session, on_failure: OnFailure) {
     let verb = match on_failure {
         OnFailure::Nothing => return,

@@ -1,4 +1,4 @@
-//! The output of a running command: lines for people or, with `--json`, for machines.
+//! The output of a running command: text lines for the operator or, with `--json`, lines for machines.
 
 use std::io::Write;
 
@@ -7,13 +7,13 @@ use serde_json::json;
 /// Prints to standard output, which systemd sends to its journal and the console.
 #[derive(Debug, Clone, Copy)]
 pub struct Console {
-    /// One JSON object a line.
+    /// Prints one JSON object per line.
     pub json: bool,
 }
 
 impl Console {
-    /// Prints a line for people; with `--json` an object with the event `message`. A closed output is no
-    /// error.
+    /// Prints a line for the operator; with `--json`, an object with the event `message`. A closed output is
+    /// no error.
     pub fn print(self, text: &str) {
         let line = if self.json {
             json!({ "event": "message", "message": text }).to_string()

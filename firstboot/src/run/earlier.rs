@@ -1,5 +1,5 @@
-//! The checkpoint of an earlier run on this disk decides: nothing is left to do, the join goes on, or the
-//! node is reset first because the disk was cloned or the config changed.
+//! The checkpoint of an earlier run on this disk decides what this run does: nothing, resume the join, or
+//! reset the node first because the disk was cloned or the config changed.
 
 use super::Session;
 use crate::checkpoint::{Before, Checkpoint};
@@ -13,11 +13,11 @@ use crate::join::reset_host::LocalHost;
 use crate::machine::Machine;
 use crate::status::{Outcome, Progress};
 
-/// The rest of the join.
+/// The next step of the run.
 pub(super) enum Earlier {
     /// Nothing: the machine has joined.
     Joined,
-    /// The join begins, or goes on, from this checkpoint.
+    /// The join begins or resumes from this checkpoint.
     Begin(Checkpoint),
     /// As `Begin`, after a reset.
     BeginAfterReset(Checkpoint),
@@ -51,7 +51,7 @@ pub(super) fn earlier(session: &Session, config: &NodeConfig) -> Result<Earlier>
     Ok(Earlier::BeginAfterReset(fresh()))
 }
 
-/// Resets the node. Pods that cannot be removed are left to the new kubelet; any other failure ends the join.
+/// Resets the node. Pods that cannot be removed are left to the new kubelet. Any other failure ends the join.
 fn reset_node(session: &Session, machine: &Machine) -> Result<()> {
     let mut host = LocalHost::new(session.root, machine.services, None);
     let steps = reset::reset(session.root, &mut host, &reset::Choice::default(), &mut |_| {});
@@ -72,7 +72,7 @@ fn patch_bytes(root: &Root, config: &NodeConfig) -> Result<Vec<u8>> {
     Ok(format!("{:?}", patches::read(&root.path(folder))?).into_bytes())
 }
 
-/// The outcome of a run without a node config: a machine that has joined needs none.
+/// The outcome of a run without a node config. A machine that has joined needs none.
 pub(super) fn without_config(session: &Session, progress: &mut Progress) -> Result<Outcome> {
     let Some(checkpoint) = Checkpoint::read(session.root)? else {
         session.print("found no node config: nothing to do");

@@ -1,5 +1,5 @@
-//! Files that come with a node config. They are written before the join, which may need them (patches, a
-//! discovery file). After the join comes the sentinel file of Cluster API.
+//! Extra files of a node config. They are written before the join, which may need them (patches, a discovery
+//! file). After the join, writes the sentinel file of Cluster API.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::host::files;
 use crate::host::root::Root;
 use crate::userdata::{ExtraFile, Owner};
 
-/// Longest file of users or groups.
+/// Limit on the files of users and groups, in bytes.
 const LONGEST: u64 = 4 << 20;
 
-/// Writes the files. A file that is right already stays as it is, so every run may do this.
+/// Writes the files. A file that is already correct stays unchanged, so every run can call this.
 pub(super) fn write(session: &Session, files: &[ExtraFile]) -> Result<()> {
     for file in files {
         if write_one(session.root, file)
@@ -26,7 +26,7 @@ pub(super) fn write(session: &Session, files: &[ExtraFile]) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether anything had to be done.
+/// Returns whether a file was changed.
 fn write_one(root: &Root, file: &ExtraFile) -> Result<bool> {
     let path = root.path(&file.path);
     let content = file.content.bytes();
@@ -51,13 +51,13 @@ fn write_one(root: &Root, file: &ExtraFile) -> Result<bool> {
         Some(before) if file.appends => before.into(),
         _ => content.to_vec().into(),
     };
-    // Private until it belongs to its owner.
+    // Readable by root only until it has its owner.
     files::write(&path, &bytes, files::PRIVATE)?;
     files::set_owner(&path, (user, group), file.mode)?;
     Ok(true)
 }
 
-/// The owner's numbers from the root's own files: a static program has no name service.
+/// Gets the owner's numbers from the files of `root`, because a static program has no name service.
 fn ids(root: &Root, owner: &Owner) -> Result<(u32, u32)> {
     Ok((id(root, "/etc/passwd", &owner.user)?, id(root, "/etc/group", &owner.group)?))
 }

@@ -11,7 +11,7 @@ use crate::net::retry::{self, Backoff};
 use crate::net::trust::{Authorities, Trust};
 use crate::net::{Deadline, Network, Url};
 
-/// How long a URL may take; the network may come up only now.
+/// Time limit for a URL. The network may still be starting.
 const URL_LIMIT: Duration = Duration::from_secs(180);
 
 /// At most [`document::LIMIT`] bytes; https by the system's CAs.

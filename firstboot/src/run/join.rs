@@ -1,4 +1,4 @@
-//! From a node config to a node.
+//! Joins the machine with a node config.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::status::{Outcome, Progress};
 pub(super) enum Start {
     /// At once.
     Now,
-    /// After the config's `spread`: many machines boot at the same time.
+    /// After a wait from the config's `spread`, because many machines may boot at the same time.
     Spread,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn join(
         Earlier::Joined => return Ok(Outcome::AlreadyJoined),
         Earlier::Begin(begin) => begin,
         Earlier::BeginAfterReset(begin) => {
-            // The reset may have removed them.
+            // The reset may have removed the files.
             extra_files::write(session, &resolved.files)?;
             begin
         }
@@ -73,7 +73,7 @@ pub(super) fn join(
     })
 }
 
-/// Runs the checks of a join on this machine. Those that need the cluster are skipped.
+/// Runs the checks of a join on this machine, except those that need the cluster.
 pub fn check(
     session: &Session,
     facts: &Facts,
@@ -110,7 +110,7 @@ fn with_join<T>(
     run(&mut join)
 }
 
-/// Gives a host without a name the node's name, before anything asks for it.
+/// If the host has no name, sets the node's name, before another program asks for it.
 fn name_host(session: &Session, config: &NodeConfig) -> Result<()> {
     if config.join.dry_run || !session.root.is_machine() || machine::own_hostname(session.root).is_some() {
         return Ok(());
@@ -153,7 +153,7 @@ fn delay(longest: Duration, identity: &str) -> Duration {
     longest.mul_f64(f64::from(bits) / (f64::from(u32::MAX) + 1.0))
 }
 
-/// Prints the files that a dry run does not write. None of them holds a secret.
+/// Prints the files that a dry run would write. None of them holds a secret.
 fn print_plan(session: &Session, join: &Join) {
     for file in join.results.plan.iter().flat_map(|plan| &plan.files) {
         session.print(&format!("would write {} (mode {:o}):", file.path.display(), file.mode));

@@ -1,5 +1,5 @@
-//! The metadata guard: when pods are kept from the platform's metadata service. The image's trust policy
-//! decides, then the node config, then the default, which is yes.
+//! Decides whether pods are kept from the platform's metadata service: by the image's trust policy, else the
+//! node config, else the default, which is yes.
 
 use std::net::IpAddr;
 
@@ -9,9 +9,8 @@ use crate::error::Result;
 use crate::guard;
 use crate::platforms::Platform;
 
-/// At each boot, before anything is read and any pod starts: turns the guard on unless the policy, or the
-/// node config of an earlier boot, turns it off. A failure is an error only where the policy asks for the
-/// guard.
+/// At each boot, before any data is read and any pod starts: turns the guard on, unless the policy or the
+/// node config of an earlier boot turns it off. A failure is an error only if the policy requires the guard.
 pub(super) fn at_boot(session: &Session, platform: Option<&Platform>) -> Result<()> {
     let (root, by_policy) = (session.root, session.policy()?.guard);
     let addresses = guarded(platform);
@@ -25,7 +24,7 @@ pub(super) fn at_boot(session: &Session, platform: Option<&Platform>) -> Result<
     Ok(())
 }
 
-/// Once there is a node config: follows it where the policy does not decide.
+/// Follows the node config if the policy does not decide.
 pub(super) fn by_config(session: &Session, config: &NodeConfig, platform: Option<&Platform>) -> Result<()> {
     let (root, wish) = (session.root, config.agent.guard_metadata);
     let addresses = guarded(platform);

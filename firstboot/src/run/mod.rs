@@ -1,5 +1,5 @@
 //! A run: from the metadata of the machine to a node. `firstboot run`, `join` and `preflight` share these
-//! parts. The [`Session`] has their knowledge of the machine.
+//! parts. The [`Session`] holds the data about the machine.
 //!
 //! ```text
 //! metadata_guard ─► metadata ─► node_config ─┬─► join (earlier run, extra files, phases) ─► afterwards ─┬─► conclude ─► report
@@ -56,13 +56,13 @@ pub fn join_by_hand(session: &Session, flags: &JoinFlags) -> Result<()> {
         if is_dry_run { Progress::unpublished(session.root) } else { Progress::begin(session.root) };
     let ended = join::join(session, &metadata.facts, &resolved, Start::Now, &mut progress);
     let concluded = conclude(session, ended, &mut progress);
-    // The person who joins by hand sees the result: only the targets that the config names get a report.
+    // In a manual join, the operator sees the result, so only the targets that the config names get a report.
     let targets = resolved.config.agent.report.as_deref().unwrap_or_default();
     report::send(session.root, Some(targets), &metadata.facts, &mut progress, &|line| session.print(line));
     concluded
 }
 
-/// Input for the end of a run, however early the run fails.
+/// The data for the end of a run. It is complete even if the run fails early.
 struct RunSummary {
     on_failure: OnFailure,
     report: Option<Vec<ReportTarget>>,

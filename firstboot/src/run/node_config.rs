@@ -1,5 +1,5 @@
-//! Which node config counts: the one of the flags and their file, or the one that this machine has from its
-//! platform or a location.
+//! Chooses the node config: from the flags and their file, or from the platform or a location of this
+//! machine.
 
 use std::path::PathBuf;
 
@@ -20,22 +20,23 @@ use crate::userdata::{self, Env, ExtraFile, ParsedUserData};
 
 /// A node config, and where it came from.
 pub struct ResolvedConfig {
-    /// Complete: the machine's facts are filled in.
+    /// The config, completed with the machine's facts.
     pub config: NodeConfig,
     /// `nocloud: /dev/vdb`
     pub source: String,
     /// The file of this machine that it was read from.
     pub(crate) file: Option<PathBuf>,
-    /// The name of the platform or location; none for a config that a person names.
+    /// The name of the platform or location; none for a config from the command line.
     pub(crate) origin: Option<&'static str>,
-    /// Files that came with it.
+    /// Its extra files.
     pub(crate) files: Vec<ExtraFile>,
-    /// The path of the file to write once the machine has joined.
+    /// The path of the sentinel file, which is written once the machine has joined.
     pub(crate) sentinel: Option<String>,
 }
 
-/// The config of the flags; without any, the machine's. Also returns the metadata. For a config of the flags
-/// it is only read when the config asks for it, so that a plain config works as with kubeadm.
+/// The config from the flags or, without any, from the machine. Also returns the metadata. With a config from
+/// the flags, the metadata is read only if the config asks for it, so that a plain config works as with
+/// kubeadm.
 pub fn by_hand(session: &Session, flags: &JoinFlags) -> Result<(Metadata, ResolvedConfig)> {
     if is_given(flags) {
         let mut resolved = of_flags(session.root, flags)?;
@@ -58,7 +59,7 @@ pub fn by_hand(session: &Session, flags: &JoinFlags) -> Result<(Metadata, Resolv
     Ok((metadata, resolved))
 }
 
-/// The config of the flags and their file, without facts.
+/// The config from the flags and their file, without facts.
 pub fn of_flags(root: &Root, flags: &JoinFlags) -> Result<ResolvedConfig> {
     let mut flags = flags.clone();
     flags.load_token_file()?;
@@ -70,7 +71,7 @@ pub fn of_flags(root: &Root, flags: &JoinFlags) -> Result<ResolvedConfig> {
     Ok(ResolvedConfig { config, source, file: None, origin: None, files: Vec::new(), sentinel: None })
 }
 
-/// Whether a config of the flags needs the facts of the machine.
+/// Whether a config from the flags needs the facts of the machine.
 pub fn asks_for_facts(config: &NodeConfig) -> bool {
     config.agent.from_facts != FromFacts::default() || config.agent.token_from.is_some()
 }
@@ -80,7 +81,7 @@ pub fn is_given(flags: &JoinFlags) -> bool {
     flags.config.is_some() || !flags.endpoints.is_empty() || flags.discovery_file.is_some()
 }
 
-/// Publishes the facts for other programs. A failure is not a reason to stop.
+/// Publishes the facts for other programs. A failure does not end the run.
 pub(super) fn publish(session: &Session, metadata: &Metadata) {
     if metadata.platform.is_some()
         && let Err(failure) = facts::publish(session.root, &metadata.facts)
@@ -105,7 +106,7 @@ pub fn complete(session: &Session, config: &mut NodeConfig, metadata: &Metadata)
     Ok(())
 }
 
-/// The machine's config, with its facts filled in; none when neither platform nor location has one. Takes the
+/// The machine's config, completed with its facts; none if neither platform nor location has one. Takes the
 /// user data.
 pub fn of_machine(session: &Session, metadata: &mut Metadata) -> Result<Option<ResolvedConfig>> {
     let Some((name, user_data)) = metadata.user_data.take() else { return Ok(None) };
@@ -161,7 +162,7 @@ fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)
 }
 
-/// The name of a node whose config names none: the host name that the user data sets, the platform's, the
+/// The node name if the config has none: the host name from the user data, else from the platform, else the
 /// host's own.
 fn host_defaults(session: &Session, metadata: &Metadata, from_user_data: Option<String>) -> HostDefaults {
     let mut notices = Vec::new();

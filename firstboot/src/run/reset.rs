@@ -10,7 +10,7 @@ use crate::host::services::Services;
 use crate::join::reset::{self, Choice, Outcome, Step};
 use crate::join::reset_host::LocalHost;
 
-/// A ResetConfiguration without any field.
+/// A ResetConfiguration without fields.
 const EMPTY: &[u8] = b"{\"apiVersion\":\"kubeadm.k8s.io/v1beta4\",\"kind\":\"ResetConfiguration\"}";
 
 /// Reads the file that the request names; flags override its fields.
@@ -28,12 +28,12 @@ pub fn configuration(request: &Reset) -> Result<ResetConfiguration> {
     Ok(merged)
 }
 
-/// The steps of a reset with this configuration, in words.
+/// Descriptions of the steps of a reset with this configuration.
 pub fn plan(configuration: &ResetConfiguration) -> Vec<String> {
     reset::plan(&choice(configuration))
 }
 
-/// Resets the node. Passes each step to `report`; returns the first failure once all steps were tried.
+/// Resets the node. Passes each step to `report`. Returns the first failure after all steps were tried.
 pub fn reset(
     session: &Session,
     configuration: &ResetConfiguration,

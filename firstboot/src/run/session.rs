@@ -1,5 +1,5 @@
-//! The machine of a command. Each part is read once, when it is first needed: a join by hand must not fail
-//! because of a trust policy that it does not use.
+//! The machine of a command. Each part is read once, when it is first needed, so that a manual join does not
+//! fail because of a trust policy that it does not use.
 
 use std::cell::OnceCell;
 
@@ -23,7 +23,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// A session on the machine whose files begin at `root`. Reads nothing yet.
+    /// A session on the machine with its files below `root`. Reads nothing yet.
     pub fn new(root: &'a Root, console: Console) -> Self {
         Self { root, console, policy: OnceCell::new(), evidence: OnceCell::new(), machine: OnceCell::new() }
     }

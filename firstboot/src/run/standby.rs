@@ -1,5 +1,5 @@
-//! Standby: a machine in a warm pool is prepared and does not join. A node that joined would get pods, and
-//! then be stopped.
+//! Standby: a machine in a warm pool is prepared but does not join. A joined node would get pods and then be
+//! stopped.
 
 use super::{ResolvedConfig, Session, join};
 use crate::checkpoint::Checkpoint;
@@ -11,7 +11,7 @@ use crate::status::{Outcome, Progress};
 /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/warm-pool-instance-lifecycle.html>).
 const WARMED: &str = "Warmed:";
 
-/// Whether the machine is only to be prepared. A machine that has joined before goes on as a node.
+/// Whether the machine is only prepared. A machine that has joined before continues as a node.
 pub(super) fn is_wanted(session: &Session, facts: &Facts, resolved: &ResolvedConfig) -> Result<bool> {
     let is_warmed = facts.text("lifecycle").is_some_and(|state| state.starts_with(WARMED));
     if !is_warmed || resolved.config.join.dry_run {
@@ -23,8 +23,8 @@ pub(super) fn is_wanted(session: &Session, facts: &Facts, resolved: &ResolvedCon
     Ok(!has_joined)
 }
 
-/// Runs the checks of a join, which need a running container runtime. The start that brings the machine into
-/// service does the rest.
+/// Runs the checks of a join, which need a running container runtime. The machine joins when it is started
+/// for service.
 pub(super) fn prepare(
     session: &Session,
     facts: &Facts,

@@ -15,10 +15,10 @@ use crate::net::trust::{Authorities, ClientCertificate};
 use crate::net::{Deadline, Error, Network, Url, url};
 use crate::secret::Secret;
 
-/// Redirects of a URL that are followed.
+/// Limit on the redirects of a URL.
 const MOST_REDIRECTS: usize = 5;
 
-/// By a file of the node.
+/// Discovery by a file of the node.
 pub(super) fn discover(
     network: &Network,
     path: &Path,
@@ -34,7 +34,7 @@ pub(super) fn discover(
     cluster(network, kubeconfig, Verification::File(path.to_owned()), request, backoff)
 }
 
-/// By a URL, from a server that the system's CAs vouch for.
+/// Discovery by a URL. The system's CAs verify the server.
 pub(super) fn discover_url(
     network: &Network,
     url: &str,
@@ -58,7 +58,7 @@ pub(super) fn discover_url(
     cluster(network, kubeconfig, Verification::Url(shown), request, backoff)
 }
 
-/// A server elsewhere has no say in which files of this machine are read.
+/// Another server must not choose which files of this machine are read.
 fn names_files(kubeconfig: &Kubeconfig) -> bool {
     let of_user = match &kubeconfig.user {
         Some(User::Token(token)) => [Some(token), None],
@@ -72,7 +72,7 @@ fn names_files(kubeconfig: &Kubeconfig) -> bool {
         .any(|material| matches!(material, Material::File(_)))
 }
 
-/// GET of a whole URL, redirects to other `https://` URLs followed.
+/// GET of a URL. Follows redirects to other `https://` URLs.
 pub fn fetch(
     network: &Network,
     url: &str,
@@ -128,7 +128,7 @@ fn cluster(
     Ok(Cluster { client, server, server_name, authorities, credential, verified_by })
 }
 
-/// The CA that a server publishes which the system's CAs vouch for: the kubeconfig has none.
+/// The kubeconfig has no CA: takes the one that the server publishes, if the system's CAs verify that server.
 fn published(
     network: &Network,
     server: &Server,

@@ -22,7 +22,7 @@ fn quick() -> Backoff {
     Backoff::seeded(1).between(Duration::from_millis(5), Duration::from_millis(20))
 }
 
-/// A machine with a discovery file, and what discovery makes of it.
+/// A machine with a discovery file, and the result of discovery.
 struct Machine(tempfile::TempDir);
 
 impl Machine {

@@ -25,19 +25,20 @@ use crate::secret::Secret;
 pub use file::fetch;
 pub use token::{Rejected, open as open_cluster_info};
 
-/// Where every cluster made by kubeadm publishes its CA.
+/// Every cluster made by kubeadm publishes its CA here.
 const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
 
-/// The cluster that was found, ready to be asked.
+/// The cluster that was found, ready for requests.
 pub struct Cluster {
-    /// Asks the API server with the credential below; connected if discovery needed a connection.
+    /// The client of the API server, with the credential below. It is connected if discovery needed a
+    /// connection.
     pub client: Client,
     /// The API server's URL for the kubelet.
     pub server: Server,
-    /// Another name than the server's, for which its certificate must be valid.
+    /// A name that the server's certificate must be valid for, if it is not the server's own.
     pub server_name: Option<String>,
     pub(crate) authorities: Authorities,
-    /// Who asks for the certificate.
+    /// The credential that requests the certificate.
     pub credential: Credential,
     /// Why the CA is trusted.
     pub verified_by: Verification,
@@ -46,27 +47,28 @@ pub struct Cluster {
 /// Why a cluster's CA is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verification {
-    /// The signature, and the pin (`sha256` in hex) of one of its certificates.
+    /// The signature and the pin (SHA-256 in hex) of one of its certificates.
     Pin(String),
-    /// The signature alone, as the config explicitly allows.
+    /// The signature alone, because the config explicitly allows it.
     SignatureAlone,
-    /// It stands in this discovery file.
+    /// This discovery file contains it.
     File(PathBuf),
     /// It came from this URL (without its query), from a server that the system trusts.
     Url(String),
 }
 
-/// The input of a discovery.
+/// The input of discovery.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub(crate) discovery: &'a Discovery,
     /// The credential for the certificate request; none if the discovery file or token is used for it.
     pub tls_bootstrap_token: Option<&'a Token>,
-    /// By when it must be done.
+    /// When discovery must be done.
     pub deadline: Deadline,
 }
 
-/// Finds the cluster. Transient failures are retried until the deadline, others end it at once.
+/// Finds the cluster. Retries transient failures until the deadline; any other failure ends discovery at
+/// once.
 pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff) -> Result<Cluster> {
     match request.discovery {
         Discovery::Token { endpoints, token, pins, unsafe_skip_ca_verification } => {
@@ -84,7 +86,7 @@ pub fn discover(network: &Network, request: &Request<'_>, backoff: &mut Backoff)
 }
 
 impl Cluster {
-    /// `bootstrap-kubelet.conf`, for a kubelet that asks for its certificate itself. `preferences`: before
+    /// `bootstrap-kubelet.conf`, for a kubelet that requests its certificate itself. `preferences`: before
     /// Kubernetes 1.34.
     pub fn bootstrap_kubeconfig(&self, cluster_name: &str, preferences: bool) -> Result<Secret> {
         let user = match &self.credential {

@@ -26,7 +26,7 @@ fn quick() -> Backoff {
     Backoff::seeded(1).between(Duration::from_millis(5), Duration::from_millis(20))
 }
 
-/// The cluster-info of a cluster with this CA at this URL, signed with `signer`.
+/// The cluster-info for this CA and URL, signed with `signer`.
 pub(super) fn cluster_info(ca: &Ca, url: &str, signer: &str) -> Value {
     let authorities = STANDARD.encode(ca.pem());
     let kubeconfig = format!(
@@ -45,7 +45,7 @@ fn signed(kubeconfig: &str, signer: &str) -> Value {
     json!({"data": {"kubeconfig": kubeconfig, format!("jws-kubeconfig-{}", signer.id()): signature}})
 }
 
-/// A server whose script may know its own URL.
+/// A server whose script can use the server's URL.
 fn start(
     ca: &Ca,
     identity: &Identity<'_>,
@@ -58,7 +58,7 @@ fn start(
     server
 }
 
-/// A cluster that publishes its cluster-info, and says 404 to the rest.
+/// A cluster that publishes its cluster-info and answers other requests with 404.
 fn publishing(ca: Arc<Ca>, identity: &Identity<'_>) -> TestServer {
     start(&ca.clone(), identity, move |url, asked| match asked.path.as_str() {
         CLUSTER_INFO => Reply::Json(200, cluster_info(&ca, url, TOKEN)),
@@ -183,7 +183,7 @@ fn wrong_pins_secrets_and_tokens_are_refused_in_kubeadms_words() {
 fn a_man_in_the_middle_gets_no_token() {
     let (ca, other) = (Arc::new(Ca::new()), Ca::new());
     let own = ca.clone();
-    // It hands on the real, signed cluster-info, under a certificate of its own.
+    // It forwards the real, signed cluster-info, with its own certificate.
     let middle =
         start(&other, &Identity::default(), move |url, _| Reply::Json(200, cluster_info(&own, url, TOKEN)));
     let failure = failure(run(&by_token(&[&middle], &ca.authorities().pins(), TOKEN), 8000));
@@ -201,7 +201,7 @@ fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
             ErrorKind::Untrusted,
             "is not for that name or address, but for api.example.com",
         ),
-        // The server's own Date says that the clock is right: the certificate did expire.
+        // The server's Date shows that the clock is right: the certificate has expired.
         (vec!["127.0.0.1"], -30..-1, ErrorKind::Untrusted, "expired on "),
         (vec!["127.0.0.1"], 1..30, ErrorKind::Clock, "is valid only from "),
     ] {
@@ -213,7 +213,7 @@ fn the_chain_of_the_first_connection_is_verified_by_name_and_time() {
     }
 }
 
-/// rustls does not ask whether a CA that it trusts is valid.
+/// rustls ignores the validity dates of a CA that it trusts.
 #[test]
 fn a_ca_that_does_not_hold_now_is_not_trusted() {
     for (days, class, message) in [
@@ -225,14 +225,14 @@ fn a_ca_that_does_not_hold_now_is_not_trusted() {
         let failure = failure(run(&by_token(&[&server], &ca.authorities().pins(), TOKEN), 8000));
         assert!(failure.kind == class && failure.message.starts_with(message), "{failure}");
         assert_eq!(server.requests().len(), 1);
-        // Without an answer that has a date, either may be wrong.
+        // Without a date from the server, either the clock or the certificate may be wrong.
         let unasked =
             Client::new(&network(), server.server(), None, &ca.authorities(), &Credential::Anonymous);
         assert_eq!(unasked.err().map(|failure| failure.kind), Some(ErrorKind::Clock));
     }
 }
 
-/// While a CA is replaced, its successor stands beside it.
+/// While a CA is replaced, the bundle holds its successor too.
 #[test]
 fn an_expired_ca_beside_a_good_one_does_no_harm_and_vouches_for_nobody() {
     let (old, new) = (Ca::valid(-30..-1), Ca::new());
@@ -288,9 +288,9 @@ fn without_pins_the_signature_must_be_said_to_be_enough() {
         unsafe_skip_ca_verification: true,
     };
     assert_eq!(run(&discovery(Vec::new()), 3000).unwrap().verified_by, Verification::SignatureAlone);
-    // Pins that are there are checked, whatever else is said.
+    // Pins are always checked if there are any.
     assert_eq!(failure(run(&discovery(vec!["0".repeat(64)]), 3000)).kind, ErrorKind::Untrusted);
-    // The token goes only to a server that shows a certificate of the CA that was signed for.
+    // The agent sends the token only to a server with a certificate of the CA in the signed cluster-info.
     let own = ca.clone();
     let middle = start(&Ca::new(), &Identity::default(), move |url, _| {
         Reply::Json(200, cluster_info(&own, url, TOKEN))
@@ -344,7 +344,7 @@ fn endpoints_are_tried_in_turn_and_again() {
     assert!(failure.message.starts_with(&expected), "{failure}");
 }
 
-/// The last try, cut short by the deadline, only says that there was no time.
+/// The deadline cut the last try short, so its error says only that time ran out.
 #[test]
 fn out_of_time_the_telling_reason_is_given() {
     let ca = Arc::new(Ca::new());
@@ -439,7 +439,7 @@ fn cluster_infos_that_cannot_be_used_are_refused() {
     }
 }
 
-/// The recorded cluster of 1.36.2, and what real kubeadm 1.36.2 said of it.
+/// The recorded cluster of 1.36.2, and the output of the real kubeadm 1.36.2 for it.
 #[test]
 fn a_recorded_cluster_is_opened_or_refused_as_kubeadm_did() {
     let recorded = include_str!("../../../../tests/vectors/v1.36.2/cluster/cluster-info.yaml");

@@ -1,8 +1,8 @@
 //! Discovery by a bootstrap token: the signed cluster-info.
 //!
-//! kubeadm asks twice: first a server that it does not verify, then, with the CA that it was given, the same
-//! server again. Here the first connection's certificates are kept and verified against that CA afterwards:
-//! then the answer came from their owner. No credential is sent before that.
+//! kubeadm asks twice: first without verifying the server, then, with the CA from the first answer, the same
+//! server again. The agent asks once. It keeps the certificates of the first connection and verifies them
+//! against that CA afterwards, which proves where the answer came from. No credential is sent before that.
 
 use std::time::{Duration, Instant};
 
@@ -19,13 +19,13 @@ use crate::net::retry::{self, Backoff};
 use crate::net::trust::Authorities;
 use crate::net::{Deadline, Error, Network};
 
-/// How long a cluster may take to publish or sign cluster-info: its controller needs less than a second for a
-/// new token.
+/// Time for a cluster to publish or sign cluster-info. Its controller needs less than a second for a new
+/// token.
 const SETTLING: Duration = Duration::from_secs(10);
-/// Bounds of the waits meanwhile.
+/// Bounds of the waits in this time.
 const SETTLING_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 
-/// Asks the endpoints in turn. `pins`: none when the signature alone is enough.
+/// Asks the endpoints in turn. `pins`: none if the signature alone is enough.
 pub(super) fn discover(
     network: &Network,
     endpoints: &[Endpoint],
@@ -52,7 +52,7 @@ pub(super) fn discover(
                     last = Some(failure.into());
                     break;
                 }
-                // The deadline cut this try short: the one before knows more.
+                // The deadline cut this try short, so the error of the previous one says more.
                 Err(Rejected::Unreachable(_)) if last.is_some() && deadline.has_passed() => {}
                 Err(Rejected::Unreachable(error))
                     if last
@@ -89,7 +89,7 @@ impl Settling {
         let wait = self.waits.wait(None);
         let settled = self.since.is_none_or(|since| since.elapsed() >= SETTLING);
         if settled || wait >= deadline.remaining() {
-            // An answer says more than that none came in time.
+            // An answer says more than a timeout.
             return Err(self.reason.take().unwrap_or(failure));
         }
         std::thread::sleep(wait);
@@ -100,11 +100,11 @@ impl Settling {
 /// Why a cluster-info was not accepted.
 #[derive(Debug)]
 pub enum Rejected {
-    /// There was no usable answer. Another endpoint or a later attempt may have one.
+    /// No usable answer. Another endpoint or a later attempt may have one.
     Unreachable(Error),
-    /// It is missing, or not signed with this token yet: that takes a moment in a new cluster.
+    /// It is missing or not signed with this token yet. In a new cluster, that takes a moment.
     NotYet(Failure),
-    /// It is wrong.
+    /// It is invalid.
     ForGood(Failure),
 }
 
@@ -177,7 +177,7 @@ pub fn open(
     Ok(VerifiedClusterInfo { server: parsed.server, authorities, verified_by })
 }
 
-/// The first certificate's pin that is among `pins`.
+/// The pin of the first certificate whose pin is in `pins`.
 fn pinned(authorities: &Authorities, pins: &[String]) -> Result<String> {
     let keys = authorities.pins();
     keys.iter().find(|key| pins.contains(key)).cloned().ok_or_else(|| {
@@ -190,7 +190,7 @@ fn pinned(authorities: &Authorities, pins: &[String]) -> Result<String> {
     })
 }
 
-/// Goes on with the same connection where the kubeconfig names the same server.
+/// Keeps the connection if the kubeconfig names the same server.
 fn finish(
     network: &Network,
     asked: UnverifiedClient,
@@ -201,7 +201,7 @@ fn finish(
     let client = if server.is_same(asked.server()) {
         asked.verified(&authorities, credential)?
     } else {
-        // Without pins kubeadm never verifies the endpoint itself, only the server that cluster-info names.
+        // Without pins, kubeadm never verifies the endpoint, only the server that cluster-info names.
         if verified_by != Verification::SignatureAlone {
             asked.verify(&authorities)?;
         }

@@ -1,4 +1,5 @@
-//! Removes what only the join needed. This is the last phase: once it is in the checkpoint, the join is over.
+//! Removes files that only the join needed. This is the last phase: once it is in the checkpoint, the join is
+//! over.
 
 use super::identity::BOOTSTRAP_CONF;
 use super::{Need, Phase};

@@ -1,4 +1,4 @@
-//! Asks the cluster for its configuration and for a node of our name, plans the files, and makes the checks
+//! Asks the cluster for its configuration and for a node with this name, plans the files, and runs the checks
 //! that need both.
 
 use std::time::SystemTime;
@@ -29,7 +29,7 @@ fn run(join: &mut Join) -> Result<()> {
     if join.is_skipped(&preflight::PHASE) { Ok(()) } else { preflight::with_cluster(join, Some(known)) }
 }
 
-/// The cluster's input of the plan: two requests, or none if the image has the kubelet's configuration.
+/// Gets the cluster's data for the plan: two requests, or none if the image has the kubelet's configuration.
 fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline) -> Result<ClusterFacts> {
     let found = join
         .results
@@ -79,7 +79,7 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
         kubelet_version,
         resolved_is_active: preflight::resolved_is_active(join),
         cri_socket: join.cri_socket()?,
-        // The runtime is waited for here only when it is needed here.
+        // Waits for the runtime only if its answer is needed here.
         runtime_cgroup_driver: if lacks_driver { preflight::cgroup_driver_to_follow(join) } else { None },
         patches: folder
             .map(|folder| patches::read(&join.root.path(folder)))
@@ -88,8 +88,8 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
     })
 }
 
-/// Refuses a name that a living node has, unless that node is this very machine. Returns whether the cluster
-/// does not let us look.
+/// Refuses the name of a live node, unless that node is this machine. Returns whether the cluster forbids the
+/// request.
 fn name_is_free(join: &mut Join, name: &str, deadline: Deadline) -> Result<bool> {
     let Some(found) = &mut join.results.cluster else { return Ok(false) };
     let node = match cluster::node(&mut found.client, name, deadline, &mut Backoff::new()) {

@@ -1,4 +1,4 @@
-//! Writes the files of the kubelet, `config.yaml` last, because its unit waits for that file.
+//! Writes the kubelet's files, `config.yaml` last, because the kubelet's unit waits for that file.
 
 use super::{Need, Phase};
 use crate::error::{ErrorKind, Failure, Result};

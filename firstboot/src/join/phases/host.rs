@@ -1,5 +1,5 @@
-//! Kernel modules and parameters: where one of kubeadm's checks would fail for one, and the machine allows
-//! it, sets it for this boot and the next ones.
+//! Kernel modules and parameters: sets those that a check of kubeadm would fail for, now and for later boots,
+//! if the machine allows it.
 
 use super::{Need, Phase, preflight};
 use crate::error::Result;
@@ -7,14 +7,14 @@ use crate::host::{files, kernel};
 use crate::join::Join;
 use crate::preflight::{context, fails};
 
-/// Kernel parameters for the next boots, sysctl.d(5).
+/// Kernel parameters for later boots, sysctl.d(5).
 pub const PARAMETERS: &str = "/etc/sysctl.d/90-firstboot.conf";
-/// Modules for the next boots, modules-load.d(5).
+/// Modules for later boots, modules-load.d(5).
 pub const MODULES: &str = "/etc/modules-load.d/firstboot.conf";
-/// The file system of containers' roots.
+/// The file system for the roots of containers.
 const OVERLAY: &str = "overlay";
 
-/// A check, the parameter that it wants to be 1, and the module that the parameter comes with.
+/// A check, the parameter that must be 1 for it, and the module that has the parameter.
 const SETTINGS: &[(&str, &str, Option<&str>)] = &[
     (
         "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",
@@ -33,7 +33,7 @@ const SETTINGS: &[(&str, &str, Option<&str>)] = &[
 pub(crate) const PHASE: Phase = Phase { name: "host", kubeadm: "preflight", need: Need::Running, run };
 
 /// Nothing here fails the join: a setting that cannot be made is a warning, and the preflight checks come
-/// afterwards.
+/// later.
 fn run(join: &mut Join) -> Result<()> {
     let _ = join.kubelet_version().map(|version| join.results.facts.kubelet = Some(Ok(version)));
     let (failing, is_docker) = preflight::with_context(join, None, |context| {
@@ -59,7 +59,7 @@ fn is_done(join: &mut Join, done: Result<()>) -> bool {
     done.map_err(|failure| join.warn(failure.to_string())).is_ok()
 }
 
-/// Adds the settings to a file for the next boots.
+/// Adds the settings to a file for later boots.
 fn keep(join: &mut Join, path: &str, words: &[&str], end: &str) {
     if words.is_empty() {
         return;
@@ -70,7 +70,7 @@ fn keep(join: &mut Join, path: &str, words: &[&str], end: &str) {
     is_done(join, files::write(&join.root.path(path), text.as_bytes(), files::PUBLIC));
 }
 
-/// The text of a file with a line for each word that it lacks.
+/// The text of a file, with a line added for each missing word.
 fn with_lines(before: &str, words: &[&str], end: &str) -> String {
     let lines = words.iter().map(|word| format!("{word}{end}"));
     let missing = lines.filter(|line| !before.lines().any(|other| other == line)).map(|line| line + "\n");

@@ -1,5 +1,5 @@
-//! The kubelet's client certificate and `kubelet.conf`: kept if good, else asked for. Or, if the kubelet is
-//! to ask itself, `bootstrap-kubelet.conf`.
+//! The kubelet's client certificate and `kubelet.conf`: kept if valid, else requested. If the kubelet
+//! requests the certificate itself, `bootstrap-kubelet.conf` instead.
 
 use std::time::SystemTime;
 
@@ -15,13 +15,13 @@ use crate::net::retry::Backoff;
 
 /// The kubelet's kubeconfig.
 pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
-/// The kubeconfig with which a kubelet asks for its certificate.
+/// The kubeconfig with which a kubelet requests its certificate.
 pub const BOOTSTRAP_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 /// The kubelet's folder.
 const KUBELET_FOLDER: &str = "/var/lib/kubelet";
-/// Longest CA bundle.
+/// Limit on a CA bundle, in bytes.
 const LONGEST_CA: u64 = 1 << 20;
-/// kubeconfigs of kubeadm before this minor carry an empty `preferences`.
+/// kubeconfigs of kubeadm before this minor version have an empty `preferences`.
 const WITHOUT_PREFERENCES: u16 = 34;
 
 pub(crate) const PHASE: Phase =
@@ -29,7 +29,7 @@ pub(crate) const PHASE: Phase =
 
 fn run(join: &mut Join) -> Result<()> {
     if is_good(join) {
-        // A run that was killed right after the certificate left it.
+        // A run that was killed right after the certificate leaves this file.
         return files::remove(&join.root.path(KEY));
     }
     files::make_folder(&join.root.path(KUBELET_FOLDER), 0o700)?;
@@ -39,14 +39,14 @@ fn run(join: &mut Join) -> Result<()> {
     }
 }
 
-/// Whether a kubelet could start with the files on the disk: its certificate holds, for this node and for the
-/// cluster that discovery found (or whose CA lies there).
+/// Whether a kubelet can start with the files on the disk: its certificate is valid for this node and for the
+/// cluster. The cluster is the one that discovery found, or the one whose CA is on the disk.
 pub fn is_good(join: &Join) -> bool {
     let known = join.results.cluster.as_ref().map(|cluster| cluster.authorities.pem().to_vec());
     is_good_for(join.root, join.config, known)
 }
 
-/// The same, for a cluster whose CA is `known`, or lies on the disk.
+/// The same, for a cluster whose CA is `known`, or is on the disk.
 pub fn is_good_for(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> bool {
     root.path(KUBELET_CONF).exists() && has_certificate(root, config, known)
 }
@@ -59,7 +59,7 @@ fn has_certificate(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> 
         .is_ok()
 }
 
-/// A run that was interrupted between the certificate and the kubeconfig has the first already.
+/// If a run was interrupted between certificate and kubeconfig, the certificate exists already.
 fn ask(join: &mut Join) -> Result<()> {
     let ca = discovered(join)?.authorities.pem().to_vec();
     if has_certificate(join.root, join.config, Some(ca)) {

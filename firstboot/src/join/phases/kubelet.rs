@@ -18,13 +18,13 @@ use crate::net::{Deadline, Network};
 
 /// The unit.
 const UNIT: &str = "kubelet";
-/// Between two attempts. A healthy kubelet answers in a millisecond.
+/// The pause between two attempts. A healthy kubelet answers in a millisecond.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long one health check may take.
+/// Time limit of one health check.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// Longest answer of a health check.
+/// Limit on the answer of a health check, in bytes.
 const LONGEST_HEALTH: usize = 64 * 1024;
-/// Longest configuration of a kubelet.
+/// Limit on a kubelet's configuration, in bytes.
 const LONGEST: u64 = 4 << 20;
 
 pub(crate) const PHASE: Phase = Phase { name: "kubelet", kubeadm: "kubelet-start", need: Need::Running, run };
@@ -39,8 +39,7 @@ fn run(join: &mut Join) -> Result<()> {
     wait_for_identity(join, join.deadline.within(timeouts.tls_bootstrap))
 }
 
-/// A kubelet that restarts by itself, because it found no configuration before, is started afresh: it may be
-/// waiting.
+/// A kubelet that found no configuration earlier may be waiting for its next restart, so it is restarted now.
 fn start(services: Services) -> Result<()> {
     services.reload_if_changed(UNIT)?;
     if services.is_active(UNIT)? {
@@ -50,7 +49,7 @@ fn start(services: Services) -> Result<()> {
     }
 }
 
-/// The address of the kubelet's `/healthz`, by its configuration on the disk; none if it is switched off.
+/// The address of the kubelet's `/healthz` from its configuration on the disk; none if it is switched off.
 fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
     let bytes = files::read(&join.root.path(CONFIG), LONGEST)?.unwrap_or_default();
     let configuration = serde_yaml_ng::from_slice(&bytes)

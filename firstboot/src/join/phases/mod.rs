@@ -1,4 +1,4 @@
-//! The phases of a join, one file each. [`super::roles`] puts them in order.
+//! The phases of a join, one file each. [`super::roles`] sets their order.
 
 pub mod cleanup;
 pub mod cluster;
@@ -23,38 +23,38 @@ use crate::kubernetes::version::Version;
 pub struct Phase {
     /// Its name in the checkpoint and in the status.
     pub name: &'static str,
-    /// The phase of kubeadm that it is a part of: skipping that one skips this one.
+    /// The phase of kubeadm that it belongs to. Skipping that phase skips this one.
     pub kubeadm: &'static str,
-    /// When it has to run.
+    /// When it must run.
     pub need: Need,
     pub(crate) run: fn(&mut Join) -> Result<()>,
 }
 
-/// When a phase has to run.
+/// When a phase must run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// In every run that may change the machine.
+    /// In every run that can change the machine.
     Writing,
-    /// In every run that may change the running machine: a folder has no kubelet.
+    /// In every run that can change the running machine. A folder has no kubelet.
     Running,
     /// Until it has succeeded with this config.
     Once,
-    /// As long as something of the cluster is missing on the disk.
+    /// While data from the cluster is missing on the disk.
     UntilFilesAreWritten,
 }
 
-/// The results of phases for later ones.
+/// Results of phases that later ones need.
 #[derive(Default)]
 pub struct Results {
     /// The input of the preflight checks.
     pub facts: crate::preflight::Facts,
     pub(crate) kubelet_version: Option<Version>,
-    /// Asks the service manager while the network is asked.
+    /// Asks the service manager during the network requests.
     pub units: Option<JoinHandle<crate::preflight::Units>>,
-    /// Waits for the container runtime while the network is asked.
+    /// Waits for the container runtime during the network requests.
     pub runtime: Option<JoinHandle<Result<crate::preflight::Runtime>>>,
     pub(crate) cluster: Option<Cluster>,
-    /// The ClusterConfiguration; none when the cluster was not asked.
+    /// The ClusterConfiguration; none if the cluster was not asked.
     pub configuration: Option<ClusterConfiguration>,
     pub(crate) plan: Option<Plan>,
 }

@@ -1,4 +1,4 @@
-//! Checks the machine, and begins to wait for the container runtime. Changes nothing.
+//! Checks the machine, and starts to wait for the container runtime. Changes nothing.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::join::Join;
 use crate::net::resolve;
 use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, Units, context};
 
-/// A runtime whose absence the config allows is given a moment.
+/// Time for a runtime that the config allows to be absent.
 const IGNORED_RUNTIME_LIMIT: Duration = Duration::from_secs(1);
 
 pub(crate) const PHASE: Phase = Phase { name: "preflight", kubeadm: "preflight", need: Need::Once, run };
@@ -35,14 +35,14 @@ fn run(join: &mut Join) -> Result<()> {
     socket.map(drop)
 }
 
-/// Waits for the answer of the service manager.
+/// Waits for the service manager's answer.
 fn collect_units(join: &mut Join) {
     if let Some(units) = join.results.units.take().and_then(|asking| asking.join().ok()) {
         join.results.facts.units = units;
     }
 }
 
-/// Whether systemd-resolved runs. If the checks were skipped, asks now.
+/// Whether systemd-resolved runs. If the checks were skipped, this asks now.
 pub(super) fn resolved_is_active(join: &mut Join) -> bool {
     collect_units(join);
     if join.results.facts.units.kubelet.is_none() {
@@ -51,13 +51,13 @@ pub(super) fn resolved_is_active(join: &mut Join) -> bool {
     join.results.facts.units.resolved_is_active
 }
 
-/// All checks that can be made without a cluster.
+/// Runs all checks that need no cluster.
 pub fn alone(join: &mut Join) -> Result<()> {
     run(join)?;
     with_cluster(join, None)
 }
 
-/// The checks that waited for the network, the runtime and the cluster.
+/// Runs the checks that need the network, the runtime and the cluster.
 pub(super) fn with_cluster(join: &mut Join, cluster: Option<Cluster>) -> Result<()> {
     collect_runtime(join);
     collect_units(join);
@@ -74,14 +74,14 @@ fn is_cri_ignored(join: &Join) -> bool {
         .any(|name| name == "all" || name == "cri")
 }
 
-/// The addresses of the node's name in `/etc/hosts`. DNS is not asked: before the kubelet starts, the name is
-/// added there (see [`crate::join::names`]).
+/// The addresses of the node's name in `/etc/hosts`. DNS is not needed: the name is added to the file before
+/// the kubelet starts (see [`crate::join::names`]).
 fn look_up(join: &Join) -> Option<Result<Vec<IpAddr>>> {
     let found = resolve::in_hosts_file(&join.network, &join.config.node_name());
     (!matches!(&found, Ok(addresses) if addresses.is_empty())).then_some(found)
 }
 
-/// Makes the checks of `stage`: errors stop the join, warnings go to the status.
+/// Runs the checks of `stage`. Errors stop the join; warnings go to the status.
 fn report(join: &mut Join, cluster: Option<Cluster>, stage: Stage) -> Result<()> {
     let report = with_context(join, cluster, |context| preflight::run(context, stage));
     tell(join, &report);
@@ -118,14 +118,14 @@ fn tell(join: &mut Join, report: &Report) {
     }
 }
 
-/// Waits for the answer of the runtime, for the rest of its time.
+/// Waits for the runtime's answer until its time is over.
 fn collect_runtime(join: &mut Join) {
     let Some(waiting) = join.results.runtime.take() else { return };
     let panicked = |_| Err(Failure::new(ErrorKind::Internal, "waiting for the container runtime panicked"));
     join.results.facts.runtime = Some(waiting.join().unwrap_or_else(panicked));
 }
 
-/// The cgroup driver to set, because no config names one and this kubelet does not ask the runtime.
+/// The cgroup driver to set, if no config names one and this kubelet does not ask the runtime.
 pub(super) fn cgroup_driver_to_follow(join: &mut Join) -> Option<CgroupDriver> {
     collect_runtime(join);
     let minor = join.kubelet_version().ok()?.minor;

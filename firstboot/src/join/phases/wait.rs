@@ -1,4 +1,4 @@
-//! Waits for the Node object as far as the config asks, and gives it the annotation that kubeadm before 1.34
+//! Waits for the Node object if the config asks for it, and sets the annotation that kubeadm before 1.34
 //! looks for.
 
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::kubernetes::client::Client;
 use crate::net::retry::Backoff;
 use crate::net::{Deadline, retry};
 
-/// Between two requests for a Node that is missing or not ready.
+/// The pause between two requests for a Node that is missing or not ready.
 const PAUSE: Duration = Duration::from_millis(500);
-/// kubeadm gives the annotation a minute or two.
+/// kubeadm tries to set the annotation for a minute or two.
 const ANNOTATION_LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) const PHASE: Phase = Phase { name: "wait", kubeadm: "kubelet-start", need: Need::Running, run };
