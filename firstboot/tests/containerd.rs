@@ -1,4 +1,4 @@
-//! The CRI client against a real containerd, started as root with folders of its own.
+//! Tests of the CRI client with a real containerd, which runs as root in separate folders.
 #![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::fs;

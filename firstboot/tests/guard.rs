@@ -1,5 +1,5 @@
-//! The guard in real network namespaces: a pod behind a bridge, the node, and a metadata service on its
-//! uplink. Needs root and iproute2.
+//! Tests of the guard in real network namespaces: a pod behind a bridge, the node, and a metadata service on
+//! its uplink. They need root and iproute2.
 #![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, setns};
 const V4: &str = "169.254.169.254";
 const V6: &str = "fd00:ec2::254";
 
-/// A node, its pod, and what lies on its uplink; gone when dropped.
+/// A node, its pod, and the services on its uplink; removed when dropped.
 struct Net {
     prefix: String,
 }
@@ -84,7 +84,7 @@ impl Net {
         })
     }
 
-    /// Answers every connection to `port` with a word, as long as the test lives.
+    /// Answers every connection to `port` with a word, until the test ends.
     fn serve(&self, port: u16) {
         let listener = self.inside("cloud", || TcpListener::bind(format!("[::]:{port}")).unwrap());
         thread::spawn(move || {
@@ -92,7 +92,7 @@ impl Net {
         });
     }
 
-    /// Why `place` does not get the word; none when it does.
+    /// Why `place` does not get the word; none if it does.
     fn trouble(&self, place: &str, address: &str, port: u16) -> Option<std::io::ErrorKind> {
         let address = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
         let got = self.inside(place, || {

@@ -1,5 +1,5 @@
-//! NoCloud disks of every kind, made by the usual tools, mounted for real. Needs root, loop devices and those
-//! tools.
+//! Tests with real mounts of NoCloud disks of every kind, made by the usual tools. They need root, loop
+//! devices and those tools.
 #![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::fs;
@@ -43,7 +43,7 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(status.success(), "{program} {arguments:?}");
 }
 
-/// What keeps a kind of disk from being tested; it is said aloud.
+/// Why a kind of disk cannot be tested here.
 fn missing(tools: &[&str]) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("not root".to_owned());

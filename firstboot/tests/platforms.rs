@@ -1,6 +1,6 @@
-//! Detection on machines that are folders: `tests/platforms/NAME/` is a root prefix with what such a machine
-//! shows. Its file `expected` says what must come of it: the platform, `none` or `refused`; a part of what
-//! was seen; and who else looks like it, `not believed: NAME`.
+//! Tests of detection on machines that are folders: `tests/platforms/NAME/` is a root with the evidence of
+//! such a machine. Its file `expected` holds the expected result: the platform, `none` or `refused`; a part
+//! of the evidence; and each platform that also matches, as `not believed: NAME`.
 #![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::collections::BTreeSet;
@@ -15,9 +15,9 @@ use firstboot::platforms::ALL;
 use firstboot::platforms::detect::detect;
 use nix::libc;
 
-/// What detection may take; it is a tenth of that on a machine with nothing else to do.
+/// Time limit of a detection. On an idle machine it takes a tenth of that.
 const LIMIT: Duration = Duration::from_millis(5);
-/// Detections of which the middle one counts.
+/// Number of detections; their median counts.
 const RUNS: usize = 9;
 
 struct Machine {
@@ -45,7 +45,7 @@ fn machines() -> Vec<Machine> {
     names.into_iter().map(machine).collect()
 }
 
-/// What came of a machine: the platform, what was seen of it, who else looks like it.
+/// The result for a machine: the platform, its evidence, and the other platforms that match.
 fn found(machine: &Machine) -> (String, String, Vec<String>) {
     match detect(&Evidence::of(&machine.root), None) {
         Err(failure) => ("refused".to_owned(), failure.message, Vec::new()),
@@ -60,7 +60,7 @@ fn found(machine: &Machine) -> (String, String, Vec<String>) {
     }
 }
 
-/// The middle one of several detections, each with evidence gathered anew.
+/// The median of several detections, each with newly gathered evidence.
 fn duration(machine: &Machine) -> Duration {
     let mut all: Vec<Duration> = (0..RUNS)
         .map(|_| {
@@ -79,7 +79,7 @@ fn every_machine_is_recognised_for_what_it_is() {
     let machines = machines();
     for machine in &machines {
         let (platform, seen, others) = found(machine);
-        // A part of nothing is found in everything.
+        // An empty text is part of every text.
         let is_seen = if machine.seen.is_empty() { seen.is_empty() } else { seen.contains(&machine.seen) };
         let is_right = platform == machine.platform && is_seen && others == machine.others;
         let rest =
@@ -117,14 +117,14 @@ fn detection_is_quick() {
     assert!(*slowest < LIMIT, "{name} takes {slowest:?}");
 }
 
-/// What happens to a thread that asks for a socket.
+/// What the kernel does to a thread that opens a socket.
 #[derive(Clone, Copy)]
 enum Sockets {
     Refused,
     Deadly,
 }
 
-/// From here on, this thread gets no socket: a filter of the kernel for system calls, seccomp(2).
+/// From now on this thread cannot open a socket, because of a system call filter, seccomp(2).
 #[allow(unsafe_code)] // system calls that std and nix do not offer
 fn forbid(sockets: Sockets) {
     let action = match sockets {
@@ -137,7 +137,7 @@ fn forbid(sockets: Sockets) {
         jf: jump.1,
         k,
     };
-    // The number of the call stands first in what the filter sees.
+    // The number of the system call is the first field of the filter's data.
     let mut steps = [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, (0, 0), 0),
         step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, (0, 1), libc::SYS_socket as u32),
@@ -145,8 +145,8 @@ fn forbid(sockets: Sockets) {
         step(libc::BPF_RET | libc::BPF_K, (0, 0), libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    // SAFETY: both calls change this thread alone; the kernel copies the program, which lives until they are
-    // through.
+    // SAFETY: both calls change this thread only; the kernel copies the program, which lives until they
+    // return.
     let done = unsafe {
         [
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
@@ -156,7 +156,7 @@ fn forbid(sockets: Sockets) {
     assert_eq!(done, [0, 0]);
 }
 
-/// A detection that asks for a socket, of whatever kind, ends the whole test by SIGSYS.
+/// A detection that opens any socket ends the whole test with SIGSYS.
 #[test]
 fn detection_opens_no_socket() {
     let control = std::thread::spawn(|| {

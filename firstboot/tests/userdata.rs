@@ -1,6 +1,6 @@
-//! User-data as Cluster API's kubeadm bootstrap provider and people write it (tests/cases/userdata), opened
-//! whole; and judged by the programs that it was made for: cloud-init, ignition-validate, minisign, gzip,
-//! zstd.
+//! Tests with whole user data as Cluster API's kubeadm bootstrap provider and operators write it
+//! (tests/cases/userdata). The programs that the formats come from check it too: cloud-init,
+//! ignition-validate, minisign, gzip, zstd.
 #![allow(clippy::disallowed_methods, reason = "tests make machines and servers")]
 
 use std::fs;
@@ -16,7 +16,7 @@ use firstboot::join::roles;
 use firstboot::userdata::bounds::Budget;
 use firstboot::userdata::{Env, Kind, ParsedUserData, Pointer, Trust, jinja, kind, open};
 
-/// In every case, where secrets are.
+/// This marker stands in place of the secrets in every case.
 const CANARY: &str = "canary";
 const SENTINEL: &str = "/run/cluster-api/bootstrap-success.complete";
 
@@ -28,7 +28,7 @@ fn case(name: &str) -> Vec<u8> {
     fs::read(cases().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// What a machine says of itself.
+/// The facts of the machine.
 fn lookup(name: &str) -> Option<String> {
     let value = match name {
         "local_hostname" | "ds.meta_data.local_hostname" | "ds.meta_data.hostname" => "n1",
@@ -55,7 +55,7 @@ fn node_config(opened: &mut ParsedUserData) -> Result<NodeConfig> {
         .map(|config| config.expect("there is a config"))
 }
 
-/// What a case must come to.
+/// The expected result of a case.
 struct Expected {
     case: &'static str,
     node: &'static str,
@@ -273,7 +273,7 @@ fn cloud_init_accepts_the_cloud_configs() {
             continue;
         }
         let bytes = fs::read(&path).unwrap();
-        // Its schema is for what it reads after the template.
+        // Its schema is for the text after the template is rendered.
         let bytes = match kind(&bytes) {
             Kind::Template => {
                 let rendered =
@@ -291,7 +291,7 @@ fn cloud_init_accepts_the_cloud_configs() {
     assert_eq!(checked, 6);
 }
 
-/// The packaged program knows spec 3 alone; it says so of spec 2, which Cluster API emits.
+/// The packaged program knows only spec 3. It reports spec 2, which Cluster API emits, as unknown.
 #[test]
 fn ignition_accepts_the_ignition_configs() {
     for (name, expected) in

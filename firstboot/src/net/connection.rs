@@ -17,26 +17,26 @@ use super::Deadline;
 use super::network::{Counters, Network};
 use super::stream::{Fault, Stream};
 
-/// Bytes that are read at once.
+/// The size of one read, in bytes.
 const CHUNK: usize = 16 * 1024;
-/// Seconds of silence before the kernel asks a peer whether it is still there.
+/// Seconds of silence before the kernel sends keep-alive probes.
 const KEEPALIVE_IDLE: u32 = 15;
-/// Seconds between such questions.
+/// Seconds between probes.
 const KEEPALIVE_INTERVAL: u32 = 5;
-/// Unanswered questions before the connection counts as dead.
+/// Unanswered probes before the connection counts as dead.
 const KEEPALIVE_COUNT: u32 = 3;
-/// Ports that only root may send from; services use those below 600.
+/// Ports that only root can send from; services use those below 600.
 const PRIVILEGED: std::ops::Range<u16> = 600..1024;
 
-/// What the bytes of a connection travel in.
+/// The transport of a connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Transport {
-    /// TCP alone; metadata services have no TLS.
+    /// Plain TCP; metadata services have no TLS.
     Plain {
-        /// Whether to send from a port below 1024, which proves to some services that root asks.
+        /// Whether to send from a port below 1024, which proves to some services that the client is root.
         privileged_port: bool,
     },
-    /// TLS with a server of this name.
+    /// TLS with the server of this name.
     Tls(ServerName<'static>, Arc<ClientConfig>),
 }
 
@@ -48,12 +48,12 @@ pub(crate) struct Connection {
     counters: Arc<Counters>,
     /// The server's address.
     pub peer: SocketAddr,
-    /// Whether a request was sent on it already.
+    /// Whether a request was already sent on it.
     pub used: bool,
 }
 
 impl Connection {
-    /// Connects to the first address that accepts, and does the handshake where there is one.
+    /// Connects to the first address that accepts, and does the TLS handshake if there is one.
     pub fn open(
         addresses: &[SocketAddr],
         transport: &Transport,
@@ -85,7 +85,7 @@ impl Connection {
         shown.iter().map(|certificate| certificate.clone().into_owned()).collect()
     }
 
-    /// The counters of this connection. Only connections with TLS count for the network's.
+    /// The counters of this connection. Only connections with TLS add to the network's counters.
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -149,7 +149,7 @@ fn connect_first(
     deadline: Deadline,
 ) -> io::Result<(TcpStream, SocketAddr)> {
     let mut last = io::Error::other("this machine has no address of that family yet");
-    // A plain server is near: it accepts at once or not at all.
+    // A server without TLS is near, so it accepts at once or not at all.
     let is_bounded = addresses.len() > 1 || matches!(transport, Transport::Plain { .. });
     for address in addresses {
         let bound = if is_bounded { deadline.within(network.connect_timeout) } else { deadline };
@@ -165,8 +165,8 @@ fn connect_first(
     Err(last)
 }
 
-/// A watch may be silent for minutes: the kernel notices when the peer is gone. Without it the deadline is
-/// the bound.
+/// A watch may be silent for minutes. With keep-alive, the kernel notices that the peer is gone; without it,
+/// only the deadline ends the wait.
 fn keep_alive(socket: &TcpStream) {
     let _ = setsockopt(socket, sockopt::KeepAlive, &true);
     let _ = setsockopt(socket, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE);
@@ -174,7 +174,8 @@ fn keep_alive(socket: &TcpStream) {
     let _ = setsockopt(socket, sockopt::TcpKeepCount, &KEEPALIVE_COUNT);
 }
 
-/// Takes the first free port, also with regard to connections to this server that the kernel still remembers.
+/// Takes the first free port. A port is also not free while the kernel remembers an old connection from it to
+/// this server.
 fn connect_privileged(address: SocketAddr, deadline: Deadline) -> io::Result<TcpStream> {
     for port in PRIVILEGED.rev() {
         match connect_from(port, address, deadline) {
@@ -194,7 +195,7 @@ fn connect_from(port: u16, address: SocketAddr, deadline: Deadline) -> io::Resul
     let socket: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     bind(socket.as_raw_fd(), &SockaddrStorage::from(own))?;
-    // connect(2) obeys the time-out for sending.
+    // connect(2) obeys the timeout for sending.
     let limit = deadline.timeout()?;
     setsockopt(
         &socket,
@@ -243,7 +244,7 @@ impl Write for Wire<'_> {
     }
 }
 
-/// The system reports a socket's time-out as "would block".
+/// The system reports the timeout of a socket as "would block".
 fn timed_out(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }

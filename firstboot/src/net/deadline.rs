@@ -3,10 +3,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Stands for durations that no clock can hold.
+/// Used for durations that no clock can hold.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Until when something may take, and since when it has been going on.
+/// The end and the start of a time limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     started: Instant,
@@ -14,35 +14,35 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// From now on for `duration`.
+    /// Starts now and ends after `duration`.
     pub fn after(duration: Duration) -> Self {
         let started = Instant::now();
         Self { started, end: started.checked_add(duration).unwrap_or(started + FOREVER) }
     }
 
-    /// A part of this one that begins now: it ends after `limit`, or when the whole ends.
+    /// A part of this one. It starts now and ends after `limit`, or earlier, with the whole.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Self {
         let part = Self::after(limit);
         Self { end: part.end.min(self.end), ..part }
     }
 
-    /// What is left; zero when it has passed.
+    /// The time left; zero once the deadline has passed.
     pub fn remaining(&self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    /// Whether nothing is left.
+    /// Whether no time is left.
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 
-    /// How long it has been going on.
+    /// The time since its start.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// What is left as a time-out of the operating system: never zero, which would mean for ever.
+    /// The time left as a timeout for the operating system. It is never zero, because zero means no limit.
     pub(super) fn timeout(&self) -> io::Result<Duration> {
         match self.remaining() {
             Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),

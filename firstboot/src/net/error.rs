@@ -1,4 +1,4 @@
-//! Why a request failed, and what callers distinguish.
+//! Why a request failed, as far as callers distinguish it.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,34 +7,34 @@ use http::header::RETRY_AFTER;
 
 use crate::error::Failure;
 
-/// The longest that a server may ask to be left alone.
+/// Limit on the wait that a server may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// A request that failed.
 #[derive(Debug, Clone)]
 pub struct Error {
-    /// What failed.
+    /// The failure.
     pub failure: Failure,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
-    /// How long the server asks to be left alone.
+    /// The wait that the server asks for (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// Where the server sends the client to instead. May hold a secret: a signed URL.
+    /// The target of a redirect. It may be secret, such as a signed URL.
     pub location: Option<String>,
 }
 
 impl Error {
-    /// 404: there is no such object.
+    /// 404: the object does not exist.
     pub fn is_missing(&self) -> bool {
         self.status == Some(404)
     }
 
-    /// 409: there is one already, or it was changed meanwhile.
+    /// 409: the object exists already, or was changed meanwhile.
     pub fn is_conflict(&self) -> bool {
         self.status == Some(409)
     }
 
-    /// 403: the credential may not do that.
+    /// 403: the credential does not allow it.
     pub fn is_forbidden(&self) -> bool {
         self.status == Some(403)
     }
@@ -52,7 +52,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Whether a status says nothing of the request itself, so that the same request may succeed later.
+/// Whether a status does not depend on the request, so that the same request may succeed later.
 pub(crate) fn may_pass(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..)
 }

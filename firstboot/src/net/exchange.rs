@@ -1,5 +1,5 @@
-//! One HTTP/1.1 request and its answer on an open connection. `ureq-proto` knows the protocol, this moves the
-//! bytes.
+//! One HTTP/1.1 request and its answer on an open connection. `ureq-proto` implements the protocol; this
+//! module moves the bytes.
 
 use std::ops::ControlFlow;
 
@@ -11,22 +11,22 @@ use ureq_proto::client::{Call, RecvBodyResult, RecvResponseResult, SendRequestRe
 use super::Deadline;
 use super::stream::{Fault, Stream};
 
-/// Longest head of an answer, and longest piece of framing between two pieces of a body.
+/// Limit on the head of an answer, and on the framing between two pieces of a body, in bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
-/// Longest head of a request: a path and a bearer token.
+/// Limit on the head of a request, which has a path and a bearer token, in bytes.
 const LONGEST_REQUEST_HEAD: usize = 32 * 1024;
 
-/// Longest body of an answer.
+/// Limit on the body of an answer, in bytes.
 pub(crate) const LONGEST_BODY: usize = 4 * 1024 * 1024;
 
-/// The head of an answer, and what it takes to read its body.
+/// The head of an answer, and the state for reading its body.
 pub(crate) struct Received {
     pub status: u16,
     pub headers: HeaderMap,
     body: Body,
 }
 
-/// Takes one piece of a body; may break off, or fail.
+/// Takes one piece of a body. It may break off or fail.
 pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> Result<ControlFlow<()>, Fault> + 'a;
 
 enum Body {
@@ -111,7 +111,7 @@ fn receive_head(
 }
 
 impl Received {
-    /// The whole body, bounded, and whether the connection can take another request.
+    /// The whole body, with a limit, and whether the connection can take another request.
     pub fn whole_body(
         self,
         connection: &mut impl Stream,
@@ -120,7 +120,7 @@ impl Received {
         self.body_within(LONGEST_BODY, connection, deadline)
     }
 
-    /// Like [`Received::whole_body`], of at most `limit` bytes.
+    /// Like [`Received::whole_body`], with at most `limit` bytes.
     pub fn body_within(
         self,
         limit: usize,
@@ -138,8 +138,8 @@ impl Received {
         Ok((body, reusable))
     }
 
-    /// Hands the body on, piece by piece, until it ends or `sink` breaks off. True when the connection can
-    /// take another request.
+    /// Passes the body to `sink`, piece by piece, until it ends or `sink` breaks off. Returns whether the
+    /// connection can take another request.
     pub fn body(
         self,
         connection: &mut impl Stream,
@@ -181,8 +181,8 @@ fn protocol(error: ureq_proto::Error) -> Fault {
     Fault::Protocol(crate::text::one_line(&error.to_string()))
 }
 
-/// Status and body of the answer that `bytes` are, as a client would read it from a server that then ends the
-/// stream. No I/O: for tests with hostile bytes.
+/// Status and body of the answer in `bytes`, as a client reads it from a server that then ends the stream. No
+/// I/O: for tests with hostile bytes.
 pub fn read_answer(bytes: &[u8]) -> Result<(u16, Vec<u8>), String> {
     let request = Request::get("https://server/").body(()).map_err(|error| error.to_string())?;
     let mut stream = Recorded { left: bytes, inbox: Vec::new() };
@@ -195,7 +195,8 @@ pub fn read_answer(bytes: &[u8]) -> Result<(u16, Vec<u8>), String> {
         .map_err(|fault| format!("{fault:?}"))
 }
 
-/// A server's side of a stream, in memory. It comes in small pieces, so that every boundary is met.
+/// A server's side of a stream, in memory. It arrives in small pieces, so that the tests cover every
+/// boundary.
 struct Recorded<'a> {
     left: &'a [u8],
     inbox: Vec<u8>,

@@ -25,7 +25,7 @@ pub(crate) const AGENT: &str = concat!("firstboot/", env!("CARGO_PKG_VERSION"));
 /// Methods that have a body, even if it is empty.
 const WITH_BODY: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone)]
 pub(crate) enum Peer {
     /// A host and a port; names are resolved for every connection.
@@ -34,9 +34,9 @@ pub(crate) enum Peer {
     At(Vec<SocketAddr>),
 }
 
-/// A client of one server. It uses its connection again when the server keeps it open.
+/// A client of one server. It reuses its connection if the server keeps it open.
 pub(crate) struct Client {
-    /// Where the server is.
+    /// The address of the server.
     pub peer: Peer,
     network: Network,
     transport: Transport,
@@ -44,17 +44,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client of the server at `peer`; nothing is sent yet.
+    /// A client of the server at `peer`. Sends nothing yet.
     pub fn new(network: &Network, peer: Peer, transport: Transport) -> Self {
         Self { peer, network: network.clone(), transport, connection: None }
     }
 
-    /// The bounds and counters of its connections.
+    /// The limits and counters of its connections.
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// Opens a connection for the next request; the address of the server that accepted it.
+    /// Opens a connection for the next request. Returns the address of the server that accepted it.
     pub fn connect(&mut self, deadline: Deadline) -> Result<SocketAddr, Fault> {
         let connection = self.open(deadline)?;
         let peer = connection.peer;
@@ -67,7 +67,7 @@ impl Client {
         self.connection = other.connection.take();
     }
 
-    /// Sends the request and receives the head of its answer. When the server had closed the idle connection,
+    /// Sends the request and receives the head of its answer. If the server has closed the idle connection,
     /// the client tries a new one once.
     pub fn ask(
         &mut self,
@@ -105,8 +105,8 @@ impl Client {
         Ok(Reply { status, headers, body })
     }
 
-    /// Keeps the connection for the next request, unless more than the answer arrived on it: the rest would
-    /// be read as the next answer. Services that want a privileged port want a new one every time.
+    /// Keeps the connection for the next request, unless bytes after the answer arrived on it: they would be
+    /// read as the next answer. Services that require a privileged port require a new one for each request.
     pub fn keep(&mut self, connection: Connection, reusable: bool) {
         let is_privileged = matches!(self.transport, Transport::Plain { privileged_port: true });
         let is_reusable = reusable && connection.inbox().is_empty() && !is_privileged;
@@ -133,25 +133,26 @@ pub struct Request<'a> {
     pub method: Method,
     /// `https://host[:port]/path?query`, or `http://…` with [`Trust::Nobody`].
     pub url: &'a str,
-    /// Beside `Host`, `User-Agent` and `Content-Length`; messages never show them.
+    /// Headers besides `Host`, `User-Agent` and `Content-Length`. Messages never show them.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The body; none is sent when it is empty.
+    /// The body. An empty one is not sent.
     pub body: &'a [u8],
-    /// Which server may answer.
+    /// The servers to trust.
     pub trust: &'a Trust,
-    /// The client's certificate, for servers that ask for one.
+    /// The client's certificate, for servers that request one.
     pub certificate: Option<&'a ClientCertificate>,
-    /// The most bytes that the answer's body may have.
+    /// Limit on the answer's body, in bytes.
     pub limit: usize,
 }
 
 impl<'a> Request<'a> {
-    /// A request without headers and body.
+    /// A request without headers or body.
     pub fn new(method: Method, url: &'a str, trust: &'a Trust) -> Self {
         Self { method, url, headers: &[], body: b"", trust, certificate: None, limit: LONGEST_BODY }
     }
 
-    /// What messages call it. A path without TLS may be the secret of a hook, so only the server is shown.
+    /// Its name in messages. Without TLS, only the server is shown, because the path may be the secret of a
+    /// hook.
     fn shown(&self, url: &Url) -> String {
         if url.is_secure {
             format!("{} {}", self.method, shown(self.url))
@@ -161,7 +162,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// An answer of any status.
+/// An answer with any status.
 #[derive(Debug)]
 pub struct Reply {
     /// The status.
@@ -178,8 +179,8 @@ impl Reply {
         date(&self.headers)
     }
 
-    /// An error unless the status is a success. The error does not show the body, which may repeat what was
-    /// sent.
+    /// An error unless the status is a success. The error does not show the body, which may repeat data from
+    /// the request.
     pub fn check(&self, asked: &str) -> Result<(), Error> {
         let status = self.status;
         let reason = reason(status);
@@ -205,7 +206,7 @@ pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
-/// The standard words for a status.
+/// The standard text for a status.
 pub(crate) fn reason(status: u16) -> &'static str {
     http::StatusCode::from_u16(status)
         .ok()
@@ -213,7 +214,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         .unwrap_or("unknown status")
 }
 
-/// Sends the request once, within the network's time for one request.
+/// Sends the request once, within the network's limit for one request.
 pub fn send(network: &Network, request: &Request, deadline: Deadline) -> Result<Reply, Error> {
     let wrong = |why: &str| Failure::new(ErrorKind::Config, format!("{}: {why}", shown(request.url)));
     let (url, transport) = match request.trust {
@@ -241,7 +242,7 @@ pub fn send(network: &Network, request: &Request, deadline: Deadline) -> Result<
     sent.map_err(|fault| failure(request, &url, fault, deadline).into())
 }
 
-/// Sends the request once; an answer that is no success is an error.
+/// Sends the request once. An answer without success is an error.
 pub fn send_ok(network: &Network, request: &Request, deadline: Deadline) -> Result<Reply, Error> {
     let reply = send(network, request, deadline)?;
     reply.check(&format!("{} {}", request.method, shown(request.url)))?;
@@ -256,12 +257,12 @@ fn failure(request: &Request, url: &Url, fault: Fault, deadline: Deadline) -> Fa
     }
     let message = format!("{}: {}", request.shown(url), fault.why(deadline));
     let failure = Failure::new(ErrorKind::Unreachable, message);
-    // A server without TLS is on this machine or near it, and may only be starting.
+    // A server without TLS is on this machine or near it, and may still be starting.
     if fault.may_pass() || !url.is_secure { failure.transient() } else { failure }
 }
 
-/// The head of a request: `Host`, `User-Agent`, `headers` and, where there can be a body, `Content-Length`.
-/// An error says what cannot be sent, without its value.
+/// The head of a request: `Host`, `User-Agent`, `headers` and, if the method can have a body,
+/// `Content-Length`. An error names a header that cannot be sent, without its value.
 pub(super) fn head<'a>(
     method: &Method,
     url: &str,

@@ -6,7 +6,7 @@
 //!                                                                         └─► kubernetes::client
 //! ```
 //!
-//! No proxy is ever used: the kubelet's way to the API server is the one that must work.
+//! It never uses a proxy, because the kubelet must reach the API server directly.
 
 pub(crate) mod connection;
 mod deadline;

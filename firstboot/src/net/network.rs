@@ -1,4 +1,4 @@
-//! How this machine reaches out: its resolver's files, the bounds of requests, and what has been sent so far.
+//! The network of this machine: the resolver's files, the limits of requests, and counters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,30 +6,30 @@ use std::time::Duration;
 
 use crate::host::root::Root;
 
-/// What every connection of a join has in common. Clones share the counters.
+/// Settings and counters of all connections of a join. Clones share the counters.
 #[derive(Debug, Clone)]
 pub struct Network {
-    /// Where `/etc/hosts` and `/etc/resolv.conf` are found.
+    /// The root of `/etc/hosts` and `/etc/resolv.conf`.
     pub root: Root,
-    /// The longest that one request may take, connecting included (a watch: until its first line).
+    /// Time limit of one request, including connecting. For a watch: until its first line.
     pub request_timeout: Duration,
-    /// The longest that one of several addresses may take to accept a connection.
+    /// Time limit for one of several addresses to accept a connection.
     pub connect_timeout: Duration,
-    /// The longest that a try of one name server may take.
+    /// Time limit of one query to one name server.
     pub dns_timeout: Duration,
     traffic: Arc<Counters>,
 }
 
-/// What has gone over the wire.
+/// Counters of the traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// HTTP requests sent, repeated ones included.
+    /// HTTP requests sent, including repeated ones.
     pub requests: u64,
     /// TLS connections opened.
     pub connections: u64,
-    /// Bytes sent, TLS included.
+    /// Bytes sent, including TLS.
     pub sent: u64,
-    /// Bytes received, TLS included.
+    /// Bytes received, including TLS.
     pub received: u64,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Counters {
 }
 
 impl Network {
-    /// The network of the machine whose files begin at `root`; 10 s for a request, as kubeadm has it.
+    /// The network of the machine with its files below `root`. A request may take 10 s, as with kubeadm.
     pub fn new(root: Root) -> Self {
         Self {
             root,
@@ -53,7 +53,7 @@ impl Network {
         }
     }
 
-    /// What has gone over the wire so far.
+    /// The traffic so far.
     pub fn traffic(&self) -> Traffic {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Counters { requests, connections, sent, received } = &*self.traffic;

@@ -1,9 +1,9 @@
-//! Names to addresses, without the C library: a static program must not load its resolver, and its 10 s for a
-//! dead name server are too long.
+//! Resolves names without the C library, because a static program must not load its resolver, and its 10 s
+//! for a dead name server are too long.
 //!
 //! The order: IP literal, `localhost`, `/etc/hosts`, then the name servers of `/etc/resolv.conf` with its
-//! search list, each asked over UDP for A and AAAA at once (RFC 1035, RFC 3596), over TCP when the answer is
-//! cut.
+//! search list. Each server gets the questions for A and AAAA at once over UDP (RFC 1035, RFC 3596), and over
+//! TCP if the answer is truncated.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
@@ -17,20 +17,20 @@ use super::{Deadline, Network};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 
-/// The longest that all of one name's resolution may take.
+/// Time limit for resolving one name.
 const LONGEST: Duration = Duration::from_secs(10);
-/// How long the second kind of address is awaited once the first has come.
+/// Time to wait for the second kind of address after the first has arrived.
 const SECOND_ANSWER: Duration = Duration::from_millis(300);
-/// Bytes of `/etc/hosts` or `/etc/resolv.conf` that are read.
+/// Limit on `/etc/hosts` and `/etc/resolv.conf`, in bytes.
 const LONGEST_FILE: u64 = 1024 * 1024;
-/// Name servers that are asked, as in the C library.
+/// Limit on the name servers, as in the C library.
 const MOST_SERVERS: usize = 3;
-/// Rounds through the name servers.
+/// Number of rounds through the name servers.
 const ROUNDS: usize = 2;
-/// Addresses of one name that are tried.
+/// Limit on the addresses of one name.
 const MOST_ADDRESSES: usize = 16;
 
-/// The addresses of `host`, IPv4 and IPv6 in turn.
+/// The addresses of `host`, alternating between IPv4 and IPv6.
 pub fn addresses(network: &Network, host: &str, port: u16, deadline: Deadline) -> Result<Vec<SocketAddr>> {
     if let Some(address) = literal(host, port) {
         return address.map(|address| vec![address]);
@@ -66,7 +66,7 @@ fn text(network: &Network, path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// An address as it stands; an IPv6 one may carry a zone (`fe80::1%eth0`).
+/// An IP literal. An IPv6 address may have a zone (`fe80::1%eth0`).
 fn literal(host: &str, port: u16) -> Option<Result<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Some(Ok(SocketAddr::new(address, port)));
@@ -81,7 +81,7 @@ fn literal(host: &str, port: u16) -> Option<Result<SocketAddr>> {
     Some(index.map(|index| SocketAddrV6::new(address, port, 0, index).into()).map_err(unknown))
 }
 
-/// The addresses that a hosts file gives a (lower-case) name.
+/// The addresses of a (lower-case) name in a hosts file.
 fn hosts(text: &str, name: &str) -> Vec<IpAddr> {
     let line = |line: &str| {
         let mut words = line.split('#').next()?.split_ascii_whitespace();
@@ -91,7 +91,7 @@ fn hosts(text: &str, name: &str) -> Vec<IpAddr> {
     text.lines().filter_map(line).collect()
 }
 
-/// What `/etc/resolv.conf` says (resolv.conf(5)).
+/// The settings in `/etc/resolv.conf` (resolv.conf(5)).
 #[derive(Debug, PartialEq, Eq)]
 struct Settings {
     servers: Vec<SocketAddr>,
@@ -127,7 +127,7 @@ impl Settings {
         settings
     }
 
-    /// The full names that `host` may stand for, in the order to try.
+    /// The full names to try for `host`, in order.
     fn names(&self, host: &str) -> Vec<String> {
         if let Some(absolute) = host.strip_suffix('.') {
             return vec![absolute.to_owned()];
@@ -139,11 +139,11 @@ impl Settings {
     }
 }
 
-/// What a name server said about one name.
+/// A name server's answer about one name.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Addresses(Vec<IpAddr>),
-    /// There is no such name, or it has no address.
+    /// The name does not exist or has no address.
     Nothing,
 }
 
@@ -233,7 +233,7 @@ fn ask_one(server: SocketAddr, name: &str, deadline: Deadline) -> std::result::R
     Ok(if found.is_empty() { Said::Nothing } else { Said::Addresses(found) })
 }
 
-/// One question on its way.
+/// A pending question.
 #[derive(Clone)]
 struct Query {
     id: u16,
@@ -267,7 +267,8 @@ impl Query {
     }
 }
 
-/// The addresses in an answer; none when it is cut (ask over TCP); an error when the server could not tell.
+/// The addresses in an answer; none if it is truncated (ask over TCP); an error if the server could not
+/// answer.
 pub fn parse(bytes: &[u8]) -> std::result::Result<Option<Vec<IpAddr>>, String> {
     let packet = Packet::parse(bytes).map_err(|_| "the answer is not DNS")?;
     if packet.has_flags(PacketFlag::TRUNCATION) {
@@ -285,7 +286,7 @@ pub fn parse(bytes: &[u8]) -> std::result::Result<Option<Vec<IpAddr>>, String> {
     Ok(Some(packet.answers.iter().filter_map(address).collect()))
 }
 
-/// The same question over TCP: each message has its length in front.
+/// The same question over TCP, where each message is preceded by its length.
 fn over_tcp(server: SocketAddr, query: &Query, deadline: Deadline) -> std::io::Result<Option<Vec<IpAddr>>> {
     let mut stream = TcpStream::connect_timeout(&server, deadline.timeout()?)?;
     let mut message = (query.bytes.len() as u16).to_be_bytes().to_vec();
@@ -313,7 +314,7 @@ fn read_exact(stream: &mut TcpStream, mut buffer: &mut [u8], deadline: Deadline)
     Ok(())
 }
 
-/// IPv4 and IPv6 in turn, so that the absence of one does not hide the other.
+/// Mixes IPv4 and IPv6 addresses in turn, so that a network without one of them still reaches the other.
 fn alternate(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
     let mut mixed = Vec::new();

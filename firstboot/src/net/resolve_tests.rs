@@ -8,7 +8,7 @@ use simple_dns::rdata::{A, AAAA};
 use super::*;
 use crate::host::root::Root;
 
-/// What the name server of a test does with one question.
+/// The reaction of a test's name server to one question.
 enum Reply {
     V4(u8),
     NoSuchName,
@@ -17,8 +17,8 @@ enum Reply {
     Silence,
 }
 
-/// A name server that gives `reply` of the asked name for A, and nothing for AAAA unless the name begins with
-/// `six`.
+/// A name server that answers questions for A with `reply` of the name. For AAAA it has no address unless the
+/// name begins with `six`.
 fn name_server(reply: impl Fn(&str) -> Reply + Send + 'static) -> SocketAddr {
     let (udp, tcp) = loop {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();

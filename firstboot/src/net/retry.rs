@@ -1,7 +1,7 @@
-//! Trying again: exponential back-off with full jitter, so that a thousand nodes that boot together do not
-//! come back together.
+//! Retries: exponential back-off with full jitter, so that a thousand nodes that boot together do not retry
+//! together.
 //!
-//! After the failure number n the wait is random between 0 and base × 2ⁿ, bounded
+//! After failure number n, the wait is random between 0 and base × 2ⁿ, up to a limit
 //! (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 
 use std::thread;
@@ -12,17 +12,17 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{Deadline, Error};
 use crate::error::{Failure, Result};
 
-/// The first bound of a wait.
+/// The upper bound of the first wait.
 const BASE: Duration = Duration::from_millis(500);
-/// The last.
+/// The upper bound of all waits.
 const CAP: Duration = Duration::from_secs(15);
-/// Never less, whatever the dice say.
+/// The shortest wait.
 const FLOOR: Duration = Duration::from_millis(50);
 
-/// Less than this is no time for an answer.
+/// The shortest useful time for a request.
 const SHORTEST_TRY: Duration = Duration::from_millis(20);
 
-/// How long to wait before the next try.
+/// Computes the wait before the next try.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     base: Duration,
@@ -33,29 +33,29 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// With random waits.
+    /// Waits with random jitter.
     pub fn new() -> Self {
         let mut seed = [0; 8];
-        // Without randomness the waits are those of the process id: spread enough.
+        // Without randomness, the process ID is the seed, which spreads the waits well enough.
         if SystemRandom::new().fill(&mut seed).is_err() {
             seed = u64::from(std::process::id()).to_le_bytes();
         }
         Self::seeded(u64::from_le_bytes(seed))
     }
 
-    /// The same waits for the same seed.
+    /// Gives the same waits for the same seed.
     pub fn seeded(seed: u64) -> Self {
         Self { base: BASE, cap: CAP, failures: 0, last: None, state: seed }
     }
 
-    /// With other bounds.
+    /// Changes the bounds of the waits.
     #[must_use]
     pub fn between(mut self, base: Duration, cap: Duration) -> Self {
         (self.base, self.cap) = (base, cap);
         self
     }
 
-    /// The wait after one more failure. What the server asks for is obeyed, and spread beyond it.
+    /// The wait after one more failure. It is never shorter than the server asks for.
     pub fn wait(&mut self, retry_after: Option<Duration>) -> Duration {
         let bound = self.base.saturating_mul(1 << self.failures.min(16)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
@@ -68,13 +68,13 @@ impl Backoff {
         self.failures
     }
 
-    /// Begins anew, after a success.
+    /// Starts again after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
         self.last = None;
     }
 
-    /// Uniform in 0 … 1 (splitmix64).
+    /// A number between 0 and 1, uniformly distributed (splitmix64).
     fn fraction(&mut self) -> f64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -90,7 +90,7 @@ impl Default for Backoff {
     }
 }
 
-/// Calls `attempt` until it succeeds, fails for good, or the next try would come too late.
+/// Calls `attempt` until it succeeds, fails permanently, or the next try would be too late.
 pub fn until<T>(
     deadline: Deadline,
     backoff: &mut Backoff,
@@ -107,14 +107,14 @@ pub fn until<T>(
     }
 }
 
-/// Waits after a failure that may heal; otherwise gives it back.
+/// Waits after a transient failure. Returns any other failure.
 pub fn pause(deadline: Deadline, backoff: &mut Backoff, error: Error) -> Result<()> {
     if !error.failure.transient {
         return Err(error.failure);
     }
     let wait = backoff.wait(error.retry_after);
     let error = match backoff.last.take() {
-        // The deadline cut this try short: the one before knows more.
+        // The deadline cut this try short, so the error of the previous one says more.
         Some(last) if deadline.has_passed() => Error { failure: last, ..error },
         _ => error,
     };
@@ -123,7 +123,7 @@ pub fn pause(deadline: Deadline, backoff: &mut Backoff, error: Error) -> Result<
     if in_time {
         thread::sleep(wait);
     }
-    // A try without time for an answer would only replace the reason by a time-out.
+    // A try without time for an answer would only replace the reason with a timeout.
     if in_time && deadline.remaining() >= SHORTEST_TRY {
         Ok(())
     } else {

@@ -1,8 +1,8 @@
-//! A client of a metadata service: HTTP without TLS on an address of the link, bounded, with retries where
-//! they help.
+//! A client of a metadata service: HTTP without TLS on a link-local address, with limits and with retries of
+//! transient failures.
 //!
-//! No proxy, no redirects, no names: literal addresses only. Anyone on the link may answer, so nothing here
-//! trusts the answer.
+//! It uses literal addresses only: no names, no proxy, no redirects. Any machine on the link may answer, so
+//! nothing here trusts the answer.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -21,32 +21,32 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::host::network;
 use crate::host::root::Root;
 
-/// The longest that one of several addresses may take to accept a connection.
+/// Time limit for one of several addresses to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// The longest that one request may take.
+/// Time limit of one request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-/// Bounds of the waits between tries: a service that comes late is waited for by the second.
+/// Bounds of the waits between tries. They are short because a service may start late.
 const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// A session: one request gets a value that all others must carry, such as EC2's IMDSv2 token.
+/// A session: one request gets a value that all others must send, such as EC2's IMDSv2 token.
 #[derive(Debug, Clone, Copy)]
 pub struct Session {
-    /// The path that gives the value, by PUT.
+    /// The path of the value, for a PUT request.
     pub path: &'static str,
     /// The header of that request: name and value.
     pub ask: (&'static str, &'static str),
-    /// The header that carries it afterwards.
+    /// The header for the value in later requests.
     pub carry: &'static str,
 }
 
-/// What a service expects of every request.
+/// The rules of a service for all requests.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Protocol {
     /// Headers of every request.
     pub headers: &'static [(&'static str, &'static str)],
-    /// A header that every answer must have, with its value: otherwise another program answers.
+    /// A header that every answer must have, with its value. Without it, another program answers.
     pub answers_with: Option<(&'static str, &'static str)>,
-    /// The session, where there is one.
+    /// The session, if there is one.
     pub session: Option<Session>,
     /// Whether requests must come from a port below 1024, which only root can use.
     pub privileged_port: bool,
@@ -61,25 +61,25 @@ pub struct Service {
     deadline: Deadline,
     session: Option<Zeroizing<String>>,
     client: Client,
-    /// The address that accepted a connection; from then on the only one.
+    /// The address that accepted a connection. Later requests use only this one.
     answering: Option<String>,
 }
 
 /// One request.
 #[derive(Debug, Clone, Default)]
 pub struct Request<'a> {
-    /// GET when none is given.
+    /// The method; GET by default.
     pub method: Method,
-    /// From the first slash on.
+    /// The path, from the first slash on.
     pub path: &'a str,
-    /// Beside those of the service.
+    /// Headers besides those of the service.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The body; none is sent when it is empty.
+    /// The body. An empty one is not sent.
     pub body: &'a [u8],
 }
 
 impl Service {
-    /// The service at the first of `addresses` that answers; all its requests together have until `deadline`.
+    /// The service at the first of `addresses` that answers. All its requests together end by `deadline`.
     pub fn new(addresses: &[&str], protocol: Protocol, deadline: Deadline) -> Self {
         let addresses = addresses.iter().map(|address| in_url(address)).collect();
         let mut network = Network::new(Root::default());
@@ -89,37 +89,38 @@ impl Service {
         Self { addresses, protocol, deadline, session: None, client, answering: None }
     }
 
-    /// The addresses, as they stand in URLs.
+    /// The addresses, in the form for URLs.
     #[cfg(test)]
     pub(crate) fn addresses(&self) -> &[String] {
         &self.addresses
     }
 
-    /// What must be there. A missing answer may only be late, so it is tried until the deadline.
+    /// Gets a value that must exist. A missing one may only be late, so the request is repeated until the
+    /// deadline.
     pub fn get(&mut self, path: &str) -> Result<Zeroizing<Vec<u8>>> {
         self.send(&Request { path, ..Request::default() })
     }
 
-    /// Like [`Service::get`], as text without the blanks around it.
+    /// Like [`Service::get`], as trimmed text.
     pub fn text(&mut self, path: &str) -> Result<String> {
         let bytes = self.get(path)?;
         self.as_text(path, &bytes)
     }
 
-    /// What may be missing: none for 404, 204, and an empty answer. Get what must be there first: then the
-    /// service is known to be up.
+    /// Gets a value that may be missing: none for 404, 204 and an empty answer. Call [`Service::get`] for a
+    /// required value first, so that the service is known to be up.
     pub fn find(&mut self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         self.with_retry(&Request { path, ..Request::default() }, true)
             .map(|body| body.filter(|body| !body.is_empty()))
     }
 
-    /// Like [`Service::find`], as text without the blanks around it.
+    /// Like [`Service::find`], as trimmed text.
     pub fn find_text(&mut self, path: &str) -> Result<Option<String>> {
         let Some(bytes) = self.find(path)? else { return Ok(None) };
         self.as_text(path, &bytes).map(|text| Some(text).filter(|text| !text.is_empty()))
     }
 
-    /// Any request; its answer's body.
+    /// Sends any request. Returns the body of the answer.
     pub fn send(&mut self, request: &Request) -> Result<Zeroizing<Vec<u8>>> {
         self.with_retry(request, false).map(Option::unwrap_or_default)
     }
@@ -130,7 +131,7 @@ impl Service {
         format!("http://{}{}", address.map_or("", String::as_str), path.split('?').next().unwrap_or_default())
     }
 
-    /// A failure about what `path` gave.
+    /// A failure about the content of `path`.
     pub fn wrong(&self, path: &str, why: impl std::fmt::Display) -> Failure {
         Failure::new(ErrorKind::Source, format!("{}: {why}", self.url(path)))
     }
@@ -160,7 +161,7 @@ impl Service {
     ) -> std::result::Result<Option<Zeroizing<Vec<u8>>>, Error> {
         self.begin_session()?;
         let mut reply = self.exchange(request)?;
-        // Some say 403 to a session that has ended.
+        // Some services answer 403 if the session has ended.
         if matches!(reply.status, 401 | 403) && self.session.take().is_some() {
             self.begin_session()?;
             reply = self.exchange(request)?;
@@ -199,7 +200,7 @@ impl Service {
                 .help("the metadata service is switched off for this machine, or refuses it"),
             _ => self.wrong(path, format!("it answers {status}")),
         };
-        // 404 and 410 are what services answer before they know the machine.
+        // Services answer 404 or 410 before they know the machine.
         let is_passing = may_pass(status) || matches!(status, 404 | 410);
         let failure = if is_passing { failure.transient() } else { failure };
         Err(Error {
@@ -221,7 +222,8 @@ impl Service {
         }
     }
 
-    /// One request on the open connection, or on a new one: services close idle connections at any time.
+    /// Sends a request on the open connection, or on a new one, because services close idle connections at
+    /// any time.
     fn exchange(&mut self, request: &Request) -> std::result::Result<Reply, Error> {
         let deadline = self.deadline.within(REQUEST_LIMIT);
         let sent = self.connect(deadline).and_then(|()| {
@@ -243,7 +245,7 @@ impl Service {
         head(&request.method, &url, &host, headers, request.body.len()).map_err(Fault::Protocol)
     }
 
-    /// Finds the address that accepts a connection, and stays with it.
+    /// Finds the address that accepts a connection, and keeps it.
     fn connect(&mut self, deadline: Deadline) -> std::result::Result<(), Fault> {
         if self.answering.is_some() {
             return Ok(());
@@ -256,7 +258,7 @@ impl Service {
         Ok(())
     }
 
-    /// Everything below HTTP may heal, and another address may answer the next time.
+    /// All errors below HTTP are transient, and another address may answer the next time.
     fn unanswered(&mut self, request: &Request, fault: &Fault, deadline: Deadline) -> Error {
         let failure = self.wrong(request.path, fault.why(deadline));
         self.answering = None;
@@ -264,7 +266,7 @@ impl Service {
     }
 }
 
-/// An address as it stands in a URL. A link-local one is on every interface unless it names one.
+/// Parses an address from a URL. A link-local address without an interface means every interface.
 fn in_url(address: &str) -> String {
     match address.parse::<Ipv6Addr>() {
         Ok(ip) if ip.is_unicast_link_local() => format!("[{ip}%]"),
@@ -273,7 +275,7 @@ fn in_url(address: &str) -> String {
     }
 }
 
-/// What an address stands for: with a `%` and no name behind it, one address on every interface.
+/// The socket addresses for an address. A `%` without a name after it means the address on every interface.
 fn candidates(address: &str) -> Vec<(String, SocketAddr)> {
     if let Ok(parsed) = address.parse::<SocketAddr>() {
         return vec![(address.to_owned(), parsed)];
@@ -291,7 +293,7 @@ fn candidates(address: &str) -> Vec<(String, SocketAddr)> {
         .collect()
 }
 
-/// A zone means something only on this machine: it does not belong in a URL (RFC 9844).
+/// A zone has a meaning only on this machine, so it does not belong in a URL (RFC 9844).
 fn without_zone(address: &str) -> String {
     match address.split_once('%') {
         Some((ip, _)) => format!("{ip}]"),

@@ -5,8 +5,8 @@ use std::thread;
 
 use super::*;
 
-/// A service that answers each request with the next of `answers`, one connection a request; and what it was
-/// asked.
+/// A service that answers each request with the next of `answers`, one connection per request; and the
+/// requests.
 struct Scripted {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,

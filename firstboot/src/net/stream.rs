@@ -1,17 +1,18 @@
-//! Bytes to and from one server, and what can go wrong with them.
+//! Bytes to and from one server, and their errors.
 
 use std::io;
 
 use super::Deadline;
 use crate::error::Failure;
 
-/// A stream of bytes whose every operation ends by a deadline.
+/// A stream of bytes. Every operation ends by a deadline.
 pub(crate) trait Stream {
-    /// Sends everything.
+    /// Sends all bytes.
     fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Fault>;
-    /// Receives at least one more byte into the inbox; false when the peer has properly ended the stream.
+    /// Receives at least one more byte into the inbox. Returns false if the peer has properly ended the
+    /// stream.
     fn fill(&mut self, deadline: Deadline) -> Result<bool, Fault>;
-    /// What was received and not consumed yet.
+    /// The received bytes that are not consumed yet.
     fn inbox(&self) -> &[u8];
     /// Drops the first bytes of the inbox.
     fn consume(&mut self, length: usize);
@@ -22,22 +23,22 @@ pub(crate) trait Stream {
 pub(crate) enum Fault {
     /// The server's name has no address.
     Name(Failure),
-    /// The operating system's error, time-outs included, and what was being done.
+    /// The operating system's error, including timeouts, and the action that failed.
     Io(&'static str, io::Error),
     /// The TLS layer's error.
     Tls(rustls::Error),
-    /// The peer closed the connection before it sent a byte of the answer.
+    /// The peer closed the connection before the first byte of the answer.
     Closed,
     /// The peer closed the connection in the middle of the answer.
     Truncated,
     /// The answer is not HTTP/1.1.
     Protocol(String),
-    /// The answer is longer than this many bytes.
+    /// The answer is longer than this number of bytes.
     TooLong(usize),
 }
 
 impl Fault {
-    /// What went wrong, in words for people; `deadline` was the exchange's.
+    /// A description for the operator; `deadline` is that of the exchange.
     pub fn why(&self, deadline: Deadline) -> String {
         match self {
             Self::Name(failure) => failure.message.clone(),
@@ -53,12 +54,12 @@ impl Fault {
         }
     }
 
-    /// Whether the same request may be answered the next time.
+    /// Whether the same request may succeed the next time.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Io(..) | Self::Closed | Self::Truncated)
     }
 
-    /// Whether the peer had closed an idle connection, so that the same request deserves a new one.
+    /// Whether the peer had closed an idle connection. Then the request is sent again on a new one.
     pub fn is_stale(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
         match self {

@@ -8,7 +8,7 @@ use super::trust::Authorities;
 use crate::host::root::Root;
 use crate::kubernetes::server::Server;
 
-/// A server as an API server.
+/// A server, used as an API server.
 pub(crate) trait ApiServer {
     fn server(&self) -> Server;
 }
@@ -19,7 +19,7 @@ impl ApiServer for TestServer {
     }
 }
 
-/// An authority as one that is trusted.
+/// A certificate authority, used as a trusted one.
 pub(crate) trait Trusted {
     fn authorities(&self) -> Authorities;
 }
@@ -30,12 +30,12 @@ impl Trusted for Ca {
     }
 }
 
-/// A network without files of a machine.
+/// A network without a machine's files.
 pub(crate) fn network() -> Network {
     Network::new(Root::at("/nonexistent"))
 }
 
-/// An answer of the API server that is no success.
+/// An API server's answer without success.
 pub(crate) fn status(code: u16, message: &str) -> Reply {
     Reply::Json(
         code,

@@ -1,4 +1,4 @@
-//! TLS configurations: which certificates a connection accepts, and which one it shows.
+//! TLS configurations: which certificates a connection accepts, and which one it presents.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,7 +17,8 @@ use super::trust::{Authorities, ClientCertificate, Trust, provider};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::text::hex;
 
-/// A configuration that accepts the servers of `trust`, and shows `certificate` when asked for one.
+/// A configuration that accepts the servers of `trust`, and presents `certificate` if the server requests
+/// one.
 pub(crate) fn config(trust: &Trust, certificate: Option<&ClientCertificate>) -> Result<Arc<ClientConfig>> {
     let authorities = match trust {
         Trust::Nobody => {
@@ -32,12 +33,12 @@ pub(crate) fn config(trust: &Trust, certificate: Option<&ClientCertificate>) -> 
 }
 
 /// A configuration that accepts every certificate, for a connection whose chain is verified afterwards. The
-/// peer still proves that it has the key of the certificate that it shows.
+/// peer still proves that it has the key of its certificate.
 pub(crate) fn unverified() -> Result<Arc<ClientConfig>> {
     with_verifier(Accepts::Any, None)
 }
 
-/// The name that the server's certificate must have: `name`, or else the host.
+/// The name that the server's certificate must have: `name`, else the host.
 pub(crate) fn server_name(endpoint: &Endpoint, name: Option<&str>) -> Result<ServerName<'static>> {
     let host = name.unwrap_or(&endpoint.host);
     let host = host.split('%').next().unwrap_or(host).to_owned();
@@ -60,7 +61,7 @@ fn with_verifier(accepts: Accepts, certificate: Option<&ClientCertificate>) -> R
     with_client(builder()?.dangerous().with_custom_certificate_verifier(verifier), certificate)
 }
 
-/// HTTP/1.1 only; no resumption, which would save nothing: there is one connection.
+/// HTTP/1.1 only. Session resumption would save nothing, because there is one connection.
 fn with_client(
     builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
     certificate: Option<&ClientCertificate>,
@@ -79,7 +80,7 @@ fn with_client(
     Ok(Arc::new(config))
 }
 
-/// A verifier that asks for other things than a known CA.
+/// A verifier with other rules than a known CA.
 #[derive(Debug)]
 struct Verifier {
     accepts: Accepts,
@@ -157,7 +158,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A pinned key counts as long as its certificate does.
+/// A pinned key is accepted while its certificate is valid.
 fn check_validity(
     certificate: &CertificateDer<'_>,
     now: UnixTime,

@@ -31,7 +31,7 @@ fn a_key_of_the_server_or_of_a_ca_that_it_sends_is_enough_and_nothing_else() {
         (vec![own_key.clone()], vec![&own], "b.example", false),
         (vec![ca_key.clone()], vec![&own, &ca_der], "a.example", true),
         (vec![ca_key.clone()], vec![&own, &ca_der], "b.example", false),
-        // The CA is pinned but did not sign: it was only sent along.
+        // The CA is pinned and was sent, but did not sign the certificate.
         (vec![other_key.clone()], vec![&own, &other_der], "a.example", false),
         (vec![ca_key.clone()], vec![&own], "a.example", false),
         (vec![key_of(&old)], vec![&old], "a.example", false),

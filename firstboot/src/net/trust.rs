@@ -1,4 +1,4 @@
-//! Which certificates are trusted, and what it means when one is not.
+//! Which certificates are trusted, and the errors if one is not.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,20 +16,20 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::text::{hex, one_line};
 
-/// Certificates of one bundle that are read; a cluster has one to three.
+/// Limit on the certificates of one bundle. A cluster has one to three.
 const MOST_CERTIFICATES: usize = 64;
 
-/// Which server may answer. The certificate must name the URL's host in any case.
+/// Which servers are trusted. In any case, the certificate must name the URL's host.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// No certificate is asked for: plain HTTP.
+    /// No certificate: plain HTTP.
     Nobody,
     /// The CAs of the machine's image.
     System,
-    /// These CAs alone.
+    /// Only these CAs.
     Authorities(Authorities),
-    /// Any of these keys: lower-case hex SHA-256 of the SubjectPublicKeyInfo, without `sha256:`, of the
-    /// server's own certificate or of a CA that it sends with it.
+    /// Any of these keys, of the server's certificate or of a CA that it sends along: lower-case hex SHA-256
+    /// of the SubjectPublicKeyInfo, without `sha256:`.
     Keys(Vec<String>),
 }
 
@@ -42,8 +42,8 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// Reads every certificate of a PEM bundle. CAs that kubeadm made before 1.28 have the serial number 0:
-    /// they are as good as others.
+    /// Reads every certificate of a PEM bundle. CAs that kubeadm made before 1.28 have the serial number 0,
+    /// which is accepted.
     pub fn from_pem(pem: &[u8]) -> std::result::Result<Self, String> {
         let mut certificates = Vec::new();
         let mut roots = RootCertStore::empty();
@@ -75,7 +75,7 @@ impl Authorities {
         Ok(Self { pem: Vec::new(), certificates: Vec::new(), roots: Arc::new(roots) })
     }
 
-    /// The bundle as it was read; empty for the system's.
+    /// The original text of the bundle; empty for the system's.
     pub fn pem(&self) -> &[u8] {
         &self.pem
     }
@@ -95,7 +95,7 @@ impl Authorities {
             .collect()
     }
 
-    /// When all certificates of the bundle are valid together; none for the system's.
+    /// The time in which all certificates of the bundle are valid; none for the system's.
     pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
         self.certificates
             .iter()
@@ -103,8 +103,8 @@ impl Authorities {
             .reduce(|all, one| (all.0.max(one.0), all.1.min(one.1)))
     }
 
-    /// The CAs that hold at the time `now`. rustls asks what it is told to trust for no date, while Go's
-    /// verifier, the kubelet's, does. `date` is what the server says about the time, if it said anything.
+    /// The CAs that are valid at the time `now`. rustls ignores the validity dates of trusted CAs, but Go's
+    /// verifier in the kubelet does not. `date` is the server's time, if it sent one.
     pub(super) fn roots_at(&self, now: SystemTime, date: Option<SystemTime>) -> Result<Arc<RootCertStore>> {
         let holds = |certificate: &&CertificateDer<'_>| {
             period(certificate).is_none_or(|(from, until)| from <= now && now <= until)
@@ -121,7 +121,7 @@ impl Authorities {
         Ok(Arc::new(roots))
     }
 
-    /// The failure of a bundle of which no CA holds at the time `now`.
+    /// The failure of a bundle without a valid CA at the time `now`.
     fn out_of_date(&self, now: SystemTime, date: Option<SystemTime>) -> Failure {
         let periods = || self.certificates.iter().filter_map(period);
         let clock = httpdate::fmt_http_date(now);
@@ -146,8 +146,8 @@ impl Authorities {
         .help("set the clock (NTP, hypervisor); if it is right, the cluster needs a new CA")
     }
 
-    /// Whether the server that showed `chain` is `name`, now. `date` is the server's own time, if it sent
-    /// one.
+    /// Whether the server with the certificates `chain` is `name`, now. `date` is the server's time, if it
+    /// sent one.
     pub(crate) fn verify(
         &self,
         chain: &[CertificateDer<'_>],
@@ -167,7 +167,7 @@ impl Authorities {
     }
 }
 
-/// From when to when a certificate is valid; none if it cannot be read.
+/// The validity of a certificate; none if it cannot be read.
 fn period(der: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {
     let validity = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate.validity;
     Some((validity.not_before.to_system_time(), validity.not_after.to_system_time()))
@@ -201,14 +201,13 @@ impl ClientCertificate {
         Ok(Self { chain, key, pem })
     }
 
-    /// The certificate's and the key's PEM, as they were read.
+    /// The original PEM text of certificate and key.
     pub fn pem(&self) -> (&Secret, &Secret) {
         (&self.pem.0, &self.pem.1)
     }
 }
 
-/// The failure of a TLS handshake with `peer`. `date` is what the server says about the time, if it said
-/// anything.
+/// The failure of a TLS handshake with `peer`. `date` is the server's time, if it sent one.
 pub(crate) fn failure(peer: &str, error: &rustls::Error, date: Option<SystemTime>) -> Failure {
     match error {
         rustls::Error::InvalidCertificate(reason) => certificate_failure(peer, reason, date),
@@ -254,7 +253,7 @@ fn certificate_failure(peer: &str, reason: &CertificateError, date: Option<Syste
     }
 }
 
-/// The name of an error that has no words of its own, without the values in it.
+/// The name of an error without a message here, without its values.
 fn plain_words(error: &CertificateError) -> String {
     let text = error.to_string();
     text.split(['{', '(']).next().unwrap_or(&text).trim().to_owned()
@@ -271,7 +270,7 @@ fn clock(peer: &str, what: &str, limit: UnixTime, now: UnixTime) -> Failure {
     )
 }
 
-/// The names of a certificate as rustls lists them, without its type names.
+/// The names of a certificate from rustls' list, without type names.
 fn names(presented: &[String]) -> String {
     let name = |text: &String| {
         let inner = text.split_once('(').map_or(text.as_str(), |(_, rest)| rest.trim_end_matches(')'));
@@ -291,7 +290,7 @@ fn shown(time: UnixTime) -> String {
     httpdate::fmt_http_date(system_time(time))
 }
 
-/// What TLS and certificates are computed with.
+/// The cryptography for TLS and certificates.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

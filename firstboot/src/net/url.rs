@@ -1,25 +1,25 @@
-//! `http://` and `https://` URLs: the server, and what is asked of it.
+//! `http://` and `https://` URLs: server and path.
 
 use std::str::FromStr;
 
 use super::Endpoint;
 use crate::text::one_line;
 
-/// A URL without credentials and fragment.
+/// A URL without credentials or fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// Whether it is `https://`.
     pub is_secure: bool,
     /// The server.
     pub endpoint: Endpoint,
-    /// From the first slash on, with the query.
+    /// Path and query, from the first slash on.
     pub path: String,
 }
 
 impl FromStr for Url {
     type Err = String;
 
-    /// Reads a URL; the port may be left out. Credentials in it are refused: messages would show them.
+    /// Reads a URL. The port is optional. Credentials in it are refused, because messages would show them.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.split('#').next().unwrap_or_default();
         let (is_secure, rest, port) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
@@ -47,15 +47,15 @@ impl Url {
         }
     }
 
-    /// What the header `Host` says: the port only where it is not the scheme's. An IPv6 zone means something
-    /// only on this machine, so it is left out (RFC 9844).
+    /// The value of the header `Host`, with the port only if it is not the scheme's default. An IPv6 zone has
+    /// a meaning only on this machine, so it is left out (RFC 9844).
     pub fn host(&self) -> String {
         let host = without_zone(&self.endpoint).to_string();
         let port = if self.is_secure { ":443" } else { ":80" };
         host.strip_suffix(port).unwrap_or(&host).to_owned()
     }
 
-    /// The URL that is sent: without an IPv6 zone.
+    /// The URL as it is sent, without an IPv6 zone.
     pub(super) fn target(&self) -> String {
         let scheme = if self.is_secure { "https" } else { "http" };
         let host = if self.is_secure { without_zone(&self.endpoint).to_string() } else { self.host() };
@@ -63,7 +63,7 @@ impl Url {
     }
 }
 
-/// Host and port of a URL's authority; `port` when it names none.
+/// Host and port of a URL's authority; `port` is the default.
 pub(crate) fn endpoint(authority: &str, port: u16) -> Result<Endpoint, String> {
     if authority.contains('@') {
         return Err("the server's URL holds credentials".to_owned());
@@ -77,7 +77,7 @@ fn without_zone(endpoint: &Endpoint) -> Endpoint {
     Endpoint { host, port: endpoint.port }
 }
 
-/// A URL as a message shows it: without its query, which may be secret.
+/// A URL for messages, without its query, which may be secret.
 pub fn shown(url: &str) -> String {
     one_line(url.split(['?', '#']).next().unwrap_or_default())
 }

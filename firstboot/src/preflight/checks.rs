@@ -1,19 +1,19 @@
-//! The list of checks, in the order in which they are made: kubeadm's in kubeadm's order, then those that
-//! kubeadm lacks.
+//! The list of checks, in the order in which they run: kubeadm's in kubeadm's order, then those that kubeadm
+//! lacks.
 
 use super::Level::{Error, Off, Warning};
 use super::Stage::{Cluster, Machine};
 use super::{Check, Context, Level, Name, Problem, Stage};
 use super::{cluster, files, network, node, proxy, runtime, system};
 
-/// The check that is made first.
+/// The check that runs first.
 pub const PRIVILEGED: &str = "IsPrivilegedUser";
 
 type Levels = &'static [(u16, Level)];
 
 const ERROR: Levels = &[(0, Error)];
 const WARNING: Levels = &[(0, Warning)];
-/// Gone when kubeadm stopped asking for what the runtime needs (1.33).
+/// kubeadm dropped these checks with 1.33, because only the runtime needs the programs.
 const ERROR_UNTIL_1_33: Levels = &[(0, Error), (33, Off)];
 const WARNING_UNTIL_1_33: Levels = &[(0, Warning), (33, Off)];
 const WARNING_UNTIL_1_32: Levels = &[(0, Warning), (32, Off)];
@@ -42,7 +42,7 @@ const fn named(
 
 /// All checks.
 pub const CHECKS: &[Check] = &[
-    // kubeadm's.
+    // kubeadm's checks.
     check(PRIVILEGED, Machine, ERROR, system::privileged),
     check("DirAvailable--etc-kubernetes-manifests", Machine, &[(0, Error), (23, Off)], files::manifests),
     check("FileAvailable--etc-kubernetes-kubelet.conf", Machine, ERROR, files::kubelet_conf),
@@ -92,7 +92,7 @@ pub const CHECKS: &[Check] = &[
     check("Port-10250", Machine, ERROR, network::kubelet_port),
     named(files::ca_certificate_name, Machine, ERROR, files::ca_certificate),
     check("HTTPProxy", Machine, WARNING, proxy::endpoint_through_proxy),
-    // The agent's own, of the machine.
+    // The agent's own checks of the machine.
     check("NodeName", Machine, ERROR, node::name),
     check("ProductUUID", Machine, WARNING, node::product_uuid),
     check("WritableFolders", Machine, ERROR, files::writable),
@@ -104,7 +104,7 @@ pub const CHECKS: &[Check] = &[
     check("SELinux", Machine, WARNING, node::selinux),
     check("DockerVersion", Machine, &[(0, Warning), (24, Off)], runtime::docker_version),
     check("VolumePluginFolder", Machine, WARNING, files::volume_plugins),
-    // The agent's own, once the cluster is known.
+    // The agent's own checks once the cluster is known.
     check("ClockSkew", Cluster, ERROR, cluster::clock),
     part_of("KubeletVersion", check("VersionSkew", Cluster, ERROR, cluster::version)),
     check("CgroupDriver", Cluster, ERROR, cluster::cgroup_driver),

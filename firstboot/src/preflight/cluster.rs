@@ -1,4 +1,4 @@
-//! The agent's own checks that need to know the cluster: its clock, its version, the kubelet's configuration.
+//! The agent's own checks that need the cluster's data: its clock, its version, the kubelet's configuration.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,13 +10,14 @@ use crate::host::cri::CgroupDriver;
 use crate::host::kernel::{self, Cgroups};
 use crate::host::network::parse_address;
 
-/// Certificates are dated five minutes back: a clock that is further behind finds its own not valid yet.
+/// Certificates are valid from five minutes before they are issued. To a clock that is further behind, a new
+/// certificate is not valid yet.
 const BEHIND: Duration = Duration::from_secs(5 * 60);
 
-/// Tokens of service accounts last an hour: a clock that is further ahead finds new ones expired.
+/// Service account tokens are valid for an hour. To a clock that is further ahead, a new token has expired.
 const AHEAD: Duration = Duration::from_secs(60 * 60);
 
-/// A difference that is worth a word: a machine with time synchronisation is within it.
+/// From this difference on, the check warns. A machine with time synchronization stays below it.
 const NOTABLE: Duration = Duration::from_secs(60);
 
 /// ClockSkew.
@@ -61,7 +62,8 @@ fn spoken(seconds: u64) -> String {
 }
 
 /// VersionSkew, by the version skew policy (<https://kubernetes.io/releases/version-skew-policy/>): a kubelet
-/// is never newer than the API server, and at most three minors older; two before the server's 1.28.
+/// is never newer than the API server, and at most three minor versions older (two with a server before
+/// 1.28).
 pub fn version(context: &Context) -> Vec<Problem> {
     let (Some(Ok(kubelet)), Some(server)) =
         (&context.facts.kubelet, context.cluster.as_ref().and_then(|cluster| cluster.version))
@@ -85,8 +87,8 @@ pub fn version(context: &Context) -> Vec<Problem> {
     Vec::new()
 }
 
-/// CgroupDriver: the kubelet and the runtime must agree. From 1.31 on the kubelet takes over what the
-/// runtime's RuntimeConfig says.
+/// CgroupDriver: the kubelet and the runtime must agree. From 1.31 on the kubelet uses the driver from the
+/// runtime's RuntimeConfig.
 pub fn cgroup_driver(context: &Context) -> Vec<Problem> {
     let configured = context
         .kubelet_field("cgroupDriver")
@@ -104,7 +106,7 @@ pub fn cgroup_driver(context: &Context) -> Vec<Problem> {
     }
 }
 
-/// CgroupV1: from 1.35 on the kubelet refuses it, unless told otherwise.
+/// CgroupV1: from 1.35 on the kubelet refuses it, unless its configuration allows it.
 pub fn cgroup_v1(context: &Context) -> Vec<Problem> {
     if !matches!(kernel::cgroups(context.root), Cgroups::V1 | Cgroups::Hybrid) {
         return Vec::new();
@@ -122,7 +124,7 @@ pub fn cgroup_v1(context: &Context) -> Vec<Problem> {
         .alone()
 }
 
-/// KubeletSwap: with swap on, the kubelet does not start unless its configuration says that it may.
+/// KubeletSwap: with swap on, the kubelet does not start unless its configuration allows it.
 pub fn kubelet_swap(context: &Context) -> Vec<Problem> {
     let swaps = kernel::swaps(context.root);
     let configured = context.kubelet_field("failSwapOn").and_then(Value::as_bool).unwrap_or(true);
@@ -138,8 +140,8 @@ pub fn kubelet_swap(context: &Context) -> Vec<Problem> {
     .alone()
 }
 
-/// ResolvConf: the file that pods' name resolution begins with. With a loopback server in it CoreDNS asks
-/// itself and gives up.
+/// ResolvConf: the file with the name servers for pods. With a loopback server in it, CoreDNS asks itself and
+/// fails.
 pub fn resolv_conf(context: &Context) -> Vec<Problem> {
     const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
     let configured = context.kubelet_field("resolvConf").and_then(Value::as_str);
@@ -172,7 +174,7 @@ fn nameservers(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// NodeReadable: clusters made by kubeadm before 1.18 do not let a joining node see whether its name is
+/// NodeReadable: clusters made by kubeadm before 1.18 do not let a joining node check whether its name is
 /// taken.
 pub fn node_readable(context: &Context) -> Vec<Problem> {
     if !context.cluster.as_ref().is_some_and(|cluster| cluster.is_node_read_forbidden) {

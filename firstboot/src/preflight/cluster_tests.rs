@@ -1,4 +1,4 @@
-//! The checks that look at the cluster and at the runtime.
+//! Tests of the checks that look at the cluster and at the runtime.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! What the checks look at. Everything that takes time is gathered beforehand, at once.
+//! The input of the checks. Slow data is gathered before they run, in parallel.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -20,27 +20,27 @@ use crate::net::{self, Endpoint};
 /// The port that kubeadm checks.
 pub const KUBELET_PORT: u16 = 10250;
 
-/// How long docker may take to describe itself.
+/// Time limit of `docker info`.
 const DOCKER_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long one question to a runtime that is ready may take.
+/// Time limit of one request to a runtime that is ready.
 const RUNTIME_QUESTION: Duration = Duration::from_secs(5);
 
-/// How long a runtime is waited for that no service manager is about to start: another program may start it.
+/// Time to wait for a runtime that no service manager will start. Another program may start it.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Between two questions to the service manager.
+/// The pause between two questions to the service manager.
 const HOPE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Everything that a check may look at.
+/// The input of a check.
 pub struct Context<'a> {
     /// The machine's files.
     pub root: &'a Root,
-    /// Where programs are looked for, as in the variable PATH.
+    /// The folders of programs, in the format of the variable PATH.
     pub path: &'a str,
     /// The service manager.
     pub services: Services,
-    /// Whether this is root.
+    /// Whether the agent runs as root.
     pub is_privileged: bool,
     /// The node config.
     pub join: &'a JoinConfiguration,
@@ -48,19 +48,18 @@ pub struct Context<'a> {
     pub cri_socket: &'a str,
     /// The kubelet's configuration, as far as it is known.
     pub kubelet_config: Option<&'a Value>,
-    /// Whether an earlier run of the agent on this machine has begun this join: then the files it wrote may
-    /// be there.
+    /// Whether an earlier run on this machine began this join. Then the files that it wrote may exist.
     pub is_resumed: bool,
-    /// A variable of the environment.
+    /// Reads an environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// What took time to find out.
+    /// The slow data.
     pub facts: &'a Facts,
-    /// What is known of the cluster; none before discovery.
+    /// The data about the cluster; none before discovery.
     pub cluster: Option<Cluster>,
 }
 
 impl Context<'_> {
-    /// The kubelet's minor version, which decides what counts.
+    /// The kubelet's minor version, which decides the severity of problems.
     pub fn minor(&self) -> u16 {
         match &self.facts.kubelet {
             Some(Ok(version)) => version.minor,
@@ -68,7 +67,7 @@ impl Context<'_> {
         }
     }
 
-    /// The endpoints of the node config; a discovery file has its own, which is not read here.
+    /// The endpoints of the node config. The endpoint in a discovery file is not read here.
     pub fn endpoints(&self) -> &[Endpoint] {
         match &self.join.discovery {
             Discovery::Token { endpoints, .. } | Discovery::RequestedToken { endpoints, .. } => endpoints,
@@ -76,7 +75,7 @@ impl Context<'_> {
         }
     }
 
-    /// The last value of an argument of the kubelet, as the node config gives it.
+    /// The last value of a kubelet argument in the node config.
     pub fn argument(&self, name: &str) -> Option<&str> {
         self.join
             .node
@@ -91,71 +90,71 @@ impl Context<'_> {
         self.kubelet_config?.get(name)
     }
 
-    /// Whether the runtime is docker behind the kubelet's own shim, which speaks CRI only when the kubelet
+    /// Whether the runtime is docker behind the kubelet's own shim, which serves CRI only while the kubelet
     /// runs.
     pub fn is_dockershim(&self) -> bool {
         is_dockershim(self.cri_socket)
     }
 }
 
-/// Whether this socket is docker's or that of the kubelet's shim for it.
+/// Whether this socket is docker's, or that of the kubelet's shim for docker.
 pub fn is_dockershim(cri_socket: &str) -> bool {
     cri_socket.ends_with("/dockershim.sock") || cri_socket.ends_with("/docker.sock")
 }
 
-/// What is known of the cluster once discovery is through.
+/// The data about the cluster after discovery.
 #[derive(Debug, Clone, Default)]
 pub struct Cluster {
     /// The control plane's version.
     pub version: Option<Version>,
     /// The server's clock and this machine's.
     pub clock: Option<Clock>,
-    /// Whether the server refused (403) to show a node to the bootstrap token.
+    /// Whether the server refused (403) to show a Node to the bootstrap token.
     pub is_node_read_forbidden: bool,
 }
 
-/// Two clocks at the same moment, and when the server's certificates hold.
+/// Two clocks at the same moment, and the validity of the server's certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
-    /// This machine's.
+    /// This machine's clock.
     pub local: SystemTime,
-    /// The server's, from the Date of its answer.
+    /// The server's clock, from the Date of its answer.
     pub server: Option<SystemTime>,
-    /// From when to when the cluster's CA is valid.
+    /// The validity of the cluster's CA.
     pub valid: Option<(SystemTime, SystemTime)>,
 }
 
-/// What took time to find out. None: it was not asked.
+/// The slow data. None: it was not requested.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// What `kubelet --version` said.
+    /// The result of `kubelet --version`.
     pub kubelet: Option<Result<Version>>,
     /// The runtime.
     pub runtime: Option<Result<Runtime>>,
-    /// docker, when it is the runtime of an old kubelet.
+    /// docker, if it is the runtime of an old kubelet.
     pub docker: Option<Result<Docker>>,
-    /// What the node's name resolves to on this machine.
+    /// The addresses of the node's name on this machine.
     pub name: Option<Result<Vec<IpAddr>>>,
     /// This machine's addresses.
     pub addresses: Vec<Address>,
-    /// What the service manager says of the units that matter.
+    /// The service manager's answers about the units that matter.
     pub units: Units,
-    /// Why the kubelet's port cannot be listened on.
+    /// Why the agent cannot listen on the kubelet's port.
     pub port_taken: Option<String>,
 }
 
-/// What the service manager says: each question is a process of its own.
+/// The service manager's answers. They are slow, because each question starts a process.
 #[derive(Debug, Default)]
 pub struct Units {
     /// Whether the kubelet starts at boot.
     pub kubelet: Option<Result<Enablement>>,
-    /// Whether systemd-resolved runs: then /etc/resolv.conf may name it, and pods need the file with the
-    /// servers behind it.
+    /// Whether systemd-resolved runs. Then /etc/resolv.conf may name only it, and pods need the file with its
+    /// upstream servers.
     pub resolved_is_active: bool,
 }
 
 impl Units {
-    /// Asks.
+    /// Asks the service manager.
     pub fn ask(services: Services) -> Self {
         Self {
             kubelet: Some(services.enablement("kubelet")),
@@ -164,20 +163,20 @@ impl Units {
     }
 }
 
-/// A runtime that speaks CRI.
+/// A runtime that serves CRI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runtime {
     /// Name and version.
     pub version: RuntimeVersion,
     /// Whether it serves v1alpha2 (v1 is in `version`).
     pub serves_v1alpha2: bool,
-    /// What RuntimeConfig said; none when the runtime does not implement it.
+    /// The answer of RuntimeConfig; none if the runtime does not implement it.
     pub runtime_config: Option<CgroupDriver>,
     /// The cgroup driver, from RuntimeConfig or containerd's configuration.
     pub cgroup_driver: Option<CgroupDriver>,
 }
 
-/// docker's own words.
+/// The relevant output of `docker info`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Docker {
     /// `systemd` or `cgroupfs`
@@ -187,7 +186,7 @@ pub struct Docker {
 }
 
 impl Facts {
-    /// What can be seen at once.
+    /// Creates the input with all data that needs no wait.
     pub fn here(root: &Root) -> Self {
         let port_taken = root
             .is_machine()
@@ -206,16 +205,16 @@ impl Facts {
         }
     }
 
-    /// Whether a kubelet of `minor` takes over what the runtime's RuntimeConfig says, whatever it is told
-    /// (from 1.31 on).
+    /// Whether a kubelet of `minor` uses the driver from the runtime's RuntimeConfig and ignores its own
+    /// setting (from 1.31 on).
     pub fn is_followed_by_kubelet(&self, minor: u16) -> bool {
         minor >= 31 && matches!(&self.runtime, Some(Ok(runtime)) if runtime.runtime_config.is_some())
     }
 }
 
 impl Runtime {
-    /// Asks the runtime at `socket` below `root` as soon as it is there, for `limit` at most; not that long
-    /// where `services` say that nobody is about to start it.
+    /// Asks the runtime at `socket` below `root` as soon as it is there, for `limit` at most. Gives up
+    /// earlier if, by `services`, the runtime will not start.
     pub fn ask(root: &Root, socket: &str, limit: Duration, services: Services) -> Result<Self> {
         let path = cri::socket_path(socket)?;
         let service = service_of(&path);
@@ -237,15 +236,15 @@ impl Runtime {
     }
 }
 
-/// The service that serves a socket, by its name: `containerd`, `crio`, `cri-docker` (the unit of
+/// The name of the service behind a socket: `containerd`, `crio`, `cri-docker` (the unit of
 /// `cri-dockerd.sock`).
 fn service_of(socket: &Path) -> String {
     let name = socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if name == "cri-dockerd" { "cri-docker".to_owned() } else { name }
 }
 
-/// Whether a runtime that does not answer may still come, by its service manager, which is not asked at every
-/// try.
+/// Whether a runtime that does not answer may still start, by its service manager, which is not asked at
+/// every try.
 struct Hope<'a> {
     services: Services,
     service: &'a str,
@@ -253,7 +252,7 @@ struct Hope<'a> {
 }
 
 impl Hope<'_> {
-    /// Why it will not come; none while it may.
+    /// Why the runtime will not start; none while it may.
     fn is_lost(&mut self, waited: Duration, now: Instant) -> Option<String> {
         if self.asked.is_some_and(|asked| now.duration_since(asked) < HOPE_PAUSE) {
             return None;
@@ -271,7 +270,7 @@ impl Hope<'_> {
 }
 
 impl Docker {
-    /// Asks docker itself.
+    /// Asks docker.
     pub fn ask() -> Result<Self> {
         let format = "{{.CgroupDriver}} {{.ServerVersion}}";
         let output = command::run_checked("docker", &["info", "--format", format], DOCKER_LIMIT)?;

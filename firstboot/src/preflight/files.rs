@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Context, Problem};
 use crate::host::{command, files};
 
-/// Which package has a program, where its name does not say so.
+/// The packages of programs with another name.
 const PACKAGES: &[(&str, &str)] = &[
     ("crictl", "cri-tools"),
     ("ip", "iproute2"),
@@ -19,7 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mount", "mount (or util-linux)"),
 ];
 
-/// DirAvailable: static pods of an earlier life would start with the kubelet.
+/// DirAvailable: old static pods would start with the kubelet.
 pub fn manifests(context: &Context) -> Vec<Problem> {
     let is_used = fs::read_dir(context.root.path("/etc/kubernetes/manifests"))
         .is_ok_and(|mut entries| entries.next().is_some());
@@ -40,12 +40,12 @@ pub fn bootstrap_conf(context: &Context) -> Vec<Problem> {
     available(context, Path::new("/etc/kubernetes/bootstrap-kubelet.conf"))
 }
 
-/// FileAvailable for the cluster's CA, wherever the node config wants it.
+/// FileAvailable for the cluster's CA, at the path in the node config.
 pub fn ca_certificate(context: &Context) -> Vec<Problem> {
     available(context, &context.join.ca_cert_path)
 }
 
-/// kubeadm's name: every `/` of the path is a `-`.
+/// kubeadm's name of the check: the path with `-` for every `/`.
 pub fn ca_certificate_name(context: &Context) -> String {
     format!("FileAvailable-{}", context.join.ca_cert_path.display().to_string().replace('/', "-"))
 }
@@ -59,7 +59,7 @@ fn available(context: &Context, path: &Path) -> Vec<Problem> {
         .alone()
 }
 
-/// FileExisting: a program that the kubelet, the runtime or a network add-on runs.
+/// FileExisting for a program that the kubelet, the runtime or a network add-on runs.
 pub fn program(context: &Context, name: &str) -> Vec<Problem> {
     if command::find(context.root, context.path, name).is_some() {
         return Vec::new();
@@ -70,7 +70,7 @@ pub fn program(context: &Context, name: &str) -> Vec<Problem> {
         .alone()
 }
 
-/// WritableFolders: a read-only file system is found before it is half written.
+/// WritableFolders: finds a read-only file system before any file is written.
 pub fn writable(context: &Context) -> Vec<Problem> {
     let folders = ["/etc/kubernetes", "/var/lib/kubelet"];
     let problem =
@@ -91,8 +91,8 @@ fn unwritable(folder: &str, error: &io::Error) -> Problem {
     Problem::new(format!("{folder} cannot be written: {}", error.kind())).help(help)
 }
 
-/// VolumePluginFolder: where /usr is read-only, the kubelet cannot make the folder of FlexVolume drivers at
-/// its default place.
+/// VolumePluginFolder: if /usr is read-only, the kubelet cannot make the folder of FlexVolume drivers at its
+/// default path.
 pub fn volume_plugins(context: &Context) -> Vec<Problem> {
     const DEFAULT: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
     let configured = context.kubelet_field("volumePluginDir").and_then(|value| value.as_str());
@@ -106,8 +106,7 @@ pub fn volume_plugins(context: &Context) -> Vec<Problem> {
         .alone()
 }
 
-/// The folder itself, or the nearest one above it that exists. Links that are absolute are followed below the
-/// root.
+/// The folder itself, or its nearest parent that exists. Follows absolute links below the root.
 fn existing(context: &Context, folder: &Path) -> PathBuf {
     let mut folder = folder.to_owned();
     if let Ok(target) = fs::read_link(context.root.path(&folder)) {

@@ -1,4 +1,4 @@
-//! A healthy machine as a folder, and what is known of it; tests spoil one thing at a time.
+//! A healthy machine as a folder, with its data. Each test breaks one thing.
 
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::host::network::Address;
 use crate::host::root::Root;
 use crate::host::services::Services;
 
-/// Every program that any version of kubeadm looks for.
+/// All programs that any version of kubeadm looks for.
 const PROGRAMS: &[&str] = &[
     "crictl",
     "conntrack",
@@ -55,7 +55,7 @@ const FILES: &[(&str, &str)] = &[
     ("/usr/libexec/kubernetes/kubelet-plugins/volume/exec/keep", ""),
 ];
 
-/// A machine and what a test makes of it.
+/// A machine for a test.
 pub struct Machine {
     folder: tempfile::TempDir,
     pub root: Root,
@@ -103,7 +103,7 @@ impl Machine {
     }
 
     pub fn write(&self, path: &str, text: &str) {
-        // Not by host::files: hundreds of fixtures need not be flushed.
+        // Does not use host::files, because hundreds of fixtures need not be flushed.
         let path = self.root.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -153,7 +153,7 @@ impl Machine {
         let later = run(&context, Stage::Cluster);
         report.errors.extend(later.errors);
         report.warnings.extend(later.warnings);
-        // The free space of the test machine's disk must not matter.
+        // The result must not depend on the free space of the test machine's disk.
         report.warnings.retain(|finding| finding.name != "DiskSpace");
         report
     }

@@ -1,12 +1,12 @@
-//! What is checked before anything is changed: kubeadm's checks under kubeadm's names, and some that kubeadm
-//! lacks.
+//! Checks before anything is changed: kubeadm's checks under kubeadm's names, and some that kubeadm lacks.
 //!
 //! ```text
 //! Facts (the kubelet's version, runtime, name look-up: each bounded) ─► Context ─► CHECKS ─► Report
 //! ```
 //!
-//! A check is one row of [`CHECKS`] and one small function that looks at the [`Context`] and says what is
-//! wrong and how to mend it. It waits for nothing. Its severity is kubeadm's of the kubelet's minor version.
+//! A check is one row of [`CHECKS`] and one small function. The function looks at the [`Context`] and returns
+//! the problems and how to fix them. It waits for nothing. The severity is kubeadm's for the kubelet's minor
+//! version.
 
 pub mod checks;
 pub mod context;
@@ -24,22 +24,21 @@ pub use checks::CHECKS;
 pub use context::{Clock, Cluster, Context, Docker, Facts, Runtime, Units};
 pub use report::{Finding, Report, Severity};
 
-/// When a check can be made.
+/// When a check can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Before the network is used.
+    /// Before the first network request.
     Machine,
-    /// When the network is up, the runtime has answered, and the cluster's version, time and kubelet
-    /// configuration are known.
+    /// After the runtime has answered and the cluster's version, time and kubelet configuration are known.
     Cluster,
 }
 
-/// How a check's problems count.
+/// The severity of a check's problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// The check does not exist in this version.
     Off,
-    /// They are reported.
+    /// They are warnings.
     Warning,
     /// They stop the join.
     Error,
@@ -48,9 +47,9 @@ pub enum Level {
 /// A check's name.
 #[derive(Debug, Clone, Copy)]
 pub enum Name {
-    /// Always the same.
+    /// A constant name.
     Is(&'static str),
-    /// Made of a path of the node config.
+    /// A name made from a path in the node config.
     Of(fn(&Context) -> String),
 }
 
@@ -59,17 +58,17 @@ pub enum Name {
 pub struct Check {
     /// Its name in reports and in ignorePreflightErrors.
     pub name: Name,
-    /// kubeadm's check that covers this too: ignoring that one ignores this one.
+    /// kubeadm's check that covers this one too. Ignoring that check ignores this one.
     pub part_of: Option<&'static str>,
-    /// When it can be made.
+    /// When it can run.
     pub stage: Stage,
-    /// From which minor version of the kubelet on its problems count how.
+    /// The severity of its problems, by the first minor version of the kubelet that it applies to.
     pub levels: &'static [(u16, Level)],
-    /// What it does.
+    /// The function that finds the problems.
     pub look: fn(&Context) -> Vec<Problem>,
 }
 
-/// Something wrong.
+/// A problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     message: String,
@@ -87,13 +86,13 @@ impl Problem {
         self
     }
 
-    /// Counts as an error, whatever the check's level.
+    /// Makes it an error, whatever the level of the check.
     fn error(mut self) -> Self {
         self.level = Some(Level::Error);
         self
     }
 
-    /// Counts as a warning, whatever the check's level.
+    /// Makes it a warning, whatever the level of the check.
     fn warning(mut self) -> Self {
         self.level = Some(Level::Warning);
         self
@@ -104,10 +103,10 @@ impl Problem {
     }
 }
 
-/// The newest version whose preflight is known; what is assumed of a kubelet that does not say its version.
+/// The newest minor version whose checks are known. Also used for a kubelet of unknown version.
 const NEWEST_MINOR: u16 = 37;
 
-/// Makes all checks of `stage`. Without root nothing else is looked at, as in kubeadm.
+/// Runs all checks of `stage`. As in kubeadm, without root no other check runs.
 pub fn run(context: &Context, stage: Stage) -> Report {
     let mut report = Report::default();
     for check in CHECKS.iter().filter(|check| check.stage == stage) {
@@ -148,7 +147,7 @@ fn is_ignored(context: &Context, name: &str) -> bool {
 }
 
 impl Check {
-    /// The name, complete.
+    /// The complete name.
     pub fn name(&self, context: &Context) -> String {
         match self.name {
             Name::Is(name) => name.to_owned(),
@@ -156,7 +155,7 @@ impl Check {
         }
     }
 
-    /// How its problems count with a kubelet of `minor`.
+    /// The severity of its problems with a kubelet of `minor`.
     pub fn level(&self, minor: u16) -> Level {
         self.levels
             .iter()

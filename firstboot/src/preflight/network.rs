@@ -1,4 +1,4 @@
-//! Checks of names, addresses, routes and kernel parameters of the network.
+//! Checks of host names, addresses, routes and the network's kernel parameters.
 
 use std::net::IpAddr;
 
@@ -58,7 +58,7 @@ fn has_endpoint(context: &Context, kind: fn(&IpAddr) -> bool) -> bool {
         .any(|ip| kind(&ip))
 }
 
-/// Hostname: the node's name is one, and resolves.
+/// Hostname: the node's name is valid and resolves.
 pub fn node_name_resolves(context: &Context) -> Vec<Problem> {
     let name = &context.join.node.name;
     if !is_dns_name(name) {
@@ -108,7 +108,7 @@ pub fn kubelet_port(context: &Context) -> Vec<Problem> {
     }
 }
 
-/// NodeAddress: which address the cluster will know this node by.
+/// NodeAddress: the address by which the cluster will know this node.
 pub fn node_address(context: &Context) -> Vec<Problem> {
     let addresses = &context.facts.addresses;
     let is_ours = |ip: IpAddr| addresses.iter().any(|address| address.ip == ip);
@@ -132,7 +132,7 @@ pub fn node_address(context: &Context) -> Vec<Problem> {
     several_addresses(context).into_iter().collect()
 }
 
-/// A machine with several networks or an anchor address: the kubelet takes what the default route says.
+/// With several networks or an anchor address, the kubelet takes the address of the default route.
 fn several_addresses(context: &Context) -> Option<Problem> {
     if matches!(&context.facts.name, Some(Ok(found)) if found.iter().any(|ip| !ip.is_loopback())) {
         return None;

@@ -1,5 +1,4 @@
-//! The agent's own checks of the machine. Several are sections of kubeadm's troubleshooting guide that a node
-//! can see for itself.
+//! The agent's own checks of the machine. Several find problems from kubeadm's troubleshooting guide.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use super::{Context, Problem};
 use crate::host::{files, identity, kernel, machine};
 
-/// Below this the join itself fails.
+/// With less free space, the join itself fails.
 const LEAST_BYTES: u64 = 64 << 20;
 const LEAST_INODES: u64 = 500;
 
@@ -19,10 +18,10 @@ const LEAST_INODES: u64 = 500;
 const NODEFS: u64 = 10;
 const IMAGEFS: u64 = 15;
 
-/// Longest CNI configuration that is read.
+/// Limit on a CNI configuration, in bytes.
 const CNI_LIMIT: u64 = 1 << 20;
 
-/// NodeName: names that every machine has.
+/// NodeName: names that many machines share.
 pub fn name(context: &Context) -> Vec<Problem> {
     if machine::is_placeholder_name(&context.join.node.name) {
         return Problem::new(format!(
@@ -42,7 +41,7 @@ pub fn name(context: &Context) -> Vec<Problem> {
         .alone()
 }
 
-/// ProductUUID: Kubernetes asks for one that is unique to the machine, and a machine-id too.
+/// ProductUUID: Kubernetes requires a product_uuid and a machine-id that are unique to the machine.
 pub fn product_uuid(context: &Context) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(why) = identity::product_uuid(context.root).as_deref().and_then(identity::doubt) {
@@ -72,7 +71,7 @@ fn runtime_folder(context: &Context) -> String {
         return "/var/lib/containers".to_owned();
     }
     let config = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
-    // Tables of plugins have a root of their own.
+    // Tables of plugins have their own key `root`.
     let top = config.split("\n[").next().unwrap_or_default();
     setting(top, "root")
         .into_iter()
@@ -80,7 +79,7 @@ fn runtime_folder(context: &Context) -> String {
         .unwrap_or_else(|| "/var/lib/containerd".to_owned())
 }
 
-/// containerd's configuration and what it imports by default.
+/// containerd's configuration and the files that it imports by default.
 fn containerd_config(context: &Context) -> String {
     let main = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
     let entries = fs::read_dir(context.root.path("/etc/containerd/conf.d")).into_iter().flatten().flatten();
@@ -93,8 +92,7 @@ fn containerd_config(context: &Context) -> String {
     texts.fold(main, |all, text| format!("{all}\n{}", String::from_utf8_lossy(&text)))
 }
 
-/// The paths of the last `key = "path"` or `key = ["path", …]` of a TOML file that stands on a line of its
-/// own.
+/// The paths of the last line `key = "path"` or `key = ["path", …]` of a TOML file.
 fn setting(text: &str, key: &str) -> Vec<String> {
     let value = text
         .lines()
@@ -110,13 +108,13 @@ fn existing(context: &Context, folder: &str) -> PathBuf {
     context.root.path(&path)
 }
 
-/// Room on a file system, for root too.
+/// The space of a file system, including the space that only root may use.
 #[derive(Debug, Clone, Copy)]
 struct Space {
     free: u64,
     total: u64,
     free_inodes: u64,
-    /// 0: the file system has no fixed number.
+    /// Zero means that the number is not fixed.
     inodes: u64,
 }
 
@@ -151,7 +149,7 @@ fn judge(folder: &str, space: Space, threshold: u64) -> Option<Problem> {
     })
 }
 
-/// CNIPlugins: what the runtime and the network configuration need, and what HostPort needs.
+/// CNIPlugins: the plugins that the runtime, the network configuration and HostPort need.
 pub fn cni_plugins(context: &Context) -> Vec<Problem> {
     let folders = plugin_folders(context);
     let mut wanted: BTreeSet<String> = ["loopback", "host-local", "portmap"].map(str::to_owned).into();
@@ -176,7 +174,7 @@ fn plugin_folders(context: &Context) -> Vec<String> {
     if folders.is_empty() { vec!["/opt/cni/bin".to_owned()] } else { folders }
 }
 
-/// The types in the first configuration of /etc/cni/net.d, which is the one that is used.
+/// The types in the first configuration of /etc/cni/net.d. The runtime uses only that one.
 fn configured_plugins(context: &Context) -> BTreeSet<String> {
     let entries = fs::read_dir(context.root.path("/etc/cni/net.d")).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> =
@@ -202,7 +200,7 @@ fn plugin_types(bytes: &[u8]) -> BTreeSet<String> {
     let types = list
         .iter()
         .flat_map(|plugin| [plugin.get("type"), plugin.get("ipam").and_then(|ipam| ipam.get("type"))]);
-    // A name, not a path: it becomes part of one.
+    // Accepts only a name, because it becomes part of a path.
     types
         .flatten()
         .filter_map(Value::as_str)
@@ -211,7 +209,7 @@ fn plugin_types(bytes: &[u8]) -> BTreeSet<String> {
         .collect()
 }
 
-/// MountPropagation: mounts on the host must reach containers and the other way round.
+/// MountPropagation: mounts must propagate from the host to containers and back.
 pub fn mount_propagation(context: &Context) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mounts = kernel::mounts(context.root);
@@ -251,7 +249,7 @@ fn is_mounted_as_slave(context: &Context, service: &str) -> bool {
         .is_some_and(|line| matches!(line.trim(), "MountFlags=slave" | "MountFlags=private"))
 }
 
-/// SELinux: enforcing without the rules for containers, CoreDNS among others does not start.
+/// SELinux: in enforcing mode without the rules for containers, CoreDNS and other pods do not start.
 pub fn selinux(context: &Context) -> Vec<Problem> {
     let is_enforcing =
         kernel::text(context.root, "/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");

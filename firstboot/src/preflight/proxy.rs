@@ -1,5 +1,5 @@
-//! HTTPProxy: whether the environment sends requests to the API server through a proxy, by the rules that
-//! programs in Go follow (golang.org/x/net/http/httpproxy).
+//! HTTPProxy: whether the environment sends requests to the API server through a proxy, by the rules of Go
+//! programs (golang.org/x/net/http/httpproxy).
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::{Context, Problem};
 use crate::host::network::parse_address;
 use crate::net::Endpoint;
 
-/// HTTPProxy.
+/// The check HTTPProxy.
 pub fn endpoint_through_proxy(context: &Context) -> Vec<Problem> {
     let variable = |name: &str| {
         (context.variable)(name)
@@ -20,7 +20,7 @@ pub fn endpoint_through_proxy(context: &Context) -> Vec<Problem> {
     let exceptions = variable("NO_PROXY").unwrap_or_default();
     let through = context.endpoints().iter().filter(|endpoint| !is_excepted(&exceptions, endpoint));
     let problem = |endpoint: &Endpoint| {
-        // The proxy's URL may hold a password: it is not shown.
+        // The proxy's URL is not shown, because it may hold a password.
         Problem::new(format!("connections to https://{endpoint} go through the proxy of HTTPS_PROXY"))
             .help(format!("if that is not meant, add {} to NO_PROXY", endpoint.host))
     };

@@ -1,12 +1,12 @@
-//! What the checks found.
+//! The findings of the checks.
 
 use super::{Level, Problem};
 use crate::error::{ErrorKind, Failure};
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// The join goes on.
+    /// The join continues.
     Warning,
     /// The join stops.
     Error,
@@ -15,22 +15,22 @@ pub enum Severity {
 /// A problem, with the name of the check that found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The check, as ignorePreflightErrors names it.
+    /// The check, by its name in ignorePreflightErrors.
     pub name: String,
-    /// How much it matters; an ignored error is a warning.
+    /// Its severity. An ignored error is a warning.
     pub severity: Severity,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
-/// Everything that was found.
+/// All findings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What stops the join.
+    /// The errors, which stop the join.
     pub errors: Vec<Finding>,
-    /// What does not.
+    /// The warnings.
     pub warnings: Vec<Finding>,
 }
 
@@ -45,7 +45,8 @@ impl Report {
         list.push(Finding { name: name.to_owned(), severity, message: problem.message, help: problem.help });
     }
 
-    /// All errors as one failure; none when there are none. A single cause keeps a class of its own.
+    /// All errors as one failure; none if there are no errors. Some errors have their own kind if they are
+    /// the only one.
     pub fn failure(&self) -> Option<Failure> {
         let first = self.errors.first()?;
         let class = match (self.errors.len(), first.name.as_str()) {

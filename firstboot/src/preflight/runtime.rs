@@ -4,7 +4,7 @@ use super::{Context, Problem};
 use crate::host::cri::Api;
 use crate::host::services::Enablement;
 
-/// CRI: the runtime answers, and in an interface that the kubelet speaks.
+/// CRI: the runtime answers, in a version of the interface that the kubelet supports.
 pub fn answers(context: &Context) -> Vec<Problem> {
     if let Some(Err(failure)) = &context.facts.docker {
         return Problem::new(format!("docker does not answer: {failure}"))
@@ -84,7 +84,7 @@ pub fn docker_driver(context: &Context) -> Vec<Problem> {
     }
 }
 
-/// DockerVersion: releases that are known to break pods.
+/// DockerVersion: warns of releases that are known to break pods.
 pub fn docker_version(context: &Context) -> Vec<Problem> {
     let Some(Ok(docker)) = &context.facts.docker else { return Vec::new() };
     let numbers: Vec<u32> = docker.version.split('.').map_while(|part| part.parse().ok()).collect();

@@ -4,10 +4,10 @@ use super::{Context, Problem};
 use crate::host::kernel::{self, Cgroups};
 use crate::host::services::Enablement;
 
-/// The oldest kubelet that the agent knows how to configure.
+/// The oldest kubelet that the agent can configure.
 const OLDEST_MINOR: u16 = 20;
 
-/// What every node's kernel is built with, as kubeadm's system-validators demand it.
+/// The kernel options that kubeadm's system-validators require.
 const KERNEL_SYMBOLS: &[&str] = &[
     "NAMESPACES",
     "NET_NS",
@@ -30,7 +30,7 @@ const KERNEL_SYMBOLS_V1: &[&str] = &["CGROUP_CPUACCT", "CGROUP_DEVICE", "CGROUP_
 const KERNEL_SYMBOLS_V2: &[&str] = &["CGROUP_BPF"];
 
 const CONTROLLERS_V1: &[&str] = &["cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids"];
-/// devices and freezer are no controllers in version 2: they are always there.
+/// devices and freezer are not controllers in version 2; the kernel always has them.
 const CONTROLLERS_V2: &[&str] = &["cpu", "cpuset", "memory", "pids"];
 
 /// IsPrivilegedUser.
@@ -65,7 +65,7 @@ pub fn verification(context: &Context) -> Vec<Problem> {
     problems
 }
 
-/// Since 1.34 kubeadm lists long-term kernels, and merely warns of others.
+/// Since 1.34 kubeadm lists long-term kernels, and only warns of others.
 fn kernel_version(context: &Context, release: &str) -> Option<Problem> {
     let numbers = kernel::release_numbers(release)?;
     if numbers < (3, 10) {
@@ -81,8 +81,8 @@ fn kernel_version(context: &Context, release: &str) -> Option<Problem> {
     })
 }
 
-/// The kernel's configuration as text, from where distributions put it; /proc/config.gz is compressed and is
-/// left alone.
+/// The kernel's configuration as text, from the usual paths of distributions. /proc/config.gz is not read,
+/// because it is compressed.
 fn kernel_config(context: &Context, release: &str) -> Option<String> {
     let places = [
         format!("/boot/config-{release}"),
@@ -130,8 +130,8 @@ fn missing_controllers(context: &Context, cgroups: Cgroups) -> Option<Problem> {
     })
 }
 
-/// KubeletVersion: the kubelet runs and is one that the agent knows. How it fits the cluster is
-/// VersionSkew's.
+/// KubeletVersion: the kubelet runs, and the agent knows its version. VersionSkew compares it with the
+/// cluster.
 pub fn kubelet_version(context: &Context) -> Vec<Problem> {
     match &context.facts.kubelet {
         None => Vec::new(),
@@ -162,7 +162,7 @@ pub fn kubelet_service(context: &Context) -> Vec<Problem> {
     problem.alone()
 }
 
-/// All symbols that a machine with control groups of version 2 needs.
+/// All kernel options that a machine with control groups version 2 needs.
 #[cfg(test)]
 pub fn symbols_v2() -> impl Iterator<Item = &'static str> {
     KERNEL_SYMBOLS.iter().chain(KERNEL_SYMBOLS_V2).copied()

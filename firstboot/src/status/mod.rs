@@ -17,39 +17,39 @@ use crate::host::files;
 use crate::host::notify;
 use crate::host::root::Root;
 
-/// Where the status lies on a node. It holds no secret.
+/// The path of the status file on a node. It holds no secret.
 pub const PATH: &str = "/run/firstboot/status.json";
 
-/// Longer than any status.
+/// Limit on a status file, in bytes.
 const LIMIT: u64 = 256 * 1024;
 
 /// How the run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Not ended yet.
+    /// It has not ended yet.
     Running,
     /// There is no node config, so there was nothing to do.
     NoConfig,
-    /// The machine had joined before.
+    /// The machine joined in an earlier run.
     AlreadyJoined,
-    /// It joined now.
+    /// The machine joined in this run.
     Joined,
-    /// The machine is in a warm pool: it is prepared and has not joined.
+    /// The machine is in a warm pool: it is prepared but has not joined.
     Standby,
     /// It failed.
     Failed,
 }
 
-/// The status of a run, as it is published.
+/// The published status of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// `running` until the end.
+    /// The outcome; `running` until the end.
     pub outcome: Outcome,
     /// The node's name, once it is known.
     pub node: Option<String>,
-    /// Where the node config came from.
+    /// The origin of the node config.
     pub source: Option<String>,
     /// Why it failed.
     pub failure: Option<Reason>,
@@ -57,23 +57,23 @@ pub struct Status {
     pub phases: Vec<Phase>,
     /// For the operator.
     pub warnings: Vec<String>,
-    /// Requests sent to the API server.
+    /// Number of requests to the API server.
     pub requests: u32,
-    /// Bytes received from it.
+    /// Bytes received from the API server.
     pub bytes: u64,
-    /// Seconds after the kernel's start at which the run began.
+    /// The start of the run, in seconds after the kernel's start.
     pub began: f64,
-    /// Seconds that the run took so far.
+    /// The duration of the run so far, in seconds.
     pub seconds: f64,
 }
 
 /// The failure of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// The word for the kind of the error.
+    /// The kind of the error, as a word.
     pub class: String,
     pub(crate) exit: u8,
-    /// Names the action that failed.
+    /// The action that failed, and why.
     pub message: String,
     /// The next step for the operator.
     pub help: Option<String>,
@@ -83,15 +83,15 @@ pub struct Reason {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
     pub(crate) name: String,
-    /// Seconds after the start of the run.
+    /// Its start, in seconds after the start of the run.
     pub began: f64,
-    /// Its duration; none while it runs.
+    /// Its duration in seconds; none while it runs.
     pub seconds: Option<f64>,
     /// `running`, `done`, `skipped`, `kept`, `failed`.
     pub state: String,
 }
 
-/// The status of the current run; publishes every change.
+/// The status of the current run. Publishes every change.
 #[derive(Debug)]
 pub struct Progress {
     status: Status,
@@ -101,7 +101,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A run that begins now.
+    /// Starts the status of a run.
     pub fn begin(root: &Root) -> Self {
         let status = Status {
             outcome: Outcome::Running,
@@ -118,7 +118,7 @@ impl Progress {
         Self { status, root: root.clone(), start: Instant::now(), is_published: true }
     }
 
-    /// As `begin`, for a run that changes nothing: it writes no status file.
+    /// Like `begin`, for a run that changes nothing: it writes no status file.
     pub fn unpublished(root: &Root) -> Self {
         Self { is_published: false, ..Self::begin(root) }
     }
@@ -128,7 +128,7 @@ impl Progress {
         &mut self.status
     }
 
-    /// A phase begins.
+    /// Records the start of a phase.
     pub fn phase(&mut self, name: &str) {
         let began = self.start.elapsed().as_secs_f64();
         self.status.phases.push(Phase {
@@ -141,7 +141,7 @@ impl Progress {
         self.publish();
     }
 
-    /// The running phase ends.
+    /// Records the end of the running phase.
     pub fn phase_ended(&mut self, state: &str) {
         let now = self.start.elapsed().as_secs_f64();
         if let Some(phase) = self.status.phases.last_mut().filter(|phase| phase.seconds.is_none()) {
@@ -155,7 +155,7 @@ impl Progress {
         self.is_published
     }
 
-    /// Adds a warning after the end of the run. The outcome stays.
+    /// Adds a warning after the end of the run. The outcome does not change.
     pub fn warn(&mut self, warning: String) {
         self.status.warnings.push(warning);
         self.write();
@@ -187,7 +187,7 @@ impl Progress {
         verdict_line(&self.status)
     }
 
-    /// A status that cannot be written is not an error: the verdict line still comes.
+    /// It is not an error if the status cannot be written: the verdict line still follows.
     fn publish(&mut self) {
         self.status.seconds = self.start.elapsed().as_secs_f64();
         self.write();
@@ -208,7 +208,7 @@ fn verdict_line(status: &Status) -> String {
     format!("firstboot-verdict: {}", verdict(status))
 }
 
-/// The verdict: the result of a run in short.
+/// The verdict: a summary of the run's result.
 pub fn verdict(status: &Status) -> serde_json::Value {
     let failure = status.failure.as_ref();
     serde_json::json!({
@@ -223,7 +223,7 @@ pub fn verdict(status: &Status) -> serde_json::Value {
     })
 }
 
-/// Milliseconds are enough.
+/// Rounds to milliseconds.
 fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
@@ -237,7 +237,7 @@ pub fn read(root: &Root) -> Result<Option<Status>> {
         .map_err(|error| Failure::new(ErrorKind::Host, format!("{} is damaged: {error}", path.display())))
 }
 
-/// Seconds since the kernel started (proc(5), uptime); 0 where that is unknown.
+/// Seconds since the kernel started (proc(5), uptime); 0 if that is unknown.
 fn uptime() -> f64 {
     let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or_default()

@@ -1,10 +1,10 @@
-//! The boot as a time line, from power-on to the end of the run: as text, and as SVG.
+//! The timeline of a boot, from power-on to the end of the run, as text and as SVG.
 
 use std::fmt::Write;
 
 use super::Status;
 
-/// A bar of the time line, in seconds since the kernel's start.
+/// A bar of the timeline, in seconds since the kernel's start.
 #[derive(Debug, PartialEq)]
 struct Bar {
     name: String,
@@ -13,10 +13,10 @@ struct Bar {
     state: String,
 }
 
-/// Columns of a text bar.
+/// The width of a text bar, in columns.
 const COLUMNS: usize = 50;
 
-/// Pixels: width of the bars' field, height of a row, width of the names' field.
+/// In pixels: width of the area for bars, height of a row, width of the area for names.
 const FIELD: f64 = 640.0;
 const ROW: f64 = 22.0;
 const NAMES: f64 = 130.0;
@@ -36,8 +36,8 @@ fn end(bars: &[Bar]) -> f64 {
     bars.iter().map(|bar| bar.to).fold(0.001, f64::max)
 }
 
-/// One line a phase: name, begin, duration, bar. The boot before the run is a separate line and is not drawn
-/// to scale.
+/// The timeline as text, with one line per phase: name, start, duration, bar. The boot before the run has a
+/// separate line and is not drawn to scale.
 pub fn text(status: &Status) -> String {
     let bars = bars(status);
     let (start, end) = (status.began, end(&bars));
@@ -62,7 +62,7 @@ pub fn text(status: &Status) -> String {
     out
 }
 
-/// The same as a picture.
+/// The timeline as SVG.
 pub fn svg(status: &Status) -> String {
     let bars = bars(status);
     let end = end(&bars);

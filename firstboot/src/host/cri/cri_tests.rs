@@ -1,4 +1,4 @@
-//! Against a server in this process: what it answers is up to each test.
+//! Tests with a server in this process. Each test sets its answers.
 
 use std::future::{Future, poll_fn};
 use std::os::unix::net::UnixListener;
@@ -11,7 +11,7 @@ use prost::bytes::Bytes;
 
 use super::*;
 
-/// What the server does with a call.
+/// The server's reaction to a call.
 enum Answer {
     Message(Vec<u8>),
     Status(u32),
@@ -179,7 +179,7 @@ fn pods_are_listed_stopped_and_removed() {
             let metadata =
                 Some(message::PodSandboxMetadata { name: "web".to_owned(), namespace: "default".to_owned() });
             let item = message::PodSandbox { id: "abc".to_owned(), metadata };
-            // Longer than the windows of flow control are at first.
+            // Longer than the initial windows of flow control.
             Answer::Message(message::ListPodSandboxResponse { items: vec![item; 50_000] }.encode_to_vec())
         }
         method => {

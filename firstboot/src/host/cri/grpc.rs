@@ -1,6 +1,6 @@
-//! Unary calls of gRPC over one HTTP/2 connection, as "gRPC over HTTP2"
-//! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>) describes them: a message is one byte
-//! of flags, four of length, and its bytes; the status comes in the trailers.
+//! Unary gRPC calls over one HTTP/2 connection, as in "gRPC over HTTP2"
+//! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>): a message has one byte of flags, four
+//! bytes of length, and its content; the status is in the trailers.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -15,13 +15,13 @@ use prost::bytes::Bytes;
 
 use crate::host::runtime_socket::{Driver, Socket, Stream, split};
 
-/// The longest answer; the kubelet takes 16 MiB too.
+/// Limit on an answer, in bytes. The kubelet's limit is 16 MiB too.
 const ANSWER_LIMIT: usize = 16 << 20;
 
-/// The status when what was named is not there; containerd 1.x says so where the interface asks for success.
+/// The status if an object does not exist. containerd 1.x returns it where the interface requires success.
 pub const NOT_FOUND: u32 = 5;
 
-/// The status of a method that the server does not know.
+/// The status for an unknown method.
 const UNIMPLEMENTED: u32 = 12;
 
 /// Why a call failed.
@@ -31,9 +31,9 @@ pub enum Error {
     Unimplemented,
     /// No answer before the deadline.
     Late,
-    /// The server's own refusal: code and text.
+    /// The server's error: code and text.
     Status(u32, String),
-    /// The connection, or what came over it.
+    /// The connection failed, or its data is invalid.
     Broken(String),
 }
 
@@ -62,7 +62,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Greets the server at the other end of `stream`.
+    /// Opens the HTTP/2 connection over `stream`.
     pub fn open(stream: Stream, deadline: Instant) -> Result<Self, Error> {
         let (socket, driver) = split(stream).map_err(|error| Error::Broken(error.to_string()))?;
         let greeting = h2::client::Builder::new().enable_push(false).handshake(socket);
@@ -85,7 +85,7 @@ impl Channel {
             }
             match Pin::new(&mut *connection).poll(context) {
                 Poll::Pending => Poll::Pending,
-                // What arrived before the end counts.
+                // A message that arrived before the end is valid.
                 Poll::Ready(end) => match exchange.as_mut().poll(context) {
                     Poll::Ready(answer) => Poll::Ready(answer),
                     Poll::Pending => Poll::Ready(Err(end.map_or_else(Error::from, |()| closed()))),
@@ -133,7 +133,7 @@ fn frame(message: &impl Message) -> Bytes {
     [&[0][..], &length.to_be_bytes(), &body].concat().into()
 }
 
-/// The one message in the body of an answer.
+/// The only message in the body of an answer.
 fn parse_frame(bytes: &[u8]) -> Result<&[u8], Error> {
     let wrong = |what: &str| Error::Broken(format!("an answer that is no gRPC message: {what}"));
     let (head, body) = bytes.split_at_checked(5).ok_or_else(|| wrong("too short"))?;
@@ -148,7 +148,7 @@ fn parse_frame(bytes: &[u8]) -> Result<&[u8], Error> {
     }
 }
 
-/// The status: in the trailers, or in the head of an answer that has no body.
+/// The status: in the trailers, or in the head of an answer without a body.
 fn check(head: &Response<()>, trailers: Option<&HeaderMap>) -> Result<(), Error> {
     let find = |name: &str| trailers.and_then(|map| map.get(name)).or_else(|| head.headers().get(name));
     let Some(code) = find("grpc-status").and_then(|value| value.to_str().ok()?.parse::<u32>().ok()) else {
@@ -169,7 +169,7 @@ fn check(head: &Response<()>, trailers: Option<&HeaderMap>) -> Result<(), Error>
     }
 }
 
-/// grpc-message is percent-encoded. Shortened: it is shown to people.
+/// Decodes grpc-message, which is percent-encoded, and shortens it for messages.
 fn decode_text(bytes: &[u8]) -> String {
     let mut text = Vec::new();
     let mut rest = bytes;

@@ -1,10 +1,10 @@
-//! Messages of the Container Runtime Interface, as far as the agent needs them. The numbers are the fields of
-//! k8s.io/cri-api `pkg/apis/runtime/v1/api.proto`; v1alpha2 has the same ones. Fields that are not listed are
-//! skipped by the decoder.
+//! The messages of the Container Runtime Interface that the agent needs. The numbers are the fields of
+//! k8s.io/cri-api `pkg/apis/runtime/v1/api.proto`; v1alpha2 has the same ones. The decoder skips fields that
+//! are not listed.
 
 use prost::Message;
 
-/// VersionRequest: version = 1, the version of the kubelet's side, which no runtime looks at.
+/// VersionRequest: version = 1, the client's version, which runtimes ignore.
 #[derive(Clone, PartialEq, Message)]
 pub struct VersionRequest {
     /// Always empty here.
@@ -29,7 +29,7 @@ pub struct VersionResponse {
 /// StatusRequest: verbose = 1.
 #[derive(Clone, PartialEq, Message)]
 pub struct StatusRequest {
-    /// Whether the runtime's configuration is wanted too.
+    /// Whether to include the runtime's configuration.
     #[prost(bool, tag = "1")]
     pub verbose: bool,
 }
@@ -40,7 +40,7 @@ pub struct StatusResponse {
     /// The conditions.
     #[prost(message, optional, tag = "1")]
     pub status: Option<RuntimeStatus>,
-    /// When asked verbosely: the runtime's own documents. containerd's `config` is its configuration as JSON.
+    /// In a verbose answer: the runtime's own documents. containerd's `config` is its configuration as JSON.
     #[prost(btree_map = "string, string", tag = "2")]
     pub info: std::collections::BTreeMap<String, String>,
 }
@@ -59,13 +59,13 @@ pub struct RuntimeCondition {
     /// `RuntimeReady`
     #[prost(string, tag = "1")]
     pub kind: String,
-    /// Whether it holds.
+    /// Whether it is true.
     #[prost(bool, tag = "2")]
     pub status: bool,
-    /// Why not, as one word.
+    /// The reason if it is false, as one word.
     #[prost(string, tag = "3")]
     pub reason: String,
-    /// Why not, for people.
+    /// The reason if it is false, as text.
     #[prost(string, tag = "4")]
     pub message: String,
 }
@@ -77,7 +77,7 @@ pub struct RuntimeConfigRequest {}
 /// RuntimeConfigResponse: linux = 1.
 #[derive(Clone, PartialEq, Message)]
 pub struct RuntimeConfigResponse {
-    /// What holds on Linux.
+    /// The configuration on Linux.
     #[prost(message, optional, tag = "1")]
     pub linux: Option<LinuxRuntimeConfiguration>,
 }
@@ -90,14 +90,14 @@ pub struct LinuxRuntimeConfiguration {
     pub cgroup_driver: i32,
 }
 
-/// ListPodSandboxRequest: filter = 1, never set: all of them.
+/// ListPodSandboxRequest: filter = 1, never set, so the answer lists all sandboxes.
 #[derive(Clone, PartialEq, Message)]
 pub struct ListPodSandboxRequest {}
 
 /// ListPodSandboxResponse: items = 1.
 #[derive(Clone, PartialEq, Message)]
 pub struct ListPodSandboxResponse {
-    /// All sandboxes, also those that ended.
+    /// All sandboxes, including those that have ended.
     #[prost(message, repeated, tag = "1")]
     pub items: Vec<PodSandbox>,
 }
@@ -108,7 +108,7 @@ pub struct PodSandbox {
     /// The runtime's identifier.
     #[prost(string, tag = "1")]
     pub id: String,
-    /// Which pod it is.
+    /// The name and namespace of the pod.
     #[prost(message, optional, tag = "2")]
     pub metadata: Option<PodSandboxMetadata>,
 }

@@ -20,14 +20,15 @@ use super::root::Root;
 use super::runtime_socket;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// The pauses between two attempts double from the first to the last.
+/// The pause between two attempts doubles from the first to the last value.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_millis(500);
 
-/// One attempt: a runtime that took the connection and says nothing is tried again on a new one.
+/// Time limit of one attempt. If the runtime accepts the connection but does not answer, the agent tries a
+/// new connection.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// A version of the interface. The kubelet speaks only v1alpha2 until 1.22 and only v1 from 1.26 on.
+/// A version of the interface. The kubelet supports only v1alpha2 until 1.22 and only v1 from 1.26 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
     /// `runtime.v1`: containerd 1.6 and newer, CRI-O 1.20 and newer.
@@ -45,38 +46,38 @@ impl Api {
     }
 }
 
-/// Which runtime answers.
+/// The name and version of a runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeVersion {
     /// `containerd`, `cri-o`, `docker`
     pub name: String,
-    /// As the runtime writes it.
+    /// The version, as the runtime writes it.
     pub version: String,
     /// The newest version of the interface that it serves.
     pub api: Api,
 }
 
-/// What the runtime says of itself.
+/// The status of a runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeStatus {
-    /// None when containers can be run; else why not.
+    /// Why containers cannot run; none if they can.
     pub not_ready: Option<String>,
-    /// None when pods get a network; else why not. Before the network add-on has come this is as it should
-    /// be.
+    /// Why pods get no network; none if they do. Before the network add-on is installed, a reason here is
+    /// normal.
     pub network_not_ready: Option<String>,
 }
 
-/// Who makes control groups for the runtime.
+/// The cgroup driver of a runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupDriver {
-    /// systemd makes them.
+    /// systemd makes the control groups.
     Systemd,
-    /// The runtime makes them itself.
+    /// The runtime makes the control groups itself.
     Cgroupfs,
 }
 
 impl CgroupDriver {
-    /// The word in a KubeletConfiguration.
+    /// Its name in a KubeletConfiguration.
     pub fn word(self) -> &'static str {
         match self {
             Self::Systemd => "systemd",
@@ -84,13 +85,13 @@ impl CgroupDriver {
         }
     }
 
-    /// The driver of this word.
+    /// The driver with this name.
     pub fn of(word: &str) -> Option<Self> {
         [Self::Systemd, Self::Cgroupfs].into_iter().find(|driver| driver.word() == word)
     }
 }
 
-/// A pod in the runtime.
+/// A pod of the runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
     /// The runtime's identifier.
@@ -99,8 +100,7 @@ pub struct Sandbox {
     pub pod: String,
 }
 
-/// The path of a socket as the node config names it: `unix:///run/containerd/containerd.sock`, or without the
-/// scheme.
+/// The path of a socket in the node config: `unix:///run/containerd/containerd.sock`, or without the scheme.
 pub fn socket_path(endpoint: &str) -> Result<PathBuf> {
     let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
     if path.starts_with('/') {
@@ -121,7 +121,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the runtime at `socket`, asks for its version and so learns which interface it speaks.
+    /// Connects to the runtime at `socket`, and finds its version and that of its interface.
     pub fn connect(socket: &Path, deadline: Instant) -> Result<(Self, RuntimeVersion)> {
         let stream = runtime_socket::open(socket).map_err(|error| unreachable(socket, &error))?;
         let channel = Channel::open(stream, deadline).map_err(|error| failed(socket, "greeting", &error))?;
@@ -130,8 +130,8 @@ impl Client {
         Ok((client, version))
     }
 
-    /// Connects as soon as the runtime is there and ready to run containers; until `deadline`, or until
-    /// `give_up`, asked after each try with the time that has gone by, says why waiting is in vain.
+    /// Connects as soon as the runtime is ready to run containers. Stops at `deadline`, or earlier if
+    /// `give_up` returns a reason. `give_up` is called after each try with the elapsed time.
     pub fn wait_until_ready(
         socket: &Path,
         deadline: Instant,
@@ -151,7 +151,7 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now());
             std::thread::sleep(pause.min(left));
             if left <= pause {
-                // One more attempt would have no time left, and say only that.
+                // Another attempt would have no time, and its error would say only that.
                 return Err(failure);
             }
             pause = (pause * 2).min(LAST_PAUSE);
@@ -170,7 +170,7 @@ impl Client {
         }
     }
 
-    /// Version, in the newest interface that both sides speak.
+    /// Calls Version, in the newest interface that both sides support.
     pub fn version(&mut self, deadline: Instant) -> Result<RuntimeVersion> {
         for api in [Api::V1, Api::V1alpha2] {
             match self.version_in(api, deadline) {
@@ -212,7 +212,7 @@ impl Client {
         self.channel.call(&path(api, "Version"), &message::VersionRequest::default(), deadline)
     }
 
-    /// Status.
+    /// Calls Status.
     pub fn status(&mut self, deadline: Instant) -> Result<RuntimeStatus> {
         let said: message::StatusResponse =
             self.call("Status", &message::StatusRequest::default(), deadline)?;
@@ -225,8 +225,8 @@ impl Client {
         Ok(RuntimeStatus { not_ready: why_not("RuntimeReady"), network_not_ready: why_not("NetworkReady") })
     }
 
-    /// RuntimeConfig: the cgroup driver; none when the runtime is too old to say (containerd before 2.0,
-    /// CRI-O before 1.28).
+    /// Calls RuntimeConfig for the cgroup driver; none if the runtime is too old to have it (containerd
+    /// before 2.0, CRI-O before 1.28).
     pub fn cgroup_driver(&mut self, deadline: Instant) -> Result<Option<CgroupDriver>> {
         let request = message::RuntimeConfigRequest {};
         match self.channel.call::<message::RuntimeConfigResponse>(
@@ -244,16 +244,16 @@ impl Client {
         }
     }
 
-    /// The cgroup driver that containerd's configuration names for its default runtime, from a verbose
-    /// Status; none when the runtime is another one. containerd 1.x has no RuntimeConfig, and it is there
-    /// that the drivers differ most often.
+    /// The cgroup driver of containerd's default runtime, from the configuration in a verbose Status; none
+    /// for another runtime. This is for containerd 1.x, which has no RuntimeConfig and where the drivers
+    /// differ most often.
     pub fn configured_cgroup_driver(&mut self, deadline: Instant) -> Result<Option<CgroupDriver>> {
         let said: message::StatusResponse =
             self.call("Status", &message::StatusRequest { verbose: true }, deadline)?;
         Ok(said.info.get("config").and_then(|text| parse_containerd_config(text)))
     }
 
-    /// ListPodSandbox: all of them.
+    /// Calls ListPodSandbox for all pods.
     pub fn sandboxes(&mut self, deadline: Instant) -> Result<Vec<Sandbox>> {
         let said: message::ListPodSandboxResponse =
             self.call("ListPodSandbox", &message::ListPodSandboxRequest {}, deadline)?;
@@ -264,13 +264,13 @@ impl Client {
         Ok(said.items.into_iter().map(sandbox).collect())
     }
 
-    /// StopPodSandbox: its containers end, its network is given back. One that has ended, or is not there, is
-    /// no error.
+    /// Calls StopPodSandbox, which ends its containers and releases its network. It is no error if the pod
+    /// has ended or does not exist.
     pub fn stop_sandbox(&mut self, id: &str, deadline: Instant) -> Result<()> {
         self.end("StopPodSandbox", id, deadline)
     }
 
-    /// RemovePodSandbox: with its containers. One that is not there is no error.
+    /// Calls RemovePodSandbox, which removes its containers too. It is no error if the pod does not exist.
     pub fn remove_sandbox(&mut self, id: &str, deadline: Instant) -> Result<()> {
         self.end("RemovePodSandbox", id, deadline)
     }
@@ -295,7 +295,7 @@ impl Client {
     }
 }
 
-/// Reads what containerd says of its configuration: `containerd.runtimes.<default>.options.SystemdCgroup`.
+/// Reads containerd's configuration: `containerd.runtimes.<default>.options.SystemdCgroup`.
 fn parse_containerd_config(text: &str) -> Option<CgroupDriver> {
     let config: serde_json::Value = serde_json::from_str(text).ok()?;
     let containerd = config.get("containerd")?;
@@ -311,8 +311,8 @@ fn parse_containerd_config(text: &str) -> Option<CgroupDriver> {
     Some(if systemd == Some(true) { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs })
 }
 
-/// The runtime's socket when the node config names none, as kubeadm of the kubelet's `minor` version finds
-/// it.
+/// The runtime's socket if the node config names none. It is found as kubeadm of the kubelet's `minor`
+/// version finds it.
 pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
     let is_there = |path: &str| root.path(path).exists() || root.path(short(path)).exists();
     if minor < 24 {
@@ -333,8 +333,8 @@ pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
     one_socket(found, called(root, known[0])).map(|path| format!("unix://{path}"))
 }
 
-/// `/var/run/x` as kubeadm calls it; `/run/x` where the machine has the latter alone: what a kubelet is told
-/// must be there.
+/// `/var/run/x`, as in kubeadm, or `/run/x` if the machine has only that. The path for the kubelet must
+/// exist.
 fn called<'a>(root: &Root, path: &'a str) -> &'a str {
     let (var_run, file) = (root.path("/var/run"), root.path(path));
     let is_good =

@@ -1,4 +1,4 @@
-//! Runs a program with fixed arguments: its time and its output are bounded, and no shell is involved.
+//! Runs a program with fixed arguments, without a shell, and with limits on its time and output.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -12,16 +12,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::root::Root;
 use crate::error::{Context, ErrorKind, Failure, Result};
 
-/// What is kept of each of the two outputs; the rest is read and thrown away.
+/// Limit on each of the two outputs, in bytes. The rest is read and discarded.
 const OUTPUT_LIMIT: usize = 64 * 1024;
 
-/// How often a program whose outputs stay open (a daemon of its own holds them) is looked at.
+/// How often to check a program whose outputs stay open, for example because its daemon holds them.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What a program left behind.
+/// The result of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// The exit code; none when a signal ended it.
+    /// The exit code; none if a signal ended it.
     pub code: Option<i32>,
     /// Standard output, up to 64 KiB.
     pub stdout: String,
@@ -35,7 +35,7 @@ impl Output {
         self.code == Some(0)
     }
 
-    /// The last line that says why: of standard error, else of standard output.
+    /// The last line of standard error, else of standard output, which usually has the reason.
     pub fn reason(&self) -> String {
         let last = |text: &str| text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned);
         last(&self.stderr).or_else(|| last(&self.stdout)).unwrap_or_else(|| match self.code {
@@ -45,8 +45,7 @@ impl Output {
     }
 }
 
-/// Runs `program` (found in PATH) and waits at most `limit`; then it is killed. An exit code other than 0 is
-/// no error here.
+/// Runs `program` (found in PATH) and kills it after `limit`. An exit code other than 0 is not an error here.
 pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
     let doing = || format!("running {}", shown(program, arguments));
     let deadline = Instant::now() + limit;
@@ -76,7 +75,7 @@ pub fn run_checked(program: &str, arguments: &[&str], limit: Duration) -> Result
     Err(Failure::new(ErrorKind::Host, format!("{} failed: {}", shown(program, arguments), output.reason())))
 }
 
-/// Where `program` lies, searched in the folders of `path` (as in the variable PATH) below `root`.
+/// The path of `program`, from the folders of `path` (in the format of the variable PATH) below `root`.
 pub fn find(root: &Root, path: &str, program: &str) -> Option<PathBuf> {
     let folders = path.split(':').filter(|folder| folder.starts_with('/'));
     folders
@@ -94,7 +93,8 @@ fn shown(program: &str, arguments: &[&str]) -> String {
     format!("\"{}\"", words.join(" "))
 }
 
-/// Reads both outputs until the program has ended; none when the deadline came first, and then it was killed.
+/// Reads both outputs until the program has ended. None if the deadline came first; then the program was
+/// killed.
 fn collect(child: &mut Child, deadline: Instant) -> io::Result<Option<Output>> {
     let (mut out, mut err) = (Pipe::new(child.stdout.take())?, Pipe::new(child.stderr.take())?);
     loop {
@@ -119,14 +119,14 @@ fn output(status: ExitStatus, out: Pipe<impl Read>, err: Pipe<impl Read>) -> Out
     Output { code: status.code(), stdout: text(out.kept), stderr: text(err.kept) }
 }
 
-/// Sleeps until one of the outputs has something, or is closed, or it is time to look again.
+/// Sleeps until one of the outputs has data or is closed, or the next check is due.
 fn rest(out: &Pipe<impl AsFd>, err: &Pipe<impl AsFd>, deadline: Instant) -> io::Result<()> {
     let mut waits: Vec<PollFd> = [out.open().map(AsFd::as_fd), err.open().map(AsFd::as_fd)]
         .into_iter()
         .flatten()
         .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
         .collect();
-    // Both closed: the program is about to end.
+    // Both are closed, so the program is about to end.
     let longest = if waits.is_empty() { Duration::from_millis(1) } else { LOOK };
     let pause = deadline
         .saturating_duration_since(Instant::now())

@@ -1,5 +1,5 @@
-//! Files that are either whole or not there: written beside their place, flushed, renamed, the folder
-//! flushed.
+//! Writes files atomically: writes a temporary file in the same folder, flushes it, renames it, and flushes
+//! the folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, ErrorKind, Failure, Result};
 
-/// Mode of files with secrets in them.
+/// Mode of files with secrets.
 pub const PRIVATE: u32 = 0o600;
-/// How names of files end that are being written; they begin with a dot.
+/// The suffix of temporary files. Their names begin with a dot.
 const SCRATCH: &str = ".firstboot-new";
-/// Mode of files that everyone may read.
+/// Mode of files that all users may read.
 pub const PUBLIC: u32 = 0o644;
 
-/// Writes `bytes` to `path` with `mode` (not changed by the umask); missing folders above it are made with
-/// mode 0755. A reader, or a power cut, sees the old file or the new one.
+/// Writes `bytes` to `path` with `mode`, which the umask does not change. Makes missing parent folders with
+/// mode 0755. Readers see the old file or the new one, even after a power cut.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     make_folder(folder, 0o755)?;
@@ -30,7 +30,7 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     written.doing(format!("writing {}", path.display()))
 }
 
-/// Points the symbolic link `path` at `target`, replacing what was there in one step.
+/// Points the symbolic link `path` at `target`, replacing an existing one in one step.
 pub fn link(path: &Path, target: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let scratch = scratch_beside(path);
@@ -41,7 +41,7 @@ pub fn link(path: &Path, target: &Path) -> Result<()> {
     linked.doing(format!("linking {} to {}", path.display(), target.display()))
 }
 
-/// Makes a folder with `mode`, those above it with 0755. One that exists is left as it is.
+/// Makes a folder with `mode`, and its parents with 0755. An existing one stays unchanged.
 pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -57,8 +57,8 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
         .doing(format!("making the folder {}", path.display()))
 }
 
-/// Removes a file; one that is not there is no error. Flushed, so that it does not come back after a power
-/// cut.
+/// Removes a file. A missing file is not an error. The folder is flushed, so that the file does not return
+/// after a power cut.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -69,13 +69,14 @@ pub fn remove(path: &Path) -> Result<()> {
         .doing(format!("removing {}", path.display()))
 }
 
-/// Removes an entry of a folder with all that is in it. Links are removed, not followed.
+/// Removes an entry of a folder with its content. Links are removed, not followed.
 pub fn remove_all(entry: &fs::DirEntry) -> io::Result<()> {
-    // Both look at the entry itself again and never go through a link, even one put there in between.
+    // Both functions look at the entry itself again and never follow a link, even one that was made in
+    // between.
     if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
 }
 
-/// Gives a file to its owner, then sets its mode.
+/// Sets the owner of a file, then its mode.
 pub fn set_owner(path: &Path, (user, group): (u32, u32), mode: u32) -> Result<()> {
     if (user, group) != (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) {
         chown(path, Some(user), Some(group)).doing("giving it to its owner")?;
@@ -83,8 +84,8 @@ pub fn set_owner(path: &Path, (user, group): (u32, u32), mode: u32) -> Result<()
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).doing("setting its mode")
 }
 
-/// Whether files can be written below `folder`: writes one byte to a file that has no name, or where that
-/// cannot be, to one that is removed at once.
+/// Whether files can be written below `folder`. Writes one byte to a file without a name or, if that is not
+/// possible, to one that is removed at once.
 pub fn probe(folder: &Path) -> io::Result<()> {
     const TMPFILE: i32 = nix::fcntl::OFlag::O_TMPFILE.bits();
     let nameless = OpenOptions::new().write(true).mode(0o600).custom_flags(TMPFILE).open(folder);
@@ -105,7 +106,7 @@ pub fn probe(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The whole file, if it is not longer than `limit` bytes; none if there is no such file.
+/// Reads a file of at most `limit` bytes; none if there is no such file.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let doing = || format!("reading {}", path.display());
     let file = match File::open(path) {
@@ -123,7 +124,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Removes what a write that was killed left in `folder`.
+/// Removes temporary files that a killed write left in `folder`.
 pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -1,4 +1,4 @@
-//! What tells this machine from every other one, also from a clone of its disk.
+//! The identity of the machine, which differs from that of a clone of its disk.
 
 use ring::digest::{Context, SHA256};
 
@@ -6,13 +6,13 @@ use super::files;
 use super::root::Root;
 use crate::text::hex;
 
-/// A prefix for the hash, so that the identity is useless for other purposes.
+/// A prefix for the hash, so that the identity cannot be used for other purposes.
 const DOMAIN: &[u8] = b"firstboot machine identity v1\0";
 
-/// Longest file that is read here; all are one line.
+/// Limit on the files, in bytes. Each has one line.
 const LIMIT: u64 = 4096;
 
-/// Firmware identifiers that many machines share, because vendors did not set them.
+/// UUIDs that many machines share, because their vendors did not set one.
 const SHARED_UUIDS: &[&str] = &[
     "03000200-0400-0500-0006-000700080009",
     "00020003-0004-0005-0006-000700080009",
@@ -22,7 +22,7 @@ const SHARED_UUIDS: &[&str] = &[
     "fefefefe-fefe-fefe-fefe-fefefefefefe",
 ];
 
-/// Why a product_uuid does not identify a machine; none when it may.
+/// Why a product_uuid does not identify a machine; none if it may.
 pub fn doubt(uuid: &str) -> Option<String> {
     let text = uuid.trim().to_ascii_lowercase();
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
@@ -41,13 +41,13 @@ pub fn doubt(uuid: &str) -> Option<String> {
     None
 }
 
-/// The firmware's identifier as it is, from `/sys/class/dmi/id/product_uuid`; none where there is no DMI, as
-/// on many arm64 machines.
+/// The firmware's UUID, unchanged, from `/sys/class/dmi/id/product_uuid`; none without DMI, as on many arm64
+/// machines.
 pub fn product_uuid(root: &Root) -> Option<String> {
     line(root, "/sys/class/dmi/id/product_uuid")
 }
 
-/// machine-id(5): 32 hex digits; none before the first boot is through.
+/// machine-id(5): 32 hex digits; none before the first boot has set it.
 pub fn machine_id(root: &Root) -> Option<String> {
     line(root, "/etc/machine-id")
         .filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -58,9 +58,8 @@ pub fn boot_id(root: &Root) -> Option<String> {
     line(root, "/proc/sys/kernel/random/boot_id")
 }
 
-/// The machine's identity, 64 hex digits: the SHA-256 of its firmware's identifier if that one is worth
-/// anything, else of its machine-id; none when it has neither. A clone of the disk on another (virtual)
-/// machine has another identity.
+/// The machine's identity, 64 hex digits: the SHA-256 of its firmware's UUID if that is usable, else of its
+/// machine-id; none if it has neither. A clone of the disk on another (virtual) machine has another identity.
 pub fn of(root: &Root) -> Option<String> {
     let firmware = product_uuid(root)
         .filter(|uuid| doubt(uuid).is_none())

@@ -1,4 +1,4 @@
-//! What the kernel says of itself: version, control groups, swap, parameters, modules, mounts.
+//! Data from the kernel: version, control groups, swap, parameters, modules, mounts.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,19 +9,19 @@ use super::files;
 use super::root::Root;
 use crate::error::{Context, Result};
 
-/// Longest of the small files below /proc and /sys that is read; /proc/self/mountinfo of a machine full of
-/// pods is the longest.
+/// Limit on files below /proc and /sys, in bytes. The longest is /proc/self/mountinfo on a machine with many
+/// pods.
 const LIMIT: u64 = 4 << 20;
 
-/// How long a module may take: some look for hardware.
+/// Time limit for loading a module; some look for hardware.
 const MODULE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How the machine's control groups are laid out.
+/// The layout of the machine's control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cgroups {
-    /// Version 1: a hierarchy per controller.
+    /// Version 1: one hierarchy per controller.
     V1,
-    /// Version 1 with a hierarchy of version 2 beside it, for processes only.
+    /// Version 1, with a hierarchy of version 2 for processes only.
     Hybrid,
     /// Version 2, unified.
     V2,
@@ -29,7 +29,7 @@ pub enum Cgroups {
     Absent,
 }
 
-/// The text of a file, if there is one and it can be read.
+/// The text of a file, if it exists and can be read.
 pub fn text(root: &Root, path: &str) -> Option<String> {
     let bytes = files::read(&root.path(path), LIMIT).ok()??;
     Some(String::from_utf8_lossy(&bytes).into_owned())
@@ -42,7 +42,7 @@ pub fn release(root: &Root) -> Option<String> {
         .filter(|text| !text.is_empty())
 }
 
-/// The first two numbers of a kernel's release.
+/// The first two numbers of a kernel release.
 pub fn release_numbers(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.trim().split(['.', '-', '+']).map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??))
@@ -82,7 +82,7 @@ fn parse_cgroups(table: &str) -> Vec<String> {
     rows.filter(|row| row.get(3) == Some(&"1")).map(|row| row[0].to_owned()).collect()
 }
 
-/// What the machine swaps to, from /proc/swaps.
+/// The machine's swap devices and files, from /proc/swaps.
 pub fn swaps(root: &Root) -> Vec<String> {
     let table = text(root, "/proc/swaps").unwrap_or_default();
     table
@@ -111,7 +111,7 @@ pub fn set_sysctl(root: &Root, name: &str, value: &str) -> Result<()> {
         .doing(format!("setting the kernel parameter {name} to {value}"))
 }
 
-/// Dots separate folders; a slash stands for a dot in a name, as in sysctl.d(5).
+/// Dots separate folders; a slash means a dot in a name, as in sysctl.d(5).
 fn sysctl_path(root: &Root, name: &str) -> PathBuf {
     let parts = name.split('.').map(|part| part.replace('/', "."));
     root.path("/proc/sys").join(parts.filter(|part| part != "..").collect::<PathBuf>())
@@ -143,7 +143,8 @@ fn module_name(path: &str) -> String {
         .replace('-', "_")
 }
 
-/// Loads the module `name` with what it needs, unless the kernel has it already. Only on the machine itself.
+/// Loads the module `name` with its dependencies, unless the kernel has it already. Only on the machine
+/// itself.
 pub fn load_module(root: &Root, name: &str) -> Result<()> {
     if has_module(root, name) || !root.is_machine() {
         return Ok(());
@@ -154,15 +155,15 @@ pub fn load_module(root: &Root, name: &str) -> Result<()> {
 /// One mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where.
+    /// Its mount point.
     pub point: String,
-    /// Whether what is mounted below it is seen in other namespaces.
+    /// Whether mounts below it propagate to other namespaces.
     pub shared: bool,
-    /// Whether it can only be read.
+    /// Whether it is read-only.
     pub read_only: bool,
 }
 
-/// What is mounted, in the order of mounting.
+/// The mounts, in the order of mounting.
 pub fn mounts(root: &Root) -> Vec<Mount> {
     text(root, "/proc/self/mountinfo")
         .unwrap_or_default()

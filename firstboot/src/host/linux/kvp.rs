@@ -1,4 +1,4 @@
-//! Hyper-V's key-value pairs, as `hv_kvp_daemon` keeps them in files
+//! Hyper-V's key-value pairs in the files of `hv_kvp_daemon`
 //! (<https://learn.microsoft.com/virtualization/hyper-v-on-windows/reference/integration-services>;
 //! linux/tools/hv/hv_kvp_daemon.c).
 //!
@@ -30,13 +30,13 @@ pub const KEY: usize = 512;
 pub const VALUE: usize = 2048;
 /// Bytes of a record.
 pub const RECORD: usize = KEY + VALUE;
-/// Bytes of a value that the host shows.
+/// Bytes of a value that the host can show.
 pub const SHOWN_VALUE: usize = 1024;
-/// The pool from the guest to the host.
+/// The pool for pairs from the guest to the host.
 pub(crate) const GUEST: u8 = 1;
-/// Records that are read.
+/// Limit on the records.
 const MOST: usize = 2048;
-/// How often a lock is asked for that the daemon holds, and how long between.
+/// Number of attempts to get the lock from the daemon, and the pause between them.
 const ATTEMPTS: (u32, Duration) = (20, Duration::from_millis(50));
 
 /// A pair; its value may be a secret.
@@ -52,7 +52,7 @@ pub fn path(root: &Root, pool: u8) -> PathBuf {
     root.path(format!("/var/lib/hyperv/.kvp_pool_{pool}"))
 }
 
-/// The pairs of a pool; none when there is no such pool. A record that is cut off is left out.
+/// The pairs of a pool; none if there is no such pool. A truncated record is left out.
 pub fn read(path: &Path) -> Result<Option<Vec<Pair>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -87,8 +87,8 @@ pub fn pairs(bytes: &[u8]) -> Vec<Pair> {
     bytes.chunks_exact(RECORD).take(MOST).filter_map(pair).collect()
 }
 
-/// The bytes of a pair; none when one of them is too long or cannot be in a file: a NUL ends it, and at least
-/// one must.
+/// The bytes of a pair; none if the key is empty, or if key or value is too long or has a NUL, which
+/// ends them in the file.
 pub fn record(key: &str, value: &str) -> Option<Vec<u8>> {
     let fits = |text: &str, length: usize| text.len() < length && !text.contains('\0');
     if key.is_empty() || !fits(key, KEY) || !fits(value, VALUE) {
@@ -101,7 +101,7 @@ pub fn record(key: &str, value: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Adds a record to the pool. The daemon reads whole records, so one is written at once.
+/// Adds a record to the pool. The daemon reads whole records, so each is written at once.
 pub fn append(root: &Root, key: &str, value: &str) -> Result<()> {
     let path = path(root, GUEST);
     let record = record(key, value)
@@ -119,8 +119,8 @@ pub fn append(root: &Root, key: &str, value: &str) -> Result<()> {
     pool.write_all(&record).doing(format_args!("writing {}", path.display()))
 }
 
-/// Joins the value that was split into `name.0`, `name.1` … or `name.1`, `name.2` …; the whole one, `name`,
-/// comes first.
+/// The value of `name` or, if there is none, the joined values of `name.0`, `name.1` and so on. The numbers
+/// start at 0 or 1.
 pub fn joined(pairs: &[Pair], name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
     let find = |key: &str| pairs.iter().find(|pair| pair.key == key);
     if let Some(whole) = find(name) {
@@ -137,14 +137,14 @@ pub fn joined(pairs: &[Pair], name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> 
             format!("the pairs {name}.<n> of Hyper-V are not numbered one after another from 0 or 1"),
         ));
     }
-    // Reserved at once, so that no copy is left where it grew.
+    // Reserves all memory at once, because growing would leave copies of the secret.
     let mut all = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.1.value.len()).sum()));
     parts.iter().for_each(|part| all.extend_from_slice(&part.1.value));
     Ok(Some(all))
 }
 
-/// Overwrites the values of the pairs that `is_secret` picks, and lets nobody but root read the pool. Says
-/// how many there were.
+/// Overwrites the values of the pairs that `is_secret` selects, and makes the pool readable by root only.
+/// Returns the number of these pairs.
 pub fn overwrite(path: &Path, is_secret: impl Fn(&str) -> bool) -> Result<usize> {
     let doing = || format!("overwriting pairs in {}", path.display());
     let file = match OpenOptions::new().read(true).write(true).open(path) {
@@ -170,7 +170,7 @@ pub fn overwrite(path: &Path, is_secret: impl Fn(&str) -> bool) -> Result<usize>
     Ok(count)
 }
 
-/// The lock that the daemon takes too; it ends with the file.
+/// Takes the lock that the daemon uses too. It ends when the file is closed.
 fn lock(file: &File) -> nix::Result<()> {
     let whole = libc::flock {
         l_type: libc::F_WRLCK as i16,

@@ -6,8 +6,7 @@ use super::root::Root;
 use super::services::Services;
 use crate::error::{Context, Result};
 
-/// The host's name: the kernel's (which uname(2) gives), else that of /etc/hostname; none when it has no name
-/// yet.
+/// The host's name: from the kernel (uname(2)), else from /etc/hostname; none if it has no name yet.
 pub fn hostname(root: &Root) -> Option<String> {
     let kernel = kernel::text(root, "/proc/sys/kernel/hostname").map(|text| text.trim().to_owned());
     kernel.filter(|name| !name.is_empty() && name != "(none)").or_else(|| {
@@ -19,15 +18,15 @@ pub fn hostname(root: &Root) -> Option<String> {
     })
 }
 
-/// The name of the running host, whatever root is given; empty when it has none.
+/// The name of the running host, for any root; empty if it has none.
 pub fn running_hostname() -> String {
     nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Names of hosts that have no name of their own; so has every name below `localhost.`.
+/// Placeholders for hosts without a name, besides all names that start with `localhost.`.
 const PLACEHOLDERS: &[&str] = &["", "(none)", "localhost", "localhost4", "localhost6"];
 
-/// Whether a name does not tell one host from another. This is the one rule for whether a host has a name.
+/// Whether a name is a placeholder. This is the only rule for whether a host has a name.
 pub fn is_placeholder_name(name: &str) -> bool {
     let name = name.trim().to_ascii_lowercase();
     PLACEHOLDERS.contains(&name.as_str()) || name.starts_with("localhost.")
@@ -38,7 +37,7 @@ pub fn own_hostname(root: &Root) -> Option<String> {
     hostname(root).filter(|name| !is_placeholder_name(name))
 }
 
-/// Names the host: now, and for the next boots.
+/// Sets the host's name, now and for later boots.
 pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
     files::write(&root.path("/etc/hostname"), format!("{name}\n").as_bytes(), files::PUBLIC)?;
     if root.is_machine() {
@@ -47,8 +46,8 @@ pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether systemd-resolved runs: then /etc/resolv.conf may name it, and pods need the file with the servers
-/// behind it.
+/// Whether systemd-resolved runs. Then /etc/resolv.conf may name only it, and pods need the file with its
+/// upstream servers.
 pub fn resolved_is_active(services: Services) -> bool {
     services.is_active("systemd-resolved").unwrap_or(false)
 }

@@ -1,5 +1,5 @@
-//! Disks that are read once: mounted in a mount namespace of one thread, which ends with the thread,
-//! read-only and `nosuid,nodev,noexec,nosymfollow`. No other program sees their files.
+//! Reads disks once. They are mounted read-only and `nosuid,nodev,noexec,nosymfollow` in the mount namespace
+//! of one thread, which ends with the thread. No other program sees their files.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use nix::sched::{CloneFlags, unshare};
 use super::command;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// How long the kernel's drivers may take to find devices.
+/// Time for the kernel's drivers to find devices.
 const SETTLE: Duration = Duration::from_secs(10);
 /// A link on a foreign disk must not lead to files of this machine. Kernels before 5.10 ignore the flag.
 const NO_LINKS: MsFlags = MsFlags::from_bits_retain(nix::libc::MS_NOSYMFOLLOW);
-/// Exists on every machine; covered only for the one thread.
+/// The mount point. It exists on every machine, and the mount is visible only to the one thread.
 const MOUNT_POINT: &str = "/run";
 
-/// Waits until the drivers have found the devices. Without udev there is no waiting.
+/// Waits until the drivers have found the devices. Without udev, it does not wait.
 pub fn settle() {
     let _ = command::run("udevadm", &["settle", "--timeout=9"], SETTLE);
 }
 
-/// Mounts `device`, a file system of this `kind`, and hands its folder to `read`.
+/// Mounts `device`, a file system of this `kind`, and passes its folder to `read`.
 pub fn with_files<T: Send>(
     device: &Path,
     kind: &str,

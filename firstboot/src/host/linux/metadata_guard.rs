@@ -1,5 +1,5 @@
-//! Routing rules that keep pods from metadata services, through iproute2 (ip-rule(8)): packets that come from
-//! elsewhere, which are the pods', find no way to the service; the machine's own do.
+//! Routing rules that keep pods from metadata services, set with iproute2 (ip-rule(8)). Forwarded packets,
+//! which come from pods, have no route to the service; the machine's own packets do.
 //!
 //! ```text
 //! 40: iif lo to ADDRESS goto 42                              the machine's own packets pass
@@ -7,9 +7,9 @@
 //! 42: nop
 //! ```
 //!
-//! Port 53 and UDP stay open: on some platforms the same address is the name server that the cluster's DNS
-//! asks. Pods in the machine's own network are the machine. The rules say `protocol kernel`, as
-//! systemd-networkd removes any others that it did not make.
+//! Port 53 and UDP stay open, because on some platforms the same address is the name server that the
+//! cluster's DNS asks. Pods in the host network are not blocked. The rules have `protocol kernel`, because
+//! systemd-networkd removes other rules that it did not make.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use std::time::Duration;
 use super::command;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// Before the rules of all usual networks, after the table `local`.
+/// The priority: before the rules of all usual networks, after the table `local`.
 const OWN: &str = "40";
 const PROHIBITED: &str = "41";
 const END: &str = "42";
-/// All but DNS; the kernel takes no range that ends with the last port.
+/// All ports except DNS. The kernel accepts no range that ends with the last port.
 const PORTS: &[&str] = &["1-52", "54-65534"];
-/// One call takes milliseconds.
+/// Time limit of a call, which usually takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
-/// More rules than there can be at one priority.
+/// Limit on the rules at one priority.
 const MOST: usize = 64;
 
-/// Adds what is missing of the rules for `addresses`.
+/// Adds the missing rules for `addresses`.
 pub fn apply(addresses: &[IpAddr]) -> Result<()> {
     for family in ["-4", "-6"] {
         let mut rules = addresses.iter().filter(|address| is_in(family, address)).flat_map(rules).peekable();
@@ -96,7 +96,7 @@ fn is_in(family: &str, address: &IpAddr) -> bool {
     address.is_ipv4() == (family == "-4")
 }
 
-/// A kernel without IPv6 has no rules for it, and no packets.
+/// A kernel without IPv6 has no rules for it, and no IPv6 packets.
 fn has(family: &str) -> bool {
     family == "-4" || std::path::Path::new("/proc/net/if_inet6").exists()
 }

@@ -1,4 +1,4 @@
-//! The machine under Linux. This list is what another operating system has to offer.
+//! The machine under Linux. Another operating system must have the same modules.
 
 pub mod command;
 pub mod files;

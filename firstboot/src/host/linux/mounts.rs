@@ -13,13 +13,13 @@ pub fn table() -> Result<String> {
     fs::read_to_string("/proc/self/mountinfo").doing("reading /proc/self/mountinfo")
 }
 
-/// Unmounts what is mounted at this very path.
+/// Unmounts the file system at this path.
 pub fn unmount(path: &Path, flags: UnmountFlags) -> Result<()> {
     let unmounted = nix::mount::umount2(path, flags | UnmountFlags::UMOUNT_NOFOLLOW);
     unmounted.doing(format!("unmounting {}", path.display()))
 }
 
-/// The mount points strictly below a folder, deepest first, and of those at one place the topmost first.
+/// The mount points below a folder, deepest first. If several are at one path, the topmost comes first.
 pub fn mounts_below(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
     let mut below: Vec<_> = points.filter(|point| point.starts_with(folder) && point != folder).collect();

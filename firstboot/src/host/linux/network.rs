@@ -39,8 +39,7 @@ pub fn interfaces() -> Vec<(String, u32)> {
     first
 }
 
-/// Whether other machines can be expected to reach it: neither unspecified, loopback, link-local nor
-/// multicast.
+/// Whether other machines can usually reach it: it is not unspecified, loopback, link-local or multicast.
 pub fn is_global(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -70,8 +69,8 @@ pub fn default_interfaces(root: &Root) -> Vec<String> {
     names
 }
 
-/// Reads /proc/net/route: interface, destination, gateway, flags, counters, metric, mask; numbers in hex but
-/// the metric.
+/// Reads /proc/net/route: interface, destination, gateway, flags, counters, metric, mask. Numbers are hex,
+/// except the metric.
 fn parse_routes(table: &str) -> Vec<String> {
     let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     let routes =
@@ -106,8 +105,8 @@ fn by_metric(routes: impl Iterator<Item = (u32, String)>) -> Vec<String> {
     names
 }
 
-/// The address that the kubelet takes without `--node-ip` when the node's name does not resolve to one of
-/// this machine's: the first global one of the default route's interface.
+/// The address that the kubelet takes without `--node-ip` if the node's name does not resolve to an address
+/// of this machine: the first global one of the default route's interface.
 pub fn node_address(interfaces: &[String], addresses: &[Address]) -> Option<IpAddr> {
     let of = |name: &str, v4: bool| {
         addresses
@@ -121,12 +120,12 @@ pub fn node_address(interfaces: &[String], addresses: &[Address]) -> Option<IpAd
         .or_else(|| interfaces.iter().find_map(|name| of(name, false)))
 }
 
-/// Whether an interface is made of software: a bridge, a tunnel, a container's end of a cable.
+/// Whether an interface is virtual: a bridge, a tunnel, one end of a container's veth pair.
 pub fn is_virtual(root: &Root, interface: &str) -> bool {
     root.path("/sys/devices/virtual/net").join(interface).exists()
 }
 
-/// An address as text in an argument or a node's status: `10.0.0.1`, `fd00::1`.
+/// An address in the form for arguments and a node's status: `10.0.0.1`, `fd00::1`.
 pub fn parse_address(text: &str) -> Option<IpAddr> {
     text.trim()
         .parse::<Ipv4Addr>()

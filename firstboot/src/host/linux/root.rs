@@ -1,18 +1,18 @@
-//! Where the machine's file system begins.
+//! The root of the machine's file system.
 
 use std::path::{Path, PathBuf};
 
-/// `/` on a node; another folder in tests and with `--rootfs`.
+/// The root: `/` on a node, another folder in tests and with `--rootfs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root(PathBuf);
 
 impl Root {
-    /// A file system that begins at `folder`.
+    /// The file system below `folder`.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self(folder.into())
     }
 
-    /// Where the absolute path `path` of the node really lies.
+    /// The real path of the node's absolute path `path`.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.0.join(path.strip_prefix("/").unwrap_or(path))

@@ -1,5 +1,5 @@
-//! The container runtime's socket, and futures on it without an async runtime: one thread, poll(2), a
-//! deadline.
+//! The container runtime's socket, and a way to run futures on it without an async runtime: one thread,
+//! poll(2) and a deadline.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A connection to a container runtime.
 pub type Stream = UnixStream;
 
-/// A socket that never blocks; it remembers whether it could not write all.
+/// A socket that never blocks. It records whether a write was incomplete.
 #[derive(Debug)]
 pub struct Socket {
     stream: UnixStream,
@@ -44,7 +44,7 @@ impl Wake for Woken {
     }
 }
 
-/// Connects to the socket at `path`. Even this does not block: a server that accepts no more says so.
+/// Connects to the socket at `path`. Even this does not block: if the server's queue is full, it fails.
 pub fn open(path: &Path) -> io::Result<Stream> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let descriptor: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -63,7 +63,7 @@ pub fn split(stream: Stream) -> io::Result<(Socket, Driver)> {
 }
 
 impl Driver {
-    /// Runs `future` to its end; none when the deadline came first.
+    /// Runs `future` to its end; none if the deadline came first.
     pub fn run<T>(&self, future: impl Future<Output = T>, deadline: Instant) -> Option<T> {
         let mut future = pin!(future);
         let mut context = Context::from_waker(&self.waker);
@@ -84,8 +84,8 @@ impl Driver {
         }
     }
 
-    /// Until the socket can be read, or written if that is waited for, or `left` is over. A wrong wake-up
-    /// costs one round.
+    /// Waits until the socket can be read, or written if a write is pending, or `left` is over. A spurious
+    /// wake-up costs one round.
     fn wait(&self, left: Duration) {
         let mut events = PollFlags::POLLIN;
         events.set(PollFlags::POLLOUT, self.is_full.load(Ordering::Acquire));

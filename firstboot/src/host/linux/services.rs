@@ -1,12 +1,12 @@
 //! The service manager, through its own programs with fixed arguments.
 //!
-//! | backend | recognised by | programs |
+//! | backend | recognized by | programs |
 //! |---|---|---|
 //! | systemd | `/run/systemd/system`, as sd_booted(3) says | `systemctl` |
 //! | OpenRC | `rc-service` in PATH | `rc-service`, `rc-update` |
-//! | none | neither | none: whoever runs this machine starts the runtime before the agent and the kubelet after it |
+//! | none | neither | none: the operator starts the runtime before the agent and the kubelet after it |
 //!
-//! Programs are found in PATH, so that a stand-in may lie in front.
+//! Programs are found in PATH, so that tests can put a stand-in first.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use super::command::{self, Output};
 use super::root::Root;
 use crate::error::Result;
 
-/// Questions are answered at once, or something is wrong with the manager.
+/// Time limit of a question. A working manager answers at once.
 const QUESTION_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the manager may take to accept the end of the machine.
+/// Time limit for the manager to accept a power-off or reboot.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// A unit of systemd may take 90 seconds to start or to stop.
+/// Time limit of a start or stop. A unit of systemd may take 90 seconds.
 const ACTION_LIMIT: Duration = Duration::from_secs(100);
 
 /// Exit codes of `rc-service SERVICE status`.
@@ -34,16 +34,16 @@ pub enum Services {
     Systemd,
     /// OpenRC.
     OpenRc,
-    /// No manager that is known: nothing is started or stopped, and nothing is known of any service.
+    /// No known manager: services are not started or stopped, and their state is unknown.
     None,
 }
 
 /// Whether a service starts by itself at boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enablement {
-    /// It does.
+    /// It starts at boot.
     Enabled,
-    /// It is there, but does not.
+    /// It exists, but does not start at boot.
     Disabled,
     /// There is no such service.
     Absent,
@@ -54,20 +54,20 @@ pub enum Enablement {
 /// Whether a service that does not answer is worth waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prospect {
-    /// It runs, is starting, or will be started; or this is unknown.
+    /// It runs, is starting, or will be started, or its state is unknown.
     Hopeful,
-    /// It does not run, and nothing is about to start it.
+    /// It does not run, and no job will start it.
     Idle,
-    /// It has failed, and its manager has given it up.
+    /// It has failed, and its manager has given up.
     Failed,
 }
 
 /// Whether the caller waits until a service has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Until the manager says that it has.
+    /// Waits until the service has started.
     Started,
-    /// Only until the manager has accepted the job.
+    /// Waits only until the manager has accepted the job.
     Queued,
 }
 
@@ -79,7 +79,7 @@ enum Verb {
 }
 
 impl Services {
-    /// The manager of the machine that we run on; a folder has none that could be asked.
+    /// The manager of the machine that the agent runs on. A folder has none.
     pub fn of(root: &Root) -> Self {
         let path = std::env::var("PATH").unwrap_or_default();
         if root.is_machine() { Self::detect(root, &path) } else { Self::None }
@@ -96,7 +96,7 @@ impl Services {
         }
     }
 
-    /// Whether `service` runs, or is just starting.
+    /// Whether `service` runs or is starting.
     pub fn is_active(self, service: &str) -> Result<bool> {
         match self {
             Self::Systemd => {
@@ -137,7 +137,7 @@ impl Services {
         }
     }
 
-    /// Starts `service`; one that runs is left alone.
+    /// Starts `service`, unless it runs.
     pub fn start(self, service: &str, wait: Wait) -> Result<()> {
         self.act(Verb::Start, service, wait)
     }
@@ -147,12 +147,12 @@ impl Services {
         self.act(Verb::Stop, service, Wait::Started)
     }
 
-    /// Stops `service` and starts it.
+    /// Restarts `service`.
     pub fn restart(self, service: &str, wait: Wait) -> Result<()> {
         self.act(Verb::Restart, service, wait)
     }
 
-    /// Ends the machine: `verb` is `poweroff` or `reboot`.
+    /// Powers the machine off or reboots it: `verb` is `poweroff` or `reboot`.
     pub fn stop_machine(self, verb: &str) -> Result<()> {
         let ended = match self {
             Self::Systemd => command::run_checked("systemctl", &["--no-block", verb], STOP_LIMIT),
@@ -168,7 +168,7 @@ impl Services {
             .map_err(|failure| failure.help(self.advice(service)))
     }
 
-    /// The command for an action; none where there is no manager.
+    /// The command for an action; none without a manager.
     fn words(self, verb: Verb, service: &str, wait: Wait) -> Option<(&'static str, Vec<&str>)> {
         let word = match verb {
             Verb::Start => "start",
@@ -183,8 +183,8 @@ impl Services {
         }
     }
 
-    /// Lets the manager read its files again, but only when those of `service` have changed since it read
-    /// them; says whether it did.
+    /// Lets the manager reload its unit files, but only if those of `service` have changed. Returns whether
+    /// it did.
     pub fn reload_if_changed(self, service: &str) -> Result<bool> {
         if self != Self::Systemd {
             return Ok(false);
@@ -197,7 +197,7 @@ impl Services {
         Ok(changed)
     }
 
-    /// What a person types to see why `service` does not run.
+    /// The command that shows the operator why `service` does not run.
     pub fn advice(self, service: &str) -> String {
         match self {
             Self::Systemd => format!("see journalctl -u {service}"),
@@ -213,7 +213,8 @@ fn question(program: &str, arguments: &[&str]) -> Result<Output> {
     command::run(program, arguments, QUESTION_LIMIT)
 }
 
-/// The words of systemctl(1), is-enabled. A unit that does not exist is said on either output, by version.
+/// The words of systemctl(1), is-enabled. The error for a missing unit is on standard output or standard
+/// error, depending on the version.
 fn systemd_enablement(output: &Output) -> Enablement {
     match output.stdout.trim() {
         "enabled" | "enabled-runtime" | "static" | "indirect" | "alias" | "generated" | "transient"
@@ -223,7 +224,7 @@ fn systemd_enablement(output: &Output) -> Enablement {
     }
 }
 
-/// A unit that is not active may still wait for its turn in the queue, as at boot.
+/// A unit that is not active may still wait in the queue of jobs, as at boot.
 fn systemd_prospect(state: &str, job: &str) -> Prospect {
     let is_queued = job.strip_prefix("Job=").is_some_and(|number| !matches!(number, "" | "0"));
     match state {
@@ -234,7 +235,7 @@ fn systemd_prospect(state: &str, job: &str) -> Prospect {
     }
 }
 
-/// Lines of `rc-update show` are ` kubelet | default`.
+/// Lines of `rc-update show` have the form ` kubelet | default`.
 fn openrc_enablement(table: &str, service: &str) -> Enablement {
     let listed = table
         .lines()

@@ -1,10 +1,10 @@
 //! VMware's channel from a machine to its host: remote calls through an I/O port that the hypervisor answers
-//! ("backdoor"). Over it go `info-get KEY` and `info-set KEY VALUE`, which read and write the machine's
+//! ("backdoor"). The commands `info-get KEY` and `info-set KEY VALUE` read and write the machine's
 //! `guestinfo` keys (open-vm-tools: lib/include/backdoor_def.h, lib/message/message.c; linux:
 //! drivers/gpu/drm/vmwgfx/vmwgfx_msg.c).
 //!
-//! A call is one instruction with a command in `cx`; a message goes in steps of four bytes. The faster
-//! transfer of whole strings is not used: these messages are short. On x86-64 only.
+//! A call is one instruction with a command in `cx`. A message is sent in steps of four bytes; the faster
+//! transfer of whole strings is not used, because the messages are short. On x86-64 only.
 
 use zeroize::Zeroizing;
 
@@ -18,9 +18,9 @@ mod port;
 const MAGIC: u32 = 0x564d_5868;
 const PORT: u32 = 0x5658;
 const MESSAGE: u32 = 0x1e;
-/// `RPCI`, with cookies that keep others from using the channel.
+/// `RPCI`, with cookies that keep other programs from using the channel.
 const RPCI: u32 = 0x4943_5052 | 0x8000_0000;
-/// Bits of the answer's status.
+/// Bits of the status in an answer.
 const SUCCESS: u32 = 1;
 const DATA: u32 = 2;
 
@@ -53,13 +53,13 @@ pub struct Registers {
     pub di: u32,
 }
 
-/// The port that the hypervisor answers; in tests, a host that is played.
+/// The hypervisor's port; in tests, a stand-in for the host.
 pub trait Port {
     /// Makes one call.
     fn call(&mut self, registers: Registers) -> Registers;
 }
 
-/// Whether the hypervisor is VMware's, by what the processor says.
+/// Whether the hypervisor is VMware's, by the processor's CPUID.
 pub fn is_here() -> bool {
     #[cfg(target_arch = "x86_64")]
     return port::is_vmware();
@@ -67,7 +67,7 @@ pub fn is_here() -> bool {
     return false;
 }
 
-/// The port of this machine; none when its hypervisor is another one, or does not answer.
+/// The port of this machine; none if its hypervisor is another one or does not answer.
 pub fn open() -> Option<Box<dyn Port>> {
     #[cfg(target_arch = "x86_64")]
     return port::open().map(|port| Box::new(port) as Box<dyn Port>);
@@ -75,7 +75,7 @@ pub fn open() -> Option<Box<dyn Port>> {
     return None;
 }
 
-/// The value of a key; none when it has none, or an empty one.
+/// The value of a key; none if it has none or an empty one.
 pub fn get(port: &mut dyn Port, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
     let answer = exchange(port, format!("info-get {key}").as_bytes())
         .map_err(|failure| failure.doing(format!("reading {key}")))?;
@@ -84,7 +84,7 @@ pub fn get(port: &mut dyn Port, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>>
         .map(|value| Zeroizing::new(value.to_vec())))
 }
 
-/// Gives a key another value. Keys cannot be removed.
+/// Sets the value of a key. Keys cannot be removed.
 pub fn set(port: &mut dyn Port, key: &str, text: &str) -> Result<()> {
     let doing = |failure: Failure| failure.doing(format!("overwriting {key}"));
     let answer = exchange(port, format!("info-set {key} {text}").as_bytes()).map_err(doing)?;
@@ -97,7 +97,7 @@ pub fn set(port: &mut dyn Port, key: &str, text: &str) -> Result<()> {
     value(&answer).map(drop).ok_or_else(refused)
 }
 
-/// What follows `1 ` in an answer; none after `0 `, which says that there is no value.
+/// The text after `1 ` in an answer; none after `0 `, which means that there is no value.
 pub fn value(answer: &[u8]) -> Option<&[u8]> {
     let value = answer.strip_prefix(b"1")?;
     let value = value.strip_prefix(b" ").unwrap_or(value);
@@ -115,7 +115,7 @@ fn failed(what: &str) -> Failure {
     Failure::new(ErrorKind::Source, format!("VMware's channel to the host: {what}"))
 }
 
-/// Sends one command and gives the answer.
+/// Sends one command and returns the answer.
 fn exchange(port: &mut dyn Port, command: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     let opened = port.call(Registers {
         ax: MAGIC,
@@ -169,7 +169,7 @@ impl Channel<'_> {
         if size.cx >> 16 & DATA == 0 {
             return Err(failed("there is no answer"));
         }
-        // In front of the value stand two bytes.
+        // Two bytes precede the value.
         let length = usize::try_from(size.bx)
             .ok()
             .filter(|length| *length <= LIMIT + 2)

@@ -1,5 +1,6 @@
-//! The port itself. The hypervisor sees the instruction whatever the process may do with ports; asking the
-//! kernel for the right first keeps the processor from refusing it where the host restricts the port.
+//! The real port. The hypervisor sees the instruction whether or not the process may use ports. If the host
+//! restricts the port, the processor refuses the instruction, so the agent first asks the kernel for the
+//! permission.
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid;
@@ -15,8 +16,8 @@ const GET_VERSION: u32 = 10;
 /// The port of this machine.
 pub(super) struct Backdoor;
 
-/// CPUID leaf 0x40000000 says the hypervisor's name, when leaf 1 says that there is one.
-// Older versions of std have the instruction only as an unsafe function.
+/// CPUID leaf 0x40000000 has the hypervisor's name if leaf 1 reports a hypervisor.
+// In older versions of std the instruction is an unsafe function.
 #[allow(unsafe_code, unused_unsafe)]
 pub(super) fn is_vmware() -> bool {
     // SAFETY: every x86-64 processor has CPUID; it changes nothing.
@@ -25,14 +26,14 @@ pub(super) fn is_vmware() -> bool {
     first.ecx >> 31 == 1 && words.concat() == b"VMwareVMware"
 }
 
-/// A kernel that is locked down gives nobody the right to use ports. Then the hypervisor usually answers all
-/// the same, but may have been told not to, and the processor kills who asks: so a child asks first.
+/// A kernel in lockdown mode lets no process use ports. The hypervisor usually answers anyway, but its
+/// settings may forbid it, and then the instruction kills the process. So a child process tries it first.
 #[allow(unsafe_code)] // a system call that std and nix do not offer
 pub(super) fn open() -> Option<Backdoor> {
     if !is_vmware() {
         return None;
     }
-    // SAFETY: it changes a right of this thread and touches no memory.
+    // SAFETY: it changes a permission of this thread and touches no memory.
     let has_right = unsafe { libc::iopl(3) } == 0;
     (has_right || child_survives()).then_some(Backdoor).filter(|_| answers())
 }
@@ -63,8 +64,8 @@ impl Port for Backdoor {
     fn call(&mut self, registers: Registers) -> Registers {
         let Registers { mut ax, bx, mut cx, mut dx, mut si, mut di } = registers;
         let mut bx = u64::from(bx);
-        // SAFETY: on VMware, which `open` makes sure of, this is a call to the hypervisor that reads and
-        // writes these registers alone; rbx, which the compiler keeps for itself, is put back.
+        // SAFETY: `open` makes sure that this is VMware. There the instruction is a call to the hypervisor
+        // that reads and writes only these registers; rbx, which the compiler reserves, is restored.
         unsafe {
             asm!(
                 "xchg {bx}, rbx",

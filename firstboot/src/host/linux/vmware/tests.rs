@@ -1,11 +1,11 @@
-//! Against a host that is played: no VMware is at hand here. It answers as vmwgfx_msg.c and message.c expect
-//! it.
+//! Tests with a stand-in for the host, because no VMware is available. It answers as vmwgfx_msg.c and
+//! message.c expect.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// A host with keys. `fault` breaks it at a step.
+/// A host with keys. `fault` makes it fail at a step.
 #[derive(Default)]
 pub(crate) struct PlayedHost {
     pub(crate) keys: BTreeMap<String, Vec<u8>>,
@@ -16,7 +16,7 @@ pub(crate) struct PlayedHost {
     command: Vec<u8>,
     answer: Vec<u8>,
     given: usize,
-    /// How many channels were opened, and closed.
+    /// Numbers of opened and closed channels.
     pub(crate) channels: (usize, usize),
 }
 
