@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
+use crate::paths;
 
 /// The path of the file on a node.
-pub const PATH: &str = "/var/lib/firstboot/journal.json";
+pub const PATH: &str = paths::CHECKPOINT;
 
 /// Limit on a checkpoint, in bytes.
 const LIMIT: u64 = 64 * 1024;

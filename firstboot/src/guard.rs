@@ -6,9 +6,10 @@ use crate::error::Result;
 use crate::host::files;
 pub use crate::host::metadata_guard::{apply, remove};
 use crate::host::root::Root;
+use crate::paths;
 
 /// This file records that the node config switched the guard off, for later boots without a config.
-pub const OFF: &str = "/var/lib/firstboot/guard-off";
+pub const OFF: &str = paths::GUARD_OFF;
 
 /// The addresses that need the guard. A link-local IPv6 address cannot be reached through this machine.
 pub fn addresses(guarded: &[&str]) -> Vec<IpAddr> {

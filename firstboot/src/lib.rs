@@ -31,6 +31,7 @@ pub mod machine;
 pub mod metadata;
 #[expect(clippy::disallowed_methods, reason = "only net opens sockets")]
 pub mod net;
+pub mod paths;
 pub mod platforms;
 pub mod preflight;
 pub mod report;

@@ -12,9 +12,10 @@ use super::raw::{RawBootstrapToken, RawJoin, RawNode, RawTimeouts};
 use super::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
+use crate::paths;
 
 /// Where the cluster's CA is written when nothing else is said.
-const CA_CERT_PATH: &str = "/etc/kubernetes/pki/ca.crt";
+const CA_CERT_PATH: &str = paths::CA_CERT;
 
 /// Stands for every preflight check.
 const ALL_CHECKS: &str = "all";

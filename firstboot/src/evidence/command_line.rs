@@ -2,6 +2,7 @@
 
 use crate::host::files;
 use crate::host::root::Root;
+use crate::paths;
 
 /// Limit on its bytes.
 const LONGEST: u64 = 64 * 1024;
@@ -13,7 +14,7 @@ pub struct CommandLine(Vec<String>);
 impl CommandLine {
     /// The machine's command line; empty where there is none.
     pub fn of(root: &Root) -> Self {
-        let bytes = files::read(&root.path("/proc/cmdline"), LONGEST).ok().flatten().unwrap_or_default();
+        let bytes = files::read(&root.path(paths::COMMAND_LINE), LONGEST).ok().flatten().unwrap_or_default();
         Self::parse(&String::from_utf8_lossy(&bytes))
     }
 

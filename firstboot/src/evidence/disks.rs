@@ -9,6 +9,7 @@ use super::labels::{self, FileSystem};
 use crate::error::Result;
 use crate::host::media;
 use crate::host::root::Root;
+use crate::paths;
 
 /// Devices that hold no configuration, or answer slowly.
 const IGNORED: &[&str] = &["ram", "zram", "fd", "nbd", "dm-", "md"];
@@ -29,12 +30,12 @@ pub fn find(root: &Root) -> Vec<Disk> {
     if root.is_machine() {
         media::settle();
     }
-    let entries = fs::read_dir(root.path("/sys/class/block")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(root.path(paths::BLOCK_CLASS)).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.retain(|name| !IGNORED.iter().any(|ignored| name.starts_with(ignored)));
     names.sort();
-    let devices = names.into_iter().map(|name| root.path("/dev").join(name));
+    let devices = names.into_iter().map(|name| root.path(paths::DEV).join(name));
     let labelled = devices.filter_map(|device| Some((labels::read(&head(&device)?)?, device)));
     whole(root, labelled.map(|((kind, label), device)| Disk { device, kind, label }).collect())
 }
@@ -46,7 +47,7 @@ fn whole(root: &Root, disks: Vec<Disk>) -> Vec<Disk> {
         disks.iter().filter(|disk| disk.label == part.label).any(|disk| {
             let names = (disk.device.file_name(), part.device.file_name());
             let (Some(disk), Some(part)) = names else { return false };
-            root.path("/sys/class/block").join(disk).join(part).exists()
+            root.path(paths::BLOCK_CLASS).join(disk).join(part).exists()
         })
     };
     disks.iter().filter(|disk| !is_part(disk)).cloned().collect()

@@ -5,8 +5,9 @@ use crate::document::Document;
 use crate::error::Result;
 use crate::host::kernel;
 use crate::host::root::Root;
+use crate::paths;
 
-const FOLDER: &str = "/sys/firmware/qemu_fw_cfg";
+const FOLDER: &str = paths::FW_CFG;
 
 /// The item `name`; none where there is no such item, or no such device.
 pub(crate) fn item(root: &Root, name: &str, notices: &mut Vec<String>) -> Result<Option<Document>> {
@@ -25,8 +26,8 @@ pub(crate) fn item(root: &Root, name: &str, notices: &mut Vec<String>) -> Result
 /// tree.
 pub(crate) fn is_there(root: &Root) -> bool {
     root.path(FOLDER).exists()
-        || has(root, "/sys/bus/acpi/devices", "QEMU0002")
-        || has(root, "/sys/firmware/devicetree/base", "fw-cfg")
+        || has(root, paths::ACPI_DEVICES, "QEMU0002")
+        || has(root, paths::DEVICE_TREE, "fw-cfg")
 }
 
 fn has(root: &Root, folder: &str, prefix: &str) -> bool {

@@ -5,6 +5,7 @@ use std::fs;
 
 use crate::host::files;
 use crate::host::root::Root;
+use crate::paths;
 
 /// Longest structure that is read: type 11 with many strings.
 const LONGEST: u64 = 64 * 1024;
@@ -64,7 +65,7 @@ pub fn fields(root: &Root) -> Vec<(Field, String)> {
 
 /// The kernel's file `name`, trimmed; none when it is absent or empty.
 pub fn text(root: &Root, name: &str) -> Option<String> {
-    let bytes = files::read(&root.path(format!("/sys/class/dmi/id/{name}")), 4096).ok()??;
+    let bytes = files::read(&root.path(paths::smbios(name)), 4096).ok()??;
     let text = String::from_utf8_lossy(&bytes)
         .trim_matches(|edge: char| edge.is_whitespace() || edge == '\0')
         .to_owned();
@@ -73,12 +74,8 @@ pub fn text(root: &Root, name: &str) -> Option<String> {
 
 /// Strings that the operator gave a virtual machine: those of all structures of type 11, in their order.
 pub fn oem_strings(root: &Root) -> Vec<Vec<u8>> {
-    let raw = |number: usize| {
-        files::read(&root.path(format!("/sys/firmware/dmi/entries/11-{number}/raw")), LONGEST)
-            .ok()
-            .flatten()
-    };
-    if fs::metadata(root.path("/sys/firmware/dmi/entries")).is_err() {
+    let raw = |number: usize| files::read(&root.path(paths::oem_strings(number)), LONGEST).ok().flatten();
+    if fs::metadata(root.path(paths::SMBIOS_ENTRIES)).is_err() {
         return Vec::new();
     }
     (0..MOST).map_while(raw).flat_map(|structure| strings(&structure)).collect()

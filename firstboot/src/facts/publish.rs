@@ -10,9 +10,10 @@ use super::{Candidate, Fact, Facts};
 use crate::error::Result;
 use crate::host::files;
 use crate::host::root::Root;
+use crate::paths;
 
 /// The path of the published facts. Every user may read it, because it contains no secrets.
-pub const PATH: &str = "/run/firstboot/metadata.json";
+pub const PATH: &str = paths::FACTS;
 
 /// Writes the facts to [`PATH`].
 pub fn publish(root: &Root, facts: &Facts) -> Result<()> {

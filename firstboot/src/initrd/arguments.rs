@@ -7,6 +7,7 @@
 //! | `kiln.on-failure=poweroff\|reboot` | what to do when the machine cannot boot; poweroff |
 //! | `init=PATH` | what to start in the real root; `/sbin/init` |
 
+use crate::paths;
 use std::time::Duration;
 
 /// The default time to wait for the disk.
@@ -16,7 +17,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_TIMEOUT: u64 = 3600;
 
 /// The default init of the real root.
-const DEFAULT_INIT: &str = "/sbin/init";
+const DEFAULT_INIT: &str = paths::INIT;
 
 /// What to do if the machine cannot boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,6 +3,7 @@
 //!
 //! With `quiet` on the command line the console shows only failures.
 
+use crate::paths;
 use std::fs::OpenOptions;
 use std::io::Write;
 
@@ -27,7 +28,7 @@ fn write(priority: u8, text: &str) {
     let line = format!("<{priority}>kiln: {text}\n");
     let written = OpenOptions::new()
         .write(true)
-        .open("/dev/kmsg")
+        .open(paths::KMSG)
         .and_then(|mut log| log.write_all(line.as_bytes()));
     if written.is_err() {
         eprint!("kiln: {text}\r\n");

@@ -1,5 +1,6 @@
 //! Finds the root and `/var` by partition type (Discoverable Partitions Specification), without udev.
 
+use crate::paths;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -164,7 +165,7 @@ fn describe_partition(partition: &Partition) -> String {
 
 /// All disks, sorted by name.
 fn scan() -> Vec<Disk> {
-    let Ok(entries) = fs::read_dir("/sys/block") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(paths::BLOCK) else { return Vec::new() };
     let mut names: Vec<String> =
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.retain(|name| {
@@ -177,7 +178,7 @@ fn scan() -> Vec<Disk> {
 }
 
 fn look_at(name: &str) -> Option<Disk> {
-    let folder = Path::new("/sys/block").join(name);
+    let folder = Path::new(paths::BLOCK).join(name);
     let sector = number_in(&folder.join("queue/logical_block_size"))?;
     // The kernel counts in units of 512 bytes, for any sector size.
     let sectors = number_in(&folder.join("size"))?.checked_mul(512)? / sector.max(1);
@@ -195,13 +196,13 @@ fn number_in(path: &Path) -> Option<u64> {
 
 /// The device of the disk or partition with the kernel's name `name`, in which `!` means `/`.
 pub fn node(name: &str) -> PathBuf {
-    Path::new("/dev").join(name.replace('!', "/"))
+    Path::new(paths::DEV).join(name.replace('!', "/"))
 }
 
 impl Disk {
     /// The device of partition `number`, if the kernel knows it.
     pub fn partition(&self, number: u32) -> Option<PathBuf> {
-        let entries = fs::read_dir(Path::new("/sys/block").join(&self.name)).ok()?;
+        let entries = fs::read_dir(Path::new(paths::BLOCK).join(&self.name)).ok()?;
         let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let mut own = folders.filter(|path| number_in(&path.join("partition")) == Some(u64::from(number)));
         own.next()?.file_name()?.to_str().map(node).filter(|path| path.exists())

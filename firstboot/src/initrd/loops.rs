@@ -1,5 +1,6 @@
 //! A file as a read-only block device (loop(4)).
 
+use crate::paths;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ struct LoopConfig {
 pub fn attach(image: &Path) -> Result<(PathBuf, File)> {
     let doing = format!("making a block device of {}", image.display());
     let file = File::open(image).doing(&doing)?;
-    let control = File::options().read(true).write(true).open("/dev/loop-control").doing(&doing)?;
+    let control = File::options().read(true).write(true).open(paths::LOOP_CONTROL).doing(&doing)?;
     let path = PathBuf::from(format!("/dev/loop{}", free(&control).doing(&doing)?));
     let device = File::options().read(true).write(true).open(&path).doing(&doing)?;
     configure(&device, &file, image).doing(&doing)?;

@@ -22,6 +22,7 @@ pub mod populate;
 pub mod root;
 pub mod switch;
 
+use crate::paths;
 use std::convert::Infallible;
 use std::path::Path;
 
@@ -43,7 +44,7 @@ pub fn main() -> ! {
         failure::stop(&Failure::new(format!("a defect of Kiln: {panic}")), Default::default())
     }));
     let prepared = mounts::kernel_file_systems().and_then(|()| {
-        let line = std::fs::read_to_string("/proc/cmdline").doing("reading the kernel command line")?;
+        let line = std::fs::read_to_string(paths::COMMAND_LINE).doing("reading the kernel command line")?;
         Ok(arguments::parse(&line))
     });
     let arguments = match prepared {

@@ -1,5 +1,6 @@
 //! Loads kernel modules: those that every boot needs, and those for the machine's hardware.
 
+use crate::paths;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::thread::JoinHandle;
@@ -70,7 +71,7 @@ fn modules_for<'a>(
 
 /// The aliases of all devices of all buses.
 fn device_aliases() -> Vec<String> {
-    let buses = fs::read_dir("/sys/bus").into_iter().flatten().flatten();
+    let buses = fs::read_dir(paths::BUSES).into_iter().flatten().flatten();
     let devices =
         buses.flat_map(|bus| fs::read_dir(bus.path().join("devices")).into_iter().flatten().flatten());
     let mut aliases: Vec<String> = devices

@@ -1,5 +1,6 @@
 //! The mounts of the initrd.
 
+use crate::paths;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use super::{console, grow};
 use contract;
 
 /// Where `/var` is mounted while the root's own `/var` is still visible.
-pub const VAR: &str = "/var";
+pub const VAR: &str = paths::VAR;
 
 /// The file system of `/var`.
 #[derive(Debug)]
@@ -25,10 +26,10 @@ pub enum Var {
 /// Mounts the kernel's file systems for devices, processes and hardware, and `/run`.
 pub fn kernel_file_systems() -> Result<()> {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    attach("devtmpfs", Path::new("/dev"), "devtmpfs", MsFlags::MS_NOSUID, "mode=0755")?;
-    attach("proc", Path::new("/proc"), "proc", safe, "")?;
-    attach("sysfs", Path::new("/sys"), "sysfs", safe, "")?;
-    attach("tmpfs", Path::new("/run"), "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755")
+    attach("devtmpfs", Path::new(paths::DEV), "devtmpfs", MsFlags::MS_NOSUID, "mode=0755")?;
+    attach("proc", Path::new(paths::PROC), "proc", safe, "")?;
+    attach("sysfs", Path::new(paths::SYS), "sysfs", safe, "")?;
+    attach("tmpfs", Path::new(paths::RUN), "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755")
 }
 
 /// Mounts `source` at the folder `target`, and creates the folder if it is missing.
@@ -67,7 +68,7 @@ pub fn move_var() -> Result<()> {
 /// shutdown. Its last stage unmounts both in order, so this keeps `/var` out of the earlier stages. If this
 /// fails, the only effect is that message.
 pub fn keep_until_shutdown() {
-    let folder = Path::new("/run/systemd/system/var.mount.d");
+    let folder = Path::new(paths::VAR_MOUNT_DROP_INS);
     let text = "[Unit]\nDefaultDependencies=no\n";
     if let Err(error) = fs::create_dir_all(folder).and_then(|()| fs::write(folder.join("kiln.conf"), text)) {
         console::warn(&format!("writing below {}: {error}", folder.display()));

@@ -12,6 +12,7 @@ use crate::kubernetes::features;
 use crate::kubernetes::version::Version;
 use crate::net::retry::{self, Backoff};
 use crate::net::{Deadline, Error};
+use crate::paths;
 
 /// A ConfigMap; absent parts may be null.
 #[derive(Debug, Deserialize)]
@@ -70,7 +71,7 @@ impl ClusterConfiguration {
         Ok(Self {
             kubernetes_version,
             cluster_name: or("/clusterName", "kubernetes"),
-            certificates_dir: or("/certificatesDir", "/etc/kubernetes/pki"),
+            certificates_dir: or("/certificatesDir", paths::CERTIFICATES),
             image_repository: or("/imageRepository", features::image_repository(kubernetes_version)),
             control_plane_endpoint: at("/controlPlaneEndpoint"),
             dns_domain: or("/networking/dnsDomain", "cluster.local"),

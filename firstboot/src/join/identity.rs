@@ -18,16 +18,17 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
+use crate::paths;
 use crate::secret::Secret;
 
 /// The kubelet's folder.
-const KUBELET: &str = "/var/lib/kubelet";
+const KUBELET: &str = paths::KUBELET;
 /// The kubelet's folder of certificates.
-pub const FOLDER: &str = "/var/lib/kubelet/pki";
+pub const FOLDER: &str = paths::KUBELET_PKI;
 /// The link to the certificate in use, named in kubelet.conf.
-pub const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+pub const CURRENT: &str = paths::KUBELET_CURRENT;
 /// The key until the certificate is issued. A run after a kill requests the certificate with the same key.
-pub const KEY: &str = "/var/lib/kubelet/pki/.firstboot-client.key";
+pub const KEY: &str = paths::CLIENT_KEY;
 
 /// Limit on a PEM file, in bytes.
 const LONGEST: u64 = 256 << 10;

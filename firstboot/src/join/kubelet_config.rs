@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::join::patches::{self, Patch};
+use crate::paths;
 
 /// systemd-resolved lists its upstream servers in this file. Its `/etc/resolv.conf` names only itself, and
 /// pods cannot reach that address.
-pub const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+pub const RESOLVED: &str = paths::RESOLVED_CONF;
 
 /// Input of the defaults.
 #[derive(Debug, Default)]
@@ -55,13 +56,11 @@ pub fn configuration(
 /// Sets kubeadm's defaults. `rotateCertificates` is always on: without it the node stops working after a
 /// year.
 fn complete(document: &mut Value, defaults: &Defaults<'_>) {
-    let ca = format!(
-        "{}/ca.crt",
-        defaults.certificates_dir.unwrap_or("/etc/kubernetes/pki").trim_end_matches('/')
-    );
+    let ca =
+        format!("{}/ca.crt", defaults.certificates_dir.unwrap_or(paths::CERTIFICATES).trim_end_matches('/'));
     default(document, &["apiVersion"], json!("kubelet.config.k8s.io/v1beta1"));
     default(document, &["kind"], json!("KubeletConfiguration"));
-    default(document, &["staticPodPath"], json!("/etc/kubernetes/manifests"));
+    default(document, &["staticPodPath"], json!(paths::MANIFESTS));
     if let Some(address) = defaults.service_subnet.and_then(dns_address) {
         default(document, &["clusterDNS"], json!([address]));
     }

@@ -9,8 +9,9 @@
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
+use crate::paths;
 
-pub(crate) const HOSTS: &str = "/etc/hosts";
+pub(crate) const HOSTS: &str = paths::HOSTS;
 /// Marks the agent's line.
 const MARK: &str = "# firstboot: this node's own name";
 /// The address that Debian uses for a machine's own name.

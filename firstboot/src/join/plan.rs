@@ -15,13 +15,14 @@ use crate::join::{kubelet_config, kubelet_flags};
 use crate::kubernetes::features::{KubeletFeatures, image_repository};
 use crate::kubernetes::version::Version;
 use crate::kubernetes::yaml;
+use crate::paths;
 
 /// The kubelet's configuration.
-pub const CONFIG: &str = "/var/lib/kubelet/config.yaml";
+pub const CONFIG: &str = paths::KUBELET_CONFIG;
 /// The file with the settings of only this node's kubelet.
-pub const INSTANCE_CONFIG: &str = "/var/lib/kubelet/instance-config.yaml";
+pub const INSTANCE_CONFIG: &str = paths::KUBELET_INSTANCE_CONFIG;
 /// The kubelet's command line.
-pub const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
+pub const FLAGS: &str = paths::KUBELET_FLAGS;
 
 /// The cluster's data for the plan.
 #[derive(Debug, Clone)]

@@ -17,6 +17,7 @@ use crate::host::root::Root;
 use crate::join::names;
 use crate::join::phases::host;
 use crate::join::plan::CONFIG;
+use crate::paths;
 
 /// The parts of the machine that are not files.
 pub trait ResetHost {
@@ -86,26 +87,26 @@ pub enum Outcome {
 }
 
 /// The folder of the pods' volumes.
-const KUBELET: &str = "/var/lib/kubelet";
+const KUBELET: &str = paths::KUBELET;
 /// The folder of static pods.
-const MANIFESTS: &str = "/etc/kubernetes/manifests";
+const MANIFESTS: &str = paths::MANIFESTS;
 /// The default folder of certificates.
-const CERTIFICATES: &str = "/etc/kubernetes/pki";
+const CERTIFICATES: &str = paths::CERTIFICATES;
 /// kubeadm's folder for copies of replaced files.
-const SCRATCH: &str = "/etc/kubernetes/tmp";
+const SCRATCH: &str = paths::SCRATCH;
 /// More folders to empty.
 const FOLDERS: &[&str] =
-    &[KUBELET, "/var/lib/dockershim", "/run/kubernetes", "/var/lib/cni", "/var/lib/firstboot"];
+    &[KUBELET, paths::DOCKERSHIM, paths::KUBERNETES_RUN, paths::CNI_STATE, paths::STATE_FOLDER];
 /// Folders of the image below those; they stay, empty.
-const KEPT: &[&str] = &["/var/lib/kubelet/volume-plugins"];
+const KEPT: &[&str] = &[paths::KUBELET_VOLUME_PLUGINS];
 /// Kubeconfigs: of the worker, and of a control plane that ran here before.
 const KUBECONFIGS: &[&str] = &[
-    "/etc/kubernetes/admin.conf",
-    "/etc/kubernetes/super-admin.conf",
-    "/etc/kubernetes/kubelet.conf",
-    "/etc/kubernetes/bootstrap-kubelet.conf",
-    "/etc/kubernetes/controller-manager.conf",
-    "/etc/kubernetes/scheduler.conf",
+    paths::ADMIN_CONF,
+    paths::SUPER_ADMIN_CONF,
+    paths::KUBELET_CONF,
+    paths::BOOTSTRAP_CONF,
+    paths::CONTROLLER_MANAGER_CONF,
+    paths::SCHEDULER_CONF,
 ];
 
 /// The agent's kernel settings for later boots.

@@ -16,12 +16,13 @@ use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{fw_cfg, smbios};
 use crate::host::root::Root;
+use crate::paths;
 
 /// The credential's name.
 pub const NAME: &str = "firstboot.config";
 
 /// Where systemd puts credentials: those of the agent's unit, and those that the system was started with.
-const FOLDERS: &[&str] = &["/run/credentials/firstboot.service", "/run/credentials/@system"];
+const FOLDERS: &[&str] = &[paths::CREDENTIALS, paths::SYSTEM_CREDENTIALS];
 const TEXT: &str = "io.systemd.credential:";
 const BINARY: &str = "io.systemd.credential.binary:";
 const ITEM: &str = "opt/io.systemd.credentials/firstboot.config";

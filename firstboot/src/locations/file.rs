@@ -6,9 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use super::LocationContext;
 use crate::document::{Document, UserData};
 use crate::error::Result;
+use crate::paths;
 
 /// Paths of the file. /run is empty after a reboot.
-pub const PATHS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
+pub const PATHS: &[&str] = &[paths::CONFIG, paths::RUNTIME_CONFIG];
 
 pub(super) fn find(context: &LocationContext, notices: &mut Vec<String>) -> Result<Option<UserData>> {
     for path in PATHS {

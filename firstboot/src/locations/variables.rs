@@ -15,6 +15,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{CommandLine, smbios};
 use crate::host::root::Root;
 use crate::host::{identity, kernel, machine, network};
+use crate::paths;
 use crate::text::percent;
 
 /// The kernel argument by which PXELINUX and iPXE name the interface that booted: `01-52-54-00-12-34-56`.
@@ -83,16 +84,16 @@ fn boot_interface(text: &str) -> Option<String> {
 
 /// Interfaces of real hardware, by name.
 fn real_interfaces(root: &Root) -> Vec<String> {
-    let entries = fs::read_dir(root.path("/sys/class/net")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(root.path(paths::NETWORK_CLASS)).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.retain(|name| root.path(format!("/sys/class/net/{name}/device")).exists());
+    names.retain(|name| root.path(paths::network_attribute(name, "device")).exists());
     names.sort();
     names
 }
 
 fn address(root: &Root, interface: &str) -> Option<String> {
-    let text = kernel::text(root, &format!("/sys/class/net/{interface}/address"))?
+    let text = kernel::text(root, &paths::network_attribute(interface, "address"))?
         .trim()
         .to_ascii_lowercase();
     is_mac(&text).then_some(text)

@@ -16,6 +16,7 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 use super::{Deadline, Network};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
+use crate::paths;
 
 /// Time limit for resolving one name.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -39,10 +40,10 @@ pub fn addresses(network: &Network, host: &str, port: u16, deadline: Deadline) -
     let found = if name == "localhost" || name.ends_with(".localhost") {
         vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
     } else {
-        match hosts(&text(network, "/etc/hosts")?, &name) {
+        match hosts(&text(network, paths::HOSTS)?, &name) {
             found if !found.is_empty() => found,
             _ => ask(
-                &Settings::parse(&text(network, "/etc/resolv.conf")?),
+                &Settings::parse(&text(network, paths::RESOLV_CONF)?),
                 host,
                 network.dns_timeout,
                 deadline.within(LONGEST),
@@ -58,7 +59,7 @@ pub fn addresses(network: &Network, host: &str, port: u16, deadline: Deadline) -
 
 /// The addresses of `name` in the machine's `/etc/hosts`. Uses no network.
 pub fn in_hosts_file(network: &Network, name: &str) -> Result<Vec<IpAddr>> {
-    Ok(hosts(&text(network, "/etc/hosts")?, &name.to_ascii_lowercase()))
+    Ok(hosts(&text(network, paths::HOSTS)?, &name.to_ascii_lowercase()))
 }
 
 fn text(network: &Network, path: &str) -> Result<String> {

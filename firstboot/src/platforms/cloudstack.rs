@@ -15,6 +15,7 @@ use crate::facts::Scope;
 use crate::host::root::Root;
 use crate::host::{files, network};
 use crate::net::service::Protocol;
+use crate::paths;
 use crate::platforms::format::keys::{self, Ip};
 use crate::platforms::format::user_data;
 
@@ -26,7 +27,7 @@ pub(super) const PLATFORM: Platform = Platform {
 };
 
 /// One file for each interface, named by its number.
-const LEASES: &str = "/run/systemd/netif/leases";
+const LEASES: &str = paths::LEASES;
 /// Longest lease that is read.
 const LONGEST: u64 = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(500);

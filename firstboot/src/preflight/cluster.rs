@@ -9,6 +9,7 @@ use super::{Context, Problem};
 use crate::host::cri::CgroupDriver;
 use crate::host::kernel::{self, Cgroups};
 use crate::host::network::parse_address;
+use crate::paths;
 
 /// Certificates are valid from five minutes before they are issued. To a clock that is further behind, a new
 /// certificate is not valid yet.
@@ -143,9 +144,9 @@ pub fn kubelet_swap(context: &Context) -> Vec<Problem> {
 /// ResolvConf: the file with the name servers for pods. With a loopback server in it, CoreDNS asks itself and
 /// fails.
 pub fn resolv_conf(context: &Context) -> Vec<Problem> {
-    const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+    const RESOLVED: &str = paths::RESOLVED_CONF;
     let configured = context.kubelet_field("resolvConf").and_then(Value::as_str);
-    let default = || if context.facts.units.resolved_is_active { RESOLVED } else { "/etc/resolv.conf" };
+    let default = || if context.facts.units.resolved_is_active { RESOLVED } else { paths::RESOLV_CONF };
     let path = context.argument("resolv-conf").or(configured).unwrap_or_else(default);
     if path.is_empty() {
         return Vec::new();

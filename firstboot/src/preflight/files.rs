@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Context, Problem};
 use crate::host::{command, files};
+use crate::paths;
 
 /// The packages of programs with another name.
 const PACKAGES: &[(&str, &str)] = &[
@@ -21,8 +22,8 @@ const PACKAGES: &[(&str, &str)] = &[
 
 /// DirAvailable: old static pods would start with the kubelet.
 pub fn manifests(context: &Context) -> Vec<Problem> {
-    let is_used = fs::read_dir(context.root.path("/etc/kubernetes/manifests"))
-        .is_ok_and(|mut entries| entries.next().is_some());
+    let is_used =
+        fs::read_dir(context.root.path(paths::MANIFESTS)).is_ok_and(|mut entries| entries.next().is_some());
     let problem = || {
         Problem::new("/etc/kubernetes/manifests is not empty")
             .help("run firstboot reset, or remove what lies there")
@@ -32,12 +33,12 @@ pub fn manifests(context: &Context) -> Vec<Problem> {
 
 /// FileAvailable for the kubelet's credentials.
 pub fn kubelet_conf(context: &Context) -> Vec<Problem> {
-    available(context, Path::new("/etc/kubernetes/kubelet.conf"))
+    available(context, Path::new(paths::KUBELET_CONF))
 }
 
 /// FileAvailable for the credentials of the bootstrap.
 pub fn bootstrap_conf(context: &Context) -> Vec<Problem> {
-    available(context, Path::new("/etc/kubernetes/bootstrap-kubelet.conf"))
+    available(context, Path::new(paths::BOOTSTRAP_CONF))
 }
 
 /// FileAvailable for the cluster's CA, at the path in the node config.
@@ -72,7 +73,7 @@ pub fn program(context: &Context, name: &str) -> Vec<Problem> {
 
 /// WritableFolders: finds a read-only file system before any file is written.
 pub fn writable(context: &Context) -> Vec<Problem> {
-    let folders = ["/etc/kubernetes", "/var/lib/kubelet"];
+    let folders = [paths::KUBERNETES, paths::KUBELET];
     let problem =
         |folder: &str| Some(unwritable(folder, &files::probe(&existing(context, Path::new(folder))).err()?));
     folders.into_iter().filter_map(problem).collect()
@@ -94,7 +95,7 @@ fn unwritable(folder: &str, error: &io::Error) -> Problem {
 /// VolumePluginFolder: if /usr is read-only, the kubelet cannot make the folder of FlexVolume drivers at its
 /// default path.
 pub fn volume_plugins(context: &Context) -> Vec<Problem> {
-    const DEFAULT: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
+    const DEFAULT: &str = paths::VOLUME_PLUGINS;
     let configured = context.kubelet_field("volumePluginDir").and_then(|value| value.as_str());
     let folder = context.argument("volume-plugin-dir").or(configured).unwrap_or(DEFAULT);
     let Err(error) = files::probe(&existing(context, Path::new(folder))) else { return Vec::new() };

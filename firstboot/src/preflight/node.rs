@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Context, Problem};
 use crate::host::{files, identity, kernel, machine};
+use crate::paths;
 
 /// With less free space, the join itself fails.
 const LEAST_BYTES: u64 = 64 << 20;
@@ -59,7 +60,7 @@ pub fn product_uuid(context: &Context) -> Vec<Problem> {
 
 /// DiskSpace: for the kubelet's and the runtime's folders.
 pub fn disk_space(context: &Context) -> Vec<Problem> {
-    let folders = [("/var/lib/kubelet".to_owned(), NODEFS), (runtime_folder(context), IMAGEFS)];
+    let folders = [(paths::KUBELET.to_owned(), NODEFS), (runtime_folder(context), IMAGEFS)];
     folders
         .iter()
         .filter_map(|(folder, threshold)| judge(folder, space(&existing(context, folder))?, *threshold))
@@ -68,21 +69,21 @@ pub fn disk_space(context: &Context) -> Vec<Problem> {
 
 fn runtime_folder(context: &Context) -> String {
     if context.cri_socket.contains("crio") {
-        return "/var/lib/containers".to_owned();
+        return paths::CONTAINERS.to_owned();
     }
-    let config = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
+    let config = kernel::text(context.root, paths::CONTAINERD_CONFIG).unwrap_or_default();
     // Tables of plugins have their own key `root`.
     let top = config.split("\n[").next().unwrap_or_default();
-    setting(top, "root")
-        .into_iter()
-        .next()
-        .unwrap_or_else(|| "/var/lib/containerd".to_owned())
+    setting(top, "root").into_iter().next().unwrap_or_else(|| paths::CONTAINERD.to_owned())
 }
 
 /// containerd's configuration and the files that it imports by default.
 fn containerd_config(context: &Context) -> String {
-    let main = kernel::text(context.root, "/etc/containerd/config.toml").unwrap_or_default();
-    let entries = fs::read_dir(context.root.path("/etc/containerd/conf.d")).into_iter().flatten().flatten();
+    let main = kernel::text(context.root, paths::CONTAINERD_CONFIG).unwrap_or_default();
+    let entries = fs::read_dir(context.root.path(paths::CONTAINERD_DROP_INS))
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut parts: Vec<PathBuf> = entries
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|end| end == "toml"))
@@ -167,16 +168,16 @@ pub fn cni_plugins(context: &Context) -> Vec<Problem> {
 
 fn plugin_folders(context: &Context) -> Vec<String> {
     if context.cri_socket.contains("crio") {
-        return vec!["/opt/cni/bin".to_owned(), "/usr/libexec/cni".to_owned()];
+        return vec![paths::CNI_PROGRAMS.to_owned(), paths::CRIO_CNI_PROGRAMS.to_owned()];
     }
     let config = containerd_config(context);
     let folders = [setting(&config, "bin_dirs"), setting(&config, "bin_dir")].concat();
-    if folders.is_empty() { vec!["/opt/cni/bin".to_owned()] } else { folders }
+    if folders.is_empty() { vec![paths::CNI_PROGRAMS.to_owned()] } else { folders }
 }
 
 /// The types in the first configuration of /etc/cni/net.d. The runtime uses only that one.
 fn configured_plugins(context: &Context) -> BTreeSet<String> {
-    let entries = fs::read_dir(context.root.path("/etc/cni/net.d")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(context.root.path(paths::CNI_CONFIGS)).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> =
         entries.map(|entry| entry.path()).filter(|path| is_network_config(path)).collect();
     paths.sort();
@@ -238,7 +239,7 @@ pub fn mount_propagation(context: &Context) -> Vec<Problem> {
 
 fn is_mounted_as_slave(context: &Context, service: &str) -> bool {
     let unit = format!("{service}.service");
-    let folders = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+    let folders = [paths::ETC_UNITS, paths::USR_UNITS, paths::LIB_UNITS];
     let Some(text) =
         folders.iter().find_map(|folder| kernel::text(context.root, &format!("{folder}/{unit}")))
     else {
@@ -252,9 +253,8 @@ fn is_mounted_as_slave(context: &Context, service: &str) -> bool {
 /// SELinux: in enforcing mode without the rules for containers, CoreDNS and other pods do not start.
 pub fn selinux(context: &Context) -> Vec<Problem> {
     let is_enforcing =
-        kernel::text(context.root, "/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");
-    let rules = ["targeted", "mls", "minimum"]
-        .map(|policy| format!("/var/lib/selinux/{policy}/active/modules/200/container"));
+        kernel::text(context.root, paths::SELINUX_ENFORCE).is_some_and(|text| text.trim() == "1");
+    let rules = ["targeted", "mls", "minimum"].map(paths::selinux_container);
     if !is_enforcing || rules.iter().any(|path| context.root.path(path).exists()) {
         return Vec::new();
     }

@@ -3,6 +3,7 @@
 use super::{Context, Problem};
 use crate::host::kernel::{self, Cgroups};
 use crate::host::services::Enablement;
+use crate::paths;
 
 /// The oldest kubelet that the agent can configure.
 const OLDEST_MINOR: u16 = 20;
@@ -84,12 +85,7 @@ fn kernel_version(context: &Context, release: &str) -> Option<Problem> {
 /// The kernel's configuration as text, from the usual paths of distributions. /proc/config.gz is not read,
 /// because it is compressed.
 fn kernel_config(context: &Context, release: &str) -> Option<String> {
-    let places = [
-        format!("/boot/config-{release}"),
-        format!("/lib/modules/{release}/config"),
-        format!("/usr/src/linux-headers-{release}/.config"),
-    ];
-    places.iter().find_map(|path| kernel::text(context.root, path))
+    paths::kernel_configs(release).iter().find_map(|path| kernel::text(context.root, path))
 }
 
 fn missing_symbols(config: &str, cgroups: Cgroups) -> Option<Problem> {

@@ -9,6 +9,7 @@ use crate::document::LIMIT;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
+use crate::paths;
 use crate::userdata::{ExtraFile, Owner};
 
 /// Limit on the files of users and groups, in bytes.
@@ -59,7 +60,7 @@ fn write_one(root: &Root, file: &ExtraFile) -> Result<bool> {
 
 /// Gets the owner's numbers from the files of `root`, because a static program has no name service.
 fn ids(root: &Root, owner: &Owner) -> Result<(u32, u32)> {
-    Ok((id(root, "/etc/passwd", &owner.user)?, id(root, "/etc/group", &owner.group)?))
+    Ok((id(root, paths::USERS, &owner.user)?, id(root, paths::GROUPS, &owner.group)?))
 }
 
 fn id(root: &Root, table: &str, name: &str) -> Result<u32> {

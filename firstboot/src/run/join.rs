@@ -16,6 +16,7 @@ use crate::join::identity::FOLDER;
 use crate::join::phases::{Results, preflight};
 use crate::join::roles::{self, Role};
 use crate::net::{Deadline, Network};
+use crate::paths;
 use crate::status::{Outcome, Progress};
 
 /// When a join begins.
@@ -127,7 +128,7 @@ fn name_host(session: &Session, config: &NodeConfig) -> Result<()> {
 fn sweep(root: &Root, config: &NodeConfig) {
     let ca_folder = config.join.ca_cert_path.parent();
     let folders =
-        ["/etc", "/etc/kubernetes", "/var/lib/kubelet", "/var/lib/firstboot", "/run/firstboot", FOLDER]
+        [paths::ETC, paths::KUBERNETES, paths::KUBELET, paths::STATE_FOLDER, paths::RUN_FOLDER, FOLDER]
             .map(Path::new);
     folders.into_iter().chain(ca_folder).for_each(|folder| files::sweep(&root.path(folder)));
 }

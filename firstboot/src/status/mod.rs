@@ -16,9 +16,10 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::notify;
 use crate::host::root::Root;
+use crate::paths;
 
 /// The path of the status file on a node. It holds no secret.
-pub const PATH: &str = "/run/firstboot/status.json";
+pub const PATH: &str = paths::STATUS;
 
 /// Limit on a status file, in bytes.
 const LIMIT: u64 = 256 * 1024;
@@ -239,7 +240,7 @@ pub fn read(root: &Root) -> Result<Option<Status>> {
 
 /// Seconds since the kernel started (proc(5), uptime); 0 if that is unknown.
 fn uptime() -> f64 {
-    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let text = std::fs::read_to_string(paths::UPTIME).unwrap_or_default();
     text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or_default()
 }
 

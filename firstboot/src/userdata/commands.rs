@@ -13,10 +13,11 @@ use crate::cli::request::Request;
 use crate::config::flags::JoinFlags;
 use crate::config::role::Role;
 use crate::error::Result;
+use crate::paths;
 
 /// The folder of the sentinel file that Cluster API's infrastructure providers wait for
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>, sentinel file).
-pub const SENTINELS: &str = "/run/cluster-api/";
+pub const SENTINELS: &str = paths::CLUSTER_API;
 
 /// Shell keywords and programs before a command that do not change which command it is.
 const PREFIXES: &[&str] = &[

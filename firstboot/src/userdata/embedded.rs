@@ -8,11 +8,12 @@ use super::kind::{Kind, kind};
 use crate::config::flags::JoinFlags;
 use crate::document::Document;
 use crate::error::Result;
+use crate::paths;
 
 /// The agent's own path for a node config.
-const OURS: &[&str] = &["/etc/firstboot/config.yaml", "/run/firstboot/config.yaml"];
+const OURS: &[&str] = &[paths::CONFIG, paths::RUNTIME_CONFIG];
 /// Cluster API writes this file only to create its folder.
-const PLACEHOLDER: &str = "/run/cluster-api/placeholder";
+const PLACEHOLDER: &str = paths::CLUSTER_API_PLACEHOLDER;
 
 /// The prefixes of variables that may have a value and whose names may be shown: Afterburn's.
 const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];

@@ -14,6 +14,7 @@ use super::files::{ExtraFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::paths;
 use crate::text::hex;
 
 /// The limit for nested configs.
@@ -43,7 +44,7 @@ pub fn read(bytes: &[u8], budget: &Budget) -> Result<HostConfig> {
     let hostname = host_config
         .files
         .iter()
-        .rfind(|file| file.path == "/etc/hostname")
+        .rfind(|file| file.path == paths::HOSTNAME)
         .map(|file| file.content.bytes().trim_ascii().to_vec());
     host_config.hostname = hostname.and_then(|name| String::from_utf8(name).ok());
     Ok(host_config)

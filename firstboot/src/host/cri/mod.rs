@@ -19,6 +19,7 @@ use self::messages as message;
 use super::root::Root;
 use super::runtime_socket;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::paths;
 
 /// The pause between two attempts doubles from the first to the last value.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -316,19 +317,18 @@ fn parse_containerd_config(text: &str) -> Option<CgroupDriver> {
 pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
     let is_there = |path: &str| root.path(path).exists() || root.path(short(path)).exists();
     if minor < 24 {
-        let docker = is_there("/var/run/docker.sock");
+        let docker = is_there(paths::DOCKER_SOCKET);
         let found = [
-            (docker, called(root, "/var/run/dockershim.sock")),
-            (!docker && is_there("/run/containerd/containerd.sock"), "/run/containerd/containerd.sock"),
-            (is_there("/var/run/crio/crio.sock"), called(root, "/var/run/crio/crio.sock")),
+            (docker, called(root, paths::DOCKERSHIM_SOCKET)),
+            (!docker && is_there(paths::CONTAINERD_SOCKET), paths::CONTAINERD_SOCKET),
+            (is_there(paths::CRIO_SOCKET), called(root, paths::CRIO_SOCKET)),
         ];
         return one_socket(
             found.iter().filter(|row| row.0).map(|row| row.1).collect(),
-            called(root, "/var/run/dockershim.sock"),
+            called(root, paths::DOCKERSHIM_SOCKET),
         );
     }
-    let known =
-        ["/var/run/containerd/containerd.sock", "/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"];
+    let known = [paths::CONTAINERD_VAR_SOCKET, paths::CRIO_SOCKET, paths::CRI_DOCKERD_SOCKET];
     let found = known.iter().filter(|path| is_there(path)).map(|path| called(root, path)).collect();
     one_socket(found, called(root, known[0])).map(|path| format!("unix://{path}"))
 }
@@ -336,14 +336,14 @@ pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
 /// `/var/run/x`, as in kubeadm, or `/run/x` if the machine has only that. The path for the kubelet must
 /// exist.
 fn called<'a>(root: &Root, path: &'a str) -> &'a str {
-    let (var_run, file) = (root.path("/var/run"), root.path(path));
+    let (var_run, file) = (root.path(paths::VAR_RUN), root.path(path));
     let is_good =
         var_run.is_symlink() || file.exists() || (var_run.is_dir() && !root.path(short(path)).exists());
     if is_good { path } else { short(path) }
 }
 
 fn short(path: &str) -> &str {
-    path.strip_prefix("/var").unwrap_or(path)
+    path.strip_prefix(paths::VAR).unwrap_or(path)
 }
 
 fn one_socket(found: Vec<&str>, default: &str) -> Result<String> {

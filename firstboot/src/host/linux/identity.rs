@@ -4,6 +4,7 @@ use ring::digest::{Context, SHA256};
 
 use super::files;
 use super::root::Root;
+use crate::paths;
 use crate::text::hex;
 
 /// A prefix for the hash, so that the identity cannot be used for other purposes.
@@ -44,18 +45,18 @@ pub fn doubt(uuid: &str) -> Option<String> {
 /// The firmware's UUID, unchanged, from `/sys/class/dmi/id/product_uuid`; none without DMI, as on many arm64
 /// machines.
 pub fn product_uuid(root: &Root) -> Option<String> {
-    line(root, "/sys/class/dmi/id/product_uuid")
+    line(root, paths::PRODUCT_UUID)
 }
 
 /// machine-id(5): 32 hex digits; none before the first boot has set it.
 pub fn machine_id(root: &Root) -> Option<String> {
-    line(root, "/etc/machine-id")
+    line(root, paths::MACHINE_ID)
         .filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The identifier of this boot.
 pub fn boot_id(root: &Root) -> Option<String> {
-    line(root, "/proc/sys/kernel/random/boot_id")
+    line(root, paths::BOOT_ID)
 }
 
 /// The machine's identity, 64 hex digits: the SHA-256 of its firmware's UUID if that is usable, else of its

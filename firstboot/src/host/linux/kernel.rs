@@ -8,6 +8,7 @@ use super::command;
 use super::files;
 use super::root::Root;
 use crate::error::{Context, Result};
+use crate::paths;
 
 /// Limit on files below /proc and /sys, in bytes. The longest is /proc/self/mountinfo on a machine with many
 /// pods.
@@ -37,7 +38,7 @@ pub fn text(root: &Root, path: &str) -> Option<String> {
 
 /// `6.1.0-18-cloud-amd64`.
 pub fn release(root: &Root) -> Option<String> {
-    text(root, "/proc/sys/kernel/osrelease")
+    text(root, paths::KERNEL_RELEASE)
         .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty())
 }
@@ -51,14 +52,11 @@ pub fn release_numbers(release: &str) -> Option<(u32, u32)> {
 /// How control groups are mounted.
 pub fn cgroups(root: &Root) -> Cgroups {
     let is_there = |path: &str| root.path(path).exists();
-    if is_there("/sys/fs/cgroup/cgroup.controllers") {
+    if is_there(paths::CGROUP_CONTROLLERS) {
         Cgroups::V2
-    } else if is_there("/sys/fs/cgroup/unified/cgroup.controllers") {
+    } else if is_there(paths::UNIFIED_CONTROLLERS) {
         Cgroups::Hybrid
-    } else if ["memory", "cpu", "cpu,cpuacct", "pids"]
-        .iter()
-        .any(|name| is_there(&format!("/sys/fs/cgroup/{name}")))
-    {
+    } else if ["memory", "cpu", "cpu,cpuacct", "pids"].iter().any(|name| is_there(&paths::cgroup(name))) {
         Cgroups::V1
     } else {
         Cgroups::Absent
@@ -67,10 +65,10 @@ pub fn cgroups(root: &Root) -> Cgroups {
 
 /// The controllers that are enabled.
 pub fn cgroup_controllers(root: &Root) -> Vec<String> {
-    if let Some(list) = text(root, "/sys/fs/cgroup/cgroup.controllers") {
+    if let Some(list) = text(root, paths::CGROUP_CONTROLLERS) {
         return list.split_whitespace().map(str::to_owned).collect();
     }
-    parse_cgroups(&text(root, "/proc/cgroups").unwrap_or_default())
+    parse_cgroups(&text(root, paths::CGROUPS).unwrap_or_default())
 }
 
 /// Reads /proc/cgroups, cgroups(7): name, hierarchy, number of groups, enabled.
@@ -84,7 +82,7 @@ fn parse_cgroups(table: &str) -> Vec<String> {
 
 /// The machine's swap devices and files, from /proc/swaps.
 pub fn swaps(root: &Root) -> Vec<String> {
-    let table = text(root, "/proc/swaps").unwrap_or_default();
+    let table = text(root, paths::SWAPS).unwrap_or_default();
     table
         .lines()
         .skip(1)
@@ -114,20 +112,20 @@ pub fn set_sysctl(root: &Root, name: &str, value: &str) -> Result<()> {
 /// Dots separate folders; a slash means a dot in a name, as in sysctl.d(5).
 fn sysctl_path(root: &Root, name: &str) -> PathBuf {
     let parts = name.split('.').map(|part| part.replace('/', "."));
-    root.path("/proc/sys").join(parts.filter(|part| part != "..").collect::<PathBuf>())
+    root.path(paths::SYSCTL).join(parts.filter(|part| part != "..").collect::<PathBuf>())
 }
 
 /// Whether the kernel has the module `name`, loaded or built in.
 pub fn has_module(root: &Root, name: &str) -> bool {
     let name = name.replace('-', "_");
-    let loaded = text(root, "/proc/modules").unwrap_or_default();
+    let loaded = text(root, paths::LOADED_MODULES).unwrap_or_default();
     if loaded.lines().any(|line| line.split(' ').next() == Some(&name))
-        || root.path(format!("/sys/module/{name}")).exists()
+        || root.path(paths::module(&name)).exists()
     {
         return true;
     }
     let built_in = release(root)
-        .and_then(|release| text(root, &format!("/lib/modules/{release}/modules.builtin")))
+        .and_then(|release| text(root, &paths::builtin_modules(&release)))
         .unwrap_or_default();
     built_in.lines().any(|line| module_name(line) == name)
 }
@@ -165,11 +163,7 @@ pub struct Mount {
 
 /// The mounts, in the order of mounting.
 pub fn mounts(root: &Root) -> Vec<Mount> {
-    text(root, "/proc/self/mountinfo")
-        .unwrap_or_default()
-        .lines()
-        .filter_map(parse_mount)
-        .collect()
+    text(root, paths::MOUNTS).unwrap_or_default().lines().filter_map(parse_mount).collect()
 }
 
 /// A line of proc_pid_mountinfo(5): id, parent, device, root, point, options, optional fields, `-`, type,

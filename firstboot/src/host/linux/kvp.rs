@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::root::Root;
 use crate::error::{Context, ErrorKind, Failure, Result};
+use crate::paths;
 
 /// Bytes of a key.
 pub const KEY: usize = 512;
@@ -49,7 +50,7 @@ pub struct Pair {
 
 /// The file of a pool.
 pub fn path(root: &Root, pool: u8) -> PathBuf {
-    root.path(format!("/var/lib/hyperv/.kvp_pool_{pool}"))
+    root.path(paths::kvp_pool(pool))
 }
 
 /// The pairs of a pool; none if there is no such pool. A truncated record is left out.

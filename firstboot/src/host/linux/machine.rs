@@ -5,12 +5,13 @@ use super::kernel;
 use super::root::Root;
 use super::services::Services;
 use crate::error::{Context, Result};
+use crate::paths;
 
 /// The host's name: from the kernel (uname(2)), else from /etc/hostname; none if it has no name yet.
 pub fn hostname(root: &Root) -> Option<String> {
-    let kernel = kernel::text(root, "/proc/sys/kernel/hostname").map(|text| text.trim().to_owned());
+    let kernel = kernel::text(root, paths::KERNEL_HOSTNAME).map(|text| text.trim().to_owned());
     kernel.filter(|name| !name.is_empty() && name != "(none)").or_else(|| {
-        let file = kernel::text(root, "/etc/hostname")?;
+        let file = kernel::text(root, paths::HOSTNAME)?;
         file.lines()
             .map(str::trim)
             .find(|line| !line.is_empty() && !line.starts_with('#'))
@@ -39,7 +40,7 @@ pub fn own_hostname(root: &Root) -> Option<String> {
 
 /// Sets the host's name, now and for later boots.
 pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
-    files::write(&root.path("/etc/hostname"), format!("{name}\n").as_bytes(), files::PUBLIC)?;
+    files::write(&root.path(paths::HOSTNAME), format!("{name}\n").as_bytes(), files::PUBLIC)?;
     if root.is_machine() {
         nix::unistd::sethostname(name).doing(format!("naming the host {name}"))?;
     }

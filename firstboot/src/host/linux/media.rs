@@ -9,13 +9,14 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::command;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::paths;
 
 /// Time for the kernel's drivers to find devices.
 const SETTLE: Duration = Duration::from_secs(10);
 /// A link on a foreign disk must not lead to files of this machine. Kernels before 5.10 ignore the flag.
 const NO_LINKS: MsFlags = MsFlags::from_bits_retain(nix::libc::MS_NOSYMFOLLOW);
 /// The mount point. It exists on every machine, and the mount is visible only to the one thread.
-const MOUNT_POINT: &str = "/run";
+const MOUNT_POINT: &str = paths::RUN;
 
 /// Waits until the drivers have found the devices. Without udev, it does not wait.
 pub fn settle() {

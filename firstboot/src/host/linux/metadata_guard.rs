@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::command;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::paths;
 
 /// The priority: before the rules of all usual networks, after the table `local`.
 const OWN: &str = "40";
@@ -98,5 +99,5 @@ fn is_in(family: &str, address: &IpAddr) -> bool {
 
 /// A kernel without IPv6 has no rules for it, and no IPv6 packets.
 fn has(family: &str) -> bool {
-    family == "-4" || std::path::Path::new("/proc/net/if_inet6").exists()
+    family == "-4" || std::path::Path::new(paths::IF_INET6).exists()
 }

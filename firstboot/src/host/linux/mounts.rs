@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
+use crate::paths;
 
 /// How a file system is unmounted (umount(2)).
 pub use nix::mount::MntFlags as UnmountFlags;
 
 /// The mounts, in the format of `/proc/self/mountinfo`.
 pub fn table() -> Result<String> {
-    fs::read_to_string("/proc/self/mountinfo").doing("reading /proc/self/mountinfo")
+    fs::read_to_string(paths::MOUNTS).doing("reading /proc/self/mountinfo")
 }
 
 /// Unmounts the file system at this path.

@@ -1,5 +1,6 @@
 //! Addresses and routes of the machine.
 
+use crate::paths;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::kernel;
@@ -60,8 +61,8 @@ pub fn is_global(ip: IpAddr) -> bool {
 
 /// The interfaces of default routes, IPv4 first, each in the order of the metric.
 pub fn default_interfaces(root: &Root) -> Vec<String> {
-    let mut names = parse_routes(&kernel::text(root, "/proc/net/route").unwrap_or_default());
-    for name in parse_routes6(&kernel::text(root, "/proc/net/ipv6_route").unwrap_or_default()) {
+    let mut names = parse_routes(&kernel::text(root, paths::ROUTES).unwrap_or_default());
+    for name in parse_routes6(&kernel::text(root, paths::ROUTES_6).unwrap_or_default()) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -122,7 +123,7 @@ pub fn node_address(interfaces: &[String], addresses: &[Address]) -> Option<IpAd
 
 /// Whether an interface is virtual: a bridge, a tunnel, one end of a container's veth pair.
 pub fn is_virtual(root: &Root, interface: &str) -> bool {
-    root.path("/sys/devices/virtual/net").join(interface).exists()
+    root.path(paths::VIRTUAL_NETWORK).join(interface).exists()
 }
 
 /// An address in the form for arguments and a node's status: `10.0.0.1`, `fd00::1`.

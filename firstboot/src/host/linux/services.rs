@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::command::{self, Output};
 use super::root::Root;
 use crate::error::Result;
+use crate::paths;
 
 /// Time limit of a question. A working manager answers at once.
 const QUESTION_LIMIT: Duration = Duration::from_secs(10);
@@ -87,7 +88,7 @@ impl Services {
 
     /// The manager of this machine.
     pub fn detect(root: &Root, path: &str) -> Self {
-        if root.path("/run/systemd/system").is_dir() {
+        if root.path(paths::SYSTEMD).is_dir() {
             Self::Systemd
         } else if command::find(root, path, "rc-service").is_some() {
             Self::OpenRc

@@ -5,12 +5,13 @@ use super::{Need, Phase, preflight};
 use crate::error::Result;
 use crate::host::{files, kernel};
 use crate::join::Join;
+use crate::paths;
 use crate::preflight::{context, fails};
 
 /// Kernel parameters for later boots, sysctl.d(5).
-pub const PARAMETERS: &str = "/etc/sysctl.d/90-firstboot.conf";
+pub const PARAMETERS: &str = paths::PARAMETERS;
 /// Modules for later boots, modules-load.d(5).
-pub const MODULES: &str = "/etc/modules-load.d/firstboot.conf";
+pub const MODULES: &str = paths::MODULES;
 /// The file system for the roots of containers.
 const OVERLAY: &str = "overlay";
 

@@ -12,13 +12,14 @@ use crate::join::Join;
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::identity::{CURRENT, ClientCertificate, KEY, PrivateKey, store};
 use crate::net::retry::Backoff;
+use crate::paths;
 
 /// The kubelet's kubeconfig.
-pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
+pub const KUBELET_CONF: &str = paths::KUBELET_CONF;
 /// The kubeconfig with which a kubelet requests its certificate.
-pub const BOOTSTRAP_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
+pub const BOOTSTRAP_CONF: &str = paths::BOOTSTRAP_CONF;
 /// The kubelet's folder.
-const KUBELET_FOLDER: &str = "/var/lib/kubelet";
+const KUBELET_FOLDER: &str = paths::KUBELET;
 /// Limit on a CA bundle, in bytes.
 const LONGEST_CA: u64 = 1 << 20;
 /// kubeconfigs of kubeadm before this minor version have an empty `preferences`.

@@ -11,6 +11,7 @@ use crate::evidence::Field;
 use crate::evidence::disks::Disk;
 use crate::evidence::labels::FileSystem;
 use crate::facts::{Facts, Scope};
+use crate::paths;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 use crate::platforms::{PlatformData, ReadContext};
@@ -45,7 +46,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let uuid = context
         .evidence
         .field(Field::ProductUuid)
-        .map(|uuid| own_order(uuid, !context.root().path("/sys/firmware/efi").exists()));
+        .map(|uuid| own_order(uuid, !context.root().path(paths::EFI).exists()));
     context.compare_id(Field::ProductUuid, uuid, &mut data.facts);
     data.facts.fact("wireserver").add(WIRE_SERVER.to_owned(), "azure");
     data.user_data = user_data::get_base64(&mut service, USER_DATA)?;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::{Attestation, Platform};
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::net::service::{Protocol, Session};
+use crate::paths;
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:ec2::254"];
 const PROTOCOL: Protocol = Protocol {
@@ -71,6 +72,6 @@ fn uuid(evidence: &Evidence) -> Option<String> {
 }
 
 fn xen(evidence: &Evidence) -> Option<String> {
-    let uuid = crate::host::kernel::text(evidence.root(), "/sys/hypervisor/uuid")?;
+    let uuid = crate::host::kernel::text(evidence.root(), paths::HYPERVISOR_UUID)?;
     uuid.starts_with("ec2").then(|| "/sys/hypervisor/uuid begins with ec2".to_owned())
 }

@@ -15,6 +15,7 @@ use crate::evidence::Field;
 use crate::facts::Facts;
 use crate::host::kvp;
 use crate::host::root::Root;
+use crate::paths;
 use crate::platforms::format::disk;
 use crate::platforms::{PlatformData, ReadContext, nocloud};
 
@@ -24,7 +25,7 @@ const GIVEN: u8 = 0;
 /// The pool in which the host describes the machine.
 const ABOUT: u8 = 3;
 /// The kernel's end of the channel.
-const DEVICE: &str = "/dev/vmbus/hv_kvp";
+const DEVICE: &str = paths::HYPERV_KVP;
 /// How long the daemon may take to fill its files.
 const PATIENCE: Duration = Duration::from_secs(10);
 

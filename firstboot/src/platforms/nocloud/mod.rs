@@ -21,13 +21,14 @@ use crate::evidence::disks::Disk;
 use crate::evidence::seed::Seed;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
+use crate::paths;
 use crate::platforms::format::disk::{only_disk, user_data};
 
 pub mod seed;
 
 /// The label of a NoCloud disk.
 pub(super) const LABEL: &str = "cidata";
-const FOLDERS: &[&str] = &["/var/lib/cloud/seed/nocloud", "/var/lib/cloud/seed/nocloud-net"];
+const FOLDERS: &[&str] = &[paths::NOCLOUD_SEED, paths::NOCLOUD_NET_SEED];
 const IGNORED: &[&str] = &["network-config", "vendor-data"];
 
 pub(super) const PLATFORM: Platform = Platform {
