@@ -113,6 +113,7 @@ impl CheckpointFile {
         Ok(file)
     }
 
+    /// The current content of the file.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
