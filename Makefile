@@ -1,4 +1,4 @@
-# What people type; the work is done by cargo and by small scripts.
+# Short names for common tasks; cargo and small scripts do the work.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SHELL := /bin/bash
 
@@ -27,7 +27,7 @@ test-long: ## Join beside the real kubeadm in 97 cases, 1,000 agents at once, a 
 	@tools/programs >/dev/null
 	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test join_differential --test join_scale --test platforms_e2e -- --nocapture
 
-check: ## Format, lints, licences: no tests
+check: ## Format, lints, licenses: no tests
 	@tools/check
 
 bench: ## Measure against mmdebstrap + mke2fs, tar | zstd, mksquashfs, mkfs.erofs
@@ -42,7 +42,7 @@ bench-metadata: ## Measure how EC2's facts and node config are read, beside clou
 	@tools/install test
 	@tests/bench/metadata
 
-fuzz: ## Fuzz every parser of outside bytes, SECONDS (10) each
+fuzz: ## Fuzz every parser of untrusted bytes, SECONDS (10) each
 	@tools/install fuzz
 	@tests/fuzz/run $(SECONDS)
 

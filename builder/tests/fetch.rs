@@ -333,7 +333,7 @@ fn wrong_bytes_on_resume_are_fetched_again_from_the_front() {
 }
 
 #[test]
-fn what_a_killed_process_left_is_not_believed() {
+fn leftovers_of_a_killed_process_are_not_trusted() {
     let body = content(LENGTH);
     let longer = [&body[..], b"more"].concat();
     for left in [&[0; 1000][..], &[0; LENGTH], &longer] {

@@ -114,6 +114,7 @@ impl CheckpointFile {
         Ok(file)
     }
 
+    /// The current content of the file.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }

@@ -152,9 +152,9 @@ fn user_data_is_read_from_every_kind_of_disk() {
 }
 
 #[test]
-fn a_disk_without_user_data_is_remarked_on() {
+fn a_disk_without_user_data_gets_a_notice() {
     if let Some(reason) = missing(&["mke2fs"]) {
-        return testkit::not_run("a_disk_without_user_data_is_remarked_on", &reason);
+        return testkit::not_run("a_disk_without_user_data_gets_a_notice", &reason);
     }
     let folder = tempfile::tempdir().unwrap();
     let device = Loop::attach(&image(folder.path(), &[("meta-data", "instance-id: x\n")], ext4));

@@ -307,7 +307,7 @@ fn ignition_accepts_the_ignition_configs() {
 
 /// The commands of docs/userdata.md.
 #[test]
-fn what_minisign_signs_is_believed() {
+fn content_signed_by_minisign_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let shell = |line: &str| {

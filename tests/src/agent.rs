@@ -1,5 +1,5 @@
-//! The agent as a plain process on a machine that is a folder (`firstboot join --rootfs`): everything of a
-//! join but the services.
+//! Runs the agent as a plain process on a machine that is a folder (`firstboot join --rootfs`): a join
+//! without services.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -15,7 +15,7 @@ use crate::kiln;
 use crate::lab_node::LabNode;
 use crate::workspace;
 
-/// Programs that the checks look for in PATH.
+/// The programs that the checks look for in PATH.
 const PROGRAMS: &[&str] = &[
     "crictl",
     "conntrack",
@@ -32,7 +32,7 @@ const PROGRAMS: &[&str] = &[
     "cp",
 ];
 
-/// A healthy machine; its name and identifiers are added.
+/// The files of a healthy machine. Its name and identifiers are added.
 const FILES: &[(&str, &str)] = &[
     ("/proc/sys/kernel/osrelease", "6.12.0-1-cloud-amd64\n"),
     ("/proc/sys/net/bridge/bridge-nf-call-iptables", "1\n"),
@@ -56,7 +56,7 @@ const FILES: &[(&str, &str)] = &[
 pub struct Runtime(LabNode);
 
 impl Runtime {
-    /// Starts it, with control groups as the cluster's kubelets make them: systemd's from 1.22 on.
+    /// Starts it with the cgroup driver of the cluster's kubelets: systemd from 1.22 on.
     pub fn start(control_plane: &ControlPlane) -> Self {
         let node = LabNode::start(control_plane, "runtime", &[]);
         let systemd = minor(control_plane) >= 22;
@@ -77,7 +77,7 @@ impl Runtime {
         Self(node)
     }
 
-    /// Its socket, as any process of this machine can reach it.
+    /// The path of its socket on this machine.
     pub fn socket(&self) -> PathBuf {
         self.0.path("/run/containerd/containerd.sock")
     }
@@ -107,9 +107,9 @@ pub struct Run {
     pub code: Option<i32>,
     /// Wall time.
     pub seconds: f64,
-    /// Both outputs, standard output first.
+    /// Standard output, then standard error.
     pub output: String,
-    /// The verdict line's object; null where there was none.
+    /// The object of the verdict line; null if there was none.
     pub verdict: Value,
 }
 
@@ -127,7 +127,7 @@ impl Node {
         )
     }
 
-    /// The same in `folder`, on whatever file system that is.
+    /// Like [`Node::new`], in `folder`, which may be on another file system.
     pub fn in_folder(folder: tempfile::TempDir, name: &str, version: &str, socket: &Path) -> Self {
         let node = Self { folder, name: name.to_owned() };
         FILES.iter().for_each(|(path, text)| node.write(path, text));
@@ -158,12 +158,12 @@ impl Node {
         &self.name
     }
 
-    /// Where a path of the machine lies.
+    /// The real path of a path on the machine.
     pub fn path(&self, inside: &str) -> PathBuf {
         self.root().join(inside.trim_start_matches('/'))
     }
 
-    /// Where its file system begins.
+    /// The root of its file system.
     pub fn root(&self) -> PathBuf {
         self.folder.path().join("root")
     }
@@ -176,27 +176,27 @@ impl Node {
         fs::write(path, text).expect("the folder is the test's");
     }
 
-    /// Takes the node config, as it would come from outside: it lies beside the machine's file system, not in
-    /// it.
+    /// Writes the node config outside the machine's file system.
     pub fn configure(&self, config: &str) {
         let path = self.folder.path().join("config.yaml");
         fs::write(&path, config).expect("the folder is the test's");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the folder is the test's");
     }
 
-    /// Takes the node config as a file of the machine, where `firstboot run` finds it.
+    /// Writes the node config to the machine's file that `firstboot run` reads.
     pub fn provide(&self, config: &str) {
         self.write("/etc/firstboot/config.yaml", config);
         fs::set_permissions(self.path("/etc/firstboot/config.yaml"), fs::Permissions::from_mode(0o600))
             .expect("the folder is the test's");
     }
 
-    /// `firstboot run` on this machine, as its unit does it.
+    /// `firstboot run` on this machine, as its unit runs it.
     pub fn run(&self, prefix: Command) -> Command {
         self.agent(prefix, "run")
     }
 
-    /// `firstboot join` on this machine, behind `prefix` (a command such as nsenter that replaces itself).
+    /// `firstboot join` on this machine, started by `prefix` (a command such as nsenter that replaces
+    /// itself).
     pub fn join(&self, prefix: Command) -> Command {
         let mut command = self.agent(prefix, "join");
         command.arg("--config").arg(self.folder.path().join("config.yaml"));
@@ -217,12 +217,12 @@ impl Node {
         read_json(&self.path("/run/firstboot/status.json"))
     }
 
-    /// The journal.
+    /// The checkpoint.
     pub fn journal(&self) -> Value {
         read_json(&self.path("/var/lib/firstboot/journal.json"))
     }
 
-    /// Every file and link below the machine's `/etc` and `/var`: path, mode, and what it holds.
+    /// Every file and link below the machine's `/etc` and `/var`: path, mode and content.
     pub fn tree(&self) -> Vec<(String, u32, Vec<u8>)> {
         let mut found = Vec::new();
         for folder in ["etc", "var"] {
@@ -257,8 +257,7 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<(String, u32, Vec<u8>)>) {
     }
 }
 
-/// Runs a command of [`Node::join`] to its end; one that goes on for longer than `patience` is killed and has
-/// no exit code.
+/// Runs a command of [`Node::join`] to its end. After `patience` it is killed and has no exit code.
 pub fn run(mut command: Command, patience: Duration) -> Run {
     let started = Instant::now();
     let mut child = command
@@ -281,7 +280,7 @@ pub fn run(mut command: Command, patience: Duration) -> Run {
     Run { code: output.status.code(), seconds, verdict: verdict(&text), output: text }
 }
 
-/// The object of the last verdict line in `text`; null where there is none.
+/// The object of the last verdict line in `text`; null if there is none.
 pub fn verdict(text: &str) -> Value {
     let line = text.lines().rev().find_map(|line| line.split_once("firstboot-verdict: "));
     line.and_then(|(_, object)| serde_json::from_str(object.trim()).ok())
@@ -293,7 +292,7 @@ pub fn verdict(text: &str) -> Value {
 pub struct Config {
     /// Host and port.
     pub endpoint: String,
-    /// `ID.SECRET`; without one there is no discovery either: the agent's own document says where to ask for
+    /// `ID.SECRET`. Without one there is no discovery either: the agent's own document says where to request
     /// both.
     pub token: String,
     /// `sha256:…`.
@@ -302,21 +301,21 @@ pub struct Config {
     pub name: String,
     /// More lines of nodeRegistration, without indentation.
     pub registration: Vec<String>,
-    /// Seconds for discovery, for an API call, for the certificate.
+    /// Time limits in seconds: discovery, one API call, the certificate.
     pub timeouts: (u32, u32, u32),
     /// Lines of the agent's own document.
     pub agent: Vec<String>,
 }
 
 impl Config {
-    /// One that a healthy machine joins `control_plane` with.
+    /// A config with which a healthy machine joins `control_plane`.
     pub fn new(control_plane: &ControlPlane, name: &str) -> Self {
         Self {
             endpoint: control_plane.endpoint().to_owned(),
             token: control_plane.token().to_owned(),
             pin: control_plane.pin().to_owned(),
             name: name.to_owned(),
-            // Before 1.24 a machine without the socket would be taken for one with docker.
+            // Before 1.24, a machine without the socket counts as one with docker.
             registration: vec!["criSocket: unix:///run/containerd/containerd.sock".to_owned()],
             timeouts: (60, 60, 60),
             agent: Vec::new(),
@@ -353,7 +352,7 @@ impl Config {
     }
 }
 
-/// The certificate requests that the cluster has of the node `name`.
+/// The cluster's certificate requests of the node `name`.
 pub fn certificate_requests(control_plane: &ControlPlane, name: &str) -> Vec<Value> {
     let list = control_plane
         .get("/apis/certificates.k8s.io/v1/certificatesigningrequests")
@@ -387,7 +386,7 @@ fn decoded(text: &str) -> Vec<u8> {
 pub struct Dice(u64);
 
 impl Dice {
-    /// With the seed of `KILN_TEST_SEED`, else one of the clock's; it is said, so that a failure can be
+    /// With the seed in `KILN_TEST_SEED`, else one from the clock. It is printed, so that a failure can be
     /// repeated.
     pub fn new(what: &str) -> Self {
         let given = std::env::var("KILN_TEST_SEED").ok().and_then(|text| text.parse().ok());

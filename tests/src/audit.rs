@@ -1,5 +1,5 @@
-//! The API server's audit log with its times: what was asked, by whom, when. Each request counts once,
-//! whatever stages are logged of it.
+//! The API server's audit log: requests with their users and times. Each request counts once, however many of
+//! its stages are logged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,17 +11,17 @@ use crate::control_plane::ControlPlane;
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// When it came, in seconds of its day.
+    /// Its time, in seconds of the day.
     pub at: f64,
     /// The program's name in the User-Agent header.
     pub agent: String,
-    /// Who asked: `system:anonymous`, `system:bootstrap:ID`, `system:node:NAME`.
+    /// The user: `system:anonymous`, `system:bootstrap:ID`, `system:node:NAME`.
     pub user: String,
     /// `get`, `create`, `watch`.
     pub verb: String,
     /// Path and query.
     pub uri: String,
-    /// The answer's status; 0 where none was logged.
+    /// The status of the answer; 0 if none was logged.
     pub code: u64,
 }
 
@@ -69,7 +69,7 @@ fn seconds(time: &str) -> f64 {
         .fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap_or_default())
 }
 
-/// The most calls that came within any one second.
+/// The largest number of calls within one second.
 pub fn peak(calls: &[Call]) -> usize {
     let mut times: Vec<f64> = calls.iter().map(|call| call.at).collect();
     times.sort_by(f64::total_cmp);

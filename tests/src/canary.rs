@@ -1,4 +1,4 @@
-//! Marked secrets, and where they may not be: the canary tests put them in and look for them everywhere else.
+//! Marked secrets. The canary tests plant them and look for them everywhere else.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,34 +17,34 @@ use crate::agent::{self, Run};
 use crate::control_plane::ControlPlane;
 use crate::workspace;
 
-/// The id of the marked token, which is no secret: it is part of the user's name.
+/// The ID of the marked token. It is no secret, because it is part of the user's name.
 pub const ID: &str = "canary";
 /// Its secret.
 pub const SECRET: &str = "c4nar1c4nar2c4na";
 
 /// Folders of the kernel: the agent makes no files in them.
 const OF_THE_KERNEL: &[&str] = &["proc", "sys"];
-/// Bytes of packed data by which it is known again.
+/// The length of a fragment of packed data, in bytes.
 const FRAGMENT: usize = 16;
-/// So many of them.
+/// The number of fragments.
 const FRAGMENTS: usize = 4;
-/// How often a run is looked at.
+/// The pause between two looks at a run.
 const LOOK: Duration = Duration::from_millis(4);
-/// Longest run.
+/// Time limit of a run.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Secrets as they could appear.
+/// Secrets in all forms in which they can appear.
 #[derive(Debug, Clone, Default)]
 pub struct Marks(Vec<Vec<u8>>);
 
-/// A run that was watched.
+/// The result of a watched run.
 #[derive(Debug)]
 pub struct Watched {
     /// How it ended.
     pub run: Run,
-    /// Where marks were while it ran.
+    /// The places where marks appeared while it ran.
     pub seen: Vec<String>,
-    /// How often it was looked at before it ended.
+    /// The number of looks at it before it ended.
     pub looks: usize,
 }
 
@@ -54,15 +54,15 @@ impl Marks {
         Self(secrets.iter().flat_map(|secret| forms(secret)).collect())
     }
 
-    /// These secrets too.
+    /// Adds secrets.
     #[must_use]
     pub fn and(mut self, secrets: &[&str]) -> Self {
         self.0.append(&mut Self::of(secrets).0);
         self
     }
 
-    /// Packed data too, as it is and in base64: by some fragments of it, without its beginning, which says
-    /// little.
+    /// Adds packed data, plain and in base64: some fragments of it, without its beginning, which many files
+    /// share.
     #[must_use]
     pub fn and_packed(mut self, bytes: &[u8]) -> Self {
         let fragments =
@@ -102,8 +102,8 @@ impl Marks {
         found
     }
 
-    /// Runs `command` to its end and looks at it again and again from outside: its arguments and its
-    /// environment, those of its children, and the files of the machine at `root` that others can read.
+    /// Runs `command` to its end and inspects it repeatedly from outside: the arguments and environment of it
+    /// and its children, and the files of the machine at `root` that others can read.
     pub fn watch(&self, root: &Path, mut command: Command) -> Watched {
         let output = workspace::scratch();
         let file = |name: &str| fs::File::create(output.path().join(name)).expect("the folder is the test's");
@@ -131,7 +131,7 @@ impl Marks {
         Watched { run, seen, looks }
     }
 
-    /// What a process and its children show to others.
+    /// The data that a process and its children show to others.
     fn in_process(&self, pid: u32) -> Vec<String> {
         let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         let files = ["cmdline", "environ"].into_iter().filter(|file| self.are_in(&read(file)));
@@ -158,7 +158,7 @@ impl Marks {
     }
 }
 
-/// Every file below `folder`, with its mode. What vanishes meanwhile is left out.
+/// Every file below `folder`, with its mode. Files that vanish meanwhile are left out.
 fn walk(folder: &Path, look: &mut dyn FnMut(&Path, u32)) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -179,13 +179,12 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
 fn in_base64(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     (0..3).map(|shift| {
         let text = STANDARD_NO_PAD.encode([&b"xx"[..shift], bytes].concat());
-        // The first and the last characters depend on what stands beside.
+        // The first and last characters depend on the bytes beside it.
         text.as_bytes()[(shift * 8).div_ceil(6)..text.len() - 2].to_vec()
     })
 }
 
-/// Whether a program that is killed by a fault leaves its core in its folder, as the kernel of this machine
-/// is told.
+/// Whether, by this kernel's settings, a program that is killed by a fault leaves its core in its folder.
 pub fn cores_are_left() -> bool {
     let folder = workspace::scratch();
     let words = ["--core=unlimited", "sh", "-c", "kill -SEGV $$"];
@@ -198,8 +197,8 @@ pub fn cores_are_left() -> bool {
     }
 }
 
-/// Ends a program as a fault of its own would; false where it had ended by itself. (The runtime of Rust takes
-/// the first SIGSEGV from outside for an overflow of the stack that is none, and goes on.)
+/// Ends a program as a fault would; false if it had already ended. (Rust's runtime handles the first SIGSEGV
+/// from outside as a possible stack overflow, and continues.)
 pub fn crash(mut child: Child) -> bool {
     // One that has ended is not there to be hit.
     let _ = Command::new("kill")
@@ -209,7 +208,7 @@ pub fn crash(mut child: Child) -> bool {
     child.wait().expect("a child can be waited for").signal() == Some(libc::SIGABRT)
 }
 
-/// Gives the cluster the marked token, and waits until cluster-info is signed with it.
+/// Adds the marked token to the cluster, and waits until cluster-info is signed with it.
 pub fn admit(control_plane: &ControlPlane) {
     let data = json!({"token-id": ID, "token-secret": SECRET, "usage-bootstrap-signing": "true", "usage-bootstrap-authentication": "true",
         "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token"});

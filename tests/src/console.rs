@@ -1,4 +1,4 @@
-//! A serial console: every line is kept and written to a log; patterns are awaited with a deadline.
+//! A serial console. It keeps every line and writes it to a log, and waits for patterns with a deadline.
 
 use std::fmt;
 use std::fs::File;
@@ -8,13 +8,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many lines of a console a failure shows.
+/// Number of console lines in a failure.
 const SHOWN: usize = 40;
 
 /// Why a wait ended without its pattern.
 #[derive(Debug)]
 pub struct Failure {
-    /// What was awaited, and what came instead.
+    /// The pattern, and the lines that came instead.
     pub what: String,
 }
 
@@ -80,7 +80,7 @@ impl Console {
         self.shared.0.lock().expect("the reader does not panic").lines.clone()
     }
 
-    /// Whether the emulator's known fault is among the lines, which is no fault of what is tested.
+    /// Whether the lines show the emulator's known fault, which is not a fault of the tested image.
     pub fn tells_emulator_fault(&self) -> bool {
         self.lines().iter().any(|line| emulator_fault(line))
     }
@@ -91,8 +91,8 @@ impl Console {
     }
 }
 
-/// QEMU's multi-threaded TCG now and then runs a kernel into the breakpoint with which it is just patching
-/// its own text. Exactly this fault, and no other, is worth another try.
+/// With QEMU's multi-threaded TCG, a kernel sometimes runs into the breakpoint with which it patches its own
+/// text. Only this fault is worth another try.
 fn emulator_fault(line: &str) -> bool {
     line.contains("Oops: int3")
 }

@@ -1,8 +1,7 @@
-//! A real control plane as plain processes in namespaces of its own: `tests/lab/control-plane`, started and
-//! ended by a test.
+//! A real control plane as plain processes in separate namespaces: a test starts and ends
+//! `tests/lab/control-plane`.
 //!
-//! It lives as long as the pipe to its standard input: a test that fails, is killed or forgets it takes it
-//! along.
+//! It ends when the pipe to its standard input is closed, so also when the test fails or is killed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -31,7 +30,7 @@ pub struct ControlPlane {
     process: Mutex<Child>,
 }
 
-/// A bootstrap token to be made.
+/// Options of a new bootstrap token.
 #[derive(Debug, Clone)]
 pub struct TokenSpec {
     /// Seconds until it expires; negative: it has expired already; none: never.
@@ -62,14 +61,14 @@ pub struct Request {
     pub verb: String,
     /// Path and query.
     pub uri: String,
-    /// The answer's status.
+    /// The status of the answer.
     pub code: u64,
     /// The address that the request came from.
     pub source: String,
 }
 
-/// Why a control plane of `version` cannot run on this machine; none where it can.
-/// 1.20.2 is built on every machine; others are there or not.
+/// Why a control plane of `version` cannot run on this machine; none if it can. 1.20.2 can be built on every
+/// machine; others may be missing.
 pub fn hindrance(version: &str) -> Option<String> {
     if !workspace::is_root() {
         return Some("namespaces of its own need root".to_owned());
@@ -203,7 +202,7 @@ impl ControlPlane {
         (code.parse().expect("a status is a number"), serde_json::from_str(answer).unwrap_or(Value::Null))
     }
 
-    /// An object or list of the API by its path; none where there is none.
+    /// An object or list of the API by its path; none if it does not exist.
     pub fn get(&self, path: &str) -> Option<Value> {
         match self.api("GET", path, None) {
             (200, value) => Some(value),
@@ -225,8 +224,7 @@ impl ControlPlane {
         assert!(matches!(code, 200 | 202 | 404), "DELETE {path}: {code}: {answer}");
     }
 
-    /// Makes a bootstrap token, `ID.SECRET`, and waits until cluster-info bears its signature where it is to
-    /// sign.
+    /// Makes a bootstrap token, `ID.SECRET`. If it signs cluster-info, waits for the signature.
     pub fn create_token(&self, spec: &TokenSpec) -> String {
         let random = workspace::output("openssl", ["rand", "-hex", "11"]);
         let (id, secret) = random.trim().split_at(6);
@@ -276,7 +274,7 @@ impl ControlPlane {
         }
     }
 
-    /// Makes a Node that no kubelet stands behind, with the condition Ready as given.
+    /// Makes a Node without a kubelet, with the given condition Ready.
     pub fn create_node(&self, name: &str, ready: bool) {
         let now = workspace::output("date", ["--utc", "+%Y-%m-%dT%H:%M:%SZ"]).trim().to_owned();
         let status = json!({"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }, "reason": "Test",
@@ -290,7 +288,7 @@ impl ControlPlane {
         assert_eq!(code, 200, "the status of node {name}: {answer}");
     }
 
-    /// What the API server was asked from `source`, in its order; from anywhere where none is given.
+    /// The API server's requests from `source`, in order; without a source, all requests.
     pub fn requests(&self, source: Option<Ipv4Addr>) -> Vec<Request> {
         let text = fs::read_to_string(self.fact("audit")).expect("the API server keeps an audit log");
         let lines = text.lines().filter_map(|line| parse_audit(&serde_json::from_str(line).ok()?));
@@ -314,7 +312,7 @@ pub(crate) fn end(process: &mut Child) {
     while matches!(process.try_wait(), Ok(None)) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    // Whatever is left of it is stopped hard; it may be gone already.
+    // Kills the rest of it, which may have ended already.
     let _ = process.kill();
     let _ = process.wait();
 }

@@ -1,6 +1,5 @@
-//! A server in the API server's place that answers its clients wrongly, late, in part or not at all, as a
-//! test wants, and passes the rest on to the real API server. It speaks TLS with whatever certificate it is
-//! given.
+//! A server in place of the API server. As a test decides, it answers wrongly, late, partly or not at all, or
+//! passes the request to the real API server. It serves TLS with any given certificate.
 //!
 //! ```text
 //! agent ─► proxy (in a namespace of the test, 10.99.0.1:6443) ─► API server (in the control plane's namespace)
@@ -20,13 +19,13 @@ use testkit::{Connection, Door, Options, Pair, Request, TestServer};
 use crate::control_plane::ControlPlane;
 use crate::netns;
 
-/// A client that says nothing, and a server that does not answer, are given up after this.
+/// Time limit for silent clients and servers.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// What is done to one request.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// It is passed on, and so is the answer.
+    /// It is passed on, and its answer is returned.
     Pass,
     /// The connection is reset.
     Reset,

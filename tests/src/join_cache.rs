@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use crate::join_case::Case;
 use crate::join_outcome::Outcome;
 
-/// What decides an outcome beside programs and case: the lab itself.
+/// The files of the lab. Like programs and case, they decide an outcome.
 const LAB: &[&str] = &[
     include_str!("../lab/control-plane"),
     include_str!("../lab/node"),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::join_outcome::Outcome;
 use crate::lab_node::Entry;
 
-/// What kubeadm's words say of why it refused, in the order in which they are looked for.
+/// The reasons of a refusal by words in kubeadm's output, in the order of the search.
 const REASONS: &[(&str, &str)] = &[
     ("[preflight] Some fatal errors occurred", "preflight"),
     ("waiting for the kubelet to start", "kubelet"),
@@ -55,7 +55,7 @@ const EXIT_CODES: &[(i32, &str)] = &[
     (124, "did not end"),
 ];
 
-/// One thing that two outcomes differ in.
+/// A difference between two outcomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// What it is of: `verdict`, `file /etc/kubernetes/kubelet.conf mode`,
@@ -76,7 +76,7 @@ pub fn kubeadm_verdict(outcome: &Outcome) -> &'static str {
     if outcome.ended.code == 124 {
         return "did not end";
     }
-    // What only warns is no reason.
+    // A warning is not a reason.
     let said: String = said
         .lines()
         .filter(|line| !line.contains("[WARNING "))
@@ -129,7 +129,8 @@ fn facts(outcome: &Outcome) -> BTreeMap<String, String> {
         file_facts(path, entry, &mut facts);
     }
     if outcome.ended.code != 0 {
-        // How far a program came that gave up differs with its order; what it leaves on the machine counts.
+        // Programs run their steps in different orders, so how far a failed one came does not matter. The
+        // files that it leaves do.
         return facts;
     }
     if let Some(node) = &outcome.node {
@@ -156,7 +157,7 @@ fn file_facts(path: &str, entry: &Entry, facts: &mut BTreeMap<String, String>) {
     }
 }
 
-/// YAML without its quotes: who writes it may quote or not.
+/// YAML without its quotes, because writers differ in quoting.
 fn unquoted(text: &str) -> String {
     text.replace(['"', '\''], "")
 }
@@ -173,7 +174,7 @@ fn node_facts(node: &Value, facts: &mut BTreeMap<String, String>) {
     }
     for taint in node["spec"]["taints"].as_array().into_iter().flatten() {
         let part = |name: &str| taint[name].as_str().unwrap_or_default().to_owned();
-        // What the node controller makes of conditions comes and goes.
+        // The node controller's taints from conditions come and go.
         if !part("key").starts_with("node.kubernetes.io/") {
             facts.insert(
                 format!("node taint {}={}:{}", part("key"), part("value"), part("effect")),

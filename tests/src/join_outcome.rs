@@ -1,6 +1,6 @@
-//! What a join did: to the machine, to the cluster, and what it said. Everything that differs from run to run
-//! (tokens, keys, times, addresses) is replaced by its kind in angle brackets, so that outcomes of different
-//! runs can be compared.
+//! The outcome of a join: its changes to machine and cluster, and its output. Values that differ from run to
+//! run (tokens, keys, times, addresses) are replaced by their kind in angle brackets, so that outcomes of
+//! different runs can be compared.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,16 +38,16 @@ const OF_THE_KUBELET: &[&str] = &[
 /// How long a kubelet may take to register its Node.
 const REGISTRATION: Duration = Duration::from_secs(60);
 
-/// A Node that does no harm, because its kubelet has been gone for long.
+/// A Node that does not block a join, because its kubelet stopped long ago.
 const NOT_READY: &str = "taken-not-ready";
 
 /// The placeholders of cases, with their values.
 pub type Known = BTreeMap<String, String>;
 
-/// What one join did.
+/// The outcome of one join.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Exit code and words.
+    /// Exit code and output.
     pub ended: Ended,
     /// Below /etc/kubernetes and /var/lib/kubelet.
     pub files: BTreeMap<String, Entry>,
@@ -55,9 +55,9 @@ pub struct Outcome {
     pub node: Option<Value>,
     /// The certificate signing requests for that Node.
     pub requests_for_certificates: Vec<Value>,
-    /// What the service manager was asked.
+    /// The calls of the service manager.
     pub service_calls: Vec<String>,
-    /// What the API server was asked from this machine.
+    /// The API requests from this machine.
     pub requests: Vec<Request>,
     /// The kubelet's command line.
     pub kubelet: Vec<String>,
@@ -65,7 +65,7 @@ pub struct Outcome {
     pub secrets_left: Vec<String>,
 }
 
-/// Makes what the cases' placeholders stand for: tokens of every kind, Nodes in the way.
+/// Makes the objects for the placeholders of the cases: tokens of every kind, Nodes in the way.
 pub fn prepare(control_plane: &ControlPlane) -> Known {
     use crate::control_plane::TokenSpec;
     let token = |spec: TokenSpec| control_plane.create_token(&spec);

@@ -1,4 +1,4 @@
-//! What tests have in common in which an image boots in QEMU and joins a real control plane.
+//! Shared code of tests that boot an image in QEMU and join it to a real control plane.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -57,7 +57,7 @@ pub fn assert_joined(verdict: &Value, outcome: &str, node: &str) {
     assert_eq!(verdict["node"].as_str(), Some(node), "{verdict}");
 }
 
-/// Asks again and again until `look` finds what it looks for.
+/// Calls `look` repeatedly until it finds something.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, Value>) -> T {
     let deadline = Instant::now() + workspace::patience(PATIENCE);
     loop {

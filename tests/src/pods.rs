@@ -33,7 +33,7 @@ pub fn create(control_plane: &ControlPlane, node: &str, name: &str, line: &str, 
     );
 }
 
-/// A pod; null where there is none of this name.
+/// A pod; null if there is none with this name.
 pub fn read(control_plane: &ControlPlane, name: &str) -> Value {
     control_plane
         .get(&format!("/api/v1/namespaces/default/pods/{name}"))

@@ -29,7 +29,7 @@ impl Machine {
         Self { running: machine.serve_here().unwrap_or_else(|error| panic!("{error}")), folder }
     }
 
-    /// Where its file system begins.
+    /// The root of its file system.
     pub fn root(&self) -> &Path {
         self.folder.path()
     }

@@ -1,4 +1,4 @@
-//! Where things are, which tools this machine has, how patient to be.
+//! Paths, the tools of this machine, and how patient tests are.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -45,10 +45,10 @@ pub fn exclusive(name: &str) -> File {
     file
 }
 
-/// Tells the reader of a test run something, also when the test passes: past the capturing of the `eprintln!`
-/// macro.
+/// Prints a line for the reader of a test run even if the test passes, because it bypasses the capture of
+/// `eprintln!`.
 pub fn say(text: &str) {
-    // Without a terminal there is no one to tell.
+    // Without a terminal, nothing is printed.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
@@ -64,7 +64,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// True where the effective user is root.
+/// Whether the effective user is root.
 pub fn is_root() -> bool {
     output("id", ["-u"]).trim() == "0"
 }

@@ -1,7 +1,6 @@
-//! A marked token, and the key that a join makes, are nowhere where they could leak: not in what the agent
-//! prints or logs, not in its status or journal, not in a file that others can read, not in its arguments or
-//! environment, not in a core. After the join they are nowhere on the disk but for the key in the one file
-//! that the kubelet reads.
+//! A marked token and the key of a join do not leak. They are not in the agent's output, logs, status or
+//! checkpoint, in files that others can read, in its arguments or environment, or in a core. After the join,
+//! the only trace on the disk is the key in the file that the kubelet reads.
 
 use std::fs;
 use std::path::Path;

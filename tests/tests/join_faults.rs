@@ -1,6 +1,6 @@
-//! Everything that goes wrong has an outcome of its own, within its time: the class and the exit code of the
-//! verdict. Where only the environment were at fault, the same machine with the same config joins once they
-//! are well again. No run says a secret.
+//! Every fault leads to a distinct outcome within its time: the class and the exit code of the verdict. If
+//! only the environment was at fault, the same machine joins with the same config once the fault is gone. No
+//! run prints a secret.
 
 //!
 //! | file | holds |

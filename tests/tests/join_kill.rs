@@ -1,6 +1,6 @@
-//! The agent is killed (SIGKILL) as soon as each step stands in its journal and each file is there, and at
-//! random moments; then it runs again. The machine ends as one on which nobody disturbed it: the same files
-//! with the same modes and contents but for keys, certificates and times; one certificate request.
+//! Kills the agent (SIGKILL) after each step in its checkpoint, after each new file, and at random moments,
+//! and runs it again. The machine ends like an undisturbed one: the same files with the same modes and
+//! contents except for keys, certificates and times, and one certificate request.
 
 use std::fs;
 use std::process::{Child, Stdio};

@@ -1,7 +1,7 @@
-//! A thousand machines join one real API server at about the same time, as after a power cut or when an
-//! autoscaler wakes up: all succeed, nobody storms. Beside them, for comparison, as many real kubeadm joins
-//! as a small machine bears. `KILN_TEST_SCALE` is the number of agents (1000), `KILN_TEST_SCALE_SPREAD` the
-//! seconds over which their starts are spread (30), `KILN_TEST_SCALE_KUBEADM` the number of kubeadm joins
+//! A thousand machines join one real API server at about the same time, as after a power cut or a scale-up.
+//! All succeed, without a storm of requests. For comparison, some real kubeadm joins run beside them, as many
+//! as a small machine can bear. `KILN_TEST_SCALE` is the number of agents (1000), `KILN_TEST_SCALE_SPREAD`
+//! the seconds over which their starts are spread (30), `KILN_TEST_SCALE_KUBEADM` the number of kubeadm joins
 //! (6).
 
 use std::process::{Child, Stdio};

@@ -1,7 +1,6 @@
-//! Marked secrets in user-data of every form, from every source and place, are nowhere where they could leak:
-//! whether the agent takes the config, refuses it or cannot make sense of it, they are not in what it prints,
-//! not in its status, facts or journal, not in a file that others can read, not in its arguments or
-//! environment, not in what it tells others, not in a core.
+//! Marked secrets in user data of every form, from every platform and location, do not leak, whether the
+//! agent accepts the config, refuses it or cannot read it. They are not in its output, status, facts or
+//! checkpoint, in files that others can read, in its arguments or environment, in its reports, or in a core.
 //!
 //! Each case is an agent of its own on a machine that is a folder, in a network namespace where the simulator
 //! has the platform's addresses.

@@ -1,5 +1,5 @@
-//! What the agent knows of a machine is what its platform says: every platform of the simulator, with its own
-//! values, with others, and with addresses of IPv6 alone.
+//! The agent's facts match the platform's metadata: for every platform of the simulator, with its default
+//! values, with other values, and with IPv6 addresses only.
 
 use std::net::IpAddr;
 

@@ -40,7 +40,7 @@ discovery:
     caCertHashes: [\"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"]
 ";
 
-/// Platforms of the simulator that are not tried here, and why.
+/// Platforms of the simulator that are not tested here, and the reasons.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("equinix", "the agent asks it by name and with TLS, which the simulator does not speak"),
     (
@@ -55,7 +55,7 @@ struct Case {
     fault: Fault,
 }
 
-/// What a case showed.
+/// The result of a case.
 struct Seen {
     run: Run,
     said: Value,
@@ -127,7 +127,7 @@ fn all_cases() -> Vec<Case> {
             cases.extend(faults.map(|fault| Case { platform: name, fault }));
         }
     }
-    // Those that wait longest first.
+    // Cases with the longest waits come first.
     cases.sort_by_key(|case| case.fault.ends() != Ends::Unreachable);
     cases
 }

@@ -1,5 +1,5 @@
-//! Builds that are killed, that run out of room, that run at the same time: what is visible under its final
-//! name is whole, and a rerun succeeds.
+//! Builds that are killed, run out of space, or run at the same time: every file under its final name is
+//! complete, and a rerun succeeds.
 
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};

@@ -91,7 +91,7 @@ fn an_attempt_that_advances_renews_the_patience() {
 }
 
 #[test]
-fn nobody_waits_for_what_is_no_longer_wanted() {
+fn a_wait_ends_once_the_file_is_no_longer_wanted() {
     let (stop, progress) = (AtomicBool::new(true), Progress::silent());
     let places = [Place::Local("/a".into())];
     let outcome = download(&places, 5, &stop, &progress).run::<()>(|_| {

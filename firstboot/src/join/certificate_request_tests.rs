@@ -204,7 +204,7 @@ fn denied_and_failed_are_told_with_their_reason() {
 }
 
 #[test]
-fn a_request_that_nobody_answers_is_pending_at_the_deadline() {
+fn an_unanswered_request_is_pending_at_the_deadline() {
     let case = Case::new();
     let posted = case.object(json!({}));
     let started = Instant::now();

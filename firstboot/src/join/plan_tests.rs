@@ -185,7 +185,7 @@ fn warns_about_what_will_not_work() {
 /// A cluster made by kubeadm before 1.22 does not set the cgroup driver, and the kubelet's default may differ
 /// from the runtime's.
 #[test]
-fn where_nobody_says_the_cgroup_driver_the_runtimes_counts() {
+fn without_a_configured_cgroup_driver_the_runtimes_is_used() {
     use CgroupDriver::{Cgroupfs, Systemd};
     let (none, argument) = (
         json!({"name": "n"}),

@@ -287,7 +287,7 @@ fn rcgen_pem(der: &[u8]) -> String {
 }
 
 #[test]
-fn nobody_there_is_told_at_once_and_a_dead_address_does_not_eat_the_deadline() {
+fn a_refused_connection_is_reported_at_once_and_a_dead_address_does_not_use_up_the_deadline() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server: Server = format!("https://{free}").parse().unwrap();
     let ca = Ca::new();

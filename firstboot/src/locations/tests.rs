@@ -97,7 +97,7 @@ fn a_url_that_fails_is_not_replaced_by_another_place() {
 }
 
 #[test]
-fn empty_and_open_files_are_remarked_on() {
+fn empty_and_open_files_get_a_notice() {
     let searched = search(&[(ETC, b"\n", 0o600), (RUN, CONFIG, 0o644)], "");
     assert_eq!(searched.found.unwrap().unwrap().1.origin, RUN);
     assert_eq!(searched.notices.len(), 2, "{:?}", searched.notices);

@@ -108,7 +108,7 @@ fn what_is_no_answer_of_the_service_is_an_error_that_names_the_url() {
 }
 
 #[test]
-fn nobody_there_is_said_before_the_deadline() {
+fn an_absent_service_is_reported_before_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);

@@ -90,7 +90,7 @@ fn the_host_name_is_chosen_as_cloud_init_does() {
 }
 
 #[test]
-fn what_is_not_used_is_remarked_on_without_content() {
+fn unused_parts_get_a_notice_without_content() {
     let host_config =
         read_text("packages: [canary]\nusers: [{name: canary}]\nbootcmd: [canary, [canary]]\ncanary: x\nntp: {}\nruncmd: [canary, null]")
             .unwrap();

@@ -62,7 +62,7 @@ fn files_are_read() {
 }
 
 #[test]
-fn what_is_elsewhere_is_remarked_on() {
+fn content_elsewhere_gets_a_notice() {
     let canary = "https://canary/x";
     for (value, expected) in [
         (

@@ -127,7 +127,7 @@ fn wrappings_come_off_whatever_their_order() {
 }
 
 #[test]
-fn what_is_not_ours_is_remarked_on() {
+fn content_for_others_gets_a_notice() {
     for (text, notice) in [
         ("#!/bin/sh\nkubeadm join canary".to_owned(), "what is a script is ignored"),
         ("#include\nhttps://canary".to_owned(), "what is for cloud-init alone is ignored"),
@@ -289,7 +289,7 @@ fn pointers_are_followed_once_and_verified() {
 }
 
 #[test]
-fn with_a_key_only_signed_content_is_believed() {
+fn with_a_key_only_signed_content_is_accepted() {
     let ours = "application/x-firstboot-config";
     let signature = ("application/x-minisign", SIGNATURE);
     let forged = SIGNED.replace("Join", "join");

@@ -44,7 +44,7 @@ fn keys_are_read() {
 }
 
 #[test]
-fn only_what_a_known_key_signed_is_believed() {
+fn only_content_signed_by_a_known_key_is_accepted() {
     let without_break = &SIGNED[..SIGNED.len() - 1];
     let forged_comment = SIGNATURE.replace("kiln test", "kiln tess");
     for (trusted, readings, signature, expected) in [

@@ -1,4 +1,4 @@
-//! What goes wrong, one row each, and how it must end.
+//! The faults, one row each, and their expected outcomes.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A machine with something wrong around it: the API server, the network, the cluster's mind, the runtime,
-//! the disk.
+//! A machine with a fault in its environment: the API server, the network, the state of the cluster, the
+//! runtime, the disk.
 
 use std::ops::Range;
 use std::os::unix::net::UnixListener;
@@ -33,7 +33,7 @@ pub struct Lab {
 pub struct Seen {
     pub run: Run,
     pub node: Node,
-    /// Nothing but the environment was at fault: the same must succeed without the fault.
+    /// Whether only the environment was at fault. Then the same join must succeed without the fault.
     pub heals: bool,
     pub token: String,
     pub problems: Vec<String>,

@@ -1,5 +1,4 @@
-//! Joins whose config says where to ask for a token (`tokenFrom`). Who gives it answers beside the API
-//! server, on the same address.
+//! Joins with `tokenFrom` in the config. The token server answers at the API server's address.
 
 use kiln_tests::fault_proxy::{Action, FaultProxy};
 use kiln_tests::netns::{self, NetworkNamespace};

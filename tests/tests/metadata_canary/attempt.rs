@@ -1,4 +1,4 @@
-//! An agent on a machine, watched; and what it must not have left anywhere.
+//! A watched agent on a machine, and the traces that it must not leave.
 
 use std::fs;
 use std::process::{Command, Stdio};

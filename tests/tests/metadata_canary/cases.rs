@@ -1,4 +1,4 @@
-//! Which machines are tried: all sources with all forms, and each mistake in each form.
+//! The tested machines: all sources with all forms, and each mistake in each form.
 
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ pub fn all_cases() -> Vec<Case> {
         });
         cases.push(given(source(0), format));
     }
-    // Those that wait longest first.
+    // Cases with the longest waits come first.
     cases.sort_by_key(|case| case.about != "by hand");
     cases
 }
@@ -125,7 +125,7 @@ fn taken(source: &'static Source, format: &Format, number: usize) -> Case {
     plain("taken", source, format, format.right(), number)
 }
 
-/// User-data that is for others.
+/// User data that is not for the agent.
 fn strange(source: &'static Source, name: &str, make: Make, number: usize) -> Case {
     let made = Made { user_data: make(), ..Made::default() };
     let name = format!("{} stranger-{name}", source.name);

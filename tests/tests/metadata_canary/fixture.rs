@@ -80,7 +80,7 @@ impl Fixture {
         fixture
     }
 
-    /// Where its file system begins.
+    /// The root of its file system.
     pub fn root(&self) -> &Path {
         self.machine.root()
     }

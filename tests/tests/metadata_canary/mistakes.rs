@@ -1,4 +1,4 @@
-//! What goes wrong, right where the secrets are.
+//! Mistakes beside the secrets.
 
 use kiln_tests::canary::{ID, SECRET};
 

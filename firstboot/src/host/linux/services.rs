@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn services_that_nobody_is_about_to_start_are_told_from_those_that_will_come() {
+    fn services_that_will_not_start_are_told_from_those_that_will() {
         for (state, job, expected) in [
             ("active", "Job=0", Prospect::Hopeful),
             ("activating", "", Prospect::Hopeful),

@@ -112,7 +112,7 @@ fn platform(name: &str) -> &'static Platform {
 }
 
 #[test]
-fn an_id_that_the_firmware_contradicts_is_remarked_on_and_refused_where_it_must_be_the_same() {
+fn an_id_that_the_firmware_contradicts_gets_a_notice_or_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let evidence = Evidence::of(&machine(folder.path(), &[("product_serial", "8")]));
     let droplet = metadata_server(&[("GET /metadata/v1.json", r#"{"droplet_id": 7}"#)], ("X", "y"));
