@@ -20,7 +20,7 @@ fn number(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// What the joins of one program were like.
+/// The results of one program's joins.
 struct Joins {
     /// Seconds of each join, the delay of its start not counted.
     seconds: Vec<f64>,

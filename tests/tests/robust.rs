@@ -94,7 +94,7 @@ fn kill_after(command: &mut Command, moment: Duration, everything: bool) -> Opti
         child.kill().expect("a child can be killed");
     }
     let status = child.wait().expect("a child can be waited for");
-    // What an orphan still does must not disturb the next build either, but it must not pile up.
+    // Orphaned processes must not disturb the next build, and must not pile up.
     thread::sleep(Duration::from_millis(200));
     let _ = Command::new("kill").args(["-9", "--", &group]).output();
     if status.signal().is_none() { Some(started.elapsed()) } else { None }

@@ -128,7 +128,7 @@ pub fn with_token(lab: &Lab, name: &str, spec: TokenSpec) -> Seen {
     plain(lab, name, |config| config.token.clone_from(&token))
 }
 
-/// A token that authenticates, of a group that may do nothing.
+/// A token that authenticates, in a group without permissions.
 pub fn powerless(lab: &Lab, name: &'static str) -> Seen {
     with_token(
         lab,
@@ -284,7 +284,7 @@ pub fn mounted(lab: &Lab, name: &str, mounts: &str, ignored: &str) -> Seen {
     let mut prefix = netns::command_in(lab.control_plane.fact("pid"), "unshare");
     let script = format!("ROOT='{}'; {mounts} && exec \"$@\"", node.root().display());
     prefix.args(["--mount", "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-c", &script, "sh"]);
-    // What it mounts is gone with it.
+    // Its mounts end with it.
     finish(node, &config, prefix, true)
 }
 

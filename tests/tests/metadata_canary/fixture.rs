@@ -1,4 +1,4 @@
-//! A machine with its user-data in the place of a source.
+//! A machine with its user data at a platform or location.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -38,7 +38,7 @@ pub struct Fixture {
     folder: tempfile::TempDir,
 }
 
-/// Why a source cannot be tried here; none where it can.
+/// Why a source cannot be tested here; none if it can.
 pub fn hindrance(source: &Source) -> Option<&'static str> {
     let file_systems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let has = |name: &str| file_systems.lines().any(|line| line.split_whitespace().last() == Some(name));

@@ -64,7 +64,7 @@ impl Target {
 /// A form.
 pub struct Format {
     pub name: &'static str,
-    /// What the agent takes it for.
+    /// The kind that the agent detects.
     pub kind: Kind,
     pub make: fn(&Target) -> Made,
     /// Whether an image that requires signatures accepts it.
