@@ -118,8 +118,8 @@ fn seconds_of_phases(node: &Node) -> f64 {
         - first
 }
 
-/// Real kubeadms at the same moment, each on a machine of its own with a kubelet: it is the kubelet that asks
-/// for the certificate.
+/// Runs real kubeadms at the same time, each on a separate machine with a kubelet, because the kubelet
+/// requests the certificate.
 fn kubeadms(control_plane: &ControlPlane, count: usize) -> Joins {
     let nodes: Vec<LabNode> = (0..count)
         .map(|number| {

@@ -153,7 +153,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// A node config that leaves name, provider-id and addresses to the platform, unless it has none of its own.
+/// A node config that leaves name, provider-id and addresses to the platform, if the platform has them.
 fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
     let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
     let newest = if lab().kubernetes_minor() >= 31 { "v1beta4" } else { "v1beta2" };
@@ -238,7 +238,7 @@ fn fixture(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPla
     }
 }
 
-/// What is on Azure's provisioning disc, as far as the agent reads it.
+/// The files on Azure's provisioning disc that the agent reads.
 fn provisioning(config: &str) -> String {
     let custom_data = base64::engine::general_purpose::STANDARD.encode(config);
     format!(

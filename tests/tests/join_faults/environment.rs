@@ -29,7 +29,7 @@ pub struct Lab {
     pub runtime: Runtime,
 }
 
-/// What a case left to look at.
+/// The results of a case.
 pub struct Seen {
     pub run: Run,
     pub node: Node,
@@ -277,7 +277,7 @@ pub fn containerd(lab: &Lab, name: &str, silent: bool) -> Seen {
     finish(node, &config, netns::command_in(lab.control_plane.fact("pid"), "env"), false)
 }
 
-/// In a mount namespace of its own, behind `mounts`.
+/// Runs in a separate mount namespace, after `mounts`.
 pub fn mounted(lab: &Lab, name: &str, mounts: &str, ignored: &str) -> Seen {
     let (node, mut config) = attempt(lab, name);
     config.registration.push(format!("ignorePreflightErrors: {ignored}"));

@@ -34,7 +34,7 @@ pub enum Ends {
 }
 
 pub struct Case {
-    /// What it is about, for the count.
+    /// Its subject, for the count.
     pub about: &'static str,
     pub name: String,
     pub source: &'static Source,

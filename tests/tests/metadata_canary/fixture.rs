@@ -19,7 +19,7 @@ use testkit::{TestServer, documents};
 use super::formats::{Made, PASSWORD, PLAIN, SECURE, certificates, sha256};
 use super::sources::{EQUINIX, Files, Source, Way};
 
-/// What every machine has beside its evidence.
+/// The files of every machine, besides its evidence.
 const FILES: &[(&str, &str)] = &[
     ("usr/lib/kiln/image.json", "{\"variables\": {\"kubernetes\": \"1.36.2\"}}"),
     ("proc/sys/kernel/hostname", "n1\n"),

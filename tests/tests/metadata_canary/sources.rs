@@ -43,7 +43,7 @@ pub struct Source {
     pub covers: &'static str,
     /// The simulator's platform.
     pub platform: &'static str,
-    /// What the firmware says otherwise than the simulated one's.
+    /// Values of the firmware that differ from the simulated platform's.
     pub firmware: &'static [(&'static str, &'static str)],
     /// On the kernel command line.
     pub words: &'static str,
