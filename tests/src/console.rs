@@ -39,7 +39,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// Reads `from` to its end in a thread of its own, copying it to the file `log`.
+    /// Reads `from` to its end in a new thread, and copies it to the file `log`.
     pub fn follow(from: impl Read + Send + 'static, log: &Path) -> Self {
         let shared: Arc<(Mutex<Lines>, Condvar)> = Arc::default();
         let copy = File::create(log).expect("the log's folder is writable");
@@ -113,7 +113,7 @@ fn read_lines(from: impl Read, mut copy: File, shared: &(Mutex<Lines>, Condvar))
     changed.notify_all();
 }
 
-/// `line` without the terminal's control sequences (ECMA-48 §5.4): systemd colours unit names.
+/// `line` without the terminal's control sequences (ECMA-48 §5.4), because systemd colors unit names.
 fn without_escapes(line: &str) -> String {
     let mut pieces = line.split("\u{1b}[");
     let mut plain = pieces.next().unwrap_or_default().to_owned();

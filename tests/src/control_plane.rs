@@ -146,7 +146,7 @@ impl ControlPlane {
         fs::read_to_string(self.folder().join("kubernetes/pki/ca.crt")).expect("kubeadm made the CA")
     }
 
-    /// Its CA, which signs what a test wants.
+    /// Its CA, which can sign certificates for a test.
     pub fn authority(&self) -> Ca {
         let key = self.folder().join("kubernetes/pki/ca.key");
         let words = ["pkcs8", "-topk8", "-nocrypt", "-in"].map(OsStr::new);

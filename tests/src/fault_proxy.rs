@@ -22,7 +22,7 @@ use crate::netns;
 /// Time limit for silent clients and servers.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What is done to one request.
+/// The action for one request.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// It is passed on, and its answer is returned.

@@ -58,8 +58,8 @@ const EXIT_CODES: &[(i32, &str)] = &[
 /// A difference between two outcomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What it is of: `verdict`, `file /etc/kubernetes/kubelet.conf mode`,
-    /// `node taint dedicated=gpu:NoSchedule`.
+    /// Its subject: `verdict`, `file /etc/kubernetes/kubelet.conf mode`, `node taint
+    /// dedicated=gpu:NoSchedule`.
     pub place: String,
     /// kubeadm's; none where it has no such thing.
     pub kubeadm: Option<String>,

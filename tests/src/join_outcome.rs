@@ -113,8 +113,8 @@ pub fn prepare(control_plane: &ControlPlane) -> Known {
     .into()
 }
 
-/// Runs `command` on a machine of its own for `case` and looks at what it did. Objects that it left in the
-/// cluster are deleted.
+/// Runs `command` on a separate machine for `case` and collects the outcome. Deletes the objects that it left
+/// in the cluster.
 pub fn observe(
     control_plane: &ControlPlane,
     known: &Known,
@@ -206,7 +206,7 @@ fn files(node: &LabNode, plain: &Plain) -> BTreeMap<String, Entry> {
     files.into_iter().filter(|(path, _)| !of_the_kubelet(path)).map(plainly).collect()
 }
 
-/// What a join decides of a Node; the rest is its status.
+/// The parts of a Node that a join decides; the rest is its status.
 fn reduced(node: &Value) -> Value {
     json!({"labels": node["metadata"]["labels"], "annotations": node["metadata"]["annotations"], "spec": node["spec"]})
 }

@@ -1,4 +1,4 @@
-//! Running `kiln`, and images that several tests look at.
+//! Runs `kiln`, and builds images that several tests share.
 
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::{OsStr, OsString};
@@ -51,7 +51,7 @@ impl Build {
         for set in lab().sets(&definition) {
             arguments.extend(["--set".into(), set.into()]);
         }
-        // The lists of frozen package mirrors may be past their Valid-Until.
+        // The package lists of frozen mirrors may be past their Valid-Until.
         arguments.push("--allow-expired-release".into());
         Self { definition, output: output.to_owned(), arguments }
     }
@@ -61,12 +61,12 @@ impl Build {
         self.arg("--lock").arg(path)
     }
 
-    /// Uses a store of its own.
+    /// Uses a separate store.
     pub fn cache(self, folder: &Path) -> Self {
         self.arg("--cache-dir").arg(folder)
     }
 
-    /// One more argument.
+    /// Adds an argument.
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
         self
@@ -81,7 +81,7 @@ impl Build {
             self.output.clone().into(),
         ];
         words.extend(self.arguments.clone());
-        // The committed locks pin upstream's bytes; the lab's are others.
+        // The committed locks pin upstream's bytes; the lab has different ones.
         if !self.arguments.iter().any(|word| word == "--lock") {
             words.extend(["--lock".into(), self.output.with_extension("lock").into()]);
         }
@@ -95,7 +95,7 @@ impl Build {
         command
     }
 
-    /// Builds; panics with what `kiln` said when it fails.
+    /// Builds; on failure, panics with the output of `kiln`.
     pub fn run(&self) {
         succeed(&mut self.command());
     }
@@ -129,7 +129,7 @@ impl Image {
         Self { folder: folder.to_owned(), name }
     }
 
-    /// An output by what follows the image's name: ".raw", "-pxe".
+    /// An output by its suffix after the image's name: ".raw", "-pxe".
     pub fn file(&self, ending: &str) -> PathBuf {
         let path = self.folder.join(format!("{}{ending}", self.name));
         assert!(path.exists(), "the build wrote no {}", path.display());
@@ -184,11 +184,11 @@ fn shared(definition: &str, variant: &str, sets: &[String]) -> Image {
     image
 }
 
-/// Images of earlier programs are large and of no use.
+/// Images of earlier programs are large and no longer used.
 fn forget_others(keep: &Path) {
     for entry in fs::read_dir(keep.parent().expect("a folder of images")).into_iter().flatten().flatten() {
         if entry.path() != keep {
-            // Leftovers cost room, nothing else.
+            // Leftovers only cost disk space.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

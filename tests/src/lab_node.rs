@@ -1,6 +1,6 @@
-//! A machine of its own beside a control plane, `tests/lab/node`: host name, address, root file system,
-//! container runtime, service manager (a stand-in) and kubelet (the real one). Two of them started alike can
-//! be compared after two programs have worked on them.
+//! A separate machine beside a control plane, `tests/lab/node`, with its own host name, address, root file
+//! system, container runtime, service manager (a stand-in) and kubelet (the real one). Two machines that
+//! start alike can be compared after two programs have changed them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::control_plane::{self, ControlPlane};
 use crate::workspace;
 
-/// Where programs of a node are looked for.
+/// The folders of a node's programs.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A running machine; ends when dropped.
@@ -33,7 +33,7 @@ pub struct LabNode {
 /// How a program ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ended {
-    /// The exit code; 124 where it ran out of time.
+    /// The exit code; 124 after a timeout.
     pub code: i32,
     /// Standard output.
     pub stdout: String,
@@ -84,7 +84,7 @@ impl LabNode {
         self.address
     }
 
-    /// A path of the machine as this process can open it. Absolute links in it lead astray.
+    /// A path of the machine that this process can open. Absolute links in it lead to the wrong files.
     pub fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside.trim_start_matches('/'))
     }
@@ -125,7 +125,7 @@ impl LabNode {
 
     fn walk(&self, inside: &Path, found: &mut BTreeMap<String, Entry>) {
         let path = self.path(&inside.to_string_lossy());
-        // What ends while one looks was not there.
+        // A process that ends meanwhile counts as absent.
         let Some(entry) = entry(&path) else { return };
         let folder = entry.kind == "folder";
         found.insert(inside.display().to_string(), entry);
@@ -136,7 +136,7 @@ impl LabNode {
         }
     }
 
-    /// What the service manager was asked, call by call.
+    /// The calls of the service manager.
     pub fn service_calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("/run/stand-ins/calls")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -147,7 +147,7 @@ impl LabNode {
         fs::read_to_string(self.path(&format!("/run/stand-ins/{service}.log"))).unwrap_or_default()
     }
 
-    /// A folder of this machine for the test's own files about it.
+    /// A folder on this machine for the test's files.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
     }
@@ -159,7 +159,7 @@ impl Drop for LabNode {
     }
 }
 
-/// The script's first lines; it prints no more.
+/// The first lines of the script, which are its whole output.
 fn facts(output: ChildStdout) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     for line in BufReader::new(output).lines().map_while(Result::ok) {

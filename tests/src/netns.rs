@@ -1,5 +1,4 @@
-//! Network namespaces: threads of a test that work in one, and namespaces that hold only what a test puts
-//! there.
+//! Network namespaces: runs threads of a test in one, and makes empty ones for a test.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,11 +9,10 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::workspace;
 
-/// The address of the lab's API server; in a namespace of a test, whatever the test puts there.
+/// The address of the lab's API server. In a test's namespace, the test decides what answers there.
 pub const API_ADDRESS: &str = "10.99.0.1";
 
-/// Runs `work` in the network namespace of the process `pid`: sockets that it opens, and threads that it
-/// starts, stay there.
+/// Runs `work` in the network namespace of the process `pid`. Its sockets and threads stay there.
 pub fn inside<T: Send>(pid: &str, work: impl FnOnce() -> T + Send) -> T {
     let path = Path::new("/proc").join(pid).join("ns/net");
     let namespace = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -34,7 +32,7 @@ pub struct NetworkNamespace {
 }
 
 impl NetworkNamespace {
-    /// Loopback alone: no other address, no route.
+    /// Only loopback: no other address, no route.
     pub fn new() -> Self {
         let mut holder = Command::new("unshare")
             .args(["--net", "sh", "-c", "ip link set lo up && echo ready && exec cat"])
@@ -49,21 +47,22 @@ impl NetworkNamespace {
         Self { holder }
     }
 
-    /// One in which the API server's address is a local one: what listens there is the API server.
+    /// A namespace in which the API server's address is local, so that a test's program can answer as the API
+    /// server.
     pub fn of_api_server() -> Self {
         let netns = Self::new();
         netns.ip(&format!("addr add {API_ADDRESS}/32 dev lo"));
         netns
     }
 
-    /// One from which packets to the API server, and to every address beside it, are lost.
+    /// A namespace from which packets to the API server's network are lost.
     pub fn black_hole() -> Self {
         let netns = Self::new();
         netns.vanish("10.99.200.1/16");
         netns
     }
 
-    /// Packets to the network of `address` vanish: into a bridge without ports.
+    /// Packets to the network of `address` are lost in a bridge without ports.
     pub fn vanish(&self, address: &str) {
         self.ip("link add name hole type bridge");
         self.ip("link set hole arp off up");
@@ -75,7 +74,7 @@ impl NetworkNamespace {
         self.holder.id().to_string()
     }
 
-    /// A command inside; killing it is killing the program.
+    /// A command inside. Killing it kills the program.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         command_in(&self.pid(), program)
     }
@@ -100,7 +99,7 @@ impl Drop for NetworkNamespace {
     }
 }
 
-/// A command in the network namespace of the process `pid`; killing it is killing the program.
+/// A command in the network namespace of the process `pid`. Killing it kills the program.
 pub fn command_in(pid: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("nsenter");
     command

@@ -1,4 +1,4 @@
-//! Pods on the machines of a test, of the one image that they have preloaded.
+//! Pods on the machines of a test, with the only image that is preloaded there.
 
 use serde_json::{Value, json};
 
@@ -6,16 +6,16 @@ use crate::control_plane::ControlPlane;
 use crate::join_support::eventually;
 use crate::kiln::BUSYBOX;
 
-/// Where a pod's packets come from.
+/// The network of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// From an address of its own, as most pods'.
+    /// The pod network, as for most pods.
     OfPods,
-    /// From the machine itself.
+    /// The host network.
     OfTheMachine,
 }
 
-/// A pod of busybox on `node` that runs a line of shell; `more` of its spec counts.
+/// A pod of busybox on `node` that runs a line of shell. `more` is merged into its spec.
 pub fn create(control_plane: &ControlPlane, node: &str, name: &str, line: &str, more: &Value, ports: &Value) {
     let container = json!({"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/sh", "-c", line], "ports": ports});
     let mut spec = json!({"nodeName": node, "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 1,
@@ -23,7 +23,7 @@ pub fn create(control_plane: &ControlPlane, node: &str, name: &str, line: &str, 
     for (field, value) in more.as_object().into_iter().flatten() {
         spec[field] = value.clone();
     }
-    // The namespace's account is made a moment after the control plane is up.
+    // The namespace's service account appears a moment after the control plane is up.
     eventually("the account of pods", || {
         control_plane.get("/api/v1/namespaces/default/serviceaccounts/default").ok_or(Value::Null)
     });
@@ -40,8 +40,8 @@ pub fn read(control_plane: &ControlPlane, name: &str) -> Value {
         .unwrap_or(Value::Null)
 }
 
-/// What a new pod, `name`, gets from `url`, with the exit code behind it: it leaves the answer as its last
-/// words.
+/// The answer that a new pod, `name`, gets from `url`, with the exit code. The pod returns it as its
+/// termination message.
 pub fn answer_to(
     control_plane: &ControlPlane,
     node: &str,

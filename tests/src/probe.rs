@@ -1,6 +1,6 @@
-//! Looking inside a guest that has no login. Systemd takes units and scripts as credentials from the
-//! machine's firmware tables (SMBIOS type 11, systemd.system-credentials(7)), so an image is tested as it is:
-//! the script prints what it sees as `KILN-PROBE key=value` lines to the serial console and then powers the
+//! Inspects a guest without a login. systemd takes units and scripts as credentials from the machine's
+//! firmware tables (SMBIOS type 11, systemd.system-credentials(7)), so an unchanged image is tested. The
+//! script prints its results as `KILN-PROBE key=value` lines to the serial console and then powers the
 //! machine off or reboots it.
 
 use std::collections::BTreeMap;
@@ -12,22 +12,22 @@ use crate::qemu::{Machine, Vm};
 
 const SCRIPT: &str = include_str!("probe.sh");
 
-/// Where PID 1 puts the machine's credentials.
+/// PID 1 puts the machine's credentials here.
 const SCRIPT_PATH: &str = "/run/credentials/@system/kiln.probe";
 
 /// From power-on to the end of the probe, under emulation.
 const PATIENCE: Duration = Duration::from_secs(420);
 
-/// What the guest does when it has been looked at.
+/// The guest's action after the probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// Power off.
+    /// Powers off.
     PowerOff,
-    /// Reboot after the first look, power off after the second.
+    /// Reboots after the first probe, powers off after the second.
     RebootOnce,
 }
 
-/// What one boot of a guest showed, by key: see `probe.sh`.
+/// The results of one boot of a guest, by key, see `probe.sh`.
 pub type Facts = BTreeMap<String, String>;
 
 /// Gives `machine` the probe as credentials; needs systemd 256 or newer in the guest.

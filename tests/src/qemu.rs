@@ -1,5 +1,5 @@
-//! Virtual machines: plain emulation (TCG) by default, so every machine can run them; hardware only when
-//! asked for and truly there.
+//! Virtual machines: plain emulation (TCG) by default, so that every machine can run them. Hardware
+//! virtualization only on request and if it is available.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
@@ -15,8 +15,7 @@ use base64::Engine;
 use crate::console::{Console, Failure};
 use crate::workspace;
 
-/// How often a boot is tried when the emulator's known fault strikes (seen about once in eight boots of some
-/// kernels).
+/// Number of tries of a boot with the emulator's known fault (about one in eight boots of some kernels).
 const ATTEMPTS: usize = 4;
 
 /// Pairs of firmware code and variable store, as Debian, Ubuntu, Fedora and Arch install them.
@@ -37,7 +36,7 @@ pub struct Machine {
     namespace: Option<String>,
     may_reboot: bool,
     folder: tempfile::TempDir,
-    /// Of the monitor's socket, whose path must be short.
+    /// The folder of the monitor's socket, whose path must be short.
     monitor: tempfile::TempDir,
     disks: usize,
 }
@@ -73,12 +72,12 @@ impl Machine {
         }
     }
 
-    /// More memory, in MiB: the last word wins.
+    /// Sets the memory, in MiB. The last call wins.
     pub fn memory(self, mib: u32) -> Self {
         self.args(["-m", &mib.to_string()])
     }
 
-    /// UEFI firmware with an empty variable store; `None` where this machine has no OVMF.
+    /// UEFI firmware with an empty variable store; `None` if this machine has no OVMF.
     pub fn uefi(mut self) -> Option<Self> {
         let (code, vars) =
             OVMF.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())?;
@@ -104,7 +103,7 @@ impl Machine {
         self.args(["-drive", &drive, "-device", &device])
     }
 
-    /// A disc in a drive of its own.
+    /// A disc in a separate drive.
     pub fn disc(self, path: &Path) -> Self {
         let drive = format!("{},readonly=on", drive(path, "disc"));
         self.args(["-drive", &drive, "-device", "ide-cd,drive=disc"])
@@ -147,12 +146,12 @@ impl Machine {
         self
     }
 
-    /// The identifier that the firmware tells the guest: the same one means the same machine.
+    /// The UUID in the guest's firmware. The same UUID means the same machine.
     pub fn uuid(self, uuid: &str) -> Self {
         self.args(["-uuid", uuid])
     }
 
-    /// The hardware's clock, so many days off this machine's.
+    /// The hardware clock, this number of days off this machine's clock.
     pub fn clock_off_by(self, days: i32) -> Self {
         let now =
             crate::workspace::output("date", ["--utc", &format!("--date={days} days"), "+%Y-%m-%dT%H:%M:%S"]);
@@ -187,13 +186,13 @@ impl Machine {
         self
     }
 
-    /// Starts the machine and gives it to `script`; once more when the emulator's own fault got in the way.
-    /// Panics with the console's end when it fails. One machine of the harness runs at a time.
+    /// Starts the machine and passes it to `script`. Tries again after the emulator's known fault. On
+    /// failure, panics with the end of the console. Only one machine of the harness runs at a time.
     pub fn boot<T>(&self, mut script: impl FnMut(&mut Vm) -> Result<T, Failure>) -> T {
         let _alone = workspace::exclusive("vm");
         for attempt in 1.. {
             let mut vm = self.start(attempt);
-            // A script that looks at the cluster alone does not see the machine go: it panics.
+            // A script that looks only at the cluster does not see that the machine has ended, and panics.
             match std::panic::catch_unwind(AssertUnwindSafe(|| script(&mut vm))) {
                 Ok(Ok(value)) => return value,
                 _ if attempt < ATTEMPTS && vm.console.tells_emulator_fault() => {
@@ -235,7 +234,7 @@ impl Machine {
         Vm { child, console, monitor, started: Instant::now() }
     }
 
-    /// The emulator, which the command replaces: killing one is killing the other.
+    /// The emulator replaces the command, so killing the command kills the emulator.
     fn emulator(&self) -> Command {
         const PROGRAM: &str = "qemu-system-x86_64";
         let Some(namespace) = &self.namespace else { return Command::new(PROGRAM) };
@@ -250,7 +249,7 @@ fn drive(path: &Path, id: &str) -> String {
     format!("if=none,id={id},format={format},discard=unmap,file={}", path.display())
 }
 
-/// Hardware virtualisation with `KILN_TEST_KVM=1` where it can be opened, else emulation.
+/// Hardware virtualization with `KILN_TEST_KVM=1` if it can be opened, else emulation.
 fn acceleration() -> [&'static str; 4] {
     let wanted = std::env::var_os("KILN_TEST_KVM").is_some_and(|value| value == "1");
     if wanted && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok() {
@@ -302,12 +301,12 @@ impl Vm {
         })
     }
 
-    /// Presses the power button: the guest shuts down in good order.
+    /// Presses the power button, so that the guest shuts down properly.
     pub fn press_power_button(&self) {
         let mut stream = UnixStream::connect(&self.monitor).expect("the emulator listens to its monitor");
         let words = b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"system_powerdown\"}";
         stream.write_all(words).expect("the emulator reads what it is told");
-        // The greeting and one answer to each word; only then may the connection end.
+        // Waits for the greeting and for one answer to each command before the connection ends.
         let answers = BufReader::new(stream)
             .lines()
             .map_while(Result::ok)
@@ -328,7 +327,7 @@ impl Vm {
 
 impl Drop for Vm {
     fn drop(&mut self) {
-        // Already gone, most times.
+        // It has usually ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

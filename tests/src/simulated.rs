@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use kiln_simulator::{Running, Simulation, namespace};
 use testkit::not_run;
 
-/// Set for the copy of a test that is root in a user namespace.
+/// Set for the copy of a test that runs as root in a user namespace.
 const IS_COPY: &str = "KILN_TEST_IN_USER_NAMESPACE";
 
 /// A machine: a folder with its evidence, and the services of its platform at their own addresses.
@@ -18,8 +18,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Moves the calling thread into a network namespace of its own, in which it stays until it makes the
-    /// next machine.
+    /// Moves the calling thread into a new network namespace, where it stays until it makes the next machine.
     pub fn start(simulation: Simulation) -> Self {
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
         let machine = simulation.build().unwrap_or_else(|error| panic!("{error}"));
@@ -34,7 +33,7 @@ impl Machine {
         self.folder.path()
     }
 
-    /// Adds words to its kernel command line.
+    /// Adds arguments to its kernel command line.
     pub fn append(&self, words: &str) {
         let path: PathBuf = self.root().join("proc/cmdline");
         let line = std::fs::read_to_string(&path).expect("every machine has a command line");
@@ -42,8 +41,8 @@ impl Machine {
     }
 }
 
-/// Whether the threads of this process can make network namespaces. If not, the test `name` has been run in a
-/// process that can, or has been said not to run: the caller returns.
+/// Whether the threads of this process can make network namespaces. If not, the test `name` has run in a
+/// process that can, or is noted as not run, and the caller returns.
 pub fn can_start(name: &str) -> bool {
     if std::thread::spawn(|| namespace::enter_thread().is_ok()).join().unwrap_or(false) {
         return true;

@@ -11,11 +11,11 @@ use crate::workspace;
 /// The account's name.
 const NAME: &str = "kiln-rootless";
 
-/// Where tests put what another user must reach: the checkout and the target folder may lie in a home that is
-/// closed to others.
+/// The folder for files that another user must read, because the checkout and the target folder may be in a
+/// private home.
 const OPEN_FOLDER: &str = "/var/tmp";
 
-/// An ordinary user with a folder of its own that holds the programs, the definitions and the parts.
+/// An ordinary user with a folder that holds the programs, the definitions and the parts.
 #[derive(Debug)]
 pub struct OrdinaryUser {
     folder: tempfile::TempDir,
@@ -24,7 +24,7 @@ pub struct OrdinaryUser {
 }
 
 impl OrdinaryUser {
-    /// The test's own user where that is an ordinary one, else an account made for the test.
+    /// The test's own user if that is an ordinary one, else an account made for the test.
     pub fn new() -> Result<Self, String> {
         let switch = workspace::is_root();
         if switch {
@@ -59,8 +59,7 @@ impl OrdinaryUser {
         self.folder().join("mirror")
     }
 
-    /// A command that runs `program` as the user in the folder, with nothing of the caller's environment but
-    /// `variables`.
+    /// A command that runs `program` as the user in the folder. Its environment has only `variables`.
     pub fn command<P: AsRef<OsStr>>(&self, program: P, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(if self.switch { "runuser" } else { "env" });
         if self.switch {
@@ -109,8 +108,8 @@ impl Drop for OrdinaryUser {
     }
 }
 
-/// `useradd` gives a new account its subordinate ids where /etc/login.defs says so, as Debian's and Ubuntu's
-/// does.
+/// `useradd` gives a new account its subordinate IDs if /etc/login.defs enables that, as in Debian and
+/// Ubuntu.
 fn make_account() -> Result<(), String> {
     if Command::new("id").arg(NAME).output().is_ok_and(|output| output.status.success()) {
         return Ok(());

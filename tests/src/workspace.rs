@@ -12,7 +12,7 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }
 
-/// Where cargo puts what it builds: the profile folder's parent, seen from the running test.
+/// Cargo's target folder: the parent of the profile folder of the running test.
 pub fn target() -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     let profile = test
@@ -22,14 +22,14 @@ pub fn target() -> PathBuf {
     profile.parent().expect("the profile folder lies in the target folder").to_owned()
 }
 
-/// A folder for things worth keeping between tests and runs.
+/// A folder for files to keep between tests and runs.
 pub fn kept() -> PathBuf {
     let folder = target().join("kiln-tests");
     fs::create_dir_all(&folder).expect("the target folder is writable");
     folder
 }
 
-/// A scratch folder on the target folder's file system (the one of /tmp may be small), deleted when dropped.
+/// A temporary folder on the target folder's file system (/tmp may be small), deleted when dropped.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new()
         .prefix("scratch-")
@@ -37,7 +37,7 @@ pub fn scratch() -> tempfile::TempDir {
         .expect("the target folder is writable")
 }
 
-/// Holds the machine-wide lock `name` until dropped: two heavy things at a time would each run into their
+/// Holds the machine-wide lock `name` until dropped, because two heavy tests at a time would exceed their
 /// deadlines.
 pub fn exclusive(name: &str) -> File {
     let file = File::create(kept().join(format!("{name}.lock"))).expect("the target folder is writable");
@@ -69,7 +69,7 @@ pub fn is_root() -> bool {
     output("id", ["-u"]).trim() == "0"
 }
 
-/// What a program prints; panics with its standard error when it fails.
+/// The output of a program. On failure, panics with its standard error.
 pub fn output<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> String {
     let output = Command::new(program)
         .args(args)

@@ -33,7 +33,7 @@ fn tell(vm: &Vm, facts: &Facts) {
     ));
 }
 
-/// Everything that must hold on every boot of every image.
+/// Checks that apply to every boot of every image.
 fn assert_healthy(facts: &Facts) {
     let fact = |key: &str| {
         facts
@@ -191,7 +191,7 @@ fn disk_comes_up_with_the_kernel_loaded_directly() {
     assert_healthy(&machine.boot(one_report));
 }
 
-/// The machine runs from memory: no disk at all.
+/// The machine runs from memory, without a disk.
 fn network_boot(machine: Machine, server: &TestServer, script: &str) -> Facts {
     let machine = probe::install(machine.memory(3072), Then::PowerOff).netboot(script, None);
     let facts = machine.boot(one_report);

@@ -60,7 +60,7 @@ fn watched(node: &Node, command: Command) -> (agent::Run, Vec<String>) {
     (run, seen)
 }
 
-/// What the agent says, and what it leaves where others can read it.
+/// Checks the agent's output, and the files that others can read.
 fn assert_silent(node: &Node, run: &agent::Run, what: &str) {
     assert!(!Marks::of(&[SECRET]).are_in(run.output.as_bytes()), "{what}: the token is in the output");
     assert!(!run.output.contains("PRIVATE KEY"), "{what}: a key is in the output");

@@ -1,6 +1,6 @@
-//! The same join by the real kubeadm and by firstboot, each on a machine of its own beside the same API
-//! server, compared: every file (content, mode, owner), the kubelet's command line, the objects in the API,
-//! every refusal with its reason. What may differ stands in one table below, with a reason.
+//! Compares the same join by the real kubeadm and by firstboot, each on a separate machine beside the same
+//! API server: every file (content, mode, owner), the kubelet's command line, the objects in the API, every
+//! refusal with its reason. The table below lists the allowed differences with their reasons.
 
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
@@ -299,7 +299,7 @@ fn requests(pairs: &[Pair]) -> String {
     format!("  requests of a join (median): kubeadm {}, firstboot {}", middle(kubeadm), middle(firstboot))
 }
 
-/// What firstboot asked in one join, line by line.
+/// firstboot's requests in one join, one per line.
 fn requests_of(pair: &Pair) -> Vec<String> {
     let own = pair
         .firstboot

@@ -35,7 +35,7 @@ use testkit::not_run;
 /// Cases at a time: most of them wait.
 const AT_ONCE: usize = 4;
 
-/// What a case shows that it should not: problems in words.
+/// The problems of a case, as text.
 fn judge_case(lab: &Lab, case: &Case, seen: &Seen) -> Vec<String> {
     let mut problems = seen.problems.clone();
     let verdict = &seen.run.verdict;

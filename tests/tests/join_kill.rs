@@ -117,7 +117,7 @@ fn wait_until(child: &mut Child, what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// What a machine ended as: one line for each file, without what differs from run to run.
+/// The final state of a machine: one line for each file, without values that differ from run to run.
 fn end_state(node: &Node) -> Vec<String> {
     let mut lines = Vec::new();
     for (path, mode, bytes) in node.tree() {
@@ -165,7 +165,7 @@ fn without_time(text: &str) -> String {
     })
 }
 
-/// How a machine differs from an undisturbed one: in words, none where it does not.
+/// The differences between a machine and an undisturbed one, as text; none if there are none.
 fn differences(lab: &Lab, node: &Node, expected: &[String]) -> Vec<String> {
     let found = end_state(node);
     let mut problems = Vec::new();

@@ -20,7 +20,7 @@ fn number(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// What the joins of one program were like.
+/// The results of one program's joins.
 struct Joins {
     /// Seconds of each join, the delay of its start not counted.
     seconds: Vec<f64>,
@@ -118,8 +118,8 @@ fn seconds_of_phases(node: &Node) -> f64 {
         - first
 }
 
-/// Real kubeadms at the same moment, each on a machine of its own with a kubelet: it is the kubelet that asks
-/// for the certificate.
+/// Runs real kubeadms at the same time, each on a separate machine with a kubelet, because the kubelet
+/// requests the certificate.
 fn kubeadms(control_plane: &ControlPlane, count: usize) -> Joins {
     let nodes: Vec<LabNode> = (0..count)
         .map(|number| {

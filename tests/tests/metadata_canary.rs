@@ -2,7 +2,7 @@
 //! agent accepts the config, refuses it or cannot read it. They are not in its output, status, facts or
 //! checkpoint, in files that others can read, in its arguments or environment, in its reports, or in a core.
 //!
-//! Each case is an agent of its own on a machine that is a folder, in a network namespace where the simulator
+//! Each case runs a separate agent on a machine that is a folder, in a network namespace where the simulator
 //! has the platform's addresses.
 
 #[path = "metadata_canary/attempt.rs"]
@@ -122,7 +122,7 @@ fn a_joined_machine_leaves_the_host_nothing() {
 #[test]
 fn every_source_and_every_form_is_covered() {
     let covered = |name: &str| SOURCES.iter().any(|source| source.covers == name);
-    // What these have is told by the places.
+    // The locations cover the user data of these.
     let sources = platforms::ALL.iter().map(|platform| platform.name).filter(|name| *name != "metal");
     let missing: Vec<&str> = sources
         .chain(locations::ALL.iter().map(|(name, _)| *name))

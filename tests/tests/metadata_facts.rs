@@ -14,7 +14,8 @@ use kiln_tests::simulated::{self, Machine};
 
 const USER_DATA: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 
-/// What the cloud controller manager of a platform calls a machine that has the simulator's own values.
+/// The provider-id that a platform's cloud controller manager gives a machine with the simulator's default
+/// values.
 const PROVIDER_IDS: &[(&str, &str)] = &[
     ("akamai", "linode://12345678"),
     ("alibaba", "eu-central-1.i-2ze0vikdlp8tc4ea2g5m"),

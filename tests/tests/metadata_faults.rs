@@ -1,8 +1,8 @@
-//! Every platform with a service in the network × every fault that applies to it: the agent reads its config,
-//! or ends with an error that has a name, before its deadline. Nothing hostile and no secret is repeated, no
-//! redirect followed, no token left out.
+//! Every platform with a service in the network, with every fault that applies to it: before its deadline,
+//! the agent reads its config or ends with a named error. It does not repeat hostile content or secrets,
+//! follows no redirect, and sends the session token with each request that needs it.
 //!
-//! Each case is an agent of its own (`firstboot explain`) on a machine that is a folder, in a network
+//! Each case runs a separate agent (`firstboot explain`) on a machine that is a folder, in a network
 //! namespace where the simulator has the platform's addresses.
 
 use std::collections::VecDeque;
@@ -217,7 +217,7 @@ fn judge(case: &Case, run: Run, running: &Running, limit: Duration) -> Seen {
         Ends::Unreachable | Ends::Denied | Ends::Malformed => {
             demand(has_named_error, "it does not end with an error of the source")
         }
-        // What is in a config may have become nonsense, which has a name too.
+        // The fault may have made the config invalid, which is a named error too.
         Ends::Somehow => {
             demand(
                 has_config || has_facts_only || has_named_error || said["class"] == "config",

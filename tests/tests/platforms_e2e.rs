@@ -23,7 +23,7 @@ use kiln_tests::workspace;
 use serde_json::{Value, json};
 use testkit::{TestServer, folder, not_run};
 
-/// How a machine gets its node config.
+/// The way in which a machine gets its node config.
 enum Way {
     /// From the platform's service, or the drive that the platform attaches.
     UserData,
@@ -49,7 +49,8 @@ struct Case {
     provider_id: Option<&'static str>,
     /// Labels by what follows the last slash of their names.
     labels: &'static [(&'static str, &'static str)],
-    /// What any program of the machine can ask its service, and the answer; no pod can.
+    /// A request to the platform's service that any program of the machine can make, but no pod, and its
+    /// answer.
     open_to_all: Option<(&'static str, &'static str)>,
 }
 
@@ -152,7 +153,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// A node config that leaves name, provider-id and addresses to the platform, unless it has none of its own.
+/// A node config that leaves name, provider-id and addresses to the platform, if the platform has them.
 fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
     let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
     let newest = if lab().kubernetes_minor() >= 31 { "v1beta4" } else { "v1beta2" };
@@ -166,7 +167,7 @@ fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
     )
 }
 
-/// What runs beside a machine, and the machine.
+/// A machine and the programs beside it.
 struct Fixture {
     machine: Machine,
     _service: Option<Running>,
@@ -237,7 +238,7 @@ fn fixture(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPla
     }
 }
 
-/// What is on Azure's provisioning disc, as far as the agent reads it.
+/// The files on Azure's provisioning disc that the agent reads.
 fn provisioning(config: &str) -> String {
     let custom_data = base64::engine::general_purpose::STANDARD.encode(config);
     format!(
@@ -309,7 +310,7 @@ fn assert_of_its_platform(node: &Value, case: &Case) {
     );
 }
 
-/// The machine itself gets an answer, as the agent does; a pod gets none.
+/// The machine gets an answer, as the agent does; a pod gets none.
 fn assert_pods_are_kept_from(control_plane: &ControlPlane, case: &Case, address: &str, answer: &str) {
     let asked = |who: &str, network| {
         pods::answer_to(control_plane, case.node, &format!("{who}-{}", case.platform), network, address)

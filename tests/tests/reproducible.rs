@@ -14,7 +14,7 @@ use kiln_tests::user::OrdinaryUser;
 use kiln_tests::workspace;
 use testkit::not_run;
 
-/// How much of diffoscope's explanation is shown, in bytes.
+/// Limit on the shown output of diffoscope, in bytes.
 const EXPLANATION: usize = 8000;
 
 /// The ordinary user's build, shared by the tests below; `Err` says why there is none.
@@ -114,10 +114,10 @@ fn digests(folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Outputs that differ whenever any other does.
+/// Outputs that differ if any other output differs.
 const EFFECTS: &[&str] = &["SHA256SUMS", "manifest.json"];
 
-/// What diffoscope says about the smallest file that differs by itself: small files tell a cause better than
+/// The output of diffoscope for the smallest file that differs, because small files show a cause better than
 /// disks.
 fn explain(ours: &Path, theirs: &Path, differ: &[&String]) -> String {
     let size = |name: &String| fs::metadata(ours.join(name)).map_or(u64::MAX, |metadata| metadata.len());

@@ -69,8 +69,8 @@ impl Moments {
     }
 }
 
-/// Starts the build in a process group of its own and kills it after `moment`: `kiln` alone, or everything it
-/// started. Returns how long the build took if it was done before.
+/// Starts the build in a new process group and kills it after `moment`: `kiln` alone, or all its processes.
+/// Returns the build's duration if it ended earlier.
 fn kill_after(command: &mut Command, moment: Duration, everything: bool) -> Option<Duration> {
     let started = Instant::now();
     let mut child = command
@@ -94,7 +94,7 @@ fn kill_after(command: &mut Command, moment: Duration, everything: bool) -> Opti
         child.kill().expect("a child can be killed");
     }
     let status = child.wait().expect("a child can be waited for");
-    // What an orphan still does must not disturb the next build either, but it must not pile up.
+    // Orphaned processes must not disturb the next build, and must not pile up.
     thread::sleep(Duration::from_millis(200));
     let _ = Command::new("kill").args(["-9", "--", &group]).output();
     if status.signal().is_none() { Some(started.elapsed()) } else { None }
@@ -113,7 +113,7 @@ fn killed_at_twenty_moments_then_a_rerun_gives_the_same_image() {
         let moment = moments.within(span);
         match kill_after(&mut build.command(), moment, kills % 2 == 1) {
             None => kills += 1,
-            // The store is warm by now: aim into what a build still takes, and build the outputs anew.
+            // The store is warm by now. Kills within the time of a warm build, and builds the outputs again.
             Some(took) => span = span.min(took),
         }
         if let Some(sums) = visible(&output) {
@@ -142,8 +142,8 @@ fn two_builds_at_once_share_one_empty_store() {
     }
 }
 
-/// Runs `build` with a small tmpfs mounted over `full`, in a mount namespace of its own; returns what it
-/// printed and what files are in `full` at the end.
+/// Runs `build` with a small tmpfs mounted over `full`, in a separate mount namespace. Returns its output and
+/// the files in `full` at the end.
 fn build_with_little_room(build: &Build, full: &Path) -> (String, String) {
     fs::create_dir_all(full).expect("the folder is the test's");
     let mut command = Command::new("unshare");

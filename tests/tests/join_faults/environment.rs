@@ -29,7 +29,7 @@ pub struct Lab {
     pub runtime: Runtime,
 }
 
-/// What a case left to look at.
+/// The results of a case.
 pub struct Seen {
     pub run: Run,
     pub node: Node,
@@ -128,7 +128,7 @@ pub fn with_token(lab: &Lab, name: &str, spec: TokenSpec) -> Seen {
     plain(lab, name, |config| config.token.clone_from(&token))
 }
 
-/// A token that authenticates, of a group that may do nothing.
+/// A token that authenticates, in a group without permissions.
 pub fn powerless(lab: &Lab, name: &'static str) -> Seen {
     with_token(
         lab,
@@ -277,14 +277,14 @@ pub fn containerd(lab: &Lab, name: &str, silent: bool) -> Seen {
     finish(node, &config, netns::command_in(lab.control_plane.fact("pid"), "env"), false)
 }
 
-/// In a mount namespace of its own, behind `mounts`.
+/// Runs in a separate mount namespace, after `mounts`.
 pub fn mounted(lab: &Lab, name: &str, mounts: &str, ignored: &str) -> Seen {
     let (node, mut config) = attempt(lab, name);
     config.registration.push(format!("ignorePreflightErrors: {ignored}"));
     let mut prefix = netns::command_in(lab.control_plane.fact("pid"), "unshare");
     let script = format!("ROOT='{}'; {mounts} && exec \"$@\"", node.root().display());
     prefix.args(["--mount", "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-c", &script, "sh"]);
-    // What it mounts is gone with it.
+    // Its mounts end with it.
     finish(node, &config, prefix, true)
 }
 

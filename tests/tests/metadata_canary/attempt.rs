@@ -12,12 +12,12 @@ use super::fixture::Fixture;
 use super::formats::{ENDPOINT, Made, certificates};
 use super::sources::Source;
 
-/// What the agent is told to do.
+/// The agent's command.
 pub type Verb = &'static [&'static str];
 
 /// Exit codes of errors that have a name, beside those of a join that came to the API server.
 const NAMED: &[i32] = &[2, 3, 10, 11, 12, 13];
-/// Where a file lies that a person gives.
+/// The path of a file from the operator.
 const FILE: &str = "root/given";
 
 /// How `firstboot run` must end.
@@ -34,21 +34,21 @@ pub enum Ends {
 }
 
 pub struct Case {
-    /// What it is about, for the count.
+    /// Its subject, for the count.
     pub about: &'static str,
     pub name: String,
     pub source: &'static Source,
     pub made: Made,
     pub policy: Option<String>,
     pub verbs: Vec<Verb>,
-    /// What a person gives by hand, each with a verb to which the path of its file is added.
+    /// Files from the operator, each with a command to which the path is added.
     pub given: Vec<(Verb, Vec<u8>)>,
     pub ends: Ends,
     pub marks: Arc<Marks>,
 }
 
 impl Case {
-    /// Tries it; says what is wrong.
+    /// Runs it; returns the problems.
     pub fn run(&self) -> Vec<String> {
         let fixture = Fixture::of(self.source, &self.made, self.policy.as_deref());
         let mut problems = Vec::new();

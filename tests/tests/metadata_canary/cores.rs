@@ -19,7 +19,7 @@ const WHILE: Duration = Duration::from_millis(40);
 /// A busy machine may miss it.
 const ATTEMPTS: usize = 5;
 
-/// What is wrong with a form.
+/// The problems of a form.
 pub fn problem(format: &Format) -> Option<String> {
     let source = SOURCES.iter().find(|source| source.name == CHEAP[0]).expect("it is one of them");
     let made = (format.make)(&Target { time: "1s", ..right() });

@@ -1,4 +1,4 @@
-//! A machine with its user-data in the place of a source.
+//! A machine with its user data at a platform or location.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -19,7 +19,7 @@ use testkit::{TestServer, documents};
 use super::formats::{Made, PASSWORD, PLAIN, SECURE, certificates, sha256};
 use super::sources::{EQUINIX, Files, Source, Way};
 
-/// What every machine has beside its evidence.
+/// The files of every machine, besides its evidence.
 const FILES: &[(&str, &str)] = &[
     ("usr/lib/kiln/image.json", "{\"variables\": {\"kubernetes\": \"1.36.2\"}}"),
     ("proc/sys/kernel/hostname", "n1\n"),
@@ -38,7 +38,7 @@ pub struct Fixture {
     folder: tempfile::TempDir,
 }
 
-/// Why a source cannot be tried here; none where it can.
+/// Why a source cannot be tested here; none if it can.
 pub fn hindrance(source: &Source) -> Option<&'static str> {
     let file_systems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let has = |name: &str| file_systems.lines().any(|line| line.split_whitespace().last() == Some(name));

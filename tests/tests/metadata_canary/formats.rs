@@ -26,7 +26,7 @@ pub const PASSWORD: &str = "Pa55w0rd0fC4nary";
 pub const KEY_LINE: &str = "MIIEvQc4naryKeyIBADANBgkqhkiG9w0";
 pub const PIN: &str = "sha256:7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c";
 
-/// What a machine is given.
+/// The input of a machine.
 #[derive(Debug, Clone, Default)]
 pub struct Made {
     pub user_data: Vec<u8>,
@@ -36,10 +36,10 @@ pub struct Made {
     pub asked: Documents,
 }
 
-/// What a node config says.
+/// The values of a node config.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// What stands in the token's place.
+    /// The text in place of the token.
     pub token: String,
     pub endpoint: String,
     pub pin: String,
@@ -64,7 +64,7 @@ impl Target {
 /// A form.
 pub struct Format {
     pub name: &'static str,
-    /// What the agent takes it for.
+    /// The kind that the agent detects.
     pub kind: Kind,
     pub make: fn(&Target) -> Made,
     /// Whether an image that requires signatures accepts it.
@@ -204,7 +204,7 @@ fn in_json(Target { token, endpoint, pin, node, time }: &Target) -> String {
     )
 }
 
-/// In lines of 76 characters, as MIME wants them.
+/// In lines of 76 characters, as MIME requires.
 fn lines(text: &str) -> String {
     let lines = text.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned() + "\n");
     lines.collect()
@@ -384,7 +384,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     piped("zstd", &["-q"], bytes)
 }
 
-/// What a program makes of its standard input.
+/// The output of a program for this standard input.
 fn piped(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut command = Command::new(program);
     let mut child = command

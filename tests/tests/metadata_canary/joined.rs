@@ -38,7 +38,7 @@ pub const CASES: &[Case] = &[
     Case { name: "kvp-left", format: "mime", key: "firstboot.config", is_scrubbed: false },
 ];
 
-/// Joins; says what is wrong.
+/// Joins; returns the problems.
 pub fn problems(case: &Case, control_plane: &ControlPlane) -> Vec<String> {
     let node = LabNode::start(control_plane, case.name, &[kiln::programs()]);
     let write = |path: &str, bytes: &[u8]| {

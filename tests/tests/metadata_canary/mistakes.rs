@@ -9,7 +9,7 @@ pub type Token = fn() -> String;
 /// Does something to bytes.
 pub type Damage = fn(&[u8]) -> Vec<u8>;
 
-/// What stands in the token's place.
+/// The text in place of the token.
 pub const MISTAKES: &[(&str, Token)] = &[
     ("another form", || format!("\"{ID}.{}\"", SECRET.to_uppercase())),
     ("too long", || format!("\"{ID}.{SECRET}x\"")),
@@ -27,7 +27,7 @@ pub const MISTAKES: &[(&str, Token)] = &[
     ("a variable", || format!("\"$x${}\"", SECRET.to_uppercase())),
 ];
 
-/// What happens to the bytes.
+/// The change to the bytes.
 pub const DAMAGES: &[(&str, Damage)] = &[
     ("cut short", |bytes| bytes[..bytes.len() / 2].to_vec()),
     ("cut at the end", |bytes| bytes[..bytes.len() - 5].to_vec()),

@@ -18,7 +18,7 @@ const PAIR: usize = 2000;
 /// Files with their paths.
 pub type Files = Vec<(String, Vec<u8>)>;
 
-/// How the user-data is laid out.
+/// The form in which the user data is stored.
 pub enum Way {
     /// The simulator has it: a service, a file.
     Simulated,
@@ -36,14 +36,14 @@ pub enum Way {
     Https(fn(&[u8]) -> Documents),
 }
 
-/// Where a machine gets its user-data from.
+/// The origin of a machine's user data.
 pub struct Source {
     pub name: &'static str,
     /// The agent's source or place.
     pub covers: &'static str,
     /// The simulator's platform.
     pub platform: &'static str,
-    /// What the firmware says otherwise than the simulated one's.
+    /// Values of the firmware that differ from the simulated platform's.
     pub firmware: &'static [(&'static str, &'static str)],
     /// On the kernel command line.
     pub words: &'static str,
