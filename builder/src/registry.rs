@@ -63,6 +63,7 @@ pub fn image_schema() -> Schema {
         set(&mut schema, &format!("/properties/output/{key}"), value.clone());
     }
     set(&mut schema, "/$defs/BaseSpec/properties/distribution/enum", distributions());
+    unwrap(&mut schema);
     schema
 }
 
@@ -70,7 +71,31 @@ pub fn image_schema() -> Schema {
 pub fn layer_schema() -> Schema {
     let mut schema = schemars::schema_for!(LayerSpec);
     set(&mut schema, "/properties/os/items/enum", distributions());
+    unwrap(&mut schema);
     schema
+}
+
+/// Joins the lines of descriptions: they break where the source does. A blank line still begins a paragraph.
+fn unwrap(schema: &mut Schema) {
+    fn visit(value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(text)) = members.get_mut("description") {
+                    let paragraphs: Vec<String> =
+                        text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect();
+                    *text = paragraphs.join("\n\n");
+                }
+                members.values_mut().for_each(visit);
+            }
+            Value::Array(items) => items.iter_mut().for_each(visit),
+            _ => {}
+        }
+    }
+    schema
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|members| members.values_mut())
+        .for_each(visit);
 }
 
 fn distributions() -> Value {
@@ -105,6 +130,8 @@ mod tests {
         }
         at("/properties/output/properties/qcow2/properties/compression");
         assert_eq!(at("/properties/output/additionalProperties"), false);
+        let name = at("/properties/name/description").as_str().unwrap();
+        assert!(!name.is_empty() && !name.contains('\n'), "{name}");
         assert_eq!(at("/$defs/BaseSpec/properties/distribution/enum"), &distributions());
         assert_eq!(layer_schema().pointer("/properties/os/items/enum"), Some(&distributions()));
     }

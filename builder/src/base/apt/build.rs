@@ -133,7 +133,7 @@ fn check_user() -> Result<()> {
 fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
     let mut command = if geteuid().is_root() {
         // Started once in vain for the hint when it is missing, which unshare would not give.
-        version()?;
+        tool("mmdebstrap").arg("--version").run("mmdebstrap")?;
         let mut unshare = tool("unshare");
         unshare
             .args(AS_ROOT)
@@ -163,13 +163,6 @@ fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
     command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
-}
-
-/// The version of the installed tool ("1.5.7").
-pub(super) fn version() -> Result<String> {
-    let output = tool("mmdebstrap").arg("--version").run("mmdebstrap")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.split_whitespace().nth(1).unwrap_or("unknown").to_owned())
 }
 
 /// Sends the folder `kiln/`: lists first, then the packages.

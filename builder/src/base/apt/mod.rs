@@ -176,6 +176,9 @@ impl Base for Distribution {
     }
 }
 
+/// mmdebstrap has no part in it: dpkg writes the files, in namespaces that mmdebstrap makes, and the layer is packed
+/// anew from its tar. So the manifest, which shows this key, does not depend on the build host, and a full store
+/// builds without the program.
 fn key(job: &Job<'_>, packages: &[LockedPackage]) -> Result<Key> {
     let installed = packages.iter().filter(|package| package.install);
     let inputs = Inputs {
@@ -190,7 +193,7 @@ fn key(job: &Job<'_>, packages: &[LockedPackage]) -> Result<Key> {
             })
             .collect(),
     };
-    Key::new("base", FORMAT, &inputs, &[("mmdebstrap", &build::version()?)])
+    Key::new("base", FORMAT, &inputs, &[])
 }
 
 /// The archive's name of an architecture (<https://www.debian.org/ports/>).
