@@ -34,6 +34,16 @@ pub fn lab() -> &'static Lab {
 }
 
 impl Lab {
+    /// The line of a JoinConfiguration's `nodeRegistration` that ignores the check of a program which the lab does not
+    /// have: `crictl` comes from upstream only, and kubeadm's check asks for it in the image.
+    pub fn ignored_checks(&self) -> &'static str {
+        if self.versions.contains_key("crictl") {
+            ""
+        } else {
+            "  ignorePreflightErrors: [FileExisting-crictl]\n"
+        }
+    }
+
     /// The `--set` values that fit `definition` to the versions in the mirror.
     pub fn sets(&self, definition: &Path) -> Vec<String> {
         workspace::output(&script("sets"), [&self.mirror, definition])

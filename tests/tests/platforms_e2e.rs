@@ -158,12 +158,15 @@ fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
     let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
     let newest = if lab().kubernetes_minor() >= 31 { "v1beta4" } else { "v1beta2" };
     let named = match case.way {
-        Way::FwCfg | Way::Url => format!("nodeRegistration:\n  name: {}\n", case.node),
+        Way::FwCfg | Way::Url => format!("  name: {}\n", case.node),
         Way::UserData | Way::CustomData | Way::Cidata(_) => String::new(),
     };
+    let registration = named + lab().ignored_checks();
+    let registration =
+        if registration.is_empty() { registration } else { format!("nodeRegistration:\n{registration}") };
     format!(
         "apiVersion: kubeadm.k8s.io/{newest}\nkind: JoinConfiguration\n\
-         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n{named}"
+         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n{registration}"
     )
 }
 
