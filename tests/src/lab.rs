@@ -34,8 +34,8 @@ pub fn lab() -> &'static Lab {
 }
 
 impl Lab {
-    /// The line of a JoinConfiguration's `nodeRegistration` that ignores the check of a program which the lab does not
-    /// have: `crictl` comes from upstream only, and kubeadm's check asks for it in the image.
+    /// The line of a JoinConfiguration's `nodeRegistration` that ignores the check of a program which the lab
+    /// does not have: `crictl` comes from upstream only, and kubeadm's check asks for it in the image.
     pub fn ignored_checks(&self) -> &'static str {
         if self.versions.contains_key("crictl") {
             ""
