@@ -4,10 +4,8 @@
 //! that an operator configures, stay with their users. Tests spell paths out, and so prove these constants.
 //!
 //! Windows would be a second module `windows` here with the same names for what exists there (kubeadm, kubelet,
-//! firstboot), exported under `#[cfg(windows)]`. The modules that use `/proc`, `/sys` and `/dev` have no use
-//! there; they stay behind `host` and `evidence`.
-
-#[cfg(windows)]`. The modules that use `/proc`, `/sys` and `/dev` have no use there; they stay behind `host` and `evidence`.
+//! firstboot). The modules that use `/proc`, `/sys` and `/dev` have no use there; they stay behind `host` and
+//! `evidence`.
 
 #[cfg(target_os = "linux")]
 pub use linux::*;

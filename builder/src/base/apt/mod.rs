@@ -176,9 +176,9 @@ impl Base for Distribution {
     }
 }
 
-/// mmdebstrap has no part in it: dpkg writes the files, in namespaces that mmdebstrap makes, and the layer is packed
-/// anew from its tar. So the manifest, which shows this key, does not depend on the build host, and a full store
-/// builds without the program.
+/// mmdebstrap has no part in it: dpkg writes the files, in namespaces that mmdebstrap makes, and the layer is
+/// packed anew from its tar. So the manifest, which shows this key, does not depend on the build host, and a
+/// full store builds without the program.
 fn key(job: &Job<'_>, packages: &[LockedPackage]) -> Result<Key> {
     let installed = packages.iter().filter(|package| package.install);
     let inputs = Inputs {
