@@ -1,11 +1,12 @@
 //! The absolute paths of a machine that the agent reads or writes, by their owner.
 //!
-//! Paths that the builder writes into an image are in the `contract` crate. Names below these paths, and paths
-//! that an operator configures, stay with their users. Tests spell paths out, and so prove these constants.
+//! Paths that the builder writes into an image are in the `contract` crate. Names below these paths, and
+//! paths that an operator configures, stay with their users. Tests spell paths out, and so prove these
+//! constants.
 //!
-//! Windows would be a second module `windows` here with the same names for what exists there (kubeadm, kubelet,
-//! firstboot). The modules that use `/proc`, `/sys` and `/dev` have no use there; they stay behind `host` and
-//! `evidence`.
+//! Windows would be a second module `windows` here with the same names for what exists there (kubeadm,
+//! kubelet, firstboot). The modules that use `/proc`, `/sys` and `/dev` have no use there; they stay behind
+//! `host` and `evidence`.
 
 #[cfg(target_os = "linux")]
 pub use linux::*;
