@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use crate::base;
 use crate::registry;
 
-/// Bakes immutable Kubernetes node images.
+/// Builds immutable Kubernetes node images.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -34,11 +34,11 @@ Exit codes: 0 success, 1 bug in Kiln, 2 command line, 3 definition, 4 lock, 5 fe
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Build an image: update the lock if needed, fetch, and write the outputs into out/
+    /// Build an image: update the lock file if needed, fetch, and write the outputs into out/
     Build(BuildArgs),
-    /// Write or check the lock, which pins every input of a build
+    /// Write or check the lock file, which pins every input of a build
     Lock(LockArgs),
-    /// Download everything that the lock names into the store, for builds without a network
+    /// Download everything that the lock file names into the store, for builds without a network
     Fetch(FetchArgs),
     /// Show what a definition means and what a build would do
     Plan(PlanArgs),
@@ -64,10 +64,10 @@ pub struct DefinitionArgs {
     /// Change one value: kubernetes=1.34.9, disk.var=2GiB, outputs=["raw"]
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
-    /// Folder of the layers [default: layers/ beside the definition's folder]
+    /// The folder of the layers [default: layers/ beside the definition's folder]
     #[arg(long, value_name = "DIR")]
     pub layers_dir: Option<PathBuf>,
-    /// The lock file [default: beside the definition; with --set in the output folder]
+    /// The lock file [default: NAME.lock beside the definition, or in the output folder if --set is used]
     #[arg(long, value_name = "FILE")]
     pub lock: Option<PathBuf>,
 }
@@ -78,13 +78,13 @@ pub struct FetchOptions {
     /// Use no network: only the store and local mirrors
     #[arg(long)]
     pub offline: bool,
-    /// Replace PREFIX at the start of an address by a mirror's URL or a local folder
+    /// Fetch URLs that begin with PREFIX from this URL or local folder instead
     #[arg(long = "mirror", value_name = "PREFIX=URL_OR_DIR")]
     pub mirrors: Vec<String>,
     /// Options of bases
     #[command(flatten)]
     pub base: base::Options,
-    /// The content store [default: $KILN_CACHE, $XDG_CACHE_HOME/kiln or ~/.cache/kiln]
+    /// Folder of the store, with all downloads [default: $KILN_CACHE, $XDG_CACHE_HOME/kiln or ~/.cache/kiln]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
 }
@@ -102,7 +102,7 @@ pub struct BuildArgs {
     /// The folder for the outputs
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
-    /// Refuse to build when the lock is missing or does not match the definition
+    /// Refuse to build if the lock file is missing or does not match the definition
     #[arg(long)]
     pub locked: bool,
     /// The firstboot program to put into the image [default: the one beside kiln]
@@ -119,10 +119,10 @@ pub struct LockArgs {
     /// How bytes are fetched.
     #[command(flatten)]
     pub fetch: FetchOptions,
-    /// The folder for the lock when --set is used
+    /// The folder for the lock file if --set is used
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
-    /// Only check whether the lock matches the definition; exit code 4 if it does not
+    /// Only check whether the lock file matches the definition; exit code 4 if it does not
     #[arg(long)]
     pub check: bool,
     /// Take the newest packages of the distribution
@@ -145,7 +145,7 @@ pub struct FetchArgs {
     /// How bytes are fetched.
     #[command(flatten)]
     pub fetch: FetchOptions,
-    /// The folder for the lock when --set is used
+    /// The folder for the lock file if --set is used
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
 }
@@ -156,10 +156,10 @@ pub struct PlanArgs {
     /// Which image.
     #[command(flatten)]
     pub definition: DefinitionArgs,
-    /// The content store
+    /// Folder of the store, with all downloads
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// The folder for the lock when --set is used
+    /// The folder for the lock file if --set is used
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
 }

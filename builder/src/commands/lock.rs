@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::lock::table::DigestTable;
 use crate::lock::update::{Policy, update};
 use crate::lock::{Lock, LockedArtifact, drift};
-use crate::pipeline::session::{Session, drifted};
+use crate::pipeline::session::{Session, drifted, no_lock};
 use crate::progress::Progress;
 
 #[derive(Serialize)]
@@ -31,10 +31,10 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
     if args.check {
         let differences = match &old {
             Some(lock) => drift::differences(plan, lock),
-            None => vec!["there is no lock".to_owned()],
+            None => return Err(no_lock(&path)),
         };
         return if differences.is_empty() {
-            terminal.print("the lock matches the definition")
+            terminal.print("the lock file matches the definition")
         } else {
             Err(drifted(&path, &differences))
         };

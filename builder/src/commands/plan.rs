@@ -49,7 +49,12 @@ fn text(shown: &Summary<'_>) -> String {
         format!("{} for {:?}: Kubernetes {}", plan.name, plan.arch, plan.variables["kubernetes"])
             .to_lowercase()
             .replace("kubernetes", "Kubernetes"),
-        format!("base     {} with {} packages asked for", plan.base.suite, plan.base.packages.len()),
+        format!(
+            "base     {} {} with {} packages and what they depend on",
+            plan.base.distribution,
+            plan.base.suite,
+            plan.base.packages.len()
+        ),
     ];
     for layer in &plan.layers {
         lines.push(format!("layer    {:<14} {}", layer.name, layer.summary));
@@ -64,7 +69,7 @@ fn text(shown: &Summary<'_>) -> String {
     }
     lines.push(format!("outputs  {}", plan.outputs.join(", ")));
     lines.push(format!(
-        "store    {} of the lock's files are there, {} to fetch",
+        "store    {} files of the lock file are there, {} to fetch",
         shown.in_store, shown.to_fetch
     ));
     let state = if shown.differences.is_empty() {

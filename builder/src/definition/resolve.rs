@@ -273,6 +273,7 @@ impl Resolver<'_> {
         }
         let help = match nearest(runtime, runtimes.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
+            None if runtimes.is_empty() => format!("add the layer \"{runtime}\" to layers"),
             None => {
                 format!("add the layer \"{runtime}\", or choose from this image's: {}", runtimes.join(", "))
             }

@@ -107,6 +107,7 @@ pub fn error_in(sources: &[Source], path: &[Step], message: &str) -> Error {
 pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(word, known.clone()) {
         Some(candidate) => format!("did you mean \"{candidate}\"?"),
+        None if known.clone().into_iter().next().is_none() => "nothing is valid here: remove it".to_owned(),
         None => format!("valid here: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
     }
 }

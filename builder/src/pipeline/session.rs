@@ -64,6 +64,7 @@ impl Session {
         };
         let differences = match &old {
             Some(lock) => drift::differences(plan, lock),
+            None if locked => return Err(no_lock(path)),
             None => vec![format!("there is no lock {}", path.display())],
         };
         match old {
@@ -80,6 +81,8 @@ impl Session {
     }
 }
 
+const WRITE_LOCK: &str = "run kiln lock with the same options, and commit the lock file";
+
 /// Opens the store in `folder`, or in the user's default place.
 pub fn open_store(folder: Option<&Path>) -> Result<Store> {
     match folder {
@@ -88,11 +91,19 @@ pub fn open_store(folder: Option<&Path>) -> Result<Store> {
     }
 }
 
-/// The error for a lock that does not match.
+/// The error for a lock file that does not exist.
+pub fn no_lock(path: &Path) -> Error {
+    Error::new(ErrorKind::Lock, format!("there is no lock file {}", path.display())).help(WRITE_LOCK)
+}
+
+/// The error for a lock file that does not match.
 pub fn drifted(path: &Path, differences: &[String]) -> Error {
     let list: String = differences.iter().map(|difference| format!("\n  - {difference}")).collect();
-    Error::new(ErrorKind::Lock, format!("the lock {} does not match the definition:{list}", path.display()))
-        .help("run kiln lock and commit what it changed")
+    Error::new(
+        ErrorKind::Lock,
+        format!("the lock file {} does not match the definition:{list}", path.display()),
+    )
+    .help(WRITE_LOCK)
 }
 
 /// Where the lock of a definition is: `--lock`, else beside it; with `--set` in the output folder, so that a
