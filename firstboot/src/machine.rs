@@ -26,7 +26,7 @@ impl Machine {
     /// Reads the machine with its files below `root`. A folder has no service manager.
     pub fn read(root: &Root) -> Result<Self> {
         let identity = identity::of(root).ok_or_else(|| {
-            Failure::new(ErrorKind::Host, "this machine has neither a sane SMBIOS system UUID nor a machine-id")
+            Failure::new(ErrorKind::Host, "this machine has neither a usable SMBIOS system UUID nor a machine-id")
                 .help("systemd writes /etc/machine-id at boot; elsewhere run: dbus-uuidgen --ensure=/etc/machine-id")
         })?;
         Ok(Self { identity, services: Services::of(root) })

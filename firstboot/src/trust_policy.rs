@@ -46,7 +46,7 @@ impl TrustPolicy {
         let path = format!("/{}", contract::POLICY);
         let doing = |failure: Failure| Failure {
             kind: ErrorKind::Config,
-            ..failure.doing(format!("the image's policy {path}"))
+            ..failure.doing(format!("the image's trust policy {path}"))
         };
         match files::read(&root.path(&path), LONGEST).map_err(doing)? {
             Some(bytes) => Self::parse(&bytes).map_err(doing),
@@ -56,7 +56,10 @@ impl TrustPolicy {
 
     /// Reads the file's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let wrong = |message: String| Failure::new(ErrorKind::Config, message).help("build the image again");
+        let wrong = |message: String| {
+            Failure::new(ErrorKind::Config, message)
+                .help("correct [metadata] in the image's definition, and build it again")
+        };
         // A list would be read as the fields in their order, and an empty one as no restriction.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(wrong("it is no JSON object".to_owned()));

@@ -78,7 +78,7 @@ fn an_unreadable_policy_is_an_error_and_none_is_none() {
         files::write(&path, &bytes, 0o644).unwrap();
         let failure = TrustPolicy::of(&root).unwrap_err();
         assert!(
-            failure.kind == ErrorKind::Config && failure.message.starts_with("the image's policy"),
+            failure.kind == ErrorKind::Config && failure.message.starts_with("the image's trust policy"),
             "{failure}"
         );
     }

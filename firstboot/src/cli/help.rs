@@ -7,7 +7,7 @@ Joins this machine to a Kubernetes cluster at its first boot.
 Usage: firstboot [--json] [--rootfs DIR] <command> [...]
 
 Commands:
-  run               Find this machine's node config and join; the image's unit runs this at each boot
+  run               Find this machine's node config (JoinConfiguration) and join; runs at each boot
   join              Join a cluster by hand, with kubeadm join's flags
   preflight         Check whether a join would work; change nothing
   explain           Show what a join would do, and where each value comes from; change nothing
@@ -25,14 +25,14 @@ Options:
 const COMMON: &str = "
 Options of every command:
       --json          Print JSON, one object per line
-      --rootfs DIR    Use DIR as the root of the machine's file system; start nothing
+      --rootfs DIR    Use DIR as the root of the machine's file system; start no service
   -v, --v NUMBER      Accepted as kubeadm does; has no effect
   -h, --help          Print this help
 ";
 
 const RUN: &str = "\
-Finds this machine's node config and joins the cluster. Does nothing if there is no node config or if the
-machine has joined already.
+Finds this machine's node config, in user data or where the image or kernel command line names one, and joins
+the cluster. Does nothing without a node config, or if the machine has joined. With a file: firstboot join.
 
 Usage: firstboot run [options]
 ";
@@ -59,7 +59,7 @@ This node:
 
 How to join:
       --ignore-preflight-errors LIST Checks whose errors become warnings; all means every check
-      --skip-phases LIST             Phases to skip
+      --skip-phases LIST             Phases to skip; firstboot explain lists them
       --dry-run                      Show what would be done; change nothing
 
 Refused, because firstboot joins only workers:

@@ -51,12 +51,21 @@ const JOIN_FLAGS: &[&str] = &[
 /// Reads the command line of a program that was called as `program`, `arguments` without its name.
 pub fn parse(program: &OsStr, arguments: impl IntoIterator<Item = OsString>) -> Result<Request> {
     let as_kubeadm = Path::new(program).file_name() == Some(OsStr::new(KUBEADM));
-    let mut line =
-        Line { words: Words::of(arguments), common: Common::default(), as_kubeadm, help: String::new() };
+    let mut line = Line {
+        words: Words::of(arguments),
+        common: Common::default(),
+        as_kubeadm,
+        help: String::new(),
+        command: String::new(),
+    };
     line.help = help::of(if as_kubeadm { KUBEADM } else { "" });
     let request = line.request();
     request.map_err(|failure| {
-        if failure.help.is_some() { failure } else { failure.help(format!("see {} --help", line.called())) }
+        if failure.help.is_some() {
+            failure
+        } else {
+            failure.help(format!("see {}{} --help", line.called(), line.command))
+        }
     })
 }
 
@@ -67,6 +76,8 @@ struct Line {
     as_kubeadm: bool,
     /// The help of the command that was read.
     help: String,
+    /// The command, after a space; empty before it is read.
+    command: String,
 }
 
 /// Whether a command took a word that is not a common flag.
@@ -111,6 +122,7 @@ impl Line {
             return Err(self.no_command(word, known));
         }
         self.help = help::of(word);
+        self.command = format!(" {word}");
         match word {
             "run" => self.plain(|common| Request::Run(Run { common })),
             "join" => self.join(Request::Join),

@@ -33,27 +33,39 @@ const PHASES: &[&str] = &[
 
 /// The errors of a config, in the order in which they were found.
 #[derive(Default)]
-pub struct Problems(Vec<String>);
+pub struct Problems {
+    list: Vec<String>,
+    help: Option<&'static str>,
+}
+
+/// Help for a token or a CA hash that is missing or wrong.
+const TOKEN_HELP: &str =
+    "kubeadm token create --print-join-command, on the control plane, prints a token and the CA's hash";
 
 impl Problems {
     /// An invalid value.
     pub fn invalid(&mut self, path: &str, value: &str, reason: &str) {
-        self.0.push(format!("{path}: Invalid value: \"{}\": {reason}", shown(value)));
+        self.list.push(format!("{path}: Invalid value: \"{}\": {reason}", shown(value)));
     }
 
     /// An invalid secret, which kubeadm would show.
     pub fn invalid_secret(&mut self, path: &str, reason: &str) {
-        self.0.push(format!("{path}: Invalid value: {reason}"));
+        self.list.push(format!("{path}: Invalid value: {reason}"));
+    }
+
+    /// A token or a CA hash is missing or wrong: the failure says where to get one.
+    pub fn advise_token(&mut self) {
+        self.help = Some(TOKEN_HELP);
     }
 
     /// A value that is missing.
     pub fn required(&mut self, path: &str, reason: &str) {
-        self.0.push(format!("{path}: Required value: {reason}"));
+        self.list.push(format!("{path}: Required value: {reason}"));
     }
 
     /// A value that is not one of the `known` ones.
     pub fn unsupported(&mut self, path: &str, value: &str, known: &[&str]) {
-        self.0.push(format!(
+        self.list.push(format!(
             "{path}: Unsupported value: \"{}\": supported values: \"{}\"",
             shown(value),
             known.join("\", \"")
@@ -62,23 +74,29 @@ impl Problems {
 
     /// Any other error, as a full sentence.
     pub fn note(&mut self, problem: String) {
-        self.0.push(problem);
+        self.list.push(problem);
     }
 
     /// Everything as one failure, several as a list in brackets, as kubeadm writes them.
     pub fn result(self) -> Result<()> {
-        match self.0.as_slice() {
-            [] => Ok(()),
-            [one] => Err(Failure::new(ErrorKind::Config, one)),
-            several => Err(Failure::new(ErrorKind::Config, format!("[{}]", several.join(", ")))),
-        }
+        let message = match self.list.as_slice() {
+            [] => return Ok(()),
+            [one] => one.clone(),
+            several => format!("[{}]", several.join(", ")),
+        };
+        Err(Failure { help: self.help.map(str::to_owned), ..Failure::new(ErrorKind::Config, message) })
     }
 }
 
 /// A bootstrap token.
 pub fn token(path: &str, text: Option<&Secret>, problems: &mut Problems) -> Option<Token> {
     let token = text.map_or("", Secret::reveal).parse();
-    token.map_err(|reason| problems.invalid_secret(path, reason)).ok()
+    token
+        .map_err(|reason| {
+            problems.invalid_secret(path, reason);
+            problems.advise_token();
+        })
+        .ok()
 }
 
 /// `host:port`

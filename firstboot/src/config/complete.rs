@@ -77,6 +77,7 @@ fn token_discovery(raw: &RawBootstrapToken, problems: &mut Problems) -> Option<D
     let path = "discovery.bootstrapToken.caCertHashes";
     if raw.ca_cert_hashes.is_empty() && !raw.unsafe_skip_ca_verification {
         problems.invalid(path, "", NO_HASHES);
+        problems.advise_token();
     }
     let token = check::token("discovery.bootstrapToken.token", raw.token.as_ref(), problems);
     let endpoint = match raw.api_server_endpoint.as_str() {

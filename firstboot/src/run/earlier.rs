@@ -35,8 +35,8 @@ pub(super) fn earlier(session: &Session, config: &NodeConfig) -> Result<Earlier>
             return Ok(Earlier::Joined);
         }
         Before::Interrupted => {
-            let last = checkpoint.phases.last().map_or("its beginning", |finished| &finished.phase);
-            session.print(&format!("going on after {last}: an earlier run was interrupted"));
+            let last = checkpoint.phases.last().map_or("the start", |finished| &finished.phase);
+            session.print(&format!("an earlier run was interrupted after {last}: resuming"));
             return Ok(Earlier::Begin(checkpoint));
         }
         Before::Joined => "the certificate of this node is gone or holds no longer",

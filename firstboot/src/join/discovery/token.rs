@@ -132,13 +132,21 @@ fn attempt(
             )),
             Some(403) => Rejected::NotYet(error.failure.help(HARDENED)),
             Some(401) => Rejected::ForGood(error.failure.help(HARDENED)),
-            _ if error.failure.kind == ErrorKind::Unreachable => Rejected::Unreachable(error),
+            _ if error.failure.kind == ErrorKind::Unreachable => Rejected::Unreachable(advised(error)),
             _ => Rejected::ForGood(error.failure),
         }
     })?;
     let config_map: ConfigMap =
         answer.json().map_err(|failure| Rejected::Unreachable(failure.doing(doing).into()))?;
     open(&config_map, token, pins)
+}
+
+fn advised(mut error: Error) -> Error {
+    error
+        .failure
+        .help
+        .get_or_insert_with(|| "check the endpoint, and that its API server is up".to_owned());
+    error
 }
 
 const HARDENED: &str = "the cluster does not let anonymous clients read cluster-info, a known hardening: use discovery.file, or allow it again";
