@@ -22,7 +22,7 @@ use nix::unistd::{getegid, geteuid};
 use crate::error::{Error, Result};
 use crate::fault::Act;
 use crate::machine::DEVICE;
-use crate::simulation::{Family, Machine};
+use crate::simulation::{Family, Machine, has_v6};
 
 /// A hint for machines that forbid user namespaces.
 const ADVICE: &str = "allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns), or run as root";
@@ -90,11 +90,6 @@ pub fn add_services(machine: &Machine) -> Result<()> {
         places.iter().map(|place| place.0).filter(SocketAddr::is_ipv6).try_for_each(wait_for)?;
     }
     Ok(())
-}
-
-/// Whether this machine's kernel has IPv6.
-pub(crate) fn has_v6() -> bool {
-    Path::new("/proc/net/if_inet6").exists()
 }
 
 /// The arguments of `ip` for an address of a service.

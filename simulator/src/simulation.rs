@@ -1,6 +1,7 @@
 //! The settings of a simulation, and the machine that is built from them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
@@ -10,7 +11,6 @@ use nix::net::if_::if_nametoindex;
 use crate::error::{Error, Result};
 use crate::fault::{Act, Fault, Needs};
 use crate::journal::Journal;
-use crate::namespace;
 use crate::platform::{self, Address, Platform};
 use crate::routes;
 use crate::server::{Place, Running, Shared};
@@ -177,7 +177,7 @@ impl Machine {
     /// The addresses at which services can listen in the network namespace of the calling thread, each with
     /// its service's number. An address on a missing device is left out.
     pub fn places(&self) -> Vec<Place> {
-        let has_v6 = namespace::has_v6();
+        let has_v6 = has_v6();
         let addresses = self.addresses().filter(|(_, address, _)| has_v6 || address.ip.is_ipv4());
         addresses
             .filter_map(|(service, address, port)| Some((socket_address(address, port)?, Some(service))))
@@ -224,4 +224,9 @@ fn socket_address(address: &Address, port: u16) -> Option<SocketAddr> {
         v6.set_scope_id(if_nametoindex(device.as_str()).ok()?);
     }
     Some(socket)
+}
+
+/// Whether this machine's kernel has IPv6.
+pub(crate) fn has_v6() -> bool {
+    Path::new("/proc/net/if_inet6").exists()
 }
