@@ -3,6 +3,7 @@
 //! - [`TestServer`]: an HTTP/1.1 server, with TLS or without, that answers and fails by script;
 //! - [`Ca`]: certificates that say what a test wants them to say;
 //! - [`folder`]: serves the files of a folder, with ranges; [`documents`]: serves given documents;
+//! - [`PROGRAMS`]: what the preflight checks look for in PATH;
 //! - [`not_run`]: how a test says that it could not run.
 
 mod ca;
@@ -10,6 +11,7 @@ mod connection;
 pub mod documents;
 pub mod folder;
 mod not_run;
+mod programs;
 mod reply;
 mod request;
 mod server;
@@ -17,6 +19,7 @@ mod server;
 pub use ca::{Ca, Identity, Pair};
 pub use connection::Connection;
 pub use not_run::not_run;
+pub use programs::PROGRAMS;
 pub use reply::{Reply, message, text};
 pub use request::Request;
 pub use server::{Door, Options, TestServer};

@@ -9,28 +9,12 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use serde_json::Value;
+use testkit::PROGRAMS;
 
 use crate::control_plane::ControlPlane;
 use crate::kiln;
 use crate::lab_node::LabNode;
 use crate::workspace;
-
-/// The programs that the checks look for in PATH.
-const PROGRAMS: &[&str] = &[
-    "crictl",
-    "conntrack",
-    "ip",
-    "iptables",
-    "mount",
-    "nsenter",
-    "ebtables",
-    "ethtool",
-    "socat",
-    "tc",
-    "touch",
-    "losetup",
-    "cp",
-];
 
 /// The files of a healthy machine. Its name and identifiers are added.
 const FILES: &[(&str, &str)] = &[

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use testkit::PROGRAMS;
+
 use super::*;
 use crate::config::model::{ApiVersion, Argument, Discovery, JoinConfiguration, NodeRegistration, Timeouts};
 use crate::config::role::Role;
@@ -11,23 +13,6 @@ use crate::host::cri::{Api, RuntimeVersion};
 use crate::host::network::Address;
 use crate::host::root::Root;
 use crate::host::services::Services;
-
-/// All programs that any version of kubeadm looks for.
-const PROGRAMS: &[&str] = &[
-    "crictl",
-    "conntrack",
-    "ip",
-    "iptables",
-    "mount",
-    "nsenter",
-    "ebtables",
-    "ethtool",
-    "socat",
-    "tc",
-    "touch",
-    "losetup",
-    "cp",
-];
 
 const FILES: &[(&str, &str)] = &[
     ("/proc/sys/kernel/hostname", "node1\n"),
