@@ -14,9 +14,6 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
 use crate::paths;
 
-/// Where the cluster's CA is written when nothing else is said.
-const CA_CERT_PATH: &str = paths::CA_CERT;
-
 /// Stands for every preflight check.
 const ALL_CHECKS: &str = "all";
 
@@ -40,7 +37,7 @@ pub fn complete(
         if is_asked { asked_discovery(&raw, &mut problems) } else { discovery(&raw, &mut problems) };
     let tls_bootstrap_token = if is_asked { None } else { tls_bootstrap_token(&raw, &mut problems) };
     let node = node(raw.node, host, &mut problems, warnings);
-    let ca_cert_path = raw.ca_cert_path.unwrap_or_else(|| CA_CERT_PATH.to_owned());
+    let ca_cert_path = raw.ca_cert_path.unwrap_or_else(|| paths::CA_CERT.to_owned());
     check::ca_cert_path(&ca_cert_path, &mut problems);
     check::skip_phases(&raw.skip_phases, &mut problems);
     problems.result()?;

@@ -5,13 +5,11 @@ use crate::document::Document;
 use crate::error::Result;
 use crate::host::kernel;
 use crate::host::root::Root;
-use crate::paths;
-
-const FOLDER: &str = paths::FW_CFG;
+use crate::paths::{self, FW_CFG};
 
 /// The item `name`; none where there is no such item, or no such device.
 pub(crate) fn item(root: &Root, name: &str, notices: &mut Vec<String>) -> Result<Option<Document>> {
-    if !root.path(FOLDER).exists()
+    if !root.path(FW_CFG).exists()
         && is_there(root)
         && let Err(failure) = kernel::load_module(root, "qemu_fw_cfg")
     {
@@ -19,13 +17,13 @@ pub(crate) fn item(root: &Root, name: &str, notices: &mut Vec<String>) -> Result
             "this machine has QEMU's firmware configuration device, but not its driver: {failure}"
         ));
     }
-    Document::read_file(&root.path(format!("{FOLDER}/by_name/{name}/raw")))
+    Document::read_file(&root.path(format!("{FW_CFG}/by_name/{name}/raw")))
 }
 
 /// The driver's folder, or the device as the firmware describes it: QEMU0002 in ACPI, fw-cfg in a device
 /// tree.
 pub(crate) fn is_there(root: &Root) -> bool {
-    root.path(FOLDER).exists()
+    root.path(FW_CFG).exists()
         || has(root, paths::ACPI_DEVICES, "QEMU0002")
         || has(root, paths::DEVICE_TREE, "fw-cfg")
 }

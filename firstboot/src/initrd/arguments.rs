@@ -16,9 +16,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait that can be set, in seconds.
 const LONGEST_TIMEOUT: u64 = 3600;
 
-/// The default init of the real root.
-const DEFAULT_INIT: &str = paths::INIT;
-
 /// What to do if the machine cannot boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
@@ -51,7 +48,7 @@ pub fn parse(line: &str) -> Arguments {
         root: None,
         timeout: DEFAULT_TIMEOUT,
         on_failure: OnFailure::default(),
-        init: DEFAULT_INIT.to_owned(),
+        init: paths::INIT.to_owned(),
         notices: Vec::new(),
     };
     for word in words(line).take_while(|word| word != "--") {

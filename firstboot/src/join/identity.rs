@@ -21,8 +21,6 @@ use crate::host::root::Root;
 use crate::paths;
 use crate::secret::Secret;
 
-/// The kubelet's folder.
-const KUBELET: &str = paths::KUBELET;
 /// The kubelet's folder of certificates.
 pub const FOLDER: &str = paths::KUBELET_PKI;
 /// The link to the certificate in use, named in kubelet.conf.
@@ -74,7 +72,7 @@ impl PrivateKey {
         }
         let key = Self::generate()?;
         // The mode that kubeadm uses, if the image has no such folder.
-        files::make_folder(&root.path(KUBELET), 0o700)?;
+        files::make_folder(&root.path(paths::KUBELET), 0o700)?;
         files::write(&path, key.pem.reveal().as_bytes(), files::PRIVATE)?;
         Ok(key)
     }

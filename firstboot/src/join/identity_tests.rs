@@ -75,7 +75,7 @@ fn the_key_lies_on_the_disk_before_anyone_sees_its_request_and_is_used_again() {
     let first = PrivateKey::kept(&root).unwrap();
     assert_eq!(std::fs::metadata(root.path(KEY)).unwrap().mode() & 0o7777, 0o600);
     assert_eq!(std::fs::metadata(root.path(FOLDER)).unwrap().mode() & 0o7777, 0o755);
-    assert_eq!(std::fs::metadata(root.path(KUBELET)).unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(std::fs::metadata(root.path(paths::KUBELET)).unwrap().mode() & 0o7777, 0o700);
     assert_eq!(PrivateKey::kept(&root).unwrap().public_key(), first.public_key());
     assert_eq!(format!("{first:?}"), "PrivateKey(…)");
 

@@ -15,7 +15,7 @@ use crate::facts::Scope;
 use crate::host::root::Root;
 use crate::host::{files, network};
 use crate::net::service::Protocol;
-use crate::paths;
+use crate::paths::LEASES;
 use crate::platforms::format::keys::{self, Ip};
 use crate::platforms::format::user_data;
 
@@ -26,8 +26,6 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("cloudstack", read)
 };
 
-/// One file for each interface, named by its number.
-const LEASES: &str = paths::LEASES;
 /// Longest lease that is read.
 const LONGEST: u64 = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(500);

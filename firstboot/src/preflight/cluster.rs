@@ -9,7 +9,7 @@ use super::{Context, Problem};
 use crate::host::cri::CgroupDriver;
 use crate::host::kernel::{self, Cgroups};
 use crate::host::network::parse_address;
-use crate::paths;
+use crate::paths::{self, RESOLVED_CONF};
 
 /// Certificates are valid from five minutes before they are issued. To a clock that is further behind, a new
 /// certificate is not valid yet.
@@ -144,9 +144,8 @@ pub fn kubelet_swap(context: &Context) -> Vec<Problem> {
 /// ResolvConf: the file with the name servers for pods. With a loopback server in it, CoreDNS asks itself and
 /// fails.
 pub fn resolv_conf(context: &Context) -> Vec<Problem> {
-    const RESOLVED: &str = paths::RESOLVED_CONF;
     let configured = context.kubelet_field("resolvConf").and_then(Value::as_str);
-    let default = || if context.facts.units.resolved_is_active { RESOLVED } else { paths::RESOLV_CONF };
+    let default = || if context.facts.units.resolved_is_active { RESOLVED_CONF } else { paths::RESOLV_CONF };
     let path = context.argument("resolv-conf").or(configured).unwrap_or_else(default);
     if path.is_empty() {
         return Vec::new();
@@ -162,7 +161,7 @@ pub fn resolv_conf(context: &Context) -> Vec<Problem> {
         "{path} names the server {own}, which is this machine itself: CoreDNS finds a loop and stops"
     ))
     .help(format!(
-        "set resolvConf in the KubeletConfiguration to a file with the real servers, such as {RESOLVED}"
+        "set resolvConf in the KubeletConfiguration to a file with the real servers, such as {RESOLVED_CONF}"
     ))
     .alone()
 }

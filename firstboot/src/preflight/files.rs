@@ -95,9 +95,8 @@ fn unwritable(folder: &str, error: &io::Error) -> Problem {
 /// VolumePluginFolder: if /usr is read-only, the kubelet cannot make the folder of FlexVolume drivers at its
 /// default path.
 pub fn volume_plugins(context: &Context) -> Vec<Problem> {
-    const DEFAULT: &str = paths::VOLUME_PLUGINS;
     let configured = context.kubelet_field("volumePluginDir").and_then(|value| value.as_str());
-    let folder = context.argument("volume-plugin-dir").or(configured).unwrap_or(DEFAULT);
+    let folder = context.argument("volume-plugin-dir").or(configured).unwrap_or(paths::VOLUME_PLUGINS);
     let Err(error) = files::probe(&existing(context, Path::new(folder))) else { return Vec::new() };
     if error.kind() != io::ErrorKind::ReadOnlyFilesystem {
         return Vec::new();

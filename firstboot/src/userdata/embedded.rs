@@ -12,8 +12,6 @@ use crate::paths;
 
 /// The agent's own path for a node config.
 const OURS: &[&str] = &[paths::CONFIG, paths::RUNTIME_CONFIG];
-/// Cluster API writes this file only to create its folder.
-const PLACEHOLDER: &str = paths::CLUSTER_API_PLACEHOLDER;
 
 /// The prefixes of variables that may have a value and whose names may be shown: Afterburn's.
 const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
@@ -63,7 +61,8 @@ impl HostConfig {
     ) -> Result<Option<EmbeddedConfig>> {
         let found = commands::read(&self.commands)?;
         let mut files = settle(std::mem::take(&mut self.files))?;
-        files.retain(|file| file.path != PLACEHOLDER);
+        // Cluster API writes this file only to create its folder.
+        files.retain(|file| file.path != paths::CLUSTER_API_PLACEHOLDER);
         let document = match position(&files, &found)? {
             Some(position) => Some(files.remove(position).content),
             None if found.join.is_some() => None,

@@ -30,7 +30,7 @@ fn the_node_config_is_the_file_that_counts() {
     for (files, command, expected, left) in [
         (vec![("/run/k", "a"), other], "kubeadm join --config /run/k", Some("a"), vec!["/opt/x"]),
         (
-            vec![("/run/k", "a"), ("/run/k", "b"), (PLACEHOLDER, "x")],
+            vec![("/run/k", "a"), ("/run/k", "b"), (paths::CLUSTER_API_PLACEHOLDER, "x")],
             "kubeadm join --config=/run/k",
             Some("b"),
             vec![],

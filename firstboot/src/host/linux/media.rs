@@ -15,8 +15,6 @@ use crate::paths;
 const SETTLE: Duration = Duration::from_secs(10);
 /// A link on a foreign disk must not lead to files of this machine. Kernels before 5.10 ignore the flag.
 const NO_LINKS: MsFlags = MsFlags::from_bits_retain(nix::libc::MS_NOSYMFOLLOW);
-/// The mount point. It exists on every machine, and the mount is visible only to the one thread.
-const MOUNT_POINT: &str = paths::RUN;
 
 /// Waits until the drivers have found the devices. Without udev, it does not wait.
 pub fn settle() {
@@ -33,7 +31,7 @@ pub fn with_files<T: Send>(
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             mount_privately(device, kind, options).map_err(|error| unmounted(device, kind, error))?;
-            read(Path::new(MOUNT_POINT))
+            read(Path::new(paths::RUN))
         });
         reader.join().unwrap_or_else(|_| {
             Err(Failure::new(ErrorKind::Internal, "the thread that reads a disk panicked"))
@@ -55,5 +53,6 @@ fn mount_privately(device: &Path, kind: &str, options: Option<&str>) -> nix::Res
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount::<str, str, str, str>(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | NO_LINKS;
-    mount(Some(device), MOUNT_POINT, Some(kind), flags, options)
+    // This folder exists on every machine, and the mount is visible only to this thread.
+    mount(Some(device), paths::RUN, Some(kind), flags, options)
 }

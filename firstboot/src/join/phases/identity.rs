@@ -18,8 +18,6 @@ use crate::paths;
 pub const KUBELET_CONF: &str = paths::KUBELET_CONF;
 /// The kubeconfig with which a kubelet requests its certificate.
 pub const BOOTSTRAP_CONF: &str = paths::BOOTSTRAP_CONF;
-/// The kubelet's folder.
-const KUBELET_FOLDER: &str = paths::KUBELET;
 /// Limit on a CA bundle, in bytes.
 const LONGEST_CA: u64 = 1 << 20;
 /// kubeconfigs of kubeadm before this minor version have an empty `preferences`.
@@ -33,7 +31,7 @@ fn run(join: &mut Join) -> Result<()> {
         // A run that was killed right after the certificate leaves this file.
         return files::remove(&join.root.path(KEY));
     }
-    files::make_folder(&join.root.path(KUBELET_FOLDER), 0o700)?;
+    files::make_folder(&join.root.path(paths::KUBELET), 0o700)?;
     match join.config.agent.tls_bootstrap {
         TlsBootstrap::Agent => ask(join),
         TlsBootstrap::Kubelet => let_the_kubelet_ask(join),

@@ -24,8 +24,6 @@ const KEYS: &[&str] = &["firstboot.config", "ignition.config"];
 const GIVEN: u8 = 0;
 /// The pool in which the host describes the machine.
 const ABOUT: u8 = 3;
-/// The kernel's end of the channel.
-const DEVICE: &str = paths::HYPERV_KVP;
 /// How long the daemon may take to fill its files.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -53,7 +51,11 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
 /// Waits for the daemon, which may start at the same time as the agent.
 fn wait(root: &Root, path: &Path) {
     let begin = Instant::now();
-    while root.is_machine() && root.path(DEVICE).exists() && !path.exists() && begin.elapsed() < PATIENCE {
+    while root.is_machine()
+        && root.path(paths::HYPERV_KVP).exists()
+        && !path.exists()
+        && begin.elapsed() < PATIENCE
+    {
         std::thread::sleep(Duration::from_millis(200));
     }
 }
