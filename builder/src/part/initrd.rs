@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! /init            the agent (usr/bin/firstboot of the image)
-//! /modules         modules to load at every boot, in order
-//! /modules.alias   modules to load for a device that is present
+//! /modules         modules to load at every boot, in order; one that is `optional` may fail
+//! /modules.alias   modules to load for a device that is present; one that begins with `-` may fail
 //! /lib/*.ko        the modules
 //! /dev /proc /sys /run /var /sysroot   mount points; /dev/console and /dev/null for the first instant
 //! ```
@@ -18,7 +18,7 @@ use crate::assembly::{Image, Packages};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::cpio::{BLOCK, CpioWriter};
-use crate::part::modules::{self, Selection};
+use crate::part::modules::{self, Load, Selection};
 use crate::part::work::Work;
 use crate::store::Key;
 use crate::tree::Tree;
@@ -107,7 +107,7 @@ fn check_kernel(tree: &Tree, packages: Packages) -> Result<()> {
 
 fn list(selection: &Selection) -> String {
     let mut text = String::new();
-    for (file, optional) in &selection.load {
+    for Load { file, optional } in &selection.load {
         let optional = if *optional { " optional" } else { "" };
         writeln!(text, "/{MODULE_FOLDER}/{file}{optional}").expect("writing to a string");
     }
@@ -116,8 +116,11 @@ fn list(selection: &Selection) -> String {
 
 fn aliases(selection: &Selection) -> String {
     let mut text = String::new();
-    for (pattern, files) in &selection.aliases {
-        let paths: String = files.iter().map(|file| format!(" /{MODULE_FOLDER}/{file}")).collect();
+    for (pattern, loads) in &selection.aliases {
+        let path = |Load { file, optional }: &Load| {
+            format!(" {}/{MODULE_FOLDER}/{file}", if *optional { "-" } else { "" })
+        };
+        let paths: String = loads.iter().map(path).collect();
         writeln!(text, "{pattern}{paths}").expect("writing to a string");
     }
     text
