@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::cpio::{BLOCK, CpioWriter};
 use crate::part::modules::{self, Load, Selection};
 use crate::part::work::Work;
-use crate::store::Key;
+use crate::store::{Content, Key};
 use crate::tree::Tree;
 
 /// zstd's level. Decompression is as fast as at lower ones; 19 needs 8 MiB of window, the most that kernels
@@ -35,7 +35,7 @@ const FILE: &str = "initrd";
 
 const KIND: &str = "initrd";
 /// Raise it when the same archive and level come to give other bytes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Serialize)]
 struct Inputs {
@@ -48,14 +48,14 @@ pub fn make(image: &Image<'_>, work: &Work<'_>) -> Result<PathBuf> {
     let archive = archive(image.tree(), image.epoch, image.packages)?;
     let inputs = Inputs { archive: Digest::of(&archive), level: LEVEL };
     let key = Key::new(KIND, FORMAT, &inputs, &[])?;
-    let built = work.store.built(&key, |folder| {
+    let built = work.store.built(&key, FILE, |path| {
         let mut compressed = zstd::encode_all(&archive[..], LEVEL).at("compressing", FILE)?;
         // The kernel skips zeros between two archives.
         compressed.resize(compressed.len().next_multiple_of(BLOCK as usize), 0);
-        let path = folder.join(FILE);
-        fs::write(&path, compressed).at("writing", &path)
+        fs::write(path, &compressed).at("writing", path)?;
+        Ok(Content { sha256: Digest::of(&compressed), size: compressed.len() as u64 })
     })?;
-    Ok(built.path.join(FILE))
+    Ok(built.path)
 }
 
 /// The initrd before compression.
