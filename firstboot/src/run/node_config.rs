@@ -10,7 +10,7 @@ use crate::config::model::{FromFacts, NodeConfig};
 use crate::config::{HostDefaults, file};
 use crate::document::UserData;
 use crate::enrich::variables::variables;
-use crate::enrich::{self, KnownFacts, cloud_init, name};
+use crate::enrich::{self, KnownFacts, afterburn, name};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts;
 use crate::host::{machine, network, root::Root};
@@ -153,10 +153,10 @@ fn read(
 }
 
 fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result<ParsedUserData> {
-    let variables = variables(&metadata.facts, session.root);
     let env = Env {
         trust: &session.policy()?.trust,
-        lookup: &|name| cloud_init::value(name, &variables),
+        names: &|root, steps| metadata.instance_data.find(root, steps),
+        lookup: &|name| afterburn::value(name, &metadata.facts, &metadata.instance_data).ok().flatten(),
         fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
     };
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)

@@ -13,10 +13,11 @@
 //! error.
 
 pub mod bounds;
-pub mod embedded;
 pub mod cloud_config;
 pub mod commands;
 pub mod data_url;
+pub mod embedded;
+pub mod expression;
 pub mod files;
 pub mod ignition;
 pub mod jinja;
@@ -47,8 +48,9 @@ use crate::error::Result;
 pub struct Env<'a> {
     /// Which signers are trusted.
     pub trust: &'a Trust,
-    /// Returns the variables of a template, by cloud-init's names such as `ds.meta_data.local_hostname`,
-    /// `v1.region`, `instance_id`, and those of `envsubst`, by names such as `COREOS_EC2_HOSTNAME`.
+    /// Returns the values of names in templates, such as `ds` and the steps behind it.
+    pub names: &'a expression::Names<'a>,
+    /// Returns the variables of `envsubst`, by Afterburn's names such as `COREOS_EC2_HOSTNAME`.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// Downloads the content of a pointer's URL. This module checks the digest and the signature.
     pub fetch: &'a dyn Fn(&Pointer) -> Result<Document>,

@@ -149,7 +149,7 @@ impl Parser<'_> {
 
     fn template(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
         self.require_signature(scope)?;
-        let rendered = jinja::render(text(bytes)?.trim_start(), self.env.lookup, &self.budget)?;
+        let rendered = jinja::render(text(bytes)?.trim_start(), self.env.names, &self.budget)?;
         self.data(&rendered.text, Scope { missing: &rendered.missing, ..scope.deeper()? })
     }
 

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::config::HostDefaults;
 use crate::error::ErrorKind;
+use crate::instance_data::{Step, walk};
 use contract::public_key::PublicKey;
 
 const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken: {token: canary.canarycanarycana, apiServerEndpoint: \"a:1\", unsafeSkipCAVerification: true}\n";
@@ -42,8 +43,10 @@ fn open_with(
         *asked.borrow_mut() += 1;
         Ok(Document::new(Zeroizing::new(served.to_vec())).unwrap())
     };
-    let lookup = |name: &str| (name == "v1.local_hostname").then(|| "n1".to_owned());
-    let opened = open(bytes, signature, &Env { trust, lookup: &lookup, fetch: &fetch });
+    let known = serde_json::json!({"v1": {"local_hostname": "n1"}});
+    let names =
+        |root: &str, steps: &[Step]| Ok(walk(&known, &[&[Step::Item(root.to_owned())], steps].concat()));
+    let opened = open(bytes, signature, &Env { trust, names: &names, lookup: &|_| None, fetch: &fetch });
     if let Ok(opened) = &opened {
         assert!(!format!("{opened:?}").contains("canary"), "{opened:?}");
     }
