@@ -229,7 +229,7 @@ impl Parser<'_> {
 
     /// Follows what lies elsewhere, or notes that it does.
     fn elsewhere(&mut self, elsewhere: Elsewhere, scope: Scope) -> Result<()> {
-        let doing = |failure: Failure| failure.doing(format!("{}", elsewhere.describe()));
+        let doing = |failure: Failure| failure.doing(elsewhere.describe());
         if let Some(document) = self.env.reach(&elsewhere).map_err(doing)? {
             self.count_pointer()?;
             let scope = Scope { is_fetched: true, missing: &[], ..scope.deeper()? };
