@@ -158,6 +158,7 @@ fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result
         names: &|root, steps| metadata.instance_data.find(root, steps),
         lookup: &|name| afterburn::value(name, &metadata.facts, &metadata.instance_data).ok().flatten(),
         fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
+        follow: &|_| Ok(None),
     };
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)
 }
