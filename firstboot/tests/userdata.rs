@@ -42,7 +42,7 @@ fn lookup(name: &str) -> Option<String> {
 
 fn opened_by(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &Path) -> Result<ParsedUserData> {
     let fetch = |_: &Pointer| Ok(Document::read_file(served).unwrap().unwrap());
-    open(bytes, signature, &Env { trust, lookup: &lookup, fetch: &fetch })
+    open(bytes, signature, &Env { trust, lookup: &lookup, fetch: &fetch, follow: &|_| Ok(None) })
 }
 
 fn opened(bytes: &[u8]) -> Result<ParsedUserData> {

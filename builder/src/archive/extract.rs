@@ -16,6 +16,7 @@ use crate::tree::{Body, Entry, Node, Tree, TreePath};
 const SET_ID: u32 = 0o6000;
 /// Write permission for group and others, which the usual umask (022) removes.
 const SHARED_WRITE: u32 = 0o022;
+/// Folders in which everybody may write, as `/tmp`, keep these together.
 const STICKY: u32 = 0o1000;
 
 impl Archive {
@@ -191,7 +192,7 @@ fn entry(member: &Member, before: &BTreeMap<TreePath, Entry>, file: &Arc<Path>) 
     match &member.kind {
         Kind::File => {
             let body = Body::Slice { file: Arc::clone(file), offset: member.offset, len: member.size };
-            Ok(Entry::file(body, member.mode & !SET_ID))
+            Ok(Entry::file(body, member.mode & !(SET_ID | SHARED_WRITE)))
         }
         Kind::Directory if member.mode & STICKY != 0 => Ok(Entry::directory(member.mode & !SET_ID)),
         Kind::Directory => Ok(Entry::directory(member.mode & !(SET_ID | SHARED_WRITE))),

@@ -22,6 +22,8 @@ pub fn run(args: &FetchArgs, progress: Progress, terminal: &Terminal) -> Result<
     let session = Session::open(&args.fetch, progress)?;
     let lock = session.lock_for(&resolved.plan, &lock_path, seed(&args.definition, &resolved), false)?;
     let fetched = session.fetcher()?.fetch_all(&pipeline::requests(&session, &resolved.plan, &lock)?)?;
+    // A store is carried to other machines: what is damaged is told here, not there.
+    fetched.iter().try_for_each(|file| session.store.verified(&file.digest).map(drop))?;
     let new = || fetched.iter().filter(|file| !file.cached);
     let summary = Summary {
         fetched: new().count(),

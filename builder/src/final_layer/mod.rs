@@ -19,7 +19,7 @@ use crate::tree::{Body, Entry, Node, Tree, units};
 pub const NAME: &str = "image";
 
 /// Raise it when the same inputs come to give other bytes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The final layer of an image, before it is packed.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ pub fn preload(top: &mut Tree, plan: &ImagePlan, store: &Store, spool: &Path) ->
             let inserted = store.insert(&mut file, Some(&image.sha256));
             inserted.map_err(|error| error.context(format!("{} for {}", path.display(), image.reference)))?;
         }
-        let blob = store.blob(&image.sha256);
+        let blob = store.verified(&image.sha256)?;
         check(image, &blob, spool)?;
         let len = blob.metadata().at("reading", &blob)?.len();
         let body = Body::Slice { file: Arc::from(blob), offset: 0, len };

@@ -219,7 +219,7 @@ fn packing_is_cached_and_notices_damage() {
     assert_eq!((second.cached, second.diff_id, second.size), (true, first.diff_id, first.size));
     fs::OpenOptions::new().write(true).open(&first.tar).unwrap().set_len(512).unwrap();
     let error = pack(&store, "rich", key, &rich(), EPOCH).unwrap_err();
-    assert!(error.message().contains("is damaged: layer.tar has 512 bytes"), "{error}");
+    assert!(error.message().contains("was changed: it has 512 bytes instead of"), "{error}");
 }
 
 fn key(input: &str) -> Key {

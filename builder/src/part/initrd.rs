@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! /init            the agent (usr/bin/firstboot of the image)
-//! /modules         modules to load at every boot, in order
-//! /modules.alias   modules to load for a device that is present
+//! /modules         modules to load at every boot, in order; one that is `optional` may fail
+//! /modules.alias   modules to load for a device that is present; one that begins with `-` may fail
 //! /lib/*.ko        the modules
 //! /dev /proc /sys /run /var /sysroot   mount points; /dev/console and /dev/null for the first instant
 //! ```
@@ -18,9 +18,9 @@ use crate::assembly::{Image, Packages};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::cpio::{BLOCK, CpioWriter};
-use crate::part::modules::{self, Selection};
+use crate::part::modules::{self, Load, Selection};
 use crate::part::work::Work;
-use crate::store::Key;
+use crate::store::{Content, Key};
 use crate::tree::Tree;
 
 /// zstd's level. Decompression is as fast as at lower ones; 19 needs 8 MiB of window, the most that kernels
@@ -35,7 +35,7 @@ const FILE: &str = "initrd";
 
 const KIND: &str = "initrd";
 /// Raise it when the same archive and level come to give other bytes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Serialize)]
 struct Inputs {
@@ -48,14 +48,14 @@ pub fn make(image: &Image<'_>, work: &Work<'_>) -> Result<PathBuf> {
     let archive = archive(image.tree(), image.epoch, image.packages)?;
     let inputs = Inputs { archive: Digest::of(&archive), level: LEVEL };
     let key = Key::new(KIND, FORMAT, &inputs, &[])?;
-    let built = work.store.built(&key, |folder| {
+    let built = work.store.built(&key, FILE, |path| {
         let mut compressed = zstd::encode_all(&archive[..], LEVEL).at("compressing", FILE)?;
         // The kernel skips zeros between two archives.
         compressed.resize(compressed.len().next_multiple_of(BLOCK as usize), 0);
-        let path = folder.join(FILE);
-        fs::write(&path, compressed).at("writing", &path)
+        fs::write(path, &compressed).at("writing", path)?;
+        Ok(Content { sha256: Digest::of(&compressed), size: compressed.len() as u64 })
     })?;
-    Ok(built.path.join(FILE))
+    Ok(built.path)
 }
 
 /// The initrd before compression.
@@ -107,7 +107,7 @@ fn check_kernel(tree: &Tree, packages: Packages) -> Result<()> {
 
 fn list(selection: &Selection) -> String {
     let mut text = String::new();
-    for (file, optional) in &selection.load {
+    for Load { file, optional } in &selection.load {
         let optional = if *optional { " optional" } else { "" };
         writeln!(text, "/{MODULE_FOLDER}/{file}{optional}").expect("writing to a string");
     }
@@ -116,8 +116,11 @@ fn list(selection: &Selection) -> String {
 
 fn aliases(selection: &Selection) -> String {
     let mut text = String::new();
-    for (pattern, files) in &selection.aliases {
-        let paths: String = files.iter().map(|file| format!(" /{MODULE_FOLDER}/{file}")).collect();
+    for (pattern, loads) in &selection.aliases {
+        let path = |Load { file, optional }: &Load| {
+            format!(" {}/{MODULE_FOLDER}/{file}", if *optional { "-" } else { "" })
+        };
+        let paths: String = loads.iter().map(path).collect();
         writeln!(text, "{pattern}{paths}").expect("writing to a string");
     }
     text

@@ -43,15 +43,24 @@ const MODULES: &str = "usr/lib/modules";
 /// The largest module, decompressed, in bytes. The largest storage module has about 1 MiB.
 const LARGEST_MODULE: u64 = 64 << 20;
 
+/// A module to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Its file name, without folder.
+    pub file: String,
+    /// Whether the kernel may refuse it, as it does with a module for another processor.
+    pub optional: bool,
+}
+
 /// The modules of an initrd.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Decompressed modules by file name, without folder.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// File names to load at every boot, in order; those marked true may fail.
-    pub load: Vec<(String, bool)>,
-    /// Device alias and the file names to load for it, in order.
-    pub aliases: Vec<(String, Vec<String>)>,
+    /// The modules to load at every boot, in order.
+    pub load: Vec<Load>,
+    /// Device alias and the modules to load for it, in order.
+    pub aliases: Vec<(String, Vec<Load>)>,
 }
 
 /// The version of the tree's only kernel.
@@ -95,22 +104,15 @@ pub fn select(tree: &Tree, packages: Packages) -> Result<Selection> {
         .flat_map(|(_, names)| *names)
         .filter(|name| index.dep.contains_key(**name))
     {
-        let paths = index.chain(name, &mut BTreeSet::new());
-        let files: Vec<String> = paths.iter().map(|path| file_name(path)).collect();
-        let own = aliases
-            .lines()
-            .filter_map(|line| line.strip_prefix("alias ")?.rsplit_once(' '))
-            .filter(|(_, module)| module == name);
-        selection.aliases.extend(own.map(|(pattern, _)| (pattern.to_owned(), files.clone())));
+        let loads = index.loads(name);
+        let own = aliases_in(&aliases).filter(|(_, module)| module == name);
+        selection.aliases.extend(own.map(|(pattern, _)| (pattern.to_owned(), loads.clone())));
     }
     selection.aliases.retain(|(pattern, _)| !pattern.contains(' '));
-    selection.aliases.sort();
-    let wanted: BTreeSet<String> = selection
-        .load
-        .iter()
-        .map(|(file, _)| file.clone())
-        .chain(selection.aliases.iter().flat_map(|(_, files)| files.clone()))
-        .collect();
+    selection.aliases.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let for_devices = selection.aliases.iter().flat_map(|(_, loads)| loads);
+    let wanted: BTreeSet<String> =
+        selection.load.iter().chain(for_devices).map(|load| load.file.clone()).collect();
     for path in index
         .dep
         .values()
@@ -128,8 +130,10 @@ struct Index {
     folder: String,
     dep: BTreeMap<String, Module>,
     builtin: BTreeSet<String>,
-    /// Modules that should be loaded before one; some are aliases of others.
+    /// What should be loaded before a module: names of modules, or of what modules implement.
     before: BTreeMap<String, Vec<String>>,
+    /// The modules that implement something, such as `crypto_crc32c`.
+    implementations: BTreeMap<String, Vec<String>>,
 }
 
 struct Module {
@@ -146,10 +150,12 @@ impl Index {
             dep: BTreeMap::new(),
             builtin: BTreeSet::new(),
             before: BTreeMap::new(),
+            implementations: BTreeMap::new(),
         };
         index.dep = parse_dep(&index.text(tree, "modules.dep")?);
         index.builtin = index.text(tree, "modules.builtin")?.lines().map(module_name).collect();
         index.before = parse_softdep(&index.text(tree, "modules.softdep")?);
+        index.implementations = parse_implementations(&index.text(tree, "modules.alias")?);
         Ok(index)
     }
 
@@ -179,14 +185,19 @@ impl Index {
                 self.packages.kernel, self.packages.full_kernel
             )));
         }
-        let hard: BTreeSet<String> = self.hard(name).into_iter().collect();
-        for path in self.chain(name, &mut BTreeSet::new()) {
-            let entry = (file_name(&path), !hard.contains(&path));
-            if !selection.load.iter().any(|(file, _)| *file == entry.0) {
-                selection.load.push(entry);
+        for load in self.loads(name) {
+            if !selection.load.iter().any(|other| other.file == load.file) {
+                selection.load.push(load);
             }
         }
         Ok(())
+    }
+
+    /// All modules to load for `name`, in order, itself last. Those that it can do without are optional.
+    fn loads(&self, name: &str) -> Vec<Load> {
+        let hard = self.hard(name);
+        let load = |path: &String| Load { file: file_name(path), optional: !hard.contains(path) };
+        self.chain(name, &mut BTreeSet::new()).iter().map(load).collect()
     }
 
     /// Paths of the modules that `name` needs, itself last.
@@ -206,13 +217,22 @@ impl Index {
         }
         let hard = self.hard(name);
         let soft = hard.iter().filter_map(|path| self.before.get(&module_name(path))).flatten();
-        let soft: Vec<String> = soft.flat_map(|before| self.chain(before, open)).collect();
+        let soft = soft.flat_map(|before| self.modules_called(before));
+        let soft: Vec<String> = soft.flat_map(|module| self.chain(module, open)).collect();
         for path in soft.into_iter().chain(hard) {
             if !paths.contains(&path) {
                 paths.push(path);
             }
         }
         paths
+    }
+
+    /// The module of this name, else the modules that implement it; none if it is built in or absent.
+    fn modules_called<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        if self.dep.contains_key(name) {
+            return vec![name];
+        }
+        self.implementations.get(name).into_iter().flatten().map(String::as_str).collect()
     }
 
     fn module(&self, tree: &Tree, path: &str) -> Result<Vec<u8>> {
@@ -276,6 +296,20 @@ fn parse_softdep(text: &str) -> BTreeMap<String, Vec<String>> {
         before.entry(normal(name)).or_default().extend(names.map(normal));
     }
     before
+}
+
+/// The pairs of an alias and its module in modules.alias.
+fn aliases_in(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| line.strip_prefix("alias ")?.rsplit_once(' '))
+}
+
+/// The aliases without a colon are names of what a module implements; the others are patterns of devices.
+fn parse_implementations(text: &str) -> BTreeMap<String, Vec<String>> {
+    let mut implementations: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (alias, module) in aliases_in(text).filter(|(alias, _)| !alias.contains(':')) {
+        implementations.entry(normal(alias)).or_default().push(normal(module));
+    }
+    implementations
 }
 
 /// The name of the module in a file: without folder and endings.

@@ -1,4 +1,6 @@
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 use super::*;
 use crate::tree::{Body, Entry};
@@ -44,10 +46,14 @@ fn usual(extra: &[(&str, &[u8])]) -> Tree {
     tree(&files)
 }
 
+fn needed(file: &str) -> Load {
+    Load { file: file.to_owned(), optional: false }
+}
+
 #[test]
 fn takes_dependencies_first_and_decompresses() {
     let selection = select(&usual(&[]), PACKAGES).unwrap();
-    let order: Vec<_> = selection.load.iter().map(|(file, optional)| (file.as_str(), *optional)).collect();
+    let order: Vec<_> = selection.load.iter().map(|load| (load.file.as_str(), load.optional)).collect();
     let expected = [
         ("loop.ko", false),
         ("squashfs.ko", false),
@@ -58,7 +64,7 @@ fn takes_dependencies_first_and_decompresses() {
         ("ext4.ko", false),
     ];
     assert_eq!(order, expected);
-    let chain = ["virtio.ko", "virtio_ring.ko", "virtio_blk.ko"].map(str::to_owned).to_vec();
+    let chain = ["virtio.ko", "virtio_ring.ko", "virtio_blk.ko"].map(needed).to_vec();
     assert_eq!(selection.aliases, [("virtio:d00000002v*".to_owned(), chain)]);
     assert!(selection.files.values().all(|bytes| bytes == ELF));
     assert_eq!(selection.files.len(), 10);
@@ -107,4 +113,69 @@ fn broken_trees_are_named() {
             .message()
             .contains("lacks usr/lib/modules/6.12/modules.softdep")
     );
+}
+
+/// Excerpts of what depmod makes of Debian's kernel packages, and the answers of `modprobe --show-depends` to
+/// the names in the tables of this module: `NAME: MODULE…`, itself last.
+const KERNELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/part/modules_of_kernels");
+
+/// The excerpt of a kernel as a tree, with a module at every path of modules.dep.
+fn kernel(folder: &Path) -> Tree {
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    let dep = read("modules.dep");
+    let packed = xz(ELF);
+    let text = String::from_utf8(dep.clone()).unwrap();
+    let paths = text.lines().filter_map(|line| line.split_once(':')).map(|(path, _)| path);
+    let mut files: Vec<(&str, &[u8])> = paths
+        .map(|path| (path, if path.ends_with(".xz") { packed.as_slice() } else { ELF }))
+        .collect();
+    let indexes = ["modules.softdep", "modules.alias", "modules.builtin"].map(|name| (name, read(name)));
+    files.extend(indexes.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    files.push(("modules.dep", &dep));
+    tree(&files)
+}
+
+#[test]
+fn every_kernel_package_gets_the_modules_that_modprobe_would_load() {
+    let mut kernels = 0;
+    let entries = fs::read_dir(KERNELS).unwrap().map(|entry| entry.unwrap().path());
+    for entry in entries.filter(|path| path.is_dir()) {
+        kernels += 1;
+        let tree = kernel(&entry);
+        let index = Index::read(&tree, "6.12", PACKAGES).unwrap();
+        let answers = fs::read_to_string(entry.join("modprobe")).unwrap();
+        for (name, modules) in answers.lines().map(|line| line.split_once(": ").unwrap()) {
+            let wanted: BTreeSet<String> = modules.split(' ').map(|module| format!("{module}.ko")).collect();
+            let chosen = index.loads(name);
+            let files: BTreeSet<String> = chosen.iter().map(|load| load.file.clone()).collect();
+            assert_eq!(files, wanted, "{name} of {}", entry.display());
+            assert_eq!(chosen.last(), Some(&needed(&format!("{name}.ko"))), "{name} of {}", entry.display());
+        }
+        let selection = select(&tree, PACKAGES).unwrap();
+        let loaded = |file: &str| selection.load.iter().any(|load| load.file == file);
+        assert_eq!(loaded("ext4.ko"), loaded("crc32c_generic.ko"), "{}", entry.display());
+        assert_eq!(
+            selection.load.iter().filter(|load| load.file == "jbd2.ko").count(),
+            usize::from(loaded("ext4.ko"))
+        );
+    }
+    assert_eq!(kernels, 4);
+}
+
+#[test]
+fn an_implementation_for_another_processor_may_fail() {
+    let several = usual(&[
+        ("modules.dep", &[DEP, b"kernel/crc32c-intel.ko:\nkernel/crc32c-generic.ko:\n"].concat()),
+        ("modules.softdep", b"softdep ext4 pre: crypto-crc32c\nsoftdep virtio_blk pre: crypto-crc32c\n"),
+        ("modules.alias", b"alias crypto-crc32c crc32c_intel\nalias crypto-crc32c crc32c_generic\nalias virtio:d2v* virtio_blk\n"),
+        ("kernel/crc32c-intel.ko", ELF),
+        ("kernel/crc32c-generic.ko", ELF),
+    ]);
+    let selection = select(&several, PACKAGES).unwrap();
+    let optional =
+        ["crc32c_intel.ko", "crc32c_generic.ko"].map(|file| Load { file: file.to_owned(), optional: true });
+    assert!(selection.load.windows(2).any(|pair| pair == optional), "{:?}", selection.load);
+    let (pattern, loads) = &selection.aliases[0];
+    assert_eq!((pattern.as_str(), &loads[..2]), ("virtio:d2v*", &optional[..]));
+    assert_eq!(loads.last(), Some(&needed("virtio_blk.ko")));
 }

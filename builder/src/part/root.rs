@@ -12,12 +12,12 @@ use crate::error::{IoContext, Result};
 use crate::format::squashfs;
 use crate::part::work::Work;
 use crate::scratch::Scratch;
-use crate::store::{Key, Store};
+use crate::store::{Content, Key, Store};
 use crate::tree::{Body, Entry, Node};
 
 const KIND: &str = "root";
 /// Raise it when the same tree and options come to give other bytes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FILE: &str = "root.squashfs";
 
 /// The compressed root of an image.
@@ -45,8 +45,8 @@ pub fn make(image: &Image<'_>, work: &Work<'_>) -> Result<Root> {
     work.record_tool("mksquashfs", &version);
     let inputs = Inputs { tree: tree_digest(image)?, options: squashfs::options(), epoch: image.epoch };
     let key = Key::new(KIND, FORMAT, &inputs, &[("mksquashfs", &version)])?;
-    if let Some(folder) = work.store.find(&key) {
-        return Ok(Root { path: folder.join(FILE), new: None });
+    if let Some(kept) = work.store.find(&key, FILE)? {
+        return Ok(Root { path: kept.path, new: None });
     }
     let _step = work.progress.step("compressing the root file system");
     let scratch = work.store.scratch()?;
@@ -59,13 +59,13 @@ impl Root {
     /// Keeps a root that this build has made for later ones.
     pub(super) fn keep(&self, store: &Store) -> Result<()> {
         let Some((key, _)) = &self.new else { return Ok(()) };
-        let link = |folder: &Path| {
-            let name = folder.join(FILE);
-            fs::hard_link(&self.path, &name)
-                .or_else(|_| fs::copy(&self.path, &name).map(drop))
-                .at("keeping", &name)
+        let link = |name: &Path| {
+            fs::hard_link(&self.path, name)
+                .or_else(|_| fs::copy(&self.path, name).map(drop))
+                .at("keeping", name)?;
+            Content::of_file(name)
         };
-        store.built(key, link).map(drop)
+        store.built(key, FILE, link).map(drop)
     }
 }
 

@@ -12,10 +12,10 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::{self, PackedLayer};
 use crate::lock::Lock;
-use crate::store::Key;
+use crate::store::{Key, Store};
 
 /// Raise it when the same inputs come to give other bytes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Everything that decides the bytes of a layer.
 #[derive(Serialize)]
@@ -23,6 +23,29 @@ struct Inputs<'a> {
     layer: &'a LayerPlan,
     artifacts: Vec<&'a Digest>,
     epoch: u64,
+}
+
+/// The bytes of an artifact.
+enum Input {
+    /// In the store.
+    Blob(Digest),
+    /// A program of this release, with its digest.
+    Program(Digest, PathBuf),
+}
+
+impl Input {
+    fn digest(&self) -> &Digest {
+        let (Self::Blob(digest) | Self::Program(digest, _)) = self;
+        digest
+    }
+
+    /// The file, verified.
+    fn path(&self, store: &Store) -> Result<PathBuf> {
+        match self {
+            Self::Blob(digest) => store.verified(digest),
+            Self::Program(_, path) => Ok(path.clone()),
+        }
+    }
 }
 
 /// A build until there is a tree.
@@ -74,15 +97,15 @@ impl Builder<'_> {
             .iter()
             .map(|artifact| self.input(layer, artifact))
             .collect::<Result<Vec<_>>>()?;
-        let artifacts = inputs.iter().map(|(digest, _)| digest).collect();
+        let artifacts = inputs.iter().map(Input::digest).collect();
         let key = Key::new("layer", FORMAT, &Inputs { layer, artifacts, epoch: self.epoch }, &[])?;
         layer::pack::pack_with(&self.session.store, &layer.name, key, self.epoch, || {
             let _step = self.session.progress.step(&format!("layer {}", layer.name));
             let blob = |artifact: &ArtifactPlan| {
                 let position = layer.artifacts.iter().position(|other| other.name == artifact.name);
                 position
-                    .map(|index| inputs[index].1.clone())
                     .ok_or_else(|| Error::new(ErrorKind::Internal, "an artifact of another layer"))
+                    .and_then(|index| inputs[index].path(&self.session.store))
             };
             let spool = self.scratch.join(&layer.name);
             fs::create_dir(&spool).at("creating", &spool)?;
@@ -91,24 +114,21 @@ impl Builder<'_> {
         .map_err(|error| error.context(format!("the layer \"{}\"", layer.name)))
     }
 
-    /// The digest and the file of an artifact.
-    fn input(&self, layer: &LayerPlan, artifact: &ArtifactPlan) -> Result<(Digest, PathBuf)> {
-        let store = &self.session.store;
+    fn input(&self, layer: &LayerPlan, artifact: &ArtifactPlan) -> Result<Input> {
         match &artifact.origin {
             Origin::Url { .. } => {
                 let pin = self
                     .lock
                     .artifact(&layer.name, &artifact.name)
                     .ok_or_else(|| unlocked(&artifact.name))?;
-                Ok((pin.sha256, store.blob(&pin.sha256)))
+                Ok(Input::Blob(pin.sha256))
             }
             Origin::Package { name } => {
-                let digest = self.lock.base.extracted(name).ok_or_else(|| unlocked(name))?;
-                Ok((*digest, store.blob(digest)))
+                self.lock.base.extracted(name).copied().map(Input::Blob).ok_or_else(|| unlocked(name))
             }
             Origin::Program { name } => {
                 let path = session::program(name, self.firstboot)?;
-                Ok((Digest::of_file(&path)?, path))
+                Ok(Input::Program(Digest::of_file(&path)?, path))
             }
         }
     }

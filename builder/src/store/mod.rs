@@ -3,18 +3,23 @@
 //! ```text
 //! blobs/<64 hex>            verified artifacts and packages, read-only, named by SHA-256
 //! partial/<64 hex>          a download under way; its lock is held by the process that writes it
-//! built/<kind>/<64 hex>/    a finished folder (a packed layer, a root), named by its [`Key`]
+//! built/<kind>/<64 hex>/    a finished file (a packed layer, a root) and the record of its bytes, named by its [`Key`]
 //! locks/                    advisory locks (flock): they end with their process, so kill -9 leaves nothing behind
 //! scratch/                  unfinished work ([`crate::scratch`])
 //! ```
 //!
-//! Everything gets its final name by rename, after it was verified and flushed.
+//! Everything gets its final name by rename, after it was verified and flushed. Nothing is used on the strength
+//! of its name: a process hashes each file of the store before it uses it for the first time.
 
 mod key;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, DigestWriter};
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -26,6 +31,8 @@ pub use key::Key;
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Blobs that this process has hashed.
+    hashed: Mutex<BTreeSet<Digest>>,
 }
 
 /// A download under way: an exclusive lock, and the bytes that an earlier attempt left.
@@ -37,14 +44,36 @@ pub struct Partial {
     _lock: File,
 }
 
-/// A finished folder in the store.
+/// A finished file in the store.
 #[derive(Debug)]
-pub struct BuiltFolder {
-    /// The finished folder.
+pub struct BuiltFile {
+    /// The file.
     pub path: PathBuf,
+    /// Digest and length of its bytes.
+    pub content: Content,
     /// Whether it was there already.
     pub cached: bool,
 }
+
+/// Digest and length of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// SHA-256 of all bytes.
+    pub sha256: Digest,
+    /// The number of bytes.
+    pub size: u64,
+}
+
+impl Content {
+    /// Reads a whole file.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let sha256 = Digest::of_file(path)?;
+        Ok(Self { sha256, size: path.metadata().at("reading", path)?.len() })
+    }
+}
+
+/// The name of the record beside a built file.
+const RECORD: &str = "record.json";
 
 impl Store {
     /// Opens or creates the store in `root`, and removes scratch folders of killed processes.
@@ -55,7 +84,7 @@ impl Store {
             fs::create_dir_all(&path).at("creating", &path)?;
         }
         scratch::sweep(&root.join("scratch"))?;
-        Ok(Self { root })
+        Ok(Self { root, hashed: Mutex::default() })
     }
 
     /// Where the user's store is: KILN_CACHE, else `kiln` in XDG_CACHE_HOME or `~/.cache`.
@@ -80,10 +109,27 @@ impl Store {
         self.blob(digest).is_file()
     }
 
-    /// Opens the blob for reading.
-    pub fn read(&self, digest: &Digest) -> Result<File> {
+    /// The file of a blob whose bytes are those of its name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Verification`] if somebody has changed it; [`ErrorKind::Io`] if it is not there.
+    pub fn verified(&self, digest: &Digest) -> Result<PathBuf> {
         let path = self.blob(digest);
-        File::open(&path).at("opening", &path)
+        if self.hashed().contains(digest) {
+            return Ok(path);
+        }
+        let found = Digest::of_file(&path)?;
+        if found != *digest {
+            return Err(mismatch(digest, &found)
+                .context(format!("{} of the store was changed", path.display()))
+                .help("find out who writes to the store; then delete that file and run kiln fetch"));
+        }
+        self.hashed().insert(*digest);
+        Ok(path)
+    }
+
+    fn hashed(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.hashed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts or resumes the download of `digest`, waiting while another process writes the same blob.
@@ -131,33 +177,50 @@ impl Store {
         Ok((found, size))
     }
 
-    /// Where [`Store::built`] has put a folder, when it is there.
-    pub fn find(&self, key: &Key) -> Option<PathBuf> {
-        Some(self.root.join("built").join(key.kind).join(key.digest.hex())).filter(|path| path.is_dir())
+    /// The file `name` of `key`, if [`Store::built`] has kept it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Verification`] if it is not as it was kept.
+    pub fn find(&self, key: &Key, name: &str) -> Result<Option<BuiltFile>> {
+        let folder = self.folder(key);
+        if folder.is_dir() { kept(&folder, name).map(Some) } else { Ok(None) }
     }
 
-    /// The folder of `key`. If it does not exist, `build` fills an empty folder, which gets its final name
-    /// once it is complete and on the disk. Concurrent builds of one key wait for each other.
-    pub fn built(&self, key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<BuiltFolder> {
-        let (kind, key) = (key.kind, key.digest);
-        let parent = self.root.join("built").join(kind);
-        let path = parent.join(key.hex());
-        if path.is_dir() {
-            return Ok(BuiltFolder { path, cached: true });
+    /// The file `name` of `key`. If it does not exist, `build` writes it to the path that it is given and says
+    /// what it has written. The file gets its final name once it is complete and on the disk. Concurrent
+    /// builds of one key wait for each other.
+    ///
+    /// # Errors
+    /// The errors of `build`; [`ErrorKind::Verification`] if the file is not as it was kept.
+    pub fn built(
+        &self,
+        key: &Key,
+        name: &str,
+        build: impl FnOnce(&Path) -> Result<Content>,
+    ) -> Result<BuiltFile> {
+        if let Some(file) = self.find(key, name)? {
+            return Ok(file);
         }
-        let _lock = self.lock(&format!("{kind}-{}", key.hex()))?;
-        if path.is_dir() {
-            return Ok(BuiltFolder { path, cached: true });
+        let _lock = self.lock(&format!("{}-{}", key.kind, key.digest.hex()))?;
+        if let Some(file) = self.find(key, name)? {
+            return Ok(file);
         }
+        let folder = self.folder(key);
+        let parent = self.root.join("built").join(key.kind);
         fs::create_dir_all(&parent).at("creating", &parent)?;
         let scratch = self.scratch()?;
         let work = scratch.path().join("work");
         fs::create_dir(&work).at("creating", &work)?;
-        build(&work)?;
+        let content = build(&work.join(name))?;
+        write_record(&work.join(RECORD), &content)?;
         flush(&work)?;
-        fs::rename(&work, &path).at("renaming", &path)?;
+        fs::rename(&work, &folder).at("renaming", &folder)?;
         sync_folder(&parent)?;
-        Ok(BuiltFolder { path, cached: false })
+        Ok(BuiltFile { path: folder.join(name), content, cached: false })
+    }
+
+    fn folder(&self, key: &Key) -> PathBuf {
+        self.root.join("built").join(key.kind).join(key.digest.hex())
     }
 
     /// A private folder on the store's file system.
@@ -172,6 +235,7 @@ impl Store {
         file.sync_all().at("flushing", path)?;
         let blob = self.blob(digest);
         fs::rename(path, &blob).at("renaming", &blob)?;
+        self.hashed().insert(*digest);
         sync_folder(&self.root.join("blobs"))
     }
 
@@ -193,6 +257,38 @@ impl Partial {
     pub fn discard(self) -> Result<()> {
         fs::remove_file(&self.path).at("removing", &self.path)
     }
+}
+
+/// A built file from an earlier build, compared with its record.
+fn kept(folder: &Path, name: &str) -> Result<BuiltFile> {
+    let path = folder.join(name);
+    let changed = |why: String| {
+        Error::new(ErrorKind::Verification, format!("{} of the store was changed: {why}", path.display()))
+            .help(format!(
+                "find out who writes to the store; then delete the folder {} and build again",
+                folder.display()
+            ))
+    };
+    let record = folder.join(RECORD);
+    let recorded: Content = fs::read(&record)
+        .map_err(|error| changed(format!("{RECORD} cannot be read: {error}")))
+        .and_then(|json| {
+            serde_json::from_slice(&json).map_err(|error| changed(format!("{RECORD}: {error}")))
+        })?;
+    let found = Content::of_file(&path)?;
+    if found.size != recorded.size {
+        return Err(changed(format!("it has {} bytes instead of {}", found.size, recorded.size)));
+    }
+    if found.sha256 != recorded.sha256 {
+        return Err(changed(mismatch(&recorded.sha256, &found.sha256).message().to_owned()));
+    }
+    Ok(BuiltFile { path, content: recorded, cached: true })
+}
+
+fn write_record(path: &Path, content: &Content) -> Result<()> {
+    let json = serde_json::to_vec(content)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing {RECORD}: {error}")))?;
+    fs::write(path, json).at("writing", path)
 }
 
 /// The error for bytes with another digest than expected; shows both.
@@ -235,17 +331,66 @@ mod tests {
         assert!(!store.contains(&promised) && !store.contains(&Digest::of(b"other")));
     }
 
+    fn key() -> Key {
+        Key::new("layer", 1, &"key", &[]).unwrap()
+    }
+
+    fn keep(store: &Store, bytes: &[u8]) -> Result<BuiltFile> {
+        store.built(&key(), "file", |path| {
+            fs::write(path, bytes).at("writing", path)?;
+            Content::of_file(path)
+        })
+    }
+
     #[test]
-    fn a_failed_build_leaves_no_folder_and_can_be_repeated() {
+    fn a_failed_build_leaves_nothing_and_can_be_repeated() {
         let (_folder, store) = store();
-        let key = Key::new("layer", 1, &"key", &[]).unwrap();
-        let failed = store.built(&key, |work| {
-            fs::write(work.join("half"), b"").unwrap();
+        let failed = store.built(&key(), "file", |path| {
+            fs::write(path, b"half").unwrap();
             Err(Error::new(ErrorKind::Internal, "stopped"))
         });
-        assert!(failed.is_err());
-        let built = store.built(&key, |work| fs::write(work.join("whole"), b"").at("writing", work)).unwrap();
-        assert!(!built.cached && built.path.join("whole").exists() && !built.path.join("half").exists());
-        assert!(store.built(&key, |_| unreachable!()).unwrap().cached);
+        assert!(failed.is_err() && store.find(&key(), "file").unwrap().is_none());
+        let built = keep(&store, b"whole").unwrap();
+        assert!(!built.cached && fs::read(&built.path).unwrap() == b"whole");
+        assert!(keep(&store, b"never written").unwrap().cached);
+    }
+
+    /// The bytes of another file, of the same length, under the name of the promised ones.
+    #[test]
+    fn a_blob_under_the_name_of_another_is_refused() {
+        let (folder, store) = store();
+        let (digest, _) = store.insert(&mut &b"good bytes"[..], None).unwrap();
+        let path = store.verified(&digest).unwrap();
+        let permissions = fs::metadata(&path).unwrap().permissions();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"EVIL BYTES").unwrap();
+        fs::set_permissions(&path, permissions).unwrap();
+        let later = Store::open(folder.path()).unwrap();
+        assert!(later.contains(&digest));
+        let error = later.verified(&digest).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Verification);
+        assert!(error.message().contains(&path.display().to_string()), "{error}");
+        assert!(error.hint().unwrap().contains("delete that file and run kiln fetch"), "{error}");
+    }
+
+    #[test]
+    fn a_built_file_is_compared_with_its_record() {
+        let (_folder, store) = store();
+        let built = keep(&store, b"good bytes").unwrap();
+        for (name, bytes, why) in [
+            ("file", &b"EVIL BYTES"[..], "wrong content"),
+            ("file", b"longer than the good bytes", "26 bytes instead of 10"),
+            (RECORD, b"no JSON", "record.json: "),
+        ] {
+            let path = built.path.with_file_name(name);
+            let before = fs::read(&path).unwrap();
+            fs::write(&path, bytes).unwrap();
+            let error = keep(&store, b"").unwrap_err();
+            assert!(error.kind() == ErrorKind::Verification && error.message().contains(why), "{error}");
+            assert!(error.message().contains(&built.path.display().to_string()), "{error}");
+            fs::write(&path, before).unwrap();
+        }
+        fs::remove_file(built.path.with_file_name(RECORD)).unwrap();
+        assert!(store.find(&key(), "file").unwrap_err().message().contains("record.json cannot be read"));
     }
 }

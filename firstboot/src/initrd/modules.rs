@@ -46,8 +46,9 @@ impl Hardware {
             for paths in modules_for(&self.aliases, &device) {
                 if self.started.insert(paths.clone()) {
                     let paths = paths.clone();
-                    self.loaders
-                        .push(std::thread::spawn(move || paths.iter().for_each(|path| load(path, false))));
+                    self.loaders.push(std::thread::spawn(move || {
+                        paths.iter().for_each(|word| load_for_device(word))
+                    }));
                 }
             }
         }
@@ -81,6 +82,14 @@ fn device_aliases() -> Vec<String> {
         .collect();
     aliases.sort();
     aliases
+}
+
+/// Loads a module of the list of aliases, where `-` marks one that may fail.
+fn load_for_device(word: &str) {
+    match word.strip_prefix('-') {
+        Some(path) => load(path, true),
+        None => load(word, false),
+    }
 }
 
 fn load(path: &str, optional: bool) {

@@ -158,6 +158,7 @@ fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result
         trust: &session.policy()?.trust,
         lookup: &|name| cloud_init::value(name, &variables),
         fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
+        follow: &|_| Ok(None),
     };
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)
 }

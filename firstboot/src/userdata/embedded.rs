@@ -3,6 +3,7 @@
 
 use super::bounds::{Budget, Bytes, append, wrong};
 use super::commands::{self, Command, ParsedCommands};
+use super::elsewhere::Elsewhere;
 use super::files::{ExtraFile, settle};
 use super::kind::{Kind, kind};
 use crate::config::flags::JoinFlags;
@@ -25,6 +26,8 @@ pub struct HostConfig {
     pub(crate) commands: Vec<Command>,
     /// The host name that it sets.
     pub hostname: Option<String>,
+    /// Configs that it names and that nobody followed.
+    pub elsewhere: Vec<Elsewhere>,
     /// Ignored parts.
     pub notices: Vec<String>,
 }

@@ -17,6 +17,7 @@ pub mod embedded;
 pub mod cloud_config;
 pub mod commands;
 pub mod data_url;
+pub mod elsewhere;
 pub mod files;
 pub mod ignition;
 pub mod jinja;
@@ -30,6 +31,7 @@ pub mod signature;
 pub mod tree;
 pub mod unpack;
 
+pub use self::elsewhere::Elsewhere;
 pub use self::files::{ExtraFile, Owner};
 pub use self::kind::{Kind, kind};
 pub use self::merge::merge;
@@ -52,6 +54,9 @@ pub struct Env<'a> {
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// Downloads the content of a pointer's URL. This module checks the digest and the signature.
     pub fetch: &'a dyn Fn(&Pointer) -> Result<Document>,
+    /// Gets user data that lies elsewhere, or `None` if this machine does not follow it. It is not asked if an
+    /// image accepts only signed user data: nothing verifies what it gives.
+    pub follow: &'a dyn Fn(&Elsewhere) -> Result<Option<Document>>,
 }
 
 /// Parsed user data. If documents and flags are empty, it is not for firstboot.
@@ -68,6 +73,8 @@ pub struct ParsedUserData {
     pub sentinel: Option<String>,
     /// The host name that the user data sets.
     pub hostname: Option<String>,
+    /// What it names and nobody followed.
+    pub elsewhere: Vec<Elsewhere>,
     /// Notices about ignored parts, without any of their content.
     pub notices: Vec<String>,
     /// The ids of the keys that signed the accepted parts.
@@ -89,10 +96,11 @@ impl ParsedUserData {
         Ok(())
     }
 
-    /// Makes the node config of all documents and flags, if there is one. Takes the documents.
+    /// Makes the node config of all documents and flags, if there is one. Takes the documents. It is an error
+    /// if there is none because it lies elsewhere.
     pub fn node_config(&mut self, host: &HostDefaults) -> Result<Option<NodeConfig>> {
         if !self.has_config() {
-            return Ok(None);
+            return self.elsewhere.first().map_or(Ok(None), |elsewhere| Err(elsewhere.refusal()));
         }
         let documents = std::mem::take(&mut self.documents);
         let merged = if documents.is_empty() { None } else { Some(merge(documents)?) };

@@ -79,6 +79,36 @@ fn a_pattern_that_matches_nothing_lists_near_names() {
     assert!(error.message().contains("nothing is left after strip = 3"), "{error}");
 }
 
+/// The archive with another mode in its first header.
+fn first_mode(mut bytes: Vec<u8>, mode: &[u8; 8]) -> Vec<u8> {
+    bytes[100..108].copy_from_slice(mode);
+    bytes[148..156].fill(b' ');
+    let sum: u32 = bytes[..512].iter().map(|byte| u32::from(*byte)).sum();
+    bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    bytes
+}
+
+#[test]
+fn nobody_else_may_write_files_of_an_archive() {
+    for (mode, expected) in
+        [(b"0000666\0", "644"), (b"0000777\0", "755"), (b"0006775\0", "755"), (b"0000600\0", "600")]
+    {
+        let tar = first_mode(Raw::default().file("tool", b"x").hardlink("alias", "tool").end(), mode);
+        let forms = [
+            tar.clone(),
+            gzip(&tar),
+            xz(&tar),
+            zstd(&tar),
+            deb("data.tar", &tar),
+            deb("data.tar.xz", &xz(&tar)),
+        ];
+        for bytes in forms {
+            let lines = [format!("alias {expected} x"), format!("tool {expected} x")];
+            assert_eq!(listing(&bytes, &rules()), lines);
+        }
+    }
+}
+
 #[test]
 fn folders_with_a_mode_of_their_own_are_kept() {
     let table = [
@@ -88,11 +118,7 @@ fn folders_with_a_mode_of_their_own_are_kept() {
         (b"0002755\0", None),
     ];
     for (mode, expected) in table {
-        let mut bytes = Raw::default().folder("d/").file("d/f", b"").end();
-        bytes[100..108].copy_from_slice(mode);
-        bytes[148..156].fill(b' ');
-        let sum: u32 = bytes[..512].iter().map(|byte| u32::from(*byte)).sum();
-        bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let bytes = first_mode(Raw::default().folder("d/").file("d/f", b"").end(), mode);
         let lines = listing(&bytes, &rules());
         assert_eq!(lines.iter().find(|line| line.starts_with("d ")).map(String::as_str), expected);
     }

@@ -75,7 +75,7 @@ pub struct Build<'a> {
     /// The lock. Packages that are not to be installed are passed over.
     pub packages: &'a [LockedPackage],
     /// Where the verified bytes of a package are.
-    pub blob: &'a (dyn Fn(&LockedPackage) -> PathBuf + Sync),
+    pub blob: &'a (dyn Fn(&LockedPackage) -> Result<PathBuf> + Sync),
     /// The time of all files, seconds since 1970.
     pub epoch: u64,
 }
@@ -98,7 +98,7 @@ pub fn build<T>(
     let packages: Vec<&LockedPackage> = build.packages.iter().filter(|package| package.install).collect();
     let controls = packages
         .iter()
-        .map(|package| package::control(&(build.blob)(package)))
+        .map(|package| package::control(&(build.blob)(package)?))
         .collect::<Result<Vec<_>>>()?;
     let workspace = workspace::create(packages.iter().map(|package| package.size).sum::<u64>() * GROWTH)?;
     let _step = progress.step(&format!(
@@ -179,7 +179,7 @@ fn feed(
     let made = dummy_package::package()?;
     add(&mut tar, &format!("{}.deb", dummy_package::NAME), made.len() as u64, made.as_slice())?;
     for package in packages {
-        let path = (build.blob)(package);
+        let path = (build.blob)(package)?;
         let file = std::fs::File::open(&path).at("opening", &path)?;
         let size = file.metadata().at("reading", &path)?.len();
         add(&mut tar, &format!("{}.deb", package.name), size, file)?;

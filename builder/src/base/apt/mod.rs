@@ -90,7 +90,7 @@ impl MirrorOption {
 }
 
 /// Raise it when [`build`] makes another tree of the same packages.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 
 /// Everything that decides the bytes of [`build`].
 #[derive(Serialize)]
@@ -158,7 +158,7 @@ impl Base for Distribution {
         let packages = locked.packages();
         let key = key(job, packages)?;
         layer::pack::pack_with(job.store, &job.plan.suite, key, job.epoch, || {
-            let blob = |package: &LockedPackage| job.store.blob(&package.sha256);
+            let blob = |package: &LockedPackage| job.store.verified(&package.sha256);
             let build = Build {
                 distribution: self,
                 base: job.plan,
