@@ -207,6 +207,17 @@ impl InstanceData {
         })
     }
 
+    /// The text of a name such as `v1.local_hostname`; none if it has none.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let mut keys = name.split('.');
+        let root = keys.next()?;
+        let steps: Vec<Step> = keys.map(|key| Step::Item(key.to_owned())).collect();
+        match self.find(root, &steps).ok()? {
+            Found::Value(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     fn find_document(&self, steps: &[Step]) -> Result<Found> {
         let Some((first, rest)) = steps.split_first() else {
             return Ok(Found::Value(Value::Object(self.ds.clone())));

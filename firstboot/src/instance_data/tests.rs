@@ -55,6 +55,8 @@ fn each_name_space_has_its_own_host_name() {
     ] {
         assert_eq!(text(&data, path).as_deref(), expected, "{path}");
     }
+    assert_eq!(data.text("v1.local_hostname").as_deref(), Some("n1"));
+    assert_eq!((data.text("v1.nothing"), data.text("ds.meta_data"), data.text("")), (None, None, None));
 }
 
 #[test]

@@ -156,11 +156,18 @@ fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result
     let env = Env {
         trust: &session.policy()?.trust,
         names: &|root, steps| metadata.instance_data.find(root, steps),
-        lookup: &|name| afterburn::value(name, &metadata.facts, &metadata.instance_data).ok().flatten(),
+        lookup: &|name| variable(metadata, name),
         fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
         follow: &|_| Ok(None),
     };
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)
+}
+
+/// A variable of commands in the user data.
+fn variable(metadata: &Metadata, name: &str) -> Option<String> {
+    let data = &metadata.instance_data;
+    let known = afterburn::value(name, &metadata.facts, data).ok()?;
+    known.or_else(|| data.text(name).filter(|_| name.contains('.')))
 }
 
 /// The node name if the config has none: the host name from the user data, else from the platform, else the

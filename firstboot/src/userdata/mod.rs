@@ -52,7 +52,8 @@ pub struct Env<'a> {
     pub trust: &'a Trust,
     /// Returns the values of names in templates, such as `ds` and the steps behind it.
     pub names: &'a expression::Names<'a>,
-    /// Returns the variables of `envsubst`, by Afterburn's names such as `COREOS_EC2_HOSTNAME`.
+    /// Returns the variables of `envsubst`, by Afterburn's names such as `COREOS_EC2_HOSTNAME`, and texts by
+    /// the names of templates, such as `v1.local_hostname`.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// Downloads the content of a pointer's URL. This module checks the digest and the signature.
     pub fetch: &'a dyn Fn(&Pointer) -> Result<Document>,
