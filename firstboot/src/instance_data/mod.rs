@@ -271,7 +271,10 @@ pub fn walk(value: &Value, steps: &[Step]) -> Found {
     for (index, step) in steps.iter().enumerate() {
         match step_into(&value, step) {
             Some(next) => value = next,
-            None => return Found::Missing { is_last: index + 1 == steps.len(), known: names(&value) },
+            None => {
+                let known = value.as_object().map(names).unwrap_or_default();
+                return Found::Missing { is_last: index + 1 == steps.len(), known };
+            }
         }
     }
     Found::Value(value)
@@ -282,7 +285,7 @@ fn walk_fields(fields: &Map<String, Value>, steps: &[Step]) -> Found {
     let Some((first, rest)) = steps.split_first() else { return Found::Value(Value::Object(fields.clone())) };
     match first.key().and_then(|key| field(fields, key)) {
         Some(value) if !is_method(first) => walk(value, rest),
-        _ => missing(fields.keys().take(SHOWN).map(|key| alias(key)).collect()),
+        _ => missing(names(fields)),
     }
 }
 
@@ -310,11 +313,13 @@ fn position(index: i64, length: usize) -> Option<usize> {
     usize::try_from(if index < 0 { index + length } else { index }).ok()
 }
 
-fn names(value: &Value) -> Vec<String> {
-    match value {
-        Value::Object(fields) => fields.keys().take(SHOWN).map(|key| alias(key)).collect(),
-        _ => Vec::new(),
-    }
+/// The keys as a template can ask for them.
+fn names(fields: &Map<String, Value>) -> Vec<String> {
+    let mut names: Vec<String> = fields.keys().map(|key| alias(key)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.truncate(SHOWN);
+    names
 }
 
 /// The value of a key, or of the key whose alias this is.

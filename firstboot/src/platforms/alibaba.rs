@@ -52,7 +52,10 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     facts.add_addresses(addresses, &service.url(FOLDER));
     keys::tags(&mut service, &format!("{FOLDER}/tags/instance"), facts)?;
     data.user_data = user_data::get(&mut service, "/latest/user-data")?;
-    data.instance_data = InstanceData::new("aliyun", Value::Null).served("meta-data", service, FOLDER);
+    // cloud-init takes the whole name on this platform.
+    data.instance_data = InstanceData::new("aliyun", Value::Null)
+        .standard("local_hostname", data.facts.text("hostname"))
+        .served("meta-data", service, FOLDER);
     Ok(data)
 }
 

@@ -294,7 +294,7 @@ impl Parser<'_> {
                 return Err(refused("more arguments than any call has"));
             }
             let value = self.expression()?;
-            arguments.values.push(value?);
+            arguments.values.push(value);
         }
         Ok(arguments)
     }
@@ -302,13 +302,14 @@ impl Parser<'_> {
 
 #[derive(Default)]
 struct Arguments {
-    values: Vec<Value>,
+    values: Vec<Outcome>,
 }
 
 impl Arguments {
     /// The texts, if these are texts and as many as `count`.
     fn texts<const COUNT: usize>(&self, name: &str) -> Result<[&str; COUNT]> {
-        let texts: Option<Vec<&str>> = self.values.iter().map(Value::as_str).collect();
+        let texts: Option<Vec<&str>> =
+            self.values.iter().map(|value| value.as_ref().ok()?.as_str()).collect();
         let texts = texts.and_then(|texts| <[&str; COUNT]>::try_from(texts).ok());
         texts.ok_or_else(|| refused(&format!("{} with other arguments", cleaned(name))))
     }
@@ -366,11 +367,11 @@ fn call(name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
 }
 
 /// Python's `split`: at a text or at blanks, at most so many times.
-fn split(text: &str, arguments: &[Value]) -> Result<Value> {
+fn split(text: &str, arguments: &[Outcome]) -> Result<Value> {
     let parts: Vec<&str> = match arguments {
         [] => text.split_whitespace().collect(),
-        [Value::String(at)] if !at.is_empty() => text.split(at.as_str()).collect(),
-        [Value::String(at), Value::Number(most)] if !at.is_empty() => {
+        [Ok(Value::String(at))] if !at.is_empty() => text.split(at.as_str()).collect(),
+        [Ok(Value::String(at)), Ok(Value::Number(most))] if !at.is_empty() => {
             let most = most.as_u64().and_then(|most| usize::try_from(most).ok());
             let most = most.ok_or_else(|| refused("split with other arguments"))?;
             text.splitn(most.saturating_add(1), at.as_str()).collect()
@@ -390,7 +391,7 @@ fn replaced(text: &str, [from, to]: [&str; 2]) -> Result<Value> {
 
 fn filter(name: &str, outcome: Outcome, arguments: &Arguments) -> Result<Outcome> {
     if matches!(name, "default" | "d") {
-        return default(outcome, &arguments.values).map(Ok);
+        return default(outcome, &arguments.values);
     }
     let value = outcome?;
     let is_bare = arguments.values.is_empty();
@@ -406,17 +407,16 @@ fn filter(name: &str, outcome: Outcome, arguments: &Arguments) -> Result<Outcome
 }
 
 /// The first argument where there is no value; with `true` behind it, also where the value is empty.
-fn default(outcome: Outcome, arguments: &[Value]) -> Result<Value> {
+fn default(outcome: Outcome, arguments: &[Outcome]) -> Result<Outcome> {
     let (other, counts_empty) = match arguments {
-        [] => (Value::from(""), false),
+        [] => (Ok(Value::from("")), false),
         [other] => (other.clone(), false),
-        [other, Value::Bool(counts_empty)] => (other.clone(), *counts_empty),
+        [other, Ok(Value::Bool(counts_empty))] => (other.clone(), *counts_empty),
         _ => return Err(refused("default with other arguments")),
     };
     Ok(match outcome {
-        Ok(value) if counts_empty && is_empty(&value) => other,
-        Ok(value) => value,
-        Err(_) => other,
+        Ok(value) if !counts_empty || !is_empty(&value) => Ok(value),
+        _ => other,
     })
 }
 
