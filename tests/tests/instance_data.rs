@@ -1,5 +1,5 @@
-//! Templates get the same values as from cloud-init: the distribution's package reads the metadata of the same
-//! simulated machine with its own data source, and renders the same expressions.
+//! Templates get the same values as from cloud-init: the distribution's package reads the metadata of the
+//! same simulated machine with its own data source, and renders the same expressions.
 
 use std::io::Write;
 use std::path::Path;

@@ -135,11 +135,13 @@ fn read(
         .iter()
         .for_each(|key| session.print(&format!("it is signed by the key {key}")));
     let host = host_defaults(session, metadata, parsed.hostname.take());
+    let hostname_problem = parsed.hostname_problem.take();
     let is_file = name == locations::FILE;
     let Some(mut config) = parsed.node_config(&host)? else {
         let missing = Failure::new(ErrorKind::Config, "no JoinConfiguration found in it");
         return if is_file { Err(missing) } else { Ok(None) };
     };
+    session.print_all(&without_host_name(hostname_problem, &config)?);
     session.policy()?.check_secrets(name, &config)?;
     complete(session, &mut config, metadata)?;
     Ok(Some(ResolvedConfig {
@@ -150,6 +152,17 @@ fn read(
         files: parsed.files,
         sentinel: parsed.sentinel,
     }))
+}
+
+/// What there is to say of a host name that is none: an error, unless the node has a name of its own.
+fn without_host_name(problem: Option<Failure>, config: &NodeConfig) -> Result<Vec<String>> {
+    match problem {
+        Some(problem) if config.names_the_node() => {
+            Ok(vec![format!("{problem}; it is not used: the node has a name of its own")])
+        }
+        Some(problem) => Err(problem),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result<ParsedUserData> {
@@ -182,4 +195,29 @@ fn host_defaults(session: &Session, metadata: &Metadata, from_user_data: Option<
 
 fn host(root: &Root) -> HostDefaults {
     HostDefaults { hostname: machine::hostname(root).unwrap_or_else(machine::running_hostname) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {bootstrapToken: {apiServerEndpoint: 'a:1', token: abcdef.0123456789abcdef, unsafeSkipCAVerification: true}}\n";
+    const AGENT: &str = "---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\nnodeName: 'x'\n";
+
+    #[test]
+    fn a_bad_host_name_is_an_error_only_where_it_would_name_the_node() {
+        let override_ = "nodeRegistration: {kubeletExtraArgs: [{name: hostname-override, value: n1}]}\n";
+        for (more, is_error) in
+            [("", true), ("nodeRegistration: {name: n1}\n", false), (override_, false), (AGENT, false)]
+        {
+            let host = HostDefaults { hostname: "host".to_owned() };
+            let config = parse(format!("{JOIN}{more}").as_bytes(), &host).unwrap();
+            let problem = Failure::new(ErrorKind::Config, "the cloud-config: hostname is no host name");
+            let said = without_host_name(Some(problem), &config);
+            assert_eq!(said.is_err(), is_error, "{more}");
+            assert!(is_error || said.unwrap()[0].contains("it is not used"), "{more}");
+            assert!(without_host_name(None, &config).unwrap().is_empty());
+        }
+    }
 }

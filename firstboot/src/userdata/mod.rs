@@ -20,6 +20,7 @@ pub mod elsewhere;
 pub mod embedded;
 pub mod expression;
 pub mod files;
+pub mod host_name;
 pub mod ignition;
 pub mod jinja;
 pub mod kind;
@@ -44,7 +45,7 @@ use crate::config::flags::{self, JoinFlags};
 use crate::config::model::NodeConfig;
 use crate::config::{self, HostDefaults};
 use crate::document::Document;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 
 /// The environment for opening user data.
 pub struct Env<'a> {
@@ -53,7 +54,7 @@ pub struct Env<'a> {
     /// Returns the values of names in templates, such as `ds` and the steps behind it.
     pub names: &'a expression::Names<'a>,
     /// Returns the variables of `envsubst`, by Afterburn's names such as `COREOS_EC2_HOSTNAME`, and texts by
-    /// the names of templates, such as `v1.local_hostname`.
+    /// names of templates, such as `v1.local_hostname`.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// Downloads the content of a pointer's URL. This module checks the digest and the signature.
     pub fetch: &'a dyn Fn(&Pointer) -> Result<Document>,
@@ -76,6 +77,8 @@ pub struct ParsedUserData {
     pub sentinel: Option<String>,
     /// The host name that the user data sets.
     pub hostname: Option<String>,
+    /// Why the host name that it sets is none. It matters only if the node has no name of its own.
+    pub hostname_problem: Option<Failure>,
     /// What it names and nobody followed.
     pub elsewhere: Vec<Elsewhere>,
     /// Notices about ignored parts, without any of their content.

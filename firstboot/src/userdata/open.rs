@@ -273,9 +273,6 @@ impl Parser<'_> {
             .chain(embedded.document.iter().map(Document::bytes))
             .chain(host_config.hostname.iter().map(String::as_bytes));
         texts.into_iter().try_for_each(|text| jinja::check(text, scope.missing)).map_err(doing)?;
-        if host_config.hostname.as_ref().is_some_and(|name| !is_host_name(name)) {
-            return Err(doing(wrong("its host name is none")));
-        }
         self.parsed.documents.extend(embedded.document);
         if let Some(flags) = embedded.flags {
             self.parsed.take_flags(flags).map_err(doing)?;
@@ -283,6 +280,8 @@ impl Parser<'_> {
         self.parsed.files.extend(embedded.files);
         self.parsed.sentinel = embedded.sentinel.or(self.parsed.sentinel.take());
         self.parsed.hostname = host_config.hostname.or(self.parsed.hostname.take());
+        self.parsed.hostname_problem =
+            host_config.hostname_problem.map(doing).or(self.parsed.hostname_problem.take());
         host_config
             .notices
             .into_iter()
@@ -354,14 +353,6 @@ impl Parser<'_> {
             }
         }
     }
-}
-
-/// Whether it is a valid host name (RFC 1123, section 2.1).
-fn is_host_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 fn treatment(part: &Part) -> Option<Treatment> {

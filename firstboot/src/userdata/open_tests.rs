@@ -252,7 +252,8 @@ fn expressions_without_a_value_fail_only_where_they_count() {
     let host_name = format!("## template: jinja\n{}", cloud_config("a").replace("n2", "'{{ v1.x }}'"));
     assert!(opened(host_name.as_bytes()).unwrap_err().message.contains("v1.x"));
     let plain = cloud_config("a").replace("n2", "'canary canary'");
-    assert!(opened(plain.as_bytes()).unwrap_err().message.contains("host name"));
+    let problem = opened(plain.as_bytes()).unwrap().hostname_problem.unwrap();
+    assert!(problem.message.contains("the cloud-config: hostname is no host name"), "{problem}");
 }
 
 #[test]
