@@ -152,6 +152,6 @@ fn is_read(kind: Kind) -> bool {
         | Kind::Zstd
         | Kind::Base64
         | Kind::Ignition => true,
-        Kind::OtherCloudInit | Kind::Script | Kind::Unknown => false,
+        Kind::Include | Kind::Boothook | Kind::OtherCloudInit | Kind::Script | Kind::Unknown => false,
     }
 }

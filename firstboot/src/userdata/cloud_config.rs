@@ -97,7 +97,9 @@ pub fn read(bytes: &[u8], budget: &Budget) -> Result<HostConfig> {
                 .ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"))?,
         );
     }
-    host_config.hostname = hostname(&fields)?;
+    if let Some((field, name)) = hostname(&fields)? {
+        host_config.name_host(field, &name);
+    }
     host_config.notices.extend(count(
         fields.list("bootcmd")?.len(),
         "command of bootcmd is",
@@ -167,15 +169,25 @@ fn read_command(command: &Value) -> Option<Option<Command>> {
     }
 }
 
-/// Like cloud-init's `get_hostname_fqdn`. The caller checks that it is a valid host name.
-fn hostname(fields: &Fields) -> Result<Option<String>> {
+/// The host name, and the field that it comes from: as cloud-init's `get_hostname_fqdn` on Debian, which calls
+/// a host by its first label if nothing else is asked for.
+fn hostname(fields: &Fields) -> Result<Option<(&'static str, String)>> {
     if fields.flag("preserve_hostname")? {
         return Ok(None);
     }
-    let (hostname, fqdn) = (fields.text("hostname")?, fields.text("fqdn")?);
-    let whole = if fields.flag("prefer_fqdn_over_hostname")? { fqdn.or(hostname) } else { None };
-    let short = || hostname.or_else(|| fqdn.and_then(|fqdn| fqdn.split('.').next()));
-    Ok(whole.or_else(short).filter(|name| !name.is_empty()).map(str::to_owned))
+    let name = |field: &'static str| -> Result<_> {
+        Ok(fields.text(field)?.filter(|name| !name.is_empty()).map(|name| (field, name.to_owned())))
+    };
+    let (hostname, fqdn) = (name("hostname")?, name("fqdn")?);
+    if fields.flag("prefer_fqdn_over_hostname")? {
+        return Ok(fqdn.or(hostname));
+    }
+    Ok(match (hostname, fqdn) {
+        (Some(hostname), Some(_)) => Some(hostname),
+        (hostname, fqdn) => hostname
+            .or(fqdn)
+            .map(|(field, name)| (field, name.split('.').next().unwrap_or_default().to_owned())),
+    })
 }
 
 fn not_used(fields: &Fields) -> Option<String> {

@@ -79,7 +79,15 @@ fn what_is_malformed_is_named_by_its_place() {
 fn the_host_name_is_chosen_as_cloud_init_does() {
     for (text, expected) in [
         ("hostname: a", Some("a")),
+        ("hostname: a.b.c", Some("a")),
+        ("hostname: a.b.c.\nprefer_fqdn_over_hostname: true", Some("a.b.c")),
+        ("hostname: a.b\nfqdn: c.d", Some("a.b")),
+        ("hostname: ''\nfqdn: b.c", Some("b")),
         ("fqdn: b.c", Some("b")),
+        (
+            "fqdn: Worker-7.example.internal.\nprefer_fqdn_over_hostname: true",
+            Some("Worker-7.example.internal"),
+        ),
         ("hostname: a\nfqdn: b.c", Some("a")),
         ("hostname: a\nfqdn: b.c\nprefer_fqdn_over_hostname: true", Some("b.c")),
         ("hostname: a\npreserve_hostname: true", None),
@@ -87,6 +95,11 @@ fn the_host_name_is_chosen_as_cloud_init_does() {
     ] {
         assert_eq!(read_text(text).unwrap().hostname.as_deref(), expected, "{text}");
     }
+    let read = read_text("hostname: my_worker_1").unwrap();
+    assert!(
+        read.hostname.is_none()
+            && read.hostname_problem.unwrap().message.contains("hostname is no host name")
+    );
 }
 
 #[test]

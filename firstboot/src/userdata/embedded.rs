@@ -3,11 +3,13 @@
 
 use super::bounds::{Budget, Bytes, append, wrong};
 use super::commands::{self, Command, ParsedCommands};
+use super::elsewhere::Elsewhere;
 use super::files::{ExtraFile, settle};
+use super::host_name;
 use super::kind::{Kind, kind};
 use crate::config::flags::JoinFlags;
 use crate::document::Document;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::paths;
 
 /// The agent's own path for a node config.
@@ -25,6 +27,10 @@ pub struct HostConfig {
     pub(crate) commands: Vec<Command>,
     /// The host name that it sets.
     pub hostname: Option<String>,
+    /// Why the host name that it sets is none.
+    pub(crate) hostname_problem: Option<Failure>,
+    /// Configs that it names and that nobody followed.
+    pub elsewhere: Vec<Elsewhere>,
     /// Ignored parts.
     pub notices: Vec<String>,
 }
@@ -52,6 +58,14 @@ pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Optio
 }
 
 impl HostConfig {
+    /// Sets the host name in `field`.
+    pub(super) fn name_host(&mut self, field: &str, name: &str) {
+        match host_name::checked(field, name) {
+            Ok(name) => self.hostname = Some(name),
+            Err(failure) => self.hostname_problem = Some(failure),
+        }
+    }
+
     /// Extracts the node config, if there is one. `lookup` returns the variables that a command would
     /// replace.
     pub fn find(

@@ -1,5 +1,5 @@
 //! Ignition configs, spec 2 and 3 (<https://coreos.github.io/ignition/specs/>): reads their files, and the
-//! scripts that their units run. Nothing is fetched; a notice names content that is not in the config itself.
+//! scripts that their units run. Configs that lie elsewhere are followed only as far as the caller does.
 
 use ring::digest::{SHA256, SHA512, digest};
 use serde::de::IgnoredAny;
@@ -9,10 +9,13 @@ use zeroize::Zeroizing;
 use super::bounds::{Budget, Bytes, append, text, wrong};
 use super::commands::Command;
 use super::data_url;
+use super::elsewhere::Elsewhere;
 use super::embedded::{HostConfig, count};
 use super::files::{ExtraFile, Owner, content, mode_of};
+use super::pointer::Address;
 use super::tree::{Fields, Tree};
 use super::unpack;
+use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::paths;
 use crate::text::hex;
@@ -37,20 +40,33 @@ const NOT_USED: &[(&str, &str, &str, &str)] = &[
     ("systemd", "units", "systemd unit is", "systemd units are"),
 ];
 
+/// Gets a config that lies elsewhere; `None` if it is not followed.
+pub type Follow<'a> = &'a dyn Fn(&Elsewhere) -> Result<Option<Document>>;
+
 /// Reads an Ignition config.
-pub fn read(bytes: &[u8], budget: &Budget) -> Result<HostConfig> {
+pub fn read(bytes: &[u8], budget: &Budget, follow: Follow) -> Result<HostConfig> {
     let mut host_config = HostConfig { form: "Ignition config", ..HostConfig::default() };
-    read_into(&mut host_config, bytes, budget, NESTING)?;
+    read_into(&mut host_config, bytes, &Reach { budget, follow, nesting: NESTING })?;
     let hostname = host_config
         .files
         .iter()
         .rfind(|file| file.path == paths::HOSTNAME)
         .map(|file| file.content.bytes().trim_ascii().to_vec());
-    host_config.hostname = hostname.and_then(|name| String::from_utf8(name).ok());
+    if let Some(name) = hostname.and_then(|name| String::from_utf8(name).ok()) {
+        host_config.name_host(paths::HOSTNAME, &name);
+    }
     Ok(host_config)
 }
 
-fn read_into(host_config: &mut HostConfig, bytes: &[u8], budget: &Budget, nesting: usize) -> Result<()> {
+/// What reading a config may use.
+struct Reach<'a> {
+    budget: &'a Budget,
+    follow: Follow<'a>,
+    /// How many more levels of configs within configs.
+    nesting: usize,
+}
+
+fn read_into(host_config: &mut HostConfig, bytes: &[u8], reach: &Reach) -> Result<()> {
     let text = text(bytes)?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         wrong(format!("it is not valid JSON: line {} column {}", error.line(), error.column()))
@@ -62,13 +78,13 @@ fn read_into(host_config: &mut HostConfig, bytes: &[u8], budget: &Budget, nestin
     if !version.starts_with("2.") && !version.starts_with("3.") {
         return Err(head.wrong("version", "one of spec 2 or 3"));
     }
-    let replaced = other_configs(host_config, &head, budget, nesting)?;
+    let replaced = other_configs(host_config, &head, reach)?;
     if replaced {
         return Ok(());
     }
     if let Some(storage) = fields.fields("storage")? {
         for file in storage.maps("files")? {
-            host_config.files.extend(read_file(&mut host_config.notices, &file, budget)?);
+            host_config.files.extend(read_file(&mut host_config.notices, &file, reach.budget)?);
         }
     }
     if let Some(systemd) = fields.fields("systemd")? {
@@ -78,26 +94,36 @@ fn read_into(host_config: &mut HostConfig, bytes: &[u8], budget: &Budget, nestin
 }
 
 /// Reads configs that this one extends or is replaced by. Returns true if it is replaced.
-fn other_configs(
-    host_config: &mut HostConfig,
-    head: &Fields,
-    budget: &Budget,
-    nesting: usize,
-) -> Result<bool> {
+fn other_configs(host_config: &mut HostConfig, head: &Fields, reach: &Reach) -> Result<bool> {
     let Some(config) = head.fields("config")? else { return Ok(false) };
     let replace = config.fields("replace")?.filter(|replace| replace.names().next().is_some());
     let replaces = replace.is_some();
     // Spec 2 calls it append, spec 3 merge.
     let before = [config.maps("merge")?, config.maps("append")?];
     for other in replace.into_iter().chain(before.into_iter().flatten()) {
-        match resource(&other, budget)? {
-            Some(_) if nesting == 0 => return Err(wrong("its configs are nested too deeply")),
-            Some(bytes) => read_into(host_config, &bytes, budget, nesting - 1)
-                .map_err(|failure| failure.doing(other.place()))?,
-            None => host_config.notices.push(format!("{} is elsewhere and is not fetched", other.place())),
-        }
+        other_config(host_config, &other, reach).map_err(|failure| failure.doing(other.place()))?;
     }
     Ok(replaces)
+}
+
+fn other_config(host_config: &mut HostConfig, other: &Fields, reach: &Reach) -> Result<()> {
+    let bytes = match resource(other, reach.budget)? {
+        Some(bytes) => bytes,
+        None => {
+            let url = Address::new(other.text("source")?.unwrap_or_default());
+            let elsewhere = Elsewhere::Ignition { place: other.place().to_owned(), url };
+            let Some(document) = (reach.follow)(&elsewhere)? else {
+                host_config.elsewhere.push(elsewhere);
+                return Ok(());
+            };
+            reach.budget.take(document.bytes().len())?;
+            unpacked(other, Zeroizing::new(document.bytes().to_vec()), reach.budget)?
+        }
+    };
+    if reach.nesting == 0 {
+        return Err(wrong("configs are nested too deeply"));
+    }
+    read_into(host_config, &bytes, &Reach { nesting: reach.nesting - 1, ..*reach })
 }
 
 /// The content of a resource; `None` if it is not in the config.
@@ -109,14 +135,18 @@ fn resource(resource: &Fields, budget: &Budget) -> Result<Option<Bytes>> {
     if !data_url::is_data(source) {
         return Ok(None);
     }
-    let bytes = data_url::decode(source, budget)?;
+    unpacked(resource, data_url::decode(source, budget)?, budget).map(Some)
+}
+
+/// The content of a resource after its compression is undone and its digest is compared.
+fn unpacked(resource: &Fields, bytes: Bytes, budget: &Budget) -> Result<Bytes> {
     let bytes = match resource.text("compression")?.unwrap_or_default() {
         "" => bytes,
         "gzip" => unpack::gzip(&bytes, budget)?,
         _ => return Err(resource.wrong("compression", "gzip")),
     };
     verify(resource, &bytes)?;
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// The digest covers the unpacked content.

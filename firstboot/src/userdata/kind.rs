@@ -10,7 +10,7 @@ use super::unpack;
 const GROUPS: &[&str] = &["kubeadm.k8s.io/", "firstboot.kiln/", "kubelet.config.k8s.io/"];
 /// The first lines of cloud-init's forms that the agent does not read
 /// (<https://cloudinit.readthedocs.io/en/latest/explanation/format.html>).
-const OTHERS: &[&str] = &["#cloud-", "#include", "#part-handler", "#upstart-job", "## template:"];
+const OTHERS: &[&str] = &["#cloud-", "#part-handler", "#upstart-job", "## template:"];
 /// A multipart message must be recognisable within this many bytes, as in cloud-init.
 const HEADERS: usize = 4096;
 /// The limit for nested base64.
@@ -25,6 +25,10 @@ pub enum Kind {
     CloudConfig,
     /// `## template: jinja`
     Template,
+    /// `#include`: URLs of user data.
+    Include,
+    /// `#cloud-boothook`: a script.
+    Boothook,
     /// Another format of cloud-init.
     OtherCloudInit,
     /// A script or program.
@@ -50,6 +54,8 @@ impl Kind {
             Self::NodeConfig => "a node config",
             Self::CloudConfig => "a cloud-config",
             Self::Template => "a template",
+            Self::Include => "an #include",
+            Self::Boothook => "a boothook",
             Self::OtherCloudInit => "for cloud-init alone",
             Self::Script => "a script",
             Self::Multipart => "a multipart message",
@@ -82,6 +88,8 @@ fn within(bytes: &[u8], layers: usize) -> Kind {
         _ if starts("#!") => Kind::Script,
         _ if is_template(text) => Kind::Template,
         _ if starts("#cloud-config") && text.get(13).is_none_or(|byte| *byte != b'-') => Kind::CloudConfig,
+        _ if starts("#include") => Kind::Include,
+        _ if starts("#cloud-boothook") => Kind::Boothook,
         _ if OTHERS.iter().any(|start| starts(start)) => Kind::OtherCloudInit,
         _ if is_message(text) => Kind::Multipart,
         [b'{', ..] if is_ignition(text) => Kind::Ignition,
@@ -167,8 +175,8 @@ mod tests {
             (b"#cloud-config\nwrite_files:\n- content: apiVersion kubeadm.k8s.io/\n", Kind::CloudConfig),
             (b"\xef\xbb\xbf\r\n#Cloud-Config", Kind::CloudConfig),
             (b"#cloud-config-archive\n- a", Kind::OtherCloudInit),
-            (b"#cloud-boothook\n", Kind::OtherCloudInit),
-            (b"#include\nhttps://a/kubeadm.k8s.io/apiVersion", Kind::OtherCloudInit),
+            (b"#cloud-boothook\n", Kind::Boothook),
+            (b"#include\nhttps://a/kubeadm.k8s.io/apiVersion", Kind::Include),
             (b"## template: jinja\n#cloud-config\n", Kind::Template),
             (b"##Template:Jinja\r\n#cloud-config\n", Kind::Template),
             (b"## template: mako\n#cloud-config\n", Kind::OtherCloudInit),

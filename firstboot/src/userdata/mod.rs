@@ -13,11 +13,14 @@
 //! error.
 
 pub mod bounds;
-pub mod embedded;
 pub mod cloud_config;
 pub mod commands;
 pub mod data_url;
+pub mod elsewhere;
+pub mod embedded;
+pub mod expression;
 pub mod files;
+pub mod host_name;
 pub mod ignition;
 pub mod jinja;
 pub mod kind;
@@ -30,6 +33,7 @@ pub mod signature;
 pub mod tree;
 pub mod unpack;
 
+pub use self::elsewhere::Elsewhere;
 pub use self::files::{ExtraFile, Owner};
 pub use self::kind::{Kind, kind};
 pub use self::merge::merge;
@@ -41,17 +45,22 @@ use crate::config::flags::{self, JoinFlags};
 use crate::config::model::NodeConfig;
 use crate::config::{self, HostDefaults};
 use crate::document::Document;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 
 /// The environment for opening user data.
 pub struct Env<'a> {
     /// Which signers are trusted.
     pub trust: &'a Trust,
-    /// Returns the variables of a template, by cloud-init's names such as `ds.meta_data.local_hostname`,
-    /// `v1.region`, `instance_id`, and those of `envsubst`, by names such as `COREOS_EC2_HOSTNAME`.
+    /// Returns the values of names in templates, such as `ds` and the steps behind it.
+    pub names: &'a expression::Names<'a>,
+    /// Returns the variables of `envsubst`, by Afterburn's names such as `COREOS_EC2_HOSTNAME`, and texts by
+    /// names of templates, such as `v1.local_hostname`.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// Downloads the content of a pointer's URL. This module checks the digest and the signature.
     pub fetch: &'a dyn Fn(&Pointer) -> Result<Document>,
+    /// Gets user data that lies elsewhere, or `None` if this machine does not follow it. It is not asked if an
+    /// image accepts only signed user data: nothing verifies what it gives.
+    pub follow: &'a dyn Fn(&Elsewhere) -> Result<Option<Document>>,
 }
 
 /// Parsed user data. If documents and flags are empty, it is not for firstboot.
@@ -68,6 +77,10 @@ pub struct ParsedUserData {
     pub sentinel: Option<String>,
     /// The host name that the user data sets.
     pub hostname: Option<String>,
+    /// Why the host name that it sets is none. It matters only if the node has no name of its own.
+    pub hostname_problem: Option<Failure>,
+    /// What it names and nobody followed.
+    pub elsewhere: Vec<Elsewhere>,
     /// Notices about ignored parts, without any of their content.
     pub notices: Vec<String>,
     /// The ids of the keys that signed the accepted parts.
@@ -89,10 +102,11 @@ impl ParsedUserData {
         Ok(())
     }
 
-    /// Makes the node config of all documents and flags, if there is one. Takes the documents.
+    /// Makes the node config of all documents and flags, if there is one. Takes the documents. It is an error
+    /// if there is none because it lies elsewhere.
     pub fn node_config(&mut self, host: &HostDefaults) -> Result<Option<NodeConfig>> {
         if !self.has_config() {
-            return Ok(None);
+            return self.elsewhere.first().map_or(Ok(None), |elsewhere| Err(elsewhere.refusal()));
         }
         let documents = std::mem::take(&mut self.documents);
         let merged = if documents.is_empty() { None } else { Some(merge(documents)?) };

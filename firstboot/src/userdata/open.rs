@@ -1,6 +1,7 @@
 //! Opens one level of packing after another until there are node configs.
 
 use super::bounds::{Budget, text, wrong};
+use super::elsewhere::{self, Elsewhere};
 use super::embedded::HostConfig;
 use super::files::{content, settle};
 use super::kind::{Kind, kind};
@@ -81,6 +82,9 @@ const TYPES: &[(&str, Treatment)] = &[
     ("application/json", Treatment::NodeConfig),
     ("text/cloud-config", Treatment::CloudConfig),
     ("text/jinja2", Treatment::Open),
+    ("text/cloud-boothook", Treatment::Open),
+    ("text/x-include-url", Treatment::Open),
+    ("text/x-include-once-url", Treatment::Open),
     ("application/vnd.coreos.ignition+json", Treatment::Ignition),
     ("text/plain", Treatment::Open),
     ("text/x-not-multipart", Treatment::Open),
@@ -89,6 +93,17 @@ const TYPES: &[(&str, Treatment)] = &[
     ("application/x-gzip", Treatment::Open),
     ("application/zstd", Treatment::Open),
 ];
+
+impl Env<'_> {
+    /// Gets what lies elsewhere. Nobody signed it, so an image that requires signatures does not want it.
+    fn reach(&self, elsewhere: &Elsewhere) -> Result<Option<Document>> {
+        if *self.trust == Trust::Any { (self.follow)(elsewhere) } else { Ok(None) }
+    }
+}
+
+fn document(bytes: &[u8]) -> Result<Document> {
+    content(zeroize::Zeroizing::new(bytes.to_vec()))
+}
 
 struct Parser<'a> {
     env: &'a Env<'a>,
@@ -111,6 +126,11 @@ impl Parser<'_> {
             Kind::CloudConfig => return self.cloud_config(bytes, scope),
             Kind::Ignition => return self.ignition(bytes, scope),
             Kind::NodeConfig => return self.node_config(bytes, scope),
+            Kind::Boothook => return self.elsewhere(Elsewhere::Boothook(document(bytes)?), scope),
+            Kind::Include => {
+                return elsewhere::included(text(bytes)?)
+                    .try_for_each(|url| self.elsewhere(Elsewhere::Include(url), scope));
+            }
             kind @ (Kind::OtherCloudInit | Kind::Script | Kind::Unknown) => {
                 self.notice(format!("what is {} is ignored", kind.word()));
                 return Ok(());
@@ -149,7 +169,7 @@ impl Parser<'_> {
 
     fn template(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
         self.require_signature(scope)?;
-        let rendered = jinja::render(text(bytes)?.trim_start(), self.env.lookup, &self.budget)?;
+        let rendered = jinja::render(text(bytes)?.trim_start(), self.env.names, &self.budget)?;
         self.data(&rendered.text, Scope { missing: &rendered.missing, ..scope.deeper()? })
     }
 
@@ -160,7 +180,15 @@ impl Parser<'_> {
         }
         self.require_signature(scope)?;
         self.budget.take(bytes.len())?;
-        self.parsed.documents.push(content(zeroize::Zeroizing::new(bytes.to_vec()))?);
+        self.parsed.documents.push(document(bytes)?);
+        Ok(())
+    }
+
+    fn count_pointer(&mut self) -> Result<()> {
+        self.pointers += 1;
+        if self.pointers > POINTERS {
+            return Err(wrong(format!("there are more than {POINTERS} ConfigPointers or other references")));
+        }
         Ok(())
     }
 
@@ -169,10 +197,7 @@ impl Parser<'_> {
             return Err(wrong("what a ConfigPointer names is another ConfigPointer")
                 .help("point to the user-data itself"));
         }
-        self.pointers += 1;
-        if self.pointers > POINTERS {
-            return Err(wrong(format!("there are more than {POINTERS} ConfigPointers")));
-        }
+        self.count_pointer()?;
         // Without a key, a signature cannot be verified.
         let tells = pointer.has_digest() || (pointer.signature.is_some() && *self.env.trust != Trust::Any);
         if !tells {
@@ -202,6 +227,19 @@ impl Parser<'_> {
         self.data(document.bytes(), scope).map_err(doing)
     }
 
+    /// Follows what lies elsewhere, or notes that it does.
+    fn elsewhere(&mut self, elsewhere: Elsewhere, scope: Scope) -> Result<()> {
+        let doing = |failure: Failure| failure.doing(elsewhere.describe());
+        if let Some(document) = self.env.reach(&elsewhere).map_err(doing)? {
+            self.count_pointer()?;
+            let scope = Scope { is_fetched: true, missing: &[], ..scope.deeper()? };
+            return self.data(document.bytes(), scope).map_err(doing);
+        }
+        self.notice(format!("{} and is not followed", elsewhere.describe()));
+        self.parsed.elsewhere.push(elsewhere);
+        Ok(())
+    }
+
     fn cloud_config(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
         let host_config =
             cloud_config::read(bytes, &self.budget).map_err(|failure| failure.doing("the cloud-config"))?;
@@ -209,15 +247,20 @@ impl Parser<'_> {
     }
 
     fn ignition(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
-        let host_config =
-            ignition::read(bytes, &self.budget).map_err(|failure| failure.doing("the Ignition config"))?;
+        let host_config = ignition::read(bytes, &self.budget, &|elsewhere| self.env.reach(elsewhere))
+            .map_err(|failure| failure.doing("the Ignition config"))?;
         self.host_config(host_config, scope)
     }
 
     fn host_config(&mut self, mut host_config: HostConfig, scope: Scope) -> Result<()> {
         let form = host_config.form;
         let doing = |failure: Failure| failure.doing(format!("the {form}"));
-        let Some(embedded) = host_config.find(self.env.lookup, &self.budget).map_err(doing)? else {
+        let found = host_config.find(self.env.lookup, &self.budget).map_err(doing)?;
+        for elsewhere in std::mem::take(&mut host_config.elsewhere) {
+            self.notice(format!("{form}: {} and is not followed", elsewhere.describe()));
+            self.parsed.elsewhere.push(elsewhere);
+        }
+        let Some(embedded) = found else {
             self.notice(format!("the {form} carries no node config and is ignored"));
             return Ok(());
         };
@@ -230,9 +273,6 @@ impl Parser<'_> {
             .chain(embedded.document.iter().map(Document::bytes))
             .chain(host_config.hostname.iter().map(String::as_bytes));
         texts.into_iter().try_for_each(|text| jinja::check(text, scope.missing)).map_err(doing)?;
-        if host_config.hostname.as_ref().is_some_and(|name| !is_host_name(name)) {
-            return Err(doing(wrong("its host name is none")));
-        }
         self.parsed.documents.extend(embedded.document);
         if let Some(flags) = embedded.flags {
             self.parsed.take_flags(flags).map_err(doing)?;
@@ -240,6 +280,8 @@ impl Parser<'_> {
         self.parsed.files.extend(embedded.files);
         self.parsed.sentinel = embedded.sentinel.or(self.parsed.sentinel.take());
         self.parsed.hostname = host_config.hostname.or(self.parsed.hostname.take());
+        self.parsed.hostname_problem =
+            host_config.hostname_problem.map(doing).or(self.parsed.hostname_problem.take());
         host_config
             .notices
             .into_iter()
@@ -311,14 +353,6 @@ impl Parser<'_> {
             }
         }
     }
-}
-
-/// Whether it is a valid host name (RFC 1123, section 2.1).
-fn is_host_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 fn treatment(part: &Part) -> Option<Treatment> {

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::config::HostDefaults;
 use crate::error::ErrorKind;
+use crate::instance_data::{Found, Step, walk};
 use contract::public_key::PublicKey;
 
 const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken: {token: canary.canarycanarycana, apiServerEndpoint: \"a:1\", unsafeSkipCAVerification: true}\n";
@@ -42,8 +43,11 @@ fn open_with(
         *asked.borrow_mut() += 1;
         Ok(Document::new(Zeroizing::new(served.to_vec())).unwrap())
     };
-    let lookup = |name: &str| (name == "v1.local_hostname").then(|| "n1".to_owned());
-    let opened = open(bytes, signature, &Env { trust, lookup: &lookup, fetch: &fetch });
+    let known = serde_json::json!({"v1": {"local_hostname": "n1"}});
+    let names =
+        |root: &str, steps: &[Step]| Ok(walk(&known, &[&[Step::Item(root.to_owned())], steps].concat()));
+    let env = Env { trust, names: &names, lookup: &|_| None, fetch: &fetch, follow: &|_| Ok(None) };
+    let opened = open(bytes, signature, &env);
     if let Ok(opened) = &opened {
         assert!(!format!("{opened:?}").contains("canary"), "{opened:?}");
     }
@@ -130,7 +134,7 @@ fn wrappings_come_off_whatever_their_order() {
 fn content_for_others_gets_a_notice() {
     for (text, notice) in [
         ("#!/bin/sh\nkubeadm join canary".to_owned(), "what is a script is ignored"),
-        ("#include\nhttps://canary".to_owned(), "what is for cloud-init alone is ignored"),
+        ("#part-handler\ncanary".to_owned(), "what is for cloud-init alone is ignored"),
         ("canary".to_owned(), "what is of a kind that is not known is ignored"),
         (
             "#cloud-config\npackages: [canary]".to_owned(),
@@ -248,7 +252,8 @@ fn expressions_without_a_value_fail_only_where_they_count() {
     let host_name = format!("## template: jinja\n{}", cloud_config("a").replace("n2", "'{{ v1.x }}'"));
     assert!(opened(host_name.as_bytes()).unwrap_err().message.contains("v1.x"));
     let plain = cloud_config("a").replace("n2", "'canary canary'");
-    assert!(opened(plain.as_bytes()).unwrap_err().message.contains("host name"));
+    let problem = opened(plain.as_bytes()).unwrap().hostname_problem.unwrap();
+    assert!(problem.message.contains("the cloud-config: hostname is no host name"), "{problem}");
 }
 
 #[test]
@@ -286,6 +291,45 @@ fn pointers_are_followed_once_and_verified() {
             (found, _) => panic!("{text}: {found:?}"),
         }
     }
+}
+
+/// Opens user data on a machine that follows one kind of reference, and gives JOIN for it.
+fn followed(bytes: &[u8], trust: &Trust, gives: &[u8]) -> Result<ParsedUserData> {
+    let fetch = |_: &Pointer| Err(wrong("no pointer was expected"));
+    let follow = |_: &Elsewhere| Ok(Document::new(Zeroizing::new(gives.to_vec())));
+    let names = |_: &str, _: &[Step]| Ok(Found::Missing { is_last: true, known: Vec::new() });
+    open(bytes, None, &Env { trust, names: &names, lookup: &|_| None, fetch: &fetch, follow: &follow })
+}
+
+#[test]
+fn a_config_that_lies_elsewhere_is_an_error_or_followed_and_never_nothing() {
+    let ignition = r#"{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/k","contents":{"source":"data:,apiVersion:%20kubeadm.k8s.io/%0Akind:%20JoinConfiguration"}}]}}"#;
+    let replace = r#"{"ignition":{"version":"3.4.0","config":{"replace":{"source":"https://u:canary@host/x?canary"}}}}"#;
+    let merge = r#"{"ignition":{"version":"3.4.0","config":{"merge":[{"source":"s3://host/canary"}]}}}"#;
+    for (text, gives, expected) in [
+        (replace.to_owned(), ignition, "ignition.config.replace is at https://host,"),
+        (merge.to_owned(), ignition, "ignition.config.merge[0] is at s3://host,"),
+        ("#include\nhttps://host/canary".to_owned(), JOIN, "an #include names https://host,"),
+        ("#cloud-boothook\n#!/bin/sh\ncanary".to_owned(), JOIN, "a boothook is a script,"),
+        (
+            mixed(&[("text/cloud-boothook", "#cloud-boothook\n#!/bin/sh\ncanary")]),
+            JOIN,
+            "a boothook is a script,",
+        ),
+        (mixed(&[("text/x-include-url", "#include\nhttps://host/canary")]), JOIN, "an #include names"),
+    ] {
+        let mut nothing = opened(text.as_bytes()).unwrap();
+        assert_eq!((nothing.has_config(), nothing.elsewhere.len()), (false, 1), "{text}");
+        let failure = nothing.node_config(&HostDefaults { hostname: "h".to_owned() }).unwrap_err();
+        assert!(failure.message.contains(expected) && failure.help.is_some(), "{failure}");
+        assert!(!format!("{failure:?}{:?}", nothing.elsewhere).contains("canary"), "{failure:?}");
+        let found = followed(text.as_bytes(), &Trust::Any, gives.as_bytes()).unwrap();
+        assert_eq!((found.documents.len(), found.elsewhere.len()), (1, 0), "{text}");
+        let unsigned = followed(text.as_bytes(), &trusted(), gives.as_bytes()).unwrap();
+        assert!(!unsigned.has_config(), "an image that requires signatures follows nothing");
+    }
+    let failure = followed(b"#include\nhttps://a", &Trust::Any, b"#include\nhttps://b").unwrap_err();
+    assert!(failure.message.contains("more than 4"), "{failure}");
 }
 
 #[test]

@@ -31,6 +31,11 @@ pub struct Pointer {
 pub struct Address(Zeroizing<String>);
 
 impl Address {
+    /// A URL as it is written.
+    pub fn new(url: &str) -> Self {
+        Self(Zeroizing::new(url.to_owned()))
+    }
+
     /// The whole URL, for the code that fetches it.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -113,7 +118,7 @@ fn fields_of(fields: &Fields) -> Result<Pointer> {
         return Err(wrong("it has neither sha256 nor sha512 nor signature")
             .help("add sha256: and the output of sha256sum"));
     }
-    Ok(Pointer { url: Address(Zeroizing::new(url.to_owned())), signature, digest })
+    Ok(Pointer { url: Address::new(url), signature, digest })
 }
 
 fn hex_of(fields: &Fields, name: &str, digits: usize) -> Result<Option<String>> {

@@ -11,6 +11,7 @@ use crate::evidence::seed::Seed;
 use crate::evidence::smbios;
 use crate::facts::Facts;
 use crate::host::root::Root;
+use crate::instance_data::InstanceData;
 use crate::locations::{url, variables};
 use crate::platforms::{PlatformData, ReadContext};
 
@@ -58,7 +59,8 @@ pub(super) fn read(
         let shown = url::shown(&address);
         let document =
             (context.fetch)(&address).map_err(|failure| failure.doing(format!("getting {shown}")))?;
-        super::facts(document.bytes(), &shown, &mut data.facts)?;
+        let document = super::facts(document.bytes(), &shown, &mut data.facts)?;
+        data.instance_data = InstanceData::new(super::DATA_SOURCE, document);
     } else {
         context.notice("meta-data is not read over plain http: anyone on the way can change it");
     }
