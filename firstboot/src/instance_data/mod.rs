@@ -144,7 +144,7 @@ impl InstanceData {
 
     /// Adds a key to the metadata that cloud-init gives another name or form than the platform.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.meta_data.insert(name.to_owned(), value.into());
+        self.meta_data.insert(name.to_owned(), without_secrets(value.into()));
         self
     }
 
@@ -266,18 +266,21 @@ impl InstanceData {
 }
 
 /// Follows `steps` into `value`.
-pub fn walk(value: &Value, steps: &[Step]) -> Found {
-    let mut value = value.clone();
+pub fn walk(mut value: &Value, steps: &[Step]) -> Found {
     for (index, step) in steps.iter().enumerate() {
-        match step_into(&value, step) {
+        let behind = steps.get(index + 1..).unwrap_or_default();
+        if let Some(character) = character(value, step) {
+            return walk(&character, behind);
+        }
+        match step_into(value, step) {
             Some(next) => value = next,
             None => {
                 let known = value.as_object().map(names).unwrap_or_default();
-                return Found::Missing { is_last: index + 1 == steps.len(), known };
+                return Found::Missing { is_last: behind.is_empty(), known };
             }
         }
     }
-    Found::Value(value)
+    Found::Value(value.clone())
 }
 
 fn walk_fields(fields: &Map<String, Value>, steps: &[Step]) -> Found {
@@ -289,18 +292,21 @@ fn walk_fields(fields: &Map<String, Value>, steps: &[Step]) -> Found {
     }
 }
 
-fn step_into(value: &Value, step: &Step) -> Option<Value> {
+fn step_into<'a>(value: &'a Value, step: &Step) -> Option<&'a Value> {
     match (value, step) {
         (Value::Object(fields), Step::Attribute(key) | Step::Item(key)) if !is_method(step) => {
-            field(fields, key).cloned()
+            field(fields, key)
         }
-        (Value::Array(items), Step::Index(index)) => items.get(position(*index, items.len())?).cloned(),
-        (Value::String(text), Step::Index(index)) => {
-            let at = position(*index, text.chars().count())?;
-            text.chars().nth(at).map(|character| Value::from(character.to_string()))
-        }
+        (Value::Array(items), Step::Index(index)) => items.get(position(*index, items.len())?),
         _ => None,
     }
+}
+
+/// The character at a position of a text.
+fn character(value: &Value, step: &Step) -> Option<Value> {
+    let (Value::String(text), Step::Index(index)) = (value, step) else { return None };
+    let at = position(*index, text.chars().count())?;
+    text.chars().nth(at).map(|character| Value::from(character.to_string()))
 }
 
 /// `.items` is a method of jinja's mappings, `["items"]` is a key.
