@@ -106,6 +106,7 @@ const LANGUAGE: &[&str] = &[
     "ds.meta_data.placement.availability_zone.split('-') | first",
     "ds.meta_data.placement.availability-zone",
     "ds.meta_data[v1.nothing]",
+    "ds.meta_data.network.interfaces.macs[ds.meta_data.mac]['vpc-id']",
     "'x'",
     "\"x\" | upper",
     "7",
@@ -245,7 +246,7 @@ impl Difference {
     }
 }
 
-/// Gives the machine in `root` the distribution and the kernel of this machine, which cloud-init asks for them.
+/// Gives the machine in `root` the distribution and the kernel of this machine, as cloud-init sees them.
 fn add_system(root: &Path) {
     for path in ["etc/os-release", "proc/sys/kernel/osrelease"] {
         std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
