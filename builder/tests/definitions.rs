@@ -213,7 +213,7 @@ fn wrong_sets_are_named_as_they_were_written() {
 }
 
 #[test]
-fn a_version_that_nothing_uses_is_refused_unless_it_is_inherited() {
+fn a_version_that_nothing_uses_is_refused_unless_the_layers_were_chosen_over_it() {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), None);
     let load = |sets: &[&str], name: &str| {
@@ -226,6 +226,7 @@ fn a_version_that_nothing_uses_is_refused_unless_it_is_inherited() {
     let child = "schema = 1\nextends = \"node.toml\"\nruntime = \"crio\"\nlayers = [\"crio\", \"kubelet\"]\n";
     fs::write(root.path().join("images/child.toml"), child).unwrap();
     load(&[], "child.toml").unwrap();
+    load(&["runtime=crio", "layers=[\"crio\", \"kubelet\"]"], "node.toml").unwrap();
     assert!(load(&["versions.containerd=1.7.24"], "child.toml").is_err());
 }
 

@@ -70,3 +70,18 @@ fn an_image_says_at_once_what_is_built() {
     let call = called(cargo.path());
     assert!(call.starts_with("cargo build ") && !call.contains("quiet"), "{call}");
 }
+
+#[test]
+fn advisories_are_checked_where_their_list_can_be_fetched_and_counted_elsewhere() {
+    for (fetched, count) in [(0, 0), (1, 1)] {
+        let programs =
+            stand_ins(&format!("case \"$*\" in *'fetch db'*) exit {fetched} ;; esac"), &["cargo", "python3"]);
+        let target = tempfile::tempdir().unwrap();
+        let path = format!("{}:/usr/bin:/bin", programs.path().display());
+        let output = tool("check").env("PATH", path).env("CARGO_TARGET_DIR", target.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let checked = called(programs.path()).lines().filter(|line| line.ends_with("advisories")).count();
+        let noted = fs::read_to_string(target.path().join("not-run")).unwrap_or_default();
+        assert_eq!((checked > 0, noted.lines().count()), (fetched == 0, count), "{noted}");
+    }
+}

@@ -4,7 +4,6 @@ use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::Evidence;
 use crate::facts::Facts;
-use crate::host::machine;
 use crate::host::root::Root;
 use crate::instance_data::InstanceData;
 use crate::locations::{self, LocationContext};
@@ -84,7 +83,7 @@ pub fn gather_at(
         metadata.instance_data = data.instance_data;
         metadata.user_data = data.user_data.filter(|_| counts(name)).map(|user_data| (name, user_data));
     }
-    metadata.instance_data.complete(&metadata.facts, machine::own_hostname(root));
+    metadata.instance_data.complete(&metadata.facts, root);
     if let Some(named) = named {
         let beaten = metadata.user_data.replace(named);
         if let Some((source, _)) = beaten {

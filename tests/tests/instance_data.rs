@@ -62,6 +62,10 @@ const COMMON: &[&str] = &[
     "v1.cloud_id",
     "v1.platform",
     "v1.machine",
+    "v1.distro",
+    "v1.distro_version",
+    "v1.distro_release",
+    "v1.kernel_release",
     "v1.nothing",
     "nothing",
 ];
@@ -102,6 +106,7 @@ const LANGUAGE: &[&str] = &[
     "ds.meta_data.placement.availability_zone.split('-') | first",
     "ds.meta_data.placement.availability-zone",
     "ds.meta_data[v1.nothing]",
+    "ds.meta_data.network.interfaces.macs[ds.meta_data.mac]['vpc-id']",
     "'x'",
     "\"x\" | upper",
     "7",
@@ -241,8 +246,17 @@ impl Difference {
     }
 }
 
+/// Gives the machine in `root` the distribution and the kernel of this machine, as cloud-init sees them.
+fn add_system(root: &Path) {
+    for path in ["etc/os-release", "proc/sys/kernel/osrelease"] {
+        std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        std::fs::write(root.join(path), std::fs::read(Path::new("/").join(path)).unwrap()).unwrap();
+    }
+}
+
 /// Compares all expressions on the machine in `root`; returns how many they are, and the differences.
 fn compare(platform: &'static str, root: &Path, expressions: &[&str]) -> (usize, Vec<Difference>) {
+    add_system(root);
     let no_fetch = |url: &str| panic!("nothing names {url}");
     let found = metadata::gather(&Root::at(root), &TrustPolicy::default(), &no_fetch)
         .unwrap_or_else(|failure| panic!("{platform}: {failure}"));

@@ -182,10 +182,12 @@ impl Resolver<'_> {
         Ok(variables)
     }
 
-    /// A key that nothing uses is misspelled, unless it is inherited: this image may leave out its layer.
+    /// A key that nothing uses is misspelled, unless the layers were chosen over it: these may leave out the
+    /// one that it is for.
     fn check_versions(&self, layers: &[Layer]) -> Result<()> {
         let used = mentioned::variables(&self.composed.file, layers);
-        let unused = |key: &&String| !used.contains(*key) && self.is_own(&at!["versions", key.as_str()]);
+        let unused =
+            |key: &&String| !used.contains(*key) && self.is_of_these_layers(&at!["versions", key.as_str()]);
         let Some(key) = self.composed.file.versions.keys().find(unused) else { return Ok(()) };
         let message = format!("nothing in this image uses ${{{key}}}");
         let used = used.iter().map(String::as_str).filter(|name| !FIXED.contains(name));
@@ -194,11 +196,12 @@ impl Resolver<'_> {
             .help(suggestion(key, used.collect::<Vec<_>>())))
     }
 
-    /// Whether the user's own definition or command line has a value at `path`.
-    fn is_own(&self, path: &[Step]) -> bool {
+    /// Whether the text that lists the layers has a value at `path`, or one that goes before it.
+    fn is_of_these_layers(&self, path: &[Step]) -> bool {
         let sources = &self.composed.sources;
-        let count = sources.iter().take_while(|source| source.is_set()).count() + 1;
-        sources.iter().take(count).any(|source| source.has(path))
+        let set = sources.iter().take_while(|source| source.is_set()).count();
+        let lists = sources.iter().position(|source| source.has(&at!["layers"])).map_or(0, |index| index + 1);
+        sources.iter().take(set.max(lists)).any(|source| source.has(path))
     }
 
     fn read_layers(&self) -> Result<Vec<Layer>> {

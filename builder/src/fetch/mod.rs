@@ -196,8 +196,8 @@ impl<'a> Fetcher<'a> {
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a download ended without a result"))
     }
 
-    /// Fetches a checksum file of at most `limit` bytes. It does not enter the store. The lock will trust what
-    /// it says, so places are passed over that nobody vouches for, unless the options allow them.
+    /// Fetches a checksum file of at most `limit` bytes. It does not enter the store. The lock will trust
+    /// what it says, so places are passed over that nobody vouches for, unless the options allow them.
     ///
     /// # Errors
     /// [`ErrorKind::Lock`] if all places are such; else the failures of all places.

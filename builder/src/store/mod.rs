@@ -8,8 +8,8 @@
 //! scratch/                  unfinished work ([`crate::scratch`])
 //! ```
 //!
-//! Everything gets its final name by rename, after it was verified and flushed. Nothing is used on the strength
-//! of its name: a process hashes each file of the store before it uses it for the first time.
+//! Everything gets its final name by rename, after it was verified and flushed. Nothing is used on the
+//! strength of its name: a process hashes each file of the store before it uses it for the first time.
 
 mod key;
 
@@ -186,8 +186,8 @@ impl Store {
         if folder.is_dir() { kept(&folder, name).map(Some) } else { Ok(None) }
     }
 
-    /// The file `name` of `key`. If it does not exist, `build` writes it to the path that it is given and says
-    /// what it has written. The file gets its final name once it is complete and on the disk. Concurrent
+    /// The file `name` of `key`. If it does not exist, `build` writes it to the path that it is given and
+    /// says what it has written. The file gets its final name once it is complete and on the disk. Concurrent
     /// builds of one key wait for each other.
     ///
     /// # Errors

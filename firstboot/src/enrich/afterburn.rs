@@ -241,12 +241,15 @@ const ROWS: &[Row] = &[
             ("REGION_CODE", Fact("region")),
         ],
     ),
-    // Set by the user's own units; templates for vSphere take the host name of the platform for it.
+    // Set by units in the user data: templates for vSphere and Proxmox have them filled from the platform's
+    // metadata.
     Row(
         &[],
         &["CUSTOM"],
         &[
             ("HOSTNAME", Fact("hostname")),
+            ("INSTANCE_ID", Fact("instance-id")),
+            ("PROVIDER_ID", Fact("provider-id")),
             ("PUBLIC_IPV4", Ip(PUBLIC, 4)),
             ("PRIVATE_IPV4", Ip(PRIVATE, 4)),
             ("PUBLIC_IPV6", Ip(PUBLIC, 6)),
@@ -341,6 +344,7 @@ mod tests {
             (&openstack, &openstack_data, "AFTERBURN_OPENSTACK_IPV4_LOCAL", None),
             (&openstack, &openstack_data, "COREOS_CUSTOM_HOSTNAME", Some("n1.novalocal")),
             (&openstack, &openstack_data, "COREOS_CUSTOM_PUBLIC_IPV4", Some("203.0.113.1")),
+            (&openstack, &openstack_data, "COREOS_CUSTOM_INSTANCE_ID", Some("u-1")),
             (&openstack, &openstack_data, "COREOS_EC2_HOSTNAME", None),
             (&openstack, &openstack_data, "COREOS_OPENSTACK_HOST", None),
             (&openstack, &openstack_data, "OPENSTACK_HOSTNAME", None),
@@ -362,6 +366,21 @@ mod tests {
             assert!(!variables.is_empty());
             for name in *platforms {
                 assert!(crate::platforms::ALL.iter().any(|platform| platform.name == *name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_has_every_variable() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/userdata.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for Row(_, prefixes, variables) in ROWS {
+            let begin = format!("| `{}_`", prefixes[0]);
+            let line =
+                page.lines().find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("{begin}"));
+            for (name, _) in *variables {
+                let number = if name.ends_with('_') { "N" } else { "" };
+                assert!(line.contains(&format!("`{name}{number}`")), "{begin}: {name}");
             }
         }
     }

@@ -22,6 +22,7 @@ use self::folder::Folder;
 pub(crate) use self::folder::is_plain_name;
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::host::root::Root;
 use crate::net::service::Service;
 use crate::secret::wipe;
 
@@ -144,7 +145,7 @@ impl InstanceData {
 
     /// Adds a key to the metadata that cloud-init gives another name or form than the platform.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.meta_data.insert(name.to_owned(), value.into());
+        self.meta_data.insert(name.to_owned(), without_secrets(value.into()));
         self
     }
 
@@ -168,9 +169,9 @@ impl InstanceData {
         self
     }
 
-    /// Adds the standard names. `own_hostname` is the host's own name, which counts if the platform has none.
-    pub fn complete(&mut self, facts: &Facts, own_hostname: Option<String>) {
-        for (name, value) in standard::names(self.source, &self.meta_data, facts, own_hostname) {
+    /// Adds the standard names: what the facts and the machine's files in `root` say.
+    pub fn complete(&mut self, facts: &Facts, root: &Root) {
+        for (name, value) in standard::names(self.source, &self.meta_data, facts, root) {
             self.v1.entry(name).or_insert(value);
         }
         for (name, hyphenated) in standard::HYPHENATED {
@@ -266,18 +267,21 @@ impl InstanceData {
 }
 
 /// Follows `steps` into `value`.
-pub fn walk(value: &Value, steps: &[Step]) -> Found {
-    let mut value = value.clone();
+pub fn walk(mut value: &Value, steps: &[Step]) -> Found {
     for (index, step) in steps.iter().enumerate() {
-        match step_into(&value, step) {
+        let behind = steps.get(index + 1..).unwrap_or_default();
+        if let Some(character) = character(value, step) {
+            return walk(&character, behind);
+        }
+        match step_into(value, step) {
             Some(next) => value = next,
             None => {
                 let known = value.as_object().map(names).unwrap_or_default();
-                return Found::Missing { is_last: index + 1 == steps.len(), known };
+                return Found::Missing { is_last: behind.is_empty(), known };
             }
         }
     }
-    Found::Value(value)
+    Found::Value(value.clone())
 }
 
 fn walk_fields(fields: &Map<String, Value>, steps: &[Step]) -> Found {
@@ -289,18 +293,21 @@ fn walk_fields(fields: &Map<String, Value>, steps: &[Step]) -> Found {
     }
 }
 
-fn step_into(value: &Value, step: &Step) -> Option<Value> {
+fn step_into<'a>(value: &'a Value, step: &Step) -> Option<&'a Value> {
     match (value, step) {
         (Value::Object(fields), Step::Attribute(key) | Step::Item(key)) if !is_method(step) => {
-            field(fields, key).cloned()
+            field(fields, key)
         }
-        (Value::Array(items), Step::Index(index)) => items.get(position(*index, items.len())?).cloned(),
-        (Value::String(text), Step::Index(index)) => {
-            let at = position(*index, text.chars().count())?;
-            text.chars().nth(at).map(|character| Value::from(character.to_string()))
-        }
+        (Value::Array(items), Step::Index(index)) => items.get(position(*index, items.len())?),
         _ => None,
     }
+}
+
+/// The character at a position of a text.
+fn character(value: &Value, step: &Step) -> Option<Value> {
+    let (Value::String(text), Step::Index(index)) = (value, step) else { return None };
+    let at = position(*index, text.chars().count())?;
+    text.chars().nth(at).map(|character| Value::from(character.to_string()))
 }
 
 /// `.items` is a method of jinja's mappings, `["items"]` is a key.

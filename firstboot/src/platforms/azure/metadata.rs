@@ -66,12 +66,9 @@ fn instance_data(instance: &[u8], source: &str) -> Result<InstanceData> {
     let instance = Json::parse(instance, source)?.into_value();
     let field = |path: &str| instance.pointer(path).cloned().unwrap_or_default();
     let (zone, region) = (field("/compute/platformFaultDomain"), field("/compute/location"));
-    let document = json!({
-        "instance-id": field("/compute/vmId"),
-        "local-hostname": field("/compute/osProfile/computerName"),
-        "imds": instance,
-    });
+    let document = json!({ "instance-id": field("/compute/vmId"), "local-hostname": field("/compute/osProfile/computerName") });
     Ok(InstanceData::new("azure", document)
+        .with("imds", instance)
         .standard("availability_zone", zone)
         .standard("region", region))
 }

@@ -34,22 +34,21 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     facts(&tree, &mut data.facts)?;
     data.user_data = user_data(&tree)?;
-    data.instance_data = instance_data(&data.facts, &tree.into_value());
+    data.instance_data = instance_data(&data.facts, tree.into_value());
     Ok(data)
 }
 
 /// As cloud-init's data source has it: a few facts, and the attributes of the instance and the project.
-fn instance_data(facts: &Facts, tree: &Value) -> InstanceData {
-    let attributes =
-        |of: &str| tree.get(of).and_then(|part| part.get("attributes")).cloned().unwrap_or_default();
+fn instance_data(facts: &Facts, mut tree: Value) -> InstanceData {
+    let mut attributes = |path: &str| tree.pointer_mut(path).map(Value::take).unwrap_or_default();
     let document = json!({
         "instance-id": facts.text("instance-id"),
         "availability-zone": facts.text("zone"),
         "local-hostname": facts.text("hostname"),
-        "instance-data": attributes("instance"),
-        "project-data": attributes("project"),
     });
     InstanceData::new("gce", document)
+        .with("instance-data", attributes("/instance/attributes"))
+        .with("project-data", attributes("/project/attributes"))
 }
 
 /// Adds the facts of the tree, and checks the user data in it.

@@ -47,17 +47,22 @@ pub(super) const PLATFORM: Platform = Platform {
 
 pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
-    if let Some((seed, named_by)) = named(context.evidence) {
-        seed::facts(&seed, named_by, &mut data.facts);
-        if let Some(url) = seed.url {
-            seed::read(context, &url, named_by, &mut data)?;
-            return Ok(data);
+    let named = named(context.evidence);
+    if let Some((seed, named_by)) = &named {
+        seed::facts(seed, named_by, &mut data.facts);
+    }
+    match &named {
+        Some((Seed { url: Some(url), .. }, named_by)) => seed::read(context, url, named_by, &mut data)?,
+        _ => {
+            let found = local(context)?;
+            data.facts.merge(found.facts);
+            data.user_data = found.user_data;
+            data.instance_data = found.instance_data;
         }
     }
-    let found = local(context)?;
-    data.facts.merge(found.facts);
-    data.user_data = found.user_data;
-    data.instance_data = found.instance_data;
+    if let Some((seed, _)) = named {
+        data.instance_data = seed::over(&seed, data.instance_data);
+    }
     Ok(data)
 }
 
@@ -88,7 +93,10 @@ pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<Platfo
 
 /// The data in `folder`, shown as `name`, and the names of files there that are not used.
 fn read_folder(folder: &Path, name: &str) -> Result<(PlatformData, Vec<&'static str>)> {
-    let mut data = PlatformData::default();
+    let mut data = PlatformData {
+        instance_data: InstanceData::new(DATA_SOURCE, Value::Null),
+        ..PlatformData::default()
+    };
     if let Some(bytes) = Document::read_file(&folder.join("meta-data"))? {
         let document = facts(bytes.bytes(), &format!("{name}: meta-data"), &mut data.facts)?;
         data.instance_data = InstanceData::new(DATA_SOURCE, document);

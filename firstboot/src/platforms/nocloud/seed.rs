@@ -42,6 +42,15 @@ pub(super) fn facts(seed: &Seed, source: &str, facts: &mut Facts) {
     facts.hostname.add_some(seed.hostname.clone(), source);
 }
 
+/// Puts the values in the word itself over those of the seed's meta-data, as cloud-init does.
+pub(super) fn over(seed: &Seed, data: InstanceData) -> InstanceData {
+    let given = [("instance-id", &seed.instance_id), ("local-hostname", &seed.hostname)];
+    given.into_iter().fold(data, |data, (name, value)| match value {
+        Some(value) => data.with(name, value.as_str()),
+        None => data,
+    })
+}
+
 /// Reads the seed at `from`, which `named_by` names.
 pub(super) fn read(
     context: &mut ReadContext,
