@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -102,6 +102,16 @@ impl Ca {
     /// A client's certificate for an existing key, as PEM.
     pub fn certify(&self, key: &KeyPair) -> String {
         let params = CertificateParams::new(Vec::new()).expect("no names are names");
+        params.signed_by(key, &self.issuer).expect("certificates can be made").pem()
+    }
+
+    /// The client certificate that a cluster issues to a node, as PEM.
+    pub fn certify_node(&self, key: &KeyPair, node: &str) -> String {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are names");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
+        params.distinguished_name.push(DnType::CommonName, format!("system:node:{node}"));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.signed_by(key, &self.issuer).expect("certificates can be made").pem()
     }
 

@@ -13,10 +13,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use x509_cert::der::{DecodePem, Encode};
+use x509_cert::der::oid::db::rfc5280::ID_KP_CLIENT_AUTH;
+use x509_cert::der::pem::{LineEnding, encode_string};
+use x509_cert::der::{Decode, DecodePem, Encode};
+use x509_cert::ext::pkix::ExtendedKeyUsage;
 use x509_cert::request::CertReq;
+use x509_cert::{Certificate, TbsCertificate};
 
 use crate::error::{ErrorKind, Failure, Result};
+use crate::join::identity::node_name;
 use crate::kubernetes::client::Client;
 use crate::net::retry::{self, Backoff};
 use crate::net::{Deadline, Error};
@@ -30,6 +35,7 @@ const LONGEST_CHAIN: usize = 16;
 /// The certificate that the kubelet would request: `csr` is its PKCS #10 request as PEM.
 pub struct CertificateRequest {
     name: String,
+    node: String,
     csr: String,
     public_key: Vec<u8>,
 }
@@ -89,7 +95,12 @@ impl CertificateRequest {
         hashed.push(b'|');
         hashed.extend_from_slice(&public_key);
         let hash = crate::text::hex(digest::digest(&digest::SHA256, &hashed).as_ref());
-        Ok(Self { name: format!("firstboot-{}", &hash[..NAME_DIGITS]), csr: csr.to_owned(), public_key })
+        Ok(Self {
+            name: format!("firstboot-{}", &hash[..NAME_DIGITS]),
+            node: node.to_owned(),
+            csr: csr.to_owned(),
+            public_key,
+        })
     }
 
     /// The name of the object in the API.
@@ -252,7 +263,7 @@ impl CertificateRequest {
             .help("see kubectl get csr; a new try needs a new key: firstboot reset")
     }
 
-    /// The chain, if its first certificate is for our key.
+    /// The chain, if its first certificate is for our key and our node. Nothing else of the answer is kept.
     fn chain(&self, base64: &str) -> std::result::Result<String, &'static str> {
         let text = STANDARD
             .decode(base64)
@@ -264,12 +275,17 @@ impl CertificateRequest {
             .collect::<std::result::Result<Vec<_>, _>>();
         let chain = chain.map_err(|_| "it is not PEM")?;
         let own = chain.first().ok_or("it holds no certificate")?;
-        let own = webpki::EndEntityCert::try_from(own).map_err(|_| "it cannot be read")?;
-        if own.subject_public_key_info().as_ref() == self.public_key {
-            Ok(text)
-        } else {
-            Err("it is for another key")
+        let own = Certificate::from_der(own).map_err(|_| "it cannot be read")?.tbs_certificate;
+        if own.subject_public_key_info.to_der().ok().as_deref() != Some(&self.public_key) {
+            return Err("it is for another key");
         }
+        if node_name(&own.subject).as_deref() != Some(&self.node) {
+            return Err("it is not for this node");
+        }
+        if !is_for_clients(&own) {
+            return Err("it is not for a client");
+        }
+        chain.iter().map(|certificate| pem(certificate)).collect()
     }
 
     fn wait(&self, error: Error, deadline: Deadline, backoff: &mut Backoff) -> Result<()> {
@@ -305,6 +321,15 @@ impl CertificateRequest {
         }
         failure
     }
+}
+
+fn is_for_clients(certificate: &TbsCertificate) -> bool {
+    let usages = certificate.get::<ExtendedKeyUsage>().ok().flatten();
+    usages.is_some_and(|(_, usages)| usages.0.contains(&ID_KP_CLIENT_AUTH))
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> std::result::Result<String, &'static str> {
+    encode_string("CERTIFICATE", LineEnding::LF, certificate).map_err(|_| "it cannot be written")
 }
 
 /// The SubjectPublicKeyInfo (DER) of a PKCS #10 request (PEM).

@@ -18,6 +18,7 @@ fn quick() -> Backoff {
 /// A key, its request, and the certificate that `ca` would issue.
 struct Case {
     ca: Ca,
+    key: KeyPair,
     request: CertificateRequest,
     certificate: String,
 }
@@ -29,8 +30,8 @@ impl Case {
         params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
         params.distinguished_name.push(DnType::CommonName, "system:node:w1");
         let csr = params.serialize_request(&key).unwrap().pem().unwrap();
-        let certificate = ca.certify(&key);
-        Self { request: CertificateRequest::new("w1", &csr).unwrap(), certificate, ca }
+        let certificate = ca.certify_node(&key, "w1");
+        Self { request: CertificateRequest::new("w1", &csr).unwrap(), certificate, key, ca }
     }
 
     fn object(&self, status: Value) -> Value {
@@ -118,7 +119,7 @@ fn one_post_and_one_watch_are_enough() {
                 event("MODIFIED", issued.clone()),
             ])
         });
-    assert_eq!(outcome.unwrap(), case.certificate);
+    assert_eq!(outcome.unwrap().trim(), case.certificate.replace("\r\n", "\n").trim());
     assert_eq!(asked, ["POST ", "GET "]);
 }
 
@@ -130,7 +131,7 @@ fn an_interrupted_agent_finds_its_own_request_again() {
         "POST" => status(409, "already exists"),
         _ => Reply::Json(200, issued.clone()),
     });
-    assert_eq!(outcome.unwrap(), case.certificate);
+    assert_eq!(outcome.unwrap().trim(), case.certificate.replace("\r\n", "\n").trim());
     assert_eq!(asked, ["POST ".to_owned(), format!("GET /{name}")]);
 
     let other = object_of(&Case::new().request, json!({}));
@@ -161,7 +162,7 @@ fn a_watch_that_breaks_is_taken_up_again() {
                 _ => status(500, "oops"),
             }
         });
-        assert_eq!(outcome.unwrap(), case.certificate, "{broken}");
+        assert_eq!(outcome.unwrap().trim(), case.certificate.replace("\r\n", "\n").trim(), "{broken}");
         assert_eq!(
             asked,
             ["POST ".to_owned(), "GET ".to_owned(), format!("GET /{}", case.request.name), "GET ".to_owned()],
@@ -182,7 +183,7 @@ fn what_was_deleted_is_posted_again() {
             (_, true) => Reply::Watch(vec![event("DELETED", posted.clone())]),
             _ => status(404, "not found"),
         });
-    assert_eq!(outcome.unwrap(), case.certificate);
+    assert_eq!(outcome.unwrap().trim(), case.certificate.replace("\r\n", "\n").trim());
     assert_eq!(asked.iter().filter(|asked| *asked == "POST ").count(), 2, "{asked:?}");
 }
 
@@ -227,8 +228,12 @@ fn an_unanswered_request_is_pending_at_the_deadline() {
 fn certificates_that_are_not_ours_are_refused() {
     let case = Case::new();
     let other = Case::new().certificate;
+    let of_another_node = case.ca.certify_node(&case.key, "w2");
+    let of_nobody = case.ca.certify(&case.key);
     for (certificate, why) in [
         (STANDARD.encode(other), "it is for another key"),
+        (STANDARD.encode(of_another_node), "it is not for this node"),
+        (STANDARD.encode(of_nobody), "it is not for this node"),
         ("!".to_owned(), "it is not PEM"),
         (STANDARD.encode("no certificate"), "it holds no certificate"),
         (
@@ -241,6 +246,23 @@ fn certificates_that_are_not_ours_are_refused() {
         let failure = outcome.unwrap_err();
         assert!(failure.kind == ErrorKind::Refused && failure.message.ends_with(why), "{failure}");
     }
+}
+
+#[test]
+fn nothing_but_certificates_is_kept_of_an_answer() {
+    let case = Case::new();
+    let strange = KeyPair::generate().unwrap().serialize_pem();
+    let text = format!("junk\n{strange}{}more junk\n{}", case.certificate, case.ca.pem());
+    let answer = case.object(json!({"certificate": STANDARD.encode(text)}));
+    let (outcome, _) = case.run(20_000, move |_| Reply::Json(201, answer.clone()));
+    let kept = outcome.unwrap();
+    assert!(!kept.contains("PRIVATE KEY") && !kept.contains("junk"), "{kept}");
+    let certificates = |text: &str| {
+        CertificateDer::pem_slice_iter(text.as_bytes())
+            .map(std::result::Result::unwrap)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(certificates(&kept), certificates(&format!("{}{}", case.certificate, case.ca.pem())));
 }
 
 #[test]

@@ -268,7 +268,7 @@ impl Drop for ClientCertificate {
 }
 
 /// The node in a subject `O=system:nodes, CN=system:node:NAME`.
-fn node_name(subject: &x509_cert::name::Name) -> Option<String> {
+pub(super) fn node_name(subject: &x509_cert::name::Name) -> Option<String> {
     let values = |oid: &str| -> Vec<String> {
         let attributes = subject
             .0

@@ -83,16 +83,17 @@ impl Authorities {
     /// kubeadm's pin of every certificate: the lower-case hex SHA-256 of its SubjectPublicKeyInfo, without
     /// `sha256:`.
     pub fn pins(&self) -> Vec<String> {
-        let key = |certificate| {
-            webpki::anchor_from_trusted_cert(certificate)
-                .ok()
-                .map(|anchor| webpki::spki_for_anchor(&anchor))
-        };
-        self.certificates
-            .iter()
-            .filter_map(key)
-            .map(|key| hex(digest::digest(&digest::SHA256, &key).as_ref()))
-            .collect()
+        self.certificates.iter().filter_map(pin).collect()
+    }
+
+    /// Only the CAs whose pin is in `pins`.
+    pub fn pinned(&self, pins: &[String]) -> Self {
+        let is_pinned =
+            |certificate: &&CertificateDer<'_>| pin(certificate).is_some_and(|key| pins.contains(&key));
+        let certificates: Vec<_> = self.certificates.iter().filter(is_pinned).cloned().collect();
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates.iter().cloned());
+        Self { pem: self.pem.clone(), certificates, roots: Arc::new(roots) }
     }
 
     /// The time in which all certificates of the bundle are valid; none for the system's.
@@ -165,6 +166,12 @@ impl Authorities {
                 .map(drop)
         })())
     }
+}
+
+/// The pin of a certificate; none if it cannot be read.
+fn pin(certificate: &CertificateDer<'_>) -> Option<String> {
+    let anchor = webpki::anchor_from_trusted_cert(certificate).ok()?;
+    Some(hex(digest::digest(&digest::SHA256, &webpki::spki_for_anchor(&anchor)).as_ref()))
 }
 
 /// The validity of a certificate; none if it cannot be read.

@@ -101,7 +101,7 @@ fn a_join_is_four_requests_on_one_connection_and_the_token_comes_last() {
         .pem()
         .unwrap();
     let request = CertificateRequest::new("w1", &csr).unwrap();
-    let (issued, own) = (ca.certify(&key), ca.clone());
+    let (issued, own) = (ca.certify_node(&key, "w1"), ca.clone());
     let server = start(&ca, &Identity::default(), move |url, asked| {
         match (asked.method.as_str(), asked.path.as_str()) {
             (_, CLUSTER_INFO) => Reply::Json(200, cluster_info(&own, url, TOKEN)),
@@ -274,6 +274,46 @@ fn the_server_that_cluster_info_names_is_asked_from_then_on() {
     cluster.client.get("/x", Deadline::after(Duration::from_secs(3))).unwrap_err();
     assert_eq!((endpoint.requests().len(), named.requests().len()), (1, 1));
     assert!(named.requests()[0].head.contains("authorization"));
+}
+
+/// Whoever knows the token can sign a bundle with the real CA and one of their own.
+#[test]
+fn a_ca_beside_the_pinned_one_vouches_for_no_server() {
+    let (real, evil) = (Arc::new(Ca::new()), Ca::new());
+    let pins = real.authorities().pins();
+    let bundle = STANDARD.encode(format!("{}{}", real.pem(), evil.pem()));
+    let signed_for = move |url: &str| {
+        signed(
+            &format!(
+                "clusters: [{{cluster: {{certificate-authority-data: {bundle}, server: '{url}'}}}}]\nkind: Config\n"
+            ),
+            TOKEN,
+        )
+    };
+    let answer = signed_for.clone();
+    let middle = start(&evil, &Identity::default(), move |url, _| Reply::Json(200, answer(url)));
+    let refused = failure(run(&by_token(&[&middle], &pins, TOKEN), 8000));
+    assert_eq!(refused.kind, ErrorKind::Untrusted, "{refused}");
+
+    // The same, behind the real server.
+    let named = middle.server().to_string();
+    let answer = signed_for.clone();
+    let front = start(&real, &Identity::default(), move |_, _| Reply::Json(200, answer(&named)));
+    let mut cluster = run(&by_token(&[&front], &pins, TOKEN), 8000).unwrap();
+    let error = cluster.client.get("/x", Deadline::after(Duration::from_secs(3))).unwrap_err();
+    assert_eq!(error.failure.kind, ErrorKind::Untrusted);
+    assert!(middle.requests().iter().all(|asked| !asked.head.to_lowercase().contains("authorization")));
+
+    // The real server is trusted, the whole bundle is for the kubelet.
+    let honest = start(&real, &Identity::default(), move |url, _| Reply::Json(200, signed_for(url)));
+    let cluster = run(&by_token(&[&middle, &honest], &pins, TOKEN), 8000);
+    assert_eq!(
+        cluster.err().map(|failure| failure.kind),
+        Some(ErrorKind::Untrusted),
+        "no endpoint is passed over"
+    );
+    let cluster = run(&by_token(&[&honest], &pins, TOKEN), 8000).unwrap();
+    assert_eq!(cluster.authorities.pins().len(), 2);
 }
 
 #[test]

@@ -112,7 +112,10 @@ pub enum Rejected {
 #[derive(Debug)]
 pub struct VerifiedClusterInfo {
     server: Server,
+    /// The cluster's whole bundle, for the kubelet.
     authorities: Authorities,
+    /// The CAs that may vouch for a server that gets the credential: with pins, only those that are pinned.
+    trusted: Authorities,
     verified_by: Verification,
 }
 
@@ -178,11 +181,14 @@ pub fn open(
         return Err(wrong("it has no certificate-authority-data".to_owned()));
     };
     let authorities = Authorities::from_pem(pem.reveal().as_bytes()).map_err(wrong)?;
-    let verified_by = match pins {
-        None => Verification::SignatureAlone,
-        Some(pins) => Verification::Pin(pinned(&authorities, pins).map_err(Rejected::ForGood)?),
+    let (trusted, verified_by) = match pins {
+        None => (authorities.clone(), Verification::SignatureAlone),
+        Some(pins) => {
+            let pin = pinned(&authorities, pins).map_err(Rejected::ForGood)?;
+            (authorities.pinned(pins), Verification::Pin(pin))
+        }
     };
-    Ok(VerifiedClusterInfo { server: parsed.server, authorities, verified_by })
+    Ok(VerifiedClusterInfo { server: parsed.server, authorities, trusted, verified_by })
 }
 
 /// The pin of the first certificate whose pin is in `pins`.
@@ -205,15 +211,15 @@ fn finish(
     info: VerifiedClusterInfo,
     credential: &Credential,
 ) -> Result<Cluster> {
-    let VerifiedClusterInfo { server, authorities, verified_by } = info;
+    let VerifiedClusterInfo { server, authorities, trusted, verified_by } = info;
     let client = if server.is_same(asked.server()) {
-        asked.verified(&authorities, credential)?
+        asked.verified(&trusted, credential)?
     } else {
         // Without pins, kubeadm never verifies the endpoint, only the server that cluster-info names.
         if verified_by != Verification::SignatureAlone {
-            asked.verify(&authorities)?;
+            asked.verify(&trusted)?;
         }
-        Client::new(network, server.clone(), None, &authorities, credential)?
+        Client::new(network, server.clone(), None, &trusted, credential)?
     };
     Ok(Cluster {
         client,
