@@ -9,9 +9,8 @@
 //! fails closed: a file that cannot be read, an unknown field or name.
 
 use contract::public_key::PublicKey;
-use contract::trust_policy::{Invalid, TOKEN_URL, TrustPolicyFile};
+use contract::trust_policy::{Invalid, TrustPolicyFile};
 
-use crate::config::model::{Discovery, NodeConfig};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
@@ -96,25 +95,22 @@ impl TrustPolicy {
         is_in(self.config.as_ref(), name)
     }
 
-    /// Whether tokens from this platform or location, or from [`TOKEN_URL`], are allowed.
+    /// Whether tokens from this platform or location, or from [`TOKEN_URL`](contract::trust_policy::TOKEN_URL), are allowed.
     pub fn allows_secrets(&self, name: &str) -> bool {
         is_in(self.secrets.as_ref(), name)
     }
 
-    /// Refuses a config from `name` if its token may not come from there.
-    pub fn check_secrets(&self, name: &str, config: &NodeConfig) -> Result<()> {
-        let by = match &config.join.discovery {
-            Discovery::RequestedToken { .. } => TOKEN_URL,
-            Discovery::Token { .. } => name,
-            _ if config.join.tls_bootstrap_token.is_some() => name,
-            Discovery::File(_) | Discovery::Url(_) => return Ok(()),
-        };
-        if self.allows_secrets(by) {
+    /// Refuses a credential from `origin`: a platform, a location, or the token server.
+    pub fn check_secret(&self, what: &str, origin: &str) -> Result<()> {
+        if self.allows_secrets(origin) {
             return Ok(());
         }
-        let allowed = self.secrets.as_deref().unwrap_or_default().join(", ");
+        let allowed = match self.secrets.as_deref().unwrap_or_default() {
+            [] => "no source".to_owned(),
+            names => names.join(", "),
+        };
         let message =
-            format!("the token is not accepted: the image's trust policy does not allow secrets from {by}");
+            format!("{what} is not accepted: the image's trust policy does not allow secrets from {origin}");
         Err(Failure::new(ErrorKind::Untrusted, message).help(format!("secrets may come from: {allowed}")))
     }
 

@@ -1,3 +1,5 @@
+use contract::trust_policy::TOKEN_URL;
+
 use super::*;
 
 const KEY: &str = "RWQFQZjdpXeedGYW2sULdrLFoj+uzx1LnNci8wxwTna0pIXbiQ8XEvCW";

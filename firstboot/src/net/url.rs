@@ -1,5 +1,6 @@
 //! `http://` and `https://` URLs: server and path.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::Endpoint;
@@ -75,6 +76,16 @@ pub(crate) fn endpoint(authority: &str, port: u16) -> Result<Endpoint, String> {
 fn without_zone(endpoint: &Endpoint) -> Endpoint {
     let host = endpoint.host.split('%').next().unwrap_or_default().to_owned();
     Endpoint { host, port: endpoint.port }
+}
+
+/// Whether an address is of this machine or its link.
+pub(crate) fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local() || address.is_unspecified(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified()
+        }
+    }
 }
 
 /// A URL for messages, without its query, which may be secret.

@@ -1,13 +1,11 @@
 //! A URL named by a config or a platform: https by the system's CAs or a pinned one; plain http only to
 //! addresses of this machine or link.
 
-use std::net::IpAddr;
-
 use super::{ReportContext, ReportTarget, Setting};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::net::http::{self, Method, Request};
 use crate::net::trust::{Authorities, Trust};
-use crate::net::url::{Url, origin, shown};
+use crate::net::url::{Url, is_near, origin, shown};
 
 /// Settings of a report to a URL.
 pub(crate) const SETTINGS: &[Setting] = &[
@@ -33,14 +31,6 @@ fn check_url(text: &str) -> std::result::Result<(), String> {
         Ok(())
     } else {
         Err("must begin with https://; http:// is for addresses of this machine or of the link".to_owned())
-    }
-}
-
-/// Loopback and link-local addresses.
-fn is_near(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local(),
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::Session;
 use super::fetch::fetch;
+use super::{Session, credentials};
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::{FromFacts, NodeConfig};
 use crate::config::{HostDefaults, file};
@@ -152,7 +152,9 @@ fn read(
         return if is_file { Err(missing) } else { Ok(None) };
     };
     session.print_all(&without_host_name(hostname_problem, &config)?);
-    session.policy()?.check_secrets(name, &config)?;
+    for (what, origin) in credentials::of(session.root, name, &config, &parsed.files) {
+        session.policy()?.check_secret(what, origin)?;
+    }
     complete(session, &mut config, metadata)?;
     Ok(Some(ResolvedConfig {
         config,

@@ -10,7 +10,7 @@ use super::pointer::{self, Pointer};
 use super::signature::{self, Trust};
 use super::{Env, ParsedUserData, cloud_config, ignition, jinja, unpack};
 use crate::document::Document;
-use crate::error::{Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// The limit of nested levels: a part within a message within gzip within base64, and one more.
 const NESTING: usize = 6;
@@ -21,8 +21,13 @@ const POINTERS: usize = 4;
 
 /// Opens user data. `signature` is a signature that the platform stores beside it.
 pub fn open(bytes: &[u8], signature: Option<&str>, env: &Env) -> Result<ParsedUserData> {
-    let mut parser =
-        Parser { env, budget: Budget::default(), pointers: 0, parsed: ParsedUserData::default() };
+    let mut parser = Parser {
+        env,
+        budget: Budget::default(),
+        pointers: 0,
+        unsigned: None,
+        parsed: ParsedUserData::default(),
+    };
     let scope = Scope { depth: 0, is_fetched: false, is_signed: false, missing: &[] };
     let is_signed = match signature {
         Some(signature) => parser.is_signed(&[bytes], signature)?,
@@ -30,6 +35,9 @@ pub fn open(bytes: &[u8], signature: Option<&str>, env: &Env) -> Result<ParsedUs
     };
     parser.data(bytes, Scope { is_signed, ..scope })?;
     let mut parsed = parser.parsed;
+    if let Some(unsigned) = parser.unsigned.filter(|_| !parsed.has_config()) {
+        return Err(unsigned);
+    }
     parsed.files = settle(parsed.files)?;
     Ok(parsed)
 }
@@ -109,6 +117,8 @@ struct Parser<'a> {
     env: &'a Env<'a>,
     budget: Budget,
     pointers: usize,
+    /// Why a part was not read that nobody signed.
+    unsigned: Option<Failure>,
     parsed: ParsedUserData,
 }
 
@@ -192,6 +202,20 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// Where signatures are required, an unsigned pointer is a stranger's word. It may name a signed file on the
+    /// Internet, but must not make this machine ask itself or its platform.
+    fn may_fetch(&self, pointer: &Pointer, scope: Scope) -> Result<()> {
+        let Trust::SignedBy(keys) = self.env.trust else { return Ok(()) };
+        let Some(signature) = &pointer.signature else { return self.require_signature(scope) };
+        signature::check_signer(keys, signature).map_err(|failure| failure.doing("ConfigPointer"))?;
+        if scope.is_signed || pointer.is_far() {
+            return Ok(());
+        }
+        let message =
+            "an unsigned ConfigPointer may only name an https URL that is not of this machine or link";
+        Err(Failure::new(ErrorKind::Untrusted, message).help("sign the pointer itself, or use an https URL"))
+    }
+
     fn follow(&mut self, pointer: &Pointer, scope: Scope) -> Result<()> {
         if scope.is_fetched {
             return Err(wrong("what a ConfigPointer names is another ConfigPointer")
@@ -206,9 +230,7 @@ impl Parser<'_> {
             )
             .help("add sha256: and the output of sha256sum"));
         }
-        if pointer.signature.is_none() {
-            self.require_signature(scope)?;
-        }
+        self.may_fetch(pointer, scope)?;
         let doing = |failure: Failure| failure.doing(format!("what {} gives", pointer.url));
         let document = (self.env.fetch)(pointer).map_err(|failure| {
             failure.doing(format!("getting the user-data that a pointer names from {}", pointer.url))
@@ -240,13 +262,28 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// Whether a part in this form is read at all. Where signatures are required, no work is done for one that
+    /// nobody signed; if nothing else has a config, that is the error.
+    fn is_read(&mut self, form: &str, scope: Scope) -> bool {
+        let Err(failure) = self.require_signature(scope) else { return true };
+        self.notice(format!("the {form} is not signed and is ignored"));
+        self.unsigned.get_or_insert(failure.doing(format!("the {form}")));
+        false
+    }
+
     fn cloud_config(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
+        if !self.is_read("cloud-config", scope) {
+            return Ok(());
+        }
         let host_config =
             cloud_config::read(bytes, &self.budget).map_err(|failure| failure.doing("the cloud-config"))?;
         self.host_config(host_config, scope)
     }
 
     fn ignition(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
+        if !self.is_read("Ignition config", scope) {
+            return Ok(());
+        }
         let host_config = ignition::read(bytes, &self.budget, &|elsewhere| self.env.reach(elsewhere))
             .map_err(|failure| failure.doing("the Ignition config"))?;
         self.host_config(host_config, scope)
@@ -264,7 +301,6 @@ impl Parser<'_> {
             self.notice(format!("the {form} carries no node config and is ignored"));
             return Ok(());
         };
-        self.require_signature(scope).map_err(doing)?;
         let texts = embedded
             .files
             .iter()

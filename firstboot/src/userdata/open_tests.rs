@@ -325,8 +325,11 @@ fn a_config_that_lies_elsewhere_is_an_error_or_followed_and_never_nothing() {
         assert!(!format!("{failure:?}{:?}", nothing.elsewhere).contains("canary"), "{failure:?}");
         let found = followed(text.as_bytes(), &Trust::Any, gives.as_bytes()).unwrap();
         assert_eq!((found.documents.len(), found.elsewhere.len()), (1, 0), "{text}");
-        let unsigned = followed(text.as_bytes(), &trusted(), gives.as_bytes()).unwrap();
-        assert!(!unsigned.has_config(), "an image that requires signatures follows nothing");
+        let unsigned = followed(text.as_bytes(), &trusted(), gives.as_bytes());
+        assert!(
+            !unsigned.is_ok_and(|parsed| parsed.has_config()),
+            "an image that requires signatures follows nothing"
+        );
     }
     let failure = followed(b"#include\nhttps://a", &Trust::Any, b"#include\nhttps://b").unwrap_err();
     assert!(failure.message.contains("more than 4"), "{failure}");
@@ -364,16 +367,20 @@ fn with_a_key_only_signed_content_is_accepted() {
             "",
             Err("part 3: it is not signed"),
         ),
-        (
-            mixed(&[("text/cloud-config", &cloud_config(SIGNED)), (ours, SIGNED), signature]),
-            None,
-            "",
-            Err("part 1: the cloud-config: it is not signed"),
-        ),
+        (mixed(&[("text/cloud-config", &cloud_config(SIGNED)), (ours, SIGNED), signature]), None, "", Ok(1)),
+        (cloud_config(SIGNED), None, "", Err("the cloud-config: it is not signed")),
         (mixed(&[(ours, &forged), signature]), None, "", Err("part 1: the signature is not one")),
         (mixed(&[signature, (ours, SIGNED)]), None, "", Err("part 1: a signature stands behind")),
         (mixed(&[(ours, SIGNED), signature, signature]), None, "", Err("part 3: a signature stands behind")),
-        (signed_pointer, None, &forged, Err("not one that a key")),
+        (signed_pointer.clone(), None, &forged, Err("not one that a key")),
+        (pointer("signature: nonsense"), None, "unasked", Err("not one of minisign's")),
+        (
+            signed_pointer.replace("https://", "http://"),
+            None,
+            "unasked",
+            Err("an unsigned ConfigPointer may only"),
+        ),
+        (signed_pointer.replace("RUQ", "RUR"), None, "unasked", Err("it names the key")),
         (pointer(&sha256(SIGNED.as_bytes())), None, SIGNED, Err("not signed")),
         (format!("## template: jinja\n{}", cloud_config(SIGNED)), None, "", Err("not signed")),
     ] {
@@ -389,6 +396,10 @@ fn with_a_key_only_signed_content_is_accepted() {
             (found, _) => panic!("{text}: {found:?}"),
         }
         assert!(asked == 0 || text.contains("signature:"), "an unsigned pointer must not be followed");
+        assert!(
+            asked == 0 || served != "unasked",
+            "nothing is fetched before the signature can hold: {text}"
+        );
     }
     let gzipped = gzip(mixed(&[(ours, SIGNED), signature]));
     assert_eq!(open_with(&gzipped, None, &trusted(), b"").0.unwrap().documents.len(), 1);

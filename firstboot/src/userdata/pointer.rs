@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use super::bounds::{text, wrong};
 use super::tree::{Fields, Tree};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::net::url::{endpoint, is_near};
 use crate::text::hex;
 use contract::suggest;
 
@@ -135,6 +136,17 @@ impl Pointer {
     /// Whether it has a digest. Without one only the signature protects the content.
     pub fn has_digest(&self) -> bool {
         self.digest.is_some()
+    }
+
+    /// Whether it is an https URL whose host is not, by its name or address, this machine or its link.
+    pub fn is_far(&self) -> bool {
+        let Some(rest) = self.url.reveal().strip_prefix("https://") else { return false };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let authority = authority.rsplit('@').next().unwrap_or_default();
+        let Ok(endpoint) = endpoint(authority, 443) else { return false };
+        let host = endpoint.host.split('%').next().unwrap_or_default().to_ascii_lowercase();
+        let is_local_name = host == "localhost" || host.ends_with(".localhost");
+        !is_local_name && !host.parse().is_ok_and(is_near)
     }
 
     /// Whether `bytes` match the digest.

@@ -97,3 +97,26 @@ fn content_is_compared_with_the_digest() {
         assert!(!failure.message.contains("canary"));
     }
 }
+
+#[test]
+fn only_https_urls_of_other_machines_are_far() {
+    for (url, expected) in [
+        ("https://host/a", true),
+        ("https://u:canary@host:8443/a", true),
+        ("https://10.0.0.1/a", true),
+        ("http://host/a", false),
+        ("https://localhost/a", false),
+        ("https://a.LOCALHOST/a", false),
+        ("https://127.0.0.1/a", false),
+        ("https://[::1]/a", false),
+        ("https://[::ffff:127.0.0.1]/a", false),
+        ("https://169.254.169.254/latest", false),
+        ("https://host@169.254.169.254/latest", false),
+        ("https://[fe80::1%25eth0]/a", false),
+        ("https://0.0.0.0/a", false),
+        ("https://host:x/a", false),
+    ] {
+        let text = format!("url: {url}\nsha256: {SHA256_OF_HELLO}");
+        assert_eq!(pointer(&text).unwrap().unwrap().is_far(), expected, "{url}");
+    }
+}
