@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::disk_identity;
 use super::labels::{self, FileSystem};
 use crate::error::Result;
 use crate::host::media;
@@ -23,6 +24,8 @@ pub struct Disk {
     pub kind: FileSystem,
     /// The label.
     pub label: String,
+    /// What tells it from another disk with this label.
+    pub identity: String,
 }
 
 /// All labelled disks by device name, once the kernel's drivers are done.
@@ -35,9 +38,14 @@ pub fn find(root: &Root) -> Vec<Disk> {
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.retain(|name| !IGNORED.iter().any(|ignored| name.starts_with(ignored)));
     names.sort();
-    let devices = names.into_iter().map(|name| root.path(paths::DEV).join(name));
-    let labelled = devices.filter_map(|device| Some((labels::read(&head(&device)?)?, device)));
-    whole(root, labelled.map(|((kind, label), device)| Disk { device, kind, label }).collect())
+    whole(root, names.iter().filter_map(|name| look_at(root, name)).collect())
+}
+
+fn look_at(root: &Root, name: &str) -> Option<Disk> {
+    let device = root.path(paths::DEV).join(name);
+    let head = head(&device)?;
+    let (kind, label) = labels::read(&head)?;
+    Some(Disk { device, kind, label, identity: disk_identity::of(root, name, &head) })
 }
 
 /// Without partitions of disks that have the same label: a boot sector without a file system's table reads as

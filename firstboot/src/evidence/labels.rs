@@ -72,6 +72,19 @@ pub fn read(head: &[u8]) -> Option<(FileSystem, String)> {
     None
 }
 
+/// The identifier of the file system that begins with `head`, as it is there: ext4's UUID, FAT's serial number,
+/// the time at which a disc was made. None is read of UDF.
+pub fn identifier(head: &[u8]) -> &[u8] {
+    let range = match read(head) {
+        Some((FileSystem::Ext4, _)) => 1128..1144,
+        Some((FileSystem::Iso9660, _)) => 33581..33598,
+        Some((FileSystem::Vfat, _)) if head.get(82..87) == Some(b"FAT32") => 67..71,
+        Some((FileSystem::Vfat, _)) => 39..43,
+        Some((FileSystem::Udf, _)) | None => 0..0,
+    };
+    head.get(range).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
