@@ -6,6 +6,7 @@
 //!
 //! An error ends the search: a config meant for this machine must not be replaced by another one.
 
+pub mod delivery;
 pub mod detect;
 pub mod documents;
 pub mod format;

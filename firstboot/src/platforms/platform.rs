@@ -10,6 +10,7 @@ use crate::host::root::Root;
 use crate::instance_data::InstanceData;
 use crate::net::Deadline;
 use crate::net::service::{Protocol, Service};
+use crate::platforms::delivery::Follow;
 use crate::reporter::Reporter;
 
 /// Time limit for reading the metadata of a platform that sets no other.
@@ -44,6 +45,8 @@ pub struct Platform {
     pub attestation: Option<Attestation>,
     /// Makes the secrets of the user data unreadable at their origin, once they are used.
     pub scrub: Option<Scrub>,
+    /// Gets user data that the platform keeps elsewhere and names in its metadata service.
+    pub follow: Option<Follow>,
 }
 
 impl Platform {
@@ -64,6 +67,7 @@ impl Platform {
             reporters: &[],
             attestation: None,
             scrub: None,
+            follow: None,
         }
     }
 }

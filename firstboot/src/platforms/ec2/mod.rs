@@ -5,7 +5,9 @@
 pub(crate) mod metadata;
 
 mod auto_scaling;
+mod boothook;
 mod cloudformation;
+mod delivery;
 mod query_api;
 mod sigv4;
 
@@ -50,6 +52,7 @@ pub(super) const PLATFORM: Platform = Platform {
     node_name: Some("${hostname}"),
     guarded: ADDRESSES,
     reporters: &[&auto_scaling::REPORTER, &cloudformation::REPORTER],
+    follow: Some(delivery::follow),
     attestation: Some(Attestation {
         kind: "ec2-rsa2048",
         addresses: ADDRESSES,
