@@ -15,6 +15,7 @@
 pub mod bounds;
 pub mod embedded;
 pub mod cloud_config;
+mod cloud_merge;
 pub mod commands;
 pub mod data_url;
 pub mod elsewhere;
@@ -26,10 +27,14 @@ pub mod merge;
 pub mod mime;
 mod open;
 pub mod pointer;
+mod prefixes;
+mod sed;
 pub mod shell;
 pub mod signature;
 pub mod tree;
 pub mod unpack;
+mod variables;
+mod workspace;
 
 pub use self::elsewhere::Elsewhere;
 pub use self::files::{ExtraFile, Owner};

@@ -30,7 +30,7 @@ pub fn open(bytes: &[u8], signature: Option<&str>, env: &Env) -> Result<ParsedUs
     };
     parser.data(bytes, Scope { is_signed, ..scope })?;
     let mut parsed = parser.parsed;
-    parsed.files = settle(parsed.files)?;
+    parsed.files = settle(parsed.files)?.into_vec();
     Ok(parsed)
 }
 
