@@ -81,6 +81,9 @@ pub struct FetchOptions {
     /// Fetch URLs that begin with PREFIX from this URL or local folder instead
     #[arg(long = "mirror", value_name = "PREFIX=URL_OR_DIR")]
     pub mirrors: Vec<String>,
+    /// Take checksum files from servers without TLS too when a lock file is written
+    #[arg(long)]
+    pub allow_unauthenticated_checksums: bool,
     /// Options of bases
     #[command(flatten)]
     pub base: base::Options,

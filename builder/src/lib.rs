@@ -25,6 +25,7 @@ pub mod provenance;
 pub(crate) mod pipeline;
 pub mod registry;
 
+pub(crate) mod address;
 pub mod cli;
 pub mod commands;
 pub mod determinism;

@@ -22,6 +22,10 @@ impl Registry for Release {
         base::ALL.iter().map(|base| base.name()).collect()
     }
 
+    fn suites(&self, distribution: &str) -> Vec<&'static str> {
+        base::find(distribution).map(|base| base.suites().to_vec()).unwrap_or_default()
+    }
+
     fn outputs(&self) -> Vec<&'static str> {
         output::ALL.iter().map(|output| output.name).collect()
     }

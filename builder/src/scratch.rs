@@ -4,12 +4,43 @@
 //! process.
 
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use tempfile::Builder;
 
-use crate::error::{IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+
+/// Opens or creates a file of Kiln's own, to read and write it, and leaves its bytes as they are. In a folder
+/// where others can write, a link may lead to another file of this user, so none is followed.
+pub(crate) fn open_own(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    options.custom_flags(OFlag::O_NOFOLLOW.bits());
+    options.open(path).map_err(|error| {
+        if error.raw_os_error() == Some(Errno::ELOOP as i32) {
+            return Error::new(ErrorKind::Io, format!("{} is a symbolic link", path.display()))
+                .help("find out who made it, and remove it: Kiln follows no link to a file of its own");
+        }
+        Error::io("opening", path, &error)
+    })
+}
+
+/// Opens the lock file that another process has left. Whoever may write to the folder may put anything in
+/// its place: no link is followed, and a pipe does not wait for a writer.
+pub(crate) fn open_left(path: &Path) -> std::io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    File::options().read(true).custom_flags(flags.bits()).open(path)
+}
+
+/// Takes the lock that is the file `path`, and waits while another process has it.
+pub(crate) fn lock(path: &Path) -> Result<File> {
+    let file = open_own(path)?;
+    file.lock().at("locking", path)?;
+    Ok(file)
+}
 
 /// The prefix of every scratch folder's name.
 const PREFIX: &str = ".kiln-";
@@ -66,7 +97,7 @@ pub fn sweep(parent: &Path) -> Result<()> {
         if !name.starts_with(PREFIX) || !name.ends_with(".lock") {
             continue;
         }
-        let Ok(file) = File::open(&lock_path) else { continue };
+        let Ok(file) = open_left(&lock_path) else { continue };
         if file.try_lock().is_ok() {
             let path = lock_path.with_extension("");
             remove(&path).at("removing", &path)?;
@@ -86,6 +117,31 @@ fn remove(path: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_link_is_followed_to_a_lock_and_nothing_is_truncated() {
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, link) = (folder.path().join("victim"), folder.path().join("link"));
+        fs::write(&victim, "of another program").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        let error = lock(&link).unwrap_err();
+        assert!(error.message().contains("link is a symbolic link"), "{error}");
+        std::os::unix::fs::symlink("absent", folder.path().join("dangling")).unwrap();
+        assert!(lock(&folder.path().join("dangling")).is_err() && !folder.path().join("absent").exists());
+        lock(&victim).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "of another program");
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_a_lock_holds_nothing_up() {
+        let parent = tempfile::tempdir().unwrap();
+        let pipe = parent.path().join(".kiln-pipe.lock");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (done, finished) = std::sync::mpsc::channel();
+        let folder = parent.path().to_owned();
+        std::thread::spawn(move || done.send(sweep(&folder).is_ok()));
+        assert_eq!(finished.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
+    }
 
     #[test]
     fn sweep_takes_the_dead_and_leaves_the_living() {

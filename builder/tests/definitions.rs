@@ -212,12 +212,97 @@ fn wrong_sets_are_named_as_they_were_written() {
     }
 }
 
+#[test]
+fn a_version_that_nothing_uses_is_refused_unless_the_layers_were_chosen_over_it() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), None);
+    let load = |sets: &[&str], name: &str| {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        registry::load(&root.path().join("images").join(name), &sets, None)
+    };
+    let error = load(&["versions.containred=1.7.24"], "node.toml").unwrap_err();
+    assert!(error.message().starts_with("--set versions.containred=1.7.24:1: nothing"), "{error}");
+    assert_eq!(error.hint(), Some("did you mean \"containerd\"?"));
+    let child = "schema = 1\nextends = \"node.toml\"\nruntime = \"crio\"\nlayers = [\"crio\", \"kubelet\"]\n";
+    fs::write(root.path().join("images/child.toml"), child).unwrap();
+    load(&[], "child.toml").unwrap();
+    load(&["runtime=crio", "layers=[\"crio\", \"kubelet\"]"], "node.toml").unwrap();
+    assert!(load(&["versions.containerd=1.7.24"], "child.toml").is_err());
+}
+
+#[test]
+fn a_plan_warns_of_what_the_lock_will_not_find() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), None);
+    let path = root.path().join("images/node.toml");
+    let warnings = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        registry::load(&path, &sets, None).unwrap().warnings
+    };
+    assert!(warnings(&[]).is_empty());
+    assert!(warnings(&["base.suite=sid"])[0].contains("not tried with the release \"sid\" of debian"));
+    assert!(warnings(&["base.suite=trixi"])[0].ends_with("did you mean trixie?"));
+    let plain = KUBELET.replace("checksum = \"${url}.sha256\"", "checksum = \"http://example.org/sums\"");
+    fs::write(root.path().join("layers/kubelet/layer.toml"), plain).unwrap();
+    assert!(warnings(&[])[0].starts_with("kubelet/kubelet: nobody vouches for a checksum without TLS"));
+}
+
+#[test]
+fn files_of_the_build_host_stay_out_of_layers() {
+    use std::os::unix::fs::symlink;
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), None);
+    let (layer, path) = (root.path().join("layers/kubelet"), root.path().join("images/node.toml"));
+    fs::write(root.path().join("secret"), "of the build host").unwrap();
+    symlink("../../secret", layer.join("motd")).unwrap();
+    let file = "\n[[file]]\npath = \"/etc/motd\"\nsource = \"motd\"\n";
+    fs::write(layer.join("layer.toml"), format!("{KUBELET}{file}")).unwrap();
+    let error = registry::load(&path, &[], None).unwrap_err();
+    assert!(error.message().contains("\"motd\" leads out of the layer's folder by a link"), "{error}");
+    fs::rename(layer.join("layer.toml"), root.path().join("elsewhere.toml")).unwrap();
+    symlink("../../elsewhere.toml", layer.join("layer.toml")).unwrap();
+    let error = registry::load(&path, &[], None).unwrap_err();
+    assert!(error.message().contains("\"layer.toml\" leads out"), "{error}");
+}
+
+#[test]
+fn secrets_in_addresses_are_refused_and_never_shown() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("images/node.toml");
+    let digest = "0".repeat(64);
+    let preload =
+        |url: &str| format!("preload=[{{ reference = \"a/b:1\", sha256 = \"{digest}\", url = \"{url}\" }}]");
+    for secret in ["https://me:s3cr3t@example.org/x", "https://example.org/x?X-Amz-Signature=s3cr3t"] {
+        let mut errors = Vec::new();
+        for (from, key) in
+            [("https://example.org/${kubernetes}/kubelet", "url"), ("${url}.sha256", "checksum")]
+        {
+            lay_out(root.path(), None);
+            let spoiled = KUBELET.replace(from, secret);
+            fs::write(root.path().join("layers/kubelet/layer.toml"), spoiled).unwrap();
+            let error = registry::load(&path, &[], None).unwrap_err();
+            assert!(error.message().contains("layers/kubelet/layer.toml:"), "{key}: {error}");
+            errors.push(error);
+        }
+        lay_out(root.path(), None);
+        errors.push(registry::load(&path, &[preload(secret)], None).unwrap_err());
+        for error in errors {
+            assert!(error.message().contains("the address holds "), "{error}");
+            assert!(!error.to_string().contains("s3cr3t"), "{error}");
+        }
+    }
+}
+
 /// A release whose only base gives no disk.
 struct WithoutDisk;
 
 impl Registry for WithoutDisk {
     fn distributions(&self) -> Vec<&'static str> {
         registry::Release.distributions()
+    }
+
+    fn suites(&self, distribution: &str) -> Vec<&'static str> {
+        registry::Release.suites(distribution)
     }
 
     fn outputs(&self) -> Vec<&'static str> {

@@ -1,9 +1,7 @@
 //! Fetching from servers that fail in every way, and what is in the store afterwards.
 
-use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -369,21 +367,6 @@ fn a_compressed_file_arrives_as_it_is() {
     });
     cache.fetch(&request(&server.url("/x"), &body), options()).unwrap();
     cache.assert_holds(&[&body], &[]);
-}
-
-#[test]
-fn a_full_disk_stops_everything() {
-    if !fs::exists("/dev/full").unwrap() {
-        return testkit::not_run("a_full_disk_stops_everything", "there is no /dev/full");
-    }
-    let body = content(LENGTH);
-    let (cache, served) = (Cache::new(), body.clone());
-    symlink("/dev/full", cache.folder.path().join("partial").join(Digest::of(&body).hex())).unwrap();
-    let server = start(move |seen, stream| serve(stream, seen, &served));
-    let error = cache.fetch(&request(&server.url("/x"), &body), options()).unwrap_err();
-    assert_eq!((error.kind(), server.requests().len()), (ErrorKind::Io, 1), "{error}");
-    assert!(error.hint().unwrap().contains("free some space"), "{error}");
-    cache.assert_holds(&[], &[]);
 }
 
 #[test]

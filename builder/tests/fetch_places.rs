@@ -361,13 +361,39 @@ fn documents_have_a_ceiling_and_do_not_enter_the_store() {
         "/flaky" if seen.number == 0 => faulty_server::cut(stream, b"0123456789", 4),
         _ => serve(stream, seen, b"0123456789"),
     });
-    let fetcher = Fetcher::new(&cache.store, options(), &progress).unwrap();
-    assert_eq!(fetcher.document(&server.url("/flaky"), 10).unwrap(), b"0123456789");
+    let options = Options { allow_unauthenticated: true, ..options() };
+    let fetcher = Fetcher::new(&cache.store, options, &progress).unwrap();
+    assert_eq!(fetcher.document(&server.url("/flaky"), 10).unwrap().bytes, b"0123456789");
     for (path, limit) in [("/x", 9), ("/chunks", 10)] {
         let error = fetcher.document(&server.url(path), limit).unwrap_err();
         assert!(error.message().contains(&format!("longer than the {limit} bytes")), "{error}");
     }
     cache.assert_holds(&[], &[]);
+}
+
+#[test]
+fn checksums_that_nobody_vouches_for_are_not_pinned() {
+    let (cache, progress, folder) = (Cache::new(), Progress::silent(), TempDir::new().unwrap());
+    write(folder.path(), "upstream.invalid/v1/x", b"of the folder");
+    let server = start(|seen, stream| serve(stream, seen, b"of anybody on the way"));
+    let plain = format!("https://upstream.invalid={}", server.url("/m"));
+    let document = |mirrors: &[String], url: &str, allow_unauthenticated: bool| {
+        let options = Options { allow_unauthenticated, retries: 0, ..mirrored(mirrors) };
+        Fetcher::new(&cache.store, options, &progress).unwrap().document(url, 100)
+    };
+    let error = document(&[], &server.url("/x"), false).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lock);
+    assert!(error.hint().unwrap().contains("--allow-unauthenticated-checksums"), "{error}");
+    // A mirror without TLS is passed over: upstream is asked, which cannot be reached here.
+    let error = document(std::slice::from_ref(&plain), UPSTREAM, false).unwrap_err();
+    assert!(error.message().contains("upstream.invalid"), "{error}");
+    assert!(server.requests().is_empty());
+    let beside =
+        [plain.clone(), format!("https://upstream.invalid={}/upstream.invalid", folder.path().display())];
+    let found = document(&beside, UPSTREAM, false).unwrap();
+    assert_eq!(found.bytes, b"of the folder");
+    assert!(found.mirror.is_some_and(|mirror| mirror.is_local()) && server.requests().is_empty());
+    assert_eq!(document(&[plain], UPSTREAM, true).unwrap().bytes, b"of anybody on the way");
 }
 
 #[test]

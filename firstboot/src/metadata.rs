@@ -5,6 +5,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::Evidence;
 use crate::facts::Facts;
 use crate::host::root::Root;
+use crate::instance_data::InstanceData;
 use crate::locations::{self, LocationContext};
 use crate::net::Deadline;
 use crate::platforms::detect::{Detection, detect};
@@ -25,6 +26,8 @@ pub struct Metadata {
     pub others: Vec<(&'static str, String)>,
     /// Facts, with their sources.
     pub facts: Facts,
+    /// What templates in the user data can ask for.
+    pub instance_data: InstanceData,
     /// The user data or config that counts, and the name of its platform or location.
     pub user_data: Option<(&'static str, UserData)>,
     /// Notices for the operator; never a secret.
@@ -73,8 +76,10 @@ pub fn gather_at(
         let data = if named.is_some() { without_facts(platform, data, &mut metadata.notices) } else { data? };
         let data = restrict(data, name, policy, &mut metadata.notices);
         metadata.facts.merge(data.facts);
+        metadata.instance_data = data.instance_data;
         metadata.user_data = data.user_data.map(|user_data| (name, user_data));
     }
+    metadata.instance_data.complete(&metadata.facts, root);
     if let Some(named) = named {
         let beaten = metadata.user_data.replace(named);
         if let Some((source, _)) = beaten {
@@ -97,6 +102,7 @@ fn restrict(
     if !policy.allows_facts(name) {
         notices.push(format!("the facts of {name} are not accepted, {by}"));
         data.facts = Facts::default();
+        data.instance_data = InstanceData::default();
     }
     if !policy.allows_config(name) && data.user_data.take().is_some() {
         notices.push(format!("the user data of {name} is not accepted, {by}"));

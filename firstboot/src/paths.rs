@@ -176,6 +176,7 @@ mod linux {
     pub const GROUPS: &str = "/etc/group";
     pub const HOSTNAME: &str = "/etc/hostname";
     pub const HOSTS: &str = "/etc/hosts";
+    pub const OS_RELEASE: &str = "/etc/os-release";
     pub const MACHINE_ID: &str = "/etc/machine-id";
     pub const USERS: &str = "/etc/passwd";
     pub const RESOLV_CONF: &str = "/etc/resolv.conf";

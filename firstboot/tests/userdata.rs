@@ -12,6 +12,7 @@ use contract::public_key::PublicKey;
 use firstboot::config::{HostDefaults, model::NodeConfig};
 use firstboot::document::Document;
 use firstboot::error::{ErrorKind, Failure, Result};
+use firstboot::instance_data::{Found, Step, walk};
 use firstboot::join::roles;
 use firstboot::userdata::bounds::Budget;
 use firstboot::userdata::{Env, Kind, ParsedUserData, Pointer, Trust, jinja, kind, open};
@@ -28,12 +29,21 @@ fn case(name: &str) -> Vec<u8> {
     fs::read(cases().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The facts of the machine.
+/// What templates can ask for.
+fn names(root: &str, steps: &[Step]) -> Result<Found> {
+    let known = serde_json::json!({
+        "local_hostname": "n1",
+        "instance_id": "i-1",
+        "v1": {"instance_id": "i-1"},
+        "ds": {"meta_data": {"local_hostname": "n1", "hostname": "n1", "placement": {"availability-zone": "z1"}}},
+    });
+    Ok(walk(&known, &[&[Step::Item(root.to_owned())], steps].concat()))
+}
+
+/// What `envsubst` can fill in.
 fn lookup(name: &str) -> Option<String> {
     let value = match name {
-        "local_hostname" | "ds.meta_data.local_hostname" | "ds.meta_data.hostname" => "n1",
-        "instance_id" | "v1.instance_id" => "i-1",
-        "ds.meta_data.placement.availability_zone" | "COREOS_EC2_AVAILABILITY_ZONE" => "z1",
+        "COREOS_EC2_AVAILABILITY_ZONE" => "z1",
         "COREOS_EC2_HOSTNAME" => "n1",
         _ => return None,
     };
@@ -42,7 +52,8 @@ fn lookup(name: &str) -> Option<String> {
 
 fn opened_by(bytes: &[u8], signature: Option<&str>, trust: &Trust, served: &Path) -> Result<ParsedUserData> {
     let fetch = |_: &Pointer| Ok(Document::read_file(served).unwrap().unwrap());
-    open(bytes, signature, &Env { trust, lookup: &lookup, fetch: &fetch, follow: &|_| Ok(None) })
+    let env = Env { trust, names: &names, lookup: &lookup, fetch: &fetch, follow: &|_| Ok(None) };
+    open(bytes, signature, &env)
 }
 
 fn opened(bytes: &[u8]) -> Result<ParsedUserData> {
@@ -85,12 +96,13 @@ const CASES: &[Expected] = &[
             ("/etc/kubernetes/azure.json", 0o600, "root"),
             ("/etc/motd.d/10-pool", 0o644, "nobody"),
             ("/etc/modules-load.d/extra.conf", 0o644, "root"),
+            ("/etc/hosts", 0o644, "root"),
         ],
         sentinel: true,
         notices: &[
             "cloud-config: 1 command of bootcmd is not executed",
             "cloud-config: these fields are not used: disk_setup, fs_setup, mounts, ntp, users",
-            "cloud-config: 4 commands are not executed: this agent runs no scripts",
+            "cloud-config: 3 commands are not executed: this agent runs no scripts",
         ],
     },
     Expected {
@@ -277,7 +289,7 @@ fn cloud_init_accepts_the_cloud_configs() {
         let bytes = match kind(&bytes) {
             Kind::Template => {
                 let rendered =
-                    jinja::render(std::str::from_utf8(&bytes).unwrap(), &lookup, &Budget::default()).unwrap();
+                    jinja::render(std::str::from_utf8(&bytes).unwrap(), &names, &Budget::default()).unwrap();
                 assert_eq!(rendered.missing, [], "{}", path.display());
                 rendered.text.to_vec()
             }

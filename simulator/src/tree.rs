@@ -27,11 +27,13 @@ pub fn part(document: &Value, style: Style, path: &str, query: &BTreeMap<String,
             _ => return None,
         };
     }
-    let is = |key: &str, expected: &str| query.get(key).is_some_and(|value| value == expected);
+    let is =
+        |key: &str, expected: &str| query.get(key).is_some_and(|value| value.eq_ignore_ascii_case(expected));
     let is_json = is("alt", "json") || is("recursive", "true");
     Some(match style {
         Style::Gce if is_json => Part::Json(
-            if is("recursive", "true") { recursive(value, false) } else { value.clone() }.to_string(),
+            if is("recursive", "true") { recursive(value, has_users_keys(path)) } else { value.clone() }
+                .to_string(),
         ),
         Style::Gce if is_folder(value) && !path.ends_with('/') => Part::Moved,
         Style::Json if is_folder(value) => Part::Json(value.to_string()),
@@ -65,19 +67,18 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Whether users chose the keys in this folder.
+fn has_users_keys(path: &str) -> bool {
+    path.split('/').any(|name| matches!(name, "attributes" | "guest-attributes"))
+}
+
 /// There GCE writes keys in camel case, except keys that users chose.
 fn recursive(value: &Value, are_users_keys: bool) -> Value {
     match value {
         Value::Object(entries) => {
             let renamed = entries.iter().map(|(key, value)| {
                 let name = if are_users_keys { key.clone() } else { camel(key) };
-                (
-                    name,
-                    recursive(
-                        value,
-                        are_users_keys || matches!(key.as_str(), "attributes" | "guest-attributes"),
-                    ),
-                )
+                (name, recursive(value, are_users_keys || has_users_keys(key)))
             });
             Value::Object(renamed.collect::<Map<_, _>>())
         }
@@ -129,6 +130,7 @@ mod tests {
                     r#"{"attributes":{"kube-env":"x"},"id":7,"machineType":"m","nets":[{"ip":"10.0.0.2","ips":["a","b"]}]}"#,
                 ),
             ),
+            (Style::Gce, "attributes/", "recursive=True", json(r#"{"kube-env":"x"}"#)),
             (Style::Json, "nets/0", "", json(r#"{"ip":"10.0.0.2","ips":["a","b"]}"#)),
             (Style::Json, "nets/0/ip", "", text("10.0.0.2")),
         ] {

@@ -40,6 +40,9 @@ pub trait Base: Debug + Sync {
     /// Its name in definitions: `base.distribution`.
     fn name(&self) -> &'static str;
 
+    /// The releases that Kiln is tried with, by their code names.
+    fn suites(&self) -> &'static [&'static str];
+
     /// The parts that can be made of an image on this base.
     fn gives(&self) -> &'static [Part];
 

@@ -3,7 +3,7 @@
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
-use super::{Terminal, resolve, seed};
+use super::{Terminal, resolve, seed, warn};
 use crate::cli::FetchArgs;
 use crate::error::Result;
 use crate::pipeline::{self, session::Session};
@@ -19,6 +19,7 @@ struct Summary {
 /// Fills the store with everything the lock names.
 pub fn run(args: &FetchArgs, progress: Progress, terminal: &Terminal) -> Result<()> {
     let (resolved, lock_path) = resolve(&args.definition, &args.output_dir)?;
+    warn(&resolved, &progress);
     let session = Session::open(&args.fetch, progress)?;
     let lock = session.lock_for(&resolved.plan, &lock_path, seed(&args.definition, &resolved), false)?;
     let fetched = session.fetcher()?.fetch_all(&pipeline::requests(&session, &resolved.plan, &lock)?)?;

@@ -1,7 +1,7 @@
 //! `kiln inspect`
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use crate::cli::InspectArgs;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::lock::LockedArtifact;
-use crate::provenance::MANIFEST;
-use crate::provenance::sums::Sum;
+use crate::provenance::sums::{self, Sum};
+use crate::provenance::{MANIFEST, SBOM, SUMS};
 
 /// The members of a manifest that are shown.
 #[derive(Debug, Deserialize, Serialize)]
@@ -38,14 +38,13 @@ struct Layer {
     size: u64,
 }
 
-/// Shows the contents of a built image; with `--verify` compares every file with the manifest.
+/// Shows the contents of a built image; with `--verify` compares every file with the list of digests.
 pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<()> {
     let path = if args.image.is_dir() { args.image.join(MANIFEST) } else { args.image.clone() };
     let manifest = read(&path)?;
-    if args.verify {
-        verify(&manifest, path.parent().unwrap_or(Path::new("")))?;
-    }
-    terminal.show(&manifest, |manifest| text(manifest, args.verify))
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let verified = if args.verify { Some(verify(&manifest, folder)?) } else { None };
+    terminal.show(&manifest, |manifest| text(manifest, verified))
 }
 
 fn read(path: &PathBuf) -> Result<Manifest> {
@@ -58,23 +57,33 @@ fn read(path: &PathBuf) -> Result<Manifest> {
     })
 }
 
-fn verify(manifest: &Manifest, folder: &Path) -> Result<()> {
-    let mut wrong = Vec::new();
-    for file in &manifest.outputs {
-        let path = folder.join(&file.file);
-        let size = path.metadata().at("reading", &path)?.len();
-        if size != file.size || Digest::of_file(&path)? != file.sha256 {
-            wrong.push(file.file.as_str());
+/// Compares all files, the manifest and the SBOM among them, with the list of digests, and that with the
+/// manifest. Returns how many there are.
+fn verify(manifest: &Manifest, folder: &Path) -> Result<usize> {
+    let path = folder.join(SUMS);
+    let list = fs::read_to_string(&path).at("reading", &path)?;
+    let listed = sums::parse(&list).map_err(|line| {
+        Error::new(ErrorKind::Verification, format!("{}:{line} is not a digest and a file", path.display()))
+            .help("build again, or copy it again")
+    })?;
+    let mut wrong = BTreeSet::new();
+    for (file, digest) in &listed {
+        if Digest::of_file(&folder.join(file))? != *digest {
+            wrong.insert(*file);
         }
     }
+    let differs = |file: &&Sum| listed.get(file.file.as_str()) != Some(&file.sha256);
+    wrong.extend(manifest.outputs.iter().filter(differs).map(|file| file.file.as_str()));
+    wrong.extend([MANIFEST, SBOM].into_iter().filter(|file| !listed.contains_key(file)));
     if wrong.is_empty() {
-        return Ok(());
+        return Ok(listed.len());
     }
+    let wrong: Vec<&str> = wrong.into_iter().collect();
     Err(Error::new(ErrorKind::Verification, format!("not as they were built: {}", wrong.join(", ")))
         .help("build again, or copy them again"))
 }
 
-fn text(manifest: &Manifest, verified: bool) -> String {
+fn text(manifest: &Manifest, verified: Option<usize>) -> String {
     let mut lines = vec![format!("{} {}", manifest.name, manifest.identity)];
     lines.extend(manifest.layers.iter().map(|layer| {
         format!("layer    {:<16} {:>10}  {}", layer.name, DecimalBytes(layer.size).to_string(), layer.diff_id)
@@ -91,8 +100,6 @@ fn text(manifest: &Manifest, verified: bool) -> String {
             file.sha256.hex()
         )
     }));
-    if verified {
-        lines.push(format!("verified {} files", manifest.outputs.len()));
-    }
+    lines.extend(verified.map(|count| format!("verified {count} files")));
     lines.join("\n")
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Terminal, resolve, seed};
+use super::{Terminal, resolve, seed, warn};
 use crate::base::Pin;
 use crate::cli::LockArgs;
 use crate::error::Result;
@@ -23,6 +23,7 @@ struct Summary {
 /// Writes the lock, or with `--check` compares it with the definition.
 pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<()> {
     let (resolved, path) = resolve(&args.definition, &args.output_dir)?;
+    warn(&resolved, &progress);
     let plan = &resolved.plan;
     let old = match Lock::read(&path)? {
         Some(lock) => Some(lock),

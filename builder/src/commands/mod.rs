@@ -86,6 +86,11 @@ pub(crate) fn resolve(args: &DefinitionArgs, output_dir: &std::path::Path) -> Re
     Ok((resolved, lock))
 }
 
+/// Shows what will probably fail.
+pub(crate) fn warn(resolved: &Definition, progress: &Progress) {
+    resolved.warnings.iter().for_each(|warning| progress.note(&format!("warning: {warning}")));
+}
+
 /// The lock whose pins a new one keeps: the committed one, unless the user names another with `--lock`.
 pub(crate) fn seed<'a>(args: &DefinitionArgs, resolved: &'a Definition) -> Option<&'a std::path::Path> {
     args.lock.is_none().then_some(resolved.lock.as_path())

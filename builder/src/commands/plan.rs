@@ -16,6 +16,7 @@ struct Summary<'a> {
     plan: &'a ImagePlan,
     lock: std::path::PathBuf,
     differences: Vec<String>,
+    warnings: &'a [String],
     to_fetch: usize,
     in_store: usize,
 }
@@ -33,7 +34,8 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
         None => vec!["there is no lock yet".to_owned()],
     };
     let (in_store, to_fetch) = lock.as_ref().map_or((0, 0), |lock| count(lock, &store));
-    let shown = Summary { plan: &resolved.plan, lock: lock_path, differences, to_fetch, in_store };
+    let warnings = &resolved.warnings;
+    let shown = Summary { plan: &resolved.plan, lock: lock_path, differences, warnings, to_fetch, in_store };
     terminal.show(&shown, text)
 }
 
@@ -78,5 +80,6 @@ fn text(shown: &Summary<'_>) -> String {
         format!("will be brought up to date: {}", shown.differences.join("; "))
     };
     lines.push(format!("lock     {} {state}", shown.lock.display()));
+    lines.extend(shown.warnings.iter().map(|warning| format!("warning  {warning}")));
     lines.join("\n")
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::image_spec::{BaseSpec, DiskSpec, ImageSpec, MetadataSpec};
-use super::source::Source;
+use super::source::{SET, Source};
 use crate::at;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -98,7 +98,7 @@ pub fn read_up_to(path: &Path, largest: u64) -> Result<Source> {
 /// `KEY=VALUE` as TOML. A value that begins with `[`, `{` or `"`, or is true or false, is TOML; any other is
 /// a string.
 fn parse_set(set: &str) -> Result<Source> {
-    let name = format!("--set {set}");
+    let name = format!("{SET} {set}");
     let bad = |why: &str| {
         Error::new(ErrorKind::Usage, format!("{name}: {why}"))
             .help("write --set kubernetes=1.34.9 or --set disk.var=2GiB")

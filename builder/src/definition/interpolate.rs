@@ -41,6 +41,11 @@ pub fn interpolate(text: &str, variables: &Variables) -> Result<String, (String,
     Ok(out)
 }
 
+/// The names of the variables in `text`.
+pub fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

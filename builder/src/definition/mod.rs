@@ -9,6 +9,8 @@ pub(crate) mod compose;
 pub(crate) mod condition;
 pub(crate) mod image_spec;
 pub mod interpolate;
+mod layer_folder;
+mod mentioned;
 pub mod layer_spec;
 pub mod plan;
 pub mod registry;

@@ -6,6 +6,9 @@ pub trait Registry {
     /// Names of the operating systems that a base can be.
     fn distributions(&self) -> Vec<&'static str>;
 
+    /// The releases of an operating system that Kiln is tried with.
+    fn suites(&self, distribution: &str) -> Vec<&'static str>;
+
     /// Names of the outputs.
     fn outputs(&self) -> Vec<&'static str>;
 

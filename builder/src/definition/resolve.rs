@@ -9,12 +9,14 @@ use contract::suggest::nearest;
 use super::compose::{self, Composition};
 use super::image_spec::PreloadSpec;
 use super::interpolate::{Variables, interpolate};
+use super::layer_folder;
 use super::layer_spec::LayerSpec;
-use super::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PreloadOrigin, PreloadPlan};
+use super::mentioned;
+use super::plan::{Arch, BasePlan, Checksum, DiskPlan, ImagePlan, Origin, PreloadOrigin, PreloadPlan};
 use super::registry::Registry;
 use super::resolve_layer::{Layer, check_url, resolve_layer};
 use super::resolve_metadata::resolve_metadata;
-use super::source::{Step, error_in, rewrite_error, suggestion};
+use super::source::{Step, error_in, rewrite_error, source_of, suggestion};
 use super::value::{Name, Size};
 use crate::at;
 use crate::error::{Error, Result};
@@ -27,6 +29,8 @@ pub struct Definition {
     pub plan: ImagePlan,
     /// Where the lock belongs: beside the definition.
     pub lock: PathBuf,
+    /// What will probably fail when the lock is written, one line each.
+    pub warnings: Vec<String>,
 }
 
 const DEFAULT_ESP: Size = Size(96 * MIB);
@@ -44,8 +48,37 @@ pub fn load(
     let composed = compose::compose(path, sets)?;
     let layers_folder = layers.map_or_else(|| composed.folder.join("../layers"), Path::to_owned);
     let plan = Resolver { composed: &composed, layers_folder: &layers_folder, registry }.plan()?;
-    Ok(Definition { plan, lock: path.with_extension("lock") })
+    let warnings = warnings(&plan, registry);
+    Ok(Definition { plan, lock: path.with_extension("lock"), warnings })
 }
+
+fn warnings(plan: &ImagePlan, registry: &dyn Registry) -> Vec<String> {
+    let BasePlan { distribution, suite, .. } = &plan.base;
+    let suites = registry.suites(distribution);
+    let unknown_suite = (!suites.contains(&suite.as_str())).then(|| {
+        let meant = nearest(suite, suites.iter().copied()).map(|near| format!("; did you mean {near}?"));
+        format!(
+            "Kiln was not tried with the release \"{suite}\" of {distribution}, but with {}{}",
+            suites.join(", "),
+            meant.unwrap_or_default()
+        )
+    });
+    let artifacts = plan
+        .layers
+        .iter()
+        .flat_map(|layer| layer.artifacts.iter().map(move |artifact| (layer, artifact)));
+    let unauthenticated = artifacts.filter_map(|(layer, artifact)| match &artifact.origin {
+        Origin::Url { checksum: Checksum::File(address), .. } if address.starts_with("http://") => Some(
+            format!("{}/{}: nobody vouches for a checksum without TLS: {address}", layer.name, artifact.name),
+        ),
+        _ => None,
+    });
+    unknown_suite.into_iter().chain(unauthenticated).collect()
+}
+
+/// Variables that are not of `[versions]`; `url` exists for checksums alone.
+const FIXED: [&str; 8] =
+    ["name", "arch", "distribution", "suite", "kubernetes", "kubernetes-minor", "runtime", "url"];
 
 struct Resolver<'a> {
     composed: &'a Composition,
@@ -70,6 +103,7 @@ impl Resolver<'_> {
         let variables = self.variables(&name, arch, distribution, &suite)?;
         let layers = self.read_layers()?;
         self.check_layers(&layers, distribution, arch)?;
+        self.check_versions(&layers)?;
         let packages = self.packages(&layers, base.packages.as_deref().unwrap_or_default(), &variables)?;
         let disk = file.disk.clone().unwrap_or_default();
         Ok(ImagePlan {
@@ -105,7 +139,7 @@ impl Resolver<'_> {
 
     fn missing(&self, table: &[Step], key: &str) -> Error {
         // The user's own file lacks it, so that is the one to name; --set texts come before it.
-        let own = self.composed.sources.iter().find(|source| !source.name.starts_with("--set"));
+        let own = self.composed.sources.iter().find(|source| !source.is_set());
         let sources = own.map(std::slice::from_ref).unwrap_or(&self.composed.sources);
         error_in(sources, table, &format!("the key \"{key}\" is missing"))
             .help(format!("add {key} = …, or extend a definition that has it"))
@@ -119,12 +153,12 @@ impl Resolver<'_> {
         let mut variables = Variables::new();
         for (key, value) in &file.versions {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+~-_".contains(&byte);
-            if value.is_empty() || value.starts_with('.') || !value.bytes().all(plain) {
+            if !value.starts_with(|first: char| first.is_ascii_digit()) || !value.bytes().all(plain) {
                 let error =
                     self.error(&at!["versions", key.as_str()], &format!("\"{value}\" is not a version"));
-                return Err(
-                    error.help("letters, digits and . + ~ - _ make a version, without a \"v\" in front")
-                );
+                return Err(error.help(
+                    "write an exact version: a digit, then letters, digits and . + ~ - _; no \"v\" in front",
+                ));
             }
             variables.insert(key.clone(), value.clone());
         }
@@ -146,6 +180,28 @@ impl Resolver<'_> {
             }
         }
         Ok(variables)
+    }
+
+    /// A key that nothing uses is misspelled, unless the layers were chosen over it: these may leave out the
+    /// one that it is for.
+    fn check_versions(&self, layers: &[Layer]) -> Result<()> {
+        let used = mentioned::variables(&self.composed.file, layers);
+        let unused =
+            |key: &&String| !used.contains(*key) && self.is_of_these_layers(&at!["versions", key.as_str()]);
+        let Some(key) = self.composed.file.versions.keys().find(unused) else { return Ok(()) };
+        let message = format!("nothing in this image uses ${{{key}}}");
+        let used = used.iter().map(String::as_str).filter(|name| !FIXED.contains(name));
+        Err(self
+            .error(&at!["versions", key.as_str()], &message)
+            .help(suggestion(key, used.collect::<Vec<_>>())))
+    }
+
+    /// Whether the text that lists the layers has a value at `path`, or one that goes before it.
+    fn is_of_these_layers(&self, path: &[Step]) -> bool {
+        let sources = &self.composed.sources;
+        let set = sources.iter().take_while(|source| source.is_set()).count();
+        let lists = sources.iter().position(|source| source.has(&at!["layers"])).map_or(0, |index| index + 1);
+        sources.iter().take(set.max(lists)).any(|source| source.has(path))
     }
 
     fn read_layers(&self) -> Result<Vec<Layer>> {
@@ -186,6 +242,9 @@ impl Resolver<'_> {
                 format!("there is no layer \"{written}\" ({} does not exist)", path.display()),
                 help,
             );
+        }
+        if let Err((why, help)) = layer_folder::file(&folder, "layer.toml") {
+            return fail(why, help.to_owned());
         }
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let source = compose::read(&path)?;
@@ -375,7 +434,10 @@ impl Resolver<'_> {
         }
         let origin = match (&image.url, &image.file) {
             (Some(url), None) => {
-                check_url(url).map_err(|why| error("url", &why, "write an https:// address"))?;
+                let path = at!["preload", index, "url"];
+                if let Some(source) = source_of(&self.composed.sources, &path) {
+                    check_url(source, &path, url, "write an https:// address")?;
+                }
                 PreloadOrigin::Url(url.clone())
             }
             (None, Some(file)) => {

@@ -1,16 +1,17 @@
 //! Resolves one layer: decides which of its steps apply and replaces variables.
 
-use std::fs;
 use std::path::PathBuf;
 
 use super::condition::{self, When};
 use super::interpolate::{Variables, interpolate};
+use super::layer_folder;
 use super::layer_spec::{ArtifactSpec, FileSpec, LayerSpec};
 use super::plan::{
     ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place,
 };
 use super::source::{Source, Step};
 use super::value::{Mode, check_components};
+use crate::address;
 use crate::at;
 use crate::error::{Error, Result};
 
@@ -171,15 +172,15 @@ impl ArtifactResolver<'_> {
 
     fn url(&self, url: &str) -> Result<Origin> {
         let url = self.expand("url", url, self.variables)?;
-        check_url(&url).map_err(|why| self.error("url", &why, "write an https:// address"))?;
+        let help = "write an https:// address";
+        check_url(&self.layer.source, &at!["artifact", self.index, "url"], &url, help)?;
         let checksum = match (&self.artifact.checksum, self.artifact.sha256) {
             (Some(address), None) => {
                 let mut variables = self.variables.clone();
                 variables.insert("url".into(), url.clone());
                 let address = self.expand("checksum", address, &variables)?;
-                check_url(&address).map_err(|why| {
-                    self.error("checksum", &why, "write the address of upstream's checksum file")
-                })?;
+                let help = "write the address of upstream's checksum file";
+                check_url(&self.layer.source, &at!["artifact", self.index, "checksum"], &address, help)?;
                 Checksum::File(address)
             }
             (None, Some(digest)) => Checksum::Pinned(digest),
@@ -253,15 +254,9 @@ fn resolve_file(layer: &Layer, index: usize, file: &FileSpec, variables: &Variab
                     "keep the file below the layer's folder",
                 );
             }
-            match fs::read(layer.folder.join(source)) {
+            match layer_folder::read(&layer.folder, source) {
                 Ok(content) => ("source", content),
-                Err(error) => {
-                    return fail(
-                        "source",
-                        &format!("{source}: {error}"),
-                        "the path is relative to the layer's folder",
-                    );
-                }
+                Err((why, help)) => return fail("source", &why, help),
             }
         }
         _ => return fail("path", "a file has either content or a source", "write exactly one of them"),
@@ -281,11 +276,17 @@ fn resolve_file(layer: &Layer, index: usize, file: &FileSpec, variables: &Variab
     Ok(FilePlan { path: file.path.0.clone(), content, mode, uid: file.uid, gid: file.gid })
 }
 
-/// Whether `url` has a scheme that Kiln fetches.
-pub(super) fn check_url(url: &str) -> Result<(), String> {
+/// Checks that `url`, the value at `path`, has a scheme that Kiln fetches, and no secret in it; `help` is for
+/// what is no address at all.
+pub(super) fn check_url(source: &Source, path: &[Step], url: &str, help: &str) -> Result<()> {
+    if let Some(secret) = address::secret(url) {
+        return Err(source.secret_error_at(path, &format!("the address holds {secret}")).help(
+            "addresses are copied into the lock, the manifest and the SBOM: write it without, and name the server with its login by --mirror PREFIX=URL",
+        ));
+    }
     let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| url.strip_prefix(scheme));
     match rest {
         Some(rest) if !rest.is_empty() && !url.contains(char::is_whitespace) => Ok(()),
-        _ => Err(format!("\"{url}\" is not an address")),
+        _ => Err(source.error_at(path, &format!("\"{url}\" is not an address")).help(help)),
     }
 }

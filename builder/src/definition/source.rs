@@ -15,6 +15,9 @@ pub struct Source {
     pub text: String,
 }
 
+/// The option that gives a value on the command line.
+pub const SET: &str = "--set";
+
 /// A step on the way to a value: a key, or an index into an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -66,6 +69,26 @@ impl Source {
         }
     }
 
+    /// Like [`Source::error_at`], for a value that must not be shown: it holds a secret.
+    pub fn secret_error_at(&self, path: &[Step], message: &str) -> Error {
+        // The name of a `--set` has the value.
+        let name = self.name.split('=').next().unwrap_or(&self.name);
+        let name = if self.is_set() { name } else { &self.name };
+        let number = self.locate(path).map(|offset| format!(":{}", self.line_number(offset)));
+        let number = number.unwrap_or_default();
+        Error::new(ErrorKind::Definition, format!("{name}{number}: {message}"))
+    }
+
+    /// Whether this text has a value at `path`.
+    pub fn has(&self, path: &[Step]) -> bool {
+        self.locate(path).is_some()
+    }
+
+    /// Whether the user gave it on the command line.
+    pub fn is_set(&self) -> bool {
+        self.name.starts_with(SET)
+    }
+
     /// The byte offset of the value at `path`.
     fn locate(&self, path: &[Step]) -> Option<usize> {
         let table = DeTable::parse(&self.text).ok()?;
@@ -83,8 +106,7 @@ impl Source {
     }
 
     fn error(&self, offset: usize, message: &str) -> Error {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let number = self.line_number(offset);
         let line = self.text.lines().nth(number - 1).unwrap_or_default();
         let mut text = format!("{}:{number}: {message}", self.name);
         if !line.trim().is_empty() {
@@ -92,15 +114,24 @@ impl Source {
         }
         Error::new(ErrorKind::Definition, text)
     }
+
+    fn line_number(&self, offset: usize) -> usize {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        before.iter().filter(|byte| **byte == b'\n').count() + 1
+    }
 }
 
 /// The error about `path` in the first of `sources` that has it; they are ordered by precedence.
 pub fn error_in(sources: &[Source], path: &[Step], message: &str) -> Error {
-    let source = sources.iter().find(|source| source.locate(path).is_some()).or(sources.first());
-    match source {
+    match source_of(sources, path) {
         Some(source) => source.error_at(path, message),
         None => Error::new(ErrorKind::Definition, message),
     }
+}
+
+/// The first of `sources` that has a value at `path`, else the first.
+pub fn source_of<'a>(sources: &'a [Source], path: &[Step]) -> Option<&'a Source> {
+    sources.iter().find(|source| source.has(path)).or(sources.first())
 }
 
 /// "did you mean …?", or the list of valid words.

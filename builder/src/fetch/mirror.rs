@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
+use crate::address;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A replacement for everything below an upstream prefix: another server, or a local folder.
@@ -65,7 +66,7 @@ impl FromStr for Mirror {
     /// Parses `PREFIX=URL_OR_DIR`. A relative folder is relative to the working directory.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
-            Error::new(ErrorKind::Usage, format!("mirror \"{text}\": {what}"))
+            Error::new(ErrorKind::Usage, format!("mirror \"{}\": {what}", address::shown(text)))
                 .help("write --mirror https://dl.k8s.io=URL_OR_DIR")
         };
         let (prefix, to) = text.split_once('=').ok_or_else(|| wrong("there is no \"=\""))?;
@@ -99,7 +100,7 @@ impl fmt::Display for Mirror {
 
 impl Place {
     /// The place of an address without any mirror.
-    fn of(address: &str) -> Result<Self> {
+    pub(super) fn of(address: &str) -> Result<Self> {
         let url = parse(address)?;
         match url.scheme() {
             "http" | "https" => Ok(Self::Server(url)),
@@ -107,8 +108,19 @@ impl Place {
                 .to_file_path()
                 .map(Self::Local)
                 .map_err(|()| Error::new(ErrorKind::Usage, format!("\"{address}\" is no local path"))),
-            other => Err(Error::new(ErrorKind::Usage, format!("\"{address}\": cannot fetch by {other}"))
-                .help("use https, http or file")),
+            other => {
+                let shown = address::shown(address);
+                Err(Error::new(ErrorKind::Usage, format!("\"{shown}\": cannot fetch by {other}"))
+                    .help("use https, http or file"))
+            }
+        }
+    }
+
+    /// Whether somebody vouches for the bytes: a certificate, or the owner of this machine.
+    pub fn is_authenticated(&self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            Self::Server(url) => url.scheme() == "https",
         }
     }
 
@@ -119,17 +131,11 @@ impl Place {
 }
 
 impl fmt::Display for Place {
-    /// The address without its password.
+    /// The address without its secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => path.display().fmt(f),
-            Self::Server(url) if url.password().is_none() => f.write_str(url.as_str()),
-            Self::Server(url) => {
-                let mut shown = url.clone();
-                // This fails only for addresses without a host, which have no password.
-                let _kept = shown.set_password(Some("***"));
-                f.write_str(shown.as_str())
-            }
+            Self::Server(url) => f.write_str(&address::shown(url.as_str())),
         }
     }
 }
@@ -164,8 +170,10 @@ pub fn places(urls: &[String], mirrors: &[Mirror], offline: bool) -> Result<Vec<
 }
 
 fn parse(address: &str) -> Result<Url> {
-    Url::parse(address)
-        .map_err(|error| Error::new(ErrorKind::Usage, format!("\"{address}\" is not an address: {error}")))
+    Url::parse(address).map_err(|error| {
+        let shown = address::shown(address);
+        Error::new(ErrorKind::Usage, format!("\"{shown}\" is not an address: {error}"))
+    })
 }
 
 /// The path of `rest`, the tail of an address, below `folder`. It is never outside `folder`.
@@ -255,5 +263,12 @@ mod tests {
     #[test]
     fn passwords_are_not_shown() {
         assert_eq!(Place::of("https://me:secret@a/x").unwrap().to_string(), "https://me:***@a/x");
+        assert_eq!(Place::of("https://a/x?sig=secret").unwrap().to_string(), "https://a/x?sig=***");
+        for wrong in
+            ["https://a=ftp://me:secret@b", "https//a=https://me:secret@b", "https://a=https://me:secret@b:x"]
+        {
+            let error = wrong.parse::<Mirror>().unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 }

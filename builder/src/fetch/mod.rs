@@ -36,6 +36,8 @@ pub struct Options {
     pub offline: bool,
     /// Mirrors of upstream hosts.
     pub mirrors: Vec<Mirror>,
+    /// Takes checksum files from servers without TLS too.
+    pub allow_unauthenticated: bool,
     /// The number of parallel downloads.
     pub parallel: usize,
     /// Attempts after the first, at each place.
@@ -70,6 +72,7 @@ impl Default for Options {
         Self {
             offline: false,
             mirrors: Vec::new(),
+            allow_unauthenticated: false,
             parallel: 4,
             retries: 4,
             backoff: Duration::from_millis(500),
@@ -117,6 +120,18 @@ pub struct FetchedFile {
     /// Where it came from; "store" if it was there already.
     pub from: String,
 }
+
+/// A checksum file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The mirror that it came from; `None` if it came from the address itself.
+    pub mirror: Option<Place>,
+}
+
+/// The option of the command line behind [`Options::allow_unauthenticated`].
+pub const ALLOW_UNAUTHENTICATED_FLAG: &str = "--allow-unauthenticated-checksums";
 
 /// Fetches files into a store. Use one for a whole command: it keeps connections.
 pub struct Fetcher<'a> {
@@ -181,9 +196,20 @@ impl<'a> Fetcher<'a> {
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a download ended without a result"))
     }
 
-    /// Fetches a small file such as a checksum file, at most `limit` bytes. It does not enter the store.
-    pub fn document(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
-        self.try_places(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
+    /// Fetches a checksum file of at most `limit` bytes. It does not enter the store. The lock will trust
+    /// what it says, so places are passed over that nobody vouches for, unless the options allow them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lock`] if all places are such; else the failures of all places.
+    pub fn document(&self, url: &str, limit: u64) -> Result<Document> {
+        let title = file_name(url);
+        let mut places = places(&[url.to_owned()], &self.options.mirrors, self.options.offline)?;
+        if !self.options.allow_unauthenticated {
+            self.drop_unauthenticated(title, &mut places)?;
+        }
+        let upstream = Place::of(url)?;
+        self.try_in(title, &places, None, &AtomicBool::new(false), |place| {
+            let mirror = (*place != upstream).then(|| place.clone());
             let source = self.client.open(place, &Resume::default())?;
             let too_long = || {
                 Failure::Place(Error::new(
@@ -194,8 +220,34 @@ impl<'a> Fetcher<'a> {
             if source.total.is_some_and(|total| total > limit) {
                 return Err(too_long());
             }
-            client::read_all(source, limit, &self.client)?.ok_or_else(too_long)
+            let bytes = client::read_all(source, limit, &self.client)?.ok_or_else(too_long)?;
+            Ok(Document { bytes, mirror })
         })
+    }
+
+    fn drop_unauthenticated(&self, title: &str, places: &mut Vec<Place>) -> Result<()> {
+        let (kept, dropped): (Vec<_>, Vec<_>) = places.drain(..).partition(Place::is_authenticated);
+        let list = dropped.iter().map(Place::to_string).collect::<Vec<_>>().join(", ");
+        if kept.is_empty() && !dropped.is_empty() {
+            let message = format!(
+                "nobody vouches for the checksum file {title}: {list} has no TLS, so anybody on the way can change it"
+            );
+            return Err(Error::new(ErrorKind::Lock, message).help(format!(
+                "use https or a local folder, pin the digest in the layer with sha256, or accept it with {ALLOW_UNAUTHENTICATED_FLAG}"
+            )));
+        }
+        if !dropped.is_empty() {
+            self.progress.note(&format!(
+                "{title} is not taken from {list}, which has no TLS ({ALLOW_UNAUTHENTICATED_FLAG} takes it)"
+            ));
+        }
+        *places = kept;
+        Ok(())
+    }
+
+    /// Shows a message that stays on the screen.
+    pub fn note(&self, text: &str) {
+        self.progress.note(text);
     }
 
     /// The length of a file in bytes, without fetching it; `None` if the server does not report it.
@@ -296,14 +348,25 @@ impl<'a> Fetcher<'a> {
         stop: &AtomicBool,
         attempt: impl FnMut(&Place) -> Result<T, Failure>,
     ) -> Result<T> {
-        let Options { mirrors, offline, retries, backoff, .. } = &self.options;
-        let places = places(urls, mirrors, *offline)?;
+        let places = places(urls, &self.options.mirrors, self.options.offline)?;
+        self.try_in(title, &places, absent, stop, attempt)
+    }
+
+    fn try_in<T>(
+        &self,
+        title: &str,
+        places: &[Place],
+        absent: Option<&Absence>,
+        stop: &AtomicBool,
+        attempt: impl FnMut(&Place) -> Result<T, Failure>,
+    ) -> Result<T> {
         if places.is_empty() {
             return Err(unreachable_offline(title));
         }
+        let Options { retries, backoff, .. } = &self.options;
         let download = Download {
             title,
-            places: &places,
+            places,
             absent,
             retries: *retries,
             backoff: *backoff,

@@ -282,3 +282,34 @@ impl Hashes {
 /// Release files have been rebuilt under an old name: CNI plugins 1.4.1, CRI-O 1.29.1 and others.
 const REPLACED: &str = "upstream replaced this file? (or the mirror has a wrong copy) compare with the project's release page; \
                         when the new file is right, accept it with `kiln lock`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::Options;
+    use crate::progress::Progress;
+
+    #[test]
+    fn a_full_disk_stops_everything() {
+        let full = Path::new("/dev/full");
+        let Ok(file) = File::options().read(true).write(true).open(full) else {
+            return testkit::not_run("a_full_disk_stops_everything", "there is no /dev/full");
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::write(&source, [7; 1000]).unwrap();
+        let (progress, stop, options) = (Progress::silent(), AtomicBool::new(false), Options::default());
+        let expected = Expected::Sha256(Digest::of(&[7; 1000]));
+        let target = Target { expected: &expected, size: None, ceiling: options.ceiling };
+        let step = progress.step("x");
+        let mut transfer = Transfer::new(target, &file, full, &step, &stop).unwrap();
+        let client = Client::new(options.route, options.connect, options.stall);
+        match transfer.attempt(&client, &Place::Local(source)) {
+            Err(Failure::Final(error)) => {
+                assert_eq!(error.kind(), ErrorKind::Io);
+                assert!(error.hint().unwrap().contains("free some space"), "{error}");
+            }
+            _ => panic!("the disk is full"),
+        }
+    }
+}

@@ -9,8 +9,8 @@ use crate::base::{BaseRequest, LockedBase};
 use crate::definition::plan::{Checksum, ImagePlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::Fetcher;
 use crate::fetch::checksum::{self, Expected};
+use crate::fetch::{Document, Fetcher, Place};
 
 /// The largest checksum file that is read, in bytes.
 const LARGEST_CHECKSUM_FILE: u64 = 4 << 20;
@@ -37,9 +37,16 @@ pub fn update(
     fetcher: &Fetcher<'_>,
     lock_base: impl FnOnce(&BaseRequest<'_>) -> Result<LockedBase>,
 ) -> Result<Lock> {
+    let mut mirrored = Vec::new();
     let mut artifacts = drift::wanted(plan)
-        .map(|want| pin(&want, old, policy, fetcher))
+        .map(|want| pin(&want, old, policy, fetcher, &mut mirrored))
         .collect::<Result<Vec<_>>>()?;
+    if !mirrored.is_empty() {
+        fetcher.note(&format!(
+            "the lock trusts mirrors as it trusts upstream, because checksum files came from them: {}",
+            mirrored.join(", ")
+        ));
+    }
     artifacts.sort_by(|a, b| (&a.layer, &a.name).cmp(&(&b.layer, &b.name)));
     let request = BaseRequest::of(plan);
     let kept =
@@ -56,6 +63,7 @@ fn pin(
     old: Option<&Lock>,
     policy: &Policy,
     fetcher: &Fetcher<'_>,
+    mirrored: &mut Vec<String>,
 ) -> Result<LockedArtifact> {
     let id = format!("{}/{}", want.layer.name, want.artifact.name);
     let old = old
@@ -64,8 +72,9 @@ fn pin(
     if let Some(pin) = old.filter(|_| !policy.recheck) {
         return Ok(pin.clone());
     }
-    let (sha256, size) =
+    let Answer { sha256, size, mirror } =
         ask(want, policy, fetcher).map_err(|error| error.context(format!("locking {id}")))?;
+    mirrored.extend(mirror.map(|mirror| format!("{id} ({mirror})")));
     if let Some(pin) = old.filter(|pin| pin.sha256 != sha256 && !policy.accept.contains(&id)) {
         return Err(replaced(&id, want.url, &pin.sha256, &sha256));
     }
@@ -80,23 +89,38 @@ fn pin(
     })
 }
 
-/// The digest and, where it can be learned cheaply, the length.
-fn ask(want: &ArtifactRequest<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<(Digest, Option<u64>)> {
-    if let Some(digest) = policy.table.get(want.url) {
-        return Ok((digest, None));
+/// What there is to pin.
+struct Answer {
+    sha256: Digest,
+    /// The length, where it can be learned cheaply.
+    size: Option<u64>,
+    /// The mirror that gave the digest.
+    mirror: Option<Place>,
+}
+
+fn ask(want: &ArtifactRequest<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<Answer> {
+    if let Some(sha256) = policy.table.get(want.url) {
+        return Ok(Answer { sha256, size: None, mirror: None });
     }
     let address = match want.checksum {
-        Checksum::Pinned(digest) => return Ok((*digest, fetcher.length(want.url).ok().flatten())),
+        Checksum::Pinned(digest) => {
+            return Ok(Answer {
+                sha256: *digest,
+                size: fetcher.length(want.url).ok().flatten(),
+                mirror: None,
+            });
+        }
         Checksum::File(address) => address,
     };
-    let document = fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
+    let Document { bytes, mirror } = fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
     let file_name = want.url.rsplit('/').next().unwrap_or(want.url);
-    match checksum::find(&document, file_name).map_err(|error| error.context(address))? {
-        Expected::Sha256(digest) => Ok((digest, fetcher.length(want.url)?)),
+    let (sha256, size) = match checksum::find(&bytes, file_name).map_err(|error| error.context(address))? {
+        Expected::Sha256(digest) => (digest, fetcher.length(want.url)?),
         other => fetcher
             .learn(&want.artifact.name, want.url, &other)
-            .map(|(digest, size)| (digest, Some(size))),
-    }
+            .map(|(digest, size)| (digest, Some(size)))?,
+    };
+    Ok(Answer { sha256, size, mirror })
 }
 
 fn replaced(id: &str, url: &str, locked: &Digest, upstream: &Digest) -> Error {

@@ -137,3 +137,100 @@ impl Builder<'_> {
 fn unlocked(name: &str) -> Error {
     Error::new(ErrorKind::Lock, format!("{name} is not in the lock")).help("run kiln lock")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{BaseRequest, Options, Sections, packages::Selection};
+    use crate::cli::FetchOptions;
+    use crate::lock::LockedArtifact;
+    use crate::progress::Progress;
+    use crate::registry;
+
+    const GOOD: &[u8] = b"good program";
+    const EVIL: &[u8] = b"EVIL PROGRAM";
+
+    /// A checkout with one layer of one artifact, and a session with a store beside it.
+    fn lay_out(root: &Path) -> (ImagePlan, Lock) {
+        let image = "schema = 1\nname = 'x'\narch = 'amd64'\nkubernetes = '1.36.4'\nruntime = 'tool'\nlayers = ['tool']\n\
+             outputs = ['raw']\n[base]\ndistribution = 'debian'\nsuite = 'trixie'\n";
+        let url = "https://upstream.invalid/tool";
+        let digest = Digest::of(GOOD);
+        let layer = format!(
+            "schema = 1\nsummary = 'x'\nprovides = ['container-runtime']\n[[artifact]]\nname = 'tool'\nversion = '1'\n\
+             url = '{url}'\nsha256 = '{digest}'\npath = '/usr/bin/tool'\n"
+        );
+        for folder in ["images", "layers/tool"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("images/x.toml"), image).unwrap();
+        fs::write(root.join("layers/tool/layer.toml"), layer).unwrap();
+        let plan = registry::load(&root.join("images/x.toml"), &[], None).unwrap().plan;
+        let base = Sections { base: Selection::of(&BaseRequest::of(&plan)), packages: Vec::new() }.into();
+        let artifact = LockedArtifact {
+            layer: "tool".to_owned(),
+            name: "tool".to_owned(),
+            version: "1".to_owned(),
+            url: url.to_owned(),
+            size: None,
+            sha256: digest,
+        };
+        let lock =
+            Lock { schema: 1, image: plan.name.clone(), arch: plan.arch, base, artifacts: vec![artifact] };
+        (plan, lock)
+    }
+
+    /// Packs the layer in a process of its own, as far as the store can tell.
+    fn pack(root: &Path, plan: &ImagePlan, lock: &Lock) -> Result<PackedLayer> {
+        let options = FetchOptions {
+            offline: true,
+            mirrors: Vec::new(),
+            allow_unauthenticated_checksums: false,
+            base: Options::default(),
+            cache_dir: Some(root.join("store")),
+        };
+        let session = Session::open(&options, Progress::silent())?;
+        let scratch = session.store.scratch()?;
+        let builder =
+            Builder { session: &session, plan, lock, firstboot: None, epoch: 0, scratch: scratch.path() };
+        builder.layer(&plan.layers[0])
+    }
+
+    /// Other bytes of the same length in a read-only file.
+    fn replace(path: &Path, from: &[u8], to: &[u8]) {
+        let bytes = fs::read(path).unwrap();
+        let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+        let changed = [&bytes[..at], to, &bytes[at + from.len()..]].concat();
+        fs::remove_file(path).unwrap();
+        fs::write(path, changed).unwrap();
+    }
+
+    #[test]
+    fn a_changed_download_does_not_come_into_a_layer() {
+        let root = tempfile::tempdir().unwrap();
+        let (plan, lock) = lay_out(root.path());
+        let store = Store::open(&root.path().join("store")).unwrap();
+        store.insert(&mut &GOOD[..], None).unwrap();
+        let blob = store.blob(&Digest::of(GOOD));
+        replace(&blob, GOOD, EVIL);
+        let error = pack(root.path(), &plan, &lock).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Verification);
+        assert!(error.message().contains(&blob.display().to_string()), "{error}");
+        replace(&blob, EVIL, GOOD);
+        assert!(!pack(root.path(), &plan, &lock).unwrap().cached);
+    }
+
+    #[test]
+    fn a_changed_layer_does_not_come_into_an_image() {
+        let root = tempfile::tempdir().unwrap();
+        let (plan, lock) = lay_out(root.path());
+        Store::open(&root.path().join("store")).unwrap().insert(&mut &GOOD[..], None).unwrap();
+        let tar = pack(root.path(), &plan, &lock).unwrap().tar;
+        replace(&tar, GOOD, EVIL);
+        let error = pack(root.path(), &plan, &lock).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Verification);
+        assert!(error.message().contains(&tar.display().to_string()), "{error}");
+        replace(&tar, EVIL, GOOD);
+        assert!(pack(root.path(), &plan, &lock).unwrap().cached);
+    }
+}

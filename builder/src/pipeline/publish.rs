@@ -26,9 +26,7 @@ impl Publication {
     /// killed one.
     pub fn begin(output_dir: &Path) -> Result<Self> {
         fs::create_dir_all(output_dir).at("creating", output_dir)?;
-        let lock_path = output_dir.join(".kiln-output-lock");
-        let lock = File::create(&lock_path).at("creating", &lock_path)?;
-        lock.lock().at("locking", &lock_path)?;
+        let lock = scratch::lock(&output_dir.join(".kiln-output-lock"))?;
         scratch::sweep(output_dir)?;
         let scratch = Scratch::new(output_dir)?;
         let folder = scratch.path().join("outputs");

@@ -28,7 +28,12 @@ impl Session {
         Ok(Self {
             store: open_store(options.cache_dir.as_deref())?,
             progress,
-            options: Options { offline: options.offline, mirrors, ..Options::default() },
+            options: Options {
+                offline: options.offline,
+                mirrors,
+                allow_unauthenticated: options.allow_unauthenticated_checksums,
+                ..Options::default()
+            },
             base: options.base.clone(),
         })
     }

@@ -1,11 +1,13 @@
 //! Sizes and digests of output files.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::definition::value::check_components;
 use crate::digest::Digest;
 use crate::error::{IoContext, Result};
 use crate::output::OutputFile;
@@ -44,9 +46,42 @@ pub fn list(sums: &[Sum]) -> String {
     })
 }
 
+/// Reads such a list: names and digests.
+///
+/// # Errors
+/// The number of the first line that is none, or names a file outside the folder.
+pub fn parse(text: &str) -> Result<BTreeMap<&str, Digest>, usize> {
+    let lines = text.lines().enumerate();
+    lines.map(|(index, line)| parse_line(line).ok_or(index + 1)).collect()
+}
+
+fn parse_line(line: &str) -> Option<(&str, Digest)> {
+    let (digest, file) = line.split_once("  ")?;
+    check_components(file).ok()?;
+    Some((file, digest.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_read_as_it_is_written() {
+        let sum = |file: &str| Sum { file: file.to_owned(), size: 1, sha256: Digest::of(file.as_bytes()) };
+        let (one, other) = (sum("a.raw"), sum("oci/blobs/x"));
+        let text = list(&[one.clone(), other.clone()]);
+        let expected = BTreeMap::from([("a.raw", one.sha256), ("oci/blobs/x", other.sha256)]);
+        assert_eq!(parse(&text), Ok(expected));
+        let digest = Digest::of(b"").hex();
+        for wrong in [
+            "x".to_owned(),
+            format!("{digest} one-blank"),
+            format!("{digest}  ../../etc/passwd"),
+            format!("{digest}  /etc/passwd"),
+        ] {
+            assert_eq!(parse(&format!("{text}{wrong}\n")), Err(3), "{wrong}");
+        }
+    }
 
     #[test]
     fn only_files_without_a_digest_are_read() {

@@ -8,17 +8,19 @@
 //! scratch/                  unfinished work ([`crate::scratch`])
 //! ```
 //!
-//! Everything gets its final name by rename, after it was verified and flushed. Nothing is used on the strength
-//! of its name: a process hashes each file of the store before it uses it for the first time.
+//! Everything gets its final name by rename, after it was verified and flushed. Nothing is used on the
+//! strength of its name: a process hashes each file of the store before it uses it for the first time.
 
 mod key;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, DigestWriter};
@@ -77,11 +79,15 @@ const RECORD: &str = "record.json";
 
 impl Store {
     /// Opens or creates the store in `root`, and removes scratch folders of killed processes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]; also if another user can write to it.
     pub fn open(root: &Path) -> Result<Self> {
         let root = std::path::absolute(root).at("resolving", root)?;
-        for folder in ["blobs", "partial", "built", "locks", "scratch"] {
+        for folder in ["", "blobs", "partial", "built", "locks", "scratch"] {
             let path = root.join(folder);
-            fs::create_dir_all(&path).at("creating", &path)?;
+            DirBuilder::new().recursive(true).mode(0o755).create(&path).at("creating", &path)?;
+            check_owner(&path)?;
         }
         scratch::sweep(&root.join("scratch"))?;
         Ok(Self { root, hashed: Mutex::default() })
@@ -137,13 +143,7 @@ impl Store {
     pub fn partial(&self, digest: &Digest) -> Result<Partial> {
         let lock = self.lock(&format!("blob-{}", digest.hex()))?;
         let path = self.root.join("partial").join(digest.hex());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .at("opening", &path)?;
+        let file = scratch::open_own(&path)?;
         Ok(Partial { file, path, _lock: lock })
     }
 
@@ -186,8 +186,8 @@ impl Store {
         if folder.is_dir() { kept(&folder, name).map(Some) } else { Ok(None) }
     }
 
-    /// The file `name` of `key`. If it does not exist, `build` writes it to the path that it is given and says
-    /// what it has written. The file gets its final name once it is complete and on the disk. Concurrent
+    /// The file `name` of `key`. If it does not exist, `build` writes it to the path that it is given and
+    /// says what it has written. The file gets its final name once it is complete and on the disk. Concurrent
     /// builds of one key wait for each other.
     ///
     /// # Errors
@@ -240,10 +240,7 @@ impl Store {
     }
 
     fn lock(&self, name: &str) -> Result<File> {
-        let path = self.root.join("locks").join(name);
-        let file = File::create(&path).at("creating", &path)?;
-        file.lock().at("locking", &path)?;
-        Ok(file)
+        scratch::lock(&self.root.join("locks").join(name))
     }
 }
 
@@ -257,6 +254,20 @@ impl Partial {
     pub fn discard(self) -> Result<()> {
         fs::remove_file(&self.path).at("removing", &self.path)
     }
+}
+
+/// What is in the store comes into images, so no other user may write there.
+fn check_owner(folder: &Path) -> Result<()> {
+    let metadata = folder.metadata().at("reading", folder)?;
+    let why = if metadata.mode() & 0o002 != 0 {
+        "every user can write to it".to_owned()
+    } else if ![0, geteuid().as_raw()].contains(&metadata.uid()) {
+        format!("it belongs to another user ({})", metadata.uid())
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::Io, format!("{} cannot be the store: {why}", folder.display()))
+        .help("name a folder of your own with --cache-dir, or change owner and mode of this one"))
 }
 
 /// A built file from an earlier build, compared with its record.
@@ -353,6 +364,44 @@ mod tests {
         let built = keep(&store, b"whole").unwrap();
         assert!(!built.cached && fs::read(&built.path).unwrap() == b"whole");
         assert!(keep(&store, b"never written").unwrap().cached);
+    }
+
+    #[test]
+    fn a_store_that_others_can_write_is_refused() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let (folder, _) = store();
+        for name in ["", "blobs", "built"] {
+            let path = folder.path().join(name);
+            let before = fs::metadata(&path).unwrap().permissions();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+            let error = Store::open(folder.path()).unwrap_err();
+            assert!(error.message().contains("every user can write to it"), "{error}");
+            fs::set_permissions(&path, before).unwrap();
+        }
+        Store::open(folder.path()).unwrap();
+        if !geteuid().is_root() {
+            return testkit::not_run(
+                "a_store_of_another_user_is_refused",
+                "only root can give a folder away",
+            );
+        }
+        chown(folder.path().join("built"), Some(12_345), None).unwrap();
+        let error = Store::open(folder.path()).unwrap_err();
+        assert!(error.message().contains("it belongs to another user (12345)"), "{error}");
+    }
+
+    #[test]
+    fn links_in_place_of_locks_and_downloads_lead_nowhere() {
+        let (folder, store) = store();
+        let (digest, victim) = (Digest::of(b"promised"), folder.path().join("victim"));
+        fs::write(&victim, "of another program").unwrap();
+        for place in [format!("locks/blob-{}", digest.hex()), format!("partial/{}", digest.hex())] {
+            let link = folder.path().join(place);
+            std::os::unix::fs::symlink(&victim, &link).unwrap();
+            assert!(store.partial(&digest).unwrap_err().message().contains("is a symbolic link"));
+            fs::remove_file(link).unwrap();
+        }
+        assert_eq!(fs::read_to_string(victim).unwrap(), "of another program");
     }
 
     /// The bytes of another file, of the same length, under the name of the promised ones.

@@ -201,6 +201,7 @@ fn node(
     warn_of_taints(raw.taints.as_deref().unwrap_or_default(), warnings);
     NodeRegistration {
         name,
+        is_named: raw.name.is_some(),
         cri_socket,
         taints: raw.taints,
         kubelet_extra_args: raw.kubelet_extra_args,

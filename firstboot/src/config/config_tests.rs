@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::flags::JoinFlags;
 use super::model::{OnFailure, TlsBootstrap, WaitFor};
 use super::*;
 use crate::join::roles;
@@ -488,4 +489,30 @@ fn no_mutation_panics_or_shows_the_token() {
         assert!(!shown.contains(leaked), "{shown}");
     }
     assert!(good > 500 && bad > 500, "{good} {bad}");
+}
+
+#[test]
+fn a_name_that_its_label_cannot_hold_is_warned_of_whoever_gives_it() {
+    let long = format!("{}.example", "n".repeat(60));
+    let named = join(&format!("nodeRegistration: {{name: {long}}}\n"));
+    let overridden = join(&format!(
+        "nodeRegistration: {{name: n1, kubeletExtraArgs: [{{name: hostname-override, value: {long}}}]}}\n"
+    ));
+    let by_template =
+        format!("{named}---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\nnodeName: n1\n");
+    let flags = JoinFlags { node_name: Some(long.clone()), given: vec!["node-name"], ..JoinFlags::default() };
+    let by_host = HostDefaults { hostname: long };
+    let plain = join("");
+    for (what, config, expected) in [
+        ("nodeRegistration.name", read(&named), 1),
+        ("hostname-override", read(&overridden), 1),
+        ("--node-name", flags::node_config(&flags, Some(plain.as_bytes()), &host()), 1),
+        ("the host's name", parse(plain.as_bytes(), &by_host), 1),
+        ("a template, which is told of where it is filled in", read(&by_template), 0),
+        ("a short name", read(&plain), 0),
+    ] {
+        let warnings = config.unwrap_or_else(|failure| panic!("{what}: {failure}")).warnings;
+        let about = warnings.iter().filter(|warning| warning.contains("kubernetes.io/hostname cannot hold"));
+        assert_eq!(about.count(), expected, "{what}: {warnings:?}");
+    }
 }

@@ -44,6 +44,7 @@ use self::model::{AgentConfiguration, ApiVersion, Discovery, NodeConfig};
 use self::raw::RawJoin;
 use self::redact::Redactor;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::kubernetes::names::LABEL_LIMIT;
 
 pub use self::documents::SIZE_LIMIT;
 
@@ -91,6 +92,16 @@ pub fn node_name_problem(name: &str) -> Option<String> {
     let mut problems = check::Problems::default();
     check::node_name("name", name, &mut problems);
     problems.result().err().map(|failure| failure.message)
+}
+
+/// Says that the node's label kubernetes.io/hostname, whose value is its name, cannot hold this name; none if
+/// it can. The API server refuses such a node.
+pub fn long_name_warning(name: &str) -> Option<String> {
+    (name.len() > LABEL_LIMIT).then(|| {
+        format!(
+            "the node's name has more than {LABEL_LIMIT} characters, which its label kubernetes.io/hostname cannot hold"
+        )
+    })
 }
 
 /// Removes tokens from errors and warnings, wherever they stood.
@@ -157,7 +168,9 @@ impl ParsedDocuments {
         }
         let mut join = complete::complete(raw, api_version, host, agent.token_from.is_some(), &mut warnings)?;
         add_endpoints(&mut join.discovery, &agent, &mut warnings);
-        Ok(NodeConfig { join, kubelet, agent, from_facts: Vec::new(), warnings })
+        let mut config = NodeConfig { join, kubelet, agent, from_facts: Vec::new(), warnings };
+        config.warnings.extend(long_name_warning(&config.node_name()));
+        Ok(config)
     }
 }
 

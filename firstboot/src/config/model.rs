@@ -51,6 +51,11 @@ impl NodeConfig {
             .map_or_else(|| self.join.node.name.clone(), |argument| argument.value.trim().to_lowercase())
     }
 
+    /// Whether the config itself names the node, rather than the host.
+    pub fn names_the_node(&self) -> bool {
+        self.join.node.is_named || self.has_argument("hostname-override")
+    }
+
     /// Whether the config sets this argument of the kubelet.
     pub fn has_argument(&self, name: &str) -> bool {
         self.join.node.kubelet_extra_args.iter().any(|argument| argument.name == name)
@@ -103,6 +108,8 @@ impl JoinConfiguration {
 pub struct NodeRegistration {
     /// The node's name; the host's, lower-cased, when none is given.
     pub name: String,
+    /// Whether the config gives the name.
+    pub is_named: bool,
     /// The runtime's socket with its scheme; none to detect it.
     pub cri_socket: Option<String>,
     /// `None`: not said (a worker gets none). Empty: none.

@@ -286,3 +286,31 @@ fn the_machine_itself_has_names_too() {
         Err(TemplateError::Text("the template is longer than 1024 characters".to_owned()))
     );
 }
+
+#[test]
+fn the_hosts_own_name_is_in_no_provider_id_of_a_platform() {
+    static BY_NAME: Platform =
+        Platform { provider_id: Some("x://${hostname}"), ..Platform::named("x", nothing) };
+    let (_folder, root) = root();
+    files::write(&root.path("/proc/sys/kernel/hostname"), b"image", 0o444).unwrap();
+    for (hostname, expected) in [(None, vec![]), (Some("theirs"), vec!["provider-id=x://theirs".to_owned()])]
+    {
+        let facts = facts(&hostname.map(|name| ("hostname", name)).into_iter().collect::<Vec<_>>(), &[], &[]);
+        let mut config = parse(JOIN.as_bytes(), &HostDefaults { hostname: "host".to_owned() }).unwrap();
+        let known = KnownFacts {
+            facts: &facts,
+            source: Some(&BY_NAME),
+            variables: variables(&facts, &root),
+            interfaces: None,
+        };
+        enrich(&mut config, &known).unwrap();
+        assert_eq!(arguments(&config), expected);
+    }
+}
+
+#[test]
+fn a_machine_of_openstack_is_called_without_its_domain() {
+    let openstack = crate::platforms::ALL.iter().find(|platform| platform.name == "openstack").unwrap();
+    let facts = facts(&[("hostname", "worker-7.novalocal")], &[], &[]);
+    assert_eq!(name::by_platform(&facts, openstack, &mut Vec::new()).as_deref(), Some("worker-7"));
+}

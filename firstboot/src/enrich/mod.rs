@@ -8,7 +8,7 @@
 //! [`NodeConfig::from_facts`], apart from the document: they are used when a machine joins, and a change of
 //! them does not make it join again (see `NodeConfig::fingerprint`).
 
-pub mod cloud_init;
+pub mod afterburn;
 pub mod labels;
 pub mod name;
 pub mod node_ip;
@@ -86,7 +86,7 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String
         known
             .source
             .and_then(|source| source.provider_id)
-            .map(|template| template::expand(template, &known.variables))
+            .map(|template| template::expand(template, &variables::of_platform(known)))
     };
     match said
         .or_else(by_template)

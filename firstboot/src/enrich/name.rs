@@ -1,16 +1,13 @@
 //! The node's name from the platform or a template.
 
 use super::variables::of_facts;
-use crate::config::node_name_problem;
 use crate::config::template::{self, Variables};
+use crate::config::{long_name_warning, node_name_problem};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::machine;
+use crate::kubernetes::names::LABEL_LIMIT;
 use crate::platforms::Platform;
-
-/// Longest name that fits into the label kubernetes.io/hostname, which every node gets with its name as
-/// value.
-const LABEL_LIMIT: usize = 63;
 
 /// The name from the platform's template, for a node whose config names none. An invalid name is not used,
 /// with a notice.
@@ -44,10 +41,6 @@ pub fn by_template(template: &str, variables: &Variables, notices: &mut Vec<Stri
     if let Some(problem) = node_name_problem(&name) {
         return Err(Failure::new(ErrorKind::Config, format!("nodeName: {problem}")));
     }
-    if name.len() > LABEL_LIMIT {
-        notices.push(format!(
-            "warning: the node's name has more than {LABEL_LIMIT} characters, which its label kubernetes.io/hostname cannot hold"
-        ));
-    }
+    notices.extend(long_name_warning(&name).map(|warning| format!("warning: {warning}")));
     Ok(name)
 }

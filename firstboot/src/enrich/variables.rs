@@ -1,5 +1,6 @@
 //! The variables of templates on this machine.
 
+use super::KnownFacts;
 use crate::config::template::Variables;
 use crate::evidence::smbios::{self, Field};
 use crate::facts::{Facts, NAMES};
@@ -22,11 +23,20 @@ pub fn variables(facts: &Facts, root: &Root) -> Variables {
     variables
 }
 
+/// The variables for the platform's own templates: the host's own name says nothing of the platform.
+pub(super) fn of_platform(known: &KnownFacts) -> Variables {
+    let mut variables = known.variables.clone();
+    variables.set("hostname", known.facts.text("hostname").map(str::to_owned));
+    variables
+}
+
 /// The facts alone.
 pub(super) fn of_facts(facts: &Facts) -> Variables {
     let mut variables = Variables::default();
     for name in NAMES.iter().copied().chain(facts.extra.keys().copied()) {
         variables.set(name, facts.text(name).map(str::to_owned));
     }
+    let label = facts.text("hostname").and_then(|name| name.split('.').next());
+    variables.set("local-hostname", label.map(str::to_owned));
     variables
 }

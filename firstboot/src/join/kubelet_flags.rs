@@ -80,11 +80,14 @@ pub fn environment_file(arguments: &[Argument]) -> String {
     format!("KUBELET_KUBEADM_ARGS={}\n", quoted(&line.join(" ")))
 }
 
-/// Warnings about arguments that do not reach the kubelet as written, because systemd splits the variable at
-/// white space and removes quotes.
+/// Warnings about arguments that do not reach the kubelet as they are meant, because systemd splits the
+/// variable at white space and removes quotes. A pair of single quotes is meant to be removed: templates for
+/// kubeadm write `openstack:///'ID'`.
 pub fn warnings(arguments: &[Argument]) -> Vec<String> {
     let breaks = |argument: &&Argument| {
-        argument.value.contains(|letter: char| letter.is_whitespace() || "\"'\\".contains(letter))
+        let value = &argument.value;
+        let is_odd = |letter: char| letter.is_whitespace() || "\"\\".contains(letter);
+        value.contains(is_odd) || value.matches('\'').count() % 2 == 1
     };
     let warn = |argument: &Argument| {
         format!(

@@ -12,6 +12,7 @@ fn node(arguments: &[(&str, &str)], taints: &[(&str, &str, &str)]) -> NodeRegist
     };
     NodeRegistration {
         name: "w1".to_owned(),
+        is_named: true,
         cri_socket: None,
         taints: Some(taints.iter().map(taint).collect()),
         kubelet_extra_args: arguments.iter().map(argument).collect(),
@@ -128,4 +129,21 @@ fn values_that_systemd_would_change_are_warned_about() {
     let warned: Vec<String> = warnings(&arguments);
     assert!(warned.len() == 2 && warned[0].contains("\"a\"") && warned[1].contains("\"h\""), "{warned:?}");
     assert!(!warned[0].contains("b c"), "values stay out of messages");
+}
+
+#[test]
+fn single_quotes_around_a_value_are_no_reason_for_a_warning() {
+    for (value, is_warned) in [
+        ("openstack:///'5f0e7a52'", false),
+        ("a='b',c='d'", false),
+        ("{\"a\":1}", true),
+        ("it's", true),
+        ("'a\"", true),
+        ("a b", true),
+        ("'a b'", true),
+        ("a\\b", true),
+    ] {
+        let argument = Argument { name: "x".to_owned(), value: value.to_owned() };
+        assert_eq!(!warnings(&[argument]).is_empty(), is_warned, "{value}");
+    }
 }

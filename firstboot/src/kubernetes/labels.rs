@@ -2,10 +2,7 @@
 //! with an optional DNS subdomain and a slash
 //! (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
 
-use super::names;
-
-/// Longest name (after the slash) and value of a label.
-const LONGEST: usize = 63;
+use super::names::{self, LABEL_LIMIT};
 
 /// Labels of the groups kubernetes.io and k8s.io that a node may give itself. It may also use every label
 /// whose prefix is, or ends in, one of [`OWN`]. The kubelet does not start with any other, and the
@@ -59,7 +56,7 @@ pub fn sanitised(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let plain: String = text.chars().map(|letter| if is_plain(letter) { letter } else { '-' }).collect();
     let begun = plain.trim_start_matches(|letter: char| !letter.is_ascii_alphanumeric());
-    let cut = begun.get(..LONGEST).unwrap_or(begun);
+    let cut = begun.get(..LABEL_LIMIT).unwrap_or(begun);
     cut.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric()).to_owned()
 }
 

@@ -1,5 +1,7 @@
 //! Names of Kubernetes objects (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>).
 
+/// Longest value of a Kubernetes label, longest name of one after its slash, and longest label of a DNS name.
+pub const LABEL_LIMIT: usize = 63;
 /// Longest DNS subdomain.
 const SUBDOMAIN_LIMIT: usize = 253;
 

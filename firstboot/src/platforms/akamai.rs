@@ -4,6 +4,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::net::service::{Protocol, Session};
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
@@ -41,7 +42,11 @@ const IPS: &[(&str, Option<Scope>)] = &[
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
-    document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
+    let instance = service.get(INSTANCE)?;
+    document(&instance, &service.url(INSTANCE), &mut data.facts)?;
+    data.instance_data =
+        InstanceData::new("akamai", Json::parse(&instance, &service.url(INSTANCE))?.into_value())
+            .copied("id", "instance-id");
     if let Some(bytes) = service.find(NETWORK)? {
         let url = service.url(NETWORK);
         data.facts.add_addresses(network(&bytes, &url)?, &url);

@@ -1,10 +1,13 @@
 //! Alibaba Cloud: the instance metadata service in the mode that requires tokens
 //! (<https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata>).
 
+use serde_json::Value;
+
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::net::service::{Protocol, Service, Session};
 use crate::platforms::format::json::Json;
 use crate::platforms::format::{keys, user_data};
@@ -49,6 +52,10 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     facts.add_addresses(addresses, &service.url(FOLDER));
     keys::tags(&mut service, &format!("{FOLDER}/tags/instance"), facts)?;
     data.user_data = user_data::get(&mut service, "/latest/user-data")?;
+    // cloud-init takes the whole name on this platform.
+    data.instance_data = InstanceData::new("aliyun", Value::Null)
+        .standard("local_hostname", data.facts.text("hostname"))
+        .served("meta-data", service, FOLDER);
     Ok(data)
 }
 

@@ -8,12 +8,15 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
 use crate::host::root::Root;
 use crate::host::{files, network};
+use crate::instance_data::InstanceData;
 use crate::net::service::Protocol;
 use crate::paths::LEASES;
 use crate::platforms::format::keys::{self, Ip};
@@ -44,6 +47,7 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     keys::texts(&mut service, FOLDER, TEXTS, facts)?;
     keys::addresses(&mut service, FOLDER, IPS, facts)?;
     data.user_data = user_data::get(&mut service, "/latest/user-data")?;
+    data.instance_data = InstanceData::new("cloudstack", Value::Null).served("meta_data", service, FOLDER);
     Ok(data)
 }
 

@@ -1,10 +1,13 @@
 //! Exoscale: a request for each fact
 //! (<https://community.exoscale.com/product/compute/instances/how-to/cloud-init/>).
 
+use serde_json::Value;
+
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::Scope;
+use crate::instance_data::InstanceData;
 use crate::net::service::Protocol;
 use crate::platforms::format::keys::{self, Ip};
 use crate::platforms::format::user_data;
@@ -37,5 +40,6 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     }
     keys::addresses(&mut service, FOLDER, IPS, facts)?;
     data.user_data = user_data::get(&mut service, "/1.0/user-data")?;
+    data.instance_data = InstanceData::new("exoscale", Value::Null).served("meta_data", service, FOLDER);
     Ok(data)
 }

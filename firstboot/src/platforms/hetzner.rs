@@ -4,6 +4,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
@@ -42,9 +43,15 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
         .help("another machine of the network answers for the metadata service: find it"));
     }
     let mut addresses = Vec::new();
+    let mut instance_data =
+        InstanceData::new("hetzner", Json::parse_yaml(&bytes, &service.url(DOCUMENT))?.into_value())
+            .copied("hostname", "local-hostname");
     if let Some(bytes) = service.find(PRIVATE)? {
         addresses = private_networks(&bytes, &service.url(PRIVATE))?;
+        let networks = Json::parse_yaml(&bytes, &service.url(PRIVATE))?.into_value();
+        instance_data = instance_data.with("private-networks", networks);
     }
+    data.instance_data = instance_data;
     addresses.extend(public);
     data.facts.add_addresses(addresses, &service.url(DOCUMENT));
     data.user_data = user_data::get(&mut service, "/hetzner/v1/userdata")?;

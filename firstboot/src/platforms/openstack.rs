@@ -26,7 +26,8 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Label(config_drive::LABEL),
     ],
     provider_id: Some("openstack:///${instance-id}"),
-    node_name: Some("${hostname}"),
+    // Nova's name for the host has a domain, and the cloud controller manager finds a server without it.
+    node_name: Some("${local-hostname}"),
     guarded: ADDRESSES,
     ..Platform::named("openstack", read)
 };
@@ -48,10 +49,14 @@ fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
-    document(&service.get(META_DATA)?, &service.url(META_DATA), facts)?;
+    let meta_data = service.get(META_DATA)?;
+    document(&meta_data, &service.url(META_DATA), facts)?;
+    let mut instance_data = config_drive::instance_data("openstack", &meta_data, &service.url(META_DATA))?;
     let mut addresses = Vec::new();
     if let Some(bytes) = service.find(NETWORK_DATA)? {
-        addresses = config_drive::network_data(&bytes, &service.url(NETWORK_DATA))?;
+        let url = service.url(NETWORK_DATA);
+        addresses = config_drive::network_data(&bytes, &url)?;
+        instance_data = instance_data.beside("network_json", Json::parse(&bytes, &url)?.into_value());
     }
     keys::texts(&mut service, EC2, &[("instance-type", "instance-type")], facts)?;
     for (key, scope) in IPS {
@@ -60,6 +65,7 @@ fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
     }
     facts.add_addresses(addresses, &service.url(NETWORK_DATA));
     data.user_data = user_data::get(&mut service, "/openstack/latest/user_data")?;
+    data.instance_data = instance_data.served("ec2_metadata", service, EC2);
     Ok(data)
 }
 

@@ -1,11 +1,14 @@
 //! Oracle Cloud Infrastructure: the instance metadata service, only version 2
 //! (<https://docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm>).
 
+use serde_json::{Value, json};
+
 use super::{Platform, PlatformData, ReadContext};
 use crate::document::UserData;
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
@@ -34,6 +37,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("/canonicalRegionName", "region"),
     ("/shape", "instance-type"),
     ("/faultDomain", "fault-domain"),
+    ("/availabilityDomain", "availability-domain"),
     ("/compartmentId", "compartment"),
     ("/tenantId", "tenancy"),
     ("/displayName", "name"),
@@ -49,9 +53,28 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     let bytes = service.get(INSTANCE)?;
     data.user_data = document(&bytes, &service.url(INSTANCE), &mut data.facts)?;
+    data.instance_data = instance_data(&bytes, &service.url(INSTANCE))?;
     if let Some(bytes) = service.find(NICS)? {
         let url = service.url(NICS);
         data.facts.add_addresses(nics(&bytes, &url)?, &url);
+    }
+    Ok(data)
+}
+
+/// cloud-init's data source has the whole document as `ds`, and keeps `ds.meta_data` to itself.
+fn instance_data(instance: &[u8], source: &str) -> Result<InstanceData> {
+    let instance = Json::parse(instance, source)?.into_value();
+    let field = |path: &str| instance.pointer(path).cloned().unwrap_or_default();
+    let document = json!({
+        "availability-zone": field("/ociAdName"),
+        "instance-id": field("/id"),
+        "local-hostname": field("/hostname"),
+        "name": field("/displayName"),
+        "public_keys": field("/metadata/ssh_authorized_keys"),
+    });
+    let mut data = InstanceData::new("oracle", document);
+    if let Value::Object(fields) = instance {
+        data = fields.into_iter().fold(data, |data, (name, value)| data.beside(&name, value));
     }
     Ok(data)
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::evidence::{Evidence, Field, Sign};
 use crate::facts::Facts;
 use crate::host::root::Root;
+use crate::instance_data::InstanceData;
 use crate::net::Deadline;
 use crate::net::service::{Protocol, Service};
 use crate::reporter::Reporter;
@@ -138,6 +139,8 @@ impl ReadContext<'_> {
 pub struct PlatformData {
     /// Facts about the machine.
     pub facts: Facts,
+    /// The platform's documents, for templates in the user data.
+    pub instance_data: InstanceData,
     /// None where the platform has no user data for this machine.
     pub user_data: Option<UserData>,
 }

@@ -4,6 +4,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
@@ -27,7 +28,13 @@ const IPS: &[(&str, Option<Scope>)] = &[("/network/interfaces/*/ip_addresses/*/a
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, Protocol::default());
     let mut data = PlatformData::default();
-    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
+    let metadata = service.get(DOCUMENT)?;
+    document(&metadata, &service.url(DOCUMENT), &mut data.facts)?;
+    data.instance_data =
+        InstanceData::new("upcloud", Json::parse(&metadata, &service.url(DOCUMENT))?.into_value())
+            .copied("hostname", "local-hostname")
+            .copied("public_keys", "public-keys")
+            .copied("region", "availability_zone");
     let uuid = context.evidence.field(Field::ProductUuid).map(str::to_ascii_lowercase);
     context.compare_id(Field::ProductUuid, uuid, &mut data.facts);
     data.user_data = user_data::get(&mut service, "/metadata/v1/user_data")?;

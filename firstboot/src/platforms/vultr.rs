@@ -4,6 +4,7 @@ use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
@@ -37,9 +38,25 @@ const IPS: &[(&str, Option<Scope>)] = &[
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
-    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
+    let metadata = service.get(DOCUMENT)?;
+    document(&metadata, &service.url(DOCUMENT), &mut data.facts)?;
+    data.instance_data = instance_data(&metadata, &service.url(DOCUMENT))?;
     data.user_data = user_data::get(&mut service, "/latest/user-data")?;
     Ok(data)
+}
+
+/// As cloud-init's data source has it, which makes a text of the region.
+fn instance_data(metadata: &[u8], source: &str) -> Result<InstanceData> {
+    let document = Json::parse(metadata, source)?.into_value();
+    let region = ["/region/countrycode", "/region/regioncode"]
+        .iter()
+        .find_map(|path| document.pointer(path)?.as_str());
+    let region = region.unwrap_or_default().to_lowercase();
+    Ok(InstanceData::new("vultr", document)
+        .copied("instanceid", "instance-id")
+        .copied("instance-v2-id", "instance-id")
+        .copied("hostname", "local-hostname")
+        .with("region", region))
 }
 
 /// Adds the facts of `v1.json`.

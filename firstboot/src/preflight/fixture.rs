@@ -171,6 +171,7 @@ fn join() -> JoinConfiguration {
         api_version: ApiVersion::V1beta4,
         node: NodeRegistration {
             name: "node1".to_owned(),
+            is_named: true,
             cri_socket: None,
             taints: None,
             kubelet_extra_args: Vec::new(),

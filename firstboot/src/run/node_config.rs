@@ -10,7 +10,7 @@ use crate::config::model::{FromFacts, NodeConfig};
 use crate::config::{HostDefaults, file};
 use crate::document::UserData;
 use crate::enrich::variables::variables;
-use crate::enrich::{self, KnownFacts, cloud_init, name};
+use crate::enrich::{self, KnownFacts, afterburn, name};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::facts;
 use crate::host::{machine, network, root::Root};
@@ -135,11 +135,13 @@ fn read(
         .iter()
         .for_each(|key| session.print(&format!("it is signed by the key {key}")));
     let host = host_defaults(session, metadata, parsed.hostname.take());
+    let hostname_problem = parsed.hostname_problem.take();
     let is_file = name == locations::FILE;
     let Some(mut config) = parsed.node_config(&host)? else {
         let missing = Failure::new(ErrorKind::Config, "no JoinConfiguration found in it");
         return if is_file { Err(missing) } else { Ok(None) };
     };
+    session.print_all(&without_host_name(hostname_problem, &config)?);
     session.policy()?.check_secrets(name, &config)?;
     complete(session, &mut config, metadata)?;
     Ok(Some(ResolvedConfig {
@@ -152,15 +154,33 @@ fn read(
     }))
 }
 
+/// What there is to say of a host name that is none: an error, unless the node has a name of its own.
+fn without_host_name(problem: Option<Failure>, config: &NodeConfig) -> Result<Vec<String>> {
+    match problem {
+        Some(problem) if config.names_the_node() => {
+            Ok(vec![format!("{problem}; it is not used: the node has a name of its own")])
+        }
+        Some(problem) => Err(problem),
+        None => Ok(Vec::new()),
+    }
+}
+
 fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result<ParsedUserData> {
-    let variables = variables(&metadata.facts, session.root);
     let env = Env {
         trust: &session.policy()?.trust,
-        lookup: &|name| cloud_init::value(name, &variables),
+        names: &|root, steps| metadata.instance_data.find(root, steps),
+        lookup: &|name| variable(metadata, name),
         fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
         follow: &|_| Ok(None),
     };
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)
+}
+
+/// A variable of commands in the user data.
+fn variable(metadata: &Metadata, name: &str) -> Option<String> {
+    let data = &metadata.instance_data;
+    let known = afterburn::value(name, &metadata.facts, data).ok()?;
+    known.or_else(|| data.text(name).filter(|_| name.contains('.')))
 }
 
 /// The node name if the config has none: the host name from the user data, else from the platform, else the
@@ -175,4 +195,29 @@ fn host_defaults(session: &Session, metadata: &Metadata, from_user_data: Option<
 
 fn host(root: &Root) -> HostDefaults {
     HostDefaults { hostname: machine::hostname(root).unwrap_or_else(machine::running_hostname) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    const JOIN: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {bootstrapToken: {apiServerEndpoint: 'a:1', token: abcdef.0123456789abcdef, unsafeSkipCAVerification: true}}\n";
+    const AGENT: &str = "---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\nnodeName: 'x'\n";
+
+    #[test]
+    fn a_bad_host_name_is_an_error_only_where_it_would_name_the_node() {
+        let override_ = "nodeRegistration: {kubeletExtraArgs: [{name: hostname-override, value: n1}]}\n";
+        for (more, is_error) in
+            [("", true), ("nodeRegistration: {name: n1}\n", false), (override_, false), (AGENT, false)]
+        {
+            let host = HostDefaults { hostname: "host".to_owned() };
+            let config = parse(format!("{JOIN}{more}").as_bytes(), &host).unwrap();
+            let problem = Failure::new(ErrorKind::Config, "the cloud-config: hostname is no host name");
+            let said = without_host_name(Some(problem), &config);
+            assert_eq!(said.is_err(), is_error, "{more}");
+            assert!(is_error || said.unwrap()[0].contains("it is not used"), "{more}");
+            assert!(without_host_name(None, &config).unwrap().is_empty());
+        }
+    }
 }

@@ -152,7 +152,8 @@ fn read_fields(host_config: &mut HostConfig, fields: &Fields, budget: &Budget) {
     for (index, command) in host_config.noted(fields.list("runcmd")).unwrap_or_default().iter().enumerate() {
         let read = read_command(command)
             .ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"));
-        host_config.commands.extend(host_config.noted(read).flatten());
+        let command = host_config.noted(read).flatten();
+        host_config.commands.extend(command);
     }
     let early = host_config.noted(fields.list("bootcmd")).unwrap_or_default();
     if early.iter().any(|command| mentions_a_join(&command.to_string())) {
@@ -161,7 +162,9 @@ fn read_fields(host_config: &mut HostConfig, fields: &Fields, budget: &Budget) {
                 .help("move it to runcmd")));
         host_config.may_join = true;
     }
-    host_config.hostname = host_config.noted(hostname(fields)).flatten();
+    if let Some((field, name)) = host_config.noted(hostname(fields)).flatten() {
+        host_config.name_host(field, &name);
+    }
     host_config.notices.extend(count(
         early.len(),
         "command of bootcmd is",
@@ -241,16 +244,28 @@ fn read_command(command: &Value) -> Option<Option<Command>> {
     }
 }
 
-/// Like cloud-init's `get_hostname_fqdn`. The caller checks that it is a valid host name.
-fn hostname(fields: &Fields) -> Result<Option<String>> {
+/// The host name, and the field that it comes from: as cloud-init's `get_hostname_fqdn` on Debian, which
+/// calls a host by its first label if nothing else is asked for.
+fn hostname(fields: &Fields) -> Result<Option<(&'static str, String)>> {
     if fields.flag("preserve_hostname")? {
         return Ok(None);
     }
-    let (hostname, fqdn) = (fields.scalar("hostname")?, fields.scalar("fqdn")?);
-    let (hostname, fqdn) = (hostname.as_deref(), fqdn.as_deref());
-    let whole = if fields.flag("prefer_fqdn_over_hostname")? { fqdn.or(hostname) } else { None };
-    let short = || hostname.or_else(|| fqdn.and_then(|fqdn| fqdn.split('.').next()));
-    Ok(whole.or_else(short).filter(|name| !name.is_empty()).map(str::to_owned))
+    let name = |field: &'static str| -> Result<_> {
+        Ok(fields
+            .scalar(field)?
+            .filter(|name| !name.is_empty())
+            .map(|name| (field, name.into_owned())))
+    };
+    let (hostname, fqdn) = (name("hostname")?, name("fqdn")?);
+    if fields.flag("prefer_fqdn_over_hostname")? {
+        return Ok(fqdn.or(hostname));
+    }
+    Ok(match (hostname, fqdn) {
+        (Some(hostname), Some(_)) => Some(hostname),
+        (hostname, fqdn) => hostname
+            .or(fqdn)
+            .map(|(field, name)| (field, name.split('.').next().unwrap_or_default().to_owned())),
+    })
 }
 
 fn not_used(fields: &Fields) -> Option<String> {

@@ -5,6 +5,7 @@ use super::bounds::{Budget, wrong};
 use super::commands::{self, Command, Evaluated};
 use super::elsewhere::Elsewhere;
 use super::files::{ExtraFile, settle};
+use super::host_name;
 use super::kind::{Kind, kind};
 use super::variables::Variables;
 use super::workspace::{Workspace, document};
@@ -25,6 +26,8 @@ pub struct HostConfig {
     pub(crate) commands: Vec<Command>,
     /// The host name that it sets.
     pub hostname: Option<String>,
+    /// Why the host name that it sets is none.
+    pub(crate) hostname_problem: Option<Failure>,
     /// Configs that it names and that nobody followed.
     pub elsewhere: Vec<Elsewhere>,
     /// Ignored parts.
@@ -69,6 +72,14 @@ impl HostConfig {
     /// The value, or nothing if it is a mistake, which is noted.
     pub(super) fn noted<T>(&mut self, read: Result<T>) -> Option<T> {
         read.map_err(|failure| self.problem.get_or_insert(failure)).ok()
+    }
+
+    /// Sets the host name in `field`.
+    pub(super) fn name_host(&mut self, field: &str, name: &str) {
+        match host_name::checked(field, name) {
+            Ok(name) => self.hostname = Some(name),
+            Err(failure) => self.hostname_problem = Some(failure),
+        }
     }
 
     /// Extracts the node config, if there is one. `lookup` returns the variables that a command would

@@ -52,7 +52,9 @@ pub fn read(bytes: &[u8], budget: &Budget, follow: Follow) -> Result<HostConfig>
         .iter()
         .rfind(|file| file.path == paths::HOSTNAME)
         .map(|file| file.content.bytes().trim_ascii().to_vec());
-    host_config.hostname = hostname.and_then(|name| String::from_utf8(name).ok());
+    if let Some(name) = hostname.and_then(|name| String::from_utf8(name).ok()) {
+        host_config.name_host(paths::HOSTNAME, &name);
+    }
     Ok(host_config)
 }
 

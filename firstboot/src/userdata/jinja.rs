@@ -1,11 +1,11 @@
-//! `## template: jinja`: replaces cloud-init's instance variables
-//! (<https://cloudinit.readthedocs.io/en/latest/explanation/instancedata.html>), and supports nothing else of
-//! the language. An expression without a value leaves a mark; only text that uses the mark fails.
+//! `## template: jinja`: fills in [expressions](super::expression) with cloud-init's instance data, and runs
+//! nothing else of the language. An expression without a value leaves a mark; only text that uses the mark
+//! fails.
 
 use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, append, wrong};
-use crate::config::redact::Redactor;
+use super::expression::{self, Names};
 use crate::error::{Failure, Result};
 
 /// Encloses the number of an expression without a value. It is a private-use character, so normal text does
@@ -13,8 +13,8 @@ use crate::error::{Failure, Result};
 pub(super) const MARK: char = '\u{e0f1}';
 /// The limit of expressions without a value.
 const MISSING: usize = 256;
-/// The length limit of a variable's name.
-const NAME: usize = 200;
+/// The most characters of a statement's name that are shown.
+const SHOWN: usize = 12;
 /// The size limit of a value.
 const VALUE: usize = 4096;
 
@@ -26,16 +26,15 @@ pub struct Rendered {
     pub missing: Vec<Failure>,
 }
 
-/// Replaces the variables of `template`. `lookup` returns them by names such as
-/// `ds.meta_data.local_hostname`.
-pub fn render(template: &str, lookup: &dyn Fn(&str) -> Option<String>, budget: &Budget) -> Result<Rendered> {
+/// Replaces the expressions of `template` by their values.
+pub fn render(template: &str, names: &Names, budget: &Budget) -> Result<Rendered> {
     if template.contains(MARK) {
         return Err(wrong("the template holds the character U+E0F1, which has a meaning here"));
     }
     let body = template.split_once('\n').map_or("", |(_, body)| body);
     budget.take(body.len())?;
     let mut renderer = Renderer {
-        lookup,
+        names,
         budget,
         text: Zeroizing::new(Vec::with_capacity(body.len() * 2)),
         missing: Vec::new(),
@@ -43,6 +42,24 @@ pub fn render(template: &str, lookup: &dyn Fn(&str) -> Option<String>, budget: &
     };
     renderer.all(body)?;
     Ok(Rendered { text: renderer.text, missing: renderer.missing })
+}
+
+impl Rendered {
+    /// Lets the numbers of marks begin at `first`, because a template before this one has lower ones.
+    pub fn number_from(&mut self, first: usize) {
+        let mut text = Bytes::default();
+        let Ok(rendered) = std::str::from_utf8(&self.text).map(|text| text.split(MARK)) else { return };
+        for (position, piece) in rendered.enumerate() {
+            if position > 0 {
+                append(&mut text, MARK.to_string().as_bytes());
+            }
+            match piece.parse::<usize>() {
+                Ok(number) if position % 2 == 1 => append(&mut text, (number + first).to_string().as_bytes()),
+                _ => append(&mut text, piece.as_bytes()),
+            }
+        }
+        self.text = text;
+    }
 }
 
 /// Fails if `text` contains the mark of an expression without a value.
@@ -66,7 +83,7 @@ pub fn check(text: &[u8], missing: &[Failure]) -> Result<()> {
 }
 
 struct Renderer<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+    names: &'a Names<'a>,
     budget: &'a Budget,
     text: Bytes,
     missing: Vec<Failure>,
@@ -83,7 +100,7 @@ impl Renderer<'_> {
             let behind = match tag.as_bytes().get(1) {
                 Some(b'{') => self.expression(tag)?,
                 Some(b'%') => self.raw(tag)?,
-                Some(b'#') => self.inside(tag, "#}")?.1,
+                Some(b'#') => without_line_break(self.inside(tag, "#}")?.1),
                 _ => {
                     append(&mut self.text, b"{");
                     tag.get(1..).unwrap_or_default()
@@ -103,7 +120,11 @@ impl Renderer<'_> {
     }
 
     fn expression<'t>(&mut self, tag: &'t str) -> Result<&'t str> {
-        let (inside, mut behind) = self.inside(tag, "}}")?;
+        let rest = tag.get(2..).unwrap_or_default();
+        let length = expression::end(rest)
+            .ok_or_else(|| wrong(format!("line {}: a template tag is not closed", self.line)))?;
+        let (inside, mut behind) = rest.split_at(length);
+        let inside = inside.strip_suffix("}}").unwrap_or(inside);
         let mut expression = inside;
         if let Some(inner) = expression.strip_prefix('-') {
             expression = inner;
@@ -129,23 +150,15 @@ impl Renderer<'_> {
     }
 
     fn value(&self, expression: &str) -> Result<String> {
-        let line = self.line;
-        let name = name(expression.trim()).ok_or_else(|| {
-            wrong(format!("line {line}: a template expression is more than the name of a variable"))
-                .help("variables such as {{ ds.meta_data.local_hostname }} are filled in; filters, calls and arithmetic are not")
-        })?;
-        let mut redactor = Redactor::default();
-        redactor.scan(&name);
-        let shown = redactor.clean(&name);
-        let value = (self.lookup)(&name).ok_or_else(|| {
-            wrong(format!("line {line}: the template variable {shown} has no value on this machine"))
-                .help("firstboot explain shows the facts that are known here")
-        })?;
+        let value = expression::evaluate(expression, self.names)
+            .map_err(|failure| failure.doing(format!("line {}", self.line)))?;
         if value.len() > VALUE || !is_plain(&value) {
             let message = format!(
-                "line {line}: the value of the template variable {shown} would change the document around it"
+                "line {}: the value of a template expression would change the document around it",
+                self.line
             );
-            return Err(wrong(message));
+            return Err(wrong(message)
+                .help("values may not contain quotes, backslashes, braces, line breaks, # or \": \""));
         }
         Ok(value)
     }
@@ -156,11 +169,14 @@ impl Renderer<'_> {
         let (statement, behind) = self.inside(tag, "%}")?;
         let word = |statement: &str| statement.trim_matches('-').trim().to_owned();
         if word(statement) != "raw" {
-            let message =
-                format!("line {}: the template has a statement, and statements are not run", self.line);
-            return Err(
-                wrong(message).help("only variables such as {{ ds.meta_data.local_hostname }} are filled in")
+            let name: String =
+                word(statement).chars().take_while(char::is_ascii_lowercase).take(SHOWN).collect();
+            let message = format!(
+                "line {}: the template has the statement {name:?}, and statements are not run",
+                self.line
             );
+            return Err(wrong(message)
+                .help("only expressions such as {{ ds.meta_data.local_hostname }} are filled in"));
         }
         let mut end = behind;
         while let Some((_, tag)) = end.split_once("{%") {
@@ -168,7 +184,7 @@ impl Renderer<'_> {
             if word(statement) == "endraw" {
                 let length = behind.len() - rest.len() - statement.len() - "{%%}".len();
                 append(&mut self.text, behind.get(..length).unwrap_or_default().as_bytes());
-                return Ok(rest);
+                return Ok(without_line_break(rest));
             }
             end = tag;
         }
@@ -180,39 +196,9 @@ fn lines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// `ds.meta_data["local-hostname"]` → `ds.meta_data.local-hostname`; `None` if it is more than a name.
-fn name(expression: &str) -> Option<String> {
-    if expression.len() > NAME {
-        return None;
-    }
-    let is_word = |text: &str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-    };
-    let length =
-        |text: &str| text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
-    let (first, mut rest) = expression.split_at(length(expression));
-    if !first.starts_with(|character: char| character.is_ascii_alphabetic() || character == '_') {
-        return None;
-    }
-    let mut name = first.to_owned();
-    while !rest.is_empty() {
-        let (word, behind) = match rest.strip_prefix('.') {
-            Some(attribute) => attribute.split_at(length(attribute)),
-            None => {
-                let (key, behind) = rest.strip_prefix('[')?.split_once(']')?;
-                let key = key.trim();
-                let unquoted =
-                    ['\'', '"'].iter().find_map(|quote| key.strip_prefix(*quote)?.strip_suffix(*quote));
-                (unquoted.or_else(|| key.bytes().all(|byte| byte.is_ascii_digit()).then_some(key))?, behind)
-            }
-        };
-        if !is_word(word) {
-            return None;
-        }
-        name = format!("{name}.{word}");
-        rest = behind;
-    }
-    Some(name)
+/// cloud-init has jinja drop the line break behind a comment or a statement.
+fn without_line_break(text: &str) -> &str {
+    text.strip_prefix('\n').unwrap_or(text)
 }
 
 /// Whether the value is a plain value in YAML, with or without quotes.

@@ -12,14 +12,18 @@
 //! Content that is not for this agent, such as scripts, is ignored; content that is for it and invalid is an
 //! error.
 
+mod archive;
 pub mod bounds;
-pub mod embedded;
 pub mod cloud_config;
 mod cloud_merge;
 pub mod commands;
 pub mod data_url;
 pub mod elsewhere;
+pub mod embedded;
+pub mod expression;
 pub mod files;
+mod gathered;
+pub mod host_name;
 pub mod ignition;
 pub mod jinja;
 pub mod kind;
@@ -48,19 +52,21 @@ use crate::config::flags::{self, JoinFlags};
 use crate::config::model::NodeConfig;
 use crate::config::{self, HostDefaults};
 use crate::document::Document;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 
 /// The environment for opening user data.
 pub struct Env<'a> {
     /// Which signers are trusted.
     pub trust: &'a Trust,
-    /// Returns the variables of a template, by cloud-init's names such as `ds.meta_data.local_hostname`,
-    /// `v1.region`, `instance_id`, and those of `envsubst`, by names such as `COREOS_EC2_HOSTNAME`.
+    /// Returns the values of names in templates, such as `ds` and the steps behind it.
+    pub names: &'a expression::Names<'a>,
+    /// Returns the variables of `envsubst`, by Afterburn's names such as `COREOS_EC2_HOSTNAME`, and texts by
+    /// names of templates, such as `v1.local_hostname`.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// Downloads the content of a pointer's URL. This module checks the digest and the signature.
     pub fetch: &'a dyn Fn(&Pointer) -> Result<Document>,
-    /// Gets user data that lies elsewhere, or `None` if this machine does not follow it. It is not asked if an
-    /// image accepts only signed user data: nothing verifies what it gives.
+    /// Gets user data that lies elsewhere, or `None` if this machine does not follow it. It is not asked if
+    /// an image accepts only signed user data: nothing verifies what it gives.
     pub follow: &'a dyn Fn(&Elsewhere) -> Result<Option<Document>>,
 }
 
@@ -78,6 +84,8 @@ pub struct ParsedUserData {
     pub sentinel: Option<String>,
     /// The host name that the user data sets.
     pub hostname: Option<String>,
+    /// Why the host name that it sets is none. It matters only if the node has no name of its own.
+    pub hostname_problem: Option<Failure>,
     /// What it names and nobody followed.
     pub elsewhere: Vec<Elsewhere>,
     /// Notices about ignored parts, without any of their content.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use firstboot::error::Result;
+use firstboot::instance_data::{Found, Step, walk};
 use firstboot::userdata::bounds::Budget;
 use firstboot::userdata::embedded::HostConfig;
 use tempfile::TempDir;
@@ -28,6 +29,12 @@ pub fn checkout(path: &str) -> PathBuf {
 pub fn write(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::create_dir_all(path.parent().expect("a path in a folder")).expect("the folder is writable");
     fs::write(path, bytes).expect("the folder is writable");
+}
+
+/// Half of all names have a value, some of them a list or a mapping.
+pub fn names(root: &str, steps: &[Step]) -> Result<Found> {
+    let known = serde_json::json!({"ds": {"meta_data": {"a-b": "value.x", "c": [1, {"d": true}], "e": null}}, "v1": {"region": ""}});
+    Ok(walk(&known, &[&[Step::Item(root.to_owned())], steps].concat()))
 }
 
 /// What `bytes`, read by `read`, carry is within its bounds, and nothing that is said of it shows a token.

@@ -8,6 +8,7 @@ use crate::base::BaseOption;
 pub const DEBIAN: Distribution = Distribution {
     name: "debian",
     title: "Debian",
+    suites: &["bookworm", "trixie"],
     // The second is the name from Debian 13 on.
     keyrings: &[
         "/usr/share/keyrings/debian-archive-keyring.gpg",

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::Distribution;
+use crate::address;
 use crate::base::LockedPackage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Absence;
@@ -74,7 +75,12 @@ pub fn url(distribution: &Distribution, mirrors: &Mirrors, package: &LockedPacka
 /// The error when there is nothing at the address `at` of a package: archives keep only the newest version.
 pub fn gone(distribution: &Distribution, package: &LockedPackage, at: &str) -> Absence {
     Absence {
-        message: format!("{} {} is no longer on the mirror ({at})", package.name, package.version),
+        message: format!(
+            "{} {} is no longer on the mirror ({})",
+            package.name,
+            package.version,
+            address::shown(at)
+        ),
         help: format!(
             "lock newer packages with kiln lock --upgrade, or name a snapshot of the archive that still has it with {}",
             distribution.mirror.flag()
@@ -103,7 +109,8 @@ fn security_beside(distribution: &Distribution, main: &str) -> Option<String> {
 }
 
 fn not_an_address(distribution: &Distribution, text: &str) -> Error {
-    let message = format!("\"{text}\" is not the address of a {} mirror", distribution.title);
+    let message =
+        format!("\"{}\" is not the address of a {} mirror", address::shown(text), distribution.title);
     Error::new(ErrorKind::Usage, message)
         .help("write an http, https or file URL or an absolute path; dists/ and pool/ are below it")
 }

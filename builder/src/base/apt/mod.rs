@@ -44,6 +44,8 @@ pub struct Distribution {
     pub name: &'static str,
     /// Its name in messages; also the origin that its package lists carry.
     pub title: &'static str,
+    /// The releases that Kiln is tried with.
+    suites: &'static [&'static str],
     /// Where its keys may lie on the build host.
     keyrings: &'static [&'static str],
     /// The package of the build host that brings them.
@@ -105,6 +107,10 @@ struct Inputs<'a> {
 impl Base for Distribution {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn suites(&self) -> &'static [&'static str] {
+        self.suites
     }
 
     fn gives(&self) -> &'static [Part] {

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::{ADDRESSES, PROTOCOL, WIRE_SERVER};
 use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
@@ -11,6 +13,7 @@ use crate::evidence::Field;
 use crate::evidence::disks::Disk;
 use crate::evidence::labels::FileSystem;
 use crate::facts::{Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::paths;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
@@ -42,7 +45,9 @@ const CUSTOM_DATA: &str = "CustomData.bin";
 pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
-    document(&service.get(INSTANCE)?, &service.url(INSTANCE), &mut data.facts)?;
+    let instance = service.get(INSTANCE)?;
+    document(&instance, &service.url(INSTANCE), &mut data.facts)?;
+    data.instance_data = instance_data(&instance, &service.url(INSTANCE))?;
     let uuid = context
         .evidence
         .field(Field::ProductUuid)
@@ -54,6 +59,18 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
         data.user_data = provisioning(context)?;
     }
     Ok(data)
+}
+
+/// As cloud-init's data source has it, which takes the fault domain for the zone.
+fn instance_data(instance: &[u8], source: &str) -> Result<InstanceData> {
+    let instance = Json::parse(instance, source)?.into_value();
+    let field = |path: &str| instance.pointer(path).cloned().unwrap_or_default();
+    let (zone, region) = (field("/compute/platformFaultDomain"), field("/compute/location"));
+    let document = json!({ "instance-id": field("/compute/vmId"), "local-hostname": field("/compute/osProfile/computerName") });
+    Ok(InstanceData::new("azure", document)
+        .with("imds", instance)
+        .standard("availability_zone", zone)
+        .standard("region", region))
 }
 
 /// Adds the facts of `instance`.

@@ -1,8 +1,11 @@
 //! Facts and user data: the identity document, and one request for each text that may be missing.
 
+use serde_json::{Value, json};
+
 use super::{ADDRESSES, PROTOCOL};
 use crate::error::Result;
 use crate::facts::{Address, Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::net::service::Service;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::{keys, user_data};
@@ -31,15 +34,20 @@ const TEXTS: &[(&str, &str)] = &[
 pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
-    facts(&mut service, &mut data.facts)?;
+    let folder = format!("{ROOT}/meta-data");
+    let identity = service.get(DOCUMENT)?;
+    facts(&mut service, &folder, &identity, &mut data.facts)?;
     data.user_data = user_data::get(&mut service, &format!("{ROOT}/user-data"))?;
+    let identity = Json::parse(&identity, &service.url(DOCUMENT))?.into_value();
+    data.instance_data = InstanceData::new("ec2", Value::Null)
+        .beside("dynamic", json!({ "instance-identity": { "document": identity } }))
+        .served("meta-data", service, &folder);
     Ok(data)
 }
 
-fn facts(service: &mut Service, facts: &mut Facts) -> Result<()> {
-    let folder = format!("{ROOT}/meta-data");
-    let mut addresses = document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), facts)?;
-    keys::texts(service, &folder, TEXTS, facts)?;
+fn facts(service: &mut Service, folder: &str, identity: &[u8], facts: &mut Facts) -> Result<()> {
+    let mut addresses = document(identity, &service.url(DOCUMENT), facts)?;
+    keys::texts(service, folder, TEXTS, facts)?;
     let cycle = format!("{folder}/instance-life-cycle");
     facts
         .spot
@@ -48,7 +56,7 @@ fn facts(service: &mut Service, facts: &mut Facts) -> Result<()> {
         let text = service.find_text(&format!("{folder}/{key}"))?.unwrap_or_default();
         addresses.extend(keys::listed(&text, Some(scope)));
     }
-    facts.add_addresses(addresses, &service.url(&folder));
+    facts.add_addresses(addresses, &service.url(folder));
     keys::tags(service, &format!("{folder}/tags/instance"), facts)
 }
 

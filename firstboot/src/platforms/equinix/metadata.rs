@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 use super::PHONE_HOME_URL;
 use crate::error::Result;
 use crate::facts::{Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::net::Network;
 use crate::net::http::{self, Method, Request};
 use crate::net::retry::{self, Backoff};
@@ -26,7 +27,11 @@ const FIELDS: &[(&str, &str)] = &[
 pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     let url = format!("{HOST}/metadata");
-    document(&get(context, &url)?, &url, &mut data.facts)?;
+    let metadata = get(context, &url)?;
+    document(&metadata, &url, &mut data.facts)?;
+    data.instance_data = InstanceData::new("equinix", Json::parse(&metadata, &url)?.into_value())
+        .copied("id", "instance-id")
+        .copied("hostname", "local-hostname");
     let url = format!("{HOST}/userdata");
     data.user_data = user_data::plain(get(context, &url)?, url)?;
     Ok(data)

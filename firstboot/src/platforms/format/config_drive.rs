@@ -4,7 +4,7 @@
 //!
 //! | file | used from it |
 //! |---|---|
-//! | `openstack/latest/meta_data.json` | `uuid`, `hostname`, `name`, `availability_zone`, `project_id`, `meta`; KubeVirt's `instance_type` |
+//! | `openstack/latest/meta_data.json` | `uuid`, `hostname` or `local-hostname`, `name`, `availability_zone`, `project_id`, `meta`; KubeVirt's `instance_type` |
 //! | `openstack/latest/network_data.json` | addresses |
 //! | `ec2/latest/meta-data.json` | only what the first two lack: `instance-type`, `public-ipv4` |
 //! | `openstack/latest/user_data` | the user-data, with `user_data.minisig` beside it |
@@ -23,10 +23,13 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
+use crate::instance_data::InstanceData;
 use crate::platforms::platform::PlatformData;
 
 /// The label of a config drive.
 pub(crate) const LABEL: &str = "config-2";
+/// cloud-init's name of its data source for such a drive.
+const DATA_SOURCE: &str = "configdrive";
 const META_DATA: &str = "openstack/latest/meta_data.json";
 const NETWORK_DATA: &str = "openstack/latest/network_data.json";
 const EC2_META_DATA: &str = "ec2/latest/meta-data.json";
@@ -46,21 +49,33 @@ fn read_folder(folder: &Path, device: &str) -> Result<PlatformData> {
         Ok(Document::read_file(&folder.join(name))?.map(|document| (document, format!("{device}: {name}"))))
     };
     let mut addresses = Vec::new();
+    let mut instance_data = InstanceData::new(DATA_SOURCE, Value::Null);
     if let Some((document, source)) = file(META_DATA)? {
         meta_data(document.bytes(), &source, facts)?;
+        instance_data = self::instance_data(DATA_SOURCE, document.bytes(), &source)?;
     }
     if let Some((document, source)) = file(NETWORK_DATA)? {
         addresses = network_data(document.bytes(), &source)?;
+        instance_data = instance_data.beside("network_json", parse(document.bytes(), &source)?);
     }
     if let Some((document, source)) = file(EC2_META_DATA)? {
         addresses.extend(ec2_meta_data(document.bytes(), &source, facts)?);
+        instance_data = instance_data.beside("ec2_metadata", parse(document.bytes(), &source)?);
     }
     facts.add_addresses(addresses, device);
+    data.instance_data = instance_data;
     data.user_data = disk::user_data(folder, USER_DATA, device)?;
     Ok(data)
 }
 
-/// The fields used from meta_data.json. The rest is not kept in memory: a password may be in it.
+/// `meta_data.json` for templates, with the names that cloud-init gives to two of its keys.
+pub(crate) fn instance_data(source: &'static str, bytes: &[u8], origin: &str) -> Result<InstanceData> {
+    Ok(InstanceData::new(source, parse(bytes, origin)?)
+        .copied("hostname", "local-hostname")
+        .copied("uuid", "instance-id"))
+}
+
+/// The fields of meta_data.json that become facts.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct MetaData {
@@ -68,6 +83,9 @@ struct MetaData {
     instance_id: Value,
     instance_type: Value,
     hostname: Value,
+    // As Metal3 writes it.
+    #[serde(rename = "local-hostname")]
+    local_hostname: Value,
     name: Value,
     availability_zone: Value,
     project_id: Value,
@@ -79,7 +97,9 @@ pub fn meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     let found: MetaData = parse(bytes, source)?;
     facts.instance_id.add_some(text(&found.uuid).or_else(|| text(&found.instance_id)), source);
     facts.instance_type.add_some(text(&found.instance_type), source);
-    facts.hostname.add_some(text(&found.hostname), source);
+    facts
+        .hostname
+        .add_some(text(&found.hostname).or_else(|| text(&found.local_hostname)), source);
     facts.zone.add_some(text(&found.availability_zone), source);
     facts.fact("name").add_some(text(&found.name), source);
     facts.fact("project").add_some(text(&found.project_id), source);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::host::files;
+use crate::instance_data::{Found, Step};
 
 const META: &str = r#"{"uuid": "83679162-1378-4288-a2d4-70e13ec132aa", "hostname": "n1.novalocal", "name": "n1", "admin_pass": "canary",
     "availability_zone": "nova", "project_id": "f7ac731cc11f40efbc03a9f9e1d1d21f", "meta": {"role": "worker", "n": 3, "deep": {}}}"#;
@@ -92,5 +93,22 @@ fn addresses_have_the_scope_of_their_range() {
         ("2001:db8::1", Scope::Public),
     ] {
         assert_eq!(Scope::of(text.parse().unwrap()), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_drive_as_metal3_writes_it_names_the_host() {
+    let folder = folder(&[(
+        META_DATA,
+        r#"{"uuid": "u-1", "local-hostname": "n1", "local_hostname": "n1", "metal3-name": "n1", "name": "cl1-md-abc", "providerid": "x"}"#,
+    )]);
+    let data = read_folder(folder.path(), "sr0").unwrap();
+    assert_eq!(data.facts.text("hostname"), Some("n1"));
+    let step = |name: &str| Step::Attribute(name.to_owned());
+    for (key, expected) in
+        [("name", "cl1-md-abc"), ("providerid", "x"), ("metal3_name", "n1"), ("instance_id", "u-1")]
+    {
+        let found = data.instance_data.find("ds", &[step("meta_data"), step(key)]).unwrap();
+        assert_eq!(found, Found::Value(Value::from(expected)), "{key}");
     }
 }

@@ -62,6 +62,11 @@ impl Json {
         }
     }
 
+    /// The whole document.
+    pub fn into_value(mut self) -> Value {
+        self.value.take()
+    }
+
     /// A failure about the field at `path`.
     pub fn wrong(&self, path: &str, why: &str) -> Failure {
         Failure::new(ErrorKind::Source, format!("{}: {path}: {why}", self.source))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
+use crate::instance_data::is_plain_name;
 use crate::net::service::Service;
 
 /// Most tags that are read, each with a request.
@@ -68,17 +69,10 @@ pub(crate) fn listed(text: &str, scope: Option<Scope>) -> Vec<Address> {
 pub(crate) fn tags(service: &mut Service, folder: &str, facts: &mut Facts) -> Result<()> {
     let Some(names) = service.find_text(&format!("{folder}/"))? else { return Ok(()) };
     let mut tags = BTreeMap::new();
-    for name in names.lines().map(str::trim).filter(|name| is_plain(name)).take(MOST_TAGS) {
+    for name in names.lines().map(str::trim).filter(|name| is_plain_name(name)).take(MOST_TAGS) {
         let value = service.find_text(&format!("{folder}/{name}"))?.unwrap_or_default();
         tags.insert(name.to_owned(), value);
     }
     facts.tags.add(tags, service.url(folder));
     Ok(())
-}
-
-/// Names in a listing become part of a path.
-fn is_plain(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-=._:@".contains(&byte))
-        && !name.contains("..")
 }

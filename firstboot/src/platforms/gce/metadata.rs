@@ -1,9 +1,12 @@
 //! Facts and user data: the metadata server's whole tree in one request.
 
+use serde_json::{Value, json};
+
 use super::{ADDRESSES, PROTOCOL};
 use crate::document::UserData;
 use crate::error::Result;
 use crate::facts::{Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 use crate::platforms::{PlatformData, ReadContext};
@@ -13,6 +16,7 @@ const USER_DATA: &str = "/instance/attributes/user-data";
 const FIELDS: &[(&str, &str)] = &[
     ("/instance/hostname", "hostname"),
     ("/instance/name", "name"),
+    ("/instance/machineType", "machine-type"),
     ("/project/projectId", "project"),
     ("/project/numericProjectId", "project-number"),
     ("/instance/attributes/cluster-name", "cluster"),
@@ -30,7 +34,21 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     facts(&tree, &mut data.facts)?;
     data.user_data = user_data(&tree)?;
+    data.instance_data = instance_data(&data.facts, tree.into_value());
     Ok(data)
+}
+
+/// As cloud-init's data source has it: a few facts, and the attributes of the instance and the project.
+fn instance_data(facts: &Facts, mut tree: Value) -> InstanceData {
+    let mut attributes = |path: &str| tree.pointer_mut(path).map(Value::take).unwrap_or_default();
+    let document = json!({
+        "instance-id": facts.text("instance-id"),
+        "availability-zone": facts.text("zone"),
+        "local-hostname": facts.text("hostname"),
+    });
+    InstanceData::new("gce", document)
+        .with("instance-data", attributes("/instance/attributes"))
+        .with("project-data", attributes("/project/attributes"))
 }
 
 /// Adds the facts of the tree, and checks the user data in it.

@@ -44,6 +44,7 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
         let found = nocloud::read_disk(context, &disk)?;
         data.facts.merge(found.facts);
         data.user_data = found.user_data;
+        data.instance_data = found.instance_data;
     }
     Ok(data)
 }

@@ -21,11 +21,14 @@ use crate::evidence::disks::Disk;
 use crate::evidence::seed::Seed;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
+use crate::instance_data::InstanceData;
 use crate::paths;
 use crate::platforms::format::disk::{only_disk, user_data};
 
 pub mod seed;
 
+/// cloud-init's name of its data source for such a seed.
+const DATA_SOURCE: &str = "nocloud";
 /// The label of a NoCloud disk.
 pub(super) const LABEL: &str = "cidata";
 const FOLDERS: &[&str] = &[paths::NOCLOUD_SEED, paths::NOCLOUD_NET_SEED];
@@ -44,16 +47,22 @@ pub(super) const PLATFORM: Platform = Platform {
 
 pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
-    if let Some((seed, named_by)) = named(context.evidence) {
-        seed::facts(&seed, named_by, &mut data.facts);
-        if let Some(url) = seed.url {
-            seed::read(context, &url, named_by, &mut data)?;
-            return Ok(data);
+    let named = named(context.evidence);
+    if let Some((seed, named_by)) = &named {
+        seed::facts(seed, named_by, &mut data.facts);
+    }
+    match &named {
+        Some((Seed { url: Some(url), .. }, named_by)) => seed::read(context, url, named_by, &mut data)?,
+        _ => {
+            let found = local(context)?;
+            data.facts.merge(found.facts);
+            data.user_data = found.user_data;
+            data.instance_data = found.instance_data;
         }
     }
-    let found = local(context)?;
-    data.facts.merge(found.facts);
-    data.user_data = found.user_data;
+    if let Some((seed, _)) = named {
+        data.instance_data = seed::over(&seed, data.instance_data);
+    }
     Ok(data)
 }
 
@@ -79,9 +88,13 @@ pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<Platfo
 
 /// The data in `folder`, shown as `name`, and the names of files there that are not used.
 fn read_folder(folder: &Path, name: &str) -> Result<(PlatformData, Vec<&'static str>)> {
-    let mut data = PlatformData::default();
+    let mut data = PlatformData {
+        instance_data: InstanceData::new(DATA_SOURCE, Value::Null),
+        ..PlatformData::default()
+    };
     if let Some(bytes) = Document::read_file(&folder.join("meta-data"))? {
-        facts(bytes.bytes(), &format!("{name}: meta-data"), &mut data.facts)?;
+        let document = facts(bytes.bytes(), &format!("{name}: meta-data"), &mut data.facts)?;
+        data.instance_data = InstanceData::new(DATA_SOURCE, document);
     }
     data.user_data = user_data(folder, "user-data", name)?;
     let ignored = IGNORED
@@ -100,13 +113,14 @@ fn notice(context: &mut ReadContext, name: &str, data: &PlatformData, ignored: &
     }
 }
 
-/// Reads meta-data: YAML with cloud-init's fields, and optionally those that a cloud would have.
-pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
+/// Reads meta-data: YAML with cloud-init's fields, and optionally those that a cloud would have. Returns the
+/// document.
+pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Value> {
     let wrong = |why: String| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
     let value: Value =
         serde_yaml_ng::from_slice(bytes).map_err(|error| wrong(format!("no YAML: {}", place(&error))))?;
     let Value::Object(fields) = value else {
-        return if value.is_null() { Ok(()) } else { Err(wrong("no mapping".to_owned())) };
+        return if value.is_null() { Ok(value) } else { Err(wrong("no mapping".to_owned())) };
     };
     let text = |name: &str| match fields.get(name) {
         Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
@@ -119,7 +133,7 @@ pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
     facts.zone.add_some(text("zone").or_else(|| text("availability-zone")), source);
     facts.instance_type.add_some(text("instance-type"), source);
     facts.provider_id.add_some(text("provider-id"), source);
-    Ok(())
+    Ok(Value::Object(fields))
 }
 
 /// The position of an error, without the text there: it may be secret.

@@ -11,6 +11,7 @@ use crate::evidence::seed::Seed;
 use crate::evidence::smbios;
 use crate::facts::Facts;
 use crate::host::root::Root;
+use crate::instance_data::InstanceData;
 use crate::locations::{url, variables};
 use crate::platforms::{PlatformData, ReadContext};
 
@@ -41,6 +42,15 @@ pub(super) fn facts(seed: &Seed, source: &str, facts: &mut Facts) {
     facts.hostname.add_some(seed.hostname.clone(), source);
 }
 
+/// Puts the values in the word itself over those of the seed's meta-data, as cloud-init does.
+pub(super) fn over(seed: &Seed, data: InstanceData) -> InstanceData {
+    let given = [("instance-id", &seed.instance_id), ("local-hostname", &seed.hostname)];
+    given.into_iter().fold(data, |data, (name, value)| match value {
+        Some(value) => data.with(name, value.as_str()),
+        None => data,
+    })
+}
+
 /// Reads the seed at `from`, which `named_by` names.
 pub(super) fn read(
     context: &mut ReadContext,
@@ -58,7 +68,8 @@ pub(super) fn read(
         let shown = url::shown(&address);
         let document =
             (context.fetch)(&address).map_err(|failure| failure.doing(format!("getting {shown}")))?;
-        super::facts(document.bytes(), &shown, &mut data.facts)?;
+        let document = super::facts(document.bytes(), &shown, &mut data.facts)?;
+        data.instance_data = InstanceData::new(super::DATA_SOURCE, document);
     } else {
         context.notice("meta-data is not read over plain http: anyone on the way can change it");
     }

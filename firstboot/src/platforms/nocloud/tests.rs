@@ -70,6 +70,7 @@ fn a_seed_is_read_from_its_url() {
             (Some("n9"), Some("7"))
         );
         assert_eq!(metadata.facts.hostname.others()[0].value, "n1");
+        assert_eq!(metadata.instance_data.text("ds.meta_data.local_hostname").as_deref(), Some("n9"));
         assert_eq!(metadata.user_data.unwrap().1.document.bytes(), CONFIG);
     }
 }

@@ -4,6 +4,7 @@
 use super::ADDRESSES;
 use crate::error::Result;
 use crate::facts::{Facts, Scope};
+use crate::instance_data::InstanceData;
 use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
@@ -31,7 +32,11 @@ const IPS: &[(&str, Option<Scope>)] = &[
 pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut service = context.service(ADDRESSES, PROTOCOL);
     let mut data = PlatformData::default();
-    document(&service.get(DOCUMENT)?, &service.url(DOCUMENT), &mut data.facts)?;
+    let conf = service.get(DOCUMENT)?;
+    document(&conf, &service.url(DOCUMENT), &mut data.facts)?;
+    data.instance_data =
+        InstanceData::new("scaleway", Json::parse(&conf, &service.url(DOCUMENT))?.into_value())
+            .standard("local_hostname", data.facts.text("hostname"));
     data.user_data = user_data::get(&mut service, "/user_data/cloud-init")?;
     Ok(data)
 }

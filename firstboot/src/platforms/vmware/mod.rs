@@ -26,6 +26,7 @@ use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::host::vmware::{self, Port};
+use crate::instance_data::InstanceData;
 use crate::platforms::format::{disk, ovf};
 
 pub(super) const PLATFORM: Platform = Platform {
@@ -80,7 +81,8 @@ fn guestinfo(port: &mut dyn Port, notices: &mut Vec<String>) -> Result<PlatformD
     let mut data = PlatformData::default();
     if let Some((value, is_packed)) = decoded(port, METADATA)? {
         let value = if is_packed { unpack(value.bytes())? } else { value };
-        nocloud::facts(value.bytes(), METADATA, &mut data.facts)?;
+        let document = nocloud::facts(value.bytes(), METADATA, &mut data.facts)?;
+        data.instance_data = InstanceData::new("vmware", document);
     }
     for key in USER_DATA {
         if data.user_data.is_none() {
@@ -151,6 +153,7 @@ fn discs(context: &mut ReadContext, data: &mut PlatformData) -> Result<()> {
         let found = nocloud::read_disk(context, &disk)?;
         data.facts.merge(found.facts);
         data.user_data = found.user_data;
+        data.instance_data = found.instance_data;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use contract::public_key::PublicKey;
 use firstboot::config::HostDefaults;
 use firstboot::document::Document;
 use firstboot::userdata::{Elsewhere, Env, Pointer, Trust, open};
-use kiln_fuzz::TOKEN;
+use kiln_fuzz::{TOKEN, names};
 use libfuzzer_sys::fuzz_target;
 
 /// A key that signed nothing here.
@@ -17,12 +17,13 @@ fuzz_target!(|bytes: &[u8]| {
     let fetch = |_: &Pointer| Ok(Document::read(bytes).expect("inputs are short"));
     let follow = |_: &Elsewhere| Ok(Document::new(bytes.to_vec().into()));
     let signed = Trust::SignedBy(vec![PublicKey::parse(KEY).expect("it is a key")]);
-    let strict = open(bytes, None, &Env { trust: &signed, lookup: &lookup, fetch: &fetch, follow: &follow });
+    let env = Env { trust: &signed, names: &names, lookup: &lookup, fetch: &fetch, follow: &follow };
+    let strict = open(bytes, None, &env);
     assert!(
         strict.is_err() || strict.is_ok_and(|opened| !opened.has_config()),
         "unsigned content was accepted"
     );
-    match open(bytes, None, &Env { trust: &Trust::Any, lookup: &lookup, fetch: &fetch, follow: &follow }) {
+    match open(bytes, None, &Env { trust: &Trust::Any, ..env }) {
         Ok(mut opened) => {
             assert!(!format!("{:?}", (&opened.documents, &opened.files, &opened.notices)).contains(TOKEN));
             if let Err(failure) = opened.node_config(&HostDefaults { hostname: "node".to_owned() }) {
