@@ -5,6 +5,7 @@
 
 pub mod command_line;
 pub mod disks;
+mod fat;
 mod gathered;
 pub mod fw_cfg;
 pub mod labels;

@@ -82,7 +82,7 @@ fn local(context: &mut ReadContext) -> Result<PlatformData> {
 pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<PlatformData> {
     let device = disk.device.display().to_string();
     let (data, ignored) = disk.with_files(|folder| read_folder(folder, &device))?;
-    notice(context, &format!("{device}, with the label {},", disk.label), &data, &ignored);
+    notice(context, &format!("{device}, with the label {LABEL},"), &data, &ignored);
     Ok(data)
 }
 
