@@ -243,7 +243,7 @@ impl Difference {
 
 /// Compares all expressions on the machine in `root`; returns how many they are, and the differences.
 fn compare(platform: &'static str, root: &Path, expressions: &[&str]) -> (usize, Vec<Difference>) {
-    let no_fetch = |url: &str| panic!("nothing names {url}");
+    let no_fetch = |url: &str, _| panic!("nothing names {url}");
     let found = metadata::gather(&Root::at(root), &TrustPolicy::default(), &no_fetch)
         .unwrap_or_else(|failure| panic!("{platform}: {failure}"));
     let answers = theirs(platform, root, expressions);

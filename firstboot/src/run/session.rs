@@ -50,7 +50,7 @@ impl<'a> Session<'a> {
 
     /// Reads the metadata of the platform and prints its notices.
     pub fn gather(&self, detection: Detection) -> Result<Metadata> {
-        let fetch = |url: &str| fetch(self.root, url);
+        let fetch = |url: &str, deadline| fetch(self.root, url, deadline);
         let metadata = metadata::gather_at(self.evidence(), detection, self.policy()?, &fetch)?;
         self.print_all(&metadata.notices);
         Ok(metadata)
