@@ -28,6 +28,13 @@ pub(crate) fn open_own(path: &Path) -> Result<File> {
     })
 }
 
+/// Opens the lock file that another process has left. Whoever may write to the folder may put anything in
+/// its place: no link is followed, and a pipe does not wait for a writer.
+pub(crate) fn open_left(path: &Path) -> std::io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    File::options().read(true).custom_flags(flags.bits()).open(path)
+}
+
 /// Takes the lock that is the file `path`, and waits while another process has it.
 pub(crate) fn lock(path: &Path) -> Result<File> {
     let file = open_own(path)?;
@@ -90,7 +97,7 @@ pub fn sweep(parent: &Path) -> Result<()> {
         if !name.starts_with(PREFIX) || !name.ends_with(".lock") {
             continue;
         }
-        let Ok(file) = File::open(&lock_path) else { continue };
+        let Ok(file) = open_left(&lock_path) else { continue };
         if file.try_lock().is_ok() {
             let path = lock_path.with_extension("");
             remove(&path).at("removing", &path)?;
@@ -123,6 +130,17 @@ mod tests {
         assert!(lock(&folder.path().join("dangling")).is_err() && !folder.path().join("absent").exists());
         lock(&victim).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "of another program");
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_a_lock_holds_nothing_up() {
+        let parent = tempfile::tempdir().unwrap();
+        let pipe = parent.path().join(".kiln-pipe.lock");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (done, finished) = std::sync::mpsc::channel();
+        let folder = parent.path().to_owned();
+        std::thread::spawn(move || done.send(sweep(&folder).is_ok()));
+        assert_eq!(finished.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
     }
 
     #[test]

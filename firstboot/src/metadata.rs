@@ -6,7 +6,6 @@ use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{CommandLine, Evidence};
 use crate::facts::Facts;
-use crate::host::machine;
 use crate::host::root::Root;
 use crate::instance_data::InstanceData;
 use crate::locations::{self, LocationContext};
@@ -47,14 +46,16 @@ pub fn gather(
 ) -> Result<Metadata> {
     let evidence = Evidence::of(root);
     let detection = detect(&evidence, policy.platform.as_deref())?;
-    gather_at(&evidence, detection, policy, fetch)
+    gather_at(&evidence, detection, policy, None, fetch)
 }
 
-/// The same, once the platform is known.
+/// The same, once the platform is known. `bound_to` is the only platform or location whose config counts on
+/// a machine that has joined with it.
 pub fn gather_at(
     evidence: &Evidence,
     detection: Detection,
     policy: &TrustPolicy,
+    bound_to: Option<&str>,
     fetch: &dyn Fn(&str, Deadline) -> Result<Document>,
 ) -> Result<Metadata> {
     let mut metadata = Metadata::default();
@@ -62,7 +63,9 @@ pub fn gather_at(
     let command_line = &evidence.command_line;
     let deadline = deadline(command_line, locations::LIMIT)?;
     let context = LocationContext { root, command_line, deadline, fetch };
-    let named = locations::find(&context, &|place| policy.allows_config(place), &mut metadata.notices)?;
+    let counts = |name: &str| bound_to.is_none_or(|only| only == name);
+    let is_allowed = |place: &str| policy.allows_config(place) && counts(place);
+    let named = locations::find(&context, &is_allowed, &mut metadata.notices)?;
     metadata.platform = detection.platform;
     metadata.seen = detection.seen.clone();
     for (name, seen) in &detection.others {
@@ -83,9 +86,9 @@ pub fn gather_at(
         let data = restrict(data, name, policy, &mut metadata.notices);
         metadata.facts.merge(data.facts);
         metadata.instance_data = data.instance_data;
-        metadata.user_data = data.user_data.map(|user_data| (name, user_data));
+        metadata.user_data = data.user_data.filter(|_| counts(name)).map(|user_data| (name, user_data));
     }
-    metadata.instance_data.complete(&metadata.facts, machine::own_hostname(root));
+    metadata.instance_data.complete(&metadata.facts, root);
     if let Some(named) = named {
         let beaten = metadata.user_data.replace(named);
         if let Some((source, _)) = beaten {

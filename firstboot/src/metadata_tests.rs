@@ -83,3 +83,16 @@ fn the_trust_policy_decides_what_is_accepted_from_whom() {
         );
     }
 }
+
+#[test]
+fn templates_get_nothing_of_a_platform_whose_facts_are_not_accepted() {
+    let seed: &[(&str, &[u8])] = &[
+        ("/var/lib/cloud/seed/nocloud/meta-data", b"instance-id: i-1\nname: n1\n"),
+        ("/var/lib/cloud/seed/nocloud/user-data", b"#cloud-config\n"),
+    ];
+    for (text, expected) in [("{}", Some("n1")), (r#"{"facts": ["ec2"]}"#, None)] {
+        let metadata = gathered_by(seed, &TrustPolicy::parse(text.as_bytes()).unwrap()).unwrap();
+        assert_eq!(metadata.instance_data.text("ds.meta_data.name").as_deref(), expected, "{text}");
+        assert_eq!(metadata.instance_data.text("v1.instance_id").is_some(), expected.is_some(), "{text}");
+    }
+}

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::disk_identity;
 use super::labels::{self, FileSystem};
 use crate::error::Result;
 use crate::host::media;
@@ -23,6 +24,8 @@ pub struct Disk {
     pub kind: FileSystem,
     /// Its labels: a FAT file system may have two.
     pub labels: Vec<String>,
+    /// What tells it from another disk with this label.
+    pub identity: String,
 }
 
 impl Disk {
@@ -43,8 +46,20 @@ pub fn find(root: &Root) -> Vec<Disk> {
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.retain(|name| !IGNORED.iter().any(|ignored| name.starts_with(ignored)));
     names.sort();
-    let devices = names.into_iter().map(|name| root.path(paths::DEV).join(name));
-    whole(root, devices.filter_map(read).collect())
+    whole(root, names.iter().filter_map(|name| look_at(root, name)).collect())
+}
+
+/// The file system of a device. A drive without a disc in it does not wait for one.
+fn look_at(root: &Root, name: &str) -> Option<Disk> {
+    let device = root.path(paths::DEV).join(name);
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+        .open(&device)
+        .ok()?;
+    let (kind, labels) = labels::read(&|offset, length| bytes_at(&file, offset, length))?;
+    let head = bytes_at(&file, 0, labels::HEAD);
+    Some(Disk { device, kind, labels, identity: disk_identity::of(root, name, &head) })
 }
 
 /// Without partitions of disks that have the same label: a boot sector without a file system's table reads as
@@ -58,17 +73,6 @@ fn whole(root: &Root, disks: Vec<Disk>) -> Vec<Disk> {
         })
     };
     disks.iter().filter(|disk| !is_part(disk)).cloned().collect()
-}
-
-/// The file system of a device. A drive without a disc in it does not wait for one.
-fn read(device: PathBuf) -> Option<Disk> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-        .open(&device)
-        .ok()?;
-    let (kind, labels) = labels::read(&|offset, length| bytes_at(&file, offset, length))?;
-    Some(Disk { device, kind, labels })
 }
 
 /// At most `length` bytes, from `offset` on; what cannot be read is left out.

@@ -14,6 +14,8 @@ pub struct Evidence {
     pub command_line: CommandLine,
     fields: Vec<(Field, String)>,
     disks: OnceCell<Vec<Disk>>,
+    /// The identity of the only disk that counts, if not all of them do.
+    bound_to: Option<Option<String>>,
 }
 
 impl Evidence {
@@ -24,7 +26,13 @@ impl Evidence {
             command_line: CommandLine::of(root),
             fields: smbios::fields(root),
             disks: OnceCell::new(),
+            bound_to: None,
         }
+    }
+
+    /// Only the disk with this identity counts; none for no disk at all.
+    pub fn with_only_disk(self, identity: Option<String>) -> Self {
+        Self { bound_to: Some(identity), ..self }
     }
 
     /// The machine's files.
@@ -49,7 +57,15 @@ impl Evidence {
 
     /// All disks whose file system has a label.
     pub fn all_disks(&self) -> &[Disk] {
-        self.disks.get_or_init(|| disks::find(&self.root))
+        self.disks.get_or_init(|| match &self.bound_to {
+            Some(None) => Vec::new(),
+            Some(Some(identity)) => {
+                let mut disks = disks::find(&self.root);
+                disks.retain(|disk| disk.identity == *identity);
+                disks
+            }
+            None => disks::find(&self.root),
+        })
     }
 
     /// The disks with the label `label` in lower or upper case, by device.

@@ -104,6 +104,24 @@ fn is_joliet(escapes: &[u8]) -> bool {
     [&b"%/@"[..], b"%/C", b"%/E"].contains(&escapes)
 }
 
+/// The identifier of the file system that begins with `head`, as it is there: ext4's UUID, FAT's serial number,
+/// the time at which a disc was made. None is read of UDF.
+pub fn identifier(head: &[u8]) -> &[u8] {
+    let within_head = |offset, length| match usize::try_from(offset) {
+        Ok(offset) => head.iter().skip(offset).take(length).copied().collect(),
+        Err(_) => Vec::new(),
+    };
+    let Some((kind, _)) = read(&within_head) else { return &[] };
+    let range = match kind {
+        FileSystem::Ext4 => 1128..1144,
+        FileSystem::Iso9660 => 33581..33598,
+        FileSystem::Vfat if head.get(82..87) == Some(b"FAT32") => 67..71,
+        FileSystem::Vfat => 39..43,
+        FileSystem::Udf => 0..0,
+    };
+    head.get(range).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! Nothing here uses the network. [`crate::platforms::detect`] decides which platform the evidence proves.
 
 pub mod command_line;
+pub mod disk_identity;
 pub mod disks;
 mod fat;
 mod gathered;

@@ -22,6 +22,7 @@ use self::folder::Folder;
 pub(crate) use self::folder::is_plain_name;
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::host::root::Root;
 use crate::net::service::Service;
 use crate::secret::wipe;
 
@@ -168,9 +169,9 @@ impl InstanceData {
         self
     }
 
-    /// Adds the standard names. `own_hostname` is the host's own name, which counts if the platform has none.
-    pub fn complete(&mut self, facts: &Facts, own_hostname: Option<String>) {
-        for (name, value) in standard::names(self.source, &self.meta_data, facts, own_hostname) {
+    /// Adds the standard names: what the facts and the machine's files in `root` say.
+    pub fn complete(&mut self, facts: &Facts, root: &Root) {
+        for (name, value) in standard::names(self.source, &self.meta_data, facts, root) {
             self.v1.entry(name).or_insert(value);
         }
         for (name, hyphenated) in standard::HYPHENATED {

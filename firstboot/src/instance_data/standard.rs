@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use serde_json::{Map, Value};
 
 use crate::facts::Facts;
+use crate::host::root::Root;
+use crate::host::{kernel, machine};
 
 /// Names of clouds that differ from the name of the data source.
 const CLOUDS: &[(&str, &str)] = &[("ec2", "aws"), ("nocloud", UNKNOWN)];
@@ -22,12 +24,12 @@ pub(super) const HYPHENATED: &[(&str, &str)] = &[
 /// Keys with SSH keys; the first one counts.
 const SSH_KEYS: &[&str] = &["public-keys", "public_keys", "ssh_public_keys"];
 
-/// All standard names that have a value.
+/// All standard names that have a value. The host's own name counts if the platform has none.
 pub(super) fn names(
     source: &str,
     meta_data: &Map<String, Value>,
     facts: &Facts,
-    own_hostname: Option<String>,
+    root: &Root,
 ) -> Vec<(String, Value)> {
     let text = |name: &str| meta_data.get(name).and_then(Value::as_str).map(str::to_owned);
     let fact = |name: &str| facts.text(name).map(str::to_owned);
@@ -41,7 +43,7 @@ pub(super) fn names(
         .or_else(|| text("availability_zone"))
         .or_else(|| meta_data.get("placement")?.get("availability-zone")?.as_str().map(str::to_owned))
         .or_else(|| fact("zone"));
-    let hostname = fact("hostname").or(own_hostname).map(|name| short(&name));
+    let hostname = fact("hostname").or_else(|| machine::own_hostname(root)).map(|name| short(&name));
     let instance_id = fact("instance-id");
     let cloud_id = cloud_id(cloud.as_deref(), region.as_deref(), platform.as_deref());
     let mut names: Vec<(String, Value)> = Vec::new();
@@ -49,7 +51,11 @@ pub(super) fn names(
         ("availability_zone", zone),
         ("cloud_id", cloud_id),
         ("cloud_name", cloud),
+        ("distro", machine::os_release(root, "ID")),
+        ("distro_release", machine::os_release(root, "VERSION_CODENAME")),
+        ("distro_version", machine::os_release(root, "VERSION_ID")),
         ("instance_id", instance_id),
+        ("kernel_release", kernel::release(root)),
         ("local_hostname", hostname),
         ("machine", Some(std::env::consts::ARCH.to_owned())),
         ("platform", platform),

@@ -2,8 +2,10 @@ use serde_json::json;
 use testkit::{Reply, TestServer};
 
 use super::*;
+use crate::host::files;
 use crate::net::Deadline;
 use crate::net::service::Protocol;
+use crate::paths;
 
 fn text(data: &InstanceData, path: &str) -> Option<String> {
     let mut steps = path.split('/');
@@ -16,6 +18,14 @@ fn text(data: &InstanceData, path: &str) -> Option<String> {
         Found::Value(value) => Some(value.to_string()),
         Found::Missing { .. } => None,
     }
+}
+
+/// A machine that calls itself by this name.
+fn machine(hostname: &str) -> (tempfile::TempDir, Root) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::at(folder.path());
+    files::write(&root.path(paths::KERNEL_HOSTNAME), hostname.as_bytes(), 0o444).unwrap();
+    (folder, root)
 }
 
 fn facts() -> Facts {
@@ -34,7 +44,7 @@ fn each_name_space_has_its_own_host_name() {
     let mut data = InstanceData::new("openstack", document)
         .copied("hostname", "local-hostname")
         .beside("network_json", json!({"links": [{"id": "tap0"}]}));
-    data.complete(&facts(), Some("image".to_owned()));
+    data.complete(&facts(), &machine("image").1);
     for (path, expected) in [
         ("ds/meta_data/local_hostname", Some("n1.novalocal")),
         ("ds/meta_data/local-hostname", Some("n1.novalocal")),
@@ -62,7 +72,8 @@ fn each_name_space_has_its_own_host_name() {
 #[test]
 fn the_hosts_own_name_is_never_the_platforms() {
     let mut data = InstanceData::new("configdrive", json!({"name": "cl1-md-abc"}));
-    data.complete(&Facts::default(), Some("kiln.example".to_owned()));
+    let (_folder, root) = machine("kiln.example");
+    data.complete(&Facts::default(), &root);
     let found =
         ["ds/meta_data/name", "ds/meta_data/local_hostname", "ds/meta_data/hostname", "local_hostname"];
     assert_eq!(
@@ -81,7 +92,7 @@ fn the_cloud_has_cloud_inits_name() {
         ("gce", json!({}), ["gce", "gce", "gce"]),
     ] {
         let mut data = InstanceData::new(source, meta_data);
-        data.complete(&Facts::default(), None);
+        data.complete(&Facts::default(), &machine("").1);
         let found = ["v1/cloud_name", "v1/cloud_id", "v1/platform"].map(|path| text(&data, path));
         assert_eq!(found.map(Option::unwrap), expected, "{source}");
     }
@@ -112,7 +123,7 @@ fn a_folder_is_read_key_by_key() {
     let deadline = Deadline::after(std::time::Duration::from_secs(10));
     let service = Service::new(&[&server.address.to_string()], Protocol::default(), deadline);
     let mut data = InstanceData::new("ec2", Value::Null).served("meta-data", service, "/m");
-    data.complete(&facts(), None);
+    data.complete(&facts(), &machine("").1);
     for (path, expected) in [
         ("ds/meta_data/ami_id", Some("ami-1")),
         ("ds/meta-data/ami-id", Some("ami-1")),
@@ -133,7 +144,7 @@ fn user_data_and_secrets_are_not_kept() {
     let document =
         json!({"user_data": "canary", "admin_pass": "canary", "compute": [{"userData": "canary", "id": 1}]});
     let mut data = InstanceData::new("x", document);
-    data.complete(&Facts::default(), None);
+    data.complete(&Facts::default(), &machine("").1);
     assert!(!format!("{data:?}").contains("canary"));
     assert_eq!(text(&data, "ds/meta_data/compute/0/id").as_deref(), Some("1"));
     for path in ["ds/meta_data/user_data", "ds/meta_data/admin_pass", "ds/meta_data/compute/0/userData"] {

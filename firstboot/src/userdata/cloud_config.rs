@@ -169,8 +169,8 @@ fn read_command(command: &Value) -> Option<Option<Command>> {
     }
 }
 
-/// The host name, and the field that it comes from: as cloud-init's `get_hostname_fqdn` on Debian, which calls
-/// a host by its first label if nothing else is asked for.
+/// The host name, and the field that it comes from: as cloud-init's `get_hostname_fqdn` on Debian, which
+/// calls a host by its first label if nothing else is asked for.
 fn hostname(fields: &Fields) -> Result<Option<(&'static str, String)>> {
     if fields.flag("preserve_hostname")? {
         return Ok(None);

@@ -267,17 +267,26 @@ impl Parser<'_> {
                     None => return Err(refused("nothing behind a dot")),
                 });
             } else if self.accept('[') {
-                let sign = if self.accept('-') { -1 } else { 1 };
-                steps.push(match self.next() {
-                    Some(Token::Text(text)) if sign == 1 => Step::Item(text),
-                    Some(Token::Number(number)) => Step::Index(sign * number),
-                    Some(token) => return Err(refused(&token.shown())),
-                    None => return Err(refused("nothing in brackets")),
-                });
+                steps.push(self.bracketed()?);
                 self.expect(']')?;
             } else {
                 return Ok(steps);
             }
+        }
+    }
+
+    /// `"key"`, `0`, `-1`, or an expression that gives a key or a position.
+    fn bracketed(&mut self) -> Result<Step> {
+        if self.accept('-') {
+            let Some(Token::Number(number)) = self.next() else { return Err(refused("no number behind -")) };
+            return Ok(Step::Index(-number));
+        }
+        match self.expression()?? {
+            Value::String(key) => Ok(Step::Item(key)),
+            Value::Number(number) => {
+                number.as_i64().map(Step::Index).ok_or_else(|| refused("a number that is no position"))
+            }
+            _ => Err(refused("neither a key nor a position in brackets")),
         }
     }
 

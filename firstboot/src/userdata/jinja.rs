@@ -13,6 +13,8 @@ use crate::error::{Failure, Result};
 pub(super) const MARK: char = '\u{e0f1}';
 /// The limit of expressions without a value.
 const MISSING: usize = 256;
+/// The most characters of a statement's name that are shown.
+const SHOWN: usize = 12;
 /// The size limit of a value.
 const VALUE: usize = 4096;
 
@@ -149,11 +151,14 @@ impl Renderer<'_> {
         let (statement, behind) = self.inside(tag, "%}")?;
         let word = |statement: &str| statement.trim_matches('-').trim().to_owned();
         if word(statement) != "raw" {
-            let message =
-                format!("line {}: the template has a statement, and statements are not run", self.line);
-            return Err(
-                wrong(message).help("only variables such as {{ ds.meta_data.local_hostname }} are filled in")
+            let name: String =
+                word(statement).chars().take_while(char::is_ascii_lowercase).take(SHOWN).collect();
+            let message = format!(
+                "line {}: the template has the statement {name:?}, and statements are not run",
+                self.line
             );
+            return Err(wrong(message)
+                .help("only expressions such as {{ ds.meta_data.local_hostname }} are filled in"));
         }
         let mut end = behind;
         while let Some((_, tag)) = end.split_once("{%") {

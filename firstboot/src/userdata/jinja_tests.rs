@@ -69,7 +69,7 @@ fn an_expression_without_a_value_fails_who_uses_it() {
 #[test]
 fn what_would_have_to_be_run_is_refused() {
     for (body, expected) in [
-        ("a\n{% if canary %}b{% endif %}", "line 3: the template has a statement"),
+        ("a\n{% if canary %}b{% endif %}", "line 3: the template has the statement \"if\""),
         ("{% raw %}", "not closed"),
         ("{% raw %}{% x", "not closed"),
         ("{{ canary", "line 2: a template tag is not closed"),

@@ -58,8 +58,8 @@ pub struct Env<'a> {
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// Downloads the content of a pointer's URL. This module checks the digest and the signature.
     pub fetch: &'a dyn Fn(&Pointer) -> Result<Document>,
-    /// Gets user data that lies elsewhere, or `None` if this machine does not follow it. It is not asked if an
-    /// image accepts only signed user data: nothing verifies what it gives.
+    /// Gets user data that lies elsewhere, or `None` if this machine does not follow it. It is not asked if
+    /// an image accepts only signed user data: nothing verifies what it gives.
     pub follow: &'a dyn Fn(&Elsewhere) -> Result<Option<Document>>,
 }
 

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{Run, tool};
+use crate::scratch;
 
 const PREFIX: &str = "kiln-base-";
 /// Locked as long as any process of the build lives: mmdebstrap and dpkg inherit it, and go on for a while
@@ -108,7 +109,7 @@ fn sweep(folder: &Path) {
         let path = entry.path();
         let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
             && entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let lock = ours.then(|| File::open(path.join(LOCK)).ok()).flatten();
+        let lock = ours.then(|| scratch::open_left(&path.join(LOCK)).ok()).flatten();
         if lock.as_ref().is_some_and(|lock| lock.try_lock().is_ok()) {
             remove(&path);
         }

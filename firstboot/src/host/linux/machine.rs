@@ -38,6 +38,13 @@ pub fn own_hostname(root: &Root) -> Option<String> {
     hostname(root).filter(|name| !is_placeholder_name(name))
 }
 
+/// A field of os-release, such as `VERSION_ID`, without its quotes.
+pub fn os_release(root: &Root, field: &str) -> Option<String> {
+    let text = kernel::text(root, paths::OS_RELEASE)?;
+    let value = text.lines().find_map(|line| line.trim().strip_prefix(field)?.strip_prefix('='))?;
+    Some(value.trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
+}
+
 /// Sets the host's name, now and for later boots.
 pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
     files::write(&root.path(paths::HOSTNAME), format!("{name}\n").as_bytes(), files::PUBLIC)?;
@@ -56,6 +63,16 @@ pub fn resolved_is_active(services: Services) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn os_release_is_read_by_field() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let text = "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_ID=\"13\"\nID=debian\nVARIANT=\n";
+        files::write(&root.path(paths::OS_RELEASE), text.as_bytes(), 0o444).unwrap();
+        let found = ["ID", "VERSION_ID", "VARIANT", "VERSION"].map(|field| os_release(&root, field));
+        assert_eq!(found, [Some("debian".to_owned()), Some("13".to_owned()), None, None]);
+    }
 
     #[test]
     fn the_kernels_name_is_taken_before_the_files() {

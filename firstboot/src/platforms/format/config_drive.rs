@@ -38,7 +38,7 @@ const USER_DATA: &str = "openstack/latest/user_data";
 /// Reads a config drive, whichever platform attached it.
 pub(crate) fn read(disk: &Disk) -> Result<PlatformData> {
     let device = disk.device.display().to_string();
-    disk.with_files(|folder| read_folder(folder, &device))
+    disk::read(disk, |folder| read_folder(folder, &device))
 }
 
 /// Reads the files below `folder`, which came from `device`.

@@ -161,7 +161,7 @@ fn discs(context: &mut ReadContext, data: &mut PlatformData) -> Result<()> {
 
 fn environment_on(disk: &Disk) -> Result<PlatformData> {
     let source = format!("{}: ovf-env.xml", disk.device.display());
-    disk.with_files(|folder| {
+    disk::read(disk, |folder| {
         let mut data = PlatformData::default();
         if let Some(document) = Document::read_file(&folder.join("ovf-env.xml"))? {
             let environment = ovf::parse(document.bytes(), &source)?;
