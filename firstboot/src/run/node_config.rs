@@ -16,6 +16,7 @@ use crate::facts;
 use crate::host::{machine, network, root::Root};
 use crate::locations;
 use crate::metadata::Metadata;
+use crate::net::Deadline;
 use crate::userdata::{self, Env, ExtraFile, ParsedUserData};
 
 /// A node config, and where it came from.
@@ -181,7 +182,7 @@ fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result
         trust: &session.policy()?.trust,
         names: &|root, steps| metadata.instance_data.find(root, steps),
         lookup: &|name| variable(metadata, name),
-        fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
+        fetch: &|pointer| fetch(session.root, pointer.url.reveal(), Deadline::after(locations::LIMIT)),
         follow: &|_| Ok(None),
     };
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)

@@ -87,7 +87,7 @@ pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<Platfo
         (data, ignored) = read_folder(folder, &device)?;
         Ok(data)
     })?;
-    notice(context, &format!("{device}, with the label {},", disk.label), &data, &ignored);
+    notice(context, &format!("{device}, with the label {LABEL},"), &data, &ignored);
     Ok(data)
 }
 
