@@ -2,7 +2,7 @@
 //! image from the table `[metadata]` of the definition; the agent follows it.
 //!
 //! ```json
-//! {"platform": "ec2", "facts": ["ec2"], "config": ["ec2", "url"], "secrets": ["token-url"], "signed-by": ["RW…"], "guard": true}
+//! {"platform": "ec2", "facts": ["ec2"], "config": ["ec2", "url"], "secrets": ["token-url"], "signed-by": ["RW…"], "rejoin": false, "guard": true}
 //! ```
 //!
 //! A missing field restricts nothing. Everything else fails closed: an unknown field or name is an error.
@@ -33,6 +33,7 @@ pub const PLATFORMS: &[&str] = &[
     "nutanix",
     "cloudstack",
     "openstack",
+    "config-drive",
     "nocloud",
     "qemu",
     "proxmox",
@@ -70,6 +71,10 @@ pub struct TrustPolicyFile {
     /// Public keys of minisign: only user data signed by one of them is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<Vec<String>>,
+    /// Whether a machine that has joined resets itself and joins again with a node config from another source,
+    /// or of another cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejoin: Option<bool>,
     /// Whether the metadata guard keeps pods away from metadata services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<bool>,

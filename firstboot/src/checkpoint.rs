@@ -95,6 +95,11 @@ impl Checkpoint {
         serde_json::from_slice(bytes).ok().filter(|checkpoint: &Self| checkpoint.form == FORM)
     }
 
+    /// Whether the machine has had a certificate of its cluster.
+    pub fn has_identity(&self) -> bool {
+        self.joined || self.phases.iter().any(|finished| finished.phase == "identity")
+    }
+
     /// How the run that wrote this checkpoint relates to a machine and a config.
     pub fn compare(&self, machine: &str, config: &str) -> Before {
         match () {

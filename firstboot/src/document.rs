@@ -108,12 +108,14 @@ pub struct UserData {
     pub origin: String,
     /// The detached signature beside it, in minisign's text form.
     pub signature: Option<String>,
+    /// The identity of the disk that it is on.
+    pub disk: Option<String>,
 }
 
 impl UserData {
     /// User data without a signature; none when it is blank.
     pub fn new(document: Document, origin: impl Into<String>) -> Option<Self> {
-        (!document.is_blank()).then(|| Self { document, origin: origin.into(), signature: None })
+        (!document.is_blank()).then(|| Self { document, origin: origin.into(), signature: None, disk: None })
     }
 }
 

@@ -9,6 +9,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make machines and servers"))]
 
+pub mod binding;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;

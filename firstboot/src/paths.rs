@@ -24,6 +24,8 @@ mod linux {
     pub const STATE_FOLDER: &str = "/var/lib/firstboot";
     /// The finished phases.
     pub const CHECKPOINT: &str = "/var/lib/firstboot/journal.json";
+    /// The source and the cluster that the machine joined with.
+    pub const BINDING: &str = "/var/lib/firstboot/binding.json";
     /// Exists where the metadata guard is off.
     pub const GUARD_OFF: &str = "/var/lib/firstboot/guard-off";
     /// What belongs to this boot.
@@ -32,6 +34,8 @@ mod linux {
     pub const FACTS: &str = "/run/firstboot/metadata.json";
     /// The progress and the verdict of the run.
     pub const STATUS: &str = "/run/firstboot/status.json";
+    /// Exists once the agent knows that the disk belongs to this machine. The kubelet's unit needs it.
+    pub const KUBELET_PERMIT: &str = "/run/firstboot/kubelet-permit";
     /// Kernel parameters that the join sets.
     pub const PARAMETERS: &str = "/etc/sysctl.d/90-firstboot.conf";
     /// Kernel modules that the join loads.

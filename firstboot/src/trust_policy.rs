@@ -2,7 +2,7 @@
 //! image, from the table `[metadata]` of the definition.
 //!
 //! ```json
-//! {"platform": "ec2", "facts": ["ec2"], "config": ["ec2", "url"], "secrets": ["token-url"], "signed-by": ["RW…"], "guard": true}
+//! {"platform": "ec2", "facts": ["ec2"], "config": ["ec2", "url"], "secrets": ["token-url"], "signed-by": ["RW…"], "rejoin": false, "guard": true}
 //! ```
 //!
 //! A missing field restricts nothing: without the file, every platform and location is allowed. All else
@@ -30,13 +30,23 @@ pub struct TrustPolicy {
     pub(crate) secrets: Option<Vec<String>>,
     /// Which user data counts.
     pub trust: Trust,
+    /// Whether a machine that has joined follows a config from another source or of another cluster.
+    pub rejoin: bool,
     /// Whether the metadata guard is on; none to leave that to the config.
     pub guard: Option<bool>,
 }
 
 impl Default for TrustPolicy {
     fn default() -> Self {
-        Self { platform: None, facts: None, config: None, secrets: None, trust: Trust::Any, guard: None }
+        Self {
+            platform: None,
+            facts: None,
+            config: None,
+            secrets: None,
+            trust: Trust::Any,
+            rejoin: false,
+            guard: None,
+        }
     }
 }
 
@@ -72,8 +82,8 @@ impl TrustPolicy {
     /// The policy in `file`, if it is valid.
     fn check(file: TrustPolicyFile) -> std::result::Result<Self, Invalid> {
         let trust = file.check()?.map_or(Trust::Any, Trust::SignedBy);
-        let TrustPolicyFile { platform, facts, config, secrets, guard, .. } = file;
-        Ok(Self { platform, facts, config, secrets, trust, guard })
+        let TrustPolicyFile { platform, facts, config, secrets, rejoin, guard, .. } = file;
+        Ok(Self { platform, facts, config, secrets, trust, rejoin: rejoin.unwrap_or_default(), guard })
     }
 
     /// Whether the facts of this platform are allowed.
@@ -133,10 +143,19 @@ impl TrustPolicy {
         let guard = self
             .guard
             .map(|guard| format!("pods are {}kept from metadata addresses", if guard { "" } else { "not " }));
+        let rejoin = self
+            .rejoin
+            .then(|| "a machine that has joined follows any config that is accepted".to_owned());
         let pinned = self.platform.as_ref().map(|name| format!("the platform is {name}"));
         let lists =
             [list("facts", &self.facts), list("config", &self.config), list("secrets", &self.secrets)];
-        pinned.into_iter().chain(lists.into_iter().flatten()).chain(signed).chain(guard).collect()
+        pinned
+            .into_iter()
+            .chain(lists.into_iter().flatten())
+            .chain(signed)
+            .chain(rejoin)
+            .chain(guard)
+            .collect()
     }
 }
 

@@ -13,7 +13,7 @@ fn what_is_not_said_is_not_restricted() {
             && all.sentences().is_empty()
     );
     let text = format!(
-        r#"{{"platform":"ec2","facts":["ec2"],"config":["ec2","url"],"secrets":["token-url"],"signed-by":["{KEY}"],"guard":true}}"#
+        r#"{{"platform":"ec2","facts":["ec2"],"config":["ec2","url"],"secrets":["token-url"],"signed-by":["{KEY}"],"rejoin":true,"guard":true}}"#
     );
     let policy = TrustPolicy::parse(text.as_bytes()).unwrap();
     assert!(
@@ -29,6 +29,7 @@ fn what_is_not_said_is_not_restricted() {
         "config only from ec2, url",
         "secrets only from token-url",
         "config only signed by 749E77A5DD984105",
+        "a machine that has joined follows any config that is accepted",
         "pods are kept from metadata addresses",
     ];
     assert_eq!(policy.sentences(), expected);

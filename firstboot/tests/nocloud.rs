@@ -6,9 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use firstboot::binding::Binding;
+use firstboot::checkpoint::{Checkpoint, CheckpointFile};
 use firstboot::error::ErrorKind;
+use firstboot::evidence::Evidence;
 use firstboot::host::root::Root;
 use firstboot::metadata::{self, Metadata};
+use firstboot::run::{Console, Session};
 use firstboot::trust_policy::TrustPolicy;
 
 const CONFIG: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
@@ -85,7 +89,7 @@ fn search(folder: &Path, device: &str) -> firstboot::error::Result<Metadata> {
     fs::create_dir_all(root.join("dev")).unwrap();
     fs::create_dir_all(root.join("sys/class/block/vdb")).unwrap();
     std::os::unix::fs::symlink(device, root.join("dev/vdb")).unwrap();
-    metadata::gather(&Root::at(root), &TrustPolicy::default(), &|_| panic!("no network"))
+    metadata::gather(&Root::at(root), &TrustPolicy::default(), &|_, _| panic!("no network"))
 }
 
 fn vfat(image: &str, content: &str) {
@@ -194,4 +198,35 @@ fn a_link_on_a_disk_leads_nowhere() {
         }));
     let failure = search(folder.path(), &device.0).unwrap_err();
     assert!(failure.kind == ErrorKind::Source && failure.message.contains("user-data"), "{failure}");
+}
+
+/// A tenant attaches a disk to a machine that joined with a config of the image.
+#[test]
+fn a_labelled_disk_does_not_take_over_a_joined_machine() {
+    if let Some(reason) = missing(&["mke2fs"]) {
+        return testkit::not_run("a_labelled_disk_does_not_take_over_a_joined_machine", &reason);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let device = Loop::attach(&image(folder.path(), &[("user-data", CONFIG)], ext4));
+    let found = search(folder.path(), &device.0).unwrap();
+    let disk = found.user_data.and_then(|(_, user_data)| user_data.disk).expect("it remembers its disk");
+    let root = Root::at(folder.path().join("root"));
+    let evidence = |only| Evidence::of(&root).with_only_disk(only);
+    for (only, expected) in [(None, 0), (Some("another disk".to_owned()), 0), (Some(disk), 1)] {
+        assert_eq!(evidence(only.clone()).disks("cidata").len(), expected, "{only:?}");
+    }
+    let machine_id = "0123456789abcdef0123456789abcdef\n";
+    fs::create_dir_all(root.path("/etc")).unwrap();
+    fs::write(root.path("/etc/machine-id"), machine_id).unwrap();
+    let identity = firstboot::machine::Machine::read(&root).unwrap().identity;
+    CheckpointFile::begin(&root, Checkpoint::new(&identity, "config", "n1"))
+        .unwrap()
+        .done("cleanup", "config", 1, true)
+        .unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    let binding = Binding { platform: text("none"), source: text("file"), ..Binding::default() };
+    binding.write(&root).unwrap();
+    firstboot::run::run(&Session::new(&root, Console { json: false })).unwrap();
+    let status = firstboot::status::read(&root).unwrap().unwrap();
+    assert_eq!(status.outcome, firstboot::status::Outcome::AlreadyJoined);
 }

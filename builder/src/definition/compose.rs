@@ -160,6 +160,7 @@ fn over_metadata(upper: MetadataSpec, lower: MetadataSpec) -> MetadataSpec {
         config: upper.config.or(lower.config),
         secrets: upper.secrets.or(lower.secrets),
         signed_by: upper.signed_by.or(lower.signed_by),
+        rejoin: upper.rejoin.or(lower.rejoin),
         guard: upper.guard.or(lower.guard),
     }
 }

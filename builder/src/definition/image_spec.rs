@@ -104,6 +104,9 @@ pub struct MetadataSpec {
     pub secrets: Option<Vec<String>>,
     /// Public keys of minisign: only user data that one of them signed is used.
     pub signed_by: Option<Vec<String>>,
+    /// Whether a machine that has joined follows a node config from another source, or of another cluster; if
+    /// left out, it does not.
+    pub rejoin: Option<bool>,
     /// Whether pods are kept from metadata addresses; if left out, a node config may decide.
     pub guard: Option<bool>,
 }

@@ -15,6 +15,7 @@ pub fn resolve_metadata(composed: &Composition) -> Result<Option<TrustPolicyFile
         config: table.config,
         secrets: table.secrets,
         signed_by: table.signed_by,
+        rejoin: table.rejoin,
         guard: table.guard,
     };
     file.check().map_err(|wrong| {

@@ -4,7 +4,9 @@
 //! Nothing here uses the network. [`crate::platforms::detect`] decides which platform the evidence proves.
 
 pub mod command_line;
+pub mod disk_identity;
 pub mod disks;
+mod fat;
 mod gathered;
 pub mod fw_cfg;
 pub mod labels;

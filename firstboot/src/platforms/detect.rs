@@ -31,11 +31,8 @@ pub struct Detection {
 /// Detects the platform. The image's trust policy may pin one (`pinned`); it takes precedence over the kernel
 /// argument.
 pub fn detect(evidence: &Evidence, pinned: Option<&str>) -> Result<Detection> {
-    let by_argument =
-        evidence.command_line.value(PIN).map(|name| (name, format!("the kernel argument {PIN}")));
-    let by_policy = pinned.map(|name| (name, "the image's policy".to_owned()));
-    if let Some((name, by)) = by_policy.or(by_argument) {
-        return pin(name, &by);
+    if let Some(pinned) = pinned_by(evidence, pinned) {
+        return pinned;
     }
     for strength in Strength::ALL {
         let mut seen = ALL
@@ -47,6 +44,22 @@ pub fn detect(evidence: &Evidence, pinned: Option<&str>) -> Result<Detection> {
         }
     }
     Ok(Detection::default())
+}
+
+/// The platform of a machine that has joined on `platform`. Unless a platform is pinned, no sign counts again:
+/// disks with any label may be there by now.
+pub fn detect_again(evidence: &Evidence, pinned: Option<&str>, platform: &str) -> Result<Detection> {
+    pinned_by(evidence, pinned).unwrap_or_else(|| {
+        let platform = ALL.iter().copied().find(|known| known.name == platform);
+        Ok(Detection { platform, seen: "the machine joined on it".to_owned(), ..Detection::default() })
+    })
+}
+
+fn pinned_by(evidence: &Evidence, pinned: Option<&str>) -> Option<Result<Detection>> {
+    let by_argument =
+        evidence.command_line.value(PIN).map(|name| (name, format!("the kernel argument {PIN}")));
+    let by_policy = pinned.map(|name| (name, "the image's policy".to_owned()));
+    by_policy.or(by_argument).map(|(name, by)| pin(name, &by))
 }
 
 /// `none` pins that there is no platform.

@@ -1,16 +1,22 @@
 //! The checkpoint of an earlier run on this disk decides what this run does: nothing, resume the join, or
 //! reset the node first because the disk was cloned or the config changed.
 
-use super::Session;
+use contract::trust_policy::NO_PLATFORM;
+
+use super::{ResolvedConfig, Session, cluster_names};
+use crate::binding::Binding;
 use crate::checkpoint::{Before, Checkpoint};
 use crate::config::model::NodeConfig;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::host::files;
 use crate::host::root::Root;
 use crate::join::patches;
 use crate::join::phases::identity;
 use crate::join::reset::{self, Outcome as StepOutcome};
 use crate::join::reset_host::LocalHost;
 use crate::machine::Machine;
+use crate::paths;
+use crate::platforms::Platform;
 use crate::status::{Outcome, Progress};
 
 /// The next step of the run.
@@ -72,20 +78,98 @@ fn patch_bytes(root: &Root, config: &NodeConfig) -> Result<Vec<u8>> {
     Ok(format!("{:?}", patches::read(&root.path(folder))?).into_bytes())
 }
 
+/// The first act of a run: a copy of a joined disk loses the identity of the original before anything else is
+/// read. Then the kubelet may start, whatever happens to this run.
+pub(super) fn disown_copy(session: &Session) -> Result<()> {
+    if let Some(checkpoint) = Checkpoint::read(session.root)? {
+        let machine = session.machine()?;
+        if checkpoint.machine != machine.identity {
+            session.print(&format!(
+                "this disk was copied from another machine, which joined as {}: resetting it first",
+                checkpoint.node
+            ));
+            reset_node(session, machine)?;
+        }
+    }
+    permit_kubelet(session)
+}
+
+/// Lets the kubelet's unit start during this boot.
+pub(super) fn permit_kubelet(session: &Session) -> Result<()> {
+    files::write(&session.root.path(paths::KUBELET_PERMIT), b"", files::PUBLIC)
+}
+
+/// The outcome of a run whose config a machine that has joined must not follow; none if it may.
+pub(super) fn stays(
+    session: &Session,
+    resolved: &ResolvedConfig,
+    platform: Option<&Platform>,
+    progress: &mut Progress,
+) -> Result<Option<Outcome>> {
+    let Some(joined) = session.joined()?.filter(|_| resolved.origin.is_some()) else { return Ok(None) };
+    let objection = match &joined.binding {
+        Some(binding) => binding.objection(&binding_of(session.root, resolved, platform)),
+        None => objection_without_binding(session, &joined.checkpoint, &resolved.config)?,
+    };
+    let Some(objection) = objection else { return Ok(None) };
+    let refused = format!("the node config from {} is not followed: {objection}", resolved.source);
+    let help = "run firstboot reset to join with it, or allow rejoin in the image's trust policy";
+    if !joined.checkpoint.joined {
+        return Err(Failure::new(ErrorKind::Untrusted, refused).help(help));
+    }
+    let warning = format!("{refused}; {help}");
+    session.warn(&warning);
+    progress.status().warnings.push(warning);
+    Ok(Some(has_joined(session, &joined.checkpoint, progress)))
+}
+
+/// An older agent remembered only a hash of the config.
+fn objection_without_binding(
+    session: &Session,
+    checkpoint: &Checkpoint,
+    config: &NodeConfig,
+) -> Result<Option<String>> {
+    let is_same = checkpoint.config == config.fingerprint(&patch_bytes(session.root, config)?);
+    Ok((!is_same).then(|| "an older agent joined this machine with another config".to_owned()))
+}
+
+/// What a machine that joins with this config is bound to.
+pub(super) fn binding_of(root: &Root, resolved: &ResolvedConfig, platform: Option<&Platform>) -> Binding {
+    let platform = platform.map_or(NO_PLATFORM, |platform| platform.name);
+    Binding {
+        platform: resolved.origin.map(|_| platform.to_owned()),
+        source: resolved.origin.map(str::to_owned),
+        disk: resolved.disk.clone(),
+        cluster: cluster_names::of(root, resolved),
+    }
+}
+
+/// Whether a finished join makes metadata dispensable: a node does not stop because its platform is silent.
+pub(super) fn needs_no_metadata(session: &Session) -> Result<bool> {
+    Ok(session.joined()?.is_some_and(|joined| joined.checkpoint.joined))
+}
+
+fn has_joined(session: &Session, checkpoint: &Checkpoint, progress: &mut Progress) -> Outcome {
+    progress.status().node = Some(checkpoint.node.clone());
+    session.print(&format!("this machine has joined as {} before: nothing to do", checkpoint.node));
+    Outcome::AlreadyJoined
+}
+
 /// The outcome of a run without a node config. A machine that has joined needs none.
 pub(super) fn without_config(session: &Session, progress: &mut Progress) -> Result<Outcome> {
     let Some(checkpoint) = Checkpoint::read(session.root)? else {
         session.print("found no node config: nothing to do");
         return Ok(Outcome::NoConfig);
     };
-    progress.status().node = Some(checkpoint.node.clone());
-    if checkpoint.machine != session.machine()?.identity || !checkpoint.joined {
-        let message =
-            format!("the join as {} was interrupted, and its node config no longer exists", checkpoint.node);
-        return Err(
-            Failure::new(ErrorKind::Source, message).help("restore the node config, or run firstboot reset")
-        );
+    if checkpoint.joined {
+        return Ok(has_joined(session, &checkpoint, progress));
     }
-    session.print(&format!("this machine has joined as {} before: nothing to do", checkpoint.node));
-    Ok(Outcome::AlreadyJoined)
+    progress.status().node = Some(checkpoint.node.clone());
+    let message =
+        format!("the join as {} was interrupted, and its node config no longer exists", checkpoint.node);
+    Err(Failure::new(ErrorKind::Source, message).help("restore the node config, or run firstboot reset"))
 }
+
+#[cfg(test)]
+#[path = "earlier_tests.rs"]
+mod tests;

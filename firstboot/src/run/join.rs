@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::earlier::{Earlier, earlier};
+use super::earlier::{Earlier, binding_of, earlier, permit_kubelet};
 use super::{ResolvedConfig, Session, extra_files};
+use crate::binding::Binding;
 use crate::checkpoint::CheckpointFile;
 use crate::config::model::NodeConfig;
 use crate::error::Result;
@@ -15,6 +16,7 @@ use crate::join::Join;
 use crate::join::identity::FOLDER;
 use crate::join::phases::{Results, preflight};
 use crate::join::roles::{self, Role};
+use crate::metadata::Metadata;
 use crate::net::{Deadline, Network};
 use crate::paths;
 use crate::status::{Outcome, Progress};
@@ -31,7 +33,7 @@ pub(super) enum Start {
 /// Joins, unless the machine has joined before.
 pub(super) fn join(
     session: &Session,
-    facts: &Facts,
+    metadata: &Metadata,
     resolved: &ResolvedConfig,
     start: Start,
     progress: &mut Progress,
@@ -53,7 +55,10 @@ pub(super) fn join(
         sweep(session.root, config);
     }
     let begin = match earlier(session, config)? {
-        Earlier::Joined => return Ok(Outcome::AlreadyJoined),
+        Earlier::Joined => {
+            adopt(session, resolved, metadata)?;
+            return Ok(Outcome::AlreadyJoined);
+        }
         Earlier::Begin(begin) => begin,
         Earlier::BeginAfterReset(begin) => {
             // The reset may have removed the files.
@@ -61,17 +66,33 @@ pub(super) fn join(
             begin
         }
     };
+    let mut binding = binding_of(session.root, resolved, metadata.platform);
+    if !is_dry_run {
+        permit_kubelet(session)?;
+        binding.write(session.root)?;
+    }
     let checkpoint = (!is_dry_run).then(|| CheckpointFile::begin(session.root, begin)).transpose()?;
     if start == Start::Spread {
         spread(session, config.agent.spread, &machine.identity);
     }
-    with_join(session, role, facts, resolved, checkpoint, progress, |join| {
+    with_join(session, role, &metadata.facts, resolved, checkpoint, progress, |join| {
         join.run()?;
         if is_dry_run {
             print_plan(session, join);
+        } else if let Some(cluster) = &join.results.cluster {
+            binding.cluster.add(cluster.authorities.pins(), cluster.server.to_string());
+            binding.write(session.root)?;
         }
         Ok(Outcome::Joined)
     })
+}
+
+/// Binds a machine that an older agent joined to the source that still has the same config.
+fn adopt(session: &Session, resolved: &ResolvedConfig, metadata: &Metadata) -> Result<()> {
+    if resolved.config.join.dry_run || Binding::read(session.root)?.is_some() {
+        return Ok(());
+    }
+    binding_of(session.root, resolved, metadata.platform).write(session.root)
 }
 
 /// Runs the checks of a join on this machine, except those that need the cluster.

@@ -7,6 +7,7 @@
 //! ```
 
 mod afterwards;
+mod cluster_names;
 mod console;
 mod earlier;
 mod extra_files;
@@ -28,6 +29,7 @@ use crate::config::flags::JoinFlags;
 use crate::config::model::{NodeConfig, OnFailure};
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::metadata::Metadata;
 use crate::report::{self, ReportTarget};
 use crate::status::{Outcome, Progress};
 
@@ -54,12 +56,25 @@ pub fn join_by_hand(session: &Session, flags: &JoinFlags) -> Result<()> {
     }
     let mut progress =
         if is_dry_run { Progress::unpublished(session.root) } else { Progress::begin(session.root) };
-    let ended = join::join(session, &metadata.facts, &resolved, Start::Now, &mut progress);
+    let ended = join_unless_bound(session, &metadata, &resolved, &mut progress);
     let concluded = conclude(session, ended, &mut progress);
     // In a manual join, the operator sees the result, so only the targets that the config names get a report.
     let targets = resolved.config.agent.report.as_deref().unwrap_or_default();
     report::send(session.root, Some(targets), &metadata.facts, &mut progress, &|line| session.print(line));
     concluded
+}
+
+/// A config that the machine itself found is bound as in a run; the flags are the operator's word.
+fn join_unless_bound(
+    session: &Session,
+    metadata: &Metadata,
+    resolved: &ResolvedConfig,
+    progress: &mut Progress,
+) -> Result<Outcome> {
+    match earlier::stays(session, resolved, metadata.platform, progress)? {
+        Some(outcome) => Ok(outcome),
+        None => join::join(session, metadata, resolved, Start::Now, progress),
+    }
 }
 
 /// The data for the end of a run. It is complete even if the run fails early.
@@ -84,9 +99,17 @@ impl RunSummary {
 }
 
 fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary) -> Result<Outcome> {
+    earlier::disown_copy(session)?;
     let detection = session.detect()?;
-    metadata_guard::at_boot(session, detection.platform)?;
-    let mut metadata = session.gather(detection)?;
+    let platform = detection.platform;
+    metadata_guard::at_boot(session, platform)?;
+    let mut metadata = match session.gather(detection) {
+        Err(failure) if earlier::needs_no_metadata(session)? => {
+            session.warn(format_args!("{failure}: this run does without it"));
+            Metadata { platform, ..Metadata::default() }
+        }
+        gathered => gathered?,
+    };
     summary.facts = metadata.facts.clone();
     let resolved = node_config::of_machine(session, &mut metadata);
     let is_dry_run = matches!(&resolved, Ok(Some(ResolvedConfig { config, .. })) if config.join.dry_run);
@@ -94,12 +117,15 @@ fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary)
         node_config::publish(session, &metadata);
     }
     let Some(resolved) = resolved? else { return earlier::without_config(session, progress) };
+    if let Some(outcome) = earlier::stays(session, &resolved, platform, progress)? {
+        return Ok(outcome);
+    }
     summary.set_config(&resolved.config);
     metadata_guard::by_config(session, &resolved.config, metadata.platform)?;
     if standby::is_wanted(session, &metadata.facts, &resolved)? {
         return standby::prepare(session, &metadata.facts, &resolved, progress);
     }
-    let outcome = join::join(session, &metadata.facts, &resolved, Start::Spread, progress)?;
+    let outcome = join::join(session, &metadata, &resolved, Start::Spread, progress)?;
     afterwards::after_join(session, &metadata, &resolved);
     Ok(outcome)
 }

@@ -16,6 +16,7 @@ use crate::facts;
 use crate::host::{machine, network, root::Root};
 use crate::locations;
 use crate::metadata::Metadata;
+use crate::net::Deadline;
 use crate::userdata::{self, Env, ExtraFile, ParsedUserData};
 
 /// A node config, and where it came from.
@@ -28,6 +29,8 @@ pub struct ResolvedConfig {
     pub(crate) file: Option<PathBuf>,
     /// The name of the platform or location; none for a config from the command line.
     pub(crate) origin: Option<&'static str>,
+    /// The identity of the disk that it was on.
+    pub(crate) disk: Option<String>,
     /// Its extra files.
     pub(crate) files: Vec<ExtraFile>,
     /// The path of the sentinel file, which is written once the machine has joined.
@@ -68,7 +71,15 @@ pub fn of_flags(root: &Root, flags: &JoinFlags) -> Result<ResolvedConfig> {
     let config = flags::node_config(&flags, bytes.as_deref(), &host(root))?;
     let source =
         path.map_or_else(|| "the command line".to_owned(), |path| format!("file: {}", path.display()));
-    Ok(ResolvedConfig { config, source, file: None, origin: None, files: Vec::new(), sentinel: None })
+    Ok(ResolvedConfig {
+        config,
+        source,
+        file: None,
+        origin: None,
+        disk: None,
+        files: Vec::new(),
+        sentinel: None,
+    })
 }
 
 /// Whether a config from the flags needs the facts of the machine.
@@ -149,6 +160,7 @@ fn read(
         source: format!("{name}: {}", user_data.origin),
         file: is_file.then(|| PathBuf::from(&user_data.origin)),
         origin: Some(name),
+        disk: user_data.disk.clone(),
         files: parsed.files,
         sentinel: parsed.sentinel,
     }))
@@ -170,7 +182,7 @@ fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result
         trust: &session.policy()?.trust,
         names: &|root, steps| metadata.instance_data.find(root, steps),
         lookup: &|name| variable(metadata, name),
-        fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
+        fetch: &|pointer| fetch(session.root, pointer.url.reveal(), Deadline::after(locations::LIMIT)),
         follow: &|_| Ok(None),
     };
     userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)

@@ -5,12 +5,14 @@ use std::cell::OnceCell;
 
 use super::console::Console;
 use super::fetch::fetch;
+use crate::binding::Binding;
+use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::evidence::Evidence;
 use crate::host::root::Root;
 use crate::machine::Machine;
 use crate::metadata::{self, Metadata};
-use crate::platforms::detect::{Detection, detect};
+use crate::platforms::detect::{Detection, detect, detect_again};
 use crate::trust_policy::TrustPolicy;
 
 /// One command on one machine.
@@ -20,12 +22,28 @@ pub struct Session<'a> {
     policy: OnceCell<TrustPolicy>,
     evidence: OnceCell<Evidence>,
     machine: OnceCell<Machine>,
+    earlier: OnceCell<Option<Joined>>,
+}
+
+/// The join of an earlier run on this machine, from the moment at which it had a certificate.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    pub(crate) checkpoint: Checkpoint,
+    /// What the machine is bound to; none if an older agent joined it.
+    pub(crate) binding: Option<Binding>,
 }
 
 impl<'a> Session<'a> {
     /// A session on the machine with its files below `root`. Reads nothing yet.
     pub fn new(root: &'a Root, console: Console) -> Self {
-        Self { root, console, policy: OnceCell::new(), evidence: OnceCell::new(), machine: OnceCell::new() }
+        Self {
+            root,
+            console,
+            policy: OnceCell::new(),
+            evidence: OnceCell::new(),
+            machine: OnceCell::new(),
+            earlier: OnceCell::new(),
+        }
     }
 
     /// The trust policy of the image.
@@ -35,7 +53,35 @@ impl<'a> Session<'a> {
 
     /// The local evidence of the platform.
     pub fn evidence(&self) -> &Evidence {
-        self.evidence.get_or_init(|| Evidence::of(self.root))
+        self.evidence.get_or_init(|| {
+            let evidence = Evidence::of(self.root);
+            match self.binding() {
+                Ok(Some(binding)) if binding.platform.is_some() => {
+                    evidence.with_only_disk(binding.disk.clone())
+                }
+                _ => evidence,
+            }
+        })
+    }
+
+    /// The join that restricts this run to its source and cluster; none on a machine that has not joined, and
+    /// where the trust policy lets it join again with any config.
+    pub(crate) fn joined(&self) -> Result<Option<&Joined>> {
+        if self.policy()?.rejoin {
+            return Ok(None);
+        }
+        let joined = once(&self.earlier, || {
+            let Some(checkpoint) = Checkpoint::read(self.root)? else { return Ok(None) };
+            if !checkpoint.has_identity() || checkpoint.machine != self.machine()?.identity {
+                return Ok(None);
+            }
+            Ok(Some(Joined { checkpoint, binding: Binding::read(self.root)? }))
+        })?;
+        Ok(joined.as_ref())
+    }
+
+    fn binding(&self) -> Result<Option<&Binding>> {
+        Ok(self.joined()?.and_then(|joined| joined.binding.as_ref()))
     }
 
     /// The identity of the machine and its service manager.
@@ -45,13 +91,19 @@ impl<'a> Session<'a> {
 
     /// Finds the platform, without the network.
     pub fn detect(&self) -> Result<Detection> {
-        detect(self.evidence(), self.policy()?.platform.as_deref())
+        let pinned = self.policy()?.platform.as_deref();
+        match self.binding()?.and_then(|binding| binding.platform.as_deref()) {
+            Some(platform) => detect_again(self.evidence(), pinned, platform),
+            None => detect(self.evidence(), pinned),
+        }
     }
 
     /// Reads the metadata of the platform and prints its notices.
     pub fn gather(&self, detection: Detection) -> Result<Metadata> {
-        let fetch = |url: &str| fetch(self.root, url);
-        let metadata = metadata::gather_at(self.evidence(), detection, self.policy()?, &fetch)?;
+        let fetch = |url: &str, deadline| fetch(self.root, url, deadline);
+        // A join by hand has no source, and no config counts after it.
+        let bound_to = self.binding()?.map(|binding| binding.source.as_deref().unwrap_or_default());
+        let metadata = metadata::gather_at(self.evidence(), detection, self.policy()?, bound_to, &fetch)?;
         self.print_all(&metadata.notices);
         Ok(metadata)
     }

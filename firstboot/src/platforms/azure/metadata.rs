@@ -154,7 +154,10 @@ fn provisioning(context: &mut ReadContext) -> Result<Option<UserData>> {
         let device = disc.device.display().to_string();
         match disc.with_files(|folder| Ok(custom_data(folder, &device))) {
             Ok(Ok(None)) => {}
-            Ok(found) => return found,
+            Ok(found) => {
+                let on_disc = |found| UserData { disk: Some(disc.identity.clone()), ..found };
+                return found.map(|found| found.map(on_disc));
+            }
             Err(failure) => context.notice(format!("warning: the provisioning disc is not read: {failure}")),
         }
     }

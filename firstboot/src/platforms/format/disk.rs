@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
-use crate::platforms::platform::ReadContext;
+use crate::platforms::platform::{PlatformData, ReadContext};
 
 /// The one disk with a label, in lower or upper case. Several are an error: nothing says which one is meant.
 pub(crate) fn only_disk(context: &ReadContext, label: &str) -> Result<Disk> {
@@ -19,6 +19,18 @@ pub(crate) fn only_disk(context: &ReadContext, label: &str) -> Result<Disk> {
             Err(Failure::new(ErrorKind::Source, message).help("detach all but one"))
         }
     }
+}
+
+/// Reads the platform's data from `disk`. Its user data remembers the disk.
+pub(crate) fn read(
+    disk: &Disk,
+    read: impl FnOnce(&Path) -> Result<PlatformData> + Send,
+) -> Result<PlatformData> {
+    let mut data = disk.with_files(read)?;
+    if let Some(user_data) = &mut data.user_data {
+        user_data.disk = Some(disk.identity.clone());
+    }
+    Ok(data)
 }
 
 /// The user data in the file `name`, with the signature beside it.

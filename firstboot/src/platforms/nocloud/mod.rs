@@ -23,7 +23,7 @@ use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
 use crate::instance_data::InstanceData;
 use crate::paths;
-use crate::platforms::format::disk::{only_disk, user_data};
+use crate::platforms::format::disk::{self, only_disk, user_data};
 
 pub mod seed;
 
@@ -81,8 +81,13 @@ fn local(context: &mut ReadContext) -> Result<PlatformData> {
 /// Reads a NoCloud disk, whichever platform attached it.
 pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<PlatformData> {
     let device = disk.device.display().to_string();
-    let (data, ignored) = disk.with_files(|folder| read_folder(folder, &device))?;
-    notice(context, &format!("{device}, with the label {},", disk.label), &data, &ignored);
+    let mut ignored = Vec::new();
+    let data = disk::read(disk, |folder| {
+        let data;
+        (data, ignored) = read_folder(folder, &device)?;
+        Ok(data)
+    })?;
+    notice(context, &format!("{device}, with the label {LABEL},"), &data, &ignored);
     Ok(data)
 }
 

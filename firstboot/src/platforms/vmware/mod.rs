@@ -18,7 +18,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use zeroize::Zeroizing;
 
-use super::{Platform, PlatformData, ReadContext, nocloud};
+use super::{Platform, PlatformData, ReadContext, nocloud, openstack};
 use crate::document::{Document, LIMIT, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
@@ -38,6 +38,7 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Label(DISCS[2]),
         Sign::Other(Strength::Channel, processor),
     ],
+    look_alikes: &[openstack::ASSET_TAG],
     provider_id: Some("vsphere://${uuid}"),
     node_name: Some("${hostname}"),
     scrub: Some(scrub),
@@ -160,7 +161,7 @@ fn discs(context: &mut ReadContext, data: &mut PlatformData) -> Result<()> {
 
 fn environment_on(disk: &Disk) -> Result<PlatformData> {
     let source = format!("{}: ovf-env.xml", disk.device.display());
-    disk.with_files(|folder| {
+    disk::read(disk, |folder| {
         let mut data = PlatformData::default();
         if let Some(document) = Document::read_file(&folder.join("ovf-env.xml"))? {
             let environment = ovf::parse(document.bytes(), &source)?;

@@ -1,0 +1,160 @@
+use super::*;
+use crate::checkpoint::CheckpointFile;
+use crate::run::{Console, run};
+use crate::status;
+
+const OWN: &str = "0123456789abcdef0123456789abcdef\n";
+const OTHER: &str = "fedcba9876543210fedcba9876543210\n";
+const PIN: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+const SEED: &str = "/var/lib/cloud/seed/nocloud/user-data";
+const META_DATA: &str = "/var/lib/cloud/seed/nocloud/meta-data";
+const CARRIED: &str = "/etc/systemd/system/kubelet.service.d/99-carried.conf";
+
+/// The files by which a kubelet would start as the node.
+const IDENTITY: [&str; 3] = [
+    "/var/lib/kubelet/config.yaml",
+    "/etc/kubernetes/kubelet.conf",
+    "/var/lib/kubelet/pki/kubelet-client-current.pem",
+];
+
+fn user_data(pin: &str) -> String {
+    let join = format!(
+        "apiVersion: kubeadm.k8s.io/v1beta4\n      kind: JoinConfiguration\n      nodeRegistration: {{name: n1}}\n      discovery: {{bootstrapToken: {{apiServerEndpoint: '127.0.0.1:9', token: abcdef.0123456789abcdef, caCertHashes: ['sha256:{pin}']}}}}"
+    );
+    format!(
+        "#cloud-config\nwrite_files:\n- path: {CARRIED}\n  content: carried\n- path: /run/kubeadm/join.yaml\n  content: |\n      {join}\nruncmd:\n- kubeadm join --config /run/kubeadm/join.yaml\n"
+    )
+}
+
+struct Machine {
+    _folder: tempfile::TempDir,
+    root: Root,
+}
+
+impl Machine {
+    /// A machine that joined as n1 with a config from `source`.
+    fn joined(source: &str, platform: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let machine = Self { _folder: folder, root };
+        machine.write("/etc/machine-id", OWN);
+        IDENTITY.iter().for_each(|path| machine.write(path, "of n1"));
+        let text = str::to_owned;
+        let mut cluster = crate::binding::ClusterNames::default();
+        cluster.add(vec![PIN.to_owned()], "https://127.0.0.1:9".to_owned());
+        let identity = machine.session().machine().unwrap().identity.clone();
+        CheckpointFile::begin(&machine.root, Checkpoint::new(&identity, "config", "n1"))
+            .unwrap()
+            .done("cleanup", "config", 1, true)
+            .unwrap();
+        let binding =
+            Binding { platform: Some(text(platform)), source: Some(text(source)), disk: None, cluster };
+        binding.write(&machine.root).unwrap();
+        machine
+    }
+
+    fn session(&self) -> Session<'_> {
+        Session::new(&self.root, Console { json: false })
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        files::write(&self.root.path(path), text.as_bytes(), files::PRIVATE).unwrap();
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.root.path(path).exists()
+    }
+
+    fn run(&self) -> (Result<()>, status::Status) {
+        let ended = run(&self.session());
+        (ended, status::read(&self.root).unwrap().unwrap())
+    }
+
+    fn stays_joined(&self) -> Vec<String> {
+        let (ended, status) = self.run();
+        assert_eq!((ended.is_ok(), status.outcome), (true, Outcome::AlreadyJoined), "{status:?}");
+        assert!(IDENTITY.iter().all(|path| self.has(path)) && !self.has(CARRIED));
+        assert!(self.has("/run/firstboot/kubelet-permit"));
+        status.warnings
+    }
+}
+
+#[test]
+fn a_joined_machine_asks_no_other_source() {
+    let machine = Machine::joined("file", "none");
+    machine.write(SEED, &user_data(PIN));
+    assert!(machine.stays_joined().is_empty());
+    machine.write("/proc/cmdline", "firstboot.config=https://127.0.0.1:9/config");
+    machine.stays_joined();
+}
+
+#[test]
+fn a_joined_machine_follows_its_own_source_only_into_its_own_cluster() {
+    let machine = Machine::joined("nocloud", "nocloud");
+    machine.write(SEED, &user_data(&PIN.replace('1', "2")));
+    let warnings = machine.stays_joined();
+    assert!(
+        warnings[0].contains("names another cluster") && warnings[0].contains("firstboot reset"),
+        "{warnings:?}"
+    );
+    assert!(!warnings[0].contains("0123456789abcdef"), "{warnings:?}");
+
+    machine.write(SEED, &user_data(PIN));
+    let (_, status) = machine.run();
+    assert_ne!(status.outcome, Outcome::AlreadyJoined, "its own cluster: it joins again");
+    assert!(machine.has(CARRIED) && !machine.has(IDENTITY[0]));
+}
+
+#[test]
+fn the_trust_policy_can_let_a_joined_machine_join_again() {
+    let machine = Machine::joined("file", "none");
+    machine.write(SEED, &user_data(&PIN.replace('1', "2")));
+    machine.write("/usr/lib/kiln/policy.json", r#"{"rejoin": true}"#);
+    let (_, status) = machine.run();
+    assert_ne!(status.outcome, Outcome::AlreadyJoined);
+    assert!(machine.has(CARRIED));
+}
+
+#[test]
+fn a_machine_that_an_older_agent_joined_follows_no_other_config() {
+    let machine = Machine::joined("nocloud", "nocloud");
+    files::remove(&machine.root.path(paths::BINDING)).unwrap();
+    machine.stays_joined();
+    machine.write(SEED, &user_data(PIN));
+    assert!(machine.stays_joined()[0].contains("an older agent"));
+}
+
+#[test]
+fn a_joined_machine_does_without_its_metadata() {
+    let machine = Machine::joined("nocloud", "nocloud");
+    machine.write(META_DATA, "[");
+    assert!(machine.stays_joined().is_empty());
+}
+
+#[test]
+fn a_copied_disk_loses_its_identity_whatever_else_fails() {
+    for (name, path, text) in [
+        ("no config", "/etc/issue", ""),
+        ("unreadable metadata", META_DATA, "["),
+        ("a damaged policy", "/usr/lib/kiln/policy.json", "{"),
+    ] {
+        let machine = Machine::joined("file", "none");
+        machine.write("/etc/machine-id", OTHER);
+        machine.write(path, text);
+        let (ended, status) = machine.run();
+        assert!(IDENTITY.iter().all(|path| !machine.has(path)), "{name}");
+        assert!(!ended.is_err_and(|failure| failure.message.contains("interrupted")), "{name}");
+        assert_ne!(status.outcome, Outcome::AlreadyJoined, "{name}");
+    }
+}
+
+#[test]
+fn a_copied_disk_that_cannot_be_reset_does_not_let_the_kubelet_start() {
+    let machine = Machine::joined("file", "none");
+    machine.write("/etc/machine-id", OTHER);
+    let conf = machine.root.path("/etc/kubernetes/kubelet.conf");
+    files::remove(&conf).unwrap();
+    files::make_folder(&conf.join("in the way"), 0o700).unwrap();
+    assert!(machine.run().0.is_err());
+    assert!(!machine.has("/run/firstboot/kubelet-permit") && !machine.has(IDENTITY[0]));
+}
