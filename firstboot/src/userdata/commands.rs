@@ -232,7 +232,7 @@ impl Shell<'_> {
             arguments.push(OsString::from(word.as_str()));
         }
         // Its errors may repeat words of the command, which are user data and may be secret.
-        let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments.into_iter()) else {
+        let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
             return Err(wrong("the flags of the command kubeadm join are not those that kubeadm has")
                 .help("try them: firstboot join --dry-run with the same flags"));
         };
@@ -293,8 +293,7 @@ impl Shell<'_> {
         match retried_config(path, &script) {
             Some(config) => {
                 let arguments = ["join", "--config", config].map(OsString::from);
-                let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments.into_iter())
-                else {
+                let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
                     return Ok(false);
                 };
                 self.joined(request.flags)?;

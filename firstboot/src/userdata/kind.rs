@@ -154,8 +154,8 @@ fn is_ignition(text: &[u8]) -> bool {
     serde_json::from_slice::<Probe>(text).is_ok_and(|probe| probe.ignition.is_some())
 }
 
-/// Whether a document of the first level has a group of node configs. Text within a cloud-config is not of the
-/// first level.
+/// Whether a document of the first level has a group of node configs. Text within a cloud-config is not of
+/// the first level.
 fn is_node_config(text: &[u8]) -> bool {
     let has = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
     let is_near = GROUPS.iter().any(|group| has(group.as_bytes()));

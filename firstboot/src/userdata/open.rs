@@ -67,8 +67,8 @@ enum Treatment {
     Signature,
 }
 
-/// The types of parts that say what the content does not. All others are told by their content, because labels
-/// are often wrong.
+/// The types of parts that say what the content does not. All others are told by their content, because
+/// labels are often wrong.
 const TYPES: &[(&str, Treatment)] = &[
     ("application/x-firstboot-config", Treatment::Ours),
     ("application/x-minisign", Treatment::Signature),
@@ -153,7 +153,8 @@ impl Parser<'_> {
         Err(wrong(format!("it looks like {looks_like}")).help(help))
     }
 
-    /// Ignores the failure of a part that does not seem to be meant to join. It counts if nothing else is found.
+    /// Ignores the failure of a part that does not seem to be meant to join. It counts if nothing else is
+    /// found.
     fn tolerate(&mut self, read: Result<()>, bytes: &[u8]) -> Result<()> {
         match read {
             Err(failure) if failure.kind == ErrorKind::Config && !may_join(bytes) => {
@@ -166,8 +167,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads a part if a signature covers it or none is needed. Other parts are ignored, unless they seem to be
-    /// meant to join.
+    /// Reads a part if a signature covers it or none is needed. Other parts are ignored, unless they seem to
+    /// be meant to join.
     fn signed(
         &mut self,
         bytes: &[u8],

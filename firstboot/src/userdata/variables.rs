@@ -23,7 +23,8 @@ pub struct Variables<'a> {
 }
 
 impl<'a> Variables<'a> {
-    /// `lookup` has the variables of templates and of Afterburn. `hostname` is the one that the user data sets.
+    /// `lookup` has the variables of templates and of Afterburn. `hostname` is the one that the user data
+    /// sets.
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>, hostname: Option<String>) -> Self {
         Self { set: HashMap::new(), lookup, hostname }
     }
