@@ -155,8 +155,8 @@ const CASES: &[Expected] = &[
         files: &[],
         sentinel: false,
         notices: &[
-            "part 1: it has another type and is ignored",
-            "part 2: the cloud-config carries no node config and is ignored",
+            "part 1: what is a script is not executed",
+            "part 2: cloud-config: these fields are not used: packages",
         ],
     },
 ];
