@@ -264,7 +264,7 @@ fn add_system(root: &Path) {
 /// Compares all expressions on the machine in `root`; returns how many they are, and the differences.
 fn compare(platform: &'static str, root: &Path, expressions: &[&str]) -> (usize, Vec<Difference>) {
     add_system(root);
-    let no_fetch = |url: &str| panic!("nothing names {url}");
+    let no_fetch = |url: &str, _| panic!("nothing names {url}");
     let found = metadata::gather(&Root::at(root), &TrustPolicy::default(), &no_fetch)
         .unwrap_or_else(|failure| panic!("{platform}: {failure}"));
     let answers = theirs(platform, root, expressions);

@@ -62,12 +62,7 @@ impl<'a> Fields<'a> {
         let path = self.path(name);
         let read = |value: &Value| match value {
             Value::Bool(flag) => Ok(*flag),
-            Value::String(word) if ["y", "yes", "on"].contains(&word.to_ascii_lowercase().as_str()) => {
-                Ok(true)
-            }
-            Value::String(word) if ["n", "no", "off"].contains(&word.to_ascii_lowercase().as_str()) => {
-                Ok(false)
-            }
+            Value::String(word) if boolean(word).is_some() => Ok(boolean(word) == Some(true)),
             other => Err(wrong_type(&path, other, "true or false")),
         };
         self.take(name).map(read).transpose()
@@ -145,6 +140,16 @@ impl<'a> Fields<'a> {
                 known: self.asked.clone(),
             });
         }
+    }
+}
+
+/// The truth that a word is in YAML 1.1 and not in YAML 1.2.
+pub(crate) fn boolean(word: &str) -> Option<bool> {
+    let is = |words: [&str; 3]| words.iter().any(|each| word.eq_ignore_ascii_case(each));
+    match () {
+        () if is(["y", "yes", "on"]) => Some(true),
+        () if is(["n", "no", "off"]) => Some(false),
+        () => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod akamai;
 mod alibaba;
 pub mod azure;
 mod cloudstack;
+mod config_drive;
 mod digitalocean;
 mod ec2;
 mod equinix;
@@ -60,6 +61,7 @@ pub const ALL: &[&Platform] = &[
     // Software that many clouds run comes after the clouds.
     &cloudstack::PLATFORM,
     &openstack::PLATFORM,
+    &config_drive::PLATFORM,
     &nocloud::PLATFORM,
     &qemu::PLATFORM,
     &proxmox::PLATFORM,

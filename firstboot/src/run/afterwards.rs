@@ -15,6 +15,7 @@ pub(super) fn after_join(session: &Session, metadata: &Metadata, resolved: &Reso
         return;
     }
     remove_config(session, resolved);
+    extra_files::remove_secrets(session, &resolved.files, &resolved.config);
     scrub(session, metadata, resolved);
     delete_remains(session, metadata, resolved);
     if let Some(sentinel) = &resolved.sentinel

@@ -17,6 +17,7 @@ use crate::facts;
 use crate::host::{machine, network, root::Root};
 use crate::locations;
 use crate::metadata::Metadata;
+use crate::net::Deadline;
 use crate::platforms::delivery::{Named, Remains};
 use crate::userdata::{self, Elsewhere, Env, ExtraFile, ParsedUserData};
 
@@ -194,7 +195,7 @@ fn parse(
         trust: &session.policy()?.trust,
         names: &|root, steps| metadata.instance_data.find(root, steps),
         lookup: &|name| variable(metadata, name),
-        fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
+        fetch: &|pointer| fetch(session.root, pointer.url.reveal(), Deadline::after(locations::LIMIT)),
         follow: &|elsewhere| follow(session, metadata, name, elsewhere, &remains),
     };
     let parsed = userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)?;
