@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::documents::shown;
 use super::duration;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::text::yaml::boolean;
 
 /// A map whose fields are being read. null is the same as absent, as in Go.
 pub struct Fields<'a> {
@@ -140,16 +141,6 @@ impl<'a> Fields<'a> {
                 known: self.asked.clone(),
             });
         }
-    }
-}
-
-/// The truth that a word is in YAML 1.1 and not in YAML 1.2.
-pub(crate) fn boolean(word: &str) -> Option<bool> {
-    let is = |words: [&str; 3]| words.iter().any(|each| word.eq_ignore_ascii_case(each));
-    match () {
-        () if is(["y", "yes", "on"]) => Some(true),
-        () if is(["n", "no", "off"]) => Some(false),
-        () => None,
     }
 }
 

@@ -13,7 +13,7 @@ mod check;
 mod complete;
 pub(crate) mod documents;
 mod duration;
-pub(crate) mod fields;
+mod fields;
 pub mod file;
 mod fingerprint;
 pub mod flags;

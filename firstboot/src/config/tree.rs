@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::fields::boolean;
+use crate::text::yaml::boolean;
 
 /// The weight of all documents together. YAML aliases repeat values, so the size of the text is not a bound.
 const BUDGET: usize = 4 << 20;

@@ -29,6 +29,16 @@ pub(crate) fn guarded(text: &str) -> Result<&str, String> {
     Ok(text)
 }
 
+/// The truth that a word is in YAML 1.1 and not in YAML 1.2.
+pub(crate) fn boolean(word: &str) -> Option<bool> {
+    let is = |words: [&str; 3]| words.iter().any(|each| word.eq_ignore_ascii_case(each));
+    match () {
+        () if is(["y", "yes", "on"]) => Some(true),
+        () if is(["n", "no", "off"]) => Some(false),
+        () => None,
+    }
+}
+
 /// Parses the only document of `bytes`. The error never repeats its text.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let text = std::str::from_utf8(bytes).map_err(|_| Refused::Form(None))?;

@@ -249,7 +249,10 @@ impl Shell<'_> {
             None => {}
         }
         if let Some(path) = flags.config.as_deref().and_then(|path| path.to_str()) {
-            self.found.config = self.found.workspace.read(path)?.map(document).transpose()?;
+            let config = self.found.workspace.read(path)?;
+            let config =
+                config.map(|config| self.variables.fill_in_afterburns(config, self.budget)).transpose()?;
+            self.found.config = config.map(|config| document(&config)).transpose()?;
         }
         self.found.join = Some(flags);
         Ok(())

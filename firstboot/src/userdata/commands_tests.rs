@@ -164,6 +164,8 @@ fn simple_changes_of_the_config_are_made_and_others_refused() {
         ("envsubst < /e > CONFIG", Ok("a: ip-10.a.b\n")),
         ("export COREOS_EC2_HOSTNAME=${COREOS_EC2_HOSTNAME%.*}; envsubst < /e > CONFIG", Ok("a: ip-10.a\n")),
         ("envsubst < /t > /u", Ok("name: n1\n")),
+        ("envsubst < /e > /u; cp /e CONFIG", Ok("a: ip-10.a.b\n")),
+        ("echo 'a: ${COREOS_UNKNOWN}' > CONFIG", Err("the variable COREOS_UNKNOWN")),
         ("chmod 600 CONFIG; grep -q n1 CONFIG; cat CONFIG; test -f CONFIG", Ok("name: n1\n")),
         ("yq '.name' CONFIG", Ok("name: n1\n")),
         (

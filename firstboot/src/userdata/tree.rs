@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use super::bounds::wrong;
 use crate::config::documents;
-use crate::config::fields::boolean;
 use crate::document::LIMIT;
 use crate::error::{Failure, Result};
 use crate::secret::wipe;
+use crate::text::yaml::boolean;
 
 /// A document. Its texts are overwritten when it is dropped.
 pub struct Tree(Value);

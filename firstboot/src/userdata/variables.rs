@@ -82,12 +82,22 @@ impl<'a> Variables<'a> {
     /// Does the same as `envsubst`: replaces `$NAME` and `${NAME}` by values. A name without a value is an
     /// error here. Text after another `$` may be part of a password and is not shown.
     pub fn fill_in(&self, bytes: &[u8], budget: &Budget) -> Result<Bytes> {
+        self.replaced(bytes, budget, |_| true)
+    }
+
+    /// Fills in Afterburn's variables alone. No node config means their names: a script may fill them in to
+    /// another file than the one that the join reads.
+    pub fn fill_in_afterburns(&self, bytes: &[u8], budget: &Budget) -> Result<Bytes> {
+        self.replaced(bytes, budget, |name| SHOWN.iter().any(|prefix| name.starts_with(prefix)))
+    }
+
+    fn replaced(&self, bytes: &[u8], budget: &Budget, is_meant: fn(&str) -> bool) -> Result<Bytes> {
         let mut filled = Bytes::default();
         let mut rest = bytes;
         while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
             let (before, behind) = rest.split_at(at);
             append(&mut filled, before);
-            let Some((name, behind)) = variable(behind) else {
+            let Some((name, behind)) = variable(behind).filter(|(name, _)| is_meant(name)) else {
                 append(&mut filled, b"$");
                 rest = behind.get(1..).unwrap_or_default();
                 continue;
