@@ -51,10 +51,13 @@ pub struct Delivered {
     pub remains: Option<Remains>,
 }
 
+/// Deletes secrets of a platform.
+pub type Delete = Box<dyn Fn(&Reach) -> Result<()>>;
+
 /// Secrets that a used config leaves behind.
 pub struct Remains {
     /// `2 secrets of AWS Secrets Manager`
     pub what: String,
     /// Deletes them.
-    pub delete: Box<dyn Fn(&Reach) -> Result<()>>,
+    pub delete: Delete,
 }
