@@ -29,9 +29,9 @@ fn boothook(get: &str, endpoint: &str, count: usize) -> String {
 fn run(named: &dyn Fn(&str) -> String, answers: &[(u16, String)], deletes: bool) -> Run {
     let roles = [ok("T"), ok("role\n"), ok(ROLE)];
     let (ca, service) = (Ca::new(), place(roles.iter().chain(&roles).cloned().collect()));
-    let answers = Mutex::new(answers.to_vec().into_iter());
+    let answers = Mutex::new(std::collections::VecDeque::from(answers.to_vec()));
     let server =
-        TestServer::start(&ca, &Identity::default(), move |_| match answers.lock().unwrap().next() {
+        TestServer::start(&ca, &Identity::default(), move |_| match answers.lock().unwrap().pop_front() {
             Some((status, body)) => Scripted::With(status, String::new(), body),
             None => Scripted::Reset,
         });
