@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use kiln_tests::kiln::{Build, DEFAULT, succeed};
+use kiln_tests::kiln::{Build, DEFAULT, programs, succeed};
 use kiln_tests::lab::lab;
 use kiln_tests::user::OrdinaryUser;
 use kiln_tests::workspace;
 use testkit::not_run;
+
+/// The agent is in every initrd, twice in an image: its size is a promise (CONTRIBUTING.md), in bytes.
+const LARGEST_AGENT: u64 = 4_400_000;
 
 /// Limit on the shown output of diffoscope, in bytes.
 const EXPLANATION: usize = 8000;
@@ -54,6 +57,12 @@ fn build_rootless() -> Result<(OrdinaryUser, PathBuf), String> {
     }
     succeed(&mut command);
     Ok((user, output))
+}
+
+#[test]
+fn the_agent_stays_within_its_size_limit() {
+    let size = fs::metadata(programs().join("firstboot")).expect("the agent is built").len();
+    assert!(size <= LARGEST_AGENT, "firstboot has {size} bytes; {LARGEST_AGENT} are the limit");
 }
 
 #[test]

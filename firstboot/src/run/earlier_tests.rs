@@ -131,6 +131,16 @@ fn a_joined_machine_does_without_its_metadata() {
     assert!(machine.stays_joined().is_empty());
 }
 
+/// What a platform keeps elsewhere may be deleted after the join, too.
+#[test]
+fn a_joined_machine_does_without_a_config_that_it_cannot_get_or_trust() {
+    let machine = Machine::joined("nocloud", "nocloud");
+    machine.write(SEED, &user_data(PIN));
+    let key = "RWQFQZjdpXeedGYW2sULdrLFoj+uzx1LnNci8wxwTna0pIXbiQ8XEvCW";
+    machine.write("/usr/lib/kiln/policy.json", &format!(r#"{{"signed-by": ["{key}"]}}"#));
+    assert!(machine.stays_joined().is_empty());
+}
+
 #[test]
 fn a_copied_disk_loses_its_identity_whatever_else_fails() {
     for (name, path, text) in [

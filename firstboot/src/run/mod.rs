@@ -10,6 +10,7 @@ mod afterwards;
 mod cluster_names;
 mod console;
 mod credentials;
+mod delivery;
 mod earlier;
 mod extra_files;
 mod fetch;
@@ -28,7 +29,7 @@ pub use session::Session;
 use self::join::Start;
 use crate::config::flags::JoinFlags;
 use crate::config::model::{NodeConfig, OnFailure};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::facts::Facts;
 use crate::metadata::Metadata;
 use crate::report::{self, ReportTarget};
@@ -112,7 +113,13 @@ fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary)
         gathered => gathered?,
     };
     summary.facts = metadata.facts.clone();
-    let resolved = node_config::of_machine(session, &mut metadata);
+    let resolved = match node_config::of_machine(session, &mut metadata) {
+        Err(failure) if failure.kind != ErrorKind::Config && earlier::needs_no_metadata(session)? => {
+            session.warn(format_args!("{failure}: this run does without it"));
+            Ok(None)
+        }
+        resolved => resolved,
+    };
     let is_dry_run = matches!(&resolved, Ok(Some(ResolvedConfig { config, .. })) if config.join.dry_run);
     if !is_dry_run {
         node_config::publish(session, &metadata);
