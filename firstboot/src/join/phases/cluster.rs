@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use super::{Need, Phase, preflight};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::host::{identity, machine};
+use crate::host::{identity, machine, resources};
 use crate::join::cluster::{self, ClusterConfiguration, Node};
 use crate::join::plan::{self, ClusterFacts, HostFacts};
-use crate::join::{Join, image, patches};
+use crate::join::{Join, image, node_defaults, patches};
 use crate::net::Deadline;
 use crate::net::retry::Backoff;
 use crate::preflight::{Clock, Cluster};
@@ -85,6 +85,8 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
             .map(|folder| patches::read(&join.root.path(folder)))
             .transpose()?
             .unwrap_or_default(),
+        proposed: node_defaults::read(join.root)?,
+        resources: resources::resources(join.root),
     })
 }
 
