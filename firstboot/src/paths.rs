@@ -116,6 +116,8 @@ mod linux {
     pub const CLUSTER_API: &str = "/run/cluster-api/";
     /// What Cluster API writes for kubeadm's join.
     pub const CLUSTER_API_PLACEHOLDER: &str = "/run/cluster-api/placeholder";
+    /// Cluster API's script that tries the phases of a join several times.
+    pub const CLUSTER_API_RETRY: &str = "/usr/local/bin/kubeadm-bootstrap-script";
     pub const NOCLOUD_SEED: &str = "/var/lib/cloud/seed/nocloud";
     pub const NOCLOUD_NET_SEED: &str = "/var/lib/cloud/seed/nocloud-net";
 
