@@ -39,7 +39,7 @@ pub struct Table {
     pub partitions: Vec<Partition>,
     /// Whether LBA 0 lacks the protective MBR. Without it the kernel ignores the table.
     unprotected: bool,
-    /// Whether LBA 0 is as this module writes it, apart from the disk's size. Boot code and other entries stay.
+    /// Whether LBA 0 is as this module writes it, but for the disk's size. Boot code and other entries stay.
     plain_mbr: bool,
     /// Bytes per sector.
     sector: u64,

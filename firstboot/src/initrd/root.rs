@@ -58,7 +58,8 @@ pub fn prepare_disk(found: &Found, timeout: Duration) -> Result<Devices> {
     Ok(Devices { root, var })
 }
 
-/// The kernel goes on when the memory ends while it unpacks the initrd. Then the root is shorter than it says.
+/// The kernel goes on when the memory ends while it unpacks the initrd. Then the root is shorter than it
+/// says.
 fn complete(image: &Path) -> Result<()> {
     let doing = format!("reading {}", image.display());
     let file = File::open(image).doing(&doing)?;
@@ -71,9 +72,8 @@ fn complete(image: &Path) -> Result<()> {
     }
     let failure =
         Failure::new(format!("the root in memory is incomplete: {} of {} MiB", has >> 20, wants >> 20));
-    Err(failure.line(
-        "help: this machine has not enough memory for a network boot: give it 2 GiB, or boot from a disk",
-    ))
+    Err(failure
+        .line("help: not enough memory for a network boot: give the machine 2 GiB, or boot from a disk"))
 }
 
 fn mount_device(device: &Path) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `/var/lib/kubelet/config.yaml`. It starts with the KubeletConfiguration of the cluster or the image. Then
-//! come, in this order: the node config's KubeletConfiguration, the image's proposals and kubeadm's defaults for
-//! fields that neither sets, the patches, and this node's socket.
+//! come, in this order: the node config's KubeletConfiguration, the image's proposals and kubeadm's defaults
+//! for fields that neither sets, the patches, and this node's socket.
 
 use serde_json::{Map, Value, json};
 

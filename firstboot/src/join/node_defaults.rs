@@ -1,5 +1,6 @@
-//! Fields of a KubeletConfiguration that the image proposes for its nodes: they count where neither the cluster nor the node config says
-//! anything. Images carry them in a file; without it a join writes what kubeadm writes.
+//! Fields of a KubeletConfiguration that the image proposes for its nodes: they count where neither the
+//! cluster nor the node config says anything. Images carry them in a file; without it a join writes what
+//! kubeadm writes.
 
 use std::path::Path;
 
@@ -41,7 +42,8 @@ pub fn read(root: &Root) -> Result<Map<String, Value>> {
     }
 }
 
-/// The proposals that count beside the cluster's configuration, the node config's and the kubelet's flags, with all amounts filled in.
+/// The proposals that count beside the cluster's configuration, the node config's and the kubelet's flags,
+/// with all amounts filled in.
 pub fn applicable(
     proposed: &Map<String, Value>,
     cluster: &Value,
@@ -102,8 +104,9 @@ fn filled(value: &Value, resources: &Resources) -> Value {
     Value::Object(amounts.iter().filter_map(amount).collect())
 }
 
-/// A quarter of the first 4 GiB, a fifth of the next 4, a tenth of the next 8, 6 % of the next 112, 2 % of the rest, 255 MiB below 1 GiB: as
-/// GKE does. In addition what files in memory may take. At most three quarters: a kubelet with nothing to offer would be useless.
+/// A quarter of the first 4 GiB, a fifth of the next 4, a tenth of the next 8, 6 % of the next 112, 2 % of
+/// the rest, 255 MiB below 1 GiB: as GKE does. In addition what files in memory may take. At most three
+/// quarters: a kubelet with nothing to offer would be useless.
 fn memory(resources: &Resources) -> Value {
     let system = if resources.memory < GIB {
         255 * MIB
