@@ -91,7 +91,7 @@ say ports "$(awk '$4 == "0A" || $4 == "07" { print $2 }' /proc/net/tcp /proc/net
   case $port in 68 | 546) ;; *) echo "$port" ;; esac
 done | sort -un)"
 say wait-online "$(systemctl show systemd-networkd-wait-online -p ActiveState,Result)"
-say pinned "$(ctr --namespace k8s.io images ls 2>/dev/null | grep -c 'io.cri-containerd.pinned=pinned')"
+say pinned "$(ctr --namespace k8s.io images ls 2>/dev/null | grep 'io.cri-containerd.pinned=pinned' | cut -d' ' -f1 | grep -v ^sha256:)"
 say address "$(ip -o -4 addr show scope global 2>/dev/null | awk '{print $2, $4}')"
 
 # What an earlier boot of this machine left behind.

@@ -244,7 +244,7 @@ fn preloaded_container_images_are_there_before_the_kubelet_and_run() {
     let images: Vec<&str> = facts["images"].split(';').collect();
     assert!(images.contains(&BUSYBOX), "{facts:#?}");
     assert!(images.iter().any(|image| image.starts_with("registry.k8s.io/pause:")), "{facts:#?}");
-    assert_eq!(facts["pinned"], images.iter().filter(|image| !image.is_empty()).count().to_string(), "{facts:#?}");
+    assert_eq!(facts["pinned"], facts["images"], "the kubelet may delete preloaded images: {facts:#?}");
     // containerd 1.7 warns of what it deprecates first.
     assert!(facts["busybox"].ends_with("from the container"), "{facts:#?}");
     if facts["crictl"] != "absent" {
