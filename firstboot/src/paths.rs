@@ -18,6 +18,8 @@ mod linux {
 
     /// The node config of an image.
     pub const CONFIG: &str = "/etc/firstboot/config.yaml";
+    /// Fields of the kubelet's configuration that the image proposes.
+    pub const KUBELET_DEFAULTS: &str = "/etc/firstboot/kubelet.yaml";
     /// The node config that something wrote during this boot.
     pub const RUNTIME_CONFIG: &str = "/run/firstboot/config.yaml";
     /// What must survive a boot.
@@ -132,6 +134,7 @@ mod linux {
     pub const ROUTES_6: &str = "/proc/net/ipv6_route";
     pub const ROUTES: &str = "/proc/net/route";
     pub const MOUNTS: &str = "/proc/self/mountinfo";
+    pub const MEMORY: &str = "/proc/meminfo";
     pub const SWAPS: &str = "/proc/swaps";
     /// Kernel parameters.
     pub const SYSCTL: &str = "/proc/sys";
