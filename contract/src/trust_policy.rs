@@ -71,8 +71,8 @@ pub struct TrustPolicyFile {
     /// Public keys of minisign: only user data signed by one of them is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<Vec<String>>,
-    /// Whether a machine that has joined resets itself and joins again with a node config from another source,
-    /// or of another cluster.
+    /// Whether a machine that has joined resets itself and joins again with a node config from another
+    /// source, or of another cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<bool>,
     /// Whether the metadata guard keeps pods away from metadata services.
@@ -104,6 +104,14 @@ impl TrustPolicyFile {
         check_names(self.config.as_deref(), "config", &with_locations)?;
         check_names(self.secrets.as_deref(), "secrets", &[&with_locations[..], &[TOKEN_URL]].concat())?;
         self.signed_by.as_deref().map(keys).transpose()
+    }
+}
+
+impl TrustPolicyFile {
+    /// Whether the hypervisor's credentials are not among the sources of configuration that are accepted.
+    pub fn bars_credentials(&self) -> bool {
+        let is_listed = |names: &Vec<String>| names.iter().any(|name| name == "credential");
+        self.signed_by.is_some() || self.config.as_ref().is_some_and(|names| !is_listed(names))
     }
 }
 
@@ -153,4 +161,23 @@ fn keys(lines: &[String]) -> Result<Vec<PublicKey>, Invalid> {
         .enumerate()
         .map(|(index, line)| PublicKey::parse(line).map_err(|NotAKey| invalid(index)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_restricts_sources_bars_credentials() {
+        let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        for (config, signed_by, expected) in [
+            (None, None, false),
+            (list(&["ec2"]), None, true),
+            (list(&["credential"]), None, false),
+            (list(&["credential"]), list(&["RW"]), true),
+        ] {
+            let policy = TrustPolicyFile { config, signed_by, ..TrustPolicyFile::default() };
+            assert_eq!(policy.bars_credentials(), expected, "{policy:?}");
+        }
+    }
 }

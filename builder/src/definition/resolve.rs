@@ -15,7 +15,7 @@ use super::mentioned;
 use super::plan::{Arch, BasePlan, Checksum, DiskPlan, ImagePlan, Origin, PreloadOrigin, PreloadPlan};
 use super::registry::Registry;
 use super::resolve_layer::{Layer, check_url, resolve_layer};
-use super::resolve_metadata::resolve_metadata;
+use super::resolve_metadata::{self, resolve_metadata};
 use super::source::{Step, error_in, rewrite_error, source_of, suggestion};
 use super::value::{Name, Size};
 use crate::at;
@@ -105,6 +105,9 @@ impl Resolver<'_> {
         self.check_layers(&layers, distribution, arch)?;
         self.check_versions(&layers)?;
         let packages = self.packages(&layers, base.packages.as_deref().unwrap_or_default(), &variables)?;
+        let metadata = resolve_metadata(self.composed)?;
+        let mut kernel_arguments = self.kernel_arguments(&variables)?;
+        kernel_arguments.extend(resolve_metadata::kernel_arguments(metadata.as_ref()));
         let disk = file.disk.clone().unwrap_or_default();
         Ok(ImagePlan {
             name,
@@ -112,13 +115,13 @@ impl Resolver<'_> {
             base: BasePlan { distribution: distribution.clone(), suite, packages },
             layers: layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?,
             preload: self.preload()?,
-            kernel_arguments: self.kernel_arguments(&variables)?,
+            kernel_arguments,
             disk: self.disk(
                 disk.esp.unwrap_or(DEFAULT_ESP),
                 disk.var.unwrap_or(DEFAULT_VAR),
                 disk.verity.unwrap_or(DEFAULT_VERITY),
             )?,
-            metadata: resolve_metadata(self.composed)?,
+            metadata,
             outputs: self.outputs(distribution)?,
             output_options: file.output.clone(),
             variables,

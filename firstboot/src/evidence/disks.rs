@@ -86,6 +86,14 @@ fn bytes_at(file: &File, offset: u64, length: usize) -> Vec<u8> {
 }
 
 impl Disk {
+    /// Whether it is a disc in a drive. Only the owner of the machine puts discs in, while any disk may be a
+    /// tenant's volume.
+    pub fn is_optical(&self) -> bool {
+        self.device
+            .file_name()
+            .is_some_and(|name| disk_identity::is_optical(&name.to_string_lossy()))
+    }
+
     /// Mounts it where only `read` sees it, and unmounts it afterwards.
     pub fn with_files<T: Send>(&self, read: impl FnOnce(&Path) -> Result<T> + Send) -> Result<T> {
         media::with_files(&self.device, self.kind.name(), self.kind.options(), read)

@@ -104,8 +104,8 @@ fn is_joliet(escapes: &[u8]) -> bool {
     [&b"%/@"[..], b"%/C", b"%/E"].contains(&escapes)
 }
 
-/// The identifier of the file system that begins with `head`, as it is there: ext4's UUID, FAT's serial number,
-/// the time at which a disc was made. None is read of UDF.
+/// The identifier of the file system that begins with `head`, as it is there: ext4's UUID, FAT's serial
+/// number, the time at which a disc was made. None is read of UDF.
 pub fn identifier(head: &[u8]) -> &[u8] {
     let within_head = |offset, length| match usize::try_from(offset) {
         Ok(offset) => head.iter().skip(offset).take(length).copied().collect(),

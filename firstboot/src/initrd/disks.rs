@@ -49,8 +49,6 @@ pub struct Found {
 }
 
 /// Waits until exactly one disk has a root and a var partition, and loads modules for hardware that appears.
-/// Without `root=PARTUUID=` it also waits until every driver has finished its search, so that the result does
-/// not depend on which of two disks is faster.
 pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
     let deadline = Instant::now() + arguments.timeout;
     let mut seen_since = None;
@@ -61,8 +59,8 @@ pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
         let late = Instant::now() >= deadline;
         match choose(&disks, arguments.root.as_deref()) {
             Choice::One(found) => {
-                let settled = seen_since.get_or_insert_with(Instant::now).elapsed() >= SETTLE;
-                if settled && (late || arguments.root.is_some() || !hardware.is_busy()) {
+                let seen = seen_since.get_or_insert_with(Instant::now).elapsed();
+                if is_final(seen, late, hardware.is_busy()) {
                     return Ok(found);
                 }
                 pause = FIRST_PAUSE;
@@ -74,6 +72,13 @@ pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
         std::thread::sleep(pause);
         pause = (pause * 2).min(LAST_PAUSE);
     }
+}
+
+/// Whether a choice may stand, `seen` for this long: once every driver has finished its search, so that the
+/// result does not depend on which of two disks is faster. Another disk may hold the same identifiers, which
+/// follow from the image.
+fn is_final(seen: Duration, is_late: bool, is_busy: bool) -> bool {
+    seen >= SETTLE && (is_late || !is_busy)
 }
 
 /// The result of reading all partition tables.

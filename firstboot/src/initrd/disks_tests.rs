@@ -80,3 +80,10 @@ fn the_message_lists_what_was_seen() {
             .contains("found no disk")
     );
 }
+
+#[test]
+fn the_first_disk_does_not_win_while_a_driver_still_searches() {
+    assert!(!is_final(SETTLE * 10, false, true));
+    assert!(!is_final(SETTLE / 2, false, false));
+    assert!(is_final(SETTLE, false, false) && is_final(SETTLE, true, true));
+}

@@ -9,8 +9,10 @@ use crate::evidence::{Evidence, Field, Sign, Strength, fw_cfg};
 /// The item's name. QEMU wants names of users below `opt/`, with a reversed domain.
 pub const ITEM: &str = "opt/org.kiln.firstboot/config";
 
-pub(super) const PLATFORM: Platform =
-    Platform { signs: &[Sign::Other(Strength::Channel, device)], ..Platform::named("qemu", read) };
+pub(super) const PLATFORM: Platform = Platform {
+    signs: &[Sign::Other(Strength::Smbios, item), Sign::Other(Strength::Channel, device)],
+    ..Platform::named("qemu", read)
+};
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
@@ -23,6 +25,11 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
         context.notice(format!("the fw_cfg item {ITEM} is empty and is ignored"));
     }
     Ok(data)
+}
+
+/// The hypervisor's own word, which a label on some disk must not outweigh.
+fn item(evidence: &Evidence) -> Option<String> {
+    fw_cfg::has_item(evidence.root(), ITEM).then(|| format!("fw_cfg has the item {ITEM}"))
 }
 
 fn device(evidence: &Evidence) -> Option<String> {

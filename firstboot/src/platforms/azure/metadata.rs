@@ -147,7 +147,7 @@ fn provisioning(context: &mut ReadContext) -> Result<Option<UserData>> {
         .evidence
         .all_disks()
         .iter()
-        .filter(|disk| DISCS.contains(&disk.kind))
+        .filter(|disk| disk.is_optical() && DISCS.contains(&disk.kind))
         .cloned()
         .collect();
     for disc in discs {

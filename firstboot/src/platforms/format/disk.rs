@@ -4,12 +4,23 @@ use std::path::Path;
 
 use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::evidence::Evidence;
 use crate::evidence::disks::Disk;
 use crate::platforms::platform::{PlatformData, ReadContext};
 
-/// The one disk with a label, in lower or upper case. Several are an error: nothing says which one is meant.
+/// The one disk with a label, in lower or upper case. Of several the only disc counts; without one, nothing
+/// says which disk is meant.
 pub(crate) fn only_disk(context: &ReadContext, label: &str) -> Result<Disk> {
-    match context.evidence.disks(label).as_slice() {
+    only_one(context.evidence, label)
+}
+
+fn only_one(evidence: &Evidence, label: &str) -> Result<Disk> {
+    let disks = evidence.disks(label);
+    let discs: Vec<&&Disk> = disks.iter().filter(|disk| disk.is_optical()).collect();
+    if let [disc] = discs[..] {
+        return Ok((*disc).clone());
+    }
+    match disks.as_slice() {
         [disk] => Ok((*disk).clone()),
         [] => Err(Failure::new(ErrorKind::Source, format!("no disk has the label {label}"))
             .help("attach it, or unpin the platform")),
@@ -40,4 +51,35 @@ pub(crate) fn user_data(folder: &Path, name: &str, device: &str) -> Result<Optio
     let signature = signature.map(|text| String::from_utf8_lossy(text.bytes()).into_owned());
     Ok(UserData::new(document, format!("{device}: {name}"))
         .map(|user_data| UserData { signature, ..user_data }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::files;
+    use crate::host::root::Root;
+
+    #[test]
+    fn a_disc_counts_before_disks_with_its_label_and_two_disks_are_an_error() {
+        for (devices, expected) in [
+            (vec!["sdb"], Some("sdb")),
+            (vec!["sda", "sr0"], Some("sr0")),
+            (vec!["sda", "sdb"], None),
+            (vec!["sr0", "sr1"], None),
+            (vec![], None),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::at(folder.path());
+            let mut head = vec![0; 40_000];
+            head[1080..1082].copy_from_slice(b"\x53\xef");
+            head[1144..1150].copy_from_slice(b"cidata");
+            for name in &devices {
+                files::write(&root.path(format!("/dev/{name}")), &head, 0o600).unwrap();
+                files::write(&root.path(format!("/sys/class/block/{name}/size")), b"80", 0o644).unwrap();
+            }
+            let found = only_one(&Evidence::of(&root), "cidata").ok();
+            let expected = expected.map(|name| root.path(format!("/dev/{name}")));
+            assert_eq!(found.map(|disk| disk.device), expected, "{devices:?}");
+        }
+    }
 }
