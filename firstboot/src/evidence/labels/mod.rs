@@ -10,7 +10,7 @@
 //!
 //! Windows changes the volume entry of a FAT file system alone, so that both of its labels count.
 
-use super::fat;
+mod fat;
 
 /// Bytes of a device that hold all superblocks and the descriptors of a disc.
 pub const HEAD: usize = 0x10000;
@@ -82,7 +82,7 @@ pub fn read(read_at: ReadAt) -> Option<(FileSystem, Vec<String>)> {
 }
 
 /// Text until a NUL, without blanks at its end.
-pub(super) fn text(bytes: &[u8]) -> String {
+fn text(bytes: &[u8]) -> String {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(bytes).trim_end().to_owned()
 }
@@ -104,8 +104,8 @@ fn is_joliet(escapes: &[u8]) -> bool {
     [&b"%/@"[..], b"%/C", b"%/E"].contains(&escapes)
 }
 
-/// The identifier of the file system that begins with `head`, as it is there: ext4's UUID, FAT's serial number,
-/// the time at which a disc was made. None is read of UDF.
+/// The identifier of the file system that begins with `head`, as it is there: ext4's UUID, FAT's serial
+/// number, the time at which a disc was made. None is read of UDF.
 pub fn identifier(head: &[u8]) -> &[u8] {
     let within_head = |offset, length| match usize::try_from(offset) {
         Ok(offset) => head.iter().skip(offset).take(length).copied().collect(),
