@@ -200,6 +200,8 @@ fn mistakes_are_explained() {
         (&["--platform", "ec2", "--drive", "/x"], 2, "has no configuration drive"),
         (&["--platform", "ec2", "--user-data", "/no/such"], 9, "reading /no/such"),
         (&["--platform", "ec2", "--listen", "192.0.2.1:80"], 8, "listening at 192.0.2.1:80"),
+        (&["--platform", "nocloud-drive", "--explain"], 2, "write it with --drive"),
+        (&["--platform", "openstack-drive", "--explain"], 2, "is a drive"),
         (&["--platform", "ec2", "--explain", "--firstboot", "/no/such"], 2, "is not there"),
         (&[], 2, "--platform <NAME>"),
     ] {

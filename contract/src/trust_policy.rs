@@ -33,6 +33,7 @@ pub const PLATFORMS: &[&str] = &[
     "nutanix",
     "cloudstack",
     "openstack",
+    "config-drive",
     "nocloud",
     "qemu",
     "proxmox",

@@ -53,6 +53,11 @@ impl Document {
         &self.0
     }
 
+    /// The bytes, for code that goes on with them.
+    pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
+        self.0
+    }
+
     /// Whether it has only blanks.
     pub fn is_blank(&self) -> bool {
         self.0.iter().all(u8::is_ascii_whitespace)

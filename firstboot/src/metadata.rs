@@ -1,8 +1,10 @@
 //! Metadata: evidence → platform → facts and user data, with notices for the operator.
 
+use std::time::Duration;
+
 use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::evidence::Evidence;
+use crate::evidence::{CommandLine, Evidence};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::instance_data::InstanceData;
@@ -12,7 +14,8 @@ use crate::platforms::detect::{Detection, detect};
 use crate::platforms::{Platform, PlatformData, ReadContext};
 use crate::trust_policy::TrustPolicy;
 
-/// The kernel argument that limits the time for reading the platform's metadata, in seconds.
+/// The kernel argument that limits the time for reading the platform's metadata, and for fetching a config
+/// that a location names, in seconds each.
 pub const DEADLINE: &str = "firstboot.source-deadline";
 
 /// Everything known about this machine before its node config is parsed.
@@ -39,7 +42,7 @@ pub struct Metadata {
 pub fn gather(
     root: &Root,
     policy: &TrustPolicy,
-    fetch: &dyn Fn(&str) -> Result<Document>,
+    fetch: &dyn Fn(&str, Deadline) -> Result<Document>,
 ) -> Result<Metadata> {
     let evidence = Evidence::of(root);
     let detection = detect(&evidence, policy.platform.as_deref())?;
@@ -53,11 +56,13 @@ pub fn gather_at(
     detection: Detection,
     policy: &TrustPolicy,
     bound_to: Option<&str>,
-    fetch: &dyn Fn(&str) -> Result<Document>,
+    fetch: &dyn Fn(&str, Deadline) -> Result<Document>,
 ) -> Result<Metadata> {
     let mut metadata = Metadata::default();
     let root = evidence.root();
-    let context = LocationContext { root, command_line: &evidence.command_line, fetch };
+    let command_line = &evidence.command_line;
+    let deadline = deadline(command_line, locations::LIMIT)?;
+    let context = LocationContext { root, command_line, deadline, fetch };
     let counts = |name: &str| bound_to.is_none_or(|only| only == name);
     let is_allowed = |place: &str| policy.allows_config(place) && counts(place);
     let named = locations::find(&context, &is_allowed, &mut metadata.notices)?;
@@ -117,24 +122,23 @@ fn restrict(
 fn read(
     evidence: &Evidence,
     platform: &Platform,
-    fetch: &dyn Fn(&str) -> Result<Document>,
+    fetch: &dyn Fn(&str, Deadline) -> Result<Document>,
     notices: &mut Vec<String>,
 ) -> Result<PlatformData> {
-    let limit = match evidence.command_line.value(DEADLINE).map(str::parse) {
-        Some(Ok(seconds)) => std::time::Duration::from_secs(seconds),
-        Some(Err(_)) => {
-            return Err(Failure::new(
-                ErrorKind::Source,
-                format!("the kernel command line: {DEADLINE} is no number of seconds"),
-            ));
-        }
-        None => platform.deadline,
-    };
-    let mut context =
-        ReadContext { evidence, deadline: Deadline::after(limit), notices: Vec::new(), fetch, service: None };
+    let deadline = deadline(&evidence.command_line, platform.deadline)?;
+    let mut context = ReadContext { evidence, deadline, notices: Vec::new(), fetch, service: None };
     let data = (platform.read)(&mut context);
     notices.append(&mut context.notices);
     data.map_err(|failure| failure.doing(format!("reading the metadata of {}", platform.name)))
+}
+
+/// The end of the time that the kernel command line allows, else of `limit`.
+fn deadline(command_line: &CommandLine, limit: Duration) -> Result<Deadline> {
+    let Some(seconds) = command_line.value(DEADLINE) else { return Ok(Deadline::after(limit)) };
+    seconds.parse().map(|seconds| Deadline::after(Duration::from_secs(seconds))).map_err(|_| {
+        let message = format!("the kernel command line: {DEADLINE} is no number of seconds");
+        Failure::new(ErrorKind::Source, message)
+    })
 }
 
 /// A machine with a config can do without the platform's facts; a template that needs a missing fact reports

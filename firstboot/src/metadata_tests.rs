@@ -16,7 +16,7 @@ fn gathered_by(contents: &[(&str, &[u8])], policy: &TrustPolicy) -> Result<Metad
     contents
         .iter()
         .for_each(|(path, bytes)| files::write(&root.path(path), bytes, 0o600).unwrap());
-    gather(&root, policy, &|_| panic!("no network"))
+    gather(&root, policy, &|_, _| panic!("no network"))
 }
 
 #[test]

@@ -18,6 +18,8 @@ mod linux {
 
     /// The node config of an image.
     pub const CONFIG: &str = "/etc/firstboot/config.yaml";
+    /// Fields of the kubelet's configuration that the image proposes.
+    pub const KUBELET_DEFAULTS: &str = "/etc/firstboot/kubelet.yaml";
     /// The node config that something wrote during this boot.
     pub const RUNTIME_CONFIG: &str = "/run/firstboot/config.yaml";
     /// What must survive a boot.
@@ -114,6 +116,8 @@ mod linux {
     pub const CLUSTER_API: &str = "/run/cluster-api/";
     /// What Cluster API writes for kubeadm's join.
     pub const CLUSTER_API_PLACEHOLDER: &str = "/run/cluster-api/placeholder";
+    /// Cluster API's script that tries the phases of a join several times.
+    pub const CLUSTER_API_RETRY: &str = "/usr/local/bin/kubeadm-bootstrap-script";
     pub const NOCLOUD_SEED: &str = "/var/lib/cloud/seed/nocloud";
     pub const NOCLOUD_NET_SEED: &str = "/var/lib/cloud/seed/nocloud-net";
 
@@ -130,6 +134,7 @@ mod linux {
     pub const ROUTES_6: &str = "/proc/net/ipv6_route";
     pub const ROUTES: &str = "/proc/net/route";
     pub const MOUNTS: &str = "/proc/self/mountinfo";
+    pub const MEMORY: &str = "/proc/meminfo";
     pub const SWAPS: &str = "/proc/swaps";
     /// Kernel parameters.
     pub const SYSCTL: &str = "/proc/sys";

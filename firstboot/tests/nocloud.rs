@@ -89,7 +89,7 @@ fn search(folder: &Path, device: &str) -> firstboot::error::Result<Metadata> {
     fs::create_dir_all(root.join("dev")).unwrap();
     fs::create_dir_all(root.join("sys/class/block/vdb")).unwrap();
     std::os::unix::fs::symlink(device, root.join("dev/vdb")).unwrap();
-    metadata::gather(&Root::at(root), &TrustPolicy::default(), &|_| panic!("no network"))
+    metadata::gather(&Root::at(root), &TrustPolicy::default(), &|_, _| panic!("no network"))
 }
 
 fn vfat(image: &str, content: &str) {

@@ -96,12 +96,13 @@ const CASES: &[Expected] = &[
             ("/etc/kubernetes/azure.json", 0o600, "root"),
             ("/etc/motd.d/10-pool", 0o644, "nobody"),
             ("/etc/modules-load.d/extra.conf", 0o644, "root"),
+            ("/etc/hosts", 0o644, "root"),
         ],
         sentinel: true,
         notices: &[
             "cloud-config: 1 command of bootcmd is not executed",
             "cloud-config: these fields are not used: disk_setup, fs_setup, mounts, ntp, users",
-            "cloud-config: 4 commands are not executed: this agent runs no scripts",
+            "cloud-config: 3 commands are not executed: this agent runs no scripts",
         ],
     },
     Expected {
@@ -154,8 +155,8 @@ const CASES: &[Expected] = &[
         files: &[],
         sentinel: false,
         notices: &[
-            "part 1: it has another type and is ignored",
-            "part 2: the cloud-config carries no node config and is ignored",
+            "part 1: what is a script is not executed",
+            "part 2: cloud-config: these fields are not used: packages",
         ],
     },
 ];

@@ -81,6 +81,17 @@ say modules "$(grep -oE '^(overlay|br_netfilter) ' /proc/modules; ls -d /sys/mod
 say sysctls "$(for k in net/ipv4/ip_forward net/bridge/bridge-nf-call-iptables; do printf '%s=%s\n' $k "$(cat /proc/sys/$k 2>/dev/null)"; done)"
 say host-keys "$(ls /etc/ssh/ssh_host_* 2>/dev/null)"
 say passwords "$(awk -F: '$2 !~ /^[!*]/ { print $1 }' /etc/shadow)"
+for folder in /home /mnt /opt /root /srv; do say "write$folder" "$(try_write $folder/kiln-probe.tmp)"; done
+say apparmor "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) $(command -v apparmor_parser)"
+say core-pattern "$(cat /proc/sys/kernel/core_pattern)"
+# Sockets that others reach, by their ports: local address, state (10 is LISTEN, 07 an open UDP socket). 68 and 546 are DHCP's.
+say ports "$(awk '$4 == "0A" || $4 == "07" { print $2 }' /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 | while IFS=: read -r at port; do
+  case $at in *7F | *0000000001000000) continue ;; esac
+  port=$(printf %d "0x$port")
+  case $port in 68 | 546) ;; *) echo "$port" ;; esac
+done | sort -un)"
+say wait-online "$(systemctl show systemd-networkd-wait-online -p ActiveState,Result)"
+say pinned "$(ctr --namespace k8s.io images ls 2>/dev/null | grep 'io.cri-containerd.pinned=pinned' | cut -d' ' -f1 | grep -v ^sha256:)"
 say address "$(ip -o -4 addr show scope global 2>/dev/null | awk '{print $2, $4}')"
 
 # What an earlier boot of this machine left behind.

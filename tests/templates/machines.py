@@ -54,8 +54,7 @@ def boothook(data, collected):
     if "#cloud-config" not in data[:200] or not found.exists():
         return data
     script = found.read_text().split("`", 1)[1].rsplit("`", 1)[0]
-    names = {"Region": "eu-west-1", "SecretPrefix": SECRET, "Chunks": "1", "Endpoint": ""}
-    script = re.sub(r"\{\{-?\s*if[^}]*\}\}.*?\{\{-?\s*end\s*-?\}\}", "", script, flags=re.DOTALL)
+    names = {"Region": "eu-west-1", "SecretPrefix": SECRET, "Chunks": "1", "Endpoint": "http://169.254.169.250"}
     script = re.sub(r"\{\{\s*\.(\w+)\s*\}\}", lambda name: names[name[1]], script)
     edge = "b51b1c0a0d4d2d4f6a35e4d7c8a9b0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5"
     return (
@@ -208,7 +207,7 @@ def metal3():
         "provisioningIP": "172.22.0.5", "provisioningCIDR": "24",
     }  # fmt: skip
     return Machine(
-        {"meta_data": {**meta, "instance-id": UUID}}, standard("configdrive", UUID, NAME), None,
+        {"meta_data": {**meta, "instance-id": UUID}}, standard("configdrive", UUID, NAME), f"metal3://default/node-3/{NAME}",
         smbios={"sys_vendor": "Dell Inc.", "product_name": "PowerEdge R640", "product_uuid": str(uuid.UUID(int=7))},
         label="config-2", files=drive_files(meta),
     )  # fmt: skip
@@ -352,12 +351,12 @@ class Agent:
             str(pathlib.Path(programs, name).absolute()) for name in ("kiln", "firstboot")
         )
 
-    def explain(self, machine, user_data):
+    def explain(self, machine, user_data, whole):
         with tempfile.TemporaryDirectory(prefix="kiln-templates-") as folder:
             folder = pathlib.Path(folder)
             command = [self.firstboot, "explain", "--json", "--rootfs"]
             if machine.platform:
-                return self.simulated(machine, user_data, folder, command)
+                return self.simulated(machine, user_data, whole, folder, command)
             root = folder / "root"
             write_evidence(machine, root)
             if not machine.label:
@@ -368,7 +367,7 @@ class Agent:
             with Drive(folder, machine.label, {**machine.files, name: user_data}, root):
                 return run(["unshare", "-n", *command, str(root)])
 
-    def simulated(self, machine, user_data, folder, command):
+    def simulated(self, machine, user_data, whole, folder, command):
         data = folder / "user-data"
         write_files(folder, {"user-data": user_data})
         sets = [word for pair in machine.variables.items() for word in ("--set", "=".join(pair))]
@@ -382,7 +381,12 @@ class Agent:
             "--user-data",
             str(data),
         ]
-        return run([*simulate, "--", *command, "{root}"])
+        keeper = []
+        if machine.platform == "ec2":
+            # What the boothook names.
+            write_files(folder, {"secret": whole})
+            keeper = [str(pathlib.Path(__file__).with_name("keeper")), str(folder / "secret")]
+        return run([*simulate, "--", *keeper, *command, "{root}"])
 
 
 def write_files(folder, files):

@@ -55,6 +55,12 @@ fn assert_healthy(facts: &Facts) {
         "the root can be written: {facts:#?}"
     );
     assert_eq!((fact("write-etc"), fact("write-var")), ("writable", "writable"), "{facts:#?}");
+    for folder in ["/home", "/mnt", "/opt", "/root", "/srv"] {
+        assert_eq!(fact(&format!("write{folder}")), "writable", "{folder}: {facts:#?}");
+    }
+    assert!(fact("apparmor").starts_with("Y /"), "pods are not confined: {facts:#?}");
+    assert_eq!(fact("core-pattern"), "|/bin/false", "{facts:#?}");
+    assert_eq!(fact("ports"), "", "ports are open before the join: {facts:#?}");
     let root_options: Vec<&str> = fact("mount/").rsplit(' ').next().unwrap_or_default().split(',').collect();
     assert!(root_options.contains(&"ro"), "the root is not mounted read-only: {facts:#?}");
     assert!(fact("mount/etc").starts_with("overlay "), "/etc is not an overlay: {facts:#?}");
@@ -238,6 +244,7 @@ fn preloaded_container_images_are_there_before_the_kubelet_and_run() {
     let images: Vec<&str> = facts["images"].split(';').collect();
     assert!(images.contains(&BUSYBOX), "{facts:#?}");
     assert!(images.iter().any(|image| image.starts_with("registry.k8s.io/pause:")), "{facts:#?}");
+    assert_eq!(facts["pinned"], facts["images"], "the kubelet may delete preloaded images: {facts:#?}");
     // containerd 1.7 warns of what it deprecates first.
     assert!(facts["busybox"].ends_with("from the container"), "{facts:#?}");
     if facts["crictl"] != "absent" {

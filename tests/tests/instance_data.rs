@@ -1,19 +1,22 @@
 //! Templates get the same values as from cloud-init: the distribution's package reads the metadata of the
-//! same simulated machine with its own data source, and renders the same expressions.
+//! same simulated machine with its own data source, and renders the same expressions. Host names are those
+//! that it sets.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use firstboot::host::root::Root;
-use firstboot::instance_data::InstanceData;
+use firstboot::instance_data::{Found, InstanceData};
 use firstboot::metadata;
 use firstboot::trust_policy::TrustPolicy;
 use firstboot::userdata::bounds::Budget;
-use firstboot::userdata::jinja;
+use firstboot::userdata::{Env, Trust, jinja, open};
 use kiln_simulator::Simulation;
 use kiln_tests::simulated::{self, Machine};
 use kiln_tests::workspace;
+use serde::de::DeserializeOwned;
 use testkit::not_run;
 
 const USER_DATA: &[u8] = b"#cloud-config\n";
@@ -198,20 +201,24 @@ fn ours(expression: &str, data: &InstanceData) -> Result<String, String> {
     Ok(text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap().to_owned())
 }
 
-/// The values that cloud-init gives to these expressions and to those of all values that it has.
-fn theirs(platform: &str, root: &Path, expressions: &[&str]) -> Vec<(String, Option<String>)> {
+/// What cloud-init makes of these texts.
+fn asked<T: DeserializeOwned>(arguments: &[&OsStr], texts: &[&str]) -> T {
     let mut child = Command::new(workspace::root().join("tests/instance-data/cloud-init"))
-        .arg(platform)
-        .arg(root)
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let input = serde_json::to_vec(expressions).unwrap();
+    let input = serde_json::to_vec(texts).unwrap();
     child.stdin.take().unwrap().write_all(&input).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{platform}: see above");
+    assert!(output.status.success(), "{arguments:?}: see above");
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The values that cloud-init gives to these expressions and to those of all values that it has.
+fn theirs(platform: &str, root: &Path, expressions: &[&str]) -> Vec<(String, Option<String>)> {
+    asked(&[OsStr::new(platform), root.as_os_str()], expressions)
 }
 
 /// A comparison that is not equal.
@@ -257,7 +264,7 @@ fn add_system(root: &Path) {
 /// Compares all expressions on the machine in `root`; returns how many they are, and the differences.
 fn compare(platform: &'static str, root: &Path, expressions: &[&str]) -> (usize, Vec<Difference>) {
     add_system(root);
-    let no_fetch = |url: &str| panic!("nothing names {url}");
+    let no_fetch = |url: &str, _| panic!("nothing names {url}");
     let found = metadata::gather(&Root::at(root), &TrustPolicy::default(), &no_fetch)
         .unwrap_or_else(|failure| panic!("{platform}: {failure}"));
     let answers = theirs(platform, root, expressions);
@@ -297,14 +304,67 @@ fn on_nocloud() -> (usize, Vec<Difference>) {
     compare(NOCLOUD, folder.path(), COMMON)
 }
 
+fn has_cloud_init(test: &str) -> bool {
+    let found = Command::new("/usr/bin/python3").args(["-c", "import cloudinit, jinja2"]).status();
+    let is_there = found.is_ok_and(|status| status.success());
+    if !is_there {
+        not_run(test, "no cloud-init for /usr/bin/python3");
+    }
+    is_there
+}
+
+/// Parts of cloud-configs that set host names.
+const HOST_NAMES: &[&str] = &[
+    "{}",
+    "hostname: a",
+    "hostname: a.b",
+    "hostname: a.b.c",
+    "hostname: A.B",
+    "fqdn: a",
+    "fqdn: a.b.c",
+    "hostname: a\nfqdn: b.c",
+    "hostname: a.b\nfqdn: c.d",
+    "hostname: a.b\nfqdn: c",
+    "hostname: a.b.c\nprefer_fqdn_over_hostname: true",
+    "fqdn: a.b.c\nprefer_fqdn_over_hostname: true",
+    "hostname: a\nfqdn: b.c\nprefer_fqdn_over_hostname: true",
+    "hostname: a.b\nfqdn: c.d\nprefer_fqdn_over_hostname: true",
+    "hostname: a.b.c\nprefer_fqdn_over_hostname: false",
+    "hostname: a\nfqdn: b.c\nprefer_fqdn_over_hostname: false",
+    "hostname: a\nprefer_fqdn_over_hostname: true",
+    "hostname: a\npreserve_hostname: true",
+    "hostname: a\npreserve_hostname: false",
+    "fqdn: a.b\npreserve_hostname: true",
+];
+
+#[test]
+fn host_names_are_those_that_cloud_init_sets() {
+    if !has_cloud_init("host_names_are_those_that_cloud_init_sets") {
+        return;
+    }
+    let theirs: Vec<Option<String>> = asked(&[OsStr::new("host-names")], HOST_NAMES);
+    for (text, theirs) in HOST_NAMES.iter().zip(theirs) {
+        let join = "apiVersion: kubeadm.k8s.io/v1beta4, kind: JoinConfiguration";
+        let files =
+            format!("write_files: [{{path: /k, content: '{{{join}}}'}}]\nruncmd: [kubeadm join --config /k]");
+        let text = if *text == "{}" { "" } else { text };
+        let env = Env {
+            trust: &Trust::Any,
+            names: &|_, _| Ok(Found::Missing { is_last: true, known: Vec::new() }),
+            lookup: &|_| None,
+            fetch: &|_| panic!("there is no pointer"),
+            follow: &|_| Ok(None),
+        };
+        let opened = open(format!("#cloud-config\n{text}\n{files}\n").as_bytes(), None, &env);
+        let hostname = opened.unwrap_or_else(|failure| panic!("{text}: {failure}")).hostname;
+        assert_eq!(hostname, theirs, "{text}");
+    }
+}
+
 #[test]
 fn templates_get_the_values_that_cloud_init_gives() {
     const NAME: &str = "templates_get_the_values_that_cloud_init_gives";
-    let has_cloud_init = Command::new("/usr/bin/python3").args(["-c", "import cloudinit, jinja2"]).status();
-    if !has_cloud_init.is_ok_and(|status| status.success()) {
-        return not_run(NAME, "no cloud-init for /usr/bin/python3");
-    }
-    if !simulated::can_start(NAME) {
+    if !has_cloud_init(NAME) || !simulated::can_start(NAME) {
         return;
     }
     let machines = PLATFORMS.iter().map(|platform| std::thread::spawn(|| on_simulated(platform)));

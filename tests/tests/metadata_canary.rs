@@ -146,6 +146,8 @@ fn is_read(kind: Kind) -> bool {
     match kind {
         Kind::NodeConfig
         | Kind::CloudConfig
+        | Kind::CloudConfigPatch
+        | Kind::CloudConfigArchive
         | Kind::Template
         | Kind::Multipart
         | Kind::Gzip

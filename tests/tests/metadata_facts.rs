@@ -23,7 +23,7 @@ const PROVIDER_IDS: &[(&str, &str)] = &[
         "azure",
         "azure:///subscriptions/8d10da13-8125-4ba9-a717-bf7490507b3d/resourceGroups/kiln-simulated/providers/Microsoft.Compute/virtualMachines/kiln-node-1",
     ),
-    ("cloudstack", "cloudstack://7a8b9c0d-1e2f-4a3b-8c4d-5e6f7a8b9c0d"),
+    ("cloudstack", "cloudstack:///7a8b9c0d-1e2f-4a3b-8c4d-5e6f7a8b9c0d"),
     ("digitalocean", "digitalocean://2756294"),
     ("ec2", "aws:///eu-west-1b/i-0a1b2c3d4e5f60718"),
     ("exoscale", "exoscale://6f7a8b9c-0d1e-4f2a-9b3c-4d5e6f7a8b9c"),
@@ -35,7 +35,7 @@ const PROVIDER_IDS: &[(&str, &str)] = &[
         "oci://ocid1.instance.oc1.eu-frankfurt-1.antheljtk4h2sqycu7lqvtvz2cmxdr4a5yfdxq6kzgqsvyqtlzq4nq2b7a6q",
     ),
     ("scaleway", "scaleway://instance/fr-par-1/11111111-2222-4333-8444-555555555555"),
-    ("upcloud", "upcloud://00322b68-0096-4042-9406-faad61922128"),
+    ("upcloud", "upcloud:////00322b68-0096-4042-9406-faad61922128"),
     ("vultr", "vultr://29bea708-2e6e-480a-90ad-0e6b5d5ad62f"),
 ];
 
@@ -58,7 +58,7 @@ const ELSEWHERE: &[&str] = &["equinix", "metal", "nocloud", "qemu", "file"];
 
 fn gather(machine: &Machine) -> Metadata {
     machine.append("firstboot.source-deadline=20");
-    let fetch = |url: &str| panic!("nothing names {url}");
+    let fetch = |url: &str, _| panic!("nothing names {url}");
     metadata::gather(&Root::at(machine.root()), &TrustPolicy::default(), &fetch)
         .unwrap_or_else(|failure| panic!("{failure}"))
 }

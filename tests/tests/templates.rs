@@ -1,5 +1,5 @@
-//! Worker templates of Cluster API's infrastructure providers work as they are: `tests/templates/judge` renders
-//! them as Cluster API does and gives them to the agent on a machine of their provider.
+//! Worker templates of Cluster API's infrastructure providers work as they are: `tests/templates/judge`
+//! renders them as Cluster API does and gives them to the agent on a machine of their provider.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -7,18 +7,13 @@ use serde_json::Value;
 use super::redact::Redactor;
 use super::tree::Reader;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::text::yaml::guarded;
 
 /// The largest node config. Platforms give 16 to 64 KiB of user data; no real config comes near.
 pub const SIZE_LIMIT: usize = 1 << 20;
 
 /// Documents in one file.
 const DOCUMENTS: usize = 64;
-
-/// Opening brackets and braces that any file of YAML may have.
-const BRACKETS: usize = 1000;
-
-/// Opening brackets and braces times bytes, beyond that: scripts in a short cloud-config are full of them.
-const BRACKETS_TIMES_BYTES: usize = 256 * SIZE_LIMIT;
 
 /// Characters of a name from a file that are shown.
 const SHOWN: usize = 100;
@@ -112,6 +107,16 @@ pub(crate) fn values(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
     yaml(text)
 }
 
+/// The only document of a text of the cluster; null if it is empty.
+pub(crate) fn value(text: &str) -> Result<Value> {
+    let mut documents = values(text)?;
+    match documents.len() {
+        0 => Ok(Value::Null),
+        1 => Ok(documents.remove(0).0),
+        _ => Err(wrong("it has more than one document")),
+    }
+}
+
 fn json(text: &str) -> Option<Vec<(Value, Vec<String>)>> {
     let reader = Reader::new();
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -121,8 +126,8 @@ fn json(text: &str) -> Option<Vec<(Value, Vec<String>)>> {
 }
 
 fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
-    check_nesting(text)?;
-    let reader = Reader::new();
+    let text = guarded(text).map_err(|why| wrong(why).help("write it in block style, or as JSON"))?;
+    let reader = Reader::of(text);
     let mut values = Vec::new();
     for (position, deserializer) in serde_yaml_ng::Deserializer::from_str(text).enumerate() {
         if position == DOCUMENTS {
@@ -134,20 +139,6 @@ fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
         }
     }
     Ok(values)
-}
-
-/// The YAML reader's time grows with the text times the depth of flow collections, and nothing in it bounds
-/// the latter.
-fn check_nesting(text: &str) -> Result<()> {
-    let brackets = text.bytes().filter(|byte| b"[{".contains(byte)).count();
-    if brackets > BRACKETS && brackets.saturating_mul(text.len()) > BRACKETS_TIMES_BYTES {
-        let message = format!(
-            "there are {brackets} brackets and braces in {} bytes of YAML, which would take too long",
-            text.len()
-        );
-        return Err(wrong(message).help("write it in block style, or as JSON"));
-    }
-    Ok(())
 }
 
 /// The error and its position, without the path in front, which may be endless, and without text from the
@@ -180,4 +171,21 @@ fn identify(value: Value, duplicates: Vec<String>) -> Result<Document> {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     let (group, version, kind) = (group.to_owned(), version.to_owned(), kind.to_owned());
     Ok(Document { group, version, kind, value, duplicates })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_without_quotes_are_read_as_in_yaml_1_1() {
+        let text = "\u{feff}a: yes\nb: \"yes\"\nc: [off, 'off', n]\nd: 0110\ne: '0110'\nf: 09\ng: &g On\nh: *g\ni: none\nj: |-\n  no\n";
+        let expected = json!({"a": true, "b": "yes", "c": [false, "off", false], "d": 72, "e": "0110", "f": "09",
+            "g": true, "h": true, "i": "none", "j": "no"});
+        assert_eq!(value(text).unwrap(), expected);
+        let again = crate::kubernetes::yaml::emit(&expected);
+        assert_eq!(value(&again).unwrap(), expected, "what is written is read as the same");
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::documents::shown;
 use super::duration;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::text::yaml::boolean;
 
 /// A map whose fields are being read. null is the same as absent, as in Go.
 pub struct Fields<'a> {
@@ -62,12 +63,7 @@ impl<'a> Fields<'a> {
         let path = self.path(name);
         let read = |value: &Value| match value {
             Value::Bool(flag) => Ok(*flag),
-            Value::String(word) if ["y", "yes", "on"].contains(&word.to_ascii_lowercase().as_str()) => {
-                Ok(true)
-            }
-            Value::String(word) if ["n", "no", "off"].contains(&word.to_ascii_lowercase().as_str()) => {
-                Ok(false)
-            }
+            Value::String(word) if boolean(word).is_some() => Ok(boolean(word) == Some(true)),
             other => Err(wrong_type(&path, other, "true or false")),
         };
         self.take(name).map(read).transpose()

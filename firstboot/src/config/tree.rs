@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::text::yaml::boolean;
+
 /// The weight of all documents together. YAML aliases repeat values, so the size of the text is not a bound.
 const BUDGET: usize = 4 << 20;
 /// The weight of a value besides its text.
@@ -18,15 +20,30 @@ const DUPLICATES: usize = 16;
 const MERGE: &str = "<<";
 
 /// The rest of a file's budget, and the repeated keys found so far.
-pub struct Reader {
+pub struct Reader<'t> {
     budget: Cell<usize>,
     duplicates: RefCell<Vec<String>>,
+    /// The text of YAML that is read.
+    text: &'t str,
 }
 
-impl Reader {
+impl<'t> Reader<'t> {
     /// A reader of a new file.
     pub fn new() -> Self {
-        Self { budget: Cell::new(BUDGET), duplicates: RefCell::default() }
+        Self::of("")
+    }
+
+    /// A reader of YAML. Its plain words are read as in YAML 1.1, which Kubernetes and cloud-init follow.
+    pub fn of(text: &'t str) -> Self {
+        Self { budget: Cell::new(BUDGET), duplicates: RefCell::default(), text }
+    }
+
+    /// Whether `word`, a piece of the text, has no quotes around it.
+    fn is_plain(&self, word: &str) -> bool {
+        let start = (word.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize);
+        let Some(start) = start.filter(|start| start + word.len() <= self.text.len()) else { return false };
+        let before = start.checked_sub(1).and_then(|position| self.text.as_bytes().get(position));
+        !matches!(before, Some(b'"' | b'\''))
     }
 
     /// The next document's values.
@@ -52,7 +69,7 @@ impl Reader {
 
 /// Where in a document a value stands.
 struct Place<'a> {
-    reader: &'a Reader,
+    reader: &'a Reader<'a>,
     path: String,
     depth: usize,
 }
@@ -131,6 +148,13 @@ impl<'de> Visitor<'de> for Place<'_> {
         self.reader.weigh(text.len()).map(|()| Value::String(text.to_owned()))
     }
 
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value, E> {
+        match of_yaml_11(text).filter(|_| self.reader.is_plain(text)) {
+            Some(value) => self.reader.weigh(0).map(|()| value),
+            None => self.visit_str(text),
+        }
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         self.reader.weigh(0)?;
         let mut list = Vec::new();
@@ -158,6 +182,17 @@ impl<'de> Visitor<'de> for Place<'_> {
         merge(&mut map, merged);
         Ok(Value::Object(map))
     }
+}
+
+/// The boolean or the octal number that a plain word is in YAML 1.1 and not in YAML 1.2.
+fn of_yaml_11(word: &str) -> Option<Value> {
+    let octal = || {
+        let digits = word.strip_prefix('0').filter(|digits| !digits.is_empty())?;
+        u64::from_str_radix(digits, 8)
+            .ok()
+            .filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    boolean(word).map(Value::Bool).or_else(|| octal().map(Value::from))
 }
 
 /// Adds the fields of the maps that `<<` names, unless `map` has them already. In a list, the first counts.

@@ -177,7 +177,7 @@ const ROWS: &[Row] = &[
         ],
     ),
     Row(
-        &["openstack"],
+        &["openstack", "config-drive"],
         &["OPENSTACK"],
         &[
             ("HOSTNAME", Fact("hostname")),

@@ -1,7 +1,7 @@
 //! Disks that carry configuration, found by the label of their file system.
 
-use std::fs::{self, OpenOptions};
-use std::io::Read;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -22,10 +22,18 @@ pub struct Disk {
     pub device: PathBuf,
     /// Its file system.
     pub kind: FileSystem,
-    /// The label.
-    pub label: String,
+    /// Its labels: a FAT file system may have two.
+    pub labels: Vec<String>,
     /// What tells it from another disk with this label.
     pub identity: String,
+}
+
+impl Disk {
+    /// The label that is `name` in lower or upper case.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        let cases = [name.to_ascii_lowercase(), name.to_ascii_uppercase()];
+        self.labels.iter().find(|label| cases.contains(label)).map(String::as_str)
+    }
 }
 
 /// All labelled disks by device name, once the kernel's drivers are done.
@@ -41,18 +49,24 @@ pub fn find(root: &Root) -> Vec<Disk> {
     whole(root, names.iter().filter_map(|name| look_at(root, name)).collect())
 }
 
+/// The file system of a device. A drive without a disc in it does not wait for one.
 fn look_at(root: &Root, name: &str) -> Option<Disk> {
     let device = root.path(paths::DEV).join(name);
-    let head = head(&device)?;
-    let (kind, label) = labels::read(&head)?;
-    Some(Disk { device, kind, label, identity: disk_identity::of(root, name, &head) })
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+        .open(&device)
+        .ok()?;
+    let (kind, labels) = labels::read(&|offset, length| bytes_at(&file, offset, length))?;
+    let head = bytes_at(&file, 0, labels::HEAD);
+    Some(Disk { device, kind, labels, identity: disk_identity::of(root, name, &head) })
 }
 
 /// Without partitions of disks that have the same label: a boot sector without a file system's table reads as
 /// a partition table, and a hybrid disc has a partition that begins where it does.
 fn whole(root: &Root, disks: Vec<Disk>) -> Vec<Disk> {
     let is_part = |part: &Disk| {
-        disks.iter().filter(|disk| disk.label == part.label).any(|disk| {
+        disks.iter().filter(|disk| disk.labels == part.labels).any(|disk| {
             let names = (disk.device.file_name(), part.device.file_name());
             let (Some(disk), Some(part)) = names else { return false };
             root.path(paths::BLOCK_CLASS).join(disk).join(part).exists()
@@ -61,16 +75,14 @@ fn whole(root: &Root, disks: Vec<Disk>) -> Vec<Disk> {
     disks.iter().filter(|disk| !is_part(disk)).cloned().collect()
 }
 
-/// The beginning of a device. A drive without a disc in it does not wait for one.
-fn head(device: &Path) -> Option<Vec<u8>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-        .open(device)
-        .ok()?;
+/// At most `length` bytes, from `offset` on; what cannot be read is left out.
+fn bytes_at(file: &File, offset: u64, length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    file.take(labels::HEAD as u64).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    let mut file = file;
+    if file.seek(SeekFrom::Start(offset)).is_ok() {
+        let _ = file.take(length as u64).read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 impl Disk {
@@ -103,13 +115,13 @@ mod tests {
         device("vda1", b"root");
         files::write(&root.path("/sys/class/block/vda/vda1/size"), b"80", 0o644).unwrap();
         files::write(&root.path("/sys/class/block/sr0/size"), b"0", 0o644).unwrap();
-        let found: Vec<(PathBuf, String)> =
-            find(&root).into_iter().map(|disk| (disk.device, disk.label)).collect();
+        let found: Vec<(PathBuf, Vec<String>)> =
+            find(&root).into_iter().map(|disk| (disk.device, disk.labels)).collect();
         assert_eq!(
             found,
             [
-                (folder.path().join("dev/vda"), "root".to_owned()),
-                (folder.path().join("dev/vdb"), "cidata".to_owned())
+                (folder.path().join("dev/vda"), vec!["root".to_owned()]),
+                (folder.path().join("dev/vdb"), vec!["cidata".to_owned()])
             ]
         );
     }

@@ -45,6 +45,11 @@ impl Evidence {
         self.fields.iter().find(|(each, _)| *each == field).map(|(_, text)| text.as_str())
     }
 
+    /// Whether a field is this text, in any case of letters: the same firmware is written in several ways.
+    pub fn field_is(&self, field: Field, expected: &str) -> bool {
+        self.field(field).is_some_and(|text| text.eq_ignore_ascii_case(expected))
+    }
+
     /// Strings that the operator put into the firmware's tables (type 11).
     pub fn oem_strings(&self) -> Vec<Vec<u8>> {
         smbios::oem_strings(&self.root)
@@ -65,11 +70,6 @@ impl Evidence {
 
     /// The disks with the label `label` in lower or upper case, by device.
     pub fn disks(&self, label: &str) -> Vec<&Disk> {
-        self.all_disks()
-            .iter()
-            .filter(|disk| {
-                disk.label == label.to_ascii_lowercase() || disk.label == label.to_ascii_uppercase()
-            })
-            .collect()
+        self.all_disks().iter().filter(|disk| disk.label(label).is_some()).collect()
     }
 }

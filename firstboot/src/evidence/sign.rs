@@ -1,4 +1,4 @@
-//! Signs by which a platform is recognized.
+//! Signs by which a platform is recognized. Texts of the firmware are compared in any case of letters.
 
 use super::gathered::Evidence;
 use super::smbios::Field;
@@ -32,7 +32,7 @@ pub enum Sign {
     Is(Field, &'static str),
     /// An SMBIOS field begins with this.
     Begins(Field, &'static str),
-    /// An SMBIOS field contains this, in any case of letters.
+    /// An SMBIOS field contains this.
     Contains(Field, &'static str),
     /// A file system with this label, in lower or upper case.
     Label(&'static str),
@@ -65,15 +65,16 @@ impl Sign {
                 .command_line
                 .has(word)
                 .then(|| format!("the kernel command line has the word {word}")),
-            Self::Is(at, expected) => field(at, &|text| text == expected),
-            Self::Begins(at, start) => field(at, &|text| text.starts_with(start)),
+            Self::Is(at, expected) => field(at, &|text| text.eq_ignore_ascii_case(expected)),
+            Self::Begins(at, start) => field(at, &|text| {
+                text.get(..start.len()).is_some_and(|front| front.eq_ignore_ascii_case(start))
+            }),
             Self::Contains(at, part) => {
                 field(at, &|text| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
             }
-            Self::Label(label) => evidence
-                .disks(label)
-                .first()
-                .map(|disk| format!("{} has the label {}", disk.device.display(), disk.label)),
+            Self::Label(label) => evidence.all_disks().iter().find_map(|disk| {
+                Some(format!("{} has the label {}", disk.device.display(), disk.label(label)?))
+            }),
             Self::Exists(path) => evidence.root().path(path).exists().then(|| format!("{path} exists")),
             Self::Other(_, look) => look(evidence),
         }

@@ -39,6 +39,8 @@ pub struct Table {
     pub partitions: Vec<Partition>,
     /// Whether LBA 0 lacks the protective MBR. Without it the kernel ignores the table.
     unprotected: bool,
+    /// Whether LBA 0 is as this module writes it, but for the disk's size. Boot code and other entries stay.
+    plain_mbr: bool,
     /// Bytes per sector.
     sector: u64,
     header: Vec<u8>,
@@ -97,7 +99,12 @@ pub fn read(disk: &mut (impl Read + Seek), sector: u64, sectors: u64) -> Result<
             }
         })
     })?;
-    Ok(Table { unprotected: !protected, ..table })
+    Ok(Table { unprotected: !protected, plain_mbr: is_plain(&mbr), ..table })
+}
+
+fn is_plain(mbr: &[u8]) -> bool {
+    let sectors = u64::from(u32_at(mbr, 458));
+    mbr == protective_mbr(mbr.len() as u64, sectors + 1)
 }
 
 fn is_protective(mbr: &[u8]) -> bool {
@@ -134,7 +141,17 @@ fn read_side(disk: &mut (impl Read + Seek), side: Side, sector: u64, sectors: u6
     if primary_entries + entries_sectors > first_usable {
         return Err("the entries overlap the partitions".to_owned());
     }
-    Ok(Table { side, partitions, unprotected: false, sector, header, entries, entry_len, primary_entries })
+    Ok(Table {
+        side,
+        partitions,
+        unprotected: false,
+        plain_mbr: false,
+        sector,
+        header,
+        entries,
+        entry_len,
+        primary_entries,
+    })
 }
 
 fn checked_header(mut header: Vec<u8>, lba: u64) -> Result<Vec<u8>, String> {
@@ -215,6 +232,11 @@ impl Table {
     /// table.
     pub fn primary(&self, sectors: u64) -> Vec<Write> {
         self.side(1, sectors - 1, self.primary_entries)
+    }
+
+    /// The write that tells the disk's size to programs that look at LBA 0 too.
+    pub fn protection(&self, sectors: u64) -> Option<Write> {
+        self.plain_mbr.then(|| Write { offset: 0, bytes: protective_mbr(self.sector, sectors) })
     }
 
     /// The writes of the backup table at the end of the disk.

@@ -48,6 +48,7 @@ fn table(sector: u64, sectors: u64) -> Table {
         side: Side::Primary,
         partitions,
         unprotected: false,
+        plain_mbr: false,
         sector,
         header,
         entries,
@@ -224,4 +225,19 @@ fn no_single_byte_makes_it_panic() {
             bytes[at] ^= flip;
         }
     }
+}
+
+#[test]
+fn the_protective_mbr_tells_the_size_of_a_grown_disk_and_keeps_what_others_wrote_into_it() {
+    let grown = |mut bytes: Vec<u8>| {
+        bytes.resize(32 * MIB as usize, 0);
+        let table = read_bytes(&bytes, 512).unwrap();
+        table.protection(bytes.len() as u64 / 512)
+    };
+    let plain = disk(512, 16384);
+    let write = grown(plain.clone()).unwrap();
+    assert_eq!((write.offset, u32_at(&write.bytes, 458)), (0, 65535));
+    let mut with_boot_code = plain;
+    with_boot_code[0] = 0xeb;
+    assert_eq!(grown(with_boot_code), None);
 }

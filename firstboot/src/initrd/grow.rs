@@ -39,6 +39,7 @@ pub fn partition(found: &Found) -> Result<()> {
     let doing = format!("writing the partition table of {}", found.disk.name);
     write(&file, &table.backup(sectors)).doing(&doing)?;
     write(&file, &table.primary(sectors)).doing(&doing)?;
+    write(&file, table.protection(sectors).as_slice()).doing(&doing)?;
     let first = table
         .partitions
         .iter()

@@ -76,5 +76,6 @@ fn boot(arguments: &Arguments) -> Result<Infallible> {
     mounts::move_var()?;
     mounts::etc_overlay()?;
     mounts::keep_until_shutdown();
+    modules::end();
     switch::root(arguments, image)
 }

@@ -3,12 +3,27 @@
 use crate::paths;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use nix::kmod::{ModuleInitFlags, finit_module};
 
 use super::{console, glob};
 use contract;
+
+/// Whether the initrd's files are going away. A module's file is opened only while this is locked.
+static ENDED: Mutex<bool> = Mutex::new(false);
+
+/// Ends all loading: what is open is still loaded, the rest is udev's work in the real root.
+pub fn end() {
+    *ENDED.lock().unwrap_or_else(PoisonError::into_inner) = true;
+}
+
+/// The file of a module; none once loading has ended.
+fn open(path: &str, ended: &Mutex<bool>) -> std::io::Result<Option<File>> {
+    let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+    if *ended { Ok(None) } else { File::open(path).map(Some) }
+}
 
 /// Loads the modules of the list in order.
 pub fn load_list() {
@@ -93,7 +108,8 @@ fn load_for_device(word: &str) {
 }
 
 fn load(path: &str, optional: bool) {
-    let loaded = File::open(path).map_err(|error| error.to_string()).and_then(|file| {
+    let loaded = open(path, &ENDED).map_err(|error| error.to_string()).and_then(|file| {
+        let Some(file) = file else { return Ok(()) };
         finit_module(&file, c"", ModuleInitFlags::empty())
             .or_else(already)
             .map_err(|error| error.desc().to_owned())
@@ -127,6 +143,14 @@ fn parse_aliases(text: &str) -> Vec<(String, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_file_is_opened_once_loading_has_ended() {
+        let ended = Mutex::new(false);
+        assert!(open("/no/such.ko", &ended).is_err());
+        *ended.lock().unwrap() = true;
+        assert!(open("/no/such.ko", &ended).unwrap().is_none());
+    }
 
     #[test]
     fn reads_the_list() {

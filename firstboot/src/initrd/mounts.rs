@@ -26,10 +26,17 @@ pub enum Var {
 /// Mounts the kernel's file systems for devices, processes and hardware, and `/run`.
 pub fn kernel_file_systems() -> Result<()> {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    attach("devtmpfs", Path::new(paths::DEV), "devtmpfs", MsFlags::MS_NOSUID, "mode=0755")?;
+    // The sizes are systemd's own: what fills these folders must not take the machine's memory.
+    attach("devtmpfs", Path::new(paths::DEV), "devtmpfs", MsFlags::MS_NOSUID, "mode=0755,size=4m")?;
     attach("proc", Path::new(paths::PROC), "proc", safe, "")?;
     attach("sysfs", Path::new(paths::SYS), "sysfs", safe, "")?;
-    attach("tmpfs", Path::new(paths::RUN), "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755")
+    attach(
+        "tmpfs",
+        Path::new(paths::RUN),
+        "tmpfs",
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        "mode=0755,size=20%",
+    )
 }
 
 /// Mounts `source` at the folder `target`, and creates the folder if it is missing.
@@ -45,7 +52,7 @@ pub fn attach(source: &str, target: &Path, kind: &str, flags: MsFlags, options: 
 pub fn var(var: &Var) -> Result<()> {
     let target = Path::new(VAR);
     match var {
-        Var::Memory => attach("tmpfs", target, "tmpfs", MsFlags::empty(), "mode=0755"),
+        Var::Memory => attach("tmpfs", target, "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755"),
         Var::Partition(device) => {
             let mounted = attach(&device.to_string_lossy(), target, "ext4", MsFlags::MS_NOATIME, "");
             mounted.map_err(|failure| {

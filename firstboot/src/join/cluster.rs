@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::config::documents;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::Answer;
 use crate::kubernetes::client::Client;
@@ -53,7 +54,7 @@ pub struct ClusterConfiguration {
 impl ClusterConfiguration {
     /// Reads v1beta2, v1beta3 and v1beta4 alike, YAML or JSON; absent fields have kubeadm's defaults.
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
-        let value: Value = serde_yaml_ng::from_str(text).map_err(|_| "it is not YAML".to_owned())?;
+        let value = documents::value(text).map_err(|_| "it is not YAML".to_owned())?;
         if value["kind"].as_str().is_some_and(|kind| kind != "ClusterConfiguration") {
             return Err("its kind is not ClusterConfiguration".to_owned());
         }
@@ -146,7 +147,7 @@ pub fn kubelet_configuration(
 
 /// Reads a KubeletConfiguration, YAML or JSON.
 pub fn parse_kubelet_configuration(text: &str) -> std::result::Result<Value, &'static str> {
-    let value: Value = serde_yaml_ng::from_str(text).map_err(|_| "it is not YAML")?;
+    let value = documents::value(text).map_err(|_| "it is not YAML")?;
     match value["kind"].as_str() {
         Some("KubeletConfiguration") => Ok(value),
         _ => Err("its kind is not KubeletConfiguration"),

@@ -1,8 +1,8 @@
 //! `/var/lib/kubelet/config.yaml`. It starts with the KubeletConfiguration of the cluster or the image. Then
-//! come, in this order: the node config's KubeletConfiguration, kubeadm's defaults for fields that neither
-//! sets, the patches, and this node's socket.
+//! come, in this order: the node config's KubeletConfiguration, the image's proposals and kubeadm's defaults
+//! for fields that neither sets, the patches, and this node's socket.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::join::patches::{self, Patch};
@@ -25,6 +25,8 @@ pub struct Defaults<'a> {
     pub resolved_is_active: bool,
     /// The cgroup driver if no config names one; none for the kubelet's default.
     pub cgroup_driver: Option<&'a str>,
+    /// What the image proposes where nobody says anything, see [`crate::join::node_defaults`].
+    pub proposed: Map<String, Value>,
     /// The socket in this node's configuration; patches cannot change it (from 1.34 on).
     pub instance_socket: Option<&'a str>,
 }
@@ -44,6 +46,9 @@ pub fn configuration(
     let mut document = base.clone();
     if let Some(over) = over {
         json_patch::merge(&mut document, over);
+    }
+    for (field, value) in &defaults.proposed {
+        document[field] = value.clone();
     }
     complete(&mut document, defaults);
     let mut document = patches::apply(document, patches)?;

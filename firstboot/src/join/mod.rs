@@ -16,6 +16,7 @@ pub mod jws;
 pub mod kubelet_config;
 pub mod kubelet_flags;
 pub mod names;
+pub mod node_defaults;
 pub mod patches;
 pub mod phases;
 pub mod plan;

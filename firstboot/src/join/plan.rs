@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::config::model::{Argument, NodeConfig};
 use crate::error::Result;
 use crate::host::cri::CgroupDriver;
 use crate::host::files::PUBLIC;
+use crate::host::resources::Resources;
 use crate::join::patches::{self, PatchFile};
-use crate::join::{kubelet_config, kubelet_flags};
+use crate::join::{kubelet_config, kubelet_flags, node_defaults};
 use crate::kubernetes::features::{KubeletFeatures, image_repository};
 use crate::kubernetes::version::Version;
 use crate::kubernetes::yaml;
@@ -81,6 +82,10 @@ pub struct HostFacts {
     pub runtime_cgroup_driver: Option<CgroupDriver>,
     /// The files of the patches folder, see [`patches::read`].
     pub patches: Vec<PatchFile>,
+    /// The image's proposals for the kubelet's configuration, see [`node_defaults::read`].
+    pub proposed: Map<String, Value>,
+    /// What the machine has to share out.
+    pub resources: Resources,
 }
 
 /// A file to be written.
@@ -123,6 +128,14 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
         certificates_dir: cluster.certificates_dir.as_deref(),
         resolved_is_active: host.resolved_is_active,
         cgroup_driver: cgroup_driver(config, &features, host.runtime_cgroup_driver),
+        proposed: node_defaults::applicable(
+            &host.proposed,
+            &cluster.kubelet_config,
+            config.kubelet.as_ref(),
+            &config.join.node.kubelet_extra_args,
+            host.kubelet_version,
+            &host.resources,
+        ),
         instance_socket: features.instance_config.then_some(cri_socket.as_str()),
     };
     let configuration =

@@ -63,6 +63,8 @@ fn host(version: &str, patches: Vec<PatchFile>) -> HostFacts {
         runtime_cgroup_driver: None,
         cri_socket: CONTAINERD.to_owned(),
         patches,
+        proposed: Map::new(),
+        resources: Resources::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::server::Server;
 use super::yaml;
 use crate::secret::Secret;
+use crate::text;
 
 /// The size limit of a kubeconfig.
 pub const LONGEST: usize = 1024 * 1024;
@@ -121,12 +122,7 @@ pub fn parse(bytes: &[u8], folder: &Path) -> Result<Kubeconfig, String> {
     if bytes.len() > LONGEST {
         return Err(format!("the kubeconfig is longer than {LONGEST} bytes"));
     }
-    let document: Document = serde_yaml_ng::from_slice(bytes).map_err(|error| match error.location() {
-        Some(place) => {
-            format!("no kubeconfig: line {}, column {} is not as expected", place.line(), place.column())
-        }
-        None => "no kubeconfig: it is not YAML of the expected form".to_owned(),
-    })?;
+    let document: Document = text::yaml::parse(bytes).map_err(|refused| refused.describe("kubeconfig"))?;
     if document.kind.as_deref().is_some_and(|kind| kind != "Config") {
         return Err("no kubeconfig: its kind is not Config".to_owned());
     }
@@ -210,8 +206,10 @@ fn material(
 ) -> Result<Option<Material>, String> {
     match (filled(data), filled(file)) {
         (Some(data), _) => {
+            // Line breaks are skipped, as in Go.
+            let data: Secret = Secret::new(data.split_whitespace().collect());
             let bytes = STANDARD
-                .decode(data.trim())
+                .decode(data.reveal())
                 .map_err(|_| format!("{name} of the kubeconfig is not base64"))?;
             let text =
                 String::from_utf8(bytes).map_err(|_| format!("{name} of the kubeconfig is not PEM"))?;

@@ -109,3 +109,9 @@ fn bootstrap_kubelet_conf_is_what_kubeadm_would_write() {
     let again = parse(written.reveal().as_bytes(), Path::new("/")).unwrap();
     assert_eq!(again.user, Some(User::Certificate { certificate: inline("cert"), key: inline("key") }));
 }
+
+#[test]
+fn a_byte_order_mark_and_wrapped_base64_are_read_as_by_go() {
+    let text = "\u{feff}clusters:\n- name: ''\n  cluster:\n    server: https://a:1\n    certificate-authority-data: |\n      a2V\n      5\n";
+    assert_eq!(read(text).unwrap().authorities, Some(inline("key")));
+}

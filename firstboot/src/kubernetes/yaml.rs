@@ -92,11 +92,11 @@ fn is_plain(string: &str) -> bool {
     }
 }
 
-/// Words that are null or a boolean in YAML 1.2. Words that are booleans only in 1.1 (`yes`, `off`) stay
-/// bare: this program's parser reads an unquoted `failSwapOn: no` as a string, the kubelet must still read a
-/// boolean, and no string in its configuration has such a value.
+/// Words that are null, a boolean or a number in YAML 1.1 or 1.2.
 fn is_keyword(string: &str) -> bool {
-    ["true", "false", "null", "nan"].iter().any(|word| string.eq_ignore_ascii_case(word))
+    ["true", "false", "null", "nan", "y", "yes", "on", "n", "no", "off"]
+        .iter()
+        .any(|word| string.eq_ignore_ascii_case(word))
 }
 
 /// `0s`, `5%`, `100Mi`, `10.96.0.10`: text that begins with a digit and is not a number, date or time.
@@ -122,7 +122,7 @@ mod tests {
             "a": ["x", {"y": "z", "k": [1, [2, 3], {}]}, null],
             "c": true,
         });
-        let expected = "a:\n- x\n- k:\n  - 1\n  -\n    - 2\n    - 3\n  - {}\n  y: z\n- null\nb:\n  a: 1\n  c: unix:///x\n  e: {}\n  f: []\nc: true\n";
+        let expected = "a:\n- x\n- k:\n  - 1\n  -\n    - 2\n    - 3\n  - {}\n  \"y\": z\n- null\nb:\n  a: 1\n  c: unix:///x\n  e: {}\n  f: []\nc: true\n";
         assert_eq!(emit(&document), expected);
         assert_eq!(serde_yaml_ng::from_str::<Value>(&emit(&document)).unwrap(), document);
         assert_eq!(
@@ -143,12 +143,13 @@ mod tests {
             "/etc/kubernetes/pki/ca.crt",
             "fd00::10",
             "cluster.local",
-            "no",
+            "none",
         ] {
             assert_eq!(scalar(plain), plain);
         }
         let numbers = "0|017|0x1f|0o17|1e3|1_000|1.5|12:30|2020-01-01|.5|+1|1.2.3.4:80|0b1";
-        let others = "|true|Null|NaN|~|-|-x|::1|a:|#a|a: b| a|a b|é|a\nb|\"|'|*a|&a|{|[|!x|=";
+        let others =
+            "|y|Yes|on|n|NO|off|true|Null|NaN|~|-|-x|::1|a:|#a|a: b| a|a b|é|a\nb|\"|'|*a|&a|{|[|!x|=";
         for quoted in numbers.split('|').chain(others.split('|')) {
             assert_eq!(scalar(quoted), Value::from(quoted).to_string());
             assert_eq!(serde_yaml_ng::from_str::<String>(&scalar(quoted)).unwrap(), quoted);

@@ -77,6 +77,7 @@ mod tests {
     use super::*;
     use crate::evidence::CommandLine;
     use crate::host::files;
+    use crate::net::Deadline;
 
     fn found(contents: &[(&str, &[u8])]) -> Result<Option<UserData>> {
         let folder = tempfile::tempdir().unwrap();
@@ -88,7 +89,8 @@ mod tests {
             &LocationContext {
                 root: &root,
                 command_line: &CommandLine::default(),
-                fetch: &|_| panic!("no network"),
+                deadline: Deadline::after(crate::locations::LIMIT),
+                fetch: &|_, _| panic!("no network"),
             },
             &mut Vec::new(),
         )

@@ -17,10 +17,13 @@ mod file;
 pub mod inline;
 pub(crate) mod url;
 
+use std::time::Duration;
+
 use crate::document::{Document, UserData};
 use crate::error::Result;
 use crate::evidence::CommandLine;
 use crate::host::root::Root;
+use crate::net::Deadline;
 
 /// All locations, in their order of precedence.
 pub const ALL: &[(&str, FindConfig)] =
@@ -29,15 +32,21 @@ pub const ALL: &[(&str, FindConfig)] =
 /// Name of the location that is a file of this machine.
 pub const FILE: &str = "file";
 
+/// Time limit for fetching a config where the kernel command line sets none. The network may still be
+/// starting.
+pub const LIMIT: Duration = Duration::from_secs(180);
+
 /// Everything that a location may look at.
 pub struct LocationContext<'a> {
     /// The machine's files.
     pub root: &'a Root,
     /// The kernel command line.
     pub command_line: &'a CommandLine,
+    /// Time limit for fetching.
+    pub deadline: Deadline,
     /// Fetches a URL: at most [`crate::document::LIMIT`] bytes, https by the system's CAs. Called only for a
     /// URL of the command line.
-    pub fetch: &'a dyn Fn(&str) -> Result<Document>,
+    pub fetch: &'a dyn Fn(&str, Deadline) -> Result<Document>,
 }
 
 /// Looks for a config at a location; adds notices for the operator.

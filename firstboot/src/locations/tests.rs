@@ -25,7 +25,7 @@ fn search(contents: &[(&str, &[u8], u32)], command_line: &str) -> Searched {
         .iter()
         .for_each(|(path, bytes, mode)| files::write(&root.path(path), bytes, *mode).unwrap());
     let fetched = RefCell::new(Vec::new());
-    let fetch = |url: &str| {
+    let fetch = |url: &str, _| {
         fetched.borrow_mut().push(url.to_owned());
         if url.contains("down") {
             Err(Failure::new(ErrorKind::Unreachable, "no route"))
@@ -35,7 +35,12 @@ fn search(contents: &[(&str, &[u8], u32)], command_line: &str) -> Searched {
     };
     let mut notices = Vec::new();
     let found = find(
-        &LocationContext { root: &root, command_line: &CommandLine::parse(command_line), fetch: &fetch },
+        &LocationContext {
+            root: &root,
+            command_line: &CommandLine::parse(command_line),
+            deadline: Deadline::after(super::LIMIT),
+            fetch: &fetch,
+        },
         &|_| true,
         &mut notices,
     );

@@ -35,7 +35,7 @@ pub(super) fn find(context: &LocationContext, _: &mut Vec<String>) -> Result<Opt
         variables::of_machine(context.root, context.command_line, name)
     })
     .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))?;
-    get(&url, asked.digest.as_deref(), context.fetch)
+    get(&url, asked.digest.as_deref(), &|url| (context.fetch)(url, context.deadline))
 }
 
 /// Downloads the user data at `url`, which must have the SHA-256 `pinned`. None when it is blank.

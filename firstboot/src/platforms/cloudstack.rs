@@ -24,7 +24,7 @@ use crate::platforms::format::user_data;
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Begins(Field::ProductName, "CloudStack")],
-    provider_id: Some("cloudstack://${instance-id}"),
+    provider_id: Some("cloudstack:///${instance-id}"),
     node_name: Some("${hostname}"),
     ..Platform::named("cloudstack", read)
 };

@@ -77,7 +77,7 @@ mod tests {
         contents
             .iter()
             .for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o444).unwrap());
-        gather(&root, &TrustPolicy::default(), &|url| {
+        gather(&root, &TrustPolicy::default(), &|url, _| {
             Ok(Document::new(Zeroizing::new(url.as_bytes().to_vec())).unwrap())
         })
     }

@@ -6,6 +6,7 @@
 //!
 //! An error ends the search: a config meant for this machine must not be replaced by another one.
 
+pub mod delivery;
 pub mod detect;
 pub mod documents;
 pub mod format;
@@ -15,6 +16,7 @@ mod akamai;
 mod alibaba;
 pub mod azure;
 mod cloudstack;
+mod config_drive;
 mod digitalocean;
 mod ec2;
 mod equinix;
@@ -59,6 +61,7 @@ pub const ALL: &[&Platform] = &[
     // Software that many clouds run comes after the clouds.
     &cloudstack::PLATFORM,
     &openstack::PLATFORM,
+    &config_drive::PLATFORM,
     &nocloud::PLATFORM,
     &qemu::PLATFORM,
     &proxmox::PLATFORM,

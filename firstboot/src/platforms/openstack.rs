@@ -4,7 +4,7 @@
 
 use super::{Platform, PlatformData, ReadContext};
 use crate::error::Result;
-use crate::evidence::{Field, Sign};
+use crate::evidence::{Field, Sign, Strength};
 use crate::facts::{Facts, Scope};
 use crate::net::service::Protocol;
 use crate::platforms::format::json::Json;
@@ -13,17 +13,28 @@ use crate::platforms::format::{config_drive, disk, user_data};
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fe80::a9fe:a9fe"];
 
+/// Tags that operators of clouds set. They count more than the hypervisor's vendor, whose software some of
+/// these clouds run.
+const ASSET_TAGS: &[&str] = &[
+    "OpenStack Nova",
+    "OpenStack Compute",
+    "OpenTelekomCloud",
+    "SAP CCloud VM",
+    "HUAWEICLOUD",
+    "Samsung Cloud Platform",
+];
+
+/// One of the tags.
+pub(super) const ASSET_TAG: Sign = Sign::Other(Strength::Smbios, |evidence| {
+    let tag = ASSET_TAGS.iter().find(|tag| evidence.field_is(Field::ChassisAssetTag, tag))?;
+    Some(format!("smbios chassis_asset_tag is {tag:?}"))
+});
+
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Is(Field::ProductName, "OpenStack Nova"),
         Sign::Is(Field::ProductName, "OpenStack Compute"),
-        Sign::Is(Field::ChassisAssetTag, "OpenStack Nova"),
-        Sign::Is(Field::ChassisAssetTag, "OpenStack Compute"),
-        Sign::Is(Field::ChassisAssetTag, "OpenTelekomCloud"),
-        Sign::Is(Field::ChassisAssetTag, "SAP CCloud VM"),
-        Sign::Is(Field::ChassisAssetTag, "HUAWEICLOUD"),
-        Sign::Is(Field::ChassisAssetTag, "Samsung Cloud Platform"),
-        Sign::Label(config_drive::LABEL),
+        ASSET_TAG,
     ],
     provider_id: Some("openstack:///${instance-id}"),
     // Nova's name for the host has a domain, and the cloud controller manager finds a server without it.

@@ -10,6 +10,7 @@ use crate::host::root::Root;
 use crate::instance_data::InstanceData;
 use crate::net::Deadline;
 use crate::net::service::{Protocol, Service};
+use crate::platforms::delivery::Follow;
 use crate::reporter::Reporter;
 
 /// Time limit for reading the metadata of a platform that sets no other.
@@ -44,6 +45,8 @@ pub struct Platform {
     pub attestation: Option<Attestation>,
     /// Makes the secrets of the user data unreadable at their origin, once they are used.
     pub scrub: Option<Scrub>,
+    /// Gets user data that the platform keeps elsewhere and names in its metadata service.
+    pub follow: Option<Follow>,
 }
 
 impl Platform {
@@ -64,6 +67,7 @@ impl Platform {
             reporters: &[],
             attestation: None,
             scrub: None,
+            follow: None,
         }
     }
 }
@@ -91,9 +95,9 @@ pub struct ReadContext<'a> {
     pub deadline: Deadline,
     /// Notices for the operator; never a secret.
     pub notices: Vec<String>,
-    /// Fetches a URL configured by the operator: at most [`crate::document::LIMIT`] bytes, https by the
+    /// Fetches a URL configured by the operator, within a time limit: at most [`crate::document::LIMIT`] bytes, https by the
     /// system's CAs.
-    pub fetch: &'a dyn Fn(&str) -> Result<Document>,
+    pub fetch: &'a dyn Fn(&str, Deadline) -> Result<Document>,
     /// Address of the metadata service, where it is not the platform's usual one: tests run a service of
     /// their own.
     pub service: Option<&'a str>,

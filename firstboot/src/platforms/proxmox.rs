@@ -65,14 +65,14 @@ mod tests {
         let facts = gather(
             &root,
             &TrustPolicy { platform: Some("proxmox".to_owned()), ..TrustPolicy::default() },
-            &|_| panic!("no network"),
+            &|_, _| panic!("no network"),
         )
         .unwrap()
         .facts;
         let found = ["platform", "uuid", "vmid"].map(|name| facts.text(name));
         assert_eq!(found, [Some("proxmox"), Some("aaaaaaaa-1111-2222-3333-444444444444"), Some("101")]);
         assert_eq!(
-            gather(&root, &TrustPolicy::default(), &|_| panic!("no network"))
+            gather(&root, &TrustPolicy::default(), &|_, _| panic!("no network"))
                 .unwrap()
                 .facts
                 .text("platform"),

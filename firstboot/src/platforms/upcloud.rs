@@ -13,7 +13,7 @@ const ADDRESSES: &[&str] = &["169.254.169.254"];
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "UpCloud")],
-    provider_id: Some("upcloud://${instance-id}"),
+    provider_id: Some("upcloud:////${instance-id}"),
     node_name: Some("${hostname}"),
     guarded: ADDRESSES,
     ..Platform::named("upcloud", read)

@@ -28,12 +28,16 @@ fn check_url(text: &str) -> std::result::Result<(), String> {
     if is_secure {
         return Ok(());
     }
-    let is_near = endpoint.host.split('%').next().unwrap_or_default().parse().is_ok_and(is_near);
-    if is_near {
+    if is_near_host(&endpoint.host) {
         Ok(())
     } else {
         Err("must begin with https://; http:// is for addresses of this machine or of the link".to_owned())
     }
+}
+
+/// Whether a host is an address of this machine or of the link.
+pub(crate) fn is_near_host(host: &str) -> bool {
+    host.split('%').next().unwrap_or_default().parse().is_ok_and(is_near)
 }
 
 /// Loopback and link-local addresses.

@@ -1,7 +1,7 @@
 //! The end of a run: removes secrets that are no longer needed, writes Cluster API's sentinel file, and
 //! powers a failed machine off if the config says so.
 
-use super::{ResolvedConfig, Session, extra_files};
+use super::{ResolvedConfig, Session, delivery, extra_files};
 use crate::config::model::OnFailure;
 use crate::host::files;
 use crate::host::notify;
@@ -15,7 +15,9 @@ pub(super) fn after_join(session: &Session, metadata: &Metadata, resolved: &Reso
         return;
     }
     remove_config(session, resolved);
+    extra_files::remove_secrets(session, &resolved.files, &resolved.config);
     scrub(session, metadata, resolved);
+    delete_remains(session, metadata, resolved);
     if let Some(sentinel) = &resolved.sentinel
         && let Err(failure) = extra_files::write_sentinel(session.root, sentinel)
     {
@@ -45,6 +47,16 @@ fn scrub(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
     match scrub(session.root) {
         Ok(done) => done.iter().for_each(|done| session.print(done)),
         Err(failure) => session.warn(format_args!("{failure}: it may hold a token")),
+    }
+}
+
+/// Deletes what the used config left elsewhere.
+fn delete_remains(session: &Session, metadata: &Metadata, resolved: &ResolvedConfig) {
+    for remains in resolved.remains.iter().filter(|_| resolved.config.agent.scrub) {
+        match delivery::follow(session.root, &metadata.facts, |reach| (remains.delete)(reach)) {
+            Ok(()) => session.print(&format!("deleted {}", remains.what)),
+            Err(failure) => session.warn(format_args!("deleting {}: {failure}", remains.what)),
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Session;
+use crate::config::model::{Discovery, NodeConfig};
 use crate::document::LIMIT;
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::{Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::paths;
@@ -15,32 +16,77 @@ use crate::userdata::{ExtraFile, Owner};
 /// Limit on the files of users and groups, in bytes.
 const LONGEST: u64 = 4 << 20;
 
-/// Writes the files. A file that is already correct stays unchanged, so every run can call this.
-pub(super) fn write(session: &Session, files: &[ExtraFile]) -> Result<()> {
+/// Folders of settings for things that the agent does not make.
+const FOR_OTHERS: &[(&str, &str)] = &[
+    ("/etc/systemd/system/", "units are not started: it may be over a unit of the image"),
+    ("/etc/sudoers.d/", "users are not made"),
+    ("/etc/ssh/", "users are not made"),
+];
+
+/// Writes the files. A file that is already correct stays unchanged, so every run can call this. A file that
+/// only commands need, which are not executed, is no reason to end the run.
+pub(super) fn write(session: &Session, files: &[ExtraFile], config: &NodeConfig) -> Result<()> {
     for file in files {
-        if write_one(session.root, file)
-            .map_err(|failure| failure.doing(format!("the file {} of the user-data", file.path)))?
-        {
+        let doing = |failure: Failure| failure.doing(format!("the file {} of the user-data", file.path));
+        if files::is_read_only(&session.root.path(&file.path)) {
+            session.warn(format_args!(
+                "the file {} of the user-data is not written: its folder is read-only",
+                file.path
+            ));
+            continue;
+        }
+        let owner = owner(session, file).map_err(doing)?;
+        let mode = if is_secret(&file.path, config) { file.mode & files::PRIVATE } else { file.mode };
+        if write_one(session.root, file, mode, owner).map_err(doing)? {
             session.print(&format!("wrote {}, as the user-data asks", file.path));
+            FOR_OTHERS
+                .iter()
+                .filter(|(folder, _)| file.path.starts_with(folder))
+                .for_each(|(_, why)| session.print(&format!("{}: {why}", file.path)));
         }
     }
     Ok(())
 }
 
+/// Removes the files that the join needed and that hold a credential.
+pub(super) fn remove_secrets(session: &Session, files: &[ExtraFile], config: &NodeConfig) {
+    for file in files.iter().filter(|file| is_secret(&file.path, config)) {
+        match files::remove(&session.root.path(&file.path)) {
+            Ok(()) => session.print(&format!("removed {}: it held a credential", file.path)),
+            Err(failure) => session.warn(format_args!("{failure}: it holds a credential")),
+        }
+    }
+}
+
+/// Whether the discovery reads a credential from the file.
+fn is_secret(path: &str, config: &NodeConfig) -> bool {
+    matches!(&config.join.discovery, Discovery::File(file) if file.as_os_str() == path)
+}
+
+/// The owner's numbers; root if the image does not have the owner, as with cloud-init.
+fn owner(session: &Session, file: &ExtraFile) -> Result<(u32, u32)> {
+    Ok(ids(session.root, &file.owner)?.unwrap_or_else(|| {
+        session.warn(format_args!(
+            "the file {} of the user-data belongs to root: the image does not have its owner",
+            file.path
+        ));
+        (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+    }))
+}
+
 /// Returns whether a file was changed.
-fn write_one(root: &Root, file: &ExtraFile) -> Result<bool> {
+fn write_one(root: &Root, file: &ExtraFile, mode: u32, (user, group): (u32, u32)) -> Result<bool> {
     let path = root.path(&file.path);
     let content = file.content.bytes();
-    let there = files::read(&path, LIMIT as u64)?;
-    let (user, group) = ids(root, &file.owner)?;
+    let there = files::read_unlinked(&path, LIMIT as u64)?;
     let is_written = match &there {
-        Some(bytes) if file.appends => bytes.ends_with(content),
+        Some(bytes) if file.appends => contains(bytes, content),
         Some(bytes) => bytes == content,
         None => false,
     };
     let is_right = is_written
-        && std::fs::metadata(&path).is_ok_and(|about| {
-            about.mode() & 0o7777 == file.mode && (about.uid(), about.gid()) == (user, group)
+        && std::fs::symlink_metadata(&path).is_ok_and(|about| {
+            about.is_file() && about.mode() & 0o7777 == mode && (about.uid(), about.gid()) == (user, group)
         });
     if is_right {
         return Ok(false);
@@ -52,23 +98,27 @@ fn write_one(root: &Root, file: &ExtraFile) -> Result<bool> {
         Some(before) if file.appends => before.into(),
         _ => content.to_vec().into(),
     };
-    // Readable by root only until it has its owner.
-    files::write(&path, &bytes, files::PRIVATE)?;
-    files::set_owner(&path, (user, group), file.mode)?;
+    files::write_owned(&path, &bytes, mode, (user, group))?;
     Ok(true)
 }
 
-/// Gets the owner's numbers from the files of `root`, because a static program has no name service.
-fn ids(root: &Root, owner: &Owner) -> Result<(u32, u32)> {
-    Ok((id(root, paths::USERS, &owner.user)?, id(root, paths::GROUPS, &owner.group)?))
+/// Whether the content was appended before, even if others appended to the file since then.
+fn contains(bytes: &[u8], content: &[u8]) -> bool {
+    String::from_utf8_lossy(bytes).contains(String::from_utf8_lossy(content).as_ref())
 }
 
-fn id(root: &Root, table: &str, name: &str) -> Result<u32> {
+/// Gets the owner's numbers from the files of `root`, because a static program has no name service.
+fn ids(root: &Root, owner: &Owner) -> Result<Option<(u32, u32)>> {
+    let user = id(root, paths::USERS, &owner.user)?;
+    Ok(user.zip(id(root, paths::GROUPS, &owner.group)?))
+}
+
+fn id(root: &Root, table: &str, name: &str) -> Result<Option<u32>> {
     if let Ok(number) = name.parse() {
-        return Ok(number);
+        return Ok(Some(number));
     }
     if name == "root" {
-        return Ok(0);
+        return Ok(Some(0));
     }
     let bytes = files::read(&root.path(table), LONGEST)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -76,11 +126,7 @@ fn id(root: &Root, table: &str, name: &str) -> Result<u32> {
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>())
         .find(|row| row.first() == Some(&name));
-    let number = row.and_then(|row| row.get(2)?.parse().ok());
-    number.ok_or_else(|| {
-        Failure::new(ErrorKind::Config, format!("its owner is not in {table}"))
-            .help("name a user and a group of the image, or numbers")
-    })
+    Ok(row.and_then(|row| row.get(2)?.parse().ok()))
 }
 
 /// Reports success by Cluster API's contract
@@ -105,11 +151,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
         let read = |path: &str| std::fs::read_to_string(root.path(path)).unwrap();
+        let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let write_one = |root: &Root, file: &ExtraFile| write_one(root, file, file.mode, own);
         assert!(write_one(&root, &file("/etc/a/b", false, "one")).unwrap());
         assert!(!write_one(&root, &file("/etc/a/b", false, "one")).unwrap());
         assert!(write_one(&root, &file("/etc/a/b", false, "two")).unwrap());
         assert!(write_one(&root, &file("/etc/a/b", true, "+")).unwrap());
         assert!(!write_one(&root, &file("/etc/a/b", true, "+")).unwrap());
+        assert!(!write_one(&root, &file("/etc/a/b", true, "wo")).unwrap(), "it is appended once");
+        let victim = root.path("/victim");
+        files::write(&victim, b"secret", files::PRIVATE).unwrap();
+        std::os::unix::fs::symlink(&victim, root.path("/etc/planted")).unwrap();
+        assert!(write_one(&root, &file("/etc/planted", true, "x")).unwrap());
+        assert_eq!((read("/etc/planted"), read("/victim")), ("x".to_owned(), "secret".to_owned()));
         assert_eq!(
             (read("/etc/a/b").as_str(), std::fs::metadata(root.path("/etc/a/b")).unwrap().mode() & 0o7777),
             ("two+", 0o640)
@@ -126,7 +180,7 @@ mod tests {
         for (name, expected) in
             [("root", Some(0)), ("etcd", Some(107)), ("12", Some(12)), ("bad", None), ("none", None)]
         {
-            assert_eq!(id(&root, "/etc/passwd", name).ok(), expected, "{name}");
+            assert_eq!(id(&root, "/etc/passwd", name).unwrap(), expected, "{name}");
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Fetches a URL that the operator configured: on the kernel command line, or in signed or pinned user data.
 
-use std::time::Duration;
-
 use crate::document::{self, Document};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::root::Root;
@@ -11,12 +9,9 @@ use crate::net::retry::{self, Backoff};
 use crate::net::trust::{Authorities, Trust};
 use crate::net::{Deadline, Network, Url};
 
-/// Time limit for a URL. The network may still be starting.
-const URL_LIMIT: Duration = Duration::from_secs(180);
-
 /// At most [`document::LIMIT`] bytes; https by the system's CAs.
-pub fn fetch(root: &Root, url: &str) -> Result<Document> {
-    let (network, deadline) = (Network::new(root.clone()), Deadline::after(URL_LIMIT));
+pub fn fetch(root: &Root, url: &str, deadline: Deadline) -> Result<Document> {
+    let network = Network::new(root.clone());
     let bytes = match url.starts_with("http://") {
         true => fetch_plain(&network, url, deadline)?,
         false => discovery::fetch(&network, url, &Authorities::system()?, deadline, &mut Backoff::new())?,

@@ -48,7 +48,8 @@ pub(super) fn join(
     let role = roles::of(config.join.role)?;
     name_host(session, config)?;
     if !is_dry_run {
-        extra_files::write(session, &resolved.files)?;
+        hide_config(session, resolved);
+        extra_files::write(session, &resolved.files, config)?;
     }
     let machine = session.machine()?;
     if !is_dry_run {
@@ -62,7 +63,7 @@ pub(super) fn join(
         Earlier::Begin(begin) => begin,
         Earlier::BeginAfterReset(begin) => {
             // The reset may have removed the files.
-            extra_files::write(session, &resolved.files)?;
+            extra_files::write(session, &resolved.files, config)?;
             begin
         }
     };
@@ -143,6 +144,16 @@ fn name_host(session: &Session, config: &NodeConfig) -> Result<()> {
     }
     session.print(&format!("the host has no name and is called {node}"));
     machine::set_hostname(session.root, &node)
+}
+
+/// The file that the config came from holds a token, so only root may read it.
+fn hide_config(session: &Session, resolved: &ResolvedConfig) {
+    if let Some(path) =
+        resolved.file.as_ref().map(|file| session.root.path(file)).filter(|path| path.exists())
+        && let Err(failure) = files::make_private(&path)
+    {
+        session.warn(format_args!("{failure}: it may hold a token"));
+    }
 }
 
 /// Removes the unfinished files of a killed run.

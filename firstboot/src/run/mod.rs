@@ -9,6 +9,7 @@
 mod afterwards;
 mod cluster_names;
 mod console;
+mod delivery;
 mod earlier;
 mod extra_files;
 mod fetch;

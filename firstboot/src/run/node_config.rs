@@ -1,14 +1,15 @@
 //! Chooses the node config: from the flags and their file, or from the platform or a location of this
 //! machine.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
-use super::Session;
 use super::fetch::fetch;
+use super::{Session, delivery};
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::{FromFacts, NodeConfig};
 use crate::config::{HostDefaults, file};
-use crate::document::UserData;
+use crate::document::{Document, UserData};
 use crate::enrich::variables::variables;
 use crate::enrich::{self, KnownFacts, afterburn, name};
 use crate::error::{ErrorKind, Failure, Result};
@@ -16,7 +17,9 @@ use crate::facts;
 use crate::host::{machine, network, root::Root};
 use crate::locations;
 use crate::metadata::Metadata;
-use crate::userdata::{self, Env, ExtraFile, ParsedUserData};
+use crate::net::Deadline;
+use crate::platforms::delivery::{Named, Remains};
+use crate::userdata::{self, Elsewhere, Env, ExtraFile, ParsedUserData};
 
 /// A node config, and where it came from.
 pub struct ResolvedConfig {
@@ -34,6 +37,8 @@ pub struct ResolvedConfig {
     pub(crate) files: Vec<ExtraFile>,
     /// The path of the sentinel file, which is written once the machine has joined.
     pub(crate) sentinel: Option<String>,
+    /// What it left elsewhere, which is deleted once the machine has joined.
+    pub(crate) remains: Vec<Remains>,
 }
 
 /// The config from the flags or, without any, from the machine. Also returns the metadata. With a config from
@@ -78,6 +83,7 @@ pub fn of_flags(root: &Root, flags: &JoinFlags) -> Result<ResolvedConfig> {
         disk: None,
         files: Vec::new(),
         sentinel: None,
+        remains: Vec::new(),
     })
 }
 
@@ -138,7 +144,7 @@ fn read(
     name: &'static str,
     user_data: &UserData,
 ) -> Result<Option<ResolvedConfig>> {
-    let mut parsed = parse(session, metadata, user_data)?;
+    let (mut parsed, remains) = parse(session, metadata, name, user_data)?;
     session.print_all(&parsed.notices);
     parsed
         .signed_by
@@ -162,6 +168,7 @@ fn read(
         disk: user_data.disk.clone(),
         files: parsed.files,
         sentinel: parsed.sentinel,
+        remains,
     }))
 }
 
@@ -176,15 +183,46 @@ fn without_host_name(problem: Option<Failure>, config: &NodeConfig) -> Result<Ve
     }
 }
 
-fn parse(session: &Session, metadata: &Metadata, user_data: &UserData) -> Result<ParsedUserData> {
+/// Parses the user data of the platform or location `name`. Also returns what is left elsewhere.
+fn parse(
+    session: &Session,
+    metadata: &Metadata,
+    name: &'static str,
+    user_data: &UserData,
+) -> Result<(ParsedUserData, Vec<Remains>)> {
+    let remains = RefCell::new(Vec::new());
     let env = Env {
         trust: &session.policy()?.trust,
         names: &|root, steps| metadata.instance_data.find(root, steps),
         lookup: &|name| variable(metadata, name),
-        fetch: &|pointer| fetch(session.root, pointer.url.reveal()),
-        follow: &|_| Ok(None),
+        fetch: &|pointer| fetch(session.root, pointer.url.reveal(), Deadline::after(locations::LIMIT)),
+        follow: &|elsewhere| follow(session, metadata, name, elsewhere, &remains),
     };
-    userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)
+    let parsed = userdata::open(user_data.document.bytes(), user_data.signature.as_deref(), &env)?;
+    Ok((parsed, remains.into_inner()))
+}
+
+/// Gets what the platform's own user data names, if the platform knows how.
+fn follow(
+    session: &Session,
+    metadata: &Metadata,
+    name: &'static str,
+    elsewhere: &Elsewhere,
+    remains: &RefCell<Vec<Remains>>,
+) -> Result<Option<Document>> {
+    let own = metadata.platform.filter(|platform| platform.name == name);
+    let Some(follow) = own.and_then(|platform| platform.follow) else { return Ok(None) };
+    let place = match elsewhere {
+        Elsewhere::Boothook(script) => Named::Boothook(script.bytes()),
+        Elsewhere::Ignition { url, .. } => Named::Ignition(url.reveal()),
+        Elsewhere::Include(_) => return Ok(None),
+    };
+    let delivered = delivery::follow(session.root, &metadata.facts, |reach| follow(reach, place))?;
+    Ok(delivered.map(|delivered| {
+        session.print(&format!("{}: followed", elsewhere.describe()));
+        remains.borrow_mut().extend(delivered.remains);
+        delivered.document
+    }))
 }
 
 /// A variable of commands in the user data.

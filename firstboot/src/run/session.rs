@@ -100,7 +100,7 @@ impl<'a> Session<'a> {
 
     /// Reads the metadata of the platform and prints its notices.
     pub fn gather(&self, detection: Detection) -> Result<Metadata> {
-        let fetch = |url: &str| fetch(self.root, url);
+        let fetch = |url: &str, deadline| fetch(self.root, url, deadline);
         // A join by hand has no source, and no config counts after it.
         let bound_to = self.binding()?.map(|binding| binding.source.as_deref().unwrap_or_default());
         let metadata = metadata::gather_at(self.evidence(), detection, self.policy()?, bound_to, &fetch)?;

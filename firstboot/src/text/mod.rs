@@ -1,6 +1,7 @@
 //! Text that every module may need: hexadecimal, percent-encoding, foreign text in a message. Pure.
 
 pub(crate) mod percent;
+pub(crate) mod yaml;
 
 use std::fmt::Write;
 

@@ -1,12 +1,13 @@
 //! cloud-init's `#cloud-config` (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>): reads
 //! its files, its commands and the host name. The agent does nothing else in it.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, text, wrong};
-use super::commands::Command;
-use super::embedded::{HostConfig, count};
+use super::cloud_merge::Mergers;
+use super::commands::{Command, mentions_a_join};
+use super::embedded::{HostConfig, count, may_join};
 use super::files::{ExtraFile, Owner, content, mode_of};
 use super::tree::{Fields, Tree};
 use super::unpack;
@@ -73,53 +74,127 @@ const READ: &[&str] = &[
 /// The default mode of a file.
 const USUAL_MODE: u32 = 0o644;
 
-/// Reads a cloud-config.
-pub fn read(bytes: &[u8], budget: &Budget) -> Result<HostConfig> {
-    let text = text(bytes)?;
-    if text.contains("!!binary") || text.contains("yaml.org,2002:binary") {
-        return Err(wrong("a value is tagged as binary, which is not read")
-            .help("write encoding: b64 beside the content instead"));
+/// The cloud-configs of all parts, merged in their order.
+#[derive(Default)]
+pub struct Merged {
+    fields: Map<String, Value>,
+    /// Whether the text of a part may be meant to join.
+    may_join: bool,
+}
+
+impl Merged {
+    /// Merges one more part. `merge_type` is the header of the part that says how.
+    pub fn add(&mut self, bytes: &[u8], merge_type: Option<&str>) -> Result<()> {
+        let text = text(bytes)?;
+        if text.contains("!!binary") || text.contains("yaml.org,2002:binary") {
+            return Err(wrong("a value is tagged as binary, which is not read")
+                .help("write encoding: b64 beside the content instead"));
+        }
+        let mut part = Tree::read(text)?.into_fields()?.unwrap_or_default();
+        let mergers = Mergers::of(&mut part, merge_type)?;
+        self.fields = mergers.merge(std::mem::take(&mut self.fields), part);
+        self.may_join |= may_join(bytes);
+        Ok(())
     }
-    let tree = Tree::read(text)?;
-    let mut host_config = HostConfig { form: "cloud-config", ..HostConfig::default() };
-    let Some(fields) = tree.fields()? else { return Ok(host_config) };
-    for file in fields.maps("write_files")? {
-        match read_file(&file, budget)? {
-            Some(file) => host_config.files.push(file),
-            None => host_config
+
+    /// Changes the merged config by a JSON patch, `#cloud-config-jsonp`.
+    pub fn patch(&mut self, bytes: &[u8]) -> Result<()> {
+        let malformed = || wrong("it is not a JSON patch that fits the parts before it");
+        let (_, patch) = text(bytes)?.trim_start().split_once('\n').ok_or_else(malformed)?;
+        let patch: json_patch::Patch = serde_json::from_str(patch).map_err(|_| malformed())?;
+        let mut document = Value::Object(std::mem::take(&mut self.fields));
+        let patched = json_patch::patch(&mut document, &patch);
+        if let Value::Object(fields) = document {
+            self.fields = fields;
+        }
+        self.may_join |= may_join(bytes);
+        patched.map_err(|_| malformed())
+    }
+
+    /// Reads the merged config.
+    pub fn read(self, budget: &Budget) -> HostConfig {
+        let mut host_config =
+            HostConfig { form: "cloud-config", may_join: self.may_join, ..HostConfig::default() };
+        let tree = Tree::of(self.fields);
+        if let Ok(Some(fields)) = tree.fields() {
+            read_fields(&mut host_config, &fields, budget);
+        }
+        host_config
+    }
+}
+
+/// Reads a cloud-config that stands alone.
+pub fn read(bytes: &[u8], budget: &Budget) -> Result<HostConfig> {
+    let mut merged = Merged::default();
+    merged.add(bytes, None)?;
+    Ok(merged.read(budget))
+}
+
+/// A mistake is noted, because it is not known yet whether the config counts.
+fn read_fields(host_config: &mut HostConfig, fields: &Fields, budget: &Budget) {
+    for file in host_config.noted(fields.maps("write_files")).unwrap_or_default() {
+        match host_config.noted(read_file(&file, budget)) {
+            Some(Written::Here { file: read, is_copy }) => {
+                host_config.files.push(read);
+                if is_copy {
+                    host_config.notices.push(format!(
+                        "{} names a source, which is not fetched: its content is written",
+                        file.place()
+                    ));
+                }
+            }
+            Some(Written::Elsewhere) => host_config
                 .notices
                 .push(format!("{} comes from elsewhere and is not fetched", file.place())),
+            None => {}
         }
     }
-    for (index, command) in fields.list("runcmd")?.iter().enumerate() {
-        host_config.commands.extend(
-            read_command(command)
-                .ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"))?,
-        );
+    for (index, command) in host_config.noted(fields.list("runcmd")).unwrap_or_default().iter().enumerate() {
+        let read = read_command(command)
+            .ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"));
+        let command = host_config.noted(read).flatten();
+        host_config.commands.extend(command);
     }
-    if let Some((field, name)) = hostname(&fields)? {
+    let early = host_config.noted(fields.list("bootcmd")).unwrap_or_default();
+    if early.iter().any(|command| mentions_a_join(&command.to_string())) {
+        host_config
+            .noted::<()>(Err(wrong("bootcmd names kubeadm join or init, and only runcmd is read")
+                .help("move it to runcmd")));
+        host_config.may_join = true;
+    }
+    if let Some((field, name)) = host_config.noted(hostname(fields)).flatten() {
         host_config.name_host(field, &name);
     }
     host_config.notices.extend(count(
-        fields.list("bootcmd")?.len(),
+        early.len(),
         "command of bootcmd is",
         "commands of bootcmd are",
         "not executed",
     ));
-    host_config.notices.extend(not_used(&fields));
-    Ok(host_config)
+    host_config.notices.extend(not_used(fields));
 }
 
-/// `None` if the content would have to be fetched.
-fn read_file(file: &Fields, budget: &Budget) -> Result<Option<ExtraFile>> {
+/// A file of `write_files`.
+enum Written {
+    Here {
+        file: ExtraFile,
+        /// Whether a `source` stands beside the content.
+        is_copy: bool,
+    },
+    /// The content would have to be fetched.
+    Elsewhere,
+}
+
+fn read_file(file: &Fields, budget: &Budget) -> Result<Written> {
     let path = file.text("path")?.ok_or_else(|| file.wrong("path", "there"))?;
-    let given = file.text("content")?;
-    if given.is_none() && file.value("source").is_some() {
-        return Ok(None);
+    let given = file.scalar("content")?;
+    let has_source = file.value("source").is_some();
+    if given.is_none() && has_source {
+        return Ok(Written::Elsewhere);
     }
     let bytes = decode(file, given.unwrap_or_default().as_bytes(), budget)
         .map_err(|failure| failure.doing(file.place()))?;
-    let owner = Owner::parse(file.text("owner")?.unwrap_or_default());
+    let owner = Owner::parse(&file.scalar("owner")?.unwrap_or_default());
     let mode = match file.value("permissions") {
         None => Some(USUAL_MODE),
         Some(Value::Number(number)) => number.as_u64().and_then(mode_of),
@@ -131,7 +206,7 @@ fn read_file(file: &Fields, budget: &Budget) -> Result<Option<ExtraFile>> {
     let mode = mode.ok_or_else(|| file.wrong("permissions", "a mode such as '0640'"))?;
     let appends = file.flag("append")?;
     ExtraFile::new(path, mode, owner, appends, content(bytes)?)
-        .map(Some)
+        .map(|file| Written::Here { file, is_copy: has_source })
         .map_err(|failure| failure.doing(file.place()))
 }
 
@@ -176,7 +251,10 @@ fn hostname(fields: &Fields) -> Result<Option<(&'static str, String)>> {
         return Ok(None);
     }
     let name = |field: &'static str| -> Result<_> {
-        Ok(fields.text(field)?.filter(|name| !name.is_empty()).map(|name| (field, name.to_owned())))
+        Ok(fields
+            .scalar(field)?
+            .filter(|name| !name.is_empty())
+            .map(|name| (field, name.into_owned())))
     };
     let (hostname, fqdn) = (name("hostname")?, name("fqdn")?);
     if fields.flag("prefer_fqdn_over_hostname")? {

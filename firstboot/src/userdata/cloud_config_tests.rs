@@ -1,7 +1,9 @@
 use super::*;
 
+/// Reads a cloud-config that counts, so that a mistake is an error.
 fn read_text(text: &str) -> Result<HostConfig> {
-    read(format!("#cloud-config\n{text}").as_bytes(), &Budget::default())
+    let mut host_config = read(format!("#cloud-config\n{text}").as_bytes(), &Budget::default())?;
+    host_config.problem.take().map_or(Ok(host_config), Err)
 }
 
 #[test]
@@ -58,6 +60,8 @@ fn what_is_malformed_is_named_by_its_place() {
         ("write_files: [{path: /a, content: !!binary Y2FuYXJ5}]", "tagged as binary"),
         ("runcmd: [{canary: x}]", "runcmd[0] is not a text or a list of texts"),
         ("runcmd: canary", "runcmd is not a list"),
+        ("bootcmd: ['kubeadm join canary']", "bootcmd names kubeadm join"),
+        ("merge_how: canary", "its way of merging"),
         ("hostname: [canary]", "hostname is not a text"),
         ("- canary", "it is not a map"),
         ("a: 'canary", "not valid YAML"),
@@ -100,6 +104,32 @@ fn the_host_name_is_chosen_as_cloud_init_does() {
         read.hostname.is_none()
             && read.hostname_problem.unwrap().message.contains("hostname is no host name")
     );
+}
+
+/// YAML 1.1, and texts as cloud-init reads them.
+#[test]
+fn booleans_and_numbers_are_read_as_cloud_init_does() {
+    for (word, expected) in [
+        ("yes", Some(true)),
+        ("On", Some(true)),
+        ("\"true\"", Some(true)),
+        ("'1'", Some(true)),
+        ("1", Some(true)),
+        ("no", Some(false)),
+        ("OFF", Some(false)),
+        ("\"false\"", Some(false)),
+        ("maybe", None),
+        ("[]", None),
+    ] {
+        let found = read_text(&format!("write_files: [{{path: /a, append: {word}}}]"));
+        assert_eq!(found.ok().map(|found| found.files[0].appends), expected, "{word}");
+    }
+    let numbers = read_text("hostname: 1007\nwrite_files: [{path: /a, content: 12, owner: 0}]").unwrap();
+    assert_eq!(numbers.hostname.as_deref(), Some("1007"));
+    assert_eq!(numbers.files[0].content.bytes(), b"12");
+    let source = "write_files: [{path: /a, content: x, source: {uri: https://canary}}]";
+    let notices = read_text(source).unwrap().notices;
+    assert_eq!(notices, ["write_files[0] names a source, which is not fetched: its content is written"]);
 }
 
 #[test]

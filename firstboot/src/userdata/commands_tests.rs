@@ -1,9 +1,53 @@
 use super::*;
+use crate::userdata::files::{ExtraFile, Owner};
 
 const SENTINEL: &str = "/run/cluster-api/bootstrap-success.complete";
 
-fn found(line: &str) -> Result<ParsedCommands> {
-    read(&[Command::Shell(Zeroizing::new(line.to_owned()))])
+const CONFIG: &str = "/run/kubeadm/c.yaml";
+
+fn lookup(name: &str) -> Option<String> {
+    match name {
+        "v1.local_hostname" => Some("n7".to_owned()),
+        "COREOS_EC2_HOSTNAME" => Some("ip-10.a.b".to_owned()),
+        _ => None,
+    }
+}
+
+/// What the commands find, before their files are looked at.
+#[derive(Debug)]
+struct Found {
+    join: Option<JoinFlags>,
+    config: Option<String>,
+    sentinel: Option<String>,
+    others: usize,
+    files: Vec<(String, String, bool)>,
+}
+
+fn found_of(commands: &[Command], files: &[(&str, &str)]) -> Result<Found> {
+    let mut all = Files::default();
+    for (path, text) in files {
+        let content = document(text.as_bytes()).unwrap();
+        all.put(ExtraFile::new(path, 0o600, Owner::default(), false, content).unwrap()).unwrap();
+    }
+    let budget = Budget::default();
+    let found = evaluate(commands, all, Variables::new(&lookup, None), &budget)?;
+    let text = |document: &Document| String::from_utf8(document.bytes().to_vec()).unwrap();
+    let files = found.workspace.finish()?;
+    Ok(Found {
+        join: found.join,
+        config: found.config.as_ref().map(text),
+        sentinel: found.sentinel,
+        others: found.others,
+        files: files.iter().map(|file| (file.path.clone(), text(&file.content), file.appends)).collect(),
+    })
+}
+
+fn found_with(line: &str, files: &[(&str, &str)]) -> Result<Found> {
+    found_of(&[Command::Shell(Zeroizing::new(line.to_owned()))], files)
+}
+
+fn found(line: &str) -> Result<Found> {
+    found_with(line, &[])
 }
 
 #[test]
@@ -22,6 +66,17 @@ fn a_join_is_found() {
         (format!("A=b bash -xec \"{join}\""), 0),
         (format!("{join} || {join}"), 0),
         (format!("echo 'kubeadm join' # kubeadm init\ncat <<E\nkubeadm init\nE\n{join}"), 2),
+        (join.replace("kubeadm join", "kubeadm --v=5 join"), 0),
+        (join.replace("kubeadm join", "kubeadm -v 5 join"), 0),
+        (join.replace("kubeadm join", "sudo -E timeout 300 kubeadm join"), 0),
+        (format!("eval '{join}'"), 0),
+        (format!("bash -x -c \"{join}\""), 0),
+        (format!("bash -o pipefail -c \"{join}\""), 0),
+        (format!("sh <<'E'\n{join}\nE"), 0),
+        (format!("cat > /j.sh <<'E'\n#!/bin/sh\n{join}\nE\nsh /j.sh"), 1),
+        (format!("F=/run/kubeadm/c.yaml\n{}", join.replace("/run/kubeadm/c.yaml", "$F")), 0),
+        (format!("kubeadm config images pull; kubeadm token create --print-join-command; {join}"), 2),
+        (format!("f() {{\n  echo hi\n}}\nf; {join}"), 3),
         (format!("kubeadm reset -f; {join}"), 1),
     ] {
         let found = found(&line).unwrap_or_else(|failure| panic!("{line}: {failure}"));
@@ -40,7 +95,7 @@ fn words_are_as_good_as_a_line() {
         words(&["sh", "-c", "kubeadm join a:6443 --token canary.canarycanarycana"]),
         words(&[]),
     ];
-    let found = read(&commands).unwrap();
+    let found = found_of(&commands, &[]).unwrap();
     let join = found.join.unwrap();
     assert_eq!(
         (join.endpoints, join.token.unwrap().reveal(), found.others),
@@ -59,6 +114,15 @@ fn what_is_unclear_about_kubeadm_is_refused() {
         ("kubeadm join --config '/canary", "no end"),
         ("kubeadm join a:1; kubeadm join b:1", "twice"),
         ("kubeadm join \u{e0f1}0\u{e0f1}:1", "template expression"),
+        ("kubeadm\u{a0}join canary", "not understood"),
+        ("retry 5 kubeadm join canary", "not understood"),
+        ("sudo -Z canary kubeadm join canary", "not understood"),
+        ("ssh canary 'kubeadm init'", "not understood"),
+        ("ssh canary <<E\nkubeadm join\nE", "not understood"),
+        ("env -S 'kubeadm join canary'", "not understood"),
+        ("timeout 300 kubeadm init", "joins workers"),
+        ("kubeadm --v=5 init", "joins workers"),
+        ("echo 'kubeadm join' | xargs kubeadm join", "not understood"),
     ] {
         let failure = found(line).unwrap_err();
         let shown = format!("{failure:?}").to_lowercase();
@@ -78,4 +142,111 @@ fn only_cluster_apis_own_file_is_a_sentinel() {
     ] {
         assert_eq!(found(&line).unwrap().sentinel.as_deref(), expected, "{line}");
     }
+}
+
+#[test]
+fn simple_changes_of_the_config_are_made_and_others_refused() {
+    let files = [(CONFIG, "name: n1\n"), ("/t", "x: @@HOSTNAME@@\n"), ("/e", "a: ${COREOS_EC2_HOSTNAME}\n")];
+    for (change, expected) in [
+        ("sed -i s/n1/n2/ CONFIG", Ok("name: n2\n")),
+        ("sed -i.bak -e 's|n1|n2|g' CONFIG", Ok("name: n2\n")),
+        ("sed -i \"s/n1/$(hostname)/g\" CONFIG", Ok("name: n7\n")),
+        ("sed -i \"s/n1/${HOSTNAME}/\" CONFIG", Ok("name: n7\n")),
+        ("X=$(hostname)-a; sed -i \"s/n1/$X/\" CONFIG", Ok("name: n7-a\n")),
+        ("echo 'a: b' >> CONFIG", Ok("name: n1\na: b\n")),
+        ("echo 'a: b' | tee -a CONFIG", Ok("name: n1\na: b\n")),
+        ("printf 'a: %s\\n' b >> CONFIG", Ok("name: n1\na: b\n")),
+        ("cat >> CONFIG <<EOF\na: $(hostname)\nEOF", Ok("name: n1\na: n7\n")),
+        ("cat /t | sed s/@@HOSTNAME@@/q/ > CONFIG", Ok("x: q\n")),
+        ("sed s/@@HOSTNAME@@/q/ /t > CONFIG", Ok("x: q\n")),
+        ("sed s/n1/n3/ CONFIG > /tmp/c && mv /tmp/c CONFIG", Ok("name: n3\n")),
+        ("cp -f /t CONFIG", Ok("x: @@HOSTNAME@@\n")),
+        ("envsubst < /e > CONFIG", Ok("a: ip-10.a.b\n")),
+        ("export COREOS_EC2_HOSTNAME=${COREOS_EC2_HOSTNAME%.*}; envsubst < /e > CONFIG", Ok("a: ip-10.a\n")),
+        ("envsubst < /t > /u", Ok("name: n1\n")),
+        ("envsubst < /e > /u; cp /e CONFIG", Ok("a: ip-10.a.b\n")),
+        ("echo 'a: ${COREOS_UNKNOWN}' > CONFIG", Err("the variable COREOS_UNKNOWN")),
+        ("chmod 600 CONFIG; grep -q n1 CONFIG; cat CONFIG; test -f CONFIG", Ok("name: n1\n")),
+        ("yq '.name' CONFIG", Ok("name: n1\n")),
+        (
+            "export COREOS_EC2_HOSTNAME=$(canary); envsubst < /e > CONFIG",
+            Err("sets the variable COREOS_EC2_HOSTNAME"),
+        ),
+        ("sed -i \"s/n1/$(canary)/\" CONFIG", Err("sed changes the file")),
+        ("sed -i 's/n[0-9]/n2/' CONFIG", Err("sed changes the file")),
+        ("sed -i 1d CONFIG", Err("sed changes the file")),
+        ("yq -i '.name = \"canary\"' CONFIG", Err("yq changes the file")),
+        ("echo $CANARY >> CONFIG", Err("echo changes the file")),
+        ("canary > CONFIG", Err("a command changes the file")),
+        ("/canary/hook CONFIG", Err("a command changes the file")),
+        ("python3 -c \"open('CONFIG')\"", Err("python3 changes the file")),
+        ("canary | tee CONFIG", Err("tee changes the file")),
+        ("mv /canary CONFIG", Err("mv changes the file")),
+        ("if canary; then sed -i s/n1/n2/ CONFIG; fi", Err("sed changes the file")),
+        ("test -f /canary && sed -i s/n1/n2/ CONFIG", Err("sed changes the file")),
+        ("mkdir /x || echo a >> CONFIG", Err("echo changes the file")),
+    ] {
+        let line =
+            format!("{change}\nkubeadm join --config CONFIG\nyq -i x CONFIG").replace("CONFIG", CONFIG);
+        match (found_with(&line, &files), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found.config.as_deref(), Some(expected), "{change}"),
+            (Err(failure), Err(expected)) => {
+                assert!(failure.message.contains(expected), "{change}: {failure}");
+                assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
+            }
+            (found, _) => panic!("{change}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn host_names_are_appended_to_the_machines_table() {
+    let join = "kubeadm join a:1 --token x";
+    let line = format!("echo '10.0.0.9 api.example' >> /etc/hosts\necho b | tee -a /etc/hosts\n{join}");
+    let all = found(&line).unwrap();
+    assert_eq!(all.files, [("/etc/hosts".to_owned(), "10.0.0.9 api.example\nb\n".to_owned(), true)]);
+    assert_eq!(all.others, 0);
+    for line in [
+        "if [ -f /x ]; then echo a >> /etc/hosts; fi",
+        "test -f /x && echo a >> /etc/hosts",
+        "echo a > /etc/hosts",
+        "echo $(date) >> /etc/hosts",
+        "echo a >> /etc/other",
+    ] {
+        let found = found(&format!("{line}\n{join}")).unwrap();
+        assert!(found.files.is_empty() && found.others > 0, "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn scripts_of_the_user_data_are_evaluated_and_not_written() {
+    let script = format!("#!/bin/bash\nset -e\nswapoff -a\nkubeadm join --config {CONFIG}\n");
+    let retry = format!(
+        "#!/bin/bash\nretry() {{\n  \"$@\" --config={CONFIG} -v 5\n}}\nretry kubeadm join phase preflight\n"
+    );
+    for (path, script, line) in [
+        ("/opt/join.sh", &script, "/opt/join.sh"),
+        ("/opt/join.sh", &script, "bash -x /opt/join.sh arg"),
+        ("/opt/join.sh", &script, "sudo -E sh /opt/join.sh"),
+        ("/opt/join.sh", &script, "chmod +x /opt/join.sh; . /opt/join.sh"),
+        ("/opt/join.sh", &script, "bash -c /opt/join.sh"),
+        (paths::CLUSTER_API_RETRY, &retry, paths::CLUSTER_API_RETRY),
+    ] {
+        let found = found_with(line, &[(path, script), (CONFIG, "c"), ("/other.sh", "#!/bin/sh")]).unwrap();
+        assert_eq!(found.config.as_deref(), Some("c"), "{line}");
+        let left: Vec<&str> = found.files.iter().map(|(path, ..)| path.as_str()).collect();
+        assert_eq!(left, [CONFIG, "/other.sh"], "{line}");
+    }
+    let endless = found_with("/a", &[("/a", "#!/bin/sh\n/b"), ("/b", "#!/bin/sh\n/a\n")]).unwrap();
+    assert!(endless.join.is_none());
+}
+
+/// 40,000 files, and as many words in one command.
+#[test]
+fn evaluation_takes_time_in_proportion_to_the_text() {
+    let names: Vec<String> = (0..40_000).map(|number| format!("/f{number}")).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "#!x")).collect();
+    let begin = std::time::Instant::now();
+    found_with(&format!("hook {}", names.join(" ")), &files).unwrap();
+    assert!(begin.elapsed() < std::time::Duration::from_secs(10), "{:?}", begin.elapsed());
 }

@@ -1,12 +1,14 @@
 //! A cloud-config or an Ignition config with a node config inside: finds the file with the node config, and
 //! adds the settings from commands.
 
-use super::bounds::{Budget, Bytes, append, wrong};
-use super::commands::{self, Command, ParsedCommands};
+use super::bounds::{Budget, wrong};
+use super::commands::{self, Command, Evaluated};
 use super::elsewhere::Elsewhere;
 use super::files::{ExtraFile, settle};
 use super::host_name;
 use super::kind::{Kind, kind};
+use super::variables::Variables;
+use super::workspace::{Workspace, document};
 use crate::config::flags::JoinFlags;
 use crate::document::Document;
 use crate::error::{Failure, Result};
@@ -14,9 +16,6 @@ use crate::paths;
 
 /// The agent's own path for a node config.
 const OURS: &[&str] = &[paths::CONFIG, paths::RUNTIME_CONFIG];
-
-/// The prefixes of variables that may have a value and whose names may be shown: Afterburn's.
-const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 
 /// The contents of a document before the agent knows whether it embeds a node config.
 #[derive(Default)]
@@ -33,6 +32,18 @@ pub struct HostConfig {
     pub elsewhere: Vec<Elsewhere>,
     /// Ignored parts.
     pub notices: Vec<String>,
+    /// The first mistake in it. It matters only if it embeds a node config, or if it names a join.
+    pub(crate) problem: Option<Failure>,
+    /// Why it may have been meant to join, although nothing in it does.
+    pub(crate) unclear: Option<Failure>,
+    /// Whether its text has words of a join.
+    pub(crate) may_join: bool,
+}
+
+/// Whether a text that cannot be read has words of a join.
+pub(super) fn may_join(bytes: &[u8]) -> bool {
+    let words = ["kubeadm", "JoinConfiguration", "firstboot"].map(str::as_bytes);
+    words.iter().any(|word| bytes.windows(word.len()).any(|window| window == *word))
 }
 
 /// A node config, with everything else that the agent uses.
@@ -58,6 +69,11 @@ pub(super) fn count(number: usize, one: &str, several: &str, not: &str) -> Optio
 }
 
 impl HostConfig {
+    /// The value, or nothing if it is a mistake, which is noted.
+    pub(super) fn noted<T>(&mut self, read: Result<T>) -> Option<T> {
+        read.map_err(|failure| self.problem.get_or_insert(failure)).ok()
+    }
+
     /// Sets the host name in `field`.
     pub(super) fn name_host(&mut self, field: &str, name: &str) {
         match host_name::checked(field, name) {
@@ -73,60 +89,87 @@ impl HostConfig {
         lookup: &dyn Fn(&str) -> Option<String>,
         budget: &Budget,
     ) -> Result<Option<EmbeddedConfig>> {
-        let found = commands::read(&self.commands)?;
         let mut files = settle(std::mem::take(&mut self.files))?;
         // Cluster API writes this file only to create its folder.
-        files.retain(|file| file.path != paths::CLUSTER_API_PLACEHOLDER);
-        let document = match position(&files, &found)? {
-            Some(position) => Some(files.remove(position).content),
-            None if found.join.is_some() => None,
-            None => return Ok(None),
+        files.take(paths::CLUSTER_API_PLACEHOLDER);
+        let variables = Variables::new(lookup, self.hostname.clone());
+        let found = commands::evaluate(&self.commands, files, variables, budget)?;
+        let Evaluated { join, config, sentinel, others, mut workspace } = found;
+        let document = match &join {
+            Some(join) => of_join(join, config, &mut workspace)?,
+            None => match only_config(&workspace)? {
+                Some(path) => {
+                    let document = workspace.read(&path)?.map(document).transpose()?;
+                    workspace.take(&path);
+                    document
+                }
+                None => return self.nothing(workspace),
+            },
         };
-        let document = match document {
-            Some(document) if found.fills_in => Some(fill_in(&document, lookup, budget)?),
-            document => document,
-        };
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
         self.notices.extend(count(
-            found.others,
+            others,
             "command is",
             "commands are",
             "not executed: this agent runs no scripts",
         ));
-        Ok(Some(EmbeddedConfig { document, flags: found.join, files, sentinel: found.sentinel }))
+        Ok(Some(EmbeddedConfig { document, flags: join, files: workspace.finish()?, sentinel }))
+    }
+
+    /// Notes whether a file without a place in the join names one.
+    fn nothing(&mut self, workspace: Workspace) -> Result<Option<EmbeddedConfig>> {
+        let names_a_join =
+            |file: &ExtraFile| std::str::from_utf8(file.content.bytes()).is_ok_and(commands::mentions_a_join);
+        if workspace.files().any(names_a_join) {
+            self.unclear.get_or_insert_with(|| {
+                wrong("a file names kubeadm join or init, and no command that is understood starts it").help(
+                    "run kubeadm join in runcmd, or write the node config to /etc/firstboot/config.yaml",
+                )
+            });
+        }
+        self.files = workspace.finish()?;
+        Ok(None)
     }
 }
 
-/// The file that the join reads, else the agent's own file, else the only file that is a node config.
-fn position(files: &[ExtraFile], found: &ParsedCommands) -> Result<Option<usize>> {
-    if let Some(join) = &found.join {
-        let Some(path) = &join.config else {
-            let is_whole = !join.endpoints.is_empty() || join.discovery_file.is_some();
-            return if is_whole {
-                Ok(None)
-            } else {
-                Err(wrong("the command kubeadm join names neither a config nor an API server"))
-            };
+/// The document that the join reads.
+fn of_join(
+    join: &JoinFlags,
+    config: Option<Document>,
+    workspace: &mut Workspace,
+) -> Result<Option<Document>> {
+    let Some(path) = &join.config else {
+        let is_whole = !join.endpoints.is_empty() || join.discovery_file.is_some();
+        return if is_whole {
+            Ok(None)
+        } else {
+            Err(wrong("the command kubeadm join names neither a config nor an API server"))
         };
-        let position = files.iter().position(|file| path.as_os_str() == file.path.as_str());
-        return position.map(Some).ok_or_else(|| {
-            wrong("kubeadm join reads a config that this user-data does not write")
-                .help("write the file that --config names, in the same user-data")
-        });
+    };
+    workspace.take(path.to_str().unwrap_or_default());
+    config.map(Some).ok_or_else(|| {
+        wrong("kubeadm join reads a config that this user-data does not write")
+            .help("write the file that --config names, in the same user-data")
+    })
+}
+
+/// The path of the agent's own file, else of the only file that is a node config.
+fn only_config(workspace: &Workspace) -> Result<Option<String>> {
+    if let Some(path) = OURS.iter().find(|path| workspace.has(path)) {
+        return Ok(Some((*path).to_owned()));
     }
-    if let Some(position) = files.iter().position(|file| OURS.contains(&file.path.as_str())) {
-        return Ok(Some(position));
-    }
-    let is_config = |file: &ExtraFile| {
+    let is_config = |file: &&ExtraFile| {
         kind(file.content.bytes()) == Kind::NodeConfig && names_a_join(file.content.bytes())
     };
-    let mut candidates =
-        files.iter().enumerate().filter(|(_, file)| is_config(file)).map(|(position, _)| position);
+    let mut candidates = workspace.files().filter(is_config);
     match (candidates.next(), candidates.next()) {
         (Some(_), Some(_)) => Err(wrong(
             "several files are node configs, and no command says which one counts",
         )
         .help("run kubeadm join --config FILE in runcmd, or write the file to /etc/firstboot/config.yaml")),
-        (first, _) => Ok(first),
+        (first, _) => Ok(first.map(|file| file.path.clone())),
     }
 }
 
@@ -135,60 +178,6 @@ fn names_a_join(bytes: &[u8]) -> bool {
 }
 
 const JOIN: &[u8] = b"JoinConfiguration";
-
-/// Does the same as `envsubst`: replaces `$NAME` and `${NAME}` by values. A name without a value is an error
-/// here. Text after another `$` may be part of a password and is not shown.
-fn fill_in(
-    document: &Document,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    budget: &Budget,
-) -> Result<Document> {
-    let mut filled = Bytes::default();
-    let mut rest = document.bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
-        let (before, behind) = rest.split_at(at);
-        append(&mut filled, before);
-        let Some((name, behind)) = variable(behind) else {
-            append(&mut filled, b"$");
-            rest = behind.get(1..).unwrap_or_default();
-            continue;
-        };
-        let is_plain = |value: &String| {
-            value.chars().all(|character| !character.is_control() && !"\"'\\{}#".contains(character))
-        };
-        let value = lookup(name).filter(is_plain).ok_or_else(|| {
-            let shown = if SHOWN.iter().any(|prefix| name.starts_with(prefix)) {
-                format!("the variable {name}")
-            } else {
-                "a variable".to_owned()
-            };
-            wrong(format!(
-                "a command fills in {shown} of the node config, and it has no plain value on this machine"
-            ))
-            .help("firstboot explain shows the facts that are known here")
-        })?;
-        budget.take(value.len())?;
-        append(&mut filled, value.as_bytes());
-        rest = behind;
-    }
-    append(&mut filled, rest);
-    super::files::content(filled)
-}
-
-/// The name of the variable at the start of `text`, which begins with `$`, and the rest of the text.
-fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
-    let text = text.strip_prefix(b"$")?;
-    let (inner, end) = text.strip_prefix(b"{").map_or((text, &b""[..]), |inner| (inner, &b"}"[..]));
-    let length = inner
-        .iter()
-        .take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_')
-        .count();
-    let (name, behind) = inner.split_at_checked(length)?;
-    let name = std::str::from_utf8(name)
-        .ok()
-        .filter(|name| !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit()))?;
-    Some((name, behind.strip_prefix(end)?))
-}
 
 #[cfg(test)]
 #[path = "embedded_tests.rs"]

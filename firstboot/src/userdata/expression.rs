@@ -25,6 +25,101 @@ const VALUE: usize = 16 * 1024;
 const KNOWN: &str = "known are names such as ds.meta_data.local_hostname, [\"key\"], [0], the calls .split(\".\"), \
     .lower(), .upper(), .strip(), .replace(\"a\", \"b\"), and the filters default, lower, upper, trim, replace, first, last";
 
+/// Words of jinja, of Python's texts and of Ansible that stand in templates and are not supported everywhere.
+const WORDS: &[&str] = &[
+    "abs",
+    "and",
+    "attr",
+    "b64decode",
+    "b64encode",
+    "batch",
+    "bool",
+    "capitalize",
+    "center",
+    "count",
+    "d",
+    "default",
+    "dict",
+    "dictsort",
+    "else",
+    "endswith",
+    "escape",
+    "filesizeformat",
+    "find",
+    "first",
+    "float",
+    "forceescape",
+    "format",
+    "from_json",
+    "get",
+    "groupby",
+    "hash",
+    "if",
+    "in",
+    "indent",
+    "int",
+    "is",
+    "items",
+    "join",
+    "keys",
+    "last",
+    "length",
+    "list",
+    "loop",
+    "lower",
+    "lstrip",
+    "map",
+    "max",
+    "min",
+    "namespace",
+    "not",
+    "or",
+    "partition",
+    "pprint",
+    "quote",
+    "random",
+    "range",
+    "regex_replace",
+    "regex_search",
+    "reject",
+    "rejectattr",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "reverse",
+    "round",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "splitlines",
+    "startswith",
+    "string",
+    "strip",
+    "striptags",
+    "sum",
+    "ternary",
+    "title",
+    "to_json",
+    "tojson",
+    "trim",
+    "truncate",
+    "unique",
+    "upper",
+    "urlencode",
+    "values",
+    "wordcount",
+    "xmlattr",
+    "zfill",
+];
+/// Positions above this are not shown.
+const POSITION: i64 = 9999;
+
 /// Looks up a name such as `ds` and the steps behind it.
 pub type Names<'a> = dyn Fn(&str, &[Step]) -> Result<Found> + 'a;
 
@@ -85,7 +180,7 @@ enum Token {
 impl Token {
     fn shown(&self) -> String {
         match self {
-            Self::Name(name) => format!("the word {}", cleaned(name)),
+            Self::Name(name) => named("the word", name),
             Self::Text(_) => "a text".to_owned(),
             Self::Number(_) => "a number".to_owned(),
             Self::Sign(sign) => format!("the sign {sign}"),
@@ -97,7 +192,13 @@ fn refused(what: &str) -> Failure {
     wrong(format!("a template expression has {what} in a place where it is not supported")).help(KNOWN)
 }
 
-/// Names are shown, but not if they look like a token.
+/// Words are shown if they are of the language, because any other may be a part of a token.
+fn named(what: &str, word: &str) -> String {
+    let word = if WORDS.contains(&word) { word } else { "(hidden)" };
+    format!("{what} {word}")
+}
+
+/// Names of variables are shown, but not if they look like a token.
 fn cleaned(name: &str) -> String {
     let mut redactor = Redactor::default();
     redactor.scan(name);
@@ -248,7 +349,7 @@ impl Parser<'_> {
                     found((self.names)(&name, &steps)?, &name, &steps)
                 }
             },
-            Some(Token::Name(name)) => Err(refused(&format!("a call of {}", cleaned(&name)))),
+            Some(Token::Name(name)) => Err(refused(&named("a call of", &name))),
             Some(token) => Err(refused(&token.shown())),
             None => Err(refused("nothing")),
         }
@@ -320,7 +421,7 @@ impl Arguments {
         let texts: Option<Vec<&str>> =
             self.values.iter().map(|value| value.as_ref().ok()?.as_str()).collect();
         let texts = texts.and_then(|texts| <[&str; COUNT]>::try_from(texts).ok());
-        texts.ok_or_else(|| refused(&format!("{} with other arguments", cleaned(name))))
+        texts.ok_or_else(|| refused(&format!("{name} with other arguments")))
     }
 }
 
@@ -340,7 +441,8 @@ fn missing(root: &str, steps: &[Step], known: &[String]) -> Failure {
     for step in steps {
         let _ = match step {
             Step::Attribute(key) | Step::Item(key) => write!(name, ".{key}"),
-            Step::Index(index) => write!(name, "[{index}]"),
+            Step::Index(index) if index.abs() <= POSITION => write!(name, "[{index}]"),
+            Step::Index(_) => write!(name, "[…]"),
         };
     }
     let last = match steps.last() {
@@ -358,7 +460,7 @@ fn missing(root: &str, steps: &[Step], known: &[String]) -> Failure {
 
 fn call(name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
     let Value::String(text) = &value else {
-        return Err(refused(&format!("a call of {} on something that is no text", cleaned(name))));
+        return Err(refused(&format!("{} on something that is no text", named("a call of", name))));
     };
     match name {
         "split" => split(text, &arguments.values),
@@ -371,7 +473,7 @@ fn call(name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
             }))
         }
         "replace" => replaced(text, arguments.texts(name)?),
-        _ => Err(refused(&format!("a call of {}", cleaned(name)))),
+        _ => Err(refused(&named("a call of", name))),
     }
 }
 
@@ -411,7 +513,7 @@ fn filter(name: &str, outcome: Outcome, arguments: &Arguments) -> Result<Outcome
         "lower" | "upper" => Ok(Ok(call(name, Value::String(as_text(value)?), arguments)?)),
         "trim" if is_bare => Ok(Ok(call("strip", Value::String(as_text(value)?), arguments)?)),
         "replace" => Ok(Ok(replaced(&as_text(value)?, arguments.texts(name)?)?)),
-        _ => Err(refused(&format!("the filter {}", cleaned(name)))),
+        _ => Err(refused(&named("the filter", name))),
     }
 }
 

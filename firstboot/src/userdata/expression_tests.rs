@@ -52,6 +52,8 @@ fn everything_else_is_refused_by_name() {
     for (expression, expected) in [
         ("host | b64encode", "the filter b64encode"),
         ("host.title()", "a call of title"),
+        ("host | canary", "the filter (hidden)"),
+        ("canary()", "a call of (hidden)"),
         ("range(3)", "a call of range"),
         ("host ~ 'x'", "the sign ~"),
         ("number + 1", "the sign +"),

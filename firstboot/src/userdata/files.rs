@@ -1,5 +1,6 @@
 //! Extra files: the files in user data besides the node config.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use super::bounds::{Bytes, append, wrong};
@@ -81,22 +82,53 @@ pub(super) fn content(bytes: Bytes) -> Result<Document> {
     Document::new(bytes).ok_or_else(|| wrong(format!("a file is longer than {LIMIT} bytes")))
 }
 
-/// Keeps one file for each path. A later file replaces an earlier one, or is appended to it.
-pub(super) fn settle(files: Vec<ExtraFile>) -> Result<Vec<ExtraFile>> {
-    let mut settled: Vec<ExtraFile> = Vec::new();
-    for mut file in files {
-        let before = settled
-            .iter()
-            .position(|before| before.path == file.path)
-            .map(|position| settled.remove(position));
+/// Files by their paths, in the order in which they are written. A later file replaces an earlier one, or is
+/// appended to it.
+#[derive(Default)]
+pub struct Files {
+    files: Vec<Option<ExtraFile>>,
+    positions: HashMap<String, usize>,
+}
+
+impl Files {
+    /// The file with this path.
+    pub fn get(&self, path: &str) -> Option<&ExtraFile> {
+        self.files.get(*self.positions.get(path)?)?.as_ref()
+    }
+
+    /// Takes the file with this path.
+    pub fn take(&mut self, path: &str) -> Option<ExtraFile> {
+        self.files.get_mut(self.positions.remove(path)?)?.take()
+    }
+
+    /// Adds a file.
+    pub fn put(&mut self, mut file: ExtraFile) -> Result<()> {
+        let before = self.take(&file.path);
         if let Some(before) = before.filter(|_| file.appends) {
-            let mut both = Bytes::default();
-            append(&mut both, before.content.bytes());
+            let mut both = before.content.into_bytes();
             append(&mut both, file.content.bytes());
             file = ExtraFile { appends: before.appends, content: content(both)?, ..file };
         }
-        settled.push(file);
+        self.positions.insert(file.path.clone(), self.files.len());
+        self.files.push(Some(file));
+        Ok(())
     }
+
+    /// The files in order.
+    pub fn iter(&self) -> impl Iterator<Item = &ExtraFile> {
+        self.files.iter().flatten()
+    }
+
+    /// The files in order.
+    pub fn into_vec(self) -> Vec<ExtraFile> {
+        self.files.into_iter().flatten().collect()
+    }
+}
+
+/// Keeps one file for each path.
+pub(super) fn settle(files: Vec<ExtraFile>) -> Result<Files> {
+    let mut settled = Files::default();
+    files.into_iter().try_for_each(|file| settled.put(file))?;
     Ok(settled)
 }
 
@@ -140,7 +172,8 @@ mod tests {
         ];
         let settled =
             settle(files.iter().map(|(path, text, appends)| file(path, text, *appends).unwrap()).collect())
-                .unwrap();
+                .unwrap()
+                .into_vec();
         let shown: Vec<_> = settled
             .iter()
             .map(|file| (file.path.as_str(), file.content.bytes(), file.appends))

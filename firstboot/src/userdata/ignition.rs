@@ -209,35 +209,30 @@ fn owner(file: &Fields, kind: &str) -> Result<String> {
         .unwrap_or_else(root))
 }
 
-/// The commands of enabled units. If a command is a script among the files, the script is evaluated and not
-/// written.
+/// The commands of enabled units.
 fn units(host_config: &mut HostConfig, systemd: &Fields) -> Result<()> {
     for unit in systemd.maps("units")? {
         if !unit.flag("enabled")? && !unit.flag("enable")? {
             continue;
         }
-        let contents = unit.text("contents")?.unwrap_or_default();
-        let starts = contents
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("ExecStart").filter(|rest| rest.contains('=')));
-        for command in starts
-            .filter_map(|line| line.split_once('='))
-            .map(|(_, command)| command.trim().trim_start_matches(['-', '@', '+', '!', ':']))
-        {
-            let script = host_config.files.iter().position(|file| {
-                file.content.bytes().starts_with(b"#!")
-                    && command.split_whitespace().any(|word| word == file.path)
-            });
-            let shell = match script.map(|position| host_config.files.remove(position)) {
-                Some(script) => {
-                    text(script.content.bytes()).map_err(|failure| failure.doing("a script"))?.to_owned()
-                }
-                None => command.to_owned(),
-            };
-            host_config.commands.push(Command::Shell(Zeroizing::new(shell)));
+        let drop_ins = unit.maps("dropins")?;
+        for section in std::iter::once(&unit).chain(&drop_ins) {
+            let contents = section.text("contents")?.unwrap_or_default();
+            host_config
+                .commands
+                .extend(starts(contents).map(|command| Command::Shell(Zeroizing::new(command.to_owned()))));
         }
     }
     Ok(())
+}
+
+/// The commands of `ExecStart`, `ExecStartPre` and `ExecStartPost`.
+fn starts(unit: &str) -> impl Iterator<Item = &str> {
+    unit.lines().filter_map(|line| {
+        let (name, command) = line.trim().split_once('=')?;
+        name.starts_with("ExecStart")
+            .then(|| command.trim().trim_start_matches(['-', '@', '+', '!', ':']))
+    })
 }
 
 fn not_used(host_config: &mut HostConfig, fields: &Fields) -> Result<()> {

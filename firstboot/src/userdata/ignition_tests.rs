@@ -112,16 +112,13 @@ fn configs_within_configs_are_read_first() {
 }
 
 #[test]
-fn scripts_of_units_are_commands_and_not_files() {
+fn enabled_units_start_commands() {
     let value = json!({
         "ignition": {"version": "2.2.0"},
-        "storage": {"files": [
-            {"path": "/etc/a.sh", "contents": {"source": "data:,%23!/bin/sh%0Akubeadm%20join"}},
-            {"path": "/etc/b.sh", "contents": {"source": "data:,%23!/bin/sh%0Ab"}},
-        ]},
         "systemd": {"units": [
             {"name": "a.service", "enabled": true, "contents": "[Service]\nExecStartPre=-/bin/true\nExecStart=/bin/bash /etc/a.sh\n"},
             {"name": "b.service", "contents": "[Service]\nExecStart=/etc/b.sh\n"},
+            {"name": "c.service", "enabled": true, "dropins": [{"name": "x", "contents": "[Service]\nExecStart = /etc/c.sh"}]},
         ]},
     });
     let host_config = read_value(&value).unwrap();
@@ -129,8 +126,7 @@ fn scripts_of_units_are_commands_and_not_files() {
         Command::Shell(text) => text.as_str(),
         Command::Words(_) => "words",
     });
-    assert_eq!(shells.collect::<Vec<_>>(), ["/bin/true", "#!/bin/sh\nkubeadm join"]);
-    assert_eq!(host_config.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["/etc/b.sh"]);
+    assert_eq!(shells.collect::<Vec<_>>(), ["/bin/true", "/bin/bash /etc/a.sh", "/etc/c.sh"]);
 }
 
 #[test]

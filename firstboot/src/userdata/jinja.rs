@@ -44,6 +44,24 @@ pub fn render(template: &str, names: &Names, budget: &Budget) -> Result<Rendered
     Ok(Rendered { text: renderer.text, missing: renderer.missing })
 }
 
+impl Rendered {
+    /// Lets the numbers of marks begin at `first`, because a template before this one has lower ones.
+    pub fn number_from(&mut self, first: usize) {
+        let mut text = Bytes::default();
+        let Ok(rendered) = std::str::from_utf8(&self.text).map(|text| text.split(MARK)) else { return };
+        for (position, piece) in rendered.enumerate() {
+            if position > 0 {
+                append(&mut text, MARK.to_string().as_bytes());
+            }
+            match piece.parse::<usize>() {
+                Ok(number) if position % 2 == 1 => append(&mut text, (number + first).to_string().as_bytes()),
+                _ => append(&mut text, piece.as_bytes()),
+            }
+        }
+        self.text = text;
+    }
+}
+
 /// Fails if `text` contains the mark of an expression without a value.
 pub fn check(text: &[u8], missing: &[Failure]) -> Result<()> {
     if missing.is_empty() {

@@ -46,8 +46,11 @@ fn an_expression_without_a_value_fails_who_uses_it() {
     for (expression, expected) in [
         ("v1.unknown", "line 4: the template variable v1.unknown has no value"),
         ("canary.canarycanarycana", "line 4: the template variable (hidden) has no value"),
-        ("local_hostname | canary", "the filter canary"),
-        ("local()", "a call of local"),
+        ("canary.0123456789012345", "line 4: the template variable canary[…] has no value"),
+        ("canary.0canarycanarycan", "the template variable canary[0] has no value"),
+        ("local_hostname | b64encode", "the filter b64encode"),
+        ("local_hostname | canarycanarycana", "the filter (hidden)"),
+        ("canarycanarycana()", "a call of (hidden)"),
         ("v1.line", "would change the document"),
         ("v1.quote", "would change the document"),
         ("v1.map", "would change the document"),

@@ -23,6 +23,10 @@ pub enum Kind {
     NodeConfig,
     /// cloud-init's `#cloud-config`.
     CloudConfig,
+    /// `#cloud-config-jsonp`: a JSON patch for the cloud-configs before it.
+    CloudConfigPatch,
+    /// `#cloud-config-archive`: a list of parts.
+    CloudConfigArchive,
     /// `## template: jinja`
     Template,
     /// `#include`: URLs of user data.
@@ -53,6 +57,8 @@ impl Kind {
         match self {
             Self::NodeConfig => "a node config",
             Self::CloudConfig => "a cloud-config",
+            Self::CloudConfigPatch => "a patch for a cloud-config",
+            Self::CloudConfigArchive => "an archive of cloud-configs",
             Self::Template => "a template",
             Self::Include => "an #include",
             Self::Boothook => "a boothook",
@@ -87,6 +93,8 @@ fn within(bytes: &[u8], layers: usize) -> Kind {
     match text {
         _ if starts("#!") => Kind::Script,
         _ if is_template(text) => Kind::Template,
+        _ if starts("#cloud-config-archive") => Kind::CloudConfigArchive,
+        _ if starts("#cloud-config-jsonp") => Kind::CloudConfigPatch,
         _ if starts("#cloud-config") && text.get(13).is_none_or(|byte| *byte != b'-') => Kind::CloudConfig,
         _ if starts("#include") => Kind::Include,
         _ if starts("#cloud-boothook") => Kind::Boothook,
@@ -146,9 +154,34 @@ fn is_ignition(text: &[u8]) -> bool {
     serde_json::from_slice::<Probe>(text).is_ok_and(|probe| probe.ignition.is_some())
 }
 
+/// Whether a document of the first level has a group of node configs. Text within a cloud-config is not of
+/// the first level.
 fn is_node_config(text: &[u8]) -> bool {
     let has = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
-    has(b"apiVersion") && GROUPS.iter().any(|group| has(group.as_bytes()))
+    let is_near = GROUPS.iter().any(|group| has(group.as_bytes()));
+    is_near && has(b"apiVersion") && (text.starts_with(b"{") || has_first_level_version(text))
+}
+
+fn has_first_level_version(text: &[u8]) -> bool {
+    let is_content = |line: &&[u8]| {
+        let line = line.trim_ascii();
+        !line.is_empty() && !line.starts_with(b"#") && !line.starts_with(b"---") && !line.starts_with(b"%")
+    };
+    let lines = || text.split(|byte| *byte == b'\n').filter(is_content);
+    let indentation = |line: &[u8]| line.len() - line.trim_ascii_start().len();
+    // The blanks before the whole text are cut off already.
+    let level = lines()
+        .nth(1)
+        .map_or(0, indentation)
+        .min(lines().skip(1).map(indentation).min().unwrap_or(0));
+    lines().enumerate().any(|(position, line)| {
+        let is_first_level = position == 0 || indentation(line) == level;
+        let key = line.trim_ascii_start();
+        is_first_level
+            && [&b"apiVersion"[..], b"\"apiVersion\"", b"'apiVersion'"]
+                .iter()
+                .any(|name| key.starts_with(name))
+    })
 }
 
 fn is_base64(text: &[u8], layers: usize) -> bool {
@@ -174,7 +207,10 @@ mod tests {
             (b"kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1", Kind::NodeConfig),
             (b"#cloud-config\nwrite_files:\n- content: apiVersion kubeadm.k8s.io/\n", Kind::CloudConfig),
             (b"\xef\xbb\xbf\r\n#Cloud-Config", Kind::CloudConfig),
-            (b"#cloud-config-archive\n- a", Kind::OtherCloudInit),
+            (b"#cloud-config-archive\n- a", Kind::CloudConfigArchive),
+            (b"#cloud-config-jsonp\n[]", Kind::CloudConfigPatch),
+            (b"write_files:\n- content: |\n    apiVersion: kubeadm.k8s.io/v1beta4\n", Kind::Unknown),
+            (b"  kind: x\n  apiVersion: kubeadm.k8s.io/v1beta4\n", Kind::NodeConfig),
             (b"#cloud-boothook\n", Kind::Boothook),
             (b"#include\nhttps://a/kubeadm.k8s.io/apiVersion", Kind::Include),
             (b"## template: jinja\n#cloud-config\n", Kind::Template),

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::bounds::{Budget, Bytes, append, hex_byte, wrong};
 use super::kind::is_header_name;
 use super::unpack;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 
 /// The most parts of one message.
 const PARTS: usize = 64;
@@ -19,6 +19,10 @@ const BOUNDARY: usize = 70;
 pub struct Part {
     /// `text/cloud-config`, in lower case.
     pub media_type: String,
+    /// cloud-init's header that says how a cloud-config is merged.
+    pub merge_type: Option<String>,
+    /// Why the content cannot be read.
+    pub problem: Option<Failure>,
     boundary: Option<String>,
     /// The content after its transfer encoding is undone, with the line break before the next boundary.
     whole: Bytes,
@@ -27,6 +31,18 @@ pub struct Part {
 }
 
 impl Part {
+    /// A part of no message.
+    pub fn new(media_type: &str, content: &[u8], merge_type: Option<&str>) -> Self {
+        Self {
+            media_type: media_type.to_ascii_lowercase(),
+            merge_type: merge_type.map(str::to_owned),
+            problem: None,
+            boundary: None,
+            whole: Zeroizing::new(content.to_vec()),
+            length: content.len(),
+        }
+    }
+
     /// The content.
     pub fn content(&self) -> &[u8] {
         self.whole.get(..self.length).unwrap_or_default()
@@ -51,12 +67,7 @@ impl Part {
                 .help("write Content-Type: multipart/mixed; boundary=\"…\""));
         }
         let bodies = split(self.content(), boundary)?;
-        let numbered = bodies.into_iter().enumerate();
-        numbered
-            .map(|(index, body)| {
-                part(body, budget).map_err(|failure| failure.doing(format!("part {}", index + 1)))
-            })
-            .collect()
+        bodies.into_iter().map(|body| part(body, budget)).collect()
     }
 }
 
@@ -82,23 +93,26 @@ fn split<'a>(bytes: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>> {
         let end = position + line_length(rest);
         let line = bytes.get(position..end).unwrap_or_default().trim_ascii_end();
         let mark = line.strip_prefix(b"--").and_then(|line| line.strip_prefix(boundary.as_bytes()));
-        if let Some(tail @ (b"" | b"--")) = mark {
+        // A last boundary with more behind it is a common mistake.
+        let is_last = mark.is_some_and(|tail| tail.starts_with(b"--"));
+        if is_last || mark.is_some_and(<[u8]>::is_empty) {
             bodies.extend(begin.and_then(|begin| bytes.get(begin..position)));
             if bodies.len() > PARTS {
                 return Err(wrong(format!("a multipart message has more than {PARTS} parts")));
             }
-            if tail == b"--" {
+            if is_last {
                 return Ok(bodies);
             }
             begin = Some(end);
         }
         position = end;
     }
-    Err(match begin {
-        None => wrong("the boundary of a multipart message does not occur in it"),
-        Some(_) => wrong("a multipart message is cut short: its last boundary is missing")
-            .help("it ends with a line --BOUNDARY--"),
-    })
+    // Without a last boundary, the message ends where the text does.
+    let Some(begin) = begin else {
+        return Err(wrong("the boundary of a multipart message does not occur in it"));
+    };
+    bodies.extend(bytes.get(begin..));
+    Ok(bodies)
 }
 
 #[derive(Default)]
@@ -106,27 +120,35 @@ struct Headers {
     media_type: Option<String>,
     boundary: Option<String>,
     encoding: Option<String>,
+    merge_type: Option<String>,
 }
 
 fn part(bytes: &[u8], budget: &Budget) -> Result<Part> {
     let (headers, body) = headers(bytes)?;
     let line_break = if body.ends_with(b"\r\n") { 2 } else { usize::from(body.ends_with(b"\n")) };
     let content = body.get(..body.len() - line_break).unwrap_or_default();
-    let decoded = |whole: Bytes| (whole.len(), whole);
-    let (length, whole) = match headers.encoding.as_deref().unwrap_or("7bit") {
-        "7bit" | "8bit" | "binary" => {
+    let decoded = match headers.encoding.as_deref() {
+        Some("base64") => Some(unpack::base64(content, budget)),
+        Some("quoted-printable") => Some(quoted_printable(content, budget)),
+        // Other encodings are none, as Python's reader has it.
+        _ => None,
+    };
+    let (length, whole, problem) = match decoded {
+        Some(Ok(whole)) => (whole.len(), whole, None),
+        other => {
             budget.take(body.len())?;
-            (content.len(), Zeroizing::new(body.to_vec()))
-        }
-        "base64" => decoded(unpack::base64(content, budget)?),
-        "quoted-printable" => decoded(quoted_printable(content, budget)?),
-        _ => {
-            return Err(wrong("the Content-Transfer-Encoding is not known")
-                .help("base64, quoted-printable, 8bit and binary are"));
+            (content.len(), Zeroizing::new(body.to_vec()), other.and_then(Result::err))
         }
     };
     let media_type = headers.media_type.unwrap_or_else(|| "text/plain".to_owned());
-    Ok(Part { media_type, boundary: headers.boundary, whole, length })
+    Ok(Part {
+        media_type,
+        merge_type: headers.merge_type,
+        problem,
+        boundary: headers.boundary,
+        whole,
+        length,
+    })
 }
 
 /// The headers that matter, and the text after the empty line.
@@ -139,11 +161,15 @@ fn headers(bytes: &[u8]) -> Result<(Headers, &[u8])> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !matches!(line.first(), Some(b' ' | b'\t')) {
-            headers.read(&header)?;
+            headers.read(&header);
             header.clear();
         }
         if line.is_empty() {
             return Ok((headers, behind));
+        }
+        // As in Python's reader, a line that is no header begins the content.
+        if header.is_empty() && !is_header(line) {
+            return Ok((headers, rest));
         }
         header.extend_from_slice(line);
         rest = behind;
@@ -154,30 +180,33 @@ fn headers(bytes: &[u8]) -> Result<(Headers, &[u8])> {
 }
 
 impl Headers {
-    fn read(&mut self, header: &[u8]) -> Result<()> {
-        if header.is_empty() {
-            return Ok(());
-        }
-        let malformed = || wrong("a line among its headers is none").help("an empty line ends the headers");
-        let header = std::str::from_utf8(header).map_err(|_| malformed())?;
-        let (name, value) = header.split_once(':').ok_or_else(malformed)?;
-        if !is_header_name(name.as_bytes()) {
-            return Err(malformed());
-        }
-        let once = |field: &mut Option<String>, value: String| match field.replace(value) {
-            None => Ok(()),
-            Some(_) => Err(wrong("a header is there twice")),
+    /// Notes a header. The first of several counts.
+    fn read(&mut self, header: &[u8]) {
+        let Some((name, value)) = std::str::from_utf8(header).ok().and_then(|header| header.split_once(':'))
+        else {
+            return;
         };
         match name.to_ascii_lowercase().as_str() {
-            "content-type" => {
+            "content-type" if self.media_type.is_none() => {
                 let (media_type, boundary) = content_type(value);
                 self.boundary = boundary;
-                once(&mut self.media_type, media_type)
+                self.media_type = Some(media_type);
             }
-            "content-transfer-encoding" => once(&mut self.encoding, value.trim().to_ascii_lowercase()),
-            _ => Ok(()),
+            "content-transfer-encoding" => {
+                self.encoding.get_or_insert(value.trim().to_ascii_lowercase());
+            }
+            "merge-type" | "x-merge-type" => {
+                self.merge_type.get_or_insert(value.trim().to_owned());
+            }
+            _ => {}
         }
     }
+}
+
+fn is_header(line: &[u8]) -> bool {
+    line.split(|byte| *byte == b':')
+        .next()
+        .is_some_and(|name| name.len() < line.len() && is_header_name(name))
 }
 
 /// `multipart/mixed; boundary="==a=="` (RFC 2045, section 5.1)

@@ -4,6 +4,9 @@ fn parts(text: &str) -> Result<Vec<(String, Vec<u8>)>> {
     let budget = Budget::default();
     let message = message(text.as_bytes(), &budget)?;
     let parts = if message.is_multipart() { message.parts(&budget)? } else { vec![message] };
+    if let Some(problem) = parts.iter().find_map(|part| part.problem.clone()) {
+        return Err(problem);
+    }
     Ok(parts.into_iter().map(|part| (part.media_type.clone(), part.content().to_vec())).collect())
 }
 
@@ -35,6 +38,14 @@ fn parts_are_told_apart() {
             vec![("text/cloud-config", "#cloud-config")],
         ),
         ("Content-Type: text/x\nA: b".to_owned(), vec![("text/x", "")]),
+        // A last boundary that is missing or damaged, as in launch templates copied from one sample.
+        (mixed("--b\n\na\n"), vec![("text/plain", "a")]),
+        (mixed("--b\n\na\n--b--\\\n"), vec![("text/plain", "a")]),
+        (mixed("--b\n\na\n--b\n\nb\n --b--\n"), vec![("text/plain", "a"), ("text/plain", "b\n --b--")]),
+        // What Python's reader takes too.
+        (mixed("--b\nno header\n\na\n--b--"), vec![("text/plain", "no header\n\na")]),
+        (mixed("--b\nContent-Type: a/b\nContent-Type: c/d\n\na\n--b--"), vec![("a/b", "a")]),
+        (mixed("--b\nContent-Transfer-Encoding: 7-bit\n\na\n--b--"), vec![("text/plain", "a")]),
     ] {
         let found = parts(&text).unwrap_or_else(|failure| panic!("{text}: {failure}"));
         let expected: Vec<(String, Vec<u8>)> = expected
@@ -53,12 +64,6 @@ fn what_is_no_message_is_refused() {
         ("Content-Type: multipart/mixed; boundary=\"\"\n\n----".to_owned(), "no boundary"),
         (mixed("--c\n\na\n--c--\n"), "does not occur"),
         (mixed(""), "does not occur"),
-        (mixed("--b\n\na\n"), "cut short"),
-        (mixed("--b\n\na\n--b\n\nb\n --b--\n"), "cut short"),
-        (mixed("--b\nno header\n\na\n--b--"), "part 1: a line among its headers"),
-        (mixed("--b\n\na\n--b\na b: c\n\na\n--b--"), "part 2: a line among its headers"),
-        (mixed("--b\nContent-Type: a\nContent-Type: a\n\na\n--b--"), "twice"),
-        (mixed("--b\nContent-Transfer-Encoding: canary\n\na\n--b--"), "not known"),
         (mixed("--b\nContent-Transfer-Encoding: base64\n\ncanary!\n--b--"), "base64"),
         (mixed("--b\nContent-Transfer-Encoding: quoted-printable\n\ncanary=X\n--b--"), "quoted-printable"),
         (mixed("--b\nContent-Transfer-Encoding: quoted-printable\n\n=+1\n--b--"), "quoted-printable"),

@@ -12,14 +12,17 @@
 //! Content that is not for this agent, such as scripts, is ignored; content that is for it and invalid is an
 //! error.
 
+mod archive;
 pub mod bounds;
 pub mod cloud_config;
+mod cloud_merge;
 pub mod commands;
 pub mod data_url;
 pub mod elsewhere;
 pub mod embedded;
 pub mod expression;
 pub mod files;
+mod gathered;
 pub mod host_name;
 pub mod ignition;
 pub mod jinja;
@@ -28,10 +31,14 @@ pub mod merge;
 pub mod mime;
 mod open;
 pub mod pointer;
+mod prefixes;
+mod sed;
 pub mod shell;
 pub mod signature;
 pub mod tree;
 pub mod unpack;
+mod variables;
+mod workspace;
 
 pub use self::elsewhere::Elsewhere;
 pub use self::files::{ExtraFile, Owner};

@@ -1,52 +1,52 @@
 //! Opens one level of packing after another until there are node configs.
 
-use super::bounds::{Budget, text, wrong};
+use super::bounds::{Budget, Bytes, text, wrong};
 use super::elsewhere::{self, Elsewhere};
-use super::embedded::HostConfig;
-use super::files::{content, settle};
+use super::embedded::may_join;
+use super::files::content;
+use super::gathered::{Gathered, located};
 use super::kind::{Kind, kind};
 use super::mime::{self, Part};
 use super::pointer::{self, Pointer};
 use super::signature::{self, Trust};
-use super::{Env, ParsedUserData, cloud_config, ignition, jinja, unpack};
+use super::{Env, ParsedUserData, archive, ignition, jinja, unpack};
 use crate::document::Document;
-use crate::error::{Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// The limit of nested levels: a part within a message within gzip within base64, and one more.
 const NESTING: usize = 6;
-/// Notices at most.
-const NOTICES: usize = 64;
 /// The most pointers side by side.
 const POINTERS: usize = 4;
 
 /// Opens user data. `signature` is a signature that the platform stores beside it.
 pub fn open(bytes: &[u8], signature: Option<&str>, env: &Env) -> Result<ParsedUserData> {
-    let mut parser =
-        Parser { env, budget: Budget::default(), pointers: 0, parsed: ParsedUserData::default() };
-    let scope = Scope { depth: 0, is_fetched: false, is_signed: false, missing: &[] };
+    let mut parser = Parser {
+        env,
+        budget: Budget::default(),
+        pointers: 0,
+        place: Vec::new(),
+        gathered: Gathered::default(),
+    };
     let is_signed = match signature {
         Some(signature) => parser.is_signed(&[bytes], signature)?,
         None => false,
     };
-    parser.data(bytes, Scope { is_signed, ..scope })?;
-    let mut parsed = parser.parsed;
-    parsed.files = settle(parsed.files)?;
-    Ok(parsed)
+    let opened = parser.data(bytes, Scope { depth: 0, is_fetched: false, is_signed });
+    parser.tolerate(opened, bytes)?;
+    parser.gathered.finish(env, &parser.budget)
 }
 
 /// The context of a part.
 #[derive(Clone, Copy)]
-struct Scope<'a> {
+struct Scope {
     depth: usize,
     /// Whether it comes from a pointer's URL.
     is_fetched: bool,
     /// Whether a signature covers it.
     is_signed: bool,
-    /// The expressions without a value in the template around it.
-    missing: &'a [Failure],
 }
 
-impl Scope<'_> {
+impl Scope {
     fn deeper(self) -> Result<Self> {
         if self.depth == NESTING {
             return Err(wrong(format!("there are more than {NESTING} layers around each other")));
@@ -60,38 +60,20 @@ impl Scope<'_> {
 enum Treatment {
     /// It must be a node config, or a pointer to one.
     Ours,
-    /// It is used if it is a node config.
-    NodeConfig,
+    /// It is a cloud-config although it has no header.
     CloudConfig,
     Ignition,
-    /// It is recognised by its content.
-    Open,
     /// It is the signature of the part before it.
     Signature,
 }
 
-/// The types of parts. All other types are left to cloud-init, whose own types are listed by `cloud-init
-/// devel make-mime --list-types`.
+/// The types of parts that say what the content does not. All others are told by their content, because
+/// labels are often wrong.
 const TYPES: &[(&str, Treatment)] = &[
     ("application/x-firstboot-config", Treatment::Ours),
     ("application/x-minisign", Treatment::Signature),
-    ("application/yaml", Treatment::NodeConfig),
-    ("application/x-yaml", Treatment::NodeConfig),
-    ("text/yaml", Treatment::NodeConfig),
-    ("text/x-yaml", Treatment::NodeConfig),
-    ("application/json", Treatment::NodeConfig),
     ("text/cloud-config", Treatment::CloudConfig),
-    ("text/jinja2", Treatment::Open),
-    ("text/cloud-boothook", Treatment::Open),
-    ("text/x-include-url", Treatment::Open),
-    ("text/x-include-once-url", Treatment::Open),
     ("application/vnd.coreos.ignition+json", Treatment::Ignition),
-    ("text/plain", Treatment::Open),
-    ("text/x-not-multipart", Treatment::Open),
-    ("application/octet-stream", Treatment::Open),
-    ("application/gzip", Treatment::Open),
-    ("application/x-gzip", Treatment::Open),
-    ("application/zstd", Treatment::Open),
 ];
 
 impl Env<'_> {
@@ -109,7 +91,9 @@ struct Parser<'a> {
     env: &'a Env<'a>,
     budget: Budget,
     pointers: usize,
-    parsed: ParsedUserData,
+    /// The part that is read: `part 2`.
+    place: Vec<String>,
+    gathered: Gathered,
 }
 
 impl Parser<'_> {
@@ -123,7 +107,9 @@ impl Parser<'_> {
                 return self.part(&message, scope);
             }
             Kind::Template => return self.template(bytes, scope),
-            Kind::CloudConfig => return self.cloud_config(bytes, scope),
+            Kind::CloudConfig => return self.cloud_config(bytes, None, scope),
+            Kind::CloudConfigPatch => return self.cloud_config_patch(bytes, scope),
+            Kind::CloudConfigArchive => return self.archive(bytes, scope),
             Kind::Ignition => return self.ignition(bytes, scope),
             Kind::NodeConfig => return self.node_config(bytes, scope),
             Kind::Boothook => return self.elsewhere(Elsewhere::Boothook(document(bytes)?), scope),
@@ -131,30 +117,84 @@ impl Parser<'_> {
                 return elsewhere::included(text(bytes)?)
                     .try_for_each(|url| self.elsewhere(Elsewhere::Include(url), scope));
             }
-            kind @ (Kind::OtherCloudInit | Kind::Script | Kind::Unknown) => {
-                self.notice(format!("what is {} is ignored", kind.word()));
+            Kind::Script => {
+                return self.signed(bytes, "the script", scope, |parser| {
+                    let place = parser.place();
+                    parser.gathered.add_script(&place, bytes);
+                    Ok(())
+                });
+            }
+            Kind::OtherCloudInit => {
+                self.notice("what is for cloud-init alone is ignored");
                 return Ok(());
             }
+            Kind::Unknown => return self.unknown(bytes),
         };
         let unpacked = unpack(bytes, &self.budget)?;
         self.data(&unpacked, scope.deeper()?)
     }
 
-    fn notice(&mut self, notice: String) {
-        if self.parsed.notices.len() < NOTICES {
-            self.parsed.notices.push(notice);
+    /// `part 2`, or nothing.
+    fn place(&self) -> String {
+        self.place.join(": ")
+    }
+
+    fn notice(&mut self, notice: &str) {
+        let place = self.place();
+        self.gathered.notice(&place, notice);
+    }
+
+    /// Content that is none of the forms.
+    fn unknown(&mut self, bytes: &[u8]) -> Result<()> {
+        let Some((looks_like, help)) = looks_like(bytes) else {
+            self.notice("what is of a kind that is not known is ignored");
+            return Ok(());
+        };
+        Err(wrong(format!("it looks like {looks_like}")).help(help))
+    }
+
+    /// Ignores the failure of a part that does not seem to be meant to join. It counts if nothing else is
+    /// found.
+    fn tolerate(&mut self, read: Result<()>, bytes: &[u8]) -> Result<()> {
+        match read {
+            Err(failure) if failure.kind == ErrorKind::Config && !may_join(bytes) => {
+                self.notice(&format!("it is ignored: {failure}"));
+                let failure = located(&self.place(), failure);
+                self.gathered.skipped.get_or_insert(failure);
+                Ok(())
+            }
+            read => read,
+        }
+    }
+
+    /// Reads a part if a signature covers it or none is needed. Other parts are ignored, unless they seem to
+    /// be meant to join.
+    fn signed(
+        &mut self,
+        bytes: &[u8],
+        form: &str,
+        scope: Scope,
+        read: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        match self.require_signature(scope) {
+            Ok(()) => read(self).map_err(|failure| failure.doing(form)),
+            Err(unsigned) if may_join(bytes) => Err(unsigned.doing(form)),
+            Err(_) => {
+                self.notice(&format!("{form} is not signed and is ignored"));
+                Ok(())
+            }
         }
     }
 
     /// Verifies a signature, if there is a key.
     fn is_signed(&mut self, readings: &[&[u8]], signature: &str) -> Result<bool> {
         let Trust::SignedBy(keys) = self.env.trust else {
-            self.notice("a signature is not verified: this image has no key to verify it with".to_owned());
+            self.notice("a signature is not verified: this image has no key to verify it with");
             return Ok(false);
         };
         let signer = signature::verify(keys, readings, signature)?;
-        if !self.parsed.signed_by.iter().any(|known| known == signer) {
-            self.parsed.signed_by.push(signer.to_owned());
+        if !self.gathered.parsed.signed_by.iter().any(|known| known == signer) {
+            self.gathered.parsed.signed_by.push(signer.to_owned());
         }
         Ok(true)
     }
@@ -168,19 +208,27 @@ impl Parser<'_> {
     }
 
     fn template(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
-        self.require_signature(scope)?;
-        let rendered = jinja::render(text(bytes)?.trim_start(), self.env.names, &self.budget)?;
-        self.data(&rendered.text, Scope { missing: &rendered.missing, ..scope.deeper()? })
+        let mut text_of = Bytes::default();
+        self.signed(bytes, "the template", scope, |parser| {
+            let template = text(bytes)?.trim_start();
+            let mut rendered = jinja::render(template, parser.env.names, &parser.budget)?;
+            rendered.number_from(parser.gathered.missing.len());
+            parser.gathered.missing.append(&mut rendered.missing);
+            text_of = rendered.text;
+            Ok(())
+        })?;
+        if text_of.is_empty() { Ok(()) } else { self.data(&text_of, scope.deeper()?) }
     }
 
     fn node_config(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
-        jinja::check(bytes, scope.missing)?;
+        jinja::check(bytes, &self.gathered.missing)?;
         if let Some(pointer) = pointer::read(bytes)? {
             return self.follow(&pointer, scope);
         }
         self.require_signature(scope)?;
         self.budget.take(bytes.len())?;
-        self.parsed.documents.push(document(bytes)?);
+        let place = self.place();
+        self.gathered.add_document(&place, document(bytes)?);
         Ok(())
     }
 
@@ -218,12 +266,7 @@ impl Parser<'_> {
             Some(signature) => self.is_signed(&[document.bytes()], signature).map_err(doing)?,
             None => false,
         };
-        let scope = Scope {
-            is_fetched: true,
-            is_signed: is_signed || scope.is_signed,
-            missing: &[],
-            ..scope.deeper()?
-        };
+        let scope = Scope { is_fetched: true, is_signed: is_signed || scope.is_signed, ..scope.deeper()? };
         self.data(document.bytes(), scope).map_err(doing)
     }
 
@@ -232,61 +275,42 @@ impl Parser<'_> {
         let doing = |failure: Failure| failure.doing(elsewhere.describe());
         if let Some(document) = self.env.reach(&elsewhere).map_err(doing)? {
             self.count_pointer()?;
-            let scope = Scope { is_fetched: true, missing: &[], ..scope.deeper()? };
+            let scope = Scope { is_fetched: true, ..scope.deeper()? };
             return self.data(document.bytes(), scope).map_err(doing);
         }
-        self.notice(format!("{} and is not followed", elsewhere.describe()));
-        self.parsed.elsewhere.push(elsewhere);
+        self.notice(&format!("{} and is not followed", elsewhere.describe()));
+        self.gathered.parsed.elsewhere.push(elsewhere);
         Ok(())
     }
 
-    fn cloud_config(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
-        let host_config =
-            cloud_config::read(bytes, &self.budget).map_err(|failure| failure.doing("the cloud-config"))?;
-        self.host_config(host_config, scope)
+    fn cloud_config(&mut self, bytes: &[u8], merge_type: Option<&str>, scope: Scope) -> Result<()> {
+        self.signed(bytes, "the cloud-config", scope, |parser| {
+            let place = parser.place();
+            parser.gathered.add_cloud_config(&place, |merged| merged.add(bytes, merge_type))
+        })
+    }
+
+    fn cloud_config_patch(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
+        self.signed(bytes, "the cloud-config", scope, |parser| {
+            let place = parser.place();
+            parser.gathered.add_cloud_config(&place, |merged| merged.patch(bytes))
+        })
     }
 
     fn ignition(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
-        let host_config = ignition::read(bytes, &self.budget, &|elsewhere| self.env.reach(elsewhere))
-            .map_err(|failure| failure.doing("the Ignition config"))?;
-        self.host_config(host_config, scope)
+        self.signed(bytes, "the Ignition config", scope, |parser| {
+            let env = parser.env;
+            let config = ignition::read(bytes, &parser.budget, &|elsewhere| env.reach(elsewhere))?;
+            let place = parser.place();
+            parser.gathered.add_ignition(&place, config);
+            Ok(())
+        })
     }
 
-    fn host_config(&mut self, mut host_config: HostConfig, scope: Scope) -> Result<()> {
-        let form = host_config.form;
-        let doing = |failure: Failure| failure.doing(format!("the {form}"));
-        let found = host_config.find(self.env.lookup, &self.budget).map_err(doing)?;
-        for elsewhere in std::mem::take(&mut host_config.elsewhere) {
-            self.notice(format!("{form}: {} and is not followed", elsewhere.describe()));
-            self.parsed.elsewhere.push(elsewhere);
-        }
-        let Some(embedded) = found else {
-            self.notice(format!("the {form} carries no node config and is ignored"));
-            return Ok(());
-        };
-        self.require_signature(scope).map_err(doing)?;
-        let texts = embedded
-            .files
-            .iter()
-            .flat_map(|file| [file.content.bytes(), file.path.as_bytes(), file.owner.user.as_bytes()]);
-        let texts = texts
-            .chain(embedded.document.iter().map(Document::bytes))
-            .chain(host_config.hostname.iter().map(String::as_bytes));
-        texts.into_iter().try_for_each(|text| jinja::check(text, scope.missing)).map_err(doing)?;
-        self.parsed.documents.extend(embedded.document);
-        if let Some(flags) = embedded.flags {
-            self.parsed.take_flags(flags).map_err(doing)?;
-        }
-        self.parsed.files.extend(embedded.files);
-        self.parsed.sentinel = embedded.sentinel.or(self.parsed.sentinel.take());
-        self.parsed.hostname = host_config.hostname.or(self.parsed.hostname.take());
-        self.parsed.hostname_problem =
-            host_config.hostname_problem.map(doing).or(self.parsed.hostname_problem.take());
-        host_config
-            .notices
-            .into_iter()
-            .for_each(|notice| self.notice(format!("{form}: {notice}")));
-        Ok(())
+    /// `#cloud-config-archive`: a message in YAML.
+    fn archive(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
+        let parts = archive::parts(bytes, &self.budget)?;
+        self.parts(&parts, scope.deeper()?)
     }
 
     /// A part, or a message with parts.
@@ -294,65 +318,90 @@ impl Parser<'_> {
         if !part.is_multipart() {
             return self.treat(part, scope);
         }
-        let scope = scope.deeper()?;
         let parts = part.parts(&self.budget)?;
+        self.parts(&parts, scope.deeper()?)
+    }
+
+    fn parts(&mut self, parts: &[Part], scope: Scope) -> Result<()> {
         let is_signature = |part: &Part| treatment(part) == Some(Treatment::Signature);
         let mut is_first = true;
         for (index, part) in parts.iter().enumerate() {
-            let doing = |failure: Failure| failure.doing(format!("part {}", index + 1));
+            let name = format!("part {}", index + 1);
             if is_signature(part) {
                 if is_first {
-                    return Err(doing(wrong(
-                        "a signature stands behind the part that it signs, and there is none",
-                    )));
+                    let message = "a signature stands behind the part that it signs, and there is none";
+                    return Err(wrong(message).doing(name));
                 }
                 is_first = true;
                 continue;
             }
             is_first = false;
+            self.place.push(name.clone());
             let signature = parts.get(index + 1).filter(|next| is_signature(next));
-            let is_signed = match signature {
-                Some(signature) => {
-                    let signature = text(signature.content()).map_err(doing)?;
-                    self.is_signed(&[part.content(), part.with_line_break()], signature).map_err(doing)?
-                }
-                None => false,
-            };
-            let notices = self.parsed.notices.len();
-            self.part(part, Scope { is_signed: is_signed || scope.is_signed, ..scope })
-                .map_err(doing)?;
-            let new = self.parsed.notices.iter_mut().skip(notices);
-            new.for_each(|notice| *notice = format!("part {}: {notice}", index + 1));
+            let read = self.signed_part(part, signature, scope);
+            self.place.pop();
+            read.map_err(|failure| failure.doing(name))?;
         }
         Ok(())
     }
 
+    fn signed_part(&mut self, part: &Part, signature: Option<&Part>, scope: Scope) -> Result<()> {
+        let is_signed = match signature {
+            Some(signature) => {
+                let signature = text(signature.content())?;
+                self.is_signed(&[part.content(), part.with_line_break()], signature)?
+            }
+            None => false,
+        };
+        let read = self.part(part, Scope { is_signed: is_signed || scope.is_signed, ..scope });
+        if treatment(part) == Some(Treatment::Ours) {
+            return read;
+        }
+        self.tolerate(read, part.content())
+    }
+
     fn treat(&mut self, part: &Part, scope: Scope) -> Result<()> {
+        if let Some(problem) = &part.problem {
+            return Err(problem.clone());
+        }
         let bytes = part.content();
+        let kind = kind(bytes);
         match treatment(part) {
             Some(Treatment::Ours) => {
-                let before = self.parsed.documents.len();
+                let before = self.gathered.count();
                 self.data(bytes, scope)?;
-                if self.parsed.documents.len() == before {
+                if self.gathered.count() == before {
                     return Err(wrong(
                         "a part of the type application/x-firstboot-config holds no node config",
                     ));
                 }
                 Ok(())
             }
-            Some(Treatment::NodeConfig) if kind(bytes) == Kind::NodeConfig => self.node_config(bytes, scope),
-            // The type says what it is if it has no header.
-            Some(Treatment::CloudConfig) if matches!(kind(bytes), Kind::Unknown | Kind::NodeConfig) => {
-                self.cloud_config(bytes, scope)
+            Some(Treatment::CloudConfig) if matches!(kind, Kind::Unknown | Kind::CloudConfig) => {
+                self.cloud_config(bytes, part.merge_type.as_deref(), scope)
             }
-            Some(Treatment::Ignition) => self.ignition(bytes, scope),
-            Some(Treatment::Open | Treatment::CloudConfig) => self.data(bytes, scope),
-            Some(Treatment::NodeConfig | Treatment::Signature) | None => {
-                self.notice("it has another type and is ignored".to_owned());
+            Some(Treatment::Ignition) if kind == Kind::Unknown => self.ignition(bytes, scope),
+            None if kind == Kind::CloudConfig => self.cloud_config(bytes, part.merge_type.as_deref(), scope),
+            None if kind == Kind::Unknown && looks_like(bytes).is_none() => {
+                self.notice("it has another type and is ignored");
                 Ok(())
             }
+            _ => self.data(bytes, scope),
         }
     }
+}
+
+/// What content without a header may have been meant to be, and what to do.
+fn looks_like(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const CLOUD_CONFIG: &[&str] = &["write_files:", "runcmd:", "bootcmd:", "packages:", "users:"];
+    const BUTANE: &[&str] = &["variant: flatcar", "variant: fcos", "variant: openshift", "variant: r4e"];
+    let text = std::str::from_utf8(bytes).ok()?;
+    let has = |starts: &[&str]| text.lines().any(|line| starts.iter().any(|start| line.starts_with(start)));
+    if has(BUTANE) {
+        return Some(("a Butane config", "translate it to Ignition: run butane"));
+    }
+    has(CLOUD_CONFIG)
+        .then_some(("a cloud-config without its first line", "its first line must be #cloud-config"))
 }
 
 fn treatment(part: &Part) -> Option<Treatment> {

@@ -133,7 +133,7 @@ fn wrappings_come_off_whatever_their_order() {
 #[test]
 fn content_for_others_gets_a_notice() {
     for (text, notice) in [
-        ("#!/bin/sh\nkubeadm join canary".to_owned(), "what is a script is ignored"),
+        ("#!/bin/sh\necho canary".to_owned(), "what is a script is not executed"),
         ("#part-handler\ncanary".to_owned(), "what is for cloud-init alone is ignored"),
         ("canary".to_owned(), "what is of a kind that is not known is ignored"),
         (
@@ -171,10 +171,10 @@ fn parts_count_by_their_type() {
             2,
         ),
         (vec![("application/x-firstboot-config", JOIN), ("application/x-firstboot-config", JOIN)], 2),
-        (vec![("multipart/mixed; boundary=c", &inner), ("text/plain", JOIN), ("image/png", JOIN)], 2),
+        (vec![("multipart/mixed; boundary=c", &inner), ("text/plain", JOIN), ("image/png", JOIN)], 3),
         (vec![("text/cloud-config", embedded.split_once('\n').unwrap().1)], 1),
         (vec![("text/cloud-config", std::str::from_utf8(&base64(gzip(&embedded))).unwrap())], 1),
-        (vec![("text/cloud-config", "packages: [x]"), ("text/yaml", "a: kubeadm.k8s.io/ apiVersion")], 1),
+        (vec![("text/cloud-config", "packages: [x]"), ("text/x-shellscript", JOIN)], 1),
     ] {
         assert_eq!(opened(mixed(&parts).as_bytes()).unwrap().documents.len(), expected, "{parts:?}");
     }
@@ -185,6 +185,129 @@ fn parts_count_by_their_type() {
         failure.message,
         "part 2: a part of the type application/x-firstboot-config holds no node config"
     );
+}
+
+const COMMAND: &str = "kubeadm join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-unsafe-skip-ca-verification";
+
+#[test]
+fn the_cloud_configs_of_a_message_are_one() {
+    let write = "#cloud-config\nhostname: n4\nwrite_files:\n- {path: /k, content: a}\n";
+    let run = "#cloud-config\nruncmd: [kubeadm join --config /k]\n";
+    let cloud = "text/cloud-config";
+    for parts in [
+        vec![(cloud, write), (cloud, run)],
+        vec![(cloud, run), (cloud, write)],
+        vec![("text/x-shellscript", write), ("image/png", run)],
+        vec![(cloud, write), ("text/x-shellscript", "#!/bin/bash\nkubeadm join --config /k\n")],
+        vec![
+            (cloud, write),
+            ("text/plain", "## template: jinja\n#cloud-config\nruncmd: ['kubeadm join --config /k']"),
+        ],
+        vec![(cloud, "#cloud-config\nwrite_files: [{path: /x}]"), (cloud, write), (cloud, run)],
+    ] {
+        let opened =
+            opened(mixed(&parts).as_bytes()).unwrap_or_else(|failure| panic!("{parts:?}: {failure}"));
+        assert_eq!((texts(&opened), opened.hostname.as_deref()), (vec!["a"], Some("n4")), "{parts:?}");
+        assert!(opened.files.is_empty(), "{parts:?}");
+    }
+    let appended = "#cloud-config\nmerge_how: list(append)+dict(recurse_list)\nwrite_files: [{path: /y}]";
+    let both = opened(mixed(&[(cloud, write), (cloud, run), (cloud, appended)]).as_bytes()).unwrap();
+    assert_eq!(both.files.len(), 1);
+    let header = mixed(&[(
+        "text/cloud-config\nMerge-Type: list(append)+dict(recurse_list)",
+        "write_files: [{path: /y}]",
+    )]);
+    let header = header.replace("--b\nContent", &format!("--b\n\n{write}\n--b\n\n{run}\n--b\nContent"));
+    assert_eq!(opened(header.as_bytes()).unwrap().files.len(), 1);
+}
+
+#[test]
+fn a_cloud_config_beside_a_node_config_gives_its_files_and_its_host_name() {
+    let beside = "#cloud-config\nhostname: n5\nwrite_files: [{path: /x, content: y}]\nruncmd: [reboot]";
+    let opened =
+        opened(mixed(&[("text/cloud-config", beside), ("application/yaml", JOIN)]).as_bytes()).unwrap();
+    assert_eq!((opened.hostname.as_deref(), opened.files.len()), (Some("n5"), 1));
+}
+
+#[test]
+fn what_carries_nothing_does_not_end_the_run() {
+    let command = format!("#cloud-config\nruncmd: ['{COMMAND}']");
+    let good = ("text/cloud-config", command.as_str());
+    for (kind, bad) in [
+        ("text/plain", "#cloud-config\na: !!binary Y2FuYXJ5"),
+        ("text/cloud-config", "a: 'canary"),
+        ("text/cloud-config", "- canary"),
+        ("text/x-shellscript\nContent-Transfer-Encoding: 7-bit", "#!/bin/sh\ncanary"),
+        ("text/x-shellscript\nContent-Type: a/b", "#!/bin/sh\ncanary"),
+        ("text/x-shellscript\nContent-Transfer-Encoding: base64", "canary!"),
+        ("text/plain", "## template: jinja\n#cloud-config\n{% if canary %}"),
+        ("application/gzip", "\u{1f}canary"),
+        ("application/vnd.coreos.ignition+json", "{canary"),
+    ] {
+        let parsed = opened(mixed(&[(kind, bad), good]).as_bytes());
+        assert!(parsed.unwrap_or_else(|failure| panic!("{bad}: {failure}")).has_config(), "{bad}");
+    }
+    let unrelated = "#cloud-config\nwrite_files: [{path: /etc/motd, content: hi, append: [x]}]";
+    let nothing = opened(unrelated.as_bytes()).unwrap();
+    assert!(!nothing.has_config() && nothing.notices[0].contains("append is not true or false"));
+    // Nothing else is in it, so it is not certain that it was not meant to join.
+    assert!(opened(b"#cloud-config\na: 'canary").is_err());
+    for text in [
+        "#cloud-config\nwrite_files: [{path: /k, append: [x]}]\nruncmd: ['kubeadm join --config /k']",
+        "#cloud-config\nruncmd: ['kubeadm join a:1",
+    ] {
+        assert!(opened(mixed(&[("text/cloud-config", text), good]).as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_missing_first_line_and_butane_are_named() {
+    for (text, expected) in [
+        (cloud_config(JOIN).split_once('\n').unwrap().1.to_owned(), "looks like a cloud-config"),
+        (
+            format!("# cloud-config\n{}", cloud_config(JOIN).split_once('\n').unwrap().1),
+            "looks like a cloud-config",
+        ),
+        (format!("---\n{}", cloud_config(JOIN)), "looks like a cloud-config"),
+        (format!("runcmd:\n- {COMMAND}\n"), "looks like a cloud-config"),
+        (
+            "variant: flatcar\nversion: 1.0.0\nstorage: {files: [{path: /etc/kubeadm.yml}]}".to_owned(),
+            "looks like a Butane config",
+        ),
+    ] {
+        let failure = opened(text.as_bytes()).unwrap_err();
+        assert!(failure.message.contains(expected) && failure.help.is_some(), "{failure}");
+    }
+}
+
+#[test]
+fn archives_and_patches_of_cloud_configs_are_read() {
+    let archive = format!(
+        "#cloud-config-archive\n- content: 'hostname: n6'\n- |\n  #cloud-config\n  runcmd: ['{COMMAND}']\n- {{type: text/x-shellscript, content: '#!/bin/sh'}}\n"
+    );
+    let found = opened(archive.as_bytes()).unwrap();
+    assert_eq!((found.hostname.as_deref(), found.flags.endpoints.len()), (Some("n6"), 1));
+    let patch = "#cloud-config-jsonp\n[{\"op\": \"add\", \"path\": \"/hostname\", \"value\": \"n7\"}]";
+    let command = format!("#cloud-config\nruncmd: ['{COMMAND}']");
+    let patched = opened(mixed(&[("text/plain", &command), ("text/plain", patch)]).as_bytes()).unwrap();
+    assert_eq!(patched.hostname.as_deref(), Some("n7"));
+    for wrong in ["#cloud-config-archive\na: kubeadm", "#cloud-config-archive\n- [kubeadm]"] {
+        assert!(opened(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+/// A join that is meant and not understood is never nothing.
+#[test]
+fn a_join_that_is_not_understood_is_an_error() {
+    for text in [
+        "#!/bin/sh\nretry kubeadm join canary",
+        "#!/usr/bin/python3\nos.system('kubeadm join canary')",
+        "#cloud-config\nwrite_files: [{path: /x.service, content: 'ExecStart=kubeadm join canary'}]",
+        "#cloud-config\nruncmd: ['kubeadm\u{a0}join canary']",
+    ] {
+        let failure = opened(text.as_bytes()).unwrap_err();
+        assert!(failure.message.contains("kubeadm") && failure.help.is_some(), "{text}: {failure}");
+    }
 }
 
 #[test]

@@ -9,13 +9,82 @@ use zeroize::Zeroizing;
 /// The most simple commands.
 const COMMANDS: usize = 10_000;
 
+/// A piece of a word.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Text, which may be secret.
+    Text(Zeroizing<String>),
+    /// What the shell would expand, as it is written: `$NAME`, `${NAME}`, `$(command)`.
+    Expansion(Zeroizing<String>),
+}
+
 /// A word without its quotes.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Word {
-    /// The text, which may be secret.
-    pub text: Zeroizing<String>,
+    pieces: Vec<Piece>,
+}
+
+impl Word {
+    /// A word that the shell does not expand.
+    pub fn plain(text: &str) -> Self {
+        Self { pieces: vec![Piece::Text(Zeroizing::new(text.to_owned()))] }
+    }
+
+    /// The text, with expansions as they are written.
+    pub fn text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
+        for piece in &self.pieces {
+            let (Piece::Text(piece) | Piece::Expansion(piece)) = piece;
+            text.push_str(piece);
+        }
+        text
+    }
+
     /// Whether the shell would expand it: a variable, or the output of a command.
-    pub expands: bool,
+    pub fn expands(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Expansion(_)))
+    }
+
+    /// The text with every expansion replaced by its value; `None` if one has no known value.
+    pub fn expanded(&self, value: &dyn Fn(&str) -> Option<String>) -> Option<Zeroizing<String>> {
+        let mut text = Zeroizing::new(String::new());
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Expansion(source) => text.push_str(&value(source)?),
+            }
+        }
+        Some(text)
+    }
+
+    fn push(&mut self, character: char) {
+        match self.pieces.last_mut() {
+            Some(Piece::Text(text)) => text.push(character),
+            _ => self.pieces.push(Piece::Text(Zeroizing::new(character.to_string()))),
+        }
+    }
+}
+
+/// A file that a command writes to.
+pub struct Output {
+    /// Its path.
+    pub path: Word,
+    /// Whether it is `>>`.
+    pub appends: bool,
+}
+
+/// How a command follows the one before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum After {
+    /// On a new line, or after `;`.
+    #[default]
+    Anything,
+    /// After `&&`.
+    Success,
+    /// After `||`.
+    Failure,
+    /// It reads the output of the command before it.
+    Pipe,
 }
 
 /// A simple command.
@@ -24,7 +93,15 @@ pub struct Simple {
     /// The program and its arguments.
     pub words: Vec<Word>,
     /// The file that `>` or `>>` writes to.
-    pub output: Option<Word>,
+    pub output: Option<Output>,
+    /// The file that `<` reads.
+    pub input: Option<Word>,
+    /// The text of a here-document.
+    pub here: Option<Word>,
+    /// What was before it.
+    pub after: After,
+    /// Whether its output goes to the next command.
+    pub is_piped: bool,
 }
 
 /// The commands of a text.
@@ -38,9 +115,27 @@ pub struct Script {
 
 /// Parses a line or a script.
 pub fn read(text: &str) -> Script {
-    let mut reader = Reader { rest: text.chars().peekable(), ..Reader::default() };
+    let mut reader = Reader::of(text);
     let is_broken = !reader.all();
     Script { commands: reader.commands, is_broken }
+}
+
+/// A line of a here-document whose delimiter is not quoted.
+fn in_here_document(line: &str) -> Word {
+    let mut reader = Reader::of(line);
+    while let Some(character) = reader.rest.next() {
+        match character {
+            '$' | '`' => _ = reader.expansion(character),
+            '\\' => match reader.rest.next() {
+                Some(escaped @ ('\\' | '$' | '`')) => reader.word.get_or_insert_default().push(escaped),
+                other => ['\\'].into_iter().chain(other).for_each(|character| {
+                    reader.word.get_or_insert_default().push(character);
+                }),
+            },
+            character => reader.word.get_or_insert_default().push(character),
+        }
+    }
+    reader.word.unwrap_or_default()
 }
 
 /// The role of the next word.
@@ -48,11 +143,24 @@ pub fn read(text: &str) -> Script {
 enum Target {
     #[default]
     Words,
-    Output,
-    /// An input file, or a copy of another stream.
+    Output {
+        appends: bool,
+    },
+    Input,
+    /// A copy of another stream, or a stream that does not matter.
     Nowhere,
+    /// The text of a here-string.
+    HereString,
     /// The delimiter of a here-document.
     Here,
+}
+
+/// A here-document that begins after this line.
+struct Here {
+    end: String,
+    /// The position of its command, if that has ended already.
+    command: usize,
+    expands: bool,
 }
 
 struct Reader<'a> {
@@ -61,15 +169,13 @@ struct Reader<'a> {
     command: Simple,
     word: Option<Word>,
     target: Target,
-    /// The delimiters of the here-documents that begin after this line.
-    here: Vec<String>,
+    here: Vec<Here>,
 }
 
-impl Default for Reader<'_> {
-    fn default() -> Self {
-        let rest = "".chars().peekable();
+impl<'a> Reader<'a> {
+    fn of(text: &'a str) -> Self {
         Self {
-            rest,
+            rest: text.chars().peekable(),
             commands: Vec::new(),
             command: Simple::default(),
             word: None,
@@ -77,12 +183,12 @@ impl Default for Reader<'_> {
             here: Vec::new(),
         }
     }
-}
 
-impl Reader<'_> {
     /// Returns false if the text is invalid.
     fn all(&mut self) -> bool {
+        let mut is_quoted = false;
         while let Some(character) = self.rest.next() {
+            is_quoted |= matches!(character, '\'' | '"' | '\\');
             let is_whole = match character {
                 '\'' => self.single(),
                 '"' => self.double(),
@@ -90,13 +196,20 @@ impl Reader<'_> {
                     self.escaped();
                     true
                 }
-                ' ' | '\t' | '\r' => self.end_word(),
+                '$' | '`' => self.expansion(character),
+                ' ' | '\t' | '\r' => self.end_word(std::mem::take(&mut is_quoted)),
                 '#' if self.word.is_none() => self.comment(),
-                '\n' => self.end_command() && self.skip_here(),
-                ';' | '&' | '|' | '(' | ')' => self.end_command(),
+                '\n' => {
+                    self.end_word(std::mem::take(&mut is_quoted));
+                    self.end_command(After::Anything) && self.read_here()
+                }
+                ';' | '&' | '|' | '(' | ')' => {
+                    self.end_word(std::mem::take(&mut is_quoted));
+                    self.joint(character)
+                }
                 '>' | '<' => self.redirect(character),
                 character => {
-                    self.push(character, matches!(character, '$' | '`'));
+                    self.word.get_or_insert_default().push(character);
                     true
                 }
             };
@@ -104,22 +217,30 @@ impl Reader<'_> {
                 return false;
             }
         }
-        self.end_command()
+        self.end_word(is_quoted);
+        self.end_command(After::Anything)
     }
 
-    fn push(&mut self, character: char, expands: bool) {
-        let word = self.word.get_or_insert_default();
-        word.text.push(character);
-        word.expands |= expands;
+    /// `;`, `&`, `&&`, `|`, `||`, `(`, `)`
+    fn joint(&mut self, sign: char) -> bool {
+        let is_twice = matches!(sign, '&' | '|') && self.rest.next_if_eq(&sign).is_some();
+        let next = match (sign, is_twice) {
+            ('&', true) => After::Success,
+            ('|', true) => After::Failure,
+            ('|', false) => After::Pipe,
+            _ => After::Anything,
+        };
+        self.command.is_piped = next == After::Pipe;
+        self.end_command(next)
     }
 
     fn single(&mut self) -> bool {
-        self.word.get_or_insert_default();
-        while let Some(character) = self.rest.next() {
+        let word = self.word.get_or_insert_default();
+        for character in self.rest.by_ref() {
             if character == '\'' {
                 return true;
             }
-            self.push(character, false);
+            word.push(character);
         }
         false
     }
@@ -127,18 +248,80 @@ impl Reader<'_> {
     fn double(&mut self) -> bool {
         self.word.get_or_insert_default();
         while let Some(character) = self.rest.next() {
+            let mut push = |character| self.word.get_or_insert_default().push(character);
             match character {
                 '"' => return true,
                 '\\' => match self.rest.next() {
                     Some('\n') => {}
-                    Some(escaped @ ('"' | '\\' | '$' | '`')) => self.push(escaped, false),
+                    Some(escaped @ ('"' | '\\' | '$' | '`')) => push(escaped),
                     Some(other) => {
-                        self.push('\\', false);
-                        self.push(other, false);
+                        push('\\');
+                        push(other);
                     }
                     None => return false,
                 },
-                character => self.push(character, matches!(character, '$' | '`')),
+                '$' | '`' => {
+                    if !self.expansion(character) {
+                        return false;
+                    }
+                }
+                character => push(character),
+            }
+        }
+        false
+    }
+
+    /// `$NAME`, `${…}`, `$(…)`, or a command between backquotes. Returns false if it has no end.
+    fn expansion(&mut self, sign: char) -> bool {
+        let mut source = Zeroizing::new(sign.to_string());
+        let is_whole = match self.rest.peek() {
+            _ if sign == '`' => self.until(&mut source, '`'),
+            Some('{') => self.until(&mut source, '}'),
+            Some('(') => self.nested(&mut source),
+            _ => {
+                let is_name = |character: &char| character.is_ascii_alphanumeric() || *character == '_';
+                while let Some(character) = self.rest.next_if(is_name) {
+                    source.push(character);
+                }
+                if source.len() == 1
+                    && let Some(special) = self.rest.next_if(|character| "@*#?$!-".contains(*character))
+                {
+                    source.push(special);
+                }
+                true
+            }
+        };
+        self.word.get_or_insert_default().pieces.push(Piece::Expansion(source));
+        is_whole
+    }
+
+    fn until(&mut self, source: &mut String, end: char) -> bool {
+        for character in self.rest.by_ref() {
+            source.push(character);
+            if character == end {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// `$(…)`, where parentheses may be nested and quotes may hold others.
+    fn nested(&mut self, source: &mut String) -> bool {
+        let (mut depth, mut quote) = (0_usize, None);
+        while let Some(character) = self.rest.next() {
+            source.push(character);
+            match (quote, character) {
+                (Some('\''), '\'') | (Some('"'), '"') => quote = None,
+                (None, '\'' | '"') => quote = Some(character),
+                (None | Some('"'), '\\') => source.extend(self.rest.next()),
+                (None, '(') => depth += 1,
+                (None, ')') => {
+                    depth -= 1;
+                    if depth == 0 {
+                        return true;
+                    }
+                }
+                _ => {}
             }
         }
         false
@@ -147,7 +330,7 @@ impl Reader<'_> {
     fn escaped(&mut self) {
         match self.rest.next() {
             Some('\n') | None => {}
-            Some(character) => self.push(character, false),
+            Some(character) => self.word.get_or_insert_default().push(character),
         }
     }
 
@@ -156,22 +339,34 @@ impl Reader<'_> {
         true
     }
 
-    fn end_word(&mut self) -> bool {
+    fn end_word(&mut self, is_quoted: bool) -> bool {
         let Some(word) = self.word.take() else { return true };
         match std::mem::take(&mut self.target) {
             Target::Words => self.command.words.push(word),
-            Target::Output => self.command.output = Some(word),
+            Target::Output { appends } => self.command.output = Some(Output { path: word, appends }),
+            Target::Input => self.command.input = Some(word),
+            Target::HereString => {
+                let mut word = word;
+                word.push('\n');
+                self.command.here = Some(word);
+            }
             Target::Nowhere => {}
-            Target::Here => self.here.push(word.text.as_str().to_owned()),
+            Target::Here => {
+                let (end, command) = (word.text().as_str().to_owned(), self.commands.len());
+                self.here.push(Here { end, command, expands: !is_quoted });
+            }
         }
         true
     }
 
-    fn end_command(&mut self) -> bool {
-        self.end_word();
+    fn end_command(&mut self, next: After) -> bool {
         self.target = Target::Words;
-        let command = std::mem::take(&mut self.command);
-        if !command.words.is_empty() || command.output.is_some() {
+        let after = self.command.after;
+        let is_empty = self.command.words.is_empty() && self.command.output.is_none();
+        // A line that ends in `&&`, `||` or `|` goes on in the next one.
+        let next = if is_empty && next == After::Anything { after } else { next };
+        let command = std::mem::replace(&mut self.command, Simple { after: next, ..Simple::default() });
+        if !is_empty {
             self.commands.push(command);
         }
         true
@@ -179,14 +374,17 @@ impl Reader<'_> {
 
     /// `>`, `>>`, `2>`, `>&`, `>|`, `<`, `<<`, `<<-`, `<<<`
     fn redirect(&mut self, sign: char) -> bool {
-        let is_number =
-            self.word.as_ref().is_some_and(|word| word.text.bytes().all(|byte| byte.is_ascii_digit()));
-        let number = if is_number { self.word.take() } else { None };
-        self.end_word();
+        let is_number = |word: &Word| word.text().bytes().all(|byte| byte.is_ascii_digit());
+        let number = self.word.take_if(|word| is_number(word));
+        self.end_word(false);
         let twice = self.rest.next_if_eq(&sign).is_some();
         self.target = match (sign, twice) {
-            ('>', _) if number.is_none_or(|number| number.text.as_str() == "1") => Target::Output,
-            ('<', true) if self.rest.next_if_eq(&'<').is_none() => Target::Here,
+            ('>', _) if number.is_none_or(|number| number.text().as_str() == "1") => {
+                Target::Output { appends: twice }
+            }
+            ('<', true) if self.rest.next_if_eq(&'<').is_some() => Target::HereString,
+            ('<', true) => Target::Here,
+            ('<', false) => Target::Input,
             _ => Target::Nowhere,
         };
         if self.rest.next_if(|character| "&|-".contains(*character)) == Some('&') {
@@ -195,9 +393,10 @@ impl Reader<'_> {
         true
     }
 
-    /// Skips the here-documents that begin here. Returns false if one has no end.
-    fn skip_here(&mut self) -> bool {
-        for end in std::mem::take(&mut self.here) {
+    /// Reads the here-documents that begin here. Returns false if one has no end.
+    fn read_here(&mut self) -> bool {
+        for Here { end, command, expands } in std::mem::take(&mut self.here) {
+            let mut text = Word::plain("");
             loop {
                 let mut line = Zeroizing::new(String::new());
                 while let Some(character) = self.rest.next_if(|character| *character != '\n') {
@@ -210,6 +409,15 @@ impl Reader<'_> {
                 if is_last {
                     return false;
                 }
+                line.push('\n');
+                if expands {
+                    text.pieces.extend(in_here_document(&line).pieces);
+                } else {
+                    text.pieces.push(Piece::Text(line));
+                }
+            }
+            if let Some(command) = self.commands.get_mut(command) {
+                command.here = Some(text);
             }
         }
         true
@@ -226,9 +434,15 @@ mod tests {
             let words = command
                 .words
                 .iter()
-                .map(|word| format!("{}{}", word.text.as_str(), if word.expands { "$" } else { "" }));
-            let output = command.output.iter().map(|word| format!(">{}", word.text.as_str()));
-            words.chain(output).collect::<Vec<_>>().join("|")
+                .map(|word| format!("{}{}", word.text().as_str(), if word.expands() { "$" } else { "" }));
+            let sign = |output: &Output| if output.appends { ">>" } else { ">" };
+            let output = command
+                .output
+                .iter()
+                .map(|output| format!("{}{}", sign(output), output.path.text().as_str()));
+            let input = command.input.iter().map(|word| format!("<{}", word.text().as_str()));
+            let here = command.here.iter().map(|word| format!("<<{}", word.text().as_str()));
+            words.chain(output).chain(input).chain(here).collect::<Vec<_>>().join("|")
         };
         (script.commands.iter().map(command).collect(), script.is_broken)
     }
@@ -243,10 +457,14 @@ mod tests {
             ("a $b \"${c}\" '$d' \\$e `f`", vec!["a|$b$|${c}$|$d|$e|`f`$"]),
             ("a # b\nc#d", vec!["a", "c#d"]),
             ("a \\\n  b\n\n", vec!["a|b"]),
-            ("a 2>/dev/null >>/x 2>&1 </y b", vec!["a|b|>/x"]),
+            ("a 2>/dev/null >>/x 2>&1 </y b", vec!["a|b|>>/x|</y"]),
             ("a &>/x", vec!["a", ">/x"]),
             ("a >|/x", vec!["a|>/x"]),
-            ("cat <<EOF > /f\nkubeadm join\nEOF\nb <<-'E'\n\tx 'y\n\tE\nc <<<d", vec!["cat|>/f", "b", "c"]),
+            (
+                "cat <<EOF > /f\nkubeadm join\nEOF\nb <<-'E'\n\tx 'y\n\tE\nc <<<d",
+                vec!["cat|>/f|<<kubeadm join\n", "b|<<\tx 'y\n", "c|<<d\n"],
+            ),
+            ("a \"x$(b 'c)' \"d\" | e)/y\" $(f)g ${h%.*}", vec!["a|x$(b 'c)' \"d\" | e)/y$|$(f)g$|${h%.*}$"]),
             ("if a; then b; fi", vec!["if|a", "then|b", "fi"]),
             ("", vec![]),
         ] {
@@ -255,8 +473,18 @@ mod tests {
     }
 
     #[test]
+    fn commands_know_what_is_before_them() {
+        let after = |text| read(text).commands.iter().map(|command| command.after).collect::<Vec<_>>();
+        let expected = [After::Anything, After::Success, After::Failure, After::Pipe, After::Anything];
+        assert_eq!(after("a && b || c | d; e"), expected);
+        assert_eq!(after("a &&\n b ||\n\n c |\n d\n e"), expected);
+    }
+
+    #[test]
     fn what_is_not_whole_is_broken() {
-        for text in ["a 'b", "a \"b", "a \"b\\", "a <<E\nb\n", &"a\n".repeat(COMMANDS + 1)] {
+        for text in
+            ["a 'b", "a \"b", "a \"b\\", "a $(b", "a ${b", "a `b", "a <<E\nb\n", &"a\n".repeat(COMMANDS + 1)]
+        {
             assert!(read(text).is_broken, "{text}");
         }
     }

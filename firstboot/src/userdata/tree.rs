@@ -1,6 +1,8 @@
 //! Values of YAML and JSON that may be secrets, and access to their fields. Errors name a field, never its
 //! value.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::bounds::wrong;
@@ -8,6 +10,7 @@ use crate::config::documents;
 use crate::document::LIMIT;
 use crate::error::{Failure, Result};
 use crate::secret::wipe;
+use crate::text::yaml::boolean;
 
 /// A document. Its texts are overwritten when it is dropped.
 pub struct Tree(Value);
@@ -34,6 +37,25 @@ impl Tree {
         }
     }
 
+    /// A document that is known to be a map.
+    pub fn of(fields: Map<String, Value>) -> Self {
+        Self(Value::Object(fields))
+    }
+
+    /// Takes the fields of the document; none if it is empty.
+    pub fn into_fields(mut self) -> Result<Option<Map<String, Value>>> {
+        match self.0.take() {
+            Value::Null => Ok(None),
+            Value::Object(map) => Ok(Some(map)),
+            _ => Err(wrong("it is not a map of fields")),
+        }
+    }
+
+    /// The items of the document, which must be a list.
+    pub fn items(&self) -> Result<&[Value]> {
+        self.0.as_array().map(Vec::as_slice).ok_or_else(|| wrong("it is not a list"))
+    }
+
     /// The fields of the document; none if it is empty.
     pub fn fields(&self) -> Result<Option<Fields<'_>>> {
         match &self.0 {
@@ -52,6 +74,11 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The fields of an item of a list.
+    pub fn of(map: &'a Map<String, Value>, place: &str) -> Self {
+        Self { map, path: format!("{place}.") }
+    }
+
     /// The names of all fields that are not empty.
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
         self.map.iter().filter(|(_, value)| !is_empty(value)).map(|(name, _)| name.as_str())
@@ -69,10 +96,30 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
-    /// A boolean; false if it is missing.
+    /// A text, or a number or a boolean as text.
+    pub fn scalar(&self, name: &str) -> Result<Option<Cow<'a, str>>> {
+        let read = |value: &'a Value| match value {
+            Value::String(text) => Ok(Cow::Borrowed(text.as_str())),
+            Value::Number(_) | Value::Bool(_) => Ok(Cow::Owned(value.to_string())),
+            _ => Err(self.wrong(name, "a text")),
+        };
+        self.value(name).map(read).transpose()
+    }
+
+    /// A boolean; false if it is missing. Words and numbers are read as in YAML 1.1 and by cloud-init.
     pub fn flag(&self, name: &str) -> Result<bool> {
+        let read = |value: &Value| match value {
+            Value::Bool(flag) => Some(*flag),
+            Value::Number(number) => number.as_u64().filter(|number| *number <= 1).map(|number| number == 1),
+            Value::String(word) => match word.trim().to_ascii_lowercase().as_str() {
+                "true" | "1" => Some(true),
+                "false" | "0" | "" => Some(false),
+                word => boolean(word),
+            },
+            _ => None,
+        };
         self.value(name)
-            .map_or(Ok(false), |value| value.as_bool().ok_or_else(|| self.wrong(name, "true or false")))
+            .map_or(Ok(false), |value| read(value).ok_or_else(|| self.wrong(name, "true or false")))
     }
 
     /// A list; empty if it is missing.

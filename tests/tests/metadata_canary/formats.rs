@@ -273,7 +273,7 @@ fn packed_cloud_config(at: &Target) -> String {
 }
 
 fn template(at: &Target) -> String {
-    let named = cloud_config(at).replace("name: n1", "name: '{{ ds.meta_data.local_hostname }}'");
+    let named = cloud_config(at).replace("name: n1", "name: '{{ v1.local_hostname | default(\"n1\") }}'");
     format!("## template: jinja\n{named}\n# {{{{ v1.nothing }}}}\n")
 }
 

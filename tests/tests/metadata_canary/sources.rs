@@ -72,6 +72,7 @@ const VMWARE: &[(&str, &str)] = &[("sys_vendor", "VMware, Inc."), ("product_name
 const HYPERV: &[(&str, &str)] =
     &[("sys_vendor", "Microsoft Corporation"), ("product_name", "Virtual Machine")];
 const NUTANIX: &[(&str, &str)] = &[("sys_vendor", "Nutanix"), ("product_name", "AHV")];
+const METAL: &[(&str, &str)] = &[("sys_vendor", "Dell Inc."), ("product_name", "PowerEdge R650")];
 const KUBEVIRT: &[(&str, &str)] = &[("sys_vendor", "KubeVirt"), ("product_name", "None")];
 
 pub const SOURCES: &[Source] = &[
@@ -103,6 +104,7 @@ pub const SOURCES: &[Source] = &[
     on("nocloud-folder", "nocloud", BARE, Way::Files(|bytes| seed("var/lib/cloud/seed/nocloud/", bytes))),
     simulated("openstack"),
     on("openstack-drive", "openstack", "openstack-drive", Way::Drive),
+    Source { firmware: METAL, ..on("config-drive", "config-drive", "openstack-drive", Way::Drive) },
     simulated("oracle"),
     Source { covers: "qemu", ..simulated("qemu-fw-cfg") },
     simulated("scaleway"),

@@ -45,6 +45,9 @@ pub fn run(args: &SimulateArgs, quiet: bool, terminal: &Terminal) -> Result<Exit
     if args.qemu_arguments || args.drive.is_some() || args.root.is_some() {
         return write(args, &machine, terminal).map(|()| ExitCode::SUCCESS);
     }
+    if args.explain && machine.platform.drive.is_some() {
+        return Err(needs_a_machine(&machine));
+    }
     let command = command(args)?;
     if command.is_empty() {
         listen(args, machine, quiet, terminal)
@@ -219,6 +222,13 @@ fn shown(entry: &Entry) -> String {
         "{:8.3}  {:4} {} {}, from port {}{fault}",
         entry.seconds, entry.method, entry.target, entry.status, entry.source_port
     )
+}
+
+/// A folder is no block device, so the agent would not find the drive in it.
+fn needs_a_machine(machine: &Machine) -> Error {
+    let title = &machine.platform.title;
+    Error::new(ErrorKind::Usage, format!("--explain: {title} is a drive, which only a machine can have"))
+        .help("write it with --drive FILE and start a virtual machine with it")
 }
 
 /// The platform lacks what was asked for.

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, ErrorKind, Failure, Result};
@@ -12,16 +12,27 @@ use crate::error::{Context, ErrorKind, Failure, Result};
 pub const PRIVATE: u32 = 0o600;
 /// The suffix of temporary files. Their names begin with a dot.
 const SCRATCH: &str = ".firstboot-new";
+const O_NONBLOCK: i32 = nix::fcntl::OFlag::O_NONBLOCK.bits();
+const NEITHER_LINKS_NOR_WAITING: i32 = nix::fcntl::OFlag::O_NOFOLLOW.bits() | O_NONBLOCK;
 /// Mode of files that all users may read.
 pub const PUBLIC: u32 = 0o644;
 
 /// Writes `bytes` to `path` with `mode`, which the umask does not change. Makes missing parent folders with
 /// mode 0755. Readers see the old file or the new one, even after a power cut.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write_for(path, bytes, mode, None)
+}
+
+/// The same for an owner, by numbers: the file has its owner and its mode before anybody can see it.
+pub fn write_owned(path: &Path, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<()> {
+    write_for(path, bytes, mode, Some(owner))
+}
+
+fn write_for(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     make_folder(folder, 0o755)?;
     let scratch = scratch_beside(path);
-    let written = write_flushed(&scratch, bytes, mode)
+    let written = write_flushed(&scratch, bytes, mode, owner)
         .and_then(|()| fs::rename(&scratch, path))
         .and_then(|()| flush_folder(folder));
     if written.is_err() {
@@ -76,12 +87,23 @@ pub fn remove_all(entry: &fs::DirEntry) -> io::Result<()> {
     if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
 }
 
-/// Sets the owner of a file, then its mode.
-pub fn set_owner(path: &Path, (user, group): (u32, u32), mode: u32) -> Result<()> {
-    if (user, group) != (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) {
-        chown(path, Some(user), Some(group)).doing("giving it to its owner")?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).doing("setting its mode")
+/// Takes a file away from all users but its owner. A link is not followed.
+pub fn make_private(path: &Path) -> Result<()> {
+    let doing = || format!("making {} private", path.display());
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(NEITHER_LINKS_NOR_WAITING)
+        .open(path)
+        .doing(doing())?;
+    file.set_permissions(fs::Permissions::from_mode(PRIVATE)).doing(doing())
+}
+
+/// Whether `path` is on a file system that is mounted read-only.
+pub fn is_read_only(path: &Path) -> bool {
+    let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
+    folder.is_some_and(|folder| {
+        probe(folder).is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    })
 }
 
 /// Whether files can be written below `folder`. Writes one byte to a file without a name or, if that is not
@@ -106,10 +128,23 @@ pub fn probe(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Reads a file of at most `limit` bytes; none if there is no such file.
+/// Reads a file of at most `limit` bytes; none if there is no such file. Does not wait for the other end of a
+/// pipe.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    read_with(path, limit, O_NONBLOCK)
+}
+
+/// The same, but a link is as good as no file: another user may have planted it.
+pub fn read_unlinked(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    match fs::symlink_metadata(path) {
+        Ok(about) if about.is_symlink() => Ok(None),
+        _ => read_with(path, limit, NEITHER_LINKS_NOR_WAITING),
+    }
+}
+
+fn read_with(path: &Path, limit: u64, flags: i32) -> Result<Option<Vec<u8>>> {
     let doing = || format!("reading {}", path.display());
-    let file = match File::open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.doing(doing())?,
     };
@@ -140,14 +175,18 @@ fn scratch_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}{SCRATCH}"))
 }
 
-fn write_flushed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_flushed(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode & PRIVATE).open(path)?;
     file.write_all(bytes)?;
+    let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    if let Some((user, group)) = owner.filter(|owner| *owner != own) {
+        fchown(&file, Some(user), Some(group))?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()
 }
 
@@ -172,6 +211,33 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(fs::metadata(folder.path().join("a")).unwrap().mode() & 0o7777, 0o755);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "something was left behind");
+    }
+
+    #[test]
+    fn a_planted_link_or_pipe_is_neither_followed_nor_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, path, pipe) =
+            (folder.path().join("victim"), folder.path().join("file"), folder.path().join("pipe"));
+        write(&victim, b"secret", PRIVATE).unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read_unlinked(&path, 100).unwrap(), None);
+        assert!(make_private(&path).is_err());
+        let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        write_owned(&path, b"new", 0o666, own).unwrap();
+        assert_eq!(read_unlinked(&path, 100).unwrap().unwrap(), b"new");
+        assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(read(&victim, 100).unwrap().unwrap(), b"secret");
+        for read in [read, read_unlinked] {
+            assert!(read(&pipe, 100).is_ok_and(|bytes| bytes.is_none_or(|bytes| bytes.is_empty())));
+        }
+        make_private(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert!(
+            is_read_only(Path::new("/proc/x"))
+                == probe(Path::new("/proc"))
+                    .is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod mounts;
 pub mod network;
 pub mod notify;
 pub mod process;
+pub mod resources;
 pub mod root;
 pub(crate) mod runtime_socket;
 pub mod services;

@@ -1,17 +1,22 @@
 //! Asks the cluster for its configuration and for a node with this name, plans the files, and runs the checks
 //! that need both.
 
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use super::{Need, Phase, preflight};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::host::{identity, machine};
+use crate::host::{identity, machine, resources};
 use crate::join::cluster::{self, ClusterConfiguration, Node};
 use crate::join::plan::{self, ClusterFacts, HostFacts};
-use crate::join::{Join, image, patches};
+use crate::join::{Join, image, node_defaults, patches};
 use crate::net::Deadline;
 use crate::net::retry::Backoff;
 use crate::preflight::{Clock, Cluster};
+
+/// How long a Node stays Ready when its machine has gone, and a little more.
+const STALE_NODE: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) const PHASE: Phase = Phase { name: "cluster", kubeadm: "", need: Need::UntilFilesAreWritten, run };
 
@@ -20,7 +25,7 @@ fn run(join: &mut Join) -> Result<()> {
     let carried = image::kubelet_configuration(join.root)?;
     let facts = facts(join, carried, deadline)?;
     let mut known = Cluster { version: facts.kubernetes_version, ..Cluster::default() };
-    known.is_node_read_forbidden = name_is_free(join, &join.config.node_name(), deadline)?;
+    known.is_node_read_forbidden = name_is_free(join, &join.config.node_name())?;
     let host = host_facts(join, &facts)?;
     let plan = plan::plan(join.config, &facts, &host)?;
     plan.warnings.iter().cloned().for_each(|warning| join.warn(warning));
@@ -85,26 +90,70 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
             .map(|folder| patches::read(&join.root.path(folder)))
             .transpose()?
             .unwrap_or_default(),
+        proposed: node_defaults::read(join.root)?,
+        resources: resources::resources(join.root),
     })
 }
 
-/// Refuses the name of a live node, unless that node is this machine. Returns whether the cluster forbids the
-/// request.
-fn name_is_free(join: &mut Join, name: &str, deadline: Deadline) -> Result<bool> {
-    let Some(found) = &mut join.results.cluster else { return Ok(false) };
-    let node = match cluster::node(&mut found.client, name, deadline, &mut Backoff::new()) {
-        Ok(node) => node,
-        Err(failure) if failure.kind == ErrorKind::Credential => return Ok(true),
-        Err(failure) => return Err(failure),
-    };
-    match node {
-        Some(node) if node.ready && !is_this_machine(join, &node) => Err(Failure::new(
+/// What the cluster says of a node name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Free,
+    /// Another machine's Node is Ready.
+    Taken,
+    /// The cluster forbids the question.
+    Secret,
+}
+
+fn ask_for_name(join: &mut Join, name: &str) -> Result<Name> {
+    let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
+    let Some(found) = &mut join.results.cluster else { return Ok(Name::Free) };
+    match cluster::node(&mut found.client, name, deadline, &mut Backoff::new()) {
+        Ok(Some(node)) if node.ready && !is_this_machine(join, &node) => Ok(Name::Taken),
+        Ok(_) => Ok(Name::Free),
+        Err(failure) if failure.kind == ErrorKind::Credential => Ok(Name::Secret),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Refuses the name of a live node, unless that node is this machine. A machine that no hardware identifies
+/// may have been that node before it restarted: then the Node does not stay Ready. Returns whether the
+/// cluster forbids the request.
+fn name_is_free(join: &mut Join, name: &str) -> Result<bool> {
+    let patience = join.deadline.within(if is_identified(join) { Duration::ZERO } else { STALE_NODE });
+    let answer = while_taken(patience, ASK_AGAIN, || {
+        let answer = ask_for_name(join, name)?;
+        if answer == Name::Taken && !patience.has_passed() {
+            join.print(&format!("waiting: a Node \"{name}\" is Ready, maybe this machine before a restart"));
+        }
+        Ok(answer)
+    })?;
+    match answer {
+        Name::Free => Ok(false),
+        Name::Secret => Ok(true),
+        Name::Taken => Err(Failure::new(
             ErrorKind::Refused,
             format!("a Node with name \"{name}\" and status \"Ready\" already exists in the cluster"),
         )
         .help(format!("delete the Node (kubectl delete node {name}) or give this machine another name"))),
-        _ => Ok(false),
     }
+}
+
+/// The last answer: the first that is not [`Name::Taken`], or the one after `patience`.
+fn while_taken(patience: Deadline, pause: Duration, mut ask: impl FnMut() -> Result<Name>) -> Result<Name> {
+    loop {
+        let is_last = patience.has_passed();
+        let answer = ask()?;
+        if answer != Name::Taken || is_last {
+            return Ok(answer);
+        }
+        thread::sleep(pause.min(patience.remaining()));
+    }
+}
+
+/// Whether hardware tells this machine apart over a restart that keeps nothing.
+fn is_identified(join: &Join) -> bool {
+    identity::product_uuid(join.root).is_some_and(|uuid| identity::doubt(&uuid).is_none())
 }
 
 fn is_this_machine(join: &Join, node: &Node) -> bool {
@@ -121,4 +170,28 @@ fn clock(join: &Join) -> Option<Clock> {
         .dates()
         .map_or((None, SystemTime::now()), |(server, local)| (Some(server), local));
     Some(Clock { local, server, valid: found.authorities.validity() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(patience: Duration, answers: &[Name]) -> (Name, usize) {
+        let mut asked = 0;
+        let last = while_taken(Deadline::after(patience), Duration::from_millis(1), || {
+            asked += 1;
+            Ok(answers[(asked - 1).min(answers.len() - 1)])
+        });
+        (last.unwrap(), asked)
+    }
+
+    #[test]
+    fn a_node_of_before_a_restart_is_waited_for_and_another_machines_is_not() {
+        let long = Duration::from_secs(60);
+        assert_eq!(answers(long, &[Name::Taken, Name::Taken, Name::Free]), (Name::Free, 3));
+        assert_eq!(answers(Duration::ZERO, &[Name::Taken, Name::Free]), (Name::Taken, 1));
+        assert_eq!(answers(long, &[Name::Secret]), (Name::Secret, 1));
+        let (last, asked) = answers(Duration::from_millis(20), &[Name::Taken]);
+        assert!(last == Name::Taken && asked > 1);
+    }
 }

@@ -5,7 +5,9 @@
 pub(crate) mod metadata;
 
 mod auto_scaling;
+mod boothook;
 mod cloudformation;
+mod delivery;
 mod query_api;
 mod sigv4;
 
@@ -50,6 +52,7 @@ pub(super) const PLATFORM: Platform = Platform {
     node_name: Some("${hostname}"),
     guarded: ADDRESSES,
     reporters: &[&auto_scaling::REPORTER, &cloudformation::REPORTER],
+    follow: Some(delivery::follow),
     attestation: Some(Attestation {
         kind: "ec2-rsa2048",
         addresses: ADDRESSES,
@@ -63,9 +66,10 @@ pub(super) const PLATFORM: Platform = Platform {
 /// Machines on Xen have a UUID that begins with ec2, in either order of the bytes of its first group. On
 /// other machines that is chance.
 fn uuid(evidence: &Evidence) -> Option<String> {
-    let is_xen = evidence.field(Field::SysVendor) == Some("Xen")
-        || evidence.field(Field::ProductSerial) == evidence.field(Field::ProductUuid);
-    let uuid = evidence.field(Field::ProductUuid).filter(|_| is_xen)?.to_ascii_lowercase();
+    let uuid = evidence.field(Field::ProductUuid)?.to_ascii_lowercase();
+    if !evidence.field_is(Field::SysVendor, "Xen") && !evidence.field_is(Field::ProductSerial, &uuid) {
+        return None;
+    }
     let first = uuid.split('-').next().filter(|first| first.len() == 8)?.as_bytes();
     let is_swapped = first[4] == b'2' && first.ends_with(b"ec");
     (uuid.starts_with("ec2") || is_swapped).then(|| "smbios product_uuid begins with ec2".to_owned())
@@ -73,5 +77,7 @@ fn uuid(evidence: &Evidence) -> Option<String> {
 
 fn xen(evidence: &Evidence) -> Option<String> {
     let uuid = crate::host::kernel::text(evidence.root(), paths::HYPERVISOR_UUID)?;
-    uuid.starts_with("ec2").then(|| "/sys/hypervisor/uuid begins with ec2".to_owned())
+    uuid.to_ascii_lowercase()
+        .starts_with("ec2")
+        .then(|| "/sys/hypervisor/uuid begins with ec2".to_owned())
 }

@@ -8,6 +8,7 @@ use super::{ADDRESSES, PROTOCOL};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::net::Error;
 use crate::net::http::{self, Method, Reply, Request};
+use crate::net::service::Service;
 use crate::net::url::{Url, shown};
 use crate::reporter::{ReportContext, ReportTarget, form, xml};
 use crate::secret::Secret;
@@ -75,7 +76,9 @@ pub(super) fn act(
 ) -> Result<std::result::Result<(), Refusal>> {
     let url = endpoint(target, context, action.service)?;
     let region = context.fact("region")?;
-    let credentials = credentials(context)?;
+    let no_role =
+        |failure: Failure| failure.help("give the instance a role (instance profile) that may report");
+    let credentials = credentials(&mut context.service(ADDRESSES, PROTOCOL)).map_err(no_role)?;
     let body = action.body();
     context.retry(|| {
         let time = sigv4::now()
@@ -159,11 +162,8 @@ fn refusal(body: &[u8]) -> Option<Refusal> {
 }
 
 /// The credentials of the instance's role. For some seconds after its start the service answers 404.
-fn credentials(context: &ReportContext) -> Result<Credentials> {
-    let mut service = context.service(ADDRESSES, PROTOCOL);
-    let no_role =
-        |failure: Failure| failure.help("give the instance a role (instance profile) that may report");
-    let roles = service.text(ROLES).map_err(no_role)?;
+pub(super) fn credentials(service: &mut Service) -> Result<Credentials> {
+    let roles = service.text(ROLES)?;
     let role = roles.lines().map(str::trim).find(|role| !role.is_empty()).unwrap_or_default();
     let path = format!("{ROLES}{role}");
     let answer = service.get(&path)?;

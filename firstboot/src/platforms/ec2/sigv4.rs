@@ -1,4 +1,4 @@
-//! AWS Signature Version 4 for the Query API, whose requests ask for `/` without a query
+//! AWS Signature Version 4, for requests without a query
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>). Pure;
 //! tested with AWS's own test suite.
 
@@ -47,6 +47,17 @@ pub fn sign(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Vec<(&'static str, Secret)> {
+    sign_path(credentials, scope, (method, "/"), headers, body)
+}
+
+/// The same for a request of another path, which is encoded and has no query.
+pub fn sign_path(
+    credentials: &Credentials,
+    scope: &Scope,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<(&'static str, Secret)> {
     let time = stamp(&scope.time);
     let mut added = vec![("x-amz-date", Secret::new(time))];
     added.extend(credentials.token.clone().map(|token| ("x-amz-security-token", token)));
@@ -55,7 +66,7 @@ pub fn sign(
         .copied()
         .chain(added.iter().map(|(name, value)| (*name, value.reveal())))
         .collect();
-    let (canonical, signed) = canonical(method, &all, body);
+    let (canonical, signed) = canonical((method, path), &all, body);
     let text = string_to_sign(scope, &canonical);
     let signature = hex(hmac(&key(&credentials.secret_key, scope), &text).as_ref());
     let (id, scope) = (&credentials.access_key, scope_text(scope));
@@ -66,7 +77,7 @@ pub fn sign(
 }
 
 /// The canonical request, and the list of its headers.
-fn canonical(method: &str, headers: &[(&str, &str)], body: &[u8]) -> (String, String) {
+fn canonical((method, path): (&str, &str), headers: &[(&str, &str)], body: &[u8]) -> (String, String) {
     let mut sorted: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
         let value = value.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
@@ -75,7 +86,7 @@ fn canonical(method: &str, headers: &[(&str, &str)], body: &[u8]) -> (String, St
     let lines: String =
         sorted.iter().map(|(name, values)| format!("{name}:{}\n", values.join(","))).collect();
     let names = sorted.into_keys().collect::<Vec<_>>().join(";");
-    (format!("{method}\n/\n\n{lines}\n{names}\n{}", sha256(body)), names)
+    (format!("{method}\n{path}\n\n{lines}\n{names}\n{}", sha256(body)), names)
 }
 
 fn string_to_sign(scope: &Scope, canonical: &str) -> String {
@@ -106,7 +117,8 @@ fn scope_text(scope: &Scope) -> String {
     format!("{}/{}/{}/aws4_request", day(&scope.time), scope.region, scope.service)
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// The digest of a body, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 

@@ -1,10 +1,10 @@
 //! The config drive: a disk or disc as OpenStack's Nova makes it
-//! (<https://docs.openstack.org/nova/latest/user/metadata.html>), with the label `config-2`. KubeVirt and
-//! Nutanix make them too.
+//! (<https://docs.openstack.org/nova/latest/user/metadata.html>), with the label `config-2`. KubeVirt,
+//! Nutanix and Metal3 make them too.
 //!
 //! | file | used from it |
 //! |---|---|
-//! | `openstack/latest/meta_data.json` | `uuid`, `hostname` or `local-hostname`, `name`, `availability_zone`, `project_id`, `meta`; KubeVirt's `instance_type` |
+//! | `openstack/latest/meta_data.json` | `uuid`, `hostname` or `local-hostname`, `name`, `availability_zone`, `project_id`, `meta`; KubeVirt's `instance_type`; Metal3's `providerid` |
 //! | `openstack/latest/network_data.json` | addresses |
 //! | `ec2/latest/meta-data.json` | only what the first two lack: `instance-type`, `public-ipv4` |
 //! | `openstack/latest/user_data` | the user-data, with `user_data.minisig` beside it |
@@ -89,6 +89,8 @@ struct MetaData {
     name: Value,
     availability_zone: Value,
     project_id: Value,
+    // Namespace, host and machine, as Metal3 has them in its provider-ids.
+    providerid: Value,
     meta: Value,
 }
 
@@ -101,6 +103,7 @@ pub fn meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
         .hostname
         .add_some(text(&found.hostname).or_else(|| text(&found.local_hostname)), source);
     facts.zone.add_some(text(&found.availability_zone), source);
+    facts.provider_id.add_some(text(&found.providerid).and_then(metal3_id), source);
     facts.fact("name").add_some(text(&found.name), source);
     facts.fact("project").add_some(text(&found.project_id), source);
     let pairs = found.meta.as_object().into_iter().flatten();
@@ -108,6 +111,12 @@ pub fn meta_data(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<()> {
         pairs.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect();
     facts.tags.add_some((!tags.is_empty()).then_some(tags), source);
     Ok(())
+}
+
+/// `metal3://NAMESPACE/HOST/MACHINE`, of the three names behind the scheme.
+fn metal3_id(names: String) -> Option<String> {
+    let is_whole = names.split('/').count() == 3 && !names.split('/').any(str::is_empty);
+    is_whole.then(|| format!("metal3://{names}"))
 }
 
 #[derive(Deserialize, Default)]

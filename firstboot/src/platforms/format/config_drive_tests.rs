@@ -18,6 +18,22 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 #[test]
+fn only_a_drive_that_names_it_gives_the_provider_id_of_metal3() {
+    for (names, expected) in [
+        ("ns/host/machine", Some("metal3://ns/host/machine")),
+        ("ns//machine", None),
+        ("ns/host", None),
+        ("metal3://ns/host/machine", None),
+    ] {
+        let mut facts = Facts::default();
+        let document =
+            format!("{{\"uuid\": \"u-1\", \"metal3-namespace\": \"ns\", \"providerid\": {names:?}}}");
+        meta_data(document.as_bytes(), "drive", &mut facts).unwrap();
+        assert_eq!(facts.text("provider-id"), expected, "{names}");
+    }
+}
+
+#[test]
 fn a_whole_drive_is_read() {
     let drive = folder(&[
         (META_DATA, META),

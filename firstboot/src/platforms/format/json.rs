@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
 use crate::secret::wipe;
+use crate::text::yaml;
 
 /// Longest text that becomes a fact.
 const LONGEST_FACT: usize = 4096;
@@ -42,12 +43,7 @@ impl Json {
 
     /// Parses YAML; `source` is the document's URL.
     pub fn parse_yaml(bytes: &[u8], source: &str) -> Result<Self> {
-        let parsed = serde_yaml_ng::from_slice(bytes);
-        let place = |error: serde_yaml_ng::Error| match error.location() {
-            Some(at) => format!("no YAML at line {}, column {}", at.line(), at.column()),
-            None => "no YAML".to_owned(),
-        };
-        Self::of(parsed.map_err(place), source)
+        Self::of(yaml::parse(bytes).map_err(|refused| refused.describe("YAML")), source)
     }
 
     fn of(parsed: std::result::Result<Value, String>, source: &str) -> Result<Self> {

@@ -145,7 +145,7 @@ mod tests {
             ],
             &about,
         );
-        let metadata = gather(&root, &TrustPolicy::default(), &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &TrustPolicy::default(), &|_, _| panic!("no network")).unwrap();
         let (source, user_data) = metadata.user_data.unwrap();
         assert_eq!(
             (source, user_data.document.bytes(), user_data.origin.as_str()),
@@ -154,7 +154,7 @@ mod tests {
         let facts = ["instance-id", "name"].map(|name| metadata.facts.text(name));
         assert_eq!(facts, [Some("bbbbbbbb-1111-2222-3333-444444444444"), Some("worker 1")]);
         assert!(scrub(&root).unwrap().unwrap().contains("3 pairs"));
-        let metadata = gather(&root, &TrustPolicy::default(), &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &TrustPolicy::default(), &|_, _| panic!("no network")).unwrap();
         assert!(metadata.user_data.is_none(), "what was overwritten is no config");
     }
 
@@ -162,7 +162,7 @@ mod tests {
     fn a_machine_without_the_daemon_is_told_so() {
         let (_folder, root) = root_with(&[], &[]);
         std::fs::remove_file(kvp::path(&root, GIVEN)).unwrap();
-        let metadata = gather(&root, &TrustPolicy::default(), &|_| panic!("no network")).unwrap();
+        let metadata = gather(&root, &TrustPolicy::default(), &|_, _| panic!("no network")).unwrap();
         assert!(
             metadata.user_data.is_none() && metadata.notices[0].contains("hyperv-daemons"),
             "{:?}",

@@ -4,12 +4,12 @@
 mod metadata;
 mod report;
 
-use super::{Platform, azure};
+use super::{Platform, azure, openstack};
 use crate::evidence::{Evidence, Field, Sign, Strength};
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Other(Strength::Smbios, machine)],
-    look_alikes: &[azure::ASSET_TAG],
+    look_alikes: &[azure::ASSET_TAG, openstack::ASSET_TAG],
     scrub: Some(metadata::scrub),
     reporters: &[&report::REPORTER],
     ..Platform::named("hyperv", metadata::read)
@@ -17,9 +17,8 @@ pub(super) const PLATFORM: Platform = Platform {
 
 /// The vendor's hardware (Surface) has the same vendor name.
 fn machine(evidence: &Evidence) -> Option<String> {
-    let is = |field: Field, expected: &str| evidence.field(field) == Some(expected);
-    let is_machine =
-        is(Field::SysVendor, "Microsoft Corporation") && is(Field::ProductName, "Virtual Machine");
+    let is_machine = evidence.field_is(Field::SysVendor, "Microsoft Corporation")
+        && evidence.field_is(Field::ProductName, "Virtual Machine");
     is_machine.then(|| {
         "smbios sys_vendor is \"Microsoft Corporation\" and product_name \"Virtual Machine\"".to_owned()
     })

@@ -24,6 +24,7 @@ use crate::facts::Facts;
 use crate::instance_data::InstanceData;
 use crate::paths;
 use crate::platforms::format::disk::{self, only_disk, user_data};
+use crate::text::yaml;
 
 pub mod seed;
 
@@ -87,7 +88,7 @@ pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<Platfo
         (data, ignored) = read_folder(folder, &device)?;
         Ok(data)
     })?;
-    notice(context, &format!("{device}, with the label {},", disk.label), &data, &ignored);
+    notice(context, &format!("{device}, with the label {LABEL},"), &data, &ignored);
     Ok(data)
 }
 
@@ -122,8 +123,7 @@ fn notice(context: &mut ReadContext, name: &str, data: &PlatformData, ignored: &
 /// document.
 pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Value> {
     let wrong = |why: String| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
-    let value: Value =
-        serde_yaml_ng::from_slice(bytes).map_err(|error| wrong(format!("no YAML: {}", place(&error))))?;
+    let value: Value = yaml::parse(bytes).map_err(|refused| wrong(refused.describe("YAML")))?;
     let Value::Object(fields) = value else {
         return if value.is_null() { Ok(value) } else { Err(wrong("no mapping".to_owned())) };
     };
@@ -139,13 +139,6 @@ pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Value> {
     facts.instance_type.add_some(text("instance-type"), source);
     facts.provider_id.add_some(text("provider-id"), source);
     Ok(Value::Object(fields))
-}
-
-/// The position of an error, without the text there: it may be secret.
-fn place(error: &serde_yaml_ng::Error) -> String {
-    error
-        .location()
-        .map_or_else(|| "unreadable".to_owned(), |at| format!("line {}, column {}", at.line(), at.column()))
 }
 
 /// The seed, and the argument or field that names it.

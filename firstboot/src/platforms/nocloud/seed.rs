@@ -66,14 +66,16 @@ pub(super) fn read(
     if base.to_ascii_lowercase().starts_with("https:") {
         let address = format!("{base}meta-data");
         let shown = url::shown(&address);
-        let document =
-            (context.fetch)(&address).map_err(|failure| failure.doing(format!("getting {shown}")))?;
+        let document = (context.fetch)(&address, context.deadline)
+            .map_err(|failure| failure.doing(format!("getting {shown}")))?;
         let document = super::facts(document.bytes(), &shown, &mut data.facts)?;
         data.instance_data = InstanceData::new(super::DATA_SOURCE, document);
     } else {
         context.notice("meta-data is not read over plain http: anyone on the way can change it");
     }
-    data.user_data = url::get(&format!("{base}user-data"), pinned.as_deref(), context.fetch)?;
+    data.user_data = url::get(&format!("{base}user-data"), pinned.as_deref(), &|url| {
+        (context.fetch)(url, context.deadline)
+    })?;
     Ok(())
 }
 

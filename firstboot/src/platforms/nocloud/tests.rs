@@ -7,6 +7,7 @@ use super::*;
 use crate::host::files;
 use crate::host::root::Root;
 use crate::metadata::{Metadata, gather};
+use crate::net::Deadline;
 use crate::text::hex;
 use crate::trust_policy::TrustPolicy;
 
@@ -22,7 +23,8 @@ fn gathered(contents: &[(&str, &str)]) -> (Result<Metadata>, Vec<String>) {
         .iter()
         .for_each(|(path, text)| files::write(&root.path(path), text.as_bytes(), 0o600).unwrap());
     let fetched = RefCell::new(Vec::new());
-    let fetch = |url: &str| {
+    let fetch = |url: &str, deadline: Deadline| {
+        assert!(deadline.remaining() <= PLATFORM.deadline, "{url} has a deadline of its own");
         fetched.borrow_mut().push(url.to_owned());
         let bytes = if url.ends_with("meta-data") { b"instance-id: 7\nlocal-hostname: n1\n" } else { CONFIG };
         Ok(Document::new(Zeroizing::new(bytes.to_vec())).unwrap())

@@ -1,7 +1,8 @@
 mod service_cases;
 mod services;
 
-use super::ALL;
+use super::{ALL, Platform};
+use crate::evidence::Sign;
 
 #[test]
 fn every_platform_has_a_name_of_its_own_and_addresses_that_are_addresses() {
@@ -32,4 +33,14 @@ fn pods_are_kept_from_every_service_that_proves_an_identity() {
             assert!(platform.guarded.contains(address), "{}: {address}", platform.name);
         }
     }
+}
+
+#[test]
+fn a_medium_alone_gives_no_provider_id() {
+    let by_label_alone = |platform: &&&Platform| {
+        !platform.signs.is_empty() && platform.signs.iter().all(|sign| matches!(sign, Sign::Label(_)))
+    };
+    let names: Vec<&str> = ALL.iter().filter(by_label_alone).map(|platform| platform.name).collect();
+    assert_eq!(names, ["config-drive"]);
+    assert!(ALL.iter().filter(by_label_alone).all(|platform| platform.provider_id.is_none()));
 }

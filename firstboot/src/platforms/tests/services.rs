@@ -50,7 +50,7 @@ fn read_with(
         evidence,
         deadline: Deadline::after(limit),
         notices: Vec::new(),
-        fetch: &|_| panic!("no URL is named"),
+        fetch: &|_, _| panic!("no URL is named"),
         service: Some(address),
     };
     let data = (platform.read)(&mut context);

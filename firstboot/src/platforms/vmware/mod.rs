@@ -18,7 +18,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use zeroize::Zeroizing;
 
-use super::{Platform, PlatformData, ReadContext, nocloud};
+use super::{Platform, PlatformData, ReadContext, nocloud, openstack};
 use crate::document::{Document, LIMIT, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
@@ -38,6 +38,7 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Label(DISCS[2]),
         Sign::Other(Strength::Channel, processor),
     ],
+    look_alikes: &[openstack::ASSET_TAG],
     provider_id: Some("vsphere://${uuid}"),
     node_name: Some("${hostname}"),
     scrub: Some(scrub),

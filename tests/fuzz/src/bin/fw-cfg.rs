@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
         .join(ITEMS[usize::from(first & 1)]);
     write(&item.join("raw"), bytes);
     let metadata =
-        metadata::gather(&Root::at(folder.path()), &firstboot::trust_policy::TrustPolicy::default(), &|_| {
+        metadata::gather(&Root::at(folder.path()), &firstboot::trust_policy::TrustPolicy::default(), &|_, _| {
             panic!("no network")
         })
         .expect("an item is only bytes");

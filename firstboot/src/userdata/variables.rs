@@ -1,0 +1,220 @@
+//! Variables of the shell and of `envsubst`, as far as their values are known without running anything.
+
+use std::collections::HashMap;
+
+use super::bounds::{Budget, Bytes, append, wrong};
+use crate::error::Result;
+
+/// The prefixes of variables that may have a value and whose names may be shown: Afterburn's.
+const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
+/// Commands that give the host name.
+const HOST_NAME: &[&str] =
+    &["hostname", "hostname -s", "/bin/hostname", "uname -n", "hostnamectl hostname", "cat /etc/hostname"];
+/// Cluster API's templates for Azure ask the metadata service for the machine's name, and `jq` for this.
+const AZURE_SERVICE: &str = "169.254.169.254/metadata/instance";
+const AZURE_NAME: &str = ".compute.name";
+
+/// The variables at one place of a script.
+pub struct Variables<'a> {
+    /// What the commands set; `None` if the value is not known.
+    set: HashMap<String, Option<String>>,
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    hostname: Option<String>,
+}
+
+impl<'a> Variables<'a> {
+    /// `lookup` has the variables of templates and of Afterburn. `hostname` is the one that the user data
+    /// sets.
+    pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>, hostname: Option<String>) -> Self {
+        Self { set: HashMap::new(), lookup, hostname }
+    }
+
+    /// A command sets a variable.
+    pub fn set(&mut self, name: &str, value: Option<String>) {
+        self.set.insert(name.to_owned(), value);
+    }
+
+    /// The value of `$NAME`, `${NAME}`, `${NAME%.*}`, `${NAME%%.*}`, or of a command for the host name.
+    pub fn value(&self, source: &str) -> Option<String> {
+        let command = source
+            .strip_prefix("$(")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .or_else(|| source.strip_prefix('`')?.strip_suffix('`'));
+        if let Some(command) = command {
+            return self.output(command.trim());
+        }
+        let name = source.strip_prefix('$')?;
+        let name = name.strip_prefix('{').map_or(Some(name), |name| name.strip_suffix('}'))?;
+        if let Some(name) = name.strip_suffix("%%.*") {
+            return self.named(name).map(|value| value.split('.').next().unwrap_or_default().to_owned());
+        }
+        if let Some(name) = name.strip_suffix("%.*") {
+            let short =
+                |value: String| value.rsplit_once('.').map_or(value.clone(), |(short, _)| short.to_owned());
+            return self.named(name).map(short);
+        }
+        self.named(name)
+    }
+
+    /// The value of a variable.
+    pub fn named(&self, name: &str) -> Option<String> {
+        match self.set.get(name) {
+            Some(value) => value.clone(),
+            None if name == "HOSTNAME" => self.host_name(),
+            None if is_upper(name) => (self.lookup)(name),
+            None => None,
+        }
+    }
+
+    fn output(&self, command: &str) -> Option<String> {
+        if HOST_NAME.contains(&command) {
+            return self.host_name();
+        }
+        let is_azure =
+            command.starts_with("curl ") && command.contains(AZURE_SERVICE) && command.ends_with(AZURE_NAME);
+        is_azure.then(|| (self.lookup)("ds.meta_data.imds.compute.name").or_else(|| self.host_name()))?
+    }
+
+    fn host_name(&self) -> Option<String> {
+        self.hostname.clone().or_else(|| (self.lookup)("v1.local_hostname"))
+    }
+
+    /// Does the same as `envsubst`: replaces `$NAME` and `${NAME}` by values. A name without a value is an
+    /// error here. Text after another `$` may be part of a password and is not shown.
+    pub fn fill_in(&self, bytes: &[u8], budget: &Budget) -> Result<Bytes> {
+        self.replaced(bytes, budget, |_| true)
+    }
+
+    /// Fills in Afterburn's variables alone. No node config means their names: a script may fill them in to
+    /// another file than the one that the join reads.
+    pub fn fill_in_afterburns(&self, bytes: &[u8], budget: &Budget) -> Result<Bytes> {
+        self.replaced(bytes, budget, |name| SHOWN.iter().any(|prefix| name.starts_with(prefix)))
+    }
+
+    fn replaced(&self, bytes: &[u8], budget: &Budget, is_meant: fn(&str) -> bool) -> Result<Bytes> {
+        let mut filled = Bytes::default();
+        let mut rest = bytes;
+        while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
+            let (before, behind) = rest.split_at(at);
+            append(&mut filled, before);
+            let Some((name, behind)) = variable(behind).filter(|(name, _)| is_meant(name)) else {
+                append(&mut filled, b"$");
+                rest = behind.get(1..).unwrap_or_default();
+                continue;
+            };
+            let value = self.plain(name)?;
+            budget.take(value.len())?;
+            append(&mut filled, value.as_bytes());
+            rest = behind;
+        }
+        append(&mut filled, rest);
+        Ok(filled)
+    }
+
+    fn plain(&self, name: &str) -> Result<String> {
+        let shown = if SHOWN.iter().any(|prefix| name.starts_with(prefix)) {
+            format!("the variable {name}")
+        } else {
+            "a variable".to_owned()
+        };
+        if self.set.get(name).is_some_and(Option::is_none) {
+            return Err(wrong(format!(
+                "a command sets {shown} of the node config to something that is not known without running it"
+            ))
+            .help("set it to plain text, or to itself with %.* behind it"));
+        }
+        let is_plain = |value: &String| {
+            value.chars().all(|character| !character.is_control() && !"\"'\\{}#".contains(character))
+        };
+        self.named(name).filter(is_plain).ok_or_else(|| {
+            wrong(format!(
+                "a command fills in {shown} of the node config, and it has no plain value on this machine"
+            ))
+            .help("firstboot explain shows the facts that are known here")
+        })
+    }
+}
+
+fn is_upper(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// The name of the variable at the start of `text`, which begins with `$`, and the rest of the text.
+fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
+    let text = text.strip_prefix(b"$")?;
+    let (inner, end) = text.strip_prefix(b"{").map_or((text, &b""[..]), |inner| (inner, &b"}"[..]));
+    let length = inner
+        .iter()
+        .take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_')
+        .count();
+    let (name, behind) = inner.split_at_checked(length)?;
+    let name = std::str::from_utf8(name)
+        .ok()
+        .filter(|name| !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit()))?;
+    Some((name, behind.strip_prefix(end)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(name: &str) -> Option<String> {
+        let known = [
+            ("COREOS_EC2_HOSTNAME", "ip-10.a.b"),
+            ("QUOTE", "a\"b"),
+            ("v1.local_hostname", "n1"),
+            ("ds.meta_data.imds.compute.name", "vm1"),
+        ];
+        known.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn expansions_have_the_values_that_a_shell_would_give() {
+        let mut variables = Variables::new(&lookup, None);
+        variables.set("A", Some("x".to_owned()));
+        variables.set("B", None);
+        for (source, expected) in [
+            ("$A", Some("x")),
+            ("${A}", Some("x")),
+            ("$B", None),
+            ("$UNKNOWN", None),
+            ("${A:-y}", None),
+            ("$HOSTNAME", Some("n1")),
+            ("$(hostname)", Some("n1")),
+            ("`hostname -s`", Some("n1")),
+            ("$(date)", None),
+            ("${COREOS_EC2_HOSTNAME%.*}", Some("ip-10.a")),
+            ("${COREOS_EC2_HOSTNAME%%.*}", Some("ip-10")),
+            ("${A%.*}", Some("x")),
+            (
+                "$(curl -s -H Metadata:true 'http://169.254.169.254/metadata/instance?x' | jq -r .compute.name)",
+                Some("vm1"),
+            ),
+            ("$(curl https://canary/x | jq -r .compute.name)", None),
+        ] {
+            assert_eq!(variables.value(source).as_deref(), expected, "{source}");
+        }
+        assert_eq!(Variables::new(&lookup, Some("h".to_owned())).value("$(hostname)").as_deref(), Some("h"));
+    }
+
+    #[test]
+    fn variables_are_filled_in_as_envsubst_does() {
+        let mut variables = Variables::new(&lookup, None);
+        variables.set("COREOS_B", None);
+        variables.set("C", Some("c".to_owned()));
+        for (text, expected) in [
+            ("${COREOS_EC2_HOSTNAME} $C.x $ ${a} $1 ${} $$a é", Ok("ip-10.a.b c.x $ ${a} $1 ${} $$a é")),
+            ("${COREOS_UNKNOWN}", Err("fills in the variable COREOS_UNKNOWN of")),
+            ("${COREOS_B}", Err("sets the variable COREOS_B of")),
+            ("p4$CANARY", Err("fills in a variable of")),
+            ("$QUOTE", Err("fills in a variable of")),
+        ] {
+            let filled = variables.fill_in(text.as_bytes(), &Budget::default());
+            match expected {
+                Ok(expected) => assert_eq!(filled.unwrap().as_slice(), expected.as_bytes()),
+                Err(expected) => assert!(filled.unwrap_err().message.contains(expected), "{text}"),
+            }
+        }
+    }
+}
