@@ -231,7 +231,7 @@ fn a_version_that_nothing_uses_is_refused_unless_the_layers_were_chosen_over_it(
 }
 
 #[test]
-fn a_plan_warns_of_what_the_lock_will_not_find() {
+fn a_plan_warns_of_what_the_lock_will_not_find_and_of_what_changes_nothing() {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), None);
     let path = root.path().join("images/node.toml");
@@ -240,6 +240,9 @@ fn a_plan_warns_of_what_the_lock_will_not_find() {
         registry::load(&path, &sets, None).unwrap().warnings
     };
     assert!(warnings(&[]).is_empty());
+    let options = warnings(&["output.qcow2.compression=zlib"]);
+    assert_eq!(options, ["the options of the output qcow2 change nothing: outputs names raw"]);
+    assert!(warnings(&["outputs=[\"qcow2\"]", "output.qcow2.compression=zlib"]).is_empty());
     assert!(warnings(&["base.suite=sid"])[0].contains("not tried with the release \"sid\" of debian"));
     assert!(warnings(&["base.suite=trixi"])[0].ends_with("did you mean trixie?"));
     let plain = KUBELET.replace("checksum = \"${url}.sha256\"", "checksum = \"http://example.org/sums\"");

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::image_spec::{BaseSpec, DiskSpec, ImageSpec, MetadataSpec};
-use super::source::{SET, Source};
+use super::source::{SET, Source, Step};
 use crate::at;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -17,6 +17,17 @@ pub struct Composition {
     pub sources: Vec<Source>,
     /// The folder of the definition that the user named; relative paths start there.
     pub folder: PathBuf,
+}
+
+impl Composition {
+    /// Whether the text with the list `key`, or one that goes before it, has a value at `path`. A value below
+    /// may be meant for what that list leaves out.
+    pub fn goes_with(&self, key: &str, path: &[Step]) -> bool {
+        let set = self.sources.iter().take_while(|source| source.is_set()).count();
+        let lists = self.sources.iter().position(|source| source.has(&at![key]));
+        let count = set.max(lists.map_or(0, |index| index + 1));
+        self.sources.iter().take(count).any(|source| source.has(path))
+    }
 }
 
 /// How many definitions may extend one another in a row.

@@ -14,6 +14,9 @@ use super::source::suggestion;
 /// is one or more exact values separated by `|` ("`amd64|arm64`").
 pub type When = BTreeMap<String, String>;
 
+/// The values that `arch` can have. Another one would drop a step on every machine, without a word.
+const ARCHES: [&str; 2] = ["amd64", "arm64"];
+
 /// Whether every requirement of `when` holds.
 ///
 /// # Errors
@@ -29,7 +32,14 @@ pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String
             compare(value, requirement)
                 .map_err(|message| fail(message, "write a requirement such as \">=1.26, <1.35\"".into()))?
         } else {
-            requirement.split('|').any(|allowed| allowed.trim() == value)
+            let mut allowed = requirement.split('|').map(str::trim);
+            if let Some(wrong) = allowed.clone().find(|word| name == "arch" && !ARCHES.contains(word)) {
+                return Err(fail(
+                    format!("unknown value \"{wrong}\" in a condition"),
+                    suggestion(wrong, ARCHES),
+                ));
+            }
+            allowed.any(|word| word == value)
         };
         if !satisfied {
             return Ok(false);
@@ -64,5 +74,7 @@ mod tests {
         assert!(check("arch", ">=2").unwrap_err().1.contains("not a version"));
         assert!(check("containerd", ">=x").is_err());
         assert!(check("contanerd", ">=2").unwrap_err().2.contains("containerd"));
+        assert_eq!(check("arch", "arm64"), Ok(false));
+        assert_eq!(check("arch", "amd46").unwrap_err().2, "did you mean \"amd64\"?");
     }
 }

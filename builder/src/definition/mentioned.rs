@@ -3,13 +3,33 @@
 
 use std::collections::BTreeSet;
 
+use super::compose::Composition;
 use super::image_spec::ImageSpec;
 use super::interpolate;
 use super::layer_folder;
 use super::resolve_layer::Layer;
+use super::source::{error_in, suggestion};
+use crate::at;
+use crate::error::Result;
+
+/// Variables that are not of `[versions]`; `url` exists for checksums alone.
+const FIXED: [&str; 8] =
+    ["name", "arch", "distribution", "suite", "kubernetes", "kubernetes-minor", "runtime", "url"];
+
+/// Refuses a key of `[versions]` that nothing uses, unless the layers were chosen over it: they may leave out
+/// the one that it is for.
+pub(super) fn check_versions(composed: &Composition, layers: &[Layer]) -> Result<()> {
+    let used = variables(&composed.file, layers);
+    let unused =
+        |key: &&String| !used.contains(*key) && composed.goes_with("layers", &at!["versions", key.as_str()]);
+    let Some(key) = composed.file.versions.keys().find(unused) else { return Ok(()) };
+    let message = format!("nothing in this image uses ${{{key}}}");
+    let known: Vec<&str> = used.iter().map(String::as_str).filter(|name| !FIXED.contains(name)).collect();
+    Err(error_in(&composed.sources, &at!["versions", key.as_str()], &message).help(suggestion(key, known)))
+}
 
 /// The names of all variables in `image` and `layers`, in steps whose conditions do not hold too.
-pub(super) fn variables(image: &ImageSpec, layers: &[Layer]) -> BTreeSet<String> {
+fn variables(image: &ImageSpec, layers: &[Layer]) -> BTreeSet<String> {
     let packages = image.base.iter().flat_map(|base| base.packages.iter().flatten());
     let arguments = image.kernel_arguments.iter().flatten();
     let mut names: BTreeSet<String> = packages.chain(arguments).flat_map(|text| names_in(text)).collect();

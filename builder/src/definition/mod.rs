@@ -19,5 +19,6 @@ mod resolve_layer;
 mod resolve_metadata;
 pub(crate) mod source;
 pub(crate) mod value;
+mod warnings;
 
 pub use resolve::{Definition, load};

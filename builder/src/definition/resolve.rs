@@ -12,12 +12,13 @@ use super::interpolate::{Variables, interpolate};
 use super::layer_folder;
 use super::layer_spec::LayerSpec;
 use super::mentioned;
-use super::plan::{Arch, BasePlan, Checksum, DiskPlan, ImagePlan, Origin, PreloadOrigin, PreloadPlan};
+use super::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PreloadOrigin, PreloadPlan};
 use super::registry::Registry;
 use super::resolve_layer::{Layer, check_url, resolve_layer};
 use super::resolve_metadata::{self, resolve_metadata};
 use super::source::{Step, error_in, rewrite_error, source_of, suggestion};
 use super::value::{Name, Size};
+use super::warnings;
 use crate::at;
 use crate::error::{Error, Result};
 use crate::size::MIB;
@@ -29,7 +30,7 @@ pub struct Definition {
     pub plan: ImagePlan,
     /// Where the lock belongs: beside the definition.
     pub lock: PathBuf,
-    /// What will probably fail when the lock is written, one line each.
+    /// What will probably fail when the lock is written, and what changes nothing, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -48,37 +49,9 @@ pub fn load(
     let composed = compose::compose(path, sets)?;
     let layers_folder = layers.map_or_else(|| composed.folder.join("../layers"), Path::to_owned);
     let plan = Resolver { composed: &composed, layers_folder: &layers_folder, registry }.plan()?;
-    let warnings = warnings(&plan, registry);
+    let warnings = warnings::warnings(&plan, &composed, registry);
     Ok(Definition { plan, lock: path.with_extension("lock"), warnings })
 }
-
-fn warnings(plan: &ImagePlan, registry: &dyn Registry) -> Vec<String> {
-    let BasePlan { distribution, suite, .. } = &plan.base;
-    let suites = registry.suites(distribution);
-    let unknown_suite = (!suites.contains(&suite.as_str())).then(|| {
-        let meant = nearest(suite, suites.iter().copied()).map(|near| format!("; did you mean {near}?"));
-        format!(
-            "Kiln was not tried with the release \"{suite}\" of {distribution}, but with {}{}",
-            suites.join(", "),
-            meant.unwrap_or_default()
-        )
-    });
-    let artifacts = plan
-        .layers
-        .iter()
-        .flat_map(|layer| layer.artifacts.iter().map(move |artifact| (layer, artifact)));
-    let unauthenticated = artifacts.filter_map(|(layer, artifact)| match &artifact.origin {
-        Origin::Url { checksum: Checksum::File(address), .. } if address.starts_with("http://") => Some(
-            format!("{}/{}: nobody vouches for a checksum without TLS: {address}", layer.name, artifact.name),
-        ),
-        _ => None,
-    });
-    unknown_suite.into_iter().chain(unauthenticated).collect()
-}
-
-/// Variables that are not of `[versions]`; `url` exists for checksums alone.
-const FIXED: [&str; 8] =
-    ["name", "arch", "distribution", "suite", "kubernetes", "kubernetes-minor", "runtime", "url"];
 
 struct Resolver<'a> {
     composed: &'a Composition,
@@ -103,7 +76,7 @@ impl Resolver<'_> {
         let variables = self.variables(&name, arch, distribution, &suite)?;
         let layers = self.read_layers()?;
         self.check_layers(&layers, distribution, arch)?;
-        self.check_versions(&layers)?;
+        mentioned::check_versions(self.composed, &layers)?;
         let packages = self.packages(&layers, base.packages.as_deref().unwrap_or_default(), &variables)?;
         let metadata = resolve_metadata(self.composed)?;
         let mut kernel_arguments = self.kernel_arguments(&variables)?;
@@ -183,28 +156,6 @@ impl Resolver<'_> {
             }
         }
         Ok(variables)
-    }
-
-    /// A key that nothing uses is misspelled, unless the layers were chosen over it: these may leave out the
-    /// one that it is for.
-    fn check_versions(&self, layers: &[Layer]) -> Result<()> {
-        let used = mentioned::variables(&self.composed.file, layers);
-        let unused =
-            |key: &&String| !used.contains(*key) && self.is_of_these_layers(&at!["versions", key.as_str()]);
-        let Some(key) = self.composed.file.versions.keys().find(unused) else { return Ok(()) };
-        let message = format!("nothing in this image uses ${{{key}}}");
-        let used = used.iter().map(String::as_str).filter(|name| !FIXED.contains(name));
-        Err(self
-            .error(&at!["versions", key.as_str()], &message)
-            .help(suggestion(key, used.collect::<Vec<_>>())))
-    }
-
-    /// Whether the text that lists the layers has a value at `path`, or one that goes before it.
-    fn is_of_these_layers(&self, path: &[Step]) -> bool {
-        let sources = &self.composed.sources;
-        let set = sources.iter().take_while(|source| source.is_set()).count();
-        let lists = sources.iter().position(|source| source.has(&at!["layers"])).map_or(0, |index| index + 1);
-        sources.iter().take(set.max(lists)).any(|source| source.has(path))
     }
 
     fn read_layers(&self) -> Result<Vec<Layer>> {

@@ -6,7 +6,6 @@
 pub mod command_line;
 pub mod disk_identity;
 pub mod disks;
-mod fat;
 mod gathered;
 pub mod fw_cfg;
 pub mod labels;

@@ -95,8 +95,8 @@ pub struct ReadContext<'a> {
     pub deadline: Deadline,
     /// Notices for the operator; never a secret.
     pub notices: Vec<String>,
-    /// Fetches a URL configured by the operator, within a time limit: at most [`crate::document::LIMIT`] bytes, https by the
-    /// system's CAs.
+    /// Fetches a URL configured by the operator, within a time limit: at most [`crate::document::LIMIT`]
+    /// bytes, https by the system's CAs.
     pub fetch: &'a dyn Fn(&str, Deadline) -> Result<Document>,
     /// Address of the metadata service, where it is not the platform's usual one: tests run a service of
     /// their own.

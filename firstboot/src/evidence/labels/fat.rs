@@ -1,6 +1,6 @@
 //! The volume entry in the root folder of a FAT file system: the label that Windows and blkid show.
 
-use super::labels::{ReadAt, text};
+use super::{ReadAt, text};
 
 /// What a file system without a label has in its place.
 pub(super) const NO_NAME: &str = "NO NAME";

@@ -10,7 +10,7 @@
 //!
 //! Windows changes the volume entry of a FAT file system alone, so that both of its labels count.
 
-use super::fat;
+mod fat;
 
 /// Bytes of a device that hold all superblocks and the descriptors of a disc.
 pub const HEAD: usize = 0x10000;
@@ -82,7 +82,7 @@ pub fn read(read_at: ReadAt) -> Option<(FileSystem, Vec<String>)> {
 }
 
 /// Text until a NUL, without blanks at its end.
-pub(super) fn text(bytes: &[u8]) -> String {
+fn text(bytes: &[u8]) -> String {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(bytes).trim_end().to_owned()
 }
