@@ -163,6 +163,14 @@ fn the_search_list_is_gone_through() {
 }
 
 #[test]
+fn an_address_counts_although_the_other_question_fails() {
+    for code in [RCODE::ServerFailure, RCODE::NotImplemented, RCODE::Refused, RCODE::FormatError] {
+        let server = name_server(move |_| Reply::V4AndCode(5, code));
+        assert_eq!(resolve(&settings(&[server], &[]), "api.example.com").unwrap(), [v4(5)], "{code:?}");
+    }
+}
+
+#[test]
 fn cut_answers_are_asked_for_again_over_tcp() {
     let server = name_server(|_| Reply::Cut(3));
     assert_eq!(resolve(&settings(&[server], &[]), "api.example.com").unwrap(), [v4(3)]);
