@@ -71,8 +71,8 @@ pub struct TrustPolicyFile {
     /// Public keys of minisign: only user data signed by one of them is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<Vec<String>>,
-    /// Whether a machine that has joined resets itself and joins again with a node config from another source,
-    /// or of another cluster.
+    /// Whether a machine that has joined resets itself and joins again with a node config from another
+    /// source, or of another cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<bool>,
     /// Whether the metadata guard keeps pods away from metadata services.

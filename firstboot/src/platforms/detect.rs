@@ -46,8 +46,8 @@ pub fn detect(evidence: &Evidence, pinned: Option<&str>) -> Result<Detection> {
     Ok(Detection::default())
 }
 
-/// The platform of a machine that has joined on `platform`. Unless a platform is pinned, no sign counts again:
-/// disks with any label may be there by now.
+/// The platform of a machine that has joined on `platform`. Unless a platform is pinned, no sign counts
+/// again: disks with any label may be there by now.
 pub fn detect_again(evidence: &Evidence, pinned: Option<&str>, platform: &str) -> Result<Detection> {
     pinned_by(evidence, pinned).unwrap_or_else(|| {
         let platform = ALL.iter().copied().find(|known| known.name == platform);
