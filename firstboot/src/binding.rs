@@ -1,5 +1,6 @@
 //! The binding of a joined machine: the platform and the source that its node config came from, and its
-//! cluster. It is in `/var/lib/firstboot/binding.json`, beside the checkpoint, which older agents read.
+//! cluster. It is in `/var/lib/firstboot/binding.json`, beside the checkpoint, whose format older agents
+//! read.
 //!
 //! A machine with pods on it may get disks and services that its operator did not choose. So it takes a node
 //! config only from the source that it joined with, and only for the same cluster.

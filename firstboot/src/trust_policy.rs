@@ -95,7 +95,8 @@ impl TrustPolicy {
         is_in(self.config.as_ref(), name)
     }
 
-    /// Whether tokens from this platform or location, or from the token server, are allowed.
+    /// Whether tokens from this platform or location, or from
+    /// [`TOKEN_URL`](contract::trust_policy::TOKEN_URL), are allowed.
     pub fn allows_secrets(&self, name: &str) -> bool {
         is_in(self.secrets.as_ref(), name)
     }

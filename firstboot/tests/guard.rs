@@ -4,15 +4,24 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use firstboot::guard;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, recv, sendto, setsockopt,
+    socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 const V4: &str = "169.254.169.254";
 const V6: &str = "fd00:ec2::254";
+/// Bytes of a segment that is sent by hand.
+const SEGMENT: usize = 32;
 
 /// A node, its pod, and the services on its uplink; removed when dropped.
 struct Net {
@@ -21,7 +30,9 @@ struct Net {
 
 impl Net {
     fn new() -> Self {
-        let net = Self { prefix: format!("kg{}", std::process::id()) };
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let net = Self { prefix: format!("kg{}-{number}", std::process::id()) };
         for name in ["node", "pod", "cloud"] {
             ip(&format!("netns add {}", net.name(name)));
             net.ip(name, "link set lo up");
@@ -167,4 +178,85 @@ fn pods_are_kept_from_metadata_services_and_the_machine_is_not() {
     assert_eq!((rules("-4"), rules("-6")), before);
     assert_eq!(reaches("pod"), [None, None]);
     assert!(!net.inside("node", guard::remove).unwrap(), "nothing is left to remove");
+}
+
+/// Whether a segment to port 80 that the pod sends by hand arrives, in one packet or in two fragments.
+fn segment_arrives(net: &Net, address: &str, fragments: &[std::ops::Range<usize>]) -> bool {
+    let to: IpAddr = address.parse().unwrap();
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let raw = |protocol| socket(family, SockType::Raw, SockFlag::empty(), protocol).unwrap();
+    let receiver = net.inside("cloud", || raw(SockProtocol::Tcp));
+    setsockopt(&receiver, sockopt::ReceiveTimeout, &TimeVal::milliseconds(700)).unwrap();
+    // Source port 4321, port 80, a SYN with 12 bytes of data and a number to recognize it.
+    static NUMBER: AtomicU32 = AtomicU32::new(0x5eed_0000);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let mut segment = [0; SEGMENT];
+    segment[..4].copy_from_slice(&[0x10, 0xe1, 0, 80]);
+    segment[12..15].copy_from_slice(&[0x50, 2, 1]);
+    segment[4..8].copy_from_slice(&number);
+    net.inside("pod", || {
+        let sender = raw(SockProtocol::Raw);
+        for part in fragments {
+            let is_last = part.end == segment.len();
+            let packet = packet(to, &segment[part.clone()], part.start, is_last, fragments.len() > 1);
+            let target = SockaddrStorage::from(SocketAddr::new(to, 0));
+            sendto(sender.as_raw_fd(), &packet, &target, MsgFlags::empty()).unwrap();
+        }
+    });
+    let mut buffer = [0; 256];
+    while let Ok(length) = recv(receiver.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+        if buffer[..length].windows(4).any(|bytes| bytes == number) {
+            return true;
+        }
+    }
+    false
+}
+
+/// A TCP packet, or a fragment of one, from the pod.
+fn packet(to: IpAddr, payload: &[u8], offset: usize, is_last: bool, is_fragment: bool) -> Vec<u8> {
+    let length = |bytes: usize| u16::try_from(bytes).unwrap().to_be_bytes();
+    let mut packet = Vec::new();
+    match to {
+        IpAddr::V4(to) => {
+            let place = u16::try_from(offset / 8).unwrap() | if is_last { 0 } else { 0x2000 };
+            packet.extend([0x45, 0]);
+            packet.extend(length(20 + payload.len()));
+            packet.extend([0x12, 0x34]);
+            packet.extend(place.to_be_bytes());
+            packet.extend([64, 6, 0, 0, 10, 244, 0, 5]);
+            packet.extend(to.octets());
+        }
+        IpAddr::V6(to) => {
+            let header = if is_fragment { 8 } else { 0 };
+            packet.extend([0x60, 0, 0, 0]);
+            packet.extend(length(header + payload.len()));
+            packet.extend([if is_fragment { 44 } else { 6 }, 64]);
+            packet.extend("fd00:2::5".parse::<std::net::Ipv6Addr>().unwrap().octets());
+            packet.extend(to.octets());
+            if is_fragment {
+                packet.extend([6, 0]);
+                packet.extend((u16::try_from(offset).unwrap() | u16::from(!is_last)).to_be_bytes());
+                packet.extend([0, 0, 0x12, 0x34]);
+            }
+        }
+    }
+    packet.extend(payload);
+    packet
+}
+
+#[test]
+fn fragments_from_a_pod_do_not_pass_the_guard() {
+    let net = Net::new();
+    // A kernel wants the whole header in the first fragment (RFC 7112).
+    let (whole, fragmented) = ([0..SEGMENT], [0..24, 24..SEGMENT]);
+    let arrives = || {
+        [V4, V6].map(|address| {
+            (segment_arrives(&net, address, &whole), segment_arrives(&net, address, &fragmented))
+        })
+    };
+    // The first packets may be lost while neighbors are found.
+    arrives();
+    assert_eq!(arrives(), [(true, true); 2], "before the guard both arrive");
+    net.inside("node", || guard::apply(&guard::addresses(&[V4, V6]))).unwrap();
+    assert_eq!(arrives(), [(false, false); 2]);
 }

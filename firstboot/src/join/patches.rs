@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::config::documents::values;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::kubernetes::features::patch_targets;
@@ -130,14 +131,15 @@ fn patch_type(rest: &str) -> std::result::Result<&'static str, &'static str> {
     named.ok_or("unknown or missing type after '+', must be json, merge or strategic")
 }
 
-/// Reads YAML (and so JSON) documents. A document with only comments is null.
-fn documents(bytes: &[u8]) -> std::result::Result<Vec<Value>, serde_yaml_ng::Error> {
-    serde_yaml_ng::Deserializer::from_slice(bytes).map(Value::deserialize).collect()
+/// Reads YAML (and so JSON) documents. A document with only comments counts as none.
+fn documents(bytes: &[u8]) -> std::result::Result<Vec<Value>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let documents = values(text).map_err(|failure| failure.to_string())?;
+    Ok(documents.into_iter().map(|(value, _)| value).collect())
 }
 
 fn change(kind: &str, document: Value) -> std::result::Result<Option<Change>, String> {
     match (kind, document) {
-        (_, Value::Null) => Ok(None),
         ("json", document) => json_patch::Patch::deserialize(&document)
             .map(|patch| Some(Change::Json(patch)))
             .map_err(|error| error.to_string()),

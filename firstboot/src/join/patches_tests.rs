@@ -136,6 +136,15 @@ fn merge_and_json_patches_follow_their_standards() {
 }
 
 #[test]
+fn words_without_quotes_are_read_as_in_yaml_1_1() {
+    let text = "failSwapOn: no\nclusterDomain: \"no\"\n";
+    let patched = patched(json!({}), "kubeletconfiguration.yaml", text).unwrap();
+    assert_eq!(patched, json!({"failSwapOn": false, "clusterDomain": "no"}));
+    let (patches, _) = parsed("kubeletconfiguration.yaml", "\u{feff}# nothing\n", NEWEST).unwrap();
+    assert_eq!(patches, []);
+}
+
+#[test]
 fn the_folder_is_walked_in_order_and_links_to_folders_are_not_entered() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("m")).unwrap();

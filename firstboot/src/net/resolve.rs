@@ -193,20 +193,16 @@ fn ask_in_turn(
 
 /// Asks one server for both kinds of address at once.
 fn ask_one(server: SocketAddr, name: &str, deadline: Deadline) -> std::result::Result<Said, String> {
-    let plain = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => "no answer".to_owned(),
-        _ => crate::error::plain(&error),
-    };
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0))
         .and_then(|socket| socket.connect(server).map(|()| socket))
-        .map_err(plain)?;
+        .map_err(unanswered)?;
     let mut open = [Query::new(name, TYPE::A)?, Query::new(name, TYPE::AAAA)?].to_vec();
     for query in &open {
-        socket.send(&query.bytes).map_err(plain)?;
+        socket.send(&query.bytes).map_err(unanswered)?;
     }
-    let (mut found, mut patience) = (Vec::new(), deadline);
+    let (mut found, mut trouble, mut patience) = (Vec::new(), None, deadline);
     let mut buffer = [0; 4096];
     while !open.is_empty() {
         let received = patience
@@ -216,22 +212,48 @@ fn ask_one(server: SocketAddr, name: &str, deadline: Deadline) -> std::result::R
         let length = match received {
             Ok(length) => length,
             Err(_) if !found.is_empty() => break,
-            Err(error) => return Err(plain(error)),
+            Err(error) => return Err(unanswered(error)),
         };
         let Some(position) = open.iter().position(|query| query.is_answered_by(&buffer[..length])) else {
             continue;
         };
         let query = open.swap_remove(position);
-        let answer = match parse(&buffer[..length])? {
-            Some(answer) => answer,
-            None => over_tcp(server, &query, deadline).map_err(plain)?.ok_or("the answer is cut")?,
-        };
-        found.extend(answer);
+        match whole_answer(&buffer[..length], server, &query, deadline) {
+            Ok(answer) => found.extend(answer),
+            Err(why) => trouble = Some(why),
+        }
         if !found.is_empty() {
             patience = deadline.within(SECOND_ANSWER);
         }
     }
+    // Many name servers fail for AAAA alone: what the other question gave counts.
+    if let Some(why) = trouble.filter(|_| found.is_empty()) {
+        return Err(why);
+    }
     Ok(if found.is_empty() { Said::Nothing } else { Said::Addresses(found) })
+}
+
+/// Why there is no answer.
+fn unanswered(error: std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => "no answer".to_owned(),
+        _ => crate::error::plain(&error),
+    }
+}
+
+/// The addresses in an answer, which is asked for again over TCP if it is truncated.
+fn whole_answer(
+    bytes: &[u8],
+    server: SocketAddr,
+    query: &Query,
+    deadline: Deadline,
+) -> std::result::Result<Vec<IpAddr>, String> {
+    match parse(bytes)? {
+        Some(answer) => Ok(answer),
+        None => over_tcp(server, query, deadline)
+            .map_err(unanswered)?
+            .ok_or_else(|| "the answer is cut".to_owned()),
+    }
 }
 
 /// A pending question.

@@ -13,6 +13,8 @@ enum Reply {
     V4(u8),
     NoSuchName,
     Code(RCODE),
+    /// An address for A, and this code for AAAA.
+    V4AndCode(u8, RCODE),
     Cut(u8),
     Silence,
 }
@@ -57,7 +59,7 @@ fn answer(question: &[u8], reply: &Reply, udp: bool) -> Option<Vec<u8>> {
     packet.set_flags(PacketFlag::RESPONSE);
     let name = Name::new(&name).unwrap().into_owned();
     match reply {
-        Reply::V4(last) if !six => {
+        Reply::V4(last) | Reply::V4AndCode(last, _) if !six => {
             let record = RData::A(A { address: Ipv4Addr::new(10, 0, 0, *last).into() });
             packet.answers.push(ResourceRecord::new(name, CLASS::IN, 5, record));
         }
@@ -68,6 +70,7 @@ fn answer(question: &[u8], reply: &Reply, udp: bool) -> Option<Vec<u8>> {
             packet.answers.push(ResourceRecord::new(name, CLASS::IN, 5, record));
         }
         Reply::V4(_) => {}
+        Reply::V4AndCode(_, code) => *packet.rcode_mut() = *code,
         Reply::NoSuchName => *packet.rcode_mut() = RCODE::NameError,
         Reply::Code(code) => *packet.rcode_mut() = *code,
         Reply::Cut(_) if udp && !six => packet.set_flags(PacketFlag::TRUNCATION),
@@ -157,6 +160,14 @@ fn the_search_list_is_gone_through() {
         "resolving other.example.com (name servers 127.0.0.1): there is no such name"
     );
     assert!(failure.transient && failure.kind == ErrorKind::Unreachable);
+}
+
+#[test]
+fn an_address_counts_although_the_other_question_fails() {
+    for code in [RCODE::ServerFailure, RCODE::NotImplemented, RCODE::Refused, RCODE::FormatError] {
+        let server = name_server(move |_| Reply::V4AndCode(5, code));
+        assert_eq!(resolve(&settings(&[server], &[]), "api.example.com").unwrap(), [v4(5)], "{code:?}");
+    }
 }
 
 #[test]

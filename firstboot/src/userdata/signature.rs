@@ -33,7 +33,7 @@ pub fn verify<'k>(keys: &'k [PublicKey], readings: &[&[u8]], signature: &str) ->
     })
 }
 
-/// Fails unless `signature` names one of `keys`. No more can be known before the signed content is there.
+/// Fails unless `signature` names one of `keys`. Nothing else is known before the signed content is there.
 pub fn check_signer(keys: &[PublicKey], signature: &str) -> Result<()> {
     let id = signer(signature).ok_or_else(not_minisigns)?;
     if keys.iter().any(|key| key.id() == id) {

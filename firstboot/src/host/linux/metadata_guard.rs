@@ -2,14 +2,16 @@
 //! which come from pods, have no route to the service; the machine's own packets do.
 //!
 //! ```text
-//! 40: iif lo to ADDRESS goto 42                              the machine's own packets pass
-//! 41: to ADDRESS ipproto tcp dport 1-52, 54-65534 prohibit   all others end here
+//! 40: iif lo to ADDRESS goto 42                     the machine's own packets pass
+//! 40: to ADDRESS ipproto tcp dport 53 goto 42       DNS passes
+//! 41: to ADDRESS ipproto tcp prohibit               all others end here
 //! 42: nop
 //! ```
 //!
-//! Port 53 and UDP stay open, because on some platforms the same address is the name server that the
-//! cluster's DNS asks. Pods in the host network are not blocked. The rules have `protocol kernel`, because
-//! systemd-networkd removes other rules that it did not make.
+//! No rule that prohibits names a port: the kernel knows no port of a fragment, so that such a rule would let
+//! fragments pass. Port 53 and UDP stay open, because on some platforms the same address is the name server
+//! that the cluster's DNS asks. Pods in the host network are not blocked. The rules have `protocol kernel`,
+//! because systemd-networkd removes other rules that it did not make.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,11 +21,9 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::paths;
 
 /// The priority: before the rules of all usual networks, after the table `local`.
-const OWN: &str = "40";
+const PASSING: &str = "40";
 const PROHIBITED: &str = "41";
 const END: &str = "42";
-/// All ports except DNS. The kernel accepts no range that ends with the last port.
-const PORTS: &[&str] = &["1-52", "54-65534"];
 /// Time limit of a call, which usually takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Limit on the rules at one priority.
@@ -46,7 +46,7 @@ pub fn apply(addresses: &[IpAddr]) -> Result<()> {
 pub fn remove() -> Result<bool> {
     let mut found = false;
     for family in ["-4", "-6"].into_iter().filter(|family| has(family)) {
-        for priority in [OWN, PROHIBITED, END] {
+        for priority in [PASSING, PROHIBITED, END] {
             for _ in 0..MOST {
                 let output = command::run(
                     "ip",
@@ -63,12 +63,12 @@ pub fn remove() -> Result<bool> {
     Ok(found)
 }
 
-fn rules(address: &IpAddr) -> Vec<Vec<String>> {
-    let own = words(OWN, &format!("iif lo to {address} goto {END}"));
-    let prohibited = PORTS
-        .iter()
-        .map(|ports| words(PROHIBITED, &format!("to {address} ipproto tcp dport {ports} prohibit")));
-    std::iter::once(own).chain(prohibited).collect()
+fn rules(address: &IpAddr) -> [Vec<String>; 3] {
+    [
+        words(PASSING, &format!("iif lo to {address} goto {END}")),
+        words(PASSING, &format!("to {address} ipproto tcp dport 53 goto {END}")),
+        words(PROHIBITED, &format!("to {address} ipproto tcp prohibit")),
+    ]
 }
 
 fn words(priority: &str, rule: &str) -> Vec<String> {
