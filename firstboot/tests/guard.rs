@@ -248,10 +248,13 @@ fn packet(to: IpAddr, payload: &[u8], offset: usize, is_last: bool, is_fragment:
 fn fragments_from_a_pod_do_not_pass_the_guard() {
     let net = Net::new();
     // A kernel wants the whole header in the first fragment (RFC 7112).
-    let (whole, fragmented) = ([0..SEGMENT], [0..24, 24..SEGMENT]);
+    let (whole, fragmented) = (0..SEGMENT, [0..24, 24..SEGMENT]);
     let arrives = || {
         [V4, V6].map(|address| {
-            (segment_arrives(&net, address, &whole), segment_arrives(&net, address, &fragmented))
+            (
+                segment_arrives(&net, address, std::slice::from_ref(&whole)),
+                segment_arrives(&net, address, &fragmented),
+            )
         })
     };
     // The first packets may be lost while neighbors are found.
