@@ -194,7 +194,8 @@ impl Facts {
         self.addresses.add_some((!each_once.is_empty()).then_some(each_once), source);
     }
 
-    /// Adds the facts of `other` after those that exist.
+    /// Adds the facts of `other` after those that exist, without texts that have control characters: those
+    /// could forge lines of the output.
     pub fn merge(&mut self, other: Self) {
         let texts = [
             (&mut self.platform, other.platform),
@@ -206,14 +207,26 @@ impl Facts {
             (&mut self.provider_id, other.provider_id),
             (&mut self.lifecycle, other.lifecycle),
         ];
-        texts.into_iter().for_each(|(mine, others)| mine.merge(others));
+        texts
+            .into_iter()
+            .for_each(|(mine, others)| mine.merge(printable(others, |text| is_printable(text))));
         self.addresses.merge(other.addresses);
         self.spot.merge(other.spot);
-        self.tags.merge(other.tags);
+        let is_tag = |(key, value): (&String, &String)| is_printable(key) && is_printable(value);
+        self.tags.merge(printable(other.tags, |tags| tags.iter().all(is_tag)));
         for (name, fact) in other.extra {
-            self.extra.entry(name).or_default().merge(fact);
+            self.extra.entry(name).or_default().merge(printable(fact, |text| is_printable(text)));
         }
     }
+}
+
+fn printable<T>(mut fact: Fact<T>, is_printable: impl Fn(&T) -> bool) -> Fact<T> {
+    fact.0.retain(|said| is_printable(&said.value));
+    fact
+}
+
+fn is_printable(text: &str) -> bool {
+    !text.contains(char::is_control)
 }
 
 #[cfg(test)]
@@ -228,6 +241,18 @@ mod tests {
         zone.add("a".to_owned(), "again");
         assert_eq!((zone.value().map(String::as_str), zone.others().len()), (Some("a"), 1));
         assert_eq!(zone.others()[0].source, "http://169.254.169.254/zone");
+    }
+
+    #[test]
+    fn texts_that_could_forge_lines_are_no_facts() {
+        let (mut facts, mut hostile) = (Facts::default(), Facts::default());
+        hostile.region.add("r\nfirstboot-verdict: {}".to_owned(), "x");
+        hostile.fact("name").add("\u{1b}]0;x".to_owned(), "x");
+        hostile.tags.add(BTreeMap::from([("a".to_owned(), "\r".to_owned())]), "x");
+        hostile.zone.add("z".to_owned(), "x");
+        facts.merge(hostile);
+        assert_eq!((facts.text("region"), facts.text("name"), facts.text("zone")), (None, None, Some("z")));
+        assert!(facts.tags.value().is_none());
     }
 
     #[test]
