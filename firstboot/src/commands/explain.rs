@@ -10,6 +10,7 @@ use crate::host::cri;
 use crate::join::{image, roles};
 use crate::machine;
 use crate::metadata::Metadata;
+use crate::net::url;
 use crate::report;
 use crate::run::{Console, ResolvedConfig, Session, node_config};
 use crate::trust_policy::TrustPolicy;
@@ -201,7 +202,7 @@ fn discovery(discovery: &Discovery) -> Vec<String> {
                 .collect()
         }
         Discovery::File(path) => vec![format!("file {}", path.display())],
-        Discovery::Url(url) => vec![format!("URL {}", url.split('?').next().unwrap_or_default())],
+        Discovery::Url(url) => vec![format!("URL {}", url::shown(url))],
     }
 }
 

@@ -88,9 +88,13 @@ pub(crate) fn is_near(address: IpAddr) -> bool {
     }
 }
 
-/// A URL for messages, without its query, which may be secret.
+/// A URL for messages, without its query, its user and its password, which may be secret.
 pub fn shown(url: &str) -> String {
-    one_line(url.split(['?', '#']).next().unwrap_or_default())
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let authority = &url[host..][..url[host..].find('/').unwrap_or(url.len() - host)];
+    let user = authority.rfind('@').map_or(0, |at| at + 1);
+    one_line(&format!("{}{}", &url[..host], &url[host + user..]))
 }
 
 /// A URL's scheme, host and port.
@@ -128,6 +132,12 @@ mod tests {
     #[test]
     fn messages_show_no_query() {
         assert_eq!(shown("https://a:1/b?secret#more"), "https://a:1/b");
+        for url in
+            ["https://user:secret@a:1/b", "https://secret@a:1/b", "https://u:p@ss@a:1/b", "secret@a:1/b"]
+        {
+            assert_eq!(shown(url).trim_start_matches("https://"), "a:1/b", "{url}");
+        }
+        assert_eq!(shown("https://a/b@c"), "https://a/b@c");
         assert_eq!(origin("https://a:1/b?c"), "https://a:1");
         assert_eq!(origin("http://a?c"), "http://a");
     }

@@ -41,7 +41,7 @@ pub(super) fn discover_url(
     request: &Request<'_>,
     backoff: &mut Backoff,
 ) -> Result<Cluster> {
-    let shown = url.split('?').next().unwrap_or_default().to_owned();
+    let shown = url::shown(url);
     let fetched = fetch(network, url, &Authorities::system()?, request.deadline, backoff);
     let bytes = fetched.map_err(|failure| failure.doing(format!("the discovery kubeconfig from {shown}")))?;
     let kubeconfig = kubeconfig::parse(&bytes, Path::new("/"))
