@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::secret::redacted;
+
 /// Why the agent stopped. The numbers 1 to 3 are kubeadm's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -71,7 +73,8 @@ impl ErrorKind {
     }
 }
 
-/// A failure: what was being done, on what, and what to do next. Never holds a secret.
+/// A failure: what was being done, on what, and what to do next. Never holds a secret: those that exist when
+/// it is made are taken out of its texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The kind of failure.
@@ -90,13 +93,14 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure that trying again will not mend.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), help: None, transient: false }
+        let message = redacted(&message.into()).into_owned();
+        Self { kind, message, help: None, transient: false }
     }
 
     /// The same with advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(redacted(&help.into()).into_owned());
         self
     }
 
@@ -110,7 +114,7 @@ impl Failure {
     /// The same with what was being done in front.
     #[must_use]
     pub fn doing(mut self, doing: impl fmt::Display) -> Self {
-        self.message = format!("{doing}: {}", self.message);
+        self.message = format!("{}: {}", redacted(&doing.to_string()), self.message);
         self
     }
 }
@@ -158,6 +162,15 @@ mod tests {
             assert_eq!((kind.exit_code(), kind.word()), (*code, *word));
             assert!(KINDS[..position].iter().all(|(_, other, text)| other != code && text != word), "{word}");
         }
+    }
+
+    #[test]
+    fn no_secret_that_a_server_repeats_is_in_a_failure() {
+        let token = crate::secret::Secret::new("2vr73c.c8uxyaju799qwdjx".to_owned());
+        let said = format!("403: Bearer {} is forbidden", token.reveal());
+        let failure = Failure::new(ErrorKind::Refused, &said).help(&said).doing(&said);
+        assert!(!format!("{failure:?}").contains("c8uxyaju799qwdjx"), "{failure:?}");
+        assert!(failure.message.ends_with("403: Bearer [secret] is forbidden"), "{failure}");
     }
 
     #[test]

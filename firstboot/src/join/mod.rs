@@ -163,7 +163,7 @@ impl Join<'_> {
     /// Adds a warning for the operator to the status.
     pub fn warn(&mut self, warning: String) {
         (self.print)(&format!("warning: {warning}"));
-        self.progress.status().warnings.push(warning);
+        self.progress.warn(warning);
     }
 
     /// The kubelet's version.

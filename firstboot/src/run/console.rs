@@ -4,6 +4,8 @@ use std::io::Write;
 
 use serde_json::json;
 
+use crate::secret::redacted;
+
 /// Prints to standard output, which systemd sends to its journal and the console.
 #[derive(Debug, Clone, Copy)]
 pub struct Console {
@@ -15,6 +17,7 @@ impl Console {
     /// Prints a line for the operator; with `--json`, an object with the event `message`. A closed output is
     /// no error.
     pub fn print(self, text: &str) {
+        let text = redacted(text);
         let line = if self.json {
             json!({ "event": "message", "message": text }).to_string()
         } else {

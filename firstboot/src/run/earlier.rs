@@ -119,7 +119,7 @@ pub(super) fn stays(
     }
     let warning = format!("{refused}; {help}");
     session.warn(&warning);
-    progress.status().warnings.push(warning);
+    progress.warn(warning);
     Ok(Some(has_joined(session, &joined.checkpoint, progress)))
 }
 

@@ -43,7 +43,7 @@ pub(super) fn join(
     progress.status().source = Some(resolved.source.clone());
     for warning in &config.warnings {
         session.warn(warning);
-        progress.status().warnings.push(warning.clone());
+        progress.warn(warning.clone());
     }
     let role = roles::of(config.join.role)?;
     name_host(session, config)?;

@@ -17,6 +17,7 @@ use crate::host::files;
 use crate::host::notify;
 use crate::host::root::Root;
 use crate::paths;
+use crate::secret::redacted;
 
 /// The path of the status file on a node. It holds no secret.
 pub const PATH: &str = paths::STATUS;
@@ -156,9 +157,9 @@ impl Progress {
         self.is_published
     }
 
-    /// Adds a warning after the end of the run. The outcome does not change.
+    /// Adds a warning. The outcome does not change.
     pub fn warn(&mut self, warning: String) {
-        self.status.warnings.push(warning);
+        self.status.warnings.push(redacted(&warning).into_owned());
         self.write();
     }
 
