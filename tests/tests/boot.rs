@@ -217,6 +217,7 @@ fn network_boot_by_bios_ipxe_and_http_runs_from_memory() {
 }
 
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn network_boot_by_uefi_ipxe_and_http_runs_from_memory() {
     let Some(machine) = uefi("pxe-uefi-http") else { return };
     let server = folder::serve(&kiln::image(DEFAULT).file("-pxe"));
@@ -268,6 +269,7 @@ fn debian_12_comes_up_with_the_kernel_loaded_directly() {
 }
 
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn debian_12_reaches_its_target_through_uefi() {
     let Some(machine) = uefi("debian-12-raw-uefi") else { return };
     let raw = kiln::image("images/debian-12.toml").file(".raw");

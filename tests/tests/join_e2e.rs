@@ -275,8 +275,9 @@ fn network_set_joins_at_every_boot_with_a_certificate_of_its_own() {
 }
 
 /// A machine whose hardware's clock is wrong, and that no time server sets right: told before anything is
-/// written, and not tried again.
+/// written. The unit tries again, because a time server may set it right.
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn a_clock_that_is_a_day_off_is_told_by_its_class() {
     let Some(control_plane) = control_plane("joins end to end") else { return };
     let _alone = workspace::exclusive("join-e2e");
