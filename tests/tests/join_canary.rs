@@ -93,10 +93,21 @@ fn assert_clean(node: &Node, what: &str) {
 #[test]
 fn secrets_are_nowhere_but_in_their_place() {
     let Some(lab) = start() else { return };
+    a_dry_run_is_no_join(&lab);
     joins_leave_nothing(&lab);
     failures_tell_nothing(&lab);
     broken_configs_tell_nothing(&lab);
     a_core_holds_nothing(&lab);
+}
+
+fn a_dry_run_is_no_join(lab: &Lab) {
+    let node = lab.node("dry", |_| {});
+    let mut command = node.join(lab.prefix());
+    command.arg("--dry-run");
+    let (run, seen) = watched(&node, command);
+    assert_eq!((run.code, run.verdict["outcome"].as_str()), (Some(0), Some("dry-run")), "{}", run.output);
+    assert_eq!(seen, [""; 0]);
+    assert_silent(&node, &run, "dry");
 }
 
 fn joins_leave_nothing(lab: &Lab) {

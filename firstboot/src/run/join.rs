@@ -80,7 +80,9 @@ pub(super) fn join(
         join.run()?;
         if is_dry_run {
             print_plan(session, join);
-        } else if let Some(cluster) = &join.results.cluster {
+            return Ok(Outcome::DryRun);
+        }
+        if let Some(cluster) = &join.results.cluster {
             binding.cluster.add(cluster.authorities.pins(), cluster.server.to_string());
             binding.write(session.root)?;
         }

@@ -37,6 +37,8 @@ pub enum Outcome {
     AlreadyJoined,
     /// The machine joined in this run.
     Joined,
+    /// The run was only to show what a join would do.
+    DryRun,
     /// The machine is in a warm pool: it is prepared but has not joined.
     Standby,
     /// It failed.
