@@ -54,6 +54,13 @@ impl Binding {
         files::write(&root.path(paths::BINDING), &bytes, files::PRIVATE)
     }
 
+    /// Adds to the file what a join found out about its cluster.
+    pub fn add_cluster(root: &Root, pins: Vec<String>, server: &str) -> Result<()> {
+        let mut binding = Self::read(root)?.unwrap_or_default();
+        binding.cluster.add(pins, server.trim_start_matches("https://").to_owned());
+        binding.write(root)
+    }
+
     /// Why a config with the binding `other` is not followed on this machine; none if it is.
     pub fn objection(&self, other: &Self) -> Option<String> {
         let name = |binding: &Self| binding.source.clone().unwrap_or_else(|| "the command line".to_owned());

@@ -55,19 +55,24 @@ pub(super) fn join(
     if !is_dry_run {
         sweep(session.root, config);
     }
+    let mut binding = binding_of(session.root, resolved, metadata.platform);
     let begin = match earlier(session, config)? {
         Earlier::Joined => {
             adopt(session, resolved, metadata)?;
             return Ok(Outcome::AlreadyJoined);
         }
-        Earlier::Begin(begin) => begin,
+        Earlier::Begin(begin) => {
+            // A run that goes on does not ask for the cluster's names again.
+            let known = Binding::read(session.root)?.filter(|known| known.objection(&binding).is_none());
+            binding = known.unwrap_or(binding);
+            begin
+        }
         Earlier::BeginAfterReset(begin) => {
             // The reset may have removed the files.
             extra_files::write(session, &resolved.files, config)?;
             begin
         }
     };
-    let mut binding = binding_of(session.root, resolved, metadata.platform);
     if !is_dry_run {
         permit_kubelet(session)?;
         binding.write(session.root)?;
@@ -81,10 +86,6 @@ pub(super) fn join(
         if is_dry_run {
             print_plan(session, join);
             return Ok(Outcome::DryRun);
-        }
-        if let Some(cluster) = &join.results.cluster {
-            binding.cluster.add(cluster.authorities.pins(), cluster.server.to_string());
-            binding.write(session.root)?;
         }
         Ok(Outcome::Joined)
     })

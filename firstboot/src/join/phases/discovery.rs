@@ -1,6 +1,7 @@
 //! Finds the API server and verifies that it is the one the config trusts.
 
 use super::{Need, Phase};
+use crate::binding::Binding;
 use crate::error::Result;
 use crate::join::Join;
 use crate::join::discovery::{self, Request, Verification};
@@ -25,6 +26,9 @@ fn run(join: &mut Join) -> Result<()> {
     join.print(&format!("the API server {} is trusted: {}", cluster.server, reason(&cluster.verified_by)));
     if cluster.verified_by == Verification::SignatureAlone {
         join.warn("the API server's CA is trusted by the token's signature alone: whoever holds the token can pretend to be it".to_owned());
+    }
+    if !config.join.dry_run {
+        Binding::add_cluster(join.root, cluster.authorities.pins(), &cluster.server.to_string())?;
     }
     join.results.cluster = Some(cluster);
     Ok(())
