@@ -110,7 +110,7 @@ pub const FORMATS: &[Format] = &[
     format("mime-ignition", Kind::Multipart, |at| {
         of(message_of("application/vnd.coreos.ignition+json", &ignition_3(at)))
     }),
-    Format { is_signed: true, ..format("mime-signed", Kind::Multipart, |at| of(signed_message(at))) },
+    Format { is_signed: true, ..format("mime-signed", Kind::Multipart, |at| of(signed(&config(at)))) },
     format("cloud-config", Kind::CloudConfig, |at| of(cloud_config(at))),
     format("cloud-config-gzip", Kind::CloudConfig, |at| of(packed_cloud_config(at))),
     format("template", Kind::Template, |at| of(template(at))),
@@ -123,14 +123,14 @@ pub const FORMATS: &[Format] = &[
         is_packed: true,
         ..format("base64-gzip", Kind::Base64, |at| of(STANDARD.encode(gzip(cloud_config(at).as_bytes()))))
     },
-    format("pointer", Kind::NodeConfig, |at| pointer(cloud_config(at).into_bytes(), false)),
+    format("pointer", Kind::NodeConfig, |at| pointer(cloud_config(at).into_bytes())),
     Format {
         is_packed: true,
-        ..format("pointer-gzip", Kind::NodeConfig, |at| pointer(gzip(config(at).as_bytes()), false))
+        ..format("pointer-gzip", Kind::NodeConfig, |at| pointer(gzip(config(at).as_bytes())))
     },
     Format {
         is_signed: true,
-        ..format("pointer-signed", Kind::NodeConfig, |at| pointer(config(at).into_bytes(), true))
+        ..format("pointer-signed", Kind::Multipart, |at| signed_pointer(config(at).into_bytes()))
     },
     format("token-from", Kind::NodeConfig, token_from),
 ];
@@ -228,11 +228,10 @@ fn message_of(form: &str, content: &str) -> String {
     message("", content, "").replace("application/x-firstboot-config", form)
 }
 
-fn signed_message(at: &Target) -> String {
-    let config = config(at);
+fn signed(config: &str) -> String {
     let signature = format!("--part\nContent-Type: application/x-minisign\n\n{}\n", sign(config.as_bytes()));
     // Unsigned parts without a node config come first.
-    message("", &config, &signature)
+    message("", config, &signature)
 }
 
 /// The token on a command line.
@@ -332,15 +331,17 @@ fn data_url(text: &str) -> String {
 }
 
 /// The password is in the URL, too.
-fn pointer(content: Vec<u8>, is_signed: bool) -> Made {
+/// A signed pointer may name any URL.
+fn signed_pointer(content: Vec<u8>) -> Made {
+    let unsigned = pointer(content);
+    let text = String::from_utf8(unsigned.user_data).expect("it is text");
+    Made { user_data: signed(&text).into_bytes(), pointed: unsigned.pointed, ..Made::default() }
+}
+
+fn pointer(content: Vec<u8>) -> Made {
     let digest = sha256(&content);
-    let signature = if is_signed {
-        format!("signature: |\n  {}\n", sign(&content).replace('\n', "\n  "))
-    } else {
-        String::new()
-    };
     let text = format!(
-        "apiVersion: firstboot.kiln/v1\nkind: ConfigPointer\nurl: http://{PLAIN}/{PASSWORD}/config?key={SECRET}\nsha256: {digest}\n{signature}"
+        "apiVersion: firstboot.kiln/v1\nkind: ConfigPointer\nurl: http://{PLAIN}/{PASSWORD}/config?key={SECRET}\nsha256: {digest}\n"
     );
     Made { pointed: [(format!("/{PASSWORD}/config"), content)].into(), ..of(text) }
 }
