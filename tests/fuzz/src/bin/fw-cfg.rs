@@ -18,11 +18,12 @@ fuzz_target!(|bytes: &[u8]| {
         .join("sys/firmware/qemu_fw_cfg/by_name/opt")
         .join(ITEMS[usize::from(first & 1)]);
     write(&item.join("raw"), bytes);
-    let metadata =
-        metadata::gather(&Root::at(folder.path()), &firstboot::trust_policy::TrustPolicy::default(), &|_, _| {
-            panic!("no network")
-        })
-        .expect("an item is only bytes");
+    let metadata = metadata::gather(
+        &Root::at(folder.path()),
+        &firstboot::trust_policy::TrustPolicy::default(),
+        &|_, _| panic!("no network"),
+    )
+    .expect("an item is only bytes");
     let found = metadata.user_data.map(|(_, user_data)| user_data.document.bytes().to_vec());
     assert_eq!(found.as_deref(), Some(bytes).filter(|bytes| !bytes.iter().all(u8::is_ascii_whitespace)));
     assert!(vmware::value(bytes).is_none_or(|value| value.len() < bytes.len()));
