@@ -90,11 +90,11 @@ pub(crate) fn is_near(address: IpAddr) -> bool {
 
 /// A URL for messages, without its query, its user and its password, which may be secret.
 pub fn shown(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let host = url.find("://").map_or(0, |at| at + 3);
-    let authority = &url[host..][..url[host..].find('/').unwrap_or(url.len() - host)];
-    let user = authority.rfind('@').map_or(0, |at| at + 1);
-    one_line(&format!("{}{}", &url[..host], &url[host + user..]))
+    let (server, rest) = url.split_at(origin(url).len());
+    let (scheme, authority) = server.split_at(server.find("://").map_or(0, |at| at + 3));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    one_line(&format!("{scheme}{host}{path}"))
 }
 
 /// A URL's scheme, host and port.
