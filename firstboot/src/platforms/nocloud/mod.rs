@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
@@ -22,6 +22,8 @@ use crate::evidence::seed::Seed;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
 use crate::instance_data::InstanceData;
+use crate::net::Endpoint;
+use crate::net::url::server;
 use crate::paths;
 use crate::platforms::format::disk::{self, only_disk, user_data};
 use crate::text::yaml;
@@ -43,6 +45,7 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Other(Strength::Channel, folder),
     ],
     node_name: Some("${hostname}"),
+    guarded: Guarded::Servers(servers),
     ..Platform::named("nocloud", read)
 };
 
@@ -65,6 +68,19 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
         data.instance_data = seed::over(&seed, data.instance_data);
     }
     Ok(data)
+}
+
+/// The server of the seed, if it is a URL.
+pub(super) fn servers(evidence: &Evidence) -> Result<Vec<Endpoint>> {
+    match named(evidence) {
+        Some((Seed { url: Some(url), .. }, named_by)) => {
+            let url = seed::address(evidence.root(), &url, named_by)?;
+            let server =
+                server(&url).map_err(|why| Failure::new(ErrorKind::Source, format!("{named_by}: {why}")));
+            Ok(vec![server?])
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 fn local(context: &mut ReadContext) -> Result<PlatformData> {
