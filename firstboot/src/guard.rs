@@ -42,8 +42,8 @@ pub fn is_off(root: &Root) -> bool {
 /// Records the choice of the node config.
 pub fn remember(root: &Root, is_off: bool) -> Result<()> {
     match is_off {
-        true => files::write(&root.path(OFF), b"", files::PUBLIC),
-        false => files::remove(&root.path(OFF)),
+        true => files::write(&root.entry(OFF), b"", files::PUBLIC),
+        false => files::remove(&root.entry(OFF)),
     }
 }
 

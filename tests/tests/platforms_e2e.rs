@@ -27,6 +27,9 @@ use testkit::{TestServer, folder, not_run};
 enum Way {
     /// From the platform's service, or the drive that the platform attaches.
     UserData,
+    /// As `UserData`, in a cloud-config that names GCE's service in `/etc/hosts`: there the service is the
+    /// machine's name server, here there is none, and kubelets before 1.26 wait for an answer to the name.
+    WithNameOfService,
     /// From the disc that Azure provisions a machine with; the service has the facts.
     CustomData,
     /// As a disk with the label `cidata`, with this meta-data.
@@ -66,7 +69,7 @@ const CASES: &[Case] = &[
     },
     Case {
         platform: "gce",
-        way: Way::UserData,
+        way: Way::WithNameOfService,
         sets: &[("local-ipv4", GUEST), ("name", "gce-node")],
         node: "gce-node",
         provider_id: Some("gce://kiln-simulated/europe-west4-a/gce-node"),
@@ -159,7 +162,7 @@ fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
     let newest = if lab().kubernetes_minor() >= 31 { "v1beta4" } else { "v1beta2" };
     let named = match case.way {
         Way::FwCfg | Way::Url => format!("  name: {}\n", case.node),
-        Way::UserData | Way::CustomData | Way::Cidata(_) => String::new(),
+        Way::UserData | Way::WithNameOfService | Way::CustomData | Way::Cidata(_) => String::new(),
     };
     let registration = named + lab().ignored_checks();
     let registration =
@@ -192,6 +195,9 @@ fn fixture(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPla
     };
     match case.way {
         Way::UserData => simulated(case, Some(&config), folder, control_plane, plain),
+        Way::WithNameOfService => {
+            simulated(case, Some(&with_name_of_service(&config)), folder, control_plane, plain)
+        }
         Way::CustomData => {
             let files = folder.join("provisioning");
             let written = fs::create_dir(&files)
@@ -239,6 +245,16 @@ fn fixture(case: &Case, image: &Image, folder: &Path, control_plane: &ControlPla
             Fixture { machine, _service: None, _server: Some(server) }
         }
     }
+}
+
+fn with_name_of_service(config: &str) -> String {
+    let config: String = config.lines().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "#cloud-config\nwrite_files:\n\
+         - path: /etc/hosts\n  append: true\n  content: |\n    169.254.169.254 metadata.google.internal\n\
+         - path: /run/kubeadm/kubeadm.yaml\n  content: |\n{config}\
+         runcmd:\n- kubeadm join --config /run/kubeadm/kubeadm.yaml\n"
+    )
 }
 
 /// The files on Azure's provisioning disc that the agent reads.

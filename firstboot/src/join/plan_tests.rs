@@ -85,8 +85,11 @@ fn every_accepted_join_gives_kubeadms_bytes() {
         assert_eq!(cases.len(), 14, "{version}");
         for case in cases {
             let patches = case.join("patches");
-            let patches =
-                if patches.is_dir() { crate::join::patches::read(&patches).unwrap() } else { Vec::new() };
+            let patches = if patches.is_dir() {
+                crate::join::patches::read(&crate::host::root::Root::default(), &patches).unwrap()
+            } else {
+                Vec::new()
+            };
             // kubeadm ignores a KubeletConfiguration after the JoinConfiguration. Another test covers that
             // the agent uses it.
             let mut config = read_config(&fs::read(case.join("join.yaml")).unwrap());

@@ -87,10 +87,7 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
         cri_socket: join.cri_socket()?,
         // Waits for the runtime only if its answer is needed here.
         runtime_cgroup_driver: if lacks_driver { preflight::cgroup_driver_to_follow(join) } else { None },
-        patches: folder
-            .map(|folder| patches::read(&join.root.path(folder)))
-            .transpose()?
-            .unwrap_or_default(),
+        patches: folder.map(|folder| patches::read(join.root, folder)).transpose()?.unwrap_or_default(),
         proposed: node_defaults::read(join.root)?,
         resources: resources::resources(join.root),
     })
