@@ -19,13 +19,13 @@ pub const HELP: &str = "leave out control characters, and single quotes beside o
 pub fn word(text: &str, is_evaluated: bool) -> Option<String> {
     let is_special =
         |letter: char| SPECIAL.contains(letter) || is_evaluated && SPECIAL_TO_SHELL.contains(letter);
-    // Before it evaluates, a shell splits the variable at blanks, and looks for files of words with wildcards.
+    // Before it evaluates, a shell splits the variable at blanks and expands wildcards.
     let is_split = is_evaluated && text.contains(' ') && (text.contains("  ") || text.contains(WILDCARDS));
     if is_split || text.chars().any(|letter| letter != ' ' && !is_visible(letter)) {
         return None;
     }
     let mut outside = text.split('\'').step_by(2);
-    let is_paired = text.matches('\'').count() % 2 == 0;
+    let is_paired = text.matches('\'').count().is_multiple_of(2);
     match is_paired && !outside.any(|part| part.contains(is_special)) {
         true => Some(text.to_owned()),
         false => (!text.contains('\'')).then(|| format!("'{text}'")),
