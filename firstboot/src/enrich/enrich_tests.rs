@@ -315,8 +315,10 @@ fn a_machine_of_openstack_is_called_without_its_domain() {
     assert_eq!(name::by_platform(&facts, openstack, &mut Vec::new()).as_deref(), Some("worker-7"));
 }
 
-/// The facts of a machine of each platform whose provider-id is a template.
-const MACHINES: &[(&str, &[(&str, &str)], &str)] = &[
+/// A platform, facts of a machine there, and the machine's provider-id.
+type Machine = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const MACHINES: &[Machine] = &[
     ("akamai", &[("instance-id", "43211234")], "linode://43211234"),
     ("alibaba", &[("region", "cn-h"), ("instance-id", "i-2zeg")], "cn-h.i-2zeg"),
     (
