@@ -179,4 +179,25 @@ mod tests {
         assert_eq!(failure.message, "writing /x: No space left on device");
         assert_eq!(failure.kind, ErrorKind::Host);
     }
+
+    /// The value of a line of firstboot.service.
+    fn in_unit(name: &str) -> String {
+        let unit = include_str!("../../layers/firstboot/firstboot.service");
+        let value = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!("the unit has no {name}")).to_owned()
+    }
+
+    #[test]
+    fn the_unit_tries_again_what_the_documentation_says_and_its_pauses_grow() {
+        let page = include_str!("../../docs/firstboot.md");
+        let final_codes = in_unit("RestartPreventExitStatus");
+        for (_, code, word) in KINDS {
+            let row = page.lines().find(|line| line.starts_with(&format!("| {code} | {word} |")));
+            let is_tried_again = row.unwrap_or_else(|| panic!("no row for {word}")).ends_with("| yes |");
+            let is_final = final_codes.split(' ').any(|other| other == code.to_string());
+            assert_ne!(is_tried_again, is_final, "{word}");
+        }
+        let number = |name| in_unit(name).parse::<u32>().unwrap();
+        assert!(number("RestartMaxDelaySec") > number("RestartSec") && number("RestartSteps") > 0);
+    }
 }
