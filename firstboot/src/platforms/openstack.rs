@@ -2,7 +2,7 @@
 //! (<https://docs.openstack.org/nova/latest/user/metadata.html>). The drive comes first because nobody else
 //! on the link can forge it.
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign, Strength};
 use crate::facts::{Facts, Scope};
@@ -39,7 +39,7 @@ pub(super) const PLATFORM: Platform = Platform {
     provider_id: Some("openstack:///${instance-id}"),
     // Nova's name for the host has a domain, and the cloud controller manager finds a server without it.
     node_name: Some("${local-hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("openstack", read)
 };
 
