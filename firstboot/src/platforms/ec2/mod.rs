@@ -36,8 +36,8 @@ const IDENTITY: &str = "/latest/dynamic/instance-identity/rsa2048";
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Is(Field::SysVendor, "Amazon EC2"),
-        Sign::Other(Strength::Smbios, uuid),
-        Sign::Other(Strength::Channel, xen),
+        Sign::Other(Strength::Firmware, uuid),
+        Sign::Other(Strength::Hypervisor, xen),
     ],
     look_alikes: &[
         Sign::Contains(Field::ProductSerial, ".brightbox.com"),
