@@ -63,6 +63,11 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("ec2", metadata::read)
 };
 
+/// The names of the pieces that a boothook delivers, for fuzzing.
+pub(super) fn boothook_names(script: &[u8]) -> std::result::Result<Vec<String>, &'static str> {
+    Ok(boothook::read(script)?.map(|pieces| pieces.names().collect()).unwrap_or_default())
+}
+
 /// Machines on Xen have a UUID that begins with ec2, in either order of the bytes of its first group. On
 /// other machines that is chance.
 fn uuid(evidence: &Evidence) -> Option<String> {
