@@ -51,7 +51,7 @@ impl Binding {
     pub fn write(&self, root: &Root) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
-        files::write(&root.path(paths::BINDING), &bytes, files::PRIVATE)
+        files::write(&root.entry(paths::BINDING), &bytes, files::PRIVATE)
     }
 
     /// Adds to the file what a join found out about its cluster.

@@ -114,7 +114,7 @@ impl Checkpoint {
 impl CheckpointFile {
     /// Resumes from `checkpoint`. Writes it at once.
     pub fn begin(root: &Root, checkpoint: Checkpoint) -> Result<Self> {
-        let file = Self { path: root.path(PATH), checkpoint };
+        let file = Self { path: root.entry(PATH), checkpoint };
         file.write()?;
         Ok(file)
     }

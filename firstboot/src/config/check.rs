@@ -1,13 +1,14 @@
 //! kubeadm's rules for single fields, and the list of violations.
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::kubernetes::names;
 use crate::kubernetes::token::Token;
+use crate::kubernetes::{flags_file, names};
 use crate::net::Endpoint;
 use crate::secret::Secret;
 use contract::suggest;
 
 use super::documents::shown;
+use super::model::Argument;
 
 /// Hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
@@ -131,6 +132,17 @@ pub fn pin(path: &str, text: &str, problems: &mut Problems) -> Option<String> {
 pub fn node_name(path: &str, name: &str, problems: &mut Problems) {
     for problem in names::subdomain_problems(name) {
         problems.invalid(path, name, problem);
+    }
+}
+
+/// An argument of the kubelet, whose value may be a secret and is not shown.
+pub fn argument(argument: &Argument, problems: &mut Problems) {
+    if flags_file::word(&format!("--{}={}", argument.name, argument.value), false).is_none() {
+        let name = shown(&argument.name);
+        problems.note(format!(
+            "nodeRegistration.kubeletExtraArgs: kubeadm-flags.env cannot hold the value of \"{name}\": {}",
+            flags_file::HELP
+        ));
     }
 }
 

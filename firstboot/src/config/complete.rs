@@ -193,6 +193,7 @@ fn node(
             "argument has no name",
         );
     }
+    raw.kubelet_extra_args.iter().for_each(|argument| check::argument(argument, problems));
     check::image_pull_policy(
         "nodeRegistration.imagePullPolicy",
         raw.image_pull_policy.as_deref().unwrap_or_default(),

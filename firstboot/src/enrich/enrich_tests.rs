@@ -314,3 +314,112 @@ fn a_machine_of_openstack_is_called_without_its_domain() {
     let facts = facts(&[("hostname", "worker-7.novalocal")], &[], &[]);
     assert_eq!(name::by_platform(&facts, openstack, &mut Vec::new()).as_deref(), Some("worker-7"));
 }
+
+/// A platform, facts of a machine there, and the machine's provider-id.
+type Machine = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const MACHINES: &[Machine] = &[
+    ("akamai", &[("instance-id", "43211234")], "linode://43211234"),
+    ("alibaba", &[("region", "cn-h"), ("instance-id", "i-2zeg")], "cn-h.i-2zeg"),
+    (
+        "azure",
+        &[(
+            "resource-id",
+            "/subscriptions/0-a/resourceGroups/Röhre_(a).b-1/providers/Microsoft.Compute/v/vm_0",
+        )],
+        "azure:///subscriptions/0-a/resourceGroups/Röhre_(a).b-1/providers/Microsoft.Compute/v/vm_0",
+    ),
+    ("cloudstack", &[("instance-id", "6b1c-0f")], "cloudstack:///6b1c-0f"),
+    ("digitalocean", &[("instance-id", "2756294")], "digitalocean://2756294"),
+    ("ec2", &[("zone", "eu-west-1a"), ("instance-id", "i-0abc")], "aws:///eu-west-1a/i-0abc"),
+    ("equinix", &[("instance-id", "7d2c-1")], "equinixmetal://7d2c-1"),
+    ("exoscale", &[("instance-id", "8a-b")], "exoscale://8a-b"),
+    (
+        "gce",
+        &[("project", "example.com:p-1"), ("zone", "europe-west1-b"), ("name", "n-1")],
+        "gce://example.com:p-1/europe-west1-b/n-1",
+    ),
+    ("hetzner", &[("instance-id", "42")], "hcloud://42"),
+    ("kubevirt", &[("hostname", "vm-1")], "kubevirt://vm-1"),
+    ("nutanix", &[("instance-id", "c0-ffee")], "nutanix://c0-ffee"),
+    ("openstack", &[("instance-id", "5f0e-7a52")], "openstack:///5f0e-7a52"),
+    ("oracle", &[("instance-id", "ocid1.instance.oc1.iad.an")], "oci://ocid1.instance.oc1.iad.an"),
+    ("proxmox", &[("uuid", "aa-bb")], "proxmox://aa-bb"),
+    ("scaleway", &[("zone", "fr-par-1"), ("instance-id", "11-22")], "scaleway://instance/fr-par-1/11-22"),
+    ("upcloud", &[("instance-id", "00-c1")], "upcloud:////00-c1"),
+    ("vmware", &[("uuid", "421c-00")], "vsphere://421c-00"),
+    ("vultr", &[("instance-id", "cb-67")], "vultr://cb-67"),
+    // Of these the platform's metadata has the whole provider-id.
+    ("config-drive", &[("provider-id", "metal3://ns/host-0/machine.x")], "metal3://ns/host-0/machine.x"),
+    ("nocloud", &[("provider-id", "ibm://acc///cluster/id_1")], "ibm://acc///cluster/id_1"),
+];
+
+#[test]
+fn every_provider_id_of_a_platform_is_plain() {
+    for platform in crate::platforms::ALL.iter().filter(|platform| platform.provider_id.is_some()) {
+        assert!(MACHINES.iter().any(|(name, ..)| *name == platform.name), "{}", platform.name);
+    }
+    for (name, texts, expected) in MACHINES {
+        let facts = facts(texts, &[], &[]);
+        let (_folder, root) = root();
+        let mut config = parse(JOIN.as_bytes(), &HostDefaults { hostname: "host".to_owned() }).unwrap();
+        let mut variables = variables(&facts, &root);
+        texts.iter().for_each(|(name, value)| variables.set(name, Some((*value).to_owned())));
+        let source = crate::platforms::ALL.iter().copied().find(|platform| platform.name == *name);
+        let known = KnownFacts { facts: &facts, source, variables, interfaces: None };
+        let notices = enrich(&mut config, &known).unwrap();
+        let found = arguments(&config)
+            .into_iter()
+            .find_map(|text| Some(text.strip_prefix("provider-id=")?.to_owned()));
+        assert_eq!(found.as_deref(), Some(*expected), "{name}: {notices:?}");
+    }
+}
+
+#[test]
+fn no_fact_that_a_shell_or_systemd_would_read_becomes_an_argument() {
+    for hostile in [
+        "x$(touch${IFS}f)",
+        "`id`",
+        "$HOME",
+        "a;b",
+        "a|b",
+        "a&b",
+        "a<b",
+        "a>b",
+        "a\\b",
+        "a'b'",
+        "a\"b",
+        "a b",
+        "a*",
+        "a?",
+        "[a]",
+        "{a,b}",
+        "a#b",
+        "a!b",
+        "a%b",
+        "a\nb",
+        "a\u{202e}b",
+        "a\u{a0}b",
+        "a\u{2028}b",
+    ] {
+        let texts =
+            [("provider-id", hostile), ("instance-id", hostile), ("zone", hostile), ("region", hostile)];
+        let all = facts(&texts, &[], &[("pool", hostile), (hostile, "v")]);
+        let (config, notices) =
+            enriched(&format!("{JOIN}{AGENT}nodeLabels: {{tags: ['*']}}\n"), &all, &[]).unwrap();
+        assert!(
+            notices.iter().any(|notice| notice.starts_with("no provider-id: ")),
+            "{hostile:?}: {notices:?}"
+        );
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=,".contains(letter);
+        for argument in &config.from_facts {
+            assert!(argument.name == "node-labels" && argument.value.chars().all(is_plain), "{argument:?}");
+        }
+        let text = format!("{JOIN}{AGENT}providerID: 'x://${{instance-id}}'\n");
+        assert_eq!(
+            enriched(&text, &all, &[]).unwrap_err().kind,
+            crate::error::ErrorKind::Config,
+            "{hostile:?}"
+        );
+    }
+}

@@ -22,7 +22,7 @@ pub fn is_optical(name: &str) -> bool {
 /// Its place in the machine, its serial number, and the identifier of its file system. An optical disc is
 /// known by its drive, because platforms write these discs anew.
 pub fn of(root: &Root, name: &str, head: &[u8]) -> String {
-    let folder = fs::canonicalize(root.path(paths::BLOCK_CLASS).join(name)).unwrap_or_default();
+    let folder = fs::canonicalize(root.path(Path::new(paths::BLOCK_CLASS).join(name))).unwrap_or_default();
     let whole = match folder.join("partition").exists() {
         true => folder.parent().unwrap_or(&folder),
         false => &folder,
@@ -57,8 +57,8 @@ mod tests {
         fs::create_dir_all(root.path(format!("/sys/devices/{path}"))).unwrap();
         fs::create_dir_all(root.path(paths::BLOCK_CLASS)).unwrap();
         std::os::unix::fs::symlink(
-            root.path(format!("/sys/devices/{path}")),
-            root.path(paths::BLOCK_CLASS).join(name),
+            format!("/sys/devices/{path}"),
+            root.entry(Path::new(paths::BLOCK_CLASS).join(name)),
         )
         .unwrap();
     }

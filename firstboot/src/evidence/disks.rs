@@ -51,7 +51,7 @@ pub fn find(root: &Root) -> Vec<Disk> {
 
 /// The file system of a device. A drive without a disc in it does not wait for one.
 fn look_at(root: &Root, name: &str) -> Option<Disk> {
-    let device = root.path(paths::DEV).join(name);
+    let device = root.path(Path::new(paths::DEV).join(name));
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
@@ -69,7 +69,7 @@ fn whole(root: &Root, disks: Vec<Disk>) -> Vec<Disk> {
         disks.iter().filter(|disk| disk.labels == part.labels).any(|disk| {
             let names = (disk.device.file_name(), part.device.file_name());
             let (Some(disk), Some(part)) = names else { return false };
-            root.path(paths::BLOCK_CLASS).join(disk).join(part).exists()
+            root.path(Path::new(paths::BLOCK_CLASS).join(disk).join(part)).exists()
         })
     };
     disks.iter().filter(|disk| !is_part(disk)).cloned().collect()
@@ -94,8 +94,9 @@ impl Disk {
             .is_some_and(|name| disk_identity::is_optical(&name.to_string_lossy()))
     }
 
-    /// Mounts it where only `read` sees it, and unmounts it afterwards.
-    pub fn with_files<T: Send>(&self, read: impl FnOnce(&Path) -> Result<T> + Send) -> Result<T> {
+    /// Mounts it where only `read` sees it, and unmounts it afterwards. Links on it lead nowhere else.
+    pub fn with_files<T: Send>(&self, read: impl FnOnce(&Root) -> Result<T> + Send) -> Result<T> {
+        let read = |folder: &Path| read(&Root::at(folder));
         media::with_files(&self.device, self.kind.name(), self.kind.options(), read)
     }
 }

@@ -17,7 +17,7 @@ pub const PATH: &str = paths::FACTS;
 
 /// Writes the facts to [`PATH`].
 pub fn publish(root: &Root, facts: &Facts) -> Result<()> {
-    files::write(&root.path(PATH), format!("{:#}\n", facts.json()).as_bytes(), files::PUBLIC)
+    files::write(&root.entry(PATH), format!("{:#}\n", facts.json()).as_bytes(), files::PUBLIC)
 }
 
 impl Facts {

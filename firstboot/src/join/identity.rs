@@ -64,16 +64,16 @@ impl PrivateKey {
 
     /// The key of an earlier run, or a new one, which is on the disk when this returns.
     pub fn kept(root: &Root) -> Result<Self> {
-        let path = root.path(KEY);
-        if let Some(key) =
-            files::read(&path, LONGEST)?.map(Zeroizing::new).and_then(|pem| Self::from_pem(&pem))
+        if let Some(key) = files::read(&root.path(KEY), LONGEST)?
+            .map(Zeroizing::new)
+            .and_then(|pem| Self::from_pem(&pem))
         {
             return Ok(key);
         }
         let key = Self::generate()?;
         // The mode that kubeadm uses, if the image has no such folder.
         files::make_folder(&root.path(paths::KUBELET), 0o700)?;
-        files::write(&path, key.pem.reveal().as_bytes(), files::PRIVATE)?;
+        files::write(&root.entry(KEY), key.pem.reveal().as_bytes(), files::PRIVATE)?;
         Ok(key)
     }
 
@@ -116,9 +116,9 @@ pub fn store(root: &Root, chain: &str, key: &PrivateKey) -> Result<PathBuf> {
     let pem = Zeroizing::new(format!("{chain}{newline}{}", key.pem.reveal()));
     let certificate = ClientCertificate::from_pem(pem.as_bytes())?;
     let path = Path::new(FOLDER).join(format!("kubelet-client-{}.pem", stamp(certificate.not_before)?));
-    files::write(&root.path(&path), pem.as_bytes(), files::PRIVATE)?;
-    files::link(&root.path(CURRENT), &path)?;
-    files::remove(&root.path(KEY))?;
+    files::write(&root.entry(&path), pem.as_bytes(), files::PRIVATE)?;
+    files::link(&root.entry(CURRENT), &path)?;
+    files::remove(&root.entry(KEY))?;
     Ok(path)
 }
 
@@ -176,7 +176,7 @@ impl ClientCertificate {
     /// Reads the file that the link points to, if there is one.
     pub fn read(root: &Root) -> Result<Option<Self>> {
         // The target is absolute, so below another root it must be resolved there.
-        let target = std::fs::read_link(root.path(CURRENT))
+        let target = std::fs::read_link(root.entry(CURRENT))
             .map_or_else(|_| PathBuf::from(CURRENT), |target| Path::new(FOLDER).join(target));
         let pem = files::read(&root.path(&target), LONGEST)?.map(Zeroizing::new);
         pem.map(|pem| {

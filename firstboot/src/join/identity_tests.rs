@@ -96,7 +96,7 @@ fn stores_what_the_kubelet_will_find() {
     assert_eq!(store(&root, &chain, &key).unwrap(), path, "a second run writes the same file");
 
     assert_eq!(path, Path::new("/var/lib/kubelet/pki/kubelet-client-2026-11-24-11-22-05.pem"));
-    assert_eq!(std::fs::read_link(root.path(CURRENT)).unwrap(), path);
+    assert_eq!(std::fs::read_link(root.entry(CURRENT)).unwrap(), path);
     assert_eq!(std::fs::metadata(root.path(&path)).unwrap().mode() & 0o7777, 0o600);
     assert!(!root.path(KEY).exists(), "the key lies beside its certificate, and nowhere else");
     assert_eq!(std::fs::read_to_string(root.path(&path)).unwrap(), format!("{chain}{}", key.pem.reveal()));

@@ -30,15 +30,14 @@ pub fn remove(root: &Root) -> Result<bool> {
 }
 
 fn edit(root: &Root, change: impl Fn(&str) -> String) -> Result<bool> {
-    let path = root.path(HOSTS);
-    let bytes = files::read(&path, LONGEST)?.unwrap_or_default();
+    let bytes = files::read(&root.path(HOSTS), LONGEST)?.unwrap_or_default();
     let hosts =
         String::from_utf8(bytes).map_err(|_| Failure::new(ErrorKind::Host, format!("{HOSTS} is no text")))?;
     let changed = change(&hosts);
     if changed == hosts {
         return Ok(false);
     }
-    files::write(&path, changed.as_bytes(), files::PUBLIC)?;
+    files::write(&root.entry(HOSTS), changed.as_bytes(), files::PUBLIC)?;
     Ok(true)
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::config::documents::values;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
+use crate::host::root::Root;
 use crate::kubernetes::features::patch_targets;
 use crate::kubernetes::version::Version;
 
@@ -52,32 +53,32 @@ pub enum Change {
     Json(json_patch::Patch),
 }
 
-/// The files below `folder`, in kubeadm's order: sorted by name, and a folder's files at the folder's place
-/// in that order.
-pub fn read(folder: &Path) -> Result<Vec<PatchFile>> {
+/// The files below the node's `folder`, in kubeadm's order: sorted by name, and a folder's files at the
+/// folder's place in that order.
+pub fn read(root: &Root, folder: &Path) -> Result<Vec<PatchFile>> {
     let mut found = Vec::new();
-    walk(folder, &mut found)?;
+    walk(root, folder, &mut found)?;
     Ok(found)
 }
 
-fn walk(folder: &Path, found: &mut Vec<PatchFile>) -> Result<()> {
+fn walk(root: &Root, folder: &Path, found: &mut Vec<PatchFile>) -> Result<()> {
     let doing = || format!("reading the patches in {}", folder.display());
-    let entries: std::io::Result<Vec<_>> = std::fs::read_dir(folder).doing(doing())?.collect();
+    let entries: std::io::Result<Vec<_>> = std::fs::read_dir(root.path(folder)).doing(doing())?.collect();
     let mut entries = entries.doing(doing())?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
-        let path = entry.path();
+        let path = folder.join(entry.file_name());
         // The type of the entry itself: links to folders are not followed, so no loop can occur.
         if entry.file_type().doing(doing())?.is_dir() {
-            walk(&path, found)?;
-        } else if path.is_file() {
+            walk(root, &path, found)?;
+        } else if root.path(&path).is_file() {
             if found.len() == MOST {
                 return Err(Failure::new(
                     ErrorKind::Config,
                     format!("{} holds more than {MOST} files", folder.display()),
                 ));
             }
-            let bytes = files::read(&path, LONGEST)?.unwrap_or_default();
+            let bytes = files::read(&root.path(&path), LONGEST)?.unwrap_or_default();
             found.push(PatchFile { name: entry.file_name().to_string_lossy().into_owned(), bytes });
         }
     }

@@ -152,7 +152,16 @@ fn the_folder_is_walked_in_order_and_links_to_folders_are_not_entered() {
         std::fs::write(folder.path().join(name), name).unwrap();
     }
     std::os::unix::fs::symlink(folder.path(), folder.path().join("circle")).unwrap();
-    let names: Vec<String> = read(folder.path()).unwrap().into_iter().map(|file| file.name).collect();
+    let names: Vec<String> = read(&Root::at(folder.path()), Path::new("/"))
+        .unwrap()
+        .into_iter()
+        .map(|file| file.name)
+        .collect();
     assert_eq!(names, ["a.json", "b.yaml", "z.yaml"]);
-    assert!(read(&folder.path().join("missing")).unwrap_err().message.contains("missing"));
+    assert!(
+        read(&Root::default(), &folder.path().join("missing"))
+            .unwrap_err()
+            .message
+            .contains("missing")
+    );
 }

@@ -132,11 +132,11 @@ pub fn reset(
     };
     step("stop the kubelet".to_owned(), machine.stop_kubelet().map(|()| true));
     // Without this file the kubelet's unit does not start again, even after a power cut during the reset.
-    step(format!("remove {CONFIG}"), remove_file(&root.path(CONFIG)));
+    step(format!("remove {CONFIG}"), remove_file(&root.entry(CONFIG)));
     step("remove the pods".to_owned(), machine.remove_pods().map(|count| count > 0));
     step(format!("unmount what is below {KUBELET}"), unmount_below(root, machine, choice.unmount));
     for path in KUBECONFIGS {
-        step(format!("remove {path}"), remove_file(&root.path(path)));
+        step(format!("remove {path}"), remove_file(&root.entry(path)));
     }
     for folder in choice.folders() {
         step(
@@ -145,7 +145,7 @@ pub fn reset(
         );
     }
     for path in SETTINGS {
-        step(format!("remove {path}"), remove_file(&root.path(path)));
+        step(format!("remove {path}"), remove_file(&root.entry(path)));
     }
     step(format!("take the node's name out of {}", names::HOSTS), names::remove(root));
     steps
@@ -192,7 +192,7 @@ fn unmount_below(root: &Root, machine: &mut dyn ResetHost, flags: UnmountFlags) 
 
 /// Empties a folder. Links are removed, not followed. Refuses a folder that is a link or has mounts below it.
 fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
-    let path = root.path(folder);
+    let path = root.entry(folder);
     let doing = || format!("emptying {}", folder.display());
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -213,7 +213,7 @@ fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
     let mut changed = false;
     for entry in fs::read_dir(&path).doing(doing())? {
         let entry = entry.doing(doing())?;
-        let kept = KEPT.iter().find(|kept| root.path(kept) == entry.path());
+        let kept = KEPT.iter().find(|kept| root.entry(kept) == entry.path());
         changed |= match kept {
             Some(kept) => empty(root, Path::new(kept), mounts)?,
             None => files::remove_all(&entry).doing(doing()).map(|()| true)?,

@@ -164,6 +164,24 @@ fn a_folder_that_is_a_link_is_not_entered() {
 }
 
 #[test]
+fn nothing_beside_another_root_is_wiped_through_a_link_of_a_folder_above() {
+    let (folder, root) = joined();
+    let outside = tempfile::tempdir().unwrap();
+    let wanted =
+        ["kubernetes/admin.conf", "kubernetes/pki/ca.crt", "kubernetes/kubelet.conf", "kubelet/pki/key"];
+    for path in wanted {
+        files::write(&outside.path().join(path), b"x", files::PRIVATE).unwrap();
+    }
+    for (link, target) in [("etc/kubernetes", "kubernetes"), ("var/lib/kubelet", "kubelet")] {
+        fs::remove_dir_all(folder.path().join(link)).unwrap();
+        symlink(outside.path().join(target), folder.path().join(link)).unwrap();
+    }
+    let steps = reset(&root, &mut Pretended::default(), &Choice::default(), &mut |_| {});
+    assert!(steps.len() > 5);
+    assert!(wanted.iter().all(|path| outside.path().join(path).exists()), "a link led out of the root");
+}
+
+#[test]
 fn octal_escapes_of_the_kernel_are_read() {
     for (written, meant) in [
         ("/a\\040b", "/a b"),

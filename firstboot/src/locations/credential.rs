@@ -9,6 +9,8 @@
 //!
 //! The last two are read here too, because not every init passes them on.
 
+use std::path::{Path, PathBuf};
+
 use zeroize::Zeroizing;
 
 use super::LocationContext;
@@ -29,8 +31,8 @@ const ITEM: &str = "opt/io.systemd.credentials/firstboot.config";
 
 pub(super) fn find(context: &LocationContext, notices: &mut Vec<String>) -> Result<Option<UserData>> {
     let root = context.root;
-    for folder in folders(root) {
-        if let Some(document) = Document::read_file(&folder.join(NAME))? {
+    for file in candidates(root) {
+        if let Some(document) = Document::read_file(&file)? {
             return Ok(UserData::new(document, format!("the credential {NAME}")));
         }
     }
@@ -40,12 +42,12 @@ pub(super) fn find(context: &LocationContext, notices: &mut Vec<String>) -> Resu
     Ok(fw_cfg::item(root, ITEM, notices)?.and_then(|document| UserData::new(document, ITEM)))
 }
 
-fn folders(root: &Root) -> Vec<std::path::PathBuf> {
+fn candidates(root: &Root) -> Vec<PathBuf> {
     let named = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|_| root.is_machine());
     named
         .into_iter()
-        .map(Into::into)
-        .chain(FOLDERS.iter().map(|folder| root.path(folder)))
+        .map(|folder| Path::new(&folder).join(NAME))
+        .chain(FOLDERS.iter().map(|folder| root.path(Path::new(folder).join(NAME))))
         .collect()
 }
 

@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::seed::Seed;
 use crate::evidence::{CommandLine, Field, smbios};
 use crate::host::root::Root;
+use crate::net::{self, Endpoint};
 use crate::text::hex;
 
 /// The kernel argument.
@@ -27,14 +28,23 @@ struct Asked {
     digest: Option<String>,
 }
 
+/// The server of the URL that the command line names.
+pub fn server(root: &Root, command_line: &CommandLine) -> Result<Option<Endpoint>> {
+    let Some(url) = command_line.value(URL) else { return Ok(None) };
+    net::url::server(&expanded(root, command_line, url)?).map(Some).map_err(wrong)
+}
+
+fn expanded(root: &Root, command_line: &CommandLine, url: &str) -> Result<String> {
+    let value = |name: &str| variables::of_machine(root, command_line, name);
+    variables::expand(url, "${", "}", &value)
+        .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))
+}
+
 pub(super) fn find(context: &LocationContext, _: &mut Vec<String>) -> Result<Option<UserData>> {
     let Some(asked) = parse(context.command_line, &|| firmware_names_seed(context.root))? else {
         return Ok(None);
     };
-    let url = variables::expand(&asked.url, "${", "}", &|name| {
-        variables::of_machine(context.root, context.command_line, name)
-    })
-    .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))?;
+    let url = expanded(context.root, context.command_line, &asked.url)?;
     get(&url, asked.digest.as_deref(), &|url| (context.fetch)(url, context.deadline))
 }
 

@@ -78,6 +78,12 @@ fn without_zone(endpoint: &Endpoint) -> Endpoint {
     Endpoint { host, port: endpoint.port }
 }
 
+/// The server of a URL, whose scheme may be in capital letters.
+pub(crate) fn server(url: &str) -> Result<Endpoint, String> {
+    let (scheme, authority) = origin(url).split_once("://").ok_or("the URL names no server")?;
+    endpoint(authority, if scheme.eq_ignore_ascii_case("http") { 80 } else { 443 })
+}
+
 /// Whether an address is of this machine or its link.
 pub(crate) fn is_near(address: IpAddr) -> bool {
     match address.to_canonical() {

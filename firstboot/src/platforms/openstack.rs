@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign, Strength};
 use crate::facts::{Facts, Scope};
@@ -46,7 +46,7 @@ pub(super) const PLATFORM: Platform = Platform {
     provider_id: Some("openstack:///${instance-id}"),
     // Nova's name for the host has a domain, and the cloud controller manager finds a server without it.
     node_name: Some("${local-hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("openstack", read)
 };
 

@@ -109,7 +109,7 @@ pub fn volume_plugins(context: &Context) -> Vec<Problem> {
 /// The folder itself, or its nearest parent that exists. Follows absolute links below the root.
 fn existing(context: &Context, folder: &Path) -> PathBuf {
     let mut folder = folder.to_owned();
-    if let Ok(target) = fs::read_link(context.root.path(&folder)) {
+    if let Ok(target) = fs::read_link(context.root.entry(&folder)) {
         folder = folder.parent().unwrap_or(Path::new("/")).join(target);
     }
     while !context.root.path(&folder).is_dir() && folder.pop() {}

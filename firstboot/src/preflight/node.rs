@@ -1,7 +1,6 @@
 //! The agent's own checks of the machine. Several find problems from kubeadm's troubleshooting guide.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
@@ -80,16 +79,9 @@ fn runtime_folder(context: &Context) -> String {
 /// containerd's configuration and the files that it imports by default.
 fn containerd_config(context: &Context) -> String {
     let main = kernel::text(context.root, paths::CONTAINERD_CONFIG).unwrap_or_default();
-    let entries = fs::read_dir(context.root.path(paths::CONTAINERD_DROP_INS))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut parts: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
-        .collect();
-    parts.sort();
-    let texts = parts.iter().filter_map(|path| files::read(path, CNI_LIMIT).ok()?);
+    let mut parts = context.root.list(paths::CONTAINERD_DROP_INS);
+    parts.retain(|path| path.extension().is_some_and(|end| end == "toml"));
+    let texts = parts.iter().filter_map(|path| files::read(&context.root.path(path), CNI_LIMIT).ok()?);
     texts.fold(main, |all, text| format!("{all}\n{}", String::from_utf8_lossy(&text)))
 }
 
@@ -177,11 +169,9 @@ fn plugin_folders(context: &Context) -> Vec<String> {
 
 /// The types in the first configuration of /etc/cni/net.d. The runtime uses only that one.
 fn configured_plugins(context: &Context) -> BTreeSet<String> {
-    let entries = fs::read_dir(context.root.path(paths::CNI_CONFIGS)).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| is_network_config(path)).collect();
-    paths.sort();
-    let first = paths.first().and_then(|path| files::read(path, CNI_LIMIT).ok()?);
+    let configs = context.root.list(paths::CNI_CONFIGS);
+    let first = configs.iter().find(|path| is_network_config(path));
+    let first = first.and_then(|path| files::read(&context.root.path(path), CNI_LIMIT).ok()?);
     first.map(|bytes| plugin_types(&bytes)).unwrap_or_default()
 }
 

@@ -28,7 +28,7 @@ pub(super) fn after_join(session: &Session, metadata: &Metadata, resolved: &Reso
 /// Removes the file that the config came from, because its token is no longer needed.
 fn remove_config(session: &Session, resolved: &ResolvedConfig) {
     let Some(path) = &resolved.file else { return };
-    match files::remove(&session.root.path(path)) {
+    match files::remove(&session.root.entry(path)) {
         Ok(()) => session.print(&format!("removed {}: it held a token", path.display())),
         Err(failure) => session.warn(format_args!("{failure}: it holds a token")),
     }

@@ -75,7 +75,7 @@ fn reset_node(session: &Session, machine: &Machine) -> Result<()> {
 
 fn patch_bytes(root: &Root, config: &NodeConfig) -> Result<Vec<u8>> {
     let Some(folder) = &config.join.patches else { return Ok(Vec::new()) };
-    Ok(format!("{:?}", patches::read(&root.path(folder))?).into_bytes())
+    Ok(format!("{:?}", patches::read(root, folder)?).into_bytes())
 }
 
 /// The first act of a run: a copy of a joined disk loses the identity of the original before anything else is
@@ -96,7 +96,7 @@ pub(super) fn disown_copy(session: &Session) -> Result<()> {
 
 /// Lets the kubelet's unit start during this boot.
 pub(super) fn permit_kubelet(session: &Session) -> Result<()> {
-    files::write(&session.root.path(paths::KUBELET_PERMIT), b"", files::PUBLIC)
+    files::write(&session.root.entry(paths::KUBELET_PERMIT), b"", files::PUBLIC)
 }
 
 /// The outcome of a run whose config a machine that has joined must not follow; none if it may.

@@ -28,7 +28,7 @@ const FOR_OTHERS: &[(&str, &str)] = &[
 pub(super) fn write(session: &Session, files: &[ExtraFile], config: &NodeConfig) -> Result<()> {
     for file in files {
         let doing = |failure: Failure| failure.doing(format!("the file {} of the user-data", file.path));
-        if files::is_read_only(&session.root.path(&file.path)) {
+        if files::is_read_only(&session.root.entry(&file.path)) {
             session.warn(format_args!(
                 "the file {} of the user-data is not written: its folder is read-only",
                 file.path
@@ -51,7 +51,7 @@ pub(super) fn write(session: &Session, files: &[ExtraFile], config: &NodeConfig)
 /// Removes the files that the join needed and that hold a credential.
 pub(super) fn remove_secrets(session: &Session, files: &[ExtraFile], config: &NodeConfig) {
     for file in files.iter().filter(|file| is_secret(&file.path, config)) {
-        match files::remove(&session.root.path(&file.path)) {
+        match files::remove(&session.root.entry(&file.path)) {
             Ok(()) => session.print(&format!("removed {}: it held a credential", file.path)),
             Err(failure) => session.warn(format_args!("{failure}: it holds a credential")),
         }
@@ -76,7 +76,7 @@ fn owner(session: &Session, file: &ExtraFile) -> Result<(u32, u32)> {
 
 /// Returns whether a file was changed.
 fn write_one(root: &Root, file: &ExtraFile, mode: u32, (user, group): (u32, u32)) -> Result<bool> {
-    let path = root.path(&file.path);
+    let path = root.entry(&file.path);
     let content = file.content.bytes();
     let there = files::read_unlinked(&path, LIMIT as u64)?;
     let is_written = match &there {
@@ -132,7 +132,7 @@ fn id(root: &Root, table: &str, name: &str) -> Result<Option<u32>> {
 /// Reports success by Cluster API's contract
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>).
 pub(super) fn write_sentinel(root: &Root, sentinel: &str) -> Result<()> {
-    files::write(&root.path(Path::new(sentinel)), b"success\n", files::PUBLIC)
+    files::write(&root.entry(Path::new(sentinel)), b"success\n", files::PUBLIC)
 }
 
 #[cfg(test)]
@@ -161,9 +161,13 @@ mod tests {
         assert!(!write_one(&root, &file("/etc/a/b", true, "wo")).unwrap(), "it is appended once");
         let victim = root.path("/victim");
         files::write(&victim, b"secret", files::PRIVATE).unwrap();
-        std::os::unix::fs::symlink(&victim, root.path("/etc/planted")).unwrap();
+        std::os::unix::fs::symlink("/victim", root.path("/etc/planted")).unwrap();
         assert!(write_one(&root, &file("/etc/planted", true, "x")).unwrap());
         assert_eq!((read("/etc/planted"), read("/victim")), ("x".to_owned(), "secret".to_owned()));
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), root.entry("/srv")).unwrap();
+        assert!(write_one(&root, &file("/srv/set-uid", false, "x")).unwrap());
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "a link led out of the root");
         assert_eq!(
             (read("/etc/a/b").as_str(), std::fs::metadata(root.path("/etc/a/b")).unwrap().mode() & 0o7777),
             ("two+", 0o640)

@@ -124,6 +124,8 @@ fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary)
     if !is_dry_run {
         node_config::publish(session, &metadata);
     }
+    let config = resolved.as_ref().ok().and_then(Option::as_ref).map(|resolved| &resolved.config);
+    metadata_guard::servers(session, platform, config)?;
     let Some(resolved) = resolved? else { return earlier::without_config(session, progress) };
     if let Some(outcome) = earlier::stays(session, &resolved, platform, progress)? {
         return Ok(outcome);

@@ -202,7 +202,7 @@ impl Progress {
             return;
         }
         if let Ok(bytes) = serde_json::to_vec(&self.status) {
-            let _ = files::write(&self.root.path(PATH), &bytes, files::PUBLIC);
+            let _ = files::write(&self.root.entry(PATH), &bytes, files::PUBLIC);
         }
     }
 }

@@ -336,7 +336,7 @@ pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
 /// `/var/run/x`, as in kubeadm, or `/run/x` if the machine has only that. The path for the kubelet must
 /// exist.
 fn called<'a>(root: &Root, path: &'a str) -> &'a str {
-    let (var_run, file) = (root.path(paths::VAR_RUN), root.path(path));
+    let (var_run, file) = (root.entry(paths::VAR_RUN), root.path(path));
     let is_good =
         var_run.is_symlink() || file.exists() || (var_run.is_dir() && !root.path(short(path)).exists());
     if is_good { path } else { short(path) }

@@ -1,7 +1,7 @@
 //! Data from the kernel: version, control groups, swap, parameters, modules, mounts.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::command;
@@ -112,7 +112,7 @@ pub fn set_sysctl(root: &Root, name: &str, value: &str) -> Result<()> {
 /// Dots separate folders; a slash means a dot in a name, as in sysctl.d(5).
 fn sysctl_path(root: &Root, name: &str) -> PathBuf {
     let parts = name.split('.').map(|part| part.replace('/', "."));
-    root.path(paths::SYSCTL).join(parts.filter(|part| part != "..").collect::<PathBuf>())
+    root.path(Path::new(paths::SYSCTL).join(parts.filter(|part| part != "..").collect::<PathBuf>()))
 }
 
 /// Whether the kernel has the module `name`, loaded or built in.

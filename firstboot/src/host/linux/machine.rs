@@ -47,7 +47,7 @@ pub fn os_release(root: &Root, field: &str) -> Option<String> {
 
 /// Sets the host's name, now and for later boots.
 pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
-    files::write(&root.path(paths::HOSTNAME), format!("{name}\n").as_bytes(), files::PUBLIC)?;
+    files::write(&root.entry(paths::HOSTNAME), format!("{name}\n").as_bytes(), files::PUBLIC)?;
     if root.is_machine() {
         nix::unistd::sethostname(name).doing(format!("naming the host {name}"))?;
     }

@@ -2,6 +2,7 @@
 
 use crate::paths;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use super::kernel;
 use super::root::Root;
@@ -123,7 +124,7 @@ pub fn node_address(interfaces: &[String], addresses: &[Address]) -> Option<IpAd
 
 /// Whether an interface is virtual: a bridge, a tunnel, one end of a container's veth pair.
 pub fn is_virtual(root: &Root, interface: &str) -> bool {
-    root.path(paths::VIRTUAL_NETWORK).join(interface).exists()
+    root.path(Path::new(paths::VIRTUAL_NETWORK).join(interface)).exists()
 }
 
 /// An address in the form for arguments and a node's status: `10.0.0.1`, `fd00::1`.

@@ -11,6 +11,6 @@ use crate::join::identity::KEY;
 pub(crate) const PHASE: Phase = Phase { name: "cleanup", kubeadm: "kubelet-start", need: Need::Writing, run };
 
 fn run(join: &mut Join) -> Result<()> {
-    files::remove(&join.root.path(BOOTSTRAP_CONF))?;
-    files::remove(&join.root.path(KEY))
+    files::remove(&join.root.entry(BOOTSTRAP_CONF))?;
+    files::remove(&join.root.entry(KEY))
 }

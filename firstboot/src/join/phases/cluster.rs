@@ -82,14 +82,12 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
     Ok(HostFacts {
         hostname: machine::hostname(join.root).unwrap_or_default(),
         kubelet_version,
+        services: join.machine.services,
         resolved_is_active: preflight::resolved_is_active(join),
         cri_socket: join.cri_socket()?,
         // Waits for the runtime only if its answer is needed here.
         runtime_cgroup_driver: if lacks_driver { preflight::cgroup_driver_to_follow(join) } else { None },
-        patches: folder
-            .map(|folder| patches::read(&join.root.path(folder)))
-            .transpose()?
-            .unwrap_or_default(),
+        patches: folder.map(|folder| patches::read(join.root, folder)).transpose()?.unwrap_or_default(),
         proposed: node_defaults::read(join.root)?,
         resources: resources::resources(join.root),
     })

@@ -18,7 +18,7 @@ fn run(join: &mut Join) -> Result<()> {
         .ok_or_else(|| Failure::new(ErrorKind::Internal, "no files were planned"))?;
     names::add(join.root, &plan.node_name)?;
     for file in &plan.files {
-        files::write(&join.root.path(&file.path), &file.bytes, file.mode)?;
+        files::write(&join.root.entry(&file.path), &file.bytes, file.mode)?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ fn keep(join: &mut Join, path: &str, words: &[&str], end: &str) {
     join.print(&format!("set for this node, and in {path} for its next boots: {}", words.join(", ")));
     let before = kernel::text(join.root, path).unwrap_or_default();
     let text = with_lines(&before, words, end);
-    is_done(join, files::write(&join.root.path(path), text.as_bytes(), files::PUBLIC));
+    is_done(join, files::write(&join.root.entry(path), text.as_bytes(), files::PUBLIC));
 }
 
 /// The text of a file, with a line added for each missing word.

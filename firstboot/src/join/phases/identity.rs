@@ -29,7 +29,7 @@ pub(crate) const PHASE: Phase =
 fn run(join: &mut Join) -> Result<()> {
     if is_good(join) {
         // A run that was killed right after the certificate leaves this file.
-        return files::remove(&join.root.path(KEY));
+        return files::remove(&join.root.entry(KEY));
     }
     files::make_folder(&join.root.path(paths::KUBELET), 0o700)?;
     match join.config.agent.tls_bootstrap {
@@ -62,13 +62,13 @@ fn has_certificate(root: &Root, config: &NodeConfig, known: Option<Vec<u8>>) -> 
 fn ask(join: &mut Join) -> Result<()> {
     let ca = discovered(join)?.authorities.pem().to_vec();
     if has_certificate(join.root, join.config, Some(ca)) {
-        files::remove(&join.root.path(KEY))?;
+        files::remove(&join.root.entry(KEY))?;
     } else {
         ask_for_certificate(join)?;
     }
     let preferences = preferences(join)?;
     let kubeconfig = discovered(join)?.kubelet_kubeconfig(CURRENT, preferences);
-    files::write(&join.root.path(KUBELET_CONF), kubeconfig.as_bytes(), PRIVATE)
+    files::write(&join.root.entry(KUBELET_CONF), kubeconfig.as_bytes(), PRIVATE)
 }
 
 fn ask_for_certificate(join: &mut Join) -> Result<()> {
@@ -91,7 +91,7 @@ fn let_the_kubelet_ask(join: &mut Join) -> Result<()> {
         .to_owned();
     let preferences = preferences(join)?;
     let kubeconfig = discovered(join)?.bootstrap_kubeconfig(&cluster_name, preferences)?;
-    files::write(&join.root.path(BOOTSTRAP_CONF), kubeconfig.reveal().as_bytes(), PRIVATE)
+    files::write(&join.root.entry(BOOTSTRAP_CONF), kubeconfig.reveal().as_bytes(), PRIVATE)
 }
 
 fn preferences(join: &mut Join) -> Result<bool> {

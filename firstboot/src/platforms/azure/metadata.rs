@@ -2,8 +2,6 @@
 //!
 //! The user data is the service's `userData`; where there is none, the custom data on the disc.
 
-use std::path::Path;
-
 use serde_json::json;
 
 use super::{ADDRESSES, PROTOCOL, WIRE_SERVER};
@@ -13,6 +11,7 @@ use crate::evidence::Field;
 use crate::evidence::disks::Disk;
 use crate::evidence::labels::FileSystem;
 use crate::facts::{Facts, Scope};
+use crate::host::root::Root;
 use crate::instance_data::InstanceData;
 use crate::paths;
 use crate::platforms::format::json::Json;
@@ -152,7 +151,7 @@ fn provisioning(context: &mut ReadContext) -> Result<Option<UserData>> {
         .collect();
     for disc in discs {
         let device = disc.device.display().to_string();
-        match disc.with_files(|folder| Ok(custom_data(folder, &device))) {
+        match disc.with_files(|root| Ok(custom_data(root, &device))) {
             Ok(Ok(None)) => {}
             Ok(found) => {
                 let on_disc = |found| UserData { disk: Some(disc.identity.clone()), ..found };
@@ -164,14 +163,14 @@ fn provisioning(context: &mut ReadContext) -> Result<Option<UserData>> {
     Ok(None)
 }
 
-fn custom_data(folder: &Path, device: &str) -> Result<Option<UserData>> {
-    if let Some(document) = Document::read_file(&folder.join(ENVIRONMENT))? {
+fn custom_data(root: &Root, device: &str) -> Result<Option<UserData>> {
+    if let Some(document) = Document::read_file(&root.path(ENVIRONMENT))? {
         let found = in_environment(document.bytes(), &format!("{device}: {ENVIRONMENT}"))?;
         if found.is_some() {
             return Ok(found);
         }
     }
-    let document = Document::read_file(&folder.join(CUSTOM_DATA))?;
+    let document = Document::read_file(&root.path(CUSTOM_DATA))?;
     Ok(document.and_then(|document| UserData::new(document, format!("{device}: {CUSTOM_DATA}"))))
 }
 

@@ -13,7 +13,7 @@ mod sigv4;
 
 use std::time::Duration;
 
-use super::{Attestation, Platform};
+use super::{Attestation, Guarded, Platform};
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::net::service::{Protocol, Session};
 use crate::paths;
@@ -50,7 +50,7 @@ pub(super) const PLATFORM: Platform = Platform {
     deadline: Duration::from_secs(240),
     provider_id: Some("aws:///${zone}/${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     reporters: &[&auto_scaling::REPORTER, &cloudformation::REPORTER],
     follow: Some(delivery::follow),
     attestation: Some(Attestation {

@@ -11,7 +11,6 @@
 //! | `openstack/latest/vendor_data.json` | nothing: the cloud writes it for cloud-init |
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +22,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::facts::{Address, Facts, Scope};
 use crate::host::network;
+use crate::host::root::Root;
 use crate::instance_data::InstanceData;
 use crate::platforms::platform::PlatformData;
 
@@ -38,15 +38,15 @@ const USER_DATA: &str = "openstack/latest/user_data";
 /// Reads a config drive, whichever platform attached it.
 pub(crate) fn read(disk: &Disk) -> Result<PlatformData> {
     let device = disk.device.display().to_string();
-    disk::read(disk, |folder| read_folder(folder, &device))
+    disk::read(disk, |root| read_files(root, &device))
 }
 
-/// Reads the files below `folder`, which came from `device`.
-fn read_folder(folder: &Path, device: &str) -> Result<PlatformData> {
+/// Reads the files of the drive `device`.
+fn read_files(root: &Root, device: &str) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     let file = |name: &str| -> Result<_> {
-        Ok(Document::read_file(&folder.join(name))?.map(|document| (document, format!("{device}: {name}"))))
+        Ok(Document::read_file(&root.path(name))?.map(|document| (document, format!("{device}: {name}"))))
     };
     let mut addresses = Vec::new();
     let mut instance_data = InstanceData::new(DATA_SOURCE, Value::Null);
@@ -64,7 +64,7 @@ fn read_folder(folder: &Path, device: &str) -> Result<PlatformData> {
     }
     facts.add_addresses(addresses, device);
     data.instance_data = instance_data;
-    data.user_data = disk::user_data(folder, USER_DATA, device)?;
+    data.user_data = disk::user_data(root, USER_DATA, &format!("{device}: {USER_DATA}"))?;
     Ok(data)
 }
 

@@ -34,6 +34,13 @@ fn only_a_drive_that_names_it_gives_the_provider_id_of_metal3() {
 }
 
 #[test]
+fn a_link_on_a_drive_reads_nothing_of_the_machine() {
+    let drive = folder(&[(META_DATA, META)]);
+    std::os::unix::fs::symlink("/etc/passwd", drive.path().join(USER_DATA)).unwrap();
+    assert!(read_files(&Root::at(drive.path()), "/dev/sr0").unwrap().user_data.is_none());
+}
+
+#[test]
 fn a_whole_drive_is_read() {
     let drive = folder(&[
         (META_DATA, META),
@@ -41,7 +48,7 @@ fn a_whole_drive_is_read() {
         (EC2_META_DATA, EC2),
         (USER_DATA, "#cloud-config\n"),
     ]);
-    let data = read_folder(drive.path(), "/dev/sr0").unwrap();
+    let data = read_files(&Root::at(drive.path()), "/dev/sr0").unwrap();
     let names = ["instance-id", "hostname", "name", "zone", "project", "instance-type"];
     let expected = [
         "83679162-1378-4288-a2d4-70e13ec132aa",
@@ -72,10 +79,10 @@ fn a_whole_drive_is_read() {
 
 #[test]
 fn what_is_missing_is_missing() {
-    let data = read_folder(folder(&[]).path(), "/dev/sr0").unwrap();
+    let data = read_files(&Root::at(folder(&[]).path()), "/dev/sr0").unwrap();
     assert!(data.user_data.is_none() && data.facts == Facts::default());
     let signed = folder(&[(USER_DATA, "x"), ("openstack/latest/user_data.minisig", "untrusted comment: x")]);
-    let user_data = read_folder(signed.path(), "/dev/sr0").unwrap().user_data.unwrap();
+    let user_data = read_files(&Root::at(signed.path()), "/dev/sr0").unwrap().user_data.unwrap();
     assert_eq!(user_data.signature.as_deref(), Some("untrusted comment: x"));
 }
 
@@ -88,7 +95,7 @@ fn what_is_wrong_is_said_without_repeating_it() {
         (NETWORK_DATA, "", "no JSON"),
         (EC2_META_DATA, r#"{"placement": "canary"}"#, "not laid out as expected"),
     ] {
-        let failure = read_folder(folder(&[(name, text)]).path(), "/dev/sr0").unwrap_err();
+        let failure = read_files(&Root::at(folder(&[(name, text)]).path()), "/dev/sr0").unwrap_err();
         assert!(
             failure.message.starts_with(&format!("/dev/sr0: {name}: ")) && failure.message.contains(expected),
             "{failure}"
@@ -118,7 +125,7 @@ fn a_drive_as_metal3_writes_it_names_the_host() {
         META_DATA,
         r#"{"uuid": "u-1", "local-hostname": "n1", "local_hostname": "n1", "metal3-name": "n1", "name": "cl1-md-abc", "providerid": "x"}"#,
     )]);
-    let data = read_folder(folder.path(), "sr0").unwrap();
+    let data = read_files(&Root::at(folder.path()), "sr0").unwrap();
     assert_eq!(data.facts.text("hostname"), Some("n1"));
     let step = |name: &str| Step::Attribute(name.to_owned());
     for (key, expected) in

@@ -1,11 +1,10 @@
 //! Disks with a label, and the user data on them.
 
-use std::path::Path;
-
 use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::Evidence;
 use crate::evidence::disks::Disk;
+use crate::host::root::Root;
 use crate::platforms::platform::{PlatformData, ReadContext};
 
 /// The one disk with a label, in lower or upper case. Of several the only disc counts; without one, nothing
@@ -43,7 +42,7 @@ fn only_one(evidence: &Evidence, labels: &[&str]) -> Result<Disk> {
 /// Reads the platform's data from `disk`. Its user data remembers the disk.
 pub(crate) fn read(
     disk: &Disk,
-    read: impl FnOnce(&Path) -> Result<PlatformData> + Send,
+    read: impl FnOnce(&Root) -> Result<PlatformData> + Send,
 ) -> Result<PlatformData> {
     let mut data = disk.with_files(read)?;
     if let Some(user_data) = &mut data.user_data {
@@ -52,13 +51,12 @@ pub(crate) fn read(
     Ok(data)
 }
 
-/// The user data in the file `name`, with the signature beside it.
-pub(crate) fn user_data(folder: &Path, name: &str, device: &str) -> Result<Option<UserData>> {
-    let Some(document) = Document::read_file(&folder.join(name))? else { return Ok(None) };
-    let signature = Document::read_file(&folder.join(format!("{name}.minisig")))?;
+/// The user data in the file `path`, with the signature beside it; messages call it `name`.
+pub(crate) fn user_data(root: &Root, path: &str, name: &str) -> Result<Option<UserData>> {
+    let Some(document) = Document::read_file(&root.path(path))? else { return Ok(None) };
+    let signature = Document::read_file(&root.path(format!("{path}.minisig")))?;
     let signature = signature.map(|text| String::from_utf8_lossy(text.bytes()).into_owned());
-    Ok(UserData::new(document, format!("{device}: {name}"))
-        .map(|user_data| UserData { signature, ..user_data }))
+    Ok(UserData::new(document, name).map(|user_data| UserData { signature, ..user_data }))
 }
 
 #[cfg(test)]

@@ -14,14 +14,17 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
 use crate::evidence::seed::Seed;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
+use crate::host::root::Root;
 use crate::instance_data::InstanceData;
+use crate::net::Endpoint;
+use crate::net::url::server;
 use crate::paths;
 use crate::platforms::format::disk::{self, only_disk, user_data};
 use crate::text::yaml;
@@ -43,6 +46,7 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Other(Strength::Channel, folder),
     ],
     node_name: Some("${hostname}"),
+    guarded: Guarded::Servers(servers),
     ..Platform::named("nocloud", read)
 };
 
@@ -67,11 +71,24 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
+/// The server of the seed, if it is a URL.
+pub(super) fn servers(evidence: &Evidence) -> Result<Vec<Endpoint>> {
+    match named(evidence) {
+        Some((Seed { url: Some(url), .. }, named_by)) => {
+            let url = seed::address(evidence.root(), &url, named_by)?;
+            let server =
+                server(&url).map_err(|why| Failure::new(ErrorKind::Source, format!("{named_by}: {why}")));
+            Ok(vec![server?])
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
 fn local(context: &mut ReadContext) -> Result<PlatformData> {
     if context.evidence.disks(LABEL).is_empty()
         && let Some(folder) = FOLDERS.iter().find(|folder| is_seed(context.evidence, folder))
     {
-        let (data, ignored) = read_folder(&context.root().path(folder), folder)?;
+        let (data, ignored) = read_folder(context.root(), folder, folder)?;
         notice(context, folder, &data, &ignored);
         return Ok(data);
     }
@@ -83,9 +100,9 @@ fn local(context: &mut ReadContext) -> Result<PlatformData> {
 pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<PlatformData> {
     let device = disk.device.display().to_string();
     let mut ignored = Vec::new();
-    let data = disk::read(disk, |folder| {
+    let data = disk::read(disk, |root| {
         let data;
-        (data, ignored) = read_folder(folder, &device)?;
+        (data, ignored) = read_folder(root, "", &device)?;
         Ok(data)
     })?;
     notice(context, &format!("{device}, with the label {LABEL},"), &data, &ignored);
@@ -93,20 +110,19 @@ pub(super) fn read_disk(context: &mut ReadContext, disk: &Disk) -> Result<Platfo
 }
 
 /// The data in `folder`, shown as `name`, and the names of files there that are not used.
-fn read_folder(folder: &Path, name: &str) -> Result<(PlatformData, Vec<&'static str>)> {
+fn read_folder(root: &Root, folder: &str, name: &str) -> Result<(PlatformData, Vec<&'static str>)> {
     let mut data = PlatformData {
         instance_data: InstanceData::new(DATA_SOURCE, Value::Null),
         ..PlatformData::default()
     };
-    if let Some(bytes) = Document::read_file(&folder.join("meta-data"))? {
+    if let Some(bytes) = Document::read_file(&root.path(format!("{folder}/meta-data")))? {
         let document = facts(bytes.bytes(), &format!("{name}: meta-data"), &mut data.facts)?;
         data.instance_data = InstanceData::new(DATA_SOURCE, document);
     }
-    data.user_data = user_data(folder, "user-data", name)?;
-    let ignored = IGNORED
-        .iter()
-        .copied()
-        .filter(|name| std::fs::metadata(folder.join(name)).is_ok_and(|about| about.len() > 0));
+    data.user_data = user_data(root, &format!("{folder}/user-data"), &format!("{name}: user-data"))?;
+    let ignored = IGNORED.iter().copied().filter(|name| {
+        std::fs::metadata(root.path(format!("{folder}/{name}"))).is_ok_and(|about| about.len() > 0)
+    });
     Ok((data, ignored.collect()))
 }
 
@@ -170,7 +186,7 @@ fn folder(evidence: &Evidence) -> Option<String> {
 fn is_seed(evidence: &Evidence, folder: &str) -> bool {
     ["user-data", "meta-data"]
         .iter()
-        .any(|name| evidence.root().path(folder).join(name).is_file())
+        .any(|name| evidence.root().path(Path::new(folder).join(name)).is_file())
 }
 
 #[cfg(test)]

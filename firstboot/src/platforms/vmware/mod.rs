@@ -161,9 +161,9 @@ fn discs(context: &mut ReadContext, data: &mut PlatformData) -> Result<()> {
 
 fn environment_on(disk: &Disk) -> Result<PlatformData> {
     let source = format!("{}: ovf-env.xml", disk.device.display());
-    disk::read(disk, |folder| {
+    disk::read(disk, |root| {
         let mut data = PlatformData::default();
-        if let Some(document) = Document::read_file(&folder.join("ovf-env.xml"))? {
+        if let Some(document) = Document::read_file(&root.path("ovf-env.xml"))? {
             let environment = ovf::parse(document.bytes(), &source)?;
             environment.add(&source, &mut data.facts);
             data.user_data =
