@@ -85,6 +85,8 @@ pub struct Failure {
     pub help: Option<String>,
     /// Whether the same attempt may succeed later.
     pub transient: bool,
+    /// What was noticed before it, which may be its cause: a misspelled field, a part that was ignored.
+    pub warnings: Box<[String]>,
 }
 
 /// A result with a [`Failure`].
@@ -94,7 +96,7 @@ impl Failure {
     /// A failure that trying again will not mend.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = redacted(&message.into()).into_owned();
-        Self { kind, message, help: None, transient: false }
+        Self { kind, message, help: None, transient: false, warnings: Box::default() }
     }
 
     /// The same with advice.
@@ -108,6 +110,14 @@ impl Failure {
     #[must_use]
     pub fn transient(mut self) -> Self {
         self.transient = true;
+        self
+    }
+
+    /// The same, after these warnings.
+    #[must_use]
+    pub fn after(mut self, warnings: &[String]) -> Self {
+        let earlier = warnings.iter().map(|warning| redacted(warning).into_owned());
+        self.warnings = earlier.chain(self.warnings).collect();
         self
     }
 

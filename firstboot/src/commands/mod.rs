@@ -46,14 +46,15 @@ fn print(request: &Request) -> ExitCode {
 
 /// Prints `failure` and returns its exit code.
 fn fail(failure: &Failure, json: bool) -> ExitCode {
-    let Failure { kind, message, help, .. } = failure;
+    let Failure { kind, message, help, warnings, .. } = failure;
     if json {
         println!(
             "{}",
-            json!({ "event": "failure", "class": kind.word(), "code": kind.exit_code(), "message": message, "help": help })
+            json!({ "event": "failure", "class": kind.word(), "code": kind.exit_code(), "message": message, "help": help, "warnings": warnings })
         );
     } else {
         let help = help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
+        warnings.iter().for_each(|warning| eprintln!("firstboot: warning: {warning}"));
         eprintln!("firstboot: {message}{help}");
     }
     ExitCode::from(kind.exit_code())
