@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::secret::redacted;
+use crate::output::clean;
 
 /// Why the agent stopped. The numbers 1 to 3 are kubeadm's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,14 +93,13 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure that trying again will not mend.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        let message = redacted(&message.into()).into_owned();
-        Self { kind, message, help: None, transient: false }
+        Self { kind, message: clean(&message.into()), help: None, transient: false }
     }
 
     /// The same with advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(redacted(&help.into()).into_owned());
+        self.help = Some(clean(&help.into()));
         self
     }
 
@@ -114,7 +113,7 @@ impl Failure {
     /// The same with what was being done in front.
     #[must_use]
     pub fn doing(mut self, doing: impl fmt::Display) -> Self {
-        self.message = format!("{}: {}", redacted(&doing.to_string()), self.message);
+        self.message = format!("{}: {}", clean(&doing.to_string()), self.message);
         self
     }
 }
