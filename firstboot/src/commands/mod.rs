@@ -18,7 +18,7 @@ use crate::config::HostDefaults;
 use crate::error::{Failure, Result};
 use crate::host::machine;
 use crate::host::process::keep_out_of_cores;
-use crate::output;
+use crate::output::{self, indented};
 use crate::run::{self, Console, Session};
 
 /// Runs the command line `arguments`, the program's name first.
@@ -46,14 +46,19 @@ fn print(request: &Request) -> ExitCode {
 
 /// Prints `failure` and returns its exit code.
 fn fail(failure: &Failure, json: bool) -> ExitCode {
-    let Failure { kind, message, help, .. } = failure;
+    let Failure { kind, message, help, warnings, .. } = failure;
     // A closed output is no reason for another exit code.
     let _ = if json {
-        let event = json!({ "event": "failure", "class": kind.word(), "code": kind.exit_code(), "message": message, "help": help });
+        let event = json!({ "event": "failure", "class": kind.word(), "code": kind.exit_code(), "message": message, "help": help, "warnings": warnings });
         output::print(&format!("{event}\n"))
     } else {
-        let help = help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
-        output::print_error(&format!("firstboot: {}\n", output::indented(&format!("{message}{help}"), 2)))
+        let mut text: String = warnings
+            .iter()
+            .map(|warning| format!("firstboot: warning: {}\n", indented(warning, 2)))
+            .collect();
+        text.push_str(&format!("firstboot: {}\n", indented(message, 2)));
+        text.extend(help.iter().map(|help| format!("  help: {}\n", indented(help, 2))));
+        output::print_error(&text)
     };
     ExitCode::from(kind.exit_code())
 }

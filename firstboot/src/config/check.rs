@@ -93,8 +93,8 @@ impl Problems {
 pub fn token(path: &str, text: Option<&Secret>, problems: &mut Problems) -> Option<Token> {
     let token = text.map_or("", Secret::reveal).parse();
     token
-        .map_err(|reason| {
-            problems.invalid_secret(path, reason);
+        .map_err(|reason: String| {
+            problems.invalid_secret(path, &reason);
             problems.advise_token();
         })
         .ok()

@@ -524,3 +524,37 @@ fn a_name_that_its_label_cannot_hold_is_warned_of_whoever_gives_it() {
         assert_eq!(about.count(), expected, "{what}: {warnings:?}");
     }
 }
+
+#[test]
+fn warnings_before_an_error_are_kept_with_it() {
+    let join = |rest: &str| format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n{rest}\n");
+    let misspelled = join(
+        "discovery: {bootstrapToken: {apiServerEndpoints: ['a:1'], token: canary.canarycanarycana, unsafeSkipCAVerification: true}}",
+    );
+    let wrong_type = join(
+        "discovery: {file: {kubeConfigPaths: /x}}\ncaCertPath: /a.crt\ncaCertPath: /b.crt\nskipPhases: 1",
+    );
+    let hidden = join("discovery: {canary.canarycanarycana: 1}");
+    for (text, expected) in [
+        (
+            &misspelled,
+            "unknown field \"discovery.bootstrapToken.apiServerEndpoints\"; did you mean \"apiServerEndpoint\"",
+        ),
+        (&wrong_type, "unknown field \"discovery.file.kubeConfigPaths\"; did you mean \"kubeConfigPath\""),
+        (&wrong_type, "duplicate field \"caCertPath\""),
+        (&hidden, "unknown field \"discovery.(hidden)\""),
+    ] {
+        let failure = read(text).unwrap_err();
+        assert!(failure.warnings.iter().any(|warning| warning.contains(expected)), "{expected}: {failure:?}");
+        assert!(!format!("{failure:?}").contains(SECRET), "{failure:?}");
+    }
+    let flags = JoinFlags { endpoints: vec!["a:1".to_owned(), "b:1".to_owned()], ..JoinFlags::default() };
+    let failure = flags::node_config(&flags, None, &host()).unwrap_err();
+    assert!(failure.warnings[0].contains("more than one API server endpoint"), "{failure:?}");
+    let failure = flags::node_config(&flags, Some(misspelled.as_bytes()), &host()).unwrap_err();
+    assert_eq!(failure.warnings.len(), 2, "{failure:?}");
+    let reset =
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ResetConfiguration\nskipPhase: []\nunmountFlags: [X]\n";
+    let failure = reset::parse_reset(reset.as_bytes()).unwrap_err();
+    assert!(failure.warnings[0].contains("did you mean \"skipPhases\""), "{failure:?}");
+}

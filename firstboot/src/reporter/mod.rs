@@ -133,10 +133,13 @@ impl ReportContext<'_> {
         self.status.outcome == Outcome::Failed
     }
 
-    /// One sentence on how the run ended.
+    /// How the run ended, in one line: the warnings of a failed run may be its cause.
     pub(crate) fn message(&self) -> String {
         clean(&match (&self.status.failure, &self.status.node) {
-            (Some(reason), _) => format!("{}: {}", reason.class, reason.message),
+            (Some(reason), _) => {
+                let warnings = self.status.warnings.iter().map(|warning| format!("; warning: {warning}"));
+                format!("{}: {}{}", reason.class, reason.message, warnings.collect::<String>())
+            }
             (None, Some(node)) => format!("{} as {node}", word(self.status.outcome)),
             (None, None) => word(self.status.outcome),
         })

@@ -39,12 +39,7 @@ pub(super) fn join(
     progress: &mut Progress,
 ) -> Result<Outcome> {
     let (config, is_dry_run) = (&resolved.config, resolved.config.join.dry_run);
-    progress.status().node = Some(config.node_name());
-    progress.status().source = Some(resolved.source.clone());
-    for warning in &config.warnings {
-        session.warn(warning);
-        progress.warn(warning.clone());
-    }
+    introduce(session, resolved, progress);
     let role = roles::of(config.join.role)?;
     name_host(session, config)?;
     if !is_dry_run {
@@ -91,6 +86,16 @@ pub(super) fn join(
     })
 }
 
+/// Says which config the run uses, and what is to be said of it.
+fn introduce(session: &Session, resolved: &ResolvedConfig, progress: &mut Progress) {
+    progress.status().node = Some(resolved.config.node_name());
+    progress.status().source = Some(resolved.source.clone());
+    for warning in &resolved.config.warnings {
+        session.warn(warning);
+        progress.warn(warning.clone());
+    }
+}
+
 /// Binds a machine that an older agent joined to the source that still has the same config.
 fn adopt(session: &Session, resolved: &ResolvedConfig, metadata: &Metadata) -> Result<()> {
     if resolved.config.join.dry_run || Binding::read(session.root)?.is_some() {
@@ -106,6 +111,7 @@ pub fn check(
     resolved: &ResolvedConfig,
     progress: &mut Progress,
 ) -> Result<()> {
+    introduce(session, resolved, progress);
     session.machine()?;
     with_join(session, &roles::WORKER, facts, resolved, None, progress, preflight::alone)
 }

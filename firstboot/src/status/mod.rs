@@ -225,6 +225,7 @@ pub fn verdict(status: &Status) -> serde_json::Value {
         "seconds": rounded(status.seconds),
         "requests": status.requests,
         "message": failure.map(|reason| &reason.message),
+        "warnings": status.warnings,
     }))
 }
 

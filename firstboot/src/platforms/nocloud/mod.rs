@@ -41,7 +41,7 @@ const IGNORED: &[&str] = &["network-config", "vendor-data"];
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Other(Strength::Pin, argument),
-        Sign::Other(Strength::Smbios, serial),
+        Sign::Other(Strength::Firmware, serial),
         Sign::Label(LABEL),
         Sign::Other(Strength::Channel, folder),
     ],
