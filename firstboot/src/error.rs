@@ -116,7 +116,7 @@ impl Failure {
     /// The same, after these warnings.
     #[must_use]
     pub fn after(mut self, warnings: &[String]) -> Self {
-        let earlier = warnings.iter().map(|warning| redacted(warning).into_owned());
+        let earlier = warnings.iter().map(|warning| clean(warning));
         self.warnings = earlier.chain(self.warnings).collect();
         self
     }
