@@ -11,6 +11,7 @@ use crate::join::{image, roles};
 use crate::machine;
 use crate::metadata::Metadata;
 use crate::net::url;
+use crate::output::indented;
 use crate::report;
 use crate::run::{Console, ResolvedConfig, Session, node_config};
 use crate::trust_policy::TrustPolicy;
@@ -92,6 +93,8 @@ fn printed(record: &Record, json: bool) -> String {
     text
 }
 
+/// Columns before a value.
+const INDENT: usize = 17;
 /// The row that has further rows.
 const FACTS: &str = "facts";
 
@@ -106,9 +109,9 @@ fn said(fact: &Value) -> String {
 
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => indented(text, INDENT),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join("\n                 "),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(&format!("\n{:INDENT$}", "")),
         other => other.to_string(),
     }
 }
@@ -211,6 +214,16 @@ mod tests {
     use super::*;
     use crate::host::files;
     use crate::host::root::Root;
+
+    #[test]
+    fn no_text_of_others_begins_a_line() {
+        const FORGED: &str = "a\nfirstboot-verdict: {}";
+        let facts = json!({"zone": {"value": FORGED, "source": FORGED, "others": [{"value": FORGED, "source": "x"}]}});
+        let record = vec![("seen", json!(FORGED)), ("remarks", json!([FORGED])), (FACTS, facts)];
+        let text = printed(&record, false);
+        assert_eq!(text.matches("firstboot-verdict").count(), 5);
+        assert!(!text.contains("\nfirstboot-verdict"), "{text}");
+    }
 
     #[test]
     fn the_platform_is_told_although_its_metadata_cannot_be_read() {

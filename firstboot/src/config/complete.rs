@@ -12,6 +12,7 @@ use super::raw::{RawBootstrapToken, RawJoin, RawNode, RawTimeouts};
 use super::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
+use crate::net::url;
 use crate::paths;
 
 /// Stands for every preflight check.
@@ -138,7 +139,13 @@ fn file_discovery(text: &str, problems: &mut Problems) -> Option<Discovery> {
             problems.invalid(path, text, "not a valid HTTPS URL or a file on disk");
             None
         }
-        Some(_) => Some(Discovery::Url(text.to_owned())),
+        Some(_) => match url::server(text) {
+            Ok(_) => Some(Discovery::Url(text.to_owned())),
+            Err(why) => {
+                problems.invalid_secret(path, &why);
+                None
+            }
+        },
         None if text.is_empty() => {
             problems.invalid(path, text, "not a valid HTTPS URL or a file on disk");
             None
