@@ -11,6 +11,7 @@ use crate::join::{image, kubelet_flags, roles};
 use crate::machine;
 use crate::metadata::Metadata;
 use crate::net::url;
+use crate::output::indented;
 use crate::report;
 use crate::run::{Console, ResolvedConfig, Session, earlier, extra_files, name_for_host, node_config};
 use crate::trust_policy::TrustPolicy;
@@ -104,6 +105,8 @@ fn printed(record: &Record, json: bool) -> String {
     text
 }
 
+/// Columns before a value.
+const INDENT: usize = 17;
 /// The row that has further rows.
 const FACTS: &str = "facts";
 
@@ -118,9 +121,9 @@ fn said(fact: &Value) -> String {
 
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => indented(text, INDENT),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join("\n                 "),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(&format!("\n{:INDENT$}", "")),
         other => other.to_string(),
     }
 }

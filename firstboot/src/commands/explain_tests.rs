@@ -183,3 +183,14 @@ fn explain_says_what_an_older_agents_join_and_an_interrupted_one_mean() {
     assert!(said.contains("its node config no longer exists"), "{said}");
     assert!(!machine.root.path(paths::STATUS).exists());
 }
+
+#[test]
+fn no_text_of_others_begins_a_line() {
+    const FORGED: &str = "a\nfirstboot-verdict: {}";
+    let facts =
+        json!({"zone": {"value": FORGED, "source": FORGED, "others": [{"value": FORGED, "source": "x"}]}});
+    let record = vec![("seen", json!(FORGED)), ("remarks", json!([FORGED])), (FACTS, facts)];
+    let text = printed(&record, false);
+    assert_eq!(text.matches("firstboot-verdict").count(), 5);
+    assert!(!text.contains("\nfirstboot-verdict"), "{text}");
+}

@@ -102,6 +102,10 @@ pub fn token(path: &str, text: Option<&Secret>, problems: &mut Problems) -> Opti
 
 /// `host:port`
 pub fn endpoint(path: &str, text: &str, problems: &mut Problems) -> Option<Endpoint> {
+    if text.contains('@') {
+        problems.invalid_secret(path, "an address is host:port, without a user or a password");
+        return None;
+    }
     if text.contains("://") {
         problems.invalid(path, text, "an address is host:port, without a scheme");
         return None;

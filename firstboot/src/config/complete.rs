@@ -13,6 +13,7 @@ use super::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::labels;
 use crate::kubernetes::token::Token;
+use crate::net::url;
 use crate::paths;
 
 /// Stands for every preflight check.
@@ -139,7 +140,13 @@ fn file_discovery(text: &str, problems: &mut Problems) -> Option<Discovery> {
             problems.invalid(path, text, "not a valid HTTPS URL or a file on disk");
             None
         }
-        Some(_) => Some(Discovery::Url(text.to_owned())),
+        Some(_) => match url::server(text) {
+            Ok(_) => Some(Discovery::Url(text.to_owned())),
+            Err(why) => {
+                problems.invalid_secret(path, &why);
+                None
+            }
+        },
         None if text.is_empty() => {
             problems.invalid(path, text, "not a valid HTTPS URL or a file on disk");
             None
