@@ -11,11 +11,27 @@ use crate::paths;
 /// This file records that the node config switched the guard off, for later boots without a config.
 pub const OFF: &str = paths::GUARD_OFF;
 
+/// The ports that stay open at an address of a platform's service: on some platforms it is the name server
+/// that the cluster's DNS asks.
+pub const OPEN: &[u16] = &[53];
+/// The same at a server that only this machine names: it may be the API server's machine too.
+pub const OPEN_AT_SERVERS: &[u16] = &[53, 6443];
+
 /// The addresses that need the guard. A link-local IPv6 address cannot be reached through this machine.
 pub fn addresses(guarded: &[&str]) -> Vec<IpAddr> {
     let all = guarded.iter().filter_map(|text| text.parse::<IpAddr>().ok());
     all.filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80))
         .collect()
+}
+
+/// Those of `guarded` that can belong to nothing but a metadata service, on any platform.
+pub fn unmistakable(guarded: &[&str]) -> Vec<IpAddr> {
+    let mut found = addresses(guarded);
+    found.retain(|ip| match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    });
+    found
 }
 
 /// Whether the node config switched the guard off at an earlier boot.
@@ -42,6 +58,8 @@ mod tests {
             found.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["169.254.169.254", "fd00:ec2::254"]
         );
+        assert_eq!(unmistakable(&["100.100.100.200", "168.63.129.16", "fe80::1"]), Vec::<IpAddr>::new());
+        assert_eq!(unmistakable(&["169.254.42.42", "fd00:42::42"]).len(), 2);
     }
 
     #[test]

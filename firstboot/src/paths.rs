@@ -156,6 +156,7 @@ mod linux {
     pub const SMBIOS_ENTRIES: &str = "/sys/firmware/dmi/entries";
     /// Exists where the firmware is UEFI.
     pub const EFI: &str = "/sys/firmware/efi";
+    pub const EFI_VARIABLES: &str = "/sys/firmware/efi/efivars";
     /// QEMU's channel from the host.
     pub const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg";
     /// Exists with cgroup v2.

@@ -146,9 +146,9 @@ fn pods_are_kept_from_metadata_services_and_the_machine_is_not() {
     let rules = |family: &str| net.ip("node", &format!("{family} rule show"));
     let before = (rules("-4"), rules("-6"));
     let addresses = guard::addresses(&[V4, V6, "fe80::a9fe:a9fe"]);
-    net.inside("node", || guard::apply(&addresses)).unwrap();
+    net.inside("node", || guard::apply(&addresses, guard::OPEN)).unwrap();
     let once = (rules("-4"), rules("-6"));
-    net.inside("node", || guard::apply(&addresses)).unwrap();
+    net.inside("node", || guard::apply(&addresses, guard::OPEN)).unwrap();
     assert_eq!((rules("-4"), rules("-6")), once, "twice is once");
 
     assert_eq!(reaches("node"), [None, None], "the machine still reaches it");
@@ -178,6 +178,19 @@ fn pods_are_kept_from_metadata_services_and_the_machine_is_not() {
     assert_eq!((rules("-4"), rules("-6")), before);
     assert_eq!(reaches("pod"), [None, None]);
     assert!(!net.inside("node", guard::remove).unwrap(), "nothing is left to remove");
+}
+
+#[test]
+fn pods_reach_the_api_server_beside_a_seed_and_not_the_seed() {
+    let net = Net::new();
+    [80, 6443].into_iter().for_each(|port| net.serve(port));
+    let server = guard::addresses(&["10.0.0.1"]);
+    net.inside("node", || guard::apply(&server, guard::OPEN_AT_SERVERS)).unwrap();
+    assert_eq!(net.trouble("pod", "10.0.0.1", 6443), None);
+    assert!(net.trouble("pod", "10.0.0.1", 80).is_some());
+    assert_eq!(net.trouble("node", "10.0.0.1", 80), None);
+    assert!(net.inside("node", guard::remove).unwrap());
+    assert_eq!(net.trouble("pod", "10.0.0.1", 80), None);
 }
 
 /// Whether a segment to port 80 that the pod sends by hand arrives, in one packet or in two fragments.
@@ -260,6 +273,6 @@ fn fragments_from_a_pod_do_not_pass_the_guard() {
     // The first packets may be lost while neighbors are found.
     arrives();
     assert_eq!(arrives(), [(true, true); 2], "before the guard both arrive");
-    net.inside("node", || guard::apply(&guard::addresses(&[V4, V6]))).unwrap();
+    net.inside("node", || guard::apply(&guard::addresses(&[V4, V6]), guard::OPEN)).unwrap();
     assert_eq!(arrives(), [(false, false); 2]);
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! platforms/NAME.toml ─► platform ─► template (values) ─► routes ─► server ─► journal
 //!                          │                                ▲ token   ▲ fault
+//!                          ├─► keeper (user data that the metadata service only names)
 //!                          └─► machine (a root folder, QEMU's arguments), namespace (the platform's own addresses)
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod fault;
 pub mod http;
 pub mod fault_injection;
 pub mod journal;
+pub mod keeper;
 pub mod server;
 pub mod simulation;
 pub mod machine;

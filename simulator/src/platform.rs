@@ -9,7 +9,7 @@
 //! | `[smbios]` | files of `/sys/class/dmi/id` |
 //! | `[files]` | other files of the machine |
 //! | `[drive]` | `label`, and `files` of a configuration drive |
-//! | `[[services]]` | `addresses`, `port`, `headers` of every answer, `demands`, `token`, `routes` |
+//! | `[[services]]` | `addresses`, `port`, `headers` of every answer, `demands`, `token`, `routes`; or `keeper` |
 //! | `[[services.routes]]` | `path`, `method`, `query` and `header` that select it, `demands`, and the answer |
 //!
 //! A path may contain alternatives, `/{latest,1.0}/user-data`, and may end with `*`. A route with a `tree`
@@ -97,7 +97,11 @@ pub struct Service {
     pub demands: Vec<Demand>,
     /// Tokens that a client must fetch first.
     pub token: Option<TokenDesk>,
+    /// Whether it is the keeper of the user data, with its own answers ([`crate::keeper`]).
+    #[serde(default)]
+    pub keeper: bool,
     /// The answers. The first route that fits is used.
+    #[serde(default)]
     pub routes: Vec<Route>,
 }
 

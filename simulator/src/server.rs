@@ -18,6 +18,7 @@ use crate::fault::{Act, Fault, TRAP};
 use crate::fault_injection;
 use crate::http::{self, Answer, Request};
 use crate::journal::{Entry, Journal, harmless};
+use crate::keeper::Keeper;
 use crate::platform::Form;
 use crate::routes::Prepared;
 use crate::token::Tokens;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub faults: Vec<(Fault, AtomicU32)>,
     /// The tokens.
     pub tokens: Tokens,
+    /// The keeper of the user data.
+    pub keeper: Option<Keeper>,
     /// The recorded requests.
     pub journal: Journal,
     /// The start of the simulation.
@@ -104,6 +107,11 @@ impl Running {
     /// The recorded requests.
     pub fn journal(&self) -> &Journal {
         &self.shared.journal
+    }
+
+    /// The names of the pieces of user data that its keeper still has.
+    pub fn kept(&self) -> Vec<String> {
+        self.shared.keeper.as_ref().map(Keeper::left).unwrap_or_default()
     }
 
     /// The number of issued tokens.
@@ -268,6 +276,10 @@ impl Shared {
     fn answer(&self, service: Option<&Prepared>, request: &Request) -> Answer {
         match service {
             _ if request.path() == TRAP => Answer::of(200, "trapped: true\n"),
+            Some(service) if service.service().keeper => match &self.keeper {
+                Some(keeper) => keeper.answer(request),
+                None => Answer::of(404, "nothing is kept here\n"),
+            },
             Some(service) => service.answer(request, &self.tokens),
             None => Answer::of(404, "this platform has no service\n"),
         }
@@ -275,7 +287,8 @@ impl Shared {
 
     fn entry(&self, request: &Request, to: IpAddr, service: Option<&Prepared>) -> Entry {
         let desk = service.and_then(|service| service.service().token.as_ref());
-        let secrets: Vec<&str> = desk.iter().map(|desk| desk.header.as_str()).collect();
+        let secrets: Vec<&str> =
+            desk.iter().map(|desk| desk.header.as_str()).chain(["x-amz-security-token"]).collect();
         Entry {
             seconds: self.began.elapsed().as_secs_f64(),
             method: request.method.clone(),

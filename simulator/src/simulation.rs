@@ -11,6 +11,7 @@ use nix::net::if_::if_nametoindex;
 use crate::error::{Error, Result};
 use crate::fault::{Act, Fault, Needs};
 use crate::journal::Journal;
+use crate::keeper::Keeper;
 use crate::platform::{self, Address, Platform};
 use crate::routes;
 use crate::server::{Place, Running, Shared};
@@ -87,16 +88,6 @@ impl Simulation {
     /// Checks everything.
     pub fn build(self) -> Result<Machine> {
         let platform = platform::named(&self.platform)?;
-        if let Some(limit) = platform.user_data_limit
-            && self.user_data.len() > limit
-        {
-            return Err(Error::usage(format!(
-                "{} takes {limit} bytes of user-data, these are {}",
-                platform.title,
-                self.user_data.len()
-            ))
-            .help("compress it, or let it name a document elsewhere"));
-        }
         let mut texts = platform.variables.clone();
         for (name, value) in self.sets {
             if !texts.contains_key(&name) {
@@ -106,9 +97,15 @@ impl Simulation {
             }
             texts.insert(name, value.replace("${", "$${"));
         }
-        let values = Values { texts, user_data: self.user_data };
+        let mut values = Values { texts, user_data: self.user_data };
+        let has_keeper = platform.services.iter().any(|service| service.keeper);
+        let keeper = if has_keeper { Keeper::of(&values)? } else { None };
+        if let Some(keeper) = &keeper {
+            values.user_data = keeper.user_data();
+        }
+        check_length(&platform, &values.user_data)?;
         let services = routes::prepare(&platform, &values)?;
-        Ok(Machine { platform, values, services, faults: self.faults, family: self.family })
+        Ok(Machine { platform, values, services, keeper, faults: self.faults, family: self.family })
     }
 
     /// Serves at one address, such as `127.0.0.1:0`, instead of the platform's own.
@@ -123,6 +120,18 @@ impl Simulation {
     }
 }
 
+fn check_length(platform: &Platform, user_data: &[u8]) -> Result<()> {
+    match platform.user_data_limit {
+        Some(limit) if user_data.len() > limit => Err(Error::usage(format!(
+            "{} takes {limit} bytes of user-data, these are {}",
+            platform.title,
+            user_data.len()
+        ))
+        .help("compress it, or let it name a document elsewhere")),
+        _ => Ok(()),
+    }
+}
+
 /// A machine of a platform.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -133,6 +142,7 @@ pub struct Machine {
     /// Which addresses it has.
     pub family: Family,
     services: Vec<routes::Prepared>,
+    keeper: Option<Keeper>,
     faults: Vec<Fault>,
 }
 
@@ -209,6 +219,7 @@ impl Machine {
             form: self.platform.speaks,
             faults: self.faults.into_iter().map(|fault| (fault, AtomicU32::new(0))).collect(),
             tokens: Tokens::default(),
+            keeper: self.keeper,
             journal: Journal::default(),
             began: Instant::now(),
             is_over: false.into(),

@@ -13,6 +13,9 @@ use crate::tree::{Node, Tree};
 /// Loaded at every boot; the kernel must have them, as modules or built in.
 const ALWAYS: &[&str] = &["loop", "squashfs", "overlay", "ext4"];
 
+/// Loaded at every boot where the kernel has them: the firmware's variables, which name the boot disk.
+const OPTIONAL: &[&str] = &["efivarfs"];
+
 /// Loaded when a device needs them; a kernel may lack them. Network cards are left to udev, which runs from
 /// the root.
 const HARDWARE: &[(&str, &[&str])] = &[
@@ -97,6 +100,10 @@ pub fn select(tree: &Tree, packages: Packages) -> Result<Selection> {
     let mut selection = Selection::default();
     for name in ALWAYS {
         index.always(name, &mut selection)?;
+    }
+    for name in OPTIONAL.iter().filter(|name| index.dep.contains_key(**name)) {
+        let loads = index.loads(name).into_iter();
+        selection.load.extend(loads.map(|load| Load { optional: true, ..load }));
     }
     let aliases = index.text(tree, "modules.alias")?;
     for name in HARDWARE

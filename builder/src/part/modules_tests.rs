@@ -152,6 +152,8 @@ fn every_kernel_package_gets_the_modules_that_modprobe_would_load() {
             assert_eq!(chosen.last(), Some(&needed(&format!("{name}.ko"))), "{name} of {}", entry.display());
         }
         let selection = select(&tree, PACKAGES).unwrap();
+        let variables = Load { file: "efivarfs.ko".to_owned(), optional: true };
+        assert!(selection.load.contains(&variables), "the firmware names no boot disk: {}", entry.display());
         let loaded = |file: &str| selection.load.iter().any(|load| load.file == file);
         assert_eq!(loaded("ext4.ko"), loaded("crc32c_generic.ko"), "{}", entry.display());
         assert_eq!(

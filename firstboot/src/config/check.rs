@@ -1,13 +1,14 @@
 //! kubeadm's rules for single fields, and the list of violations.
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::kubernetes::names;
 use crate::kubernetes::token::Token;
+use crate::kubernetes::{flags_file, names};
 use crate::net::Endpoint;
 use crate::secret::Secret;
 use contract::suggest;
 
 use super::documents::shown;
+use super::model::Argument;
 
 /// Hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
@@ -92,8 +93,8 @@ impl Problems {
 pub fn token(path: &str, text: Option<&Secret>, problems: &mut Problems) -> Option<Token> {
     let token = text.map_or("", Secret::reveal).parse();
     token
-        .map_err(|reason| {
-            problems.invalid_secret(path, reason);
+        .map_err(|reason: String| {
+            problems.invalid_secret(path, &reason);
             problems.advise_token();
         })
         .ok()
@@ -101,6 +102,10 @@ pub fn token(path: &str, text: Option<&Secret>, problems: &mut Problems) -> Opti
 
 /// `host:port`
 pub fn endpoint(path: &str, text: &str, problems: &mut Problems) -> Option<Endpoint> {
+    if text.contains('@') {
+        problems.invalid_secret(path, "an address is host:port, without a user or a password");
+        return None;
+    }
     if text.contains("://") {
         problems.invalid(path, text, "an address is host:port, without a scheme");
         return None;
@@ -134,6 +139,17 @@ pub fn node_name(path: &str, name: &str, problems: &mut Problems) {
     }
 }
 
+/// An argument of the kubelet, whose value may be a secret and is not shown.
+pub fn argument(argument: &Argument, problems: &mut Problems) {
+    if flags_file::word(&format!("--{}={}", argument.name, argument.value), false).is_none() {
+        let name = shown(&argument.name);
+        problems.note(format!(
+            "nodeRegistration.kubeletExtraArgs: kubeadm-flags.env cannot hold the value of \"{name}\": {}",
+            flags_file::HELP
+        ));
+    }
+}
+
 /// Where the cluster's CA is written.
 pub fn ca_cert_path(path: &str, problems: &mut Problems) {
     if !path.starts_with('/') || !path.ends_with(".crt") {
@@ -145,8 +161,14 @@ pub fn ca_cert_path(path: &str, problems: &mut Problems) {
     }
 }
 
+/// The phase of kubeadm in which a machine becomes a node.
+const JOINING: &str = "kubelet-start";
+
 /// Names of phases to leave out.
 pub fn skip_phases(names: &[String], problems: &mut Problems) {
+    if names.iter().any(|name| name == JOINING) {
+        problems.invalid("skipPhases", JOINING, "without this phase the machine does not join the cluster");
+    }
     for name in names.iter().filter(|name| !PHASES.contains(&name.as_str())) {
         let meant = suggest::did_you_mean(name, PHASES.iter().copied());
         problems.invalid("skipPhases", name, &format!("invalid phase name{meant}"));

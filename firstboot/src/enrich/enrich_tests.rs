@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::node_ip::Addresses;
 use super::variables::variables;
 use super::*;
 use crate::config::model::NodeIp;
@@ -52,6 +53,7 @@ fn enriched(text: &str, facts: &Facts, interfaces: &[&str]) -> Result<(NodeConfi
     let mut config = parse(text.as_bytes(), &HostDefaults { hostname: "host".to_owned() })?;
     let interfaces = interfaces.iter().map(|ip| ip.parse().unwrap()).collect();
     let known = KnownFacts {
+        kubelet: None,
         facts,
         source: Some(&PLATFORM),
         variables: variables(facts, &root),
@@ -163,15 +165,56 @@ fn the_nodes_address_follows_the_rule() {
     ] {
         let platform: Vec<Address> = platform.iter().map(|text| address(text)).collect();
         let interfaces: Vec<IpAddr> = interfaces.iter().map(|text| text.parse().unwrap()).collect();
-        let found = node_ip::choose(wish, &platform, Some(&interfaces), is_v6)
-            .unwrap()
-            .map(|ip| ip.to_string());
+        let interfaces = Some(&interfaces[..]);
+        let known = Addresses { platform: &platform, interfaces, is_v6, cloud_provider: "", kubelet: None };
+        let found = node_ip::choose(wish, &known, &mut Vec::new()).unwrap();
         assert_eq!(found.as_deref(), expected, "{wish:?} {platform:?} {interfaces:?}");
     }
-    let failure = node_ip::choose(NodeIp::Private, &[address("public 203.0.113.5")], None, None).unwrap_err();
+    let unseen = |wish, text: &str| {
+        let platform = [address(text)];
+        let known = Addresses {
+            platform: &platform,
+            interfaces: None,
+            is_v6: None,
+            cloud_provider: "",
+            kubelet: None,
+        };
+        node_ip::choose(wish, &known, &mut Vec::new())
+    };
+    let failure = unseen(NodeIp::Private, "public 203.0.113.5").unwrap_err();
     assert!(failure.message.contains("nodeIP: private"), "{failure}");
-    let unseen = |text: &str| node_ip::choose(NodeIp::Auto, &[address(text)], None, None).unwrap().is_some();
-    assert!(unseen("private 10.0.0.1") && !unseen("public 203.0.113.5"));
+    assert!(unseen(NodeIp::Auto, "private 10.0.0.1").unwrap().is_some());
+    assert!(unseen(NodeIp::Auto, "public 203.0.113.5").unwrap().is_none());
+}
+
+#[test]
+fn no_family_is_taken_from_the_node() {
+    let platform = ["private 10.0.0.5", "private fd00::5"].map(address);
+    let both = NodeIp::parse("fd00::9, 10.0.0.9").unwrap();
+    let (v4, v4_first, v6_first) = (Some("10.0.0.5"), Some("10.0.0.5,fd00::5"), Some("fd00::5,10.0.0.5"));
+    for (wish, cloud_provider, version, is_v6, expected) in [
+        (NodeIp::Auto, "", "1.21.0", None, v4_first),
+        (NodeIp::Auto, "", "1.36.2", Some(true), v6_first),
+        (NodeIp::Auto, "", "1.20.2", None, v4),
+        (NodeIp::Auto, "external", "1.36.2", None, None),
+        (NodeIp::Auto, "external", "1.20.2", None, None),
+        (NodeIp::Private, "external", "1.29.0", None, v4_first),
+        (NodeIp::Private, "external", "1.28.9", None, v4),
+        (NodeIp::Private, "aws", "1.25.0", None, v4),
+        (both, "", "1.36.2", None, Some("fd00::9,10.0.0.9")),
+    ] {
+        let kubelet = version.parse().ok();
+        let known = Addresses { platform: &platform, interfaces: None, is_v6, cloud_provider, kubelet };
+        let found = node_ip::choose(wish, &known, &mut Vec::new()).unwrap();
+        assert_eq!(found.as_deref(), expected, "{wish:?} {cloud_provider} {version}");
+        if cloud_provider == "external" && version == "1.28.9" {
+            let refused = node_ip::choose(both, &known, &mut Vec::new()).unwrap_err();
+            assert!(refused.message.ends_with("takes only one address with --cloud-provider"), "{refused}");
+        }
+    }
+    for wrong in ["10.0.0.5,10.0.0.6", "10.0.0.5,", "10.0.0.5,fd00::5,fd00::6", "auto,10.0.0.5"] {
+        assert_eq!(NodeIp::parse(wrong), None, "{wrong}");
+    }
 }
 
 #[test]
@@ -298,6 +341,7 @@ fn the_hosts_own_name_is_in_no_provider_id_of_a_platform() {
         let facts = facts(&hostname.map(|name| ("hostname", name)).into_iter().collect::<Vec<_>>(), &[], &[]);
         let mut config = parse(JOIN.as_bytes(), &HostDefaults { hostname: "host".to_owned() }).unwrap();
         let known = KnownFacts {
+            kubelet: None,
             facts: &facts,
             source: Some(&BY_NAME),
             variables: variables(&facts, &root),
@@ -313,4 +357,113 @@ fn a_machine_of_openstack_is_called_without_its_domain() {
     let openstack = crate::platforms::ALL.iter().find(|platform| platform.name == "openstack").unwrap();
     let facts = facts(&[("hostname", "worker-7.novalocal")], &[], &[]);
     assert_eq!(name::by_platform(&facts, openstack, &mut Vec::new()).as_deref(), Some("worker-7"));
+}
+
+/// A platform, facts of a machine there, and the machine's provider-id.
+type Machine = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const MACHINES: &[Machine] = &[
+    ("akamai", &[("instance-id", "43211234")], "linode://43211234"),
+    ("alibaba", &[("region", "cn-h"), ("instance-id", "i-2zeg")], "cn-h.i-2zeg"),
+    (
+        "azure",
+        &[(
+            "resource-id",
+            "/subscriptions/0-a/resourceGroups/Röhre_(a).b-1/providers/Microsoft.Compute/v/vm_0",
+        )],
+        "azure:///subscriptions/0-a/resourceGroups/Röhre_(a).b-1/providers/Microsoft.Compute/v/vm_0",
+    ),
+    ("cloudstack", &[("instance-id", "6b1c-0f")], "cloudstack:///6b1c-0f"),
+    ("digitalocean", &[("instance-id", "2756294")], "digitalocean://2756294"),
+    ("ec2", &[("zone", "eu-west-1a"), ("instance-id", "i-0abc")], "aws:///eu-west-1a/i-0abc"),
+    ("equinix", &[("instance-id", "7d2c-1")], "equinixmetal://7d2c-1"),
+    ("exoscale", &[("instance-id", "8a-b")], "exoscale://8a-b"),
+    (
+        "gce",
+        &[("project", "example.com:p-1"), ("zone", "europe-west1-b"), ("name", "n-1")],
+        "gce://example.com:p-1/europe-west1-b/n-1",
+    ),
+    ("hetzner", &[("instance-id", "42")], "hcloud://42"),
+    ("kubevirt", &[("hostname", "vm-1")], "kubevirt://vm-1"),
+    ("nutanix", &[("instance-id", "c0-ffee")], "nutanix://c0-ffee"),
+    ("openstack", &[("instance-id", "5f0e-7a52")], "openstack:///5f0e-7a52"),
+    ("oracle", &[("instance-id", "ocid1.instance.oc1.iad.an")], "oci://ocid1.instance.oc1.iad.an"),
+    ("proxmox", &[("uuid", "aa-bb")], "proxmox://aa-bb"),
+    ("scaleway", &[("zone", "fr-par-1"), ("instance-id", "11-22")], "scaleway://instance/fr-par-1/11-22"),
+    ("upcloud", &[("instance-id", "00-c1")], "upcloud:////00-c1"),
+    ("vmware", &[("uuid", "421c-00")], "vsphere://421c-00"),
+    ("vultr", &[("instance-id", "cb-67")], "vultr://cb-67"),
+    // Of these the platform's metadata has the whole provider-id.
+    ("config-drive", &[("provider-id", "metal3://ns/host-0/machine.x")], "metal3://ns/host-0/machine.x"),
+    ("nocloud", &[("provider-id", "ibm://acc///cluster/id_1")], "ibm://acc///cluster/id_1"),
+];
+
+#[test]
+fn every_provider_id_of_a_platform_is_plain() {
+    for platform in crate::platforms::ALL.iter().filter(|platform| platform.provider_id.is_some()) {
+        assert!(MACHINES.iter().any(|(name, ..)| *name == platform.name), "{}", platform.name);
+    }
+    for (name, texts, expected) in MACHINES {
+        let facts = facts(texts, &[], &[]);
+        let (_folder, root) = root();
+        let mut config = parse(JOIN.as_bytes(), &HostDefaults { hostname: "host".to_owned() }).unwrap();
+        let mut variables = variables(&facts, &root);
+        texts.iter().for_each(|(name, value)| variables.set(name, Some((*value).to_owned())));
+        let source = crate::platforms::ALL.iter().copied().find(|platform| platform.name == *name);
+        let known = KnownFacts { facts: &facts, source, variables, interfaces: None, kubelet: None };
+        let notices = enrich(&mut config, &known).unwrap();
+        let found = arguments(&config)
+            .into_iter()
+            .find_map(|text| Some(text.strip_prefix("provider-id=")?.to_owned()));
+        assert_eq!(found.as_deref(), Some(*expected), "{name}: {notices:?}");
+    }
+}
+
+#[test]
+fn no_fact_that_a_shell_or_systemd_would_read_becomes_an_argument() {
+    for hostile in [
+        "x$(touch${IFS}f)",
+        "`id`",
+        "$HOME",
+        "a;b",
+        "a|b",
+        "a&b",
+        "a<b",
+        "a>b",
+        "a\\b",
+        "a'b'",
+        "a\"b",
+        "a b",
+        "a*",
+        "a?",
+        "[a]",
+        "{a,b}",
+        "a#b",
+        "a!b",
+        "a%b",
+        "a\nb",
+        "a\u{202e}b",
+        "a\u{a0}b",
+        "a\u{2028}b",
+    ] {
+        let texts =
+            [("provider-id", hostile), ("instance-id", hostile), ("zone", hostile), ("region", hostile)];
+        let all = facts(&texts, &[], &[("pool", hostile), (hostile, "v")]);
+        let (config, notices) =
+            enriched(&format!("{JOIN}{AGENT}nodeLabels: {{tags: ['*']}}\n"), &all, &[]).unwrap();
+        assert!(
+            notices.iter().any(|notice| notice.starts_with("no provider-id: ")),
+            "{hostile:?}: {notices:?}"
+        );
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=,".contains(letter);
+        for argument in &config.from_facts {
+            assert!(argument.name == "node-labels" && argument.value.chars().all(is_plain), "{argument:?}");
+        }
+        let text = format!("{JOIN}{AGENT}providerID: 'x://${{instance-id}}'\n");
+        assert_eq!(
+            enriched(&text, &all, &[]).unwrap_err().kind,
+            crate::error::ErrorKind::Config,
+            "{hostile:?}"
+        );
+    }
 }

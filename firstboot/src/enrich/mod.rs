@@ -20,6 +20,7 @@ use crate::config::model::{Argument, Discovery, NodeConfig};
 use crate::config::template::{self, TemplateError, Variables};
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::kubernetes::version::Version;
 use crate::platforms::Platform;
 
 /// The facts of a machine that complete its node config.
@@ -31,30 +32,40 @@ pub struct KnownFacts<'a> {
     pub(crate) variables: Variables,
     /// The addresses of its interfaces; none for a folder, which has no interfaces.
     pub interfaces: Option<Vec<IpAddr>>,
+    /// The kubelet's version, if it is known.
+    pub kubelet: Option<Version>,
 }
 
 /// Fills facts into the config. Returns notices for the operator.
 pub fn enrich(config: &mut NodeConfig, known: &KnownFacts) -> Result<Vec<String>> {
     let mut notices = Vec::new();
-    if let Some(template) = &config.agent.from_facts.node_name {
-        config.join.node.name = name::by_template(template, &known.variables, &mut notices)?;
-    }
-    let mut arguments = Vec::new();
-    let mut add = |name: &str, value: Option<String>| {
-        arguments.extend(value.map(|value| Argument { name: name.to_owned(), value }))
-    };
-    add("node-ip", node_ip(config, known)?);
-    add("node-labels", labels::labels(config, known, &mut notices)?);
-    add("provider-id", provider_id(config, known, &mut notices)?);
-    config.from_facts = arguments;
-    Ok(notices)
+    let filled = fill(config, known, &mut notices);
+    filled.map_err(|failure| failure.after(&notices)).map(|()| notices)
 }
 
-fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
+fn fill(config: &mut NodeConfig, known: &KnownFacts, notices: &mut Vec<String>) -> Result<()> {
+    if let Some(template) = &config.agent.from_facts.node_name {
+        config.join.node.name = name::by_template(template, &known.variables, notices)?;
+    }
+    let found = [
+        ("node-ip", node_ip(config, known, notices)?),
+        ("node-labels", labels::labels(config, known, notices)?),
+        ("provider-id", provider_id(config, known, notices)?),
+    ];
+    config.from_facts = Vec::new();
+    for (name, value) in found.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        match plain(name, value) {
+            Ok(value) => config.from_facts.push(Argument { name: name.to_owned(), value }),
+            Err(wrong) => notices.push(format!("no {name}: {wrong}")),
+        }
+    }
+    Ok(())
+}
+
+fn node_ip(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String>) -> Result<Option<String>> {
     if config.has_argument("node-ip") {
         return Ok(None);
     }
-    let addresses = known.facts.addresses.value().map(Vec::as_slice).unwrap_or_default();
     let is_v6 = match &config.join.discovery {
         Discovery::Token { endpoints, .. } | Discovery::RequestedToken { endpoints, .. } => endpoints
             .first()
@@ -62,8 +73,14 @@ fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
             .map(|ip: IpAddr| ip.is_ipv6()),
         Discovery::File(_) | Discovery::Url(_) => None,
     };
-    let ip = node_ip::choose(config.agent.from_facts.node_ip, addresses, known.interfaces.as_deref(), is_v6)?;
-    Ok(ip.map(|ip| ip.to_string()))
+    let addresses = node_ip::Addresses {
+        platform: known.facts.addresses.value().map(Vec::as_slice).unwrap_or_default(),
+        interfaces: known.interfaces.as_deref(),
+        is_v6,
+        cloud_provider: config.argument("cloud-provider").unwrap_or_default(),
+        kubelet: known.kubelet,
+    };
+    node_ip::choose(config.agent.from_facts.node_ip, &addresses, notices)
 }
 
 /// The config's template; else the provider-id of the platform's metadata; else the platform's template, if
@@ -88,10 +105,7 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String
             .and_then(|source| source.provider_id)
             .map(|template| template::expand(template, &variables::of_platform(known)))
     };
-    match said
-        .or_else(by_template)
-        .map(|id| id.and_then(|id| plain("the platform's provider-id", id)))
-    {
+    match said.or_else(by_template) {
         Some(Err(wrong)) => {
             notices.push(format!("no provider-id: {wrong}"));
             Ok(None)
@@ -100,19 +114,23 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String
     }
 }
 
-/// Refuses text that the kubelet's command line cannot hold.
+/// Refuses text that is more than a name: facts are not signed, and must mean nothing to a shell, to systemd
+/// or to the kubelet's lists. Names of Azure's resource groups may have parentheses and letters of any
+/// script.
 fn plain(what: &str, text: String) -> std::result::Result<String, TemplateError> {
-    let is_odd = |letter: char| letter.is_whitespace() || letter.is_control() || "\"'\\".contains(letter);
-    let is_good = !text.is_empty() && text.len() <= LONGEST && !text.contains(is_odd);
-    if is_good {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "-._~:/@+,=()".contains(letter);
+    if !text.is_empty() && text.len() <= LONGEST && text.chars().all(is_plain) {
         Ok(text)
     } else {
-        Err(TemplateError::Text(format!("{what} is empty, too long, or has blanks or quotes in it")))
+        let message = format!(
+            "{what} is empty, too long, or has other characters than letters, digits and -._~:/@+,=()"
+        );
+        Err(TemplateError::Text(message))
     }
 }
 
-/// Longest provider-id; Azure's have some 250 characters.
-const LONGEST: usize = 1024;
+/// Longest argument: all labels that a node may get from tags.
+const LONGEST: usize = 32 * 1024;
 
 #[cfg(test)]
 #[path = "enrich_tests.rs"]

@@ -101,6 +101,16 @@ impl Disk {
     }
 }
 
+/// Adds a device whose ext4 file system has this label.
+#[cfg(test)]
+pub(crate) fn add(root: &Root, name: &str, label: &str) {
+    let mut head = vec![0; 40_000];
+    head[1080..1082].copy_from_slice(b"\x53\xef");
+    head[1144..1144 + label.len()].copy_from_slice(label.as_bytes());
+    crate::host::files::write(&root.path(format!("/dev/{name}")), &head, 0o600).unwrap();
+    crate::host::files::write(&root.path(format!("/sys/class/block/{name}/size")), b"80", 0o644).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,18 +120,10 @@ mod tests {
     fn devices_are_found_by_their_labels() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path());
-        let device = |name: &str, label: &[u8]| {
-            let mut head = vec![0; 40_000];
-            head[1080..1082].copy_from_slice(b"\x53\xef");
-            head[1144..1144 + label.len()].copy_from_slice(label);
-            files::write(&root.path(format!("/dev/{name}")), &head, 0o600).unwrap();
-            files::write(&root.path(format!("/sys/class/block/{name}/size")), b"80", 0o644).unwrap();
-        };
         assert!(find(&root).is_empty());
-        device("vdb", b"cidata");
-        device("dm-0", b"cidata");
-        device("vda", b"root");
-        device("vda1", b"root");
+        for (name, label) in [("vdb", "cidata"), ("dm-0", "cidata"), ("vda", "root"), ("vda1", "root")] {
+            add(&root, name, label);
+        }
         files::write(&root.path("/sys/class/block/vda/vda1/size"), b"80", 0o644).unwrap();
         files::write(&root.path("/sys/class/block/sr0/size"), b"0", 0o644).unwrap();
         let found: Vec<(PathBuf, Vec<String>)> =

@@ -35,6 +35,11 @@ impl Evidence {
         Self { bound_to: Some(identity), ..self }
     }
 
+    /// Whether the machine keeps to the disk that it joined with.
+    pub fn is_bound_to_disk(&self) -> bool {
+        matches!(self.bound_to, Some(Some(_)))
+    }
+
     /// The machine's files.
     pub fn root(&self) -> &Root {
         &self.root

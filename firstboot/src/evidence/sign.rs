@@ -1,5 +1,6 @@
 //! Signs by which a platform is recognized. Texts of the firmware are compared in any case of letters.
 
+use super::disks::Disk;
 use super::gathered::Evidence;
 use super::smbios::Field;
 
@@ -8,11 +9,15 @@ use super::smbios::Field;
 pub enum Strength {
     /// A pin: by the image's trust policy or the kernel command line.
     Pin,
-    /// The firmware's tables.
-    Smbios,
-    /// The label of a file system.
+    /// The firmware's tables, or an item that the hypervisor made for this machine.
+    Firmware,
+    /// The hypervisor's name of itself.
+    Hypervisor,
+    /// The label of a disc in a drive: only the machine's owner puts discs in.
+    Disc,
+    /// The label of any other disk, which may be a tenant's.
     Label,
-    /// A channel of the hypervisor.
+    /// A channel of the hypervisor that many kinds of machines have.
     Channel,
     /// No hardware evidence, only a config argument on the kernel command line.
     Argument,
@@ -20,7 +25,8 @@ pub enum Strength {
 
 impl Strength {
     /// All, the strongest first.
-    pub const ALL: [Self; 5] = [Self::Pin, Self::Smbios, Self::Label, Self::Channel, Self::Argument];
+    pub const ALL: [Self; 7] =
+        [Self::Pin, Self::Firmware, Self::Hypervisor, Self::Disc, Self::Label, Self::Channel, Self::Argument];
 }
 
 /// Something by which a platform is recognized.
@@ -43,11 +49,20 @@ pub enum Sign {
 }
 
 impl Sign {
-    /// How much the sign proves.
-    pub fn strength(&self) -> Strength {
+    /// A description of the sign, if it is there and proves this much.
+    pub fn proves(&self, strength: Strength, evidence: &Evidence) -> Option<String> {
+        match *self {
+            Self::Label(label) if strength == Strength::Disc => labelled(evidence, label, Disk::is_optical),
+            _ if self.strength() == strength => self.seen(evidence),
+            _ => None,
+        }
+    }
+
+    /// How much the sign proves at least.
+    fn strength(&self) -> Strength {
         match self {
             Self::Word(_) => Strength::Pin,
-            Self::Is(..) | Self::Begins(..) | Self::Contains(..) => Strength::Smbios,
+            Self::Is(..) | Self::Begins(..) | Self::Contains(..) => Strength::Firmware,
             Self::Label(_) => Strength::Label,
             Self::Exists(_) => Strength::Channel,
             Self::Other(strength, _) => *strength,
@@ -72,11 +87,18 @@ impl Sign {
             Self::Contains(at, part) => {
                 field(at, &|text| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
             }
-            Self::Label(label) => evidence.all_disks().iter().find_map(|disk| {
-                Some(format!("{} has the label {}", disk.device.display(), disk.label(label)?))
-            }),
+            Self::Label(label) => labelled(evidence, label, |_| true),
             Self::Exists(path) => evidence.root().path(path).exists().then(|| format!("{path} exists")),
             Self::Other(_, look) => look(evidence),
         }
     }
+}
+
+/// The first of `which` disks that has the label.
+fn labelled(evidence: &Evidence, label: &str, which: fn(&Disk) -> bool) -> Option<String> {
+    evidence
+        .all_disks()
+        .iter()
+        .filter(|disk| which(disk))
+        .find_map(|disk| Some(format!("{} has the label {}", disk.device.display(), disk.label(label)?)))
 }

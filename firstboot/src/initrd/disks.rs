@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::arguments::Arguments;
+use super::boot_option::Location;
 use super::console;
 use super::failure::{Failure, Result};
 use super::gpt::{self, Partition, Table};
 use super::modules::Hardware;
+use super::place::{self, Place};
 use contract::partition_type;
 
 /// Devices that never contain a root: loops, memory disks, optical and floppy drives (which are slow to
@@ -35,6 +37,8 @@ pub struct Disk {
     pub sectors: u64,
     /// The partition table, or why there is none.
     pub table: std::result::Result<Table, String>,
+    /// Where it hangs.
+    pub place: Place,
 }
 
 /// The disk to boot from.
@@ -48,8 +52,9 @@ pub struct Found {
     pub var: u32,
 }
 
-/// Waits until exactly one disk has a root and a var partition, and loads modules for hardware that appears.
-pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
+/// Waits until a disk has a root and a var partition, and loads modules for hardware that appears.
+/// `boot_disk` is the disk from which the firmware booted, if it is known.
+pub fn wait(arguments: &Arguments, hardware: &mut Hardware, boot_disk: Option<&Location>) -> Result<Found> {
     let deadline = Instant::now() + arguments.timeout;
     let mut seen_since = None;
     let mut pause = FIRST_PAUSE;
@@ -57,17 +62,20 @@ pub fn wait(arguments: &Arguments, hardware: &mut Hardware) -> Result<Found> {
         hardware.load();
         let disks = scan();
         let late = Instant::now() >= deadline;
-        match choose(&disks, arguments.root.as_deref()) {
-            Choice::One(found) => {
-                let seen = seen_since.get_or_insert_with(Instant::now).elapsed();
-                if is_final(seen, late, hardware.is_busy()) {
-                    return Ok(found);
-                }
-                pause = FIRST_PAUSE;
+        let candidates = candidates(&disks, arguments.root.as_deref());
+        if candidates.is_empty() {
+            if late {
+                return Err(nothing_found(&disks, arguments));
             }
-            Choice::Several(names) => return Err(ambiguous(&names, arguments.root.as_deref())),
-            Choice::None if late => return Err(nothing_found(&disks, arguments)),
-            Choice::None => seen_since = None,
+            seen_since = None;
+        } else {
+            let seen = seen_since.get_or_insert_with(Instant::now).elapsed();
+            let is_busy = hardware.is_busy() || is_awaited(boot_disk, &disks, Path::new(paths::BUSES));
+            if is_final(seen, late, is_busy) {
+                return choose(&candidates, boot_disk)
+                    .ok_or_else(|| ambiguous(&candidates, arguments.root.as_deref()));
+            }
+            pause = FIRST_PAUSE;
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LAST_PAUSE);
@@ -81,46 +89,103 @@ fn is_final(seen: Duration, is_late: bool, is_busy: bool) -> bool {
     seen >= SETTLE && (is_late || !is_busy)
 }
 
-/// The result of reading all partition tables.
-#[derive(Debug)]
-enum Choice {
-    None,
-    One(Found),
-    /// Descriptions of the candidates for the root.
-    Several(Vec<String>),
+/// Whether the controller from which the firmware booted still shows no disk.
+fn is_awaited(boot_disk: Option<&Location>, disks: &[Disk], buses: &Path) -> bool {
+    boot_disk.is_some_and(|location| {
+        !disks.iter().any(|disk| disk.place.is_at(location)) && place::has_controller(buses, location)
+    })
 }
 
-/// The rule: the root is the only root partition (or the only one with the identifier `root`) on a disk that
-/// also has a var partition.
-fn choose(disks: &[Disk], root: Option<&str>) -> Choice {
+/// A partition that could be the root: one with the root type (and the identifier `root`) on a disk that also
+/// has a var partition.
+#[derive(Debug, Clone, Copy)]
+struct Candidate<'a> {
+    disk: &'a Disk,
+    root: &'a Partition,
+    var: u32,
+}
+
+fn candidates<'a>(disks: &'a [Disk], root: Option<&str>) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for disk in disks {
         let Ok(table) = &disk.table else { continue };
         let Some(var) = of_kind(table, partition_type::VAR).next() else { continue };
-        for partition in
-            of_kind(table, partition_type::ROOT).filter(|partition| root.is_none_or(|id| partition.id == id))
-        {
-            candidates.push((disk, partition, var.number));
+        let roots =
+            of_kind(table, partition_type::ROOT).filter(|partition| root.is_none_or(|id| partition.id == id));
+        candidates.extend(roots.map(|root| Candidate { disk, root, var: var.number }));
+    }
+    candidates
+}
+
+/// The rule: the disk from which the firmware booted; else one that is built in rather than removable or in
+/// the network; else the first one, if all hang on controllers of one kind.
+fn choose(candidates: &[Candidate<'_>], boot_disk: Option<&Location>) -> Option<Found> {
+    let mut left = candidates.to_vec();
+    let mut reason = "only that one is built in";
+    if let Some(location) = boot_disk {
+        if narrow(&mut left, |disk| disk.place.is_at(location)) {
+            narrow(&mut left, |disk| disk.place.is_unit(location));
+            reason = "the firmware booted from it";
+        } else {
+            console::say("the disk from which the firmware booted holds no root for this image");
         }
     }
-    match candidates[..] {
-        [] => Choice::None,
-        [(disk, root, var)] => Choice::One(Found { disk: disk.clone(), root: root.number, var }),
-        _ => Choice::Several(
-            candidates
-                .iter()
-                .map(|(disk, root, _)| format!("{} {}", disk.name, describe_partition(root)))
-                .collect(),
-        ),
+    narrow(&mut left, |disk| !disk.place.is_loose);
+    if left.len() > 1 {
+        left = vec![first(&left)?];
+        reason = "it is the first one";
     }
+    let chosen = left.first()?;
+    if candidates.len() > 1 {
+        let names = describe_candidates(candidates);
+        console::warn(&format!(
+            "several disks could be the root: {names}. {} is taken: {reason}",
+            chosen.disk.name
+        ));
+    }
+    Some(Found { disk: chosen.disk.clone(), root: chosen.root.number, var: chosen.var })
+}
+
+/// Leaves those that `fits` accepts, if there are any. Returns whether there are.
+fn narrow(candidates: &mut Vec<Candidate<'_>>, fits: impl Fn(&Disk) -> bool) -> bool {
+    let is_any = candidates.iter().any(|candidate| fits(candidate.disk));
+    if is_any {
+        candidates.retain(|candidate| fits(candidate.disk));
+    }
+    is_any
+}
+
+/// The first one in the machine's order, which has a meaning only among controllers of one kind on one bus.
+fn first<'a>(candidates: &[Candidate<'a>]) -> Option<Candidate<'a>> {
+    let kind = |candidate: &Candidate<'a>| {
+        let place = &candidate.disk.place;
+        let name = candidate.disk.name.split(|c: char| c.is_ascii_digit()).next()?;
+        let kind = name.get(..2)?;
+        Some((place.hops.first()?, place.driver.as_str(), kind))
+    };
+    let order = |candidate: &Candidate<'a>| (&candidate.disk.place.hops, &candidate.disk.place.units);
+    let mut sorted = candidates.to_vec();
+    sorted.sort_by(|one, other| order(one).cmp(&order(other)));
+    let (one, rest) = sorted.split_first()?;
+    let is_comparable = kind(one).is_some() && rest.iter().all(|other| kind(other) == kind(one));
+    let is_alone = rest.iter().all(|other| order(other) != order(one));
+    (is_comparable && is_alone).then_some(*one)
+}
+
+fn describe_candidates(candidates: &[Candidate<'_>]) -> String {
+    let describe =
+        |candidate: &Candidate<'_>| format!("{} {}", candidate.disk.name, describe_partition(candidate.root));
+    candidates.iter().map(describe).collect::<Vec<_>>().join(", ")
 }
 
 fn of_kind<'a>(table: &'a Table, kind: &'a str) -> impl Iterator<Item = &'a Partition> {
     table.partitions.iter().filter(move |partition| partition.kind == kind)
 }
 
-fn ambiguous(names: &[String], root: Option<&str>) -> Failure {
-    let failure = Failure::new(format!("several partitions could be the root: {}", names.join(", ")));
+fn ambiguous(candidates: &[Candidate<'_>], root: Option<&str>) -> Failure {
+    let failure =
+        Failure::new(format!("several partitions could be the root: {}", describe_candidates(candidates)))
+            .line("the firmware does not say from which disk it booted, and the disks have no order");
     match root {
         None => failure
             .line("help: name one on the kernel command line: root=PARTUUID=…, or detach the other disk"),
@@ -192,7 +257,7 @@ fn look_at(name: &str) -> Option<Disk> {
     }
     let table = File::open(node(name)).map_err(|error| format!("cannot be opened: {error}"));
     let table = table.and_then(|mut file| gpt::read(&mut file, sector, sectors));
-    Some(Disk { name: name.to_owned(), sector, sectors, table })
+    Some(Disk { name: name.to_owned(), sector, sectors, table, place: Place::of(&folder) })
 }
 
 fn number_in(path: &Path) -> Option<u64> {

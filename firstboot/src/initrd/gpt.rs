@@ -288,7 +288,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// A GUID as text: its first three groups are little-endian.
-fn guid(bytes: &[u8]) -> String {
+pub(super) fn guid(bytes: &[u8]) -> String {
     const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
     let mut text = String::with_capacity(36);
     for (position, index) in ORDER.into_iter().enumerate() {

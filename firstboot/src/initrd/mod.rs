@@ -9,15 +9,18 @@
 //! The overlay on `/etc` stores the node's changes. No other part of the root is ever written.
 
 pub mod arguments;
+pub mod boot_option;
 pub mod console;
 pub mod disks;
 pub mod failure;
+pub mod firmware;
 pub mod glob;
 pub mod gpt;
 pub mod grow;
 pub mod loops;
 pub mod modules;
 pub mod mounts;
+pub mod place;
 pub mod populate;
 pub mod root;
 pub mod switch;
@@ -60,16 +63,18 @@ pub fn main() -> ! {
 /// The boot, step by step.
 fn boot(arguments: &Arguments) -> Result<Infallible> {
     arguments.notices.iter().for_each(|notice| console::warn(notice));
-    let always = std::thread::spawn(modules::load_list);
     let image = Path::new(contract::INITRD_ROOT_IMAGE);
     let (root, var) = if image.exists() {
+        modules::load_list();
         (Root::Memory(image), Var::Memory)
     } else {
-        let found = disks::wait(arguments, &mut modules::Hardware::read())?;
+        let mut hardware = modules::Hardware::read();
+        hardware.load();
+        modules::load_list();
+        let found = disks::wait(arguments, &mut hardware, firmware::boot_disk().as_ref())?;
         let devices = root::prepare_disk(&found, arguments.timeout)?;
         (Root::Partition(devices.root), Var::Partition(devices.var))
     };
-    let _ = always.join();
     root::mount(&root)?;
     mounts::var(&var)?;
     populate::once(&Path::new(contract::INITRD_SYSROOT).join("var"), Path::new(mounts::VAR))?;

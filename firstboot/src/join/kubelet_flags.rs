@@ -1,7 +1,9 @@
 //! The kubelet's command line as kubeadm writes it to `/var/lib/kubelet/kubeadm-flags.env`.
 
 use crate::config::model::{Argument, NodeRegistration, Taint};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::features::{DOCKERSHIM, KubeletFeatures};
+use crate::kubernetes::flags_file;
 
 /// Input of the arguments besides the node config.
 #[derive(Debug)]
@@ -55,11 +57,27 @@ fn defaults(node: &NodeRegistration, inputs: &FlagInputs<'_>) -> Vec<Argument> {
             format!("{}/pause:{tag}", inputs.image_repository),
         );
     }
-    let taints = node.taints.as_deref().unwrap_or_default();
-    add(!taints.is_empty(), "register-with-taints", taints.iter().map(written).collect::<Vec<_>>().join(","));
+    let taints = own_taints(node);
+    add(!taints.is_empty(), TAINTS, taints.join(","));
     let hostname = inputs.hostname.trim().to_lowercase();
     add(node.name != hostname, "hostname-override", node.name.clone());
     defaults
+}
+
+/// The argument with the taints of the node.
+const TAINTS: &str = "register-with-taints";
+
+/// The taints that the node registers with: those of the argument, if the config sets it.
+pub fn taints(node: &NodeRegistration) -> Vec<String> {
+    let mut arguments = node.kubelet_extra_args.iter().filter(|argument| argument.name == TAINTS).peekable();
+    if arguments.peek().is_none() {
+        return own_taints(node);
+    }
+    arguments.flat_map(|argument| argument.value.split(',')).map(str::to_owned).collect()
+}
+
+fn own_taints(node: &NodeRegistration) -> Vec<String> {
+    node.taints.iter().flatten().map(written).collect()
 }
 
 /// `key=value:Effect`; without a value `key:Effect`.
@@ -71,55 +89,19 @@ fn written(taint: &Taint) -> String {
     }
 }
 
-/// The file: one variable, its value quoted as Go's `%q` does, for systemd's `EnvironmentFile=`.
-pub fn environment_file(arguments: &[Argument]) -> String {
-    let line: Vec<String> = arguments
-        .iter()
-        .map(|argument| format!("--{}={}", argument.name, argument.value))
-        .collect();
-    format!("KUBELET_KUBEADM_ARGS={}\n", quoted(&line.join(" ")))
+/// The file with these arguments, for a kubelet whose service's manager evaluates the variable or not.
+pub fn environment_file(arguments: &[Argument], is_evaluated: bool) -> Result<String> {
+    let written = arguments.iter().map(|argument| {
+        let text = format!("--{}={}", argument.name, argument.value);
+        flags_file::word(&text, is_evaluated).ok_or_else(|| unwritable(argument))
+    });
+    Ok(flags_file::file(&written.collect::<Result<Vec<_>>>()?))
 }
 
-/// Warnings about arguments that do not reach the kubelet as they are meant, because systemd splits the
-/// variable at white space and removes quotes. A pair of single quotes is meant to be removed: templates for
-/// kubeadm write `openstack:///'ID'`.
-pub fn warnings(arguments: &[Argument]) -> Vec<String> {
-    let breaks = |argument: &&Argument| {
-        let value = &argument.value;
-        let is_odd = |letter: char| letter.is_whitespace() || "\"\\".contains(letter);
-        value.contains(is_odd) || value.matches('\'').count() % 2 == 1
-    };
-    let warn = |argument: &Argument| {
-        format!(
-            "the kubelet argument \"{}\" holds white space, quotes or backslashes: kubeadm-flags.env cannot express them; use the KubeletConfiguration",
-            argument.name.escape_debug()
-        )
-    };
-    arguments.iter().filter(breaks).map(warn).collect()
-}
-
-/// A string literal of Go (<https://pkg.go.dev/strconv#Quote>).
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => out.extend(['\\', letter]),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            ' '..='~' => out.push(letter),
-            '\0'..='\u{7f}' => out.push_str(&format!("\\x{:02x}", u32::from(letter))),
-            _ if letter.escape_debug().count() == 1 && !letter.is_whitespace() => out.push(letter),
-            '\u{80}'..='\u{ffff}' => out.push_str(&format!("\\u{:04x}", u32::from(letter))),
-            _ => out.push_str(&format!("\\U{:08x}", u32::from(letter))),
-        }
-    }
-    out.push('"');
-    out
+fn unwritable(argument: &Argument) -> Failure {
+    let name = argument.name.escape_debug();
+    let message = format!("kubeadm-flags.env cannot hold the value of the kubelet argument \"{name}\"");
+    Failure::new(ErrorKind::Config, message).help(flags_file::HELP)
 }
 
 #[cfg(test)]

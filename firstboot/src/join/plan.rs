@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::host::cri::CgroupDriver;
 use crate::host::files::PUBLIC;
 use crate::host::resources::Resources;
+use crate::host::services::Services;
 use crate::join::patches::{self, PatchFile};
 use crate::join::{kubelet_config, kubelet_flags, node_defaults};
 use crate::kubernetes::features::{KubeletFeatures, image_repository};
@@ -74,6 +75,8 @@ pub struct HostFacts {
     pub(crate) hostname: String,
     /// The output of `kubelet --version`.
     pub kubelet_version: Version,
+    /// The service manager, which reads the kubelet's arguments.
+    pub services: Services,
     /// Whether systemd-resolved runs.
     pub resolved_is_active: bool,
     /// The runtime's socket if the node config names none, see [`crate::host::cri::detect_socket`].
@@ -142,11 +145,11 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
         kubelet_config::configuration(&cluster.kubelet_config, config.kubelet.as_ref(), &defaults, &patches)?;
     warnings.extend(foreign_resolver(&configuration, host));
     let arguments = arguments(config, cluster, host, &features, &cri_socket);
-    warnings.extend(kubelet_flags::warnings(&arguments));
+    let is_evaluated = host.services == Services::OpenRc;
 
     let mut files = vec![
         file(config.join.ca_cert_path.clone(), cluster.ca_pem.clone()),
-        file(FLAGS, kubelet_flags::environment_file(&arguments)),
+        file(FLAGS, kubelet_flags::environment_file(&arguments, is_evaluated)?),
     ];
     if features.instance_config {
         files.push(file(INSTANCE_CONFIG, kubelet_config::instance_config(&cri_socket)));

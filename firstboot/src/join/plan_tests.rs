@@ -59,6 +59,7 @@ fn host(version: &str, patches: Vec<PatchFile>) -> HostFacts {
     HostFacts {
         hostname: "node1".to_owned(),
         kubelet_version: version.parse().unwrap(),
+        services: Services::Systemd,
         resolved_is_active: true,
         runtime_cgroup_driver: None,
         cri_socket: CONTAINERD.to_owned(),
@@ -172,19 +173,13 @@ fn the_kubelets_version_decides_about_files_and_the_clusters_about_the_registry(
 fn warns_about_what_will_not_work() {
     let mut cluster = cluster("v1.36.2");
     cluster.kubelet_config["resolvConf"] = json!(kubelet_config::RESOLVED);
-    let extra = json!([{"name": "node-labels", "value": "a=b c"}]);
-    let config = node_config(&json!({"name": "n", "kubeletExtraArgs": extra}));
+    let config = node_config(&json!({"name": "n"}));
     let host = HostFacts {
         resolved_is_active: false,
         ..host("v1.36.2", vec![PatchFile { name: "x.yaml".to_owned(), bytes: b"a: 1".to_vec() }])
     };
     let warnings = plan(&config, &cluster, &host).unwrap().warnings;
-    assert!(
-        warnings.len() == 3
-            && warnings[0].contains("x.yaml")
-            && warnings[1].contains("resolved")
-            && warnings[2].contains("node-labels")
-    );
+    assert!(warnings.len() == 2 && warnings[0].contains("x.yaml") && warnings[1].contains("resolved"));
 }
 
 /// A cluster made by kubeadm before 1.22 does not set the cgroup driver, and the kubelet's default may differ

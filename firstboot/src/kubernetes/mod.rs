@@ -5,6 +5,7 @@ mod answer;
 mod api_status;
 pub mod client;
 pub mod features;
+pub mod flags_file;
 pub mod kubeconfig;
 pub mod labels;
 pub mod names;

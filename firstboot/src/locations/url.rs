@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::seed::Seed;
 use crate::evidence::{CommandLine, Field, smbios};
 use crate::host::root::Root;
+use crate::net::{self, Endpoint};
 use crate::text::hex;
 
 /// The kernel argument.
@@ -27,14 +28,23 @@ struct Asked {
     digest: Option<String>,
 }
 
+/// The server of the URL that the command line names.
+pub fn server(root: &Root, command_line: &CommandLine) -> Result<Option<Endpoint>> {
+    let Some(url) = command_line.value(URL) else { return Ok(None) };
+    net::url::server(&expanded(root, command_line, url)?).map(Some).map_err(wrong)
+}
+
+fn expanded(root: &Root, command_line: &CommandLine, url: &str) -> Result<String> {
+    let value = |name: &str| variables::of_machine(root, command_line, name);
+    variables::expand(url, "${", "}", &value)
+        .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))
+}
+
 pub(super) fn find(context: &LocationContext, _: &mut Vec<String>) -> Result<Option<UserData>> {
     let Some(asked) = parse(context.command_line, &|| firmware_names_seed(context.root))? else {
         return Ok(None);
     };
-    let url = variables::expand(&asked.url, "${", "}", &|name| {
-        variables::of_machine(context.root, context.command_line, name)
-    })
-    .map_err(|failure| failure.doing(format!("the kernel argument {URL}")))?;
+    let url = expanded(context.root, context.command_line, &asked.url)?;
     get(&url, asked.digest.as_deref(), &|url| (context.fetch)(url, context.deadline))
 }
 
@@ -44,7 +54,7 @@ pub(crate) fn get(
     pinned: Option<&str>,
     fetch: &dyn Fn(&str) -> Result<Document>,
 ) -> Result<Option<UserData>> {
-    let shown = shown(url);
+    let shown = net::url::shown(url);
     let document =
         fetch(url).map_err(|failure| failure.doing(format!("getting the node config from {shown}")))?;
     if document.bytes().len() > LIMIT {
@@ -125,15 +135,6 @@ fn wrong(message: String) -> Failure {
     Failure::new(ErrorKind::Source, format!("the kernel command line: {message}"))
 }
 
-/// The URL without user, password, query and fragment: each may be a secret.
-pub(crate) fn shown(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}").chars().filter(|each| !each.is_control()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,18 +181,6 @@ mod tests {
                 failure.message.contains(expected) && failure.kind == ErrorKind::Source,
                 "{line}: {failure}"
             );
-        }
-    }
-
-    #[test]
-    fn secrets_in_a_url_are_not_shown() {
-        for (url, expected) in [
-            ("https://user:word@host:8443/a/b?token=x#y", "https://host:8443/a/b"),
-            ("https://host?x", "https://host"),
-            ("https://host/@a", "https://host/@a"),
-            ("http://[fd00::1]/x\u{1b}", "http://[fd00::1]/x"),
-        ] {
-            assert_eq!(shown(url), expected);
         }
     }
 }

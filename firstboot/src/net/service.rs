@@ -89,6 +89,12 @@ impl Service {
         Self { addresses, protocol, deadline, session: None, client, answering: None }
     }
 
+    /// The same service, whose requests together end after `limit` or earlier.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { deadline: self.deadline.within(limit), ..self }
+    }
+
     /// The addresses, in the form for URLs.
     #[cfg(test)]
     pub(crate) fn addresses(&self) -> &[String] {

@@ -1,6 +1,6 @@
 //! Akamai Cloud, formerly Linode (<https://techdocs.akamai.com/cloud-computing/docs/metadata-service-api>).
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
@@ -15,7 +15,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Akamai"), Sign::Is(Field::SysVendor, "Linode")],
     provider_id: Some("linode://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("akamai", read)
 };
 

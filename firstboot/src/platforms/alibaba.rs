@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
@@ -18,7 +18,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::ProductName, "Alibaba Cloud ECS")],
     provider_id: Some("${region}.${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("alibaba", read)
 };
 

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::evidence::{Field, Sign};
+use crate::evidence::{Evidence, Field, Sign};
 use crate::facts::Scope;
 use crate::host::root::Root;
 use crate::host::{files, network};
 use crate::instance_data::InstanceData;
+use crate::net::Endpoint;
 use crate::net::service::Protocol;
 use crate::paths::LEASES;
 use crate::platforms::format::keys::{self, Ip};
@@ -26,6 +27,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Begins(Field::ProductName, "CloudStack")],
     provider_id: Some("cloudstack:///${instance-id}"),
     node_name: Some("${hostname}"),
+    guarded: Guarded::Servers(routers),
     ..Platform::named("cloudstack", read)
 };
 
@@ -51,6 +53,20 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     Ok(data)
 }
 
+/// What pods are kept from: the servers that answer, as far as the machine has leases now.
+fn routers(evidence: &Evidence) -> Result<Vec<Endpoint>> {
+    let found = servers(evidence.root());
+    if found.is_empty() {
+        return Err(no_lease());
+    }
+    Ok(found.into_iter().map(|host| Endpoint { host, port: 80 }).collect())
+}
+
+fn no_lease() -> Failure {
+    Failure::new(ErrorKind::Source, format!("{LEASES}: no lease names a DHCP server"))
+        .help("let systemd-networkd configure the interface of CloudStack's guest network by DHCP")
+}
+
 /// The servers that gave this machine its addresses, once there are any.
 fn dhcp_servers(context: &ReadContext) -> Result<Vec<String>> {
     loop {
@@ -59,8 +75,7 @@ fn dhcp_servers(context: &ReadContext) -> Result<Vec<String>> {
             return Ok(servers);
         }
         if context.deadline.remaining() <= PAUSE {
-            return Err(Failure::new(ErrorKind::Source, format!("{LEASES}: no lease names a DHCP server"))
-                .help("let systemd-networkd configure the interface of CloudStack's guest network by DHCP"));
+            return Err(no_lease());
         }
         thread::sleep(PAUSE);
     }

@@ -4,9 +4,10 @@
 //! evidence (SMBIOS, command line, labels, channels of the hypervisor) ─► signs of every platform ─► the one platform
 //! ```
 //!
-//! The strongest sign wins: a pin, then the firmware's tables, then a file system's label, then a channel of
-//! the hypervisor. Weaker signs are not even looked for. A machine without evidence sends no request: on
-//! unknown hardware anyone on the link could answer at a link-local address (CVE-2024-6174).
+//! The strongest sign wins: a pin, then the firmware, then the hypervisor's name of itself, then the label of
+//! a disc, then that of another disk, then a channel of the hypervisor. Weaker signs are not even looked for.
+//! A machine without evidence sends no request: on unknown hardware anyone on the link could answer at a
+//! link-local address (CVE-2024-6174).
 
 use contract::suggest;
 
@@ -40,10 +41,20 @@ pub fn detect(evidence: &Evidence, pinned: Option<&str>) -> Result<Detection> {
             .filter_map(|platform| Some((*platform, recognize(platform, strength, evidence)?)));
         if let Some((platform, first)) = seen.next() {
             let others = seen.map(|(platform, seen)| (platform.name, seen)).collect();
-            return Ok(Detection { platform: Some(platform), seen: first, others });
+            let detection = Detection { platform: Some(platform), seen: first, others };
+            return if strength == Strength::Label { only(detection) } else { Ok(detection) };
         }
     }
     Ok(Detection::default())
+}
+
+/// Any of several labelled disks may be a tenant's volume, so none of them counts.
+fn only(detection: Detection) -> Result<Detection> {
+    let Some((_, other)) = detection.others.first() else { return Ok(detection) };
+    let message = format!("disks of two platforms are attached: {}, and {other}", detection.seen);
+    Err(Failure::new(ErrorKind::Source, message).help(format!(
+        "detach one, attach the machine's own as a CD-ROM, or pin the platform with {PIN}=NAME"
+    )))
 }
 
 /// The platform of a machine that has joined on `platform`. Unless a platform is pinned, no sign counts
@@ -84,10 +95,6 @@ fn pin(name: &str, by: &str) -> Result<Detection> {
 
 /// The sign of a platform at one strength; none when a sign of a look-alike is there.
 fn recognize(platform: &Platform, strength: Strength, evidence: &Evidence) -> Option<String> {
-    let sign = platform
-        .signs
-        .iter()
-        .filter(|sign| sign.strength() == strength)
-        .find_map(|sign| sign.seen(evidence))?;
+    let sign = platform.signs.iter().find_map(|sign| sign.proves(strength, evidence))?;
     platform.look_alikes.iter().all(|sign| sign.seen(evidence).is_none()).then_some(sign)
 }

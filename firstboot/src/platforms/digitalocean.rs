@@ -1,6 +1,6 @@
 //! DigitalOcean: one document (<https://docs.digitalocean.com/reference/api/metadata/>).
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
@@ -15,7 +15,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "DigitalOcean")],
     provider_id: Some("digitalocean://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("digitalocean", read)
 };
 

@@ -11,6 +11,11 @@ use crate::platforms::format::config_drive;
 /// Adds the facts of a document that came from a URL.
 pub type Parser = fn(&[u8], &str, &mut Facts) -> Result<()>;
 
+/// The names of the pieces of user data that a boothook on EC2 names.
+pub fn boothook(script: &[u8]) -> std::result::Result<Vec<String>, &'static str> {
+    ec2::boothook_names(script)
+}
+
 /// All parsers, by document.
 pub const PARSERS: &[(&str, Parser)] = &[
     ("akamai instance", akamai::document),

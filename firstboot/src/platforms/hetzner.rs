@@ -1,6 +1,6 @@
 //! Hetzner Cloud: YAML (<https://docs.hetzner.cloud/reference/cloud#server-metadata>).
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Field, Sign};
 use crate::facts::{Address, Facts, Scope};
@@ -15,7 +15,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Hetzner")],
     provider_id: Some("hcloud://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("hetzner", read)
 };
 

@@ -19,14 +19,17 @@ pub(super) const PLATFORM: Platform = Platform {
     ..Platform::named("kubevirt", read)
 };
 
+/// The labels of both volumes.
+const LABELS: [&str; 2] = [config_drive::LABEL, nocloud::LABEL];
+
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    if !context.evidence.disks(config_drive::LABEL).is_empty() {
-        return config_drive::read(&disk::only_disk(context, config_drive::LABEL)?);
+    if LABELS.iter().all(|label| context.evidence.disks(label).is_empty()) {
+        context.notice("the machine has neither a config drive nor a NoCloud disk");
+        return Ok(PlatformData::default());
     }
-    if !context.evidence.disks(nocloud::LABEL).is_empty() {
-        let disk = disk::only_disk(context, nocloud::LABEL)?;
-        return nocloud::read_disk(context, &disk);
+    let disk = disk::only_disk_of(context, &LABELS)?;
+    match disk.label(config_drive::LABEL) {
+        Some(_) => config_drive::read(&disk),
+        None => nocloud::read_disk(context, &disk),
     }
-    context.notice("the machine has neither a config drive nor a NoCloud disk");
-    Ok(PlatformData::default())
 }

@@ -37,7 +37,7 @@ mod upcloud;
 mod vmware;
 mod vultr;
 
-pub use platform::{Attestation, Platform, PlatformData, ReadContext};
+pub use platform::{Attestation, Guarded, Platform, PlatformData, ReadContext};
 
 /// All platforms. Where two are recognized by equally strong signs, the first one counts.
 pub const ALL: &[&Platform] = &[

@@ -7,7 +7,7 @@ use crate::facts::Facts;
 use crate::platforms::format::{config_drive, disk};
 
 pub(super) const PLATFORM: Platform = Platform {
-    signs: &[Sign::Other(Strength::Smbios, hypervisor)],
+    signs: &[Sign::Other(Strength::Firmware, hypervisor)],
     provider_id: Some("nutanix://${instance-id}"),
     node_name: Some("${hostname}"),
     ..Platform::named("nutanix", read)

@@ -1,12 +1,19 @@
-//! OpenStack: the config drive where there is one, else the metadata service
-//! (<https://docs.openstack.org/nova/latest/user/metadata.html>). The drive comes first because nobody else
-//! on the link can forge it.
+//! OpenStack: its config drive or its metadata service
+//! (<https://docs.openstack.org/nova/latest/user/metadata.html>).
+//!
+//! | order | where | why there |
+//! |---|---|---|
+//! | 1 | a disc labelled `config-2`, as Nova attaches it by default | only the cloud puts discs in, and nobody on the link can forge one |
+//! | 2 | the metadata service | a tenant cannot forge it |
+//! | 3 | another disk labelled `config-2`, if the service does not answer | Nova makes such drives too (`config_drive_format = vfat`), but a tenant's volume may have the label |
 
-use super::{Platform, PlatformData, ReadContext};
+use std::time::Duration;
+
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign, Strength};
 use crate::facts::{Facts, Scope};
-use crate::net::service::Protocol;
+use crate::net::service::{Protocol, Service};
 use crate::platforms::format::json::Json;
 use crate::platforms::format::keys::{self, Ip};
 use crate::platforms::format::{config_drive, disk, user_data};
@@ -25,7 +32,7 @@ const ASSET_TAGS: &[&str] = &[
 ];
 
 /// One of the tags.
-pub(super) const ASSET_TAG: Sign = Sign::Other(Strength::Smbios, |evidence| {
+pub(super) const ASSET_TAG: Sign = Sign::Other(Strength::Firmware, |evidence| {
     let tag = ASSET_TAGS.iter().find(|tag| evidence.field_is(Field::ChassisAssetTag, tag))?;
     Some(format!("smbios chassis_asset_tag is {tag:?}"))
 });
@@ -39,7 +46,7 @@ pub(super) const PLATFORM: Platform = Platform {
     provider_id: Some("openstack:///${instance-id}"),
     // Nova's name for the host has a domain, and the cloud controller manager finds a server without it.
     node_name: Some("${local-hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("openstack", read)
 };
 
@@ -49,15 +56,30 @@ const NETWORK_DATA: &str = "/openstack/latest/network_data.json";
 const EC2: &str = "/latest/meta-data";
 const IPS: &[Ip] = &[("local-ipv4", Some(Scope::Private)), ("public-ipv4", Some(Scope::Public))];
 
+/// How long a service may take to answer where a disk could take its place.
+const PROBE: Duration = Duration::from_secs(10);
+
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    if context.evidence.disks(config_drive::LABEL).is_empty() {
-        return read_service(context);
+    let service = context.service(ADDRESSES, Protocol::default());
+    let drives = context.evidence.disks(config_drive::LABEL);
+    if drives.is_empty() {
+        return read_service(service);
+    }
+    if !context.evidence.is_bound_to_disk() && !drives.iter().any(|drive| drive.is_optical()) {
+        let names: Vec<String> = drives.iter().map(|drive| drive.device.display().to_string()).collect();
+        let names = format!("{}, with the label {},", names.join(", "), config_drive::LABEL);
+        match context.service(ADDRESSES, Protocol::default()).within(PROBE).get(META_DATA) {
+            Ok(_) => {
+                context.notice(format!("{names} is no disc and is not read: the metadata service answers"));
+                return read_service(service);
+            }
+            Err(failure) => context.notice(format!("{names} is read: {failure}")),
+        }
     }
     config_drive::read(&disk::only_disk(context, config_drive::LABEL)?)
 }
 
-fn read_service(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut service = context.service(ADDRESSES, Protocol::default());
+fn read_service(mut service: Service) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
     let meta_data = service.get(META_DATA)?;

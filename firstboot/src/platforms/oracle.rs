@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::document::UserData;
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
@@ -19,7 +19,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::ChassisAssetTag, "OracleCloud.com")],
     provider_id: Some("oci://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("oracle", read)
 };
 

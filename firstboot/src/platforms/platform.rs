@@ -8,8 +8,8 @@ use crate::evidence::{Evidence, Field, Sign};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::instance_data::InstanceData;
-use crate::net::Deadline;
 use crate::net::service::{Protocol, Service};
+use crate::net::{Deadline, Endpoint};
 use crate::platforms::delivery::Follow;
 use crate::reporter::Reporter;
 
@@ -37,8 +37,8 @@ pub struct Platform {
     pub provider_id: Option<&'static str>,
     /// Template of the node's name when the config has none: `${hostname}`; none to use the host's name.
     pub node_name: Option<&'static str>,
-    /// Addresses that serve secrets to any client on the machine; the metadata guard keeps pods from them.
-    pub guarded: &'static [&'static str],
+    /// What the metadata guard keeps pods from.
+    pub guarded: Guarded,
     /// Reporters of the platform.
     pub reporters: &'static [&'static Reporter],
     /// The signed document by which a machine proves its identity, where the platform has one.
@@ -47,6 +47,17 @@ pub struct Platform {
     pub scrub: Option<Scrub>,
     /// Gets user data that the platform keeps elsewhere and names in its metadata service.
     pub follow: Option<Follow>,
+}
+
+/// What gives a platform's secrets to any client on the machine.
+#[derive(Debug, Clone, Copy)]
+pub enum Guarded {
+    /// Nothing: the data is on a disk, in the firmware or in a channel of the hypervisor.
+    Nothing,
+    /// Services at addresses that are the same on each machine.
+    Addresses(&'static [&'static str]),
+    /// Servers that only this machine can name; none where its data is not on the network.
+    Servers(fn(&Evidence) -> Result<Vec<Endpoint>>),
 }
 
 impl Platform {
@@ -63,7 +74,7 @@ impl Platform {
             deadline: DEFAULT_DEADLINE,
             provider_id: None,
             node_name: None,
-            guarded: &[],
+            guarded: Guarded::Nothing,
             reporters: &[],
             attestation: None,
             scrub: None,

@@ -3,13 +3,14 @@
 //! Cluster API's provider writes it. Other cloud controllers write `proxmox://CLUSTER/VMID`, which a template
 //! of the image's policy can make of the facts `region` and `vmid`.
 
-use super::{Platform, PlatformData, ReadContext, nocloud};
+use super::{Guarded, Platform, PlatformData, ReadContext, nocloud};
 use crate::error::Result;
 use crate::evidence::Field;
 
 pub(super) const PLATFORM: Platform = Platform {
     provider_id: Some("proxmox://${uuid}"),
     node_name: Some("${hostname}"),
+    guarded: Guarded::Servers(nocloud::servers),
     ..Platform::named("proxmox", read)
 };
 

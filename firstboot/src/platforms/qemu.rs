@@ -10,7 +10,7 @@ use crate::evidence::{Evidence, Field, Sign, Strength, fw_cfg};
 pub const ITEM: &str = "opt/org.kiln.firstboot/config";
 
 pub(super) const PLATFORM: Platform = Platform {
-    signs: &[Sign::Other(Strength::Smbios, item), Sign::Other(Strength::Channel, device)],
+    signs: &[Sign::Other(Strength::Firmware, item), Sign::Other(Strength::Channel, device)],
     ..Platform::named("qemu", read)
 };
 

@@ -1,6 +1,6 @@
 //! UpCloud: one document (<https://upcloud.com/docs/products/cloud-servers/features/metadata/>).
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
@@ -15,7 +15,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "UpCloud")],
     provider_id: Some("upcloud:////${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("upcloud", read)
 };
 

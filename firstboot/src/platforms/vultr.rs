@@ -1,6 +1,6 @@
 //! Vultr: one document (<https://www.vultr.com/metadata/>).
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::Result;
 use crate::evidence::{Field, Sign};
 use crate::facts::{Facts, Scope};
@@ -16,7 +16,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Vultr"), Sign::Word("vultr")],
     provider_id: Some("vultr://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     ..Platform::named("vultr", read)
 };
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! 40: iif lo to ADDRESS goto 42                     the machine's own packets pass
-//! 40: to ADDRESS ipproto tcp dport 53 goto 42       DNS passes
+//! 40: to ADDRESS ipproto tcp dport 53 goto 42       DNS passes, and other open ports
 //! 41: to ADDRESS ipproto tcp prohibit               all others end here
 //! 42: nop
 //! ```
@@ -29,10 +29,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Limit on the rules at one priority.
 const MOST: usize = 64;
 
-/// Adds the missing rules for `addresses`.
-pub fn apply(addresses: &[IpAddr]) -> Result<()> {
+/// Adds the missing rules for `addresses`, where the TCP ports in `open` can still be reached.
+pub fn apply(addresses: &[IpAddr], open: &[u16]) -> Result<()> {
     for family in ["-4", "-6"] {
-        let mut rules = addresses.iter().filter(|address| is_in(family, address)).flat_map(rules).peekable();
+        let of_family = addresses.iter().filter(|address| is_in(family, address));
+        let mut rules = of_family.flat_map(|address| rules(address, open)).peekable();
         if rules.peek().is_none() || !has(family) {
             continue;
         }
@@ -63,12 +64,12 @@ pub fn remove() -> Result<bool> {
     Ok(found)
 }
 
-fn rules(address: &IpAddr) -> [Vec<String>; 3] {
-    [
-        words(PASSING, &format!("iif lo to {address} goto {END}")),
-        words(PASSING, &format!("to {address} ipproto tcp dport 53 goto {END}")),
-        words(PROHIBITED, &format!("to {address} ipproto tcp prohibit")),
-    ]
+fn rules(address: &IpAddr, open: &[u16]) -> Vec<Vec<String>> {
+    let mut rules = vec![words(PASSING, &format!("iif lo to {address} goto {END}"))];
+    let pass = |port: &u16| words(PASSING, &format!("to {address} ipproto tcp dport {port} goto {END}"));
+    rules.extend(open.iter().map(pass));
+    rules.push(words(PROHIBITED, &format!("to {address} ipproto tcp prohibit")));
+    rules
 }
 
 fn words(priority: &str, rule: &str) -> Vec<String> {

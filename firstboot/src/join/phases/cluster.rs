@@ -82,6 +82,7 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
     Ok(HostFacts {
         hostname: machine::hostname(join.root).unwrap_or_default(),
         kubelet_version,
+        services: join.machine.services,
         resolved_is_active: preflight::resolved_is_active(join),
         cri_socket: join.cri_socket()?,
         // Waits for the runtime only if its answer is needed here.

@@ -7,7 +7,7 @@ pub mod report;
 
 use serde_json::Value;
 
-use super::{Attestation, Platform};
+use super::{Attestation, Guarded, Platform};
 use crate::evidence::{Field, Sign};
 use crate::net::service::Protocol;
 
@@ -23,7 +23,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[ASSET_TAG],
     provider_id: Some("azure://${resource-id}"),
     node_name: Some("${hostname}"),
-    guarded: &[ADDRESSES[0], WIRE_SERVER],
+    guarded: Guarded::Addresses(&[ADDRESSES[0], WIRE_SERVER]),
     reporters: &[&report::REPORTER],
     attestation: Some(Attestation {
         kind: "azure-attested",

@@ -264,3 +264,7 @@ fn get(reach: &Reach, url: &str, credentials: Option<(&str, &Credentials)>) -> R
 #[cfg(test)]
 #[path = "delivery_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "moto_tests.rs"]
+mod moto_tests;

@@ -13,7 +13,7 @@ mod sigv4;
 
 use std::time::Duration;
 
-use super::{Attestation, Platform};
+use super::{Attestation, Guarded, Platform};
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::net::service::{Protocol, Session};
 use crate::paths;
@@ -36,8 +36,8 @@ const IDENTITY: &str = "/latest/dynamic/instance-identity/rsa2048";
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Is(Field::SysVendor, "Amazon EC2"),
-        Sign::Other(Strength::Smbios, uuid),
-        Sign::Other(Strength::Channel, xen),
+        Sign::Other(Strength::Firmware, uuid),
+        Sign::Other(Strength::Hypervisor, xen),
     ],
     look_alikes: &[
         Sign::Contains(Field::ProductSerial, ".brightbox.com"),
@@ -50,7 +50,7 @@ pub(super) const PLATFORM: Platform = Platform {
     deadline: Duration::from_secs(240),
     provider_id: Some("aws:///${zone}/${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     reporters: &[&auto_scaling::REPORTER, &cloudformation::REPORTER],
     follow: Some(delivery::follow),
     attestation: Some(Attestation {
@@ -62,6 +62,11 @@ pub(super) const PLATFORM: Platform = Platform {
     }),
     ..Platform::named("ec2", metadata::read)
 };
+
+/// The names of the pieces that a boothook delivers, for fuzzing.
+pub(super) fn boothook_names(script: &[u8]) -> std::result::Result<Vec<String>, &'static str> {
+    Ok(boothook::read(script)?.map(|pieces| pieces.names().collect()).unwrap_or_default())
+}
 
 /// Machines on Xen have a UUID that begins with ec2, in either order of the bytes of its first group. On
 /// other machines that is chance.

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::PHONE_HOME_URL;
+use super::{HOST, PHONE_HOME_URL};
 use crate::error::Result;
 use crate::facts::{Facts, Scope};
 use crate::instance_data::InstanceData;
@@ -14,7 +14,6 @@ use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 use crate::platforms::{PlatformData, ReadContext};
 
-const HOST: &str = "https://metadata.platformequinix.com";
 const FIELDS: &[(&str, &str)] = &[
     ("/hostname", "hostname"),
     ("/metro", "region"),
@@ -26,13 +25,13 @@ const FIELDS: &[(&str, &str)] = &[
 
 pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
-    let url = format!("{HOST}/metadata");
+    let url = format!("https://{HOST}/metadata");
     let metadata = get(context, &url)?;
     document(&metadata, &url, &mut data.facts)?;
     data.instance_data = InstanceData::new("equinix", Json::parse(&metadata, &url)?.into_value())
         .copied("id", "instance-id")
         .copied("hostname", "local-hostname");
-    let url = format!("{HOST}/userdata");
+    let url = format!("https://{HOST}/userdata");
     data.user_data = user_data::plain(get(context, &url)?, url)?;
     Ok(data)
 }

@@ -5,9 +5,12 @@
 pub(crate) mod metadata;
 mod report;
 
-use super::Platform;
+use super::{Guarded, Platform};
 use crate::evidence::Sign;
+use crate::net::Endpoint;
 
+/// The metadata service.
+const HOST: &str = "metadata.platformequinix.com";
 /// The fact with the URL that the platform's reports go to.
 const PHONE_HOME_URL: &str = "phone-home-url";
 
@@ -15,6 +18,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Word("flatcar.oem.id=packet")],
     provider_id: Some("equinixmetal://${instance-id}"),
     node_name: Some("${hostname}"),
+    guarded: Guarded::Servers(|_| Ok(vec![Endpoint { host: HOST.to_owned(), port: 443 }])),
     reporters: &[&report::REPORTER],
     ..Platform::named("equinix", metadata::read)
 };

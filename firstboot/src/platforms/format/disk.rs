@@ -10,11 +10,18 @@ use crate::platforms::platform::{PlatformData, ReadContext};
 /// The one disk with a label, in lower or upper case. Of several the only disc counts; without one, nothing
 /// says which disk is meant.
 pub(crate) fn only_disk(context: &ReadContext, label: &str) -> Result<Disk> {
-    only_one(context.evidence, label)
+    only_one(context.evidence, &[label])
 }
 
-fn only_one(evidence: &Evidence, label: &str) -> Result<Disk> {
-    let disks = evidence.disks(label);
+/// The same for a disk that may have any of these labels.
+pub(crate) fn only_disk_of(context: &ReadContext, labels: &[&str]) -> Result<Disk> {
+    only_one(context.evidence, labels)
+}
+
+fn only_one(evidence: &Evidence, labels: &[&str]) -> Result<Disk> {
+    let has_one = |disk: &&Disk| labels.iter().any(|label| disk.label(label).is_some());
+    let disks: Vec<&Disk> = evidence.all_disks().iter().filter(has_one).collect();
+    let label = labels.join(" or ");
     let discs: Vec<&&Disk> = disks.iter().filter(|disk| disk.is_optical()).collect();
     if let [disc] = discs[..] {
         return Ok((*disc).clone());
@@ -26,7 +33,8 @@ fn only_one(evidence: &Evidence, label: &str) -> Result<Disk> {
         disks => {
             let names: Vec<String> = disks.iter().map(|disk| disk.device.display().to_string()).collect();
             let message = format!("several disks have the label {label}: {}", names.join(", "));
-            Err(Failure::new(ErrorKind::Source, message).help("detach all but one"))
+            Err(Failure::new(ErrorKind::Source, message)
+                .help("detach all but one, or attach the machine's own as a CD-ROM"))
         }
     }
 }
@@ -54,7 +62,7 @@ pub(crate) fn user_data(root: &Root, path: &str, name: &str) -> Result<Option<Us
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::files;
+    use crate::evidence::disks;
     use crate::host::root::Root;
 
     #[test]
@@ -68,14 +76,10 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             let root = Root::at(folder.path());
-            let mut head = vec![0; 40_000];
-            head[1080..1082].copy_from_slice(b"\x53\xef");
-            head[1144..1150].copy_from_slice(b"cidata");
             for name in &devices {
-                files::write(&root.path(format!("/dev/{name}")), &head, 0o600).unwrap();
-                files::write(&root.path(format!("/sys/class/block/{name}/size")), b"80", 0o644).unwrap();
+                disks::add(&root, name, "cidata");
             }
-            let found = only_one(&Evidence::of(&root), "cidata").ok();
+            let found = only_one(&Evidence::of(&root), &["cidata"]).ok();
             let expected = expected.map(|name| root.path(format!("/dev/{name}")));
             assert_eq!(found.map(|disk| disk.device), expected, "{devices:?}");
         }

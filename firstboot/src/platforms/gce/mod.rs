@@ -4,7 +4,7 @@
 pub(crate) mod metadata;
 mod report;
 
-use super::{Attestation, Platform};
+use super::{Attestation, Guarded, Platform};
 use crate::evidence::{Field, Sign};
 use crate::net::service::Protocol;
 use crate::text::percent;
@@ -23,7 +23,7 @@ pub(super) const PLATFORM: Platform = Platform {
     // The cloud controller manager finds an instance by its name, not by its host name, which has the project
     // in it.
     node_name: Some("${name}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     reporters: &[&report::REPORTER],
     attestation: Some(Attestation {
         kind: "gce-jwt",

@@ -8,7 +8,7 @@ use super::{Platform, azure, openstack};
 use crate::evidence::{Evidence, Field, Sign, Strength};
 
 pub(super) const PLATFORM: Platform = Platform {
-    signs: &[Sign::Other(Strength::Smbios, machine)],
+    signs: &[Sign::Other(Strength::Firmware, machine)],
     look_alikes: &[azure::ASSET_TAG, openstack::ASSET_TAG],
     scrub: Some(metadata::scrub),
     reporters: &[&report::REPORTER],

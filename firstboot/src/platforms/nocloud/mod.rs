@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Platform, PlatformData, ReadContext};
+use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::disks::Disk;
@@ -23,6 +23,8 @@ use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::instance_data::InstanceData;
+use crate::net::Endpoint;
+use crate::net::url::server;
 use crate::paths;
 use crate::platforms::format::disk::{self, only_disk, user_data};
 use crate::text::yaml;
@@ -39,11 +41,12 @@ const IGNORED: &[&str] = &["network-config", "vendor-data"];
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[
         Sign::Other(Strength::Pin, argument),
-        Sign::Other(Strength::Smbios, serial),
+        Sign::Other(Strength::Firmware, serial),
         Sign::Label(LABEL),
         Sign::Other(Strength::Channel, folder),
     ],
     node_name: Some("${hostname}"),
+    guarded: Guarded::Servers(servers),
     ..Platform::named("nocloud", read)
 };
 
@@ -66,6 +69,19 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
         data.instance_data = seed::over(&seed, data.instance_data);
     }
     Ok(data)
+}
+
+/// The server of the seed, if it is a URL.
+pub(super) fn servers(evidence: &Evidence) -> Result<Vec<Endpoint>> {
+    match named(evidence) {
+        Some((Seed { url: Some(url), .. }, named_by)) => {
+            let url = seed::address(evidence.root(), &url, named_by)?;
+            let server =
+                server(&url).map_err(|why| Failure::new(ErrorKind::Source, format!("{named_by}: {why}")));
+            Ok(vec![server?])
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 fn local(context: &mut ReadContext) -> Result<PlatformData> {

@@ -51,6 +51,12 @@ pub(super) fn over(seed: &Seed, data: InstanceData) -> InstanceData {
     })
 }
 
+/// The URL of the seed at `from`, which `named_by` names, on this machine.
+pub(super) fn address(root: &Root, from: &str, named_by: &str) -> Result<String> {
+    variables::expand(from, "__dmi.", "__", &|key| field(root, key))
+        .map_err(|failure| failure.doing(named_by))
+}
+
 /// Reads the seed at `from`, which `named_by` names.
 pub(super) fn read(
     context: &mut ReadContext,
@@ -60,12 +66,11 @@ pub(super) fn read(
 ) -> Result<()> {
     let pinned = url::pinned_digest(&context.evidence.command_line)?;
     url::check_scheme(from, pinned.is_some(), named_by)?;
-    let base = variables::expand(from, "__dmi.", "__", &|key| field(context.root(), key))
-        .map_err(|failure| failure.doing(named_by))?;
+    let base = address(context.root(), from, named_by)?;
     let base = if base.ends_with('/') || base.contains('?') { base } else { format!("{base}/") };
     if base.to_ascii_lowercase().starts_with("https:") {
         let address = format!("{base}meta-data");
-        let shown = url::shown(&address);
+        let shown = crate::net::url::shown(&address);
         let document = (context.fetch)(&address, context.deadline)
             .map_err(|failure| failure.doing(format!("getting {shown}")))?;
         let document = super::facts(document.bytes(), &shown, &mut data.facts)?;

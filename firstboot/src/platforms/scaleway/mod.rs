@@ -4,7 +4,7 @@
 pub(crate) mod metadata;
 mod report;
 
-use super::Platform;
+use super::{Guarded, Platform};
 use crate::evidence::{Field, Sign};
 
 const NAME: &str = "scaleway";
@@ -14,7 +14,7 @@ pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::SysVendor, "Scaleway"), Sign::Word("scaleway")],
     provider_id: Some("scaleway://instance/${zone}/${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: ADDRESSES,
+    guarded: Guarded::Addresses(ADDRESSES),
     reporters: &[&report::REPORTER],
     ..Platform::named(NAME, metadata::read)
 };

@@ -5,7 +5,7 @@ use testkit::{Reply, TestServer};
 
 use super::service_cases::{CASES, CONFIG, Case, ENCODED};
 use crate::error::{ErrorKind, Result};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, disks};
 use crate::facts::Facts;
 use crate::host::files;
 use crate::host::root::Root;
@@ -182,6 +182,59 @@ fn what_is_no_document_of_the_platform_ends_at_once_and_silence_at_the_deadline(
             "{}: {failure}",
             case.name
         );
+    }
+}
+
+/// What a machine of OpenStack with these config drives reads while its service answers or does not: the text
+/// or the error, the notices, and the number of requests.
+fn openstack_with(drives: &[&str], answers: bool, bound: bool) -> (String, String, usize) {
+    let case = CASES.iter().find(|case| case.name == "openstack").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let root = machine(folder.path(), case.smbios);
+    drives.iter().for_each(|name| disks::add(&root, name, "config-2"));
+    let service = metadata_server(if answers { case.answers } else { &[] }, ("x", "y"));
+    let mut evidence = Evidence::of(&root);
+    if bound {
+        let identity = evidence.all_disks()[0].identity.clone();
+        evidence = Evidence::of(&root).with_only_disk(Some(identity));
+    }
+    let limit = Duration::from_secs(2);
+    let (data, notices) = read_with(&evidence, platform("openstack"), &service.address.to_string(), limit);
+    let said = match data {
+        Ok(data) => data.user_data.unwrap().origin,
+        Err(failure) => failure.to_string(),
+    };
+    (said, notices.join("\n"), service.shapes().len())
+}
+
+#[test]
+fn openstack_reads_a_disc_before_its_service_and_its_service_before_another_disk() {
+    let (said, notices, _) = openstack_with(&["vdb"], true, false);
+    assert!(said.starts_with("http://") && notices.contains("vdb, with the label config-2, is no disc"));
+    for (drives, answers, bound) in
+        [(vec!["vdb"], false, false), (vec!["vdb"], true, true), (vec!["sr0", "vdb"], true, false)]
+    {
+        let (said, notices, requests) = openstack_with(&drives, answers, bound);
+        let is_disk = said.contains(&format!("/dev/{}", drives[0])) && !said.contains("http");
+        assert!(is_disk && (requests == 0 || !answers), "{drives:?}: {said}; {requests} requests");
+        assert_eq!(notices.contains("is read: "), !answers, "{notices}");
+    }
+}
+
+#[test]
+fn of_disks_with_both_labels_kubevirt_reads_only_a_disc() {
+    for (drives, expected) in [
+        ([("vdb", "cidata"), ("sda", "config-2")], "several disks have the label config-2 or cidata"),
+        ([("sr0", "cidata"), ("sda", "config-2")], "/dev/sr0"),
+        ([("vdb", "cidata"), ("sr0", "config-2")], "/dev/sr0"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = machine(folder.path(), &[("sys_vendor", "KubeVirt")]);
+        drives.iter().for_each(|(name, label)| disks::add(&root, name, label));
+        let limit = Duration::from_secs(1);
+        let read = read_with(&Evidence::of(&root), platform("kubevirt"), "127.0.0.1:9", limit).0;
+        let said = read.unwrap_err().to_string();
+        assert!(said.contains(expected), "{said}");
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) const PLATFORM: Platform = Platform {
         Sign::Label(DISCS[0]),
         Sign::Label(DISCS[1]),
         Sign::Label(DISCS[2]),
-        Sign::Other(Strength::Channel, processor),
+        Sign::Other(Strength::Hypervisor, processor),
     ],
     look_alikes: &[openstack::ASSET_TAG],
     provider_id: Some("vsphere://${uuid}"),
