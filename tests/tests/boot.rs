@@ -201,6 +201,7 @@ fn disk_comes_up_with_the_kernel_loaded_directly() {
 }
 
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn of_two_disks_with_one_image_the_one_that_the_firmware_booted_is_the_root() {
     let Some(machine) = uefi("two-disks-of-one-image") else { return };
     let raw = kiln::image(DEFAULT).file(".raw");
