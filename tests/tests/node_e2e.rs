@@ -123,18 +123,19 @@ fn many_pods_that_do_not_hear_sigterm_do_not_hold_up_the_power_button() {
         let names: Vec<String> = (0..64).map(|number| format!("deaf-{number:02}")).collect();
         // A first process without a handler does not hear SIGTERM.
         let more = json!({"restartPolicy": "Always", "terminationGracePeriodSeconds": GRACE});
-        for name in &names {
-            pods::create(control_plane, "busy-node", name, "exec sleep 100000", &more, &json!([]));
-        }
-        let runs = |name: &String| {
-            pods::read(control_plane, name)["status"]["containerStatuses"][0]["state"]["running"].is_object()
-        };
         let started = Instant::now();
-        let mut waiting = names.clone();
-        while !waiting.is_empty() {
-            assert!(started.elapsed() < Duration::from_secs(900), "{} pods do not run", waiting.len());
-            waiting.retain(|name| !runs(name));
-            std::thread::sleep(Duration::from_secs(2));
+        // An emulated machine that starts all of them at once runs into the runtime's time limits.
+        for wave in names.chunks(8) {
+            for name in wave {
+                pods::create(control_plane, "busy-node", name, "exec sleep 100000", &more, &json!([]));
+            }
+            for name in wave {
+                eventually("a pod that runs", || {
+                    let status = &pods::read(control_plane, name)["status"];
+                    let runs = status["containerStatuses"][0]["state"]["running"].is_object();
+                    if runs { Ok(()) } else { Err(status.clone()) }
+                });
+            }
         }
         workspace::say(&format!("64 pods run after {:.0} s", started.elapsed().as_secs_f64()));
         assert!(!ran_out_of_memory(vm));
