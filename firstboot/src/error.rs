@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::secret::redacted;
+use crate::output::clean;
 
 /// Why the agent stopped. The numbers 1 to 3 are kubeadm's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,8 @@ pub struct Failure {
     pub help: Option<String>,
     /// Whether the same attempt may succeed later.
     pub transient: bool,
+    /// What was noticed before it, which may be its cause: a misspelled field, a part that was ignored.
+    pub warnings: Box<[String]>,
 }
 
 /// A result with a [`Failure`].
@@ -93,14 +95,14 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure that trying again will not mend.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        let message = redacted(&message.into()).into_owned();
-        Self { kind, message, help: None, transient: false }
+        let message = clean(&message.into());
+        Self { kind, message, help: None, transient: false, warnings: Box::default() }
     }
 
     /// The same with advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(redacted(&help.into()).into_owned());
+        self.help = Some(clean(&help.into()));
         self
     }
 
@@ -111,10 +113,18 @@ impl Failure {
         self
     }
 
+    /// The same, after these warnings.
+    #[must_use]
+    pub fn after(mut self, warnings: &[String]) -> Self {
+        let earlier = warnings.iter().map(|warning| clean(warning));
+        self.warnings = earlier.chain(self.warnings).collect();
+        self
+    }
+
     /// The same with what was being done in front.
     #[must_use]
     pub fn doing(mut self, doing: impl fmt::Display) -> Self {
-        self.message = format!("{}: {}", redacted(&doing.to_string()), self.message);
+        self.message = format!("{}: {}", clean(&doing.to_string()), self.message);
         self
     }
 }
@@ -178,5 +188,26 @@ mod tests {
         let failure = Err::<(), _>(std::io::Error::from_raw_os_error(28)).doing("writing /x").unwrap_err();
         assert_eq!(failure.message, "writing /x: No space left on device");
         assert_eq!(failure.kind, ErrorKind::Host);
+    }
+
+    /// The value of a line of firstboot.service.
+    fn in_unit(name: &str) -> String {
+        let unit = include_str!("../../layers/firstboot/firstboot.service");
+        let value = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!("the unit has no {name}")).to_owned()
+    }
+
+    #[test]
+    fn the_unit_tries_again_what_the_documentation_says_and_its_pauses_grow() {
+        let page = include_str!("../../docs/firstboot.md");
+        let final_codes = in_unit("RestartPreventExitStatus");
+        for (_, code, word) in KINDS {
+            let row = page.lines().find(|line| line.starts_with(&format!("| {code} | {word} |")));
+            let is_tried_again = row.unwrap_or_else(|| panic!("no row for {word}")).ends_with("| yes |");
+            let is_final = final_codes.split(' ').any(|other| other == code.to_string());
+            assert_ne!(is_tried_again, is_final, "{word}");
+        }
+        let number = |name| in_unit(name).parse::<u32>().unwrap();
+        assert!(number("RestartMaxDelaySec") > number("RestartSec") && number("RestartSteps") > 0);
     }
 }

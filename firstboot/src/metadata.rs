@@ -65,7 +65,8 @@ pub fn gather_at(
     let context = LocationContext { root, command_line, deadline, fetch };
     let counts = |name: &str| bound_to.is_none_or(|only| only == name);
     let is_allowed = |place: &str| policy.allows_config(place) && counts(place);
-    let named = locations::find(&context, &is_allowed, &mut metadata.notices)?;
+    let named = locations::find(&context, &is_allowed, &mut metadata.notices)
+        .map_err(|failure| failure.after(&metadata.notices))?;
     metadata.platform = detection.platform;
     metadata.seen = detection.seen.clone();
     for (name, seen) in &detection.others {
@@ -82,7 +83,10 @@ pub fn gather_at(
         } else {
             Ok(PlatformData::default())
         };
-        let data = if named.is_some() { without_facts(platform, data, &mut metadata.notices) } else { data? };
+        let data = match named {
+            Some(_) => without_facts(platform, data, &mut metadata.notices),
+            None => data.map_err(|failure| failure.after(&metadata.notices))?,
+        };
         let data = restrict(data, name, policy, &mut metadata.notices);
         metadata.facts.merge(data.facts);
         metadata.instance_data = data.instance_data;

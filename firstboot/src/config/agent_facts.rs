@@ -37,7 +37,7 @@ fn node_ip(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<NodeIp> {
         problems.invalid(
             &fields.path("nodeIP"),
             &text,
-            "must be auto, private, public, none, or an IP address",
+            "must be auto, private, public, none, an IP address, or an IPv4 and an IPv6 address",
         );
     }
     Ok(parsed.unwrap_or_default())

@@ -96,7 +96,7 @@ fn read_token(path: &Path) -> Result<Secret> {
 /// The node config that `flags` say, over the JoinConfiguration of the file `config`, or in place of one
 /// beside the file's other documents. `token_file` must have been loaded.
 pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults) -> Result<NodeConfig> {
-    let mut redactor = Redactor::default();
+    let (mut redactor, mut warnings) = (Redactor::default(), Vec::new());
     let secrets = [&flags.token, &flags.discovery_token, &flags.tls_bootstrap_token];
     secrets.into_iter().flatten().for_each(|secret| redactor.remember_secret(secret));
     let texts = [&flags.node_name, &flags.cri_socket, &flags.patches, &flags.discovery_file]
@@ -107,25 +107,35 @@ pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults
         .chain(&flags.skip_phases);
     texts.chain(lists.flatten()).for_each(|text| redactor.scan(text));
     let parsed = match config {
-        Some(bytes) => over_or_beside(bytes, flags, &mut redactor),
-        None => Ok(alone(flags, OtherDocuments::default())),
+        Some(bytes) => over_or_beside(bytes, flags, &mut redactor, &mut warnings),
+        None => Ok(alone(flags, OtherDocuments::default(), &mut warnings)),
     };
-    cleaned(parsed.and_then(|parsed| parsed.complete(host)), &redactor)
+    let config = parsed.and_then(|parsed| parsed.complete(host, &mut warnings));
+    cleaned(config, &redactor, &warnings)
 }
 
-fn over_or_beside(bytes: &[u8], flags: &JoinFlags, redactor: &mut Redactor) -> Result<ParsedDocuments> {
+fn over_or_beside(
+    bytes: &[u8],
+    flags: &JoinFlags,
+    redactor: &mut Redactor,
+    warnings: &mut Vec<String>,
+) -> Result<ParsedDocuments> {
     let names_a_cluster = !flags.endpoints.is_empty() || flags.discovery_file.is_some();
-    match ParsedDocuments::parts(bytes, redactor)? {
+    match ParsedDocuments::parts(bytes, redactor, warnings)? {
         (Ok((join, api_version)), others) => {
-            over_config(ParsedDocuments { join, api_version, others }, flags)
+            over_config(ParsedDocuments { join, api_version, others }, flags, warnings)
         }
-        (Err(_), others) if names_a_cluster => Ok(alone(flags, others)),
+        (Err(_), others) if names_a_cluster => Ok(alone(flags, others, warnings)),
         (Err(missing), _) => Err(missing),
     }
 }
 
 /// Flags that may stand beside a file: a name, checks and phases to skip, a dry run.
-fn over_config(mut parsed: ParsedDocuments, flags: &JoinFlags) -> Result<ParsedDocuments> {
+fn over_config(
+    mut parsed: ParsedDocuments,
+    flags: &JoinFlags,
+    warnings: &mut Vec<String>,
+) -> Result<ParsedDocuments> {
     let old = parsed.api_version == ApiVersion::V1beta2;
     let allowed = |name: &str| {
         BESIDE_CONFIG.contains(&name)
@@ -141,10 +151,7 @@ fn over_config(mut parsed: ParsedDocuments, flags: &JoinFlags) -> Result<ParsedD
         return Err(failure.help("write them into the file"));
     }
     if let Some(endpoint) = flags.endpoints.first() {
-        parsed
-            .others
-            .warnings
-            .push(format!("the endpoint \"{}\" is ignored: --config is given", super::shown(endpoint)));
+        warnings.push(format!("the endpoint \"{}\" is ignored: --config is given", super::shown(endpoint)));
     }
     overlay(&mut parsed.join, flags);
     if flags.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
@@ -168,7 +175,7 @@ fn overlay(join: &mut RawJoin, flags: &JoinFlags) {
 }
 
 /// The flags without a JoinConfiguration. A discovery file stands before a token, as in kubeadm.
-fn alone(flags: &JoinFlags, mut others: OtherDocuments) -> ParsedDocuments {
+fn alone(flags: &JoinFlags, others: OtherDocuments, warnings: &mut Vec<String>) -> ParsedDocuments {
     let given = |token: &Option<Secret>| token.clone().filter(|token| !token.reveal().is_empty());
     let token = given(&flags.token);
     let mut join = RawJoin {
@@ -189,11 +196,11 @@ fn alone(flags: &JoinFlags, mut others: OtherDocuments) -> ParsedDocuments {
         }
     }
     overlay(&mut join, flags);
-    others.warnings.extend(warnings(flags));
+    warnings.extend(about_flags(flags));
     ParsedDocuments { join, api_version: ApiVersion::V1beta4, others }
 }
 
-fn warnings(flags: &JoinFlags) -> Vec<String> {
+fn about_flags(flags: &JoinFlags) -> Vec<String> {
     let mut warnings = Vec::new();
     if flags.endpoints.len() > 1 {
         warnings.push("more than one API server endpoint is given: the first one is used".to_owned());

@@ -39,7 +39,7 @@ use contract::suggest;
 use std::collections::BTreeMap;
 
 use self::documents::{Document, shown};
-use self::fields::Fields;
+use self::fields::{Fields, Unknown};
 use self::model::{AgentConfiguration, ApiVersion, Discovery, NodeConfig};
 use self::raw::RawJoin;
 use self::redact::Redactor;
@@ -77,9 +77,10 @@ pub struct HostDefaults {
 
 /// Reads a node config: the documents of one file.
 pub fn parse(bytes: &[u8], host: &HostDefaults) -> Result<NodeConfig> {
-    let mut redactor = Redactor::default();
-    let config = ParsedDocuments::read(bytes, &mut redactor).and_then(|parsed| parsed.complete(host));
-    cleaned(config, &redactor)
+    let (mut redactor, mut warnings) = (Redactor::default(), Vec::new());
+    let config = ParsedDocuments::read(bytes, &mut redactor, &mut warnings)
+        .and_then(|parsed| parsed.complete(host, &mut warnings));
+    cleaned(config, &redactor, &warnings)
 }
 
 /// Reads `sha256:<hex>`; the hexadecimal part in lower case.
@@ -104,11 +105,11 @@ pub fn long_name_warning(name: &str) -> Option<String> {
     })
 }
 
-/// Removes tokens from errors and warnings, wherever they stood.
-fn cleaned(config: Result<NodeConfig>, redactor: &Redactor) -> Result<NodeConfig> {
-    let mut config = config.map_err(|failure| redactor.clean_failure(failure))?;
-    config.warnings.iter_mut().for_each(|warning| *warning = redactor.clean(warning));
-    Ok(config)
+/// The config or its error, with the warnings about it. Tokens are removed from all texts, wherever they
+/// stood.
+fn cleaned(config: Result<NodeConfig>, redactor: &Redactor, warnings: &[String]) -> Result<NodeConfig> {
+    let config = config.map_err(|failure| redactor.clean_failure(failure.after(warnings)))?;
+    Ok(NodeConfig { warnings: warnings.iter().map(|warning| redactor.clean(warning)).collect(), ..config })
 }
 
 /// The documents of a file, read but not complete.
@@ -123,12 +124,11 @@ struct ParsedDocuments {
 struct OtherDocuments {
     kubelet: Option<serde_json::Value>,
     agent: AgentConfiguration,
-    warnings: Vec<String>,
 }
 
 impl ParsedDocuments {
-    fn read(bytes: &[u8], redactor: &mut Redactor) -> Result<Self> {
-        let (join, others) = Self::parts(bytes, redactor)?;
+    fn read(bytes: &[u8], redactor: &mut Redactor, warnings: &mut Vec<String>) -> Result<Self> {
+        let (join, others) = Self::parts(bytes, redactor, warnings)?;
         let (join, api_version) = join?;
         Ok(Self { join, api_version, others })
     }
@@ -137,9 +137,9 @@ impl ParsedDocuments {
     fn parts(
         bytes: &[u8],
         redactor: &mut Redactor,
+        warnings: &mut Vec<String>,
     ) -> Result<(Result<(RawJoin, ApiVersion)>, OtherDocuments)> {
         let mut documents = documents::split(bytes, redactor)?;
-        let mut warnings = Vec::new();
         let agent = documents
             .remove(agent::KIND)
             .map(|document| read_agent(&document))
@@ -147,29 +147,26 @@ impl ParsedDocuments {
             .unwrap_or_default();
         let kubelet = documents
             .remove(KUBELET_KIND)
-            .map(|document| read_kubelet(document, &mut warnings))
+            .map(|document| read_kubelet(document, warnings))
             .transpose()?;
-        let join = documents
-            .remove(JOIN_KIND)
-            .map(|document| read_join(&document, &mut warnings))
-            .transpose()?;
+        let join = documents.remove(JOIN_KIND).map(|document| read_join(&document, warnings)).transpose()?;
         warnings.extend(documents.values().map(|document| {
             format!("ignored configuration document with GroupVersionKind {}", document.name())
         }));
-        Ok((join.ok_or_else(|| missing(&documents)), OtherDocuments { kubelet, agent, warnings }))
+        Ok((join.ok_or_else(|| missing(&documents)), OtherDocuments { kubelet, agent }))
     }
 
-    fn complete(self, host: &HostDefaults) -> Result<NodeConfig> {
-        let Self { join: mut raw, api_version, others: OtherDocuments { kubelet, agent, mut warnings } } =
-            self;
+    /// The config without its warnings, which are in `warnings`.
+    fn complete(self, host: &HostDefaults, warnings: &mut Vec<String>) -> Result<NodeConfig> {
+        let Self { join: mut raw, api_version, others: OtherDocuments { kubelet, agent } } = self;
         if agent.from_facts.node_name.is_some() {
             // The template gives the name, once the facts are known.
             raw.node.name = Some(UNNAMED.to_owned());
         }
-        let mut join = complete::complete(raw, api_version, host, agent.token_from.is_some(), &mut warnings)?;
-        add_endpoints(&mut join.discovery, &agent, &mut warnings);
-        let mut config = NodeConfig { join, kubelet, agent, from_facts: Vec::new(), warnings };
-        config.warnings.extend(long_name_warning(&config.node_name()));
+        let mut join = complete::complete(raw, api_version, host, agent.token_from.is_some(), warnings)?;
+        add_endpoints(&mut join.discovery, &agent, warnings);
+        let config = NodeConfig { join, kubelet, agent, from_facts: Vec::new(), warnings: Vec::new() };
+        warnings.extend(long_name_warning(&config.node_name()));
         Ok(config)
     }
 }
@@ -184,13 +181,17 @@ fn missing(documents: &BTreeMap<String, Document>) -> Failure {
 fn read_join(document: &Document, warnings: &mut Vec<String>) -> Result<(RawJoin, ApiVersion)> {
     let version = join_version(document)?;
     let mut unknown = Vec::new();
-    let join = raw::read(Fields::of(&document.value, "")?, version, &mut unknown)?;
-    for field in &unknown {
+    let join = raw::read(Fields::of(&document.value, "")?, version, &mut unknown);
+    warn_of_unknown(&unknown, warnings);
+    warn_of_duplicates(document, warnings);
+    Ok((join?, version))
+}
+
+fn warn_of_unknown(fields: &[Unknown], warnings: &mut Vec<String>) {
+    for field in fields {
         let meant = suggest::did_you_mean(&field.name, field.known.iter().copied());
         warnings.push(format!("strict decoding error: unknown field \"{}\"{meant}", field.path));
     }
-    warn_of_duplicates(document, warnings);
-    Ok((join, version))
 }
 
 fn warn_of_duplicates(document: &Document, warnings: &mut Vec<String>) {

@@ -58,7 +58,23 @@ impl NodeConfig {
 
     /// Whether the config sets this argument of the kubelet.
     pub fn has_argument(&self, name: &str) -> bool {
-        self.join.node.kubelet_extra_args.iter().any(|argument| argument.name == name)
+        self.argument(name).is_some()
+    }
+
+    /// The labels that the node registers with: those of the config and those from facts.
+    pub fn labels(&self) -> Vec<&str> {
+        let arguments = self.join.node.kubelet_extra_args.iter().chain(&self.from_facts);
+        let labels = arguments.filter(|argument| argument.name == "node-labels");
+        labels
+            .flat_map(|argument| argument.value.split(','))
+            .filter(|label| !label.is_empty())
+            .collect()
+    }
+
+    /// The value of this argument of the kubelet, if the config sets it. The last one counts.
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        let mut arguments = self.join.node.kubelet_extra_args.iter().rev();
+        arguments.find(|argument| argument.name == name).map(|argument| argument.value.as_str())
     }
 }
 
@@ -239,8 +255,8 @@ pub struct FromFacts {
 /// The address that the node is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NodeIp {
-    /// By the rule: an address that the platform names and an interface has, of the API endpoint's family if
-    /// there is one, private before public. Nothing where the platform names none.
+    /// By the rule: addresses that the platform names and an interface has, one of each family, that of the
+    /// API endpoint first, private before public. Nothing where the platform names none.
     #[default]
     Auto,
     /// The platform's private address.
@@ -251,18 +267,28 @@ pub enum NodeIp {
     None,
     /// This one.
     Address(IpAddr),
+    /// These two, of different families.
+    Both(IpAddr, IpAddr),
 }
 
 impl NodeIp {
-    /// Reads `auto`, `private`, `public`, `none`, or an address.
+    /// Reads `auto`, `private`, `public`, `none`, an address, or two addresses with a comma between them.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "auto" => Some(Self::Auto),
             "private" => Some(Self::Private),
             "public" => Some(Self::Public),
             "none" => Some(Self::None),
-            address => network::parse_address(address).map(Self::Address),
+            addresses => Self::parse_addresses(addresses),
         }
+    }
+
+    fn parse_addresses(text: &str) -> Option<Self> {
+        let Some((first, second)) = text.split_once(',') else {
+            return network::parse_address(text).map(Self::Address);
+        };
+        let (first, second) = (network::parse_address(first.trim())?, network::parse_address(second.trim())?);
+        (first.is_ipv6() != second.is_ipv6()).then_some(Self::Both(first, second))
     }
 }
 

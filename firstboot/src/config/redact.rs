@@ -82,6 +82,7 @@ impl Redactor {
         Failure {
             message: self.clean(&failure.message),
             help: failure.help.map(|help| self.clean(&help)),
+            warnings: failure.warnings.iter().map(|warning| self.clean(warning)).collect(),
             ..failure
         }
     }

@@ -8,7 +8,7 @@ use super::check::Problems;
 use super::documents::{self, Document, shown};
 use super::fields::Fields;
 use super::redact::Redactor;
-use super::{ApiVersion, KUBEADM, VERSIONS, raw, warn_of_duplicates};
+use super::{ApiVersion, KUBEADM, VERSIONS, raw, warn_of_duplicates, warn_of_unknown};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::mounts::UnmountFlags;
 
@@ -100,13 +100,10 @@ fn read(document: &Document) -> Result<ResetConfiguration> {
         raw::read_timeouts(timeouts, &mut unknown)?;
     }
     fields.finish(&mut unknown);
-    reset.note_problems(&mut problems);
-    problems.result()?;
-    for field in &unknown {
-        let meant = suggest::did_you_mean(&field.name, field.known.iter().copied());
-        warnings.push(format!("strict decoding error: unknown field \"{}\"{meant}", field.path));
-    }
+    warn_of_unknown(&unknown, &mut warnings);
     warn_of_duplicates(document, &mut warnings);
+    reset.note_problems(&mut problems);
+    problems.result().map_err(|failure| failure.after(&warnings))?;
     Ok(ResetConfiguration { warnings, ..reset })
 }
 

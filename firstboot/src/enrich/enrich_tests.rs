@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::node_ip::Addresses;
 use super::variables::variables;
 use super::*;
 use crate::config::model::NodeIp;
@@ -52,6 +53,7 @@ fn enriched(text: &str, facts: &Facts, interfaces: &[&str]) -> Result<(NodeConfi
     let mut config = parse(text.as_bytes(), &HostDefaults { hostname: "host".to_owned() })?;
     let interfaces = interfaces.iter().map(|ip| ip.parse().unwrap()).collect();
     let known = KnownFacts {
+        kubelet: None,
         facts,
         source: Some(&PLATFORM),
         variables: variables(facts, &root),
@@ -163,15 +165,56 @@ fn the_nodes_address_follows_the_rule() {
     ] {
         let platform: Vec<Address> = platform.iter().map(|text| address(text)).collect();
         let interfaces: Vec<IpAddr> = interfaces.iter().map(|text| text.parse().unwrap()).collect();
-        let found = node_ip::choose(wish, &platform, Some(&interfaces), is_v6)
-            .unwrap()
-            .map(|ip| ip.to_string());
+        let interfaces = Some(&interfaces[..]);
+        let known = Addresses { platform: &platform, interfaces, is_v6, cloud_provider: "", kubelet: None };
+        let found = node_ip::choose(wish, &known, &mut Vec::new()).unwrap();
         assert_eq!(found.as_deref(), expected, "{wish:?} {platform:?} {interfaces:?}");
     }
-    let failure = node_ip::choose(NodeIp::Private, &[address("public 203.0.113.5")], None, None).unwrap_err();
+    let unseen = |wish, text: &str| {
+        let platform = [address(text)];
+        let known = Addresses {
+            platform: &platform,
+            interfaces: None,
+            is_v6: None,
+            cloud_provider: "",
+            kubelet: None,
+        };
+        node_ip::choose(wish, &known, &mut Vec::new())
+    };
+    let failure = unseen(NodeIp::Private, "public 203.0.113.5").unwrap_err();
     assert!(failure.message.contains("nodeIP: private"), "{failure}");
-    let unseen = |text: &str| node_ip::choose(NodeIp::Auto, &[address(text)], None, None).unwrap().is_some();
-    assert!(unseen("private 10.0.0.1") && !unseen("public 203.0.113.5"));
+    assert!(unseen(NodeIp::Auto, "private 10.0.0.1").unwrap().is_some());
+    assert!(unseen(NodeIp::Auto, "public 203.0.113.5").unwrap().is_none());
+}
+
+#[test]
+fn no_family_is_taken_from_the_node() {
+    let platform = ["private 10.0.0.5", "private fd00::5"].map(address);
+    let both = NodeIp::parse("fd00::9, 10.0.0.9").unwrap();
+    let (v4, v4_first, v6_first) = (Some("10.0.0.5"), Some("10.0.0.5,fd00::5"), Some("fd00::5,10.0.0.5"));
+    for (wish, cloud_provider, version, is_v6, expected) in [
+        (NodeIp::Auto, "", "1.21.0", None, v4_first),
+        (NodeIp::Auto, "", "1.36.2", Some(true), v6_first),
+        (NodeIp::Auto, "", "1.20.2", None, v4),
+        (NodeIp::Auto, "external", "1.36.2", None, None),
+        (NodeIp::Auto, "external", "1.20.2", None, None),
+        (NodeIp::Private, "external", "1.29.0", None, v4_first),
+        (NodeIp::Private, "external", "1.28.9", None, v4),
+        (NodeIp::Private, "aws", "1.25.0", None, v4),
+        (both, "", "1.36.2", None, Some("fd00::9,10.0.0.9")),
+    ] {
+        let kubelet = version.parse().ok();
+        let known = Addresses { platform: &platform, interfaces: None, is_v6, cloud_provider, kubelet };
+        let found = node_ip::choose(wish, &known, &mut Vec::new()).unwrap();
+        assert_eq!(found.as_deref(), expected, "{wish:?} {cloud_provider} {version}");
+        if cloud_provider == "external" && version == "1.28.9" {
+            let refused = node_ip::choose(both, &known, &mut Vec::new()).unwrap_err();
+            assert!(refused.message.ends_with("takes only one address with --cloud-provider"), "{refused}");
+        }
+    }
+    for wrong in ["10.0.0.5,10.0.0.6", "10.0.0.5,", "10.0.0.5,fd00::5,fd00::6", "auto,10.0.0.5"] {
+        assert_eq!(NodeIp::parse(wrong), None, "{wrong}");
+    }
 }
 
 #[test]
@@ -298,6 +341,7 @@ fn the_hosts_own_name_is_in_no_provider_id_of_a_platform() {
         let facts = facts(&hostname.map(|name| ("hostname", name)).into_iter().collect::<Vec<_>>(), &[], &[]);
         let mut config = parse(JOIN.as_bytes(), &HostDefaults { hostname: "host".to_owned() }).unwrap();
         let known = KnownFacts {
+            kubelet: None,
             facts: &facts,
             source: Some(&BY_NAME),
             variables: variables(&facts, &root),
@@ -366,7 +410,7 @@ fn every_provider_id_of_a_platform_is_plain() {
         let mut variables = variables(&facts, &root);
         texts.iter().for_each(|(name, value)| variables.set(name, Some((*value).to_owned())));
         let source = crate::platforms::ALL.iter().copied().find(|platform| platform.name == *name);
-        let known = KnownFacts { facts: &facts, source, variables, interfaces: None };
+        let known = KnownFacts { facts: &facts, source, variables, interfaces: None, kubelet: None };
         let notices = enrich(&mut config, &known).unwrap();
         let found = arguments(&config)
             .into_iter()

@@ -20,6 +20,7 @@ use crate::config::model::{Argument, Discovery, NodeConfig};
 use crate::config::template::{self, TemplateError, Variables};
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::kubernetes::version::Version;
 use crate::platforms::Platform;
 
 /// The facts of a machine that complete its node config.
@@ -31,18 +32,25 @@ pub struct KnownFacts<'a> {
     pub(crate) variables: Variables,
     /// The addresses of its interfaces; none for a folder, which has no interfaces.
     pub interfaces: Option<Vec<IpAddr>>,
+    /// The kubelet's version, if it is known.
+    pub kubelet: Option<Version>,
 }
 
 /// Fills facts into the config. Returns notices for the operator.
 pub fn enrich(config: &mut NodeConfig, known: &KnownFacts) -> Result<Vec<String>> {
     let mut notices = Vec::new();
+    let filled = fill(config, known, &mut notices);
+    filled.map_err(|failure| failure.after(&notices)).map(|()| notices)
+}
+
+fn fill(config: &mut NodeConfig, known: &KnownFacts, notices: &mut Vec<String>) -> Result<()> {
     if let Some(template) = &config.agent.from_facts.node_name {
-        config.join.node.name = name::by_template(template, &known.variables, &mut notices)?;
+        config.join.node.name = name::by_template(template, &known.variables, notices)?;
     }
     let found = [
-        ("node-ip", node_ip(config, known)?),
-        ("node-labels", labels::labels(config, known, &mut notices)?),
-        ("provider-id", provider_id(config, known, &mut notices)?),
+        ("node-ip", node_ip(config, known, notices)?),
+        ("node-labels", labels::labels(config, known, notices)?),
+        ("provider-id", provider_id(config, known, notices)?),
     ];
     config.from_facts = Vec::new();
     for (name, value) in found.into_iter().filter_map(|(name, value)| Some((name, value?))) {
@@ -51,14 +59,13 @@ pub fn enrich(config: &mut NodeConfig, known: &KnownFacts) -> Result<Vec<String>
             Err(wrong) => notices.push(format!("no {name}: {wrong}")),
         }
     }
-    Ok(notices)
+    Ok(())
 }
 
-fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
+fn node_ip(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String>) -> Result<Option<String>> {
     if config.has_argument("node-ip") {
         return Ok(None);
     }
-    let addresses = known.facts.addresses.value().map(Vec::as_slice).unwrap_or_default();
     let is_v6 = match &config.join.discovery {
         Discovery::Token { endpoints, .. } | Discovery::RequestedToken { endpoints, .. } => endpoints
             .first()
@@ -66,8 +73,14 @@ fn node_ip(config: &NodeConfig, known: &KnownFacts) -> Result<Option<String>> {
             .map(|ip: IpAddr| ip.is_ipv6()),
         Discovery::File(_) | Discovery::Url(_) => None,
     };
-    let ip = node_ip::choose(config.agent.from_facts.node_ip, addresses, known.interfaces.as_deref(), is_v6)?;
-    Ok(ip.map(|ip| ip.to_string()))
+    let addresses = node_ip::Addresses {
+        platform: known.facts.addresses.value().map(Vec::as_slice).unwrap_or_default(),
+        interfaces: known.interfaces.as_deref(),
+        is_v6,
+        cloud_provider: config.argument("cloud-provider").unwrap_or_default(),
+        kubelet: known.kubelet,
+    };
+    node_ip::choose(config.agent.from_facts.node_ip, &addresses, notices)
 }
 
 /// The config's template; else the provider-id of the platform's metadata; else the platform's template, if
@@ -102,7 +115,8 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String
 }
 
 /// Refuses text that is more than a name: facts are not signed, and must mean nothing to a shell, to systemd
-/// or to the kubelet's lists. Names of Azure's resource groups may have parentheses and letters of any script.
+/// or to the kubelet's lists. Names of Azure's resource groups may have parentheses and letters of any
+/// script.
 fn plain(what: &str, text: String) -> std::result::Result<String, TemplateError> {
     let is_plain = |letter: char| letter.is_alphanumeric() || "-._~:/@+,=()".contains(letter);
     if !text.is_empty() && text.len() <= LONGEST && text.chars().all(is_plain) {

@@ -10,6 +10,7 @@
 //! A key is looked up as it was asked for, then by its alias: cloud-init writes `_` for each operator in a
 //! key, so that `local_hostname` finds `local-hostname`.
 
+mod distribution;
 mod folder;
 mod standard;
 
@@ -190,11 +191,13 @@ impl InstanceData {
         }
     }
 
-    /// The value of `root`, such as `ds`, and the `steps` behind it. Fails if the platform's service does.
+    /// The value of `root`, such as `ds`, and the `steps` behind it. Fails if the platform's service does,
+    /// and for names that only cloud-init itself can answer.
     pub fn find(&self, root: &str, steps: &[Step]) -> Result<Found> {
         if root == "ds" {
             return self.find_document(steps);
         }
+        standard::refuse_own(root, steps.first().and_then(Step::key))?;
         if root == "v1" {
             return Ok(walk_fields(&self.v1, steps));
         }

@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value};
 
+use super::distribution;
+use crate::error::{ErrorKind, Failure, Result};
 use crate::facts::Facts;
 use crate::host::root::Root;
 use crate::host::{kernel, machine};
@@ -21,6 +23,25 @@ pub(super) const HYPHENATED: &[(&str, &str)] = &[
     ("instance_id", "instance-id"),
     ("local_hostname", "local-hostname"),
 ];
+/// Names below `v1` that have a value in cloud-init and none here, each with the reason.
+const UNKNOWN_HERE: &[(&str, &str)] = &[
+    ("_beta_keys", OWN),
+    ("python_version", "it is a version of Python, which does not run here"),
+    ("subplatform", "it says where cloud-init found the metadata, in a form that is not settled"),
+    ("system_platform", "it is Python's description of the system"),
+];
+/// Names beside `v1` that have a value in cloud-init and none here.
+const OWN_ROOTS: &[&str] = &[
+    "base64_encoded_keys",
+    "combined_cloud_config",
+    "features",
+    "merged_cfg",
+    "merged_system_cfg",
+    "sensitive_keys",
+    "sys_info",
+    "system_info",
+];
+const OWN: &str = "it is cloud-init's own";
 /// Keys with SSH keys; the first one counts.
 const SSH_KEYS: &[&str] = &["public-keys", "public_keys", "ssh_public_keys"];
 
@@ -51,21 +72,36 @@ pub(super) fn names(
         ("availability_zone", zone),
         ("cloud_id", cloud_id),
         ("cloud_name", cloud),
-        ("distro", machine::os_release(root, "ID")),
-        ("distro_release", machine::os_release(root, "VERSION_CODENAME")),
-        ("distro_version", machine::os_release(root, "VERSION_ID")),
+        ("distro", distribution::id(root)),
+        ("distro_release", distribution::release(root)),
+        ("distro_version", distribution::version(root)),
         ("instance_id", instance_id),
         ("kernel_release", kernel::release(root)),
         ("local_hostname", hostname),
         ("machine", Some(std::env::consts::ARCH.to_owned())),
         ("platform", platform),
         ("region", region),
+        ("variant", distribution::variant(root)),
     ] {
         names.extend(value.map(|value| (name.to_owned(), Value::String(value))));
     }
     let keys = SSH_KEYS.iter().find_map(|name| meta_data.get(*name)).map(ssh_keys);
     names.push(("public_ssh_keys".to_owned(), Value::from(keys.unwrap_or_default())));
     names
+}
+
+/// Fails for a name that cloud-init answers from itself: another value, or none, would be wrong without a
+/// word. `key` stands behind `root`.
+pub(super) fn refuse_own(root: &str, key: Option<&str>) -> Result<()> {
+    let name = if root == "v1" { key.unwrap_or_default() } else { root };
+    let below = UNKNOWN_HERE.iter().find(|(own, _)| *own == name).map(|(_, reason)| *reason);
+    let beside = (root != "v1" && OWN_ROOTS.contains(&root)).then_some(OWN);
+    let Some(reason) = below.or(beside) else { return Ok(()) };
+    let shown = if root == "v1" { format!("v1.{name}") } else { name.to_owned() };
+    let message = format!("the template variable {shown} is not supported: {reason}");
+    Err(Failure::new(ErrorKind::Config, message).help(
+        "v1.distro, v1.distro_version, v1.variant, v1.kernel_release and v1.machine describe the system",
+    ))
 }
 
 /// The first label of a host name. cloud-init makes a name of an IPv4 address.

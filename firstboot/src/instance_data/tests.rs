@@ -151,3 +151,22 @@ fn user_data_and_secrets_are_not_kept() {
         assert_eq!(text(&data, path), None, "{path}");
     }
 }
+
+#[test]
+fn a_name_that_only_cloud_init_can_answer_is_refused_whatever_the_default() {
+    let mut data = InstanceData::new("openstack", json!({"subplatform": "x"}));
+    data.complete(&facts(), &machine("").1);
+    let attribute = |key: &str| [Step::Attribute(key.to_owned())];
+    for key in ["_beta_keys", "python_version", "subplatform", "system_platform"] {
+        for failure in [data.find("v1", &attribute(key)), data.find(key, &[])] {
+            let failure = failure.unwrap_err();
+            assert_eq!(failure.kind, crate::error::ErrorKind::Config);
+            assert!(failure.message.contains(key), "{failure}");
+        }
+    }
+    for root in ["merged_cfg", "merged_system_cfg", "sys_info", "features"] {
+        assert!(data.find(root, &attribute("uname")).is_err(), "{root}");
+    }
+    assert_eq!(text(&data, "ds/meta_data/subplatform").as_deref(), Some("x"));
+    assert_eq!(text(&data, "v1/sys_info"), None);
+}

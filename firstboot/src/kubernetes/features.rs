@@ -8,13 +8,14 @@
 //! | flags in kubeadm-flags.env, their order | kubelet | [`KubeletFeatures`] |
 //! | instance-config.yaml, CRI socket annotation | kubelet, and the cluster's feature gate `NodeLocalCRISocket` | [`KubeletFeatures`] |
 //! | targets of patches | kubelet | [`patch_targets`] |
+//! | two addresses in `--node-ip` | kubelet | [`takes_two_addresses`] |
 //! | default socket of the runtime | kubelet | [`crate::host::cri::detect_socket`] |
 //! | name of the kubelet's ConfigMap | cluster | [`kubelet_config_maps`] |
 //! | registry of the images when the cluster names none | cluster | [`image_repository`] |
 //!
 //! Sources: release notes of 1.20 to 1.37, kubernetes/kubernetes#135400 and its backports (order of
-//! arguments), KEP-4656 (instance configuration), and the files that kubeadm 1.20.2, 1.31.14, 1.34.9 and
-//! 1.36.2 wrote.
+//! arguments), KEP-4656 (instance configuration), KEP-563 and KEP-3705 (addresses of both families), and the
+//! files that kubeadm 1.20.2, 1.31.14, 1.34.9 and 1.36.2 wrote.
 
 use std::collections::BTreeMap;
 
@@ -118,6 +119,16 @@ pub fn patch_targets(kubelet: Version) -> Vec<&'static str> {
         .into_iter()
         .chain(since.into_iter().filter(|(_, minor)| kubelet.at_least(*minor)).map(|(target, _)| target))
         .collect()
+}
+
+/// Whether the kubelet takes an IPv4 and an IPv6 address as `--node-ip`, without a feature gate. Providers in
+/// the kubelet itself never do.
+pub fn takes_two_addresses(kubelet: Version, cloud_provider: &str) -> bool {
+    match cloud_provider {
+        "" => kubelet.at_least(21),
+        "external" => kubelet.at_least(29),
+        _ => false,
+    }
 }
 
 /// The names of the kubelet's configuration in kube-system: the expected one, then the other. For a missing

@@ -25,7 +25,7 @@ fn the_verdict_is_posted_to_a_server_of_the_pinned_ca() {
         asked.head.contains("authorization: Bearer canary-bearer\r\n")
             && asked.head.contains("content-type: application/json\r\n")
     );
-    let expected = json!({"outcome": "failed", "node": "n1", "class": "untrusted", "exit": 12, "phase": null, "seconds": 1.5, "requests": 6,
+    let expected = json!({"outcome": "failed", "node": "n1", "class": "untrusted", "exit": 12, "phase": null, "seconds": 1.5, "requests": 6, "warnings": [],
         "message": "the CA <x> & \"pins\" differ", "platform": "metal", "instanceId": "u-1", "hostname": "n1"});
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&asked.body).unwrap(), expected);
     let untrusted =

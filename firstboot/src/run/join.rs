@@ -39,12 +39,7 @@ pub(super) fn join(
     progress: &mut Progress,
 ) -> Result<Outcome> {
     let (config, is_dry_run) = (&resolved.config, resolved.config.join.dry_run);
-    progress.status().node = Some(config.node_name());
-    progress.status().source = Some(resolved.source.clone());
-    for warning in &config.warnings {
-        session.warn(warning);
-        progress.warn(warning.clone());
-    }
+    introduce(session, resolved, progress);
     let role = roles::of(config.join.role)?;
     name_host(session, config)?;
     if !is_dry_run {
@@ -77,11 +72,15 @@ pub(super) fn join(
         permit_kubelet(session)?;
         binding.write(session.root)?;
     }
-    let checkpoint = (!is_dry_run).then(|| CheckpointFile::begin(session.root, begin)).transpose()?;
+    let checkpoint = if is_dry_run {
+        CheckpointFile::in_memory(begin)
+    } else {
+        CheckpointFile::begin(session.root, begin)?
+    };
     if start == Start::Spread {
         spread(session, config.agent.spread, &machine.identity);
     }
-    with_join(session, role, &metadata.facts, resolved, checkpoint, progress, |join| {
+    with_join(session, role, &metadata.facts, resolved, Some(checkpoint), progress, |join| {
         join.run()?;
         if is_dry_run {
             print_plan(session, join);
@@ -89,6 +88,16 @@ pub(super) fn join(
         }
         Ok(Outcome::Joined)
     })
+}
+
+/// Says which config the run uses, and what is to be said of it.
+fn introduce(session: &Session, resolved: &ResolvedConfig, progress: &mut Progress) {
+    progress.status().node = Some(resolved.config.node_name());
+    progress.status().source = Some(resolved.source.clone());
+    for warning in &resolved.config.warnings {
+        session.warn(warning);
+        progress.warn(warning.clone());
+    }
 }
 
 /// Binds a machine that an older agent joined to the source that still has the same config.
@@ -106,6 +115,7 @@ pub fn check(
     resolved: &ResolvedConfig,
     progress: &mut Progress,
 ) -> Result<()> {
+    introduce(session, resolved, progress);
     session.machine()?;
     with_join(session, &roles::WORKER, facts, resolved, None, progress, preflight::alone)
 }
@@ -136,15 +146,19 @@ fn with_join<T>(
     run(&mut join)
 }
 
+/// The name that the host gets from the node; none if it has one of its own.
+pub fn name_for_host(session: &Session, config: &NodeConfig) -> Option<String> {
+    if !session.root.is_machine() || machine::own_hostname(session.root).is_some() {
+        return None;
+    }
+    Some(config.node_name()).filter(|node| !machine::is_placeholder_name(node))
+}
+
 /// If the host has no name, sets the node's name, before another program asks for it.
 fn name_host(session: &Session, config: &NodeConfig) -> Result<()> {
-    if config.join.dry_run || !session.root.is_machine() || machine::own_hostname(session.root).is_some() {
+    let Some(node) = name_for_host(session, config).filter(|_| !config.join.dry_run) else {
         return Ok(());
-    }
-    let node = config.node_name();
-    if machine::is_placeholder_name(&node) {
-        return Ok(());
-    }
+    };
     session.print(&format!("the host has no name and is called {node}"));
     machine::set_hostname(session.root, &node)
 }
@@ -189,8 +203,10 @@ fn delay(longest: Duration, identity: &str) -> Duration {
     longest.mul_f64(f64::from(bits) / (f64::from(u32::MAX) + 1.0))
 }
 
-/// Prints the files that a dry run would write. None of them holds a secret.
-fn print_plan(session: &Session, join: &Join) {
+/// Prints the files that a dry run would write, and the phases that it would run. None of the files holds a
+/// secret.
+fn print_plan(session: &Session, join: &mut Join) {
+    session.print(&format!("would run the phases {}", join.phases_of_a_join().join(", ")));
     for file in join.results.plan.iter().flat_map(|plan| &plan.files) {
         session.print(&format!("would write {} (mode {:o}):", file.path.display(), file.mode));
         String::from_utf8_lossy(&file.bytes)

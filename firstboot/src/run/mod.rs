@@ -11,8 +11,8 @@ mod cluster_names;
 mod console;
 mod credentials;
 mod delivery;
-mod earlier;
-mod extra_files;
+pub mod earlier;
+pub mod extra_files;
 mod fetch;
 mod join;
 mod metadata_guard;
@@ -22,7 +22,7 @@ mod session;
 mod standby;
 
 pub use console::Console;
-pub use join::check;
+pub use join::{check, name_for_host};
 pub use node_config::ResolvedConfig;
 pub use session::Session;
 
@@ -131,7 +131,8 @@ fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary)
         return Ok(outcome);
     }
     summary.set_config(&resolved.config);
-    metadata_guard::by_config(session, &resolved.config, metadata.platform)?;
+    metadata_guard::by_config(session, &resolved.config, metadata.platform)
+        .map_err(|failure| failure.after(&resolved.config.warnings))?;
     if standby::is_wanted(session, &metadata.facts, &resolved)? {
         return standby::prepare(session, &metadata.facts, &resolved, progress);
     }
@@ -147,9 +148,36 @@ fn conclude(session: &Session, ended: Result<Outcome>, progress: &mut Progress) 
             session.console.print_raw(&progress.end(outcome));
             Ok(())
         }
-        Err(failure) => {
+        Err(mut failure) => {
+            for warning in std::mem::take(&mut failure.warnings) {
+                session.warn(&warning);
+                progress.warn(warning);
+            }
             session.console.print_raw(&progress.fail(&failure));
             Err(failure)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::files;
+    use crate::host::root::Root;
+    use crate::{paths, status};
+
+    const MISSPELLED: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\nnodeRegistration: {name: n1}\ndiscovery: {bootstrapToken: {apiServerEndpoints: ['a:1'], token: abcdef.0123456789abcdef, unsafeSkipCAVerification: true}}\n";
+
+    #[test]
+    fn a_failed_run_publishes_the_warnings_before_its_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        files::write(&root.path("/etc/machine-id"), b"0123456789abcdef0123456789abcdef\n", files::PUBLIC)
+            .unwrap();
+        files::write(&root.path(paths::CONFIG), MISSPELLED.as_bytes(), files::PRIVATE).unwrap();
+        assert!(run(&Session::new(&root, Console { json: false })).is_err());
+        let status = status::read(&root).unwrap().unwrap();
+        assert!(status.warnings.iter().any(|warning| warning.contains("unknown field")), "{status:?}");
+        assert_eq!(status::verdict(&status)["warnings"].as_array().unwrap().len(), 1);
     }
 }

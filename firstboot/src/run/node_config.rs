@@ -7,15 +7,17 @@ use std::path::PathBuf;
 use super::fetch::fetch;
 use super::{Session, credentials, delivery};
 use crate::config::flags::{self, JoinFlags};
-use crate::config::model::{FromFacts, NodeConfig};
+use crate::config::model::{FromFacts, NodeConfig, NodeIp};
 use crate::config::{HostDefaults, file};
 use crate::document::{Document, UserData};
 use crate::enrich::variables::variables;
-use crate::enrich::{self, KnownFacts, afterburn, name};
+use crate::enrich::{self, KnownFacts, afterburn, name, node_ip};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::facts;
+use crate::facts::{self, Facts};
 use crate::host::{machine, network, root::Root};
+use crate::kubernetes::version::Version;
 use crate::locations;
+use crate::machine::kubelet_version as version_of_kubelet;
 use crate::metadata::Metadata;
 use crate::net::Deadline;
 use crate::platforms::delivery::{Named, Remains};
@@ -108,6 +110,11 @@ pub(super) fn publish(session: &Session, metadata: &Metadata) {
 
 /// Fills the machine's facts into the config.
 pub fn complete(session: &Session, config: &mut NodeConfig, metadata: &Metadata) -> Result<()> {
+    let filled = fill(session, config, metadata);
+    filled.map_err(|failure| failure.after(&config.warnings))
+}
+
+fn fill(session: &Session, config: &mut NodeConfig, metadata: &Metadata) -> Result<()> {
     let root = session.root;
     let interfaces = root
         .is_machine()
@@ -117,9 +124,17 @@ pub fn complete(session: &Session, config: &mut NodeConfig, metadata: &Metadata)
         source: metadata.platform,
         variables: variables(&metadata.facts, root),
         interfaces,
+        kubelet: kubelet_version(root, &metadata.facts, config),
     };
     session.print_all(&enrich::enrich(config, &known)?);
     Ok(())
+}
+
+/// The kubelet's version, if the node's addresses depend on it. Asking the kubelet may take a second.
+fn kubelet_version(root: &Root, facts: &Facts, config: &NodeConfig) -> Option<Version> {
+    let has_both = facts.addresses.value().is_some_and(|addresses| node_ip::are_of_both_families(addresses));
+    let is_wanted = has_both || matches!(config.agent.from_facts.node_ip, NodeIp::Both(..));
+    is_wanted.then(|| version_of_kubelet(root).ok()).flatten()
 }
 
 /// The machine's config, completed with its facts; none if neither platform nor location has one. Takes the
@@ -157,10 +172,11 @@ fn read(
         let missing = Failure::new(ErrorKind::Config, "no JoinConfiguration found in it");
         return if is_file { Err(missing) } else { Ok(None) };
     };
-    session.print_all(&without_host_name(hostname_problem, &config)?);
-    for (what, origin) in credentials::of(session.root, name, &config, &parsed.files) {
-        session.policy()?.check_secret(what, origin)?;
-    }
+    let checked = without_host_name(hostname_problem, &config).and_then(|notices| {
+        session.print_all(&notices);
+        check_credentials(session, name, &config, &parsed.files)
+    });
+    checked.map_err(|failure| failure.after(&config.warnings))?;
     complete(session, &mut config, metadata)?;
     Ok(Some(ResolvedConfig {
         config,
@@ -172,6 +188,13 @@ fn read(
         sentinel: parsed.sentinel,
         remains,
     }))
+}
+
+/// Fails if the trust policy does not accept a credential of the config from where it came.
+fn check_credentials(session: &Session, name: &str, config: &NodeConfig, files: &[ExtraFile]) -> Result<()> {
+    let policy = session.policy()?;
+    let mut credentials = credentials::of(session.root, name, config, files).into_iter();
+    credentials.try_for_each(|(what, origin)| policy.check_secret(what, origin))
 }
 
 /// What there is to say of a host name that is none: an error, unless the node has a name of its own.

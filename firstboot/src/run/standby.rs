@@ -31,8 +31,6 @@ pub(super) fn prepare(
     resolved: &ResolvedConfig,
     progress: &mut Progress,
 ) -> Result<Outcome> {
-    progress.status().node = Some(resolved.config.node_name());
-    progress.status().source = Some(resolved.source.clone());
     join::check(session, facts, resolved, progress)?;
     session.print("this machine is in a warm pool: it is prepared, and joins when it is started for service");
     Ok(Outcome::Standby)

@@ -113,7 +113,7 @@ impl Gathered {
     }
 
     /// Finds what counts.
-    pub fn finish(mut self, env: &Env, budget: &Budget) -> Result<ParsedUserData> {
+    pub fn finish(&mut self, env: &Env, budget: &Budget) -> Result<()> {
         let mut companions = Vec::new();
         for placed in self.host_configs(budget) {
             companions.extend(self.embedded(placed, env, budget)?);
@@ -127,8 +127,8 @@ impl Gathered {
         if !has_config && self.parsed.elsewhere.is_empty() {
             self.unclear.take().or(self.skipped.take()).map_or(Ok(()), Err)?;
         }
-        self.parsed.files = settle(self.parsed.files)?.into_vec();
-        Ok(self.parsed)
+        self.parsed.files = settle(std::mem::take(&mut self.parsed.files))?.into_vec();
+        Ok(())
     }
 
     /// The cloud-config with the scripts, and the Ignition configs.
@@ -159,7 +159,8 @@ impl Gathered {
         let Placed { order, place, value: mut config } = placed;
         let form = config.form;
         let doing = |failure: Failure| located(&place, failure.doing(format!("the {form}")));
-        let found = config.find(env.lookup, budget).map_err(doing)?;
+        let found =
+            config.find(env.lookup, budget).map_err(|failure| doing(failure.after(&config.notices)))?;
         for elsewhere in std::mem::take(&mut config.elsewhere) {
             self.notice(&place, &format!("{form}: {} and is not followed", elsewhere.describe()));
             self.parsed.elsewhere.push(elsewhere);

@@ -27,13 +27,9 @@ pub fn open(bytes: &[u8], signature: Option<&str>, env: &Env) -> Result<ParsedUs
         place: Vec::new(),
         gathered: Gathered::default(),
     };
-    let is_signed = match signature {
-        Some(signature) => parser.is_signed(&[bytes], signature)?,
-        None => false,
-    };
-    let opened = parser.data(bytes, Scope { depth: 0, is_fetched: false, is_signed });
-    parser.tolerate(opened, bytes)?;
-    parser.gathered.finish(env, &parser.budget)
+    let opened = parser.all(bytes, signature);
+    let parsed = parser.gathered.parsed;
+    opened.map_err(|failure| failure.after(&parsed.notices)).map(|()| parsed)
 }
 
 /// The context of a part.
@@ -97,6 +93,16 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
+    fn all(&mut self, bytes: &[u8], signature: Option<&str>) -> Result<()> {
+        let is_signed = match signature {
+            Some(signature) => self.is_signed(&[bytes], signature)?,
+            None => false,
+        };
+        let opened = self.data(bytes, Scope { depth: 0, is_fetched: false, is_signed });
+        self.tolerate(opened, bytes)?;
+        self.gathered.finish(self.env, &self.budget)
+    }
+
     fn data(&mut self, bytes: &[u8], scope: Scope) -> Result<()> {
         let unpack = match kind(bytes) {
             Kind::Gzip => unpack::gzip,

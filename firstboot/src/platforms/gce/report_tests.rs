@@ -25,7 +25,7 @@ fn two_attributes_are_put() {
     assert_eq!(told.unwrap(), "told gce: guest attributes firstboot/outcome and firstboot/verdict");
     let verdict = "{\"class\":\"untrusted\",\"exit\":12,\"hostname\":\"n1.c.p.internal\",\"instanceId\":\"123\",\
                    \"message\":\"the CA <x> & \\\"pins\\\" differ\",\"node\":\"n1\",\"outcome\":\"failed\",\"phase\":null,\
-                   \"platform\":\"gce\",\"requests\":6,\"seconds\":1.5}";
+                   \"platform\":\"gce\",\"requests\":6,\"seconds\":1.5,\"warnings\":[]}";
     let put = |name: &str, value: &str| {
         let path = format!("/computeMetadata/v1/instance/guest-attributes/firstboot/{name}");
         format!("PUT {path} HTTP/1.1\ncontent-length: {}\nmetadata-flavor: Google\n{value}", value.len())

@@ -26,9 +26,12 @@ fn deliver(_: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
     kvp::append(context.root, KEY, &value(context)).map(|()| Delivery::Accepted)
 }
 
-/// The verdict, with its message shortened to fit.
+/// The verdict without its warnings, and with its message shortened to fit.
 fn value(context: &ReportContext) -> String {
     let mut summary = context.summary();
+    if let Some(fields) = summary.as_object_mut() {
+        fields.remove("warnings");
+    }
     let message = summary["message"].as_str().unwrap_or_default().to_owned();
     let mut most = message.len();
     loop {

@@ -118,3 +118,13 @@ fn a_report_that_fails_is_a_warning_and_nothing_else() {
     );
     assert!(line.contains("\"outcome\":\"joined\"") && progress.status().outcome == Outcome::Joined);
 }
+
+#[test]
+fn the_warnings_of_a_failed_run_are_reported() {
+    let (root, facts) = (Root::at("/nonexistent"), support::facts(&[]));
+    let mut status = support::status(Outcome::Failed);
+    status.warnings.push("unknown field \"a\"".to_owned());
+    let context = support::context(&root, &facts, &status, None, Trust::System, support::SECONDS);
+    assert!(context.message().ends_with("differ; warning: unknown field \"a\""), "{}", context.message());
+    assert_eq!(context.summary()["warnings"], serde_json::json!(["unknown field \"a\""]));
+}
