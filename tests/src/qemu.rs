@@ -96,10 +96,19 @@ impl Machine {
     }
 
     /// A disk whose changes are forgotten.
-    pub fn snapshot(mut self, path: &Path) -> Self {
+    pub fn snapshot(self, path: &Path) -> Self {
+        self.forgotten(path, "")
+    }
+
+    /// A disk whose changes are forgotten, and which the firmware boots before all others.
+    pub fn boot_disk(self, path: &Path) -> Self {
+        self.forgotten(path, ",bootindex=0")
+    }
+
+    fn forgotten(mut self, path: &Path, options: &str) -> Self {
         self.disks += 1;
         let drive = format!("{},snapshot=on", drive(path, &format!("disk{}", self.disks)));
-        let device = format!("virtio-blk-pci,drive=disk{}", self.disks);
+        let device = format!("virtio-blk-pci,drive=disk{}{options}", self.disks);
         self.args(["-drive", &drive, "-device", &device])
     }
 

@@ -161,8 +161,14 @@ pub fn ca_cert_path(path: &str, problems: &mut Problems) {
     }
 }
 
+/// The phase of kubeadm in which a machine becomes a node.
+const JOINING: &str = "kubelet-start";
+
 /// Names of phases to leave out.
 pub fn skip_phases(names: &[String], problems: &mut Problems) {
+    if names.iter().any(|name| name == JOINING) {
+        problems.invalid("skipPhases", JOINING, "without this phase the machine does not join the cluster");
+    }
     for name in names.iter().filter(|name| !PHASES.contains(&name.as_str())) {
         let meant = suggest::did_you_mean(name, PHASES.iter().copied());
         problems.invalid("skipPhases", name, &format!("invalid phase name{meant}"));
