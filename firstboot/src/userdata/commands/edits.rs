@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::Shell;
-use super::printed::{echo, printf, sed_arguments};
+use super::printed::{echo, is_in_place, printf, sed_arguments};
 use crate::userdata::bounds::{Bytes, append};
 use crate::userdata::sed;
 use crate::userdata::shell::{Simple, Word};
@@ -217,17 +217,5 @@ fn changes(program: &str, words: &[Word]) -> bool {
         "sed" | "yq" | "awk" | "gawk" | "perl" => words.iter().skip(1).any(|word| is_in_place(&word.text())),
         "jq" | "envsubst" => false,
         program => !READERS.contains(&program),
-    }
-}
-
-/// `-i`, `-Ei`, `-i.bak`, `--in-place`
-pub(super) fn is_in_place(option: &str) -> bool {
-    match option.strip_prefix('-') {
-        Some(long) if long.starts_with('-') => long.starts_with("-in-place") || long.starts_with("-inplace"),
-        Some(letters) => letters
-            .split(|letter: char| !letter.is_ascii_alphabetic())
-            .next()
-            .is_some_and(|letters| letters.contains('i')),
-        None => false,
     }
 }

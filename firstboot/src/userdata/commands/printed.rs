@@ -1,6 +1,5 @@
 //! What the arguments of `echo`, `printf` and `sed` mean.
 
-use super::edits::is_in_place;
 use crate::userdata::sed;
 
 /// The substitutions and the files of a `sed`; `None` if it does more.
@@ -52,4 +51,16 @@ pub(super) fn printf(arguments: &[&str]) -> Option<String> {
         }
     }
     words.next().is_none().then_some(text)
+}
+
+/// `-i`, `-Ei`, `-i.bak`, `--in-place`
+pub(super) fn is_in_place(option: &str) -> bool {
+    match option.strip_prefix('-') {
+        Some(long) if long.starts_with('-') => long.starts_with("-in-place") || long.starts_with("-inplace"),
+        Some(letters) => letters
+            .split(|letter: char| !letter.is_ascii_alphabetic())
+            .next()
+            .is_some_and(|letters| letters.contains('i')),
+        None => false,
+    }
 }
