@@ -22,11 +22,11 @@ test: ## Install what is missing, run the checks and the tests, boots and joins 
 	@tests/lab/mirror >/dev/null
 	@tools/not-run cargo test --workspace --locked --no-fail-fast
 
-test-long: ## 98 joins beside the real kubeadm, 1,000 agents at once, a boot for each platform, tests marked as slow
+test-long: ## Joins beside the real kubeadm, 1,000 agents at once, a boot for each platform, the node under load, tests marked as slow
 	@tools/install test
 	@tools/programs >/dev/null
 	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test join_differential --test join_scale --test platforms_e2e -- --nocapture
-	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test boot --test join_e2e -- --nocapture --ignored
+	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test boot --test join_e2e --test node_e2e -- --nocapture --ignored
 
 check: ## Format, lints, licenses, advisories: no tests
 	@tools/not-run --allow tools/check

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use contract::text::visible_lines;
+
 /// The kind of an [`Error`]. Each kind has its own exit code (`docs/reference.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -74,20 +76,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A new error: `message` says what failed and on what, in lower case.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), help: None }))
+        Self(Box::new(Inner { kind, message: visible_lines(&message.into()).into_owned(), help: None }))
     }
 
     /// Adds what the user should do next. The first hint given wins: it is the closest to the cause.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.0.help.get_or_insert_with(|| help.into());
+        self.0.help.get_or_insert_with(|| visible_lines(&help.into()).into_owned());
         self
     }
 
     /// Puts the operation that failed in front of the message.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
-        self.0.message = format!("{doing}: {}", self.0.message);
+        self.0.message = format!("{}: {}", visible_lines(&doing.to_string()), self.0.message);
         self
     }
 
@@ -161,5 +163,11 @@ mod tests {
             .context("fetching kubelet");
         assert_eq!(error.to_string(), "fetching kubelet: no route\n  help: near");
         assert_eq!(error.kind().exit_code(), 5);
+    }
+
+    #[test]
+    fn what_a_server_says_moves_no_cursor() {
+        let error = Error::new(ErrorKind::Fetch, "503 \u{1b}[2Jx").help("\u{202e}y").context("\r");
+        assert_eq!(error.to_string(), "\\u000d: 503 \\u001b[2Jx\n  help: \\u202ey");
     }
 }

@@ -2,10 +2,11 @@
 //! them, and the formats of the shared files.
 //!
 //! Nothing here does input or output. [`suggest`] is the one place that guesses the intended name of a
-//! mistyped one.
+//! mistyped one, [`text`] the one that makes text of others fit to be shown.
 
 pub mod public_key;
 pub mod suggest;
+pub mod text;
 pub mod trust_policy;
 
 /// Partition types of the Discoverable Partitions Specification

@@ -67,7 +67,8 @@ pub enum Before {
 /// The checkpoint of the running join.
 #[derive(Debug)]
 pub struct CheckpointFile {
-    path: PathBuf,
+    /// None if nothing may be written.
+    path: Option<PathBuf>,
     checkpoint: Checkpoint,
 }
 
@@ -114,9 +115,14 @@ impl Checkpoint {
 impl CheckpointFile {
     /// Resumes from `checkpoint`. Writes it at once.
     pub fn begin(root: &Root, checkpoint: Checkpoint) -> Result<Self> {
-        let file = Self { path: root.entry(PATH), checkpoint };
+        let file = Self { path: Some(root.entry(PATH)), checkpoint };
         file.write()?;
         Ok(file)
+    }
+
+    /// Resumes from `checkpoint`, and writes nothing.
+    pub fn in_memory(checkpoint: Checkpoint) -> Self {
+        Self { path: None, checkpoint }
     }
 
     /// The current content of the file.
@@ -143,9 +149,10 @@ impl CheckpointFile {
     }
 
     fn write(&self) -> Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
         let bytes = serde_json::to_vec_pretty(&self.checkpoint)
             .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
-        files::write(&self.path, &bytes, files::PRIVATE)
+        files::write(path, &bytes, files::PRIVATE)
     }
 }
 

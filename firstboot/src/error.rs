@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::secret::redacted;
+use crate::output::clean;
 
 /// Why the agent stopped. The numbers 1 to 3 are kubeadm's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,14 +95,14 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure that trying again will not mend.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        let message = redacted(&message.into()).into_owned();
+        let message = clean(&message.into());
         Self { kind, message, help: None, transient: false, warnings: Box::default() }
     }
 
     /// The same with advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(redacted(&help.into()).into_owned());
+        self.help = Some(clean(&help.into()));
         self
     }
 
@@ -116,7 +116,7 @@ impl Failure {
     /// The same, after these warnings.
     #[must_use]
     pub fn after(mut self, warnings: &[String]) -> Self {
-        let earlier = warnings.iter().map(|warning| redacted(warning).into_owned());
+        let earlier = warnings.iter().map(|warning| clean(warning));
         self.warnings = earlier.chain(self.warnings).collect();
         self
     }
@@ -124,7 +124,7 @@ impl Failure {
     /// The same with what was being done in front.
     #[must_use]
     pub fn doing(mut self, doing: impl fmt::Display) -> Self {
-        self.message = format!("{}: {}", redacted(&doing.to_string()), self.message);
+        self.message = format!("{}: {}", clean(&doing.to_string()), self.message);
         self
     }
 }

@@ -33,6 +33,7 @@ pub mod machine;
 pub mod metadata;
 #[expect(clippy::disallowed_methods, reason = "only net opens sockets")]
 pub mod net;
+mod output;
 pub mod paths;
 pub mod platforms;
 pub mod preflight;

@@ -9,8 +9,12 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// What stands for a secret in a text.
 const HIDDEN: &str = "[secret]";
-/// Shorter texts than that, in bytes, are not looked for in others: they may be words.
-const SHORTEST: usize = 16;
+/// Texts of fewer bytes may be a part of any word: they are looked for as words of their own.
+const LONG: usize = 8;
+/// Even shorter texts are not looked for.
+const SHORTEST: usize = 4;
+/// Bytes of the second half of a bootstrap token.
+const HALF: usize = 16;
 
 /// The secrets that exist at this moment, so that no text that quotes one is shown.
 static LIVE: Mutex<Vec<Weak<Zeroizing<String>>>> = Mutex::new(Vec::new());
@@ -30,6 +34,11 @@ impl Secret {
             live.push(Arc::downgrade(&secret));
         }
         Self(secret)
+    }
+
+    /// A text that is kept like a secret, and is not looked for in what is said: it may be a name.
+    pub fn discreet(text: String) -> Self {
+        Self(Arc::new(Zeroizing::new(text)))
     }
 
     /// The text, for code that sends or stores it.
@@ -53,10 +62,27 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
 
 /// `text` without `secret`, and without the second half of a bootstrap token.
 fn without<'t>(text: Cow<'t, str>, secret: &str) -> Cow<'t, str> {
-    let half = secret.split_once('.').map(|(_, half)| half).filter(|half| half.len() >= SHORTEST);
-    std::iter::once(secret).chain(half).fold(text, |text, secret| {
-        if text.contains(secret) { Cow::Owned(text.replace(secret, HIDDEN)) } else { text }
-    })
+    let half = secret.split_once('.').map(|(_, half)| half).filter(|half| half.len() >= HALF);
+    let in_json = serde_json::to_string(secret).unwrap_or_default();
+    let in_json = Some(in_json.trim_matches('"')).filter(|json| *json != secret);
+    let forms = std::iter::once(secret).chain(half).chain(in_json);
+    forms.fold(text, |text, form| if text.contains(form) { replaced(text, form) } else { text })
+}
+
+fn replaced<'t>(text: Cow<'t, str>, secret: &str) -> Cow<'t, str> {
+    if secret.len() >= LONG {
+        return Cow::Owned(text.replace(secret, HIDDEN));
+    }
+    let is_in_word =
+        |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+    let (mut all, mut rest) = (String::new(), &*text);
+    while let Some((front, behind)) = rest.split_once(secret) {
+        all.push_str(front);
+        let is_word = !is_in_word(all.chars().next_back()) && !is_in_word(behind.chars().next());
+        all.push_str(if is_word { HIDDEN } else { secret });
+        rest = behind;
+    }
+    Cow::Owned(all + rest)
 }
 
 /// Overwrites all texts of a document that may contain secrets.
@@ -85,5 +111,18 @@ mod tests {
         assert_eq!(redacted(said), "403: Bearer [secret] ([secret]) is forbidden");
         drop(secret);
         assert_eq!(redacted(said), said, "dropped secrets are not kept");
+    }
+
+    #[test]
+    fn short_secrets_are_hidden_where_they_are_words() {
+        let short = Secret::new("hunt3r2".to_owned());
+        let long = Secret::new("hunt3r22".to_owned());
+        let quoted = Secret::new("a\"b\\cdefgh".to_owned());
+        let _name = Secret::discreet("my-autoscaling-group".to_owned());
+        let said = "hunt3r2 xhunt3r2 (hunt3r2) hunt3r2_ xhunt3r22x my-autoscaling-group";
+        assert_eq!(redacted(said), "[secret] xhunt3r2 ([secret]) hunt3r2_ x[secret]x my-autoscaling-group");
+        let json = serde_json::json!({ "said": quoted.reveal() }).to_string();
+        assert_eq!(redacted(&json), r#"{"said":"[secret]"}"#);
+        drop((short, long));
     }
 }

@@ -161,8 +161,13 @@ pub fn image_with_containers(definition: &str) -> Image {
 /// The image of [`JOIN`]: the default one with [`BUSYBOX`] and a pod network that ends at the machine, as a
 /// disk and for the network.
 pub fn joining_image() -> Image {
+    joining_image_of(JOIN)
+}
+
+/// The same of another definition with the same versions.
+pub fn joining_image_of(definition: &str) -> Image {
     let preload = lab().preload(&workspace::root().join(JOIN));
-    shared(JOIN, "", &[preload])
+    shared(definition, "", &[preload])
 }
 
 fn shared(definition: &str, variant: &str, sets: &[String]) -> Image {

@@ -18,6 +18,7 @@ pub mod join_outcome;
 pub mod join_support;
 pub mod kiln;
 pub mod lab;
+pub mod lab_network;
 pub mod lab_node;
 pub mod netns;
 pub mod pods;

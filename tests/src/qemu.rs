@@ -33,6 +33,7 @@ pub struct Machine {
     args: Vec<OsString>,
     firmware: Option<(PathBuf, PathBuf)>,
     network: String,
+    card: &'static str,
     namespace: Option<String>,
     may_reboot: bool,
     folder: tempfile::TempDir,
@@ -64,6 +65,7 @@ impl Machine {
             args: args.map(OsString::from).to_vec(),
             firmware: None,
             network: "user,id=net0".to_owned(),
+            card: "virtio-net-pci",
             namespace: None,
             may_reboot: false,
             folder: workspace::scratch(),
@@ -88,18 +90,50 @@ impl Machine {
     }
 
     /// A disk whose changes are kept in `path`. Images of the format qcow2 end in `.qcow2`.
-    pub fn disk(mut self, path: &Path) -> Self {
+    pub fn disk(self, path: &Path) -> Self {
+        self.disk_as(path, "virtio-blk-pci")
+    }
+
+    /// A disk that is this device for the guest.
+    pub fn disk_as(mut self, path: &Path, device: &str) -> Self {
         self.disks += 1;
         let drive = drive(path, &format!("disk{}", self.disks));
-        let device = format!("virtio-blk-pci,drive=disk{}", self.disks);
+        let device = format!("{device},drive=disk{}", self.disks);
         self.args(["-drive", &drive, "-device", &device])
     }
 
+    /// Another model of network card.
+    pub fn card(mut self, model: &'static str) -> Self {
+        self.card = model;
+        self
+    }
+
+    /// A second network card, with the device name `name`.
+    pub fn second_card(self, name: &str) -> Self {
+        let device = format!("{},netdev={name}-net,id={name}", self.card);
+        self.args(["-netdev", &format!("user,id={name}-net,restrict=on"), "-device", &device])
+    }
+
+    /// Plugs the card into the device `tap` instead of QEMU's user network.
+    pub fn plugged_into(mut self, tap: &str) -> Self {
+        self.network = format!("tap,id=net0,ifname={tap},script=no,downscript=no");
+        self
+    }
+
     /// A disk whose changes are forgotten.
-    pub fn snapshot(mut self, path: &Path) -> Self {
+    pub fn snapshot(self, path: &Path) -> Self {
+        self.forgotten(path, "")
+    }
+
+    /// A disk whose changes are forgotten, and which the firmware boots before all others.
+    pub fn boot_disk(self, path: &Path) -> Self {
+        self.forgotten(path, ",bootindex=0")
+    }
+
+    fn forgotten(mut self, path: &Path, options: &str) -> Self {
         self.disks += 1;
         let drive = format!("{},snapshot=on", drive(path, &format!("disk{}", self.disks)));
-        let device = format!("virtio-blk-pci,drive=disk{}", self.disks);
+        let device = format!("virtio-blk-pci,drive=disk{}{options}", self.disks);
         self.args(["-drive", &drive, "-device", &device])
     }
 
@@ -216,7 +250,7 @@ impl Machine {
         ));
         let mut command = self.emulator();
         command.args(["-machine", "q35", "-nodefaults"]).args(acceleration()).args(&self.args);
-        command.args(["-netdev", &self.network, "-device", "virtio-net-pci,netdev=net0"]);
+        command.args(["-netdev", &self.network, "-device", &format!("{},netdev=net0", self.card)]);
         if !self.may_reboot {
             command.arg("-no-reboot");
         }
@@ -303,15 +337,39 @@ impl Vm {
 
     /// Presses the power button, so that the guest shuts down properly.
     pub fn press_power_button(&self) {
-        let mut stream = UnixStream::connect(&self.monitor).expect("the emulator listens to its monitor");
-        let words = b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"system_powerdown\"}";
-        stream.write_all(words).expect("the emulator reads what it is told");
+        self.order("{\"execute\":\"system_powerdown\"}");
+    }
+
+    /// Pulls the cable out of the network card `name`.
+    pub fn unplug(&self, name: &str) {
+        self.order(&format!(
+            "{{\"execute\":\"set_link\",\"arguments\":{{\"name\":\"{name}\",\"up\":false}}}}"
+        ));
+    }
+
+    /// Gives the emulator's monitor a command of QMP.
+    fn order(&self, command: &str) {
+        let mut stream = self.monitor();
+        let words = format!("{{\"execute\":\"qmp_capabilities\"}}{command}");
+        stream.write_all(words.as_bytes()).expect("the emulator reads what it is told");
         // Waits for the greeting and for one answer to each command before the connection ends.
         let answers = BufReader::new(stream)
             .lines()
             .map_while(Result::ok)
             .filter(|line| line.contains("\"return\""));
-        assert_eq!(answers.take(2).count(), 2, "the emulator did not press the power button");
+        assert_eq!(answers.take(2).count(), 2, "the emulator did not obey {command}");
+    }
+
+    /// A connection to the monitor, which the emulator opens a moment after its start.
+    fn monitor(&self) -> UnixStream {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match UnixStream::connect(&self.monitor) {
+                Ok(stream) => return stream,
+                Err(error) => assert!(Instant::now() < deadline, "the emulator's monitor: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Every line of the console so far.

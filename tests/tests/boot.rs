@@ -16,6 +16,9 @@ use testkit::{TestServer, folder, not_run};
 /// From the end of the report to power-off.
 const POWER_OFF: Duration = Duration::from_secs(90);
 
+/// From power-on to the initrd's last messages, without hardware virtualisation.
+const BOOT: Duration = Duration::from_secs(240);
+
 /// The report of a single boot.
 fn one_report(vm: &mut Vm) -> Result<Facts, Failure> {
     let facts = probe::report(vm)?;
@@ -195,6 +198,16 @@ fn disk_comes_up_with_the_kernel_loaded_directly() {
     );
     let machine = probe::install(machine, Then::PowerOff).snapshot(&image.file(".raw"));
     assert_healthy(&machine.boot(one_report));
+}
+
+#[test]
+fn of_two_disks_with_one_image_the_one_that_the_firmware_booted_is_the_root() {
+    let Some(machine) = uefi("two-disks-of-one-image") else { return };
+    let raw = kiln::image(DEFAULT).file(".raw");
+    machine.snapshot(&raw).boot_disk(&raw).boot(|vm| {
+        vm.wait_for("vdb is taken: the firmware booted from it", BOOT)?;
+        vm.wait_for("root is partition 2 of vdb", BOOT)
+    });
 }
 
 /// The machine runs from memory, without a disk.

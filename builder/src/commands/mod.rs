@@ -13,6 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use contract::text::visible_lines;
 use serde::Serialize;
 
 use crate::cli::{Cli, DefinitionArgs, Verb};
@@ -70,7 +71,7 @@ impl Terminal {
 
     /// Prints text that has one form. A reader that has gone away is not an error.
     pub fn print(&self, text: &str) -> Result<()> {
-        match writeln!(std::io::stdout(), "{text}") {
+        match writeln!(std::io::stdout(), "{}", visible_lines(text)) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(Error::new(ErrorKind::Io, format!("printing: {error}")))
             }

@@ -7,42 +7,55 @@ use crate::cli::request;
 use crate::config::model::{Argument, Discovery};
 use crate::error::{Failure, Result};
 use crate::host::cri;
-use crate::join::{image, roles};
+use crate::join::{image, kubelet_flags, roles};
 use crate::machine;
 use crate::metadata::Metadata;
 use crate::net::url;
+use crate::output::indented;
 use crate::report;
-use crate::run::{Console, ResolvedConfig, Session, node_config};
+use crate::run::{Console, ResolvedConfig, Session, earlier, extra_files, name_for_host, node_config};
 use crate::trust_policy::TrustPolicy;
 
 /// Returns the output. The metadata is read as a join would read it; nothing is changed, and the cluster is
-/// not asked. A config that cannot be read is an error, after everything else is printed.
+/// not asked. A config that cannot be read, or that a join refuses, is an error, after everything else is
+/// printed.
 pub fn explain(request: &request::Join, console: Console) -> Result<String> {
-    let session = Session::new(&request.common.root, console);
-    let (mut metadata, failed) = known(&session);
+    let (record, refused) = look(&Session::new(&request.common.root, console), request)?;
+    let text = printed(&record, console.json);
+    match refused {
+        None => Ok(text),
+        Some(failure) => {
+            console.print_raw(text.trim_end());
+            Err(failure)
+        }
+    }
+}
+
+/// What there is to say, and why a run would fail for it.
+fn look(session: &Session, request: &request::Join) -> Result<(Record, Option<Failure>)> {
+    let (mut metadata, failed) = known(session);
     let resolved = match failed {
         failed if node_config::is_given(&request.flags) => {
-            given(&session, request, &metadata, failed).map(Some)
+            given(session, request, &metadata, failed).map(Some)
         }
         Some(failure) => Err(failure),
-        None => node_config::of_machine(&session, &mut metadata),
+        None => node_config::of_machine(session, &mut metadata),
     };
     let mut record = about(&metadata, session.policy()?);
     match resolved {
         Ok(Some(resolved)) => {
-            record.extend(join(&session, &resolved)?);
-            record.push((
-                "reports",
-                json!(report::planned(resolved.config.agent.report.as_deref(), &metadata.facts)),
-            ));
+            record.extend(join(session, &resolved, &metadata)?);
+            let reports = report::planned(resolved.config.agent.report.as_deref(), &metadata.facts);
+            record.push(("reports", json!(reports)));
+            Ok((record, roles::of(resolved.config.join.role).err()))
         }
-        Ok(None) => record.push(("config", json!("no node config found"))),
-        Err(failure) => {
-            console.print_raw(printed(&record, console.json).trim_end());
-            return Err(failure);
+        Ok(None) => {
+            record.push(("config", json!("no node config found")));
+            record.push(("earlier run", json!(earlier::foreseen(session, None, metadata.platform)?)));
+            Ok((record, None))
         }
+        Err(failure) => Ok((record, Some(failure))),
     }
-    Ok(printed(&record, console.json))
 }
 
 /// The metadata. If it cannot be read, only the platform, and the failure.
@@ -92,6 +105,8 @@ fn printed(record: &Record, json: bool) -> String {
     text
 }
 
+/// Columns before a value.
+const INDENT: usize = 17;
 /// The row that has further rows.
 const FACTS: &str = "facts";
 
@@ -106,9 +121,9 @@ fn said(fact: &Value) -> String {
 
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => indented(text, INDENT),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join("\n                 "),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(&format!("\n{:INDENT$}", "")),
         other => other.to_string(),
     }
 }
@@ -130,7 +145,7 @@ fn about(metadata: &Metadata, policy: &TrustPolicy) -> Record {
 }
 
 /// The plan of a join.
-fn join(session: &Session, resolved: &ResolvedConfig) -> Result<Record> {
+fn join(session: &Session, resolved: &ResolvedConfig, metadata: &Metadata) -> Result<Record> {
     let (root, config) = (session.root, &resolved.config);
     let machine = session.machine()?;
     let kubelet = machine::kubelet_version(root);
@@ -152,7 +167,11 @@ fn join(session: &Session, resolved: &ResolvedConfig) -> Result<Record> {
     };
     Ok(vec![
         ("config", json!(resolved.source)),
+        ("earlier run", json!(earlier::foreseen(session, Some(resolved), metadata.platform)?)),
         ("node", json!(config.node_name())),
+        ("host name", json!(name_for_host(session, config))),
+        ("extra files", json!(extra_files::foreseen(root, &resolved.files, config))),
+        ("sentinel", json!(resolved.sentinel)),
         ("machine", json!(machine.identity)),
         ("services", json!(format!("{:?}", machine.services).to_lowercase())),
         ("kubelet", json!(kubelet.map_or_else(|failure| failure.message, |version| version.to_string()))),
@@ -168,6 +187,8 @@ fn join(session: &Session, resolved: &ResolvedConfig) -> Result<Record> {
         ("discovery", json!(discovery(&config.join.discovery))),
         ("arguments", json!(arguments(&config.join.node.kubelet_extra_args))),
         ("from facts", json!(arguments(&config.from_facts))),
+        ("labels", json!(config.labels())),
+        ("taints", json!(kubelet_flags::taints(&config.join.node))),
         ("phases", json!(phases)),
         ("warnings", json!(config.warnings)),
     ])
@@ -207,21 +228,5 @@ fn discovery(discovery: &Discovery) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::files;
-    use crate::host::root::Root;
-
-    #[test]
-    fn the_platform_is_told_although_its_metadata_cannot_be_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::at(folder.path());
-        files::write(&root.path("/usr/lib/kiln/policy.json"), br#"{"platform": "nutanix"}"#, files::PUBLIC)
-            .unwrap();
-        files::write(&root.path("/proc/cmdline"), b"firstboot.source-deadline=soon\n", files::PUBLIC)
-            .unwrap();
-        let (metadata, failed) = known(&Session::new(&root, Console { json: false }));
-        assert_eq!(metadata.platform.map(|platform| platform.name), Some("nutanix"));
-        assert!(failed.unwrap().message.contains("is no number of seconds"));
-    }
-}
+#[path = "explain_tests.rs"]
+mod tests;

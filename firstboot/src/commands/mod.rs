@@ -8,7 +8,6 @@ pub mod validate;
 pub mod version;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -19,6 +18,7 @@ use crate::config::HostDefaults;
 use crate::error::{Failure, Result};
 use crate::host::machine;
 use crate::host::process::keep_out_of_cores;
+use crate::output::{self, indented};
 use crate::run::{self, Console, Session};
 
 /// Runs the command line `arguments`, the program's name first.
@@ -37,7 +37,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Executes the request and prints its result.
 fn print(request: &Request) -> ExitCode {
     let json = request.is_json();
-    match execute(request, json).map(|text| std::io::stdout().write_all(text.as_bytes())) {
+    match execute(request, json).map(|text| output::print(&text)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(_)) => ExitCode::FAILURE,
         Err(failure) => fail(&failure, json),
@@ -47,16 +47,19 @@ fn print(request: &Request) -> ExitCode {
 /// Prints `failure` and returns its exit code.
 fn fail(failure: &Failure, json: bool) -> ExitCode {
     let Failure { kind, message, help, warnings, .. } = failure;
-    if json {
-        println!(
-            "{}",
-            json!({ "event": "failure", "class": kind.word(), "code": kind.exit_code(), "message": message, "help": help, "warnings": warnings })
-        );
+    // A closed output is no reason for another exit code.
+    let _ = if json {
+        let event = json!({ "event": "failure", "class": kind.word(), "code": kind.exit_code(), "message": message, "help": help, "warnings": warnings });
+        output::print(&format!("{event}\n"))
     } else {
-        let help = help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
-        warnings.iter().for_each(|warning| eprintln!("firstboot: warning: {warning}"));
-        eprintln!("firstboot: {message}{help}");
-    }
+        let mut text: String = warnings
+            .iter()
+            .map(|warning| format!("firstboot: warning: {}\n", indented(warning, 2)))
+            .collect();
+        text.push_str(&format!("firstboot: {}\n", indented(message, 2)));
+        text.extend(help.iter().map(|help| format!("  help: {}\n", indented(help, 2))));
+        output::print_error(&text)
+    };
     ExitCode::from(kind.exit_code())
 }
 

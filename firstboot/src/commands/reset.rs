@@ -1,10 +1,11 @@
 //! `firstboot reset`
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use crate::cli::request::Reset;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::join::reset::{Outcome, Step};
+use crate::output;
 use crate::run::{Console, Session, reset};
 
 /// Resets this machine, after a question unless `--force` is given.
@@ -53,10 +54,10 @@ fn confirm() -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return Err(refused());
     }
-    print!(
-        "firstboot: are you sure you want to reset this node: its pods, certificates and configuration? [y/N]: "
+    let asked = output::print(
+        "firstboot: are you sure you want to reset this node: its pods, certificates and configuration? [y/N]: ",
     );
     let mut answer = String::new();
-    let read = std::io::stdout().flush().and_then(|()| std::io::stdin().read_line(&mut answer));
+    let read = asked.and_then(|()| std::io::stdin().read_line(&mut answer));
     if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused()) }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
+use crate::output::indented;
 use crate::status::{self, Status, timeline};
 
 /// The options of the output.
@@ -46,9 +47,10 @@ fn summary(status: &Status) -> String {
         let took = phase.seconds.map(|seconds| format!(" {seconds:.3} s")).unwrap_or_default();
         lines.push(format!("  {:<12} {}{took}", phase.name, phase.state));
     }
-    lines.extend(status.warnings.iter().map(|warning| format!("warning   {warning}")));
+    lines.extend(status.warnings.iter().map(|warning| format!("warning   {}", indented(warning, 2))));
     if let Some(reason) = &status.failure {
-        lines.push(format!("failure   {} (exit {}): {}", reason.class, reason.exit, reason.message));
+        let message = indented(&reason.message, 2);
+        lines.push(format!("failure   {} (exit {}): {message}", reason.class, reason.exit));
         lines.extend(reason.help.iter().map(|help| format!("  help: {help}")));
     }
     lines.join("\n") + "\n"

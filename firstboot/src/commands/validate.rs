@@ -5,15 +5,16 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli::request::ConfigValidate;
-use crate::config::{self, HostDefaults, model::NodeConfig};
+use crate::config::{self, HostDefaults};
 use crate::error::Result;
 use crate::join::roles;
 
-/// Checks the file. Returns the text to print, or the first error.
+/// Checks the file. Returns the text to print, or the first error. What a join refuses is refused here.
 pub fn validate(request: &ConfigValidate, host: &HostDefaults) -> Result<String> {
     let bytes = config::file::read(request.file.as_deref().unwrap_or(Path::new("-")))?;
     let config = config::parse(&bytes, host)?;
-    let warnings = warnings(&config);
+    let warnings = &config.warnings;
+    roles::of(config.join.role).map_err(|refusal| refusal.after(warnings))?;
     if request.common.json {
         return Ok(format!(
             "{}\n",
@@ -24,15 +25,11 @@ pub fn validate(request: &ConfigValidate, host: &HostDefaults) -> Result<String>
     Ok(lines.chain([String::from("ok\n")]).collect())
 }
 
-fn warnings(config: &NodeConfig) -> Vec<String> {
-    let refused = roles::of(config.join.role).err().map(|failure| failure.message);
-    config.warnings.iter().cloned().chain(refused).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::request::Common;
+    use crate::config::role::Role;
     use crate::error::ErrorKind;
 
     fn file(version: &str) -> Vec<u8> {
@@ -54,6 +51,10 @@ mod tests {
         std::fs::write(&path, file("v1beta4")).unwrap();
         assert_eq!(run(false).unwrap(), "ok\n");
         std::fs::write(&path, [file("v1beta4").as_slice(), b"controlPlane: {}\nx: 1\n"].concat()).unwrap();
+        let refused = run(true).unwrap_err();
+        assert_eq!(refused.message, Role::ControlPlane.refusal().message);
+        assert_eq!(refused.warnings.len(), 1, "{refused:?}");
+        std::fs::write(&path, [file("v1beta4").as_slice(), b"y: 1\nx: 1\n"].concat()).unwrap();
         let warned = run(false).unwrap();
         assert!(
             warned.lines().filter(|line| line.starts_with("warning: ")).count() == 2

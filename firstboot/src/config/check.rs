@@ -102,6 +102,10 @@ pub fn token(path: &str, text: Option<&Secret>, problems: &mut Problems) -> Opti
 
 /// `host:port`
 pub fn endpoint(path: &str, text: &str, problems: &mut Problems) -> Option<Endpoint> {
+    if text.contains('@') {
+        problems.invalid_secret(path, "an address is host:port, without a user or a password");
+        return None;
+    }
     if text.contains("://") {
         problems.invalid(path, text, "an address is host:port, without a scheme");
         return None;
@@ -157,8 +161,14 @@ pub fn ca_cert_path(path: &str, problems: &mut Problems) {
     }
 }
 
+/// The phase of kubeadm in which a machine becomes a node.
+const JOINING: &str = "kubelet-start";
+
 /// Names of phases to leave out.
 pub fn skip_phases(names: &[String], problems: &mut Problems) {
+    if names.iter().any(|name| name == JOINING) {
+        problems.invalid("skipPhases", JOINING, "without this phase the machine does not join the cluster");
+    }
     for name in names.iter().filter(|name| !PHASES.contains(&name.as_str())) {
         let meant = suggest::did_you_mean(name, PHASES.iter().copied());
         problems.invalid("skipPhases", name, &format!("invalid phase name{meant}"));

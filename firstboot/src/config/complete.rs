@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use super::HostDefaults;
 use super::check::{self, Problems};
 use super::documents::shown;
-use super::model::{ApiVersion, Discovery, JoinConfiguration, NodeRegistration, Taint, Timeouts};
+use super::model::{ApiVersion, Argument, Discovery, JoinConfiguration, NodeRegistration, Taint, Timeouts};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode, RawTimeouts};
 use super::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::kubernetes::labels;
 use crate::kubernetes::token::Token;
+use crate::net::url;
 use crate::paths;
 
 /// Stands for every preflight check.
@@ -138,7 +140,13 @@ fn file_discovery(text: &str, problems: &mut Problems) -> Option<Discovery> {
             problems.invalid(path, text, "not a valid HTTPS URL or a file on disk");
             None
         }
-        Some(_) => Some(Discovery::Url(text.to_owned())),
+        Some(_) => match url::server(text) {
+            Ok(_) => Some(Discovery::Url(text.to_owned())),
+            Err(why) => {
+                problems.invalid_secret(path, &why);
+                None
+            }
+        },
         None if text.is_empty() => {
             problems.invalid(path, text, "not a valid HTTPS URL or a file on disk");
             None
@@ -200,6 +208,7 @@ fn node(
         problems,
     );
     warn_of_taints(raw.taints.as_deref().unwrap_or_default(), warnings);
+    warn_of_arguments(&raw.kubelet_extra_args, warnings);
     NodeRegistration {
         name,
         is_named: raw.name.is_some(),
@@ -267,6 +276,38 @@ fn warn_of_taints(taints: &[Taint], warnings: &mut Vec<String>) {
                 "nodeRegistration.taints[{index}].key: the kubelet will refuse a taint without a key"
             ));
         }
+    }
+}
+
+/// kubeadm lets any argument pass; the kubelet does not start with a wrong one.
+fn warn_of_arguments(arguments: &[Argument], warnings: &mut Vec<String>) {
+    for Argument { name, value } in arguments {
+        let name = shown(name);
+        if name.starts_with('-') {
+            warnings.push(format!(
+                "nodeRegistration.kubeletExtraArgs: the kubelet will refuse --{name}: write the name without dashes"
+            ));
+        }
+        let labels = value.split(',').filter(|label| name == "node-labels" && !label.is_empty());
+        for label in labels.filter_map(|label| wrong_label(label.trim())) {
+            warnings.push(format!("nodeRegistration.kubeletExtraArgs: the kubelet will refuse {label}"));
+        }
+    }
+}
+
+/// What the kubelet will refuse in one of `node-labels`.
+fn wrong_label(label: &str) -> Option<String> {
+    let Some((key, _)) = label.split_once('=') else {
+        return Some(format!("the label \"{}\", which has no =", shown(label)));
+    };
+    match key.trim() {
+        key if !labels::is_key(key) => {
+            Some(format!("the label \"{}\": this is no name of a label", shown(key)))
+        }
+        key if !labels::is_allowed(key) => {
+            Some(format!("the label {}: a node may not give it to itself", shown(key)))
+        }
+        _ => None,
     }
 }
 

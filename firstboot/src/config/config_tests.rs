@@ -373,6 +373,14 @@ fn checks_discovery() {
             "discovery.file.kubeConfigPath: Invalid value: \"https://\": not a valid HTTPS URL or a file on disk",
         ),
         (
+            endpoint("https://me:hush@a:1"),
+            "discovery.bootstrapToken.apiServerEndpoint: Invalid value: an address is host:port, without a user",
+        ),
+        (
+            file("https://me:hush@a/b"),
+            "discovery.file.kubeConfigPath: Invalid value: the server's URL holds credentials",
+        ),
+        (
             file("http://me:hush@a/b"),
             "discovery.file.kubeConfigPath: Invalid value: \"http:…\": if a URL is used, the scheme must be https",
         ),
@@ -383,7 +391,7 @@ fn checks_discovery() {
     ];
     for (text, expected) in rows {
         let found = message(&text);
-        assert!(found.starts_with(expected), "{expected}\n{found}");
+        assert!(found.starts_with(expected) && !found.contains("hush"), "{expected}\n{found}");
     }
     assert!(
         matches!(read(&file("HTTPS://a/b")).unwrap().join.discovery, Discovery::Url(url) if url == "HTTPS://a/b")
@@ -549,4 +557,58 @@ fn warnings_before_an_error_are_kept_with_it() {
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ResetConfiguration\nskipPhase: []\nunmountFlags: [X]\n";
     let failure = reset::parse_reset(reset.as_bytes()).unwrap_err();
     assert!(failure.warnings[0].contains("did you mean \"skipPhases\""), "{failure:?}");
+}
+
+#[test]
+fn field_names_have_kubeadms_case() {
+    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {bootstraptoken: {apiServerEndpoint: 'a:1'}}\n";
+    let failure = read(text).unwrap_err();
+    assert!(failure.message.contains("bootstrapToken or file must be set"), "{failure:?}");
+    assert_eq!(
+        failure.warnings[..],
+        [
+            "strict decoding error: unknown field \"discovery.bootstraptoken\"; did you mean \"bootstrapToken\"?"
+        ]
+    );
+}
+
+#[test]
+fn documents_of_other_kinds_are_ignored_with_a_warning() {
+    let text = format!(
+        "{FULL}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\n---\napiVersion: example.com/v1\nkind: Other\n"
+    );
+    let warnings = read(&text).unwrap().warnings;
+    for kind in ["/v1, Kind=ConfigMap", "example.com/v1, Kind=Other"] {
+        assert!(warnings.iter().any(|warning| warning.ends_with(kind)), "{warnings:?}");
+    }
+}
+
+#[test]
+fn arguments_that_the_kubelet_will_refuse_are_warned_of() {
+    let file = |arguments: &str| {
+        read(&format!(
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {{file: {{kubeConfigPath: /x}}}}\nnodeRegistration: {{name: a, kubeletExtraArgs: [{arguments}]}}\n"
+        ))
+    };
+    for (arguments, expected) in [
+        (
+            "{name: node-labels, value: 'a=b,node-role.kubernetes.io/worker='}",
+            Some("node-role.kubernetes.io/worker: a node may not"),
+        ),
+        ("{name: node-labels, value: 'a'}", Some("\"a\", which has no =")),
+        ("{name: node-labels, value: 'a b=c'}", Some("\"a b\": this is no name")),
+        ("{name: --node-ip, value: 10.0.0.1}", Some("--node-ip: write the name without dashes")),
+        ("{name: node-labels, value: 'a=b, node.kubernetes.io/x=y'}, {name: v, value: '2'}", None),
+    ] {
+        let warnings = file(arguments).unwrap().warnings;
+        assert_eq!(warnings.len(), usize::from(expected.is_some()), "{arguments}: {warnings:?}");
+        assert!(expected.is_none_or(|expected| warnings[0].contains(expected)), "{arguments}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_join_without_the_phase_that_joins_is_refused() {
+    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {file: {kubeConfigPath: /x}}\nskipPhases: [kubelet-start]\n";
+    assert!(read(text).unwrap_err().message.ends_with("the machine does not join the cluster"));
+    assert!(read(&text.replace("kubelet-start", "preflight")).is_ok());
 }

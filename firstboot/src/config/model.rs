@@ -61,6 +61,16 @@ impl NodeConfig {
         self.argument(name).is_some()
     }
 
+    /// The labels that the node registers with: those of the config and those from facts.
+    pub fn labels(&self) -> Vec<&str> {
+        let arguments = self.join.node.kubelet_extra_args.iter().chain(&self.from_facts);
+        let labels = arguments.filter(|argument| argument.name == "node-labels");
+        labels
+            .flat_map(|argument| argument.value.split(','))
+            .filter(|label| !label.is_empty())
+            .collect()
+    }
+
     /// The value of this argument of the kubelet, if the config sets it. The last one counts.
     pub fn argument(&self, name: &str) -> Option<&str> {
         let mut arguments = self.join.node.kubelet_extra_args.iter().rev();

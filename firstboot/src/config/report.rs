@@ -4,6 +4,7 @@ use super::check::Problems;
 use super::fields::Fields;
 use crate::error::Result;
 use crate::report::{ReportTarget, Reporter, named, reporters};
+use crate::secret::Secret;
 use contract::suggest;
 
 /// Reports of one config; each may take its seconds.
@@ -55,7 +56,8 @@ fn settings(reporter: &Reporter, fields: &mut Fields<'_>, problems: &mut Problem
         let path = fields.path(setting.name);
         match fields.text(setting.name)? {
             Some(value) => match (setting.check)(&value) {
-                Ok(()) => target.set(setting.name, value),
+                Ok(()) if setting.is_secret => target.set(setting.name, Secret::new(value)),
+                Ok(()) => target.set(setting.name, Secret::discreet(value)),
                 Err(why) => problems.invalid_secret(&path, &why),
             },
             None if setting.is_required => problems.required(&path, &format!("{} needs it", reporter.kind)),

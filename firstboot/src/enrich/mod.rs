@@ -115,7 +115,8 @@ fn provider_id(config: &NodeConfig, known: &KnownFacts, notices: &mut Vec<String
 }
 
 /// Refuses text that is more than a name: facts are not signed, and must mean nothing to a shell, to systemd
-/// or to the kubelet's lists. Names of Azure's resource groups may have parentheses and letters of any script.
+/// or to the kubelet's lists. Names of Azure's resource groups may have parentheses and letters of any
+/// script.
 fn plain(what: &str, text: String) -> std::result::Result<String, TemplateError> {
     let is_plain = |letter: char| letter.is_alphanumeric() || "-._~:/@+,=()".contains(letter);
     if !text.is_empty() && text.len() <= LONGEST && text.chars().all(is_plain) {

@@ -10,6 +10,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use crate::text::{is_hidden, visible};
+
 pub use publish::{PATH, publish};
 
 /// The text fields that every machine may have, by their names in kebab-case.
@@ -41,7 +43,8 @@ impl<T: PartialEq> Fact<T> {
     /// Adds a value. The first one counts; adding the same value again changes nothing.
     pub fn add(&mut self, value: T, source: impl Into<String>) {
         if self.0.iter().all(|said| said.value != value) {
-            self.0.push(Candidate { value, source: source.into(), time: SystemTime::now() });
+            let source = visible(&source.into(), &[]).into_owned();
+            self.0.push(Candidate { value, source, time: SystemTime::now() });
         }
     }
 
@@ -194,7 +197,7 @@ impl Facts {
         self.addresses.add_some((!each_once.is_empty()).then_some(each_once), source);
     }
 
-    /// Adds the facts of `other` after those that exist, without texts that have control characters: those
+    /// Adds the facts of `other` after those that exist, without texts that have hidden characters: those
     /// could forge lines of the output.
     pub fn merge(&mut self, other: Self) {
         let texts = [
@@ -226,7 +229,7 @@ fn printable<T>(mut fact: Fact<T>, is_printable: impl Fn(&T) -> bool) -> Fact<T>
 }
 
 fn is_printable(text: &str) -> bool {
-    !text.contains(char::is_control)
+    !text.contains(is_hidden)
 }
 
 #[cfg(test)]

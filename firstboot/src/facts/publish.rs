@@ -1,6 +1,8 @@
 //! The facts as JSON, for people (`firstboot explain`) and for other programs, which then need no metadata
-//! service.
+//! service. Every user may read them. So tags are there by their names alone, because their values may be
+//! secrets, and URLs by their servers.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::time::SystemTime;
 
@@ -10,9 +12,11 @@ use super::{Candidate, Fact, Facts};
 use crate::error::Result;
 use crate::host::files;
 use crate::host::root::Root;
+use crate::net::url;
+use crate::output::clean_json;
 use crate::paths;
 
-/// The path of the published facts. Every user may read it, because it contains no secrets.
+/// The path of the published facts.
 pub const PATH: &str = paths::FACTS;
 
 /// Writes the facts to [`PATH`].
@@ -25,7 +29,8 @@ impl Facts {
     /// "time": …}]}}`.
     pub fn json(&self) -> Value {
         let mut record = Map::new();
-        let mut text = |name: &str, fact: &Fact<String>| put(&mut record, name, fact, |value| json!(value));
+        let mut text =
+            |name: &str, fact: &Fact<String>| put(&mut record, name, fact, |value| json!(open(value)));
         text("platform", &self.platform);
         text("instance-id", &self.instance_id);
         text("hostname", &self.hostname);
@@ -36,10 +41,26 @@ impl Facts {
         text("lifecycle", &self.lifecycle);
         self.extra.iter().for_each(|(name, fact)| text(name, fact));
         put(&mut record, "spot", &self.spot, |value| json!(value));
-        put(&mut record, "tags", &self.tags, |value| json!(value));
+        put(&mut record, "tags", &self.tags, |tags| tags.iter().map(tag).collect());
         put(&mut record, "addresses", &self.addresses, |value| value.iter().map(shown).collect());
-        Value::Object(record)
+        clean_json(Value::Object(record))
     }
+}
+
+/// A fact without the parts that may be secret: a URL's path often authorizes a report.
+fn open(fact: &str) -> Cow<'_, str> {
+    let is_url = ["http://", "https://"].iter().any(|scheme| starts_with(fact, scheme));
+    if is_url { Cow::Owned(url::shown(fact)) } else { Cow::Borrowed(fact) }
+}
+
+fn starts_with(text: &str, begin: &str) -> bool {
+    text.get(..begin.len()).is_some_and(|front| front.eq_ignore_ascii_case(begin))
+}
+
+/// The name of a tag. Where the platform has only names, users write `name=value` into them.
+fn tag((name, value): (&String, &String)) -> Value {
+    let is_alone = value.is_empty();
+    json!(name.split(|letter| letter == '=' || is_alone && letter == ':').next())
 }
 
 fn shown(value: &impl Display) -> Value {
@@ -66,6 +87,8 @@ fn time(time: SystemTime) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::facts::{Address, Scope};
 
@@ -77,12 +100,21 @@ mod tests {
         facts.zone.add("a".to_owned(), "one");
         facts.zone.add("b".to_owned(), "two");
         facts
+            .fact("phone-home-url")
+            .add("HTTPS://u:canary@h:1/canary?canary".to_lowercase(), "one");
+        let tags = [("pool", "canary"), ("env:canary", ""), ("password=canary", "")];
+        let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        facts.tags.add(BTreeMap::from(tags), "one");
+        facts
             .addresses
             .add(vec![Address { scope: Scope::Private, ip: "10.0.0.1".parse().unwrap() }], "one");
         publish(&root, &facts).unwrap();
         let record: Value = serde_json::from_slice(&std::fs::read(root.path(PATH)).unwrap()).unwrap();
         assert_eq!((&record["zone"]["value"], &record["zone"]["source"]), (&json!("a"), &json!("one")));
         assert_eq!(record["zone"]["others"][0]["value"], "b");
+        assert_eq!(record["tags"]["value"], json!(["env", "password", "pool"]));
+        assert_eq!(record["phone-home-url"]["value"], "https://h:1");
+        assert!(!record.to_string().contains("canary"), "{record}");
         assert_eq!(record["addresses"]["value"], json!(["10.0.0.1 (private)"]));
         assert!(record["zone"]["time"].as_f64().unwrap() > 1.0 && record.get("region").is_none());
     }

@@ -4,6 +4,7 @@
 //! With `quiet` on the command line the console shows only failures.
 
 use crate::paths;
+use crate::text::visible;
 use std::fs::OpenOptions;
 use std::io::Write;
 
@@ -25,6 +26,7 @@ pub fn fail(text: &str) {
 /// `priority` is syslog(3)'s. The device is opened for each message, because the kernel limits the message
 /// rate of each open file.
 fn write(priority: u8, text: &str) {
+    let text = visible(text, &[]);
     let line = format!("<{priority}>kiln: {text}\n");
     let written = OpenOptions::new()
         .write(true)

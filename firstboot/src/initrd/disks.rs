@@ -52,8 +52,8 @@ pub struct Found {
     pub var: u32,
 }
 
-/// Waits until a disk has a root and a var partition, and loads modules for hardware that appears. `boot_disk`
-/// is the disk from which the firmware booted, if it is known.
+/// Waits until a disk has a root and a var partition, and loads modules for hardware that appears.
+/// `boot_disk` is the disk from which the firmware booted, if it is known.
 pub fn wait(arguments: &Arguments, hardware: &mut Hardware, boot_disk: Option<&Location>) -> Result<Found> {
     let deadline = Instant::now() + arguments.timeout;
     let mut seen_since = None;

@@ -191,8 +191,8 @@ impl InstanceData {
         }
     }
 
-    /// The value of `root`, such as `ds`, and the `steps` behind it. Fails if the platform's service does, and for
-    /// names that only cloud-init itself can answer.
+    /// The value of `root`, such as `ds`, and the `steps` behind it. Fails if the platform's service does,
+    /// and for names that only cloud-init itself can answer.
     pub fn find(&self, root: &str, steps: &[Step]) -> Result<Found> {
         if root == "ds" {
             return self.find_document(steps);

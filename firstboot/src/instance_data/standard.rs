@@ -90,8 +90,8 @@ pub(super) fn names(
     names
 }
 
-/// Fails for a name that cloud-init answers from itself: another value, or none, would be wrong without a word.
-/// `key` stands behind `root`.
+/// Fails for a name that cloud-init answers from itself: another value, or none, would be wrong without a
+/// word. `key` stands behind `root`.
 pub(super) fn refuse_own(root: &str, key: Option<&str>) -> Result<()> {
     let name = if root == "v1" { key.unwrap_or_default() } else { root };
     let below = UNKNOWN_HERE.iter().find(|(own, _)| *own == name).map(|(_, reason)| *reason);

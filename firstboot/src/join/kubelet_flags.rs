@@ -57,11 +57,27 @@ fn defaults(node: &NodeRegistration, inputs: &FlagInputs<'_>) -> Vec<Argument> {
             format!("{}/pause:{tag}", inputs.image_repository),
         );
     }
-    let taints = node.taints.as_deref().unwrap_or_default();
-    add(!taints.is_empty(), "register-with-taints", taints.iter().map(written).collect::<Vec<_>>().join(","));
+    let taints = own_taints(node);
+    add(!taints.is_empty(), TAINTS, taints.join(","));
     let hostname = inputs.hostname.trim().to_lowercase();
     add(node.name != hostname, "hostname-override", node.name.clone());
     defaults
+}
+
+/// The argument with the taints of the node.
+const TAINTS: &str = "register-with-taints";
+
+/// The taints that the node registers with: those of the argument, if the config sets it.
+pub fn taints(node: &NodeRegistration) -> Vec<String> {
+    let mut arguments = node.kubelet_extra_args.iter().filter(|argument| argument.name == TAINTS).peekable();
+    if arguments.peek().is_none() {
+        return own_taints(node);
+    }
+    arguments.flat_map(|argument| argument.value.split(',')).map(str::to_owned).collect()
+}
+
+fn own_taints(node: &NodeRegistration) -> Vec<String> {
+    node.taints.iter().flatten().map(written).collect()
 }
 
 /// `key=value:Effect`; without a value `key:Effect`.

@@ -40,6 +40,9 @@ use crate::status::Progress;
 use phases::{Need, Phase, Results};
 use roles::Role;
 
+/// The state of a phase that an earlier run finished.
+const KEPT: &str = "kept";
+
 /// One join.
 pub struct Join<'a> {
     /// The root of the machine's files.
@@ -57,7 +60,7 @@ pub struct Join<'a> {
     pub progress: &'a mut Progress,
     /// Prints a line for the operator.
     pub print: &'a dyn Fn(&str),
-    /// The checkpoint; none if nothing may be written.
+    /// The checkpoint; none for checks alone.
     pub checkpoint: Option<CheckpointFile>,
     /// The results of the phases so far.
     pub results: Results,
@@ -82,6 +85,18 @@ impl Join<'_> {
         self.record(phase)
     }
 
+    /// The phases that a join would run in place of this dry run: also those that a dry run leaves out.
+    pub fn phases_of_a_join(&mut self) -> Vec<&'static str> {
+        let phases = &self.progress.status().phases;
+        let kept: Vec<&str> =
+            phases.iter().filter(|phase| phase.state == KEPT).map(|phase| &*phase.name).collect();
+        let (role, is_machine) = (self.role, self.root.is_machine());
+        let can_run = |phase: &&Phase| is_machine || phase.need != Need::Running;
+        let left: Vec<&Phase> =
+            role.phases.iter().filter(can_run).filter(|phase| !kept.contains(&phase.name)).collect();
+        left.into_iter().filter(|phase| !self.is_skipped(phase)).map(|phase| phase.name).collect()
+    }
+
     /// If `phase` is left out, the word for the reason.
     fn reason_to_skip(&self, phase: &Phase) -> Option<&'static str> {
         let (is_skipped, is_written) = (self.is_skipped(phase), self.files_are_written());
@@ -89,8 +104,8 @@ impl Join<'_> {
             _ if is_skipped => Some("skipped"),
             Need::Writing | Need::Running if self.config.join.dry_run => Some("skipped"),
             Need::Running if !self.root.is_machine() => Some("skipped"),
-            Need::Once if self.is_done(phase.name) => Some("kept"),
-            Need::UntilFilesAreWritten if is_written => Some("kept"),
+            Need::Once if self.is_done(phase.name) => Some(KEPT),
+            Need::UntilFilesAreWritten if is_written => Some(KEPT),
             _ => None,
         }
     }
@@ -187,4 +202,36 @@ impl Join<'_> {
 
 fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{HostDefaults, parse};
+
+    #[test]
+    fn a_dry_run_names_the_phases_of_a_join() {
+        let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndryRun: true\ndiscovery: {file: {kubeConfigPath: /x}}\n";
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        std::fs::create_dir(root.path("/etc")).unwrap();
+        std::fs::write(root.path("/etc/machine-id"), "0123456789abcdef0123456789abcdef\n").unwrap();
+        let config = parse(text.as_bytes(), &HostDefaults { hostname: "n1".to_owned() }).unwrap();
+        let mut join = Join {
+            root: &root,
+            role: &roles::WORKER,
+            config: &config,
+            machine: &Machine::read(&root).unwrap(),
+            facts: &Facts::default(),
+            deadline: Deadline::after(std::time::Duration::from_secs(1)),
+            network: Network::new(root.clone()),
+            progress: &mut Progress::unpublished(&root),
+            print: &|_| {},
+            checkpoint: None,
+            results: Results::default(),
+        };
+        join.progress.phase("preflight");
+        join.progress.phase_ended(KEPT);
+        assert_eq!(join.phases_of_a_join(), ["discovery", "cluster", "identity", "files", "cleanup"]);
+    }
 }

@@ -26,7 +26,7 @@ use crate::net::Endpoint;
 use crate::net::http::{self, Method, Request};
 use crate::net::retry::{self, Backoff};
 use crate::net::trust::{Authorities, ClientCertificate, Trust};
-use crate::net::url::shown;
+use crate::net::url::{resource, shown};
 use crate::net::{Deadline, Error, Network};
 use crate::secret::Secret;
 
@@ -63,7 +63,9 @@ pub fn ask(join: &Join, from: &TokenFrom) -> Result<Discovery> {
     let deadline = join.deadline.within(from.timeout);
     let shown = shown(from.url.reveal());
     let identity = match from.identity {
-        Proof::Platform => Some(attest::document(join.facts.text("platform"), &shown, deadline)?),
+        Proof::Platform => {
+            Some(attest::document(join.facts.text("platform"), &resource(from.url.reveal()), deadline)?)
+        }
         Proof::None | Proof::Certificate => None,
     };
     let body = request(join, identity).to_string();

@@ -55,7 +55,7 @@ fn document(bytes: &[u8]) -> Document {
 fn the_first_place_that_has_something_wins() {
     let all = [(ETC, CONFIG, 0o600), (RUN, CONFIG, 0o600)];
     for (contents, line, expected) in [
-        (&all[..], "quiet firstboot.config=https://u:p@host/a?t=1", Some(("url", "https://host/a"))),
+        (&all[..], "quiet firstboot.config=https://u:p@host/a?t=1", Some(("url", "https://host"))),
         (&all[..], "quiet", Some(("file", ETC))),
         (&all[1..], "quiet", Some(("file", RUN))),
         (&[], "quiet", None),

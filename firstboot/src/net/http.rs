@@ -151,14 +151,9 @@ impl<'a> Request<'a> {
         Self { method, url, headers: &[], body: b"", trust, certificate: None, limit: LONGEST_BODY }
     }
 
-    /// Its name in messages. Without TLS, only the server is shown, because the path may be the secret of a
-    /// hook.
-    fn shown(&self, url: &Url) -> String {
-        if url.is_secure {
-            format!("{} {}", self.method, shown(self.url))
-        } else {
-            format!("http://{}", url.endpoint)
-        }
+    /// Its name in messages.
+    fn shown(&self) -> String {
+        format!("{} {}", self.method, shown(self.url))
     }
 }
 
@@ -231,7 +226,7 @@ pub fn send(network: &Network, request: &Request, deadline: Deadline) -> Result<
     }
     let headers = request.headers.iter().copied();
     let head = head(&request.method, &url.target(), &url.host(), headers, request.body.len())
-        .map_err(|why| Failure::new(ErrorKind::Config, format!("{}: {why}", request.shown(&url))))?;
+        .map_err(|why| Failure::new(ErrorKind::Config, format!("{}: {why}", request.shown())))?;
     let deadline = deadline.within(network.request_timeout);
     let sent = Client::new(network, Peer::Named(url.endpoint.clone()), transport).send(
         &head,
@@ -245,7 +240,7 @@ pub fn send(network: &Network, request: &Request, deadline: Deadline) -> Result<
 /// Sends the request once. An answer without success is an error.
 pub fn send_ok(network: &Network, request: &Request, deadline: Deadline) -> Result<Reply, Error> {
     let reply = send(network, request, deadline)?;
-    reply.check(&format!("{} {}", request.method, shown(request.url)))?;
+    reply.check(&request.shown())?;
     Ok(reply)
 }
 
@@ -255,7 +250,7 @@ fn failure(request: &Request, url: &Url, fault: Fault, deadline: Deadline) -> Fa
         Fault::Tls(error) => return trust::failure(&url.endpoint.to_string(), error, None),
         _ => {}
     }
-    let message = format!("{}: {}", request.shown(url), fault.why(deadline));
+    let message = format!("{}: {}", request.shown(), fault.why(deadline));
     let failure = Failure::new(ErrorKind::Unreachable, message);
     // A server without TLS is on this machine or near it, and may still be starting.
     if fault.may_pass() || !url.is_secure { failure.transient() } else { failure }

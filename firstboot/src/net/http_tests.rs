@@ -102,7 +102,7 @@ fn a_status_that_is_no_success_is_an_error_that_shows_neither_query_nor_body() {
         let url = format!("{}/x?token=canary", server.server());
         let error = post(&network(), &url, &[], b"", &Trust::Authorities(ca.authorities()), None, soon())
             .unwrap_err();
-        assert_eq!(error.failure.message, format!("POST {}/x: {expected}", server.server()));
+        assert_eq!(error.failure.message, format!("POST {}: {expected}", server.server()));
         assert_eq!(
             (error.failure.kind, error.failure.transient, error.status),
             (class, transient, Some(status))

@@ -94,13 +94,21 @@ pub(crate) fn is_near(address: IpAddr) -> bool {
     }
 }
 
-/// A URL for messages, without its query, its user and its password, which may be secret.
+/// A URL for messages: its scheme and server. User, password, path and query may each be a secret.
 pub fn shown(url: &str) -> String {
-    let (server, rest) = url.split_at(origin(url).len());
-    let (scheme, authority) = server.split_at(server.find("://").map_or(0, |at| at + 3));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let path = rest.split(['?', '#']).next().unwrap_or_default();
-    one_line(&format!("{scheme}{host}{path}"))
+    one_line(&without_user(origin(url)))
+}
+
+/// A URL that tells one resource of a server from another, without what only authorizes: user, password and
+/// query. Not for messages.
+pub fn resource(url: &str) -> String {
+    let path = url[origin(url).len()..].split(['?', '#']).next().unwrap_or_default();
+    format!("{}{path}", without_user(origin(url)))
+}
+
+fn without_user(origin: &str) -> String {
+    let (scheme, authority) = origin.split_at(origin.find("://").map_or(0, |at| at + 3));
+    format!("{scheme}{}", authority.rsplit('@').next().unwrap_or_default())
 }
 
 /// A URL's scheme, host and port.
@@ -136,14 +144,18 @@ mod tests {
     }
 
     #[test]
-    fn messages_show_no_query() {
-        assert_eq!(shown("https://a:1/b?secret#more"), "https://a:1/b");
-        for url in
-            ["https://user:secret@a:1/b", "https://secret@a:1/b", "https://u:p@ss@a:1/b", "secret@a:1/b"]
-        {
-            assert_eq!(shown(url).trim_start_matches("https://"), "a:1/b", "{url}");
+    fn messages_show_scheme_and_server_alone() {
+        for (url, expected) in [
+            ("https://a:1/canary?canary#canary", "https://a:1"),
+            ("https://user:canary@a:1/", "https://a:1"),
+            ("https://canary@a:1?canary", "https://a:1"),
+            ("https://u:p@canary@a:1", "https://a:1"),
+            ("canary@a:1/canary", "a:1"),
+            ("HTTPS://[fd00::1]/\u{1b}", "HTTPS://[fd00::1]"),
+        ] {
+            assert_eq!(shown(url), expected, "{url}");
         }
-        assert_eq!(shown("https://a/b@c"), "https://a/b@c");
+        assert_eq!(resource("https://canary@a:1/b@c?canary#canary"), "https://a:1/b@c");
         assert_eq!(origin("https://a:1/b?c"), "https://a:1");
         assert_eq!(origin("http://a?c"), "http://a");
     }

@@ -18,6 +18,7 @@ use crate::net::retry::{self, Backoff};
 use crate::net::service::{Protocol, Service};
 use crate::net::trust::Trust;
 use crate::net::{Deadline, Error, Network};
+use crate::output::{clean, clean_json};
 use crate::secret::Secret;
 use crate::status::{self, Outcome, Status};
 use crate::text::percent;
@@ -67,6 +68,8 @@ pub enum Urgency {
 pub struct Setting {
     /// Its name in the config.
     pub name: &'static str,
+    /// Whether it is a secret, and not a name that may be shown.
+    pub is_secret: bool,
     /// Whether there is no report without it.
     pub is_required: bool,
     /// Checks a value; the error does not repeat it.
@@ -95,8 +98,8 @@ impl ReportTarget {
         Self { kind: reporter.kind, settings: BTreeMap::new() }
     }
 
-    pub(crate) fn set(&mut self, name: &'static str, value: String) {
-        self.settings.insert(name, Secret::new(value));
+    pub(crate) fn set(&mut self, name: &'static str, value: Secret) {
+        self.settings.insert(name, value);
     }
 
     /// A setting, if the config has it.
@@ -132,14 +135,14 @@ impl ReportContext<'_> {
 
     /// How the run ended, in one line: the warnings of a failed run may be its cause.
     pub(crate) fn message(&self) -> String {
-        match (&self.status.failure, &self.status.node) {
+        clean(&match (&self.status.failure, &self.status.node) {
             (Some(reason), _) => {
                 let warnings = self.status.warnings.iter().map(|warning| format!("; warning: {warning}"));
                 format!("{}: {}{}", reason.class, reason.message, warnings.collect::<String>())
             }
             (None, Some(node)) => format!("{} as {node}", word(self.status.outcome)),
             (None, None) => word(self.status.outcome),
-        }
+        })
     }
 
     /// The verdict, with the fields that tell this machine from others.
@@ -152,7 +155,7 @@ impl ReportContext<'_> {
                 fields.insert(field.to_owned(), json!(self.facts.text(fact)));
             }
         }
-        summary
+        clean_json(summary)
     }
 
     /// A fact that a report cannot do without.

@@ -5,17 +5,18 @@ use super::{ReportContext, ReportTarget, Setting};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::net::http::{self, Method, Request};
 use crate::net::trust::{Authorities, Trust};
-use crate::net::url::{Url, is_near, origin, shown};
+use crate::net::url::{Url, is_near, shown};
 
 /// Settings of a report to a URL.
 pub(crate) const SETTINGS: &[Setting] = &[
-    Setting { name: "url", is_required: true, check: check_url },
+    Setting { name: "url", is_secret: true, is_required: true, check: check_url },
     Setting {
         name: "caCert",
+        is_secret: false,
         is_required: false,
         check: |pem| Authorities::from_pem(pem.as_bytes()).map(drop),
     },
-    Setting { name: "bearerToken", is_required: false, check: check_token },
+    Setting { name: "bearerToken", is_secret: true, is_required: false, check: check_token },
 ];
 
 /// Limit on the bytes of an answer without TLS; its contents are not used.
@@ -45,7 +46,7 @@ fn check_token(text: &str) -> std::result::Result<(), String> {
 
 /// The receiver of a target with a URL.
 pub(crate) fn host(target: &ReportTarget) -> Result<String> {
-    url(target).map(|url| origin(url).to_owned())
+    url(target).map(shown)
 }
 
 fn url(target: &ReportTarget) -> Result<&str> {
@@ -98,9 +99,7 @@ fn send(
         false => Request::new(Method::POST, url, trust),
     };
     let request = Request { headers, body, ..request };
-    let sent = context.retry(|| http::send_ok(&context.network, &request, context.deadline).map(drop));
-    // The path may be secret: the hooks of chat services have their credential in it.
-    sent.map_err(|failure| Failure { message: failure.message.replace(&shown(url), origin(url)), ..failure })
+    context.retry(|| http::send_ok(&context.network, &request, context.deadline).map(drop))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::host::files;
 use crate::host::root::Root;
 use crate::kubernetes::kubeconfig::{self, LONGEST, Material};
 use crate::net::trust::Authorities;
-use crate::net::url::shown;
+use crate::net::url::resource;
 
 /// The cluster that the config names. A discovery file is looked at where it will be, or among the extra
 /// files that are not written yet.
@@ -21,10 +21,10 @@ pub(super) fn of(root: &Root, resolved: &ResolvedConfig) -> ClusterNames {
             names.servers.extend(endpoints.iter().map(ToString::to_string));
         }
         Discovery::File(path) => names = of_file(root, resolved, path),
-        Discovery::Url(url) => names.servers.push(shown(url)),
+        Discovery::Url(url) => names.servers.push(resource(url)),
     }
     if let Some(from) = resolved.config.agent.token_from.as_ref().filter(|_| names.servers.is_empty()) {
-        names.servers.push(shown(from.url.reveal()));
+        names.servers.push(resource(from.url.reveal()));
     }
     names
 }

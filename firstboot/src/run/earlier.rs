@@ -3,6 +3,7 @@
 
 use contract::trust_policy::NO_PLATFORM;
 
+use super::session::Joined;
 use super::{ResolvedConfig, Session, cluster_names};
 use crate::binding::Binding;
 use crate::checkpoint::{Before, Checkpoint};
@@ -29,32 +30,79 @@ pub(super) enum Earlier {
     BeginAfterReset(Checkpoint),
 }
 
-/// Reads the checkpoint. If it belongs to another machine or another config, resets the node.
-pub(super) fn earlier(session: &Session, config: &NodeConfig) -> Result<Earlier> {
-    let (root, machine) = (session.root, session.machine()?);
-    let fingerprint = config.fingerprint(&patch_bytes(root, config)?);
-    let fresh = || Checkpoint::new(&machine.identity, &fingerprint, &config.node_name());
-    let Some(checkpoint) = Checkpoint::read(root)? else { return Ok(Earlier::Begin(fresh())) };
-    let why = match checkpoint.compare(&machine.identity, &fingerprint) {
+/// What an earlier run on this disk means for this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Joined,
+    Interrupted,
+    /// The node is reset first.
+    Other,
+}
+
+/// What the checkpoint means for a run with this config, and the sentence that says so.
+fn look(root: &Root, config: &NodeConfig, checkpoint: &Checkpoint, now: &Checkpoint) -> (Found, String) {
+    let why = match checkpoint.compare(&now.machine, &now.config) {
         Before::Joined if identity::is_good_for(root, config, None) => {
-            session.print(&format!("this machine has joined as {} before: nothing to do", checkpoint.node));
-            return Ok(Earlier::Joined);
+            return (Found::Joined, joined_before(checkpoint));
         }
         Before::Interrupted => {
             let last = checkpoint.phases.last().map_or("the start", |finished| &finished.phase);
-            session.print(&format!("an earlier run was interrupted after {last}: resuming"));
-            return Ok(Earlier::Begin(checkpoint));
+            return (Found::Interrupted, format!("an earlier run was interrupted after {last}: resuming"));
         }
         Before::Joined => "the certificate of this node is gone or holds no longer",
         Before::Cloned => "this disk was copied from another machine",
         Before::Different => "this machine joined with another config",
     };
-    session.print(&format!("{why}: resetting it first"));
-    if config.join.dry_run {
-        return Ok(Earlier::Begin(fresh()));
+    (Found::Other, format!("{why}: resetting it first"))
+}
+
+fn joined_before(checkpoint: &Checkpoint) -> String {
+    format!("this machine has joined as {} before: nothing to do", checkpoint.node)
+}
+
+/// The checkpoint with which this machine would begin a join.
+fn fresh(session: &Session, config: &NodeConfig) -> Result<Checkpoint> {
+    let fingerprint = config.fingerprint(&patch_bytes(session.root, config)?);
+    Ok(Checkpoint::new(&session.machine()?.identity, &fingerprint, &config.node_name()))
+}
+
+/// What a run would say of an earlier one, without changing anything; none if there was none.
+pub fn foreseen(
+    session: &Session,
+    resolved: Option<&ResolvedConfig>,
+    platform: Option<&Platform>,
+) -> Result<Option<String>> {
+    let Some(checkpoint) = Checkpoint::read(session.root)? else { return Ok(None) };
+    let Some(resolved) = resolved else {
+        let gone = |failure: Failure| failure.message;
+        return Ok(Some(still_joined(&checkpoint).map_or_else(gone, |()| joined_before(&checkpoint))));
+    };
+    if let Some((_, refused)) = refused(session, resolved, platform)? {
+        return Ok(Some(refused));
     }
-    reset_node(session, machine)?;
-    Ok(Earlier::BeginAfterReset(fresh()))
+    let now = fresh(session, &resolved.config)?;
+    let (found, sentence) = look(session.root, &resolved.config, &checkpoint, &now);
+    let is_unbound = found == Found::Joined && Binding::read(session.root)?.is_none();
+    let more =
+        if is_unbound { "; an older agent joined it, and it keeps to this config from now on" } else { "" };
+    Ok(Some(format!("{sentence}{more}")))
+}
+
+/// Reads the checkpoint. If it belongs to another machine or another config, resets the node.
+pub(super) fn earlier(session: &Session, config: &NodeConfig) -> Result<Earlier> {
+    let fresh = fresh(session, config)?;
+    let Some(checkpoint) = Checkpoint::read(session.root)? else { return Ok(Earlier::Begin(fresh)) };
+    let (found, sentence) = look(session.root, config, &checkpoint, &fresh);
+    session.print(&sentence);
+    match found {
+        Found::Joined => Ok(Earlier::Joined),
+        Found::Interrupted => Ok(Earlier::Begin(checkpoint)),
+        Found::Other if config.join.dry_run => Ok(Earlier::Begin(fresh)),
+        Found::Other => {
+            reset_node(session, session.machine()?)?;
+            Ok(Earlier::BeginAfterReset(fresh))
+        }
+    }
 }
 
 /// Resets the node. Pods that cannot be removed are left to the new kubelet. Any other failure ends the join.
@@ -123,21 +171,33 @@ pub(super) fn stays(
     platform: Option<&Platform>,
     progress: &mut Progress,
 ) -> Result<Option<Outcome>> {
+    let Some((joined, refused)) = refused(session, resolved, platform)? else { return Ok(None) };
+    if !joined.checkpoint.joined {
+        return Err(Failure::new(ErrorKind::Untrusted, refused).help(TO_FOLLOW));
+    }
+    let warning = format!("{refused}; {TO_FOLLOW}");
+    session.warn(&warning);
+    progress.warn(warning);
+    Ok(Some(has_joined(session, &joined.checkpoint, progress)))
+}
+
+/// How a joined machine comes to follow another config.
+const TO_FOLLOW: &str = "run firstboot reset to join with it, or allow rejoin in the image's trust policy";
+
+/// The join that keeps this machine from following the config, and the sentence that says why.
+fn refused<'s>(
+    session: &'s Session,
+    resolved: &ResolvedConfig,
+    platform: Option<&Platform>,
+) -> Result<Option<(&'s Joined, String)>> {
     let Some(joined) = session.joined()?.filter(|_| resolved.origin.is_some()) else { return Ok(None) };
     let objection = match &joined.binding {
         Some(binding) => binding.objection(&binding_of(session.root, resolved, platform)),
         None => objection_without_binding(session, &joined.checkpoint, &resolved.config)?,
     };
-    let Some(objection) = objection else { return Ok(None) };
-    let refused = format!("the node config from {} is not followed: {objection}", resolved.source);
-    let help = "run firstboot reset to join with it, or allow rejoin in the image's trust policy";
-    if !joined.checkpoint.joined {
-        return Err(Failure::new(ErrorKind::Untrusted, refused).help(help));
-    }
-    let warning = format!("{refused}; {help}");
-    session.warn(&warning);
-    progress.warn(warning);
-    Ok(Some(has_joined(session, &joined.checkpoint, progress)))
+    let sentence =
+        |objection| format!("the node config from {} is not followed: {objection}", resolved.source);
+    Ok(objection.map(|objection| (joined, sentence(objection))))
 }
 
 /// An older agent remembered only a hash of the config.
@@ -169,7 +229,7 @@ pub(super) fn needs_no_metadata(session: &Session) -> Result<bool> {
 
 fn has_joined(session: &Session, checkpoint: &Checkpoint, progress: &mut Progress) -> Outcome {
     progress.status().node = Some(checkpoint.node.clone());
-    session.print(&format!("this machine has joined as {} before: nothing to do", checkpoint.node));
+    session.print(&joined_before(checkpoint));
     Outcome::AlreadyJoined
 }
 
@@ -179,10 +239,16 @@ pub(super) fn without_config(session: &Session, progress: &mut Progress) -> Resu
         session.print("found no node config: nothing to do");
         return Ok(Outcome::NoConfig);
     };
-    if checkpoint.joined {
-        return Ok(has_joined(session, &checkpoint, progress));
-    }
     progress.status().node = Some(checkpoint.node.clone());
+    still_joined(&checkpoint)?;
+    Ok(has_joined(session, &checkpoint, progress))
+}
+
+/// Fails if the join is not over, because without its config it cannot go on.
+fn still_joined(checkpoint: &Checkpoint) -> Result<()> {
+    if checkpoint.joined {
+        return Ok(());
+    }
     let message =
         format!("the join as {} was interrupted, and its node config no longer exists", checkpoint.node);
     Err(Failure::new(ErrorKind::Source, message).help("restore the node config, or run firstboot reset"))

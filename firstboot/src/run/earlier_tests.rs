@@ -203,3 +203,28 @@ fn a_copied_disk_does_not_get_the_name_of_the_original() {
     let _ = machine.run();
     assert_eq!(machine::hostname(&machine.root).as_deref(), Some("copy"));
 }
+
+#[test]
+fn a_dry_run_begins_where_an_interrupted_run_ended_and_changes_nothing() {
+    let machine = Machine::joined("nocloud", "nocloud");
+    for path in [paths::BINDING, IDENTITY[0], IDENTITY[1], IDENTITY[2]] {
+        files::remove(&machine.root.path(path)).unwrap();
+    }
+    let config = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndryRun: true\ntimeouts: {discovery: 200ms}\nnodeRegistration: {name: n1}\ndiscovery: {bootstrapToken: {apiServerEndpoint: '127.0.0.1:9', token: abcdef.0123456789abcdef, unsafeSkipCAVerification: true}}\n";
+    machine.write(SEED, config);
+    let host = crate::config::HostDefaults { hostname: "n1".to_owned() };
+    let fingerprint = crate::config::parse(config.as_bytes(), &host).unwrap().fingerprint(&[]);
+    let identity = machine.session().machine().unwrap().identity.clone();
+    CheckpointFile::begin(&machine.root, Checkpoint::new(&identity, &fingerprint, "n1"))
+        .unwrap()
+        .done("preflight", &fingerprint, 1, false)
+        .unwrap();
+    let before = std::fs::read(machine.root.path(paths::CHECKPOINT)).unwrap();
+    let (ended, status) = machine.run();
+    assert_eq!(ended.unwrap_err().kind, ErrorKind::Unreachable);
+    let states: Vec<_> =
+        status.phases.iter().map(|phase| (phase.name.as_str(), phase.state.as_str())).collect();
+    assert_eq!(states, [("host", "skipped"), ("preflight", "kept"), ("discovery", "failed")]);
+    assert_eq!(std::fs::read(machine.root.path(paths::CHECKPOINT)).unwrap(), before);
+    assert!(!machine.has(paths::BINDING));
+}

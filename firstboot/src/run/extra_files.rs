@@ -36,8 +36,7 @@ pub(super) fn write(session: &Session, files: &[ExtraFile], config: &NodeConfig)
             continue;
         }
         let owner = owner(session, file).map_err(doing)?;
-        let mode = if is_secret(&file.path, config) { file.mode & files::PRIVATE } else { file.mode };
-        if write_one(session.root, file, mode, owner).map_err(doing)? {
+        if write_one(session.root, file, mode(file, config), owner).map_err(doing)? {
             session.print(&format!("wrote {}, as the user-data asks", file.path));
             FOR_OTHERS
                 .iter()
@@ -46,6 +45,28 @@ pub(super) fn write(session: &Session, files: &[ExtraFile], config: &NodeConfig)
         }
     }
     Ok(())
+}
+
+/// What a run does with the files, for people: one line each.
+pub fn foreseen(root: &Root, files: &[ExtraFile], config: &NodeConfig) -> Vec<String> {
+    let line = |file: &ExtraFile| {
+        if files::is_read_only(&root.path(&file.path)) {
+            return format!("{}: not written, because its folder is read-only", file.path);
+        }
+        let owner = match ids(root, &file.owner) {
+            Ok(Some(_)) => format!("{}:{}", file.owner.user, file.owner.group),
+            _ => "root, because the image does not have its owner".to_owned(),
+        };
+        let appended = if file.appends { "appended, " } else { "" };
+        let removed = if is_secret(&file.path, config) { ", removed after the join" } else { "" };
+        format!("{} ({appended}mode {:04o}, of {owner}{removed})", file.path, mode(file, config))
+    };
+    files.iter().map(line).collect()
+}
+
+/// A file with a credential is only root's.
+fn mode(file: &ExtraFile, config: &NodeConfig) -> u32 {
+    if is_secret(&file.path, config) { file.mode & files::PRIVATE } else { file.mode }
 }
 
 /// Removes the files that the join needed and that hold a credential.

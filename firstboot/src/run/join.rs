@@ -72,11 +72,15 @@ pub(super) fn join(
         permit_kubelet(session)?;
         binding.write(session.root)?;
     }
-    let checkpoint = (!is_dry_run).then(|| CheckpointFile::begin(session.root, begin)).transpose()?;
+    let checkpoint = if is_dry_run {
+        CheckpointFile::in_memory(begin)
+    } else {
+        CheckpointFile::begin(session.root, begin)?
+    };
     if start == Start::Spread {
         spread(session, config.agent.spread, &machine.identity);
     }
-    with_join(session, role, &metadata.facts, resolved, checkpoint, progress, |join| {
+    with_join(session, role, &metadata.facts, resolved, Some(checkpoint), progress, |join| {
         join.run()?;
         if is_dry_run {
             print_plan(session, join);
@@ -142,15 +146,19 @@ fn with_join<T>(
     run(&mut join)
 }
 
+/// The name that the host gets from the node; none if it has one of its own.
+pub fn name_for_host(session: &Session, config: &NodeConfig) -> Option<String> {
+    if !session.root.is_machine() || machine::own_hostname(session.root).is_some() {
+        return None;
+    }
+    Some(config.node_name()).filter(|node| !machine::is_placeholder_name(node))
+}
+
 /// If the host has no name, sets the node's name, before another program asks for it.
 fn name_host(session: &Session, config: &NodeConfig) -> Result<()> {
-    if config.join.dry_run || !session.root.is_machine() || machine::own_hostname(session.root).is_some() {
+    let Some(node) = name_for_host(session, config).filter(|_| !config.join.dry_run) else {
         return Ok(());
-    }
-    let node = config.node_name();
-    if machine::is_placeholder_name(&node) {
-        return Ok(());
-    }
+    };
     session.print(&format!("the host has no name and is called {node}"));
     machine::set_hostname(session.root, &node)
 }
@@ -195,8 +203,10 @@ fn delay(longest: Duration, identity: &str) -> Duration {
     longest.mul_f64(f64::from(bits) / (f64::from(u32::MAX) + 1.0))
 }
 
-/// Prints the files that a dry run would write. None of them holds a secret.
-fn print_plan(session: &Session, join: &Join) {
+/// Prints the files that a dry run would write, and the phases that it would run. None of the files holds a
+/// secret.
+fn print_plan(session: &Session, join: &mut Join) {
+    session.print(&format!("would run the phases {}", join.phases_of_a_join().join(", ")));
     for file in join.results.plan.iter().flat_map(|plan| &plan.files) {
         session.print(&format!("would write {} (mode {:o}):", file.path.display(), file.mode));
         String::from_utf8_lossy(&file.bytes)

@@ -11,8 +11,8 @@ mod cluster_names;
 mod console;
 mod credentials;
 mod delivery;
-mod earlier;
-mod extra_files;
+pub mod earlier;
+pub mod extra_files;
 mod fetch;
 mod join;
 mod metadata_guard;
@@ -22,7 +22,7 @@ mod session;
 mod standby;
 
 pub use console::Console;
-pub use join::check;
+pub use join::{check, name_for_host};
 pub use node_config::ResolvedConfig;
 pub use session::Session;
 

@@ -16,8 +16,8 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::notify;
 use crate::host::root::Root;
+use crate::output::{clean, clean_json};
 use crate::paths;
-use crate::secret::redacted;
 
 /// The path of the status file on a node. It holds no secret.
 pub const PATH: &str = paths::STATUS;
@@ -161,7 +161,7 @@ impl Progress {
 
     /// Adds a warning. The outcome does not change.
     pub fn warn(&mut self, warning: String) {
-        self.status.warnings.push(redacted(&warning).into_owned());
+        self.status.warnings.push(clean(&warning));
         self.write();
     }
 
@@ -201,8 +201,9 @@ impl Progress {
         if !self.is_published {
             return;
         }
-        if let Ok(bytes) = serde_json::to_vec(&self.status) {
-            let _ = files::write(&self.root.entry(PATH), &bytes, files::PUBLIC);
+        if let Ok(status) = serde_json::to_value(&self.status) {
+            let text = clean_json(status).to_string();
+            let _ = files::write(&self.root.entry(PATH), text.as_bytes(), files::PUBLIC);
         }
     }
 }
@@ -215,7 +216,7 @@ fn verdict_line(status: &Status) -> String {
 /// The verdict: a summary of the run's result.
 pub fn verdict(status: &Status) -> serde_json::Value {
     let failure = status.failure.as_ref();
-    serde_json::json!({
+    clean_json(serde_json::json!({
         "outcome": status.outcome,
         "node": status.node,
         "class": failure.map(|reason| &reason.class),
@@ -225,7 +226,7 @@ pub fn verdict(status: &Status) -> serde_json::Value {
         "requests": status.requests,
         "message": failure.map(|reason| &reason.message),
         "warnings": status.warnings,
-    })
+    }))
 }
 
 /// Rounds to milliseconds.

@@ -5,6 +5,8 @@ pub(crate) mod yaml;
 
 use std::fmt::Write;
 
+pub(crate) use contract::text::{is_hidden, visible, visible_lines};
+
 /// Characters of a foreign message that are shown.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -23,6 +25,7 @@ pub(crate) fn one_line(text: &str) -> String {
         .take(LONGEST_MESSAGE)
         .map(|char| if char.is_control() { ' ' } else { char })
         .collect();
+    line = visible(&line, &[]).into_owned();
     if text.chars().nth(LONGEST_MESSAGE).is_some() {
         line.push('…');
     }

@@ -31,13 +31,14 @@ const BY_HAND: &[Verb] = &[
 pub const CHEAP: &[&str] =
     &["nocloud-folder", "hyperv", "metal-inline", "file", "credential", "smbios-binary", "fw-cfg-credential"];
 
-/// Any eight characters of the token or the password: a part of a secret is a leak, too.
+/// Any eight characters of the token or the password, because a part of a secret is a leak, too; and the
+/// values of tags.
 fn marks(packed: &[&[u8]]) -> Arc<Marks> {
     const PART: usize = 8;
     let parts = [SECRET, PASSWORD]
         .into_iter()
         .flat_map(|secret| (0..=secret.len() - PART).map(move |at| &secret[at..at + PART]));
-    let marks = Marks::of(&parts.chain([KEY_LINE, "PRIVATE KEY"]).collect::<Vec<_>>());
+    let marks = Marks::of(&parts.chain([KEY_LINE, "PRIVATE KEY", TAG]).collect::<Vec<_>>());
     Arc::new(packed.iter().fold(marks, |marks, bytes| marks.and_packed(bytes)))
 }
 
@@ -141,21 +142,9 @@ fn restricted(source: &'static Source, name: &str, policy: &str, exit: i32, numb
         .collect();
     let format = formats[number % formats.len()];
     let case = plain("restricted", source, format, format.right(), number);
-    let marks = if policy.contains("facts") {
-        Arc::new(Marks::clone(&case.marks).and(&[TAG]))
-    } else {
-        Arc::clone(&case.marks)
-    };
     let ends = if exit == 11 { Ends::Unreachable } else { Ends::With(exit) };
     let verbs = vec![READERS[number % READERS.len()], RUN];
-    Case {
-        name: format!("{} {name}", case.name),
-        policy: Some(policy.to_owned()),
-        verbs,
-        ends,
-        marks,
-        ..case
-    }
+    Case { name: format!("{} {name}", case.name), policy: Some(policy.to_owned()), verbs, ends, ..case }
 }
 
 /// A config with something wrong in it.

@@ -25,7 +25,7 @@ const FILES: &[(&str, &str)] = &[
     ("proc/sys/kernel/hostname", "n1\n"),
     ("etc/hostname", "n1\n"),
 ];
-/// The platform's word for the machine, where it has one.
+/// The value of the machine's tag, where the platform has tags.
 pub const TAG: &str = "t4g-of-c4nary";
 /// Large enough for every disk.
 const DISK: &str = "1M";
@@ -62,8 +62,9 @@ impl Fixture {
         let variables =
             platform::named(source.platform).map(|platform| platform.variables).unwrap_or_default();
         for name in variables.keys().filter(|name| name.starts_with("tag")) {
-            simulation =
-                simulation.set(name, &if name == "tags" { format!("cluster:{TAG}") } else { TAG.to_owned() });
+            // Where tags are names alone, users write values into them.
+            let mark = if name == "tags" { ':' } else { '=' };
+            simulation = simulation.set(name, &format!("cluster{mark}{TAG}"));
         }
         if matches!(source.way, Way::Simulated | Way::Drive) {
             simulation = simulation.user_data(bytes.clone());

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use firstboot::host::kvp;
 use testkit::documents::Documents;
 
+use super::fixture::TAG;
 use super::formats::PASSWORD;
 
 /// The service of the one platform that is asked by name and with TLS.
@@ -222,7 +223,9 @@ fn azure_environment(bytes: &[u8]) -> Vec<u8> {
 
 fn equinix(bytes: &[u8]) -> Documents {
     let metadata = format!(
-        "{{\"id\": \"0d1e2f3a\", \"hostname\": \"n1\", \"customdata\": {{\"password\": \"{PASSWORD}\"}}}}"
+        "{{\"id\": \"0d1e2f3a\", \"hostname\": \"n1\", \"customdata\": {{\"password\": \"{PASSWORD}\"}}, \
+         \"tags\": [\"password={TAG}\", \"env:{TAG}\"], \"phone_home_url\": \"https://u:{PASSWORD}@{EQUINIX}/{PASSWORD}\", \
+         \"user_state_url\": \"http://{EQUINIX}/{PASSWORD}?{PASSWORD}\"}}"
     );
     [("/metadata".to_owned(), metadata.into_bytes()), ("/userdata".to_owned(), bytes.to_vec())].into()
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use contract::text::visible_lines;
 use kiln_simulator::journal::Entry;
 use kiln_simulator::simulation::{Family, Machine};
 use kiln_simulator::{Fault, Running, Simulation, namespace};
@@ -207,7 +208,7 @@ fn follow(running: &Running, is_over: &AtomicBool, terminal: &Terminal) {
                 let _ = writeln!(
                     std::io::stderr(),
                     "{}",
-                    terminal.chosen(&json!({ "request": entry }), &shown(&entry))
+                    visible_lines(&terminal.chosen(&json!({ "request": entry }), &shown(&entry)))
                 );
             }
             None if was_over => return,

@@ -13,9 +13,9 @@ pub(super) const REPORTER: Reporter = Reporter {
     // An instance on its way into a warm pool is held by the same hooks.
     when: &[Outcome::Joined, Outcome::Failed, Outcome::Standby],
     settings: &[
-        Setting { name: "hook", is_required: false, check: check_name },
-        Setting { name: "group", is_required: false, check: check_name },
-        Setting { name: "endpoint", is_required: false, check: query_api::check_endpoint },
+        Setting { name: "hook", is_secret: false, is_required: false, check: check_name },
+        Setting { name: "group", is_secret: false, is_required: false, check: check_name },
+        Setting { name: "endpoint", is_secret: false, is_required: false, check: query_api::check_endpoint },
     ],
     by_default: |facts| tag(facts, HOOK).is_some(),
     receiver,

@@ -16,9 +16,9 @@ pub(super) const REPORTER: Reporter = Reporter {
     urgency: Urgency::Awaited,
     when: DONE,
     settings: &[
-        Setting { name: "stack", is_required: false, check: check_name },
-        Setting { name: "resource", is_required: false, check: check_name },
-        Setting { name: "endpoint", is_required: false, check: query_api::check_endpoint },
+        Setting { name: "stack", is_secret: false, is_required: false, check: check_name },
+        Setting { name: "resource", is_secret: false, is_required: false, check: check_name },
+        Setting { name: "endpoint", is_secret: false, is_required: false, check: query_api::check_endpoint },
     ],
     by_default: never,
     receiver,

@@ -8,6 +8,7 @@ use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply as Scripted, T
 use crate::net::trust::Trust;
 use crate::report::tests::support::{context, facts, ok, place, refuse, status, target};
 use crate::report::{deliver, named};
+use crate::secret::Secret;
 use crate::status::Outcome;
 
 /// An answer of the API: its status and its body.
@@ -45,7 +46,7 @@ fn with_metadata(
             None => Scripted::Reset,
         });
     let mut target = target.clone();
-    target.set("endpoint", server.server().to_string());
+    target.set("endpoint", Secret::new(server.server().to_string()));
     let (root, status) = (Root::at("/nonexistent"), status(outcome));
     let trust = Trust::Authorities(ca.authorities());
     let context =

@@ -13,7 +13,7 @@ pub(super) const REPORTER: Reporter = Reporter {
     when: DONE,
     settings: &[],
     by_default: |facts| facts.text(PHONE_HOME_URL).is_some(),
-    receiver: |_, facts| fact(facts, PHONE_HOME_URL).map(|url| crate::net::url::origin(url).to_owned()),
+    receiver: |_, facts| fact(facts, PHONE_HOME_URL).map(crate::net::url::shown),
     deliver,
 };
 

@@ -70,7 +70,7 @@ pub(super) fn read(
     let base = if base.ends_with('/') || base.contains('?') { base } else { format!("{base}/") };
     if base.to_ascii_lowercase().starts_with("https:") {
         let address = format!("{base}meta-data");
-        let shown = url::shown(&address);
+        let shown = crate::net::url::shown(&address);
         let document = (context.fetch)(&address, context.deadline)
             .map_err(|failure| failure.doing(format!("getting {shown}")))?;
         let document = super::facts(document.bytes(), &shown, &mut data.facts)?;

@@ -10,6 +10,7 @@ use crate::net::trust::Trust;
 use crate::net::{Deadline, Network};
 use crate::report::{deliver, named};
 use crate::reporter::{ReportContext, ReportTarget};
+use crate::secret::Secret;
 use crate::status::{Outcome, Progress, Reason, Status};
 
 /// An answer with this status, header lines each ended by `\r\n`, and body.
@@ -61,7 +62,9 @@ pub fn tagged(mut facts: Facts, tags: &[(&str, &str)]) -> Facts {
 /// A target with settings.
 pub fn target(kind: &str, settings: &[(&'static str, &str)]) -> ReportTarget {
     let mut target = ReportTarget::of(named(kind).unwrap());
-    settings.iter().for_each(|(name, value)| target.set(name, (*value).to_owned()));
+    settings
+        .iter()
+        .for_each(|(name, value)| target.set(name, Secret::new((*value).to_owned())));
     target
 }
 
