@@ -33,6 +33,7 @@ pub const PLATFORMS: &[&str] = &[
     "nutanix",
     "cloudstack",
     "openstack",
+    "tinkerbell",
     "config-drive",
     "nocloud",
     "qemu",

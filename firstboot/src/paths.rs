@@ -118,6 +118,8 @@ mod linux {
     pub const CLUSTER_API_PLACEHOLDER: &str = "/run/cluster-api/placeholder";
     /// Cluster API's script that tries the phases of a join several times.
     pub const CLUSTER_API_RETRY: &str = "/usr/local/bin/kubeadm-bootstrap-script";
+    /// cloud-init's settings, one file for each origin.
+    pub const CLOUD_CONFIGS: &str = "/etc/cloud/cloud.cfg.d";
     pub const NOCLOUD_SEED: &str = "/var/lib/cloud/seed/nocloud";
     pub const NOCLOUD_NET_SEED: &str = "/var/lib/cloud/seed/nocloud-net";
 

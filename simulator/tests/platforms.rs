@@ -247,6 +247,8 @@ const ROWS: &[Row] = &[
         200,
         At("/interfaces/1/network-type", "private"),
     ),
+    ("tinkerbell", "GET", "/2009-04-04/user-data", "", 200, UserData),
+    ("tinkerbell", "GET", "/2009-04-04/meta-data/hostname", "", 200, Is("kiln-node-1")),
     ("vultr", "GET", "/latest/user-data", "", 200, UserData),
     ("vultr", "GET", "/user-data/user-data", "", 200, UserData),
     ("vultr", "GET", "/v1/region/regioncode", "", 200, Is("AMS")),

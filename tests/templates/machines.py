@@ -87,7 +87,8 @@ def proxmox_files(data, _collected):
     return json.dumps(config)
 
 
-def tinkerbell(data, _collected):
+def with_provider_id(data, _collected):
+    """Tinkerbell: the controller fills in the provider-id."""
     return data.replace("PROVIDER_ID", f"tinkerbell://default/{NAME}")
 
 
@@ -311,6 +312,15 @@ def vsphere():
     )  # fmt: skip
 
 
+def tinkerbell():
+    """The service tells what the hardware's record says; the controller writes the provider-id into the user data."""
+    meta = {"instance-id": UUID, "local-hostname": NAME, "hostname": NAME}
+    return Machine(
+        {"meta_data": meta}, standard("ec2", UUID, NAME), f"tinkerbell://default/{NAME}", "tinkerbell",
+        {"hostname": NAME, "instance-id": UUID}, deliver=with_provider_id,
+    )  # fmt: skip
+
+
 def vultr():
     meta = {
         "instance-id": UUID,
@@ -329,13 +339,12 @@ OF_PROVIDER = {
     made.__name__: made()
     for made in (
         aws, azure, cloudstack, digitalocean, gcp, hetzner, ibmcloud, kubevirt, linode, metal3, nutanix, oci,
-        openstack, packet, proxmox, scaleway, vsphere, vultr,
+        openstack, packet, proxmox, scaleway, tinkerbell, vsphere, vultr,
     )
 }  # fmt: skip
 # Providers whose machines the agent does not know, and why.
 WITHOUT = {
     "maas": "no platform of the agent reads MAAS's metadata",
-    "tinkerbell": "no platform of the agent reads Tinkerbell's metadata",
 }
 
 

@@ -33,6 +33,7 @@ mod platform;
 mod proxmox;
 mod qemu;
 mod scaleway;
+mod tinkerbell;
 mod upcloud;
 mod vmware;
 mod vultr;
@@ -61,6 +62,7 @@ pub const ALL: &[&Platform] = &[
     // Software that many clouds run comes after the clouds.
     &cloudstack::PLATFORM,
     &openstack::PLATFORM,
+    &tinkerbell::PLATFORM,
     &config_drive::PLATFORM,
     &nocloud::PLATFORM,
     &qemu::PLATFORM,

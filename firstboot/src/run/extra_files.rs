@@ -158,8 +158,13 @@ pub(super) fn write_sentinel(root: &Root, sentinel: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+
     use super::*;
+    use crate::config::{HostDefaults, parse};
     use crate::document::Document;
+    use crate::run::Console;
 
     fn file(path: &str, appends: bool, content: &str) -> ExtraFile {
         let (user, group) = (nix::unistd::geteuid().to_string(), nix::unistd::getegid().to_string());
@@ -195,6 +200,49 @@ mod tests {
         );
         write_sentinel(&root, "/run/cluster-api/bootstrap-success.complete").unwrap();
         assert_eq!(read("/run/cluster-api/bootstrap-success.complete"), "success\n");
+    }
+
+    const DISCOVERY: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {file: {kubeConfigPath: /etc/discovery.conf}}\n";
+
+    /// Writes the files below `root`.
+    fn write_all(root: &Root, files: &[ExtraFile]) {
+        let host = HostDefaults { hostname: "n1".to_owned() };
+        let config = parse(DISCOVERY.as_bytes(), &host).unwrap();
+        write(&Session::new(root, Console { json: false }), files, &config).unwrap();
+    }
+
+    #[test]
+    fn the_discovery_file_is_private_whatever_its_mode_should_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        write_all(&root, &[file("/etc/discovery.conf", false, "x"), file("/etc/other.conf", false, "x")]);
+        let mode = |path: &str| std::fs::metadata(root.path(path)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("/etc/discovery.conf"), mode("/etc/other.conf")), (0o600, 0o640));
+    }
+
+    #[test]
+    fn a_read_only_folder_does_not_keep_other_files_from_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let (sealed, other) = (root.path("/usr/share"), root.path("/etc/other"));
+        std::fs::create_dir_all(&sealed).unwrap();
+        let is_mounted = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                if unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).is_err() {
+                    return false;
+                }
+                let none = None::<&str>;
+                mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+                mount(Some("tmpfs"), &sealed, Some("tmpfs"), MsFlags::MS_RDONLY, none).unwrap();
+                write_all(&root, &[file("/usr/share/a", false, "x"), file("/etc/other", false, "x")]);
+                true
+            });
+            thread.join().unwrap()
+        });
+        if !is_mounted {
+            return testkit::not_run("extra files in a read-only folder", "mounts are for root");
+        }
+        assert!(other.is_file());
     }
 
     #[test]

@@ -183,6 +183,8 @@ mod tests {
             ("nocloud", (CMDLINE, "ds=nocloud;s=http://192.0.2.7/a"), Some("192.0.2.7:80")),
             ("proxmox", (CMDLINE, "ds=nocloud;s=http://192.0.2.7/a"), Some("192.0.2.7:80")),
             ("nocloud", (CMDLINE, "ds=nocloud"), Some("")),
+            ("tinkerbell", (CMDLINE, "firstboot.tinkerbell=http://192.0.2.8:7080"), Some("192.0.2.8:7080")),
+            ("tinkerbell", (CMDLINE, "quiet"), None),
             ("metal", (CMDLINE, "firstboot.config=https://boot.example/x?y"), Some("boot.example:443")),
             ("metal", (CMDLINE, "firstboot.config=https://u:canary@boot.example/x"), None),
         ] {

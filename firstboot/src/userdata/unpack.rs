@@ -18,12 +18,22 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Unpacks gzip with one member.
+/// How every member of gzip begins.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// Unpacks gzip. The contents of several members are one text (RFC 1952, 2.2).
 pub fn gzip(bytes: &[u8], budget: &Budget) -> Result<Bytes> {
-    let mut decoder = GzDecoder::new(bytes);
-    let unpacked = read(&mut decoder, "gzip", budget)?;
-    nothing_behind(decoder.into_inner(), "gzip")?;
-    Ok(unpacked)
+    let mut unpacked = Bytes::default();
+    let mut rest = bytes;
+    loop {
+        let mut decoder = GzDecoder::new(rest);
+        append(&mut unpacked, &read(&mut decoder, "gzip", budget)?);
+        rest = decoder.into_inner();
+        if !rest.starts_with(GZIP) {
+            nothing_behind(rest, "gzip")?;
+            return Ok(unpacked);
+        }
+    }
 }
 
 /// Unpacks zstd with one frame, without a dictionary, and with a window within the limit.

@@ -57,12 +57,23 @@ fn what_is_cut_short_or_followed_by_something_is_refused() {
                 whole.len()
             );
         }
-        let twice = [whole.clone(), whole.clone()].concat();
-        for surplus in [&twice[..], &[&whole[..], b"\n"].concat()] {
+        let surplus = if *name == "gzip" { b"\n" } else { &whole[..] };
+        for surplus in [&[&whole[..], surplus].concat()[..], &[&whole[..], b"\x1f"].concat()] {
             let failure = unpack(surplus, &Budget::default()).unwrap_err();
             assert!(failure.message.ends_with(&format!("bytes follow the {name} data")), "{failure}");
         }
     }
+}
+
+#[test]
+fn several_members_of_gzip_are_one_text_within_the_ceiling() {
+    let members = [gzipped(b"#cloud-"), gzipped(b""), gzipped(b"config\n")].concat();
+    assert_eq!(gzip(&members, &Budget::default()).unwrap().as_slice(), b"#cloud-config\n");
+    for cut in [members.len() - 1, members.len() - 30] {
+        assert!(gzip(&members[..cut], &Budget::default()).is_err(), "{cut}");
+    }
+    let half = gzipped(&vec![0; CEILING / 2 + 1]);
+    assert!(gzip(&[half.clone(), half].concat(), &Budget::default()).is_err());
 }
 
 #[test]

@@ -56,7 +56,7 @@ half = len(text) // 2
 for number, piece in enumerate((text[:half], text[half:])):
     parameters.put_parameter(Name=f"/parameters/node/{number}", Value=piece, Type="SecureString")
 objects.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
-objects.put_object(Bucket="bucket", Key="node/a key+ü", Body=data)
+objects.put_object(Bucket="bucket", Key="node/user-data", Body=data)
 
 allowed = [f"{service}:{action}" for service, actions in ACTIONS.items() for action in actions]
 trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}

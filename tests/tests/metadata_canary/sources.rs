@@ -109,6 +109,7 @@ pub const SOURCES: &[Source] = &[
     simulated("oracle"),
     Source { covers: "qemu", ..simulated("qemu-fw-cfg") },
     simulated("scaleway"),
+    simulated("tinkerbell"),
     Source { is_text: true, ..simulated("upcloud") },
     simulated("vultr"),
     Source { words: "firstboot.platform=proxmox", ..on("proxmox", "proxmox", "nocloud-drive", Way::Drive) },

@@ -46,7 +46,7 @@ fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline
     if let Some(kubelet_config) = carried {
         return Ok(ClusterFacts::unknown(server, ca_pem, kubelet_config));
     }
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new().telling(join.print);
     let configuration = cluster::configuration(&mut found.client, deadline, &mut backoff)?;
     let kubelet = cluster::kubelet_configuration(&mut found.client, &configuration, deadline, &mut backoff)?;
     (join.print)(&format!("the cluster is Kubernetes {}", configuration.kubernetes_version));
@@ -106,7 +106,7 @@ enum Name {
 fn ask_for_name(join: &mut Join, name: &str) -> Result<Name> {
     let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
     let Some(found) = &mut join.results.cluster else { return Ok(Name::Free) };
-    match cluster::node(&mut found.client, name, deadline, &mut Backoff::new()) {
+    match cluster::node(&mut found.client, name, deadline, &mut Backoff::new().telling(join.print)) {
         Ok(Some(node)) if node.ready && !is_this_machine(join, &node) => Ok(Name::Taken),
         Ok(_) => Ok(Name::Free),
         Err(failure) if failure.kind == ErrorKind::Credential => Ok(Name::Secret),
