@@ -80,7 +80,7 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
     let lacks_driver = plan::lacks_cgroup_driver(join.config, &cluster.kubelet_config);
     let folder = join.config.join.patches.as_ref();
     Ok(HostFacts {
-        hostname: machine::hostname(join.root).unwrap_or_default(),
+        hostname: machine::static_hostname(join.root).unwrap_or_default(),
         kubelet_version,
         services: join.machine.services,
         resolved_is_active: preflight::resolved_is_active(join),
