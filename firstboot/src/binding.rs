@@ -1,6 +1,6 @@
-//! The binding of a joined machine: the platform and the source that its node config came from, and its
-//! cluster. It is in `/var/lib/firstboot/binding.json`, beside the checkpoint, whose format older agents
-//! read.
+//! The binding of a joined machine: the platform and the source that its node config came from, its cluster,
+//! and the host name that it had. It is in `/var/lib/firstboot/binding.json`, beside the checkpoint, whose
+//! format older agents read.
 //!
 //! A machine with pods on it may get disks and services that its operator did not choose. So it takes a node
 //! config only from the source that it joined with, and only for the same cluster.
@@ -27,6 +27,8 @@ pub struct Binding {
     pub disk: Option<String>,
     /// The cluster.
     pub cluster: ClusterNames,
+    /// The host's name when the join began; absent if it had none.
+    pub hostname: Option<String>,
 }
 
 /// What names a cluster.
@@ -133,6 +135,7 @@ mod tests {
             source: text("nocloud"),
             disk: text("disk 1"),
             cluster: names(&["a"], &[]),
+            hostname: None,
         };
         assert_eq!(binding.objection(&binding), None);
         for (other, why) in [

@@ -117,6 +117,20 @@ pub(crate) fn value(text: &str) -> Result<Value> {
     }
 }
 
+/// Every document of a file of this machine.
+pub(crate) fn values_of(bytes: &[u8]) -> Result<Vec<Value>> {
+    Ok(values(utf8(bytes)?)?.into_iter().map(|(value, _)| value).collect())
+}
+
+/// The only document of a file of this machine; null if it is empty.
+pub(crate) fn value_of(bytes: &[u8]) -> Result<Value> {
+    value(utf8(bytes)?)
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))
+}
+
 fn json(text: &str) -> Option<Vec<(Value, Vec<String>)>> {
     let reader = Reader::new();
     let mut deserializer = serde_json::Deserializer::from_str(text);

@@ -11,7 +11,7 @@ use crate::net::test_server::{
 
 const KUBELETS_OWN: &str = include_str!("../../../tests/vectors/kubelet-csr.pem");
 
-fn quick() -> Backoff {
+fn quick() -> Backoff<'static> {
     Backoff::seeded(1).between(Duration::from_millis(5), Duration::from_millis(20))
 }
 

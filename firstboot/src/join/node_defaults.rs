@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::documents::value;
+use crate::config::documents::value_of;
 use crate::config::model::Argument;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
@@ -36,8 +36,7 @@ pub fn read(root: &Root) -> Result<Map<String, Value>> {
         Failure::new(ErrorKind::Config, format!("{} cannot be used: {why}", path.display()))
             .help("it is a mapping with fields of a KubeletConfiguration; an empty file proposes nothing")
     };
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
-    match value(text).map_err(|failure| wrong(failure.to_string()))? {
+    match value_of(&bytes).map_err(|failure| wrong(failure.to_string()))? {
         Value::Object(fields) => Ok(fields),
         Value::Null => Ok(Map::new()),
         _ => Err(wrong("it is no mapping".to_owned())),

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::config::documents::values;
+use crate::config::documents::values_of;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
@@ -106,7 +106,10 @@ pub fn parse(files: &[PatchFile], kubelet: Version) -> Result<(Vec<Patch>, Vec<S
             warnings.push(ignored("it is empty".to_owned()));
             continue;
         }
-        for document in documents(&file.bytes).map_err(|reason| wrong(&file.name, reason))? {
+        for document in values_of(&file.bytes)
+            .map_err(|failure| failure.to_string())
+            .map_err(|reason| wrong(&file.name, reason))?
+        {
             let change = change(kind, document).map_err(|reason| wrong(&file.name, reason));
             if *target == KUBELET {
                 patches.extend(change?.map(|change| Patch { file: file.name.clone(), change }));
@@ -130,13 +133,6 @@ fn patch_type(rest: &str) -> std::result::Result<&'static str, &'static str> {
     let known = ["json", "merge", "strategic"];
     let named = known.into_iter().find(|kind| rest[plus + 1..].starts_with(kind));
     named.ok_or("unknown or missing type after '+', must be json, merge or strategic")
-}
-
-/// Reads YAML (and so JSON) documents. A document with only comments counts as none.
-fn documents(bytes: &[u8]) -> std::result::Result<Vec<Value>, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let documents = values(text).map_err(|failure| failure.to_string())?;
-    Ok(documents.into_iter().map(|(value, _)| value).collect())
 }
 
 fn change(kind: &str, document: Value) -> std::result::Result<Option<Change>, String> {

@@ -72,6 +72,7 @@ impl ClusterFacts {
 /// The machine's data for the plan.
 #[derive(Debug, Clone)]
 pub struct HostFacts {
+    /// The name that it has at later boots too, else empty.
     pub(crate) hostname: String,
     /// The output of `kubelet --version`.
     pub kubelet_version: Version,

@@ -69,8 +69,15 @@ pub fn ask(join: &Join, from: &TokenFrom) -> Result<Discovery> {
         Proof::None | Proof::Certificate => None,
     };
     let body = request(join, identity).to_string();
-    let given = send(&join.network, join.root, from, body.as_bytes(), deadline)
-        .map_err(|failure| failure.doing("asking for a token"))?;
+    let given = send(
+        &join.network,
+        join.root,
+        from,
+        body.as_bytes(),
+        deadline,
+        &mut Backoff::new().telling(join.print),
+    )
+    .map_err(|failure| failure.doing("asking for a token"))?;
     join.print(&format!("a token came from {shown}"));
     merge(&join.config.join.discovery, given)
 }
@@ -94,6 +101,7 @@ fn send(
     from: &TokenFrom,
     body: &[u8],
     deadline: Deadline,
+    backoff: &mut Backoff,
 ) -> Result<TokenResponse> {
     let (trust, certificate) = (trust(from)?, certificate(root, from)?);
     let headers = [("content-type", "application/json"), ("accept", "application/json")];
@@ -103,7 +111,7 @@ fn send(
         certificate: certificate.as_ref(),
         ..Request::new(Method::POST, from.url.reveal(), &trust)
     };
-    let (date, body) = retry::until(deadline, &mut Backoff::new(), || {
+    let (date, body) = retry::until(deadline, backoff, || {
         let reply = http::send_ok(network, &request, deadline)?;
         Ok::<_, Error>((reply.date(), Zeroizing::new(reply.body)))
     })?;

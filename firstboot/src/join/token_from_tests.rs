@@ -19,7 +19,7 @@ fn from(server: &TestServer, ca: &Ca) -> TokenFrom {
 }
 
 fn asked(from: &TokenFrom, root: &Root, limit: Duration) -> Result<TokenResponse> {
-    send(&network(), root, from, br#"{"kind":"TokenRequest"}"#, Deadline::after(limit))
+    send(&network(), root, from, br#"{"kind":"TokenRequest"}"#, Deadline::after(limit), &mut Backoff::new())
 }
 
 fn answering(ca: &Ca, status: u16, body: &str) -> Result<TokenResponse> {

@@ -4,8 +4,9 @@
 //! After failure number n, the wait is random between 0 and base × 2ⁿ, up to a limit
 //! (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 
+use std::fmt;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -22,17 +23,35 @@ const FLOOR: Duration = Duration::from_millis(50);
 /// The shortest useful time for a request.
 const SHORTEST_TRY: Duration = Duration::from_millis(20);
 
+/// Nothing is said of failures that pass within this time. Afterwards each silence is as long as all the time
+/// before it.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Prints a line for the operator.
+#[derive(Clone, Copy)]
+struct Print<'a>(&'a dyn Fn(&str));
+
+impl fmt::Debug for Print<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Print")
+    }
+}
+
 /// Computes the wait before the next try.
 #[derive(Debug, Clone)]
-pub struct Backoff {
+pub struct Backoff<'a> {
     base: Duration,
     cap: Duration,
     failures: u32,
     last: Option<Failure>,
     state: u64,
+    /// The first failure.
+    since: Option<Instant>,
+    silence: Duration,
+    print: Option<Print<'a>>,
 }
 
-impl Backoff {
+impl<'a> Backoff<'a> {
     /// Waits with random jitter.
     pub fn new() -> Self {
         let mut seed = [0; 8];
@@ -45,7 +64,16 @@ impl Backoff {
 
     /// Gives the same waits for the same seed.
     pub fn seeded(seed: u64) -> Self {
-        Self { base: BASE, cap: CAP, failures: 0, last: None, state: seed }
+        Self {
+            base: BASE,
+            cap: CAP,
+            failures: 0,
+            last: None,
+            state: seed,
+            since: None,
+            silence: SILENCE,
+            print: None,
+        }
     }
 
     /// Changes the bounds of the waits.
@@ -53,6 +81,22 @@ impl Backoff {
     pub fn between(mut self, base: Duration, cap: Duration) -> Self {
         (self.base, self.cap) = (base, cap);
         self
+    }
+
+    /// Says at growing intervals that there are failures, since when, and until when it is tried.
+    #[must_use]
+    pub fn telling(mut self, print: &'a dyn Fn(&str)) -> Self {
+        self.print = Some(Print(print));
+        self
+    }
+
+    fn tell(&mut self, failure: &Failure, deadline: Deadline) {
+        let failing = self.since.get_or_insert_with(Instant::now).elapsed();
+        if let Some(Print(print)) = self.print.filter(|_| failing >= self.silence) {
+            self.silence = failing * 2;
+            let (past, left) = (failing.as_secs(), deadline.remaining().as_secs());
+            print(&format!("{failure}: this has failed for {past} s and is tried for {left} s more"));
+        }
     }
 
     /// The wait after one more failure. It is never shorter than the server asks for.
@@ -70,8 +114,8 @@ impl Backoff {
 
     /// Starts again after a success.
     pub fn reset(&mut self) {
-        self.failures = 0;
-        self.last = None;
+        (self.failures, self.last) = (0, None);
+        (self.since, self.silence) = (None, SILENCE);
     }
 
     /// A number between 0 and 1, uniformly distributed (splitmix64).
@@ -84,7 +128,7 @@ impl Backoff {
     }
 }
 
-impl Default for Backoff {
+impl Default for Backoff<'_> {
     fn default() -> Self {
         Self::new()
     }
@@ -121,6 +165,7 @@ pub fn pause(deadline: Deadline, backoff: &mut Backoff, error: Error) -> Result<
     backoff.last = Some(error.failure.clone());
     let in_time = wait + SHORTEST_TRY < deadline.remaining();
     if in_time {
+        backoff.tell(&error.failure, deadline);
         thread::sleep(wait);
     }
     // A try without time for an answer would only replace the reason with a timeout.
@@ -145,6 +190,8 @@ fn given_up(error: Error, tries: u32, deadline: Deadline) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::error::ErrorKind;
 
@@ -168,6 +215,26 @@ mod tests {
         let mean = (0..1000).map(|seed| Backoff::seeded(seed).wait(None).as_secs_f64()).sum::<f64>() / 1000.0;
         assert!((0.2..0.3).contains(&mean), "{mean}");
         assert_eq!(Backoff::seeded(7).wait(None), Backoff::seeded(7).wait(None));
+    }
+
+    #[test]
+    fn failures_are_told_at_growing_intervals() {
+        let told = RefCell::new(Vec::new());
+        let print = |line: &str| told.borrow_mut().push(line.to_owned());
+        let mut backoff = Backoff::seeded(1)
+            .between(Duration::from_millis(1), Duration::from_millis(2))
+            .telling(&print);
+        backoff.silence = Duration::from_millis(5);
+        let mut tries = 0;
+        let ended = until(Deadline::after(Duration::from_secs(60)), &mut backoff, || {
+            tries += 1;
+            if told.borrow().len() < 4 { Err(passing()) } else { Ok(()) }
+        });
+        ended.unwrap();
+        let first = &told.borrow()[0];
+        assert!(first.starts_with("no answer: this has failed for 0 s and is tried for 5"), "{first}");
+        assert!(tries > 5, "{tries}");
+        assert_eq!(backoff.silence, SILENCE, "a success begins anew");
     }
 
     #[test]

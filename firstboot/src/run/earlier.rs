@@ -9,8 +9,8 @@ use crate::binding::Binding;
 use crate::checkpoint::{Before, Checkpoint};
 use crate::config::model::NodeConfig;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::host::files;
 use crate::host::root::Root;
+use crate::host::{files, machine};
 use crate::join::patches;
 use crate::join::phases::identity;
 use crate::join::reset::{self, Outcome as StepOutcome};
@@ -126,9 +126,9 @@ fn patch_bytes(root: &Root, config: &NodeConfig) -> Result<Vec<u8>> {
     Ok(format!("{:?}", patches::read(root, folder)?).into_bytes())
 }
 
-/// The first act of a run: a copy of a joined disk loses the identity of the original before anything else is
-/// read. Then the kubelet may start, whatever happens to this run.
-pub(super) fn disown_copy(session: &Session) -> Result<()> {
+/// The first act of a run, before anything else is read: a copy of a joined disk loses the identity of the
+/// original, any other joined machine gets its name back. Then the kubelet may start, however the run ends.
+pub(super) fn settle_identity(session: &Session) -> Result<()> {
     if let Some(checkpoint) = Checkpoint::read(session.root)? {
         let machine = session.machine()?;
         if checkpoint.machine != machine.identity {
@@ -137,9 +137,26 @@ pub(super) fn disown_copy(session: &Session) -> Result<()> {
                 checkpoint.node
             ));
             reset_node(session, machine)?;
+        } else {
+            keep_hostname(session)?;
         }
     }
     permit_kubelet(session)
+}
+
+/// Calls the host as it was called when it joined: DHCP may have another name for it, and a node does not
+/// leave its cluster for that.
+fn keep_hostname(session: &Session) -> Result<()> {
+    let root = session.root;
+    let Some(kept) = Binding::read(root)?.and_then(|binding| binding.hostname) else { return Ok(()) };
+    if machine::static_hostname(root).is_some() || machine::hostname(root).as_ref() == Some(&kept) {
+        return Ok(());
+    }
+    match machine::set_transient_hostname(root, &kept) {
+        Ok(()) => session.print(&format!("the host is called {kept} again, as when it joined")),
+        Err(failure) => session.warn(format_args!("{failure}: the host was called so when it joined")),
+    }
+    Ok(())
 }
 
 /// Lets the kubelet's unit start during this boot.
@@ -201,6 +218,7 @@ pub(super) fn binding_of(root: &Root, resolved: &ResolvedConfig, platform: Optio
         source: resolved.origin.map(str::to_owned),
         disk: resolved.disk.clone(),
         cluster: cluster_names::of(root, resolved),
+        hostname: machine::own_hostname(root),
     }
 }
 

@@ -47,8 +47,12 @@ impl Machine {
             .unwrap()
             .done("cleanup", "config", 1, true)
             .unwrap();
-        let binding =
-            Binding { platform: Some(text(platform)), source: Some(text(source)), disk: None, cluster };
+        let binding = Binding {
+            platform: Some(text(platform)),
+            source: Some(text(source)),
+            cluster,
+            ..Binding::default()
+        };
         binding.write(&machine.root).unwrap();
         machine
     }
@@ -167,6 +171,37 @@ fn a_copied_disk_that_cannot_be_reset_does_not_let_the_kubelet_start() {
     files::make_folder(&conf.join("in the way"), 0o700).unwrap();
     assert!(machine.run().0.is_err());
     assert!(!machine.has("/run/firstboot/kubelet-permit") && !machine.has(IDENTITY[0]));
+}
+
+const KERNEL_NAME: &str = "/proc/sys/kernel/hostname";
+
+#[test]
+fn a_machine_keeps_the_host_name_that_it_joined_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine { root: Root::at(folder.path()), _folder: folder };
+    machine.write("/etc/machine-id", OWN);
+    machine.write(SEED, &user_data(PIN).replace("nodeRegistration: {name: n1}", "nodeRegistration: {}"));
+    let name_after = |given: &str| {
+        machine.write(KERNEL_NAME, given);
+        let (_, status) = machine.run();
+        (status.node.unwrap(), machine::hostname(&machine.root).unwrap())
+    };
+    let both = |name: &str| (name.to_owned(), name.to_owned());
+    assert_eq!(name_after("first"), both("first"));
+    assert_eq!(name_after("from-dhcp"), both("first"), "DHCP renamed a node");
+    machine.write("/etc/hostname", "chosen\n");
+    assert_eq!(name_after("chosen"), both("chosen"), "the operator's name did not count");
+}
+
+#[test]
+fn a_copied_disk_does_not_get_the_name_of_the_original() {
+    let machine = Machine::joined("file", "none");
+    let binding = Binding { hostname: Some("original".to_owned()), ..Binding::default() };
+    binding.write(&machine.root).unwrap();
+    machine.write("/etc/machine-id", OTHER);
+    machine.write(KERNEL_NAME, "copy");
+    let _ = machine.run();
+    assert_eq!(machine::hostname(&machine.root).as_deref(), Some("copy"));
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl RunSummary {
 }
 
 fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary) -> Result<Outcome> {
-    earlier::disown_copy(session)?;
+    earlier::settle_identity(session)?;
     let detection = session.detect()?;
     let platform = detection.platform;
     metadata_guard::at_boot(session, platform)?;

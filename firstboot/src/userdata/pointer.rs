@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::bounds::{text, wrong};
 use super::tree::{Fields, Tree};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::net::url::{endpoint, is_near};
+use crate::net::url::{endpoint, is_near, shown};
 use crate::text::hex;
 use contract::suggest;
 
@@ -45,9 +45,7 @@ impl Address {
 
 impl std::fmt::Display for Address {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", self.0.as_str()));
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        write!(formatter, "{scheme}://{}", authority.rsplit('@').next().unwrap_or_default())
+        formatter.write_str(&shown(&self.0))
     }
 }
 

@@ -10,13 +10,18 @@ use crate::paths;
 /// The host's name: from the kernel (uname(2)), else from /etc/hostname; none if it has no name yet.
 pub fn hostname(root: &Root) -> Option<String> {
     let kernel = kernel::text(root, paths::KERNEL_HOSTNAME).map(|text| text.trim().to_owned());
-    kernel.filter(|name| !name.is_empty() && name != "(none)").or_else(|| {
-        let file = kernel::text(root, paths::HOSTNAME)?;
-        file.lines()
-            .map(str::trim)
-            .find(|line| !line.is_empty() && !line.starts_with('#'))
-            .map(str::to_owned)
-    })
+    kernel
+        .filter(|name| !name.is_empty() && name != "(none)")
+        .or_else(|| static_hostname(root))
+}
+
+/// The name in /etc/hostname. Without one, DHCP may give the host another name at each boot.
+pub fn static_hostname(root: &Root) -> Option<String> {
+    let file = kernel::text(root, paths::HOSTNAME)?;
+    file.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
 }
 
 /// The name of the running host, for any root; empty if it has none.
@@ -54,6 +59,11 @@ pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Sets the host's name until the next boot.
+pub fn set_transient_hostname(root: &Root, name: &str) -> Result<()> {
+    kernel::set_sysctl(root, "kernel.hostname", name)
+}
+
 /// Whether systemd-resolved runs. Then /etc/resolv.conf may name only it, and pods need the file with its
 /// upstream servers.
 pub fn resolved_is_active(services: Services) -> bool {
@@ -63,6 +73,19 @@ pub fn resolved_is_active(services: Services) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_only_the_running_kernel_has_does_not_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let write = |path, text: &str| files::write(&root.path(path), text.as_bytes(), 0o644).unwrap();
+        write(paths::KERNEL_HOSTNAME, "from-dhcp\n");
+        assert_eq!(static_hostname(&root), None);
+        write(paths::HOSTNAME, "# comment\n\n");
+        assert_eq!(static_hostname(&root), None);
+        write(paths::HOSTNAME, "# comment\nchosen\n");
+        assert_eq!(static_hostname(&root).as_deref(), Some("chosen"));
+    }
 
     #[test]
     fn os_release_is_read_by_field() {

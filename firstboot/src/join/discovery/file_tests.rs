@@ -18,7 +18,7 @@ fn deadline() -> Deadline {
     Deadline::after(Duration::from_secs(20))
 }
 
-fn quick() -> Backoff {
+fn quick() -> Backoff<'static> {
     Backoff::seeded(1).between(Duration::from_millis(5), Duration::from_millis(20))
 }
 

@@ -22,7 +22,7 @@ fn token(text: &str) -> Token {
     text.parse().unwrap()
 }
 
-fn quick() -> Backoff {
+fn quick() -> Backoff<'static> {
     Backoff::seeded(1).between(Duration::from_millis(5), Duration::from_millis(20))
 }
 

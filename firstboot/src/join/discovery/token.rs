@@ -72,14 +72,14 @@ pub(super) fn discover(
 }
 
 /// A cluster that answers but is not ready for this token.
-struct Settling {
+struct Settling<'a> {
     since: Option<Instant>,
     /// The last answer.
     reason: Option<Failure>,
-    waits: Backoff,
+    waits: Backoff<'a>,
 }
 
-impl Settling {
+impl Settling<'_> {
     fn begin(&mut self, reason: &Failure) {
         self.since.get_or_insert_with(Instant::now);
         self.reason = Some(reason.clone());

@@ -46,7 +46,7 @@ fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline
     if let Some(kubelet_config) = carried {
         return Ok(ClusterFacts::unknown(server, ca_pem, kubelet_config));
     }
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new().telling(join.print);
     let configuration = cluster::configuration(&mut found.client, deadline, &mut backoff)?;
     let kubelet = cluster::kubelet_configuration(&mut found.client, &configuration, deadline, &mut backoff)?;
     (join.print)(&format!("the cluster is Kubernetes {}", configuration.kubernetes_version));
@@ -80,7 +80,7 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
     let lacks_driver = plan::lacks_cgroup_driver(join.config, &cluster.kubelet_config);
     let folder = join.config.join.patches.as_ref();
     Ok(HostFacts {
-        hostname: machine::hostname(join.root).unwrap_or_default(),
+        hostname: machine::static_hostname(join.root).unwrap_or_default(),
         kubelet_version,
         services: join.machine.services,
         resolved_is_active: preflight::resolved_is_active(join),
@@ -106,7 +106,7 @@ enum Name {
 fn ask_for_name(join: &mut Join, name: &str) -> Result<Name> {
     let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
     let Some(found) = &mut join.results.cluster else { return Ok(Name::Free) };
-    match cluster::node(&mut found.client, name, deadline, &mut Backoff::new()) {
+    match cluster::node(&mut found.client, name, deadline, &mut Backoff::new().telling(join.print)) {
         Ok(Some(node)) if node.ready && !is_this_machine(join, &node) => Ok(Name::Taken),
         Ok(_) => Ok(Name::Free),
         Err(failure) if failure.kind == ErrorKind::Credential => Ok(Name::Secret),

@@ -22,7 +22,7 @@ fn run(join: &mut Join) -> Result<()> {
         tls_bootstrap_token: config.join.tls_bootstrap_token.as_ref(),
         deadline: join.deadline.within(config.join.timeouts.discovery),
     };
-    let cluster = discovery::discover(&join.network, &request, &mut Backoff::new())?;
+    let cluster = discovery::discover(&join.network, &request, &mut Backoff::new().telling(join.print))?;
     join.print(&format!("the API server {} is trusted: {}", cluster.server, reason(&cluster.verified_by)));
     if cluster.verified_by == Verification::SignatureAlone {
         join.warn("the API server's CA is trusted by the token's signature alone: whoever holds the token can pretend to be it".to_owned());

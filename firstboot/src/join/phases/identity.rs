@@ -76,7 +76,8 @@ fn ask_for_certificate(join: &mut Join) -> Result<()> {
     let key = PrivateKey::kept(join.root)?;
     let request = CertificateRequest::new(&name, &key.certificate_request(&name)?)?;
     let deadline = join.deadline.within(join.config.join.timeouts.tls_bootstrap);
-    let chain = request.submit(&mut discovered(join)?.client, deadline, &mut Backoff::new())?;
+    let mut backoff = Backoff::new().telling(join.print);
+    let chain = request.submit(&mut discovered(join)?.client, deadline, &mut backoff)?;
     let path = store(join.root, &chain, &key)?;
     join.print(&format!("the cluster issued the client certificate {}", path.display()));
     Ok(())

@@ -15,6 +15,7 @@ use crate::net::Endpoint;
 use crate::net::http::{self, Method, Request};
 use crate::net::trust::Trust;
 use crate::net::{Deadline, Network};
+use crate::text::yaml;
 
 /// The unit.
 const UNIT: &str = "kubelet";
@@ -52,8 +53,8 @@ fn start(services: Services) -> Result<()> {
 /// The address of the kubelet's `/healthz` from its configuration on the disk; none if it is switched off.
 fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
     let bytes = files::read(&join.root.path(CONFIG), LONGEST)?.unwrap_or_default();
-    let configuration = serde_yaml_ng::from_slice(&bytes)
-        .map_err(|_| Failure::new(ErrorKind::Host, format!("{CONFIG} is damaged")))?;
+    let configuration =
+        yaml::parse(&bytes).map_err(|_| Failure::new(ErrorKind::Host, format!("{CONFIG} is damaged")))?;
     Ok(kubelet_config::healthz(&configuration).map(|(host, port)| Endpoint { host, port }))
 }
 

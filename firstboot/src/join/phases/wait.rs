@@ -33,11 +33,12 @@ fn run(join: &mut Join) -> Result<()> {
     let name = join.config.node_name();
     let limit =
         if wait_for == WaitFor::Kubelet { join.deadline.within(ANNOTATION_LIMIT) } else { join.deadline };
-    wait(&mut client, &name, wait_for == WaitFor::Ready, limit)?;
+    let mut backoff = Backoff::new().telling(join.print);
+    wait(&mut client, &name, wait_for == WaitFor::Ready, limit, &mut backoff)?;
     if annotated {
         let patch = json!({ "metadata": { "annotations": { "kubeadm.alpha.kubernetes.io/cri-socket": join.cri_socket()? } } });
         let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
-        retry::until(deadline, &mut Backoff::new(), || {
+        retry::until(deadline, &mut Backoff::new().telling(join.print), || {
             client.patch(&format!("/api/v1/nodes/{name}"), &patch, deadline)
         })?;
     }
@@ -47,12 +48,18 @@ fn run(join: &mut Join) -> Result<()> {
 fn client_of_the_kubelet(join: &Join) -> Result<Client> {
     let discovery = Discovery::File(KUBELET_CONF.into());
     let request = Request { discovery: &discovery, tls_bootstrap_token: None, deadline: join.deadline };
-    Ok(discover(&join.network, &request, &mut Backoff::new())?.client)
+    Ok(discover(&join.network, &request, &mut Backoff::new().telling(join.print))?.client)
 }
 
-fn wait(client: &mut Client, name: &str, until_ready: bool, deadline: Deadline) -> Result<()> {
+fn wait(
+    client: &mut Client,
+    name: &str,
+    until_ready: bool,
+    deadline: Deadline,
+    backoff: &mut Backoff,
+) -> Result<()> {
     loop {
-        let node = cluster::node(client, name, deadline, &mut Backoff::new())?;
+        let node = cluster::node(client, name, deadline, backoff)?;
         match node {
             Some(node) if node.ready || !until_ready => return Ok(()),
             _ if deadline.remaining() < PAUSE => {

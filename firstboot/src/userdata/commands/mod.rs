@@ -1,18 +1,13 @@
 //! Commands in user data: finds the join, and evaluates what simple commands do to the file that it reads. It
-//! runs none of them.
+//! runs none of them. `edits` does what they do to files, `printed` knows what they write.
+
+mod edits;
+mod printed;
 
 use std::ffi::{OsStr, OsString};
 
 use zeroize::Zeroizing;
 
-use super::bounds::{Budget, Bytes, append, wrong};
-use super::files::Files;
-use super::jinja::MARK;
-use super::prefixes;
-use super::sed;
-use super::shell::{self, After, Simple, Word};
-use super::variables::Variables;
-use super::workspace::{Workspace, document};
 use crate::cli;
 use crate::cli::request::Request;
 use crate::config::flags::JoinFlags;
@@ -20,6 +15,13 @@ use crate::config::role::Role;
 use crate::document::Document;
 use crate::error::{Failure, Result};
 use crate::paths;
+use crate::userdata::bounds::{Budget, Bytes, wrong};
+use crate::userdata::files::Files;
+use crate::userdata::jinja::MARK;
+use crate::userdata::prefixes;
+use crate::userdata::shell::{self, After, Simple, Word};
+use crate::userdata::variables::Variables;
+use crate::userdata::workspace::{Workspace, document};
 
 /// The folder of the sentinel file that Cluster API's infrastructure providers wait for
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>, sentinel file).
@@ -28,35 +30,6 @@ pub const SENTINELS: &str = paths::CLUSTER_API;
 /// Commands that the agent can safely leave out: those in Cluster API's own script, besides the join.
 const HARMLESS: &[&str] =
     &["set", "fi", "done", "}", "esac", "mkdir -p /run/cluster-api", "mv /etc/kubeadm.yml /tmp/"];
-
-/// Programs that only read the files that they name.
-const READERS: &[&str] = &[
-    "[",
-    "[[",
-    "cat",
-    "chgrp",
-    "chmod",
-    "chown",
-    "cmp",
-    "diff",
-    "echo",
-    "file",
-    "grep",
-    "head",
-    "kubeadm",
-    "logger",
-    "ls",
-    "md5sum",
-    "mkdir",
-    "printf",
-    "sha256sum",
-    "stat",
-    "sync",
-    "tail",
-    "test",
-    "touch",
-    "wc",
-];
 
 /// Programs that show their arguments and do not run them.
 const SHOWING: &[&str] = &[":", "echo", "grep", "logger", "printf", "wall", "write"];
@@ -308,7 +281,7 @@ impl Shell<'_> {
 
     /// A command that is not done, unless all that it does is to change these files.
     fn other(&mut self, command: &Simple, program: &str, words: &[Word], piped: Option<Bytes>) -> Result<()> {
-        let here = command.here.iter().filter(|_| !READERS.contains(&program));
+        let here = command.here.iter().filter(|_| !edits::READERS.contains(&program));
         if !SHOWING.contains(&program) && names_a_join(words.iter().chain(here)) {
             return Err(wrong("a command names kubeadm join or init in a way that is not understood").help(
                 "write kubeadm join on a line of its own, with plain blanks and without programs in front",
@@ -317,172 +290,6 @@ impl Shell<'_> {
         let is_done = self.edit(command, program, words, piped);
         self.found.others += usize::from(!is_done);
         Ok(())
-    }
-
-    /// Does what the command does to the files of the user data. Returns whether that is all of it.
-    fn edit(&mut self, command: &Simple, program: &str, words: &[Word], piped: Option<Bytes>) -> bool {
-        let arguments: Option<Vec<Zeroizing<String>>> = words
-            .iter()
-            .skip(1)
-            .map(|word| word.expanded(&|source| self.variables.value(source)))
-            .collect();
-        let is_certain = self.is_certain(command);
-        let arguments = arguments.filter(|_| is_certain);
-        let arguments: Option<Vec<&str>> =
-            arguments.as_ref().map(|all| all.iter().map(|word| word.as_str()).collect());
-        let stdin = self.stdin(command, piped);
-        let mut is_done = false;
-        if let Some(arguments) = &arguments {
-            match (program, self.in_place(program, arguments)) {
-                (_, Some(done)) => return done,
-                ("tee", None) => return self.tee(arguments, stdin),
-                _ => {}
-            }
-        }
-        let output = arguments.as_ref().and_then(|all| self.output(program, all, stdin));
-        is_done |= command.is_piped && output.is_some();
-        if let Some(target) = &command.output {
-            let path = target.path.text();
-            match output.filter(|_| !target.path.expands()) {
-                Some(bytes) => {
-                    is_done |= self.found.workspace.write(&path, bytes, target.appends, program);
-                }
-                None => self.spoil(&path, program),
-            }
-        } else if command.is_piped {
-            self.piped = output;
-        }
-        if changes(program, words) {
-            self.spoil_named(program, words);
-        }
-        is_done
-    }
-
-    /// A command may change this file, if it is one of these.
-    fn spoil(&mut self, path: &str, program: &str) {
-        if self.found.workspace.has(path) || self.reason.is_some() {
-            self.found.workspace.spoil(path, program, self.reason.take());
-        }
-    }
-
-    /// Files that a command names, and may change.
-    fn spoil_named(&mut self, program: &str, words: &[Word]) {
-        let is_of_path = |character: char| character.is_ascii_alphanumeric() || "/._-+@".contains(character);
-        for word in words.iter().skip(1) {
-            let text = word.text();
-            for path in text.split(|character| !is_of_path(character)).filter(|path| path.starts_with('/')) {
-                self.spoil(path, program);
-            }
-        }
-    }
-
-    fn stdin(&mut self, command: &Simple, piped: Option<Bytes>) -> Option<Bytes> {
-        if let Some(here) = &command.here {
-            let text = here.expanded(&|source| self.variables.value(source))?;
-            return Some(Zeroizing::new(text.as_bytes().to_vec()));
-        }
-        match &command.input {
-            Some(path) => self.found.workspace.copy(&path.text()),
-            None => piped,
-        }
-    }
-
-    /// What a command gives on its standard output, if that is known.
-    fn output(&mut self, program: &str, arguments: &[&str], stdin: Option<Bytes>) -> Option<Bytes> {
-        let bytes = |text: String| Zeroizing::new(text.into_bytes());
-        match (program, arguments) {
-            ("echo", _) => echo(arguments).map(bytes),
-            ("printf", _) => printf(arguments).map(bytes),
-            ("cat", []) => stdin,
-            ("cat", paths) => self.concatenated(paths),
-            ("envsubst", []) => self.filled_in(&stdin?),
-            ("sed", _) => {
-                let (substitutions, paths) = sed_arguments(arguments)?;
-                let text = if paths.is_empty() { stdin? } else { self.concatenated(&paths)? };
-                self.substituted(&text, &substitutions)
-            }
-            _ => None,
-        }
-    }
-
-    fn concatenated(&self, paths: &[&str]) -> Option<Bytes> {
-        let mut all = Bytes::default();
-        for path in paths {
-            append(&mut all, &self.found.workspace.copy(path)?);
-        }
-        Some(all)
-    }
-
-    fn substituted(&self, text: &[u8], substitutions: &[sed::Substitution]) -> Option<Bytes> {
-        let mut text = Zeroizing::new(std::str::from_utf8(text).ok()?.to_owned());
-        for substitution in substitutions {
-            self.budget.take(text.len()).ok()?;
-            text = Zeroizing::new(substitution.apply(&text));
-        }
-        Some(Zeroizing::new(text.as_bytes().to_vec()))
-    }
-
-    /// `sed -i`, `cp` and `mv`: returns whether it is done; `None` if it is another command.
-    fn in_place(&mut self, program: &str, arguments: &[&str]) -> Option<bool> {
-        match program {
-            "sed" if arguments.iter().any(|word| is_in_place(word)) => {
-                let (substitutions, paths) = sed_arguments(arguments)?;
-                let mut is_done = true;
-                for path in paths {
-                    let changed = self.found.workspace.copy(path);
-                    match changed.and_then(|text| self.substituted(&text, &substitutions)) {
-                        Some(bytes) => is_done &= self.found.workspace.write(path, bytes, false, program),
-                        None => {
-                            self.spoil(path, program);
-                            is_done = false;
-                        }
-                    }
-                }
-                Some(is_done)
-            }
-            "cp" | "mv" => {
-                let paths: Vec<&str> =
-                    arguments.iter().copied().filter(|word| !word.starts_with('-')).collect();
-                let [from, to] = paths.as_slice() else { return None };
-                let is_known = self.found.workspace.has(from) || self.found.workspace.has(to);
-                if is_known {
-                    let name = from.rsplit('/').next().unwrap_or_default();
-                    let to = if to.ends_with('/') { format!("{to}{name}") } else { (*to).to_owned() };
-                    self.found.workspace.copy_to(from, &to, program);
-                }
-                Some(is_known)
-            }
-            _ => None,
-        }
-    }
-
-    fn tee(&mut self, arguments: &[&str], stdin: Option<Bytes>) -> bool {
-        let appends = arguments.iter().any(|word| ["-a", "--append"].contains(word));
-        let mut is_done = true;
-        for path in arguments.iter().filter(|word| !word.starts_with('-')) {
-            match &stdin {
-                Some(bytes) => {
-                    is_done &= self.found.workspace.write(path, bytes.clone(), appends, "tee");
-                }
-                None => {
-                    is_done = false;
-                    self.spoil(path, "tee");
-                }
-            }
-        }
-        self.piped = stdin;
-        is_done
-    }
-
-    /// Does the same as `envsubst`; `None` if a variable has no value.
-    fn filled_in(&mut self, bytes: &[u8]) -> Option<Bytes> {
-        match self.variables.fill_in(bytes, self.budget) {
-            Ok(filled) => Some(filled),
-            Err(failure) => {
-                self.reason = Some(failure);
-                None
-            }
-        }
     }
 
     /// Notes the values that assignments give to variables.
@@ -563,78 +370,6 @@ fn scan(text: &str, after_kubeadm: bool) -> (bool, bool) {
     (kubeadm, join)
 }
 
-/// Whether a program may change the files that it names.
-fn changes(program: &str, words: &[Word]) -> bool {
-    match program {
-        "sed" | "yq" | "awk" | "gawk" | "perl" => words.iter().skip(1).any(|word| is_in_place(&word.text())),
-        "jq" | "envsubst" => false,
-        program => !READERS.contains(&program),
-    }
-}
-
-/// `-i`, `-Ei`, `-i.bak`, `--in-place`
-fn is_in_place(option: &str) -> bool {
-    match option.strip_prefix('-') {
-        Some(long) if long.starts_with('-') => long.starts_with("-in-place") || long.starts_with("-inplace"),
-        Some(letters) => letters
-            .split(|letter: char| !letter.is_ascii_alphabetic())
-            .next()
-            .is_some_and(|letters| letters.contains('i')),
-        None => false,
-    }
-}
-
-/// The substitutions and the files of a `sed`; `None` if it does more.
-fn sed_arguments<'w>(arguments: &[&'w str]) -> Option<(Vec<sed::Substitution>, Vec<&'w str>)> {
-    let (mut scripts, mut paths, mut is_extended) = (Vec::new(), Vec::new(), false);
-    let mut rest = arguments.iter().copied();
-    while let Some(argument) = rest.next() {
-        match argument {
-            "-e" | "--expression" => scripts.push(rest.next()?),
-            "-E" | "-r" | "--regexp-extended" => is_extended = true,
-            "-Ei" | "-ri" => is_extended = true,
-            option if is_in_place(option) => {}
-            option if option.starts_with('-') => return None,
-            path => paths.push(path),
-        }
-    }
-    if scripts.is_empty() {
-        scripts.push(if paths.is_empty() { return None } else { paths.remove(0) });
-    }
-    let parsed: Option<Vec<_>> = scripts.into_iter().map(|script| sed::parse(script, is_extended)).collect();
-    Some((parsed?.into_iter().flatten().collect(), paths))
-}
-
-/// What `echo` writes; `None` if that depends on the shell.
-fn echo(arguments: &[&str]) -> Option<String> {
-    let (has_end, words) = match arguments {
-        ["-n", words @ ..] => (false, words),
-        words => (true, words),
-    };
-    let text = words.join(" ");
-    let is_plain = !text.contains('\\') && !text.starts_with("-e") && !text.starts_with("-n");
-    is_plain.then(|| if has_end { text + "\n" } else { text })
-}
-
-/// What `printf` writes, with `%s`, `%%` and the usual escapes.
-fn printf(arguments: &[&str]) -> Option<String> {
-    let (format, mut words) = arguments.split_first().map(|(format, words)| (*format, words.iter()))?;
-    let mut text = String::new();
-    let mut rest = format.chars();
-    while let Some(character) = rest.next() {
-        match (character, if matches!(character, '%' | '\\') { rest.next() } else { None }) {
-            ('%', Some('s')) => text.push_str(words.next().copied().unwrap_or_default()),
-            ('%', Some('%')) => text.push('%'),
-            ('\\', Some('n')) => text.push('\n'),
-            ('\\', Some('t')) => text.push('\t'),
-            ('\\', Some('\\')) => text.push('\\'),
-            ('%' | '\\', _) => return None,
-            (character, _) => text.push(character),
-        }
-    }
-    words.next().is_none().then_some(text)
-}
-
 fn is_harmless(words: &[Word]) -> bool {
     let texts: Vec<Zeroizing<String>> = words.iter().map(Word::text).collect();
     let line = Zeroizing::new(texts.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(" "));
@@ -646,5 +381,4 @@ fn is_harmless(words: &[Word]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "commands_tests.rs"]
 mod tests;
