@@ -44,7 +44,10 @@ fn look(session: &Session, request: &request::Join) -> Result<(Record, Option<Fa
     let mut record = about(&metadata, session.policy()?);
     match resolved {
         Ok(Some(resolved)) => {
-            record.extend(join(session, &resolved, &metadata)?);
+            match join(session, &resolved, &metadata) {
+                Ok(rows) => record.extend(rows),
+                Err(failure) => return Ok((record, Some(failure))),
+            }
             let reports = report::planned(resolved.config.agent.report.as_deref(), &metadata.facts);
             record.push(("reports", json!(reports)));
             Ok((record, roles::of(resolved.config.join.role).err()))

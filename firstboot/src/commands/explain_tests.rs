@@ -72,6 +72,15 @@ impl Machine {
     }
 }
 
+#[test]
+fn the_facts_are_told_although_the_machine_cannot_be_identified() {
+    let machine = Machine::with(JOIN.as_bytes());
+    files::remove(&machine.root.path(paths::MACHINE_ID)).unwrap();
+    let (record, refused) = machine.explained();
+    assert!(record.contains_key("facts") && record.contains_key("platform"), "{record:?}");
+    assert!(refused.unwrap().message.contains("machine-id"));
+}
+
 fn texts(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
