@@ -193,7 +193,7 @@ fn mistakes_are_explained() {
     for (arguments, code, expected) in [
         (&["--platform", "ec3"][..], 2, "there is no platform \"ec3\""),
         (&["--platform", "ec2", "--set", "zone"], 2, "there is no ="),
-        (&["--platform", "ec2", "--set", "size=1"], 2, "it has account,"),
+        (&["--platform", "ec2", "--set", "size=1"], 2, "it has access-key, account,"),
         (&["--platform", "ec2", "--fault", "slwo"], 2, "there is no fault \"slwo\""),
         (&["--platform", "ec2", "--fault", "unreachable"], 2, "give a command after --"),
         (&["--platform", "file"], 2, "has no service in the network"),

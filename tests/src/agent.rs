@@ -14,6 +14,7 @@ use testkit::PROGRAMS;
 use crate::control_plane::ControlPlane;
 use crate::kiln;
 use crate::lab_node::LabNode;
+use crate::socket_forward::SocketForward;
 use crate::workspace;
 
 /// The files of a healthy machine. Its name and identifiers are added.
@@ -35,9 +36,16 @@ const FILES: &[(&str, &str)] = &[
     ("/usr/libexec/kubernetes/kubelet-plugins/volume/exec/.keep", ""),
 ];
 
+/// The name of the runtime's socket.
+const SOCKET: &str = "containerd.sock";
+
 /// A container runtime for all machines of a test: the real containerd of a [`LabNode`].
 #[derive(Debug)]
-pub struct Runtime(LabNode);
+pub struct Runtime {
+    _node: LabNode,
+    folder: tempfile::TempDir,
+    _forward: SocketForward,
+}
 
 impl Runtime {
     /// Starts it with the cgroup driver of the cluster's kubelets: systemd from 1.22 on.
@@ -58,13 +66,22 @@ impl Runtime {
             ended.stderr,
             node.service_log("containerd")
         );
-        Self(node)
+        let folder = temporary("runtime-");
+        let forward =
+            SocketForward::start(&folder.path().join(SOCKET), &node.path("/run/containerd/containerd.sock"));
+        Self { _node: node, folder, _forward: forward }
     }
 
     /// The path of its socket on this machine.
     pub fn socket(&self) -> PathBuf {
-        self.0.path("/run/containerd/containerd.sock")
+        self.folder.path().join(SOCKET)
     }
+}
+
+/// A folder with a short path.
+fn temporary(prefix: &str) -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix(prefix).tempdir();
+    folder.expect("there is a folder for temporary files")
 }
 
 /// The control plane's minor version: 36 of 1.36.2.
@@ -82,6 +99,8 @@ fn minor(control_plane: &ControlPlane) -> u32 {
 pub struct Node {
     folder: tempfile::TempDir,
     name: String,
+    /// Where its runtime's socket cannot be the same file as that of all machines.
+    runtime: Option<SocketForward>,
 }
 
 /// How a run of the agent ended.
@@ -100,20 +119,12 @@ pub struct Run {
 impl Node {
     /// A healthy machine named `name` with a kubelet of `version`; `socket` is its runtime's.
     pub fn new(name: &str, version: &str, socket: &Path) -> Self {
-        Self::in_folder(
-            tempfile::Builder::new()
-                .prefix("node-")
-                .tempdir()
-                .expect("there is a folder for temporary files"),
-            name,
-            version,
-            socket,
-        )
+        Self::in_folder(temporary("node-"), name, version, socket)
     }
 
     /// Like [`Node::new`], in `folder`, which may be on another file system.
     pub fn in_folder(folder: tempfile::TempDir, name: &str, version: &str, socket: &Path) -> Self {
-        let node = Self { folder, name: name.to_owned() };
+        let mut node = Self { folder, name: name.to_owned(), runtime: None };
         FILES.iter().for_each(|(path, text)| node.write(path, text));
         let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").expect("the kernel makes identifiers");
         node.write("/sys/class/dmi/id/product_uuid", &uuid);
@@ -133,7 +144,10 @@ impl Node {
         fs::create_dir_all(node.path("/var/lib/kubelet")).expect("the folder is the test's");
         symlink("../run", node.path("/var/run")).expect("the folder is the test's");
         fs::create_dir_all(node.path("/run/containerd")).expect("the folder is the test's");
-        symlink(socket, node.path("/run/containerd/containerd.sock")).expect("the folder is the test's");
+        let runtime = node.path("/run/containerd/containerd.sock");
+        if fs::hard_link(socket, &runtime).is_err() {
+            node.runtime = Some(SocketForward::start(&runtime, socket));
+        }
         node
     }
 

@@ -25,5 +25,6 @@ pub mod pods;
 pub mod probe;
 pub mod qemu;
 pub mod simulated;
+pub mod socket_forward;
 pub mod user;
 pub mod workspace;
