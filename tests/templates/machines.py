@@ -54,7 +54,7 @@ def boothook(data, collected):
     if "#cloud-config" not in data[:200] or not found.exists():
         return data
     script = found.read_text().split("`", 1)[1].rsplit("`", 1)[0]
-    names = {"Region": "eu-west-1", "SecretPrefix": SECRET, "Chunks": "1", "Endpoint": "http://169.254.169.250"}
+    names = {"Region": "eu-west-1", "SecretPrefix": SECRET, "Chunks": "1", "Endpoint": "http://169.254.169.251"}
     script = re.sub(r"\{\{\s*\.(\w+)\s*\}\}", lambda name: names[name[1]], script)
     edge = "b51b1c0a0d4d2d4f6a35e4d7c8a9b0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5"
     return (
