@@ -94,9 +94,14 @@ pub(crate) fn is_near(address: IpAddr) -> bool {
     }
 }
 
-/// A URL for messages: its scheme and server. User, password, path and query may each be a secret.
+/// A URL for messages: its scheme and server. User, password, path and query may each be a secret. A password
+/// with `/`, `?` or `#` in it reads as a server and a path: where it may be one, the scheme alone is shown.
 pub fn shown(url: &str) -> String {
-    one_line(&without_user(origin(url)))
+    let origin = origin(url);
+    let server = without_user(origin);
+    let (scheme, authority) = server.split_at(server.find("://").map_or(0, |at| at + 3));
+    let is_server = endpoint(authority, 443).is_ok() && !url[origin.len()..].contains('@');
+    one_line(if is_server { &server } else { scheme }) + if is_server { "" } else { "\u{2026}" }
 }
 
 /// A URL that tells one resource of a server from another, without what only authorizes: user, password and
@@ -152,6 +157,10 @@ mod tests {
             ("https://u:p@canary@a:1", "https://a:1"),
             ("canary@a:1/canary", "a:1"),
             ("HTTPS://[fd00::1]/\u{1b}", "HTTPS://[fd00::1]"),
+            ("https://user:can/ary@a:1/", "https://\u{2026}"),
+            ("https://can?ary@a", "https://\u{2026}"),
+            ("https://user:can#ary@a", "https://\u{2026}"),
+            ("https://a:canary/x", "https://\u{2026}"),
         ] {
             assert_eq!(shown(url), expected, "{url}");
         }

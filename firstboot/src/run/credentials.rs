@@ -21,7 +21,7 @@ pub(super) fn of<'a>(
     config: &NodeConfig,
     carried: &[ExtraFile],
 ) -> Vec<(&'static str, &'a str)> {
-    let is_carried = |path: &Path| carried.iter().any(|file| Path::new(&file.path) == path);
+    let is_carried = |path: &Path| carried.iter().any(|file| root.is_same(&file.path, path));
     let mut found = Vec::new();
     match &config.join.discovery {
         Discovery::Token { .. } => found.push(("the token", origin)),
@@ -83,6 +83,7 @@ mod tests {
         let kubeconfig = r#"{"kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
             "clusters": [{"name": "k", "cluster": {"server": "https://a:6443"}}], "users": [{"name": "u", "user": {"tokenFile": "/etc/token"}}]}"#;
         files::write(&root.path("/etc/discovery.conf"), kubeconfig.as_bytes(), files::PRIVATE).unwrap();
+        std::os::unix::fs::symlink("/etc", root.entry("/linked")).unwrap();
         let text = format!(
             "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {{{join}}}\n---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\n{agent}\n"
         );
@@ -100,6 +101,7 @@ mod tests {
         let from = "tokenFrom: {url: 'https://t/'}";
         let with_key = "tokenFrom: {url: 'https://t/', identity: certificate, clientCertificate: /etc/c.pem, clientKey: /etc/k.pem}";
         let file = "file: {kubeConfigPath: /etc/discovery.conf}";
+        let detour = "file: {kubeConfigPath: /var/../etc/discovery.conf}";
         let url = "file: {kubeConfigPath: 'https://a/conf'}";
         let both = "file: {kubeConfigPath: /etc/discovery.conf}, tlsBootstrapToken: abcdef.0123456789abcdef";
         let report = "report: [{kind: webhook, url: 'https://a/', bearerToken: x}]";
@@ -110,6 +112,8 @@ mod tests {
             (file, "", None, vec![]),
             (file, "", Some("/etc/discovery.conf"), vec!["ec2"]),
             (file, "", Some("/etc/token"), vec!["ec2"]),
+            (detour, "", Some("/etc/discovery.conf"), vec!["ec2"]),
+            (file, "", Some("/linked/token"), vec!["ec2"]),
             (both, "", None, vec!["ec2"]),
             (url, "", None, vec![URL]),
             (file, report, None, vec!["ec2"]),

@@ -36,7 +36,7 @@ pub(super) fn write(session: &Session, files: &[ExtraFile], config: &NodeConfig)
             continue;
         }
         let owner = owner(session, file).map_err(doing)?;
-        if write_one(session.root, file, mode(file, config), owner).map_err(doing)? {
+        if write_one(session.root, file, mode(session.root, file, config), owner).map_err(doing)? {
             session.print(&format!("wrote {}, as the user-data asks", file.path));
             FOR_OTHERS
                 .iter()
@@ -58,20 +58,20 @@ pub fn foreseen(root: &Root, files: &[ExtraFile], config: &NodeConfig) -> Vec<St
             _ => "root, because the image does not have its owner".to_owned(),
         };
         let appended = if file.appends { "appended, " } else { "" };
-        let removed = if is_secret(&file.path, config) { ", removed after the join" } else { "" };
-        format!("{} ({appended}mode {:04o}, of {owner}{removed})", file.path, mode(file, config))
+        let removed = if is_secret(root, &file.path, config) { ", removed after the join" } else { "" };
+        format!("{} ({appended}mode {:04o}, of {owner}{removed})", file.path, mode(root, file, config))
     };
     files.iter().map(line).collect()
 }
 
 /// A file with a credential is only root's.
-fn mode(file: &ExtraFile, config: &NodeConfig) -> u32 {
-    if is_secret(&file.path, config) { file.mode & files::PRIVATE } else { file.mode }
+fn mode(root: &Root, file: &ExtraFile, config: &NodeConfig) -> u32 {
+    if is_secret(root, &file.path, config) { file.mode & files::PRIVATE } else { file.mode }
 }
 
 /// Removes the files that the join needed and that hold a credential.
 pub(super) fn remove_secrets(session: &Session, files: &[ExtraFile], config: &NodeConfig) {
-    for file in files.iter().filter(|file| is_secret(&file.path, config)) {
+    for file in files.iter().filter(|file| is_secret(session.root, &file.path, config)) {
         match files::remove(&session.root.entry(&file.path)) {
             Ok(()) => session.print(&format!("removed {}: it held a credential", file.path)),
             Err(failure) => session.warn(format_args!("{failure}: it holds a credential")),
@@ -80,8 +80,8 @@ pub(super) fn remove_secrets(session: &Session, files: &[ExtraFile], config: &No
 }
 
 /// Whether the discovery reads a credential from the file.
-fn is_secret(path: &str, config: &NodeConfig) -> bool {
-    matches!(&config.join.discovery, Discovery::File(file) if file.as_os_str() == path)
+fn is_secret(root: &Root, path: &str, config: &NodeConfig) -> bool {
+    matches!(&config.join.discovery, Discovery::File(file) if root.is_same(file, path))
 }
 
 /// The owner's numbers; root if the image does not have the owner, as with cloud-init.

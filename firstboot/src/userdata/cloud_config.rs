@@ -13,6 +13,9 @@ use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::Result;
 
+/// The most that the copies of a JSON patch may add, in bytes as JSON.
+const MOST_COPIED: usize = 1 << 20;
+
 /// Fields whose names may be shown: those of cloud-init. The agent reads `write_files`, `runcmd` and the host
 /// name.
 const KNOWN: &[&str] = &[
@@ -103,12 +106,12 @@ impl Merged {
         let (_, patch) = text(bytes)?.trim_start().split_once('\n').ok_or_else(malformed)?;
         let patch: json_patch::Patch = serde_json::from_str(patch).map_err(|_| malformed())?;
         let mut document = Value::Object(std::mem::take(&mut self.fields));
-        let patched = json_patch::patch(&mut document, &patch);
+        let patched = patched(&mut document, patch);
         if let Value::Object(fields) = document {
             self.fields = fields;
         }
         self.may_join |= may_join(bytes);
-        patched.map_err(|_| malformed())
+        patched.map_err(|()| malformed())
     }
 
     /// Reads the merged config.
@@ -121,6 +124,21 @@ impl Merged {
         }
         host_config
     }
+}
+
+/// Applies a patch, of which copies may not make the document grow without end.
+fn patched(document: &mut Value, patch: json_patch::Patch) -> std::result::Result<(), ()> {
+    let mut copied = 0;
+    for operation in patch.0 {
+        if let json_patch::PatchOperation::Copy(copy) = &operation {
+            copied += document.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len());
+        }
+        if copied > MOST_COPIED {
+            return Err(());
+        }
+        json_patch::patch(document, &[operation]).map_err(|_| ())?;
+    }
+    Ok(())
 }
 
 /// Reads a cloud-config that stands alone.

@@ -143,3 +143,14 @@ fn unused_parts_get_a_notice_without_content() {
     );
     assert_eq!(host_config.commands.len(), 1);
 }
+
+#[test]
+fn a_patch_that_copies_without_end_is_refused() {
+    let copies = r#",{"op":"copy","from":"/b","path":"/b/-"}"#.repeat(40);
+    let patch =
+        format!("#cloud-config-jsonp\n[{{\"op\":\"add\",\"path\":\"/b\",\"value\":[\"xxxxxxxx\"]}}{copies}]");
+    let mut merged = Merged::default();
+    assert!(merged.patch(patch.as_bytes()).is_err());
+    let few = patch.replacen(&copies, &copies[..copies.len() / 20], 1);
+    assert!(Merged::default().patch(few.as_bytes()).is_ok());
+}

@@ -1,5 +1,8 @@
 //! `sed`, as far as it replaces plain text: `s/A/B/` and `s/A/B/g`, with any delimiter, in every line.
 
+/// Longer patterns are not evaluated: comparing one at every place of a long line takes too long.
+const LONGEST_PATTERN: usize = 256;
+
 /// A replacement.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Substitution {
@@ -65,7 +68,7 @@ fn plain_pattern(text: &str, delimiter: char, is_extended: bool) -> Option<Vec<O
             character => Some(character),
         });
     }
-    (!pattern.is_empty()).then_some(pattern)
+    (1..=LONGEST_PATTERN).contains(&pattern.len()).then_some(pattern)
 }
 
 fn plain_replacement(text: &str, delimiter: char) -> Option<String> {
@@ -180,6 +183,7 @@ mod tests {
             assert_eq!(parse(script, false), None, "{script}");
         }
         assert_eq!(parse("s/a+/b/", true), None);
+        assert_eq!(parse(&format!("s/{}/b/", "a".repeat(300)), false), None, "it takes too long");
         assert!(parse("s/a+/b/", false).is_some());
     }
 }

@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 /// The most simple commands.
 const COMMANDS: usize = 10_000;
 
+/// The longest text that a word may stand for; no file of user data is longer.
+const LONGEST_EXPANDED: usize = 2 << 20;
+
 /// A piece of a word.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -52,6 +55,9 @@ impl Word {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
                 Piece::Expansion(source) => text.push_str(&value(source)?),
+            }
+            if text.len() > LONGEST_EXPANDED {
+                return None;
             }
         }
         Some(text)

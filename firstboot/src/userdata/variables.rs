@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use super::bounds::{Budget, Bytes, append, wrong};
 use crate::error::Result;
 
+/// Longer values are not followed: few commands could make more of them than there is memory.
+const LONGEST_VALUE: usize = 16 << 10;
+
 /// The prefixes of variables that may have a value and whose names may be shown: Afterburn's.
 const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 /// Commands that give the host name.
@@ -31,7 +34,7 @@ impl<'a> Variables<'a> {
 
     /// A command sets a variable.
     pub fn set(&mut self, name: &str, value: Option<String>) {
-        self.set.insert(name.to_owned(), value);
+        self.set.insert(name.to_owned(), value.filter(|value| value.len() <= LONGEST_VALUE));
     }
 
     /// The value of `$NAME`, `${NAME}`, `${NAME%.*}`, `${NAME%%.*}`, or of a command for the host name.
@@ -167,6 +170,15 @@ mod tests {
             ("ds.meta_data.imds.compute.name", "vm1"),
         ];
         known.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn a_value_that_grows_without_end_is_not_followed() {
+        let mut variables = Variables::new(&lookup, None);
+        variables.set("A", Some("a".repeat(LONGEST_VALUE)));
+        assert!(variables.value("$A").is_some());
+        variables.set("A", Some("a".repeat(LONGEST_VALUE + 1)));
+        assert_eq!(variables.value("$A"), None);
     }
 
     #[test]

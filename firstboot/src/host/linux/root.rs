@@ -39,6 +39,11 @@ impl Root {
         paths
     }
 
+    /// Whether two paths of the node lead to the same file, whatever links and `..` are in them.
+    pub fn is_same(&self, one: impl AsRef<Path>, other: impl AsRef<Path>) -> bool {
+        self.follow(one.as_ref(), true) == self.follow(other.as_ref(), true)
+    }
+
     /// Whether this is the machine's own file system.
     pub fn is_machine(&self) -> bool {
         self.0 == Path::new("/")
@@ -48,6 +53,10 @@ impl Root {
         if self.is_machine() {
             return self.0.join(path);
         }
+        self.follow(path, follows_last)
+    }
+
+    fn follow(&self, path: &Path, follows_last: bool) -> PathBuf {
         let (mut real, mut ahead, mut links) = (self.0.clone(), parts(path), 0);
         let mut depth = 0;
         while let Some(part) = ahead.pop() {
@@ -150,6 +159,23 @@ mod tests {
         assert_eq!(root.path("/chain/again"), base.join("real"));
         assert_eq!(root.list("/chain"), [Path::new("/chain/again")]);
         assert!(root.list("/none").is_empty());
+    }
+
+    #[test]
+    fn paths_of_one_file_are_the_same_on_every_root() {
+        let (folder, root) = with_links();
+        let base = folder.path().join("root").canonicalize().unwrap();
+        for (prefix, root) in [(Path::new("/"), &root), (&base, &Root::default())] {
+            let at = |path: &str| prefix.join(path.trim_start_matches('/'));
+            for (one, other) in [
+                ("/real/x", "/real/../real//./x"),
+                ("/relative/x", "/real/deep/x"),
+                ("/new/../real", "/real"),
+            ] {
+                assert!(root.is_same(at(one), at(other)), "{one} {other}");
+            }
+            assert!(!root.is_same(at("/real/x"), at("/real/y")));
+        }
     }
 
     #[test]
