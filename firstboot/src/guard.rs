@@ -19,8 +19,13 @@ pub const OPEN_AT_SERVERS: &[u16] = &[53, 6443];
 
 /// The addresses that need the guard. A link-local IPv6 address cannot be reached through this machine.
 pub fn addresses(guarded: &[&str]) -> Vec<IpAddr> {
-    let all = guarded.iter().filter_map(|text| text.parse::<IpAddr>().ok());
-    all.filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80))
+    reachable(guarded.iter().filter_map(|text| text.parse().ok()))
+}
+
+/// Those of `addresses` that need the guard.
+pub fn reachable(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    addresses
+        .filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80))
         .collect()
 }
 

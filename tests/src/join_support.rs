@@ -40,6 +40,19 @@ pub fn control_plane(what: &str) -> Option<&'static ControlPlane> {
     CONTROL_PLANE.get_or_init(start).as_ref()
 }
 
+/// A JoinConfiguration in the newest form that the version's kubeadm reads, with these lines below
+/// `nodeRegistration`, indented by two.
+pub fn join_configuration(control_plane: &ControlPlane, registration: &str) -> String {
+    let form = if lab().kubernetes_minor() >= 31 { "v1beta4" } else { "v1beta2" };
+    let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
+    let registration = format!("{registration}{}", lab().ignored_checks());
+    let head = if registration.is_empty() { "" } else { "nodeRegistration:\n" };
+    format!(
+        "apiVersion: kubeadm.k8s.io/{form}\nkind: JoinConfiguration\n\
+         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n{head}{registration}"
+    )
+}
+
 /// The next verdict on the console.
 pub fn verdict(vm: &mut Vm) -> Result<Value, Failure> {
     let line = vm.wait_for("firstboot-verdict: ", VERDICT)?;

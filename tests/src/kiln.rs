@@ -136,6 +136,13 @@ impl Image {
         path
     }
 
+    /// The kernel command line of the network set.
+    pub fn network_command_line(&self) -> String {
+        let script = fs::read_to_string(self.file("-pxe").join("boot.ipxe")).expect("the set has a script");
+        let line = script.lines().find_map(|line| line.strip_prefix("kernel vmlinuz initrd=initrd "));
+        line.expect("the script loads the kernel").to_owned()
+    }
+
     /// The kernel command line of the disk image.
     pub fn command_line(&self) -> String {
         fs::read_to_string(self.file(".cmdline"))

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,8 +70,7 @@ impl LabNetwork {
 
     /// The address of each lease that was given and still holds.
     pub fn addresses(&self) -> Vec<Ipv4Addr> {
-        let path: PathBuf = self.folder.path().join("leases");
-        let leases = fs::read_to_string(path).unwrap_or_default();
+        let leases = fs::read_to_string(self.folder.path().join("leases")).unwrap_or_default();
         leases.lines().filter_map(|line| line.split(' ').nth(2)?.parse().ok()).collect()
     }
 }

@@ -32,18 +32,11 @@ pub fn create(control_plane: &ControlPlane, node: &str, name: &str, line: &str, 
     );
 }
 
-/// The same with a request for `mebibytes` of memory.
-pub fn create_with_memory(
-    control_plane: &ControlPlane,
-    node: &str,
-    name: &str,
-    line: &str,
-    more: &Value,
-    mebibytes: u64,
-) {
-    let mut more = more.clone();
-    more["containers"] = json!([container(line, &json!([]))]);
-    more["containers"][0]["resources"] = json!({"requests": {"memory": format!("{mebibytes}Mi")}});
+/// A pod that ends, with a request for `mebibytes` of memory.
+pub fn create_with_memory(control_plane: &ControlPlane, node: &str, name: &str, line: &str, mebibytes: u64) {
+    let mut container = container(line, &json!([]));
+    container["resources"] = json!({"requests": {"memory": format!("{mebibytes}Mi")}});
+    let more = json!({"restartPolicy": "Never", "containers": [container]});
     create(control_plane, node, name, line, &more, &json!([]));
 }
 
@@ -69,20 +62,19 @@ pub fn answer_to(
     let line = format!(
         "for i in 1 2 3 4 5 6 7 8 9; do /bin/busybox timeout 5 wget -q -O /tmp/answer {url} && cat /tmp/answer && exit; sleep 1; done; exit 1"
     );
-    let more = json!({"hostNetwork": network == Network::OfTheMachine});
-    said_by(control_plane, node, name, &line, &more)
+    said_by(control_plane, node, name, &line, network)
 }
 
-/// What the shell of a new pod, `name`, prints until it ends, with the exit code. The pod returns it as its
-/// termination message.
-pub fn said_by(control_plane: &ControlPlane, node: &str, name: &str, line: &str, more: &Value) -> String {
-    let mut spec = json!({"restartPolicy": "Never"});
-    more.as_object()
-        .into_iter()
-        .flatten()
-        .for_each(|(field, value)| spec[field] = value.clone());
+/// What the shell of a new pod, `name`, prints until it ends, with the exit code.
+pub fn said_by(control_plane: &ControlPlane, node: &str, name: &str, line: &str, network: Network) -> String {
     let line = format!("exec > /dev/termination-log 2>&1; {line}");
-    create(control_plane, node, name, &line, &spec, &json!([]));
+    let more = json!({"restartPolicy": "Never", "hostNetwork": network == Network::OfTheMachine});
+    create(control_plane, node, name, &line, &more, &json!([]));
+    end_of(control_plane, name)
+}
+
+/// The termination message of a pod that ends, with the exit code behind it.
+pub fn end_of(control_plane: &ControlPlane, name: &str) -> String {
     eventually("the end of a pod", || {
         let pod = read(control_plane, name);
         let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];

@@ -16,7 +16,8 @@ use kiln_tests::agent;
 use kiln_tests::audit::{self, Call};
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::join_support::{
-    GUEST, PATIENCE, assert_joined, control_plane, eventually, fat_disk, ready_node, verdict,
+    GUEST, PATIENCE, assert_joined, control_plane, eventually, fat_disk, join_configuration, ready_node,
+    verdict,
 };
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
@@ -30,21 +31,17 @@ use testkit::{folder, not_run};
 /// The port of the node at which the pod answers, through the port map.
 const HOST_PORT: u16 = 18080;
 
-/// The node config of the machine `name` in the newest form that the version's kubeadm reads.
+/// The node config of the machine `name`.
 fn node_config(control_plane: &ControlPlane, name: &str) -> String {
-    let (newest, arguments) = match lab().kubernetes_minor() {
-        31.. => (
-            "v1beta4",
-            "[{name: node-labels, value: \"pool=lab,disk=raw\"}, {name: node-ip, value: 10.0.2.15}]",
-        ),
-        _ => ("v1beta2", "{node-labels: \"pool=lab,disk=raw\", node-ip: 10.0.2.15}"),
+    let arguments = match lab().kubernetes_minor() {
+        31.. => "[{name: node-labels, value: \"pool=lab,disk=raw\"}, {name: node-ip, value: 10.0.2.15}]",
+        _ => "{node-labels: \"pool=lab,disk=raw\", node-ip: 10.0.2.15}",
     };
-    let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
-    format!(
-        "apiVersion: kubeadm.k8s.io/{newest}\nkind: JoinConfiguration\n\
-         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n\
-         nodeRegistration:\n  name: {name}\n  taints: [{{key: lab, value: test, effect: NoSchedule}}]\n  kubeletExtraArgs: {arguments}\n{}",
-        lab().ignored_checks()
+    join_configuration(
+        control_plane,
+        &format!(
+            "  name: {name}\n  taints: [{{key: lab, value: test, effect: NoSchedule}}]\n  kubeletExtraArgs: {arguments}\n"
+        ),
     )
 }
 
@@ -213,12 +210,7 @@ fn cidata(folder: &Path, config: &str) -> std::path::PathBuf {
 }
 
 fn network_machine(name: &str, image: &Image, control_plane: &ControlPlane, more: &str) -> Machine {
-    let set = image.file("-pxe");
-    let script = fs::read_to_string(set.join("boot.ipxe")).expect("the set has a script");
-    let line = script
-        .lines()
-        .find_map(|line| line.strip_prefix("kernel vmlinuz initrd=initrd "))
-        .expect("the script loads the kernel");
+    let (set, line) = (image.file("-pxe"), image.network_command_line());
     Machine::new(name)
         .memory(3072)
         .uuid("4c4c4544-0042-3510-8052-b4c04f4e3202")

@@ -9,11 +9,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kiln_tests::control_plane::ControlPlane;
-use kiln_tests::join_support::{assert_joined, control_plane, eventually, ready_node, verdict};
+use kiln_tests::join_support::{
+    assert_joined, control_plane, eventually, join_configuration, ready_node, verdict,
+};
 use kiln_tests::kiln;
 use kiln_tests::lab::lab;
 use kiln_tests::lab_network::{LabNetwork, TAP};
-use kiln_tests::pods;
+use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::{Machine, Vm, overlay};
 use kiln_tests::workspace;
 use serde_json::{Value, json};
@@ -26,21 +28,11 @@ const POWER_OFF: Duration = Duration::from_secs(40);
 /// A clock is right again after so many joins that failed because of it.
 const MOST_CLOCK_FAILURES: usize = 6;
 
-fn node_config(control_plane: &ControlPlane, name: &str) -> String {
-    let form = if lab().kubernetes_minor() >= 31 { "v1beta4" } else { "v1beta2" };
-    let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
-    format!(
-        "apiVersion: kubeadm.k8s.io/{form}\nkind: JoinConfiguration\n\
-         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n\
-         nodeRegistration:\n  name: {name}\n{}",
-        lab().ignored_checks()
-    )
-}
-
 /// A machine on the lab's own segment that gets its node config through fw_cfg.
 fn machine(name: &str, control_plane: &ControlPlane, folder: &Path) -> Machine {
     let config = folder.join("config.yaml");
-    fs::write(&config, node_config(control_plane, name)).expect("the folder is the test's");
+    fs::write(&config, join_configuration(control_plane, &format!("  name: {name}\n")))
+        .expect("the folder is the test's");
     Machine::new(name)
         .in_network_of(control_plane.fact("pid"))
         .plugged_into(TAP)
@@ -97,7 +89,7 @@ fn the_kernel_for_hardware_joins_with_a_wrong_clock_and_a_card_without_a_cable()
         assert!(!kernel.contains("cloud") && kernel.ends_with("-amd64"), "{kernel}");
         assert!(!vm.lines().iter().any(|line| line.contains("Failed to start")), "a unit failed");
         let line = "cat /proc/self/attr/apparmor/current || cat /proc/self/attr/current";
-        let profile = pods::said_by(control_plane, "metal-node", "confined", line, &json!({}));
+        let profile = pods::said_by(control_plane, "metal-node", "confined", line, Network::OfPods);
         assert_eq!(profile, "cri-containerd.apparmor.d (enforce)\n0");
         Ok(())
     });
@@ -153,16 +145,11 @@ fn network_boots_keep_their_address_and_pods_within_their_requests_are_not_kille
     let _alone = workspace::exclusive("join-e2e");
     let Some((control_plane, network)) = lab_with_network("network boots of one machine") else { return };
     let (image, folder) = (kiln::joining_image(), workspace::scratch());
-    let set = image.file("-pxe");
-    let script = fs::read_to_string(set.join("boot.ipxe")).expect("the set has a script");
-    let line = script
-        .lines()
-        .find_map(|line| line.strip_prefix("kernel vmlinuz initrd=initrd "))
-        .expect("the script loads the kernel");
+    let (set, line) = (image.file("-pxe"), image.network_command_line());
     let machine = machine("memory-node", control_plane, folder.path())
         .memory(3072)
         .uuid("4c4c4544-0042-3510-8052-b4c04f4e3209")
-        .kernel(&set.join("vmlinuz"), &set.join("initrd"), line);
+        .kernel(&set.join("vmlinuz"), &set.join("initrd"), &line);
     let mut boots: Vec<Value> = Vec::new();
     for _ in 0..2 {
         let boot = boots.last().and_then(|node| node["status"]["nodeInfo"]["bootID"].as_str());
@@ -194,17 +181,10 @@ fn uses_its_memory(control_plane: &ControlPlane, node: &Value) {
     );
     let names = ["eats-a", "eats-b"];
     for name in names {
-        let more = json!({"restartPolicy": "Never"});
-        pods::create_with_memory(control_plane, "memory-node", name, &line, &more, each);
+        pods::create_with_memory(control_plane, "memory-node", name, &line, each);
     }
     for name in names {
-        let ended = eventually("a pod that uses its memory", || {
-            let status = &pods::read(control_plane, name)["status"];
-            let ended = &status["containerStatuses"][0]["state"]["terminated"];
-            if ended.is_object() { Ok(ended.clone()) } else { Err(status.clone()) }
-        });
-        let told = (ended["exitCode"].as_i64(), ended["message"].as_str().unwrap_or_default().trim());
-        assert_eq!(told, (Some(0), (rest << 20).to_string().as_str()), "{ended}");
+        assert_eq!(pods::end_of(control_plane, name), format!("{}\n0", rest << 20), "{name}");
     }
     let now = control_plane.get("/api/v1/nodes/memory-node").expect("the node is there");
     let conditions = now["status"]["conditions"].as_array().into_iter().flatten();

@@ -12,10 +12,9 @@ use kiln_simulator::simulation::Family;
 use kiln_simulator::{Running, Simulation};
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::join_support::{
-    GUEST, assert_joined, control_plane, disc, fat_disk, ready_node, udf_disc, verdict,
+    GUEST, assert_joined, control_plane, disc, fat_disk, join_configuration, ready_node, udf_disc, verdict,
 };
 use kiln_tests::kiln::{self, Image};
-use kiln_tests::lab::lab;
 use kiln_tests::netns;
 use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::Machine;
@@ -158,19 +157,11 @@ const CASES: &[Case] = &[
 
 /// A node config that leaves name, provider-id and addresses to the platform, if the platform has them.
 fn node_config(control_plane: &ControlPlane, case: &Case) -> String {
-    let (endpoint, token, pin) = (control_plane.endpoint(), control_plane.token(), control_plane.pin());
-    let newest = if lab().kubernetes_minor() >= 31 { "v1beta4" } else { "v1beta2" };
     let named = match case.way {
         Way::FwCfg | Way::Url => format!("  name: {}\n", case.node),
         Way::UserData | Way::WithNameOfService | Way::CustomData | Way::Cidata(_) => String::new(),
     };
-    let registration = named + lab().ignored_checks();
-    let registration =
-        if registration.is_empty() { registration } else { format!("nodeRegistration:\n{registration}") };
-    format!(
-        "apiVersion: kubeadm.k8s.io/{newest}\nkind: JoinConfiguration\n\
-         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: \"{token}\", caCertHashes: [\"{pin}\"]}}\n{registration}"
-    )
+    join_configuration(control_plane, &named)
 }
 
 /// A machine and the programs beside it.

@@ -141,7 +141,7 @@ pub fn node_name(path: &str, name: &str, problems: &mut Problems) {
 
 /// An argument of the kubelet, whose value may be a secret and is not shown.
 pub fn argument(argument: &Argument, problems: &mut Problems) {
-    if flags_file::word(&format!("--{}={}", argument.name, argument.value), false).is_none() {
+    if flags_file::argument(&argument.name, &argument.value, false).is_none() {
         let name = shown(&argument.name);
         problems.note(format!(
             "nodeRegistration.kubeletExtraArgs: kubeadm-flags.env cannot hold the value of \"{name}\": {}",

@@ -249,19 +249,15 @@ fn scan() -> Vec<Disk> {
 
 fn look_at(name: &str) -> Option<Disk> {
     let folder = Path::new(paths::BLOCK).join(name);
-    let sector = number_in(&folder.join("queue/logical_block_size"))?;
+    let sector = place::number::<u64>(&folder.join("queue/logical_block_size"))?;
     // The kernel counts in units of 512 bytes, for any sector size.
-    let sectors = number_in(&folder.join("size"))?.checked_mul(512)? / sector.max(1);
+    let sectors = place::number::<u64>(&folder.join("size"))?.checked_mul(512)? / sector.max(1);
     if sectors == 0 {
         return None;
     }
     let table = File::open(node(name)).map_err(|error| format!("cannot be opened: {error}"));
     let table = table.and_then(|mut file| gpt::read(&mut file, sector, sectors));
     Some(Disk { name: name.to_owned(), sector, sectors, table, place: Place::of(&folder) })
-}
-
-fn number_in(path: &Path) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// The device of the disk or partition with the kernel's name `name`, in which `!` means `/`.
@@ -274,7 +270,7 @@ impl Disk {
     pub fn partition(&self, number: u32) -> Option<PathBuf> {
         let entries = fs::read_dir(Path::new(paths::BLOCK).join(&self.name)).ok()?;
         let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let mut own = folders.filter(|path| number_in(&path.join("partition")) == Some(u64::from(number)));
+        let mut own = folders.filter(|path| place::number(&path.join("partition")) == Some(number));
         own.next()?.file_name()?.to_str().map(node).filter(|path| path.exists())
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Component, Path};
+use std::str::FromStr;
 
 use super::boot_option::{Hop, Location, Unit};
 
@@ -34,7 +35,7 @@ impl Place {
             units: units(&folder),
             driver: driver(&folder),
             is_loose: LOOSE.iter().any(|begin| is_below(begin))
-                || number(&folder.join("removable")) == Some(1),
+                || number(&folder.join("removable")) == Some(1_u32),
         }
     }
 
@@ -109,7 +110,7 @@ fn units(folder: &Path) -> Vec<Unit> {
 fn unit(folder: &Path) -> Option<Unit> {
     let name = folder.file_name()?.to_str()?;
     if name.starts_with("ata") {
-        let port = number(&folder.join("ata_port").join(name).join("port_no"))?;
+        let port: u32 = number(&folder.join("ata_port").join(name).join("port_no"))?;
         return port.checked_sub(1).map(Unit::Port);
     }
     let mut numbers = name.split(':').map(|number| number.parse::<u32>().ok());
@@ -127,7 +128,8 @@ fn driver(folder: &Path) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-fn number(path: &Path) -> Option<u32> {
+/// The number in a file of sysfs.
+pub(super) fn number<N: FromStr>(path: &Path) -> Option<N> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 

@@ -92,8 +92,8 @@ fn written(taint: &Taint) -> String {
 /// The file with these arguments, for a kubelet whose service's manager evaluates the variable or not.
 pub fn environment_file(arguments: &[Argument], is_evaluated: bool) -> Result<String> {
     let written = arguments.iter().map(|argument| {
-        let text = format!("--{}={}", argument.name, argument.value);
-        flags_file::word(&text, is_evaluated).ok_or_else(|| unwritable(argument))
+        flags_file::argument(&argument.name, &argument.value, is_evaluated)
+            .ok_or_else(|| unwritable(argument))
     });
     Ok(flags_file::file(&written.collect::<Result<Vec<_>>>()?))
 }

@@ -35,6 +35,7 @@ use crate::host::cri;
 use crate::host::root::Root;
 use crate::kubernetes::version::Version;
 use crate::machine::{self, Machine};
+use crate::net::retry::Backoff;
 use crate::net::{Deadline, Network};
 use crate::status::Progress;
 use phases::{Need, Phase, Results};
@@ -66,7 +67,7 @@ pub struct Join<'a> {
     pub results: Results,
 }
 
-impl Join<'_> {
+impl<'a> Join<'a> {
     /// Runs the phases that are not finished.
     pub fn run(&mut self) -> Result<()> {
         self.role.phases.iter().try_for_each(|phase| self.run_phase(phase))
@@ -83,6 +84,11 @@ impl Join<'_> {
         ran.map_err(|failure| self.out_of_time(failure))?;
         self.progress.phase_ended("done");
         self.record(phase)
+    }
+
+    /// The waits between tries, which the operator hears of.
+    pub(crate) fn backoff(&self) -> Backoff<'a> {
+        Backoff::new().telling(self.print)
     }
 
     /// The phases that a join would run in place of this dry run: also those that a dry run leaves out.

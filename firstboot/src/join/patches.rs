@@ -106,10 +106,7 @@ pub fn parse(files: &[PatchFile], kubelet: Version) -> Result<(Vec<Patch>, Vec<S
             warnings.push(ignored("it is empty".to_owned()));
             continue;
         }
-        for document in values_of(&file.bytes)
-            .map_err(|failure| failure.to_string())
-            .map_err(|reason| wrong(&file.name, reason))?
-        {
+        for document in values_of(&file.bytes).map_err(|failure| wrong(&file.name, failure))? {
             let change = change(kind, document).map_err(|reason| wrong(&file.name, reason));
             if *target == KUBELET {
                 patches.extend(change?.map(|change| Patch { file: file.name.clone(), change }));

@@ -69,15 +69,8 @@ pub fn ask(join: &Join, from: &TokenFrom) -> Result<Discovery> {
         Proof::None | Proof::Certificate => None,
     };
     let body = request(join, identity).to_string();
-    let given = send(
-        &join.network,
-        join.root,
-        from,
-        body.as_bytes(),
-        deadline,
-        &mut Backoff::new().telling(join.print),
-    )
-    .map_err(|failure| failure.doing("asking for a token"))?;
+    let given = send(&join.network, join.root, from, body.as_bytes(), deadline, &mut join.backoff())
+        .map_err(|failure| failure.doing("asking for a token"))?;
     join.print(&format!("a token came from {shown}"));
     merge(&join.config.join.discovery, given)
 }

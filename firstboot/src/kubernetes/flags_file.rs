@@ -14,9 +14,14 @@ const WILDCARDS: &[char] = &['*', '?', '['];
 pub const HELP: &str = "leave out control characters, and single quotes beside other special characters; or set it \
                         in the KubeletConfiguration";
 
+/// The argument `--name=value` as it is written into the variable, see [`word`].
+pub fn argument(name: &str, value: &str, is_evaluated: bool) -> Option<String> {
+    word(&format!("--{name}={value}"), is_evaluated)
+}
+
 /// One argument as it is written into the variable; none if nothing that can be written gives this text.
 /// Paired single quotes are meant to be removed: templates for kubeadm write `openstack:///'ID'`.
-pub fn word(text: &str, is_evaluated: bool) -> Option<String> {
+fn word(text: &str, is_evaluated: bool) -> Option<String> {
     let is_special =
         |letter: char| SPECIAL.contains(letter) || is_evaluated && SPECIAL_TO_SHELL.contains(letter);
     // Before it evaluates, a shell splits the variable at blanks and expands wildcards.

@@ -89,12 +89,6 @@ impl Service {
         Self { addresses, protocol, deadline, session: None, client, answering: None }
     }
 
-    /// The same service, whose requests together end after `limit` or earlier.
-    #[must_use]
-    pub fn within(self, limit: Duration) -> Self {
-        Self { deadline: self.deadline.within(limit), ..self }
-    }
-
     /// The addresses, in the form for URLs.
     #[cfg(test)]
     pub(crate) fn addresses(&self) -> &[String] {
@@ -105,6 +99,15 @@ impl Service {
     /// deadline.
     pub fn get(&mut self, path: &str) -> Result<Zeroizing<Vec<u8>>> {
         self.send(&Request { path, ..Request::default() })
+    }
+
+    /// Like [`Service::get`], but gives up after `limit` or earlier.
+    pub fn get_within(&mut self, limit: Duration, path: &str) -> Result<Zeroizing<Vec<u8>>> {
+        let whole = self.deadline;
+        self.deadline = whole.within(limit);
+        let got = self.get(path);
+        self.deadline = whole;
+        got
     }
 
     /// Like [`Service::get`], as trimmed text.

@@ -97,23 +97,24 @@ pub(crate) fn is_near(address: IpAddr) -> bool {
 /// A URL for messages: its scheme and server. User, password, path and query may each be a secret. A password
 /// with `/`, `?` or `#` in it reads as a server and a path: where it may be one, the scheme alone is shown.
 pub fn shown(url: &str) -> String {
-    let origin = origin(url);
-    let server = without_user(origin);
-    let (scheme, authority) = server.split_at(server.find("://").map_or(0, |at| at + 3));
-    let is_server = endpoint(authority, 443).is_ok() && !url[origin.len()..].contains('@');
-    one_line(if is_server { &server } else { scheme }) + if is_server { "" } else { "\u{2026}" }
+    let (scheme, host) = scheme_and_host(url);
+    let is_server = endpoint(host, 443).is_ok() && !url[origin(url).len()..].contains('@');
+    one_line(&format!("{scheme}{}", if is_server { host } else { "\u{2026}" }))
 }
 
 /// A URL that tells one resource of a server from another, without what only authorizes: user, password and
 /// query. Not for messages.
 pub fn resource(url: &str) -> String {
+    let (scheme, host) = scheme_and_host(url);
     let path = url[origin(url).len()..].split(['?', '#']).next().unwrap_or_default();
-    format!("{}{path}", without_user(origin(url)))
+    format!("{scheme}{host}{path}")
 }
 
-fn without_user(origin: &str) -> String {
+/// What stands before user and password, such as `https://`, and what stands behind them.
+fn scheme_and_host(url: &str) -> (&str, &str) {
+    let origin = origin(url);
     let (scheme, authority) = origin.split_at(origin.find("://").map_or(0, |at| at + 3));
-    format!("{scheme}{}", authority.rsplit('@').next().unwrap_or_default())
+    (scheme, authority.rsplit('@').next().unwrap_or_default())
 }
 
 /// A URL's scheme, host and port.

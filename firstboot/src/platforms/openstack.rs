@@ -60,18 +60,19 @@ const IPS: &[Ip] = &[("local-ipv4", Some(Scope::Private)), ("public-ipv4", Some(
 const PROBE: Duration = Duration::from_secs(10);
 
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let service = context.service(ADDRESSES, Protocol::default());
+    let mut service = context.service(ADDRESSES, Protocol::default());
     let drives = context.evidence.disks(config_drive::LABEL);
     if drives.is_empty() {
-        return read_service(service);
+        let meta_data = service.get(META_DATA)?;
+        return read_service(service, &meta_data);
     }
     if !context.evidence.is_bound_to_disk() && !drives.iter().any(|drive| drive.is_optical()) {
         let names: Vec<String> = drives.iter().map(|drive| drive.device.display().to_string()).collect();
         let names = format!("{}, with the label {},", names.join(", "), config_drive::LABEL);
-        match context.service(ADDRESSES, Protocol::default()).within(PROBE).get(META_DATA) {
-            Ok(_) => {
+        match service.get_within(PROBE, META_DATA) {
+            Ok(meta_data) => {
                 context.notice(format!("{names} is no disc and is not read: the metadata service answers"));
-                return read_service(service);
+                return read_service(service, &meta_data);
             }
             Err(failure) => context.notice(format!("{names} is read: {failure}")),
         }
@@ -79,12 +80,12 @@ fn read(context: &mut ReadContext) -> Result<PlatformData> {
     config_drive::read(&disk::only_disk(context, config_drive::LABEL)?)
 }
 
-fn read_service(mut service: Service) -> Result<PlatformData> {
+/// Reads what else the service has, which answered with its `meta_data`.
+fn read_service(mut service: Service, meta_data: &[u8]) -> Result<PlatformData> {
     let mut data = PlatformData::default();
     let facts = &mut data.facts;
-    let meta_data = service.get(META_DATA)?;
-    document(&meta_data, &service.url(META_DATA), facts)?;
-    let mut instance_data = config_drive::instance_data("openstack", &meta_data, &service.url(META_DATA))?;
+    document(meta_data, &service.url(META_DATA), facts)?;
+    let mut instance_data = config_drive::instance_data("openstack", meta_data, &service.url(META_DATA))?;
     let mut addresses = Vec::new();
     if let Some(bytes) = service.find(NETWORK_DATA)? {
         let url = service.url(NETWORK_DATA);

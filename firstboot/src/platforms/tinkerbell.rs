@@ -10,7 +10,6 @@
 //!
 //! Its controller puts the provider-id, `tinkerbell://NAMESPACE/NAME`, into the user data itself.
 
-use std::fs;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -20,7 +19,6 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Evidence, Sign, Strength};
 use crate::facts::Scope;
 use crate::host::files;
-use crate::host::root::Root;
 use crate::instance_data::InstanceData;
 use crate::net::service::Protocol;
 use crate::net::{Endpoint, Url};
@@ -88,20 +86,12 @@ fn named(evidence: &Evidence) -> Option<(String, String)> {
     if let Some(url) = evidence.command_line.value(ARGUMENT) {
         return Some((url.to_owned(), format!("the kernel argument {ARGUMENT}")));
     }
-    configs(evidence.root()).into_iter().find_map(|name| {
-        let path = format!("{CLOUD_CONFIGS}/{name}");
-        let bytes = files::read(&evidence.root().path(&path), LONGEST).ok().flatten()?;
-        Some((in_config(&bytes)?, path))
+    // The last file counts.
+    evidence.root().list(CLOUD_CONFIGS).into_iter().rev().find_map(|path| {
+        let path = path.to_str().filter(|path| path.ends_with(".cfg"))?;
+        let bytes = files::read(&evidence.root().path(path), LONGEST).ok().flatten()?;
+        Some((in_config(&bytes)?, path.to_owned()))
     })
-}
-
-/// The files with cloud-init's settings, in the order in which they count: the last one first.
-fn configs(root: &Root) -> Vec<String> {
-    let entries = fs::read_dir(root.path(CLOUD_CONFIGS)).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.retain(|name| name.ends_with(".cfg"));
-    names.sort_unstable_by(|one, other| other.cmp(one));
-    names
 }
 
 fn in_config(bytes: &[u8]) -> Option<String> {
@@ -112,6 +102,7 @@ fn in_config(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::root::Root;
 
     fn evidence(root: &Root, arguments: &str, configs: &[(&str, &str)]) -> Evidence {
         files::write(&root.path("/proc/cmdline"), arguments.as_bytes(), 0o444).unwrap();

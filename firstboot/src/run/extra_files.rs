@@ -50,7 +50,7 @@ pub(super) fn write(session: &Session, files: &[ExtraFile], config: &NodeConfig)
 /// What a run does with the files, for people: one line each.
 pub fn foreseen(root: &Root, files: &[ExtraFile], config: &NodeConfig) -> Vec<String> {
     let line = |file: &ExtraFile| {
-        if files::is_read_only(&root.path(&file.path)) {
+        if files::is_read_only(&root.entry(&file.path)) {
             return format!("{}: not written, because its folder is read-only", file.path);
         }
         let owner = match ids(root, &file.owner) {

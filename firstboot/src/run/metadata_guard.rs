@@ -124,9 +124,8 @@ fn guard_server(session: &Session, server: &Endpoint, config: Option<&NodeConfig
     let network = Network::new(session.root.clone());
     let deadline = Deadline::after(RESOLVE_LIMIT);
     let found = resolve::addresses(&network, &server.host, server.port, deadline)?;
-    let addresses: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
-    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-    guard::apply(&guard::addresses(&addresses), &open_ports(server, config))
+    let addresses = guard::reachable(found.iter().map(|address| address.ip()));
+    guard::apply(&addresses, &open_ports(server, config))
 }
 
 /// Pods need the API server, which may be on the same machine, but not the port that gives the secrets.

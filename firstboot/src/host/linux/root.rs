@@ -58,14 +58,14 @@ impl Root {
 
     fn follow(&self, path: &Path, follows_last: bool) -> PathBuf {
         let (mut real, mut ahead, mut links) = (self.0.clone(), parts(path), 0);
-        let mut depth = 0;
         while let Some(part) = ahead.pop() {
             if part == ".." {
-                depth -= usize::from(depth > 0 && real.pop());
+                if real != self.0 {
+                    real.pop();
+                }
                 continue;
             }
             real.push(part);
-            depth += 1;
             let follows = follows_last || !ahead.is_empty();
             let Some(target) = follows.then(|| fs::read_link(&real).ok()).flatten() else { continue };
             links += 1;
@@ -73,9 +73,8 @@ impl Root {
                 return Path::new(NOWHERE).join(path.strip_prefix("/").unwrap_or(path));
             }
             real.pop();
-            depth -= 1;
             if target.is_absolute() {
-                (real, depth) = (self.0.clone(), 0);
+                real.clone_from(&self.0);
             }
             ahead.extend(parts(&target));
         }

@@ -11,7 +11,6 @@ use crate::join::cluster::{self, ClusterConfiguration, Node};
 use crate::join::plan::{self, ClusterFacts, HostFacts};
 use crate::join::{Join, image, node_defaults, patches};
 use crate::net::Deadline;
-use crate::net::retry::Backoff;
 use crate::preflight::{Clock, Cluster};
 
 /// How long a Node stays Ready when its machine has gone, and a little more.
@@ -36,6 +35,7 @@ fn run(join: &mut Join) -> Result<()> {
 
 /// Gets the cluster's data for the plan: two requests, or none if the image has the kubelet's configuration.
 fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline) -> Result<ClusterFacts> {
+    let mut backoff = join.backoff();
     let found = join
         .results
         .cluster
@@ -46,7 +46,6 @@ fn facts(join: &mut Join, carried: Option<serde_json::Value>, deadline: Deadline
     if let Some(kubelet_config) = carried {
         return Ok(ClusterFacts::unknown(server, ca_pem, kubelet_config));
     }
-    let mut backoff = Backoff::new().telling(join.print);
     let configuration = cluster::configuration(&mut found.client, deadline, &mut backoff)?;
     let kubelet = cluster::kubelet_configuration(&mut found.client, &configuration, deadline, &mut backoff)?;
     (join.print)(&format!("the cluster is Kubernetes {}", configuration.kubernetes_version));
@@ -105,8 +104,9 @@ enum Name {
 
 fn ask_for_name(join: &mut Join, name: &str) -> Result<Name> {
     let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
+    let mut backoff = join.backoff();
     let Some(found) = &mut join.results.cluster else { return Ok(Name::Free) };
-    match cluster::node(&mut found.client, name, deadline, &mut Backoff::new().telling(join.print)) {
+    match cluster::node(&mut found.client, name, deadline, &mut backoff) {
         Ok(Some(node)) if node.ready && !is_this_machine(join, &node) => Ok(Name::Taken),
         Ok(_) => Ok(Name::Free),
         Err(failure) if failure.kind == ErrorKind::Credential => Ok(Name::Secret),

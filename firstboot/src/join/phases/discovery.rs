@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::join::Join;
 use crate::join::discovery::{self, Request, Verification};
 use crate::join::token_from;
-use crate::net::retry::Backoff;
 
 pub(crate) const PHASE: Phase =
     Phase { name: "discovery", kubeadm: "", need: Need::UntilFilesAreWritten, run };
@@ -22,7 +21,7 @@ fn run(join: &mut Join) -> Result<()> {
         tls_bootstrap_token: config.join.tls_bootstrap_token.as_ref(),
         deadline: join.deadline.within(config.join.timeouts.discovery),
     };
-    let cluster = discovery::discover(&join.network, &request, &mut Backoff::new().telling(join.print))?;
+    let cluster = discovery::discover(&join.network, &request, &mut join.backoff())?;
     join.print(&format!("the API server {} is trusted: {}", cluster.server, reason(&cluster.verified_by)));
     if cluster.verified_by == Verification::SignatureAlone {
         join.warn("the API server's CA is trusted by the token's signature alone: whoever holds the token can pretend to be it".to_owned());

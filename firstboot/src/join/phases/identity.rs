@@ -11,7 +11,6 @@ use crate::host::root::Root;
 use crate::join::Join;
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::identity::{CURRENT, ClientCertificate, KEY, PrivateKey, store};
-use crate::net::retry::Backoff;
 use crate::paths;
 
 /// The kubelet's kubeconfig.
@@ -76,7 +75,7 @@ fn ask_for_certificate(join: &mut Join) -> Result<()> {
     let key = PrivateKey::kept(join.root)?;
     let request = CertificateRequest::new(&name, &key.certificate_request(&name)?)?;
     let deadline = join.deadline.within(join.config.join.timeouts.tls_bootstrap);
-    let mut backoff = Backoff::new().telling(join.print);
+    let mut backoff = join.backoff();
     let chain = request.submit(&mut discovered(join)?.client, deadline, &mut backoff)?;
     let path = store(join.root, &chain, &key)?;
     join.print(&format!("the cluster issued the client certificate {}", path.display()));

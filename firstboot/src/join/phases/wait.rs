@@ -33,12 +33,12 @@ fn run(join: &mut Join) -> Result<()> {
     let name = join.config.node_name();
     let limit =
         if wait_for == WaitFor::Kubelet { join.deadline.within(ANNOTATION_LIMIT) } else { join.deadline };
-    let mut backoff = Backoff::new().telling(join.print);
+    let mut backoff = join.backoff();
     wait(&mut client, &name, wait_for == WaitFor::Ready, limit, &mut backoff)?;
     if annotated {
         let patch = json!({ "metadata": { "annotations": { "kubeadm.alpha.kubernetes.io/cri-socket": join.cri_socket()? } } });
         let deadline = join.deadline.within(join.config.join.timeouts.kubernetes_api_call);
-        retry::until(deadline, &mut Backoff::new().telling(join.print), || {
+        retry::until(deadline, &mut join.backoff(), || {
             client.patch(&format!("/api/v1/nodes/{name}"), &patch, deadline)
         })?;
     }
@@ -48,7 +48,7 @@ fn run(join: &mut Join) -> Result<()> {
 fn client_of_the_kubelet(join: &Join) -> Result<Client> {
     let discovery = Discovery::File(KUBELET_CONF.into());
     let request = Request { discovery: &discovery, tls_bootstrap_token: None, deadline: join.deadline };
-    Ok(discover(&join.network, &request, &mut Backoff::new().telling(join.print))?.client)
+    Ok(discover(&join.network, &request, &mut join.backoff())?.client)
 }
 
 fn wait(
