@@ -94,7 +94,12 @@ impl HostConfig {
         files.take(paths::CLUSTER_API_PLACEHOLDER);
         let variables = Variables::new(lookup, self.hostname.clone());
         let found = commands::evaluate(&self.commands, files, variables, budget)?;
-        let Evaluated { join, config, sentinel, others, mut workspace } = found;
+        let Evaluated { join, config, sentinel, others, hostname, mut workspace } = found;
+        match hostname {
+            Some(Ok(name)) => self.name_host("a command's host name", &name),
+            Some(Err(failure)) => self.hostname_problem = Some(failure),
+            None => {}
+        }
         let document = match &join {
             Some(join) => of_join(join, config, &mut workspace)?,
             None => match only_config(&workspace)? {
