@@ -122,6 +122,13 @@ impl Word {
         Some(fields)
     }
 
+    /// Quotes begin: even if there is nothing between them, this is a word.
+    fn quote(&mut self) {
+        if self.pieces.is_empty() {
+            self.pieces.push(Piece::Text(Zeroizing::default()));
+        }
+    }
+
     fn push(&mut self, character: char) {
         match self.pieces.last_mut() {
             Some(Piece::Text(text)) => text.push(character),
@@ -432,6 +439,7 @@ impl<'a> Reader<'a> {
 
     fn single(&mut self) -> bool {
         let word = self.word.get_or_insert_default();
+        word.quote();
         for character in self.rest.by_ref() {
             if character == '\'' {
                 return true;
@@ -442,7 +450,7 @@ impl<'a> Reader<'a> {
     }
 
     fn double(&mut self) -> bool {
-        self.word.get_or_insert_default();
+        self.word.get_or_insert_default().quote();
         while let Some(character) = self.rest.next() {
             let mut push = |character| self.word.get_or_insert_default().push(character);
             match character {

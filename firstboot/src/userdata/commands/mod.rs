@@ -1,7 +1,6 @@
 //! Commands in user data: finds the join, and evaluates what simple commands do to the file that it reads. It
 //! runs none of them. `edits` does what they do to files, `named` finds the files that others may change,
-//! `assigned` what becomes of variables, `nested` the shells, scripts and functions in it, `printed` what commands
-//! write.
+//! `assigned` follows variables, `nested` shells, scripts and functions, `printed` what commands write.
 //!
 //! What is not certain is never guessed: a file or a variable that a command may change in a way that is not
 //! understood has no known value any more, and a join that needs it is refused.
@@ -393,8 +392,10 @@ impl Shell<'_> {
         shells: usize,
     ) -> Result<()> {
         let here = command.here.iter().filter(|_| !edits::READERS.contains(&program));
-        let named: Vec<Word> = words.iter().chain(here).map(|word| Word::plain(&self.partly(word))).collect();
-        if !SHOWING.contains(&program) && names_a_join(named.iter()) {
+        let texts: Vec<&Word> = words.iter().chain(here).collect();
+        let names_a_join = names_a_join(texts.iter().map(|word| word.text()))
+            || names_a_join(texts.iter().map(|word| self.partly(word)));
+        if !SHOWING.contains(&program) && names_a_join {
             return Err(wrong("a command names kubeadm join or init in a way that is not understood").help(
                 "write kubeadm join on a line of its own, with plain blanks and without programs in front",
             ));
@@ -515,10 +516,10 @@ fn named_host<'w>(program: &str, words: &'w [Word]) -> Option<HostName<'w>> {
 }
 
 /// Whether the words name kubeadm's join or init, in any way.
-fn names_a_join<'w>(words: impl Iterator<Item = &'w Word>) -> bool {
+fn names_a_join(words: impl Iterator<Item = Zeroizing<String>>) -> bool {
     words
         .fold((false, false), |(after_kubeadm, found), word| {
-            let (kubeadm, join) = scan(&word.text(), after_kubeadm);
+            let (kubeadm, join) = scan(&word, after_kubeadm);
             (kubeadm, found || join)
         })
         .1

@@ -1,5 +1,5 @@
-//! Scripts that a real bash runs too. What the agent believes of the join must be what kubeadm would have seen,
-//! or the agent must refuse. `@` is the root of the folder in which bash runs them.
+//! Scripts that a real bash runs too. What the agent believes of the join must be what kubeadm would have seen, or
+//! the agent must refuse. `@` is the root of the folder in which bash runs them.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -303,6 +303,14 @@ fn the_agent_never_believes_something_else_than_bash() {
         "true && exit 0\nJOIN",
         "true || exit 0\nJOIN",
         "false && exit 0\nJOIN",
+        "sed -i '' s/n1/n2/ @/etc/k.yaml; JOIN",
+        "N=; JOIN --node-name ''$N",
+        "N=; JOIN $N --node-name n5",
+        "N=; JOIN \"$N\" --node-name n5",
+        "N=; cp @/etc/k.yaml $N @/tmp/k; kubeadm join --config @/tmp/k",
+        "N='n5 n6'; JOIN --node-name x$N",
+        "N=' n5'; JOIN --node-name x$N",
+        "N=' n5 '; JOIN --node-name $N\"x\"",
         "N=n5; true && N=n6; JOIN --node-name $N",
         "awk '{print \"x\" >> \"@/etc/k.yaml\"}' @/opt/env; JOIN",
         "sed -n 'w @/etc/k.yaml' @/opt/env; JOIN",

@@ -124,6 +124,8 @@ fn what_is_unclear_about_kubeadm_is_refused() {
         ("kubeadm join \u{e0f1}0\u{e0f1}:1", "template expression"),
         ("kubeadm\u{a0}join canary", "not understood"),
         ("retry 5 kubeadm join canary", "not understood"),
+        ("$(which kubeadm) join canary", "not understood"),
+        ("C='kubeadm join canary'; retry 5 $C", "not understood"),
         ("sudo -Z canary kubeadm join canary", "not understood"),
         ("ssh canary 'kubeadm init'", "not understood"),
         ("ssh canary <<E\nkubeadm join\nE", "not understood"),
