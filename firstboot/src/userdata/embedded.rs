@@ -103,7 +103,12 @@ impl HostConfig {
         commands.append(&mut self.commands);
         let commands = self.units.in_order(commands);
         let found = commands::evaluate(&commands, files, variables, budget)?;
-        let Evaluated { join, config, sentinel, others, mut workspace } = found;
+        let Evaluated { join, config, sentinel, others, hostname, mut workspace } = found;
+        match hostname {
+            Some(Ok(name)) => self.name_host("a command's host name", &name),
+            Some(Err(failure)) => self.hostname_problem = Some(failure),
+            None => {}
+        }
         let document = match &join {
             Some(join) => of_join(join, config, &mut workspace)?,
             None => match only_config(&workspace)? {

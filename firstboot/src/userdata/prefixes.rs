@@ -89,13 +89,19 @@ fn in_front(words: &[Word]) -> Option<usize> {
     Some(count + prefix.words)
 }
 
-/// The name and the value of `NAME=value`.
-pub fn assignment(word: &str) -> Option<(&str, &str)> {
-    let is_name = |name: &str| {
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-    };
-    word.split_once('=').filter(|(name, _)| is_name(name))
+/// The name and the value of `NAME=value`. There is no value if the word changes the variable otherwise:
+/// `NAME+=value`, `NAME[1]=value`.
+pub fn assignment(word: &str) -> Option<(&str, Option<&str>)> {
+    let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let (name, rest) = word.split_at(word.find(|character| !is_of_name(character))?);
+    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    if let Some(value) = rest.strip_prefix('=') {
+        return Some((name, Some(value)));
+    }
+    let is_changed = rest.starts_with("+=") || rest.starts_with('[') && rest.contains("]=");
+    is_changed.then_some((name, None))
 }
 
 #[cfg(test)]
