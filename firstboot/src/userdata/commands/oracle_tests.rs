@@ -1,5 +1,5 @@
-//! Scripts that a real bash runs too. What the agent believes of the join must be what kubeadm would have seen,
-//! or the agent must refuse. `@` is the root of the folder in which bash runs them.
+//! Scripts that a real bash runs too. What the agent believes of the join must be what kubeadm would have
+//! seen, or the agent must refuse. `@` is the root of the folder in which bash runs them.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
