@@ -34,6 +34,7 @@ pub const PLATFORMS: &[&str] = &[
     "cloudstack",
     "openstack",
     "tinkerbell",
+    "maas",
     "config-drive",
     "nocloud",
     "qemu",

@@ -45,6 +45,8 @@ type Row = (&'static str, &'static str, &'static str, &'static str, u16, Says);
 
 const GOOGLE: &str = "Metadata-Flavor: Google";
 const ORACLE: &str = "Authorization: Bearer Oracle";
+const MAAS: &str =
+    "Authorization: OAuth oauth_token=\"simulatedtoken\", oauth_signature=\"%26simulatedsecret\"";
 const AZURE: &str = "Metadata: true";
 const JSON: &str = "Accept: application/json";
 const INSTANCE: &str = "/metadata/instance?api-version=2021-08-01&extended=true";
@@ -249,6 +251,10 @@ const ROWS: &[Row] = &[
     ),
     ("tinkerbell", "GET", "/2009-04-04/user-data", "", 200, UserData),
     ("tinkerbell", "GET", "/2009-04-04/meta-data/hostname", "", 200, Is("kiln-node-1")),
+    ("maas", "GET", "/MAAS/metadata/latest/by-id/txs4nc/?op=get_preseed", "", 200, Has("    token_key: ")),
+    ("maas", "GET", "/MAAS/metadata/2012-03-01/user-data", "", 401, Any),
+    ("maas", "GET", "/MAAS/metadata/2012-03-01/user-data", MAAS, 200, UserData),
+    ("maas", "GET", "/MAAS/metadata/2012-03-01/meta-data/local-hostname", MAAS, 200, Is("kiln-node-1")),
     ("vultr", "GET", "/latest/user-data", "", 200, UserData),
     ("vultr", "GET", "/user-data/user-data", "", 200, UserData),
     ("vultr", "GET", "/v1/region/regioncode", "", 200, Is("AMS")),

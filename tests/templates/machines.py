@@ -201,6 +201,14 @@ def drive_files(meta):
     return {"openstack/latest/meta_data.json": json.dumps(meta), "openstack/latest/network_data.json": "{}"}
 
 
+def maas():
+    """The service does not tell the zone; the controller gives the node its provider-id."""
+    meta = {"instance-id": "txs4nc", "local-hostname": f"{NAME}.maas"}
+    return Machine(
+        {"meta_data": meta}, standard("maas", "txs4nc", f"{NAME}.maas"), None, "maas", {"hostname": f"{NAME}.maas"},
+    )  # fmt: skip
+
+
 def metal3():
     meta = {
         "uuid": UUID, "metal3-namespace": "default", "metal3-name": "node-3", "local-hostname": NAME,
@@ -338,14 +346,10 @@ def vultr():
 OF_PROVIDER = {
     made.__name__: made()
     for made in (
-        aws, azure, cloudstack, digitalocean, gcp, hetzner, ibmcloud, kubevirt, linode, metal3, nutanix, oci,
+        aws, azure, cloudstack, digitalocean, gcp, hetzner, ibmcloud, kubevirt, linode, maas, metal3, nutanix, oci,
         openstack, packet, proxmox, scaleway, tinkerbell, vsphere, vultr,
     )
 }  # fmt: skip
-# Providers whose machines the agent does not know, and why.
-WITHOUT = {
-    "maas": "no platform of the agent reads MAAS's metadata",
-}
 
 
 def run(command):

@@ -30,6 +30,7 @@ const PLATFORMS: &[&str] = &[
     "exoscale",
     "gce",
     "hetzner",
+    "maas",
     "openstack",
     "oracle",
     "scaleway",

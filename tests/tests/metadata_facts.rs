@@ -15,7 +15,7 @@ use kiln_tests::simulated::{self, Machine};
 const USER_DATA: &[u8] = b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
 
 /// The provider-id that a platform's cloud controller manager gives a machine with the simulator's default
-/// values; empty where the user data has it.
+/// values; empty where the platform does not tell it.
 const PROVIDER_IDS: &[(&str, &str)] = &[
     ("akamai", "linode://12345678"),
     ("alibaba", "eu-central-1.i-2ze0vikdlp8tc4ea2g5m"),
@@ -29,6 +29,7 @@ const PROVIDER_IDS: &[(&str, &str)] = &[
     ("exoscale", "exoscale://6f7a8b9c-0d1e-4f2a-9b3c-4d5e6f7a8b9c"),
     ("gce", "gce://kiln-simulated/europe-west4-a/kiln-node-1"),
     ("hetzner", "hcloud://42003145"),
+    ("maas", ""),
     ("openstack", "openstack:///d8e02d56-2648-49a3-bf97-6be8f1204f38"),
     (
         "oracle",

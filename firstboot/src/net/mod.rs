@@ -15,6 +15,7 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub mod http;
 mod network;
+pub mod oauth;
 mod port;
 pub mod resolve;
 pub mod retry;

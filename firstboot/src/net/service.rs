@@ -5,7 +5,7 @@
 //! nothing here trusts the answer.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Method};
 use zeroize::Zeroizing;
@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 use super::connection::Transport;
 use super::error::{may_pass, retry_after};
 use super::exchange::LONGEST_BODY;
-use super::http::{Client, Peer, Reply, head};
+use super::http::{Client, Peer, Reply, date, head};
+use super::oauth::{self, Clock, OAuth};
 use super::retry::{self, Backoff};
 use super::stream::Fault;
 use super::{Deadline, Error, Network};
@@ -60,6 +61,9 @@ pub struct Service {
     protocol: Protocol,
     deadline: Deadline,
     session: Option<Zeroizing<String>>,
+    /// The machine's keys, where the service knows it by them.
+    keys: Option<OAuth>,
+    clock: Clock,
     client: Client,
     /// The address that accepted a connection. Later requests use only this one.
     answering: Option<String>,
@@ -86,7 +90,13 @@ impl Service {
         network.connect_timeout = CONNECT_LIMIT;
         let transport = Transport::Plain { privileged_port: protocol.privileged_port };
         let client = Client::new(&network, Peer::At(Vec::new()), transport);
-        Self { addresses, protocol, deadline, session: None, client, answering: None }
+        let (session, keys, clock, answering) = (None, None, Clock::default(), None);
+        Self { addresses, protocol, deadline, session, keys, clock, client, answering }
+    }
+
+    /// The same service, with later requests signed by these keys.
+    pub fn signed(self, keys: OAuth) -> Self {
+        Self { keys: Some(keys), ..self }
     }
 
     /// The addresses, in the form for URLs.
@@ -171,7 +181,7 @@ impl Service {
         self.begin_session()?;
         let mut reply = self.exchange(request)?;
         // Some services answer 403 if the session has ended.
-        if matches!(reply.status, 401 | 403) && self.session.take().is_some() {
+        if matches!(reply.status, 401 | 403) && (self.session.take().is_some() || self.follow_clock(&reply)) {
             self.begin_session()?;
             reply = self.exchange(request)?;
         }
@@ -181,6 +191,11 @@ impl Service {
         }
         self.check(request.path, &reply)?;
         Ok(Some(body))
+    }
+
+    /// A service refuses a signature whose time is far from its own.
+    fn follow_clock(&mut self, refused: &Reply) -> bool {
+        self.keys.is_some() && self.clock.follow(date(&refused.headers), SystemTime::now())
     }
 
     fn begin_session(&mut self) -> std::result::Result<(), Error> {
@@ -214,7 +229,7 @@ impl Service {
         let failure = if is_passing { failure.transient() } else { failure };
         Err(Error {
             status: Some(status),
-            retry_after: retry_after(&reply.headers, std::time::SystemTime::now()),
+            retry_after: retry_after(&reply.headers, SystemTime::now()),
             ..failure.into()
         })
     }
@@ -249,9 +264,19 @@ impl Service {
             .session
             .and_then(|session| Some((session.carry, self.session.as_ref()?.as_str())));
         let headers = self.protocol.headers.iter().copied();
-        let headers = headers.chain(request.headers.iter().copied()).chain(session);
+        let signature = self.signature()?;
+        let signature = signature.as_ref().map(|value| (oauth::HEADER, value.as_str()));
+        let headers = headers.chain(request.headers.iter().copied()).chain(session).chain(signature);
         let url = format!("http://{host}{}", request.path);
         head(&request.method, &url, &host, headers, request.body.len()).map_err(Fault::Protocol)
+    }
+
+    fn signature(&self) -> std::result::Result<Option<Zeroizing<String>>, Fault> {
+        let Some(keys) = &self.keys else { return Ok(None) };
+        let header = keys.header(self.clock.at(SystemTime::now()));
+        header
+            .map(Some)
+            .ok_or_else(|| Fault::Protocol("the system has no random numbers".to_owned()))
     }
 
     /// Finds the address that accepts a connection, and keeps it.

@@ -1,7 +1,7 @@
 //! Parsers of all documents of metadata services, for fuzzing: anyone on the link may have written the input.
 
 use super::{
-    akamai, alibaba, azure, cloudstack, digitalocean, ec2, equinix, gce, hetzner, openstack, oracle,
+    akamai, alibaba, azure, cloudstack, digitalocean, ec2, equinix, gce, hetzner, maas, openstack, oracle,
     scaleway, upcloud, vultr,
 };
 use crate::error::Result;
@@ -33,6 +33,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("gce", gce::metadata::document),
     ("hetzner metadata", |bytes, source, facts| hetzner::document(bytes, source, facts).map(drop)),
     ("hetzner private-networks", |bytes, source, _| hetzner::private_networks(bytes, source).map(drop)),
+    ("maas preseed", |bytes, source, _| maas::document(bytes, source)),
     ("openstack meta_data", openstack::document),
     ("openstack network_data", |bytes, source, _| config_drive::network_data(bytes, source).map(drop)),
     ("oracle instance", |bytes, source, facts| oracle::document(bytes, source, facts).map(drop)),

@@ -25,6 +25,7 @@ mod gce;
 mod hetzner;
 mod hyperv;
 mod kubevirt;
+mod maas;
 mod metal;
 mod nutanix;
 mod openstack;
@@ -63,6 +64,7 @@ pub const ALL: &[&Platform] = &[
     &cloudstack::PLATFORM,
     &openstack::PLATFORM,
     &tinkerbell::PLATFORM,
+    &maas::PLATFORM,
     &config_drive::PLATFORM,
     &nocloud::PLATFORM,
     &qemu::PLATFORM,

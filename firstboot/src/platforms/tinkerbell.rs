@@ -18,14 +18,11 @@ use super::{Guarded, Platform, PlatformData, ReadContext};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::{Evidence, Sign, Strength};
 use crate::facts::Scope;
-use crate::host::files;
 use crate::instance_data::InstanceData;
 use crate::net::service::Protocol;
 use crate::net::{Endpoint, Url};
-use crate::paths::CLOUD_CONFIGS;
 use crate::platforms::format::keys::{self, Ip};
-use crate::platforms::format::user_data;
-use crate::text::yaml;
+use crate::platforms::format::{cloud_config, user_data};
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Other(Strength::Pin, seen)],
@@ -36,8 +33,6 @@ pub(super) const PLATFORM: Platform = Platform {
 
 /// The kernel argument with the service's URL.
 const ARGUMENT: &str = "firstboot.tinkerbell";
-/// Longest file with cloud-init's settings.
-const LONGEST: u64 = 64 * 1024;
 const VERSION: &str = "2009-04-04";
 const TEXTS: &[(&str, &str)] = &[("hostname", "hostname"), ("facility", "zone"), ("plan", "instance-type")];
 const IPS: &[Ip] =
@@ -86,23 +81,19 @@ fn named(evidence: &Evidence) -> Option<(String, String)> {
     if let Some(url) = evidence.command_line.value(ARGUMENT) {
         return Some((url.to_owned(), format!("the kernel argument {ARGUMENT}")));
     }
-    // The last file counts.
-    evidence.root().list(CLOUD_CONFIGS).into_iter().rev().find_map(|path| {
-        let path = path.to_str().filter(|path| path.ends_with(".cfg"))?;
-        let bytes = files::read(&evidence.root().path(path), LONGEST).ok().flatten()?;
-        Some((in_config(&bytes)?, path.to_owned()))
-    })
+    cloud_config::last(evidence.root(), in_config)
 }
 
-fn in_config(bytes: &[u8]) -> Option<String> {
-    let config: Value = yaml::parse(bytes).ok()?;
+fn in_config(config: &Value) -> Option<String> {
     Some(config.pointer("/datasource/Ec2/metadata_urls/0")?.as_str()?.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::files;
     use crate::host::root::Root;
+    use crate::paths::CLOUD_CONFIGS;
 
     fn evidence(root: &Root, arguments: &str, configs: &[(&str, &str)]) -> Evidence {
         files::write(&root.path("/proc/cmdline"), arguments.as_bytes(), 0o444).unwrap();

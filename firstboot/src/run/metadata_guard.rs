@@ -174,6 +174,8 @@ mod tests {
     fn the_server_that_is_read_from_is_the_one_that_is_guarded() {
         const LEASE: (&str, &str) = ("/run/systemd/netif/leases/2", "SERVER_ADDRESS=10.7.1.1\n");
         const CMDLINE: &str = "/proc/cmdline";
+        const PRESEED: &str =
+            "cloud-config-url=http://192.0.2.9:5248/MAAS/metadata/latest/by-id/a/?op=get_preseed";
         for (platform, (path, text), expected) in [
             ("cloudstack", LEASE, Some("10.7.1.1:80")),
             ("cloudstack", ("/x", ""), None),
@@ -184,6 +186,8 @@ mod tests {
             ("nocloud", (CMDLINE, "ds=nocloud"), Some("")),
             ("tinkerbell", (CMDLINE, "firstboot.tinkerbell=http://192.0.2.8:7080"), Some("192.0.2.8:7080")),
             ("tinkerbell", (CMDLINE, "quiet"), None),
+            ("maas", (CMDLINE, PRESEED), Some("192.0.2.9:5248")),
+            ("maas", (CMDLINE, "quiet"), None),
             ("metal", (CMDLINE, "firstboot.config=https://boot.example/x?y"), Some("boot.example:443")),
             ("metal", (CMDLINE, "firstboot.config=https://u:canary@boot.example/x"), None),
         ] {

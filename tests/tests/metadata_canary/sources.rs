@@ -99,6 +99,7 @@ pub const SOURCES: &[Source] = &[
     simulated("exoscale"),
     Source { is_text: true, ..simulated("gce") },
     simulated("hetzner"),
+    simulated("maas"),
     Source { covers: "url", ..simulated("metal") },
     Source { words: "firstboot.config-sha256=${digest}", ..simulated("nocloud") },
     on("nocloud-drive", "nocloud", "nocloud-drive", Way::Drive),

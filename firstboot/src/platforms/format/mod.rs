@@ -3,6 +3,7 @@
 pub mod config_drive;
 pub mod ovf;
 
+pub(crate) mod cloud_config;
 pub(crate) mod disk;
 pub(crate) mod json;
 pub(crate) mod keys;
