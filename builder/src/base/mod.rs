@@ -33,7 +33,7 @@ pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::LockedPackage;
 
 /// All bases.
-pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN];
+pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU];
 
 /// An operating system that images can be built on.
 pub trait Base: Debug + Sync {

@@ -1,4 +1,4 @@
-//! The engine for distributions whose packages apt resolves. A distribution is a row: [`debian`].
+//! The engine for distributions whose packages apt resolves. A distribution is a row: [`debian`], [`ubuntu`].
 //!
 //! ```text
 //! mirrors ─► resolve (network: apt in a private folder) ─► LockedPackage … ─► fetch ─► build (offline: mmdebstrap) ─► tar
@@ -15,6 +15,7 @@ mod dummy_package;
 mod mirrors;
 mod package;
 mod resolve;
+pub mod ubuntu;
 mod workspace;
 
 use std::path::Path;
@@ -22,7 +23,7 @@ use std::path::Path;
 use serde::Serialize;
 
 pub use build::{Build, build};
-pub use mirrors::{Mirrors, gone, mirrors, url};
+pub use mirrors::{Mirrors, ahead, gone, mirrors, url};
 pub use resolve::{Resolve, resolve};
 
 use super::packages::{LockedPackage, LockedPackages, Selection};
@@ -46,15 +47,35 @@ pub struct Distribution {
     pub title: &'static str,
     /// The releases that Kiln is tried with.
     suites: &'static [&'static str],
-    /// Where its keys may lie on the build host.
-    keyrings: &'static [&'static str],
-    /// The package of the build host that brings them.
-    keyring_package: &'static str,
+    keys: Keys,
     archives: Archives,
     /// Packages that apt must never choose by itself.
-    unwanted: &'static [&'static str],
+    unwanted: &'static [Unwanted],
     packages: Packages,
+    /// The options of the command line that only this distribution reads.
+    options: &'static [BaseOption],
     mirror: MirrorOption,
+}
+
+/// The keys that sign a distribution's package lists.
+#[derive(Debug)]
+struct Keys {
+    /// Where they may lie on the build host.
+    files: &'static [&'static str],
+    /// The package of the build host that brings them.
+    package: &'static str,
+    /// The primary keys that count in these files; all if there are none here.
+    fingerprints: &'static [&'static str],
+    /// Name of the option of the command line that names another file. All keys in that one count.
+    option: Option<&'static str>,
+}
+
+/// A package that apt must never choose by itself.
+#[derive(Debug)]
+struct Unwanted {
+    package: &'static str,
+    /// Suites whose essential packages need it all the same.
+    except: &'static [&'static str],
 }
 
 /// How the archives of a distribution are laid out.
@@ -62,32 +83,48 @@ pub struct Distribution {
 struct Archives {
     /// Name in the lock of the archive with the suite and its updates; the usual end of a mirror's address.
     main: &'static str,
-    /// Likewise of the archive with security updates.
-    security: &'static str,
-    /// Where all files of the security archive lie.
-    security_paths: &'static str,
-    component: &'static str,
+    /// The usual end of the address of a mirror for other architectures than amd64, where the main archive
+    /// lacks them.
+    ports: Option<&'static str>,
+    security: Security,
+    /// Separated by blanks.
+    components: &'static str,
     /// Suites without updates and security archives of their own.
     moving_suites: &'static [&'static str],
+}
+
+/// Where a distribution has its security updates.
+#[derive(Debug)]
+enum Security {
+    /// In an archive of its own, with this name in the lock and all its files below `paths`.
+    Own { name: &'static str, paths: &'static str },
+    /// In the main archive, as one more suite. A mirror of that suite may be ahead of other mirrors.
+    Within,
+}
+
+impl Security {
+    /// The name of the archive of their own.
+    const fn archive(&self) -> Option<&'static str> {
+        match self {
+            Self::Own { name, .. } => Some(name),
+            Self::Within => None,
+        }
+    }
 }
 
 /// How a user names a mirror.
 #[derive(Debug)]
 struct MirrorOption {
-    /// The one option of the command line.
-    option: &'static [BaseOption; 1],
+    /// Name of the option of the command line.
+    option: &'static str,
     /// The environment variable that counts when the option is absent.
     variable: &'static str,
 }
 
 impl MirrorOption {
-    const fn option(&self) -> &'static BaseOption {
-        &self.option[0]
-    }
-
     /// As written on the command line.
     fn flag(&self) -> String {
-        format!("--{}", self.option().name)
+        format!("--{}", self.option)
     }
 }
 
@@ -122,7 +159,7 @@ impl Base for Distribution {
     }
 
     fn options(&self) -> &'static [BaseOption] {
-        self.mirror.option
+        self.options
     }
 
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
@@ -132,7 +169,8 @@ impl Base for Distribution {
             base: request.plan,
             arch: request.arch,
             extract: &request.extract,
-            mirrors: &mirrors(self, context.options.get(self.mirror.option()))?,
+            mirrors: &mirrors(self, request.arch, context.options.get(self.mirror.option))?,
+            keyring: self.keys.option.and_then(|option| context.options.get(option)).map(Path::new),
             allow_expired_release: context.options.allow_expired_release,
             scratch: scratch.path(),
         };
@@ -146,13 +184,13 @@ impl Base for Distribution {
         if packages.iter().all(|package| context.store.contains(&package.sha256)) {
             return Ok(Vec::new());
         }
-        let mirrors = mirrors(self, context.options.get(self.mirror.option()))?;
+        let mirrors = mirrors(self, arch_of(packages), context.options.get(self.mirror.option))?;
         let request = |package: &LockedPackage| {
             let url = url(self, &mirrors, package)?;
             Ok(Request {
                 title: format!("{} {}", package.name, package.version),
                 absent: Some(gone(self, package, &url)),
-                urls: vec![url],
+                urls: [url].into_iter().chain(ahead(self, &mirrors, package)).collect(),
                 digest: package.sha256,
                 size: Some(package.size),
             })
@@ -208,6 +246,12 @@ const fn name(arch: Arch) -> &'static str {
         Arch::Amd64 => "amd64",
         Arch::Arm64 => "arm64",
     }
+}
+
+/// The architecture of the image that packages are for.
+fn arch_of(packages: &[LockedPackage]) -> Arch {
+    let arm64 = packages.iter().any(|package| package.architecture == name(Arch::Arm64));
+    if arm64 { Arch::Arm64 } else { Arch::Amd64 }
 }
 
 /// A path as text, for the configuration files of apt, which have no way to write anything else.
