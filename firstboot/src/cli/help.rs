@@ -86,7 +86,7 @@ Usage: firstboot reset [options]
 Options:
   -f, --force                        Do not ask for confirmation
       --dry-run                      Show what would be removed; change nothing
-      --cert-dir DIR                 The folder of certificates; default: /etc/kubernetes/pki
+      --cert-dir DIR                 Remove kubeadm's certificates from DIR; default: /etc/kubernetes/pki
       --cleanup-tmp-dir              Also remove /etc/kubernetes/tmp
       --config FILE                  A ResetConfiguration
       --cri-socket SOCKET            The socket of the container runtime; default: detected

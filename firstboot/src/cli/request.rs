@@ -37,15 +37,27 @@ impl Request {
     /// Whether the output is for machines.
     pub(crate) fn is_json(&self) -> bool {
         match self {
-            Self::Help(_) => false,
             Self::Version { json } => *json,
-            Self::KubeadmVersion(request) => request.common.json,
-            Self::Run(request) => request.common.json,
-            Self::Join(request) | Self::Preflight(request) | Self::Explain(request) => request.common.json,
-            Self::Status(request) => request.common.json,
-            Self::Reset(request) => request.common.json,
-            Self::ConfigValidate(request) => request.common.json,
+            request => request.common().is_some_and(|common| common.json),
         }
+    }
+
+    /// The options of every command; none for what concerns no machine.
+    fn common(&self) -> Option<&Common> {
+        match self {
+            Self::Help(_) | Self::Version { .. } => None,
+            Self::KubeadmVersion(request) => Some(&request.common),
+            Self::Run(request) => Some(&request.common),
+            Self::Join(request) | Self::Preflight(request) | Self::Explain(request) => Some(&request.common),
+            Self::Status(request) => Some(&request.common),
+            Self::Reset(request) => Some(&request.common),
+            Self::ConfigValidate(request) => Some(&request.common),
+        }
+    }
+
+    /// The root of the machine that the request concerns.
+    pub(crate) fn root(&self) -> Option<&Root> {
+        self.common().map(|common| &common.root)
     }
 }
 

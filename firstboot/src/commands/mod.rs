@@ -18,6 +18,7 @@ use crate::config::HostDefaults;
 use crate::error::{Failure, Result};
 use crate::host::machine;
 use crate::host::process::keep_out_of_cores;
+use crate::host::root::Root;
 use crate::output::{self, indented};
 use crate::run::{self, Console, Session};
 
@@ -66,6 +67,7 @@ fn fail(failure: &Failure, json: bool) -> ExitCode {
 /// Executes the request and returns the rest of its output.
 fn execute(request: &Request, json: bool) -> Result<String> {
     let (console, nothing) = (Console { json }, String::new());
+    request.root().map_or(Ok(()), Root::check)?;
     match request {
         Request::Run(request) => run::run(&Session::new(&request.common.root, console)).map(|()| nothing),
         Request::Join(request) => {
@@ -83,6 +85,25 @@ fn execute(request: &Request, json: bool) -> Result<String> {
         Request::Version { json } => Ok(version::own(*json)),
         Request::ConfigValidate(request) => {
             validate::validate(request, &HostDefaults { hostname: machine::running_hostname() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn no_command_works_on_a_root_that_is_not_there() {
+        for line in ["run", "join", "preflight", "explain", "status", "reset --force", "config validate"] {
+            let words = line.split(' ').chain(["--rootfs", "/nonexistent/root"]).map(OsString::from);
+            let request = cli::parse("firstboot".as_ref(), words).unwrap();
+            let failure = execute(&request, false).unwrap_err();
+            assert!(
+                failure.kind == ErrorKind::Usage && failure.message.contains("the root /nonexistent/root"),
+                "{line}: {failure}"
+            );
         }
     }
 }

@@ -15,7 +15,8 @@ pub fn reset(request: &Reset, console: Console) -> Result<()> {
         .warnings
         .iter()
         .for_each(|warning| console.print(&format!("warning: {warning}")));
-    configuration.check()?;
+    let session = Session::new(&request.common.root, console);
+    reset::check(&session, &configuration)?;
     let is_skipped = |phase: &str| configuration.skip_phases.iter().any(|skipped| skipped == phase);
     if !configuration.force && !configuration.dry_run && !is_skipped("preflight") {
         confirm()?;
@@ -30,7 +31,6 @@ pub fn reset(request: &Reset, console: Console) -> Result<()> {
             .for_each(|step| console.print(&format!("would {step}")));
         return Ok(());
     }
-    let session = Session::new(&request.common.root, console);
     reset::reset(&session, &configuration, &mut |step| print_step(step, console))?;
     console.print(
         "this machine is as its image made it; its Node, if any, is removed by: kubectl delete node NAME",

@@ -28,7 +28,7 @@ const UNMOUNT_FLAGS: &[(&str, UnmountFlags)] = &[
 /// The ResetConfiguration, with defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResetConfiguration {
-    /// The folder of certificates; none for the default.
+    /// The folder from which certificates are removed; none for the default.
     pub certificates_dir: Option<PathBuf>,
     /// Whether kubeadm's own scratch folder is emptied too.
     pub cleanup_tmp_dir: bool,
@@ -138,7 +138,7 @@ impl ResetConfiguration {
 
     fn note_problems(&self, problems: &mut Problems) {
         if let Some(folder) = &self.certificates_dir {
-            check_folder("certificatesDir", folder, problems);
+            check_certificates(folder, problems);
         }
         if let Some(socket) = &self.cri_socket
             && let Err(failure) = crate::host::cri::socket_path(socket)
@@ -162,15 +162,35 @@ impl ResetConfiguration {
     }
 }
 
-/// A folder to empty must be named by its real path, and must not hold the whole system.
-fn check_folder(field: &str, folder: &Path, problems: &mut Problems) {
+/// Top folders of the system, in which no certificates of a cluster are.
+const SYSTEM: &[&str] = &[
+    "bin", "boot", "dev", "lib", "lib32", "lib64", "libx32", "proc", "root", "run", "sbin", "sys", "tmp",
+    "usr",
+];
+/// Folders below others that hold more than one cluster's certificates, with all below them.
+const SHARED: &[&str] = &["/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/var/lib/ca-certificates"];
+
+/// Whether a folder can be the one that holds a cluster's certificates: its absolute path is plain, and it is
+/// neither a folder of the system nor a home.
+pub fn may_hold_certificates(folder: &Path) -> bool {
     use std::path::Component::{Normal, RootDir};
     let is_plain = folder.components().all(|part| matches!(part, RootDir | Normal(_)));
-    if !folder.is_absolute() || !is_plain || folder.components().count() < 3 {
+    if !folder.is_absolute() || !is_plain || SHARED.iter().any(|shared| folder.starts_with(shared)) {
+        return false;
+    }
+    let names: Vec<&str> = folder.iter().skip(1).map(|name| name.to_str().unwrap_or_default()).collect();
+    match names.as_slice() {
+        [] | [_] | ["home" | "var", _] => false,
+        [top, ..] => !SYSTEM.contains(top),
+    }
+}
+
+fn check_certificates(folder: &Path, problems: &mut Problems) {
+    if !may_hold_certificates(folder) {
         problems.invalid(
-            field,
+            "certificatesDir",
             &folder.display().to_string(),
-            "it is emptied: it must be absolute, without .., and no folder of the system's",
+            "certificates are removed from it: it must be absolute, without .., and no folder of the system or home",
         );
     }
 }
@@ -213,6 +233,44 @@ mod tests {
     }
 
     #[test]
+    fn no_folder_of_the_system_or_home_holds_certificates() {
+        for folder in [
+            "/",
+            "//",
+            "/usr",
+            "/usr/lib",
+            "/usr/local/share/ca-certificates",
+            "/etc",
+            "/var",
+            "/var/lib",
+            "/srv",
+            "/home/me",
+            "/root/pki",
+            "/etc/ssl/certs",
+            "/etc/pki/tls",
+            "/run/x/y",
+            "/boot/efi",
+            "/lib64/x",
+            "srv/pki",
+            "/srv/../usr",
+            "/sys/fs/cgroup",
+            "/etc/../usr/lib/x",
+        ] {
+            assert!(!may_hold_certificates(Path::new(folder)), "{folder}");
+        }
+        for folder in [
+            "/etc/kubernetes/pki",
+            "/etc/kubernetes",
+            "/srv/pki",
+            "/home/me/pki",
+            "/var/lib/pki/",
+            "/opt/k8s/pki",
+        ] {
+            assert!(may_hold_certificates(Path::new(folder)), "{folder}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_told_by_its_field() {
         for (fields, message) in [
             ("force: 3", "force: cannot unmarshal a number into true or false"),
@@ -226,6 +284,7 @@ mod tests {
             ("certificatesDir: pki", "certificatesDir: Invalid value: \"pki\""),
             ("certificatesDir: /etc", "certificatesDir: Invalid value: \"/etc\""),
             ("certificatesDir: /etc/kubernetes/../..", "certificatesDir: Invalid value"),
+            ("certificatesDir: /usr/lib", "certificatesDir: Invalid value: \"/usr/lib\""),
             ("criSocket: tcp://host", "criSocket: Invalid value: \"tcp://host\""),
             ("timeouts: {kubernetesAPICall: soon}", "timeouts.kubernetesAPICall: Invalid value: \"soon\""),
             ("ignorePreflightErrors: [all, Swap]", "ignorePreflightErrors: Invalid value: \"all,Swap\""),

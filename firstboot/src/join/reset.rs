@@ -2,7 +2,8 @@
 //! any time, and again.
 //!
 //! Every step is tried, even after another one failed, but a folder with mounts below it is not emptied.
-//! Folders stay and their content is removed. Like kubeadm, reset leaves the Node object, the CNI
+//! Folders stay and their content is removed; from a folder of certificates that somebody names, only the
+//! files that kubeadm puts there. Like kubeadm, reset leaves the Node object, the CNI
 //! configuration and packet filter rules. Unlike kubeadm, it removes pods before it unmounts their volumes,
 //! because a mount in use cannot be unmounted.
 
@@ -10,6 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config::reset::may_hold_certificates;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::mounts::{self, UnmountFlags, mounts_below};
@@ -41,7 +43,7 @@ pub trait ResetHost {
 /// The options of a reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// The folder of certificates; reset empties it.
+    /// The folder of certificates. The default one is emptied.
     pub certificates: PathBuf,
     /// Whether to empty kubeadm's scratch folder too.
     pub scratch: bool,
@@ -58,11 +60,15 @@ impl Default for Choice {
 impl Choice {
     /// The folders to empty.
     fn folders(&self) -> impl Iterator<Item = &Path> {
-        let scratch = self.scratch.then_some(Path::new(SCRATCH));
-        [Path::new(MANIFESTS), &self.certificates]
-            .into_iter()
-            .chain(FOLDERS.iter().map(Path::new))
-            .chain(scratch)
+        let certificates = self.named_folder().is_none().then_some(CERTIFICATES);
+        let scratch = self.scratch.then_some(SCRATCH);
+        let folders = FOLDERS.iter().copied();
+        [MANIFESTS].into_iter().chain(certificates).chain(folders).chain(scratch).map(Path::new)
+    }
+
+    /// The folder of certificates, if it is not kubeadm's.
+    fn named_folder(&self) -> Option<&Path> {
+        (self.certificates != Path::new(CERTIFICATES)).then_some(&self.certificates)
     }
 }
 
@@ -94,6 +100,21 @@ const MANIFESTS: &str = paths::MANIFESTS;
 const CERTIFICATES: &str = paths::CERTIFICATES;
 /// kubeadm's folder for copies of replaced files.
 const SCRATCH: &str = paths::SCRATCH;
+/// What kubeadm puts into a folder of certificates: names of a certificate and its key.
+const PAIRS: &[&str] = &[
+    "ca",
+    "apiserver",
+    "apiserver-kubelet-client",
+    "apiserver-etcd-client",
+    "front-proxy-ca",
+    "front-proxy-client",
+    "etcd/ca",
+    "etcd/server",
+    "etcd/peer",
+    "etcd/healthcheck-client",
+];
+/// The keys that sign tokens of service accounts.
+const SERVICE_ACCOUNT_KEYS: &[&str] = &["sa.key", "sa.pub"];
 /// More folders to empty.
 const FOLDERS: &[&str] =
     &[KUBELET, paths::DOCKERSHIM, paths::KUBERNETES_RUN, paths::CNI_STATE, paths::STATE_FOLDER];
@@ -111,6 +132,30 @@ const KUBECONFIGS: &[&str] = &[
 
 /// The agent's kernel settings for later boots.
 const SETTINGS: &[&str] = &[host::PARAMETERS, host::MODULES];
+
+/// Fails if a reset with this choice would reach something that is not a node's. Nothing is changed then.
+pub fn check(root: &Root, machine: &mut dyn ResetHost, choice: &Choice) -> Result<()> {
+    if ![paths::ETC, paths::VAR].iter().any(|folder| root.path(folder).is_dir()) {
+        return Err(Failure::new(ErrorKind::Usage, "the root to reset has neither /etc nor /var in it")
+            .help("name the folder in which the machine's /etc is"));
+    }
+    let Some(folder) = choice.named_folder() else { return Ok(()) };
+    let Some(real) = root.without_links(folder) else { return Ok(()) };
+    let refused = |why: &str| {
+        let message = format!("the folder of certificates {}: {why}", folder.display());
+        Err(Failure::new(ErrorKind::Usage, message).help("remove the certificates in it by hand"))
+    };
+    if !may_hold_certificates(&real) {
+        return refused(&format!("it leads to {}, a folder of the system or home", real.display()));
+    }
+    if !root.path(&real).is_dir() {
+        return refused("it is no folder");
+    }
+    if mounts::is_mount_point(&machine.mounts()?, &without_links(&root.path(&real))) {
+        return refused("a file system is mounted there");
+    }
+    Ok(())
+}
 
 /// Resets the node; calls `report` after every step.
 pub fn reset(
@@ -144,6 +189,9 @@ pub fn reset(
             machine.mounts().and_then(|mounts| empty(root, folder, &mounts)),
         );
     }
+    if let Some(folder) = choice.named_folder() {
+        step(remove_from(folder), remove_certificates(root, folder));
+    }
     for path in SETTINGS {
         step(format!("remove {path}"), remove_file(&root.entry(path)));
     }
@@ -161,14 +209,44 @@ pub fn plan(choice: &Choice) -> Vec<String> {
     ];
     let kubeconfigs = KUBECONFIGS.iter().map(|path| format!("remove {path}"));
     let folders = choice.folders().map(|folder| format!("empty {}", folder.display()));
+    let certificates = choice.named_folder().map(remove_from);
     let settings = SETTINGS.iter().map(|path| format!("remove {path}"));
     first
         .into_iter()
         .chain(kubeconfigs)
         .chain(folders)
+        .chain(certificates)
         .chain(settings)
         .chain([format!("take the node's name out of {}", names::HOSTS)])
         .collect()
+}
+
+fn remove_from(certificates: &Path) -> String {
+    format!("remove kubeadm's certificates and keys from {}", certificates.display())
+}
+
+/// Removes the files that kubeadm puts into a folder of certificates, and nothing else. A link among them is
+/// not followed.
+fn remove_certificates(root: &Root, folder: &Path) -> Result<bool> {
+    let Some(real) = root.without_links(folder).filter(|real| may_hold_certificates(real)) else {
+        return Ok(false);
+    };
+    let pairs = PAIRS.iter().flat_map(|name| [format!("{name}.crt"), format!("{name}.key")]);
+    let files = pairs.chain(SERVICE_ACCOUNT_KEYS.iter().map(|&name| name.to_owned()));
+    let mut changed = false;
+    for path in files.map(|file| real.join(file)) {
+        let is_inside =
+            path.parent().is_some_and(|above| root.without_links(above).as_deref() == Some(above));
+        let entry = root.entry(&path);
+        let is_file = fs::symlink_metadata(&entry).is_ok_and(|about| !about.is_dir());
+        changed |= is_inside && is_file && remove_file(&entry)?;
+    }
+    Ok(changed)
+}
+
+/// The path as the table of mounts has it.
+fn without_links(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn remove_file(path: &Path) -> Result<bool> {
@@ -177,7 +255,7 @@ fn remove_file(path: &Path) -> Result<bool> {
 }
 
 fn unmount_below(root: &Root, machine: &mut dyn ResetHost, flags: UnmountFlags) -> Result<bool> {
-    let mounts = mounts_below(&machine.mounts()?, &root.path(KUBELET));
+    let mounts = mounts_below(&machine.mounts()?, &without_links(&root.path(KUBELET)));
     let mut failures = mounts.iter().filter_map(|path| machine.unmount(path, flags).err());
     match failures.next() {
         Some(first) => {
@@ -203,7 +281,7 @@ fn empty(root: &Root, folder: &Path, mounts: &str) -> Result<bool> {
         }
         Err(error) => return Err(error).doing(doing()),
     }
-    if let Some(mount) = mounts_below(mounts, &path).first() {
+    if let Some(mount) = mounts_below(mounts, &without_links(&path)).first() {
         return Err(Failure::new(
             ErrorKind::Host,
             format!("{}: {} is still mounted", doing(), mount.display()),

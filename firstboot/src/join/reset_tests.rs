@@ -181,6 +181,92 @@ fn nothing_beside_another_root_is_wiped_through_a_link_of_a_folder_above() {
     assert!(wanted.iter().all(|path| outside.path().join(path).exists()), "a link led out of the root");
 }
 
+const NAMED: &[&str] = &["srv/pki/ca.crt", "srv/pki/ca.key", "srv/pki/sa.pub", "srv/pki/etcd/server.key"];
+
+fn naming(folder: &str) -> Choice {
+    Choice { certificates: folder.into(), ..Choice::default() }
+}
+
+#[test]
+fn only_kubeadms_files_are_removed_from_a_named_folder() {
+    let (folder, root) = joined();
+    let others = ["srv/pki/libc.so", "srv/pki/etcd/db", "srv/pki/deep/ca.crt", "srv/pki/apiserver.crt/x"];
+    for path in NAMED.iter().chain(&others) {
+        files::write(&folder.path().join(path), b"x", files::PUBLIC).unwrap();
+    }
+    let choice = naming("/srv/pki");
+    check(&root, &mut Pretended::default(), &choice).unwrap();
+    let steps = reset(&root, &mut Pretended::default(), &choice, &mut |_| {});
+    let names: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
+    assert_eq!((names, failures(&steps)), (plan(&choice), Vec::new()));
+    assert!(NAMED.iter().all(|path| !folder.path().join(path).exists()));
+    assert!(others.iter().all(|path| folder.path().join(path).exists()));
+}
+
+#[test]
+fn a_named_folder_that_leads_elsewhere_is_refused_and_nothing_is_removed_through_links() {
+    let (folder, root) = joined();
+    let kept = ["usr/lib/ca.crt", "data/pki/ca.crt", "data/etcd/server.key"];
+    for path in kept {
+        files::write(&folder.path().join(path), b"x", files::PUBLIC).unwrap();
+    }
+    fs::create_dir_all(folder.path().join("srv")).unwrap();
+    symlink("/usr/lib", folder.path().join("srv/system")).unwrap();
+    symlink("/usr", folder.path().join("srv/usr")).unwrap();
+    symlink("/data/etcd", folder.path().join("data/pki/etcd")).unwrap();
+    let real = folder.path().canonicalize().unwrap().join("data/pki").display().to_string();
+    let mut machine = Pretended { mounts: vec![real], ..Pretended::default() };
+    for (named, why) in [
+        ("/srv/system", "it leads to /usr/lib, a folder of the system"),
+        ("/srv/usr/lib", "it leads to /usr/lib, a folder of the system"),
+        ("/data/pki", "a file system is mounted there"),
+        ("/data/pki/ca.crt", "it is no folder"),
+    ] {
+        let failure = check(&root, &mut machine, &naming(named)).unwrap_err();
+        assert!(failure.message.contains(named) && failure.message.contains(why), "{failure}");
+    }
+    for named in ["/srv/system", "/srv/usr/lib"] {
+        reset(&root, &mut machine, &naming(named), &mut |_| {});
+    }
+    assert!(kept.iter().all(|path| folder.path().join(path).exists()));
+    reset(&root, &mut machine, &naming("/data/pki"), &mut |_| {});
+    assert!(
+        !folder.path().join("data/pki/ca.crt").exists()
+            && folder.path().join("data/etcd/server.key").exists()
+    );
+}
+
+#[test]
+fn mounts_below_a_folder_that_is_reached_by_a_link_are_seen() {
+    let (folder, root) = joined();
+    fs::rename(folder.path().join("var/lib"), folder.path().join("data")).unwrap();
+    symlink("/data", folder.path().join("var/lib")).unwrap();
+    let link = folder.path().join("same");
+    symlink(folder.path(), &link).unwrap();
+    let busy = folder.path().canonicalize().unwrap().join("data/kubelet/pods/1/volumes");
+    for root in [root, Root::at(link)] {
+        let mut machine = Pretended {
+            mounts: vec![busy.display().to_string()],
+            busy: Some(busy.clone()),
+            ..Pretended::default()
+        };
+        let steps = reset(&root, &mut machine, &Choice::default(), &mut |_| {});
+        assert!(machine.calls.contains(&"unmount volumes".to_owned()), "{:?}", machine.calls);
+        assert_eq!(failures(&steps).len(), 2, "{steps:?}");
+        assert!(busy.join("secret").exists());
+    }
+}
+
+#[test]
+fn a_root_without_a_machine_in_it_is_not_reset() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::at(folder.path());
+    let failure = check(&root, &mut Pretended::default(), &Choice::default()).unwrap_err();
+    assert!(failure.message.contains("neither /etc nor /var"), "{failure}");
+    fs::create_dir(folder.path().join("etc")).unwrap();
+    check(&root, &mut Pretended::default(), &Choice::default()).unwrap();
+}
+
 #[test]
 fn octal_escapes_of_the_kernel_are_read() {
     for (written, meant) in [

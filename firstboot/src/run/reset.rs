@@ -33,6 +33,12 @@ pub fn plan(configuration: &ResetConfiguration) -> Vec<String> {
     reset::plan(&choice(configuration))
 }
 
+/// Whether a reset with this configuration stays with what is a node's.
+pub fn check(session: &Session, configuration: &ResetConfiguration) -> Result<()> {
+    configuration.check()?;
+    reset::check(session.root, &mut host(session, configuration), &choice(configuration))
+}
+
 /// Resets the node. Passes each step to `report`. Returns the first failure after all steps were tried.
 pub fn reset(
     session: &Session,
@@ -40,14 +46,18 @@ pub fn reset(
     report: &mut dyn FnMut(&Step),
 ) -> Result<()> {
     let root = session.root;
-    let mut host = LocalHost::new(root, Services::of(root), configuration.cri_socket.clone());
-    let steps = reset::reset(root, &mut host, &choice(configuration), report);
+    let steps = reset::reset(root, &mut host(session, configuration), &choice(configuration), report);
     if root.is_machine() && guard::remove()? {
         session.print("let pods reach metadata services again: done");
     }
     steps.into_iter().find_map(failure).map_or(Ok(()), |failure| {
         Err(failure.help("mend what failed and run it again: finished steps do no harm"))
     })
+}
+
+fn host<'a>(session: &Session<'a>, configuration: &ResetConfiguration) -> LocalHost<'a> {
+    let services = Services::of(session.root);
+    LocalHost::new(session.root, services, configuration.cri_socket.clone())
 }
 
 fn choice(configuration: &ResetConfiguration) -> Choice {

@@ -22,11 +22,20 @@ pub fn unmount(path: &Path, flags: UnmountFlags) -> Result<()> {
 
 /// The mount points below a folder, deepest first. If several are at one path, the topmost comes first.
 pub fn mounts_below(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
-    let mut below: Vec<_> = points.filter(|point| point.starts_with(folder) && point != folder).collect();
+    let mut below: Vec<_> =
+        points(mountinfo).filter(|point| point.starts_with(folder) && point != folder).collect();
     below.reverse();
     below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     below
+}
+
+/// Whether something is mounted at the folder.
+pub fn is_mount_point(mountinfo: &str, folder: &Path) -> bool {
+    points(mountinfo).any(|point| point == folder)
+}
+
+fn points(mountinfo: &str) -> impl Iterator<Item = PathBuf> {
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped)
 }
 
 /// The kernel writes white space and backslashes as three octal digits.

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use crate::error::{ErrorKind, Failure, Result, plain};
+
 /// The most links on the way to one file, as in the kernel.
 const MOST_LINKS: usize = 40;
 /// Where a path with more links leads. Nothing can be below a device, so every use of it is an error.
@@ -47,6 +49,23 @@ impl Root {
     /// Whether this is the machine's own file system.
     pub fn is_machine(&self) -> bool {
         self.0 == Path::new("/")
+    }
+
+    /// Fails if the folder is not there: then nothing that is found or done below it means anything.
+    pub fn check(&self) -> Result<()> {
+        let why = match fs::metadata(&self.0) {
+            Ok(about) if about.is_dir() => return Ok(()),
+            Ok(_) => "it is no folder".to_owned(),
+            Err(error) => plain(&error),
+        };
+        let message = format!("the root {} cannot be used: {why}", self.0.display());
+        Err(Failure::new(ErrorKind::Usage, message).help("name the folder in which the machine's /etc is"))
+    }
+
+    /// The node's path of `path` without links in it, where it is; none if it leads to nothing, or out.
+    pub fn without_links(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
+        let real = fs::canonicalize(self.path(path)).ok()?;
+        Some(Path::new("/").join(real.strip_prefix(fs::canonicalize(&self.0).ok()?).ok()?))
     }
 
     fn resolve(&self, path: &Path, follows_last: bool) -> PathBuf {
@@ -175,6 +194,20 @@ mod tests {
             }
             assert!(!root.is_same(at("/real/x"), at("/real/y")));
         }
+    }
+
+    #[test]
+    fn only_a_folder_is_a_root() {
+        let (folder, root) = with_links();
+        std::fs::write(folder.path().join("file"), "x").unwrap();
+        assert!(root.check().is_ok() && Root::default().check().is_ok());
+        for (name, why) in [("none", "No such file or directory"), ("file", "it is no folder")] {
+            let failure = Root::at(folder.path().join(name)).check().unwrap_err();
+            assert!(failure.kind == ErrorKind::Usage && failure.message.ends_with(why), "{failure}");
+            assert!(failure.message.contains(name), "{failure}");
+        }
+        assert_eq!(root.without_links("/chain/..//deep"), Some("/real/deep".into()));
+        assert_eq!(root.without_links("/dangling"), None);
     }
 
     #[test]
