@@ -51,10 +51,11 @@ impl Archive {
             extract: &[],
             mirrors: &self.mirrors(),
             keyring: Some(keyring),
+            snapshot: None,
             allow_expired_release: false,
             scratch: scratch.path(),
         };
-        resolve(&request, &Progress::silent())
+        resolve(&request, &Progress::silent()).map(|resolution| resolution.packages)
     }
 }
 

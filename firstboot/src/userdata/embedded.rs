@@ -7,6 +7,9 @@ use super::elsewhere::Elsewhere;
 use super::files::{ExtraFile, settle};
 use super::host_name;
 use super::kind::{Kind, kind};
+use super::mentions::could_join;
+use super::rivals::{self, Counted};
+use super::units::Units;
 use super::variables::Variables;
 use super::workspace::{Workspace, document};
 use crate::config::flags::JoinFlags;
@@ -17,6 +20,9 @@ use crate::paths;
 /// The agent's own path for a node config.
 const OURS: &[&str] = &[paths::CONFIG, paths::RUNTIME_CONFIG];
 
+/// What is said of another join.
+const RIVAL: &str = "a script or a unit that joins too is not run: nothing here starts it";
+
 /// The contents of a document before the agent knows whether it embeds a node config.
 #[derive(Default)]
 pub struct HostConfig {
@@ -24,6 +30,9 @@ pub struct HostConfig {
     pub form: &'static str,
     pub(crate) files: Vec<ExtraFile>,
     pub(crate) commands: Vec<Command>,
+    /// Commands before those, and before scripts beside the document.
+    pub(crate) early: Vec<Command>,
+    pub(crate) units: Units,
     /// The host name that it sets.
     pub hostname: Option<String>,
     /// Why the host name that it sets is none.
@@ -93,7 +102,11 @@ impl HostConfig {
         // Cluster API writes this file only to create its folder.
         files.take(paths::CLUSTER_API_PLACEHOLDER);
         let variables = Variables::new(lookup, self.hostname.clone());
-        let found = commands::evaluate(&self.commands, files, variables, budget)?;
+        self.units.add_files(files.iter())?;
+        let mut commands = std::mem::take(&mut self.early);
+        commands.append(&mut self.commands);
+        let commands = self.units.in_order(commands);
+        let found = commands::evaluate(&commands, files, variables, budget)?;
         let Evaluated { join, config, sentinel, others, hostname, mut workspace } = found;
         match hostname {
             Some(Ok(name)) => self.name_host("a command's host name", &name),
@@ -114,6 +127,7 @@ impl HostConfig {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
+        self.check_rivals(join.as_ref(), document.as_ref(), &workspace, lookup, budget)?;
         self.notices.extend(count(
             others,
             "command is",
@@ -123,15 +137,51 @@ impl HostConfig {
         Ok(Some(EmbeddedConfig { document, flags: join, files: workspace.finish()?, sentinel }))
     }
 
-    /// Notes whether a file without a place in the join names one.
+    /// Looks at the scripts and units that join and are not run.
+    fn check_rivals(
+        &mut self,
+        join: Option<&JoinFlags>,
+        document: Option<&Document>,
+        workspace: &Workspace,
+        lookup: &dyn Fn(&str) -> Option<String>,
+        budget: &Budget,
+    ) -> Result<()> {
+        let none = JoinFlags::default();
+        let counted = Counted {
+            flags: join.unwrap_or(&none),
+            documents: document.map(Document::bytes).into_iter().collect(),
+            file: &|path| workspace.copy(path),
+        };
+        let rivals = rivals::scripts(workspace.files()).into_iter().chain(self.units.rest());
+        for rival in rivals {
+            counted.check(&[rival], lookup, budget)?;
+            self.notices.push(RIVAL.to_owned());
+        }
+        let is_passed_over = join.is_some()
+            && workspace.files().any(|file| OURS.contains(&file.path.as_str()) && could_join(file));
+        self.notices.extend(is_passed_over.then(|| {
+            format!(
+                "{} is written and not read: the command kubeadm join says which config counts",
+                paths::CONFIG
+            )
+        }));
+        self.notices.dedup();
+        Ok(())
+    }
+
+    /// Notes whether a file or a unit without a place in the join names one.
     fn nothing(&mut self, workspace: Workspace) -> Result<Option<EmbeddedConfig>> {
-        let names_a_join =
-            |file: &ExtraFile| std::str::from_utf8(file.content.bytes()).is_ok_and(commands::mentions_a_join);
-        if workspace.files().any(names_a_join) {
+        if workspace.files().any(could_join) {
             self.unclear.get_or_insert_with(|| {
                 wrong("a file names kubeadm join or init, and no command that is understood starts it").help(
                     "run kubeadm join in runcmd, or write the node config to /etc/firstboot/config.yaml",
                 )
+            });
+        }
+        if self.units.rest_names_a_join() {
+            self.unclear.get_or_insert_with(|| {
+                wrong("a systemd unit names kubeadm join or init, and nothing starts it")
+                    .help("enable the unit")
             });
         }
         self.files = workspace.finish()?;

@@ -3,11 +3,13 @@
 
 use zeroize::Zeroizing;
 
-use super::bounds::{Budget, wrong};
+use super::bounds::Budget;
 use super::cloud_config::Merged;
-use super::commands::{Command, mentions_a_join};
+use super::commands::Command;
 use super::embedded::{EmbeddedConfig, HostConfig};
 use super::files::{ExtraFile, settle};
+use super::mentions::{names_a_join, unread};
+use super::rivals::{self, Counted};
 use super::workspace::is_shell_script;
 use super::{Env, ParsedUserData, jinja};
 use crate::document::Document;
@@ -60,6 +62,19 @@ impl Gathered {
         }
     }
 
+    /// Leaves a part out.
+    pub fn ignore(&mut self, place: &str, notice: &str, what: &str, bytes: &[u8]) {
+        self.notice(place, notice);
+        self.suspect(place, what, bytes);
+    }
+
+    /// Text that is not read. It is an error if nothing else is found and it has words of a join.
+    pub fn suspect(&mut self, place: &str, what: &str, bytes: &[u8]) {
+        if names_a_join(bytes) {
+            self.unclear.get_or_insert_with(|| located(place, unread(what)));
+        }
+    }
+
     /// Adds a node config.
     pub fn add_document(&mut self, place: &str, document: Document) {
         let placed = self.placed(place, document);
@@ -97,19 +112,14 @@ impl Gathered {
 
     /// Adds a script, which cloud-init would run.
     pub fn add_script(&mut self, place: &str, bytes: &[u8]) {
+        let notice = "what is a script is not executed";
         match std::str::from_utf8(bytes) {
             Ok(text) if is_shell_script(text) => {
                 self.scripts.push(Command::Shell(Zeroizing::new(text.to_owned())));
+                self.notice(place, notice);
             }
-            Ok(text) if mentions_a_join(text) => {
-                self.unclear.get_or_insert_with(|| {
-                    wrong(in_place(place, "a script of another language than the shell's names kubeadm join"))
-                        .help("run kubeadm join in runcmd of a cloud-config")
-                });
-            }
-            _ => {}
+            _ => self.ignore(place, notice, "a script of another language than the shell's", bytes),
         }
-        self.notice(place, "what is a script is not executed");
     }
 
     /// Finds what counts.
@@ -118,6 +128,7 @@ impl Gathered {
         for placed in self.host_configs(budget) {
             companions.extend(self.embedded(placed, env, budget)?);
         }
+        self.check_rivals(&companions, env, budget)?;
         self.documents.sort_by_key(|placed| placed.order);
         self.parsed.documents = self.documents.drain(..).map(|placed| placed.value).collect();
         let has_config = self.parsed.has_config();
@@ -131,11 +142,31 @@ impl Gathered {
         Ok(())
     }
 
+    /// Looks at the scripts that are not run beside a node config that stands by itself.
+    fn check_rivals(&mut self, companions: &[Companion], env: &Env, budget: &Budget) -> Result<()> {
+        if self.documents.is_empty() {
+            return Ok(());
+        }
+        let files = || companions.iter().flat_map(|companion| &companion.config.files);
+        let counted = Counted {
+            flags: &self.parsed.flags,
+            documents: self.documents.iter().map(|placed| placed.value.bytes()).collect(),
+            file: &|path| {
+                let file = files().find(|file| file.path == path)?;
+                Some(Zeroizing::new(file.content.bytes().to_vec()))
+            },
+        };
+        let mut rivals = rivals::scripts(files());
+        rivals.append(&mut self.scripts);
+        rivals
+            .iter()
+            .try_for_each(|rival| counted.check(std::slice::from_ref(rival), env.lookup, budget))
+    }
+
     /// The cloud-config with the scripts, and the Ignition configs.
     fn host_configs(&mut self, budget: &Budget) -> Vec<Placed<HostConfig>> {
         // A script beside a node config is for machines without this agent.
-        let scripts = std::mem::take(&mut self.scripts);
-        let scripts = if self.documents.is_empty() { scripts } else { Vec::new() };
+        let scripts = if self.documents.is_empty() { std::mem::take(&mut self.scripts) } else { Vec::new() };
         let cloud_config = match self.cloud_config.take() {
             Some(Placed { order, place, value }) => Some(Placed { order, place, value: value.read(budget) }),
             None if scripts.is_empty() => None,
@@ -167,7 +198,7 @@ impl Gathered {
         }
         let Some(embedded) = found else {
             return match config.problem.take() {
-                Some(problem) if config.may_join => Err(doing(problem)),
+                Some(problem) if config.may_join || config.unclear.is_some() => Err(doing(problem)),
                 problem => {
                     config.problem = problem;
                     Ok(Some(Companion { place, config }))
@@ -230,7 +261,8 @@ impl Gathered {
             if form != "script" {
                 self.notice(&place, &format!("the {form} carries no node config and is ignored"));
             }
-            self.unclear = self.unclear.take().or(config.unclear.take());
+            let unclear = config.unclear.take().map(|failure| located(&place, failure));
+            self.unclear = self.unclear.take().or(unclear);
             return Ok(());
         }
         self.use_host_name(&mut config)?;

@@ -1,10 +1,7 @@
 //! Words in front of a command that do not change which command it is: keywords, assignments, and programs
 //! such as `sudo -E` and `timeout 300`.
 
-use super::shell::Word;
-
-/// Keywords of the shell.
-const KEYWORDS: &[&str] = &["if", "then", "else", "elif", "while", "until", "do", "!", "{"];
+use super::shell::{KEYWORDS, Word};
 
 /// A program that runs its arguments as a command.
 struct Prefix {

@@ -12,6 +12,9 @@ const COMMANDS: usize = 10_000;
 /// The longest text that a word may stand for; no file of user data is longer.
 const LONGEST_EXPANDED: usize = 2 << 20;
 
+/// Keywords that may stand in front of a command.
+pub const KEYWORDS: &[&str] = &["if", "then", "else", "elif", "while", "until", "do", "!", "{"];
+
 /// A piece of a word.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -83,7 +86,12 @@ impl Word {
                 return None;
             }
         }
-        Some(text)
+        (!text.contains(UNKNOWN)).then_some(text)
+    }
+
+    /// Whether the shell divides its value into words.
+    pub fn is_divided(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Expansion { is_quoted: false, .. }))
     }
 
     /// The words that the shell makes of it: values outside quotes are split at blanks. `None` if a value is
@@ -109,7 +117,7 @@ impl Word {
                 is_open = true;
                 continue;
             }
-            if value.contains(['*', '?', '[']) {
+            if value.contains(['*', '?', '[', UNKNOWN]) {
                 return None;
             }
             is_open &= !value.starts_with(BLANKS);
@@ -119,7 +127,7 @@ impl Word {
             }
             is_open = !value.is_empty() && !value.ends_with(BLANKS) || is_open && value.is_empty();
         }
-        Some(fields)
+        fields.iter().all(|field| !field.contains(UNKNOWN)).then_some(fields)
     }
 
     /// Quotes begin: even if there is nothing between them, this is a word.
@@ -136,6 +144,9 @@ impl Word {
         }
     }
 }
+
+/// Stands in a text for a value that is not known. A word with it has no known value.
+pub const UNKNOWN: char = '\u{e0f2}';
 
 /// What divides a value into words.
 const BLANKS: [char; 3] = [' ', '\t', '\n'];
@@ -412,12 +423,14 @@ impl<'a> Reader<'a> {
 
     /// Whether the command is `function NAME` until here.
     fn is_function_keyword(&self) -> bool {
-        matches!(self.command.words.as_slice(), [word, _] if word.text().as_str() == "function")
+        let words = self.command.words.get(self.keywords()..).unwrap_or_default();
+        matches!(words, [word, _] if word.text().as_str() == "function")
     }
 
     /// Whether `()` stands here, behind a name. Reads the second parenthesis.
     fn names_function(&mut self) -> bool {
-        let is_name = match self.command.words.as_slice() {
+        let begin = self.keywords();
+        let is_name = match self.command.words.get(begin..).unwrap_or_default() {
             [name] => !name.expands(),
             _ => self.is_function_keyword(),
         };
@@ -425,7 +438,26 @@ impl<'a> Reader<'a> {
             return false;
         }
         while self.rest.next_if(|character| matches!(character, ' ' | '\t')).is_some() {}
-        self.rest.next_if_eq(&')').is_some()
+        if self.rest.next_if_eq(&')').is_none() {
+            return false;
+        }
+        self.end_keywords();
+        true
+    }
+
+    /// How many keywords are in front of the command.
+    fn keywords(&self) -> usize {
+        let is_keyword = |word: &&Word| KEYWORDS.contains(&word.text().as_str());
+        self.command.words.iter().take_while(is_keyword).count()
+    }
+
+    /// The keywords in front become a command of their own.
+    fn end_keywords(&mut self) {
+        let rest = self.command.words.split_off(self.keywords());
+        if !self.command.words.is_empty() {
+            self.end_command(After::Anything);
+        }
+        self.command.words = rest;
     }
 
     /// `((N++))`, which does the same as `let 'N++'`.
@@ -549,6 +581,7 @@ impl<'a> Reader<'a> {
         match std::mem::take(&mut self.target) {
             Target::Words => {
                 if word.text().as_str() == "{" && self.is_function_keyword() {
+                    self.end_keywords();
                     self.command.is_function = true;
                     self.end_command(After::Anything);
                 }
@@ -699,6 +732,7 @@ mod tests {
                 vec!["cat|>/f|<<kubeadm join\n\tEOF\n", "b|<<x 'y\n", "c|<<d\n"],
             ),
             ("f() { a; }\nfunction g { b; }", vec!["f", "{|a", "}", "function|g", "{|b", "}"]),
+            ("{ f() { a; }; }", vec!["{", "f", "{|a", "}", "}"]),
             ("((N++)); A=(b 'c)') d", vec!["let|((N++))", "A=(b 'c)')$|d"]),
             (
                 "a /etc/*.yaml {b,c} ~/d '*' [ x ] {} {e} f[1]",

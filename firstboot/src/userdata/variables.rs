@@ -99,6 +99,25 @@ impl<'a> Variables<'a> {
         self.set.values_mut().for_each(|value| *value = None);
     }
 
+    /// A part of the shell ran as a process of its own: what it changed is not known, as more of that process
+    /// may follow.
+    pub fn forget_changes_since(&mut self, before: &Self) {
+        for (name, value) in &mut self.set {
+            if before.set.get(name) != Some(value) {
+                *value = None;
+            }
+        }
+        for name in before
+            .set
+            .keys()
+            .filter(|name| !self.set.contains_key(*name))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.set.insert(name, None);
+        }
+    }
+
     /// A variable of this name goes to the children of the shell.
     pub fn export(&mut self, name: &str) {
         self.exported.insert(name.to_owned());

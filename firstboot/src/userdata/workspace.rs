@@ -170,6 +170,12 @@ impl<'a> Workspace<'a> {
         self.change(path, Content::Unknown(failure));
     }
 
+    /// A command may change any of the files.
+    pub fn spoil_all(&mut self) {
+        let paths: Vec<String> = self.names.values().flatten().cloned().collect();
+        paths.iter().for_each(|path| self.spoil(path, "a command", None));
+    }
+
     /// Renames or copies a file.
     pub fn copy_to(&mut self, from: &str, to: &str, program: &str) {
         match self.copy(from) {

@@ -15,6 +15,7 @@ mod dummy_package;
 mod mirrors;
 mod package;
 mod resolve;
+mod snapshots;
 pub mod ubuntu;
 mod workspace;
 
@@ -24,7 +25,8 @@ use serde::Serialize;
 
 pub use build::{Build, build};
 pub use mirrors::{Mirrors, ahead, gone, mirrors, url};
-pub use resolve::{Resolve, resolve};
+pub use resolve::{Resolution, Resolve, resolve};
+pub use snapshots::{SnapshotService, Snapshots};
 
 use super::packages::{LockedPackage, LockedPackages, Selection};
 use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase};
@@ -55,6 +57,7 @@ pub struct Distribution {
     /// The options of the command line that only this distribution reads.
     options: &'static [BaseOption],
     mirror: MirrorOption,
+    snapshots: SnapshotService,
 }
 
 /// The keys that sign a distribution's package lists.
@@ -164,18 +167,25 @@ impl Base for Distribution {
 
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
         let scratch = context.store.scratch()?;
-        let resolution = Resolve {
+        let mirrors = match request.snapshot {
+            Some(time) => self.snapshots(context)?.at(time),
+            None => mirrors(self, request.arch, context.options.get(self.mirror.option))?,
+        };
+        let order = Resolve {
             distribution: self,
             base: request.plan,
             arch: request.arch,
             extract: &request.extract,
-            mirrors: &mirrors(self, request.arch, context.options.get(self.mirror.option))?,
+            mirrors: &mirrors,
             keyring: self.keys.option.and_then(|option| context.options.get(option)).map(Path::new),
+            snapshot: request.snapshot,
             allow_expired_release: context.options.allow_expired_release,
             scratch: scratch.path(),
         };
-        let packages = resolve(&resolution, context.progress)?;
-        Ok(LockedBase::Packages(LockedPackages { selection: Selection::of(request), packages }))
+        let Resolution { packages, newest_list } = resolve(&order, context.progress)?;
+        let snapshot = request.snapshot.or(newest_list);
+        let selection = Selection { snapshot, ..Selection::of(request) };
+        Ok(LockedBase::Packages(LockedPackages { selection, packages }))
     }
 
     fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>> {
@@ -185,12 +195,23 @@ impl Base for Distribution {
             return Ok(Vec::new());
         }
         let mirrors = mirrors(self, arch_of(packages), context.options.get(self.mirror.option))?;
+        let snapshots = self.snapshots(context)?;
         let request = |package: &LockedPackage| {
-            let url = url(self, &mirrors, package)?;
+            let kept = match locked.snapshot() {
+                Some(time) => snapshots.addresses(package, time)?,
+                None => Vec::new(),
+            };
+            let urls = match url(self, &mirrors, package) {
+                Ok(url) => [url].into_iter().chain(ahead(self, &mirrors, package)).collect(),
+                // The service has the security archive of which no mirror is known.
+                Err(error) if error.kind() == ErrorKind::Usage && !kept.is_empty() => Vec::new(),
+                Err(error) => return Err(error),
+            };
             Ok(Request {
                 title: format!("{} {}", package.name, package.version),
-                absent: Some(gone(self, package, &url)),
-                urls: [url].into_iter().chain(ahead(self, &mirrors, package)).collect(),
+                absent: Some(gone(self, package, &urls, &kept)),
+                urls,
+                kept,
                 digest: package.sha256,
                 size: Some(package.size),
             })
@@ -217,6 +238,12 @@ impl Base for Distribution {
             })
         })
         .map(Content::Layer)
+    }
+}
+
+impl Distribution {
+    fn snapshots(&self, context: &Context<'_>) -> Result<Snapshots<'_>> {
+        Snapshots::of(self, context.options.get(self.snapshots.option))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Ubuntu: a row of the engine.
 
-use super::{Archives, Distribution, Keys, MirrorOption, Security, Unwanted};
+use super::{Archives, Distribution, Keys, MirrorOption, Security, SnapshotService, Unwanted};
 use crate::assembly::Packages;
 use crate::base::BaseOption;
 
@@ -41,10 +41,24 @@ pub const UBUNTU: Distribution = Distribution {
             help: "Ubuntu mirror [default: $KILN_UBUNTU_MIRROR, else the one in this machine's apt configuration]",
         },
         BaseOption {
+            name: "ubuntu-snapshots",
+            value: "URL",
+            help: "Ubuntu's snapshot service, for packages that left the mirrors \
+                   [default: $KILN_UBUNTU_SNAPSHOTS, else https://snapshot.ubuntu.com]",
+        },
+        BaseOption {
             name: "ubuntu-keyring",
             value: "FILE",
             help: "Trust the keys in FILE for Ubuntu's package lists, instead of Ubuntu's own of 2012 and 2018",
         },
     ],
     mirror: MirrorOption { option: "ubuntu-mirror", variable: "KILN_UBUNTU_MIRROR" },
+    // https://snapshot.ubuntu.com: any second since March 2023.
+    snapshots: SnapshotService {
+        option: "ubuntu-snapshots",
+        variable: "KILN_UBUNTU_SNAPSHOTS",
+        url: "https://snapshot.ubuntu.com",
+        main: "ubuntu",
+        security: "ubuntu",
+    },
 };

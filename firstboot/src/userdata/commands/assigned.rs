@@ -29,7 +29,9 @@ impl Shell<'_> {
             program if DECLARING.contains(&program) => {
                 let options: Vec<_> = words.iter().skip(1).map(Word::text).collect();
                 let mut options = options.iter().filter(|word| word.starts_with(['-', '+']));
-                let is_plain = options.all(|option| option.as_str() == "-x") && program != "local";
+                let is_local = !["export", "readonly"].contains(&program) && self.returning > 0;
+                let is_plain =
+                    options.all(|option| option.as_str() == "-x") && program != "local" && !is_local;
                 self.assign(command, words, is_plain);
                 if program == "export" || is_plain && words.len() > 1 && words[1].text().as_str() == "-x" {
                     self.export(words);

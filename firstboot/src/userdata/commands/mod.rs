@@ -28,7 +28,7 @@ use crate::userdata::bounds::{Budget, Bytes, wrong};
 use crate::userdata::files::Files;
 use crate::userdata::jinja::MARK;
 use crate::userdata::prefixes;
-use crate::userdata::shell::{self, After, Piece, Simple, Word};
+use crate::userdata::shell::{self, After, Piece, Simple, UNKNOWN, Word};
 use crate::userdata::variables::Variables;
 use crate::userdata::workspace::{Workspace, document, place};
 
@@ -44,14 +44,24 @@ const HARMLESS: &[&str] =
 const SHOWING: &[&str] = &[":", "echo", "grep", "logger", "printf", "wall", "write"];
 
 /// Commands that are asked a question, so that what follows `&&` may not be run.
-const QUESTIONS: &[&str] =
-    &["!", "[", "[[", "cmp", "command", "diff", "false", "grep", "pgrep", "systemctl", "test", "which"];
+const QUESTIONS: &[&str] = &[
+    "!",
+    "[",
+    "[[",
+    "cmp",
+    "command",
+    "diff",
+    "false",
+    "grep",
+    "local",
+    "pgrep",
+    "systemctl",
+    "test",
+    "which",
+];
 
 /// kubeadm's options in front of its subcommand that take the next word as their value.
 const KUBEADM_VALUED: &[&str] = &["-v", "--v", "--rootfs"];
-
-/// Stands in a text for a value that is not known. An inner shell has no value for it either.
-const UNKNOWN: &str = "${?}";
 
 /// The limit for nested shells and scripts.
 const SHELLS: usize = 4;
@@ -107,6 +117,7 @@ pub fn evaluate<'a>(
         blocks: Vec::new(),
         was_question: false,
         success: None,
+        returning: 0,
         ended: None,
         left: COMMANDS,
     };
@@ -133,23 +144,27 @@ struct Shell<'a> {
     reason: Option<Failure>,
     /// The words of the commands whose output goes to the next one.
     upstream: Vec<Word>,
-    functions: HashMap<String, Function>,
+    functions: HashMap<String, Vec<Function>>,
     /// The compound commands around the next one: whether it is uncertain that their commands are run.
     blocks: Vec<bool>,
     was_question: bool,
     /// Whether the command before succeeded, if that is certain.
     success: Option<bool>,
+    /// How many functions and sourced scripts are around the next command: `return` ends one.
+    returning: usize,
     /// What a command ended. The commands that follow are not run.
     ended: Option<End>,
     /// How many more commands are evaluated.
     left: usize,
 }
 
-/// A function of the shell: some of the commands of a script.
+/// What a function of the shell may be: some of the commands of a script.
 #[derive(Clone)]
 struct Function {
     script: Rc<Vec<Simple>>,
     body: std::ops::Range<usize>,
+    /// Whether it certainly is this.
+    is_certain: bool,
 }
 
 /// What `exit` or `return` ends.
@@ -190,7 +205,11 @@ impl Shell<'_> {
             position += 1;
             if command.is_function {
                 let end = end_of_body(commands, position).min(range.end);
-                self.define(command, Function { script: Rc::clone(commands), body: position..end });
+                let is_certain = self.is_certain(command) && !command.is_apart;
+                self.define(
+                    command,
+                    Function { script: Rc::clone(commands), body: position..end, is_certain },
+                );
                 position = end;
             } else {
                 self.command(command, shells)?;
@@ -261,8 +280,8 @@ impl Shell<'_> {
 
     /// The words that the shell makes of a word, if they are known.
     fn fields(&self, word: &Word) -> Option<Vec<Zeroizing<String>>> {
-        let fields = word.fields(&|source| self.value(source))?;
-        (fields.len() == 1 || !self.variables.divides_otherwise()).then_some(fields)
+        let is_understood = !word.is_divided() || !self.variables.divides_otherwise();
+        word.fields(&|source| self.value(source)).filter(|_| is_understood)
     }
 
     /// The value of a variable, or what a simple command prints.
@@ -292,6 +311,7 @@ impl Shell<'_> {
                     if command.is_apart {
                         // The block was a process of its own, which was not known before its end.
                         self.variables.forget_all();
+                        self.doubt_functions();
                     }
                 }
                 "then" | "else" | "elif" | "do" | "!" => {}
@@ -321,6 +341,9 @@ impl Shell<'_> {
 
     /// Notes that the commands behind this one are not run, if that is certain.
     fn end(&mut self, command: &Simple, end: End) -> bool {
+        if end == End::Function && self.returning == 0 {
+            return true;
+        }
         if self.is_certain(command) && !command.is_apart {
             self.ended = Some(end);
         }
@@ -414,7 +437,7 @@ impl Shell<'_> {
                 Piece::Text(piece) => text.push_str(piece),
                 Piece::Expansion { source, .. } => match self.value(source) {
                     Some(value) => text.push_str(&Zeroizing::new(value)),
-                    None => text.push_str(UNKNOWN),
+                    None => text.push(UNKNOWN),
                 },
             }
         }

@@ -36,8 +36,8 @@ impl Shell<'_> {
         if shells == 0 {
             return Ok(false);
         }
-        if let Some(function) = self.functions.get(program).cloned() {
-            return self.call(&function, command, words, shells).map(|()| true);
+        if let Some(functions) = self.functions.get(program).cloned() {
+            return self.call(&functions, command, words, shells).map(|()| true);
         }
         match program.rsplit('/').next().unwrap_or_default() {
             "eval" => self.evaluated(command, words, shells),
@@ -106,13 +106,13 @@ impl Shell<'_> {
         let script = path
             .as_deref()
             .and_then(|path| if is_read { workspace.text(path) } else { workspace.script(path) });
-        let (Some(path), Some(script)) = (path, script) else {
-            if is_read
-                && matches!(
-                    words.first().map(Word::text).as_deref().map(String::as_str),
-                    Some("." | "source")
-                )
-            {
+        let is_sourced = words.first().is_some_and(|word| [".", "source"].contains(&word.text().as_str()));
+        let Some((path, script)) = path.clone().zip(script) else {
+            if path.is_some_and(|path| self.found.workspace.read(&path).is_err()) {
+                // What it does is not known.
+                self.found.workspace.spoil_all();
+            }
+            if is_sourced {
                 self.variables.forget_all();
             }
             return Ok(false);
@@ -126,8 +126,12 @@ impl Shell<'_> {
                 };
                 self.joined(request.flags)?;
             }
-            None if words.first().is_some_and(|word| [".", "source"].contains(&word.text().as_str())) => {
-                self.within(command, |shell| shell.script(&script, shells - 1))?;
+            None if is_sourced => {
+                let arguments = words.get(position + 1..).unwrap_or_default();
+                if !arguments.is_empty() {
+                    self.variables.remove(&ARGUMENTS);
+                }
+                self.returning(command, |shell| shell.script(&script, shells - 1))?;
             }
             None => self.child(command, words, &script, shells)?,
         }
@@ -157,7 +161,9 @@ impl Shell<'_> {
                 self.variables.export(name);
             }
         }
+        let returning = std::mem::take(&mut self.returning);
         self.within(command, |shell| shell.script(text, shells - 1))?;
+        self.returning = returning;
         self.variables = before;
         self.functions = functions;
         self.ended = None;
@@ -167,13 +173,27 @@ impl Shell<'_> {
     /// Notes a function. Its commands are not run here.
     pub(super) fn define(&mut self, command: &Simple, function: Function) {
         if let Some(name) = command.words.last() {
-            self.functions.insert(name.text().as_str().to_owned(), function);
+            let functions = self.functions.entry(name.text().as_str().to_owned()).or_default();
+            if function.is_certain {
+                functions.clear();
+            }
+            functions.push(function);
         }
     }
 
+    /// What was defined may be lost.
+    pub(super) fn doubt_functions(&mut self) {
+        self.functions.values_mut().flatten().for_each(|function| function.is_certain = false);
+    }
+
     /// Calls a function.
-    fn call(&mut self, function: &Function, command: &Simple, words: &[Word], shells: usize) -> Result<()> {
-        let before = command.is_apart.then(|| self.variables.clone());
+    fn call(
+        &mut self,
+        functions: &[Function],
+        command: &Simple,
+        words: &[Word],
+        shells: usize,
+    ) -> Result<()> {
         self.variables.remove(&ALL_ARGUMENTS);
         self.variables.remove(&ARGUMENTS);
         for (name, word) in ARGUMENTS.iter().zip(words.iter().skip(1)) {
@@ -181,12 +201,13 @@ impl Shell<'_> {
             self.variables.note_source(name, word);
             self.variables.set(name, value.as_deref().cloned());
         }
-        self.within(command, |shell| shell.run(&function.script, function.body.clone(), shells - 1))?;
-        self.ended.take_if(|end| *end == End::Function || command.is_apart);
-        self.variables.remove(&ARGUMENTS);
-        if let Some(before) = before {
-            self.variables = before;
+        let is_certain = matches!(functions, [only] if only.is_certain);
+        let uncertain = Simple { after: After::Failure, ..Simple::default() };
+        let command = if is_certain { command } else { &uncertain };
+        for function in functions {
+            self.returning(command, |shell| shell.run(&function.script, function.body.clone(), shells - 1))?;
         }
+        self.variables.remove(&ARGUMENTS);
         self.spoil_named("function", words.get(1..).unwrap_or_default(), None);
         Ok(())
     }
@@ -195,20 +216,35 @@ impl Shell<'_> {
     pub(super) fn call_named(&mut self, words: &[Word], shells: usize) -> Result<()> {
         for position in 1..words.len() {
             let name = words[position].text();
-            if let Some(function) = self.functions.get(name.as_str()).cloned().filter(|_| shells > 0) {
+            if let Some(functions) = self.functions.get(name.as_str()).cloned().filter(|_| shells > 0) {
                 let uncertain = Simple { after: After::Failure, ..Simple::default() };
-                self.call(&function, &uncertain, words.get(position..).unwrap_or_default(), shells)?;
+                self.call(&functions, &uncertain, words.get(position..).unwrap_or_default(), shells)?;
             }
         }
         Ok(())
     }
 
+    /// Does something that is run where the command is, and that `return` ends.
+    fn returning(&mut self, command: &Simple, evaluate: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.returning += 1;
+        self.within(command, evaluate)?;
+        self.returning -= 1;
+        self.ended.take_if(|end| *end == End::Function);
+        Ok(())
+    }
+
     /// Does something that is run where the command is.
     fn within(&mut self, command: &Simple, evaluate: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let before = command.is_apart.then(|| self.variables.clone());
         let blocks = self.blocks.len();
         self.blocks.push(!self.is_certain(command));
         evaluate(self)?;
         self.blocks.truncate(blocks);
+        if let Some(before) = before {
+            self.variables.forget_changes_since(&before);
+            self.doubt_functions();
+            self.ended = None;
+        }
         Ok(())
     }
 
