@@ -66,6 +66,12 @@ pub trait Base: Debug + Sync {
     /// [`ErrorKind::Usage`] when a file is missing from the store and no address of it is known.
     fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>>;
 
+    /// The names of all kernel modules, built-in ones too, where the files that tell are in the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] when such a file is broken.
+    fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>>;
+
     /// Makes the content, or takes it from the store. Needs no network.
     ///
     /// # Errors

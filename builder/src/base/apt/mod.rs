@@ -19,6 +19,7 @@ mod snapshots;
 pub mod ubuntu;
 mod workspace;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Serialize;
@@ -37,7 +38,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Request;
 use crate::layer;
 use crate::layer::read::{ReadPolicy, tree_from_stream};
-use crate::store::Key;
+use crate::store::{Key, Store};
 use crate::tree::{Entry, Tree};
 
 /// A distribution: everything that the engine does not know by itself.
@@ -131,6 +132,9 @@ impl MirrorOption {
     }
 }
 
+/// How the names of packages with kernel modules begin.
+const KERNELS: [&str; 2] = ["linux-image-", "linux-modules-"];
+
 /// Raise it when [`build`] makes another tree of the same packages.
 const FORMAT: u32 = 6;
 
@@ -217,6 +221,20 @@ impl Base for Distribution {
             })
         };
         packages.iter().map(request).collect()
+    }
+
+    fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>> {
+        let kernels = locked.packages().iter().filter(|package| {
+            package.install && KERNELS.iter().any(|prefix| package.name.starts_with(prefix))
+        });
+        let mut modules = BTreeSet::new();
+        for kernel in kernels {
+            if !store.contains(&kernel.sha256) {
+                return Ok(None);
+            }
+            modules.extend(package::kernel_modules(&store.verified(&kernel.sha256)?)?);
+        }
+        Ok((!modules.is_empty()).then_some(modules))
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
