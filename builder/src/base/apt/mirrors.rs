@@ -110,7 +110,7 @@ fn security_beside(distribution: &Distribution, main: &str) -> Option<String> {
 
 fn not_an_address(distribution: &Distribution, text: &str) -> Error {
     let message =
-        format!("\"{}\" is not the address of a {} mirror", address::shown(text), distribution.title);
+        format!("\"{}\" is not the address of a {} mirror", address::shown_alone(text), distribution.title);
     Error::new(ErrorKind::Usage, message)
         .help("write an http, https or file URL or an absolute path; dists/ and pool/ are below it")
 }
