@@ -66,7 +66,7 @@ impl Url {
 
 /// Host and port of a URL's authority; `port` is the default.
 pub(crate) fn endpoint(authority: &str, port: u16) -> Result<Endpoint, String> {
-    if authority.contains('@') {
+    if authority.contains('@') || authority.contains("%40") {
         return Err("the server's URL holds credentials".to_owned());
     }
     let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
