@@ -205,10 +205,12 @@ fn disk_comes_up_with_the_kernel_loaded_directly() {
 fn of_two_disks_with_one_image_the_one_that_the_firmware_booted_is_the_root() {
     let Some(machine) = uefi("two-disks-of-one-image") else { return };
     let raw = kiln::image(DEFAULT).file(".raw");
-    machine.snapshot(&raw).boot_disk(&raw).boot(|vm| {
+    let machine = probe::install(machine, Then::PowerOff).snapshot(&raw).boot_disk(&raw);
+    let facts = machine.boot(|vm| {
         vm.wait_for("vdb is taken: the firmware booted from it", BOOT)?;
-        vm.wait_for("root is partition 2 of vdb", BOOT)
+        one_report(vm)
     });
+    assert!(facts["mount/"].contains("/dev/vdb2") && facts["mount/var"].contains("/dev/vdb"), "{facts:#?}");
 }
 
 /// The machine runs from memory, without a disk.

@@ -153,6 +153,8 @@ fn is_read(kind: Kind) -> bool {
         | Kind::Gzip
         | Kind::Zstd
         | Kind::Base64
+        | Kind::Utf16
+        | Kind::DataUrl
         | Kind::Ignition => true,
         Kind::Include | Kind::Boothook | Kind::OtherCloudInit | Kind::Script | Kind::Unknown => false,
     }

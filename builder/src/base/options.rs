@@ -29,9 +29,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// The value of an option.
-    pub fn get(&self, option: &BaseOption) -> Option<&str> {
-        self.values.get(option.name).map(String::as_str)
+    /// The value of the option of this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
     }
 }
 

@@ -6,9 +6,10 @@ use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, text, wrong};
 use super::cloud_merge::Mergers;
-use super::commands::{Command, mentions_a_join};
+use super::commands::Command;
 use super::embedded::{HostConfig, count, may_join};
 use super::files::{ExtraFile, Owner, content, mode_of};
+use super::mentions::{names_a_join, texts, unread};
 use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::Result;
@@ -16,8 +17,7 @@ use crate::error::Result;
 /// The most that the copies of a JSON patch may add, in bytes as JSON.
 const MOST_COPIED: usize = 1 << 20;
 
-/// Fields whose names may be shown: those of cloud-init. The agent reads `write_files`, `runcmd` and the host
-/// name.
+/// Fields whose names may be shown: those of cloud-init, besides those that the agent reads.
 const KNOWN: &[&str] = &[
     "apk_repos",
     "apt",
@@ -47,7 +47,6 @@ const KNOWN: &[&str] = &[
     "resize_rootfs",
     "resolv_conf",
     "rsyslog",
-    "snap",
     "ssh",
     "ssh_authorized_keys",
     "ssh_keys",
@@ -72,7 +71,19 @@ const READ: &[&str] = &[
     "manage_etc_hosts",
     "merge_how",
     "final_message",
+    "snap",
+    "coreos",
 ];
+/// Fields of which the agent reads one field alone.
+const PARTLY_READ: &[(&str, &str)] = &[("snap", "commands"), ("coreos", "units")];
+/// The folders of scripts that cloud-init runs before those of the user, in its order.
+const SCRIPTS: &[&str] = &[
+    "/var/lib/cloud/scripts/per-once/",
+    "/var/lib/cloud/scripts/per-boot/",
+    "/var/lib/cloud/scripts/per-instance/",
+];
+/// Commands of a unit of CoreOS's old cloud-config that start it.
+const STARTS: &[&str] = &["start", "restart", "reload-or-restart"];
 
 /// The default mode of a file.
 const USUAL_MODE: u32 = 0o644;
@@ -83,6 +94,8 @@ pub struct Merged {
     fields: Map<String, Value>,
     /// Whether the text of a part may be meant to join.
     may_join: bool,
+    /// Whether a field that named a join is not there any more.
+    is_join_lost: bool,
 }
 
 impl Merged {
@@ -93,9 +106,16 @@ impl Merged {
             return Err(wrong("a value is tagged as binary, which is not read")
                 .help("write encoding: b64 beside the content instead"));
         }
-        let mut part = Tree::read(text)?.into_fields()?.unwrap_or_default();
+        let tree = Tree::read(text)?;
+        let has_duplicates = tree.has_duplicates;
+        let mut part = tree.into_fields()?.unwrap_or_default();
         let mergers = Mergers::of(&mut part, merge_type)?;
+        // The last one of several fields with the same name counts, in a part and in a message.
+        let joining = joining_fields(&self.fields);
+        self.is_join_lost |= has_duplicates && names_a_join(bytes) && joining_fields(&part).is_empty();
         self.fields = mergers.merge(std::mem::take(&mut self.fields), part);
+        let left = joining_fields(&self.fields);
+        self.is_join_lost |= joining.iter().any(|field| !left.contains(field));
         self.may_join |= may_join(bytes);
         Ok(())
     }
@@ -118,12 +138,25 @@ impl Merged {
     pub fn read(self, budget: &Budget) -> HostConfig {
         let mut host_config =
             HostConfig { form: "cloud-config", may_join: self.may_join, ..HostConfig::default() };
+        if self.is_join_lost {
+            host_config.unclear = Some(
+                wrong("a field that names kubeadm join is replaced by a later one of the same name").help(
+                    "write one such field, or append to it: Merge-Type: list(append)+dict(recurse_list)",
+                ),
+            );
+        }
         let tree = Tree::of(self.fields);
         if let Ok(Some(fields)) = tree.fields() {
             read_fields(&mut host_config, &fields, budget);
         }
         host_config
     }
+}
+
+/// The names of the fields that name a join.
+fn joining_fields(fields: &Map<String, Value>) -> Vec<String> {
+    let names_it = |(_, value): &(&String, &Value)| names_a_join(texts(value).as_bytes());
+    fields.iter().filter(names_it).map(|(name, _)| name.clone()).collect()
 }
 
 /// Applies a patch, of which copies may not make the document grow without end.
@@ -164,7 +197,8 @@ fn read_fields(host_config: &mut HostConfig, fields: &Fields, budget: &Budget) {
             Some(Written::Elsewhere) => host_config
                 .notices
                 .push(format!("{} comes from elsewhere and is not fetched", file.place())),
-            None => {}
+            // Nobody knows what is in it.
+            None => host_config.may_join |= file.value("encoding").is_some(),
         }
     }
     for (index, command) in host_config.noted(fields.list("runcmd")).unwrap_or_default().iter().enumerate() {
@@ -173,8 +207,13 @@ fn read_fields(host_config: &mut HostConfig, fields: &Fields, budget: &Budget) {
         let command = host_config.noted(read).flatten();
         host_config.commands.extend(command);
     }
+    let snaps = host_config.noted(snap_commands(fields)).unwrap_or_default();
+    host_config.early = snaps.into_iter().chain(script_files(&host_config.files)).collect();
+    let read = coreos_units(host_config, fields);
+    host_config.noted(read);
+    unread_fields(host_config, fields);
     let early = host_config.noted(fields.list("bootcmd")).unwrap_or_default();
-    if early.iter().any(|command| mentions_a_join(&command.to_string())) {
+    if early.iter().any(|command| names_a_join(texts(command).as_bytes())) {
         host_config
             .noted::<()>(Err(wrong("bootcmd names kubeadm join or init, and only runcmd is read")
                 .help("move it to runcmd")));
@@ -259,6 +298,93 @@ fn read_command(command: &Value) -> Option<Option<Command>> {
             words.iter().map(word).collect::<Option<Vec<_>>>().map(Command::Words).map(Some)
         }
         text => word(text).map(Command::Shell).map(Some),
+    }
+}
+
+/// cc_snap: texts for the shell, and lists of words to which it adds `snap` if that is missing.
+fn snap_commands(fields: &Fields) -> Result<Vec<Command>> {
+    let Some(snap) = fields.fields("snap")? else { return Ok(Vec::new()) };
+    let mut commands: Vec<&Value> = Vec::new();
+    match snap.value("commands") {
+        Some(Value::Array(list)) => commands.extend(list),
+        // The parser keeps them in the order of their names.
+        Some(Value::Object(named)) => commands.extend(named.values()),
+        Some(_) => return Err(snap.wrong("commands", "a list or a map of commands")),
+        None => {}
+    }
+    let with_program = |command| match command {
+        Command::Words(mut words) if words.first().is_some_and(|word| word.as_str() != "snap") => {
+            words.insert(0, Zeroizing::new("snap".to_owned()));
+            Command::Words(words)
+        }
+        command => command,
+    };
+    let read = |command: &Value| match command {
+        // A null as the first word says that nothing is to be added.
+        Value::Array(words) if words.first() == Some(&Value::Null) => {
+            read_command(&Value::Array(words.iter().skip(1).cloned().collect()))
+        }
+        command => read_command(command).map(|command| command.map(with_program)),
+    };
+    let read = commands.into_iter().map(read).collect::<Option<Vec<_>>>();
+    let read = read.ok_or_else(|| snap.wrong("commands", "of texts or lists of texts"))?;
+    Ok(read.into_iter().flatten().collect())
+}
+
+/// The scripts among the files that cloud-init runs by itself.
+fn script_files(files: &[ExtraFile]) -> Vec<Command> {
+    let folder = |file: &ExtraFile| SCRIPTS.iter().position(|folder| file.path.starts_with(folder));
+    let mut scripts: Vec<(usize, &str)> = files
+        .iter()
+        .filter(|file| file.mode & 0o111 != 0)
+        .filter_map(|file| Some((folder(file)?, file.path.as_str())))
+        .collect();
+    scripts.sort_unstable();
+    scripts.dedup();
+    scripts
+        .iter()
+        .map(|(_, path)| Command::Words(vec![Zeroizing::new((*path).to_owned())]))
+        .collect()
+}
+
+/// The units of CoreOS's old cloud-config
+/// (<https://github.com/coreos/coreos-cloudinit/blob/master/Documentation/cloud-config.md>).
+fn coreos_units(host_config: &mut HostConfig, fields: &Fields) -> Result<()> {
+    let Some(coreos) = fields.fields("coreos")? else { return Ok(()) };
+    for unit in coreos.maps("units")? {
+        let name = unit.text("name")?.unwrap_or_default();
+        if let Some(content) = unit.text("content")? {
+            host_config.units.add(name, None, content)?;
+        }
+        for drop_in in unit.maps("drop-ins")? {
+            let content = drop_in.text("content")?.unwrap_or_default();
+            host_config.units.add(name, Some(drop_in.text("name")?.unwrap_or_default()), content)?;
+        }
+        let starts = unit.text("command")?.is_some_and(|command| STARTS.contains(&command));
+        if (starts || unit.flag("enable")?) && !unit.flag("mask")? {
+            host_config.units.started.push(name.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Notes a field that is not read and names a join.
+fn unread_fields(host_config: &mut HostConfig, fields: &Fields) {
+    let joins = |value: &Value| names_a_join(texts(value).as_bytes());
+    for name in fields.names() {
+        let Some(value) = fields.value(name) else { continue };
+        let read = PARTLY_READ.iter().find(|(field, _)| *field == name).map(|(_, read)| *read);
+        let names_it = match (value, read) {
+            (Value::Object(inner), Some(read)) => {
+                inner.iter().any(|(name, value)| name != read && joins(value))
+            }
+            (value, _) => !READ.contains(&name) && joins(value),
+        };
+        if names_it {
+            let is_shown = KNOWN.contains(&name) || read.is_some();
+            let field = if is_shown { name } else { "a field that is not cloud-init's" };
+            host_config.unclear.get_or_insert_with(|| unread(field));
+        }
     }
 }
 

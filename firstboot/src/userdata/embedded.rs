@@ -7,6 +7,8 @@ use super::elsewhere::Elsewhere;
 use super::files::{ExtraFile, settle};
 use super::host_name;
 use super::kind::{Kind, kind};
+use super::mentions::could_join;
+use super::units::Units;
 use super::variables::Variables;
 use super::workspace::{Workspace, document};
 use crate::config::flags::JoinFlags;
@@ -24,6 +26,9 @@ pub struct HostConfig {
     pub form: &'static str,
     pub(crate) files: Vec<ExtraFile>,
     pub(crate) commands: Vec<Command>,
+    /// Commands before those, and before scripts beside the document.
+    pub(crate) early: Vec<Command>,
+    pub(crate) units: Units,
     /// The host name that it sets.
     pub hostname: Option<String>,
     /// Why the host name that it sets is none.
@@ -93,8 +98,17 @@ impl HostConfig {
         // Cluster API writes this file only to create its folder.
         files.take(paths::CLUSTER_API_PLACEHOLDER);
         let variables = Variables::new(lookup, self.hostname.clone());
-        let found = commands::evaluate(&self.commands, files, variables, budget)?;
-        let Evaluated { join, config, sentinel, others, mut workspace } = found;
+        self.units.add_files(files.iter())?;
+        let mut commands = std::mem::take(&mut self.early);
+        commands.append(&mut self.commands);
+        let commands = self.units.in_order(commands);
+        let found = commands::evaluate(&commands, files, variables, budget)?;
+        let Evaluated { join, config, sentinel, others, hostname, mut workspace } = found;
+        match hostname {
+            Some(Ok(name)) => self.name_host("a command's host name", &name),
+            Some(Err(failure)) => self.hostname_problem = Some(failure),
+            None => {}
+        }
         let document = match &join {
             Some(join) => of_join(join, config, &mut workspace)?,
             None => match only_config(&workspace)? {
@@ -118,15 +132,19 @@ impl HostConfig {
         Ok(Some(EmbeddedConfig { document, flags: join, files: workspace.finish()?, sentinel }))
     }
 
-    /// Notes whether a file without a place in the join names one.
+    /// Notes whether a file or a unit without a place in the join names one.
     fn nothing(&mut self, workspace: Workspace) -> Result<Option<EmbeddedConfig>> {
-        let names_a_join =
-            |file: &ExtraFile| std::str::from_utf8(file.content.bytes()).is_ok_and(commands::mentions_a_join);
-        if workspace.files().any(names_a_join) {
+        if workspace.files().any(could_join) {
             self.unclear.get_or_insert_with(|| {
                 wrong("a file names kubeadm join or init, and no command that is understood starts it").help(
                     "run kubeadm join in runcmd, or write the node config to /etc/firstboot/config.yaml",
                 )
+            });
+        }
+        if self.units.rest_names_a_join() {
+            self.unclear.get_or_insert_with(|| {
+                wrong("a systemd unit names kubeadm join or init, and nothing starts it")
+                    .help("enable the unit")
             });
         }
         self.files = workspace.finish()?;

@@ -3,11 +3,12 @@
 
 use zeroize::Zeroizing;
 
-use super::bounds::{Budget, wrong};
+use super::bounds::Budget;
 use super::cloud_config::Merged;
-use super::commands::{Command, mentions_a_join};
+use super::commands::Command;
 use super::embedded::{EmbeddedConfig, HostConfig};
 use super::files::{ExtraFile, settle};
+use super::mentions::{names_a_join, unread};
 use super::workspace::is_shell_script;
 use super::{Env, ParsedUserData, jinja};
 use crate::document::Document;
@@ -60,6 +61,19 @@ impl Gathered {
         }
     }
 
+    /// Leaves a part out.
+    pub fn ignore(&mut self, place: &str, notice: &str, what: &str, bytes: &[u8]) {
+        self.notice(place, notice);
+        self.suspect(place, what, bytes);
+    }
+
+    /// Text that is not read. It is an error if nothing else is found and it has words of a join.
+    pub fn suspect(&mut self, place: &str, what: &str, bytes: &[u8]) {
+        if names_a_join(bytes) {
+            self.unclear.get_or_insert_with(|| located(place, unread(what)));
+        }
+    }
+
     /// Adds a node config.
     pub fn add_document(&mut self, place: &str, document: Document) {
         let placed = self.placed(place, document);
@@ -97,19 +111,14 @@ impl Gathered {
 
     /// Adds a script, which cloud-init would run.
     pub fn add_script(&mut self, place: &str, bytes: &[u8]) {
+        let notice = "what is a script is not executed";
         match std::str::from_utf8(bytes) {
             Ok(text) if is_shell_script(text) => {
                 self.scripts.push(Command::Shell(Zeroizing::new(text.to_owned())));
+                self.notice(place, notice);
             }
-            Ok(text) if mentions_a_join(text) => {
-                self.unclear.get_or_insert_with(|| {
-                    wrong(in_place(place, "a script of another language than the shell's names kubeadm join"))
-                        .help("run kubeadm join in runcmd of a cloud-config")
-                });
-            }
-            _ => {}
+            _ => self.ignore(place, notice, "a script of another language than the shell's", bytes),
         }
-        self.notice(place, "what is a script is not executed");
     }
 
     /// Finds what counts.
@@ -167,7 +176,7 @@ impl Gathered {
         }
         let Some(embedded) = found else {
             return match config.problem.take() {
-                Some(problem) if config.may_join => Err(doing(problem)),
+                Some(problem) if config.may_join || config.unclear.is_some() => Err(doing(problem)),
                 problem => {
                     config.problem = problem;
                     Ok(Some(Companion { place, config }))
@@ -230,7 +239,8 @@ impl Gathered {
             if form != "script" {
                 self.notice(&place, &format!("the {form} carries no node config and is ignored"));
             }
-            self.unclear = self.unclear.take().or(config.unclear.take());
+            let unclear = config.unclear.take().map(|failure| located(&place, failure));
+            self.unclear = self.unclear.take().or(unclear);
             return Ok(());
         }
         self.use_host_name(&mut config)?;

@@ -1,5 +1,5 @@
-//! Ignition configs, spec 2 and 3 (<https://coreos.github.io/ignition/specs/>): reads their files, and the
-//! scripts that their units run. Configs that lie elsewhere are followed only as far as the caller does.
+//! Ignition configs, spec 2 and 3 (<https://coreos.github.io/ignition/specs/>): reads their files and their
+//! units. Configs that lie elsewhere are followed only as far as the caller does.
 
 use ring::digest::{SHA256, SHA512, digest};
 use serde::de::IgnoredAny;
@@ -7,11 +7,11 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, append, text, wrong};
-use super::commands::Command;
 use super::data_url;
 use super::elsewhere::Elsewhere;
 use super::embedded::{HostConfig, count};
 use super::files::{ExtraFile, Owner, content, mode_of};
+use super::mentions::{names_a_join, texts, unread};
 use super::pointer::Address;
 use super::tree::{Fields, Tree};
 use super::unpack;
@@ -26,6 +26,8 @@ const NESTING: usize = 3;
 const USUAL_MODE: u64 = 0o644;
 /// The digests of a file, each with the length of its prefix.
 const DIGESTS: &[(&str, &ring::digest::Algorithm)] = &[("sha256-", &SHA256), ("sha512-", &SHA512)];
+/// Fields whose contents are looked at.
+const READ: &[&str] = &["ignition", "storage", "systemd"];
 /// Parts of a config that are not used: their path, and their names in singular and plural.
 const NOT_USED: &[(&str, &str, &str, &str)] = &[
     ("passwd", "users", "user is", "users are"),
@@ -90,6 +92,7 @@ fn read_into(host_config: &mut HostConfig, bytes: &[u8], reach: &Reach) -> Resul
     if let Some(systemd) = fields.fields("systemd")? {
         units(host_config, &systemd)?;
     }
+    unread_fields(host_config, &fields);
     not_used(host_config, &fields)
 }
 
@@ -209,30 +212,32 @@ fn owner(file: &Fields, kind: &str) -> Result<String> {
         .unwrap_or_else(root))
 }
 
-/// The commands of enabled units.
+/// The units, of which the enabled ones are started.
 fn units(host_config: &mut HostConfig, systemd: &Fields) -> Result<()> {
+    let units = &mut host_config.units;
     for unit in systemd.maps("units")? {
-        if !unit.flag("enabled")? && !unit.flag("enable")? {
-            continue;
+        let name = unit.text("name")?.unwrap_or_default();
+        if let Some(contents) = unit.text("contents")? {
+            units.add(name, None, contents)?;
         }
-        let drop_ins = unit.maps("dropins")?;
-        for section in std::iter::once(&unit).chain(&drop_ins) {
-            let contents = section.text("contents")?.unwrap_or_default();
-            host_config
-                .commands
-                .extend(starts(contents).map(|command| Command::Shell(Zeroizing::new(command.to_owned()))));
+        for drop_in in unit.maps("dropins")? {
+            let contents = drop_in.text("contents")?.unwrap_or_default();
+            units.add(name, Some(drop_in.text("name")?.unwrap_or_default()), contents)?;
+        }
+        if (unit.flag("enabled")? || unit.flag("enable")?) && !unit.flag("mask")? {
+            units.started.push(name.to_owned());
         }
     }
     Ok(())
 }
 
-/// The commands of `ExecStart`, `ExecStartPre` and `ExecStartPost`.
-fn starts(unit: &str) -> impl Iterator<Item = &str> {
-    unit.lines().filter_map(|line| {
-        let (name, command) = line.trim().split_once('=')?;
-        name.starts_with("ExecStart")
-            .then(|| command.trim().trim_start_matches(['-', '@', '+', '!', ':']))
-    })
+/// Notes a field that is not read and names a join.
+fn unread_fields(host_config: &mut HostConfig, fields: &Fields) {
+    for name in fields.names().filter(|name| !READ.contains(name)) {
+        if fields.value(name).is_some_and(|value| names_a_join(texts(value).as_bytes())) {
+            host_config.unclear.get_or_insert_with(|| unread("a field besides storage and systemd"));
+        }
+    }
 }
 
 fn not_used(host_config: &mut HostConfig, fields: &Fields) -> Result<()> {

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::userdata::commands::Command;
 
 fn read_value(value: &Value) -> Result<HostConfig> {
     read(value.to_string().as_bytes(), &Budget::default(), &|_| Ok(None))
@@ -121,12 +122,12 @@ fn enabled_units_start_commands() {
             {"name": "c.service", "enabled": true, "dropins": [{"name": "x", "contents": "[Service]\nExecStart = /etc/c.sh"}]},
         ]},
     });
-    let host_config = read_value(&value).unwrap();
-    let shells = host_config.commands.iter().map(|command| match command {
-        Command::Shell(text) => text.as_str(),
-        Command::Words(_) => "words",
+    let mut host_config = read_value(&value).unwrap();
+    let shells = host_config.units.in_order(Vec::new()).into_iter().map(|command| match command {
+        Command::Shell(text) => text.trim_end().replace(" \n", "; "),
+        Command::Words(_) => panic!("units run no lists of words"),
     });
-    assert_eq!(shells.collect::<Vec<_>>(), ["/bin/true", "/bin/bash /etc/a.sh", "/etc/c.sh"]);
+    assert_eq!(shells.collect::<Vec<_>>(), ["'/bin/true'; '/bin/bash' '/etc/a.sh'", "'/etc/c.sh'"]);
 }
 
 #[test]

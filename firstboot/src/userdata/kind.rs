@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::bounds::Budget;
+use super::bounds::{Budget, Bytes};
+use super::mentions::names_a_join;
 use super::unpack;
 
 /// The API groups of node configs.
@@ -45,6 +46,10 @@ pub enum Kind {
     Zstd,
     /// base64 around a known form.
     Base64,
+    /// Text in UTF-16.
+    Utf16,
+    /// A `data:` URL around anything.
+    DataUrl,
     /// An Ignition config.
     Ignition,
     /// Anything else.
@@ -68,6 +73,8 @@ impl Kind {
             Self::Gzip => "compressed with gzip",
             Self::Zstd => "compressed with zstd",
             Self::Base64 => "base64",
+            Self::Utf16 => "text in UTF-16",
+            Self::DataUrl => "a data: URL",
             Self::Ignition => "an Ignition config",
             Self::Unknown => "of a kind that is not known",
         }
@@ -84,6 +91,7 @@ fn within(bytes: &[u8], layers: usize) -> Kind {
     match bytes {
         [0x1f, 0x8b, ..] => return Kind::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => return Kind::Zstd,
+        _ if unpack::is_utf16(bytes) => return Kind::Utf16,
         _ => {}
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
@@ -99,6 +107,7 @@ fn within(bytes: &[u8], layers: usize) -> Kind {
         _ if starts("#include") => Kind::Include,
         _ if starts("#cloud-boothook") => Kind::Boothook,
         _ if OTHERS.iter().any(|start| starts(start)) => Kind::OtherCloudInit,
+        _ if starts("data:") && text.contains(&b',') => Kind::DataUrl,
         _ if is_message(text) => Kind::Multipart,
         [b'{', ..] if is_ignition(text) => Kind::Ignition,
         _ if is_node_config(text) => Kind::NodeConfig,
@@ -185,10 +194,13 @@ fn has_first_level_version(text: &[u8]) -> bool {
 }
 
 fn is_base64(text: &[u8], layers: usize) -> bool {
-    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/= \t\r\n".contains(byte);
-    text.iter().all(is_digit)
-        && unpack::base64(text, &Budget::default())
-            .is_ok_and(|decoded| within(&decoded, layers) != Kind::Unknown)
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_= \t\r\n".contains(byte);
+    let is_of_use = |decoded: Bytes| {
+        within(&decoded, layers) != Kind::Unknown
+            || names_a_join(&decoded)
+            || unpack::foreign(&decoded).is_some()
+    };
+    text.iter().all(is_digit) && unpack::base64_of_any_alphabet(text, &Budget::default()).is_ok_and(is_of_use)
 }
 
 #[cfg(test)]

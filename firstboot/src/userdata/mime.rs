@@ -1,6 +1,8 @@
 //! Multipart messages: RFC 5322 headers, RFC 2045 encodings, RFC 2046 boundaries. Only the type and content
 //! of each part are read.
 
+use std::ops::Range;
+
 use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, append, hex_byte, wrong};
@@ -61,13 +63,30 @@ impl Part {
 
     /// The parts, in order.
     pub fn parts(&self, budget: &Budget) -> Result<Vec<Self>> {
+        let content = self.content();
+        let bodies = self.bodies()?;
+        bodies
+            .into_iter()
+            .map(|body| part(content.get(body).unwrap_or_default(), budget))
+            .collect()
+    }
+
+    /// The texts before the first part and after the last boundary, which are for people.
+    pub fn outside(&self) -> Result<[&[u8]; 2]> {
+        let bodies = self.bodies()?;
+        let begin = bodies.first().map_or(0, |body| body.start);
+        let end = bodies.last().map_or(0, |body| body.end);
+        let content = self.content();
+        Ok([content.get(..begin).unwrap_or_default(), content.get(end..).unwrap_or_default()])
+    }
+
+    fn bodies(&self) -> Result<Vec<Range<usize>>> {
         let boundary = self.boundary.as_deref().unwrap_or_default();
         if boundary.is_empty() || boundary.len() > BOUNDARY {
             return Err(wrong("a multipart message names no boundary")
                 .help("write Content-Type: multipart/mixed; boundary=\"…\""));
         }
-        let bodies = split(self.content(), boundary)?;
-        bodies.into_iter().map(|body| part(body, budget)).collect()
+        split(self.content(), boundary)
     }
 }
 
@@ -84,9 +103,8 @@ fn line_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |position| position + 1)
 }
 
-/// The texts between boundary lines, each with the line break before the next boundary. The text before the
-/// first and after the last boundary is for people.
-fn split<'a>(bytes: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>> {
+/// The places of the texts between boundary lines, each with the line break before the next boundary.
+fn split(bytes: &[u8], boundary: &str) -> Result<Vec<Range<usize>>> {
     let mut bodies = Vec::new();
     let (mut position, mut begin) = (0, None);
     while let Some(rest) = bytes.get(position..).filter(|rest| !rest.is_empty()) {
@@ -96,7 +114,7 @@ fn split<'a>(bytes: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>> {
         // A last boundary with more behind it is a common mistake.
         let is_last = mark.is_some_and(|tail| tail.starts_with(b"--"));
         if is_last || mark.is_some_and(<[u8]>::is_empty) {
-            bodies.extend(begin.and_then(|begin| bytes.get(begin..position)));
+            bodies.extend(begin.map(|begin| begin..position));
             if bodies.len() > PARTS {
                 return Err(wrong(format!("a multipart message has more than {PARTS} parts")));
             }
@@ -111,7 +129,7 @@ fn split<'a>(bytes: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>> {
     let Some(begin) = begin else {
         return Err(wrong("the boundary of a multipart message does not occur in it"));
     };
-    bodies.extend(bytes.get(begin..));
+    bodies.push(begin..bytes.len());
     Ok(bodies)
 }
 

@@ -9,7 +9,7 @@ use super::kind::{Kind, kind};
 use super::mime::{self, Part};
 use super::pointer::{self, Pointer};
 use super::signature::{self, Trust};
-use super::{Env, ParsedUserData, archive, ignition, jinja, unpack};
+use super::{Env, ParsedUserData, archive, data_url, ignition, jinja, unpack};
 use crate::document::Document;
 use crate::error::{ErrorKind, Failure, Result};
 
@@ -107,7 +107,9 @@ impl Parser<'_> {
         let unpack = match kind(bytes) {
             Kind::Gzip => unpack::gzip,
             Kind::Zstd => unpack::zstd,
-            Kind::Base64 => unpack::base64,
+            Kind::Base64 => unpack::base64_of_any_alphabet,
+            Kind::Utf16 => unpack::utf16,
+            Kind::DataUrl => |bytes: &[u8], budget: &Budget| data_url::decode(text(bytes)?.trim(), budget),
             Kind::Multipart => {
                 let message = mime::message(bytes, &self.budget)?;
                 return self.part(&message, scope);
@@ -131,7 +133,7 @@ impl Parser<'_> {
                 });
             }
             Kind::OtherCloudInit => {
-                self.notice("what is for cloud-init alone is ignored");
+                self.ignore("what is for cloud-init alone is ignored", "content for cloud-init alone", bytes);
                 return Ok(());
             }
             Kind::Unknown => return self.unknown(bytes),
@@ -150,10 +152,24 @@ impl Parser<'_> {
         self.gathered.notice(&place, notice);
     }
 
+    /// The only way to leave content out.
+    fn ignore(&mut self, notice: &str, what: &str, bytes: &[u8]) {
+        let place = self.place();
+        self.gathered.ignore(&place, notice, what, bytes);
+    }
+
     /// Content that is none of the forms.
     fn unknown(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(packing) = unpack::foreign(bytes) {
+            return Err(wrong(format!("it is packed with {packing}, which is not unpacked"))
+                .help("compress it with gzip or zstd"));
+        }
         let Some((looks_like, help)) = looks_like(bytes) else {
-            self.notice("what is of a kind that is not known is ignored");
+            self.ignore(
+                "what is of a kind that is not known is ignored",
+                "content of a kind that is not known",
+                bytes,
+            );
             return Ok(());
         };
         Err(wrong(format!("it looks like {looks_like}")).help(help))
@@ -337,6 +353,10 @@ impl Parser<'_> {
             return self.treat(part, scope);
         }
         let parts = part.parts(&self.budget)?;
+        for outside in part.outside()? {
+            let place = self.place();
+            self.gathered.suspect(&place, "text outside of the parts of a message", outside);
+        }
         self.parts(&parts, scope.deeper()?)
     }
 
@@ -400,8 +420,8 @@ impl Parser<'_> {
             }
             Some(Treatment::Ignition) if kind == Kind::Unknown => self.ignition(bytes, scope),
             None if kind == Kind::CloudConfig => self.cloud_config(bytes, part.merge_type.as_deref(), scope),
-            None if kind == Kind::Unknown && looks_like(bytes).is_none() => {
-                self.notice("it has another type and is ignored");
+            None if kind == Kind::Unknown && !is_recognisable(bytes) => {
+                self.ignore("it has another type and is ignored", "content of another type", bytes);
                 Ok(())
             }
             _ => self.data(bytes, scope),
@@ -418,8 +438,27 @@ fn looks_like(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     if has(BUTANE) {
         return Some(("a Butane config", "translate it to Ignition: run butane"));
     }
-    has(CLOUD_CONFIG)
-        .then_some(("a cloud-config without its first line", "its first line must be #cloud-config"))
+    if has(CLOUD_CONFIG) {
+        return Some(("a cloud-config without its first line", "its first line must be #cloud-config"));
+    }
+    is_nearly_a_node_config(text).then_some((
+        "a node config without its first lines",
+        "write apiVersion: kubeadm.k8s.io/v1beta4 and kind: JoinConfiguration, in these letters",
+    ))
+}
+
+/// Whether a field of the first level says that it is a JoinConfiguration.
+fn is_nearly_a_node_config(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim_start_matches(['{', ' ']).to_ascii_lowercase();
+        let key = line.trim_start_matches(['"', '\'']);
+        key.starts_with("kind") && line.contains("joinconfiguration")
+    })
+}
+
+/// Whether it can be said what it is, although it is none of the forms.
+fn is_recognisable(bytes: &[u8]) -> bool {
+    unpack::foreign(bytes).is_some() || looks_like(bytes).is_some()
 }
 
 fn treatment(part: &Part) -> Option<Treatment> {

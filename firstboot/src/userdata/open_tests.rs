@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::io::Write;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use zeroize::Zeroizing;
@@ -296,17 +296,161 @@ fn archives_and_patches_of_cloud_configs_are_read() {
     }
 }
 
-/// A join that is meant and not understood is never nothing.
+/// A join that is meant and not understood is never nothing, whatever form it has.
 #[test]
 fn a_join_that_is_not_understood_is_an_error() {
-    for text in [
-        "#!/bin/sh\nretry kubeadm join canary",
-        "#!/usr/bin/python3\nos.system('kubeadm join canary')",
-        "#cloud-config\nwrite_files: [{path: /x.service, content: 'ExecStart=kubeadm join canary'}]",
-        "#cloud-config\nruncmd: ['kubeadm\u{a0}join canary']",
+    let join = "kubeadm join canary";
+    let with = |form: &str| form.replace("JOIN", join).into_bytes();
+    let encoded = |text: &str| String::from_utf8(base64(text.replace("JOIN", join))).unwrap();
+    let packed = |magic: &[u8]| [magic, b"\0canary\xff"].concat();
+    for (bytes, expected) in [
+        (with("#!/bin/sh\nretry JOIN"), "kubeadm"),
+        (with("#!/usr/bin/python3\nos.system('JOIN')"), "a script of another language"),
+        (with("#cloud-config\nwrite_files: [{path: /x.service, content: 'ExecStart=JOIN'}]"), "a file names"),
+        (
+            with("#cloud-config\nwrite_files: [{path: /etc/cron.d/x, content: '@reboot root JOIN'}]"),
+            "a file names",
+        ),
+        (
+            with("#cloud-config\nwrite_files: [{path: /etc/rc.local, content: \"#!/bin/sh\\nJOIN\"}]"),
+            "a file names",
+        ),
+        (
+            with("#cloud-config\nwrite_files: [{path: /k, content: 'kind: JoinConfiguration'}]"),
+            "a file names",
+        ),
+        (with("#cloud-config\nruncmd: ['kubeadm\u{a0}join canary']"), "kubeadm"),
+        (with("#cloud-config\nsnap: {commands: {'00': [kubeadm, join, canary]}}"), "kubeadm"),
+        (with("#cloud-config\nsnap: {x: 'JOIN'}"), "snap names kubeadm"),
+        (with("#cloud-config\npower_state: {condition: 'JOIN'}"), "power_state names kubeadm"),
+        (with("#cloud-config\nbootcmd: [\"set -e\\nJOIN\"]"), "bootcmd names kubeadm"),
+        (with("#cloud-config\nrancher: {x: ['JOIN']}"), "a field that is not cloud-init's names"),
+        (with("#cloud-config\ncoreos: {fleet: 'JOIN'}"), "coreos names kubeadm"),
+        (
+            with("#cloud-config\ncoreos: {units: [{name: k.service, content: 'ExecStart=JOIN'}]}"),
+            "a systemd unit names kubeadm join",
+        ),
+        (with("#cloud-config\nruncmd: ['JOIN']\nruncmd: [date]"), "replaced by a later one"),
+        (
+            mixed(&[
+                ("text/cloud-config", "runcmd: [kubeadm join a:1]"),
+                ("text/cloud-config", "runcmd: [date]"),
+            ])
+            .into_bytes(),
+            "replaced by a later one",
+        ),
+        (
+            with(&format!(
+                "#cloud-config\nwrite_files: [{{path: /j, encoding: b64, content: {}}}, {{path: /a, append: [x]}}]",
+                encoded("#!/bin/sh\nJOIN")
+            )),
+            "append is not",
+        ),
+        (
+            with("#cloud-config\nwrite_files: [{path: /j, encoding: gz+b64, content: canary}]\nruncmd: [/j]"),
+            "write_files[0]",
+        ),
+        (with("#upstart-job\nexec JOIN"), "content for cloud-init alone"),
+        (with("#part-handler\nos.system('JOIN')"), "content for cloud-init alone"),
+        (with("<powershell>\nkubeadm.exe join canary\n</powershell>"), "content of a kind that is not known"),
+        (with("JOIN"), "content of a kind that is not known"),
+        (with("\u{ffff}JOIN"), "content of a kind that is not known"),
+        (
+            mixed(&[("text/x-shellscript", "kubeadm join canary")]).into_bytes(),
+            "part 1: content of another type",
+        ),
+        (
+            [mixed(&[("text/plain", "canary")]), String::from("--b\n\n#!/bin/sh\nkubeadm join canary\n")]
+                .concat()
+                .into_bytes(),
+            "text outside of the parts",
+        ),
+        (JOIN.split_once('\n').unwrap().1.as_bytes().to_vec(), "a node config without its first lines"),
+        (JOIN.replace("apiVersion", "apiversion").into_bytes(), "a node config without its first lines"),
+        (
+            b"{\"kind\": \"joinConfiguration\", \"canary\": 1}".to_vec(),
+            "a node config without its first lines",
+        ),
+        (base64(with("JOIN")), "content of a kind that is not known"),
+        (packed(b"\xfd7zXZ\0"), "packed with xz"),
+        (packed(b"BZh9"), "packed with bzip2"),
+        (packed(b"x\x9c"), "packed with zlib"),
+        (packed(b"PK\x03\x04"), "packed with zip"),
+        (base64(packed(b"\xfd7zXZ\0")), "packed with xz"),
+        (
+            with(
+                r#"{"ignition":{"version":"3.4.0"},"systemd":{"units":[{"name":"k.service","contents":"ExecStart=JOIN"}]}}"#,
+            ),
+            "a systemd unit names kubeadm join",
+        ),
+        (
+            with(r#"{"ignition":{"version":"3.4.0"},"kernelArguments":{"shouldExist":["x='JOIN'"]}}"#),
+            "a field besides storage and systemd",
+        ),
     ] {
-        let failure = opened(text.as_bytes()).unwrap_err();
-        assert!(failure.message.contains("kubeadm") && failure.help.is_some(), "{text}: {failure}");
+        let shown = String::from_utf8_lossy(&bytes);
+        let failure = opened(&bytes).err().unwrap_or_else(|| panic!("{shown} is nothing"));
+        assert!(failure.message.contains(expected), "{shown}: {failure}");
+        assert_eq!(failure.kind, ErrorKind::Config, "{shown}");
+    }
+}
+
+#[test]
+fn what_only_mentions_a_join_is_no_error() {
+    for text in [
+        "#cloud-config\nruncmd: ['echo kubeadm join', 'true # kubeadm join']\n# kubeadm join\n",
+        "#cloud-config\npackages: [kubeadm] # for kubeadm join\n",
+        "#cloud-config\nwrite_files: [{path: /etc/motd, content: run kubeadm join}]",
+        "#cloud-config\nwrite_files: [{path: /opt/README.md, content: run kubeadm join}]",
+        "#cloud-config\nwrite_files: [{path: /opt/x.sh, content: \"#!/bin/sh\\n# kubeadm join\\n\"}]",
+        "#cloud-config\nfinal_message: run kubeadm join now",
+        "#cloud-config\nruncmd: [date]\nruncmd: [uptime] # no kubeadm join here",
+        "#!/bin/sh\n# kubeadm join\necho 'kubeadm join'\n",
+        "#!/usr/bin/python3\n# kubeadm join\n",
+        "#part-handler\n# kubeadm join\n",
+        r#"{"ignition":{"version":"3.4.0"},"systemd":{"units":[{"name":"k.service","contents":"; kubeadm join\nExecStart=/bin/true"}]}}"#,
+    ] {
+        let nothing = opened(text.as_bytes()).unwrap_or_else(|failure| panic!("{text}: {failure}"));
+        assert!(!nothing.has_config(), "{text}");
+    }
+}
+
+#[test]
+fn a_join_is_found_in_every_form_that_runs_it() {
+    let command = format!("#cloud-config\nruncmd: ['{COMMAND}']\n");
+    let utf16 =
+        |text: &str, order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    let marked = format!("\u{feff}{command}");
+    let script = |path: &str| {
+        format!(
+            "#cloud-config\nwrite_files: [{{path: {path}, permissions: '0755', content: \"#!/bin/sh\\n{COMMAND}\"}}]"
+        )
+    };
+    let unit =
+        format!("{{name: k.service, command: start, content: \"[Service]\\nExecStart=/opt/bin/{COMMAND}\"}}");
+    for bytes in [
+        utf16(&marked, u16::to_le_bytes),
+        utf16(&marked, u16::to_be_bytes),
+        utf16(&command, u16::to_le_bytes),
+        utf16(&command, u16::to_be_bytes),
+        URL_SAFE.encode(format!("{command}# ???>>>~~~")).into_bytes(),
+        format!("data:;base64,{}\n", STANDARD.encode(&command)).into_bytes(),
+        format!("#cloud-config\nsnap: {{commands: ['{COMMAND}']}}").into_bytes(),
+        format!("#cloud-config\nsnap: {{commands: {{a: [null, sh, -c, '{COMMAND}']}}}}").into_bytes(),
+        script("/var/lib/cloud/scripts/per-instance/x").into_bytes(),
+        script("/var/lib/cloud/scripts/per-boot/x").into_bytes(),
+        format!("#cloud-config\ncoreos: {{units: [{unit}]}}").into_bytes(),
+        format!(
+            "#cloud-config\nwrite_files: [{{path: /etc/systemd/system/k.service, content: 'ExecStart={COMMAND}'}}]\nruncmd: [systemctl enable --now k]"
+        )
+        .into_bytes(),
+    ] {
+        let shown = String::from_utf8_lossy(&bytes);
+        let found = opened(&bytes).unwrap_or_else(|failure| panic!("{shown}: {failure}"));
+        assert_eq!(found.flags.endpoints, ["10.0.0.1:6443"], "{shown}");
+    }
+    for malformed in [&b"\xff\xfea"[..], b"\xff\xfe\x00\xd8"] {
+        assert!(opened(malformed).unwrap_err().message.contains("UTF-16"));
     }
 }
 

@@ -1,10 +1,7 @@
 //! Words in front of a command that do not change which command it is: keywords, assignments, and programs
 //! such as `sudo -E` and `timeout 300`.
 
-use super::shell::Word;
-
-/// Keywords of the shell.
-const KEYWORDS: &[&str] = &["if", "then", "else", "elif", "while", "until", "do", "!", "{"];
+use super::shell::{KEYWORDS, Word};
 
 /// A program that runs its arguments as a command.
 struct Prefix {
@@ -89,13 +86,19 @@ fn in_front(words: &[Word]) -> Option<usize> {
     Some(count + prefix.words)
 }
 
-/// The name and the value of `NAME=value`.
-pub fn assignment(word: &str) -> Option<(&str, &str)> {
-    let is_name = |name: &str| {
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-    };
-    word.split_once('=').filter(|(name, _)| is_name(name))
+/// The name and the value of `NAME=value`. There is no value if the word changes the variable otherwise:
+/// `NAME+=value`, `NAME[1]=value`.
+pub fn assignment(word: &str) -> Option<(&str, Option<&str>)> {
+    let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let (name, rest) = word.split_at(word.find(|character| !is_of_name(character))?);
+    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    if let Some(value) = rest.strip_prefix('=') {
+        return Some((name, Some(value)));
+    }
+    let is_changed = rest.starts_with("+=") || rest.starts_with('[') && rest.contains("]=");
+    is_changed.then_some((name, None))
 }
 
 #[cfg(test)]

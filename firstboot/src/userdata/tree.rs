@@ -13,11 +13,15 @@ use crate::secret::wipe;
 use crate::text::yaml::boolean;
 
 /// A document. Its texts are overwritten when it is dropped.
-pub struct Tree(Value);
+pub struct Tree {
+    value: Value,
+    /// Whether a map has two fields of the same name. The last one counts.
+    pub has_duplicates: bool,
+}
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        wipe(&mut self.0);
+        wipe(&mut self.value);
     }
 }
 
@@ -27,24 +31,26 @@ impl Tree {
         if text.len() > LIMIT {
             return Err(wrong(format!("it is longer than {LIMIT} bytes")));
         }
-        let documents: Vec<Self> =
-            documents::values(text)?.into_iter().map(|(value, _)| Self(value)).collect();
+        let documents: Vec<Self> = documents::values(text)?
+            .into_iter()
+            .map(|(value, duplicates)| Self { value, has_duplicates: !duplicates.is_empty() })
+            .collect();
         let mut documents = documents.into_iter();
         match (documents.next(), documents.next()) {
             (Some(document), None) => Ok(document),
-            (None, _) => Ok(Self(Value::Null)),
+            (None, _) => Ok(Self { value: Value::Null, has_duplicates: false }),
             _ => Err(wrong("it has more than one document")),
         }
     }
 
     /// A document that is known to be a map.
     pub fn of(fields: Map<String, Value>) -> Self {
-        Self(Value::Object(fields))
+        Self { value: Value::Object(fields), has_duplicates: false }
     }
 
     /// Takes the fields of the document; none if it is empty.
     pub fn into_fields(mut self) -> Result<Option<Map<String, Value>>> {
-        match self.0.take() {
+        match self.value.take() {
             Value::Null => Ok(None),
             Value::Object(map) => Ok(Some(map)),
             _ => Err(wrong("it is not a map of fields")),
@@ -53,12 +59,12 @@ impl Tree {
 
     /// The items of the document, which must be a list.
     pub fn items(&self) -> Result<&[Value]> {
-        self.0.as_array().map(Vec::as_slice).ok_or_else(|| wrong("it is not a list"))
+        self.value.as_array().map(Vec::as_slice).ok_or_else(|| wrong("it is not a list"))
     }
 
     /// The fields of the document; none if it is empty.
     pub fn fields(&self) -> Result<Option<Fields<'_>>> {
-        match &self.0 {
+        match &self.value {
             Value::Null => Ok(None),
             Value::Object(map) => Ok(Some(Fields { map, path: String::new() })),
             _ => Err(wrong("it is not a map of fields")),

@@ -1,8 +1,9 @@
 //! Variables of the shell and of `envsubst`, as far as their values are known without running anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::bounds::{Budget, Bytes, append, wrong};
+use super::shell::Word;
 use crate::error::Result;
 
 /// Longer values are not followed: few commands could make more of them than there is memory.
@@ -12,29 +13,144 @@ const LONGEST_VALUE: usize = 16 << 10;
 const SHOWN: &[&str] = &["COREOS_", "AFTERBURN_"];
 /// Commands that give the host name.
 const HOST_NAME: &[&str] =
-    &["hostname", "hostname -s", "/bin/hostname", "uname -n", "hostnamectl hostname", "cat /etc/hostname"];
+    &["hostname", "/bin/hostname", "uname -n", "hostnamectl hostname", "cat /etc/hostname"];
+/// Commands that give the host name up to its first dot.
+const SHORT_HOST_NAME: &[&str] = &["hostname -s", "hostname --short", "/bin/hostname -s"];
+/// The texts from which one variable may have its value that are kept; with more it may be anything.
+const SOURCES: usize = 64;
 /// Cluster API's templates for Azure ask the metadata service for the machine's name, and `jq` for this.
 const AZURE_SERVICE: &str = "169.254.169.254/metadata/instance";
 const AZURE_NAME: &str = ".compute.name";
 
 /// The variables at one place of a script.
+#[derive(Clone)]
 pub struct Variables<'a> {
     /// What the commands set; `None` if the value is not known.
     set: HashMap<String, Option<String>>,
+    /// The words from which variables got their values, whether they are known or not.
+    sources: HashMap<String, Vec<Word>>,
+    /// The variables that a child of the shell has too.
+    exported: HashSet<String>,
+    exports_all: bool,
     lookup: &'a dyn Fn(&str) -> Option<String>,
     hostname: Option<String>,
+    /// Whether a command set the host name to something that is not known.
+    is_renamed: bool,
 }
 
 impl<'a> Variables<'a> {
     /// `lookup` has the variables of templates and of Afterburn. `hostname` is the one that the user data
     /// sets.
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>, hostname: Option<String>) -> Self {
-        Self { set: HashMap::new(), lookup, hostname }
+        Self {
+            set: HashMap::new(),
+            sources: HashMap::new(),
+            exported: HashSet::new(),
+            exports_all: false,
+            lookup,
+            hostname,
+            is_renamed: false,
+        }
     }
 
     /// A command sets a variable.
     pub fn set(&mut self, name: &str, value: Option<String>) {
         self.set.insert(name.to_owned(), value.filter(|value| value.len() <= LONGEST_VALUE));
+        if self.exports_all {
+            self.exported.insert(name.to_owned());
+        }
+    }
+
+    /// Notes a word that a variable may have its value from.
+    pub fn note_source(&mut self, name: &str, source: &Word) {
+        let sources = self.sources.entry(name.to_owned()).or_default();
+        if sources.len() < SOURCES {
+            sources.push(source.clone());
+        }
+    }
+
+    /// The words that a variable may have its value from. `source` is the variable as it is written.
+    pub fn sources(&self, source: &str) -> &[Word] {
+        let name = source.trim_start_matches(['$', '{']);
+        let end = name.find(|character: char| !is_of_name(character)).unwrap_or(name.len());
+        self.sources.get(&name[..end]).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What a variable has is not known any more.
+    pub fn forget(&mut self, name: &str) {
+        if let Some(value) = self.set.get_mut(name) {
+            *value = None;
+        } else {
+            self.set.insert(name.to_owned(), None);
+        }
+    }
+
+    /// Forgets every variable whose name is a word of `text`.
+    pub fn forget_names_in(&mut self, text: &str) {
+        for name in text.split(|character| !is_of_name(character)) {
+            if let Some(value) = self.set.get_mut(name) {
+                *value = None;
+            }
+        }
+    }
+
+    /// Forgets all that commands have set.
+    pub fn forget_all(&mut self) {
+        self.set.values_mut().for_each(|value| *value = None);
+    }
+
+    /// A part of the shell ran as a process of its own: what it changed is not known, as more of that process
+    /// may follow.
+    pub fn forget_changes_since(&mut self, before: &Self) {
+        for (name, value) in &mut self.set {
+            if before.set.get(name) != Some(value) {
+                *value = None;
+            }
+        }
+        for name in before
+            .set
+            .keys()
+            .filter(|name| !self.set.contains_key(*name))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.set.insert(name, None);
+        }
+    }
+
+    /// A variable of this name goes to the children of the shell.
+    pub fn export(&mut self, name: &str) {
+        self.exported.insert(name.to_owned());
+    }
+
+    /// Whether every variable goes to them from now on.
+    pub fn export_all(&mut self, exports_all: bool) {
+        self.exports_all = exports_all;
+    }
+
+    /// A child of the shell begins. It has what is exported, if the program that runs it passes that on.
+    pub fn enter_child(&mut self, has_environment: bool) {
+        for (name, value) in &mut self.set {
+            if !has_environment || !self.exported.contains(name) {
+                *value = None;
+            }
+        }
+    }
+
+    /// Removes variables that commands set, such as a function's arguments.
+    pub fn remove(&mut self, names: &[&str]) {
+        names.iter().for_each(|name| _ = self.set.remove(*name));
+    }
+
+    /// A command sets the host name; `None` if it is not known to what.
+    pub fn rename_host(&mut self, name: Option<String>) {
+        self.is_renamed = name.is_none();
+        self.hostname = name;
+    }
+
+    /// Whether the shell divides values into words otherwise than at blanks.
+    pub fn divides_otherwise(&self) -> bool {
+        self.set.contains_key("IFS")
     }
 
     /// The value of `$NAME`, `${NAME}`, `${NAME%.*}`, `${NAME%%.*}`, or of a command for the host name.
@@ -73,12 +189,18 @@ impl<'a> Variables<'a> {
         if HOST_NAME.contains(&command) {
             return self.host_name();
         }
+        if SHORT_HOST_NAME.contains(&command) {
+            return self.host_name().map(|name| name.split('.').next().unwrap_or_default().to_owned());
+        }
         let is_azure =
             command.starts_with("curl ") && command.contains(AZURE_SERVICE) && command.ends_with(AZURE_NAME);
         is_azure.then(|| (self.lookup)("ds.meta_data.imds.compute.name").or_else(|| self.host_name()))?
     }
 
     fn host_name(&self) -> Option<String> {
+        if self.is_renamed {
+            return None;
+        }
         self.hostname.clone().or_else(|| (self.lookup)("v1.local_hostname"))
     }
 
@@ -136,6 +258,11 @@ impl<'a> Variables<'a> {
             .help("firstboot explain shows the facts that are known here")
         })
     }
+}
+
+/// Whether a variable's name may have it.
+fn is_of_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_'
 }
 
 fn is_upper(name: &str) -> bool {

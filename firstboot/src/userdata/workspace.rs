@@ -17,6 +17,9 @@ const NAMED: &[&str] = &[
     "printf", "python", "python3", "rm", "ruby", "sed", "tee", "truncate", "wget", "yq",
 ];
 
+/// Stands in a path for what is not known.
+pub const ANYTHING: char = '\0';
+
 /// What is known of a file.
 enum Content {
     Known(Bytes),
@@ -28,13 +31,62 @@ enum Content {
 pub struct Workspace<'a> {
     files: Files,
     changed: HashMap<String, Content>,
+    /// The paths by their last part.
+    names: HashMap<String, Vec<String>>,
     budget: &'a Budget,
 }
 
 impl<'a> Workspace<'a> {
     /// The files of the user data.
     pub fn new(files: Files, budget: &'a Budget) -> Self {
-        Self { files, changed: HashMap::new(), budget }
+        let mut workspace = Self { files, changed: HashMap::new(), names: HashMap::new(), budget };
+        let paths: Vec<String> = workspace.files.iter().map(|file| file.path.clone()).collect();
+        paths.into_iter().for_each(|path| workspace.index(path));
+        workspace
+    }
+
+    fn index(&mut self, path: String) {
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        self.names.entry(name).or_default().push(path);
+    }
+
+    fn change(&mut self, path: &str, content: Content) {
+        if !self.has(path) {
+            self.index(path.to_owned());
+        }
+        self.changed.insert(path.to_owned(), content);
+    }
+
+    /// The paths of the files with this name, in any folder.
+    pub fn of_name(&self, name: &str) -> Vec<String> {
+        self.names.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The paths of the files in this folder, and in those in it.
+    pub fn below(&self, folder: &str) -> Vec<String> {
+        self.matching(|path| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+    }
+
+    /// The paths that `pattern` may stand for, where [`ANYTHING`] is any part of a name. With `is_folder`,
+    /// those in the folders too that it may stand for.
+    pub fn like(&self, pattern: &str, is_folder: bool) -> Vec<String> {
+        let last = pattern.rsplit('/').next().unwrap_or_default();
+        let is_named = last.contains(|character| character != ANYTHING);
+        if !is_named && !pattern.starts_with('/') {
+            return Vec::new();
+        }
+        self.matching(|path| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            is_named && may_be(last, name)
+                || pattern.starts_with('/') && may_be_path(pattern, path, is_folder)
+        })
+    }
+
+    /// Every file, if comparing them takes more than the budget has.
+    fn matching(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+        let all = self.names.values().flatten();
+        let is_affordable = self.budget.take(self.names.len()).is_ok();
+        all.filter(|path| !is_affordable || is_meant(path)).cloned().collect()
     }
 
     /// Whether a file of this path is known here.
@@ -59,11 +111,15 @@ impl<'a> Workspace<'a> {
         Some(Zeroizing::new(bytes.to_vec()))
     }
 
-    /// The script in a file that begins with `#!` and names a shell.
-    pub fn script(&self, path: &str) -> Option<Zeroizing<String>> {
+    /// The text in a file, if it is known.
+    pub fn text(&self, path: &str) -> Option<Zeroizing<String>> {
         let bytes = self.copy(path)?;
-        let text = std::str::from_utf8(&bytes).ok()?;
-        is_shell_script(text).then(|| Zeroizing::new(text.to_owned()))
+        std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
+    }
+
+    /// The script in a file that a shell runs: it names one behind `#!`, or nothing.
+    pub fn script(&self, path: &str) -> Option<Zeroizing<String>> {
+        self.text(path).filter(|text| !text.starts_with("#!") || is_shell_script(text))
     }
 
     /// A command writes this to a file. Returns false if that has no effect here, because it is not one of
@@ -74,7 +130,7 @@ impl<'a> Workspace<'a> {
             return appends && self.append_to_hosts(&bytes);
         }
         if !appends {
-            self.changed.insert(path.to_owned(), Content::Known(bytes));
+            self.change(path, Content::Known(bytes));
         } else if self.has(path) {
             self.append(path, &bytes);
         } else {
@@ -89,7 +145,7 @@ impl<'a> Workspace<'a> {
         }
         if let Some(mut before) = self.copy(path) {
             append(&mut before, bytes);
-            self.changed.insert(path.to_owned(), Content::Known(before));
+            self.change(path, Content::Known(before));
         }
     }
 
@@ -111,13 +167,19 @@ impl<'a> Workspace<'a> {
                 "write the file as it should be; sed 's/A/B/', echo and cat with plain words are understood",
             )
         });
-        self.changed.insert(path.to_owned(), Content::Unknown(failure));
+        self.change(path, Content::Unknown(failure));
+    }
+
+    /// A command may change any of the files.
+    pub fn spoil_all(&mut self) {
+        let paths: Vec<String> = self.names.values().flatten().cloned().collect();
+        paths.iter().for_each(|path| self.spoil(path, "a command", None));
     }
 
     /// Renames or copies a file.
     pub fn copy_to(&mut self, from: &str, to: &str, program: &str) {
         match self.copy(from) {
-            Some(bytes) => _ = self.changed.insert(to.to_owned(), Content::Known(bytes)),
+            Some(bytes) => self.change(to, Content::Known(bytes)),
             None => self.spoil(to, program, self.read(from).err()),
         }
     }
@@ -142,6 +204,39 @@ impl<'a> Workspace<'a> {
         }
         Ok(files)
     }
+}
+
+/// The path that a word names, in its plain spelling; `None` if that depends on the machine's folders.
+pub fn place(word: &str) -> Option<String> {
+    let mut path = String::new();
+    for part in word.strip_prefix('/')?.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => return None,
+            part => path.extend(["/", part]),
+        }
+    }
+    Some(if path.is_empty() { "/".to_owned() } else { path })
+}
+
+fn may_be_path(pattern: &str, path: &str, is_folder: bool) -> bool {
+    let mut names = path.split('/');
+    let parts = pattern.split('/').filter(|part| !matches!(*part, "."));
+    let is_prefix = parts.into_iter().all(|part| names.next().is_some_and(|name| may_be(part, name)));
+    is_prefix && (is_folder || names.next().is_none())
+}
+
+/// Whether `pattern`, with [`ANYTHING`] for any text, may be `text`.
+fn may_be(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split(ANYTHING);
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(position) = rest.find(part) else { return false };
+        rest = &rest[position + part.len()..];
+    }
+    rest.ends_with(last)
 }
 
 /// A document with these bytes.

@@ -119,6 +119,8 @@ pub const FORMATS: &[Format] = &[
     Format { is_packed: true, ..format("gzip", Kind::Gzip, |at| of(gzip(config(at).as_bytes()))) },
     Format { is_packed: true, ..format("zstd", Kind::Zstd, |at| of(zstd(cloud_config(at).as_bytes()))) },
     format("base64", Kind::Base64, |at| of(lines(&STANDARD.encode(config(at))))),
+    format("data-url", Kind::DataUrl, |at| of(format!("data:;base64,{}", STANDARD.encode(config(at))))),
+    Format { is_packed: true, ..format("utf-16", Kind::Utf16, |at| of(utf16(&config(at)))) },
     Format {
         is_packed: true,
         ..format("base64-gzip", Kind::Base64, |at| of(STANDARD.encode(gzip(cloud_config(at).as_bytes()))))
@@ -202,6 +204,10 @@ fn in_json(Target { token, endpoint, pin, node, time }: &Target) -> String {
          \"name\": \"{node}\", \"criSocket\": \"unix:///run/containerd/containerd.sock\", \"ignorePreflightErrors\": [\"all\"]}},\
          \"timeouts\": {{\"discovery\": \"{time}\"}}}}\n"
     )
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
 /// In lines of 76 characters, as MIME requires.

@@ -7,11 +7,13 @@ use super::printed::{echo, is_in_place, printf, sed_arguments};
 use crate::userdata::bounds::{Bytes, append};
 use crate::userdata::sed;
 use crate::userdata::shell::{Simple, Word};
+use crate::userdata::workspace::place;
 
 /// Programs that only read the files that they name.
 pub(super) const READERS: &[&str] = &[
     "[",
     "[[",
+    "apt-get",
     "cat",
     "chgrp",
     "chmod",
@@ -22,19 +24,26 @@ pub(super) const READERS: &[&str] = &[
     "file",
     "grep",
     "head",
-    "kubeadm",
     "logger",
     "ls",
     "md5sum",
     "mkdir",
     "printf",
     "sha256sum",
+    "sleep",
     "stat",
     "sync",
+    "systemctl",
     "tail",
     "test",
     "touch",
     "wc",
+];
+
+/// Programs that change files in the folders that they name, or put others there under their own names.
+const OF_FOLDERS: &[&str] = &[
+    "bsdtar", "cp", "cpio", "curl", "find", "for", "git", "install", "ln", "mount", "mv", "parallel", "read",
+    "rm", "rsync", "tar", "umount", "unzip", "wget", "xargs",
 ];
 
 impl Shell<'_> {
@@ -46,68 +55,77 @@ impl Shell<'_> {
         words: &[Word],
         piped: Option<Bytes>,
     ) -> bool {
-        let arguments: Option<Vec<Zeroizing<String>>> = words
-            .iter()
-            .skip(1)
-            .map(|word| word.expanded(&|source| self.variables.value(source)))
-            .collect();
-        let is_certain = self.is_certain(command);
-        let arguments = arguments.filter(|_| is_certain);
+        let arguments: Option<Vec<Vec<Zeroizing<String>>>> =
+            words.iter().skip(1).map(|word| self.fields(word)).collect();
+        let arguments: Option<Vec<Zeroizing<String>>> = arguments
+            .filter(|_| self.is_certain(command))
+            .map(|words| words.into_iter().flatten().collect());
         let arguments: Option<Vec<&str>> =
             arguments.as_ref().map(|all| all.iter().map(|word| word.as_str()).collect());
         let stdin = self.stdin(command, piped);
-        let mut is_done = false;
         if let Some(arguments) = &arguments {
-            match (program, self.in_place(program, arguments)) {
-                (_, Some(done)) => return done,
-                ("tee", None) => return self.tee(arguments, stdin),
-                _ => {}
+            let is_done = match self.in_place(program, arguments) {
+                None if program == "tee" => self.tee(arguments, stdin.clone()),
+                done => done,
+            };
+            if let Some(is_done) = is_done {
+                self.spoil_outputs(command, program);
+                return is_done;
             }
         }
         let output = arguments.as_ref().and_then(|all| self.output(program, all, stdin));
-        is_done |= command.is_piped && output.is_some();
-        if let Some(target) = &command.output {
-            let path = target.path.text();
-            match output.filter(|_| !target.path.expands()) {
-                Some(bytes) => {
-                    is_done |= self.found.workspace.write(&path, bytes, target.appends, program);
-                }
-                None => self.spoil(&path, program),
+        // A script that is not understood may write to a file: `w FILE`.
+        let is_writer =
+            program == "sed" && output.is_none() && words.iter().any(|word| word.text().contains('w'));
+        let mut is_done = command.is_piped && output.is_some();
+        let target = command.output().and_then(|target| Some((self.path(&target.path)?, target.appends)));
+        match (target, output) {
+            (Some((path, appends)), Some(bytes)) if command.outputs.len() == 1 => {
+                is_done |= self.found.workspace.write(&path, bytes, appends, program);
             }
-        } else if command.is_piped {
-            self.piped = output;
+            (_, output) => {
+                self.spoil_outputs(command, program);
+                if command.is_piped && command.output().is_none() {
+                    self.piped = output;
+                }
+            }
         }
-        if changes(program, words) {
-            self.spoil_named(program, words);
+        if is_writer || changes(program, words) {
+            let upstream = std::mem::take(&mut self.upstream);
+            if ["parallel", "xargs"].contains(&program) {
+                self.spoil_named(program, &upstream, None);
+            }
+            self.upstream = upstream;
+            let here = command.here.as_ref().filter(|_| program != "tee");
+            self.spoil_named(program, words.get(1..).unwrap_or_default(), here);
         }
         is_done
     }
 
+    /// What a command writes to the files of its redirections is not known.
+    pub(super) fn spoil_outputs(&mut self, command: &Simple, program: &str) {
+        for output in &command.outputs {
+            match self.path(&output.path) {
+                Some(path) => self.found.workspace.spoil(&path, program, self.reason.take()),
+                None => self.spoil_named(program, std::slice::from_ref(&output.path), None),
+            }
+        }
+    }
+
     /// A command may change this file, if it is one of these.
-    fn spoil(&mut self, path: &str, program: &str) {
+    pub(super) fn spoil(&mut self, path: &str, program: &str) {
         if self.found.workspace.has(path) || self.reason.is_some() {
             self.found.workspace.spoil(path, program, self.reason.take());
         }
     }
 
-    /// Files that a command names, and may change.
-    fn spoil_named(&mut self, program: &str, words: &[Word]) {
-        let is_of_path = |character: char| character.is_ascii_alphanumeric() || "/._-+@".contains(character);
-        for word in words.iter().skip(1) {
-            let text = word.text();
-            for path in text.split(|character| !is_of_path(character)).filter(|path| path.starts_with('/')) {
-                self.spoil(path, program);
-            }
-        }
-    }
-
     fn stdin(&mut self, command: &Simple, piped: Option<Bytes>) -> Option<Bytes> {
         if let Some(here) = &command.here {
-            let text = here.expanded(&|source| self.variables.value(source))?;
+            let text = here.expanded(&|source| self.value(source))?;
             return Some(Zeroizing::new(text.as_bytes().to_vec()));
         }
         match &command.input {
-            Some(path) => self.found.workspace.copy(&path.text()),
+            Some(path) => self.found.workspace.copy(&self.path(path)?),
             None => piped,
         }
     }
@@ -133,7 +151,7 @@ impl Shell<'_> {
     fn concatenated(&self, paths: &[&str]) -> Option<Bytes> {
         let mut all = Bytes::default();
         for path in paths {
-            append(&mut all, &self.found.workspace.copy(path)?);
+            append(&mut all, &self.found.workspace.copy(&place(path)?)?);
         }
         Some(all)
     }
@@ -154,11 +172,16 @@ impl Shell<'_> {
                 let (substitutions, paths) = sed_arguments(arguments)?;
                 let mut is_done = true;
                 for path in paths {
-                    let changed = self.found.workspace.copy(path);
-                    match changed.and_then(|text| self.substituted(&text, &substitutions)) {
-                        Some(bytes) => is_done &= self.found.workspace.write(path, bytes, false, program),
+                    let changed =
+                        place(path).and_then(|path| Some((self.found.workspace.copy(&path)?, path)));
+                    let changed = changed
+                        .and_then(|(text, path)| Some((self.substituted(&text, &substitutions)?, path)));
+                    match changed {
+                        Some((bytes, path)) => {
+                            is_done &= self.found.workspace.write(&path, bytes, false, program);
+                        }
                         None => {
-                            self.spoil(path, program);
+                            self.spoil_named(program, &[Word::plain(path)], None);
                             is_done = false;
                         }
                     }
@@ -169,11 +192,25 @@ impl Shell<'_> {
                 let paths: Vec<&str> =
                     arguments.iter().copied().filter(|word| !word.starts_with('-')).collect();
                 let [from, to] = paths.as_slice() else { return None };
-                let is_known = self.found.workspace.has(from) || self.found.workspace.has(to);
+                let (from, mut to) =
+                    (place(from)?, format!("{}{}", place(to)?, if to.ends_with('/') { "/" } else { "" }));
+                if to.ends_with('/') || !self.found.workspace.below(&to).is_empty() {
+                    to = format!(
+                        "{}/{}",
+                        to.trim_end_matches('/'),
+                        from.rsplit('/').next().unwrap_or_default()
+                    );
+                }
+                let workspace = &self.found.workspace;
+                if !workspace.below(&from).is_empty() {
+                    return None;
+                }
+                let is_known = workspace.has(&from) || workspace.has(&to);
                 if is_known {
-                    let name = from.rsplit('/').next().unwrap_or_default();
-                    let to = if to.ends_with('/') { format!("{to}{name}") } else { (*to).to_owned() };
-                    self.found.workspace.copy_to(from, &to, program);
+                    self.found.workspace.copy_to(&from, &to, program);
+                    if program == "mv" {
+                        self.spoil(&from, program);
+                    }
                 }
                 Some(is_known)
             }
@@ -181,22 +218,22 @@ impl Shell<'_> {
         }
     }
 
-    fn tee(&mut self, arguments: &[&str], stdin: Option<Bytes>) -> bool {
+    fn tee(&mut self, arguments: &[&str], stdin: Option<Bytes>) -> Option<bool> {
         let appends = arguments.iter().any(|word| ["-a", "--append"].contains(word));
         let mut is_done = true;
         for path in arguments.iter().filter(|word| !word.starts_with('-')) {
-            match &stdin {
-                Some(bytes) => {
-                    is_done &= self.found.workspace.write(path, bytes.clone(), appends, "tee");
+            match (&stdin, place(path)) {
+                (Some(bytes), Some(path)) => {
+                    is_done &= self.found.workspace.write(&path, bytes.clone(), appends, "tee");
                 }
-                None => {
+                _ => {
                     is_done = false;
-                    self.spoil(path, "tee");
+                    self.spoil_named("tee", &[Word::plain(path)], None);
                 }
             }
         }
         self.piped = stdin;
-        is_done
+        Some(is_done)
     }
 
     /// Does the same as `envsubst`; `None` if a variable has no value.
@@ -212,10 +249,20 @@ impl Shell<'_> {
 }
 
 /// Whether a program may change the files that it names.
-fn changes(program: &str, words: &[Word]) -> bool {
+pub(super) fn changes(program: &str, words: &[Word]) -> bool {
     match program {
-        "sed" | "yq" | "awk" | "gawk" | "perl" => words.iter().skip(1).any(|word| is_in_place(&word.text())),
+        "sed" | "yq" => words.iter().skip(1).any(|word| is_in_place(&word.text())),
+        "awk" | "gawk" => words.iter().any(|word| {
+            let word = word.text();
+            is_in_place(&word) || ['>', '|', '('].iter().any(|sign| word.contains(*sign))
+        }),
         "jq" | "envsubst" => false,
+        "kubeadm" => words.iter().any(|word| ["migrate", "reset"].contains(&word.text().as_str())),
         program => !READERS.contains(&program),
     }
+}
+
+/// Whether a program changes files in the folders that it names, or puts others there.
+pub(super) fn folders_count(program: &str) -> bool {
+    OF_FOLDERS.contains(&program)
 }

@@ -1,10 +1,19 @@
 //! Commands in user data: finds the join, and evaluates what simple commands do to the file that it reads. It
-//! runs none of them. `edits` does what they do to files, `printed` knows what they write.
+//! runs none of them. `edits` does what they do to files, `named` finds the files that others may change,
+//! `assigned` follows variables, `nested` shells, scripts and functions, `printed` what commands write.
+//!
+//! What is not certain is never guessed: a file or a variable that a command may change in a way that is not
+//! understood has no known value any more, and a join that needs it is refused.
 
+mod assigned;
 mod edits;
+mod named;
+mod nested;
 mod printed;
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::rc::Rc;
 
 use zeroize::Zeroizing;
 
@@ -19,9 +28,9 @@ use crate::userdata::bounds::{Budget, Bytes, wrong};
 use crate::userdata::files::Files;
 use crate::userdata::jinja::MARK;
 use crate::userdata::prefixes;
-use crate::userdata::shell::{self, After, Simple, Word};
+use crate::userdata::shell::{self, After, Piece, Simple, UNKNOWN, Word};
 use crate::userdata::variables::Variables;
-use crate::userdata::workspace::{Workspace, document};
+use crate::userdata::workspace::{Workspace, document, place};
 
 /// The folder of the sentinel file that Cluster API's infrastructure providers wait for
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>, sentinel file).
@@ -29,14 +38,27 @@ pub const SENTINELS: &str = paths::CLUSTER_API;
 
 /// Commands that the agent can safely leave out: those in Cluster API's own script, besides the join.
 const HARMLESS: &[&str] =
-    &["set", "fi", "done", "}", "esac", "mkdir -p /run/cluster-api", "mv /etc/kubeadm.yml /tmp/"];
+    &["fi", "done", "}", "esac", "mkdir -p /run/cluster-api", "mv /etc/kubeadm.yml /tmp/"];
 
 /// Programs that show their arguments and do not run them.
 const SHOWING: &[&str] = &[":", "echo", "grep", "logger", "printf", "wall", "write"];
 
 /// Commands that are asked a question, so that what follows `&&` may not be run.
-const QUESTIONS: &[&str] =
-    &["!", "[", "[[", "cmp", "command", "diff", "false", "grep", "pgrep", "systemctl", "test", "which"];
+const QUESTIONS: &[&str] = &[
+    "!",
+    "[",
+    "[[",
+    "cmp",
+    "command",
+    "diff",
+    "false",
+    "grep",
+    "local",
+    "pgrep",
+    "systemctl",
+    "test",
+    "which",
+];
 
 /// kubeadm's options in front of its subcommand that take the next word as their value.
 const KUBEADM_VALUED: &[&str] = &["-v", "--v", "--rootfs"];
@@ -64,6 +86,8 @@ pub struct Evaluated<'a> {
     pub sentinel: Option<String>,
     /// How many commands are not done.
     pub others: usize,
+    /// The host name that they set before the join; the error says why it is not known.
+    pub hostname: Option<Result<String>>,
     /// The files after the commands.
     pub workspace: Workspace<'a>,
 }
@@ -81,17 +105,24 @@ pub fn evaluate<'a>(
             config: None,
             sentinel: None,
             others: 0,
+            hostname: None,
             workspace: Workspace::new(files, budget),
         },
         budget,
         variables,
         piped: None,
         reason: None,
-        blocks: 0,
+        upstream: Vec::new(),
+        functions: HashMap::new(),
+        blocks: Vec::new(),
         was_question: false,
+        success: None,
+        returning: 0,
+        ended: None,
         left: COMMANDS,
     };
     for command in commands {
+        shell.ended = None;
         match command {
             Command::Shell(text) => shell.script(text, SHELLS)?,
             Command::Words(words) => {
@@ -111,11 +142,36 @@ struct Shell<'a> {
     piped: Option<Bytes>,
     /// Why it is not known, if that can be said.
     reason: Option<Failure>,
-    /// How many compound commands are around the next one.
-    blocks: usize,
+    /// The words of the commands whose output goes to the next one.
+    upstream: Vec<Word>,
+    functions: HashMap<String, Vec<Function>>,
+    /// The compound commands around the next one: whether it is uncertain that their commands are run.
+    blocks: Vec<bool>,
     was_question: bool,
+    /// Whether the command before succeeded, if that is certain.
+    success: Option<bool>,
+    /// How many functions and sourced scripts are around the next command: `return` ends one.
+    returning: usize,
+    /// What a command ended. The commands that follow are not run.
+    ended: Option<End>,
     /// How many more commands are evaluated.
     left: usize,
+}
+
+/// What a function of the shell may be: some of the commands of a script.
+#[derive(Clone)]
+struct Function {
+    script: Rc<Vec<Simple>>,
+    body: std::ops::Range<usize>,
+    /// Whether it certainly is this.
+    is_certain: bool,
+}
+
+/// What `exit` or `return` ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Shell,
+    Function,
 }
 
 impl Shell<'_> {
@@ -129,52 +185,169 @@ impl Shell<'_> {
             ));
         }
         self.found.others += usize::from(script.is_broken);
-        let blocks = self.blocks;
-        script.commands.iter().try_for_each(|simple| self.command(simple, shells))?;
-        self.blocks = blocks;
+        let commands = Rc::new(script.commands);
+        let blocks = self.blocks.len();
+        self.run(&commands, 0..commands.len(), shells)?;
+        self.blocks.truncate(blocks);
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        commands: &Rc<Vec<Simple>>,
+        range: std::ops::Range<usize>,
+        shells: usize,
+    ) -> Result<()> {
+        let mut position = range.start;
+        while let Some(command) = commands.get(position).filter(|_| position < range.end)
+            && self.ended.is_none()
+        {
+            position += 1;
+            if command.is_function {
+                let end = end_of_body(commands, position).min(range.end);
+                let is_certain = self.is_certain(command) && !command.is_apart;
+                self.define(
+                    command,
+                    Function { script: Rc::clone(commands), body: position..end, is_certain },
+                );
+                position = end;
+            } else {
+                self.command(command, shells)?;
+            }
+        }
         Ok(())
     }
 
     fn command(&mut self, command: &Simple, shells: usize) -> Result<()> {
         self.left = self.left.checked_sub(1).ok_or_else(|| wrong("there are too many commands"))?;
+        if self.is_skipped(command) {
+            return Ok(());
+        }
         let piped = self.piped.take().filter(|_| command.after == After::Pipe);
-        self.reason.take_if(|_| command.after != After::Pipe);
+        if command.after != After::Pipe {
+            self.reason = None;
+            self.upstream.clear();
+        }
         self.enter_block(command);
-        let words = prefixes::strip(&command.words);
+        let words = self.without_prefixes(command);
         let first = words.first().map(Word::text).unwrap_or_default();
         let program = first.rsplit('/').next().unwrap_or_default();
-        match program {
-            "kubeadm" if self.kubeadm(words)? => {}
-            _ if self.nested(command, &first, words, shells)? => {}
-            "echo" if self.is_sentinel(command) => {}
-            _ if is_harmless(words) => self.assign(command, &command.words),
-            "export" | "declare" | "readonly" => self.assign(command, words),
-            _ => self.other(command, program, words, piped)?,
+        self.forget_counted(command);
+        let is_certain = self.is_certain(command);
+        let is_handled = match program {
+            "kubeadm" if self.kubeadm(&words)? => true,
+            "exit" | "return" => {
+                self.end(command, if program == "exit" { End::Shell } else { End::Function })
+            }
+            _ if self.nested(command, &first, &words, piped.as_ref(), shells)? => true,
+            "echo" if self.is_sentinel(command) => true,
+            "hostname" | "hostnamectl" if self.rename_host(command, program, &words) => true,
+            _ if self.assignments(command, program, &words) => true,
+            _ => false,
+        };
+        if is_handled {
+            self.spoil_outputs(command, program);
+        } else {
+            self.other(command, program, &words, piped, shells)?;
+        }
+        if command.is_piped {
+            self.upstream.extend(words.iter().cloned());
+        }
+        if is_certain && !words.is_empty() && replaces_the_shell(command) {
+            self.ended = self.ended.or(Some(End::Shell));
         }
         self.was_question = QUESTIONS.contains(&program);
+        self.success = match (program, words.len(), command.words.len()) {
+            ("true" | ":", 1, 1) => Some(true),
+            ("false", 1, 1) => Some(false),
+            _ => None,
+        };
         Ok(())
+    }
+
+    /// The words of the command itself. A program whose name is a variable's value is found in that value.
+    fn without_prefixes(&self, command: &Simple) -> Vec<Word> {
+        let words = prefixes::strip(&command.words);
+        let Some((first, rest)) = words.split_first().filter(|(first, _)| first.sources().next().is_some())
+        else {
+            return words.to_vec();
+        };
+        let Some(fields) = self.fields(first) else { return words.to_vec() };
+        let all: Vec<Word> =
+            fields.iter().map(|field| Word::plain(field)).chain(rest.iter().cloned()).collect();
+        prefixes::strip(&all).to_vec()
+    }
+
+    /// The words that the shell makes of a word, if they are known.
+    fn fields(&self, word: &Word) -> Option<Vec<Zeroizing<String>>> {
+        let is_understood = !word.is_divided() || !self.variables.divides_otherwise();
+        word.fields(&|source| self.value(source)).filter(|_| is_understood)
+    }
+
+    /// The value of a variable, or what a simple command prints.
+    fn value(&self, source: &str) -> Option<String> {
+        let inner = source.strip_prefix("$(").and_then(|inner| inner.strip_suffix(')'));
+        let path = inner.and_then(|inner| {
+            let inner = inner.trim();
+            inner.strip_prefix("cat ").or_else(|| inner.strip_prefix('<')).map(str::trim)
+        });
+        match path.and_then(place).filter(|path| self.found.workspace.has(path)) {
+            Some(path) => {
+                let bytes = self.found.workspace.copy(&path)?;
+                std::str::from_utf8(&bytes).ok().map(|text| text.trim_end_matches('\n').to_owned())
+            }
+            None => self.variables.value(source),
+        }
     }
 
     /// Counts the blocks that begin and end here.
     fn enter_block(&mut self, command: &Simple) {
         for word in &command.words {
             match word.text().as_str() {
-                "if" | "while" | "until" | "for" | "case" | "{" => self.blocks += 1,
-                "fi" | "done" | "esac" | "}" => self.blocks = self.blocks.saturating_sub(1),
+                "if" | "while" | "until" | "for" | "select" | "case" => self.blocks.push(true),
+                "{" => self.blocks.push(!self.is_certain(command) || command.after == After::Pipe),
+                "fi" | "done" | "esac" | "}" => {
+                    self.blocks.pop();
+                    if command.is_apart {
+                        // The block was a process of its own, which was not known before its end.
+                        self.variables.forget_all();
+                        self.doubt_functions();
+                    }
+                }
                 "then" | "else" | "elif" | "do" | "!" => {}
                 _ => break,
             }
         }
     }
 
+    /// Whether the shell certainly does not run the command: `true || COMMAND`.
+    fn is_skipped(&self, command: &Simple) -> bool {
+        match command.after {
+            After::Success => self.success == Some(false),
+            After::Failure => self.success == Some(true),
+            After::Anything | After::Pipe => false,
+        }
+    }
+
     /// Whether the shell certainly runs the command.
     fn is_certain(&self, command: &Simple) -> bool {
-        self.blocks == 0
+        !self.blocks.contains(&true)
             && match command.after {
                 After::Anything | After::Pipe => true,
-                After::Success => !self.was_question,
-                After::Failure => false,
+                After::Success => self.success == Some(true) || !self.was_question,
+                After::Failure => self.success == Some(false),
             }
+    }
+
+    /// Notes that the commands behind this one are not run, if that is certain.
+    fn end(&mut self, command: &Simple, end: End) -> bool {
+        if end == End::Function && self.returning == 0 {
+            return true;
+        }
+        if self.is_certain(command) && !command.is_apart {
+            self.ended = Some(end);
+        }
+        true
     }
 
     /// Returns false if it is a command of kubeadm that has no effect on the join.
@@ -198,11 +371,11 @@ impl Shell<'_> {
         }
         let mut arguments = Vec::new();
         for word in words.iter().skip(1) {
-            let word = word.expanded(&|source| self.variables.value(source)).ok_or_else(|| {
+            let fields = self.fields(word).ok_or_else(|| {
                 wrong("the command kubeadm join has variables of the shell in it")
                     .help("write what they stand for")
             })?;
-            arguments.push(OsString::from(word.as_str()));
+            arguments.extend(fields.iter().map(|field| OsString::from(field.as_str())));
         }
         // Its errors may repeat words of the command, which are user data and may be secret.
         let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
@@ -222,7 +395,8 @@ impl Shell<'_> {
             None => {}
         }
         if let Some(path) = flags.config.as_deref().and_then(|path| path.to_str()) {
-            let config = self.found.workspace.read(path)?;
+            let place = place(path);
+            let config = self.found.workspace.read(place.as_deref().unwrap_or(path))?;
             let config =
                 config.map(|config| self.variables.fill_in_afterburns(config, self.budget)).transpose()?;
             self.found.config = config.map(|config| document(&config)).transpose()?;
@@ -231,83 +405,70 @@ impl Shell<'_> {
         Ok(())
     }
 
-    /// A shell within the shell, or a script of the user data.
-    fn nested(&mut self, command: &Simple, program: &str, words: &[Word], shells: usize) -> Result<bool> {
-        let name = program.rsplit('/').next().unwrap_or_default();
-        let mut path = program.to_owned();
-        match name {
-            "eval" => {
-                let words: Option<Vec<_>> = words
-                    .iter()
-                    .skip(1)
-                    .map(|word| word.expanded(&|source| self.variables.value(source)))
-                    .collect();
-                let Some(words) = words.filter(|_| shells > 0) else { return Ok(false) };
-                let line =
-                    Zeroizing::new(words.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" "));
-                return self.script(&line, shells - 1).map(|()| true);
-            }
-            "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
-                let (is_text, position) = shell_options(words);
-                let text = words.get(position).filter(|_| is_text).or(command.here.as_ref());
-                if let Some(text) = text.filter(|_| shells > 0) {
-                    // The inner shell expands the rest of what is in it.
-                    return self.script(&text.text(), shells - 1).map(|()| true);
-                }
-                words.get(position).map(Word::text).unwrap_or_default().as_str().clone_into(&mut path);
-            }
-            "." | "source" => words.get(1).map(Word::text).unwrap_or_default().as_str().clone_into(&mut path),
-            _ => {}
-        }
-        self.own_script(&path, shells)
-    }
-
-    /// Evaluates a script that the user data writes. It is not written to the machine.
-    fn own_script(&mut self, path: &str, shells: usize) -> Result<bool> {
-        let Some(script) = self.found.workspace.script(path).filter(|_| shells > 0) else { return Ok(false) };
-        self.found.workspace.take(path);
-        match retried_config(path, &script) {
-            Some(config) => {
-                let arguments = ["join", "--config", config].map(OsString::from);
-                let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
-                    return Ok(false);
-                };
-                self.joined(request.flags)?;
-            }
-            None => self.script(&script, shells - 1)?,
-        }
-        Ok(true)
-    }
-
     /// A command that is not done, unless all that it does is to change these files.
-    fn other(&mut self, command: &Simple, program: &str, words: &[Word], piped: Option<Bytes>) -> Result<()> {
+    fn other(
+        &mut self,
+        command: &Simple,
+        program: &str,
+        words: &[Word],
+        piped: Option<Bytes>,
+        shells: usize,
+    ) -> Result<()> {
         let here = command.here.iter().filter(|_| !edits::READERS.contains(&program));
-        if !SHOWING.contains(&program) && names_a_join(words.iter().chain(here)) {
+        let texts: Vec<&Word> = words.iter().chain(here).collect();
+        let names_a_join = names_a_join(texts.iter().map(|word| word.text()))
+            || names_a_join(texts.iter().map(|word| self.partly(word)));
+        if !SHOWING.contains(&program) && names_a_join {
             return Err(wrong("a command names kubeadm join or init in a way that is not understood").help(
                 "write kubeadm join on a line of its own, with plain blanks and without programs in front",
             ));
         }
+        self.call_named(words, shells)?;
         let is_done = self.edit(command, program, words, piped);
         self.found.others += usize::from(!is_done);
         Ok(())
     }
 
-    /// Notes the values that assignments give to variables.
-    fn assign(&mut self, command: &Simple, words: &[Word]) {
-        let is_certain = self.is_certain(command);
-        for word in words {
-            let text = word.text();
-            let Some((name, _)) = prefixes::assignment(&text) else { continue };
-            let value = word.expanded(&|source| self.variables.value(source)).filter(|_| is_certain);
-            let value = value.and_then(|text| Some(prefixes::assignment(&text)?.1.to_owned()));
-            self.variables.set(name, value);
+    /// The text of a word with the values that are known, as an inner shell would read it.
+    fn partly(&self, word: &Word) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
+        for piece in word.pieces() {
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Expansion { source, .. } => match self.value(source) {
+                    Some(value) => text.push_str(&Zeroizing::new(value)),
+                    None => text.push(UNKNOWN),
+                },
+            }
         }
+        text
+    }
+
+    /// `hostname NAME`, `hostnamectl set-hostname NAME`. Returns false if it does something else.
+    fn rename_host(&mut self, command: &Simple, program: &str, words: &[Word]) -> bool {
+        let Some(word) = named_host(program, words) else { return false };
+        let name = match word {
+            HostName::Text(word) => self.fields(word).filter(|fields| fields.len() == 1),
+            HostName::File(word) => self
+                .fields(word)
+                .and_then(|fields| self.value(&format!("$(cat {})", fields.first()?.as_str())))
+                .map(|name| vec![Zeroizing::new(name)]),
+        };
+        let name = name.filter(|_| self.is_certain(command));
+        let name = name.and_then(|fields| Some(fields.first()?.as_str().to_owned()));
+        self.variables.rename_host(name.clone());
+        if self.found.join.is_none() {
+            self.found.hostname = Some(name.ok_or_else(|| {
+                wrong(format!("{program} sets a host name that is not known without running it"))
+                    .help("set hostname: in the cloud-config, or name the node in its JoinConfiguration")
+            }));
+        }
+        true
     }
 
     /// `echo success > /run/cluster-api/bootstrap-success.complete`
     fn is_sentinel(&mut self, command: &Simple) -> bool {
-        let Some(path) = command.output.as_ref().map(|output| &output.path).filter(|path| !path.expands())
-        else {
+        let Some(path) = command.output().map(|output| &output.path).filter(|path| !path.expands()) else {
             return false;
         };
         let is_plain = |name: &&str| {
@@ -324,32 +485,64 @@ impl Shell<'_> {
     }
 }
 
-/// Whether the options of a shell say that a text follows, and the position of that text or of the script.
-fn shell_options(words: &[Word]) -> (bool, usize) {
-    let (mut is_text, mut position) = (false, 1);
-    while let Some(option) = words.get(position).map(Word::text).filter(|word| word.starts_with(['-', '+'])) {
-        position += 1;
-        if option.starts_with("--") {
-            continue;
+/// The position behind a function's body, which begins at `begin`.
+fn end_of_body(commands: &[Simple], begin: usize) -> usize {
+    let mut depth = 0_usize;
+    for (position, command) in commands.iter().enumerate().skip(begin) {
+        for word in &command.words {
+            match word.text().as_str() {
+                "if" | "while" | "until" | "for" | "select" | "case" | "{" => depth += 1,
+                "fi" | "done" | "esac" | "}" => depth = depth.saturating_sub(1),
+                "then" | "else" | "elif" | "do" | "!" => {}
+                _ => break,
+            }
         }
-        is_text |= option.contains('c');
-        position += usize::from(option.ends_with(['o', 'O']));
+        if depth == 0 {
+            return position + 1;
+        }
     }
-    (is_text, position)
+    commands.len()
 }
 
-/// Cluster API's script that tries each phase of the join several times, and the config that it names.
-fn retried_config<'t>(path: &str, script: &'t str) -> Option<&'t str> {
-    let is_script = path == paths::CLUSTER_API_RETRY;
-    let (_, rest) = script.split_once("\"$@\" --config=").filter(|_| is_script)?;
-    rest.split_whitespace().next()
+/// Whether `exec` runs it.
+fn replaces_the_shell(command: &Simple) -> bool {
+    let mut words = command.words.iter().map(Word::text);
+    words
+        .find(|word| prefixes::assignment(word).is_none())
+        .is_some_and(|word| word.as_str() == "exec")
+        && !command.is_apart
+}
+
+/// What a command sets the host name to.
+enum HostName<'w> {
+    Text(&'w Word),
+    /// What is in this file.
+    File(&'w Word),
+}
+
+fn named_host<'w>(program: &str, words: &'w [Word]) -> Option<HostName<'w>> {
+    let texts: Vec<Zeroizing<String>> = words.iter().map(Word::text).collect();
+    let texts: Vec<&str> = texts.iter().map(|text| text.as_str()).collect();
+    let options = |from: usize| texts.iter().skip(from).take_while(|text| text.starts_with('-')).count();
+    match (program, texts.get(1).copied()?) {
+        ("hostname", "-F" | "--file") => words.get(2).map(HostName::File),
+        ("hostname", "-b" | "--boot") => words.get(2).map(HostName::Text),
+        ("hostname", option) if option.starts_with('-') => None,
+        ("hostname", _) => words.get(1).map(HostName::Text),
+        _ => {
+            let position = 1 + options(1);
+            let is_set = matches!(texts.get(position), Some(&("set-hostname" | "hostname")));
+            let name = position + 1 + options(position + 1);
+            words.get(name).filter(|_| is_set).map(HostName::Text)
+        }
+    }
 }
 
 /// Whether the words name kubeadm's join or init, in any way.
-fn names_a_join<'w>(words: impl Iterator<Item = &'w Word>) -> bool {
+fn names_a_join(words: impl Iterator<Item = Zeroizing<String>>) -> bool {
     words
         .fold((false, false), |(after_kubeadm, found), word| {
-            let (kubeadm, join) = scan(&word.text(), after_kubeadm);
+            let (kubeadm, join) = scan(&word, after_kubeadm);
             (kubeadm, found || join)
         })
         .1
@@ -373,12 +566,10 @@ fn scan(text: &str, after_kubeadm: bool) -> (bool, bool) {
 fn is_harmless(words: &[Word]) -> bool {
     let texts: Vec<Zeroizing<String>> = words.iter().map(Word::text).collect();
     let line = Zeroizing::new(texts.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(" "));
-    words.is_empty()
-        || HARMLESS.iter().any(|harmless| {
-            *harmless == line.as_str()
-                || (*harmless == "set" && texts.first().is_some_and(|text| text.as_str() == "set"))
-        })
+    words.is_empty() || HARMLESS.iter().any(|harmless| *harmless == line.as_str())
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod oracle_tests;

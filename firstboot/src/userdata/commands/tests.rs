@@ -15,22 +15,30 @@ fn lookup(name: &str) -> Option<String> {
 
 /// What the commands find, before their files are looked at.
 #[derive(Debug)]
-struct Found {
-    join: Option<JoinFlags>,
-    config: Option<String>,
+pub(super) struct Found {
+    pub join: Option<JoinFlags>,
+    pub config: Option<String>,
     sentinel: Option<String>,
     others: usize,
     files: Vec<(String, String, bool)>,
 }
 
 fn found_of(commands: &[Command], files: &[(&str, &str)]) -> Result<Found> {
+    found_in(commands, files, &lookup)
+}
+
+pub(super) fn found_in(
+    commands: &[Command],
+    files: &[(&str, &str)],
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Found> {
     let mut all = Files::default();
     for (path, text) in files {
         let content = document(text.as_bytes()).unwrap();
         all.put(ExtraFile::new(path, 0o600, Owner::default(), false, content).unwrap()).unwrap();
     }
     let budget = Budget::default();
-    let found = evaluate(commands, all, Variables::new(&lookup, None), &budget)?;
+    let found = evaluate(commands, all, Variables::new(lookup, None), &budget)?;
     let text = |document: &Document| String::from_utf8(document.bytes().to_vec()).unwrap();
     let files = found.workspace.finish()?;
     Ok(Found {
@@ -76,7 +84,7 @@ fn a_join_is_found() {
         (format!("cat > /j.sh <<'E'\n#!/bin/sh\n{join}\nE\nsh /j.sh"), 1),
         (format!("F=/run/kubeadm/c.yaml\n{}", join.replace("/run/kubeadm/c.yaml", "$F")), 0),
         (format!("kubeadm config images pull; kubeadm token create --print-join-command; {join}"), 2),
-        (format!("f() {{\n  echo hi\n}}\nf; {join}"), 3),
+        (format!("f() {{\n  echo hi\n}}\nf; {join}"), 1),
         (format!("kubeadm reset -f; {join}"), 1),
     ] {
         let found = found(&line).unwrap_or_else(|failure| panic!("{line}: {failure}"));
@@ -116,6 +124,8 @@ fn what_is_unclear_about_kubeadm_is_refused() {
         ("kubeadm join \u{e0f1}0\u{e0f1}:1", "template expression"),
         ("kubeadm\u{a0}join canary", "not understood"),
         ("retry 5 kubeadm join canary", "not understood"),
+        ("$(which kubeadm) join canary", "not understood"),
+        ("C='kubeadm join canary'; retry 5 $C", "not understood"),
         ("sudo -Z canary kubeadm join canary", "not understood"),
         ("ssh canary 'kubeadm init'", "not understood"),
         ("ssh canary <<E\nkubeadm join\nE", "not understood"),

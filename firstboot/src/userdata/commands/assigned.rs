@@ -1,0 +1,126 @@
+//! What commands do to variables of the shell.
+
+use super::{Shell, is_harmless};
+use crate::userdata::prefixes;
+use crate::userdata::shell::{Simple, Word};
+
+/// Commands of the shell that change the variables that they name.
+const CHANGING: &[&str] =
+    &["for", "getopts", "let", "mapfile", "printf", "read", "readarray", "select", "unset", "wait"];
+/// Commands of the shell that take assignments.
+const DECLARING: &[&str] = &["declare", "export", "local", "readonly", "typeset"];
+
+impl Shell<'_> {
+    /// Notes what a command does to variables. Returns whether that is all that it does.
+    pub(super) fn assignments(&mut self, command: &Simple, program: &str, words: &[Word]) -> bool {
+        match program {
+            _ if is_harmless(words) => {
+                self.assign(command, &command.words, true);
+                true
+            }
+            "set" => {
+                self.set_options(words);
+                true
+            }
+            "shift" => {
+                self.variables.remove(&["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+                true
+            }
+            program if DECLARING.contains(&program) => {
+                let options: Vec<_> = words.iter().skip(1).map(Word::text).collect();
+                let mut options = options.iter().filter(|word| word.starts_with(['-', '+']));
+                let is_local = !["export", "readonly"].contains(&program) && self.returning > 0;
+                let is_plain =
+                    options.all(|option| option.as_str() == "-x") && program != "local" && !is_local;
+                self.assign(command, words, is_plain);
+                if program == "export" || is_plain && words.len() > 1 && words[1].text().as_str() == "-x" {
+                    self.export(words);
+                }
+                true
+            }
+            program if CHANGING.contains(&program) => {
+                self.change(program, words);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes the values that assignments give to variables. `is_plain` is false if the shell changes them on
+    /// the way.
+    fn assign(&mut self, command: &Simple, words: &[Word], is_plain: bool) {
+        let is_known = is_plain && self.is_certain(command) && !command.is_apart;
+        for word in words {
+            let text = word.text();
+            let Some((name, _)) = prefixes::assignment(&text) else {
+                if !is_plain {
+                    self.variables.forget_names_in(&text);
+                }
+                continue;
+            };
+            let value = word.expanded(&|source| self.value(source)).filter(|_| is_known);
+            let value = value
+                .and_then(|text| prefixes::assignment(&text).and_then(|(_, value)| value.map(str::to_owned)));
+            self.variables.note_source(name, word);
+            self.variables.set(name, value);
+        }
+    }
+
+    fn export(&mut self, words: &[Word]) {
+        for word in words.iter().skip(1) {
+            let text = word.text();
+            let name = prefixes::assignment(&text).map_or(text.as_str(), |(name, _)| name);
+            self.variables.export(name);
+        }
+    }
+
+    /// `set -a`, `set -- a b`
+    fn set_options(&mut self, words: &[Word]) {
+        let mut is_name_of_option = false;
+        for word in words.iter().skip(1) {
+            let word = word.text();
+            let exports = match word.as_str() {
+                "allexport" if is_name_of_option => true,
+                option if option.starts_with(['-', '+']) => option.contains('a'),
+                _ if is_name_of_option => false,
+                _ => {
+                    self.variables.remove(&["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+                    false
+                }
+            };
+            if exports {
+                self.variables.export_all(!word.starts_with('+'));
+            }
+            is_name_of_option = word.ends_with('o') && word.starts_with(['-', '+']);
+        }
+    }
+
+    /// The variables that a command names have other values now.
+    fn change(&mut self, program: &str, words: &[Word]) {
+        let is_loop = ["for", "select"].contains(&program);
+        let names = if is_loop { words.get(1..2) } else { words.get(1..) }.unwrap_or_default();
+        for word in names {
+            let name = word.text();
+            self.variables.forget_names_in(&name);
+            if ["for", "read", "select"].contains(&program) {
+                self.variables.forget(&name);
+            }
+            let upstream = self.upstream.iter().filter(|_| program == "read");
+            let values = words.iter().skip(2).filter(|_| is_loop);
+            for source in upstream.chain(values) {
+                self.variables.note_source(&name, source);
+            }
+        }
+    }
+
+    /// Forgets variables that an expansion counts up or sets: `$((N++))`, `${N:=x}`.
+    pub(super) fn forget_counted(&mut self, command: &Simple) {
+        for source in command.words.iter().flat_map(Word::sources) {
+            let is_counted =
+                source.starts_with("$((") && ["=", "++", "--"].iter().any(|sign| source.contains(sign));
+            if is_counted || source.starts_with("${") && source.contains('=') {
+                self.variables.forget_names_in(source);
+            }
+        }
+    }
+}

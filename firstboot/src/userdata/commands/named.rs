@@ -1,0 +1,101 @@
+//! Files that a command names in any way, and may change.
+
+use zeroize::Zeroizing;
+
+use super::Shell;
+use super::edits::{changes, folders_count};
+use crate::userdata::shell::{Piece, Word};
+use crate::userdata::workspace::{ANYTHING, place};
+
+/// How often a variable's value is looked for in another one.
+const LEVELS: usize = 3;
+
+impl Shell<'_> {
+    /// Files that a command names and may change have no known content any more. `here` is its here-document.
+    pub(super) fn spoil_named(&mut self, program: &str, words: &[Word], here: Option<&Word>) {
+        let mut texts = Vec::new();
+        words.iter().chain(here).for_each(|word| self.texts(word, LEVELS, &mut texts));
+        for text in &texts {
+            for name in text.split(|character| !is_of_path(character)).filter(|name| !name.is_empty()) {
+                self.spoil_name(program, name);
+            }
+        }
+    }
+
+    /// What a word may stand for, with [`ANYTHING`] for what is not known.
+    fn texts(&self, word: &Word, levels: usize, texts: &mut Vec<Zeroizing<String>>) {
+        let mut text = Zeroizing::new(String::new());
+        for piece in word.pieces() {
+            match piece {
+                Piece::Text(piece) if word.is_pattern => push_pattern(&mut text, piece),
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Expansion { source, .. } => match self.value(source) {
+                    Some(value) => text.push_str(&value),
+                    None => {
+                        text.push(ANYTHING);
+                        texts.push(Zeroizing::new(source.to_string()));
+                        let sources = self.variables.sources(source).iter().filter(|_| levels > 0);
+                        sources.for_each(|source| self.texts(source, levels - 1, texts));
+                    }
+                },
+            }
+        }
+        texts.push(text);
+    }
+
+    fn spoil_name(&mut self, program: &str, name: &str) {
+        let workspace = &self.found.workspace;
+        let path = place(name).filter(|_| !name.contains(ANYTHING));
+        let mut spoiled = Vec::new();
+        match &path {
+            Some(path) => {
+                spoiled.extend(workspace.has(path).then(|| path.clone()));
+                if folders_count(program) && path != "/" {
+                    spoiled.extend(workspace.below(path));
+                }
+                if folders_count(program) {
+                    spoiled.extend(workspace.of_name(last(path)));
+                }
+            }
+            None if name.contains(ANYTHING) => spoiled.extend(workspace.like(name, folders_count(program))),
+            None => spoiled.extend(workspace.of_name(last(name))),
+        }
+        // What a program does may be written in the file that is named.
+        let script = path.filter(|_| changes(program, &[]) && !folders_count(program));
+        let script = script.and_then(|path| self.found.workspace.text(&path)).unwrap_or_default();
+        let named = script
+            .split(|character| !is_of_path(character))
+            .filter_map(|name| place(name).filter(|path| self.found.workspace.has(path)));
+        spoiled.extend(named);
+        spoiled.iter().for_each(|path| self.spoil(path, program));
+    }
+}
+
+fn is_of_path(character: char) -> bool {
+    character.is_alphanumeric() || "/._-+@".contains(character) || character == ANYTHING
+}
+
+/// Adds a text with [`ANYTHING`] for each part of it that is a pattern.
+fn push_pattern(text: &mut String, pattern: &str) {
+    let mut end = None;
+    for character in pattern.chars() {
+        match (end, character) {
+            (Some(last), character) => end = end.filter(|_| character != last),
+            (None, '[') => end = Some(']'),
+            (None, '{') => end = Some('}'),
+            (None, '*' | '?' | '~') => {}
+            (None, character) => {
+                text.push(character);
+                continue;
+            }
+        }
+        if !text.ends_with(ANYTHING) {
+            text.push(ANYTHING);
+        }
+    }
+}
+
+/// The last part of a path.
+fn last(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+}

@@ -1,0 +1,279 @@
+//! Shells within the shell, scripts of the user data, and functions.
+
+use std::ffi::{OsStr, OsString};
+
+use zeroize::Zeroizing;
+
+use super::{End, Function, Shell};
+use crate::cli;
+use crate::cli::request::Request;
+use crate::error::Result;
+use crate::paths;
+use crate::userdata::bounds::Bytes;
+use crate::userdata::prefixes;
+use crate::userdata::shell::{After, Simple, Word};
+use crate::userdata::workspace::place;
+
+/// The arguments of a function that are followed.
+const ARGUMENTS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
+/// What stands for all of them.
+const ALL_ARGUMENTS: [&str; 3] = ["@", "*", "#"];
+
+/// Programs that run a command and do not pass on what is exported.
+const CLEANING: &[&str] = &["sudo", "doas", "env", "systemd-run"];
+
+impl Shell<'_> {
+    /// Evaluates a shell within the shell, or a script or a function of the user data. Returns false if it is
+    /// another command.
+    pub(super) fn nested(
+        &mut self,
+        command: &Simple,
+        program: &str,
+        words: &[Word],
+        piped: Option<&Bytes>,
+        shells: usize,
+    ) -> Result<bool> {
+        if shells == 0 {
+            return Ok(false);
+        }
+        if let Some(functions) = self.functions.get(program).cloned() {
+            return self.call(&functions, command, words, shells).map(|()| true);
+        }
+        match program.rsplit('/').next().unwrap_or_default() {
+            "eval" => self.evaluated(command, words, shells),
+            "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
+                let (is_text, position) = shell_options(words);
+                let Some(word) = words.get(position) else {
+                    return self.with_input(command, words, piped, shells);
+                };
+                if is_text {
+                    let text = self.partly(word);
+                    return self.child(command, words, &text, shells).map(|()| true);
+                }
+                self.own_script(command, words, position, true, shells)
+            }
+            "." | "source" => self.own_script(command, words, 1, true, shells),
+            _ => self.own_script(command, words, 0, false, shells),
+        }
+    }
+
+    /// `eval`, in this same shell.
+    fn evaluated(&mut self, command: &Simple, words: &[Word], shells: usize) -> Result<bool> {
+        let texts: Vec<_> = words.iter().skip(1).map(|word| self.partly(word)).collect();
+        let line = Zeroizing::new(texts.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(" "));
+        let is_known = words.iter().skip(1).all(|word| self.fields(word).is_some());
+        self.within(command, |shell| shell.script(&line, shells - 1))?;
+        if !is_known {
+            self.variables.forget_all();
+        }
+        Ok(is_known)
+    }
+
+    /// A shell that reads its commands from a here-document, a pipe or a file.
+    fn with_input(
+        &mut self,
+        command: &Simple,
+        words: &[Word],
+        piped: Option<&Bytes>,
+        shells: usize,
+    ) -> Result<bool> {
+        let text = match (&command.here, &command.input) {
+            (Some(here), _) => Some(self.partly(here)),
+            (None, Some(path)) => {
+                let path = self.path(path);
+                path.and_then(|path| self.found.workspace.text(&path))
+            }
+            (None, None) => piped
+                .and_then(|bytes| std::str::from_utf8(bytes).ok())
+                .map(|text| Zeroizing::new(text.to_owned())),
+        };
+        let Some(text) = text else { return Ok(false) };
+        self.child(command, words, &text, shells).map(|()| true)
+    }
+
+    /// Evaluates a script that the user data writes. It is not written to the machine. `is_read` is true if
+    /// the command names a shell, so that the script need not.
+    fn own_script(
+        &mut self,
+        command: &Simple,
+        words: &[Word],
+        position: usize,
+        is_read: bool,
+        shells: usize,
+    ) -> Result<bool> {
+        let path = words.get(position).and_then(|word| self.path(word));
+        let workspace = &self.found.workspace;
+        let script = path
+            .as_deref()
+            .and_then(|path| if is_read { workspace.text(path) } else { workspace.script(path) });
+        let is_sourced = words.first().is_some_and(|word| [".", "source"].contains(&word.text().as_str()));
+        let Some((path, script)) = path.clone().zip(script) else {
+            if path.is_some_and(|path| self.found.workspace.read(&path).is_err()) {
+                // What it does is not known.
+                self.found.workspace.spoil_all();
+            }
+            if is_sourced {
+                self.variables.forget_all();
+            }
+            return Ok(false);
+        };
+        self.found.workspace.take(&path);
+        match retried_config(&path, &script) {
+            Some(config) => {
+                let arguments = ["join", "--config", config].map(OsString::from);
+                let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
+                    return Ok(false);
+                };
+                self.joined(request.flags)?;
+            }
+            None if is_sourced => {
+                let arguments = words.get(position + 1..).unwrap_or_default();
+                if !arguments.is_empty() {
+                    self.variables.remove(&ARGUMENTS);
+                }
+                self.returning(command, |shell| shell.script(&script, shells - 1))?;
+            }
+            None => self.child(command, words, &script, shells)?,
+        }
+        self.spoil_named("script", words.get(position + 1..).unwrap_or_default(), None);
+        Ok(true)
+    }
+
+    /// A shell that is a process of its own: what it changes of variables and functions is lost with it.
+    fn child(&mut self, command: &Simple, words: &[Word], text: &str, shells: usize) -> Result<()> {
+        let before = self.variables.clone();
+        let functions = std::mem::take(&mut self.functions);
+        let prefix = command.words.len().saturating_sub(words.len());
+        let prefix = command.words.get(..prefix).unwrap_or_default();
+        let texts: Vec<Zeroizing<String>> = prefix.iter().map(Word::text).collect();
+        let is_clean =
+            texts.iter().any(|text| CLEANING.contains(&text.rsplit('/').next().unwrap_or_default()));
+        self.variables.enter_child(!is_clean);
+        self.variables.remove(&ALL_ARGUMENTS);
+        self.variables.remove(&ARGUMENTS);
+        for (word, text) in prefix.iter().zip(&texts) {
+            if let Some((name, _)) = prefixes::assignment(text) {
+                let value = word.expanded(&|source| before.value(source));
+                let value = value.and_then(|text| {
+                    prefixes::assignment(&text).and_then(|(_, value)| value.map(str::to_owned))
+                });
+                self.variables.set(name, value);
+                self.variables.export(name);
+            }
+        }
+        let returning = std::mem::take(&mut self.returning);
+        self.within(command, |shell| shell.script(text, shells - 1))?;
+        self.returning = returning;
+        self.variables = before;
+        self.functions = functions;
+        self.ended = None;
+        Ok(())
+    }
+
+    /// Notes a function. Its commands are not run here.
+    pub(super) fn define(&mut self, command: &Simple, function: Function) {
+        if let Some(name) = command.words.last() {
+            let functions = self.functions.entry(name.text().as_str().to_owned()).or_default();
+            if function.is_certain {
+                functions.clear();
+            }
+            functions.push(function);
+        }
+    }
+
+    /// What was defined may be lost.
+    pub(super) fn doubt_functions(&mut self) {
+        self.functions.values_mut().flatten().for_each(|function| function.is_certain = false);
+    }
+
+    /// Calls a function.
+    fn call(
+        &mut self,
+        functions: &[Function],
+        command: &Simple,
+        words: &[Word],
+        shells: usize,
+    ) -> Result<()> {
+        self.variables.remove(&ALL_ARGUMENTS);
+        self.variables.remove(&ARGUMENTS);
+        for (name, word) in ARGUMENTS.iter().zip(words.iter().skip(1)) {
+            let value = word.expanded(&|source| self.value(source));
+            self.variables.note_source(name, word);
+            self.variables.set(name, value.as_deref().cloned());
+        }
+        let is_certain = matches!(functions, [only] if only.is_certain);
+        let uncertain = Simple { after: After::Failure, ..Simple::default() };
+        let command = if is_certain { command } else { &uncertain };
+        for function in functions {
+            self.returning(command, |shell| shell.run(&function.script, function.body.clone(), shells - 1))?;
+        }
+        self.variables.remove(&ARGUMENTS);
+        self.spoil_named("function", words.get(1..).unwrap_or_default(), None);
+        Ok(())
+    }
+
+    /// Calls the functions that a command names as its arguments: it may run them.
+    pub(super) fn call_named(&mut self, words: &[Word], shells: usize) -> Result<()> {
+        for position in 1..words.len() {
+            let name = words[position].text();
+            if let Some(functions) = self.functions.get(name.as_str()).cloned().filter(|_| shells > 0) {
+                let uncertain = Simple { after: After::Failure, ..Simple::default() };
+                self.call(&functions, &uncertain, words.get(position..).unwrap_or_default(), shells)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something that is run where the command is, and that `return` ends.
+    fn returning(&mut self, command: &Simple, evaluate: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.returning += 1;
+        self.within(command, evaluate)?;
+        self.returning -= 1;
+        self.ended.take_if(|end| *end == End::Function);
+        Ok(())
+    }
+
+    /// Does something that is run where the command is.
+    fn within(&mut self, command: &Simple, evaluate: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let before = command.is_apart.then(|| self.variables.clone());
+        let blocks = self.blocks.len();
+        self.blocks.push(!self.is_certain(command));
+        evaluate(self)?;
+        self.blocks.truncate(blocks);
+        if let Some(before) = before {
+            self.variables.forget_changes_since(&before);
+            self.doubt_functions();
+            self.ended = None;
+        }
+        Ok(())
+    }
+
+    /// The file that a word names, if that is known.
+    pub(super) fn path(&self, word: &Word) -> Option<String> {
+        match self.fields(word)?.as_slice() {
+            [path] => place(path),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the options of a shell say that a text follows, and the position of that text or of the script.
+fn shell_options(words: &[Word]) -> (bool, usize) {
+    let (mut is_text, mut position) = (false, 1);
+    while let Some(option) = words.get(position).map(Word::text).filter(|word| word.starts_with(['-', '+'])) {
+        position += 1;
+        if option.starts_with("--") {
+            continue;
+        }
+        is_text |= option.contains('c');
+        position += usize::from(option.ends_with(['o', 'O']));
+    }
+    (is_text, position)
+}
+
+/// Cluster API's script that tries each phase of the join several times, and the config that it names.
+fn retried_config<'t>(path: &str, script: &'t str) -> Option<&'t str> {
+    let is_script = path == paths::CLUSTER_API_RETRY;
+    let (_, rest) = script.split_once("\"$@\" --config=").filter(|_| is_script)?;
+    rest.split_whitespace().next()
+}
