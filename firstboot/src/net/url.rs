@@ -160,6 +160,7 @@ mod tests {
             ("HTTPS://[fd00::1]/\u{1b}", "HTTPS://[fd00::1]"),
             ("https://user:can/ary@a:1/", "https://\u{2026}"),
             ("https://can?ary@a", "https://\u{2026}"),
+            ("https://user%3Acanary%40a:1/", "https://\u{2026}"),
             ("https://user:can#ary@a", "https://\u{2026}"),
             ("https://a:canary/x", "https://\u{2026}"),
         ] {
