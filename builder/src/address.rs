@@ -27,7 +27,7 @@ pub fn secret(address: &str) -> Option<String> {
     if login_end(rest) > 0 || (scheme.is_empty() && rest.contains('@')) {
         return Some("a login".to_owned());
     }
-    let name = parameters(rest).find_map(|parameter| granting(parameter))?;
+    let name = parameters(rest).find_map(granting)?;
     Some(format!("the parameter {name}, which grants access"))
 }
 

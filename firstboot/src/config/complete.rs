@@ -8,7 +8,7 @@ use super::HostDefaults;
 use super::check::{self, Problems};
 use super::documents::shown;
 use super::kubelet_arguments;
-use super::model::{ApiVersion, Argument, Discovery, JoinConfiguration, NodeRegistration, Taint, Timeouts};
+use super::model::{ApiVersion, Discovery, JoinConfiguration, NodeRegistration, Timeouts};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode, RawTimeouts};
 use super::role::Role;
 use crate::error::{ErrorKind, Failure, Result};

@@ -1,5 +1,5 @@
-//! What the kubelet refuses at its start, or what keeps it from registering: labels, taints and addresses among
-//! its arguments. kubeadm lets them pass, and the node never comes up.
+//! What the kubelet refuses at its start, or what keeps it from registering: labels, taints and addresses
+//! among its arguments. kubeadm lets them pass, and the node never comes up.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
