@@ -1,5 +1,5 @@
-//! Builds from a lock whose packages left the mirror: they come from the distribution's snapshot service, here
-//! a server of the test.
+//! Builds from a lock whose packages left the mirror: they come from the distribution's snapshot service,
+//! here a server of the test.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -46,7 +46,7 @@ impl Args for Options {
             Arg::new(flag)
                 .long(flag)
                 .action(ArgAction::SetTrue)
-                .help("Accept package indices past their Valid-Until (frozen mirrors and snapshots)"),
+                .help("Accept package indices past their Valid-Until (frozen mirrors)"),
         )
     }
 

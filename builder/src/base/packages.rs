@@ -24,8 +24,8 @@ pub struct Selection {
     pub distribution: String,
     /// Release.
     pub suite: String,
-    /// The snapshot that they were chosen from; else the time of the newest package list that they were chosen
-    /// from. Old locks lack it.
+    /// The snapshot that they were chosen from; else the time of the newest package list that they were
+    /// chosen from. Old locks lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
     /// Packages that were asked for.

@@ -69,7 +69,8 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
     })
 }
 
-/// The snapshot that the command line asks for. A lock of another one than the definition's would not match it.
+/// The snapshot that the command line asks for. A lock of another one than the definition's would not match
+/// the definition.
 fn snapshot(wanted: Option<Wanted>, plan: &ImagePlan) -> Result<Option<Snapshot>> {
     let wanted = wanted.map(Wanted::time);
     match (wanted, plan.base.snapshot) {

@@ -91,8 +91,8 @@ pub struct Request {
     pub title: String,
     /// Upstream addresses of the same bytes, best first.
     pub urls: Vec<String>,
-    /// Addresses where old files are kept, asked only when `urls` lack it: such a service is slow, and its use
-    /// is told.
+    /// Addresses where old files are kept, asked only when `urls` lack it: such a service is slow, and its
+    /// use is told.
     pub kept: Vec<String>,
     /// The expected digest.
     pub digest: Digest,
@@ -214,9 +214,8 @@ impl<'a> Fetcher<'a> {
         }
         if let Some(from) = example {
             let shown = some_of(&titles);
-            self.progress.note(&format!(
-                "no longer on the mirror, taken from a snapshot of the archive ({from}): {shown}"
-            ));
+            self.progress
+                .note(&format!("not on the mirror, taken from a snapshot of the archive ({from}): {shown}"));
         }
         Ok(())
     }
@@ -434,6 +433,7 @@ fn unreachable_offline(what: &str) -> Error {
 
 /// The name in messages of a file of which only the address is known.
 fn file_name(url: &str) -> &str {
+    let url = url.split(['?', '#']).next().unwrap_or(url);
     url.rsplit('/').find(|part| !part.is_empty()).unwrap_or(url)
 }
 

@@ -49,8 +49,8 @@ pub const DEBIAN: Distribution = Distribution {
         },
     ],
     mirror: MirrorOption { option: "debian-mirror", variable: "KILN_DEBIAN_MIRROR" },
-    // https://snapshot.debian.org: any time is taken as the last one before it at which the archive was copied,
-    // every six hours.
+    // https://snapshot.debian.org: any time is taken as the last one before it at which the archive was
+    // copied, every six hours.
     snapshots: SnapshotService {
         option: "debian-snapshots",
         variable: "KILN_DEBIAN_SNAPSHOTS",

@@ -162,7 +162,7 @@ pub(super) fn service_address(text: &str, title: &str, option: &str) -> Result<S
 
 fn not_an_address(distribution: &Distribution, text: &str) -> Error {
     let message =
-        format!("\"{}\" is not the address of a {} mirror", address::shown(text), distribution.title);
+        format!("\"{}\" is not the address of a {} mirror", address::shown_alone(text), distribution.title);
     Error::new(ErrorKind::Usage, message)
         .help("write an http, https or file URL or an absolute path; dists/ and pool/ are below it")
 }

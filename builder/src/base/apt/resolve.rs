@@ -43,8 +43,8 @@ pub struct Resolve<'a> {
     pub keyring: Option<&'a Path>,
     /// The snapshot that the mirrors are. Its package lists may be past their Valid-Until.
     pub snapshot: Option<Snapshot>,
-    /// Accept package lists past their Valid-Until from other mirrors too, such as frozen ones. Signatures are
-    /// verified in any case.
+    /// Accept package lists past their Valid-Until from other mirrors too, such as frozen ones. Signatures
+    /// are verified in any case.
     pub allow_expired_release: bool,
     /// A folder for apt's files. They stay there: about 60 MB.
     pub scratch: &'a Path,

@@ -29,8 +29,8 @@ pub struct Snapshots<'a> {
 }
 
 impl<'a> Snapshots<'a> {
-    /// The service at `explicit` (the option of the command line), else at the one of the environment variable,
-    /// else at its own address.
+    /// The service at `explicit` (the option of the command line), else at the one of the environment
+    /// variable, else at its own address.
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Usage`] when that is not an address.
@@ -49,9 +49,9 @@ impl<'a> Snapshots<'a> {
         Mirrors { main: archive(main), security: Some(archive(security)) }
     }
 
-    /// Where the service may have a package that was locked at `time`. That may be the time of a package list,
-    /// and the service may have copied what the list was the first to name some hours later. A package stays in
-    /// the archive for more than a day after a newer one replaced it.
+    /// Where the service may have a package that was locked at `time`. That may be the time of a package
+    /// list, and the service may have copied what the list was the first to name some hours later. A package
+    /// stays in the archive for more than a day after a newer one replaced it.
     ///
     /// # Errors
     /// As [`url`].

@@ -1,10 +1,12 @@
-//! A small archive of three times, signed by a key of this test, and apt itself.
+//! Small archives of several times, signed by a key of the test, and apt itself.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use clap::{Args, Command, FromArgMatches};
 use tempfile::TempDir;
+use testkit::TestServer;
 
 use super::*;
 use crate::base::apt::Keys;
@@ -79,11 +81,16 @@ impl Place {
 
     /// The lock of the package, of a snapshot or from the mirror.
     fn lock(&self, snapshot: Option<&str>) -> Result<LockedBase> {
+        let service = self.folder.path().join("service").display().to_string();
+        self.lock_from(&service, snapshot.map(|time| time.parse().unwrap()))
+    }
+
+    fn lock_from(&self, service: &str, snapshot: Option<Snapshot>) -> Result<LockedBase> {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let words = [
             "kiln".to_owned(),
             format!("--debian-mirror={0},{0}-security", path("mirror")),
-            format!("--debian-snapshots={}/", path("service")),
+            format!("--debian-snapshots={service}/"),
         ];
         let matches = Options::augment_args(Command::new("kiln")).get_matches_from(words);
         let options = Options::from_arg_matches(&matches).unwrap();
@@ -93,7 +100,6 @@ impl Place {
             snapshot: None,
             packages: vec!["demo".into()],
         };
-        let snapshot = snapshot.map(|time| time.parse().unwrap());
         let request = BaseRequest { plan: &plan, arch: Arch::Amd64, snapshot, extract: Vec::new() };
         let store = Store::open(&self.folder.path().join("store")).unwrap();
         let context = Context { options: &options, store: &store, progress: &Progress::silent() };
@@ -141,6 +147,31 @@ fn a_snapshot_locks_the_packages_of_its_time_though_its_lists_have_expired() {
     assert_eq!(error.kind(), ErrorKind::Fetch);
     let hint = error.hint().unwrap();
     assert!(hint.contains("20250301T000000Z") && hint.contains("--debian-snapshots"), "{hint}");
+}
+
+/// As Debian's service does, this one leads from any time to the last one before it that it has.
+#[test]
+fn the_latest_snapshot_is_the_one_that_the_service_leads_to() {
+    let Some(place) = Place::new("the_latest_snapshot_is_the_one_that_the_service_leads_to") else { return };
+    place.publish(&format!("service/debian/{FIRST}"), "1.0", EXPIRED, EXPIRED);
+    place.suite(&format!("service/debian-security/{FIRST}"), "trixie-security", "", EXPIRED, EXPIRED);
+    let folder = place.folder.path().join("service");
+    let server = TestServer::run(testkit::Options::default(), move |request, to| {
+        let mut parts = request.path.splitn(4, '/').skip(1);
+        let [archive, time, path] = [(); 3].map(|()| parts.next().unwrap_or_default());
+        if time != FIRST {
+            let location = format!("Location: /{archive}/{FIRST}/{path}");
+            return write!(to, "HTTP/1.1 302 Found\r\n{location}\r\nContent-Length: 0\r\n\r\n");
+        }
+        let found = fs::read(folder.join(archive).join(FIRST).join(path));
+        let status = if found.is_ok() { "200 OK" } else { "404 Not Found" };
+        let body = found.unwrap_or_default();
+        write!(to, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len())?;
+        to.write_all(&body)
+    });
+    let latest = Snapshot::latest();
+    let base = place.lock_from(&server.url(""), Some(latest)).unwrap();
+    assert_eq!(locked(&base), ("1.0".to_owned(), latest.to_string()));
 }
 
 #[test]
