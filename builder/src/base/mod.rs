@@ -21,6 +21,7 @@ use std::path::Path;
 
 use crate::assembly::{Packages, Part};
 use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
+use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Request;
@@ -33,7 +34,7 @@ pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::LockedPackage;
 
 /// All bases.
-pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN];
+pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU];
 
 /// An operating system that images can be built on.
 pub trait Base: Debug + Sync {
@@ -64,6 +65,12 @@ pub trait Base: Debug + Sync {
     /// # Errors
     /// [`ErrorKind::Usage`] when a file is missing from the store and no address of it is known.
     fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>>;
+
+    /// The names of all kernel modules, built-in ones too, where the files that tell are in the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] when such a file is broken.
+    fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>>;
 
     /// Makes the content, or takes it from the store. Needs no network.
     ///
@@ -101,6 +108,8 @@ pub struct BaseRequest<'a> {
     pub plan: &'a BasePlan,
     /// For which architecture.
     pub arch: Arch,
+    /// The time of its contents; without one, the newest.
+    pub snapshot: Option<Snapshot>,
     /// Packages that layers take files out of, without installing them. Sorted.
     pub extract: Vec<String>,
 }
@@ -115,7 +124,12 @@ impl<'a> BaseRequest<'a> {
                 _ => None,
             })
             .collect();
-        Self { plan: &plan.base, arch: plan.arch, extract: extract.into_iter().collect() }
+        Self {
+            plan: &plan.base,
+            arch: plan.arch,
+            snapshot: plan.base.snapshot,
+            extract: extract.into_iter().collect(),
+        }
     }
 }
 
