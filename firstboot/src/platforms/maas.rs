@@ -3,10 +3,10 @@
 //!
 //! | order | where | who puts it there |
 //! |---|---|---|
-//! | 1 | the kernel argument `cloud-config-url=` or `url=`, whose document has the keys | MAAS, for a machine that it boots over the network |
+//! | 1 | the kernel argument `cloud-config-url=` or `url=`: a document with the keys | MAAS, for a network boot |
 //! | 2 | a file `/etc/cloud/cloud.cfg.d/*.cfg` with cloud-init's `datasource: {MAAS: {…}}` | MAAS's installer |
 //!
-//! All servers of MAAS serve the same, so that of the argument is asked for everything: pods are kept from it.
+//! All servers of MAAS serve the same, so that of the argument gets all requests: pods are kept from it.
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
