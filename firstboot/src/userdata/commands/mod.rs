@@ -131,6 +131,8 @@ pub fn evaluate<'a>(
             }
         }
     }
+    // What was not followed for want of budget is not known.
+    budget.check()?;
     Ok(shell.found)
 }
 
@@ -204,6 +206,7 @@ impl Shell<'_> {
         {
             position += 1;
             if command.is_function {
+                self.count()?;
                 let end = end_of_body(commands, position).min(range.end);
                 let is_certain = self.is_certain(command) && !command.is_apart;
                 self.define(
@@ -218,8 +221,14 @@ impl Shell<'_> {
         Ok(())
     }
 
-    fn command(&mut self, command: &Simple, shells: usize) -> Result<()> {
+    /// Counts a command.
+    fn count(&mut self) -> Result<()> {
         self.left = self.left.checked_sub(1).ok_or_else(|| wrong("there are too many commands"))?;
+        Ok(())
+    }
+
+    fn command(&mut self, command: &Simple, shells: usize) -> Result<()> {
+        self.count()?;
         if self.is_skipped(command) {
             return Ok(());
         }
@@ -435,13 +444,20 @@ impl Shell<'_> {
         for piece in word.pieces() {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
-                Piece::Expansion { source, .. } => match self.value(source) {
-                    Some(value) => text.push_str(&Zeroizing::new(value)),
+                Piece::Expansion { source, .. } => match self.affordable(source) {
+                    Some(value) => text.push_str(&value),
                     None => text.push(UNKNOWN),
                 },
             }
         }
         text
+    }
+
+    /// The value, if the budget has room for it.
+    fn affordable(&self, source: &str) -> Option<Zeroizing<String>> {
+        self.budget.check().ok()?;
+        let value = Zeroizing::new(self.value(source)?);
+        self.budget.take(value.len()).ok().map(|()| value)
     }
 
     /// `hostname NAME`, `hostnamectl set-hostname NAME`. Returns false if it does something else.
