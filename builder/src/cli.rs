@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::base;
+use crate::definition::snapshot::Wanted;
 use crate::registry;
 
 /// Builds immutable Kubernetes node images.
@@ -131,6 +132,10 @@ pub struct LockArgs {
     /// Take the newest packages of the distribution
     #[arg(long)]
     pub upgrade: bool,
+    /// Take the distribution's packages as they are now (latest) or were at a time, such as 20261101T000000Z,
+    /// from its snapshot service
+    #[arg(long, value_name = "latest|TIME", conflicts_with = "check")]
+    pub snapshot: Option<Wanted>,
     /// Accept that upstream replaced this file: take its new checksum
     #[arg(long, value_name = "LAYER/ARTIFACT")]
     pub accept: Vec<String>,

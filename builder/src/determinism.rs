@@ -27,6 +27,14 @@ pub fn source_date_epoch() -> Result<u64> {
     }
 }
 
+/// The present time in seconds since 1970: the time of `kiln lock --snapshot latest`. A build has no use for
+/// it.
+pub fn present() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
 /// An identifier (RFC 9562, version 8) that depends only on `seed` and `purpose`.
 pub fn uuid(seed: &Digest, purpose: &str) -> Uuid {
     let mixed = Digest::of(format!("{seed} {purpose}").as_bytes());
@@ -77,6 +85,19 @@ impl Calendar {
             second: (rest % 60) as u8,
         }
     }
+
+    /// Seconds since 1970; `None` where the calendar has no such moment.
+    pub fn epoch(&self) -> Option<u64> {
+        let &Self { year, month, day, hour, minute, second } = self;
+        // As in `at`: years begin in March.
+        let year = u64::from(year).checked_sub(u64::from(month <= 2))?;
+        let shifted_month = (u64::from(month) + 9) % 12;
+        let day_of_year = (153 * shifted_month + 2) / 5 + u64::from(day);
+        let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year;
+        let rest = u64::from(hour) * 3600 + u64::from(minute) * 60 + u64::from(second);
+        let epoch = days.checked_sub(719_469)? * 86_400 + rest;
+        (Self::at(epoch) == *self).then_some(epoch)
+    }
 }
 
 /// RFC 3339.
@@ -112,6 +133,20 @@ mod tests {
             (u64::MAX, "9999-12-31T23:59:59Z"),
         ] {
             assert_eq!(Calendar::at(epoch).to_string(), text);
+            let known = epoch.min(253_402_300_799);
+            assert_eq!(Calendar::at(epoch).epoch(), Some(known), "{text}");
+        }
+        let moment = Calendar::at(0);
+        for wrong in [
+            Calendar { day: 0, ..moment },
+            Calendar { month: 0, ..moment },
+            Calendar { month: 13, ..moment },
+            Calendar { month: 2, day: 30, ..moment },
+            Calendar { year: 1969, ..moment },
+            Calendar { hour: 24, ..moment },
+            Calendar { year: u16::MAX, ..moment },
+        ] {
+            assert_eq!(wrong.epoch(), None, "{wrong}");
         }
     }
 }

@@ -51,6 +51,7 @@ fn plan(suite: &str, packages: &[&str]) -> BasePlan {
     BasePlan {
         distribution: "debian".into(),
         suite: suite.into(),
+        snapshot: None,
         packages: packages.iter().map(|name| (*name).into()).collect(),
     }
 }
@@ -79,10 +80,11 @@ fn lock(base: &BasePlan, extract: &[&str], mirrors: &Mirrors) -> Result<Vec<Lock
         arch: Arch::Amd64,
         extract: &extract,
         mirrors,
+        snapshot: None,
         allow_expired_release: false,
         scratch: scratch.path(),
     };
-    resolve(&request, &Progress::silent())
+    resolve(&request, &Progress::silent()).map(|resolution| resolution.packages)
 }
 
 /// Downloads what is not there yet. The folder outlives the tests: packages are fetched once.

@@ -135,6 +135,29 @@ fn a_package_that_the_mirrors_no_longer_have_says_so() {
 }
 
 #[test]
+fn where_old_files_are_kept_is_asked_last_and_named_when_it_cannot_be_reached() {
+    let (body, cache) = (content(5000), Cache::new());
+    let server = start(|_, stream| reply(stream, "404 Not Found", b""));
+    let gone = Absence { message: "gone".into(), help: "lock newer packages".into() };
+    let unreachable = "http://127.0.0.1:1/x.deb".to_owned();
+    let wanted = Request {
+        kept: vec![unreachable.clone()],
+        absent: Some(gone),
+        ..request(&server.url("/x.deb"), &body)
+    };
+    let error = cache.fetch(&wanted, Options { retries: 0, ..options() }).unwrap_err();
+    assert!(error.message().contains(&unreachable) && error.message().contains("404 Not Found"), "{error}");
+    assert_eq!(error.hint(), Some("lock newer packages"));
+    // A mirror of that place is asked after the file's own address too.
+    let (folder, served) = (TempDir::new().unwrap(), body.clone());
+    write(folder.path(), "x.deb", &body);
+    let honest = start(move |seen, stream| serve(stream, seen, &served));
+    let wanted = Request { urls: vec![honest.url("/x.deb")], ..wanted };
+    let mirrors = [format!("http://127.0.0.1:1={}", folder.path().display())];
+    assert_eq!(cache.fetch(&wanted, mirrored(&mirrors)).unwrap().from, honest.url("/x.deb"));
+}
+
+#[test]
 fn offline_names_all_that_is_missing_and_uses_the_store() {
     let (cache, progress) = (Cache::new(), Progress::silent());
     cache.store.insert(&mut &b"here"[..], None).unwrap();

@@ -2,6 +2,7 @@
 
 use super::packages::{self, LockedPackage};
 use super::{BaseRequest, Component};
+use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 
 /// A base, pinned.
@@ -39,13 +40,19 @@ impl LockedBase {
     /// Whether the pins were made for exactly this request.
     pub fn is_for(&self, request: &BaseRequest<'_>) -> bool {
         let Self::Packages(locked) = self;
-        locked.selection == packages::Selection::of(request)
+        packages::Selection::of(request).is_met_by(&locked.selection)
     }
 
     /// Every difference between `request` and the pins, one line each.
     pub fn differences(&self, request: &BaseRequest<'_>) -> Vec<String> {
         let Self::Packages(locked) = self;
         packages::Selection::of(request).differences(&locked.selection)
+    }
+
+    /// The time at which the archive had all of it, if the lock says so.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let Self::Packages(locked) = self;
+        locked.selection.snapshot
     }
 
     /// Every file that is pinned.

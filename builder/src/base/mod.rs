@@ -21,6 +21,7 @@ use std::path::Path;
 
 use crate::assembly::{Packages, Part};
 use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
+use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Request;
@@ -101,6 +102,8 @@ pub struct BaseRequest<'a> {
     pub plan: &'a BasePlan,
     /// For which architecture.
     pub arch: Arch,
+    /// The time of its contents; without one, the newest.
+    pub snapshot: Option<Snapshot>,
     /// Packages that layers take files out of, without installing them. Sorted.
     pub extract: Vec<String>,
 }
@@ -115,7 +118,12 @@ impl<'a> BaseRequest<'a> {
                 _ => None,
             })
             .collect();
-        Self { plan: &plan.base, arch: plan.arch, extract: extract.into_iter().collect() }
+        Self {
+            plan: &plan.base,
+            arch: plan.arch,
+            snapshot: plan.base.snapshot,
+            extract: extract.into_iter().collect(),
+        }
     }
 }
 

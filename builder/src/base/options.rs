@@ -29,9 +29,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// The value of an option.
-    pub fn get(&self, option: &BaseOption) -> Option<&str> {
-        self.values.get(option.name).map(String::as_str)
+    /// The value of the option of this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
     }
 }
 
@@ -46,7 +46,7 @@ impl Args for Options {
             Arg::new(flag)
                 .long(flag)
                 .action(ArgAction::SetTrue)
-                .help("Accept package indices past their Valid-Until (frozen mirrors and snapshots)"),
+                .help("Accept package indices past their Valid-Until (frozen mirrors)"),
         )
     }
 

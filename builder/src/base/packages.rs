@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{BaseRequest, Component};
+use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 use crate::purl::encode;
 
@@ -23,6 +24,10 @@ pub struct Selection {
     pub distribution: String,
     /// Release.
     pub suite: String,
+    /// The snapshot that they were chosen from; else the time of the newest package list that they were
+    /// chosen from. Old locks lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
     /// Packages that were asked for.
     pub install: Vec<String>,
     /// Packages of which only files are taken.
@@ -59,9 +64,17 @@ impl Selection {
         Self {
             distribution: request.plan.distribution.clone(),
             suite: request.plan.suite.clone(),
+            snapshot: request.snapshot,
             install: request.plan.packages.clone(),
             extract: request.extract.clone(),
         }
+    }
+
+    /// Whether packages that were chosen for `locked` are those of this selection. Without a snapshot of its
+    /// own it takes those of any.
+    pub fn is_met_by(&self, locked: &Self) -> bool {
+        let wanted = Self { snapshot: self.snapshot.or(locked.snapshot), ..self.clone() };
+        wanted == *locked
     }
 
     /// Every difference between this selection and `locked`, one line each.
@@ -72,8 +85,12 @@ impl Selection {
                 self.suite, locked.suite
             )];
         }
-        let lists = [(&self.install, &locked.install), (&self.extract, &locked.extract)];
         let mut differences = Vec::new();
+        if let Some(snapshot) = self.snapshot.filter(|_| self.snapshot != locked.snapshot) {
+            let has = locked.snapshot.map_or_else(|| "none".to_owned(), |snapshot| snapshot.to_string());
+            differences.push(format!("the definition wants the snapshot {snapshot}, the lock names {has}"));
+        }
+        let lists = [(&self.install, &locked.install), (&self.extract, &locked.extract)];
         for (wanted, locked) in lists {
             let new = wanted.iter().filter(|name| !locked.contains(name));
             differences.extend(new.map(|name| format!("the package {name} is not in the lock")));

@@ -5,7 +5,9 @@ use serde::Serialize;
 use super::{Terminal, resolve, seed, warn};
 use crate::base::Pin;
 use crate::cli::LockArgs;
-use crate::error::Result;
+use crate::definition::plan::ImagePlan;
+use crate::definition::snapshot::{Snapshot, Wanted};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lock::table::DigestTable;
 use crate::lock::update::{Policy, update};
 use crate::lock::{Lock, LockedArtifact, drift};
@@ -40,11 +42,13 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
             Err(drifted(&path, &differences))
         };
     }
+    let snapshot = snapshot(args.snapshot, plan)?;
     let session = Session::open(&args.fetch, progress)?;
     let table = args.digests.as_deref().map(DigestTable::read).transpose()?.unwrap_or_default();
     let policy = Policy {
         recheck: true,
         upgrade_packages: args.upgrade,
+        snapshot,
         accept: args.accept.iter().cloned().collect(),
         table,
     };
@@ -65,6 +69,20 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
     })
 }
 
+/// The snapshot that the command line asks for. A lock of another one than the definition's would not match
+/// the definition.
+fn snapshot(wanted: Option<Wanted>, plan: &ImagePlan) -> Result<Option<Snapshot>> {
+    let wanted = wanted.map(Wanted::time);
+    match (wanted, plan.base.snapshot) {
+        (Some(wanted), Some(defined)) if wanted != defined => {
+            let message = format!("--snapshot asks for {wanted}, and the definition for {defined}");
+            Err(Error::new(ErrorKind::Usage, message)
+                .help("change base.snapshot in the definition, or remove it"))
+        }
+        _ => Ok(wanted),
+    }
+}
+
 /// Every pin that is new, changed or gone, one line each.
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     let Some(old) = old else { return Vec::new() };
@@ -73,7 +91,9 @@ fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     };
     let package = |pin: Pin<'_>| (pin.name.to_owned(), pin.version.to_owned());
     let entries = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
-        lock.artifacts.iter().map(artifact).chain(lock.base.pins().map(package)).collect()
+        let snapshot = lock.base.snapshot().map(|time| ("snapshot of the base".to_owned(), time.to_string()));
+        let artifacts = lock.artifacts.iter().map(artifact);
+        artifacts.chain(lock.base.pins().map(package)).chain(snapshot).collect()
     };
     let (old, new) = (entries(old), entries(new));
     let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();

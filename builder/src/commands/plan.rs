@@ -52,9 +52,10 @@ fn text(shown: &Summary<'_>) -> String {
             .to_lowercase()
             .replace("kubernetes", "Kubernetes"),
         format!(
-            "base     {} {} with {} packages and what they depend on",
+            "base     {} {}{} with {} packages and what they depend on",
             plan.base.distribution,
             plan.base.suite,
+            plan.base.snapshot.map(|time| format!(" of {time}")).unwrap_or_default(),
             plan.base.packages.len()
         ),
     ];

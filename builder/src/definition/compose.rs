@@ -160,6 +160,7 @@ fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
     BaseSpec {
         distribution: upper.distribution.or(lower.distribution),
         suite: upper.suite.or(lower.suite),
+        snapshot: upper.snapshot.or(lower.snapshot),
         packages: upper.packages.or(lower.packages),
     }
 }

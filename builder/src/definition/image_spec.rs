@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::plan::Arch;
+use super::snapshot::Snapshot;
 use super::value::{Name, SchemaVersion, Size};
 use crate::digest::Digest;
 
@@ -58,6 +59,9 @@ pub struct BaseSpec {
     pub distribution: Option<String>,
     /// Its release, by its code name.
     pub suite: Option<Name>,
+    /// Take its packages as they were at this time, from the distribution's snapshot service: a moment in
+    /// UTC, "20261101T000000Z".
+    pub snapshot: Option<Snapshot>,
     /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced.
     pub packages: Option<Vec<String>>,
 }

@@ -17,6 +17,7 @@ pub mod registry;
 pub(crate) mod resolve;
 mod resolve_layer;
 mod resolve_metadata;
+pub mod snapshot;
 pub(crate) mod source;
 pub(crate) mod value;
 mod warnings;

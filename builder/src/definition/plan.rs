@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::snapshot::Snapshot;
 use crate::digest::Digest;
 
 /// Processor architectures, by the names that Go and most distributions use.
@@ -56,6 +57,9 @@ pub struct BasePlan {
     pub distribution: String,
     /// Its release.
     pub suite: String,
+    /// The time of its packages; without one they are the newest ones when the lock is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
     /// Packages to install, sorted: those of the definition (the kernel among them) and of its layers. The
     /// lock has their dependencies.
     pub packages: Vec<String>,

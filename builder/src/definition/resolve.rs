@@ -85,7 +85,7 @@ impl Resolver<'_> {
         Ok(ImagePlan {
             name,
             arch,
-            base: BasePlan { distribution: distribution.clone(), suite, packages },
+            base: BasePlan { distribution: distribution.clone(), suite, snapshot: base.snapshot, packages },
             layers: layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?,
             preload: self.preload()?,
             kernel_arguments,

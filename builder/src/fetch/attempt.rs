@@ -72,22 +72,25 @@ impl Download<'_> {
     /// Tries each place until one succeeds, several times if the failure is temporary.
     pub fn run<T>(&self, mut attempt: impl FnMut(&Place) -> Result<T, Failure>) -> Result<T> {
         let mut failed = Vec::new();
-        let mut absent = self.absent;
+        let mut lacking = 0;
         for place in self.places {
             match self.retry(|| attempt(place)) {
                 Ok(found) => return Ok(found),
                 Err(Failure::Final(error)) => return Err(error.context(self.title)),
                 Err(failure) => {
-                    absent = absent.filter(|_| matches!(failure, Failure::Absent(_)));
+                    lacking += usize::from(matches!(failure, Failure::Absent(_)));
                     failed.push(failure.into_error().context(place));
                 }
             }
         }
-        Err(match absent {
-            Some(absence) => {
-                Error::new(ErrorKind::Fetch, absence.message.as_str()).help(absence.help.as_str())
+        let everywhere = lacking == failed.len();
+        let error = combine(self.title, failed);
+        Err(match self.absent {
+            Some(absence) if lacking > 0 && error.kind() == ErrorKind::Fetch => {
+                let message = if everywhere { absence.message.as_str() } else { error.message() };
+                Error::new(ErrorKind::Fetch, message).help(absence.help.as_str())
             }
-            None => combine(self.title, failed),
+            _ => error,
         })
     }
 

@@ -91,6 +91,9 @@ pub struct Request {
     pub title: String,
     /// Upstream addresses of the same bytes, best first.
     pub urls: Vec<String>,
+    /// Addresses where old files are kept, asked only when `urls` lack it: such a service is slow, and its
+    /// use is told.
+    pub kept: Vec<String>,
     /// The expected digest.
     pub digest: Digest,
     /// The exact length in bytes, if the lock has it.
@@ -188,12 +191,41 @@ impl<'a> Fetcher<'a> {
             return Err(error);
         }
         let fetched = fetched.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.tell_kept(&wanted, &fetched)?;
         let result = requests
             .iter()
             .map(|request| fetched.iter().find(|found| found.digest == request.digest).cloned());
         result
             .collect::<Option<_>>()
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a download ended without a result"))
+    }
+
+    /// Tells which files came from where old files are kept.
+    fn tell_kept(&self, wanted: &[Request], fetched: &[FetchedFile]) -> Result<()> {
+        let mut titles = Vec::new();
+        let mut example = None;
+        for request in wanted.iter().filter(|request| !request.kept.is_empty()) {
+            let Some(found) = fetched.iter().find(|found| found.digest == request.digest) else { continue };
+            let kept = places(&request.kept, &self.options.mirrors, self.options.offline)?;
+            if kept.iter().any(|place| place.to_string() == found.from) {
+                titles.push(request.title.as_str());
+                example = Some(found.from.as_str());
+            }
+        }
+        if let Some(from) = example {
+            let shown = some_of(&titles);
+            self.progress
+                .note(&format!("not on the mirror, taken from a snapshot of the archive ({from}): {shown}"));
+        }
+        Ok(())
+    }
+
+    /// Where a file may be, best first.
+    fn places_of(&self, request: &Request, offline: bool) -> Result<Vec<Place>> {
+        let mirrors = &self.options.mirrors;
+        let mut found = places(&request.urls, mirrors, offline)?;
+        found.extend(places(&request.kept, mirrors, offline)?);
+        Ok(found)
     }
 
     /// Fetches a checksum file of at most `limit` bytes. It does not enter the store. The lock will trust
@@ -252,9 +284,8 @@ impl<'a> Fetcher<'a> {
 
     /// The length of a file in bytes, without fetching it; `None` if the server does not report it.
     pub fn length(&self, url: &str) -> Result<Option<u64>> {
-        self.try_places(file_name(url), &[url.to_owned()], None, &AtomicBool::new(false), |place| {
-            self.client.length(place)
-        })
+        let places = places(&[url.to_owned()], &self.options.mirrors, self.options.offline)?;
+        self.try_in(file_name(url), &places, None, &AtomicBool::new(false), |place| self.client.length(place))
     }
 
     /// Fetches a file to learn its SHA-256 digest and length. A lock needs this if upstream publishes another
@@ -265,6 +296,7 @@ impl<'a> Fetcher<'a> {
         let request = |digest| Request {
             title: title.to_owned(),
             urls: vec![url.to_owned()],
+            kept: Vec::new(),
             digest,
             size: None,
             absent: None,
@@ -312,7 +344,7 @@ impl<'a> Fetcher<'a> {
         expected: &Expected,
         stop: &AtomicBool,
     ) -> Result<(Digest, u64, String)> {
-        let Request { title, urls, size, absent, .. } = request;
+        let Request { title, size, absent, .. } = request;
         let step = match size {
             Some(size) => self.progress.bytes(title, *size),
             None => self.progress.step(title),
@@ -322,7 +354,8 @@ impl<'a> Fetcher<'a> {
         let outcome = if transfer.complete() {
             Ok("an earlier download".to_owned())
         } else {
-            self.try_places(title, urls, absent.as_ref(), stop, |place| {
+            let places = self.places_of(request, self.options.offline)?;
+            self.try_in(title, &places, absent.as_ref(), stop, |place| {
                 transfer.attempt(&self.client, place).map(|()| place.to_string())
             })
         };
@@ -338,18 +371,6 @@ impl<'a> Fetcher<'a> {
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn try_places<T>(
-        &self,
-        title: &str,
-        urls: &[String],
-        absent: Option<&Absence>,
-        stop: &AtomicBool,
-        attempt: impl FnMut(&Place) -> Result<T, Failure>,
-    ) -> Result<T> {
-        let places = places(urls, &self.options.mirrors, self.options.offline)?;
-        self.try_in(title, &places, absent, stop, attempt)
     }
 
     fn try_in<T>(
@@ -380,7 +401,7 @@ impl<'a> Fetcher<'a> {
     fn refuse_missing(&self, wanted: &[Request]) -> Result<()> {
         let mut missing = Vec::new();
         for request in wanted.iter().filter(|request| !self.store.contains(&request.digest)) {
-            let places = places(&request.urls, &self.options.mirrors, true)?;
+            let places = self.places_of(request, true)?;
             if !places.iter().any(|place| matches!(place, Place::Local(path) if path.is_file())) {
                 missing.push(request.title.as_str());
             }
@@ -388,15 +409,19 @@ impl<'a> Fetcher<'a> {
         if missing.is_empty() {
             return Ok(());
         }
-        let more = missing.len().saturating_sub(SHOWN_MISSING);
-        let shown = missing[..missing.len() - more].join(", ");
-        let what = if more == 0 { shown } else { format!("{shown} and {more} more files") };
-        Err(unreachable_offline(&what))
+        Err(unreachable_offline(&some_of(&missing)))
     }
 }
 
-/// More names would hide the message.
-const SHOWN_MISSING: usize = 8;
+/// More names would hide a message.
+const SHOWN_FILES: usize = 8;
+
+/// Names of files, as many as a message can bear.
+fn some_of(titles: &[&str]) -> String {
+    let more = titles.len().saturating_sub(SHOWN_FILES);
+    let shown = titles[..titles.len() - more].join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more files") }
+}
 
 fn unreachable_offline(what: &str) -> Error {
     Error::new(
@@ -418,6 +443,7 @@ fn unique(requests: &[Request]) -> Vec<Request> {
         match unique.iter_mut().find(|known| known.digest == request.digest) {
             Some(known) => {
                 known.urls.extend(request.urls.iter().cloned());
+                known.kept.extend(request.kept.iter().cloned());
                 known.size = known.size.or(request.size);
             }
             None => unique.push(request.clone()),

@@ -143,7 +143,12 @@ mod tests {
         for name in ["debian-12.lock", "debian-13.lock"] {
             let (from, to) = (images.join(name), folder.path().join(name));
             Lock::read(&from).unwrap().unwrap().write(&to).unwrap();
-            assert!(fs::read(from).unwrap() == fs::read(to).unwrap(), "{name}");
+            assert!(fs::read(&from).unwrap() == fs::read(to).unwrap(), "{name}");
+            // It works after the next point release too.
+            assert!(
+                Lock::read(&from).unwrap().unwrap().base.snapshot().is_some(),
+                "{name} names no snapshot"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@ use super::table::DigestTable;
 use super::{Lock, LockedArtifact, SCHEMA};
 use crate::base::{BaseRequest, LockedBase};
 use crate::definition::plan::{Checksum, ImagePlan};
+use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::checksum::{self, Expected};
@@ -22,6 +23,8 @@ pub struct Policy {
     pub recheck: bool,
     /// Take the newest packages that the archive has.
     pub upgrade_packages: bool,
+    /// Take the packages of this snapshot.
+    pub snapshot: Option<Snapshot>,
     /// Artifacts ("layer/name") whose changed upstream checksum the user accepts.
     pub accept: BTreeSet<String>,
     /// Digests that are known without asking upstream.
@@ -48,7 +51,8 @@ pub fn update(
         ));
     }
     artifacts.sort_by(|a, b| (&a.layer, &a.name).cmp(&(&b.layer, &b.name)));
-    let request = BaseRequest::of(plan);
+    let mut request = BaseRequest::of(plan);
+    request.snapshot = policy.snapshot.or(request.snapshot);
     let kept =
         old.filter(|old| old.base.is_for(&request) && old.arch == plan.arch && !policy.upgrade_packages);
     let base = match kept {

@@ -12,6 +12,7 @@ pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<
     let artifacts = lock.artifacts.iter().map(|pin| Request {
         title: format!("{} {}", pin.name, pin.version),
         urls: vec![pin.url.clone()],
+        kept: Vec::new(),
         digest: pin.sha256,
         size: pin.size,
         absent: None,
@@ -19,8 +20,14 @@ pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<
     let mut requests: Vec<Request> = artifacts.collect();
     for image in &plan.preload {
         if let PreloadOrigin::Url(url) = &image.origin {
-            let (title, urls) = (image.reference.clone(), vec![url.clone()]);
-            requests.push(Request { title, urls, digest: image.sha256, size: None, absent: None });
+            requests.push(Request {
+                title: image.reference.clone(),
+                urls: vec![url.clone()],
+                kept: Vec::new(),
+                digest: image.sha256,
+                size: None,
+                absent: None,
+            });
         }
     }
     requests.extend(base::of(&plan.base)?.requests(&lock.base, &session.base_context())?);

@@ -85,6 +85,7 @@ fn plan() -> ImagePlan {
         base: BasePlan {
             distribution: "debian".to_owned(),
             suite: "trixie".to_owned(),
+            snapshot: None,
             packages: Vec::new(),
         },
         layers: Vec::new(),

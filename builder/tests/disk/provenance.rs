@@ -47,6 +47,7 @@ fn selection() -> BaseSection {
     BaseSection {
         distribution: "debian".to_owned(),
         suite: "trixie".to_owned(),
+        snapshot: None,
         install: Vec::new(),
         extract: Vec::new(),
     }

@@ -67,6 +67,7 @@ pub fn request(url: &str, body: &[u8]) -> Request {
     Request {
         title: "part".to_owned(),
         urls: vec![url.to_owned()],
+        kept: Vec::new(),
         digest: Digest::of(body),
         size: Some(body.len() as u64),
         absent: None,

@@ -219,8 +219,13 @@ fn read_fields(host_config: &mut HostConfig, fields: &Fields, budget: &Budget) {
                 .help("move it to runcmd")));
         host_config.may_join = true;
     }
-    if let Some((field, name)) = host_config.noted(hostname(fields)).flatten() {
-        host_config.name_host(field, &name);
+    match host_config.noted(hostname(fields)) {
+        Some(HostName::Named(field, name)) => host_config.name_host(field, &name),
+        Some(HostName::OfPlatform) => host_config.notices.push(
+            "hostname is not used: with prefer_fqdn_over_hostname, the platform's whole name counts before it"
+                .to_owned(),
+        ),
+        Some(HostName::Unsaid) | None => {}
     }
     host_config.notices.extend(count(
         early.len(),
@@ -388,28 +393,42 @@ fn unread_fields(host_config: &mut HostConfig, fields: &Fields) {
     }
 }
 
-/// The host name, and the field that it comes from: as cloud-init's `get_hostname_fqdn` on Debian, which
-/// calls a host by its first label if nothing else is asked for.
-fn hostname(fields: &Fields) -> Result<Option<(&'static str, String)>> {
+/// What a cloud-config says about the host name.
+enum HostName {
+    Unsaid,
+    /// The platform's own name is preferred to the one that is given.
+    OfPlatform,
+    /// The field, and the name.
+    Named(&'static str, String),
+}
+
+/// The host name, as cloud-init's cc_set_hostname has it on Debian: `get_hostname_fqdn`, of which the first
+/// label counts if nothing else is asked for.
+fn hostname(fields: &Fields) -> Result<HostName> {
     if fields.flag("preserve_hostname")? {
-        return Ok(None);
+        return Ok(HostName::Unsaid);
     }
     let name = |field: &'static str| -> Result<_> {
-        Ok(fields
-            .scalar(field)?
-            .filter(|name| !name.is_empty())
-            .map(|name| (field, name.into_owned())))
+        Ok(fields.scalar(field)?.map(|name| (field, name.into_owned())))
     };
+    let prefers_whole = fields.flag("prefer_fqdn_over_hostname")?;
     let (hostname, fqdn) = (name("hostname")?, name("fqdn")?);
-    if fields.flag("prefer_fqdn_over_hostname")? {
-        return Ok(fqdn.or(hostname));
-    }
-    Ok(match (hostname, fqdn) {
-        (Some(hostname), Some(_)) => Some(hostname),
-        (hostname, fqdn) => hostname
-            .or(fqdn)
-            .map(|(field, name)| (field, name.split('.').next().unwrap_or_default().to_owned())),
-    })
+    // A host name with dots is the whole name too, if there is no other.
+    let (short, whole) = match (hostname, fqdn) {
+        (Some((field, name)), None) if name.find('.').is_some_and(|dot| dot > 0) => {
+            (None, Some((field, name)))
+        }
+        other => other,
+    };
+    let named = match (short, whole) {
+        (_, Some(whole)) if prefers_whole && !whole.1.is_empty() => Some(whole),
+        (Some(short), Some(whole)) => Some(if short.1.is_empty() { whole } else { short }),
+        (None, Some((field, name))) => Some((field, name.split('.').next().unwrap_or_default().to_owned())),
+        (Some(_), None) if prefers_whole => return Ok(HostName::OfPlatform),
+        (short, None) => short,
+    };
+    let named = named.filter(|(_, name)| !name.is_empty());
+    Ok(named.map_or(HostName::Unsaid, |(field, name)| HostName::Named(field, name)))
 }
 
 fn not_used(fields: &Fields) -> Option<String> {

@@ -86,7 +86,9 @@ fn the_host_name_is_chosen_as_cloud_init_does() {
         ("hostname: a.b.c", Some("a")),
         ("hostname: a.b.c.\nprefer_fqdn_over_hostname: true", Some("a.b.c")),
         ("hostname: a.b\nfqdn: c.d", Some("a.b")),
-        ("hostname: ''\nfqdn: b.c", Some("b")),
+        ("hostname: ''\nfqdn: b.c", Some("b.c")),
+        ("hostname: a\nprefer_fqdn_over_hostname: true", None),
+        ("hostname: a\nfqdn: ''\nprefer_fqdn_over_hostname: true", Some("a")),
         ("fqdn: b.c", Some("b")),
         (
             "fqdn: Worker-7.example.internal.\nprefer_fqdn_over_hostname: true",

@@ -8,6 +8,7 @@ use super::files::{ExtraFile, settle};
 use super::host_name;
 use super::kind::{Kind, kind};
 use super::mentions::could_join;
+use super::rivals::{self, Counted};
 use super::units::Units;
 use super::variables::Variables;
 use super::workspace::{Workspace, document};
@@ -18,6 +19,9 @@ use crate::paths;
 
 /// The agent's own path for a node config.
 const OURS: &[&str] = &[paths::CONFIG, paths::RUNTIME_CONFIG];
+
+/// What is said of another join.
+const RIVAL: &str = "a script or a unit that joins too is not run: nothing here starts it";
 
 /// The contents of a document before the agent knows whether it embeds a node config.
 #[derive(Default)]
@@ -123,6 +127,7 @@ impl HostConfig {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
+        self.check_rivals(join.as_ref(), document.as_ref(), &workspace, lookup, budget)?;
         self.notices.extend(count(
             others,
             "command is",
@@ -130,6 +135,38 @@ impl HostConfig {
             "not executed: this agent runs no scripts",
         ));
         Ok(Some(EmbeddedConfig { document, flags: join, files: workspace.finish()?, sentinel }))
+    }
+
+    /// Looks at the scripts and units that join and are not run.
+    fn check_rivals(
+        &mut self,
+        join: Option<&JoinFlags>,
+        document: Option<&Document>,
+        workspace: &Workspace,
+        lookup: &dyn Fn(&str) -> Option<String>,
+        budget: &Budget,
+    ) -> Result<()> {
+        let none = JoinFlags::default();
+        let counted = Counted {
+            flags: join.unwrap_or(&none),
+            documents: document.map(Document::bytes).into_iter().collect(),
+            file: &|path| workspace.copy(path),
+        };
+        let rivals = rivals::scripts(workspace.files()).into_iter().chain(self.units.rest());
+        for rival in rivals {
+            counted.check(&[rival], lookup, budget)?;
+            self.notices.push(RIVAL.to_owned());
+        }
+        let is_passed_over = join.is_some()
+            && workspace.files().any(|file| OURS.contains(&file.path.as_str()) && could_join(file));
+        self.notices.extend(is_passed_over.then(|| {
+            format!(
+                "{} is written and not read: the command kubeadm join says which config counts",
+                paths::CONFIG
+            )
+        }));
+        self.notices.dedup();
+        Ok(())
     }
 
     /// Notes whether a file or a unit without a place in the join names one.

@@ -12,15 +12,17 @@ fn lookup(name: &str) -> Option<String> {
     }
 }
 
-fn found(files: &[(&str, &str)], command: &str) -> Result<Option<EmbeddedConfig>> {
+fn host_config(files: &[(&str, &str)], command: &str) -> HostConfig {
     let file = |(path, text): &(&str, &str)| {
         let bytes = content(Zeroizing::new(text.as_bytes().to_vec())).unwrap();
         ExtraFile::new(path, 0o600, Owner::default(), false, bytes).unwrap()
     };
     let commands = vec![Command::Shell(Zeroizing::new(command.to_owned()))];
-    let mut host_config =
-        HostConfig { files: files.iter().map(file).collect(), commands, ..HostConfig::default() };
-    host_config.find(&lookup, &Budget::default())
+    HostConfig { files: files.iter().map(file).collect(), commands, ..HostConfig::default() }
+}
+
+fn found(files: &[(&str, &str)], command: &str) -> Result<Option<EmbeddedConfig>> {
+    host_config(files, command).find(&lookup, &Budget::default())
 }
 
 #[test]
@@ -94,4 +96,42 @@ fn a_file_that_names_a_join_and_is_not_started_is_not_nothing() {
         assert_eq!(host_config.unclear.is_some(), is_unclear, "{text}");
         assert!(!format!("{:?}", host_config.unclear).contains("canary"));
     }
+}
+
+#[test]
+fn a_join_beside_the_one_that_counts_says_the_same() {
+    let counts = (
+        "/etc/firstboot/config.yaml",
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\na: 10.0.0.1:6443 n1\n",
+    );
+    let other = ("/k", JOIN);
+    let script = |line: &str| format!("#!/bin/sh\n{line}\n");
+    let unit = |line: &str| format!("[Service]\nExecStart={line}\n");
+    for (path, text, agrees) in [
+        ("/j.sh", script("kubeadm join 10.0.0.1:6443 --token a --node-name n1"), true),
+        ("/j.sh", script("kubeadm join --config /missing"), true),
+        ("/j.sh", script("kubeadm join \"$@\""), true),
+        ("/etc/systemd/system/j.service", unit("kubeadm join 10.0.0.1:6443 --token a"), true),
+        ("/j.sh", script("kubeadm join 10.0.0.2:6443 --token a"), false),
+        ("/j.sh", script("kubeadm join 10.0.0.1:6443 --token a --node-name n2"), false),
+        ("/j.sh", script("kubeadm join --config /k"), false),
+        ("/etc/systemd/system/j.service", unit("kubeadm join --config /k"), false),
+    ] {
+        // Nothing starts it, and the agent's own file counts.
+        let files: Vec<(&str, &str)> = vec![counts, other, (path, &text)];
+        let mut host_config = host_config(&files, "true");
+        let found = host_config.find(&lookup, &Budget::default());
+        match found {
+            Ok(found) => {
+                assert!(agrees && found.is_some(), "{text}");
+                assert!(host_config.notices.contains(&RIVAL.to_owned()), "{text}: {:?}", host_config.notices);
+            }
+            Err(failure) => {
+                assert!(!agrees && failure.message.contains("in another way"), "{text}: {failure}")
+            }
+        }
+    }
+    let mut both = host_config(&[counts, other], "kubeadm join --config /k");
+    assert!(both.find(&lookup, &Budget::default()).unwrap().is_some());
+    assert!(both.notices[0].contains("is written and not read"), "{:?}", both.notices);
 }

@@ -9,6 +9,7 @@ use super::commands::Command;
 use super::embedded::{EmbeddedConfig, HostConfig};
 use super::files::{ExtraFile, settle};
 use super::mentions::{names_a_join, unread};
+use super::rivals::{self, Counted};
 use super::workspace::is_shell_script;
 use super::{Env, ParsedUserData, jinja};
 use crate::document::Document;
@@ -127,6 +128,7 @@ impl Gathered {
         for placed in self.host_configs(budget) {
             companions.extend(self.embedded(placed, env, budget)?);
         }
+        self.check_rivals(&companions, env, budget)?;
         self.documents.sort_by_key(|placed| placed.order);
         self.parsed.documents = self.documents.drain(..).map(|placed| placed.value).collect();
         let has_config = self.parsed.has_config();
@@ -140,11 +142,31 @@ impl Gathered {
         Ok(())
     }
 
+    /// Looks at the scripts that are not run beside a node config that stands by itself.
+    fn check_rivals(&mut self, companions: &[Companion], env: &Env, budget: &Budget) -> Result<()> {
+        if self.documents.is_empty() {
+            return Ok(());
+        }
+        let files = || companions.iter().flat_map(|companion| &companion.config.files);
+        let counted = Counted {
+            flags: &self.parsed.flags,
+            documents: self.documents.iter().map(|placed| placed.value.bytes()).collect(),
+            file: &|path| {
+                let file = files().find(|file| file.path == path)?;
+                Some(Zeroizing::new(file.content.bytes().to_vec()))
+            },
+        };
+        let mut rivals = rivals::scripts(files());
+        rivals.append(&mut self.scripts);
+        rivals
+            .iter()
+            .try_for_each(|rival| counted.check(std::slice::from_ref(rival), env.lookup, budget))
+    }
+
     /// The cloud-config with the scripts, and the Ignition configs.
     fn host_configs(&mut self, budget: &Budget) -> Vec<Placed<HostConfig>> {
         // A script beside a node config is for machines without this agent.
-        let scripts = std::mem::take(&mut self.scripts);
-        let scripts = if self.documents.is_empty() { scripts } else { Vec::new() };
+        let scripts = if self.documents.is_empty() { std::mem::take(&mut self.scripts) } else { Vec::new() };
         let cloud_config = match self.cloud_config.take() {
             Some(Placed { order, place, value }) => Some(Placed { order, place, value: value.read(budget) }),
             None if scripts.is_empty() => None,

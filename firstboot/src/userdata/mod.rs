@@ -33,6 +33,7 @@ pub mod mime;
 mod open;
 pub mod pointer;
 mod prefixes;
+mod rivals;
 mod sed;
 pub mod shell;
 pub mod signature;

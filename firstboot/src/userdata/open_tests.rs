@@ -230,6 +230,16 @@ fn a_cloud_config_beside_a_node_config_gives_its_files_and_its_host_name() {
 }
 
 #[test]
+fn a_script_beside_a_node_config_joins_in_the_same_way() {
+    let with = |address: &str| {
+        let script = format!("#!/bin/sh\nkubeadm join {address} --token abcdef.0123456789abcdef\n");
+        opened(mixed(&[("application/yaml", JOIN), ("text/x-shellscript", &script)]).as_bytes())
+    };
+    assert!(with("a:1").unwrap().has_config());
+    assert!(with("b:1").unwrap_err().message.contains("in another way"));
+}
+
+#[test]
 fn what_carries_nothing_does_not_end_the_run() {
     let command = format!("#cloud-config\nruncmd: ['{COMMAND}']");
     let good = ("text/cloud-config", command.as_str());

@@ -105,6 +105,14 @@ impl Units {
             .any(|text| names_a_join(text.text.as_bytes()))
     }
 
+    /// The commands of units that name a join and that nothing starts.
+    pub fn rest(&mut self) -> Vec<Command> {
+        let names: Vec<String> = self.texts.iter().map(|text| text.unit.clone()).collect();
+        let names_it =
+            |command: &Command| matches!(command, Command::Shell(text) if names_a_join(text.as_bytes()));
+        self.scripts(names).into_iter().filter(names_it).collect()
+    }
+
     /// The commands, with those of the units that are started: at first, or by one of the commands.
     pub fn in_order(&mut self, commands: Vec<Command>) -> Vec<Command> {
         let mut all = self.scripts(self.started.clone());

@@ -1,6 +1,6 @@
 //! Debian: a row of the engine.
 
-use super::{Archives, Distribution, MirrorOption};
+use super::{Archives, Distribution, MirrorOption, SnapshotService};
 use crate::assembly::Packages;
 use crate::base::BaseOption;
 
@@ -31,12 +31,27 @@ pub const DEBIAN: Distribution = Distribution {
         full_kernel: "linux-image-amd64",
         boot_loader: "systemd-boot-efi",
     },
-    mirror: MirrorOption {
-        option: &[BaseOption {
+    options: &[
+        BaseOption {
             name: "debian-mirror",
             value: "URL[,SECURITY-URL]",
             help: "Debian mirror [default: $KILN_DEBIAN_MIRROR, else the one in this machine's apt configuration]",
-        }],
-        variable: "KILN_DEBIAN_MIRROR",
+        },
+        BaseOption {
+            name: "debian-snapshots",
+            value: "URL",
+            help: "Debian's snapshot service, for packages that left the mirrors \
+                   [default: $KILN_DEBIAN_SNAPSHOTS, else https://snapshot.debian.org/archive]",
+        },
+    ],
+    mirror: MirrorOption { option: "debian-mirror", variable: "KILN_DEBIAN_MIRROR" },
+    // https://snapshot.debian.org: any time is taken as the last one before it at which the archive was
+    // copied, every six hours.
+    snapshots: SnapshotService {
+        option: "debian-snapshots",
+        variable: "KILN_DEBIAN_SNAPSHOTS",
+        url: "https://snapshot.debian.org/archive",
+        main: "debian",
+        security: "debian-security",
     },
 };

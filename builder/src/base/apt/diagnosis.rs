@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitStatus;
 
-use super::Distribution;
+use super::{Distribution, SnapshotService};
 use crate::base::ALLOW_EXPIRED_FLAG;
+use crate::definition::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many user and group numbers a root needs: the last is `nogroup`'s 65534.
@@ -14,8 +15,8 @@ const SUBORDINATE_IDS: u64 = 65_536;
 /// How many lines of a failed build are shown.
 const TAIL_LINES: usize = 15;
 
-/// A failure of `apt-get update`.
-pub(super) fn update(distribution: &Distribution, error: Error) -> Error {
+/// A failure of `apt-get update`, from a snapshot of the archive or from a mirror.
+pub(super) fn update(distribution: &Distribution, snapshot: Option<Snapshot>, error: Error) -> Error {
     if error.kind() != ErrorKind::Tool || error.hint().is_some() {
         return error;
     }
@@ -24,7 +25,7 @@ pub(super) fn update(distribution: &Distribution, error: Error) -> Error {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let help = if has(&["is expired (invalid since", "Valid-Until"]) {
         format!(
-            "the package lists are older than the archive allows; for a frozen snapshot that is normal: accept it with {ALLOW_EXPIRED_FLAG}"
+            "the package lists are older than the archive allows; for a frozen mirror that is normal: accept it with {ALLOW_EXPIRED_FLAG}"
         )
     } else if has(&["is not valid yet"]) {
         "the package lists are from the future: set this machine's clock".into()
@@ -35,6 +36,11 @@ pub(super) fn update(distribution: &Distribution, error: Error) -> Error {
         )
     } else if has(&["No space left on device"]) {
         "free some space, or choose another folder with --cache-dir".into()
+    } else if let Some(time) = snapshot {
+        let SnapshotService { option, variable, .. } = distribution.snapshots;
+        format!(
+            "check that the archive had this suite at {time}, and that the snapshot service (--{option} or {variable}) can be reached"
+        )
     } else if has(&["does not have a Release file", "404  Not Found"]) {
         format!("check the suite's name, and that the mirror ({flag} or {variable}) has it")
     } else {

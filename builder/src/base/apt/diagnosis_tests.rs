@@ -5,7 +5,11 @@ use std::os::unix::process::ExitStatusExt;
 #[test]
 fn expired_lists_name_the_flag() {
     let said = "E: Release file for http://a.example is expired (invalid since 3d). Updates for this repository will not be applied.";
-    let error = update(&DEBIAN, Error::new(ErrorKind::Tool, said));
+    let update = |snapshot: Option<&str>, said: &str| {
+        let snapshot = snapshot.map(|time| time.parse().unwrap());
+        update(&DEBIAN, snapshot, Error::new(ErrorKind::Tool, said))
+    };
+    let error = update(None, said);
     assert!(
         error.kind() == ErrorKind::Fetch && error.hint().unwrap().contains(ALLOW_EXPIRED_FLAG),
         "{error}"
@@ -15,10 +19,13 @@ fn expired_lists_name_the_flag() {
         ("Could not resolve 'a'", "network"),
         ("404  Not Found", "suite"),
     ] {
-        assert!(update(&DEBIAN, Error::new(ErrorKind::Tool, said)).hint().unwrap().contains(word), "{said}");
+        assert!(update(None, said).hint().unwrap().contains(word), "{said}");
     }
+    let error = update(Some("20250101T000000Z"), "404  Not Found");
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("20250101T000000Z") && hint.contains("--debian-snapshots"), "{hint}");
     let missing = Error::new(ErrorKind::Tool, "starting apt-get").help("install it");
-    assert_eq!(update(&DEBIAN, missing).hint(), Some("install it"));
+    assert_eq!(super::update(&DEBIAN, None, missing).hint(), Some("install it"));
 }
 
 #[test]

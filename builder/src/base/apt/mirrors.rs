@@ -72,18 +72,36 @@ pub fn url(distribution: &Distribution, mirrors: &Mirrors, package: &LockedPacka
     Ok(format!("{root}/{}", package.path))
 }
 
-/// The error when there is nothing at the address `at` of a package: archives keep only the newest version.
-pub fn gone(distribution: &Distribution, package: &LockedPackage, at: &str) -> Absence {
+/// The error when a package is neither at the addresses `urls` of the mirror, because archives keep only the
+/// newest version, nor at the addresses `kept` of the snapshot service.
+pub fn gone(
+    distribution: &Distribution,
+    package: &LockedPackage,
+    urls: &[String],
+    kept: &[String],
+) -> Absence {
+    let LockedPackage { name, version, .. } = package;
+    let (mirror, service) = (distribution.mirror.flag(), distribution.snapshots.option);
+    let shown =
+        |urls: &[String]| urls.first().map_or_else(|| "none is known".into(), |url| address::shown(url));
+    let on_mirror = shown(urls);
+    if kept.is_empty() {
+        return Absence {
+            message: format!(
+                "{name} {version} is no longer on the mirror ({on_mirror}), and the lock names no snapshot of the archive"
+            ),
+            help: format!(
+                "lock newer packages with kiln lock --upgrade, which also names their snapshot; or name a snapshot of the archive that still has it with {mirror}"
+            ),
+        };
+    }
     Absence {
         message: format!(
-            "{} {} is no longer on the mirror ({})",
-            package.name,
-            package.version,
-            address::shown(at)
+            "{name} {version} is neither on the mirror ({on_mirror}) nor at the snapshot service ({})",
+            shown(kept)
         ),
         help: format!(
-            "lock newer packages with kiln lock --upgrade, or name a snapshot of the archive that still has it with {}",
-            distribution.mirror.flag()
+            "name another mirror with {mirror} or another snapshot service with --{service}, or lock newer packages with kiln lock --upgrade"
         ),
     }
 }
@@ -106,6 +124,19 @@ fn parse(distribution: &Distribution, text: &str) -> Result<Mirrors> {
 fn security_beside(distribution: &Distribution, main: &str) -> Option<String> {
     let parent = main.strip_suffix(distribution.archives.main)?.strip_suffix('/')?;
     Some(format!("{parent}/{}", distribution.archives.security))
+}
+
+/// The address of a snapshot service.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when it is none.
+pub(super) fn service_address(text: &str, title: &str, option: &str) -> Result<String> {
+    address(text.trim()).map_err(|text| {
+        let message =
+            format!("\"{}\" is not the address of a snapshot service of {title}", address::shown(text));
+        Error::new(ErrorKind::Usage, message)
+            .help(format!("write an http, https or file URL or an absolute path: --{option} URL"))
+    })
 }
 
 fn not_an_address(distribution: &Distribution, text: &str) -> Error {

@@ -80,9 +80,13 @@ fn a_package_has_the_address_of_its_archive() {
             .contains("SECURITY-URL")
     );
     assert_eq!(url(&DEBIAN, &mirrors, &package("other")).unwrap_err().kind(), ErrorKind::Lock);
-    assert!(
-        gone(&DEBIAN, &package("debian"), "http://a")
-            .message
-            .contains("bash 5.2-1 is no longer on the mirror (http://a)")
+    let gone = |kept: &[String]| gone(&DEBIAN, &package("debian"), &["http://a".into()], kept);
+    assert!(gone(&[]).message.contains("bash 5.2-1 is no longer on the mirror (http://a)"));
+    assert!(gone(&[]).help.contains("kiln lock --upgrade"));
+    let both = gone(&["http://s/1".into(), "http://s/2".into()]);
+    assert_eq!(
+        both.message,
+        "bash 5.2-1 is neither on the mirror (http://a) nor at the snapshot service (http://s/1)"
     );
+    assert!(both.help.contains("--debian-mirror") && both.help.contains("--debian-snapshots"));
 }

@@ -15,6 +15,7 @@ mod dummy_package;
 mod mirrors;
 mod package;
 mod resolve;
+mod snapshots;
 mod workspace;
 
 use std::path::Path;
@@ -23,7 +24,8 @@ use serde::Serialize;
 
 pub use build::{Build, build};
 pub use mirrors::{Mirrors, gone, mirrors, url};
-pub use resolve::{Resolve, resolve};
+pub use resolve::{Resolution, Resolve, resolve};
+pub use snapshots::{SnapshotService, Snapshots};
 
 use super::packages::{LockedPackage, LockedPackages, Selection};
 use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase};
@@ -54,7 +56,10 @@ pub struct Distribution {
     /// Packages that apt must never choose by itself.
     unwanted: &'static [&'static str],
     packages: Packages,
+    /// The options of the command line that only this distribution reads.
+    options: &'static [BaseOption],
     mirror: MirrorOption,
+    snapshots: SnapshotService,
 }
 
 /// How the archives of a distribution are laid out.
@@ -74,20 +79,16 @@ struct Archives {
 /// How a user names a mirror.
 #[derive(Debug)]
 struct MirrorOption {
-    /// The one option of the command line.
-    option: &'static [BaseOption; 1],
+    /// Name of the option of the command line.
+    option: &'static str,
     /// The environment variable that counts when the option is absent.
     variable: &'static str,
 }
 
 impl MirrorOption {
-    const fn option(&self) -> &'static BaseOption {
-        &self.option[0]
-    }
-
     /// As written on the command line.
     fn flag(&self) -> String {
-        format!("--{}", self.option().name)
+        format!("--{}", self.option)
     }
 }
 
@@ -122,22 +123,29 @@ impl Base for Distribution {
     }
 
     fn options(&self) -> &'static [BaseOption] {
-        self.mirror.option
+        self.options
     }
 
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
         let scratch = context.store.scratch()?;
-        let resolution = Resolve {
+        let mirrors = match request.snapshot {
+            Some(time) => self.snapshots(context)?.at(time),
+            None => mirrors(self, context.options.get(self.mirror.option))?,
+        };
+        let order = Resolve {
             distribution: self,
             base: request.plan,
             arch: request.arch,
             extract: &request.extract,
-            mirrors: &mirrors(self, context.options.get(self.mirror.option()))?,
+            mirrors: &mirrors,
+            snapshot: request.snapshot,
             allow_expired_release: context.options.allow_expired_release,
             scratch: scratch.path(),
         };
-        let packages = resolve(&resolution, context.progress)?;
-        Ok(LockedBase::Packages(LockedPackages { selection: Selection::of(request), packages }))
+        let Resolution { packages, newest_list } = resolve(&order, context.progress)?;
+        let snapshot = request.snapshot.or(newest_list);
+        let selection = Selection { snapshot, ..Selection::of(request) };
+        Ok(LockedBase::Packages(LockedPackages { selection, packages }))
     }
 
     fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>> {
@@ -146,13 +154,24 @@ impl Base for Distribution {
         if packages.iter().all(|package| context.store.contains(&package.sha256)) {
             return Ok(Vec::new());
         }
-        let mirrors = mirrors(self, context.options.get(self.mirror.option()))?;
+        let mirrors = mirrors(self, context.options.get(self.mirror.option))?;
+        let snapshots = self.snapshots(context)?;
         let request = |package: &LockedPackage| {
-            let url = url(self, &mirrors, package)?;
+            let kept = match locked.snapshot() {
+                Some(time) => snapshots.addresses(package, time)?,
+                None => Vec::new(),
+            };
+            let urls = match url(self, &mirrors, package) {
+                Ok(url) => vec![url],
+                // The service has the security archive of which no mirror is known.
+                Err(error) if error.kind() == ErrorKind::Usage && !kept.is_empty() => Vec::new(),
+                Err(error) => return Err(error),
+            };
             Ok(Request {
                 title: format!("{} {}", package.name, package.version),
-                absent: Some(gone(self, package, &url)),
-                urls: vec![url],
+                absent: Some(gone(self, package, &urls, &kept)),
+                urls,
+                kept,
                 digest: package.sha256,
                 size: Some(package.size),
             })
@@ -179,6 +198,12 @@ impl Base for Distribution {
             })
         })
         .map(Content::Layer)
+    }
+}
+
+impl Distribution {
+    fn snapshots(&self, context: &Context<'_>) -> Result<Snapshots<'_>> {
+        Snapshots::of(self, context.options.get(self.snapshots.option))
     }
 }
 

@@ -2,7 +2,8 @@
 //! proxies are read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -12,12 +13,16 @@ use super::package::{Stanza, stanzas};
 use super::{Archives, Distribution, Mirrors, diagnosis, dummy_package, name, text};
 use crate::base::LockedPackage;
 use crate::definition::plan::{Arch, BasePlan};
+use crate::definition::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{Run, check, tool};
 use crate::progress::Progress;
 
 /// Names of packages are alike; below this, another one was not meant.
 const SIMILAR: f64 = 0.85;
+
+/// The fields of a Release file come before its long lists of digests.
+const RELEASE_HEAD: u64 = 64 << 10;
 
 /// The order for a resolution.
 #[derive(Debug, Clone, Copy)]
@@ -32,21 +37,32 @@ pub struct Resolve<'a> {
     pub extract: &'a [String],
     /// Where the package lists are.
     pub mirrors: &'a Mirrors,
-    /// Accept package lists past their Valid-Until, as those of a frozen snapshot are. Signatures are
-    /// verified in any case.
+    /// The snapshot that the mirrors are. Its package lists may be past their Valid-Until.
+    pub snapshot: Option<Snapshot>,
+    /// Accept package lists past their Valid-Until from other mirrors too, such as frozen ones. Signatures
+    /// are verified in any case.
     pub allow_expired_release: bool,
     /// A folder for apt's files. They stay there: about 60 MB.
     pub scratch: &'a Path,
 }
 
+/// The closure of a package set.
+#[derive(Debug)]
+pub struct Resolution {
+    /// The packages, sorted by name.
+    pub packages: Vec<LockedPackage>,
+    /// The time of the newest package list that they were chosen from; `None` if no list says.
+    pub newest_list: Option<Snapshot>,
+}
+
 /// Locks the closure of the packages of `base.packages` and of all essential ones, without recommended
-/// packages, and the packages of `extract`. Sorted by name. Needs the network.
+/// packages, and the packages of `extract`. Needs the network.
 ///
 /// # Errors
 /// [`ErrorKind::Definition`] when a package does not exist or cannot be installed with the others;
 /// [`ErrorKind::Fetch`] when the lists cannot be had or their signatures are wrong; [`ErrorKind::Tool`] when
 /// apt or the archive's keys are missing.
-pub fn resolve(request: &Resolve<'_>, progress: &Progress) -> Result<Vec<LockedPackage>> {
+pub fn resolve(request: &Resolve<'_>, progress: &Progress) -> Result<Resolution> {
     let apt = Apt::create(request)?;
     let step = progress
         .step(&format!("reading the package lists of {} {}", request.distribution.title, request.base.suite));
@@ -60,14 +76,17 @@ pub fn resolve(request: &Resolve<'_>, progress: &Progress) -> Result<Vec<LockedP
     check_names(&extract)?;
     let versions = apt.candidates(&extract)?;
     locked.extend(apt.describe(&versions, false)?);
-    Ok(locked.into_values().collect())
+    Ok(Resolution { packages: locked.into_values().collect(), newest_list: apt.newest_list()? })
 }
 
 /// apt in a private folder, with its own configuration and state.
 struct Apt<'a> {
     distribution: &'a Distribution,
+    /// The folder with all of its files.
+    root: PathBuf,
     config: PathBuf,
     suite: String,
+    snapshot: Option<Snapshot>,
 }
 
 impl<'a> Apt<'a> {
@@ -97,7 +116,8 @@ impl<'a> Apt<'a> {
         )?;
         write("etc/preferences/unwanted.pref", preferences(request.distribution.unwanted))?;
         write("apt.conf", configuration(text(&root)?, request)? + &proxies())?;
-        Ok(Self { distribution: request.distribution, config: root.join("apt.conf"), suite })
+        let (distribution, snapshot) = (request.distribution, request.snapshot);
+        Ok(Self { distribution, config: root.join("apt.conf"), root, suite, snapshot })
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
@@ -113,7 +133,20 @@ impl<'a> Apt<'a> {
     fn update(&self) -> Result<()> {
         self.run("apt-get", &["-q", "update"])
             .map(drop)
-            .map_err(|error| diagnosis::update(self.distribution, error))
+            .map_err(|error| diagnosis::update(self.distribution, self.snapshot, error))
+    }
+
+    /// The time of the newest package list. apt has verified all that are in its folder.
+    fn newest_list(&self) -> Result<Option<Snapshot>> {
+        let folder = self.root.join("state/lists");
+        let mut newest = None;
+        for entry in fs::read_dir(&folder).at("reading", &folder)? {
+            let path = entry.at("reading", &folder)?.path();
+            if path.to_string_lossy().ends_with("Release") {
+                newest = newest.max(date(File::open(&path).at("opening", &path)?));
+            }
+        }
+        Ok(newest)
     }
 
     /// Names and versions that apt would install.
@@ -244,8 +277,11 @@ fn preferences(unwanted: &[&str]) -> String {
 /// apt.conf(5). apt reads the file named by APT_CONFIG before any other, and here it names no others.
 fn configuration(root: &str, request: &Resolve<'_>) -> Result<String> {
     let arch = name(request.arch);
-    let valid_until =
-        if request.allow_expired_release { "Acquire::Check-Valid-Until \"false\";\n" } else { "" };
+    let valid_until = if request.allow_expired_release || request.snapshot.is_some() {
+        "Acquire::Check-Valid-Until \"false\";\n"
+    } else {
+        ""
+    };
     Ok(format!(
         "Dir::Etc \"{root}/etc\";\nDir::Etc::main \"{root}/etc/none\";\nDir::Etc::parts \"{root}/etc/parts\";\n\
          Dir::Etc::sourcelist \"{root}/etc/sources.list\";\nDir::Etc::sourceparts \"{root}/etc/sources\";\n\
@@ -287,6 +323,14 @@ fn check_names(packages: &[String]) -> Result<()> {
             ))
         }
     }
+}
+
+/// The field `Date` at the beginning of a (signed) Release file.
+fn date(file: impl Read) -> Option<Snapshot> {
+    let mut head = Vec::new();
+    file.take(RELEASE_HEAD).read_to_end(&mut head).ok()?;
+    let head = String::from_utf8_lossy(&head);
+    head.lines().find_map(|line| Snapshot::of_list(line.strip_prefix("Date:")?))
 }
 
 /// The lines `Inst NAME (VERSION …)` of a simulation.

@@ -18,7 +18,12 @@ fn plan() -> ImagePlan {
         name: "debian-13".into(),
         arch: Arch::Amd64,
         variables: BTreeMap::from([("kubernetes".to_owned(), "1.34.9".to_owned())]),
-        base: BasePlan { distribution: "debian".into(), suite: "trixie".into(), packages: Vec::new() },
+        base: BasePlan {
+            distribution: "debian".into(),
+            suite: "trixie".into(),
+            snapshot: None,
+            packages: Vec::new(),
+        },
         layers: Vec::new(),
         preload: Vec::new(),
         kernel_arguments: Vec::new(),
