@@ -6,6 +6,8 @@ use std::path::Path;
 
 use contract::text::visible_lines;
 
+use crate::address::said;
+
 /// The kind of an [`Error`]. Each kind has its own exit code (`docs/reference.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -76,7 +78,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A new error: `message` says what failed and on what, in lower case.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: visible_lines(&message.into()).into_owned(), help: None }))
+        Self(Box::new(Inner { kind, message: said(&message.into()), help: None }))
     }
 
     /// Adds what the user should do next. The first hint given wins: it is the closest to the cause.
@@ -89,7 +91,7 @@ impl Error {
     /// Puts the operation that failed in front of the message.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
-        self.0.message = format!("{}: {}", visible_lines(&doing.to_string()), self.0.message);
+        self.0.message = format!("{}: {}", said(&doing.to_string()), self.0.message);
         self
     }
 

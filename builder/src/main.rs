@@ -7,7 +7,7 @@ use kiln::cli::Cli;
 use kiln::commands;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| commands::stop(&error));
     match commands::run(&cli) {
         Ok(code) => code,
         Err(error) => {

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::io;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use crate::address;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes of a failed program's command line are shown.
@@ -56,7 +55,7 @@ pub fn check(command: &Command, status: ExitStatus, stderr: &[u8]) -> Result<()>
     let tail = &stderr[stderr.len().saturating_sub(STDERR_TAIL)..];
     let said = String::from_utf8_lossy(tail);
     let message = format!("{} failed ({status}):\n{}", line(command), said.trim_end());
-    Err(Error::new(ErrorKind::Tool, address::shown(&message)))
+    Err(Error::new(ErrorKind::Tool, message))
 }
 
 fn missing(command: &Command, package: &str, error: &std::io::Error) -> Error {
@@ -101,7 +100,7 @@ mod tests {
     fn what_a_program_says_of_a_mirror_has_no_password() {
         let script = "echo Failed to fetch https://me:s3cr3t@mirror/dists >&2; exit 100";
         let error = tool("sh").args(["-c", script]).run("dash").unwrap_err();
-        assert!(error.message().contains("https://me:***@mirror/dists"), "{error}");
+        assert!(error.message().contains("https://***@mirror/dists"), "{error}");
         assert!(!error.message().contains("s3cr3t"), "{error}");
     }
 

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use contract::text::visible_lines;
+use crate::address::said;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Shows progress. All steps of a command share it.
@@ -66,13 +66,13 @@ impl Progress {
     /// Prints a message that stays on the screen.
     pub fn line(&self, text: &str) {
         if self.mode == Mode::Lines {
-            eprintln!("{}", visible_lines(text));
+            eprintln!("{}", said(text));
         }
     }
 
     /// Prints a message that stays on the screen, in every mode except quiet.
     pub fn note(&self, text: &str) {
-        let text = visible_lines(text);
+        let text = said(text);
         match self.mode {
             Mode::Bars => self.bars.suspend(|| eprintln!("{text}")),
             Mode::Lines => eprintln!("{text}"),

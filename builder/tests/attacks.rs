@@ -51,6 +51,26 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
+fn no_secret_of_an_address_is_said_in_any_message() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("images")).unwrap();
+    fs::write(root.path().join("images/x.toml"), "nmae = \"HTTPS://me:s3cr3t@a/x\"\n").unwrap();
+    for arguments in [
+        &["plan", "images/x.toml"] as &[&str],
+        &["--json", "plan", "images/x.toml"],
+        &["plan", "https:/me:s3cr3t@a/x"],
+        &["plan", "images/x.toml", "https://me%3As3cr3t@a"],
+        &["plan", "--miror=https://me:s3cr3t@a", "images/x.toml"],
+        &["plan", "images/x.toml", "--set", "nmae=\"https://a/x#token=s3cr3t\""],
+    ] {
+        let output = kiln(root.path(), arguments);
+        let all = said(&output) + &String::from_utf8_lossy(&output.stdout);
+        assert!(!output.status.success() && all.contains("error"), "{arguments:?}: {all}");
+        assert!(!all.contains("s3cr3t"), "{arguments:?}: {all}");
+    }
+}
+
+#[test]
 fn fetch_finds_what_was_changed_in_the_store() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("tool"), TOOL).unwrap();

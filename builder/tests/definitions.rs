@@ -275,7 +275,18 @@ fn secrets_in_addresses_are_refused_and_never_shown() {
     let digest = "0".repeat(64);
     let preload =
         |url: &str| format!("preload=[{{ reference = \"a/b:1\", sha256 = \"{digest}\", url = \"{url}\" }}]");
-    for secret in ["https://me:s3cr3t@example.org/x", "https://example.org/x?X-Amz-Signature=s3cr3t"] {
+    for secret in [
+        "https://me:s3cr3t@example.org/x",
+        "https://example.org/x?X-Amz-Signature=s3cr3t",
+        "HTTPS://me:s3cr3t@example.org/x",
+        "https:/me:s3cr3t@example.org/x",
+        "me:s3cr3t@example.org/x",
+        "https://me:/s3cr3t@example.org/x",
+        "https://me%3as3cr3t@example.org/x",
+        "https://me:s3cr3t%40example.org/x",
+        "https://example.org/x?%74oken=s3cr3t",
+        "https://example.org/x#token=s3cr3t",
+    ] {
         let mut errors = Vec::new();
         for (from, key) in
             [("https://example.org/${kubernetes}/kubelet", "url"), ("${url}.sha256", "checksum")]

@@ -102,7 +102,7 @@ const CASES: &[Expected] = &[
         notices: &[
             "cloud-config: 1 command of bootcmd is not executed",
             "cloud-config: these fields are not used: disk_setup, fs_setup, mounts, ntp, users",
-            "cloud-config: 3 commands are not executed: this agent runs no scripts",
+            "cloud-config: 2 commands are not executed: this agent runs no scripts",
         ],
     },
     Expected {

@@ -13,9 +13,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use contract::text::visible_lines;
 use serde::Serialize;
 
+use crate::address::said;
 use crate::cli::{Cli, DefinitionArgs, Verb};
 use crate::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +39,16 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Completions { shell } => completions::run(*shell, &terminal),
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Ends the program after a command line that is wrong, or that asks for help.
+pub fn stop(error: &clap::Error) -> ! {
+    let text = error.to_string();
+    if said(&text) == text {
+        error.exit();
+    }
+    eprint!("{}", said(&text));
+    std::process::exit(error.exit_code())
 }
 
 /// Where results go: standard output, as text or as JSON.
@@ -71,7 +81,7 @@ impl Terminal {
 
     /// Prints text that has one form. A reader that has gone away is not an error.
     pub fn print(&self, text: &str) -> Result<()> {
-        match writeln!(std::io::stdout(), "{}", visible_lines(text)) {
+        match writeln!(std::io::stdout(), "{}", said(text)) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(Error::new(ErrorKind::Io, format!("printing: {error}")))
             }

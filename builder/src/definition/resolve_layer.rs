@@ -287,6 +287,8 @@ pub(super) fn check_url(source: &Source, path: &[Step], url: &str, help: &str) -
     let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| url.strip_prefix(scheme));
     match rest {
         Some(rest) if !rest.is_empty() && !url.contains(char::is_whitespace) => Ok(()),
-        _ => Err(source.error_at(path, &format!("\"{url}\" is not an address")).help(help)),
+        _ => Err(source
+            .error_at(path, &format!("\"{}\" is not an address", address::shown_alone(url)))
+            .help(help)),
     }
 }

@@ -66,7 +66,7 @@ impl FromStr for Mirror {
     /// Parses `PREFIX=URL_OR_DIR`. A relative folder is relative to the working directory.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
-            Error::new(ErrorKind::Usage, format!("mirror \"{}\": {what}", address::shown(text)))
+            Error::new(ErrorKind::Usage, format!("mirror \"{}\": {what}", address::shown_alone(text)))
                 .help("write --mirror https://dl.k8s.io=URL_OR_DIR")
         };
         let (prefix, to) = text.split_once('=').ok_or_else(|| wrong("there is no \"=\""))?;
@@ -104,12 +104,14 @@ impl Place {
         let url = parse(address)?;
         match url.scheme() {
             "http" | "https" => Ok(Self::Server(url)),
-            "file" => url
-                .to_file_path()
-                .map(Self::Local)
-                .map_err(|()| Error::new(ErrorKind::Usage, format!("\"{address}\" is no local path"))),
+            "file" => url.to_file_path().map(Self::Local).map_err(|()| {
+                Error::new(
+                    ErrorKind::Usage,
+                    format!("\"{}\" is no local path", address::shown_alone(address)),
+                )
+            }),
             other => {
-                let shown = address::shown(address);
+                let shown = address::shown_alone(address);
                 Err(Error::new(ErrorKind::Usage, format!("\"{shown}\": cannot fetch by {other}"))
                     .help("use https, http or file"))
             }
@@ -171,7 +173,7 @@ pub fn places(urls: &[String], mirrors: &[Mirror], offline: bool) -> Result<Vec<
 
 fn parse(address: &str) -> Result<Url> {
     Url::parse(address).map_err(|error| {
-        let shown = address::shown(address);
+        let shown = address::shown_alone(address);
         Error::new(ErrorKind::Usage, format!("\"{shown}\" is not an address: {error}"))
     })
 }
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        assert_eq!(Place::of("https://me:secret@a/x").unwrap().to_string(), "https://me:***@a/x");
+        assert_eq!(Place::of("https://me:secret@a/x").unwrap().to_string(), "https://***@a/x");
         assert_eq!(Place::of("https://a/x?sig=secret").unwrap().to_string(), "https://a/x?sig=***");
         for wrong in
             ["https://a=ftp://me:secret@b", "https//a=https://me:secret@b", "https://a=https://me:secret@b:x"]

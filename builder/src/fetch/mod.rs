@@ -433,6 +433,7 @@ fn unreachable_offline(what: &str) -> Error {
 
 /// The name in messages of a file of which only the address is known.
 fn file_name(url: &str) -> &str {
+    let url = url.split(['?', '#']).next().unwrap_or(url);
     url.rsplit('/').find(|part| !part.is_empty()).unwrap_or(url)
 }
 

@@ -7,20 +7,17 @@ use std::path::PathBuf;
 use super::HostDefaults;
 use super::check::{self, Problems};
 use super::documents::shown;
-use super::model::{ApiVersion, Argument, Discovery, JoinConfiguration, NodeRegistration, Taint, Timeouts};
+use super::kubelet_arguments;
+use super::model::{ApiVersion, Discovery, JoinConfiguration, NodeRegistration, Timeouts};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode, RawTimeouts};
 use super::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::kubernetes::labels;
 use crate::kubernetes::token::Token;
 use crate::net::url;
 use crate::paths;
 
 /// Stands for every preflight check.
 const ALL_CHECKS: &str = "all";
-
-/// The effects that a taint can have.
-const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 const NO_HASHES: &str = "using token-based discovery without caCertHashes can be unsafe. \
     Set unsafeSkipCAVerification as true in your kubeadm config file or pass --discovery-token-unsafe-skip-ca-verification flag to continue";
@@ -207,8 +204,8 @@ fn node(
         raw.image_pull_policy.as_deref().unwrap_or_default(),
         problems,
     );
-    warn_of_taints(raw.taints.as_deref().unwrap_or_default(), warnings);
-    warn_of_arguments(&raw.kubelet_extra_args, warnings);
+    kubelet_arguments::taints(raw.taints.as_deref().unwrap_or_default(), problems);
+    kubelet_arguments::arguments(&raw.kubelet_extra_args, problems);
     NodeRegistration {
         name,
         is_named: raw.name.is_some(),
@@ -259,56 +256,6 @@ fn ignored_checks(names: &[String], problems: &mut Problems) -> Vec<String> {
         );
     }
     names
-}
-
-/// kubeadm lets any taint pass; the kubelet does not start with a wrong one.
-fn warn_of_taints(taints: &[Taint], warnings: &mut Vec<String>) {
-    for (index, taint) in taints.iter().enumerate() {
-        if !EFFECTS.contains(&taint.effect.as_str()) {
-            let effect = shown(&taint.effect);
-            warnings.push(format!(
-                "nodeRegistration.taints[{index}].effect: the kubelet will refuse \"{effect}\", which is none of {}",
-                EFFECTS.join(", ")
-            ));
-        }
-        if taint.key.is_empty() {
-            warnings.push(format!(
-                "nodeRegistration.taints[{index}].key: the kubelet will refuse a taint without a key"
-            ));
-        }
-    }
-}
-
-/// kubeadm lets any argument pass; the kubelet does not start with a wrong one.
-fn warn_of_arguments(arguments: &[Argument], warnings: &mut Vec<String>) {
-    for Argument { name, value } in arguments {
-        let name = shown(name);
-        if name.starts_with('-') {
-            warnings.push(format!(
-                "nodeRegistration.kubeletExtraArgs: the kubelet will refuse --{name}: write the name without dashes"
-            ));
-        }
-        let labels = value.split(',').filter(|label| name == "node-labels" && !label.is_empty());
-        for label in labels.filter_map(|label| wrong_label(label.trim())) {
-            warnings.push(format!("nodeRegistration.kubeletExtraArgs: the kubelet will refuse {label}"));
-        }
-    }
-}
-
-/// What the kubelet will refuse in one of `node-labels`.
-fn wrong_label(label: &str) -> Option<String> {
-    let Some((key, _)) = label.split_once('=') else {
-        return Some(format!("the label \"{}\", which has no =", shown(label)));
-    };
-    match key.trim() {
-        key if !labels::is_key(key) => {
-            Some(format!("the label \"{}\": this is no name of a label", shown(key)))
-        }
-        key if !labels::is_allowed(key) => {
-            Some(format!("the label {}: a node may not give it to itself", shown(key)))
-        }
-        _ => None,
-    }
 }
 
 fn timeouts(raw: &RawTimeouts, warnings: &mut Vec<String>) -> Timeouts {

@@ -315,11 +315,10 @@ fn checks_what_kubeadm_checks() {
             .is_ok_and(|config| roles::of(config.join.role).is_err())
     );
     assert!(read(&join("controlPlane: null")).is_ok_and(|config| roles::of(config.join.role).is_ok()));
-    let warned = read(&join(
-        "nodeRegistration: {taints: [{key: a, effect: noschedule}]}\ntimeouts: {discovery: '0'}\n",
-    ))
-    .unwrap();
-    assert_eq!(warned.warnings.len(), 2, "{:?}", warned.warnings);
+    let warned = read(&join("timeouts: {discovery: '0'}\n")).unwrap();
+    assert_eq!(warned.warnings.len(), 1, "{:?}", warned.warnings);
+    let refused = read(&join("nodeRegistration: {taints: [{key: a, effect: noschedule}]}\n")).unwrap_err();
+    assert!(refused.message.starts_with("nodeRegistration.taints[0]: the kubelet would refuse"), "{refused}");
 }
 
 #[test]
@@ -587,7 +586,7 @@ fn documents_of_other_kinds_are_ignored_with_a_warning() {
 }
 
 #[test]
-fn arguments_that_the_kubelet_will_refuse_are_warned_of() {
+fn arguments_that_the_kubelet_refuses_are_refused_before_the_join() {
     let file = |arguments: &str| {
         read(&format!(
             "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {{file: {{kubeConfigPath: /x}}}}\nnodeRegistration: {{name: a, kubeletExtraArgs: [{arguments}]}}\n"
@@ -603,9 +602,13 @@ fn arguments_that_the_kubelet_will_refuse_are_warned_of() {
         ("{name: --node-ip, value: 10.0.0.1}", Some("--node-ip: write the name without dashes")),
         ("{name: node-labels, value: 'a=b, node.kubernetes.io/x=y'}, {name: v, value: '2'}", None),
     ] {
-        let warnings = file(arguments).unwrap().warnings;
-        assert_eq!(warnings.len(), usize::from(expected.is_some()), "{arguments}: {warnings:?}");
-        assert!(expected.is_none_or(|expected| warnings[0].contains(expected)), "{arguments}: {warnings:?}");
+        let refused = file(arguments).err().map(|failure| failure.message);
+        let is_as_expected = match (&refused, expected) {
+            (Some(message), Some(expected)) => message.contains(expected),
+            (None, None) => true,
+            _ => false,
+        };
+        assert!(is_as_expected, "{arguments}: {refused:?}");
     }
 }
 

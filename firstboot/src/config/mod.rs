@@ -17,6 +17,7 @@ mod fields;
 pub mod file;
 mod fingerprint;
 pub mod flags;
+mod kubelet_arguments;
 pub mod model;
 mod raw;
 mod token_from;

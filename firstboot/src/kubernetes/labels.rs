@@ -36,6 +36,11 @@ pub fn is_key(key: &str) -> bool {
     prefix.is_none_or(is_subdomain) && !name.is_empty() && sanitised(name) == name
 }
 
+/// Whether this can be the value of a label.
+pub fn is_value(value: &str) -> bool {
+    sanitised(value) == value
+}
+
 /// A tag's name as the name of a label. The text before the first slash stays a prefix if it can be one.
 pub fn key_of_tag(tag: &str) -> Option<String> {
     let (prefix, name) = match tag.split_once('/') {

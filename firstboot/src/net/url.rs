@@ -66,7 +66,7 @@ impl Url {
 
 /// Host and port of a URL's authority; `port` is the default.
 pub(crate) fn endpoint(authority: &str, port: u16) -> Result<Endpoint, String> {
-    if authority.contains('@') {
+    if authority.contains('@') || authority.contains("%40") {
         return Err("the server's URL holds credentials".to_owned());
     }
     let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
@@ -160,6 +160,7 @@ mod tests {
             ("HTTPS://[fd00::1]/\u{1b}", "HTTPS://[fd00::1]"),
             ("https://user:can/ary@a:1/", "https://\u{2026}"),
             ("https://can?ary@a", "https://\u{2026}"),
+            ("https://user%3Acanary%40a:1/", "https://\u{2026}"),
             ("https://user:can#ary@a", "https://\u{2026}"),
             ("https://a:canary/x", "https://\u{2026}"),
         ] {

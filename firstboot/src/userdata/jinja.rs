@@ -158,7 +158,7 @@ impl Renderer<'_> {
                 self.line
             );
             return Err(wrong(message)
-                .help("values may not contain quotes, backslashes, braces, line breaks, # or \": \""));
+                .help("a value is one word of letters, digits and -._~:/@+=(), as in an argument"));
         }
         Ok(value)
     }
@@ -201,11 +201,11 @@ fn without_line_break(text: &str) -> &str {
     text.strip_prefix('\n').unwrap_or(text)
 }
 
-/// Whether the value is a plain value in YAML, with or without quotes.
+/// Whether the value is one word of the same meaning in YAML, with or without quotes, in a shell and in the
+/// kubelet's lists: it may end as an argument, and nobody signs facts.
 fn is_plain(value: &str) -> bool {
-    let is_safe =
-        |character: char| !character.is_control() && !"\"'\\{}#".contains(character) && character != MARK;
-    value.chars().all(is_safe) && !value.contains(": ") && !value.ends_with(':') && value.trim() == value
+    let is_plain = |letter: char| letter.is_alphanumeric() || "-._~:/@+=()".contains(letter);
+    value.chars().all(is_plain) && !value.ends_with(':') && !value.starts_with(['-', '@', '=', '(', '~', ':'])
 }
 
 #[cfg(test)]

@@ -70,6 +70,59 @@ fn an_expression_without_a_value_fails_who_uses_it() {
 }
 
 #[test]
+fn a_fact_is_one_word_wherever_it_ends() {
+    let render = |value: &str| {
+        let names = |_: &str, _: &[Step]| Ok(Found::Value(json!(value)));
+        render("## template: jinja\na: {{ x.y }}", &names, &Budget::default()).unwrap()
+    };
+    for value in ["", "i-0abc", "eu-west-1a", "2001:db8::1", "aws:///a/i-0", "a.b_c~d@e", "rg(x)+y=", "größe"]
+    {
+        let rendered = render(value);
+        assert_eq!((rendered.text.as_slice(), rendered.missing.len()), (format!("a: {value}").as_bytes(), 0));
+    }
+    for value in [
+        "a,b",
+        "a,--flag=b",
+        "a b",
+        "--flag",
+        "a\nb: c",
+        "a: b",
+        "a:",
+        "a #b",
+        "#",
+        "&a",
+        "*a",
+        "!a",
+        "|",
+        ">",
+        "?",
+        "%a",
+        "@a",
+        "`a`",
+        "[a]",
+        "{a}",
+        "$(a)",
+        "$a",
+        "a;b",
+        "a&b",
+        "a|b",
+        "a\"b",
+        "a'b",
+        "a\\b",
+        "~",
+        "a\u{a0}b",
+        "a\u{202e}b",
+    ] {
+        let rendered = render(value);
+        assert!(rendered.missing.len() == 1, "{value:?}");
+        assert!(
+            check(&rendered.text, &rendered.missing).unwrap_err().message.contains("would change"),
+            "{value}"
+        );
+    }
+}
+
+#[test]
 fn what_would_have_to_be_run_is_refused() {
     for (body, expected) in [
         ("a\n{% if canary %}b{% endif %}", "line 3: the template has the statement \"if\""),

@@ -1,4 +1,5 @@
-//! gzip, zstd and base64, by the first byte: within the ceiling, and nothing of it is lost on the way.
+//! gzip, zstd and base64, by the first byte: within the ceiling, and nothing of it is lost on the way. UTF-16
+//! becomes UTF-8.
 #![no_main]
 
 use firstboot::userdata::bounds::{Budget, CEILING};
@@ -10,6 +11,9 @@ fuzz_target!(|bytes: &[u8]| {
     let unpack = [unpack::gzip, unpack::zstd, unpack::base64][usize::from(*choice) % 3];
     let budget = Budget::default();
     kind(bytes);
+    if let Ok(text) = unpack::utf16(bytes, &Budget::default()) {
+        assert!(text.len() <= CEILING && std::str::from_utf8(&text).is_ok());
+    }
     match unpack(bytes, &budget) {
         Ok(unpacked) => {
             assert!(unpacked.len() <= CEILING);
