@@ -456,7 +456,7 @@ impl Shell<'_> {
 
     /// Whether a program that is not known gets kubeadm's name, or what it prints, to run it.
     fn may_run_kubeadm(&self, program: &str, words: &[Word]) -> bool {
-        let names = |word: &Word| word.text().contains("kubeadm");
+        let names = |word: &Word| scan(&word.text(), false).0;
         let is_reader = edits::READERS.contains(&program) || FILTERS.contains(&program);
         names_a_join(self.upstream.iter().map(Word::text)) && !is_reader
             || RUNNING.contains(&program) && words.iter().chain(&self.upstream).any(names)

@@ -75,6 +75,7 @@ fn a_join_is_found() {
         (format!("{join} || {join}"), 0),
         (format!("echo 'kubeadm join' # kubeadm init\ncat <<E\nkubeadm init\nE\n{join}"), 2),
         (join.replace("kubeadm join", "kubeadm --v=5 join"), 0),
+        (format!("curl https://canary/pre-kubeadminit.sh | bash -s v1\n{join}"), 2),
         (join.replace("kubeadm join", "kubeadm -v 5 join"), 0),
         (join.replace("kubeadm join", "sudo -E timeout 300 kubeadm join"), 0),
         (format!("eval '{join}'"), 0),
