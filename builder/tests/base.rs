@@ -22,6 +22,9 @@ use kiln::process::{Run, tool};
 use kiln::progress::Progress;
 use tempfile::TempDir;
 
+#[path = "base/lookalike_ubuntu.rs"]
+mod lookalike_ubuntu;
+
 const EPOCH: u64 = 1_577_836_800;
 
 /// What a node needs, in short.
@@ -62,7 +65,7 @@ fn ready(test: &str) -> Option<Mirrors> {
         .into_iter()
         .find(|program| tool(program).arg("--version").run("").is_err());
     let keys = Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists();
-    match (missing, keys, mirrors(&DEBIAN, None)) {
+    match (missing, keys, mirrors(&DEBIAN, Arch::Amd64, None)) {
         (None, true, Ok(mirrors)) => return Some(mirrors),
         (Some(program), ..) => testkit::not_run(test, &format!("no {program}")),
         (_, false, _) => testkit::not_run(test, "no debian-archive-keyring"),
@@ -80,6 +83,7 @@ fn lock(base: &BasePlan, extract: &[&str], mirrors: &Mirrors) -> Result<Vec<Lock
         arch: Arch::Amd64,
         extract: &extract,
         mirrors,
+        keyring: None,
         snapshot: None,
         allow_expired_release: false,
         scratch: scratch.path(),

@@ -34,7 +34,7 @@ pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::LockedPackage;
 
 /// All bases.
-pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN];
+pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU];
 
 /// An operating system that images can be built on.
 pub trait Base: Debug + Sync {
@@ -65,6 +65,12 @@ pub trait Base: Debug + Sync {
     /// # Errors
     /// [`ErrorKind::Usage`] when a file is missing from the store and no address of it is known.
     fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>>;
+
+    /// The names of all kernel modules, built-in ones too, where the files that tell are in the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] when such a file is broken.
+    fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>>;
 
     /// Makes the content, or takes it from the store. Needs no network.
     ///

@@ -3,11 +3,13 @@
 use serde::Serialize;
 
 use super::{Terminal, resolve, seed};
+use crate::base;
 use crate::cli::PlanArgs;
 use crate::definition::plan::{ImagePlan, Origin};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::lock::{Lock, drift};
+use crate::part::modules::{self, MissingDrivers};
 use crate::pipeline::session::open_store;
 use crate::store::Store;
 
@@ -19,6 +21,9 @@ struct Summary<'a> {
     warnings: &'a [String],
     to_fetch: usize,
     in_store: usize,
+    /// Known once the kernel's packages are in the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_drivers: Option<Vec<MissingDrivers>>,
 }
 
 /// Shows the resolved definition, how its lock stands, and how much is missing from the store.
@@ -35,7 +40,17 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
     };
     let (in_store, to_fetch) = lock.as_ref().map_or((0, 0), |lock| count(lock, &store));
     let warnings = &resolved.warnings;
-    let shown = Summary { plan: &resolved.plan, lock: lock_path, differences, warnings, to_fetch, in_store };
+    let missing_drivers =
+        lock.as_ref().map(|lock| missing_drivers(&resolved.plan, lock, &store)).transpose()?;
+    let shown = Summary {
+        plan: &resolved.plan,
+        lock: lock_path,
+        differences,
+        warnings,
+        to_fetch,
+        in_store,
+        missing_drivers: missing_drivers.flatten(),
+    };
     terminal.show(&shown, text)
 }
 
@@ -43,6 +58,11 @@ fn count(lock: &Lock, store: &Store) -> (usize, usize) {
     let digests = lock.artifacts.iter().map(|pin| &pin.sha256).chain(lock.base.pins().map(|pin| pin.sha256));
     let (present, missing): (Vec<&Digest>, Vec<&Digest>) = digests.partition(|digest| store.contains(digest));
     (present.len(), missing.len())
+}
+
+fn missing_drivers(plan: &ImagePlan, lock: &Lock, store: &Store) -> Result<Option<Vec<MissingDrivers>>> {
+    let modules = base::of(&plan.base)?.kernel_modules(&lock.base, store)?;
+    Ok(modules.map(|modules| modules::lacking(&modules)))
 }
 
 fn text(shown: &Summary<'_>) -> String {
@@ -75,6 +95,9 @@ fn text(shown: &Summary<'_>) -> String {
         "store    {} files of the lock file are there, {} to fetch",
         shown.in_store, shown.to_fetch
     ));
+    for MissingDrivers { hardware, drivers } in shown.missing_drivers.iter().flatten() {
+        lines.push(format!("kernel   lacks drivers for {hardware}: {}", drivers.join(", ")));
+    }
     let state = if shown.differences.is_empty() {
         "matches".to_owned()
     } else {

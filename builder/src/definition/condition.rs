@@ -11,7 +11,8 @@ use super::source::suggestion;
 /// Variable names with the requirement on each; all must hold.
 ///
 /// A requirement that begins with `<`, `>`, `=`, `~` or `^` compares versions ("`>=1.26, <1.35`"); any other
-/// is one or more exact values separated by `|` ("`amd64|arm64`").
+/// is one or more exact values separated by `|` ("`amd64|arm64`"), all of which are excluded after a `!`
+/// ("`!jammy|focal`").
 pub type When = BTreeMap<String, String>;
 
 /// The values that `arch` can have. Another one would drop a step on every machine, without a word.
@@ -32,14 +33,15 @@ pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String
             compare(value, requirement)
                 .map_err(|message| fail(message, "write a requirement such as \">=1.26, <1.35\"".into()))?
         } else {
-            let mut allowed = requirement.split('|').map(str::trim);
-            if let Some(wrong) = allowed.clone().find(|word| name == "arch" && !ARCHES.contains(word)) {
+            let excluded = requirement.strip_prefix('!');
+            let mut named = excluded.unwrap_or(requirement).split('|').map(str::trim);
+            if let Some(wrong) = named.clone().find(|word| name == "arch" && !ARCHES.contains(word)) {
                 return Err(fail(
                     format!("unknown value \"{wrong}\" in a condition"),
                     suggestion(wrong, ARCHES),
                 ));
             }
-            allowed.any(|word| word == value)
+            named.any(|word| word == value) != excluded.is_some()
         };
         if !satisfied {
             return Ok(false);
@@ -75,6 +77,9 @@ mod tests {
         assert!(check("containerd", ">=x").is_err());
         assert!(check("contanerd", ">=2").unwrap_err().2.contains("containerd"));
         assert_eq!(check("arch", "arm64"), Ok(false));
+        assert_eq!(check("arch", "!arm64|amd64"), Ok(false));
+        assert_eq!(check("arch", "!arm64"), Ok(true));
+        assert_eq!(check("arch", "!amd46").unwrap_err().2, "did you mean \"amd64\"?");
         assert_eq!(check("arch", "amd46").unwrap_err().2, "did you mean \"amd64\"?");
     }
 }

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
+use serde::Serialize;
+
 use crate::assembly::Packages;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::{Node, Tree};
@@ -92,6 +94,24 @@ pub fn kernel_version(tree: &Tree, packages: Packages) -> Result<String> {
         )
         .help("keep one kernel package in the base and its layers")),
     }
+}
+
+/// Drivers that a kernel lacks.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct MissingDrivers {
+    /// The kind of hardware that they are for.
+    pub hardware: &'static str,
+    /// Their names.
+    pub drivers: Vec<&'static str>,
+}
+
+/// The drivers that a kernel with these modules lacks, by kind of hardware.
+pub fn lacking(modules: &BTreeSet<String>) -> Vec<MissingDrivers> {
+    let missing = |(hardware, names): &(&'static str, &'static [&'static str])| {
+        let drivers: Vec<_> = names.iter().copied().filter(|name| !modules.contains(*name)).collect();
+        (!drivers.is_empty()).then_some(MissingDrivers { hardware, drivers })
+    };
+    HARDWARE.iter().filter_map(missing).collect()
 }
 
 /// Chooses the modules that the initrd needs.

@@ -51,6 +51,19 @@ fn needed(file: &str) -> Load {
 }
 
 #[test]
+fn a_kernel_lacks_the_drivers_that_are_neither_files_nor_built_in() {
+    let all = HARDWARE.iter().flat_map(|(_, names)| *names).map(|name| (*name).to_owned());
+    let mut modules: BTreeSet<String> = all.collect();
+    assert!(lacking(&modules).is_empty());
+    modules.remove("hpsa");
+    modules.remove("smartpqi");
+    assert_eq!(
+        lacking(&modules),
+        [MissingDrivers { hardware: "servers", drivers: vec!["hpsa", "smartpqi"] }]
+    );
+}
+
+#[test]
 fn takes_dependencies_first_and_decompresses() {
     let selection = select(&usual(&[]), PACKAGES).unwrap();
     let order: Vec<_> = selection.load.iter().map(|load| (load.file.as_str(), load.optional)).collect();

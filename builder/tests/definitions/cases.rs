@@ -61,7 +61,7 @@ const CASES: &[Case] = &[
     case(In::Image, "[disk]", "[[preload]]\nreference = \"r/pause:1\"\nsha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n[disk]", "images/node.toml:19: a preloaded image has either a url or a file", "write exactly one of them"),
     case(In::Containerd, "summary = \"a runtime\"\n", "", "layers/containerd/layer.toml:1: the key \"summary\" is missing", "add summary = …"),
     case(In::Containerd, "provides =", "provide =", "layers/containerd/layer.toml:3: unknown key \"provide\"", "did you mean \"provides\"?"),
-    case(In::Containerd, "os = [\"debian\"]", "os = [\"windows\"]", "layers/containerd/layer.toml:4: unknown value \"windows\"", "valid here: debian"),
+    case(In::Containerd, "os = [\"debian\"]", "os = [\"windows\"]", "layers/containerd/layer.toml:4: unknown value \"windows\"", "valid here: debian, ubuntu"),
     case(In::Containerd, "[\"amd64\", \"arm64\"]", "[\"arm64\"]", "images/node.toml:6: the layer \"containerd\" does not exist for amd64", "choose another layer or arch"),
     case(In::Containerd, "url = \"https://example.org/containerd-${containerd}-${arch}.tar.gz\"\n", "", "layers/containerd/layer.toml:9: an artifact comes from exactly one of url, package, program", "write one of them"),
     case(In::Containerd, "url = \"https", "url = \"ftp", "layers/containerd/layer.toml:11: \"ftp://example.org/containerd-2.3.4-amd64.tar.gz\" is not an address", "write an https:// address"),

@@ -1,6 +1,6 @@
 //! Debian: a row of the engine.
 
-use super::{Archives, Distribution, MirrorOption, SnapshotService};
+use super::{Archives, Distribution, Keys, MirrorOption, Security, SnapshotService, Unwanted};
 use crate::assembly::Packages;
 use crate::base::BaseOption;
 
@@ -9,23 +9,27 @@ pub const DEBIAN: Distribution = Distribution {
     name: "debian",
     title: "Debian",
     suites: &["bookworm", "trixie"],
-    // The second is the name from Debian 13 on.
-    keyrings: &[
-        "/usr/share/keyrings/debian-archive-keyring.gpg",
-        "/usr/share/keyrings/debian-archive-keyring.pgp",
-    ],
-    keyring_package: "debian-archive-keyring",
+    keys: Keys {
+        // The second is the name from Debian 13 on.
+        files: &[
+            "/usr/share/keyrings/debian-archive-keyring.gpg",
+            "/usr/share/keyrings/debian-archive-keyring.pgp",
+        ],
+        package: "debian-archive-keyring",
+        fingerprints: &[],
+        option: None,
+    },
     archives: Archives {
         main: "debian",
-        security: "debian-security",
+        ports: None,
         // The security archive has all its files below this folder, so that both can be served as one.
-        security_paths: "pool/updates/",
-        component: "main",
+        security: Security::Own { name: "debian-security", paths: "pool/updates/" },
+        components: "main",
         moving_suites: &["sid", "unstable", "experimental"],
     },
     // usrmerge converts a root whose /usr is split and brings Perl for that; Kiln's is never split, and
     // usr-is-merged satisfies the same dependency.
-    unwanted: &["usrmerge"],
+    unwanted: &[Unwanted { package: "usrmerge", except: &[] }],
     packages: Packages {
         kernel: "linux-image-cloud-amd64",
         full_kernel: "linux-image-amd64",

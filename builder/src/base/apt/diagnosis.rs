@@ -31,8 +31,13 @@ pub(super) fn update(distribution: &Distribution, snapshot: Option<Snapshot>, er
         "the package lists are from the future: set this machine's clock".into()
     } else if has(&["NO_PUBKEY", "is not signed", "BADSIG", "no longer signed", "Missing key"]) {
         format!(
-            "the lists are not signed by {}'s keys: update {} (newer suites need newer keys), or choose another mirror",
-            distribution.title, distribution.keyring_package
+            "the lists are not signed by {}'s keys: update {} (newer suites need newer keys){}, or choose another mirror",
+            distribution.title,
+            distribution.keys.package,
+            distribution
+                .keys
+                .option
+                .map_or_else(String::new, |option| format!(", name other keys with --{option} FILE"))
         )
     } else if has(&["No space left on device"]) {
         "free some space, or choose another folder with --cache-dir".into()

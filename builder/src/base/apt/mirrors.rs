@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::Distribution;
+use super::{Distribution, Security, name as name_of};
 use crate::address;
 use crate::base::LockedPackage;
+use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Absence;
 use crate::process::{Run, tool};
@@ -23,18 +24,21 @@ pub struct Mirrors {
 /// variable, else the mirrors of this machine's apt.
 ///
 /// `explicit` is `MAIN` or `MAIN,SECURITY`, each a URL or an absolute path. Without `SECURITY` the security
-/// archive is beside a main archive of the usual name (`…/debian`); `MAIN,` says that there is none.
+/// archive is beside a main archive of the usual name (`…/debian`), or the main archive has the security
+/// updates too; `MAIN,` says that there are none.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] when no mirror is named, or its name is not an address.
-pub fn mirrors(distribution: &Distribution, explicit: Option<&str>) -> Result<Mirrors> {
+pub fn mirrors(distribution: &Distribution, arch: Arch, explicit: Option<&str>) -> Result<Mirrors> {
     let (title, name) = (distribution.title, distribution.mirror.variable);
     let variable = std::env::var(name).ok().filter(|value| !value.is_empty());
     match explicit.or(variable.as_deref()) {
         Some(text) => parse(distribution, text),
-        None => from_apt(distribution, &apt_targets().unwrap_or_default()).ok_or_else(|| {
+        None => from_apt(distribution, arch, &apt_targets().unwrap_or_default()).ok_or_else(|| {
+            let ports = ports(distribution, arch).map(|ports| format!(" with {} ({ports})", name_of(arch)));
+            let archive = format!("{title} archive{}", ports.unwrap_or_default());
             let message =
-                format!("no {title} mirror is known: this machine's apt has no {title} archive among its sources");
+                format!("no {title} mirror is known: this machine's apt has no {archive} among its sources");
             Error::new(ErrorKind::Usage, message).help(format!(
                 "name one: {} URL (or MAIN-URL,SECURITY-URL), or set {name}; the URL is the one that has dists/ and pool/ below it",
                 distribution.mirror.flag()
@@ -48,10 +52,10 @@ pub fn mirrors(distribution: &Distribution, explicit: Option<&str>) -> Result<Mi
 /// # Errors
 /// [`ErrorKind::Usage`] when it comes from the security archive and no address of that is known.
 pub fn url(distribution: &Distribution, mirrors: &Mirrors, package: &LockedPackage) -> Result<String> {
-    let (main, security) = (distribution.archives.main, distribution.archives.security);
+    let (main, security) = (distribution.archives.main, distribution.archives.security.archive());
     let root = match package.archive.as_str() {
         archive if archive == main => &mirrors.main,
-        archive if archive == security => mirrors.security.as_ref().ok_or_else(|| {
+        archive if Some(archive) == security => mirrors.security.as_ref().ok_or_else(|| {
             Error::new(
                 ErrorKind::Usage,
                 format!(
@@ -66,10 +70,21 @@ pub fn url(distribution: &Distribution, mirrors: &Mirrors, package: &LockedPacka
                 ErrorKind::Lock,
                 format!("the lock says that {} comes from the archive \"{other}\"", package.name),
             )
-            .help(format!("the archives are {main} and {security}; write the lock again with kiln lock")));
+            .help(format!(
+                "this base has {}; write the lock again with kiln lock",
+                [main].into_iter().chain(security).collect::<Vec<_>>().join(" and ")
+            )));
         }
     };
     Ok(format!("{root}/{}", package.path))
+}
+
+/// The address of a locked package on the mirror of the security updates, which may have it before the main
+/// archive's mirror does.
+pub fn ahead(distribution: &Distribution, mirrors: &Mirrors, package: &LockedPackage) -> Option<String> {
+    let within = matches!(distribution.archives.security, Security::Within);
+    let security = mirrors.security.as_ref().filter(|security| within && **security != mirrors.main)?;
+    Some(format!("{security}/{}", package.path))
 }
 
 /// The error when a package is neither at the addresses `urls` of the mirror, because archives keep only the
@@ -120,10 +135,16 @@ fn parse(distribution: &Distribution, text: &str) -> Result<Mirrors> {
     Ok(Mirrors { main, security })
 }
 
-/// Mirrors have the security archive beside the main one.
+/// Mirrors have the security archive beside the main one or within.
 fn security_beside(distribution: &Distribution, main: &str) -> Option<String> {
+    let Security::Own { name, .. } = distribution.archives.security else { return Some(main.to_owned()) };
     let parent = main.strip_suffix(distribution.archives.main)?.strip_suffix('/')?;
-    Some(format!("{parent}/{}", distribution.archives.security))
+    Some(format!("{parent}/{name}"))
+}
+
+/// The name of the archive with this architecture, where the main one lacks it.
+fn ports(distribution: &Distribution, arch: Arch) -> Option<&'static str> {
+    distribution.archives.ports.filter(|_| arch != Arch::Amd64)
 }
 
 /// The address of a snapshot service.
@@ -161,29 +182,40 @@ fn address(text: &str) -> Result<String, &str> {
     Err(text)
 }
 
-/// One line per package list that this machine's apt reads: repository, suite, origin; the last is empty
-/// before `apt-get update`.
+/// One line per package list that this machine's apt reads: repository, suite, architecture, origin; the last
+/// is empty before `apt-get update`.
 fn apt_targets() -> Result<String> {
     let output = tool("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)", "Created-By: Packages"])
+        .args([
+            "indextargets",
+            "--format",
+            "$(REPO_URI)\t$(RELEASE)\t$(ARCHITECTURE)\t$(ORIGIN)",
+            "Created-By: Packages",
+        ])
         .run("apt")?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn from_apt(distribution: &Distribution, targets: &str) -> Option<Mirrors> {
+fn from_apt(distribution: &Distribution, arch: Arch, targets: &str) -> Option<Mirrors> {
     let mut main = None;
     let mut security = None;
     for line in targets.lines() {
         let mut fields = line.split('\t');
-        let (Some(uri), Some(suite), Some(origin)) = (fields.next(), fields.next(), fields.next()) else {
+        let (Some(uri), Some(suite), Some(has), Some(origin)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
             continue;
         };
+        if distribution.archives.ports.is_some() && has != name_of(arch) {
+            continue;
+        }
         let Some(uri) = plain(uri) else { continue };
         let is_security =
             suite.contains("-security") || suite.contains("/updates") || uri.ends_with("-security");
         let usual = || {
             let name = uri.rsplit_once('/').map_or("", |(_, name)| name);
-            name == distribution.archives.main || name == distribution.archives.security
+            let archives = &distribution.archives;
+            [Some(archives.main), archives.ports, archives.security.archive()].contains(&Some(name))
         };
         if !(origin == distribution.title || origin.is_empty() && usual()) {
             continue;

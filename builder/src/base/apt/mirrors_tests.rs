@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::apt::debian::DEBIAN;
+use crate::base::apt::ubuntu::UBUNTU;
 use crate::digest::Digest;
 
 fn mirrors_of(main: &str, security: Option<&str>) -> Mirrors {
@@ -41,20 +42,48 @@ fn reads_one_or_two_addresses() {
 
 #[test]
 fn tells_the_archives_of_apt_apart() {
-    let debian = "http://a.example/debian/\tbookworm\tDebian\nhttp://vendor.example/repo/\tstable\tVendor\n\
-                  http://b.example/security/\tbookworm-security\tDebian\n";
+    let from_apt = |targets| from_apt(&DEBIAN, Arch::Arm64, targets);
+    let debian = "http://a.example/debian/\tbookworm\tamd64\tDebian\nhttp://vendor.example/repo/\tstable\tamd64\tVendor\n\
+                  http://b.example/security/\tbookworm-security\tamd64\tDebian\n";
     assert_eq!(
-        from_apt(&DEBIAN, debian).unwrap(),
+        from_apt(debian).unwrap(),
         mirrors_of("http://a.example/debian", Some("http://b.example/security"))
     );
-    let never_updated =
-        "http://a.example/debian/\ttrixie\t\nhttp://a.example/debian-security/\ttrixie-security\t\n";
+    let never_updated = "http://a.example/debian/\ttrixie\tamd64\t\nhttp://a.example/debian-security/\ttrixie-security\tamd64\t\n";
     assert_eq!(
-        from_apt(&DEBIAN, never_updated).unwrap(),
+        from_apt(never_updated).unwrap(),
         mirrors_of("http://a.example/debian", Some("http://a.example/debian-security"))
     );
-    assert_eq!(from_apt(&DEBIAN, "http://a.example/ubuntu/\tnoble\tUbuntu\n"), None);
-    assert_eq!(from_apt(&DEBIAN, ""), None);
+    assert_eq!(from_apt("http://a.example/ubuntu/\tnoble\tamd64\tUbuntu\n"), None);
+    assert_eq!(from_apt(""), None);
+}
+
+#[test]
+fn other_architectures_have_mirrors_of_their_own() {
+    let targets = "http://a.example/ubuntu/\tnoble\tamd64\tUbuntu\nhttp://a.example/ubuntu/\tnoble-updates\tamd64\tUbuntu\n\
+                   http://s.example/ubuntu/\tnoble-security\tamd64\tUbuntu\nhttp://p.example/ubuntu-ports/\tnoble\tarm64\t\n";
+    assert_eq!(
+        from_apt(&UBUNTU, Arch::Amd64, targets).unwrap(),
+        mirrors_of("http://a.example/ubuntu", Some("http://s.example/ubuntu"))
+    );
+    let ports = mirrors_of("http://p.example/ubuntu-ports", Some("http://p.example/ubuntu-ports"));
+    assert_eq!(from_apt(&UBUNTU, Arch::Arm64, targets).unwrap(), ports);
+    let amd64_alone = targets.split_once("http://p.").unwrap().0;
+    assert_eq!(from_apt(&UBUNTU, Arch::Arm64, amd64_alone), None);
+}
+
+#[test]
+fn a_security_update_is_also_looked_for_where_it_was_published() {
+    let parse = |text: &str| parse(&UBUNTU, text).unwrap();
+    let (one, two) =
+        (parse("http://a.example/mirror"), parse("http://a.example/mirror,http://s.example/ubuntu"));
+    assert_eq!(one.security.as_deref(), Some("http://a.example/mirror"));
+    let package = package("ubuntu");
+    assert_eq!(ahead(&UBUNTU, &one, &package), None);
+    assert_eq!(url(&UBUNTU, &two, &package).unwrap(), format!("http://a.example/mirror/{}", package.path));
+    assert_eq!(ahead(&UBUNTU, &two, &package).unwrap(), format!("http://s.example/ubuntu/{}", package.path));
+    let debian = mirrors_of("http://a.example/debian", Some("http://s.example/security"));
+    assert_eq!(ahead(&DEBIAN, &debian, &package), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The engine for distributions whose packages apt resolves. A distribution is a row: [`debian`].
+//! The engine for distributions whose packages apt resolves. A distribution is a row: [`debian`], [`ubuntu`].
 //!
 //! ```text
 //! mirrors ─► resolve (network: apt in a private folder) ─► LockedPackage … ─► fetch ─► build (offline: mmdebstrap) ─► tar
@@ -16,14 +16,16 @@ mod mirrors;
 mod package;
 mod resolve;
 mod snapshots;
+pub mod ubuntu;
 mod workspace;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Serialize;
 
 pub use build::{Build, build};
-pub use mirrors::{Mirrors, gone, mirrors, url};
+pub use mirrors::{Mirrors, ahead, gone, mirrors, url};
 pub use resolve::{Resolution, Resolve, resolve};
 pub use snapshots::{SnapshotService, Snapshots};
 
@@ -36,7 +38,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Request;
 use crate::layer;
 use crate::layer::read::{ReadPolicy, tree_from_stream};
-use crate::store::Key;
+use crate::store::{Key, Store};
 use crate::tree::{Entry, Tree};
 
 /// A distribution: everything that the engine does not know by itself.
@@ -48,13 +50,10 @@ pub struct Distribution {
     pub title: &'static str,
     /// The releases that Kiln is tried with.
     suites: &'static [&'static str],
-    /// Where its keys may lie on the build host.
-    keyrings: &'static [&'static str],
-    /// The package of the build host that brings them.
-    keyring_package: &'static str,
+    keys: Keys,
     archives: Archives,
     /// Packages that apt must never choose by itself.
-    unwanted: &'static [&'static str],
+    unwanted: &'static [Unwanted],
     packages: Packages,
     /// The options of the command line that only this distribution reads.
     options: &'static [BaseOption],
@@ -62,18 +61,59 @@ pub struct Distribution {
     snapshots: SnapshotService,
 }
 
+/// The keys that sign a distribution's package lists.
+#[derive(Debug)]
+struct Keys {
+    /// Where they may lie on the build host.
+    files: &'static [&'static str],
+    /// The package of the build host that brings them.
+    package: &'static str,
+    /// The primary keys that count in these files; all if there are none here.
+    fingerprints: &'static [&'static str],
+    /// Name of the option of the command line that names another file. All keys in that one count.
+    option: Option<&'static str>,
+}
+
+/// A package that apt must never choose by itself.
+#[derive(Debug)]
+struct Unwanted {
+    package: &'static str,
+    /// Suites whose essential packages need it all the same.
+    except: &'static [&'static str],
+}
+
 /// How the archives of a distribution are laid out.
 #[derive(Debug)]
 struct Archives {
     /// Name in the lock of the archive with the suite and its updates; the usual end of a mirror's address.
     main: &'static str,
-    /// Likewise of the archive with security updates.
-    security: &'static str,
-    /// Where all files of the security archive lie.
-    security_paths: &'static str,
-    component: &'static str,
+    /// The usual end of the address of a mirror for other architectures than amd64, where the main archive
+    /// lacks them.
+    ports: Option<&'static str>,
+    security: Security,
+    /// Separated by blanks.
+    components: &'static str,
     /// Suites without updates and security archives of their own.
     moving_suites: &'static [&'static str],
+}
+
+/// Where a distribution has its security updates.
+#[derive(Debug)]
+enum Security {
+    /// In an archive of its own, with this name in the lock and all its files below `paths`.
+    Own { name: &'static str, paths: &'static str },
+    /// In the main archive, as one more suite. A mirror of that suite may be ahead of other mirrors.
+    Within,
+}
+
+impl Security {
+    /// The name of the archive of their own.
+    const fn archive(&self) -> Option<&'static str> {
+        match self {
+            Self::Own { name, .. } => Some(name),
+            Self::Within => None,
+        }
+    }
 }
 
 /// How a user names a mirror.
@@ -91,6 +131,9 @@ impl MirrorOption {
         format!("--{}", self.option)
     }
 }
+
+/// How the names of packages with kernel modules begin.
+const KERNELS: [&str; 2] = ["linux-image-", "linux-modules-"];
 
 /// Raise it when [`build`] makes another tree of the same packages.
 const FORMAT: u32 = 6;
@@ -130,7 +173,7 @@ impl Base for Distribution {
         let scratch = context.store.scratch()?;
         let mirrors = match request.snapshot {
             Some(time) => self.snapshots(context)?.at(time),
-            None => mirrors(self, context.options.get(self.mirror.option))?,
+            None => mirrors(self, request.arch, context.options.get(self.mirror.option))?,
         };
         let order = Resolve {
             distribution: self,
@@ -138,6 +181,7 @@ impl Base for Distribution {
             arch: request.arch,
             extract: &request.extract,
             mirrors: &mirrors,
+            keyring: self.keys.option.and_then(|option| context.options.get(option)).map(Path::new),
             snapshot: request.snapshot,
             allow_expired_release: context.options.allow_expired_release,
             scratch: scratch.path(),
@@ -154,7 +198,7 @@ impl Base for Distribution {
         if packages.iter().all(|package| context.store.contains(&package.sha256)) {
             return Ok(Vec::new());
         }
-        let mirrors = mirrors(self, context.options.get(self.mirror.option))?;
+        let mirrors = mirrors(self, arch_of(packages), context.options.get(self.mirror.option))?;
         let snapshots = self.snapshots(context)?;
         let request = |package: &LockedPackage| {
             let kept = match locked.snapshot() {
@@ -162,7 +206,7 @@ impl Base for Distribution {
                 None => Vec::new(),
             };
             let urls = match url(self, &mirrors, package) {
-                Ok(url) => vec![url],
+                Ok(url) => [url].into_iter().chain(ahead(self, &mirrors, package)).collect(),
                 // The service has the security archive of which no mirror is known.
                 Err(error) if error.kind() == ErrorKind::Usage && !kept.is_empty() => Vec::new(),
                 Err(error) => return Err(error),
@@ -177,6 +221,20 @@ impl Base for Distribution {
             })
         };
         packages.iter().map(request).collect()
+    }
+
+    fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>> {
+        let kernels = locked.packages().iter().filter(|package| {
+            package.install && KERNELS.iter().any(|prefix| package.name.starts_with(prefix))
+        });
+        let mut modules = BTreeSet::new();
+        for kernel in kernels {
+            if !store.contains(&kernel.sha256) {
+                return Ok(None);
+            }
+            modules.extend(package::kernel_modules(&store.verified(&kernel.sha256)?)?);
+        }
+        Ok((!modules.is_empty()).then_some(modules))
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
@@ -233,6 +291,12 @@ const fn name(arch: Arch) -> &'static str {
         Arch::Amd64 => "amd64",
         Arch::Arm64 => "arm64",
     }
+}
+
+/// The architecture of the image that packages are for.
+fn arch_of(packages: &[LockedPackage]) -> Arch {
+    let arm64 = packages.iter().any(|package| package.architecture == name(Arch::Arm64));
+    if arm64 { Arch::Arm64 } else { Arch::Amd64 }
 }
 
 /// A path as text, for the configuration files of apt, which have no way to write anything else.

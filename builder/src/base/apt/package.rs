@@ -12,6 +12,9 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 /// The largest control file that is read. Real ones have a few hundred bytes, the largest some ten thousand.
 const CONTROL_LIMIT: u64 = 1 << 20;
 
+/// The largest list of built-in modules that is read. Real ones have about 10 kB.
+const LIST_LIMIT: u64 = 1 << 20;
+
 /// The fields of a stanza, by lower-case name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stanza(BTreeMap<String, String>);
@@ -81,27 +84,65 @@ pub(super) fn bootstrap(packages: &[Stanza]) -> BTreeSet<String> {
 /// # Errors
 /// [`ErrorKind::Archive`] when the file is not a Debian package.
 pub(super) fn control(path: &Path) -> Result<Stanza> {
-    let broken = |reason: &str| {
-        Error::new(ErrorKind::Archive, format!("{} is not a Debian package: {reason}", path.display()))
-    };
-    let file = File::open(path).at("opening", path)?;
-    let (member, body) = deb::members(&file)
-        .find(|(name, _)| name.starts_with("control.tar"))
-        .ok_or_else(|| broken("it has no control.tar"))?;
-    let mut body_file = &file;
-    body_file.seek(SeekFrom::Start(body.start)).at("reading", path)?;
-    let body = body_file.take(body.end - body.start);
-    let reader: Box<dyn Read> = match member.as_str() {
-        "control.tar" => Box::new(body),
-        "control.tar.gz" => Box::new(flate2::read::GzDecoder::new(body)),
-        "control.tar.xz" => Box::new(liblzma::read::XzDecoder::new(body)),
-        "control.tar.zst" => Box::new(zstd::Decoder::new(body).map_err(|error| broken(&error.to_string()))?),
-        other => return Err(broken(&format!("the compression of {other} is not known"))),
-    };
-    let text = read_control(reader)
-        .map_err(|error| broken(&error.to_string()))?
-        .ok_or_else(|| broken("it has no control file"))?;
+    let text = read_control(member(path, "control.tar")?)
+        .map_err(|error| broken(path, &error.to_string()))?
+        .ok_or_else(|| broken(path, "it has no control file"))?;
     Ok(Stanza::parse(&text))
+}
+
+/// The kernel modules that a package brings, as files or built into its kernel.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] when the file is not a Debian package.
+pub(super) fn kernel_modules(path: &Path) -> Result<BTreeSet<String>> {
+    read_modules(member(path, "data.tar")?).map_err(|error| broken(path, &error.to_string()))
+}
+
+fn broken(path: &Path, reason: &str) -> Error {
+    Error::new(ErrorKind::Archive, format!("{} is not a Debian package: {reason}", path.display()))
+}
+
+/// The decompressed content of `control.tar` or `data.tar`.
+fn member(path: &Path, tar: &str) -> Result<Box<dyn Read>> {
+    let mut file = File::open(path).at("opening", path)?;
+    let (member, body) = deb::members(&file)
+        .find(|(name, _)| name.starts_with(tar))
+        .ok_or_else(|| broken(path, &format!("it has no {tar}")))?;
+    file.seek(SeekFrom::Start(body.start)).at("reading", path)?;
+    let body = file.take(body.end - body.start);
+    Ok(match member.strip_prefix(tar).unwrap_or_default() {
+        "" => Box::new(body),
+        ".gz" => Box::new(flate2::read::GzDecoder::new(body)),
+        ".xz" => Box::new(liblzma::read::XzDecoder::new(body)),
+        ".zst" => Box::new(zstd::Decoder::new(body).map_err(|error| broken(path, &error.to_string()))?),
+        _ => return Err(broken(path, &format!("the compression of {member} is not known"))),
+    })
+}
+
+fn read_modules(reader: impl Read) -> std::io::Result<BTreeSet<String>> {
+    let mut modules = BTreeSet::new();
+    for entry in tar::Archive::new(reader).entries()? {
+        let entry = entry?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if !path.contains("lib/modules/") {
+            continue;
+        }
+        if path.ends_with("/modules.builtin") {
+            let mut text = String::new();
+            entry.take(LIST_LIMIT).read_to_string(&mut text)?;
+            modules.extend(text.lines().filter_map(module_name));
+        } else {
+            modules.extend(module_name(&path));
+        }
+    }
+    Ok(modules)
+}
+
+/// The name under which the kernel knows the module in a file; `None` for other files.
+fn module_name(path: &str) -> Option<String> {
+    let file = path.rsplit('/').next()?;
+    let (name, compression) = file.split_once(".ko")?;
+    ["", ".gz", ".xz", ".zst"].contains(&compression).then(|| name.replace('-', "_"))
 }
 
 fn read_control(reader: impl Read) -> std::io::Result<Option<String>> {
@@ -140,6 +181,27 @@ mod tests {
         let packages: Vec<_> = stanzas(text).collect();
         assert_eq!(packages.len(), 5);
         assert_eq!(bootstrap(&packages).into_iter().collect::<Vec<_>>(), ["dpkg", "libc6", "libgcc", "tar"]);
+    }
+
+    #[test]
+    fn kernel_modules_are_files_or_built_in() {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, body) in [
+            (
+                "./lib/modules/6.8/modules.builtin",
+                "kernel/fs/ext4/ext4.ko\nkernel/drivers/block/virtio_blk.ko\n",
+            ),
+            ("./usr/lib/modules/6.8/kernel/drivers/mmc/host/sdhci-pci.ko.zst", ""),
+            ("./lib/modules/6.8/kernel/drivers/nvme/host/nvme.ko", ""),
+            ("./lib/modules/6.8/modules.order", "kernel/other.ko\n"),
+            ("./usr/share/doc/notes.ko", ""),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(body.len() as u64);
+            tar.append_data(&mut header, path, body.as_bytes()).unwrap();
+        }
+        let found = read_modules(&*tar.into_inner().unwrap()).unwrap();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["ext4", "nvme", "sdhci_pci", "virtio_blk"]);
     }
 
     #[test]

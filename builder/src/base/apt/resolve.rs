@@ -10,7 +10,9 @@ use std::process::{Command, Output, Stdio};
 use contract::suggest::similar;
 
 use super::package::{Stanza, stanzas};
-use super::{Archives, Distribution, Mirrors, diagnosis, dummy_package, name, text};
+use super::{
+    Archives, Distribution, Keys, Mirrors, Security, Unwanted, diagnosis, dummy_package, name, text,
+};
 use crate::base::LockedPackage;
 use crate::definition::plan::{Arch, BasePlan};
 use crate::definition::snapshot::Snapshot;
@@ -37,6 +39,8 @@ pub struct Resolve<'a> {
     pub extract: &'a [String],
     /// Where the package lists are.
     pub mirrors: &'a Mirrors,
+    /// A file of keys that the user trusts instead of the distribution's own.
+    pub keyring: Option<&'a Path>,
     /// The snapshot that the mirrors are. Its package lists may be past their Valid-Until.
     pub snapshot: Option<Snapshot>,
     /// Accept package lists past their Valid-Until from other mirrors too, such as frozen ones. Signatures
@@ -91,7 +95,7 @@ struct Apt<'a> {
 
 impl<'a> Apt<'a> {
     fn create(request: &Resolve<'a>) -> Result<Self> {
-        let keyring = keyring(request.distribution)?;
+        let signed_by = signed_by(request.distribution, request.keyring)?;
         let root = std::path::absolute(request.scratch.join("apt")).at("resolving", request.scratch)?;
         for folder in [
             "etc/parts",
@@ -112,9 +116,9 @@ impl<'a> Apt<'a> {
         write("status", dummy_package::status())?;
         write(
             "etc/sources.list",
-            sources(&request.distribution.archives, request.mirrors, &suite, request.arch, keyring),
+            sources(&request.distribution.archives, request.mirrors, &suite, request.arch, &signed_by),
         )?;
-        write("etc/preferences/unwanted.pref", preferences(request.distribution.unwanted))?;
+        write("etc/preferences/unwanted.pref", preferences(request.distribution.unwanted, &suite))?;
         write("apt.conf", configuration(text(&root)?, request)? + &proxies())?;
         let (distribution, snapshot) = (request.distribution, request.snapshot);
         Ok(Self { distribution, config: root.join("apt.conf"), root, suite, snapshot })
@@ -239,38 +243,54 @@ impl<'a> Apt<'a> {
     }
 }
 
-fn keyring(distribution: &Distribution) -> Result<&'static str> {
-    let candidates = distribution.keyrings;
-    candidates.iter().find(|path| Path::new(path).is_file()).copied().ok_or_else(|| {
+/// The value of `signed-by` (sources.list(5)): a file of keys, and which of them count.
+fn signed_by(distribution: &Distribution, named: Option<&Path>) -> Result<String> {
+    let Keys { files, package, fingerprints, option } = &distribution.keys;
+    if let Some(path) = named {
+        return keys_of_the_user(path);
+    }
+    let file = files.iter().find(|path| Path::new(path).is_file()).ok_or_else(|| {
+        let title = distribution.title;
+        let other = option.map(|option| format!(", or name a file that has them with --{option}"));
         Error::new(
             ErrorKind::Tool,
-            format!(
-                "the keys that verify {}'s package lists are missing ({})",
-                distribution.title, candidates[0]
-            ),
+            format!("the keys that verify {title}'s package lists are missing ({})", files[0]),
         )
-        .help(format!("install them: apt-get install {}", distribution.keyring_package))
+        .help(format!("install them: apt-get install {package}{}", other.unwrap_or_default()))
+    })?;
+    Ok([file].into_iter().chain(*fingerprints).copied().collect::<Vec<_>>().join(","))
+}
+
+/// apt takes a missing file for one without keys, and has no way to write every path.
+fn keys_of_the_user(path: &Path) -> Result<String> {
+    let path = path.canonicalize().at("reading the keys in", path)?;
+    let plain =
+        |text: &&str| !text.contains(|letter: char| letter.is_whitespace() || "\"',[]".contains(letter));
+    path.to_str().filter(plain).map(str::to_owned).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("apt cannot read keys from {}", path.display()))
+            .help("move them to a path without blanks, quotes, commas and brackets")
     })
 }
 
 /// sources.list(5) for the suite with its updates; the suites that always move have none.
-fn sources(archives: &Archives, mirrors: &Mirrors, suite: &str, arch: Arch, keyring: &str) -> String {
-    let component = archives.component;
-    let options = format!("[arch={} signed-by={keyring}]", name(arch));
-    let mut lines = format!("deb {options} {} {suite} {component}\n", mirrors.main);
+fn sources(archives: &Archives, mirrors: &Mirrors, suite: &str, arch: Arch, signed_by: &str) -> String {
+    let components = archives.components;
+    let options = format!("[arch={} signed-by={signed_by}]", name(arch));
+    let mut lines = format!("deb {options} {} {suite} {components}\n", mirrors.main);
     if !archives.moving_suites.contains(&suite) {
-        lines.push_str(&format!("deb {options} {} {suite}-updates {component}\n", mirrors.main));
+        lines.push_str(&format!("deb {options} {} {suite}-updates {components}\n", mirrors.main));
         if let Some(security) = &mirrors.security {
-            lines.push_str(&format!("deb {options} {security} {suite}-security {component}\n"));
+            lines.push_str(&format!("deb {options} {security} {suite}-security {components}\n"));
         }
     }
     lines
 }
 
-fn preferences(unwanted: &[&str]) -> String {
+fn preferences(unwanted: &[Unwanted], suite: &str) -> String {
     unwanted
         .iter()
-        .map(|name| format!("Package: {name}\nPin: release *\nPin-Priority: -1\n\n"))
+        .filter(|unwanted| !unwanted.except.contains(&suite))
+        .map(|Unwanted { package, .. }| format!("Package: {package}\nPin: release *\nPin-Priority: -1\n\n"))
         .collect()
 }
 
@@ -290,6 +310,8 @@ fn configuration(root: &str, request: &Resolve<'_>) -> Result<String> {
          Dir::State \"{root}/state\";\nDir::State::status \"{root}/status\";\nDir::Cache \"{root}/cache\";\n\
          APT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; }};\n\
          APT::Install-Recommends \"false\";\nAPT::Update::Error-Mode \"any\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n\
+         # Else this host's machine-id chooses. Without them the version could be the release's: older ones are gone.
+         APT::Get::Always-Include-Phased-Updates \"true\";\n\
          # The folder may be closed to the user _apt.\nAPT::Sandbox::User \"\";\n\
          # apt counts itself as essential; an immutable image has no use for it.\npkgCacheGen::ForceEssential \",\";\n{valid_until}"
     ))
@@ -357,7 +379,10 @@ fn lock(archives: &Archives, stanza: &Stanza, install: bool) -> Result<LockedPac
     if path.is_empty() {
         return Err(fail("file name"));
     }
-    let archive = if path.starts_with(archives.security_paths) { archives.security } else { archives.main };
+    let archive = match archives.security {
+        Security::Own { name, paths } if path.starts_with(paths) => name,
+        _ => archives.main,
+    };
     let source = stanza.get("source").split(' ').next().filter(|source| !source.is_empty()).unwrap_or(name);
     Ok(LockedPackage {
         name: name.to_owned(),
@@ -376,6 +401,7 @@ fn lock(archives: &Archives, stanza: &Stanza, install: bool) -> Result<LockedPac
 mod tests {
     use super::*;
     use crate::base::apt::debian::DEBIAN;
+    use crate::base::apt::ubuntu::UBUNTU;
 
     #[test]
     fn reads_what_apt_would_install() {
@@ -432,8 +458,52 @@ mod tests {
 
     #[test]
     fn missing_keys_name_their_package() {
-        let without = Distribution { keyrings: &["/nonexistent/keyring.gpg"], ..DEBIAN };
-        let error = keyring(&without).unwrap_err();
+        let without =
+            Distribution { keys: Keys { files: &["/nonexistent/keyring.gpg"], ..DEBIAN.keys }, ..DEBIAN };
+        let error = signed_by(&without, None).unwrap_err();
         assert_eq!(error.hint(), Some("install them: apt-get install debian-archive-keyring"));
+        let without =
+            Distribution { keys: Keys { files: &["/nonexistent/keyring.gpg"], ..UBUNTU.keys }, ..UBUNTU };
+        let error = signed_by(&without, None).unwrap_err();
+        assert!(error.hint().unwrap().contains("--ubuntu-keyring"), "{error}");
+    }
+
+    #[test]
+    fn only_the_pinned_keys_of_the_hosts_keyring_count() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("keys.gpg");
+        fs::write(&file, "keys").unwrap();
+        let files: &'static [&'static str] = vec![&*file.to_str().unwrap().to_owned().leak()].leak();
+        let here = Distribution { keys: Keys { files, ..UBUNTU.keys }, ..UBUNTU };
+        let [first, second] = UBUNTU.keys.fingerprints else { panic!("two keys are pinned") };
+        assert_eq!(signed_by(&here, None).unwrap(), format!("{},{first},{second}", files[0]));
+        assert_eq!(signed_by(&here, Some(&file)).unwrap(), file.canonicalize().unwrap().to_str().unwrap());
+        assert_eq!(signed_by(&here, Some(&folder.path().join("none"))).unwrap_err().kind(), ErrorKind::Io);
+        let blank = folder.path().join("a b");
+        fs::write(&blank, "keys").unwrap();
+        assert_eq!(signed_by(&here, Some(&blank)).unwrap_err().kind(), ErrorKind::Usage);
+    }
+
+    #[test]
+    fn the_pockets_of_a_release_are_in_one_archive() {
+        let mirrors = Mirrors { main: "http://a.example/ubuntu-ports".into(), security: None };
+        let security = Some("http://b.example/ubuntu-ports".to_owned());
+        let lines = |mirrors: &Mirrors| sources(&UBUNTU.archives, mirrors, "noble", Arch::Arm64, "/k.gpg");
+        let options = "deb [arch=arm64 signed-by=/k.gpg]";
+        let without = format!(
+            "{options} http://a.example/ubuntu-ports noble main universe\n\
+             {options} http://a.example/ubuntu-ports noble-updates main universe\n"
+        );
+        assert_eq!(lines(&mirrors), without);
+        let with = format!("{without}{options} http://b.example/ubuntu-ports noble-security main universe\n");
+        assert_eq!(lines(&Mirrors { security, ..mirrors }), with);
+    }
+
+    #[test]
+    fn usrmerge_is_let_in_only_where_nothing_else_will_do() {
+        assert_eq!(preferences(UBUNTU.unwanted, "jammy"), "");
+        for suite in ["noble", "resolute"] {
+            assert!(preferences(UBUNTU.unwanted, suite).starts_with("Package: usrmerge\n"), "{suite}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use testkit::TestServer;
 
 use super::*;
+use crate::base::apt::Keys;
 use crate::base::apt::debian::DEBIAN;
 use crate::base::{Base, BaseRequest, Context, LockedBase, Options};
 use crate::definition::plan::{Arch, BasePlan};
@@ -47,7 +48,8 @@ impl Place {
         let keyring = folder.path().join("key.gpg");
         gpg(folder.path(), &["--output", keyring.to_str().unwrap(), "--export"]);
         let keyring: &'static str = keyring.to_str().unwrap().to_owned().leak();
-        let distribution = Distribution { keyrings: Vec::from([keyring]).leak(), ..DEBIAN };
+        let keys = Keys { files: Vec::from([keyring]).leak(), ..DEBIAN.keys };
+        let distribution = Distribution { keys, ..DEBIAN };
         Some(Self { folder, distribution })
     }
 
