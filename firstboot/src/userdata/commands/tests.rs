@@ -267,7 +267,7 @@ fn evaluation_takes_time_in_proportion_to_the_text() {
     let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "#!x")).collect();
     let begin = std::time::Instant::now();
     found_with(&format!("hook {}", names.join(" ")), &files).unwrap();
-    assert!(begin.elapsed() < std::time::Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{:?}", begin.elapsed());
     let many = |line: &str| line.repeat(5_000);
     let sources =
         |name: &str, word: &str| (0..60).map(|_| format!("{name}={word}$(x)\n")).collect::<String>();
