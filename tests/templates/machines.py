@@ -87,6 +87,11 @@ def proxmox_files(data, _collected):
     return json.dumps(config)
 
 
+def with_address(data, _collected):
+    """Scaleway: the controller fills in the machine's address."""
+    return data.replace("[[[ .NodeIP ]]]", "10.0.0.7")
+
+
 def with_provider_id(data, _collected):
     """Tinkerbell: the controller fills in the provider-id."""
     return data.replace("PROVIDER_ID", f"tinkerbell://default/{NAME}")
@@ -298,6 +303,7 @@ def scaleway():
     return Machine(
         {"meta_data": meta}, standard("scaleway", UUID, NAME, None, "fr-par-1"),
         f"scaleway://instance/fr-par-1/{UUID}", "scaleway", {"hostname": NAME, "instance-id": UUID},
+        deliver=with_address,
     )  # fmt: skip
 
 

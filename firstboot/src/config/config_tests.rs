@@ -613,6 +613,27 @@ fn arguments_that_the_kubelet_refuses_are_refused_before_the_join() {
 }
 
 #[test]
+fn numbers_without_quotes_are_those_of_kubeadms_reader() {
+    let with = |value: &str| {
+        read(&format!(
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {{file: {{kubeConfigPath: /x}}}}\nnodeRegistration: {{name: a, kubeletExtraArgs: [{{name: v, value: {value}}}]}}\n"
+        ))
+    };
+    for number in [
+        "12e3", "1.50", "1_000", "0o14", "014", "0_14", "00", "0x1F", "0b11", ".5", "+1", "-0", "1.",
+        "1.0e+3",
+    ] {
+        let failure = with(number).expect_err(number);
+        assert!(failure.message.ends_with("cannot unmarshal a number into a string"), "{number}: {failure}");
+    }
+    for text in ["190:20:30", "_1", "1.2.3", "0x", "1e", "'014'", "\"1_000\"", "10.0.0.1"] {
+        let config = with(text).unwrap();
+        let expected = text.trim_matches(['\'', '"']);
+        assert_eq!(config.join.node.kubelet_extra_args[0].value, expected);
+    }
+}
+
+#[test]
 fn a_join_without_the_phase_that_joins_is_refused() {
     let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {file: {kubeConfigPath: /x}}\nskipPhases: [kubelet-start]\n";
     assert!(read(text).unwrap_err().message.ends_with("the machine does not join the cluster"));

@@ -184,15 +184,19 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 }
 
-/// The boolean or the octal number that a plain word is in YAML 1.1 and not in YAML 1.2.
+/// The boolean or the whole number that a plain word is for kubeadm's reader and not in YAML 1.2: octal with
+/// a zero in front, and with any underscores but a first one.
 fn of_yaml_11(word: &str) -> Option<Value> {
-    let octal = || {
-        let digits = word.strip_prefix('0').filter(|digits| !digits.is_empty())?;
-        u64::from_str_radix(digits, 8)
-            .ok()
-            .filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    let number = || {
+        let is_of_number = |byte: u8| byte.is_ascii_digit() || byte == b'_';
+        if !word.starts_with(|first: char| first.is_ascii_digit()) || !word.bytes().all(is_of_number) {
+            return None;
+        }
+        let digits = word.replace('_', "");
+        let base = if digits.starts_with('0') { 8 } else { 10 };
+        u64::from_str_radix(&digits, base).ok()
     };
-    boolean(word).map(Value::Bool).or_else(|| octal().map(Value::from))
+    boolean(word).map(Value::Bool).or_else(|| number().map(Value::from))
 }
 
 /// Adds the fields of the maps that `<<` names, unless `map` has them already. In a list, the first counts.

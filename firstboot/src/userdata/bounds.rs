@@ -23,14 +23,24 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Subtracts `bytes`, or fails if fewer are left.
+    /// Fails if more was asked for than there was.
+    pub fn check(&self) -> Result<()> {
+        if self.0.get() == 0 { Err(Self::used_up()) } else { Ok(()) }
+    }
+
+    /// Subtracts `bytes`. If fewer are left, it fails, and nothing is left.
     pub fn take(&self, bytes: usize) -> Result<()> {
-        let left = self.0.get().checked_sub(bytes).ok_or_else(|| {
-            wrong(format!("it unpacks to more than {} MiB", CEILING >> 20))
-                .help("carry less, or point to it with a ConfigPointer")
-        })?;
-        self.0.set(left);
-        Ok(())
+        let left = self.0.get().checked_sub(bytes);
+        self.0.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or_else(Self::used_up)
+    }
+
+    fn used_up() -> Failure {
+        wrong(format!(
+            "it unpacks to more than {} MiB, or its commands take too long to follow",
+            CEILING >> 20
+        ))
+        .help("carry less, or point to it with a ConfigPointer")
     }
 }
 
@@ -77,9 +87,10 @@ mod tests {
     fn the_budget_is_one_for_all() {
         let budget = Budget::default();
         budget.take(CEILING - 1).unwrap();
+        budget.check().unwrap();
         assert!(budget.take(2).unwrap_err().message.contains("more than 8 MiB"));
-        budget.take(1).unwrap();
-        budget.take(0).unwrap();
+        budget.take(1).unwrap_err();
+        budget.check().unwrap_err();
     }
 
     #[test]

@@ -61,6 +61,11 @@ impl<'a> Variables<'a> {
         }
     }
 
+    /// How many variables commands have set.
+    pub fn count(&self) -> usize {
+        self.set.len()
+    }
+
     /// Notes a word that a variable may have its value from.
     pub fn note_source(&mut self, name: &str, source: &Word) {
         let sources = self.sources.entry(name.to_owned()).or_default();

@@ -20,6 +20,9 @@ const NAMED: &[&str] = &[
 /// Stands in a path for what is not known.
 pub const ANYTHING: char = '\0';
 
+/// What the comparison of a path costs of the budget.
+const COST: usize = 16;
+
 /// What is known of a file.
 enum Content {
     Known(Bytes),
@@ -82,11 +85,12 @@ impl<'a> Workspace<'a> {
         })
     }
 
-    /// Every file, if comparing them takes more than the budget has.
+    /// None if comparing them takes more than the budget has: then nothing else that was found counts either.
     fn matching(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
-        let all = self.names.values().flatten();
-        let is_affordable = self.budget.take(self.names.len()).is_ok();
-        all.filter(|path| !is_affordable || is_meant(path)).cloned().collect()
+        if self.budget.take(self.names.len() * COST).is_err() {
+            return Vec::new();
+        }
+        self.names.values().flatten().filter(|path| is_meant(path)).cloned().collect()
     }
 
     /// Whether a file of this path is known here.

@@ -60,6 +60,13 @@ const QUESTIONS: &[&str] = &[
     "which",
 ];
 
+/// Programs that run what they read, or another program that they are given.
+const RUNNING: &[&str] =
+    &["alias", "ash", "at", "bash", "batch", "dash", "ksh", "parallel", "sh", "xargs", "zsh"];
+/// Programs that pass on what they read.
+const FILTERS: &[&str] =
+    &["awk", "base64", "cut", "envsubst", "jq", "sed", "sort", "tee", "tr", "uniq", "yq"];
+
 /// kubeadm's options in front of its subcommand that take the next word as their value.
 const KUBEADM_VALUED: &[&str] = &["-v", "--v", "--rootfs"];
 
@@ -119,6 +126,7 @@ pub fn evaluate<'a>(
         success: None,
         returning: 0,
         ended: None,
+        names_a_join: false,
         left: COMMANDS,
     };
     for command in commands {
@@ -130,6 +138,12 @@ pub fn evaluate<'a>(
                 shell.command(&Simple { words, ..Simple::default() }, SHELLS)?;
             }
         }
+    }
+    // What was not followed for want of budget is not known.
+    budget.check()?;
+    if shell.found.join.is_none() && shell.names_a_join {
+        return Err(wrong("kubeadm join is there, and no command that is run leads to it")
+            .help("is it in a function that nothing calls, or behind exit?"));
     }
     Ok(shell.found)
 }
@@ -154,6 +168,8 @@ struct Shell<'a> {
     returning: usize,
     /// What a command ended. The commands that follow are not run.
     ended: Option<End>,
+    /// Whether a command names a join, whether it is run or not.
+    names_a_join: bool,
     /// How many more commands are evaluated.
     left: usize,
 }
@@ -185,6 +201,7 @@ impl Shell<'_> {
             ));
         }
         self.found.others += usize::from(script.is_broken);
+        self.names_a_join |= script.commands.iter().any(is_join);
         let commands = Rc::new(script.commands);
         let blocks = self.blocks.len();
         self.run(&commands, 0..commands.len(), shells)?;
@@ -204,6 +221,7 @@ impl Shell<'_> {
         {
             position += 1;
             if command.is_function {
+                self.count()?;
                 let end = end_of_body(commands, position).min(range.end);
                 let is_certain = self.is_certain(command) && !command.is_apart;
                 self.define(
@@ -218,8 +236,14 @@ impl Shell<'_> {
         Ok(())
     }
 
-    fn command(&mut self, command: &Simple, shells: usize) -> Result<()> {
+    /// Counts a command.
+    fn count(&mut self) -> Result<()> {
         self.left = self.left.checked_sub(1).ok_or_else(|| wrong("there are too many commands"))?;
+        Ok(())
+    }
+
+    fn command(&mut self, command: &Simple, shells: usize) -> Result<()> {
+        self.count()?;
         if self.is_skipped(command) {
             return Ok(());
         }
@@ -356,7 +380,9 @@ impl Shell<'_> {
         while let Some(option) = words.get(position).map(Word::text).filter(|word| word.starts_with('-')) {
             position += if KUBEADM_VALUED.contains(&option.as_str()) { 2 } else { 1 };
         }
-        match words.get(position).map(|word| word.text()).as_deref().map(String::as_str) {
+        let Some(word) = words.get(position) else { return Ok(false) };
+        let fields = self.fields(word).ok_or_else(not_understood)?;
+        match fields.first().map(|field| field.as_str()) {
             Some("join") => self.join(words).map(|()| true),
             Some("init") => Err(Role::FirstControlPlane.refusal()),
             _ => Ok(false),
@@ -417,16 +443,24 @@ impl Shell<'_> {
         let here = command.here.iter().filter(|_| !edits::READERS.contains(&program));
         let texts: Vec<&Word> = words.iter().chain(here).collect();
         let names_a_join = names_a_join(texts.iter().map(|word| word.text()))
-            || names_a_join(texts.iter().map(|word| self.partly(word)));
+            || names_a_join(texts.iter().map(|word| self.partly(word)))
+            || self.may_run_kubeadm(program, words);
         if !SHOWING.contains(&program) && names_a_join {
-            return Err(wrong("a command names kubeadm join or init in a way that is not understood").help(
-                "write kubeadm join on a line of its own, with plain blanks and without programs in front",
-            ));
+            return Err(not_understood());
         }
         self.call_named(words, shells)?;
         let is_done = self.edit(command, program, words, piped);
         self.found.others += usize::from(!is_done);
         Ok(())
+    }
+
+    /// Whether a program that is not known gets kubeadm's name, or what it prints, to run it.
+    fn may_run_kubeadm(&self, program: &str, words: &[Word]) -> bool {
+        let names = |word: &Word| scan(&word.text(), false).0;
+        let is_reader = edits::READERS.contains(&program) || FILTERS.contains(&program);
+        names_a_join(self.upstream.iter().map(Word::text)) && !is_reader
+            || RUNNING.contains(&program) && words.iter().chain(&self.upstream).any(names)
+            || words.first().is_some_and(|first| first.expands() && names(first))
     }
 
     /// The text of a word with the values that are known, as an inner shell would read it.
@@ -435,13 +469,20 @@ impl Shell<'_> {
         for piece in word.pieces() {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
-                Piece::Expansion { source, .. } => match self.value(source) {
-                    Some(value) => text.push_str(&Zeroizing::new(value)),
+                Piece::Expansion { source, .. } => match self.affordable(source) {
+                    Some(value) => text.push_str(&value),
                     None => text.push(UNKNOWN),
                 },
             }
         }
         text
+    }
+
+    /// The value, if the budget has room for it.
+    fn affordable(&self, source: &str) -> Option<Zeroizing<String>> {
+        self.budget.check().ok()?;
+        let value = Zeroizing::new(self.value(source)?);
+        self.budget.take(value.len()).ok().map(|()| value)
     }
 
     /// `hostname NAME`, `hostnamectl set-hostname NAME`. Returns false if it does something else.
@@ -536,6 +577,19 @@ fn named_host<'w>(program: &str, words: &'w [Word]) -> Option<HostName<'w>> {
             words.get(name).filter(|_| is_set).map(HostName::Text)
         }
     }
+}
+
+fn not_understood() -> Failure {
+    wrong("a command names kubeadm join or init in a way that is not understood")
+        .help("write kubeadm join on a line of its own, with plain blanks and without programs in front")
+}
+
+/// Whether a command names a join and does not only show it.
+fn is_join(command: &Simple) -> bool {
+    let words = prefixes::strip(&command.words);
+    let first = words.first().map(Word::text).unwrap_or_default();
+    let program = first.rsplit('/').next().unwrap_or_default();
+    !SHOWING.contains(&program) && names_a_join(words.iter().map(Word::text))
 }
 
 /// Whether the words name kubeadm's join or init, in any way.

@@ -7,6 +7,8 @@ use super::edits::{changes, folders_count};
 use crate::userdata::shell::{Piece, Word};
 use crate::userdata::workspace::{ANYTHING, place};
 
+/// What one text costs of the budget.
+const COST: usize = 64;
 /// How often a variable's value is looked for in another one.
 const LEVELS: usize = 3;
 
@@ -24,12 +26,15 @@ impl Shell<'_> {
 
     /// What a word may stand for, with [`ANYTHING`] for what is not known.
     fn texts(&self, word: &Word, levels: usize, texts: &mut Vec<Zeroizing<String>>) {
+        if self.budget.take(COST).is_err() {
+            return;
+        }
         let mut text = Zeroizing::new(String::new());
         for piece in word.pieces() {
             match piece {
                 Piece::Text(piece) if word.is_pattern => push_pattern(&mut text, piece),
                 Piece::Text(piece) => text.push_str(piece),
-                Piece::Expansion { source, .. } => match self.value(source) {
+                Piece::Expansion { source, .. } => match self.affordable(source) {
                     Some(value) => text.push_str(&value),
                     None => {
                         text.push(ANYTHING);

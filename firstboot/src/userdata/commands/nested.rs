@@ -16,6 +16,8 @@ use crate::userdata::workspace::place;
 
 /// The arguments of a function that are followed.
 const ARGUMENTS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
+/// What a copy of a variable costs of the budget.
+const COST: usize = 16;
 /// What stands for all of them.
 const ALL_ARGUMENTS: [&str; 3] = ["@", "*", "#"];
 
@@ -141,6 +143,7 @@ impl Shell<'_> {
 
     /// A shell that is a process of its own: what it changes of variables and functions is lost with it.
     fn child(&mut self, command: &Simple, words: &[Word], text: &str, shells: usize) -> Result<()> {
+        self.budget.take(self.variables.count() * COST)?;
         let before = self.variables.clone();
         let functions = std::mem::take(&mut self.functions);
         let prefix = command.words.len().saturating_sub(words.len());
@@ -235,7 +238,12 @@ impl Shell<'_> {
 
     /// Does something that is run where the command is.
     fn within(&mut self, command: &Simple, evaluate: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let before = command.is_apart.then(|| self.variables.clone());
+        let before = if command.is_apart {
+            self.budget.take(self.variables.count() * COST)?;
+            Some(self.variables.clone())
+        } else {
+            None
+        };
         let blocks = self.blocks.len();
         self.blocks.push(!self.is_certain(command));
         evaluate(self)?;

@@ -75,6 +75,7 @@ fn a_join_is_found() {
         (format!("{join} || {join}"), 0),
         (format!("echo 'kubeadm join' # kubeadm init\ncat <<E\nkubeadm init\nE\n{join}"), 2),
         (join.replace("kubeadm join", "kubeadm --v=5 join"), 0),
+        (format!("curl https://canary/pre-kubeadminit.sh | bash -s v1\n{join}"), 2),
         (join.replace("kubeadm join", "kubeadm -v 5 join"), 0),
         (join.replace("kubeadm join", "sudo -E timeout 300 kubeadm join"), 0),
         (format!("eval '{join}'"), 0),
@@ -125,6 +126,14 @@ fn what_is_unclear_about_kubeadm_is_refused() {
         ("kubeadm\u{a0}join canary", "not understood"),
         ("retry 5 kubeadm join canary", "not understood"),
         ("$(which kubeadm) join canary", "not understood"),
+        ("f() { kubeadm join canary; }", "leads to it"),
+        ("exit 0\nkubeadm join canary", "leads to it"),
+        ("alias k=kubeadm\nk join canary", "not understood"),
+        ("A=(join canary)\nkubeadm \"${A[@]}\"", "not understood"),
+        ("echo join canary | xargs kubeadm", "not understood"),
+        ("echo kubeadm join canary | at now", "not understood"),
+        ("kubeadm token create --print-join-command | sh", "not understood"),
+        ("$(ssh canary kubeadm token create --print-join-command)", "not understood"),
         ("C='kubeadm join canary'; retry 5 $C", "not understood"),
         ("sudo -Z canary kubeadm join canary", "not understood"),
         ("ssh canary 'kubeadm init'", "not understood"),
@@ -251,12 +260,32 @@ fn scripts_of_the_user_data_are_evaluated_and_not_written() {
     assert!(endless.join.is_none());
 }
 
-/// 40,000 files, and as many words in one command.
+/// 40,000 files, and as many words in one command; copies, patterns, values and variables that multiply.
 #[test]
 fn evaluation_takes_time_in_proportion_to_the_text() {
     let names: Vec<String> = (0..40_000).map(|number| format!("/f{number}")).collect();
     let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "#!x")).collect();
     let begin = std::time::Instant::now();
     found_with(&format!("hook {}", names.join(" ")), &files).unwrap();
-    assert!(begin.elapsed() < std::time::Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{:?}", begin.elapsed());
+    let many = |line: &str| line.repeat(5_000);
+    let sources =
+        |name: &str, word: &str| (0..60).map(|_| format!("{name}={word}$(x)\n")).collect::<String>();
+    for script in [
+        many("cp /a /b\n"),
+        many("rm -r /x$Y*\n"),
+        format!("A={}\nhook {}", "a".repeat(16_000), "$A".repeat(100_000)),
+        format!("A={}\nbash -c \"{}\"", "a".repeat(16_000), "$A".repeat(100_000)),
+        format!("{}{}{}{}", sources("A", "x"), sources("B", "$A"), sources("C", "$B"), many("hook $C\n")),
+        format!(
+            "{}{}",
+            (0..9_000).map(|number| format!("V{number}=1\n")).collect::<String>(),
+            many("(f; bash -c :)\n")
+        ),
+        format!("if x; then\n{}fi\n{}", many("f() { :; }\n"), many("f\n")),
+    ] {
+        _ = found_with(&script, &files[..10_000]);
+        let words: String = script.chars().take(40).collect();
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{words}: {:?}", begin.elapsed());
+    }
 }
