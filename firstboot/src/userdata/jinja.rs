@@ -157,8 +157,9 @@ impl Renderer<'_> {
                 "line {}: the value of a template expression would change the document around it",
                 self.line
             );
-            return Err(wrong(message)
-                .help("a value is one word of letters, digits and -._~:/@+=(), as in an argument"));
+            return Err(wrong(message).help(
+                "a value has letters, digits and -._~:/@+=() alone, as an argument has, and single blanks",
+            ));
         }
         Ok(value)
     }
@@ -201,11 +202,17 @@ fn without_line_break(text: &str) -> &str {
     text.strip_prefix('\n').unwrap_or(text)
 }
 
-/// Whether the value is one word of the same meaning in YAML, with or without quotes, in a shell and in the
-/// kubelet's lists: it may end as an argument, and nobody signs facts.
+/// Whether the value has the same meaning in YAML, with or without quotes, in a shell and in the kubelet's
+/// lists: it may end as an argument, and nobody signs facts. A blank may stand in front of a letter or a
+/// digit: the words behind it are no flags.
 fn is_plain(value: &str) -> bool {
     let is_plain = |letter: char| letter.is_alphanumeric() || "-._~:/@+=()".contains(letter);
-    value.chars().all(is_plain) && !value.ends_with(':') && !value.starts_with(['-', '@', '=', '(', '~', ':'])
+    let is_word = |word: &str| word.starts_with(char::is_alphanumeric) && !word.ends_with(':');
+    let (first, rest) = value.split_once(' ').map_or((value, None), |(first, rest)| (first, Some(rest)));
+    rest.is_none_or(|rest| is_word(first) && rest.split(' ').all(is_word))
+        && value.chars().all(|letter| is_plain(letter) || letter == ' ')
+        && !value.ends_with(':')
+        && !value.starts_with(['-', '@', '=', '(', '~', ':'])
 }
 
 #[cfg(test)]

@@ -75,15 +75,30 @@ fn a_fact_is_one_word_wherever_it_ends() {
         let names = |_: &str, _: &[Step]| Ok(Found::Value(json!(value)));
         render("## template: jinja\na: {{ x.y }}", &names, &Budget::default()).unwrap()
     };
-    for value in ["", "i-0abc", "eu-west-1a", "2001:db8::1", "aws:///a/i-0", "a.b_c~d@e", "rg(x)+y=", "größe"]
-    {
+    for value in [
+        "",
+        "i-0abc",
+        "eu-west-1a",
+        "2001:db8::1",
+        "aws:///a/i-0",
+        "a.b_c~d@e",
+        "rg(x)+y=",
+        "größe",
+        "Medium Instance",
+        "ssh-rsa AAA/+= a@b",
+    ] {
         let rendered = render(value);
         assert_eq!((rendered.text.as_slice(), rendered.missing.len()), (format!("a: {value}").as_bytes(), 0));
     }
     for value in [
         "a,b",
         "a,--flag=b",
-        "a b",
+        "a  b",
+        "a -b",
+        " a",
+        "a ",
+        "a: b c",
+        "- a b",
         "--flag",
         "a\nb: c",
         "a: b",
