@@ -101,6 +101,11 @@ pub fn assignment(word: &str) -> Option<(&str, Option<&str>)> {
     is_changed.then_some((name, None))
 }
 
+/// The value that an assignment gives, if that is known.
+pub fn assigned(word: &Word, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    assignment(&word.expanded(value)?)?.1.map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! What commands do to variables of the shell.
 
+use super::nested::ARGUMENTS;
 use super::{Shell, is_harmless};
 use crate::userdata::prefixes;
 use crate::userdata::shell::{Simple, Word};
@@ -23,7 +24,7 @@ impl Shell<'_> {
                 true
             }
             "shift" => {
-                self.variables.remove(&["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+                self.variables.remove(&ARGUMENTS);
                 true
             }
             program if DECLARING.contains(&program) => {
@@ -58,9 +59,7 @@ impl Shell<'_> {
                 }
                 continue;
             };
-            let value = word.expanded(&|source| self.value(source)).filter(|_| is_known);
-            let value = value
-                .and_then(|text| prefixes::assignment(&text).and_then(|(_, value)| value.map(str::to_owned)));
+            let value = prefixes::assigned(word, &|source| self.value(source)).filter(|_| is_known);
             self.variables.note_source(name, word);
             self.variables.set(name, value);
         }
@@ -84,7 +83,7 @@ impl Shell<'_> {
                 option if option.starts_with(['-', '+']) => option.contains('a'),
                 _ if is_name_of_option => false,
                 _ => {
-                    self.variables.remove(&["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+                    self.variables.remove(&ARGUMENTS);
                     false
                 }
             };

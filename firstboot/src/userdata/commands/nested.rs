@@ -15,11 +15,9 @@ use crate::userdata::shell::{After, Simple, Word};
 use crate::userdata::workspace::place;
 
 /// The arguments of a function that are followed.
-const ARGUMENTS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
+pub(super) const ARGUMENTS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
 /// What a copy of a variable costs of the budget.
 const COST: usize = 16;
-/// What stands for all of them.
-const ALL_ARGUMENTS: [&str; 3] = ["@", "*", "#"];
 
 /// Programs that run a command and do not pass on what is exported.
 const CLEANING: &[&str] = &["sudo", "doas", "env", "systemd-run"];
@@ -152,15 +150,10 @@ impl Shell<'_> {
         let is_clean =
             texts.iter().any(|text| CLEANING.contains(&text.rsplit('/').next().unwrap_or_default()));
         self.variables.enter_child(!is_clean);
-        self.variables.remove(&ALL_ARGUMENTS);
         self.variables.remove(&ARGUMENTS);
         for (word, text) in prefix.iter().zip(&texts) {
             if let Some((name, _)) = prefixes::assignment(text) {
-                let value = word.expanded(&|source| before.value(source));
-                let value = value.and_then(|text| {
-                    prefixes::assignment(&text).and_then(|(_, value)| value.map(str::to_owned))
-                });
-                self.variables.set(name, value);
+                self.variables.set(name, prefixes::assigned(word, &|source| before.value(source)));
                 self.variables.export(name);
             }
         }
@@ -197,7 +190,6 @@ impl Shell<'_> {
         words: &[Word],
         shells: usize,
     ) -> Result<()> {
-        self.variables.remove(&ALL_ARGUMENTS);
         self.variables.remove(&ARGUMENTS);
         for (name, word) in ARGUMENTS.iter().zip(words.iter().skip(1)) {
             let value = word.expanded(&|source| self.value(source));
