@@ -156,12 +156,23 @@ fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
     }
 }
 
+/// A base of one kind replaces one of the other kind as a whole.
 fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
+    let replaces = (upper.rootfs.is_some() && lower.distribution.is_some())
+        || (upper.distribution.is_some() && lower.rootfs.is_some());
+    if replaces {
+        return upper;
+    }
     BaseSpec {
         distribution: upper.distribution.or(lower.distribution),
         suite: upper.suite.or(lower.suite),
         snapshot: upper.snapshot.or(lower.snapshot),
         packages: upper.packages.or(lower.packages),
+        rootfs: upper.rootfs.or(lower.rootfs),
+        sha256: upper.sha256.or(lower.sha256),
+        checksum: upper.checksum.or(lower.checksum),
+        signature: upper.signature.or(lower.signature),
+        keyring: upper.keyring.or(lower.keyring),
     }
 }
 

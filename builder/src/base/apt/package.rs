@@ -17,7 +17,7 @@ const LIST_LIMIT: u64 = 1 << 20;
 
 /// The fields of a stanza, by lower-case name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Stanza(BTreeMap<String, String>);
+pub(in crate::base) struct Stanza(BTreeMap<String, String>);
 
 impl Stanza {
     /// Reads one stanza. Continuation lines are kept, with their line breaks.
@@ -39,7 +39,7 @@ impl Stanza {
     }
 
     /// The value of a field, by lower-case name; empty when it is absent.
-    pub(super) fn get(&self, name: &str) -> &str {
+    pub(in crate::base) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
 
@@ -53,7 +53,7 @@ impl Stanza {
 }
 
 /// All stanzas of a text.
-pub(super) fn stanzas(text: &str) -> impl Iterator<Item = Stanza> {
+pub(in crate::base) fn stanzas(text: &str) -> impl Iterator<Item = Stanza> {
     text.split("\n\n").filter(|text| !text.trim().is_empty()).map(Stanza::parse)
 }
 
