@@ -6,8 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::packages::{self, LockedPackage};
-use super::rootfs::LockedRootfs;
-use super::{BaseRequest, Component};
+use super::{BaseRequest, Component, LockedRootfs, installed};
 use crate::definition::plan::BasePlan;
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
@@ -132,7 +131,7 @@ impl LockedBase {
     pub fn components(&self, release: &str, tree: &Tree) -> Vec<Component> {
         match self {
             Self::Packages(locked) => locked.components(release),
-            Self::Rootfs(_) => super::rootfs::components(release, tree),
+            Self::Rootfs(_) => installed::components(release, tree),
         }
     }
 

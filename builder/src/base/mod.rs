@@ -12,11 +12,14 @@
 //! [`LockedBase`] and, where they give something other than a layer, a variant of [`Content`].
 
 pub mod apt;
+mod given_root;
 mod image_tree;
+mod installed;
 mod locked;
 mod options;
 pub mod packages;
 pub mod rootfs;
+mod stanza;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -32,10 +35,10 @@ use crate::layer::PackedLayer;
 use crate::progress::Progress;
 use crate::store::Store;
 
+pub use given_root::{Blob, LockedRootfs};
 pub use locked::{BaseSection, LockedBase, Pin, Sections};
 pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::LockedPackage;
-pub use rootfs::LockedRootfs;
 
 /// All bases.
 pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU, &rootfs::Rootfs];

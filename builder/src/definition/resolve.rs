@@ -14,10 +14,10 @@ use super::layer_spec::LayerSpec;
 use super::mentioned;
 use super::plan::{Arch, DiskPlan, ImagePlan, LayerPlan, PreloadOrigin, PreloadPlan};
 use super::registry::Registry;
-use super::resolve_base::Kind;
+use super::resolve_base::{BaseResolver, Kind};
 use super::resolve_layer::{Layer, check_url, resolve_layer};
 use super::resolve_metadata::{self, resolve_metadata};
-use super::source::{Step, error_in, rewrite_error, source_of, suggestion};
+use super::source::{Step, rewrite_error, source_of, suggestion};
 use super::value::{Name, Size};
 use super::warnings;
 use crate::at;
@@ -54,10 +54,10 @@ pub fn load(
     Ok(Definition { plan, lock: path.with_extension("lock"), warnings })
 }
 
-pub(super) struct Resolver<'a> {
-    pub(super) composed: &'a Composition,
+struct Resolver<'a> {
+    composed: &'a Composition,
     layers_folder: &'a Path,
-    pub(super) registry: &'a dyn Registry,
+    registry: &'a dyn Registry,
 }
 
 impl Resolver<'_> {
@@ -66,16 +66,17 @@ impl Resolver<'_> {
         let name = self.required(&file.name, "name")?.0.clone();
         let arch = *self.required(&file.arch, "arch")?;
         let spec = self.required(&file.base, "base")?;
-        let kind = self.kind(spec)?;
+        let resolver = BaseResolver { composed: self.composed, registry: self.registry, spec };
+        let kind = resolver.kind()?;
         let variables = self.variables(&name, arch, kind)?;
         let layers = self.read_layers()?;
-        let base = self.base(kind, spec, &layers, &variables)?;
+        let base = resolver.plan(kind, &layers, &variables)?;
         self.check_layers(&layers, kind, arch)?;
         mentioned::check_versions(self.composed, &layers)?;
         let layers: Vec<LayerPlan> =
             layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?;
         if let Kind::Rootfs { .. } = kind {
-            self.check_layers_of_rootfs(&layers)?;
+            resolver.check_layers_of_rootfs(&layers)?;
         }
         let metadata = resolve_metadata(self.composed)?;
         let mut kernel_arguments = self.kernel_arguments(&variables)?;
@@ -100,24 +101,12 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn error(&self, path: &[Step], message: &str) -> Error {
-        error_in(&self.composed.sources, path, message)
+    fn error(&self, path: &[Step], message: &str) -> Error {
+        self.composed.error(path, message)
     }
 
     fn required<'v, T>(&self, value: &'v Option<T>, key: &str) -> Result<&'v T> {
-        value.as_ref().ok_or_else(|| self.missing(&[], key))
-    }
-
-    pub(super) fn required_in<'v, T>(&self, value: &'v Option<T>, table: &str, key: &str) -> Result<&'v T> {
-        value.as_ref().ok_or_else(|| self.missing(&at![table], key))
-    }
-
-    fn missing(&self, table: &[Step], key: &str) -> Error {
-        // The user's own file lacks it, so that is the one to name; --set texts come before it.
-        let own = self.composed.sources.iter().find(|source| !source.is_set());
-        let sources = own.map(std::slice::from_ref).unwrap_or(&self.composed.sources);
-        error_in(sources, table, &format!("the key \"{key}\" is missing"))
-            .help(format!("add {key} = …, or extend a definition that has it"))
+        value.as_ref().ok_or_else(|| self.composed.missing(&[], key))
     }
 
     fn variables(&self, name: &str, arch: Arch, kind: Kind<'_>) -> Result<Variables> {

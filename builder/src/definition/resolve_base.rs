@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use super::compose::Composition;
 use super::image_spec::BaseSpec;
 use super::interpolate::{Variables, interpolate};
 use super::plan::{BasePlan, Checksum, LayerPlan, Location, Origin, PackagesPlan, RootfsPlan, SignaturePlan};
-use super::resolve::Resolver;
+use super::registry::Registry;
 use super::resolve_layer::{Layer, check_url};
-use super::source::{source_of, suggestion};
+use super::source::{Step, source_of, suggestion};
 use super::value::Name;
 use crate::address;
 use crate::at;
@@ -38,12 +39,20 @@ impl Kind<'_> {
     }
 }
 
-impl Resolver<'_> {
+/// Resolves `[base]`.
+pub(super) struct BaseResolver<'a> {
+    pub(super) composed: &'a Composition,
+    pub(super) registry: &'a dyn Registry,
+    pub(super) spec: &'a BaseSpec,
+}
+
+impl<'a> BaseResolver<'a> {
     /// The kind of the base, decided by its keys.
-    pub(super) fn kind<'a>(&self, base: &'a BaseSpec) -> Result<Kind<'a>> {
+    pub(super) fn kind(&self) -> Result<Kind<'a>> {
+        let base = self.spec;
         let Some(written) = &base.rootfs else {
             self.check_absent(base.keys_of_rootfs(), "goes with base.rootfs")?;
-            return self.distribution(base);
+            return self.distribution();
         };
         self.check_absent(base.keys_of_packages(), "does not go with base.rootfs")?;
         Ok(Kind::Rootfs { written })
@@ -55,38 +64,40 @@ impl Resolver<'_> {
         Err(error.help("a base is a distribution with its packages, or a root file system: keep one of them"))
     }
 
-    fn distribution<'a>(&self, base: &'a BaseSpec) -> Result<Kind<'a>> {
-        let distribution = self.required_in(&base.distribution, "base", "distribution")?;
+    fn error(&self, path: &[Step], message: &str) -> Error {
+        self.composed.error(path, message)
+    }
+
+    fn required<T>(&self, value: &'a Option<T>, key: &str) -> Result<&'a T> {
+        value.as_ref().ok_or_else(|| self.composed.missing(&at!["base"], key))
+    }
+
+    fn distribution(&self) -> Result<Kind<'a>> {
+        let distribution = self.required(&self.spec.distribution, "distribution")?;
         let known = self.registry.distributions();
         if !known.contains(&distribution.as_str()) {
             let error =
                 self.error(&at!["base", "distribution"], &format!("unknown value \"{distribution}\""));
             return Err(error.help(suggestion(distribution, known)));
         }
-        let suite = &self.required_in(&base.suite, "base", "suite")?.0;
+        let suite = &self.required(&self.spec.suite, "suite")?.0;
         Ok(Kind::Packages { distribution, suite })
     }
 
     /// The plan of a base of this kind, and of the packages that the layers ask for.
-    pub(super) fn base(
-        &self,
-        kind: Kind<'_>,
-        base: &BaseSpec,
-        layers: &[Layer],
-        variables: &Variables,
-    ) -> Result<BasePlan> {
-        let packages = self.packages(layers, base.packages.as_deref().unwrap_or_default(), variables)?;
+    pub(super) fn plan(&self, kind: Kind<'_>, layers: &[Layer], variables: &Variables) -> Result<BasePlan> {
+        let packages = self.packages(layers, self.spec.packages.as_deref().unwrap_or_default(), variables)?;
         match kind {
             Kind::Packages { distribution, suite } => Ok(BasePlan::Packages(PackagesPlan {
                 distribution: distribution.to_owned(),
                 suite: suite.to_owned(),
-                snapshot: base.snapshot,
+                snapshot: self.spec.snapshot,
                 packages,
             })),
             Kind::Rootfs { written } => {
                 let rootfs = self.location("rootfs", written, variables)?;
-                let checksum = self.checksum(base, &rootfs, variables)?;
-                let signature = self.signature(base, variables)?;
+                let checksum = self.checksum(&rootfs, variables)?;
+                let signature = self.signature(variables)?;
                 Ok(BasePlan::Rootfs(RootfsPlan { rootfs, checksum, signature, needs: packages }))
             }
         }
@@ -131,17 +142,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn absent(&self, path: &[super::source::Step], local: &Path) -> Error {
+    fn absent(&self, path: &[Step], local: &Path) -> Error {
         self.error(path, &format!("there is no file {}", local.display()))
             .help("write an https:// address, or a path relative to the definition")
     }
 
-    fn checksum(
-        &self,
-        base: &BaseSpec,
-        rootfs: &Location,
-        variables: &Variables,
-    ) -> Result<Option<Checksum>> {
+    fn checksum(&self, rootfs: &Location, variables: &Variables) -> Result<Option<Checksum>> {
+        let base = self.spec;
         match (&base.checksum, base.sha256) {
             (Some(_), Some(_)) => Err(self
                 .error(&at!["base", "sha256"], "a root file system has either a checksum or a sha256")
@@ -157,7 +164,8 @@ impl Resolver<'_> {
         }
     }
 
-    fn signature(&self, base: &BaseSpec, variables: &Variables) -> Result<Option<SignaturePlan>> {
+    fn signature(&self, variables: &Variables) -> Result<Option<SignaturePlan>> {
+        let base = self.spec;
         let error =
             |key: &str, message: &str, help: &str| Err(self.error(&at!["base", key], message).help(help));
         let Some(keyring) = &base.keyring else {

@@ -248,8 +248,21 @@ impl<'a> Fetcher<'a> {
         if !self.options.allow_unauthenticated {
             self.drop_unauthenticated(title, &mut places)?;
         }
+        self.document_in(&places, url, limit)
+    }
+
+    /// Fetches a document as [`Fetcher::document`] does, from any place: the caller checks its signature.
+    ///
+    /// # Errors
+    /// The failures of all places.
+    pub fn signed_document(&self, url: &str, limit: u64) -> Result<Document> {
+        let places = places(&[url.to_owned()], &self.options.mirrors, self.options.offline)?;
+        self.document_in(&places, url, limit)
+    }
+
+    fn document_in(&self, places: &[Place], url: &str, limit: u64) -> Result<Document> {
         let upstream = Place::of(url)?;
-        self.try_in(title, &places, None, &AtomicBool::new(false), |place| {
+        self.try_in(file_name(url), places, None, &AtomicBool::new(false), |place| {
             let mirror = (*place != upstream).then(|| place.clone());
             let source = self.client.open(place, &Resume::default())?;
             let too_long = || {

@@ -15,10 +15,11 @@ use std::thread;
 use nix::unistd::{User, geteuid};
 
 use super::diagnosis::{self, Host};
-use super::package::{self, Stanza, bootstrap};
+use super::package::{self, bootstrap};
 use super::workspace::{self, Workspace};
 use super::{Distribution, dummy_package, name, text};
 use crate::base::LockedPackage;
+use crate::base::stanza::Stanza;
 use crate::definition::plan::{Arch, PackagesPlan};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{self, Run, tool};

@@ -13,7 +13,7 @@ pub mod debian;
 mod diagnosis;
 mod dummy_package;
 mod mirrors;
-pub(super) mod package;
+mod package;
 mod resolve;
 mod snapshots;
 pub mod ubuntu;

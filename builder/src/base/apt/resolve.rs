@@ -9,11 +9,11 @@ use std::process::{Command, Output, Stdio};
 
 use contract::suggest::similar;
 
-use super::package::{Stanza, stanzas};
 use super::{
     Archives, Distribution, Keys, Mirrors, Security, Unwanted, diagnosis, dummy_package, name, text,
 };
 use crate::base::LockedPackage;
+use crate::base::stanza::{Stanza, stanzas};
 use crate::definition::plan::{Arch, PackagesPlan};
 use crate::definition::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, IoContext, Result};

@@ -8,30 +8,28 @@
 //! Another kind of container is another file here and a row in [`CONTAINERS`].
 
 mod checks;
-mod components;
-mod locked;
 mod squashfs;
 mod tarball;
 mod vendor_state;
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use components::components;
-pub use locked::{Blob, LockedRootfs};
-
-use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase, image_tree};
+use super::{
+    Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase, LockedRootfs, image_tree, installed,
+};
 use crate::archive;
 use crate::assembly::{Packages, Part};
-use crate::definition::plan::{Arch, BasePlan, Checksum, RootfsPlan};
+use crate::definition::plan::{Arch, BasePlan, Checksum, RootfsPlan, SignaturePlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::fetch::{Document, LARGEST_CHECKSUM_FILE, Request};
+use crate::fetch::{LARGEST_CHECKSUM_FILE, Request};
 use crate::layer;
+use crate::signature::{Keys, LARGEST_KEYS};
 use crate::store::{Content as StoredContent, Key, Store};
 use crate::tree::Tree;
 
@@ -42,7 +40,7 @@ pub const NAME: &str = "rootfs";
 const FORMAT: u32 = 1;
 
 /// How many bytes of a file tell what it is.
-const HEAD: usize = 4096;
+const HEAD: u64 = 4096;
 
 /// A kind of file that can hold a root file system.
 struct Container {
@@ -110,12 +108,13 @@ impl Base for Rootfs {
                 (*digest, context.fetcher.length(&plan.rootfs.address).ok().flatten())
             }
             Some(Checksum::File(address)) => {
-                let Document { bytes, .. } = context.fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
-                context.fetcher.listed(&rootfs, &plan.rootfs.address, &bytes, address)?
+                let list = list(address, plan.signature.as_ref(), context)?;
+                context.fetcher.listed(&rootfs, &plan.rootfs.address, &list, address)?
             }
             None => local(plan)?,
         };
-        Ok(LockedBase::Rootfs(LockedRootfs { rootfs, size, sha256, signed_by: None, blobs: Vec::new() }))
+        let keyring = plan.signature.as_ref().map(|signature| signature.keyring.written.clone());
+        Ok(LockedBase::Rootfs(LockedRootfs { rootfs, size, sha256, keyring, blobs: Vec::new() }))
     }
 
     fn requests(&self, plan: &BasePlan, locked: &LockedBase, _: &Context<'_>) -> Result<Vec<Request>> {
@@ -143,7 +142,7 @@ impl Base for Rootfs {
             let tree = read(&job.store.verified(&locked.sha256)?, &locked.rootfs, job.scratch)?;
             let tree = image_tree::finish(vendor_state::without(tree));
             checks::check(&tree, job.arch, &locked.rootfs)?;
-            let missing = components::missing(&tree, &plan.needs);
+            let missing = installed::missing(&tree, &plan.needs);
             if !missing.is_empty() {
                 job.progress.note(&format!(
                     "warning: {} lacks packages that layers ask for: {}",
@@ -169,6 +168,26 @@ fn locked_of(locked: &LockedBase) -> Result<&LockedRootfs> {
     locked.rootfs().ok_or_else(wrong)
 }
 
+/// The list of digests at `address`; if it must be signed, what is signed of it and nothing else.
+fn list(address: &str, signature: Option<&SignaturePlan>, context: &Context<'_>) -> Result<Vec<u8>> {
+    let fetcher = context.fetcher;
+    let Some(signature) = signature else {
+        return Ok(fetcher.document(address, LARGEST_CHECKSUM_FILE)?.bytes);
+    };
+    let scratch = context.store.scratch()?;
+    let keyring = signature.keyring.path().unwrap_or_default();
+    let keys = first_bytes(&keyring, LARGEST_KEYS)?;
+    let failed = |error: Error| error.context(address);
+    let keys = Keys::new(&keys, &[], scratch.path()).map_err(|error| error.context(keyring.display()))?;
+    let list = fetcher.signed_document(address, LARGEST_CHECKSUM_FILE)?.bytes;
+    let Some(file) = &signature.file else { return keys.signed_text(&list).map_err(failed) };
+    let detached = fetcher.signed_document(&file.address, LARGEST_CHECKSUM_FILE)?.bytes;
+    let path = scratch.path().join("list");
+    fs::write(&path, &list).at("writing", &path)?;
+    keys.check_detached(&detached, &path).map_err(failed)?;
+    Ok(list)
+}
+
 /// Digest and length of a local file that nothing else vouches for.
 fn local(plan: &RootfsPlan) -> Result<(Digest, Option<u64>)> {
     let path = path_of(plan)?;
@@ -185,17 +204,17 @@ fn path_of(plan: &RootfsPlan) -> Result<PathBuf> {
 /// The root file system in the file `path`, as it is.
 fn read(path: &Path, title: &str, spool: &Path) -> Result<Tree> {
     let plain = archive::plain(path, title, spool)?;
-    let head = head(&plain)?;
+    let head = first_bytes(&plain, HEAD)?;
     let container = CONTAINERS.iter().find(|container| (container.is)(&head));
     let container = container.ok_or_else(|| unknown(title, &head))?;
     (container.read)(&Source { path: &plain, title, spool })
 }
 
-fn head(path: &Path) -> Result<Vec<u8>> {
-    let mut head = Vec::new();
+fn first_bytes(path: &Path, count: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     let file = File::open(path).at("opening", path)?;
-    file.take(HEAD as u64).read_to_end(&mut head).at("reading", path)?;
-    Ok(head)
+    file.take(count).read_to_end(&mut bytes).at("reading", path)?;
+    Ok(bytes)
 }
 
 fn unknown(title: &str, head: &[u8]) -> Error {

@@ -85,10 +85,10 @@ fn a_squashfs_gives_its_tree() {
 
 #[test]
 fn the_sbom_has_the_packages_that_dpkg_says() {
-    let found = components("9", &root());
+    let found = installed::components("9", &root());
     let purls: Vec<&str> = found.iter().map(|component| component.purl.as_str()).collect();
     assert_eq!(purls, ["pkg:deb/demo/su@1:2?arch=amd64&distro=demo-9&upstream=shadow"]);
     let needs = ["su".to_owned(), "gone".to_owned()];
-    assert_eq!(components::missing(&root(), &needs), ["gone"]);
-    assert!(components::missing(&Tree::default(), &needs).is_empty(), "without a database nothing is known");
+    assert_eq!(installed::missing(&root(), &needs), ["gone"]);
+    assert!(installed::missing(&Tree::default(), &needs).is_empty(), "without a database nothing is known");
 }

@@ -2,7 +2,7 @@
 //! in docs/reference.md is written from it.
 
 use crate::archive::pattern;
-use crate::tree::{Body, Entry, Node, Tree};
+use crate::tree::{Body, Entry, Tree};
 
 /// What happens to the paths of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,7 @@ struct Row {
     fate: Fate,
     /// Patterns of paths, as of [`pattern`]; names of units for [`Fate::Masked`].
     what: &'static [&'static str],
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the page alone"))]
     why: &'static str,
 }
 
@@ -165,6 +166,7 @@ fn mask(tree: &mut Tree, unit: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Node;
 
     fn tree(paths: &[&str]) -> Tree {
         let mut tree = Tree::default();

@@ -9,7 +9,7 @@ use crate::digest::Digest;
 
 /// A root file system, pinned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct LockedRootfs {
     /// Where it is, as the definition says it.
     pub rootfs: String,
@@ -18,9 +18,9 @@ pub struct LockedRootfs {
     pub size: Option<u64>,
     /// Its digest; that of the manifest for an OCI layout.
     pub sha256: Digest,
-    /// Fingerprint of the primary key that signed the list of digests.
+    /// The file of keys, as the definition says it, of which one has signed the list of digests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signed_by: Option<String>,
+    pub keyring: Option<String>,
     /// The files that the manifest of an OCI layout names: its configuration, then its layers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<Blob>,
@@ -49,9 +49,15 @@ impl LockedRootfs {
         {
             differences.push(format!("the definition has another digest of {} than the lock", self.rootfs));
         }
-        if plan.signature.is_some() != self.signed_by.is_some() {
-            let what = if plan.signature.is_some() { "wants" } else { "no longer wants" };
-            differences.push(format!("the definition {what} a signature"));
+        let keyring = plan.signature.as_ref().map(|signature| &signature.keyring.written);
+        if keyring != self.keyring.as_ref() {
+            let shown = |keyring: Option<&String>| {
+                keyring.map_or("nobody".to_owned(), |file| format!("a key of {file}"))
+            };
+            let (wanted, locked) = (shown(keyring), shown(self.keyring.as_ref()));
+            differences.push(format!(
+                "the definition wants {wanted} to have signed the digest, the lock has {locked}"
+            ));
         }
         differences
     }

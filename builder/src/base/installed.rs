@@ -2,8 +2,8 @@
 //! version alone.
 
 use crate::base::Component;
-use crate::base::apt::package::{Stanza, stanzas};
 use crate::base::packages::{Named, purl};
+use crate::base::stanza::{Stanza, stanzas};
 use crate::tree::Tree;
 
 const STATUS: &str = "var/lib/dpkg/status";
@@ -12,7 +12,7 @@ const STATUS: &str = "var/lib/dpkg/status";
 const LARGEST: u64 = 64 << 20;
 
 /// Every installed package. `release` is the version of the operating system.
-pub fn components(release: &str, tree: &Tree) -> Vec<Component> {
+pub(super) fn components(release: &str, tree: &Tree) -> Vec<Component> {
     let system = tree.os_release("ID").unwrap_or_default();
     let component = |package: &Stanza| {
         let name = package.get("package");
