@@ -319,8 +319,7 @@ fn sealed_extensions_are_the_same_bytes_each_time() {
         let signature = format!("sign-key = '{key}'\nsign-certificate = '{certificate}'");
         bench.options(&format!("verity = true\n{}", if signed { &signature } else { "" }));
         bench.write("sysext");
-        let sums = fs::read_to_string(bench.path("out/test-node-sysext/SHA256SUMS")).unwrap();
-        sums
+        fs::read_to_string(bench.path("out/test-node-sysext/SHA256SUMS")).unwrap()
     };
     assert_eq!(build(false), build(false));
     assert_eq!(build(true), build(true));
