@@ -177,6 +177,11 @@ pub fn joining_image_of(definition: &str) -> Image {
     shared(definition, "", &[preload])
 }
 
+/// The image of [`JOIN`] as system extensions, and as an OCI layout, whose lowest layer is the base alone.
+pub fn extensions() -> Image {
+    shared(JOIN, "+extensions", &["outputs=[\"sysext\", \"oci\"]".to_owned()])
+}
+
 fn shared(definition: &str, variant: &str, sets: &[String]) -> Image {
     let _alone = workspace::exclusive("image");
     let key = inputs_key();
