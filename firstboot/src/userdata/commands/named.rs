@@ -96,7 +96,7 @@ impl Shell<'_> {
         if is_other {
             return self.variables.named(&value).map(Zeroizing::new);
         }
-        let folder = value.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let (folder, _) = value.rsplit_once('/').filter(|(folder, _)| !folder.is_empty())?;
         Some(Zeroizing::new(format!("{folder}/{ANYTHING}")))
     }
 }
