@@ -2,12 +2,16 @@
 //! them, and the formats of the shared files.
 //!
 //! Nothing here does input or output. [`suggest`] is the one place that guesses the intended name of a
-//! mistyped one, [`text`] the one that makes text of others fit to be shown.
+//! mistyped one, [`text`] the one that makes text of others fit to be shown, [`foreign_root`] the one that
+//! knows which kernel arguments ask for a root that Kiln's initrd does not reach.
 
+mod foreign_root;
 pub mod public_key;
 pub mod suggest;
 pub mod text;
 pub mod trust_policy;
+
+pub use foreign_root::foreign_root;
 
 /// Partition types of the Discoverable Partitions Specification
 /// (<https://uapi-group.org/specifications/specs/discoverable_partitions_specification/>), as written there.

@@ -161,6 +161,7 @@ fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
         distribution: upper.distribution.or(lower.distribution),
         suite: upper.suite.or(lower.suite),
         snapshot: upper.snapshot.or(lower.snapshot),
+        components: upper.components.or(lower.components),
         packages: upper.packages.or(lower.packages),
     }
 }

@@ -62,6 +62,9 @@ pub struct BaseSpec {
     /// Take its packages as they were at this time, from the distribution's snapshot service: a moment in
     /// UTC, "20261101T000000Z".
     pub snapshot: Option<Snapshot>,
+    /// Components of its archive to take packages from, instead of the base's own choice: "main",
+    /// "non-free-firmware".
+    pub components: Option<Vec<Name>>,
     /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced.
     pub packages: Option<Vec<String>>,
 }

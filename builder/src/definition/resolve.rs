@@ -38,6 +38,10 @@ const DEFAULT_ESP: Size = Size(96 * MIB);
 const DEFAULT_VAR: Size = Size(512 * MIB);
 const DEFAULT_VERITY: Size = Size(16 * MIB);
 
+/// Where a root may be, for those who ask for another place.
+const ROOTS: &str =
+    "remove it: Kiln's initrd finds the root on a local disk, or in memory after a network boot (output pxe)";
+
 /// Reads the definition at `path`, applies `sets`, reads its layers from `layers` (default: the folder
 /// `layers` beside the definition's folder), and resolves everything with the names of `registry`.
 pub fn load(
@@ -77,6 +81,7 @@ impl Resolver<'_> {
         let layers = self.read_layers()?;
         self.check_layers(&layers, distribution, arch)?;
         mentioned::check_versions(self.composed, &layers)?;
+        let components = base.components.iter().flatten().map(|name| name.0.clone()).collect();
         let packages = self.packages(&layers, base.packages.as_deref().unwrap_or_default(), &variables)?;
         let metadata = resolve_metadata(self.composed)?;
         let mut kernel_arguments = self.kernel_arguments(&variables)?;
@@ -85,7 +90,13 @@ impl Resolver<'_> {
         Ok(ImagePlan {
             name,
             arch,
-            base: BasePlan { distribution: distribution.clone(), suite, snapshot: base.snapshot, packages },
+            base: BasePlan {
+                distribution: distribution.clone(),
+                suite,
+                snapshot: base.snapshot,
+                components,
+                packages,
+            },
             layers: layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?,
             preload: self.preload()?,
             kernel_arguments,
@@ -352,6 +363,11 @@ impl Resolver<'_> {
                     return Err(self
                         .error(&path, "a kernel argument is one word")
                         .help("write each argument as an item of its own"));
+                }
+                if let Some(place) = contract::foreign_root(&value) {
+                    return Err(self
+                        .error(&path, &format!("\"{value}\" asks for a root on {place}"))
+                        .help(ROOTS));
                 }
                 if value.starts_with("root=") || value.starts_with("init=") {
                     return Err(self

@@ -48,6 +48,7 @@ fn selection() -> BaseSection {
         distribution: "debian".to_owned(),
         suite: "trixie".to_owned(),
         snapshot: None,
+        components: Vec::new(),
         install: Vec::new(),
         extract: Vec::new(),
     }

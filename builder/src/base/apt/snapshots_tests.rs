@@ -91,6 +91,7 @@ impl Place {
             distribution: "debian".into(),
             suite: "trixie".into(),
             snapshot: None,
+            components: Vec::new(),
             packages: vec!["demo".into()],
         };
         let request = BaseRequest { plan: &plan, arch: Arch::Amd64, snapshot, extract: Vec::new() };
