@@ -19,6 +19,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::assembly::{Packages, Part};
 use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
 use crate::definition::snapshot::Snapshot;
@@ -72,6 +74,9 @@ pub trait Base: Debug + Sync {
     /// [`ErrorKind::Archive`] when such a file is broken.
     fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>>;
 
+    /// The firmware of the base.
+    fn firmware(&self, locked: &LockedBase) -> Firmware;
+
     /// Makes the content, or takes it from the store. Needs no network.
     ///
     /// # Errors
@@ -84,6 +89,15 @@ pub trait Base: Debug + Sync {
 pub enum Content {
     /// The lowest layer of a tree.
     Layer(PackedLayer),
+}
+
+/// Packages of firmware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Firmware {
+    /// How many.
+    pub packages: usize,
+    /// Their size in bytes, compressed as the root is.
+    pub size: u64,
 }
 
 /// A component of a base, for the SBOM.
