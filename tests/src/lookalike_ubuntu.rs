@@ -7,7 +7,8 @@
 //! | packages | their members are compressed with zstd |
 //! | `linux-image-REL` | the kernel alone; hooks run by a trigger of dpkg |
 //! | `linux-modules-REL`, `linux-modules-extra-REL` | the modules, compressed with zstd, in `/lib` |
-//! | `linux-image-virtual`, `linux-image-generic` | without and with the extra modules; an update in its phase |
+//! | `linux-image-virtual`, `linux-image-generic` | without and with the extra modules and firmware; an update in its phase |
+//! | `linux-firmware`, `amd64-microcode`, `intel-microcode` | the places of the files; their content is made up |
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -28,6 +29,19 @@ const UNIVERSE: &[&str] = &["systemd-boot-efi"];
 
 /// The modules that the kernel does without unless asked, below its folder `kernel`.
 const EXTRA: &[&str] = &["drivers/comedi", "drivers/net/ethernet/google", "drivers/nvme", "fs/erofs"];
+
+/// Packages of files alone: name, path, content.
+const FILES: &[(&str, &str, &str)] = &[
+    ("linux-firmware", "lib/firmware/ql2500_fw.bin", "made-up firmware"),
+    ("amd64-microcode", "lib/firmware/amd-ucode/microcode_amd_fam19h.bin", AMD_MICROCODE),
+    ("intel-microcode", "lib/firmware/intel-ucode/06-8f-08", INTEL_MICROCODE),
+];
+
+/// The microcode for AMD's processors.
+pub const AMD_MICROCODE: &str = "made-up microcode of AMD";
+
+/// The microcode for Intel's processors.
+pub const INTEL_MICROCODE: &str = "made-up microcode of Intel";
 
 /// The archive.
 #[derive(Debug)]
@@ -101,6 +115,13 @@ impl LookalikeUbuntu {
         ] {
             let needs = if needs.is_empty() { needs } else { format!("Depends: {needs}\n") };
             main += &add(&name, &format!("Version: 6.12.0-2.2\nSource: linux\n{needs}"), "");
+        }
+        for (name, path, content) in FILES {
+            let file = work.path().join(name).join(path);
+            fs::create_dir_all(file.parent().expect("it has folders"))
+                .and_then(|()| fs::write(file, content))
+                .expect("the folder is the test's");
+            main += &add(name, "Version: 20240318\n", "");
         }
         let mut updates = String::new();
         for (name, needs) in [

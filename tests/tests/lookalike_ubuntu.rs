@@ -82,6 +82,30 @@ fn assert_initrd(initrd: &Path) {
 
 #[test]
 #[ignore = "slow: make test-long runs it"]
+fn lookalike_ubuntu_for_hardware_has_microcode_in_front_of_its_initrd() {
+    if let Some(why) = lookalike_ubuntu::hindrance() {
+        return not_run("an image for hardware of a look-alike of Ubuntu's archive", &why);
+    }
+    let (archive, folder) = (LookalikeUbuntu::of_this_machine(), workspace::scratch());
+    let lock = folder.path().join("metal.lock");
+    let build = Build::new("images/ubuntu-24.04-metal.toml", &folder.path().join("out")).lock(&lock);
+    let build = archive.arguments().iter().fold(build.arg("--set=outputs=[\"raw\"]"), Build::arg);
+    build.run();
+    assert!(fs::read_to_string(&lock).unwrap().contains("linux-modules-extra-6"));
+    let initrd = fs::read(folder.path().join("out/ubuntu-24.04-metal.initrd")).unwrap();
+    assert!(initrd.starts_with(b"070701"), "the initrd does not begin with an uncompressed archive");
+    for (name, content) in [
+        ("AuthenticAMD.bin", lookalike_ubuntu::AMD_MICROCODE),
+        ("GenuineIntel.bin", lookalike_ubuntu::INTEL_MICROCODE),
+    ] {
+        let find = |text: &str| initrd.windows(text.len()).position(|part| part == text.as_bytes());
+        let (path, at) = (find(&format!("kernel/x86/microcode/{name}\0")), find(content));
+        assert!(path.is_some() && path < at && at.is_some_and(|at| at % 16 == 0), "{name}: {path:?}, {at:?}");
+    }
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
 fn lookalike_ubuntu_boots_joins_and_confines_its_pods() {
     let _alone = workspace::exclusive("join-e2e");
     if let Some(why) = lookalike_ubuntu::hindrance() {
