@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Terminal, resolve, seed};
 use crate::base::{self, Firmware};
 use crate::cli::PlanArgs;
-use crate::definition::plan::{ImagePlan, Origin};
+use crate::definition::plan::{BasePlan, ImagePlan, Origin};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::lock::{Lock, drift};
@@ -54,7 +54,7 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
         to_fetch,
         in_store,
         missing_drivers: missing_drivers.flatten(),
-        firmware: firmware.filter(|firmware| firmware.packages > 0),
+        firmware: firmware.flatten(),
     };
     terminal.show(&shown, text)
 }
@@ -70,8 +70,21 @@ fn missing_drivers(plan: &ImagePlan, lock: &Lock, store: &Store) -> Result<Optio
     Ok(modules.map(|modules| modules::lacking(&modules)))
 }
 
-fn firmware(plan: &ImagePlan, lock: &Lock) -> Result<Firmware> {
+fn firmware(plan: &ImagePlan, lock: &Lock) -> Result<Option<Firmware>> {
     Ok(base::of(&plan.base)?.firmware(&lock.base))
+}
+
+fn base_line(base: &BasePlan) -> String {
+    match base {
+        BasePlan::Packages(plan) => format!(
+            "{} {}{} with {} packages and what they depend on",
+            plan.distribution,
+            plan.suite,
+            plan.snapshot.map(|time| format!(" of {time}")).unwrap_or_default(),
+            plan.packages.len()
+        ),
+        BasePlan::Rootfs(plan) => format!("the root file system {}", plan.rootfs.written),
+    }
 }
 
 fn text(shown: &Summary<'_>) -> String {
@@ -80,13 +93,7 @@ fn text(shown: &Summary<'_>) -> String {
         format!("{} for {:?}: Kubernetes {}", plan.name, plan.arch, plan.variables["kubernetes"])
             .to_lowercase()
             .replace("kubernetes", "Kubernetes"),
-        format!(
-            "base     {} {}{} with {} packages and what they depend on",
-            plan.base.distribution,
-            plan.base.suite,
-            plan.base.snapshot.map(|time| format!(" of {time}")).unwrap_or_default(),
-            plan.base.packages.len()
-        ),
+        format!("base     {}", base_line(&plan.base)),
     ];
     for layer in &plan.layers {
         lines.push(format!("layer    {:<14} {}", layer.name, layer.summary));

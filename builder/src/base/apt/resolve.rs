@@ -9,12 +9,12 @@ use std::process::{Command, Output, Stdio};
 
 use contract::suggest::similar;
 
-use super::package::{Stanza, stanzas};
 use super::{
     Archives, Distribution, Keys, Mirrors, Security, Unwanted, diagnosis, dummy_package, name, text,
 };
 use crate::base::LockedPackage;
-use crate::definition::plan::{Arch, BasePlan};
+use crate::base::stanza::{Stanza, stanzas};
+use crate::definition::plan::{Arch, PackagesPlan};
 use crate::definition::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{Run, check, tool};
@@ -32,7 +32,7 @@ pub struct Resolve<'a> {
     /// Of which distribution.
     pub distribution: &'a Distribution,
     /// Suite and packages.
-    pub base: &'a BasePlan,
+    pub base: &'a PackagesPlan,
     /// For which architecture.
     pub arch: Arch,
     /// Packages of which only files are taken: locked without their dependencies.
@@ -273,8 +273,14 @@ fn keys_of_the_user(path: &Path) -> Result<String> {
 }
 
 /// sources.list(5) for the suite with its updates; the suites that always move have none.
-fn sources(archives: &Archives, mirrors: &Mirrors, base: &BasePlan, arch: Arch, signed_by: &str) -> String {
-    let BasePlan { suite, components, .. } = base;
+fn sources(
+    archives: &Archives,
+    mirrors: &Mirrors,
+    base: &PackagesPlan,
+    arch: Arch,
+    signed_by: &str,
+) -> String {
+    let PackagesPlan { suite, components, .. } = base;
     let components = if components.is_empty() { archives.components } else { &components.join(" ") };
     let options = format!("[arch={} signed-by={signed_by}]", name(arch));
     let mut lines = format!("deb {options} {} {suite} {components}\n", mirrors.main);
@@ -404,8 +410,8 @@ mod tests {
     use crate::base::apt::debian::DEBIAN;
     use crate::base::apt::ubuntu::UBUNTU;
 
-    fn plan(suite: &str) -> BasePlan {
-        BasePlan {
+    fn plan(suite: &str) -> PackagesPlan {
+        PackagesPlan {
             distribution: String::new(),
             suite: suite.into(),
             snapshot: None,
@@ -417,7 +423,8 @@ mod tests {
     #[test]
     fn a_definition_chooses_the_components() {
         let mirrors = Mirrors { main: "http://a.example/debian".into(), security: None };
-        let chosen = BasePlan { components: vec!["main".into(), "non-free-firmware".into()], ..plan("sid") };
+        let chosen =
+            PackagesPlan { components: vec!["main".into(), "non-free-firmware".into()], ..plan("sid") };
         assert_eq!(
             sources(&DEBIAN.archives, &mirrors, &chosen, Arch::Amd64, "/k.gpg"),
             "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian sid main non-free-firmware\n"
