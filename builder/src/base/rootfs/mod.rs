@@ -8,6 +8,7 @@
 //! Another kind of container is another file here and a row in [`CONTAINERS`].
 
 mod checks;
+mod disk;
 mod squashfs;
 mod tarball;
 mod vendor_state;
@@ -52,7 +53,7 @@ struct Container {
 }
 
 /// All kinds, in the order in which they are tried.
-const CONTAINERS: &[Container] = &[squashfs::CONTAINER, tarball::CONTAINER];
+const CONTAINERS: &[Container] = &[squashfs::CONTAINER, tarball::CONTAINER, disk::CONTAINER];
 
 /// A file to read a root file system from. It is not compressed.
 struct Source<'a> {
