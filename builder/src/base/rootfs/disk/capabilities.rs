@@ -1,5 +1,5 @@
-//! Capabilities of programs on an ext4 file system, read by e2fsprogs' debugfs, which needs neither root nor a
-//! mount. Other extended attributes are left out.
+//! Capabilities of programs on an ext4 file system, read by e2fsprogs' debugfs, which needs neither root nor
+//! a mount. Other extended attributes are left out.
 
 use std::io::Write;
 use std::path::Path;

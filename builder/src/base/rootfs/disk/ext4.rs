@@ -1,8 +1,8 @@
-//! Reads an ext4 file system as a tree, by `ext4-view`: Google's library without unsafe code, read-only, fuzzed,
-//! which verifies checksums. It reads no extended attributes; [`super::capabilities`] does.
+//! Reads an ext4 file system as a tree, by `ext4-view`: Google's read-only library without unsafe code, which
+//! verifies checksums. It reads no extended attributes; [`super::capabilities`] does.
 //!
-//! A file system with a journal to replay is refused: vendors do not ship one, and debugfs would read it as it
-//! was before.
+//! A file system with a journal to replay is refused: vendors do not ship one, and debugfs would read it as
+//! it was before.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! A vendor's disk image: the ext4 root in it, and its boot partition, are read as one tree. Nothing is mounted,
-//! and no root is needed.
+//! A vendor's disk image: the ext4 root in it, and its boot partition, are read as one tree. Nothing is
+//! mounted, and no root is needed.
 //!
 //! ```text
 //! [qcow2 ─► raw] ─► partition table ─► file systems ─► ext4: root, /boot ─► tree

@@ -1,8 +1,8 @@
 //! qcow2, made raw by qemu-img (QEMU's docs/interop/qcow2.rst).
 //!
-//! A header can name other files of this machine, which qemu-img would read: so the header is read here first,
-//! and an image that needs any is refused. qemu-img and not a library, because imago cannot read clusters that
-//! zstd has compressed.
+//! A header can name other files of this machine, which qemu-img would read: so the header is read here
+//! first, and an image that needs any is refused. qemu-img and not a library, because imago cannot read
+//! clusters that zstd has compressed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -146,22 +146,21 @@ mod tests {
     fn a_header_that_needs_another_file_or_is_unsound_is_refused() {
         assert_eq!(check_header(&header(&[])), Ok(()));
         assert_eq!(check_header(&header(&[(79, &[1 << 3 | 1 << 4])])), Ok(()));
-        let table: [(&[(usize, &[u8])], &str); 9] = [
-            (&[(8, &[0, 0, 0, 0, 0, 0, 1, 0])], "backing file"),
-            (&[(79, &[1 << 2])], "another file"),
-            (&[(35, &[1])], "encrypted"),
-            (&[(35, &[2])], "encrypted"),
-            (&[(79, &[1])], "not closed"),
-            (&[(79, &[2])], "corrupt"),
-            (&[(78, &[1])], "not known"),
-            (&[(7, &[4])], "version 4"),
-            (&[(24, &[0x7f])], "up to"),
+        let table: [((usize, &[u8]), &str); 9] = [
+            ((8, &[0, 0, 0, 0, 0, 0, 1, 0]), "backing file"),
+            ((79, &[1 << 2]), "another file"),
+            ((35, &[1]), "encrypted"),
+            ((35, &[2]), "encrypted"),
+            ((79, &[1]), "not closed"),
+            ((79, &[2]), "corrupt"),
+            ((78, &[1]), "not known"),
+            ((7, &[4]), "version 4"),
+            ((24, &[0x7f]), "up to"),
         ];
-        for (changes, why) in table {
-            let error = check_header(&header(changes)).unwrap_err();
+        for (change, why) in table {
+            let error = check_header(&header(&[change])).unwrap_err();
             assert!(error.contains(why), "{why}: {error}");
         }
-        assert!(check_header(&header(&[])[..80]).is_err() || header(&[]).len() > 80);
         assert!(check_header(&header(&[])[..40]).unwrap_err().contains("cut off"));
         assert!(check_header(b"QFI\xfb").is_err() && check_header(b"").is_err());
     }
