@@ -71,6 +71,9 @@ pub struct PackagesPlan {
     /// The time of its packages; without one they are the newest ones when the lock is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
+    /// Components of its archive; without any, those that the base chooses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
     /// Packages to install, sorted: those of the definition (the kernel among them) and of its layers. The
     /// lock has their dependencies.
     pub packages: Vec<String>,
@@ -179,6 +182,12 @@ pub struct LayerPlan {
     pub mask: Vec<String>,
     /// Paths of lower layers that this one replaces.
     pub replaces: Vec<String>,
+    /// Packages that it needs in the base, which has them all in [`BasePlan::packages`].
+    #[serde(skip)]
+    pub packages: Vec<String>,
+    /// Whether a system extension can carry it. Decides no byte of the layer.
+    #[serde(skip)]
+    pub extension: bool,
 }
 
 /// One thing to fetch for a layer.

@@ -3,6 +3,7 @@
 //! ```text
 //! root ─► (verity) ─► command line ─► (unified kernel image) ─► esp ─► disk
 //! kernel, initrd ─────────────────────┴─────────────────────────┘
+//! extensions
 //! ```
 //!
 //! Parts in brackets do not exist yet. [`Parts`] is the only code that knows this order: each file of this
@@ -12,14 +13,18 @@
 //! on the disk.
 
 pub(crate) mod command_line;
+pub(crate) mod compression;
 pub(crate) mod disk;
 pub(crate) mod esp;
+pub mod extensions;
+pub(crate) mod firmware;
 pub(crate) mod initrd;
 pub(crate) mod kernel;
 pub mod layout;
 pub(crate) mod modules;
 pub(crate) mod once;
 pub(crate) mod root;
+mod tree_digest;
 pub mod work;
 
 use std::path::{Path, PathBuf};
