@@ -44,6 +44,7 @@ const CASES: &[Case] = &[
     case(In::Image, "suite = \"trixie\"\n", "rootfs = \"node.toml\"\n", "images/node.toml:11: base.distribution does not go with base.rootfs", "a base is a distribution with its packages, or a root file system: keep one of them"),
     case(In::Image, PACKAGES, "rootfs = \"absent.tar.xz\"", "images/node.toml:11: there is no file images/absent.tar.xz", "write an https:// address, or a path relative to the definition"),
     case(In::Image, PACKAGES, "rootfs = \"ftp://example.org/root.tar\"", "images/node.toml:11: \"ftp://example.org/root.tar\" is not an address", "write an https:// address, or a path relative to the definition"),
+    case(In::Image, PACKAGES, "rootfs = \"docker://example.org/root:1\"", "images/node.toml:11: \"docker://example.org/root:1\" is not an address", "copy it first: skopeo copy docker://… oci:FOLDER; and name the folder"),
     case(In::Image, PACKAGES, "rootfs = \"https://example.org/${arhc}.tar\"", "images/node.toml:11: unknown variable ${arhc}", "did you mean \"arch\"?"),
     case(In::Image, PACKAGES, "rootfs = \"https://example.org/root.tar\"", "images/node.toml:11: nothing says which bytes are the right ones", "add sha256 = \"…\", or checksum = \"ADDRESS\" of the vendor's list of digests"),
     case(In::Image, PACKAGES, "rootfs = \"node.toml\"\nchecksum = \"node.toml\"\nsha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"", "images/node.toml:13: a root file system has either a checksum or a sha256", "remove one of them"),
