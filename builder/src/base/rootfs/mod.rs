@@ -26,8 +26,8 @@ pub use disk::check_qcow2_header;
 pub use oci::{Choice as OciChoice, blobs as oci_blobs, choose as oci_choice};
 
 use super::{
-    Base, BaseOption, BaseRequest, Blob, Content, Context, Job, LockedBase, LockedRootfs, image_tree,
-    installed,
+    Base, BaseOption, BaseRequest, Blob, Content, Context, Firmware, Job, LockedBase, LockedRootfs,
+    image_tree, installed,
 };
 use crate::archive;
 use crate::assembly::{Packages, Part};
@@ -154,6 +154,10 @@ impl Base for Rootfs {
 
     fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
         Ok(None)
+    }
+
+    fn firmware(&self, _: &LockedBase) -> Option<Firmware> {
+        None
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
