@@ -1,13 +1,18 @@
 //! The contract between `kiln` and `firstboot`: the paths where the builder puts things and the agent finds
 //! them, and the formats of the shared files.
 //!
-//! Nothing here does input or output. [`suggest`] is the one place that guesses the intended name of a
-//! mistyped one, [`text`] the one that makes text of others fit to be shown.
+//! Nothing here opens a file: [`gpt`] reads what it is given. [`suggest`] is the one place that guesses the
+//! intended name of a mistyped one, [`text`] the one that makes text of others fit to be shown,
+//! [`foreign_root`] the one that knows which kernel arguments ask for a root that Kiln's initrd does not reach.
 
+mod foreign_root;
+pub mod gpt;
 pub mod public_key;
 pub mod suggest;
 pub mod text;
 pub mod trust_policy;
+
+pub use foreign_root::foreign_root;
 
 /// Partition types of the Discoverable Partitions Specification
 /// (<https://uapi-group.org/specifications/specs/discoverable_partitions_specification/>), as written there.
@@ -28,6 +33,10 @@ pub mod partition_type {
     pub const ROOT_VERITY_AMD64: &str = "2c7357ed-ebd2-46d9-aec1-23d437ec2bf5";
     /// dm-verity hashes of the root, AArch64.
     pub const ROOT_VERITY_ARM64: &str = "df3300ce-d69f-4c92-978c-9bfb0f38d820";
+    /// The signature of the root hash of those, x86-64.
+    pub const ROOT_VERITY_SIGNATURE_AMD64: &str = "41092b05-9fc8-4523-994f-2def0408b176";
+    /// The signature of the root hash of those, AArch64.
+    pub const ROOT_VERITY_SIGNATURE_ARM64: &str = "6db69de6-29f4-4758-a7a5-962190f00ce3";
     /// `/var`.
     pub const VAR: &str = "4d21b016-b534-45c2-a9fb-5c16e091fd2d";
 }

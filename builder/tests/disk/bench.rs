@@ -90,6 +90,7 @@ fn plan() -> ImagePlan {
             distribution: "debian".to_owned(),
             suite: "trixie".to_owned(),
             snapshot: None,
+            components: Vec::new(),
             packages: Vec::new(),
         }),
         layers: Vec::new(),
