@@ -1,7 +1,7 @@
 //! Commands in user data: finds the join, and evaluates what simple commands do to the file that it reads. It
 //! runs none of them. `edits` does what they do to files, `named` finds the files that others may change,
-//! `assigned` follows variables, `certainty` tells what is certainly run, `nested` follows shells, scripts and
-//! functions, `printed` tells what commands write.
+//! `assigned` follows variables, `certainty` tells what is certainly run, `nested` follows shells, scripts
+//! and functions, `printed` tells what commands write.
 //!
 //! What is not certain is never guessed: a file or a variable that a command may change in a way that is not
 //! understood has no known value any more, and a join that needs it is refused.
