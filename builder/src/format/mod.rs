@@ -7,3 +7,4 @@ pub(crate) mod fat32;
 mod fat_names;
 pub(crate) mod gpt;
 pub mod squashfs;
+pub(crate) mod verity;
