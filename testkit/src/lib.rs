@@ -3,6 +3,7 @@
 //! - [`TestServer`]: an HTTP/1.1 server, with TLS or without, that answers and fails by script;
 //! - [`Ca`]: certificates that say what a test wants them to say;
 //! - [`folder`]: serves the files of a folder, with ranges; [`documents`]: serves given documents;
+//! - [`lookalike_flatcar`]: disks that look like those of Flatcar;
 //! - [`PROGRAMS`]: what the preflight checks look for in PATH;
 //! - [`not_run`]: how a test says that it could not run.
 
@@ -10,6 +11,7 @@ mod ca;
 mod connection;
 pub mod documents;
 pub mod folder;
+pub mod lookalike_flatcar;
 mod not_run;
 mod programs;
 mod reply;
