@@ -1,9 +1,10 @@
 //! The contract between `kiln` and `firstboot`: the paths where the builder puts things and the agent finds
 //! them, and the formats of the shared files.
 //!
-//! Nothing here does input or output. [`suggest`] is the one place that guesses the intended name of a
+//! Nothing here opens a file: [`gpt`] reads what it is given. [`suggest`] is the one place that guesses the intended name of a
 //! mistyped one, [`text`] the one that makes text of others fit to be shown.
 
+pub mod gpt;
 pub mod public_key;
 pub mod suggest;
 pub mod text;

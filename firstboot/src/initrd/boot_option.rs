@@ -1,7 +1,7 @@
 //! The disk that a boot option of the firmware names (UEFI specification 2.10, §3.1.3 and §10.3): reads what
 //! firmware, hypervisors and earlier systems wrote.
 
-use super::gpt::guid;
+use contract::gpt::guid;
 
 /// A place on the machine's buses: a way from the root to a controller, and a unit of that.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use super::arguments::Arguments;
 use super::boot_option::Location;
 use super::console;
 use super::failure::{Failure, Result};
-use super::gpt::{self, Partition, Table};
 use super::modules::Hardware;
 use super::place::{self, Place};
+use contract::gpt::{self, Partition, Table};
 use contract::partition_type;
 
 /// Devices that never contain a root: loops, memory disks, optical and floppy drives (which are slow to

@@ -15,7 +15,7 @@ use nix::libc;
 use super::console;
 use super::disks::{Disk, Found, node};
 use super::failure::{Context, Result};
-use super::gpt::Write;
+use contract::gpt::Write;
 
 /// Restores the primary table from the backup, because the kernel reads partitions only from the primary.
 pub fn repair(disk: &Disk) -> Result<()> {

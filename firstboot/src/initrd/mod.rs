@@ -15,7 +15,6 @@ pub mod disks;
 pub mod failure;
 pub mod firmware;
 pub mod glob;
-pub mod gpt;
 pub mod grow;
 pub mod loops;
 pub mod modules;

@@ -4,7 +4,7 @@
 
 use std::io::Cursor;
 
-use firstboot::initrd::gpt::{self, Write};
+use contract::gpt::{self, Write};
 use libfuzzer_sys::fuzz_target;
 
 const SECTOR: usize = 512;

@@ -194,6 +194,30 @@ fn partitions(
 }
 
 impl Table {
+    /// A table that says nothing but these partitions: for tests of code that looks at them alone.
+    #[doc(hidden)]
+    pub fn of(partitions: Vec<Partition>) -> Self {
+        Self {
+            side: Side::Primary,
+            partitions,
+            unprotected: false,
+            plain_mbr: false,
+            sector: 512,
+            header: vec![0; HEADER_LEN],
+            entries: vec![0; 128 * 128],
+            entry_len: 128,
+            primary_entries: 2,
+        }
+    }
+
+    /// Two partitions that share sectors, by number.
+    pub fn overlap(&self) -> Option<(u32, u32)> {
+        let mut by_place: Vec<&Partition> = self.partitions.iter().collect();
+        by_place.sort_by_key(|partition| partition.first);
+        let pair = by_place.windows(2).find(|pair| pair[1].first <= pair[0].last)?;
+        Some((pair[0].number, pair[1].number))
+    }
+
     /// The writes that restore a damaged primary table, in order. Empty if it is intact.
     pub fn repair(&self, sectors: u64) -> Vec<Write> {
         let mut writes = Vec::new();
@@ -288,7 +312,10 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// A GUID as text: its first three groups are little-endian.
-pub(super) fn guid(bytes: &[u8]) -> String {
+///
+/// # Panics
+/// If there are less than 16 bytes.
+pub fn guid(bytes: &[u8]) -> String {
     const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
     let mut text = String::with_capacity(36);
     for (position, index) in ORDER.into_iter().enumerate() {

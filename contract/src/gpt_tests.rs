@@ -1,16 +1,9 @@
 use std::io::Cursor;
 
 use super::*;
-use contract::partition_type;
+use crate::partition_type;
 
 const MIB: u64 = 1024 * 1024;
-
-impl Table {
-    /// A table for tests that check only the partitions.
-    pub fn of(partitions: Vec<Partition>) -> Self {
-        Self { partitions, ..table(512, 8192) }
-    }
-}
 
 /// A disk with a root and a var partition of 1 MiB each, built by the writer under test from a hand-made
 /// table.
@@ -240,4 +233,14 @@ fn the_protective_mbr_tells_the_size_of_a_grown_disk_and_keeps_what_others_wrote
     let mut with_boot_code = plain;
     with_boot_code[0] = 0xeb;
     assert_eq!(grown(with_boot_code), None);
+}
+
+#[test]
+fn partitions_that_share_a_sector_are_told() {
+    let partition =
+        |number, first, last| Partition { number, kind: String::new(), id: String::new(), first, last };
+    let apart = vec![partition(2, 200, 299), partition(1, 100, 199)];
+    assert_eq!(Table::of(apart).overlap(), None);
+    let shared = vec![partition(2, 200, 299), partition(1, 100, 200), partition(3, 300, 399)];
+    assert_eq!(Table::of(shared).overlap(), Some((1, 2)));
 }
