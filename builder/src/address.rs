@@ -2,6 +2,8 @@
 //! must hold none; those of mirrors may, and are shown without them. Everything that Kiln says passes
 //! [`said`], so this is the only place that knows how an address is shown.
 
+use std::path::{Path, PathBuf};
+
 use contract::text::visible_lines;
 
 /// Parts of the names of parameters that grant access, in lower case: signatures of object stores
@@ -15,6 +17,18 @@ const SPECIAL: [&str; 4] = ["http", "https", "ftp", "file"];
 
 /// What stands in the place of a secret.
 const HIDDEN: &str = "***";
+
+/// The `file:` address of a local path; `None` if the working directory is gone.
+pub fn of_path(path: &Path) -> Option<String> {
+    let path = std::path::absolute(path).ok()?;
+    reqwest::Url::from_file_path(path).ok().map(String::from)
+}
+
+/// The local path of a `file:` address.
+pub fn to_path(address: &str) -> Option<PathBuf> {
+    let url = reqwest::Url::parse(address).ok().filter(|url| url.scheme() == "file")?;
+    url.to_file_path().ok()
+}
 
 /// `text` as it may be said: without the secrets of addresses in it, and without hidden characters.
 pub fn said(text: &str) -> String {

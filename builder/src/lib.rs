@@ -35,5 +35,6 @@ pub mod process;
 pub mod progress;
 pub(crate) mod purl;
 pub(crate) mod scratch;
+pub mod signature;
 pub mod size;
 pub mod store;

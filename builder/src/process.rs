@@ -1,13 +1,16 @@
 //! Runs other programs, and says why they failed.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes of a failed program's command line are shown.
 const COMMAND_LINE: usize = 200;
+
+/// How much of a long-running program's messages is kept, in bytes.
+const LOG_LIMIT: usize = 64 << 10;
 
 /// How many bytes of a failed program's standard error are shown.
 const STDERR_TAIL: usize = 2000;
@@ -58,6 +61,19 @@ pub fn check(command: &Command, status: ExitStatus, stderr: &[u8]) -> Result<()>
     Err(Error::new(ErrorKind::Tool, message))
 }
 
+/// The end of everything that `from` gives.
+pub fn tail(mut from: impl Read) -> String {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 8192];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        kept.extend_from_slice(&buffer[..count]);
+        if kept.len() > 2 * LOG_LIMIT {
+            kept.drain(..kept.len() - LOG_LIMIT);
+        }
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
 fn missing(command: &Command, package: &str, error: &std::io::Error) -> Error {
     let error_text = format!("starting {}: {error}", name(command));
     let new = Error::new(ErrorKind::Tool, error_text);
@@ -102,6 +118,13 @@ mod tests {
         let error = tool("sh").args(["-c", script]).run("dash").unwrap_err();
         assert!(error.message().contains("https://***@mirror/dists"), "{error}");
         assert!(!error.message().contains("s3cr3t"), "{error}");
+    }
+
+    #[test]
+    fn only_the_end_of_a_long_log_is_kept() {
+        let text = "x".repeat(LOG_LIMIT * 3) + "end";
+        let kept = tail(text.as_bytes());
+        assert!(kept.len() <= 2 * LOG_LIMIT && kept.ends_with("end"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Release;
 
 impl Registry for Release {
     fn distributions(&self) -> Vec<&'static str> {
-        base::ALL.iter().map(|base| base.name()).collect()
+        base::ALL.iter().filter(|base| base.is_distribution()).map(|base| base.name()).collect()
     }
 
     fn suites(&self, distribution: &str) -> Vec<&'static str> {

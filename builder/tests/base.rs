@@ -15,7 +15,7 @@ use std::time::Duration;
 use kiln::base::LockedPackage;
 use kiln::base::apt::debian::DEBIAN;
 use kiln::base::apt::{Build, Mirrors, Resolve, build, mirrors, resolve, url};
-use kiln::definition::plan::{Arch, BasePlan};
+use kiln::definition::plan::{Arch, PackagesPlan};
 use kiln::digest::{Digest, DigestWriter};
 use kiln::error::{Error, ErrorKind};
 use kiln::process::{Run, tool};
@@ -50,8 +50,8 @@ const NODE: &[&str] = &[
 /// and the packages.
 const JOB: &str = "KILN_TEST_BASE_JOB";
 
-fn plan(suite: &str, packages: &[&str]) -> BasePlan {
-    BasePlan {
+fn plan(suite: &str, packages: &[&str]) -> PackagesPlan {
+    PackagesPlan {
         distribution: "debian".into(),
         suite: suite.into(),
         snapshot: None,
@@ -74,7 +74,7 @@ fn ready(test: &str) -> Option<Mirrors> {
     None
 }
 
-fn lock(base: &BasePlan, extract: &[&str], mirrors: &Mirrors) -> Result<Vec<LockedPackage>, Error> {
+fn lock(base: &PackagesPlan, extract: &[&str], mirrors: &Mirrors) -> Result<Vec<LockedPackage>, Error> {
     let scratch = TempDir::new().unwrap();
     let extract: Vec<String> = extract.iter().map(|name| (*name).into()).collect();
     let request = Resolve {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use kiln::definition;
+use kiln::definition::plan::BasePlan;
 use kiln::definition::registry::Registry;
 use kiln::registry;
 
@@ -150,7 +151,8 @@ fn the_right_definition_is_accepted() {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), None);
     let plan = registry::load(&root.path().join("images/node.toml"), &[], None).unwrap().plan;
-    assert_eq!(plan.base.packages, ["libseccomp2", "linux-image-cloud-amd64", "systemd"]);
+    let BasePlan::Packages(base) = &plan.base else { panic!("{:?}", plan.base) };
+    assert_eq!(base.packages, ["libseccomp2", "linux-image-cloud-amd64", "systemd"]);
     assert_eq!(plan.layers[0].files.len(), 1);
     let older =
         registry::load(&root.path().join("images/node.toml"), &["versions.containerd=1.7.24".into()], None)
@@ -254,6 +256,42 @@ fn a_plan_warns_of_what_the_lock_will_not_find_and_of_what_changes_nothing() {
     let plain = KUBELET.replace("checksum = \"${url}.sha256\"", "checksum = \"http://example.org/sums\"");
     fs::write(&kubelet, plain).unwrap();
     assert!(warnings(&[])[0].starts_with("kubelet/kubelet: nobody vouches for a checksum without TLS"));
+}
+
+/// A definition that extends a distribution's image names a root file system alone.
+#[test]
+fn a_root_file_system_replaces_the_distribution_that_a_definition_extends() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), None);
+    let child = root.path().join("images/child.toml");
+    let text = "schema = 1\nextends = \"node.toml\"\nlayers = [\"./runtime\", \"kubelet\"]\nruntime = \"runtime\"\n\
+                [base]\nrootfs = \"vendor-${arch}.tar\"\n";
+    fs::write(&child, text).unwrap();
+    fs::write(root.path().join("images/vendor-amd64.tar"), "").unwrap();
+    fs::create_dir(root.path().join("images/runtime")).unwrap();
+    let layer =
+        "schema = 1\nsummary = \"x\"\nprovides = [\"container-runtime\"]\npackages = [\"libseccomp2\"]\n";
+    fs::write(root.path().join("images/runtime/layer.toml"), layer).unwrap();
+    let plan = registry::load(&child, &[], None).unwrap().plan;
+    let BasePlan::Rootfs(base) = &plan.base else { panic!("{:?}", plan.base) };
+    assert_eq!(
+        (base.rootfs.written.as_str(), base.needs.as_slice()),
+        ("vendor-amd64.tar", &["libseccomp2".to_owned()][..])
+    );
+    assert_eq!(base.rootfs.path().unwrap(), root.path().join("images/vendor-amd64.tar"));
+    assert!(!plan.variables.contains_key("suite"));
+
+    let package = format!(
+        "{layer}[[artifact]]\nname = \"x\"\npackage = \"runc\"\narchive = {{ pick = [\"usr/bin/runc\"] }}\n"
+    );
+    fs::write(root.path().join("images/runtime/layer.toml"), package).unwrap();
+    let error = registry::load(&child, &[], None).unwrap_err();
+    assert!(
+        error
+            .message()
+            .contains("takes files out of the package \"runc\", and base.rootfs has no archive"),
+        "{error}"
+    );
 }
 
 #[test]

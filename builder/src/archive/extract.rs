@@ -16,6 +16,8 @@ use crate::tree::{Body, Entry, Node, Tree, TreePath};
 const SET_ID: u32 = 0o6000;
 /// Write permission for group and others, which the usual umask (022) removes.
 const SHARED_WRITE: u32 = 0o022;
+/// Folders whose contents belong to a running system. A mounted file system or systemd covers them.
+const RUNTIME: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 /// Folders in which everybody may write, as `/tmp`, keep these together.
 const STICKY: u32 = 0o1000;
 
@@ -23,7 +25,7 @@ impl Archive {
     /// Extracts what `rules` ask for; see [`fn@super::extract`].
     pub fn extract(&self, rules: &ArchiveRules, spool_dir: &Path) -> Result<Tree> {
         let unpacked = unpack(self, spool_dir)?;
-        let all = self.entries(&unpacked)?;
+        let all = self.entries(&unpacked, entry)?;
         let stripped = self.strip(all, rules.strip)?;
         self.check_links(&stripped)?;
         let tree = self.pick(stripped, rules)?;
@@ -31,8 +33,16 @@ impl Archive {
         Ok(tree)
     }
 
-    /// All entries by their path in the archive.
-    fn entries(&self, unpacked: &Unpacked) -> Result<BTreeMap<TreePath, Entry>> {
+    /// The whole tree of a tar that is a root file system; see [`fn@super::root`].
+    pub(super) fn root(&self) -> Result<Tree> {
+        let unpacked = Unpacked { path: self.path.clone(), start: self.start, end: self.end, spool: None };
+        let entries = self.entries(&unpacked, root_entry)?;
+        self.check_links(&entries)?;
+        Ok(Tree { entries })
+    }
+
+    /// All entries by their path in the archive, as `entry` makes them.
+    fn entries(&self, unpacked: &Unpacked, entry: MakeEntry) -> Result<BTreeMap<TreePath, Entry>> {
         let file: Arc<Path> = Arc::from(unpacked.path.as_path());
         let limit = unpack_limit(self.end - self.start);
         let mut members = Members::open(&unpacked.path, unpacked.start, unpacked.end, &self.title)?;
@@ -50,7 +60,9 @@ impl Archive {
                 }
                 return Err(fail("it is not a folder, but takes the place of the archive's root"));
             }
-            let entry = entry(&member, &entries, &file).map_err(|reason| fail(&reason))?;
+            let Some(entry) = entry(&path, &member, &entries, &file).map_err(|reason| fail(&reason))? else {
+                continue;
+            };
             if let Node::File(body) = &entry.node {
                 // Hard links count each time, because a million names for one large body are a bomb too.
                 content = content.saturating_add(body.len());
@@ -188,14 +200,58 @@ fn is_plain_folder(entries: &BTreeMap<TreePath, Entry>, path: &str) -> bool {
         && has_contents()
 }
 
-fn entry(member: &Member, before: &BTreeMap<TreePath, Entry>, file: &Arc<Path>) -> Result<Entry, String> {
+/// Makes an entry of the member at a path, given the entries before it; `None` leaves it out.
+type MakeEntry = fn(&str, &Member, &BTreeMap<TreePath, Entry>, &Arc<Path>) -> Result<Option<Entry>, String>;
+
+/// An entry of an artifact: it gets neither owners nor special modes from outside.
+fn entry(
+    _: &str,
+    member: &Member,
+    before: &BTreeMap<TreePath, Entry>,
+    file: &Arc<Path>,
+) -> Result<Option<Entry>, String> {
+    let mut entry = as_it_is(member, before, file)?;
+    match entry.node {
+        Node::File(_) if matches!(member.kind, Kind::File) => entry.mode &= !(SET_ID | SHARED_WRITE),
+        Node::Directory if member.mode & STICKY != 0 => entry.mode &= !SET_ID,
+        Node::Directory => entry.mode &= !(SET_ID | SHARED_WRITE),
+        _ => {}
+    }
+    Ok(Some(entry))
+}
+
+/// An entry of a root file system.
+fn root_entry(
+    path: &str,
+    member: &Member,
+    before: &BTreeMap<TreePath, Entry>,
+    file: &Arc<Path>,
+) -> Result<Option<Entry>, String> {
+    let of_a_running_system = path.split_once('/').is_some_and(|(top, _)| RUNTIME.contains(&top));
+    if of_a_running_system {
+        return Ok(None);
+    }
+    let mut entry = as_it_is(member, before, file)?;
+    if !matches!(member.kind, Kind::Hardlink(_)) {
+        (entry.uid, entry.gid) = (member.uid, member.gid);
+        let kept = member.xattrs.iter().filter(|(name, _)| is_kept(name));
+        entry.xattrs = kept.cloned().collect();
+    }
+    Ok(Some(entry))
+}
+
+/// Whether a root file system keeps this extended attribute: capabilities of programs, and the users' own.
+pub(crate) fn is_kept(xattr: &str) -> bool {
+    xattr.starts_with("security.") || xattr.starts_with("user.")
+}
+
+fn as_it_is(member: &Member, before: &BTreeMap<TreePath, Entry>, file: &Arc<Path>) -> Result<Entry, String> {
     match &member.kind {
         Kind::File => {
             let body = Body::Slice { file: Arc::clone(file), offset: member.offset, len: member.size };
-            Ok(Entry::file(body, member.mode & !(SET_ID | SHARED_WRITE)))
+            Ok(Entry::file(body, member.mode))
         }
-        Kind::Directory if member.mode & STICKY != 0 => Ok(Entry::directory(member.mode & !SET_ID)),
-        Kind::Directory => Ok(Entry::directory(member.mode & !(SET_ID | SHARED_WRITE))),
+        Kind::Directory => Ok(Entry::directory(member.mode)),
         Kind::Symlink(target) => path::target(target).map(Entry::symlink),
         Kind::Hardlink(target) => hard_link(target, before),
         Kind::Device => Err("it is a device node".into()),

@@ -19,6 +19,7 @@ mod unpack;
 pub(crate) mod tests;
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -86,6 +87,48 @@ pub fn open(path: &Path, title: &str) -> Result<Archive> {
     Ok(Archive { path, title: title.to_owned(), packing, rooted, start, end })
 }
 
+/// The tree of a whole root file system in the tar `path`, which is not compressed: with its owners, modes
+/// and extended attributes, and without what is below the kernel's own folders, `/run` and `/tmp`. It refers
+/// to `path`, which must stay unchanged while the tree exists.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if the archive is broken or hostile.
+pub(crate) fn root(path: &Path, title: &str) -> Result<Tree> {
+    let path = std::path::absolute(path).at("resolving", path)?;
+    let end = path.metadata().at("reading", &path)?.len();
+    Archive { path, title: title.to_owned(), packing: Packing::Plain, rooted: true, start: 0, end }.root()
+}
+
+/// The file `path` without compression: a new file in `spool_dir`, or `path` itself if it is not compressed.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if it is broken, or unpacks to more than is sane.
+pub(crate) fn plain(path: &Path, title: &str, spool_dir: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).at("resolving", path)?;
+    let file = File::open(&path).at("opening", &path)?;
+    let end = file.metadata().at("reading", &path)?.len();
+    let Some(packing) = compression(&head(&file, 0).at("reading", &path)?) else { return Ok(path) };
+    let archive = Archive { path, title: title.to_owned(), packing, rooted: false, start: 0, end };
+    let unpacked = unpack::unpack(&archive, spool_dir)?;
+    let path = unpacked.path.clone();
+    unpacked.keep()?;
+    Ok(path)
+}
+
+/// Copies what a tool unpacks from the file `packed` into a new file in `spool_dir`, which is returned.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if it is more than `packed` may unpack to.
+pub(crate) fn spool(from: &mut dyn Read, packed: &Path, title: &str, spool_dir: &Path) -> Result<PathBuf> {
+    unpack::spool(from, packed, title, spool_dir)
+}
+
+/// Whether a file that begins with `head` is a tar.
+pub(crate) fn is_tar(head: &[u8]) -> bool {
+    head.get(..512)
+        .is_some_and(|head| &head[257..262] == b"ustar" || members::has_checksum(head))
+}
+
 /// An error about one entry of an archive.
 pub(crate) fn refuse(title: &str, entry: &[u8], reason: &str) -> Error {
     let shown = &entry[..entry.len().min(200)];
@@ -115,13 +158,14 @@ fn head(file: &File, start: u64) -> std::io::Result<Vec<u8>> {
 }
 
 fn packing(head: &[u8]) -> Option<Packing> {
+    compression(head).or_else(|| is_tar(head).then_some(Packing::Plain))
+}
+
+fn compression(head: &[u8]) -> Option<Packing> {
     match head {
         [0x1f, 0x8b, ..] => Some(Packing::Gzip),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Packing::Xz),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Packing::Zstd),
-        _ if head.len() == 512 && (&head[257..262] == b"ustar" || members::has_checksum(head)) => {
-            Some(Packing::Plain)
-        }
         _ => None,
     }
 }

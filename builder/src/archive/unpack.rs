@@ -24,7 +24,7 @@ pub(super) struct Unpacked {
     pub(super) start: u64,
     pub(super) end: u64,
     /// Removes the new file unless [`Unpacked::keep`] is called.
-    spool: Option<TempPath>,
+    pub(super) spool: Option<TempPath>,
 }
 
 impl Unpacked {
@@ -54,15 +54,31 @@ pub(super) fn unpack(archive: &Archive, spool_dir: &Path) -> Result<Unpacked> {
     let mut file = File::open(&archive.path).at("opening", &archive.path)?;
     file.seek(SeekFrom::Start(archive.start)).at("reading", &archive.path)?;
     let mut reader = decoder(archive.packing, BufReader::with_capacity(BUFFER, file.take(length)))
-        .map_err(|error| broken(archive, &error))?;
-    let mut spool = tempfile::Builder::new()
+        .map_err(|error| broken(&archive.title, &error))?;
+    let mut spool = new_spool(spool_dir)?;
+    let end = copy(&archive.title, length, &mut reader, &mut spool)?;
+    let path = std::path::absolute(spool.path()).at("resolving", spool.path())?;
+    Ok(Unpacked { path, start: 0, end, spool: Some(spool.into_temp_path()) })
+}
+
+/// Copies what a tool unpacks from the file `packed` into a new file in `spool_dir`, with the same limit.
+pub(super) fn spool(from: &mut dyn Read, packed: &Path, title: &str, spool_dir: &Path) -> Result<PathBuf> {
+    let length = packed.metadata().at("reading", packed)?.len();
+    let mut spool = new_spool(spool_dir)?;
+    copy(title, length, from, &mut spool)?;
+    let path = std::path::absolute(spool.path()).at("resolving", spool.path())?;
+    let spool = spool.into_temp_path();
+    spool.keep().map_err(|error| Error::io("keeping", &path, &error.error))?;
+    Ok(path)
+}
+
+fn new_spool(spool_dir: &Path) -> Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder
         .prefix("archive-")
         .suffix(".tar")
         .tempfile_in(spool_dir)
-        .at("creating a file in", spool_dir)?;
-    let end = copy(archive, &mut reader, &mut spool, unpack_limit(length))?;
-    let path = std::path::absolute(spool.path()).at("resolving", spool.path())?;
-    Ok(Unpacked { path, start: 0, end, spool: Some(spool.into_temp_path()) })
+        .at("creating a file in", spool_dir)
 }
 
 fn decoder<'a>(packing: Packing, input: BufReader<io::Take<File>>) -> io::Result<Box<dyn Read + 'a>> {
@@ -81,7 +97,8 @@ fn decoder<'a>(packing: Packing, input: BufReader<io::Take<File>>) -> io::Result
 }
 
 /// Copies until the end. A read error is a problem of the archive, a write error a problem of the disk.
-fn copy(archive: &Archive, from: &mut dyn Read, to: &mut NamedTempFile, limit: u64) -> Result<u64> {
+fn copy(title: &str, length: u64, from: &mut dyn Read, to: &mut NamedTempFile) -> Result<u64> {
+    let limit = unpack_limit(length);
     let mut buffer = vec![0; BUFFER];
     let mut total = 0;
     loop {
@@ -89,11 +106,11 @@ fn copy(archive: &Archive, from: &mut dyn Read, to: &mut NamedTempFile, limit: u
             Ok(0) => return Ok(total),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(broken(archive, &error)),
+            Err(error) => return Err(broken(title, &error)),
         };
         total += count as u64;
         if total > limit {
-            return Err(bomb(&archive.title, archive.end - archive.start, limit));
+            return Err(bomb(title, length, limit));
         }
         to.as_file_mut().write_all(&buffer[..count]).at("writing", to.path())?;
     }
@@ -108,7 +125,7 @@ pub(super) fn bomb(title: &str, length: u64, limit: u64) -> Error {
     .help("nothing of this archive was used; check where it comes from")
 }
 
-fn broken(archive: &Archive, error: &io::Error) -> Error {
-    Error::new(ErrorKind::Archive, format!("archive {}: it cannot be unpacked: {error}", archive.title))
+fn broken(title: &str, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Archive, format!("archive {title}: it cannot be unpacked: {error}"))
         .help("fetch it again: it was cut off or damaged")
 }

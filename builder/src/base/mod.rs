@@ -6,14 +6,20 @@
 //! | kind | pins in the lock | content |
 //! |---|---|---|
 //! | [`apt`] | packages of an archive, one [`apt::Distribution`] for each row | the lowest layer |
+//! | [`rootfs`] | a file with a root file system that somebody else has made | the lowest layer |
 //!
-//! Other kinds (a vendor's root file system, a vendor's disk, a WIM) are a module here, a variant of
+//! Other kinds (a vendor's disk, a WIM) are a module here, a variant of
 //! [`LockedBase`] and, where they give something other than a layer, a variant of [`Content`].
 
 pub mod apt;
+mod given_root;
+mod image_tree;
+mod installed;
 mod locked;
 mod options;
 pub mod packages;
+pub mod rootfs;
+mod stanza;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -24,22 +30,28 @@ use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::Request;
+use crate::fetch::{Fetcher, Request};
 use crate::layer::PackedLayer;
 use crate::progress::Progress;
 use crate::store::Store;
 
+pub use given_root::{Blob, LockedRootfs};
 pub use locked::{BaseSection, LockedBase, Pin, Sections};
 pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::LockedPackage;
 
 /// All bases.
-pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU];
+pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU, &rootfs::Rootfs];
 
 /// An operating system that images can be built on.
 pub trait Base: Debug + Sync {
-    /// Its name in definitions: `base.distribution`.
+    /// Its name: `base.distribution` in definitions, if it is one.
     fn name(&self) -> &'static str;
+
+    /// Whether a definition names it as its distribution.
+    fn is_distribution(&self) -> bool {
+        true
+    }
 
     /// The releases that Kiln is tried with, by their code names.
     fn suites(&self) -> &'static [&'static str];
@@ -64,7 +76,7 @@ pub trait Base: Debug + Sync {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when a file is missing from the store and no address of it is known.
-    fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>>;
+    fn requests(&self, plan: &BasePlan, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>>;
 
     /// The names of all kernel modules, built-in ones too, where the files that tell are in the store.
     ///
@@ -95,8 +107,8 @@ pub struct Component {
     pub version: String,
     /// Its package URL.
     pub purl: String,
-    /// Digest of the file that it came in.
-    pub sha256: Digest,
+    /// Digest of the file that it came in, if it came alone.
+    pub sha256: Option<Digest>,
     /// More about it: names of CycloneDX properties, and values.
     pub properties: Vec<(&'static str, String)>,
 }
@@ -127,7 +139,7 @@ impl<'a> BaseRequest<'a> {
         Self {
             plan: &plan.base,
             arch: plan.arch,
-            snapshot: plan.base.snapshot,
+            snapshot: plan.base.snapshot(),
             extract: extract.into_iter().collect(),
         }
     }
@@ -140,6 +152,8 @@ pub struct Context<'a> {
     pub options: &'a Options,
     /// The store.
     pub store: &'a Store,
+    /// The way to fetch.
+    pub fetcher: &'a Fetcher<'a>,
     /// Where progress is shown.
     pub progress: &'a Progress,
 }
@@ -171,7 +185,10 @@ pub fn find(name: &str) -> Option<&'static dyn Base> {
 /// # Errors
 /// [`ErrorKind::Internal`].
 pub fn of(plan: &BasePlan) -> Result<&'static dyn Base> {
-    let name = &plan.distribution;
+    let name = match plan {
+        BasePlan::Packages(plan) => plan.distribution.as_str(),
+        BasePlan::Rootfs(_) => rootfs::NAME,
+    };
     find(name).ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no base {name}")))
 }
 

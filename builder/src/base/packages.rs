@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{BaseRequest, Component};
+use crate::definition::plan::PackagesPlan;
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 use crate::purl::encode;
@@ -60,12 +61,12 @@ pub struct LockedPackage {
 
 impl Selection {
     /// The selection of a request.
-    pub fn of(request: &BaseRequest<'_>) -> Self {
+    pub fn of(request: &BaseRequest<'_>, plan: &PackagesPlan) -> Self {
         Self {
-            distribution: request.plan.distribution.clone(),
-            suite: request.plan.suite.clone(),
+            distribution: plan.distribution.clone(),
+            suite: plan.suite.clone(),
             snapshot: request.snapshot,
-            install: request.plan.packages.clone(),
+            install: plan.packages.clone(),
             extract: request.extract.clone(),
         }
     }
@@ -108,8 +109,8 @@ impl LockedPackages {
         let component = |package: &LockedPackage| Component {
             name: package.name.clone(),
             version: package.version.clone(),
-            purl: purl(&self.selection.distribution, package, release),
-            sha256: package.sha256,
+            purl: purl(&self.selection.distribution, &package.into(), release),
+            sha256: Some(package.sha256),
             properties: vec![
                 ("kiln:package", if package.install { "installed" } else { "files" }.to_owned()),
                 ("kiln:source", package.source.clone()),
@@ -119,10 +120,25 @@ impl LockedPackages {
     }
 }
 
+/// What the package URL of a Debian package says.
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
+    pub(super) version: &'a str,
+    pub(super) architecture: &'a str,
+    pub(super) source: &'a str,
+}
+
+impl<'a> From<&'a LockedPackage> for Named<'a> {
+    fn from(package: &'a LockedPackage) -> Self {
+        let LockedPackage { name, version, architecture, source, .. } = package;
+        Self { name, version, architecture, source }
+    }
+}
+
 /// The package URL. `release` is the distribution's version ("13"), or its code name; `upstream` names the
 /// source package when it has another name, because advisories do.
-fn purl(distribution: &str, package: &LockedPackage, release: &str) -> String {
-    let LockedPackage { name, version, architecture, source, .. } = package;
+pub(super) fn purl(distribution: &str, package: &Named<'_>, release: &str) -> String {
+    let Named { name, version, architecture, source } = package;
     let upstream = if source == name { String::new() } else { format!("&upstream={}", encode(source)) };
     format!(
         "pkg:deb/{distribution}/{}@{}?arch={architecture}&distro={distribution}-{}{upstream}",
@@ -152,7 +168,7 @@ mod tests {
 
     #[test]
     fn debian_versions_are_encoded() {
-        let purl = |package: &LockedPackage| purl("debian", package, "13");
+        let purl = |package: &LockedPackage| purl("debian", &package.into(), "13");
         assert_eq!(
             purl(&package("libc6", "1:2.41-12+deb13u1~x", "glibc")),
             "pkg:deb/debian/libc6@1:2.41-12%2Bdeb13u1~x?arch=amd64&distro=debian-13&upstream=glibc"

@@ -19,6 +19,8 @@ struct Summary {
     lock: std::path::PathBuf,
     artifacts: usize,
     packages: usize,
+    #[serde(skip)]
+    base: String,
     changes: Vec<String>,
 }
 
@@ -56,16 +58,16 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
         update(plan, old.as_ref(), &policy, &session.fetcher()?, |request| session.lock_base(request))?;
     lock.write(&path)?;
     let changes = changes(old.as_ref(), &lock);
-    let summary =
-        Summary { lock: path, artifacts: lock.artifacts.len(), packages: lock.base.pins().count(), changes };
+    let summary = Summary {
+        lock: path,
+        artifacts: lock.artifacts.len(),
+        packages: lock.base.packages().len(),
+        base: lock.base.summary(),
+        changes,
+    };
     terminal.show(&summary, |summary| {
         let lines: String = summary.changes.iter().map(|change| format!("\n  {change}")).collect();
-        format!(
-            "{}: {} artifacts, {} packages{lines}",
-            summary.lock.display(),
-            summary.artifacts,
-            summary.packages
-        )
+        format!("{}: {} artifacts, {}{lines}", summary.lock.display(), summary.artifacts, summary.base)
     })
 }
 
@@ -73,7 +75,7 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
 /// the definition.
 fn snapshot(wanted: Option<Wanted>, plan: &ImagePlan) -> Result<Option<Snapshot>> {
     let wanted = wanted.map(Wanted::time);
-    match (wanted, plan.base.snapshot) {
+    match (wanted, plan.base.snapshot()) {
         (Some(wanted), Some(defined)) if wanted != defined => {
             let message = format!("--snapshot asks for {wanted}, and the definition for {defined}");
             Err(Error::new(ErrorKind::Usage, message)
@@ -89,7 +91,7 @@ fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     let artifact = |pin: &LockedArtifact| {
         (format!("{}/{}", pin.layer, pin.name), format!("{} {:.19}", pin.version, pin.sha256.to_string()))
     };
-    let package = |pin: Pin<'_>| (pin.name.to_owned(), pin.version.to_owned());
+    let package = |pin: Pin<'_>| (pin.name.into_owned(), pin.version.into_owned());
     let entries = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
         let snapshot = lock.base.snapshot().map(|time| ("snapshot of the base".to_owned(), time.to_string()));
         let artifacts = lock.artifacts.iter().map(artifact);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Terminal, resolve, seed};
 use crate::base;
 use crate::cli::PlanArgs;
-use crate::definition::plan::{ImagePlan, Origin};
+use crate::definition::plan::{BasePlan, ImagePlan, Origin};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::lock::{Lock, drift};
@@ -65,19 +65,26 @@ fn missing_drivers(plan: &ImagePlan, lock: &Lock, store: &Store) -> Result<Optio
     Ok(modules.map(|modules| modules::lacking(&modules)))
 }
 
+fn base_line(base: &BasePlan) -> String {
+    match base {
+        BasePlan::Packages(plan) => format!(
+            "{} {}{} with {} packages and what they depend on",
+            plan.distribution,
+            plan.suite,
+            plan.snapshot.map(|time| format!(" of {time}")).unwrap_or_default(),
+            plan.packages.len()
+        ),
+        BasePlan::Rootfs(plan) => format!("the root file system {}", plan.rootfs.written),
+    }
+}
+
 fn text(shown: &Summary<'_>) -> String {
     let plan = shown.plan;
     let mut lines = vec![
         format!("{} for {:?}: Kubernetes {}", plan.name, plan.arch, plan.variables["kubernetes"])
             .to_lowercase()
             .replace("kubernetes", "Kubernetes"),
-        format!(
-            "base     {} {}{} with {} packages and what they depend on",
-            plan.base.distribution,
-            plan.base.suite,
-            plan.base.snapshot.map(|time| format!(" of {time}")).unwrap_or_default(),
-            plan.base.packages.len()
-        ),
+        format!("base     {}", base_line(&plan.base)),
     ];
     for layer in &plan.layers {
         lines.push(format!("layer    {:<14} {}", layer.name, layer.summary));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::image_spec::{BaseSpec, DiskSpec, ImageSpec, MetadataSpec};
-use super::source::{SET, Source, Step};
+use super::source::{SET, Source, Step, error_in};
 use crate::at;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -20,6 +20,20 @@ pub struct Composition {
 }
 
 impl Composition {
+    /// An error about the value at `path`, in the text that has it.
+    pub fn error(&self, path: &[Step], message: &str) -> Error {
+        error_in(&self.sources, path, message)
+    }
+
+    /// The error for a `key` that `table` lacks.
+    pub fn missing(&self, table: &[Step], key: &str) -> Error {
+        // The user's own file lacks it, so that is the one to name; --set texts come before it.
+        let own = self.sources.iter().find(|source| !source.is_set());
+        let sources = own.map(std::slice::from_ref).unwrap_or(&self.sources);
+        error_in(sources, table, &format!("the key \"{key}\" is missing"))
+            .help(format!("add {key} = …, or extend a definition that has it"))
+    }
+
     /// Whether the text with the list `key`, or one that goes before it, has a value at `path`. A value below
     /// may be meant for what that list leaves out.
     pub fn goes_with(&self, key: &str, path: &[Step]) -> bool {
@@ -156,12 +170,23 @@ fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
     }
 }
 
+/// A base of one kind replaces one of the other kind as a whole.
 fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
+    let replaces = (upper.rootfs.is_some() && lower.distribution.is_some())
+        || (upper.distribution.is_some() && lower.rootfs.is_some());
+    if replaces {
+        return upper;
+    }
     BaseSpec {
         distribution: upper.distribution.or(lower.distribution),
         suite: upper.suite.or(lower.suite),
         snapshot: upper.snapshot.or(lower.snapshot),
         packages: upper.packages.or(lower.packages),
+        rootfs: upper.rootfs.or(lower.rootfs),
+        sha256: upper.sha256.or(lower.sha256),
+        checksum: upper.checksum.or(lower.checksum),
+        signature: upper.signature.or(lower.signature),
+        keyring: upper.keyring.or(lower.keyring),
     }
 }
 

@@ -55,7 +55,7 @@ pub struct ImageSpec {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BaseSpec {
-    /// Which operating system.
+    /// Which operating system. Either this and the three keys below it, or `rootfs`.
     pub distribution: Option<String>,
     /// Its release, by its code name.
     pub suite: Option<Name>,
@@ -64,6 +64,41 @@ pub struct BaseSpec {
     pub snapshot: Option<Snapshot>,
     /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced.
     pub packages: Option<Vec<String>>,
+    /// A root file system that somebody else has made, instead of a distribution: a tar archive or a
+    /// squashfs. An address, or a path relative to the definition. Variables are replaced, here and in the
+    /// addresses below.
+    pub rootfs: Option<String>,
+    /// SHA-256 of `rootfs`, of the manifest for an OCI layout. Without it and `checksum`, a local file is
+    /// taken as it is when the lock is written.
+    pub sha256: Option<Digest>,
+    /// Address or path of a list of digests that has `rootfs`, in any dialect.
+    pub checksum: Option<String>,
+    /// Address or path of the OpenPGP signature of that list; without one, the list is clear-signed.
+    pub signature: Option<String>,
+    /// The keys that may have signed, a local file. Required for a signature to be checked.
+    pub keyring: Option<String>,
+}
+
+impl BaseSpec {
+    /// The keys of a distribution, and whether they are there.
+    pub fn keys_of_packages(&self) -> [(&'static str, bool); 4] {
+        [
+            ("distribution", self.distribution.is_some()),
+            ("suite", self.suite.is_some()),
+            ("snapshot", self.snapshot.is_some()),
+            ("packages", self.packages.is_some()),
+        ]
+    }
+
+    /// The keys that go with a root file system, and whether they are there.
+    pub fn keys_of_rootfs(&self) -> [(&'static str, bool); 4] {
+        [
+            ("sha256", self.sha256.is_some()),
+            ("checksum", self.checksum.is_some()),
+            ("signature", self.signature.is_some()),
+            ("keyring", self.keyring.is_some()),
+        ]
+    }
 }
 
 /// Partition sizes.

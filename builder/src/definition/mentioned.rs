@@ -30,9 +30,12 @@ pub(super) fn check_versions(composed: &Composition, layers: &[Layer]) -> Result
 
 /// The names of all variables in `image` and `layers`, in steps whose conditions do not hold too.
 fn variables(image: &ImageSpec, layers: &[Layer]) -> BTreeSet<String> {
-    let packages = image.base.iter().flat_map(|base| base.packages.iter().flatten());
+    let base = image.base.iter();
+    let packages = base.clone().flat_map(|base| base.packages.iter().flatten());
+    let files = base.flat_map(|base| [&base.rootfs, &base.checksum, &base.signature, &base.keyring]);
     let arguments = image.kernel_arguments.iter().flatten();
-    let mut names: BTreeSet<String> = packages.chain(arguments).flat_map(|text| names_in(text)).collect();
+    let mut names: BTreeSet<String> =
+        packages.chain(files.flatten()).chain(arguments).flat_map(|text| names_in(text)).collect();
     layers.iter().for_each(|layer| add(layer, &mut names));
     names
 }

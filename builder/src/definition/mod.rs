@@ -15,6 +15,7 @@ pub mod layer_spec;
 pub mod plan;
 pub mod registry;
 pub(crate) mod resolve;
+mod resolve_base;
 mod resolve_layer;
 mod resolve_metadata;
 pub mod snapshot;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Snapshot;
+use crate::address;
 use crate::digest::Digest;
 
 /// Processor architectures, by the names that Go and most distributions use.
@@ -52,7 +53,17 @@ pub struct ImagePlan {
 
 /// The operating system below the layers.
 #[derive(Debug, Clone, Serialize)]
-pub struct BasePlan {
+#[serde(untagged)]
+pub enum BasePlan {
+    /// Packages of a distribution.
+    Packages(PackagesPlan),
+    /// A root file system that somebody else has made.
+    Rootfs(RootfsPlan),
+}
+
+/// Packages of a distribution.
+#[derive(Debug, Clone, Serialize)]
+pub struct PackagesPlan {
     /// Which operating system: the name of a base.
     pub distribution: String,
     /// Its release.
@@ -63,6 +74,77 @@ pub struct BasePlan {
     /// Packages to install, sorted: those of the definition (the kernel among them) and of its layers. The
     /// lock has their dependencies.
     pub packages: Vec<String>,
+}
+
+/// A root file system that somebody else has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RootfsPlan {
+    /// The file or folder that holds it.
+    pub rootfs: Location,
+    /// Where its digest comes from; a local file without this is trusted when the lock is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Checksum>,
+    /// Who must have signed the checksum file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignaturePlan>,
+    /// Packages that layers need, sorted. They cannot be installed; a root without them is told.
+    pub needs: Vec<String>,
+}
+
+/// An OpenPGP signature that a checksum file must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SignaturePlan {
+    /// The file with the signature; without one, the checksum file is clear-signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Location>,
+    /// The local file with the keys that count.
+    pub keyring: Location,
+}
+
+/// A file or folder, at an address or beside the definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// As the definition says it: it is the same on every machine.
+    pub written: String,
+    /// The address: https, http or file.
+    pub address: String,
+}
+
+impl Location {
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        self.address.starts_with("file:")
+    }
+
+    /// Its path, if it is on this machine.
+    pub fn path(&self) -> Option<PathBuf> {
+        address::to_path(&self.address)
+    }
+}
+
+impl Serialize for Location {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.written)
+    }
+}
+
+impl BasePlan {
+    /// The distribution, where the definition says which it is.
+    pub fn distribution(&self) -> Option<&str> {
+        match self {
+            Self::Packages(plan) => Some(&plan.distribution),
+            Self::Rootfs(_) => None,
+        }
+    }
+
+    /// The snapshot of the archive that the definition asks for.
+    pub const fn snapshot(&self) -> Option<Snapshot> {
+        match self {
+            Self::Packages(plan) => plan.snapshot,
+            Self::Rootfs(_) => None,
+        }
+    }
 }
 
 /// Partition sizes in bytes, whole MiB.

@@ -12,11 +12,12 @@ use super::interpolate::{Variables, interpolate};
 use super::layer_folder;
 use super::layer_spec::LayerSpec;
 use super::mentioned;
-use super::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PreloadOrigin, PreloadPlan};
+use super::plan::{Arch, DiskPlan, ImagePlan, LayerPlan, PreloadOrigin, PreloadPlan};
 use super::registry::Registry;
+use super::resolve_base::{BaseResolver, Kind};
 use super::resolve_layer::{Layer, check_url, resolve_layer};
 use super::resolve_metadata::{self, resolve_metadata};
-use super::source::{Step, error_in, rewrite_error, source_of, suggestion};
+use super::source::{Step, rewrite_error, source_of, suggestion};
 use super::value::{Name, Size};
 use super::warnings;
 use crate::at;
@@ -64,20 +65,19 @@ impl Resolver<'_> {
         let file = &self.composed.file;
         let name = self.required(&file.name, "name")?.0.clone();
         let arch = *self.required(&file.arch, "arch")?;
-        let base = self.required(&file.base, "base")?;
-        let distribution = self.required_in(&base.distribution, "base", "distribution")?;
-        let known = self.registry.distributions();
-        if !known.contains(&distribution.as_str()) {
-            let error =
-                self.error(&at!["base", "distribution"], &format!("unknown value \"{distribution}\""));
-            return Err(error.help(suggestion(distribution, known)));
-        }
-        let suite = self.required_in(&base.suite, "base", "suite")?.0.clone();
-        let variables = self.variables(&name, arch, distribution, &suite)?;
+        let spec = self.required(&file.base, "base")?;
+        let resolver = BaseResolver { composed: self.composed, registry: self.registry, spec };
+        let kind = resolver.kind()?;
+        let variables = self.variables(&name, arch, kind)?;
         let layers = self.read_layers()?;
-        self.check_layers(&layers, distribution, arch)?;
+        let base = resolver.plan(kind, &layers, &variables)?;
+        self.check_layers(&layers, kind, arch)?;
         mentioned::check_versions(self.composed, &layers)?;
-        let packages = self.packages(&layers, base.packages.as_deref().unwrap_or_default(), &variables)?;
+        let layers: Vec<LayerPlan> =
+            layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?;
+        if let Kind::Rootfs { .. } = kind {
+            resolver.check_layers_of_rootfs(&layers)?;
+        }
         let metadata = resolve_metadata(self.composed)?;
         let mut kernel_arguments = self.kernel_arguments(&variables)?;
         kernel_arguments.extend(resolve_metadata::kernel_arguments(metadata.as_ref()));
@@ -85,8 +85,8 @@ impl Resolver<'_> {
         Ok(ImagePlan {
             name,
             arch,
-            base: BasePlan { distribution: distribution.clone(), suite, snapshot: base.snapshot, packages },
-            layers: layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?,
+            base,
+            layers,
             preload: self.preload()?,
             kernel_arguments,
             disk: self.disk(
@@ -95,33 +95,21 @@ impl Resolver<'_> {
                 disk.verity.unwrap_or(DEFAULT_VERITY),
             )?,
             metadata,
-            outputs: self.outputs(distribution)?,
+            outputs: self.outputs(kind)?,
             output_options: file.output.clone(),
             variables,
         })
     }
 
     fn error(&self, path: &[Step], message: &str) -> Error {
-        error_in(&self.composed.sources, path, message)
+        self.composed.error(path, message)
     }
 
     fn required<'v, T>(&self, value: &'v Option<T>, key: &str) -> Result<&'v T> {
-        value.as_ref().ok_or_else(|| self.missing(&[], key))
+        value.as_ref().ok_or_else(|| self.composed.missing(&[], key))
     }
 
-    fn required_in<'v, T>(&self, value: &'v Option<T>, table: &str, key: &str) -> Result<&'v T> {
-        value.as_ref().ok_or_else(|| self.missing(&at![table], key))
-    }
-
-    fn missing(&self, table: &[Step], key: &str) -> Error {
-        // The user's own file lacks it, so that is the one to name; --set texts come before it.
-        let own = self.composed.sources.iter().find(|source| !source.is_set());
-        let sources = own.map(std::slice::from_ref).unwrap_or(&self.composed.sources);
-        error_in(sources, table, &format!("the key \"{key}\" is missing"))
-            .help(format!("add {key} = …, or extend a definition that has it"))
-    }
-
-    fn variables(&self, name: &str, arch: Arch, distribution: &str, suite: &str) -> Result<Variables> {
+    fn variables(&self, name: &str, arch: Arch, kind: Kind<'_>) -> Result<Variables> {
         let file = &self.composed.file;
         let kubernetes = self.required(&file.kubernetes, "kubernetes")?;
         let minor = kubernetes_minor(kubernetes)
@@ -138,15 +126,16 @@ impl Resolver<'_> {
             }
             variables.insert(key.clone(), value.clone());
         }
-        let fixed = [
+        let mut fixed = vec![
             ("name", name.to_owned()),
             ("arch", word(&arch)),
-            ("distribution", distribution.to_owned()),
-            ("suite", suite.to_owned()),
             ("kubernetes", kubernetes.clone()),
             ("kubernetes-minor", minor),
             ("runtime", self.required(&file.runtime, "runtime")?.0.clone()),
         ];
+        if let Kind::Packages { distribution, suite } = kind {
+            fixed.extend([("distribution", distribution.to_owned()), ("suite", suite.to_owned())]);
+        }
         for (key, value) in fixed {
             if variables.insert(key.to_owned(), value).is_some() {
                 let error = self
@@ -223,7 +212,7 @@ impl Resolver<'_> {
     }
 
     /// Systems, requirements and conflicts; and the runtime must be a layer that is one.
-    fn check_layers(&self, layers: &[Layer], distribution: &str, arch: Arch) -> Result<()> {
+    fn check_layers(&self, layers: &[Layer], kind: Kind<'_>, arch: Arch) -> Result<()> {
         let provided: BTreeMap<&str, usize> = layers
             .iter()
             .enumerate()
@@ -232,9 +221,9 @@ impl Resolver<'_> {
         for (index, layer) in layers.iter().enumerate() {
             let fail =
                 |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
-            if !layer.file.os.is_empty() && !layer.file.os.iter().any(|os| os == distribution) {
+            if !layer.file.os.is_empty() && !layer.file.os.iter().any(|os| os == kind.base()) {
                 return fail(
-                    format!("the layer \"{}\" does not work on {distribution}", layer.name),
+                    format!("the layer \"{}\" does not work on {}", layer.name, kind.title()),
                     "choose another layer or base".into(),
                 );
             }
@@ -307,25 +296,6 @@ impl Resolver<'_> {
             Some(name) => format!("add the layer \"{name}\""),
             None => "write a layer that provides it".into(),
         }
-    }
-
-    fn packages(&self, layers: &[Layer], base: &[String], variables: &Variables) -> Result<Vec<String>> {
-        let mut packages = Vec::new();
-        for (index, written) in base.iter().enumerate() {
-            let path = at!["base", "packages", index];
-            let name =
-                interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
-            let name = Name::try_from(name).map_err(|_| {
-                self.error(&path, "this is not the name of a package")
-                    .help("write a package's name, without a version: the lock pins that")
-            })?;
-            packages.push(name.0);
-        }
-        packages
-            .extend(layers.iter().flat_map(|layer| layer.file.packages.iter().map(|name| name.0.clone())));
-        packages.sort();
-        packages.dedup();
-        Ok(packages)
     }
 
     fn disk(&self, esp: Size, var: Size, verity: Size) -> Result<DiskPlan> {
@@ -416,7 +386,7 @@ impl Resolver<'_> {
         Ok(PreloadPlan { reference: image.reference.clone(), origin, sha256: image.sha256 })
     }
 
-    fn outputs(&self, distribution: &str) -> Result<Vec<String>> {
+    fn outputs(&self, kind: Kind<'_>) -> Result<Vec<String>> {
         let outputs = self.required(&self.composed.file.outputs, "outputs")?;
         if outputs.is_empty() {
             return Err(self
@@ -430,9 +400,9 @@ impl Resolver<'_> {
                 let error = self.error(&path, &format!("the output \"{name}\" is listed twice"));
                 return Err(error.help("remove one of them"));
             }
-            if let Some(part) = self.registry.missing_part(distribution, name) {
+            if let Some(part) = self.registry.missing_part(kind.base(), name) {
                 let message =
-                    format!("the output \"{name}\" needs a {part}, and a base of {distribution} has none");
+                    format!("the output \"{name}\" needs a {part}, and a base of {} has none", kind.title());
                 return Err(self.error(&path, &message).help("choose another output or base"));
             }
         }

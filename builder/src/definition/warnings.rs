@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use contract::suggest::nearest;
 
 use super::compose::Composition;
-use super::plan::{BasePlan, Checksum, ImagePlan, Origin};
+use super::plan::{BasePlan, Checksum, ImagePlan, Origin, PackagesPlan};
 use super::registry::Registry;
 use crate::at;
 
@@ -19,7 +19,7 @@ pub(super) fn warnings(plan: &ImagePlan, composed: &Composition, registry: &dyn 
 }
 
 fn untried_suite(base: &BasePlan, registry: &dyn Registry) -> Option<String> {
-    let BasePlan { distribution, suite, .. } = base;
+    let BasePlan::Packages(PackagesPlan { distribution, suite, .. }) = base else { return None };
     let tried = registry.suites(distribution);
     if tried.contains(&suite.as_str()) {
         return None;

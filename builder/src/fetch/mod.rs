@@ -133,6 +133,9 @@ pub struct Document {
     pub mirror: Option<Place>,
 }
 
+/// The largest checksum file that is read, in bytes.
+pub const LARGEST_CHECKSUM_FILE: u64 = 4 << 20;
+
 /// The option of the command line behind [`Options::allow_unauthenticated`].
 pub const ALLOW_UNAUTHENTICATED_FLAG: &str = "--allow-unauthenticated-checksums";
 
@@ -142,6 +145,12 @@ pub struct Fetcher<'a> {
     options: Options,
     progress: &'a Progress,
     client: Client,
+}
+
+impl std::fmt::Debug for Fetcher<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher").finish_non_exhaustive()
+    }
 }
 
 impl<'a> Fetcher<'a> {
@@ -239,8 +248,21 @@ impl<'a> Fetcher<'a> {
         if !self.options.allow_unauthenticated {
             self.drop_unauthenticated(title, &mut places)?;
         }
+        self.document_in(&places, url, limit)
+    }
+
+    /// Fetches a document as [`Fetcher::document`] does, from any place: the caller checks its signature.
+    ///
+    /// # Errors
+    /// The failures of all places.
+    pub fn signed_document(&self, url: &str, limit: u64) -> Result<Document> {
+        let places = places(&[url.to_owned()], &self.options.mirrors, self.options.offline)?;
+        self.document_in(&places, url, limit)
+    }
+
+    fn document_in(&self, places: &[Place], url: &str, limit: u64) -> Result<Document> {
         let upstream = Place::of(url)?;
-        self.try_in(title, &places, None, &AtomicBool::new(false), |place| {
+        self.try_in(file_name(url), places, None, &AtomicBool::new(false), |place| {
             let mirror = (*place != upstream).then(|| place.clone());
             let source = self.client.open(place, &Resume::default())?;
             let too_long = || {
@@ -277,6 +299,11 @@ impl<'a> Fetcher<'a> {
         Ok(())
     }
 
+    /// Whether no socket is opened.
+    pub fn is_offline(&self) -> bool {
+        self.options.offline
+    }
+
     /// Shows a message that stays on the screen.
     pub fn note(&self, text: &str) {
         self.progress.note(text);
@@ -286,6 +313,21 @@ impl<'a> Fetcher<'a> {
     pub fn length(&self, url: &str) -> Result<Option<u64>> {
         let places = places(&[url.to_owned()], &self.options.mirrors, self.options.offline)?;
         self.try_in(file_name(url), &places, None, &AtomicBool::new(false), |place| self.client.length(place))
+    }
+
+    /// The digest of the file at `url` that the checksum file `list`, which came from `address`, has, and the
+    /// file's length where it can be learned cheaply.
+    pub fn listed(
+        &self,
+        title: &str,
+        url: &str,
+        list: &[u8],
+        address: &str,
+    ) -> Result<(Digest, Option<u64>)> {
+        match checksum::find(list, file_name(url)).map_err(|error| error.context(address))? {
+            Expected::Sha256(digest) => Ok((digest, self.length(url)?)),
+            other => self.learn(title, url, &other).map(|(digest, size)| (digest, Some(size))),
+        }
     }
 
     /// Fetches a file to learn its SHA-256 digest and length. A lock needs this if upstream publishes another

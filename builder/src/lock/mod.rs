@@ -25,7 +25,7 @@ const SCHEMA: u32 = 1;
 
 /// A lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "LockFile", into = "LockFile")]
+#[serde(try_from = "LockFile", into = "LockFile")]
 pub struct Lock {
     /// Version of the format: 1.
     pub schema: u32,
@@ -53,10 +53,12 @@ struct LockFile {
     packages: Vec<LockedPackage>,
 }
 
-impl From<LockFile> for Lock {
-    fn from(file: LockFile) -> Self {
+impl TryFrom<LockFile> for Lock {
+    type Error = &'static str;
+
+    fn try_from(file: LockFile) -> Result<Self, &'static str> {
         let LockFile { schema, image, arch, base, artifacts, packages } = file;
-        Self { schema, image, arch, base: Sections { base, packages }.into(), artifacts }
+        Ok(Self { schema, image, arch, base: Sections { base, packages }.try_into()?, artifacts })
     }
 }
 

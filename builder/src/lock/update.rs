@@ -10,11 +10,7 @@ use crate::definition::plan::{Checksum, ImagePlan};
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::checksum::{self, Expected};
-use crate::fetch::{Document, Fetcher, Place};
-
-/// The largest checksum file that is read, in bytes.
-const LARGEST_CHECKSUM_FILE: u64 = 4 << 20;
+use crate::fetch::{Document, Fetcher, LARGEST_CHECKSUM_FILE, Place};
 
 /// How a lock is brought up to date.
 #[derive(Debug, Default)]
@@ -117,13 +113,7 @@ fn ask(want: &ArtifactRequest<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Re
         Checksum::File(address) => address,
     };
     let Document { bytes, mirror } = fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
-    let file_name = want.url.rsplit('/').next().unwrap_or(want.url);
-    let (sha256, size) = match checksum::find(&bytes, file_name).map_err(|error| error.context(address))? {
-        Expected::Sha256(digest) => (digest, fetcher.length(want.url)?),
-        other => fetcher
-            .learn(&want.artifact.name, want.url, &other)
-            .map(|(digest, size)| (digest, Some(size)))?,
-    };
+    let (sha256, size) = fetcher.listed(&want.artifact.name, want.url, &bytes, address)?;
     Ok(Answer { sha256, size, mirror })
 }
 

@@ -141,8 +141,10 @@ fn unlocked(name: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BaseRequest, Options, Sections, packages::Selection};
+    use crate::base::packages::{LockedPackages, Selection};
+    use crate::base::{BaseRequest, LockedBase, Options};
     use crate::cli::FetchOptions;
+    use crate::definition::plan::BasePlan;
     use crate::lock::LockedArtifact;
     use crate::progress::Progress;
     use crate::registry;
@@ -166,7 +168,9 @@ mod tests {
         fs::write(root.join("images/x.toml"), image).unwrap();
         fs::write(root.join("layers/tool/layer.toml"), layer).unwrap();
         let plan = registry::load(&root.join("images/x.toml"), &[], None).unwrap().plan;
-        let base = Sections { base: Selection::of(&BaseRequest::of(&plan)), packages: Vec::new() }.into();
+        let BasePlan::Packages(packages) = &plan.base else { panic!("a base of packages") };
+        let selection = Selection::of(&BaseRequest::of(&plan), packages);
+        let base = LockedBase::Packages(LockedPackages { selection, packages: Vec::new() });
         let artifact = LockedArtifact {
             layer: "tool".to_owned(),
             name: "tool".to_owned(),

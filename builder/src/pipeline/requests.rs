@@ -30,6 +30,10 @@ pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<
             });
         }
     }
-    requests.extend(base::of(&plan.base)?.requests(&lock.base, &session.base_context())?);
+    requests.extend(base::of(&plan.base)?.requests(
+        &plan.base,
+        &lock.base,
+        &session.base_context(&session.fetcher()?),
+    )?);
     Ok(requests)
 }

@@ -44,20 +44,13 @@ impl Session {
     }
 
     /// The context in which a base is locked and fetched.
-    pub fn base_context(&self) -> base::Context<'_> {
-        base::Context { options: &self.base, store: &self.store, progress: &self.progress }
+    pub fn base_context<'a>(&'a self, fetcher: &'a Fetcher<'a>) -> base::Context<'a> {
+        base::Context { options: &self.base, store: &self.store, fetcher, progress: &self.progress }
     }
 
-    /// Pins a base: its packages are resolved from the archive's signed index.
+    /// Pins a base.
     pub fn lock_base(&self, request: &BaseRequest<'_>) -> Result<LockedBase> {
-        if self.options.offline {
-            let error = Error::new(
-                ErrorKind::Lock,
-                "the lock's packages are missing or stale, and --offline forbids asking the archive",
-            );
-            return Err(error.help("run kiln lock where the distribution's archive can be reached"));
-        }
-        base::of(request.plan)?.lock(request, &self.base_context())
+        base::of(request.plan)?.lock(request, &self.base_context(&self.fetcher()?))
     }
 
     /// The lock of a build. A lock that does not match `plan` is updated and written, unless `locked` forbids

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::base::LockedPackage;
+use crate::base::{LockedPackage, LockedRootfs};
 use crate::definition::plan::{Arch, BasePlan};
 use crate::digest::Digest;
 use crate::error::Result;
@@ -43,6 +43,9 @@ pub struct Manifest<'a> {
     pub artifacts: &'a [LockedArtifact],
     /// Packages of the distribution.
     pub packages: &'a [LockedPackage],
+    /// The root file system below the layers, if it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<&'a LockedRootfs>,
     /// Programs of the build host that wrote parts of the outputs: another version may write other bytes.
     pub tools: BTreeMap<&'static str, String>,
     pub outputs: &'a [Sum],
@@ -106,6 +109,7 @@ impl<'a> Manifest<'a> {
             layers: image.layers().iter().map(layer).collect(),
             artifacts: pins.artifacts,
             packages: pins.base.packages(),
+            rootfs: pins.base.rootfs(),
             tools: parts.work.tools(),
             outputs,
         })

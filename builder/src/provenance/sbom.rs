@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::assembly::Image;
 use crate::base;
-use crate::definition::plan::{ArtifactPlan, LayerPlan, Origin};
+use crate::definition::plan::{ArtifactPlan, BasePlan, LayerPlan, Origin};
 use crate::determinism::{self, Calendar};
 use crate::lock::LockedArtifact;
 use crate::provenance::Pins;
@@ -100,7 +100,7 @@ impl Bom {
     pub fn new(image: &Image<'_>, pins: Pins<'_>) -> Self {
         let release = release(image);
         let mut components = vec![operating_system(image, &release)];
-        components.extend(pins.base.components(&release).into_iter().map(of_the_base));
+        components.extend(pins.base.components(&release, image.tree()).into_iter().map(of_the_base));
         components.extend(pins.artifacts.iter().map(|artifact| downloaded(image, artifact)));
         components.extend(programs(image));
         components.extend(preloaded(image));
@@ -151,11 +151,12 @@ fn whole(image: &Image<'_>) -> Component {
 }
 
 fn operating_system(image: &Image<'_>, release: &str) -> Component {
-    let name = &image.plan.base.distribution;
+    let own = || image.tree().os_release("ID");
+    let name = image.plan.base.distribution().map(str::to_owned).or_else(own).unwrap_or_default();
     Component {
         kind: "operating-system",
         reference: format!("os/{name}"),
-        name: name.clone(),
+        name,
         version: Some(release.to_owned()),
         ..Component::default()
     }
@@ -163,15 +164,11 @@ fn operating_system(image: &Image<'_>, release: &str) -> Component {
 
 /// The distribution's version as its os-release says ("13"), else its code name.
 fn release(image: &Image<'_>) -> String {
-    let text = ["usr/lib/os-release", "etc/os-release"]
-        .iter()
-        .find_map(|path| image.tree().file(path)?.read().ok());
-    let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let version = text
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_ID="))
-        .map(|value| value.trim_matches(['"', '\'']));
-    version.unwrap_or(&image.plan.base.suite).to_owned()
+    let suite = || match &image.plan.base {
+        BasePlan::Packages(plan) => plan.suite.clone(),
+        BasePlan::Rootfs(_) => String::new(),
+    };
+    image.tree().os_release("VERSION_ID").unwrap_or_else(suite)
 }
 
 fn of_the_base(component: base::Component) -> Component {
@@ -181,7 +178,7 @@ fn of_the_base(component: base::Component) -> Component {
         reference: purl.clone(),
         name,
         version: Some(version),
-        hashes: sha256(&digest.hex()),
+        hashes: digest.map(|digest| sha256(&digest.hex())).unwrap_or_default(),
         purl: Some(purl),
         properties: properties.into_iter().map(|(name, value)| Property { name, value }).collect(),
         ..Component::default()

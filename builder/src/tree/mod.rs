@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// The order of entries is the byte order of these strings.
 pub type TreePath = String;
 
+/// The largest os-release that is read, in bytes.
+const OS_RELEASE: u64 = 64 << 10;
+
 /// A sorted file tree. The root folder itself is implied (0755, owner 0:0).
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
@@ -158,6 +161,15 @@ impl Tree {
             Node::File(body) => Some(body),
             _ => None,
         }
+    }
+
+    /// The value of a key in the operating system's os-release(5).
+    pub fn os_release(&self, key: &str) -> Option<String> {
+        let body = ["usr/lib/os-release", "etc/os-release"].iter().find_map(|path| self.file(path))?;
+        let bytes = Some(body).filter(|body| body.len() <= OS_RELEASE)?.read().ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+        Some(value.trim_matches(['"', '\'']).to_owned())
     }
 
     /// Removes an entry and everything below it.

@@ -46,7 +46,7 @@ impl Archive {
         let scratch = TempDir::new().unwrap();
         let request = Resolve {
             distribution: &UBUNTU,
-            base: &BasePlan { distribution: "ubuntu".into(), ..plan(suite, &names) },
+            base: &PackagesPlan { distribution: "ubuntu".into(), ..plan(suite, &names) },
             arch,
             extract: &[],
             mirrors: &self.mirrors(),

@@ -1,3 +1,6 @@
+/// The keys of the base that `rootfs` replaces.
+const PACKAGES: &str = "distribution = \"debian\"\nsuite = \"trixie\"\npackages = [\"systemd\", \"linux-image-cloud-${arch}\"]";
+
 /// Spoiled place, text, replacement; the message and the hint that must follow.
 const CASES: &[Case] = &[
     case(In::Image, "name = \"node\"", "nmae = \"node\"", "images/node.toml:2: unknown key \"nmae\"", "did you mean \"name\"?"),
@@ -36,6 +39,18 @@ const CASES: &[Case] = &[
     case(In::Image, "[\"console=ttyS0\"]", "[\"console=${tty}\"]", "images/node.toml:8: unknown variable ${tty}", "valid here: arch, containerd, distribution, kubernetes, kubernetes-minor, name, runtime, suite"),
     case(In::Image, "\"debian\"", "\"debain\"", "images/node.toml:11: unknown value \"debain\"", "did you mean \"debian\"?"),
     case(In::Image, "suite = \"trixie\"\n", "", "images/node.toml:10: the key \"suite\" is missing", "add suite = …, or extend a definition that has it"),
+    case(In::Image, "suite = \"trixie\"\n", "suite = \"trixie\"\nsha256 = \"00\"\n", "images/node.toml:13: \"00\" is not a SHA-256 digest", "write sha256: and 64 hexadecimal digits"),
+    case(In::Image, "suite = \"trixie\"\n", "suite = \"trixie\"\nkeyring = \"vendor.gpg\"\n", "images/node.toml:13: base.keyring goes with base.rootfs", "a base is a distribution with its packages, or a root file system: keep one of them"),
+    case(In::Image, "suite = \"trixie\"\n", "rootfs = \"node.toml\"\n", "images/node.toml:11: base.distribution does not go with base.rootfs", "a base is a distribution with its packages, or a root file system: keep one of them"),
+    case(In::Image, PACKAGES, "rootfs = \"absent.tar.xz\"", "images/node.toml:11: there is no file images/absent.tar.xz", "write an https:// address, or a path relative to the definition"),
+    case(In::Image, PACKAGES, "rootfs = \"ftp://example.org/root.tar\"", "images/node.toml:11: \"ftp://example.org/root.tar\" is not an address", "write an https:// address, or a path relative to the definition"),
+    case(In::Image, PACKAGES, "rootfs = \"https://example.org/${arhc}.tar\"", "images/node.toml:11: unknown variable ${arhc}", "did you mean \"arch\"?"),
+    case(In::Image, PACKAGES, "rootfs = \"https://example.org/root.tar\"", "images/node.toml:11: nothing says which bytes are the right ones", "add sha256 = \"…\", or checksum = \"ADDRESS\" of the vendor's list of digests"),
+    case(In::Image, PACKAGES, "rootfs = \"node.toml\"\nchecksum = \"node.toml\"\nsha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"", "images/node.toml:13: a root file system has either a checksum or a sha256", "remove one of them"),
+    case(In::Image, PACKAGES, "rootfs = \"node.toml\"\nchecksum = \"node.toml\"\nsignature = \"node.toml\"", "images/node.toml:13: a signature needs keys", "add keyring = \"FILE\" with the vendor's key"),
+    case(In::Image, PACKAGES, "rootfs = \"node.toml\"\nkeyring = \"node.toml\"", "images/node.toml:12: there is no signed file: base.checksum is missing", "add checksum = \"ADDRESS\" of the list of digests that the vendor signs"),
+    case(In::Image, PACKAGES, "rootfs = \"node.toml\"\nchecksum = \"node.toml\"\nkeyring = \"https://example.org/key\"", "images/node.toml:13: keys are not taken from an address", "fetch it once, compare its fingerprint, and keep it beside the definition"),
+    case(In::Image, PACKAGES, "rootfs = \"node.toml\"", "images/node.toml:6: the layer \"containerd\" does not work on a given root file system", "choose another layer or base"),
     case(In::Image, "[base]", "[bas]", "images/node.toml:10: unknown key \"bas\"", "did you mean \"base\"?"),
     case(In::Image, "linux-image-cloud-${arch}", "linux-image-cloud-${arhc}", "images/node.toml:13: unknown variable ${arhc}", "did you mean \"arch\"?"),
     case(In::Image, "linux-image-cloud-${arch}", "linux=6.12", "images/node.toml:13: this is not the name of a package", "write a package's name, without a version: the lock pins that"),

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use kiln::assembly::{Assembly, Image};
 use kiln::base;
-use kiln::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan};
+use kiln::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PackagesPlan};
 use kiln::digest::Digest;
 use kiln::layer::PackedLayer;
 use kiln::output;
@@ -86,12 +86,12 @@ fn plan() -> ImagePlan {
         name: "test-node".to_owned(),
         arch: Arch::Amd64,
         variables: BTreeMap::new(),
-        base: BasePlan {
+        base: BasePlan::Packages(PackagesPlan {
             distribution: "debian".to_owned(),
             suite: "trixie".to_owned(),
             snapshot: None,
             packages: Vec::new(),
-        },
+        }),
         layers: Vec::new(),
         preload: Vec::new(),
         kernel_arguments: vec!["console=ttyS0".to_owned(), "quiet".to_owned()],

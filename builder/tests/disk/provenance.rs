@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-use kiln::base::{BaseSection, LockedBase, LockedPackage, Sections};
+use kiln::base::packages::{LockedPackages, Selection};
+use kiln::base::{LockedBase, LockedPackage};
 use kiln::definition::plan::{ArtifactPlan, Checksum, LayerPlan, Origin, Place};
 use kiln::digest::Digest;
 use kiln::layer::PackedLayer;
@@ -44,8 +45,8 @@ fn package(name: &str, source: &str) -> LockedPackage {
     }
 }
 
-fn selection() -> BaseSection {
-    BaseSection {
+fn selection() -> Selection {
+    Selection {
         distribution: "debian".to_owned(),
         suite: "trixie".to_owned(),
         snapshot: None,
@@ -112,7 +113,8 @@ fn describe(bench: &mut Bench) -> (Value, Value) {
     let out = bench.path("out");
     bench.layers = vec![packed()];
     let packages = vec![package("libc6", "glibc"), package("bash", "bash")];
-    let (artifacts, base) = ([artifact()], LockedBase::from(Sections { base: selection(), packages }));
+    let (artifacts, base) =
+        ([artifact()], LockedBase::Packages(LockedPackages { selection: selection(), packages }));
     bench.with(|parts| {
         let files = output::configured("raw", None).unwrap().write(parts, &out).unwrap();
         let pins = Pins { artifacts: &artifacts, base: &base };

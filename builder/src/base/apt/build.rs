@@ -15,13 +15,14 @@ use std::thread;
 use nix::unistd::{User, geteuid};
 
 use super::diagnosis::{self, Host};
-use super::package::{self, Stanza, bootstrap};
+use super::package::{self, bootstrap};
 use super::workspace::{self, Workspace};
 use super::{Distribution, dummy_package, name, text};
 use crate::base::LockedPackage;
-use crate::definition::plan::{Arch, BasePlan};
+use crate::base::stanza::Stanza;
+use crate::definition::plan::{Arch, PackagesPlan};
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::process::{Run, tool};
+use crate::process::{self, Run, tool};
 use crate::progress::Progress;
 
 /// The hooks themselves are short, because mmdebstrap repeats them in its messages. Standard input is the tar
@@ -61,15 +62,12 @@ const INCLUDED: &[&str] = &["/usr/share/doc/*/copyright"];
 /// themselves included.
 const GROWTH: u64 = 6;
 
-/// How much of mmdebstrap's messages is kept, in bytes.
-const LOG_LIMIT: usize = 64 << 10;
-
 /// The order for a build.
 pub struct Build<'a> {
     /// Of which distribution.
     pub distribution: &'a Distribution,
     /// The suite.
-    pub base: &'a BasePlan,
+    pub base: &'a PackagesPlan,
     /// For which architecture.
     pub arch: Arch,
     /// The lock. Packages that are not to be installed are passed over.
@@ -114,7 +112,7 @@ pub fn build<T>(
         pipes.ok_or_else(|| Error::new(ErrorKind::Internal, "mmdebstrap was started without pipes"))?;
     thread::scope(|scope| {
         let feeder = scope.spawn(|| feed(stdin, build, &packages, &controls));
-        let listener = scope.spawn(|| log_tail(stderr));
+        let listener = scope.spawn(|| process::tail(stderr));
         let drained = drain(stdout, sink);
         let said = listener.join().unwrap_or_default();
         let fed = feeder.join().unwrap_or_else(|_| {
@@ -242,19 +240,6 @@ fn drain<T>(stdout: ChildStdout, sink: impl FnOnce(&mut dyn Read) -> Result<T>) 
     Ok(result)
 }
 
-/// The end of everything that `from` gives.
-fn log_tail(mut from: impl Read) -> String {
-    let mut kept = Vec::new();
-    let mut buffer = [0; 8192];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        kept.extend_from_slice(&buffer[..count]);
-        if kept.len() > 2 * LOG_LIMIT {
-            kept.drain(..kept.len() - LOG_LIMIT);
-        }
-    }
-    String::from_utf8_lossy(&kept).into_owned()
-}
-
 /// Finds the cause among the failures: mmdebstrap dies of a broken pipe when the sink has failed, and the
 /// sink finds a short tar or the feeder a broken pipe when mmdebstrap has.
 fn conclude<T>(
@@ -307,13 +292,6 @@ mod tests {
         assert_eq!(get("bootstrap"), "base-files\n");
         assert!(get("expected").contains("kiln-initrd 1 all installed\n"));
         assert!(get("settings").contains("lib64"));
-    }
-
-    #[test]
-    fn only_the_end_of_a_long_log_is_kept() {
-        let text = "x".repeat(LOG_LIMIT * 3) + "end";
-        let kept = log_tail(text.as_bytes());
-        assert!(kept.len() <= 2 * LOG_LIMIT && kept.ends_with("end"));
     }
 
     #[test]

@@ -30,16 +30,15 @@ pub use resolve::{Resolution, Resolve, resolve};
 pub use snapshots::{SnapshotService, Snapshots};
 
 use super::packages::{LockedPackage, LockedPackages, Selection};
-use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase};
+use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase, image_tree};
 use crate::assembly::{Packages, Part};
-use crate::definition::plan::Arch;
+use crate::definition::plan::{Arch, BasePlan, PackagesPlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Request;
 use crate::layer;
 use crate::layer::read::{ReadPolicy, tree_from_stream};
 use crate::store::{Key, Store};
-use crate::tree::{Entry, Tree};
 
 /// A distribution: everything that the engine does not know by itself.
 #[derive(Debug)]
@@ -170,6 +169,14 @@ impl Base for Distribution {
     }
 
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
+        let plan = packages_of(request.plan)?;
+        if context.fetcher.is_offline() {
+            let error = Error::new(
+                ErrorKind::Lock,
+                "the lock's packages are missing or stale, and --offline forbids asking the archive",
+            );
+            return Err(error.help("run kiln lock where the distribution's archive can be reached"));
+        }
         let scratch = context.store.scratch()?;
         let mirrors = match request.snapshot {
             Some(time) => self.snapshots(context)?.at(time),
@@ -177,7 +184,7 @@ impl Base for Distribution {
         };
         let order = Resolve {
             distribution: self,
-            base: request.plan,
+            base: plan,
             arch: request.arch,
             extract: &request.extract,
             mirrors: &mirrors,
@@ -188,11 +195,11 @@ impl Base for Distribution {
         };
         let Resolution { packages, newest_list } = resolve(&order, context.progress)?;
         let snapshot = request.snapshot.or(newest_list);
-        let selection = Selection { snapshot, ..Selection::of(request) };
+        let selection = Selection { snapshot, ..Selection::of(request, plan) };
         Ok(LockedBase::Packages(LockedPackages { selection, packages }))
     }
 
-    fn requests(&self, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>> {
+    fn requests(&self, _: &BasePlan, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>> {
         let packages = locked.packages();
         // A mirror is needed only for what is missing: a full store builds on a machine that knows none.
         if packages.iter().all(|package| context.store.contains(&package.sha256)) {
@@ -238,13 +245,13 @@ impl Base for Distribution {
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
-        let packages = locked.packages();
-        let key = key(job, packages)?;
-        layer::pack::pack_with(job.store, &job.plan.suite, key, job.epoch, || {
+        let (plan, packages) = (packages_of(job.plan)?, locked.packages());
+        let key = key(job, plan, packages)?;
+        layer::pack::pack_with(job.store, &plan.suite, key, job.epoch, || {
             let blob = |package: &LockedPackage| job.store.verified(&package.sha256);
             let build = Build {
                 distribution: self,
-                base: job.plan,
+                base: plan,
                 arch: job.arch,
                 packages,
                 blob: &blob,
@@ -252,7 +259,7 @@ impl Base for Distribution {
             };
             let spool = job.scratch.join("base.tar");
             self::build(&build, job.progress, |tar| {
-                Ok(finish(tree_from_stream(tar, &spool, ReadPolicy::Base)?))
+                Ok(image_tree::finish(tree_from_stream(tar, &spool, ReadPolicy::Base)?))
             })
         })
         .map(Content::Layer)
@@ -265,13 +272,20 @@ impl Distribution {
     }
 }
 
+fn packages_of(plan: &BasePlan) -> Result<&PackagesPlan> {
+    match plan {
+        BasePlan::Packages(plan) => Ok(plan),
+        BasePlan::Rootfs(_) => Err(Error::new(ErrorKind::Internal, "this base has no packages")),
+    }
+}
+
 /// mmdebstrap has no part in it: dpkg writes the files, in namespaces that mmdebstrap makes, and the layer is
 /// packed anew from its tar. So the manifest, which shows this key, does not depend on the build host, and a
 /// full store builds without the program.
-fn key(job: &Job<'_>, packages: &[LockedPackage]) -> Result<Key> {
+fn key(job: &Job<'_>, plan: &PackagesPlan, packages: &[LockedPackage]) -> Result<Key> {
     let installed = packages.iter().filter(|package| package.install);
     let inputs = Inputs {
-        suite: &job.plan.suite,
+        suite: &plan.suite,
         arch: job.arch,
         epoch: job.epoch,
         scripts: Digest::of([build::SETUP, build::INSTALL].concat().as_bytes()),
@@ -305,20 +319,4 @@ fn text(path: &Path) -> Result<&str> {
         Error::new(ErrorKind::Usage, format!("apt cannot work in the folder {}", path.display()))
             .help("choose a cache folder whose path has no quotes or line breaks, with --cache-dir")
     })
-}
-
-/// Where the kernel's file systems are mounted, with their permission bits.
-const MOUNT_POINTS: [(&str, u32); 4] = [("dev", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555)];
-
-/// Makes the tree of a finished root an image's: with the kernel's mount points, and without access control
-/// lists, which a read-only root cannot keep. The only ones are those that systemd-tmpfiles sets on the
-/// journal's folder, and it sets them again at every boot.
-fn finish(mut tree: Tree) -> Tree {
-    for (path, mode) in MOUNT_POINTS {
-        tree.insert(path, Entry::directory(mode));
-    }
-    for entry in tree.entries.values_mut() {
-        entry.xattrs.retain(|name, _| !name.starts_with("system.posix_acl_"));
-    }
-    tree
 }

@@ -7,6 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::archive::deb;
+use crate::base::stanza::Stanza;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The largest control file that is read. Real ones have a few hundred bytes, the largest some ten thousand.
@@ -14,48 +15,6 @@ const CONTROL_LIMIT: u64 = 1 << 20;
 
 /// The largest list of built-in modules that is read. Real ones have about 10 kB.
 const LIST_LIMIT: u64 = 1 << 20;
-
-/// The fields of a stanza, by lower-case name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Stanza(BTreeMap<String, String>);
-
-impl Stanza {
-    /// Reads one stanza. Continuation lines are kept, with their line breaks.
-    pub(super) fn parse(text: &str) -> Self {
-        let mut fields: BTreeMap<String, String> = BTreeMap::new();
-        let mut last = String::new();
-        for line in text.lines() {
-            if line.starts_with([' ', '\t']) {
-                if let Some(value) = fields.get_mut(&last) {
-                    value.push('\n');
-                    value.push_str(line.trim());
-                }
-            } else if let Some((name, value)) = line.split_once(':') {
-                last = name.trim().to_ascii_lowercase();
-                fields.insert(last.clone(), value.trim().to_owned());
-            }
-        }
-        Self(fields)
-    }
-
-    /// The value of a field, by lower-case name; empty when it is absent.
-    pub(super) fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
-    }
-
-    /// All package names in a relationship field: every alternative, without versions and architectures.
-    fn names(&self, field: &str) -> impl Iterator<Item = &str> {
-        self.get(field)
-            .split([',', '|'])
-            .map(|relation| relation.trim().split(['(', '[', '<', ':', ' ', '\n']).next().unwrap_or_default())
-            .filter(|name| !name.is_empty())
-    }
-}
-
-/// All stanzas of a text.
-pub(super) fn stanzas(text: &str) -> impl Iterator<Item = Stanza> {
-    text.split("\n\n").filter(|text| !text.trim().is_empty()).map(Stanza::parse)
-}
 
 /// The names of the packages that must lie in the root before dpkg can run there: those that are essential,
 /// and all that they need. Of alternatives, all that are there.
@@ -178,7 +137,7 @@ mod tests {
                     Package: libgcc\nDepends: libc\n\n\
                     Package: tar\n\n\
                     Package: systemd\nDepends: libc\n";
-        let packages: Vec<_> = stanzas(text).collect();
+        let packages: Vec<_> = crate::base::stanza::stanzas(text).collect();
         assert_eq!(packages.len(), 5);
         assert_eq!(bootstrap(&packages).into_iter().collect::<Vec<_>>(), ["dpkg", "libc6", "libgcc", "tar"]);
     }

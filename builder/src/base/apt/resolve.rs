@@ -9,12 +9,12 @@ use std::process::{Command, Output, Stdio};
 
 use contract::suggest::similar;
 
-use super::package::{Stanza, stanzas};
 use super::{
     Archives, Distribution, Keys, Mirrors, Security, Unwanted, diagnosis, dummy_package, name, text,
 };
 use crate::base::LockedPackage;
-use crate::definition::plan::{Arch, BasePlan};
+use crate::base::stanza::{Stanza, stanzas};
+use crate::definition::plan::{Arch, PackagesPlan};
 use crate::definition::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{Run, check, tool};
@@ -32,7 +32,7 @@ pub struct Resolve<'a> {
     /// Of which distribution.
     pub distribution: &'a Distribution,
     /// Suite and packages.
-    pub base: &'a BasePlan,
+    pub base: &'a PackagesPlan,
     /// For which architecture.
     pub arch: Arch,
     /// Packages of which only files are taken: locked without their dependencies.

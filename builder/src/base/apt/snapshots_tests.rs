@@ -12,9 +12,10 @@ use super::*;
 use crate::base::apt::Keys;
 use crate::base::apt::debian::DEBIAN;
 use crate::base::{Base, BaseRequest, Context, LockedBase, Options};
-use crate::definition::plan::{Arch, BasePlan};
+use crate::definition::plan::{Arch, BasePlan, PackagesPlan};
 use crate::digest::Digest;
 use crate::error::ErrorKind;
+use crate::fetch::{self, Fetcher};
 use crate::process::{Run, tool};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -94,15 +95,17 @@ impl Place {
         ];
         let matches = Options::augment_args(Command::new("kiln")).get_matches_from(words);
         let options = Options::from_arg_matches(&matches).unwrap();
-        let plan = BasePlan {
+        let plan = BasePlan::Packages(PackagesPlan {
             distribution: "debian".into(),
             suite: "trixie".into(),
             snapshot: None,
             packages: vec!["demo".into()],
-        };
+        });
         let request = BaseRequest { plan: &plan, arch: Arch::Amd64, snapshot, extract: Vec::new() };
         let store = Store::open(&self.folder.path().join("store")).unwrap();
-        let context = Context { options: &options, store: &store, progress: &Progress::silent() };
+        let progress = Progress::silent();
+        let fetcher = Fetcher::new(&store, fetch::Options::default(), &progress)?;
+        let context = Context { options: &options, store: &store, fetcher: &fetcher, progress: &progress };
         self.distribution.lock(&request, &context)
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::assembly::{Assembly, Packages};
-use crate::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan};
+use crate::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PackagesPlan};
 use crate::layer::PackedLayer;
 use crate::layer::pack::pack;
 use crate::part::work::Work;
@@ -18,12 +18,12 @@ fn plan() -> ImagePlan {
         name: "debian-13".into(),
         arch: Arch::Amd64,
         variables: BTreeMap::from([("kubernetes".to_owned(), "1.34.9".to_owned())]),
-        base: BasePlan {
+        base: BasePlan::Packages(PackagesPlan {
             distribution: "debian".into(),
             suite: "trixie".into(),
             snapshot: None,
             packages: Vec::new(),
-        },
+        }),
         layers: Vec::new(),
         preload: Vec::new(),
         kernel_arguments: Vec::new(),

@@ -1,0 +1,53 @@
+//! The packages of a given root: what dpkg's database in it says. Of other systems the SBOM has the name and
+//! version alone.
+
+use crate::base::Component;
+use crate::base::packages::{Named, purl};
+use crate::base::stanza::{Stanza, stanzas};
+use crate::tree::Tree;
+
+const STATUS: &str = "var/lib/dpkg/status";
+
+/// The largest database that is read, in bytes; a desktop has 5 MB.
+const LARGEST: u64 = 64 << 20;
+
+/// Every installed package. `release` is the version of the operating system.
+pub(super) fn components(release: &str, tree: &Tree) -> Vec<Component> {
+    let system = tree.os_release("ID").unwrap_or_default();
+    let component = |package: &Stanza| {
+        let name = package.get("package");
+        // "name (version)" where the source has another version.
+        let source = package.get("source").split(' ').next().filter(|source| !source.is_empty());
+        let named = Named {
+            name,
+            version: package.get("version"),
+            architecture: package.get("architecture"),
+            source: source.unwrap_or(name),
+        };
+        Component {
+            name: name.to_owned(),
+            version: named.version.to_owned(),
+            purl: purl(&system, &named, release),
+            sha256: None,
+            properties: vec![
+                ("kiln:package", "installed".to_owned()),
+                ("kiln:source", named.source.to_owned()),
+            ],
+        }
+    };
+    installed(tree).iter().map(component).collect()
+}
+
+/// Which of `needs` are not installed; none where no database tells.
+pub(super) fn missing<'a>(tree: &Tree, needs: &'a [String]) -> Vec<&'a str> {
+    let packages = installed(tree);
+    let is_there = |name: &&str| packages.is_empty() || packages.iter().any(|it| it.get("package") == *name);
+    needs.iter().map(String::as_str).filter(|name| !is_there(name)).collect()
+}
+
+fn installed(tree: &Tree) -> Vec<Stanza> {
+    let body = tree.file(STATUS).filter(|body| body.len() <= LARGEST);
+    let bytes = body.and_then(|body| body.read().ok()).unwrap_or_default();
+    let is_installed = |package: &Stanza| package.get("status").ends_with(" installed");
+    stanzas(&String::from_utf8_lossy(&bytes)).filter(is_installed).collect()
+}

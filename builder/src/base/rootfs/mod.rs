@@ -1,0 +1,228 @@
+//! A root file system that somebody else has made: it becomes an ordinary immutable image.
+//!
+//! ```text
+//! lock:     location ─► digest (pinned, or out of a list that may have to be signed)
+//! assemble: blob ─► container (one file for each kind) ─► tree ─► vendor_state ─► checks ─► layer
+//! ```
+//!
+//! Another kind of container is another file here and a row in [`CONTAINERS`].
+
+mod checks;
+mod squashfs;
+mod tarball;
+mod vendor_state;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{
+    Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase, LockedRootfs, image_tree, installed,
+};
+use crate::archive;
+use crate::assembly::{Packages, Part};
+use crate::definition::plan::{Arch, BasePlan, Checksum, RootfsPlan, SignaturePlan};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::fetch::{LARGEST_CHECKSUM_FILE, Request};
+use crate::layer;
+use crate::signature::{Keys, LARGEST_KEYS};
+use crate::store::{Content as StoredContent, Key, Store};
+use crate::tree::Tree;
+
+/// The name of this base in the registry.
+pub const NAME: &str = "rootfs";
+
+/// Raise it when the same file comes to give another tree.
+const FORMAT: u32 = 1;
+
+/// How many bytes of a file tell what it is.
+const HEAD: u64 = 4096;
+
+/// A kind of file that can hold a root file system.
+struct Container {
+    /// As messages name it.
+    name: &'static str,
+    /// Whether a file that begins with these bytes is one.
+    is: fn(&[u8]) -> bool,
+    read: fn(&Source<'_>) -> Result<Tree>,
+}
+
+/// All kinds, in the order in which they are tried.
+const CONTAINERS: &[Container] = &[squashfs::CONTAINER, tarball::CONTAINER];
+
+/// A file to read a root file system from. It is not compressed.
+struct Source<'a> {
+    path: &'a Path,
+    /// As messages name it.
+    title: &'a str,
+    /// A folder for intermediate files, which must outlive the tree.
+    spool: &'a Path,
+}
+
+/// A root file system that somebody else has made.
+#[derive(Debug)]
+pub struct Rootfs;
+
+/// Everything that decides the bytes of the layer.
+#[derive(Serialize)]
+struct Inputs<'a> {
+    files: Vec<&'a Digest>,
+    arch: Arch,
+    epoch: u64,
+}
+
+impl Base for Rootfs {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn is_distribution(&self) -> bool {
+        false
+    }
+
+    fn suites(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn gives(&self) -> &'static [Part] {
+        Part::OF_A_TREE
+    }
+
+    fn packages(&self) -> Packages {
+        Packages { kernel: "", full_kernel: "", boot_loader: "" }
+    }
+
+    fn options(&self) -> &'static [BaseOption] {
+        &[]
+    }
+
+    fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
+        let plan = rootfs_of(request.plan)?;
+        let rootfs = plan.rootfs.written.clone();
+        let (sha256, size) = match &plan.checksum {
+            Some(Checksum::Pinned(digest)) => {
+                (*digest, context.fetcher.length(&plan.rootfs.address).ok().flatten())
+            }
+            Some(Checksum::File(address)) => {
+                let list = list(address, plan.signature.as_ref(), context)?;
+                context.fetcher.listed(&rootfs, &plan.rootfs.address, &list, address)?
+            }
+            None => local(plan)?,
+        };
+        let keyring = plan.signature.as_ref().map(|signature| signature.keyring.written.clone());
+        Ok(LockedBase::Rootfs(LockedRootfs { rootfs, size, sha256, keyring, blobs: Vec::new() }))
+    }
+
+    fn requests(&self, plan: &BasePlan, locked: &LockedBase, _: &Context<'_>) -> Result<Vec<Request>> {
+        let (plan, locked) = (rootfs_of(plan)?, locked_of(locked)?);
+        Ok(vec![Request {
+            title: locked.rootfs.clone(),
+            urls: vec![plan.rootfs.address.clone()],
+            kept: Vec::new(),
+            digest: locked.sha256,
+            size: locked.size,
+            absent: None,
+        }])
+    }
+
+    fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
+        Ok(None)
+    }
+
+    fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
+        let (plan, locked) = (rootfs_of(job.plan)?, locked_of(locked)?);
+        let files = locked.files().map(|(_, digest)| digest).collect();
+        let key = Key::new("rootfs", FORMAT, &Inputs { files, arch: job.arch, epoch: job.epoch }, &[])?;
+        layer::pack::pack_with(job.store, NAME, key, job.epoch, || {
+            let _step = job.progress.step(&format!("reading {}", locked.rootfs));
+            let tree = read(&job.store.verified(&locked.sha256)?, &locked.rootfs, job.scratch)?;
+            let tree = image_tree::finish(vendor_state::without(tree));
+            checks::check(&tree, job.arch, &locked.rootfs)?;
+            let missing = installed::missing(&tree, &plan.needs);
+            if !missing.is_empty() {
+                job.progress.note(&format!(
+                    "warning: {} lacks packages that layers ask for: {}",
+                    locked.rootfs,
+                    missing.join(", ")
+                ));
+            }
+            Ok(tree)
+        })
+        .map(Content::Layer)
+    }
+}
+
+fn rootfs_of(plan: &BasePlan) -> Result<&RootfsPlan> {
+    match plan {
+        BasePlan::Rootfs(plan) => Ok(plan),
+        BasePlan::Packages(_) => Err(Error::new(ErrorKind::Internal, "this base is no root file system")),
+    }
+}
+
+fn locked_of(locked: &LockedBase) -> Result<&LockedRootfs> {
+    let wrong = || Error::new(ErrorKind::Internal, "the lock has no root file system");
+    locked.rootfs().ok_or_else(wrong)
+}
+
+/// The list of digests at `address`; if it must be signed, what is signed of it and nothing else.
+fn list(address: &str, signature: Option<&SignaturePlan>, context: &Context<'_>) -> Result<Vec<u8>> {
+    let fetcher = context.fetcher;
+    let Some(signature) = signature else {
+        return Ok(fetcher.document(address, LARGEST_CHECKSUM_FILE)?.bytes);
+    };
+    let scratch = context.store.scratch()?;
+    let keyring = signature.keyring.path().unwrap_or_default();
+    let keys = first_bytes(&keyring, LARGEST_KEYS)?;
+    let failed = |error: Error| error.context(address);
+    let keys = Keys::new(&keys, &[], scratch.path()).map_err(|error| error.context(keyring.display()))?;
+    let list = fetcher.signed_document(address, LARGEST_CHECKSUM_FILE)?.bytes;
+    let Some(file) = &signature.file else { return keys.signed_text(&list).map_err(failed) };
+    let detached = fetcher.signed_document(&file.address, LARGEST_CHECKSUM_FILE)?.bytes;
+    let path = scratch.path().join("list");
+    fs::write(&path, &list).at("writing", &path)?;
+    keys.check_detached(&detached, &path).map_err(failed)?;
+    Ok(list)
+}
+
+/// Digest and length of a local file that nothing else vouches for.
+fn local(plan: &RootfsPlan) -> Result<(Digest, Option<u64>)> {
+    let path = path_of(plan)?;
+    let StoredContent { sha256, size } = StoredContent::of_file(&path)?;
+    Ok((sha256, Some(size)))
+}
+
+fn path_of(plan: &RootfsPlan) -> Result<PathBuf> {
+    plan.rootfs
+        .path()
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "it is not on this machine"))
+}
+
+/// The root file system in the file `path`, as it is.
+fn read(path: &Path, title: &str, spool: &Path) -> Result<Tree> {
+    let plain = archive::plain(path, title, spool)?;
+    let head = first_bytes(&plain, HEAD)?;
+    let container = CONTAINERS.iter().find(|container| (container.is)(&head));
+    let container = container.ok_or_else(|| unknown(title, &head))?;
+    (container.read)(&Source { path: &plain, title, spool })
+}
+
+fn first_bytes(path: &Path, count: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).at("opening", path)?;
+    file.take(count).read_to_end(&mut bytes).at("reading", path)?;
+    Ok(bytes)
+}
+
+fn unknown(title: &str, head: &[u8]) -> Error {
+    let looks = if head.is_empty() { "it is empty" } else { "its first bytes are unknown" };
+    let kinds: Vec<&str> = CONTAINERS.iter().map(|container| container.name).collect();
+    Error::new(ErrorKind::Archive, format!("{title} holds no root file system: {looks}"))
+        .help(format!("these are read: {}", kinds.join(", ")))
+}
+
+#[cfg(test)]
+mod tests;
