@@ -67,6 +67,12 @@ impl<'a> Image<'a> {
         let Assembly::Tree { layers, .. } = self.assembly;
         layers
     }
+
+    /// The layers that lie on the base: those of the definition, and the final layer.
+    pub fn layers_above_base(&self) -> &'a [PackedLayer] {
+        let Assembly::Tree { layers, .. } = self.assembly;
+        layers.get(1..).unwrap_or_default()
+    }
 }
 
 /// A file or text that is made once of an assembly, for all outputs that need it.
@@ -86,12 +92,22 @@ pub enum Part {
     Esp,
     /// The disk.
     Disk,
+    /// The layers without the base, as system extensions.
+    Extensions,
 }
 
 impl Part {
     /// All parts of an assembly that is a tree.
-    pub const OF_A_TREE: &'static [Self] =
-        &[Self::Layers, Self::Root, Self::Kernel, Self::Initrd, Self::CommandLine, Self::Esp, Self::Disk];
+    pub const OF_A_TREE: &'static [Self] = &[
+        Self::Layers,
+        Self::Root,
+        Self::Kernel,
+        Self::Initrd,
+        Self::CommandLine,
+        Self::Esp,
+        Self::Disk,
+        Self::Extensions,
+    ];
 
     /// As messages name it.
     pub const fn title(self) -> &'static str {
@@ -103,6 +119,7 @@ impl Part {
             Self::CommandLine => "kernel command line",
             Self::Esp => "EFI system partition",
             Self::Disk => "disk",
+            Self::Extensions => "system extensions",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
+use crate::assembly::Part;
 use crate::base;
 use crate::definition::image_spec::ImageSpec;
 use crate::definition::layer_spec::LayerSpec;
@@ -34,6 +35,10 @@ impl Registry for Release {
         let gives = base::find(distribution)?.gives();
         let missing = output::find(output)?.needs.iter().find(|part| !gives.contains(part));
         missing.map(|part| part.title())
+    }
+
+    fn leaves_base_out(&self, output: &str) -> bool {
+        output::find(output).is_some_and(|output| output.needs == [Part::Extensions])
     }
 
     fn check_options(&self, output: &str, options: &toml::Table) -> Result<(), String> {

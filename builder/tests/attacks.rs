@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use kiln::digest::Digest;
-use kiln::provenance::sums::{self, Sum};
+use kiln::output::sums::{self, Sum};
 
 #[path = "support/faulty_server.rs"]
 #[allow(dead_code)]

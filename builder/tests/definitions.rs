@@ -247,8 +247,14 @@ fn a_plan_warns_of_what_the_lock_will_not_find_and_of_what_changes_nothing() {
     assert!(warnings(&["outputs=[\"qcow2\"]", "output.qcow2.compression=zlib"]).is_empty());
     assert!(warnings(&["base.suite=sid"])[0].contains("not tried with the release \"sid\" of debian"));
     assert!(warnings(&["base.suite=trixi"])[0].ends_with("did you mean trixie?"));
+    let kubelet = root.path().join("layers/kubelet/layer.toml");
+    fs::write(&kubelet, KUBELET.replace("requires", "extension = false\nrequires")).unwrap();
+    assert_eq!(
+        warnings(&["outputs=[\"sysext\"]"]),
+        ["the output sysext leaves this to its hosts: the layers kubelet; the packages libseccomp2"]
+    );
     let plain = KUBELET.replace("checksum = \"${url}.sha256\"", "checksum = \"http://example.org/sums\"");
-    fs::write(root.path().join("layers/kubelet/layer.toml"), plain).unwrap();
+    fs::write(&kubelet, plain).unwrap();
     assert!(warnings(&[])[0].starts_with("kubelet/kubelet: nobody vouches for a checksum without TLS"));
 }
 
@@ -363,6 +369,10 @@ impl Registry for WithoutDisk {
 
     fn missing_part(&self, _: &str, output: &str) -> Option<&'static str> {
         (output == "raw").then_some("disk")
+    }
+
+    fn leaves_base_out(&self, output: &str) -> bool {
+        output == "sysext"
     }
 
     fn check_options(&self, _: &str, _: &toml::Table) -> Result<(), String> {

@@ -14,7 +14,7 @@ use crate::cli::InspectArgs;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::lock::LockedArtifact;
-use crate::provenance::sums::{self, Sum};
+use crate::output::sums::{self, Sum};
 use crate::provenance::{MANIFEST, SBOM, SUMS};
 
 /// The members of a manifest that are shown.

@@ -26,6 +26,10 @@ pub struct LayerSpec {
     /// Capabilities that no other layer of the image may provide.
     #[serde(default)]
     pub conflicts: Vec<Name>,
+    /// Whether a system extension can carry it: false for a layer that is about the image's own operating
+    /// system, and has no place on another one.
+    #[serde(default = "carried")]
+    pub extension: bool,
     /// Operating systems it works on; empty for any.
     #[serde(default)]
     pub os: Vec<String>,
@@ -53,6 +57,10 @@ pub struct LayerSpec {
     /// Paths of lower layers that this one replaces.
     #[serde(default)]
     pub replaces: Vec<ImagePath>,
+}
+
+const fn carried() -> bool {
+    true
 }
 
 /// Something to fetch. Exactly one of `url`, `package`, `program`, and one of `path`, `archive`.

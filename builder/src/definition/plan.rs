@@ -179,6 +179,12 @@ pub struct LayerPlan {
     pub mask: Vec<String>,
     /// Paths of lower layers that this one replaces.
     pub replaces: Vec<String>,
+    /// Packages that it needs in the base, which has them all in [`BasePlan::packages`].
+    #[serde(skip)]
+    pub packages: Vec<String>,
+    /// Whether a system extension can carry it. Decides no byte of the layer.
+    #[serde(skip)]
+    pub extension: bool,
 }
 
 /// One thing to fetch for a layer.

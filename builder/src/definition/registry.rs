@@ -15,6 +15,9 @@ pub trait Registry {
     /// The first part that an output needs and a base of this distribution lacks ("disk").
     fn missing_part(&self, distribution: &str, output: &str) -> Option<&'static str>;
 
+    /// Whether an output consists of layers alone, for hosts with a system of their own.
+    fn leaves_base_out(&self, output: &str) -> bool;
+
     /// Checks the table `[output.NAME]`.
     ///
     /// # Errors

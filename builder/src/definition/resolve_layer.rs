@@ -53,6 +53,8 @@ pub(super) fn resolve_layer(layer: &Layer, variables: &Variables) -> Result<Laye
         enable: unit_names(layer, "enable", &file.units.enable)?,
         mask: unit_names(layer, "mask", &file.units.mask)?,
         replaces: file.replaces.iter().map(|path| path.0.clone()).collect(),
+        packages: file.packages.iter().map(|name| name.0.clone()).collect(),
+        extension: file.extension,
     };
     for (index, artifact) in file.artifact.iter().enumerate() {
         if layer.applies("artifact", index, &artifact.when, variables)? {

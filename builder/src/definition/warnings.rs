@@ -1,5 +1,7 @@
 //! What a definition says that will probably fail when the lock is written, and what changes nothing.
 
+use std::collections::BTreeSet;
+
 use contract::suggest::nearest;
 
 use super::compose::Composition;
@@ -12,6 +14,7 @@ pub(super) fn warnings(plan: &ImagePlan, composed: &Composition, registry: &dyn 
     let mut warnings: Vec<String> = untried_suite(&plan.base, registry).into_iter().collect();
     warnings.extend(unauthenticated_checksums(plan));
     warnings.extend(unused_options(plan, composed));
+    warnings.extend(left_to_hosts(plan, registry));
     warnings
 }
 
@@ -49,4 +52,20 @@ fn unused_options(plan: &ImagePlan, composed: &Composition) -> impl Iterator<Ite
         .keys()
         .filter(unused)
         .map(move |name| format!("the options of the output {name} change nothing: outputs names {written}"))
+}
+
+/// What layers have that an output without the base does not bring.
+fn left_to_hosts(plan: &ImagePlan, registry: &dyn Registry) -> Option<String> {
+    let output = plan.outputs.iter().find(|output| registry.leaves_base_out(output))?;
+    let packages: BTreeSet<&str> =
+        plan.layers.iter().flat_map(|layer| layer.packages.iter().map(String::as_str)).collect();
+    let whole = plan.layers.iter().filter(|layer| !layer.extension).map(|layer| layer.name.as_str());
+    let lists = [("the layers", whole.collect::<Vec<_>>()), ("the packages", Vec::from_iter(packages))];
+    let missing: Vec<String> = lists
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(kind, names)| format!("{kind} {}", names.join(", ")))
+        .collect();
+    let missing = missing.join("; ");
+    (!missing.is_empty()).then(|| format!("the output {output} leaves this to its hosts: {missing}"))
 }

@@ -18,6 +18,9 @@ use crate::tree::{Body, Entry, Node, Tree, units};
 /// Its name in manifests and messages.
 pub const NAME: &str = "image";
 
+/// The folder of preloaded container images.
+pub const PRELOADED: &str = preload::FOLDER;
+
 /// Raise it when the same inputs come to give other bytes.
 const FORMAT: u32 = 3;
 

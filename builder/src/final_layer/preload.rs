@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::tree::{Body, Entry, Node, Tree};
 
 /// Where the archives lie; `preload-images.service` of the runtime's layer imports them.
-const FOLDER: &str = "usr/lib/kiln/preload";
+pub const FOLDER: &str = "usr/lib/kiln/preload";
 
 /// The annotations that name an image in a layout, by preference: containerd's has the whole reference.
 const ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];

@@ -1,12 +1,11 @@
-//! The read-only root file system: squashfs, zstd, straight from the tree through a tar on `mksquashfs`'s
-//! standard input.
+//! Read-only file systems: squashfs, straight from the tree through a tar on `mksquashfs`'s standard input.
 //!
 //! Why squashfs and not erofs: every supported host's squashfs-tools (4.5 and later) reads a tar, so neither
 //! root nor a staging folder is needed, and their output does not depend on the number of processors;
 //! erofs-utils reads tars and writes zstd only since 1.8. Every kernel that an image can have mounts both.
 //!
-//! Blocks of 256 KiB at level 1: within two percent of the size of 128 KiB at level 3, for two thirds of the
-//! processor time.
+//! A root is compressed by zstd in blocks of 256 KiB at level 1: within two percent of the size of 128 KiB at
+//! level 3, for two thirds of the processor time.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read};
@@ -21,35 +20,40 @@ use crate::tree::Tree;
 /// The package of the tools.
 const PACKAGE: &str = "squashfs-tools";
 
+/// How the contents are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compressor {
+    /// For kernels that come with the image.
+    Zstd,
+    /// For the kernel of any host: every build of squashfs has it.
+    Gzip,
+}
+
+impl Compressor {
+    /// Its options, after those of the file system. Its own level comes last (squashfs-tools issue 191).
+    const fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Zstd => &["-comp", "zstd", "-b", "262144", "-Xcompression-level", "1"],
+            Self::Gzip => &["-comp", "gzip", "-b", "131072", "-Xcompression-level", "6"],
+        }
+    }
+}
+
 /// Options that decide the bytes. The memory limit does not (measured); it keeps the peak at about 100 MB for
-/// any size of image. A compressor's own options must come last (squashfs-tools issue 191).
-const OPTIONS: &[&str] = &[
-    "-comp",
-    "zstd",
-    "-b",
-    "262144",
-    "-root-mode",
-    "755",
-    "-root-uid",
-    "0",
-    "-root-gid",
-    "0",
-    "-xattrs",
-    "-mem",
-    "128M",
-];
-const COMPRESSOR_OPTIONS: &[&str] = &["-Xcompression-level", "1"];
+/// any size of image.
+const OPTIONS: &[&str] =
+    &["-root-mode", "755", "-root-uid", "0", "-root-gid", "0", "-xattrs", "-mem", "128M"];
 
 /// Everything besides the tree and the tool that decides the bytes.
-pub fn options() -> Vec<&'static str> {
-    [OPTIONS, COMPRESSOR_OPTIONS].concat()
+pub fn options(compressor: Compressor) -> Vec<&'static str> {
+    [OPTIONS, compressor.options()].concat()
 }
 
 /// Writes `tree` as squashfs to the new file `path`; every time in it is `epoch`.
 ///
 /// # Errors
 /// When squashfs-tools is missing or older than 4.5, fails, or loses an entry.
-pub fn write(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
+pub fn write(tree: &Tree, epoch: u64, compressor: Compressor, path: &Path) -> Result<()> {
     let time = u32::try_from(epoch)
         .map_err(|_| {
             Error::new(ErrorKind::Usage, format!("squashfs cannot express the time {epoch}"))
@@ -61,10 +65,7 @@ pub fn write(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
         .arg("-")
         .arg(path)
         .args(["-tar", "-noappend", "-no-progress", "-quiet", "-exit-on-error"]);
-    command
-        .args(["-mkfs-time", &time, "-all-time", &time])
-        .args(OPTIONS)
-        .args(COMPRESSOR_OPTIONS);
+    command.args(["-mkfs-time", &time, "-all-time", &time]).args(options(compressor));
     check_attributes(tree)?;
     // The tool refuses the variable beside the options that say the same.
     command
@@ -73,7 +74,7 @@ pub fn write(tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let child = command.start(PACKAGE)?;
-    feed(&command, child, tree, epoch)?;
+    feed(&command, child, tree, epoch, path)?;
     check_inodes(tree, path)
 }
 
@@ -105,7 +106,7 @@ pub fn version() -> Result<String> {
 
 /// Writes the tar into the tool while reading its messages. The tool's error is shown rather than the broken
 /// pipe.
-fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64) -> Result<()> {
+fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
     let input = child.stdin.take().expect("its standard input is a pipe");
     let (written, output) = std::thread::scope(|scope| {
         let writer = scope.spawn(move || write_tar(tree, epoch, BufWriter::with_capacity(1 << 18, input)));
@@ -115,7 +116,7 @@ fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64) -> Result<
     let output =
         output.map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for mksquashfs: {error}")))?;
     process::check(command, output.status, &output.stderr)?;
-    written.map_err(|error| error.context("writing the root file system"))
+    written.map_err(|error| error.context(format!("writing {}", path.display())))
 }
 
 /// The format keeps only these kinds of extended attributes; the tool drops any other with a warning.

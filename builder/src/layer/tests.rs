@@ -363,6 +363,8 @@ fn plan() -> LayerPlan {
         links: vec![LinkPlan { path: "usr/bin/alias".into(), target: "tool".into() }],
         enable: Vec::new(),
         mask: Vec::new(),
+        packages: Vec::new(),
+        extension: true,
         replaces: Vec::new(),
     }
 }

@@ -8,6 +8,8 @@ mod oci;
 mod pxe;
 mod qcow2;
 mod raw;
+pub mod sums;
+mod sysext;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -21,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::part::Parts;
 
 /// All outputs, in the order of the documentation.
-pub const ALL: &[&Output] = &[&raw::OUTPUT, &qcow2::OUTPUT, &oci::OUTPUT, &pxe::OUTPUT];
+pub const ALL: &[&Output] = &[&raw::OUTPUT, &qcow2::OUTPUT, &oci::OUTPUT, &pxe::OUTPUT, &sysext::OUTPUT];
 
 /// A kind of output.
 #[derive(Debug)]

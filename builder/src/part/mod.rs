@@ -3,6 +3,7 @@
 //! ```text
 //! root ─► (verity) ─► command line ─► (unified kernel image) ─► esp ─► disk
 //! kernel, initrd ─────────────────────┴─────────────────────────┘
+//! extensions
 //! ```
 //!
 //! Parts in brackets do not exist yet. [`Parts`] is the only code that knows this order: each file of this
@@ -14,12 +15,14 @@
 pub(crate) mod command_line;
 pub(crate) mod disk;
 pub(crate) mod esp;
+pub mod extensions;
 pub(crate) mod initrd;
 pub(crate) mod kernel;
 pub mod layout;
 pub(crate) mod modules;
 pub(crate) mod once;
 pub(crate) mod root;
+mod tree_digest;
 pub mod work;
 
 use std::path::{Path, PathBuf};

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::assembly::Image;
-use crate::digest::{Digest, DigestWriter};
+use crate::digest::Digest;
 use crate::error::{IoContext, Result};
-use crate::format::squashfs;
+use crate::format::squashfs::{self, Compressor};
+use crate::part::tree_digest::tree_digest;
 use crate::part::work::Work;
 use crate::scratch::Scratch;
 use crate::store::{Content, Key, Store};
-use crate::tree::{Body, Entry, Node};
 
 const KIND: &str = "root";
 /// Raise it when the same tree and options come to give other bytes.
@@ -43,7 +43,8 @@ struct Inputs<'a> {
 pub fn make(image: &Image<'_>, work: &Work<'_>) -> Result<Root> {
     let version = squashfs::version()?;
     work.record_tool("mksquashfs", &version);
-    let inputs = Inputs { tree: tree_digest(image)?, options: squashfs::options(), epoch: image.epoch };
+    let tree = tree_digest(image.tree(), image.layers())?;
+    let inputs = Inputs { tree, options: squashfs::options(Compressor::Zstd), epoch: image.epoch };
     let key = Key::new(KIND, FORMAT, &inputs, &[("mksquashfs", &version)])?;
     if let Some(kept) = work.store.find(&key, FILE)? {
         return Ok(Root { path: kept.path, new: None });
@@ -51,7 +52,7 @@ pub fn make(image: &Image<'_>, work: &Work<'_>) -> Result<Root> {
     let _step = work.progress.step("compressing the root file system");
     let scratch = work.store.scratch()?;
     let path = scratch.path().join(FILE);
-    squashfs::write(image.tree(), image.epoch, &path)?;
+    squashfs::write(image.tree(), image.epoch, Compressor::Zstd, &path)?;
     Ok(Root { path, new: Some((key, scratch)) })
 }
 
@@ -67,57 +68,4 @@ impl Root {
         };
         store.built(key, FILE, link).map(drop)
     }
-}
-
-/// An entry of the tree, as the key sees it.
-#[derive(Serialize)]
-struct Described<'a> {
-    path: &'a str,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    xattrs: &'a std::collections::BTreeMap<String, Vec<u8>>,
-    node: DescribedNode<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum DescribedNode<'a> {
-    Directory,
-    Symlink(&'a str),
-    File { length: u64, content: String },
-}
-
-/// The digest of everything in the tree, one line of JSON for each entry.
-fn tree_digest(image: &Image<'_>) -> Result<Digest> {
-    let mut sink = DigestWriter::new(std::io::sink());
-    for (path, entry) in &image.tree().entries {
-        let described = describe(image, path, entry)?;
-        serde_json::to_writer(&mut sink, &described)
-            .map_err(std::io::Error::from)
-            .and_then(|()| std::io::Write::write_all(&mut sink, b"\n"))
-            .at("hashing", path)?;
-    }
-    Ok(sink.finish().1)
-}
-
-fn describe<'a>(image: &Image<'_>, path: &'a str, entry: &'a Entry) -> Result<Described<'a>> {
-    let node = match &entry.node {
-        Node::Directory => DescribedNode::Directory,
-        Node::Symlink(target) => DescribedNode::Symlink(target),
-        Node::File(body) => DescribedNode::File { length: body.len(), content: content(image, path, body)? },
-    };
-    Ok(Described { path, mode: entry.mode, uid: entry.uid, gid: entry.gid, xattrs: &entry.xattrs, node })
-}
-
-/// Content in a layer's tar is named by the tar's digest and the place in it, and is not read again.
-fn content(image: &Image<'_>, path: &str, body: &Body) -> Result<String> {
-    if let Body::Slice { file, offset, .. } = body
-        && let Some(layer) = image.layers().iter().find(|layer| *layer.tar == **file)
-    {
-        return Ok(format!("{} {offset}", layer.diff_id));
-    }
-    let mut sink = DigestWriter::new(std::io::sink());
-    body.open().and_then(|mut from| std::io::copy(&mut from, &mut sink)).at("reading", path)?;
-    Ok(sink.finish().1.to_string())
 }

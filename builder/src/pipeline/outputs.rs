@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::report::Timer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::sums::{self, Sum};
 use crate::output::{self, Writer};
 use crate::part::Parts;
-use crate::provenance::sums::{self, Sum};
 use crate::store;
 
 /// Writes the outputs that the plan asks for into `folder`; the files, flushed, with sizes and digests.

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::fetch::FetchedFile;
 use crate::layer::PackedLayer;
-use crate::provenance::sums::Sum;
+use crate::output::sums::Sum;
 
 /// Seconds per step, in order.
 #[derive(Debug, Default)]

@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::format::gpt::Layout;
 use crate::layer::PackedLayer;
 use crate::lock::LockedArtifact;
+use crate::output::sums::Sum;
 use crate::part::Parts;
 use crate::provenance::Pins;
-use crate::provenance::sums::Sum;
 
 /// Version of the format.
 const SCHEMA: u32 = 1;

@@ -2,7 +2,6 @@
 
 mod manifest;
 mod sbom;
-pub mod sums;
 
 use std::fs;
 use std::path::Path;
@@ -12,8 +11,8 @@ use serde::Serialize;
 use crate::base::LockedBase;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::lock::LockedArtifact;
+use crate::output::sums::{self, Sum};
 use crate::part::Parts;
-use crate::provenance::sums::Sum;
 
 /// The pins of a lock.
 #[derive(Debug, Clone, Copy)]

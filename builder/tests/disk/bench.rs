@@ -42,6 +42,10 @@ impl Bench {
         Self { folder, plan: plan(), tree: tree(), layers: Vec::new(), store }
     }
 
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

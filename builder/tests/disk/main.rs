@@ -1,6 +1,7 @@
 //! The disk image and its outputs, judged by the tools that everybody else uses to read them.
 
 mod bench;
+mod extensions;
 mod provenance;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use kiln::digest::Digest;
 use kiln::error::ErrorKind;
-use kiln::format::squashfs;
+use kiln::format::squashfs::{self, Compressor};
 use kiln::part::layout;
 use kiln::size::MIB;
 use kiln::tree::{Body, Entry, Tree};
@@ -167,11 +168,11 @@ fn the_root_does_not_depend_on_the_number_of_processors() {
     }
     let bench = Bench::new();
     let (all, one) = (bench.path("all"), bench.path("one"));
-    squashfs::write(&bench.tree, EPOCH, &all).unwrap();
+    squashfs::write(&bench.tree, EPOCH, Compressor::Zstd, &all).unwrap();
     // Programs that this thread starts inherit its processors.
     let thread = fs::read_link("/proc/thread-self").unwrap();
     run("taskset", &["-pc", "0", text(Path::new(thread.file_name().unwrap()))]);
-    squashfs::write(&bench.tree, EPOCH, &one).unwrap();
+    squashfs::write(&bench.tree, EPOCH, Compressor::Zstd, &one).unwrap();
     assert_eq!(Digest::of_file(&all).unwrap(), Digest::of_file(&one).unwrap());
 }
 
@@ -279,7 +280,7 @@ fn a_tree_without_its_parents_is_refused() {
     let mut tree = Tree::default();
     tree.insert("a/b/c", Entry::file(Body::inline(*b"x"), 0o644));
     let path = folder.path().join("root");
-    let error = squashfs::write(&tree, EPOCH, &path).unwrap_err();
+    let error = squashfs::write(&tree, EPOCH, Compressor::Zstd, &path).unwrap_err();
     assert!(error.message().contains("4 of 2"), "{error}");
     assert!(!path.exists());
 }
@@ -290,7 +291,8 @@ fn the_tools_own_reason_is_shown() {
         return;
     }
     let bench = Bench::new();
-    let error = squashfs::write(&bench.tree, EPOCH, &bench.path("no/such/folder")).unwrap_err();
+    let error =
+        squashfs::write(&bench.tree, EPOCH, Compressor::Zstd, &bench.path("no/such/folder")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tool);
     assert!(error.message().contains("No such file"), "{error}");
 }

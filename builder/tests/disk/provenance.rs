@@ -11,7 +11,8 @@ use kiln::digest::Digest;
 use kiln::layer::PackedLayer;
 use kiln::lock::LockedArtifact;
 use kiln::output;
-use kiln::provenance::{self, Pins, sums};
+use kiln::output::sums;
+use kiln::provenance::{self, Pins};
 use kiln::tree::{Body, Entry};
 use serde_json::Value;
 
@@ -97,6 +98,8 @@ fn layer() -> LayerPlan {
         enable: Vec::new(),
         mask: Vec::new(),
         replaces: Vec::new(),
+        packages: Vec::new(),
+        extension: true,
     }
 }
 

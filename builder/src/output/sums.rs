@@ -7,10 +7,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::OutputFile;
 use crate::definition::value::check_components;
 use crate::digest::Digest;
 use crate::error::{IoContext, Result};
-use crate::output::OutputFile;
 
 /// A file of an output.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
