@@ -59,7 +59,7 @@ impl Sizes {
     /// Of everything newer.
     pub const NEW: Self = Self { esp: 2_097_152, usr: 4_194_304, oem: 2_097_152, root: 3_653_632 };
     /// So small that a test is quick.
-    pub const SMALL: Self = Self { esp: 81_920, usr: 163_840, oem: 40_960, root: 131_072 };
+    pub const SMALL: Self = Self { esp: 69_632, usr: 65_536, oem: 40_960, root: 81_920 };
 }
 
 /// The content of a disk.
@@ -97,7 +97,12 @@ fn partitions(sizes: &Sizes) -> [(u32, &'static str, &'static str, u64); 7] {
         (3, "USR-A", USR, sizes.usr),
         (4, "USR-B", USR, sizes.usr),
         (6, "OEM", "0fc63daf-8483-4772-8e79-3d69d8477de4", sizes.oem),
-        (7, "OEM-CONFIG", "c95dc21a-df0e-4340-8d7b-26cbfa9a03e0", 131_072.min(sizes.esp)),
+        (
+            7,
+            "OEM-CONFIG",
+            "c95dc21a-df0e-4340-8d7b-26cbfa9a03e0",
+            if sizes.root > 1 << 20 { 131_072 } else { 4096 },
+        ),
         (9, "ROOT", "3884dd41-8582-4404-b9a8-e9b84f2df50e", sizes.root),
     ]
 }
@@ -208,8 +213,8 @@ impl Flatcar<'_> {
         esp
     }
 
-    /// The kernel with the root hash in it, unless a newer kernel has its PE header there: one that boots must
-    /// stay whole.
+    /// The kernel with the root hash in it. Newer kernels have their PE header there, so one that boots stays
+    /// whole.
     fn kernel(&self, to: &Path, root_hash: &str) {
         let mut kernel = fs::read(self.kernel).expect("the kernel is there");
         let place = HASH_IN_KERNEL..HASH_IN_KERNEL + root_hash.len();
@@ -344,7 +349,7 @@ mod tests {
         let like = Flatcar {
             sizes: Sizes::SMALL,
             usr: &usr,
-            usr_blocks: 16384,
+            usr_blocks: 6144,
             kernel: &kernel,
             initrd: None,
             arguments: None,
@@ -362,7 +367,7 @@ mod tests {
         file.seek(SeekFrom::Start(at)).unwrap();
         file.take(length).read_to_end(&mut bytes).unwrap();
         fs::write(&part, bytes).unwrap();
-        let offset = format!("--hash-offset={}", 16384 * BLOCK);
+        let offset = format!("--hash-offset={}", 6144 * BLOCK);
         run("veritysetup", &["verify", &offset, text(&part), text(&part), &disk.root_hash]);
     }
 }
