@@ -189,6 +189,7 @@ fn two_copies_have_machine_ids_of_their_own() {
 }
 
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn disk_comes_up_with_the_kernel_loaded_directly() {
     let image = kiln::image(DEFAULT);
     let machine = Machine::new("direct-kernel").kernel(
@@ -270,6 +271,7 @@ fn preloaded_container_images_are_there_before_the_kubelet_and_run() {
 }
 
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn debian_12_comes_up_with_the_kernel_loaded_directly() {
     let image = kiln::image("images/debian-12.toml");
     let folder = workspace::scratch();

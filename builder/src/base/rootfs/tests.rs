@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::format::squashfs::{self, Compressor};
 use crate::layer::write::write_tar;
 use crate::process::tool;
 use crate::tree::{Body, Entry};
@@ -78,7 +79,7 @@ fn a_squashfs_gives_its_tree() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("root.squashfs");
-    crate::format::squashfs::write(&root(), 0, &path).unwrap();
+    squashfs::write(&root(), 0, Compressor::Gzip, &path).unwrap();
     let tree = read(&path, "vendor's file", folder.path()).unwrap();
     assert_eq!(inline(tree).entries, root().entries);
 }

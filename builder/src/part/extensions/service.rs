@@ -30,7 +30,7 @@ pub fn unit(name: &str) -> String {
 /// # Errors
 /// [`ErrorKind::Definition`] when the extension lacks a unit to enable, or has one to mask.
 pub fn add(content: &mut Content, name: &str, enable: &[String], mask: &[String]) -> Result<()> {
-    for unit in enable.iter().filter(|unit| !has_unit(content, unit)) {
+    if let Some(unit) = enable.iter().find(|unit| !has_unit(content, unit)) {
         let message =
             format!("the extension {name} cannot enable the unit {unit}: it is not among the layer's files");
         return Err(Error::new(ErrorKind::Definition, message).help(
