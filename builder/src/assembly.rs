@@ -61,7 +61,7 @@ pub enum Assembly<'a> {
 /// A vendor's release, verified and on this machine.
 #[derive(Debug, Clone)]
 pub struct VendorRelease {
-    /// Its name in messages ("flatcar 4593.2.5").
+    /// Its name and version, for messages.
     pub title: String,
     /// The disk image, compressed with bzip2.
     pub disk: Option<PathBuf>,

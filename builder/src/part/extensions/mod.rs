@@ -48,7 +48,7 @@ pub enum FileSystem {
     /// squashfs with gzip, which every kernel with squashfs reads.
     #[default]
     Squashfs,
-    /// erofs with lz4, which Flatcar's LTS 4081 and older kernels lack.
+    /// erofs with lz4, which older kernels and some for long-term support lack.
     Erofs,
 }
 
