@@ -55,6 +55,7 @@ fn plan(suite: &str, packages: &[&str]) -> PackagesPlan {
         distribution: "debian".into(),
         suite: suite.into(),
         snapshot: None,
+        components: Vec::new(),
         packages: packages.iter().map(|name| (*name).into()).collect(),
     }
 }

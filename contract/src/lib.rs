@@ -1,14 +1,18 @@
 //! The contract between `kiln` and `firstboot`: the paths where the builder puts things and the agent finds
 //! them, and the formats of the shared files.
 //!
-//! Nothing here opens a file: [`gpt`] reads what it is given. [`suggest`] is the one place that guesses the intended name of a
-//! mistyped one, [`text`] the one that makes text of others fit to be shown.
+//! Nothing here opens a file: [`gpt`] reads what it is given. [`suggest`] is the one place that guesses the
+//! intended name of a mistyped one, [`text`] the one that makes text of others fit to be shown,
+//! [`foreign_root`] the one that knows which kernel arguments ask for a root that Kiln's initrd does not reach.
 
+mod foreign_root;
 pub mod gpt;
 pub mod public_key;
 pub mod suggest;
 pub mod text;
 pub mod trust_policy;
+
+pub use foreign_root::foreign_root;
 
 /// Partition types of the Discoverable Partitions Specification
 /// (<https://uapi-group.org/specifications/specs/discoverable_partitions_specification/>), as written there.

@@ -2,11 +2,13 @@
 //!
 //! - [`TestServer`]: an HTTP/1.1 server, with TLS or without, that answers and fails by script;
 //! - [`Ca`]: certificates that say what a test wants them to say;
+//! - [`archive`]: package archives with signed lists;
 //! - [`folder`]: serves the files of a folder, with ranges; [`documents`]: serves given documents;
 //! - [`lookalike_flatcar`]: disks that look like those of Flatcar;
 //! - [`PROGRAMS`]: what the preflight checks look for in PATH;
 //! - [`not_run`]: how a test says that it could not run.
 
+pub mod archive;
 mod ca;
 mod connection;
 pub mod documents;

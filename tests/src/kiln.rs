@@ -74,12 +74,15 @@ impl Build {
 
     /// The words after the program's name.
     pub fn arguments(&self) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec![
-            "build".into(),
-            self.definition.clone().into(),
-            "--output-dir".into(),
-            self.output.clone().into(),
-        ];
+        let mut words: Vec<OsString> =
+            vec!["build".into(), "--output-dir".into(), self.output.clone().into()];
+        words.extend(self.common_arguments());
+        words
+    }
+
+    /// The words that other verbs understand, too.
+    fn common_arguments(&self) -> Vec<OsString> {
+        let mut words = vec![self.definition.clone().into()];
         words.extend(self.arguments.clone());
         // The committed locks pin upstream's bytes; the lab has different ones.
         if !self.arguments.iter().any(|word| word == "--lock") {
@@ -92,6 +95,13 @@ impl Build {
     pub fn command(&self) -> Command {
         let mut command = Command::new(programs().join("kiln"));
         command.args(self.arguments()).stdin(Stdio::null());
+        command
+    }
+
+    /// The command with another verb that has a build's options, but for those of its outputs: `fetch`.
+    pub fn command_of(&self, verb: &str) -> Command {
+        let mut command = Command::new(programs().join("kiln"));
+        command.arg(verb).args(self.common_arguments()).stdin(Stdio::null());
         command
     }
 
@@ -162,7 +172,7 @@ pub fn image(definition: &str) -> Image {
 /// registry: [`BUSYBOX`], and a stand-in for the runtime's pause image. Built once, as [`image`].
 pub fn image_with_containers(definition: &str) -> Image {
     let preload = lab().preload(&workspace::root().join(definition));
-    shared(definition, "+containers", &[preload, "outputs=[\"raw\"]".to_owned()])
+    shared(definition, "+containers", &[set(&preload), set("outputs=[\"raw\"]")])
 }
 
 /// The image of [`JOIN`]: the default one with [`BUSYBOX`] and a pod network that ends at the machine, as a
@@ -173,11 +183,20 @@ pub fn joining_image() -> Image {
 
 /// The same of another definition with the same versions.
 pub fn joining_image_of(definition: &str) -> Image {
-    let preload = lab().preload(&workspace::root().join(JOIN));
-    shared(definition, "", &[preload])
+    joining_image_with(definition, &[])
 }
 
-fn shared(definition: &str, variant: &str, sets: &[String]) -> Image {
+/// The same, built with more words: mirrors and their keys.
+pub fn joining_image_with(definition: &str, words: &[String]) -> Image {
+    let preload = lab().preload(&workspace::root().join(JOIN));
+    shared(definition, "", &[&[set(&preload)], words].concat())
+}
+
+fn set(value: &str) -> String {
+    format!("--set={value}")
+}
+
+fn shared(definition: &str, variant: &str, words: &[String]) -> Image {
     let _alone = workspace::exclusive("image");
     let key = inputs_key();
     let folder = workspace::kept().join("images").join(format!("{key:016x}"));
@@ -191,7 +210,7 @@ fn shared(definition: &str, variant: &str, sets: &[String]) -> Image {
             .arg("--layers-dir")
             .arg(workspace::root().join("layers"))
             .lock(&folder.join(definition.replace('/', "-") + ".lock"));
-        sets.iter().fold(build, |build, set| build.arg("--set").arg(set)).run();
+        words.iter().fold(build, Build::arg).run();
     }
     image
 }

@@ -27,7 +27,7 @@ impl Archive {
         let unpacked = unpack(self, spool_dir)?;
         let all = self.entries(&unpacked, entry)?;
         let stripped = self.strip(all, rules.strip)?;
-        self.check_links(&stripped)?;
+        check_links(&stripped, self.rooted, &self.title)?;
         let tree = self.pick(stripped, rules)?;
         unpacked.keep()?;
         Ok(tree)
@@ -36,9 +36,9 @@ impl Archive {
     /// The whole tree of a tar that is a root file system; see [`fn@super::root`].
     pub(super) fn root(&self) -> Result<Tree> {
         let unpacked = Unpacked { path: self.path.clone(), start: self.start, end: self.end, spool: None };
-        let entries = self.entries(&unpacked, root_entry)?;
-        self.check_links(&entries)?;
-        Ok(Tree { entries })
+        let tree = Tree { entries: self.entries(&unpacked, root_entry)? };
+        check_root(&tree, &self.title)?;
+        Ok(tree)
     }
 
     /// All entries by their path in the archive, as `entry` makes them.
@@ -130,16 +130,6 @@ impl Archive {
         Ok(stripped)
     }
 
-    fn check_links(&self, entries: &BTreeMap<TreePath, Entry>) -> Result<()> {
-        for (path, entry) in entries {
-            if let Node::Symlink(target) = &entry.node {
-                links::check(entries, path, target, self.rooted)
-                    .map_err(|reason| refuse(&self.title, path.as_bytes(), &reason))?;
-            }
-        }
-        Ok(())
-    }
-
     fn pick(&self, entries: BTreeMap<TreePath, Entry>, rules: &ArchiveRules) -> Result<Tree> {
         for wanted in &rules.pick {
             self.check_pattern(wanted, &entries)?;
@@ -200,6 +190,29 @@ fn is_plain_folder(entries: &BTreeMap<TreePath, Entry>, path: &str) -> bool {
         && has_contents()
 }
 
+fn check_links(entries: &BTreeMap<TreePath, Entry>, rooted: bool, title: &str) -> Result<()> {
+    for (path, entry) in entries {
+        if let Node::Symlink(target) = &entry.node {
+            links::check(entries, path, target, rooted)
+                .map_err(|reason| refuse(title, path.as_bytes(), &reason))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that no link of a root file system leads out of it.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] that names the link.
+pub(crate) fn check_root(tree: &Tree, title: &str) -> Result<()> {
+    check_links(&tree.entries, true, title)
+}
+
+/// Whether a path of a root file system lies below a folder whose contents belong to a running system.
+pub(crate) fn is_of_a_running_system(path: &str) -> bool {
+    path.split_once('/').is_some_and(|(top, _)| RUNTIME.contains(&top))
+}
+
 /// Makes an entry of the member at a path, given the entries before it; `None` leaves it out.
 type MakeEntry = fn(&str, &Member, &BTreeMap<TreePath, Entry>, &Arc<Path>) -> Result<Option<Entry>, String>;
 
@@ -227,8 +240,7 @@ fn root_entry(
     before: &BTreeMap<TreePath, Entry>,
     file: &Arc<Path>,
 ) -> Result<Option<Entry>, String> {
-    let of_a_running_system = path.split_once('/').is_some_and(|(top, _)| RUNTIME.contains(&top));
-    if of_a_running_system {
+    if is_of_a_running_system(path) {
         return Ok(None);
     }
     let mut entry = as_it_is(member, before, file)?;

@@ -23,20 +23,20 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub(crate) use extract::hard_link;
+pub(crate) use extract::{check_root, hard_link, is_of_a_running_system};
 
 use crate::definition::plan::ArchiveRules;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::Tree;
 
 /// The most bytes to which any archive may unpack.
-const UNPACKED_BYTES: u64 = 8 << 30;
+pub(crate) const UNPACKED_BYTES: u64 = 8 << 30;
 /// The bytes to which an archive of any length may unpack: small archives may be mostly zeros.
 const UNPACKED_FREE: u64 = 64 << 20;
 /// The highest ratio for larger archives. Real ones stay below 20; a gzip bomb has 1000, nested ones more.
 const UNPACKED_RATIO: u64 = 200;
 /// The most members in an archive.
-const ENTRIES: usize = 1_000_000;
+pub(crate) const ENTRIES: usize = 1_000_000;
 
 /// How a tar is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

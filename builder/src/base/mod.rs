@@ -28,6 +28,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::assembly::{Packages, Part, VendorRelease};
 use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
 use crate::definition::snapshot::Snapshot;
@@ -94,6 +96,9 @@ pub trait Base: Debug + Sync {
     /// [`ErrorKind::Archive`] when such a file is broken.
     fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>>;
 
+    /// The firmware of the base; `None` if it has none, or none that can be told.
+    fn firmware(&self, locked: &LockedBase) -> Option<Firmware>;
+
     /// Makes the content, or takes it from the store. Needs no network.
     ///
     /// # Errors
@@ -108,6 +113,15 @@ pub enum Content {
     Layer(PackedLayer),
     /// A vendor's release, which stays as it is.
     Vendor(VendorRelease),
+}
+
+/// Packages of firmware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Firmware {
+    /// How many.
+    pub packages: usize,
+    /// Their size in bytes, compressed as the root is.
+    pub size: u64,
 }
 
 /// A component of a base, for the SBOM.

@@ -29,6 +29,9 @@ pub struct Selection {
     /// chosen from. Old locks lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
+    /// Components of the archive; none are those that the base chooses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
     /// Packages that were asked for.
     pub install: Vec<String>,
     /// Packages of which only files are taken.
@@ -66,6 +69,7 @@ impl Selection {
             distribution: plan.distribution.clone(),
             suite: plan.suite.clone(),
             snapshot: request.snapshot,
+            components: plan.components.clone(),
             install: plan.packages.clone(),
             extract: request.extract.clone(),
         }
@@ -90,6 +94,17 @@ impl Selection {
         if let Some(snapshot) = self.snapshot.filter(|_| self.snapshot != locked.snapshot) {
             let has = locked.snapshot.map_or_else(|| "none".to_owned(), |snapshot| snapshot.to_string());
             differences.push(format!("the definition wants the snapshot {snapshot}, the lock names {has}"));
+        }
+        if self.components != locked.components {
+            let named = |components: &[String]| match components {
+                [] => "the base's own components".to_owned(),
+                named => format!("the components {}", named.join(", ")),
+            };
+            differences.push(format!(
+                "the definition wants {}, the lock has {}",
+                named(&self.components),
+                named(&locked.components)
+            ));
         }
         let lists = [(&self.install, &locked.install), (&self.extract, &locked.extract)];
         for (wanted, locked) in lists {

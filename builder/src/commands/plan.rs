@@ -1,9 +1,10 @@
 //! `kiln plan`
 
+use indicatif::DecimalBytes;
 use serde::Serialize;
 
 use super::{Terminal, resolve, seed};
-use crate::base;
+use crate::base::{self, Firmware};
 use crate::cli::PlanArgs;
 use crate::definition::plan::{BasePlan, ImagePlan, Origin};
 use crate::digest::Digest;
@@ -24,6 +25,8 @@ struct Summary<'a> {
     /// Known once the kernel's packages are in the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_drivers: Option<Vec<MissingDrivers>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firmware: Option<Firmware>,
 }
 
 /// Shows the resolved definition, how its lock stands, and how much is missing from the store.
@@ -42,6 +45,7 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
     let warnings = &resolved.warnings;
     let missing_drivers =
         lock.as_ref().map(|lock| missing_drivers(&resolved.plan, lock, &store)).transpose()?;
+    let firmware = lock.as_ref().map(|lock| firmware(&resolved.plan, lock)).transpose()?;
     let shown = Summary {
         plan: &resolved.plan,
         lock: lock_path,
@@ -50,6 +54,7 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
         to_fetch,
         in_store,
         missing_drivers: missing_drivers.flatten(),
+        firmware: firmware.flatten(),
     };
     terminal.show(&shown, text)
 }
@@ -63,6 +68,10 @@ fn count(lock: &Lock, store: &Store) -> (usize, usize) {
 fn missing_drivers(plan: &ImagePlan, lock: &Lock, store: &Store) -> Result<Option<Vec<MissingDrivers>>> {
     let modules = base::of(&plan.base)?.kernel_modules(&lock.base, store)?;
     Ok(modules.map(|modules| modules::lacking(&modules)))
+}
+
+fn firmware(plan: &ImagePlan, lock: &Lock) -> Result<Option<Firmware>> {
+    Ok(base::of(&plan.base)?.firmware(&lock.base))
 }
 
 fn base_line(base: &BasePlan) -> String {
@@ -108,8 +117,12 @@ fn text(shown: &Summary<'_>) -> String {
         "store    {} files of the lock file are there, {} to fetch",
         shown.in_store, shown.to_fetch
     ));
-    for MissingDrivers { hardware, drivers } in shown.missing_drivers.iter().flatten() {
-        lines.push(format!("kernel   lacks drivers for {hardware}: {}", drivers.join(", ")));
+    for MissingDrivers { devices, hardware, drivers } in shown.missing_drivers.iter().flatten() {
+        lines.push(format!("kernel   lacks drivers of {devices} for {hardware}: {}", drivers.join(", ")));
+    }
+    if let Some(Firmware { packages, size }) = shown.firmware {
+        let size = DecimalBytes(size);
+        lines.push(format!("firmware {packages} packages, which make each output about {size} larger"));
     }
     let state = if shown.differences.is_empty() {
         "matches".to_owned()

@@ -183,6 +183,7 @@ fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
         distribution: upper.distribution.or(lower.distribution),
         suite: upper.suite.or(lower.suite),
         snapshot: upper.snapshot.or(lower.snapshot),
+        components: upper.components.or(lower.components),
         packages: upper.packages.or(lower.packages),
         rootfs: upper.rootfs.or(lower.rootfs),
         sha256: upper.sha256.or(lower.sha256),

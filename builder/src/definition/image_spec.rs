@@ -55,18 +55,21 @@ pub struct ImageSpec {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BaseSpec {
-    /// Which operating system. Either this and the three keys below it, or `rootfs`.
+    /// Which operating system. Either this and the four keys below it, or `rootfs`.
     pub distribution: Option<String>,
     /// Its release, by its code name.
     pub suite: Option<Name>,
     /// Take its packages as they were at this time, from the distribution's snapshot service: a moment in
     /// UTC, "20261101T000000Z".
     pub snapshot: Option<Snapshot>,
+    /// Components of its archive to take packages from, instead of the base's own choice: "main",
+    /// "non-free-firmware".
+    pub components: Option<Vec<Name>>,
     /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced.
     pub packages: Option<Vec<String>>,
-    /// A root file system that somebody else has made, instead of a distribution: a tar archive or a
-    /// squashfs. An address, or a path relative to the definition. Variables are replaced, here and in the
-    /// addresses below.
+    /// A root file system that somebody else has made, instead of a distribution: a tar archive, a
+    /// squashfs, an OCI layout, or a disk image (raw or qcow2). An address, or a path relative to the definition. Variables
+    /// are replaced, here and in the addresses below.
     pub rootfs: Option<String>,
     /// SHA-256 of `rootfs`, of the manifest for an OCI layout. Without it and `checksum`, a local file is
     /// taken as it is when the lock is written.
@@ -85,9 +88,10 @@ pub struct BaseSpec {
 
 impl BaseSpec {
     /// The keys of a distribution that consists of packages, and whether they are there.
-    pub fn keys_of_packages(&self) -> [(&'static str, bool); 3] {
+    pub fn keys_of_packages(&self) -> [(&'static str, bool); 4] {
         [
             ("suite", self.suite.is_some()),
+            ("components", self.components.is_some()),
             ("snapshot", self.snapshot.is_some()),
             ("packages", self.packages.is_some()),
         ]

@@ -73,6 +73,9 @@ pub struct PackagesPlan {
     /// The time of its packages; without one they are the newest ones when the lock is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
+    /// Components of its archive; without any, those that the base chooses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
     /// Packages to install, sorted: those of the definition (the kernel among them) and of its layers. The
     /// lock has their dependencies.
     pub packages: Vec<String>,

@@ -39,6 +39,10 @@ const DEFAULT_ESP: Size = Size(96 * MIB);
 const DEFAULT_VAR: Size = Size(512 * MIB);
 const DEFAULT_VERITY: Size = Size(16 * MIB);
 
+/// Where a root may be, for those who ask for another place.
+const ROOTS: &str =
+    "remove it: Kiln's initrd finds the root on a local disk, or in memory after a network boot (output pxe)";
+
 /// Reads the definition at `path`, applies `sets`, reads its layers from `layers` (default: the folder
 /// `layers` beside the definition's folder), and resolves everything with the names of `registry`.
 pub fn load(
@@ -341,6 +345,11 @@ impl Resolver<'_> {
                     return Err(self
                         .error(&path, "a kernel argument is one word")
                         .help("write each argument as an item of its own"));
+                }
+                if let Some(place) = contract::foreign_root(&value) {
+                    return Err(self
+                        .error(&path, &format!("\"{value}\" asks for a root on {place}"))
+                        .help(ROOTS));
                 }
                 if value.starts_with("root=") || value.starts_with("init=") {
                     return Err(self

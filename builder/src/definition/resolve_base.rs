@@ -125,12 +125,14 @@ impl<'a> BaseResolver<'a> {
         outputs: &[String],
         variables: &Variables,
     ) -> Result<BasePlan> {
+        let components = self.spec.components.iter().flatten().map(|name| name.0.clone()).collect();
         let packages = self.packages(layers, self.spec.packages.as_deref().unwrap_or_default(), variables)?;
         match kind {
             Kind::Packages { distribution, suite } => Ok(BasePlan::Packages(PackagesPlan {
                 distribution: distribution.to_owned(),
                 suite: suite.to_owned(),
                 snapshot: self.spec.snapshot,
+                components,
                 packages,
             })),
             Kind::Rootfs { written } => {

@@ -14,6 +14,9 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 /// Archives end on multiples of this.
 pub const BLOCK: u64 = 512;
 
+/// Length of a header, without the name.
+const HEADER: u64 = 110;
+
 const REGULAR: u32 = 0o100_000;
 const FOLDER: u32 = 0o040_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
@@ -87,6 +90,15 @@ impl<W: Write> CpioWriter<W> {
     /// Adds a file from memory.
     pub fn bytes(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
         self.file(path, mode, content.len() as u64, &mut &*content)
+    }
+
+    /// Adds a file from memory whose content begins at a multiple of `alignment`, a power of two from 4 on.
+    /// Zeros at the end of its name make room: readers take the first for the end of the name.
+    pub fn aligned_bytes(&mut self, path: &str, mode: u32, content: &[u8], alignment: u64) -> Result<()> {
+        let begins = (self.written + HEADER + path.len() as u64 + 1).next_multiple_of(4);
+        let room = begins.next_multiple_of(alignment) - begins;
+        let name = format!("{path}{}", "\0".repeat(usize::try_from(room).expect("less than the alignment")));
+        self.bytes(&name, mode, content)
     }
 
     /// Ends the archive.
@@ -170,6 +182,17 @@ mod tests {
         let error = cpio.file("huge", 0o644, 1 << 32, &mut io::empty()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Definition);
         assert!(CpioWriter::new(Vec::new(), u64::MAX).is_err());
+    }
+
+    #[test]
+    fn the_content_of_an_aligned_file_begins_at_a_multiple() {
+        for path in ["a", "ab", "abc", "abcdefghijkl"] {
+            let mut cpio = CpioWriter::new(Vec::new(), 0).unwrap();
+            cpio.aligned_bytes(path, 0o644, b"content", 16).unwrap();
+            let bytes = cpio.finish().unwrap();
+            let at = bytes.windows(7).position(|part| part == b"content").unwrap();
+            assert_eq!(at % 16, 0, "{path}");
+        }
     }
 
     #[test]

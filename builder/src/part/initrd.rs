@@ -5,9 +5,13 @@
 //! /modules         modules to load at every boot, in order; one that is `optional` may fail
 //! /modules.alias   modules to load for a device that is present; one that begins with `-` may fail
 //! /lib/*.ko        the modules
+//! /lib/firmware    what of the image's firmware they name
 //! /dev /proc /sys /run /var /sysroot   mount points; /dev/console and /dev/null for the first instant
 //! ```
+//!
+//! Before it lies an uncompressed archive with the processors' microcode, if the image has any.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -18,6 +22,7 @@ use crate::assembly::{Image, Packages};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::cpio::{BLOCK, CpioWriter};
+use crate::part::firmware;
 use crate::part::modules::{self, Load, Selection};
 use crate::part::work::Work;
 use crate::store::{Content, Key};
@@ -30,6 +35,9 @@ const LEVEL: i32 = 19;
 /// Folder of the modules in the initrd.
 const MODULE_FOLDER: &str = "lib";
 
+/// Folder of the firmware in the initrd: where the kernel looks for it.
+const FIRMWARE_FOLDER: &str = "lib/firmware";
+
 /// Name of the finished file.
 const FILE: &str = "initrd";
 
@@ -41,19 +49,23 @@ const FORMAT: u32 = 2;
 struct Inputs {
     archive: Digest,
     level: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    microcode: Option<Digest>,
 }
 
 /// Makes the initrd, or takes it from the store. Padded, so that another archive can follow.
 pub fn make(image: &Image<'_>, work: &Work<'_>) -> Result<PathBuf> {
     let archive = archive(image.tree(), image.epoch, image.packages)?;
-    let inputs = Inputs { archive: Digest::of(&archive), level: LEVEL };
+    let mut early = firmware::microcode(image.tree(), image.epoch)?;
+    let microcode = (!early.is_empty()).then(|| Digest::of(&early));
+    let inputs = Inputs { archive: Digest::of(&archive), level: LEVEL, microcode };
     let key = Key::new(KIND, FORMAT, &inputs, &[])?;
     let built = work.store.built(&key, FILE, |path| {
-        let mut compressed = zstd::encode_all(&archive[..], LEVEL).at("compressing", FILE)?;
+        early.extend(zstd::encode_all(&archive[..], LEVEL).at("compressing", FILE)?);
         // The kernel skips zeros between two archives.
-        compressed.resize(compressed.len().next_multiple_of(BLOCK as usize), 0);
-        fs::write(path, &compressed).at("writing", path)?;
-        Ok(Content { sha256: Digest::of(&compressed), size: compressed.len() as u64 })
+        early.resize(early.len().next_multiple_of(BLOCK as usize), 0);
+        fs::write(path, &early).at("writing", path)?;
+        Ok(Content { sha256: Digest::of(&early), size: early.len() as u64 })
     })?;
     Ok(built.path)
 }
@@ -87,7 +99,27 @@ pub fn archive(tree: &Tree, epoch: u64, packages: Packages) -> Result<Vec<u8>> {
     for (name, bytes) in &selection.files {
         cpio.bytes(&format!("{MODULE_FOLDER}/{name}"), 0o644, bytes)?;
     }
+    add_firmware(&mut cpio, &selection)?;
     cpio.finish()
+}
+
+fn add_firmware(cpio: &mut CpioWriter<Vec<u8>>, selection: &Selection) -> Result<()> {
+    let parents = |name: &str| {
+        let ends = name.match_indices('/').map(|(end, _)| end);
+        ends.map(|end| format!("{FIRMWARE_FOLDER}/{}", &name[..end])).collect::<Vec<_>>()
+    };
+    let mut folders: BTreeSet<String> = selection.firmware.keys().flat_map(|name| parents(name)).collect();
+    if !selection.firmware.is_empty() {
+        folders.insert(FIRMWARE_FOLDER.to_owned());
+    }
+    for folder in &folders {
+        cpio.folder(folder, 0o755)?;
+    }
+    for (name, body) in &selection.firmware {
+        let content = &mut *body.open().at("reading", name)?;
+        cpio.file(&format!("{FIRMWARE_FOLDER}/{name}"), 0o644, body.len(), content)?;
+    }
+    Ok(())
 }
 
 /// The kernel must be able to unpack zstd, where its configuration is in the image.
@@ -165,6 +197,23 @@ mod tests {
             assert!(text.contains(expected), "{expected}");
         }
         assert_eq!(bytes, archive(&tree(), 0, PACKAGES).unwrap());
+    }
+
+    #[test]
+    fn holds_the_firmware_that_a_driver_of_the_disk_names() {
+        let mut with = tree();
+        let driver = b"\x7fELF\0firmware=maker/disk.bin\0";
+        with.insert("usr/lib/modules/6.12/virtio_blk.ko", Entry::file(Body::inline(*driver), 0o644));
+        with.insert("usr/lib/firmware/maker/disk.bin", Entry::file(Body::inline(*b"microprogram"), 0o644));
+        with.insert("usr/lib/firmware/other.bin", Entry::file(Body::inline(*b"for nothing here"), 0o644));
+        let bytes = archive(&with, 0, PACKAGES).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for expected in
+            ["lib/firmware\0", "lib/firmware/maker\0", "lib/firmware/maker/disk.bin\0", "microprogram"]
+        {
+            assert!(text.contains(expected), "{expected}");
+        }
+        assert!(!text.contains("other.bin"));
     }
 
     #[test]

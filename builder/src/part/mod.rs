@@ -14,9 +14,11 @@
 //! on the disk.
 
 pub(crate) mod command_line;
+pub(crate) mod compression;
 pub(crate) mod disk;
 pub(crate) mod esp;
 pub mod extensions;
+pub(crate) mod firmware;
 pub(crate) mod initrd;
 pub(crate) mod kernel;
 pub mod layout;

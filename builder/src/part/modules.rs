@@ -4,13 +4,13 @@
 //! Formats: modules.dep(5); modules.builtin, modules.alias and modules.softdep as depmod(8) writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 
 use serde::Serialize;
 
 use crate::assembly::Packages;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::tree::{Node, Tree};
+use crate::part::{compression, firmware};
+use crate::tree::{Body, Node, Tree};
 
 /// Loaded at every boot; the kernel must have them, as modules or built in.
 const ALWAYS: &[&str] = &["loop", "squashfs", "overlay", "ext4"];
@@ -34,10 +34,49 @@ const HARDWARE: &[(&str, &[&str])] = &[
             "hpsa",
             "smartpqi",
             "aacraid",
+            "mpi3mr",
+            "arcmsr",
+            "pm80xx",
+            "isci",
             "vmd",
             "mmc_block",
             "sdhci_pci",
             "sdhci_acpi",
+        ],
+    ),
+    ("disks in a Fibre Channel network", &["lpfc", "qla2xxx"]),
+];
+
+/// Network cards. udev loads their drivers, from the root.
+const NETWORK: &[(&str, &[&str])] = &[
+    ("QEMU, KVM and the clouds on it", &["virtio_net"]),
+    ("Hyper-V, Azure", &["hv_netvsc", "mana", "mlx5_core"]),
+    ("VMware", &["vmxnet3"]),
+    ("Xen, older AWS instances", &["xen_netfront", "ixgbevf"]),
+    ("AWS", &["ena"]),
+    ("Google Cloud", &["gve"]),
+    (
+        "servers",
+        &[
+            "e1000e",
+            "igb",
+            "igc",
+            "ixgbe",
+            "i40e",
+            "ice",
+            "tg3",
+            "bnx2",
+            "bnx2x",
+            "bnxt_en",
+            "mlx4_en",
+            "mlx5_core",
+            "qede",
+            "cxgb4",
+            "sfc",
+            "be2net",
+            "enic",
+            "atlantic",
+            "r8169",
         ],
     ),
 ];
@@ -64,6 +103,8 @@ pub struct Selection {
     pub files: BTreeMap<String, Vec<u8>>,
     /// The modules to load at every boot, in order.
     pub load: Vec<Load>,
+    /// Firmware that these modules name, by its path below the folder of firmware.
+    pub firmware: BTreeMap<String, Body>,
     /// Device alias and the modules to load for it, in order.
     pub aliases: Vec<(String, Vec<Load>)>,
 }
@@ -99,19 +140,25 @@ pub fn kernel_version(tree: &Tree, packages: Packages) -> Result<String> {
 /// Drivers that a kernel lacks.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct MissingDrivers {
-    /// The kind of hardware that they are for.
+    /// The devices that they are for.
+    pub devices: &'static str,
+    /// The machines that have such devices.
     pub hardware: &'static str,
     /// Their names.
     pub drivers: Vec<&'static str>,
 }
 
-/// The drivers that a kernel with these modules lacks, by kind of hardware.
+/// The drivers that a kernel with these modules lacks, by devices and machines.
 pub fn lacking(modules: &BTreeSet<String>) -> Vec<MissingDrivers> {
-    let missing = |(hardware, names): &(&'static str, &'static [&'static str])| {
+    let tables = [("disks and controllers", HARDWARE), ("network cards", NETWORK)];
+    let rows = tables
+        .into_iter()
+        .flat_map(|(devices, table)| table.iter().map(move |row| (devices, row)));
+    let missing = |(devices, (hardware, names)): (&'static str, &(&'static str, &'static [&'static str]))| {
         let drivers: Vec<_> = names.iter().copied().filter(|name| !modules.contains(*name)).collect();
-        (!drivers.is_empty()).then_some(MissingDrivers { hardware, drivers })
+        (!drivers.is_empty()).then_some(MissingDrivers { devices, hardware, drivers })
     };
-    HARDWARE.iter().filter_map(missing).collect()
+    rows.filter_map(missing).collect()
 }
 
 /// Chooses the modules that the initrd needs.
@@ -146,7 +193,9 @@ pub fn select(tree: &Tree, packages: Packages) -> Result<Selection> {
         .map(|module| &module.path)
         .filter(|path| wanted.contains(&file_name(path)))
     {
-        selection.files.insert(file_name(path), index.module(tree, path)?);
+        let module = index.module(tree, path)?;
+        firmware::of_module(tree, &module, &mut selection.firmware);
+        selection.files.insert(file_name(path), module);
     }
     Ok(selection)
 }
@@ -275,20 +324,7 @@ impl Index {
 }
 
 fn decompress(path: &str, bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut reader: Box<dyn Read + '_> = match path.rsplit_once('.').map_or("", |(_, end)| end) {
-        "ko" => Box::new(bytes),
-        "xz" => Box::new(liblzma::read::XzDecoder::new(bytes)),
-        "zst" => Box::new(zstd::Decoder::new(bytes).at("reading", path)?),
-        "gz" => Box::new(flate2::read::GzDecoder::new(bytes)),
-        _ => {
-            return Err(Error::new(
-                ErrorKind::Verification,
-                format!("{path} is compressed in an unknown way"),
-            ));
-        }
-    };
-    let mut module = Vec::new();
-    reader.by_ref().take(LARGEST_MODULE).read_to_end(&mut module).at("decompressing", path)?;
+    let module = compression::plain(path, bytes, LARGEST_MODULE)?;
     if module.starts_with(b"\x7fELF") && (module.len() as u64) < LARGEST_MODULE {
         return Ok(module);
     }

@@ -52,14 +52,26 @@ fn needed(file: &str) -> Load {
 
 #[test]
 fn a_kernel_lacks_the_drivers_that_are_neither_files_nor_built_in() {
-    let all = HARDWARE.iter().flat_map(|(_, names)| *names).map(|name| (*name).to_owned());
+    let all = HARDWARE
+        .iter()
+        .chain(NETWORK)
+        .flat_map(|(_, names)| *names)
+        .map(|name| (*name).to_owned());
     let mut modules: BTreeSet<String> = all.collect();
     assert!(lacking(&modules).is_empty());
     modules.remove("hpsa");
     modules.remove("smartpqi");
+    modules.remove("gve");
     assert_eq!(
         lacking(&modules),
-        [MissingDrivers { hardware: "servers", drivers: vec!["hpsa", "smartpqi"] }]
+        [
+            MissingDrivers {
+                devices: "disks and controllers",
+                hardware: "servers",
+                drivers: vec!["hpsa", "smartpqi"]
+            },
+            MissingDrivers { devices: "network cards", hardware: "Google Cloud", drivers: vec!["gve"] },
+        ]
     );
 }
 

@@ -182,8 +182,16 @@ impl Tree {
 
     /// Removes an entry and everything below it.
     pub fn remove(&mut self, path: &str) {
-        let below = format!("{path}/");
-        self.entries.retain(|name, _| name != path && !name.starts_with(&below));
+        self.remove_below(path);
+        self.entries.remove(path);
+    }
+
+    /// Removes everything below an entry.
+    pub fn remove_below(&mut self, path: &str) {
+        let below: Vec<TreePath> = self.below(path).map(|(path, _)| path.clone()).collect();
+        for path in below {
+            self.entries.remove(&path);
+        }
     }
 
     /// Everything below the folder `path`, in order, without the folder itself.

@@ -3,6 +3,7 @@
 
 use super::*;
 use kiln::base::apt::ubuntu::UBUNTU;
+use testkit::archive::{self, Key, Suite};
 
 const SUITES: &[&str] = &["jammy", "noble", "resolute"];
 
@@ -33,7 +34,7 @@ struct Archive {
 
 impl Archive {
     fn keyring(&self) -> PathBuf {
-        self.home.join("archive.gpg")
+        self.home.join("key/public.gpg")
     }
 
     fn mirrors(&self) -> Mirrors {
@@ -59,115 +60,54 @@ impl Archive {
     }
 }
 
-/// Runs a program and returns what it prints.
-fn output(program: &str, arguments: &[&str]) -> Vec<u8> {
-    tool(program).args(arguments).run(program).unwrap().stdout
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// A key of its own, in the file `name` of `home`.
-fn key(home: &Path, name: &str) -> PathBuf {
-    let homedir = home.join(format!("{name}.home"));
-    fs::create_dir_all(&homedir).unwrap();
-    fs::set_permissions(&homedir, fs::Permissions::from_mode(0o700)).unwrap();
-    let gpg = ["--homedir", path(&homedir), "--batch", "--passphrase", "", "--quick-generate-key"];
-    output("gpg", &[&gpg[..], &["Test <test@example.com>", "ed25519", "sign", "never"]].concat());
-    let keyring = home.join(format!("{name}.gpg"));
-    output("gpg", &["--homedir", path(&homedir), "--output", path(&keyring), "--export"]);
-    keyring
-}
-
-/// The same package with zstd, as Ubuntu packs them.
-fn with_zstd(package: &Path) -> Vec<u8> {
-    let members = [("control.tar.zst", "--ctrl-tarfile"), ("data.tar.zst", "--fsys-tarfile")];
-    let mut packed = b"!<arch>\n".to_vec();
-    let mut add = |name: &str, body: &[u8]| {
-        let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100644, body.len());
-        packed.extend_from_slice(header.as_bytes());
-        packed.extend_from_slice(body);
-        packed.resize(packed.len().next_multiple_of(2), b'\n');
-    };
-    add("debian-binary", b"2.0\n");
-    for (name, option) in members {
-        add(name, &zstd::encode_all(&output("dpkg-deb", &[option, path(package)])[..], 1).unwrap());
-    }
-    packed
-}
-
 fn small(name: &str, version: &str, folder: &Path) -> PathBuf {
     let root = folder.join(format!("{name}-{version}"));
-    fs::create_dir_all(root.join("DEBIAN")).unwrap();
-    let control = format!(
-        "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Test <test@example.com>\nDescription: a test\n"
-    );
-    fs::write(root.join("DEBIAN/control"), control).unwrap();
     let file = folder.join(format!("{name}_{version}_amd64.deb"));
-    output("dpkg-deb", &["--root-owner-group", "-Zzstd", "--build", path(&root), path(&file)]);
+    let control = format!("Package: {name}\nVersion: {version}\nArchitecture: amd64\n");
+    archive::package(&root, &control, &file);
     file
 }
 
-/// Puts a package into the pool; gives its stanza of a package list.
-fn publish(archive: &Path, package: &Path, bytes: &[u8], further: &str) -> String {
-    let control = String::from_utf8(output("dpkg-deb", &["--field", path(package)])).unwrap();
-    let digest = Digest::of(bytes);
-    let name = format!("pool/{}.deb", digest.hex());
-    fs::create_dir_all(archive.join("pool")).unwrap();
-    fs::write(archive.join(&name), bytes).unwrap();
-    format!("{control}Filename: {name}\nSize: {}\nSHA256: {}\n{further}\n", bytes.len(), digest.hex())
-}
-
 /// Writes and signs the lists of one pocket.
-fn pocket(archive: &Path, suite: &str, arch: &str, lists: [(&str, &str); 2], homedir: &Path) {
-    let folder = archive.join("dists").join(suite);
-    let mut release = format!(
-        "Origin: Ubuntu\nLabel: Ubuntu\nSuite: {suite}\nCodename: {suite}\nDate: Thu, 25 Apr 2024 15:10:33 UTC\n\
-         Architectures: {arch}\nComponents: main universe\nSHA256:\n"
-    );
-    for (component, list) in lists {
-        let name = format!("{component}/binary-{arch}/Packages");
-        let file = folder.join(&name);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, list).unwrap();
-        release += &format!(" {} {} {name}\n", Digest::of(list.as_bytes()).hex(), list.len());
-    }
-    let plain = folder.join("Release");
-    fs::write(&plain, release).unwrap();
-    let signed = folder.join("InRelease");
-    let gpg = ["--homedir", path(homedir), "--batch", "--output", path(&signed), "--clearsign", path(&plain)];
-    output("gpg", &gpg);
+fn pocket(archive: &Path, name: &str, arch: &str, lists: [&str; 2], key: &Key) {
+    let suite = Suite {
+        origin: "Ubuntu",
+        name,
+        date: "Thu, 25 Apr 2024 15:10:33 UTC",
+        valid_until: None,
+        arch,
+        components: &[("main", lists[0]), ("universe", lists[1])],
+    };
+    suite.write(archive, key);
 }
 
 /// The archives of amd64 and of ports.
 fn archives(mirrors: &Mirrors, home: &Path) -> [Archive; 2] {
     let debian = lock(&plan("trixie", &[]), &[], mirrors).unwrap();
     let folder = download(&debian, mirrors);
-    key(home, "archive");
-    let homedir = home.join("archive.home");
+    let key = Key::new(&home.join("key"));
     let [amd64, ports] =
         ["ubuntu", "ubuntu-ports"].map(|name| Archive { folder: home.join(name), home: home.to_owned() });
     let mut base = String::new();
     for package in &debian {
         let file = folder.join(package.sha256.hex());
-        let bytes = if package.size < REPACKED { with_zstd(&file) } else { fs::read(&file).unwrap() };
-        base += &publish(&amd64.folder, &file, &bytes, "");
+        let bytes =
+            if package.size < REPACKED { archive::with_zstd(&file) } else { fs::read(&file).unwrap() };
+        base += &archive::publish(&amd64.folder, &file, &bytes, "");
     }
     for pocket_name in ["", "-updates", "-security"] {
         let mut main = if pocket_name.is_empty() { base.clone() } else { String::new() };
         let mut universe = String::new();
         for (name, version, _, component, further) in SMALL.iter().filter(|small| small.2 == pocket_name) {
             let file = small(name, version, home);
-            let stanza = publish(&amd64.folder, &file, &fs::read(&file).unwrap(), further);
+            let stanza = archive::publish(&amd64.folder, &file, &fs::read(&file).unwrap(), further);
             if *component == "main" { &mut main } else { &mut universe }.push_str(&stanza);
         }
         for suite in SUITES {
             let suite = format!("{suite}{pocket_name}");
-            pocket(&amd64.folder, &suite, "amd64", [("main", &main), ("universe", &universe)], &homedir);
+            pocket(&amd64.folder, &suite, "amd64", [&main, &universe], &key);
             let arm64 = |list: &str| list.replace("Architecture: amd64", "Architecture: arm64");
-            let lists = [("main", &*arm64(&main)), ("universe", &*arm64(&universe))];
-            pocket(&ports.folder, &suite, "arm64", lists, &homedir);
+            pocket(&ports.folder, &suite, "arm64", [&arm64(&main), &arm64(&universe)], &key);
         }
     }
     [amd64, ports]
@@ -175,8 +115,9 @@ fn archives(mirrors: &Mirrors, home: &Path) -> [Archive; 2] {
 
 fn programs(test: &str) -> Option<Mirrors> {
     let mirrors = ready(test)?;
-    if tool("gpg").arg("--version").run("gpg").is_err() {
-        testkit::not_run(test, "no gpg");
+    let missing = archive::TOOLS.iter().find(|program| tool(program).arg("--version").run("").is_err());
+    if let Some(program) = missing {
+        testkit::not_run(test, &format!("no {program}"));
         return None;
     }
     Some(mirrors)
@@ -201,8 +142,8 @@ fn lookalike_ubuntu_is_locked_and_built_twice_the_same() {
     assert_eq!(names(&of_ports, true), names(&locked, true));
     assert!(of_ports.iter().any(|package| package.architecture == "arm64"));
 
-    let stranger = key(home.path(), "stranger");
-    let error = amd64.lock("noble", Arch::Amd64, &stranger).unwrap_err();
+    let stranger = Key::new(&home.path().join("stranger"));
+    let error = amd64.lock("noble", Arch::Amd64, &stranger.keyring()).unwrap_err();
     assert!(
         error.kind() == ErrorKind::Fetch && error.hint().unwrap().contains("--ubuntu-keyring"),
         "{error}"

@@ -50,6 +50,7 @@ fn selection() -> Selection {
         distribution: "debian".to_owned(),
         suite: "trixie".to_owned(),
         snapshot: None,
+        components: Vec::new(),
         install: Vec::new(),
         extract: Vec::new(),
     }

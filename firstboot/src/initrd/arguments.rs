@@ -37,6 +37,8 @@ pub struct Arguments {
     pub on_failure: OnFailure,
     /// The init of the real root.
     pub init: String,
+    /// An argument that asks for a root where this initrd cannot reach it, and that place.
+    pub foreign_root: Option<(String, &'static str)>,
     /// Notices about ignored arguments.
     pub notices: Vec<String>,
 }
@@ -49,10 +51,13 @@ pub fn parse(line: &str) -> Arguments {
         timeout: DEFAULT_TIMEOUT,
         on_failure: OnFailure::default(),
         init: paths::INIT.to_owned(),
+        foreign_root: None,
         notices: Vec::new(),
     };
     for word in words(line).take_while(|word| word != "--") {
-        if let Some((key, value)) = word.split_once('=') {
+        if let Some(place) = contract::foreign_root(&word) {
+            arguments.foreign_root = Some((word, place));
+        } else if let Some((key, value)) = word.split_once('=') {
             arguments.take(key, value);
         }
     }
@@ -155,6 +160,16 @@ mod tests {
             assert_eq!(arguments.notices.len(), 1, "{wrong}");
             assert_eq!(Arguments { notices: Vec::new(), ..arguments }, parse(""), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_root_elsewhere_is_kept_to_be_refused() {
+        let arguments = parse("root=PARTUUID=a rd.iscsi.initiator=iqn.2026-01.example:node quiet");
+        let (argument, place) = arguments.foreign_root.unwrap();
+        assert_eq!(
+            (argument.as_str(), place),
+            ("rd.iscsi.initiator=iqn.2026-01.example:node", "an iSCSI disk")
+        );
     }
 
     #[test]

@@ -59,6 +59,13 @@ pub fn main() -> ! {
     }
 }
 
+/// A local disk with a root is not the one that such a machine is to boot.
+fn refuse_foreign_root(arguments: &Arguments) -> Result<()> {
+    let Some((argument, place)) = &arguments.foreign_root else { return Ok(()) };
+    Err(Failure::new(format!("{argument} on the kernel command line asks for a root on {place}"))
+        .line("help: boot from a local disk without this argument, or from the network with the image's network set"))
+}
+
 /// The boot, step by step.
 fn boot(arguments: &Arguments) -> Result<Infallible> {
     arguments.notices.iter().for_each(|notice| console::warn(notice));
@@ -67,6 +74,7 @@ fn boot(arguments: &Arguments) -> Result<Infallible> {
         modules::load_list();
         (Root::Memory(image), Var::Memory)
     } else {
+        refuse_foreign_root(arguments)?;
         let mut hardware = modules::Hardware::read();
         hardware.load();
         modules::load_list();

@@ -3,6 +3,11 @@
 /// Longer patterns are not evaluated: comparing one at every place of a long line takes too long.
 const LONGEST_PATTERN: usize = 256;
 
+/// Signs that mean more than themselves in a pattern.
+const SPECIAL: &str = ".[*^$";
+/// Those that do so with `-E` alone.
+const EXTENDED: &str = "+?(){}|";
+
 /// A replacement.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Substitution {
@@ -35,6 +40,11 @@ fn one(script: &str, is_extended: bool) -> Option<(Substitution, &str)> {
     let (pattern, rest) = until(rest, delimiter)?;
     let (replacement, rest) = until(rest, delimiter)?;
     let (is_global, rest) = rest.strip_prefix('g').map_or((false, rest), |rest| (true, rest));
+    if pattern.contains('\\') && (SPECIAL.contains(delimiter) || is_extended && EXTENDED.contains(delimiter))
+    {
+        // An escaped delimiter is special then.
+        return None;
+    }
     let pattern = plain_pattern(pattern, delimiter, is_extended)?;
     let replacement = plain_replacement(replacement, delimiter)?;
     Some((Substitution { pattern, replacement, is_global }, rest))
@@ -57,14 +67,14 @@ fn until(text: &str, delimiter: char) -> Option<(&str, &str)> {
 }
 
 fn plain_pattern(text: &str, delimiter: char, is_extended: bool) -> Option<Vec<Option<char>>> {
-    let special = if is_extended { "[*^$+?(){}|" } else { "[*^$" };
+    let is_special = |sign| sign != '.' && (SPECIAL.contains(sign) || is_extended && EXTENDED.contains(sign));
     let mut pattern = Vec::new();
     let mut rest = text.chars();
     while let Some(character) = rest.next() {
         pattern.push(match character {
             '\\' => Some(rest.next().filter(|next| ".[]*^$/\\-".contains(*next) || *next == delimiter)?),
             '.' => None,
-            character if special.contains(character) => return None,
+            character if is_special(character) => return None,
             character => Some(character),
         });
     }

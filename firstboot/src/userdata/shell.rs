@@ -130,6 +130,10 @@ impl Word {
         fields.iter().all(|field| !field.contains(UNKNOWN)).then_some(fields)
     }
 
+    fn ends_with(&self, characters: &[char]) -> bool {
+        matches!(self.pieces.last(), Some(Piece::Text(text)) if text.ends_with(characters))
+    }
+
     /// Quotes begin: even if there is nothing between them, this is a word.
     fn quote(&mut self) {
         if self.pieces.is_empty() {
@@ -202,6 +206,10 @@ pub struct Simple {
     pub is_apart: bool,
     /// Whether it is the name of a function, whose body begins with the next command.
     pub is_function: bool,
+    /// How many parentheses open in front of it.
+    pub opens: usize,
+    /// How many parentheses close behind it.
+    pub closes: usize,
 }
 
 impl Simple {
@@ -225,6 +233,23 @@ pub fn read(text: &str) -> Script {
     let mut reader = Reader::of(text);
     let is_broken = !reader.all();
     Script { commands: reader.commands, is_broken }
+}
+
+/// The command in an expansion: `$(command)`, `` `command` ``, also within `${NAME:-$(command)}`.
+pub fn substitution(source: &str) -> Option<Zeroizing<String>> {
+    let begin = source.match_indices("$(").map(|(at, sign)| at + sign.len());
+    let begin = begin.into_iter().find(|at| !source[*at..].starts_with('('));
+    let (begin, end) = match begin {
+        Some(begin) => (begin, ')'),
+        None => (source.find('`')? + 1, '`'),
+    };
+    let inner = source.get(begin..source.rfind(end)?)?;
+    Some(Zeroizing::new(if end == '`' { inner.replace("\\`", "`") } else { inner.to_owned() }))
+}
+
+/// Whether a line goes on in the next one: a backslash is at its end that no other one escapes.
+fn goes_on(line: &str) -> bool {
+    line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
 }
 
 /// A line of a here-document whose delimiter is not quoted.
@@ -258,7 +283,9 @@ enum Target {
     /// A copy of another stream, or a stream that does not matter.
     Nowhere,
     /// A copy of another stream if it is a number, else a file that both outputs go to.
-    Copy,
+    Copy {
+        is_standard: bool,
+    },
     /// The text of a here-string.
     HereString,
     /// The delimiter of a here-document.
@@ -276,6 +303,16 @@ struct Here {
     strips_tabs: bool,
 }
 
+/// What a parenthesis may end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Parenthesis,
+    /// `case`; whether a pattern stands here.
+    Case {
+        is_pattern: bool,
+    },
+}
+
 struct Reader<'a> {
     rest: Peekable<Chars<'a>>,
     commands: Vec<Simple>,
@@ -283,8 +320,8 @@ struct Reader<'a> {
     word: Option<Word>,
     target: Target,
     here: Vec<Here>,
-    /// How many parentheses are open.
-    parentheses: usize,
+    /// The parentheses and the `case` that are open.
+    open: Vec<Open>,
     /// Whether a brace is open in this word, as in `{a,b}` or `{1..3}`.
     is_in_braces: bool,
 }
@@ -298,7 +335,7 @@ impl<'a> Reader<'a> {
             word: None,
             target: Target::Words,
             here: Vec::new(),
-            parentheses: 0,
+            open: Vec::new(),
             is_in_braces: false,
         }
     }
@@ -327,7 +364,10 @@ impl<'a> Reader<'a> {
                     self.end_word(std::mem::take(&mut is_quoted));
                     self.joint(character)
                 }
-                '>' | '<' => self.redirect(character),
+                '>' | '<' => {
+                    is_quoted = false;
+                    self.redirect(character)
+                }
                 character => {
                     self.plain(character);
                     true
@@ -348,9 +388,9 @@ impl<'a> Reader<'a> {
         word.is_pattern |= match character {
             '*' | '?' => true,
             '[' => !is_first,
-            '~' => is_first,
+            '~' => is_first || word.ends_with(&['=', ':']),
             ',' | '.' => self.is_in_braces,
-            _ => false,
+            _ => word.ends_with(&['[']) && word.text().as_str() == "[",
         };
         word.push(character);
         self.is_in_braces = character == '{' || self.is_in_braces && character != '}';
@@ -405,12 +445,28 @@ impl<'a> Reader<'a> {
             }
         }
         let is_whole = self.end_command(next);
-        match sign {
-            '(' => self.parentheses += 1,
-            ')' => self.parentheses = self.parentheses.saturating_sub(1),
+        self.parenthesis(sign);
+        is_whole
+    }
+
+    /// Notes what a parenthesis, or a `;` in a `case`, begins or ends.
+    fn parenthesis(&mut self, sign: char) {
+        match (sign, self.open.last_mut()) {
+            ('(', Some(Open::Case { is_pattern: true })) => {}
+            (')', Some(Open::Case { is_pattern })) => *is_pattern = false,
+            (';', Some(Open::Case { is_pattern })) => *is_pattern |= self.rest.peek() == Some(&';'),
+            ('(', _) => {
+                self.open.push(Open::Parenthesis);
+                self.command.opens += 1;
+            }
+            (')', Some(Open::Parenthesis)) => {
+                self.open.pop();
+                if let Some(last) = self.commands.last_mut() {
+                    last.closes += 1;
+                }
+            }
             _ => {}
         }
-        is_whole
     }
 
     /// `&>` and `&>>`
@@ -513,7 +569,8 @@ impl<'a> Reader<'a> {
         let is_whole = match self.rest.peek() {
             _ if sign == '`' => self.until(&mut source, '`'),
             Some('{') => self.until(&mut source, '}'),
-            Some('(') => self.nested(&mut source, 0),
+            // The parenthesis behind a pattern of a `case` is not told from the end.
+            Some('(') => self.nested(&mut source, 0) && !source.contains("case "),
             _ => {
                 let is_name = |character: &char| character.is_ascii_alphanumeric() || *character == '_';
                 while let Some(character) = self.rest.next_if(is_name) {
@@ -590,8 +647,11 @@ impl<'a> Reader<'a> {
             Target::Output { appends, is_standard } => {
                 self.command.outputs.push(Output { path: word, appends, is_standard });
             }
-            Target::Copy => {
-                if !word.text().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+            Target::Copy { is_standard } => {
+                if word.text().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+                    let outputs = self.command.outputs.iter_mut().filter(|_| is_standard);
+                    outputs.for_each(|output| output.is_standard = false);
+                } else {
                     self.command.outputs.push(Output { path: word, appends: false, is_standard: false });
                 }
             }
@@ -613,15 +673,34 @@ impl<'a> Reader<'a> {
     fn end_command(&mut self, next: After) -> bool {
         self.target = Target::Words;
         let after = self.command.after;
-        self.command.is_apart |= self.parentheses > 0 || after == After::Pipe;
+        self.command.is_apart |= self.open.contains(&Open::Parenthesis) || after == After::Pipe;
+        self.note_case();
         let is_empty = self.command.words.is_empty() && self.command.outputs.is_empty();
         // A line that ends in `&&`, `||` or `|` goes on in the next one.
         let next = if is_empty && next == After::Anything { after } else { next };
-        let command = std::mem::replace(&mut self.command, Simple { after: next, ..Simple::default() });
+        let opens = if is_empty { self.command.opens } else { 0 };
+        let following = Simple { after: next, opens, ..Simple::default() };
+        let command = std::mem::replace(&mut self.command, following);
         if !is_empty {
             self.commands.push(command);
         }
         true
+    }
+
+    /// Notes a `case` that the command begins or ends.
+    fn note_case(&mut self) {
+        let words = self.command.words.iter().map(Word::text);
+        for word in words {
+            match word.as_str() {
+                "case" => {
+                    self.open.push(Open::Case { is_pattern: true });
+                    break;
+                }
+                "esac" if matches!(self.open.last(), Some(Open::Case { .. })) => _ = self.open.pop(),
+                word if KEYWORDS.contains(&word) => {}
+                _ => break,
+            }
+        }
     }
 
     /// `>`, `>>`, `2>`, `>&`, `&>`, `>|`, `<>`, `<`, `<<`, `<<-`, `<<<`
@@ -643,7 +722,7 @@ impl<'a> Reader<'a> {
         };
         if let Target::Output { .. } = self.target {
             if self.rest.next_if(|character| "&|".contains(*character)) == Some('&') {
-                self.target = Target::Copy;
+                self.target = Target::Copy { is_standard };
             }
         } else if self.target == Target::Input && self.rest.next_if_eq(&'&').is_some() {
             self.target = Target::Nowhere;
@@ -660,7 +739,14 @@ impl<'a> Reader<'a> {
                 while let Some(character) = self.rest.next_if(|character| *character != '\n') {
                     line.push(character);
                 }
-                let is_last = self.rest.next().is_none();
+                let mut is_last = self.rest.next().is_none();
+                while expands && !is_last && goes_on(&line) {
+                    line.pop();
+                    while let Some(character) = self.rest.next_if(|character| *character != '\n') {
+                        line.push(character);
+                    }
+                    is_last = self.rest.next().is_none();
+                }
                 if strips_tabs {
                     line = Zeroizing::new(line.trim_start_matches('\t').to_owned());
                 }

@@ -32,6 +32,8 @@ pub struct Variables<'a> {
     /// The variables that a child of the shell has too.
     exported: HashSet<String>,
     exports_all: bool,
+    /// Those that are read-only.
+    locked: HashSet<String>,
     lookup: &'a dyn Fn(&str) -> Option<String>,
     hostname: Option<String>,
     /// Whether a command set the host name to something that is not known.
@@ -47,6 +49,7 @@ impl<'a> Variables<'a> {
             sources: HashMap::new(),
             exported: HashSet::new(),
             exports_all: false,
+            locked: HashSet::new(),
             lookup,
             hostname,
             is_renamed: false,
@@ -55,7 +58,9 @@ impl<'a> Variables<'a> {
 
     /// A command sets a variable.
     pub fn set(&mut self, name: &str, value: Option<String>) {
-        self.set.insert(name.to_owned(), value.filter(|value| value.len() <= LONGEST_VALUE));
+        let is_changed = !self.locked.contains(name);
+        self.set
+            .insert(name.to_owned(), value.filter(|value| is_changed && value.len() <= LONGEST_VALUE));
         if self.exports_all {
             self.exported.insert(name.to_owned());
         }
@@ -128,6 +133,11 @@ impl<'a> Variables<'a> {
         self.exported.insert(name.to_owned());
     }
 
+    /// A variable is read-only from now on: what sets it fails.
+    pub fn lock(&mut self, name: &str) {
+        self.locked.insert(name.to_owned());
+    }
+
     /// Whether every variable goes to them from now on.
     pub fn export_all(&mut self, exports_all: bool) {
         self.exports_all = exports_all;
@@ -169,15 +179,13 @@ impl<'a> Variables<'a> {
         }
         let name = source.strip_prefix('$')?;
         let name = name.strip_prefix('{').map_or(Some(name), |name| name.strip_suffix('}'))?;
-        if let Some(name) = name.strip_suffix("%%.*") {
-            return self.named(name).map(|value| value.split('.').next().unwrap_or_default().to_owned());
+        match name.find(['%', '#']).filter(|at| *at > 0) {
+            Some(at) => {
+                let (name, pattern) = name.split_at(at);
+                shortened(&self.named(name)?, pattern)
+            }
+            None => self.named(name),
         }
-        if let Some(name) = name.strip_suffix("%.*") {
-            let short =
-                |value: String| value.rsplit_once('.').map_or(value.clone(), |(short, _)| short.to_owned());
-            return self.named(name).map(short);
-        }
-        self.named(name)
     }
 
     /// The value of a variable.
@@ -253,6 +261,12 @@ impl<'a> Variables<'a> {
             ))
             .help("set it to plain text, or to itself with %.* behind it"));
         }
+        if self.set.contains_key(name) && !self.exported.contains(name) {
+            return Err(wrong(format!(
+                "envsubst does not see {shown} of the node config: it is not exported"
+            ))
+            .help("export it"));
+        }
         let is_plain = |value: &String| {
             value.chars().all(|character| !character.is_control() && !"\"'\\{}#".contains(character))
         };
@@ -270,6 +284,35 @@ fn is_of_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_'
 }
 
+/// What `%`, `%%`, `#` and `##` leave of a value, behind which a plain text stands, or one and `*`.
+fn shortened(value: &str, pattern: &str) -> Option<String> {
+    let is_plain = |text: &str| !text.contains(['*', '?', '[', '\\', '$', '`', '"', '\'', '}']);
+    let sign = pattern.chars().next()?;
+    let longest = pattern.strip_prefix(sign)?.strip_prefix(sign);
+    let text = longest.or(pattern.strip_prefix(sign))?;
+    let parts = match (sign, text.strip_suffix('*'), text.strip_prefix('*')) {
+        ('%', Some(text), _) if is_plain(text) && !text.is_empty() => {
+            if longest.is_some() {
+                value.split_once(text)
+            } else {
+                value.rsplit_once(text)
+            }
+        }
+        ('#', _, Some(text)) if is_plain(text) && !text.is_empty() => {
+            if longest.is_some() {
+                value.rsplit_once(text)
+            } else {
+                value.split_once(text)
+            }
+        }
+        ('%', ..) if is_plain(text) => value.strip_suffix(text).map(|rest| (rest, "")),
+        ('#', ..) if is_plain(text) => value.strip_prefix(text).map(|rest| ("", rest)),
+        _ => return None,
+    };
+    let left = parts.map(|(before, behind)| if sign == '%' { before } else { behind });
+    Some(left.unwrap_or(value).to_owned())
+}
+
 fn is_upper(name: &str) -> bool {
     name.bytes()
         .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
@@ -279,10 +322,7 @@ fn is_upper(name: &str) -> bool {
 fn variable(text: &[u8]) -> Option<(&str, &[u8])> {
     let text = text.strip_prefix(b"$")?;
     let (inner, end) = text.strip_prefix(b"{").map_or((text, &b""[..]), |inner| (inner, &b"}"[..]));
-    let length = inner
-        .iter()
-        .take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_')
-        .count();
+    let length = inner.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
     let (name, behind) = inner.split_at_checked(length)?;
     let name = std::str::from_utf8(name)
         .ok()
@@ -347,8 +387,12 @@ mod tests {
         let mut variables = Variables::new(&lookup, None);
         variables.set("COREOS_B", None);
         variables.set("C", Some("c".to_owned()));
+        variables.export("C");
+        variables.set("D", Some("d".to_owned()));
         for (text, expected) in [
-            ("${COREOS_EC2_HOSTNAME} $C.x $ ${a} $1 ${} $$a é", Ok("ip-10.a.b c.x $ ${a} $1 ${} $$a é")),
+            ("${COREOS_EC2_HOSTNAME} $C.x $ $1 ${} $$1 é", Ok("ip-10.a.b c.x $ $1 ${} $$1 é")),
+            ("${a}", Err("fills in a variable of")),
+            ("${D}", Err("a variable of the node config: it is not exported")),
             ("${COREOS_UNKNOWN}", Err("fills in the variable COREOS_UNKNOWN of")),
             ("${COREOS_B}", Err("sets the variable COREOS_B of")),
             ("p4$CANARY", Err("fills in a variable of")),

@@ -30,7 +30,7 @@ pub use resolve::{Resolution, Resolve, resolve};
 pub use snapshots::{SnapshotService, Snapshots};
 
 use super::packages::{LockedPackage, LockedPackages, Selection};
-use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase, image_tree};
+use super::{Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, image_tree};
 use crate::assembly::{Packages, Part};
 use crate::definition::plan::{Arch, BasePlan, PackagesPlan};
 use crate::digest::Digest;
@@ -133,6 +133,9 @@ impl MirrorOption {
 
 /// How the names of packages with kernel modules begin.
 const KERNELS: [&str; 2] = ["linux-image-", "linux-modules-"];
+
+/// How the names of packages with firmware begin.
+const FIRMWARE: [&str; 4] = ["amd64-microcode", "firmware-", "intel-microcode", "linux-firmware"];
 
 /// Raise it when [`build`] makes another tree of the same packages.
 const FORMAT: u32 = 6;
@@ -242,6 +245,15 @@ impl Base for Distribution {
             modules.extend(package::kernel_modules(&store.verified(&kernel.sha256)?)?);
         }
         Ok((!modules.is_empty()).then_some(modules))
+    }
+
+    fn firmware(&self, locked: &LockedBase) -> Option<Firmware> {
+        let is_firmware = |package: &&LockedPackage| {
+            package.install && FIRMWARE.iter().any(|prefix| package.name.starts_with(prefix))
+        };
+        let sizes: Vec<u64> =
+            locked.packages().iter().filter(is_firmware).map(|package| package.size).collect();
+        (!sizes.is_empty()).then(|| Firmware { packages: sizes.len(), size: sizes.iter().sum() })
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {

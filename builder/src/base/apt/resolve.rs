@@ -116,7 +116,7 @@ impl<'a> Apt<'a> {
         write("status", dummy_package::status())?;
         write(
             "etc/sources.list",
-            sources(&request.distribution.archives, request.mirrors, &suite, request.arch, &signed_by),
+            sources(&request.distribution.archives, request.mirrors, request.base, request.arch, &signed_by),
         )?;
         write("etc/preferences/unwanted.pref", preferences(request.distribution.unwanted, &suite))?;
         write("apt.conf", configuration(text(&root)?, request)? + &proxies())?;
@@ -273,11 +273,18 @@ fn keys_of_the_user(path: &Path) -> Result<String> {
 }
 
 /// sources.list(5) for the suite with its updates; the suites that always move have none.
-fn sources(archives: &Archives, mirrors: &Mirrors, suite: &str, arch: Arch, signed_by: &str) -> String {
-    let components = archives.components;
+fn sources(
+    archives: &Archives,
+    mirrors: &Mirrors,
+    base: &PackagesPlan,
+    arch: Arch,
+    signed_by: &str,
+) -> String {
+    let PackagesPlan { suite, components, .. } = base;
+    let components = if components.is_empty() { archives.components } else { &components.join(" ") };
     let options = format!("[arch={} signed-by={signed_by}]", name(arch));
     let mut lines = format!("deb {options} {} {suite} {components}\n", mirrors.main);
-    if !archives.moving_suites.contains(&suite) {
+    if !archives.moving_suites.contains(&suite.as_str()) {
         lines.push_str(&format!("deb {options} {} {suite}-updates {components}\n", mirrors.main));
         if let Some(security) = &mirrors.security {
             lines.push_str(&format!("deb {options} {security} {suite}-security {components}\n"));
@@ -403,6 +410,27 @@ mod tests {
     use crate::base::apt::debian::DEBIAN;
     use crate::base::apt::ubuntu::UBUNTU;
 
+    fn plan(suite: &str) -> PackagesPlan {
+        PackagesPlan {
+            distribution: String::new(),
+            suite: suite.into(),
+            snapshot: None,
+            components: Vec::new(),
+            packages: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_definition_chooses_the_components() {
+        let mirrors = Mirrors { main: "http://a.example/debian".into(), security: None };
+        let chosen =
+            PackagesPlan { components: vec!["main".into(), "non-free-firmware".into()], ..plan("sid") };
+        assert_eq!(
+            sources(&DEBIAN.archives, &mirrors, &chosen, Arch::Amd64, "/k.gpg"),
+            "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian sid main non-free-firmware\n"
+        );
+    }
+
     #[test]
     fn reads_what_apt_would_install() {
         let text = "Reading package lists...\nInst base-files (13.8 Debian:13.8/stable [amd64])\nConf base-files (13.8 Debian:13.8/stable)\n\
@@ -443,10 +471,10 @@ mod tests {
             security: Some("http://a.example/security".into()),
         };
         assert_eq!(
-            sources(&DEBIAN.archives, &mirrors, "sid", Arch::Amd64, "/k.gpg"),
+            sources(&DEBIAN.archives, &mirrors, &plan("sid"), Arch::Amd64, "/k.gpg"),
             "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian sid main\n"
         );
-        let stable = sources(&DEBIAN.archives, &mirrors, "trixie", Arch::Arm64, "/k.gpg");
+        let stable = sources(&DEBIAN.archives, &mirrors, &plan("trixie"), Arch::Arm64, "/k.gpg");
         assert_eq!(stable.lines().count(), 3);
         assert!(
             stable.ends_with(
@@ -488,7 +516,8 @@ mod tests {
     fn the_pockets_of_a_release_are_in_one_archive() {
         let mirrors = Mirrors { main: "http://a.example/ubuntu-ports".into(), security: None };
         let security = Some("http://b.example/ubuntu-ports".to_owned());
-        let lines = |mirrors: &Mirrors| sources(&UBUNTU.archives, mirrors, "noble", Arch::Arm64, "/k.gpg");
+        let lines =
+            |mirrors: &Mirrors| sources(&UBUNTU.archives, mirrors, &plan("noble"), Arch::Arm64, "/k.gpg");
         let options = "deb [arch=arm64 signed-by=/k.gpg]";
         let without = format!(
             "{options} http://a.example/ubuntu-ports noble main universe\n\

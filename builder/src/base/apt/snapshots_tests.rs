@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
 
 use clap::{Args, Command, FromArgMatches};
 use tempfile::TempDir;
 use testkit::TestServer;
+use testkit::archive::{self, Key, Suite};
 
 use super::*;
 use crate::base::apt::Keys;
@@ -29,29 +29,25 @@ const VALID: &str = "Fri, 01 Jan 2100 00:00:00 UTC";
 /// What a test locks from: a folder that is the snapshot service and the mirror, and the key of its archives.
 struct Place {
     folder: TempDir,
+    key: Key,
     distribution: Distribution,
 }
 
 impl Place {
     /// `None`, said aloud, where a program is missing.
     fn new(test: &str) -> Option<Self> {
-        for program in ["gpg", "gpgv", "apt-get"] {
+        for program in archive::TOOLS.iter().chain(&["apt-get"]) {
             if tool(program).arg("--version").run("").is_err() {
                 testkit::not_run(test, &format!("no {program}"));
                 return None;
             }
         }
         let folder = TempDir::new().unwrap();
-        gpg(
-            folder.path(),
-            &["--quick-gen-key", "--passphrase", "", "test@archive.invalid", "ed25519", "sign", "never"],
-        );
-        let keyring = folder.path().join("key.gpg");
-        gpg(folder.path(), &["--output", keyring.to_str().unwrap(), "--export"]);
-        let keyring: &'static str = keyring.to_str().unwrap().to_owned().leak();
+        let key = Key::new(&folder.path().join("key"));
+        let keyring: &'static str = key.keyring().to_str().unwrap().to_owned().leak();
         let keys = Keys { files: Vec::from([keyring]).leak(), ..DEBIAN.keys };
         let distribution = Distribution { keys, ..DEBIAN };
-        Some(Self { folder, distribution })
+        Some(Self { folder, key, distribution })
     }
 
     /// Writes the archive at `root` with `version` of a package.
@@ -66,18 +62,15 @@ impl Place {
     }
 
     fn suite(&self, root: &str, suite: &str, list: &str, date: &str, valid_until: &str) {
-        let folder = self.folder.path().join(root).join("dists").join(suite);
-        fs::create_dir_all(folder.join("main/binary-amd64")).unwrap();
-        fs::write(folder.join("main/binary-amd64/Packages"), list).unwrap();
-        let release = format!(
-            "Origin: Debian\nSuite: {suite}\nCodename: {suite}\nDate: {date}\nValid-Until: {valid_until}\n\
-             Architectures: amd64\nComponents: main\nSHA256:\n {} {} main/binary-amd64/Packages\n",
-            Digest::of(list.as_bytes()).hex(),
-            list.len()
-        );
-        fs::write(folder.join("Release"), release).unwrap();
-        let (from, to) = (folder.join("Release"), folder.join("InRelease"));
-        gpg(self.folder.path(), &["--output", to.to_str().unwrap(), "--clearsign", from.to_str().unwrap()]);
+        let suite = Suite {
+            origin: "Debian",
+            name: suite,
+            date,
+            valid_until: Some(valid_until),
+            arch: "amd64",
+            components: &[("main", list)],
+        };
+        suite.write(&self.folder.path().join(root), &self.key);
     }
 
     /// The lock of the package, of a snapshot or from the mirror.
@@ -99,6 +92,7 @@ impl Place {
             distribution: "debian".into(),
             suite: "trixie".into(),
             snapshot: None,
+            components: Vec::new(),
             packages: vec!["demo".into()],
         });
         let request = BaseRequest { plan: &plan, arch: Arch::Amd64, snapshot, extract: Vec::new() };
@@ -108,27 +102,6 @@ impl Place {
         let context = Context { options: &options, store: &store, fetcher: &fetcher, progress: &progress };
         self.distribution.lock(&request, &context)
     }
-}
-
-impl Drop for Place {
-    /// Ends the agent that gpg has started for this folder.
-    fn drop(&mut self) {
-        tool("gpgconf")
-            .arg("--homedir")
-            .arg(self.folder.path())
-            .args(["--kill", "all"])
-            .run("gpg")
-            .ok();
-    }
-}
-
-fn gpg(home: &Path, arguments: &[&str]) {
-    tool("gpg")
-        .args(["--batch", "--yes", "--quiet", "--homedir"])
-        .arg(home)
-        .args(arguments)
-        .run("gpg")
-        .unwrap();
 }
 
 /// The version of the package, and the snapshot that the lock names.

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::Path;
 
 use super::vendor::{LockedVendor, VendorFile};
-use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase};
+use super::{Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase};
 use crate::address;
 use crate::assembly::{Packages, Part, VendorPlaces, VendorRelease};
 use crate::definition::plan::{Arch, BasePlan, Form, VendorPlan};
@@ -166,6 +166,10 @@ impl Base for Flatcar {
 
     fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
         Ok(None)
+    }
+
+    fn firmware(&self, _: &LockedBase) -> Option<Firmware> {
+        None
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {

@@ -8,6 +8,9 @@
 //! Another kind of container is another file here and a row in [`CONTAINERS`].
 
 mod checks;
+mod disk;
+mod kernel;
+mod oci;
 mod squashfs;
 mod tarball;
 mod vendor_state;
@@ -20,7 +23,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{
-    Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase, LockedRootfs, image_tree, installed,
+    Base, BaseOption, BaseRequest, Blob, Content, Context, Firmware, Job, LockedBase, LockedRootfs,
+    image_tree, installed,
 };
 use crate::archive;
 use crate::assembly::{Packages, Part};
@@ -52,15 +56,20 @@ struct Container {
 }
 
 /// All kinds, in the order in which they are tried.
-const CONTAINERS: &[Container] = &[squashfs::CONTAINER, tarball::CONTAINER];
+const CONTAINERS: &[Container] = &[oci::CONTAINER, squashfs::CONTAINER, tarball::CONTAINER, disk::CONTAINER];
 
-/// A file to read a root file system from. It is not compressed.
+/// A file to read a root file system from.
+#[derive(Clone, Copy)]
 struct Source<'a> {
     path: &'a Path,
     /// As messages name it.
     title: &'a str,
+    /// For which architecture.
+    arch: Arch,
     /// A folder for intermediate files, which must outlive the tree.
     spool: &'a Path,
+    /// Where other files of the lock are.
+    store: &'a Store,
 }
 
 /// A root file system that somebody else has made.
@@ -103,6 +112,9 @@ impl Base for Rootfs {
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
         let plan = rootfs_of(request.plan)?;
         let rootfs = plan.rootfs.written.clone();
+        if let Some(folder) = plan.rootfs.path().filter(|path| path.is_dir()) {
+            return layout(plan, &folder, request.arch).map(LockedBase::Rootfs);
+        }
         let (sha256, size) = match &plan.checksum {
             Some(Checksum::Pinned(digest)) => {
                 (*digest, context.fetcher.length(&plan.rootfs.address).ok().flatten())
@@ -119,18 +131,29 @@ impl Base for Rootfs {
 
     fn requests(&self, plan: &BasePlan, locked: &LockedBase, _: &Context<'_>) -> Result<Vec<Request>> {
         let (plan, locked) = (rootfs_of(plan)?, locked_of(locked)?);
-        Ok(vec![Request {
-            title: locked.rootfs.clone(),
-            urls: vec![plan.rootfs.address.clone()],
+        let address = &plan.rootfs.address;
+        let request = |title: &str, digest: &Digest, size| Request {
+            title: title.to_owned(),
+            urls: vec![match locked.blobs.as_slice() {
+                [] => address.clone(),
+                _ => format!("{}/{}", address.trim_end_matches('/'), oci::blob_path(digest)),
+            }],
             kept: Vec::new(),
-            digest: locked.sha256,
-            size: locked.size,
+            digest: *digest,
+            size,
             absent: None,
-        }])
+        };
+        let blobs = locked.blobs.iter().map(|blob| (&blob.sha256, Some(blob.size)));
+        let files = std::iter::once((&locked.sha256, locked.size)).chain(blobs);
+        Ok(files.map(|(digest, size)| request(&locked.rootfs, digest, size)).collect())
     }
 
     fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
         Ok(None)
+    }
+
+    fn firmware(&self, _: &LockedBase) -> Option<Firmware> {
+        None
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
@@ -139,8 +162,14 @@ impl Base for Rootfs {
         let key = Key::new("rootfs", FORMAT, &Inputs { files, arch: job.arch, epoch: job.epoch }, &[])?;
         layer::pack::pack_with(job.store, NAME, key, job.epoch, || {
             let _step = job.progress.step(&format!("reading {}", locked.rootfs));
-            let tree = read(&job.store.verified(&locked.sha256)?, &locked.rootfs, job.scratch)?;
-            let tree = image_tree::finish(vendor_state::without(tree));
+            let source = Source {
+                path: &job.store.verified(&locked.sha256)?,
+                title: &locked.rootfs,
+                arch: job.arch,
+                spool: job.scratch,
+                store: job.store,
+            };
+            let tree = image_tree::finish(kernel::in_boot(vendor_state::without(read(&source)?)));
             checks::check(&tree, job.arch, &locked.rootfs)?;
             let missing = installed::missing(&tree, &plan.needs);
             if !missing.is_empty() {
@@ -203,13 +232,34 @@ fn path_of(plan: &RootfsPlan) -> Result<PathBuf> {
         .ok_or_else(|| Error::new(ErrorKind::Internal, "it is not on this machine"))
 }
 
-/// The root file system in the file `path`, as it is.
-fn read(path: &Path, title: &str, spool: &Path) -> Result<Tree> {
-    let plain = archive::plain(path, title, spool)?;
-    let head = first_bytes(&plain, HEAD)?;
+/// The pins of an OCI layout in a folder.
+fn layout(plan: &RootfsPlan, folder: &Path, arch: Arch) -> Result<LockedRootfs> {
+    let rootfs = plan.rootfs.written.clone();
+    let (Blob { sha256, size }, blobs) = oci::pin(folder, arch, &rootfs)?;
+    match &plan.checksum {
+        None => {}
+        Some(Checksum::Pinned(wanted)) if *wanted == sha256 => {}
+        Some(Checksum::Pinned(wanted)) => {
+            let message = format!("the manifest of {rootfs} is {sha256}, and the definition wants {wanted}");
+            return Err(Error::new(ErrorKind::Verification, message)
+                .help("copy the image again; its name may stand for another one now"));
+        }
+        Some(Checksum::File(_)) => {
+            let message = format!("{rootfs} is a folder, of which no list of digests says anything");
+            return Err(Error::new(ErrorKind::Definition, message)
+                .help("write sha256 = the digest of the image's manifest"));
+        }
+    }
+    Ok(LockedRootfs { rootfs, size: Some(size), sha256, keyring: None, blobs })
+}
+
+/// The root file system in a file, as it is.
+fn read(source: &Source<'_>) -> Result<Tree> {
+    let path = &archive::plain(source.path, source.title, source.spool)?;
+    let head = first_bytes(path, HEAD)?;
     let container = CONTAINERS.iter().find(|container| (container.is)(&head));
-    let container = container.ok_or_else(|| unknown(title, &head))?;
-    (container.read)(&Source { path: &plain, title, spool })
+    let container = container.ok_or_else(|| unknown(source.title, &head))?;
+    (container.read)(&Source { path, ..*source })
 }
 
 fn first_bytes(path: &Path, count: u64) -> Result<Vec<u8>> {
@@ -220,7 +270,15 @@ fn first_bytes(path: &Path, count: u64) -> Result<Vec<u8>> {
 }
 
 fn unknown(title: &str, head: &[u8]) -> Error {
-    let looks = if head.is_empty() { "it is empty" } else { "its first bytes are unknown" };
+    let looks = match head {
+        [] => "it is empty",
+        [b'P', b'K', ..] => "it is a zip file",
+        [b'<', ..] => "it looks like a web page",
+        [b'K', b'D', b'M', b'V', ..] => "it is a VMDK disk; qemu-img convert -O qcow2 converts it",
+        _ if head.starts_with(b"vhdxfile") => "it is a VHDX disk; qemu-img convert -O qcow2 converts it",
+        _ if head.starts_with(b"BZh") => "it is compressed by bzip2; bunzip2 unpacks it",
+        _ => "its first bytes are unknown",
+    };
     let kinds: Vec<&str> = CONTAINERS.iter().map(|container| container.name).collect();
     Error::new(ErrorKind::Archive, format!("{title} holds no root file system: {looks}"))
         .help(format!("these are read: {}", kinds.join(", ")))

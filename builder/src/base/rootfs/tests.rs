@@ -56,7 +56,13 @@ fn read_bytes(bytes: &[u8]) -> Result<Tree> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rootfs");
     fs::write(&path, bytes).unwrap();
-    read(&path, "vendor's file", folder.path()).map(inline)
+    read_file(&path, folder.path()).map(inline)
+}
+
+/// The tree in a file. It refers to files in `folder`.
+fn read_file(path: &Path, folder: &Path) -> Result<Tree> {
+    let store = Store::open(&folder.join("store")).unwrap();
+    read(&Source { path, title: "vendor's file", arch: Arch::Amd64, spool: folder, store: &store })
 }
 
 #[test]
@@ -80,7 +86,7 @@ fn a_squashfs_gives_its_tree() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("root.squashfs");
     squashfs::write(&root(), 0, Compressor::Gzip, &path).unwrap();
-    let tree = read(&path, "vendor's file", folder.path()).unwrap();
+    let tree = read_file(&path, folder.path()).unwrap();
     assert_eq!(inline(tree).entries, root().entries);
 }
 
@@ -92,4 +98,88 @@ fn the_sbom_has_the_packages_that_dpkg_says() {
     let needs = ["su".to_owned(), "gone".to_owned()];
     assert_eq!(installed::missing(&root(), &needs), ["gone"]);
     assert!(installed::missing(&Tree::default(), &needs).is_empty(), "without a database nothing is known");
+}
+
+/// The parts of an OCI layout by their names: one image of these layers.
+fn layout(layers: &[Vec<u8>]) -> Tree {
+    let mut tree = Tree::default();
+    let mut add = |bytes: &[u8], media_type: &str| {
+        let digest = Digest::of(bytes);
+        tree.insert(oci::blob_path(&digest), Entry::file(Body::inline(bytes), 0o644));
+        serde_json::json!({ "mediaType": media_type, "digest": digest.to_string(), "size": bytes.len() })
+    };
+    let config = br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let config = add(config, "application/vnd.oci.image.config.v1+json");
+    let layers: Vec<_> =
+        layers.iter().map(|layer| add(layer, "application/vnd.oci.image.layer.v1.tar")).collect();
+    let manifest = serde_json::json!({ "schemaVersion": 2, "config": config, "layers": layers });
+    let manifest = add(manifest.to_string().as_bytes(), "application/vnd.oci.image.manifest.v1+json");
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [manifest] }).to_string();
+    tree.insert("oci-layout", Entry::file(Body::inline(*br#"{"imageLayoutVersion":"1.0.0"}"#), 0o644));
+    tree.insert("index.json", Entry::file(Body::inline(index.into_bytes()), 0o644));
+    tree.complete();
+    tree
+}
+
+/// A layer of these files.
+fn layer(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut tree = Tree::default();
+    for (path, text) in files {
+        tree.insert(*path, Entry::file(Body::inline(text.as_bytes()), 0o644));
+    }
+    tree.complete();
+    tar(&tree)
+}
+
+/// Puts a tree into a folder.
+fn lay_out(tree: &Tree, folder: &Path) {
+    for (path, entry) in &tree.entries {
+        match &entry.node {
+            crate::tree::Node::File(body) => fs::write(folder.join(path), body.read().unwrap()).unwrap(),
+            _ => fs::create_dir_all(folder.join(path)).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn an_oci_layout_gives_what_its_layers_leave() {
+    let below = layer(&[("etc/a", "1"), ("etc/gone", "1"), ("opt/x/y", "1"), ("opt/z", "1"), ("srv/f", "1")]);
+    let above = layer(&[
+        ("etc/a", "2"),
+        ("etc/.wh.gone", ""),
+        ("opt/.wh..wh..opq", ""),
+        ("opt/n", "2"),
+        ("srv/f/g", "2"),
+    ]);
+    let tree = read_bytes(&tar(&layout(&[below, above]))).unwrap();
+    let files: Vec<(&str, Vec<u8>)> = tree
+        .entries
+        .keys()
+        .filter_map(|path| Some((path.as_str(), tree.file(path)?.read().ok()?)))
+        .collect();
+    let expected = [("etc/a", "2"), ("opt/n", "2"), ("srv/f/g", "2")];
+    assert_eq!(files, expected.map(|(path, text)| (path, text.as_bytes().to_vec())));
+}
+
+#[test]
+fn a_layout_folder_is_pinned_by_its_manifest_and_read_out_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    lay_out(&layout(&[tar(&root())]), folder.path());
+    let (manifest, blobs) = oci::pin(folder.path(), Arch::Amd64, "x").unwrap();
+    assert_eq!(blobs.len(), 2);
+    let store = Store::open(&folder.path().join("store")).unwrap();
+    for blob in blobs.iter().chain([&manifest]) {
+        let mut file = File::open(folder.path().join(oci::blob_path(&blob.sha256))).unwrap();
+        store.insert(&mut file, Some(&blob.sha256)).unwrap();
+    }
+    let path = store.verified(&manifest.sha256).unwrap();
+    assert_eq!(inline(read_file(&path, folder.path()).unwrap()).entries, root().entries);
+    assert!(oci::pin(folder.path(), Arch::Amd64, "x").is_ok());
+    fs::write(folder.path().join(oci::blob_path(&manifest.sha256)), "{}").unwrap();
+    assert!(
+        oci::pin(folder.path(), Arch::Amd64, "x")
+            .unwrap_err()
+            .message()
+            .contains("not what its name says")
+    );
 }

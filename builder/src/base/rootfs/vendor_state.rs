@@ -60,6 +60,7 @@ const ROWS: &[Row] = &[
             "boot/grub*",
             "boot/efi",
             "boot/loader",
+            "boot/vmlinuz-0-rescue-*",
             "efi",
             "initrd.img*",
             "vmlinuz*",
@@ -138,12 +139,7 @@ fn apply(tree: &mut Tree, fate: Fate, what: &str) {
             tree.insert(what, Entry::file(Body::inline([]), 0o644));
         }
         Fate::Removed => matching(tree, what).iter().for_each(|path| tree.remove(path)),
-        Fate::Cleared => {
-            let below: Vec<String> = tree.below(what).map(|(path, _)| path.clone()).collect();
-            for path in below {
-                tree.entries.remove(&path);
-            }
-        }
+        Fate::Cleared => tree.remove_below(what),
     }
 }
 

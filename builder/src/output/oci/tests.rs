@@ -22,6 +22,7 @@ fn plan() -> ImagePlan {
             distribution: "debian".into(),
             suite: "trixie".into(),
             snapshot: None,
+            components: Vec::new(),
             packages: Vec::new(),
         }),
         layers: Vec::new(),

@@ -34,6 +34,13 @@ impl Shell<'_> {
                 let is_plain =
                     options.all(|option| option.as_str() == "-x") && program != "local" && !is_local;
                 self.assign(command, words, is_plain);
+                if program == "readonly" || words.iter().any(|word| word.text().as_str() == "-r") {
+                    self.lock(words);
+                }
+                if words.iter().any(|word| word.text().as_str() == "-n") {
+                    // The variable stands for another one.
+                    self.found.workspace.spoil_all();
+                }
                 if program == "export" || is_plain && words.len() > 1 && words[1].text().as_str() == "-x" {
                     self.export(words);
                 }
@@ -50,7 +57,7 @@ impl Shell<'_> {
     /// Notes the values that assignments give to variables. `is_plain` is false if the shell changes them on
     /// the way.
     fn assign(&mut self, command: &Simple, words: &[Word], is_plain: bool) {
-        let is_known = is_plain && self.is_certain(command) && !command.is_apart;
+        let is_known = is_plain && self.is_certain() && !command.is_apart;
         for word in words {
             let text = word.text();
             let Some((name, _)) = prefixes::assignment(&text) else {
@@ -62,6 +69,14 @@ impl Shell<'_> {
             let value = prefixes::assigned(word, &|source| self.value(source)).filter(|_| is_known);
             self.variables.note_source(name, word);
             self.variables.set(name, value);
+        }
+    }
+
+    /// Variables that keep their values from here on.
+    fn lock(&mut self, words: &[Word]) {
+        for word in words.iter().skip(1) {
+            let text = word.text();
+            self.variables.lock(prefixes::assignment(&text).map_or(text.as_str(), |(name, _)| name));
         }
     }
 
@@ -96,6 +111,9 @@ impl Shell<'_> {
 
     /// The variables that a command names have other values now.
     fn change(&mut self, program: &str, words: &[Word]) {
+        if program == "unset" {
+            words.iter().skip(1).for_each(|word| self.doubt_function(&word.text()));
+        }
         let is_loop = ["for", "select"].contains(&program);
         let names = if is_loop { words.get(1..2) } else { words.get(1..) }.unwrap_or_default();
         for word in names {

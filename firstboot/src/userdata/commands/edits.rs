@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::Shell;
-use super::printed::{echo, is_in_place, printf, sed_arguments};
+use super::printed::{echo, is_in_place, printf, sed_arguments, tee_arguments};
 use crate::userdata::bounds::{Bytes, append};
 use crate::userdata::sed;
 use crate::userdata::shell::{Simple, Word};
@@ -40,6 +40,9 @@ pub(super) const READERS: &[&str] = &[
     "wc",
 ];
 
+/// What a look at a word costs of the budget.
+const COST: usize = 16;
+
 /// Programs that change files in the folders that they name, or put others there under their own names.
 const OF_FOLDERS: &[&str] = &[
     "bsdtar", "cp", "cpio", "curl", "find", "for", "git", "install", "ln", "mount", "mv", "parallel", "read",
@@ -57,15 +60,15 @@ impl Shell<'_> {
     ) -> bool {
         let arguments: Option<Vec<Vec<Zeroizing<String>>>> =
             words.iter().skip(1).map(|word| self.fields(word)).collect();
-        let arguments: Option<Vec<Zeroizing<String>>> = arguments
-            .filter(|_| self.is_certain(command))
-            .map(|words| words.into_iter().flatten().collect());
+        let is_known = self.is_certain() && !self.empties_what_it_reads(command, words);
+        let arguments: Option<Vec<Zeroizing<String>>> =
+            arguments.filter(|_| is_known).map(|words| words.into_iter().flatten().collect());
         let arguments: Option<Vec<&str>> =
             arguments.as_ref().map(|all| all.iter().map(|word| word.as_str()).collect());
         let stdin = self.stdin(command, piped);
         if let Some(arguments) = &arguments {
             let is_done = match self.in_place(program, arguments) {
-                None if program == "tee" => self.tee(arguments, stdin.clone()),
+                None if program == "tee" => self.tee(command, arguments, stdin.clone()),
                 done => done,
             };
             if let Some(is_done) = is_done {
@@ -102,6 +105,22 @@ impl Shell<'_> {
         is_done
     }
 
+    /// Whether a command, or one that it is piped from, reads this file: written to, it may be empty by then.
+    fn reads(&self, command: &Simple, words: &[Word], path: &str) -> bool {
+        if self.budget.take(self.upstream.len() * COST).is_err() {
+            return true;
+        }
+        let mut words = words.iter().chain(&self.upstream).chain(&command.input);
+        words.any(|word| self.path(word).as_deref() == Some(path))
+    }
+
+    /// Whether a redirection empties a file that the command reads.
+    fn empties_what_it_reads(&self, command: &Simple, words: &[Word]) -> bool {
+        let paths: Vec<String> =
+            command.outputs.iter().filter_map(|output| self.path(&output.path)).collect();
+        paths.iter().any(|path| self.reads(command, words, path))
+    }
+
     /// What a command writes to the files of its redirections is not known.
     pub(super) fn spoil_outputs(&mut self, command: &Simple, program: &str) {
         for output in &command.outputs {
@@ -121,6 +140,9 @@ impl Shell<'_> {
 
     fn stdin(&mut self, command: &Simple, piped: Option<Bytes>) -> Option<Bytes> {
         if let Some(here) = &command.here {
+            if command.input.is_some() {
+                return None;
+            }
             let text = here.expanded(&|source| self.value(source))?;
             return Some(Zeroizing::new(text.as_bytes().to_vec()));
         }
@@ -140,9 +162,9 @@ impl Shell<'_> {
             ("cat", paths) => self.concatenated(paths),
             ("envsubst", []) => self.filled_in(&stdin?),
             ("sed", _) => {
-                let (substitutions, paths) = sed_arguments(arguments)?;
-                let text = if paths.is_empty() { stdin? } else { self.concatenated(&paths)? };
-                self.substituted(&text, &substitutions)
+                let sed = sed_arguments(arguments).filter(|sed| !sed.is_in_place)?;
+                let text = if sed.paths.is_empty() { stdin? } else { self.lines(&sed.paths)? };
+                self.substituted(&text, &sed.substitutions)
             }
             _ => None,
         }
@@ -154,6 +176,17 @@ impl Shell<'_> {
             append(&mut all, &self.found.workspace.copy(&place(path)?)?);
         }
         Some(all)
+    }
+
+    /// The lines of several files: each ends with a line break, but the last.
+    fn lines(&self, paths: &[&str]) -> Option<Bytes> {
+        let (_, all_but_last) = paths.split_last()?;
+        let is_ended = |path: &&str| {
+            let bytes = self.found.workspace.copy(&place(path)?)?;
+            Some(bytes.is_empty() || bytes.ends_with(b"\n"))
+        };
+        all_but_last.iter().all(|path| is_ended(path) == Some(true)).then_some(())?;
+        self.concatenated(paths)
     }
 
     fn substituted(&self, text: &[u8], substitutions: &[sed::Substitution]) -> Option<Bytes> {
@@ -168,14 +201,14 @@ impl Shell<'_> {
     /// `sed -i`, `cp` and `mv`: returns whether it is done; `None` if it is another command.
     fn in_place(&mut self, program: &str, arguments: &[&str]) -> Option<bool> {
         match program {
-            "sed" if arguments.iter().any(|word| is_in_place(word)) => {
-                let (substitutions, paths) = sed_arguments(arguments)?;
+            "sed" => {
+                let sed = sed_arguments(arguments).filter(|sed| sed.is_in_place)?;
                 let mut is_done = true;
-                for path in paths {
+                for path in sed.paths {
                     let changed =
                         place(path).and_then(|path| Some((self.found.workspace.copy(&path)?, path)));
                     let changed = changed
-                        .and_then(|(text, path)| Some((self.substituted(&text, &substitutions)?, path)));
+                        .and_then(|(text, path)| Some((self.substituted(&text, &sed.substitutions)?, path)));
                     match changed {
                         Some((bytes, path)) => {
                             is_done &= self.found.workspace.write(&path, bytes, false, program);
@@ -189,8 +222,11 @@ impl Shell<'_> {
                 Some(is_done)
             }
             "cp" | "mv" => {
-                let paths: Vec<&str> =
-                    arguments.iter().copied().filter(|word| !word.starts_with('-')).collect();
+                let (options, paths): (Vec<&str>, Vec<&str>) =
+                    arguments.iter().partition(|word| word.starts_with('-'));
+                if options.iter().any(|option| !is_plain_copy(option)) {
+                    return None;
+                }
                 let [from, to] = paths.as_slice() else { return None };
                 let (from, mut to) =
                     (place(from)?, format!("{}{}", place(to)?, if to.ends_with('/') { "/" } else { "" }));
@@ -218,12 +254,12 @@ impl Shell<'_> {
         }
     }
 
-    fn tee(&mut self, arguments: &[&str], stdin: Option<Bytes>) -> Option<bool> {
-        let appends = arguments.iter().any(|word| ["-a", "--append"].contains(word));
+    fn tee(&mut self, command: &Simple, arguments: &[&str], stdin: Option<Bytes>) -> Option<bool> {
+        let (appends, paths) = tee_arguments(arguments)?;
         let mut is_done = true;
-        for path in arguments.iter().filter(|word| !word.starts_with('-')) {
+        for path in paths {
             match (&stdin, place(path)) {
-                (Some(bytes), Some(path)) => {
+                (Some(bytes), Some(path)) if !self.reads(command, &[], &path) => {
                     is_done &= self.found.workspace.write(&path, bytes.clone(), appends, "tee");
                 }
                 _ => {
@@ -245,6 +281,15 @@ impl Shell<'_> {
                 None
             }
         }
+    }
+}
+
+/// Whether `cp` or `mv` writes the same with this option.
+fn is_plain_copy(option: &str) -> bool {
+    let letters = option.trim_start_matches('-');
+    match option.len() - letters.len() {
+        1 => !letters.is_empty() && letters.chars().all(|letter| "adfprRvLPH".contains(letter)),
+        _ => ["archive", "force", "preserve", "recursive", "verbose"].contains(&letters),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Commands in user data: finds the join, and evaluates what simple commands do to the file that it reads. It
 //! runs none of them. `edits` does what they do to files, `named` finds the files that others may change,
-//! `assigned` follows variables, `nested` shells, scripts and functions, `printed` what commands write.
+//! `assigned` follows variables, `certainty` tells what is certainly run, `nested` follows shells, scripts and
+//! functions, `printed` tells what commands write.
 //!
 //! What is not certain is never guessed: a file or a variable that a command may change in a way that is not
 //! understood has no known value any more, and a join that needs it is refused.
 
 mod assigned;
+mod certainty;
 mod edits;
 mod named;
 mod nested;
@@ -32,6 +34,8 @@ use crate::userdata::shell::{self, After, Piece, Simple, UNKNOWN, Word};
 use crate::userdata::variables::Variables;
 use crate::userdata::workspace::{Workspace, document, place};
 
+use certainty::{Block, End, Kind, Runs, Status, end_of_body, goes_on, last_join};
+
 /// The folder of the sentinel file that Cluster API's infrastructure providers wait for
 /// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>, sentinel file).
 pub const SENTINELS: &str = paths::CLUSTER_API;
@@ -42,23 +46,6 @@ const HARMLESS: &[&str] =
 
 /// Programs that show their arguments and do not run them.
 const SHOWING: &[&str] = &[":", "echo", "grep", "logger", "printf", "wall", "write"];
-
-/// Commands that are asked a question, so that what follows `&&` may not be run.
-const QUESTIONS: &[&str] = &[
-    "!",
-    "[",
-    "[[",
-    "cmp",
-    "command",
-    "diff",
-    "false",
-    "grep",
-    "local",
-    "pgrep",
-    "systemctl",
-    "test",
-    "which",
-];
 
 /// Programs that run what they read, or another program that they are given.
 const RUNNING: &[&str] =
@@ -71,7 +58,7 @@ const FILTERS: &[&str] =
 const KUBEADM_VALUED: &[&str] = &["-v", "--v", "--rootfs"];
 
 /// The limit for nested shells and scripts.
-const SHELLS: usize = 4;
+const SHELLS: usize = 8;
 /// The limit for commands, those in scripts included.
 const COMMANDS: usize = 20_000;
 
@@ -122,10 +109,11 @@ pub fn evaluate<'a>(
         upstream: Vec::new(),
         functions: HashMap::new(),
         blocks: Vec::new(),
-        was_question: false,
-        success: None,
+        runs: Runs::Yes,
+        status: Status::default(),
         returning: 0,
         ended: None,
+        is_joined: false,
         names_a_join: false,
         left: COMMANDS,
     };
@@ -135,7 +123,9 @@ pub fn evaluate<'a>(
             Command::Shell(text) => shell.script(text, SHELLS)?,
             Command::Words(words) => {
                 let words = words.iter().map(|text| Word::plain(text)).collect();
-                shell.command(&Simple { words, ..Simple::default() }, SHELLS)?;
+                let command = Simple { words, ..Simple::default() };
+                shell.reach(&command, false);
+                shell.command(&command, SHELLS)?;
             }
         }
     }
@@ -159,15 +149,18 @@ struct Shell<'a> {
     /// The words of the commands whose output goes to the next one.
     upstream: Vec<Word>,
     functions: HashMap<String, Vec<Function>>,
-    /// The compound commands around the next one: whether it is uncertain that their commands are run.
-    blocks: Vec<bool>,
-    was_question: bool,
-    /// Whether the command before succeeded, if that is certain.
-    success: Option<bool>,
+    /// The compound commands around the next one.
+    blocks: Vec<Block>,
+    /// Whether the command that was reached is run.
+    runs: Runs,
+    /// How the command before ended.
+    status: Status,
     /// How many functions and sourced scripts are around the next command: `return` ends one.
     returning: usize,
     /// What a command ended. The commands that follow are not run.
     ended: Option<End>,
+    /// Whether a join was found that is certainly run.
+    is_joined: bool,
     /// Whether a command names a join, whether it is run or not.
     names_a_join: bool,
     /// How many more commands are evaluated.
@@ -181,13 +174,8 @@ struct Function {
     body: std::ops::Range<usize>,
     /// Whether it certainly is this.
     is_certain: bool,
-}
-
-/// What `exit` or `return` ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Shell,
-    Function,
+    /// Whether a join is in it.
+    has_join: bool,
 }
 
 impl Shell<'_> {
@@ -216,18 +204,24 @@ impl Shell<'_> {
         shells: usize,
     ) -> Result<()> {
         let mut position = range.start;
+        // Behind the join that the list of this command leads to.
+        let mut join = 0;
         while let Some(command) = commands.get(position).filter(|_| position < range.end)
             && self.ended.is_none()
         {
             position += 1;
+            if position == range.start + 1 || !goes_on(command) {
+                let list = commands.get(position - 1..range.end).unwrap_or_default();
+                join = last_join(list).map_or(0, |join| join + position);
+            }
+            self.reach(command, position < join);
             if command.is_function {
                 self.count()?;
                 let end = end_of_body(commands, position).min(range.end);
-                let is_certain = self.is_certain(command) && !command.is_apart;
-                self.define(
-                    command,
-                    Function { script: Rc::clone(commands), body: position..end, is_certain },
-                );
+                let body = position..end;
+                let has_join = self.has_join(commands.get(body.clone()).unwrap_or_default());
+                let is_certain = self.is_certain() && !command.is_apart;
+                self.define(command, Function { script: Rc::clone(commands), body, is_certain, has_join });
                 position = end;
             } else {
                 self.command(command, shells)?;
@@ -244,7 +238,9 @@ impl Shell<'_> {
 
     fn command(&mut self, command: &Simple, shells: usize) -> Result<()> {
         self.count()?;
-        if self.is_skipped(command) {
+        self.enter_block(command);
+        if self.runs == Runs::No {
+            self.finish(command, "", &[], false);
             return Ok(());
         }
         let piped = self.piped.take().filter(|_| command.after == After::Pipe);
@@ -252,41 +248,79 @@ impl Shell<'_> {
             self.reason = None;
             self.upstream.clear();
         }
-        self.enter_block(command);
+        self.substitutions(command, shells)?;
         let words = self.without_prefixes(command);
         let first = words.first().map(Word::text).unwrap_or_default();
         let program = first.rsplit('/').next().unwrap_or_default();
         self.forget_counted(command);
-        let is_certain = self.is_certain(command);
+        let assigned = self.assign_for(command, &words);
+        let mut is_nested = false;
         let is_handled = match program {
-            "kubeadm" if self.kubeadm(&words)? => true,
-            "exit" | "return" => {
-                self.end(command, if program == "exit" { End::Shell } else { End::Function })
+            "kubeadm" if !self.is_replaced(command, &words) && self.kubeadm(&words)? => true,
+            "exit" => {
+                self.end(command, End::Shell);
+                true
             }
-            _ if self.nested(command, &first, &words, piped.as_ref(), shells)? => true,
+            "return" => {
+                self.end(command, End::Function);
+                true
+            }
+            _ if self.nested(command, &first, &words, piped.as_ref(), shells)? => {
+                is_nested = true;
+                true
+            }
             "echo" if self.is_sentinel(command) => true,
-            "hostname" | "hostnamectl" if self.rename_host(command, program, &words) => true,
+            "hostname" | "hostnamectl" if self.rename_host(program, &words) => true,
             _ if self.assignments(command, program, &words) => true,
             _ => false,
         };
-        if is_handled {
+        let is_known = if is_handled {
             self.spoil_outputs(command, program);
+            !is_nested && !["exit", "return", "kubeadm"].contains(&program) && self.is_known(command)
         } else {
-            self.other(command, program, &words, piped, shells)?;
-        }
-        if command.is_piped {
-            self.upstream.extend(words.iter().cloned());
-        }
-        if is_certain && !words.is_empty() && replaces_the_shell(command) {
-            self.ended = self.ended.or(Some(End::Shell));
-        }
-        self.was_question = QUESTIONS.contains(&program);
-        self.success = match (program, words.len(), command.words.len()) {
-            ("true" | ":", 1, 1) => Some(true),
-            ("false", 1, 1) => Some(false),
-            _ => None,
+            self.other(command, program, &words, piped, shells)?
         };
+        assigned.iter().for_each(|name| self.variables.forget(name));
+        if command.is_piped {
+            self.upstream.extend(words.iter().chain(&command.here).cloned());
+        }
+        if !words.is_empty() && replaces_the_shell(command) && self.ended.is_none() {
+            self.end(command, End::Shell);
+        }
+        self.finish(command, program, &words, is_known);
         Ok(())
+    }
+
+    /// Does what commands within words do: `$(…)`. Whatever that is, it is not certain.
+    fn substitutions(&mut self, command: &Simple, shells: usize) -> Result<()> {
+        let paths = command.outputs.iter().map(|output| &output.path);
+        let words = command.words.iter().chain(paths).chain(&command.input).chain(&command.here);
+        let sources: Vec<&str> = words.flat_map(Word::sources).collect();
+        let (others, upstream) = (self.found.others, std::mem::take(&mut self.upstream));
+        for inner in sources.into_iter().filter_map(shell::substitution) {
+            if shells == 0 {
+                self.doubt_all();
+                continue;
+            }
+            self.within(true, Block::new(false, Kind::Shell, false), |shell| {
+                shell.script(&inner, shells - 1)
+            })?;
+        }
+        (self.found.others, self.upstream) = (others, upstream);
+        self.piped = None;
+        Ok(())
+    }
+
+    /// Whether the status of assignments is known: it is that of the commands within them.
+    fn is_known(&self, command: &Simple) -> bool {
+        let mut sources = command.words.iter().flat_map(Word::sources);
+        sources.all(|source| shell::substitution(source).is_none() || self.value(source).is_some())
+    }
+
+    /// Commands are nested too deeply: what they do is not known.
+    fn doubt_all(&mut self) {
+        self.found.workspace.spoil_all();
+        self.variables.forget_all();
     }
 
     /// The words of the command itself. A program whose name is a variable's value is found in that value.
@@ -322,56 +356,6 @@ impl Shell<'_> {
             }
             None => self.variables.value(source),
         }
-    }
-
-    /// Counts the blocks that begin and end here.
-    fn enter_block(&mut self, command: &Simple) {
-        for word in &command.words {
-            match word.text().as_str() {
-                "if" | "while" | "until" | "for" | "select" | "case" => self.blocks.push(true),
-                "{" => self.blocks.push(!self.is_certain(command) || command.after == After::Pipe),
-                "fi" | "done" | "esac" | "}" => {
-                    self.blocks.pop();
-                    if command.is_apart {
-                        // The block was a process of its own, which was not known before its end.
-                        self.variables.forget_all();
-                        self.doubt_functions();
-                    }
-                }
-                "then" | "else" | "elif" | "do" | "!" => {}
-                _ => break,
-            }
-        }
-    }
-
-    /// Whether the shell certainly does not run the command: `true || COMMAND`.
-    fn is_skipped(&self, command: &Simple) -> bool {
-        match command.after {
-            After::Success => self.success == Some(false),
-            After::Failure => self.success == Some(true),
-            After::Anything | After::Pipe => false,
-        }
-    }
-
-    /// Whether the shell certainly runs the command.
-    fn is_certain(&self, command: &Simple) -> bool {
-        !self.blocks.contains(&true)
-            && match command.after {
-                After::Anything | After::Pipe => true,
-                After::Success => self.success == Some(true) || !self.was_question,
-                After::Failure => self.success == Some(false),
-            }
-    }
-
-    /// Notes that the commands behind this one are not run, if that is certain.
-    fn end(&mut self, command: &Simple, end: End) -> bool {
-        if end == End::Function && self.returning == 0 {
-            return true;
-        }
-        if self.is_certain(command) && !command.is_apart {
-            self.ended = Some(end);
-        }
-        true
     }
 
     /// Returns false if it is a command of kubeadm that has no effect on the join.
@@ -417,15 +401,22 @@ impl Shell<'_> {
             Some(before) if *before != flags => {
                 return Err(wrong("kubeadm join is there twice, with different flags"));
             }
-            Some(_) => return Ok(()),
-            None => {}
+            Some(_) if self.is_joined => return Ok(()),
+            _ => {}
         }
+        let mut content = None;
         if let Some(path) = flags.config.as_deref().and_then(|path| path.to_str()) {
             let place = place(path);
             let config = self.found.workspace.read(place.as_deref().unwrap_or(path))?;
             let config =
                 config.map(|config| self.variables.fill_in_afterburns(config, self.budget)).transpose()?;
-            self.found.config = config.map(|config| document(&config)).transpose()?;
+            content = config.map(|config| document(&config)).transpose()?;
+        }
+        self.is_joined |= self.is_certain();
+        if self.found.join.is_none() {
+            self.found.config = content;
+        } else if self.found.config.as_ref().map(Document::bytes) != content.as_ref().map(Document::bytes) {
+            return Err(wrong("kubeadm join is there twice, with different configs"));
         }
         self.found.join = Some(flags);
         Ok(())
@@ -439,7 +430,7 @@ impl Shell<'_> {
         words: &[Word],
         piped: Option<Bytes>,
         shells: usize,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let here = command.here.iter().filter(|_| !edits::READERS.contains(&program));
         let texts: Vec<&Word> = words.iter().chain(here).collect();
         let names_a_join = names_a_join(texts.iter().map(|word| word.text()))
@@ -451,7 +442,7 @@ impl Shell<'_> {
         self.call_named(words, shells)?;
         let is_done = self.edit(command, program, words, piped);
         self.found.others += usize::from(!is_done);
-        Ok(())
+        Ok(is_done || program == "cat" && command.here.is_some())
     }
 
     /// Whether a program that is not known gets kubeadm's name, or what it prints, to run it.
@@ -486,7 +477,7 @@ impl Shell<'_> {
     }
 
     /// `hostname NAME`, `hostnamectl set-hostname NAME`. Returns false if it does something else.
-    fn rename_host(&mut self, command: &Simple, program: &str, words: &[Word]) -> bool {
+    fn rename_host(&mut self, program: &str, words: &[Word]) -> bool {
         let Some(word) = named_host(program, words) else { return false };
         let name = match word {
             HostName::Text(word) => self.fields(word).filter(|fields| fields.len() == 1),
@@ -495,7 +486,7 @@ impl Shell<'_> {
                 .and_then(|fields| self.value(&format!("$(cat {})", fields.first()?.as_str())))
                 .map(|name| vec![Zeroizing::new(name)]),
         };
-        let name = name.filter(|_| self.is_certain(command));
+        let name = name.filter(|_| self.is_certain());
         let name = name.and_then(|fields| Some(fields.first()?.as_str().to_owned()));
         self.variables.rename_host(name.clone());
         if self.found.join.is_none() {
@@ -526,32 +517,12 @@ impl Shell<'_> {
     }
 }
 
-/// The position behind a function's body, which begins at `begin`.
-fn end_of_body(commands: &[Simple], begin: usize) -> usize {
-    let mut depth = 0_usize;
-    for (position, command) in commands.iter().enumerate().skip(begin) {
-        for word in &command.words {
-            match word.text().as_str() {
-                "if" | "while" | "until" | "for" | "select" | "case" | "{" => depth += 1,
-                "fi" | "done" | "esac" | "}" => depth = depth.saturating_sub(1),
-                "then" | "else" | "elif" | "do" | "!" => {}
-                _ => break,
-            }
-        }
-        if depth == 0 {
-            return position + 1;
-        }
-    }
-    commands.len()
-}
-
 /// Whether `exec` runs it.
 fn replaces_the_shell(command: &Simple) -> bool {
     let mut words = command.words.iter().map(Word::text);
     words
         .find(|word| prefixes::assignment(word).is_none())
         .is_some_and(|word| word.as_str() == "exec")
-        && !command.is_apart
 }
 
 /// What a command sets the host name to.

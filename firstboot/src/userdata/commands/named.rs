@@ -39,6 +39,7 @@ impl Shell<'_> {
                     None => {
                         text.push(ANYTHING);
                         texts.push(Zeroizing::new(source.to_string()));
+                        texts.extend(self.derived(source));
                         let sources = self.variables.sources(source).iter().filter(|_| levels > 0);
                         sources.for_each(|source| self.texts(source, levels - 1, texts));
                     }
@@ -66,13 +67,37 @@ impl Shell<'_> {
             None => spoiled.extend(workspace.of_name(last(name))),
         }
         // What a program does may be written in the file that is named.
-        let script = path.filter(|_| changes(program, &[]) && !folders_count(program));
-        let script = script.and_then(|path| self.found.workspace.text(&path)).unwrap_or_default();
-        let named = script
-            .split(|character| !is_of_path(character))
-            .filter_map(|name| place(name).filter(|path| self.found.workspace.has(path)));
-        spoiled.extend(named);
+        if let Some(script) = path.filter(|_| changes(program, &[]) && !folders_count(program)) {
+            self.spoil_named_in(&script);
+        }
         spoiled.iter().for_each(|path| self.spoil(path, program));
+    }
+
+    /// The files that a file names may be changed.
+    pub(super) fn spoil_named_in(&mut self, script: &str) {
+        let text = self.found.workspace.text(script).unwrap_or_default();
+        let mut named = Vec::new();
+        for name in text.split(|character| !is_of_path(character)).filter(|name| !name.is_empty()) {
+            match place(name) {
+                Some(path) => named.extend(self.found.workspace.has(&path).then_some(path)),
+                None => named.extend(self.found.workspace.of_name(last(name))),
+            }
+        }
+        named.iter().for_each(|path| self.spoil(path, "script"));
+    }
+
+    /// What the shell may make of a variable whose value is known: `${NAME/a/b}`, `${!NAME}`.
+    fn derived(&self, source: &str) -> Option<Zeroizing<String>> {
+        let inner = source.strip_prefix("${")?;
+        let is_other = inner.starts_with('!');
+        let inner = inner.trim_start_matches('!');
+        let end = inner.find(|character: char| !character.is_ascii_alphanumeric() && character != '_')?;
+        let value = self.variables.named(&inner[..end])?;
+        if is_other {
+            return self.variables.named(&value).map(Zeroizing::new);
+        }
+        let (folder, _) = value.rsplit_once('/').filter(|(folder, _)| !folder.is_empty())?;
+        Some(Zeroizing::new(format!("{folder}/{ANYTHING}")))
     }
 }
 

@@ -4,20 +4,27 @@ use std::ffi::{OsStr, OsString};
 
 use zeroize::Zeroizing;
 
-use super::{End, Function, Shell};
+use super::certainty::{Block, End, Kind};
+use super::{Function, Shell};
 use crate::cli;
 use crate::cli::request::Request;
 use crate::error::Result;
 use crate::paths;
 use crate::userdata::bounds::Bytes;
 use crate::userdata::prefixes;
-use crate::userdata::shell::{After, Simple, Word};
+use crate::userdata::shell::{KEYWORDS, Simple, Word, read};
 use crate::userdata::workspace::place;
 
 /// The arguments of a function that are followed.
 pub(super) const ARGUMENTS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
 /// What a copy of a variable costs of the budget.
 const COST: usize = 16;
+
+/// Programs that read commands.
+const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "ksh", "zsh"];
+/// Where a shell looks for programs, in order.
+const SEARCH_PATH: &[&str] =
+    &["/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"];
 
 /// Programs that run a command and do not pass on what is exported.
 const CLEANING: &[&str] = &["sudo", "doas", "env", "systemd-run"];
@@ -34,21 +41,27 @@ impl Shell<'_> {
         shells: usize,
     ) -> Result<bool> {
         if shells == 0 {
+            if self.functions.contains_key(program) || SHELLS.contains(&last(program)) {
+                self.doubt_all();
+            }
             return Ok(false);
         }
-        if let Some(functions) = self.functions.get(program).cloned() {
-            return self.call(&functions, command, words, shells).map(|()| true);
+        if let Some(functions) = self.functions_of(command, program) {
+            let is_apart = command.is_apart;
+            return self.call(&functions, is_apart, self.is_certain(), words, shells).map(|()| true);
         }
-        match program.rsplit('/').next().unwrap_or_default() {
+        match last(program) {
             "eval" => self.evaluated(command, words, shells),
-            "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
+            shell if SHELLS.contains(&shell) => {
                 let (is_text, position) = shell_options(words);
                 let Some(word) = words.get(position) else {
                     return self.with_input(command, words, piped, shells);
                 };
                 if is_text {
                     let text = self.partly(word);
-                    return self.child(command, words, &text, shells).map(|()| true);
+                    self.child(command, words, &text, shells)?;
+                    self.spoil_named("script", words.get(position + 1..).unwrap_or_default(), None);
+                    return Ok(true);
                 }
                 self.own_script(command, words, position, true, shells)
             }
@@ -62,7 +75,8 @@ impl Shell<'_> {
         let texts: Vec<_> = words.iter().skip(1).map(|word| self.partly(word)).collect();
         let line = Zeroizing::new(texts.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(" "));
         let is_known = words.iter().skip(1).all(|word| self.fields(word).is_some());
-        self.within(command, |shell| shell.script(&line, shells - 1))?;
+        let block = Block::new(self.is_certain(), Kind::Plain, false);
+        self.within(command.is_apart, block, |shell| shell.script(&line, shells - 1))?;
         if !is_known {
             self.variables.forget_all();
         }
@@ -78,7 +92,8 @@ impl Shell<'_> {
         shells: usize,
     ) -> Result<bool> {
         let text = match (&command.here, &command.input) {
-            (Some(here), _) => Some(self.partly(here)),
+            (Some(_), Some(_)) => None,
+            (Some(here), None) => Some(self.partly(here)),
             (None, Some(path)) => {
                 let path = self.path(path);
                 path.and_then(|path| self.found.workspace.text(&path))
@@ -101,16 +116,22 @@ impl Shell<'_> {
         is_read: bool,
         shells: usize,
     ) -> Result<bool> {
-        let path = words.get(position).and_then(|word| self.path(word));
+        let path = words.get(position).and_then(|word| {
+            self.path(word).or_else(|| self.in_search_path(&word.text()).filter(|_| position == 0))
+        });
         let workspace = &self.found.workspace;
         let script = path
             .as_deref()
             .and_then(|path| if is_read { workspace.text(path) } else { workspace.script(path) });
         let is_sourced = words.first().is_some_and(|word| [".", "source"].contains(&word.text().as_str()));
         let Some((path, script)) = path.clone().zip(script) else {
-            if path.is_some_and(|path| self.found.workspace.read(&path).is_err()) {
-                // What it does is not known.
-                self.found.workspace.spoil_all();
+            if let Some(path) = path {
+                if self.found.workspace.read(&path).is_err() {
+                    // What it does is not known.
+                    self.found.workspace.spoil_all();
+                } else if !is_read {
+                    self.spoil_named_in(&path);
+                }
             }
             if is_sourced {
                 self.variables.forget_all();
@@ -131,7 +152,10 @@ impl Shell<'_> {
                 if !arguments.is_empty() {
                     self.variables.remove(&ARGUMENTS);
                 }
-                self.returning(command, |shell| shell.script(&script, shells - 1))?;
+                let (is_apart, is_certain) = (command.is_apart, self.is_certain());
+                let has_join = self.has_join(&read(&script).commands);
+                let block = Block::new(is_certain, Kind::Function, has_join);
+                self.returning(is_apart, block, |shell| shell.script(&script, shells - 1))?;
             }
             None => self.child(command, words, &script, shells)?,
         }
@@ -158,7 +182,10 @@ impl Shell<'_> {
             }
         }
         let returning = std::mem::take(&mut self.returning);
-        self.within(command, |shell| shell.script(text, shells - 1))?;
+        self.budget.take(text.len())?;
+        let has_join = self.has_join(&read(text).commands);
+        let block = Block::new(self.is_certain(), Kind::Shell, has_join);
+        self.within(command.is_apart, block, |shell| shell.script(text, shells - 1))?;
         self.returning = returning;
         self.variables = before;
         self.functions = functions;
@@ -182,11 +209,21 @@ impl Shell<'_> {
         self.functions.values_mut().flatten().for_each(|function| function.is_certain = false);
     }
 
+    /// A function may be gone.
+    pub(super) fn doubt_function(&mut self, name: &str) {
+        self.functions
+            .get_mut(name)
+            .into_iter()
+            .flatten()
+            .for_each(|function| function.is_certain = false);
+    }
+
     /// Calls a function.
     fn call(
         &mut self,
         functions: &[Function],
-        command: &Simple,
+        is_apart: bool,
+        is_certain: bool,
         words: &[Word],
         shells: usize,
     ) -> Result<()> {
@@ -196,11 +233,12 @@ impl Shell<'_> {
             self.variables.note_source(name, word);
             self.variables.set(name, value.as_deref().cloned());
         }
-        let is_certain = matches!(functions, [only] if only.is_certain);
-        let uncertain = Simple { after: After::Failure, ..Simple::default() };
-        let command = if is_certain { command } else { &uncertain };
+        let is_certain = is_certain && matches!(functions, [only] if only.is_certain);
         for function in functions {
-            self.returning(command, |shell| shell.run(&function.script, function.body.clone(), shells - 1))?;
+            let block = Block::new(is_certain, Kind::Function, function.has_join);
+            self.returning(is_apart, block, |shell| {
+                shell.run(&function.script, function.body.clone(), shells - 1)
+            })?;
         }
         self.variables.remove(&ARGUMENTS);
         self.spoil_named("function", words.get(1..).unwrap_or_default(), None);
@@ -212,33 +250,45 @@ impl Shell<'_> {
         for position in 1..words.len() {
             let name = words[position].text();
             if let Some(functions) = self.functions.get(name.as_str()).cloned().filter(|_| shells > 0) {
-                let uncertain = Simple { after: After::Failure, ..Simple::default() };
-                self.call(&functions, &uncertain, words.get(position..).unwrap_or_default(), shells)?;
+                let words = words.get(position..).unwrap_or_default();
+                self.call(&functions, false, false, words, shells)?;
             }
         }
         Ok(())
     }
 
     /// Does something that is run where the command is, and that `return` ends.
-    fn returning(&mut self, command: &Simple, evaluate: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    fn returning(
+        &mut self,
+        is_apart: bool,
+        block: Block,
+        evaluate: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
         self.returning += 1;
-        self.within(command, evaluate)?;
+        self.within(is_apart, block, evaluate)?;
         self.returning -= 1;
         self.ended.take_if(|end| *end == End::Function);
         Ok(())
     }
 
-    /// Does something that is run where the command is.
-    fn within(&mut self, command: &Simple, evaluate: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let before = if command.is_apart {
+    /// Does something that is run where the command is. `is_apart` is true if a process of its own runs it.
+    pub(super) fn within(
+        &mut self,
+        is_apart: bool,
+        block: Block,
+        evaluate: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let before = if is_apart {
             self.budget.take(self.variables.count() * COST)?;
             Some(self.variables.clone())
         } else {
             None
         };
         let blocks = self.blocks.len();
-        self.blocks.push(!self.is_certain(command));
+        self.blocks.push(block);
+        let (runs, status) = (self.runs, self.status);
         evaluate(self)?;
+        (self.runs, self.status) = (runs, status);
         self.blocks.truncate(blocks);
         if let Some(before) = before {
             self.variables.forget_changes_since(&before);
@@ -248,6 +298,54 @@ impl Shell<'_> {
         Ok(())
     }
 
+    /// The functions that a command calls: programs in front of it know none.
+    fn functions_of(&self, command: &Simple, program: &str) -> Option<Vec<Function>> {
+        let mut words = command.words.iter().map(Word::text);
+        let first =
+            words.find(|word| !KEYWORDS.contains(&word.as_str()) && prefixes::assignment(word).is_none());
+        let is_first = first.is_none_or(|first| first.as_str() == program || first.starts_with(['$', '`']));
+        self.functions.get(program).filter(|_| is_first).cloned()
+    }
+
+    /// Whether the user data has a function or a script of its own in place of a program.
+    pub(super) fn is_replaced(&self, command: &Simple, words: &[Word]) -> bool {
+        let Some(first) = words.first() else { return false };
+        let name = first.text();
+        let path = self.path(first).filter(|path| self.found.workspace.has(path));
+        self.functions_of(command, &name).is_some() || path.or_else(|| self.in_search_path(&name)).is_some()
+    }
+
+    /// The file of the user data that the shell finds under a program's name.
+    fn in_search_path(&self, name: &str) -> Option<String> {
+        let named = self.found.workspace.of_name(name);
+        let folder_of = |path: &String| path.strip_suffix(name).map(str::to_owned);
+        SEARCH_PATH
+            .iter()
+            .find_map(|folder| named.iter().find(|path| folder_of(path).as_deref() == Some(folder)).cloned())
+    }
+
+    /// Gives variables their values for a command within this shell alone: `NAME=value function`. Returns
+    /// their names.
+    pub(super) fn assign_for(&mut self, command: &Simple, words: &[Word]) -> Vec<String> {
+        let Some(program) = words.first().map(Word::text) else { return Vec::new() };
+        let is_here = ["eval", ".", "source", "envsubst"].contains(&program.as_str());
+        if !is_here && self.functions_of(command, &program).is_none() {
+            return Vec::new();
+        }
+        let in_front = command.words.get(..command.words.len().saturating_sub(words.len()));
+        let mut names = Vec::new();
+        for word in in_front.unwrap_or_default() {
+            let text = word.text();
+            let Some((name, _)) = prefixes::assignment(&text) else { continue };
+            let is_asked = words.iter().flat_map(Word::sources).any(|source| source.contains(name));
+            let value = prefixes::assigned(word, &|source| self.value(source)).filter(|_| !is_asked);
+            self.variables.set(name, value);
+            self.variables.export(name);
+            names.push(name.to_owned());
+        }
+        names
+    }
+
     /// The file that a word names, if that is known.
     pub(super) fn path(&self, word: &Word) -> Option<String> {
         match self.fields(word)?.as_slice() {
@@ -255,6 +353,11 @@ impl Shell<'_> {
             _ => None,
         }
     }
+}
+
+/// The last part of a program's path.
+fn last(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or_default()
 }
 
 /// Whether the options of a shell say that a text follows, and the position of that text or of the script.

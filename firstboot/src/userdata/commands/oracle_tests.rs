@@ -179,6 +179,21 @@ fn simple_scripts_are_followed_as_bash_runs_them() {
         "if true; then JOIN; fi",
         "bash -c 'exit 0'; JOIN",
         "JOIN > @/tmp/log 2>&1; exit 0",
+        "mkdir -p @/tmp/d && sed -i s/n1/n2/ @/etc/k.yaml && JOIN",
+        "ls @/etc && sed -i s/n1/n2/ @/etc/k.yaml && JOIN",
+        "[ -f @/nothing ] && exit 0\nsed -i s/n1/n2/ @/etc/k.yaml\nJOIN",
+        "printf '[ -f @/nothing ] && exit 0\\nsed -i s/n1/n2/ @/etc/k.yaml\\nJOIN\\n' > @/tmp/j; sh @/tmp/j",
+        "f() { [ -f @/nothing ] && return 0; sed -i s/n1/n2/ @/etc/k.yaml; JOIN; }\nf",
+        "N=n2; cat >\"@/tmp/k\"<<EOF\nname: $N\nEOF\nkubeadm join --config @/tmp/k",
+        "F=@/etc/k.yaml.in; cp @/etc/k.yaml ${F%.in}; sed -i s/n1/n2/ \"${F%.*}\"; JOIN",
+        "F=@/etc/k.yaml; sed -i s/n1/n2/ ${F%/*}/${F##*/}; JOIN",
+        "N=n1; f() { JOIN --node-name $N; }\nN=n2 f",
+        "OUT=$(JOIN --node-name n4)",
+        "if ! OUT=$(JOIN 2>&1); then exit 1; fi",
+        "case $1 in (a|b) echo ;; *) JOIN ;; esac",
+        "( cd @/tmp; sed -i s/n1/n2/ @/etc/k.yaml ) && JOIN",
+        "cp -av @/etc/k.yaml @/tmp/k; kubeadm join --config @/tmp/k",
+        "echo 'b: c' | tee -ai @/etc/k.yaml; JOIN",
     ] {
         let script = script.replace("JOIN", JOIN);
         match is_followed(&script) {
@@ -338,6 +353,105 @@ fn the_agent_never_believes_something_else_than_bash() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Lists of `&&` and `||`, blocks and parentheses, what ends a function or a shell, commands within words,
+/// functions and scripts in place of programs, and options that change what a program does.
+#[test]
+fn the_agent_never_believes_something_else_of_what_is_not_certain() {
+    let mut wrong = Vec::new();
+    for script in [
+        "N=n1\n[ -f @/nothing ] && echo hi && N=n3\nJOIN --node-name $N",
+        "[ -f @/nothing ] && true && sed -i s/n1/n2/ @/etc/k.yaml\nJOIN",
+        "[ -f @/nothing ] && mkdir -p @/tmp/q && cp @/etc/k.yaml @/tmp/a && sed -i s/n1/n2/ @/etc/k.yaml\nJOIN",
+        "[ -f @/nothing ] && (cd /tmp; echo 'b: c' >> @/etc/k.yaml)\nJOIN",
+        "N=n1\n[ -f @/nothing ] && { :; } && N=n3\nJOIN --node-name $N",
+        "ls @/nothing && echo 'b: c' >> @/etc/k.yaml\nJOIN",
+        "N=n1\nls @/nothing && N=n2\nJOIN --node-name $N",
+        "N=n1\ncat @/nothing && N=n2\nJOIN --node-name $N",
+        "N=n2 bash -c true\nN=n2\ncat >\"@/tmp/k\"<<EOF\nname: $N\nEOF\nkubeadm join --config @/tmp/k",
+        "N=n2\ntee '@/tmp/k'<<EOF\nname: $N\nEOF\nkubeadm join --config @/tmp/k",
+        "cat > @/tmp/k <<EOF\nname: \\\nx\nEOF\nkubeadm join --config @/tmp/k",
+        "cat > @/tmp/k <<EOF\nname: a\\\nEOF\nEOF\nkubeadm join --config @/tmp/k",
+        "N=n1\nf() { JOIN --node-name $N; }\nN=n2 f",
+        "N=n1\nN=n2 eval 'JOIN --node-name $N'",
+        "N=n1\necho 'JOIN --node-name $N' > @/tmp/j\nN=n2 . @/tmp/j",
+        "echo -E 'name: x' > @/tmp/k; kubeadm join --config @/tmp/k",
+        "sed -ni s/n1/n2/ @/etc/k.yaml; JOIN",
+        "printf 'n1\\nn1\\n' > @/tmp/k; sed -zi s/n1/n2/ @/tmp/k; kubeadm join --config @/tmp/k",
+        "printf 'naa1\\n' > @/tmp/k; sed -Esi s/na+1/n2/ @/tmp/k; kubeadm join --config @/tmp/k",
+        "printf 'n1' > @/tmp/a; sed s/n1/n2/ @/tmp/a @/etc/k.yaml > @/tmp/k; kubeadm join --config @/tmp/k",
+        "echo 'name: b' > @/tmp/a; cp -n @/tmp/a @/etc/k.yaml; JOIN",
+        "echo 'name: b' > @/tmp/a; mv -n @/tmp/a @/etc/k.yaml; JOIN",
+        "echo 'name: b' > @/tmp/a; cp --update=none @/tmp/a @/etc/k.yaml; JOIN",
+        "cp -l @/etc/k.yaml @/tmp/x; echo 'b: c' >> @/tmp/x; JOIN",
+        "cp -s @/etc/k.yaml @/tmp/x; echo 'b: c' >> @/tmp/x; JOIN",
+        "kubeadm() { command kubeadm \"$@\" --node-name n9; }\nJOIN",
+        "sed s/n1/n2/ @/etc/k.yaml > @/etc/k.yaml; JOIN",
+        "F=~/k.yaml\necho 'name: q' > @/root/k.yaml\nsed -i s/q/n2/ $F\nkubeadm join --config @/root/k.yaml",
+        "cd @/etc; sed -i s/n1/n2/ [k].yaml; JOIN",
+        "f() ( true; echo 'b: c' >> @/etc/k.yaml )\nJOIN",
+        "f() (\nN=n5\nsed -i s/n1/n2/ @/etc/k.yaml\n)\nJOIN",
+        "f() { N=n5; }\nN=n1\nunset -f f\nf\nJOIN --node-name $N",
+        "cat > @/tmp/p <<'EOF'\n#!/usr/bin/perl\nopen(F, \">>@/etc/k.yaml\"); print F \"x: y\\n\";\nEOF\nchmod +x @/tmp/p\n@/tmp/p\nJOIN",
+        "cat > @/tmp/p <<'EOF'\n#!/usr/bin/env perl\nopen(F, \">>@/etc/k.yaml\"); print F \"x: y\\n\";\nEOF\nchmod +x @/tmp/p\ntimeout 5 @/tmp/p\nJOIN",
+        "echo 'x: y' | tee -ia @/etc/k.yaml; JOIN",
+        "echo 'b: c' | tee -ap @/etc/k.yaml; JOIN",
+        "readonly N=n1\nN=n2\nJOIN --node-name $N",
+        "printf 'axb a.b\\n' > @/tmp/k; sed -i 's.a\\.b.X.' @/tmp/k; kubeadm join --config @/tmp/k",
+        "printf 'a*b aab\\n' > @/tmp/k; sed -i 's*a\\*b*X*' @/tmp/k; kubeadm join --config @/tmp/k",
+        "printf 'a|b aab\\n' > @/tmp/k; sed -Ei 's|a\\|b|X|' @/tmp/k; kubeadm join --config @/tmp/k",
+        "N=n1; ! true && N=n2; JOIN --node-name $N",
+        "(exit 1) && N=n2; JOIN --node-name x$N",
+        "N=n1; (exit 1) && N=n2; JOIN --node-name x$N",
+        "N=n1; bash -c 'exit 1' && N=n2; JOIN --node-name x$N",
+        "N=n1; f() { return 1; }; f && N=n2; JOIN --node-name x$N",
+        "N=n1; f() { [ -f @/x ]; }; f && N=n2; JOIN --node-name x$N",
+        "f() { [ -f @/x ]; }; f && sed -i s/n1/n2/ @/etc/k.yaml; JOIN",
+        "N=n1; rm @/nothing && N=n2; JOIN --node-name $N",
+        "N=n1; cd @/nothing && N=n2; JOIN --node-name $N",
+        "N=n1; x=$(test -f @/x) && N=n2; JOIN --node-name $N",
+        "N=n1; x=$(cat @/nothing) && N=n2; JOIN --node-name $N",
+        "f() { sed -i s/n1/n2/ @/etc/k.yaml; }; x=$(f); JOIN",
+        "x=$(sed -i s/n1/n2/ @/etc/k.yaml); JOIN",
+        "echo $(sed -i s/n1/n2/ @/etc/k.yaml); JOIN",
+        "x=`echo 'b: c' >> @/etc/k.yaml`; JOIN",
+        "F=@/etc/k.yaml; x=$(echo 'b: c' >> $F); JOIN",
+        "echo \"${X:-$(sed -i s/n1/n2/ @/etc/k.yaml)}\"; JOIN",
+        "if [ \"$(sed -i s/n1/n2/ @/etc/k.yaml)\" ]; then :; fi; JOIN",
+        "[[ $(sed -i s/n1/n2/ @/etc/k.yaml; echo x) == x ]] ; JOIN",
+        "cat <<EOF\n$(sed -i s/n1/n2/ @/etc/k.yaml)\nEOF\nJOIN",
+        "f() { sed -i s/n1/n2/ @/etc/k.yaml; }\necho \"result: $(f)\"\nJOIN",
+        "echo 'sed -i s/n1/n2/ @/etc/k.yaml' > @/tmp/j; x=$(bash @/tmp/j); JOIN",
+        "echo 'sed -i s/n1/n2/ @/etc/k.yaml' > @/tmp/j; chmod +x @/tmp/j; echo \"$(@/tmp/j)\"; JOIN",
+        "f() { [ -f @/nothing ] || return 0; sed -i s/n1/n2/ @/etc/k.yaml; }\nf\nJOIN",
+        "cat > @/tmp/s <<'EOF'\n[ -f @/nothing ] || exit 0\nsed -i s/n1/n2/ @/etc/k.yaml\nEOF\nbash @/tmp/s\nJOIN",
+        "( [ -f @/nothing ] || exit 0; echo 'b: c' >> @/etc/k.yaml )\nJOIN",
+        "( exit 0; echo 'b: c' >> @/etc/k.yaml )\nJOIN",
+        "N=n1; ( case x in x) :;; esac; N=n5 ); JOIN --node-name $N",
+        "a() { sed -i s/n1/n2/ @/etc/k.yaml; }; b() { a; }; c() { b; }; d() { c; }; e() { d; }; e; JOIN",
+        "echo 'name: x' >@/tmp/k 1>&2; kubeadm join --config @/tmp/k",
+        "cat > @/tmp/k <<< 'b: c' < @/etc/k.yaml; kubeadm join --config @/tmp/k",
+        "cat <<-EOF > @/tmp/k\n\ta: \\\n\tb\n\tEOF\nkubeadm join --config @/tmp/k",
+        "N=~; echo \"name: $N\" > @/tmp/k; kubeadm join --config @/tmp/k",
+        "N=a:~/b; echo \"name: $N\" > @/tmp/k; kubeadm join --config @/tmp/k",
+        "export N=~/b; echo \"name: $N\" > @/tmp/k; kubeadm join --config @/tmp/k",
+        "V=F; F=@/etc/k.yaml; sed -i s/n1/n2/ ${!V}; JOIN",
+        "V=@/etc/k.yaml; declare -n R=V; sed -i s/n1/n2/ $R; JOIN",
+        "F=@/etc/k.yml; sed -i s/n1/n2/ ${F/yml/yaml}; JOIN",
+        "F=@/etc/k.yaml.tmpl; sed -i s/n1/n2/ ${F%.tmpl}; JOIN",
+        "F=@/etc/k.yaml.tmpl; sed s/n1/n2/ @/etc/k.yaml > \"${F%.tmpl}.x\"; mv \"${F%.tmpl}.x\" \"${F%.tmpl}\"; JOIN",
+        "sh -c 'sed -i s/n1/n2/ $0' @/etc/k.yaml; JOIN",
+        "sh -c 'sed -i s/n1/n2/ $1' x @/etc/k.yaml; JOIN",
+        "cat <<EOF | xargs sed -i s/n1/n2/\n@/etc/k.yaml\nEOF\nJOIN",
+        "cat @/etc/k.yaml >> @/etc/k.yaml; JOIN",
+        "tee @/etc/k.yaml < @/etc/k.yaml; JOIN",
+        "sed s/n1/n2/ @/etc/k.yaml | tee @/etc/k.yaml; JOIN",
+    ] {
+        let script = script.replace("JOIN", JOIN);
+        wrong.extend(is_followed(&script).err());
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// Statements that random scripts are made of.
 const STATEMENTS: &[&str] = &[
     "N=n2",
@@ -432,6 +546,18 @@ const STATEMENTS: &[&str] = &[
     "N='a b'",
     "echo -n q >> $F",
     "printf 'k: %s' v >> $F",
+    "[ -f @/nothing ]",
+    "ls @/nothing",
+    "N=$(f; echo n6)",
+    "echo \"x$(g y)\"",
+    "N=n7 f",
+    "N=n7 eval 'M=$N'",
+    "f() ( N=n5; g q; )",
+    "f() { [ -f @/nothing ] || return 0; N=n9; }",
+    "cp -n @/tmp/a $F",
+    "cat @/tmp/a > @/tmp/a",
+    "F=${F%.yaml}.yaml",
+    "case $N in n2) N=n8 ;; esac",
 ];
 
 /// What a random script begins with.
@@ -454,8 +580,13 @@ impl Numbers {
         let mut script = BEGIN.to_owned();
         for _ in 0..2 + self.below(5) {
             let (a, b) = (self.of(STATEMENTS), self.of(STATEMENTS));
-            script += &match self.below(14) {
+            script += &match self.below(19) {
                 0 => format!("if {a}; then {b}; fi\n"),
+                14 => format!("[ -f @/nothing ] && {a} && {b}\n"),
+                15 => format!("[ -f @/nothing ] && ( {a}; {b} )\n"),
+                16 => format!("N=$({a}; {b})\n"),
+                17 => format!("bash -c '[ -f @/nothing ] || exit 0; {a}; {b}'\n"),
+                18 => format!("[ -f @/nothing ] || {a} && {b}\n"),
                 1 => format!("{{ {a}\n{b}\n}}\n"),
                 2 => format!("( {a}\n{b}\n)\n"),
                 3 => format!("{a} && {b}\n"),
@@ -484,7 +615,7 @@ fn the_agent_never_believes_something_else_of_random_scripts() {
     let mut numbers = Numbers(1);
     let mut wrong = Vec::new();
     let mut followed = 0;
-    for _ in 0..120 {
+    for _ in 0..150 {
         let script = numbers.script();
         let may_end = ["exit", "exec", "return"].iter().any(|word| script.contains(word));
         match is_followed(&script) {

@@ -2,17 +2,38 @@
 
 use crate::userdata::sed;
 
-/// The substitutions and the files of a `sed`; `None` if it does more.
-pub(super) fn sed_arguments<'w>(arguments: &[&'w str]) -> Option<(Vec<sed::Substitution>, Vec<&'w str>)> {
-    let (mut scripts, mut paths, mut is_extended) = (Vec::new(), Vec::new(), false);
+/// What a `sed` is told to do.
+pub(super) struct Sed<'w> {
+    pub(super) substitutions: Vec<sed::Substitution>,
+    pub(super) paths: Vec<&'w str>,
+    pub(super) is_in_place: bool,
+}
+
+/// The arguments of a `sed`; `None` if it does more.
+pub(super) fn sed_arguments<'w>(arguments: &[&'w str]) -> Option<Sed<'w>> {
+    let (mut scripts, mut paths) = (Vec::new(), Vec::new());
+    let (mut is_extended, mut is_in_place) = (false, false);
     let mut rest = arguments.iter().copied();
     while let Some(argument) = rest.next() {
         match argument {
-            "-e" | "--expression" => scripts.push(rest.next()?),
-            "-E" | "-r" | "--regexp-extended" => is_extended = true,
-            "-Ei" | "-ri" => is_extended = true,
-            option if is_in_place(option) => {}
-            option if option.starts_with('-') => return None,
+            "--expression" => scripts.push(rest.next()?),
+            "--regexp-extended" => is_extended = true,
+            "--in-place" => is_in_place = true,
+            option if option.starts_with("--in-place=") => is_in_place = true,
+            option if option.starts_with('-') => {
+                for (position, letter) in option.char_indices().skip(1) {
+                    match letter {
+                        'E' | 'r' => is_extended = true,
+                        's' | 'u' => {}
+                        'i' => {
+                            is_in_place = true;
+                            break;
+                        }
+                        'e' if position + 1 == option.len() => scripts.push(rest.next()?),
+                        _ => return None,
+                    }
+                }
+            }
             path => paths.push(path),
         }
     }
@@ -20,7 +41,15 @@ pub(super) fn sed_arguments<'w>(arguments: &[&'w str]) -> Option<(Vec<sed::Subst
         scripts.push(if paths.is_empty() { return None } else { paths.remove(0) });
     }
     let parsed: Option<Vec<_>> = scripts.into_iter().map(|script| sed::parse(script, is_extended)).collect();
-    Some((parsed?.into_iter().flatten().collect(), paths))
+    Some(Sed { substitutions: parsed?.into_iter().flatten().collect(), paths, is_in_place })
+}
+
+/// Whether `tee` appends, and its files; `None` if it does more.
+pub(super) fn tee_arguments<'w>(arguments: &[&'w str]) -> Option<(bool, Vec<&'w str>)> {
+    let (options, paths): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|word| word.starts_with('-'));
+    let is_option = |option: &&str| ["-a", "--append", "-i", "-ai", "-ia"].contains(option);
+    let appends = options.iter().any(|option| option.contains('a'));
+    options.iter().all(is_option).then_some((appends, paths))
 }
 
 /// What `echo` writes; `None` if that depends on the shell.
@@ -30,7 +59,7 @@ pub(super) fn echo(arguments: &[&str]) -> Option<String> {
         words => (true, words),
     };
     let text = words.join(" ");
-    let is_plain = !text.contains('\\') && !text.starts_with("-e") && !text.starts_with("-n");
+    let is_plain = !text.contains('\\') && !["-e", "-E", "-n"].iter().any(|option| text.starts_with(option));
     is_plain.then(|| if has_end { text + "\n" } else { text })
 }
 
