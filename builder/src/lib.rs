@@ -19,6 +19,7 @@ pub mod tree;
 pub(crate) mod final_layer;
 pub mod assembly;
 pub mod format;
+pub(crate) mod sign;
 pub mod part;
 pub mod output;
 pub mod provenance;

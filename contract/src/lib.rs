@@ -33,6 +33,10 @@ pub mod partition_type {
     pub const ROOT_VERITY_AMD64: &str = "2c7357ed-ebd2-46d9-aec1-23d437ec2bf5";
     /// dm-verity hashes of the root, AArch64.
     pub const ROOT_VERITY_ARM64: &str = "df3300ce-d69f-4c92-978c-9bfb0f38d820";
+    /// The signature of the root hash of those, x86-64.
+    pub const ROOT_VERITY_SIGNATURE_AMD64: &str = "41092b05-9fc8-4523-994f-2def0408b176";
+    /// The signature of the root hash of those, AArch64.
+    pub const ROOT_VERITY_SIGNATURE_ARM64: &str = "6db69de6-29f4-4758-a7a5-962190f00ce3";
     /// `/var`.
     pub const VAR: &str = "4d21b016-b534-45c2-a9fb-5c16e091fd2d";
 }

@@ -196,6 +196,11 @@ fn set(value: &str) -> String {
     format!("--set={value}")
 }
 
+/// The image of [`JOIN`] as system extensions, and as an OCI layout, whose lowest layer is the base alone.
+pub fn extensions() -> Image {
+    shared(JOIN, "+extensions", &[set("outputs=[\"sysext\", \"oci\"]")])
+}
+
 fn shared(definition: &str, variant: &str, words: &[String]) -> Image {
     let _alone = workspace::exclusive("image");
     let key = inputs_key();

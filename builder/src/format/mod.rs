@@ -9,3 +9,4 @@ mod fat_names;
 pub(crate) mod gpt;
 pub mod squashfs;
 pub mod sparse;
+pub(crate) mod verity;

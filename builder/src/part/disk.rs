@@ -64,8 +64,9 @@ pub fn make(image: &Image<'_>, work: &Work<'_>, rows: &[Row], root: &Path, esp: 
     Ok(Disk { path, layout: Some(layout) })
 }
 
-/// Between two files the kernel copies by itself, and shares the blocks where the file system can.
-fn copy_into(from: &mut File, to: &mut File, offset: u64) -> io::Result<()> {
+/// Copies all of `from` to the place `offset` of `to`. Between two files the kernel copies by itself, and
+/// shares the blocks where the file system can.
+pub(super) fn copy_into(from: &mut File, to: &mut File, offset: u64) -> io::Result<()> {
     to.seek(SeekFrom::Start(offset))?;
     io::copy(from, to).map(drop)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln::definition::plan::LayerPlan;
 use kiln::error::ErrorKind;
@@ -219,5 +219,142 @@ fn what_an_extension_cannot_carry_is_refused_by_name() {
         let error = bench.sysext_error();
         assert_eq!(error.kind(), ErrorKind::Definition, "{error}");
         assert!(error.message().contains(message) && error.hint().is_some(), "{message}: {error}");
+    }
+}
+
+/// Makes an RSA key and its certificate in `folder`.
+fn make_key(folder: &Path) -> (String, String) {
+    let [key, certificate] = ["key.pem", "cert.pem"].map(|name| text(&folder.join(name)).to_owned());
+    run(
+        "openssl",
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "3650",
+            "-subj",
+            "/CN=test",
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ],
+    );
+    (key, certificate)
+}
+
+/// The bytes of partition `number` of a disk image, as a file.
+fn partition(bench: &Bench, disk: &Path, number: u32) -> PathBuf {
+    let about = run("sgdisk", &["-i", &number.to_string(), text(disk)]);
+    let sector = |key: &str| {
+        let line = about.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.split_whitespace().next().unwrap().parse::<usize>().unwrap()
+    };
+    let bytes = fs::read(disk).unwrap();
+    let path = bench.path(&format!("partition-{number}"));
+    let range = sector("First sector: ") * 512..(sector("Last sector: ") + 1) * 512;
+    fs::write(&path, &bytes[range]).unwrap();
+    path
+}
+
+#[test]
+fn a_signed_extension_proves_each_of_its_bytes() {
+    if !have("signed extensions", &["mksquashfs", "veritysetup", "openssl", "sgdisk"]) {
+        return;
+    }
+    let mut bench = Bench::node();
+    let (key, certificate) = make_key(&bench.path("."));
+    bench.options(&format!("verity = true\nsign-key = '{key}'\nsign-certificate = '{certificate}'"));
+    bench.write("sysext");
+    let disk = bench.path("out/test-node-sysext/kubelet-1.36.4-x86-64.raw");
+    assert!(run("sgdisk", &["-v", text(&disk)]).contains("No problems found"));
+
+    let signature = fs::read(partition(&bench, &disk, 3)).unwrap();
+    let end = signature.iter().position(|byte| *byte == 0).unwrap();
+    assert!(signature[end..].iter().all(|byte| *byte == 0));
+    let document: serde_json::Value = serde_json::from_slice(&signature[..end]).unwrap();
+    let root = document["rootHash"].as_str().unwrap();
+
+    let [data, hashes] = [1, 2].map(|number| partition(&bench, &disk, number));
+    run("veritysetup", &["verify", text(&data), text(&hashes), root]);
+    let ids: String = [1, 2]
+        .map(|number: u32| {
+            let about = run("sgdisk", &["-i", &number.to_string(), text(&disk)]);
+            let id = about
+                .lines()
+                .find_map(|line| line.strip_prefix("Partition unique GUID: "))
+                .unwrap()
+                .to_owned();
+            id.replace('-', "").to_lowercase()
+        })
+        .concat();
+    assert_eq!(ids, root, "the identifiers of the partitions are the halves of the root hash");
+
+    let pem =
+        format!("-----BEGIN PKCS7-----\n{}\n-----END PKCS7-----\n", document["signature"].as_str().unwrap());
+    let [signed, content] = ["signature.pem", "content"].map(|name| bench.path(name));
+    fs::write(&signed, pem).unwrap();
+    let verify = |text_: &str| {
+        fs::write(&content, text_).unwrap();
+        let mut command = std::process::Command::new("openssl");
+        command.args(["smime", "-verify", "-binary", "-inform", "PEM", "-noverify", "-nointern", "-in"]);
+        command.arg(&signed).arg("-content").arg(&content).arg("-certfile").arg(&certificate);
+        command.output().unwrap().status.success()
+    };
+    assert!(verify(root) && !verify(&root.replace(&root[..1], "x")));
+}
+
+#[test]
+fn sealed_extensions_are_the_same_bytes_each_time() {
+    if !have("sealed extensions twice", &["mksquashfs", "veritysetup", "openssl"]) {
+        return;
+    }
+    let keys = tempfile::tempdir().unwrap();
+    let (key, certificate) = make_key(keys.path());
+    let build = |signed: bool| {
+        let mut bench = Bench::node();
+        let signature = format!("sign-key = '{key}'\nsign-certificate = '{certificate}'");
+        bench.options(&format!("verity = true\n{}", if signed { &signature } else { "" }));
+        bench.write("sysext");
+        fs::read_to_string(bench.path("out/test-node-sysext/SHA256SUMS")).unwrap()
+    };
+    assert_eq!(build(false), build(false));
+    assert_eq!(build(true), build(true));
+    assert_ne!(build(false), build(true));
+}
+
+#[test]
+fn a_host_finds_newer_extensions_by_the_files_for_sysupdate() {
+    if !have("files for sysupdate", &["mksquashfs"]) {
+        return;
+    }
+    let mut bench = Bench::node();
+    bench.options("url = 'https://hub.example/node'");
+    let files = bench.write("sysext");
+    for name in ["kubelet", "firstboot", "test-node"] {
+        let file = format!("test-node-sysext/sysupdate.{name}.d/{name}.conf");
+        assert!(files.contains(&file), "{files:?}");
+        let text = fs::read_to_string(bench.path("out").join(file)).unwrap();
+        assert!(text.contains(&format!("\nMatchPattern={name}-1.36.@v-%a.raw\n")), "{text}");
+    }
+}
+
+#[test]
+fn a_key_that_is_missing_or_of_another_certificate_is_named() {
+    if !have("wrong keys", &["mksquashfs", "veritysetup", "openssl"]) {
+        return;
+    }
+    let keys = tempfile::tempdir().unwrap();
+    let other = keys.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let ((key, _), (_, certificate)) = (make_key(keys.path()), make_key(&other));
+    for (key, message) in [(key.as_str(), "openssl smime"), ("/no/such/key", "the key /no/such/key")] {
+        let mut bench = Bench::node();
+        bench.options(&format!("verity = true\nsign-key = '{key}'\nsign-certificate = '{certificate}'"));
+        let error = bench.sysext_error();
+        assert!(error.hint().is_some() && error.message().contains(message), "{error}");
     }
 }

@@ -4,27 +4,32 @@
 
 mod content;
 pub mod release;
+mod sealed;
 mod service;
 
-use std::fs::File;
+use std::fs;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::assembly::Image;
 use crate::definition::plan::{ImagePlan, LayerPlan};
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::final_layer;
 use crate::format::erofs;
 use crate::format::squashfs::{self, Compressor};
+use crate::format::verity;
 use crate::layer::{PackedLayer, read};
 use crate::part::tree_digest::tree_digest;
 use crate::part::work::Work;
+use crate::sign::Signer;
 use crate::store::{Content as Kept, Key};
 use crate::tree::{Body, Entry, Node, Tree, merge};
 use content::Content;
 use release::Hosts;
+use sealed::Unsealed;
 
 const KIND: &str = "extension";
 /// Raise it when the same tree and options come to give other bytes.
@@ -40,15 +45,30 @@ pub struct Options {
     pub hosts: Hosts,
     /// Their file system.
     pub file_system: FileSystem,
+    /// Whether the host can prove that nobody has changed them.
+    pub seal: Seal,
+}
+
+/// How extensions are sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Seal {
+    /// Not at all: a bare file system.
+    #[default]
+    None,
+    /// With dm-verity: a disk image with a tree of hashes.
+    Verity,
+    /// With dm-verity and a signature of its root hash.
+    Signed(Signer),
 }
 
 /// The file system of an extension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum FileSystem {
-    /// squashfs with gzip, which every kernel with squashfs reads.
+    /// With gzip: every kernel with squashfs reads it
     #[default]
     Squashfs,
-    /// erofs with lz4, which older kernels and some for long-term support lack.
+    /// With lz4: some older kernels lack it
     Erofs,
 }
 
@@ -211,13 +231,19 @@ impl<'a> Source<'a> {
     }
 
     fn write(&self, tree: &Tree, image: &Image<'_>, work: &Work<'_>, options: &Options) -> Result<Extension> {
-        let (path, kept) = file_system(tree, self.name, image, work, options)?;
+        let (path, sha256) = file_system(tree, self.name, image, work, options)?;
+        let unsealed = Unsealed { path: &path, sha256, arch: image.plan.arch };
+        let (path, sha256) = match &options.seal {
+            Seal::None => (path, sha256),
+            Seal::Verity => sealed(&unsealed, None, work)?,
+            Seal::Signed(signer) => sealed(&unsealed, Some(signer), work)?,
+        };
         Ok(Extension {
             name: self.name.to_owned(),
             version: self.version.to_owned(),
             file_name: file_name(self.name, self.version, image.plan)?,
             path,
-            sha256: kept.sha256,
+            sha256,
         })
     }
 }
@@ -247,7 +273,7 @@ fn file_system(
     image: &Image<'_>,
     work: &Work<'_>,
     options: &Options,
-) -> Result<(PathBuf, Kept)> {
+) -> Result<(PathBuf, Digest)> {
     let (tool, version, arguments) = match options.file_system {
         FileSystem::Squashfs => ("mksquashfs", squashfs::version()?, squashfs::options(Compressor::Gzip)),
         FileSystem::Erofs => ("mkfs.erofs", erofs::version(work.scratch)?, erofs::OPTIONS.to_vec()),
@@ -262,13 +288,19 @@ fn file_system(
             FileSystem::Squashfs => squashfs::write(tree, image.epoch, Compressor::Gzip, path)?,
             FileSystem::Erofs => erofs::write(tree, image.epoch, &digest, work.scratch, path)?,
         }
-        // Flushed, because the store names it as kept.
-        File::open(path)
-            .and_then(|file| file.sync_all())
-            .map_err(|error| Error::io("flushing", path, &error))?;
         Kept::of_file(path)
     })?;
-    Ok((built.path, built.content))
+    Ok((built.path, built.content.sha256))
+}
+
+/// `unsealed` as a disk image in the scratch folder. Never in the store: it may have a signature.
+fn sealed(unsealed: &Unsealed<'_>, signer: Option<&Signer>, work: &Work<'_>) -> Result<(PathBuf, Digest)> {
+    work.record_tool("veritysetup", &verity::version()?);
+    let folder = work.scratch.join(format!("extension-{}", unsealed.sha256.hex()));
+    fs::create_dir(&folder).at("creating", &folder)?;
+    let path = unsealed.seal(signer, &folder)?;
+    let sha256 = Digest::of_file(&path)?;
+    Ok((path, sha256))
 }
 
 /// Refuses a file that two extensions have: which of them the host shows would depend on their names.

@@ -1,0 +1,137 @@
+//! The extensions of the output `sysext` on a host that is no image of Kiln: a plain Debian 13 with systemd and
+//! without Kubernetes, which is the base of the same build.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kiln_tests::join_support::{assert_joined, control_plane, join_configuration, ready_node, verdict};
+use kiln_tests::kiln::{self, Image};
+use kiln_tests::lab::lab;
+use kiln_tests::qemu::Machine;
+use kiln_tests::workspace;
+use serde_json::Value;
+use testkit::not_run;
+
+/// The folder of the scripts.
+fn script(name: &str) -> PathBuf {
+    workspace::root().join("tests/extensions").join(name)
+}
+
+/// Unpacks the base of `image` into the new folder `root`.
+fn unpack_base(image: &Image, root: &Path) {
+    let layout = image.file("-oci");
+    let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
+    let read = |path: &Path| -> Value {
+        serde_json::from_slice(&fs::read(path).expect("the layout is complete")).expect("it is JSON")
+    };
+    let digest = |value: &Value| value["digest"].as_str().expect("descriptors have digests").to_owned();
+    let manifest = read(&blob(&digest(&read(&layout.join("index.json"))["manifests"][0])));
+    let base = blob(&digest(&manifest["layers"][0]));
+    fs::create_dir(root).expect("the folder is the test's");
+    workspace::output("tar", ["-xzf".as_ref(), base.as_os_str(), "-C".as_ref(), root.as_os_str()]);
+}
+
+/// The lines of each section that the script tells.
+fn sections(text: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines() {
+        match line.strip_prefix("== ") {
+            Some(title) => name = title,
+            None => sections.entry(name).or_default().push(line),
+        }
+    }
+    sections
+}
+
+fn hindrance() -> Option<&'static str> {
+    if !workspace::is_root() {
+        return Some("only root mounts");
+    }
+    (!Path::new("/dev/loop-control").exists()).then_some("no loop devices here")
+}
+
+#[test]
+fn systemd_merges_the_extensions_and_their_programs_run() {
+    if let Some(why) = hindrance() {
+        return not_run("extensions are merged", why);
+    }
+    let (image, folder) = (kiln::extensions(), workspace::scratch());
+    let root = folder.path().join("root");
+    unpack_base(&image, &root);
+    let merge = script("merge");
+    let words = ["--mount".as_ref(), merge.as_os_str(), root.as_os_str()];
+    let set = image.file("-sysext");
+    let text =
+        workspace::output("unshare", words.into_iter().chain([set.as_os_str(), folder.path().as_os_str()]));
+    let sections = sections(&text);
+    let files = &sections["files"];
+    for file in [
+        "/usr/bin/firstboot",
+        "/usr/bin/kubelet",
+        "/usr/lib/kiln/image.json",
+        "/usr/lib/systemd/system/extension-kubelet.service",
+        "/usr/lib/systemd/system/kubelet.service",
+        "/usr/lib/systemd/system/multi-user.target.d/10-containerd.conf",
+        "/usr/local/bin/containerd",
+        "/usr/local/sbin/runc",
+        "/usr/share/factory/etc/containerd/config.toml",
+        "/usr/share/factory/opt/cni/bin/bridge",
+    ] {
+        assert!(files.contains(&file), "{file} is not merged: {files:#?}");
+    }
+    // The layer node is about an image's own system.
+    assert!(!files.iter().any(|file| file.contains("opt.mount")), "{files:#?}");
+    assert!(!sections.contains_key("lost"), "the host lost files: {:#?}", sections["lost"]);
+    let versions = sections["versions"].join("\n");
+    for part in
+        [&format!("Kubernetes v{}", lab().versions["kubernetes"]), "containerd", "runc version", "firstboot"]
+    {
+        assert!(versions.contains(part), "{part} in {versions}");
+    }
+    let host = sections["host"].join("\n");
+    assert!(host.contains("CNI") && host.contains("/etc/containerd/certs.d"), "{host}");
+    assert!(!sections.contains_key("verify"), "systemd finds fault with units: {:#?}", sections["verify"]);
+}
+
+/// `/usr` alone is brought: everything else is the host's, made by systemd-tmpfiles at boot.
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn a_plain_debian_with_extensions_joins_and_is_ready() {
+    if let Some(why) = hindrance() {
+        return not_run("a host with extensions joins", why);
+    }
+    let Some(control_plane) = control_plane("a host with extensions joins") else { return };
+    let _alone = workspace::exclusive("join-e2e");
+    let (image, folder) = (kiln::extensions(), workspace::scratch());
+    let root = folder.path().join("root");
+    unpack_base(&image, &root);
+    let [ramdisk, config] = ["host.cpio.zst", "config.yaml"].map(|name| folder.path().join(name));
+    let tool = script("ramdisk");
+    let set = image.file("-sysext");
+    workspace::output(&tool.display().to_string(), [&root, &set, &ramdisk]);
+    fs::write(&config, join_configuration(control_plane, "  name: extended-node\n"))
+        .expect("the folder is the test's");
+    let kernel = fs::read_dir(root.join("boot"))
+        .expect("the base has a kernel")
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")))
+        .expect("the base has a kernel");
+    let line = "console=ttyS0 systemd.firstboot=off systemd.gpt_auto=0 loglevel=4";
+    Machine::new("join-extensions")
+        .memory(4096)
+        .uuid("4c4c4544-0042-3510-8052-b4c04f4e3207")
+        .in_network_of(control_plane.fact("pid"))
+        .kernel(&kernel, &ramdisk, line)
+        .fw_cfg("opt/org.kiln.firstboot/config", &config)
+        .boot(|vm| {
+            assert_joined(&verdict(vm)?, "joined", "extended-node");
+            ready_node(control_plane, "extended-node", "");
+            workspace::say(&format!("{:.0} s after power-on: Ready", vm.age().as_secs_f64()));
+            vm.press_power_button();
+            vm.wait_exit(Duration::from_secs(120))
+        });
+}
