@@ -34,6 +34,44 @@ pub struct Packages {
     pub boot_loader: &'static str,
 }
 
+impl Packages {
+    /// Those of a base to which no package can be added.
+    pub const NONE: Self = Self { kernel: "", full_kernel: "", boot_loader: "" };
+
+    /// What to do where there is no kernel.
+    pub fn add_kernel(&self) -> String {
+        match self.kernel {
+            "" => "take a root file system with a kernel and its modules, or only outputs without a kernel"
+                .to_owned(),
+            kernel => format!("add a kernel to base.packages, for example {kernel}"),
+        }
+    }
+
+    /// What to do where there is more than one kernel.
+    pub fn keep_one_kernel(&self) -> &'static str {
+        match self.kernel {
+            "" => "remove all but one from the root file system",
+            _ => "keep one kernel package in base.packages",
+        }
+    }
+
+    /// What to do where the kernel lacks something.
+    pub fn choose_kernel(&self) -> String {
+        match self.kernel {
+            "" => "take a root file system with another kernel".to_owned(),
+            kernel => format!("choose a kernel package with it ({kernel}, {})", self.full_kernel),
+        }
+    }
+
+    /// What to do where the boot loader is missing.
+    pub fn add_boot_loader(&self) -> String {
+        match self.boot_loader {
+            "" => "install systemd-boot in the root file system, or write a layer that takes the file from an address".to_owned(),
+            package => format!("add the package {package} to base.packages"),
+        }
+    }
+}
+
 /// The content of an image.
 ///
 /// A third kind will be a variant beside these: `Wim { base, edits }`, an image in Windows' format and the

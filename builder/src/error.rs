@@ -118,6 +118,14 @@ impl Error {
                 new.help("free some space on that file system, or choose another folder with --cache-dir or --output-dir")
             }
             io::ErrorKind::PermissionDenied => new.help("check who owns that path"),
+            io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::NotADirectory => {
+                new.help("that place cannot hold a folder: choose another with --cache-dir or --output-dir")
+            }
+            io::ErrorKind::NotFound if doing == "creating" => {
+                new.help("it has no folder above it: choose another with --cache-dir or --output-dir")
+            }
             _ => new,
         }
     }

@@ -12,8 +12,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             if cli.json {
-                let value = serde_json::json!({ "error": { "class": error.kind().name(), "message": error.message(), "help": error.hint() } });
-                println!("{value:#}");
+                println!("{:#}", commands::as_json(&error));
             }
             eprintln!("error: {error}");
             ExitCode::from(error.kind().exit_code())

@@ -44,11 +44,22 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
 /// Ends the program after a command line that is wrong, or that asks for help.
 pub fn stop(error: &clap::Error) -> ! {
     let text = error.to_string();
+    let wants_json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+    if wants_json && error.use_stderr() {
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        println!("{:#}", as_json(&Error::new(ErrorKind::Usage, message).help("see kiln --help")));
+    }
     if said(&text) == text {
         error.exit();
     }
     eprint!("{}", said(&text));
     std::process::exit(error.exit_code())
+}
+
+/// An error as `--json` prints it.
+pub fn as_json(error: &Error) -> serde_json::Value {
+    let (class, message, help) = (error.kind().name(), error.message(), error.hint());
+    serde_json::json!({ "error": { "class": class, "message": message, "help": help } })
 }
 
 /// Where results go: standard output, as text or as JSON.

@@ -90,21 +90,36 @@ pub fn compose(path: &Path, sets: &[String]) -> Result<Composition> {
 
 /// Reads a definition file of a sane size.
 pub fn read(path: &Path) -> Result<Source> {
-    read_up_to(path, LARGEST)
+    read_as(path, &DEFINITION)
 }
 
-/// Reads a text file of at most `largest` bytes.
-pub fn read_up_to(path: &Path, largest: u64) -> Result<Source> {
+/// A text file that a user names.
+pub struct Expected {
+    /// The kind of error if it is not there, or is no text.
+    pub kind: ErrorKind,
+    /// The largest one that is read, in bytes.
+    pub largest: u64,
+    /// What to do if another file was named.
+    pub help: &'static str,
+}
+
+const DEFINITION: Expected = Expected {
+    kind: ErrorKind::Definition,
+    largest: LARGEST,
+    help: "name a definition such as images/debian-13.toml",
+};
+
+/// Reads a text file.
+pub fn read_as(path: &Path, expected: &Expected) -> Result<Source> {
     let name = path.display().to_string();
-    let fail =
-        |why: String, help: &str| Err(Error::new(ErrorKind::Definition, format!("{name}: {why}")).help(help));
+    let fail = |why: String, help: &str| Err(Error::new(expected.kind, format!("{name}: {why}")).help(help));
     let length = match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata.len(),
-        Ok(_) => return fail("not a file".into(), "name a definition such as images/debian-13.toml"),
-        Err(error) => return fail(error.to_string(), "name a definition such as images/debian-13.toml"),
+        Ok(_) => return fail("not a file".into(), expected.help),
+        Err(error) => return fail(error.to_string(), expected.help),
     };
-    if length > largest {
-        return fail(format!("{length} bytes is too large"), "a definition is a short text file");
+    if length > expected.largest {
+        return fail(format!("{length} bytes is too large"), expected.help);
     }
     match fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => Ok(Source { name, text }),

@@ -30,8 +30,7 @@ pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String
             fail(format!("unknown variable \"{name}\" in a condition"), help)
         })?;
         let satisfied = if requirement.starts_with(['<', '>', '=', '~', '^']) {
-            compare(value, requirement)
-                .map_err(|message| fail(message, "write a requirement such as \">=1.26, <1.35\"".into()))?
+            compare(name, value, requirement).map_err(|(message, help)| fail(message, help))?
         } else {
             let excluded = requirement.strip_prefix('!');
             let mut named = excluded.unwrap_or(requirement).split('|').map(str::trim);
@@ -50,11 +49,16 @@ pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String
     Ok(true)
 }
 
-fn compare(value: &str, requirement: &str) -> Result<bool, String> {
-    let wanted = VersionReq::parse(requirement)
-        .map_err(|error| format!("\"{requirement}\" is not a version requirement: {error}"))?;
-    let version =
-        Version::parse(value).map_err(|_| format!("\"{value}\" is not a version of the form 1.2.3"))?;
+/// The error is the message and the help.
+fn compare(name: &str, value: &str, requirement: &str) -> Result<bool, (String, String)> {
+    let wanted = VersionReq::parse(requirement).map_err(|error| {
+        let message = format!("\"{requirement}\" is not a version requirement: {error}");
+        (message, "write a requirement such as \">=1.26, <1.35\"".to_owned())
+    })?;
+    let version = Version::parse(value).map_err(|_| {
+        let message = format!("the value of {name}, \"{value}\", is not a version of the form 1.2.3");
+        (message, format!("give {name} such a version, or compare it with words: {name} = \"a|b\""))
+    })?;
     // A pre-release counts as the release it leads to: 2.4.0-rc.1 has 2.4's configuration.
     Ok(wanted.matches(&Version::new(version.major, version.minor, version.patch)))
 }

@@ -1,8 +1,13 @@
 //! The layer definition as it is written: `layers/NAME/layer.toml`. It has a closed set of steps and no
 //! shell, so that locks, cache keys and the SBOM are complete.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::condition::When;
 use super::plan::Arch;
@@ -52,7 +57,7 @@ pub struct LayerSpec {
     #[serde(default)]
     pub link: Vec<LinkSpec>,
     /// systemd units.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "table")]
     pub units: UnitsSpec,
     /// Paths of lower layers that this one replaces.
     #[serde(default)]
@@ -61,6 +66,25 @@ pub struct LayerSpec {
 
 const fn carried() -> bool {
     true
+}
+
+/// Reads a table alone. What is derived takes a list of the fields' values too, and then judges those.
+fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Table<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Table<T> {
+        type Value = T;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a table")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(fields))
+        }
+    }
+
+    deserializer.deserialize_map(Table(PhantomData))
 }
 
 /// Something to fetch. Exactly one of `url`, `package`, `program`, and one of `path`, `archive`.

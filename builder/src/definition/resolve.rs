@@ -197,17 +197,23 @@ impl Resolver<'_> {
                 "write a folder's name in layers/, or a path that begins with ./".into(),
             );
         }
+        if !own && !self.layers_folder.is_dir() {
+            let folder = self.layers_folder.display();
+            let why = if self.layers_folder.exists() { "is no folder" } else { "does not exist" };
+            return fail(
+                format!("the folder of the layers, {folder}, {why}"),
+                "name it with --layers-dir; without that it is layers/ beside the definition's folder".into(),
+            );
+        }
         if !path.is_file() {
             let known = self.known_layers();
+            let why = if path.symlink_metadata().is_ok() { "is not a file" } else { "does not exist" };
             let help = if own {
                 "a layer is a folder with a layer.toml".into()
             } else {
                 suggestion(written, known.iter().map(String::as_str))
             };
-            return fail(
-                format!("there is no layer \"{written}\" ({} does not exist)", path.display()),
-                help,
-            );
+            return fail(format!("there is no layer \"{written}\" ({} {why})", path.display()), help);
         }
         if let Err((why, help)) = layer_folder::file(&folder, "layer.toml") {
             return fail(why, help.to_owned());

@@ -181,7 +181,12 @@ impl<'a> BaseResolver<'a> {
             interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
         if written.contains("://") {
             if let Some(source) = source_of(&self.composed.sources, &path) {
-                let help = "write an https:// address, or a path relative to the definition";
+                let registry = ["docker://", "oci://"].iter().any(|scheme| written.starts_with(scheme));
+                let help = if registry {
+                    "copy it first: skopeo copy docker://… oci:FOLDER; and name the folder"
+                } else {
+                    "write an https:// address, or a path relative to the definition"
+                };
                 check_url(source, &path, &written, help)?;
             }
             return Ok(Location { address: written.clone(), written });

@@ -424,7 +424,7 @@ impl<'a> Fetcher<'a> {
         attempt: impl FnMut(&Place) -> Result<T, Failure>,
     ) -> Result<T> {
         if places.is_empty() {
-            return Err(unreachable_offline(title));
+            return Err(unreachable_offline(title, "leave --offline out"));
         }
         let Options { retries, backoff, .. } = &self.options;
         let download = Download {
@@ -451,7 +451,7 @@ impl<'a> Fetcher<'a> {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(unreachable_offline(&some_of(&missing)))
+        Err(unreachable_offline(&some_of(&missing), "run `kiln fetch` with a network first"))
     }
 }
 
@@ -465,12 +465,12 @@ fn some_of(titles: &[&str]) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more files") }
 }
 
-fn unreachable_offline(what: &str) -> Error {
+fn unreachable_offline(what: &str, advice: &str) -> Error {
     Error::new(
         ErrorKind::Fetch,
         format!("neither the store nor a local mirror has {what}, and --offline forbids the network"),
     )
-    .help("run `kiln fetch` with a network first, or name a folder with the files: --mirror PREFIX=DIR")
+    .help(format!("{advice}, or name a folder with the files: --mirror PREFIX=DIR"))
 }
 
 /// The name in messages of a file of which only the address is known.

@@ -28,6 +28,11 @@ pub fn wanted(plan: &ImagePlan) -> impl Iterator<Item = ArtifactRequest<'_>> {
 }
 
 impl ArtifactRequest<'_> {
+    /// `LAYER/ARTIFACT`
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.layer.name, self.artifact.name)
+    }
+
     /// Whether `pin` is a pin of this very artifact.
     pub fn is_pinned_by(&self, pin: &LockedArtifact) -> bool {
         let same_digest = match self.checksum {

@@ -70,20 +70,28 @@ impl From<Lock> for LockFile {
     }
 }
 
+const EXPECTED: compose::Expected = compose::Expected {
+    kind: ErrorKind::Lock,
+    largest: 16 << 20,
+    help: "name a file that kiln lock wrote, or will write",
+};
+
 impl Lock {
     /// Reads a lock file; `None` when there is none.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
         }
-        let remedy = "remove it and run kiln lock";
-        let broken = |error: Error| Error::new(ErrorKind::Lock, error.message()).help(remedy);
-        let lock: Self =
-            compose::read_up_to(path, 16 << 20).and_then(|source| source.parse()).map_err(broken)?;
+        let broken = |error: Error| {
+            Error::new(ErrorKind::Lock, error.message()).help("remove the lock file and run kiln lock")
+        };
+        let source = compose::read_as(path, &EXPECTED)?;
+        let lock: Self = source.parse().map_err(broken)?;
         if lock.schema != SCHEMA {
             let message =
                 format!("{}: schema {} is not known to this release of Kiln", path.display(), lock.schema);
-            return Err(Error::new(ErrorKind::Lock, message).help(remedy));
+            return Err(Error::new(ErrorKind::Lock, message)
+                .help("use the Kiln that wrote it, or remove the lock file and run kiln lock"));
         }
         Ok(Some(lock))
     }

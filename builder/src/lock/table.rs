@@ -10,8 +10,11 @@ use crate::definition::compose;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The largest table that is read, in bytes.
-const LARGEST: u64 = 64 << 20;
+const EXPECTED: compose::Expected = compose::Expected {
+    kind: ErrorKind::Lock,
+    largest: 64 << 20,
+    help: "name a table of digests, or leave --digests out",
+};
 
 /// Digests by URL.
 #[derive(Debug, Default)]
@@ -20,7 +23,7 @@ pub struct DigestTable(HashMap<String, Digest>);
 impl DigestTable {
     /// Reads a table.
     pub fn read(path: &Path) -> Result<Self> {
-        let source = compose::read_up_to(path, LARGEST)?;
+        let source = compose::read_as(path, &EXPECTED)?;
         Self::parse(&source.text).map_err(|(line, why)| {
             let message = format!("{}:{line}: {why}", path.display());
             Error::new(ErrorKind::Lock, message)

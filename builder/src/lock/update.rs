@@ -8,6 +8,7 @@ use super::{Lock, LockedArtifact, SCHEMA};
 use crate::base::{BaseRequest, LockedBase};
 use crate::definition::plan::{Checksum, ImagePlan};
 use crate::definition::snapshot::Snapshot;
+use crate::definition::source::suggestion;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Document, Fetcher, LARGEST_CHECKSUM_FILE, Place};
@@ -36,6 +37,11 @@ pub fn update(
     fetcher: &Fetcher<'_>,
     lock_base: impl FnOnce(&BaseRequest<'_>) -> Result<LockedBase>,
 ) -> Result<Lock> {
+    let known: Vec<String> = drift::wanted(plan).map(|want| want.id()).collect();
+    if let Some(id) = policy.accept.iter().find(|id| !known.contains(id)) {
+        return Err(Error::new(ErrorKind::Usage, format!("--accept {id}: this image has no such artifact"))
+            .help(suggestion(id, known.iter().map(String::as_str))));
+    }
     let mut mirrored = Vec::new();
     let mut artifacts = drift::wanted(plan)
         .map(|want| pin(&want, old, policy, fetcher, &mut mirrored))
@@ -65,7 +71,7 @@ fn pin(
     fetcher: &Fetcher<'_>,
     mirrored: &mut Vec<String>,
 ) -> Result<LockedArtifact> {
-    let id = format!("{}/{}", want.layer.name, want.artifact.name);
+    let id = want.id();
     let old = old
         .and_then(|old| old.artifact(&want.layer.name, &want.artifact.name))
         .filter(|pin| want.is_pinned_by(pin));

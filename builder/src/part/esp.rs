@@ -58,7 +58,7 @@ fn items(image: &Image<'_>, kernel: Kernel<'_>, initrd: &Path, command_line: &st
     };
     let loader = image.tree().file(loader).ok_or_else(|| {
         Error::new(ErrorKind::Definition, format!("the image has no {loader}"))
-            .help(format!("add the package {} to base.packages", image.packages.boot_loader))
+            .help(image.packages.add_boot_loader())
     })?;
     let initrd =
         Body::Slice { file: initrd.into(), offset: 0, len: initrd.metadata().at("reading", initrd)?.len() };

@@ -24,12 +24,14 @@ pub fn find(tree: &Tree, packages: Packages) -> Result<Kernel<'_>> {
     let error = |message: String| Error::new(ErrorKind::Definition, message);
     match (found.next(), found.next()) {
         (Some(kernel), None) => Ok(kernel),
-        (None, _) => Err(error("the image has no kernel: no boot/vmlinuz-* in it".to_owned())
-            .help(format!("add a kernel to base.packages, for example {}", packages.kernel))),
+        (None, _) => {
+            Err(error("the image has no kernel: no boot/vmlinuz-* in it".to_owned())
+                .help(packages.add_kernel()))
+        }
         (Some(one), Some(other)) => {
             let message =
                 format!("the image has more than one kernel: {} and {}", one.version, other.version);
-            Err(error(message).help("keep one kernel package in base.packages"))
+            Err(error(message).help(packages.keep_one_kernel()))
         }
     }
 }

@@ -128,12 +128,12 @@ pub fn kernel_version(tree: &Tree, packages: Packages) -> Result<String> {
             ErrorKind::Definition,
             format!("the image has no kernel modules: no {MODULES}/VERSION/modules.dep"),
         )
-        .help(format!("add a kernel package ({}) to the packages of the base", packages.kernel))),
+        .help(packages.add_kernel())),
         several => Err(Error::new(
             ErrorKind::Definition,
             format!("the image has several kernels: {}", several.join(", ")),
         )
-        .help("keep one kernel package in the base and its layers")),
+        .help(packages.keep_one_kernel())),
     }
 }
 
@@ -256,10 +256,7 @@ impl Index {
                 ErrorKind::Definition,
                 format!("the image's kernel has no module {name}: {} does not list it", self.folder),
             )
-            .help(format!(
-                "choose a kernel package with it ({}, {})",
-                self.packages.kernel, self.packages.full_kernel
-            )));
+            .help(self.packages.choose_kernel()));
         }
         for load in self.loads(name) {
             if !selection.load.iter().any(|other| other.file == load.file) {

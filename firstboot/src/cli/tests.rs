@@ -291,6 +291,9 @@ fn a_token_comes_from_a_file() {
         TOKEN
     );
     flags.token = None;
+    std::fs::write(&path, "\n").unwrap();
+    let failure = flags.load_token_file().unwrap_err();
+    assert!(failure.message.ends_with("token is empty"), "{failure}");
     std::fs::remove_file(&path).unwrap();
     assert_eq!(flags.load_token_file().unwrap_err().kind, ErrorKind::Config);
 }

@@ -187,6 +187,10 @@ fn explain_says_what_an_older_agents_join_and_an_interrupted_one_mean() {
     file(&config.unwrap().fingerprint(&[]), "discovery", false);
     let said = machine.explained().0["earlier run"].as_str().unwrap().to_owned();
     assert_eq!(said, "an earlier run was interrupted after discovery: resuming");
+    // It never joined, so nothing may say that it did.
+    file("another", "preflight", false);
+    let said = machine.explained().0["earlier run"].as_str().unwrap().to_owned();
+    assert_eq!(said, "an earlier run began to join with another config: resetting it first");
     files::remove(&machine.root.path(format!("{SEED}/user-data"))).unwrap();
     let said = machine.explained().0["earlier run"].as_str().unwrap().to_owned();
     assert!(said.contains("its node config no longer exists"), "{said}");

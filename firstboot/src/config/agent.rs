@@ -1,6 +1,8 @@
 //! The agent's own document, `firstboot.kiln/v1` FirstbootConfiguration. Strict: an unknown field is an
 //! error.
 
+use contract::suggest;
+
 use super::agent_facts;
 use super::check::{self, Problems};
 use super::documents::{Document, shown};
@@ -37,6 +39,15 @@ pub fn read(document: &Document) -> Result<AgentConfiguration> {
     }
     problems.result().map_err(|failure| failure.doing(KIND))?;
     Ok(agent)
+}
+
+/// The error about a document of the agent's group that is of no kind that it has.
+pub fn unknown_kind(document: &Document) -> Failure {
+    let meant = suggest::did_you_mean(&document.kind, [KIND]);
+    let message =
+        format!("a node config has no document of {GROUP} of the kind \"{}\"{meant}", shown(&document.kind));
+    Failure::new(ErrorKind::Config, message)
+        .help(format!("its kind is {KIND}; a ConfigPointer stands alone in user data"))
 }
 
 fn read_fields(document: &Document, problems: &mut Problems) -> Result<AgentConfiguration> {

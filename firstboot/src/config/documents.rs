@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::redact::Redactor;
-use super::tree::Reader;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::text::yaml::guarded;
+use crate::text::yaml::{self, Dialect, Reader, guarded};
 
 /// The largest node config. Platforms give 16 to 64 KiB of user data; no real config comes near.
 pub const SIZE_LIMIT: usize = 1 << 20;
@@ -96,7 +95,7 @@ fn text(bytes: &[u8]) -> Result<&str> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// Every document that is not empty, each with its repeated keys.
+/// Every document that is not empty, as Kubernetes reads it, each with its repeated keys.
 pub(crate) fn values(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
     // JSON is YAML but for `\ud83d\ude00` in strings; other text gets YAML's error.
     if text.trim_start().starts_with('{')
@@ -104,7 +103,7 @@ pub(crate) fn values(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
     {
         return Ok(values);
     }
-    yaml(text)
+    values_in(text, Dialect::Kubernetes)
 }
 
 /// The only document of a text of the cluster; null if it is empty.
@@ -139,15 +138,16 @@ fn json(text: &str) -> Option<Vec<(Value, Vec<String>)>> {
     Some(vec![(value, reader.take_duplicates())])
 }
 
-fn yaml(text: &str) -> Result<Vec<(Value, Vec<String>)>> {
+/// Every document of YAML that is not empty, as `dialect` has it, each with its repeated keys.
+pub(crate) fn values_in(text: &str, dialect: Dialect) -> Result<Vec<(Value, Vec<String>)>> {
     let text = guarded(text).map_err(|why| wrong(why).help("write it in block style, or as JSON"))?;
-    let reader = Reader::of(text);
+    let reader = Reader::of(text, dialect);
     let mut values = Vec::new();
-    for (position, deserializer) in serde_yaml_ng::Deserializer::from_str(text).enumerate() {
+    for (position, value) in yaml::documents(text, &reader).enumerate() {
         if position == DOCUMENTS {
             return Err(wrong(format!("there are more than {DOCUMENTS} documents")));
         }
-        let value = reader.read(deserializer).map_err(|error| not_readable(position, &error))?;
+        let value = value.map_err(|error| not_readable(position, &error))?;
         if !value.is_null() {
             values.push((value, reader.take_duplicates()));
         }
@@ -194,12 +194,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_without_quotes_are_read_as_in_yaml_1_1() {
-        let text = "\u{feff}a: yes\nb: \"yes\"\nc: [off, 'off', n]\nd: 0110\ne: '0110'\nf: 09\ng: &g On\nh: *g\ni: none\nj: |-\n  no\n";
-        let expected = json!({"a": true, "b": "yes", "c": [false, "off", false], "d": 72, "e": "0110", "f": "09",
-            "g": true, "h": true, "i": "none", "j": "no"});
+    fn words_without_quotes_are_read_as_by_kubernetes() {
+        let text = "\u{feff}a: yes\nb: \"yes\"\nc: [off, 'off', n]\nd: 0110\ne: '0110'\nf: 09\ng: &g On\nh: *g\ni: none\nj: |-\n  no\n\
+            k: !!str 012\nl: &l !!str yes\nm: !!str &m yes\nn: &n 012\no: !!int '3'\np: {q: , \"r\": }\ns: !!float 3\n";
+        let expected = json!({"a": true, "b": "yes", "c": [false, "off", false], "d": 72, "e": "0110", "f": 9,
+            "g": true, "h": true, "i": "none", "j": "no", "k": "012", "l": "yes", "m": "yes", "n": 10, "o": 3,
+            "p": {"q": null, "r": null}, "s": 3.0});
         assert_eq!(value(text).unwrap(), expected);
         let again = crate::kubernetes::yaml::emit(&expected);
-        assert_eq!(value(&again).unwrap(), expected, "what is written is read as the same");
+        assert_eq!(value(&again).unwrap(), {
+            let mut whole = expected;
+            whole["s"] = json!(3);
+            whole
+        });
+    }
+
+    #[test]
+    fn fields_that_are_taken_over_do_not_replace_a_map_s_own() {
+        let read = |text: &str| values(text).unwrap().remove(0);
+        for (text, expected, has_duplicates) in [
+            ("<<: {a: 1}\na: 2\n", json!({"a": 2}), false),
+            ("<<: {a: 1}\n<<: {a: 2}\n", json!({"a": 2}), false),
+            ("<<: [{a: 1}, {a: 2, b: 3}]\n", json!({"a": 1, "b": 3}), false),
+            // kubeadm's reader takes the later value here, cloud-init's the map's own.
+            ("a: 2\n<<: {a: 1}\n", json!({"a": 2}), true),
+        ] {
+            let (value, duplicates) = read(text);
+            assert_eq!((value, !duplicates.is_empty()), (expected, has_duplicates), "{text}");
+        }
+        for text in ["<<: z\n", "a: {<<: }\n", "<<: [5]\n"] {
+            let failure = values(text).err().unwrap();
+            assert!(failure.message.contains("<< names something else than maps"), "{failure}");
+        }
     }
 }

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use super::documents::shown;
 use super::duration;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::text::yaml::boolean;
 
 /// A map whose fields are being read. null is the same as absent, as in Go.
 pub struct Fields<'a> {
@@ -58,12 +57,11 @@ impl<'a> Fields<'a> {
         self.take(name).map(|value| text(value, &path)).transpose()
     }
 
-    /// A yes or no. The words of YAML 1.1, which kubeadm reads, are taken too.
+    /// A yes or no.
     pub fn flag(&mut self, name: &'static str) -> Result<Option<bool>> {
         let path = self.path(name);
         let read = |value: &Value| match value {
             Value::Bool(flag) => Ok(*flag),
-            Value::String(word) if boolean(word).is_some() => Ok(boolean(word) == Some(true)),
             other => Err(wrong_type(&path, other, "true or false")),
         };
         self.take(name).map(read).transpose()
@@ -72,15 +70,17 @@ impl<'a> Fields<'a> {
     /// A Go duration.
     pub fn duration(&mut self, name: &'static str) -> Result<Option<Duration>> {
         let path = self.path(name);
-        let read = |text: String| {
-            duration::parse(&text).map_err(|reason| {
-                Failure::new(
-                    ErrorKind::Config,
-                    format!("{path}: Invalid value: \"{}\": {reason}", shown(&text)),
-                )
-            })
-        };
-        self.text(name)?.map(read).transpose()
+        let help = "write a number with its unit, such as \"5m\" or \"1m30s\"";
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => duration::parse(text).map(Some).map_err(|reason| {
+                Failure::new(ErrorKind::Config, format!("{path}: Invalid value: {reason}")).help(help)
+            }),
+            Some(other) => {
+                let Failure { message, .. } = wrong_type(&path, other, "a string");
+                Err(Failure::new(ErrorKind::Config, message).help(help))
+            }
+        }
     }
 
     /// A list of texts; none is an empty one.

@@ -17,6 +17,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(Failure::new(ErrorKind::Config, format!("there is no file {name}")))
         }
+        _ if path.is_dir() => {
+            Err(Failure::new(ErrorKind::Config, format!("{name} is a folder")).help("name the file itself"))
+        }
         file => read_bounded(file.doing(format!("reading {name}"))?, &name),
     }
 }
@@ -28,4 +31,20 @@ fn read_bounded(input: impl Read, name: &str) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .doing(format!("reading {name}"))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_and_a_missing_file_are_mistakes_of_the_user_and_not_of_the_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, expected) in
+            [(folder.path().to_owned(), "is a folder"), (folder.path().join("x"), "there is no file")]
+        {
+            let failure = read(&path).unwrap_err();
+            assert!(failure.kind == ErrorKind::Config && failure.message.contains(expected), "{failure}");
+        }
+    }
 }

@@ -90,6 +90,11 @@ fn read_token(path: &Path) -> Result<Secret> {
     let text = std::str::from_utf8(&bytes).map_err(|_| {
         Failure::new(ErrorKind::Config, format!("--token-file: {} is not text", path.display()))
     })?;
+    // Any other text is judged as a token is, and without the file's name the message would not lead there.
+    if text.trim().is_empty() {
+        return Err(Failure::new(ErrorKind::Config, format!("--token-file: {} is empty", path.display()))
+            .help("write the token into it: kubeadm token create, on the control plane, prints one"));
+    }
     Ok(Secret::new(text.trim().to_owned()))
 }
 

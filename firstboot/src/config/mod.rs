@@ -27,7 +27,6 @@ pub mod reset;
 pub mod role;
 mod strict;
 pub mod template;
-mod tree;
 
 #[cfg(test)]
 #[path = "config_tests.rs"]
@@ -150,6 +149,9 @@ impl ParsedDocuments {
             .remove(KUBELET_KIND)
             .map(|document| read_kubelet(document, warnings))
             .transpose()?;
+        if let Some(document) = documents.values().find(|document| document.group == agent::GROUP) {
+            return Err(agent::unknown_kind(document));
+        }
         let join = documents.remove(JOIN_KIND).map(|document| read_join(&document, warnings)).transpose()?;
         warnings.extend(documents.values().map(|document| {
             format!("ignored configuration document with GroupVersionKind {}", document.name())

@@ -286,7 +286,10 @@ mod tests {
             ("certificatesDir: /etc/kubernetes/../..", "certificatesDir: Invalid value"),
             ("certificatesDir: /usr/lib", "certificatesDir: Invalid value: \"/usr/lib\""),
             ("criSocket: tcp://host", "criSocket: Invalid value: \"tcp://host\""),
-            ("timeouts: {kubernetesAPICall: soon}", "timeouts.kubernetesAPICall: Invalid value: \"soon\""),
+            (
+                "timeouts: {kubernetesAPICall: soon}",
+                "timeouts.kubernetesAPICall: Invalid value: a duration is",
+            ),
             ("ignorePreflightErrors: [all, Swap]", "ignorePreflightErrors: Invalid value: \"all,Swap\""),
         ] {
             let failure = parse(fields).unwrap_err();

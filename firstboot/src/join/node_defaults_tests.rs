@@ -17,9 +17,9 @@ fn on(cluster: &Value, node: Option<&Value>, flags: &[Argument], kubelet: &str) 
 
 #[test]
 fn a_node_shuts_its_pods_down_and_reserves_for_its_system_unless_somebody_says_otherwise() {
-    let shutdown = json!({"shutdownGracePeriod": "40s", "shutdownGracePeriodCriticalPods": "10s"});
+    let shutdown = json!({"shutdownGracePeriod": "30s", "shutdownGracePeriodCriticalPods": "15s"});
     let reserved = json!({"systemReserved": {"cpu": "80m", "memory": "1024Mi"}});
-    let both = json!({"shutdownGracePeriod": "40s", "shutdownGracePeriodCriticalPods": "10s",
+    let both = json!({"shutdownGracePeriod": "30s", "shutdownGracePeriodCriticalPods": "15s",
         "systemReserved": {"cpu": "80m", "memory": "1024Mi"}});
     let kubeadms = json!({"shutdownGracePeriod": "0s", "shutdownGracePeriodCriticalPods": "0s", "clusterDNS": ["10.96.0.10"]});
     assert_eq!(on(&kubeadms, None, &[], "v1.36.2"), both);

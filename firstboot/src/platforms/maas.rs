@@ -165,7 +165,7 @@ struct Settings {
 
 impl Settings {
     fn parse(bytes: &[u8], source: &str) -> Result<Self> {
-        let mut config: Value = yaml::parse(bytes).map_err(|why| {
+        let mut config = yaml::cloud_init(bytes).map_err(|why| {
             Failure::new(ErrorKind::Source, format!("{source}: {}", why.describe("document of MAAS")))
         })?;
         let settings = Self::of(&config, source);

@@ -51,7 +51,8 @@ fn look(root: &Root, config: &NodeConfig, checkpoint: &Checkpoint, now: &Checkpo
         }
         Before::Joined => "the certificate of this node is gone or holds no longer",
         Before::Cloned => "this disk was copied from another machine",
-        Before::Different => "this machine joined with another config",
+        Before::Different if checkpoint.joined => "this machine joined with another config",
+        Before::Different => "an earlier run began to join with another config",
     };
     (Found::Other, format!("{why}: resetting it first"))
 }
@@ -132,8 +133,9 @@ pub(super) fn settle_identity(session: &Session) -> Result<()> {
     if let Some(checkpoint) = Checkpoint::read(session.root)? {
         let machine = session.machine()?;
         if checkpoint.machine != machine.identity {
+            let did = if checkpoint.joined { "joined" } else { "began to join" };
             session.print(&format!(
-                "this disk was copied from another machine, which joined as {}: resetting it first",
+                "this disk was copied from another machine, which {did} as {}: resetting it first",
                 checkpoint.node
             ));
             reset_node(session, machine)?;

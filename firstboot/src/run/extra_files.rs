@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Session;
 use crate::config::model::{Discovery, NodeConfig};
 use crate::document::LIMIT;
-use crate::error::{Failure, Result};
+use crate::error::{Context, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::paths;
@@ -58,7 +58,11 @@ pub fn foreseen(root: &Root, files: &[ExtraFile], config: &NodeConfig) -> Vec<St
             _ => "root, because the image does not have its owner".to_owned(),
         };
         let appended = if file.appends { "appended, " } else { "" };
-        let removed = if is_secret(root, &file.path, config) { ", removed after the join" } else { "" };
+        let removed = match is_secret(root, &file.path, config) {
+            true if file.appends => ", taken out after the join",
+            true => ", removed after the join",
+            false => "",
+        };
         format!("{} ({appended}mode {:04o}, of {owner}{removed})", file.path, mode(root, file, config))
     };
     files.iter().map(line).collect()
@@ -72,11 +76,36 @@ fn mode(root: &Root, file: &ExtraFile, config: &NodeConfig) -> u32 {
 /// Removes the files that the join needed and that hold a credential.
 pub(super) fn remove_secrets(session: &Session, files: &[ExtraFile], config: &NodeConfig) {
     for file in files.iter().filter(|file| is_secret(session.root, &file.path, config)) {
-        match files::remove(&session.root.entry(&file.path)) {
-            Ok(()) => session.print(&format!("removed {}: it held a credential", file.path)),
+        match remove_secret(session.root, file) {
+            Ok(true) => session.print(&format!("removed {}: it held a credential", file.path)),
+            Ok(false) => session.print(&format!(
+                "took out of {} what the user-data had appended: it held a credential",
+                file.path
+            )),
             Err(failure) => session.warn(format_args!("{failure}: it holds a credential")),
         }
     }
+}
+
+/// Removes the file, or what was appended to somebody else's. Returns whether the file is gone.
+fn remove_secret(root: &Root, file: &ExtraFile) -> Result<bool> {
+    let path = root.entry(&file.path);
+    if file.appends
+        && let Some(bytes) = files::read_unlinked(&path, LIMIT as u64)?
+        && let Some(rest) = without(&bytes, file.content.bytes()).filter(|rest| !rest.trim_ascii().is_empty())
+    {
+        let about = std::fs::symlink_metadata(&path).doing(format!("reading {}", file.path))?;
+        files::write_owned(&path, &rest, about.mode() & 0o7777, (about.uid(), about.gid()))?;
+        return Ok(false);
+    }
+    files::remove(&path).map(|()| true)
+}
+
+/// The text without the last `part` of it; none if it is not there.
+fn without(text: &[u8], part: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    let (text, part) = (std::str::from_utf8(text).ok()?, std::str::from_utf8(part).ok()?);
+    let (before, after) = text.rsplit_once(part)?;
+    Some([before, after].concat().into_bytes().into())
 }
 
 /// Whether the discovery reads a credential from the file.
@@ -218,6 +247,30 @@ mod tests {
         write_all(&root, &[file("/etc/discovery.conf", false, "x"), file("/etc/other.conf", false, "x")]);
         let mode = |path: &str| std::fs::metadata(root.path(path)).unwrap().mode() & 0o7777;
         assert_eq!((mode("/etc/discovery.conf"), mode("/etc/other.conf")), (0o600, 0o640));
+    }
+
+    /// The file was there before the user data, and its owner needs it further on.
+    #[test]
+    fn of_a_discovery_file_of_the_image_only_what_was_appended_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let host = HostDefaults { hostname: "n1".to_owned() };
+        let config = parse(DISCOVERY.as_bytes(), &host).unwrap();
+        let session = Session::new(&root, Console { json: false });
+        let path = root.path("/etc/discovery.conf");
+        let appended = [file("/etc/discovery.conf", true, "token: hush\n")];
+        for (before, appends, expected) in
+            [(Some("a: b\n"), true, Some("a: b\n")), (None, true, None), (Some("a: b\n"), false, None)]
+        {
+            let files = if appends { &appended } else { &[file("/etc/discovery.conf", false, "x")] };
+            files::remove(&path).unwrap();
+            if let Some(before) = before {
+                files::write(&path, before.as_bytes(), 0o640).unwrap();
+            }
+            write(&session, files, &config).unwrap();
+            remove_secrets(&session, files, &config);
+            assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), expected, "{before:?} {appends}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ const USUAL: &str = "text/cloud-config";
 
 /// The parts, in order: texts, or maps with `content` and `type`.
 pub fn parts(bytes: &[u8], budget: &Budget) -> Result<Vec<Part>> {
-    let tree = Tree::read(text(bytes)?)?;
+    let tree = Tree::of_cloud_init(text(bytes)?)?;
     let items = tree.items()?;
     items.iter().enumerate().map(|(index, item)| part(index, item, budget)).collect()
 }

@@ -1,7 +1,7 @@
 //! cloud-init's `#cloud-config` (<https://cloudinit.readthedocs.io/en/latest/reference/modules.html>): reads
 //! its files, its commands and the host name. The agent does nothing else in it.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, text, wrong};
@@ -13,6 +13,7 @@ use super::mentions::{names_a_join, texts, unread};
 use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::Result;
+use crate::text::yaml::{python_text, written_otherwise};
 
 /// The most that the copies of a JSON patch may add, in bytes as JSON.
 const MOST_COPIED: usize = 1 << 20;
@@ -106,7 +107,7 @@ impl Merged {
             return Err(wrong("a value is tagged as binary, which is not read")
                 .help("write encoding: b64 beside the content instead"));
         }
-        let tree = Tree::read(text)?;
+        let tree = Tree::of_cloud_init(text)?;
         let has_duplicates = tree.has_duplicates;
         let mut part = tree.into_fields()?.unwrap_or_default();
         let mergers = Mergers::of(&mut part, merge_type)?;
@@ -257,9 +258,10 @@ fn read_file(file: &Fields, budget: &Budget) -> Result<Written> {
     let bytes = decode(file, given.unwrap_or_default().as_bytes(), budget)
         .map_err(|failure| failure.doing(file.place()))?;
     let owner = Owner::parse(&file.scalar("owner")?.unwrap_or_default());
-    let mode = match file.value("permissions") {
+    let permissions = file.value("permissions");
+    let mode = match permissions.map(|value| written_otherwise(value).unwrap_or(value)) {
         None => Some(USUAL_MODE),
-        Some(Value::Number(number)) => number.as_u64().and_then(mode_of),
+        Some(Value::Number(number)) => whole_part(number).and_then(mode_of),
         Some(Value::String(text)) => {
             u64::from_str_radix(text.trim().trim_start_matches("0o"), 8).ok().and_then(mode_of)
         }
@@ -289,20 +291,23 @@ fn decode(file: &Fields, content: &[u8], budget: &Budget) -> Result<Bytes> {
     }
 }
 
-/// A line for the shell, or a list of words. cloud-init ignores null.
+/// cloud-init takes a number as it is, and of a fraction what is in front of the point.
+fn whole_part(number: &Number) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "too large ones are no mode")]
+    let of_float = |float: f64| (float >= 0.0).then_some(float as u64);
+    number.as_u64().or_else(|| number.as_f64().and_then(of_float))
+}
+
+/// A line for the shell, or a list of words, which cloud-init writes as Python does. It ignores null.
 fn read_command(command: &Value) -> Option<Option<Command>> {
-    let word = |value: &Value| match value {
-        Value::String(text) => Some(Zeroizing::new(text.clone())),
-        Value::Number(number) => Some(Zeroizing::new(number.to_string())),
-        Value::Bool(flag) => Some(Zeroizing::new(flag.to_string())),
-        _ => None,
-    };
+    let word = |value: &Value| python_text(value).map(Zeroizing::new);
     match command {
         Value::Null => Some(None),
         Value::Array(words) => {
             words.iter().map(word).collect::<Option<Vec<_>>>().map(Command::Words).map(Some)
         }
-        text => word(text).map(Command::Shell).map(Some),
+        Value::Bool(flag) => Some(Some(Command::Shell(Zeroizing::new(flag.to_string())))),
+        line => word(line).map(Command::Shell).map(Some),
     }
 }
 

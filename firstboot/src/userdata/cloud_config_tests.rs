@@ -129,6 +129,33 @@ fn booleans_and_numbers_are_read_as_cloud_init_does() {
     let numbers = read_text("hostname: 1007\nwrite_files: [{path: /a, content: 12, owner: 0}]").unwrap();
     assert_eq!(numbers.hostname.as_deref(), Some("1007"));
     assert_eq!(numbers.files[0].content.bytes(), b"12");
+    for (word, mode) in
+        [("0640", 0o640), ("640", 0o1200), ("0o640", 0o640), ("420.5", 0o644), ("'0755'", 0o755)]
+    {
+        let read = read_text(&format!("write_files: [{{path: /a, permissions: {word}}}]")).unwrap();
+        assert_eq!(read.files[0].mode, mode, "{word}");
+    }
+    // What is text for Python stays as it is; what it would write in another way has no certain meaning.
+    for name in ["1e3", "12e3", "0o17", "08", "y"] {
+        assert_eq!(read_text(&format!("hostname: {name}")).unwrap().hostname.as_deref(), Some(name));
+    }
+    for word in ["0110", "0x1F", "1_000", "yes", "2026-11-29", "1:30", ".inf"] {
+        for field in [
+            "hostname: @",
+            "fqdn: @",
+            "write_files: [{path: /a, content: @}]",
+            "write_files: [{path: /a, owner: @}]",
+        ] {
+            let failure =
+                read_text(&field.replace('@', word)).err().unwrap_or_else(|| panic!("{field} {word}"));
+            let help = failure.help.unwrap_or_default();
+            assert!(
+                failure.message.ends_with("is not a text") && help.contains("in quotes"),
+                "{word}: {help}"
+            );
+        }
+    }
+    read_text("users: [{name: a, expiredate: 2026-11-29}]\nx: .inf\n").unwrap();
     let source = "write_files: [{path: /a, content: x, source: {uri: https://canary}}]";
     let notices = read_text(source).unwrap().notices;
     assert_eq!(notices, ["write_files[0] names a source, which is not fetched: its content is written"]);

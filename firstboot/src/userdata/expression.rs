@@ -11,6 +11,7 @@ use super::bounds::wrong;
 use crate::config::redact::Redactor;
 use crate::error::{Failure, Result};
 use crate::instance_data::{Found, Step, walk};
+use crate::text::yaml::{python_text, written_otherwise};
 use contract::suggest;
 
 /// The length limit of an expression.
@@ -132,7 +133,7 @@ pub fn evaluate(expression: &str, names: &Names) -> Result<String> {
     let outcome = parser.expression()?;
     match parser.tokens.get(parser.at) {
         Some(token) => Err(refused(&token.shown())),
-        None => as_text(outcome?),
+        None => as_text(&outcome?),
     }
 }
 
@@ -153,19 +154,19 @@ pub fn end(text: &str) -> Option<usize> {
     None
 }
 
-fn as_text(value: Value) -> Result<String> {
+fn as_text(value: &Value) -> Result<String> {
     match value {
-        Value::String(text) => Ok(text),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Bool(true) => Ok("True".to_owned()),
-        Value::Bool(false) => Ok("False".to_owned()),
         Value::Null => Err(wrong("the value of a template expression is empty (None)")),
         Value::Array(_) => {
             Err(wrong("the value of a template expression is a list").help("choose an item: [0]"))
         }
-        Value::Object(_) => {
+        Value::Object(_) if written_otherwise(value).is_none() => {
             Err(wrong("the value of a template expression is a mapping").help("name one of its keys"))
         }
+        value => python_text(value).ok_or_else(|| {
+            wrong("the value of a template expression is a date or a number that has no one text")
+                .help("put it in quotes in the metadata")
+        }),
     }
 }
 
@@ -510,9 +511,9 @@ fn filter(name: &str, outcome: Outcome, arguments: &Arguments) -> Result<Outcome
     match name {
         "first" if is_bare => item(0),
         "last" if is_bare => item(-1),
-        "lower" | "upper" => Ok(Ok(call(name, Value::String(as_text(value)?), arguments)?)),
-        "trim" if is_bare => Ok(Ok(call("strip", Value::String(as_text(value)?), arguments)?)),
-        "replace" => Ok(Ok(replaced(&as_text(value)?, arguments.texts(name)?)?)),
+        "lower" | "upper" => Ok(Ok(call(name, Value::String(as_text(&value)?), arguments)?)),
+        "trim" if is_bare => Ok(Ok(call("strip", Value::String(as_text(&value)?), arguments)?)),
+        "replace" => Ok(Ok(replaced(&as_text(&value)?, arguments.texts(name)?)?)),
         _ => Err(refused(&named("the filter", name))),
     }
 }

@@ -10,7 +10,7 @@ use crate::config::documents;
 use crate::document::LIMIT;
 use crate::error::{Failure, Result};
 use crate::secret::wipe;
-use crate::text::yaml::boolean;
+use crate::text::yaml::{Dialect, written_otherwise};
 
 /// A document. Its texts are overwritten when it is dropped.
 pub struct Tree {
@@ -26,12 +26,21 @@ impl Drop for Tree {
 }
 
 impl Tree {
-    /// The only document of `text`.
+    /// The only document of `text`, JSON or YAML as Kubernetes reads it.
     pub fn read(text: &str) -> Result<Self> {
+        Self::only(text, documents::values)
+    }
+
+    /// The only document of `text`, YAML as cloud-init reads it.
+    pub fn of_cloud_init(text: &str) -> Result<Self> {
+        Self::only(text, |text| documents::values_in(text, Dialect::CloudInit))
+    }
+
+    fn only(text: &str, read: impl Fn(&str) -> Result<Vec<(Value, Vec<String>)>>) -> Result<Self> {
         if text.len() > LIMIT {
             return Err(wrong(format!("it is longer than {LIMIT} bytes")));
         }
-        let documents: Vec<Self> = documents::values(text)?
+        let documents: Vec<Self> = read(text)?
             .into_iter()
             .map(|(value, duplicates)| Self { value, has_duplicates: !duplicates.is_empty() })
             .collect();
@@ -98,29 +107,37 @@ impl<'a> Fields<'a> {
     /// A text.
     pub fn text(&self, name: &str) -> Result<Option<&'a str>> {
         self.value(name)
-            .map(|value| value.as_str().ok_or_else(|| self.wrong(name, "a text")))
+            .map(|value| value.as_str().ok_or_else(|| self.no_text(name, value)))
             .transpose()
     }
 
-    /// A text, or a number or a boolean as text.
+    /// A text, or a number that is written as the text that it becomes.
     pub fn scalar(&self, name: &str) -> Result<Option<Cow<'a, str>>> {
         let read = |value: &'a Value| match value {
             Value::String(text) => Ok(Cow::Borrowed(text.as_str())),
-            Value::Number(_) | Value::Bool(_) => Ok(Cow::Owned(value.to_string())),
-            _ => Err(self.wrong(name, "a text")),
+            Value::Number(number) => Ok(Cow::Owned(number.to_string())),
+            _ => Err(self.no_text(name, value)),
         };
         self.value(name).map(read).transpose()
     }
 
-    /// A boolean; false if it is missing. Words and numbers are read as in YAML 1.1 and by cloud-init.
+    fn no_text(&self, name: &str, value: &Value) -> Failure {
+        let wrong = self.wrong(name, "a text");
+        let is_plain =
+            matches!(value, Value::Number(_) | Value::Bool(_)) || written_otherwise(value).is_some();
+        let help = "put it in quotes: without them it is a number, a date or a truth in YAML 1.1";
+        if is_plain { wrong.help(help) } else { wrong }
+    }
+
+    /// A boolean; false if it is missing. Words and numbers are read as by cloud-init.
     pub fn flag(&self, name: &str) -> Result<bool> {
         let read = |value: &Value| match value {
             Value::Bool(flag) => Some(*flag),
             Value::Number(number) => number.as_u64().filter(|number| *number <= 1).map(|number| number == 1),
             Value::String(word) => match word.trim().to_ascii_lowercase().as_str() {
-                "true" | "1" => Some(true),
-                "false" | "0" | "" => Some(false),
-                word => boolean(word),
+                "true" | "1" | "on" | "yes" => Some(true),
+                "false" | "0" | "off" | "no" | "" => Some(false),
+                _ => None,
             },
             _ => None,
         };

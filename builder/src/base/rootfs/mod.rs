@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use disk::check_qcow2_header;
+pub use oci::{Choice as OciChoice, blobs as oci_blobs, choose as oci_choice};
+
 use super::{
     Base, BaseOption, BaseRequest, Blob, Content, Context, Firmware, Job, LockedBase, LockedRootfs,
     image_tree, installed,
@@ -59,17 +62,18 @@ struct Container {
 const CONTAINERS: &[Container] = &[oci::CONTAINER, squashfs::CONTAINER, tarball::CONTAINER, disk::CONTAINER];
 
 /// A file to read a root file system from.
-#[derive(Clone, Copy)]
-struct Source<'a> {
-    path: &'a Path,
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The file.
+    pub path: &'a Path,
     /// As messages name it.
-    title: &'a str,
+    pub title: &'a str,
     /// For which architecture.
-    arch: Arch,
+    pub arch: Arch,
     /// A folder for intermediate files, which must outlive the tree.
-    spool: &'a Path,
+    pub spool: &'a Path,
     /// Where other files of the lock are.
-    store: &'a Store,
+    pub store: &'a Store,
 }
 
 /// A root file system that somebody else has made.
@@ -102,7 +106,7 @@ impl Base for Rootfs {
     }
 
     fn packages(&self) -> Packages {
-        Packages { kernel: "", full_kernel: "", boot_loader: "" }
+        Packages::NONE
     }
 
     fn options(&self) -> &'static [BaseOption] {
@@ -253,8 +257,13 @@ fn layout(plan: &RootfsPlan, folder: &Path, arch: Arch) -> Result<LockedRootfs> 
     Ok(LockedRootfs { rootfs, size: Some(size), sha256, keyring: None, blobs })
 }
 
-/// The root file system in a file, as it is.
-fn read(source: &Source<'_>) -> Result<Tree> {
+/// The root file system in a file, as it is. The tree refers to the file, and to others in its folder for
+/// intermediate files.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if it is broken or hostile, or no such file; [`ErrorKind::Tool`] and
+/// [`ErrorKind::Io`].
+pub fn read(source: &Source<'_>) -> Result<Tree> {
     let path = &archive::plain(source.path, source.title, source.spool)?;
     let head = first_bytes(path, HEAD)?;
     let container = CONTAINERS.iter().find(|container| (container.is)(&head));

@@ -183,3 +183,6 @@ fn a_layout_folder_is_pinned_by_its_manifest_and_read_out_of_the_store() {
             .contains("not what its name says")
     );
 }
+
+#[path = "hostile_tests.rs"]
+mod hostile;

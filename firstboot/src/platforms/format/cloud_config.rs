@@ -17,7 +17,7 @@ pub(crate) fn last<T>(root: &Root, look: impl Fn(&Value) -> Option<T>) -> Option
     root.list(CLOUD_CONFIGS).into_iter().rev().find_map(|path| {
         let path = path.to_str().filter(|path| path.ends_with(".cfg"))?;
         let bytes = Zeroizing::new(files::read(&root.path(path), LONGEST).ok().flatten()?);
-        let mut config: Value = yaml::parse(&bytes).ok()?;
+        let mut config = yaml::cloud_init(&bytes).ok()?;
         let found = look(&config);
         wipe(&mut config);
         Some((found?, path.to_owned()))

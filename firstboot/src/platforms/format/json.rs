@@ -43,7 +43,7 @@ impl Json {
 
     /// Parses YAML; `source` is the document's URL.
     pub fn parse_yaml(bytes: &[u8], source: &str) -> Result<Self> {
-        Self::of(yaml::parse(bytes).map_err(|refused| refused.describe("YAML")), source)
+        Self::of(yaml::cloud_init(bytes).map_err(|refused| refused.describe("YAML")), source)
     }
 
     fn of(parsed: std::result::Result<Value, String>, source: &str) -> Result<Self> {

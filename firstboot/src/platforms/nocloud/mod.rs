@@ -139,21 +139,29 @@ fn notice(context: &mut ReadContext, name: &str, data: &PlatformData, ignored: &
 /// document.
 pub fn facts(bytes: &[u8], source: &str, facts: &mut Facts) -> Result<Value> {
     let wrong = |why: String| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
-    let value: Value = yaml::parse(bytes).map_err(|refused| wrong(refused.describe("YAML")))?;
+    let value = yaml::cloud_init(bytes).map_err(|refused| wrong(refused.describe("YAML")))?;
     let Value::Object(fields) = value else {
         return if value.is_null() { Ok(value) } else { Err(wrong("no mapping".to_owned())) };
     };
     let text = |name: &str| match fields.get(name) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        _ => None,
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        // A name that is written otherwise than it is read would surprise; an id needs only to be the same.
+        Some(value) if name == "instance-id" && yaml::python_text(value).is_some() => {
+            Ok(yaml::python_text(value))
+        }
+        Some(_) => Err(wrong(format!("{name} is not a text")).help("put it in quotes")),
     };
-    facts.instance_id.add_some(text("instance-id"), source);
-    facts.hostname.add_some(text("local-hostname").or_else(|| text("hostname")), source);
-    facts.region.add_some(text("region"), source);
-    facts.zone.add_some(text("zone").or_else(|| text("availability-zone")), source);
-    facts.instance_type.add_some(text("instance-type"), source);
-    facts.provider_id.add_some(text("provider-id"), source);
+    let either = |name: &str, other: &str| {
+        text(name).and_then(|found| found.map_or_else(|| text(other), |text| Ok(Some(text))))
+    };
+    facts.instance_id.add_some(text("instance-id")?, source);
+    facts.hostname.add_some(either("local-hostname", "hostname")?, source);
+    facts.region.add_some(text("region")?, source);
+    facts.zone.add_some(either("zone", "availability-zone")?, source);
+    facts.instance_type.add_some(text("instance-type")?, source);
+    facts.provider_id.add_some(text("provider-id")?, source);
     Ok(Value::Object(fields))
 }
 

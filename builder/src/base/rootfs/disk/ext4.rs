@@ -72,7 +72,8 @@ impl<'a> Volume<'a> {
         walk.run()?;
         walk.to.flush().at("writing", &spool)?;
         let mut tree = Tree { entries: walk.entries };
-        capabilities::add(&mut tree, self.path, self.place.offset)?;
+        capabilities::add(&mut tree, self.path, self.place.offset)
+            .map_err(|error| error.context(self.source.title))?;
         Ok(tree)
     }
 }

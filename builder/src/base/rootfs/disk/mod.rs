@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::{Entry, Tree};
 use ext4::Volume;
 use filesystem::FileSystem;
+pub use qcow2::check_header as check_qcow2_header;
 
 pub(super) const CONTAINER: Container =
     Container { name: "a disk image (raw or qcow2) or a file system of ext4", is, read };

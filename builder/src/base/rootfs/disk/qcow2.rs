@@ -43,7 +43,7 @@ pub(super) fn is(head: &[u8]) -> bool {
 ///
 /// # Errors
 /// The reason, in words.
-pub(crate) fn check_header(header: &[u8]) -> Result<(), String> {
+pub fn check_header(header: &[u8]) -> Result<(), String> {
     let cut_off = || "its header is cut off".to_owned();
     let bytes = |at: usize, count: usize| header.get(at..at + count).ok_or_else(cut_off);
     let number = |at: usize, count: usize| {

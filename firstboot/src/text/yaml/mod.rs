@@ -1,6 +1,13 @@
 //! The one door for YAML of others: without a byte order mark, and with a bound on the time that it takes.
 
+mod plain;
+mod tree;
+
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub(crate) use plain::Dialect;
+pub(crate) use tree::{Reader, written_otherwise};
 
 /// Opening brackets and braces that any text may have.
 const BRACKETS: usize = 1000;
@@ -29,13 +36,42 @@ pub(crate) fn guarded(text: &str) -> Result<&str, String> {
     Ok(text)
 }
 
-/// The truth that a word is in YAML 1.1 and not in YAML 1.2.
-pub(crate) fn boolean(word: &str) -> Option<bool> {
-    let is = |words: [&str; 3]| words.iter().any(|each| word.eq_ignore_ascii_case(each));
-    match () {
-        () if is(["y", "yes", "on"]) => Some(true),
-        () if is(["n", "no", "off"]) => Some(false),
-        () => None,
+/// The documents of `text`, read one after the other by `reader`.
+pub(crate) fn documents<'t>(
+    text: &'t str,
+    reader: &Reader<'t>,
+) -> impl Iterator<Item = Result<Value, serde_yaml_ng::Error>> {
+    let again = serde_yaml_ng::Deserializer::from_str(text);
+    serde_yaml_ng::Deserializer::from_str(text)
+        .zip(again)
+        .map(|(first, again)| reader.read_twice(first, again))
+}
+
+/// Reads the only document of `bytes` as cloud-init does; null if there is none.
+pub(crate) fn cloud_init(bytes: &[u8]) -> Result<Value, Refused> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Refused::Form(None))?;
+    let text = guarded(text).map_err(Refused::TooLong)?;
+    let reader = Reader::of(text, Dialect::CloudInit);
+    let mut documents = documents(text, &reader);
+    let document = documents.next().unwrap_or(Ok(Value::Null)).map_err(|error| Refused::at(&error))?;
+    if documents.next().is_some() { Err(Refused::Form(None)) } else { Ok(document) }
+}
+
+/// A plain value as Python writes it, `None` too; none for lists, maps, dates, and numbers with an exponent.
+pub(crate) fn python_text(value: &Value) -> Option<String> {
+    /// Numbers that Python writes without an exponent.
+    const PLAIN: std::ops::Range<f64> = 1e-4..1e16;
+    match value {
+        Value::Null => Some("None".to_owned()),
+        Value::Bool(true) => Some("True".to_owned()),
+        Value::Bool(false) => Some("False".to_owned()),
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .filter(|number| *number == 0.0 || PLAIN.contains(&number.abs()))
+            .map(|number| format!("{number:?}")),
+        Value::Number(number) => Some(number.to_string()),
+        value => written_otherwise(value).filter(|value| !value.is_null()).and_then(python_text),
     }
 }
 
@@ -43,11 +79,14 @@ pub(crate) fn boolean(word: &str) -> Option<bool> {
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let text = std::str::from_utf8(bytes).map_err(|_| Refused::Form(None))?;
     let text = guarded(text).map_err(Refused::TooLong)?;
-    let place = |error: serde_yaml_ng::Error| error.location().map(|at| (at.line(), at.column()));
-    serde_yaml_ng::from_str(text).map_err(|error| Refused::Form(place(error)))
+    serde_yaml_ng::from_str(text).map_err(|error| Refused::at(&error))
 }
 
 impl Refused {
+    fn at(error: &serde_yaml_ng::Error) -> Self {
+        Self::Form(error.location().map(|at| (at.line(), at.column())))
+    }
+
     /// `no YAML at line 3, column 1`
     pub(crate) fn describe(&self, expected: &str) -> String {
         match self {

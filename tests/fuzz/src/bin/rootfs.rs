@@ -1,0 +1,25 @@
+//! A file that is said to hold a root file system: tar, OCI layout, partition table, ext4. What other
+//! programs read (squashfs, qcow2) is left to them, but for the header of qcow2.
+#![no_main]
+
+use kiln::base::rootfs::{Source, check_qcow2_header, oci_blobs, oci_choice, read};
+use kiln::definition::plan::Arch;
+use kiln::store::Store;
+use kiln_fuzz::{folder, write};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = check_qcow2_header(bytes);
+    let _ = oci_blobs(bytes);
+    let _ = oci_choice(bytes, Arch::Amd64);
+    if bytes.starts_with(b"QFI\xfb") || bytes.starts_with(b"hsqs") {
+        return;
+    }
+    let folder = folder();
+    let path = folder.path().join("rootfs");
+    write(&path, bytes);
+    let store = Store::open(&folder.path().join("store")).expect("the folder is the target's");
+    let source =
+        Source { path: &path, title: "fuzz", arch: Arch::Amd64, spool: folder.path(), store: &store };
+    let _ = read(&source);
+});
