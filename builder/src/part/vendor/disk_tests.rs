@@ -89,7 +89,8 @@ fn disks_that_are_not_as_the_vendors_are_refused_by_name() {
         move |path: &Path| File::options().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap()
     };
     let features = root + 1024 + 0x60;
-    let cases: [(&str, Box<dyn Fn(&Path)>, &str); 10] = [
+    type Damage = Box<dyn Fn(&Path)>;
+    let cases: [(&str, Damage, &str); 10] = [
         ("a damaged table", Box::new(write(1024, &[9; 64])), "at the start of the disk is damaged"),
         ("no table", Box::new(|path: &Path| fs::write(path, [0; 1 << 20]).unwrap()), "partition table"),
         (
