@@ -122,7 +122,7 @@ fn text(shown: &Summary<'_>) -> String {
     }
     if let Some(Firmware { packages, size }) = shown.firmware {
         let size = DecimalBytes(size);
-        lines.push(format!("firmware {packages} packages, which make each output about {size} larger"));
+        lines.push(format!("firmware {packages} packages of {size}: the root is about that much larger"));
     }
     let state = if shown.differences.is_empty() {
         "matches".to_owned()
