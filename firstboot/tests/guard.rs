@@ -22,6 +22,8 @@ const V4: &str = "169.254.169.254";
 const V6: &str = "fd00:ec2::254";
 /// Bytes of a segment that is sent by hand.
 const SEGMENT: usize = 32;
+/// The number of an IPv6 extension header (RFC 8200).
+const DESTINATION_OPTIONS: u8 = 60;
 
 /// A node, its pod, and the services on its uplink; removed when dropped.
 struct Net {
@@ -193,8 +195,9 @@ fn pods_reach_the_api_server_beside_a_seed_and_not_the_seed() {
     assert_eq!(net.trouble("pod", "10.0.0.1", 80), None);
 }
 
-/// Whether a segment to port 80 that the pod sends by hand arrives, in one packet or in two fragments.
-fn segment_arrives(net: &Net, address: &str, fragments: &[std::ops::Range<usize>]) -> bool {
+/// Whether a segment to port 80 that the pod sends by hand arrives, in one packet or in two fragments, behind
+/// so many IPv6 extension headers.
+fn segment_arrives(net: &Net, address: &str, fragments: &[std::ops::Range<usize>], headers: usize) -> bool {
     let to: IpAddr = address.parse().unwrap();
     let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let raw = |protocol| socket(family, SockType::Raw, SockFlag::empty(), protocol).unwrap();
@@ -211,7 +214,11 @@ fn segment_arrives(net: &Net, address: &str, fragments: &[std::ops::Range<usize>
         let sender = raw(SockProtocol::Raw);
         for part in fragments {
             let is_last = part.end == segment.len();
-            let packet = packet(to, &segment[part.clone()], part.start, is_last, fragments.len() > 1);
+            let payload = behind_headers(headers, &segment[part.clone()]);
+            let mut packet = packet(to, &payload, part.start, is_last, fragments.len() > 1);
+            if headers > 0 {
+                packet[6] = DESTINATION_OPTIONS;
+            }
             let target = SockaddrStorage::from(SocketAddr::new(to, 0));
             sendto(sender.as_raw_fd(), &packet, &target, MsgFlags::empty()).unwrap();
         }
@@ -223,6 +230,15 @@ fn segment_arrives(net: &Net, address: &str, fragments: &[std::ops::Range<usize>
         }
     }
     false
+}
+
+/// `payload` behind so many headers, each with an option that pads it.
+fn behind_headers(count: usize, payload: &[u8]) -> Vec<u8> {
+    let headers = (0..count).rev().flat_map(|behind| {
+        let next = if behind == 0 { 6 } else { DESTINATION_OPTIONS };
+        [next, 0, 1, 4, 0, 0, 0, 0]
+    });
+    headers.chain(payload.iter().copied()).collect()
 }
 
 /// A TCP packet, or a fragment of one, from the pod.
@@ -265,8 +281,8 @@ fn fragments_from_a_pod_do_not_pass_the_guard() {
     let arrives = || {
         [V4, V6].map(|address| {
             (
-                segment_arrives(&net, address, std::slice::from_ref(&whole)),
-                segment_arrives(&net, address, &fragmented),
+                segment_arrives(&net, address, std::slice::from_ref(&whole), 0),
+                segment_arrives(&net, address, &fragmented, 0),
             )
         })
     };
@@ -275,4 +291,16 @@ fn fragments_from_a_pod_do_not_pass_the_guard() {
     assert_eq!(arrives(), [(true, true); 2], "before the guard both arrive");
     net.inside("node", || guard::apply(&guard::addresses(&[V4, V6]), guard::OPEN)).unwrap();
     assert_eq!(arrives(), [(false, false); 2]);
+}
+
+#[test]
+fn a_packet_behind_many_extension_headers_does_not_pass_the_guard() {
+    let net = Net::new();
+    let segment = 0..SEGMENT;
+    // The kernel's dissector gives up after 15 headers.
+    let arrives = || [1, 30].map(|count| segment_arrives(&net, V6, std::slice::from_ref(&segment), count));
+    arrives();
+    assert_eq!(arrives(), [true; 2], "before the guard both arrive");
+    net.inside("node", || guard::apply(&guard::addresses(&[V6]), guard::OPEN)).unwrap();
+    assert_eq!(arrives(), [false; 2]);
 }

@@ -4,14 +4,17 @@
 //! ```text
 //! 40: iif lo to ADDRESS goto 42                     the machine's own packets pass
 //! 40: to ADDRESS ipproto tcp dport 53 goto 42       DNS passes, and other open ports
-//! 41: to ADDRESS ipproto tcp prohibit               all others end here
+//! 40: to ADDRESS ipproto udp goto 42                and what no metadata service speaks
+//! 41: to ADDRESS prohibit                           all others end here
 //! 42: nop
 //! ```
 //!
-//! No rule that prohibits names a port: the kernel knows no port of a fragment, so that such a rule would let
-//! fragments pass. Port 53 and UDP stay open, because on some platforms the same address is the name server
-//! that the cluster's DNS asks. Pods in the host network are not blocked. The rules have `protocol kernel`,
-//! because systemd-networkd removes other rules that it did not make.
+//! No rule that prohibits names a port or a protocol: the kernel knows no port of a fragment, and no protocol
+//! behind more than 15 IPv6 extension headers, so that such a rule would let these packets pass. Port 53 and
+//! UDP stay open, because on some platforms the same address is the name server that the cluster's DNS asks.
+//! Protocols are numbers, because an image may have no `/etc/protocols`. Pods in the host network are not
+//! blocked. The rules have `protocol kernel`, because systemd-networkd removes other rules that it did not
+//! make.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,7 +30,8 @@ const END: &str = "42";
 /// Time limit of a call, which usually takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Limit on the rules at one priority.
-const MOST: usize = 64;
+const MOST: usize = 256;
+const TCP: u8 = 6;
 
 /// Adds the missing rules for `addresses`, where the TCP ports in `open` can still be reached.
 pub fn apply(addresses: &[IpAddr], open: &[u16]) -> Result<()> {
@@ -66,10 +70,19 @@ pub fn remove() -> Result<bool> {
 
 fn rules(address: &IpAddr, open: &[u16]) -> Vec<Vec<String>> {
     let mut rules = vec![words(PASSING, &format!("iif lo to {address} goto {END}"))];
-    let pass = |port: &u16| words(PASSING, &format!("to {address} ipproto tcp dport {port} goto {END}"));
-    rules.extend(open.iter().map(pass));
-    rules.push(words(PROHIBITED, &format!("to {address} ipproto tcp prohibit")));
+    let pass = |what: String| words(PASSING, &format!("to {address} ipproto {what} goto {END}"));
+    rules.extend(open.iter().map(|port| pass(format!("{TCP} dport {port}"))));
+    rules.extend(harmless(address).iter().map(|protocol| pass(protocol.to_string())));
+    rules.push(words(PROHIBITED, &format!("to {address} prohibit")));
     rules
+}
+
+/// The protocols in which no metadata service answers: UDP, and ICMP of the address's family.
+fn harmless(address: &IpAddr) -> [u8; 2] {
+    match address {
+        IpAddr::V4(_) => [17, 1],
+        IpAddr::V6(_) => [17, 58],
+    }
 }
 
 fn words(priority: &str, rule: &str) -> Vec<String> {
