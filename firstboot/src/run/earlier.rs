@@ -73,6 +73,10 @@ pub fn foreseen(
     resolved: Option<&ResolvedConfig>,
     platform: Option<&Platform>,
 ) -> Result<Option<String>> {
+    let unknown = resolved.map(|resolved| unknown_node(session, resolved)).transpose()?.flatten();
+    if unknown.is_some() {
+        return Ok(unknown);
+    }
     let Some(checkpoint) = Checkpoint::read(session.root)? else { return Ok(None) };
     let Some(resolved) = resolved else {
         let gone = |failure: Failure| failure.message;
@@ -173,6 +177,9 @@ pub(super) fn stays(
     platform: Option<&Platform>,
     progress: &mut Progress,
 ) -> Result<Option<Outcome>> {
+    if let Some(sentence) = unknown_node(session, resolved)? {
+        return Err(Failure::new(ErrorKind::Preflight, sentence).help(TO_FOLLOW));
+    }
     let Some((joined, refused)) = refused(session, resolved, platform)? else { return Ok(None) };
     if !joined.checkpoint.joined {
         return Err(Failure::new(ErrorKind::Untrusted, refused).help(TO_FOLLOW));
@@ -185,6 +192,27 @@ pub(super) fn stays(
 
 /// How a joined machine comes to follow another config.
 const TO_FOLLOW: &str = "run firstboot reset to join with it, or allow rejoin in the image's trust policy";
+
+/// Why a config that this machine found is not followed: the machine is a node, and no checkpoint says that it
+/// became one with a config of the agent. `kubeadm join` made it one, or the checkpoint is lost.
+fn unknown_node(session: &Session, resolved: &ResolvedConfig) -> Result<Option<String>> {
+    let root = session.root;
+    let is_node = root.path(paths::KUBELET_CONF).exists();
+    if resolved.origin.is_none() || !is_node || session.policy()?.rejoin {
+        return Ok(None);
+    }
+    // A power cut may come between the certificate and its checkpoint.
+    let is_own = match Checkpoint::read(root)? {
+        Some(checkpoint) if !checkpoint.has_identity() => {
+            checkpoint.config == fresh(session, &resolved.config)?.config
+        }
+        checkpoint => checkpoint.is_some(),
+    };
+    Ok((!is_own).then(|| {
+        let why = format!("{} exists already, and this agent did not join the machine", paths::KUBELET_CONF);
+        format!("the node config from {} is not followed: {why}", resolved.source)
+    }))
+}
 
 /// The join that keeps this machine from following the config, and the sentence that says why.
 fn refused<'s>(

@@ -128,6 +128,30 @@ fn a_machine_that_an_older_agent_joined_follows_no_other_config() {
     assert!(machine.stays_joined()[0].contains("an older agent"));
 }
 
+/// `kubeadm join` made it a node, before or after the agent tried, or its checkpoint is lost.
+#[test]
+fn a_node_that_the_agent_does_not_know_follows_no_config() {
+    let machine = Machine::joined("file", "none");
+    let identity = machine.session().machine().unwrap().identity.clone();
+    machine.write(SEED, &user_data(PIN));
+    let refused = |case: &str| {
+        let (ended, status) = machine.run();
+        assert_eq!(ended.unwrap_err().kind, ErrorKind::Preflight, "{case}");
+        assert!(status.failure.unwrap().message.contains("kubelet.conf exists already"), "{case}");
+        assert!(IDENTITY.iter().all(|path| machine.has(path)) && !machine.has(CARRIED), "{case}");
+        assert!(machine.has("/run/firstboot/kubelet-permit"), "{case}");
+    };
+    machine.write(paths::CHECKPOINT, "{");
+    refused("a damaged checkpoint");
+    CheckpointFile::begin(&machine.root, Checkpoint::new(&identity, "config", "n1")).unwrap();
+    refused("a checkpoint of a join that failed");
+    files::remove(&machine.root.path(paths::CHECKPOINT)).unwrap();
+    refused("no checkpoint");
+    machine.write("/usr/lib/kiln/policy.json", r#"{"rejoin": true}"#);
+    let _ = machine.run();
+    assert!(machine.has(CARRIED), "the trust policy lets it join again");
+}
+
 #[test]
 fn a_joined_machine_does_without_its_metadata() {
     let machine = Machine::joined("nocloud", "nocloud");
