@@ -1,6 +1,8 @@
 //! The contents of an image. Data only: [`crate::part`] makes files of it, and [`crate::output`] hands them
 //! out.
 
+use std::path::PathBuf;
+
 use crate::definition::plan::ImagePlan;
 use crate::digest::Digest;
 use crate::layer::PackedLayer;
@@ -72,16 +74,8 @@ impl Packages {
 
 /// The content of an image.
 ///
-/// One kind exists today. Two more will be variants beside it:
-///
-/// - `Vendor { disk, extensions, node_config }`: a vendor's disk image that stays as it is. Layers become
-///   system extensions (sysext) beside it, and the vendor's first boot reads the node configuration. Its base
-///   gives the parts [`Part::Disk`] and `Extensions`, and no [`Part::Root`].
-/// - `Wim { base, edits }`: an image in Windows' format and the offline edits to it: files, registry keys,
-///   packages.
-///
-/// Code that needs a tree destructures with `let Assembly::Tree { … } = …`: a second variant then makes the
-/// compiler list every place that has to decide.
+/// A third kind will be a variant beside these: `Wim { base, edits }`, an image in Windows' format and the
+/// offline edits to it: files, registry keys, packages.
 #[derive(Debug, Clone, Copy)]
 pub enum Assembly<'a> {
     /// A root file system, merged from layers.
@@ -91,25 +85,80 @@ pub enum Assembly<'a> {
         /// Its layers, the base first.
         layers: &'a [PackedLayer],
     },
+    /// A vendor's release, which stays as it is, and layers that become system extensions beside it.
+    Vendor {
+        /// The release.
+        release: &'a VendorRelease,
+        /// The layers as one tree. Nothing of the vendor's is in it.
+        tree: &'a Tree,
+        /// The layers.
+        layers: &'a [PackedLayer],
+    },
+}
+
+/// A vendor's release, verified and on this machine.
+#[derive(Debug, Clone)]
+pub struct VendorRelease {
+    /// Its name and version, for messages.
+    pub title: String,
+    /// The disk image, compressed with bzip2.
+    pub disk: Option<PathBuf>,
+    /// The kernel and the initrd for the network.
+    pub network: Option<(PathBuf, PathBuf)>,
+    /// Where additions go.
+    pub places: &'static VendorPlaces,
+}
+
+/// Where a vendor's system takes what is added to it. Paths are relative to the root.
+#[derive(Debug)]
+pub struct VendorPlaces {
+    /// Types of the partitions that a disk must have.
+    pub partitions: &'static [&'static str],
+    /// Type of the partition with the writable root, an ext4 file system.
+    pub root: &'static str,
+    /// The folder of extensions.
+    pub extensions: &'static str,
+    /// The folder whose links systemd-sysext follows.
+    pub links: &'static str,
+    /// The folder of the initrd for the network that is copied into the root.
+    pub carried: &'static str,
+    /// Where it is copied to, absolute.
+    pub carried_to: &'static str,
+    /// In that folder, the configuration that Ignition merges a user's with.
+    pub ignition: &'static str,
+    /// Arguments without which the network's kernel does not run Ignition.
+    pub arguments: &'static [&'static str],
 }
 
 impl<'a> Image<'a> {
-    /// The merged root file system.
-    pub fn tree(&self) -> &'a Tree {
-        let Assembly::Tree { tree, .. } = self.assembly;
-        tree
+    /// The merged tree: the root file system, or what is beside a vendor's.
+    pub const fn tree(&self) -> &'a Tree {
+        match self.assembly {
+            Assembly::Tree { tree, .. } | Assembly::Vendor { tree, .. } => tree,
+        }
     }
 
-    /// The layers, the base first.
-    pub fn layers(&self) -> &'a [PackedLayer] {
-        let Assembly::Tree { layers, .. } = self.assembly;
-        layers
+    /// The layers, the base first if it is one.
+    pub const fn layers(&self) -> &'a [PackedLayer] {
+        match self.assembly {
+            Assembly::Tree { layers, .. } | Assembly::Vendor { layers, .. } => layers,
+        }
     }
 
     /// The layers that lie on the base: those of the definition, and the final layer.
     pub fn layers_above_base(&self) -> &'a [PackedLayer] {
-        let Assembly::Tree { layers, .. } = self.assembly;
-        layers.get(1..).unwrap_or_default()
+        match self.assembly {
+            Assembly::Tree { layers, .. } => layers.get(1..).unwrap_or_default(),
+            Assembly::Vendor { layers, .. } => layers,
+        }
+    }
+
+    /// The vendor's release that the image is made of, if it is.
+    pub const fn vendor(&self) -> Option<&'a VendorRelease> {
+        match self.assembly {
+            Assembly::Tree { .. } => None,
+            Assembly::Vendor { release, .. } => Some(release),
+        }
     }
 }
 
@@ -132,6 +181,8 @@ pub enum Part {
     Disk,
     /// The layers without the base, as system extensions.
     Extensions,
+    /// Kernel, initrd and root for a boot from the network.
+    Network,
 }
 
 impl Part {
@@ -145,7 +196,11 @@ impl Part {
         Self::Esp,
         Self::Disk,
         Self::Extensions,
+        Self::Network,
     ];
+
+    /// All parts of a vendor's release with layers beside it.
+    pub const OF_A_VENDOR: &'static [Self] = &[Self::Disk, Self::Network, Self::Extensions];
 
     /// As messages name it.
     pub const fn title(self) -> &'static str {
@@ -158,6 +213,7 @@ impl Part {
             Self::Esp => "EFI system partition",
             Self::Disk => "disk",
             Self::Extensions => "system extensions",
+            Self::Network => "set for the network",
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::assembly::Part;
 use crate::base;
 use crate::definition::image_spec::ImageSpec;
 use crate::definition::layer_spec::LayerSpec;
+use crate::definition::plan::Form;
 use crate::definition::registry::Registry;
 use crate::definition::{self, Definition};
 use crate::error::Result;
@@ -25,6 +26,16 @@ impl Registry for Release {
 
     fn suites(&self, distribution: &str) -> Vec<&'static str> {
         base::find(distribution).map(|base| base.suites().to_vec()).unwrap_or_default()
+    }
+
+    fn channels(&self, distribution: &str) -> Vec<&'static str> {
+        base::find(distribution).map(|base| base.channels().to_vec()).unwrap_or_default()
+    }
+
+    fn form(&self, output: &str) -> Option<Form> {
+        let needs = output::find(output)?.needs;
+        let forms = [(Part::Disk, Form::Disk), (Part::Network, Form::Network)];
+        forms.into_iter().find(|(part, _)| needs.contains(part)).map(|(_, form)| form)
     }
 
     fn outputs(&self) -> Vec<&'static str> {

@@ -1,7 +1,7 @@
-//! OpenPGP signatures, checked by `gpgv`, the program that apt used for it for twenty years: it knows subkeys,
-//! expiry and revocation, and has no options that weaken them. A signature counts if a key that is valid now
-//! made it and that key belongs to a primary key which is pinned by its fingerprint. So a signer may replace
-//! its subkeys, and a release of Kiln need not know them.
+//! OpenPGP signatures, checked by `gpgv`, the program that apt used for it for twenty years: it knows
+//! subkeys, expiry and revocation, and has no options that weaken them. A signature counts if a key that is
+//! valid now made it and that key belongs to a primary key which is pinned by its fingerprint. So a signer
+//! may replace its subkeys, and a release of Kiln need not know them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const ARMOR: (&str, &str) = ("-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END P
 pub struct Keys<'a> {
     /// A file in OpenPGP's binary form (RFC 9580 §10.1).
     file: PathBuf,
-    /// Fingerprints of the primary keys that count, in upper-case hexadecimal digits; all in the file if none.
+    /// Fingerprints of the primary keys that count, in upper-case hexadecimal digits; all if none.
     pinned: &'a [&'a str],
     scratch: &'a Path,
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use kiln::definition;
-use kiln::definition::plan::BasePlan;
+use kiln::definition::plan::{BasePlan, Form};
 use kiln::definition::registry::Registry;
 use kiln::registry;
 
@@ -289,9 +289,40 @@ fn a_root_file_system_replaces_the_distribution_that_a_definition_extends() {
     assert!(
         error
             .message()
-            .contains("takes files out of the package \"runc\", and base.rootfs has no archive"),
+            .contains("takes files out of the package \"runc\", and this base has no archive"),
         "{error}"
     );
+}
+
+#[test]
+fn what_a_vendors_disk_cannot_take_is_refused_and_only_wanted_files_are_locked() {
+    let root = tempfile::tempdir().unwrap();
+    let image = root.path().join("images/x.toml");
+    fs::create_dir_all(root.path().join("images/runtime")).unwrap();
+    let text = "schema = 1\nname = \"x\"\narch = \"amd64\"\nkubernetes = \"1.36.4\"\nruntime = \"runtime\"\n\
+                layers = [\"./runtime\"]\noutputs = [\"raw\", \"pxe\", \"qcow2\"]\n\
+                [base]\ndistribution = \"flatcar\"\nchannel = \"lts\"\n";
+    fs::write(&image, text).unwrap();
+    let layer = "schema = 1\nsummary = \"x\"\nprovides = [\"container-runtime\"]\n";
+    fs::write(root.path().join("images/runtime/layer.toml"), layer).unwrap();
+    let load = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        registry::load(&image, &sets, None).map(|definition| definition.plan)
+    };
+    for (set, says) in [
+        ("disk.var=1GiB", "the partitions of this disk are its vendor's"),
+        ("kernel-arguments=[\"quiet\"]", "\"quiet\" cannot be passed"),
+        ("outputs=[\"oci\"]", "the output \"oci\" needs a layers, and a base of flatcar has none"),
+    ] {
+        let error = load(&[set]).unwrap_err();
+        assert!(error.message().contains(says), "{set}: {error}");
+    }
+    let forms = |sets: &[&str]| match load(sets).unwrap().base {
+        BasePlan::Vendor(vendor) => vendor.forms,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(forms(&[]), [Form::Disk, Form::Network]);
+    assert_eq!(forms(&["outputs=[\"pxe\"]", "kernel-arguments=[\"quiet\"]"]), [Form::Network]);
 }
 
 #[test]
@@ -361,6 +392,14 @@ impl Registry for WithoutDisk {
 
     fn suites(&self, distribution: &str) -> Vec<&'static str> {
         registry::Release.suites(distribution)
+    }
+
+    fn channels(&self, distribution: &str) -> Vec<&'static str> {
+        registry::Release.channels(distribution)
+    }
+
+    fn form(&self, output: &str) -> Option<Form> {
+        registry::Release.form(output)
     }
 
     fn outputs(&self) -> Vec<&'static str> {

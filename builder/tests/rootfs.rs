@@ -70,7 +70,7 @@ fn layer(rootfs: &Path) -> Result<(TempDir, PackedLayer)> {
         scratch: &scratch,
         progress: &progress,
     };
-    let Content::Layer(packed) = base.assemble(&locked, &job)?;
+    let Content::Layer(packed) = base.assemble(&locked, &job)? else { panic!("a vendor's disk") };
     Ok((folder, packed))
 }
 

@@ -4,6 +4,7 @@
 //! - [`Ca`]: certificates that say what a test wants them to say;
 //! - [`archive`]: package archives with signed lists;
 //! - [`folder`]: serves the files of a folder, with ranges; [`documents`]: serves given documents;
+//! - [`lookalike_flatcar`]: disks that look like those of Flatcar;
 //! - [`PROGRAMS`]: what the preflight checks look for in PATH;
 //! - [`not_run`]: how a test says that it could not run.
 
@@ -12,6 +13,7 @@ mod ca;
 mod connection;
 pub mod documents;
 pub mod folder;
+pub mod lookalike_flatcar;
 mod not_run;
 mod programs;
 mod reply;

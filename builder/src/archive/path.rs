@@ -15,7 +15,8 @@ pub(crate) type Reason = String;
 /// archive's root.
 pub(crate) fn clean(raw: &[u8]) -> Result<String, Reason> {
     let text = readable(raw)?;
-    if text.starts_with('/') {
+    // "/" alone is the root itself: some writers name it so.
+    if text.starts_with('/') && text.bytes().any(|byte| byte != b'/') {
         return Err("its path is absolute".into());
     }
     let mut components = Vec::new();
@@ -61,6 +62,7 @@ mod tests {
             assert_eq!(clean(raw.as_bytes()).unwrap(), "a/b", "{raw}");
         }
         assert_eq!(clean(b"./").unwrap(), "");
+        assert_eq!(clean(b"/").unwrap(), "");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::packages::{self, LockedPackage};
-use super::{BaseRequest, Component, LockedRootfs, installed};
+use super::{BaseRequest, Component, LockedRootfs, LockedVendor, installed};
 use crate::definition::plan::BasePlan;
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
@@ -19,6 +19,8 @@ pub enum LockedBase {
     Packages(packages::LockedPackages),
     /// A root file system that somebody else has made.
     Rootfs(LockedRootfs),
+    /// A vendor's release.
+    Vendor(LockedVendor),
 }
 
 /// The sections of a lock file that belong to the base.
@@ -38,6 +40,8 @@ pub enum BaseSection {
     Packages(packages::Selection),
     /// A root file system.
     Rootfs(LockedRootfs),
+    /// A vendor's release.
+    Vendor(LockedVendor),
 }
 
 impl<'de> Deserialize<'de> for BaseSection {
@@ -45,6 +49,8 @@ impl<'de> Deserialize<'de> for BaseSection {
         let table = toml::Table::deserialize(deserializer)?;
         let section = if table.contains_key("rootfs") {
             table.try_into().map(Self::Rootfs)
+        } else if table.contains_key("channel") {
+            table.try_into().map(Self::Vendor)
         } else {
             table.try_into().map(Self::Packages)
         };
@@ -71,6 +77,7 @@ impl LockedBase {
                 packages::Selection::of(request, plan).is_met_by(&locked.selection)
             }
             (Self::Rootfs(locked), BasePlan::Rootfs(plan)) => locked.differences(plan).is_empty(),
+            (Self::Vendor(locked), BasePlan::Vendor(plan)) => locked.differences(plan).is_empty(),
             _ => false,
         }
     }
@@ -82,6 +89,7 @@ impl LockedBase {
                 packages::Selection::of(request, plan).differences(&locked.selection)
             }
             (Self::Rootfs(locked), BasePlan::Rootfs(plan)) => locked.differences(plan),
+            (Self::Vendor(locked), BasePlan::Vendor(plan)) => locked.differences(plan),
             _ => vec!["the lock is for another kind of base".to_owned()],
         }
     }
@@ -90,7 +98,7 @@ impl LockedBase {
     pub const fn snapshot(&self) -> Option<Snapshot> {
         match self {
             Self::Packages(locked) => locked.selection.snapshot,
-            Self::Rootfs(_) => None,
+            Self::Rootfs(_) | Self::Vendor(_) => None,
         }
     }
 
@@ -107,6 +115,11 @@ impl LockedBase {
                 version: format!("{:.19}", sha256.to_string()).into(),
                 sha256,
             })),
+            Self::Vendor(locked) => Box::new(locked.files.iter().map(|file| Pin {
+                name: file.name.as_str().into(),
+                version: locked.version.as_str().into(),
+                sha256: &file.sha256,
+            })),
         }
     }
 
@@ -115,6 +128,7 @@ impl LockedBase {
         match self {
             Self::Packages(locked) => format!("{} packages", locked.packages.len()),
             Self::Rootfs(locked) => format!("the root file system {}", locked.rootfs),
+            Self::Vendor(locked) => format!("{} {}", locked.distribution, locked.version),
         }
     }
 
@@ -132,6 +146,7 @@ impl LockedBase {
         match self {
             Self::Packages(locked) => locked.components(release),
             Self::Rootfs(_) => installed::components(release, tree),
+            Self::Vendor(locked) => locked.components(),
         }
     }
 
@@ -139,7 +154,7 @@ impl LockedBase {
     pub fn packages(&self) -> &[LockedPackage] {
         match self {
             Self::Packages(locked) => &locked.packages,
-            Self::Rootfs(_) => &[],
+            Self::Rootfs(_) | Self::Vendor(_) => &[],
         }
     }
 
@@ -147,7 +162,15 @@ impl LockedBase {
     pub const fn rootfs(&self) -> Option<&LockedRootfs> {
         match self {
             Self::Rootfs(locked) => Some(locked),
-            Self::Packages(_) => None,
+            Self::Packages(_) | Self::Vendor(_) => None,
+        }
+    }
+
+    /// The vendor's release; nothing for another kind of base.
+    pub const fn vendor(&self) -> Option<&LockedVendor> {
+        match self {
+            Self::Vendor(locked) => Some(locked),
+            Self::Packages(_) | Self::Rootfs(_) => None,
         }
     }
 }
@@ -162,7 +185,8 @@ impl TryFrom<Sections> for LockedBase {
                 Ok(Self::Packages(packages::LockedPackages { selection, packages }))
             }
             BaseSection::Rootfs(rootfs) if packages.is_empty() => Ok(Self::Rootfs(rootfs)),
-            BaseSection::Rootfs(_) => Err("a root file system has no [[package]]"),
+            BaseSection::Vendor(vendor) if packages.is_empty() => Ok(Self::Vendor(vendor)),
+            BaseSection::Rootfs(_) | BaseSection::Vendor(_) => Err("this base has no [[package]]"),
         }
     }
 }
@@ -174,6 +198,7 @@ impl From<LockedBase> for Sections {
                 Self { base: BaseSection::Packages(selection), packages }
             }
             LockedBase::Rootfs(rootfs) => Self { base: BaseSection::Rootfs(rootfs), packages: Vec::new() },
+            LockedBase::Vendor(vendor) => Self { base: BaseSection::Vendor(vendor), packages: Vec::new() },
         }
     }
 }

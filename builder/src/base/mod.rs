@@ -7,11 +7,13 @@
 //! |---|---|---|
 //! | [`apt`] | packages of an archive, one [`apt::Distribution`] for each row | the lowest layer |
 //! | [`rootfs`] | a file with a root file system that somebody else has made | the lowest layer |
+//! | [`flatcar`] | the files of a vendor's release | those files, verified |
 //!
-//! Other kinds (a vendor's disk, a WIM) are a module here, a variant of
+//! Other kinds (a WIM) are a module here, a variant of
 //! [`LockedBase`] and, where they give something other than a layer, a variant of [`Content`].
 
 pub mod apt;
+pub mod flatcar;
 mod given_root;
 mod image_tree;
 mod installed;
@@ -20,6 +22,7 @@ mod options;
 pub mod packages;
 pub mod rootfs;
 mod stanza;
+mod vendor;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -27,7 +30,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::assembly::{Packages, Part};
+use crate::assembly::{Packages, Part, VendorRelease};
 use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
@@ -41,9 +44,11 @@ pub use given_root::{Blob, LockedRootfs};
 pub use locked::{BaseSection, LockedBase, Pin, Sections};
 pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::LockedPackage;
+pub use vendor::{LockedVendor, VendorFile};
 
 /// All bases.
-pub const ALL: &[&dyn Base] = &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU, &rootfs::Rootfs];
+pub const ALL: &[&dyn Base] =
+    &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU, &flatcar::FLATCAR, &rootfs::Rootfs];
 
 /// An operating system that images can be built on.
 pub trait Base: Debug + Sync {
@@ -57,6 +62,11 @@ pub trait Base: Debug + Sync {
 
     /// The releases that Kiln is tried with, by their code names.
     fn suites(&self) -> &'static [&'static str];
+
+    /// The channels of a vendor's releases, if its disk stays as it is.
+    fn channels(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// The parts that can be made of an image on this base.
     fn gives(&self) -> &'static [Part];
@@ -101,6 +111,8 @@ pub trait Base: Debug + Sync {
 pub enum Content {
     /// The lowest layer of a tree.
     Layer(PackedLayer),
+    /// A vendor's release, which stays as it is.
+    Vendor(VendorRelease),
 }
 
 /// Packages of firmware.
@@ -201,6 +213,7 @@ pub fn find(name: &str) -> Option<&'static dyn Base> {
 pub fn of(plan: &BasePlan) -> Result<&'static dyn Base> {
     let name = match plan {
         BasePlan::Packages(plan) => plan.distribution.as_str(),
+        BasePlan::Vendor(plan) => plan.distribution.as_str(),
         BasePlan::Rootfs(_) => rootfs::NAME,
     };
     find(name).ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no base {name}")))

@@ -83,6 +83,12 @@ fn base_line(base: &BasePlan) -> String {
             plan.snapshot.map(|time| format!(" of {time}")).unwrap_or_default(),
             plan.packages.len()
         ),
+        BasePlan::Vendor(plan) => format!(
+            "{} {}, {}, with its own disk",
+            plan.distribution,
+            plan.channel,
+            plan.version.as_deref().unwrap_or("the newest release")
+        ),
         BasePlan::Rootfs(plan) => format!("the root file system {}", plan.rootfs.written),
     }
 }

@@ -188,7 +188,9 @@ fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
 /// A base of one kind replaces one of the other kind as a whole.
 fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
     let replaces = (upper.rootfs.is_some() && lower.distribution.is_some())
-        || (upper.distribution.is_some() && lower.rootfs.is_some());
+        || (upper.distribution.is_some() && lower.rootfs.is_some())
+        || (upper.channel.is_some() && lower.suite.is_some())
+        || (upper.suite.is_some() && lower.channel.is_some());
     if replaces {
         return upper;
     }
@@ -203,6 +205,8 @@ fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
         checksum: upper.checksum.or(lower.checksum),
         signature: upper.signature.or(lower.signature),
         keyring: upper.keyring.or(lower.keyring),
+        channel: upper.channel.or(lower.channel),
+        version: upper.version.or(lower.version),
     }
 }
 

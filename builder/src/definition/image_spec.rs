@@ -80,18 +80,26 @@ pub struct BaseSpec {
     pub signature: Option<String>,
     /// The keys that may have signed, a local file. Required for a signature to be checked.
     pub keyring: Option<String>,
+    /// Of a distribution whose disk stays as its vendor made it: the channel of its releases.
+    pub channel: Option<String>,
+    /// The release of that channel; without one, the newest when the lock is written.
+    pub version: Option<String>,
 }
 
 impl BaseSpec {
-    /// The keys of a distribution, and whether they are there.
-    pub fn keys_of_packages(&self) -> [(&'static str, bool); 5] {
+    /// The keys of a distribution that consists of packages, and whether they are there.
+    pub fn keys_of_packages(&self) -> [(&'static str, bool); 4] {
         [
-            ("distribution", self.distribution.is_some()),
             ("suite", self.suite.is_some()),
             ("components", self.components.is_some()),
             ("snapshot", self.snapshot.is_some()),
             ("packages", self.packages.is_some()),
         ]
+    }
+
+    /// The keys of a vendor's disk, and whether they are there.
+    pub fn keys_of_vendor(&self) -> [(&'static str, bool); 2] {
+        [("channel", self.channel.is_some()), ("version", self.version.is_some())]
     }
 
     /// The keys that go with a root file system, and whether they are there.

@@ -59,6 +59,8 @@ pub enum BasePlan {
     Packages(PackagesPlan),
     /// A root file system that somebody else has made.
     Rootfs(RootfsPlan),
+    /// A vendor's disk, which stays as it is.
+    Vendor(VendorPlan),
 }
 
 /// Packages of a distribution.
@@ -77,6 +79,30 @@ pub struct PackagesPlan {
     /// Packages to install, sorted: those of the definition (the kernel among them) and of its layers. The
     /// lock has their dependencies.
     pub packages: Vec<String>,
+}
+
+/// A vendor's disk, which stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VendorPlan {
+    /// Which operating system: the name of a base.
+    pub distribution: String,
+    /// The channel of its releases.
+    pub channel: String,
+    /// The release; without one, the newest of the channel when the lock is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The forms of the release that the outputs are made of, in their order.
+    pub forms: Vec<Form>,
+}
+
+/// A form in which a vendor publishes a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A disk image.
+    Disk,
+    /// A kernel and an initrd that carries the root, to boot from the network.
+    Network,
 }
 
 /// A root file system that somebody else has made.
@@ -137,6 +163,7 @@ impl BasePlan {
     pub fn distribution(&self) -> Option<&str> {
         match self {
             Self::Packages(plan) => Some(&plan.distribution),
+            Self::Vendor(plan) => Some(&plan.distribution),
             Self::Rootfs(_) => None,
         }
     }
@@ -145,7 +172,7 @@ impl BasePlan {
     pub const fn snapshot(&self) -> Option<Snapshot> {
         match self {
             Self::Packages(plan) => plan.snapshot,
-            Self::Rootfs(_) => None,
+            Self::Rootfs(_) | Self::Vendor(_) => None,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Names that a definition may use and that later stages define. They are handed in: those stages read plans,
 //! so definitions cannot ask them.
 
+use super::plan::Form;
+
 /// The bases and outputs of a release.
 pub trait Registry {
     /// Names of the operating systems that a base can be.
@@ -8,6 +10,12 @@ pub trait Registry {
 
     /// The releases of an operating system that Kiln is tried with.
     fn suites(&self, distribution: &str) -> Vec<&'static str>;
+
+    /// The channels of an operating system whose vendor's disk is the base; none for others.
+    fn channels(&self, distribution: &str) -> Vec<&'static str>;
+
+    /// The form of a vendor's release that an output is made of, if it is made of one.
+    fn form(&self, output: &str) -> Option<Form>;
 
     /// Names of the outputs.
     fn outputs(&self) -> Vec<&'static str>;

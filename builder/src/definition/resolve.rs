@@ -12,7 +12,7 @@ use super::interpolate::{Variables, interpolate};
 use super::layer_folder;
 use super::layer_spec::LayerSpec;
 use super::mentioned;
-use super::plan::{Arch, DiskPlan, ImagePlan, LayerPlan, PreloadOrigin, PreloadPlan};
+use super::plan::{Arch, BasePlan, DiskPlan, Form, ImagePlan, LayerPlan, PreloadOrigin, PreloadPlan};
 use super::registry::Registry;
 use super::resolve_base::{BaseResolver, Kind};
 use super::resolve_layer::{Layer, check_url, resolve_layer};
@@ -74,17 +74,19 @@ impl Resolver<'_> {
         let kind = resolver.kind()?;
         let variables = self.variables(&name, arch, kind)?;
         let layers = self.read_layers()?;
-        let base = resolver.plan(kind, &layers, &variables)?;
+        let outputs = self.outputs(kind)?;
+        let base = resolver.plan(kind, &layers, &outputs, &variables)?;
         self.check_layers(&layers, kind, arch)?;
         mentioned::check_versions(self.composed, &layers)?;
         let layers: Vec<LayerPlan> =
             layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?;
-        if let Kind::Rootfs { .. } = kind {
-            resolver.check_layers_of_rootfs(&layers)?;
+        if !matches!(kind, Kind::Packages { .. }) {
+            resolver.check_layers_without_archive(&layers)?;
         }
         let metadata = resolve_metadata(self.composed)?;
         let mut kernel_arguments = self.kernel_arguments(&variables)?;
         kernel_arguments.extend(resolve_metadata::kernel_arguments(metadata.as_ref()));
+        self.check_vendors_own(&base, &kernel_arguments)?;
         let disk = file.disk.clone().unwrap_or_default();
         Ok(ImagePlan {
             name,
@@ -99,7 +101,7 @@ impl Resolver<'_> {
                 disk.verity.unwrap_or(DEFAULT_VERITY),
             )?,
             metadata,
-            outputs: self.outputs(kind)?,
+            outputs,
             output_options: file.output.clone(),
             variables,
         })
@@ -137,7 +139,7 @@ impl Resolver<'_> {
             ("kubernetes-minor", minor),
             ("runtime", self.required(&file.runtime, "runtime")?.0.clone()),
         ];
-        if let Kind::Packages { distribution, suite } = kind {
+        if let Kind::Packages { distribution, suite } | Kind::Vendor { distribution, channel: suite } = kind {
             fixed.extend([("distribution", distribution.to_owned()), ("suite", suite.to_owned())]);
         }
         for (key, value) in fixed {
@@ -149,6 +151,23 @@ impl Resolver<'_> {
             }
         }
         Ok(variables)
+    }
+
+    /// A vendor's disk has its own partitions and kernel command line.
+    fn check_vendors_own(&self, base: &BasePlan, arguments: &[String]) -> Result<()> {
+        let BasePlan::Vendor(vendor) = base else { return Ok(()) };
+        if self.composed.file.disk.is_some() {
+            let error = self.error(&at!["disk"], "the partitions of this disk are its vendor's");
+            return Err(error.help("remove [disk]: the last partition grows at first boot"));
+        }
+        let Some(argument) = arguments.first().filter(|_| vendor.forms.contains(&Form::Disk)) else {
+            return Ok(());
+        };
+        let message =
+            format!("\"{argument}\" cannot be passed: the disk has its vendor's kernel command line");
+        Err(self.error(&at!["kernel-arguments"], &message).help(
+            "remove it (a trust policy that bars credentials adds one), or leave out the outputs that are disks",
+        ))
     }
 
     fn read_layers(&self) -> Result<Vec<Layer>> {

@@ -1,11 +1,16 @@
-//! The base of a definition: a distribution with its packages, or a root file system that others have made.
+//! The base of a definition: a distribution with its packages, a root file system that others have made, or a
+//! vendor's disk.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::compose::Composition;
 use super::image_spec::BaseSpec;
 use super::interpolate::{Variables, interpolate};
-use super::plan::{BasePlan, Checksum, LayerPlan, Location, Origin, PackagesPlan, RootfsPlan, SignaturePlan};
+use super::plan::{
+    BasePlan, Checksum, Form, LayerPlan, Location, Origin, PackagesPlan, RootfsPlan, SignaturePlan,
+    VendorPlan,
+};
 use super::registry::Registry;
 use super::resolve_layer::{Layer, check_url};
 use super::source::{Step, source_of, suggestion};
@@ -19,13 +24,14 @@ use crate::error::{Error, Result};
 pub(super) enum Kind<'a> {
     Packages { distribution: &'a str, suite: &'a str },
     Rootfs { written: &'a str },
+    Vendor { distribution: &'a str, channel: &'a str },
 }
 
 impl Kind<'_> {
     /// As messages name it.
     pub(super) const fn title(&self) -> &str {
         match self {
-            Self::Packages { distribution, .. } => distribution,
+            Self::Packages { distribution, .. } | Self::Vendor { distribution, .. } => distribution,
             Self::Rootfs { .. } => "a given root file system",
         }
     }
@@ -33,7 +39,7 @@ impl Kind<'_> {
     /// The base's name in the registry.
     pub(super) const fn base(&self) -> &str {
         match self {
-            Self::Packages { distribution, .. } => distribution,
+            Self::Packages { distribution, .. } | Self::Vendor { distribution, .. } => distribution,
             Self::Rootfs { .. } => "rootfs",
         }
     }
@@ -54,14 +60,19 @@ impl<'a> BaseResolver<'a> {
             self.check_absent(base.keys_of_rootfs(), "goes with base.rootfs")?;
             return self.distribution();
         };
+        let distribution = [("distribution", base.distribution.is_some())];
+        self.check_absent(distribution, "does not go with base.rootfs")?;
         self.check_absent(base.keys_of_packages(), "does not go with base.rootfs")?;
+        self.check_absent(base.keys_of_vendor(), "does not go with base.rootfs")?;
         Ok(Kind::Rootfs { written })
     }
 
     fn check_absent<const N: usize>(&self, keys: [(&str, bool); N], why: &str) -> Result<()> {
         let Some((key, _)) = keys.into_iter().find(|(_, is_there)| *is_there) else { return Ok(()) };
         let error = self.error(&at!["base", key], &format!("base.{key} {why}"));
-        Err(error.help("a base is a distribution with its packages, or a root file system: keep one of them"))
+        Err(error.help(
+            "a base is a distribution with its packages, a root file system, or a vendor's release: keep one",
+        ))
     }
 
     fn error(&self, path: &[Step], message: &str) -> Error {
@@ -80,12 +91,40 @@ impl<'a> BaseResolver<'a> {
                 self.error(&at!["base", "distribution"], &format!("unknown value \"{distribution}\""));
             return Err(error.help(suggestion(distribution, known)));
         }
+        let channels = self.registry.channels(distribution);
+        if !channels.is_empty() {
+            return self.vendor(distribution, channels);
+        }
+        let why = format!("does not go with {distribution}, which consists of packages");
+        self.check_absent(self.spec.keys_of_vendor(), &why)?;
         let suite = &self.required(&self.spec.suite, "suite")?.0;
         Ok(Kind::Packages { distribution, suite })
     }
 
-    /// The plan of a base of this kind, and of the packages that the layers ask for.
-    pub(super) fn plan(&self, kind: Kind<'_>, layers: &[Layer], variables: &Variables) -> Result<BasePlan> {
+    fn vendor(&self, distribution: &'a str, channels: Vec<&'static str>) -> Result<Kind<'a>> {
+        let why = format!("does not go with {distribution}, whose release stays as it is");
+        self.check_absent(self.spec.keys_of_packages(), &why)?;
+        let channel = self.required(&self.spec.channel, "channel")?;
+        if !channels.contains(&channel.as_str()) {
+            let error = self.error(&at!["base", "channel"], &format!("unknown value \"{channel}\""));
+            return Err(error.help(suggestion(channel, channels)));
+        }
+        let is_version = |text: &str| text.split('.').all(|part| part.parse::<u32>().is_ok());
+        if let Some(version) = self.spec.version.as_ref().filter(|version| !is_version(version)) {
+            let error = self.error(&at!["base", "version"], &format!("\"{version}\" is not a version"));
+            return Err(error.help("write numbers with dots between them, or leave it out for the newest"));
+        }
+        Ok(Kind::Vendor { distribution, channel })
+    }
+
+    /// The plan of a base of this kind, of the packages that the layers ask for, and for these outputs.
+    pub(super) fn plan(
+        &self,
+        kind: Kind<'_>,
+        layers: &[Layer],
+        outputs: &[String],
+        variables: &Variables,
+    ) -> Result<BasePlan> {
         let components = self.spec.components.iter().flatten().map(|name| name.0.clone()).collect();
         let packages = self.packages(layers, self.spec.packages.as_deref().unwrap_or_default(), variables)?;
         match kind {
@@ -101,6 +140,17 @@ impl<'a> BaseResolver<'a> {
                 let checksum = self.checksum(&rootfs, variables)?;
                 let signature = self.signature(variables)?;
                 Ok(BasePlan::Rootfs(RootfsPlan { rootfs, checksum, signature, needs: packages }))
+            }
+            // Layers name packages of a distribution that has such; the vendor's release has its own.
+            Kind::Vendor { distribution, channel } => {
+                let forms: BTreeSet<Form> =
+                    outputs.iter().filter_map(|output| self.registry.form(output)).collect();
+                Ok(BasePlan::Vendor(VendorPlan {
+                    distribution: distribution.to_owned(),
+                    channel: channel.to_owned(),
+                    version: self.spec.version.clone(),
+                    forms: forms.into_iter().collect(),
+                }))
             }
         }
     }
@@ -202,8 +252,8 @@ impl<'a> BaseResolver<'a> {
         Ok(Some(SignaturePlan { file, keyring }))
     }
 
-    /// Layers that need a distribution's archive have none over a root file system.
-    pub(super) fn check_layers_of_rootfs(&self, layers: &[LayerPlan]) -> Result<()> {
+    /// Layers that need a distribution's archive have none over what others have made.
+    pub(super) fn check_layers_without_archive(&self, layers: &[LayerPlan]) -> Result<()> {
         for (index, layer) in layers.iter().enumerate() {
             let package = layer.artifacts.iter().find_map(|artifact| match &artifact.origin {
                 Origin::Package { name } => Some(name),
@@ -211,7 +261,7 @@ impl<'a> BaseResolver<'a> {
             });
             if let Some(package) = package {
                 let message = format!(
-                    "the layer \"{}\" takes files out of the package \"{package}\", and base.rootfs has no archive of packages",
+                    "the layer \"{}\" takes files out of the package \"{package}\", and this base has no archive of packages",
                     layer.name
                 );
                 return Err(self

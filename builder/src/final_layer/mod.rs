@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::definition::plan::ImagePlan;
+use crate::definition::plan::{BasePlan, ImagePlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{self, PackedLayer};
@@ -46,15 +46,23 @@ impl FinalLayer {
         store: &Store,
         spool: &Path,
     ) -> Result<Self> {
-        let enable: Vec<String> = plan.layers.iter().flat_map(|layer| layer.enable.clone()).collect();
-        let mask: Vec<String> = plan.layers.iter().flat_map(|layer| layer.mask.clone()).collect();
-        let mut tree = units::enable(below, &enable, &mask)?;
+        let mut tree = match plan.base {
+            // Its units are not known here. Extensions start their own, and the root has the masks.
+            BasePlan::Vendor(_) => Tree::default(),
+            _ => enabled_units(below, plan)?,
+        };
         describe(&mut tree, plan, lock, layers)?;
         add_trust_policy(&mut tree, plan)?;
         preload::preload(&mut tree, plan, store, spool)?;
         let replaces = replaced(below, &mut tree);
         Ok(Self { tree, replaces })
     }
+}
+
+fn enabled_units(below: &Tree, plan: &ImagePlan) -> Result<Tree> {
+    let enable: Vec<String> = plan.layers.iter().flat_map(|layer| layer.enable.clone()).collect();
+    let mask: Vec<String> = plan.layers.iter().flat_map(|layer| layer.mask.clone()).collect();
+    units::enable(below, &enable, &mask)
 }
 
 /// The final layer in the store.

@@ -3,8 +3,10 @@
 pub(crate) mod cpio;
 pub(crate) mod erofs;
 pub(crate) mod ext4;
+pub(crate) mod ext4_edit;
 pub(crate) mod fat32;
 mod fat_names;
 pub(crate) mod gpt;
 pub mod squashfs;
+pub mod sparse;
 pub(crate) mod verity;

@@ -2,7 +2,7 @@
 //! runs from memory.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -13,11 +13,13 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::cpio::{BLOCK, CpioWriter};
 use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
+use crate::part::network::NetworkSet;
+use crate::tree::{Body, Node};
 
 pub(super) const OUTPUT: Output = Output::new::<Pxe>(
     "pxe",
     "a folder with kernel, initrd and iPXE script: the machine boots from the network and runs from memory",
-    &[Part::Kernel, Part::Initrd, Part::Root],
+    &[Part::Network],
 );
 
 const KERNEL: &str = "vmlinuz";
@@ -36,37 +38,45 @@ impl Writer for Pxe {
     fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let plan = parts.image.plan;
         let name = format!("{}-pxe", plan.name);
-        let script = script(&plan.name, &plan.kernel_arguments)?;
+        let set = parts.network()?;
+        let own = set.arguments.iter().map(|argument| (*argument).to_owned());
+        let arguments: Vec<String> = own.chain(plan.kernel_arguments.iter().cloned()).collect();
+        let script = script(&plan.name, &arguments)?;
         let target = folder.join(&name);
         fs::create_dir(&target).at("creating", &target)?;
-        write_kernel(parts, &target.join(KERNEL))?;
-        write_initrd(parts.initrd()?, parts.root()?, parts.image.epoch, &target.join(INITRD))?;
+        write_kernel(&set.kernel, &target.join(KERNEL))?;
+        write_initrd(&set, parts.image.epoch, &target.join(INITRD))?;
         fs::write(target.join(SCRIPT), script).at("writing", target.join(SCRIPT))?;
         Ok([KERNEL, INITRD, SCRIPT].map(|file| format!("{name}/{file}").into()).into())
     }
 }
 
-fn write_kernel(parts: &Parts<'_>, path: &Path) -> Result<()> {
-    let mut content = parts.kernel()?.body.open().at("reading", "the kernel")?;
+fn write_kernel(kernel: &Body, path: &Path) -> Result<()> {
+    let mut content = kernel.open().at("reading", "the kernel")?;
     let mut file = File::create(path).at("creating", path)?;
     io::copy(&mut content, &mut file).at("writing", path)?;
     Ok(())
 }
 
-/// The initrd followed by an uncompressed archive with the root: it is compressed already.
-fn write_initrd(initrd: &Path, root: &Path, epoch: u64, path: &Path) -> Result<()> {
+/// The initrd followed by an uncompressed archive: what it carries is compressed already. Zeros between the
+/// two are passed over by the kernel.
+fn write_initrd(set: &NetworkSet, epoch: u64, path: &Path) -> Result<()> {
     let mut file = File::create(path).at("creating", path)?;
-    let len = io::copy(&mut File::open(initrd).at("opening", initrd)?, &mut file).at("writing", path)?;
-    if len % BLOCK != 0 {
-        return Err(Error::new(
-            ErrorKind::Internal,
-            format!("{} is not padded to {BLOCK} bytes", initrd.display()),
-        ));
-    }
-    let mut content = File::open(root).at("opening", root)?;
-    let len = content.metadata().at("reading", root)?.len();
+    let mut initrd = File::open(&set.initrd).at("opening", &set.initrd)?;
+    let len = io::copy(&mut initrd, &mut file).at("writing", path)?;
+    let padding = vec![0; (len.next_multiple_of(BLOCK) - len) as usize];
+    file.write_all(&padding).at("writing", path)?;
     let mut cpio = CpioWriter::new(file, epoch)?;
-    cpio.file(contract::INITRD_ROOT_IMAGE.trim_start_matches('/'), 0o444, len, &mut content)?;
+    for (path, entry) in &set.appended.entries {
+        match &entry.node {
+            Node::Directory => cpio.folder(path, entry.mode)?,
+            Node::File(body) => {
+                let mut content = body.open().at("reading", path)?;
+                cpio.file(path, entry.mode, body.len(), &mut content)?;
+            }
+            Node::Symlink(_) => return Err(Error::new(ErrorKind::Internal, "an initrd has no links")),
+        }
+    }
     cpio.finish()?;
     Ok(())
 }
@@ -101,6 +111,7 @@ fn check_argument(argument: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::{Entry, Tree};
 
     #[test]
     fn the_script_is_relative_and_names_the_initrd() {
@@ -120,17 +131,20 @@ mod tests {
     }
 
     #[test]
-    fn the_root_follows_the_initrd_on_a_block_boundary() {
+    fn the_archive_follows_the_initrd_on_a_block_boundary() {
         let folder = tempfile::tempdir().unwrap();
-        let [initrd, root, out] = ["initrd", "root", "out"].map(|name| folder.path().join(name));
-        fs::write(&initrd, [1; 512]).unwrap();
-        fs::write(&root, [2; 1000]).unwrap();
-        write_initrd(&initrd, &root, 0, &out).unwrap();
-        let bytes = fs::read(&out).unwrap();
-        assert_eq!(bytes[..512], [1; 512]);
-        assert!(bytes[512..].starts_with(b"070701") && bytes.len() % 512 == 0);
-        assert!(bytes.windows(14).any(|window| window == b"root.squashfs\0"));
-        fs::write(&initrd, [1; 511]).unwrap();
-        assert_eq!(write_initrd(&initrd, &root, 0, &out).unwrap_err().kind(), ErrorKind::Internal);
+        let [initrd, out] = ["initrd", "out"].map(|name| folder.path().join(name));
+        for length in [512, 511, 1] {
+            fs::write(&initrd, vec![1; length]).unwrap();
+            let mut appended = Tree::default();
+            appended.insert("root.squashfs", Entry::file(Body::inline([2; 1000]), 0o444));
+            let set =
+                NetworkSet { kernel: Body::inline(*b"k"), initrd: initrd.clone(), appended, arguments: &[] };
+            write_initrd(&set, 0, &out).unwrap();
+            let bytes = fs::read(&out).unwrap();
+            assert!(bytes[..length] == vec![1; length] && bytes[length..512].iter().all(|byte| *byte == 0));
+            assert!(bytes[512..].starts_with(b"070701") && bytes.len() % 512 == 0);
+            assert!(bytes.windows(14).any(|window| window == b"root.squashfs\0"));
+        }
     }
 }

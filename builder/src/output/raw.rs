@@ -9,13 +9,14 @@ use serde::Deserialize;
 
 use crate::assembly::Part;
 use crate::error::{IoContext, Result};
+use crate::format::sparse;
 use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
 
 pub(super) const OUTPUT: Output = Output::new::<Raw>(
     "raw",
-    "a sparse disk image, with its kernel, initrd and command line beside it",
-    &[Part::Disk, Part::Kernel, Part::Initrd, Part::CommandLine],
+    "a sparse disk image; if it is not a vendor's, its kernel, initrd and command line beside it",
+    &[Part::Disk],
 );
 
 /// `<name>.raw`, and `<name>.vmlinuz`, `<name>.initrd`, `<name>.cmdline` for a hypervisor that loads the
@@ -30,6 +31,9 @@ impl Writer for Raw {
         let names = ["raw", "vmlinuz", "initrd", "cmdline"].map(file);
         let [raw, kernel, initrd, command_line] = names.each_ref().map(|name| folder.join(name));
         link_or_copy(&parts.disk()?.path, &raw)?;
+        if parts.image.vendor().is_some() {
+            return Ok(vec![names[0].clone().into()]);
+        }
         // A copy, because the store's own file must not change when a user changes this one.
         fs::copy(parts.initrd()?, &initrd).at("writing", &initrd)?;
         let mut from = parts.kernel()?.body.open().at("reading", "the kernel")?;
@@ -51,20 +55,8 @@ fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Copies a file and leaves out blocks of zeros.
 fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
-    use std::io::{Read, Seek, SeekFrom, Write};
     let (mut from, mut to) = (File::open(from)?, File::create(to)?);
-    let length = from.metadata()?.len();
-    let mut block = vec![0; 1 << 16];
-    loop {
-        let count = from.read(&mut block)?;
-        match &block[..count] {
-            [] => break,
-            zeros if zeros.iter().all(|byte| *byte == 0) => {
-                to.seek(SeekFrom::Current(count as i64)).map(drop)?
-            }
-            bytes => to.write_all(bytes)?,
-        }
-    }
+    let length = sparse::copy(&mut from, &mut to)?;
     to.set_len(length)
 }
 

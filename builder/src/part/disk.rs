@@ -21,7 +21,8 @@ use crate::part::work::Work;
 pub struct Disk {
     /// The sparse raw file.
     pub path: PathBuf,
-    pub layout: Layout,
+    /// Its partitions, if Kiln has laid them out.
+    pub layout: Option<Layout>,
 }
 
 /// Writes the disk with the partitions `rows` into the scratch folder.
@@ -60,7 +61,7 @@ pub fn make(image: &Image<'_>, work: &Work<'_>, rows: &[Row], root: &Path, esp: 
             Content::Part(_) | Content::EmptyFileSystem | Content::Reserved => {}
         }
     }
-    Ok(Disk { path, layout })
+    Ok(Disk { path, layout: Some(layout) })
 }
 
 /// Copies all of `from` to the place `offset` of `to`. Between two files the kernel copies by itself, and

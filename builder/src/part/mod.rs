@@ -3,7 +3,8 @@
 //! ```text
 //! root ─► (verity) ─► command line ─► (unified kernel image) ─► esp ─► disk
 //! kernel, initrd ─────────────────────┴─────────────────────────┘
-//! extensions
+//! extensions ─► additions to a vendor's release ─► disk
+//! kernel, initrd, root (or a vendor's, and additions) ─► set for the network
 //! ```
 //!
 //! Parts in brackets do not exist yet. [`Parts`] is the only code that knows this order: each file of this
@@ -21,22 +22,26 @@ pub(crate) mod firmware;
 pub(crate) mod initrd;
 pub(crate) mod kernel;
 pub mod layout;
+pub(crate) mod network;
 pub(crate) mod modules;
 pub(crate) mod once;
 pub(crate) mod root;
 mod tree_digest;
+mod vendor;
 pub mod work;
 
 use std::path::{Path, PathBuf};
 
-use crate::assembly::Image;
-use crate::error::Result;
+use crate::assembly::{Image, VendorRelease};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::part::disk::Disk;
 use crate::part::esp::Esp;
 use crate::part::kernel::Kernel;
+use crate::part::network::NetworkSet;
 use crate::part::once::Once;
 use crate::part::root::Root;
 use crate::part::work::Work;
+use crate::tree::{Body, Entry, Tree};
 
 /// The parts of one image.
 #[derive(Debug)]
@@ -50,6 +55,7 @@ pub struct Parts<'a> {
     command_line: Once<String>,
     esp: Once<Esp>,
     disk: Once<Disk>,
+    additions: Once<Tree>,
 }
 
 impl<'a> Parts<'a> {
@@ -63,6 +69,7 @@ impl<'a> Parts<'a> {
             command_line: Once::default(),
             esp: Once::default(),
             disk: Once::default(),
+            additions: Once::default(),
         }
     }
 
@@ -104,8 +111,44 @@ impl<'a> Parts<'a> {
     /// The disk. Its file must not be changed: outputs link it.
     pub fn disk(&self) -> Result<&Disk> {
         self.disk.get_or_make(|| {
+            if let Some(release) = self.image.vendor() {
+                let path = vendor::disk::make(&self.image, &self.work, release, self.additions(release)?)?;
+                return Ok(Disk { path, layout: None });
+            }
             layout::check_sizes(layout::DISK, &self.image.plan.disk)?;
             disk::make(&self.image, &self.work, layout::DISK, self.root()?, self.esp()?)
+        })
+    }
+
+    /// What is added to a vendor's root.
+    fn additions(&self, release: &VendorRelease) -> Result<&Tree> {
+        self.additions.get_or_make(|| {
+            let extensions = extensions::make(&self.image, &self.work, &extensions::Options::default())?;
+            vendor::additions(&self.image, release, &extensions)
+        })
+    }
+
+    /// What boots from the network.
+    pub fn network(&self) -> Result<NetworkSet> {
+        let whole = |path: &Path| Body::whole(path).at("reading", path);
+        if let Some(release) = self.image.vendor() {
+            let missing = || Error::new(ErrorKind::Internal, "the lock has no files for the network");
+            let (kernel, initrd) = release.network.as_ref().ok_or_else(missing)?;
+            return Ok(NetworkSet {
+                kernel: whole(kernel)?,
+                initrd: initrd.clone(),
+                appended: vendor::network::archive(release, self.additions(release)?)?,
+                arguments: release.places.arguments,
+            });
+        }
+        let mut appended = Tree::default();
+        let root = Entry::file(whole(self.root()?)?, 0o444);
+        appended.insert(contract::INITRD_ROOT_IMAGE.trim_start_matches('/'), root);
+        Ok(NetworkSet {
+            kernel: self.kernel()?.body.clone(),
+            initrd: self.initrd()?.to_owned(),
+            appended,
+            arguments: &[],
         })
     }
 

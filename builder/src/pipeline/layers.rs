@@ -60,9 +60,9 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The base and the definition's layers, the base first. The base is one long single-threaded job, so the
-    /// layers are packed at the same time.
-    pub(super) fn layers(&self) -> Result<Vec<PackedLayer>> {
+    /// The base, and the definition's layers. The base is one long single-threaded job, so the layers are
+    /// packed at the same time.
+    pub(super) fn contents(&self) -> Result<(Content, Vec<PackedLayer>)> {
         std::thread::scope(|scope| {
             let base = scope.spawn(|| self.base());
             let layers: Result<Vec<PackedLayer>> =
@@ -70,10 +70,7 @@ impl Builder<'_> {
             let base = base
                 .join()
                 .map_err(|_| Error::new(ErrorKind::Internal, "the thread that builds the base panicked"))?;
-            let Content::Layer(base) = base?;
-            let mut all = vec![base];
-            all.extend(layers?);
-            Ok(all)
+            Ok((base?, layers?))
         })
     }
 

@@ -6,13 +6,20 @@ use crate::final_layer::{self, FinalLayer};
 use crate::layer::{PackedLayer, read};
 use crate::tree::{Tree, merge};
 
-/// The merged tree of `layers` (the base first) and of the final layer, and the final layer.
-pub(super) fn merge(builder: &Builder<'_>, layers: &[PackedLayer]) -> Result<(Tree, PackedLayer)> {
+/// The merged tree of `layers` (the base first, unless they lie `beside_vendor`) and of the final layer, and
+/// the final layer.
+pub(super) fn merge(
+    builder: &Builder<'_>,
+    layers: &[PackedLayer],
+    beside_vendor: bool,
+) -> Result<(Tree, PackedLayer)> {
     let trees = layers.iter().map(|layer| read::read_tree(&layer.tar)).collect::<Result<Vec<Tree>>>()?;
     let no_replaces: &[String] = &[];
-    // The base is first and is not a layer of the plan.
-    let replaces =
-        |index: usize| index.checked_sub(1).map_or(no_replaces, |index| &builder.plan.layers[index].replaces);
+    // A base that is a layer comes first and is not in the plan.
+    let bases = usize::from(!beside_vendor);
+    let replaces = |index: usize| {
+        index.checked_sub(bases).map_or(no_replaces, |index| &builder.plan.layers[index].replaces)
+    };
     let below: Vec<merge::Layer<'_>> = layers
         .iter()
         .zip(&trees)

@@ -16,7 +16,7 @@ use serde::Serialize;
 pub use requests::requests;
 
 use crate::assembly::{Assembly, Image};
-use crate::base;
+use crate::base::{self, Content};
 use crate::definition::plan::ImagePlan;
 use crate::determinism;
 use crate::digest::Digest;
@@ -50,16 +50,23 @@ pub fn build(
     let fetched = timer.step("fetch", || session.fetcher()?.fetch_all(&requests(session, plan, lock)?))?;
 
     // 2. The base and the layers, each from the store when nothing that decides it has changed.
-    let mut layers = timer.step("layers", || builder.layers())?;
+    let (base, layers) = timer.step("layers", || builder.contents())?;
+    let (vendor, mut layers) = match base {
+        Content::Layer(base) => (None, [vec![base], layers].concat()),
+        Content::Vendor(release) => (Some(release), layers),
+    };
 
     // 3. One tree, and the final layer.
-    let (tree, last) = timer.step("tree", || merge::merge(&builder, &layers))?;
+    let (tree, last) = timer.step("tree", || merge::merge(&builder, &layers, vendor.is_some()))?;
     layers.push(last);
 
     // 4. The outputs, complete before any of them is visible.
     let work = Scratch::new(output_dir)?;
-    let identity = identity(plan, &layers, epoch)?;
-    let assembly = Assembly::Tree { tree: &tree, layers: &layers };
+    let identity = identity(plan, lock, &layers, epoch)?;
+    let assembly = match &vendor {
+        None => Assembly::Tree { tree: &tree, layers: &layers },
+        Some(release) => Assembly::Vendor { release, tree: &tree, layers: &layers },
+    };
     let parts = Parts::new(
         Image { plan, identity, epoch, assembly, packages: base::of(&plan.base)?.packages() },
         Work::new(&session.store, work.path(), &session.progress),
@@ -75,8 +82,10 @@ pub fn build(
 }
 
 /// Everything that decides the identifiers on the disk.
-fn identity(plan: &ImagePlan, layers: &[PackedLayer], epoch: u64) -> Result<Digest> {
-    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.diff_id).collect();
+fn identity(plan: &ImagePlan, lock: &Lock, layers: &[PackedLayer], epoch: u64) -> Result<Digest> {
+    // A vendor's release is no layer.
+    let release = lock.base.vendor().into_iter().flat_map(|vendor| &vendor.files).map(|file| &file.sha256);
+    let diff_ids: Vec<&Digest> = release.chain(layers.iter().map(|layer| &layer.diff_id)).collect();
     hash(&(&plan.name, plan.arch, &plan.kernel_arguments, &plan.disk, diff_ids, epoch))
 }
 

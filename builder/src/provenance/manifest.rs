@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::base::{LockedPackage, LockedRootfs};
+use crate::base::{LockedPackage, LockedRootfs, LockedVendor};
 use crate::definition::plan::{Arch, BasePlan};
 use crate::digest::Digest;
 use crate::error::Result;
@@ -46,6 +46,9 @@ pub struct Manifest<'a> {
     /// The root file system below the layers, if it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootfs: Option<&'a LockedRootfs>,
+    /// The vendor's release beside the layers, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<&'a LockedVendor>,
     /// Programs of the build host that wrote parts of the outputs: another version may write other bytes.
     pub tools: BTreeMap<&'static str, String>,
     pub outputs: &'a [Sum],
@@ -105,11 +108,12 @@ impl<'a> Manifest<'a> {
             variables: &image.plan.variables,
             base: &image.plan.base,
             kernel,
-            disk: parts.finished_disk().map(|disk| &disk.layout),
+            disk: parts.finished_disk().and_then(|disk| disk.layout.as_ref()),
             layers: image.layers().iter().map(layer).collect(),
             artifacts: pins.artifacts,
             packages: pins.base.packages(),
             rootfs: pins.base.rootfs(),
+            vendor: pins.base.vendor(),
             tools: parts.work.tools(),
             outputs,
         })

@@ -167,6 +167,7 @@ fn release(image: &Image<'_>) -> String {
     let suite = || match &image.plan.base {
         BasePlan::Packages(plan) => plan.suite.clone(),
         BasePlan::Rootfs(_) => String::new(),
+        BasePlan::Vendor(plan) => plan.version.clone().unwrap_or_default(),
     };
     image.tree().os_release("VERSION_ID").unwrap_or_else(suite)
 }

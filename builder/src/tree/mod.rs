@@ -78,6 +78,14 @@ impl Body {
         Self::Inline(bytes.into())
     }
 
+    /// The content of a whole file, which stays unchanged while the tree lives.
+    ///
+    /// # Errors
+    /// If its length cannot be read.
+    pub fn whole(path: &Path) -> io::Result<Self> {
+        Ok(Self::Slice { file: Arc::from(path), offset: 0, len: path.metadata()?.len() })
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         match self {

@@ -72,7 +72,8 @@ impl Bench {
 
     /// Bytes of one partition as a file of its own, and its offset.
     pub fn partition(&self, label: &str) -> (PathBuf, u64) {
-        let place = self.with(|parts| parts.disk().unwrap().layout.get(label).unwrap().clone());
+        let place =
+            self.with(|parts| parts.disk().unwrap().layout.as_ref().unwrap().get(label).unwrap().clone());
         let path = self.path(label);
         let mut from = File::open(self.path("scratch/disk.raw")).unwrap();
         from.seek(SeekFrom::Start(place.offset)).unwrap();

@@ -115,7 +115,7 @@ impl Gathered {
         let notice = "what is a script is not executed";
         match std::str::from_utf8(bytes) {
             Ok(text) if is_shell_script(text) => {
-                self.scripts.push(Command::Shell(Zeroizing::new(text.to_owned())));
+                self.scripts.push(Command::Script(Zeroizing::new(text.to_owned())));
                 self.notice(place, notice);
             }
             _ => self.ignore(place, notice, "a script of another language than the shell's", bytes),

@@ -124,8 +124,8 @@ fn enabled_units_start_commands() {
     });
     let mut host_config = read_value(&value).unwrap();
     let shells = host_config.units.in_order(Vec::new()).into_iter().map(|command| match command {
-        Command::Shell(text) => text.trim_end().replace(" \n", "; "),
-        Command::Words(_) => panic!("units run no lists of words"),
+        Command::Script(text) => text.trim_end().replace(" \n", "; "),
+        _ => panic!("units run scripts"),
     });
     assert_eq!(shells.collect::<Vec<_>>(), ["'/bin/true'; '/bin/bash' '/etc/a.sh'", "'/etc/c.sh'"]);
 }

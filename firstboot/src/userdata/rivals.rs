@@ -70,6 +70,6 @@ pub fn scripts<'f>(files: impl Iterator<Item = &'f ExtraFile>) -> Vec<Command> {
         .filter(|file| could_join(file))
         .filter_map(text)
         .filter(|text| is_shell_script(text))
-        .map(|text| Command::Shell(text.to_owned().into()))
+        .map(|text| Command::Script(text.to_owned().into()))
         .collect()
 }

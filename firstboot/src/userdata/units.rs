@@ -109,7 +109,7 @@ impl Units {
     pub fn rest(&mut self) -> Vec<Command> {
         let names: Vec<String> = self.texts.iter().map(|text| text.unit.clone()).collect();
         let names_it =
-            |command: &Command| matches!(command, Command::Shell(text) if names_a_join(text.as_bytes()));
+            |command: &Command| matches!(command, Command::Script(text) if names_a_join(text.as_bytes()));
         self.scripts(names).into_iter().filter(names_it).collect()
     }
 
@@ -128,7 +128,7 @@ impl Units {
         ordered(self.with_others(names))
             .iter()
             .filter_map(Unit::script)
-            .map(Command::Shell)
+            .map(Command::Script)
             .collect()
     }
 
@@ -216,7 +216,7 @@ fn ordered(mut units: Vec<Unit>) -> Vec<Unit> {
 /// The units that a command starts.
 fn started_by(command: &Command) -> Vec<String> {
     match command {
-        Command::Shell(text) => {
+        Command::Shell(text) | Command::Script(text) => {
             shell::read(text).commands.iter().flat_map(|command| systemctl(&command.words)).collect()
         }
         Command::Words(words) => systemctl(&words.iter().map(|word| Word::plain(word)).collect::<Vec<_>>()),

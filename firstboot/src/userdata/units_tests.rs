@@ -8,7 +8,9 @@ fn started(units: &[(&str, Option<&str>, &str)], started: &[&str], commands: &[&
     all.started = started.iter().map(|name| (*name).to_owned()).collect();
     let commands = commands.iter().map(|text| Command::Shell(Zeroizing::new((*text).to_owned()))).collect();
     let lines = all.in_order(commands).into_iter().flat_map(|command| match command {
-        Command::Shell(text) => text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>(),
+        Command::Shell(text) | Command::Script(text) => {
+            text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
+        }
         Command::Words(_) => panic!("units run no lists of words"),
     });
     lines.collect()

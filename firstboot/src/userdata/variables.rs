@@ -152,6 +152,13 @@ impl<'a> Variables<'a> {
         }
     }
 
+    /// A child of the shell ends: the host's name alone is not its own.
+    pub fn leave_child(&mut self, before: Self) {
+        let child = std::mem::replace(self, before);
+        self.hostname = child.hostname;
+        self.is_renamed = child.is_renamed;
+    }
+
     /// Removes variables that commands set, such as a function's arguments.
     pub fn remove(&mut self, names: &[&str]) {
         names.iter().for_each(|name| _ = self.set.remove(*name));

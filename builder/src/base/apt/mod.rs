@@ -287,7 +287,9 @@ impl Distribution {
 fn packages_of(plan: &BasePlan) -> Result<&PackagesPlan> {
     match plan {
         BasePlan::Packages(plan) => Ok(plan),
-        BasePlan::Rootfs(_) => Err(Error::new(ErrorKind::Internal, "this base has no packages")),
+        BasePlan::Rootfs(_) | BasePlan::Vendor(_) => {
+            Err(Error::new(ErrorKind::Internal, "this base has no packages"))
+        }
     }
 }
 

@@ -192,7 +192,9 @@ impl Base for Rootfs {
 fn rootfs_of(plan: &BasePlan) -> Result<&RootfsPlan> {
     match plan {
         BasePlan::Rootfs(plan) => Ok(plan),
-        BasePlan::Packages(_) => Err(Error::new(ErrorKind::Internal, "this base is no root file system")),
+        BasePlan::Packages(_) | BasePlan::Vendor(_) => {
+            Err(Error::new(ErrorKind::Internal, "this base is no root file system"))
+        }
     }
 }
 

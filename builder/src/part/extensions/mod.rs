@@ -68,7 +68,7 @@ pub enum FileSystem {
     /// With gzip: every kernel with squashfs reads it
     #[default]
     Squashfs,
-    /// With lz4: Flatcar's LTS 4081 and some older kernels lack it
+    /// With lz4: some older kernels lack it
     Erofs,
 }
 

@@ -1,7 +1,7 @@
 //! Commands in user data: finds the join, and evaluates what simple commands do to the file that it reads. It
 //! runs none of them. `edits` does what they do to files, `named` finds the files that others may change,
-//! `assigned` follows variables, `certainty` tells what is certainly run, `nested` follows shells, scripts and
-//! functions, `printed` tells what commands write.
+//! `assigned` follows variables, `certainty` tells what is certainly run, `nested` follows shells, scripts
+//! and functions, `printed` tells what commands write.
 //!
 //! What is not certain is never guessed: a file or a variable that a command may change in a way that is not
 //! understood has no known value any more, and a join that needs it is refused.
@@ -64,8 +64,10 @@ const COMMANDS: usize = 20_000;
 
 /// A command in user data.
 pub enum Command {
-    /// A line or a script for the shell.
+    /// A line for the shell.
     Shell(Zeroizing<String>),
+    /// A script with a process of its own.
+    Script(Zeroizing<String>),
     /// The program and its arguments.
     Words(Vec<Zeroizing<String>>),
 }
@@ -121,6 +123,10 @@ pub fn evaluate<'a>(
         shell.ended = None;
         match command {
             Command::Shell(text) => shell.script(text, SHELLS)?,
+            Command::Script(text) => {
+                shell.reach(&Simple::default(), false);
+                shell.process(text)?;
+            }
             Command::Words(words) => {
                 let words = words.iter().map(|text| Word::plain(text)).collect();
                 let command = Simple { words, ..Simple::default() };

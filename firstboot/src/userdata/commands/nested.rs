@@ -13,6 +13,7 @@ use crate::paths;
 use crate::userdata::bounds::Bytes;
 use crate::userdata::prefixes;
 use crate::userdata::shell::{KEYWORDS, Simple, Word, read};
+use crate::userdata::variables::Variables;
 use crate::userdata::workspace::place;
 
 /// The arguments of a function that are followed.
@@ -29,7 +30,7 @@ const SEARCH_PATH: &[&str] =
 /// Programs that run a command and do not pass on what is exported.
 const CLEANING: &[&str] = &["sudo", "doas", "env", "systemd-run"];
 
-impl Shell<'_> {
+impl<'s> Shell<'s> {
     /// Evaluates a shell within the shell, or a script or a function of the user data. Returns false if it is
     /// another command.
     pub(super) fn nested(
@@ -167,7 +168,6 @@ impl Shell<'_> {
     fn child(&mut self, command: &Simple, words: &[Word], text: &str, shells: usize) -> Result<()> {
         self.budget.take(self.variables.count() * COST)?;
         let before = self.variables.clone();
-        let functions = std::mem::take(&mut self.functions);
         let prefix = command.words.len().saturating_sub(words.len());
         let prefix = command.words.get(..prefix).unwrap_or_default();
         let texts: Vec<Zeroizing<String>> = prefix.iter().map(Word::text).collect();
@@ -181,13 +181,27 @@ impl Shell<'_> {
                 self.variables.export(name);
             }
         }
+        self.in_process(command.is_apart, before, text, shells - 1)
+    }
+
+    /// Evaluates a script that nothing passes variables or functions to.
+    pub(super) fn process(&mut self, text: &str) -> Result<()> {
+        self.budget.take(self.variables.count() * COST)?;
+        let before = self.variables.clone();
+        self.variables.enter_child(false);
+        self.in_process(false, before, text, super::SHELLS)
+    }
+
+    /// Evaluates commands in a process of their own, after which variables are as they were `before`.
+    fn in_process(&mut self, is_apart: bool, before: Variables<'s>, text: &str, shells: usize) -> Result<()> {
+        let functions = std::mem::take(&mut self.functions);
         let returning = std::mem::take(&mut self.returning);
         self.budget.take(text.len())?;
         let has_join = self.has_join(&read(text).commands);
         let block = Block::new(self.is_certain(), Kind::Shell, has_join);
-        self.within(command.is_apart, block, |shell| shell.script(text, shells - 1))?;
+        self.within(is_apart, block, |shell| shell.script(text, shells))?;
         self.returning = returning;
-        self.variables = before;
+        self.variables.leave_child(before);
         self.functions = functions;
         self.ended = None;
         Ok(())

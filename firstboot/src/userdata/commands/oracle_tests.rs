@@ -189,6 +189,8 @@ fn simple_scripts_are_followed_as_bash_runs_them() {
         "F=@/etc/k.yaml; sed -i s/n1/n2/ ${F%/*}/${F##*/}; JOIN",
         "N=n1; f() { JOIN --node-name $N; }\nN=n2 f",
         "OUT=$(JOIN --node-name n4)",
+        "bash -c 'hostname n9'; JOIN --node-name $(hostname)",
+        "( hostname n9 ); JOIN --node-name $(hostname)",
         "if ! OUT=$(JOIN 2>&1); then exit 1; fi",
         "case $1 in (a|b) echo ;; *) JOIN ;; esac",
         "( cd @/tmp; sed -i s/n1/n2/ @/etc/k.yaml ) && JOIN",

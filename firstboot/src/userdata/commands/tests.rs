@@ -260,6 +260,21 @@ fn scripts_of_the_user_data_are_evaluated_and_not_written() {
     assert!(endless.join.is_none());
 }
 
+#[test]
+fn scripts_of_their_own_share_files_and_the_host_name_alone() {
+    let script = |text: &str| Command::Script(Zeroizing::new(text.to_owned()));
+    let first = format!("N=n2\nexport N\nf() {{ :; }}\nhostname n9\necho c > {CONFIG}\nexit 0\n");
+    let join = format!("kubeadm join --config {CONFIG} --node-name");
+    let with = |second: Command| found_of(&[script("N=n1"), script(&first), second], &[]);
+    let found = with(script(&format!("{join} $(hostname)"))).unwrap();
+    assert_eq!(found.join.unwrap().node_name.as_deref(), Some("n9"));
+    assert_eq!(found.config.as_deref(), Some("c\n"));
+    for name in ["$N", "x$N"] {
+        with(script(&format!("{join} {name}"))).unwrap_err();
+        with(Command::Shell(Zeroizing::new(format!("{join} {name}")))).unwrap_err();
+    }
+}
+
 /// 40,000 files, and as many words in one command; copies, patterns, values and variables that multiply.
 #[test]
 fn evaluation_takes_time_in_proportion_to_the_text() {

@@ -1,0 +1,287 @@
+//! Images on Flatcar: the disk of the release stays as it is. Releases look like Flatcar's and are signed by
+//! a key of the test.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use bzip2::write::BzEncoder;
+use kiln::process::{Run, tool};
+use testkit::lookalike_flatcar::{Flatcar, Sizes, missing};
+
+const VERSION: &str = "4593.2.5";
+const OLDER: &str = "4593.2.4";
+const DISK: &str = "flatcar_production_image.bin.bz2";
+const KERNEL: &str = "flatcar_production_pxe.vmlinuz";
+const INITRD: &str = "flatcar_production_pxe_image.cpio.gz";
+
+/// A checkout with one image, and a server's folder with one release.
+struct Place {
+    folder: tempfile::TempDir,
+    /// The vendor's disk.
+    disk: PathBuf,
+}
+
+impl Place {
+    /// `None`, said aloud, where a program is missing.
+    fn new(test: &str) -> Option<Self> {
+        let programs = ["gpg", "gpgv", "btrfs", "unsquashfs", "mksquashfs", "cpio", "qemu-img"];
+        let lacks = |program: &&str| tool(program).arg("--version").output().is_err();
+        if let Some(program) =
+            programs.iter().find(|program| lacks(program)).copied().or(missing().map(|one| one.0))
+        {
+            testkit::not_run(test, &format!("no {program}"));
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["images", "layers/tool", "gpg", "usr/lib", "parts"] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        let image = "schema = 1\nname = 'x'\narch = 'amd64'\nkubernetes = '1.36.4'\nruntime = 'tool'\n\
+             layers = ['flatcar', 'tool']\noutputs = ['raw', 'qcow2', 'pxe']\n\
+             [base]\ndistribution = 'flatcar'\nchannel = 'stable'\n";
+        fs::write(path("images/x.toml"), image).unwrap();
+        let layer = "schema = 1\nsummary = 'x'\nprovides = ['container-runtime']\n\
+             [[file]]\npath = '/usr/bin/tool'\nmode = '0755'\ncontent = 'x'\n[[file]]\npath = '/etc/tool.conf'\ncontent = 'y'\n";
+        fs::write(path("layers/tool/layer.toml"), layer).unwrap();
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../layers/flatcar");
+        tool("cp").arg("-r").arg(own).arg(path("layers")).run("").unwrap();
+
+        let release =
+            format!("NAME=x\nID=flatcar\nVERSION_ID={VERSION}\nSYSEXT_LEVEL=1.0\nFLATCAR_BOARD=amd64-usr\n");
+        fs::write(path("usr/lib/os-release"), release).unwrap();
+        fs::write(path("kernel"), [1; 4096]).unwrap();
+        let like = Flatcar {
+            sizes: Sizes::SMALL,
+            usr: &path("usr"),
+            usr_blocks: 6144,
+            kernel: &path("kernel"),
+            initrd: None,
+            arguments: None,
+        };
+        let disk = like.disk(&path("parts"), "disk.bin").path;
+        let place = Self { disk, folder };
+        place.gpg(&[
+            "--quick-gen-key",
+            "--passphrase",
+            "",
+            "test@flatcar.invalid",
+            "ed25519",
+            "sign",
+            "never",
+        ]);
+        let key = place.gpg(&["--armor", "--export"]).stdout;
+        fs::write(place.path("key.asc"), key).unwrap();
+        place.publish();
+        Some(place)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn gpg(&self, arguments: &[&str]) -> Output {
+        let mut command = tool("gpg");
+        command.args(["--batch", "--quiet", "--yes", "--homedir"]).arg(self.path("gpg"));
+        command.args(arguments).run("gpg").unwrap()
+    }
+
+    /// Writes the release: the disk, and the pair for the network.
+    fn publish(&self) {
+        let board = self.path("mirror/stable/amd64-usr");
+        let folder = board.join(VERSION);
+        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(board.join("current")).unwrap();
+        fs::write(
+            board.join("current/version.txt"),
+            format!("FLATCAR_BUILD=4593\nFLATCAR_VERSION={VERSION}\n"),
+        )
+        .unwrap();
+        let mut bz2 = BzEncoder::new(
+            BufWriter::new(File::create(folder.join(DISK)).unwrap()),
+            bzip2::Compression::fast(),
+        );
+        std::io::copy(&mut File::open(&self.disk).unwrap(), &mut bz2).unwrap();
+        bz2.finish().unwrap().flush().unwrap();
+        fs::write(folder.join(KERNEL), [2; 5000]).unwrap();
+        let script = "mksquashfs usr parts/usr.squashfs -quiet -no-progress && mkdir -p parts/etc && cd parts && \
+                      printf 'etc\\nusr.squashfs\\n' | cpio --quiet -o -H newc | gzip -1 > \"$0\"";
+        tool("sh")
+            .args(["-c", script])
+            .arg(folder.join(INITRD))
+            .current_dir(self.folder.path())
+            .run("")
+            .unwrap();
+        for name in [DISK, KERNEL, INITRD] {
+            self.sign(VERSION, name);
+        }
+    }
+
+    /// The signed list of digests beside a file.
+    fn sign(&self, version: &str, name: &str) {
+        let folder = self.path("mirror/stable/amd64-usr").join(version);
+        let list = folder.join(format!("{name}.DIGESTS"));
+        let script = "for hash in md5 sha1 sha512; do echo \"# ${hash^^} HASH\"; ${hash}sum \"$0\"; done";
+        let digests = tool("bash").args(["-c", script, name]).current_dir(&folder).run("").unwrap().stdout;
+        fs::write(&list, digests).unwrap();
+        let signed = folder.join(format!("{name}.DIGESTS.asc"));
+        self.gpg(&["--output", signed.to_str().unwrap(), "--clearsign", list.to_str().unwrap()]);
+    }
+
+    fn kiln(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.args(arguments).args(["--flatcar-key", "key.asc"]);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+            .env("KILN_CACHE", self.path("store"))
+            .env("KILN_FLATCAR_MIRROR", self.path("mirror"));
+        command.output().unwrap()
+    }
+
+    fn succeed(&self, arguments: &[&str]) {
+        let output = self.kiln(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What `kiln lock` with these words says as it refuses, and its exit code.
+    fn refused(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = self.kiln(&[&["lock", "images/x.toml", "--lock", "refused.lock"], words].concat());
+        assert!(!self.path("refused.lock").exists());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+impl Place {
+    /// Ignition itself reads the configuration in this archive.
+    fn assert_ignition_accepts(&self, archive: &[u8]) {
+        if tool("ignition-validate").arg("--version").output().is_err() {
+            return testkit::not_run("Ignition reads what is for it", "no ignition-validate");
+        }
+        fs::write(self.path("archive"), archive).unwrap();
+        let script = "mkdir unpacked && cd unpacked && cpio --quiet -id < ../archive && \
+                      ignition-validate usr/share/oem/base/base.ign";
+        let output = tool("sh").args(["-c", script]).current_dir(self.folder.path()).run("").unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        let config = fs::read_to_string(self.path("unpacked/usr/share/oem/base/base.ign")).unwrap();
+        for part in ["/etc/extensions/tool.raw", "/opt/extensions/tool/tool-1.36.4-x86-64.raw", "SERVER"] {
+            // Small files are in it, in base64.
+            let encoded = part == "SERVER";
+            assert!(config.contains(if encoded { "U0VSVkVS" } else { part }), "{config}");
+        }
+    }
+}
+
+impl Drop for Place {
+    /// Ends the agent that gpg has started for this folder.
+    fn drop(&mut self) {
+        tool("gpgconf")
+            .arg("--homedir")
+            .arg(self.path("gpg"))
+            .args(["--kill", "all"])
+            .run("gpg")
+            .ok();
+    }
+}
+
+#[test]
+fn the_newest_release_is_locked_and_built_without_a_change_to_it() {
+    let Some(place) = Place::new("an image on Flatcar") else { return };
+    place.succeed(&["lock", "images/x.toml"]);
+    let lock = fs::read_to_string(place.path("images/x.lock")).unwrap();
+    assert!(lock.contains(&format!("version = \"{VERSION}\"")), "{lock}");
+    for out in ["one", "two"] {
+        place.succeed(&["build", "images/x.toml", "--locked", "--output-dir", out]);
+    }
+    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    for name in ["x.raw", "x.qcow2", "x-pxe/initrd", "x-pxe/vmlinuz", "x-pxe/boot.ipxe"] {
+        assert!(read(&format!("one/{name}")) == read(&format!("two/{name}")), "{name} differs");
+    }
+    // Every block that changed is in the root partition.
+    let (vendor, built) = (fs::read(&place.disk).unwrap(), read("one/x.raw"));
+    assert_eq!(vendor.len(), built.len());
+    let (at, length) = testkit::lookalike_flatcar::place(&Sizes::SMALL, "ROOT");
+    let same = |range: std::ops::Range<usize>| vendor[range.clone()] == built[range];
+    assert!(same(0..at as usize) && same((at + length) as usize..vendor.len()));
+    let root = format!("{}?offset={at}", place.path("one/x.raw").display());
+    let said = |request: &str| {
+        let output = tool("debugfs").args(["-R", request, &root]).run("").unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (path, target) in [
+        ("/etc/extensions/tool.raw", "/opt/extensions/tool/tool-1.36.4-x86-64.raw"),
+        ("/etc/extensions/containerd-flatcar.raw", "/dev/null"),
+        ("/etc/systemd/system/update-engine.service", "/dev/null"),
+    ] {
+        assert!(said(&format!("stat {path}")).contains(target), "{path}");
+    }
+    // The set for the network begins with the vendor's files.
+    let vendors = |name: &str| read(&format!("mirror/stable/amd64-usr/{VERSION}/{name}"));
+    assert!(read("one/x-pxe/vmlinuz") == vendors(KERNEL));
+    let initrd = read("one/x-pxe/initrd");
+    assert!(initrd.starts_with(&vendors(INITRD)));
+    let script = String::from_utf8(read("one/x-pxe/boot.ipxe")).unwrap();
+    assert!(script.contains("initrd=initrd flatcar.first_boot=1"), "{script}");
+    let list = Command::new("cpio")
+        .args(["-it", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut list = list.unwrap();
+    let appended = vendors(INITRD).len().next_multiple_of(512);
+    list.stdin.take().unwrap().write_all(&initrd[appended..]).unwrap();
+    let names = String::from_utf8(list.wait_with_output().unwrap().stdout).unwrap();
+    for name in ["usr/share/oem/base/base.ign", "usr/share/oem"] {
+        assert!(names.lines().any(|line| line == name), "{names}");
+    }
+    place.assert_ignition_accepts(&initrd[appended..]);
+}
+
+#[test]
+fn releases_that_are_not_what_was_asked_for_are_refused() {
+    let Some(place) = Place::new("refused releases") else { return };
+    let board = place.path("mirror/stable/amd64-usr");
+    let disk = "outputs=['raw']";
+
+    // The older release, whose signature is good, under the address of another one.
+    tool("cp").arg("-r").args([board.join(VERSION), board.join(OLDER)]).run("").unwrap();
+    for outputs in [disk, "outputs=['pxe']"] {
+        let (code, said) = place.refused(&["--set", outputs, "--set", &format!("base.version={OLDER:?}")]);
+        let expected = format!("this is flatcar {VERSION} for amd64-usr, not flatcar {OLDER}");
+        assert!(code == Some(6) && said.contains(&expected), "{said}");
+    }
+
+    // Files whose signature is good, and which are damaged.
+    let good = fs::read(board.join(VERSION).join(DISK)).unwrap();
+    for (bytes, says) in
+        [(&good[..good.len() / 2], "unpacked"), (&good[..0], "no release of Flatcar"), (b"BZh9", "unpacked")]
+    {
+        fs::write(board.join(VERSION).join(DISK), bytes).unwrap();
+        place.sign(VERSION, DISK);
+        let (code, said) = place.refused(&["--set", disk]);
+        assert!(code == Some(7) && said.contains(says), "{says}: {said}");
+    }
+    // Not the file that was signed.
+    fs::write(board.join(VERSION).join(DISK), "other").unwrap();
+    let (code, said) = place.refused(&["--set", disk]);
+    assert!(code == Some(6), "{said}");
+
+    // Signed by nobody, by another, and for another file.
+    let list = board.join(VERSION).join(format!("{DISK}.DIGESTS.asc"));
+    let signed = fs::read_to_string(&list).unwrap();
+    let changed = signed.replacen('a', "b", 1);
+    let digests = fs::read_to_string(board.join(VERSION).join(format!("{DISK}.DIGESTS"))).unwrap();
+    let kernels = fs::read_to_string(board.join(VERSION).join(format!("{KERNEL}.DIGESTS.asc"))).unwrap();
+    for (text, says) in
+        [(changed, "the signature does not count"), (digests, "there is none"), (kernels, "does not mention")]
+    {
+        fs::write(&list, text).unwrap();
+        let (code, said) = place.refused(&["--set", disk]);
+        assert!(code == Some(6) && said.contains(says), "{says}: {said}");
+    }
+
+    fs::write(board.join("current/version.txt"), "<html>").unwrap();
+    let (code, said) = place.refused(&["--set", disk]);
+    assert!(code == Some(6) && said.contains("names no release"), "{said}");
+}
