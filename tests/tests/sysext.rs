@@ -1,5 +1,5 @@
-//! The extensions of the output `sysext` on a host that is no image of Kiln: a plain Debian 13 with systemd and
-//! without Kubernetes, which is the base of the same build.
+//! The extensions of the output `sysext` on a host that is no image of Kiln: a plain Debian 13 with systemd
+//! and without Kubernetes, which is the base of the same build.
 
 use std::collections::BTreeMap;
 use std::fs;
