@@ -193,8 +193,8 @@ pub(super) fn stays(
 /// How a joined machine comes to follow another config.
 const TO_FOLLOW: &str = "run firstboot reset to join with it, or allow rejoin in the image's trust policy";
 
-/// Why a config that this machine found is not followed: the machine is a node, and no checkpoint says that it
-/// became one with a config of the agent. `kubeadm join` made it one, or the checkpoint is lost.
+/// Why a config that this machine found is not followed: the machine is a node, and no checkpoint says that
+/// it became one with a config of the agent. `kubeadm join` made it one, or the checkpoint is lost.
 fn unknown_node(session: &Session, resolved: &ResolvedConfig) -> Result<Option<String>> {
     let root = session.root;
     let is_node = root.path(paths::KUBELET_CONF).exists();
