@@ -91,6 +91,19 @@ impl Checkpoint {
         Ok(files::read(&root.path(PATH), LIMIT)?.as_deref().and_then(Self::parse))
     }
 
+    /// The machine that wrote the checkpoint. It is known also where an agent of another version wrote the
+    /// rest, so that a copied disk is recognised by agents older and newer than the one that joined it.
+    pub fn machine(root: &Root) -> Result<Option<String>> {
+        #[derive(Deserialize)]
+        struct Written {
+            machine: String,
+        }
+        let bytes = files::read(&root.path(PATH), LIMIT)?;
+        Ok(bytes
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .map(|written: Written| written.machine))
+    }
+
     /// Parses a checkpoint; none for anything else, which counts as never written.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok().filter(|checkpoint: &Self| checkpoint.form == FORM)
@@ -190,6 +203,19 @@ mod tests {
         assert_eq!(read.compare("m1", "c1"), Before::Joined);
         assert_eq!(read.compare("m2", "c1"), Before::Cloned);
         assert_eq!(read.compare("m1", "c2"), Before::Different);
+    }
+
+    #[test]
+    fn the_machine_is_known_whoever_wrote_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        assert_eq!(Checkpoint::machine(&root).unwrap(), None);
+        drop(begun(&root));
+        assert_eq!(Checkpoint::machine(&root).unwrap().as_deref(), Some("m1"));
+        let newer = br#"{"form":2,"machine":"m2","more":{}}"#;
+        files::write(&root.entry(PATH), newer, files::PRIVATE).unwrap();
+        assert_eq!(Checkpoint::read(&root).unwrap(), None);
+        assert_eq!(Checkpoint::machine(&root).unwrap().as_deref(), Some("m2"));
     }
 
     #[test]

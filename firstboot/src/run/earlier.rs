@@ -134,20 +134,24 @@ fn patch_bytes(root: &Root, config: &NodeConfig) -> Result<Vec<u8>> {
 /// The first act of a run, before anything else is read: a copy of a joined disk loses the identity of the
 /// original, any other joined machine gets its name back. Then the kubelet may start, however the run ends.
 pub(super) fn settle_identity(session: &Session) -> Result<()> {
-    if let Some(checkpoint) = Checkpoint::read(session.root)? {
+    if let Some(writer) = Checkpoint::machine(session.root)? {
         let machine = session.machine()?;
-        if checkpoint.machine != machine.identity {
-            let did = if checkpoint.joined { "joined" } else { "began to join" };
-            session.print(&format!(
-                "this disk was copied from another machine, which {did} as {}: resetting it first",
-                checkpoint.node
-            ));
+        if writer != machine.identity {
+            session.print(&copied(Checkpoint::read(session.root)?.as_ref()));
             reset_node(session, machine)?;
         } else {
             keep_hostname(session)?;
         }
     }
     permit_kubelet(session)
+}
+
+fn copied(checkpoint: Option<&Checkpoint>) -> String {
+    let original = checkpoint.map(|checkpoint| {
+        let did = if checkpoint.joined { "joined" } else { "began to join" };
+        format!(", which {did} as {}", checkpoint.node)
+    });
+    format!("this disk was copied from another machine{}: resetting it first", original.unwrap_or_default())
 }
 
 /// Calls the host as it was called when it joined: DHCP may have another name for it, and a node does not

@@ -187,6 +187,16 @@ fn a_copied_disk_loses_its_identity_whatever_else_fails() {
 }
 
 #[test]
+fn a_copied_disk_loses_its_identity_whichever_agent_joined_it() {
+    let machine = Machine::joined("file", "none");
+    let written = std::fs::read_to_string(machine.root.path(crate::checkpoint::PATH)).unwrap();
+    machine.write(crate::checkpoint::PATH, &written.replacen('{', "{\"ofANewerAgent\": 1,", 1));
+    machine.write("/etc/machine-id", OTHER);
+    let _ = machine.run();
+    assert!(IDENTITY.iter().all(|path| !machine.has(path)));
+}
+
+#[test]
 fn a_copied_disk_that_cannot_be_reset_does_not_let_the_kubelet_start() {
     let machine = Machine::joined("file", "none");
     machine.write("/etc/machine-id", OTHER);
