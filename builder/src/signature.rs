@@ -3,7 +3,8 @@
 //! valid now made it and that key belongs to a primary key which is pinned by its fingerprint. So a signer
 //! may replace its subkeys, and a release of Kiln need not know them.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -17,6 +18,17 @@ const PACKAGE: &str = "gpgv";
 
 /// The largest file with keys that is read, in bytes.
 pub const LARGEST_KEYS: u64 = 1 << 20;
+
+/// The keys in a file that the user names; of a larger one than [`LARGEST_KEYS`] the beginning.
+///
+/// # Errors
+/// [`ErrorKind::Io`].
+pub fn read_keys(path: &Path) -> Result<Vec<u8>> {
+    let mut keys = Vec::new();
+    let file = File::open(path).at("opening", path)?;
+    file.take(LARGEST_KEYS).read_to_end(&mut keys).at("reading", path)?;
+    Ok(keys)
+}
 
 const ARMOR: (&str, &str) = ("-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END PGP PUBLIC KEY BLOCK-----");
 

@@ -9,6 +9,11 @@ use super::ALL;
 /// The flag behind [`Options::allow_expired_release`], which the error that it avoids names.
 pub const ALLOW_EXPIRED_FLAG: &str = "--allow-expired-release";
 
+/// The value of an environment variable that stands for an option; an empty one says nothing.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// An option of one base.
 #[derive(Debug)]
 pub struct BaseOption {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Distribution, Security, name as name_of};
 use crate::address;
-use crate::base::LockedPackage;
+use crate::base::{LockedPackage, options};
 use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Absence;
@@ -31,7 +31,7 @@ pub struct Mirrors {
 /// [`ErrorKind::Usage`] when no mirror is named, or its name is not an address.
 pub fn mirrors(distribution: &Distribution, arch: Arch, explicit: Option<&str>) -> Result<Mirrors> {
     let (title, name) = (distribution.title, distribution.mirror.variable);
-    let variable = std::env::var(name).ok().filter(|value| !value.is_empty());
+    let variable = options::variable(name);
     match explicit.or(variable.as_deref()) {
         Some(text) => parse(distribution, text),
         None => from_apt(distribution, arch, &apt_targets().unwrap_or_default()).ok_or_else(|| {

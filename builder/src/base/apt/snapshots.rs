@@ -1,7 +1,7 @@
 //! Snapshot services: a distribution's archives as they were at any time, for packages that left the mirrors.
 
 use super::{Distribution, Mirrors, mirrors, url};
-use crate::base::LockedPackage;
+use crate::base::{LockedPackage, options};
 use crate::definition::snapshot::Snapshot;
 use crate::error::Result;
 
@@ -36,7 +36,7 @@ impl<'a> Snapshots<'a> {
     /// [`crate::error::ErrorKind::Usage`] when that is not an address.
     pub fn of(distribution: &'a Distribution, explicit: Option<&str>) -> Result<Self> {
         let SnapshotService { option, variable, url, .. } = distribution.snapshots;
-        let variable = std::env::var(variable).ok().filter(|value| !value.is_empty());
+        let variable = options::variable(variable);
         let text = explicit.or(variable.as_deref()).unwrap_or(url);
         let url = mirrors::service_address(text, distribution.title, option)?;
         Ok(Self { distribution, url })

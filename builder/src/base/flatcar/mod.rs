@@ -11,17 +11,17 @@
 mod inside;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
+use super::options::variable;
 use super::vendor::{LockedVendor, VendorFile};
 use super::{Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase};
 use crate::address;
 use crate::assembly::{Packages, Part, VendorPlaces, VendorRelease};
 use crate::definition::plan::{Arch, BasePlan, Form, VendorPlan};
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{LARGEST_CHECKSUM_FILE, Request};
-use crate::signature::{Keys, LARGEST_KEYS};
+use crate::signature::{self, Keys, LARGEST_KEYS};
 use crate::store::Store;
 
 /// Flatcar Container Linux.
@@ -192,7 +192,7 @@ impl Flatcar {
     /// Flatcar's public keys. Who gives them does not matter: their primary key is pinned.
     fn keys(&self, context: &Context<'_>) -> Result<Vec<u8>> {
         match context.options.get(KEY) {
-            Some(file) => fs::read(file).at("reading", file),
+            Some(file) => signature::read_keys(Path::new(file)),
             None => Ok(context.fetcher.signed_document(self.keys, LARGEST_KEYS)?.bytes),
         }
     }
@@ -231,8 +231,7 @@ const fn board(arch: Arch) -> &'static str {
 
 /// The address of the folder with all releases of a channel.
 fn server(plan: &VendorPlan, arch: Arch, context: &Context<'_>) -> Result<String> {
-    let variable = std::env::var(MIRROR_VARIABLE).ok().filter(|value| !value.is_empty());
-    let mirror = context.options.get(MIRROR).map(str::to_owned).or(variable);
+    let mirror = context.options.get(MIRROR).map(str::to_owned).or_else(|| variable(MIRROR_VARIABLE));
     let root = match mirror {
         None => format!("https://{}.release.flatcar-linux.net", plan.channel),
         Some(mirror) if mirror.contains("://") => {

@@ -36,7 +36,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::fetch::{LARGEST_CHECKSUM_FILE, Request};
 use crate::layer;
-use crate::signature::{Keys, LARGEST_KEYS};
+use crate::signature::{self, Keys};
 use crate::store::{Content as StoredContent, Key, Store};
 use crate::tree::Tree;
 
@@ -211,7 +211,7 @@ fn list(address: &str, signature: Option<&SignaturePlan>, context: &Context<'_>)
     };
     let scratch = context.store.scratch()?;
     let keyring = signature.keyring.path().unwrap_or_default();
-    let keys = first_bytes(&keyring, LARGEST_KEYS)?;
+    let keys = signature::read_keys(&keyring)?;
     let failed = |error: Error| error.context(address);
     let keys = Keys::new(&keys, &[], scratch.path()).map_err(|error| error.context(keyring.display()))?;
     let list = fetcher.signed_document(address, LARGEST_CHECKSUM_FILE)?.bytes;
