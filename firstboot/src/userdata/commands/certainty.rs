@@ -59,6 +59,24 @@ pub(super) enum Kind {
     Shell,
 }
 
+/// What a keyword in front of a command is to a block.
+enum Mark {
+    Begin,
+    End,
+    Within,
+}
+
+impl Mark {
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "if" | "while" | "until" | "for" | "select" | "case" | "{" => Some(Self::Begin),
+            "fi" | "done" | "esac" | "}" => Some(Self::End),
+            "then" | "else" | "elif" | "do" | "!" => Some(Self::Within),
+            _ => None,
+        }
+    }
+}
+
 impl Block {
     pub(super) fn new(is_certain: bool, kind: Kind, has_join: bool) -> Self {
         Self { is_uncertain: !is_certain, kind, has_join }
@@ -112,15 +130,14 @@ impl Shell<'_> {
             self.blocks.push(Block::new(self.is_certain(), Kind::Shell, false));
         }
         for word in &command.words {
-            match word.text().as_str() {
-                "if" | "while" | "until" | "for" | "select" | "case" => {
-                    self.blocks.push(Block::new(false, Kind::Plain, false));
-                }
-                "{" => {
-                    let is_certain = self.is_certain() && command.after != After::Pipe;
+            let word = word.text();
+            match Mark::of(&word) {
+                Some(Mark::Begin) => {
+                    let is_certain =
+                        word.as_str() == "{" && self.is_certain() && command.after != After::Pipe;
                     self.blocks.push(Block::new(is_certain, Kind::Plain, false));
                 }
-                "fi" | "done" | "esac" | "}" => {
+                Some(Mark::End) => {
                     self.leave_block();
                     if command.is_apart {
                         // The block was a process of its own, which was not known before its end.
@@ -128,8 +145,8 @@ impl Shell<'_> {
                         self.doubt_functions();
                     }
                 }
-                "then" | "else" | "elif" | "do" | "!" => {}
-                _ => break,
+                Some(Mark::Within) => {}
+                None => break,
             }
         }
     }
@@ -221,11 +238,11 @@ pub(super) fn end_of_body(commands: &[Simple], begin: usize) -> usize {
     for (position, command) in commands.iter().enumerate().skip(begin) {
         depth += command.opens;
         for word in &command.words {
-            match word.text().as_str() {
-                "if" | "while" | "until" | "for" | "select" | "case" | "{" => depth += 1,
-                "fi" | "done" | "esac" | "}" => depth = depth.saturating_sub(1),
-                "then" | "else" | "elif" | "do" | "!" => {}
-                _ => break,
+            match Mark::of(&word.text()) {
+                Some(Mark::Begin) => depth += 1,
+                Some(Mark::End) => depth = depth.saturating_sub(1),
+                Some(Mark::Within) => {}
+                None => break,
             }
         }
         depth = depth.saturating_sub(command.closes);
