@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::archive::members::{Kind, Member, Members};
 use crate::archive::{hard_link, path, refuse};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::layer::PackedLayer;
 use crate::tree::{Body, Entry, Tree, TreePath};
 
 /// The writer of a tar, which decides what it may contain.
@@ -28,6 +29,16 @@ pub enum ReadPolicy {
 /// [`crate::error::ErrorKind::Archive`] when it is damaged.
 pub fn read_tree(tar: &Path) -> Result<Tree> {
     read_tar(tar, ReadPolicy::Layer)
+}
+
+/// The content of the layer `name`, one of these.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] if there is none; those of [`read_tree`].
+pub fn tree_of(layers: &[PackedLayer], name: &str) -> Result<Tree> {
+    let layer = layers.iter().find(|layer| layer.name == name);
+    let missing = || Error::new(ErrorKind::Internal, format!("the layer {name} was not packed"));
+    read_tree(&layer.ok_or_else(missing)?.tar)
 }
 
 /// Streams a tar into the new file `spool` and reads it from there; it must stay unchanged while the tree

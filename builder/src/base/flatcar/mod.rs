@@ -95,7 +95,7 @@ impl Base for Flatcar {
     }
 
     fn packages(&self) -> Packages {
-        Packages { kernel: "", full_kernel: "", boot_loader: "" }
+        Packages::NONE
     }
 
     fn options(&self) -> &'static [BaseOption] {

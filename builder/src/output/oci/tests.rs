@@ -55,7 +55,7 @@ fn write(folder: &Path) -> Vec<PackedLayer> {
     let layers = layers(&store);
     let (plan, progress) = (plan(), Progress::silent());
     let assembly = Assembly::Tree { tree: &Tree::default(), layers: &layers };
-    let packages = Packages { kernel: "", full_kernel: "", boot_loader: "" };
+    let packages = Packages::NONE;
     let image = Image { plan: &plan, identity: Digest::of(b"identity"), epoch: EPOCH, assembly, packages };
     let parts = Parts::new(image, Work::new(&store, folder, &progress));
     let out = folder.join("out");

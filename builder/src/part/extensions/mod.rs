@@ -21,7 +21,7 @@ use crate::final_layer;
 use crate::format::erofs;
 use crate::format::squashfs::{self, Compressor};
 use crate::format::verity;
-use crate::layer::{PackedLayer, read};
+use crate::layer::read;
 use crate::part::tree_digest::tree_digest;
 use crate::part::work::Work;
 use crate::sign::Signer;
@@ -123,25 +123,21 @@ fn sources<'a>(image: &Image<'a>, combined: bool) -> Result<Vec<Source<'a>>> {
         sources.push(Source {
             name: &layer.name,
             version: version(plan, layer),
-            trees: vec![(layer.name.as_str(), tree_of(layers, &layer.name)?)],
+            trees: vec![(layer.name.as_str(), read::tree_of(layers, &layer.name)?)],
             replaces: layer.replaces.clone(),
             enable: layer.enable.clone(),
             mask: layer.mask.clone(),
         });
     }
-    add_final_layer(&mut sources, plan, tree_of(layers, final_layer::NAME)?);
+    // It is the highest: a layer of the user's may have its name.
+    let last = layers.last().ok_or_else(|| Error::new(ErrorKind::Internal, "no layer was packed"))?;
+    add_final_layer(&mut sources, plan, read::read_tree(&last.tar)?);
     if combined {
         let all = Source::new(&plan.name, kubernetes(plan));
         sources = vec![sources.into_iter().fold(all, Source::with)];
     }
     sources.retain(|source| !source.is_empty());
     Ok(sources)
-}
-
-fn tree_of(layers: &[PackedLayer], name: &str) -> Result<Tree> {
-    let layer = layers.iter().rfind(|layer| layer.name == name);
-    let missing = || Error::new(ErrorKind::Internal, format!("the layer {name} was not packed"));
-    read::read_tree(&layer.ok_or_else(missing)?.tar)
 }
 
 /// Adds the final layer: the image's description and its trust policy to the extension that has the agent,

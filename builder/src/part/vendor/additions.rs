@@ -2,7 +2,7 @@
 
 use crate::assembly::{Image, VendorRelease};
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::layer::{PackedLayer, read};
+use crate::layer::read;
 use crate::part::extensions::Extension;
 use crate::tree::{Body, Entry, Node, Tree, merge};
 
@@ -37,13 +37,9 @@ pub(crate) fn additions(
 /// The layers that are no extensions, as one tree.
 fn layers(image: &Image<'_>) -> Result<Tree> {
     let own: Vec<_> = image.plan.layers.iter().filter(|layer| !layer.extension).collect();
-    let packed = |name: &str| {
-        let layer = image.layers_above_base().iter().find(|layer| layer.name == name);
-        layer.ok_or_else(|| Error::new(ErrorKind::Internal, format!("the layer {name} was not packed")))
-    };
     let trees = own
         .iter()
-        .map(|layer| packed(&layer.name).and_then(|PackedLayer { tar, .. }| read::read_tree(tar)))
+        .map(|layer| read::tree_of(image.layers_above_base(), &layer.name))
         .collect::<Result<Vec<_>>>()?;
     let layers: Vec<merge::Layer<'_>> = own
         .iter()
