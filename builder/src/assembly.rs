@@ -205,7 +205,7 @@ impl Part {
     /// As messages name it.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Layers => "layers",
+            Self::Layers => "layers as archives",
             Self::Root => "root file system",
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",

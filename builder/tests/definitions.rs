@@ -303,8 +303,12 @@ fn what_a_vendors_disk_cannot_take_is_refused_and_only_wanted_files_are_locked()
                 layers = [\"./runtime\"]\noutputs = [\"raw\", \"pxe\", \"qcow2\"]\n\
                 [base]\ndistribution = \"flatcar\"\nchannel = \"lts\"\n";
     fs::write(&image, text).unwrap();
-    let layer = "schema = 1\nsummary = \"x\"\nprovides = [\"container-runtime\"]\n";
+    let layer = "schema = 1\nsummary = \"x\"\nprovides = [\"container-runtime\"]\npackages = [\"socat\", \"mount\"]\n";
     fs::write(root.path().join("images/runtime/layer.toml"), layer).unwrap();
+    assert_eq!(
+        registry::load(&image, &[], None).unwrap().warnings,
+        ["a release of flatcar takes no packages, and must have what the layers name: mount, socat"]
+    );
     let load = |sets: &[&str]| {
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         registry::load(&image, &sets, None).map(|definition| definition.plan)
@@ -312,7 +316,10 @@ fn what_a_vendors_disk_cannot_take_is_refused_and_only_wanted_files_are_locked()
     for (set, says) in [
         ("disk.var=1GiB", "the partitions of this disk are its vendor's"),
         ("kernel-arguments=[\"quiet\"]", "\"quiet\" cannot be passed"),
-        ("outputs=[\"oci\"]", "the output \"oci\" needs a layers, and a base of flatcar has none"),
+        (
+            "outputs=[\"oci\"]",
+            "the output \"oci\" needs the image's layers as archives, and a base of flatcar has none",
+        ),
     ] {
         let error = load(&[set]).unwrap_err();
         assert!(error.message().contains(says), "{set}: {error}");
@@ -425,7 +432,7 @@ fn an_output_that_the_base_cannot_give_is_refused_by_name() {
     lay_out(root.path(), None);
     let path = root.path().join("images/node.toml");
     let error = definition::load(&path, &[], None, &WithoutDisk).unwrap_err();
-    let expected = "node.toml:7: the output \"raw\" needs a disk, and a base of debian has none";
+    let expected = "node.toml:7: the output \"raw\" needs the image's disk, and a base of debian has none";
     assert!(error.message().contains(expected), "{error}");
     definition::load(&path, &["outputs=[\"oci\"]".into()], None, &WithoutDisk).unwrap();
 }

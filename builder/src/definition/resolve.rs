@@ -435,8 +435,10 @@ impl Resolver<'_> {
                 return Err(error.help("remove one of them"));
             }
             if let Some(part) = self.registry.missing_part(kind.base(), name) {
-                let message =
-                    format!("the output \"{name}\" needs a {part}, and a base of {} has none", kind.title());
+                let message = format!(
+                    "the output \"{name}\" needs the image's {part}, and a base of {} has none",
+                    kind.title()
+                );
                 return Err(self.error(&path, &message).help("choose another output or base"));
             }
         }

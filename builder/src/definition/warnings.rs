@@ -15,6 +15,7 @@ pub(super) fn warnings(plan: &ImagePlan, composed: &Composition, registry: &dyn 
     warnings.extend(unauthenticated_checksums(plan));
     warnings.extend(unused_options(plan, composed));
     warnings.extend(left_to_hosts(plan, registry));
+    warnings.extend(left_to_vendor(plan));
     warnings
 }
 
@@ -57,8 +58,7 @@ fn unused_options(plan: &ImagePlan, composed: &Composition) -> impl Iterator<Ite
 /// What layers have that an output without the base does not bring.
 fn left_to_hosts(plan: &ImagePlan, registry: &dyn Registry) -> Option<String> {
     let output = plan.outputs.iter().find(|output| registry.leaves_base_out(output))?;
-    let packages: BTreeSet<&str> =
-        plan.layers.iter().flat_map(|layer| layer.packages.iter().map(String::as_str)).collect();
+    let packages = packages(plan);
     let whole = plan.layers.iter().filter(|layer| !layer.extension).map(|layer| layer.name.as_str());
     let lists = [("the layers", whole.collect::<Vec<_>>()), ("the packages", Vec::from_iter(packages))];
     let missing: Vec<String> = lists
@@ -68,4 +68,19 @@ fn left_to_hosts(plan: &ImagePlan, registry: &dyn Registry) -> Option<String> {
         .collect();
     let missing = missing.join("; ");
     (!missing.is_empty()).then(|| format!("the output {output} leaves this to its hosts: {missing}"))
+}
+
+/// What layers name for a base of packages, and a vendor's release does not take.
+fn left_to_vendor(plan: &ImagePlan) -> Option<String> {
+    let BasePlan::Vendor(vendor) = &plan.base else { return None };
+    let packages = Vec::from_iter(packages(plan));
+    (!packages.is_empty()).then(|| {
+        let (name, packages) = (&vendor.distribution, packages.join(", "));
+        format!("a release of {name} takes no packages, and must have what the layers name: {packages}")
+    })
+}
+
+/// The packages that the layers name, each once.
+fn packages(plan: &ImagePlan) -> BTreeSet<&str> {
+    plan.layers.iter().flat_map(|layer| layer.packages.iter().map(String::as_str)).collect()
 }
