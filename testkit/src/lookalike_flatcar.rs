@@ -152,7 +152,8 @@ impl Flatcar<'_> {
         ];
         for (number, label, kind, sectors) in partitions(&self.sizes) {
             let (at, _) = place(&self.sizes, label);
-            words.push(format!("--new={number}:{}:+{}", at / SECTOR, sectors - 1));
+            let first = at / SECTOR;
+            words.push(format!("--new={number}:{first}:{}", first + sectors - 1));
             words.push(format!("--change-name={number}:{label}"));
             words.push(format!("--typecode={number}:{kind}"));
             // The real ones are random; a disk of a test is always the same.

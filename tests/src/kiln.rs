@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use serde_json::Value;
+
 use crate::lab::lab;
 use crate::workspace;
 
@@ -146,6 +148,20 @@ impl Image {
         path
     }
 
+    /// Unpacks the base alone, the lowest layer of the OCI layout, into the new folder `root`.
+    pub fn unpack_base(&self, root: &Path) {
+        let layout = self.file("-oci");
+        let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
+        let read = |path: &Path| -> Value {
+            serde_json::from_slice(&fs::read(path).expect("the layout is complete")).expect("it is JSON")
+        };
+        let digest = |value: &Value| value["digest"].as_str().expect("descriptors have digests").to_owned();
+        let manifest = read(&blob(&digest(&read(&layout.join("index.json"))["manifests"][0])));
+        let base = blob(&digest(&manifest["layers"][0]));
+        fs::create_dir(root).expect("the folder is the test's");
+        workspace::output("tar", ["-xzf".as_ref(), base.as_os_str(), "-C".as_ref(), root.as_os_str()]);
+    }
+
     /// The kernel command line of the network set.
     pub fn network_command_line(&self) -> String {
         let script = fs::read_to_string(self.file("-pxe").join("boot.ipxe")).expect("the set has a script");
@@ -160,6 +176,14 @@ impl Image {
             .trim()
             .to_owned()
     }
+}
+
+/// The kernel in the unpacked base `root`.
+pub fn kernel_of(root: &Path) -> PathBuf {
+    let mut files = fs::read_dir(root.join("boot")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_kernel =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"));
+    files.find(is_kernel).expect("the base has a kernel")
 }
 
 /// The image of `definition`, built once for all tests and runs with the same programs, definitions and

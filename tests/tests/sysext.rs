@@ -7,30 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kiln_tests::join_support::{assert_joined, control_plane, join_configuration, ready_node, verdict};
-use kiln_tests::kiln::{self, Image};
+use kiln_tests::kiln;
 use kiln_tests::lab::lab;
 use kiln_tests::qemu::Machine;
 use kiln_tests::workspace;
-use serde_json::Value;
 use testkit::not_run;
 
 /// The folder of the scripts.
 fn script(name: &str) -> PathBuf {
     workspace::root().join("tests/extensions").join(name)
-}
-
-/// Unpacks the base of `image` into the new folder `root`.
-fn unpack_base(image: &Image, root: &Path) {
-    let layout = image.file("-oci");
-    let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
-    let read = |path: &Path| -> Value {
-        serde_json::from_slice(&fs::read(path).expect("the layout is complete")).expect("it is JSON")
-    };
-    let digest = |value: &Value| value["digest"].as_str().expect("descriptors have digests").to_owned();
-    let manifest = read(&blob(&digest(&read(&layout.join("index.json"))["manifests"][0])));
-    let base = blob(&digest(&manifest["layers"][0]));
-    fs::create_dir(root).expect("the folder is the test's");
-    workspace::output("tar", ["-xzf".as_ref(), base.as_os_str(), "-C".as_ref(), root.as_os_str()]);
 }
 
 /// The lines of each section that the script tells.
@@ -60,7 +45,7 @@ fn systemd_merges_the_extensions_and_their_programs_run() {
     }
     let (image, folder) = (kiln::extensions(), workspace::scratch());
     let root = folder.path().join("root");
-    unpack_base(&image, &root);
+    image.unpack_base(&root);
     let merge = script("merge");
     let words = ["--mount".as_ref(), merge.as_os_str(), root.as_os_str()];
     let set = image.file("-sysext");
@@ -107,25 +92,19 @@ fn a_plain_debian_with_extensions_joins_and_is_ready() {
     let _alone = workspace::exclusive("join-e2e");
     let (image, folder) = (kiln::extensions(), workspace::scratch());
     let root = folder.path().join("root");
-    unpack_base(&image, &root);
+    image.unpack_base(&root);
     let [ramdisk, config] = ["host.cpio.zst", "config.yaml"].map(|name| folder.path().join(name));
     let tool = script("ramdisk");
     let set = image.file("-sysext");
     workspace::output(&tool.display().to_string(), [&root, &set, &ramdisk]);
     fs::write(&config, join_configuration(control_plane, "  name: extended-node\n"))
         .expect("the folder is the test's");
-    let kernel = fs::read_dir(root.join("boot"))
-        .expect("the base has a kernel")
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")))
-        .expect("the base has a kernel");
     let line = "console=ttyS0 systemd.firstboot=off systemd.gpt_auto=0 loglevel=4";
     Machine::new("join-extensions")
         .memory(4096)
         .uuid("4c4c4544-0042-3510-8052-b4c04f4e3207")
         .in_network_of(control_plane.fact("pid"))
-        .kernel(&kernel, &ramdisk, line)
+        .kernel(&kiln::kernel_of(&root), &ramdisk, line)
         .fw_cfg("opt/org.kiln.firstboot/config", &config)
         .boot(|vm| {
             let verdict = verdict(vm)?;
