@@ -10,6 +10,8 @@ HOST_CACHE=${KILN_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kiln-lab}
 CACHE=$HOST_CACHE
 [ "$ARCH" = "$HOST_ARCH" ] || CACHE=$HOST_CACHE/$ARCH
 mkdir -p "$CACHE"
+# One list of source trees serves all architectures.
+[ "$ARCH" = "$HOST_ARCH" ] || ln -sfn ../sources "$CACHE/sources"
 
 say() { printf 'lab: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
