@@ -31,6 +31,7 @@ pub mod cli;
 pub mod commands;
 pub mod determinism;
 pub mod digest;
+pub(crate) mod elf;
 pub mod error;
 pub mod process;
 pub mod progress;
