@@ -458,13 +458,12 @@ mod tests {
     #[test]
     fn what_stands_in_the_place_of_a_file_is_refused_at_once() {
         use std::os::unix::fs::{PermissionsExt, symlink};
-        let make_pipe = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let makers: [(&str, &dyn Fn(&Path)); 5] = [
-            ("is no regular file", &|path| symlink("/dev/zero", path).unwrap()),
-            ("is no regular file", &|path| symlink("same-bytes", path).unwrap()),
-            ("is no regular file", &make_pipe),
-            ("is no regular file", &|path| fs::create_dir(path).unwrap()),
-            ("every user can write to it", &|path| {
+        let makers: [(&str, fn(&Path)); 5] = [
+            ("is no regular file", |path| symlink("/dev/zero", path).unwrap()),
+            ("is no regular file", |path| symlink("same-bytes", path).unwrap()),
+            ("is no regular file", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+            ("is no regular file", |path| fs::create_dir(path).unwrap()),
+            ("every user can write to it", |path| {
                 fs::write(path, b"good bytes").unwrap();
                 fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
             }),
