@@ -129,11 +129,15 @@ fn small(name: &str, version: &str, folder: &Path) -> PathBuf {
 
 /// Writes and signs the lists of one pocket.
 fn pocket(archive: &Path, name: &str, arch: &str, lists: [&str; 2], key: &Key) {
+    pocket_until(archive, name, arch, lists, key, None);
+}
+
+fn pocket_until(archive: &Path, name: &str, arch: &str, lists: [&str; 2], key: &Key, end: Option<&str>) {
     let suite = Suite {
         origin: "Ubuntu",
         name,
         date: "Thu, 25 Apr 2024 15:10:33 UTC",
-        valid_until: None,
+        valid_until: end,
         arch,
         components: &[("main", lists[0]), ("universe", lists[1])],
     };
@@ -206,6 +210,66 @@ const fn debian_name(arch: Arch) -> &'static str {
     match arch {
         Arch::Amd64 => "amd64",
         Arch::Arm64 => "arm64",
+    }
+}
+
+/// What somebody does to an archive.
+type Change<'a> = &'a dyn Fn(&Path);
+
+#[test]
+fn lookalike_ubuntu_lists_that_do_not_count_are_refused() {
+    const TEST: &str = "lookalike_ubuntu_lists_that_do_not_count_are_refused";
+    if !have(TEST, &[archive::TOOLS, &["apt-get"]].concat()) {
+        return;
+    }
+    let home = TempDir::new().unwrap();
+    let (key, expired) = (Key::new(&home.path().join("key")), Key::expired(&home.path().join("expired")));
+    let (list, older) =
+        ("Package: a\nVersion: 2\nArchitecture: all\n\n", "Package: a\nVersion: 1\nArchitecture: all\n\n");
+    let (signed, over) = ("dists/noble/InRelease", Some("Fri, 26 Apr 2024 15:10:33 UTC"));
+    let change = |file: &Path, from: &str, to: &str| {
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(file, text.replacen(from, to, 1)).unwrap();
+    };
+    let cases: [(&str, Change<'_>, &Key, &str); 5] = [
+        ("an expired key", &|_| (), &expired, "--ubuntu-keyring"),
+        (
+            "a changed list of lists",
+            &|root| change(&root.join(signed), "Label: Ubuntu", "Label: Ubunto"),
+            &key,
+            "--ubuntu-keyring",
+        ),
+        (
+            "no signature",
+            &|root| {
+                fs::copy(root.join("dists/noble/Release"), root.join(signed)).unwrap();
+            },
+            &key,
+            "--ubuntu-keyring",
+        ),
+        (
+            "an older list of packages",
+            &|root| fs::write(root.join("dists/noble/main/binary-amd64/Packages"), older).unwrap(),
+            &key,
+            "do not fit together",
+        ),
+        (
+            "an older list of lists with its good signature",
+            &|root| pocket_until(root, "noble", "amd64", [older, ""], &key, over),
+            &key,
+            "--allow-expired-release",
+        ),
+    ];
+    for (index, (name, change, key, hint)) in cases.into_iter().enumerate() {
+        let archive = Archive { folder: home.path().join(index.to_string()), home: home.path().to_owned() };
+        for suite in ["noble", "noble-updates", "noble-security"] {
+            pocket(&archive.folder, suite, "amd64", [list, ""], key);
+        }
+        change(&archive.folder);
+        let error = archive.lock("noble", Arch::Amd64, &key.keyring()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fetch, "{name}: {error}");
+        assert!(error.hint().unwrap().contains(hint), "{name}: {error} {:?}", error.hint());
     }
 }
 
