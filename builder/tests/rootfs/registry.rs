@@ -69,6 +69,11 @@ fn image(place: &Place) -> Image {
     Image::of(fs::read(place.path("root.tar")).unwrap())
 }
 
+type Script = Box<dyn Fn(&testkit::Request) -> Vec<u8> + Send + Sync>;
+
+/// The whole answer of a server that was reached by this name.
+type Answer = fn(&str) -> Vec<u8>;
+
 /// A registry as large ones are: it wants a token, and its blobs are on another server.
 struct Registry {
     server: TestServer,
@@ -77,7 +82,7 @@ struct Registry {
 
 impl Registry {
     fn new(image: &Image) -> Self {
-        let run = |script: Box<dyn Fn(&testkit::Request) -> Vec<u8> + Send + Sync>| {
+        let run = |script: Script| {
             TestServer::run(Options::default(), move |request, to| {
                 std::io::Write::write_all(to, &script(request))
             })
@@ -167,7 +172,7 @@ fn a_registry_that_lies_or_wants_a_login_is_refused() {
     let Some(place) = Place::new(test, &["tar"]) else { return };
     let image = image(&place);
     place.define(&format!("rootfs = '{NAME}@{}'", image.manifest));
-    let answers: [(fn(&str) -> Vec<u8>, i32, &str); 4] = [
+    let answers: [(Answer, i32, &str); 4] = [
         (|_| text(200, "", b"{}"), 7, "is not what its name says"),
         (|_| text(401, "WWW-Authenticate: Basic realm=\"hub\"\r\n", b""), 5, "the server wants a login"),
         (
