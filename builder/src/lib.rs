@@ -32,6 +32,7 @@ pub mod commands;
 pub(crate) mod container_image;
 pub mod determinism;
 pub mod digest;
+pub(crate) mod elf;
 pub mod error;
 pub mod process;
 pub mod progress;

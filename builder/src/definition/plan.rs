@@ -22,6 +22,19 @@ pub enum Arch {
     Arm64,
 }
 
+impl Arch {
+    /// The architecture of the machine that Kiln runs on.
+    pub const OF_THIS_MACHINE: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };
+
+    /// Its name in definitions, of Go, of container images and of Debian.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
+
 /// An image, resolved.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImagePlan {

@@ -170,14 +170,10 @@ pub enum Choice {
 /// Why there is none, in words.
 pub fn choose(index: &[u8], arch: Arch) -> Result<Choice, String> {
     let index = ImageIndex::from_reader(index).map_err(|error| format!("its index: {error}"))?;
-    let wanted = match arch {
-        Arch::Amd64 => "amd64",
-        Arch::Arm64 => "arm64",
-    };
     // What has no platform is for any; attestations have the platform "unknown".
     let fits = |descriptor: &&Descriptor| {
         let platform = descriptor.platform().as_ref();
-        platform.is_none_or(|platform| platform.architecture().to_string() == wanted)
+        platform.is_none_or(|platform| platform.architecture().to_string() == arch.name())
     };
     let found: Vec<&Descriptor> = index.manifests().iter().filter(fits).collect();
     match found.as_slice() {
@@ -187,10 +183,11 @@ pub fn choose(index: &[u8], arch: Arch) -> Result<Choice, String> {
             let blob = blob(one)?;
             Ok(if is_index { Choice::Index(blob) } else { Choice::Manifest(blob) })
         }
-        [] => Err(format!("it has no image for {wanted}")),
+        [] => Err(format!("it has no image for {}", arch.name())),
         several => Err(format!(
-            "it has {} images for {wanted}; copy one of them out: skopeo copy oci:FOLDER:TAG oci:ONE",
-            several.len()
+            "it has {} images for {}; copy one of them out: skopeo copy oci:FOLDER:TAG oci:ONE",
+            several.len(),
+            arch.name()
         )),
     }
 }
