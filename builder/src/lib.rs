@@ -29,6 +29,7 @@ pub mod registry;
 pub(crate) mod address;
 pub mod cli;
 pub mod commands;
+pub(crate) mod container_image;
 pub mod determinism;
 pub mod digest;
 pub(crate) mod elf;

@@ -17,6 +17,16 @@ const SUBORDINATE_IDS: u64 = 65_536;
 /// How many lines of a failed build are shown.
 const TAIL_LINES: usize = 15;
 
+/// What apt says of lists without a signature that counts.
+const UNSIGNED: [&str; 6] = [
+    "NO_PUBKEY",
+    "is not signed",
+    "BADSIG",
+    "no longer signed",
+    "Missing key",
+    "Clearsigned file isn't valid",
+];
+
 /// A failure of `apt-get update`, from a snapshot of the archive or from a mirror.
 pub(super) fn update(distribution: &Distribution, snapshot: Option<Snapshot>, error: Error) -> Error {
     if error.kind() != ErrorKind::Tool || error.hint().is_some() {
@@ -31,7 +41,7 @@ pub(super) fn update(distribution: &Distribution, snapshot: Option<Snapshot>, er
         )
     } else if has(&["is not valid yet"]) {
         "the package lists are from the future: set this machine's clock".into()
-    } else if has(&["NO_PUBKEY", "is not signed", "BADSIG", "no longer signed", "Missing key"]) {
+    } else if has(&UNSIGNED) {
         format!(
             "the lists are not signed by {}'s keys: update {} (newer suites need newer keys){}, or choose another mirror",
             distribution.title,
@@ -40,6 +50,10 @@ pub(super) fn update(distribution: &Distribution, snapshot: Option<Snapshot>, er
                 .keys
                 .option
                 .map_or_else(String::new, |option| format!(", name other keys with --{option} FILE"))
+        )
+    } else if has(&["Hash Sum mismatch", "unexpected size", "Mirror sync in progress"]) {
+        format!(
+            "the mirror's lists do not fit together: it is being updated, or somebody has changed them; try again later, or choose another mirror with {flag} or {variable}"
         )
     } else if has(&["No space left on device"]) {
         "free some space, or choose another folder with --cache-dir".into()
