@@ -458,7 +458,8 @@ mod tests {
     #[test]
     fn what_stands_in_the_place_of_a_file_is_refused_at_once() {
         use std::os::unix::fs::{PermissionsExt, symlink};
-        let makers: [(&str, fn(&Path)); 5] = [
+        type Maker = fn(&Path);
+        let makers: [(&str, Maker); 5] = [
             ("is no regular file", |path| symlink("/dev/zero", path).unwrap()),
             ("is no regular file", |path| symlink("same-bytes", path).unwrap()),
             ("is no regular file", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
