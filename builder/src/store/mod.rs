@@ -15,9 +15,9 @@
 mod key;
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, Metadata};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -96,7 +96,7 @@ impl Store {
         let root = std::path::absolute(root).at("resolving", root)?;
         for folder in ["", "blobs", "partial", "built", "locks", "scratch"] {
             let path = root.join(folder);
-            DirBuilder::new().recursive(true).mode(0o755).create(&path).at("creating", &path)?;
+            create_folder(&path)?;
             check_owner(&path, &path.metadata().at("reading", &path)?)?;
         }
         scratch::sweep(&root.join("scratch"))?;
@@ -222,12 +222,15 @@ impl Store {
         }
         let folder = self.folder(key);
         let parent = self.root.join("built").join(key.kind);
-        fs::create_dir_all(&parent).at("creating", &parent)?;
+        create_folder(&parent)?;
         let scratch = self.scratch()?;
         let work = scratch.path().join("work");
-        fs::create_dir(&work).at("creating", &work)?;
+        create_folder(&work)?;
         let content = build(&work.join(name))?;
         write_record(&work.join(RECORD), &Record { key: Some(key.digest), content })?;
+        for file in [name, RECORD].map(|name| work.join(name)) {
+            fs::set_permissions(&file, Permissions::from_mode(0o644)).at("changing the mode of", &file)?;
+        }
         flush(&work)?;
         fs::rename(&work, &folder).at("renaming", &folder)?;
         sync_folder(&parent)?;
@@ -271,6 +274,11 @@ impl Partial {
     }
 }
 
+/// Creates a folder, and those above it, that only this user can write, whatever the umask is.
+fn create_folder(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path).at("creating", path)
+}
+
 /// What is in the store comes into images, so no other user may write there.
 fn check_owner(path: &Path, metadata: &Metadata) -> Result<()> {
     let why = if metadata.mode() & 0o002 != 0 {
@@ -291,7 +299,7 @@ fn check_file(path: &Path) -> Result<()> {
     if metadata.is_file() {
         return check_owner(path, &metadata);
     }
-    Err(Error::new(ErrorKind::Verification, format!("{} is no regular file", path.display())))
+    Err(Error::new(ErrorKind::Verification, "it is no regular file"))
 }
 
 /// A built file from an earlier build, compared with its record.
@@ -400,12 +408,12 @@ mod tests {
 
     #[test]
     fn a_store_that_others_can_write_is_refused() {
-        use std::os::unix::fs::{PermissionsExt, chown};
+        use std::os::unix::fs::chown;
         let (folder, _) = store();
         for name in ["", "blobs", "built"] {
             let path = folder.path().join(name);
             let before = fs::metadata(&path).unwrap().permissions();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
             let error = Store::open(folder.path()).unwrap_err();
             assert!(error.message().contains("every user can write to it"), "{error}");
             fs::set_permissions(&path, before).unwrap();
@@ -457,7 +465,7 @@ mod tests {
     /// A link, a pipe and a folder under the name of the promised bytes, and a file that others can change.
     #[test]
     fn what_stands_in_the_place_of_a_file_is_refused_at_once() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
+        use std::os::unix::fs::symlink;
         type Maker = fn(&Path);
         let makers: [(&str, Maker); 5] = [
             ("is no regular file", |path| symlink("/dev/zero", path).unwrap()),
@@ -466,7 +474,7 @@ mod tests {
             ("is no regular file", |path| fs::create_dir(path).unwrap()),
             ("every user can write to it", |path| {
                 fs::write(path, b"good bytes").unwrap();
-                fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+                fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap();
             }),
         ];
         for (why, make) in makers {
@@ -489,6 +497,19 @@ mod tests {
                 fs::rename(place.with_file_name("same-bytes"), place).unwrap();
             }
         }
+    }
+
+    /// As programs make files where the umask is 0, which some build services set.
+    #[test]
+    fn a_part_that_all_could_write_is_kept_for_this_user_alone() {
+        let (_folder, store) = store();
+        let build = |path: &Path| {
+            fs::write(path, b"good bytes").at("writing", path)?;
+            fs::set_permissions(path, Permissions::from_mode(0o666)).at("changing the mode of", path)?;
+            Content::of_file(path)
+        };
+        store.built(&key(), "file", build).unwrap();
+        assert!(keep(&store, b"").unwrap().cached);
     }
 
     #[test]
