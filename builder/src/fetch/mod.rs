@@ -376,7 +376,7 @@ impl<'a> Fetcher<'a> {
             return Ok(None);
         }
         let path = self.store.blob(digest);
-        let size = path.metadata().at("reading", &path)?.len();
+        let size = path.symlink_metadata().at("reading", &path)?.len();
         Ok(Some(FetchedFile { digest: *digest, size, cached: true, from: "store".to_owned() }))
     }
 
