@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use crate::lab::lab;
+use crate::lab::{Arch, Lab, lab};
 use crate::workspace;
 
 /// The default definition, relative to the checkout.
@@ -28,10 +28,22 @@ pub fn programs() -> &'static Path {
         if let Some(folder) = std::env::var_os("KILN_PROGRAMS") {
             return folder.into();
         }
-        let _alone = workspace::exclusive("programs");
-        let tool = workspace::root().join("tools/programs");
-        PathBuf::from(workspace::output::<&str>(&tool.display().to_string(), []).trim())
+        build_programs(&[])
     })
+}
+
+/// Puts the agent for arm64 beside `kiln`, unless the programs are those of `KILN_PROGRAMS`.
+pub fn build_agent_for_arm64() {
+    if std::env::var_os("KILN_PROGRAMS").is_none() {
+        build_programs(&["arm64"]);
+    }
+}
+
+/// Calls `tools/programs` with these words and returns the folder.
+fn build_programs(words: &[&str]) -> PathBuf {
+    let _alone = workspace::exclusive("programs");
+    let tool = workspace::root().join("tools/programs");
+    PathBuf::from(workspace::output(&tool.display().to_string(), words).trim())
 }
 
 /// One `kiln build` with the lab's parts.
@@ -45,10 +57,16 @@ pub struct Build {
 impl Build {
     /// A build of `definition` (relative to the checkout) into `output`.
     pub fn new(definition: &str, output: &Path) -> Self {
+        Self::with(lab(), definition, output)
+    }
+
+    /// The same with the parts of `lab`, for machines of its architecture.
+    pub fn with(lab: &Lab, definition: &str, output: &Path) -> Self {
         let definition = workspace::root().join(definition);
         let mut arguments: Vec<OsString> =
-            vec!["--mirror".into(), format!("https://={}", lab().mirror.display()).into()];
-        for set in lab().sets(&definition) {
+            vec!["--mirror".into(), format!("https://={}", lab.mirror.display()).into()];
+        let arch = (lab.arch == Arch::Arm64).then(|| "arch=arm64".to_owned());
+        for set in lab.sets(&definition).into_iter().chain(arch) {
             arguments.extend(["--set".into(), set.into()]);
         }
         // The package lists of frozen mirrors may be past their Valid-Until.

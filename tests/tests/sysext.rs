@@ -128,7 +128,10 @@ fn a_plain_debian_with_extensions_joins_and_is_ready() {
         .kernel(&kernel, &ramdisk, line)
         .fw_cfg("opt/org.kiln.firstboot/config", &config)
         .boot(|vm| {
-            assert_joined(&verdict(vm)?, "joined", "extended-node");
+            let verdict = verdict(vm)?;
+            assert_joined(&verdict, "joined", "extended-node");
+            let warnings = verdict["warnings"].to_string();
+            assert!(!warnings.contains("Service-Kubelet"), "its extension starts the kubelet: {warnings}");
             ready_node(control_plane, "extended-node", "");
             workspace::say(&format!("{:.0} s after power-on: Ready", vm.age().as_secs_f64()));
             vm.press_power_button();

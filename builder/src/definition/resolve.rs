@@ -250,13 +250,13 @@ impl Resolver<'_> {
         for (index, layer) in layers.iter().enumerate() {
             let fail =
                 |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
-            if !layer.file.os.is_empty() && !layer.file.os.iter().any(|os| os == kind.base()) {
+            if !is_for_base(&layer.file, kind) {
                 return fail(
                     format!("the layer \"{}\" does not work on {}", layer.name, kind.title()),
                     "choose another layer or base".into(),
                 );
             }
-            if !layer.file.arch.is_empty() && !layer.file.arch.contains(&arch) {
+            if !is_for_arch(&layer.file, arch) {
                 return fail(
                     format!("the layer \"{}\" does not exist for {}", layer.name, word(&arch)),
                     "choose another layer or arch".into(),
@@ -269,7 +269,7 @@ impl Resolver<'_> {
                             "the layer \"{}\" requires \"{}\", which no layer of this image provides",
                             layer.name, required.0
                         ),
-                        self.provider_of(&required.0),
+                        self.provider_of(&required.0, kind, arch),
                     );
                 }
             }
@@ -314,12 +314,14 @@ impl Resolver<'_> {
             .help(help))
     }
 
-    fn provider_of(&self, capability: &str) -> String {
+    fn provider_of(&self, capability: &str, kind: Kind<'_>, arch: Arch) -> String {
         let provider = self.known_layers().into_iter().find(|name| {
             let path = self.layers_folder.join(name).join("layer.toml");
             let file: Option<LayerSpec> = compose::read(&path).and_then(|source| source.parse()).ok();
-            name == capability
-                || file.is_some_and(|file| file.provides.iter().any(|provided| provided.0 == capability))
+            file.filter(|file| is_for_base(file, kind) && is_for_arch(file, arch))
+                .is_some_and(|file| {
+                    name == capability || file.provides.iter().any(|provided| provided.0 == capability)
+                })
         });
         match provider {
             Some(name) => format!("add the layer \"{name}\""),
@@ -465,6 +467,15 @@ impl Resolver<'_> {
 }
 
 /// "1.36" of "1.36.4".
+/// Whether a layer may lie on such a base.
+fn is_for_base(layer: &LayerSpec, kind: Kind<'_>) -> bool {
+    layer.os.is_empty() || layer.os.iter().any(|os| os == kind.base())
+}
+
+fn is_for_arch(layer: &LayerSpec, arch: Arch) -> bool {
+    layer.arch.is_empty() || layer.arch.contains(&arch)
+}
+
 fn kubernetes_minor(version: &str) -> Result<String, (String, &'static str)> {
     let help = "write a full version without \"v\", such as \"1.36.4\"";
     let parsed = semver::Version::parse(version)

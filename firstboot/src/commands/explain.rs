@@ -190,7 +190,7 @@ fn join(session: &Session, resolved: &ResolvedConfig, metadata: &Metadata) -> Re
         ("arguments", json!(arguments(&config.join.node.kubelet_extra_args))),
         ("from facts", json!(arguments(&config.from_facts))),
         ("labels", json!(config.labels())),
-        ("taints", json!(kubelet_flags::taints(&config.join.node))),
+        ("taints", json!(kubelet_flags::taints(config))),
         ("of the cluster", json!(undecided)),
         ("phases", json!(phases)),
         ("warnings", json!(config.warnings)),

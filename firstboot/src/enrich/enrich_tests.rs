@@ -249,9 +249,12 @@ fn chosen_tags_become_labels() {
     let (config, notices) = enriched(&format!("{JOIN}{AGENT}{wish}"), &known, &[]).unwrap();
     let expected = "node-labels=example.com/a-b=v,example.com/at=z,k8s-owner=,k8s-team=a-b-c,n-code=,node.kubernetes.io/tier=1,pool=gpu";
     assert_eq!(arguments(&config), [expected]);
-    for expected in
-        ["no label b: the region", "no label node-role.kubernetes.io/worker", "the tag \"::\" is no label"]
-    {
+    for expected in [
+        "no label b: the region",
+        "no label node-role.kubernetes.io/worker",
+        "the tag \"::\" is no label",
+        "the label k8s-team is \"a-b-c\": it cannot hold all of the tag \"k8s-team\"",
+    ] {
         assert!(notices.iter().any(|notice| notice.contains(expected)), "{expected}: {notices:?}");
     }
     for (wish, expected) in [

@@ -94,10 +94,8 @@ pub(super) fn join(
 fn introduce(session: &Session, resolved: &ResolvedConfig, progress: &mut Progress) {
     progress.status().node = Some(resolved.config.node_name());
     progress.status().source = Some(resolved.source.clone());
-    for warning in &resolved.config.warnings {
-        session.warn(warning);
-        progress.warn(warning.clone());
-    }
+    resolved.config.warnings.iter().for_each(|warning| session.warn(warning));
+    session.hand_warnings_to(progress);
 }
 
 /// Binds a machine that an older agent joined to the source that still has the same config.

@@ -112,7 +112,13 @@ impl Services {
     /// Whether `service` exists and starts at boot.
     pub fn enablement(self, service: &str) -> Result<Enablement> {
         match self {
-            Self::Systemd => Ok(systemd_enablement(&question("systemctl", &["is-enabled", service])?)),
+            Self::Systemd => {
+                let said = question("systemctl", &["is-enabled", service])?;
+                if said.stdout.trim() == "disabled" && is_wanted(service)? {
+                    return Ok(Enablement::Enabled);
+                }
+                Ok(systemd_enablement(&said))
+            }
             Self::OpenRc if !question("rc-service", &["--exists", service])?.success() => {
                 Ok(Enablement::Absent)
             }
@@ -223,6 +229,13 @@ fn systemd_enablement(output: &Output) -> Enablement {
         "not-found" | "" => Enablement::Absent,
         _ => Enablement::Disabled,
     }
+}
+
+/// Whether a unit without links of its own is started by another unit that does not need them, such as the one
+/// of a system extension.
+fn is_wanted(service: &str) -> Result<bool> {
+    let properties = "--property=WantedBy,RequiredBy,UpheldBy";
+    Ok(!question("systemctl", &["show", "--value", properties, service])?.stdout.trim().is_empty())
 }
 
 /// A unit that is not active may still wait in the queue of jobs, as at boot.
