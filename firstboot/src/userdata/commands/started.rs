@@ -32,7 +32,8 @@ impl Shell<'_> {
         if enables {
             names.iter().for_each(|name| self.found.units.enable(name, &self.found.workspace));
         }
-        if !STARTS.contains(&verb) && !(is_now && enables) {
+        let starts = STARTS.contains(&verb) || is_now && enables;
+        if !starts {
             return Ok(());
         }
         if shells == 0 {
