@@ -358,12 +358,12 @@ impl<'a> Fetcher<'a> {
 
     fn fetch(&self, request: &Request, stop: &AtomicBool) -> Result<FetchedFile> {
         let digest = request.digest;
-        if let Some(found) = self.stored(&digest)? {
+        if let Some(found) = self.stored(request)? {
             return Ok(found);
         }
         let partial = self.store.partial(&digest)?;
         // Another process may have finished it while this one waited for its lock.
-        if let Some(found) = self.stored(&digest)? {
+        if let Some(found) = self.stored(request)? {
             partial.discard()?;
             return Ok(found);
         }
@@ -371,13 +371,21 @@ impl<'a> Fetcher<'a> {
         Ok(FetchedFile { digest, size, cached: false, from })
     }
 
-    fn stored(&self, digest: &Digest) -> Result<Option<FetchedFile>> {
-        if !self.store.contains(digest) {
+    fn stored(&self, request: &Request) -> Result<Option<FetchedFile>> {
+        let digest = request.digest;
+        if !self.store.contains(&digest) {
             return Ok(None);
         }
-        let path = self.store.blob(digest);
+        let path = self.store.blob(&digest);
         let size = path.symlink_metadata().at("reading", &path)?.len();
-        Ok(Some(FetchedFile { digest: *digest, size, cached: true, from: "store".to_owned() }))
+        if let Some(expected) = request.size.filter(|expected| *expected != size) {
+            // Changed bytes are another error than a wrong lock.
+            self.store.verified(&digest)?;
+            let message = format!("{}: the lock says {expected} bytes, but it has {size}", request.title);
+            return Err(Error::new(ErrorKind::Verification, message)
+                .help("correct the lock file, or remove it and run kiln lock"));
+        }
+        Ok(Some(FetchedFile { digest, size, cached: true, from: "store".to_owned() }))
     }
 
     /// Completes `partial` and moves it into the store. After a failure the bytes are kept for resuming,

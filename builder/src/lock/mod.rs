@@ -7,6 +7,7 @@ pub mod drift;
 pub mod table;
 pub mod update;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -93,7 +94,19 @@ impl Lock {
             return Err(Error::new(ErrorKind::Lock, message)
                 .help("use the Kiln that wrote it, or remove the lock file and run kiln lock"));
         }
+        lock.check()
+            .map_err(|why| broken(Error::new(ErrorKind::Lock, format!("{}: {why}", path.display()))))?;
         Ok(Some(lock))
+    }
+
+    /// What is there twice, as after a merge of two branches, would be pinned to the one and said of the
+    /// other.
+    fn check(&self) -> std::result::Result<(), String> {
+        let mut seen = BTreeSet::new();
+        let twice = self.artifacts.iter().find(|artifact| !seen.insert((&artifact.layer, &artifact.name)));
+        twice.map_or(Ok(()), |artifact| {
+            Err(format!("the artifact {} of the layer {} is in it twice", artifact.name, artifact.layer))
+        })
     }
 
     /// Writes the lock file by atomic rename.
@@ -145,6 +158,20 @@ pub struct LockedArtifact {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_artifact_that_is_there_twice_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
+        let mut lock = Lock::read(&images.join("debian-13.lock")).unwrap().unwrap();
+        let twice = LockedArtifact { sha256: Digest::of(b"other"), ..lock.artifacts[0].clone() };
+        lock.artifacts.push(twice);
+        let path = folder.path().join("x.lock");
+        lock.write(&path).unwrap();
+        let error = Lock::read(&path).unwrap_err();
+        let expected = format!("the artifact {} of the layer", lock.artifacts[0].name);
+        assert!(error.kind() == ErrorKind::Lock && error.message().contains(&expected), "{error}");
+    }
 
     #[test]
     fn the_committed_locks_are_written_as_they_were_read() {

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Everything gets its final name by rename, after it was verified and flushed. Nothing is used on the
-//! strength of its name: a process hashes each file of the store before it uses it for the first time, and takes
-//! only regular files that no other user can change afterwards.
+//! strength of its name: a process hashes each file of the store before it uses it for the first time, and
+//! takes only regular files that no other user can change afterwards.
 
 mod key;
 

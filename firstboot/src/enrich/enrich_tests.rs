@@ -89,7 +89,9 @@ fn facts_become_arguments_and_the_users_words_win() {
     let (config, notices) = enriched(JOIN, &known, &["127.0.0.1", "10.0.0.5"]).unwrap();
     let labels = "node-labels=node.kubernetes.io/instance-type=big-one,topology.kubernetes.io/region=r1,topology.kubernetes.io/zone=r1-a";
     assert_eq!(arguments(&config), ["node-ip=10.0.0.5", labels, "provider-id=x://r1-a/i-1"]);
-    assert!(notices.is_empty(), "{notices:?}");
+    let cut =
+        "the label node.kubernetes.io/instance-type is \"big-one\": it cannot hold all of instance-type";
+    assert_eq!(notices, [cut]);
 
     let own = "nodeRegistration: {kubeletExtraArgs: [{name: node-ip, value: 10.9.9.9}, {name: provider-id, value: mine}, {name: node-labels, value: 'topology.kubernetes.io/zone=z,a=b'}]}\n";
     let (config, _) = enriched(&format!("{JOIN}{own}"), &known, &["10.0.0.5"]).unwrap();

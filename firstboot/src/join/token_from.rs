@@ -111,8 +111,8 @@ fn send(
         .map_err(|failure| failure.doing(shown(from.url.reveal())))
 }
 
-/// Reads an answer that arrived at `now`; null and an empty text are as good as a missing field. Errors do not
-/// repeat it.
+/// Reads an answer that arrived at `now`; null and an empty text are as good as a missing field. Errors do
+/// not repeat it.
 pub fn parse(body: &[u8], now: SystemTime) -> Result<TokenResponse> {
     if body.len() > LONGEST {
         return Err(wrong(&format!("it is longer than {LONGEST} bytes")));

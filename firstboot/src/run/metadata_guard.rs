@@ -40,8 +40,9 @@ fn known_addresses(
     platform: Option<&'static Platform>,
     is_required: bool,
 ) -> Vec<IpAddr> {
-    let platforms = platform.into_iter().chain(in_firmware(evidence));
-    let own = platforms.flat_map(|platform| guard::addresses(fixed(platform)));
+    let own = serving(evidence, platform)
+        .into_iter()
+        .flat_map(|platform| guard::addresses(fixed(platform)));
     let all = ALL
         .iter()
         .filter(|_| is_required)
@@ -49,11 +50,17 @@ fn known_addresses(
     own.chain(all).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// The machine's platform, and others that its firmware names.
+fn serving(evidence: &Evidence, platform: Option<&'static Platform>) -> Vec<&'static Platform> {
+    let is_other = |other: &&Platform| platform.is_none_or(|platform| platform.name != other.name);
+    platform.into_iter().chain(in_firmware(evidence).filter(is_other)).collect()
+}
+
 /// Guards the servers that this machine's metadata or config comes from, once they can be named. `config` is
 /// the node config, if there is any.
 pub(super) fn servers(
     session: &Session,
-    platform: Option<&Platform>,
+    platform: Option<&'static Platform>,
     config: Option<&NodeConfig>,
 ) -> Result<()> {
     if !is_on(session)? {
@@ -123,12 +130,14 @@ fn fixed(platform: &Platform) -> &'static [&'static str] {
     }
 }
 
-fn named(session: &Session, platform: Option<&Platform>) -> Result<Vec<Endpoint>> {
+fn named(session: &Session, platform: Option<&'static Platform>) -> Result<Vec<Endpoint>> {
     let evidence = session.evidence();
-    let mut named = match platform.map(|platform| platform.guarded) {
-        Some(Guarded::Servers(servers)) => servers(evidence)?,
-        _ => Vec::new(),
-    };
+    let mut named = Vec::new();
+    for platform in serving(evidence, platform) {
+        if let Guarded::Servers(servers) = platform.guarded {
+            named.extend(servers(evidence)?);
+        }
+    }
     named.extend(locations::url::server(session.root, &evidence.command_line)?);
     Ok(named)
 }
@@ -187,17 +196,27 @@ mod tests {
 
     #[test]
     fn a_pin_does_not_open_the_service_that_the_firmware_names() {
-        for (vendor, expected) in [("Hetzner", "169.254.169.254"), ("QEMU", "")] {
+        for (field, text, expected) in [
+            ("sys_vendor", "Hetzner", "169.254.169.254"),
+            ("sys_vendor", "QEMU", ""),
+            ("product_name", "CloudStack KVM Hypervisor", "10.7.1.1:80"),
+            ("product_serial", "ds=nocloud;s=https://192.0.2.7/", "192.0.2.7:443"),
+        ] {
             let folder = tempfile::tempdir().unwrap();
             let root = Root::at(folder.path());
-            let dmi = root.path("/sys/class/dmi/id/sys_vendor");
-            files::write(&dmi, vendor.as_bytes(), files::PUBLIC).unwrap();
+            let dmi = root.path(format!("/sys/class/dmi/id/{field}"));
+            let lease = root.path("/run/systemd/netif/leases/2");
+            files::write(&dmi, text.as_bytes(), files::PUBLIC).unwrap();
+            files::write(&lease, b"SERVER_ADDRESS=10.7.1.1\n", files::PUBLIC).unwrap();
             files::write(&root.path("/proc/cmdline"), b"firstboot.platform=none", files::PUBLIC).unwrap();
             let session = Session::new(&root, Console { json: false });
             let platform = session.detect().unwrap().platform;
-            let found = known_addresses(session.evidence(), platform, false);
             assert!(platform.is_none());
-            assert_eq!(found.iter().map(ToString::to_string).collect::<String>(), expected, "{vendor}");
+            let addresses = known_addresses(session.evidence(), platform, false);
+            let found = addresses.iter().map(ToString::to_string);
+            let servers = named(&session, platform).unwrap();
+            let found: String = found.chain(servers.iter().map(ToString::to_string)).collect();
+            assert_eq!(found, expected, "{text}");
         }
     }
 
