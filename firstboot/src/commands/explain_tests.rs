@@ -211,3 +211,29 @@ fn no_text_of_others_begins_a_line() {
     assert_eq!(text.matches("firstboot-verdict").count(), 5);
     assert!(!text.contains("\nfirstboot-verdict"), "{text}");
 }
+
+#[test]
+fn explain_says_what_only_the_cluster_decides() {
+    for (version, has_configuration, expected) in [
+        (Some("1.36.2"), false, vec!["whether this version", "the kubelet's configuration"]),
+        (Some("1.36.2"), true, vec!["whether this version"]),
+        (Some("1.35.0"), true, vec!["whether this version", "whether --container-runtime-endpoint"]),
+        (
+            Some("1.33.0"),
+            true,
+            vec!["whether this version", "whether --container-runtime-endpoint", "the registry in"],
+        ),
+        (Some("1.31.0"), true, vec!["whether this version", "the registry in"]),
+        (None, true, vec!["whether this version", "kubeadm's own arguments"]),
+    ] {
+        let said = undecided(version.map(|version| version.parse().unwrap()), has_configuration);
+        let begins = |(said, expected): (&String, &&str)| said.starts_with(expected);
+        assert!(
+            said.len() == expected.len() && said.iter().zip(&expected).all(begins),
+            "{version:?}: {said:?}"
+        );
+    }
+    let (rows, _) = Machine::with(JOIN.as_bytes()).explained();
+    assert_eq!(texts(&rows["of the cluster"]).len(), 3);
+    assert!(rows["kubelet"].as_str().unwrap().contains("no program of a folder is run"));
+}
