@@ -219,6 +219,24 @@ pub fn extensions() -> Image {
     shared(JOIN, "+extensions", &[set("outputs=[\"sysext\", \"oci\"]")])
 }
 
+/// The extensions of [`JOIN`] alone, each with dm-verity and a signature by `key`, whose certificate is
+/// `certificate`, and with files for systemd-sysupdate that name the address `url`; in `folder`.
+pub fn signed_extensions(folder: &Path, key: &Path, certificate: &Path, url: &str) -> Image {
+    let text = |path: &Path| format!("{:?}", path.display().to_string());
+    let image = Image::at(&folder.join("signed"), JOIN);
+    Build::new(JOIN, &image.folder)
+        .arg("--layers-dir")
+        .arg(workspace::root().join("layers"))
+        .lock(&folder.join("signed.lock"))
+        .arg(set("outputs=[\"sysext\"]"))
+        .arg(set("output.sysext.verity=true"))
+        .arg(set(&format!("output.sysext.sign-key={}", text(key))))
+        .arg(set(&format!("output.sysext.sign-certificate={}", text(certificate))))
+        .arg(set(&format!("output.sysext.url={url:?}")))
+        .run();
+    image
+}
+
 fn shared(definition: &str, variant: &str, words: &[String]) -> Image {
     let _alone = workspace::exclusive("image");
     let key = inputs_key();

@@ -98,7 +98,10 @@ pub(super) fn of_initrd(path: &Path, scratch: &Path) -> Result<Tree> {
 }
 
 /// Copies the file `name` of a cpio archive ("newc") to `to`; false if there is none.
-fn find(archive: &mut dyn Read, name: &str, to: &mut File) -> io::Result<bool> {
+///
+/// # Errors
+/// Those of reading and writing, and what is wrong with the archive.
+pub fn find(archive: &mut dyn Read, name: &str, to: &mut File) -> io::Result<bool> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
     loop {
         let mut header = [0; 110];
