@@ -209,7 +209,7 @@ fn print_plan(session: &Session, join: &mut Join) {
         session.print(&format!("would write {} (mode {:o}):", file.path.display(), file.mode));
         String::from_utf8_lossy(&file.bytes)
             .lines()
-            .for_each(|line| session.console.print_raw(&format!("  {line}")));
+            .for_each(|line| session.console.print_quoted(line));
     }
 }
 

@@ -150,11 +150,11 @@ fn conclude(session: &Session, ended: Result<Outcome>, progress: &mut Progress) 
     session.hand_warnings_to(progress);
     match ended {
         Ok(outcome) => {
-            session.console.print_raw(&progress.end(outcome));
+            session.console.print_verdict(&progress.end(outcome));
             Ok(())
         }
         Err(failure) => {
-            session.console.print_raw(&progress.fail(&failure));
+            session.console.print_verdict(&progress.fail(&failure));
             Err(failure)
         }
     }
