@@ -7,7 +7,7 @@ pub mod drift;
 pub mod table;
 pub mod update;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -102,11 +102,18 @@ impl Lock {
     /// What is there twice, as after a merge of two branches, would be pinned to the one and said of the
     /// other.
     fn check(&self) -> std::result::Result<(), String> {
-        let mut seen = BTreeSet::new();
-        let twice = self.artifacts.iter().find(|artifact| !seen.insert((&artifact.layer, &artifact.name)));
-        twice.map_or(Ok(()), |artifact| {
-            Err(format!("the artifact {} of the layer {} is in it twice", artifact.name, artifact.layer))
-        })
+        let (mut seen, mut sizes) = (BTreeSet::new(), BTreeMap::new());
+        for LockedArtifact { layer, name, sha256, size, .. } in &self.artifacts {
+            if !seen.insert((layer, name)) {
+                return Err(format!("the artifact {name} of the layer {layer} is in it twice"));
+            }
+            let Some(size) = size else { continue };
+            let first = *sizes.entry(sha256).or_insert(size);
+            if first != size {
+                return Err(format!("{sha256} has {first} bytes in one place and {size} in another"));
+            }
+        }
+        Ok(())
     }
 
     /// Writes the lock file by atomic rename.
@@ -160,17 +167,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_artifact_that_is_there_twice_is_refused() {
+    fn an_artifact_with_two_pins_or_sizes_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
         let mut lock = Lock::read(&images.join("debian-13.lock")).unwrap().unwrap();
-        let twice = LockedArtifact { sha256: Digest::of(b"other"), ..lock.artifacts[0].clone() };
-        lock.artifacts.push(twice);
+        lock.artifacts[0].size = Some(2);
+        let first = lock.artifacts[0].clone();
         let path = folder.path().join("x.lock");
-        lock.write(&path).unwrap();
-        let error = Lock::read(&path).unwrap_err();
-        let expected = format!("the artifact {} of the layer", lock.artifacts[0].name);
-        assert!(error.kind() == ErrorKind::Lock && error.message().contains(&expected), "{error}");
+        let other_pin = LockedArtifact { sha256: Digest::of(b"other"), ..first.clone() };
+        let other_size = LockedArtifact { name: "x".to_owned(), size: Some(1), ..first };
+        for (more, why) in
+            [(other_pin, "is in it twice"), (other_size, "bytes in one place and 1 in another")]
+        {
+            lock.artifacts.push(more);
+            lock.write(&path).unwrap();
+            let error = Lock::read(&path).unwrap_err();
+            assert!(error.kind() == ErrorKind::Lock && error.message().contains(why), "{error}");
+            lock.artifacts.pop();
+        }
     }
 
     #[test]
