@@ -33,6 +33,14 @@ impl Arch {
             Self::Arm64 => "arm64",
         }
     }
+
+    /// Linux's name of the first serial port: a 16550 or a PL011 (Server Base System Architecture, "UART").
+    pub const fn serial_port(self) -> &'static str {
+        match self {
+            Self::Amd64 => "ttyS0",
+            Self::Arm64 => "ttyAMA0",
+        }
+    }
 }
 
 /// An image, resolved.
