@@ -443,3 +443,15 @@ fn options_of_outputs_merge_over_extended_definitions() {
     assert_eq!(plan.output_options["oci"]["compression"].as_str(), Some("zstd"));
     assert_eq!(plan.output_options["qcow2"]["compression"].as_str(), Some("zlib"));
 }
+
+#[test]
+fn a_kernel_argument_names_the_serial_port_of_the_architecture() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = case(In::Image, "console=ttyS0", "console=${serial},115200", "", "");
+    lay_out(folder.path(), Some(&port));
+    for (arch, argument) in [("amd64", "console=ttyS0,115200"), ("arm64", "console=ttyAMA0,115200")] {
+        let sets = [format!("arch={arch}")];
+        let plan = registry::load(&folder.path().join("images/node.toml"), &sets, None).unwrap().plan;
+        assert_eq!(plan.kernel_arguments, [argument]);
+    }
+}

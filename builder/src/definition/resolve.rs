@@ -84,7 +84,7 @@ impl Resolver<'_> {
             resolver.check_layers_without_archive(&layers)?;
         }
         let metadata = resolve_metadata(self.composed)?;
-        let mut kernel_arguments = self.kernel_arguments(&variables)?;
+        let mut kernel_arguments = self.kernel_arguments(arch, &variables)?;
         kernel_arguments.extend(resolve_metadata::kernel_arguments(metadata.as_ref()));
         self.check_vendors_own(&base, &kernel_arguments)?;
         let disk = file.disk.clone().unwrap_or_default();
@@ -340,14 +340,16 @@ impl Resolver<'_> {
         Ok(DiskPlan { esp: esp.0, var: var.0, verity: verity.0 })
     }
 
-    fn kernel_arguments(&self, variables: &Variables) -> Result<Vec<String>> {
+    fn kernel_arguments(&self, arch: Arch, variables: &Variables) -> Result<Vec<String>> {
         let arguments = self.composed.file.kernel_arguments.as_deref().unwrap_or_default();
+        let mut variables = variables.clone();
+        variables.insert("serial".to_owned(), arch.serial_port().to_owned());
         arguments
             .iter()
             .enumerate()
             .map(|(index, argument)| {
                 let path = at!["kernel-arguments", index];
-                let value = interpolate(argument, variables)
+                let value = interpolate(argument, &variables)
                     .map_err(|(why, help)| self.error(&path, &why).help(help))?;
                 if value.is_empty() || value.contains(char::is_whitespace) || value.contains('\0') {
                     return Err(self

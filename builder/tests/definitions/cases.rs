@@ -39,7 +39,7 @@ const CASES: &[Case] = &[
     case(In::Image, "[\"console=ttyS0\"]", "[\"rd.multipath=default\"]", "images/node.toml:8: \"rd.multipath=default\" asks for a root on a multipath disk", "remove it: Kiln's initrd finds the root on a local disk, or in memory after a network boot (output pxe)"),
     case(In::Image, "suite = \"trixie\"\n", "suite = \"trixie\"\ncomponents = [\"main contrib\"]\n", "images/node.toml:13: \"main contrib\" is not a name", "use up to 64 lower-case letters, digits, dots, dashes, and begin with a letter or digit"),
     case(In::Image, "[\"console=ttyS0\"]", "[\"root=/dev/sda1\"]", "images/node.toml:8: \"root=/dev/sda1\" is Kiln's to set", "remove it: the root is found by its partition type"),
-    case(In::Image, "[\"console=ttyS0\"]", "[\"console=${tty}\"]", "images/node.toml:8: unknown variable ${tty}", "valid here: arch, containerd, distribution, kubernetes, kubernetes-minor, name, runtime, suite"),
+    case(In::Image, "[\"console=ttyS0\"]", "[\"console=${tty}\"]", "images/node.toml:8: unknown variable ${tty}", "valid here: arch, containerd, distribution, kubernetes, kubernetes-minor, name, runtime, serial, suite"),
     case(In::Image, "\"debian\"", "\"debain\"", "images/node.toml:11: unknown value \"debain\"", "did you mean \"debian\"?"),
     case(In::Image, "suite = \"trixie\"\n", "", "images/node.toml:10: the key \"suite\" is missing", "add suite = …, or extend a definition that has it"),
     case(In::Image, "suite = \"trixie\"\n", "suite = \"trixie\"\nsha256 = \"00\"\n", "images/node.toml:13: \"00\" is not a SHA-256 digest", "write sha256: and 64 hexadecimal digits"),

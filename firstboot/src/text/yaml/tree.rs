@@ -44,8 +44,8 @@ pub(crate) struct Reader<'t> {
 enum Pass<'a> {
     /// The only one.
     Only,
-    /// The first one of two: the library tells what each value is. A text is empty, and a map is the list of its
-    /// values.
+    /// The first one of two: the library tells what each value is. A text is empty, and a map is the list of
+    /// its values.
     First,
     /// The second one: how each value is written, with what the first one made of it.
     Second(&'a Value),
