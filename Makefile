@@ -2,7 +2,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SHELL := /bin/bash
 
-.PHONY: help image unit test test-long check bench bench-join bench-metadata fuzz programs firstboot lab clean
+.PHONY: help image unit test test-long check bench bench-join bench-metadata fuzz programs lab clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -22,11 +22,12 @@ test: ## Install what is missing, run the checks and the tests, boots and joins 
 	@tests/lab/mirror >/dev/null
 	@tools/not-run cargo test --workspace --locked --no-fail-fast
 
-test-long: ## Joins beside the real kubeadm, 1,000 agents at once, a boot for each platform, the node under load, tests marked as slow
+test-long: ## Joins beside the real kubeadm, 1,000 agents at once, a boot for each platform, the node under load, arm64, tests marked as slow
 	@tools/install test
-	@tools/programs >/dev/null
+	@tools/install arm64
+	@tools/programs arm64 >/dev/null
 	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test join_differential --test join_scale --test platforms_e2e -- --nocapture
-	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test boot --test flatcar_e2e --test join_e2e --test node_e2e --test lookalike_ubuntu --test rootfs_e2e --test sysext -- --nocapture --ignored
+	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test arm64_e2e --test boot --test flatcar_e2e --test join_e2e --test node_e2e --test lookalike_ubuntu --test rootfs_e2e --test sysext -- --nocapture --ignored
 	@tools/not-run cargo test -p kiln --locked --no-fail-fast --test rootfs -- --nocapture --ignored
 
 check: ## Format, lints, licenses, advisories: no tests
@@ -48,8 +49,8 @@ fuzz: ## Fuzz every parser of untrusted bytes, SECONDS (10) each
 	@tools/install fuzz
 	@tests/fuzz/run $(SECONDS)
 
-programs: ## Build kiln and the static firstboot into target/kiln/
-	@tools/programs
+programs: ## Build kiln and the static firstboot into target/kiln/; with ARCH=arm64 also the agent for such images
+	@tools/programs $(ARCH)
 
 lab: ## Fill the local mirror of real parts
 	@tests/lab/mirror

@@ -109,7 +109,8 @@ pub struct BuildArgs {
     /// Refuse to build if the lock file is missing or does not match the definition
     #[arg(long)]
     pub locked: bool,
-    /// The firstboot program to put into the image [default: the one beside kiln]
+    /// The firstboot program to put into the image [default: beside kiln, firstboot; firstboot-ARCH if the
+    /// image is for another architecture than this machine's]
     #[arg(long, value_name = "FILE", env = "KILN_FIRSTBOOT")]
     pub firstboot: Option<PathBuf>,
 }

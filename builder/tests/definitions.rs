@@ -106,7 +106,7 @@ fn lay_out(root: &Path, case: Option<&Case>) {
         }
         _ => text.to_owned(),
     };
-    for folder in ["images", "layers/containerd", "layers/kubelet", "layers/crio"] {
+    for folder in ["images", "layers/containerd", "layers/kubelet", "layers/crio", "layers/appliance"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     fs::write(root.join("images/node.toml"), spoil(In::Image, IMAGE)).unwrap();
@@ -114,6 +114,9 @@ fn lay_out(root: &Path, case: Option<&Case>) {
     fs::write(root.join("layers/kubelet/layer.toml"), spoil(In::Kubelet, KUBELET)).unwrap();
     let rival = "schema = 1\nsummary = \"a rival\"\nprovides = [\"container-runtime\"]\nconflicts = [\"container-runtime\"]\n";
     fs::write(root.join("layers/crio/layer.toml"), rival).unwrap();
+    // Of another base: no hint may name it.
+    let other = "schema = 1\nsummary = \"x\"\nprovides = [\"container-runtime\"]\nos = [\"flatcar\"]\n";
+    fs::write(root.join("layers/appliance/layer.toml"), other).unwrap();
 }
 
 fn check(case: &Case) -> Result<(), String> {
@@ -446,4 +449,16 @@ fn options_of_outputs_merge_over_extended_definitions() {
     let plan = registry::load(&path, &["output.qcow2.compression=zlib".into()], None).unwrap().plan;
     assert_eq!(plan.output_options["oci"]["compression"].as_str(), Some("zstd"));
     assert_eq!(plan.output_options["qcow2"]["compression"].as_str(), Some("zlib"));
+}
+
+#[test]
+fn a_kernel_argument_names_the_serial_port_of_the_architecture() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = case(In::Image, "console=ttyS0", "console=${serial},115200", "", "");
+    lay_out(folder.path(), Some(&port));
+    for (arch, argument) in [("amd64", "console=ttyS0,115200"), ("arm64", "console=ttyAMA0,115200")] {
+        let sets = [format!("arch={arch}")];
+        let plan = registry::load(&folder.path().join("images/node.toml"), &sets, None).unwrap().plan;
+        assert_eq!(plan.kernel_arguments, [argument]);
+    }
 }

@@ -397,3 +397,16 @@ fn a_closed_port_and_an_unknown_host_are_named() {
         cache.assert_holds(&[], &[]);
     }
 }
+
+#[test]
+fn a_size_that_is_not_the_files_is_refused_though_its_bytes_are_stored() {
+    let body = content(LENGTH);
+    let (cache, served) = (Cache::new(), body.clone());
+    let server = start(move |seen, stream| serve(stream, seen, &served));
+    let wanted = request(&server.url("/x"), &body);
+    cache.fetch(&wanted, options()).unwrap();
+    let wrong = kiln::fetch::Request { size: Some(99), ..wanted };
+    let error = cache.fetch(&wrong, options()).unwrap_err();
+    assert!(error.kind() == ErrorKind::Verification, "{error}");
+    assert!(error.message().contains("the lock says 99 bytes, but it has 300000"), "{error}");
+}

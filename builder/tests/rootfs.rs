@@ -16,6 +16,13 @@ use kiln::registry;
 use kiln::store::Store;
 use tempfile::TempDir;
 
+#[path = "rootfs/place.rs"]
+mod place;
+#[path = "rootfs/registry.rs"]
+mod in_a_registry;
+#[path = "rootfs/signed.rs"]
+mod signed;
+
 const EPOCH: u64 = 1_577_836_800;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/images/lookalike_vendor_root");

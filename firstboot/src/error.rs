@@ -2,6 +2,7 @@
 //! machines read.
 
 use std::fmt;
+use std::io;
 
 use crate::output::clean;
 
@@ -144,20 +145,31 @@ pub trait Context<T> {
     fn doing(self, doing: impl fmt::Display) -> Result<T>;
 }
 
-impl<T> Context<T> for std::io::Result<T> {
+impl<T> Context<T> for io::Result<T> {
     fn doing(self, doing: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| Failure::new(ErrorKind::Host, format!("{doing}: {}", plain(&error))))
+        self.map_err(|error| of_host(&doing, &error))
     }
 }
 
 impl<T> Context<T> for nix::Result<T> {
     fn doing(self, doing: impl fmt::Display) -> Result<T> {
-        self.map_err(std::io::Error::from).doing(doing)
+        self.map_err(io::Error::from).doing(doing)
+    }
+}
+
+/// Help where a disk is full.
+const MAKE_ROOM: &str = "make room on this file system, or give the machine a larger disk";
+
+fn of_host(doing: &dyn fmt::Display, error: &io::Error) -> Failure {
+    let failure = Failure::new(ErrorKind::Host, format!("{doing}: {}", plain(error)));
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => failure.help(MAKE_ROOM),
+        _ => failure,
     }
 }
 
 /// The error's text without Rust's `(os error 28)`.
-pub(crate) fn plain(error: &std::io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
@@ -185,9 +197,11 @@ mod tests {
 
     #[test]
     fn errors_of_the_host_say_what_was_being_done() {
-        let failure = Err::<(), _>(std::io::Error::from_raw_os_error(28)).doing("writing /x").unwrap_err();
+        let failure = Err::<(), _>(io::Error::from_raw_os_error(28)).doing("writing /x").unwrap_err();
         assert_eq!(failure.message, "writing /x: No space left on device");
-        assert_eq!(failure.kind, ErrorKind::Host);
+        assert_eq!((failure.kind, failure.help.as_deref()), (ErrorKind::Host, Some(MAKE_ROOM)));
+        let other = Err::<(), _>(io::Error::from_raw_os_error(13)).doing("writing /x").unwrap_err();
+        assert_eq!(other.help, None);
     }
 
     /// The value of a line of firstboot.service.

@@ -1,6 +1,5 @@
 //! The identity of the machine and its service manager. `run::Session` reads them once.
 
-use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{ErrorKind, Failure, Result};
@@ -33,19 +32,29 @@ impl Machine {
     }
 }
 
-/// The kubelet's version from the image's description, else from the program.
+/// The kubelet's version from the image's description, else from this machine's program. No program of a
+/// folder is run.
 pub fn kubelet_version(root: &Root) -> Result<Version> {
     match described_version(root) {
         Some(version) => Ok(version),
-        None => version_of("kubelet"),
+        None if root.is_machine() => version_of("kubelet"),
+        None => Err(Failure::new(
+            ErrorKind::Host,
+            format!("{} does not say the kubelet's version, and no program of a folder is run", described()),
+        )
+        .help("write it there: {\"variables\": {\"kubernetes\": \"1.36.2\"}}")),
     }
+}
+
+/// The image's description.
+fn described() -> String {
+    format!("/{}/image.json", contract::IMAGE_FOLDER)
 }
 
 /// `variables.kubernetes` of the image's description. Reading it takes no time, while the program can take a
 /// second.
 fn described_version(root: &Root) -> Option<Version> {
-    let path = root.path(Path::new("/").join(contract::IMAGE_FOLDER).join("image.json"));
-    let bytes = files::read(&path, LONGEST).ok()??;
+    let bytes = files::read(&root.path(described()), LONGEST).ok()??;
     let description: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
     description.get("variables")?.get("kubernetes")?.as_str()?.parse().ok()
 }
@@ -76,6 +85,9 @@ mod tests {
     #[test]
     fn the_image_says_which_kubelet_it_carries() {
         let (_folder, root) = root();
+        // This machine's kubelet says nothing of a folder.
+        let failure = kubelet_version(&root).unwrap_err();
+        assert!(failure.message.starts_with("/usr/lib/kiln/image.json does not say"), "{failure}");
         let path = root.path("/usr/lib/kiln/image.json");
         files::write(&path, br#"{"variables": {"kubernetes": "1.36.2"}}"#, files::PUBLIC).unwrap();
         assert_eq!(kubelet_version(&root).unwrap().to_string(), "v1.36.2");

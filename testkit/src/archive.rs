@@ -15,15 +15,26 @@ pub const TOOLS: &[&str] = &["gpg", "gpgv", "dpkg-deb"];
 #[derive(Debug)]
 pub struct Key {
     home: PathBuf,
+    /// The time at which it signs, as GnuPG is told it; now if none.
+    time: Option<&'static str>,
 }
 
 impl Key {
     /// A new key, in the folder `home`, which is made.
     pub fn new(home: &Path) -> Self {
+        Self::made(home, None, "never")
+    }
+
+    /// A key that signed at the beginning of 2024, and whose time is over.
+    pub fn expired(home: &Path) -> Self {
+        Self::made(home, Some("20240101T000000!"), "1y")
+    }
+
+    fn made(home: &Path, time: Option<&'static str>, ends: &str) -> Self {
         fs::create_dir_all(home).unwrap();
         fs::set_permissions(home, fs::Permissions::from_mode(0o700)).unwrap();
-        let key = Self { home: home.to_owned() };
-        let identity = ["--quick-generate-key", "Test <test@archive.invalid>", "ed25519", "sign", "never"];
+        let key = Self { home: home.to_owned(), time };
+        let identity = ["--quick-generate-key", "Test <test@archive.invalid>", "ed25519", "sign", ends];
         key.gpg(&[&["--passphrase", ""], &identity[..]].concat());
         key.gpg(&["--output", text(&key.keyring()), "--export"]);
         key
@@ -34,9 +45,20 @@ impl Key {
         self.home.join("public.gpg")
     }
 
+    /// Writes the text `plain`, with a signature in it, to `signed`.
+    pub fn clear_sign(&self, plain: &Path, signed: &Path) {
+        self.gpg(&["--output", text(signed), "--clearsign", text(plain)]);
+    }
+
+    /// Writes a signature of the file `plain` alone to `signature`.
+    pub fn detach_sign(&self, plain: &Path, signature: &Path) {
+        self.gpg(&["--output", text(signature), "--detach-sign", text(plain)]);
+    }
+
     fn gpg(&self, arguments: &[&str]) {
-        let home = ["--batch", "--yes", "--quiet", "--homedir", text(&self.home)];
-        output("gpg", &[&home[..], arguments].concat());
+        let mut all = vec!["--batch", "--yes", "--quiet", "--homedir", text(&self.home)];
+        all.extend(self.time.iter().flat_map(|time| ["--faked-system-time", time]));
+        output("gpg", &[&all, arguments].concat());
     }
 }
 
@@ -87,7 +109,7 @@ impl Suite<'_> {
         }
         let (plain, signed) = (folder.join("Release"), folder.join("InRelease"));
         put(&plain, release.as_bytes());
-        key.gpg(&["--output", text(&signed), "--clearsign", text(&plain)]);
+        key.clear_sign(&plain, &signed);
     }
 }
 

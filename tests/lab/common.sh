@@ -3,10 +3,15 @@ set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 TZ=UTC
 LAB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-CACHE=${KILN_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kiln-lab}
-# Only binaries of this architecture can be had and tested here.
-ARCH=amd64
+# What runs on this machine, and of which architecture the parts are.
+HOST_ARCH=amd64
+ARCH=${KILN_LAB_ARCH:-$HOST_ARCH}
+HOST_CACHE=${KILN_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kiln-lab}
+CACHE=$HOST_CACHE
+[ "$ARCH" = "$HOST_ARCH" ] || CACHE=$HOST_CACHE/$ARCH
 mkdir -p "$CACHE"
+# One list of source trees serves all architectures.
+[ "$ARCH" = "$HOST_ARCH" ] || ln -sfn ../sources "$CACHE/sources"
 
 say() { printf 'lab: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -61,6 +66,9 @@ suite_unpack() {
   rm -rf "$scratch"
 }
 
+# for_host COMMAND…: a function of this file that gets what runs on this machine.
+for_host() { ARCH=$HOST_ARCH CACHE=$HOST_CACHE "$@"; }
+
 # upstream_version PACKAGE_VERSION: the part that upstream numbered (1.7.24~ds1-6+deb13u1 → 1.7.24).
 upstream_version() { local v=${1#*:}; v=${v%%[-+~]*}; echo "$v"; }
 
@@ -93,8 +101,9 @@ finished() {
   rm -rf "$scratch"
 }
 
-# What a node and its control plane are made of; kubectl is for looking.
-KUBERNETES_PROGRAMS="kubelet kubeadm kubectl kube-apiserver kube-controller-manager kube-scheduler"
+# What a node and its control plane are made of; kubectl is for looking. The control plane runs on this machine.
+KUBERNETES_PROGRAMS=kubelet
+[ "$ARCH" != "$HOST_ARCH" ] || KUBERNETES_PROGRAMS+=" kubeadm kubectl kube-apiserver kube-controller-manager kube-scheduler"
 
 # has_all DIR NAME…: whether DIR holds every one of these programs.
 has_all() {

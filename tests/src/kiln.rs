@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::lab::lab;
+use crate::lab::{Arch, Lab, lab};
 use crate::workspace;
 
 /// The default definition, relative to the checkout.
@@ -30,10 +30,22 @@ pub fn programs() -> &'static Path {
         if let Some(folder) = std::env::var_os("KILN_PROGRAMS") {
             return folder.into();
         }
-        let _alone = workspace::exclusive("programs");
-        let tool = workspace::root().join("tools/programs");
-        PathBuf::from(workspace::output::<&str>(&tool.display().to_string(), []).trim())
+        build_programs(&[])
     })
+}
+
+/// Puts the agent for arm64 beside `kiln`, unless the programs are those of `KILN_PROGRAMS`.
+pub fn build_agent_for_arm64() {
+    if std::env::var_os("KILN_PROGRAMS").is_none() {
+        build_programs(&["arm64"]);
+    }
+}
+
+/// Calls `tools/programs` with these words and returns the folder.
+fn build_programs(words: &[&str]) -> PathBuf {
+    let _alone = workspace::exclusive("programs");
+    let tool = workspace::root().join("tools/programs");
+    PathBuf::from(workspace::output(&tool.display().to_string(), words).trim())
 }
 
 /// One `kiln build` with the lab's parts.
@@ -47,10 +59,16 @@ pub struct Build {
 impl Build {
     /// A build of `definition` (relative to the checkout) into `output`.
     pub fn new(definition: &str, output: &Path) -> Self {
+        Self::with(lab(), definition, output)
+    }
+
+    /// The same with the parts of `lab`, for machines of its architecture.
+    pub fn with(lab: &Lab, definition: &str, output: &Path) -> Self {
         let definition = workspace::root().join(definition);
         let mut arguments: Vec<OsString> =
-            vec!["--mirror".into(), format!("https://={}", lab().mirror.display()).into()];
-        for set in lab().sets(&definition) {
+            vec!["--mirror".into(), format!("https://={}", lab.mirror.display()).into()];
+        let arch = (lab.arch == Arch::Arm64).then(|| "arch=arm64".to_owned());
+        for set in lab.sets(&definition).into_iter().chain(arch) {
             arguments.extend(["--set".into(), set.into()]);
         }
         // The package lists of frozen mirrors may be past their Valid-Until.
@@ -223,6 +241,24 @@ fn set(value: &str) -> String {
 /// The image of [`JOIN`] as system extensions, and as an OCI layout, whose lowest layer is the base alone.
 pub fn extensions() -> Image {
     shared(JOIN, "+extensions", &[set("outputs=[\"sysext\", \"oci\"]")])
+}
+
+/// The extensions of [`JOIN`] alone, each with dm-verity and a signature by `key`, whose certificate is
+/// `certificate`, and with files for systemd-sysupdate that name the address `url`; in `folder`.
+pub fn signed_extensions(folder: &Path, key: &Path, certificate: &Path, url: &str) -> Image {
+    let text = |path: &Path| format!("{:?}", path.display().to_string());
+    let image = Image::at(&folder.join("signed"), JOIN);
+    Build::new(JOIN, &image.folder)
+        .arg("--layers-dir")
+        .arg(workspace::root().join("layers"))
+        .lock(&folder.join("signed.lock"))
+        .arg(set("outputs=[\"sysext\"]"))
+        .arg(set("output.sysext.verity=true"))
+        .arg(set(&format!("output.sysext.sign-key={}", text(key))))
+        .arg(set(&format!("output.sysext.sign-certificate={}", text(certificate))))
+        .arg(set(&format!("output.sysext.url={url:?}")))
+        .run();
+    image
 }
 
 fn shared(definition: &str, variant: &str, words: &[String]) -> Image {

@@ -3,13 +3,25 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::workspace;
 
+/// Of which architecture the parts of a lab are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arch {
+    /// This machine's.
+    Host,
+    /// arm64, of which this machine is not.
+    Arm64,
+}
+
 /// A filled mirror.
 #[derive(Debug)]
 pub struct Lab {
+    /// Of which architecture its parts are.
+    pub arch: Arch,
     /// The folder to pass as `--mirror https://=`.
     pub mirror: PathBuf,
     /// Version of each part: `kubernetes`, `containerd`, `runc`, `cni-plugins`, and `crictl` where one can be
@@ -22,18 +34,42 @@ pub fn lab() -> &'static Lab {
     static LAB: OnceLock<Lab> = OnceLock::new();
     LAB.get_or_init(|| {
         let _alone = workspace::exclusive("lab");
-        let printed = workspace::output::<&str>(&script("mirror"), []);
+        Lab::filled(Arch::Host, &workspace::output::<&str>(&script("mirror"), []))
+    })
+}
+
+/// The lab with parts for arm64, of the Kubernetes version of [`lab`]; why there is none otherwise.
+pub fn lab_of_arm64() -> Result<&'static Lab, &'static str> {
+    static LAB: OnceLock<Result<Lab, String>> = OnceLock::new();
+    let fill = || {
+        let version = &lab().versions["kubernetes"];
+        let _alone = workspace::exclusive("lab");
+        let filled = command("mirror", Arch::Arm64)
+            .env("KILN_LAB_VERSION", version)
+            .env_remove("KILN_LAB_KUBERNETES")
+            .output()
+            .expect("the script starts");
+        if filled.status.success() {
+            Ok(Lab::filled(Arch::Arm64, &String::from_utf8_lossy(&filled.stdout)))
+        } else {
+            Err(String::from_utf8_lossy(&filled.stderr).trim().to_owned())
+        }
+    };
+    LAB.get_or_init(fill).as_ref().map_err(String::as_str)
+}
+
+impl Lab {
+    /// The lab in the folder that its script printed.
+    fn filled(arch: Arch, printed: &str) -> Self {
         let mirror = PathBuf::from(printed.trim());
         let text = std::fs::read_to_string(mirror.join("versions")).expect("the mirror lists its versions");
         let versions = text
             .lines()
             .filter_map(|line| line.split_once('='))
             .map(|(part, version)| (part.to_owned(), version.to_owned()));
-        Lab { versions: versions.collect(), mirror }
-    })
-}
+        Self { arch, versions: versions.collect(), mirror }
+    }
 
-impl Lab {
     /// The line of a JoinConfiguration's `nodeRegistration` that ignores the check of a program which the lab
     /// does not have: `crictl` comes from upstream only, and kubeadm's check asks for it in the image.
     pub fn ignored_checks(&self) -> &'static str {
@@ -56,7 +92,10 @@ impl Lab {
     /// `definition`.
     pub fn preload(&self, definition: &Path) -> String {
         let _alone = workspace::exclusive("lab");
-        workspace::output(&script("preload"), [definition]).trim().to_owned()
+        let output = command("preload", self.arch).arg(definition).output().expect("the script starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "preload: {said}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// Changes whenever the mirror's content does.
@@ -69,6 +108,15 @@ impl Lab {
         let minor = self.versions["kubernetes"].split('.').nth(1).and_then(|minor| minor.parse().ok());
         minor.expect("a Kubernetes version has a minor")
     }
+}
+
+/// A script of the lab for parts of `arch`.
+fn command(name: &str, arch: Arch) -> Command {
+    let mut command = Command::new(script(name));
+    if arch == Arch::Arm64 {
+        command.env("KILN_LAB_ARCH", "arm64");
+    }
+    command
 }
 
 fn script(name: &str) -> String {

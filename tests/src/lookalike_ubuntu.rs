@@ -9,6 +9,7 @@
 //! | `linux-modules-REL`, `linux-modules-extra-REL` | the modules, compressed with zstd, in `/lib` |
 //! | `linux-image-virtual`, `linux-image-generic` | without and with the extra modules and firmware; an update in its phase |
 //! | `linux-firmware`, `amd64-microcode`, `intel-microcode` | the places of the files; their content is made up |
+//! | `ubuntu-ports`, an archive beside it | lists for arm64 of the same packages, without the packages: enough to lock |
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -48,6 +49,8 @@ pub const INTEL_MICROCODE: &str = "made-up microcode of Intel";
 pub struct LookalikeUbuntu {
     /// Its folder, a mirror.
     pub mirror: PathBuf,
+    /// The folder of the archive for arm64.
+    pub ports: PathBuf,
     /// The file with the key that signs its lists.
     pub keyring: PathBuf,
 }
@@ -63,7 +66,11 @@ impl LookalikeUbuntu {
     pub fn of_this_machine() -> Self {
         let _alone = workspace::exclusive("lookalike-ubuntu");
         let folder = workspace::kept().join("lookalike-ubuntu");
-        let made = Self { mirror: folder.join("ubuntu"), keyring: folder.join("archive.gpg") };
+        let made = Self {
+            mirror: folder.join("ubuntu"),
+            ports: folder.join("ubuntu-ports"),
+            keyring: folder.join("archive.gpg"),
+        };
         let key = format!("{}\n{}", lab().key(), include_str!("lookalike_ubuntu.rs"));
         let stamp = folder.join("made-from");
         if fs::read_to_string(&stamp).is_ok_and(|found| found == key) {
@@ -78,8 +85,17 @@ impl LookalikeUbuntu {
 
     /// The words for `kiln` that name the archive and its key.
     pub fn arguments(&self) -> [String; 2] {
+        self.arguments_for(&self.mirror)
+    }
+
+    /// The same of the archive for arm64.
+    pub fn arguments_of_ports(&self) -> [String; 2] {
+        self.arguments_for(&self.ports)
+    }
+
+    fn arguments_for(&self, mirror: &Path) -> [String; 2] {
         [
-            format!("--ubuntu-mirror={}", self.mirror.display()),
+            format!("--ubuntu-mirror={}", mirror.display()),
             format!("--ubuntu-keyring={}", self.keyring.display()),
         ]
     }
@@ -142,15 +158,20 @@ impl LookalikeUbuntu {
         for (name, main, universe) in
             [("noble", main, universe), ("noble-updates", updates, ""), ("noble-security", "", "")]
         {
-            let suite = Suite {
-                origin: "Ubuntu",
-                name,
-                date: "Thu, 25 Apr 2024 15:10:33 UTC",
-                valid_until: None,
-                arch: "amd64",
-                components: &[("main", main), ("universe", universe)],
+            let write = |folder: &Path, arch: &str, main: &str, universe: &str| {
+                let suite = Suite {
+                    origin: "Ubuntu",
+                    name,
+                    date: "Thu, 25 Apr 2024 15:10:33 UTC",
+                    valid_until: None,
+                    arch,
+                    components: &[("main", main), ("universe", universe)],
+                };
+                suite.write(folder, &key);
             };
-            suite.write(&self.mirror, &key);
+            write(&self.mirror, "amd64", main, universe);
+            let arm64 = |list: &str| list.replace("\nArchitecture: amd64\n", "\nArchitecture: arm64\n");
+            write(&self.ports, "arm64", &arm64(main), &arm64(universe));
         }
         fs::copy(key.keyring(), &self.keyring).expect("the target folder is writable");
     }

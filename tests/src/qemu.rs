@@ -26,9 +26,45 @@ const OVMF: &[(&str, &str)] = &[
     ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
 ];
 
+/// The same for arm64.
+const AAVMF: &[(&str, &str)] = &[
+    ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+    ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),
+];
+
+/// The emulator of an architecture.
+#[derive(Debug)]
+struct Emulator {
+    program: &'static str,
+    /// Its board.
+    board: &'static str,
+    /// Its processor without hardware virtualization.
+    processor: &'static str,
+    /// Its firmware.
+    firmware: &'static [(&'static str, &'static str)],
+    /// Whether this machine's processor can run its guests.
+    native: bool,
+}
+
+const AMD64: Emulator =
+    Emulator { program: "qemu-system-x86_64", board: "q35", processor: "max", firmware: OVMF, native: true };
+
+const ARM64: Emulator = Emulator {
+    program: PROGRAM_OF_ARM64,
+    board: "virt",
+    // Pointer authentication by the architecture's own algorithm is slow to emulate.
+    processor: "max,pauth-impdef=on",
+    firmware: AAVMF,
+    native: false,
+};
+
+/// The program that emulates arm64.
+pub const PROGRAM_OF_ARM64: &str = "qemu-system-aarch64";
+
 /// A machine that can be started, any number of times.
 #[derive(Debug)]
 pub struct Machine {
+    emulator: &'static Emulator,
     name: String,
     args: Vec<OsString>,
     firmware: Option<(PathBuf, PathBuf)>,
@@ -61,6 +97,7 @@ impl Machine {
             "virtio-rng-pci",
         ];
         Self {
+            emulator: &AMD64,
             name: name.to_owned(),
             args: args.map(OsString::from).to_vec(),
             firmware: None,
@@ -74,15 +111,23 @@ impl Machine {
         }
     }
 
+    /// The same with processors of arm64, emulated; it boots by UEFI alone.
+    pub fn arm64(name: &str) -> Self {
+        Self { emulator: &ARM64, ..Self::new(name) }
+    }
+
     /// Sets the memory, in MiB. The last call wins.
     pub fn memory(self, mib: u32) -> Self {
         self.args(["-m", &mib.to_string()])
     }
 
-    /// UEFI firmware with an empty variable store; `None` if this machine has no OVMF.
+    /// UEFI firmware with an empty variable store; `None` if this machine has no such firmware.
     pub fn uefi(mut self) -> Option<Self> {
-        let (code, vars) =
-            OVMF.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())?;
+        let (code, vars) = self
+            .emulator
+            .firmware
+            .iter()
+            .find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())?;
         let own = self.folder.path().join("vars.fd");
         std::fs::copy(vars, &own).expect("the firmware's variables can be copied");
         self.firmware = Some((PathBuf::from(code), own));
@@ -248,8 +293,9 @@ impl Machine {
             self.name,
             if attempt > 1 { format!("-{attempt}") } else { String::new() }
         ));
-        let mut command = self.emulator();
-        command.args(["-machine", "q35", "-nodefaults"]).args(acceleration()).args(&self.args);
+        let mut command = self.command();
+        command.args(["-machine", self.emulator.board, "-nodefaults"]);
+        command.args(acceleration(self.emulator)).args(&self.args);
         command.args(["-netdev", &self.network, "-device", &format!("{},netdev=net0", self.card)]);
         if !self.may_reboot {
             command.arg("-no-reboot");
@@ -262,18 +308,19 @@ impl Machine {
         let monitor = self.monitor.path().join(format!("q{attempt}"));
         command.args(["-qmp", &format!("unix:{},server=on,wait=off", monitor.display())]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child =
-            command.spawn().unwrap_or_else(|error| panic!("starting qemu-system-x86_64: {error}"));
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("starting {}: {error}", self.emulator.program));
         let console = Console::follow(child.stdout.take().expect("standard output is a pipe"), &log);
         Vm { child, console, monitor, started: Instant::now() }
     }
 
     /// The emulator replaces the command, so killing the command kills the emulator.
-    fn emulator(&self) -> Command {
-        const PROGRAM: &str = "qemu-system-x86_64";
-        let Some(namespace) = &self.namespace else { return Command::new(PROGRAM) };
+    fn command(&self) -> Command {
+        let program = self.emulator.program;
+        let Some(namespace) = &self.namespace else { return Command::new(program) };
         let mut command = Command::new("nsenter");
-        command.args([namespace, "--", PROGRAM]);
+        command.args([namespace, "--", program]);
         command
     }
 }
@@ -284,12 +331,12 @@ fn drive(path: &Path, id: &str) -> String {
 }
 
 /// Hardware virtualization with `KILN_TEST_KVM=1` if it can be opened, else emulation.
-fn acceleration() -> [&'static str; 4] {
+fn acceleration(emulator: &Emulator) -> [&'static str; 4] {
     let wanted = std::env::var_os("KILN_TEST_KVM").is_some_and(|value| value == "1");
-    if wanted && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok() {
+    if wanted && emulator.native && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok() {
         return ["-accel", "kvm", "-cpu", "host"];
     }
-    ["-accel", "tcg,thread=multi", "-cpu", "max"]
+    ["-accel", "tcg,thread=multi", "-cpu", emulator.processor]
 }
 
 /// A copy-on-write disk over `base` (which stays as it is) in `folder`, enlarged to `size` bytes if given.

@@ -19,6 +19,7 @@ MISSING = "CI_MISSING_JINJA_VAR/"
 # Commands that are run, each in one line: they assign variables or write kubeadm's file, and name no other file.
 ASSIGNMENT = re.compile(r"export [A-Za-z_]\w*=[^;|&`()]*")
 WRITER = re.compile(r"(envsubst|sed|mv|cp|echo|printf|cat)\b[^\n]*")
+TAINTS = "--register-with-taints="
 NOBODY = 65534
 # Programs that the shell finds beside those of coreutils and sed.
 STANDINS = {
@@ -119,10 +120,14 @@ def values(user_data, machine):
     content = changed(content, commands, machine, capi.CONFIG_OF[kind])
     join = next(document for document in yaml.safe_load_all(content) if document)
     registration, token = join["nodeRegistration"], join["discovery"]["bootstrapToken"]
+    arguments = [f"--{name}={value}" for name, value in capi.arguments(registration.get("kubeletExtraArgs"))]
+    taints = [taint(each) for each in registration["taints"]]
+    # As in kubeadm, an argument replaces what the node's taints would be.
+    given = [each.removeprefix(TAINTS) for each in arguments if each.startswith(TAINTS)]
     return {
         "node": (registration.get("name") or machine.node_name).strip().lower(),
-        "arguments": sorted(f"--{name}={value}" for name, value in capi.arguments(registration.get("kubeletExtraArgs"))),
-        "taints": sorted(taint(each) for each in registration["taints"]),
+        "arguments": sorted(each for each in arguments if not each.startswith(TAINTS)),
+        "taints": sorted(given[-1].split(",") if given else taints),
         "discovery": [
             f"https://{token['apiServerEndpoint']}", f"token {token['token'].split('.')[0]}",
             *(f"pinned {pin}" for pin in token["caCertHashes"]),

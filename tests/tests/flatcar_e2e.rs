@@ -2,8 +2,8 @@
 //!
 //! | boot | layout | firmware | what is seen |
 //! |---|---|---|---|
-//! | 1 | old: extensions are merged after the switch to the root | BIOS | joins, Node Ready |
-//! | 2 | new: `/etc` is noexec, extensions are merged in the initrd | UEFI | joins, Node Ready |
+//! | 1 | old: extensions are merged after the switch to the root | BIOS | joins, Node Ready, a pod runs |
+//! | 2 | new: `/etc` is noexec, extensions are merged in the initrd | UEFI | joins, Node Ready, a pod runs |
 
 use std::fs;
 use std::path::{Path, PathBuf};

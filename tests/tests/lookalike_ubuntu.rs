@@ -82,6 +82,47 @@ fn assert_initrd(initrd: &Path) {
 
 #[test]
 #[ignore = "slow: make test-long runs it"]
+fn lookalike_ubuntu_ports_are_locked_for_arm64() {
+    if let Some(why) = lookalike_ubuntu::hindrance() {
+        return not_run("a lock of a look-alike of Ubuntu's ports", &why);
+    }
+    let (archive, folder) = (LookalikeUbuntu::of_this_machine(), workspace::scratch());
+    // The base alone: the lab has no programs for arm64.
+    let text = format!(
+        "schema = 1\nextends = {:?}\nname = \"ports\"\nlayers = [\"boot\", \"node\", \"./runtime\"]\nruntime = \"runtime\"\n",
+        workspace::root().join(DEFINITION)
+    );
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("ports.toml"), text).unwrap();
+    fs::create_dir(path("runtime")).unwrap();
+    let layer = "schema = 1\nsummary = 'x'\nprovides = ['container-runtime']\n";
+    fs::write(path("runtime/layer.toml"), layer).unwrap();
+    let locked = |words: &[String]| {
+        let lock = path("ports.lock");
+        fs::remove_file(&lock).ok();
+        let mut command = std::process::Command::new(kiln::programs().join("kiln"));
+        command.arg("lock").arg(path("ports.toml")).arg("--lock").arg(&lock).args(words);
+        command.arg("--layers-dir").arg(workspace::root().join("layers"));
+        kiln::succeed(&mut command);
+        let lock: toml::Table = fs::read_to_string(&lock).unwrap().parse().unwrap();
+        let name = |package: &toml::Value| package["name"].as_str().unwrap().to_owned();
+        let packages = lock["package"].as_array().unwrap();
+        let arches: std::collections::BTreeSet<_> = packages
+            .iter()
+            .map(|package| package["architecture"].as_str().unwrap().to_owned())
+            .collect();
+        (packages.iter().map(name).collect::<Vec<_>>(), arches)
+    };
+    let (names, arches) = locked(&archive.arguments());
+    assert!(arches.contains("amd64"), "{arches:?}");
+    let words = [archive.arguments_of_ports().to_vec(), vec!["--set=arch=\"arm64\"".into()]].concat();
+    let (of_ports, arches) = locked(&words);
+    assert_eq!(of_ports, names);
+    assert!(arches.iter().eq(["all", "arm64"]), "{arches:?}");
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
 fn lookalike_ubuntu_for_hardware_has_microcode_in_front_of_its_initrd() {
     if let Some(why) = lookalike_ubuntu::hindrance() {
         return not_run("an image for hardware of a look-alike of Ubuntu's archive", &why);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use firstboot::host::root::Root;
 use firstboot::metadata::{self, Metadata};
-use firstboot::platforms::{ALL, Guarded};
+use firstboot::platforms::{ALL, Guarded, Platform};
 use firstboot::trust_policy::TrustPolicy;
 use kiln_simulator::Simulation;
 use kiln_simulator::platform;
@@ -119,8 +119,10 @@ fn facts_are_what_the_platform_says() {
 #[test]
 fn every_platform_in_the_network_is_simulated() {
     let simulated: Vec<&str> = platform::names().collect();
-    // Addresses that pods are kept from are those of services.
-    for platform in ALL.iter().filter(|platform| matches!(platform.guarded, Guarded::Addresses(_))) {
+    // Addresses that pods are kept from are those of services, which a config drive takes the place of.
+    let is_read = |platform: &&&Platform| platform.name != "config-drive";
+    let with_addresses = ALL.iter().filter(|platform| matches!(platform.guarded, Guarded::Addresses(_)));
+    for platform in with_addresses.filter(is_read) {
         assert!(simulated.contains(&platform.name), "{}", platform.name);
     }
     for name in simulated

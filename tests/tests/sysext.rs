@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::Duration;
 
 use kiln_tests::join_support::{assert_joined, control_plane, join_configuration, ready_node, verdict};
@@ -11,7 +12,7 @@ use kiln_tests::kiln;
 use kiln_tests::lab::lab;
 use kiln_tests::qemu::Machine;
 use kiln_tests::workspace;
-use testkit::not_run;
+use testkit::{folder, not_run};
 
 /// The folder of the scripts.
 fn script(name: &str) -> PathBuf {
@@ -79,6 +80,110 @@ fn systemd_merges_the_extensions_and_their_programs_run() {
     let host = sections["host"].join("\n");
     assert!(host.contains("CNI") && host.contains("/etc/containerd/certs.d"), "{host}");
     assert!(!sections.contains_key("verify"), "systemd finds fault with units: {:#?}", sections["verify"]);
+}
+
+/// A plain Debian 13 with all of systemd's programs for extensions.
+struct Host<'a>(&'a Path);
+
+impl Host<'_> {
+    fn run(&self, command: &str) -> Output {
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.arg("--mount").arg(script("inside")).arg(self.0).args(command.split(' '));
+        unshare.output().expect("util-linux has unshare")
+    }
+
+    fn succeed(&self, command: &str) -> String {
+        let Output { status, stdout, stderr } = self.run(command);
+        let [said, failed] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(status.success(), "{command}: {said}{failed}");
+        said
+    }
+
+    /// Asks for the newest version of an extension: whether there is one now that was not there, and what is
+    /// said.
+    fn update(&self, name: &str) -> (bool, String) {
+        let output = self.run(&format!("/usr/lib/systemd/systemd-sysupdate -C {name} update"));
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// The file that systemd merges as the extension `name`.
+    fn merged(&self, name: &str) -> PathBuf {
+        let link = self.0.join(format!("etc/extensions/{name}.raw"));
+        let target = fs::read_link(&link).expect("an update makes a link");
+        assert!(target.is_relative(), "{}", target.display());
+        link.canonicalize().expect("the link leads to the file")
+    }
+}
+
+/// Adds a file to the server's folder and to its list, as a later build does.
+fn publish(set: &Path, name: &str, content: &[u8]) {
+    fs::write(set.join(name), content).expect("the folder is the test's");
+    workspace::output("sh", ["-c", &format!("cd '{}' && sha256sum '{name}' >> SHA256SUMS", set.display())]);
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn systemd_checks_signed_extensions_and_updates_them_by_their_own_files() {
+    if let Some(why) = hindrance() {
+        return not_run("systemd reads signed extensions", why);
+    }
+    let scratch = workspace::scratch();
+    let [root, key, certificate] = ["root", "key.pem", "cert.pem"].map(|name| scratch.path().join(name));
+    let name = ["-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=test"];
+    let files = ["-keyout".as_ref(), key.as_os_str(), "-out".as_ref(), certificate.as_os_str()];
+    workspace::output("openssl", ["req", "-x509"].iter().chain(&name).map(AsRef::as_ref).chain(files));
+    let plain = kiln::extensions();
+    plain.unpack_base(&root);
+    workspace::output(&script("add").display().to_string(), [root.as_os_str(), "systemd-container".as_ref()]);
+    let host = Host(&root);
+
+    let server = folder::serve(scratch.path());
+    let url = server.url("/signed/join-sysext/");
+    let set = kiln::signed_extensions(scratch.path(), &key, &certificate, &url).file("-sysext");
+    let kubernetes = &lab().versions["kubernetes"];
+    let file = |version: &str| format!("kubelet-{version}-x86-64.raw");
+
+    // What systemd reads of them. It checks the signature only when it merges, with the kernel's
+    // device-mapper: here it sees that there is one, and what a host's policy says to that.
+    let policy =
+        "systemd-dissect --validate --image-policy=root=signed+absent:usr=signed+absent /tmp/kubelet.raw";
+    for (set, is_signed) in [(&plain.file("-sysext"), false), (&set, true)] {
+        fs::copy(set.join(file(kubernetes)), root.join("tmp/kubelet.raw")).expect("the set has the kubelet");
+        let told = host.succeed("systemd-dissect /tmp/kubelet.raw");
+        assert!(told.contains("✓ sysext for system") && told.contains("ID=_any"), "{told}");
+        assert_eq!(told.contains(" signed "), is_signed, "{told}");
+        host.succeed("systemd-dissect --validate /tmp/kubelet.raw");
+        assert_eq!(host.run(policy).status.success(), is_signed);
+    }
+
+    // A host takes the files as they are, asks the server, and keeps to its minor version. The folder of
+    // links must be there, as docs/extensions.md says: systemd-sysupdate does not make it.
+    fs::create_dir_all(root.join("etc/extensions")).expect("the root is the test's");
+    for name in ["kubelet", "containerd"] {
+        let folder = format!("sysupdate.{name}.d");
+        workspace::output("cp", ["-r".into(), set.join(&folder), root.join("etc").join(folder)]);
+        let (is_new, said) = host.update(name);
+        assert!(is_new, "{name}: {said}");
+    }
+    let first = fs::read(set.join(file(kubernetes))).expect("the set has the kubelet");
+    assert!(fs::read(host.merged("kubelet")).is_ok_and(|bytes| bytes == first));
+    assert!(host.merged("containerd").starts_with(root.join("opt/extensions/containerd")));
+
+    let series = kubernetes.rsplit_once('.').expect("a version has a patch level").0;
+    let (next, next_minor) = (format!("{series}.999"), format!("1.{}.0", lab().kubernetes_minor() + 1));
+    publish(&set, &file(&next), &[b'n'; 4096]);
+    publish(&set, &file(&next_minor), &[b'm'; 4096]);
+    let (is_new, said) = host.update("kubelet");
+    assert!(is_new, "{said}");
+    assert!(host.merged("kubelet").ends_with(file(&next)), "{}", host.merged("kubelet").display());
+
+    // A file that is not what the list says changes nothing.
+    let broken = file(&format!("{series}.1000"));
+    publish(&set, &broken, &[b'r'; 4096]);
+    fs::write(set.join(&broken), [b'w'; 4096]).expect("the folder is the test's");
+    let (is_new, said) = host.update("kubelet");
+    assert!(!is_new, "{said}");
+    assert!(host.merged("kubelet").ends_with(file(&next)), "{}", host.merged("kubelet").display());
 }
 
 /// `/usr` alone is brought: everything else is the host's, made by systemd-tmpfiles at boot.

@@ -68,10 +68,10 @@ pub struct BaseSpec {
     /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced.
     pub packages: Option<Vec<String>>,
     /// A root file system that somebody else has made, instead of a distribution: a tar archive, a squashfs,
-    /// an OCI layout, or a disk image (raw or qcow2). An address, or a path relative to the definition.
-    /// Variables are replaced, here and in the addresses below.
+    /// an OCI layout, or a disk image (raw or qcow2). An address, or a path relative to the definition; or an
+    /// image in a registry, docker://HOST/NAME:TAG. Variables are replaced, here and in the addresses below.
     pub rootfs: Option<String>,
-    /// SHA-256 of `rootfs`, of the manifest for an OCI layout. Without it and `checksum`, a local file is
+    /// SHA-256 of `rootfs`, of the manifest for an OCI image. Without it and `checksum`, a local file is
     /// taken as it is when the lock is written.
     pub sha256: Option<Digest>,
     /// Address or path of a list of digests that has `rootfs`, in any dialect.

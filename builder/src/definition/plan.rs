@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::Snapshot;
 use crate::address;
+use crate::container_image::ImageAddress;
 use crate::digest::Digest;
 
 /// Processor architectures, by the names that Go and most distributions use.
@@ -19,6 +20,27 @@ pub enum Arch {
     Amd64,
     /// AArch64
     Arm64,
+}
+
+impl Arch {
+    /// The architecture of the machine that Kiln runs on.
+    pub const OF_THIS_MACHINE: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };
+
+    /// Its name in definitions, of Go, of container images and of packages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// Linux's name of the first serial port: a 16550 or a PL011 (Server Base System Architecture, "UART").
+    pub const fn serial_port(self) -> &'static str {
+        match self {
+            Self::Amd64 => "ttyS0",
+            Self::Arm64 => "ttyAMA0",
+        }
+    }
 }
 
 /// An image, resolved.
@@ -136,7 +158,7 @@ pub struct SignaturePlan {
 pub struct Location {
     /// As the definition says it: it is the same on every machine.
     pub written: String,
-    /// The address: https, http or file.
+    /// The address: https, http or file; docker or oci for an image in a registry.
     pub address: String,
 }
 
@@ -149,6 +171,11 @@ impl Location {
     /// Its path, if it is on this machine.
     pub fn path(&self) -> Option<PathBuf> {
         address::to_path(&self.address)
+    }
+
+    /// Its name, if it is an image in a registry.
+    pub fn image(&self) -> Option<ImageAddress> {
+        ImageAddress::parse(&self.address)?.ok()
     }
 }
 

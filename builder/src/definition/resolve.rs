@@ -84,7 +84,7 @@ impl Resolver<'_> {
             resolver.check_layers_without_archive(&layers)?;
         }
         let metadata = resolve_metadata(self.composed)?;
-        let mut kernel_arguments = self.kernel_arguments(&variables)?;
+        let mut kernel_arguments = self.kernel_arguments(arch, &variables)?;
         kernel_arguments.extend(resolve_metadata::kernel_arguments(metadata.as_ref()));
         self.check_vendors_own(&base, &kernel_arguments)?;
         let disk = file.disk.clone().unwrap_or_default();
@@ -250,13 +250,13 @@ impl Resolver<'_> {
         for (index, layer) in layers.iter().enumerate() {
             let fail =
                 |message: String, help: String| Err(self.error(&at!["layers", index], &message).help(help));
-            if !layer.file.os.is_empty() && !layer.file.os.iter().any(|os| os == kind.base()) {
+            if !is_for_base(&layer.file, kind) {
                 return fail(
                     format!("the layer \"{}\" does not work on {}", layer.name, kind.title()),
                     "choose another layer or base".into(),
                 );
             }
-            if !layer.file.arch.is_empty() && !layer.file.arch.contains(&arch) {
+            if !is_for_arch(&layer.file, arch) {
                 return fail(
                     format!("the layer \"{}\" does not exist for {}", layer.name, word(&arch)),
                     "choose another layer or arch".into(),
@@ -269,7 +269,7 @@ impl Resolver<'_> {
                             "the layer \"{}\" requires \"{}\", which no layer of this image provides",
                             layer.name, required.0
                         ),
-                        self.provider_of(&required.0),
+                        self.provider_of(&required.0, kind, arch),
                     );
                 }
             }
@@ -314,12 +314,14 @@ impl Resolver<'_> {
             .help(help))
     }
 
-    fn provider_of(&self, capability: &str) -> String {
+    fn provider_of(&self, capability: &str, kind: Kind<'_>, arch: Arch) -> String {
         let provider = self.known_layers().into_iter().find(|name| {
             let path = self.layers_folder.join(name).join("layer.toml");
             let file: Option<LayerSpec> = compose::read(&path).and_then(|source| source.parse()).ok();
-            name == capability
-                || file.is_some_and(|file| file.provides.iter().any(|provided| provided.0 == capability))
+            file.filter(|file| is_for_base(file, kind) && is_for_arch(file, arch))
+                .is_some_and(|file| {
+                    name == capability || file.provides.iter().any(|provided| provided.0 == capability)
+                })
         });
         match provider {
             Some(name) => format!("add the layer \"{name}\""),
@@ -338,14 +340,16 @@ impl Resolver<'_> {
         Ok(DiskPlan { esp: esp.0, var: var.0, verity: verity.0 })
     }
 
-    fn kernel_arguments(&self, variables: &Variables) -> Result<Vec<String>> {
+    fn kernel_arguments(&self, arch: Arch, variables: &Variables) -> Result<Vec<String>> {
         let arguments = self.composed.file.kernel_arguments.as_deref().unwrap_or_default();
+        let mut variables = variables.clone();
+        variables.insert("serial".to_owned(), arch.serial_port().to_owned());
         arguments
             .iter()
             .enumerate()
             .map(|(index, argument)| {
                 let path = at!["kernel-arguments", index];
-                let value = interpolate(argument, variables)
+                let value = interpolate(argument, &variables)
                     .map_err(|(why, help)| self.error(&path, &why).help(help))?;
                 if value.is_empty() || value.contains(char::is_whitespace) || value.contains('\0') {
                     return Err(self
@@ -467,6 +471,15 @@ impl Resolver<'_> {
 }
 
 /// "1.36" of "1.36.4".
+/// Whether a layer may lie on such a base.
+fn is_for_base(layer: &LayerSpec, kind: Kind<'_>) -> bool {
+    layer.os.is_empty() || layer.os.iter().any(|os| os == kind.base())
+}
+
+fn is_for_arch(layer: &LayerSpec, arch: Arch) -> bool {
+    layer.arch.is_empty() || layer.arch.contains(&arch)
+}
+
 fn kubernetes_minor(version: &str) -> Result<String, (String, &'static str)> {
     let help = "write a full version without \"v\", such as \"1.36.4\"";
     let parsed = semver::Version::parse(version)

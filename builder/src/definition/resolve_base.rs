@@ -17,7 +17,10 @@ use super::source::{Step, source_of, suggestion};
 use super::value::Name;
 use crate::address;
 use crate::at;
+use crate::container_image::ImageAddress;
 use crate::error::{Error, Result};
+
+const ADDRESS_OR_PATH: &str = "write an https:// address, or a path relative to the definition";
 
 /// What a definition's `[base]` is.
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +139,7 @@ impl<'a> BaseResolver<'a> {
                 packages,
             })),
             Kind::Rootfs { written } => {
-                let rootfs = self.location("rootfs", written, variables)?;
+                let rootfs = self.rootfs(written, variables)?;
                 let checksum = self.checksum(&rootfs, variables)?;
                 let signature = self.signature(variables)?;
                 Ok(BasePlan::Rootfs(RootfsPlan { rootfs, checksum, signature, needs: packages }))
@@ -174,6 +177,23 @@ impl<'a> BaseResolver<'a> {
         Ok(packages)
     }
 
+    /// An image in a registry, or what [`Self::location`] takes.
+    fn rootfs(&self, written: &str, variables: &Variables) -> Result<Location> {
+        let path = at!["base", "rootfs"];
+        let name =
+            interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
+        match ImageAddress::parse(&name) {
+            None => self.location("rootfs", written, variables),
+            Some(Ok(_)) => Ok(Location { address: name.clone(), written: name }),
+            Some(Err(why)) => {
+                let shown = address::shown_alone(&name);
+                Err(self
+                    .error(&path, &format!("\"{shown}\" does not name an image in a registry: {why}"))
+                    .help("write docker://HOST/NAME:TAG, without a login; of a registry that wants one copy the image first: skopeo copy docker://… oci:FOLDER; and name the folder"))
+            }
+        }
+    }
+
     /// An address, or a path relative to the definition.
     fn location(&self, key: &str, written: &str, variables: &Variables) -> Result<Location> {
         let path = at!["base", key];
@@ -181,13 +201,7 @@ impl<'a> BaseResolver<'a> {
             interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
         if written.contains("://") {
             if let Some(source) = source_of(&self.composed.sources, &path) {
-                let registry = ["docker://", "oci://"].iter().any(|scheme| written.starts_with(scheme));
-                let help = if registry {
-                    "copy it first: skopeo copy docker://… oci:FOLDER; and name the folder"
-                } else {
-                    "write an https:// address, or a path relative to the definition"
-                };
-                check_url(source, &path, &written, help)?;
+                check_url(source, &path, &written, ADDRESS_OR_PATH)?;
             }
             return Ok(Location { address: written.clone(), written });
         }
@@ -200,8 +214,7 @@ impl<'a> BaseResolver<'a> {
     }
 
     fn absent(&self, path: &[Step], local: &Path) -> Error {
-        self.error(path, &format!("there is no file {}", local.display()))
-            .help("write an https:// address, or a path relative to the definition")
+        self.error(path, &format!("there is no file {}", local.display())).help(ADDRESS_OR_PATH)
     }
 
     fn checksum(&self, rootfs: &Location, variables: &Variables) -> Result<Option<Checksum>> {
@@ -214,7 +227,8 @@ impl<'a> BaseResolver<'a> {
                 .location("checksum", written, variables)
                 .map(|file| Some(Checksum::File(file.address))),
             (None, Some(digest)) => Ok(Some(Checksum::Pinned(digest))),
-            (None, None) if rootfs.is_local() => Ok(None),
+            // A registry says by TLS what a name stands for, as a list of digests does.
+            (None, None) if rootfs.is_local() || rootfs.image().is_some() => Ok(None),
             (None, None) => Err(self
                 .error(&at!["base", "rootfs"], "nothing says which bytes are the right ones")
                 .help("add sha256 = \"…\", or checksum = \"ADDRESS\" of the vendor's list of digests")),

@@ -14,6 +14,7 @@ use reqwest::{Method, Proxy, StatusCode, Url, redirect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Route;
 use crate::fetch::attempt::Failure;
+use crate::fetch::bearer::{self, Tokens};
 use crate::fetch::mirror::Place;
 
 /// The maximum number of redirects; release hosts need two or three.
@@ -30,6 +31,7 @@ pub(super) struct Client {
     /// Created for the first server, because reading the system's roots takes time and a local mirror does
     /// not need them.
     made: Mutex<Option<blocking::Client>>,
+    tokens: Tokens,
 }
 
 /// The state from which an interrupted download resumes.
@@ -55,7 +57,7 @@ pub(super) struct Source {
 
 impl Client {
     pub fn new(route: Route, connect: Duration, stall: Duration) -> Self {
-        Self { route, connect, stall, made: Mutex::new(None) }
+        Self { route, connect, stall, made: Mutex::new(None), tokens: Tokens::default() }
     }
 
     /// Opens `place` at `resume`, or at the first byte if the place cannot resume.
@@ -120,9 +122,40 @@ impl Client {
     }
 
     fn send(&self, method: Method, url: &Url, resume: &Resume) -> Result<Response, Failure> {
+        let response = self.send_once(method.clone(), url, resume)?;
+        // The token of an earlier request may have expired.
+        if self.get_token(url, &response)? { self.send_once(method, url, resume) } else { Ok(response) }
+    }
+
+    /// Gets the token that a registry of container images asks for with this answer; false if it asks for
+    /// none.
+    fn get_token(&self, url: &Url, answer: &Response) -> Result<bool, Failure> {
+        let header = text(answer.headers(), header::WWW_AUTHENTICATE);
+        let address = header.and_then(|header| bearer::token_address(header, url));
+        let Some(address) = address.filter(|_| answer.status() == StatusCode::UNAUTHORIZED) else {
+            return Ok(false);
+        };
+        let request = self.made()?.get(address.clone());
+        let response = request.send().map_err(|error| self.unanswered(&address, error))?;
+        if !response.status().is_success() {
+            return Err(refused(&response));
+        }
+        let total = number(response.headers(), header::CONTENT_LENGTH);
+        let source = Source { body: Box::new(response), offset: 0, total, tag: None };
+        let bytes = read_all(source, bearer::LARGEST_ANSWER, self)?;
+        Ok(bytes.is_some_and(|bytes| self.tokens.keep(url, &bytes)))
+    }
+
+    fn send_once(&self, method: Method, url: &Url, resume: &Resume) -> Result<Response, Failure> {
         // Without this some servers compress the body, and the bytes do not match the digest.
         let mut request =
             self.made()?.request(method, url.clone()).header(header::ACCEPT_ENCODING, "identity");
+        if bearer::is_document(url) {
+            request = request.header(header::ACCEPT, bearer::DOCUMENTS);
+        }
+        if let Some(token) = self.tokens.of(url) {
+            request = request.header(header::AUTHORIZATION, token);
+        }
         if resume.offset > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", resume.offset));
             if let Some(tag) = &resume.tag {

@@ -8,6 +8,7 @@
 //! temporary. Bytes stream into a partial file in the store. It survives a killed process and is resumed by
 //! range. The bytes enter the store only if their digest is right.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -18,12 +19,14 @@ use crate::progress::Progress;
 use crate::store::{Partial, Store};
 
 mod attempt;
+mod bearer;
 pub mod checksum;
 mod client;
 mod mirror;
 mod transfer;
 
 use attempt::{Download, Failure};
+pub use bearer::token_address;
 use checksum::Expected;
 use client::{Client, Resume};
 pub use mirror::{Mirror, Place, places};
@@ -243,7 +246,7 @@ impl<'a> Fetcher<'a> {
     /// # Errors
     /// [`ErrorKind::Lock`] if all places are such; else the failures of all places.
     pub fn document(&self, url: &str, limit: u64) -> Result<Document> {
-        let title = file_name(url);
+        let title = &document_name(url);
         let mut places = places(&[url.to_owned()], &self.options.mirrors, self.options.offline)?;
         if !self.options.allow_unauthenticated {
             self.drop_unauthenticated(title, &mut places)?;
@@ -262,7 +265,7 @@ impl<'a> Fetcher<'a> {
 
     fn document_in(&self, places: &[Place], url: &str, limit: u64) -> Result<Document> {
         let upstream = Place::of(url)?;
-        self.try_in(file_name(url), places, None, &AtomicBool::new(false), |place| {
+        self.try_in(&document_name(url), places, None, &AtomicBool::new(false), |place| {
             let mirror = (*place != upstream).then(|| place.clone());
             let source = self.client.open(place, &Resume::default())?;
             let too_long = || {
@@ -355,12 +358,12 @@ impl<'a> Fetcher<'a> {
 
     fn fetch(&self, request: &Request, stop: &AtomicBool) -> Result<FetchedFile> {
         let digest = request.digest;
-        if let Some(found) = self.stored(&digest)? {
+        if let Some(found) = self.stored(request)? {
             return Ok(found);
         }
         let partial = self.store.partial(&digest)?;
         // Another process may have finished it while this one waited for its lock.
-        if let Some(found) = self.stored(&digest)? {
+        if let Some(found) = self.stored(request)? {
             partial.discard()?;
             return Ok(found);
         }
@@ -368,13 +371,21 @@ impl<'a> Fetcher<'a> {
         Ok(FetchedFile { digest, size, cached: false, from })
     }
 
-    fn stored(&self, digest: &Digest) -> Result<Option<FetchedFile>> {
-        if !self.store.contains(digest) {
+    fn stored(&self, request: &Request) -> Result<Option<FetchedFile>> {
+        let digest = request.digest;
+        if !self.store.contains(&digest) {
             return Ok(None);
         }
-        let path = self.store.blob(digest);
-        let size = path.metadata().at("reading", &path)?.len();
-        Ok(Some(FetchedFile { digest: *digest, size, cached: true, from: "store".to_owned() }))
+        let path = self.store.blob(&digest);
+        let size = path.symlink_metadata().at("reading", &path)?.len();
+        if let Some(expected) = request.size.filter(|expected| *expected != size) {
+            // Changed bytes are another error than a wrong lock.
+            self.store.verified(&digest)?;
+            let message = format!("{}: the lock says {expected} bytes, but it has {size}", request.title);
+            return Err(Error::new(ErrorKind::Verification, message)
+                .help("correct the lock file, or remove it and run kiln lock"));
+        }
+        Ok(Some(FetchedFile { digest, size, cached: true, from: "store".to_owned() }))
     }
 
     /// Completes `partial` and moves it into the store. After a failure the bytes are kept for resuming,
@@ -477,6 +488,12 @@ fn unreachable_offline(what: &str, advice: &str) -> Error {
 fn file_name(url: &str) -> &str {
     let url = url.split(['?', '#']).next().unwrap_or(url);
     url.rsplit('/').find(|part| !part.is_empty()).unwrap_or(url)
+}
+
+/// The name in messages of a document; of one in a registry those of the repository and of the image.
+fn document_name(url: &str) -> Cow<'_, str> {
+    let image = url.split_once("/v2/").and_then(|(_, rest)| rest.split_once("/manifests/"));
+    image.map_or_else(|| file_name(url).into(), |(name, image)| format!("{name} {image}").into())
 }
 
 /// The requests with duplicates of a digest removed. Their addresses and lengths are combined.

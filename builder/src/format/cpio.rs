@@ -7,20 +7,15 @@
 //!
 //! Archives are padded to 512 bytes, so one can be appended to another, compressed or not.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::sparse;
 
 /// Archives end on multiples of this.
 pub const BLOCK: u64 = 512;
 
 /// Length of a header, without the name.
 const HEADER: u64 = 110;
-
-/// How long a name in an archive that others made may be.
-const LONGEST_NAME: u64 = 4096;
 
 const REGULAR: u32 = 0o100_000;
 const FOLDER: u32 = 0o040_000;
@@ -147,45 +142,6 @@ impl<W: Write> CpioWriter<W> {
     }
 }
 
-/// Copies the file `name` of the archive `archive` to the empty file `to`, with holes for zeros; false if there is none.
-///
-/// # Errors
-/// When reading or writing fails, and [`io::ErrorKind::InvalidData`] if this is no archive or a damaged one.
-pub fn copy_file(archive: &mut dyn Read, name: &str, to: &mut File) -> io::Result<bool> {
-    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
-    loop {
-        let mut header = [0; HEADER as usize];
-        archive.read_exact(&mut header)?;
-        if !header.starts_with(b"07070") {
-            return Err(invalid("not a cpio archive"));
-        }
-        let field = |index: usize| {
-            let digits = std::str::from_utf8(&header[6 + 8 * index..14 + 8 * index]).ok();
-            let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-            number.map(u64::from).ok_or_else(|| invalid("a damaged cpio header"))
-        };
-        let (length, name_length) = (field(6)?, field(11)?);
-        if name_length > LONGEST_NAME {
-            return Err(invalid("a name is too long"));
-        }
-        let mut found = vec![0; ((HEADER + name_length).next_multiple_of(4) - HEADER) as usize];
-        archive.read_exact(&mut found)?;
-        let found = found.split(|byte| *byte == 0).next().unwrap_or_default();
-        if found == b"TRAILER!!!" {
-            return Ok(false);
-        }
-        if found.strip_prefix(b"./").unwrap_or(found) == name.as_bytes() {
-            let copied = sparse::copy(&mut archive.take(length), to)?;
-            to.set_len(length)?;
-            return if copied == length { Ok(true) } else { Err(invalid("it is cut off")) };
-        }
-        let padded = length.next_multiple_of(4);
-        if io::copy(&mut archive.take(padded), &mut io::sink())? < padded {
-            return Err(invalid("it is cut off"));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
@@ -237,23 +193,6 @@ mod tests {
             let at = bytes.windows(7).position(|part| part == b"content").unwrap();
             assert_eq!(at % 16, 0, "{path}");
         }
-    }
-
-    #[test]
-    fn a_file_is_copied_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("init");
-        let copy =
-            |bytes: &[u8], name: &str| copy_file(&mut &bytes[..], name, &mut File::create(&path).unwrap());
-        let bytes = archive();
-        assert!(copy(&bytes, "init").unwrap());
-        assert_eq!(std::fs::read(&path).unwrap(), b"12345");
-        assert!(!copy(&bytes, "other").unwrap());
-        let end = bytes.windows(5).position(|part| part == b"12345").unwrap() + 5;
-        for length in 0..end {
-            assert!(copy(&bytes[..length], "init").is_err(), "{length}");
-        }
-        assert!(copy(&bytes.repeat(2)[1..], "init").is_err());
     }
 
     #[test]

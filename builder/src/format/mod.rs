@@ -1,6 +1,6 @@
 //! On-disk formats, one file each: bytes in their place. A format knows no image and no plan.
 
-pub mod cpio;
+pub(crate) mod cpio;
 pub(crate) mod erofs;
 pub(crate) mod ext4;
 pub(crate) mod ext4_edit;

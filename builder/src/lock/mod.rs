@@ -7,6 +7,7 @@ pub mod drift;
 pub mod table;
 pub mod update;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -93,7 +94,26 @@ impl Lock {
             return Err(Error::new(ErrorKind::Lock, message)
                 .help("use the Kiln that wrote it, or remove the lock file and run kiln lock"));
         }
+        lock.check()
+            .map_err(|why| broken(Error::new(ErrorKind::Lock, format!("{}: {why}", path.display()))))?;
         Ok(Some(lock))
+    }
+
+    /// What is there twice, as after a merge of two branches, would be pinned to the one and said of the
+    /// other.
+    fn check(&self) -> std::result::Result<(), String> {
+        let (mut seen, mut sizes) = (BTreeSet::new(), BTreeMap::new());
+        for LockedArtifact { layer, name, sha256, size, .. } in &self.artifacts {
+            if !seen.insert((layer, name)) {
+                return Err(format!("the artifact {name} of the layer {layer} is in it twice"));
+            }
+            let Some(size) = size else { continue };
+            let first = *sizes.entry(sha256).or_insert(size);
+            if first != size {
+                return Err(format!("{sha256} has {first} bytes in one place and {size} in another"));
+            }
+        }
+        Ok(())
     }
 
     /// Writes the lock file by atomic rename.
@@ -145,6 +165,27 @@ pub struct LockedArtifact {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_artifact_with_two_pins_or_sizes_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
+        let mut lock = Lock::read(&images.join("debian-13.lock")).unwrap().unwrap();
+        lock.artifacts[0].size = Some(2);
+        let first = lock.artifacts[0].clone();
+        let path = folder.path().join("x.lock");
+        let other_pin = LockedArtifact { sha256: Digest::of(b"other"), ..first.clone() };
+        let other_size = LockedArtifact { name: "x".to_owned(), size: Some(1), ..first };
+        for (more, why) in
+            [(other_pin, "is in it twice"), (other_size, "bytes in one place and 1 in another")]
+        {
+            lock.artifacts.push(more);
+            lock.write(&path).unwrap();
+            let error = Lock::read(&path).unwrap_err();
+            assert!(error.kind() == ErrorKind::Lock && error.message().contains(why), "{error}");
+            lock.artifacts.pop();
+        }
+    }
 
     #[test]
     fn the_committed_locks_are_written_as_they_were_read() {

@@ -1,11 +1,12 @@
 //! The base and the layers of a definition, packed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::session::{self, Session};
+use super::session::Session;
 use crate::base::{self, Content, Job};
 use crate::definition::plan::{ArtifactPlan, ImagePlan, LayerPlan, Origin};
 use crate::digest::Digest;
@@ -53,8 +54,8 @@ pub(super) struct Builder<'a> {
     pub session: &'a Session,
     pub plan: &'a ImagePlan,
     pub lock: &'a Lock,
-    /// The agent that the user named.
-    pub firstboot: Option<&'a Path>,
+    /// The programs of this release that the layers ask for, by name.
+    pub programs: BTreeMap<String, PathBuf>,
     pub epoch: u64,
     pub scratch: &'a Path,
 }
@@ -124,8 +125,9 @@ impl Builder<'_> {
                 self.lock.base.extracted(name).copied().map(Input::Blob).ok_or_else(|| unlocked(name))
             }
             Origin::Program { name } => {
-                let path = session::program(name, self.firstboot)?;
-                Ok(Input::Program(Digest::of_file(&path)?, path))
+                let missing = || Error::new(ErrorKind::Internal, "a program that nobody looked for");
+                let path = self.programs.get(name).ok_or_else(missing)?;
+                Ok(Input::Program(Digest::of_file(path)?, path.clone()))
             }
         }
     }
@@ -192,8 +194,14 @@ mod tests {
         };
         let session = Session::open(&options, Progress::silent())?;
         let scratch = session.store.scratch()?;
-        let builder =
-            Builder { session: &session, plan, lock, firstboot: None, epoch: 0, scratch: scratch.path() };
+        let builder = Builder {
+            session: &session,
+            plan,
+            lock,
+            programs: BTreeMap::new(),
+            epoch: 0,
+            scratch: scratch.path(),
+        };
         builder.layer(&plan.layers[0])
     }
 

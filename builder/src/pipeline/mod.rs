@@ -3,6 +3,7 @@
 mod layers;
 mod merge;
 mod outputs;
+pub mod program;
 mod publish;
 mod report;
 mod requests;
@@ -44,7 +45,8 @@ pub fn build(
     let epoch = determinism::source_date_epoch()?;
     let publication = publish::Publication::begin(output_dir)?;
     let scratch = session.store.scratch()?;
-    let builder = Builder { session, plan, lock, firstboot, epoch, scratch: scratch.path() };
+    let programs = program::all(plan, firstboot)?;
+    let builder = Builder { session, plan, lock, programs, epoch, scratch: scratch.path() };
 
     // 1. Every byte into the store, verified.
     let fetched = timer.step("fetch", || session.fetcher()?.fetch_all(&requests(session, plan, lock)?))?;

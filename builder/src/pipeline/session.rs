@@ -113,20 +113,3 @@ pub fn lock_path(explicit: Option<&Path>, beside: &Path, has_sets: bool, output_
         None => beside.to_owned(),
     }
 }
-
-/// A program of this release: the one the user named, else the one beside the running program.
-pub fn program(name: &str, explicit: Option<&Path>) -> Result<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join(name)));
-    let candidates = [explicit.map(Path::to_owned), beside];
-    match candidates.into_iter().flatten().next() {
-        Some(path) if path.is_file() => Ok(path),
-        found => {
-            let place = found.map(|path| format!(" at {}", path.display())).unwrap_or_default();
-            let error = Error::new(
-                ErrorKind::Usage,
-                format!("the program \"{name}\" of this Kiln release is not there{place}"),
-            );
-            Err(error.help("name it with --firstboot FILE; make firstboot builds it"))
-        }
-    }
-}

@@ -9,14 +9,15 @@
 //! ```
 //!
 //! Everything gets its final name by rename, after it was verified and flushed. Nothing is used on the
-//! strength of its name: a process hashes each file of the store before it uses it for the first time.
+//! strength of its name: a process hashes each file of the store before it uses it for the first time, and
+//! takes only regular files that no other user can change afterwards.
 
 mod key;
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -74,6 +75,15 @@ impl Content {
     }
 }
 
+/// What is known of a built file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// The digest of its key; absent in records from before it was kept.
+    key: Option<Digest>,
+    #[serde(flatten)]
+    content: Content,
+}
+
 /// The name of the record beside a built file.
 const RECORD: &str = "record.json";
 
@@ -86,8 +96,8 @@ impl Store {
         let root = std::path::absolute(root).at("resolving", root)?;
         for folder in ["", "blobs", "partial", "built", "locks", "scratch"] {
             let path = root.join(folder);
-            DirBuilder::new().recursive(true).mode(0o755).create(&path).at("creating", &path)?;
-            check_owner(&path)?;
+            create_folder(&path)?;
+            check_owner(&path, &path.metadata().at("reading", &path)?)?;
         }
         scratch::sweep(&root.join("scratch"))?;
         Ok(Self { root, hashed: Mutex::default() })
@@ -110,9 +120,10 @@ impl Store {
         self.root.join("blobs").join(digest.hex())
     }
 
-    /// Whether the blob is in the store. Every blob was verified before it entered.
+    /// Whether the blob is in the store. Every blob was verified before it entered; [`Store::verified`] tells
+    /// whether it still is what it was.
     pub fn contains(&self, digest: &Digest) -> bool {
-        self.blob(digest).is_file()
+        self.blob(digest).symlink_metadata().is_ok()
     }
 
     /// The file of a blob whose bytes are those of its name.
@@ -124,11 +135,15 @@ impl Store {
         if self.hashed().contains(digest) {
             return Ok(path);
         }
+        let changed = |error: Error| {
+            error
+                .context(format!("{} of the store was changed", path.display()))
+                .help("find out who writes to the store; then delete that file and run kiln fetch")
+        };
+        check_file(&path).map_err(changed)?;
         let found = Digest::of_file(&path)?;
         if found != *digest {
-            return Err(mismatch(digest, &found)
-                .context(format!("{} of the store was changed", path.display()))
-                .help("find out who writes to the store; then delete that file and run kiln fetch"));
+            return Err(changed(mismatch(digest, &found)));
         }
         self.hashed().insert(*digest);
         Ok(path)
@@ -183,7 +198,7 @@ impl Store {
     /// [`ErrorKind::Verification`] if it is not as it was kept.
     pub fn find(&self, key: &Key, name: &str) -> Result<Option<BuiltFile>> {
         let folder = self.folder(key);
-        if folder.is_dir() { kept(&folder, name).map(Some) } else { Ok(None) }
+        if folder.is_dir() { kept(&folder, name, key).map(Some) } else { Ok(None) }
     }
 
     /// The file `name` of `key`. If it does not exist, `build` writes it to the path that it is given and
@@ -207,12 +222,15 @@ impl Store {
         }
         let folder = self.folder(key);
         let parent = self.root.join("built").join(key.kind);
-        fs::create_dir_all(&parent).at("creating", &parent)?;
+        create_folder(&parent)?;
         let scratch = self.scratch()?;
         let work = scratch.path().join("work");
-        fs::create_dir(&work).at("creating", &work)?;
+        create_folder(&work)?;
         let content = build(&work.join(name))?;
-        write_record(&work.join(RECORD), &content)?;
+        write_record(&work.join(RECORD), &Record { key: Some(key.digest), content })?;
+        for file in [name, RECORD].map(|name| work.join(name)) {
+            fs::set_permissions(&file, Permissions::from_mode(0o644)).at("changing the mode of", &file)?;
+        }
         flush(&work)?;
         fs::rename(&work, &folder).at("renaming", &folder)?;
         sync_folder(&parent)?;
@@ -256,9 +274,13 @@ impl Partial {
     }
 }
 
+/// Creates a folder, and those above it, that only this user can write, whatever the umask is.
+fn create_folder(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path).at("creating", path)
+}
+
 /// What is in the store comes into images, so no other user may write there.
-fn check_owner(folder: &Path) -> Result<()> {
-    let metadata = folder.metadata().at("reading", folder)?;
+fn check_owner(path: &Path, metadata: &Metadata) -> Result<()> {
     let why = if metadata.mode() & 0o002 != 0 {
         "every user can write to it".to_owned()
     } else if ![0, geteuid().as_raw()].contains(&metadata.uid()) {
@@ -266,13 +288,23 @@ fn check_owner(folder: &Path) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::new(ErrorKind::Io, format!("{} cannot be the store: {why}", folder.display()))
+    Err(Error::new(ErrorKind::Io, format!("{} cannot belong to the store: {why}", path.display()))
         .help("name a folder of your own with --cache-dir, or change owner and mode of this one"))
 }
 
+/// The same for a file of the store. A link would lead out of the store, and a pipe or a device has no end. A
+/// missing file is left to the reader.
+fn check_file(path: &Path) -> Result<()> {
+    let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
+    if metadata.is_file() {
+        return check_owner(path, &metadata);
+    }
+    Err(Error::new(ErrorKind::Verification, "it is no regular file"))
+}
+
 /// A built file from an earlier build, compared with its record.
-fn kept(folder: &Path, name: &str) -> Result<BuiltFile> {
-    let path = folder.join(name);
+fn kept(folder: &Path, name: &str, key: &Key) -> Result<BuiltFile> {
+    let (path, record) = (folder.join(name), folder.join(RECORD));
     let changed = |why: String| {
         Error::new(ErrorKind::Verification, format!("{} of the store was changed: {why}", path.display()))
             .help(format!(
@@ -280,24 +312,32 @@ fn kept(folder: &Path, name: &str) -> Result<BuiltFile> {
                 folder.display()
             ))
     };
-    let record = folder.join(RECORD);
-    let recorded: Content = fs::read(&record)
+    for folder in [folder].into_iter().chain(folder.parent()) {
+        check_owner(folder, &folder.symlink_metadata().at("reading", folder)?)?;
+    }
+    for file in [&record, &path] {
+        check_file(file).map_err(|error| changed(error.message().to_owned()))?;
+    }
+    let Record { key: kept_for, content } = fs::read(&record)
         .map_err(|error| changed(format!("{RECORD} cannot be read: {error}")))
         .and_then(|json| {
             serde_json::from_slice(&json).map_err(|error| changed(format!("{RECORD}: {error}")))
         })?;
+    if kept_for.is_some_and(|kept_for| kept_for != key.digest) {
+        return Err(changed(format!("{RECORD} is that of another part")));
+    }
     let found = Content::of_file(&path)?;
-    if found.size != recorded.size {
-        return Err(changed(format!("it has {} bytes instead of {}", found.size, recorded.size)));
+    if found.size != content.size {
+        return Err(changed(format!("it has {} bytes instead of {}", found.size, content.size)));
     }
-    if found.sha256 != recorded.sha256 {
-        return Err(changed(mismatch(&recorded.sha256, &found.sha256).message().to_owned()));
+    if found.sha256 != content.sha256 {
+        return Err(changed(mismatch(&content.sha256, &found.sha256).message().to_owned()));
     }
-    Ok(BuiltFile { path, content: recorded, cached: true })
+    Ok(BuiltFile { path, content, cached: true })
 }
 
-fn write_record(path: &Path, content: &Content) -> Result<()> {
-    let json = serde_json::to_vec(content)
+fn write_record(path: &Path, record: &Record) -> Result<()> {
+    let json = serde_json::to_vec(record)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("writing {RECORD}: {error}")))?;
     fs::write(path, json).at("writing", path)
 }
@@ -368,12 +408,12 @@ mod tests {
 
     #[test]
     fn a_store_that_others_can_write_is_refused() {
-        use std::os::unix::fs::{PermissionsExt, chown};
+        use std::os::unix::fs::chown;
         let (folder, _) = store();
         for name in ["", "blobs", "built"] {
             let path = folder.path().join(name);
             let before = fs::metadata(&path).unwrap().permissions();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
             let error = Store::open(folder.path()).unwrap_err();
             assert!(error.message().contains("every user can write to it"), "{error}");
             fs::set_permissions(&path, before).unwrap();
@@ -420,6 +460,72 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Verification);
         assert!(error.message().contains(&path.display().to_string()), "{error}");
         assert!(error.hint().unwrap().contains("delete that file and run kiln fetch"), "{error}");
+    }
+
+    /// A link, a pipe and a folder under the name of the promised bytes, and a file that others can change.
+    #[test]
+    fn what_stands_in_the_place_of_a_file_is_refused_at_once() {
+        use std::os::unix::fs::symlink;
+        type Maker = fn(&Path);
+        let makers: [(&str, Maker); 5] = [
+            ("is no regular file", |path| symlink("/dev/zero", path).unwrap()),
+            ("is no regular file", |path| symlink("same-bytes", path).unwrap()),
+            ("is no regular file", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+            ("is no regular file", |path| fs::create_dir(path).unwrap()),
+            ("every user can write to it", |path| {
+                fs::write(path, b"good bytes").unwrap();
+                fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap();
+            }),
+        ];
+        for (why, make) in makers {
+            let (folder, store) = store();
+            let (digest, _) = store.insert(&mut &b"good bytes"[..], None).unwrap();
+            let blob = store.blob(&digest);
+            fs::rename(&blob, blob.with_file_name("same-bytes")).unwrap();
+            make(&blob);
+            let later = Store::open(folder.path()).unwrap();
+            let error = later.verified(&digest).unwrap_err();
+            assert!(later.contains(&digest) && error.message().contains(why), "{error}");
+            let built = keep(&store, b"good bytes").unwrap().path;
+            for name in ["file", RECORD] {
+                let place = built.with_file_name(name);
+                fs::rename(&place, place.with_file_name("same-bytes")).unwrap();
+                make(&place);
+                let error = keep(&store, b"").unwrap_err();
+                assert!(error.message().contains(why), "{name}: {error}");
+                let _ = fs::remove_file(&place).or_else(|_| fs::remove_dir(&place));
+                fs::rename(place.with_file_name("same-bytes"), place).unwrap();
+            }
+        }
+    }
+
+    /// As programs make files where the umask is 0, which some build services set.
+    #[test]
+    fn a_part_that_all_could_write_is_kept_for_this_user_alone() {
+        let (_folder, store) = store();
+        let build = |path: &Path| {
+            fs::write(path, b"good bytes").at("writing", path)?;
+            fs::set_permissions(path, Permissions::from_mode(0o666)).at("changing the mode of", path)?;
+            Content::of_file(path)
+        };
+        store.built(&key(), "file", build).unwrap();
+        assert!(keep(&store, b"").unwrap().cached);
+    }
+
+    #[test]
+    fn a_part_under_the_name_of_another_is_refused() {
+        let (_folder, store) = store();
+        let other = Key::new("layer", 1, &"other", &[]).unwrap();
+        let build = |path: &Path| {
+            fs::write(path, b"other bytes").at("writing", path)?;
+            Content::of_file(path)
+        };
+        let (one, two) = (keep(&store, b"good bytes").unwrap(), store.built(&other, "file", build).unwrap());
+        let (one, two) = (one.path.parent().unwrap().to_owned(), two.path.parent().unwrap().to_owned());
+        fs::remove_dir_all(&one).unwrap();
+        fs::rename(&two, &one).unwrap();
+        let error = keep(&store, b"").unwrap_err();
+        assert!(error.message().contains("record.json is that of another part"), "{error}");
     }
 
     #[test]

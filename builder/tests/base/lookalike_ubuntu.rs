@@ -2,7 +2,10 @@
 //! phased updates, packages packed with zstd, ports, and a key of its own. Debian's packages are in it.
 
 use super::*;
+use kiln::base::BaseRequest;
 use kiln::base::apt::ubuntu::UBUNTU;
+use kiln::definition::plan::BasePlan;
+use kiln::registry;
 use testkit::archive::{self, Key, Suite};
 
 const SUITES: &[&str] = &["jammy", "noble", "resolute"];
@@ -27,6 +30,51 @@ const SMALL: &[(&str, &str, &str, &str, &str)] = &[
 const NEWEST: &[(&str, &str)] =
     &[("free", "1.0"), ("halted", "1.1"), ("phased", "1.1"), ("ripe", "1.1"), ("urgent", "1.2")];
 
+/// How the releases differ in what an image asks for, of the packages that no image names itself.
+struct Release {
+    suite: &'static str,
+    definition: &'static str,
+    /// Packages that other releases have.
+    lacks: &'static [&'static str],
+    /// What is locked for the links of a merged `/usr`.
+    merged: &'static str,
+    arches: &'static [Arch],
+}
+
+const BOTH: &[Arch] = &[Arch::Amd64, Arch::Arm64];
+
+const RELEASES: &[Release] = &[
+    Release {
+        suite: "jammy",
+        definition: "images/ubuntu-22.04.toml",
+        lacks: &["systemd-boot-efi", "systemd-resolved", "usr-is-merged"],
+        merged: "usrmerge",
+        arches: BOTH,
+    },
+    Release {
+        suite: "noble",
+        definition: "images/ubuntu-24.04.toml",
+        lacks: &[],
+        merged: "usr-is-merged",
+        arches: BOTH,
+    },
+    Release {
+        suite: "noble",
+        definition: "images/ubuntu-24.04-metal.toml",
+        lacks: &[],
+        merged: "usr-is-merged",
+        // arm64 has no packages of microcode.
+        arches: &[Arch::Amd64],
+    },
+    Release {
+        suite: "resolute",
+        definition: "images/ubuntu-26.04.toml",
+        lacks: &[],
+        merged: "usr-is-merged",
+        arches: BOTH,
+    },
+];
+
 struct Archive {
     folder: PathBuf,
     home: PathBuf,
@@ -44,12 +92,23 @@ impl Archive {
 
     fn lock(&self, suite: &str, arch: Arch, keyring: &Path) -> Result<Vec<LockedPackage>, Error> {
         let names: Vec<&str> = NEWEST.iter().map(|(name, _)| *name).collect();
+        let base = PackagesPlan { distribution: "ubuntu".into(), ..plan(suite, &names) };
+        self.lock_plan(&base, &[], arch, keyring)
+    }
+
+    fn lock_plan(
+        &self,
+        base: &PackagesPlan,
+        extract: &[String],
+        arch: Arch,
+        keyring: &Path,
+    ) -> Result<Vec<LockedPackage>, Error> {
         let scratch = TempDir::new().unwrap();
         let request = Resolve {
             distribution: &UBUNTU,
-            base: &PackagesPlan { distribution: "ubuntu".into(), ..plan(suite, &names) },
+            base,
             arch,
-            extract: &[],
+            extract,
             mirrors: &self.mirrors(),
             keyring: Some(keyring),
             snapshot: None,
@@ -70,11 +129,15 @@ fn small(name: &str, version: &str, folder: &Path) -> PathBuf {
 
 /// Writes and signs the lists of one pocket.
 fn pocket(archive: &Path, name: &str, arch: &str, lists: [&str; 2], key: &Key) {
+    pocket_until(archive, name, arch, lists, key, None);
+}
+
+fn pocket_until(archive: &Path, name: &str, arch: &str, lists: [&str; 2], key: &Key, end: Option<&str>) {
     let suite = Suite {
         origin: "Ubuntu",
         name,
         date: "Thu, 25 Apr 2024 15:10:33 UTC",
-        valid_until: None,
+        valid_until: end,
         arch,
         components: &[("main", lists[0]), ("universe", lists[1])],
     };
@@ -115,12 +178,145 @@ fn archives(mirrors: &Mirrors, home: &Path) -> [Archive; 2] {
 
 fn programs(test: &str) -> Option<Mirrors> {
     let mirrors = ready(test)?;
-    let missing = archive::TOOLS.iter().find(|program| tool(program).arg("--version").run("").is_err());
+    have(test, archive::TOOLS).then_some(mirrors)
+}
+
+fn have(test: &str, programs: &[&str]) -> bool {
+    let missing = programs.iter().find(|program| tool(program).arg("--version").run("").is_err());
     if let Some(program) = missing {
         testkit::not_run(test, &format!("no {program}"));
-        return None;
     }
-    Some(mirrors)
+    missing.is_none()
+}
+
+/// The stanzas of packages that nobody fetches.
+fn stanzas(names: impl Iterator<Item = String>, arch: Arch) -> String {
+    let stanza = |name: String| {
+        // As in Ubuntu's lists, where an essential package has it.
+        let needs = match name.as_str() {
+            "init-system-helpers" => "Essential: yes\nDepends: usrmerge | usr-is-merged\n",
+            _ => "",
+        };
+        format!(
+            "Package: {name}\nVersion: 1\nArchitecture: {}\n{needs}Filename: pool/{name}.deb\nSize: 1\nSHA256: {}\n\n",
+            debian_name(arch),
+            Digest::of(name.as_bytes()).hex()
+        )
+    };
+    names.map(stanza).collect()
+}
+
+const fn debian_name(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 => "amd64",
+        Arch::Arm64 => "arm64",
+    }
+}
+
+/// What somebody does to an archive.
+type Change<'a> = &'a dyn Fn(&Path);
+
+#[test]
+fn lookalike_ubuntu_lists_that_do_not_count_are_refused() {
+    const TEST: &str = "lookalike_ubuntu_lists_that_do_not_count_are_refused";
+    if !have(TEST, &[archive::TOOLS, &["apt-get"]].concat()) {
+        return;
+    }
+    let home = TempDir::new().unwrap();
+    let (key, expired) = (Key::new(&home.path().join("key")), Key::expired(&home.path().join("expired")));
+    let (list, older) =
+        ("Package: a\nVersion: 2\nArchitecture: all\n\n", "Package: a\nVersion: 1\nArchitecture: all\n\n");
+    let (signed, over) = ("dists/noble/InRelease", Some("Fri, 26 Apr 2024 15:10:33 UTC"));
+    let change = |file: &Path, from: &str, to: &str| {
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(file, text.replacen(from, to, 1)).unwrap();
+    };
+    let cases: [(&str, Change<'_>, &Key, &str); 5] = [
+        ("an expired key", &|_| (), &expired, "--ubuntu-keyring"),
+        (
+            "a changed list of lists",
+            &|root| change(&root.join(signed), "Label: Ubuntu", "Label: Ubunto"),
+            &key,
+            "--ubuntu-keyring",
+        ),
+        (
+            "no signature",
+            &|root| {
+                fs::copy(root.join("dists/noble/Release"), root.join(signed)).unwrap();
+            },
+            &key,
+            "--ubuntu-keyring",
+        ),
+        (
+            "an older list of packages",
+            &|root| fs::write(root.join("dists/noble/main/binary-amd64/Packages"), older).unwrap(),
+            &key,
+            "do not fit together",
+        ),
+        (
+            "an older list of lists with its good signature",
+            &|root| pocket_until(root, "noble", "amd64", [older, ""], &key, over),
+            &key,
+            "--allow-expired-release",
+        ),
+    ];
+    for (index, (name, change, key, hint)) in cases.into_iter().enumerate() {
+        let archive = Archive { folder: home.path().join(index.to_string()), home: home.path().to_owned() };
+        for suite in ["noble", "noble-updates", "noble-security"] {
+            pocket(&archive.folder, suite, "amd64", [list, ""], key);
+        }
+        change(&archive.folder);
+        let error = archive.lock("noble", Arch::Amd64, &key.keyring()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fetch, "{name}: {error}");
+        assert!(error.hint().unwrap().contains(hint), "{name}: {error} {:?}", error.hint());
+    }
+}
+
+/// A list of each release has what it really has, so that a definition which asks for more, or resolves to
+/// something else, fails here.
+#[test]
+fn lookalike_ubuntu_every_definition_is_locked_in_its_release_for_both_architectures() {
+    const TEST: &str = "lookalike_ubuntu_every_definition_is_locked_in_its_release_for_both_architectures";
+    if !have(TEST, &[archive::TOOLS, &["apt-get"]].concat()) {
+        return;
+    }
+    let home = TempDir::new().unwrap();
+    let key = Key::new(&home.path().join("key"));
+    for (index, release) in RELEASES.iter().enumerate() {
+        for arch in release.arches.iter().copied() {
+            let set = format!("arch={:?}", debian_name(arch));
+            let definition = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(release.definition);
+            let loaded = registry::load(&definition, &[set], None).unwrap();
+            let request = BaseRequest::of(&loaded.plan);
+            let BasePlan::Packages(base) = request.plan else { panic!("{} has no packages", release.suite) };
+            assert_eq!(base.suite, release.suite);
+
+            let folder = home.path().join(format!("{index}-{}", debian_name(arch)));
+            let archive = Archive { folder, home: home.path().to_owned() };
+            let common =
+                ["init-system-helpers", "systemd-boot-efi", "systemd-resolved", "usr-is-merged", "usrmerge"];
+            let (common, asked) =
+                (common.map(str::to_owned), base.packages.iter().chain(&request.extract).cloned());
+            let mut has: Vec<String> = asked.chain(common).collect();
+            has.retain(|name| !release.lacks.contains(&name.as_str()));
+            has.sort();
+            has.dedup();
+            let list = stanzas(has.into_iter(), arch);
+            for name in ["", "-updates", "-security"] {
+                let main = if name.is_empty() { list.as_str() } else { "" };
+                let suite = format!("{}{name}", release.suite);
+                pocket(&archive.folder, &suite, debian_name(arch), [main, ""], &key);
+            }
+            let locked = archive.lock_plan(base, &request.extract, arch, &archive.keyring()).unwrap();
+            let merged: Vec<&str> =
+                names(&locked, true).into_iter().filter(|name| name.contains("merge")).collect();
+            assert_eq!(merged, [release.merged], "{}", release.definition);
+            let loader: &[&str] =
+                if release.lacks.contains(&"systemd-boot-efi") { &[] } else { &["systemd-boot-efi"] };
+            assert_eq!(names(&locked, false), loader, "{}", release.definition);
+        }
+    }
 }
 
 #[test]

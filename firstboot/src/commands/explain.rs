@@ -1,5 +1,7 @@
 //! `firstboot explain`: the platform, the facts with their origins, and what a join would do on this machine.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::checkpoint::Checkpoint;
@@ -8,6 +10,8 @@ use crate::config::model::{Argument, Discovery};
 use crate::error::{Failure, Result};
 use crate::host::cri;
 use crate::join::{image, kubelet_flags, roles};
+use crate::kubernetes::features::{KubeletFeatures, NODE_LOCAL_CRI_SOCKET};
+use crate::kubernetes::version::Version;
 use crate::machine;
 use crate::metadata::Metadata;
 use crate::net::url;
@@ -154,6 +158,8 @@ fn join(session: &Session, resolved: &ResolvedConfig, metadata: &Metadata) -> Re
     let kubelet = machine::kubelet_version(root);
     let detected = || cri::detect_socket(root, kubelet.as_ref().map_or(u16::MAX, |version| version.minor));
     let socket = config.join.node.cri_socket.clone().map_or_else(detected, Ok);
+    let has_configuration = image::kubelet_configuration(root)?.is_some();
+    let undecided = undecided(kubelet.as_ref().ok().copied(), has_configuration);
     let checkpoint = Checkpoint::read(root)?;
     let done = |phase: &str| {
         checkpoint
@@ -178,23 +184,36 @@ fn join(session: &Session, resolved: &ResolvedConfig, metadata: &Metadata) -> Re
         ("machine", json!(machine.identity)),
         ("services", json!(format!("{:?}", machine.services).to_lowercase())),
         ("kubelet", json!(kubelet.map_or_else(|failure| failure.message, |version| version.to_string()))),
-        (
-            "kubelet config",
-            json!(if image::kubelet_configuration(root)?.is_some() {
-                "the image's"
-            } else {
-                "the cluster's"
-            }),
-        ),
+        ("kubelet config", json!(if has_configuration { "the image's" } else { "the cluster's" })),
         ("runtime", json!(socket.unwrap_or_else(|failure| failure.message))),
         ("discovery", json!(discovery(&config.join.discovery))),
         ("arguments", json!(arguments(&config.join.node.kubelet_extra_args))),
         ("from facts", json!(arguments(&config.from_facts))),
         ("labels", json!(config.labels())),
-        ("taints", json!(kubelet_flags::taints(&config.join.node))),
+        ("taints", json!(kubelet_flags::taints(config))),
+        ("of the cluster", json!(undecided)),
         ("phases", json!(phases)),
         ("warnings", json!(config.warnings)),
     ])
+}
+
+/// What the cluster decides: it is not asked here.
+fn undecided(kubelet: Option<Version>, has_configuration: bool) -> Vec<String> {
+    let gated = |is_on| BTreeMap::from([(NODE_LOCAL_CRI_SOCKET.to_owned(), is_on)]);
+    let with_gate = |is_on| kubelet.map(|version| KubeletFeatures::of(version, &gated(is_on)));
+    let is_gated = with_gate(true) != with_gate(false);
+    let has_pause_image = with_gate(false).is_some_and(|features| features.pause_tag.is_some());
+    let rows = [
+        (true, "whether this version of the kubelet fits that of the API server"),
+        (!has_configuration, "the kubelet's configuration, to which that of this node config is added"),
+        (
+            is_gated,
+            "whether --container-runtime-endpoint or instance-config.yaml names the runtime: NodeLocalCRISocket",
+        ),
+        (has_pause_image, "the registry in --pod-infra-container-image: imageRepository"),
+        (kubelet.is_none(), "kubeadm's own arguments: they also depend on the kubelet's version"),
+    ];
+    rows.iter().filter(|(is_open, _)| *is_open).map(|(_, text)| (*text).to_owned()).collect()
 }
 
 fn arguments(arguments: &[Argument]) -> Vec<String> {

@@ -126,10 +126,10 @@ fn explain_foresees_what_a_run_does() {
         assert_eq!(rows["config"].as_str(), status.source.as_deref(), "{name}");
         let warnings = texts(&rows["warnings"]);
         assert_eq!(warnings, status.warnings[..warnings.len()], "{name}");
-        assert!(
-            status.warnings[warnings.len()..].iter().all(|more| more.starts_with("preflight ")),
-            "{name}"
-        );
+        let of_the_machine = |more: &String| {
+            more.starts_with("preflight ") || more.contains("the image does not have its owner")
+        };
+        assert!(status.warnings[warnings.len()..].iter().all(of_the_machine), "{name}: {status:?}");
         for line in texts(&rows["extra files"]) {
             let (path, about) = line.split_once(" (").unwrap();
             let mode = machine.root.path(path).metadata().unwrap().permissions().mode() & 0o7777;
@@ -158,6 +158,10 @@ fn explain_shows_labels_taints_and_files() {
     assert_eq!(rows["taints"], json!(["a=b:NoSchedule"]));
     let own = texts(&rows["extra files"]);
     assert_eq!(own, ["/etc/own.conf (mode 0600, of root, because the image does not have its owner)"]);
+
+    let kubelet = "---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nregisterWithTaints: [{key: c, effect: NoExecute}]\n";
+    let (rows, _) = Machine::with(format!("{JOIN}{kubelet}").as_bytes()).explained();
+    assert_eq!(rows["taints"], json!(["c:NoExecute"]));
 }
 
 #[test]
@@ -206,4 +210,30 @@ fn no_text_of_others_begins_a_line() {
     let text = printed(&record, false);
     assert_eq!(text.matches("firstboot-verdict").count(), 5);
     assert!(!text.contains("\nfirstboot-verdict"), "{text}");
+}
+
+#[test]
+fn explain_says_what_only_the_cluster_decides() {
+    for (version, has_configuration, expected) in [
+        (Some("1.36.2"), false, vec!["whether this version", "the kubelet's configuration"]),
+        (Some("1.36.2"), true, vec!["whether this version"]),
+        (Some("1.35.0"), true, vec!["whether this version", "whether --container-runtime-endpoint"]),
+        (
+            Some("1.33.0"),
+            true,
+            vec!["whether this version", "whether --container-runtime-endpoint", "the registry in"],
+        ),
+        (Some("1.31.0"), true, vec!["whether this version", "the registry in"]),
+        (None, true, vec!["whether this version", "kubeadm's own arguments"]),
+    ] {
+        let said = undecided(version.map(|version| version.parse().unwrap()), has_configuration);
+        let begins = |(said, expected): (&String, &&str)| said.starts_with(expected);
+        assert!(
+            said.len() == expected.len() && said.iter().zip(&expected).all(begins),
+            "{version:?}: {said:?}"
+        );
+    }
+    let (rows, _) = Machine::with(JOIN.as_bytes()).explained();
+    assert_eq!(texts(&rows["of the cluster"]).len(), 3);
+    assert!(rows["kubelet"].as_str().unwrap().contains("no program of a folder is run"));
 }

@@ -3,6 +3,7 @@
 use super::check::Problems;
 use super::documents::shown;
 use super::fields::Fields;
+use super::kubelet_arguments;
 use super::model::{FromFacts, NodeIp, Wanted};
 use super::strict::refuse;
 use super::template;
@@ -39,6 +40,9 @@ fn node_ip(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<NodeIp> {
             &text,
             "must be auto, private, public, none, an IP address, or an IPv4 and an IPv6 address",
         );
+    }
+    if matches!(parsed, Some(NodeIp::Address(_) | NodeIp::Both(..))) {
+        kubelet_arguments::addresses(&fields.path("nodeIP"), &text, problems);
     }
     Ok(parsed.unwrap_or_default())
 }

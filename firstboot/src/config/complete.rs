@@ -204,7 +204,8 @@ fn node(
         raw.image_pull_policy.as_deref().unwrap_or_default(),
         problems,
     );
-    kubelet_arguments::taints(raw.taints.as_deref().unwrap_or_default(), problems);
+    let taints = raw.taints.as_deref().unwrap_or_default();
+    kubelet_arguments::taints("nodeRegistration.taints", taints, problems);
     kubelet_arguments::arguments(&raw.kubelet_extra_args, problems);
     NodeRegistration {
         name,

@@ -123,6 +123,36 @@ fn the_name_is_the_hosts_unless_given() {
     assert!(nameless.message.starts_with("nodeRegistration: Required value: "), "{nameless}");
 }
 
+/// The kubelet does so: else the agent would ask for the certificate of another node than the kubelet's.
+#[test]
+fn an_underscore_in_the_name_of_an_argument_is_a_dash() {
+    let list = "nodeRegistration: {kubeletExtraArgs: [{name: hostname_override, value: B}, {name: node_ip, value: 10.0.0.1}]}";
+    let map = "nodeRegistration: {kubeletExtraArgs: {hostname_override: B, node_ip: 10.0.0.1}}";
+    for text in [join(list), join(map).replace("v1beta4", "v1beta3")] {
+        let config = read(&text).unwrap();
+        assert_eq!((config.node_name().as_str(), config.argument("node-ip")), ("b", Some("10.0.0.1")));
+    }
+    let label =
+        "nodeRegistration: {kubeletExtraArgs: [{name: node_labels, value: node-role.kubernetes.io/x=}]}";
+    assert!(read(&join(label)).unwrap_err().message.contains("a node may not give it to itself"));
+}
+
+#[test]
+fn an_address_of_the_node_is_refused_wherever_it_is_written() {
+    let agent = |value: &str| {
+        let text = "---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\nnodeIP: ";
+        read(&format!("{}{text}'{value}'\n", join("")))
+    };
+    for value in ["127.0.0.1", "fe80::1", "224.0.0.1", "fd00::1,0.0.0.0"] {
+        let failure = agent(value).unwrap_err();
+        assert!(
+            failure.message.contains("nodeIP: the kubelet would refuse the node-ip"),
+            "{value}: {failure}"
+        );
+    }
+    assert!(["10.0.0.1", "fd00::1, 10.0.0.1"].iter().all(|value| agent(value).is_ok()));
+}
+
 #[test]
 fn bytes_that_are_no_file_are_refused() {
     let nested = "{a: ".repeat(200) + &"}".repeat(200);

@@ -1,12 +1,15 @@
 //! What the kubelet refuses at its start, or what keeps it from registering: labels, taints and addresses
-//! among its arguments. kubeadm lets them pass, and the node never comes up.
+//! among its arguments, and taints in its configuration. kubeadm lets them pass, and the node never comes up.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use super::check::Problems;
+use serde_json::Value;
+
+use super::check::{self, Problems};
 use super::documents::shown;
 use super::model::{Argument, Taint};
+use crate::error::Result;
 use crate::host::network::parse_address;
 use crate::kubernetes::labels;
 
@@ -21,6 +24,12 @@ pub fn arguments(arguments: &[Argument], problems: &mut Problems) {
             name if name.starts_with('-') => {
                 vec![format!("--{}: write the name without dashes", shown(name))]
             }
+            name if !is_name(name) => vec![format!("--{}: this is no name of an argument", shown(name))],
+            "hostname-override" if !value.trim().is_empty() => {
+                let path = format!("{ARGUMENTS}: {name}");
+                check::node_name(&path, &value.trim().to_lowercase(), problems);
+                Vec::new()
+            }
             "node-labels" => items(value).filter_map(|label| wrong_label(label.trim())).collect(),
             "register-with-taints" => wrong_taints(value),
             "node-ip" => wrong_addresses(value).into_iter().collect(),
@@ -32,14 +41,34 @@ pub fn arguments(arguments: &[Argument], problems: &mut Problems) {
     }
 }
 
-/// The taints of a config.
-pub fn taints(taints: &[Taint], problems: &mut Problems) {
+/// Whether the kubelet may have an argument of this name; one without a name is refused elsewhere.
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    name.bytes().all(is_plain)
+}
+
+/// One or two addresses for the argument `node-ip`, which are at `path`.
+pub fn addresses(path: &str, list: &str, problems: &mut Problems) {
+    if let Some(wrong) = wrong_addresses(list) {
+        problems.note(format!("{path}: the kubelet would refuse {wrong}"));
+    }
+}
+
+/// The taints of a config, which are at `path`.
+pub fn taints(path: &str, taints: &[Taint], problems: &mut Problems) {
     let mut seen = HashSet::new();
     for (index, Taint { key, value, effect, .. }) in taints.iter().enumerate() {
         if let Some(wrong) = wrong_taint(key, value, effect, &mut seen) {
-            problems.note(format!("nodeRegistration.taints[{index}]: the kubelet would refuse {wrong}"));
+            problems.note(format!("{path}[{index}]: the kubelet would refuse {wrong}"));
         }
     }
+}
+
+/// Refuses the taints of a KubeletConfiguration that the kubelet would refuse.
+pub fn check_document(document: &Value) -> Result<()> {
+    let mut problems = Problems::default();
+    taints("KubeletConfiguration: registerWithTaints", &Taint::of_document(document), &mut problems);
+    problems.result()
 }
 
 fn items(list: &str) -> impl Iterator<Item = &str> {
@@ -70,7 +99,8 @@ fn no_value(value: &str) -> String {
 /// `key=value:Effect` or `key:Effect`, several with commas.
 fn wrong_taints(list: &str) -> Vec<String> {
     let mut seen = HashSet::new();
-    let wrong = items(list).filter_map(|taint| {
+    let all = list.split(',').filter(|_| !list.is_empty());
+    let wrong = all.filter_map(|taint| {
         let (front, effect) = taint.split_once(':').unwrap_or((taint, ""));
         let (key, value) = front.split_once('=').unwrap_or((front, ""));
         wrong_taint(key, value, effect, &mut seen)
@@ -152,6 +182,12 @@ mod tests {
         let long = format!("a={}", "b".repeat(64));
         for (name, value, named) in [
             ("-v", "2", "---v: write the name without dashes"),
+            ("Node-Labels", "a=b", "--Node-Labels: this is no name of an argument"),
+            ("node-labels=a", "b", "this is no name of an argument"),
+            ("v 2", "", "this is no name of an argument"),
+            ("hostname-override", "Bad_Name", "hostname-override: Invalid value: \"bad_name\""),
+            ("hostname-override", "a b", "Invalid value: \"a b\""),
+            ("hostname-override", "a.", "Invalid value: \"a.\""),
             ("node-labels", "a", "the label \"a\", which has no ="),
             ("node-labels", "a=b,node-role.kubernetes.io/x=", "a node may not give it to itself"),
             ("node-labels", "kubernetes.io/x=", "a node may not give it to itself"),
@@ -164,6 +200,7 @@ mod tests {
             ("register-with-taints", "=b:NoSchedule", "a taint without a key"),
             ("register-with-taints", "a=b=c:NoSchedule", "\"b=c\" is no value"),
             ("register-with-taints", "a:NoSchedule,a=b:NoSchedule", "has the effect NoSchedule twice"),
+            ("register-with-taints", "a:NoSchedule,", "a taint without a key"),
             ("node-ip", "eth0", "the node-ip \"eth0\": it is no address"),
             ("node-ip", "", "it is no address"),
             ("node-ip", "127.0.0.1", "loopback"),
@@ -183,13 +220,37 @@ mod tests {
             ("node-labels", ""),
             ("node-labels", "a=,example.com/b=c, topology.kubernetes.io/zone=z"),
             ("register-with-taints", "a=b:NoSchedule,a:NoExecute"),
+            ("register-with-taints", ""),
             ("node-ip", "0.0.0.0"),
             ("node-ip", "::"),
             ("node-ip", "10.0.0.1,fd00::1"),
             ("node-ip", "fd00::1, 10.0.0.1"),
             ("v", "anything,=:"),
+            ("hostname-override", " N1.example "),
+            ("hostname-override", ""),
         ] {
             assert_eq!(problem(name, value), None, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn taints_of_a_kubelet_configuration_are_those_that_the_kubelet_takes() {
+        let document = |taints: Value| serde_json::json!({ "registerWithTaints": taints });
+        for (taints, named) in [
+            (
+                serde_json::json!([{"key": "a b", "effect": "NoSchedule"}]),
+                "[0]: the kubelet would refuse the taint \"a b\"",
+            ),
+            (serde_json::json!([{"key": "a", "effect": "x"}]), "its effect is \"x\""),
+            (serde_json::json!([{"key": "a", "value": "-", "effect": "NoExecute"}]), "is no value"),
+        ] {
+            let failure = check_document(&document(taints)).unwrap_err();
+            assert!(failure.message.starts_with("KubeletConfiguration: registerWithTaints["), "{failure}");
+            assert!(failure.message.contains(named), "{failure}");
+        }
+        let good = serde_json::json!([{"key": "a", "value": "b", "effect": "NoSchedule", "timeAdded": null}]);
+        for document in [document(good), document(Value::Null), Value::Null] {
+            check_document(&document).unwrap();
         }
     }
 }

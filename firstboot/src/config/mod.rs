@@ -47,6 +47,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::names::LABEL_LIMIT;
 
 pub use self::documents::SIZE_LIMIT;
+pub(crate) use self::kubelet_arguments::check_document as check_kubelet_document;
 
 /// kubeadm's API group.
 const KUBEADM: &str = "kubeadm.k8s.io";
@@ -237,6 +238,7 @@ fn read_kubelet(document: Document, warnings: &mut Vec<String>) -> Result<serde_
             .help(format!("write apiVersion: {KUBELET}/{KUBELET_VERSION}")));
     }
     warn_of_duplicates(&document, warnings);
+    kubelet_arguments::check_document(&document.value)?;
     Ok(document.value)
 }
 

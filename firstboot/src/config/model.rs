@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::role::Role;
 use crate::host::network;
 use crate::kubernetes::token::Token;
@@ -145,6 +147,13 @@ pub struct Argument {
     pub value: String,
 }
 
+impl Argument {
+    /// An argument as the kubelet reads it: an underscore in a name is a dash.
+    pub(crate) fn new(name: &str, value: String) -> Self {
+        Self { name: name.replace('_', "-"), value }
+    }
+}
+
 /// A taint as the node registers itself with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taint {
@@ -153,6 +162,20 @@ pub struct Taint {
     pub value: String,
     /// NoSchedule, PreferNoSchedule or NoExecute.
     pub effect: String,
+}
+
+impl Taint {
+    /// The taints of a KubeletConfiguration.
+    pub(crate) fn of_document(document: &Value) -> Vec<Self> {
+        let taints = document["registerWithTaints"].as_array();
+        let text = |taint: &Value, field| taint[field].as_str().unwrap_or_default().to_owned();
+        let read = |taint| Self {
+            key: text(taint, "key"),
+            value: text(taint, "value"),
+            effect: text(taint, "effect"),
+        };
+        taints.into_iter().flatten().map(read).collect()
+    }
 }
 
 /// How the API server is found and trusted.

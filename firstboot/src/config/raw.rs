@@ -164,13 +164,13 @@ fn read_arguments(
     if version < ApiVersion::V1beta4 {
         let mut arguments = node.text_map(NAME)?;
         arguments.sort();
-        return Ok(arguments.into_iter().map(|(name, value)| Argument { name, value }).collect());
+        return Ok(arguments.into_iter().map(|(name, value)| Argument::new(&name, value)).collect());
     }
     let mut arguments = Vec::new();
     for mut argument in node.list(NAME)?.unwrap_or_default() {
         let (name, value) =
             (argument.text("name")?.unwrap_or_default(), argument.text("value")?.unwrap_or_default());
-        arguments.push(Argument { name, value });
+        arguments.push(Argument::new(&name, value));
         argument.finish(unknown);
     }
     Ok(arguments)

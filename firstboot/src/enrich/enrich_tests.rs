@@ -89,7 +89,9 @@ fn facts_become_arguments_and_the_users_words_win() {
     let (config, notices) = enriched(JOIN, &known, &["127.0.0.1", "10.0.0.5"]).unwrap();
     let labels = "node-labels=node.kubernetes.io/instance-type=big-one,topology.kubernetes.io/region=r1,topology.kubernetes.io/zone=r1-a";
     assert_eq!(arguments(&config), ["node-ip=10.0.0.5", labels, "provider-id=x://r1-a/i-1"]);
-    assert!(notices.is_empty(), "{notices:?}");
+    let cut =
+        "the label node.kubernetes.io/instance-type is \"big-one\": it cannot hold all of instance-type";
+    assert_eq!(notices, [cut]);
 
     let own = "nodeRegistration: {kubeletExtraArgs: [{name: node-ip, value: 10.9.9.9}, {name: provider-id, value: mine}, {name: node-labels, value: 'topology.kubernetes.io/zone=z,a=b'}]}\n";
     let (config, _) = enriched(&format!("{JOIN}{own}"), &known, &["10.0.0.5"]).unwrap();
@@ -249,9 +251,12 @@ fn chosen_tags_become_labels() {
     let (config, notices) = enriched(&format!("{JOIN}{AGENT}{wish}"), &known, &[]).unwrap();
     let expected = "node-labels=example.com/a-b=v,example.com/at=z,k8s-owner=,k8s-team=a-b-c,n-code=,node.kubernetes.io/tier=1,pool=gpu";
     assert_eq!(arguments(&config), [expected]);
-    for expected in
-        ["no label b: the region", "no label node-role.kubernetes.io/worker", "the tag \"::\" is no label"]
-    {
+    for expected in [
+        "no label b: the region",
+        "no label node-role.kubernetes.io/worker",
+        "the tag \"::\" is no label",
+        "the label k8s-team is \"a-b-c\": it cannot hold all of the tag \"k8s-team\"",
+    ] {
         assert!(notices.iter().any(|notice| notice.contains(expected)), "{expected}: {notices:?}");
     }
     for (wish, expected) in [

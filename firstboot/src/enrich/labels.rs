@@ -86,7 +86,14 @@ fn put(
         Entry::Occupied(entry) => {
             notices.push(format!("the label {} is set already: {origin} does not count", entry.key()))
         }
-        Entry::Vacant(entry) => drop(entry.insert(sanitised(value))),
+        Entry::Vacant(entry) => {
+            let held = sanitised(value);
+            if held != value {
+                notices
+                    .push(format!("the label {} is {held:?}: it cannot hold all of {origin}", entry.key()));
+            }
+            entry.insert(held);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The kubelet's command line as kubeadm writes it to `/var/lib/kubelet/kubeadm-flags.env`.
 
-use crate::config::model::{Argument, NodeRegistration, Taint};
+use crate::config::model::{Argument, NodeConfig, NodeRegistration, Taint};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::features::{DOCKERSHIM, KubeletFeatures};
 use crate::kubernetes::flags_file;
@@ -67,13 +67,17 @@ fn defaults(node: &NodeRegistration, inputs: &FlagInputs<'_>) -> Vec<Argument> {
 /// The argument with the taints of the node.
 const TAINTS: &str = "register-with-taints";
 
-/// The taints that the node registers with: those of the argument, if the config sets it.
-pub fn taints(node: &NodeRegistration) -> Vec<String> {
-    let mut arguments = node.kubelet_extra_args.iter().filter(|argument| argument.name == TAINTS).peekable();
-    if arguments.peek().is_none() {
-        return own_taints(node);
+/// The taints that the node registers with, as far as the config tells: those of the last such argument if it
+/// sets any, else the node's own, else those of the kubelet's configuration.
+pub fn taints(config: &NodeConfig) -> Vec<String> {
+    let own = own_taints(&config.join.node);
+    match config.argument(TAINTS) {
+        Some(list) => list.split(',').map(str::to_owned).collect(),
+        None if own.is_empty() => {
+            config.kubelet.iter().flat_map(Taint::of_document).map(|taint| written(&taint)).collect()
+        }
+        None => own,
     }
-    arguments.flat_map(|argument| argument.value.split(',')).map(str::to_owned).collect()
 }
 
 fn own_taints(node: &NodeRegistration) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use crate::config::check_kubelet_document;
 use crate::config::model::{Argument, NodeConfig};
 use crate::error::Result;
 use crate::host::cri::CgroupDriver;
@@ -144,6 +145,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
     };
     let configuration =
         kubelet_config::configuration(&cluster.kubelet_config, config.kubelet.as_ref(), &defaults, &patches)?;
+    check_kubelet_document(&configuration)?;
     warnings.extend(foreign_resolver(&configuration, host));
     let arguments = arguments(config, cluster, host, &features, &cri_socket);
     let is_evaluated = host.services == Services::OpenRc;

@@ -54,8 +54,7 @@ struct Answer {
     token: String,
     expires: Option<String>,
     endpoint: Option<String>,
-    #[serde(default)]
-    ca_cert_hashes: Vec<String>,
+    ca_cert_hashes: Option<Vec<String>>,
 }
 
 /// Requests a token and returns the complete discovery.
@@ -112,7 +111,8 @@ fn send(
         .map_err(|failure| failure.doing(shown(from.url.reveal())))
 }
 
-/// Reads an answer that arrived at `now`. Errors do not repeat it.
+/// Reads an answer that arrived at `now`; null and an empty text are as good as a missing field. Errors do
+/// not repeat it.
 pub fn parse(body: &[u8], now: SystemTime) -> Result<TokenResponse> {
     if body.len() > LONGEST {
         return Err(wrong(&format!("it is longer than {LONGEST} bytes")));
@@ -129,17 +129,20 @@ pub fn parse(body: &[u8], now: SystemTime) -> Result<TokenResponse> {
     })?;
     let text = Zeroizing::new(answer.token);
     let token = text.parse().map_err(|why| wrong(&format!("token: {why}")))?;
-    check_expiry(answer.expires.as_deref(), now)?;
+    let given = |text: &String| !text.is_empty();
+    check_expiry(answer.expires.filter(given).as_deref(), now)?;
     let endpoint = answer
         .endpoint
+        .filter(given)
         .map(|text| text.parse().map_err(|_| wrong("endpoint: it is not host:port")))
         .transpose()?;
-    if answer.ca_cert_hashes.len() > MOST {
+    let pins = answer.ca_cert_hashes.unwrap_or_default();
+    if pins.len() > MOST {
         return Err(wrong(&format!("caCertHashes: there are more than {MOST}")));
     }
     let pin =
         |text: &String| read_pin(text).ok_or_else(|| wrong("caCertHashes: one is not sha256: and 64 digits"));
-    Ok(TokenResponse { token, endpoint, pins: answer.ca_cert_hashes.iter().map(pin).collect::<Result<_>>()? })
+    Ok(TokenResponse { token, endpoint, pins: pins.iter().map(pin).collect::<Result<_>>()? })
 }
 
 fn wrong(why: &str) -> Failure {
@@ -148,14 +151,19 @@ fn wrong(why: &str) -> Failure {
 
 fn check_expiry(expires: Option<&str>, now: SystemTime) -> Result<()> {
     let Some(expires) = expires else { return Ok(()) };
-    let at: DateTime = expires
-        .parse()
-        .map_err(|_| wrong("expires: it is no time of the form 2026-01-02T03:04:05Z"))?;
+    let at = utc(expires).ok_or_else(|| wrong("expires: it is no time of the form 2026-01-02T03:04:05Z"))?;
     if SystemTime::UNIX_EPOCH + at.unix_duration() > now {
         return Ok(());
     }
     Err(Failure::new(ErrorKind::Credential, "the token that was given has expired")
         .help("the server must make tokens that live for some minutes; is its clock right?"))
+}
+
+/// A time in UTC (RFC 3339), without the fractions of its second that many libraries write.
+fn utc(text: &str) -> Option<DateTime> {
+    let (seconds, zone) = text.split_at_checked("2026-01-02T03:04:05".len())?;
+    let zone = zone.trim_start_matches(|letter: char| letter == '.' || letter.is_ascii_digit());
+    matches!(zone, "Z" | "+00:00").then(|| format!("{seconds}Z").parse().ok())?
 }
 
 /// Values of the config win. Missing parts come from the answer, because the config trusts its sender.

@@ -239,3 +239,28 @@ fn what_is_wrong_with_token_from_is_said() {
         );
     }
 }
+
+#[test]
+fn answers_are_taken_as_the_libraries_of_other_languages_write_them() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_044);
+    let parsed = |more: &str| parse(format!(r#"{{"token": "{TOKEN}"{more}}}"#).as_bytes(), now);
+    for more in [
+        r#", "expires": null, "endpoint": null, "caCertHashes": null"#,
+        r#", "expires": "", "endpoint": "", "caCertHashes": []"#,
+        r#", "expires": "2026-01-02T03:04:05.123456789Z""#,
+        r#", "expires": "2026-01-02T03:04:05.5+00:00""#,
+        r#", "expires": "2026-01-02T03:04:05+00:00""#,
+    ] {
+        let given = parsed(more).unwrap();
+        assert!(given.endpoint.is_none() && given.pins.is_empty(), "{more}");
+    }
+    for (expires, why) in [
+        ("2026-01-02T03:04:04.9Z", "has expired"),
+        ("2026-01-02T03:04:05", "no time of the form"),
+        ("2026-01-02T03:04:05+02:00", "no time of the form"),
+        ("2026-01-02T03:04:0\u{e4}Z", "no time of the form"),
+    ] {
+        let failure = parsed(&format!(r#", "expires": "{expires}""#)).unwrap_err();
+        assert!(failure.message.contains(why), "{expires}: {failure}");
+    }
+}

@@ -30,7 +30,9 @@ impl FromStr for Url {
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let endpoint = endpoint(authority, port)?;
-        if !is_secure && !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Over TLS, letters of other scripts are sent as they stand.
+        let is_sent = |byte: u8| byte.is_ascii_graphic() || (is_secure && !byte.is_ascii());
+        if !path.bytes().all(is_sent) {
             return Err("the URL holds characters that no URL has".to_owned());
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -144,7 +146,16 @@ mod tests {
             );
             assert_eq!(url.is_secure, Url::secure(text).is_ok());
         }
-        for wrong in ["", "ftp://a", "https://", "https://a:b@host", "http://host/\u{e9}", "http://host:0"] {
+        for wrong in [
+            "",
+            "ftp://a",
+            "https://",
+            "https://a:b@host",
+            "http://host/\u{e9}",
+            "http://host:0",
+            "https://host/a b",
+            "https://host/?a\n",
+        ] {
             assert!(wrong.parse::<Url>().is_err(), "{wrong}");
         }
     }

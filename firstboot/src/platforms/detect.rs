@@ -93,6 +93,13 @@ fn pin(name: &str, by: &str) -> Result<Detection> {
     }
 }
 
+/// The platforms that the firmware names, whatever is pinned.
+pub fn in_firmware(evidence: &Evidence) -> impl Iterator<Item = &'static Platform> {
+    ALL.iter()
+        .copied()
+        .filter(|platform| recognize(platform, Strength::Firmware, evidence).is_some())
+}
+
 /// The sign of a platform at one strength; none when a sign of a look-alike is there.
 fn recognize(platform: &Platform, strength: Strength, evidence: &Evidence) -> Option<String> {
     let sign = platform.signs.iter().find_map(|sign| sign.proves(strength, evidence))?;

@@ -14,12 +14,15 @@ use crate::platforms::format::json::Json;
 use crate::platforms::format::user_data;
 
 const ADDRESSES: &[&str] = &["169.254.169.254", "fd00:c1::a9fe:a9fe"];
+/// Serves the boot volume over iSCSI to the whole machine, without a password: Oracle's own images keep all
+/// users but root from it (<https://docs.oracle.com/iaas/Content/Compute/References/images.htm>).
+const BOOT_VOLUME: &str = "169.254.0.2";
 
 pub(super) const PLATFORM: Platform = Platform {
     signs: &[Sign::Is(Field::ChassisAssetTag, "OracleCloud.com")],
     provider_id: Some("oci://${instance-id}"),
     node_name: Some("${hostname}"),
-    guarded: Guarded::Addresses(ADDRESSES),
+    guarded: Guarded::Addresses(&[ADDRESSES[0], ADDRESSES[1], BOOT_VOLUME]),
     ..Platform::named("oracle", read)
 };
 

@@ -188,9 +188,7 @@ pub(super) fn stays(
     if !joined.checkpoint.joined {
         return Err(Failure::new(ErrorKind::Untrusted, refused).help(TO_FOLLOW));
     }
-    let warning = format!("{refused}; {TO_FOLLOW}");
-    session.warn(&warning);
-    progress.warn(warning);
+    session.warn(format_args!("{refused}; {TO_FOLLOW}"));
     Ok(Some(has_joined(session, &joined.checkpoint, progress)))
 }
 

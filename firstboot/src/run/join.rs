@@ -94,10 +94,8 @@ pub(super) fn join(
 fn introduce(session: &Session, resolved: &ResolvedConfig, progress: &mut Progress) {
     progress.status().node = Some(resolved.config.node_name());
     progress.status().source = Some(resolved.source.clone());
-    for warning in &resolved.config.warnings {
-        session.warn(warning);
-        progress.warn(warning.clone());
-    }
+    resolved.config.warnings.iter().for_each(|warning| session.warn(warning));
+    session.hand_warnings_to(progress);
 }
 
 /// Binds a machine that an older agent joined to the source that still has the same config.
@@ -211,7 +209,7 @@ fn print_plan(session: &Session, join: &mut Join) {
         session.print(&format!("would write {} (mode {:o}):", file.path.display(), file.mode));
         String::from_utf8_lossy(&file.bytes)
             .lines()
-            .for_each(|line| session.console.print_raw(&format!("  {line}")));
+            .for_each(|line| session.console.print_quoted(line));
     }
 }
 

@@ -11,28 +11,38 @@ use std::time::Duration;
 use super::Session;
 use crate::config::model::{Discovery, NodeConfig};
 use crate::error::Result;
+use crate::evidence::Evidence;
 use crate::guard;
 use crate::locations;
 use crate::net::resolve;
 use crate::net::{Deadline, Endpoint, Network};
+use crate::platforms::detect::in_firmware;
 use crate::platforms::{ALL, Guarded, Platform};
 
 /// Time limit for resolving the name of one server.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
 
-/// At each boot, before any data is read and any pod starts: guards the addresses of the platform's
-/// services. If the policy requires the guard, it fails closed: all addresses that can only be metadata
-/// services are guarded, whatever the platform is or is said to be.
-pub(super) fn at_boot(session: &Session, platform: Option<&Platform>) -> Result<()> {
+/// At each boot, before any data is read and any pod starts: guards the addresses of the services of the
+/// platform, and of one that the firmware names where another is pinned: it serves pods all the same. If the
+/// policy requires the guard, it fails closed: all addresses that can only be metadata services are guarded,
+/// whatever the platform is or is said to be.
+pub(super) fn at_boot(session: &Session, platform: Option<&'static Platform>) -> Result<()> {
     if !is_on(session)? {
         return Ok(());
     }
-    let addresses = known_addresses(platform, session.policy()?.guard == Some(true));
+    let is_required = session.policy()?.guard == Some(true);
+    let addresses = known_addresses(session.evidence(), platform, is_required);
     judged(session, guard::apply(&addresses, guard::OPEN))
 }
 
-fn known_addresses(platform: Option<&Platform>, is_required: bool) -> Vec<IpAddr> {
-    let own = platform.into_iter().flat_map(|platform| guard::addresses(fixed(platform)));
+fn known_addresses(
+    evidence: &Evidence,
+    platform: Option<&'static Platform>,
+    is_required: bool,
+) -> Vec<IpAddr> {
+    let own = serving(evidence, platform)
+        .into_iter()
+        .flat_map(|platform| guard::addresses(fixed(platform)));
     let all = ALL
         .iter()
         .filter(|_| is_required)
@@ -40,11 +50,17 @@ fn known_addresses(platform: Option<&Platform>, is_required: bool) -> Vec<IpAddr
     own.chain(all).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// The machine's platform, and others that its firmware names.
+fn serving(evidence: &Evidence, platform: Option<&'static Platform>) -> Vec<&'static Platform> {
+    let is_other = |other: &&Platform| platform.is_none_or(|platform| platform.name != other.name);
+    platform.into_iter().chain(in_firmware(evidence).filter(is_other)).collect()
+}
+
 /// Guards the servers that this machine's metadata or config comes from, once they can be named. `config` is
 /// the node config, if there is any.
 pub(super) fn servers(
     session: &Session,
-    platform: Option<&Platform>,
+    platform: Option<&'static Platform>,
     config: Option<&NodeConfig>,
 ) -> Result<()> {
     if !is_on(session)? {
@@ -58,7 +74,11 @@ pub(super) fn servers(
 }
 
 /// Follows the node config if the policy does not decide.
-pub(super) fn by_config(session: &Session, config: &NodeConfig, platform: Option<&Platform>) -> Result<()> {
+pub(super) fn by_config(
+    session: &Session,
+    config: &NodeConfig,
+    platform: Option<&'static Platform>,
+) -> Result<()> {
     let (root, wish) = (session.root, config.agent.guard_metadata);
     if !root.is_machine() || config.join.dry_run {
         return Ok(());
@@ -110,12 +130,14 @@ fn fixed(platform: &Platform) -> &'static [&'static str] {
     }
 }
 
-fn named(session: &Session, platform: Option<&Platform>) -> Result<Vec<Endpoint>> {
+fn named(session: &Session, platform: Option<&'static Platform>) -> Result<Vec<Endpoint>> {
     let evidence = session.evidence();
-    let mut named = match platform.map(|platform| platform.guarded) {
-        Some(Guarded::Servers(servers)) => servers(evidence)?,
-        _ => Vec::new(),
-    };
+    let mut named = Vec::new();
+    for platform in serving(evidence, platform) {
+        if let Guarded::Servers(servers) = platform.guarded {
+            named.extend(servers(evidence)?);
+        }
+    }
     named.extend(locations::url::server(session.root, &evidence.command_line)?);
     Ok(named)
 }
@@ -163,10 +185,38 @@ mod tests {
     #[test]
     fn a_required_guard_never_guards_nothing() {
         let metadata: IpAddr = "169.254.169.254".parse().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let evidence = Evidence::of(&Root::at(folder.path()));
         let local = ALL.iter().filter(|platform| fixed(platform).is_empty()).map(|platform| Some(*platform));
         for platform in local.chain([None]) {
-            assert!(known_addresses(platform, true).contains(&metadata), "{platform:?}");
-            assert!(known_addresses(platform, false).is_empty(), "{platform:?}");
+            assert!(known_addresses(&evidence, platform, true).contains(&metadata), "{platform:?}");
+            assert!(known_addresses(&evidence, platform, false).is_empty(), "{platform:?}");
+        }
+    }
+
+    #[test]
+    fn a_pin_does_not_open_the_service_that_the_firmware_names() {
+        for (field, text, expected) in [
+            ("sys_vendor", "Hetzner", "169.254.169.254"),
+            ("sys_vendor", "QEMU", ""),
+            ("product_name", "CloudStack KVM Hypervisor", "10.7.1.1:80"),
+            ("product_serial", "ds=nocloud;s=https://192.0.2.7/", "192.0.2.7:443"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::at(folder.path());
+            let dmi = root.path(format!("/sys/class/dmi/id/{field}"));
+            let lease = root.path("/run/systemd/netif/leases/2");
+            files::write(&dmi, text.as_bytes(), files::PUBLIC).unwrap();
+            files::write(&lease, b"SERVER_ADDRESS=10.7.1.1\n", files::PUBLIC).unwrap();
+            files::write(&root.path("/proc/cmdline"), b"firstboot.platform=none", files::PUBLIC).unwrap();
+            let session = Session::new(&root, Console { json: false });
+            let platform = session.detect().unwrap().platform;
+            assert!(platform.is_none());
+            let addresses = known_addresses(session.evidence(), platform, false);
+            let found = addresses.iter().map(ToString::to_string);
+            let servers = named(&session, platform).unwrap();
+            let found: String = found.chain(servers.iter().map(ToString::to_string)).collect();
+            assert_eq!(found, expected, "{text}");
         }
     }
 

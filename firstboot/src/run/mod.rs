@@ -143,17 +143,18 @@ fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary)
 
 /// Ends the run: prints its verdict.
 fn conclude(session: &Session, ended: Result<Outcome>, progress: &mut Progress) -> Result<()> {
+    let ended = ended.map_err(|mut failure| {
+        std::mem::take(&mut failure.warnings).iter().for_each(|warning| session.warn(warning));
+        failure
+    });
+    session.hand_warnings_to(progress);
     match ended {
         Ok(outcome) => {
-            session.console.print_raw(&progress.end(outcome));
+            session.console.print_verdict(&progress.end(outcome));
             Ok(())
         }
-        Err(mut failure) => {
-            for warning in std::mem::take(&mut failure.warnings) {
-                session.warn(&warning);
-                progress.warn(warning);
-            }
-            session.console.print_raw(&progress.fail(&failure));
+        Err(failure) => {
+            session.console.print_verdict(&progress.fail(&failure));
             Err(failure)
         }
     }
@@ -162,6 +163,7 @@ fn conclude(session: &Session, ended: Result<Outcome>, progress: &mut Progress) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Failure;
     use crate::host::files;
     use crate::host::root::Root;
     use crate::{paths, status};
@@ -179,5 +181,19 @@ mod tests {
         let status = status::read(&root).unwrap().unwrap();
         assert!(status.warnings.iter().any(|warning| warning.contains("unknown field")), "{status:?}");
         assert_eq!(status::verdict(&status)["warnings"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_verdict_has_every_warning_that_was_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let session = Session::new(&root, Console { json: false });
+        let mut progress = Progress::begin(&root);
+        session.warn("the metadata guard: no rules");
+        session.print_all(&["a notice".to_owned(), "warning: no facts from ec2".to_owned()]);
+        let failure = Failure::new(ErrorKind::Source, "x").after(&["a misspelled field".to_owned()]);
+        assert!(conclude(&session, Err(failure), &mut progress).is_err());
+        let expected = ["the metadata guard: no rules", "no facts from ec2", "a misspelled field"];
+        assert_eq!(status::read(&root).unwrap().unwrap().warnings, expected);
     }
 }

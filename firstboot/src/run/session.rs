@@ -1,7 +1,7 @@
 //! The machine of a command. Each part is read once, when it is first needed, so that a manual join does not
 //! fail because of a trust policy that it does not use.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use super::console::Console;
 use super::fetch::fetch;
@@ -13,6 +13,7 @@ use crate::host::root::Root;
 use crate::machine::Machine;
 use crate::metadata::{self, Metadata};
 use crate::platforms::detect::{Detection, detect, detect_again};
+use crate::status::Progress;
 use crate::trust_policy::TrustPolicy;
 
 /// One command on one machine.
@@ -23,6 +24,7 @@ pub struct Session<'a> {
     evidence: OnceCell<Evidence>,
     machine: OnceCell<Machine>,
     earlier: OnceCell<Option<Joined>>,
+    warnings: RefCell<Vec<String>>,
 }
 
 /// The join of an earlier run on this machine, from the moment at which it had a certificate.
@@ -43,6 +45,7 @@ impl<'a> Session<'a> {
             evidence: OnceCell::new(),
             machine: OnceCell::new(),
             earlier: OnceCell::new(),
+            warnings: RefCell::default(),
         }
     }
 
@@ -112,13 +115,26 @@ impl<'a> Session<'a> {
         self.console.print(line);
     }
 
+    /// Prints notices. Those that are warnings are kept for the verdict.
     pub(crate) fn print_all(&self, lines: &[String]) {
-        lines.iter().for_each(|line| self.print(line));
+        for line in lines {
+            match line.strip_prefix("warning: ") {
+                Some(warning) => self.warn(warning),
+                None => self.print(line),
+            }
+        }
     }
 
-    /// Prints a failure that does not end the run.
+    /// Prints what does not end the run, and keeps it for the verdict.
     pub(crate) fn warn(&self, warning: impl std::fmt::Display) {
+        let warning = warning.to_string();
         self.print(&format!("warning: {warning}"));
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Moves the warnings so far into the status of the run.
+    pub(crate) fn hand_warnings_to(&self, progress: &mut Progress) {
+        self.warnings.take().into_iter().for_each(|warning| progress.warn(warning));
     }
 }
 

@@ -6,10 +6,10 @@ use zeroize::Zeroizing;
 
 use super::bounds::{Budget, Bytes, text, wrong};
 use super::cloud_merge::Mergers;
-use super::commands::Command;
-use super::embedded::{HostConfig, count, may_join};
+use super::embedded::{HostConfig, may_join};
 use super::files::{ExtraFile, Owner, content, mode_of};
 use super::mentions::{names_a_join, texts, unread};
+use super::shell::{self, Script};
 use super::tree::{Fields, Tree};
 use super::unpack;
 use crate::error::Result;
@@ -202,24 +202,14 @@ fn read_fields(host_config: &mut HostConfig, fields: &Fields, budget: &Budget) {
             None => host_config.may_join |= file.value("encoding").is_some(),
         }
     }
-    for (index, command) in host_config.noted(fields.list("runcmd")).unwrap_or_default().iter().enumerate() {
-        let read = read_command(command)
-            .ok_or_else(|| fields.wrong(&format!("runcmd[{index}]"), "a text or a list of texts"));
-        let command = host_config.noted(read).flatten();
-        host_config.commands.extend(command);
-    }
+    host_config.before_files = host_config.noted(one_script(fields, "bootcmd")).flatten();
+    let script = host_config.noted(one_script(fields, "runcmd")).flatten();
+    host_config.scripts.extend(script);
     let snaps = host_config.noted(snap_commands(fields)).unwrap_or_default();
     host_config.early = snaps.into_iter().chain(script_files(&host_config.files)).collect();
     let read = coreos_units(host_config, fields);
     host_config.noted(read);
     unread_fields(host_config, fields);
-    let early = host_config.noted(fields.list("bootcmd")).unwrap_or_default();
-    if early.iter().any(|command| names_a_join(texts(command).as_bytes())) {
-        host_config
-            .noted::<()>(Err(wrong("bootcmd names kubeadm join or init, and only runcmd is read")
-                .help("move it to runcmd")));
-        host_config.may_join = true;
-    }
     match host_config.noted(hostname(fields)) {
         Some(HostName::Named(field, name)) => host_config.name_host(field, &name),
         Some(HostName::OfPlatform) => host_config.notices.push(
@@ -228,12 +218,6 @@ fn read_fields(host_config: &mut HostConfig, fields: &Fields, budget: &Budget) {
         ),
         Some(HostName::Unsaid) | None => {}
     }
-    host_config.notices.extend(count(
-        early.len(),
-        "command of bootcmd is",
-        "commands of bootcmd are",
-        "not executed",
-    ));
     host_config.notices.extend(not_used(fields));
 }
 
@@ -298,21 +282,32 @@ fn whole_part(number: &Number) -> Option<u64> {
     number.as_u64().or_else(|| number.as_f64().and_then(of_float))
 }
 
-/// A line for the shell, or a list of words, which cloud-init writes as Python does. It ignores null.
-fn read_command(command: &Value) -> Option<Option<Command>> {
-    let word = |value: &Value| python_text(value).map(Zeroizing::new);
-    match command {
-        Value::Null => Some(None),
-        Value::Array(words) => {
-            words.iter().map(word).collect::<Option<Vec<_>>>().map(Command::Words).map(Some)
-        }
-        Value::Bool(flag) => Some(Some(Command::Shell(Zeroizing::new(flag.to_string())))),
-        line => word(line).map(Command::Shell).map(Some),
+/// The one script that cloud-init makes of all commands of `runcmd` or of `bootcmd` (util.shellify): what
+/// ends the shell in one of them ends all.
+fn one_script(fields: &Fields, name: &str) -> Result<Option<Script>> {
+    let mut script = Script::default();
+    for (index, command) in fields.list(name)?.iter().enumerate() {
+        let line = match command {
+            Value::Null => continue,
+            Value::String(line) => Some(Zeroizing::new(line.clone())),
+            Value::Array(list) => words(list).map(|words| shell::quoted(&words)),
+            _ => None,
+        };
+        let wrong = || fields.wrong(&format!("{name}[{index}]"), "a text or a list of texts");
+        script.push_str(&line.ok_or_else(wrong)?);
+        script.push('\n');
     }
+    Ok(Some(script).filter(|script| !script.is_empty()))
 }
 
-/// cc_snap: texts for the shell, and lists of words to which it adds `snap` if that is missing.
-fn snap_commands(fields: &Fields) -> Result<Vec<Command>> {
+/// The words of a command, as Python writes them.
+fn words(list: &[Value]) -> Option<Vec<Zeroizing<String>>> {
+    list.iter().map(|word| python_text(word).map(Zeroizing::new)).collect()
+}
+
+/// cc_snap: texts for the shell, and lists of words to which it adds `snap` if that is missing. Each has a
+/// process of its own.
+fn snap_commands(fields: &Fields) -> Result<Vec<Script>> {
     let Some(snap) = fields.fields("snap")? else { return Ok(Vec::new()) };
     let mut commands: Vec<&Value> = Vec::new();
     match snap.value("commands") {
@@ -322,27 +317,25 @@ fn snap_commands(fields: &Fields) -> Result<Vec<Command>> {
         Some(_) => return Err(snap.wrong("commands", "a list or a map of commands")),
         None => {}
     }
-    let with_program = |command| match command {
-        Command::Words(mut words) if words.first().is_some_and(|word| word.as_str() != "snap") => {
-            words.insert(0, Zeroizing::new("snap".to_owned()));
-            Command::Words(words)
+    let script = |command: &Value| match command {
+        Value::String(line) => Some(Zeroizing::new(line.clone())),
+        Value::Array(list) => {
+            // A null as the first word says that nothing is to be added.
+            let has_program =
+                matches!(list.first(), Some(Value::Null)) || list.first() == Some(&"snap".into());
+            let program = if has_program { None } else { Some(Zeroizing::new("snap".to_owned())) };
+            let list = words(list.strip_prefix(&[Value::Null]).unwrap_or(list))?;
+            Some(shell::quoted(&program.into_iter().chain(list).collect::<Vec<_>>()))
         }
-        command => command,
+        _ => None,
     };
-    let read = |command: &Value| match command {
-        // A null as the first word says that nothing is to be added.
-        Value::Array(words) if words.first() == Some(&Value::Null) => {
-            read_command(&Value::Array(words.iter().skip(1).cloned().collect()))
-        }
-        command => read_command(command).map(|command| command.map(with_program)),
-    };
-    let read = commands.into_iter().map(read).collect::<Option<Vec<_>>>();
-    let read = read.ok_or_else(|| snap.wrong("commands", "of texts or lists of texts"))?;
-    Ok(read.into_iter().flatten().collect())
+    let scripts = commands.into_iter().filter(|command| !command.is_null()).map(script);
+    let scripts: Option<Vec<_>> = scripts.collect();
+    scripts.ok_or_else(|| snap.wrong("commands", "of texts or lists of texts"))
 }
 
 /// The scripts among the files that cloud-init runs by itself.
-fn script_files(files: &[ExtraFile]) -> Vec<Command> {
+fn script_files(files: &[ExtraFile]) -> Vec<Script> {
     let folder = |file: &ExtraFile| SCRIPTS.iter().position(|folder| file.path.starts_with(folder));
     let mut scripts: Vec<(usize, &str)> = files
         .iter()
@@ -353,7 +346,7 @@ fn script_files(files: &[ExtraFile]) -> Vec<Command> {
     scripts.dedup();
     scripts
         .iter()
-        .map(|(_, path)| Command::Words(vec![Zeroizing::new((*path).to_owned())]))
+        .map(|(_, path)| shell::quoted(&[Zeroizing::new((*path).to_owned())]))
         .collect()
 }
 

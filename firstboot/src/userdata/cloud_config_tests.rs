@@ -60,7 +60,9 @@ fn what_is_malformed_is_named_by_its_place() {
         ("write_files: [{path: /a, content: !!binary Y2FuYXJ5}]", "tagged as binary"),
         ("runcmd: [{canary: x}]", "runcmd[0] is not a text or a list of texts"),
         ("runcmd: canary", "runcmd is not a list"),
-        ("bootcmd: ['kubeadm join canary']", "bootcmd names kubeadm join"),
+        ("runcmd: [canary, 5]", "runcmd[1] is not a text or a list of texts"),
+        ("bootcmd: [{canary: x}]", "bootcmd[0] is not a text or a list of texts"),
+        ("snap: {commands: [5]}", "snap.commands is not of texts"),
         ("merge_how: canary", "its way of merging"),
         ("hostname: [canary]", "hostname is not a text"),
         ("- canary", "it is not a map"),
@@ -166,11 +168,42 @@ fn unused_parts_get_a_notice_without_content() {
     let host_config =
         read_text("packages: [canary]\nusers: [{name: canary}]\nbootcmd: [canary, [canary]]\ncanary: x\nntp: {}\nruncmd: [canary, null]")
             .unwrap();
-    assert_eq!(
-        host_config.notices,
-        ["2 commands of bootcmd are not executed", "these fields are not used: packages, users, 1 unknown"]
-    );
-    assert_eq!(host_config.commands.len(), 1);
+    assert_eq!(host_config.notices, ["these fields are not used: packages, users, 1 unknown"]);
+}
+
+/// As cloud-init runs them: `runcmd` is one script, `bootcmd` another one before the files are written, and
+/// each command of `snap` has a shell of its own.
+#[test]
+fn the_commands_of_a_field_run_in_the_shell_of_cloud_init() {
+    let join = "kubeadm join a:1 --token x --node-name";
+    for (text, expected) in [
+        ("runcmd: [N=n1, 'JOIN $N']", Some("n1")),
+        ("runcmd: [[echo, 'it''s $N'], null, 'JOIN n1', exit 0]", Some("n1")),
+        ("runcmd: ['exit 0', 'JOIN n1']", None),
+        ("runcmd: [[exit, 0], 'JOIN n1']", None),
+        ("runcmd: [set -e, 'false', 'JOIN n1']", None),
+        ("runcmd: [set -e, 'false || true', 'JOIN n1']", Some("n1")),
+        ("runcmd: ['if [ -f /x ]; then', 'JOIN n1', fi]", Some("n1")),
+        ("runcmd: ['f() {', 'JOIN n1', '}']", None),
+        ("runcmd: ['[ -f /x ] && exit 0', 'N=n1', 'sh -c \"JOIN $N\"']", Some("n1")),
+        ("snap: {commands: [N=n1, 'JOIN $N']}", None),
+        ("snap: {commands: {a: 'N=n2'}}\nruncmd: ['JOIN $N']", None),
+        ("snap: {commands: {b: [install, x], a: [null, sh, -c, 'JOIN n1']}}\nruncmd: [exit 0]", Some("n1")),
+        ("bootcmd: ['JOIN n1']", Some("n1")),
+        ("bootcmd: ['exit 0', 'JOIN n1']", None),
+        ("bootcmd: [N=n1]\nruncmd: ['JOIN $N']", None),
+        ("bootcmd: ['JOIN n1']\nruncmd: [[sh, -c, 'JOIN n1']]", Some("n1")),
+        ("bootcmd: [hostname n2]\nhostname: n1\nruncmd: ['JOIN $(hostname)']", Some("n1")),
+    ] {
+        let text = text.replace("JOIN", join);
+        let mut read = read_text(&text).unwrap();
+        let found = read.find(&|_| None, &Budget::default()).ok().flatten();
+        let name = found.and_then(|found| found.flags?.node_name);
+        assert_eq!(name.as_deref(), expected, "{text}");
+    }
+    let mut read = read_text("bootcmd: [canary, [canary]]").unwrap();
+    assert!(read.find(&|_| None, &Budget::default()).unwrap().is_none());
+    assert_eq!(read.notices, ["2 commands of bootcmd are not executed"]);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 //! adds the settings from commands.
 
 use super::bounds::{Budget, wrong};
-use super::commands::{self, Command, Evaluated};
+use super::commands::{self, Evaluated, Program};
 use super::elsewhere::Elsewhere;
 use super::files::{ExtraFile, settle};
 use super::host_name;
 use super::kind::{Kind, kind};
 use super::mentions::could_join;
 use super::rivals::{self, Counted};
+use super::shell::Script;
 use super::units::Units;
 use super::variables::Variables;
 use super::workspace::{Workspace, document};
@@ -29,9 +30,12 @@ pub struct HostConfig {
     /// `cloud-config`
     pub form: &'static str,
     pub(crate) files: Vec<ExtraFile>,
-    pub(crate) commands: Vec<Command>,
-    /// Commands before those, and before scripts beside the document.
-    pub(crate) early: Vec<Command>,
+    /// What runs before the files are written: cloud-init's `bootcmd`.
+    pub(crate) before_files: Option<Script>,
+    /// The scripts that it runs, in order.
+    pub(crate) scripts: Vec<Script>,
+    /// Those before them, and before scripts beside the document.
+    pub(crate) early: Vec<Script>,
     pub(crate) units: Units,
     /// The host name that it sets.
     pub hostname: Option<String>,
@@ -102,12 +106,19 @@ impl HostConfig {
         // Cluster API writes this file only to create its folder.
         files.take(paths::CLUSTER_API_PLACEHOLDER);
         let variables = Variables::new(lookup, self.hostname.clone());
-        self.units.add_files(files.iter())?;
-        let mut commands = std::mem::take(&mut self.early);
-        commands.append(&mut self.commands);
-        let commands = self.units.in_order(commands);
-        let found = commands::evaluate(&commands, files, variables, budget)?;
-        let Evaluated { join, config, sentinel, others, hostname, mut workspace } = found;
+        let mut scripts = std::mem::take(&mut self.early);
+        scripts.append(&mut self.scripts);
+        let units = std::mem::take(&mut self.units);
+        let program = Program { before_files: self.before_files.take(), units, scripts };
+        let found = commands::evaluate(program, files, variables, budget)?;
+        let Evaluated { join, config, sentinel, others, hostname, mut workspace, .. } = found;
+        self.units = found.units;
+        self.notices.extend(count(
+            found.others_before_files,
+            "command of bootcmd is",
+            "commands of bootcmd are",
+            "not executed",
+        ));
         match hostname {
             Some(Ok(name)) => self.name_host("a command's host name", &name),
             Some(Err(failure)) => self.hostname_problem = Some(failure),
@@ -152,13 +163,15 @@ impl HostConfig {
             documents: document.map(Document::bytes).into_iter().collect(),
             file: &|path| workspace.copy(path),
         };
-        let rivals = rivals::scripts(workspace.files()).into_iter().chain(self.units.rest());
+        let rivals = rivals::scripts(workspace.files()).into_iter().chain(self.units.rest(workspace));
         for rival in rivals {
-            counted.check(&[rival], lookup, budget)?;
+            counted.check(rival, lookup, budget)?;
             self.notices.push(RIVAL.to_owned());
         }
         let is_passed_over = join.is_some()
-            && workspace.files().any(|file| OURS.contains(&file.path.as_str()) && could_join(file));
+            && workspace
+                .contents()
+                .any(|(path, content)| OURS.contains(&path) && could_join(path, content));
         self.notices.extend(is_passed_over.then(|| {
             format!(
                 "{} is written and not read: the command kubeadm join says which config counts",
@@ -171,14 +184,14 @@ impl HostConfig {
 
     /// Notes whether a file or a unit without a place in the join names one.
     fn nothing(&mut self, workspace: Workspace) -> Result<Option<EmbeddedConfig>> {
-        if workspace.files().any(could_join) {
+        if workspace.contents().any(|(path, content)| could_join(path, content)) {
             self.unclear.get_or_insert_with(|| {
                 wrong("a file names kubeadm join or init, and no command that is understood starts it").help(
                     "run kubeadm join in runcmd, or write the node config to /etc/firstboot/config.yaml",
                 )
             });
         }
-        if self.units.rest_names_a_join() {
+        if !self.units.rest(&workspace).is_empty() {
             self.unclear.get_or_insert_with(|| {
                 wrong("a systemd unit names kubeadm join or init, and nothing starts it")
                     .help("enable the unit")

@@ -17,8 +17,8 @@ fn host_config(files: &[(&str, &str)], command: &str) -> HostConfig {
         let bytes = content(Zeroizing::new(text.as_bytes().to_vec())).unwrap();
         ExtraFile::new(path, 0o600, Owner::default(), false, bytes).unwrap()
     };
-    let commands = vec![Command::Shell(Zeroizing::new(command.to_owned()))];
-    HostConfig { files: files.iter().map(file).collect(), commands, ..HostConfig::default() }
+    let scripts = vec![Zeroizing::new(command.to_owned())];
+    HostConfig { files: files.iter().map(file).collect(), scripts, ..HostConfig::default() }
 }
 
 fn found(files: &[(&str, &str)], command: &str) -> Result<Option<EmbeddedConfig>> {
@@ -94,6 +94,24 @@ fn a_file_that_names_a_join_and_is_not_started_is_not_nothing() {
         let mut host_config = HostConfig { files: vec![file], ..HostConfig::default() };
         assert!(host_config.find(&lookup, &Budget::default()).unwrap().is_none());
         assert_eq!(host_config.unclear.is_some(), is_unclear, "{text}");
+        assert!(!format!("{:?}", host_config.unclear).contains("canary"));
+    }
+}
+
+/// Neither does a config or a job of cron that commands write.
+#[test]
+fn a_join_in_a_file_that_commands_make_is_not_nothing() {
+    for (command, is_unclear) in [
+        ("printf '@reboot root kubeadm join canary' > /etc/cron.d/x", true),
+        ("cat > /k.yaml <<E\nkind: JoinConfiguration\nE", true),
+        ("echo 'kubeadm join canary' | tee /opt/x", true),
+        ("echo 'kubeadm join canary' > /opt/x; cp /opt/x /etc/motd; rm /opt/x", false),
+        ("echo 'kubeadm join canary' > /etc/motd", false),
+        ("echo hello > /k.yaml", false),
+    ] {
+        let mut host_config = host_config(&[], command);
+        assert!(host_config.find(&lookup, &Budget::default()).unwrap().is_none(), "{command}");
+        assert_eq!(host_config.unclear.is_some(), is_unclear, "{command}");
         assert!(!format!("{:?}", host_config.unclear).contains("canary"));
     }
 }

@@ -5,11 +5,11 @@ use zeroize::Zeroizing;
 
 use super::bounds::Budget;
 use super::cloud_config::Merged;
-use super::commands::Command;
 use super::embedded::{EmbeddedConfig, HostConfig};
 use super::files::{ExtraFile, settle};
 use super::mentions::{names_a_join, unread};
 use super::rivals::{self, Counted};
+use super::shell::Script;
 use super::workspace::is_shell_script;
 use super::{Env, ParsedUserData, jinja};
 use crate::document::Document;
@@ -28,7 +28,7 @@ pub struct Gathered {
     pub skipped: Option<Failure>,
     documents: Vec<Placed<Document>>,
     cloud_config: Option<Placed<Merged>>,
-    scripts: Vec<Command>,
+    scripts: Vec<Script>,
     ignitions: Vec<Placed<HostConfig>>,
     /// Why a script may have been meant to join.
     unclear: Option<Failure>,
@@ -115,7 +115,7 @@ impl Gathered {
         let notice = "what is a script is not executed";
         match std::str::from_utf8(bytes) {
             Ok(text) if is_shell_script(text) => {
-                self.scripts.push(Command::Script(Zeroizing::new(text.to_owned())));
+                self.scripts.push(Zeroizing::new(text.to_owned()));
                 self.notice(place, notice);
             }
             _ => self.ignore(place, notice, "a script of another language than the shell's", bytes),
@@ -158,9 +158,7 @@ impl Gathered {
         };
         let mut rivals = rivals::scripts(files());
         rivals.append(&mut self.scripts);
-        rivals
-            .iter()
-            .try_for_each(|rival| counted.check(std::slice::from_ref(rival), env.lookup, budget))
+        rivals.into_iter().try_for_each(|rival| counted.check(rival, env.lookup, budget))
     }
 
     /// The cloud-config with the scripts, and the Ignition configs.
@@ -174,7 +172,7 @@ impl Gathered {
         };
         let with_scripts = cloud_config.map(|mut placed| {
             // cloud-init sorts scripts by name, and the one of runcmd is behind part-001.
-            placed.value.commands.splice(..0, scripts);
+            placed.value.scripts.splice(..0, scripts);
             placed
         });
         with_scripts.into_iter().chain(self.ignitions.drain(..)).collect()

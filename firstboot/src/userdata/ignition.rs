@@ -88,6 +88,10 @@ fn read_into(host_config: &mut HostConfig, bytes: &[u8], reach: &Reach) -> Resul
         for file in storage.maps("files")? {
             host_config.files.extend(read_file(&mut host_config.notices, &file, reach.budget)?);
         }
+        for link in storage.maps("links")? {
+            let (path, target) = (link.text("path")?, link.text("target")?);
+            host_config.units.link(path.unwrap_or_default(), target.unwrap_or_default());
+        }
     }
     if let Some(systemd) = fields.fields("systemd")? {
         units(host_config, &systemd)?;
@@ -224,7 +228,9 @@ fn units(host_config: &mut HostConfig, systemd: &Fields) -> Result<()> {
             let contents = drop_in.text("contents")?.unwrap_or_default();
             units.add(name, Some(drop_in.text("name")?.unwrap_or_default()), contents)?;
         }
-        if (unit.flag("enabled")? || unit.flag("enable")?) && !unit.flag("mask")? {
+        if unit.flag("mask")? {
+            units.mask(name);
+        } else if unit.flag("enabled")? || unit.flag("enable")? {
             units.started.push(name.to_owned());
         }
     }

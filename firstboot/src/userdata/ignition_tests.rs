@@ -1,7 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::userdata::commands::Command;
+use crate::userdata::units::Unit;
+use crate::userdata::workspace::Workspace;
 
 fn read_value(value: &Value) -> Result<HostConfig> {
     read(value.to_string().as_bytes(), &Budget::default(), &|_| Ok(None))
@@ -123,11 +124,48 @@ fn enabled_units_start_commands() {
         ]},
     });
     let mut host_config = read_value(&value).unwrap();
-    let shells = host_config.units.in_order(Vec::new()).into_iter().map(|command| match command {
-        Command::Script(text) => text.trim_end().replace(" \n", "; "),
-        _ => panic!("units run scripts"),
-    });
-    assert_eq!(shells.collect::<Vec<_>>(), ["'/bin/true'; '/bin/bash' '/etc/a.sh'", "'/etc/c.sh'"]);
+    let budget = Budget::default();
+    let started = std::mem::take(&mut host_config.units.started);
+    let units = host_config.units.start(started, &Workspace::new(&budget));
+    let commands = units.iter().flat_map(Unit::commands).map(|command| command.trim_end().to_owned());
+    assert_eq!(commands.collect::<Vec<_>>(), ["'/bin/true'", "'/bin/bash' '/etc/a.sh'", "'/etc/c.sh'"]);
+}
+
+#[test]
+fn links_start_units_and_mask_them() {
+    let join =
+        |name: &str| json!({"name": name, "contents": "[Service]\nExecStart=kubeadm join a:1 --token x"});
+    let link =
+        |path: &str, target: &str| json!({"path": format!("/etc/systemd/system/{path}"), "target": target});
+    for (links, enabled, expected) in [
+        (vec![("multi-user.target.wants/a.service", "/etc/systemd/system/a.service")], false, true),
+        (vec![("default.target.requires/a.service", "../a.service")], false, true),
+        (
+            vec![("b.service", "a.service"), ("multi-user.target.wants/b.service", "../b.service")],
+            false,
+            true,
+        ),
+        (
+            vec![("b.service.wants/a.service", "../a.service"), ("sysinit.target.wants/b.service", "x")],
+            false,
+            true,
+        ),
+        (vec![("rescue.target.wants/a.service", "../a.service")], false, false),
+        (vec![("a.service", "/dev/null")], true, false),
+        (vec![("multi-user.target.wants/a.service", "x"), ("a.service", "/dev/null")], false, false),
+        (vec![], false, false),
+    ] {
+        let mut unit = join("a.service");
+        unit["enabled"] = enabled.into();
+        let all: Vec<Value> = links.iter().map(|(path, target)| link(path, target)).collect();
+        let value = json!({
+            "ignition": {"version": "3.0.0"}, "storage": {"links": all}, "systemd": {"units": [unit]},
+        });
+        let mut host_config = read_value(&value).unwrap();
+        let found = host_config.find(&|_| None, &Budget::default()).unwrap();
+        assert_eq!(found.is_some(), expected, "{links:?}");
+        assert_eq!(host_config.unclear.is_some(), !expected, "{links:?}");
+    }
 }
 
 #[test]

@@ -7,8 +7,6 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::bounds::wrong;
-use super::commands::mentions_a_join;
-use super::files::ExtraFile;
 use crate::error::Failure;
 
 /// Kinds of documents that lead to a join, in lower case.
@@ -25,16 +23,33 @@ pub fn names_a_join(bytes: &[u8]) -> bool {
 }
 
 /// Whether something could join by this file.
-pub fn could_join(file: &ExtraFile) -> bool {
-    let is_shown = SHOWN.iter().any(|start| file.path.starts_with(start))
-        || SHOWN_ENDINGS.iter().any(|end| file.path.ends_with(end));
-    !is_shown && names_a_join(file.content.bytes())
+pub fn could_join(path: &str, content: &[u8]) -> bool {
+    let is_shown = SHOWN.iter().any(|start| path.starts_with(start))
+        || SHOWN_ENDINGS.iter().any(|end| path.ends_with(end));
+    !is_shown && names_a_join(content)
 }
 
 /// The error of user data that joins by nothing but this.
 pub fn unread(what: &str) -> Failure {
     wrong(format!("{what} names kubeadm join or a JoinConfiguration, and this agent does not read it there"))
         .help("run kubeadm join in runcmd of a cloud-config, or hand over the JoinConfiguration itself")
+}
+
+/// Whether `text` names kubeadm, and a join or an init behind it.
+fn mentions_a_join(text: &str) -> bool {
+    scan(text, false).1
+}
+
+/// Whether `text` names kubeadm, and whether a join or an init is behind that. `after_kubeadm` is true if
+/// text before it does.
+pub fn scan(text: &str, after_kubeadm: bool) -> (bool, bool) {
+    let is_of_word = |character: char| character.is_alphanumeric() || "-_".contains(character);
+    let (mut kubeadm, mut join) = (after_kubeadm, false);
+    for word in text.split(|character| !is_of_word(character)) {
+        join |= kubeadm && matches!(word, "join" | "init");
+        kubeadm |= word == "kubeadm";
+    }
+    (kubeadm, join)
 }
 
 /// All texts in a value, each on lines of its own.

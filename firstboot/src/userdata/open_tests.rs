@@ -333,7 +333,8 @@ fn a_join_that_is_not_understood_is_an_error() {
         (with("#cloud-config\nsnap: {commands: {'00': [kubeadm, join, canary]}}"), "kubeadm"),
         (with("#cloud-config\nsnap: {x: 'JOIN'}"), "snap names kubeadm"),
         (with("#cloud-config\npower_state: {condition: 'JOIN'}"), "power_state names kubeadm"),
-        (with("#cloud-config\nbootcmd: [\"set -e\\nJOIN\"]"), "bootcmd names kubeadm"),
+        (with("#cloud-config\nbootcmd: [\"exit 0\\nJOIN\"]"), "no command that is run leads to it"),
+        (b"#cloud-config\nbootcmd: [kubeadm join --config /canary]".to_vec(), "is not there yet"),
         (with("#cloud-config\nrancher: {x: ['JOIN']}"), "a field that is not cloud-init's names"),
         (with("#cloud-config\ncoreos: {fleet: 'JOIN'}"), "coreos names kubeadm"),
         (
@@ -524,7 +525,7 @@ fn expressions_without_a_value_fail_only_where_they_count() {
             .len(),
         1
     );
-    let failure = opened(&with("{{ v1.x }}", "true")).unwrap_err();
+    let failure = opened(&with("{{ v1.x }}", "'true'")).unwrap_err();
     assert!(failure.message.contains("line 7: the template variable v1.x has no value"), "{failure}");
     let host_name = format!("## template: jinja\n{}", cloud_config("a").replace("n2", "'{{ v1.x }}'"));
     assert!(opened(host_name.as_bytes()).unwrap_err().message.contains("v1.x"));

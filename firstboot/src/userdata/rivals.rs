@@ -2,9 +2,10 @@
 //! without this agent. It may not say anything else.
 
 use super::bounds::{Budget, Bytes, wrong};
-use super::commands::{self, Command};
+use super::commands::{self, Program};
 use super::files::{ExtraFile, Files};
 use super::mentions::could_join;
+use super::shell::Script;
 use super::variables::Variables;
 use super::workspace::is_shell_script;
 use crate::config::flags::JoinFlags;
@@ -21,15 +22,16 @@ pub struct Counted<'a> {
 }
 
 impl Counted<'_> {
-    /// Fails if the commands join with another config, or to another cluster, or under another name. What
+    /// Fails if a script joins with another config, or to another cluster, or under another name. What
     /// cannot be evaluated says nothing.
     pub fn check(
         &self,
-        commands: &[Command],
+        script: Script,
         lookup: &dyn Fn(&str) -> Option<String>,
         budget: &Budget,
     ) -> Result<()> {
-        let found = commands::evaluate(commands, Files::default(), Variables::new(lookup, None), budget);
+        let program = Program { scripts: vec![script], ..Program::default() };
+        let found = commands::evaluate(program, Files::default(), Variables::new(lookup, None), budget);
         match found.ok().and_then(|found| found.join) {
             Some(rival) if self.differs(&rival) => {
                 Err(wrong("a script or a unit that is not run here joins in another way than what counts")
@@ -64,12 +66,12 @@ impl Counted<'_> {
 }
 
 /// The scripts among the files that join.
-pub fn scripts<'f>(files: impl Iterator<Item = &'f ExtraFile>) -> Vec<Command> {
+pub fn scripts<'f>(files: impl Iterator<Item = &'f ExtraFile>) -> Vec<Script> {
     let text = |file: &'f ExtraFile| std::str::from_utf8(file.content.bytes()).ok();
     files
-        .filter(|file| could_join(file))
+        .filter(|file| could_join(&file.path, file.content.bytes()))
         .filter_map(text)
         .filter(|text| is_shell_script(text))
-        .map(|text| Command::Script(text.to_owned().into()))
+        .map(|text| text.to_owned().into())
         .collect()
 }

@@ -1,16 +1,15 @@
 //! systemd's units in user data (systemd.unit(5), systemd.service(5)): which of them are started, and what
-//! they run, as a script for the shell. Nothing is run.
+//! they run, as scripts for the shell. Nothing is run.
 
 use std::collections::HashSet;
 
 use zeroize::Zeroizing;
 
 use super::bounds::wrong;
-use super::commands::Command;
-use super::files::ExtraFile;
 use super::mentions::names_a_join;
 use super::prefixes;
-use super::shell::{self, Word};
+use super::shell::Script;
+use super::workspace::{Workspace, place};
 use crate::error::Result;
 
 /// Folders of units.
@@ -27,9 +26,21 @@ const STEPS: &[&str] = &["ExecCondition", "ExecStartPre", "ExecStart", "ExecStar
 const STARTING: &[&str] = &["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
 /// Kinds of units that start another one, which has their name unless they say which.
 const TRIGGERS: &[&str] = &[".timer", ".path", ".socket"];
-/// Subcommands of systemctl that start units, and those that do with `--now`.
-const STARTS: &[&str] = &["start", "restart", "reload-or-restart"];
-const ENABLES: &[&str] = &["enable", "reenable"];
+/// Links that start a unit with another one.
+const LINKS: &[&str] = &[".wants", ".requires"];
+/// Units that every start of a machine starts.
+const OF_BOOT: &[&str] = &[
+    "basic.target",
+    "default.target",
+    "local-fs.target",
+    "multi-user.target",
+    "network-online.target",
+    "network.target",
+    "paths.target",
+    "sockets.target",
+    "sysinit.target",
+    "timers.target",
+];
 
 /// What specifiers stand for that are the same in every unit (systemd.unit(5), specifiers).
 const SPECIFIERS: &[(char, &str)] = &[
@@ -68,6 +79,10 @@ pub struct Units {
     pub started: Vec<String>,
     /// The names of all that are started, also of missing ones.
     known: HashSet<String>,
+    /// Pairs of units: the first one starts the second one.
+    links: Vec<(String, String)>,
+    /// Those that nothing can start.
+    masked: HashSet<String>,
 }
 
 impl Units {
@@ -81,91 +96,149 @@ impl Units {
         Ok(())
     }
 
-    /// Adds the units among the files.
-    pub fn add_files<'f>(&mut self, files: impl Iterator<Item = &'f ExtraFile>) -> Result<()> {
-        for file in files {
-            let name = FOLDERS.iter().find_map(|folder| file.path.strip_prefix(folder));
-            let (Some(name), Ok(text)) = (name, std::str::from_utf8(file.content.bytes())) else { continue };
-            match name.split_once(".d/") {
-                Some((unit, drop_in)) if drop_in.ends_with(".conf") => self.add(unit, Some(drop_in), text)?,
-                None if !name.contains('/') => self.add(name, None, text)?,
-                _ => {}
+    /// Nothing can start this unit.
+    pub fn mask(&mut self, unit: &str) {
+        self.masked.insert(unit.to_owned());
+    }
+
+    /// A link on the machine before its start: `multi-user.target.wants/a.service` starts a unit, another
+    /// name of one is the same unit, and one that leads to `/dev/null` cannot be started.
+    pub fn link(&mut self, path: &str, target: &str) {
+        let Some(name) = FOLDERS.iter().find_map(|folder| path.strip_prefix(folder)) else { return };
+        match name.split_once('/') {
+            Some((folder, unit)) => {
+                let by = LINKS.iter().find_map(|link| folder.strip_suffix(link));
+                if let Some(by) = by.filter(|_| !unit.contains('/')) {
+                    self.start_with(by, unit);
+                    self.started.extend(OF_BOOT.contains(&by).then(|| unit.to_owned()));
+                }
             }
+            None if target == "/dev/null" => self.mask(name),
+            None => self.start_with(name, target.rsplit('/').next().unwrap_or_default()),
         }
-        Ok(())
+    }
+
+    fn start_with(&mut self, by: &str, unit: &str) {
+        if self.links.len() < MOST {
+            self.links.push((by.to_owned(), unit.to_owned()));
+        }
+    }
+
+    /// A command enables a unit: those start it that it names itself.
+    pub fn enable(&mut self, name: &str, files: &Workspace) {
+        let Some(unit) = self.unit(name.to_owned(), files, &[]) else { return };
+        for by in ["WantedBy", "RequiredBy"].iter().flat_map(|setting| unit.names(setting)) {
+            self.start_with(&by, name);
+        }
     }
 
     /// Whether a unit names a join that nothing starts.
     pub fn rest_names_a_join(&self) -> bool {
-        let templates: HashSet<String> = self.known.iter().filter_map(|name| template(name)).collect();
-        let is_started = |text: &&Text| self.known.contains(&text.unit) || templates.contains(&text.unit);
         self.texts
             .iter()
-            .filter(|text| !is_started(text))
-            .any(|text| names_a_join(text.text.as_bytes()))
+            .any(|text| !self.is_started(&text.unit) && names_a_join(text.text.as_bytes()))
+    }
+
+    fn is_started(&self, name: &str) -> bool {
+        self.known.contains(name) || self.known.iter().any(|known| template(known).as_deref() == Some(name))
     }
 
     /// The commands of units that name a join and that nothing starts.
-    pub fn rest(&mut self) -> Vec<Command> {
-        let names: Vec<String> = self.texts.iter().map(|text| text.unit.clone()).collect();
-        let names_it =
-            |command: &Command| matches!(command, Command::Script(text) if names_a_join(text.as_bytes()));
-        self.scripts(names).into_iter().filter(names_it).collect()
-    }
-
-    /// The commands, with those of the units that are started: at first, or by one of the commands.
-    pub fn in_order(&mut self, commands: Vec<Command>) -> Vec<Command> {
-        let mut all = self.scripts(self.started.clone());
-        for command in commands {
-            let names = if self.texts.is_empty() { Vec::new() } else { started_by(&command) };
-            all.push(command);
-            all.extend(self.scripts(names));
-        }
-        all
-    }
-
-    fn scripts(&mut self, names: Vec<String>) -> Vec<Command> {
-        ordered(self.with_others(names))
-            .iter()
-            .filter_map(Unit::script)
-            .map(Command::Script)
+    pub fn rest(&self, files: &Workspace) -> Vec<Script> {
+        let of_files = files.files().filter_map(|file| unit_of(&file.path));
+        let names = self.texts.iter().map(|text| text.unit.as_str()).chain(of_files);
+        let drop_ins = drop_ins(files);
+        let mut seen = HashSet::new();
+        names
+            .filter(|name| seen.insert(*name) && !self.is_started(name))
+            .filter_map(|name| self.unit(name.to_owned(), files, &drop_ins))
+            .map(|unit| unit.script(files))
+            .filter(|script| names_a_join(script.as_bytes()))
             .collect()
     }
 
+    /// The units that are started by these names, in their order. `files` has the units among the files.
+    pub fn start(&mut self, names: Vec<String>, files: &Workspace) -> Vec<Unit> {
+        ordered(self.with_others(names, files))
+    }
+
     /// The units of these names, and those that start with them, without those that are known already.
-    fn with_others(&mut self, mut names: Vec<String>) -> Vec<Unit> {
+    fn with_others(&mut self, mut names: Vec<String>, files: &Workspace) -> Vec<Unit> {
+        let drop_ins = drop_ins(files);
         let mut units: Vec<Unit> = Vec::new();
         let mut position = 0;
         while let Some(name) = names.get(position).cloned() {
             position += 1;
-            if !self.known.insert(name.clone()) {
+            if self.masked.contains(&name) || self.known.contains(&name) {
                 continue;
             }
-            if let Some(unit) = self.unit(name) {
+            let linked = self.links.iter().filter(|(by, _)| *by == name);
+            names.extend(linked.map(|(_, unit)| unit.clone()));
+            if let Some(unit) = self.unit(name.clone(), files, &drop_ins) {
                 names.extend(unit.starts());
                 units.push(unit);
             }
+            self.known.insert(name);
         }
         units
     }
 
-    /// An instance has the text of its template, unless it has one of its own.
-    fn unit(&self, name: String) -> Option<Unit> {
+    /// A unit with its drop-ins. An instance has the text of its template, unless it has one of its own.
+    fn unit(&self, name: String, files: &Workspace, drop_ins: &[DropIn]) -> Option<Unit> {
         let names = [Some(name.clone()), template(&name)];
-        let whole = names
-            .iter()
-            .flatten()
-            .find_map(|name| self.texts.iter().rfind(|text| text.unit == *name && text.drop_in.is_none()));
-        let mut drop_ins: Vec<&Text> = self
+        let names = || names.iter().flatten();
+        let whole = names().find_map(|name| self.text(name, files));
+        let own = self
             .texts
             .iter()
-            .filter(|text| text.drop_in.is_some() && names.iter().flatten().any(|name| text.unit == *name))
-            .collect();
-        drop_ins.sort_by_key(|text| &text.drop_in);
-        let texts: Vec<&Text> = whole.into_iter().chain(drop_ins).collect();
-        let settings = texts.iter().flat_map(|text| settings(&text.text)).collect();
-        (!texts.is_empty()).then(|| Unit::new(name, settings))
+            .filter_map(|text| Some((&text.unit, text.drop_in.as_ref()?, &text.text)));
+        let of_files = drop_ins.iter().map(|drop_in| (&drop_in.unit, &drop_in.name, &drop_in.text));
+        let mut drop_ins: Vec<_> =
+            own.chain(of_files).filter(|(unit, ..)| names().any(|name| name == *unit)).collect();
+        drop_ins.sort_by_key(|(_, name, _)| *name);
+        let texts = whole.iter().chain(drop_ins.into_iter().map(|(.., text)| text));
+        let mut texts = texts.peekable();
+        texts.peek()?;
+        Some(Unit::new(name, texts.flat_map(|text| settings(text)).collect()))
     }
+
+    /// The text of a unit, if it is known.
+    fn text(&self, name: &str, files: &Workspace) -> Option<Secret> {
+        let text = self.texts.iter().rfind(|text| text.unit == name && text.drop_in.is_none());
+        let in_folder = |folder: &&str| files.text(&format!("{folder}{name}"));
+        text.map(|text| text.text.clone()).or_else(|| FOLDERS.iter().find_map(in_folder))
+    }
+}
+
+/// A drop-in among the files.
+struct DropIn {
+    unit: String,
+    name: String,
+    text: Secret,
+}
+
+/// The drop-ins among the files.
+fn drop_ins(files: &Workspace) -> Vec<DropIn> {
+    let in_folder = |folder: &&str| {
+        let drop_in = |path: String| {
+            let (unit, name) = path.strip_prefix(*folder)?.split_once(".d/")?;
+            let (unit, name) = (unit.to_owned(), name.to_owned());
+            name.ends_with(".conf").then_some(DropIn { unit, name, text: files.text(&path)? })
+        };
+        files
+            .below(folder.trim_end_matches('/'))
+            .into_iter()
+            .filter_map(drop_in)
+            .collect::<Vec<_>>()
+    };
+    FOLDERS.iter().flat_map(in_folder).collect()
+}
+
+/// The unit that a file is or belongs to.
+fn unit_of(path: &str) -> Option<&str> {
+    let name = FOLDERS.iter().find_map(|folder| path.strip_prefix(folder))?;
+    let unit = name.split_once(".d/").map_or(name, |(unit, _)| unit);
+    (!unit.contains('/')).then_some(unit)
 }
 
 /// `k@.service` of `k@a.service`
@@ -213,36 +286,8 @@ fn ordered(mut units: Vec<Unit>) -> Vec<Unit> {
     ordered
 }
 
-/// The units that a command starts.
-fn started_by(command: &Command) -> Vec<String> {
-    match command {
-        Command::Shell(text) | Command::Script(text) => {
-            shell::read(text).commands.iter().flat_map(|command| systemctl(&command.words)).collect()
-        }
-        Command::Words(words) => systemctl(&words.iter().map(|word| Word::plain(word)).collect::<Vec<_>>()),
-    }
-}
-
-/// The units that `systemctl start` or `systemctl enable --now` names.
-fn systemctl(words: &[Word]) -> Vec<String> {
-    let words: Vec<Secret> = prefixes::strip(words).iter().map(Word::text).collect();
-    let is_systemctl =
-        |word: &Secret| matches!(word.as_str(), "systemctl" | "/bin/systemctl" | "/usr/bin/systemctl");
-    let Some((_, arguments)) = words.split_first().filter(|(program, _)| is_systemctl(program)) else {
-        return Vec::new();
-    };
-    let is_now = arguments.iter().any(|word| word.as_str() == "--now");
-    let mut names = arguments.iter().filter(|word| !word.starts_with('-')).map(|word| word.as_str());
-    let starts = |verb: &&str| STARTS.contains(verb) || is_now && ENABLES.contains(verb);
-    names.next().filter(starts).map_or_else(Vec::new, |_| names.map(whole_name).collect())
-}
-
-fn whole_name(name: &str) -> String {
-    if name.contains('.') { name.to_owned() } else { format!("{name}.service") }
-}
-
 /// A unit with its drop-ins.
-struct Unit {
+pub struct Unit {
     name: String,
     settings: Vec<(String, Secret)>,
     before: HashSet<String>,
@@ -289,18 +334,36 @@ impl Unit {
         self.before.contains(&other.name) || other.after.contains(&self.name)
     }
 
-    /// What it runs, for the shell; `None` if that is nothing.
-    fn script(&self) -> Option<Secret> {
-        let commands = STEPS.iter().flat_map(|step| self.values(step)).map(|command| self.command(command));
-        let mut commands = commands.peekable();
-        commands.peek()?;
-        let environment = self.values("Environment").into_iter().flat_map(|value| self.words(value, false));
-        let mut script = Secret::default();
-        for line in environment.filter_map(|word| word.assignment()).chain(commands) {
-            script.push_str(&line);
+    /// What it runs, for the shell: each is a process of its own.
+    pub fn commands(&self) -> Vec<Script> {
+        STEPS
+            .iter()
+            .flat_map(|step| self.values(step))
+            .map(|command| self.command(command))
+            .collect()
+    }
+
+    /// What it sets for its commands, for the shell: its own variables, and those of files in the user data.
+    pub fn environment(&self, files: &Workspace) -> Script {
+        let own = self.values("Environment").into_iter().flat_map(|value| self.words(value, false));
+        let paths = self.values("EnvironmentFile").into_iter().flat_map(|value| self.words(value, false));
+        let texts = paths.filter_map(|word| files.text(&place(word.text.trim_start_matches('-'))?));
+        let mut script = Script::default();
+        for assignment in own.filter_map(|word| word.assignment()) {
+            export(&assignment, &mut script);
+        }
+        texts.for_each(|text| export_all(&text, &mut script));
+        script
+    }
+
+    /// All of it.
+    fn script(&self, files: &Workspace) -> Script {
+        let mut script = self.environment(files);
+        for command in self.commands() {
+            script.push_str(&command);
             script.push('\n');
         }
-        Some(script)
+        script
     }
 
     /// A command for the shell.
@@ -381,6 +444,33 @@ impl Unit {
             },
         }
     }
+}
+
+/// Writes the assignments in a file of `EnvironmentFile=` (systemd.exec(5)) for the shell. A value with a
+/// backslash, or with a quote that is not around all of it, is not known: nor is any other behind it.
+fn export_all(text: &str, script: &mut Script) {
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+        let Some((name, value)) = line.split_once('=').map(|(name, value)| (name.trim(), value.trim()))
+        else {
+            continue;
+        };
+        let bare = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        let bare = bare.unwrap_or(value);
+        if bare.contains(['"', '\'', '\\']) {
+            script.push_str("eval \"$(systemd-environment)\"\n");
+            return;
+        }
+        let assignment = Zeroizing::new(format!("{name}='{bare}'"));
+        if prefixes::assignment(&assignment).is_some_and(|(whole, _)| whole == name) {
+            export(&assignment, script);
+        }
+    }
+}
+
+fn export(assignment: &str, script: &mut Script) {
+    script.push_str("export ");
+    script.push_str(assignment);
+    script.push('\n');
 }
 
 fn unescaped(escaped: char) -> char {

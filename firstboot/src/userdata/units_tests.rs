@@ -1,24 +1,25 @@
 use super::*;
+use crate::userdata::bounds::Budget;
 
-fn started(units: &[(&str, Option<&str>, &str)], started: &[&str], commands: &[&str]) -> Vec<String> {
+/// What the units of these names run, line by line.
+fn started(units: &[(&str, Option<&str>, &str)], started: &[&str]) -> Vec<String> {
     let mut all = Units::default();
     for (unit, drop_in, text) in units {
         all.add(unit, *drop_in, text).unwrap();
     }
-    all.started = started.iter().map(|name| (*name).to_owned()).collect();
-    let commands = commands.iter().map(|text| Command::Shell(Zeroizing::new((*text).to_owned()))).collect();
-    let lines = all.in_order(commands).into_iter().flat_map(|command| match command {
-        Command::Shell(text) | Command::Script(text) => {
-            text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
-        }
-        Command::Words(_) => panic!("units run no lists of words"),
-    });
-    lines.collect()
+    let budget = Budget::default();
+    let files = Workspace::new(&budget);
+    let names = started.iter().map(|name| (*name).to_owned()).collect();
+    let units = all.start(names, &files);
+    let lines = units.iter().flat_map(|unit| [vec![unit.environment(&files)], unit.commands()].concat());
+    lines
+        .flat_map(|script| script.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// The commands of a single unit.
 fn commands(text: &str) -> Vec<String> {
-    started(&[("a@b.service", None, text)], &["a@b.service"], &[])
+    started(&[("a@b.service", None, text)], &["a@b.service"])
 }
 
 #[test]
@@ -45,9 +46,9 @@ fn a_command_of_a_unit_is_read_as_systemd_does() {
         ),
         (
             "Environment=\"A=b c\" D=e%H\nEnvironment=F\nExecStart=/bin/a",
-            "A='b c'|D='e'\"$(hostname)\"|'/bin/a'",
+            "export A='b c'|export D='e'\"$(hostname)\"|'/bin/a'",
         ),
-        ("Environment=A=b", ""),
+        ("Environment=A=b", "export A='b'"),
         ("ExecStart=/bin/a 'b", "'/bin/a' 'b'"),
     ] {
         let found: Vec<String> = commands(text).iter().map(|line| line.trim().to_owned()).collect();
@@ -63,7 +64,7 @@ fn drop_ins_are_parts_of_their_unit() {
         ("a.service", Some("10.conf"), "ExecStartPre=/bin/1"),
         ("b.service", Some("10.conf"), "ExecStart=/bin/no"),
     ];
-    assert_eq!(started(&units, &["a.service"], &[]), ["'/bin/1'", "'/bin/2'", "'/bin/3'"]);
+    assert_eq!(started(&units, &["a.service"]), ["'/bin/1'", "'/bin/2'", "'/bin/3'"]);
 }
 
 #[test]
@@ -81,28 +82,15 @@ fn units_run_in_their_order_if_something_starts_them() {
         ("x.service", None, "Before=y.service\nExecStart=/bin/x"),
         ("y.service", None, "Before=x.service\nExecStart=/bin/y"),
     ];
-    for (names, commands, expected) in [
-        (vec!["a.service", "b.service", "c.service"], vec![], "'/bin/b' '/bin/c' '/bin/a'"),
-        (vec!["d.timer"], vec![], "'/bin/d' '/bin/e'"),
-        (vec!["f.path"], vec![], "'/bin/g'"),
-        (vec!["t@1.service"], vec![], "'/bin/t' '1'"),
-        (vec!["x.service", "y.service"], vec![], "'/bin/x' '/bin/y'"),
-        (vec!["missing.service"], vec![], ""),
-        (vec![], vec!["systemctl enable --now c", "echo"], "systemctl enable --now c '/bin/c' echo"),
-        (
-            vec![],
-            vec!["sudo systemctl --no-block restart c g.service"],
-            "sudo systemctl --no-block restart c g.service '/bin/c' '/bin/g'",
-        ),
-        (
-            vec![],
-            vec!["systemctl start c", "systemctl start c"],
-            "systemctl start c '/bin/c' systemctl start c",
-        ),
-        (vec![], vec!["systemctl enable c"], "systemctl enable c"),
-        (vec![], vec!["systemctl stop c"], "systemctl stop c"),
+    for (names, expected) in [
+        (vec!["a.service", "b.service", "c.service"], "'/bin/b' '/bin/c' '/bin/a'"),
+        (vec!["d.timer"], "'/bin/d' '/bin/e'"),
+        (vec!["f.path"], "'/bin/g'"),
+        (vec!["t@1.service"], "'/bin/t' '1'"),
+        (vec!["x.service", "y.service"], "'/bin/x' '/bin/y'"),
+        (vec!["missing.service"], ""),
     ] {
-        assert_eq!(started(&units, &names, &commands).join(" "), expected, "{names:?} {commands:?}");
+        assert_eq!(started(&units, &names).join(" "), expected, "{names:?}");
     }
 }
 
@@ -115,8 +103,8 @@ fn a_flood_of_units_ends() {
     assert!(units.add("one.service", None, "").is_err());
     let wide = "Wants=".to_owned() + &"a.service ".repeat(100_000);
     let began = std::time::Instant::now();
-    assert_eq!(started(&[("a.service", None, &wide)], &["a.service"], &[]).len(), 0);
+    assert_eq!(started(&[("a.service", None, &wide)], &["a.service"]).len(), 0);
     let long = "n".repeat(100_000) + ".service";
-    let script = started(&[(&long, None, &format!("ExecStart={}", "%n".repeat(10_000)))], &[&long], &[]);
+    let script = started(&[(&long, None, &format!("ExecStart={}", "%n".repeat(10_000)))], &[&long]);
     assert!(script[0].len() < 1 << 20 && began.elapsed().as_secs() < 20);
 }

@@ -56,6 +56,11 @@ impl<'a> Variables<'a> {
         }
     }
 
+    /// Whether a command sets it, to whatever value.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.set.contains_key(name)
+    }
+
     /// A command sets a variable.
     pub fn set(&mut self, name: &str, value: Option<String>) {
         let is_changed = !self.locked.contains(name);

@@ -1,7 +1,7 @@
 //! The files of user data as its commands see them: what they held at first, and what simple commands make of
 //! them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use zeroize::Zeroizing;
 
@@ -20,6 +20,10 @@ const NAMED: &[&str] = &[
 /// Stands in a path for what is not known.
 pub const ANYTHING: char = '\0';
 
+/// Folders of every machine.
+const FOLDERS: &[&str] =
+    &["/", "/etc", "/home", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/var"];
+
 /// What the comparison of a path costs of the budget.
 const COST: usize = 16;
 
@@ -34,18 +38,45 @@ enum Content {
 pub struct Workspace<'a> {
     files: Files,
     changed: HashMap<String, Content>,
+    /// Files of the user data that are not written to the machine.
+    left_out: HashSet<String>,
+    /// The folders that commands make; whether they are certainly there.
+    folders: HashMap<String, bool>,
     /// The paths by their last part.
     names: HashMap<String, Vec<String>>,
     budget: &'a Budget,
 }
 
 impl<'a> Workspace<'a> {
-    /// The files of the user data.
-    pub fn new(files: Files, budget: &'a Budget) -> Self {
-        let mut workspace = Self { files, changed: HashMap::new(), names: HashMap::new(), budget };
-        let paths: Vec<String> = workspace.files.iter().map(|file| file.path.clone()).collect();
-        paths.into_iter().for_each(|path| workspace.index(path));
-        workspace
+    /// No files.
+    pub fn new(budget: &'a Budget) -> Self {
+        Self {
+            files: Files::default(),
+            changed: HashMap::new(),
+            left_out: HashSet::new(),
+            folders: HashMap::new(),
+            names: HashMap::new(),
+            budget,
+        }
+    }
+
+    /// The files of the user data are written, over what commands before them have made.
+    pub fn add(&mut self, files: Files) -> Result<()> {
+        for mut file in files.into_vec() {
+            if !self.has(&file.path) {
+                self.index(file.path.clone());
+            }
+            match self.changed.remove(&file.path) {
+                Some(Content::Known(mut before)) if file.appends => {
+                    append(&mut before, file.content.bytes());
+                    file.content = content(before)?;
+                }
+                Some(unknown) if file.appends => _ = self.changed.insert(file.path.clone(), unknown),
+                _ => {}
+            }
+            self.files.put(file)?;
+        }
+        Ok(())
     }
 
     fn index(&mut self, path: String) {
@@ -188,6 +219,39 @@ impl<'a> Workspace<'a> {
         }
     }
 
+    /// A file is not written to the machine. Commands still see it.
+    pub fn leave_out(&mut self, path: &str) {
+        self.left_out.insert(path.to_owned());
+    }
+
+    /// A command makes a folder. `is_certain` is false if it may not.
+    pub fn make_folder(&mut self, path: &str, is_certain: bool) {
+        let is_known = self.is_folder(path) == Some(true);
+        self.folders.insert(path.to_owned(), is_certain || is_known);
+    }
+
+    /// A command may remove a folder, and those in it.
+    pub fn doubt_folder(&mut self, path: &str) {
+        for (folder, is_there) in &mut self.folders {
+            if folder.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                *is_there = false;
+            }
+        }
+    }
+
+    /// Whether a path is that of a folder; `None` if that is not known.
+    pub fn is_folder(&self, path: &str) -> Option<bool> {
+        self.budget.take(self.folders.len() * COST).ok()?;
+        let holds = |folder: &String| folder.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        match self.folders.get(path) {
+            Some(true) => Some(true),
+            _ if FOLDERS.contains(&path) || !self.below(path).is_empty() => Some(true),
+            Some(false) => None,
+            None if self.folders.keys().any(holds) => None,
+            None => Some(false),
+        }
+    }
+
     /// Takes a file out: it is not written to the machine.
     pub fn take(&mut self, path: &str) -> Option<ExtraFile> {
         self.files.take(path)
@@ -195,12 +259,24 @@ impl<'a> Workspace<'a> {
 
     /// The files in the user data, in order.
     pub fn files(&self) -> impl Iterator<Item = &ExtraFile> {
-        self.files.iter()
+        self.files.iter().filter(|file| !self.left_out.contains(&file.path))
+    }
+
+    /// The files that were not run, also those that commands made, with what is known of their contents.
+    pub fn contents(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let of_files = self.files.iter().filter(|file| !self.changed.contains_key(&file.path));
+        let of_files = of_files.map(|file| (file.path.as_str(), file.content.bytes()));
+        let changed = self.changed.iter().filter_map(|(path, content)| match content {
+            Content::Known(bytes) => Some((path.as_str(), bytes.as_slice())),
+            Content::Unknown(_) => self.files.get(path).map(|file| (path.as_str(), file.content.bytes())),
+        });
+        of_files.chain(changed).filter(|(path, _)| !self.left_out.contains(*path))
     }
 
     /// The files as they are at the end.
     pub fn finish(mut self) -> Result<Vec<ExtraFile>> {
         let mut files = self.files.into_vec();
+        files.retain(|file| !self.left_out.contains(&file.path));
         for file in &mut files {
             if let Some(Content::Known(bytes)) = self.changed.remove(&file.path) {
                 file.content = content(bytes)?;

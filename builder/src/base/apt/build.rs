@@ -17,7 +17,7 @@ use nix::unistd::{User, geteuid};
 use super::diagnosis::{self, Host};
 use super::package::{self, bootstrap};
 use super::workspace::{self, Workspace};
-use super::{Distribution, dummy_package, name, text};
+use super::{Distribution, dummy_package, text};
 use crate::base::LockedPackage;
 use crate::base::stanza::Stanza;
 use crate::definition::plan::{Arch, PackagesPlan};
@@ -85,7 +85,8 @@ pub struct Build<'a> {
 /// Bit-identical for the same lock and epoch, for any user, place and time.
 ///
 /// # Errors
-/// [`ErrorKind::Tool`] when mmdebstrap is missing, fails, or this user may not make namespaces;
+/// [`ErrorKind::Tool`] when mmdebstrap is missing, fails, or this user may not make namespaces, or when
+/// programs for the architecture do not run here;
 /// [`ErrorKind::Io`] when there is no room; whatever `sink` returns.
 pub fn build<T>(
     build: &Build<'_>,
@@ -93,6 +94,7 @@ pub fn build<T>(
     sink: impl FnOnce(&mut dyn Read) -> Result<T>,
 ) -> Result<T> {
     check_user()?;
+    diagnosis::check_emulation(build.arch, tool("arch-test").arg(build.arch.name()))?;
     let packages: Vec<&LockedPackage> = build.packages.iter().filter(|package| package.install).collect();
     let controls = packages
         .iter()
@@ -154,7 +156,7 @@ fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
     command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("TMPDIR", text(workspace.path())?);
     command.env("SOURCE_DATE_EPOCH", build.epoch.to_string()).current_dir("/");
     command.args(["--variant=custom", "--mode=auto", "--format=tar", "--skip=update,download,cleanup"]);
-    command.arg(format!("--architectures={}", name(build.arch)));
+    command.arg(format!("--architectures={}", build.arch.name()));
     // No suite, hence no sources: there is nothing to fetch.
     command.args(HOOKS).args(["", "-"]);
     // When it fails it sends a signal to its whole process group.

@@ -2,18 +2,30 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
 use super::{Distribution, SnapshotService};
 use crate::base::ALLOW_EXPIRED_FLAG;
+use crate::definition::plan::Arch;
 use crate::definition::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::Run;
 
 /// How many user and group numbers a root needs: the last is `nogroup`'s 65534.
 const SUBORDINATE_IDS: u64 = 65_536;
 
 /// How many lines of a failed build are shown.
 const TAIL_LINES: usize = 15;
+
+/// What apt says of lists without a signature that counts.
+const UNSIGNED: [&str; 6] = [
+    "NO_PUBKEY",
+    "is not signed",
+    "BADSIG",
+    "no longer signed",
+    "Missing key",
+    "Clearsigned file isn't valid",
+];
 
 /// A failure of `apt-get update`, from a snapshot of the archive or from a mirror.
 pub(super) fn update(distribution: &Distribution, snapshot: Option<Snapshot>, error: Error) -> Error {
@@ -29,7 +41,7 @@ pub(super) fn update(distribution: &Distribution, snapshot: Option<Snapshot>, er
         )
     } else if has(&["is not valid yet"]) {
         "the package lists are from the future: set this machine's clock".into()
-    } else if has(&["NO_PUBKEY", "is not signed", "BADSIG", "no longer signed", "Missing key"]) {
+    } else if has(&UNSIGNED) {
         format!(
             "the lists are not signed by {}'s keys: update {} (newer suites need newer keys){}, or choose another mirror",
             distribution.title,
@@ -38,6 +50,10 @@ pub(super) fn update(distribution: &Distribution, snapshot: Option<Snapshot>, er
                 .keys
                 .option
                 .map_or_else(String::new, |option| format!(", name other keys with --{option} FILE"))
+        )
+    } else if has(&["Hash Sum mismatch", "unexpected size", "Mirror sync in progress"]) {
+        format!(
+            "the mirror's lists do not fit together: it is being updated, or somebody has changed them; try again later, or choose another mirror with {flag} or {variable}"
         )
     } else if has(&["No space left on device"]) {
         "free some space, or choose another folder with --cache-dir".into()
@@ -77,6 +93,22 @@ pub(super) fn unsatisfiable(distribution: &Distribution, error: Error, suite: &s
     );
     Error::new(ErrorKind::Definition, said)
         .help("remove one of them from base.packages, or from the layer that asks for it")
+}
+
+/// What lets the maintainer scripts of another architecture run.
+const EMULATION: &str = "they run by emulation: apt-get install qemu-user-static arch-test (without systemd, as in a \
+     container, also: mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc; /usr/lib/systemd/systemd-binfmt)";
+
+/// An error when the maintainer scripts of packages for `arch` cannot run here. `probe` is a command that
+/// succeeds if programs for it run.
+pub(super) fn check_emulation(arch: Arch, probe: &mut Command) -> Result<()> {
+    if arch == Arch::OF_THIS_MACHINE || probe.run("arch-test").is_ok() {
+        return Ok(());
+    }
+    let (other, this) = (arch.name(), Arch::OF_THIS_MACHINE.name());
+    let message =
+        format!("the packages' scripts are programs for {other}, which do not run on this {this} machine");
+    Err(Error::new(ErrorKind::Tool, message).help(EMULATION))
 }
 
 /// The user and the machine of a build, for the checks of user namespaces.
@@ -171,7 +203,7 @@ pub(super) fn build(status: ExitStatus, said: &str, folder: &Path) -> Error {
     }
     let error = Error::new(ErrorKind::Tool, format!("mmdebstrap failed ({status}):\n{tail}"));
     if has(&["neither be executed natively nor via qemu", "Exec format error"]) {
-        error.help("packages of another architecture are configured by emulation: apt-get install qemu-user-static binfmt-support")
+        error.help(EMULATION)
     } else if has(&[
         "unshare syscall failed",
         "failed to unshare the user namespace",

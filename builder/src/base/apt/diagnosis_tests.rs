@@ -66,6 +66,22 @@ fn says_what_an_unprivileged_user_lacks() {
 }
 
 #[test]
+fn emulation_is_asked_for_only_where_the_packages_are_for_another_architecture() {
+    let [this, other] = match Arch::OF_THIS_MACHINE {
+        Arch::Amd64 => [Arch::Amd64, Arch::Arm64],
+        Arch::Arm64 => [Arch::Arm64, Arch::Amd64],
+    };
+    for probe in ["false", "no-such-program"] {
+        let check = |arch| check_emulation(arch, &mut Command::new(probe));
+        assert!(check(this).is_ok());
+        let error = check(other).unwrap_err();
+        assert!(error.kind() == ErrorKind::Tool && error.message().contains(other.name()), "{error}");
+        assert!(error.hint().unwrap().contains("apt-get install qemu-user-static arch-test"), "{error}");
+    }
+    assert!(check_emulation(other, &mut Command::new("true")).is_ok());
+}
+
+#[test]
 fn errors_far_above_the_end_are_shown() {
     let said = format!(
         "dpkg: error processing package a\n a depends on b; however:\n  Package b is not installed.\n{}",

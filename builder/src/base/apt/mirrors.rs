@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Distribution, Security, name as name_of};
+use super::{Distribution, Security};
 use crate::address;
 use crate::base::{LockedPackage, options};
 use crate::definition::plan::Arch;
@@ -35,7 +35,7 @@ pub fn mirrors(distribution: &Distribution, arch: Arch, explicit: Option<&str>) 
     match explicit.or(variable.as_deref()) {
         Some(text) => parse(distribution, text),
         None => from_apt(distribution, arch, &apt_targets().unwrap_or_default()).ok_or_else(|| {
-            let ports = ports(distribution, arch).map(|ports| format!(" with {} ({ports})", name_of(arch)));
+            let ports = ports(distribution, arch).map(|ports| format!(" with {} ({ports})", arch.name()));
             let archive = format!("{title} archive{}", ports.unwrap_or_default());
             let message =
                 format!("no {title} mirror is known: this machine's apt has no {archive} among its sources");
@@ -206,7 +206,7 @@ fn from_apt(distribution: &Distribution, arch: Arch, targets: &str) -> Option<Mi
         else {
             continue;
         };
-        if distribution.archives.ports.is_some() && has != name_of(arch) {
+        if distribution.archives.ports.is_some() && has != arch.name() {
             continue;
         }
         let Some(uri) = plain(uri) else { continue };

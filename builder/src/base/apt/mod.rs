@@ -313,17 +313,9 @@ fn key(job: &Job<'_>, plan: &PackagesPlan, packages: &[LockedPackage]) -> Result
     Key::new("base", FORMAT, &inputs, &[])
 }
 
-/// The archive's name of an architecture (<https://www.debian.org/ports/>).
-const fn name(arch: Arch) -> &'static str {
-    match arch {
-        Arch::Amd64 => "amd64",
-        Arch::Arm64 => "arm64",
-    }
-}
-
 /// The architecture of the image that packages are for.
 fn arch_of(packages: &[LockedPackage]) -> Arch {
-    let arm64 = packages.iter().any(|package| package.architecture == name(Arch::Arm64));
+    let arm64 = packages.iter().any(|package| package.architecture == Arch::Arm64.name());
     if arm64 { Arch::Arm64 } else { Arch::Amd64 }
 }
 

@@ -9,9 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use contract::suggest::similar;
 
-use super::{
-    Archives, Distribution, Keys, Mirrors, Security, Unwanted, diagnosis, dummy_package, name, text,
-};
+use super::{Archives, Distribution, Keys, Mirrors, Security, Unwanted, diagnosis, dummy_package, text};
 use crate::base::LockedPackage;
 use crate::base::stanza::{Stanza, stanzas};
 use crate::definition::plan::{Arch, PackagesPlan};
@@ -282,7 +280,7 @@ fn sources(
 ) -> String {
     let PackagesPlan { suite, components, .. } = base;
     let components = if components.is_empty() { archives.components } else { &components.join(" ") };
-    let options = format!("[arch={} signed-by={signed_by}]", name(arch));
+    let options = format!("[arch={} signed-by={signed_by}]", arch.name());
     let mut lines = format!("deb {options} {} {suite} {components}\n", mirrors.main);
     if !archives.moving_suites.contains(&suite.as_str()) {
         lines.push_str(&format!("deb {options} {} {suite}-updates {components}\n", mirrors.main));
@@ -303,7 +301,7 @@ fn preferences(unwanted: &[Unwanted], suite: &str) -> String {
 
 /// apt.conf(5). apt reads the file named by APT_CONFIG before any other, and here it names no others.
 fn configuration(root: &str, request: &Resolve<'_>) -> Result<String> {
-    let arch = name(request.arch);
+    let arch = request.arch.name();
     let valid_until = if request.allow_expired_release || request.snapshot.is_some() {
         "Acquire::Check-Valid-Until \"false\";\n"
     } else {

@@ -9,7 +9,7 @@ use contract::gpt::{self, Side};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::{cpio, sparse};
+use crate::format::sparse;
 use crate::process::{Run, tool};
 use crate::tree::{Body, Entry, Tree};
 
@@ -25,6 +25,9 @@ const USR_A: &str = "7130c94a-213a-4e5a-8e26-6cce9662f132";
 const USR: &str = "usr.squashfs";
 
 const OS_RELEASE: &str = "lib/os-release";
+
+/// How long a file's name in an initrd may be.
+const LONGEST_NAME: u64 = 4096;
 
 /// The os-release in the disk `path`, which is compressed with bzip2. It is unpacked as far as `/usr` goes.
 ///
@@ -82,7 +85,7 @@ pub(super) fn of_initrd(path: &Path, scratch: &Path) -> Result<Tree> {
     let mut archive = MultiGzDecoder::new(BufReader::new(file));
     let usr = scratch.join(USR);
     let mut to = File::create(&usr).at("creating", &usr)?;
-    if !cpio::copy_file(&mut archive, USR, &mut to).map_err(|error| broken(&error))? {
+    if !find(&mut archive, USR, &mut to).map_err(|error| broken(&error))? {
         return Err(refuse("it has no usr.squashfs"));
     }
     let mut command = tool("unsquashfs");
@@ -92,6 +95,45 @@ pub(super) fn of_initrd(path: &Path, scratch: &Path) -> Result<Tree> {
         .map_err(|error| refuse(&format!("its /usr cannot be read: {}", error.message())))?;
     fs::remove_file(&usr).at("removing", &usr)?;
     Ok(tree(output.stdout))
+}
+
+/// Copies the file `name` of a cpio archive ("newc") to `to`; false if there is none.
+///
+/// # Errors
+/// Those of reading and writing, and what is wrong with the archive.
+pub fn find(archive: &mut dyn Read, name: &str, to: &mut File) -> io::Result<bool> {
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
+    loop {
+        let mut header = [0; 110];
+        archive.read_exact(&mut header)?;
+        if !header.starts_with(b"07070") {
+            return Err(invalid("not a cpio archive"));
+        }
+        let field = |index: usize| {
+            let digits = std::str::from_utf8(&header[6 + 8 * index..14 + 8 * index]).ok();
+            let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            number.map(u64::from).ok_or_else(|| invalid("a damaged cpio header"))
+        };
+        let (length, name_length) = (field(6)?, field(11)?);
+        if name_length > LONGEST_NAME {
+            return Err(invalid("a name is too long"));
+        }
+        let mut found = vec![0; (110 + name_length).next_multiple_of(4) as usize - 110];
+        archive.read_exact(&mut found)?;
+        let found = found.split(|byte| *byte == 0).next().unwrap_or_default();
+        if found == b"TRAILER!!!" {
+            return Ok(false);
+        }
+        if found.strip_prefix(b"./").unwrap_or(found) == name.as_bytes() {
+            let copied = sparse::copy(&mut archive.take(length), to)?;
+            to.set_len(length)?;
+            return if copied == length { Ok(true) } else { Err(invalid("it is cut off")) };
+        }
+        let padded = length.next_multiple_of(4);
+        if io::copy(&mut archive.take(padded), &mut io::sink())? < padded {
+            return Err(invalid("it is cut off"));
+        }
+    }
 }
 
 /// Refuses another release than the one that was asked for.

@@ -13,6 +13,8 @@ mod inside;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub use inside::find as find_in_initrd;
+
 use super::options::variable;
 use super::vendor::{LockedVendor, VendorFile};
 use super::{Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase};

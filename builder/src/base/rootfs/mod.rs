@@ -116,8 +116,13 @@ impl Base for Rootfs {
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
         let plan = rootfs_of(request.plan)?;
         let rootfs = plan.rootfs.written.clone();
+        if let Some(image) = plan.rootfs.image() {
+            let pins = oci::pin_remote(&image, request.arch, &rootfs, context.fetcher)?;
+            return layers(plan, pins).map(LockedBase::Rootfs);
+        }
         if let Some(folder) = plan.rootfs.path().filter(|path| path.is_dir()) {
-            return layout(plan, &folder, request.arch).map(LockedBase::Rootfs);
+            let pins = oci::pin(&folder, request.arch, &rootfs)?;
+            return layers(plan, pins).map(LockedBase::Rootfs);
         }
         let (sha256, size) = match &plan.checksum {
             Some(Checksum::Pinned(digest)) => {
@@ -135,21 +140,28 @@ impl Base for Rootfs {
 
     fn requests(&self, plan: &BasePlan, locked: &LockedBase, _: &Context<'_>) -> Result<Vec<Request>> {
         let (plan, locked) = (rootfs_of(plan)?, locked_of(locked)?);
-        let address = &plan.rootfs.address;
-        let request = |title: &str, digest: &Digest, size| Request {
-            title: title.to_owned(),
-            urls: vec![match locked.blobs.as_slice() {
-                [] => address.clone(),
-                _ => format!("{}/{}", address.trim_end_matches('/'), oci::blob_path(digest)),
-            }],
+        let request = |url: String, digest: &Digest, size| Request {
+            title: locked.rootfs.clone(),
+            urls: vec![url],
             kept: Vec::new(),
             digest: *digest,
             size,
             absent: None,
         };
-        let blobs = locked.blobs.iter().map(|blob| (&blob.sha256, Some(blob.size)));
-        let files = std::iter::once((&locked.sha256, locked.size)).chain(blobs);
-        Ok(files.map(|(digest, size)| request(&locked.rootfs, digest, size)).collect())
+        let address = plan.rootfs.address.trim_end_matches('/');
+        let image = plan.rootfs.image();
+        let url_of_blob = |digest: &Digest| match &image {
+            Some(image) => image.blob_url(digest),
+            None => format!("{address}/{}", oci::blob_path(digest)),
+        };
+        let url = match &image {
+            Some(image) => image.manifest_url(&locked.sha256),
+            None if locked.blobs.is_empty() => plan.rootfs.address.clone(),
+            None => url_of_blob(&locked.sha256),
+        };
+        let blobs = locked.blobs.iter();
+        let blobs = blobs.map(|blob| request(url_of_blob(&blob.sha256), &blob.sha256, Some(blob.size)));
+        Ok(std::iter::once(request(url, &locked.sha256, locked.size)).chain(blobs).collect())
     }
 
     fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
@@ -236,10 +248,10 @@ fn path_of(plan: &RootfsPlan) -> Result<PathBuf> {
         .ok_or_else(|| Error::new(ErrorKind::Internal, "it is not on this machine"))
 }
 
-/// The pins of an OCI layout in a folder.
-fn layout(plan: &RootfsPlan, folder: &Path, arch: Arch) -> Result<LockedRootfs> {
+/// An image that consists of layers, with its pins.
+fn layers(plan: &RootfsPlan, (manifest, blobs): (Blob, Vec<Blob>)) -> Result<LockedRootfs> {
     let rootfs = plan.rootfs.written.clone();
-    let (Blob { sha256, size }, blobs) = oci::pin(folder, arch, &rootfs)?;
+    let Blob { sha256, size } = manifest;
     match &plan.checksum {
         None => {}
         Some(Checksum::Pinned(wanted)) if *wanted == sha256 => {}
@@ -249,7 +261,7 @@ fn layout(plan: &RootfsPlan, folder: &Path, arch: Arch) -> Result<LockedRootfs> 
                 .help("copy the image again; its name may stand for another one now"));
         }
         Some(Checksum::File(_)) => {
-            let message = format!("{rootfs} is a folder, of which no list of digests says anything");
+            let message = format!("{rootfs} consists of layers, of which no list of digests says anything");
             return Err(Error::new(ErrorKind::Definition, message)
                 .help("write sha256 = the digest of the image's manifest"));
         }

@@ -1,18 +1,21 @@
-//! An OCI image (<https://github.com/opencontainers/image-spec>): a layout in a folder or in a tar. Its
-//! layers are applied to each other, so that one tree is left.
+//! An OCI image (<https://github.com/opencontainers/image-spec>): a layout in a folder or in a tar, or an
+//! image in a registry. Its layers are applied to each other, so that one tree is left.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+use serde_json::Value;
 
 use super::{Container, Source, first_bytes};
 use crate::archive;
 use crate::base::Blob;
+use crate::container_image::ImageAddress;
 use crate::definition::plan::Arch;
 use crate::digest::{Digest, DigestWriter};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::fetch::Fetcher;
 use crate::tree::{Node, Tree};
 
 /// The manifest of a layout folder. The lock pins its blobs beside it.
@@ -58,9 +61,37 @@ pub(super) fn pin(folder: &Path, arch: Arch, title: &str) -> Result<(Blob, Vec<B
         let bytes = first_bytes(&path, LARGEST_DOCUMENT)?;
         verified(bytes, descriptor, title)
     };
-    let manifest = manifest(&index, arch, title, &read)?;
-    let bytes = read(&manifest)?;
-    let blobs = blobs(&bytes).map_err(|why| failed(title, &why))?;
+    pins(manifest(&index, arch, title, &read)?, title, &read)
+}
+
+/// What a lock pins of an image in a registry.
+pub(super) fn pin_remote(
+    image: &ImageAddress,
+    arch: Arch,
+    title: &str,
+    fetcher: &Fetcher<'_>,
+) -> Result<(Blob, Vec<Blob>)> {
+    let read = |blob: &Blob| {
+        let document = fetcher.signed_document(&image.manifest_url(&blob.sha256), LARGEST_DOCUMENT)?;
+        verified(document.bytes, blob, title)
+    };
+    let bytes = match image.digest {
+        // The length is not known yet, and the digest decides.
+        Some(sha256) => read(&Blob { sha256, size: 0 })?,
+        None => fetcher.document(&image.url(), LARGEST_DOCUMENT)?.bytes,
+    };
+    let is_index =
+        serde_json::from_slice::<Value>(&bytes).is_ok_and(|value| value.get("manifests").is_some());
+    let manifest = if is_index {
+        manifest(&bytes, arch, title, &read)?
+    } else {
+        Blob { sha256: Digest::of(&bytes), size: bytes.len() as u64 }
+    };
+    pins(manifest, title, &read)
+}
+
+fn pins(manifest: Blob, title: &str, read: &dyn Fn(&Blob) -> Result<Vec<u8>>) -> Result<(Blob, Vec<Blob>)> {
+    let blobs = blobs(&read(&manifest)?).map_err(|why| failed(title, &why))?;
     Ok((manifest, blobs.into_iter().map(|(blob, _)| blob).collect()))
 }
 
@@ -139,14 +170,10 @@ pub enum Choice {
 /// Why there is none, in words.
 pub fn choose(index: &[u8], arch: Arch) -> Result<Choice, String> {
     let index = ImageIndex::from_reader(index).map_err(|error| format!("its index: {error}"))?;
-    let wanted = match arch {
-        Arch::Amd64 => "amd64",
-        Arch::Arm64 => "arm64",
-    };
     // What has no platform is for any; attestations have the platform "unknown".
     let fits = |descriptor: &&Descriptor| {
         let platform = descriptor.platform().as_ref();
-        platform.is_none_or(|platform| platform.architecture().to_string() == wanted)
+        platform.is_none_or(|platform| platform.architecture().to_string() == arch.name())
     };
     let found: Vec<&Descriptor> = index.manifests().iter().filter(fits).collect();
     match found.as_slice() {
@@ -156,10 +183,11 @@ pub fn choose(index: &[u8], arch: Arch) -> Result<Choice, String> {
             let blob = blob(one)?;
             Ok(if is_index { Choice::Index(blob) } else { Choice::Manifest(blob) })
         }
-        [] => Err(format!("it has no image for {wanted}")),
+        [] => Err(format!("it has no image for {}", arch.name())),
         several => Err(format!(
-            "it has {} images for {wanted}; copy one of them out: skopeo copy oci:FOLDER:TAG oci:ONE",
-            several.len()
+            "it has {} images for {}; copy one of them out: skopeo copy oci:FOLDER:TAG oci:ONE",
+            several.len(),
+            arch.name()
         )),
     }
 }

@@ -25,8 +25,9 @@ use serde_json::json;
 
 use super::Terminal;
 use crate::cli::SimulateArgs;
+use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::pipeline::session;
+use crate::pipeline::program;
 
 mod drive;
 mod list;
@@ -109,7 +110,7 @@ fn command(args: &SimulateArgs) -> Result<Vec<OsString>> {
     if !args.explain {
         return Ok(args.command.clone());
     }
-    let firstboot = session::program("firstboot", args.firstboot.as_deref())?;
+    let firstboot = program::find("firstboot", Arch::OF_THIS_MACHINE, args.firstboot.as_deref())?;
     let firstboot = std::path::absolute(&firstboot).at("finding", &firstboot)?;
     Ok(vec![firstboot.into_os_string(), "explain".into(), "--rootfs".into(), "{root}".into()])
 }

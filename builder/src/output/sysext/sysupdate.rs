@@ -14,7 +14,8 @@ pub(super) fn text(name: &str, url: &str, kubernetes: Option<&str>) -> String {
     let series = kubernetes.and_then(minor).map(|minor| format!("{minor}.")).unwrap_or_default();
     let pattern = format!("{name}-{series}@v-%a.raw");
     format!(
-        "[Transfer]\nVerify=no\n\n\
+        "# systemd-sysupdate does not make the folder of the link: mkdir -p /etc/extensions\n\
+         [Transfer]\nVerify=no\n\n\
          [Source]\nType=url-file\nPath={url}\nMatchPattern={pattern}\n\n\
          [Target]\nType=regular-file\nPath=/opt/extensions/{name}\nMatchPattern={pattern}\n\
          CurrentSymlink=/etc/extensions/{name}.raw\nInstancesMax=3\nMode=0644\n"

@@ -35,7 +35,9 @@ fn run(join: &mut Join) -> Result<()> {
     start(join.machine.services)?;
     let timeouts = &join.config.join.timeouts;
     if let Some(endpoint) = health_endpoint(join)? {
-        wait_until_healthy(join, &endpoint, join.deadline.within(timeouts.kubelet_health_check))?;
+        let deadline = join.deadline.within(timeouts.kubelet_health_check);
+        wait_until_healthy(&join.network, &endpoint, deadline)
+            .map_err(|failure| failure.help(join.machine.services.advice(UNIT)))?;
     }
     wait_for_identity(join, join.deadline.within(timeouts.tls_bootstrap))
 }
@@ -58,15 +60,14 @@ fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
     Ok(kubelet_config::healthz(&configuration).map(|(host, port)| Endpoint { host, port }))
 }
 
-fn wait_until_healthy(join: &Join, endpoint: &Endpoint, deadline: Deadline) -> Result<()> {
+fn wait_until_healthy(network: &Network, endpoint: &Endpoint, deadline: Deadline) -> Result<()> {
     loop {
-        let Err(why) = health(&join.network, endpoint, deadline.within(ATTEMPT)) else { return Ok(()) };
-        if deadline.has_passed() {
+        let Err(why) = health(network, endpoint, deadline.within(ATTEMPT)) else { return Ok(()) };
+        // A try without time for an answer would only replace the reason with a timeout.
+        if deadline.remaining() <= PAUSE {
             let message =
                 format!("the kubelet is not healthy after {} s: {why}", deadline.elapsed().as_secs());
-            return Err(Failure::new(ErrorKind::Kubelet, message)
-                .help(join.machine.services.advice(UNIT))
-                .transient());
+            return Err(Failure::new(ErrorKind::Kubelet, message).transient());
         }
         std::thread::sleep(PAUSE);
     }
@@ -96,4 +97,22 @@ fn wait_for_identity(join: &Join, deadline: Deadline) -> Result<()> {
         std::thread::sleep(PAUSE);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::root::Root;
+
+    #[test]
+    fn a_kubelet_that_does_not_start_is_told_from_one_that_is_slow() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: closed };
+        for milliseconds in [50, 100, 201] {
+            let deadline = Deadline::after(Duration::from_millis(milliseconds));
+            let failure =
+                wait_until_healthy(&Network::new(Root::default()), &endpoint, deadline).unwrap_err();
+            assert!(failure.message.contains("Connection refused"), "{milliseconds}: {failure}");
+        }
+    }
 }

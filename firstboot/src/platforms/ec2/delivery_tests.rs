@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::host::files;
 use crate::host::root::Root;
 use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply as Scripted, TestServer, Trusted as _};
 use crate::net::{Deadline, Network};
@@ -137,6 +138,40 @@ fn a_signed_url_needs_no_credentials_and_nothing_else_is_followed() {
     }
     for url in ["s3://", "s3://bucket", "s3://a@b/c", "s3:///c"] {
         assert!(run(&|_| url.to_owned(), &[], false).said.is_err(), "{url}");
+    }
+}
+
+/// The name of S3 leads to the server here.
+#[test]
+fn an_object_of_s3_is_asked_for_with_the_role() {
+    const NAME: &str = "s3.eu-west-1.amazonaws.com";
+    let (ca, folder) = (Ca::new(), tempfile::tempdir().unwrap());
+    let identity = Identity { names: &[NAME], ..Identity::default() };
+    let server = TestServer::start(&ca, &identity, |asked| match asked.path.as_str() {
+        "/bucket/node/user%3Ddata" => Scripted::With(200, String::new(), "{}".to_owned()),
+        _ => Scripted::With(404, String::new(), "canary".to_owned()),
+    });
+    let root = Root::at(folder.path());
+    files::write(&root.path("/etc/hosts"), format!("127.0.0.1 {NAME}\n").as_bytes(), files::PUBLIC).unwrap();
+    let role = [ok("T"), ok("role\n"), ok(ROLE)];
+    let service = place(role.iter().chain(&role).cloned().collect());
+    let (address, domain) = (service.address.to_string(), format!("amazonaws.com:{}", server.address.port()));
+    let facts = facts(&[("region", "eu-west-1"), ("domain", &domain)]);
+    let reach = Reach {
+        facts: &facts,
+        network: Network::new(root),
+        deadline: Deadline::after(Duration::from_secs(5)),
+        trust: &|| Ok(Trust::Authorities(ca.authorities())),
+        service: Some(&address),
+    };
+    let got = follow(&reach, Named::Ignition("s3://bucket/node/user=data")).unwrap().unwrap();
+    assert!(got.document.bytes() == b"{}" && got.remains.is_none());
+    let gone = follow(&reach, Named::Ignition("s3://bucket/other")).err().unwrap();
+    let gone = format!("{gone:?}");
+    assert!(gone.contains("404") && !gone.contains("canary"), "{gone}");
+    let head = &server.requests()[0].head;
+    for part in ["Credential=AKID/", "/eu-west-1/s3/aws4_request, ", "canary-token", "x-amz-content-sha256"] {
+        assert!(head.contains(part), "{part}: {head}");
     }
 }
 

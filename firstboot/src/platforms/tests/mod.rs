@@ -39,6 +39,17 @@ fn pods_are_kept_from_every_service_that_proves_an_identity() {
 }
 
 #[test]
+fn the_page_has_every_form_of_a_provider_id() {
+    let page = include_str!("../../../../docs/platforms.md");
+    let table = page.split("## Provider-ids").nth(1).unwrap();
+    for platform in ALL {
+        let Some(template) = platform.provider_id else { continue };
+        let row = format!("| `{}` | `{}", platform.name, template.split("${").next().unwrap());
+        assert!(table.lines().any(|line| line.starts_with(&row)), "{row}");
+    }
+}
+
+#[test]
 fn a_medium_alone_gives_no_provider_id() {
     let by_label_alone = |platform: &&&Platform| {
         !platform.signs.is_empty() && platform.signs.iter().all(|sign| matches!(sign, Sign::Label(_)))

@@ -39,12 +39,16 @@ pub(crate) struct Reader<'t> {
     plain: Option<(&'t str, Dialect)>,
 }
 
-/// How a document is built. The library's reading of a plain value is kept only where a tag may ask for it.
-enum Shape {
-    Text,
-    Value(Value),
-    List(Vec<Shape>),
-    Map(Vec<Shape>),
+/// Which reading of a document this is.
+#[derive(Clone, Copy)]
+enum Pass<'a> {
+    /// The only one.
+    Only,
+    /// The first one of two: the library tells what each value is. A text is empty, and a map is the list of
+    /// its values.
+    First,
+    /// The second one: how each value is written, with what the first one made of it.
+    Second(&'a Value),
 }
 
 impl<'t> Reader<'t> {
@@ -60,7 +64,7 @@ impl<'t> Reader<'t> {
 
     /// The next document's values.
     pub(crate) fn read<'de, D: Deserializer<'de>>(&self, deserializer: D) -> Result<Value, D::Error> {
-        Place { reader: self, path: String::new(), depth: 0, shape: None }.deserialize(deserializer)
+        self.place(Pass::Only).deserialize(deserializer)
     }
 
     /// The next document's values. `again` reads the same document: the library tells what a value is, or how
@@ -71,26 +75,30 @@ impl<'t> Reader<'t> {
         again: D,
     ) -> Result<Value, D::Error> {
         let budget = self.budget.get();
-        let shape = Builder { reader: self, depth: 0 }.deserialize(first)?;
+        let known = self.place(Pass::First).deserialize(first)?;
         self.budget.set(budget);
         // An empty document has nothing to read again.
-        if matches!(shape, Shape::Value(Value::Null)) {
+        if known.is_null() {
             return Ok(Value::Null);
         }
-        Place { reader: self, path: String::new(), depth: 0, shape: Some(&shape) }.deserialize(again)
+        self.place(Pass::Second(&known)).deserialize(again)
+    }
+
+    /// Where a document begins.
+    fn place<'a>(&'a self, pass: Pass<'a>) -> Place<'a> {
+        Place { reader: self, path: String::new(), depth: 0, pass }
     }
 
     /// What a value of YAML is that stands in the text as it is.
-    fn read_plain<E: Error>(&self, word: &str, known: &Shape) -> Result<Value, E> {
+    fn read_plain<E: Error>(&self, word: &str, known: &Value) -> Result<Value, E> {
         let as_known = || match known {
-            Shape::Value(value) => value.clone(),
-            _ => Value::String(word.to_owned()),
+            Value::String(_) => Value::String(word.to_owned()),
+            value => value.clone(),
         };
         let Some((text, dialect)) = self.plain else { return Ok(as_known()) };
         let start = (word.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
         let Some(before) = start.and_then(|start| text.get(..start)) else { return Ok(as_known()) };
-        let is_null = matches!(known, Shape::Value(Value::Null));
-        if is_null || before.ends_with(['"', '\'']) || is_tagged(before) {
+        if known.is_null() || before.ends_with(['"', '\'']) || is_tagged(before) {
             return Ok(as_known());
         }
         match dialect.plain(word) {
@@ -138,109 +146,34 @@ fn below<E: Error>(depth: usize) -> Result<usize, E> {
     Ok(depth + 1)
 }
 
-/// Finds a document's shape.
-struct Builder<'a> {
-    reader: &'a Reader<'a>,
-    depth: usize,
-}
-
-impl Builder<'_> {
-    fn below<E: Error>(&self) -> Result<Self, E> {
-        Ok(Builder { reader: self.reader, depth: below(self.depth)? })
-    }
-
-    fn value<E: Error>(&self, value: Value) -> Result<Shape, E> {
-        self.reader.weigh(0).map(|()| Shape::Value(value))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Builder<'_> {
-    type Value = Shape;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Builder<'_> {
-    type Value = Shape;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(EXPECTED)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Shape, E> {
-        self.value(Value::Null)
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Shape, E> {
-        self.visit_unit()
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Shape, E> {
-        self.value(value.into())
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Shape, E> {
-        self.value(value.into())
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Shape, E> {
-        self.value(value.into())
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Shape, E> {
-        self.reader.weigh(0)?;
-        Ok(Number::from_f64(value).map_or(Shape::Text, |number| Shape::Value(number.into())))
-    }
-
-    fn visit_i128<E: Error>(self, _: i128) -> Result<Shape, E> {
-        self.reader.weigh(0).map(|()| Shape::Text)
-    }
-
-    fn visit_u128<E: Error>(self, _: u128) -> Result<Shape, E> {
-        self.reader.weigh(0).map(|()| Shape::Text)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Shape, E> {
-        self.reader.weigh(0).map(|()| Shape::Text)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shape, A::Error> {
-        self.reader.weigh(0)?;
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self.below()?)? {
-            list.push(item);
-        }
-        Ok(Shape::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Shape, A::Error> {
-        self.reader.weigh(0)?;
-        let mut list = Vec::new();
-        while fields.next_key::<IgnoredAny>()?.is_some() {
-            list.push(fields.next_value_seed(self.below()?)?);
-        }
-        Ok(Shape::Map(list))
-    }
-}
-
 /// Where in a document a value stands.
 struct Place<'a> {
     reader: &'a Reader<'a>,
     path: String,
     depth: usize,
-    /// The shape of YAML.
-    shape: Option<&'a Shape>,
+    pass: Pass<'a>,
 }
 
 impl Place<'_> {
     fn below<E: Error>(&self, path: String, position: usize) -> Result<Self, E> {
-        let shape = match self.shape {
-            Some(Shape::List(inner) | Shape::Map(inner)) => inner.get(position),
-            _ => None,
+        let pass = match self.pass {
+            Pass::Second(known) => known.get(position).map_or(Pass::Only, Pass::Second),
+            pass => pass,
         };
-        Ok(Place { reader: self.reader, path, depth: below(self.depth)?, shape })
+        Ok(Place { reader: self.reader, path, depth: below(self.depth)?, pass })
+    }
+
+    fn is_first(&self) -> bool {
+        matches!(self.pass, Pass::First)
+    }
+
+    /// A value that is no number of JSON: its text counts.
+    fn otherwise<E: Error>(self, why: &str) -> Result<Value, E> {
+        if self.is_first() { self.visit_str("") } else { Err(E::custom(why)) }
+    }
+
+    fn item(&self, position: usize) -> String {
+        if self.is_first() { String::new() } else { format!("{}[{position}]", self.path) }
     }
 
     fn child(&self, key: &str) -> String {
@@ -270,11 +203,9 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        match self.shape {
-            None => deserializer.deserialize_any(self),
-            Some(Shape::List(_)) => deserializer.deserialize_seq(self),
-            Some(Shape::Map(_)) => deserializer.deserialize_map(self),
-            Some(Shape::Text | Shape::Value(_)) => deserializer.deserialize_str(self),
+        match self.pass {
+            Pass::Second(known) if !known.is_array() => deserializer.deserialize_str(self),
+            _ => deserializer.deserialize_any(self),
         }
     }
 }
@@ -307,36 +238,36 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        self.reader.weigh(0)?;
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number is not finite"))
+        match Number::from_f64(value) {
+            Some(number) => self.reader.weigh(0).map(|()| Value::Number(number)),
+            None => self.otherwise("a number is not finite"),
+        }
     }
 
     fn visit_i128<E: Error>(self, _: i128) -> Result<Value, E> {
-        Err(E::custom("a number is too large"))
+        self.otherwise("a number is too large")
     }
 
     fn visit_u128<E: Error>(self, _: u128) -> Result<Value, E> {
-        Err(E::custom("a number is too large"))
+        self.otherwise("a number is too large")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        // The first reading need not keep it.
+        let text = if self.is_first() { "" } else { text };
         self.reader.weigh(text.len()).map(|()| Value::String(text.to_owned()))
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value, E> {
-        let Some(shape) = self.shape else { return self.visit_str(text) };
+        let Pass::Second(known) = self.pass else { return self.visit_str(text) };
         self.reader.weigh(text.len())?;
-        self.reader.read_plain(text, shape)
+        self.reader.read_plain(text, known)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         self.reader.weigh(0)?;
         let mut list = Vec::new();
-        while let Some(item) =
-            items.next_element_seed(self.below(format!("{}[{}]", self.path, list.len()), list.len())?)?
-        {
+        while let Some(item) = items.next_element_seed(self.below(self.item(list.len()), list.len())?)? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -344,6 +275,13 @@ impl<'de> Visitor<'de> for Place<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         self.reader.weigh(0)?;
+        if self.is_first() {
+            let mut values = Vec::new();
+            while fields.next_key::<IgnoredAny>()?.is_some() {
+                values.push(fields.next_value_seed(self.below(String::new(), values.len())?)?);
+            }
+            return Ok(Value::Array(values));
+        }
         let mut map = Map::new();
         let mut merged = Vec::new();
         let mut position = 0;

@@ -1,5 +1,6 @@
 //! What commands do to variables of the shell.
 
+use super::certainty::Strict;
 use super::nested::ARGUMENTS;
 use super::{Shell, is_harmless};
 use crate::userdata::prefixes;
@@ -20,7 +21,7 @@ impl Shell<'_> {
                 true
             }
             "set" => {
-                self.set_options(words);
+                self.set_options(words, self.is_certain() && !command.is_apart);
                 true
             }
             "shift" => {
@@ -44,6 +45,11 @@ impl Shell<'_> {
                 if program == "export" || is_plain && words.len() > 1 && words[1].text().as_str() == "-x" {
                     self.export(words);
                 }
+                self.exports_functions |= words
+                    .iter()
+                    .skip(1)
+                    .map(Word::text)
+                    .any(|word| word.starts_with('-') && word.contains('f'));
                 true
             }
             program if CHANGING.contains(&program) => {
@@ -88,22 +94,29 @@ impl Shell<'_> {
         }
     }
 
-    /// `set -a`, `set -- a b`
-    fn set_options(&mut self, words: &[Word]) {
-        let mut is_name_of_option = false;
+    /// `set -a`, `set -e`, `set -- a b`
+    fn set_options(&mut self, words: &[Word], is_certain: bool) {
+        let (mut is_name_of_option, mut is_on) = (false, true);
         for word in words.iter().skip(1) {
             let word = word.text();
-            let exports = match word.as_str() {
-                "allexport" if is_name_of_option => true,
-                option if option.starts_with(['-', '+']) => option.contains('a'),
-                _ if is_name_of_option => false,
+            let (exports, is_strict) = match word.as_str() {
+                name if is_name_of_option => (name == "allexport", name == "errexit"),
+                option if option.starts_with(['-', '+']) => (option.contains('a'), option.contains('e')),
                 _ => {
                     self.variables.remove(&ARGUMENTS);
-                    false
+                    (false, false)
                 }
             };
+            is_on = if is_name_of_option { is_on } else { !word.starts_with('+') };
             if exports {
-                self.variables.export_all(!word.starts_with('+'));
+                self.variables.export_all(is_on);
+            }
+            if is_strict {
+                self.strict = match (is_on, is_certain) {
+                    (true, true) => Strict::Yes,
+                    (false, true) => Strict::No,
+                    (_, false) => Strict::Maybe,
+                };
             }
             is_name_of_option = word.ends_with('o') && word.starts_with(['-', '+']);
         }

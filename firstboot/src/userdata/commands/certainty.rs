@@ -1,6 +1,7 @@
 //! Which commands the shell certainly runs: lists of `&&` and `||`, blocks, parentheses, `exit` and `return`.
 
 use super::Shell;
+use super::joins::is_join;
 use crate::userdata::shell::{After, KEYWORDS, Simple, Word};
 
 /// Programs that do something and do not ask: where they fail, the machine is not as its owner wants it.
@@ -12,6 +13,19 @@ const DOING: &[&str] = &[
 /// What `systemctl` does without asking.
 const DONE_BY_SYSTEMCTL: &[&str] =
     &["daemon-reload", "disable", "enable", "mask", "reload", "restart", "start", "stop", "unmask"];
+
+/// Programs that ask something: their status is the answer.
+const ASKING: &[&str] = &["[", "[[", "cmp", "diff", "grep", "let", "ls", "read", "test"];
+
+/// What `set -e` says of a command that fails.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Strict {
+    #[default]
+    No,
+    Maybe,
+    /// It ends the shell.
+    Yes,
+}
 
 /// How a command ends.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -41,11 +55,14 @@ pub(super) enum End {
 }
 
 /// Commands that belong together.
+#[derive(Clone, Copy)]
 pub(super) struct Block {
     is_uncertain: bool,
     kind: Kind,
     /// Whether a join is in it: if that is reached, nothing ended the block before.
     has_join: bool,
+    /// Whether `set -e` does not count in it, because something asks for its status.
+    is_asked: bool,
 }
 
 /// What a block is to `exit` and `return`.
@@ -79,7 +96,17 @@ impl Mark {
 
 impl Block {
     pub(super) fn new(is_certain: bool, kind: Kind, has_join: bool) -> Self {
-        Self { is_uncertain: !is_certain, kind, has_join }
+        Self { is_uncertain: !is_certain, kind, has_join, is_asked: false }
+    }
+
+    /// The same for the commands of a function.
+    pub(super) fn of_function(self, is_certain: bool, has_join: bool) -> Self {
+        Self { is_uncertain: self.is_uncertain || !is_certain, has_join, ..self }
+    }
+
+    /// The same, where something asks for its status.
+    pub(super) fn asked(self, is_asked: bool) -> Self {
+        Self { is_asked, ..self }
     }
 }
 
@@ -135,7 +162,8 @@ impl Shell<'_> {
                 Some(Mark::Begin) => {
                     let is_certain =
                         word.as_str() == "{" && self.is_certain() && command.after != After::Pipe;
-                    self.blocks.push(Block::new(is_certain, Kind::Plain, false));
+                    let is_condition = ["if", "while", "until"].contains(&word.as_str());
+                    self.blocks.push(Block::new(is_certain, Kind::Plain, false).asked(is_condition));
                 }
                 Some(Mark::End) => {
                     self.leave_block();
@@ -145,7 +173,11 @@ impl Shell<'_> {
                         self.doubt_functions();
                     }
                 }
-                Some(Mark::Within) => {}
+                Some(Mark::Within) => {
+                    if let Some(block) = self.blocks.last_mut().filter(|_| word.as_str() != "!") {
+                        block.is_asked = word.as_str() == "elif";
+                    }
+                }
                 None => break,
             }
         }
@@ -169,6 +201,7 @@ impl Shell<'_> {
             "true" | ":" if is_bare && words.len() == 1 => Status::Success,
             "false" if is_bare && words.len() == 1 => Status::Failure,
             "}" | "fi" | "done" | "esac" => before,
+            "local" if self.returning == 0 => Status::Unknown,
             "" if command.words.is_empty() => before,
             _ if is_known || is_doing(program, words) => Status::Expected,
             _ => Status::Unknown,
@@ -191,6 +224,11 @@ impl Shell<'_> {
             self.ended = Some(end);
             return;
         }
+        self.doubt_rest(end);
+    }
+
+    /// What a command may have ended: the commands behind it may not be run.
+    fn doubt_rest(&mut self, end: End) {
         let mut around = self.blocks.iter_mut().rev();
         let ended = around
             .find(|block| block.kind == Kind::Shell || block.kind == Kind::Function && end == End::Function);
@@ -199,12 +237,40 @@ impl Shell<'_> {
         }
     }
 
+    /// Notes what `set -e` makes of how a command ended.
+    pub(super) fn fail(&mut self, command: &Simple, program: &str, words: &[Word], is_nested: bool) {
+        let is_inverted = command.words.iter().any(|word| word.text().as_str() == "!");
+        if self.strict == Strict::No || is_inverted || self.is_asked(command) || self.ended.is_some() {
+            return;
+        }
+        let is_own = !words.is_empty() && (is_nested || ASKING.contains(&program));
+        let around = self.blocks.get(self.outside..).unwrap_or_default();
+        let is_plain = !around.iter().any(|block| block.kind == Kind::Plain);
+        match self.status {
+            Status::Failure if self.strict == Strict::Yes && is_plain => self.end(command, End::Shell),
+            Status::Unknown if !is_own => {}
+            Status::Failure => {
+                let inner = self.blocks.iter_mut().rev().take_while(|block| block.kind != Kind::Shell);
+                inner.for_each(|block| block.is_uncertain = true);
+                self.doubt_rest(End::Shell);
+            }
+            Status::Unknown => self.doubt_rest(End::Shell),
+            Status::Success | Status::Expected => {}
+        }
+    }
+
+    /// Whether something asks for the status of a command, so that `set -e` does not count.
+    pub(super) fn is_asked(&self, command: &Simple) -> bool {
+        let mut around = self.blocks.get(self.outside..).unwrap_or_default().iter();
+        command.is_asked || command.is_piped || around.any(|block| block.is_asked)
+    }
+
     /// Whether some of these commands join, or call a function that does.
     pub(super) fn has_join(&self, commands: &[Simple]) -> bool {
         commands.iter().any(|command| {
             let called = command.words.iter().map(Word::text).find(|word| !KEYWORDS.contains(&word.as_str()));
             let functions = called.and_then(|name| self.functions.get(name.as_str()));
-            super::is_join(command) || functions.into_iter().flatten().any(|function| function.has_join)
+            is_join(command) || functions.into_iter().flatten().any(|function| function.has_join)
         })
     }
 }
@@ -218,7 +284,7 @@ pub(super) fn goes_on(command: &Simple) -> bool {
 pub(super) fn last_join(commands: &[Simple]) -> Option<usize> {
     let list = commands.iter().enumerate();
     list.take_while(|(position, command)| *position == 0 || goes_on(command))
-        .filter(|(_, command)| super::is_join(command))
+        .filter(|(_, command)| is_join(command))
         .last()
         .map(|(position, _)| position)
 }

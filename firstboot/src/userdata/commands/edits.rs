@@ -46,7 +46,7 @@ const COST: usize = 16;
 /// Programs that change files in the folders that they name, or put others there under their own names.
 const OF_FOLDERS: &[&str] = &[
     "bsdtar", "cp", "cpio", "curl", "find", "for", "git", "install", "ln", "mount", "mv", "parallel", "read",
-    "rm", "rsync", "tar", "umount", "unzip", "wget", "xargs",
+    "rm", "rmdir", "rsync", "tar", "umount", "unzip", "wget", "xargs",
 ];
 
 impl Shell<'_> {
@@ -65,6 +65,9 @@ impl Shell<'_> {
             arguments.filter(|_| is_known).map(|words| words.into_iter().flatten().collect());
         let arguments: Option<Vec<&str>> =
             arguments.as_ref().map(|all| all.iter().map(|word| word.as_str()).collect());
+        if ["install", "mkdir"].contains(&program) {
+            self.make_folders(program, words);
+        }
         let stdin = self.stdin(command, piped);
         if let Some(arguments) = &arguments {
             let is_done = match self.in_place(program, arguments) {
@@ -201,57 +204,65 @@ impl Shell<'_> {
     /// `sed -i`, `cp` and `mv`: returns whether it is done; `None` if it is another command.
     fn in_place(&mut self, program: &str, arguments: &[&str]) -> Option<bool> {
         match program {
-            "sed" => {
-                let sed = sed_arguments(arguments).filter(|sed| sed.is_in_place)?;
-                let mut is_done = true;
-                for path in sed.paths {
-                    let changed =
-                        place(path).and_then(|path| Some((self.found.workspace.copy(&path)?, path)));
-                    let changed = changed
-                        .and_then(|(text, path)| Some((self.substituted(&text, &sed.substitutions)?, path)));
-                    match changed {
-                        Some((bytes, path)) => {
-                            is_done &= self.found.workspace.write(&path, bytes, false, program);
-                        }
-                        None => {
-                            self.spoil_named(program, &[Word::plain(path)], None);
-                            is_done = false;
-                        }
-                    }
-                }
-                Some(is_done)
-            }
-            "cp" | "mv" => {
-                let (options, paths): (Vec<&str>, Vec<&str>) =
-                    arguments.iter().partition(|word| word.starts_with('-'));
-                if options.iter().any(|option| !is_plain_copy(option)) {
-                    return None;
-                }
-                let [from, to] = paths.as_slice() else { return None };
-                let (from, mut to) =
-                    (place(from)?, format!("{}{}", place(to)?, if to.ends_with('/') { "/" } else { "" }));
-                if to.ends_with('/') || !self.found.workspace.below(&to).is_empty() {
-                    to = format!(
-                        "{}/{}",
-                        to.trim_end_matches('/'),
-                        from.rsplit('/').next().unwrap_or_default()
-                    );
-                }
-                let workspace = &self.found.workspace;
-                if !workspace.below(&from).is_empty() {
-                    return None;
-                }
-                let is_known = workspace.has(&from) || workspace.has(&to);
-                if is_known {
-                    self.found.workspace.copy_to(&from, &to, program);
-                    if program == "mv" {
-                        self.spoil(&from, program);
-                    }
-                }
-                Some(is_known)
-            }
+            "sed" => self.sed_in_place(arguments),
+            "cp" | "mv" => self.copied(program, arguments),
             _ => None,
         }
+    }
+
+    fn sed_in_place(&mut self, arguments: &[&str]) -> Option<bool> {
+        let sed = sed_arguments(arguments).filter(|sed| sed.is_in_place)?;
+        let mut is_done = true;
+        for path in sed.paths {
+            let known = place(path).and_then(|path| Some((self.found.workspace.copy(&path)?, path)));
+            let changed =
+                known.and_then(|(text, path)| Some((self.substituted(&text, &sed.substitutions)?, path)));
+            match changed {
+                Some((bytes, path)) => is_done &= self.found.workspace.write(&path, bytes, false, "sed"),
+                None => {
+                    self.spoil_named("sed", &[Word::plain(path)], None);
+                    is_done = false;
+                }
+            }
+        }
+        Some(is_done)
+    }
+
+    /// `cp` or `mv` of one file.
+    fn copied(&mut self, program: &str, arguments: &[&str]) -> Option<bool> {
+        let (options, paths): (Vec<&str>, Vec<&str>) =
+            arguments.iter().partition(|word| word.starts_with('-'));
+        let [from, to] = paths.as_slice() else { return None };
+        let from = place(from)?;
+        let to = self.target(&from, to)?;
+        let workspace = &mut self.found.workspace;
+        if !options.iter().all(|option| is_plain_copy(option)) || workspace.is_folder(&from) != Some(false) {
+            return None;
+        }
+        let is_known = workspace.has(&from) || workspace.has(&to);
+        if is_known {
+            workspace.copy_to(&from, &to, program);
+            if program == "mv" {
+                self.spoil(&from, program);
+            }
+        }
+        Some(is_known)
+    }
+
+    /// The file that `from` is copied to: `to`, or one of its name in that folder. `None` if it is not known
+    /// whether that is one.
+    fn target(&self, from: &str, to: &str) -> Option<String> {
+        let path = place(to)?;
+        let is_folder = to.ends_with('/') || self.found.workspace.is_folder(&path)?;
+        let name = from.rsplit('/').next().unwrap_or_default();
+        Some(if is_folder { format!("{}/{name}", path.trim_end_matches('/')) } else { path })
+    }
+
+    /// `mkdir`, `install -d`
+    fn make_folders(&mut self, program: &str, words: &[Word]) {
+        let is_certain = program == "mkdir" && self.is_certain();
+        let paths: Vec<String> = words.iter().skip(1).filter_map(|word| self.path(word)).collect();
+        paths.iter().for_each(|path| self.found.workspace.make_folder(path, is_certain));
     }
 
     fn tee(&mut self, command: &Simple, arguments: &[&str], stdin: Option<Bytes>) -> Option<bool> {

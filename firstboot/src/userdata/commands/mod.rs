@@ -1,7 +1,8 @@
 //! Commands in user data: finds the join, and evaluates what simple commands do to the file that it reads. It
-//! runs none of them. `edits` does what they do to files, `named` finds the files that others may change,
-//! `assigned` follows variables, `certainty` tells what is certainly run, `nested` follows shells, scripts
-//! and functions, `printed` tells what commands write.
+//! runs none of them. `joins` reads the join itself, `host_names` the names that they set, `edits` does what
+//! they do to files, `named` finds the files that others may change, `assigned` follows variables,
+//! `certainty` tells what is certainly run, `nested` follows shells, scripts and functions, `started`
+//! systemd's units, `printed` tells what commands write.
 //!
 //! What is not certain is never guessed: a file or a variable that a command may change in a way that is not
 //! understood has no known value any more, and a join that needs it is refused.
@@ -9,67 +10,50 @@
 mod assigned;
 mod certainty;
 mod edits;
+mod host_names;
+mod joins;
 mod named;
 mod nested;
 mod printed;
+mod started;
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
 use std::rc::Rc;
 
 use zeroize::Zeroizing;
 
-use crate::cli;
-use crate::cli::request::Request;
 use crate::config::flags::JoinFlags;
-use crate::config::role::Role;
 use crate::document::Document;
 use crate::error::{Failure, Result};
-use crate::paths;
 use crate::userdata::bounds::{Budget, Bytes, wrong};
 use crate::userdata::files::Files;
-use crate::userdata::jinja::MARK;
 use crate::userdata::prefixes;
-use crate::userdata::shell::{self, After, Piece, Simple, UNKNOWN, Word};
+use crate::userdata::shell::{self, After, Piece, Script, Simple, UNKNOWN, Word};
+use crate::userdata::units::Units;
 use crate::userdata::variables::Variables;
-use crate::userdata::workspace::{Workspace, document, place};
+use crate::userdata::workspace::{Workspace, place};
 
-use certainty::{Block, End, Kind, Runs, Status, end_of_body, goes_on, last_join};
-
-/// The folder of the sentinel file that Cluster API's infrastructure providers wait for
-/// (<https://cluster-api.sigs.k8s.io/developer/providers/contracts/bootstrap-config>, sentinel file).
-pub const SENTINELS: &str = paths::CLUSTER_API;
+use certainty::{Block, End, Kind, Runs, Status, Strict, end_of_body, goes_on, last_join};
+use joins::{SHOWING, is_join, names_a_join, not_understood};
 
 /// Commands that the agent can safely leave out: those in Cluster API's own script, besides the join.
 const HARMLESS: &[&str] =
     &["fi", "done", "}", "esac", "mkdir -p /run/cluster-api", "mv /etc/kubeadm.yml /tmp/"];
-
-/// Programs that show their arguments and do not run them.
-const SHOWING: &[&str] = &[":", "echo", "grep", "logger", "printf", "wall", "write"];
-
-/// Programs that run what they read, or another program that they are given.
-const RUNNING: &[&str] =
-    &["alias", "ash", "at", "bash", "batch", "dash", "ksh", "parallel", "sh", "xargs", "zsh"];
-/// Programs that pass on what they read.
-const FILTERS: &[&str] =
-    &["awk", "base64", "cut", "envsubst", "jq", "sed", "sort", "tee", "tr", "uniq", "yq"];
-
-/// kubeadm's options in front of its subcommand that take the next word as their value.
-const KUBEADM_VALUED: &[&str] = &["-v", "--v", "--rootfs"];
 
 /// The limit for nested shells and scripts.
 const SHELLS: usize = 8;
 /// The limit for commands, those in scripts included.
 const COMMANDS: usize = 20_000;
 
-/// A command in user data.
-pub enum Command {
-    /// A line for the shell.
-    Shell(Zeroizing<String>),
-    /// A script with a process of its own.
-    Script(Zeroizing<String>),
-    /// The program and its arguments.
-    Words(Vec<Zeroizing<String>>),
+/// What user data runs, in order. Each script has a process of its own.
+#[derive(Default)]
+pub struct Program {
+    /// What runs before the files are written: cloud-init's `bootcmd`.
+    pub before_files: Option<Script>,
+    /// systemd's units.
+    pub units: Units,
+    /// The scripts.
+    pub scripts: Vec<Script>,
 }
 
 /// The effect of all commands.
@@ -82,6 +66,10 @@ pub struct Evaluated<'a> {
     pub sentinel: Option<String>,
     /// How many commands are not done.
     pub others: usize,
+    /// How many of those that run before the files are written are not done.
+    pub others_before_files: usize,
+    /// systemd's units, with those that were started.
+    pub units: Units,
     /// The host name that they set before the join; the error says why it is not known.
     pub hostname: Option<Result<String>>,
     /// The files after the commands.
@@ -90,50 +78,22 @@ pub struct Evaluated<'a> {
 
 /// Evaluates all commands.
 pub fn evaluate<'a>(
-    commands: &[Command],
+    program: Program,
     files: Files,
     variables: Variables<'a>,
     budget: &'a Budget,
 ) -> Result<Evaluated<'a>> {
-    let mut shell = Shell {
-        found: Evaluated {
-            join: None,
-            config: None,
-            sentinel: None,
-            others: 0,
-            hostname: None,
-            workspace: Workspace::new(files, budget),
-        },
-        budget,
-        variables,
-        piped: None,
-        reason: None,
-        upstream: Vec::new(),
-        functions: HashMap::new(),
-        blocks: Vec::new(),
-        runs: Runs::Yes,
-        status: Status::default(),
-        returning: 0,
-        ended: None,
-        is_joined: false,
-        names_a_join: false,
-        left: COMMANDS,
-    };
-    for command in commands {
-        shell.ended = None;
-        match command {
-            Command::Shell(text) => shell.script(text, SHELLS)?,
-            Command::Script(text) => {
-                shell.reach(&Simple::default(), false);
-                shell.process(text)?;
-            }
-            Command::Words(words) => {
-                let words = words.iter().map(|text| Word::plain(text)).collect();
-                let command = Simple { words, ..Simple::default() };
-                shell.reach(&command, false);
-                shell.command(&command, SHELLS)?;
-            }
-        }
+    let Program { before_files, units, scripts } = program;
+    let mut shell = Shell::new(units, variables, budget);
+    if let Some(script) = before_files {
+        shell.before_files(&script)?;
+    }
+    shell.found.workspace.add(files)?;
+    let started = std::mem::take(&mut shell.found.units.started);
+    shell.start_units(started, SHELLS)?;
+    for (position, script) in scripts.iter().enumerate() {
+        let is_last = position + 1 == scripts.len();
+        shell.process(script, is_last, SHELLS)?;
     }
     // What was not followed for want of budget is not known.
     budget.check()?;
@@ -165,6 +125,12 @@ struct Shell<'a> {
     returning: usize,
     /// What a command ended. The commands that follow are not run.
     ended: Option<End>,
+    /// Whether a command that fails ends the shell.
+    strict: Strict,
+    /// How many of the blocks are around the process.
+    outside: usize,
+    /// Whether functions are passed on to other shells.
+    exports_functions: bool,
     /// Whether a join was found that is certainly run.
     is_joined: bool,
     /// Whether a command names a join, whether it is run or not.
@@ -184,7 +150,55 @@ struct Function {
     has_join: bool,
 }
 
-impl Shell<'_> {
+impl<'a> Shell<'a> {
+    fn new(units: Units, variables: Variables<'a>, budget: &'a Budget) -> Self {
+        Self {
+            found: Evaluated {
+                join: None,
+                config: None,
+                sentinel: None,
+                others: 0,
+                others_before_files: 0,
+                units,
+                hostname: None,
+                workspace: Workspace::new(budget),
+            },
+            budget,
+            variables,
+            piped: None,
+            reason: None,
+            upstream: Vec::new(),
+            functions: HashMap::new(),
+            blocks: Vec::new(),
+            runs: Runs::Yes,
+            status: Status::default(),
+            returning: 0,
+            ended: None,
+            strict: Strict::No,
+            outside: 0,
+            exports_functions: false,
+            is_joined: false,
+            names_a_join: false,
+            left: COMMANDS,
+        }
+    }
+
+    /// Evaluates what runs before the files of the user data are there. The host name that it sets does not
+    /// stay: cloud-init sets its own afterwards.
+    fn before_files(&mut self, script: &str) -> Result<()> {
+        let before = self.variables.clone();
+        self.process(script, false, SHELLS)?;
+        self.variables = before;
+        self.found.hostname = None;
+        self.found.others_before_files = std::mem::take(&mut self.found.others);
+        let reads_a_file = self.found.join.as_ref().is_some_and(|join| join.config.is_some());
+        if reads_a_file && self.found.config.is_none() {
+            return Err(wrong("bootcmd joins with a file that is not there yet: it runs before write_files")
+                .help("move kubeadm join to runcmd"));
+        }
+        Ok(())
+    }
+
     /// `shells` is how many more levels of nested shells to evaluate.
     fn script(&mut self, text: &str, shells: usize) -> Result<()> {
         self.budget.take(text.len())?;
@@ -267,6 +281,11 @@ impl Shell<'_> {
                 self.end(command, End::Shell);
                 true
             }
+            // `set -n`: nothing more is run.
+            "set" if reads_only(&words) => {
+                self.end(command, End::Shell);
+                true
+            }
             "return" => {
                 self.end(command, End::Function);
                 true
@@ -294,6 +313,7 @@ impl Shell<'_> {
             self.end(command, End::Shell);
         }
         self.finish(command, program, &words, is_known);
+        self.fail(command, program, &words, is_nested);
         Ok(())
     }
 
@@ -364,70 +384,6 @@ impl Shell<'_> {
         }
     }
 
-    /// Returns false if it is a command of kubeadm that has no effect on the join.
-    fn kubeadm(&mut self, words: &[Word]) -> Result<bool> {
-        let mut position = 1;
-        while let Some(option) = words.get(position).map(Word::text).filter(|word| word.starts_with('-')) {
-            position += if KUBEADM_VALUED.contains(&option.as_str()) { 2 } else { 1 };
-        }
-        let Some(word) = words.get(position) else { return Ok(false) };
-        let fields = self.fields(word).ok_or_else(not_understood)?;
-        match fields.first().map(|field| field.as_str()) {
-            Some("join") => self.join(words).map(|()| true),
-            Some("init") => Err(Role::FirstControlPlane.refusal()),
-            _ => Ok(false),
-        }
-    }
-
-    fn join(&mut self, words: &[Word]) -> Result<()> {
-        if words.iter().any(|word| word.text().contains(MARK)) {
-            return Err(wrong(
-                "the command kubeadm join has a template expression that has no value on this machine",
-            ));
-        }
-        let mut arguments = Vec::new();
-        for word in words.iter().skip(1) {
-            let fields = self.fields(word).ok_or_else(|| {
-                wrong("the command kubeadm join has variables of the shell in it")
-                    .help("write what they stand for")
-            })?;
-            arguments.extend(fields.iter().map(|field| OsString::from(field.as_str())));
-        }
-        // Its errors may repeat words of the command, which are user data and may be secret.
-        let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
-            return Err(wrong("the flags of the command kubeadm join are not those that kubeadm has")
-                .help("try them: firstboot join --dry-run with the same flags"));
-        };
-        self.joined(request.flags)
-    }
-
-    /// Notes the join, and what its file holds now.
-    fn joined(&mut self, flags: JoinFlags) -> Result<()> {
-        match &self.found.join {
-            Some(before) if *before != flags => {
-                return Err(wrong("kubeadm join is there twice, with different flags"));
-            }
-            Some(_) if self.is_joined => return Ok(()),
-            _ => {}
-        }
-        let mut content = None;
-        if let Some(path) = flags.config.as_deref().and_then(|path| path.to_str()) {
-            let place = place(path);
-            let config = self.found.workspace.read(place.as_deref().unwrap_or(path))?;
-            let config =
-                config.map(|config| self.variables.fill_in_afterburns(config, self.budget)).transpose()?;
-            content = config.map(|config| document(&config)).transpose()?;
-        }
-        self.is_joined |= self.is_certain();
-        if self.found.join.is_none() {
-            self.found.config = content;
-        } else if self.found.config.as_ref().map(Document::bytes) != content.as_ref().map(Document::bytes) {
-            return Err(wrong("kubeadm join is there twice, with different configs"));
-        }
-        self.found.join = Some(flags);
-        Ok(())
-    }
-
     /// A command that is not done, unless all that it does is to change these files.
     fn other(
         &mut self,
@@ -446,18 +402,12 @@ impl Shell<'_> {
             return Err(not_understood());
         }
         self.call_named(words, shells)?;
+        if program == "systemctl" {
+            self.systemctl(words, shells)?;
+        }
         let is_done = self.edit(command, program, words, piped);
         self.found.others += usize::from(!is_done);
         Ok(is_done || program == "cat" && command.here.is_some())
-    }
-
-    /// Whether a program that is not known gets kubeadm's name, or what it prints, to run it.
-    fn may_run_kubeadm(&self, program: &str, words: &[Word]) -> bool {
-        let names = |word: &Word| scan(&word.text(), false).0;
-        let is_reader = edits::READERS.contains(&program) || FILTERS.contains(&program);
-        names_a_join(self.upstream.iter().map(Word::text)) && !is_reader
-            || RUNNING.contains(&program) && words.iter().chain(&self.upstream).any(names)
-            || words.first().is_some_and(|first| first.expands() && names(first))
     }
 
     /// The text of a word with the values that are known, as an inner shell would read it.
@@ -481,46 +431,14 @@ impl Shell<'_> {
         let value = Zeroizing::new(self.value(source)?);
         self.budget.take(value.len()).ok().map(|()| value)
     }
+}
 
-    /// `hostname NAME`, `hostnamectl set-hostname NAME`. Returns false if it does something else.
-    fn rename_host(&mut self, program: &str, words: &[Word]) -> bool {
-        let Some(word) = named_host(program, words) else { return false };
-        let name = match word {
-            HostName::Text(word) => self.fields(word).filter(|fields| fields.len() == 1),
-            HostName::File(word) => self
-                .fields(word)
-                .and_then(|fields| self.value(&format!("$(cat {})", fields.first()?.as_str())))
-                .map(|name| vec![Zeroizing::new(name)]),
-        };
-        let name = name.filter(|_| self.is_certain());
-        let name = name.and_then(|fields| Some(fields.first()?.as_str().to_owned()));
-        self.variables.rename_host(name.clone());
-        if self.found.join.is_none() {
-            self.found.hostname = Some(name.ok_or_else(|| {
-                wrong(format!("{program} sets a host name that is not known without running it"))
-                    .help("set hostname: in the cloud-config, or name the node in its JoinConfiguration")
-            }));
-        }
-        true
-    }
-
-    /// `echo success > /run/cluster-api/bootstrap-success.complete`
-    fn is_sentinel(&mut self, command: &Simple) -> bool {
-        let Some(path) = command.output().map(|output| &output.path).filter(|path| !path.expands()) else {
-            return false;
-        };
-        let is_plain = |name: &&str| {
-            name.len() < 100 && name.bytes().all(|byte| byte.is_ascii_lowercase() || b"-.".contains(&byte))
-        };
-        let path = path.text();
-        let Some(name) =
-            path.strip_prefix(SENTINELS).filter(is_plain).filter(|name| name.starts_with("bootstrap"))
-        else {
-            return false;
-        };
-        self.found.sentinel = Some(format!("{SENTINELS}{name}"));
-        true
-    }
+/// Whether the options of a shell, or of `set`, say that commands are read and not run.
+fn reads_only(words: &[Word]) -> bool {
+    let options = words.iter().skip(1).map(Word::text);
+    options
+        .take_while(|option| option.starts_with(['-', '+']) && option.as_str() != "--")
+        .any(|option| option.starts_with('-') && !option.starts_with("--") && option.contains('n'))
 }
 
 /// Whether `exec` runs it.
@@ -529,69 +447,6 @@ fn replaces_the_shell(command: &Simple) -> bool {
     words
         .find(|word| prefixes::assignment(word).is_none())
         .is_some_and(|word| word.as_str() == "exec")
-}
-
-/// What a command sets the host name to.
-enum HostName<'w> {
-    Text(&'w Word),
-    /// What is in this file.
-    File(&'w Word),
-}
-
-fn named_host<'w>(program: &str, words: &'w [Word]) -> Option<HostName<'w>> {
-    let texts: Vec<Zeroizing<String>> = words.iter().map(Word::text).collect();
-    let texts: Vec<&str> = texts.iter().map(|text| text.as_str()).collect();
-    let options = |from: usize| texts.iter().skip(from).take_while(|text| text.starts_with('-')).count();
-    match (program, texts.get(1).copied()?) {
-        ("hostname", "-F" | "--file") => words.get(2).map(HostName::File),
-        ("hostname", "-b" | "--boot") => words.get(2).map(HostName::Text),
-        ("hostname", option) if option.starts_with('-') => None,
-        ("hostname", _) => words.get(1).map(HostName::Text),
-        _ => {
-            let position = 1 + options(1);
-            let is_set = matches!(texts.get(position), Some(&("set-hostname" | "hostname")));
-            let name = position + 1 + options(position + 1);
-            words.get(name).filter(|_| is_set).map(HostName::Text)
-        }
-    }
-}
-
-fn not_understood() -> Failure {
-    wrong("a command names kubeadm join or init in a way that is not understood")
-        .help("write kubeadm join on a line of its own, with plain blanks and without programs in front")
-}
-
-/// Whether a command names a join and does not only show it.
-fn is_join(command: &Simple) -> bool {
-    let words = prefixes::strip(&command.words);
-    let first = words.first().map(Word::text).unwrap_or_default();
-    let program = first.rsplit('/').next().unwrap_or_default();
-    !SHOWING.contains(&program) && names_a_join(words.iter().map(Word::text))
-}
-
-/// Whether the words name kubeadm's join or init, in any way.
-fn names_a_join(words: impl Iterator<Item = Zeroizing<String>>) -> bool {
-    words
-        .fold((false, false), |(after_kubeadm, found), word| {
-            let (kubeadm, join) = scan(&word, after_kubeadm);
-            (kubeadm, found || join)
-        })
-        .1
-}
-
-/// Whether `text` names kubeadm, and a join or an init behind it.
-pub fn mentions_a_join(text: &str) -> bool {
-    scan(text, false).1
-}
-
-fn scan(text: &str, after_kubeadm: bool) -> (bool, bool) {
-    let is_of_word = |character: char| character.is_alphanumeric() || "-_".contains(character);
-    let (mut kubeadm, mut join) = (after_kubeadm, false);
-    for word in text.split(|character| !is_of_word(character)) {
-        join |= kubeadm && matches!(word, "join" | "init");
-        kubeadm |= word == "kubeadm";
-    }
-    (kubeadm, join)
 }
 
 fn is_harmless(words: &[Word]) -> bool {

@@ -66,6 +66,9 @@ impl Shell<'_> {
             None if name.contains(ANYTHING) => spoiled.extend(workspace.like(name, folders_count(program))),
             None => spoiled.extend(workspace.of_name(last(name))),
         }
+        if let Some(path) = path.as_ref().filter(|_| folders_count(program)) {
+            self.found.workspace.doubt_folder(path);
+        }
         // What a program does may be written in the file that is named.
         if let Some(script) = path.filter(|_| changes(program, &[]) && !folders_count(program)) {
             self.spoil_named_in(&script);

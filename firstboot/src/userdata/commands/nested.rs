@@ -1,11 +1,12 @@
 //! Shells within the shell, scripts of the user data, and functions.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
 use zeroize::Zeroizing;
 
-use super::certainty::{Block, End, Kind};
-use super::{Function, Shell};
+use super::certainty::{Block, End, Kind, Strict};
+use super::{Function, Shell, reads_only};
 use crate::cli;
 use crate::cli::request::Request;
 use crate::error::Result;
@@ -30,6 +31,16 @@ const SEARCH_PATH: &[&str] =
 /// Programs that run a command and do not pass on what is exported.
 const CLEANING: &[&str] = &["sudo", "doas", "env", "systemd-run"];
 
+/// Commands that a process of their own runs.
+struct Process<'t> {
+    text: &'t str,
+    /// Whether nothing comes behind it that could join.
+    is_last: bool,
+    strict: Strict,
+    /// Whether it has the functions of the shell that begins it.
+    has_functions: bool,
+}
+
 impl<'s> Shell<'s> {
     /// Evaluates a shell within the shell, or a script or a function of the user data. Returns false if it is
     /// another command.
@@ -48,13 +59,16 @@ impl<'s> Shell<'s> {
             return Ok(false);
         }
         if let Some(functions) = self.functions_of(command, program) {
-            let is_apart = command.is_apart;
-            return self.call(&functions, is_apart, self.is_certain(), words, shells).map(|()| true);
+            let block = Block::new(self.is_certain(), Kind::Function, false).asked(self.is_asked(command));
+            return self.call(&functions, command.is_apart, block, words, shells).map(|()| true);
         }
         match last(program) {
             "eval" => self.evaluated(command, words, shells),
             shell if SHELLS.contains(&shell) => {
                 let (is_text, position) = shell_options(words);
+                if reads_only(words.get(..position).unwrap_or(words)) {
+                    return Ok(true);
+                }
                 let Some(word) = words.get(position) else {
                     return self.with_input(command, words, piped, shells);
                 };
@@ -76,7 +90,7 @@ impl<'s> Shell<'s> {
         let texts: Vec<_> = words.iter().skip(1).map(|word| self.partly(word)).collect();
         let line = Zeroizing::new(texts.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(" "));
         let is_known = words.iter().skip(1).all(|word| self.fields(word).is_some());
-        let block = Block::new(self.is_certain(), Kind::Plain, false);
+        let block = Block::new(self.is_certain(), Kind::Plain, false).asked(self.is_asked(command));
         self.within(command.is_apart, block, |shell| shell.script(&line, shells - 1))?;
         if !is_known {
             self.variables.forget_all();
@@ -139,7 +153,7 @@ impl<'s> Shell<'s> {
             }
             return Ok(false);
         };
-        self.found.workspace.take(&path);
+        self.found.workspace.leave_out(&path);
         match retried_config(&path, &script) {
             Some(config) => {
                 let arguments = ["join", "--config", config].map(OsString::from);
@@ -155,7 +169,7 @@ impl<'s> Shell<'s> {
                 }
                 let (is_apart, is_certain) = (command.is_apart, self.is_certain());
                 let has_join = self.has_join(&read(&script).commands);
-                let block = Block::new(is_certain, Kind::Function, has_join);
+                let block = Block::new(is_certain, Kind::Function, has_join).asked(self.is_asked(command));
                 self.returning(is_apart, block, |shell| shell.script(&script, shells - 1))?;
             }
             None => self.child(command, words, &script, shells)?,
@@ -166,6 +180,7 @@ impl<'s> Shell<'s> {
 
     /// A shell that is a process of its own: what it changes of variables and functions is lost with it.
     fn child(&mut self, command: &Simple, words: &[Word], text: &str, shells: usize) -> Result<()> {
+        let options = words.get(..shell_options(words).1).filter(|_| is_shell(words)).unwrap_or_default();
         self.budget.take(self.variables.count() * COST)?;
         let before = self.variables.clone();
         let prefix = command.words.len().saturating_sub(words.len());
@@ -181,26 +196,61 @@ impl<'s> Shell<'s> {
                 self.variables.export(name);
             }
         }
-        self.in_process(command.is_apart, before, text, shells - 1)
+        let text = self.with_profile(words, text);
+        let is_strict = names_strict(&text) || options.iter().any(|word| is_strict_option(&word.text()));
+        let strict = if is_strict { Strict::Yes } else { Strict::No };
+        let has_functions = self.exports_functions && !is_clean;
+        let process = Process { text: &text, is_last: false, strict, has_functions };
+        self.in_process(command.is_apart, before, process, shells - 1)
     }
 
-    /// Evaluates a script that nothing passes variables or functions to.
-    pub(super) fn process(&mut self, text: &str) -> Result<()> {
+    /// The text of a script, behind the file that bash reads first if `BASH_ENV` names one.
+    fn with_profile(&self, words: &[Word], text: &str) -> Zeroizing<String> {
+        let program = words.first().map(Word::text).unwrap_or_default();
+        let is_bash = last(&program) == "bash"
+            || !SHELLS.contains(&last(&program))
+                && text.lines().next().is_some_and(|line| line.starts_with("#!") && line.contains("bash"));
+        if !is_bash || !self.variables.is_set("BASH_ENV") {
+            return Zeroizing::new(text.to_owned());
+        }
+        let path = self.variables.named("BASH_ENV").unwrap_or_default();
+        Zeroizing::new(format!(". '{}'\n{text}", path.replace('\'', "'\\''")))
+    }
+
+    /// Evaluates a script that nothing passes variables or functions to. `is_last` is true if nothing comes
+    /// behind it that could join: then a join in it is found only where nothing ended it before.
+    pub(super) fn process(&mut self, text: &str, is_last: bool, shells: usize) -> Result<()> {
         self.budget.take(self.variables.count() * COST)?;
         let before = self.variables.clone();
+        let upstream = std::mem::take(&mut self.upstream);
         self.variables.enter_child(false);
-        self.in_process(false, before, text, super::SHELLS)
+        let strict = if names_strict(text) { Strict::Yes } else { Strict::No };
+        let process = Process { text, is_last, strict, has_functions: false };
+        self.in_process(false, before, process, shells)?;
+        self.upstream = upstream;
+        Ok(())
     }
 
     /// Evaluates commands in a process of their own, after which variables are as they were `before`.
-    fn in_process(&mut self, is_apart: bool, before: Variables<'s>, text: &str, shells: usize) -> Result<()> {
-        let functions = std::mem::take(&mut self.functions);
+    fn in_process(
+        &mut self,
+        is_apart: bool,
+        before: Variables<'s>,
+        process: Process,
+        shells: usize,
+    ) -> Result<()> {
+        let Process { text, is_last, strict, has_functions } = process;
+        let functions = if has_functions { self.functions.clone() } else { HashMap::new() };
+        let functions = std::mem::replace(&mut self.functions, functions);
+        self.doubt_functions();
         let returning = std::mem::take(&mut self.returning);
+        let strict = std::mem::replace(&mut self.strict, strict);
+        let outside = std::mem::replace(&mut self.outside, self.blocks.len());
         self.budget.take(text.len())?;
-        let has_join = self.has_join(&read(text).commands);
+        let has_join = is_last || self.has_join(&read(text).commands);
         let block = Block::new(self.is_certain(), Kind::Shell, has_join);
         self.within(is_apart, block, |shell| shell.script(text, shells))?;
-        self.returning = returning;
+        (self.returning, self.strict, self.outside) = (returning, strict, outside);
         self.variables.leave_child(before);
         self.functions = functions;
         self.ended = None;
@@ -237,7 +287,7 @@ impl<'s> Shell<'s> {
         &mut self,
         functions: &[Function],
         is_apart: bool,
-        is_certain: bool,
+        block: Block,
         words: &[Word],
         shells: usize,
     ) -> Result<()> {
@@ -247,9 +297,9 @@ impl<'s> Shell<'s> {
             self.variables.note_source(name, word);
             self.variables.set(name, value.as_deref().cloned());
         }
-        let is_certain = is_certain && matches!(functions, [only] if only.is_certain);
+        let is_certain = matches!(functions, [only] if only.is_certain);
         for function in functions {
-            let block = Block::new(is_certain, Kind::Function, function.has_join);
+            let block = block.of_function(is_certain, function.has_join);
             self.returning(is_apart, block, |shell| {
                 shell.run(&function.script, function.body.clone(), shells - 1)
             })?;
@@ -265,7 +315,8 @@ impl<'s> Shell<'s> {
             let name = words[position].text();
             if let Some(functions) = self.functions.get(name.as_str()).cloned().filter(|_| shells > 0) {
                 let words = words.get(position..).unwrap_or_default();
-                self.call(&functions, false, false, words, shells)?;
+                let block = Block::new(false, Kind::Function, false);
+                self.call(&functions, false, block, words, shells)?;
             }
         }
         Ok(())
@@ -367,6 +418,22 @@ impl<'s> Shell<'s> {
             _ => None,
         }
     }
+}
+
+/// Whether the words run a shell.
+fn is_shell(words: &[Word]) -> bool {
+    words.first().is_some_and(|word| SHELLS.contains(&last(&word.text())))
+}
+
+/// Whether the first line of a script has the option that ends it at the first failure.
+fn names_strict(text: &str) -> bool {
+    let first = text.lines().next().filter(|line| line.starts_with("#!"));
+    first.is_some_and(|line| line.split_whitespace().skip(1).any(is_strict_option))
+}
+
+/// `-e`, `-xe`, `errexit`
+fn is_strict_option(option: &str) -> bool {
+    option == "errexit" || option.starts_with('-') && !option.starts_with("--") && option.contains('e')
 }
 
 /// The last part of a program's path.

@@ -18,8 +18,9 @@ const PROGRAMS: &[&str] = &[
     "timeout", "touch", "tr", "truncate", "xargs",
 ];
 
-/// Plays kubeadm: notes its name for the node and its config, at its first join.
-const KUBEADM: &str = r#"#!/bin/bash
+/// Plays kubeadm: notes its name for the node and its config, at its first join. `-p` keeps it from
+/// `BASH_ENV`, which only scripts of bash read.
+const KUBEADM: &str = r#"#!/bin/bash -p
 [ "$1" = join ] && [ ! -e @/record ] || exit 0
 while [ $# -gt 0 ]; do
   case $1 in --config) config=$2 ;; --config=*) config=${1#--config=} ;; --node-name) name=$2 ;; --node-name=*) name=${1#--node-name=} ;; esac
@@ -30,7 +31,7 @@ mv @/record.new @/record
 "#;
 
 /// Plays hostname: prints a name, or takes another one.
-const HOSTNAME: &str = r#"#!/bin/bash
+const HOSTNAME: &str = r#"#!/bin/bash -p
 case ${1-} in
 "") cat @/hostname ;;
 -s) cut -d. -f1 @/hostname ;;
@@ -40,9 +41,9 @@ case ${1-} in
 esac
 "#;
 
-const HOSTNAMECTL: &str = "#!/bin/bash\n[ \"$1\" = set-hostname ] && echo \"$2\" > @/hostname\n";
+const HOSTNAMECTL: &str = "#!/bin/bash -p\n[ \"$1\" = set-hostname ] && echo \"$2\" > @/hostname\n";
 /// Writes to the file behind `-o` or `-O`, or prints.
-const CURL: &str = r##"#!/bin/bash
+const CURL: &str = r##"#!/bin/bash -p
 while [ $# -gt 1 ]; do
   case $1 in -o|-O) exec > "$2"; shift ;; -[oO]*) exec > "${1#-[oO]}" ;; -Lo*) exec > "${1#-Lo}" ;; esac
   shift
@@ -88,11 +89,9 @@ fn run(script: &str) -> (Result<Found>, Option<Seen>) {
     std::fs::write(root.join("etc/k.yaml"), CONFIG).unwrap();
     std::fs::write(root.join("opt/env"), "N=n4\n").unwrap();
     let script = text(script);
-    let found = found_in(
-        &[Command::Shell(Zeroizing::new(script.clone()))],
-        &[(&text("@/etc/k.yaml"), CONFIG)],
-        &|name| (name == "v1.local_hostname").then(|| "n7.example".to_owned()),
-    );
+    let found = found_in(&[&script], &[(&text("@/etc/k.yaml"), CONFIG)], &|name| {
+        (name == "v1.local_hostname").then(|| "n7.example".to_owned())
+    });
     let status = Process::new("bash")
         .args(["-c", &script])
         .env_clear()
@@ -196,6 +195,18 @@ fn simple_scripts_are_followed_as_bash_runs_them() {
         "( cd @/tmp; sed -i s/n1/n2/ @/etc/k.yaml ) && JOIN",
         "cp -av @/etc/k.yaml @/tmp/k; kubeadm join --config @/tmp/k",
         "echo 'b: c' | tee -ai @/etc/k.yaml; JOIN",
+        "set -e\nfalse || true\nif false; then :; fi\n! true\nfalse | true\n[ -f @/nothing ] && true\nJOIN",
+        "set -e; f() { false; N=n2; }; N=n1; f || true; JOIN --node-name $N",
+        "set -e; set +e; false; JOIN",
+        "set -euo pipefail; sed -i s/n1/n2/ @/etc/k.yaml; JOIN",
+        "bash -ec 'false; echo b >> @/etc/k.yaml'; JOIN",
+        "printf '#!/bin/bash -e\\nfalse\\necho b >> @/etc/k.yaml' > @/tmp/s; chmod +x @/tmp/s; @/tmp/s; JOIN",
+        "bash -n @/etc/k.yaml; JOIN",
+        "echo N=n5 > @/tmp/s; BASH_ENV=@/tmp/s bash -c 'JOIN --node-name $N'",
+        "echo N=n5 > @/tmp/s; export BASH_ENV=@/tmp/s; N=n6 bash -c 'JOIN --node-name $N'",
+        "mkdir -p @/tmp/d; cp @/etc/k.yaml @/tmp/d; kubeadm join --config @/tmp/d/k.yaml",
+        "mkdir @/tmp/d; mv @/etc/k.yaml @/tmp/d; sed -i s/n1/n2/ @/tmp/d/k.yaml; kubeadm join --config @/tmp/d/k.yaml",
+        "echo 'echo b >> @/etc/k.yaml' > @/tmp/s; sh @/tmp/s; sh @/tmp/s; JOIN",
     ] {
         let script = script.replace("JOIN", JOIN);
         match is_followed(&script) {
@@ -447,6 +458,26 @@ fn the_agent_never_believes_something_else_of_what_is_not_certain() {
         "cat @/etc/k.yaml >> @/etc/k.yaml; JOIN",
         "tee @/etc/k.yaml < @/etc/k.yaml; JOIN",
         "sed s/n1/n2/ @/etc/k.yaml | tee @/etc/k.yaml; JOIN",
+        "set -e\nfalse\nJOIN",
+        "set -e; f() { false; N=n2; }; N=n1; f; JOIN --node-name $N",
+        "set -o errexit; false; JOIN",
+        "bash -c 'set -e; [ -f @/nothing ]; sed -i s/n1/n2/ @/etc/k.yaml'; JOIN",
+        "bash -c 'set -e; (false); sed -i s/n1/n2/ @/etc/k.yaml'; JOIN",
+        "bash -c 'set -e; f() { [ -f @/nothing ]; }; f; sed -i s/n1/n2/ @/etc/k.yaml'; JOIN",
+        "set -n\nJOIN",
+        "echo 'sed -i s/n1/n2/ @/etc/k.yaml' > @/tmp/s; BASH_ENV=@/tmp/s bash -c true; JOIN",
+        "echo 'sed -i s/n1/n2/ @/etc/k.yaml' > @/tmp/s; export BASH_ENV=@/tmp/s; bash -c true; JOIN",
+        "echo 'sed -i s/n1/n2/ @/etc/k.yaml' > @/tmp/s; export BASH_ENV=@/tmp/s; sh -c true; JOIN",
+        "echo exit > @/tmp/s; BASH_ENV=@/tmp/s bash -c 'sed -i s/n1/n2/ @/etc/k.yaml'; JOIN",
+        "f() { sed -i s/n1/n2/ @/etc/k.yaml; }; export -f f; bash -c f; JOIN",
+        "f() { sed -i s/n1/n2/ @/etc/k.yaml; }; declare -fx f; bash -c f; JOIN",
+        "echo 'sed -i s/n1/n2/ @/etc/k.yaml' > @/tmp/s; bash -n @/tmp/s; JOIN",
+        "mkdir -p @/tmp/k; cp @/etc/k.yaml @/tmp/k; kubeadm join --config @/tmp/k",
+        "mkdir -p @/tmp/k; rmdir @/tmp/k; cp @/etc/k.yaml @/tmp/k; kubeadm join --config @/tmp/k",
+        "[ -f @/nothing ] && mkdir @/tmp/k; cp @/etc/k.yaml @/tmp/k; kubeadm join --config @/tmp/k",
+        "mkdir -p @/tmp/k/l; cp @/etc/k.yaml @/tmp/k; kubeadm join --config @/tmp/k",
+        "mkdir -p @/tmp/d; echo 'name: q' > @/tmp/d/k.yaml; cp @/etc/k.yaml @/tmp/d; kubeadm join --config @/tmp/d/k.yaml",
+        "echo 'name: q' > @/tmp/k.yaml; mkdir @/tmp/d; cp @/tmp/k.yaml @/tmp/d; mv @/tmp/d @/tmp/e; kubeadm join --config @/tmp/e/k.yaml",
     ] {
         let script = script.replace("JOIN", JOIN);
         wrong.extend(is_followed(&script).err());
@@ -560,6 +591,21 @@ const STATEMENTS: &[&str] = &[
     "cat @/tmp/a > @/tmp/a",
     "F=${F%.yaml}.yaml",
     "case $N in n2) N=n8 ;; esac",
+    "set -e",
+    "set +e",
+    "set -n",
+    "set -o errexit",
+    "mkdir -p @/tmp/k.yaml",
+    "cp $F @/tmp",
+    "cp @/tmp/k.yaml @/tmp/a",
+    "rmdir @/tmp/d",
+    "export -f f",
+    "bash -c f",
+    "bash -ec 'false; N=n6; f'",
+    "export BASH_ENV=@/tmp/s",
+    "bash -n @/tmp/s",
+    "bash -e @/tmp/s",
+    "f || true",
 ];
 
 /// What a random script begins with.
@@ -619,7 +665,7 @@ fn the_agent_never_believes_something_else_of_random_scripts() {
     let mut followed = 0;
     for _ in 0..150 {
         let script = numbers.script();
-        let may_end = ["exit", "exec", "return"].iter().any(|word| script.contains(word));
+        let may_end = ["exit", "exec", "return", "set -"].iter().any(|word| script.contains(word));
         match is_followed(&script) {
             Ok(is_followed) => followed += usize::from(is_followed),
             Err(other) if may_end && other.ends_with("instead of None") => {}

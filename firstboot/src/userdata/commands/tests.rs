@@ -1,5 +1,7 @@
 use super::*;
+use crate::paths;
 use crate::userdata::files::{ExtraFile, Owner};
+use crate::userdata::workspace::document;
 
 const SENTINEL: &str = "/run/cluster-api/bootstrap-success.complete";
 
@@ -23,12 +25,12 @@ pub(super) struct Found {
     files: Vec<(String, String, bool)>,
 }
 
-fn found_of(commands: &[Command], files: &[(&str, &str)]) -> Result<Found> {
-    found_in(commands, files, &lookup)
+fn found_of(scripts: &[&str], files: &[(&str, &str)]) -> Result<Found> {
+    found_in(scripts, files, &lookup)
 }
 
 pub(super) fn found_in(
-    commands: &[Command],
+    scripts: &[&str],
     files: &[(&str, &str)],
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Found> {
@@ -38,7 +40,9 @@ pub(super) fn found_in(
         all.put(ExtraFile::new(path, 0o600, Owner::default(), false, content).unwrap()).unwrap();
     }
     let budget = Budget::default();
-    let found = evaluate(commands, all, Variables::new(lookup, None), &budget)?;
+    let scripts = scripts.iter().map(|text| Zeroizing::new((*text).to_owned())).collect();
+    let program = Program { scripts, ..Program::default() };
+    let found = evaluate(program, all, Variables::new(lookup, None), &budget)?;
     let text = |document: &Document| String::from_utf8(document.bytes().to_vec()).unwrap();
     let files = found.workspace.finish()?;
     Ok(Found {
@@ -51,7 +55,7 @@ pub(super) fn found_in(
 }
 
 fn found_with(line: &str, files: &[(&str, &str)]) -> Result<Found> {
-    found_of(&[Command::Shell(Zeroizing::new(line.to_owned()))], files)
+    found_of(&[line], files)
 }
 
 fn found(line: &str) -> Result<Found> {
@@ -97,14 +101,15 @@ fn a_join_is_found() {
 #[test]
 fn words_are_as_good_as_a_line() {
     let words = |words: &[&str]| {
-        Command::Words(words.iter().map(|word| Zeroizing::new((*word).to_owned())).collect())
+        shell::quoted(&words.iter().map(|word| Zeroizing::new((*word).to_owned())).collect::<Vec<_>>())
     };
-    let commands = [
+    assert_eq!(words(&["a", "it's $X", ""]).as_str(), "'a' 'it'\\''s $X' ''");
+    let scripts = [
         words(&["systemctl", "start", "x"]),
         words(&["sh", "-c", "kubeadm join a:6443 --token canary.canarycanarycana"]),
         words(&[]),
     ];
-    let found = found_of(&commands, &[]).unwrap();
+    let found = found_of(&scripts.each_ref().map(|script| script.as_str()), &[]).unwrap();
     let join = found.join.unwrap();
     assert_eq!(
         (join.endpoints, join.token.unwrap().reveal(), found.others),
@@ -262,16 +267,126 @@ fn scripts_of_the_user_data_are_evaluated_and_not_written() {
 
 #[test]
 fn scripts_of_their_own_share_files_and_the_host_name_alone() {
-    let script = |text: &str| Command::Script(Zeroizing::new(text.to_owned()));
     let first = format!("N=n2\nexport N\nf() {{ :; }}\nhostname n9\necho c > {CONFIG}\nexit 0\n");
     let join = format!("kubeadm join --config {CONFIG} --node-name");
-    let with = |second: Command| found_of(&[script("N=n1"), script(&first), second], &[]);
-    let found = with(script(&format!("{join} $(hostname)"))).unwrap();
+    let with = |second: &str| found_of(&["N=n1", &first, second], &[]);
+    let found = with(&format!("{join} $(hostname)")).unwrap();
     assert_eq!(found.join.unwrap().node_name.as_deref(), Some("n9"));
     assert_eq!(found.config.as_deref(), Some("c\n"));
     for name in ["$N", "x$N"] {
-        with(script(&format!("{join} {name}"))).unwrap_err();
-        with(Command::Shell(Zeroizing::new(format!("{join} {name}")))).unwrap_err();
+        with(&format!("{join} {name}")).unwrap_err();
+    }
+}
+
+/// A unit counts where the command that starts it is reached, with what is in its file by then.
+#[test]
+fn units_run_where_a_command_starts_them() {
+    const UNIT: &str = "/etc/systemd/system/j.service";
+    let join = format!("[Service]\nExecStart=kubeadm join --config {CONFIG} --node-name n1\n");
+    let joined = Some("n1");
+    for (script, expected) in [
+        ("systemctl enable --now j", joined),
+        ("sudo systemctl --no-block restart x j.service", joined),
+        ("U=j; systemctl start $U", joined),
+        ("f() { systemctl start j; }; f", joined),
+        ("if [ -f /x ]; then systemctl start j; fi", joined),
+        ("echo 'systemctl start j' > /opt/s; sh /opt/s", joined),
+        ("systemctl start j; systemctl start j", joined),
+        ("sed -i s/n1/n2/ UNIT; systemctl start j", Some("n2")),
+        ("systemctl start j; sed -i s/n1/n2/ UNIT", joined),
+        (
+            "mkdir -p UNIT.d; printf '[Service]\\nExecStart=\\nExecStart=kubeadm join a:1 --token x --node-name n3' > UNIT.d/a.conf; systemctl start j",
+            Some("n3"),
+        ),
+        (
+            "printf '[Service]\\nExecStart=kubeadm join a:1 --token x --node-name n4' > /etc/systemd/system/k.service; systemctl start k",
+            Some("n4"),
+        ),
+        (
+            "printf '[Install]\\nWantedBy=k.target' >> UNIT; systemctl enable j; systemctl start k.target",
+            joined,
+        ),
+        ("curl -o UNIT x; systemctl start j", None),
+        ("systemctl enable j", None),
+        ("systemctl stop j", None),
+        ("exit 0; systemctl start j", None),
+        ("f() { systemctl start j; }", None),
+        ("true || systemctl start j", None),
+    ] {
+        let script = script.replace("UNIT", UNIT);
+        let found = found_with(&script, &[(UNIT, &join), (CONFIG, "c")]).unwrap();
+        assert_eq!(found.join.and_then(|join| join.node_name).as_deref(), expected, "{script}");
+    }
+    let endless = "[Service]\nExecStart=systemctl start b\nExecStart=systemctl start a\n";
+    let files = [("/etc/systemd/system/a.service", endless), ("/etc/systemd/system/b.service", endless)];
+    assert!(found_with("systemctl start a", &files).unwrap().join.is_none());
+}
+
+#[test]
+fn the_environment_of_a_unit_may_be_in_files() {
+    const UNIT: &str = "/etc/systemd/system/j.service";
+    let unit = "[Service]\nEnvironment=N=n1 M=m1\nEnvironmentFile=-/opt/env\nEnvironmentFile=/missing\n\
+                ExecStartPre=sh -c 'echo O=o1 > /opt/env2'\nEnvironmentFile=/opt/env2\n\
+                ExecStart=kubeadm join a:1 --token x --node-name ";
+    for (environment, name, expected) in [
+        ("N=n2\n", "${N}", Some("n2")),
+        ("# N=n3\n; N=n4\n\n N = \"n 5\" \n", "${N}", Some("n 5")),
+        ("N='$M'\n", "${N}", Some("$M")),
+        ("X=x\n", "${N}${M}", Some("n1m1")),
+        ("X=x\n", "${O}", Some("o1")),
+        ("X=x\n", "a ; sh -c 'echo ${N}'", Some("a")),
+        ("N=a\\\nb\n", "${N}", None),
+        ("N=\"a\nM=\"\n", "${M}", None),
+        ("X=x\n", "${UNKNOWN}", None),
+    ] {
+        let unit = format!("{unit}{name}\n");
+        let found = found_with("systemctl start j", &[(UNIT, &unit), ("/opt/env", environment)]);
+        let name = found.ok().and_then(|found| found.join?.node_name);
+        assert_eq!(name.as_deref(), expected, "{environment}");
+    }
+}
+
+/// Files that are written later are not there yet, and a host name that it sets does not stay.
+#[test]
+fn what_runs_before_the_files_sees_none_of_them() {
+    let join = format!("kubeadm join --config {CONFIG}");
+    let made = format!("mkdir -p /run/kubeadm; echo a > {CONFIG}");
+    for (before, script, expected) in [
+        ("kubeadm join a:1 --token x", "", Ok(None)),
+        (&format!("{made}; {join}"), "", Ok(Some("a\n"))),
+        (&made, &join, Ok(Some("written"))),
+        (&made.replace("c.yaml", "d"), &join.replace("c.yaml", "d"), Ok(Some("a\n"))),
+        ("echo b > /appended", &format!("cp /appended {CONFIG}; {join}"), Ok(Some("b\nmore"))),
+        (&format!("sed -i s/w/x/ {CONFIG}"), &join, Ok(Some("written"))),
+        ("N=n1; export N; exit 0", &format!("{join} --node-name x$N"), Err("variables of the shell")),
+        ("curl x > /appended", &format!("cp /appended {CONFIG}; {join}"), Err("changes the file")),
+        (&join, "", Err("bootcmd joins with a file that is not there yet")),
+        ("kubeadm join a:1 --token x", &join, Err("twice")),
+        ("kubeadm init", "", Err("joins workers")),
+    ] {
+        let file = |path: &str, text: &str, appends| {
+            let content = document(text.as_bytes()).unwrap();
+            ExtraFile::new(path, 0o600, Owner::default(), appends, content).unwrap()
+        };
+        let mut files = Files::default();
+        files.put(file(CONFIG, "written", false)).unwrap();
+        files.put(file("/appended", "more", true)).unwrap();
+        let text = |text: &str| Zeroizing::new(text.to_owned());
+        let (before_files, scripts) = (Some(text(before)), vec![text(script)]);
+        let program = Program { before_files, scripts, ..Program::default() };
+        let budget = Budget::default();
+        let found = evaluate(program, files, Variables::new(&lookup, None), &budget);
+        match (found, expected) {
+            (Ok(found), Ok(expected)) => {
+                assert!(found.join.is_some(), "{before}");
+                let config = found.config.as_ref().map(Document::bytes);
+                assert_eq!(config, expected.map(str::as_bytes), "{before}");
+            }
+            (Err(failure), Err(expected)) => {
+                assert!(failure.message.contains(expected), "{before}: {failure}")
+            }
+            (found, _) => panic!("{before}: {:?}", found.err()),
+        }
     }
 }
 
