@@ -1,5 +1,5 @@
-//! An image in a registry of container images, as skopeo writes it: `docker://HOST/NAME:TAG`, or the same with
-//! `oci://` (<https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>).
+//! An image in a registry of container images, as skopeo writes it: `docker://HOST/NAME:TAG`, or the same
+//! with `oci://` (<https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>).
 
 use oci_spec::distribution::Reference;
 

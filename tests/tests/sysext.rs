@@ -158,8 +158,8 @@ fn systemd_checks_signed_extensions_and_updates_them_by_their_own_files() {
     let kubernetes = &lab().versions["kubernetes"];
     let file = |version: &str| format!("kubelet-{version}-x86-64.raw");
 
-    // What systemd reads of them. It checks the signature itself, with the kernel's device-mapper, only when it
-    // merges; here it sees that there is one, and what a host's policy says to that.
+    // What systemd reads of them. It checks the signature only when it merges, with the kernel's
+    // device-mapper: here it sees that there is one, and what a host's policy says to that.
     let policy =
         "systemd-dissect --validate --image-policy=root=signed+absent:usr=signed+absent /tmp/kubelet.raw";
     for (set, is_signed) in [(&plain.file("-sysext"), false), (&set, true)] {
@@ -171,8 +171,8 @@ fn systemd_checks_signed_extensions_and_updates_them_by_their_own_files() {
         assert_eq!(host.run(policy).status.success(), is_signed);
     }
 
-    // A host takes the files as they are, asks the server, and keeps to its minor version. As docs/extensions.md
-    // says, the folder of links must be there: systemd-sysupdate does not make it.
+    // A host takes the files as they are, asks the server, and keeps to its minor version. The folder of
+    // links must be there, as docs/extensions.md says: systemd-sysupdate does not make it.
     fs::create_dir_all(root.join("etc/extensions")).expect("the root is the test's");
     for name in ["kubelet", "containerd"] {
         let folder = format!("sysupdate.{name}.d");

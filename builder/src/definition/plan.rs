@@ -26,7 +26,7 @@ impl Arch {
     /// The architecture of the machine that Kiln runs on.
     pub const OF_THIS_MACHINE: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };
 
-    /// Its name in definitions, of Go, of container images and of Debian.
+    /// Its name in definitions, of Go, of container images and of packages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",

@@ -1,5 +1,5 @@
-//! An OCI image (<https://github.com/opencontainers/image-spec>): a layout in a folder or in a tar, or an image
-//! in a registry. Its layers are applied to each other, so that one tree is left.
+//! An OCI image (<https://github.com/opencontainers/image-spec>): a layout in a folder or in a tar, or an
+//! image in a registry. Its layers are applied to each other, so that one tree is left.
 
 use std::fs::File;
 use std::io::{self, Write};

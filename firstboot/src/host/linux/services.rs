@@ -231,8 +231,8 @@ fn systemd_enablement(output: &Output) -> Enablement {
     }
 }
 
-/// Whether a unit without links of its own is started by another unit that does not need them, such as the one
-/// of a system extension.
+/// Whether a unit without links of its own is started by another unit that does not need them, such as the
+/// one of a system extension.
 fn is_wanted(service: &str) -> Result<bool> {
     let properties = "--property=WantedBy,RequiredBy,UpheldBy";
     Ok(!question("systemctl", &["show", "--value", properties, service])?.stdout.trim().is_empty())
