@@ -1,10 +1,12 @@
 //! Images on Flatcar: the disk of the release stays as it is. Releases look like Flatcar's and are signed by
 //! a key of the test.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use bzip2::write::BzEncoder;
 use kiln::process::{Run, tool};
@@ -131,13 +133,17 @@ impl Place {
     }
 
     fn kiln(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
         command.args(arguments).args(["--flatcar-key", "key.asc"]);
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command
             .env("KILN_CACHE", self.path("store"))
             .env("KILN_FLATCAR_MIRROR", self.path("mirror"));
-        command.output().unwrap()
+        command
     }
 
     fn succeed(&self, arguments: &[&str]) {
@@ -236,6 +242,52 @@ fn the_newest_release_is_locked_and_built_without_a_change_to_it() {
         assert!(names.lines().any(|line| line == name), "{names}");
     }
     place.assert_ignition_accepts(&initrd[appended..]);
+}
+
+/// The files of the folder `folder` by their paths in it; none where there is no folder.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for path in fs::read_dir(&next).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_build_that_is_killed_leaves_the_release_as_it_is_and_nothing_half_done() {
+    let Some(place) = Place::new("a killed build on Flatcar") else { return };
+    place.succeed(&["lock", "images/x.toml"]);
+    let started = Instant::now();
+    place.succeed(&["build", "images/x.toml", "--locked", "--output-dir", "whole"]);
+    let (whole, lasts) = (files(&place.path("whole")), started.elapsed());
+    let release = files(&place.path("mirror"));
+    const MOMENTS: u32 = 12;
+    let mut hits = 0;
+    for moment in 1..=MOMENTS {
+        // Nothing of the last try is used again.
+        fs::remove_dir_all(place.path("store/built")).ok();
+        let words = ["build", "images/x.toml", "--locked", "--output-dir", "out"];
+        let mut child = place.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(lasts * moment / MOMENTS);
+        hits += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for (path, bytes) in files(&place.path("out")) {
+            let hidden = path.iter().any(|part| part.to_string_lossy().starts_with('.'));
+            assert!(hidden || whole[&path] == bytes, "{} is half done", path.display());
+        }
+        assert!(files(&place.path("mirror")) == release, "the release was changed");
+    }
+    assert!(hits >= MOMENTS / 2, "only {hits} builds were killed while they ran");
+    place.succeed(&["build", "images/x.toml", "--locked", "--output-dir", "out"]);
+    assert!(files(&place.path("out")) == whole, "what a killed build left is in the next one, or stays");
 }
 
 #[test]
