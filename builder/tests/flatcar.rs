@@ -176,8 +176,39 @@ impl Place {
             let encoded = part == "SERVER";
             assert!(config.contains(if encoded { "U0VSVkVS" } else { part }), "{config}");
         }
+        self.assert_ignition_writes();
+    }
+
+    /// Ignition itself writes what is for it into a root.
+    fn assert_ignition_writes(&self) {
+        let Some(engine) = IGNITION.iter().find(|path| Path::new(path).exists()) else {
+            return testkit::not_run("Ignition writes what is for it", "no package ignition");
+        };
+        // It asks the root for users and labels; there is no SELinux here, so a program without effect sets these.
+        let script = "mkdir -p root/etc/selinux system path && cp /etc/passwd /etc/group root/etc && \
+                      printf 'SELINUX=permissive\\nSELINUXTYPE=x\\n' >root/etc/selinux/config && \
+                      ln -s /bin/true path/setfiles && cp unpacked/usr/share/oem/base/base.ign system/user.ign && \
+                      for stage in fetch files; do \
+                      PATH=$PWD/path:$PATH IGNITION_SYSTEM_CONFIG_DIR=$PWD/system \"$0\" -log-to-stdout -platform metal \
+                      -root $PWD/root -stage $stage -config-cache $PWD/cache -state-file $PWD/state -neednet $PWD/net || exit; done";
+        tool("sh")
+            .args(["-c", script, engine])
+            .current_dir(self.folder.path())
+            .run("ignition")
+            .unwrap();
+        let target = |path: &str| fs::read_link(self.path("root").join(path)).unwrap();
+        assert_eq!(
+            target("etc/extensions/tool.raw"),
+            Path::new("/opt/extensions/tool/tool-1.36.4-x86-64.raw")
+        );
+        assert_eq!(target("etc/systemd/system/update-engine.service"), Path::new("/dev/null"));
+        let update = fs::read_to_string(self.path("root/etc/flatcar/update.conf")).unwrap();
+        assert!(update.contains("SERVER=disabled"), "{update}");
     }
 }
+
+/// Where the package `ignition` has its engine.
+const IGNITION: [&str; 2] = ["/usr/lib/dracut/modules.d/30ignition/ignition", "/usr/libexec/ignition"];
 
 impl Drop for Place {
     /// Ends the agent that gpg has started for this folder.
