@@ -39,6 +39,11 @@ const DEFAULT_ESP: Size = Size(96 * MIB);
 const DEFAULT_VAR: Size = Size(512 * MIB);
 const DEFAULT_VERITY: Size = Size(16 * MIB);
 
+/// The capability of layers that import preloaded container images at boot.
+const IMPORTER: &str = "preload";
+const NO_IMPORTER: &str =
+    "choose a runtime whose layer does, such as containerd, or write a layer that provides \"preload\"";
+
 /// Where a root may be, for those who ask for another place.
 const ROOTS: &str =
     "remove it: Kiln's initrd finds the root on a local disk, or in memory after a network boot (output pxe)";
@@ -77,6 +82,7 @@ impl Resolver<'_> {
         let outputs = self.outputs(kind)?;
         let base = resolver.plan(kind, &layers, &outputs, &variables)?;
         self.check_layers(&layers, kind, arch)?;
+        let preload = self.preload(&layers)?;
         mentioned::check_versions(self.composed, &layers)?;
         let layers: Vec<LayerPlan> =
             layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?;
@@ -93,7 +99,7 @@ impl Resolver<'_> {
             arch,
             base,
             layers,
-            preload: self.preload()?,
+            preload,
             kernel_arguments,
             disk: self.disk(
                 disk.esp.unwrap_or(DEFAULT_ESP),
@@ -371,13 +377,19 @@ impl Resolver<'_> {
             .collect()
     }
 
-    fn preload(&self) -> Result<Vec<PreloadPlan>> {
+    fn preload(&self, layers: &[Layer]) -> Result<Vec<PreloadPlan>> {
         let preload = self.composed.file.preload.as_deref().unwrap_or_default();
-        preload
+        let images: Vec<PreloadPlan> = preload
             .iter()
             .enumerate()
             .map(|(index, image)| self.preload_image(image, index))
-            .collect()
+            .collect::<Result<_>>()?;
+        let imports = layers.iter().flat_map(Layer::capabilities).any(|capability| capability == IMPORTER);
+        if !images.is_empty() && !imports {
+            let message = "no layer of this image imports container images into its runtime";
+            return Err(self.error(&at!["preload"], message).help(NO_IMPORTER));
+        }
+        Ok(images)
     }
 
     fn preload_image(&self, image: &PreloadSpec, index: usize) -> Result<PreloadPlan> {

@@ -85,6 +85,7 @@ const CASES: &[Case] = &[
     case(In::Image, "schema = 1\n", "schema = 1\nextends = \"absent.toml\"\n", "images/node.toml:2: there is no definition images/absent.toml to extend", "the path is relative to this file"),
     case(In::Image, "[disk]", "[[preload]]\nreference = \"pause\"\nsha256 = \"00\"\n[disk]", "images/node.toml:20: \"00\" is not a SHA-256 digest", "write sha256: and 64 hexadecimal digits"),
     case(In::Image, "[disk]", "[[preload]]\nreference = \"r/pause:1\"\nsha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n[disk]", "images/node.toml:19: a preloaded image has either a url or a file", "write exactly one of them"),
+    case(In::Image, "[disk]", "[[preload]]\nreference = \"r/pause:1\"\nurl = \"https://a/b\"\nsha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n[disk]", "images/node.toml:18: no layer of this image imports container images into its runtime", "choose a runtime whose layer does, such as containerd, or write a layer that provides \"preload\""),
     case(In::Containerd, "summary = \"a runtime\"\n", "", "layers/containerd/layer.toml:1: the key \"summary\" is missing", "add summary = …"),
     case(In::Containerd, "provides =", "provide =", "layers/containerd/layer.toml:3: unknown key \"provide\"", "did you mean \"provides\"?"),
     case(In::Containerd, "os = [\"debian\"]", "os = [\"windows\"]", "layers/containerd/layer.toml:4: unknown value \"windows\"", "valid here: debian, ubuntu, flatcar"),
