@@ -100,8 +100,8 @@ const CASES: &[Expected] = &[
         ],
         sentinel: true,
         notices: &[
-            "cloud-config: 1 command of bootcmd is not executed",
             "cloud-config: these fields are not used: disk_setup, fs_setup, mounts, ntp, users",
+            "cloud-config: 1 command of bootcmd is not executed",
             "cloud-config: 2 commands are not executed: this agent runs no scripts",
         ],
     },
