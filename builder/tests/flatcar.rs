@@ -184,7 +184,7 @@ impl Place {
         let Some(engine) = IGNITION.iter().find(|path| Path::new(path).exists()) else {
             return testkit::not_run("Ignition writes what is for it", "no package ignition");
         };
-        // It asks the root for users and labels; there is no SELinux here, so a program without effect sets these.
+        // It asks the root for users, and has setfiles set labels: without SELinux, nothing to do.
         let script = "mkdir -p root/etc/selinux system path && cp /etc/passwd /etc/group root/etc && \
                       printf 'SELINUX=permissive\\nSELINUXTYPE=x\\n' >root/etc/selinux/config && \
                       ln -s /bin/true path/setfiles && cp unpacked/usr/share/oem/base/base.ign system/user.ign && \
