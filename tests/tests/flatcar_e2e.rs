@@ -4,7 +4,6 @@
 //! |---|---|---|---|
 //! | 1 | old: extensions are merged after the switch to the root | BIOS | joins, Node Ready, a pod runs |
 //! | 2 | new: `/etc` is noexec, extensions are merged in the initrd | UEFI | joins, Node Ready, a pod runs |
-//! | 3 | new, with the containerd of the release | UEFI | joins, Node Ready |
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -171,18 +170,4 @@ fn the_new_layout_joins_by_uefi() {
     let etc = mount(&seen, "/etc");
     assert!(etc.starts_with("confext ") && etc.contains("noexec"), "{seen}");
     assert!(mount(&seen, "/usr").starts_with("sysext "), "{seen}");
-}
-
-#[test]
-#[ignore = "slow: make test-long runs it"]
-fn the_new_layout_joins_with_the_containerd_of_the_release() {
-    let Some(control_plane) = ready("Flatcar's own containerd serves the kubelet") else { return };
-    let Some(machine) = Machine::new("flatcar-containerd").uefi() else {
-        return not_run("Flatcar's own containerd serves the kubelet", "no OVMF");
-    };
-    let _alone = workspace::exclusive("join-e2e");
-    let folder = workspace::scratch();
-    let layers = r#"--set=layers=["flatcar", "flatcar-containerd", "cni-plugins", "kubelet", "firstboot", "./bridge-network"]"#;
-    let disk = image(&NEW, folder.path(), &["--set=runtime=flatcar-containerd", layers]);
-    joins("flatcar-containerd", machine, control_plane, &disk, |_| ());
 }
