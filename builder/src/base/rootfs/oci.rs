@@ -61,7 +61,9 @@ pub(super) fn pin(folder: &Path, arch: Arch, title: &str) -> Result<(Blob, Vec<B
         let bytes = first_bytes(&path, LARGEST_DOCUMENT)?;
         verified(bytes, descriptor, title)
     };
-    pins(manifest(&index, arch, title, &read)?, title, &read)
+    let manifest = manifest(&index, arch, title, &read)?;
+    let bytes = read(&manifest)?;
+    pins(manifest, &bytes, title)
 }
 
 /// What a lock pins of an image in a registry.
@@ -82,16 +84,18 @@ pub(super) fn pin_remote(
     };
     let is_index =
         serde_json::from_slice::<Value>(&bytes).is_ok_and(|value| value.get("manifests").is_some());
-    let manifest = if is_index {
-        manifest(&bytes, arch, title, &read)?
-    } else {
-        Blob { sha256: Digest::of(&bytes), size: bytes.len() as u64 }
-    };
-    pins(manifest, title, &read)
+    if !is_index {
+        let manifest = Blob { sha256: Digest::of(&bytes), size: bytes.len() as u64 };
+        return pins(manifest, &bytes, title);
+    }
+    let manifest = manifest(&bytes, arch, title, &read)?;
+    let bytes = read(&manifest)?;
+    pins(manifest, &bytes, title)
 }
 
-fn pins(manifest: Blob, title: &str, read: &dyn Fn(&Blob) -> Result<Vec<u8>>) -> Result<(Blob, Vec<Blob>)> {
-    let blobs = blobs(&read(&manifest)?).map_err(|why| failed(title, &why))?;
+/// The manifest, whose bytes these are, and the blobs that it names.
+fn pins(manifest: Blob, bytes: &[u8], title: &str) -> Result<(Blob, Vec<Blob>)> {
+    let blobs = blobs(bytes).map_err(|why| failed(title, &why))?;
     Ok((manifest, blobs.into_iter().map(|(blob, _)| blob).collect()))
 }
 
