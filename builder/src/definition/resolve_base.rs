@@ -177,13 +177,12 @@ impl<'a> BaseResolver<'a> {
         Ok(packages)
     }
 
-    /// An image in a registry, or what [`Self::location`] takes.
+    /// An image in a registry, or a file as [`Self::location`] takes it.
     fn rootfs(&self, written: &str, variables: &Variables) -> Result<Location> {
         let path = at!["base", "rootfs"];
-        let name =
-            interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
+        let name = self.expanded(&path, written, variables)?;
         match ImageAddress::parse(&name) {
-            None => self.location("rootfs", written, variables),
+            None => self.file(&path, name),
             Some(Ok(_)) => Ok(Location { address: name.clone(), written: name }),
             Some(Err(why)) => {
                 let shown = address::shown_alone(&name);
@@ -197,11 +196,17 @@ impl<'a> BaseResolver<'a> {
     /// An address, or a path relative to the definition.
     fn location(&self, key: &str, written: &str, variables: &Variables) -> Result<Location> {
         let path = at!["base", key];
-        let written =
-            interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
+        self.file(&path, self.expanded(&path, written, variables)?)
+    }
+
+    fn expanded(&self, path: &[Step], written: &str, variables: &Variables) -> Result<String> {
+        interpolate(written, variables).map_err(|(why, help)| self.error(path, &why).help(help))
+    }
+
+    fn file(&self, path: &[Step], written: String) -> Result<Location> {
         if written.contains("://") {
-            if let Some(source) = source_of(&self.composed.sources, &path) {
-                check_url(source, &path, &written, ADDRESS_OR_PATH)?;
+            if let Some(source) = source_of(&self.composed.sources, path) {
+                check_url(source, path, &written, ADDRESS_OR_PATH)?;
             }
             return Ok(Location { address: written.clone(), written });
         }
@@ -209,7 +214,7 @@ impl<'a> BaseResolver<'a> {
         let address = Some(&local).filter(|local| local.exists()).and_then(|local| address::of_path(local));
         match address {
             Some(address) => Ok(Location { written, address }),
-            None => Err(self.absent(&path, &local)),
+            None => Err(self.absent(path, &local)),
         }
     }
 
