@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::facts::Facts;
 use crate::host::files;
 use crate::host::root::Root;
 use crate::net::test_server::{ApiServer as _, Ca, Identity, Reply as Scripted, TestServer, Trusted as _};
@@ -26,6 +27,17 @@ fn boothook(get: &str, endpoint: &str, count: usize) -> String {
     )
 }
 
+/// A machine's way to the metadata service `service` and to servers that `trust` accepts.
+fn reach<'a>(
+    facts: &'a Facts,
+    root: Root,
+    trust: &'a dyn Fn() -> Result<Trust>,
+    service: &'a str,
+) -> Reach<'a> {
+    let deadline = Deadline::after(Duration::from_secs(5));
+    Reach { facts, network: Network::new(root), deadline, trust, service: Some(service) }
+}
+
 /// Follows what `named` makes of the server's URL; the API answers so. `deletes` also deletes what is left.
 fn run(named: &dyn Fn(&str) -> String, answers: &[(u16, String)], deletes: bool) -> Run {
     let roles = [ok("T"), ok("role\n"), ok(ROLE)];
@@ -38,13 +50,8 @@ fn run(named: &dyn Fn(&str) -> String, answers: &[(u16, String)], deletes: bool)
         });
     let (root, facts) = (Root::at("/nonexistent"), facts(&[("region", "eu-west-1")]));
     let address = service.address.to_string();
-    let reach = Reach {
-        facts: &facts,
-        network: Network::new(root),
-        deadline: Deadline::after(Duration::from_secs(5)),
-        trust: &|| Ok(Trust::Authorities(ca.authorities())),
-        service: Some(&address),
-    };
+    let trust = || Ok(Trust::Authorities(ca.authorities()));
+    let reach = reach(&facts, root, &trust, &address);
     let text = named(&server.server().to_string());
     let named = if text.starts_with('#') { Named::Boothook(text.as_bytes()) } else { Named::Ignition(&text) };
     let followed = follow(&reach, named);
@@ -157,13 +164,8 @@ fn an_object_of_s3_is_asked_for_with_the_role() {
     let service = place(role.iter().chain(&role).cloned().collect());
     let (address, domain) = (service.address.to_string(), format!("amazonaws.com:{}", server.address.port()));
     let facts = facts(&[("region", "eu-west-1"), ("domain", &domain)]);
-    let reach = Reach {
-        facts: &facts,
-        network: Network::new(root),
-        deadline: Deadline::after(Duration::from_secs(5)),
-        trust: &|| Ok(Trust::Authorities(ca.authorities())),
-        service: Some(&address),
-    };
+    let trust = || Ok(Trust::Authorities(ca.authorities()));
+    let reach = reach(&facts, root, &trust, &address);
     let got = follow(&reach, Named::Ignition("s3://bucket/node/user=data")).unwrap().unwrap();
     assert!(got.document.bytes() == b"{}" && got.remains.is_none());
     let gone = follow(&reach, Named::Ignition("s3://bucket/other")).err().unwrap();
