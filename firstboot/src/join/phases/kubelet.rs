@@ -61,12 +61,16 @@ fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
 }
 
 fn wait_until_healthy(network: &Network, endpoint: &Endpoint, deadline: Deadline) -> Result<()> {
+    let mut reason = String::new();
     loop {
         let Err(why) = health(network, endpoint, deadline.within(ATTEMPT)) else { return Ok(()) };
-        // A try without time for an answer would only replace the reason with a timeout.
+        // A try that the deadline cut short only says that it had no time for an answer.
+        if reason.is_empty() || !deadline.has_passed() {
+            reason = why;
+        }
         if deadline.remaining() <= PAUSE {
             let message =
-                format!("the kubelet is not healthy after {} s: {why}", deadline.elapsed().as_secs());
+                format!("the kubelet is not healthy after {} s: {reason}", deadline.elapsed().as_secs());
             return Err(Failure::new(ErrorKind::Kubelet, message).transient());
         }
         std::thread::sleep(PAUSE);
@@ -108,7 +112,7 @@ mod tests {
     fn a_kubelet_that_does_not_start_is_told_from_one_that_is_slow() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: closed };
-        for milliseconds in [50, 100, 201] {
+        for milliseconds in [1000, 1100, 1201] {
             let deadline = Deadline::after(Duration::from_millis(milliseconds));
             let failure =
                 wait_until_healthy(&Network::new(Root::default()), &endpoint, deadline).unwrap_err();
