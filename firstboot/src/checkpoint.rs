@@ -111,7 +111,11 @@ impl Checkpoint {
 
     /// Whether the machine has had a certificate of its cluster.
     pub fn has_identity(&self) -> bool {
-        self.joined || self.phases.iter().any(|finished| finished.phase == "identity")
+        self.joined
+            || self
+                .phases
+                .iter()
+                .any(|finished| matches!(finished.phase.as_str(), "identity" | "kubeadm"))
     }
 
     /// How the run that wrote this checkpoint relates to a machine and a config.

@@ -49,6 +49,16 @@ mod linux {
 
     // Of kubeadm.
 
+    /// The real kubeadm, where the layer of that name puts it. The agent has a link of the same name elsewhere.
+    pub const KUBEADM: &str = "/usr/local/bin/kubeadm";
+    /// Its file, while it runs.
+    pub const KUBEADM_CONFIG: &str = "/run/firstboot/kubeadm.yaml";
+    /// What etcd keeps.
+    pub const ETCD: &str = "/var/lib/etcd";
+    /// Exists where etcd is the control plane's own.
+    pub const ETCD_MANIFEST: &str = "/etc/kubernetes/manifests/etcd.yaml";
+    /// Exists on every control plane.
+    pub const API_SERVER_MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
     /// kubeadm's folder.
     pub const KUBERNETES: &str = "/etc/kubernetes";
     /// Static pods.

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use contract::public_key::PublicKey;
+use firstboot::config::role::Role;
 use firstboot::config::{HostDefaults, model::NodeConfig};
 use firstboot::document::Document;
 use firstboot::error::{ErrorKind, Failure, Result};
 use firstboot::instance_data::{Found, Step, walk};
-use firstboot::join::roles;
 use firstboot::userdata::bounds::Budget;
 use firstboot::userdata::{Env, Kind, ParsedUserData, Pointer, Trust, jinja, kind, open};
 
@@ -188,7 +188,7 @@ fn check(expected: &Expected, bytes: &[u8]) {
         .map(|argument| format!("{}={}", argument.name, argument.value))
         .collect();
     assert_eq!(arguments, expected.arguments, "{name}");
-    assert!(roles::of(config.join.role).is_ok());
+    assert!(config.join.role == Role::Worker);
 }
 
 #[test]
@@ -218,8 +218,13 @@ fn what_cluster_api_emits_is_opened_as_it_is() {
 }
 
 #[test]
-fn a_control_plane_is_opened_and_refused_in_clear_words() {
-    for name in ["capi-control-plane-join.cloud-config", "capi-control-plane-join.ign"] {
+fn a_control_plane_is_opened_and_kubeadm_gets_its_documents() {
+    for (name, role) in [
+        ("capi-control-plane-join.cloud-config", Role::ControlPlane),
+        ("capi-control-plane-join.ign", Role::ControlPlane),
+        ("capi-control-plane-init.cloud-config", Role::FirstControlPlane),
+        ("capi-control-plane-init.ign", Role::FirstControlPlane),
+    ] {
         let mut opened = opened(&case(name)).unwrap();
         assert!(
             opened
@@ -229,17 +234,9 @@ fn a_control_plane_is_opened_and_refused_in_clear_words() {
             "{name}"
         );
         assert!(!format!("{opened:?}").contains(CANARY));
-        let failure = roles::of(node_config(&mut opened).unwrap().join.role).err().unwrap();
-        assert!(failure.message.contains("joins workers"), "{name}: {failure}");
-    }
-    for name in ["capi-control-plane-init.cloud-config", "capi-control-plane-init.ign"] {
-        let failure = opened(&case(name)).unwrap_err();
-        assert!(
-            failure.kind == ErrorKind::Config
-                && failure.message.contains("kubeadm init")
-                && failure.message.contains("joins workers")
-        );
-        assert!(!format!("{failure:?}").contains(CANARY));
+        let config = node_config(&mut opened).unwrap();
+        assert_eq!((config.join.role, config.kubeadm.is_some()), (role, true), "{name}");
+        assert!(!format!("{config:?}").contains("canarycanary"));
     }
 }
 

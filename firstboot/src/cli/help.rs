@@ -9,6 +9,7 @@ Usage: firstboot [--json] [--rootfs DIR] <command> [...]
 Commands:
   run               Find this machine's node config (JoinConfiguration) and join; runs at each boot
   join              Join a cluster by hand, with kubeadm join's flags
+  init              Begin a control plane by hand: an image with the layer kubeadm runs the real one
   preflight         Check whether a join would work; change nothing
   explain           Show what a join would do, and where each value comes from; change nothing
   status            Show the progress or the result of the join
@@ -16,7 +17,7 @@ Commands:
   config validate   Check a node config
 
 `firstboot <command> --help` shows the options. Called through a link named kubeadm, it understands
-kubeadm join, kubeadm reset, kubeadm config validate and kubeadm version.
+kubeadm join, kubeadm init, kubeadm reset, kubeadm config validate and kubeadm version.
 
 Options:
       --version     Print the version
@@ -62,10 +63,25 @@ How to join:
       --skip-phases LIST             Phases to skip; firstboot explain lists them
       --dry-run                      Show what would be done; change nothing
 
-Refused, because firstboot joins only workers:
+A control plane, on images with the layer kubeadm, whose kubeadm does the work:
       --control-plane, --apiserver-advertise-address IP, --apiserver-bind-port PORT, --certificate-key KEY
 
 With --config, only --node-name, --ignore-preflight-errors, --skip-phases and --dry-run are allowed.
+";
+
+const INIT: &str = "\
+Begins a control plane: completes the config with the facts of this machine, and runs the real kubeadm init, which
+the layer kubeadm brings.
+
+Usage: firstboot init --config FILE [options]
+
+Options:
+      --config FILE                  InitConfiguration or ClusterConfiguration, or both, YAML or JSON
+      --node-name NAME               The name of the node; default: the host's name
+      --ignore-preflight-errors LIST Checks whose errors become warnings; all means every check
+      --dry-run                      Show what would be done; change nothing
+      --skip-phases LIST, --upload-certs, --skip-token-print, --skip-certificate-key-print
+                                     For kubeadm init
 ";
 
 const STATUS: &str = "\
@@ -105,9 +121,10 @@ Options:
 ";
 
 const KUBEADM: &str = "\
-This kubeadm is firstboot, which joins workers. It understands:
+This kubeadm is firstboot. It understands:
 
   kubeadm join [host:port] [flags]
+  kubeadm init --config FILE [flags]
   kubeadm reset [--force] [flags]
   kubeadm config validate [--config FILE]
   kubeadm version [-o short|json|yaml]
@@ -129,7 +146,8 @@ pub fn of(command: &str) -> String {
     };
     match command {
         "run" => format!("{RUN}{COMMON}"),
-        "join" => join("Joins this machine to a cluster as a worker, as kubeadm join does."),
+        "join" => join("Joins this machine to a cluster as kubeadm join does."),
+        "init" => format!("{INIT}{COMMON}"),
         "preflight" => join("Checks whether a join would work; changes nothing."),
         "explain" => join("Shows what a join would do, and where each value comes from; changes nothing."),
         "status" => format!("{STATUS}{COMMON}"),

@@ -18,13 +18,13 @@ use contract::suggest;
 const KUBEADM: &str = "kubeadm";
 
 /// The agent's commands.
-const COMMANDS: &[&str] = &["run", "join", "preflight", "explain", "status", "reset", "config"];
+const COMMANDS: &[&str] = &["run", "join", "init", "preflight", "explain", "status", "reset", "config"];
 
 /// The commands of the link named kubeadm.
-const KUBEADM_COMMANDS: &[&str] = &["join", "reset", "config", "version"];
+const KUBEADM_COMMANDS: &[&str] = &["join", "init", "reset", "config", "version"];
 
 /// Commands of the real kubeadm that this one does not have.
-const KUBEADM_ONLY: &[&str] = &["alpha", "certs", "completion", "init", "kubeconfig", "token", "upgrade"];
+const KUBEADM_ONLY: &[&str] = &["alpha", "certs", "completion", "kubeconfig", "token", "upgrade"];
 
 /// Every flag of a join by the name that kubeadm's rules use.
 const JOIN_FLAGS: &[&str] = &[
@@ -126,6 +126,7 @@ impl Line {
         match word {
             "run" => self.plain(|common| Request::Run(Run { common })),
             "join" => self.join(Request::Join),
+            "init" => self.init(),
             "preflight" => self.join(Request::Preflight),
             "explain" => self.join(Request::Explain),
             "status" => self.status(),
@@ -137,10 +138,8 @@ impl Line {
 
     fn no_command(&self, word: &str, known: &[&str]) -> Failure {
         if self.as_kubeadm && KUBEADM_ONLY.contains(&word) {
-            return usage(format!(
-                "this kubeadm is firstboot, which joins workers: it has no kubeadm {word}"
-            ))
-            .help("use the kubeadm of a Kubernetes release, on a machine that has it");
+            return usage(format!("this kubeadm is firstboot, which has no kubeadm {word}"))
+                .help("the layer kubeadm brings the real one: /usr/local/bin/kubeadm");
         }
         usage(format!(
             "unknown command \"{}\"{}",
@@ -209,6 +208,18 @@ impl Line {
             return Err(usage("--token and --token-file cannot both be given"));
         }
         Ok(self.done(complete, |common| request(Join { common, flags })))
+    }
+
+    fn init(&mut self) -> Result<Request> {
+        let mut flags = JoinFlags { init: Some(Vec::new()), ..JoinFlags::default() };
+        let phase = |word: OsString| match word.to_str() {
+            Some("phase") => {
+                Err(usage("single phases cannot be run").help("leave others out with --skip-phases"))
+            }
+            _ => Err(unexpected(&word)),
+        };
+        let complete = self.rest(|flag, words| init_flag(flag, words, &mut flags), phase)?;
+        Ok(self.done(complete, |common| Request::Join(Join { common, flags })))
     }
 
     fn status(&mut self) -> Result<Request> {
@@ -302,9 +313,31 @@ fn join_flag(flag: &str, words: &mut Words, flags: &mut JoinFlags) -> Taken {
         "skip-phases" => flags.skip_phases.get_or_insert_default().extend(words.list(flag)?),
         "dry-run" => flags.dry_run = Some(words.switch(flag)?),
         "control-plane" => flags.control_plane = words.switch(flag)?,
-        // The values of a control plane's flags are not used, and one is a secret.
-        _ => drop(words.value(flag)?),
+        "apiserver-advertise-address" => flags.advertise_address = Some(words.text(flag)?),
+        "apiserver-bind-port" => {
+            let port = words.text(flag)?;
+            let wrong = |_| usage("--apiserver-bind-port: a number from 0 to 65535 is wanted");
+            flags.bind_port = Some(port.parse().map_err(wrong)?);
+        }
+        "certificate-key" => flags.certificate_key = secret(words)?,
+        _ => return Ok(false),
     }
+    Ok(true)
+}
+
+/// Takes the flags that `kubeadm init` lets stand beside `--config`.
+fn init_flag(flag: &str, words: &mut Words, flags: &mut JoinFlags) -> Taken {
+    let word = match flag {
+        "config" | "node-name" | "ignore-preflight-errors" | "dry-run" => {
+            return join_flag(flag, words, flags);
+        }
+        "skip-phases" => Some(format!("--{flag}={}", words.list(flag)?.join(","))),
+        "upload-certs" | "skip-token-print" | "skip-certificate-key-print" => {
+            words.switch(flag)?.then(|| format!("--{flag}"))
+        }
+        _ => return Ok(false),
+    };
+    flags.init.get_or_insert_default().extend(word);
     Ok(true)
 }
 

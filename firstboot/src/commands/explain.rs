@@ -54,7 +54,7 @@ fn look(session: &Session, request: &request::Join) -> Result<(Record, Option<Fa
             }
             let reports = report::planned(resolved.config.agent.report.as_deref(), &metadata.facts);
             record.push(("reports", json!(reports)));
-            Ok((record, roles::of(resolved.config.join.role).err()))
+            Ok((record, roles::of(resolved.config.join.role, session.root).err()))
         }
         Ok(None) => {
             record.push(("config", json!("no node config found")));
@@ -166,7 +166,7 @@ fn join(session: &Session, resolved: &ResolvedConfig, metadata: &Metadata) -> Re
             .as_ref()
             .is_some_and(|checkpoint| checkpoint.phases.iter().any(|finished| finished.phase == phase))
     };
-    let phases: Vec<String> = match roles::of(config.join.role) {
+    let phases: Vec<String> = match roles::of(config.join.role, root) {
         Ok(role) => role
             .phases
             .iter()

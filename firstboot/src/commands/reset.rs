@@ -26,7 +26,7 @@ pub fn reset(request: &Reset, console: Console) -> Result<()> {
         return Ok(());
     }
     if configuration.dry_run {
-        reset::plan(&configuration)
+        reset::plan(&session, &configuration)
             .iter()
             .for_each(|step| console.print(&format!("would {step}")));
         return Ok(());

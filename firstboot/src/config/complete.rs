@@ -10,7 +10,6 @@ use super::documents::shown;
 use super::kubelet_arguments;
 use super::model::{ApiVersion, Discovery, JoinConfiguration, NodeRegistration, Timeouts};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode, RawTimeouts};
-use super::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
 use crate::net::url;
@@ -47,7 +46,7 @@ pub fn complete(
         discovery: discovery
             .ok_or_else(|| Failure::new(ErrorKind::Internal, "a discovery was refused without a reason"))?,
         tls_bootstrap_token,
-        role: if raw.control_plane { Role::ControlPlane } else { Role::Worker },
+        role: raw.role,
         skip_phases: raw.skip_phases,
         patches: raw.patches.map(PathBuf::from),
         dry_run: raw.dry_run,

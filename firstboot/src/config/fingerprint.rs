@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use ring::digest::{Context, SHA256};
 
+use super::kubeadm::Kubeadm;
 use super::model::{Discovery, FromFacts, NodeConfig};
 use crate::text::hex;
 
@@ -38,6 +39,7 @@ impl NodeConfig {
         let mut context = Context::new(&SHA256);
         context.update(text.as_bytes());
         context.update(self.kubelet.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
+        context.update(&self.kubeadm.as_ref().map(Kubeadm::fingerprint).unwrap_or_default());
         context.update(patches);
         hex(context.finish().as_ref())
     }

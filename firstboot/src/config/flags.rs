@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::kubeadm::Kubeadm;
 use super::model::{ApiVersion, NodeConfig};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode};
 use super::redact::Redactor;
-use super::{HostDefaults, OtherDocuments, ParsedDocuments, cleaned};
+use super::role::Role;
+use super::{Command, HostDefaults, OtherDocuments, ParsedDocuments, cleaned};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::secret::Secret;
@@ -61,6 +63,14 @@ pub struct JoinFlags {
     pub dry_run: Option<bool>,
     /// `--control-plane`
     pub control_plane: bool,
+    /// `--apiserver-advertise-address`
+    pub advertise_address: Option<String>,
+    /// `--apiserver-bind-port`
+    pub bind_port: Option<u16>,
+    /// `--certificate-key`
+    pub certificate_key: Option<Secret>,
+    /// The flags besides `--config` if the command is `kubeadm init`, as they were given.
+    pub init: Option<Vec<String>>,
 }
 
 impl JoinFlags {
@@ -102,7 +112,7 @@ fn read_token(path: &Path) -> Result<Secret> {
 /// beside the file's other documents. `token_file` must have been loaded.
 pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults) -> Result<NodeConfig> {
     let (mut redactor, mut warnings) = (Redactor::default(), Vec::new());
-    let secrets = [&flags.token, &flags.discovery_token, &flags.tls_bootstrap_token];
+    let secrets = [&flags.token, &flags.discovery_token, &flags.tls_bootstrap_token, &flags.certificate_key];
     secrets.into_iter().flatten().for_each(|secret| redactor.remember_secret(secret));
     let texts = [&flags.node_name, &flags.cri_socket, &flags.patches, &flags.discovery_file]
         .into_iter()
@@ -113,6 +123,10 @@ pub fn node_config(flags: &JoinFlags, config: Option<&[u8]>, host: &HostDefaults
     texts.chain(lists.flatten()).for_each(|text| redactor.scan(text));
     let parsed = match config {
         Some(bytes) => over_or_beside(bytes, flags, &mut redactor, &mut warnings),
+        None if flags.init.is_some() => {
+            Err(Failure::new(ErrorKind::Config, "kubeadm init is given no config")
+                .help("write a ClusterConfiguration, and name the file with --config"))
+        }
         None => Ok(alone(flags, OtherDocuments::default(), &mut warnings)),
     };
     let config = parsed.and_then(|parsed| parsed.complete(host, &mut warnings));
@@ -126,7 +140,8 @@ fn over_or_beside(
     warnings: &mut Vec<String>,
 ) -> Result<ParsedDocuments> {
     let names_a_cluster = !flags.endpoints.is_empty() || flags.discovery_file.is_some();
-    match ParsedDocuments::parts(bytes, redactor, warnings)? {
+    let command = flags.init.as_deref().map_or(Command::Join, Command::Init);
+    match ParsedDocuments::parts(bytes, command, redactor, warnings)? {
         (Ok((join, api_version)), others) => {
             over_config(ParsedDocuments { join, api_version, others }, flags, warnings)
         }
@@ -180,13 +195,14 @@ fn overlay(join: &mut RawJoin, flags: &JoinFlags) {
 }
 
 /// The flags without a JoinConfiguration. A discovery file stands before a token, as in kubeadm.
-fn alone(flags: &JoinFlags, others: OtherDocuments, warnings: &mut Vec<String>) -> ParsedDocuments {
+fn alone(flags: &JoinFlags, mut others: OtherDocuments, warnings: &mut Vec<String>) -> ParsedDocuments {
+    others.kubeadm = flags.control_plane.then(|| Kubeadm::of_flags(flags));
     let given = |token: &Option<Secret>| token.clone().filter(|token| !token.reveal().is_empty());
     let token = given(&flags.token);
     let mut join = RawJoin {
         node: RawNode::default(),
         tls_bootstrap_token: given(&flags.tls_bootstrap_token).or_else(|| token.clone()),
-        control_plane: flags.control_plane,
+        role: if flags.control_plane { Role::ControlPlane } else { Role::Worker },
         ..RawJoin::default()
     };
     match flags.discovery_file.clone().filter(|file| !file.is_empty()) {

@@ -17,6 +17,7 @@ mod fields;
 pub mod file;
 mod fingerprint;
 pub mod flags;
+pub mod kubeadm;
 mod kubelet_arguments;
 pub mod model;
 mod raw;
@@ -40,9 +41,11 @@ use std::collections::BTreeMap;
 
 use self::documents::{Document, shown};
 use self::fields::{Fields, Unknown};
+use self::kubeadm::Kubeadm;
 use self::model::{AgentConfiguration, ApiVersion, Discovery, NodeConfig};
 use self::raw::RawJoin;
 use self::redact::Redactor;
+use self::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::names::LABEL_LIMIT;
 
@@ -120,26 +123,32 @@ struct ParsedDocuments {
     others: OtherDocuments,
 }
 
+/// A JoinConfiguration, or what stands for it, and the version that it is written in.
+type Read = (RawJoin, ApiVersion);
+
 /// The documents besides a JoinConfiguration.
 #[derive(Default)]
 struct OtherDocuments {
+    kubeadm: Option<Kubeadm>,
     kubelet: Option<serde_json::Value>,
     agent: AgentConfiguration,
 }
 
 impl ParsedDocuments {
     fn read(bytes: &[u8], redactor: &mut Redactor, warnings: &mut Vec<String>) -> Result<Self> {
-        let (join, others) = Self::parts(bytes, redactor, warnings)?;
+        let (join, others) = Self::parts(bytes, Command::Any, redactor, warnings)?;
         let (join, api_version) = join?;
         Ok(Self { join, api_version, others })
     }
 
-    /// The JoinConfiguration, or the failure that there is none, and the other documents.
+    /// The JoinConfiguration, or in its place what `kubeadm init` reads, or the failure that there is none; and
+    /// the other documents.
     fn parts(
         bytes: &[u8],
+        command: Command<'_>,
         redactor: &mut Redactor,
         warnings: &mut Vec<String>,
-    ) -> Result<(Result<(RawJoin, ApiVersion)>, OtherDocuments)> {
+    ) -> Result<(Result<Read>, OtherDocuments)> {
         let mut documents = documents::split(bytes, redactor)?;
         let agent = documents
             .remove(agent::KIND)
@@ -153,26 +162,69 @@ impl ParsedDocuments {
         if let Some(document) = documents.values().find(|document| document.group == agent::GROUP) {
             return Err(agent::unknown_kind(document));
         }
-        let join = documents.remove(JOIN_KIND).map(|document| read_join(&document, warnings)).transpose()?;
+        let (join, kubeadm) = Self::for_kubeadm(&mut documents, command, warnings)?;
         warnings.extend(documents.values().map(|document| {
             format!("ignored configuration document with GroupVersionKind {}", document.name())
         }));
-        Ok((join.ok_or_else(|| missing(&documents)), OtherDocuments { kubelet, agent }))
+        Ok((join.ok_or_else(|| missing(&documents)), OtherDocuments { kubeadm, kubelet, agent }))
+    }
+
+    /// The document of the command, and what the real kubeadm gets of a control plane's. Takes those that are
+    /// read.
+    fn for_kubeadm(
+        documents: &mut BTreeMap<String, Document>,
+        command: Command<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Option<Read>, Option<Kubeadm>)> {
+        let join = documents.get(JOIN_KIND).filter(|_| !matches!(command, Command::Init(_)));
+        if let Some(join) = join {
+            let read = read_join(join, warnings)?;
+            let kubeadm = (read.0.role != Role::Worker).then(|| Kubeadm::of_join(join));
+            documents.remove(JOIN_KIND);
+            return Ok((Some(read), kubeadm));
+        }
+        let flags = match command {
+            Command::Join => return Ok((None, None)),
+            Command::Init(flags) => flags,
+            Command::Any => &[],
+        };
+        let Some(kubeadm) = Kubeadm::of_init(documents, flags.to_vec()) else { return Ok((None, None)) };
+        let read = read_init(documents, warnings)?;
+        kubeadm::KINDS_OF_INIT.iter().for_each(|kind| _ = documents.remove(*kind));
+        Ok((Some(read), Some(kubeadm)))
     }
 
     /// The config without its warnings, which are in `warnings`.
     fn complete(self, host: &HostDefaults, warnings: &mut Vec<String>) -> Result<NodeConfig> {
-        let Self { join: mut raw, api_version, others: OtherDocuments { kubelet, agent } } = self;
+        let Self { join: mut raw, api_version, others: OtherDocuments { kubeadm, kubelet, agent } } = self;
+        if kubeadm.is_some() && agent.token_from.is_some() {
+            return Err(Failure::new(
+                ErrorKind::Config,
+                "tokenFrom: a control plane cannot ask for its token",
+            )
+            .help("write the token into the JoinConfiguration"));
+        }
         if agent.from_facts.node_name.is_some() {
             // The template gives the name, once the facts are known.
             raw.node.name = Some(UNNAMED.to_owned());
         }
         let mut join = complete::complete(raw, api_version, host, agent.token_from.is_some(), warnings)?;
         add_endpoints(&mut join.discovery, &agent, warnings);
-        let config = NodeConfig { join, kubelet, agent, from_facts: Vec::new(), warnings: Vec::new() };
+        let config =
+            NodeConfig { join, kubeadm, kubelet, agent, from_facts: Vec::new(), warnings: Vec::new() };
         warnings.extend(long_name_warning(&config.node_name()));
         Ok(config)
     }
+}
+
+/// The command of kubeadm that reads a file.
+#[derive(Clone, Copy)]
+enum Command<'a> {
+    /// None is named: the documents decide.
+    Any,
+    Join,
+    /// `kubeadm init` with these flags.
+    Init(&'a [String]),
 }
 
 fn missing(documents: &BTreeMap<String, Document>) -> Failure {
@@ -182,13 +234,27 @@ fn missing(documents: &BTreeMap<String, Document>) -> Failure {
         .help("a node config begins with apiVersion: kubeadm.k8s.io/v1beta4 and kind: JoinConfiguration")
 }
 
-fn read_join(document: &Document, warnings: &mut Vec<String>) -> Result<(RawJoin, ApiVersion)> {
-    let version = join_version(document)?;
+fn read_join(document: &Document, warnings: &mut Vec<String>) -> Result<Read> {
+    let version = version_of(document)?;
     let mut unknown = Vec::new();
     let join = raw::read(Fields::of(&document.value, "")?, version, &mut unknown);
     warn_of_unknown(&unknown, warnings);
     warn_of_duplicates(document, warnings);
     Ok((join?, version))
+}
+
+/// The node's registration of an InitConfiguration. Without one, kubeadm has its own defaults.
+fn read_init(documents: &BTreeMap<String, Document>, warnings: &mut Vec<String>) -> Result<Read> {
+    let Some(document) = documents.get(kubeadm::INIT_KIND).or_else(|| documents.get(kubeadm::CLUSTER_KIND))
+    else {
+        return Err(missing(documents));
+    };
+    let version = version_of(document)?;
+    let mut unknown = Vec::new();
+    let init = raw::read_init(Fields::of(&document.value, "")?, version, &mut unknown);
+    warn_of_unknown(&unknown, warnings);
+    warn_of_duplicates(document, warnings);
+    Ok((init?, version))
 }
 
 fn warn_of_unknown(fields: &[Unknown], warnings: &mut Vec<String>) {
@@ -208,22 +274,22 @@ fn warn_of_duplicates(document: &Document, warnings: &mut Vec<String>) {
     }
 }
 
-fn join_version(document: &Document) -> Result<ApiVersion> {
-    let version = shown(&document.version);
+fn version_of(document: &Document) -> Result<ApiVersion> {
+    let (version, kind) = (shown(&document.version), shown(&document.kind));
     if document.group == KUBEADM {
         if let Some((_, version)) = VERSIONS.iter().find(|(word, _)| *word == document.version) {
             return Ok(*version);
         }
         if REMOVED.contains(&document.version.as_str()) {
             let message = format!(
-                "your configuration file uses an old API spec: \"{KUBEADM}/{version}\" (kind: \"{JOIN_KIND}\")"
+                "your configuration file uses an old API spec: \"{KUBEADM}/{version}\" (kind: \"{kind}\")"
             );
             return Err(Failure::new(ErrorKind::Config, message)
                 .help("rewrite it as kubeadm.k8s.io/v1beta4; kubeadm config migrate can"));
         }
     }
     let message =
-        format!("no kind \"{JOIN_KIND}\" is registered for version \"{}/{version}\"", shown(&document.group));
+        format!("no kind \"{kind}\" is registered for version \"{}/{version}\"", shown(&document.group));
     Err(Failure::new(ErrorKind::Config, message).help("kubeadm.k8s.io/v1beta2, v1beta3 and v1beta4 are read"))
 }
 

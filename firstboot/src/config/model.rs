@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::kubeadm::Kubeadm;
 use super::role::Role;
 use crate::host::network;
 use crate::kubernetes::token::Token;
@@ -23,6 +24,8 @@ pub struct NodeConfig {
     pub kubelet: Option<serde_json::Value>,
     /// How the agent itself behaves.
     pub agent: AgentConfiguration,
+    /// What the real kubeadm gets, on a control plane.
+    pub kubeadm: Option<Kubeadm>,
     /// Arguments of the kubelet from facts, see [`crate::enrich`]. They are not in the document.
     pub from_facts: Vec<Argument>,
     /// For the operator, such as unknown fields; never a secret.
@@ -103,7 +106,7 @@ pub struct JoinConfiguration {
     pub discovery: Discovery,
     /// The token for the certificate request; none when a discovery file carries credentials.
     pub tls_bootstrap_token: Option<Token>,
-    /// May be one that this agent does not have: the join refuses it.
+    /// May be one that needs kubeadm, which the image may lack.
     pub role: Role,
     /// Phases to leave out, by kubeadm's names.
     pub skip_phases: Vec<String>,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::fields::{Fields, Unknown};
 use super::model::{ApiVersion, Argument, Taint};
+use super::role::Role;
 use crate::error::Result;
+use crate::paths;
 use crate::secret::Secret;
 
 /// A join as written.
@@ -16,7 +18,7 @@ pub struct RawJoin {
     /// `discovery.file.kubeConfigPath`
     pub file: Option<String>,
     pub tls_bootstrap_token: Option<Secret>,
-    pub control_plane: bool,
+    pub role: Role,
     pub skip_phases: Vec<String>,
     pub patches: Option<String>,
     pub dry_run: bool,
@@ -64,7 +66,7 @@ pub fn read(mut document: Fields<'_>, version: ApiVersion, unknown: &mut Vec<Unk
         raw.node = read_node(node, version, unknown)?;
     }
     if let Some(control_plane) = document.fields("controlPlane")? {
-        raw.control_plane = true;
+        raw.role = Role::ControlPlane;
         read_control_plane(control_plane, unknown)?;
     }
     if version >= ApiVersion::V1beta3 {
@@ -81,6 +83,27 @@ pub fn read(mut document: Fields<'_>, version: ApiVersion, unknown: &mut Vec<Unk
         }
     }
     document.finish(unknown);
+    Ok(raw)
+}
+
+/// Reads the parts of an InitConfiguration that the agent uses too. kubeadm checks the others.
+pub fn read_init(
+    mut document: Fields<'_>,
+    version: ApiVersion,
+    unknown: &mut Vec<Unknown>,
+) -> Result<RawJoin> {
+    let mut raw = RawJoin {
+        role: Role::FirstControlPlane,
+        // What kubeadm init writes: the way to the cluster that it makes.
+        file: Some(paths::ADMIN_CONF.to_owned()),
+        ..RawJoin::default()
+    };
+    if let Some(node) = document.fields("nodeRegistration")? {
+        raw.node = read_node(node, version, unknown)?;
+    }
+    if version >= ApiVersion::V1beta4 {
+        raw.dry_run = document.flag("dryRun")?.unwrap_or_default();
+    }
     Ok(raw)
 }
 
@@ -176,8 +199,7 @@ fn read_arguments(
     Ok(arguments)
 }
 
-/// The values are not used: the join refuses a control plane. The certificate key is a secret and is not
-/// kept.
+/// kubeadm reads the values itself.
 fn read_control_plane(mut control_plane: Fields<'_>, unknown: &mut Vec<Unknown>) -> Result<()> {
     if let Some(mut endpoint) = control_plane.fields("localAPIEndpoint")? {
         endpoint.text("advertiseAddress")?;

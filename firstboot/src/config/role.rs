@@ -1,12 +1,13 @@
-//! The roles that a node config or user data can ask for, and the refusal of those that this agent does not
-//! have.
+//! The roles that a node config or user data can ask for, and the refusal of those that need more than the
+//! image has.
 
 use crate::error::{ErrorKind, Failure};
 
 /// The role of a machine in its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Role {
     /// `kubeadm join`
+    #[default]
     Worker,
     /// `kubeadm join --control-plane`, or `controlPlane` in the JoinConfiguration.
     ControlPlane,
@@ -15,19 +16,12 @@ pub enum Role {
 }
 
 impl Role {
-    /// The failure for a role that `join::roles` does not have.
+    /// The failure of a control plane on an image without kubeadm.
     pub fn refusal(self) -> Failure {
-        let (message, help) = match self {
-            Self::Worker => ("the role worker is not supported", "this is a bug of this agent"),
-            Self::ControlPlane => (
-                "controlPlane: this agent joins workers, and the node config asks for a control plane node",
-                "remove controlPlane (or --control-plane), or use kubeadm on this node",
-            ),
-            Self::FirstControlPlane => (
-                "the user-data runs kubeadm init, which makes a new control plane: this agent joins workers",
-                "give this machine the user data of a worker, or use an image with kubeadm for it",
-            ),
-        };
-        Failure::new(ErrorKind::Config, message).help(help)
+        let asked = if self == Self::ControlPlane { "join as one" } else { "begin one" };
+        let message =
+            format!("a control plane needs kubeadm, which this image lacks: the node config asks to {asked}");
+        Failure::new(ErrorKind::Config, message)
+            .help("add the layer kubeadm to the image, or give this machine the config of a worker")
     }
 }

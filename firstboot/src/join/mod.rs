@@ -4,6 +4,7 @@
 //! ```text
 //! host ─► preflight ─► discovery ─► cluster ─► identity ─► files ─► kubelet ─► wait ─► cleanup
 //!                       (jws)        (ConfigMaps) (certificate_request) (plan: kubelet_config, kubelet_flags, patches, names)
+//! a control plane: host ─► preflight ─► kubeadm ─► wait ─► cleanup
 //! ```
 
 pub mod attest;
@@ -97,7 +98,7 @@ impl<'a> Join<'a> {
         let kept: Vec<&str> =
             phases.iter().filter(|phase| phase.state == KEPT).map(|phase| &*phase.name).collect();
         let (role, is_machine) = (self.role, self.root.is_machine());
-        let can_run = |phase: &&Phase| is_machine || phase.need != Need::Running;
+        let can_run = |phase: &&Phase| is_machine || !matches!(phase.need, Need::Running | Need::RunningOnce);
         let left: Vec<&Phase> =
             role.phases.iter().filter(can_run).filter(|phase| !kept.contains(&phase.name)).collect();
         left.into_iter().filter(|phase| !self.is_skipped(phase)).map(|phase| phase.name).collect()
@@ -108,9 +109,9 @@ impl<'a> Join<'a> {
         let (is_skipped, is_written) = (self.is_skipped(phase), self.files_are_written());
         match phase.need {
             _ if is_skipped => Some("skipped"),
-            Need::Writing | Need::Running if self.config.join.dry_run => Some("skipped"),
-            Need::Running if !self.root.is_machine() => Some("skipped"),
-            Need::Once if self.is_done(phase.name) => Some(KEPT),
+            Need::Writing | Need::Running | Need::RunningOnce if self.config.join.dry_run => Some("skipped"),
+            Need::Running | Need::RunningOnce if !self.root.is_machine() => Some("skipped"),
+            Need::Once | Need::RunningOnce if self.is_done(phase.name) => Some(KEPT),
             Need::UntilFilesAreWritten if is_written => Some(KEPT),
             _ => None,
         }

@@ -58,12 +58,19 @@ impl Default for Choice {
 }
 
 impl Choice {
-    /// The folders to empty.
-    fn folders(&self) -> impl Iterator<Item = &Path> {
+    /// The folders to empty. The data of etcd comes before the manifest by which it is known to be a control
+    /// plane's.
+    fn folders(&self, root: &Root) -> impl Iterator<Item = &Path> {
+        let etcd = root.path(paths::ETCD_MANIFEST).exists().then_some(paths::ETCD);
         let certificates = self.named_folder().is_none().then_some(CERTIFICATES);
         let scratch = self.scratch.then_some(SCRATCH);
         let folders = FOLDERS.iter().copied();
-        [MANIFESTS].into_iter().chain(certificates).chain(folders).chain(scratch).map(Path::new)
+        etcd.into_iter()
+            .chain([MANIFESTS])
+            .chain(certificates)
+            .chain(folders)
+            .chain(scratch)
+            .map(Path::new)
     }
 
     /// The folder of certificates, if it is not kubeadm's.
@@ -183,7 +190,7 @@ pub fn reset(
     for path in KUBECONFIGS {
         step(format!("remove {path}"), remove_file(&root.entry(path)));
     }
-    for folder in choice.folders() {
+    for folder in choice.folders(root) {
         step(
             format!("empty {}", folder.display()),
             machine.mounts().and_then(|mounts| empty(root, folder, &mounts)),
@@ -200,7 +207,7 @@ pub fn reset(
 }
 
 /// Descriptions of the steps of a reset.
-pub fn plan(choice: &Choice) -> Vec<String> {
+pub fn plan(root: &Root, choice: &Choice) -> Vec<String> {
     let first = [
         "stop the kubelet".to_owned(),
         format!("remove {CONFIG}"),
@@ -208,7 +215,7 @@ pub fn plan(choice: &Choice) -> Vec<String> {
         format!("unmount what is below {KUBELET}"),
     ];
     let kubeconfigs = KUBECONFIGS.iter().map(|path| format!("remove {path}"));
-    let folders = choice.folders().map(|folder| format!("empty {}", folder.display()));
+    let folders = choice.folders(root).map(|folder| format!("empty {}", folder.display()));
     let certificates = choice.named_folder().map(remove_from);
     let settings = SETTINGS.iter().map(|path| format!("remove {path}"));
     first

@@ -109,6 +109,13 @@ fn leaves_the_machine_as_the_image_made_it() {
     assert_eq!(fs::read_dir(folder.path().join("var/lib/kubelet")).unwrap().count(), 1);
     assert_eq!(fs::read_to_string(folder.path().join("etc/hosts")).unwrap(), "::1 localhost\n");
 
+    // Without its manifest, etcd is somebody else's.
+    let etcd = folder.path().join("var/lib/etcd/db");
+    assert!(etcd.exists());
+    fs::write(root.path(paths::ETCD_MANIFEST), "x").unwrap();
+    reset(&root, &mut Pretended::default(), &Choice::default(), &mut |_| {});
+    assert!(!etcd.exists() && !root.path(paths::ETCD_MANIFEST).exists());
+
     let again = reset(&root, &mut Pretended::default(), &Choice::default(), &mut |_| {});
     assert!(again.iter().skip(1).all(|step| step.outcome == Outcome::Nothing), "{again:?}");
 }
@@ -198,7 +205,7 @@ fn only_kubeadms_files_are_removed_from_a_named_folder() {
     check(&root, &mut Pretended::default(), &choice).unwrap();
     let steps = reset(&root, &mut Pretended::default(), &choice, &mut |_| {});
     let names: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
-    assert_eq!((names, failures(&steps)), (plan(&choice), Vec::new()));
+    assert_eq!((names, failures(&steps)), (plan(&root, &choice), Vec::new()));
     assert!(NAMED.iter().all(|path| !folder.path().join(path).exists()));
     assert!(others.iter().all(|path| folder.path().join(path).exists()));
 }
@@ -308,7 +315,7 @@ fn what_is_chosen_is_done() {
         is_there("srv/pki") && is_there("etc/kubernetes/pki/ca.crt") && is_there("etc/sysctl.d/other.conf")
     );
     assert!(
-        plan(&choice).contains(&"empty /etc/kubernetes/tmp".to_owned())
-            && !plan(&Choice::default()).contains(&"empty /etc/kubernetes/tmp".to_owned())
+        plan(&root, &choice).contains(&"empty /etc/kubernetes/tmp".to_owned())
+            && !plan(&root, &Choice::default()).contains(&"empty /etc/kubernetes/tmp".to_owned())
     );
 }

@@ -1,20 +1,22 @@
 //! The roles that a machine can join in. A role is a list of phases. To add one, add a constant here and its
-//! line in [`ALL`].
+//! line in [`of`].
 
-use super::phases::{Phase, cleanup, cluster, discovery, files, host, identity, kubelet, preflight, wait};
+use super::phases::{
+    Phase, cleanup, cluster, discovery, files, host, identity, kubeadm, kubelet, preflight, wait,
+};
 use crate::config::role::Role as Asked;
 use crate::error::Result;
+use crate::host::root::Root;
+use crate::paths;
 
 /// A role and its phases.
 pub struct Role {
-    pub(crate) asked: Asked,
     /// In the order in which they run. The last one ends the join.
     pub phases: &'static [Phase],
 }
 
 /// A worker node.
 pub const WORKER: Role = Role {
-    asked: Asked::Worker,
     phases: &[
         host::PHASE,
         preflight::PHASE,
@@ -28,12 +30,18 @@ pub const WORKER: Role = Role {
     ],
 };
 
-/// All roles of this agent.
-const ALL: &[&Role] = &[&WORKER];
+/// A control plane, the first one and those that join it: the work is kubeadm's.
+pub const CONTROL_PLANE: Role =
+    Role { phases: &[host::PHASE, preflight::PHASE, kubeadm::PHASE, wait::PHASE, cleanup::PHASE] };
 
-/// The role that a node config asks for. This is the one place that refuses a role.
-pub fn of(asked: Asked) -> Result<&'static Role> {
-    ALL.iter().copied().find(|role| role.asked == asked).ok_or_else(|| asked.refusal())
+/// The role that a node config asks for. This is the one place that refuses a role: where the image lacks the
+/// program that it needs.
+pub fn of(asked: Asked, root: &Root) -> Result<&'static Role> {
+    match asked {
+        Asked::Worker => Ok(&WORKER),
+        _ if root.path(paths::KUBEADM).exists() => Ok(&CONTROL_PLANE),
+        _ => Err(asked.refusal()),
+    }
 }
 
 #[cfg(test)]
@@ -41,11 +49,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_workers_join() {
-        assert_eq!(of(Asked::Worker).map(|role| role.phases.len()).ok(), Some(9));
+    fn a_control_plane_needs_kubeadm_in_the_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let phases = |asked| of(asked, &root).map(|role| role.phases.len());
+        assert_eq!(phases(Asked::Worker).ok(), Some(9));
         for asked in [Asked::ControlPlane, Asked::FirstControlPlane] {
-            let failure = of(asked).err().unwrap();
-            assert!(failure.message.contains("this agent joins workers") && failure.help.is_some());
+            let failure = phases(asked).unwrap_err();
+            assert!(failure.help.unwrap().contains("add the layer kubeadm"), "{}", failure.message);
         }
+        std::fs::create_dir_all(root.path("/usr/local/bin")).unwrap();
+        std::fs::write(root.path(paths::KUBEADM), "").unwrap();
+        assert_eq!(phases(Asked::ControlPlane).ok(), Some(5));
     }
 }

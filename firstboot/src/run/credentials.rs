@@ -4,7 +4,9 @@ use std::path::Path;
 
 use contract::trust_policy::TOKEN_URL;
 
+use crate::config::kubeadm::Kubeadm;
 use crate::config::model::{Discovery, NodeConfig};
+use crate::config::role::Role;
 use crate::host::files;
 use crate::host::root::Root;
 use crate::kubernetes::kubeconfig::{self, LONGEST, Material, User};
@@ -23,6 +25,10 @@ pub(super) fn of<'a>(
 ) -> Vec<(&'static str, &'a str)> {
     let is_carried = |path: &Path| carried.iter().any(|file| root.is_same(&file.path, path));
     let mut found = Vec::new();
+    let is_first = config.join.role == Role::FirstControlPlane;
+    if is_first && config.kubeadm.as_ref().is_some_and(Kubeadm::has_secrets) {
+        found.push(("a token or key for kubeadm init", origin));
+    }
     match &config.join.discovery {
         Discovery::Token { .. } => found.push(("the token", origin)),
         Discovery::RequestedToken { .. } => found.push(("the token", TOKEN_URL)),

@@ -103,6 +103,11 @@ pub(super) fn earlier(session: &Session, config: &NodeConfig) -> Result<Earlier>
         Found::Joined => Ok(Earlier::Joined),
         Found::Interrupted => Ok(Earlier::Begin(checkpoint)),
         Found::Other if config.join.dry_run => Ok(Earlier::Begin(fresh)),
+        Found::Other if session.root.path(paths::API_SERVER_MANIFEST).exists() => Err(Failure::new(
+            ErrorKind::Refused,
+            "a control plane is not reset by itself: it may hold the cluster's data",
+        )
+        .help("run firstboot reset if that data is not needed any more")),
         Found::Other => {
             reset_node(session, session.machine()?)?;
             Ok(Earlier::BeginAfterReset(fresh))

@@ -40,7 +40,7 @@ pub(super) fn join(
 ) -> Result<Outcome> {
     let (config, is_dry_run) = (&resolved.config, resolved.config.join.dry_run);
     introduce(session, resolved, progress);
-    let role = roles::of(config.join.role)?;
+    let role = roles::of(config.join.role, session.root)?;
     name_host(session, config)?;
     if !is_dry_run {
         hide_config(session, resolved);

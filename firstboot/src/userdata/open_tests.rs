@@ -728,7 +728,7 @@ fn no_mutation_panics_or_shows_a_secret() {
 fn notices_are_kept_with_an_error() {
     let message = mixed(&[
         ("text/x-shellscript", "#!/bin/sh\ntrue\n"),
-        ("text/cloud-config", "#cloud-config\nruncmd: [kubeadm init]\n"),
+        ("text/cloud-config", "#cloud-config\nruncmd: [kubeadm init --x]\n"),
     ]);
     let failure = opened(message.as_bytes()).unwrap_err();
     assert_eq!(failure.warnings[0], "part 1: what is a script is not executed", "{failure:?}");

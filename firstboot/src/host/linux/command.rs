@@ -47,6 +47,16 @@ impl Output {
 
 /// Runs `program` (found in PATH) and kills it after `limit`. An exit code other than 0 is not an error here.
 pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
+    run_telling(program, arguments, limit, &|_| {})
+}
+
+/// Like [`run`], and passes each line of standard output to `tell` as soon as it is there.
+pub fn run_telling(
+    program: &str,
+    arguments: &[&str],
+    limit: Duration,
+    tell: &dyn Fn(&str),
+) -> Result<Output> {
     let doing = || format!("running {}", shown(program, arguments));
     let deadline = Instant::now() + limit;
     let mut command = Command::new(program);
@@ -57,7 +67,7 @@ pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output>
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().doing(doing())?;
-    match collect(&mut child, deadline).doing(doing())? {
+    match collect(&mut child, deadline, tell).doing(doing())? {
         Some(output) => Ok(output),
         None => {
             Err(Failure::new(ErrorKind::Host, format!("{}: no end after {} s", doing(), limit.as_secs_f32()))
@@ -95,14 +105,17 @@ fn shown(program: &str, arguments: &[&str]) -> String {
 
 /// Reads both outputs until the program has ended. None if the deadline came first; then the program was
 /// killed.
-fn collect(child: &mut Child, deadline: Instant) -> io::Result<Option<Output>> {
+fn collect(child: &mut Child, deadline: Instant, tell: &dyn Fn(&str)) -> io::Result<Option<Output>> {
+    let mut told = 0;
     let (mut out, mut err) = (Pipe::new(child.stdout.take())?, Pipe::new(child.stderr.take())?);
     loop {
         out.drain()?;
         err.drain()?;
+        told = tell_lines(&out.kept, told, tell);
         if let Some(status) = child.try_wait()? {
             out.drain()?;
             err.drain()?;
+            tell_lines(&out.kept, told, tell);
             return Ok(Some(output(status, out, err)));
         }
         if Instant::now() >= deadline {
@@ -112,6 +125,14 @@ fn collect(child: &mut Child, deadline: Instant) -> io::Result<Option<Output>> {
         }
         rest(&out, &err, deadline)?;
     }
+}
+
+/// Tells the whole lines behind `told`, and returns where the rest begins.
+fn tell_lines(bytes: &[u8], told: usize, tell: &dyn Fn(&str)) -> usize {
+    let new = bytes.get(told..).unwrap_or_default();
+    let end = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    String::from_utf8_lossy(&new[..end]).lines().for_each(tell);
+    told + end
 }
 
 fn output(status: ExitStatus, out: Pipe<impl Read>, err: Pipe<impl Read>) -> Output {

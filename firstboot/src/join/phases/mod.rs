@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod files;
 pub mod host;
 pub mod identity;
+pub mod kubeadm;
 pub mod kubelet;
 pub mod preflight;
 pub mod wait;
@@ -39,6 +40,8 @@ pub enum Need {
     Running,
     /// Until it has succeeded with this config.
     Once,
+    /// The same, in a run that can change the running machine.
+    RunningOnce,
     /// While data from the cluster is missing on the disk.
     UntilFilesAreWritten,
 }

@@ -9,7 +9,6 @@ use super::edits::READERS;
 use crate::cli;
 use crate::cli::request::Request;
 use crate::config::flags::JoinFlags;
-use crate::config::role::Role;
 use crate::document::Document;
 use crate::error::{Failure, Result};
 use crate::paths;
@@ -47,8 +46,7 @@ impl Shell<'_> {
         let Some(word) = words.get(position) else { return Ok(false) };
         let fields = self.fields(word).ok_or_else(not_understood)?;
         match fields.first().map(|field| field.as_str()) {
-            Some("join") => self.join(words).map(|()| true),
-            Some("init") => Err(Role::FirstControlPlane.refusal()),
+            Some("join" | "init") => self.join(words).map(|()| true),
             _ => Ok(false),
         }
     }
@@ -56,21 +54,21 @@ impl Shell<'_> {
     fn join(&mut self, words: &[Word]) -> Result<()> {
         if words.iter().any(|word| word.text().contains(MARK)) {
             return Err(wrong(
-                "the command kubeadm join has a template expression that has no value on this machine",
+                "the command of kubeadm has a template expression that has no value on this machine",
             ));
         }
         let mut arguments = Vec::new();
         for word in words.iter().skip(1) {
             let fields = self.fields(word).ok_or_else(|| {
-                wrong("the command kubeadm join has variables of the shell in it")
+                wrong("the command of kubeadm has variables of the shell in it")
                     .help("write what they stand for")
             })?;
             arguments.extend(fields.iter().map(|field| OsString::from(field.as_str())));
         }
         // Its errors may repeat words of the command, which are user data and may be secret.
         let Ok(Request::Join(request)) = cli::parse(OsStr::new("kubeadm"), arguments) else {
-            return Err(wrong("the flags of the command kubeadm join are not those that kubeadm has")
-                .help("try them: firstboot join --dry-run with the same flags"));
+            return Err(wrong("the flags of the command kubeadm join or init are not those that kubeadm has")
+                .help("try them: firstboot join --dry-run with the same flags; beside kubeadm init --config only few may stand"));
         };
         self.joined(request.flags)
     }

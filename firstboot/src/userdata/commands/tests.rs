@@ -120,7 +120,9 @@ fn words_are_as_good_as_a_line() {
 #[test]
 fn what_is_unclear_about_kubeadm_is_refused() {
     for (line, expected) in [
-        ("kubeadm init --config /x", "joins workers"),
+        ("kubeadm init --pod-network-cidr canary", "flags"),
+        ("kubeadm init phase certs all", "flags"),
+        ("kubeadm init --config /x; kubeadm join a:1", "twice"),
         ("kubeadm join --config $CANARY", "variables of the shell"),
         ("kubeadm join \"`canary`\":6443", "variables of the shell"),
         ("kubeadm join --canary", "flags"),
@@ -144,13 +146,27 @@ fn what_is_unclear_about_kubeadm_is_refused() {
         ("ssh canary 'kubeadm init'", "not understood"),
         ("ssh canary <<E\nkubeadm join\nE", "not understood"),
         ("env -S 'kubeadm join canary'", "not understood"),
-        ("timeout 300 kubeadm init", "joins workers"),
-        ("kubeadm --v=5 init", "joins workers"),
         ("echo 'kubeadm join' | xargs kubeadm join", "not understood"),
     ] {
         let failure = found(line).unwrap_err();
         let shown = format!("{failure:?}").to_lowercase();
         assert!(failure.message.contains(expected) && !shown.contains("canary"), "{line}: {shown}");
+    }
+}
+
+#[test]
+fn an_init_is_found_as_a_join_is() {
+    for (line, expected) in [
+        ("kubeadm init --config /run/kubeadm/kubeadm.yaml  && echo success > /x", &[][..]),
+        ("timeout 300 kubeadm --v=5 init --upload-certs --config /x --v=3", &["--upload-certs"]),
+        (
+            "sudo kubeadm init --config=/x --skip-phases=a --skip-phases b,c",
+            &["--skip-phases=a", "--skip-phases=b,c"],
+        ),
+    ] {
+        let join = found(line).unwrap().join.unwrap();
+        assert!(join.config.is_some(), "{line}");
+        assert_eq!(join.init.unwrap(), expected, "{line}");
     }
 }
 
@@ -362,7 +378,11 @@ fn what_runs_before_the_files_sees_none_of_them() {
         ("curl x > /appended", &format!("cp /appended {CONFIG}; {join}"), Err("changes the file")),
         (&join, "", Err("bootcmd joins with a file that is not there yet")),
         ("kubeadm join a:1 --token x", &join, Err("twice")),
-        ("kubeadm init", "", Err("joins workers")),
+        (
+            &join.replace("kubeadm join", "kubeadm init"),
+            "",
+            Err("bootcmd joins with a file that is not there yet"),
+        ),
     ] {
         let file = |path: &str, text: &str, appends| {
             let content = document(text.as_bytes()).unwrap();

@@ -1,0 +1,223 @@
+//! What the real kubeadm gets on a machine that becomes a control plane: the documents as they were written,
+//! with the registration of the node as this machine completes it.
+//!
+//! The worker's join is the agent's own. Manifests, certificates and add-ons of a control plane change with
+//! every minor version, and kubeadm of that version knows them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::documents::Document;
+use super::flags::JoinFlags;
+use super::model::NodeConfig;
+use super::role::Role;
+use crate::config::model::Argument;
+use crate::kubernetes::version::Version;
+use crate::kubernetes::yaml;
+use crate::secret::{Secret, wipe};
+
+pub(super) const INIT_KIND: &str = "InitConfiguration";
+pub(super) const CLUSTER_KIND: &str = "ClusterConfiguration";
+/// Kinds that `kubeadm init` reads, besides the KubeletConfiguration.
+pub(super) const KINDS_OF_INIT: &[&str] = &[INIT_KIND, CLUSTER_KIND, "KubeProxyConfiguration"];
+
+/// The versions of kubeadm's API in which the agent writes, each with the first minor version whose kubeadm
+/// reads it.
+const WRITTEN: &[(u16, &str)] =
+    &[(31, "kubeadm.k8s.io/v1beta4"), (22, "kubeadm.k8s.io/v1beta3"), (0, "kubeadm.k8s.io/v1beta2")];
+
+/// Documents and flags for kubeadm. They hold secrets: bootstrap tokens, the key of the certificates.
+#[derive(Clone)]
+pub struct Kubeadm {
+    /// The first one has the registration of the node.
+    documents: Vec<Value>,
+    flags: Vec<String>,
+    /// Known as secrets, so that nothing that is said repeats them.
+    secrets: Vec<Secret>,
+}
+
+impl Kubeadm {
+    /// For `kubeadm init`: takes its documents out of a file. None if the file has neither an InitConfiguration
+    /// nor a ClusterConfiguration.
+    pub(super) fn of_init(documents: &BTreeMap<String, Document>, flags: Vec<String>) -> Option<Self> {
+        let init = match (documents.get(INIT_KIND), documents.get(CLUSTER_KIND)) {
+            (Some(init), _) => init.value.clone(),
+            (None, Some(cluster)) => json!({"apiVersion": cluster.value["apiVersion"], "kind": INIT_KIND}),
+            (None, None) => return None,
+        };
+        let others = KINDS_OF_INIT.iter().skip(1).filter_map(|kind| documents.get(*kind));
+        let documents = [init].into_iter().chain(others.map(|document| document.value.clone())).collect();
+        Some(Self::new(documents, flags))
+    }
+
+    /// For `kubeadm join` with a file.
+    pub(super) fn of_join(document: &Document) -> Self {
+        Self::new(vec![document.value.clone()], Vec::new())
+    }
+
+    /// For `kubeadm join` with flags alone, in the form of a file: only in a file may a node have arguments of
+    /// the kubelet.
+    pub(super) fn of_flags(flags: &JoinFlags) -> Self {
+        let discovery = match &flags.discovery_file {
+            Some(file) => json!({"file": {"kubeConfigPath": file}}),
+            None => json!({"bootstrapToken": {
+                "apiServerEndpoint": flags.endpoints.first(),
+                "token": secret(&flags.discovery_token).or(secret(&flags.token)),
+                "caCertHashes": flags.ca_cert_hashes,
+                "unsafeSkipCAVerification": flags.unsafe_skip_ca_verification,
+            }}),
+        };
+        let mut document = json!({
+            "kind": "JoinConfiguration",
+            "discovery": discovery,
+            "controlPlane": {
+                "localAPIEndpoint": {"advertiseAddress": flags.advertise_address, "bindPort": flags.bind_port},
+                "certificateKey": secret(&flags.certificate_key),
+            },
+        });
+        document["discovery"]["tlsBootstrapToken"] =
+            json!(secret(&flags.tls_bootstrap_token).or(secret(&flags.token)));
+        if let Some(patches) = &flags.patches {
+            document["patches"] = json!({"directory": patches});
+        }
+        without_nulls(&mut document);
+        Self::new(vec![document], Vec::new())
+    }
+
+    fn new(documents: Vec<Value>, flags: Vec<String>) -> Self {
+        let mut secrets = Vec::new();
+        documents.iter().for_each(|document| collect_secrets(document, &mut secrets));
+        Self { documents, flags, secrets }
+    }
+
+    /// Whether the documents bring a credential.
+    pub fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    /// kubeadm's flags besides `--config`.
+    pub fn flags(&self) -> &[String] {
+        &self.flags
+    }
+
+    /// The text of kubeadm's file for the node that `config` describes. `socket` is the runtime's.
+    pub fn file(&self, config: &NodeConfig, socket: &str, version: Version) -> Zeroizing<String> {
+        let mut documents = self.documents.clone();
+        if config.join.role == Role::FirstControlPlane {
+            documents.extend(config.kubelet.clone());
+        }
+        if let Some(first) = documents.first_mut() {
+            if first["apiVersion"].is_null() {
+                let row = WRITTEN.iter().find(|(minor, _)| version.at_least(*minor));
+                first["apiVersion"] = json!(row.map(|(_, version)| version));
+            }
+            register(first, config, socket);
+        }
+        let mut text = Zeroizing::new(String::new());
+        for document in &mut documents {
+            text.push_str("---\n");
+            text.push_str(&Zeroizing::new(yaml::emit(document)));
+            wipe(document);
+        }
+        text
+    }
+
+    /// What shapes the node, without credentials.
+    pub(super) fn fingerprint(&self) -> Vec<u8> {
+        let mut documents = Value::Array(self.documents.clone());
+        blank_secrets(&mut documents);
+        let text = format!("{documents} {:?}", self.flags).into_bytes();
+        wipe(&mut documents);
+        text
+    }
+}
+
+impl Drop for Kubeadm {
+    fn drop(&mut self) {
+        self.documents.iter_mut().for_each(wipe);
+    }
+}
+
+impl fmt::Debug for Kubeadm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Kubeadm").field("flags", &self.flags).finish_non_exhaustive()
+    }
+}
+
+fn secret(secret: &Option<Secret>) -> Option<&str> {
+    secret.as_ref().map(Secret::reveal)
+}
+
+/// Writes what is known of the node into its registration.
+fn register(document: &mut Value, config: &NodeConfig, socket: &str) {
+    let is_list = document["apiVersion"].as_str().is_some_and(|version| version.ends_with("/v1beta4"));
+    let node = &config.join.node;
+    let arguments = config.from_facts.iter().chain(&node.kubelet_extra_args);
+    let arguments = if is_list {
+        arguments.map(|Argument { name, value }| json!({"name": name, "value": value})).collect()
+    } else {
+        Value::Object(arguments.map(|Argument { name, value }| (name.clone(), json!(value))).collect())
+    };
+    let registration = &mut document["nodeRegistration"];
+    if !registration.is_object() {
+        *registration = json!({});
+    }
+    registration["name"] = json!(node.name);
+    registration["criSocket"] = json!(socket);
+    registration["kubeletExtraArgs"] = arguments;
+    if !node.ignore_preflight_errors.is_empty() {
+        registration["ignorePreflightErrors"] = json!(node.ignore_preflight_errors);
+    }
+}
+
+/// Whether a field of this name holds a credential: tokens, and the key of the certificates.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.ends_with("token") || name == "certificatekey"
+}
+
+fn collect_secrets(value: &Value, secrets: &mut Vec<Secret>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if is_secret(name) && !text.is_empty() => {
+                        secrets.push(Secret::new(text.clone()));
+                    }
+                    _ => collect_secrets(value, secrets),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_secrets(item, secrets)),
+        _ => {}
+    }
+}
+
+fn blank_secrets(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if is_secret(name) {
+                    wipe(value);
+                }
+                blank_secrets(value);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(blank_secrets),
+        _ => {}
+    }
+}
+
+fn without_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.values_mut().for_each(without_nulls);
+        fields.retain(|_, value| !value.is_null());
+    }
+}
+
+#[cfg(test)]
+#[path = "kubeadm_tests.rs"]
+mod tests;

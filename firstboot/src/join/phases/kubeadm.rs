@@ -1,0 +1,105 @@
+//! A control plane: runs the real kubeadm with the node config, once the runtime answers.
+//!
+//! kubeadm's file is in memory alone (`/run`), readable by root, and removed when kubeadm has ended. Of its output
+//! the lines that tell the phases are passed on; the commands for other machines that it prints at the end hold
+//! tokens, and are not.
+
+use std::path::Path;
+
+use super::{Need, Phase, preflight};
+use crate::binding::Binding;
+use crate::config::role::Role;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::host::command::{self, Output};
+use crate::host::files;
+use crate::host::notify;
+use crate::host::root::Root;
+use crate::join::Join;
+use crate::kubernetes::kubeconfig::{self, LONGEST, Material};
+use crate::net::trust::Authorities;
+use crate::paths;
+
+/// The name in the checkpoint.
+pub(crate) const NAME: &str = "kubeadm";
+
+pub(crate) const PHASE: Phase = Phase { name: NAME, kubeadm: NAME, need: Need::RunningOnce, run };
+
+/// Flags of `kubeadm init` that keep its secrets out of its output. It does not mind them twice.
+const QUIET: &[&str] = &["--skip-token-print", "--skip-certificate-key-print"];
+
+fn run(join: &mut Join) -> Result<()> {
+    preflight::with_cluster(join, None)?;
+    notify::send("READY=1");
+    let (socket, version) = (join.cri_socket()?, join.kubelet_version()?);
+    let Some(kubeadm) = &join.config.kubeadm else {
+        return Err(Failure::new(ErrorKind::Internal, "a control plane without documents for kubeadm"));
+    };
+    let file = join.root.entry(paths::KUBEADM_CONFIG);
+    files::write(&file, kubeadm.file(join.config, &socket, version).as_bytes(), files::PRIVATE)?;
+    let ended = call(join, kubeadm.flags());
+    let removed = files::remove(&file);
+    ended.and(removed)?;
+    bind(join.root)
+}
+
+fn call(join: &Join, flags: &[String]) -> Result<()> {
+    let is_init = join.config.join.role == Role::FirstControlPlane;
+    let command = if is_init { "init" } else { "join" };
+    let skipped = join.config.join.skip_phases.join(",");
+    let skipped = (!skipped.is_empty()).then(|| format!("--skip-phases={skipped}"));
+    let mut words = vec![command, "--config", paths::KUBEADM_CONFIG];
+    words.extend(flags.iter().map(String::as_str).chain(skipped.as_deref()));
+    words.extend(QUIET.iter().filter(|_| is_init));
+    let tell = |line: &str| {
+        if line.starts_with('[') || line.starts_with("W0") {
+            join.print(line);
+        }
+    };
+    let output = command::run_telling(paths::KUBEADM, &words, join.deadline.remaining(), &tell)?;
+    if output.success() {
+        return Ok(());
+    }
+    let message = format!("kubeadm {command} failed: {}", reason(&output));
+    Err(Failure::new(ErrorKind::Refused, message).help(
+        "mend what it names; if it had begun, run firstboot reset, then systemctl restart firstboot: kubeadm does not go on where it stopped",
+    ))
+}
+
+/// The lines in which kubeadm says why it failed. The last one only advises to say more.
+fn reason(output: &Output) -> String {
+    let lines = output.stderr.lines().map(str::trim);
+    let wanted = |line: &&str| line.starts_with("[ERROR ") || line.starts_with("error");
+    let lines: Vec<&str> = lines.filter(wanted).collect();
+    if lines.is_empty() { output.reason() } else { lines.join("; ") }
+}
+
+/// The machine stays with the cluster that kubeadm made or joined.
+fn bind(root: &Root) -> Result<()> {
+    let folder = Path::new(paths::KUBERNETES);
+    let Some(bytes) = files::read(&root.path(paths::ADMIN_CONF), LONGEST as u64)? else { return Ok(()) };
+    let wrong = |why| Failure::new(ErrorKind::Refused, format!("{}: {why}", paths::ADMIN_CONF));
+    let kubeconfig = kubeconfig::parse(&bytes, folder).map_err(wrong)?;
+    let pins = match &kubeconfig.authorities {
+        Some(Material::Inline(pem)) => Authorities::from_pem(pem.reveal().as_bytes()).map_err(wrong)?.pins(),
+        _ => Vec::new(),
+    };
+    Binding::add_cluster(root, pins, &kubeconfig.server.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_what_kubeadm_calls_an_error() {
+        let output =
+            |stderr: &str| Output { code: Some(1), stdout: String::new(), stderr: stderr.to_owned() };
+        let preflight = "error execution phase preflight: [preflight] Some fatal errors occurred:\n\t[ERROR Port-6443]: Port 6443 is in use\n\
+            \t[ERROR NumCPU]: too few\n[preflight] If you know what you are doing, …\nTo see the stack trace of this error execute with --v=5 or higher\n";
+        assert_eq!(
+            reason(&output(preflight)),
+            "error execution phase preflight: [preflight] Some fatal errors occurred:; [ERROR Port-6443]: Port 6443 is in use; [ERROR NumCPU]: too few"
+        );
+        assert_eq!(reason(&output("panic: x\n")), "panic: x");
+    }
+}
