@@ -112,11 +112,10 @@ has_all() {
   for name in "$@"; do [ -x "$dir/$name" ] || return 1; done
 }
 
-# value DEFINITION KEY: what an image definition, or the one it extends beside it, says for KEY, as it is written there.
+# value DEFINITION KEY: what an image definition, or one that it extends, says for KEY, as it is written there.
 value() {
-  local parent file
+  local parent
+  sed -n "s/^$2 *= *//p" "$1" | grep -m1 . && return
   parent=$(sed -n 's/^extends *= *"\(.*\)"/\1/p' "$1")
-  for file in "$1" ${parent:+"$(dirname "$1")/$parent"}; do
-    sed -n "s/^$2 *= *//p" "$file" | grep -m1 . && return
-  done
+  [ -z "$parent" ] || value "$(dirname "$1")/$parent" "$2"
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use testkit::Ca;
 
 use crate::kiln::succeed;
+use crate::netns::NetworkNamespace;
 use crate::workspace;
 
 /// From the script's start to a signed cluster-info: 12 s on two idle cores.
@@ -104,6 +105,19 @@ impl ControlPlane {
         });
         let text = fs::read_to_string(&facts).expect("the script wrote its facts");
         Self { facts: parse_facts(&text), folder, _scratch: scratch, process: Mutex::new(process) }
+    }
+
+    /// The control plane of a machine that a test boots: its API server answers at `endpoint` in `namespace`.
+    /// `folder` has `kubernetes/pki/ca.crt`, and the administrator's `admin.certificate` and `admin.key`.
+    pub fn of_machine(namespace: &NetworkNamespace, endpoint: &str, folder: &Path) -> Self {
+        let facts = [("endpoint", endpoint), ("pid", &namespace.pid())];
+        let nobody = Command::new("cat").stdin(Stdio::piped()).spawn().expect("coreutils has cat");
+        Self {
+            folder: folder.to_owned(),
+            _scratch: workspace::scratch(),
+            facts: facts.map(|(name, fact)| (name.to_owned(), fact.to_owned())).into(),
+            process: Mutex::new(nobody),
+        }
     }
 
     /// A fact by its name in the file `facts`.

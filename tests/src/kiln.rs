@@ -234,6 +234,14 @@ pub fn joining_image_with(definition: &str, words: &[String]) -> Image {
     shared(definition, "", &[&[set(&preload)], words].concat())
 }
 
+/// The image of `definition` with what a control plane runs, and the tag of its etcd.
+pub fn control_plane_image(definition: &str) -> (Image, String) {
+    let preload = lab().preload_control_plane(&workspace::root().join(definition));
+    let etcd = preload.split("/etcd:").nth(1).and_then(|rest| rest.split('"').next());
+    let etcd = etcd.expect("kubeadm lists etcd").to_owned();
+    (shared(definition, "", &[set(&preload)]), etcd)
+}
+
 fn set(value: &str) -> String {
     format!("--set={value}")
 }

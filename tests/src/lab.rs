@@ -2,6 +2,7 @@
 //! machine that can run these tests.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -91,8 +92,17 @@ impl Lab {
     /// The `--set` value that puts the container images of `tests/lab/preload` into the image of
     /// `definition`.
     pub fn preload(&self, definition: &Path) -> String {
+        self.preloaded(&[definition.as_os_str()])
+    }
+
+    /// The same with the images that a control plane needs.
+    pub fn preload_control_plane(&self, definition: &Path) -> String {
+        self.preloaded(&[definition.as_os_str(), "control-plane".as_ref()])
+    }
+
+    fn preloaded(&self, words: &[&OsStr]) -> String {
         let _alone = workspace::exclusive("lab");
-        let output = command("preload", self.arch).arg(definition).output().expect("the script starts");
+        let output = command("preload", self.arch).args(words).output().expect("the script starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "preload: {said}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()

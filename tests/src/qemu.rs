@@ -267,8 +267,13 @@ impl Machine {
 
     /// Starts the machine and passes it to `script`. Tries again after the emulator's known fault. On
     /// failure, panics with the end of the console. Only one machine of the harness runs at a time.
-    pub fn boot<T>(&self, mut script: impl FnMut(&mut Vm) -> Result<T, Failure>) -> T {
+    pub fn boot<T>(&self, script: impl FnMut(&mut Vm) -> Result<T, Failure>) -> T {
         let _alone = workspace::exclusive("vm");
+        self.boot_beside(script)
+    }
+
+    /// The same in the script of a machine that runs already.
+    pub fn boot_beside<T>(&self, mut script: impl FnMut(&mut Vm) -> Result<T, Failure>) -> T {
         for attempt in 1.. {
             let mut vm = self.start(attempt);
             // A script that looks only at the cluster does not see that the machine has ended, and panics.
