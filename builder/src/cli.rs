@@ -41,6 +41,9 @@ pub enum Verb {
     Lock(LockArgs),
     /// Download everything that the lock file names into the store, for builds without a network
     Fetch(FetchArgs),
+    /// Make or check a folder with every file of a lock, for builds without a network
+    #[command(subcommand)]
+    Mirror(MirrorVerb),
     /// Show what a definition means and what a build would do
     Plan(PlanArgs),
     /// Show what is in a built image
@@ -57,7 +60,7 @@ pub enum Verb {
 }
 
 /// Which image.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct DefinitionArgs {
     /// The image definition
     #[arg(default_value = "images/debian-13.toml")]
@@ -157,6 +160,49 @@ pub struct FetchArgs {
     /// The folder for the lock file if --set is used
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
+}
+
+/// `kiln mirror`
+#[derive(Debug, Subcommand)]
+pub enum MirrorVerb {
+    /// Make a mirror of the lock, or bring one up to date; other files in its folder are removed
+    Create(Box<MirrorCreateArgs>),
+    /// Compare every file of a mirror with its index; exit code 6 if one differs
+    Verify(MirrorVerifyArgs),
+}
+
+/// `kiln mirror create`
+#[derive(Debug, Args)]
+pub struct MirrorCreateArgs {
+    /// The folder of the mirror
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Which image.
+    #[command(flatten)]
+    pub definition: DefinitionArgs,
+    /// More image definitions, whose files the mirror has too
+    #[arg(value_name = "DEFINITION", conflicts_with = "lock")]
+    pub more: Vec<PathBuf>,
+    /// How bytes are fetched.
+    #[command(flatten)]
+    pub fetch: FetchOptions,
+    /// The folder of the lock file if --set is used
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub output_dir: PathBuf,
+    /// Sign the index with this key of gpg (a fingerprint or a name)
+    #[arg(long, value_name = "KEY")]
+    pub sign_key: Option<String>,
+}
+
+/// `kiln mirror verify`
+#[derive(Debug, Args)]
+pub struct MirrorVerifyArgs {
+    /// The folder of the mirror
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// A file of OpenPGP keys, one of which must have signed the index
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 /// `kiln plan`

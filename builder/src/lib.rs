@@ -24,6 +24,7 @@ pub mod part;
 pub mod output;
 pub mod provenance;
 pub(crate) mod pipeline;
+pub mod mirror;
 pub mod registry;
 
 pub(crate) mod address;

@@ -26,7 +26,7 @@ mod vendor;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{Fetcher, Request};
+use crate::fetch::{Fetcher, Request, path_in_mirror};
 use crate::layer::PackedLayer;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -90,6 +90,12 @@ pub trait Base: Debug + Sync {
     /// [`ErrorKind::Usage`] when a file is missing from the store and no address of it is known.
     fn requests(&self, plan: &BasePlan, locked: &LockedBase, context: &Context<'_>) -> Result<Vec<Request>>;
 
+    /// The same files in a folder that mirrors all that is upstream, but for those that are local.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when no folder can have one of the addresses.
+    fn mirrored(&self, plan: &BasePlan, arch: Arch, locked: &LockedBase) -> Result<Mirrored>;
+
     /// The names of all kernel modules, built-in ones too, where the files that tell are in the store.
     ///
     /// # Errors
@@ -113,6 +119,32 @@ pub enum Content {
     Layer(PackedLayer),
     /// A vendor's release, which stays as it is.
     Vendor(VendorRelease),
+}
+
+/// The files of a base in a mirror of all that is upstream.
+#[derive(Debug, Default)]
+pub struct Mirrored {
+    /// The path of each below the mirror's folder, and its digest.
+    pub files: Vec<(PathBuf, Digest)>,
+    /// The option of the command line that takes them from there, and the folder that it names, below the
+    /// mirror's; none if `--mirror https://=FOLDER` does.
+    pub option: Option<(&'static str, &'static str)>,
+}
+
+impl Mirrored {
+    /// Files that a mirror of hosts has at these addresses.
+    ///
+    /// # Errors
+    /// As [`path_in_mirror`].
+    pub(super) fn at_addresses<'a>(
+        addresses: impl IntoIterator<Item = (String, &'a Digest)>,
+    ) -> Result<Self> {
+        let mut mirrored = Self::default();
+        for (address, digest) in addresses {
+            mirrored.files.extend(path_in_mirror(&address)?.map(|path| (path, *digest)));
+        }
+        Ok(mirrored)
+    }
 }
 
 /// Packages of firmware.

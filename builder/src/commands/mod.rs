@@ -5,6 +5,7 @@ mod completions;
 mod fetch;
 mod inspect;
 mod lock;
+mod mirror;
 mod plan;
 mod schema;
 mod simulate;
@@ -32,6 +33,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Build(args) => build::run(args, progress, &terminal),
         Verb::Lock(args) => lock::run(args, progress, &terminal),
         Verb::Fetch(args) => fetch::run(args, progress, &terminal),
+        Verb::Mirror(verb) => return mirror::run(verb, progress, &terminal),
         Verb::Plan(args) => plan::run(args, &terminal),
         Verb::Inspect(args) => inspect::run(args, &terminal),
         Verb::Simulate(args) => return simulate::run(args, cli.quiet, &terminal),

@@ -171,6 +171,17 @@ pub fn places(urls: &[String], mirrors: &[Mirror], offline: bool) -> Result<Vec<
     Ok(places)
 }
 
+/// The path of the file at `address` in a folder that mirrors all hosts, where `--mirror https://=FOLDER`
+/// looks for it; `None` for a local file.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] if this is no address, or one that no folder can have.
+pub fn path_in_mirror(address: &str) -> Result<Option<PathBuf>> {
+    let Place::Server(url) = Place::of(address)? else { return Ok(None) };
+    let rest = url.as_str().split_once("://").map_or("", |(_, rest)| rest);
+    below(Path::new(""), rest).map(Some)
+}
+
 fn parse(address: &str) -> Result<Url> {
     Url::parse(address).map_err(|error| {
         let shown = address::shown_alone(address);
@@ -237,6 +248,19 @@ mod tests {
             places.iter().map(Place::to_string).collect::<Vec<_>>(),
             ["/m/x", "https://a/x", "https://b/x"]
         );
+    }
+
+    #[test]
+    fn a_mirror_of_all_hosts_has_each_file_where_it_is_looked_for() {
+        for url in
+            ["https://a.b/v1.0%2Bk3s1/x%20y?z=1", "http://a.b:8443/x", "https://A.b/v2/c/blobs/sha256:00"]
+        {
+            let path = path_in_mirror(url).unwrap().unwrap();
+            let looked_for = shown(url, &["https://=/m", "http://=/m"], true);
+            assert_eq!(looked_for, [format!("/m/{}", path.display())]);
+        }
+        assert_eq!(path_in_mirror("file:///srv/x").unwrap(), None);
+        assert!(path_in_mirror("https://a/..%2f..%2fetc").is_err());
     }
 
     #[test]

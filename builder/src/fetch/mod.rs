@@ -29,7 +29,7 @@ use attempt::{Download, Failure};
 pub use bearer::token_address;
 use checksum::Expected;
 use client::{Client, Resume};
-pub use mirror::{Mirror, Place, places};
+pub use mirror::{Mirror, Place, path_in_mirror, places};
 use transfer::{Target, Transfer};
 
 /// How to fetch.

@@ -116,11 +116,16 @@ impl Lock {
         Ok(())
     }
 
-    /// Writes the lock file by atomic rename.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    /// The text of the lock file.
+    pub fn text(&self) -> Result<String> {
         let body = toml::to_string(self)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("writing the lock: {error}")))?;
-        let text = format!("# Written by `kiln lock`; commit it beside the definition.\n{body}");
+        Ok(format!("# Written by `kiln lock`; commit it beside the definition.\n{body}"))
+    }
+
+    /// Writes the lock file by atomic rename.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = self.text()?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).at("creating", folder)?;
         let mut file = NamedTempFile::new_in(folder).at("creating a file in", folder)?;

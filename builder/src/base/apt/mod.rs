@@ -30,7 +30,9 @@ pub use resolve::{Resolution, Resolve, resolve};
 pub use snapshots::{SnapshotService, Snapshots};
 
 use super::packages::{LockedPackage, LockedPackages, Selection};
-use super::{Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, image_tree};
+use super::{
+    Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, Mirrored, image_tree,
+};
 use crate::assembly::{Packages, Part};
 use crate::definition::plan::{Arch, BasePlan, PackagesPlan};
 use crate::digest::Digest;
@@ -231,6 +233,13 @@ impl Base for Distribution {
             })
         };
         packages.iter().map(request).collect()
+    }
+
+    fn mirrored(&self, _: &BasePlan, _: Arch, locked: &LockedBase) -> Result<Mirrored> {
+        let file =
+            |package: &LockedPackage| (Path::new(&package.archive).join(&package.path), package.sha256);
+        let files = locked.packages().iter().map(file).collect();
+        Ok(Mirrored { files, option: Some((self.mirror.option, self.archives.main)) })
     }
 
     fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>> {

@@ -17,7 +17,7 @@ pub use inside::find as find_in_initrd;
 
 use super::options::variable;
 use super::vendor::{LockedVendor, VendorFile};
-use super::{Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase};
+use super::{Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, Mirrored};
 use crate::address;
 use crate::assembly::{Packages, Part, VendorPlaces, VendorRelease};
 use crate::definition::plan::{Arch, BasePlan, Form, VendorPlan};
@@ -166,6 +166,13 @@ impl Base for Flatcar {
         Ok(wanted.map(request).collect())
     }
 
+    fn mirrored(&self, plan: &BasePlan, arch: Arch, locked: &LockedBase) -> Result<Mirrored> {
+        let (plan, locked) = (vendor_of(plan)?, locked_of(locked)?);
+        let folder = format!("{}/{}/{}", own_server(plan), board(arch), locked.version);
+        let wanted = locked.files.iter().filter(|file| plan.forms.contains(&file.form));
+        Mirrored::at_addresses(wanted.map(|file| (format!("{folder}/{}", file.name), &file.sha256)))
+    }
+
     fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
         Ok(None)
     }
@@ -231,11 +238,16 @@ const fn board(arch: Arch) -> &'static str {
     }
 }
 
+/// Flatcar's own server of a channel.
+fn own_server(plan: &VendorPlan) -> String {
+    format!("https://{}.release.flatcar-linux.net", plan.channel)
+}
+
 /// The address of the folder with all releases of a channel.
 fn server(plan: &VendorPlan, arch: Arch, context: &Context<'_>) -> Result<String> {
     let mirror = context.options.get(MIRROR).map(str::to_owned).or_else(|| variable(MIRROR_VARIABLE));
     let root = match mirror {
-        None => format!("https://{}.release.flatcar-linux.net", plan.channel),
+        None => own_server(plan),
         Some(mirror) if mirror.contains("://") => {
             format!("{}/{}", mirror.trim_end_matches('/'), plan.channel)
         }

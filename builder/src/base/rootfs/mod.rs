@@ -26,7 +26,7 @@ pub use disk::check_qcow2_header;
 pub use oci::{Choice as OciChoice, blobs as oci_blobs, choose as oci_choice};
 
 use super::{
-    Base, BaseOption, BaseRequest, Blob, Content, Context, Firmware, Job, LockedBase, LockedRootfs,
+    Base, BaseOption, BaseRequest, Blob, Content, Context, Firmware, Job, LockedBase, LockedRootfs, Mirrored,
     image_tree, installed,
 };
 use crate::archive;
@@ -140,7 +140,7 @@ impl Base for Rootfs {
 
     fn requests(&self, plan: &BasePlan, locked: &LockedBase, _: &Context<'_>) -> Result<Vec<Request>> {
         let (plan, locked) = (rootfs_of(plan)?, locked_of(locked)?);
-        let request = |url: String, digest: &Digest, size| Request {
+        let request = |(url, digest, size): (String, &Digest, Option<u64>)| Request {
             title: locked.rootfs.clone(),
             urls: vec![url],
             kept: Vec::new(),
@@ -148,20 +148,12 @@ impl Base for Rootfs {
             size,
             absent: None,
         };
-        let address = plan.rootfs.address.trim_end_matches('/');
-        let image = plan.rootfs.image();
-        let url_of_blob = |digest: &Digest| match &image {
-            Some(image) => image.blob_url(digest),
-            None => format!("{address}/{}", oci::blob_path(digest)),
-        };
-        let url = match &image {
-            Some(image) => image.manifest_url(&locked.sha256),
-            None if locked.blobs.is_empty() => plan.rootfs.address.clone(),
-            None => url_of_blob(&locked.sha256),
-        };
-        let blobs = locked.blobs.iter();
-        let blobs = blobs.map(|blob| request(url_of_blob(&blob.sha256), &blob.sha256, Some(blob.size)));
-        Ok(std::iter::once(request(url, &locked.sha256, locked.size)).chain(blobs).collect())
+        Ok(addresses(plan, locked).into_iter().map(request).collect())
+    }
+
+    fn mirrored(&self, plan: &BasePlan, _: Arch, locked: &LockedBase) -> Result<Mirrored> {
+        let files = addresses(rootfs_of(plan)?, locked_of(locked)?);
+        Mirrored::at_addresses(files.into_iter().map(|(address, digest, _)| (address, digest)))
     }
 
     fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
@@ -199,6 +191,24 @@ impl Base for Rootfs {
         })
         .map(Content::Layer)
     }
+}
+
+/// Address, digest and, if it is known, length of each file.
+fn addresses<'a>(plan: &RootfsPlan, locked: &'a LockedRootfs) -> Vec<(String, &'a Digest, Option<u64>)> {
+    let address = plan.rootfs.address.trim_end_matches('/');
+    let image = plan.rootfs.image();
+    let url_of_blob = |digest: &Digest| match &image {
+        Some(image) => image.blob_url(digest),
+        None => format!("{address}/{}", oci::blob_path(digest)),
+    };
+    let url = match &image {
+        Some(image) => image.manifest_url(&locked.sha256),
+        None if locked.blobs.is_empty() => plan.rootfs.address.clone(),
+        None => url_of_blob(&locked.sha256),
+    };
+    let blobs = locked.blobs.iter();
+    let blobs = blobs.map(|blob| (url_of_blob(&blob.sha256), &blob.sha256, Some(blob.size)));
+    std::iter::once((url, &locked.sha256, locked.size)).chain(blobs).collect()
 }
 
 fn rootfs_of(plan: &BasePlan) -> Result<&RootfsPlan> {
