@@ -150,6 +150,36 @@ fn every_wrong_definition_is_explained() {
 }
 
 #[test]
+fn a_package_of_some_architectures_is_in_the_images_for_these() {
+    let root = tempfile::tempdir().unwrap();
+    let entries = "packages = [\"microcode [amd64]\", \"firmware [amd64 arm64]\", \"systemd\", ";
+    lay_out(root.path(), Some(&case(In::Image, "packages = [\"systemd\", ", entries, "", "")));
+    for (arch, expected) in [
+        ("amd64", &["firmware", "libseccomp2", "linux-image-cloud-amd64", "microcode", "systemd"][..]),
+        ("arm64", &["firmware", "libseccomp2", "linux-image-cloud-arm64", "systemd"]),
+    ] {
+        let set = [format!("arch={arch}")];
+        let plan = registry::load(&root.path().join("images/node.toml"), &set, None).unwrap().plan;
+        let BasePlan::Packages(base) = &plan.base else { panic!("{:?}", plan.base) };
+        assert_eq!(base.packages, expected);
+    }
+}
+
+#[test]
+fn images_for_hardware_have_microcode_where_there_is_any() {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
+    for name in ["debian-13-metal.toml", "ubuntu-24.04-metal.toml"] {
+        for (arch, expected) in [("amd64", &["amd64-microcode", "intel-microcode"][..]), ("arm64", &[])] {
+            let plan = registry::load(&images.join(name), &[format!("arch={arch}")], None).unwrap().plan;
+            let BasePlan::Packages(base) = &plan.base else { panic!("{:?}", plan.base) };
+            let found: Vec<&String> =
+                base.packages.iter().filter(|name| name.contains("microcode")).collect();
+            assert_eq!(found, expected, "{name}, {arch}");
+        }
+    }
+}
+
+#[test]
 fn the_right_definition_is_accepted() {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), None);

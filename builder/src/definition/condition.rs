@@ -16,7 +16,7 @@ use super::source::suggestion;
 pub type When = BTreeMap<String, String>;
 
 /// The values that `arch` can have. Another one would drop a step on every machine, without a word.
-const ARCHES: [&str; 2] = ["amd64", "arm64"];
+pub(super) const ARCHES: [&str; 2] = ["amd64", "arm64"];
 
 /// Whether every requirement of `when` holds.
 ///

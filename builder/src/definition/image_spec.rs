@@ -65,7 +65,8 @@ pub struct BaseSpec {
     /// Components of its archive to take packages from, instead of the base's own choice: "main",
     /// "non-free-firmware".
     pub components: Option<Vec<Name>>,
-    /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced.
+    /// Packages to install besides the essential ones; the kernel is one of them. Variables are replaced. One
+    /// that exists for some architectures only is written as "amd64-microcode [amd64]".
     pub packages: Option<Vec<String>>,
     /// A root file system that somebody else has made, instead of a distribution: a tar archive, a squashfs,
     /// an OCI layout, or a disk image (raw or qcow2). An address, or a path relative to the definition; or an

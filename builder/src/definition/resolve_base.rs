@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::compose::Composition;
+use super::condition::ARCHES;
 use super::image_spec::BaseSpec;
 use super::interpolate::{Variables, interpolate};
 use super::plan::{
@@ -46,6 +47,22 @@ impl Kind<'_> {
             Self::Rootfs { .. } => "rootfs",
         }
     }
+}
+
+/// The package in an entry of `packages`; none if the entry is for other architectures: `NAME [ARCH …]`, as
+/// in debian/control (<https://www.debian.org/doc/debian-policy/ch-relationships.html>, section 7.1).
+///
+/// # Errors
+/// The message and the help.
+fn of_arch(entry: &str, arch: &str) -> Result<Option<String>, (String, String)> {
+    let Some((name, arches)) = entry.strip_suffix(']').and_then(|entry| entry.split_once(" [")) else {
+        return Ok(Some(entry.to_owned()));
+    };
+    let mut arches = arches.split(' ');
+    if let Some(wrong) = arches.clone().find(|arch| !ARCHES.contains(arch)) {
+        return Err((format!("unknown architecture \"{wrong}\""), suggestion(wrong, ARCHES)));
+    }
+    Ok(arches.any(|one| one == arch).then(|| name.to_owned()))
 }
 
 /// Resolves `[base]`.
@@ -162,8 +179,11 @@ impl<'a> BaseResolver<'a> {
         let mut packages = Vec::new();
         for (index, written) in base.iter().enumerate() {
             let path = at!["base", "packages", index];
-            let name =
+            let entry =
                 interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
+            let name = of_arch(&entry, &variables["arch"])
+                .map_err(|(why, help)| self.error(&path, &why).help(help))?;
+            let Some(name) = name else { continue };
             let name = Name::try_from(name).map_err(|_| {
                 self.error(&path, "this is not the name of a package")
                     .help("write a package's name, without a version: the lock pins that")

@@ -63,6 +63,8 @@ const CASES: &[Case] = &[
     case(In::Image, "[base]", "[bas]", "images/node.toml:10: unknown key \"bas\"", "did you mean \"base\"?"),
     case(In::Image, "linux-image-cloud-${arch}", "linux-image-cloud-${arhc}", "images/node.toml:13: unknown variable ${arhc}", "did you mean \"arch\"?"),
     case(In::Image, "linux-image-cloud-${arch}", "linux=6.12", "images/node.toml:13: this is not the name of a package", "write a package's name, without a version: the lock pins that"),
+    case(In::Image, "linux-image-cloud-${arch}", "linux-image-cloud-${arch} [amd46]", "images/node.toml:13: unknown architecture \"amd46\"", "did you mean \"amd64\"?"),
+    case(In::Image, "linux-image-cloud-${arch}", "linux-image-cloud-${arch} amd64]", "images/node.toml:13: this is not the name of a package", "write a package's name, without a version: the lock pins that"),
     case(In::Image, "containerd = \"2.3.4\"", "containerd = \"v 2\"", "images/node.toml:16: \"v 2\" is not a version", "write an exact version: a digit, then letters, digits and . + ~ - _; no \"v\" in front"),
     case(In::Containerd, "[units]", "[[units]]", "layers/containerd/layer.toml:21: a table is expected here, not sequence", "write it as a table: [name], or { key = … }"),
     case(In::Containerd, "[[file]]", "[file]", "layers/containerd/layer.toml:15: a list is expected here, not map", "write two brackets for each: [[name]]"),
