@@ -133,7 +133,8 @@ pub struct LockArgs {
     /// Only check whether the lock file matches the definition; exit code 4 if it does not
     #[arg(long)]
     pub check: bool,
-    /// Take the newest packages of the distribution
+    /// Take the newest packages of the distribution, and choose the versions that the definition leaves open
+    /// anew
     #[arg(long)]
     pub upgrade: bool,
     /// Take the distribution's packages as they are now (latest) or were at a time, such as 20261101T000000Z,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::assembly::Part;
 use crate::base;
 use crate::definition::image_spec::ImageSpec;
+use crate::definition::interpolate::Variables;
 use crate::definition::layer_spec::LayerSpec;
 use crate::definition::plan::Form;
 use crate::definition::registry::Registry;
@@ -63,7 +64,20 @@ impl Registry for Release {
 /// # Errors
 /// Those of [`definition::load`].
 pub fn load(path: &Path, sets: &[String], layers: Option<&Path>) -> Result<Definition> {
-    definition::load(path, sets, layers, &Release)
+    load_again(path, sets, layers, &Variables::new())
+}
+
+/// The same for a definition that has a lock: `kept` are the versions that it chose.
+///
+/// # Errors
+/// Those of [`definition::load`].
+pub fn load_again(
+    path: &Path,
+    sets: &[String],
+    layers: Option<&Path>,
+    kept: &Variables,
+) -> Result<Definition> {
+    definition::load(path, sets, layers, &Release, kept)
 }
 
 /// The JSON Schema of image definitions, with the bases and the outputs of this release and their options.

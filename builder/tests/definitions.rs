@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use kiln::definition;
+use kiln::definition::interpolate::Variables;
 use kiln::definition::plan::{BasePlan, Form};
 use kiln::definition::registry::Registry;
 use kiln::registry;
@@ -464,10 +465,10 @@ fn an_output_that_the_base_cannot_give_is_refused_by_name() {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), None);
     let path = root.path().join("images/node.toml");
-    let error = definition::load(&path, &[], None, &WithoutDisk).unwrap_err();
+    let error = definition::load(&path, &[], None, &WithoutDisk, &Variables::new()).unwrap_err();
     let expected = "node.toml:7: the output \"raw\" needs the image's disk, and a base of debian has none";
     assert!(error.message().contains(expected), "{error}");
-    definition::load(&path, &["outputs=[\"oci\"]".into()], None, &WithoutDisk).unwrap();
+    definition::load(&path, &["outputs=[\"oci\"]".into()], None, &WithoutDisk, &Variables::new()).unwrap();
 }
 
 #[test]

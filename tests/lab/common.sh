@@ -119,3 +119,6 @@ value() {
   parent=$(sed -n 's/^extends *= *"\(.*\)"/\1/p' "$1")
   [ -z "$parent" ] || value "$(dirname "$1")/$parent" "$2"
 }
+
+# pause DEFINITION: the version of the pause image in the lab's images: the definition's, else the newest that Kiln knows.
+pause() { value "$1" pause | tr -d '"' | grep . || sed -n 's/^pause = .*"\([0-9.]*\)"\]$/\1/p' "$LAB_DIR/../../layers/compatibility.toml"; }

@@ -3,7 +3,7 @@
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
-use super::{Terminal, resolve, seed, warn};
+use super::{Open, Terminal, resolve, seed, warn};
 use crate::cli::FetchArgs;
 use crate::error::Result;
 use crate::pipeline::{self, session::Session};
@@ -18,10 +18,11 @@ struct Summary {
 
 /// Fills the store with everything the lock names.
 pub fn run(args: &FetchArgs, progress: Progress, terminal: &Terminal) -> Result<()> {
-    let (resolved, lock_path) = resolve(&args.definition, &args.output_dir)?;
+    let (resolved, lock_path) = resolve(&args.definition, &args.output_dir, Open::Kept)?;
     warn(&resolved, &progress);
     let session = Session::open(&args.fetch, progress)?;
-    let lock = session.lock_for(&resolved.plan, &lock_path, seed(&args.definition, &resolved), false)?;
+    let seed = seed(&args.definition);
+    let lock = session.lock_for(&resolved.plan, &lock_path, seed.as_deref(), false)?;
     let fetched = session.fetcher()?.fetch_all(&pipeline::requests(&session, &resolved.plan, &lock)?)?;
     // A store is carried to other machines: what is damaged is told here, not there.
     fetched.iter().try_for_each(|file| session.store.verified(&file.digest).map(drop))?;

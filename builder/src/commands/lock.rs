@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Terminal, resolve, seed, warn};
+use super::{Open, Terminal, earlier_lock, resolve, warn};
 use crate::base::Pin;
 use crate::cli::LockArgs;
 use crate::definition::plan::ImagePlan;
@@ -26,13 +26,11 @@ struct Summary {
 
 /// Writes the lock, or with `--check` compares it with the definition.
 pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<()> {
-    let (resolved, path) = resolve(&args.definition, &args.output_dir)?;
+    let open = if args.upgrade && !args.check { Open::Chosen } else { Open::Kept };
+    let (resolved, path) = resolve(&args.definition, &args.output_dir, open)?;
     warn(&resolved, &progress);
     let plan = &resolved.plan;
-    let old = match Lock::read(&path)? {
-        Some(lock) => Some(lock),
-        None => seed(&args.definition, &resolved).map(Lock::read).transpose()?.flatten(),
-    };
+    let old = earlier_lock(&args.definition, &path)?;
     if args.check {
         let differences = match &old {
             Some(lock) => drift::differences(plan, lock),
@@ -95,6 +93,11 @@ fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     let entries = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
         let snapshot = lock.base.snapshot().map(|time| ("snapshot of the base".to_owned(), time.to_string()));
         let artifacts = lock.artifacts.iter().map(artifact);
+        let chosen = lock
+            .versions
+            .iter()
+            .map(|(part, version)| (format!("version of {part}"), version.clone()));
+        let artifacts = artifacts.chain(chosen);
         artifacts.chain(lock.base.pins().map(package)).chain(snapshot).collect()
     };
     let (old, new) = (entries(old), entries(new));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
 
-use super::{Terminal, resolve, seed, warn};
+use super::{Open, Terminal, resolve, seed, warn};
 use crate::cli::{DefinitionArgs, MirrorCreateArgs, MirrorVerb, MirrorVerifyArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mirror::{self, Image, Source, Verified};
@@ -47,9 +47,9 @@ fn create(args: &MirrorCreateArgs, progress: Progress, terminal: &Terminal) -> R
 /// An image whose lock is what its definition wants: a mirror never changes a lock.
 fn image(definition: &Path, args: &MirrorCreateArgs, session: &Session) -> Result<Image> {
     let args_of = DefinitionArgs { definition: definition.to_owned(), ..args.definition.clone() };
-    let (resolved, lock_path) = resolve(&args_of, &args.output_dir)?;
+    let (resolved, lock_path) = resolve(&args_of, &args.output_dir, Open::Kept)?;
     warn(&resolved, &session.progress);
-    let lock = session.lock_for(&resolved.plan, &lock_path, seed(&args_of, &resolved), true)?;
+    let lock = session.lock_for(&resolved.plan, &lock_path, seed(&args_of).as_deref(), true)?;
     Ok(Image { plan: resolved.plan, lock })
 }
 

@@ -20,6 +20,7 @@ use crate::address::said;
 use crate::cli::{Cli, DefinitionArgs, Verb};
 use crate::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lock::Lock;
 use crate::pipeline::session;
 use crate::progress::Progress;
 use crate::registry;
@@ -103,11 +104,38 @@ impl Terminal {
     }
 }
 
+/// What a lock decides about the versions that its definition leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Open {
+    /// They stay.
+    Kept,
+    /// They are chosen anew.
+    Chosen,
+}
+
 /// The resolved definition and the path of its lock.
-pub(crate) fn resolve(args: &DefinitionArgs, output_dir: &std::path::Path) -> Result<(Definition, PathBuf)> {
-    let resolved = registry::load(&args.definition, &args.sets, args.layers_dir.as_deref())?;
-    let lock = session::lock_path(args.lock.as_deref(), &resolved.lock, !args.sets.is_empty(), output_dir);
+pub(crate) fn resolve(
+    args: &DefinitionArgs,
+    output_dir: &std::path::Path,
+    open: Open,
+) -> Result<(Definition, PathBuf)> {
+    let beside = args.definition.with_extension("lock");
+    let lock = session::lock_path(args.lock.as_deref(), &beside, !args.sets.is_empty(), output_dir);
+    let old = match open {
+        Open::Kept => earlier_lock(args, &lock)?,
+        Open::Chosen => None,
+    };
+    let kept = old.map(|lock| lock.versions).unwrap_or_default();
+    let resolved = registry::load_again(&args.definition, &args.sets, args.layers_dir.as_deref(), &kept)?;
     Ok((resolved, lock))
+}
+
+/// The lock at `path`, else the one whose pins a new one keeps.
+pub(crate) fn earlier_lock(args: &DefinitionArgs, path: &std::path::Path) -> Result<Option<Lock>> {
+    match Lock::read(path)? {
+        Some(lock) => Ok(Some(lock)),
+        None => Ok(seed(args).map(|seed| Lock::read(&seed)).transpose()?.flatten()),
+    }
 }
 
 /// Shows what will probably fail.
@@ -116,6 +144,6 @@ pub(crate) fn warn(resolved: &Definition, progress: &Progress) {
 }
 
 /// The lock whose pins a new one keeps: the committed one, unless the user names another with `--lock`.
-pub(crate) fn seed<'a>(args: &DefinitionArgs, resolved: &'a Definition) -> Option<&'a std::path::Path> {
-    args.lock.is_none().then_some(resolved.lock.as_path())
+pub(crate) fn seed(args: &DefinitionArgs) -> Option<PathBuf> {
+    args.lock.is_none().then(|| args.definition.with_extension("lock"))
 }

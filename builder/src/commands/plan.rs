@@ -3,10 +3,10 @@
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
-use super::{Terminal, resolve, seed};
+use super::{Open, Terminal, earlier_lock, resolve};
 use crate::base::{self, Firmware};
 use crate::cli::PlanArgs;
-use crate::definition::plan::{BasePlan, ImagePlan, Origin};
+use crate::definition::plan::{BasePlan, Choice, ImagePlan, Origin};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::lock::{Lock, drift};
@@ -31,12 +31,9 @@ struct Summary<'a> {
 
 /// Shows the resolved definition, how its lock stands, and how much is missing from the store.
 pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
-    let (resolved, lock_path) = resolve(&args.definition, &args.output_dir)?;
+    let (resolved, lock_path) = resolve(&args.definition, &args.output_dir, Open::Kept)?;
     let store = open_store(args.cache_dir.as_deref())?;
-    let lock = match Lock::read(&lock_path)? {
-        Some(lock) => Some(lock),
-        None => seed(&args.definition, &resolved).map(Lock::read).transpose()?.flatten(),
-    };
+    let lock = earlier_lock(&args.definition, &lock_path)?;
     let differences = match &lock {
         Some(lock) => drift::differences(&resolved.plan, lock),
         None => vec!["there is no lock yet".to_owned()],
@@ -101,6 +98,10 @@ fn text(shown: &Summary<'_>) -> String {
             .replace("kubernetes", "Kubernetes"),
         format!("base     {}", base_line(&plan.base)),
     ];
+    for Choice { part, version, why, row, .. } in &plan.choices {
+        let row = row.as_ref().map(|row| format!(" ({row})")).unwrap_or_default();
+        lines.push(format!("version  {part:<14} {version}: {why}{row}"));
+    }
     for layer in &plan.layers {
         lines.push(format!("layer    {:<14} {}", layer.name, layer.summary));
         for artifact in &layer.artifacts {

@@ -25,6 +25,11 @@ impl Composition {
         error_in(&self.sources, path, message)
     }
 
+    /// Whether any of the texts has a value at `path`.
+    pub fn has(&self, path: &[Step]) -> bool {
+        self.sources.iter().any(|source| source.has(path))
+    }
+
     /// The error for a `key` that `table` lacks.
     pub fn missing(&self, table: &[Step], key: &str) -> Error {
         // The user's own file lacks it, so that is the one to name; --set texts come before it.

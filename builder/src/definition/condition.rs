@@ -18,6 +18,9 @@ pub type When = BTreeMap<String, String>;
 /// The values that `arch` can have. Another one would drop a step on every machine, without a word.
 pub(super) const ARCHES: [&str; 2] = ["amd64", "arm64"];
 
+/// How a requirement begins that compares versions.
+pub(super) const COMPARISONS: [char; 5] = ['<', '>', '=', '~', '^'];
+
 /// Whether every requirement of `when` holds.
 ///
 /// # Errors
@@ -29,24 +32,25 @@ pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String
             let help = suggestion(name, variables.keys().map(String::as_str));
             fail(format!("unknown variable \"{name}\" in a condition"), help)
         })?;
-        let satisfied = if requirement.starts_with(['<', '>', '=', '~', '^']) {
-            compare(name, value, requirement).map_err(|(message, help)| fail(message, help))?
-        } else {
-            let excluded = requirement.strip_prefix('!');
-            let mut named = excluded.unwrap_or(requirement).split('|').map(str::trim);
-            if let Some(wrong) = named.clone().find(|word| name == "arch" && !ARCHES.contains(word)) {
-                return Err(fail(
-                    format!("unknown value \"{wrong}\" in a condition"),
-                    suggestion(wrong, ARCHES),
-                ));
-            }
-            named.any(|word| word == value) != excluded.is_some()
-        };
+        let satisfied = satisfied(name, value, requirement).map_err(|(message, help)| fail(message, help))?;
         if !satisfied {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Whether `value`, that of `name`, is as required. The error is the message and the help.
+pub(super) fn satisfied(name: &str, value: &str, requirement: &str) -> Result<bool, (String, String)> {
+    if requirement.starts_with(COMPARISONS) {
+        return compare(name, value, requirement);
+    }
+    let excluded = requirement.strip_prefix('!');
+    let mut named = excluded.unwrap_or(requirement).split('|').map(str::trim);
+    if let Some(wrong) = named.clone().find(|word| name == "arch" && !ARCHES.contains(word)) {
+        return Err((format!("unknown value \"{wrong}\" in a condition"), suggestion(wrong, ARCHES)));
+    }
+    Ok(named.any(|word| word == value) != excluded.is_some())
 }
 
 /// The error is the message and the help.

@@ -24,7 +24,8 @@ pub struct ImageSpec {
     pub name: Option<Name>,
     /// Architecture: amd64 or arm64.
     pub arch: Option<Arch>,
-    /// Kubernetes version, without "v": "1.36.4".
+    /// Kubernetes version, without "v": "1.36.4"; "1.36" for its newest patch release, "latest" for the
+    /// newest.
     pub kubernetes: Option<String>,
     /// Container runtime: the name of a layer that provides "container-runtime".
     pub runtime: Option<Name>,
@@ -32,7 +33,8 @@ pub struct ImageSpec {
     pub base: Option<BaseSpec>,
     /// Layers, lowest first: names of folders in `layers/`, or paths that begin with `./` or `/`.
     pub layers: Option<Vec<String>>,
-    /// Versions by name; each becomes a variable: `${containerd}`.
+    /// Versions by name; each becomes a variable: `${containerd}`. Those of parts that are left out are
+    /// chosen to go with Kubernetes; so are "2.3" and "latest".
     #[serde(default)]
     pub versions: BTreeMap<String, String>,
     /// Arguments for the kernel command line.

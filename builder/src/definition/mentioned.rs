@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::compose::Composition;
+use super::condition::{self, When};
 use super::image_spec::ImageSpec;
-use super::interpolate;
+use super::interpolate::{self, Variables};
 use super::layer_folder;
 use super::resolve_layer::Layer;
 use super::source::{error_in, suggestion};
@@ -13,56 +14,86 @@ use crate::at;
 use crate::error::Result;
 
 /// Variables that are not of `[versions]`; `url` exists for checksums alone.
-const FIXED: [&str; 8] =
+pub(super) const FIXED: [&str; 8] =
     ["name", "arch", "distribution", "suite", "kubernetes", "kubernetes-minor", "runtime", "url"];
 
 /// Refuses a key of `[versions]` that nothing uses, unless the layers were chosen over it: they may leave out
-/// the one that it is for.
-pub(super) fn check_versions(composed: &Composition, layers: &[Layer]) -> Result<()> {
-    let used = variables(&composed.file, layers);
+/// the one that it is for. One of `parts`, those of the compatibility table, is no slip of the pen: that it
+/// changes nothing is a warning.
+pub(super) fn check_versions(
+    composed: &Composition,
+    layers: &[Layer],
+    parts: &[&str],
+) -> Result<Vec<String>> {
+    let used = names(&composed.file, layers, &|_| true);
     let unused =
         |key: &&String| !used.contains(*key) && composed.goes_with("layers", &at!["versions", key.as_str()]);
-    let Some(key) = composed.file.versions.keys().find(unused) else { return Ok(()) };
-    let message = format!("nothing in this image uses ${{{key}}}");
-    let known: Vec<&str> = used.iter().map(String::as_str).filter(|name| !FIXED.contains(name)).collect();
-    Err(error_in(&composed.sources, &at!["versions", key.as_str()], &message).help(suggestion(key, known)))
+    let unused = composed.file.versions.keys().filter(unused);
+    let (known, unknown): (Vec<&String>, Vec<&String>) =
+        unused.partition(|key| parts.contains(&key.as_str()));
+    if let Some(key) = unknown.first() {
+        let message = format!("nothing in this image uses ${{{key}}}");
+        let known = used.iter().map(String::as_str).filter(|name| !FIXED.contains(name));
+        let known: BTreeSet<&str> = known.chain(parts.iter().copied()).collect();
+        return Err(error_in(&composed.sources, &at!["versions", key.as_str()], &message)
+            .help(suggestion(key, known)));
+    }
+    let nothing = |key: &String| format!("versions.{key} changes nothing: no layer of this image uses it");
+    Ok(known.into_iter().map(nothing).collect())
 }
 
-/// The names of all variables in `image` and `layers`, in steps whose conditions do not hold too.
-fn variables(image: &ImageSpec, layers: &[Layer]) -> BTreeSet<String> {
+/// The names of the variables that the conditions of `layers` compare.
+pub(super) fn in_conditions(layers: &[Layer]) -> BTreeSet<String> {
+    layers
+        .iter()
+        .flat_map(|layer| conditions(layer))
+        .flat_map(|when| when.keys().cloned())
+        .collect()
+}
+
+/// The names of the variables in `image` and in the steps of `layers` that apply, as far as `variables`
+/// decide that.
+pub(super) fn used(image: &ImageSpec, layers: &[Layer], variables: &Variables) -> BTreeSet<String> {
+    names(image, layers, &|when| condition::holds(when, variables) != Ok(false))
+}
+
+/// The names of all variables in `image`, and in those steps of `layers` whose conditions `apply`.
+fn names(image: &ImageSpec, layers: &[Layer], apply: &dyn Fn(&When) -> bool) -> BTreeSet<String> {
     let base = image.base.iter();
     let packages = base.clone().flat_map(|base| base.packages.iter().flatten());
     let files = base.flat_map(|base| [&base.rootfs, &base.checksum, &base.signature, &base.keyring]);
     let arguments = image.kernel_arguments.iter().flatten();
     let mut names: BTreeSet<String> =
         packages.chain(files.flatten()).chain(arguments).flat_map(|text| names_in(text)).collect();
-    layers.iter().for_each(|layer| add(layer, &mut names));
+    names.extend(in_conditions(layers));
+    layers.iter().for_each(|layer| add(layer, apply, &mut names));
     names
 }
 
-fn add(layer: &Layer, names: &mut BTreeSet<String>) {
+/// The conditions of all steps.
+fn conditions(layer: &Layer) -> impl Iterator<Item = &When> {
     let file = &layer.file;
-    for artifact in &file.artifact {
+    let artifacts = file.artifact.iter().map(|step| &step.when);
+    let files = file.file.iter().map(|step| &step.when);
+    let folders = file.directory.iter().map(|step| &step.when);
+    artifacts.chain(files).chain(folders).chain(file.link.iter().map(|step| &step.when))
+}
+
+fn add(layer: &Layer, apply: &dyn Fn(&When) -> bool, names: &mut BTreeSet<String>) {
+    let file = &layer.file;
+    for artifact in file.artifact.iter().filter(|artifact| apply(&artifact.when)) {
         let texts = [&artifact.version, &artifact.url, &artifact.checksum].into_iter().flatten();
         let patterns = artifact.archive.iter().flat_map(|archive| &archive.pick);
         names.extend(texts.chain(patterns).flat_map(|text| names_in(text)));
-        names.extend(artifact.when.keys().cloned());
     }
-    for entry in &file.file {
-        names.extend(entry.when.keys().cloned());
-        if !entry.interpolate {
-            continue;
-        }
+    for entry in file.file.iter().filter(|entry| entry.interpolate && apply(&entry.when)) {
         names.extend(entry.content.iter().flat_map(|text| names_in(text)));
         // A file that cannot be read is told when its step is resolved.
         let source = entry.source.iter().filter_map(|name| layer_folder::read(&layer.folder, name).ok());
         source.for_each(|bytes| names.extend(names_in(&String::from_utf8_lossy(&bytes))));
     }
-    for link in &file.link {
-        names.extend(names_in(&link.target));
-        names.extend(link.when.keys().cloned());
-    }
-    names.extend(file.directory.iter().flat_map(|folder| folder.when.keys().cloned()));
+    let links = file.link.iter().filter(|link| apply(&link.when));
+    names.extend(links.flat_map(|link| names_in(&link.target)));
 }
 
 fn names_in(text: &str) -> Vec<String> {

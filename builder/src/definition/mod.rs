@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! TOML text ─► source (where things stand) ─► image_spec, layer_spec (types) ─► compose (extends, --set)
-//!           ─► resolve (layers, conditions, ${variables}, paths) ─► plan
+//!           ─► compatibility (versions left open) ─► resolve (layers, conditions, ${variables}, paths) ─► plan
 //! ```
 
+pub(crate) mod compatibility;
 pub(crate) mod compose;
 pub(crate) mod condition;
 pub(crate) mod image_spec;

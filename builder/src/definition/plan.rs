@@ -53,6 +53,9 @@ pub struct ImagePlan {
     /// All variables with their final values: `arch`, `kubernetes`, `runtime`, `suite`, and those of
     /// `[versions]`.
     pub variables: BTreeMap<String, String>,
+    /// The versions that the definition leaves open.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
     /// The operating system below the layers.
     pub base: BasePlan,
     /// The layers, lowest first.
@@ -71,6 +74,40 @@ pub struct ImagePlan {
     /// Options of outputs, by name, where the definition sets any. Each output knows its own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub output_options: BTreeMap<String, toml::Table>,
+}
+
+impl ImagePlan {
+    /// What a lock keeps of versions: those that were left open, and the Kubernetes that they were chosen
+    /// for.
+    pub fn versions_to_keep(&self) -> BTreeMap<String, String> {
+        let chosen = self.choices.iter().map(|choice| (choice.part.clone(), choice.version.clone()));
+        let kubernetes = self.variables.get_key_value("kubernetes").filter(|_| !self.choices.is_empty());
+        chosen.chain(kubernetes.map(|(name, value)| (name.clone(), value.clone()))).collect()
+    }
+}
+
+/// A version that the compatibility table has chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// The part, as `[versions]` names it, or `kubernetes`.
+    pub part: String,
+    /// Its version.
+    pub version: String,
+    /// Why this one.
+    pub why: String,
+    /// The row of the table that decided, if one did: "compatibility.toml:40".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<String>,
+    /// Where the reason can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl Choice {
+    /// Without a source.
+    pub(super) fn new(part: &str, version: &str, why: impl Into<String>, row: Option<String>) -> Self {
+        Self { part: part.to_owned(), version: version.to_owned(), why: why.into(), row, source: None }
+    }
 }
 
 /// The operating system below the layers.

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use contract::suggest::nearest;
 
+use super::compatibility::{self, Completion, Table};
 use super::compose::{self, Composition};
 use super::image_spec::PreloadSpec;
 use super::interpolate::{Variables, interpolate};
 use super::layer_folder;
 use super::layer_spec::LayerSpec;
 use super::mentioned;
-use super::plan::{Arch, BasePlan, DiskPlan, Form, ImagePlan, LayerPlan, PreloadOrigin, PreloadPlan};
+use super::plan::{Arch, BasePlan, Choice, DiskPlan, Form, ImagePlan, LayerPlan, PreloadOrigin, PreloadPlan};
 use super::registry::Registry;
 use super::resolve_base::{BaseResolver, Kind};
 use super::resolve_layer::{Layer, check_url, resolve_layer};
@@ -49,17 +50,22 @@ const ROOTS: &str =
     "remove it: Kiln's initrd finds the root on a local disk, or in memory after a network boot (output pxe)";
 
 /// Reads the definition at `path`, applies `sets`, reads its layers from `layers` (default: the folder
-/// `layers` beside the definition's folder), and resolves everything with the names of `registry`.
+/// `layers` beside the definition's folder), and resolves everything with the names of `registry`. Versions
+/// that are left open stay those of `kept`, an earlier lock's.
 pub fn load(
     path: &Path,
     sets: &[String],
     layers: Option<&Path>,
     registry: &dyn Registry,
+    kept: &Variables,
 ) -> Result<Definition> {
     let composed = compose::compose(path, sets)?;
     let layers_folder = layers.map_or_else(|| composed.folder.join("../layers"), Path::to_owned);
-    let plan = Resolver { composed: &composed, layers_folder: &layers_folder, registry }.plan()?;
-    let warnings = warnings::warnings(&plan, &composed, registry);
+    let table = Table::read(&layers_folder)?;
+    let resolver =
+        Resolver { composed: &composed, layers_folder: &layers_folder, registry, table: &table, kept };
+    let (plan, mut warnings) = resolver.plan()?;
+    warnings.extend(warnings::warnings(&plan, &composed, registry));
     Ok(Definition { plan, lock: path.with_extension("lock"), warnings })
 }
 
@@ -67,23 +73,39 @@ struct Resolver<'a> {
     composed: &'a Composition,
     layers_folder: &'a Path,
     registry: &'a dyn Registry,
+    table: &'a Table,
+    /// The versions that an earlier lock has for those left open.
+    kept: &'a Variables,
+}
+
+/// What a definition says of versions.
+struct Versions {
+    variables: Variables,
+    /// Those that are written in part: "2.3".
+    open: Variables,
+    kubernetes: Option<Choice>,
 }
 
 impl Resolver<'_> {
-    fn plan(&self) -> Result<ImagePlan> {
+    /// The plan, and the warnings of the compatibility table.
+    fn plan(&self) -> Result<(ImagePlan, Vec<String>)> {
         let file = &self.composed.file;
         let name = self.required(&file.name, "name")?.0.clone();
         let arch = *self.required(&file.arch, "arch")?;
         let spec = self.required(&file.base, "base")?;
         let resolver = BaseResolver { composed: self.composed, registry: self.registry, spec };
         let kind = resolver.kind()?;
-        let variables = self.variables(&name, arch, kind)?;
+        self.check_layers_folder()?;
+        let Versions { mut variables, open, kubernetes } = self.versions(&name, arch, kind)?;
         let layers = self.read_layers()?;
+        let Completion { choices, mut warnings } =
+            compatibility::complete(self.table, self.composed, &layers, &open, self.kept, &mut variables)?;
         let outputs = self.outputs(kind)?;
         let base = resolver.plan(kind, &layers, &outputs, &variables)?;
         self.check_layers(&layers, kind, arch)?;
         let preload = self.preload(&layers)?;
-        mentioned::check_versions(self.composed, &layers)?;
+        let parts: Vec<&str> = self.table.parts().collect();
+        warnings.extend(mentioned::check_versions(self.composed, &layers, &parts)?);
         let layers: Vec<LayerPlan> =
             layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?;
         if !matches!(kind, Kind::Packages { .. }) {
@@ -94,9 +116,10 @@ impl Resolver<'_> {
         kernel_arguments.extend(resolve_metadata::kernel_arguments(metadata.as_ref()));
         self.check_vendors_own(&base, &kernel_arguments)?;
         let disk = file.disk.clone().unwrap_or_default();
-        Ok(ImagePlan {
+        let plan = ImagePlan {
             name,
             arch,
+            choices: kubernetes.into_iter().chain(choices).collect(),
             base,
             layers,
             preload,
@@ -110,7 +133,8 @@ impl Resolver<'_> {
             outputs,
             output_options: file.output.clone(),
             variables,
-        })
+        };
+        Ok((plan, warnings))
     }
 
     fn error(&self, path: &[Step], message: &str) -> Error {
@@ -121,13 +145,19 @@ impl Resolver<'_> {
         value.as_ref().ok_or_else(|| self.composed.missing(&[], key))
     }
 
-    fn variables(&self, name: &str, arch: Arch, kind: Kind<'_>) -> Result<Variables> {
+    fn versions(&self, name: &str, arch: Arch, kind: Kind<'_>) -> Result<Versions> {
         let file = &self.composed.file;
-        let kubernetes = self.required(&file.kubernetes, "kubernetes")?;
+        let written = self.required(&file.kubernetes, "kubernetes")?;
+        let choice = self.table.kubernetes(written, self.kept);
+        let kubernetes = choice.as_ref().map_or(written, |choice| &choice.version);
         let minor = kubernetes_minor(kubernetes)
-            .map_err(|(why, help)| self.error(&at!["kubernetes"], &why).help(help))?;
-        let mut variables = Variables::new();
+            .map_err(|why| self.error(&at!["kubernetes"], &why).help(self.help_on_kubernetes()))?;
+        let (mut variables, mut open) = (Variables::new(), Variables::new());
         for (key, value) in &file.versions {
+            if self.table.leaves_open(key, value) {
+                open.insert(key.clone(), value.clone());
+                continue;
+            }
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+~-_".contains(&byte);
             if !value.starts_with(|first: char| first.is_ascii_digit()) || !value.bytes().all(plain) {
                 let error =
@@ -156,7 +186,15 @@ impl Resolver<'_> {
                     .help(format!("remove it from [versions] and set {key} at the top of the definition")));
             }
         }
-        Ok(variables)
+        Ok(Versions { variables, open, kubernetes: choice })
+    }
+
+    fn help_on_kubernetes(&self) -> String {
+        let help = "write a full version without \"v\", such as \"1.36.4\"";
+        match self.table.minors().as_slice() {
+            [] => help.to_owned(),
+            minors => format!("{help}, or \"latest\" or a minor version: {}", minors.join(", ")),
+        }
     }
 
     /// A vendor's disk has its own partitions and kernel command line.
@@ -191,8 +229,22 @@ impl Resolver<'_> {
         Ok(layers)
     }
 
+    /// All of its layers and the compatibility table lie in one folder.
+    fn check_layers_folder(&self) -> Result<()> {
+        let names = self.required(&self.composed.file.layers, "layers")?;
+        let Some(index) = names.iter().position(|name| !is_own(name)) else { return Ok(()) };
+        if self.layers_folder.is_dir() {
+            return Ok(());
+        }
+        let folder = self.layers_folder.display();
+        let why = if self.layers_folder.exists() { "is no folder" } else { "does not exist" };
+        let error = self.error(&at!["layers", index], &format!("the folder of the layers, {folder}, {why}"));
+        Err(error
+            .help("name it with --layers-dir; without that it is layers/ beside the definition's folder"))
+    }
+
     fn read_layer(&self, written: &str, index: usize) -> Result<Layer> {
-        let own = written.starts_with("./") || written.starts_with('/');
+        let own = is_own(written);
         let folder = if own { self.composed.folder.join(written) } else { self.layers_folder.join(written) };
         let path = folder.join("layer.toml");
         let fail =
@@ -201,14 +253,6 @@ impl Resolver<'_> {
             return fail(
                 format!("\"{written}\" is not the name of a layer"),
                 "write a folder's name in layers/, or a path that begins with ./".into(),
-            );
-        }
-        if !own && !self.layers_folder.is_dir() {
-            let folder = self.layers_folder.display();
-            let why = if self.layers_folder.exists() { "is no folder" } else { "does not exist" };
-            return fail(
-                format!("the folder of the layers, {folder}, {why}"),
-                "name it with --layers-dir; without that it is layers/ beside the definition's folder".into(),
             );
         }
         if !path.is_file() {
@@ -482,7 +526,11 @@ impl Resolver<'_> {
     }
 }
 
-/// "1.36" of "1.36.4".
+/// Whether a layer is named by its path.
+fn is_own(layer: &str) -> bool {
+    layer.starts_with("./") || layer.starts_with('/')
+}
+
 /// Whether a layer may lie on such a base.
 fn is_for_base(layer: &LayerSpec, kind: Kind<'_>) -> bool {
     layer.os.is_empty() || layer.os.iter().any(|os| os == kind.base())
@@ -492,12 +540,12 @@ fn is_for_arch(layer: &LayerSpec, arch: Arch) -> bool {
     layer.arch.is_empty() || layer.arch.contains(&arch)
 }
 
-fn kubernetes_minor(version: &str) -> Result<String, (String, &'static str)> {
-    let help = "write a full version without \"v\", such as \"1.36.4\"";
-    let parsed = semver::Version::parse(version)
-        .map_err(|_| (format!("\"{version}\" is not a Kubernetes version"), help))?;
+/// "1.36" of "1.36.4". The error is the message.
+fn kubernetes_minor(version: &str) -> Result<String, String> {
+    let parsed =
+        semver::Version::parse(version).map_err(|_| format!("\"{version}\" is not a Kubernetes version"))?;
     if parsed.major != 1 || parsed.minor < 20 {
-        return Err((format!("Kubernetes {version} is older than 1.20, the oldest that Kiln knows"), help));
+        return Err(format!("Kubernetes {version} is older than 1.20, the oldest that Kiln knows"));
     }
     Ok(format!("{}.{}", parsed.major, parsed.minor))
 }

@@ -74,7 +74,7 @@ impl Source {
         // The name of a `--set` has the value.
         let name = self.name.split('=').next().unwrap_or(&self.name);
         let name = if self.is_set() { name } else { &self.name };
-        let number = self.locate(path).map(|offset| format!(":{}", self.line_number(offset)));
+        let number = self.line_of(path).map(|number| format!(":{number}"));
         let number = number.unwrap_or_default();
         Error::new(ErrorKind::Definition, format!("{name}{number}: {message}"))
     }
@@ -87,6 +87,11 @@ impl Source {
     /// Whether the user gave it on the command line.
     pub fn is_set(&self) -> bool {
         self.name.starts_with(SET)
+    }
+
+    /// The line of the value at `path`.
+    pub fn line_of(&self, path: &[Step]) -> Option<usize> {
+        self.locate(path).map(|offset| self.line_number(offset))
     }
 
     /// The byte offset of the value at `path`.

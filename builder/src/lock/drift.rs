@@ -54,6 +54,13 @@ pub fn differences(plan: &ImagePlan, lock: &Lock) -> Vec<String> {
     if lock.arch != plan.arch {
         differences.push("the lock is for another architecture".to_owned());
     }
+    for (part, version) in &plan.versions_to_keep() {
+        match lock.versions.get(part) {
+            Some(locked) if locked == version => {}
+            Some(locked) => differences.push(format!("{part}: {version} is chosen, the lock has {locked}")),
+            None => differences.push(format!("the version of {part}, {version}, is not in the lock")),
+        }
+    }
     for want in wanted(plan) {
         let name = format!("{}/{}", want.layer.name, want.artifact.name);
         match lock.artifact(&want.layer.name, &want.artifact.name) {

@@ -34,6 +34,9 @@ pub struct Lock {
     pub image: String,
     /// Architecture.
     pub arch: Arch,
+    /// The versions that the definition left open and the compatibility table gave, and Kubernetes': they
+    /// stay until the lock is upgraded.
+    pub versions: BTreeMap<String, String>,
     /// The base.
     pub base: LockedBase,
     /// Artifacts, by layer and name.
@@ -47,6 +50,8 @@ struct LockFile {
     schema: u32,
     image: String,
     arch: Arch,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    versions: BTreeMap<String, String>,
     base: BaseSection,
     #[serde(default, rename = "artifact")]
     artifacts: Vec<LockedArtifact>,
@@ -58,16 +63,17 @@ impl TryFrom<LockFile> for Lock {
     type Error = &'static str;
 
     fn try_from(file: LockFile) -> Result<Self, &'static str> {
-        let LockFile { schema, image, arch, base, artifacts, packages } = file;
-        Ok(Self { schema, image, arch, base: Sections { base, packages }.try_into()?, artifacts })
+        let LockFile { schema, image, arch, versions, base, artifacts, packages } = file;
+        let base = Sections { base, packages }.try_into()?;
+        Ok(Self { schema, image, arch, versions, base, artifacts })
     }
 }
 
 impl From<Lock> for LockFile {
     fn from(lock: Lock) -> Self {
-        let Lock { schema, image, arch, base, artifacts } = lock;
+        let Lock { schema, image, arch, versions, base, artifacts } = lock;
         let Sections { base, packages } = base.into();
-        Self { schema, image, arch, base, artifacts, packages }
+        Self { schema, image, arch, versions, base, artifacts, packages }
     }
 }
 

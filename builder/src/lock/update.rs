@@ -61,7 +61,8 @@ pub fn update(
         Some(old) => old.base.clone(),
         None => lock_base(&request)?,
     };
-    Ok(Lock { schema: SCHEMA, image: plan.name.clone(), arch: plan.arch, base, artifacts })
+    let versions = plan.versions_to_keep();
+    Ok(Lock { schema: SCHEMA, image: plan.name.clone(), arch: plan.arch, versions, base, artifacts })
 }
 
 fn pin(

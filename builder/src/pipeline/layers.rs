@@ -178,8 +178,14 @@ mod tests {
             size: None,
             sha256: digest,
         };
-        let lock =
-            Lock { schema: 1, image: plan.name.clone(), arch: plan.arch, base, artifacts: vec![artifact] };
+        let lock = Lock {
+            schema: 1,
+            image: plan.name.clone(),
+            arch: plan.arch,
+            versions: plan.versions_to_keep(),
+            base,
+            artifacts: vec![artifact],
+        };
         (plan, lock)
     }
 

@@ -87,6 +87,7 @@ fn plan() -> ImagePlan {
         name: "test-node".to_owned(),
         arch: Arch::Amd64,
         variables: BTreeMap::new(),
+        choices: Vec::new(),
         base: BasePlan::Packages(PackagesPlan {
             distribution: "debian".to_owned(),
             suite: "trixie".to_owned(),

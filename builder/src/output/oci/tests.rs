@@ -18,6 +18,7 @@ fn plan() -> ImagePlan {
         name: "debian-13".into(),
         arch: Arch::Amd64,
         variables: BTreeMap::from([("kubernetes".to_owned(), "1.34.9".to_owned())]),
+        choices: Vec::new(),
         base: BasePlan::Packages(PackagesPlan {
             distribution: "debian".into(),
             suite: "trixie".into(),

@@ -1,0 +1,461 @@
+//! The shipped compatibility table, `layers/compatibility.toml`: every refusal has its case, and every
+//! Kubernetes has versions for every runtime.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kiln::definition::Definition;
+use kiln::error::{Error, Result};
+use kiln::registry;
+
+const FILE: &str = "compatibility.toml";
+
+/// The parts of each runtime, as layers name them.
+const RUNTIMES: [(&str, &str); 4] = [
+    ("containerd", "${containerd} ${pause} ${runc}"),
+    ("crio", "${cri-o} ${pause}"),
+    ("docker", "${docker} ${pause}"),
+    // Docker with the adapter in every version of Kubernetes.
+    ("adapter", "${docker} ${cri-dockerd} ${pause}"),
+];
+
+/// A definition for each runtime with the shipped table.
+struct Bench(tempfile::TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self(tempfile::tempdir().unwrap());
+        let layers = bench.0.path().join("layers");
+        fs::create_dir_all(bench.0.path().join("images")).unwrap();
+        for (name, parts) in RUNTIMES.into_iter().chain([("crictl", "${crictl}")]) {
+            fs::create_dir_all(layers.join(name)).unwrap();
+            let provides = if name == "crictl" { "crictl" } else { "container-runtime" };
+            let mut layer = format!(
+                "schema = 1\nsummary = 'x'\nprovides = ['{provides}']\n\n\
+                 [[file]]\npath = '/parts-{name}'\ncontent = '{parts}'\ninterpolate = true\n"
+            );
+            if name == "docker" {
+                layer += "\n[[file]]\npath = '/adapter'\ncontent = '${cri-dockerd}'\ninterpolate = true\n\
+                          when = { kubernetes = '>=1.24' }\n";
+            }
+            fs::write(layers.join(name).join("layer.toml"), layer).unwrap();
+        }
+        fs::copy(shipped(), layers.join(FILE)).unwrap();
+        let image = "schema = 1\nname = 'x'\narch = 'amd64'\nkubernetes = '1.36'\nruntime = 'containerd'\n\
+                     layers = ['containerd', 'crictl']\noutputs = ['oci']\n\n\
+                     [base]\ndistribution = 'debian'\nsuite = 'trixie'\npackages = ['systemd']\n";
+        fs::write(bench.definition(), image).unwrap();
+        bench
+    }
+
+    fn definition(&self) -> PathBuf {
+        self.0.path().join("images/x.toml")
+    }
+
+    fn load(&self, kubernetes: &str, runtime: &str, sets: &str) -> Result<Definition> {
+        self.load_again(kubernetes, runtime, sets, &BTreeMap::new())
+    }
+
+    /// `sets`: words such as `versions.runc=1.4.3`.
+    fn load_again(
+        &self,
+        kubernetes: &str,
+        runtime: &str,
+        sets: &str,
+        kept: &BTreeMap<String, String>,
+    ) -> Result<Definition> {
+        let own = [
+            format!("kubernetes={kubernetes}"),
+            format!("runtime={runtime}"),
+            format!("layers=[\"{runtime}\", \"crictl\"]"),
+        ];
+        let sets: Vec<String> = own.into_iter().chain(sets.split_whitespace().map(str::to_owned)).collect();
+        registry::load_again(&self.definition(), &sets, None, kept)
+    }
+
+    fn replace(&self, from: &str, to: &str) {
+        let path = self.0.path().join("layers").join(FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+}
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../layers").join(FILE)
+}
+
+fn table() -> toml::Table {
+    fs::read_to_string(shipped()).unwrap().parse().unwrap()
+}
+
+fn newest(part: &str) -> Vec<String> {
+    let list = table()["newest"][part].as_array().unwrap().clone();
+    list.iter().map(|version| version.as_str().unwrap().to_owned()).collect()
+}
+
+/// "1.36" of "1.36.5".
+fn line(version: &str) -> &str {
+    version.rsplit_once('.').unwrap().0
+}
+
+/// The row that an error or a warning names.
+fn row(text: &str) -> usize {
+    let (_, rest) = text.rsplit_once(&format!("{FILE}:")).unwrap_or_else(|| panic!("no row in: {text}"));
+    rest.trim_end_matches(')').parse().unwrap_or_else(|_| panic!("no row in: {text}"))
+}
+
+fn message(error: &Error) -> &str {
+    error.message().lines().next().unwrap_or_default()
+}
+
+#[test]
+fn every_minor_has_versions_for_every_runtime() {
+    let bench = Bench::new();
+    let minors = newest("kubernetes");
+    assert!(minors.len() >= 18 && minors[0] == "1.20.15");
+    for kubernetes in &minors {
+        for (runtime, _) in RUNTIMES {
+            // Nobody needs the adapter where the kubelet has its own.
+            if runtime == "adapter" && ["1.20", "1.21", "1.22"].contains(&line(kubernetes)) {
+                continue;
+            }
+            let plan = bench.load(line(kubernetes), runtime, "").unwrap().plan;
+            let variables = &plan.variables;
+            assert_eq!(&variables["kubernetes"], kubernetes);
+            assert_eq!(line(&variables["crictl"]), line(kubernetes), "{runtime}");
+            let parts: BTreeSet<&str> = plan.choices.iter().map(|choice| choice.part.as_str()).collect();
+            let mut expected = BTreeSet::from(["kubernetes", "crictl", "pause"]);
+            match runtime {
+                "containerd" => expected.extend(["containerd", "runc"]),
+                "crio" => expected.extend(["cri-o"]),
+                "docker" if ["1.20", "1.21", "1.22", "1.23"].contains(&line(kubernetes)) => {
+                    expected.extend(["docker"]);
+                }
+                _ => expected.extend(["docker", "cri-dockerd"]),
+            }
+            assert_eq!(parts, expected, "{runtime} {kubernetes}");
+            assert!(plan.choices.iter().all(|choice| !choice.why.is_empty() && choice.row.is_some()));
+        }
+    }
+}
+
+#[test]
+fn upstreams_recommendations_are_chosen() {
+    let bench = Bench::new();
+    for (kubernetes, runtime, sets, expected) in [
+        ("1.20", "containerd", "", "containerd 1.7.34 crictl 1.20.0 kubernetes 1.20.15 pause 3.2 runc 1.3.6"),
+        ("1.30", "containerd", "", "containerd 1.7.34 crictl 1.30.1 kubernetes 1.30.14 pause 3.9 runc 1.3.6"),
+        (
+            "1.36",
+            "containerd",
+            "",
+            "containerd 2.3.6 crictl 1.36.0 kubernetes 1.36.5 pause 3.10.2 runc 1.4.3",
+        ),
+        (
+            "latest",
+            "containerd",
+            "",
+            "containerd 2.3.6 crictl 1.37.0 kubernetes 1.37.1 pause 3.10.2 runc 1.4.3",
+        ),
+        (
+            "1.36",
+            "containerd",
+            "versions.containerd=2.2",
+            "containerd 2.2.7 crictl 1.36.0 kubernetes 1.36.5 pause 3.10.2 runc 1.3.6",
+        ),
+        (
+            "1.36.2",
+            "containerd",
+            "versions.containerd=latest",
+            "containerd 2.4.1 crictl 1.36.0 pause 3.10.2 runc 1.4.3",
+        ),
+        (
+            "1.20.2",
+            "containerd",
+            "versions.containerd=latest",
+            "containerd 1.7.34 crictl 1.20.0 pause 3.2 runc 1.3.6",
+        ),
+        ("1.38.0", "containerd", "versions.crictl=1.37.0", "containerd 2.3.6 pause 3.10.2 runc 1.4.3"),
+        ("1.34", "crio", "", "cri-o 1.34.11 crictl 1.34.0 kubernetes 1.34.12 pause 3.10.1"),
+        ("1.20.2", "docker", "", "crictl 1.20.0 docker 20.10.24 pause 3.2"),
+        (
+            "1.36",
+            "docker",
+            "",
+            "cri-dockerd 0.4.4 crictl 1.36.0 docker 29.8.2 kubernetes 1.36.5 pause 3.10.2",
+        ),
+        ("1.28.1", "docker", "versions.docker=24.0.7", "cri-dockerd 0.3.15 crictl 1.28.0 pause 3.9"),
+    ] {
+        let plan = bench.load(kubernetes, runtime, sets).unwrap().plan;
+        let mut choices: Vec<String> =
+            plan.choices.iter().map(|choice| format!("{} {}", choice.part, choice.version)).collect();
+        choices.sort();
+        assert_eq!(choices.join(" "), expected, "{kubernetes} {runtime} {sets}");
+    }
+}
+
+/// Kubernetes, runtime, versions; what is refused, and what works instead.
+const REFUSED: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        "1.20.2",
+        "containerd",
+        "containerd=2.1.9",
+        "kubernetes 1.20.2 cannot work with containerd 2.1.9: the kubelet speaks CRI v1alpha2",
+        "containerd 1.7.34 works",
+    ),
+    (
+        "1.36.5",
+        "containerd",
+        "containerd=1.5.18 crictl=1.25.0",
+        "kubernetes 1.36.5 cannot work with containerd 1.5.18: the kubelet speaks CRI v1 alone",
+        "containerd 1.6.39 works",
+    ),
+    (
+        "1.38.0",
+        "containerd",
+        "containerd=1.7.34 crictl=1.37.0",
+        "kubernetes 1.38.0 cannot work with containerd 1.7.34: the kubelet asks",
+        "containerd 2.0.11 works",
+    ),
+    (
+        "1.34.9",
+        "crio",
+        "cri-o=1.36.3",
+        "kubernetes 1.34.9 cannot work with cri-o 1.36.3: a CRI-O release",
+        "cri-o 1.34.11 works",
+    ),
+    (
+        "1.26.15",
+        "docker",
+        "cri-dockerd=0.2.6",
+        "kubernetes 1.26.15 cannot work with cri-dockerd 0.2.6",
+        "cri-dockerd 0.3.7 works",
+    ),
+    (
+        "1.22.17",
+        "adapter",
+        "cri-dockerd=0.3.26",
+        "kubernetes 1.22.17 cannot work with cri-dockerd 0.3.26",
+        "cri-dockerd 0.3.21 works",
+    ),
+    (
+        "1.22.17",
+        "adapter",
+        "cri-dockerd=0.4.4",
+        "kubernetes 1.22.17 cannot work with cri-dockerd 0.4.4",
+        "cri-dockerd 0.3.21 works",
+    ),
+    (
+        "1.38.0",
+        "docker",
+        "cri-dockerd=0.3.15 crictl=1.37.0",
+        "kubernetes 1.38.0 cannot work with cri-dockerd 0.3.15",
+        "cri-dockerd 0.3.21 works",
+    ),
+    (
+        "1.36.5",
+        "containerd",
+        "containerd=2.3.6 crictl=1.23.0",
+        "containerd 2.3.6 cannot work with crictl 1.23.0",
+        "crictl 1.24.0 works",
+    ),
+    (
+        "1.25.16",
+        "containerd",
+        "containerd=1.5.18 crictl=1.26.1",
+        "containerd 1.5.18 cannot work with crictl 1.26.1",
+        "crictl 1.25.0 works",
+    ),
+    (
+        "1.23.17",
+        "docker",
+        "crictl=1.26.1",
+        "kubernetes 1.23.17 and runtime docker cannot work with crictl 1.26.1",
+        "crictl 1.25.0 works",
+    ),
+    (
+        "1.24.17",
+        "docker",
+        "cri-dockerd=0.2.6 docker=19.03.15",
+        "cri-dockerd 0.2.6 cannot work with docker 19.03.15",
+        "docker 20.10.24 works",
+    ),
+    (
+        "1.28.15",
+        "docker",
+        "cri-dockerd=0.3.7 docker=20.10.24",
+        "cri-dockerd 0.3.7 cannot work with docker 20.10.24",
+        "docker 23.0.6 works",
+    ),
+    (
+        "1.28.15",
+        "docker",
+        "cri-dockerd=0.3.15 docker=23.0.6",
+        "cri-dockerd 0.3.15 cannot work with docker 23.0.6",
+        "docker 24.0.9 works",
+    ),
+    (
+        "1.28.15",
+        "docker",
+        "cri-dockerd=0.3.12 docker=24.0.9",
+        "cri-dockerd 0.3.12 cannot work with docker 24.0.9",
+        "docker 25.0.5 works",
+    ),
+    (
+        "1.36.5",
+        "docker",
+        "cri-dockerd=0.4.4 docker=24.0.9",
+        "cri-dockerd 0.4.4 cannot work with docker 24.0.9",
+        "docker 25.0.5 works",
+    ),
+    (
+        "1.33.13",
+        "docker",
+        "cri-dockerd=0.4.0 docker=26.1.4",
+        "cri-dockerd 0.4.0 cannot work with docker 26.1.4",
+        "docker 27.5.1 works",
+    ),
+    (
+        "1.28.15",
+        "docker",
+        "cri-dockerd=0.3.7 docker=25.0.5",
+        "docker 25.0.5 cannot work with cri-dockerd 0.3.7",
+        "cri-dockerd 0.3.15 works",
+    ),
+    (
+        "1.28.15",
+        "docker",
+        "cri-dockerd=0.3.11 docker=29.1.0",
+        "docker 29.1.0 cannot work with cri-dockerd 0.3.11",
+        "cri-dockerd 0.3.21 works",
+    ),
+    (
+        "1.28.15",
+        "docker",
+        "cri-dockerd=0.3.15 docker=29.1.0",
+        "docker 29.1.0 cannot work with cri-dockerd 0.3.15",
+        "cri-dockerd 0.3.21 works",
+    ),
+    (
+        "1.23.17",
+        "docker",
+        "docker=29.1.0",
+        "kubernetes 1.23.17 cannot work with docker 29.1.0",
+        "docker 28.5.2 works",
+    ),
+    (
+        "1.34.12",
+        "containerd",
+        "containerd=2.1.9 base.suite=focal",
+        "suite focal cannot work with containerd 2.1.9",
+        "containerd 2.0.11 works",
+    ),
+];
+
+#[test]
+fn what_cannot_work_is_refused_with_the_nearest_that_can() {
+    let bench = Bench::new();
+    let mut rows = BTreeSet::new();
+    for (kubernetes, runtime, versions, refused, help) in REFUSED {
+        let sets: Vec<String> = versions
+            .split(' ')
+            .map(|set| if set.contains("base.") { set.to_owned() } else { format!("versions.{set}") })
+            .collect();
+        let error = bench.load(kubernetes, runtime, &sets.join(" ")).unwrap_err();
+        assert!(message(&error).contains(refused), "{versions}: {error}");
+        assert_eq!(error.hint(), Some(*help), "{versions}: {error}");
+        assert!(message(&error).starts_with("--set "), "the user's own words are shown: {error}");
+        rows.insert(row(message(&error)));
+    }
+    let text = fs::read_to_string(shipped()).unwrap();
+    let refusing: BTreeSet<usize> =
+        rules(&text).filter(|(_, rule)| refuses(rule)).map(|(line, _)| line).collect();
+    assert_eq!(rows, refusing, "the rows that have a case, and those that refuse");
+}
+
+/// The rules of the table with the lines where they begin.
+fn rules(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.split("[[rule]]")
+        .scan(1, |line, block| {
+            let begins = *line;
+            *line += block.matches('\n').count();
+            Some((begins, block))
+        })
+        .skip(1)
+}
+
+fn refuses(rule: &str) -> bool {
+    rule.lines().any(|line| line.starts_with("needs") || line.starts_with("excludes"))
+}
+
+#[test]
+fn what_nears_its_end_is_a_warning() {
+    let bench = Bench::new();
+    let warnings = |kubernetes: &str, runtime: &str, sets: &str| {
+        let mut warnings = bench.load(kubernetes, runtime, sets).unwrap().warnings;
+        warnings.iter_mut().for_each(|warning| {
+            row(warning);
+            warning.truncate(warning.rfind(" (").unwrap_or_default());
+        });
+        warnings
+    };
+    assert!(warnings("1.36", "containerd", "").is_empty());
+    assert_eq!(
+        warnings("1.34", "containerd", "versions.containerd=1.7.34"),
+        [
+            "kubernetes 1.34.12: upstream's support of 1.34 ends on 2026-10-27",
+            "containerd 1.7.34: upstream's support of 1.7 ends on 2026-09-10",
+            "containerd 1.7.34 and kubernetes 1.34.12: the kubelet complains of containerd before 2.0 \
+             (cri_losing_support), and Kubernetes 1.38 will not start with it",
+        ]
+    );
+    let adapter = warnings("1.36", "docker", "versions.cri-dockerd=0.3.15");
+    assert!(adapter.len() == 1 && adapter[0].contains("cri-dockerd before 0.3.17"), "{adapter:?}");
+}
+
+#[test]
+fn a_lock_keeps_what_was_chosen_as_long_as_the_minor_version_stays() {
+    let bench = Bench::new();
+    let kept = bench.load("1.36", "containerd", "").unwrap().plan.versions_to_keep();
+    assert_eq!((kept["kubernetes"].as_str(), kept["containerd"].as_str()), ("1.36.5", "2.3.6"));
+    bench.replace("1.36.5", "1.36.9");
+    bench.replace("2.3.6", "2.3.8");
+    let versions = |kubernetes: &str, sets: &str| {
+        let plan = bench.load_again(kubernetes, "containerd", sets, &kept).unwrap().plan;
+        [plan.variables["kubernetes"].clone(), plan.variables["containerd"].clone()].join(" ")
+    };
+    assert_eq!(versions("1.36", ""), "1.36.5 2.3.6");
+    assert_eq!(versions("latest", ""), "1.36.5 2.3.6");
+    assert_eq!(versions("1.36.2", ""), "1.36.2 2.3.6");
+    assert_eq!(versions("1.36", "versions.containerd=2.2"), "1.36.5 2.2.7");
+    assert_eq!(versions("1.37", ""), "1.37.1 2.3.8");
+    let anew = bench.load("1.36", "containerd", "").unwrap().plan.variables;
+    assert_eq!((anew["kubernetes"].as_str(), anew["containerd"].as_str()), ("1.36.9", "2.3.8"));
+}
+
+#[test]
+fn what_the_table_cannot_give_is_an_error_that_says_what_to_set() {
+    let bench = Bench::new();
+    let error = bench.load("1.38.0", "crio", "").unwrap_err();
+    assert!(
+        message(&error).contains("compatibility.toml has no cri-o that works with Kubernetes 1.38.0"),
+        "{error}"
+    );
+    assert_eq!(error.hint(), Some("set versions.cri-o, or change what it must work with"));
+    let error = bench.load("1.50", "containerd", "").unwrap_err();
+    assert!(message(&error).contains("\"1.50\" is not a Kubernetes version"), "{error}");
+    assert!(error.hint().unwrap().ends_with("1.36, 1.37"), "{error}");
+}
+
+/// A list of versions for several images names parts that one of them lacks.
+#[test]
+fn a_version_of_a_known_part_that_nothing_uses_is_a_warning_and_a_typo_an_error() {
+    let bench = Bench::new();
+    let loaded = bench.load("1.36", "containerd", "versions.docker=28.5.2").unwrap();
+    assert_eq!(loaded.warnings, ["versions.docker changes nothing: no layer of this image uses it"]);
+    let error = bench.load("1.36", "containerd", "versions.dokcer=28.5.2").unwrap_err();
+    assert!(message(&error).contains("nothing in this image uses ${dokcer}"), "{error}");
+    assert_eq!(error.hint(), Some("did you mean \"docker\"?"));
+}
