@@ -166,8 +166,15 @@ impl Image {
         path
     }
 
-    /// Unpacks the base alone, the lowest layer of the OCI layout, into the new folder `root`.
+    /// Unpacks the base alone into the new folder `root`.
     pub fn unpack_base(&self, root: &Path) {
+        fs::create_dir(root).expect("the folder is the test's");
+        let base = self.base();
+        workspace::output("tar", ["-xzf".as_ref(), base.as_os_str(), "-C".as_ref(), root.as_os_str()]);
+    }
+
+    /// The base alone, the lowest layer of the OCI layout: an archive that is named after its digest.
+    pub fn base(&self) -> PathBuf {
         let layout = self.file("-oci");
         let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
         let read = |path: &Path| -> Value {
@@ -175,9 +182,7 @@ impl Image {
         };
         let digest = |value: &Value| value["digest"].as_str().expect("descriptors have digests").to_owned();
         let manifest = read(&blob(&digest(&read(&layout.join("index.json"))["manifests"][0])));
-        let base = blob(&digest(&manifest["layers"][0]));
-        fs::create_dir(root).expect("the folder is the test's");
-        workspace::output("tar", ["-xzf".as_ref(), base.as_os_str(), "-C".as_ref(), root.as_os_str()]);
+        blob(&digest(&manifest["layers"][0]))
     }
 
     /// The kernel command line of the network set.

@@ -20,6 +20,7 @@ pub mod kiln;
 pub mod lab;
 pub mod lab_network;
 pub mod lab_node;
+pub mod lookalike_flatcar;
 pub mod lookalike_ubuntu;
 pub mod netns;
 pub mod pods;

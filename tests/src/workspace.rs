@@ -29,6 +29,22 @@ pub fn kept() -> PathBuf {
     folder
 }
 
+/// The folder `name` among [`kept`], filled by `fill` unless it is there already, made from the same `key`.
+pub fn kept_as_made(name: &str, key: &str, fill: impl FnOnce(&Path)) -> PathBuf {
+    let _alone = exclusive(&name.replace('/', "-"));
+    let folder = kept().join(name);
+    let stamp = folder.join("made-from");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == key) {
+        return folder;
+    }
+    // Usually it is not there.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("the target folder is writable");
+    fill(&folder);
+    fs::write(stamp, key).expect("the target folder is writable");
+    folder
+}
+
 /// A temporary folder on the target folder's file system (/tmp may be small), deleted when dropped.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new()
