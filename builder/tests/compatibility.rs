@@ -459,3 +459,33 @@ fn a_version_of_a_known_part_that_nothing_uses_is_a_warning_and_a_typo_an_error(
     assert!(message(&error).contains("nothing in this image uses ${dokcer}"), "{error}");
     assert_eq!(error.hint(), Some("did you mean \"docker\"?"));
 }
+
+/// A kubelet does not start with a flag that its version does not know.
+#[test]
+fn the_kubelet_gets_only_flags_that_its_version_takes() {
+    let definition = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/debian-13.toml");
+    for kubernetes in newest("kubernetes") {
+        let minor: u32 = line(&kubernetes).strip_prefix("1.").unwrap().parse().unwrap();
+        let plan = registry::load(&definition, &[format!("kubernetes={kubernetes}")], None).unwrap().plan;
+        let kubelet = plan.layers.iter().find(|layer| layer.name == "kubelet").unwrap();
+        let text: String = kubelet
+            .files
+            .iter()
+            .map(|file| String::from_utf8(file.content.clone()).unwrap())
+            .collect();
+        let flags: BTreeSet<&str> = text
+            .split(|end: char| end.is_whitespace() || "=\"".contains(end))
+            .filter(|word| word.starts_with("--"))
+            .collect();
+        let mut expected = BTreeSet::from(["--bootstrap-kubeconfig", "--kubeconfig", "--config"]);
+        let folder = minor >= 28;
+        if folder {
+            expected.insert("--config-dir");
+        }
+        assert_eq!(flags, expected, "{kubernetes}");
+        let has_folder = kubelet.directories.iter().any(|made| made.path == "etc/kubernetes/kubelet.conf.d");
+        assert_eq!(has_folder, folder, "{kubernetes}");
+        let alpha = text.contains("KUBELET_CONFIG_DROPIN_DIR_ALPHA=true");
+        assert_eq!(alpha, (28..31).contains(&minor), "{kubernetes}");
+    }
+}
