@@ -2,12 +2,14 @@
 //! them, and the formats of the shared files.
 //!
 //! Nothing here opens a file: [`gpt`] reads what it is given. [`suggest`] is the one place that guesses the
-//! intended name of a mistyped one, [`text`] the one that makes text of others fit to be shown, and
-//! [`foreign_root`] the one that knows which kernel arguments ask for a root out of the initrd's reach.
+//! intended name of a mistyped one, [`text`] the one that makes text of others fit to be shown,
+//! [`runtime`] the one that knows container runtimes, and [`foreign_root`] the one that knows which kernel
+//! arguments ask for a root out of the initrd's reach.
 
 mod foreign_root;
 pub mod gpt;
 pub mod public_key;
+pub mod runtime;
 pub mod suggest;
 pub mod text;
 pub mod trust_policy;

@@ -1,8 +1,8 @@
 //! The absolute paths of a machine that the agent reads or writes, by their owner.
 //!
-//! Paths that the builder writes into an image are in the `contract` crate. Names below these paths, and
-//! paths that an operator configures, stay with their users. Tests spell paths out, and so prove these
-//! constants.
+//! Paths that the builder writes into an image, and those of container runtimes, are in the `contract` crate.
+//! Names below these paths, and paths that an operator configures, stay with their users. Tests spell paths
+//! out, and so prove these constants.
 //!
 //! Windows would be a second module `windows` here with the same names for what exists there (kubeadm,
 //! kubelet, firstboot). The modules that use `/proc`, `/sys` and `/dev` have no use there; they stay behind
@@ -98,25 +98,8 @@ mod linux {
     /// Volume plugins, unless flags name another folder.
     pub const VOLUME_PLUGINS: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
 
-    // Of container runtimes and network add-ons.
+    // Of network add-ons. Those of container runtimes are in the `contract` crate.
 
-    pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
-    pub const CONTAINERD_VAR_SOCKET: &str = "/var/run/containerd/containerd.sock";
-    pub const CRIO_SOCKET: &str = "/var/run/crio/crio.sock";
-    pub const CRI_DOCKERD_SOCKET: &str = "/var/run/cri-dockerd.sock";
-    pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
-    /// The socket of the Docker driver inside old kubelets.
-    pub const DOCKERSHIM_SOCKET: &str = "/var/run/dockershim.sock";
-    pub const CONTAINERD_CONFIG: &str = "/etc/containerd/config.toml";
-    pub const CONTAINERD_DROP_INS: &str = "/etc/containerd/conf.d";
-    /// containerd's data, unless its configuration names another folder.
-    pub const CONTAINERD: &str = "/var/lib/containerd";
-    /// CRI-O's data.
-    pub const CONTAINERS: &str = "/var/lib/containers";
-    pub const DOCKERSHIM: &str = "/var/lib/dockershim";
-    pub const CNI_PROGRAMS: &str = "/opt/cni/bin";
-    /// CRI-O's second folder of network plugins.
-    pub const CRIO_CNI_PROGRAMS: &str = "/usr/libexec/cni";
     pub const CNI_CONFIGS: &str = "/etc/cni/net.d";
     pub const CNI_STATE: &str = "/var/lib/cni";
 

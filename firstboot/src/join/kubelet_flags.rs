@@ -1,8 +1,10 @@
 //! The kubelet's command line as kubeadm writes it to `/var/lib/kubelet/kubeadm-flags.env`.
 
+use contract::runtime;
+
 use crate::config::model::{Argument, NodeConfig, NodeRegistration, Taint};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::kubernetes::features::{DOCKERSHIM, KubeletFeatures};
+use crate::kubernetes::features::KubeletFeatures;
 use crate::kubernetes::flags_file;
 
 /// Input of the arguments besides the node config.
@@ -35,7 +37,7 @@ pub fn arguments(node: &NodeRegistration, inputs: &FlagInputs<'_>) -> Vec<Argume
 
 fn defaults(node: &NodeRegistration, inputs: &FlagInputs<'_>) -> Vec<Argument> {
     let features = inputs.features;
-    let docker = inputs.cri_socket.trim_start_matches("unix://") == DOCKERSHIM;
+    let docker = runtime::is_in_kubelet(inputs.cri_socket);
     let runtime = inputs.cri_socket.to_owned();
     let mut defaults = Vec::new();
     let mut add = |set: bool, name: &str, value: String| {

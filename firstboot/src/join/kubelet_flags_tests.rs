@@ -66,9 +66,9 @@ fn each_minor_version_writes_its_own_flags() {
 #[test]
 fn docker_has_flags_of_its_own_up_to_1_23() {
     let expected = "--network-plugin=cni --pod-infra-container-image=r.io/pause:3.2";
-    assert_eq!(line("1.20.2", &node(&[], &[]), DOCKERSHIM, "w1"), expected);
+    assert_eq!(line("1.20.2", &node(&[], &[]), "/var/run/dockershim.sock", "w1"), expected);
     assert_eq!(
-        line("1.23.0", &node(&[], &[]), DOCKERSHIM, "w1"),
+        line("1.23.0", &node(&[], &[]), "/var/run/dockershim.sock", "w1"),
         "--network-plugin=cni --pod-infra-container-image=r.io/pause:3.6"
     );
 }

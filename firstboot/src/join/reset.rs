@@ -11,6 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use contract::runtime;
+
 use crate::config::reset::may_hold_certificates;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
@@ -124,7 +126,7 @@ const PAIRS: &[&str] = &[
 const SERVICE_ACCOUNT_KEYS: &[&str] = &["sa.key", "sa.pub"];
 /// More folders to empty.
 const FOLDERS: &[&str] =
-    &[KUBELET, paths::DOCKERSHIM, paths::KUBERNETES_RUN, paths::CNI_STATE, paths::STATE_FOLDER];
+    &[KUBELET, runtime::IN_KUBELET_STATE, paths::KUBERNETES_RUN, paths::CNI_STATE, paths::STATE_FOLDER];
 /// Folders of the image below those; they stay, empty.
 const KEPT: &[&str] = &[paths::KUBELET_VOLUME_PLUGINS];
 /// Kubeconfigs: of the worker, and of a control plane that ran here before.

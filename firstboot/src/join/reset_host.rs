@@ -8,6 +8,7 @@ use crate::host::cri::{self, Client};
 use crate::host::root::Root;
 use crate::host::services::Services;
 use crate::machine;
+use crate::preflight::context::service_of;
 
 /// Time limit for the runtime to answer.
 const RUNTIME_LIMIT: Duration = Duration::from_secs(30);
@@ -37,7 +38,8 @@ impl<'a> LocalHost<'a> {
             )?,
         };
         let path = self.root.path(cri::socket_path(&named)?);
-        let is_expected = self.cri_socket.is_some() || self.services.is_active("containerd").unwrap_or(false);
+        let is_expected =
+            self.cri_socket.is_some() || self.services.is_active(&service_of(&path)).unwrap_or(false);
         Ok((path.exists() || is_expected).then_some(path))
     }
 }

@@ -20,10 +20,7 @@
 use std::collections::BTreeMap;
 
 use crate::kubernetes::version::Version;
-use crate::paths;
 
-/// The socket that means Docker up to 1.23.
-pub const DOCKERSHIM: &str = paths::DOCKERSHIM_SOCKET;
 /// The feature gate of a ClusterConfiguration that moves the socket from the Node object to a file.
 pub const NODE_LOCAL_CRI_SOCKET: &str = "NodeLocalCRISocket";
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use contract::runtime;
 use serde_json::Value;
 
 use super::NEWEST_MINOR;
@@ -89,17 +90,6 @@ impl Context<'_> {
     pub fn kubelet_field(&self, name: &str) -> Option<&Value> {
         self.kubelet_config?.get(name)
     }
-
-    /// Whether the runtime is docker behind the kubelet's own shim, which serves CRI only while the kubelet
-    /// runs.
-    pub fn is_dockershim(&self) -> bool {
-        is_dockershim(self.cri_socket)
-    }
-}
-
-/// Whether this socket is docker's, or that of the kubelet's shim for docker.
-pub fn is_dockershim(cri_socket: &str) -> bool {
-    cri_socket.ends_with("/dockershim.sock") || cri_socket.ends_with("/docker.sock")
 }
 
 /// The data about the cluster after discovery.
@@ -236,11 +226,13 @@ impl Runtime {
     }
 }
 
-/// The name of the service behind a socket: `containerd`, `crio`, `cri-docker` (the unit of
-/// `cri-dockerd.sock`).
-fn service_of(socket: &Path) -> String {
-    let name = socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    if name == "cri-dockerd" { "cri-docker".to_owned() } else { name }
+/// The name of the service behind a socket; of a runtime that is not known, the socket's own name.
+pub fn service_of(socket: &Path) -> String {
+    let endpoint = socket.to_str().and_then(runtime::endpoint_at);
+    endpoint.map_or_else(
+        || socket.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        |endpoint| endpoint.service.to_owned(),
+    )
 }
 
 /// Whether a runtime that does not answer may still start, by its service manager, which is not asked at
@@ -272,8 +264,8 @@ impl Hope<'_> {
 impl Docker {
     /// Asks docker.
     pub fn ask() -> Result<Self> {
-        let format = "{{.CgroupDriver}} {{.ServerVersion}}";
-        let output = command::run_checked("docker", &["info", "--format", format], DOCKER_LIMIT)?;
+        let [program, arguments @ ..] = runtime::IN_KUBELET_INFO;
+        let output = command::run_checked(program, &arguments, DOCKER_LIMIT)?;
         parse_docker(&output.stdout).ok_or_else(|| {
             Failure::new(ErrorKind::Runtime, "docker info did not say its cgroup driver and version")
         })

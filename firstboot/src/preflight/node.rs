@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use serde_json::Value;
 
-use super::{Context, Problem};
+use contract::runtime::{self, Config, Runtime};
+
+use super::{Context, NEWEST_MINOR, Problem};
 use crate::host::{files, identity, kernel, machine};
 use crate::paths;
 
@@ -67,20 +69,34 @@ pub fn disk_space(context: &Context) -> Vec<Problem> {
 }
 
 fn runtime_folder(context: &Context) -> String {
-    if context.cri_socket.contains("crio") {
-        return paths::CONTAINERS.to_owned();
-    }
-    let config = kernel::text(context.root, paths::CONTAINERD_CONFIG).unwrap_or_default();
-    // Tables of plugins have their own key `root`.
-    let top = config.split("\n[").next().unwrap_or_default();
-    setting(top, "root").into_iter().next().unwrap_or_else(|| paths::CONTAINERD.to_owned())
+    let runtime = runtime_of(context);
+    let Some(config) = &runtime.config else { return runtime.data.to_owned() };
+    let text = kernel::text(context.root, config.file).unwrap_or_default();
+    // Other tables have their own key `root`.
+    let table = table(&text, config.data);
+    setting(table, "root").into_iter().next().unwrap_or_else(|| runtime.data.to_owned())
 }
 
-/// containerd's configuration and the files that it imports by default.
-fn containerd_config(context: &Context) -> String {
-    let main = kernel::text(context.root, paths::CONTAINERD_CONFIG).unwrap_or_default();
-    let mut parts = context.root.list(paths::CONTAINERD_DROP_INS);
-    parts.retain(|path| path.extension().is_some_and(|end| end == "toml"));
+/// The runtime behind the socket. The paths of an unknown one are taken for those of the usual one.
+fn runtime_of(context: &Context) -> &'static Runtime {
+    runtime::of_socket(context.cri_socket).unwrap_or_else(|| runtime::default(NEWEST_MINOR))
+}
+
+/// The lines of a table of a TOML file; the one at its top has no name.
+fn table<'a>(text: &'a str, name: &str) -> &'a str {
+    let mut tables = text.split("\n[");
+    let found = match name {
+        "" => tables.next(),
+        _ => tables.find(|table| table.trim_start_matches('[').split(']').next() == Some(name)),
+    };
+    found.unwrap_or_default()
+}
+
+/// A runtime's configuration and the files that count after it.
+fn whole(context: &Context, config: &Config) -> String {
+    let main = kernel::text(context.root, config.file).unwrap_or_default();
+    let mut parts = context.root.list(config.drop_ins);
+    parts.retain(|path| path.extension().is_some_and(|end| end == "toml" || end == "conf"));
     let texts = parts.iter().filter_map(|path| files::read(&context.root.path(path), CNI_LIMIT).ok()?);
     texts.fold(main, |all, text| format!("{all}\n{}", String::from_utf8_lossy(&text)))
 }
@@ -159,12 +175,13 @@ pub fn cni_plugins(context: &Context) -> Vec<Problem> {
 }
 
 fn plugin_folders(context: &Context) -> Vec<String> {
-    if context.cri_socket.contains("crio") {
-        return vec![paths::CNI_PROGRAMS.to_owned(), paths::CRIO_CNI_PROGRAMS.to_owned()];
-    }
-    let config = containerd_config(context);
-    let folders = [setting(&config, "bin_dirs"), setting(&config, "bin_dir")].concat();
-    if folders.is_empty() { vec![paths::CNI_PROGRAMS.to_owned()] } else { folders }
+    let runtime = runtime_of(context);
+    let named = runtime.config.iter().flat_map(|config| {
+        let text = whole(context, config);
+        config.plugins.iter().flat_map(move |key| setting(&text, key))
+    });
+    let folders: Vec<String> = named.collect();
+    if folders.is_empty() { runtime.plugins.iter().map(|&path| path.to_owned()).collect() } else { folders }
 }
 
 /// The types in the first configuration of /etc/cni/net.d. The runtime uses only that one.
@@ -211,7 +228,7 @@ pub fn mount_propagation(context: &Context) -> Vec<Problem> {
                 .help(help),
         );
     }
-    for service in ["docker", "containerd", "crio"] {
+    for service in runtime::RUNTIMES.iter().map(|runtime| runtime.name) {
         if is_mounted_as_slave(context, service) {
             let help = format!(
                 "remove MountFlags=slave from {service}.service, run systemctl daemon-reload and restart it"
@@ -294,6 +311,13 @@ mod tests {
         ] {
             assert_eq!(setting(text, key), expected, "{key}");
         }
+        let tables = "a = 1\n[crio]\nroot = \"/data\"\n[crio.image]\nroot = \"/no\"\n";
+        for (name, expected) in
+            [("", "a = 1"), ("crio", "crio]\nroot = \"/data\""), ("image", ""), ("crio.api", "")]
+        {
+            assert_eq!(table(tables, name), expected, "{name}");
+        }
+        assert_eq!(table("[crio]\nb = 1", "crio"), "[crio]\nb = 1");
         assert!(setting("root = \"", "root").is_empty() && setting("root =", "root").is_empty());
     }
 

@@ -1,5 +1,10 @@
 //! Checks of the container runtime.
 
+use std::path::Path;
+
+use contract::runtime;
+
+use super::context::service_of;
 use super::{Context, Problem};
 use crate::host::cri::Api;
 use crate::host::services::Enablement;
@@ -53,17 +58,18 @@ pub fn implements_config(context: &Context) -> Vec<Problem> {
 
 /// Service-Docker.
 pub fn docker_service(context: &Context) -> Vec<Problem> {
-    if !context.is_dockershim() {
+    if !runtime::is_in_kubelet(context.cri_socket) {
         return Vec::new();
     }
-    match context.services.enablement("docker") {
+    let service = service_of(Path::new(context.cri_socket));
+    match context.services.enablement(&service) {
         Ok(Enablement::Disabled) => Problem::new("the docker service is not enabled")
             .help("run systemctl enable docker.service")
             .alone(),
         Ok(Enablement::Absent) => Problem::new("there is no docker service")
             .help("install docker, or name another CRI socket")
             .alone(),
-        Ok(Enablement::Enabled) if context.services.is_active("docker") == Ok(false) => {
+        Ok(Enablement::Enabled) if context.services.is_active(&service) == Ok(false) => {
             Problem::new("the docker service is not active")
                 .help("run systemctl start docker.service")
                 .alone()

@@ -321,6 +321,14 @@ fn what_the_troubleshooting_guide_describes_is_seen() {
         ),
         (
             36,
+            |machine| {
+                machine.cri_socket = "unix:///var/run/crio/crio.sock";
+                machine.write("/etc/crio/crio.conf.d/10.conf", "[crio.network]\nplugin_dirs = [\"/cni\"]\n");
+            },
+            &["W CNIPlugins"],
+        ),
+        (
+            36,
             |machine| machine.write("/proc/self/mountinfo", "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n"),
             &["W MountPropagation"],
         ),

@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use contract::runtime;
 use prost::Message;
 
 use self::grpc::{Channel, Error};
@@ -316,21 +317,14 @@ fn parse_containerd_config(text: &str) -> Option<CgroupDriver> {
 /// version finds it.
 pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
     let is_there = |path: &str| root.path(path).exists() || root.path(short(path)).exists();
-    if minor < 24 {
-        let docker = is_there(paths::DOCKER_SOCKET);
-        let found = [
-            (docker, called(root, paths::DOCKERSHIM_SOCKET)),
-            (!docker && is_there(paths::CONTAINERD_SOCKET), paths::CONTAINERD_SOCKET),
-            (is_there(paths::CRIO_SOCKET), called(root, paths::CRIO_SOCKET)),
-        ];
-        return one_socket(
-            found.iter().filter(|row| row.0).map(|row| row.1).collect(),
-            called(root, paths::DOCKERSHIM_SOCKET),
-        );
-    }
-    let known = [paths::CONTAINERD_VAR_SOCKET, paths::CRIO_SOCKET, paths::CRI_DOCKERD_SOCKET];
-    let found = known.iter().filter(|path| is_there(path)).map(|path| called(root, path)).collect();
-    one_socket(found, called(root, known[0])).map(|path| format!("unix://{path}"))
+    let endpoints = runtime::RUNTIMES.iter().map(|runtime| runtime.endpoint(minor));
+    let found = endpoints
+        .filter(|endpoint| is_there(endpoint.sign) && !endpoint.unless.is_some_and(is_there))
+        .map(|endpoint| called(root, endpoint.socket))
+        .collect();
+    let scheme = if minor < 24 { "" } else { "unix://" };
+    let default = called(root, runtime::default(minor).endpoint(minor).socket);
+    one_socket(found, default).map(|path| format!("{scheme}{path}"))
 }
 
 /// `/var/run/x`, as in kubeadm, or `/run/x` if the machine has only that. The path for the kubelet must

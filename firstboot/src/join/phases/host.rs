@@ -1,12 +1,14 @@
 //! Kernel modules and parameters: sets those that a check of kubeadm would fail for, now and for later boots,
 //! if the machine allows it.
 
+use contract::runtime;
+
 use super::{Need, Phase, preflight};
 use crate::error::Result;
 use crate::host::{files, kernel};
 use crate::join::Join;
 use crate::paths;
-use crate::preflight::{context, fails};
+use crate::preflight::fails;
 
 /// Kernel parameters for later boots, sysctl.d(5).
 pub const PARAMETERS: &str = paths::PARAMETERS;
@@ -39,7 +41,7 @@ fn run(join: &mut Join) -> Result<()> {
     let _ = join.kubelet_version().map(|version| join.results.facts.kubelet = Some(Ok(version)));
     let (failing, is_docker) = preflight::with_context(join, None, |context| {
         let failing: Vec<_> = SETTINGS.iter().filter(|(check, ..)| fails(context, check)).collect();
-        (failing, context::is_dockershim(context.cri_socket))
+        (failing, runtime::is_in_kubelet(context.cri_socket))
     });
     let mut modules: Vec<&str> = failing.iter().filter_map(|(_, _, module)| *module).collect();
     modules.extend((!is_docker).then_some(OVERLAY));

@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use contract::runtime;
+
 use super::{Need, Phase};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::cri::CgroupDriver;
 use crate::join::Join;
 use crate::net::resolve;
-use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, Units, context};
+use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, Units};
 
 /// Time for a runtime that the config allows to be absent.
 const IGNORED_RUNTIME_LIMIT: Duration = Duration::from_secs(1);
@@ -20,7 +22,7 @@ fn run(join: &mut Join) -> Result<()> {
     let services = join.machine.services;
     join.results.units = Some(std::thread::spawn(move || Units::ask(services)));
     let socket = join.cri_socket();
-    let is_docker = socket.as_ref().is_ok_and(|socket| context::is_dockershim(socket));
+    let is_docker = socket.as_ref().is_ok_and(|socket| runtime::is_in_kubelet(socket));
     join.results.runtime = socket.as_ref().ok().filter(|_| !is_docker).map(|socket| {
         let (root, socket) = (join.root.clone(), socket.clone());
         let limit =
