@@ -116,6 +116,50 @@ fn fetch_makes_no_pin_of_a_checksum_that_nobody_vouches_for() {
 }
 
 #[test]
+fn an_artifact_without_a_published_checksum_is_pinned_to_what_was_served_first() {
+    let root = tempfile::tempdir().unwrap();
+    let (tool, lock) = (root.path().join("tool"), root.path().join("images/x.lock"));
+    fs::write(&tool, TOOL).unwrap();
+    let url = format!("file://{}", tool.display());
+    lay_out(root.path(), &format!("url = '{url}'\nchecksum = 'unpublished'\n"), "");
+    let told = "upstream publishes no checksum of tool/tool: the lock trusts what was served";
+    let output = kiln(root.path(), &["lock", "images/x.toml"]);
+    assert!(output.status.success() && said(&output).contains(told), "{}", said(&output));
+    let locked = fs::read_to_string(&lock).unwrap();
+    let pin = format!("checksum = \"unpublished\"\nsize = {}\nsha256 = \"{}\"", TOOL.len(), Digest::of(TOOL));
+    assert!(locked.contains(&pin), "{locked}");
+    let output = kiln(root.path(), &["plan", "images/x.toml"]);
+    let plan = String::from_utf8_lossy(&output.stdout);
+    assert!(plan.contains("(no published checksum: trusted on first use)"), "{plan}");
+    // Then something else is served.
+    fs::write(&tool, b"EVIL PROG").unwrap();
+    let fetch = || kiln(root.path(), &["fetch", "images/x.toml"]);
+    assert!(fetch().status.success(), "the store has the file: {}", said(&fetch()));
+    fs::remove_dir_all(root.path().join("store")).unwrap();
+    let output = fetch();
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    let output = kiln(root.path(), &["lock", "images/x.toml"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("upstream replaced tool/tool"), "{}", said(&output));
+    assert_eq!(fs::read_to_string(&lock).unwrap(), locked);
+    let output = kiln(root.path(), &["lock", "images/x.toml", "--accept", "tool/tool"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(fs::read_to_string(&lock).unwrap().contains(&Digest::of(b"EVIL PROG").to_string()));
+}
+
+#[test]
+fn a_file_without_a_checksum_is_not_trusted_from_a_server_that_nobody_vouches_for() {
+    let root = tempfile::tempdir().unwrap();
+    let server = start(|seen, stream| serve(stream, seen, b"EVIL"));
+    lay_out(root.path(), "url = 'http://upstream.invalid/tool'\nchecksum = 'unpublished'\n", "");
+    let mirror = format!("http://upstream.invalid={}", server.url(""));
+    let output = kiln(root.path(), &["fetch", "images/x.toml", "--mirror", mirror.as_str()]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("nobody vouches for tool/tool"), "{}", said(&output));
+    assert!(server.requests().is_empty());
+}
+
+#[test]
 fn inspect_finds_every_file_that_was_changed() {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join("out").join(name);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use kiln::digest::Digest;
 use kiln::error::ErrorKind;
-use kiln::fetch::Options;
+use kiln::fetch::{Fetcher, Options};
+use kiln::progress::Progress;
 
 #[path = "support/faulty_server.rs"]
 #[allow(dead_code)]
@@ -46,6 +47,26 @@ fn a_truncated_download_goes_on_where_it_stopped() {
     let seen = server.requests();
     assert_eq!(seen.len(), 2);
     assert_eq!((seen[1].range(), seen[1].header("if-range")), (Some(100_000), Some("\"one\"")));
+    cache.assert_holds(&[&body], &[]);
+}
+
+#[test]
+fn a_file_without_a_digest_comes_from_one_answer() {
+    let body = content(LENGTH);
+    let (cache, served) = (Cache::new(), body.clone());
+    let server = start(move |seen, stream| match seen.number {
+        0 => cut(stream, &[0; LENGTH], 100_000),
+        _ => serve(stream, seen, &served),
+    });
+    let (url, progress) = (server.url("/x"), Progress::silent());
+    let fetcher = |allow_unauthenticated| {
+        Fetcher::new(&cache.store, Options { allow_unauthenticated, ..options() }, &progress).unwrap()
+    };
+    let refused = fetcher(false).first_use("part", &url).unwrap_err();
+    assert!(refused.kind() == ErrorKind::Lock && refused.message().contains("nobody vouches for part"));
+    let found = fetcher(true).first_use("part", &url).unwrap();
+    assert_eq!((found.digest, found.size, found.mirror), (Digest::of(&body), LENGTH as u64, None));
+    assert_eq!(server.requests()[1].range(), None, "it does not continue the first answer");
     cache.assert_holds(&[&body], &[]);
 }
 

@@ -106,7 +106,10 @@ fn text(shown: &Summary<'_>) -> String {
         lines.push(format!("layer    {:<14} {}", layer.name, layer.summary));
         for artifact in &layer.artifacts {
             let origin = match &artifact.origin {
-                Origin::Url { url, .. } => format!("{} {url}", artifact.version),
+                Origin::Url { url, checksum: Some(_) } => format!("{} {url}", artifact.version),
+                Origin::Url { url, checksum: None } => {
+                    format!("{} {url} (no published checksum: trusted on first use)", artifact.version)
+                }
                 Origin::Package { name } => format!("from the package {name}"),
                 Origin::Program { name } => format!("{name} of this Kiln release, {}", artifact.version),
             };

@@ -97,9 +97,10 @@ pub struct ArtifactSpec {
     pub version: Option<String>,
     /// Upstream address.
     pub url: Option<String>,
-    /// Address of upstream's checksum file, in any dialect.
+    /// Address of upstream's checksum file, in any dialect; "unpublished" if there is none, so that the lock
+    /// pins what upstream serves when it is written.
     pub checksum: Option<String>,
-    /// The digest, where upstream publishes none.
+    /// The digest, instead of a checksum.
     pub sha256: Option<Digest>,
     /// A distribution package to take files from, without installing it.
     pub package: Option<Name>,

@@ -304,8 +304,9 @@ pub enum Origin {
     Url {
         /// https, http or file address.
         url: String,
-        /// Where its digest comes from.
-        checksum: Checksum,
+        /// Where its digest comes from. Upstream may publish none: then what it serves when the lock is
+        /// written is trusted.
+        checksum: Option<Checksum>,
     },
     /// Files out of a package of the base's distribution that is not installed.
     Package {

@@ -15,6 +15,9 @@ use crate::address;
 use crate::at;
 use crate::error::{Error, Result};
 
+/// The word in place of a checksum's address where upstream publishes none.
+const UNPUBLISHED: &str = "unpublished";
+
 /// A parsed layer with the text and folder it came from.
 pub(super) struct Layer {
     pub name: String,
@@ -177,20 +180,21 @@ impl ArtifactResolver<'_> {
         let help = "write an https:// address";
         check_url(&self.layer.source, &at!["artifact", self.index, "url"], &url, help)?;
         let checksum = match (&self.artifact.checksum, self.artifact.sha256) {
+            (Some(word), None) if word == UNPUBLISHED => None,
             (Some(address), None) => {
                 let mut variables = self.variables.clone();
                 variables.insert("url".into(), url.clone());
                 let address = self.expand("checksum", address, &variables)?;
                 let help = "write the address of upstream's checksum file";
                 check_url(&self.layer.source, &at!["artifact", self.index, "checksum"], &address, help)?;
-                Checksum::File(address)
+                Some(Checksum::File(address))
             }
-            (None, Some(digest)) => Checksum::Pinned(digest),
+            (None, Some(digest)) => Some(Checksum::Pinned(digest)),
             _ => {
                 return Err(self.error(
                     "url",
                     "an artifact has either a checksum address or a sha256",
-                    "write exactly one of them",
+                    "write exactly one of them; checksum = \"unpublished\" where upstream has no checksum",
                 ));
             }
         };

@@ -34,7 +34,7 @@ fn untried_suite(base: &BasePlan, registry: &dyn Registry) -> Option<String> {
 fn unauthenticated_checksums(plan: &ImagePlan) -> impl Iterator<Item = String> {
     plan.layers.iter().flat_map(|layer| {
         layer.artifacts.iter().filter_map(move |artifact| match &artifact.origin {
-            Origin::Url { checksum: Checksum::File(address), .. } if address.starts_with("http://") => {
+            Origin::Url { checksum: Some(Checksum::File(address)), .. } if address.starts_with("http://") => {
                 let (layer, name) = (&layer.name, &artifact.name);
                 Some(format!("{layer}/{name}: nobody vouches for a checksum without TLS: {address}"))
             }

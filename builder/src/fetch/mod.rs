@@ -127,6 +127,17 @@ pub struct FetchedFile {
     pub from: String,
 }
 
+/// What the first download of a file told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstUse {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// The length in bytes.
+    pub size: u64,
+    /// The mirror that it came from; `None` if it came from the address itself.
+    pub mirror: Option<String>,
+}
+
 /// A checksum file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
@@ -246,11 +257,7 @@ impl<'a> Fetcher<'a> {
     /// # Errors
     /// [`ErrorKind::Lock`] if all places are such; else the failures of all places.
     pub fn document(&self, url: &str, limit: u64) -> Result<Document> {
-        let title = &document_name(url);
-        let mut places = places(&[url.to_owned()], &self.options.mirrors, self.options.offline)?;
-        if !self.options.allow_unauthenticated {
-            self.drop_unauthenticated(title, &mut places)?;
-        }
+        let places = self.vouched_places(url, &format!("the checksum file {}", document_name(url)))?;
         self.document_in(&places, url, limit)
     }
 
@@ -282,20 +289,29 @@ impl<'a> Fetcher<'a> {
         })
     }
 
-    fn drop_unauthenticated(&self, title: &str, places: &mut Vec<Place>) -> Result<()> {
+    /// Where `what`, the file at `url`, may be: places that somebody vouches for, or all if the options allow
+    /// them.
+    fn vouched_places(&self, url: &str, what: &str) -> Result<Vec<Place>> {
+        let mut places = places(&[url.to_owned()], &self.options.mirrors, self.options.offline)?;
+        if !self.options.allow_unauthenticated {
+            self.drop_unauthenticated(what, &mut places)?;
+        }
+        Ok(places)
+    }
+
+    fn drop_unauthenticated(&self, what: &str, places: &mut Vec<Place>) -> Result<()> {
         let (kept, dropped): (Vec<_>, Vec<_>) = places.drain(..).partition(Place::is_authenticated);
         let list = dropped.iter().map(Place::to_string).collect::<Vec<_>>().join(", ");
         if kept.is_empty() && !dropped.is_empty() {
-            let message = format!(
-                "nobody vouches for the checksum file {title}: {list} has no TLS, so anybody on the way can change it"
-            );
+            let message =
+                format!("nobody vouches for {what}: {list} has no TLS, so anybody on the way can change it");
             return Err(Error::new(ErrorKind::Lock, message).help(format!(
                 "use https or a local folder, pin the digest in the layer with sha256, or accept it with {ALLOW_UNAUTHENTICATED_FLAG}"
             )));
         }
         if !dropped.is_empty() {
             self.progress.note(&format!(
-                "{title} is not taken from {list}, which has no TLS ({ALLOW_UNAUTHENTICATED_FLAG} takes it)"
+                "{what} is not taken from {list}, which has no TLS ({ALLOW_UNAUTHENTICATED_FLAG} takes it)"
             ));
         }
         *places = kept;
@@ -352,8 +368,33 @@ impl<'a> Fetcher<'a> {
         // The final name is not known yet, so the expected digest names the partial file.
         let request = request(Digest::of(expected.to_string().as_bytes()));
         let partial = self.store.partial(&request.digest)?;
-        let (digest, size, _) = self.download(&request, partial, expected, &stop)?;
+        let places = self.places_of(&request, self.options.offline)?;
+        let (digest, size, _) = self.download(&request, partial, Some(expected), &places, &stop)?;
         Ok((digest, size))
+    }
+
+    /// Fetches a file of which upstream publishes no digest, to learn the digest of what it serves now. The
+    /// lock will trust these bytes, so places are passed over that nobody vouches for, unless the options
+    /// allow them. The file is in the store afterwards.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lock`] if all places are such; else the failures of all places.
+    pub fn first_use(&self, title: &str, url: &str) -> Result<FirstUse> {
+        let places = self.vouched_places(url, title)?;
+        let request = Request {
+            title: title.to_owned(),
+            urls: vec![url.to_owned()],
+            kept: Vec::new(),
+            // The digest is not known yet, so the address names the partial file.
+            digest: Digest::of(url.as_bytes()),
+            size: None,
+            absent: None,
+        };
+        let partial = self.store.partial(&request.digest)?;
+        let (digest, size, from) =
+            self.download(&request, partial, None, &places, &AtomicBool::new(false))?;
+        let mirror = (from != Place::of(url)?.to_string()).then_some(from);
+        Ok(FirstUse { digest, size, mirror })
     }
 
     fn fetch(&self, request: &Request, stop: &AtomicBool) -> Result<FetchedFile> {
@@ -367,7 +408,8 @@ impl<'a> Fetcher<'a> {
             partial.discard()?;
             return Ok(found);
         }
-        let (digest, size, from) = self.download(request, partial, &Expected::Sha256(digest), stop)?;
+        let (expected, places) = (Expected::Sha256(digest), self.places_of(request, self.options.offline)?);
+        let (digest, size, from) = self.download(request, partial, Some(&expected), &places, stop)?;
         Ok(FetchedFile { digest, size, cached: false, from })
     }
 
@@ -394,7 +436,8 @@ impl<'a> Fetcher<'a> {
         &self,
         request: &Request,
         partial: Partial,
-        expected: &Expected,
+        expected: Option<&Expected>,
+        places: &[Place],
         stop: &AtomicBool,
     ) -> Result<(Digest, u64, String)> {
         let Request { title, size, absent, .. } = request;
@@ -407,8 +450,7 @@ impl<'a> Fetcher<'a> {
         let outcome = if transfer.complete() {
             Ok("an earlier download".to_owned())
         } else {
-            let places = self.places_of(request, self.options.offline)?;
-            self.try_in(title, &places, absent.as_ref(), stop, |place| {
+            self.try_in(title, places, absent.as_ref(), stop, |place| {
                 transfer.attempt(&self.client, place).map(|()| place.to_string())
             })
         };

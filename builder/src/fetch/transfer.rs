@@ -25,7 +25,8 @@ const ADVANCE: u64 = 1 << 20;
 
 /// The expected result.
 pub(super) struct Target<'a> {
-    pub expected: &'a Expected,
+    /// The digest; without one, whatever a place serves in one piece is right.
+    pub expected: Option<&'a Expected>,
     /// Exact length, when it is known.
     pub size: Option<u64>,
     /// The limit if the length is not known.
@@ -94,7 +95,8 @@ impl<'a> Transfer<'a> {
             self.place = Some(place.clone());
             self.resume.tag = None;
         }
-        if self.target.size.is_some_and(|size| size == self.resume.offset) {
+        let nothing_to_compare = self.target.expected.is_none() && self.resume.offset > 0;
+        if nothing_to_compare || self.target.size.is_some_and(|size| size == self.resume.offset) {
             // All bytes exist but are wrong, otherwise `complete` would be true.
             self.restart()?;
         }
@@ -183,10 +185,11 @@ impl<'a> Transfer<'a> {
     }
 
     fn judge(&mut self, client: &Client, source: &mut Source, buffer: &mut [u8]) -> Result<(), Failure> {
-        if self.matches() {
+        let length = self.resume.offset;
+        let is_whole = source.total.is_none_or(|total| total == length);
+        if self.matches() || (self.target.expected.is_none() && is_whole) {
             return Ok(());
         }
-        let length = self.resume.offset;
         if let Some(size) = self.target.size.or(source.total).filter(|size| length < *size) {
             return Err(Failure::passing(Error::new(
                 ErrorKind::Fetch,
@@ -225,24 +228,25 @@ impl<'a> Transfer<'a> {
 
     fn matches(&self) -> bool {
         match (self.target.expected, &self.hashes.sha512) {
-            (Expected::Sha512(expected), Some(found)) => expected[..] == found.clone().finalize()[..],
-            (Expected::Sha512(_), None) => false,
-            (Expected::Sha256(expected), _) => *expected == self.hashes.sha256(),
+            (Some(Expected::Sha512(expected)), Some(found)) => expected[..] == found.clone().finalize()[..],
+            (Some(Expected::Sha256(expected)), _) => *expected == self.hashes.sha256(),
+            (Some(Expected::Sha512(_)), None) | (None, _) => false,
         }
     }
 
     fn wrong_content(&self) -> Error {
         let error = match (self.target.expected, &self.hashes.sha512) {
-            (Expected::Sha512(_), Some(found)) => {
-                let (expected, found) =
-                    (self.target.expected, Expected::Sha512(found.clone().finalize().into()));
+            (Some(expected @ Expected::Sha512(_)), Some(found)) => {
+                let found = Expected::Sha512(found.clone().finalize().into());
                 Error::new(
                     ErrorKind::Verification,
                     format!("wrong content\n  expected {expected}\n  found    {found}"),
                 )
             }
-            (Expected::Sha256(expected), _) => store::mismatch(expected, &self.hashes.sha256()),
-            (Expected::Sha512(_), None) => Error::new(ErrorKind::Internal, "SHA-512 was not computed"),
+            (Some(Expected::Sha256(expected)), _) => store::mismatch(expected, &self.hashes.sha256()),
+            (Some(Expected::Sha512(_)), None) | (None, _) => {
+                Error::new(ErrorKind::Internal, "no digest to compare was computed")
+            }
         };
         error.help(REPLACED)
     }
@@ -263,8 +267,9 @@ impl<'a> Transfer<'a> {
 }
 
 impl Hashes {
-    fn new(expected: &Expected) -> Self {
-        Self { sha256: Sha256::new(), sha512: matches!(expected, Expected::Sha512(_)).then(Sha512::new) }
+    fn new(expected: Option<&Expected>) -> Self {
+        let sha512 = matches!(expected, Some(Expected::Sha512(_))).then(Sha512::new);
+        Self { sha256: Sha256::new(), sha512 }
     }
 
     fn update(&mut self, bytes: &[u8]) {
@@ -300,7 +305,7 @@ mod tests {
         std::fs::write(&source, [7; 1000]).unwrap();
         let (progress, stop, options) = (Progress::silent(), AtomicBool::new(false), Options::default());
         let expected = Expected::Sha256(Digest::of(&[7; 1000]));
-        let target = Target { expected: &expected, size: None, ceiling: options.ceiling };
+        let target = Target { expected: Some(&expected), size: None, ceiling: options.ceiling };
         let step = progress.step("x");
         let mut transfer = Transfer::new(target, &file, full, &step, &stop).unwrap();
         let client = Client::new(options.route, options.connect, options.stall);

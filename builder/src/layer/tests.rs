@@ -338,7 +338,7 @@ fn a_trusted_tar_is_still_checked() {
 fn artifact(name: &str, place: Place) -> ArtifactPlan {
     let origin = Origin::Url {
         url: format!("https://example.org/{name}"),
-        checksum: Checksum::Pinned(Digest::of(b"")),
+        checksum: Some(Checksum::Pinned(Digest::of(b""))),
     };
     ArtifactPlan { name: name.into(), version: "1.2".into(), origin, place, license: None }
 }

@@ -13,15 +13,18 @@ pub struct ArtifactRequest<'a> {
     pub artifact: &'a ArtifactPlan,
     /// Its address.
     pub url: &'a str,
-    /// How its digest becomes known.
-    pub checksum: &'a Checksum,
+    /// How its digest becomes known; by a first download if upstream publishes none.
+    pub checksum: Option<&'a Checksum>,
 }
 
 /// Every artifact that is fetched from an address.
 pub fn wanted(plan: &ImagePlan) -> impl Iterator<Item = ArtifactRequest<'_>> {
     plan.layers.iter().flat_map(|layer| {
         layer.artifacts.iter().filter_map(move |artifact| match &artifact.origin {
-            Origin::Url { url, checksum } => Some(ArtifactRequest { layer, artifact, url, checksum }),
+            Origin::Url { url, checksum } => {
+                let checksum = checksum.as_ref();
+                Some(ArtifactRequest { layer, artifact, url, checksum })
+            }
             _ => None,
         })
     })
@@ -36,8 +39,8 @@ impl ArtifactRequest<'_> {
     /// Whether `pin` is a pin of this very artifact.
     pub fn is_pinned_by(&self, pin: &LockedArtifact) -> bool {
         let same_digest = match self.checksum {
-            Checksum::Pinned(digest) => *digest == pin.sha256,
-            Checksum::File(_) => true,
+            Some(Checksum::Pinned(digest)) => *digest == pin.sha256,
+            Some(Checksum::File(_)) | None => true,
         };
         pin.layer == self.layer.name
             && pin.name == self.artifact.name

@@ -166,11 +166,22 @@ pub struct LockedArtifact {
     pub version: String,
     /// The upstream address; mirrors are applied when fetching and never appear here.
     pub url: String,
+    /// Says that nothing vouches for the digest but the first download.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<NoChecksum>,
     /// Length in bytes; absent when the digest came from a table and the file was not fetched yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Its digest.
     pub sha256: Digest,
+}
+
+/// Why an artifact has no published checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoChecksum {
+    /// Upstream publishes none: the digest is that of what it served when it was first asked.
+    Unpublished,
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use super::drift::{self, ArtifactRequest};
 use super::table::DigestTable;
-use super::{Lock, LockedArtifact, SCHEMA};
+use super::{Lock, LockedArtifact, NoChecksum, SCHEMA};
 use crate::base::{BaseRequest, LockedBase};
 use crate::definition::plan::{Checksum, ImagePlan};
 use crate::definition::snapshot::Snapshot;
 use crate::definition::source::suggestion;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{Document, Fetcher, LARGEST_CHECKSUM_FILE, Place};
+use crate::fetch::{Document, Fetcher, FirstUse, LARGEST_CHECKSUM_FILE};
 
 /// How a lock is brought up to date.
 #[derive(Debug, Default)]
@@ -48,8 +48,19 @@ pub fn update(
         .collect::<Result<Vec<_>>>()?;
     if !mirrored.is_empty() {
         fetcher.note(&format!(
-            "the lock trusts mirrors as it trusts upstream, because checksum files came from them: {}",
+            "the lock trusts mirrors as it trusts upstream, because checksums came from them: {}",
             mirrored.join(", ")
+        ));
+    }
+    let unpublished: Vec<String> = artifacts
+        .iter()
+        .filter(|pin| pin.checksum.is_some())
+        .map(|pin| format!("{}/{}", pin.layer, pin.name))
+        .collect();
+    if !unpublished.is_empty() {
+        fetcher.note(&format!(
+            "upstream publishes no checksum of {}: the lock trusts what was served when it was first asked",
+            unpublished.join(", ")
         ));
     }
     artifacts.sort_by(|a, b| (&a.layer, &a.name).cmp(&(&b.layer, &b.name)));
@@ -79,7 +90,7 @@ fn pin(
     if let Some(pin) = old.filter(|_| !policy.recheck) {
         return Ok(pin.clone());
     }
-    let Answer { sha256, size, mirror } =
+    let Answer { sha256, size, mirror, checksum } =
         ask(want, policy, fetcher).map_err(|error| error.context(format!("locking {id}")))?;
     mirrored.extend(mirror.map(|mirror| format!("{id} ({mirror})")));
     if let Some(pin) = old.filter(|pin| pin.sha256 != sha256 && !policy.accept.contains(&id)) {
@@ -91,6 +102,7 @@ fn pin(
         name: want.artifact.name.clone(),
         version: want.artifact.version.clone(),
         url: want.url.to_owned(),
+        checksum,
         size,
         sha256,
     })
@@ -102,26 +114,31 @@ struct Answer {
     /// The length, where it can be learned cheaply.
     size: Option<u64>,
     /// The mirror that gave the digest.
-    mirror: Option<Place>,
+    mirror: Option<String>,
+    /// Whether nothing but this answer vouches for the digest.
+    checksum: Option<NoChecksum>,
 }
 
 fn ask(want: &ArtifactRequest<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<Answer> {
     if let Some(sha256) = policy.table.get(want.url) {
-        return Ok(Answer { sha256, size: None, mirror: None });
+        return Ok(Answer { sha256, size: None, mirror: None, checksum: None });
     }
-    let address = match want.checksum {
-        Checksum::Pinned(digest) => {
-            return Ok(Answer {
-                sha256: *digest,
-                size: fetcher.length(want.url).ok().flatten(),
-                mirror: None,
-            });
+    match want.checksum {
+        Some(Checksum::Pinned(digest)) => {
+            let size = fetcher.length(want.url).ok().flatten();
+            Ok(Answer { sha256: *digest, size, mirror: None, checksum: None })
         }
-        Checksum::File(address) => address,
-    };
-    let Document { bytes, mirror } = fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
-    let (sha256, size) = fetcher.listed(&want.artifact.name, want.url, &bytes, address)?;
-    Ok(Answer { sha256, size, mirror })
+        Some(Checksum::File(address)) => {
+            let Document { bytes, mirror } = fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
+            let (sha256, size) = fetcher.listed(&want.artifact.name, want.url, &bytes, address)?;
+            let mirror = mirror.map(|mirror| mirror.to_string());
+            Ok(Answer { sha256, size, mirror, checksum: None })
+        }
+        None => {
+            let FirstUse { digest: sha256, size, mirror } = fetcher.first_use(&want.id(), want.url)?;
+            Ok(Answer { sha256, size: Some(size), mirror, checksum: Some(NoChecksum::Unpublished) })
+        }
+    }
 }
 
 fn replaced(id: &str, url: &str, locked: &Digest, upstream: &Digest) -> Error {

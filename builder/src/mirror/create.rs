@@ -158,7 +158,7 @@ impl Wanted {
             }
             wanted.options.extend(base.option);
             for want in drift::wanted(plan) {
-                let Checksum::File(address) = want.checksum else { continue };
+                let Some(Checksum::File(address)) = want.checksum else { continue };
                 let Some(pin) = lock.artifact(&want.layer.name, &want.artifact.name) else { continue };
                 let (Some(path), Some(file)) = (path_in_mirror(address)?, path_in_mirror(want.url)?) else {
                     continue;

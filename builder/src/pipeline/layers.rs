@@ -175,6 +175,7 @@ mod tests {
             name: "tool".to_owned(),
             version: "1".to_owned(),
             url: url.to_owned(),
+            checksum: None,
             size: None,
             sha256: digest,
         };
