@@ -54,6 +54,10 @@ pub const CNI_PROGRAMS: &str = "/opt/cni/bin";
 pub const IN_KUBELET_STATE: &str = "/var/lib/dockershim";
 /// Asks a runtime inside the kubelet for its cgroup driver and its version.
 pub const IN_KUBELET_INFO: [&str; 4] = ["docker", "info", "--format", "{{.CgroupDriver}} {{.ServerVersion}}"];
+/// Lists the containers of a runtime inside the kubelet that belong to pods, those that ended too.
+pub const IN_KUBELET_LIST: [&str; 6] = ["docker", "ps", "--all", "--quiet", "--filter", "name=k8s_"];
+/// Ends and removes containers of such a runtime, which are named behind it.
+pub const IN_KUBELET_REMOVE: [&str; 4] = ["docker", "rm", "--force", "--volumes"];
 /// Its socket.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
