@@ -107,7 +107,9 @@ fn lay_out(root: &Path, case: Option<&Case>) {
         }
         _ => text.to_owned(),
     };
-    for folder in ["images", "layers/containerd", "layers/kubelet", "layers/crio", "layers/appliance"] {
+    for folder in
+        ["images", "layers/containerd", "layers/kubelet", "layers/crio", "layers/appliance", "images/plain"]
+    {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     fs::write(root.join("images/node.toml"), spoil(In::Image, IMAGE)).unwrap();
@@ -115,6 +117,8 @@ fn lay_out(root: &Path, case: Option<&Case>) {
     fs::write(root.join("layers/kubelet/layer.toml"), spoil(In::Kubelet, KUBELET)).unwrap();
     let rival = "schema = 1\nsummary = \"a rival\"\nprovides = [\"container-runtime\"]\nconflicts = [\"container-runtime\"]\n";
     fs::write(root.join("layers/crio/layer.toml"), rival).unwrap();
+    let plain = "schema = 1\nsummary = \"x\"\nprovides = [\"container-runtime\"]\n";
+    fs::write(root.join("images/plain/layer.toml"), plain).unwrap();
     // Of another base: no hint may name it.
     let other = "schema = 1\nsummary = \"x\"\nprovides = [\"container-runtime\"]\nos = [\"flatcar\"]\n";
     fs::write(root.join("layers/appliance/layer.toml"), other).unwrap();

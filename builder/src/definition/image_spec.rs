@@ -27,11 +27,13 @@ pub struct ImageSpec {
     /// Kubernetes version, without "v": "1.36.4"; "1.36" for its newest patch release, "latest" for the
     /// newest.
     pub kubernetes: Option<String>,
-    /// Container runtime: the name of a layer that provides "container-runtime".
+    /// Container runtime: "containerd", "crio" or "docker", or the name of another layer that provides
+    /// "container-runtime".
     pub runtime: Option<Name>,
     /// The operating system below the layers.
     pub base: Option<BaseSpec>,
-    /// Layers, lowest first: names of folders in `layers/`, or paths that begin with `./` or `/`.
+    /// Layers, lowest first: names of folders in `layers/`, or paths that begin with `./` or `/`;
+    /// "${runtime}" is the layer of the container runtime.
     pub layers: Option<Vec<String>>,
     /// Versions by name; each becomes a variable: `${containerd}`. Those of parts that are left out are
     /// chosen to go with Kubernetes; so are "2.3" and "latest".

@@ -14,8 +14,18 @@ use crate::at;
 use crate::error::Result;
 
 /// Variables that are not of `[versions]`; `url` exists for checksums alone.
-pub(super) const FIXED: [&str; 8] =
-    ["name", "arch", "distribution", "suite", "kubernetes", "kubernetes-minor", "runtime", "url"];
+pub(super) const FIXED: [&str; 10] = [
+    "name",
+    "arch",
+    "distribution",
+    "suite",
+    "kubernetes",
+    "kubernetes-minor",
+    "runtime",
+    "cri-socket",
+    "runtime-service",
+    "url",
+];
 
 /// Refuses a key of `[versions]` that nothing uses, unless the layers were chosen over it: they may leave out
 /// the one that it is for. One of `parts`, those of the compatibility table, is no slip of the pen: that it
@@ -63,8 +73,9 @@ fn names(image: &ImageSpec, layers: &[Layer], apply: &dyn Fn(&When) -> bool) -> 
     let packages = base.clone().flat_map(|base| base.packages.iter().flatten());
     let files = base.flat_map(|base| [&base.rootfs, &base.checksum, &base.signature, &base.keyring]);
     let arguments = image.kernel_arguments.iter().flatten();
-    let mut names: BTreeSet<String> =
-        packages.chain(files.flatten()).chain(arguments).flat_map(|text| names_in(text)).collect();
+    let layer_names = image.layers.iter().flatten();
+    let texts = packages.chain(files.flatten()).chain(arguments).chain(layer_names);
+    let mut names: BTreeSet<String> = texts.flat_map(|text| names_in(text)).collect();
     names.extend(in_conditions(layers));
     layers.iter().for_each(|layer| add(layer, apply, &mut names));
     names

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use contract::runtime;
 use contract::suggest::nearest;
 
 use super::compatibility::{self, Completion, Table};
@@ -43,7 +44,7 @@ const DEFAULT_VERITY: Size = Size(16 * MIB);
 /// The capability of layers that import preloaded container images at boot.
 const IMPORTER: &str = "preload";
 const NO_IMPORTER: &str =
-    "choose a runtime whose layer does, such as containerd, or write a layer that provides \"preload\"";
+    "choose a runtime whose layer does, containerd or docker, or write a layer that provides \"preload\"";
 
 /// Where a root may be, for those who ask for another place.
 const ROOTS: &str =
@@ -97,7 +98,9 @@ impl Resolver<'_> {
         let kind = resolver.kind()?;
         self.check_layers_folder()?;
         let Versions { mut variables, open, kubernetes } = self.versions(&name, arch, kind)?;
-        let layers = self.read_layers()?;
+        let layers = self.read_layers(&variables)?;
+        let of_runtime = self.runtime_variables(&layers, &variables);
+        self.add_fixed(&mut variables, of_runtime, ": it follows from the runtime")?;
         let Completion { choices, mut warnings } =
             compatibility::complete(self.table, self.composed, &layers, &open, self.kept, &mut variables)?;
         let outputs = self.outputs(kind)?;
@@ -178,15 +181,36 @@ impl Resolver<'_> {
         if let Kind::Packages { distribution, suite } | Kind::Vendor { distribution, channel: suite } = kind {
             fixed.extend([("distribution", distribution.to_owned()), ("suite", suite.to_owned())]);
         }
+        self.add_fixed(&mut variables, fixed, " and set it at the top of the definition")?;
+        Ok(Versions { variables, open, kubernetes: choice })
+    }
+
+    /// Adds variables that no definition sets in `[versions]`; `instead` says where their values come from.
+    fn add_fixed(&self, variables: &mut Variables, fixed: Vec<(&str, String)>, instead: &str) -> Result<()> {
         for (key, value) in fixed {
             if variables.insert(key.to_owned(), value).is_some() {
                 let error = self
-                    .error(&at!["versions", key], &format!("the variable \"{key}\" has a key of its own"));
-                return Err(error
-                    .help(format!("remove it from [versions] and set {key} at the top of the definition")));
+                    .error(&at!["versions", key], &format!("the variable \"{key}\" is no version of yours"));
+                return Err(error.help(format!("remove it from [versions]{instead}")));
             }
         }
-        Ok(Versions { variables, open, kubernetes: choice })
+        Ok(())
+    }
+
+    /// How the image's kubelet reaches its container runtime, if it is one of those that Kiln knows.
+    fn runtime_variables(&self, layers: &[Layer], variables: &Variables) -> Vec<(&'static str, String)> {
+        let word = variables.get("runtime");
+        let chosen = layers.iter().find(|layer| word == Some(&layer.name));
+        let known = chosen.and_then(|layer| layer.capabilities().find_map(runtime::named));
+        let minor = variables.get("kubernetes-minor").and_then(|minor| minor.rsplit('.').next());
+        let minor = minor.and_then(|minor| minor.parse().ok());
+        let endpoint = known.zip(minor).map(|(runtime, minor)| runtime.endpoint(minor));
+        endpoint.map_or_else(Vec::new, |endpoint| {
+            vec![
+                ("cri-socket", format!("unix://{}", endpoint.socket)),
+                ("runtime-service", format!("{}.service", endpoint.service)),
+            ]
+        })
     }
 
     fn help_on_kubernetes(&self) -> String {
@@ -214,11 +238,13 @@ impl Resolver<'_> {
         ))
     }
 
-    fn read_layers(&self) -> Result<Vec<Layer>> {
+    fn read_layers(&self, variables: &Variables) -> Result<Vec<Layer>> {
         let names = self.required(&self.composed.file.layers, "layers")?;
         let mut layers: Vec<Layer> = Vec::new();
         for (index, name) in names.iter().enumerate() {
-            let layer = self.read_layer(name, index)?;
+            let name = interpolate(name, variables)
+                .map_err(|(why, help)| self.error(&at!["layers", index], &why).help(help))?;
+            let layer = self.read_layer(&name, index)?;
             if layers.iter().any(|other| other.name == layer.name) {
                 let error = self
                     .error(&at!["layers", index], &format!("the layer \"{}\" is listed twice", layer.name));
@@ -349,12 +375,18 @@ impl Resolver<'_> {
             .filter(|layer| layer.file.provides.iter().any(|capability| capability.0 == "container-runtime"))
             .map(|layer| layer.name.as_str())
             .collect();
+        if let [first, second, ..] = runtimes[..] {
+            let message = format!("this image has two container runtimes, \"{first}\" and \"{second}\"");
+            return Err(self.error(&at!["layers"], &message).help("keep one of these layers"));
+        }
         if runtimes.contains(&runtime.as_str()) {
             return Ok(());
         }
         let help = match nearest(runtime, runtimes.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None if runtimes.is_empty() => format!("add the layer \"{runtime}\" to layers"),
+            None if runtimes.is_empty() => {
+                format!("add the layer \"{runtime}\" to layers, or \"${{runtime}}\"")
+            }
             None => {
                 format!("add the layer \"{runtime}\", or choose from this image's: {}", runtimes.join(", "))
             }

@@ -1,0 +1,178 @@
+//! What an image has of each container runtime, for every Kubernetes: golden files in `tests/runtimes/`, one
+//! from the first minor version on that has this tree.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use contract::runtime::RUNTIMES;
+use kiln::definition::plan::{ImagePlan, LayerPlan, Origin, Place};
+use kiln::error::Result;
+use kiln::registry;
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A runtime with versions of its parts, and the minor versions of Kubernetes that it is tried with.
+struct Case {
+    runtime: &'static str,
+    golden: &'static str,
+    minors: std::ops::RangeInclusive<u16>,
+    versions: &'static [(&'static str, &'static str)],
+}
+
+const fn case(
+    runtime: &'static str,
+    golden: &'static str,
+    minors: std::ops::RangeInclusive<u16>,
+    versions: &'static [(&'static str, &'static str)],
+) -> Case {
+    Case { runtime, golden, minors, versions }
+}
+
+const CASES: [Case; 5] = [
+    case("containerd", "containerd-1", 20..=37, &[("containerd", "1.7.34")]),
+    case("containerd", "containerd-2", 24..=37, &[("containerd", "2.3.6")]),
+    case("crio", "crio", 20..=37, &[("cri-o", "1.MINOR.5")]),
+    case("docker", "docker", 20..=23, &[("docker", "20.10.24")]),
+    case("docker", "docker", 24..=37, &[("docker", "28.5.2"), ("cri-dockerd", "0.4.3")]),
+];
+
+const RUNC: &str = "\"runc\"";
+
+/// The plan of an image that has these OCI runtimes and this container runtime.
+fn plan(oci: &str, runtime: &str, minor: u16, versions: &[(&str, String)]) -> Result<ImagePlan> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut definition = format!(
+        "schema = 1\nname = \"x\"\narch = \"amd64\"\nkubernetes = \"1.{minor}.2\"\nruntime = \"{runtime}\"\n\
+         layers = [\"boot\", \"node\", {oci}, \"${{runtime}}\", \"cni-plugins\", \"crictl\", \"kubelet\", \
+         \"firstboot\"]\noutputs = [\"raw\"]\n[base]\ndistribution = \"debian\"\nsuite = \"trixie\"\n\
+         [versions]\ncni-plugins = \"1.9.1\"\ncrictl = \"1.{minor}.0\"\npause = \"3.10.2\"\n"
+    );
+    versions
+        .iter()
+        .for_each(|(name, version)| writeln!(definition, "{name} = \"{version}\"").unwrap());
+    let path = folder.path().join("x.toml");
+    fs::write(&path, definition).unwrap();
+    let layers = Path::new(HERE).join("../layers");
+    registry::load(&path, &[], Some(&layers)).map(|loaded| loaded.plan)
+}
+
+/// The layers that the runtime decides about, in full, and what others say about it. Versions are variables
+/// again.
+fn shown(plan: &ImagePlan) -> String {
+    let mut text = String::new();
+    for layer in &plan.layers {
+        match layer.name.as_str() {
+            "kubelet" | "firstboot" => ordering(layer, &mut text),
+            "boot" | "node" | "cni-plugins" => {}
+            _ => whole(layer, &mut text),
+        }
+    }
+    let versions = ["containerd", "cri-o", "cri-dockerd", "docker", "crictl", "pause", "runc"];
+    for (name, value) in plan.variables.iter().filter(|(name, _)| versions.contains(&name.as_str())) {
+        text = text.replace(value, &format!("${{{name}}}"));
+    }
+    text
+}
+
+fn whole(layer: &LayerPlan, text: &mut String) {
+    writeln!(text, "layer {}", layer.name).unwrap();
+    for artifact in &layer.artifacts {
+        let Origin::Url { url, checksum } = &artifact.origin else { continue };
+        let (place, mode) = match &artifact.place {
+            Place::File { path, mode } => (path.clone(), *mode),
+            Place::Archive(rules) => {
+                (format!("{}/ {}", rules.into, rules.pick.join(" ")), rules.mode.unwrap_or_default())
+            }
+        };
+        let vouched = if checksum.is_some() { "checksum" } else { "no checksum" };
+        writeln!(text, "fetch {url} ({vouched})\n   to {place} {mode:04o}").unwrap();
+    }
+    for file in &layer.files {
+        writeln!(text, "file {} {:04o}", file.path, file.mode).unwrap();
+        let content = String::from_utf8_lossy(&file.content);
+        content
+            .lines()
+            .for_each(|line| writeln!(text, "{}", format!("   | {line}").trim_end()).unwrap());
+    }
+    layer
+        .directories
+        .iter()
+        .for_each(|folder| writeln!(text, "folder {}", folder.path).unwrap());
+    layer
+        .links
+        .iter()
+        .for_each(|link| writeln!(text, "link {} -> {}", link.path, link.target).unwrap());
+    if !layer.enable.is_empty() {
+        writeln!(text, "enable {}", layer.enable.join(" ")).unwrap();
+    }
+}
+
+fn ordering(layer: &LayerPlan, text: &mut String) {
+    for file in layer.files.iter().filter(|file| file.path.ends_with(".service")) {
+        let content = String::from_utf8_lossy(&file.content).into_owned();
+        content
+            .lines()
+            .filter(|line| line.starts_with("After="))
+            .for_each(|line| writeln!(text, "{}: {line}", file.path).unwrap());
+    }
+}
+
+#[test]
+fn every_runtime_has_the_tree_of_its_golden_file_with_every_kubernetes() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for Case { runtime, golden: name, minors, versions } in &CASES {
+        for minor in minors.clone() {
+            let versions = versions
+                .iter()
+                .map(|(part, version)| (*part, version.replace("MINOR", &minor.to_string())));
+            let versions: Vec<_> = versions.chain([("runc", "1.4.3".to_owned())]).collect();
+            let text = shown(&plan(RUNC, runtime, minor, &versions).unwrap());
+            let golden = |minor: u16| format!("{HERE}/tests/runtimes/{name}-from-1.{minor}.txt");
+            let path = (*minors.start()..=minor).rev().map(golden).find(|path| Path::new(path).is_file());
+            let expected = path.as_ref().map(|path| fs::read_to_string(path).unwrap()).unwrap_or_default();
+            if text != expected {
+                let found = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-from-1.{minor}.txt"));
+                fs::write(&found, &text).unwrap();
+                wrong.push(format!("{runtime} with 1.{minor}: {} is not {path:?}", found.display()));
+            }
+            seen += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(seen, 18 + 14 + 18 + 18);
+}
+
+#[test]
+fn every_runtime_of_the_table_is_a_layer_and_no_other_layer_claims_its_name() {
+    for runtime in &RUNTIMES {
+        let text = fs::read_to_string(format!("{HERE}/../layers/{}/layer.toml", runtime.name)).unwrap();
+        assert!(text.contains("provides = [\"container-runtime\""), "{}", runtime.name);
+        assert!(text.contains("conflicts = [\"container-runtime\"]"), "{}", runtime.name);
+    }
+}
+
+#[test]
+fn crun_takes_the_place_of_runc_for_every_runtime() {
+    for (runtime, part, version) in
+        [("containerd", "containerd", "2.3.6"), ("crio", "cri-o", "1.36.3"), ("docker", "docker", "28.5.2")]
+    {
+        let mut versions = vec![(part, version.to_owned()), ("crun", "1.29.1".to_owned())];
+        versions.extend((runtime == "docker").then(|| ("cri-dockerd", "0.4.3".to_owned())));
+        let plan = plan("\"crun\"", runtime, 36, &versions).unwrap();
+        let crun = plan.layers.iter().find(|layer| layer.name == "crun").unwrap();
+        assert_eq!(crun.links[0].path, "usr/local/sbin/runc", "{runtime}");
+        let dropped: Vec<&str> = crun.files.iter().map(|file| file.path.as_str()).collect();
+        let expected: &[&str] =
+            if runtime == "crio" { &["etc/crio/crio.conf.d/20-oci-runtime.conf"] } else { &[] };
+        assert_eq!(dropped, expected, "{runtime}");
+    }
+}
+
+#[test]
+fn two_oci_runtimes_exclude_each_other() {
+    let versions = [("containerd", "2.3.6"), ("crun", "1.29.1"), ("runc", "1.4.3")];
+    let versions = versions.map(|(part, version)| (part, version.to_owned()));
+    let error = plan("\"runc\", \"crun\"", "containerd", 36, &versions).unwrap_err();
+    assert!(error.message().contains("exclude each other"), "{error}");
+}
