@@ -59,6 +59,15 @@ pub fn lab_of_arm64() -> Result<&'static Lab, &'static str> {
     LAB.get_or_init(fill).as_ref().map_err(String::as_str)
 }
 
+/// The parts of other container runtimes, as a second mirror (`tests/lab/runtimes`).
+pub fn runtimes() -> &'static Lab {
+    static LAB: OnceLock<Lab> = OnceLock::new();
+    LAB.get_or_init(|| {
+        let _alone = workspace::exclusive("lab");
+        Lab::filled(Arch::Host, &workspace::output::<&str>(&script("runtimes"), []))
+    })
+}
+
 impl Lab {
     /// The lab in the folder that its script printed.
     fn filled(arch: Arch, printed: &str) -> Self {
@@ -108,6 +117,13 @@ impl Lab {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// The words that take these parts from this mirror, besides another one.
+    pub fn words(&self, parts: &[&str]) -> Vec<String> {
+        let mirror = format!("--mirror=https://={}", self.mirror.display());
+        let versions = parts.iter().map(|part| format!("--set=versions.{part}={}", self.versions[*part]));
+        std::iter::once(mirror).chain(versions).collect()
+    }
+
     /// Changes whenever the mirror's content does.
     pub fn key(&self) -> String {
         std::fs::read_to_string(self.mirror.join(".key")).expect("the mirror has a key")
@@ -115,8 +131,13 @@ impl Lab {
 
     /// The minor version of its Kubernetes: 36 of 1.36.2.
     pub fn kubernetes_minor(&self) -> u32 {
-        let minor = self.versions["kubernetes"].split('.').nth(1).and_then(|minor| minor.parse().ok());
-        minor.expect("a Kubernetes version has a minor")
+        self.minor("kubernetes")
+    }
+
+    /// The minor version of a part.
+    pub fn minor(&self, part: &str) -> u32 {
+        let minor = self.versions[part].split('.').nth(1).and_then(|minor| minor.parse().ok());
+        minor.expect("a version has a minor")
     }
 }
 

@@ -1,0 +1,78 @@
+//! CRI-O and Docker instead of containerd: a machine of each boots, joins a real cluster and is Ready; on
+//! Docker pods run, from images that were preloaded.
+//!
+//! Slow: `make test-long` runs it.
+
+use std::fs;
+
+use kiln_tests::control_plane::ControlPlane;
+use kiln_tests::join_support::{assert_joined, control_plane, join_configuration, ready_node, verdict};
+use kiln_tests::kiln::{self, Image};
+use kiln_tests::lab::{lab, runtimes};
+use kiln_tests::pods::{self, Network};
+use kiln_tests::qemu::{Machine, overlay};
+use kiln_tests::workspace;
+use testkit::not_run;
+
+/// Boots `image` as the node `name` and looks at it when it is Ready by the word of this runtime.
+fn joins(control_plane: &ControlPlane, image: &Image, name: &str, runtime: &str, look: impl Fn()) {
+    let folder = workspace::scratch();
+    let disk = overlay(&image.file(".raw"), folder.path(), "disk", Some(8 << 30));
+    let config = folder.path().join("config.yaml");
+    fs::write(&config, join_configuration(control_plane, &format!("  name: {name}\n")))
+        .expect("the folder is the test's");
+    let machine = Machine::new(name)
+        .memory(3072)
+        .in_network_of(control_plane.fact("pid"))
+        .kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &image.command_line())
+        .fw_cfg("opt/org.kiln.firstboot/config", &config)
+        .disk(&disk);
+    machine.boot(|vm| {
+        assert_joined(&verdict(vm)?, "joined", name);
+        let node = ready_node(control_plane, name, "");
+        workspace::say(&format!("{:.0} s after power-on: Ready", vm.age().as_secs_f64()));
+        let version = node["status"]["nodeInfo"]["containerRuntimeVersion"].as_str().unwrap_or_default();
+        assert!(version.starts_with(runtime), "{version}");
+        assert!(!vm.lines().iter().any(|line| line.contains("Failed to start")), "a unit failed");
+        look();
+        workspace::say(&format!("{:.0} s after power-on: seen", vm.age().as_secs_f64()));
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn a_machine_with_cri_o_and_crun_is_a_ready_node() {
+    const WHAT: &str = "the node with CRI-O";
+    let Some(control_plane) = control_plane(WHAT) else { return };
+    let parts = runtimes();
+    if !parts.versions.contains_key("cri-o") {
+        return not_run(WHAT, "the lab has no CRI-O: see docs/lab.md");
+    }
+    if parts.minor("cri-o") != lab().kubernetes_minor() {
+        return not_run(WHAT, "CRI-O and Kubernetes of the lab are of different minor versions");
+    }
+    let _alone = workspace::exclusive("join-e2e");
+    let image = kiln::image_with("tests/images/crio.toml", &parts.words(&["cri-o", "crun"]));
+    joins(control_plane, &image, "crio-node", "cri-o://", || {});
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn a_machine_with_docker_is_a_ready_node_and_runs_pods() {
+    const WHAT: &str = "the node with Docker";
+    let Some(control_plane) = control_plane(WHAT) else { return };
+    let parts = runtimes();
+    // Kubelets until 1.23 have a driver of their own for it.
+    let wanted: &[&str] =
+        if lab().kubernetes_minor() < 24 { &["docker"] } else { &["docker", "cri-dockerd"] };
+    if let Some(part) = wanted.iter().find(|part| !parts.versions.contains_key(**part)) {
+        return not_run(WHAT, &format!("the lab has no {part}: see docs/lab.md"));
+    }
+    let _alone = workspace::exclusive("join-e2e");
+    let image = kiln::joining_image_with("tests/images/docker.toml", &parts.words(wanted));
+    joins(control_plane, &image, "docker-node", "docker://", || {
+        let said = pods::said_by(control_plane, "docker-node", "says", "echo in a pod", Network::OfPods);
+        assert_eq!(said, "in a pod\n0");
+    });
+}
