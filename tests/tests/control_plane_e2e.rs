@@ -101,12 +101,17 @@ fn form() -> &'static str {
 /// What Cluster API's kubeadm provider writes for the first control plane.
 fn first_control_plane(authority: &Authority, etcd: &str) -> String {
     let (form, version, checks) = (form(), &lab().versions["kubernetes"], lab().ignored_checks());
+    // Under emulation an API server takes longer than the minute that kubeadm gives it.
+    let (old, new) = match form {
+        "v1beta4" => ("", "timeouts: {kubernetesAPICall: 8m, controlPlaneComponentHealthCheck: 8m}\n"),
+        _ => ("apiServer: {timeoutForControlPlane: 8m}\n", ""),
+    };
     let kubeadm = format!(
         "---\napiVersion: kubeadm.k8s.io/{form}\nkind: ClusterConfiguration\nclusterName: lab\n\
          controlPlaneEndpoint: {API_ADDRESS}:6443\nkubernetesVersion: v{version}\netcd: {{local: {{imageTag: {etcd}}}}}\n\
-         networking: {{podSubnet: 10.244.0.0/16}}\n\
+         networking: {{podSubnet: 10.244.0.0/16}}\n{old}\
          ---\napiVersion: kubeadm.k8s.io/{form}\nkind: InitConfiguration\n\
-         bootstrapTokens:\n- token: {TOKEN}\nlocalAPIEndpoint: {{}}\nnodeRegistration:\n  name: '{{{{ local_hostname }}}}'\n{checks}"
+         bootstrapTokens:\n- token: {TOKEN}\nlocalAPIEndpoint: {{}}\nnodeRegistration:\n  name: '{{{{ local_hostname }}}}'\n{checks}{new}"
     );
     let file = |path: &str, mode: &str, text: &str| {
         format!(

@@ -125,10 +125,10 @@ impl Line {
         self.command = format!(" {word}");
         match word {
             "run" => self.plain(|common| Request::Run(Run { common })),
-            "join" => self.join(Request::Join),
+            "join" => self.join(Request::Join, false),
             "init" => self.init(),
-            "preflight" => self.join(Request::Preflight),
-            "explain" => self.join(Request::Explain),
+            "preflight" => self.join(Request::Preflight, true),
+            "explain" => self.join(Request::Explain, true),
             "status" => self.status(),
             "reset" => self.reset(),
             "config" => self.config(),
@@ -190,8 +190,8 @@ impl Line {
         Ok(self.done(complete, request))
     }
 
-    fn join(&mut self, request: impl FnOnce(Join) -> Request) -> Result<Request> {
-        let (mut flags, mut endpoints) = (JoinFlags::default(), Vec::new());
+    fn join(&mut self, request: impl FnOnce(Join) -> Request, is_either: bool) -> Result<Request> {
+        let (mut flags, mut endpoints) = (JoinFlags { is_either, ..JoinFlags::default() }, Vec::new());
         let endpoint = |word: OsString| match word.into_string() {
             Ok(word) if word == "phase" => {
                 Err(usage("single phases cannot be run").help("leave others out with --skip-phases"))

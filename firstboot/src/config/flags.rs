@@ -71,6 +71,8 @@ pub struct JoinFlags {
     pub certificate_key: Option<Secret>,
     /// The flags besides `--config` if the command is `kubeadm init`, as they were given.
     pub init: Option<Vec<String>>,
+    /// Whether the documents of the file decide whether it is a join or an init.
+    pub is_either: bool,
 }
 
 impl JoinFlags {
@@ -140,7 +142,11 @@ fn over_or_beside(
     warnings: &mut Vec<String>,
 ) -> Result<ParsedDocuments> {
     let names_a_cluster = !flags.endpoints.is_empty() || flags.discovery_file.is_some();
-    let command = flags.init.as_deref().map_or(Command::Join, Command::Init);
+    let command = match &flags.init {
+        Some(flags) => Command::Init(flags),
+        None if flags.is_either => Command::Any,
+        None => Command::Join,
+    };
     match ParsedDocuments::parts(bytes, command, redactor, warnings)? {
         (Ok((join, api_version)), others) => {
             over_config(ParsedDocuments { join, api_version, others }, flags, warnings)

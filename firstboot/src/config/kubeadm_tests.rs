@@ -106,6 +106,10 @@ fn the_command_decides_which_document_counts() {
     let alone = both.split("---\n").nth(1).unwrap();
     let failure = flags::node_config(&join, Some(alone.as_bytes()), &host()).unwrap_err();
     assert!(failure.message.starts_with("no JoinConfiguration found"), "{failure}");
+    assert!(failure.help.unwrap().starts_with("firstboot init"));
+    let explain = JoinFlags { is_either: true, ..join };
+    let config = flags::node_config(&explain, Some(alone.as_bytes()), &host()).unwrap();
+    assert_eq!(config.join.role, Role::FirstControlPlane);
     assert!(flags::node_config(&init, None, &host()).unwrap_err().message.contains("no config"));
 }
 

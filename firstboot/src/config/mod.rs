@@ -230,8 +230,13 @@ enum Command<'a> {
 fn missing(documents: &BTreeMap<String, Document>) -> Failure {
     let found: Vec<String> = documents.keys().map(|kind| shown(kind)).collect();
     let found = if found.is_empty() { String::new() } else { format!("; it holds {}", found.join(", ")) };
-    Failure::new(ErrorKind::Config, format!("no JoinConfiguration found in the node config{found}"))
-        .help("a node config begins with apiVersion: kubeadm.k8s.io/v1beta4 and kind: JoinConfiguration")
+    Failure::new(ErrorKind::Config, format!("no JoinConfiguration found in the node config{found}")).help(
+        if documents.contains_key(kubeadm::INIT_KIND) || documents.contains_key(kubeadm::CLUSTER_KIND) {
+            "firstboot init begins a control plane with it"
+        } else {
+            "a node config begins with apiVersion: kubeadm.k8s.io/v1beta4 and kind: JoinConfiguration"
+        },
+    )
 }
 
 fn read_join(document: &Document, warnings: &mut Vec<String>) -> Result<Read> {

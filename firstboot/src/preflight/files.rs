@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Context, Problem};
+use crate::config::role::Role;
 use crate::host::{command, files};
 use crate::paths;
 
@@ -41,8 +42,11 @@ pub fn bootstrap_conf(context: &Context) -> Vec<Problem> {
     available(context, Path::new(paths::BOOTSTRAP_CONF))
 }
 
-/// FileAvailable for the cluster's CA, at the path in the node config.
+/// FileAvailable for the cluster's CA, at the path in the node config. A control plane may bring its CA.
 pub fn ca_certificate(context: &Context) -> Vec<Problem> {
+    if context.join.role != Role::Worker {
+        return Vec::new();
+    }
     available(context, &context.join.ca_cert_path)
 }
 
