@@ -30,7 +30,7 @@ const EXIT_CODES: &str = "\
 Start with `kiln plan`, then `kiln build`: both use images/debian-13.toml unless you name another definition.
 
 Exit codes: 0 success, 1 bug in Kiln, 2 command line, 3 definition, 4 lock, 5 fetch, 6 verification,
-            7 archive, 8 tool, 9 file system";
+            7 archive, 8 tool, 9 file system, 10 found (outdated, audit)";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -41,6 +41,12 @@ pub enum Verb {
     Lock(LockArgs),
     /// Download everything that the lock file names into the store, for builds without a network
     Fetch(FetchArgs),
+    /// Show in what two lock files differ
+    Diff(DiffArgs),
+    /// Show what is newer than the lock file; exit code 10 if something is
+    Outdated(OutdatedArgs),
+    /// Show the known vulnerabilities of what the lock file pins; exit code 10 if there are some
+    Audit(AuditArgs),
     /// Make or check a folder with every file of a lock, for builds without a network
     #[command(subcommand)]
     Mirror(MirrorVerb),
@@ -134,9 +140,9 @@ pub struct LockArgs {
     #[arg(long)]
     pub check: bool,
     /// Take the newest packages of the distribution, and choose the versions that the definition leaves open
-    /// anew
-    #[arg(long)]
-    pub upgrade: bool,
+    /// anew; with names of packages or of their sources, move only those packages
+    #[arg(long, value_name = "NAME,…", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub upgrade: Option<Vec<String>>,
     /// Take the distribution's packages as they are now (latest) or were at a time, such as 20261101T000000Z,
     /// from its snapshot service
     #[arg(long, value_name = "latest|TIME", conflicts_with = "check")]
@@ -161,6 +167,51 @@ pub struct FetchArgs {
     /// The folder for the lock file if --set is used
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output_dir: PathBuf,
+}
+
+/// `kiln diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The older lock file
+    #[arg(value_name = "OLD.lock")]
+    pub old: PathBuf,
+    /// The newer lock file
+    #[arg(value_name = "NEW.lock")]
+    pub new: PathBuf,
+}
+
+/// `kiln outdated`
+#[derive(Debug, Args)]
+pub struct OutdatedArgs {
+    /// Which image.
+    #[command(flatten)]
+    pub definition: DefinitionArgs,
+    /// How bytes are fetched.
+    #[command(flatten)]
+    pub fetch: FetchOptions,
+    /// The folder of the lock file if --set is used
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub output_dir: PathBuf,
+}
+
+/// `kiln audit`
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Which image.
+    #[command(flatten)]
+    pub definition: DefinitionArgs,
+    /// The folder of the lock file if --set is used
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub output_dir: PathBuf,
+    /// A copy of an OSV database: a folder of records, or a zip file as osv.dev exports it; may be repeated
+    #[arg(long = "database", value_name = "PATH", required = true)]
+    pub databases: Vec<PathBuf>,
+    /// A file with vulnerabilities that do not count, each with a reason
+    #[arg(long, value_name = "FILE")]
+    pub ignore: Option<PathBuf>,
+    /// Leave out vulnerabilities that no version fixes yet
+    #[arg(long)]
+    pub only_fixed: bool,
 }
 
 /// `kiln mirror`

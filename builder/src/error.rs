@@ -72,6 +72,9 @@ struct Inner {
     help: Option<String>,
 }
 
+/// The exit code when a command that looks for something has found it. It is no error.
+pub const FOUND: u8 = 10;
+
 /// The result of everything fallible in the builder.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -25,6 +25,7 @@ pub mod output;
 pub mod provenance;
 pub(crate) mod pipeline;
 pub mod mirror;
+pub mod audit;
 pub mod registry;
 
 pub(crate) mod address;

@@ -22,6 +22,15 @@ fn github(url: &str) -> Option<(&str, &str)> {
     Some((parts.next()?, parts.next()?))
 }
 
+/// The Go module that a release on GitHub is most likely built from
+/// (<https://go.dev/ref/mod#major-version-suffixes>).
+pub fn go_module(url: &str, version: &str) -> Option<String> {
+    let (owner, repository) = github(url)?;
+    let major = version.trim_start_matches('v').split('.').next()?.parse::<u64>().ok()?;
+    let suffix = if major > 1 { format!("/v{major}") } else { String::new() };
+    Some(format!("github.com/{owner}/{repository}{suffix}"))
+}
+
 /// Percent-encoding; a colon stays as it is ("Character encoding" in the specification).
 pub fn encode(text: &str) -> String {
     encode_but(text, b".-_~:")

@@ -84,6 +84,8 @@ fn lock(base: &PackagesPlan, extract: &[&str], mirrors: &Mirrors) -> Result<Vec<
         arch: Arch::Amd64,
         extract: &extract,
         mirrors,
+        held: &[],
+        older: None,
         keyring: None,
         snapshot: None,
         allow_expired_release: false,

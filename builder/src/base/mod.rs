@@ -23,6 +23,7 @@ pub mod packages;
 pub mod rootfs;
 mod stanza;
 mod vendor;
+pub mod versions;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -43,7 +44,7 @@ use crate::store::Store;
 pub use given_root::{Blob, LockedRootfs};
 pub use locked::{BaseSection, LockedBase, Pin, Sections};
 pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
-pub use packages::LockedPackage;
+pub use packages::{LockedPackage, LockedPackages};
 pub use vendor::{LockedVendor, VendorFile};
 
 /// All bases.
@@ -96,6 +97,11 @@ pub trait Base: Debug + Sync {
     /// [`ErrorKind::Usage`] when no folder can have one of the addresses.
     fn mirrored(&self, plan: &BasePlan, arch: Arch, locked: &LockedBase) -> Result<Mirrored>;
 
+    /// What databases of vulnerabilities know of the locked packages; `None` if the lock names none.
+    fn advised(&self, _: &LockedBase) -> Option<Advised> {
+        None
+    }
+
     /// The names of all kernel modules, built-in ones too, where the files that tell are in the store.
     ///
     /// # Errors
@@ -147,6 +153,26 @@ impl Mirrored {
     }
 }
 
+/// Packages as databases of vulnerabilities know them.
+#[derive(Debug)]
+pub struct Advised {
+    /// The ecosystem in the OSV schema, with the release.
+    pub ecosystem: String,
+    /// The packages.
+    pub packages: Vec<AdvisedPackage>,
+}
+
+/// A package as databases of vulnerabilities know it.
+#[derive(Debug)]
+pub struct AdvisedPackage {
+    /// Its own name.
+    pub name: String,
+    /// The source package that advisories name.
+    pub source: String,
+    /// The version of the source package.
+    pub version: String,
+}
+
 /// Packages of firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Firmware {
@@ -182,6 +208,27 @@ pub struct BaseRequest<'a> {
     pub snapshot: Option<Snapshot>,
     /// Packages that layers take files out of, without installing them. Sorted.
     pub extract: Vec<String>,
+    /// Packages that keep their versions; none if all may move.
+    pub held: Option<Held<'a>>,
+}
+
+/// The packages of a lock that keep their versions.
+#[derive(Debug, Clone, Copy)]
+pub struct Held<'a> {
+    /// The lock's base.
+    pub locked: &'a LockedPackages,
+    /// Names of packages, or of their sources, that may move.
+    pub but: &'a BTreeSet<String>,
+}
+
+impl<'a> Held<'a> {
+    /// Those that stay.
+    pub fn packages(&self) -> Vec<&'a LockedPackage> {
+        let stays = |package: &&LockedPackage| {
+            ![&package.name, &package.source].into_iter().any(|name| self.but.contains(name))
+        };
+        self.locked.packages.iter().filter(stays).collect()
+    }
 }
 
 impl<'a> BaseRequest<'a> {
@@ -199,6 +246,7 @@ impl<'a> BaseRequest<'a> {
             arch: plan.arch,
             snapshot: plan.base.snapshot(),
             extract: extract.into_iter().collect(),
+            held: None,
         }
     }
 }

@@ -50,6 +50,9 @@ pub struct LockedPackage {
     pub architecture: String,
     /// Source package name, for the SBOM and vulnerability scanners.
     pub source: String,
+    /// Version of the source package, where it is another one. Old locks lack it.
+    #[serde(default, rename = "source-version", skip_serializing_if = "Option::is_none")]
+    pub source_version: Option<String>,
     /// Which archive of the distribution.
     pub archive: String,
     /// Path below the archive's root ("pool/main/b/bash/bash_5.2-2_amd64.deb").
@@ -58,8 +61,25 @@ pub struct LockedPackage {
     pub size: u64,
     /// Its digest.
     pub sha256: Digest,
+    /// A time at which the archive had it, if that is not the one of the whole base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
     /// Whether it is installed in the base; otherwise only files are taken out of it.
     pub install: bool,
+}
+
+impl LockedPackage {
+    /// Name and version of the source package that advisories name. A package of signed programs is built
+    /// from one that holds their signatures alone; it has the version of the programs.
+    pub fn advised_source(&self) -> (String, String) {
+        match self.source.split_once("-signed") {
+            Some((source, _)) => (source.to_owned(), self.version.clone()),
+            None => {
+                let version = self.source_version.as_ref().unwrap_or(&self.version);
+                (self.source.clone(), version.clone())
+            }
+        }
+    }
 }
 
 impl Selection {
@@ -119,6 +139,21 @@ impl Selection {
 }
 
 impl LockedPackages {
+    /// Makes of `packages`, chosen anew at `time`, those of a lock that goes on from this one: what did not
+    /// move keeps its pin, and what did says when the archive had it.
+    pub fn merge_into(&self, packages: &mut [LockedPackage], time: Option<Snapshot>) {
+        for package in packages {
+            let same = |pin: &&LockedPackage| {
+                (&pin.name, &pin.version, &pin.sha256, pin.install)
+                    == (&package.name, &package.version, &package.sha256, package.install)
+            };
+            match self.packages.iter().find(same) {
+                Some(pin) => *package = pin.clone(),
+                None => package.snapshot = time.filter(|_| time != self.selection.snapshot),
+            }
+        }
+    }
+
     /// Every package as a component of the SBOM.
     pub fn components(&self, release: &str) -> Vec<Component> {
         let component = |package: &LockedPackage| Component {
@@ -173,11 +208,29 @@ mod tests {
             version: version.to_owned(),
             architecture: "amd64".to_owned(),
             source: source.to_owned(),
+            source_version: None,
+            snapshot: None,
             archive: "debian".to_owned(),
             path: String::new(),
             size: 0,
             sha256: Digest::of(b""),
             install: true,
+        }
+    }
+
+    #[test]
+    fn advisories_name_source_packages() {
+        let dmsetup = LockedPackage {
+            source_version: Some("2.03.31-2".to_owned()),
+            ..package("dmsetup", "2:1.02.205-2", "lvm2")
+        };
+        for (package, expected) in [
+            (dmsetup, ("lvm2", "2.03.31-2")),
+            (package("linux-image-amd64", "6.12.57-1", "linux-signed-amd64"), ("linux", "6.12.57-1")),
+            (package("bash", "5.2", "bash"), ("bash", "5.2")),
+        ] {
+            let (source, version) = package.advised_source();
+            assert_eq!((source.as_str(), version.as_str()), expected);
         }
     }
 

@@ -26,7 +26,9 @@ struct Summary {
 
 /// Writes the lock, or with `--check` compares it with the definition.
 pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<()> {
-    let open = if args.upgrade && !args.check { Open::Chosen } else { Open::Kept };
+    let upgrade = args.upgrade.as_ref();
+    let all = upgrade.is_some_and(Vec::is_empty);
+    let open = if all && !args.check { Open::Chosen } else { Open::Kept };
     let (resolved, path) = resolve(&args.definition, &args.output_dir, open)?;
     warn(&resolved, &progress);
     let plan = &resolved.plan;
@@ -47,7 +49,8 @@ pub fn run(args: &LockArgs, progress: Progress, terminal: &Terminal) -> Result<(
     let table = args.digests.as_deref().map(DigestTable::read).transpose()?.unwrap_or_default();
     let policy = Policy {
         recheck: true,
-        upgrade_packages: args.upgrade,
+        upgrade_packages: all,
+        upgrade_only: upgrade.into_iter().flatten().cloned().collect(),
         snapshot,
         accept: args.accept.iter().cloned().collect(),
         table,

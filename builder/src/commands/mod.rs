@@ -1,11 +1,14 @@
 //! One file per verb: wiring, no logic.
 
+mod audit;
 mod build;
 mod completions;
+mod diff;
 mod fetch;
 mod inspect;
 mod lock;
 mod mirror;
+mod outdated;
 mod plan;
 mod schema;
 mod simulate;
@@ -35,6 +38,9 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Lock(args) => lock::run(args, progress, &terminal),
         Verb::Fetch(args) => fetch::run(args, progress, &terminal),
         Verb::Mirror(verb) => return mirror::run(verb, progress, &terminal),
+        Verb::Diff(args) => diff::run(args, &terminal),
+        Verb::Outdated(args) => return outdated::run(args, progress, &terminal),
+        Verb::Audit(args) => return audit::run(args, &progress, &terminal),
         Verb::Plan(args) => plan::run(args, &terminal),
         Verb::Inspect(args) => inspect::run(args, &terminal),
         Verb::Simulate(args) => return simulate::run(args, cli.quiet, &terminal),

@@ -114,6 +114,10 @@ pub struct ArtifactSpec {
     pub archive: Option<ArchiveSpec>,
     /// SPDX licence expression.
     pub license: Option<String>,
+    /// The Go module that it is built from, by which databases know its vulnerabilities. A release on GitHub
+    /// needs none if its module has the name of its repository.
+    #[serde(default)]
+    pub module: Option<String>,
     /// Conditions.
     #[serde(default)]
     pub when: When,

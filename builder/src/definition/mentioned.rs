@@ -54,11 +54,7 @@ pub(super) fn check_versions(
 
 /// The names of the variables that the conditions of `layers` compare.
 pub(super) fn in_conditions(layers: &[Layer]) -> BTreeSet<String> {
-    layers
-        .iter()
-        .flat_map(|layer| conditions(layer))
-        .flat_map(|when| when.keys().cloned())
-        .collect()
+    layers.iter().flat_map(conditions).flat_map(|when| when.keys().cloned()).collect()
 }
 
 /// The names of the variables in `image` and in the steps of `layers` that apply, as far as `variables`

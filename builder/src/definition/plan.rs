@@ -294,6 +294,9 @@ pub struct ArtifactPlan {
     pub place: Place,
     /// SPDX licence expression, when declared.
     pub license: Option<String>,
+    /// The Go module that it is built from, if the layer says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
 }
 
 /// Where an artifact comes from.

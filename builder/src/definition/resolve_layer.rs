@@ -140,6 +140,7 @@ impl ArtifactResolver<'_> {
             origin,
             place,
             license: self.artifact.license.clone(),
+            module: self.artifact.module.clone(),
         })
     }
 

@@ -340,7 +340,7 @@ fn artifact(name: &str, place: Place) -> ArtifactPlan {
         url: format!("https://example.org/{name}"),
         checksum: Some(Checksum::Pinned(Digest::of(b""))),
     };
-    ArtifactPlan { name: name.into(), version: "1.2".into(), origin, place, license: None }
+    ArtifactPlan { name: name.into(), version: "1.2".into(), origin, place, license: None, module: None }
 }
 
 fn plan() -> LayerPlan {

@@ -3,6 +3,7 @@
 //! A lock is TOML beside its definition. It names no mirror: artifacts have their upstream address, and each
 //! kind of base has its own pins ([`LockedBase`]).
 
+pub mod diff;
 pub mod drift;
 pub mod table;
 pub mod update;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::drift::{self, ArtifactRequest};
 use super::table::DigestTable;
 use super::{Lock, LockedArtifact, NoChecksum, SCHEMA};
-use crate::base::{BaseRequest, LockedBase};
+use crate::base::{BaseRequest, Held, LockedBase};
 use crate::definition::plan::{Checksum, ImagePlan};
 use crate::definition::snapshot::Snapshot;
 use crate::definition::source::suggestion;
@@ -20,6 +20,8 @@ pub struct Policy {
     pub recheck: bool,
     /// Take the newest packages that the archive has.
     pub upgrade_packages: bool,
+    /// Take only the newest of these packages, by their names or those of their sources.
+    pub upgrade_only: BTreeSet<String>,
     /// Take the packages of this snapshot.
     pub snapshot: Option<Snapshot>,
     /// Artifacts ("layer/name") whose changed upstream checksum the user accepts.
@@ -66,14 +68,37 @@ pub fn update(
     artifacts.sort_by(|a, b| (&a.layer, &a.name).cmp(&(&b.layer, &b.name)));
     let mut request = BaseRequest::of(plan);
     request.snapshot = policy.snapshot.or(request.snapshot);
-    let kept =
-        old.filter(|old| old.base.is_for(&request) && old.arch == plan.arch && !policy.upgrade_packages);
+    request.held = held(old, &policy.upgrade_only)?;
+    let moves = policy.upgrade_packages || request.held.is_some();
+    let kept = old.filter(|old| old.base.is_for(&request) && old.arch == plan.arch && !moves);
     let base = match kept {
         Some(old) => old.base.clone(),
         None => lock_base(&request)?,
     };
     let versions = plan.versions_to_keep();
     Ok(Lock { schema: SCHEMA, image: plan.name.clone(), arch: plan.arch, versions, base, artifacts })
+}
+
+/// The packages that stay when only those named `but` move.
+fn held<'a>(old: Option<&'a Lock>, but: &'a BTreeSet<String>) -> Result<Option<Held<'a>>> {
+    let Some(name) = but.first() else { return Ok(None) };
+    let Some(LockedBase::Packages(locked)) = old.map(|old| &old.base) else {
+        let message =
+            format!("--upgrade={name}: there is no lock with packages of which one could move alone");
+        return Err(Error::new(ErrorKind::Usage, message).help("write --upgrade without names"));
+    };
+    let known: BTreeSet<&str> = locked
+        .packages
+        .iter()
+        .flat_map(|package| [package.name.as_str(), package.source.as_str()])
+        .collect();
+    match but.iter().find(|name| !known.contains(name.as_str())) {
+        Some(name) => {
+            Err(Error::new(ErrorKind::Usage, format!("--upgrade={name}: the lock has no such package"))
+                .help(suggestion(name, known)))
+        }
+        None => Ok(Some(Held { locked, but })),
+    }
 }
 
 fn pin(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! # kiln mirror 1
-//! # image debian-13 for amd64, lock sha256:<64 digits>
+//! # image worker for amd64, lock sha256:<64 digits>
 //! # 48234432 bytes
 //! <64 digits>  dl.k8s.io/v1.36.2/bin/linux/amd64/kubelet
 //! ```

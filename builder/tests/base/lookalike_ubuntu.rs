@@ -110,6 +110,8 @@ impl Archive {
             arch,
             extract,
             mirrors: &self.mirrors(),
+            held: &[],
+            older: None,
             keyring: Some(keyring),
             snapshot: None,
             allow_expired_release: false,

@@ -276,6 +276,8 @@ mod tests {
             version: "1".into(),
             architecture: "amd64".into(),
             source: name.into(),
+            source_version: None,
+            snapshot: None,
             archive: "debian".into(),
             path: format!("pool/{name}.deb"),
             size: 1,

@@ -9,6 +9,7 @@ pub const DEBIAN: Distribution = Distribution {
     name: "debian",
     title: "Debian",
     suites: &["bookworm", "trixie"],
+    ecosystems: &[("bookworm", "Debian:12"), ("trixie", "Debian:13")],
     keys: Keys {
         // The second is the name from Debian 13 on.
         files: &[

@@ -13,6 +13,8 @@ fn package(archive: &str) -> LockedPackage {
         version: "5.2-1".into(),
         architecture: "amd64".into(),
         source: "bash".into(),
+        source_version: None,
+        snapshot: None,
         archive: archive.into(),
         path: "pool/main/b/bash/bash_5.2-1_amd64.deb".into(),
         size: 1,

@@ -31,7 +31,8 @@ pub use snapshots::{SnapshotService, Snapshots};
 
 use super::packages::{LockedPackage, LockedPackages, Selection};
 use super::{
-    Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, Mirrored, image_tree,
+    Advised, AdvisedPackage, Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase,
+    Mirrored, image_tree,
 };
 use crate::assembly::{Packages, Part};
 use crate::definition::plan::{Arch, BasePlan, PackagesPlan};
@@ -51,6 +52,8 @@ pub struct Distribution {
     pub title: &'static str,
     /// The releases that Kiln is tried with.
     suites: &'static [&'static str],
+    /// The ecosystem of a suite in the OSV schema.
+    ecosystems: &'static [(&'static str, &'static str)],
     keys: Keys,
     archives: Archives,
     /// Packages that apt must never choose by itself.
@@ -187,19 +190,28 @@ impl Base for Distribution {
             Some(time) => self.snapshots(context)?.at(time),
             None => mirrors(self, request.arch, context.options.get(self.mirror.option))?,
         };
+        let held = request.held.map(|held| held.packages()).unwrap_or_default();
+        let before = request.held.and_then(|held| held.locked.selection.snapshot);
+        let older = before.map(|time| self.snapshots(context).map(|service| service.at(time))).transpose()?;
         let order = Resolve {
             distribution: self,
             base: plan,
             arch: request.arch,
             extract: &request.extract,
             mirrors: &mirrors,
+            held: &held,
+            older: older.as_ref(),
             keyring: self.keys.option.and_then(|option| context.options.get(option)).map(Path::new),
             snapshot: request.snapshot,
             allow_expired_release: context.options.allow_expired_release,
             scratch: scratch.path(),
         };
-        let Resolution { packages, newest_list } = resolve(&order, context.progress)?;
-        let snapshot = request.snapshot.or(newest_list);
+        let Resolution { mut packages, newest_list } = resolve(&order, context.progress)?;
+        let mut snapshot = request.snapshot.or(newest_list);
+        if let Some(held) = request.held {
+            held.locked.merge_into(&mut packages, snapshot);
+            snapshot = before;
+        }
         let selection = Selection { snapshot, ..Selection::of(request, plan) };
         Ok(LockedBase::Packages(LockedPackages { selection, packages }))
     }
@@ -213,7 +225,7 @@ impl Base for Distribution {
         let mirrors = mirrors(self, arch_of(packages), context.options.get(self.mirror.option))?;
         let snapshots = self.snapshots(context)?;
         let request = |package: &LockedPackage| {
-            let kept = match locked.snapshot() {
+            let kept = match package.snapshot.or(locked.snapshot()) {
                 Some(time) => snapshots.addresses(package, time)?,
                 None => Vec::new(),
             };
@@ -240,6 +252,18 @@ impl Base for Distribution {
             |package: &LockedPackage| (Path::new(&package.archive).join(&package.path), package.sha256);
         let files = locked.packages().iter().map(file).collect();
         Ok(Mirrored { files, option: Some((self.mirror.option, self.archives.main)) })
+    }
+
+    fn advised(&self, locked: &LockedBase) -> Option<Advised> {
+        let LockedBase::Packages(locked) = locked else { return None };
+        let suite = locked.selection.suite.as_str();
+        let (_, ecosystem) = self.ecosystems.iter().find(|(known, _)| *known == suite)?;
+        let package = |package: &LockedPackage| {
+            let (source, version) = package.advised_source();
+            AdvisedPackage { name: package.name.clone(), source, version }
+        };
+        let packages = locked.packages.iter().map(package).collect();
+        Some(Advised { ecosystem: (*ecosystem).to_owned(), packages })
     }
 
     fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>> {

@@ -37,6 +37,10 @@ pub struct Resolve<'a> {
     pub extract: &'a [String],
     /// Where the package lists are.
     pub mirrors: &'a Mirrors,
+    /// Packages that keep their versions.
+    pub held: &'a [&'a LockedPackage],
+    /// The archive as it had all of them, for those that left the mirrors.
+    pub older: Option<&'a Mirrors>,
     /// A file of keys that the user trusts instead of the distribution's own.
     pub keyring: Option<&'a Path>,
     /// The snapshot that the mirrors are. Its package lists may be past their Valid-Until.
@@ -65,13 +69,18 @@ pub struct Resolution {
 /// [`ErrorKind::Fetch`] when the lists cannot be had or their signatures are wrong; [`ErrorKind::Tool`] when
 /// apt or the archive's keys are missing.
 pub fn resolve(request: &Resolve<'_>, progress: &Progress) -> Result<Resolution> {
-    let apt = Apt::create(request)?;
-    let step = progress
-        .step(&format!("reading the package lists of {} {}", request.distribution.title, request.base.suite));
+    let title = format!("reading the package lists of {} {}", request.distribution.title, request.base.suite);
+    let step = progress.step(&title);
+    let mut apt = Apt::create(&Resolve { older: None, ..*request })?;
     apt.update()?;
+    if request.older.is_some() && !apt.has_all(request.held)? {
+        apt = Apt::create(request)?;
+        apt.update()?;
+    }
     drop(step);
     let _step = progress.step(&format!("resolving {} packages", request.base.packages.len()));
     let chosen = apt.closure(&request.base.packages)?;
+    check_held(request.held, &chosen)?;
     let mut locked = apt.describe(&chosen, true)?;
     let extract: Vec<String> =
         request.extract.iter().filter(|name| !locked.contains_key(*name)).cloned().collect();
@@ -79,6 +88,20 @@ pub fn resolve(request: &Resolve<'_>, progress: &Progress) -> Result<Resolution>
     let versions = apt.candidates(&extract)?;
     locked.extend(apt.describe(&versions, false)?);
     Ok(Resolution { packages: locked.into_values().collect(), newest_list: apt.newest_list()? })
+}
+
+/// What stays must not move with what moves.
+fn check_held(held: &[&LockedPackage], chosen: &[(String, String)]) -> Result<()> {
+    let moves = |(name, version): &&(String, String)| {
+        held.iter().any(|package| package.name == *name && package.version != *version)
+    };
+    let moved: Vec<&str> = chosen.iter().filter(moves).map(|(name, _)| name.as_str()).collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let message = format!("no archive has the locked versions of {} any more", moved.join(", "));
+    Err(Error::new(ErrorKind::Lock, message)
+        .help("let them move too: add their names to --upgrade, or leave all names out"))
 }
 
 /// apt in a private folder, with its own configuration and state.
@@ -112,11 +135,9 @@ impl<'a> Apt<'a> {
             fs::write(&path, content).at("writing", &path)
         };
         write("status", dummy_package::status())?;
-        write(
-            "etc/sources.list",
-            sources(&request.distribution.archives, request.mirrors, request.base, request.arch, &signed_by),
-        )?;
+        write("etc/sources.list", all_sources(request, &signed_by))?;
         write("etc/preferences/unwanted.pref", preferences(request.distribution.unwanted, &suite))?;
+        write("etc/preferences/held.pref", hold(request.held))?;
         write("apt.conf", configuration(text(&root)?, request)? + &proxies())?;
         let (distribution, snapshot) = (request.distribution, request.snapshot);
         Ok(Self { distribution, config: root.join("apt.conf"), root, suite, snapshot })
@@ -136,6 +157,27 @@ impl<'a> Apt<'a> {
         self.run("apt-get", &["-q", "update"])
             .map(drop)
             .map_err(|error| diagnosis::update(self.distribution, self.snapshot, error))
+    }
+
+    /// Whether the lists have the very versions of these packages.
+    fn has_all(&self, held: &[&LockedPackage]) -> Result<bool> {
+        if held.is_empty() {
+            return Ok(true);
+        }
+        let mut command = self.command("apt-cache");
+        command.arg("madison").args(held.iter().map(|package| &package.name));
+        let output = command.run("apt")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let known: BTreeSet<(&str, &str)> = text
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.split('|').map(str::trim);
+                Some((fields.next()?, fields.next()?))
+            })
+            .collect();
+        Ok(held
+            .iter()
+            .all(|package| known.contains(&(package.name.as_str(), package.version.as_str()))))
     }
 
     /// The time of the newest package list. apt has verified all that are in its folder.
@@ -270,6 +312,15 @@ fn keys_of_the_user(path: &Path) -> Result<String> {
     })
 }
 
+/// sources.list(5) for the mirrors, and for the archive as it was, whose lists may have expired.
+fn all_sources(request: &Resolve<'_>, signed_by: &str) -> String {
+    let lines = |mirrors: &Mirrors, signed_by: &str| {
+        sources(&request.distribution.archives, mirrors, request.base, request.arch, signed_by)
+    };
+    let older = request.older.map(|older| lines(older, &format!("{signed_by} check-valid-until=no")));
+    lines(request.mirrors, signed_by) + &older.unwrap_or_default()
+}
+
 /// sources.list(5) for the suite with its updates; the suites that always move have none.
 fn sources(
     archives: &Archives,
@@ -289,6 +340,15 @@ fn sources(
         }
     }
     lines
+}
+
+/// apt_preferences(5): above 1000 a version counts even if a newer one is there.
+fn hold(held: &[&LockedPackage]) -> String {
+    held.iter()
+        .map(|LockedPackage { name, version, .. }| {
+            format!("Package: {name}\nPin: version {version}\nPin-Priority: 1001\n\n")
+        })
+        .collect()
 }
 
 fn preferences(unwanted: &[Unwanted], suite: &str) -> String {
@@ -388,12 +448,18 @@ fn lock(archives: &Archives, stanza: &Stanza, install: bool) -> Result<LockedPac
         Security::Own { name, paths } if path.starts_with(paths) => name,
         _ => archives.main,
     };
-    let source = stanza.get("source").split(' ').next().filter(|source| !source.is_empty()).unwrap_or(name);
+    // deb-control(5): the version of the source package stands there if it is another one.
+    let (source, source_version) = match stanza.get("source").split_once(' ') {
+        Some((source, version)) => (source, Some(version.trim_matches(['(', ')', ' ']).to_owned())),
+        None => (Some(stanza.get("source")).filter(|source| !source.is_empty()).unwrap_or(name), None),
+    };
     Ok(LockedPackage {
         name: name.to_owned(),
         version: stanza.get("version").to_owned(),
         architecture: stanza.get("architecture").to_owned(),
         source: source.to_owned(),
+        source_version,
+        snapshot: None,
         archive: archive.to_owned(),
         path: path.to_owned(),
         size: stanza.get("size").parse().map_err(|_| fail("size"))?,
@@ -449,6 +515,7 @@ mod tests {
             (locked.source.as_str(), locked.archive.as_str(), locked.size),
             ("linux-signed", "debian-security", 7)
         );
+        assert_eq!(locked.source_version.as_deref(), Some("6.12+1"));
         let error = lock(&DEBIAN.archives, &Stanza::parse("Package: a\nFilename: pool/a\nSize: 1\n"), true)
             .unwrap_err();
         assert!(error.message().contains("no SHA-256 for a"), "{error}");

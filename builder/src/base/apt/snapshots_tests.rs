@@ -95,7 +95,8 @@ impl Place {
             components: Vec::new(),
             packages: vec!["demo".into()],
         });
-        let request = BaseRequest { plan: &plan, arch: Arch::Amd64, snapshot, extract: Vec::new() };
+        let request =
+            BaseRequest { plan: &plan, arch: Arch::Amd64, snapshot, extract: Vec::new(), held: None };
         let store = Store::open(&self.folder.path().join("store")).unwrap();
         let progress = Progress::silent();
         let fetcher = Fetcher::new(&store, fetch::Options::default(), &progress)?;

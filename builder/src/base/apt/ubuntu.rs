@@ -9,6 +9,11 @@ pub const UBUNTU: Distribution = Distribution {
     name: "ubuntu",
     title: "Ubuntu",
     suites: &["jammy", "noble", "resolute"],
+    ecosystems: &[
+        ("jammy", "Ubuntu:22.04:LTS"),
+        ("noble", "Ubuntu:24.04:LTS"),
+        ("resolute", "Ubuntu:26.04:LTS"),
+    ],
     keys: Keys {
         files: &["/usr/share/keyrings/ubuntu-archive-keyring.gpg"],
         package: "ubuntu-keyring",

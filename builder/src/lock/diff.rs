@@ -1,0 +1,317 @@
+//! The difference between two locks, as a reviewer reads it.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use indicatif::DecimalBytes;
+use serde::Serialize;
+
+use super::{Lock, LockedArtifact};
+use crate::base::{LockedPackage, versions as package_versions};
+use crate::digest::Digest;
+
+/// Everything in which two locks differ.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Diff {
+    /// Values of the lock itself, and of a base without packages.
+    pub settings: Vec<Change>,
+    /// Files that layers fetch: `LAYER/ARTIFACT`.
+    pub parts: Vec<Change>,
+    /// Packages of the distribution, by their source packages.
+    pub packages: Vec<Change>,
+    /// The length of all packages in bytes, before and after.
+    pub package_bytes: (u64, u64),
+}
+
+/// A difference.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What happened.
+    pub what: What,
+    /// To what.
+    pub name: String,
+    /// The binary packages, where they have other names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub of: Vec<String>,
+    /// The version before.
+    pub from: Option<String>,
+    /// The version after.
+    pub to: Option<String>,
+}
+
+/// A kind of change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// To a newer version.
+    Up,
+    /// To an older version.
+    Down,
+    /// To something that is neither newer nor older: other bytes or another address of the same version.
+    Changed,
+    /// It was not there.
+    Added,
+    /// It is gone.
+    Removed,
+}
+
+const WORDS: [(What, &str); 5] = [
+    (What::Up, "up"),
+    (What::Down, "down"),
+    (What::Changed, "changed"),
+    (What::Added, "added"),
+    (What::Removed, "removed"),
+];
+
+impl Diff {
+    /// What leads from `old` to `new`.
+    pub fn of(old: &Lock, new: &Lock) -> Self {
+        let bytes = |lock: &Lock| lock.base.packages().iter().map(|package| package.size).sum();
+        Self {
+            settings: settings(old, new),
+            parts: parts(old, new),
+            packages: packages(old.base.packages(), new.base.packages()),
+            package_bytes: (bytes(old), bytes(new)),
+        }
+    }
+
+    /// Whether there is no difference.
+    pub fn is_empty(&self) -> bool {
+        self.settings.is_empty() && self.parts.is_empty() && self.packages.is_empty()
+    }
+}
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("no difference");
+        }
+        let (before, after) = self.package_bytes;
+        let sizes = format!("; {} -> {}", DecimalBytes(before), DecimalBytes(after));
+        let lists = [
+            ("base", &self.settings, String::new()),
+            ("parts", &self.parts, String::new()),
+            ("packages", &self.packages, sizes),
+        ];
+        let mut first = true;
+        for (title, changes, sizes) in lists.iter().filter(|(_, changes, _)| !changes.is_empty()) {
+            let end = if std::mem::take(&mut first) { "" } else { "\n" };
+            write!(f, "{end}{title}: {}{sizes}", counts(changes))?;
+            let width = changes.iter().map(|change| change.name.len()).max().unwrap_or_default();
+            for change in *changes {
+                write!(f, "\n  {:<8} {:<width$}  {}", change.what.word(), change.name, change.versions())?;
+                if !change.of.is_empty() {
+                    write!(f, "  ({})", change.of.join(", "))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn counts(changes: &[Change]) -> String {
+    let count = |what: What| changes.iter().filter(|change| change.what == what).count();
+    let counted = WORDS.iter().map(|(what, word)| (count(*what), word)).filter(|(count, _)| *count > 0);
+    counted.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+}
+
+impl Change {
+    fn new(name: String, from: Option<String>, to: Option<String>, order: Option<Ordering>) -> Self {
+        let what = match (&from, &to, order) {
+            (None, _, _) => What::Added,
+            (_, None, _) => What::Removed,
+            (_, _, Some(Ordering::Less)) => What::Up,
+            (_, _, Some(Ordering::Greater)) => What::Down,
+            _ => What::Changed,
+        };
+        Self { what, name, of: Vec::new(), from, to }
+    }
+
+    fn versions(&self) -> String {
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) => format!("{from} -> {to}"),
+            (Some(one), None) | (None, Some(one)) => one.clone(),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+impl What {
+    fn word(self) -> &'static str {
+        WORDS.iter().find(|(what, _)| *what == self).map_or("", |(_, word)| *word)
+    }
+}
+
+/// What two lists have by the same name, in the order of names.
+fn pairs<'a, T>(
+    old: &'a [T],
+    new: &'a [T],
+    name: impl Fn(&T) -> String,
+) -> BTreeMap<String, (Option<&'a T>, Option<&'a T>)> {
+    let mut pairs: BTreeMap<String, (Option<&T>, Option<&T>)> = BTreeMap::new();
+    for value in old {
+        pairs.entry(name(value)).or_default().0 = Some(value);
+    }
+    for value in new {
+        pairs.entry(name(value)).or_default().1 = Some(value);
+    }
+    pairs
+}
+
+fn settings(old: &Lock, new: &Lock) -> Vec<Change> {
+    let values = |lock: &Lock| {
+        let mut values = vec![
+            ("image".to_owned(), lock.image.clone()),
+            ("architecture".to_owned(), lock.arch.name().to_owned()),
+        ];
+        values.extend(lock.base.snapshot().map(|time| ("snapshot".to_owned(), time.to_string())));
+        if lock.base.packages().is_empty() {
+            values.extend(lock.base.pins().map(|pin| (pin.name.into_owned(), pin.version.into_owned())));
+        }
+        values
+    };
+    let (old, new) = (values(old), values(new));
+    let changed = pairs(&old, &new, |(name, _)| name.clone())
+        .into_iter()
+        .filter(|(_, (from, to))| from != to);
+    let value = |pair: Option<&(String, String)>| pair.map(|(_, value)| value.clone());
+    changed
+        .map(|(name, (from, to))| Change::new(name, value(from), value(to), None))
+        .collect()
+}
+
+fn parts(old: &Lock, new: &Lock) -> Vec<Change> {
+    // The length of a part may become known later.
+    let identity = |pin: &LockedArtifact| (pin.version.clone(), pin.url.clone(), pin.sha256);
+    let all = pairs(&old.artifacts, &new.artifacts, |pin| format!("{}/{}", pin.layer, pin.name));
+    let changed = all.into_iter().filter(|(_, (from, to))| from.map(identity) != to.map(identity));
+    let mut changes: Vec<Change> = changed
+        .map(|(name, (from, to))| {
+            let order = from.zip(to).and_then(|(from, to)| semantic_order(&from.version, &to.version));
+            let [from, to] =
+                versions([from, to].map(|pin| pin.map(|pin| (pin.version.as_str(), &pin.sha256))));
+            Change::new(name, from, to, order)
+        })
+        .collect();
+    changes.sort_by(|a, b| (a.what, &a.name).cmp(&(b.what, &b.name)));
+    changes
+}
+
+fn semantic_order(from: &str, to: &str) -> Option<Ordering> {
+    let version = |text: &str| semver::Version::parse(text.trim_start_matches('v')).ok();
+    Some(version(from)?.cmp_precedence(&version(to)?))
+}
+
+/// The versions of two pins; with the beginnings of their digests if the versions say nothing.
+fn versions(pins: [Option<(&str, &Digest)>; 2]) -> [Option<String>; 2] {
+    let is_same = matches!(pins, [Some((from, _)), Some((to, _))] if from == to);
+    pins.map(|pin| {
+        pin.map(|(version, sha256)| match is_same {
+            true => format!("{version} {:.19}", sha256.to_string()),
+            false => version.to_owned(),
+        })
+    })
+}
+
+/// What happened, to which source package, from and to which version.
+type Key = (What, String, Option<String>, Option<String>);
+
+/// Binary packages of one source that change alike are one change.
+fn packages(old: &[LockedPackage], new: &[LockedPackage]) -> Vec<Change> {
+    let identity = |package: &LockedPackage| (package.version.clone(), package.sha256);
+    let mut changes: BTreeMap<Key, Vec<String>> = BTreeMap::new();
+    for (name, (from, to)) in pairs(old, new, |package| package.name.clone()) {
+        if from.map(identity) == to.map(identity) {
+            continue;
+        }
+        let source = from.or(to).map_or(&name, |package| &package.source).clone();
+        let order = from.zip(to).map(|(from, to)| package_versions::compare(&from.version, &to.version));
+        let [from, to] = versions(
+            [from, to].map(|package| package.map(|package| (package.version.as_str(), &package.sha256))),
+        );
+        let Change { what, name: source, from, to, .. } = Change::new(source, from, to, order);
+        changes.entry((what, source, from, to)).or_default().push(name);
+    }
+    let change = |((what, name, from, to), of): (Key, Vec<String>)| {
+        let of = if of == [name.as_str()] { Vec::new() } else { of };
+        Change { what, name, of, from, to }
+    };
+    changes.into_iter().map(change).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(text: &str) -> Lock {
+        let head = "schema = 1\nimage = 'x'\narch = 'amd64'\n[base]\ndistribution = 'debian'\nsuite = 'trixie'\n\
+                    install = []\nextract = []\n";
+        toml::from_str(&format!("{head}{text}")).unwrap()
+    }
+
+    fn package(name: &str, source: &str, version: &str, bytes: &str) -> String {
+        format!(
+            "[[package]]\nname = '{name}'\nversion = '{version}'\narchitecture = 'amd64'\nsource = '{source}'\n\
+             archive = 'debian'\npath = 'pool/{name}'\nsize = 1000000\nsha256 = '{}'\ninstall = true\n",
+            Digest::of(bytes.as_bytes())
+        )
+    }
+
+    fn part(name: &str, version: &str, bytes: &str) -> String {
+        format!(
+            "[[artifact]]\nlayer = 'l'\nname = '{name}'\nversion = '{version}'\nurl = 'https://a/{version}'\nsha256 = '{}'\n",
+            Digest::of(bytes.as_bytes())
+        )
+    }
+
+    #[test]
+    fn a_review_sees_what_moves_where() {
+        let old = [
+            part("kubelet", "1.36.9", "1"),
+            part("runc", "1.4.0", "2"),
+            part("tool", "nightly", "3"),
+            package("libssl3", "openssl", "3.5.1-1", "4"),
+            package("openssl", "openssl", "3.5.1-1", "5"),
+            package("bash", "bash", "1:5.2", "6"),
+            package("same", "same", "1", "7"),
+            package("old", "old", "1", "8"),
+            package("rebuilt", "rebuilt", "1", "9"),
+        ];
+        let new = [
+            part("kubelet", "1.36.10", "a"),
+            part("tool", "nightly", "b"),
+            part("crictl", "1.36.0", "c"),
+            package("libssl3", "openssl", "3.5.10-1~deb13u1", "d"),
+            package("openssl", "openssl", "3.5.10-1~deb13u1", "e"),
+            package("bash", "bash", "6.0", "f"),
+            package("same", "same", "1", "7"),
+            package("rebuilt", "rebuilt", "1", "g"),
+        ];
+        let (old, new) = (lock(&old.concat()), lock(&new.concat()));
+        let digest = |text: &str| format!("{:.19}", Digest::of(text.as_bytes()).to_string());
+        let text = format!(
+            "parts: 1 up, 1 changed, 1 added, 1 removed\n  \
+             up       l/kubelet  1.36.9 -> 1.36.10\n  \
+             changed  l/tool     nightly {} -> nightly {}\n  \
+             added    l/crictl   1.36.0\n  \
+             removed  l/runc     1.4.0\n\
+             packages: 1 up, 1 down, 1 changed, 1 removed; 6 MB -> 5 MB\n  \
+             up       openssl  3.5.1-1 -> 3.5.10-1~deb13u1  (libssl3, openssl)\n  \
+             down     bash     1:5.2 -> 6.0\n  \
+             changed  rebuilt  1 {} -> 1 {}\n  \
+             removed  old      1",
+            digest("3"),
+            digest("b"),
+            digest("9"),
+            digest("g")
+        );
+        let diff = Diff::of(&old, &new);
+        // The numbers of indicatif have two digits after the point.
+        assert_eq!(diff.to_string().replace(".00 MB", " MB"), text);
+        let json = serde_json::to_value(&diff).unwrap();
+        assert_eq!(json["packages"][0]["of"], serde_json::json!(["libssl3", "openssl"]));
+        assert_eq!(json["packages"][1]["what"], "down");
+        assert!(Diff::of(&new, &new).is_empty());
+    }
+}
