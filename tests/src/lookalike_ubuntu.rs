@@ -10,6 +10,8 @@
 //! | `linux-image-virtual`, `linux-image-generic` | without and with the extra modules and firmware; an update in its phase |
 //! | `linux-firmware`, `amd64-microcode`, `intel-microcode` | the places of the files; their content is made up |
 //! | `ubuntu-ports`, an archive beside it | lists for arm64 of the same packages, without the packages: enough to lock |
+//!
+//! The archive for arm64 that images can be made of is another one, of Debian's packages for arm64.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,20 +20,20 @@ use std::process::Command;
 
 use testkit::archive::{Key, Suite, TOOLS, package, publish, with_zstd};
 
-use crate::kiln::{Build, DEFAULT, succeed};
+use crate::kiln::{self, DEFAULT, succeed};
 use crate::lab::lab;
 use crate::workspace;
 
-/// How the name of Debian's kernel package begins, and how its release ends.
-const KERNEL: (&str, &str) = ("linux-image-", "-cloud-amd64");
+/// How the name of Debian's kernel package begins, and how its release ends, before the architecture.
+const KERNEL: (&str, &str) = ("linux-image-", "-cloud-");
 
 /// What Ubuntu has in `universe`, of the packages of a node.
 const UNIVERSE: &[&str] = &["systemd-boot-efi"];
 
-/// The modules that the kernel does without unless asked, below its folder `kernel`.
+/// The modules that the kernel does without unless asked, below its folder `kernel`, where it has them.
 const EXTRA: &[&str] = &["drivers/comedi", "drivers/net/ethernet/google", "drivers/nvme", "fs/erofs"];
 
-/// Packages of files alone: name, path, content.
+/// Packages of files alone: name, path, content. Those of microcode exist for amd64 only.
 const FILES: &[(&str, &str, &str)] = &[
     ("linux-firmware", "lib/firmware/ql2500_fw.bin", "made-up firmware"),
     ("amd64-microcode", "lib/firmware/amd-ucode/microcode_amd_fam19h.bin", AMD_MICROCODE),
@@ -49,7 +51,7 @@ pub const INTEL_MICROCODE: &str = "made-up microcode of Intel";
 pub struct LookalikeUbuntu {
     /// Its folder, a mirror.
     pub mirror: PathBuf,
-    /// The folder of the archive for arm64.
+    /// The folder of the archive for arm64: itself, if its packages are.
     pub ports: PathBuf,
     /// The file with the key that signs its lists.
     pub keyring: PathBuf,
@@ -62,25 +64,24 @@ pub fn hindrance() -> Option<String> {
 }
 
 impl LookalikeUbuntu {
-    /// The archive, made once for the packages of the default image as the lab's mirror has them.
+    /// The archive, made once of the packages of the default image.
     pub fn of_this_machine() -> Self {
-        let _alone = workspace::exclusive("lookalike-ubuntu");
-        let folder = workspace::kept().join("lookalike-ubuntu");
-        let made = Self {
-            mirror: folder.join("ubuntu"),
-            ports: folder.join("ubuntu-ports"),
+        Self::made_of("amd64", "lookalike-ubuntu", "ubuntu", "ubuntu-ports")
+    }
+
+    /// The archive of ports, made once of the packages of the default image for arm64.
+    pub fn of_arm64() -> Self {
+        Self::made_of("arm64", "lookalike-ubuntu-arm64", "ubuntu-ports", "ubuntu-ports")
+    }
+
+    fn made_of(arch: &str, name: &str, mirror: &str, ports: &str) -> Self {
+        let key = format!("{}\n{}", lab().key(), include_str!("lookalike_ubuntu.rs"));
+        let in_folder = |folder: &Path| Self {
+            mirror: folder.join(mirror),
+            ports: folder.join(ports),
             keyring: folder.join("archive.gpg"),
         };
-        let key = format!("{}\n{}", lab().key(), include_str!("lookalike_ubuntu.rs"));
-        let stamp = folder.join("made-from");
-        if fs::read_to_string(&stamp).is_ok_and(|found| found == key) {
-            return made;
-        }
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).expect("the target folder is writable");
-        made.fill();
-        fs::write(stamp, key).expect("the target folder is writable");
-        made
+        in_folder(&workspace::kept_as_made(name, &key, |folder| in_folder(folder).fill(arch)))
     }
 
     /// The words for `kiln` that name the archive and its key.
@@ -100,10 +101,10 @@ impl LookalikeUbuntu {
         ]
     }
 
-    fn fill(&self) {
+    fn fill(&self, arch: &str) {
         let work = workspace::scratch();
         let (mut main, mut universe, mut kernel) = (String::new(), String::new(), None);
-        for (name, file) in debian_packages(work.path()) {
+        for (name, file) in debian_packages(arch, work.path()) {
             let Some(rest) = name.strip_prefix(KERNEL.0) else {
                 let list = if UNIVERSE.contains(&name.as_str()) { &mut universe } else { &mut main };
                 list.push_str(&publish(&self.mirror, &file, &with_zstd(&file), ""));
@@ -117,7 +118,7 @@ impl LookalikeUbuntu {
             let made = work.path().join(format!("{name}.deb"));
             package(
                 &work.path().join(name),
-                &format!("Package: {name}\nArchitecture: amd64\n{control}"),
+                &format!("Package: {name}\nArchitecture: {arch}\n{control}"),
                 &made,
             );
             publish(&self.mirror, &made, &fs::read(&made).expect("it was made"), further)
@@ -132,7 +133,8 @@ impl LookalikeUbuntu {
             let needs = if needs.is_empty() { needs } else { format!("Depends: {needs}\n") };
             main += &add(&name, &format!("Version: 6.12.0-2.2\nSource: linux\n{needs}"), "");
         }
-        for (name, path, content) in FILES {
+        let of_this = |(name, ..): &&(&str, &str, &str)| arch == "amd64" || !name.ends_with("-microcode");
+        for (name, path, content) in FILES.iter().filter(of_this) {
             let file = work.path().join(name).join(path);
             fs::create_dir_all(file.parent().expect("it has folders"))
                 .and_then(|()| fs::write(file, content))
@@ -150,10 +152,10 @@ impl LookalikeUbuntu {
             let control = format!("Version: 6.12.0-2.2\nDepends: {needs}\n");
             updates += &add(name, &control, "Phased-Update-Percentage: 10\n");
         }
-        self.sign(&main, &updates, &universe, work.path());
+        self.sign(arch, [&main, &updates, &universe], work.path());
     }
 
-    fn sign(&self, main: &str, updates: &str, universe: &str, work: &Path) {
+    fn sign(&self, arch: &str, [main, updates, universe]: [&str; 3], work: &Path) {
         let key = Key::new(&work.join("key"));
         for (name, main, universe) in
             [("noble", main, universe), ("noble-updates", updates, ""), ("noble-security", "", "")]
@@ -169,19 +171,50 @@ impl LookalikeUbuntu {
                 };
                 suite.write(folder, &key);
             };
-            write(&self.mirror, "amd64", main, universe);
-            let arm64 = |list: &str| list.replace("\nArchitecture: amd64\n", "\nArchitecture: arm64\n");
-            write(&self.ports, "arm64", &arm64(main), &arm64(universe));
+            write(&self.mirror, arch, main, universe);
+            if self.ports != self.mirror {
+                let arm64 = |list: &str| list.replace("\nArchitecture: amd64\n", "\nArchitecture: arm64\n");
+                write(&self.ports, "arm64", &arm64(main), &arm64(universe));
+            }
         }
         fs::copy(key.keyring(), &self.keyring).expect("the target folder is writable");
     }
 }
 
-/// Names and files of the packages of the default image.
-fn debian_packages(work: &Path) -> Vec<(String, PathBuf)> {
-    let (lock, store) = (work.join("debian.lock"), work.join("store"));
-    let build = Build::new(DEFAULT, &work.join("out")).lock(&lock).cache(&store);
-    succeed(&mut build.command_of("fetch"));
+/// A definition in `folder`: the base of `definition` (relative to the checkout) with all packages of a node,
+/// and without a program of the lab, which has few for arm64.
+pub fn base_alone(definition: &str, folder: &Path) -> PathBuf {
+    let definition = workspace::root().join(definition);
+    let text = format!(
+        "schema = 1\nextends = {definition:?}\nname = \"base\"\nlayers = [\"boot\", \"node\", \"./runtime\"]\nruntime = \"runtime\"\n"
+    );
+    // The packages that the layers of a whole image name.
+    let layer = "schema = 1\nsummary = 'x'\nprovides = ['container-runtime']\n\
+                 packages = ['libseccomp2', 'mount', 'util-linux']\n";
+    let path = folder.join("base.toml");
+    fs::create_dir_all(folder.join("runtime"))
+        .and_then(|()| fs::write(folder.join("runtime/layer.toml"), layer))
+        .and_then(|()| fs::write(&path, text))
+        .expect("the folder is the test's");
+    path
+}
+
+/// `kiln` with this verb for the definition of [`base_alone`], whose lock is beside it.
+pub fn kiln_on_base(verb: &str, definition: &Path, arch: &str) -> Command {
+    let mut command = Command::new(kiln::programs().join("kiln"));
+    command.arg(verb).arg(definition).arg(format!("--set=arch={arch}"));
+    command.arg("--lock").arg(definition.with_extension("lock"));
+    command.arg("--layers-dir").arg(workspace::root().join("layers"));
+    // The package lists of frozen mirrors may be past their Valid-Until.
+    command.arg("--allow-expired-release").stdin(std::process::Stdio::null());
+    command
+}
+
+/// Names and files of the packages of the default image for this architecture.
+fn debian_packages(arch: &str, work: &Path) -> Vec<(String, PathBuf)> {
+    let (definition, store) = (base_alone(DEFAULT, &work.join("debian")), work.join("store"));
+    succeed(kiln_on_base("fetch", &definition, arch).arg("--cache-dir").arg(&store));
+    let lock = definition.with_extension("lock");
     let lock: toml::Table =
         fs::read_to_string(&lock).ok().and_then(|text| text.parse().ok()).expect("a lock");
     let packages = lock["package"].as_array().expect("packages are locked");
@@ -214,6 +247,7 @@ fn split(file: &Path, release: &str, work: &Path) {
         find "$modules/lib" -name '*.ko' -print0 | xargs -0 zstd -q -1 --rm
         for folder; do
             into=$extra/lib/modules/$release/kernel/$folder
+            [ -e "$modules/lib/modules/$release/kernel/$folder" ] || continue
             mkdir -p "$(dirname "$into")"
             mv "$modules/lib/modules/$release/kernel/$folder" "$into"
         done"#;

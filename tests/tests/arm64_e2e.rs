@@ -1,4 +1,4 @@
-//! An image for arm64, built on this machine: the same each time, and a node of a cluster.
+//! Images for arm64, built on this machine: the same each time, and nodes of a cluster.
 //!
 //! Slow: `make test-long` runs it.
 
@@ -10,6 +10,7 @@ use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::join_support::{assert_joined, control_plane, join_configuration, ready_node, verdict};
 use kiln_tests::kiln::{self, Build, Image, JOIN};
 use kiln_tests::lab::{self, Lab};
+use kiln_tests::lookalike_ubuntu::{self, LookalikeUbuntu};
 use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::{Machine, PROGRAM_OF_ARM64, overlay};
 use kiln_tests::workspace;
@@ -90,4 +91,27 @@ fn an_image_for_arm64_is_the_same_each_time_and_joins() {
     let sums = |image: &Image| fs::read_to_string(image.folder.join("SHA256SUMS")).unwrap();
     assert_eq!(sums(&first), sums(&second));
     assert_boots_and_joins(&first, folder.path(), machine, control_plane);
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn the_base_of_ubuntu_for_arm64_is_the_same_each_time() {
+    let what = "a look-alike of Ubuntu for arm64";
+    if let Some(why) = hindrance().or_else(lookalike_ubuntu::hindrance) {
+        return not_run(what, &why);
+    }
+    kiln::build_agent_for_arm64();
+    let (archive, folder) = (LookalikeUbuntu::of_arm64(), workspace::scratch());
+    let definition = lookalike_ubuntu::base_alone("images/ubuntu-24.04.toml", folder.path());
+    let build = |name: &str| {
+        let output = folder.path().join(name);
+        let mut command = lookalike_ubuntu::kiln_on_base("build", &definition, "arm64");
+        command.args(archive.arguments()).arg("--set=outputs=[\"raw\"]");
+        command.arg("--output-dir").arg(&output);
+        kiln::succeed(command.arg("--cache-dir").arg(folder.path().join(format!("{name}-store"))));
+        fs::read_to_string(output.join("SHA256SUMS")).unwrap()
+    };
+    let first = build("first");
+    assert!(first.contains(".raw"), "{first}");
+    assert_eq!(first, build("second"));
 }

@@ -87,23 +87,11 @@ fn lookalike_ubuntu_ports_are_locked_for_arm64() {
         return not_run("a lock of a look-alike of Ubuntu's ports", &why);
     }
     let (archive, folder) = (LookalikeUbuntu::of_this_machine(), workspace::scratch());
-    // The base alone: the lab has no programs for arm64.
-    let text = format!(
-        "schema = 1\nextends = {:?}\nname = \"ports\"\nlayers = [\"boot\", \"node\", \"./runtime\"]\nruntime = \"runtime\"\n",
-        workspace::root().join(DEFINITION)
-    );
-    let path = |name: &str| folder.path().join(name);
-    fs::write(path("ports.toml"), text).unwrap();
-    fs::create_dir(path("runtime")).unwrap();
-    let layer = "schema = 1\nsummary = 'x'\nprovides = ['container-runtime']\n";
-    fs::write(path("runtime/layer.toml"), layer).unwrap();
-    let locked = |words: &[String]| {
-        let lock = path("ports.lock");
+    let definition = lookalike_ubuntu::base_alone(DEFINITION, folder.path());
+    let locked = |arch: &str, words: &[String]| {
+        let lock = definition.with_extension("lock");
         fs::remove_file(&lock).ok();
-        let mut command = std::process::Command::new(kiln::programs().join("kiln"));
-        command.arg("lock").arg(path("ports.toml")).arg("--lock").arg(&lock).args(words);
-        command.arg("--layers-dir").arg(workspace::root().join("layers"));
-        kiln::succeed(&mut command);
+        kiln::succeed(lookalike_ubuntu::kiln_on_base("lock", &definition, arch).args(words));
         let lock: toml::Table = fs::read_to_string(&lock).unwrap().parse().unwrap();
         let name = |package: &toml::Value| package["name"].as_str().unwrap().to_owned();
         let packages = lock["package"].as_array().unwrap();
@@ -113,10 +101,9 @@ fn lookalike_ubuntu_ports_are_locked_for_arm64() {
             .collect();
         (packages.iter().map(name).collect::<Vec<_>>(), arches)
     };
-    let (names, arches) = locked(&archive.arguments());
+    let (names, arches) = locked("amd64", &archive.arguments());
     assert!(arches.contains("amd64"), "{arches:?}");
-    let words = [archive.arguments_of_ports().to_vec(), vec!["--set=arch=\"arm64\"".into()]].concat();
-    let (of_ports, arches) = locked(&words);
+    let (of_ports, arches) = locked("arm64", &archive.arguments_of_ports());
     assert_eq!(of_ports, names);
     assert!(arches.iter().eq(["all", "arm64"]), "{arches:?}");
 }
