@@ -460,6 +460,23 @@ fn a_version_of_a_known_part_that_nothing_uses_is_a_warning_and_a_typo_an_error(
     assert_eq!(error.hint(), Some("did you mean \"docker\"?"));
 }
 
+/// The same of the layers as they are shipped: one word chooses the runtime.
+#[test]
+fn the_default_image_has_versions_for_every_minor_and_runtime() {
+    let definition = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/debian-13.toml");
+    for kubernetes in newest("kubernetes") {
+        for (runtime, part) in [("containerd", "containerd"), ("crio", "cri-o"), ("docker", "docker")] {
+            let sets = [format!("kubernetes={}", line(&kubernetes)), format!("runtime={runtime}")];
+            let plan = registry::load(&definition, &sets, None).unwrap().plan;
+            assert_eq!(plan.variables["kubernetes"], kubernetes);
+            let chosen = |part: &str| plan.choices.iter().any(|choice| choice.part == part);
+            assert!(chosen(part) && chosen("runc"), "{runtime} {kubernetes}");
+            let own = ["1.20", "1.21", "1.22", "1.23"].contains(&line(&kubernetes));
+            assert_eq!(chosen("cri-dockerd"), runtime == "docker" && !own, "{kubernetes}");
+        }
+    }
+}
+
 /// A kubelet does not start with a flag that its version does not know.
 #[test]
 fn the_kubelet_gets_only_flags_that_its_version_takes() {
@@ -488,4 +505,94 @@ fn the_kubelet_gets_only_flags_that_its_version_takes() {
         let alpha = text.contains("KUBELET_CONFIG_DROPIN_DIR_ALPHA=true");
         assert_eq!(alpha, (28..31).contains(&minor), "{kubernetes}");
     }
+}
+
+/// A definition whose one artifact has an open version, upstream in a folder beside it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let upstream = place.0.path().join("upstream").display().to_string();
+        place.put(
+            "images/x.toml",
+            "schema = 1\nname = 'x'\narch = 'amd64'\nkubernetes = '1.36'\nruntime = 'tool'\nlayers = ['tool']\n\
+             outputs = ['oci']\n[base]\nrootfs = 'root.tar'\n",
+        );
+        place.put("images/root.tar", "not read when it is locked");
+        place.put(
+            "layers/tool/layer.toml",
+            &format!(
+                "schema = 1\nsummary = 'x'\nprovides = ['container-runtime']\n[[artifact]]\nname = 'tool'\n\
+                 version = '${{tool}}'\nurl = 'file://{upstream}/tool-${{tool}}'\nchecksum = '${{url}}.sha256'\n\
+                 path = '/usr/bin/tool'\n"
+            ),
+        );
+        place
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// The newest release of the tool, in the table and upstream.
+    fn release(&self, version: &str) {
+        let table = format!("schema = 1\n[newest]\nkubernetes = ['1.36.5']\ntool = ['{version}']\n");
+        self.put("layers/compatibility.toml", &table);
+        self.put(&format!("upstream/tool-{version}"), version);
+        let digest = kiln::digest::Digest::of(version.as_bytes()).hex();
+        self.put(&format!("upstream/tool-{version}.sha256"), &digest);
+    }
+
+    fn kiln(&self, words: &str) -> (Option<i32>, String) {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"))
+            .args(words.split(' '))
+            .current_dir(self.0.path())
+            .env("KILN_CACHE", self.0.path().join("cache"))
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    }
+
+    fn succeed(&self, words: &str) -> String {
+        let (code, said) = self.kiln(words);
+        assert_eq!(code, Some(0), "{words}: {said}");
+        said
+    }
+
+    fn lock(&self) -> String {
+        fs::read_to_string(self.0.path().join("images/x.lock")).unwrap()
+    }
+
+    /// What the lock says of the versions that are open.
+    fn versions(&self) -> String {
+        self.lock().parse::<toml::Table>().unwrap()["versions"].to_string()
+    }
+}
+
+#[test]
+fn the_lock_command_keeps_what_was_chosen_until_it_is_told_to_upgrade() {
+    let place = Place::new();
+    place.release("1.0.0");
+    place.succeed("lock images/x.toml");
+    assert_eq!(place.versions(), "{ kubernetes = \"1.36.5\", tool = \"1.0.0\" }");
+    place.release("1.0.1");
+    place.succeed("lock images/x.toml");
+    assert_eq!(place.versions(), "{ kubernetes = \"1.36.5\", tool = \"1.0.0\" }");
+    place.succeed("lock images/x.toml --check");
+    assert!(place.succeed("plan images/x.toml").contains("1.0.0: the lock has it"));
+    let said = place.succeed("lock images/x.toml --upgrade");
+    assert!(said.contains("~ version of tool 1.0.0 -> 1.0.1"), "{said}");
+    assert_eq!(place.versions(), "{ kubernetes = \"1.36.5\", tool = \"1.0.1\" }");
+    let plan: serde_json::Value = serde_json::from_str(&place.succeed("plan images/x.toml --json")).unwrap();
+    assert_eq!(plan["plan"]["choices"][1]["version"], "1.0.1");
+
+    // A lock of an earlier Kiln, which had no such table.
+    let without = place.lock().replace("[versions]\nkubernetes = \"1.36.5\"\ntool = \"1.0.1\"\n", "");
+    place.put("images/x.lock", &without);
+    let (code, said) = place.kiln("lock images/x.toml --check");
+    assert!(code == Some(4) && said.contains("the version of tool, 1.0.1, is not in the lock"), "{said}");
 }
