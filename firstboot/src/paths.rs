@@ -49,7 +49,7 @@ mod linux {
 
     // Of kubeadm.
 
-    /// The real kubeadm, where the layer of that name puts it. The agent has a link of the same name elsewhere.
+    /// The real kubeadm, where the layer of that name puts it. The agent's link of that name is elsewhere.
     pub const KUBEADM: &str = "/usr/local/bin/kubeadm";
     /// Its file, while it runs.
     pub const KUBEADM_CONFIG: &str = "/run/firstboot/kubeadm.yaml";

@@ -1,6 +1,6 @@
-//! A cluster from images and user data alone: a machine becomes the control plane by the user data that Cluster
-//! API's kubeadm provider writes, a worker of the same image joins it, and the control plane comes back after a
-//! reboot.
+//! A cluster from images and user data alone: a machine becomes the control plane by the user data that
+//! Cluster API's kubeadm provider writes, a worker of the same image joins it, and the control plane comes
+//! back after a reboot.
 //!
 //! The images of the static pods hold the real programs; those of kube-proxy and CoreDNS are stand-ins.
 

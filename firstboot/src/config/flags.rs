@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use super::kubeadm::Kubeadm;
 use super::model::{ApiVersion, NodeConfig};
 use super::raw::{RawBootstrapToken, RawJoin, RawNode};
@@ -202,7 +204,7 @@ fn overlay(join: &mut RawJoin, flags: &JoinFlags) {
 
 /// The flags without a JoinConfiguration. A discovery file stands before a token, as in kubeadm.
 fn alone(flags: &JoinFlags, mut others: OtherDocuments, warnings: &mut Vec<String>) -> ParsedDocuments {
-    others.kubeadm = flags.control_plane.then(|| Kubeadm::of_flags(flags));
+    others.kubeadm = flags.control_plane.then(|| Kubeadm::of_join(as_document(flags)));
     let given = |token: &Option<Secret>| token.clone().filter(|token| !token.reveal().is_empty());
     let token = given(&flags.token);
     let mut join = RawJoin {
@@ -225,6 +227,46 @@ fn alone(flags: &JoinFlags, mut others: OtherDocuments, warnings: &mut Vec<Strin
     overlay(&mut join, flags);
     warnings.extend(about_flags(flags));
     ParsedDocuments { join, api_version: ApiVersion::V1beta4, others }
+}
+
+/// The flags as a JoinConfiguration without a version: only in a file may a node have arguments of the
+/// kubelet.
+fn as_document(flags: &JoinFlags) -> Value {
+    let discovery = match &flags.discovery_file {
+        Some(file) => json!({"file": {"kubeConfigPath": file}}),
+        None => json!({"bootstrapToken": {
+            "apiServerEndpoint": flags.endpoints.first(),
+            "token": secret(&flags.discovery_token).or(secret(&flags.token)),
+            "caCertHashes": flags.ca_cert_hashes,
+            "unsafeSkipCAVerification": flags.unsafe_skip_ca_verification,
+        }}),
+    };
+    let mut document = json!({
+        "kind": "JoinConfiguration",
+        "discovery": discovery,
+        "controlPlane": {
+            "localAPIEndpoint": {"advertiseAddress": flags.advertise_address, "bindPort": flags.bind_port},
+            "certificateKey": secret(&flags.certificate_key),
+        },
+    });
+    document["discovery"]["tlsBootstrapToken"] =
+        json!(secret(&flags.tls_bootstrap_token).or(secret(&flags.token)));
+    if let Some(patches) = &flags.patches {
+        document["patches"] = json!({"directory": patches});
+    }
+    without_nulls(&mut document);
+    document
+}
+
+fn secret(secret: &Option<Secret>) -> Option<&str> {
+    secret.as_ref().map(Secret::reveal)
+}
+
+fn without_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.values_mut().for_each(without_nulls);
+        fields.retain(|_, value| !value.is_null());
+    }
 }
 
 fn about_flags(flags: &JoinFlags) -> Vec<String> {

@@ -11,10 +11,6 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::documents::Document;
-use super::flags::JoinFlags;
-use super::model::NodeConfig;
-use super::role::Role;
-use crate::config::model::Argument;
 use crate::kubernetes::version::Version;
 use crate::kubernetes::yaml;
 use crate::secret::{Secret, wipe};
@@ -29,6 +25,18 @@ pub(super) const KINDS_OF_INIT: &[&str] = &[INIT_KIND, CLUSTER_KIND, "KubeProxyC
 const WRITTEN: &[(u16, &str)] =
     &[(31, "kubeadm.k8s.io/v1beta4"), (22, "kubeadm.k8s.io/v1beta3"), (0, "kubeadm.k8s.io/v1beta2")];
 
+/// The node as the agent completed it.
+pub struct Registration<'a> {
+    pub(crate) name: &'a str,
+    /// The runtime's socket with its scheme.
+    pub(crate) socket: &'a str,
+    /// Names and values of the kubelet's arguments.
+    pub(crate) arguments: Vec<(&'a str, &'a str)>,
+    pub(crate) ignored_checks: &'a [String],
+    /// A KubeletConfiguration for `kubeadm init`.
+    pub(crate) kubelet: Option<&'a Value>,
+}
+
 /// Documents and flags for kubeadm. They hold secrets: bootstrap tokens, the key of the certificates.
 #[derive(Clone)]
 pub struct Kubeadm {
@@ -40,7 +48,7 @@ pub struct Kubeadm {
 }
 
 impl Kubeadm {
-    /// For `kubeadm init`: takes its documents out of a file. None if the file has neither an InitConfiguration
+    /// For `kubeadm init`: the documents of a file that it reads. None if it has neither an InitConfiguration
     /// nor a ClusterConfiguration.
     pub(super) fn of_init(documents: &BTreeMap<String, Document>, flags: Vec<String>) -> Option<Self> {
         let init = match (documents.get(INIT_KIND), documents.get(CLUSTER_KIND)) {
@@ -53,37 +61,8 @@ impl Kubeadm {
         Some(Self::new(documents, flags))
     }
 
-    /// For `kubeadm join` with a file.
-    pub(super) fn of_join(document: &Document) -> Self {
-        Self::new(vec![document.value.clone()], Vec::new())
-    }
-
-    /// For `kubeadm join` with flags alone, in the form of a file: only in a file may a node have arguments of
-    /// the kubelet.
-    pub(super) fn of_flags(flags: &JoinFlags) -> Self {
-        let discovery = match &flags.discovery_file {
-            Some(file) => json!({"file": {"kubeConfigPath": file}}),
-            None => json!({"bootstrapToken": {
-                "apiServerEndpoint": flags.endpoints.first(),
-                "token": secret(&flags.discovery_token).or(secret(&flags.token)),
-                "caCertHashes": flags.ca_cert_hashes,
-                "unsafeSkipCAVerification": flags.unsafe_skip_ca_verification,
-            }}),
-        };
-        let mut document = json!({
-            "kind": "JoinConfiguration",
-            "discovery": discovery,
-            "controlPlane": {
-                "localAPIEndpoint": {"advertiseAddress": flags.advertise_address, "bindPort": flags.bind_port},
-                "certificateKey": secret(&flags.certificate_key),
-            },
-        });
-        document["discovery"]["tlsBootstrapToken"] =
-            json!(secret(&flags.tls_bootstrap_token).or(secret(&flags.token)));
-        if let Some(patches) = &flags.patches {
-            document["patches"] = json!({"directory": patches});
-        }
-        without_nulls(&mut document);
+    /// For `kubeadm join`: the JoinConfiguration.
+    pub(super) fn of_join(document: Value) -> Self {
         Self::new(vec![document], Vec::new())
     }
 
@@ -103,18 +82,16 @@ impl Kubeadm {
         &self.flags
     }
 
-    /// The text of kubeadm's file for the node that `config` describes. `socket` is the runtime's.
-    pub fn file(&self, config: &NodeConfig, socket: &str, version: Version) -> Zeroizing<String> {
+    /// The text of kubeadm's file for `node`, for a kubeadm of this version.
+    pub fn file(&self, node: &Registration<'_>, version: Version) -> Zeroizing<String> {
         let mut documents = self.documents.clone();
-        if config.join.role == Role::FirstControlPlane {
-            documents.extend(config.kubelet.clone());
-        }
+        documents.extend(node.kubelet.cloned());
         if let Some(first) = documents.first_mut() {
             if first["apiVersion"].is_null() {
                 let row = WRITTEN.iter().find(|(minor, _)| version.at_least(*minor));
                 first["apiVersion"] = json!(row.map(|(_, version)| version));
             }
-            register(first, config, socket);
+            register(first, node);
         }
         let mut text = Zeroizing::new(String::new());
         for document in &mut documents {
@@ -147,29 +124,24 @@ impl fmt::Debug for Kubeadm {
     }
 }
 
-fn secret(secret: &Option<Secret>) -> Option<&str> {
-    secret.as_ref().map(Secret::reveal)
-}
-
 /// Writes what is known of the node into its registration.
-fn register(document: &mut Value, config: &NodeConfig, socket: &str) {
+fn register(document: &mut Value, node: &Registration<'_>) {
     let is_list = document["apiVersion"].as_str().is_some_and(|version| version.ends_with("/v1beta4"));
-    let node = &config.join.node;
-    let arguments = config.from_facts.iter().chain(&node.kubelet_extra_args);
+    let arguments = node.arguments.iter();
     let arguments = if is_list {
-        arguments.map(|Argument { name, value }| json!({"name": name, "value": value})).collect()
+        arguments.map(|(name, value)| json!({"name": name, "value": value})).collect()
     } else {
-        Value::Object(arguments.map(|Argument { name, value }| (name.clone(), json!(value))).collect())
+        Value::Object(arguments.map(|(name, value)| ((*name).to_owned(), json!(value))).collect())
     };
     let registration = &mut document["nodeRegistration"];
     if !registration.is_object() {
         *registration = json!({});
     }
     registration["name"] = json!(node.name);
-    registration["criSocket"] = json!(socket);
+    registration["criSocket"] = json!(node.socket);
     registration["kubeletExtraArgs"] = arguments;
-    if !node.ignore_preflight_errors.is_empty() {
-        registration["ignorePreflightErrors"] = json!(node.ignore_preflight_errors);
+    if !node.ignored_checks.is_empty() {
+        registration["ignorePreflightErrors"] = json!(node.ignored_checks);
     }
 }
 
@@ -208,13 +180,6 @@ fn blank_secrets(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(blank_secrets),
         _ => {}
-    }
-}
-
-fn without_nulls(value: &mut Value) {
-    if let Value::Object(fields) = value {
-        fields.values_mut().for_each(without_nulls);
-        fields.retain(|_, value| !value.is_null());
     }
 }
 

@@ -1,6 +1,9 @@
 use super::*;
+use crate::config::flags::JoinFlags;
+use crate::config::model::{Argument, NodeConfig};
 use crate::config::role::Role;
 use crate::config::{HostDefaults, flags, parse};
+use crate::join::phases::kubeadm::registration;
 use crate::kubernetes::version::Version;
 
 const TOKEN: &str = "abcdef.0123456789abcdef";
@@ -13,7 +16,8 @@ fn host() -> HostDefaults {
 /// The documents that kubeadm reads of this config.
 fn read_by_kubeadm(config: &NodeConfig, version: &str) -> Vec<Value> {
     let version: Version = version.parse().unwrap();
-    let text = config.kubeadm.as_ref().unwrap().file(config, SOCKET, version);
+    let node = registration(config, SOCKET);
+    let text = config.kubeadm.as_ref().unwrap().file(&node, version);
     crate::config::documents::values_of(text.as_bytes()).unwrap()
 }
 

@@ -141,8 +141,8 @@ impl ParsedDocuments {
         Ok(Self { join, api_version, others })
     }
 
-    /// The JoinConfiguration, or in its place what `kubeadm init` reads, or the failure that there is none; and
-    /// the other documents.
+    /// The JoinConfiguration, or in its place what `kubeadm init` reads, or the failure that there is none;
+    /// and the other documents.
     fn parts(
         bytes: &[u8],
         command: Command<'_>,
@@ -179,7 +179,7 @@ impl ParsedDocuments {
         let join = documents.get(JOIN_KIND).filter(|_| !matches!(command, Command::Init(_)));
         if let Some(join) = join {
             let read = read_join(join, warnings)?;
-            let kubeadm = (read.0.role != Role::Worker).then(|| Kubeadm::of_join(join));
+            let kubeadm = (read.0.role != Role::Worker).then(|| Kubeadm::of_join(join.value.clone()));
             documents.remove(JOIN_KIND);
             return Ok((Some(read), kubeadm));
         }

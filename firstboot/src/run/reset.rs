@@ -64,8 +64,8 @@ pub fn reset(
     })
 }
 
-/// Lets the real kubeadm take a control plane's member out of etcd while etcd still runs. A cluster that is gone
-/// does not keep the machine.
+/// Lets the real kubeadm take a control plane's member out of etcd while etcd still runs. A cluster that is
+/// gone does not keep the machine.
 fn leave_etcd(session: &Session, configuration: &ResetConfiguration) {
     let root = session.root;
     let has = |path| root.path(path).exists();

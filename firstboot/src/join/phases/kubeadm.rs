@@ -1,13 +1,15 @@
 //! A control plane: runs the real kubeadm with the node config, once the runtime answers.
 //!
-//! kubeadm's file is in memory alone (`/run`), readable by root, and removed when kubeadm has ended. Of its output
-//! the lines that tell the phases are passed on; the commands for other machines that it prints at the end hold
-//! tokens, and are not.
+//! kubeadm's file is in memory alone (`/run`), readable by root, and removed when kubeadm has ended. Of its
+//! output the lines that tell the phases are passed on; the commands for other machines that it prints at the
+//! end hold tokens, and are not.
 
 use std::path::Path;
 
 use super::{Need, Phase, preflight};
 use crate::binding::Binding;
+use crate::config::kubeadm::Registration;
+use crate::config::model::NodeConfig;
 use crate::config::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::command::{self, Output};
@@ -35,11 +37,24 @@ fn run(join: &mut Join) -> Result<()> {
         return Err(Failure::new(ErrorKind::Internal, "a control plane without documents for kubeadm"));
     };
     let file = join.root.entry(paths::KUBEADM_CONFIG);
-    files::write(&file, kubeadm.file(join.config, &socket, version).as_bytes(), files::PRIVATE)?;
+    let text = kubeadm.file(&registration(join.config, &socket), version);
+    files::write(&file, text.as_bytes(), files::PRIVATE)?;
     let ended = call(join, kubeadm.flags());
     let removed = files::remove(&file);
     ended.and(removed)?;
     bind(join.root)
+}
+
+pub(crate) fn registration<'a>(config: &'a NodeConfig, socket: &'a str) -> Registration<'a> {
+    let node = &config.join.node;
+    let arguments = config.from_facts.iter().chain(&node.kubelet_extra_args);
+    Registration {
+        name: &node.name,
+        socket,
+        arguments: arguments.map(|argument| (argument.name.as_str(), argument.value.as_str())).collect(),
+        ignored_checks: &node.ignore_preflight_errors,
+        kubelet: config.kubelet.as_ref().filter(|_| config.join.role == Role::FirstControlPlane),
+    }
 }
 
 fn call(join: &Join, flags: &[String]) -> Result<()> {
