@@ -50,7 +50,7 @@ impl Kind<'_> {
 }
 
 /// The package in an entry of `packages`; none if the entry is for other architectures: `NAME [ARCH …]`, as
-/// in debian/control (<https://www.debian.org/doc/debian-policy/ch-relationships.html>, section 7.1).
+/// dpkg's build dependencies have it (deb-src-control(5)).
 ///
 /// # Errors
 /// The message and the help.

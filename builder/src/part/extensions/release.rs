@@ -22,7 +22,7 @@ pub fn path(name: &str) -> TreePath {
 /// The text of the file. With `reload`, systemd reads its units anew after it has merged the extension.
 ///
 /// `SYSEXT_SCOPE=` is left out, so that it is `system portable`. An initrd that merges extensions into the
-/// root, not into itself, wants that scope: Flatcar's sets `SYSTEMD_IN_INITRD=0` for it (bootengine,
+/// root, not into itself, wants that scope: a vendor's sets `SYSTEMD_IN_INITRD=0` for it (bootengine,
 /// `initrd-setup-root`), and newer releases of systemd ask the root whether it is an initrd.
 pub fn text(hosts: &Hosts, arch: Arch, reload: bool) -> String {
     let lines = [
