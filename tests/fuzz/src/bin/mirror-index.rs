@@ -8,6 +8,11 @@ fuzz_target!(|text: &str| {
     let Some(text) = text_within(text) else { return };
     if let Ok(index) = Index::parse(text) {
         assert_eq!(index.render().trim_end(), text.trim_end());
-        assert!(index.files.keys().all(|path| !path.starts_with('/') && !path.split('/').any(|part| part == "..")));
+        assert!(
+            index
+                .files
+                .keys()
+                .all(|path| !path.starts_with('/') && !path.split('/').any(|part| part == ".."))
+        );
     }
 });

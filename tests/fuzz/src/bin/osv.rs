@@ -1,8 +1,8 @@
 //! A record of an OSV database.
 #![no_main]
 
-use kiln::audit::osv::{Order, Record};
 use kiln::audit::Component;
+use kiln::audit::osv::{Order, Record};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
