@@ -50,7 +50,7 @@ impl Kind<'_> {
 }
 
 /// The package in an entry of `packages`; none if the entry is for other architectures: `NAME [ARCH …]`, as
-/// dpkg's build dependencies have it (deb-src-control(5)).
+/// build dependencies of packages have it (deb-src-control(5)).
 ///
 /// # Errors
 /// The message and the help.
