@@ -14,12 +14,19 @@ use kiln_tests::qemu::{Machine, overlay};
 use kiln_tests::workspace;
 use testkit::not_run;
 
-/// Boots `image` as the node `name` and looks at it when it is Ready by the word of this runtime.
-fn joins(control_plane: &ControlPlane, image: &Image, name: &str, runtime: &str, look: impl Fn()) {
+/// Boots `image` as the node `name`, with these lines in its node config, and looks at it when it is Ready by
+/// the word of this runtime.
+fn joins(
+    control_plane: &ControlPlane,
+    image: &Image,
+    (name, lines): (&str, &str),
+    runtime: &str,
+    look: impl Fn(),
+) {
     let folder = workspace::scratch();
     let disk = overlay(&image.file(".raw"), folder.path(), "disk", Some(8 << 30));
     let config = folder.path().join("config.yaml");
-    fs::write(&config, join_configuration(control_plane, &format!("  name: {name}\n")))
+    fs::write(&config, join_configuration(control_plane, &format!("  name: {name}\n{lines}")))
         .expect("the folder is the test's");
     let machine = Machine::new(name)
         .memory(3072)
@@ -54,7 +61,14 @@ fn a_machine_with_cri_o_and_crun_is_a_ready_node() {
     }
     let _alone = workspace::exclusive("join-e2e");
     let image = kiln::image_with("tests/images/crio.toml", &parts.words(&["cri-o", "crun"]));
-    joins(control_plane, &image, "crio-node", "cri-o://", || {});
+    joins(control_plane, &image, ("crio-node", ""), "cri-o://", || {});
+}
+
+/// The pause image that the lab puts into images.
+fn preloaded_pause() -> String {
+    let preload = lab().preload(&workspace::root().join(kiln::JOIN));
+    let pause = preload.split('"').find(|word| word.contains("/pause:"));
+    pause.expect("the lab preloads the pause image").to_owned()
 }
 
 #[test]
@@ -64,14 +78,20 @@ fn a_machine_with_docker_is_a_ready_node_and_runs_pods() {
     let Some(control_plane) = control_plane(WHAT) else { return };
     let parts = runtimes();
     // Kubelets until 1.23 have a driver of their own for it.
-    let wanted: &[&str] =
-        if lab().kubernetes_minor() < 24 { &["docker"] } else { &["docker", "cri-dockerd"] };
+    let in_kubelet = lab().kubernetes_minor() < 24;
+    let wanted: &[&str] = if in_kubelet { &["docker"] } else { &["docker", "cri-dockerd"] };
     if let Some(part) = wanted.iter().find(|part| !parts.versions.contains_key(**part)) {
         return not_run(WHAT, &format!("the lab has no {part}: see docs/lab.md"));
     }
     let _alone = workspace::exclusive("join-e2e");
     let image = kiln::joining_image_with("tests/images/docker.toml", &parts.words(wanted));
-    joins(control_plane, &image, "docker-node", "docker://", || {
+    // That driver takes the pause image from the kubelet's flag, which names the one of the cluster's registry.
+    let lines = if in_kubelet {
+        format!("  kubeletExtraArgs: {{pod-infra-container-image: \"{}\"}}\n", preloaded_pause())
+    } else {
+        String::new()
+    };
+    joins(control_plane, &image, ("docker-node", &lines), "docker://", || {
         let said = pods::said_by(control_plane, "docker-node", "says", "echo in a pod", Network::OfPods);
         assert_eq!(said, "in a pod\n0");
     });
