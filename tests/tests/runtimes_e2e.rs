@@ -85,7 +85,7 @@ fn a_machine_with_docker_is_a_ready_node_and_runs_pods() {
     }
     let _alone = workspace::exclusive("join-e2e");
     let image = kiln::joining_image_with("tests/images/docker.toml", &parts.words(wanted));
-    // That driver takes the pause image from the kubelet's flag, which names the one of the cluster's registry.
+    // That driver takes the pause image from the kubelet's flag, which names that of the cluster's registry.
     let lines = if in_kubelet {
         format!("  kubeletExtraArgs: {{pod-infra-container-image: \"{}\"}}\n", preloaded_pause())
     } else {
