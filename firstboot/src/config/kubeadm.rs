@@ -66,9 +66,13 @@ impl Kubeadm {
         Self::new(vec![document], Vec::new())
     }
 
-    fn new(documents: Vec<Value>, flags: Vec<String>) -> Self {
+    fn new(mut documents: Vec<Value>, flags: Vec<String>) -> Self {
         let mut secrets = Vec::new();
-        documents.iter().for_each(|document| collect_secrets(document, &mut secrets));
+        let mut keep = |value: &mut Value| {
+            let text = value.as_str().filter(|text| !text.is_empty());
+            secrets.extend(text.map(|text| Secret::new(text.to_owned())));
+        };
+        documents.iter_mut().for_each(|document| each_secret(document, &mut keep));
         Self { documents, flags, secrets }
     }
 
@@ -105,7 +109,7 @@ impl Kubeadm {
     /// What shapes the node, without credentials.
     pub(super) fn fingerprint(&self) -> Vec<u8> {
         let mut documents = Value::Array(self.documents.clone());
-        blank_secrets(&mut documents);
+        each_secret(&mut documents, &mut wipe);
         let text = format!("{documents} {:?}", self.flags).into_bytes();
         wipe(&mut documents);
         text
@@ -151,34 +155,18 @@ fn is_secret(name: &str) -> bool {
     name.ends_with("token") || name == "certificatekey"
 }
 
-fn collect_secrets(value: &Value, secrets: &mut Vec<Secret>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match value {
-                    Value::String(text) if is_secret(name) && !text.is_empty() => {
-                        secrets.push(Secret::new(text.clone()));
-                    }
-                    _ => collect_secrets(value, secrets),
-                }
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect_secrets(item, secrets)),
-        _ => {}
-    }
-}
-
-fn blank_secrets(value: &mut Value) {
+/// Calls `visit` for every value whose field's name says that it is a credential.
+fn each_secret(value: &mut Value, visit: &mut dyn FnMut(&mut Value)) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
                 if is_secret(name) {
-                    wipe(value);
+                    visit(value);
                 }
-                blank_secrets(value);
+                each_secret(value, visit);
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(blank_secrets),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_secret(item, visit)),
         _ => {}
     }
 }

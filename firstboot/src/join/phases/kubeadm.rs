@@ -66,7 +66,7 @@ fn call(join: &Join, flags: &[String]) -> Result<()> {
     words.extend(flags.iter().map(String::as_str).chain(skipped.as_deref()));
     words.extend(QUIET.iter().filter(|_| is_init));
     let tell = |line: &str| {
-        if line.starts_with('[') || line.starts_with("W0") {
+        if line.starts_with('[') {
             join.print(line);
         }
     };
