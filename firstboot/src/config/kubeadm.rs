@@ -34,7 +34,7 @@ pub struct Registration<'a> {
     pub(crate) arguments: Vec<(&'a str, &'a str)>,
     pub(crate) ignored_checks: &'a [String],
     /// A KubeletConfiguration for `kubeadm init`.
-    pub(crate) kubelet: Option<&'a Value>,
+    pub(crate) kubelet: Option<Value>,
 }
 
 /// Documents and flags for kubeadm. They hold secrets: bootstrap tokens, the key of the certificates.
@@ -89,7 +89,7 @@ impl Kubeadm {
     /// The text of kubeadm's file for `node`, for a kubeadm of this version.
     pub fn file(&self, node: &Registration<'_>, version: Version) -> Zeroizing<String> {
         let mut documents = self.documents.clone();
-        documents.extend(node.kubelet.cloned());
+        documents.extend(node.kubelet.clone());
         if let Some(first) = documents.first_mut() {
             if first["apiVersion"].is_null() {
                 let row = WRITTEN.iter().find(|(minor, _)| version.at_least(*minor));

@@ -3,6 +3,7 @@ use crate::config::flags::JoinFlags;
 use crate::config::model::{Argument, NodeConfig};
 use crate::config::role::Role;
 use crate::config::{HostDefaults, flags, parse};
+use crate::host::cri::CgroupDriver;
 use crate::join::phases::kubeadm::registration;
 use crate::kubernetes::version::Version;
 
@@ -16,7 +17,7 @@ fn host() -> HostDefaults {
 /// The documents that kubeadm reads of this config.
 fn read_by_kubeadm(config: &NodeConfig, version: &str) -> Vec<Value> {
     let version: Version = version.parse().unwrap();
-    let node = registration(config, SOCKET);
+    let node = registration(config, SOCKET, None);
     let text = config.kubeadm.as_ref().unwrap().file(&node, version);
     crate::config::documents::values_of(text.as_bytes()).unwrap()
 }
@@ -55,6 +56,27 @@ fn older_documents_keep_their_form_and_a_cluster_configuration_is_enough() {
     let node = json!({"name": "n1", "criSocket": SOCKET, "kubeletExtraArgs": {}});
     let init = json!({"apiVersion": "kubeadm.k8s.io/v1beta2", "kind": "InitConfiguration", "nodeRegistration": node});
     assert_eq!(documents[0], init);
+}
+
+#[test]
+fn the_first_kubelet_gets_the_cgroup_driver_of_its_runtime_unless_something_names_one() {
+    let base = "apiVersion: kubeadm.k8s.io/v1beta2\nkind: InitConfiguration\n";
+    let document = "---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+    let rows = [
+        ("", Some("systemd")),
+        (&format!("{document}maxPods: 3\n"), Some("systemd")),
+        (&format!("{document}cgroupDriver: \"\"\n"), Some("systemd")),
+        (&format!("{document}cgroupDriver: cgroupfs\n"), Some("cgroupfs")),
+        ("nodeRegistration: {kubeletExtraArgs: {cgroup-driver: cgroupfs}}\n", None),
+    ];
+    for (more, expected) in rows {
+        let config = parse(format!("{base}{more}").as_bytes(), &host()).unwrap();
+        let node = registration(&config, SOCKET, Some(CgroupDriver::Systemd));
+        let driver = node.kubelet.as_ref().and_then(|document| document["cgroupDriver"].as_str());
+        assert_eq!(driver, expected, "{more}");
+    }
+    let config = parse(base.as_bytes(), &host()).unwrap();
+    assert_eq!(registration(&config, SOCKET, None).kubelet, None);
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use super::{Need, Phase, preflight};
 use crate::binding::Binding;
 use crate::config::kubeadm::Registration;
@@ -13,10 +15,11 @@ use crate::config::model::NodeConfig;
 use crate::config::role::Role;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::command::{self, Output};
+use crate::host::cri::CgroupDriver;
 use crate::host::files;
 use crate::host::notify;
 use crate::host::root::Root;
-use crate::join::Join;
+use crate::join::{Join, plan};
 use crate::kubernetes::kubeconfig::{self, LONGEST, Material};
 use crate::net::trust::Authorities;
 use crate::paths;
@@ -26,6 +29,8 @@ pub(crate) const NAME: &str = "kubeadm";
 
 pub(crate) const PHASE: Phase = Phase { name: NAME, kubeadm: NAME, need: Need::RunningOnce, run };
 
+const KUBELET_API: &str = "kubelet.config.k8s.io/v1beta1";
+
 /// Flags of `kubeadm init` that keep its secrets out of its output. It does not mind them twice.
 const QUIET: &[&str] = &["--skip-token-print", "--skip-certificate-key-print"];
 
@@ -33,11 +38,12 @@ fn run(join: &mut Join) -> Result<()> {
     preflight::with_cluster(join, None)?;
     notify::send("READY=1");
     let (socket, version) = (join.cri_socket()?, join.kubelet_version()?);
+    let driver = preflight::cgroup_driver_to_follow(join);
     let Some(kubeadm) = &join.config.kubeadm else {
         return Err(Failure::new(ErrorKind::Internal, "a control plane without documents for kubeadm"));
     };
     let file = join.root.entry(paths::KUBEADM_CONFIG);
-    let text = kubeadm.file(&registration(join.config, &socket), version);
+    let text = kubeadm.file(&registration(join.config, &socket, driver), version);
     files::write(&file, text.as_bytes(), files::PRIVATE)?;
     let ended = call(join, kubeadm.flags());
     let removed = files::remove(&file);
@@ -45,7 +51,12 @@ fn run(join: &mut Join) -> Result<()> {
     bind(join.root)
 }
 
-pub(crate) fn registration<'a>(config: &'a NodeConfig, socket: &'a str) -> Registration<'a> {
+/// `driver` is the runtime's cgroup driver, for a kubelet that does not ask for it.
+pub(crate) fn registration<'a>(
+    config: &'a NodeConfig,
+    socket: &'a str,
+    driver: Option<CgroupDriver>,
+) -> Registration<'a> {
     let node = &config.join.node;
     let arguments = config.from_facts.iter().chain(&node.kubelet_extra_args);
     Registration {
@@ -53,8 +64,19 @@ pub(crate) fn registration<'a>(config: &'a NodeConfig, socket: &'a str) -> Regis
         socket,
         arguments: arguments.map(|argument| (argument.name.as_str(), argument.value.as_str())).collect(),
         ignored_checks: &node.ignore_preflight_errors,
-        kubelet: config.kubelet.as_ref().filter(|_| config.join.role == Role::FirstControlPlane),
+        kubelet: if config.join.role == Role::FirstControlPlane { kubelet(config, driver) } else { None },
     }
+}
+
+/// The KubeletConfiguration of a new cluster. kubeadm before 1.22 names no cgroup driver, and its kubelet takes
+/// cgroupfs then, whatever the runtime has: no pod would start.
+fn kubelet(config: &NodeConfig, driver: Option<CgroupDriver>) -> Option<Value> {
+    let missing = driver.filter(|_| plan::lacks_cgroup_driver(config, &Value::Null));
+    let Some(driver) = missing else { return config.kubelet.clone() };
+    let empty = || json!({"apiVersion": KUBELET_API, "kind": "KubeletConfiguration"});
+    let mut document = config.kubelet.clone().unwrap_or_else(empty);
+    document["cgroupDriver"] = json!(driver.word());
+    Some(document)
 }
 
 fn call(join: &Join, flags: &[String]) -> Result<()> {
