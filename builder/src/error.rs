@@ -91,6 +91,13 @@ impl Error {
         self
     }
 
+    /// Puts `help` in place of other help.
+    #[must_use]
+    pub fn other_help(mut self, help: &str) -> Self {
+        self.0.help = None;
+        self.help(help)
+    }
+
     /// Puts the operation that failed in front of the message.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {

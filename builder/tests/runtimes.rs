@@ -78,7 +78,7 @@ fn shown(plan: &ImagePlan) -> String {
 fn whole(layer: &LayerPlan, text: &mut String) {
     writeln!(text, "layer {}", layer.name).unwrap();
     for artifact in &layer.artifacts {
-        let Origin::Url { url, checksum } = &artifact.origin else { continue };
+        let Origin::Url { url, checksum, .. } = &artifact.origin else { continue };
         let (place, mode) = match &artifact.place {
             Place::File { path, mode } => (path.clone(), *mode),
             Place::Archive(rules) => {

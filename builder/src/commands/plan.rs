@@ -106,8 +106,11 @@ fn text(shown: &Summary<'_>) -> String {
         lines.push(format!("layer    {:<14} {}", layer.name, layer.summary));
         for artifact in &layer.artifacts {
             let origin = match &artifact.origin {
-                Origin::Url { url, checksum: Some(_) } => format!("{} {url}", artifact.version),
-                Origin::Url { url, checksum: None } => {
+                Origin::Url { url, signature: Some(_), .. } => {
+                    format!("{} {url} (with its upstream's signature)", artifact.version)
+                }
+                Origin::Url { url, checksum: Some(_), .. } => format!("{} {url}", artifact.version),
+                Origin::Url { url, checksum: None, .. } => {
                     format!("{} {url} (no published checksum: trusted on first use)", artifact.version)
                 }
                 Origin::Package { name } => format!("from the package {name}"),

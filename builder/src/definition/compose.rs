@@ -183,6 +183,7 @@ fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
         versions,
         kernel_arguments: upper.kernel_arguments.or(lower.kernel_arguments),
         disk: merge(upper.disk, lower.disk, over_disk),
+        unsigned: upper.unsigned.or(lower.unsigned),
         preload: upper.preload.or(lower.preload),
         metadata: merge(upper.metadata, lower.metadata, over_metadata),
         outputs: upper.outputs.or(lower.outputs),

@@ -43,6 +43,9 @@ pub struct ImageSpec {
     pub kernel_arguments: Option<Vec<String>>,
     /// Partition sizes.
     pub disk: Option<DiskSpec>,
+    /// Artifacts, each "LAYER/ARTIFACT", that upstream need not have signed although their layer says who
+    /// must: for a mirror of own builds, or until the layer knows a new signer.
+    pub unsigned: Option<Vec<String>>,
     /// Container images that the runtime has before the network is up.
     pub preload: Option<Vec<PreloadSpec>>,
     /// What the machines of this image trust: platforms and locations, for facts, node config and secrets.

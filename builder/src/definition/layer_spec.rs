@@ -10,7 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::condition::When;
-use super::plan::Arch;
+use super::plan::{Arch, SignatureKind};
 use super::value::{ImagePath, Mode, Name, SchemaVersion};
 use crate::digest::Digest;
 
@@ -102,6 +102,8 @@ pub struct ArtifactSpec {
     pub checksum: Option<String>,
     /// The digest, instead of a checksum.
     pub sha256: Option<Digest>,
+    /// Who must have signed the checksum file, or the artifact if it has neither a checksum nor a digest.
+    pub signature: Option<SignatureSpec>,
     /// A distribution package to take files from, without installing it.
     pub package: Option<Name>,
     /// A program of this Kiln release: "firstboot".
@@ -121,6 +123,20 @@ pub struct ArtifactSpec {
     /// Conditions.
     #[serde(default)]
     pub when: When,
+}
+
+/// A signature of upstream, checked when the lock is written.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SignatureSpec {
+    /// "openpgp" or "minisign".
+    pub kind: SignatureKind,
+    /// Who may have made it: fingerprints of primary keys for OpenPGP, public keys for minisign.
+    pub signers: Vec<String>,
+    /// The OpenPGP keys, a file of the layer's folder.
+    pub keyring: Option<String>,
+    /// Address of the signature, where the checksum file is not clear-signed: "${checksum}.asc".
+    pub file: Option<String>,
 }
 
 /// Which entries to take out of an archive, and where to put them.

@@ -310,6 +310,9 @@ pub enum Origin {
         /// Where its digest comes from. Upstream may publish none: then what it serves when the lock is
         /// written is trusted.
         checksum: Option<Checksum>,
+        /// Who must have signed the checksum file, or the artifact itself if it has none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signature: Option<UpstreamSignature>,
     },
     /// Files out of a package of the base's distribution that is not installed.
     Package {
@@ -331,6 +334,31 @@ pub enum Checksum {
     File(String),
     /// The definition pins it.
     Pinned(Digest),
+}
+
+/// A signature of upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UpstreamSignature {
+    /// Its format.
+    pub kind: SignatureKind,
+    /// Those of whom one must have made it: fingerprints of primary keys, or public keys.
+    pub signers: Vec<String>,
+    /// OpenPGP keys, among them those of the signers.
+    #[serde(skip)]
+    pub keyring: Vec<u8>,
+    /// Its address; without one, the checksum file is clear-signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// Formats of signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureKind {
+    /// RFC 9580, as GnuPG makes it.
+    Openpgp,
+    /// minisign's.
+    Minisign,
 }
 
 /// Where the bytes of an artifact go. Paths as in [`crate::tree::TreePath`].

@@ -11,14 +11,16 @@ use super::compatibility::{self, Completion, Table};
 use super::compose::{self, Composition};
 use super::image_spec::PreloadSpec;
 use super::interpolate::{Variables, interpolate};
+use super::layer::{Layer, check_url};
 use super::layer_folder;
 use super::layer_spec::LayerSpec;
 use super::mentioned;
 use super::plan::{Arch, BasePlan, Choice, DiskPlan, Form, ImagePlan, LayerPlan, PreloadOrigin, PreloadPlan};
 use super::registry::Registry;
 use super::resolve_base::{BaseResolver, Kind};
-use super::resolve_layer::{Layer, check_url, resolve_layer};
+use super::resolve_layer::resolve_layer;
 use super::resolve_metadata::{self, resolve_metadata};
+use super::resolve_signature::drop_signatures;
 use super::source::{Step, rewrite_error, source_of, suggestion};
 use super::value::{Name, Size};
 use super::warnings;
@@ -109,8 +111,13 @@ impl Resolver<'_> {
         let preload = self.preload(&layers)?;
         let parts: Vec<&str> = self.table.parts().collect();
         warnings.extend(mentioned::check_versions(self.composed, &layers, &parts)?);
-        let layers: Vec<LayerPlan> =
+        let mut layers: Vec<LayerPlan> =
             layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?;
+        let unsigned = file.unsigned.as_deref().unwrap_or_default();
+        drop_signatures(&mut layers, unsigned).map_err(|(index, help)| {
+            let message = format!("no layer asks for a signature of {}", unsigned[index]);
+            self.error(&at!["unsigned", index], &message).help(help)
+        })?;
         if !matches!(kind, Kind::Packages { .. }) {
             resolver.check_layers_without_archive(&layers)?;
         }

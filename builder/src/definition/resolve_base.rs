@@ -8,12 +8,12 @@ use super::compose::Composition;
 use super::condition::ARCHES;
 use super::image_spec::BaseSpec;
 use super::interpolate::{Variables, interpolate};
+use super::layer::{Layer, check_url};
 use super::plan::{
     BasePlan, Checksum, Form, LayerPlan, Location, Origin, PackagesPlan, RootfsPlan, SignaturePlan,
     VendorPlan,
 };
 use super::registry::Registry;
-use super::resolve_layer::{Layer, check_url};
 use super::source::{Step, source_of, suggestion};
 use super::value::Name;
 use crate::address;

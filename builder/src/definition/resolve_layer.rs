@@ -1,47 +1,19 @@
 //! Resolves one layer: decides which of its steps apply and replaces variables.
 
-use std::path::PathBuf;
-
-use super::condition::{self, When};
-use super::interpolate::{Variables, interpolate};
+use super::interpolate::Variables;
+use super::layer::{Layer, check_url};
 use super::layer_folder;
-use super::layer_spec::{ArtifactSpec, FileSpec, LayerSpec};
+use super::layer_spec::{ArtifactSpec, FileSpec};
 use super::plan::{
     ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place,
 };
-use super::source::{Source, Step};
+use super::resolve_signature::resolve_signature;
 use super::value::{Mode, check_components};
-use crate::address;
 use crate::at;
 use crate::error::{Error, Result};
 
 /// The word in place of a checksum's address where upstream publishes none.
 const UNPUBLISHED: &str = "unpublished";
-
-/// A parsed layer with the text and folder it came from.
-pub(super) struct Layer {
-    pub name: String,
-    pub file: LayerSpec,
-    pub source: Source,
-    pub folder: PathBuf,
-}
-
-impl Layer {
-    /// Everything that other layers can require of this one.
-    pub(super) fn capabilities(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.name.as_str()).chain(self.file.provides.iter().map(|name| name.0.as_str()))
-    }
-
-    fn expand(&self, path: &[Step], text: &str, variables: &Variables) -> Result<String> {
-        interpolate(text, variables).map_err(|(why, help)| self.source.error_at(path, &why).help(help))
-    }
-
-    fn applies(&self, section: &str, index: usize, when: &When, variables: &Variables) -> Result<bool> {
-        condition::holds(when, variables).map_err(|(variable, why, help)| {
-            self.source.error_at(&at![section, index, "when", variable.as_str()], &why).help(help)
-        })
-    }
-}
 
 /// The layer with its conditions decided and its variables replaced.
 pub(super) fn resolve_layer(layer: &Layer, variables: &Variables) -> Result<LayerPlan> {
@@ -166,10 +138,10 @@ impl ArtifactResolver<'_> {
                 ));
             }
         };
-        if artifact.checksum.is_some() || artifact.sha256.is_some() {
+        if artifact.checksum.is_some() || artifact.sha256.is_some() || artifact.signature.is_some() {
             return Err(self.error(
                 "name",
-                "a checksum goes with a url",
+                "a checksum or signature goes with a url",
                 "remove it: packages are verified by their archive's signature",
             ));
         }
@@ -180,17 +152,20 @@ impl ArtifactResolver<'_> {
         let url = self.expand("url", url, self.variables)?;
         let help = "write an https:// address";
         check_url(&self.layer.source, &at!["artifact", self.index, "url"], &url, help)?;
+        let mut variables = self.variables.clone();
+        variables.insert("url".into(), url.clone());
+        let signature = self.artifact.signature.as_ref();
         let checksum = match (&self.artifact.checksum, self.artifact.sha256) {
             (Some(word), None) if word == UNPUBLISHED => None,
             (Some(address), None) => {
-                let mut variables = self.variables.clone();
-                variables.insert("url".into(), url.clone());
                 let address = self.expand("checksum", address, &variables)?;
                 let help = "write the address of upstream's checksum file";
                 check_url(&self.layer.source, &at!["artifact", self.index, "checksum"], &address, help)?;
+                variables.insert("checksum".into(), address.clone());
                 Some(Checksum::File(address))
             }
             (None, Some(digest)) => Some(Checksum::Pinned(digest)),
+            (None, None) if signature.is_some() => None,
             _ => {
                 return Err(self.error(
                     "url",
@@ -199,7 +174,10 @@ impl ArtifactResolver<'_> {
                 ));
             }
         };
-        Ok(Origin::Url { url, checksum })
+        let signature = signature
+            .map(|spec| resolve_signature(self.layer, self.index, spec, checksum.as_ref(), &variables))
+            .transpose()?;
+        Ok(Origin::Url { url, checksum, signature })
     }
 
     fn version(&self, origin: &Origin) -> Result<String> {
@@ -281,21 +259,4 @@ fn resolve_file(layer: &Layer, index: usize, file: &FileSpec, variables: &Variab
     };
     let mode = file.mode.unwrap_or(Mode(0o644)).0;
     Ok(FilePlan { path: file.path.0.clone(), content, mode, uid: file.uid, gid: file.gid })
-}
-
-/// Checks that `url`, the value at `path`, has a scheme that Kiln fetches, and no secret in it; `help` is for
-/// what is no address at all.
-pub(super) fn check_url(source: &Source, path: &[Step], url: &str, help: &str) -> Result<()> {
-    if let Some(secret) = address::secret(url) {
-        return Err(source.secret_error_at(path, &format!("the address holds {secret}")).help(
-            "addresses are copied into the lock, the manifest and the SBOM: write it without, and name the server with its login by --mirror PREFIX=URL",
-        ));
-    }
-    let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    match rest {
-        Some(rest) if !rest.is_empty() && !url.contains(char::is_whitespace) => Ok(()),
-        _ => Err(source
-            .error_at(path, &format!("\"{}\" is not an address", address::shown_alone(url)))
-            .help(help)),
-    }
 }

@@ -251,6 +251,11 @@ impl<'a> Fetcher<'a> {
         Ok(found)
     }
 
+    /// Where the files go.
+    pub fn store(&self) -> &'a Store {
+        self.store
+    }
+
     /// Fetches a checksum file of at most `limit` bytes. It does not enter the store. The lock will trust
     /// what it says, so places are passed over that nobody vouches for, unless the options allow them.
     ///

@@ -339,6 +339,7 @@ fn artifact(name: &str, place: Place) -> ArtifactPlan {
     let origin = Origin::Url {
         url: format!("https://example.org/{name}"),
         checksum: Some(Checksum::Pinned(Digest::of(b""))),
+        signature: None,
     };
     ArtifactPlan { name: name.into(), version: "1.2".into(), origin, place, license: None, module: None }
 }

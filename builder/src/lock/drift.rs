@@ -2,7 +2,7 @@
 
 use super::{Lock, LockedArtifact};
 use crate::base::BaseRequest;
-use crate::definition::plan::{ArtifactPlan, Checksum, ImagePlan, LayerPlan, Origin};
+use crate::definition::plan::{ArtifactPlan, Checksum, ImagePlan, LayerPlan, Origin, UpstreamSignature};
 
 /// An artifact of the plan that the lock must pin.
 #[derive(Debug, Clone, Copy)]
@@ -15,15 +15,17 @@ pub struct ArtifactRequest<'a> {
     pub url: &'a str,
     /// How its digest becomes known; by a first download if upstream publishes none.
     pub checksum: Option<&'a Checksum>,
+    /// Who must have signed it.
+    pub signature: Option<&'a UpstreamSignature>,
 }
 
 /// Every artifact that is fetched from an address.
 pub fn wanted(plan: &ImagePlan) -> impl Iterator<Item = ArtifactRequest<'_>> {
     plan.layers.iter().flat_map(|layer| {
         layer.artifacts.iter().filter_map(move |artifact| match &artifact.origin {
-            Origin::Url { url, checksum } => {
-                let checksum = checksum.as_ref();
-                Some(ArtifactRequest { layer, artifact, url, checksum })
+            Origin::Url { url, checksum, signature } => {
+                let (checksum, signature) = (checksum.as_ref(), signature.as_ref());
+                Some(ArtifactRequest { layer, artifact, url, checksum, signature })
             }
             _ => None,
         })
@@ -47,6 +49,14 @@ impl ArtifactRequest<'_> {
             && pin.version == self.artifact.version
             && pin.url == self.url
             && same_digest
+    }
+
+    /// Whether somebody has signed `pin` who may. A lock from before the layer asked for it stays usable: the
+    /// signature is asked for when a pin is written.
+    pub fn is_signed_in(&self, pin: &LockedArtifact) -> bool {
+        let signer = pin.signer.as_ref();
+        self.signature
+            .is_none_or(|wanted| signer.is_some_and(|signer| wanted.signers.contains(signer)))
     }
 }
 

@@ -170,6 +170,9 @@ pub struct LockedArtifact {
     /// Says that nothing vouches for the digest but the first download.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<NoChecksum>,
+    /// Who has signed the digest, or the artifact: an OpenPGP fingerprint, or a public key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// Length in bytes; absent when the digest came from a table and the file was not fetched yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,

@@ -6,12 +6,16 @@ use super::drift::{self, ArtifactRequest};
 use super::table::DigestTable;
 use super::{Lock, LockedArtifact, NoChecksum, SCHEMA};
 use crate::base::{BaseRequest, Held, LockedBase};
-use crate::definition::plan::{Checksum, ImagePlan};
+use crate::definition::plan::{Checksum, ImagePlan, UpstreamSignature};
 use crate::definition::snapshot::Snapshot;
 use crate::definition::source::suggestion;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Document, Fetcher, FirstUse, LARGEST_CHECKSUM_FILE};
+use crate::signature::{self, Signed, Subject};
+
+/// What to do about a signature that does not count.
+const UNSIGNED: &str = "find out who has signed before you trust it; then add the signer to a copy of the layer, or name the artifact in the definition: unsigned = [\"LAYER/ARTIFACT\"]";
 
 /// How a lock is brought up to date.
 #[derive(Debug, Default)]
@@ -112,10 +116,10 @@ fn pin(
     let old = old
         .and_then(|old| old.artifact(&want.layer.name, &want.artifact.name))
         .filter(|pin| want.is_pinned_by(pin));
-    if let Some(pin) = old.filter(|_| !policy.recheck) {
+    if let Some(pin) = old.filter(|pin| !policy.recheck && want.is_signed_in(pin)) {
         return Ok(pin.clone());
     }
-    let Answer { sha256, size, mirror, checksum } =
+    let Answer { sha256, size, mirror, checksum, signer } =
         ask(want, policy, fetcher).map_err(|error| error.context(format!("locking {id}")))?;
     mirrored.extend(mirror.map(|mirror| format!("{id} ({mirror})")));
     if let Some(pin) = old.filter(|pin| pin.sha256 != sha256 && !policy.accept.contains(&id)) {
@@ -128,6 +132,7 @@ fn pin(
         version: want.artifact.version.clone(),
         url: want.url.to_owned(),
         checksum,
+        signer,
         size,
         sha256,
     })
@@ -142,28 +147,68 @@ struct Answer {
     mirror: Option<String>,
     /// Whether nothing but this answer vouches for the digest.
     checksum: Option<NoChecksum>,
+    /// Who has signed it.
+    signer: Option<String>,
+}
+
+impl Answer {
+    fn known(sha256: Digest, size: Option<u64>) -> Self {
+        Self { sha256, size, mirror: None, checksum: None, signer: None }
+    }
 }
 
 fn ask(want: &ArtifactRequest<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Result<Answer> {
-    if let Some(sha256) = policy.table.get(want.url) {
-        return Ok(Answer { sha256, size: None, mirror: None, checksum: None });
+    if let Some(sha256) = policy.table.get(want.url).filter(|_| want.signature.is_none()) {
+        return Ok(Answer::known(sha256, None));
     }
     match want.checksum {
-        Some(Checksum::Pinned(digest)) => {
-            let size = fetcher.length(want.url).ok().flatten();
-            Ok(Answer { sha256: *digest, size, mirror: None, checksum: None })
-        }
-        Some(Checksum::File(address)) => {
-            let Document { bytes, mirror } = fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
-            let (sha256, size) = fetcher.listed(&want.artifact.name, want.url, &bytes, address)?;
-            let mirror = mirror.map(|mirror| mirror.to_string());
-            Ok(Answer { sha256, size, mirror, checksum: None })
-        }
+        Some(Checksum::Pinned(digest)) => Ok(Answer::known(*digest, fetcher.length(want.url).ok().flatten())),
+        Some(Checksum::File(address)) => listed(want, address, fetcher),
         None => {
             let FirstUse { digest: sha256, size, mirror } = fetcher.first_use(&want.id(), want.url)?;
-            Ok(Answer { sha256, size: Some(size), mirror, checksum: Some(NoChecksum::Unpublished) })
+            let Some(signature) = want.signature else {
+                let checksum = Some(NoChecksum::Unpublished);
+                return Ok(Answer { mirror, checksum, ..Answer::known(sha256, Some(size)) });
+            };
+            let path = fetcher.store().verified(&sha256)?;
+            let signer = Some(check(signature, Subject::File(&path), want.url, fetcher)?.signer);
+            Ok(Answer { signer, ..Answer::known(sha256, Some(size)) })
         }
     }
+}
+
+/// What the checksum file at `address` says. One that must be signed may come from anywhere.
+fn listed(want: &ArtifactRequest<'_>, address: &str, fetcher: &Fetcher<'_>) -> Result<Answer> {
+    let (list, mirror, signer) = match want.signature {
+        None => {
+            let Document { bytes, mirror } = fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
+            (bytes, mirror.map(|mirror| mirror.to_string()), None)
+        }
+        Some(signature) => {
+            let list = fetcher.signed_document(address, LARGEST_CHECKSUM_FILE)?.bytes;
+            let Signed { text, signer } = check(signature, Subject::List(&list), address, fetcher)?;
+            (text, None, Some(signer))
+        }
+    };
+    let (sha256, size) = fetcher.listed(&want.artifact.name, want.url, &list, address)?;
+    Ok(Answer { mirror, signer, ..Answer::known(sha256, size) })
+}
+
+/// Checks the signature of `subject`, which came from `address`.
+fn check(
+    signature: &UpstreamSignature,
+    subject: Subject<'_>,
+    address: &str,
+    fetcher: &Fetcher<'_>,
+) -> Result<Signed> {
+    let detached = signature.file.as_ref().map(|file| fetcher.signed_document(file, LARGEST_CHECKSUM_FILE));
+    let detached = detached.transpose()?.map(|document| document.bytes);
+    let scratch = fetcher.store().scratch()?;
+    signature::check(signature, subject, detached.as_deref(), scratch.path())
+        .map_err(|error| error.context(address))
+        .map_err(
+            |error| if error.kind() == ErrorKind::Verification { error.other_help(UNSIGNED) } else { error },
+        )
 }
 
 fn replaced(id: &str, url: &str, locked: &Digest, upstream: &Digest) -> Error {

@@ -97,6 +97,11 @@ pub fn create(
         let content = update_list(list, is_there, &mut changes, source.fetcher)?;
         files.extend(content.map(|content| (list.path.clone(), content)));
     }
+    for (path, address) in &wanted.signatures {
+        let is_there = matches!(present.get(path), Some(Entry::File(_)));
+        let content = update_signature(path, address, is_there, &mut changes, source.fetcher)?;
+        files.extend(content.map(|content| (path.clone(), content)));
+    }
 
     let index = Index { images: images.iter().map(title).collect::<Result<_>>()?, files };
     let is_new = old.as_deref().is_none_or(|old| !is_index(old, &index, signer, folder.scratch()));
@@ -125,6 +130,8 @@ pub fn create(
 struct Wanted {
     files: BTreeMap<String, Digest>,
     lists: Vec<List>,
+    /// Detached signatures, which `kiln lock` asks for: address by path.
+    signatures: BTreeMap<String, String>,
     /// Options of bases, and the folders that they name.
     options: BTreeMap<&'static str, &'static str>,
     /// Whether an address is one without TLS.
@@ -158,6 +165,11 @@ impl Wanted {
             }
             wanted.options.extend(base.option);
             for want in drift::wanted(plan) {
+                if let Some(address) = want.signature.and_then(|signature| signature.file.as_ref())
+                    && let Some(path) = path_in_mirror(address)?
+                {
+                    wanted.signatures.insert(text(path)?, address.clone());
+                }
                 let Some(Checksum::File(address)) = want.checksum else { continue };
                 let Some(pin) = lock.artifact(&want.layer.name, &want.artifact.name) else { continue };
                 let (Some(path), Some(file)) = (path_in_mirror(address)?, path_in_mirror(want.url)?) else {
@@ -191,12 +203,15 @@ impl Wanted {
     }
 
     fn has(&self, path: &str) -> bool {
-        self.files.contains_key(path) || self.lists.iter().any(|list| list.path == path)
+        self.files.contains_key(path)
+            || self.signatures.contains_key(path)
+            || self.lists.iter().any(|list| list.path == path)
     }
 
     /// A path cannot be a file and a folder.
     fn check_folders(&self) -> Result<()> {
-        let all = self.files.keys().chain(self.lists.iter().map(|list| &list.path));
+        let lists = self.lists.iter().map(|list| &list.path);
+        let all = self.files.keys().chain(lists).chain(self.signatures.keys());
         for path in all {
             let mut above = Path::new(path).ancestors().skip(1).filter_map(Path::to_str);
             if let Some(file) = above.find(|above| self.has(above)) {
@@ -320,6 +335,27 @@ fn update_list(
         changes.remove(&list.path)?;
     }
     Ok(None)
+}
+
+/// Brings a detached signature up to date. `None` if there is none.
+fn update_signature(
+    path: &str,
+    address: &str,
+    is_there: bool,
+    changes: &mut Changes<'_>,
+    fetcher: &Fetcher<'_>,
+) -> Result<Option<Content>> {
+    let file = changes.folder.path.join(path);
+    if !fetcher.is_offline() {
+        let bytes = fetcher.signed_document(address, LARGEST_CHECKSUM_FILE)?.bytes;
+        if !is_there || read_list(&file)? != bytes {
+            changes.write(&bytes, path)?;
+        }
+    } else if !is_there {
+        fetcher.note(&format!("without a network, the mirror does not get the signature {address}"));
+        return Ok(None);
+    }
+    Content::of_file(&file).map(Some)
 }
 
 fn read_list(path: &Path) -> Result<Vec<u8>> {

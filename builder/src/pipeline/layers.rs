@@ -176,6 +176,7 @@ mod tests {
             version: "1".to_owned(),
             url: url.to_owned(),
             checksum: None,
+            signer: None,
             size: None,
             sha256: digest,
         };

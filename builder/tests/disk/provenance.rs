@@ -27,6 +27,7 @@ fn artifact() -> LockedArtifact {
         version: "1.3.0".to_owned(),
         url: RUNC.to_owned(),
         checksum: None,
+        signer: None,
         size: Some(12),
         sha256: Digest::of(b"runc"),
     }
@@ -74,7 +75,11 @@ fn packed() -> PackedLayer {
 
 fn layer() -> LayerPlan {
     let place = || Place::File { path: "usr/bin/x".to_owned(), mode: 0o755 };
-    let origin = Origin::Url { url: RUNC.to_owned(), checksum: Some(Checksum::Pinned(Digest::of(b"runc"))) };
+    let origin = Origin::Url {
+        url: RUNC.to_owned(),
+        checksum: Some(Checksum::Pinned(Digest::of(b"runc"))),
+        signature: None,
+    };
     let license = Some("Apache-2.0".to_owned());
     let program = Origin::Program { name: "firstboot".to_owned() };
     LayerPlan {

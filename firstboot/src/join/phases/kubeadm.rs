@@ -68,8 +68,8 @@ pub(crate) fn registration<'a>(
     }
 }
 
-/// The KubeletConfiguration of a new cluster. kubeadm before 1.22 names no cgroup driver, and its kubelet takes
-/// cgroupfs then, whatever the runtime has: no pod would start.
+/// The KubeletConfiguration of a new cluster. kubeadm before 1.22 names no cgroup driver, and its kubelet
+/// takes cgroupfs then, whatever the runtime has: no pod would start.
 fn kubelet(config: &NodeConfig, driver: Option<CgroupDriver>) -> Option<Value> {
     let missing = driver.filter(|_| plan::lacks_cgroup_driver(config, &Value::Null));
     let Some(driver) = missing else { return config.kubelet.clone() };

@@ -59,26 +59,35 @@ impl<'a> Keys<'a> {
     /// # Errors
     /// [`ErrorKind::Verification`] unless one of the keys has signed it; [`ErrorKind::Tool`] without gpgv.
     pub fn signed_text(&self, document: &[u8]) -> Result<Vec<u8>> {
+        self.signed_text_by(document).map(|(text, _)| text)
+    }
+
+    /// As [`Keys::signed_text`], and the fingerprint of the signer's primary key.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn signed_text_by(&self, document: &[u8]) -> Result<(Vec<u8>, String)> {
         let [signed, text] = ["signed", "text"].map(|name| self.scratch.join(name));
         fs::write(&signed, document).at("writing", &signed)?;
         if text.exists() {
             fs::remove_file(&text).at("removing", &text)?;
         }
-        self.check(&["--output".as_ref(), &text, &signed])?;
-        fs::read(&text).at("reading", &text)
+        let signer = self.check(&["--output".as_ref(), &text, &signed])?;
+        Ok((fs::read(&text).at("reading", &text)?, signer))
     }
 
-    /// Checks the detached `signature` of the file `path`.
+    /// Checks the detached `signature` of the file `path`. Returns the fingerprint of the signer's primary
+    /// key.
     ///
     /// # Errors
     /// As [`Keys::signed_text`].
-    pub fn check_detached(&self, signature: &[u8], path: &Path) -> Result<()> {
+    pub fn check_detached(&self, signature: &[u8], path: &Path) -> Result<String> {
         let file = self.scratch.join("signature");
         fs::write(&file, signature).at("writing", &file)?;
         self.check(&[&file, path])
     }
 
-    fn check(&self, arguments: &[&Path]) -> Result<()> {
+    fn check(&self, arguments: &[&Path]) -> Result<String> {
         let mut command = tool("gpgv");
         command.args(["--status-fd", "1", "--keyring"]).arg(&self.file).args(arguments);
         // The verdict is in the status lines: an exit code does not tell who has signed.
@@ -94,8 +103,8 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Reads gpgv's status lines (GnuPG's doc/DETAILS, "General status codes").
-fn verdict(status: &str, pinned: &[&str]) -> Result<(), String> {
+/// The primary key that counts, by gpgv's status lines (GnuPG's doc/DETAILS, "General status codes").
+fn verdict(status: &str, pinned: &[&str]) -> Result<String, String> {
     let mut good = false;
     let mut why = None;
     for line in status.lines() {
@@ -114,7 +123,9 @@ fn verdict(status: &str, pinned: &[&str]) -> Result<(), String> {
             }
             // The last word is the primary key of the key that signed.
             "VALIDSIG" if good => match rest.last() {
-                Some(primary) if pinned.is_empty() || pinned.contains(primary) => return Ok(()),
+                Some(primary) if pinned.is_empty() || pinned.contains(primary) => {
+                    return Ok((*primary).to_owned());
+                }
                 primary => {
                     let primary = primary.copied().unwrap_or_default();
                     format!("the key {primary} made it, and {} must", pinned.join(" or "))
@@ -162,5 +173,5 @@ fn without_armor(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[path = "signature_tests.rs"]
+#[path = "openpgp_tests.rs"]
 mod tests;

@@ -1,0 +1,59 @@
+//! A layer as it was read, before its variables have values.
+
+use std::path::PathBuf;
+
+use super::condition::{self, When};
+use super::interpolate::{Variables, interpolate};
+use super::layer_spec::LayerSpec;
+use super::source::{Source, Step};
+use crate::address;
+use crate::at;
+use crate::error::Result;
+
+/// A parsed layer with the text and folder it came from.
+pub(super) struct Layer {
+    pub name: String,
+    pub file: LayerSpec,
+    pub source: Source,
+    pub folder: PathBuf,
+}
+
+impl Layer {
+    /// Everything that other layers can require of this one.
+    pub(super) fn capabilities(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.file.provides.iter().map(|name| name.0.as_str()))
+    }
+
+    pub(super) fn expand(&self, path: &[Step], text: &str, variables: &Variables) -> Result<String> {
+        interpolate(text, variables).map_err(|(why, help)| self.source.error_at(path, &why).help(help))
+    }
+
+    pub(super) fn applies(
+        &self,
+        section: &str,
+        index: usize,
+        when: &When,
+        variables: &Variables,
+    ) -> Result<bool> {
+        condition::holds(when, variables).map_err(|(variable, why, help)| {
+            self.source.error_at(&at![section, index, "when", variable.as_str()], &why).help(help)
+        })
+    }
+}
+
+/// Checks that `url`, the value at `path`, has a scheme that Kiln fetches, and no secret in it; `help` is for
+/// what is no address at all.
+pub(super) fn check_url(source: &Source, path: &[Step], url: &str, help: &str) -> Result<()> {
+    if let Some(secret) = address::secret(url) {
+        return Err(source.secret_error_at(path, &format!("the address holds {secret}")).help(
+            "addresses are copied into the lock, the manifest and the SBOM: write it without, and name the server with its login by --mirror PREFIX=URL",
+        ));
+    }
+    let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    match rest {
+        Some(rest) if !rest.is_empty() && !url.contains(char::is_whitespace) => Ok(()),
+        _ => Err(source
+            .error_at(path, &format!("\"{}\" is not an address", address::shown_alone(url)))
+            .help(help)),
+    }
+}
