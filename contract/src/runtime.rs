@@ -19,6 +19,32 @@ pub struct Runtime {
     pub config: Option<Config>,
     /// Folders of network plugins, unless its configuration names others.
     pub plugins: &'static [&'static str],
+    /// How it is told of mirrors and CAs of registries.
+    pub registries: Registries,
+}
+
+/// Where a runtime is told of mirrors and CAs of registries.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Registries {
+    /// A folder that has one for each registry, with `hosts.toml` (containerd, `docs/hosts.md`).
+    Hosts(&'static str),
+    /// A folder of drop-ins (containers-registries.conf(5)), and one of CAs (containers-certs.d(5)).
+    Containers {
+        /// Files in it are read in the order of their names.
+        drop_ins: &'static str,
+        /// Has a folder for each host.
+        certificates: &'static str,
+    },
+    /// Docker's `daemon.json`, which knows mirrors of one registry, and a folder of CAs
+    /// (<https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file>).
+    Daemon {
+        /// The file.
+        file: &'static str,
+        /// The registry that may have mirrors.
+        mirrored: &'static str,
+        /// Has a folder for each host.
+        certificates: &'static str,
+    },
 }
 
 /// Where a runtime serves CRI.
@@ -83,6 +109,7 @@ const CONTAINERD: Runtime = Runtime {
         plugins: &["bin_dirs", "bin_dir"],
     }),
     plugins: &[CNI_PROGRAMS],
+    registries: Registries::Hosts("/etc/containerd/certs.d"),
 };
 
 const CRIO_ENDPOINT: Endpoint = Endpoint {
@@ -104,6 +131,10 @@ const CRIO: Runtime = Runtime {
         plugins: &["plugin_dirs"],
     }),
     plugins: &[CNI_PROGRAMS, "/usr/libexec/cni"],
+    registries: Registries::Containers {
+        drop_ins: "/etc/containers/registries.conf.d",
+        certificates: "/etc/containers/certs.d",
+    },
 };
 
 const DOCKER: Runtime = Runtime {
@@ -124,6 +155,11 @@ const DOCKER: Runtime = Runtime {
     data: "/var/lib/docker",
     config: None,
     plugins: &[CNI_PROGRAMS],
+    registries: Registries::Daemon {
+        file: "/etc/docker/daemon.json",
+        mirrored: "docker.io",
+        certificates: "/etc/docker/certs.d",
+    },
 };
 
 /// All of them.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::image_spec::{BaseSpec, DiskSpec, ImageSpec, MetadataSpec};
+use super::image_spec::{BaseSpec, DiskSpec, ImageSpec, MetadataSpec, RegistrySpec};
 use super::source::{SET, Source, Step, error_in};
 use crate::at;
 use crate::error::{Error, ErrorKind, Result};
@@ -171,6 +171,12 @@ fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
     for (name, options) in upper.output {
         output.entry(name).or_default().extend(options);
     }
+    let mut registries = lower.registries;
+    for (host, upper) in upper.registries {
+        let lower = registries.remove(&host).unwrap_or_default();
+        let both = RegistrySpec { mirrors: upper.mirrors.or(lower.mirrors), ca: upper.ca.or(lower.ca) };
+        registries.insert(host, both);
+    }
     ImageSpec {
         schema: upper.schema.or(lower.schema),
         extends: None,
@@ -185,6 +191,7 @@ fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
         disk: merge(upper.disk, lower.disk, over_disk),
         unsigned: upper.unsigned.or(lower.unsigned),
         preload: upper.preload.or(lower.preload),
+        registries,
         metadata: merge(upper.metadata, lower.metadata, over_metadata),
         outputs: upper.outputs.or(lower.outputs),
         output,

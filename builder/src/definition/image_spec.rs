@@ -48,6 +48,9 @@ pub struct ImageSpec {
     pub unsigned: Option<Vec<String>>,
     /// Container images that the runtime has before the network is up.
     pub preload: Option<Vec<PreloadSpec>>,
+    /// Mirrors and CAs of registries, by the host that references name: `[registries."docker.io"]`.
+    #[serde(default)]
+    pub registries: BTreeMap<String, RegistrySpec>,
     /// What the machines of this image trust: platforms and locations, for facts, node config and secrets.
     pub metadata: Option<MetadataSpec>,
     /// The files to write.
@@ -145,6 +148,17 @@ pub struct PreloadSpec {
     pub file: Option<String>,
     /// SHA-256 of the archive.
     pub sha256: Digest,
+}
+
+/// A registry from which the runtime takes container images.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RegistrySpec {
+    /// Addresses of registries that are asked first, in this order: "https://mirror.example.com", or with the
+    /// part of names that is theirs, "https://harbor.example.com/dockerhub".
+    pub mirrors: Option<Vec<String>>,
+    /// A file of CAs in PEM, relative to the definition, which vouch for the registry and its mirrors.
+    pub ca: Option<String>,
 }
 
 /// What the machines of this image trust: platforms and locations, for facts, node

@@ -16,6 +16,7 @@ mod mentioned;
 pub mod layer_spec;
 pub mod plan;
 pub mod registry;
+mod registries;
 pub(crate) mod resolve;
 mod resolve_base;
 mod resolve_layer;

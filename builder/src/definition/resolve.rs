@@ -16,6 +16,7 @@ use super::layer_folder;
 use super::layer_spec::LayerSpec;
 use super::mentioned;
 use super::plan::{Arch, BasePlan, Choice, DiskPlan, Form, ImagePlan, LayerPlan, PreloadOrigin, PreloadPlan};
+use super::registries;
 use super::registry::Registry;
 use super::resolve_base::{BaseResolver, Kind};
 use super::resolve_layer::resolve_layer;
@@ -111,6 +112,7 @@ impl Resolver<'_> {
         let preload = self.preload(&layers)?;
         let parts: Vec<&str> = self.table.parts().collect();
         warnings.extend(mentioned::check_versions(self.composed, &layers, &parts)?);
+        let runtime = known_runtime(&layers, &variables);
         let mut layers: Vec<LayerPlan> =
             layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?;
         let unsigned = file.unsigned.as_deref().unwrap_or_default();
@@ -118,6 +120,7 @@ impl Resolver<'_> {
             let message = format!("no layer asks for a signature of {}", unsigned[index]);
             self.error(&at!["unsigned", index], &message).help(help)
         })?;
+        registries::add(self.composed, runtime, &mut layers)?;
         if !matches!(kind, Kind::Packages { .. }) {
             resolver.check_layers_without_archive(&layers)?;
         }
@@ -206,9 +209,7 @@ impl Resolver<'_> {
 
     /// How the image's kubelet reaches its container runtime, if it is one of those that Kiln knows.
     fn runtime_variables(&self, layers: &[Layer], variables: &Variables) -> Vec<(&'static str, String)> {
-        let word = variables.get("runtime");
-        let chosen = layers.iter().find(|layer| word == Some(&layer.name));
-        let known = chosen.and_then(|layer| layer.capabilities().find_map(runtime::named));
+        let known = known_runtime(layers, variables);
         let minor = variables.get("kubernetes-minor").and_then(|minor| minor.rsplit('.').next());
         let minor = minor.and_then(|minor| minor.parse().ok());
         let endpoint = known.zip(minor).map(|(runtime, minor)| runtime.endpoint(minor));
@@ -555,6 +556,13 @@ impl Resolver<'_> {
         }
         Ok(outputs.clone())
     }
+
+/// The image's container runtime, if it is one of those that Kiln knows.
+fn known_runtime(layers: &[Layer], variables: &Variables) -> Option<&'static runtime::Runtime> {
+    let word = variables.get("runtime");
+    let chosen = layers.iter().find(|layer| word == Some(&layer.name));
+    chosen.and_then(|layer| layer.capabilities().find_map(runtime::named))
+}
 
     fn check_output_name(&self, name: &str, path: &[Step]) -> Result<()> {
         let known = self.registry.outputs();

@@ -14,6 +14,7 @@ pub(super) fn warnings(plan: &ImagePlan, composed: &Composition, registry: &dyn 
     let mut warnings: Vec<String> = untried_suite(&plan.base, registry).into_iter().collect();
     warnings.extend(unauthenticated_checksums(plan));
     warnings.extend(unused_options(plan, composed));
+    warnings.extend(unauthenticated_mirrors(composed));
     warnings.extend(left_to_hosts(plan, registry));
     warnings.extend(left_to_vendor(plan));
     warnings
@@ -40,6 +41,16 @@ fn unauthenticated_checksums(plan: &ImagePlan) -> impl Iterator<Item = String> {
             }
             _ => None,
         })
+    })
+}
+
+/// Mirrors of registries that anybody on the way can change.
+fn unauthenticated_mirrors(composed: &Composition) -> impl Iterator<Item = String> {
+    composed.file.registries.iter().flat_map(|(host, registry)| {
+        let mirrors = registry.mirrors.iter().flatten();
+        mirrors
+            .filter(|mirror| mirror.starts_with("http://"))
+            .map(move |mirror| format!("{host}: nobody vouches for images of a mirror without TLS: {mirror}"))
     })
 }
 
