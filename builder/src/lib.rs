@@ -37,6 +37,7 @@ pub mod digest;
 pub(crate) mod elf;
 pub mod error;
 pub mod process;
+pub(crate) mod namespaces;
 pub mod progress;
 pub(crate) mod purl;
 pub(crate) mod scratch;

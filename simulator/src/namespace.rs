@@ -25,7 +25,7 @@ use crate::machine::DEVICE;
 use crate::simulation::{Family, Machine, has_v6};
 
 /// A hint for machines that forbid user namespaces.
-const ADVICE: &str = "allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns), or run as root";
+const ADVICE: &str = "allow user namespaces, or run as root";
 
 /// How long an address may take to come up.
 const PATIENCE: Duration = Duration::from_secs(5);

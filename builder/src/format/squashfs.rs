@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::write::write_tar;
+use crate::namespaces;
 use crate::process::{self, Run, tool};
 use crate::tree::Tree;
 
@@ -84,9 +85,7 @@ fn mksquashfs() -> Command {
     if nix::unistd::geteuid().is_root() {
         return tool("mksquashfs");
     }
-    let mut command = tool("unshare");
-    command.args(["--map-root-user", "--", "mksquashfs"]);
-    command
+    namespaces::as_root("mksquashfs")
 }
 
 /// The version of the installed tool ("4.5.1"), or an error if it is too old.
@@ -115,7 +114,7 @@ fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64, path: &Pat
     });
     let output =
         output.map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for mksquashfs: {error}")))?;
-    process::check(command, output.status, &output.stderr)?;
+    process::check(command, output.status, &output.stderr).map_err(namespaces::explain)?;
     written.map_err(|error| error.context(format!("writing {}", path.display())))
 }
 

@@ -9,6 +9,7 @@ use crate::base::ALLOW_EXPIRED_FLAG;
 use crate::definition::plan::Arch;
 use crate::definition::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, Result};
+use crate::namespaces;
 use crate::process::Run;
 
 /// How many user and group numbers a root needs: the last is `nogroup`'s 65534.
@@ -210,10 +211,7 @@ pub(super) fn build(status: ExitStatus, said: &str, folder: &Path) -> Error {
         "newuidmap",
         "unable to pick chroot mode",
     ]) {
-        error.help(
-            "this machine does not let this user make a user namespace: see /proc/sys/user/max_user_namespaces, \
-             kernel.apparmor_restrict_unprivileged_userns and the limits of the container it runs in; root needs none",
-        )
+        error.help(namespaces::advice())
     } else {
         error
     }

@@ -27,6 +27,7 @@ use super::Terminal;
 use crate::cli::SimulateArgs;
 use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::namespaces;
 use crate::pipeline::program;
 
 mod drive;
@@ -140,7 +141,8 @@ fn run_command(command: &[OsString], machine: Machine, quiet: bool, terminal: &T
         .tempdir()
         .at("making a folder in", std::env::temp_dir())?;
     machine.write_root(root.path()).map_err(failed)?;
-    namespace::enter().map_err(failed)?;
+    namespace::enter()
+        .map_err(|error| Error::new(ErrorKind::Tool, error.message).help(namespaces::advice()))?;
     namespace::set_up(&machine).map_err(failed)?;
     let running = machine.serve_here().map_err(failed)?;
     let status = until_it_ends(&mut filled(command, root.path()), &running, !quiet, terminal)?;
