@@ -50,6 +50,9 @@ pub enum Verb {
     /// Make or check a folder with every file of a lock, for builds without a network
     #[command(subcommand)]
     Mirror(MirrorVerb),
+    /// Start a layer of your own, or check one
+    #[command(subcommand)]
+    Layer(LayerVerb),
     /// Show what a definition means and what a build would do
     Plan(PlanArgs),
     /// Show what is in a built image
@@ -255,6 +258,37 @@ pub struct MirrorVerifyArgs {
     /// A file of OpenPGP keys, one of which must have signed the index
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+}
+
+/// `kiln layer`
+#[derive(Debug, Subcommand)]
+pub enum LayerVerb {
+    /// Start a layer that `kiln layer check` has nothing against
+    New(LayerNewArgs),
+    /// Show what is probably wrong with layers, without an image; exit code 3 if something is
+    Check(LayerCheckArgs),
+}
+
+/// `kiln layer new`
+#[derive(Debug, Args)]
+pub struct LayerNewArgs {
+    /// Its name, that of a new folder
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The folder in which to make it: one of your own, or layers/
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub into: PathBuf,
+}
+
+/// `kiln layer check`
+#[derive(Debug, Args)]
+pub struct LayerCheckArgs {
+    /// The folders of layers
+    #[arg(value_name = "DIR", required = true)]
+    pub folders: Vec<PathBuf>,
+    /// Do not show unit files to this machine's systemd-analyze
+    #[arg(long)]
+    pub no_systemd: bool,
 }
 
 /// `kiln plan`

@@ -26,6 +26,7 @@ pub mod provenance;
 pub(crate) mod pipeline;
 pub mod mirror;
 pub mod audit;
+pub mod lint;
 pub mod registry;
 
 pub(crate) mod address;
@@ -36,8 +37,8 @@ pub mod determinism;
 pub mod digest;
 pub(crate) mod elf;
 pub mod error;
-pub mod process;
 pub(crate) mod namespaces;
+pub mod process;
 pub mod progress;
 pub(crate) mod purl;
 pub(crate) mod scratch;

@@ -6,6 +6,7 @@ mod completions;
 mod diff;
 mod fetch;
 mod inspect;
+mod layer;
 mod lock;
 mod mirror;
 mod outdated;
@@ -38,6 +39,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Lock(args) => lock::run(args, progress, &terminal),
         Verb::Fetch(args) => fetch::run(args, progress, &terminal),
         Verb::Mirror(verb) => return mirror::run(verb, progress, &terminal),
+        Verb::Layer(verb) => return layer::run(verb, &terminal),
         Verb::Diff(args) => diff::run(args, &terminal),
         Verb::Outdated(args) => return outdated::run(args, progress, &terminal),
         Verb::Audit(args) => return audit::run(args, &progress, &terminal),

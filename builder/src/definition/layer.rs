@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::compose;
 use super::condition::{self, When};
 use super::interpolate::{Variables, interpolate};
 use super::layer_spec::LayerSpec;
-use super::source::{Source, Step};
+use super::registry::Registry;
+use super::source::{Source, Step, suggestion};
 use crate::address;
 use crate::at;
 use crate::error::Result;
@@ -19,6 +21,20 @@ pub(super) struct Layer {
 }
 
 impl Layer {
+    /// Reads the layer in `folder`.
+    pub(super) fn read(folder: PathBuf, registry: &dyn Registry) -> Result<Self> {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let source = compose::read(&folder.join("layer.toml"))?;
+        let file: LayerSpec = source.parse()?;
+        let known = registry.distributions();
+        if let Some(index) = file.os.iter().position(|os| !known.contains(&os.as_str())) {
+            let os = &file.os[index];
+            let error = source.error_at(&at!["os", index], &format!("unknown value \"{os}\""));
+            return Err(error.help(suggestion(os, known)));
+        }
+        Ok(Self { name, file, source, folder })
+    }
+
     /// Everything that other layers can require of this one.
     pub(super) fn capabilities(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.name.as_str()).chain(self.file.provides.iter().map(|name| name.0.as_str()))

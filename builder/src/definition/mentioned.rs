@@ -57,6 +57,13 @@ pub(super) fn in_conditions(layers: &[Layer]) -> BTreeSet<String> {
     layers.iter().flat_map(conditions).flat_map(|when| when.keys().cloned()).collect()
 }
 
+/// The names of the variables in a layer.
+pub(super) fn in_layer(layer: &Layer) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = conditions(layer).flat_map(|when| when.keys().cloned()).collect();
+    add(layer, &|_| true, &mut names);
+    names
+}
+
 /// The names of the variables in `image` and in the steps of `layers` that apply, as far as `variables`
 /// decide that.
 pub(super) fn used(image: &ImageSpec, layers: &[Layer], variables: &Variables) -> BTreeSet<String> {

@@ -5,6 +5,7 @@
 //!           ─► compatibility (versions left open) ─► resolve (layers, conditions, ${variables}, paths) ─► plan
 //! ```
 
+pub mod alone;
 pub(crate) mod compatibility;
 pub(crate) mod compose;
 pub(crate) mod condition;
@@ -15,8 +16,8 @@ mod layer_folder;
 mod mentioned;
 pub mod layer_spec;
 pub mod plan;
-pub mod registry;
 mod registries;
+pub mod registry;
 pub(crate) mod resolve;
 mod resolve_base;
 mod resolve_layer;

@@ -302,16 +302,7 @@ impl Resolver<'_> {
         if let Err((why, help)) = layer_folder::file(&folder, "layer.toml") {
             return fail(why, help.to_owned());
         }
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let source = compose::read(&path)?;
-        let file: LayerSpec = source.parse()?;
-        let known = self.registry.distributions();
-        if let Some(index) = file.os.iter().position(|os| !known.contains(&os.as_str())) {
-            let os = &file.os[index];
-            let error = source.error_at(&at!["os", index], &format!("unknown value \"{os}\""));
-            return Err(error.help(suggestion(os, known)));
-        }
-        Ok(Layer { name, file, source, folder })
+        Layer::read(folder, self.registry)
     }
 
     fn known_layers(&self) -> Vec<String> {
@@ -557,13 +548,6 @@ impl Resolver<'_> {
         Ok(outputs.clone())
     }
 
-/// The image's container runtime, if it is one of those that Kiln knows.
-fn known_runtime(layers: &[Layer], variables: &Variables) -> Option<&'static runtime::Runtime> {
-    let word = variables.get("runtime");
-    let chosen = layers.iter().find(|layer| word == Some(&layer.name));
-    chosen.and_then(|layer| layer.capabilities().find_map(runtime::named))
-}
-
     fn check_output_name(&self, name: &str, path: &[Step]) -> Result<()> {
         let known = self.registry.outputs();
         if known.contains(&name) {
@@ -571,6 +555,13 @@ fn known_runtime(layers: &[Layer], variables: &Variables) -> Option<&'static run
         }
         Err(self.error(path, &format!("unknown output \"{name}\"")).help(suggestion(name, known)))
     }
+}
+
+/// The image's container runtime, if it is one of those that Kiln knows.
+fn known_runtime(layers: &[Layer], variables: &Variables) -> Option<&'static runtime::Runtime> {
+    let word = variables.get("runtime");
+    let chosen = layers.iter().find(|layer| word == Some(&layer.name));
+    chosen.and_then(|layer| layer.capabilities().find_map(runtime::named))
 }
 
 /// Whether a layer is named by its path.

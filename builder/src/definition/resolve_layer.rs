@@ -3,7 +3,7 @@
 use super::interpolate::Variables;
 use super::layer::{Layer, check_url};
 use super::layer_folder;
-use super::layer_spec::{ArtifactSpec, FileSpec};
+use super::layer_spec::{ArtifactSpec, DirectorySpec, FileSpec, LinkSpec};
 use super::plan::{
     ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place,
 };
@@ -33,7 +33,7 @@ pub(super) fn resolve_layer(layer: &Layer, variables: &Variables) -> Result<Laye
     };
     for (index, artifact) in file.artifact.iter().enumerate() {
         if layer.applies("artifact", index, &artifact.when, variables)? {
-            let resolved = ArtifactResolver { layer, index, artifact, variables }.resolve()?;
+            let resolved = resolve_artifact(layer, index, artifact, variables)?;
             if plan.artifacts.iter().any(|other: &ArtifactPlan| other.name == resolved.name) {
                 let message = format!("the artifact \"{}\" is there twice", resolved.name);
                 return Err(layer
@@ -51,31 +51,18 @@ pub(super) fn resolve_layer(layer: &Layer, variables: &Variables) -> Result<Laye
     }
     for (index, entry) in file.directory.iter().enumerate() {
         if layer.applies("directory", index, &entry.when, variables)? {
-            let mode = entry.mode.unwrap_or(Mode(0o755)).0;
-            plan.directories.push(DirectoryPlan {
-                path: entry.path.0.clone(),
-                mode,
-                uid: entry.uid,
-                gid: entry.gid,
-            });
+            plan.directories.push(resolve_directory(entry));
         }
     }
     for (index, entry) in file.link.iter().enumerate() {
         if layer.applies("link", index, &entry.when, variables)? {
-            let target = layer.expand(&at!["link", index, "target"], &entry.target, variables)?;
-            if target.is_empty() || target.contains('\0') {
-                return Err(layer
-                    .source
-                    .error_at(&at!["link", index, "target"], "a link needs a target")
-                    .help("write the path it points to"));
-            }
-            plan.links.push(LinkPlan { path: entry.path.0.clone(), target });
+            plan.links.push(resolve_link(layer, index, entry, variables)?);
         }
     }
     Ok(plan)
 }
 
-fn unit_names(layer: &Layer, key: &str, names: &[String]) -> Result<Vec<String>> {
+pub(super) fn unit_names(layer: &Layer, key: &str, names: &[String]) -> Result<Vec<String>> {
     const KINDS: [&str; 6] = [".service", ".socket", ".timer", ".mount", ".path", ".target"];
     for (index, name) in names.iter().enumerate() {
         if name.contains('/') || !KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)) {
@@ -85,6 +72,15 @@ fn unit_names(layer: &Layer, key: &str, names: &[String]) -> Result<Vec<String>>
         }
     }
     Ok(names.to_vec())
+}
+
+pub(super) fn resolve_artifact(
+    layer: &Layer,
+    index: usize,
+    artifact: &ArtifactSpec,
+    variables: &Variables,
+) -> Result<ArtifactPlan> {
+    ArtifactResolver { layer, index, artifact, variables }.resolve()
 }
 
 struct ArtifactResolver<'a> {
@@ -225,7 +221,34 @@ impl ArtifactResolver<'_> {
     }
 }
 
-fn resolve_file(layer: &Layer, index: usize, file: &FileSpec, variables: &Variables) -> Result<FilePlan> {
+pub(super) fn resolve_directory(entry: &DirectorySpec) -> DirectoryPlan {
+    let mode = entry.mode.unwrap_or(Mode(0o755)).0;
+    DirectoryPlan { path: entry.path.0.clone(), mode, uid: entry.uid, gid: entry.gid }
+}
+
+pub(super) fn resolve_link(
+    layer: &Layer,
+    index: usize,
+    entry: &LinkSpec,
+    variables: &Variables,
+) -> Result<LinkPlan> {
+    let place = at!["link", index, "target"];
+    let target = layer.expand(&place, &entry.target, variables)?;
+    if target.is_empty() || target.contains('\0') {
+        return Err(layer
+            .source
+            .error_at(&place, "a link needs a target")
+            .help("write the path it points to"));
+    }
+    Ok(LinkPlan { path: entry.path.0.clone(), target })
+}
+
+pub(super) fn resolve_file(
+    layer: &Layer,
+    index: usize,
+    file: &FileSpec,
+    variables: &Variables,
+) -> Result<FilePlan> {
     let fail = |key: &str, message: &str, help: &str| {
         Err(layer.source.error_at(&at!["file", index, key], message).help(help))
     };

@@ -1,0 +1,67 @@
+//! `kiln layer`
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::{Terminal, as_json};
+use crate::cli::{LayerCheckArgs, LayerNewArgs, LayerVerb};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lint::{self, Verifier};
+use crate::registry::Release;
+
+/// Starts or checks layers.
+pub fn run(verb: &LayerVerb, terminal: &Terminal) -> Result<ExitCode> {
+    match verb {
+        LayerVerb::New(args) => new(args, terminal).map(|()| ExitCode::SUCCESS),
+        LayerVerb::Check(args) => check(args, terminal),
+    }
+}
+
+fn new(args: &LayerNewArgs, terminal: &Terminal) -> Result<()> {
+    let folder = lint::start(&args.name, &args.into)?;
+    let folder = folder.display();
+    terminal.show(&json!({ "folder": folder.to_string() }), |_| {
+        format!(
+            "{folder} is a layer that adds one setting of the kernel. Next:\n  \
+             change {folder}/layer.toml and its files\n  \
+             kiln layer check {folder}\n  \
+             add it to layers in an image's definition: \"{}\" if it lies in layers/, \
+             else its path from the definition, which begins with ./\n  \
+             kiln plan DEFINITION, kiln build DEFINITION",
+            args.name
+        )
+    })
+}
+
+fn check(args: &LayerCheckArgs, terminal: &Terminal) -> Result<ExitCode> {
+    let verifier = if args.no_systemd { Verifier::Own } else { Verifier::of_this_machine() };
+    let mut layers = Vec::new();
+    for folder in &args.folders {
+        layers.push((folder, lint::check(folder, &Release, verifier)?));
+    }
+    let shown: Vec<Value> = layers
+        .iter()
+        .map(|(folder, errors)| json!({ "folder": folder, "findings": errors.iter().map(finding).collect::<Vec<_>>() }))
+        .collect();
+    let count: usize = layers.iter().map(|(_, errors)| errors.len()).sum();
+    terminal.show(&json!({ "layers": shown, "systemd": verifier != Verifier::Own }), |_| {
+        let mut lines: Vec<String> =
+            layers.iter().flat_map(|(_, errors)| errors).map(Error::to_string).collect();
+        let by = match verifier {
+            Verifier::Systemd | Verifier::OlderSystemd => "",
+            Verifier::Own => "; unit files were not shown to systemd-analyze",
+        };
+        lines.push(match (count, layers.len()) {
+            (0, 1) => format!("nothing is wrong with the layer{by}"),
+            (0, many) => format!("nothing is wrong with {many} layers{by}"),
+            (count, _) => format!("{count} findings{by}"),
+        });
+        lines.join("\n")
+    })?;
+    Ok(ExitCode::from(if count == 0 { 0 } else { ErrorKind::Definition.exit_code() }))
+}
+
+fn finding(error: &Error) -> Value {
+    as_json(error)["error"].take()
+}
