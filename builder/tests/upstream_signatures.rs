@@ -1,4 +1,5 @@
-//! Artifacts whose layer says who must have signed them: locked with real keys of gpg and minisign.
+//! Artifacts whose layer says who must have signed them: locked with real keys of gpg and minisign, and by
+//! a bundle of sigstore's public instance (of its conformance suite: sigstore-conformance, happy-path-v0.3).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -189,6 +190,45 @@ fn minisign_signs_a_list_and_an_artifact() {
 }
 
 #[test]
+fn sigstore_counts_by_identity_and_issuer() {
+    const WHO: &str = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/\
+        extremely-dangerous-oidc-beacon.yml@refs/heads/main";
+    const ISSUER: &str = "https://token.actions.githubusercontent.com";
+    let place = Place::new();
+    let bundle = include_str!("signatures/sigstore-bundle-v0.3.json");
+    let artifact = include_str!("signatures/sigstore-artifact.txt");
+    place.put(&format!("{SITE}/tool"), artifact);
+    place.put(&format!("{SITE}/tool.bundle"), bundle);
+    let define = |signer: &str, issuer: &str, more: &str| {
+        let signature = format!(
+            "signature = {{ kind = 'sigstore', signers = ['{signer}'], issuer = '{issuer}', file = '${{url}}.bundle'{more} }}"
+        );
+        place.define("", &signature);
+    };
+    define(WHO, ISSUER, "");
+    assert!(place.locked().contains(&format!("signer = \"{WHO}\"")));
+    for (signer, issuer) in [(&*WHO.replace("/main", "/other"), ISSUER), (WHO, "https://accounts.google.com")]
+    {
+        define(signer, issuer, "");
+        assert!(place.refusal().contains("signature does not count"), "{signer} {issuer}");
+    }
+    place.put("tool/root.json", "{}");
+    define(WHO, ISSUER, ", keyring = 'root.json'");
+    assert!(place.refusal().contains("the trusted root"));
+    define(WHO, ISSUER, "");
+    let rows = [
+        (format!("{artifact} "), bundle.to_owned(), "signature does not count"),
+        (artifact.to_owned(), bundle[..bundle.len() / 2].to_owned(), "this is no bundle"),
+        (artifact.to_owned(), String::new(), "this is no bundle"),
+    ];
+    for (artifact, bundle, reason) in rows {
+        place.put(&format!("{SITE}/tool"), &artifact);
+        place.put(&format!("{SITE}/tool.bundle"), &bundle);
+        assert!(place.refusal().contains(reason), "{reason}");
+    }
+}
+
+#[test]
 fn a_lock_from_before_the_signature_stays_and_its_next_change_asks_for_it() {
     let place = Place::new();
     let signer = fingerprint(&place.key.keyring());
@@ -263,6 +303,11 @@ fn what_no_signature_can_be_is_refused_with_its_line() {
             "one of these is no key",
         ),
         (openpgp(&signer, ""), "no address of the signature"),
+        (
+            "signature = { kind = 'sigstore', signers = ['x'], file = 'https://a.example/x' }".to_owned(),
+            "by its issuer alone",
+        ),
+        (format!("{list}{}", openpgp(&signer, ", issuer = 'x'")), "keys have no issuer"),
         (format!("sha256 = '{}'\n{}", "0".repeat(64), openpgp(&signer, "")), "pins this digest itself"),
     ];
     for (artifact, reason) in rows {

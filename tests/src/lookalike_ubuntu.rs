@@ -189,7 +189,7 @@ pub fn base_alone(definition: &str, folder: &Path) -> PathBuf {
         "schema = 1\nextends = {definition:?}\nname = \"base\"\nlayers = [\"boot\", \"node\", \"./runtime\"]\nruntime = \"runtime\"\n"
     );
     // The packages that the layers of a whole image name.
-    let layer = "schema = 1\nsummary = 'x'\nprovides = ['container-runtime']\n\
+    let layer = "schema = 1\nsummary = 'x'\nprovides = ['container-runtime', 'containerd']\n\
                  packages = ['libseccomp2', 'mount', 'util-linux']\n";
     let path = folder.join("base.toml");
     fs::create_dir_all(folder.join("runtime"))

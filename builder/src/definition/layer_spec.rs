@@ -129,11 +129,15 @@ pub struct ArtifactSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SignatureSpec {
-    /// "openpgp" or "minisign".
+    /// "openpgp", "minisign" or "sigstore".
     pub kind: SignatureKind,
-    /// Who may have made it: fingerprints of primary keys for OpenPGP, public keys for minisign.
+    /// Who may have made it: fingerprints of primary keys for OpenPGP, public keys for minisign, identities
+    /// for sigstore. Variables are replaced.
     pub signers: Vec<String>,
-    /// The OpenPGP keys, a file of the layer's folder.
+    /// For sigstore: who has issued the token of that identity, "https://token.actions.githubusercontent.com".
+    pub issuer: Option<String>,
+    /// A file of the layer's folder: the OpenPGP keys; the trusted root of sigstore, if it is not the public
+    /// one.
     pub keyring: Option<String>,
     /// Address of the signature, where the checksum file is not clear-signed: "${checksum}.asc".
     pub file: Option<String>,

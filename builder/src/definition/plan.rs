@@ -341,11 +341,14 @@ pub enum Checksum {
 pub struct UpstreamSignature {
     /// Its format.
     pub kind: SignatureKind,
-    /// Those of whom one must have made it: fingerprints of primary keys, or public keys.
+    /// Those of whom one must have made it: fingerprints of primary keys, public keys, or identities.
     pub signers: Vec<String>,
-    /// OpenPGP keys, among them those of the signers.
+    /// Who vouched for the identity of a signer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// OpenPGP keys, among them those of the signers; a trusted root of sigstore.
     #[serde(skip)]
-    pub keyring: Vec<u8>,
+    pub keyring: Option<Vec<u8>>,
     /// Its address; without one, the checksum file is clear-signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -359,6 +362,8 @@ pub enum SignatureKind {
     Openpgp,
     /// minisign's.
     Minisign,
+    /// A bundle of sigstore.
+    Sigstore,
 }
 
 /// Where the bytes of an artifact go. Paths as in [`crate::tree::TreePath`].

@@ -30,8 +30,8 @@ pub(super) fn resolve_signature(
         let help = "add file = \"ADDRESS\"; only checksum files are clear-signed, and by OpenPGP";
         return Err(resolver.error("kind", "there is no address of the signature", help));
     }
-    let signers = resolver.signers()?;
-    Ok(UpstreamSignature { kind: spec.kind, signers, keyring: resolver.keyring()?, file })
+    let (signers, issuer) = (resolver.signers(variables)?, resolver.issuer()?);
+    Ok(UpstreamSignature { kind: spec.kind, signers, issuer, keyring: resolver.keyring()?, file })
 }
 
 struct Resolver<'a> {
@@ -53,11 +53,17 @@ impl Resolver<'_> {
         Ok(address)
     }
 
-    fn signers(&self) -> Result<Vec<String>> {
-        let signers: Option<Vec<String>> = self.spec.signers.iter().map(|text| self.signer(text)).collect();
+    fn signers(&self, variables: &Variables) -> Result<Vec<String>> {
+        let at = at!["artifact", self.index, "signature", "signers"];
+        let written = self.spec.signers.iter().map(|text| self.layer.expand(&at, text, variables));
+        let written = written.collect::<Result<Vec<_>>>()?;
+        let signers: Option<Vec<String>> = written.iter().map(|text| self.signer(text)).collect();
         let help = match self.spec.kind {
             SignatureKind::Openpgp => "write fingerprints of primary keys: 40 or 64 hexadecimal digits each",
             SignatureKind::Minisign => "write public keys, each the second line of its file",
+            SignatureKind::Sigstore => {
+                "write identities: the address of a workflow with its @ref, or of a person"
+            }
         };
         match signers {
             Some(signers) if !signers.is_empty() => Ok(signers),
@@ -78,20 +84,36 @@ impl Resolver<'_> {
             SignatureKind::Minisign => {
                 minisign_verify::PublicKey::from_base64(text).ok().map(|_| text.to_owned())
             }
+            SignatureKind::Sigstore => (!text.is_empty()).then(|| text.to_owned()),
         }
     }
 
-    fn keyring(&self) -> Result<Vec<u8>> {
+    fn issuer(&self) -> Result<Option<String>> {
+        match (self.spec.kind, &self.spec.issuer) {
+            (SignatureKind::Sigstore, None) => Err(self.error(
+                "kind",
+                "an identity counts by its issuer alone",
+                "add issuer = \"https://…\"",
+            )),
+            (SignatureKind::Sigstore, issuer) => Ok(issuer.clone()),
+            (_, Some(_)) => Err(self.error("issuer", "keys have no issuer", "remove it")),
+            (_, None) => Ok(None),
+        }
+    }
+
+    fn keyring(&self) -> Result<Option<Vec<u8>>> {
+        let read = |name: &String| {
+            layer_folder::read(&self.layer.folder, name)
+                .map_err(|(why, help)| self.error("keyring", &why, help))
+        };
         match (self.spec.kind, &self.spec.keyring) {
-            (SignatureKind::Openpgp, Some(name)) => layer_folder::read(&self.layer.folder, name)
-                .map_err(|(why, help)| self.error("keyring", &why, help)),
             (SignatureKind::Openpgp, None) => {
                 Err(self.error("kind", "there are no keys", "add keyring = \"FILE\", a file of this layer"))
             }
-            (SignatureKind::Minisign, None) => Ok(Vec::new()),
             (SignatureKind::Minisign, Some(_)) => {
                 Err(self.error("keyring", "minisign's signers are the keys", "remove it"))
             }
+            (_, name) => name.as_ref().map(read).transpose(),
         }
     }
 }

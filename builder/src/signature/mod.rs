@@ -4,9 +4,11 @@
 //! |---|---|---|
 //! | OpenPGP | fingerprints of primary keys | gpgv |
 //! | minisign | public keys | the crate minisign-verify |
+//! | sigstore | identities, each with its issuer | the crate sigstore-verify, without a network |
 
 mod minisign;
 mod openpgp;
+mod sigstore;
 
 use std::fs;
 use std::path::Path;
@@ -56,7 +58,7 @@ pub fn check(
     let detached = detached.unwrap_or_default();
     match wanted.kind {
         SignatureKind::Openpgp => {
-            let keys = Keys::new(&wanted.keyring, &signers, scratch)?;
+            let keys = Keys::new(wanted.keyring.as_deref().unwrap_or_default(), &signers, scratch)?;
             if wanted.file.is_none() {
                 let (text, signer) = keys.signed_text_by(&text)?;
                 return Ok(Signed { text, signer });
@@ -65,6 +67,9 @@ pub fn check(
         }
         SignatureKind::Minisign => {
             minisign::check(&signers, detached, &file).map(|signer| Signed { text, signer })
+        }
+        SignatureKind::Sigstore => {
+            sigstore::check(wanted, detached, &file).map(|signer| Signed { text, signer })
         }
     }
 }
