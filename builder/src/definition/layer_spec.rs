@@ -134,7 +134,8 @@ pub struct SignatureSpec {
     /// Who may have made it: fingerprints of primary keys for OpenPGP, public keys for minisign, identities
     /// for sigstore. Variables are replaced.
     pub signers: Vec<String>,
-    /// For sigstore: who has issued the token of that identity, "https://token.actions.githubusercontent.com".
+    /// For sigstore: who has issued the token of that identity,
+    /// "https://token.actions.githubusercontent.com".
     pub issuer: Option<String>,
     /// A file of the layer's folder: the OpenPGP keys; the trusted root of sigstore, if it is not the public
     /// one.
