@@ -32,6 +32,15 @@ impl ImageAddress {
         Ok(Self { digest: digest.transpose()?, reference })
     }
 
+    /// The whole name of an image with a tag, by which every runtime knows it. In `name` `docker.io/` and
+    /// `library/` may be left out, and a digest does not count. `None` if it is no such name.
+    pub fn whole(name: &str) -> Option<String> {
+        let without_digest = name.split('@').next()?;
+        let has_tag = without_digest.rsplit('/').next()?.contains(':');
+        let reference = Self::of(name).ok().filter(|_| has_tag)?.reference;
+        Some(format!("{}/{}:{}", reference.registry(), reference.repository(), reference.tag()?))
+    }
+
     /// Where the registry tells what the name stands for.
     pub fn url(&self) -> String {
         let reference = &self.reference;
@@ -73,6 +82,26 @@ mod tests {
         let image = ImageAddress::parse(&pinned).unwrap().unwrap();
         assert_eq!(image.digest, Some(digest));
         assert_eq!(image.blob_url(&digest), format!("https://quay.io/v2/a/b/blobs/{digest}"));
+    }
+
+    #[test]
+    fn short_names_are_those_of_docker_hub() {
+        let pinned = format!("registry.k8s.io/pause:3.10@{}", Digest::of(b"x"));
+        for (name, whole) in [
+            ("busybox:1", Some("docker.io/library/busybox:1")),
+            ("grafana/loki:3", Some("docker.io/grafana/loki:3")),
+            ("docker.io/library/busybox:1", Some("docker.io/library/busybox:1")),
+            ("registry.k8s.io/pause:3.10", Some("registry.k8s.io/pause:3.10")),
+            (&pinned, Some("registry.k8s.io/pause:3.10")),
+            ("localhost/x:1", Some("localhost/x:1")),
+            ("host:5000/x:1", Some("host:5000/x:1")),
+            ("host:5000/x", None),
+            ("busybox", None),
+            ("a/B:1", None),
+            ("", None),
+        ] {
+            assert_eq!(ImageAddress::whole(name).as_deref(), whole, "{name}");
+        }
     }
 
     #[test]

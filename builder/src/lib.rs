@@ -37,6 +37,7 @@ pub mod determinism;
 pub mod digest;
 pub(crate) mod elf;
 pub mod error;
+pub mod image_source;
 pub(crate) mod namespaces;
 pub mod process;
 pub mod progress;

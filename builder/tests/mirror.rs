@@ -81,15 +81,30 @@ impl Place {
         self.tar("upstream/vendor.example/root.tar", "root");
     }
 
+    /// An archive with a container image, and an image in a registry.
     fn write_preload(&self) {
+        let config = r#"{"architecture":"amd64","os":"linux"}"#;
         self.put("image/manifest.json", r#"[{"Config":"c","RepoTags":["docker.io/busybox:1"],"Layers":[]}]"#);
+        self.put("image/c", config);
         self.tar("upstream/dl.example/images/busybox.tar", "image");
+        let blob = |kind: &str, name: &str, text: &str| {
+            let digest = Digest::of(text.as_bytes());
+            self.put(&format!("upstream/hub.example/v2/pause/{kind}/{digest}"), text);
+            serde_json::json!({"mediaType": format!("application/vnd.oci.image.{name}"), "digest": digest, "size": text.len()})
+        };
+        let config = blob("blobs", "config.v1+json", config);
+        let layer = blob("blobs", "layer.v1.tar", "layer");
+        let manifest =
+            serde_json::json!({"schemaVersion": 2, "config": config, "layers": [layer]}).to_string();
+        blob("manifests", "manifest.v1+json", &manifest);
         let of = |name: &str| Digest::of(&fs::read(self.path(&format!("upstream/{name}"))).unwrap());
         let definition = format!(
             "{DEFINITION}[base]\nrootfs = 'https://vendor.example/root.tar'\nsha256 = '{}'\n\
-             [[preload]]\nreference = 'docker.io/busybox:1'\nurl = 'https://dl.example/images/busybox.tar'\nsha256 = '{}'\n",
+             [[preload]]\nreference = 'docker.io/busybox:1'\nurl = 'https://dl.example/images/busybox.tar'\nsha256 = '{}'\n\
+             [[preload]]\nreference = 'hub.example/pause:1@{}'\n",
             of("vendor.example/root.tar"),
-            of("dl.example/images/busybox.tar")
+            of("dl.example/images/busybox.tar"),
+            Digest::of(manifest.as_bytes())
         );
         self.put("x.toml", definition);
     }
@@ -222,12 +237,16 @@ fn a_second_create_fetches_and_changes_nothing_and_a_new_lock_only_what_is_new()
     let place = Place::new();
     place.mirror(&[]);
     let (first, asked) = (place.content(), place.upstream.requests().len());
-    assert_eq!(first.len(), 7, "root, image, two programs, their two lists, the index");
+    assert_eq!(
+        first.len(),
+        10,
+        "root, archive, three files of an image, two programs, their two lists, the index"
+    );
     fs::remove_dir_all(place.path("store")).unwrap();
     let output = place.online("mirror create m x.toml", &["--json"]);
     good(&output);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&report["files"], &report["added"], &report["removed"]), (&6.into(), &0.into(), &0.into()));
+    assert_eq!((&report["files"], &report["added"], &report["removed"]), (&9.into(), &0.into(), &0.into()));
     assert_eq!(report["options"].as_array().unwrap().len(), 1);
     assert_eq!((place.content(), place.upstream.requests().len()), (first.clone(), asked));
 
@@ -241,7 +260,7 @@ fn a_second_create_fetches_and_changes_nothing_and_a_new_lock_only_what_is_new()
     assert_eq!(stale.status.code(), Some(4), "{}", said(&stale));
     assert_eq!(place.content(), first, "a mirror changes no lock");
     place.mirror(&[]);
-    place.verified(&[], 0, "6 files");
+    place.verified(&[], 0, "9 files");
     let kept = |content: &BTreeMap<PathBuf, Vec<u8>>| {
         content
             .keys()
@@ -414,7 +433,7 @@ fn what_cannot_be_a_mirror_is_refused() {
     let output = place.online("mirror create m x.toml", &[]);
     good(&output);
     assert!(said(&output).contains("no longer has the digest"), "{}", said(&output));
-    place.verified(&[], 0, "5 files");
+    place.verified(&[], 0, "8 files");
 
     // An address that would be below a file.
     let layer = fs::read_to_string(place.path("runtime/layer.toml")).unwrap();

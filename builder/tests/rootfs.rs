@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 #[path = "rootfs/place.rs"]
 mod place;
+#[path = "rootfs/preload.rs"]
+mod preload;
 #[path = "rootfs/registry.rs"]
 mod in_a_registry;
 #[path = "rootfs/signed.rs"]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::plan::{Checksum, RootfsPlan};
 use crate::digest::Digest;
+use crate::image_source::Blob;
 
 /// A root file system, pinned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,16 +25,6 @@ pub struct LockedRootfs {
     /// The files that the manifest of an OCI layout names: its configuration, then its layers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<Blob>,
-}
-
-/// A file of an OCI layout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Blob {
-    /// Its digest, which is its name.
-    pub sha256: Digest,
-    /// Length in bytes.
-    pub size: u64,
 }
 
 impl LockedRootfs {

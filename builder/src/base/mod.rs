@@ -41,7 +41,7 @@ use crate::layer::PackedLayer;
 use crate::progress::Progress;
 use crate::store::Store;
 
-pub use given_root::{Blob, LockedRootfs};
+pub use given_root::LockedRootfs;
 pub use locked::{BaseSection, LockedBase, Pin, Sections};
 pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::{LockedPackage, LockedPackages};

@@ -8,6 +8,7 @@ use crate::cli::LockArgs;
 use crate::definition::plan::ImagePlan;
 use crate::definition::snapshot::{Snapshot, Wanted};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lock::preload::LockedImage;
 use crate::lock::table::DigestTable;
 use crate::lock::update::{Policy, update};
 use crate::lock::{Lock, LockedArtifact, drift};
@@ -92,6 +93,9 @@ fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     let artifact = |pin: &LockedArtifact| {
         (format!("{}/{}", pin.layer, pin.name), format!("{} {:.19}", pin.version, pin.sha256.to_string()))
     };
+    let image = |pin: &LockedImage| {
+        (format!("container image {}", pin.reference), format!("{:.19}", pin.sha256.to_string()))
+    };
     let package = |pin: Pin<'_>| (pin.name.into_owned(), pin.version.into_owned());
     let entries = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
         let snapshot = lock.base.snapshot().map(|time| ("snapshot of the base".to_owned(), time.to_string()));
@@ -100,7 +104,7 @@ fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
             .versions
             .iter()
             .map(|(part, version)| (format!("version of {part}"), version.clone()));
-        let artifacts = artifacts.chain(chosen);
+        let artifacts = artifacts.chain(chosen).chain(lock.preload.iter().map(image));
         artifacts.chain(lock.base.pins().map(package)).chain(snapshot).collect()
     };
     let (old, new) = (entries(old), entries(new));

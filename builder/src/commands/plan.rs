@@ -9,6 +9,7 @@ use crate::cli::PlanArgs;
 use crate::definition::plan::{BasePlan, Choice, ImagePlan, Origin};
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::lock::preload::LockedImage;
 use crate::lock::{Lock, drift};
 use crate::part::modules::{self, MissingDrivers};
 use crate::pipeline::session::open_store;
@@ -57,7 +58,9 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
 }
 
 fn count(lock: &Lock, store: &Store) -> (usize, usize) {
+    let images = lock.preload.iter().flat_map(LockedImage::digests);
     let digests = lock.artifacts.iter().map(|pin| &pin.sha256).chain(lock.base.pins().map(|pin| pin.sha256));
+    let digests = digests.chain(images);
     let (present, missing): (Vec<&Digest>, Vec<&Digest>) = digests.partition(|digest| store.contains(digest));
     (present.len(), missing.len())
 }
@@ -119,6 +122,7 @@ fn text(shown: &Summary<'_>) -> String {
             lines.push(format!("           {:<12} {origin}", artifact.name));
         }
     }
+    lines.extend(plan.preload.iter().map(|image| format!("preload  {}", image.reference)));
     lines.push(format!("outputs  {}", plan.outputs.join(", ")));
     lines.push(format!(
         "store    {} files of the lock file are there, {} to fetch",

@@ -1,9 +1,12 @@
 //! The image definition as it is written: `images/NAME.toml`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::plan::Arch;
 use super::snapshot::Snapshot;
@@ -46,7 +49,8 @@ pub struct ImageSpec {
     /// Artifacts, each "LAYER/ARTIFACT", that upstream need not have signed although their layer says who
     /// must: for a mirror of own builds, or until the layer knows a new signer.
     pub unsigned: Option<Vec<String>>,
-    /// Container images that the runtime has before the network is up.
+    /// Container images that the runtime has before the network is up: their names, or tables. Variables are
+    /// replaced.
     pub preload: Option<Vec<PreloadSpec>>,
     /// Mirrors and CAs of registries, by the host that references name: `[registries."docker.io"]`.
     #[serde(default)]
@@ -136,18 +140,69 @@ pub struct DiskSpec {
     pub verity: Option<Size>,
 }
 
-/// A container image archive (docker-archive or OCI layout in a tar) to import before the kubelet starts.
+/// A container image that the runtime has before the kubelet starts.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(untagged)]
+pub enum PreloadSpec {
+    /// Its name in a registry: "registry.k8s.io/pause:3.10.2". With "@sha256:…" behind it, the lock takes
+    /// nothing else.
+    Name(String),
+    /// An image that may be elsewhere.
+    Image(PreloadImage),
+}
+
+/// A container image, and where it is if not in the registry of its name.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct PreloadSpec {
-    /// The image's reference: "registry.k8s.io/pause:3.10.2".
+pub struct PreloadImage {
+    /// Its name: "registry.k8s.io/pause:3.10.2".
     pub reference: String,
-    /// Where the archive is fetched from. Either this or `file`.
+    /// The address of an archive with it, from `docker save` or of an OCI layout.
     pub url: Option<String>,
-    /// The archive as a local file, relative to the definition.
+    /// The same as a local file, or the folder of an OCI layout, relative to the definition.
     pub file: Option<String>,
-    /// SHA-256 of the archive.
-    pub sha256: Digest,
+    /// SHA-256 of the archive, or of the image's manifest in a folder. Without it a local file is taken as it
+    /// is when the lock is written.
+    pub sha256: Option<Digest>,
+}
+
+impl<'de> Deserialize<'de> for PreloadSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PreloadVisitor)
+    }
+}
+
+/// Reads either form, so that an error is about the form that is there.
+struct PreloadVisitor;
+
+impl<'de> Visitor<'de> for PreloadVisitor {
+    type Value = PreloadSpec;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(PreloadSpec::Name(name.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Self::Value, A::Error> {
+        PreloadImage::deserialize(MapAccessDeserializer::new(table)).map(PreloadSpec::Image)
+    }
+}
+
+impl PreloadSpec {
+    /// The texts in which variables are replaced.
+    pub fn texts(&self) -> impl Iterator<Item = &String> {
+        let (name, image) = match self {
+            Self::Name(name) => (Some(name), None),
+            Self::Image(image) => (None, Some(image)),
+        };
+        let image = image.into_iter();
+        name.into_iter().chain(image.flat_map(|image| {
+            std::iter::once(&image.reference).chain([&image.url, &image.file].into_iter().flatten())
+        }))
+    }
 }
 
 /// A registry from which the runtime takes container images.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::compose::Composition;
 use super::condition::{self, When};
-use super::image_spec::ImageSpec;
+use super::image_spec::{ImageSpec, PreloadSpec};
 use super::interpolate::{self, Variables};
 use super::layer::Layer;
 use super::layer_folder;
@@ -77,7 +77,8 @@ fn names(image: &ImageSpec, layers: &[Layer], apply: &dyn Fn(&When) -> bool) -> 
     let files = base.flat_map(|base| [&base.rootfs, &base.checksum, &base.signature, &base.keyring]);
     let arguments = image.kernel_arguments.iter().flatten();
     let layer_names = image.layers.iter().flatten();
-    let texts = packages.chain(files.flatten()).chain(arguments).chain(layer_names);
+    let preload = image.preload.iter().flatten().flat_map(PreloadSpec::texts);
+    let texts = packages.chain(files.flatten()).chain(arguments).chain(layer_names).chain(preload);
     let mut names: BTreeSet<String> = texts.flat_map(|text| names_in(text)).collect();
     names.extend(in_conditions(layers));
     layers.iter().for_each(|layer| add(layer, apply, &mut names));

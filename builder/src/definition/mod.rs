@@ -22,6 +22,7 @@ pub(crate) mod resolve;
 mod resolve_base;
 mod resolve_layer;
 mod resolve_metadata;
+mod resolve_preload;
 mod resolve_signature;
 pub mod snapshot;
 pub(crate) mod source;

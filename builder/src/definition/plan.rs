@@ -433,25 +433,24 @@ pub struct LinkPlan {
     pub target: String,
 }
 
-/// A container image archive (docker-archive or OCI layout in a tar) to import at first boot.
+/// A container image to have in the runtime's store before the network is up.
 #[derive(Debug, Clone, Serialize)]
 pub struct PreloadPlan {
-    /// Reference ("registry.k8s.io/pause:3.10.2").
+    /// Its whole name, by which the runtime knows it ("registry.k8s.io/pause:3.10.2").
     pub reference: String,
-    /// A URL, or an absolute local path.
-    pub origin: PreloadOrigin,
-    /// Digest of the archive.
-    pub sha256: Digest,
+    /// Where it is: a registry, an archive, or the folder of an OCI layout.
+    pub from: Location,
+    /// Digest of the archive, or of the manifest in a folder; without one the lock decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }
 
-/// Where a preloaded image's archive is.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PreloadOrigin {
-    /// Fetched.
-    Url(String),
-    /// A local file.
-    File(PathBuf),
+impl PreloadPlan {
+    /// The digest of the archive, if the definition has it, so that the lock need not.
+    pub fn pinned(&self) -> Option<Digest> {
+        let is_archive = self.from.image().is_none() && !self.from.path().is_some_and(|path| path.is_dir());
+        self.sha256.filter(|_| is_archive)
+    }
 }
 
 fn as_digest<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

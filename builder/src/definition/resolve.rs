@@ -9,20 +9,20 @@ use contract::suggest::nearest;
 
 use super::compatibility::{self, Completion, Table};
 use super::compose::{self, Composition};
-use super::image_spec::PreloadSpec;
 use super::interpolate::{Variables, interpolate};
-use super::layer::{Layer, check_url};
+use super::layer::Layer;
 use super::layer_folder;
 use super::layer_spec::LayerSpec;
 use super::mentioned;
-use super::plan::{Arch, BasePlan, Choice, DiskPlan, Form, ImagePlan, LayerPlan, PreloadOrigin, PreloadPlan};
+use super::plan::{Arch, BasePlan, Choice, DiskPlan, Form, ImagePlan, LayerPlan};
 use super::registries;
 use super::registry::Registry;
 use super::resolve_base::{BaseResolver, Kind};
 use super::resolve_layer::resolve_layer;
 use super::resolve_metadata::{self, resolve_metadata};
+use super::resolve_preload::{IMPORTER, resolve_preload};
 use super::resolve_signature::drop_signatures;
-use super::source::{Step, rewrite_error, source_of, suggestion};
+use super::source::{Step, rewrite_error, suggestion};
 use super::value::{Name, Size};
 use super::warnings;
 use crate::at;
@@ -43,11 +43,6 @@ pub struct Definition {
 const DEFAULT_ESP: Size = Size(96 * MIB);
 const DEFAULT_VAR: Size = Size(512 * MIB);
 const DEFAULT_VERITY: Size = Size(16 * MIB);
-
-/// The capability of layers that import preloaded container images at boot.
-const IMPORTER: &str = "preload";
-const NO_IMPORTER: &str =
-    "choose a runtime whose layer does, containerd or docker, or write a layer that provides \"preload\"";
 
 /// Where a root may be, for those who ask for another place.
 const ROOTS: &str =
@@ -109,7 +104,8 @@ impl Resolver<'_> {
         let outputs = self.outputs(kind)?;
         let base = resolver.plan(kind, &layers, &outputs, &variables)?;
         self.check_layers(&layers, kind, arch)?;
-        let preload = self.preload(&layers)?;
+        let preload =
+            resolve_preload(self.composed, &layers, &variables, &|| self.providers_of(IMPORTER, kind, arch))?;
         let parts: Vec<&str> = self.table.parts().collect();
         warnings.extend(mentioned::check_versions(self.composed, &layers, &parts)?);
         let runtime = known_runtime(&layers, &variables);
@@ -395,16 +391,21 @@ impl Resolver<'_> {
             .help(help))
     }
 
-    fn provider_of(&self, capability: &str, kind: Kind<'_>, arch: Arch) -> String {
-        let provider = self.known_layers().into_iter().find(|name| {
+    /// The known layers for such images that have a capability.
+    fn providers_of(&self, capability: &str, kind: Kind<'_>, arch: Arch) -> Vec<String> {
+        let provides = |name: &String| {
             let path = self.layers_folder.join(name).join("layer.toml");
             let file: Option<LayerSpec> = compose::read(&path).and_then(|source| source.parse()).ok();
             file.filter(|file| is_for_base(file, kind) && is_for_arch(file, arch))
                 .is_some_and(|file| {
                     name == capability || file.provides.iter().any(|provided| provided.0 == capability)
                 })
-        });
-        match provider {
+        };
+        self.known_layers().into_iter().filter(provides).collect()
+    }
+
+    fn provider_of(&self, capability: &str, kind: Kind<'_>, arch: Arch) -> String {
+        match self.providers_of(capability, kind, arch).first() {
             Some(name) => format!("add the layer \"{name}\""),
             None => "write a layer that provides it".into(),
         }
@@ -450,65 +451,6 @@ impl Resolver<'_> {
                 Ok(value)
             })
             .collect()
-    }
-
-    fn preload(&self, layers: &[Layer]) -> Result<Vec<PreloadPlan>> {
-        let preload = self.composed.file.preload.as_deref().unwrap_or_default();
-        let images: Vec<PreloadPlan> = preload
-            .iter()
-            .enumerate()
-            .map(|(index, image)| self.preload_image(image, index))
-            .collect::<Result<_>>()?;
-        let imports = layers.iter().flat_map(Layer::capabilities).any(|capability| capability == IMPORTER);
-        if !images.is_empty() && !imports {
-            let message = "no layer of this image imports container images into its runtime";
-            return Err(self.error(&at!["preload"], message).help(NO_IMPORTER));
-        }
-        Ok(images)
-    }
-
-    fn preload_image(&self, image: &PreloadSpec, index: usize) -> Result<PreloadPlan> {
-        let error = |key: &str, message: &str, help: &str| {
-            self.error(&at!["preload", index, key], message).help(help)
-        };
-        if image.reference.is_empty()
-            || image.reference.contains(char::is_whitespace)
-            || !image.reference.contains('/')
-        {
-            return Err(error(
-                "reference",
-                &format!("\"{}\" is not an image reference", image.reference),
-                "write registry/name:tag",
-            ));
-        }
-        let origin = match (&image.url, &image.file) {
-            (Some(url), None) => {
-                let path = at!["preload", index, "url"];
-                if let Some(source) = source_of(&self.composed.sources, &path) {
-                    check_url(source, &path, url, "write an https:// address")?;
-                }
-                PreloadOrigin::Url(url.clone())
-            }
-            (None, Some(file)) => {
-                let path = self.composed.folder.join(file);
-                if !path.is_file() {
-                    return Err(error(
-                        "file",
-                        &format!("there is no file {}", path.display()),
-                        "the path is relative to the definition",
-                    ));
-                }
-                PreloadOrigin::File(path)
-            }
-            _ => {
-                return Err(error(
-                    "reference",
-                    "a preloaded image has either a url or a file",
-                    "write exactly one of them",
-                ));
-            }
-        };
-        Ok(PreloadPlan { reference: image.reference.clone(), origin, sha256: image.sha256 })
     }
 
     fn outputs(&self, kind: Kind<'_>) -> Result<Vec<String>> {

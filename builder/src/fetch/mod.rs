@@ -223,6 +223,16 @@ impl<'a> Fetcher<'a> {
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a download ended without a result"))
     }
 
+    /// The bytes of a small file, which is in the store afterwards.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fetch_all`]; [`ErrorKind::Io`].
+    pub fn read(&self, request: &Request) -> Result<Vec<u8>> {
+        self.fetch_all(std::slice::from_ref(request))?;
+        let path = self.store.verified(&request.digest)?;
+        std::fs::read(&path).at("reading", &path)
+    }
+
     /// Tells which files came from where old files are kept.
     fn tell_kept(&self, wanted: &[Request], fetched: &[FetchedFile]) -> Result<()> {
         let mut titles = Vec::new();

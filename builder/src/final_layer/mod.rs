@@ -22,7 +22,7 @@ pub const NAME: &str = "image";
 pub const PRELOADED: &str = preload::FOLDER;
 
 /// Raise it when the same inputs come to give other bytes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// The final layer of an image, before it is packed.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl FinalLayer {
     /// The final layer on top of `below`, the tree of all `layers`. Intermediate files go to `spool`.
     ///
     /// # Errors
-    /// When a unit does not exist, or an archive to preload holds another image.
+    /// When a unit does not exist, or what is to be preloaded is another container image.
     pub fn of(
         below: &Tree,
         plan: &ImagePlan,
@@ -53,7 +53,7 @@ impl FinalLayer {
         };
         describe(&mut tree, plan, lock, layers)?;
         add_trust_policy(&mut tree, plan)?;
-        preload::preload(&mut tree, plan, store, spool)?;
+        preload::preload(&mut tree, (&plan.preload, plan.arch), &lock.preload, store, spool)?;
         let replaces = replaced(below, &mut tree);
         Ok(Self { tree, replaces })
     }
@@ -87,10 +87,8 @@ fn described<'a>((path, entry): (&'a String, &'a Entry)) -> (&'a str, u32, Strin
         Node::Directory => "folder".to_owned(),
         Node::Symlink(target) => format!("link {target}"),
         Node::File(Body::Inline(bytes)) => Digest::of(bytes).to_string(),
-        // Slices of this layer are whole blobs of the store, whose name is their digest.
-        Node::File(Body::Slice { file, .. }) => {
-            file.file_name().unwrap_or_default().to_string_lossy().into_owned()
-        }
+        // Slices of this layer are files of container images, whose path has their digest.
+        Node::File(Body::Slice { len, .. }) => format!("{len} bytes"),
     };
     (path, entry.mode, content)
 }

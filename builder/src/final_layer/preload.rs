@@ -1,170 +1,255 @@
-//! Container images that the runtime imports before the network is up. Each archive must hold the image that
-//! the definition names.
+//! Container images that the runtime imports before the network is up: one OCI layout of all of them, so that
+//! what they share is there once. An image stays what it was at its origin, to its digest.
 //!
-//! | archive | where the names are |
+//! | file | for |
 //! |---|---|
-//! | `docker save`, skopeo's docker-archive | `manifest.json`: `RepoTags` |
-//! | OCI image layout in a tar (image-spec, "Image Layout") | `index.json`: annotations of the manifests |
+//! | `oci-layout`, `index.json`, `blobs/sha256/` | programs that read a layout (image-spec, "Image Layout") |
+//! | `manifest.json` | those that read what `docker save` writes |
+//! | `images` | those that copy one image at a time: a line for each, the manifest's digest and the name |
 
+use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::archive;
-use crate::definition::plan::{ArchiveRules, ImagePlan, PreloadOrigin, PreloadPlan};
+use crate::container_image::ImageAddress;
+use crate::definition::plan::{Arch, ArchiveRules, PreloadPlan};
+use crate::digest::{Digest, DigestWriter};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::image_source::{
+    self, Blob, INDEX, LARGEST_DOCUMENT, LAYOUT, blob_path, check_architecture, failed, is_layout,
+};
+use crate::lock::preload::{LockedImage, pin_of};
 use crate::store::Store;
-use crate::tree::{Body, Entry, Node, Tree};
+use crate::tree::{Body, Entry, Tree, merge::real_path};
 
-/// Where the archives lie; `preload-images.service` of the runtime's layer imports them.
+/// Where the layout lies; `preload-images.service` of the runtime's layer imports it.
 pub const FOLDER: &str = "usr/lib/kiln/preload";
 
-/// The annotations that name an image in a layout, by preference: containerd's has the whole reference.
-const ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+/// The type of a manifest that names none itself, and of those made here.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Adds the archives to `top`, in the definition's order. Compressed archives are unpacked to `spool` for the
-/// check.
-pub fn preload(top: &mut Tree, plan: &ImagePlan, store: &Store, spool: &Path) -> Result<()> {
-    for (index, image) in plan.preload.iter().enumerate() {
-        if let PreloadOrigin::File(path) = &image.origin {
-            let mut file = std::fs::File::open(path).at("opening", path)?;
-            let inserted = store.insert(&mut file, Some(&image.sha256));
-            inserted.map_err(|error| error.context(format!("{} for {}", path.display(), image.reference)))?;
-        }
-        let blob = store.verified(&image.sha256)?;
-        check(image, &blob, spool)?;
-        let len = blob.metadata().at("reading", &blob)?.len();
-        let body = Body::Slice { file: Arc::from(blob), offset: 0, len };
-        top.insert(format!("{FOLDER}/{index:03}.tar"), Entry::file(body, 0o644));
+/// Adds `images` for `arch` to `top`, in their order. Compressed archives are unpacked to `spool`.
+pub fn preload(
+    top: &mut Tree,
+    (images, arch): (&[PreloadPlan], Arch),
+    pins: &[LockedImage],
+    store: &Store,
+    spool: &Path,
+) -> Result<()> {
+    if images.is_empty() {
+        return Ok(());
     }
+    let (mut manifests, mut saved, mut lines) = (Vec::new(), Vec::new(), String::new());
+    let mut add = |path: &str, body: Body| {
+        top.insert(format!("{FOLDER}/{path}"), Entry::file(body, 0o644));
+    };
+    for image in images {
+        let source = Source { image, arch, store, spool };
+        let Image { manifest, media_type, config, layers, blobs } = match image.pinned() {
+            Some(sha256) => source.in_archive(&sha256)?,
+            None => source.pinned(pin_of(image, pins))?,
+        };
+        let (name, digest) = (&image.reference, Digest::of(&manifest));
+        manifests.push(json!({
+            "mediaType": media_type, "digest": digest, "size": manifest.len(),
+            "annotations": { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name },
+        }));
+        let layers: Vec<String> = layers.iter().map(blob_path).collect();
+        saved.push(json!({ "Config": blob_path(&config), "RepoTags": [name], "Layers": layers }));
+        lines.push_str(&format!("{} {name}\n", digest.hex()));
+        add(&blob_path(&digest), Body::inline(manifest));
+        blobs.into_iter().for_each(|(digest, body)| add(&blob_path(&digest), body));
+    }
+    let text = |value: Value| Body::inline(value.to_string().into_bytes());
+    let index = "application/vnd.oci.image.index.v1+json";
+    add(INDEX, text(json!({ "schemaVersion": 2, "mediaType": index, "manifests": manifests })));
+    add(LAYOUT, text(json!({ "imageLayoutVersion": "1.0.0" })));
+    add("manifest.json", text(Value::Array(saved)));
+    add("images", Body::inline(lines.into_bytes()));
     Ok(())
 }
 
-/// A runtime imports an image under the name in its archive. With another name than the definition's, it
-/// would fetch the image from the network.
-fn check(image: &PreloadPlan, archive: &Path, spool: &Path) -> Result<()> {
-    let everything = ArchiveRules { strip: 0, pick: Vec::new(), into: String::new(), mode: None };
-    let names = names(&archive::extract(archive, &everything, &image.reference, spool)?);
-    if names.iter().any(|name| full(name) == full(&image.reference)) {
-        return Ok(());
-    }
-    let (holds, help) = match names.as_slice() {
-        [] => (
-            "no image with a name".to_owned(),
-            "save the image by its name: docker save NAME, or skopeo copy … docker-archive:FILE:NAME",
-        ),
-        names => (names.join(", "), "write the name that the archive has, or save the image under this one"),
-    };
-    Err(Error::new(
-        ErrorKind::Definition,
-        format!("the archive to preload for {} holds {holds}", image.reference),
-    )
-    .help(help))
+/// An image with its files.
+struct Image {
+    manifest: Vec<u8>,
+    media_type: String,
+    config: Digest,
+    layers: Vec<Digest>,
+    /// Configuration and layers.
+    blobs: Vec<(Digest, Body)>,
 }
 
+/// Where an image is read from.
+struct Source<'a> {
+    image: &'a PreloadPlan,
+    arch: Arch,
+    store: &'a Store,
+    spool: &'a Path,
+}
+
+impl Source<'_> {
+    fn failed(&self, why: &str) -> Error {
+        failed(&self.image.from.written, why)
+    }
+
+    /// The image as the lock pins it.
+    fn pinned(&self, pin: Option<&LockedImage>) -> Result<Image> {
+        let missing = || format!("the lock has no container image {}", self.image.reference);
+        let pin = pin.ok_or_else(|| Error::new(ErrorKind::Internal, missing()))?;
+        if pin.blobs.is_empty() {
+            return self.in_archive(&pin.sha256);
+        }
+        let body = |digest: &Digest| {
+            let path = self.store.verified(digest)?;
+            Body::whole(&path).at("reading", &path)
+        };
+        self.with_manifest(self.document(&body(&pin.sha256)?)?, &|blob| body(&blob.sha256))
+    }
+
+    /// The bytes of a document.
+    fn document(&self, body: &Body) -> Result<Vec<u8>> {
+        if body.len() > LARGEST_DOCUMENT {
+            return Err(self.failed("one of its documents is too large"));
+        }
+        body.read().at("reading", Path::new(&self.image.from.written))
+    }
+
+    /// The image of this manifest; `body` gives its files.
+    fn with_manifest(&self, manifest: Vec<u8>, body: &dyn Fn(&Blob) -> Result<Body>) -> Result<Image> {
+        let files = image_source::blobs(&manifest).map_err(|why| self.failed(&why))?;
+        let blobs = files
+            .iter()
+            .map(|(blob, _)| Ok((blob.sha256, body(blob)?)))
+            .collect::<Result<Vec<(Digest, Body)>>>()?;
+        let (config, first) = blobs.first().ok_or_else(|| self.failed("it has no configuration"))?;
+        check_architecture(&self.document(first)?, self.arch, &self.image.from.written)?;
+        let value: Value = serde_json::from_slice(&manifest).unwrap_or_default();
+        let media_type = value.get("mediaType").and_then(Value::as_str).unwrap_or(MANIFEST).to_owned();
+        let layers = blobs[1..].iter().map(|(digest, _)| *digest).collect();
+        Ok(Image { media_type, config: *config, layers, manifest, blobs })
+    }
+
+    /// The image in the archive with this digest.
+    fn in_archive(&self, sha256: &Digest) -> Result<Image> {
+        let everything = ArchiveRules { strip: 0, pick: Vec::new(), into: String::new(), mode: None };
+        let title = &self.image.from.written;
+        let tree = archive::extract(&self.store.verified(sha256)?, &everything, title, self.spool)?;
+        if is_layout(&tree) { self.in_layout(&tree) } else { self.saved(&tree) }
+    }
+
+    /// The image in a layout whose files are the tree of an archive.
+    fn in_layout(&self, tree: &Tree) -> Result<Image> {
+        let title = &self.image.from.written;
+        let body = |blob: &Blob| {
+            let path = blob_path(&blob.sha256);
+            let body = self.file(tree, &path)?;
+            let found = self.digest(&body)?;
+            if found == blob.sha256 {
+                Ok(body)
+            } else {
+                Err(self.failed(&format!("{path} is not what its name says")))
+            }
+        };
+        let read = |blob: &Blob| self.document(&body(blob)?);
+        let index = self.document(&self.file(tree, INDEX)?)?;
+        let index = image_source::named(&index, &self.image.reference).map_err(|why| self.other(&why))?;
+        let manifest = image_source::manifest(&index, self.arch, title, &read)?;
+        self.with_manifest(read(&manifest)?, &body)
+    }
+
+    /// The image in what `docker save` writes (<https://github.com/moby/docker-image-spec>). It has no
+    /// manifest of its own.
+    fn saved(&self, tree: &Tree) -> Result<Image> {
+        let saved = self.file(tree, "manifest.json").map_err(|_| {
+            self.failed("it is neither a layout nor what docker save writes").help(
+                "save the image by its name: docker save NAME, or skopeo copy … docker-archive:FILE:NAME",
+            )
+        })?;
+        let saved: Vec<Saved> = serde_json::from_slice(&self.document(&saved)?)
+            .map_err(|error| self.failed(&format!("its manifest.json: {error}")))?;
+        let saved = self.choose(&saved)?;
+        let blob = |path: &str, media_type: Option<&str>| {
+            let body = self.file(tree, path)?;
+            let digest = self.digest(&body)?;
+            let media_type = media_type.map_or_else(|| layer_type(&body), Ok);
+            let media_type = media_type.at("reading", Path::new(path))?;
+            let descriptor = json!({ "mediaType": media_type, "digest": digest, "size": body.len() });
+            Ok::<_, Error>((descriptor, (digest, body)))
+        };
+        let (config, file) = blob(&saved.config, Some("application/vnd.oci.image.config.v1+json"))?;
+        let (mut files, mut layers) = (vec![file], Vec::new());
+        for path in &saved.layers {
+            let (layer, file) = blob(path, None)?;
+            layers.push(layer);
+            files.push(file);
+        }
+        let manifest =
+            json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
+        self.with_manifest(manifest.to_string().into_bytes(), &|blob| {
+            let file = files.iter().find(|(digest, _)| *digest == blob.sha256);
+            file.map(|(_, body)| body.clone()).ok_or_else(|| self.failed("it lacks a file"))
+        })
+    }
+
+    /// The image of the wanted name, or the only one if it has none.
+    fn choose<'s>(&self, saved: &'s [Saved]) -> Result<&'s Saved> {
+        let is_it = |tag: &String| ImageAddress::whole(tag).as_ref() == Some(&self.image.reference);
+        if let Some(found) = saved.iter().find(|image| image.tags.iter().flatten().any(is_it)) {
+            return Ok(found);
+        }
+        let tags: Vec<&str> =
+            saved.iter().flat_map(|image| image.tags.iter().flatten()).map(String::as_str).collect();
+        match saved {
+            [one] if tags.is_empty() => Ok(one),
+            _ if tags.is_empty() => Err(self.other(&format!("it has {} images without names", saved.len()))),
+            _ => Err(self.other(&format!("it has no {}, but {}", self.image.reference, tags.join(", ")))),
+        }
+    }
+
+    fn other(&self, why: &str) -> Error {
+        self.failed(why)
+            .help("write the name that the archive has, or save the image under this one")
+    }
+
+    /// A file of an archive, through links.
+    fn file(&self, tree: &Tree, path: &str) -> Result<Body> {
+        let body = real_path(tree, path).and_then(|path| tree.file(&path).cloned());
+        body.ok_or_else(|| self.failed(&format!("it lacks {path}")))
+    }
+
+    fn digest(&self, body: &Body) -> Result<Digest> {
+        let mut hash = DigestWriter::new(io::sink());
+        let copied = body.open().and_then(|mut from| io::copy(&mut from, &mut hash));
+        copied.at("reading", Path::new(&self.image.from.written))?;
+        Ok(hash.finish().1)
+    }
+}
+
+/// An image in `manifest.json`.
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Saved {
+    config: String,
     #[serde(rename = "RepoTags", default)]
     tags: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct Index {
     #[serde(default)]
-    manifests: Vec<Manifest>,
+    layers: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Manifest {
-    #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
-}
-
-/// The names of the images in an archive.
-fn names(archive: &Tree) -> Vec<String> {
-    let saved: Vec<Saved> = json(archive, "manifest.json").unwrap_or_default();
-    let index: Index = json(archive, "index.json").unwrap_or(Index { manifests: Vec::new() });
-    let annotated = index
-        .manifests
-        .into_iter()
-        .filter_map(|mut manifest| ANNOTATIONS.iter().find_map(|key| manifest.annotations.remove(*key)));
-    let mut names: Vec<String> = saved
-        .into_iter()
-        .flat_map(|image| image.tags.unwrap_or_default())
-        .chain(annotated)
-        .collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
-fn json<T: for<'de> Deserialize<'de>>(archive: &Tree, path: &str) -> Option<T> {
-    let Node::File(body) = &archive.get(path)?.node else { return None };
-    serde_json::from_slice(&body.read().ok()?).ok()
-}
-
-/// A reference in full, as every runtime reads it: `docker.io/` and `library/` may be left out.
-fn full(reference: &str) -> String {
-    let first = reference.split_once('/').map_or("", |(first, _)| first);
-    if first.contains(['.', ':']) || first == "localhost" {
-        return reference.to_owned();
-    }
-    if first.is_empty() { format!("docker.io/library/{reference}") } else { format!("docker.io/{reference}") }
+/// The type of a layer by its first bytes.
+fn layer_type(layer: &Body) -> io::Result<&'static str> {
+    let mut head = Vec::new();
+    layer.open()?.take(4).read_to_end(&mut head)?;
+    Ok(match head.as_slice() {
+        [0x1f, 0x8b, ..] => "application/vnd.oci.image.layer.v1.tar+gzip",
+        [0x28, 0xb5, 0x2f, 0xfd] => "application/vnd.oci.image.layer.v1.tar+zstd",
+        _ => "application/vnd.oci.image.layer.v1.tar",
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::digest::Digest;
-
-    fn tree(path: &str, text: &str) -> Tree {
-        let mut tree = Tree::default();
-        tree.insert(path, Entry::file(Body::inline(text.as_bytes().to_vec()), 0o644));
-        tree
-    }
-
-    #[test]
-    fn reads_the_names_of_both_kinds_of_archives() {
-        let saved = tree(
-            "manifest.json",
-            r#"[{"Config":"c","RepoTags":["busybox:1"],"Layers":[]},{"Config":"d","RepoTags":null,"Layers":[]}]"#,
-        );
-        assert_eq!(names(&saved), ["busybox:1"]);
-        let layout = r#"{"schemaVersion":2,"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"1","io.containerd.image.name":"localhost/x:1"}},{}]}"#;
-        assert_eq!(names(&tree("index.json", layout)), ["localhost/x:1"]);
-        assert!(names(&tree("manifest.json", "no JSON")).is_empty() && names(&Tree::default()).is_empty());
-    }
-
-    #[test]
-    fn an_archive_of_another_image_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("image.tar");
-        let mut archive = tar::Builder::new(std::fs::File::create(&path).unwrap());
-        let (json, mut header) =
-            (br#"[{"Config":"c","RepoTags":["busybox:1"],"Layers":[]}]"#, tar::Header::new_gnu());
-        header.set_size(json.len() as u64);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        archive.append_data(&mut header, "manifest.json", json.as_slice()).unwrap();
-        archive.finish().unwrap();
-        let image = |reference: &str| PreloadPlan {
-            reference: reference.to_owned(),
-            origin: PreloadOrigin::File(path.clone()),
-            sha256: Digest::of_file(&path).unwrap(),
-        };
-        check(&image("docker.io/library/busybox:1"), &path, folder.path()).unwrap();
-        let error = check(&image("registry.k8s.io/pause:3"), &path, folder.path()).unwrap_err();
-        assert_eq!(error.message(), "the archive to preload for registry.k8s.io/pause:3 holds busybox:1");
-    }
-
-    #[test]
-    fn short_names_are_those_of_docker_hub() {
-        assert_eq!(full("busybox:1"), full("docker.io/library/busybox:1"));
-        assert_eq!(full("grafana/loki:3"), "docker.io/grafana/loki:3");
-        for whole in ["registry.k8s.io/pause:3.10", "localhost/x:1", "host:5000/x:1"] {
-            assert_eq!(full(whole), whole);
-        }
-    }
-}
+#[path = "preload_tests.rs"]
+mod tests;

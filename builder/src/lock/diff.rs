@@ -7,6 +7,7 @@ use std::fmt;
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
+use super::preload::LockedImage;
 use super::{Lock, LockedArtifact};
 use crate::base::{LockedPackage, versions as package_versions};
 use crate::digest::Digest;
@@ -18,6 +19,8 @@ pub struct Diff {
     pub settings: Vec<Change>,
     /// Files that layers fetch: `LAYER/ARTIFACT`.
     pub parts: Vec<Change>,
+    /// Container images that are preloaded.
+    pub images: Vec<Change>,
     /// Packages of the distribution, by their source packages.
     pub packages: Vec<Change>,
     /// The length of all packages in bytes, before and after.
@@ -71,6 +74,7 @@ impl Diff {
         Self {
             settings: settings(old, new),
             parts: parts(old, new),
+            images: images(old, new),
             packages: packages(old.base.packages(), new.base.packages()),
             package_bytes: (bytes(old), bytes(new)),
         }
@@ -78,7 +82,9 @@ impl Diff {
 
     /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
-        self.settings.is_empty() && self.parts.is_empty() && self.packages.is_empty()
+        [&self.settings, &self.parts, &self.images, &self.packages]
+            .iter()
+            .all(|changes| changes.is_empty())
     }
 }
 
@@ -92,6 +98,7 @@ impl fmt::Display for Diff {
         let lists = [
             ("base", &self.settings, String::new()),
             ("parts", &self.parts, String::new()),
+            ("container images", &self.images, String::new()),
             ("packages", &self.packages, sizes),
         ];
         let mut first = true;
@@ -196,6 +203,34 @@ fn parts(old: &Lock, new: &Lock) -> Vec<Change> {
         .collect();
     changes.sort_by(|a, b| (a.what, &a.name).cmp(&(b.what, &b.name)));
     changes
+}
+
+/// Images by their names without tags, which are their versions.
+fn images(old: &Lock, new: &Lock) -> Vec<Change> {
+    let split = |pin: &LockedImage| match pin.reference.rsplit_once(':') {
+        Some((name, tag)) => (name.to_owned(), tag.to_owned()),
+        None => (pin.reference.clone(), String::new()),
+    };
+    let counted = |pins: &[LockedImage], name: &str| pins.iter().filter(|pin| split(pin).0 == name).count();
+    // Two of one name in a lock are two images.
+    let is_one = |name: &str| counted(&old.preload, name) < 2 && counted(&new.preload, name) < 2;
+    let title = |pin: &LockedImage| {
+        let (name, _) = split(pin);
+        if is_one(&name) { name } else { pin.reference.clone() }
+    };
+    let identity = |pin: &LockedImage| (pin.reference.clone(), pin.from.clone(), pin.sha256);
+    let all = pairs(&old.preload, &new.preload, title);
+    let changed = all.into_iter().filter(|(_, (from, to))| from.map(identity) != to.map(identity));
+    changed
+        .map(|(name, pins)| {
+            let tags: [Option<String>; 2] = [pins.0, pins.1].map(|pin| pin.map(|pin| split(pin).1));
+            let order = tags[0].as_ref().zip(tags[1].as_ref());
+            let order = order.and_then(|(from, to)| semantic_order(from, to)).filter(|order| order.is_ne());
+            let both = [tags[0].as_deref().zip(pins.0), tags[1].as_deref().zip(pins.1)];
+            let [from, to] = versions(both.map(|both| both.map(|(tag, pin)| (tag, &pin.sha256))));
+            Change::new(name, from, to, order)
+        })
+        .collect()
 }
 
 fn semantic_order(from: &str, to: &str) -> Option<Ordering> {

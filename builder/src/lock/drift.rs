@@ -1,6 +1,6 @@
 //! Compares a lock with its definition.
 
-use super::{Lock, LockedArtifact};
+use super::{Lock, LockedArtifact, preload};
 use crate::base::BaseRequest;
 use crate::definition::plan::{ArtifactPlan, Checksum, ImagePlan, LayerPlan, Origin, UpstreamSignature};
 
@@ -94,6 +94,7 @@ pub fn differences(plan: &ImagePlan, lock: &Lock) -> Vec<String> {
             differences.push(format!("{}/{} is in the lock and no longer wanted", pin.layer, pin.name));
         }
     }
+    differences.extend(preload::differences(plan, &lock.preload));
     differences.extend(lock.base.differences(&BaseRequest::of(plan)));
     differences
 }

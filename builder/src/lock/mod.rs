@@ -5,6 +5,7 @@
 
 pub mod diff;
 pub mod drift;
+pub mod preload;
 pub mod table;
 pub mod update;
 
@@ -21,6 +22,7 @@ use crate::definition::compose;
 use crate::definition::plan::Arch;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use preload::LockedImage;
 
 /// The version of the lock's format.
 const SCHEMA: u32 = 1;
@@ -42,6 +44,9 @@ pub struct Lock {
     pub base: LockedBase,
     /// Artifacts, by layer and name.
     pub artifacts: Vec<LockedArtifact>,
+    /// Container images that are preloaded, in the order of the definition, but for archives that it pins
+    /// itself.
+    pub preload: Vec<LockedImage>,
 }
 
 /// A lock as it is written. The sections of the base come from its kind.
@@ -56,6 +61,8 @@ struct LockFile {
     base: BaseSection,
     #[serde(default, rename = "artifact")]
     artifacts: Vec<LockedArtifact>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    preload: Vec<LockedImage>,
     #[serde(default, rename = "package")]
     packages: Vec<LockedPackage>,
 }
@@ -64,17 +71,17 @@ impl TryFrom<LockFile> for Lock {
     type Error = &'static str;
 
     fn try_from(file: LockFile) -> Result<Self, &'static str> {
-        let LockFile { schema, image, arch, versions, base, artifacts, packages } = file;
+        let LockFile { schema, image, arch, versions, base, artifacts, preload, packages } = file;
         let base = Sections { base, packages }.try_into()?;
-        Ok(Self { schema, image, arch, versions, base, artifacts })
+        Ok(Self { schema, image, arch, versions, base, artifacts, preload })
     }
 }
 
 impl From<Lock> for LockFile {
     fn from(lock: Lock) -> Self {
-        let Lock { schema, image, arch, versions, base, artifacts } = lock;
+        let Lock { schema, image, arch, versions, base, artifacts, preload } = lock;
         let Sections { base, packages } = base.into();
-        Self { schema, image, arch, versions, base, artifacts, packages }
+        Self { schema, image, arch, versions, base, artifacts, preload, packages }
     }
 }
 
@@ -120,7 +127,11 @@ impl Lock {
                 return Err(format!("{sha256} has {first} bytes in one place and {size} in another"));
             }
         }
-        Ok(())
+        let mut images = BTreeSet::new();
+        match self.preload.iter().find(|pin| !images.insert(&pin.reference)) {
+            Some(pin) => Err(format!("the container image {} is in it twice", pin.reference)),
+            None => Ok(()),
+        }
     }
 
     /// The text of the lock file.

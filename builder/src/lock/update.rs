@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::drift::{self, ArtifactRequest};
+use super::preload::{self, LockedImage};
 use super::table::DigestTable;
 use super::{Lock, LockedArtifact, NoChecksum, SCHEMA};
 use crate::base::{BaseRequest, Held, LockedBase};
-use crate::definition::plan::{Checksum, ImagePlan, UpstreamSignature};
+use crate::definition::plan::{Arch, Checksum, ImagePlan, PreloadPlan, UpstreamSignature};
 use crate::definition::snapshot::Snapshot;
 use crate::definition::source::suggestion;
 use crate::digest::Digest;
@@ -22,7 +23,7 @@ const UNSIGNED: &str = "find out who has signed before you trust it; then add th
 pub struct Policy {
     /// Ask upstream again about artifacts that are pinned already; a changed answer is an error.
     pub recheck: bool,
-    /// Take the newest packages that the archive has.
+    /// Take the newest packages that the archive has, and what the names of container images stand for now.
     pub upgrade_packages: bool,
     /// Take only the newest of these packages, by their names or those of their sources.
     pub upgrade_only: BTreeSet<String>,
@@ -70,6 +71,9 @@ pub fn update(
         ));
     }
     artifacts.sort_by(|a, b| (&a.layer, &a.name).cmp(&(&b.layer, &b.name)));
+    let preload = preload::wanted(plan)
+        .map(|image| pin_image(image, plan.arch, old, policy, fetcher))
+        .collect::<Result<_>>()?;
     let mut request = BaseRequest::of(plan);
     request.snapshot = policy.snapshot.or(request.snapshot);
     request.held = held(old, &policy.upgrade_only)?;
@@ -80,7 +84,7 @@ pub fn update(
         None => lock_base(&request)?,
     };
     let versions = plan.versions_to_keep();
-    Ok(Lock { schema: SCHEMA, image: plan.name.clone(), arch: plan.arch, versions, base, artifacts })
+    Ok(Lock { schema: SCHEMA, image: plan.name.clone(), arch: plan.arch, versions, base, artifacts, preload })
 }
 
 /// The packages that stay when only those named `but` move.
@@ -136,6 +140,23 @@ fn pin(
         size,
         sha256,
     })
+}
+
+/// The pin of a container image: the old one, but for files of the user's own when he asks anew.
+fn pin_image(
+    image: &PreloadPlan,
+    arch: Arch,
+    old: Option<&Lock>,
+    policy: &Policy,
+    fetcher: &Fetcher<'_>,
+) -> Result<LockedImage> {
+    let moves = policy.upgrade_packages || (policy.recheck && image.from.is_local());
+    let old = old.filter(|old| old.arch == arch && !moves);
+    match old.and_then(|old| preload::pin_of(image, &old.preload)) {
+        Some(pin) => Ok(pin.clone()),
+        None => LockedImage::of(image, arch, fetcher)
+            .map_err(|error| error.context(format!("locking the container image {}", image.reference))),
+    }
 }
 
 /// What there is to pin.

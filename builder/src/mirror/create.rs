@@ -13,12 +13,12 @@ use super::index::{Index, check_path, is_signed};
 use super::verify::parse;
 use super::{INDEX, read_index, remove_index};
 use crate::base;
-use crate::definition::plan::{Checksum, ImagePlan, PreloadOrigin};
+use crate::definition::plan::{Checksum, ImagePlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::fetch::checksum::{self, Expected};
 use crate::fetch::{Fetcher, LARGEST_CHECKSUM_FILE, Request, path_in_mirror};
-use crate::lock::{Lock, drift};
+use crate::lock::{Lock, drift, preload};
 use crate::process::{Run, tool};
 use crate::signature::Keys;
 use crate::store::{Content, Store};
@@ -154,9 +154,9 @@ impl Wanted {
             for pin in &lock.artifacts {
                 wanted.add_address(&pin.url, pin.sha256)?;
             }
-            for image in &plan.preload {
-                if let PreloadOrigin::Url(url) = &image.origin {
-                    wanted.add_address(url, image.sha256)?;
+            for file in preload::requests(plan, &lock.preload) {
+                for url in &file.urls {
+                    wanted.add_address(url, file.digest)?;
                 }
             }
             let base = base::of(&plan.base)?.mirrored(&plan.base, plan.arch, &lock.base)?;

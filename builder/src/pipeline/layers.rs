@@ -187,6 +187,7 @@ mod tests {
             versions: plan.versions_to_keep(),
             base,
             artifacts: vec![artifact],
+            preload: Vec::new(),
         };
         (plan, lock)
     }

@@ -74,7 +74,7 @@ pub fn build(
         Work::new(&session.store, work.path(), &session.progress),
     );
     let files = outputs::write(&parts, publication.folder(), &mut timer)?;
-    let pins = Pins { artifacts: &lock.artifacts, base: &lock.base };
+    let pins = Pins { artifacts: &lock.artifacts, base: &lock.base, preload: &lock.preload };
     let sums = timer.step("manifest", || provenance::write(&parts, pins, files, publication.folder()))?;
     drop(parts);
 

@@ -2,10 +2,10 @@
 
 use super::session::Session;
 use crate::base;
-use crate::definition::plan::{ImagePlan, PreloadOrigin};
+use crate::definition::plan::ImagePlan;
 use crate::error::Result;
 use crate::fetch::Request;
-use crate::lock::Lock;
+use crate::lock::{Lock, preload};
 
 /// The files that must be in the store before a build of `plan` can go on without a network.
 pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<Request>> {
@@ -18,18 +18,7 @@ pub fn requests(session: &Session, plan: &ImagePlan, lock: &Lock) -> Result<Vec<
         absent: None,
     });
     let mut requests: Vec<Request> = artifacts.collect();
-    for image in &plan.preload {
-        if let PreloadOrigin::Url(url) = &image.origin {
-            requests.push(Request {
-                title: image.reference.clone(),
-                urls: vec![url.clone()],
-                kept: Vec::new(),
-                digest: image.sha256,
-                size: None,
-                absent: None,
-            });
-        }
-    }
+    requests.extend(preload::requests(plan, &lock.preload));
     requests.extend(base::of(&plan.base)?.requests(
         &plan.base,
         &lock.base,

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::base::LockedBase;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::lock::LockedArtifact;
+use crate::lock::preload::LockedImage;
 use crate::output::sums::{self, Sum};
 use crate::part::Parts;
 
@@ -21,6 +22,8 @@ pub struct Pins<'a> {
     pub artifacts: &'a [LockedArtifact],
     /// Its base.
     pub base: &'a LockedBase,
+    /// Its preloaded container images, where the definition does not pin them.
+    pub preload: &'a [LockedImage],
 }
 
 /// The manifest's file name.

@@ -11,6 +11,7 @@ use crate::base;
 use crate::definition::plan::{ArtifactPlan, BasePlan, LayerPlan, Origin};
 use crate::determinism::{self, Calendar};
 use crate::lock::LockedArtifact;
+use crate::lock::preload::{self, LockedImage};
 use crate::provenance::Pins;
 use crate::purl;
 
@@ -103,7 +104,7 @@ impl Bom {
         components.extend(pins.base.components(&release, image.tree()).into_iter().map(of_the_base));
         components.extend(pins.artifacts.iter().map(|artifact| downloaded(image, artifact)));
         components.extend(programs(image));
-        components.extend(preloaded(image));
+        components.extend(preloaded(image, pins.preload));
         components.sort_by(|a, b| a.reference.cmp(&b.reference));
         components.dedup_by(|a, b| a.reference == b.reference);
         let whole = whole(image);
@@ -218,13 +219,17 @@ fn programs(image: &Image<'_>) -> impl Iterator<Item = Component> {
     })
 }
 
-fn preloaded(image: &Image<'_>) -> impl Iterator<Item = Component> {
-    image.plan.preload.iter().map(|preload| Component {
-        kind: "container",
-        reference: format!("preload/{}", preload.reference),
-        name: preload.reference.clone(),
-        hashes: sha256(&preload.sha256.hex()),
-        ..Component::default()
+/// A container image, by the digest of its manifest or of its archive.
+fn preloaded(image: &Image<'_>, pins: &[LockedImage]) -> impl Iterator<Item = Component> {
+    image.plan.preload.iter().map(|image| {
+        let digest = image.pinned().or(preload::pin_of(image, pins).map(|pin| pin.sha256));
+        Component {
+            kind: "container",
+            reference: format!("preload/{}", image.reference),
+            name: image.reference.clone(),
+            hashes: digest.map(|digest| sha256(&digest.hex())).unwrap_or_default(),
+            ..Component::default()
+        }
     })
 }
 

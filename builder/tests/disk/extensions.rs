@@ -72,7 +72,7 @@ impl Bench {
                 ("etc/systemd/system/multi-user.target.wants/kubelet.service", Entry::symlink("/x")),
                 ("usr/lib/kiln/image.json", file(b"{}", 0o644)),
                 ("usr/lib/kiln/policy.json", file(b"{}", 0o644)),
-                ("usr/lib/kiln/preload/000.tar", file(b"tar", 0o644)),
+                ("usr/lib/kiln/preload/index.json", file(b"tar", 0o644)),
             ],
             &[],
         );
@@ -139,7 +139,7 @@ fn each_layer_is_an_extension_of_its_own() {
     );
     assert_eq!(
         list(&out.join("test-node-1.36.4-x86-64.raw")),
-        ["/usr/lib/extension-release.d/extension-release.test-node", "/usr/lib/kiln/preload/000.tar"]
+        ["/usr/lib/extension-release.d/extension-release.test-node", "/usr/lib/kiln/preload/index.json"]
     );
     let sums = fs::read_to_string(out.join("SHA256SUMS")).unwrap();
     assert!(sums.lines().count() == 3 && !sums.contains('/'), "{sums}");
@@ -156,7 +156,7 @@ fn one_extension_holds_all_layers_if_asked() {
     assert_eq!(bench.write("sysext")[0], "test-node-sysext/test-node-1.36.4-x86-64.raw");
     let path = bench.path("out/test-node-sysext/test-node-1.36.4-x86-64.raw");
     let files = list(&path);
-    for path in ["/usr/bin/kubelet", "/usr/bin/firstboot", "/usr/lib/kiln/preload/000.tar"] {
+    for path in ["/usr/bin/kubelet", "/usr/bin/firstboot", "/usr/lib/kiln/preload/index.json"] {
         assert!(files.iter().any(|file| file == path), "{path} in {files:?}");
     }
     let release = "usr/lib/extension-release.d/extension-release.test-node";

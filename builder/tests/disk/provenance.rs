@@ -128,7 +128,7 @@ fn describe(bench: &mut Bench) -> (Value, Value) {
         ([artifact()], LockedBase::Packages(LockedPackages { selection: selection(), packages }));
     bench.with(|parts| {
         let files = output::configured("raw", None).unwrap().write(parts, &out).unwrap();
-        let pins = Pins { artifacts: &artifacts, base: &base };
+        let pins = Pins { artifacts: &artifacts, base: &base, preload: &[] };
         let sums = provenance::write(parts, pins, sums::of(&files, &out).unwrap(), &out).unwrap();
         assert_eq!(sums.len(), files.len() + 2);
     });

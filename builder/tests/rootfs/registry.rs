@@ -15,19 +15,24 @@ use testkit::{Options, TestServer, text};
 
 use crate::place::Place;
 
-const HOST: &str = "https://hub.invalid";
+pub const HOST: &str = "https://hub.invalid";
 const NAME: &str = "docker://hub.invalid/vendor/root";
-const UNVOUCHED: &str = "--allow-unauthenticated-checksums";
+pub const UNVOUCHED: &str = "--allow-unauthenticated-checksums";
 
 /// An image of one layer: its blobs by their digests.
-struct Image {
-    blobs: BTreeMap<String, Vec<u8>>,
-    index: String,
-    manifest: String,
+pub struct Image {
+    pub blobs: BTreeMap<String, Vec<u8>>,
+    pub index: String,
+    pub manifest: String,
 }
 
 impl Image {
-    fn of(layer: Vec<u8>) -> Self {
+    pub fn of(layer: Vec<u8>) -> Self {
+        Self::for_arch(layer, "amd64")
+    }
+
+    /// An image whose configuration has this architecture; its index says amd64.
+    pub fn for_arch(layer: Vec<u8>, arch: &str) -> Self {
         let mut blobs = BTreeMap::new();
         let mut add = |bytes: Vec<u8>, kind: &str| {
             let (digest, size) = (Digest::of(&bytes).to_string(), bytes.len());
@@ -35,7 +40,7 @@ impl Image {
             json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest, "size": size })
         };
         let config =
-            json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
+            json!({"architecture": arch, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
         let config = add(config.to_string().into_bytes(), "config.v1+json");
         let layer = add(layer, "layer.v1.tar");
         let kind = "application/vnd.oci.image.manifest.v1+json";
@@ -51,7 +56,7 @@ impl Image {
     }
 
     /// Writes it as a layout.
-    fn write_layout(&self, folder: &Path) {
+    pub fn write_layout(&self, folder: &Path) {
         fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
         for (digest, bytes) in &self.blobs {
             fs::write(folder.join("blobs").join(digest.replace(':', "/")), bytes).unwrap();
@@ -75,13 +80,13 @@ type Script = Box<dyn Fn(&testkit::Request) -> Vec<u8> + Send + Sync>;
 type Answer = fn(&str) -> Vec<u8>;
 
 /// A registry as large ones are: it wants a token, and its blobs are on another server.
-struct Registry {
-    server: TestServer,
+pub struct Registry {
+    pub server: TestServer,
     store: TestServer,
 }
 
 impl Registry {
-    fn new(image: &Image) -> Self {
+    pub fn new(image: &Image) -> Self {
         let run = |script: Script| {
             TestServer::run(Options::default(), move |request, to| {
                 std::io::Write::write_all(to, &script(request))
@@ -114,7 +119,7 @@ impl Registry {
         Self { server, store }
     }
 
-    fn mirror(&self) -> String {
+    pub fn mirror(&self) -> String {
         format!("--mirror={HOST}={}", self.server.url(""))
     }
 }
@@ -195,11 +200,11 @@ fn a_registry_that_lies_or_wants_a_login_is_refused() {
 }
 
 /// The registry of the package docker-registry, and its port.
-struct RealRegistry(Child, u16);
+pub struct RealRegistry(Child, pub u16);
 
 impl RealRegistry {
     /// Takes the program out of its package: an installed one would serve the whole network.
-    fn start(place: &Place) -> Option<Self> {
+    pub fn start(place: &Place) -> Option<Self> {
         let script = "apt-get -qq download docker-registry && dpkg-deb -x docker-registry_*.deb package";
         tool("sh").args(["-euc", script]).current_dir(place.path("")).run("apt").ok()?;
         // Free a moment ago.

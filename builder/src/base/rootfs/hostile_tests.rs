@@ -151,7 +151,7 @@ fn broken_oci_images_are_refused_by_name() {
     fn of_manifest(manifest: &str) -> Vec<u8> {
         let mut tree = Tree::default();
         let digest = Digest::of(manifest.as_bytes());
-        tree.insert(oci::blob_path(&digest), Entry::file(Body::inline(manifest.as_bytes()), 0o644));
+        tree.insert(image_source::blob_path(&digest), Entry::file(Body::inline(manifest.as_bytes()), 0o644));
         let index = serde_json::json!({ "schemaVersion": 2, "manifests": [
             { "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest.to_string(), "size": manifest.len() }
         ] });
@@ -226,7 +226,7 @@ fn broken_oci_images_are_refused_by_name() {
             "a folder of something else",
             {
                 let folder = tempfile::tempdir().unwrap();
-                oci::pin(folder.path(), Arch::Amd64, "x").unwrap_err().to_string()
+                Pins::of_layout(folder.path(), None, Arch::Amd64, "x").unwrap_err().to_string()
             },
             "no OCI layout",
         ),

@@ -16,17 +16,15 @@ mod tarball;
 mod vendor_state;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 pub use disk::check_qcow2_header;
-pub use oci::{Choice as OciChoice, blobs as oci_blobs, choose as oci_choice};
 
 use super::{
-    Base, BaseOption, BaseRequest, Blob, Content, Context, Firmware, Job, LockedBase, LockedRootfs, Mirrored,
+    Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, LockedRootfs, Mirrored,
     image_tree, installed,
 };
 use crate::archive;
@@ -35,6 +33,7 @@ use crate::definition::plan::{Arch, BasePlan, Checksum, RootfsPlan, SignaturePla
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::fetch::{LARGEST_CHECKSUM_FILE, Request};
+use crate::image_source::{self, Blob, Pins, first_bytes};
 use crate::layer;
 use crate::signature::{self, Keys};
 use crate::store::{Content as StoredContent, Key, Store};
@@ -116,12 +115,7 @@ impl Base for Rootfs {
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
         let plan = rootfs_of(request.plan)?;
         let rootfs = plan.rootfs.written.clone();
-        if let Some(image) = plan.rootfs.image() {
-            let pins = oci::pin_remote(&image, request.arch, &rootfs, context.fetcher)?;
-            return layers(plan, pins).map(LockedBase::Rootfs);
-        }
-        if let Some(folder) = plan.rootfs.path().filter(|path| path.is_dir()) {
-            let pins = oci::pin(&folder, request.arch, &rootfs)?;
+        if let Some(pins) = Pins::of(&plan.rootfs, None, request.arch, context.fetcher)? {
             return layers(plan, pins).map(LockedBase::Rootfs);
         }
         let (sha256, size) = match &plan.checksum {
@@ -140,20 +134,14 @@ impl Base for Rootfs {
 
     fn requests(&self, plan: &BasePlan, locked: &LockedBase, _: &Context<'_>) -> Result<Vec<Request>> {
         let (plan, locked) = (rootfs_of(plan)?, locked_of(locked)?);
-        let request = |(url, digest, size): (String, &Digest, Option<u64>)| Request {
-            title: locked.rootfs.clone(),
-            urls: vec![url],
-            kept: Vec::new(),
-            digest: *digest,
-            size,
-            absent: None,
-        };
-        Ok(addresses(plan, locked).into_iter().map(request).collect())
+        Ok(files(plan, locked))
     }
 
     fn mirrored(&self, plan: &BasePlan, _: Arch, locked: &LockedBase) -> Result<Mirrored> {
-        let files = addresses(rootfs_of(plan)?, locked_of(locked)?);
-        Mirrored::at_addresses(files.into_iter().map(|(address, digest, _)| (address, digest)))
+        let files = files(rootfs_of(plan)?, locked_of(locked)?);
+        Mirrored::at_addresses(
+            files.iter().flat_map(|file| file.urls.iter().map(|url| (url.clone(), &file.digest))),
+        )
     }
 
     fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
@@ -193,22 +181,9 @@ impl Base for Rootfs {
     }
 }
 
-/// Address, digest and, if it is known, length of each file.
-fn addresses<'a>(plan: &RootfsPlan, locked: &'a LockedRootfs) -> Vec<(String, &'a Digest, Option<u64>)> {
-    let address = plan.rootfs.address.trim_end_matches('/');
-    let image = plan.rootfs.image();
-    let url_of_blob = |digest: &Digest| match &image {
-        Some(image) => image.blob_url(digest),
-        None => format!("{address}/{}", oci::blob_path(digest)),
-    };
-    let url = match &image {
-        Some(image) => image.manifest_url(&locked.sha256),
-        None if locked.blobs.is_empty() => plan.rootfs.address.clone(),
-        None => url_of_blob(&locked.sha256),
-    };
-    let blobs = locked.blobs.iter();
-    let blobs = blobs.map(|blob| (url_of_blob(&blob.sha256), &blob.sha256, Some(blob.size)));
-    std::iter::once((url, &locked.sha256, locked.size)).chain(blobs).collect()
+/// Every file of it.
+fn files(plan: &RootfsPlan, locked: &LockedRootfs) -> Vec<Request> {
+    image_source::requests(&plan.rootfs, &locked.rootfs, (locked.sha256, locked.size), &locked.blobs)
 }
 
 fn rootfs_of(plan: &BasePlan) -> Result<&RootfsPlan> {
@@ -259,9 +234,9 @@ fn path_of(plan: &RootfsPlan) -> Result<PathBuf> {
 }
 
 /// An image that consists of layers, with its pins.
-fn layers(plan: &RootfsPlan, (manifest, blobs): (Blob, Vec<Blob>)) -> Result<LockedRootfs> {
+fn layers(plan: &RootfsPlan, pins: Pins) -> Result<LockedRootfs> {
     let rootfs = plan.rootfs.written.clone();
-    let Blob { sha256, size } = manifest;
+    let Pins { manifest: Blob { sha256, size }, blobs } = pins;
     match &plan.checksum {
         None => {}
         Some(Checksum::Pinned(wanted)) if *wanted == sha256 => {}
@@ -291,13 +266,6 @@ pub fn read(source: &Source<'_>) -> Result<Tree> {
     let container = CONTAINERS.iter().find(|container| (container.is)(&head));
     let container = container.ok_or_else(|| unknown(source.title, &head))?;
     (container.read)(&Source { path, ..*source })
-}
-
-fn first_bytes(path: &Path, count: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).at("opening", path)?;
-    file.take(count).read_to_end(&mut bytes).at("reading", path)?;
-    Ok(bytes)
 }
 
 fn unknown(title: &str, head: &[u8]) -> Error {

@@ -6,6 +6,7 @@ use std::io;
 use super::{Container, Source, oci, read as read_inner};
 use crate::archive;
 use crate::error::{IoContext, Result};
+use crate::image_source::is_layout;
 use crate::tree::{Body, Node, Tree};
 
 pub(super) const CONTAINER: Container =
@@ -13,7 +14,7 @@ pub(super) const CONTAINER: Container =
 
 fn read(source: &Source<'_>) -> Result<Tree> {
     let tree = archive::root(source.path, source.title)?;
-    if oci::is_layout(&tree) {
+    if is_layout(&tree) {
         return oci::read_layout(&tree, source);
     }
     let Some(disk) = only_disk(&tree) else { return Ok(tree) };

@@ -1,6 +1,6 @@
 //! Small roots in every kind of container.
 
-use std::fs;
+use std::fs::{self, File};
 
 use super::*;
 use crate::format::squashfs::{self, Compressor};
@@ -105,7 +105,7 @@ fn layout(layers: &[Vec<u8>]) -> Tree {
     let mut tree = Tree::default();
     let mut add = |bytes: &[u8], media_type: &str| {
         let digest = Digest::of(bytes);
-        tree.insert(oci::blob_path(&digest), Entry::file(Body::inline(bytes), 0o644));
+        tree.insert(image_source::blob_path(&digest), Entry::file(Body::inline(bytes), 0o644));
         serde_json::json!({ "mediaType": media_type, "digest": digest.to_string(), "size": bytes.len() })
     };
     let config = br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
@@ -165,19 +165,19 @@ fn an_oci_layout_gives_what_its_layers_leave() {
 fn a_layout_folder_is_pinned_by_its_manifest_and_read_out_of_the_store() {
     let folder = tempfile::tempdir().unwrap();
     lay_out(&layout(&[tar(&root())]), folder.path());
-    let (manifest, blobs) = oci::pin(folder.path(), Arch::Amd64, "x").unwrap();
+    let Pins { manifest, blobs } = Pins::of_layout(folder.path(), None, Arch::Amd64, "x").unwrap();
     assert_eq!(blobs.len(), 2);
     let store = Store::open(&folder.path().join("store")).unwrap();
     for blob in blobs.iter().chain([&manifest]) {
-        let mut file = File::open(folder.path().join(oci::blob_path(&blob.sha256))).unwrap();
+        let mut file = File::open(folder.path().join(image_source::blob_path(&blob.sha256))).unwrap();
         store.insert(&mut file, Some(&blob.sha256)).unwrap();
     }
     let path = store.verified(&manifest.sha256).unwrap();
     assert_eq!(inline(read_file(&path, folder.path()).unwrap()).entries, root().entries);
-    assert!(oci::pin(folder.path(), Arch::Amd64, "x").is_ok());
-    fs::write(folder.path().join(oci::blob_path(&manifest.sha256)), "{}").unwrap();
+    assert!(Pins::of_layout(folder.path(), None, Arch::Amd64, "x").is_ok());
+    fs::write(folder.path().join(image_source::blob_path(&manifest.sha256)), "{}").unwrap();
     assert!(
-        oci::pin(folder.path(), Arch::Amd64, "x")
+        Pins::of_layout(folder.path(), None, Arch::Amd64, "x")
             .unwrap_err()
             .message()
             .contains("not what its name says")

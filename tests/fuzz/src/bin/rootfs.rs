@@ -2,16 +2,17 @@
 //! programs read (squashfs, qcow2) is left to them, but for the header of qcow2.
 #![no_main]
 
-use kiln::base::rootfs::{Source, check_qcow2_header, oci_blobs, oci_choice, read};
+use kiln::base::rootfs::{Source, check_qcow2_header, read};
 use kiln::definition::plan::Arch;
+use kiln::image_source;
 use kiln::store::Store;
 use kiln_fuzz::{folder, write};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = check_qcow2_header(bytes);
-    let _ = oci_blobs(bytes);
-    let _ = oci_choice(bytes, Arch::Amd64);
+    let _ = image_source::blobs(bytes);
+    let _ = image_source::choose(bytes, Arch::Amd64);
     if bytes.starts_with(b"QFI\xfb") || bytes.starts_with(b"hsqs") {
         return;
     }

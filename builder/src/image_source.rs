@@ -1,0 +1,367 @@
+//! A container image (<https://github.com/opencontainers/image-spec>) in a registry, or in a layout in a
+//! folder: what a lock pins of it, and where its files are.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::container_image::ImageAddress;
+use crate::definition::plan::{Arch, Location};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::fetch::{Fetcher, Request};
+use crate::tree::Tree;
+
+/// Names in a layout.
+pub const LAYOUT: &str = "oci-layout";
+/// The index of a layout.
+pub const INDEX: &str = "index.json";
+
+/// The largest index, manifest or configuration that is read, in bytes, as registries have it.
+pub const LARGEST_DOCUMENT: u64 = 4 << 20;
+
+/// The most layers: what Docker and overlayfs can mount.
+const MOST_LAYERS: usize = 128;
+
+/// Indexes in indexes.
+const DEPTH: usize = 4;
+
+/// The annotations that name an image in a layout, by preference: containerd's has the whole reference.
+const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+
+/// A file of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blob {
+    /// Its digest, which is its name.
+    pub sha256: Digest,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// What a lock pins of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    /// The manifest.
+    pub manifest: Blob,
+    /// The files that it names: the configuration, then the layers.
+    pub blobs: Vec<Blob>,
+}
+
+impl Pins {
+    /// Of the image for `arch` at `location`; `None` if that is a file. With a `name`, of the image of that
+    /// name, if the layout has names.
+    ///
+    /// # Errors
+    /// Of the fetch; [`ErrorKind::Archive`] if the image is broken, or there is none for `arch`.
+    pub fn of(
+        location: &Location,
+        name: Option<&str>,
+        arch: Arch,
+        fetcher: &Fetcher<'_>,
+    ) -> Result<Option<Self>> {
+        let title = &location.written;
+        if let Some(image) = location.image() {
+            return Self::of_remote(&image, arch, title, fetcher).map(Some);
+        }
+        match location.path().filter(|path| path.is_dir()) {
+            Some(folder) => Self::of_layout(&folder, name, arch, title).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Of the image for `arch` in the layout `folder`; see [`Self::of`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`].
+    pub fn of_layout(folder: &Path, name: Option<&str>, arch: Arch, title: &str) -> Result<Self> {
+        if !folder.join(LAYOUT).is_file() {
+            return Err(failed(title, "it is a folder, but no OCI layout: it has no oci-layout")
+                .help("name a file, or a folder that skopeo copy … oci:FOLDER has made"));
+        }
+        let mut index = first_bytes(&folder.join(INDEX), LARGEST_DOCUMENT)?;
+        if let Some(name) = name {
+            index = named(&index, name).map_err(|why| failed(title, &why))?;
+        }
+        let read = |blob: &Blob| {
+            let path = folder.join(blob_path(&blob.sha256));
+            verified(first_bytes(&path, LARGEST_DOCUMENT)?, blob, title)
+        };
+        let manifest = manifest(&index, arch, title, &read)?;
+        let bytes = read(&manifest)?;
+        Self::new(manifest, &bytes, title)
+    }
+
+    fn of_remote(image: &ImageAddress, arch: Arch, title: &str, fetcher: &Fetcher<'_>) -> Result<Self> {
+        let read = |blob: &Blob| {
+            let document = fetcher.signed_document(&image.manifest_url(&blob.sha256), LARGEST_DOCUMENT)?;
+            verified(document.bytes, blob, title)
+        };
+        let bytes = match image.digest {
+            // The length is not known yet, and the digest decides.
+            Some(sha256) => read(&Blob { sha256, size: 0 })?,
+            None => fetcher.document(&image.url(), LARGEST_DOCUMENT)?.bytes,
+        };
+        let is_index =
+            serde_json::from_slice::<Value>(&bytes).is_ok_and(|value| value.get("manifests").is_some());
+        if !is_index {
+            let manifest = Blob { sha256: Digest::of(&bytes), size: bytes.len() as u64 };
+            return Self::new(manifest, &bytes, title);
+        }
+        let manifest = manifest(&bytes, arch, title, &read)?;
+        let bytes = read(&manifest)?;
+        Self::new(manifest, &bytes, title)
+    }
+
+    /// Of the manifest, whose bytes these are.
+    fn new(manifest: Blob, bytes: &[u8], title: &str) -> Result<Self> {
+        let blobs = blobs(bytes).map_err(|why| failed(title, &why))?;
+        Ok(Self { manifest, blobs: blobs.into_iter().map(|(blob, _)| blob).collect() })
+    }
+}
+
+/// What must be fetched of the image, or the file, at `location`, whose manifest or only file has this
+/// digest.
+pub fn requests(
+    location: &Location,
+    title: &str,
+    (sha256, size): (Digest, Option<u64>),
+    blobs: &[Blob],
+) -> Vec<Request> {
+    let address = location.address.trim_end_matches('/');
+    let image = location.image();
+    let url_of_blob = |digest: &Digest| match &image {
+        Some(image) => image.blob_url(digest),
+        None => format!("{address}/{}", blob_path(digest)),
+    };
+    let url = match &image {
+        Some(image) => image.manifest_url(&sha256),
+        None if blobs.is_empty() => location.address.clone(),
+        None => url_of_blob(&sha256),
+    };
+    let files = blobs.iter().map(|blob| (url_of_blob(&blob.sha256), blob.sha256, Some(blob.size)));
+    std::iter::once((url, sha256, size))
+        .chain(files)
+        .map(|(url, digest, size)| Request {
+            title: title.to_owned(),
+            urls: vec![url],
+            kept: Vec::new(),
+            digest,
+            size,
+            absent: None,
+        })
+        .collect()
+}
+
+/// Whether a tree is a layout.
+pub fn is_layout(tree: &Tree) -> bool {
+    tree.file(LAYOUT).is_some() && tree.file(INDEX).is_some()
+}
+
+/// Where a layout has a blob.
+pub fn blob_path(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// The bytes of a blob, if they are that.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if they are not.
+pub fn verified(bytes: Vec<u8>, blob: &Blob, title: &str) -> Result<Vec<u8>> {
+    if Digest::of(&bytes) == blob.sha256 {
+        return Ok(bytes);
+    }
+    Err(failed(title, &format!("{} is not what its name says", blob_path(&blob.sha256))))
+}
+
+/// The first bytes of a file, at most `count`.
+///
+/// # Errors
+/// [`ErrorKind::Io`].
+pub fn first_bytes(path: &Path, count: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).at("opening", path)?;
+    file.take(count).read_to_end(&mut bytes).at("reading", path)?;
+    Ok(bytes)
+}
+
+/// The manifest for `arch` in an index, or in an index that it names, which `read` gives.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if there is none.
+pub fn manifest(
+    index: &[u8],
+    arch: Arch,
+    title: &str,
+    read: &dyn Fn(&Blob) -> Result<Vec<u8>>,
+) -> Result<Blob> {
+    let mut bytes = index.to_vec();
+    for _ in 0..DEPTH {
+        match choose(&bytes, arch).map_err(|why| failed(title, &why))? {
+            Choice::Manifest(manifest) => return Ok(manifest),
+            Choice::Index(index) => bytes = read(&index)?,
+        }
+    }
+    Err(failed(title, "its indexes name each other"))
+}
+
+/// What an index leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The image's manifest.
+    Manifest(Blob),
+    /// Another index.
+    Index(Blob),
+}
+
+/// The only image for `arch` that an index names.
+///
+/// # Errors
+/// Why there is none, in words.
+pub fn choose(index: &[u8], arch: Arch) -> Result<Choice, String> {
+    let index = ImageIndex::from_reader(index).map_err(|error| format!("its index: {error}"))?;
+    // What has no platform is for any; attestations have the platform "unknown".
+    let fits = |descriptor: &&Descriptor| {
+        let platform = descriptor.platform().as_ref();
+        platform.is_none_or(|platform| platform.architecture().to_string() == arch.name())
+    };
+    let found: Vec<&Descriptor> = index.manifests().iter().filter(fits).collect();
+    match found.as_slice() {
+        [one] => {
+            let media_type = one.media_type().to_string();
+            let is_index = media_type.contains("index") || media_type.contains("manifest.list");
+            let blob = blob(one)?;
+            Ok(if is_index { Choice::Index(blob) } else { Choice::Manifest(blob) })
+        }
+        [] => Err(format!("it has no image for {}", arch.name())),
+        several => Err(format!(
+            "it has {} images for {}; copy one of them out: skopeo copy oci:FOLDER:TAG oci:ONE",
+            several.len(),
+            arch.name()
+        )),
+    }
+}
+
+/// The index of a layout without the images that have other names than `name`, which is a whole one:
+/// `registry/name:tag`. What has no whole name may be any image.
+///
+/// # Errors
+/// Why there is none, in words.
+pub fn named(index: &[u8], name: &str) -> Result<Vec<u8>, String> {
+    let mut index: Value = serde_json::from_slice(index).map_err(|error| format!("its index: {error}"))?;
+    let manifests = index.get_mut("manifests").and_then(Value::as_array_mut).ok_or("its index is none")?;
+    let found: Vec<String> = manifests.iter().filter_map(whole_name).collect();
+    if !found.is_empty() {
+        manifests.retain(|manifest| whole_name(manifest).as_deref() == Some(name));
+    }
+    if manifests.is_empty() && !found.is_empty() {
+        return Err(format!("it has no {name}, but {}", found.join(", ")));
+    }
+    Ok(index.to_string().into_bytes())
+}
+
+fn whole_name(descriptor: &Value) -> Option<String> {
+    let annotations = descriptor.get("annotations")?;
+    let name = NAMES.iter().find_map(|key| annotations.get(key)?.as_str())?;
+    // Many programs write the tag alone, or the name of a branch.
+    let is_whole = name.rsplit_once(':').is_some_and(|(repository, _)| !repository.is_empty());
+    is_whole.then(|| ImageAddress::whole(name)).flatten()
+}
+
+/// How a layer is packed; the bytes tell it, so only whether it can be read is told here.
+fn check_layer(media_type: &str) -> Result<(), String> {
+    let known = ["tar", "tar+gzip", "tar+zstd", "tar.gzip", "tar.zstd"]
+        .iter()
+        .any(|end| media_type.ends_with(end));
+    if known { Ok(()) } else { Err(format!("its layers of the type {media_type} are not known")) }
+}
+
+/// The blobs of a manifest: the configuration, then the layers, and whether each is a layer.
+///
+/// # Errors
+/// What is wrong with the manifest, in words.
+pub fn blobs(manifest: &[u8]) -> Result<Vec<(Blob, bool)>, String> {
+    let manifest = ImageManifest::from_reader(manifest).map_err(|error| format!("its manifest: {error}"))?;
+    if manifest.layers().len() > MOST_LAYERS {
+        return Err(format!("it has more than {MOST_LAYERS} layers"));
+    }
+    let mut blobs = vec![(blob(manifest.config())?, false)];
+    for layer in manifest.layers() {
+        check_layer(layer.media_type().as_ref())?;
+        blobs.push((blob(layer)?, true));
+    }
+    Ok(blobs)
+}
+
+fn blob(descriptor: &Descriptor) -> Result<Blob, String> {
+    let digest = descriptor.digest().to_string();
+    let sha256 = digest.strip_prefix("sha256:").and_then(|digits| digits.parse().ok());
+    let sha256 = sha256.ok_or_else(|| format!("its digest {digest} is no SHA-256"))?;
+    Ok(Blob { sha256, size: descriptor.size() })
+}
+
+/// Refuses the configuration of an image for another architecture.
+///
+/// # Errors
+/// [`ErrorKind::Archive`].
+pub fn check_architecture(config: &[u8], arch: Arch, title: &str) -> Result<()> {
+    let config: Value = serde_json::from_slice(config)
+        .map_err(|error| failed(title, &format!("its configuration: {error}")))?;
+    match config.get("architecture").and_then(Value::as_str) {
+        Some(found) if found == arch.name() => Ok(()),
+        Some(found) => Err(failed(title, &format!("it is for {found}, and this image for {}", arch.name()))),
+        None => Err(failed(title, "its configuration names no architecture")),
+    }
+}
+
+/// An error about an image.
+pub fn failed(title: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Archive, format!("{title}: the OCI image: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_of_a_layout_is_found_by_its_name_if_there_are_names() {
+        let layout = |names: &[&str]| {
+            let manifests: Vec<Value> = names
+                .iter()
+                .map(|name| serde_json::json!({"digest": name, "annotations": {"org.opencontainers.image.ref.name": name}}))
+                .collect();
+            serde_json::json!({ "manifests": manifests }).to_string().into_bytes()
+        };
+        let found = |names: &[&str]| {
+            let index = named(&layout(names), "docker.io/library/busybox:1")?;
+            let index: Value = serde_json::from_slice(&index).unwrap();
+            let manifests = index["manifests"].as_array().unwrap().clone();
+            Ok::<_, String>(
+                manifests.iter().map(|m| m["digest"].as_str().unwrap().to_owned()).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(found(&["a.example/x:1", "busybox:1"]).unwrap(), ["busybox:1"]);
+        assert_eq!(found(&["1"]).unwrap(), ["1"]);
+        assert_eq!(found(&["1", "2"]).unwrap(), ["1", "2"]);
+        let error = found(&["a.example/x:1"]).unwrap_err();
+        assert_eq!(error, "it has no docker.io/library/busybox:1, but a.example/x:1");
+        assert!(named(b"{}", "x").is_err() && named(b"[", "x").is_err());
+    }
+
+    #[test]
+    fn an_image_of_another_architecture_is_refused() {
+        check_architecture(br#"{"architecture":"amd64"}"#, Arch::Amd64, "x").unwrap();
+        for (config, says) in [
+            (&br#"{"architecture":"arm64"}"#[..], "it is for arm64, and this image for amd64"),
+            (b"{}", "names no architecture"),
+            (b"no", "its configuration: "),
+        ] {
+            let error = check_architecture(config, Arch::Amd64, "x").unwrap_err();
+            assert!(error.message().contains(says), "{error}");
+        }
+    }
+}
