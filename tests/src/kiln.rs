@@ -247,11 +247,6 @@ pub fn control_plane_image(definition: &str) -> (Image, String) {
     (shared(definition, "", &[set(&preload)]), etcd)
 }
 
-/// The image of `definition`, built with more words.
-pub fn image_with(definition: &str, words: &[String]) -> Image {
-    shared(definition, "", words)
-}
-
 fn set(value: &str) -> String {
     format!("--set={value}")
 }

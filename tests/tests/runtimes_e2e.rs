@@ -1,5 +1,5 @@
-//! CRI-O and Docker instead of containerd: a machine of each boots, joins a real cluster and is Ready; on
-//! Docker pods run, from images that were preloaded.
+//! CRI-O and Docker instead of containerd: a machine of each boots, joins a real cluster and is Ready, and
+//! pods run on it, from images that were preloaded.
 //!
 //! Slow: `make test-long` runs it.
 
@@ -49,7 +49,7 @@ fn joins(
 
 #[test]
 #[ignore = "slow: make test-long runs it"]
-fn a_machine_with_cri_o_and_crun_is_a_ready_node() {
+fn a_machine_with_cri_o_and_crun_is_a_ready_node_and_runs_pods() {
     const WHAT: &str = "the node with CRI-O";
     let Some(control_plane) = control_plane(WHAT) else { return };
     let parts = runtimes();
@@ -60,8 +60,14 @@ fn a_machine_with_cri_o_and_crun_is_a_ready_node() {
         return not_run(WHAT, "CRI-O and Kubernetes of the lab are of different minor versions");
     }
     let _alone = workspace::exclusive("join-e2e");
-    let image = kiln::image_with("tests/images/crio.toml", &parts.words(&["cri-o", "crun"]));
-    joins(control_plane, &image, ("crio-node", ""), "cri-o://", || {});
+    let image = kiln::joining_image_with("tests/images/crio.toml", &parts.words(&["cri-o", "crun"]));
+    joins(control_plane, &image, ("crio-node", ""), "cri-o://", || says(control_plane, "crio-node"));
+}
+
+/// A pod on `node` runs and is heard.
+fn says(control_plane: &ControlPlane, node: &str) {
+    let said = pods::said_by(control_plane, node, &format!("{node}-says"), "echo in a pod", Network::OfPods);
+    assert_eq!(said, "in a pod\n0");
 }
 
 /// The pause image that the lab puts into images.
@@ -91,8 +97,5 @@ fn a_machine_with_docker_is_a_ready_node_and_runs_pods() {
     } else {
         String::new()
     };
-    joins(control_plane, &image, ("docker-node", &lines), "docker://", || {
-        let said = pods::said_by(control_plane, "docker-node", "says", "echo in a pod", Network::OfPods);
-        assert_eq!(said, "in a pod\n0");
-    });
+    joins(control_plane, &image, ("docker-node", &lines), "docker://", || says(control_plane, "docker-node"));
 }
