@@ -176,3 +176,86 @@ fn two_oci_runtimes_exclude_each_other() {
     let error = plan("\"runc\", \"crun\"", "containerd", 36, &versions).unwrap_err();
     assert!(error.message().contains("exclude each other"), "{error}");
 }
+
+/// What an image of these layers, over those of every node, has by the word `kubernetes` in `preload`: names,
+/// and where those are that have another name there.
+fn needed(runtime: &str, layers: &str, kubernetes: &str) -> Result<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.toml");
+    let definition = format!(
+        "schema = 1\nname = \"x\"\narch = \"amd64\"\nkubernetes = \"{kubernetes}\"\nruntime = \"{runtime}\"\n\
+         preload = [\"kubernetes\"]\nlayers = [\"boot\", \"node\", {RUNC}, \"${{runtime}}\", {layers}\"cni-plugins\", \
+         \"crictl\", \"kubelet\", \"firstboot\"]\noutputs = [\"raw\"]\n[base]\ndistribution = \"debian\"\nsuite = \"trixie\"\n"
+    );
+    fs::write(&path, definition).unwrap();
+    let plan = registry::load(&path, &[], Some(&Path::new(HERE).join("../layers")))?.plan;
+    let shown = plan.preload.iter().map(|image| {
+        let there = image.from.written.trim_start_matches("docker://");
+        if there == image.reference { there.to_owned() } else { format!("{} = {there}", image.reference) }
+    });
+    Ok(shown.collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn one_word_has_the_images_that_kubernetes_needs() {
+    let worker = |runtime: &str, layers: &str, kubernetes: &str| needed(runtime, layers, kubernetes).unwrap();
+    let importer = "\"crio-preload\", ";
+    for (runtime, layers, kubernetes, images) in [
+        ("containerd", "", "1.36.2", "registry.k8s.io/pause:3.10.2"),
+        ("crio", importer, "1.34.2", "registry.k8s.io/pause:3.10.1"),
+        ("docker", "", "1.24.0", "registry.k8s.io/pause:3.7"),
+        (
+            "docker",
+            "",
+            "1.20.2",
+            "registry.k8s.io/pause:3.2\nk8s.gcr.io/pause:3.2 = registry.k8s.io/pause:3.2",
+        ),
+    ] {
+        assert_eq!(worker(runtime, layers, kubernetes), images, "{runtime} {kubernetes}");
+    }
+    let control_plane = |kubernetes: &str| worker("containerd", "\"kubeadm\", ", kubernetes);
+    let names = |registry: &str, kubernetes: &str, more: &[&str]| -> Vec<String> {
+        let programs = ["apiserver", "controller-manager", "scheduler", "proxy"];
+        let programs = programs.map(|name| format!("kube-{name}:v{kubernetes}"));
+        programs
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+            .map(|name| format!("{registry}/{name}"))
+            .collect()
+    };
+    let newest = names("registry.k8s.io", "1.36.5", &["etcd:3.6.8-0", "coredns/coredns:v1.14.2"]).join("\n");
+    assert_eq!(control_plane("1.36.5"), format!("registry.k8s.io/pause:3.10.2\n{newest}"));
+    let there = names("registry.k8s.io", "1.20.2", &["pause:3.2", "etcd:3.4.13-0", "coredns:1.7.0"]);
+    let here = names("k8s.gcr.io", "1.20.2", &["pause:3.2", "etcd:3.4.13-0", "coredns:1.7.0"]);
+    let oldest: Vec<String> =
+        here.iter().zip(&there).map(|(here, there)| format!("{here} = {there}")).collect();
+    assert_eq!(control_plane("1.20.2"), format!("registry.k8s.io/pause:3.2\n{}", oldest.join("\n")));
+    // A patch release may have another etcd, and another registry.
+    for (kubernetes, etcd) in [
+        ("1.22.16", "k8s.gcr.io/etcd:3.5.0-0 = registry.k8s.io/etcd:3.5.0-0"),
+        ("1.22.17", "registry.k8s.io/etcd:3.5.6-0"),
+        ("1.34.1", "registry.k8s.io/etcd:3.6.4-0"),
+        ("1.34.2", "registry.k8s.io/etcd:3.6.5-0"),
+    ] {
+        assert!(control_plane(kubernetes).lines().any(|line| line == etcd), "{kubernetes}");
+    }
+}
+
+#[test]
+fn every_runtime_has_an_importer_of_images_or_a_layer_beside_it_that_is_one() {
+    for runtime in &RUNTIMES {
+        let alone = needed(runtime.name, "", "1.36.2");
+        let beside = needed(runtime.name, &format!("\"{}-preload\", ", runtime.name), "1.36.2");
+        assert!(alone.is_ok() != beside.is_ok(), "{}", runtime.name);
+        for error in [alone, beside].into_iter().filter_map(Result::err) {
+            let (message, help) = (error.message(), error.hint().unwrap_or_default());
+            assert!(
+                message.contains("there is no layer")
+                    || (message.contains("imports container images")
+                        && help.contains("these do: containerd, crio-preload, docker")),
+                "{error}"
+            );
+        }
+    }
+}

@@ -11,7 +11,7 @@ use super::compose::{self, Composition};
 use super::condition::{self, When};
 use super::interpolate::{Variables, interpolate};
 use super::layer::Layer;
-use super::mentioned::{self, FIXED};
+use super::mentioned::{FIXED, Used};
 use super::plan::Choice;
 use super::source::{Source, Step, suggestion};
 use super::value::SchemaVersion;
@@ -45,6 +45,38 @@ struct TableFile {
     end_of_life: Vec<EndOfLife>,
     #[serde(default)]
     rule: Vec<Rule>,
+    #[serde(default)]
+    image: Vec<ImageRow>,
+    #[serde(default)]
+    former_registry: Vec<FormerRegistry>,
+}
+
+/// Container images that Kubernetes needs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ImageRow {
+    /// Of images with a layer that is this.
+    layer: Option<String>,
+    #[serde(default)]
+    when: When,
+    /// Whole names, with variables.
+    names: Vec<String>,
+    /// Whether kubeadm chooses the name, so that a former registry counts.
+    #[serde(default)]
+    by_kubeadm: bool,
+    #[serde(rename = "source")]
+    _source: String,
+}
+
+/// A registry that kubeadm of some versions names in the place of another one, where the images are now.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FormerRegistry {
+    when: When,
+    registry: String,
+    name: String,
+    #[serde(rename = "source")]
+    _source: String,
 }
 
 /// When upstream's support of the lines of a part ends.
@@ -147,6 +179,12 @@ impl Table {
         for (index, rule) in self.file.rule.iter().enumerate() {
             self.check_rule(index, rule)?;
         }
+        for (index, image) in self.file.image.iter().enumerate() {
+            self.check_when(&at!["image", index, "when"], &image.when)?;
+        }
+        for (index, registry) in self.file.former_registry.iter().enumerate() {
+            self.check_when(&at!["former-registry", index, "when"], &registry.when)?;
+        }
         Ok(())
     }
 
@@ -167,16 +205,21 @@ impl Table {
             return Err(self.source.error_at(&at!["rule", index], message).help("write why = \"…\" or warn"));
         }
         for (key, when) in given.into_iter().chain([("when", &rule.when)]) {
-            self.check_names(&at!["rule", index, key], when.keys())?;
-            for (name, requirement) in when {
-                // One with a variable is checked when that has a value.
-                if !requirement.contains("${") && requirement.starts_with(condition::COMPARISONS) {
-                    VersionReq::parse(requirement).map_err(|error| {
-                        let message = format!("\"{requirement}\" is not a version requirement: {error}");
-                        let path = at!["rule", index, key, name.as_str()];
-                        self.source.error_at(&path, &message).help("write one such as \">=1.26, <1.35\"")
-                    })?;
-                }
+            self.check_when(&at!["rule", index, key], when)?;
+        }
+        Ok(())
+    }
+
+    fn check_when(&self, path: &[Step], when: &When) -> Result<()> {
+        self.check_names(path, when.keys())?;
+        for (name, requirement) in when {
+            // One with a variable is checked when that has a value.
+            if !requirement.contains("${") && requirement.starts_with(condition::COMPARISONS) {
+                VersionReq::parse(requirement).map_err(|error| {
+                    let message = format!("\"{requirement}\" is not a version requirement: {error}");
+                    let path = [path, &at![name.as_str()]].concat();
+                    self.source.error_at(&path, &message).help("write one such as \">=1.26, <1.35\"")
+                })?;
             }
         }
         Ok(())
@@ -213,6 +256,29 @@ impl Table {
         let newest = self.releases(KUBERNETES).iter().rev().find(|release| fits(written, release))?;
         let why = if written == LATEST { "the newest release" } else { "the newest patch release" };
         Some(Choice::new(KUBERNETES, newest, why, Some(self.row(&at!["newest", KUBERNETES]))))
+    }
+
+    /// The container images that Kubernetes needs in an image with these layers: their names, with variables,
+    /// and where they are instead. `facts` has the versions that are written.
+    pub fn images(&self, layers: &[Layer], facts: &Variables) -> Vec<NeededImage> {
+        let holds = |when: &When| holds(when, facts) == Some(true);
+        let has = |wanted: &String| layers.iter().flat_map(Layer::capabilities).any(|name| name == wanted);
+        let rows = self
+            .file
+            .image
+            .iter()
+            .filter(|row| row.layer.as_ref().is_none_or(has) && holds(&row.when));
+        let former = self.file.former_registry.iter().find(|registry| holds(&registry.when));
+        let mut images: Vec<NeededImage> = Vec::new();
+        for (row, from) in rows.flat_map(|row| row.names.iter().map(move |name| (row, name))) {
+            let former = former.filter(|_| row.by_kubeadm);
+            let below = former.and_then(|former| Some((former, from.strip_prefix(&former.registry)?)));
+            let name = below.map_or_else(|| from.clone(), |(former, rest)| format!("{}{rest}", former.name));
+            if images.iter().all(|image| image.name != name) {
+                images.push(NeededImage { name, from: from.clone() });
+            }
+        }
+        images
     }
 
     /// The first rule that refuses these versions.
@@ -321,6 +387,15 @@ impl Table {
     }
 }
 
+/// A container image that Kubernetes needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NeededImage {
+    /// By which it is looked for; with variables.
+    pub name: String,
+    /// Its name in the registry that has it; with variables.
+    pub from: String,
+}
+
 const KEPT: &str = "the lock has it; kiln lock --upgrade chooses anew";
 
 /// What the table makes of a definition.
@@ -335,7 +410,7 @@ pub(super) struct Completion {
 pub(super) fn complete(
     table: &Table,
     composed: &Composition,
-    layers: &[Layer],
+    used: &Used<'_>,
     open: &Variables,
     kept: &Variables,
     variables: &mut Variables,
@@ -348,17 +423,17 @@ pub(super) fn complete(
     let mut choices = Vec::new();
     // Conditions first: they decide which steps apply, and so what else is used.
     for conditions_alone in [true, false] {
-        let used = match conditions_alone {
-            true => mentioned::in_conditions(layers),
-            false => mentioned::used(&composed.file, layers, variables),
+        let names = match conditions_alone {
+            true => used.in_conditions(),
+            false => used.by(variables),
         };
-        for part in table.parts().filter(|part| used.contains(*part)) {
+        for part in table.parts().filter(|part| names.contains(*part)) {
             if variables.contains_key(part) {
                 continue;
             }
             let written = open.get(part).map(String::as_str);
             let kept = kept.get(part).filter(|_| same_minor).map(String::as_str);
-            let facts = facts(variables, &used);
+            let facts = facts(variables, &names);
             check(table, composed, &facts)?;
             let choice = table.choose(part, written, &facts, kept).map_err(|message| {
                 composed
@@ -369,8 +444,7 @@ pub(super) fn complete(
             choices.push(choice);
         }
     }
-    let used = mentioned::used(&composed.file, layers, variables);
-    let facts = facts(variables, &used);
+    let facts = facts(variables, &used.by(variables));
     check(table, composed, &facts)?;
     Ok(Completion { choices, warnings: table.warnings(&facts) })
 }

@@ -145,7 +145,7 @@ pub struct DiskSpec {
 #[schemars(untagged)]
 pub enum PreloadSpec {
     /// Its name in a registry: "registry.k8s.io/pause:3.10.2". With "@sha256:…" behind it, the lock takes
-    /// nothing else.
+    /// nothing else. "kubernetes" stands for all that this Kubernetes needs in this image.
     Name(String),
     /// An image that may be elsewhere.
     Image(PreloadImage),

@@ -27,15 +27,49 @@ pub(super) const FIXED: [&str; 10] = [
     "url",
 ];
 
+/// Where an image names variables.
+pub(super) struct Used<'a> {
+    pub image: &'a ImageSpec,
+    pub layers: &'a [Layer],
+    /// Texts that the definition stands for, without having them.
+    pub texts: Vec<String>,
+}
+
+impl Used<'_> {
+    /// The names of the variables that the conditions of the layers compare.
+    pub fn in_conditions(&self) -> BTreeSet<String> {
+        self.layers.iter().flat_map(conditions).flat_map(|when| when.keys().cloned()).collect()
+    }
+
+    /// The names of the variables in the image and in the steps of its layers that apply, as far as
+    /// `variables` decide that.
+    pub fn by(&self, variables: &Variables) -> BTreeSet<String> {
+        self.names(&|when| condition::holds(when, variables) != Ok(false))
+    }
+
+    /// The names of all variables in the image, and in those steps of its layers whose conditions `apply`.
+    fn names(&self, apply: &dyn Fn(&When) -> bool) -> BTreeSet<String> {
+        let image = self.image;
+        let base = image.base.iter();
+        let packages = base.clone().flat_map(|base| base.packages.iter().flatten());
+        let files = base.flat_map(|base| [&base.rootfs, &base.checksum, &base.signature, &base.keyring]);
+        let arguments = image.kernel_arguments.iter().flatten();
+        let layer_names = image.layers.iter().flatten();
+        let preload = image.preload.iter().flatten().flat_map(PreloadSpec::texts);
+        let texts = packages.chain(files.flatten()).chain(arguments).chain(layer_names);
+        let texts = texts.chain(preload).chain(&self.texts);
+        let mut names: BTreeSet<String> = texts.flat_map(|text| names_in(text)).collect();
+        names.extend(self.in_conditions());
+        self.layers.iter().for_each(|layer| add(layer, apply, &mut names));
+        names
+    }
+}
+
 /// Refuses a key of `[versions]` that nothing uses, unless the layers were chosen over it: they may leave out
 /// the one that it is for. One of `parts`, those of the compatibility table, is no slip of the pen: that it
 /// changes nothing is a warning.
-pub(super) fn check_versions(
-    composed: &Composition,
-    layers: &[Layer],
-    parts: &[&str],
-) -> Result<Vec<String>> {
-    let used = names(&composed.file, layers, &|_| true);
+pub(super) fn check_versions(composed: &Composition, used: &Used<'_>, parts: &[&str]) -> Result<Vec<String>> {
+    let used = used.names(&|_| true);
     let unused =
         |key: &&String| !used.contains(*key) && composed.goes_with("layers", &at!["versions", key.as_str()]);
     let unused = composed.file.versions.keys().filter(unused);
@@ -52,36 +86,10 @@ pub(super) fn check_versions(
     Ok(known.into_iter().map(nothing).collect())
 }
 
-/// The names of the variables that the conditions of `layers` compare.
-pub(super) fn in_conditions(layers: &[Layer]) -> BTreeSet<String> {
-    layers.iter().flat_map(conditions).flat_map(|when| when.keys().cloned()).collect()
-}
-
 /// The names of the variables in a layer.
 pub(super) fn in_layer(layer: &Layer) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = conditions(layer).flat_map(|when| when.keys().cloned()).collect();
     add(layer, &|_| true, &mut names);
-    names
-}
-
-/// The names of the variables in `image` and in the steps of `layers` that apply, as far as `variables`
-/// decide that.
-pub(super) fn used(image: &ImageSpec, layers: &[Layer], variables: &Variables) -> BTreeSet<String> {
-    names(image, layers, &|when| condition::holds(when, variables) != Ok(false))
-}
-
-/// The names of all variables in `image`, and in those steps of `layers` whose conditions `apply`.
-fn names(image: &ImageSpec, layers: &[Layer], apply: &dyn Fn(&When) -> bool) -> BTreeSet<String> {
-    let base = image.base.iter();
-    let packages = base.clone().flat_map(|base| base.packages.iter().flatten());
-    let files = base.flat_map(|base| [&base.rootfs, &base.checksum, &base.signature, &base.keyring]);
-    let arguments = image.kernel_arguments.iter().flatten();
-    let layer_names = image.layers.iter().flatten();
-    let preload = image.preload.iter().flatten().flat_map(PreloadSpec::texts);
-    let texts = packages.chain(files.flatten()).chain(arguments).chain(layer_names).chain(preload);
-    let mut names: BTreeSet<String> = texts.flat_map(|text| names_in(text)).collect();
-    names.extend(in_conditions(layers));
-    layers.iter().for_each(|layer| add(layer, apply, &mut names));
     names
 }
 

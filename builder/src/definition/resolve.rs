@@ -13,14 +13,14 @@ use super::interpolate::{Variables, interpolate};
 use super::layer::Layer;
 use super::layer_folder;
 use super::layer_spec::LayerSpec;
-use super::mentioned;
+use super::mentioned::{self, Used};
 use super::plan::{Arch, BasePlan, Choice, DiskPlan, Form, ImagePlan, LayerPlan};
 use super::registries;
 use super::registry::Registry;
 use super::resolve_base::{BaseResolver, Kind};
 use super::resolve_layer::resolve_layer;
 use super::resolve_metadata::{self, resolve_metadata};
-use super::resolve_preload::{IMPORTER, resolve_preload};
+use super::resolve_preload::{IMPORTER, resolve_preload, texts_of_word};
 use super::resolve_signature::drop_signatures;
 use super::source::{Step, rewrite_error, suggestion};
 use super::value::{Name, Size};
@@ -99,15 +99,17 @@ impl Resolver<'_> {
         let layers = self.read_layers(&variables)?;
         let of_runtime = self.runtime_variables(&layers, &variables);
         self.add_fixed(&mut variables, of_runtime, ": it follows from the runtime")?;
+        let needed = self.table.images(&layers, &variables);
+        let used = Used { image: file, layers: &layers, texts: texts_of_word(file, &needed) };
         let Completion { choices, mut warnings } =
-            compatibility::complete(self.table, self.composed, &layers, &open, self.kept, &mut variables)?;
+            compatibility::complete(self.table, self.composed, &used, &open, self.kept, &mut variables)?;
         let outputs = self.outputs(kind)?;
         let base = resolver.plan(kind, &layers, &outputs, &variables)?;
         self.check_layers(&layers, kind, arch)?;
-        let preload =
-            resolve_preload(self.composed, &layers, &variables, &|| self.providers_of(IMPORTER, kind, arch))?;
+        let importers = || self.providers_of(IMPORTER, kind, arch);
+        let preload = resolve_preload(self.composed, &layers, &needed, &variables, &importers)?;
         let parts: Vec<&str> = self.table.parts().collect();
-        warnings.extend(mentioned::check_versions(self.composed, &layers, &parts)?);
+        warnings.extend(mentioned::check_versions(self.composed, &used, &parts)?);
         let runtime = known_runtime(&layers, &variables);
         let mut layers: Vec<LayerPlan> =
             layers.iter().map(|layer| resolve_layer(layer, &variables)).collect::<Result<_>>()?;

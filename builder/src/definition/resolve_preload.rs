@@ -1,7 +1,8 @@
 //! The container images of a definition, which the runtime has before the network is up.
 
+use super::compatibility::{FILE as TABLE, NeededImage};
 use super::compose::Composition;
-use super::image_spec::{PreloadImage, PreloadSpec};
+use super::image_spec::{ImageSpec, PreloadImage, PreloadSpec};
 use super::interpolate::{Variables, interpolate};
 use super::layer::{Layer, check_url};
 use super::plan::{Location, PreloadPlan};
@@ -14,21 +15,50 @@ use crate::error::{Error, Result};
 /// The capability of layers that import preloaded container images at boot.
 pub(super) const IMPORTER: &str = "preload";
 
-/// The images of `composed`; `importers` gives the names of layers that import images, for advice.
+/// Stands for the images that Kubernetes needs.
+const WORD: &str = "kubernetes";
+
+fn is_word(spec: &PreloadSpec) -> bool {
+    matches!(spec, PreloadSpec::Name(name) if name == WORD)
+}
+
+/// The texts that the word in `file` stands for, if it is there.
+pub(super) fn texts_of_word(file: &ImageSpec, needed: &[NeededImage]) -> Vec<String> {
+    let has_word = file.preload.iter().flatten().any(is_word);
+    needed.iter().filter(|_| has_word).map(|image| image.from.clone()).collect()
+}
+
+/// The images of `composed`; `needed` are those that Kubernetes needs, and `importers` gives the names of
+/// layers that import images, for advice.
 pub(super) fn resolve_preload(
     composed: &Composition,
     layers: &[Layer],
+    needed: &[NeededImage],
     variables: &Variables,
     importers: &dyn Fn() -> Vec<String>,
 ) -> Result<Vec<PreloadPlan>> {
     let mut images: Vec<PreloadPlan> = Vec::new();
-    for (index, spec) in composed.file.preload.iter().flatten().enumerate() {
+    let specs = || composed.file.preload.iter().flatten().enumerate();
+    for (index, spec) in specs().filter(|(_, spec)| !is_word(spec)) {
         let image = Image { composed, variables, index }.plan(spec)?;
         if images.iter().any(|other| other.reference == image.reference) {
             let message = format!("the image {} is listed twice", image.reference);
             return Err(composed.error(&at!["preload", index], &message).help("remove one of them"));
         }
         images.push(image);
+    }
+    if let Some((index, _)) = specs().find(|(_, spec)| is_word(spec)) {
+        if needed.is_empty() {
+            let message = format!("{TABLE} beside the layers names no container images of Kubernetes");
+            return Err(composed.error(&at!["preload", index], &message).help("write their names"));
+        }
+        for image in needed {
+            let image = Image { composed, variables, index }.needed(image)?;
+            // An image that the definition has from elsewhere is that one.
+            if images.iter().all(|other| other.reference != image.reference) {
+                images.push(image);
+            }
+        }
     }
     let imports = layers.iter().flat_map(Layer::capabilities).any(|capability| capability == IMPORTER);
     if images.is_empty() || imports {
@@ -71,6 +101,12 @@ impl Image<'_> {
         };
         let reference = self.whole(&self.at("reference"), reference)?.1;
         Ok(PreloadPlan { reference, from, sha256: *sha256 })
+    }
+
+    fn needed(&self, image: &NeededImage) -> Result<PreloadPlan> {
+        let path = at!["preload", self.index];
+        let reference = self.whole(&path, &image.name)?.1;
+        Ok(PreloadPlan { reference, ..self.in_registry(&path, &image.from)? })
     }
 
     fn at(&self, key: &str) -> [Step; 3] {
