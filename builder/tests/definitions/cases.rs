@@ -125,7 +125,7 @@ const CASES: &[Case] = &[
     case(In::Containerd, "\"containerd.service\"", "\"containerd\"", "layers/containerd/layer.toml:22: \"containerd\" is not the name of a unit", "write its full name, ending in one of .service .socket .timer .mount .path .target"),
     case(In::Kubelet, "requires = [\"container-runtime\"]", "requires = [\"node\"]", "images/node.toml:6: the layer \"kubelet\" requires \"node\", which no layer of this image provides", "write a layer that provides it"),
     case(In::Kubelet, "checksum = \"${url}.sha256\"", "sha256 = \"abc\"", "layers/kubelet/layer.toml:9: \"abc\" is not a SHA-256 digest", "write sha256: and 64 hexadecimal digits"),
-    case(In::Kubelet, "url = \"https://example.org/${kubernetes}/kubelet\"\n", "package = \"kubelet\"\n", "layers/kubelet/layer.toml:6: a checksum goes with a url", "remove it: packages are verified by their archive's signature"),
+    case(In::Kubelet, "url = \"https://example.org/${kubernetes}/kubelet\"\n", "package = \"kubelet\"\n", "layers/kubelet/layer.toml:6: a checksum or signature goes with a url", "remove it: packages are verified by their archive's signature"),
     case(In::Kubelet, "path = \"/usr/bin/kubelet\"\n", "path = \"/usr/bin/kubelet\"\n[[artifact]]\nname = \"kubelet\"\nprogram = \"firstboot\"\npath = \"/usr/bin/x\"\n", "layers/kubelet/layer.toml:12: the artifact \"kubelet\" is there twice", "give it another name, or conditions that exclude each other"),
     case(In::Kubelet, "target = \"kubelet\"", "target = \"\"", "layers/kubelet/layer.toml:14: a link needs a target", "write the path it points to"),
     case(In::Kubelet, "target = \"kubelet\"", "traget = \"kubelet\"", "layers/kubelet/layer.toml:14: unknown key \"traget\"", "did you mean \"target\"?"),
